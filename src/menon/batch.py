@@ -1,0 +1,192 @@
+"""The batch: all tokens of a step in one flat row, every column aligned to the token it is about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from menon import ragged
+from menon.types import FINISHES, Graded, Unit
+
+TOKEN = {"per": "token"}
+SEQUENCE = {"per": "sequence"}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Flat, packed, token-aligned. Entry t is *about token t*: its log-prob given what came before it, its advantage.
+
+    N tokens of S sequences; sequence s is `[offset[s], offset[s+1])`. Two answers to "3+4=" of 3 and 2 tokens:
+
+        token      3 + 4 = 7 . <eos>   3 + 4 = 8 <eos>
+        is_action  0 0 0 0 1 1 1       0 0 0 0 1 1
+        reward     0 0 0 0 0 0 1       0 0 0 0 0 0
+        offset     0                   7                13
+    """
+
+    offset: Tensor
+    """[S+1] int64."""
+    token: Tensor = field(metadata=TOKEN)
+    """int64."""
+    is_action: Tensor = field(metadata=TOKEN)
+    """bool: the policy wrote it. There is no other split between prompt and response."""
+    reward: Tensor = field(metadata=TOKEN)
+    """An outcome sits on the last action token (on the last token of a sequence without actions)."""
+    group: Tensor = field(metadata=SEQUENCE)
+    """int64: sequences with the same number answer the same prompt."""
+    finish: Tensor = field(metadata=SEQUENCE)
+    """int64: place in `types.FINISHES`."""
+    valid: Tensor = field(metadata=SEQUENCE)
+    """bool: False where the grader failed; such a sequence is in no statistic and no loss."""
+    acc: Tensor = field(metadata=SEQUENCE)
+    """Raw correctness, NaN if unknown. In a pair, 1 marks the preferred sequence and 0 the other."""
+    behaviour_logp: Tensor | None = field(default=None, metadata=TOKEN)
+    """Of the sampler that wrote the text: raw, at the sampling temperature."""
+    log_kept: Tensor | None = field(default=None, metadata=TOKEN)
+    """Log of the mass that top-p and top-k kept (sampled log-prob = behaviour_logp - log_kept)."""
+    version: Tensor | None = field(default=None, metadata=TOKEN)
+    old_logp: Tensor | None = field(default=None, metadata=TOKEN)
+    """Of the policy before this step's updates. None: the update starts from it, so it is the detached new one."""
+    ref_logp: Tensor | None = field(default=None, metadata=TOKEN)
+    value: Tensor | None = field(default=None, metadata=TOKEN)
+    """Critic's value of the state *before* the token."""
+    entropy: Tensor | None = field(default=None, metadata=TOKEN)
+    """Of the behaviour policy, or of the old one where the plan scores it, in nats."""
+    advantage: Tensor | None = field(default=None, metadata=TOKEN)
+    ret: Tensor | None = field(default=None, metadata=TOKEN)
+    """Value target."""
+    pair: Tensor | None = field(default=None, metadata=SEQUENCE)
+    """int64: the two sequences of a preference share a number."""
+    node: Tensor | None = field(default=None, metadata=SEQUENCE)
+    parent: Tensor | None = field(default=None, metadata=SEQUENCE)
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    """[N] columns that one term prepared for itself (see `update.objective`)."""
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token)
+
+    @property
+    def num_sequences(self) -> int:
+        return len(self.offset) - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        """[S] tokens, prompt included."""
+        return ragged.lengths(self.offset)
+
+    @property
+    def position(self) -> Tensor:
+        """[N] place within the sequence."""
+        return torch.arange(self.num_tokens, device=self.token.device) - ragged.spread(self.offset[:-1], self.offset)
+
+    @property
+    def trained(self) -> Tensor:
+        """[N] bool: actions of valid sequences, the tokens that a loss may touch."""
+        return self.is_action & ragged.spread(self.valid, self.offset)
+
+    @property
+    def action_lengths(self) -> Tensor:
+        """[S] trained tokens of each sequence: L_i of the spec."""
+        return ragged.sequence_sum(self.trained.long(), self.offset)
+
+    @property
+    def outcome(self) -> Tensor:
+        """[S] the sum of a sequence's rewards."""
+        return ragged.sequence_sum(self.reward, self.offset)
+
+    def need(self, column: str, asker: object) -> Tensor:
+        """A column that must be there; ValueError names who asked for it."""
+        value = getattr(self, column)
+        if value is None:
+            raise ValueError(f"{type(asker).__name__} needs '{column}', which nothing in this run provides")
+        return value
+
+
+def columns_per(kind: str) -> list[str]:
+    """Names of the fields per "token" or per "sequence"."""
+    return [f.name for f in fields(Batch) if f.metadata.get("per") == kind]
+
+
+def pack(graded: Sequence[Graded]) -> Batch:
+    """Graded rollouts in one row. A NaN score becomes reward 0 in an invalid sequence.
+
+    >>> pack([]).num_tokens
+    0
+    """
+    rollouts = [g.rollout for g in graded]
+    scores = np.array([g.verdict.score for g in graded], dtype=np.float32)
+    valid = ~np.isnan(scores)
+    offset = torch.tensor(np.cumsum([0] + [len(r.tokens) for r in rollouts]), dtype=torch.int64)
+
+    def row(name: str, dtype: torch.dtype) -> Tensor:
+        arrays = [getattr(r, name) for r in rollouts]
+        return torch.from_numpy(np.concatenate(arrays)).to(dtype) if arrays else torch.zeros(0, dtype=dtype)
+
+    def column(values: Sequence[float] | np.ndarray, dtype: torch.dtype) -> Tensor:
+        return torch.tensor(np.asarray(values), dtype=dtype)
+
+    is_action = row("is_action", torch.bool)
+    place = ragged.last(is_action, offset)
+    place = torch.where(place >= 0, place, offset[1:] - 1)
+    reward = torch.zeros(len(is_action)).index_add(0, place, column(np.where(valid, scores, 0), torch.float32))
+    tree = any(r.node >= 0 for r in rollouts)
+    return Batch(
+        offset=offset,
+        token=row("tokens", torch.int64),
+        is_action=is_action,
+        reward=reward,
+        group=column([r.group for r in rollouts], torch.int64),
+        finish=column([FINISHES.index(r.finish) for r in rollouts], torch.int64),
+        valid=column(valid, torch.bool),
+        acc=column([g.verdict.acc for g in graded], torch.float32),
+        behaviour_logp=row("logp", torch.float32),
+        log_kept=row("log_kept", torch.float32),
+        version=row("version", torch.int64),
+        entropy=row("entropy", torch.float32),
+        node=column([r.node for r in rollouts], torch.int64) if tree else None,
+        parent=column([r.parent for r in rollouts], torch.int64) if tree else None,
+    )
+
+
+def tokens_of(offset: Tensor, sequences: Tensor) -> Tensor:
+    """Places of all tokens of the given sequences, in their order."""
+    size = ragged.lengths(offset)[sequences]
+    new_offset = torch.cat([size.new_zeros(1), size.cumsum(0)])
+    shift = ragged.spread(offset[sequences] - new_offset[:-1], new_offset)
+    return torch.arange(len(shift), device=offset.device) + shift
+
+
+def take(batch: Batch, sequences: Tensor) -> Batch:
+    """The batch of the given sequences ([K] indices), in their order."""
+    tokens = tokens_of(batch.offset, sequences)
+    size = batch.lengths[sequences]
+    picked: dict[str, Any] = {"offset": torch.cat([size.new_zeros(1), size.cumsum(0)])}
+    for kind, index in (("token", tokens), ("sequence", sequences)):
+        for name in columns_per(kind):
+            value = getattr(batch, name)
+            picked[name] = None if value is None else value[index]
+    picked["columns"] = {name: value[tokens] for name, value in batch.columns.items()}
+    return replace(batch, **picked)
+
+
+def to(batch: Batch, device: torch.device | str) -> Batch:
+    """The batch on another device."""
+    moved: dict[str, Any] = {
+        f.name: value.to(device) for f in fields(Batch) if isinstance(value := getattr(batch, f.name), Tensor)
+    }
+    return replace(batch, **moved, columns={name: value.to(device) for name, value in batch.columns.items()})
+
+
+def unit_of(batch: Batch, unit: Unit) -> Tensor:
+    """[S] the unit that each sequence belongs to; a token's unit is its sequence, which is never cut either."""
+    if unit == "group":
+        return batch.group
+    if unit == "pair":
+        if batch.pair is None:
+            raise ValueError("a loss over pairs needs a batch of preferences; this batch holds single answers")
+        return batch.pair
+    return torch.arange(batch.num_sequences, device=batch.offset.device)

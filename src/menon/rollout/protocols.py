@@ -1,0 +1,41 @@
+"""The seams of a rollout: who writes text, who grades it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from menon.types import Completion, Graded, Prompt, Request, Rollout, Verdict
+
+
+class Sampler(Protocol):
+    """Weights that write text."""
+
+    version: int
+    """Counts the weights it was given; every token carries it."""
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Completions as they finish, in any order. A request's tokens depend on its own name and the weights alone."""
+        ...
+
+
+class Grade(Protocol):
+    """Verdicts for finished answers; never raises for what a model wrote."""
+
+    def __call__(self, rollout: Rollout) -> Verdict: ...
+
+
+class Prompts(Protocol):
+    """An endless source of questions with a place that can be saved."""
+
+    def take(self, count: int) -> list[tuple[Prompt, int]]:
+        """The next prompts, each with the number of its visit."""
+        ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def load(self, state: dict[str, Any]) -> None: ...
+
+
+class Collect(Protocol):
+    """Text of one step, graded as it finishes: the `rollout` of a plan."""
+
+    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> list[Graded]: ...

@@ -1,0 +1,242 @@
+"""What the stages hand to each other: frozen plain data, numpy for everything that belongs to a token.
+
+`Prompt -> Request -> Completion -> Rollout -> Graded`; `menon.batch.pack` turns graded rollouts into one flat batch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Finish = Literal["stop", "length", "abort"]
+FINISHES: tuple[Finish, ...] = ("stop", "length", "abort")
+"""Code of a finish in `Batch.finish` = its place here. An end-of-text token and a stop string are both a clean `stop`."""
+
+Unit = Literal["token", "sequence", "pair", "group"]
+"""What one number of a loss belongs to. A unit is never cut apart."""
+
+Tokens = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+
+def no_tokens() -> Tokens:
+    return np.zeros(0, dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question as the policy reads it.
+
+    >>> Prompt(index=17, tokens=np.array([51, 43, 52, 61], dtype=np.int32), text="3+4=", answer="7").answer
+    '7'
+    """
+
+    index: int
+    """Row in its data set; names the prompt's random stream."""
+    tokens: Tokens
+    """[P] the rendered prompt."""
+    text: str
+    """The same as text, template included."""
+    answer: str | None = None
+    """The gold answer, if the data set has one."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Every other column of the row; a reward function gets them by name."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw tokens. Temperature 0 is greedy; its log-probs are those at temperature 1."""
+
+    max_new_tokens: int = 64
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 is off."""
+    stop: tuple[str, ...] = ()
+    """Strings that end an answer and stay in its text, like the end-of-text token."""
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens is {self.max_new_tokens}; an answer needs room for at least 1 token")
+        if self.temperature < 0:
+            raise ValueError(f"temperature is {self.temperature}; it must be 0 (greedy) or positive")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; it must be above 0 and at most 1 (1 is off)")
+        if self.top_k < 0:
+            raise ValueError(f"top_k is {self.top_k}; it must be 0 (off) or positive")
+        if "" in self.stop:
+            raise ValueError("stop holds an empty string; it would end every answer at once")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One answer to write, from the prompt or from a prefix of an answer (a fork)."""
+
+    prompt: Prompt
+    sampling: Sampling = Sampling()
+    sample: int = 0
+    """Place in its group."""
+    visit: int = 0
+    """How often this prompt was visited before; with the next three it names the random stream."""
+    purpose: str = "train"
+    path: tuple[int, ...] = ()
+    """Way through a tree, one child number per level."""
+    prefix: Tokens = field(default_factory=no_tokens)
+    """[K] answer tokens that are already written; sampling goes on after them."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a sampler wrote for one request: tokens in, tokens out, nothing is re-tokenised.
+
+    All arrays are [T], T >= 0 new tokens (without prompt and prefix), the end token included.
+    """
+
+    request: Request
+    tokens: Tokens
+    logp: Floats
+    """Raw log-prob at the sampling temperature, before top-p and top-k."""
+    log_kept: Floats
+    """Log of the probability mass that top-p and top-k left; 0 where nothing was cut. Sampled log-prob = logp - log_kept."""
+    entropy: Floats
+    """Of the raw distribution at the sampling temperature, in nats."""
+    version: Tokens
+    """Version of the weights that wrote the token."""
+    finish: Finish
+    text: str
+    """The new tokens as text, stop strings kept, special tokens left out."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One whole sequence: prompt, what the policy wrote, and what an environment put between. Arrays are [L]."""
+
+    prompt: Prompt
+    tokens: Tokens
+    is_action: NDArray[np.bool_]
+    """True where the policy wrote the token (the end token included), False for prompt and observations."""
+    logp: Floats
+    """Behaviour log-prob, 0 where not an action; so are the next two."""
+    log_kept: Floats
+    entropy: Floats
+    version: Tokens
+    finish: Finish
+    text: str
+    """The answer as a grader reads it."""
+    group: int
+    """Rollouts with the same number answer the same visit of the same prompt."""
+    sample: int = 0
+    node: int = -1
+    """Number in a tree, -1 outside of one."""
+    parent: int = -1
+
+    @staticmethod
+    def of(completion: Completion, group: int, node: int = -1, parent: int = -1) -> "Rollout":
+        """Single turn: prompt and prefix are given, the new tokens are actions."""
+        request = completion.request
+        given = np.concatenate([request.prompt.tokens, request.prefix])
+        before = len(given)
+
+        def behind(values: NDArray) -> NDArray:
+            return np.concatenate([np.zeros(before, dtype=values.dtype), values])
+
+        return Rollout(
+            prompt=request.prompt,
+            tokens=np.concatenate([given, completion.tokens]),
+            is_action=behind(np.ones(len(completion.tokens), dtype=np.bool_)),
+            logp=behind(completion.logp),
+            log_kept=behind(completion.log_kept),
+            entropy=behind(completion.entropy),
+            version=behind(completion.version),
+            finish=completion.finish,
+            text=completion.text,
+            group=group,
+            sample=request.sample,
+            node=node,
+            parent=parent,
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reward says of one answer."""
+
+    score: float
+    """The reward; NaN when the grader failed (then the answer is left out of statistics and loss, and counted)."""
+    acc: float
+    """Raw correctness, 0 or 1, before any shaping; NaN when unknown."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+    """Why the grader failed, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Graded:
+    rollout: Rollout
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A metric that adds up as a mean: totals and counts add, the quotient is read at the end (0 if nothing was counted)."""
+
+    total: Any
+    count: Any = 1.0
+
+    def __add__(self, other: "Mean") -> "Mean":
+        return Mean(self.total + other.total, self.count + other.count)
+
+    def __float__(self) -> float:
+        count = float(self.count)
+        return float(self.total) / count if count else 0.0
+
+
+@dataclass(frozen=True)
+class Sum:
+    total: Any
+
+    def __add__(self, other: "Sum") -> "Sum":
+        return Sum(self.total + other.total)
+
+    def __float__(self) -> float:
+        return float(self.total)
+
+
+@dataclass(frozen=True)
+class Max:
+    value: Any
+
+    def __add__(self, other: "Max") -> "Max":
+        return Max(max(float(self.value), float(other.value)))
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+
+Metric = Mean | Sum | Max
+"""A metric says how it adds up; nobody keeps a list of which names are averages."""
+
+
+def merge(into: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds metrics by name, in place."""
+    for name, metric in more.items():
+        into[name] = into[name] + metric if name in into else metric
+    return into
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step leaves for the record."""
+
+    step: int
+    metrics: Mapping[str, float]
+    """Spec 9.1 names."""
+    graded: tuple[Graded, ...]
+    columns: Mapping[str, NDArray]
+    """Per-token arrays of the batch ([N], in the order of `graded`): advantage, old_logp, ... where present."""
+    offset: NDArray[np.int64]
+    """[S+1] bounds of the sequences in `columns`."""
+    fingerprint: str
+    """Of the weights that the sampler now holds."""

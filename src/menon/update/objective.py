@@ -1,0 +1,184 @@
+"""An objective is a tuple of terms; an update's loss is the plain sum over terms and tokens of coef * loss * weight.
+
+Everything that depends on the whole update (statistics, selections, shares) is settled in `prepare`, before `cut` divides the
+update into what fits into memory. So the cut cannot change the gradient, and every term keeps its own normaliser.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from menon import ragged
+from menon.batch import Batch, take, tokens_of, unit_of
+from menon.streams import stream
+from menon.types import Metric, Sum, Unit, merge
+from menon.update.protocols import Loss, Models, Need, Prepares, Scorer, Select, Share
+
+L = TypeVar("L")
+W = TypeVar("W")
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Term(Generic[L, W, C]):
+    """One summand of an objective. (Generic so that a configuration can say which losses, shares and selections it reads.)"""
+
+    loss: L
+    share: W
+    select: C | None = None
+    """None: every trained token."""
+    coef: float = 1.0
+
+
+AnyTerm = Term[Loss, Share, Select]
+
+
+@dataclass(frozen=True)
+class Update:
+    """Which model learns from which terms, in how many optimiser steps per step of the run."""
+
+    terms: Mapping[str, AnyTerm]
+    model: str = "policy"
+    count: int = 1
+
+    @property
+    def unit(self) -> Unit:
+        """The coarsest unit among the terms."""
+        order: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
+        return max((term.loss.unit for term in self.terms.values()), key=order.index)
+
+    @property
+    def reads(self) -> set[str]:
+        parts = [p for term in self.terms.values() for p in (term.loss, term.select) if p is not None]
+        return {column for part in parts for column in part.reads}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The sequences of one optimiser step."""
+
+    update: Update
+    rows: Tensor
+    """[K] sequences of the step's batch."""
+    first: bool
+    """The model has not moved since the batch was scored: old is the detached new, and nobody needs to score it."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A term whose whole-update quantities are settled."""
+
+    term: AnyTerm
+    weight: Tensor
+    """[N] coef * share."""
+    columns: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Micro:
+    """As much of an update as fits into one forward pass."""
+
+    batch: Batch
+    terms: Mapping[str, Ready]
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        return tuple(dict.fromkeys(need for ready in self.terms.values() for need in ready.term.loss.needs))
+
+
+def split(batch: Batch, update: Update, seed: int, step: int) -> list[Part]:
+    """Deals the units of a batch into `count` updates of nearly equal size, shuffled by a named stream.
+
+    One update takes the batch as it stands. With fewer units than updates there are as many updates as units.
+    """
+    unit = unit_of(batch, update.unit)
+    names, unit = torch.unique(unit, return_inverse=True)
+    count = min(update.count, len(names))
+    if count <= 1:
+        return [Part(update, torch.arange(batch.num_sequences), True)] if batch.num_sequences else []
+    order = torch.from_numpy(stream(seed, "split", update.model, step).permutation(len(names)))
+    rows = [torch.isin(unit, units).nonzero()[:, 0] for units in order.tensor_split(count)]
+    return [Part(update, row, first=i == 0) for i, row in enumerate(rows)]
+
+
+def prepare(part: Part, batch: Batch, models: Models) -> tuple[Batch, dict[str, Ready]]:
+    """One update's batch, and its terms with shares, selections and statistics over the whole of it."""
+    batch = take(batch, part.rows)
+    if part.first:
+        batch = replace(batch, old_logp=None)
+    model = models[part.update.model]
+    ready = {}
+    for name, term in part.update.terms.items():
+        columns: dict[str, Tensor] = {}
+        for piece in (term.loss, term.select):
+            if isinstance(piece, Prepares):
+                columns |= piece.prepare(replace(batch, columns=columns), _current(model, batch, part.first, models))
+        view = replace(batch, columns=columns)
+        selected = batch.trained if term.select is None else term.select(view) & batch.trained
+        ready[name] = Ready(term, term.coef * term.share(view, selected), columns)
+    return batch, ready
+
+
+def _current(model: Scorer, batch: Batch, first: bool, models: Models):
+    """Scores the model as it is now. On the first update its entropies are the batch's own and cost nothing."""
+
+    def score(*needs: Need) -> dict[str, Tensor]:
+        known = {"entropy": batch.entropy} if first and batch.entropy is not None else {}
+        missing = [need for need in needs if need not in known]
+        return {**known, **(model.score(batch, missing, models) if missing else {})}
+
+    return score
+
+
+def cut(batch: Batch, terms: Mapping[str, Ready], unit: Unit, tokens_per_forward: int) -> Iterator[Micro]:
+    """Divides an update into forward passes of at most `tokens_per_forward` padded tokens; a larger unit is a pass alone."""
+    for rows in forward_rows(batch, unit, tokens_per_forward):
+        tokens = tokens_of(batch.offset, rows)
+        yield Micro(
+            take(batch, rows),
+            {
+                name: replace(ready, weight=ready.weight[tokens], columns={k: v[tokens] for k, v in ready.columns.items()})
+                for name, ready in terms.items()
+            },
+        )
+
+
+def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int) -> list[Tensor]:
+    """Sequences of each forward pass: units sorted by their longest sequence, so that little of a padded pass is padding."""
+    size = batch.lengths
+    names, unit_index = torch.unique(unit_of(batch, unit), return_inverse=True)
+    members = torch.zeros(len(names), dtype=torch.int64, device=size.device).index_add(0, unit_index, torch.ones_like(size))
+    longest = torch.zeros_like(members).scatter_reduce(0, unit_index, size, reduce="amax")
+    rows_by_unit = torch.argsort(unit_index, stable=True).split(members.tolist())
+    passes: list[list[Tensor]] = []
+    width = count = 0
+    for u in torch.argsort(longest, stable=True).tolist():
+        width, count = max(width, int(longest[u])), count + int(members[u])
+        if not passes or width * count > tokens_per_forward:
+            passes.append([])
+            width, count = int(longest[u]), int(members[u])
+        passes[-1].append(rows_by_unit[u])
+    return [torch.cat(rows) for rows in passes]
+
+
+def loss_of(now: Mapping[str, Tensor], micro: Micro) -> tuple[Tensor, dict[str, Metric]]:
+    """The micro-batch's part of the update's loss (a scalar with gradient), and the metrics of its terms."""
+    total = next(iter(now.values())).sum() * 0.0
+    metrics: dict[str, Metric] = {}
+    for name, ready in micro.terms.items():
+        view = replace(micro.batch, columns=ready.columns)
+        # `where`, not a product alone: an infinity outside of the selection must not become NaN.
+        counted = torch.where(ready.weight != 0, ready.term.loss(now, view), 0)
+        loss = (counted * ready.weight).sum()
+        total = total + loss
+        with torch.no_grad():
+            merge(metrics, {f"loss/{name}": Sum(loss.detach())} | ready.term.loss.watch(now, view))
+    return total, metrics
+
+
+def action_share(batch: Batch) -> Tensor:
+    """[S] bool: sequences with at least one trained token: N_seq of the spec counts these."""
+    return ragged.sequence_sum(batch.trained.long(), batch.offset) > 0
