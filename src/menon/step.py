@@ -99,7 +99,7 @@ def score(batch: Batch, parts: list[Part], plan: Plan, models: Models) -> Batch:
             mine = [part for part in mine if not part.first]
             if not mine:
                 continue
-        filled: Tensor = torch.zeros(batch.num_tokens)
+        filled = torch.zeros(batch.num_tokens)
         for part in mine:
             columns = models[model].score(take(batch, part.rows), (need,), models)
             filled[tokens_of(batch.offset, part.rows)] = columns[str(need)]
