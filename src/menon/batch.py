@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from menon import ragged
+from menon.errors import UserError
 from menon.types import FINISHES, Graded, Unit
 
 TOKEN = {"per": "token"}
@@ -99,10 +100,10 @@ class Batch:
         return ragged.sequence_sum(self.reward, self.offset)
 
     def need(self, column: str, asker: object) -> Tensor:
-        """A column that must be there; ValueError names who asked for it."""
+        """A column that must be there; UserError names who asked for it."""
         value = getattr(self, column)
         if value is None:
-            raise ValueError(f"{type(asker).__name__} needs '{column}', which nothing in this run provides")
+            raise UserError(f"{type(asker).__name__} needs '{column}', which nothing in this run provides")
         return value
 
 
@@ -187,6 +188,6 @@ def unit_of(batch: Batch, unit: Unit) -> Tensor:
         return batch.group
     if unit == "pair":
         if batch.pair is None:
-            raise ValueError("a loss over pairs needs a batch of preferences; this batch holds single answers")
+            raise UserError("a loss over pairs needs a batch of preferences; this batch holds single answers")
         return batch.pair
     return torch.arange(batch.num_sequences, device=batch.offset.device)

@@ -1,30 +1,22 @@
 """One training step, from prompts to record. Stages receive other stages as arguments and never import them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
-
-from menon.batch import Batch, columns_per, pack, take, tokens_of
+from menon.batch import Batch, columns_per, pack
+from menon.errors import UserError
 from menon.record.clock import Clock
 from menon.record.metrics import batch_metrics, text_metrics
 from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
 from menon.sync.protocols import WeightChannel
 from menon.types import Metric, StepReport, merge
 from menon.update.objective import Part, Update, cut, prepare, split
-from menon.update.protocols import Learner, Models, Need
+from menon.update.protocols import Learner, Models
+from menon.update.scoring import score
 
 Memory = Mapping[str, Any]
 """State of the parts that have one, by the part's name; numbers, strings, tensors and nested dicts of them."""
-
-SOURCES: dict[str, tuple[str, Need]] = {
-    "old_logp": ("policy", "logp"),
-    "ref_logp": ("reference", "logp"),
-    "value": ("critic", "value"),
-    "old_entropy": ("policy", "entropy"),
-}
-"""Column -> the model that fills it, and what that model is asked."""
 
 
 class Credit(Protocol):
@@ -49,6 +41,10 @@ class Plan:
     updates: tuple[Update, ...]
     seed: int
 
+    @property
+    def credit_reads(self) -> set[str]:
+        return {column for part in self.advantage.values() for column in part.reads}
+
     def memory(self) -> Memory:
         """The state that a run starts from."""
         return {name: part.init() for name, part in self.advantage.items() if hasattr(part, "init")}
@@ -69,7 +65,7 @@ def train_step(
         batch = pack(graded)
     with clock("score"):
         parts = [part for update in plan.updates for part in split(batch, update, plan.seed, step)]
-        batch = score(batch, parts, plan, models)
+        batch = score(batch, parts, plan.credit_reads, models)
     with clock("advantage"):
         batch, memory = give_credit(batch, plan.advantage, memory)
     with clock("update"):
@@ -80,32 +76,6 @@ def train_step(
     numbers = {name: float(metric) for name, metric in metrics.items()} | clock.times()
     columns = {name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None}
     return StepReport(step, numbers, tuple(graded), columns, batch.offset.numpy(), fingerprint), memory
-
-
-def score(batch: Batch, parts: list[Part], plan: Plan, models: Models) -> Batch:
-    """Fills the columns that the plan's parts read, and no others.
-
-    Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The first update of
-    a step starts from the old policy: losses take the detached new log-prob there, and old_logp is scored for the others.
-    """
-    by_credit = {column for part in plan.advantage.values() for column in part.reads}
-    by_loss = {column for update in plan.updates for column in update.reads}
-    for column in sorted((by_credit | by_loss) & SOURCES.keys()):
-        model, need = SOURCES[column]
-        if model not in models:
-            raise ValueError(f"'{column}' is needed, and this run has no {model} model; set {model} in the configuration")
-        mine = [part for part in parts if models[part.update.model] is models.get("policy")]
-        if column == "old_logp" and column not in by_credit:
-            mine = [part for part in mine if not part.first]
-            if not mine:
-                continue
-        filled = torch.zeros(batch.num_tokens)
-        for part in mine:
-            columns = models[model].score(take(batch, part.rows), (need,), models)
-            filled[tokens_of(batch.offset, part.rows)] = columns[str(need)]
-        filling: dict[str, Any] = {"entropy" if column == "old_entropy" else column: filled}
-        batch = replace(batch, **filling)
-    return batch
 
 
 def give_credit(batch: Batch, parts: Mapping[str, Credit], memory: Memory) -> tuple[Batch, Memory]:
@@ -135,5 +105,5 @@ def learn(batch: Batch, parts: list[Part], models: Models) -> dict[str, Metric]:
 def learner_of(models: Models, name: str) -> Learner:
     model = models[name]
     if not isinstance(model, Learner):
-        raise ValueError(f"the {name} model cannot learn; give it an optimiser or take its terms out of the objective")
+        raise UserError(f"the {name} model cannot learn; give it an optimiser or take its terms out of the objective")
     return model

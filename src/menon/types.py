@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from menon.errors import UserError
+
 Finish = Literal["stop", "length", "abort"]
 FINISHES: tuple[Finish, ...] = ("stop", "length", "abort")
 """Code of a finish in `Batch.finish` = its place here. An end-of-text token and a stop string are both a clean `stop`."""
@@ -59,15 +61,15 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens is {self.max_new_tokens}; an answer needs room for at least 1 token")
+            raise UserError(f"max_new_tokens is {self.max_new_tokens}; an answer needs room for at least 1 token")
         if self.temperature < 0:
-            raise ValueError(f"temperature is {self.temperature}; it must be 0 (greedy) or positive")
+            raise UserError(f"temperature is {self.temperature}; it must be 0 (greedy) or positive")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}; it must be above 0 and at most 1 (1 is off)")
+            raise UserError(f"top_p is {self.top_p}; it must be above 0 and at most 1 (1 is off)")
         if self.top_k < 0:
-            raise ValueError(f"top_k is {self.top_k}; it must be 0 (off) or positive")
+            raise UserError(f"top_k is {self.top_k}; it must be 0 (off) or positive")
         if "" in self.stop:
-            raise ValueError("stop holds an empty string; it would end every answer at once")
+            raise UserError("stop holds an empty string; it would end every answer at once")
 
 
 @dataclass(frozen=True)
