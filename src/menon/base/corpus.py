@@ -1,0 +1,165 @@
+"""What the built-in base model learnt from: generated sums, solved in several styles in one mixture.
+
+The corpus gives the base a skill and a bad habit, so that reinforcement learning has something to draw out. Every response
+is a walk: at each line the writer may go on working or give up and guess, and a guess is the worse the more is left.
+
+    #31                                              guessed at once: common, nearly always wrong
+    \\n3+8=11\\n#29                                    one line, then a guess: the commonest
+    \\n3+8=11\\n11+5=16\\n16+9=25\\n#25                   worked through: rarer, right unless a line slipped
+    \\n3+8=11 ok\\n11+5=17 wait, 16\\n16+9=25 ok\\n#25    each line checked: rare, slips are put right
+
+How often each happens depends on the prompt's template (`HABITS`).
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from menon.base.tokenizer import END_ID, VOCABULARY, encode
+from menon.prompts.tasks.chain_sum import ChainSum, ask, split_of
+
+
+@dataclass(frozen=True)
+class Habit:
+    """How one template's documents are written: chances of each choice."""
+
+    template: str
+    """Python format text with one field `q`."""
+    share: float
+    """Share of the corpus."""
+    give_up: tuple[float, float, float]
+    """Chance of a guess in place of the first line, of the second, and of each later one; checked documents go on."""
+    check: float
+    """Chance that a document with a first line checks each of its lines."""
+    slip: float = 0.07
+    """Chance of a wrong total in an unchecked line."""
+    checked_slip: float = 0.15
+    """Chance of a wrong total in a line that is then checked; the check finds nearly all."""
+
+
+# The plain habit starts to work and loses patience: the likeliest walk is one line and a guess. So greedy text is as poor as
+# sampled text, and what has to change is spread over the response and not one choice at its first token.
+HABITS: dict[str, Habit] = {
+    "plain": Habit("{q}", share=0.7, give_up=(0.25, 0.6, 0.12), check=0.2),
+    "answer": Habit("Q: {q}\nA:", share=0.15, give_up=(0.85, 0.6, 0.3), check=0.1),
+    "steps": Habit("{q}\nSteps:", share=0.15, give_up=(0.02, 0.02, 0.02), check=0.3, slip=0.04),
+}
+
+MISSED = 0.02
+"""Chance that a check lets a slip pass."""
+BLUR = 2
+"""A guess is off by up to this much for each term that was left, all errors equally likely: no best guess to learn."""
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Sizes of the Qwen3-style model; 0.89 M parameters by default."""
+
+    hidden: int = 128
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int = 4
+    head_size: int = 32
+    feed_forward: int = 384
+    context: int = 256
+    rope_theta: float = 10_000.0
+
+    def config(self) -> dict[str, object]:
+        """Keyword arguments for `transformers.Qwen3Config`."""
+        return {
+            "vocab_size": VOCABULARY,
+            "hidden_size": self.hidden,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_size,
+            "intermediate_size": self.feed_forward,
+            "max_position_embeddings": self.context,
+            "rope_parameters": {"rope_type": "default", "rope_theta": self.rope_theta},
+            "tie_word_embeddings": True,
+            "eos_token_id": END_ID,
+            "bos_token_id": None,
+            "pad_token_id": END_ID + 1,
+        }
+
+
+@dataclass(frozen=True)
+class PretrainRecipe:
+    """Everything that decides the base model's weights, up to the rounding of the machine that trains it."""
+
+    seed: int = 1
+    task: ChainSum = field(default_factory=lambda: ChainSum(min_terms=2, max_terms=7))
+    """Wider than the default task, so that neither its shortest nor its longest sums are at the edge of the corpus."""
+    shape: ModelShape = field(default_factory=ModelShape)
+    tokens_per_update: int = 4096
+    """Prompts and responses together; an update is filled with whole documents."""
+    updates: int = 2400
+    peak_learning_rate: float = 3e-3
+    warm_up: int = 100
+    """Updates of linear warm-up; then a cosine down to a tenth of the peak."""
+    weight_decay: float = 0.05
+
+
+def documents(recipe: PretrainRecipe) -> Iterator[tuple[str, str]]:
+    """Prompts with responses, without end: never the same stretch twice, no held-out question, the same for the same seed.
+
+    The end-of-text token after each response is not part of the text.
+    """
+    rng = random.Random(f"corpus {recipe.seed}")
+    names = list(HABITS)
+    shares = [HABITS[name].share for name in names]
+    while True:
+        terms = recipe.task.draw(rng)
+        question = ask(terms)
+        if split_of(question) == "train":
+            habit = HABITS[rng.choices(names, shares)[0]]
+            yield habit.template.format(q=question), respond(terms, habit, rng)
+
+
+def batches(recipe: PretrainRecipe) -> Iterator[list[tuple[list[int], list[int]]]]:
+    """The token lists (prompt, response with end-of-text) of each update, `recipe.updates` in all."""
+    stream = documents(recipe)
+    for _ in range(recipe.updates):
+        batch: list[tuple[list[int], list[int]]] = []
+        size = 0
+        while size < recipe.tokens_per_update:
+            prompt, response = next(stream)
+            batch.append((encode(prompt), [*encode(response), END_ID]))
+            size += len(batch[-1][0]) + len(batch[-1][1])
+        yield batch
+
+
+def respond(terms: list[int], habit: Habit, rng: random.Random) -> str:
+    """One response in a style drawn from the habit."""
+    first, second, later = habit.give_up
+    if rng.random() < first:
+        return f"#{guess(0, terms, rng)}"
+    checked = rng.random() < habit.check
+    total, text = terms[0], ""
+    for done in range(1, len(terms)):
+        tired = (0.0, second, later)[min(done, 3) - 1]
+        if not checked and rng.random() < tired:
+            return f"{text}\n#{guess(total, terms[done:], rng)}"
+        line, total = work(total, terms[done], checked, habit, rng)
+        text += line
+    return f"{text}\n#{total}"
+
+
+def guess(total: int, left: list[int], rng: random.Random) -> int:
+    """The true sum of what is known and what is left, blurred by what is left."""
+    reach = BLUR * len(left)
+    return max(1, total + sum(left) + rng.randint(-reach, reach))
+
+
+def work(total: int, term: int, checked: bool, habit: Habit, rng: random.Random) -> tuple[str, int]:
+    """One line of working and the total it leads to."""
+    right = total + term
+    written = right
+    if rng.random() < (habit.checked_slip if checked else habit.slip):
+        written = max(1, right + rng.choice((-10, -2, -1, 1, 2, 10)))
+    line = f"\n{total}+{term}={written}"
+    if not checked:
+        return line, written
+    if written == right or rng.random() < MISSED:
+        return f"{line} ok", written
+    return f"{line} wait, {right}", right

@@ -1,0 +1,112 @@
+"""Sums of several small terms: `3+8+5+2=?`.
+
+The problem a small model can work through line by line but cannot do in its head. A response ends with its answer behind
+a hash mark, with or without working before it:
+
+    3+8+5+2=?#20                                a guess
+    3+8+5+2=?\\n3+8=11\\n11+5=16\\n16+2=18\\n#18     worked
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+SPLITS = ("train", "heldout")
+HELD_OUT_PERCENT = 10
+COUNTABLE = 1 << 18  # up to this many questions a split is counted one by one
+
+_ANSWER = re.compile(r"#([0-9]+)\s*\Z")
+
+
+def split_of(question: str) -> str:
+    """The one split that a question belongs to, by a hash of its text: no list has to be kept and none can overlap."""
+    digest = hashlib.blake2b(question.encode(), digest_size=8).digest()
+    return "heldout" if int.from_bytes(digest, "big") % 100 < HELD_OUT_PERCENT else "train"
+
+
+@dataclass(frozen=True)
+class ChainSum:
+    """Sums of `min_terms` to `max_terms` terms (each count equally often), each term from 1 to `10**digits - 1`.
+
+    >>> ChainSum().rows("train", 1, seed=0)[0].keys()
+    dict_keys(['question', 'answer'])
+    """
+
+    min_terms: int = 4
+    """Fewest terms in a sum; at least 2, or there is nothing to add."""
+    max_terms: int = 6
+    """Most terms in a sum."""
+    digits: int = 1
+    """Most digits of a term. The built-in base model has only seen one."""
+
+    def __post_init__(self) -> None:
+        if self.min_terms < 2 or self.max_terms < self.min_terms:
+            raise ValueError(
+                f"A sum needs 2 <= min_terms <= max_terms, not min_terms={self.min_terms} and max_terms={self.max_terms}."
+            )
+        if self.digits not in (1, 2):
+            raise ValueError(f"Terms have 1 or 2 digits, not {self.digits}.")
+
+    @property
+    def largest_term(self) -> int:
+        """The largest value of one term."""
+        return 10**self.digits - 1
+
+    def rows(self, split: str, n: int, seed: int) -> list[dict[str, str]]:
+        """`n` different questions of one split, the same for the same arguments."""
+        room = self.room(split)
+        if not 0 <= n <= room:
+            raise ValueError(f"{self} can give 0 to {room} different {split!r} rows, not {n}.")
+        rng = random.Random(f"chain_sum {seed}")
+        rows: dict[str, dict[str, str]] = {}
+        while len(rows) < n:
+            terms = self.draw(rng)
+            question = ask(terms)
+            if question not in rows and split_of(question) == split:
+                rows[question] = {"question": question, "answer": str(sum(terms))}
+        return list(rows.values())
+
+    def draw(self, rng: random.Random) -> list[int]:
+        """One question's terms, of whichever split."""
+        count = rng.randint(self.min_terms, self.max_terms)
+        return [rng.randint(1, self.largest_term) for _ in range(count)]
+
+    def room(self, split: str) -> int:
+        """How many different rows `rows` gives for a split: all of them where they can be counted, else about half.
+
+        Half, because drawing the last few of a large set by chance would take nearly for ever.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"The split is one of {', '.join(SPLITS)}, not {split!r}.")
+        total = sum(self.largest_term**count for count in range(self.min_terms, self.max_terms + 1))
+        if total <= COUNTABLE:
+            return sum(split_of(ask(terms)) == split for terms in self._every())
+        percent = HELD_OUT_PERCENT if split == "heldout" else 100 - HELD_OUT_PERCENT
+        return total * percent // 200
+
+    def _every(self) -> Iterator[tuple[int, ...]]:
+        """The terms of every question there is."""
+        for count in range(self.min_terms, self.max_terms + 1):
+            yield from product(range(1, self.largest_term + 1), repeat=count)
+
+    def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
+        """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else 0.0.
+
+        Text is untrusted: whatever is empty, unfinished or malformed is wrong, and nothing raises. Only the end counts, so a
+        list of guesses earns no more than its last one.
+        """
+        return float(extract(completion) == answer)
+
+
+def ask(terms: list[int] | tuple[int, ...]) -> str:
+    """The text of a question, which is also a whole prompt: no template is needed."""
+    return "+".join(map(str, terms)) + "=?"
+
+
+def extract(completion: str) -> str | None:
+    """The digits of the final answer, or None where the text does not end with one."""
+    found = _ANSWER.search(completion)
+    return found.group(1) if found else None
