@@ -11,7 +11,6 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from menon import ragged
 from menon.batch import Batch, take, tokens_of, unit_of
 from menon.streams import stream
 from menon.types import Metric, Sum, Unit, merge
@@ -166,19 +165,14 @@ def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int) -> list[Tens
 
 def loss_of(now: Mapping[str, Tensor], micro: Micro) -> tuple[Tensor, dict[str, Metric]]:
     """The micro-batch's part of the update's loss (a scalar with gradient), and the metrics of its terms."""
-    total = next(iter(now.values())).sum() * 0.0
+    losses: list[Tensor] = []
     metrics: dict[str, Metric] = {}
     for name, ready in micro.terms.items():
         view = replace(micro.batch, columns=ready.columns)
         # `where`, not a product alone: an infinity outside of the selection must not become NaN.
         counted = torch.where(ready.weight != 0, ready.term.loss(now, view), 0)
         loss = (counted * ready.weight).sum()
-        total = total + loss
+        losses.append(loss)
         with torch.no_grad():
             merge(metrics, {f"loss/{name}": Sum(loss.detach())} | ready.term.loss.watch(now, view))
-    return total, metrics
-
-
-def action_share(batch: Batch) -> Tensor:
-    """[S] bool: sequences with at least one trained token: N_seq of the spec counts these."""
-    return ragged.sequence_sum(batch.trained.long(), batch.offset) > 0
+    return torch.stack(losses).sum(), metrics
