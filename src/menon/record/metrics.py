@@ -1,0 +1,195 @@
+"""Numbers of one step under the names of spec 9.1. Invalid sequences are in none of them; an empty denominator gives 0."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from menon import ragged
+from menon.batch import Batch
+from menon.record.repetition import repeat_scores
+from menon.types import FINISHES, Graded, Max, Mean, Metric, Sum
+
+REFLECTION = {
+    "wait": re.compile(r"wait,"),
+    "recheck": re.compile(r"recheck[,\s]"),
+    "retry": re.compile(r"retry"),
+    "alternatively": re.compile(r"alternatively,"),
+    "however": re.compile(r"however,"),
+}
+"""Open-Reasoner-Zero's patterns, case-sensitive (spec 9.2)."""
+CAPITALISED = re.compile(r"Wait,|Recheck[,\s]|Retry|Alternatively,|However,")
+R1_WORDS = re.compile(r"\b(?:wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)\b", re.IGNORECASE)
+"""The words counted in the R1 paper (spec 9.2)."""
+FORMAT = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+LOG_RATIO_LIMIT = 20.0
+"""Spec 0.2: log-ratios are clamped before exp."""
+
+
+def batch_metrics(batch: Batch) -> dict[str, Metric]:
+    """What a batch says of itself: rewards, accuracy, groups, lengths, entropy; advantages, KL and values where it has them.
+
+    A reward is what credit was computed from (with a KL penalty, if the run put one there); `acc` is the raw verdict.
+    Lengths count action tokens. Standard deviations are Bessel's; of fewer than two numbers they are 0.
+    """
+    valid = batch.valid
+    metrics: dict[str, Metric] = {
+        "reward/mean": _mean(batch.outcome[valid]),
+        "reward/std": _std(batch.outcome[valid]),
+        "reward/failed": Sum(int((~valid).sum())),
+        "acc/mean": _mean(batch.acc[valid & ~batch.acc.isnan()]),
+        "trunc_rate": _mean(batch.finish[valid] == FINISHES.index("length")),
+        "stop_rate": _mean(batch.finish[valid] == FINISHES.index("stop")),
+        "tokens/generated": Sum(int(batch.is_action.sum())),
+    }
+    metrics |= _groups(batch) | _lengths(batch)
+    if batch.entropy is not None:
+        metrics |= _entropies(batch.entropy[batch.trained])
+    if batch.behaviour_logp is not None:
+        metrics["entropy/mc"] = _mean(-batch.behaviour_logp[batch.trained])
+    if batch.advantage is not None:
+        advantage = batch.advantage[batch.trained]
+        metrics |= {
+            "adv/mean": _mean(advantage),
+            "adv/std": _std(advantage),
+            "adv/absmax": Max(float(advantage.abs().max()) if len(advantage) else 0.0),
+        }
+    if batch.value is not None and batch.ret is not None:
+        metrics["value/explained_var"] = Mean(_explained(batch.value[batch.trained], batch.ret[batch.trained]))
+    policy_logp = batch.behaviour_logp if batch.old_logp is None else batch.old_logp
+    if batch.ref_logp is not None and policy_logp is not None:
+        metrics |= _divergence(batch, policy_logp - batch.ref_logp)
+    return metrics
+
+
+def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
+    """What the texts show: format, repetition, reflection, and the parts of their scores."""
+    counted = [g for g in graded if not np.isnan(g.verdict.score)]
+    texts = [g.rollout.text for g in counted]
+    found = {name: np.array([bool(p.search(text)) for text in texts], dtype=bool) for name, p in REFLECTION.items()}
+    reflects = np.any(list(found.values()), axis=0)
+    correct = np.array([g.verdict.acc == 1 for g in counted], dtype=bool)
+    length = np.array([g.rollout.is_action.sum() for g in counted], dtype=np.float64)
+    metrics: dict[str, Metric] = {
+        "format_rate": _share([_well_formed(g) for g in counted]),
+        "boxed_rate": _share([_boxed(text) for text in texts]),
+        "repeat_score": _share(repeat_scores([g.rollout.tokens[g.rollout.is_action] for g in counted])),
+        "refl/rate": _share(reflects),
+        "refl/len_correct": _share(length[reflects & correct]),
+        "refl/capitalised_rate": _share([bool(CAPITALISED.search(text)) for text in texts]),
+        "refl/r1_rate": _share([bool(R1_WORDS.search(text)) for text in texts]),
+    }
+    metrics |= {f"refl/per_pattern/{name}": _share(hits) for name, hits in found.items()}
+    parts: dict[str, list[float]] = {}
+    for g in counted:
+        for name, value in g.verdict.parts.items():
+            if not np.isnan(value):
+                parts.setdefault(name, []).append(value)
+    return metrics | {f"reward/parts/{name}": _share(values) for name, values in sorted(parts.items())}
+
+
+def summary(graded: Sequence[Graded]) -> dict[str, float]:
+    """An evaluation in a few numbers: accuracy (mean acc), mean_length (action tokens), entropy (mean over action tokens, in
+    nats), n answers counted, and how many graders failed (those answers are not counted)."""
+    counted = [g for g in graded if not (np.isnan(g.verdict.score) or np.isnan(g.verdict.acc))]
+    entropies = [g.rollout.entropy[g.rollout.is_action].astype(np.float64) for g in counted]
+    return {
+        "accuracy": float(_share([g.verdict.acc for g in counted])),
+        "mean_length": float(_share([len(row) for row in entropies])),
+        "entropy": float(_share(np.concatenate(entropies) if entropies else [])),
+        "n": float(len(counted)),
+        "failed": float(len(graded) - len(counted)),
+    }
+
+
+def _mean(values: Tensor) -> Mean:
+    return Mean(float(values.double().sum()), len(values))
+
+
+def _share(values: Sequence[float] | NDArray) -> Mean:
+    return Mean(float(np.sum(np.asarray(values, dtype=np.float64))), len(values))
+
+
+def _std(values: Tensor) -> Mean:
+    return Mean(float(values.double().std()) if len(values) > 1 else 0.0)
+
+
+def _groups(batch: Batch) -> dict[str, Metric]:
+    """Shares of the groups (of answers with a known verdict) that were all correct, all wrong, or mixed."""
+    known = batch.valid & ~batch.acc.isnan()
+    names, group = torch.unique(batch.group[known], return_inverse=True)
+    acc = batch.acc[known].double()
+    size, right = (ragged.sum_by(values, group, len(names)) for values in (torch.ones_like(acc), acc))
+    all_correct, all_wrong = right == size, right == 0
+    return {
+        "groups/all_correct": _mean(all_correct),
+        "groups/all_wrong": _mean(all_wrong),
+        "groups/mixed": _mean(~all_correct & ~all_wrong),
+    }
+
+
+def _lengths(batch: Batch) -> dict[str, Metric]:
+    length = batch.action_lengths[batch.valid]
+    acc = batch.acc[batch.valid]
+    return {
+        "len/mean": _mean(length),
+        "len/p50": _quantile(length, 0.5),
+        "len/p95": _quantile(length, 0.95),
+        "len/max": Max(int(length.max()) if len(length) else 0),
+        "len/correct": _mean(length[acc == 1]),
+        "len/wrong": _mean(length[acc == 0]),
+    }
+
+
+def _entropies(entropy: Tensor) -> dict[str, Metric]:
+    return {
+        "entropy/mean": _mean(entropy),
+        "entropy/p80": _quantile(entropy, 0.8),
+        "entropy/lt001": _mean(entropy < 0.01),
+    }
+
+
+def _quantile(values: Tensor, q: float) -> Mean:
+    return Mean(float(np.quantile(values.double().numpy(), q)) if len(values) else 0.0)
+
+
+def _explained(value: Tensor, ret: Tensor) -> float:
+    """1 - Var(ret - value) / Var(ret); 0 where the returns do not vary."""
+    if len(ret) < 2 or ret.min() == ret.max():
+        return 0.0
+    return 1.0 - float((ret - value).double().var() / ret.double().var())
+
+
+def _divergence(batch: Batch, k: Tensor) -> dict[str, Metric]:
+    """Of the sampled tokens: k1 = k, k3 = exp(-k) - 1 + k per token, and the mean over sequences of the summed k1 (spec 2.14)."""
+    trained = batch.trained
+    k = torch.where(trained, k, 0).double()
+    k3 = torch.exp((-k).clamp(max=LOG_RATIO_LIMIT)) - 1 + k
+    return {
+        "kl/ref_k1": _mean(k[trained]),
+        "kl/ref_k3": _mean(k3[trained]),
+        "kl/seq": _mean(ragged.sequence_sum(k, batch.offset)[batch.valid]),
+    }
+
+
+def _well_formed(graded: Graded) -> bool:
+    """Spec 6.3: the two tagged parts and nothing else, each tag once; the prompt may have opened <think> already."""
+    text = graded.rollout.text.strip()
+    if graded.rollout.prompt.text.rstrip().endswith("<think>"):
+        text = "<think>" + text
+    return all(text.count(tag) == 1 for tag in TAGS) and FORMAT.fullmatch(text) is not None
+
+
+def _boxed(text: str) -> bool:
+    r"""A \boxed{...} whose braces close."""
+    start = text.rfind(r"\boxed{")
+    depth = 0
+    for sign in re.findall(r"[{}]", text[start:]) if start >= 0 else ():
+        depth += 1 if sign == "{" else -1
+        if depth == 0:
+            return True
+    return False
