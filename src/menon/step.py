@@ -61,7 +61,7 @@ def train_step(
 ) -> tuple[StepReport, Memory]:
     clock = Clock()
     with clock("rollout"):
-        graded = plan.rollout(prompts, sampler, plan.grade)  # graded as it finishes: refills need grades inside
+        graded, gathered = plan.rollout(prompts, sampler, plan.grade)  # graded as it finishes: refills need grades inside
         batch = pack(graded)
     with clock("score"):
         parts = [part for update in plan.updates for part in split(batch, update, plan.seed, step)]
@@ -72,7 +72,7 @@ def train_step(
         metrics = learn(batch, parts, models)
     with clock("sync"):
         fingerprint = channel.publish(learner_of(models, "policy"), sampler)
-    merge(metrics, batch_metrics(batch) | text_metrics(graded))
+    merge(metrics, batch_metrics(batch) | text_metrics(graded) | gathered)
     numbers = {name: float(metric) for name, metric in metrics.items()} | clock.times()
     columns = {name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None}
     return StepReport(step, numbers, tuple(graded), columns, batch.offset.numpy(), fingerprint), memory

@@ -108,7 +108,8 @@ class Completion:
     """Version of the weights that wrote the token."""
     finish: Finish
     text: str
-    """The new tokens as text, stop strings kept, special tokens left out."""
+    """The answer as a grader reads it: prefix and new tokens decoded together (a character may lie across the seam), stop
+    strings kept, special tokens left out."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ class Rollout:
     group: int
     """Rollouts with the same number answer the same visit of the same prompt."""
     sample: int = 0
+    visit: int = 0
+    """How often the prompt was visited before: with prompt and sample it names the random stream."""
     node: int = -1
     """Number in a tree, -1 outside of one."""
     parent: int = -1
@@ -156,6 +159,7 @@ class Rollout:
             text=completion.text,
             group=group,
             sample=request.sample,
+            visit=request.visit,
             node=node,
             parent=parent,
         )

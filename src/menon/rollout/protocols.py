@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from menon.types import Completion, Graded, Prompt, Request, Rollout, Verdict
+from menon.types import Completion, Graded, Metric, Prompt, Request, Rollout, Verdict
 
 
 class Sampler(Protocol):
@@ -36,6 +36,9 @@ class Prompts(Protocol):
 
 
 class Collect(Protocol):
-    """Text of one step, graded as it finishes: the `rollout` of a plan."""
+    """Text of one step, graded as it finishes: the `rollout` of a plan.
 
-    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> list[Graded]: ...
+    Also what only the collector saw: groups that were written and dropped are in no batch.
+    """
+
+    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]: ...
