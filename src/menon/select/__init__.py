@@ -1,0 +1,7 @@
+"""Which tokens a term counts."""
+
+from menon.select.top_entropy import TopEntropy
+from menon.select.truncated import NotTruncated
+
+SelectPart = NotTruncated | TopEntropy
+"""What a configuration file can name."""

@@ -1,0 +1,29 @@
+"""The policy gradient as it stands (Williams 1992)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from menon.batch import Batch
+from menon.loss.ratio import advantage_of
+from menon.types import Metric, Unit
+from menon.update.protocols import Need
+
+
+@dataclass(frozen=True)
+class PolicyGradient:
+    """l_t = -A_t log pi_t. On-policy only: it does not know which policy wrote the text."""
+
+    kind: Literal["pg"] = "pg"
+    unit: ClassVar[Unit] = "token"
+    needs: ClassVar[tuple[Need, ...]] = ("logp",)
+    reads: ClassVar[tuple[str, ...]] = ("advantage",)
+
+    def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        return -advantage_of(batch, self) * torch.where(batch.trained, now["logp"], 0)
+
+    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+        return {}

@@ -1,0 +1,64 @@
+"""Quantities that many losses share."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from menon.batch import Batch
+from menon.errors import UserError
+from menon.types import Max, Mean, Metric
+
+LIMIT = 20.0
+"""Log-ratios are clamped to +-LIMIT before exp, so that no ratio overflows; beyond it the gradient is 0."""
+
+
+def log_ratio(now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+    """[N] log pi - log pi_old, clamped, 0 where not trained. Without an old policy it is the detached new one: value 0, and
+    the gradient of log pi."""
+    logp = now["logp"]
+    old = logp.detach() if batch.old_logp is None else batch.old_logp
+    return torch.where(batch.trained, logp - old, 0).clamp(-LIMIT, LIMIT)
+
+
+def advantage_of(batch: Batch, asker: object) -> Tensor:
+    """[N] advantage, 0 where not trained."""
+    return torch.where(batch.trained, batch.need("advantage", asker), 0)
+
+
+class Clips(Protocol):
+    """A loss that bounds its ratio to [1 - clip_low, 1 + clip_high]."""
+
+    @property
+    def clip_low(self) -> float: ...
+
+    @property
+    def clip_high(self) -> float: ...
+
+
+def mean_over(values: Tensor, mask: Tensor) -> Mean:
+    """A metric: the mean over the mask."""
+    return Mean(torch.where(mask, values, 0).sum(), mask.sum())
+
+
+def clip_metrics(ratio: Tensor, advantage: Tensor, clip: Clips, counted: Tensor) -> dict[str, Metric]:
+    """clip/{frac,low,high}, ratio/{mean,max}: a ratio is clipped where the bound on it decides the loss."""
+    low = (ratio < 1 - clip.clip_low) & (advantage < 0)
+    high = (ratio > 1 + clip.clip_high) & (advantage > 0)
+    return {
+        "clip/frac": mean_over(low | high, counted),
+        "clip/low": mean_over(low, counted),
+        "clip/high": mean_over(high, counted),
+        "ratio/mean": mean_over(ratio, counted),
+        "ratio/max": Max(torch.where(counted, ratio, 0).amax()),
+    }
+
+
+def check_clip(clip: Clips) -> None:
+    """UserError unless the bounds enclose 1 and leave ratios positive."""
+    if not 0 <= clip.clip_low <= 1 or clip.clip_high < 0:
+        raise UserError(
+            f"clip_low {clip.clip_low} and clip_high {clip.clip_high} of {type(clip).__name__} bound the ratio to"
+            " [1 - clip_low, 1 + clip_high]; clip_low lies between 0 and 1, clip_high is 0 or more"
+        )
