@@ -1,0 +1,80 @@
+"""Fresh continuations of answers that were cut: the ground of Monte-Carlo values, segments and trees."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from menon.rollout.groups import answer
+from menon.rollout.protocols import Grade, Sampler
+from menon.types import Request, Rollout, Sampling, Tokens
+
+
+def answer_tokens(rollout: Rollout) -> Tokens:
+    """[T] what follows the prompt, a prefix that was given and observations included."""
+    return rollout.tokens[len(rollout.prompt.tokens) :]
+
+
+def fork(rollout: Rollout, cut: int, k: int, sampling: Sampling, purpose: str = "fork") -> list[Request]:
+    """K requests that go on after the first `cut` tokens of an answer (0 <= cut < its length).
+
+    A continuation may use what the whole answer has left of `sampling.max_new_tokens`. Its random stream is named by the
+    prompt's visit and the prefix itself, not by the sample that was cut: equal prefixes go on equally, and none depends on
+    which other answers exist.
+    """
+    tokens = answer_tokens(rollout)
+    if k < 1:
+        raise ValueError(f"a fork has at least 1 continuation, not {k}")
+    if not 0 <= cut < len(tokens):
+        raise ValueError(f"an answer of {len(tokens)} tokens cannot be cut at {cut}; a cut leaves at least one token to write")
+    left = sampling.max_new_tokens - cut
+    if left < 1:
+        raise ValueError(f"nothing may follow a prefix of {cut} tokens with max_new_tokens {sampling.max_new_tokens}")
+    prefix = tokens[:cut]
+    digest = hashlib.blake2b(prefix.astype("<i4").tobytes(), digest_size=7).digest()
+    branch = int.from_bytes(digest, "big")
+    return [
+        Request(
+            prompt=rollout.prompt,
+            sampling=replace(sampling, max_new_tokens=left),
+            visit=rollout.visit,
+            purpose=purpose,
+            path=(branch, child),
+            prefix=prefix,
+        )
+        for child in range(k)
+    ]
+
+
+def prefix_values(
+    rollouts: Sequence[Rollout],
+    cuts: Sequence[Sequence[int]],
+    k: int,
+    sampler: Sampler,
+    grade: Grade,
+    sampling: Sampling,
+) -> list[list[float]]:
+    """The mean score of K fresh continuations from each cut of each rollout (VinePPO, arXiv 2410.01679, eq. 5).
+
+    Parameters: `cuts[i]` are numbers of answer tokens of `rollouts[i]` that are kept; the result has the same shape. Prefixes
+    that are equal, within one answer or between answers to one visit of a prompt, are continued once and share their value.
+    A continuation whose grader failed is left out of the mean; NaN where all failed.
+    """
+    if len(rollouts) != len(cuts):
+        raise ValueError(f"{len(rollouts)} rollouts and {len(cuts)} lists of cuts")
+    names: list[list[tuple[int, int, int]]] = []
+    wanted: dict[tuple[int, int, int], list[Request]] = {}
+    for rollout, places in zip(rollouts, cuts, strict=True):
+        forks = [fork(rollout, cut, k, sampling) for cut in places]
+        names.append([(rollout.prompt.index, rollout.visit, requests[0].path[0]) for requests in forks])
+        wanted.update(zip(names[-1], forks, strict=True))
+    requests = [request for group in wanted.values() for request in group]
+    graded = answer(requests, [place // k for place in range(len(requests))], sampler, grade)
+    scores = [[g.verdict.score for g in graded[place : place + k]] for place in range(0, len(graded), k)]
+    value = {name: mean(group) for name, group in zip(wanted, scores, strict=True)}
+    return [[value[name] for name in row] for row in names]
+
+
+def mean(scores: Sequence[float]) -> float:
+    known = [score for score in scores if not math.isnan(score)]
+    return sum(known) / len(known) if known else math.nan

@@ -1,0 +1,63 @@
+"""A fixed number of answers to each question."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from menon.errors import UserError
+from menon.rollout.protocols import Grade, Prompts, Sampler
+from menon.types import Graded, Metric, Prompt, Request, Rollout, Sampling
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Every prompt of a step is answered `samples_per_prompt` times; one group per visit of a prompt."""
+
+    prompts_per_step: int
+    samples_per_prompt: int
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        if self.prompts_per_step < 1 or self.samples_per_prompt < 1:
+            raise UserError("prompts_per_step and samples_per_prompt must be at least 1")
+
+    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]:
+        """In the order of the prompts, then of the samples, whatever finished first."""
+        asked = prompts.take(self.prompts_per_step)
+        groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade)
+        return [graded for group in groups for graded in group], {}
+
+
+def answer_groups(
+    asked: Sequence[tuple[Prompt, int]], samples: int, sampling: Sampling, sampler: Sampler, grade: Grade, first: int = 0
+) -> list[list[Graded]]:
+    """One list per (prompt, visit), in order of the samples; groups are numbered from `first`."""
+    requests = [Request(prompt, sampling, sample, visit) for prompt, visit in asked for sample in range(samples)]
+    numbers = [first + place // samples for place in range(len(requests))]
+    graded = answer(requests, numbers, sampler, grade)
+    return [graded[place : place + samples] for place in range(0, len(graded), samples)]
+
+
+def answer(requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade) -> list[Graded]:
+    """Each answer is graded as it finishes; the result is in the order of the requests, which carry the given group numbers.
+
+    RuntimeError if the sampler leaves a request without an answer, answers one twice, or answers one that was not asked.
+    """
+    waiting = {name_of(request): place for place, request in enumerate(requests)}
+    if len(waiting) < len(requests):
+        raise ValueError("two requests have the same name; they would get the same random stream")
+    graded: dict[int, Graded] = {}
+    for completion in sampler.generate(requests):
+        name = name_of(completion.request)
+        if name not in waiting:
+            raise RuntimeError(f"the sampler answered {name}, which was not asked or is answered already")
+        place = waiting.pop(name)
+        rollout = Rollout.of(completion, groups[place])
+        graded[place] = Graded(rollout, grade(rollout))
+    if waiting:
+        raise RuntimeError(f"the sampler left {len(waiting)} of {len(requests)} requests without an answer")
+    return [graded[place] for place in range(len(requests))]
+
+
+def name_of(request: Request) -> tuple[int, int, int, tuple[int, ...]]:
+    """What tells the requests of one call apart: prompt, visit, sample and way through the tree name a random stream."""
+    return request.prompt.index, request.visit, request.sample, request.path

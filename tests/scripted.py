@@ -1,0 +1,73 @@
+"""A sampler that writes what a test told it to."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from menon.types import Completion, Prompt, Request, Rollout, Verdict
+
+Script = Callable[[Request], str]
+"""The new text of a request, without its prefix."""
+
+
+class ScriptedSampler:
+    """One token per character (its code point) and an end token 0; answers finish in the reverse order of the requests."""
+
+    def __init__(self, script: Script, version: int = 0) -> None:
+        self.script = script
+        self.version = version
+        self.asked: list[Request] = []
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        requests = list(requests)
+        self.asked += requests
+        for request in reversed(requests):
+            yield complete(request, self.script(request), self.version)
+
+
+def complete(request: Request, text: str, version: int = 0) -> Completion:
+    """A `stop` if the end token still fits into `max_new_tokens`, else cut there with finish `length`."""
+    room = request.sampling.max_new_tokens
+    letters = [ord(letter) for letter in text]
+    tokens = np.array([*letters, 0][:room], dtype=np.int32)
+    whole = [*request.prefix.tolist(), *letters[:room]]
+    zeros = np.zeros(len(tokens), dtype=np.float32)
+    return Completion(
+        request=request,
+        tokens=tokens,
+        logp=zeros - 1,
+        log_kept=zeros,
+        entropy=zeros + 0.5,
+        version=np.full(len(tokens), version, dtype=np.int32),
+        finish="stop" if len(letters) < room else "length",
+        text="".join(chr(letter) for letter in whole if letter),
+    )
+
+
+def question(index: int, text: str = "", answer: str | None = "7") -> Prompt:
+    """A prompt of one token per character."""
+    text = text or f"q{index}="
+    return Prompt(index=index, tokens=np.array([ord(letter) for letter in text], dtype=np.int32), text=text, answer=answer)
+
+
+class Queue:
+    """Prompts 0, 1, 2, ... without end, visited once."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def take(self, count: int) -> list[tuple[Prompt, int]]:
+        self.taken += count
+        return [(question(index), 0) for index in range(self.taken - count, self.taken)]
+
+    def state(self) -> dict[str, int]:
+        return {"taken": self.taken}
+
+    def load(self, state: dict[str, int]) -> None:
+        self.taken = state["taken"]
+
+
+def is_gold(rollout: Rollout) -> Verdict:
+    """1 where the whole answer text is the gold answer."""
+    right = float(rollout.text == rollout.prompt.answer)
+    return Verdict(right, right)
