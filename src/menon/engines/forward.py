@@ -1,0 +1,218 @@
+"""One forward pass over a batch: the shift by one, the padding, and the vocabulary in chunks. Torch alone.
+
+Rows are padded on the right and no mask is given: causal attention cannot look ahead, so what stands behind a sequence's
+last token never reaches a real one. (With a mask `transformers` would leave the fast causal kernel.)
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from menon import ragged
+from menon.batch import Batch
+from menon.errors import UserError
+from menon.streams import stream
+from menon.update.protocols import LogitRows, Need, Reduction
+
+ValueInit = Literal["zero", "orz"]
+
+
+class ValueModel(nn.Module):
+    """A critic with a trunk of its own: V(state) = head(last hidden state), without bias."""
+
+    def __init__(self, trunk: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+
+
+def value_head(hidden_size: int, init: ValueInit = "zero", seed: int = 0) -> nn.Linear:
+    """A bias-free linear head: all zeros, or U(-sqrt 5, sqrt 5) as in Open-Reasoner-Zero's code (spec 1.1)."""
+    head = nn.Linear(hidden_size, 1, bias=False)
+    drawn = stream(seed, "value_head").uniform(-(5**0.5), 5**0.5, size=(1, hidden_size))
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(drawn) if init == "orz" else torch.zeros(1, hidden_size))
+    return head
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model taken apart into what a pass needs."""
+
+    trunk: nn.Module
+    """Token ids [S, L] -> `.last_hidden_state` [S, L, d]."""
+    head: nn.Module | None = None
+    """Hidden states [n, d] -> logits [n, V]; None where the model has no vocabulary or its logits are more than this."""
+    whole: nn.Module | None = None
+    """The whole model, for one whose logits are not simply head(hidden): then [S, L, V] is made at once."""
+    value: nn.Linear | None = None
+    context: int | None = None
+    """Most tokens of a sequence, where the model says so."""
+
+
+@torch.no_grad()
+def take_apart(model: Any, value: nn.Linear | None = None) -> Network:
+    """Finds trunk and heads of a causal LM of `transformers` or of a `ValueModel`.
+
+    Some models scale or soft-cap their logits, each under names of its own. So a model is asked rather than its name looked
+    up: the head counts as plain if the model's forward hands it the trunk's output and returns what it makes, unchanged.
+    """
+    if isinstance(model, ValueModel):
+        return Network(model.trunk, value=model.head, context=_context(model.trunk))
+    context, head = _context(model), model.get_output_embeddings()
+    if head is not None and model.base_model is not model and _plain(model, head):
+        return Network(model.base_model, head=head, value=value, context=context)
+    if value is not None:
+        raise UserError("this model scales its logits and cannot share its trunk with a critic; give the run a critic of its own")
+    return Network(model.base_model, whole=model, context=context)
+
+
+def _plain(model: Any, head: nn.Module) -> bool:
+    seen: list[tuple[Tensor, Tensor]] = []
+    hook = head.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    ids = torch.arange(2, device=next(model.parameters()).device)[None]
+    try:
+        logits = model(input_ids=ids, use_cache=False).logits
+    finally:
+        hook.remove()
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    return len(seen) == 1 and logits is seen[0][1] and torch.equal(seen[0][0], hidden) and torch.equal(logits, head(hidden))
+
+
+def _context(model: nn.Module) -> int | None:
+    return getattr(getattr(model, "config", None), "max_position_embeddings", None)
+
+
+@dataclass(frozen=True)
+class States:
+    """What a pass of the trunk leaves for the A action tokens."""
+
+    place: Tensor
+    """[A] where those tokens stand in the batch."""
+    rows: Tensor
+    """[A, d] hidden states before them; [A, V] logits where the whole model ran."""
+
+
+def before_actions(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The shift by one: where action tokens stand ([A], in the batch), and where the state before each of them stands
+    ([A], in the padded grid [S * L] read row by row)."""
+    place = batch.is_action.nonzero()[:, 0]
+    position = batch.position[place]
+    if bool((position == 0).any()):
+        sequence = int(ragged.owner(batch.offset)[place[position == 0][0]])
+        raise UserError(f"sequence {sequence} begins with a token of the policy; give every prompt at least one token")
+    width = int(batch.lengths.max()) if batch.num_sequences else 0
+    return place, ragged.owner(batch.offset)[place] * width + position - 1
+
+
+def run_trunk(network: Network, batch: Batch, autocast: torch.dtype | None = None) -> States:
+    """One padded forward pass over all sequences of the batch."""
+    place, grid = before_actions(batch)
+    ids = ragged.pad(batch.token, batch.offset)
+    if network.context is not None and ids.shape[1] > network.context:
+        raise UserError(
+            f"a sequence of {ids.shape[1]} tokens is longer than the model's context of {network.context}; "
+            "shorten the prompts or max_new_tokens"
+        )
+    with torch.autocast(ids.device.type, dtype=autocast) if autocast else nullcontext():
+        if network.whole is None:
+            grown = network.trunk(input_ids=ids, use_cache=False).last_hidden_state
+        else:
+            grown = network.whole(input_ids=ids, use_cache=False).logits
+    return States(place, grown.flatten(0, 1)[grid])
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of log-softmax and of every column: fp32, or fp64 for fp64 weights."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def name_of(need: Need) -> str:
+    """The column that a need yields."""
+    return need.name if isinstance(need, Reduction) else need
+
+
+@dataclass(frozen=True)
+class Head:
+    """How states become columns."""
+
+    network: Network
+    temperature: float
+    vocabulary_chunk: int
+    """Most elements (rows x V) of logits that exist at once."""
+
+    def __call__(self, states: States, batch: Batch, needs: Sequence[Need], others: Mapping[str, LogitRows]) -> dict[str, Tensor]:
+        """[N] columns, 0 where the token is not an action."""
+        columns: dict[str, Tensor] = {}
+        if "value" in needs:
+            columns["value"] = self._value(states)
+        over_vocabulary = [need for need in needs if need != "value"]
+        if over_vocabulary:
+            columns |= self._chunked(states, batch.token[states.place], over_vocabulary, others)
+        return {
+            name: torch.zeros(batch.num_tokens, dtype=column.dtype, device=column.device).index_copy(0, states.place, column)
+            for name, column in columns.items()
+        }
+
+    def logits(self, states: States, rows: Tensor) -> Tensor:
+        """[n, V] logits / temperature of some of the states. The head runs in the dtype of its weights, outside of autocast:
+        logits rounded to bf16 would be noise in every ratio."""
+        logits = states.rows[rows]
+        if self.network.whole is None:
+            if self.network.head is None:
+                raise UserError("a value model has no vocabulary; ask the policy for log-probs")
+            logits = self.network.head(logits.to(next(self.network.head.parameters()).dtype))
+        return logits.to(wide(logits.dtype)) / self.temperature
+
+    def _value(self, states: States) -> Tensor:
+        head = self.network.value
+        if head is None:
+            raise UserError("this model has no value head; give the run a critic of its own")
+        values = head(states.rows.to(head.weight.dtype))[:, 0]
+        return values.to(wide(values.dtype))
+
+    def _chunked(
+        self, states: States, target: Tensor, needs: Sequence[Need], others: Mapping[str, LogitRows]
+    ) -> dict[str, Tensor]:
+        """Works through the vocabulary a few rows at a time. More than one chunk: each is computed again in the backward
+        pass instead of being kept, so [A, V] never exists."""
+        every = torch.arange(len(target), device=target.device)
+        chunks = every.split(self._rows_per_chunk(states))
+        run: Callable[..., tuple[Tensor, ...]] = partial(self._reduce, states, target, needs, others)
+        if len(chunks) > 1 and torch.is_grad_enabled():
+            pieces = [checkpoint(run, rows, use_reentrant=False, preserve_rng_state=False) for rows in chunks]
+        else:
+            pieces = [run(rows) for rows in chunks]
+        return {name_of(need): torch.cat(column) for need, column in zip(needs, zip(*pieces, strict=True), strict=True)}
+
+    def _rows_per_chunk(self, states: States) -> int:
+        if self.network.whole is not None:
+            vocabulary = states.rows.shape[-1]
+        else:
+            weight = getattr(self.network.head, "weight", None)
+            vocabulary = 1 if weight is None else len(weight)
+        return max(1, self.vocabulary_chunk // vocabulary)
+
+    def _reduce(
+        self, states: States, target: Tensor, needs: Sequence[Need], others: Mapping[str, LogitRows], rows: Tensor
+    ) -> tuple[Tensor, ...]:
+        logits = self.logits(states, rows)
+        logp = logits.log_softmax(-1) if "logp" in needs or "entropy" in needs else logits
+        columns = []
+        for need in needs:
+            if need == "logp":
+                columns.append(logp.gather(-1, target[rows, None])[:, 0])
+            elif need == "entropy":
+                columns.append(-(logp.exp() * logp).sum(-1))
+            elif isinstance(need, Reduction):
+                other = others[need.other](states.place[rows]) if need.other else None
+                columns.append(need.reduce(logits, other))
+            else:
+                raise ValueError(f"a forward pass yields 'logp', 'entropy', 'value' or a Reduction, not {need!r}")
+        return tuple(columns)

@@ -1,0 +1,187 @@
+"""Causal LMs, critics and tokenizers from local folders or the Hugging Face hub, and back to an ordinary folder.
+
+Loading is quiet, and every way in which a folder can be wrong ends in one sentence that says what to change.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+import transformers
+from huggingface_hub import utils as hub_bars
+from huggingface_hub.utils import logging as hub_logging
+from safetensors import SafetensorError
+from torch import nn
+from transformers.utils import logging as hf_logging
+
+from menon.engines.forward import ValueInit, ValueModel, value_head
+from menon.errors import UserError
+
+
+def load_policy(
+    name_or_folder: str | os.PathLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> tuple[transformers.PreTrainedModel, transformers.PreTrainedTokenizerBase]:
+    """A causal LM in eval mode and its tokenizer. Weights that train are loaded in fp32, whatever the file's dtype."""
+    name = str(name_or_folder)
+    with _quiet():
+        folder = _folder_of(name)
+        model = _load_causal(folder, name, dtype).to(device)
+        tokenizer = _load_tokenizer(folder, name)
+    end_token_ids(model, tokenizer, name)
+    most, vocabulary = max(tokenizer.get_vocab().values()), model.get_input_embeddings().num_embeddings
+    if most >= vocabulary:
+        raise UserError(
+            f"the tokenizer of {name} makes token {most}, but the model knows {vocabulary}; pair it with its own tokenizer"
+        )
+    return model, tokenizer
+
+
+def load_value_model(
+    name_or_folder: str | os.PathLike,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    init: ValueInit = "zero",
+    seed: int = 0,
+) -> ValueModel:
+    """A critic: the trunk of a causal LM with a fresh head (see `forward.value_head`)."""
+    with _quiet():
+        name = str(name_or_folder)
+        trunk = _load_causal(_folder_of(name), name, dtype).base_model
+    return ValueModel(trunk, value_head(trunk.config.hidden_size, init, seed).to(dtype)).to(device)
+
+
+def export(model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, folder: Path) -> None:
+    """An ordinary Hugging Face folder: safetensors, config, tokenizer, generation config."""
+    with _quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+def end_token_ids(model: Any, tokenizer: Any, name: str = "this model") -> tuple[int, ...]:
+    """The tokens that end a text, the tokenizer's own first; from the tokenizer, the generation config and the config."""
+    found: dict[int, None] = {}
+    for holder in (tokenizer, getattr(model, "generation_config", None), model.config):
+        ids = getattr(holder, "eos_token_id", None)
+        for token in ids if isinstance(ids, (list, tuple)) else [ids]:
+            if token is not None:
+                found[int(token)] = None
+    if not found:
+        raise UserError(f"{name} names no end-of-text token; set eos_token in its tokenizer_config.json")
+    vocabulary = model.get_input_embeddings().num_embeddings
+    if beyond := [token for token in found if not 0 <= token < vocabulary]:
+        raise UserError(f"{name} has end-of-text token {beyond[0]}, but its vocabulary ends at {vocabulary - 1}; mend eos_token")
+    return tuple(found)
+
+
+def _folder_of(name: str) -> Path:
+    """A path must be a model folder; anything else is a name on the hub and is downloaded, or found in its cache."""
+    folder = Path(name).expanduser()
+    if folder.is_file():
+        raise UserError(f"{name} is a file; name the model's folder")
+    if not folder.is_dir():
+        if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+            raise UserError(f"there is no folder {name}; name a model folder, or a model on the Hugging Face hub")
+        folder = _download(name)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{name} is not a model folder: it has no config.json; name the folder that save_pretrained wrote")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"{name} has no weights (*.safetensors); get them, or save the model again with safetensors")
+    return folder
+
+
+def _download(name: str) -> Path:
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
+        )
+    except Exception as error:
+        reason = _first_line(error)
+        raise UserError(
+            f"{name} is no folder here, and the Hugging Face hub did not give it ({reason}); name a local folder"
+        ) from error
+
+
+def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
+    try:
+        # Code that comes with a model is never run.
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        raise UserError(f"the config.json of {name} cannot be read ({_first_line(error)}); get the model again") from error
+    if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(f"{name} is of type '{config.model_type}', not a causal language model; choose one that is")
+    try:
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"the weights of {name} cannot be read ({_first_line(error)}); get the model again") from error
+    model, report = loaded
+    # The library would fill these with random numbers and go on.
+    wrong = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
+    if wrong:
+        raise UserError(f"{name} lacks weights that its config.json asks for, such as {wrong[0]}; get the whole model again")
+    if not _is_causal(model):
+        raise UserError(f"{name} looks ahead: a later token changes earlier predictions; choose a causal language model")
+    return model.eval()
+
+
+def _load_tokenizer(folder: Path, name: str) -> transformers.PreTrainedTokenizerBase:
+    remedy = "put the tokenizer's files (tokenizer.json) beside the weights"
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        raise UserError(f"the tokenizer of {name} cannot be read ({_first_line(error)}); {remedy}") from error
+    # Without files the library makes an empty tokenizer of the model's kind, special tokens only.
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise UserError(f"{name} has no tokenizer; {remedy}")
+    return tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+@torch.no_grad()
+def _is_causal(model: nn.Module) -> bool:
+    """Encoders load as causal LMs without a word; so see whether the last token changes what is said before it."""
+    device = next(model.parameters()).device
+    first, second = (
+        model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits for ids in ([0, 1, 2], [0, 1, 3])
+    )
+    return torch.allclose(first[:, :2].float(), second[:, :2].float(), rtol=1e-3, atol=1e-4)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar and no warning of the libraries on the terminal; their settings come back afterwards."""
+    levels = [(library, library.get_verbosity()) for library in (hf_logging, hub_logging)]
+    bars = [
+        (hf_logging.enable_progress_bar, hf_logging.is_progress_bar_enabled()),
+        (hub_bars.enable_progress_bars, not hub_bars.are_progress_bars_disabled()),
+    ]
+    for library, _ in levels:
+        library.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    hub_bars.disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for library, level in levels:
+            library.set_verbosity(level)
+        for enable, was_on in bars:
+            if was_on:
+                enable()

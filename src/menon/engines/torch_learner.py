@@ -1,0 +1,197 @@
+"""The built-in scorer and learner: any causal LM of `transformers`, or a critic, on one device.
+
+Dropout is off, in training too: a policy is trained on the distribution that it was sampled from.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from menon.batch import Batch, take, to, tokens_of
+from menon.engines.forward import Head, name_of, run_trunk, take_apart, wide
+from menon.errors import UserError
+from menon.types import Mean, Metric, Sum
+from menon.update.objective import Micro, forward_rows, loss_of
+from menon.update.optimiser import Optimiser, rate
+from menon.update.protocols import LogitRows, Models, Need, Reduction
+
+MOST_SKIPPED = 10
+"""Updates in a row without a finite gradient after which a run stops."""
+
+
+class TorchScorer:
+    """A `Scorer` over a causal LM or a `ValueModel`; `value_head` puts a critic on a causal LM's own trunk.
+
+    `temperature` divides the logits of every column; `autocast` runs the trunk in that dtype; `vocabulary_chunk` is the
+    most elements of logits that exist at once. Neither it nor `tokens_per_forward` changes a result.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        temperature: float = 1.0,
+        tokens_per_forward: int = 8192,
+        device: torch.device | str = "cpu",
+        autocast: torch.dtype | None = None,
+        vocabulary_chunk: int = 2**26,
+        value_head: nn.Linear | None = None,
+    ) -> None:
+        if temperature <= 0:
+            raise UserError(f"temperature is {temperature}; log-probs for training need a positive one")
+        if tokens_per_forward < 1 or vocabulary_chunk < 1:
+            raise UserError("tokens_per_forward and vocabulary_chunk must be at least 1")
+        self.model = model.to(device).eval()
+        self.value_head = None if value_head is None else value_head.to(device)
+        self.tokens_per_forward = tokens_per_forward
+        self.device = torch.device(device)
+        self.autocast = autocast
+        self.head = Head(take_apart(self.model, self.value_head), temperature, vocabulary_chunk)
+
+    @torch.no_grad()
+    def score(self, batch: Batch, needs: Iterable[Need], models: Models | None = None) -> dict[str, Tensor]:
+        needs = tuple(dict.fromkeys(needs))
+        dtype = wide(next(self.model.parameters()).dtype)
+        columns = {name_of(need): torch.zeros(batch.num_tokens, dtype=dtype, device=batch.token.device) for need in needs}
+        for rows in forward_rows(batch, "sequence", self.tokens_per_forward):
+            scored = self.forward(to(take(batch, rows), self.device), needs, models or {})
+            tokens = tokens_of(batch.offset, rows)
+            for name, column in scored.items():
+                columns[name][tokens] = column.to(columns[name])
+        return columns
+
+    @torch.no_grad()
+    def logits(self, batch: Batch) -> LogitRows:
+        """Rows are divided by this scorer's temperature and come back on the asker's device."""
+        moved = to(batch, self.device)
+        states = run_trunk(self.head.network, moved, self.autocast)
+        row_of = torch.full((moved.num_tokens,), -1, device=self.device)
+        row_of[states.place] = torch.arange(len(states.place), device=self.device)
+
+        @torch.no_grad()
+        def rows(places: Tensor) -> Tensor:
+            return self.head.logits(states, row_of[places.to(self.device)]).to(places.device)
+
+        return rows
+
+    def forward(self, batch: Batch, needs: Iterable[Need], models: Models) -> dict[str, Tensor]:
+        """[N] columns of one forward pass over a batch on this device, with gradient if it is enabled."""
+        needs = tuple(needs)
+        others = {need.other: self._other(need, batch, models) for need in needs if isinstance(need, Reduction) and need.other}
+        return self.head(run_trunk(self.head.network, batch, self.autocast), batch, needs, others)
+
+    def _other(self, need: Reduction, batch: Batch, models: Models) -> LogitRows:
+        if need.other not in models:
+            raise UserError(f"'{need.name}' compares with a {need.other} model, and this run has none; set {need.other}")
+        return models[need.other].logits(batch)
+
+
+class TorchLearner(TorchScorer):
+    """A `Learner`: AdamW on fp32 (or fp64) weights. Takes a `TorchScorer`'s settings beside the optimiser's."""
+
+    def __init__(self, model: nn.Module, optimiser: Optimiser, **settings: Any) -> None:
+        super().__init__(model, **settings)
+        self.optimiser = optimiser
+        self._trained = {name: weight for name, weight in self.weights().items() if weight.requires_grad}
+        if any(weight.dtype not in (torch.float32, torch.float64) for weight in self._trained.values()):
+            raise UserError("a learner's weights must be float32, or small updates are lost; for bfloat16 speed set autocast")
+        self._adamw = torch.optim.AdamW(
+            list(self._trained.values()),
+            lr=optimiser.learning_rate,
+            betas=optimiser.betas,
+            eps=optimiser.eps,
+            weight_decay=optimiser.weight_decay,
+        )
+        self._updates = 0
+        self._skipped_in_a_row = 0
+        self._weighed = False
+
+    def accumulate(self, micro: Micro, models: Models) -> dict[str, Metric]:
+        micro = _moved(micro, self.device)
+        self._weighed |= any(bool((ready.weight != 0).any()) for ready in micro.terms.values())
+        loss, metrics = loss_of(self.forward(micro.batch, micro.needs, models), micro)
+        loss.backward()
+        return metrics
+
+    def step(self) -> dict[str, Metric]:
+        """One AdamW step, unless no token of the update had a weight (`update/empty`) or the norm of the gradient is not
+        finite (`update/skipped`): then weights and moments stay as they are, and the schedule does not advance."""
+        grads = [weight.grad for weight in self._trained.values() if weight.grad is not None]
+        weighed, self._weighed = self._weighed, False
+        metrics: dict[str, Metric] = {"update/empty": Sum(int(not weighed)), "update/skipped": Sum(0)}
+        if weighed:
+            norm = get_total_norm(grads)
+            if bool(torch.isfinite(norm)):
+                metrics |= self._move(grads, norm)
+            else:
+                metrics["update/skipped"] = Sum(1)
+                self._skip()
+        self._adamw.zero_grad(set_to_none=True)
+        return metrics
+
+    def _move(self, grads: list[Tensor], norm: Tensor) -> dict[str, Metric]:
+        if self.optimiser.clip_norm:
+            clip_grads_with_norm_(list(self._trained.values()), self.optimiser.clip_norm, norm)
+        learning_rate = rate(self.optimiser, self._updates)
+        for group in self._adamw.param_groups:
+            group["lr"] = learning_rate
+        self._adamw.step()
+        self._updates += 1
+        self._skipped_in_a_row = 0
+        return {"grad_norm": Mean(float(norm)), "learning_rate": Mean(learning_rate)}
+
+    def _skip(self) -> None:
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row >= MOST_SKIPPED:
+            raise UserError(
+                f"{MOST_SKIPPED} updates in a row had a gradient that is not finite; lower learning_rate, or go back to an "
+                "earlier checkpoint"
+            )
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The live tensors under the model's own names, tied ones once; a shared trunk's critic is `value_head.weight`."""
+        named: dict[str, Tensor] = dict(self.model.named_parameters())
+        if self.value_head is not None:
+            named["value_head.weight"] = self.value_head.weight
+        return named
+
+    def state(self) -> dict[str, Any]:
+        """Moments by weight's name, and counters. Live tensors, like `weights()`: write them before the next step."""
+        moments = {name: dict(self._adamw.state[weight]) for name, weight in self._trained.items() if weight in self._adamw.state}
+        return {"updates": self._updates, "skipped_in_a_row": self._skipped_in_a_row, "moments": moments}
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Copies into the live tensors, so whoever shares them sees the new numbers."""
+        own = self.weights()
+        if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
+            odd = sorted(own.keys() ^ weights.keys()) or sorted(n for n in own if own[n].shape != weights[n].shape)
+            raise UserError(f"the checkpoint holds another model: '{odd[0]}' does not fit; load it with the model it was made of")
+        for name, weight in own.items():
+            weight.copy_(weights[name])
+        self._updates, self._skipped_in_a_row = int(state["updates"]), int(state["skipped_in_a_row"])
+        self._weighed = False
+        self._adamw.zero_grad(set_to_none=True)
+        self._adamw.state.clear()
+        for name, moments in state["moments"].items():
+            weight = self._trained[name]
+            # The step count stays on the CPU, where AdamW keeps it.
+            self._adamw.state[weight] = {
+                key: value.clone() if key == "step" else value.to(weight, copy=True) for key, value in moments.items()
+            }
+
+
+def _moved(micro: Micro, device: torch.device) -> Micro:
+    terms = {
+        name: replace(
+            ready,
+            weight=ready.weight.to(device),
+            columns={key: column.to(device) for key, column in ready.columns.items()},
+        )
+        for name, ready in micro.terms.items()
+    }
+    return Micro(to(micro.batch, device), terms)

@@ -1,0 +1,61 @@
+"""How an update moves the weights: AdamW's numbers and the learning rate of each update."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from menon.errors import UserError
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW (Loshchilov and Hutter, 2019) with warm-up, a schedule per update and a clip of the gradient's norm.
+
+    The defaults are those of Open-Reasoner-Zero but for the learning rate, which suits a model of a million weights.
+    """
+
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    warmup_updates: int = 0
+    """Updates of a linear rise; the first one is not zero, the last one is the full rate."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """What follows the warm-up."""
+    total_updates: int = 0
+    """Where a falling schedule ends; it stays at its last rate from there on."""
+    final_fraction: float = 0.0
+    """Last rate of a falling schedule, as a share of the full one."""
+    clip_norm: float = 1.0
+    """Largest norm of the whole gradient; 0 is off."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "eps", "weight_decay", "warmup_updates", "total_updates", "clip_norm"):
+            number = getattr(self, name)
+            if not (math.isfinite(number) and number >= 0):
+                raise UserError(f"the optimiser's {name} is {number}; it must be a finite number that is not negative")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"the optimiser's betas are {self.betas}; each must be at least 0 and below 1")
+        if not 0 <= self.final_fraction <= 1:
+            raise UserError(f"the optimiser's final_fraction is {self.final_fraction}; it must lie between 0 and 1")
+        if self.schedule != "constant" and self.total_updates <= self.warmup_updates:
+            raise UserError(
+                f"a {self.schedule} schedule needs total_updates above warmup_updates "
+                f"({self.total_updates} against {self.warmup_updates}); set total_updates to the updates of the whole run"
+            )
+
+
+def rate(optimiser: Optimiser, updates: int) -> float:
+    """The learning rate of the update that follows `updates` earlier ones.
+
+    >>> [rate(Optimiser(1.0, warmup_updates=2, schedule="linear", total_updates=6), n) for n in range(8)]
+    [0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    """
+    full, warmup = optimiser.learning_rate, optimiser.warmup_updates
+    if updates < warmup:
+        return full * (updates + 1) / warmup
+    if optimiser.schedule == "constant":
+        return full
+    done = min(1.0, (updates - warmup) / (optimiser.total_updates - warmup))
+    left = 1 - done if optimiser.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return full * (optimiser.final_fraction + (1 - optimiser.final_fraction) * left)
