@@ -1,0 +1,54 @@
+"""From logits to one token per row: temperature, top-k, top-p, inverse CDF."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Drawn(NamedTuple):
+    """[n] each; what the fields of `Completion` mean."""
+
+    token: Tensor
+    logp: Tensor
+    log_kept: Tensor
+    entropy: Tensor
+
+
+def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, top_k: Tensor) -> Drawn:
+    """One token per row of `logits` [n, V] (fp32) by one number in [0, 1) each (`uniform` [n], fp64).
+
+    The token is the first whose cumulative probability exceeds the number, so it depends on its row alone. `temperature`,
+    `top_p`, `top_k` are [n]; temperature 0 takes the most probable token (the first of equals) and tells log-probs at 1.
+    """
+    greedy = temperature == 0
+    logp = torch.log_softmax(logits / torch.where(greedy, 1, temperature)[:, None], dim=-1)
+    p = logp.exp()
+    entropy = -(p * logp.clamp(min=torch.finfo(logp.dtype).min)).sum(-1)  # the clamp: 0 * -inf is NaN
+    kept, cut = p, torch.zeros_like(greedy)
+    if bool(((top_p < 1) | (top_k > 0)).any()):
+        mask = kept_by(p, top_p, top_k) | greedy[:, None]
+        kept, cut = torch.where(mask, p, 0), ~mask.all(-1)
+    cumulative = kept.double().cumsum(-1)
+    mass = cumulative[:, -1:]
+    # The product may round up to the whole mass, behind which there is no token.
+    threshold = torch.minimum(uniform[:, None] * mass, torch.nextafter(mass, torch.zeros_like(mass)))
+    sampled = torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    token = torch.where(greedy, logits.argmax(-1), sampled)
+    log_kept = torch.where(cut, mass[:, 0].log(), 0).to(logp.dtype)
+    return Drawn(token, logp.gather(-1, token[:, None])[:, 0], log_kept, entropy)
+
+
+def kept_by(p: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:
+    """[n, V] bool: the `top_k` most probable tokens (0: all); of those, renormalised, the fewest whose mass reaches `top_p`.
+
+    Equals keep their order in the vocabulary, so exactly k are left. The most probable token always stays.
+    """
+    ranked, order = p.double().sort(dim=-1, descending=True, stable=True)
+    vocabulary = p.shape[-1]
+    rank = torch.arange(vocabulary, device=p.device)
+    among_k = rank < torch.where(top_k > 0, top_k, vocabulary)[:, None]
+    ranked = torch.where(among_k, ranked, 0)
+    before = ranked.cumsum(-1) - ranked
+    in_nucleus = (before < top_p[:, None] * ranked.sum(-1, keepdim=True)) | (top_p >= 1)[:, None]
+    return torch.zeros_like(p, dtype=torch.bool).scatter(-1, order, among_k & in_nucleus)

@@ -1,0 +1,117 @@
+"""Keys and values of many sequences of different lengths: one row (a slot) per sequence, written at its own position.
+
+A `transformers` cache, so that any causal LM can decode with it through its own forward.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import CacheLayerMixin
+
+Start = list[tuple[Tensor, Tensor]]
+"""Keys and values [heads, length, dim] of one sequence, per layer."""
+
+
+class Cursor:
+    """Where the next forward pass writes: shared by all layers."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.position_n = torch.zeros(0, dtype=torch.int64)
+        """[n] place of the token that each of the first n rows gets."""
+        self.row_n = torch.zeros(0, dtype=torch.int64)
+        self.width = 0
+        """Positions that any of these rows can see."""
+
+
+class SlotLayer(CacheLayerMixin):
+    """Keys and values [slots, heads, capacity, dim] of one layer. What was never written is zero: a masked NaN would leak."""
+
+    keys: Tensor
+    values: Tensor
+
+    def __init__(self, cursor: Cursor) -> None:
+        super().__init__()
+        self.cursor = cursor
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        def room(states: Tensor) -> Tensor:
+            return states.new_zeros(self.cursor.slots, states.shape[-3], 0, states.shape[-1])
+
+        self.keys, self.values = room(key_states), room(value_states)
+        self.is_initialized = True
+
+    def reserve(self, width: int) -> None:
+        """Room for `width` positions; grows by doubling, so that an answer which stops early never pays for its limit."""
+        have = self.keys.shape[2]
+        if width > have:
+            more = max(width, 2 * have) - have
+            self.keys = torch.nn.functional.pad(self.keys, (0, 0, 0, more))
+            self.values = torch.nn.functional.pad(self.values, (0, 0, 0, more))
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+        """Writes one token per row; gives what the rows can see."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        at = self.cursor
+        self.reserve(at.width)
+        self.keys[at.row_n, :, at.position_n] = key_states[:, :, 0]
+        self.values[at.row_n, :, at.position_n] = value_states[:, :, 0]
+        rows = len(at.row_n)
+        return self.keys[:rows, :, : at.width], self.values[:rows, :, : at.width]
+
+    def fill(self, first: int, count: int, keys: Tensor, values: Tensor) -> None:
+        if not self.is_initialized:
+            self.lazy_initialization(keys, values)
+        length = keys.shape[1]
+        self.reserve(length)
+        self.keys[first : first + count, :, :length] = keys
+        self.values[first : first + count, :, :length] = values
+
+    def move(self, source: Tensor, target: Tensor) -> None:
+        self.keys[target] = self.keys[source]
+        self.values[target] = self.values[source]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.cursor.width, 0
+
+    def get_seq_length(self) -> int:
+        return max(0, self.cursor.width - 1)
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+class SlotCache(Cache):
+    """Rows 0..n-1 are live; layers appear as the model first writes to them."""
+
+    layers: list[SlotLayer]
+
+    def __init__(self, slots: int) -> None:
+        self.cursor = Cursor(slots)
+        super().__init__(layer_class_to_replicate=partial(SlotLayer, self.cursor))
+
+    def aim(self, position_n: Tensor, width: int) -> None:
+        """The next forward pass writes row i at `position_n[i]`; `width` is the largest of them plus 1."""
+        self.cursor.position_n = position_n
+        self.cursor.row_n = torch.arange(len(position_n), device=position_n.device)
+        self.cursor.width = width
+
+    def fill(self, first: int, count: int, start: Start) -> None:
+        """Rows first..first+count-1 begin with the given keys and values."""
+        for index, (keys, values) in enumerate(start):
+            if index == len(self.layers):
+                self.layers.append(SlotLayer(self.cursor))
+            self.layers[index].fill(first, count, keys, values)
+
+    def move(self, source: Tensor, target: Tensor) -> None:
+        """Row source[i] takes the place of row target[i]."""
+        for layer in self.layers:
+            layer.move(source, target)
+
+
+def starts(cache: DynamicCache, lengths: list[int]) -> list[Start]:
+    """Row i of a right-padded prefill, cut to lengths[i]. Views."""
+    return [[(layer.keys[i, :, :n], layer.values[i, :, :n]) for layer in cache.layers] for i, n in enumerate(lengths)]

@@ -1,0 +1,34 @@
+"""Stop strings, found in text: a string may lie across tokens, and a character across tokens too."""
+
+from collections import deque
+
+from transformers import PreTrainedTokenizerBase
+
+from menon.types import Tokens
+
+
+class StopStrings:
+    """Watches one answer. Only its last tokens are decoded: no more than the longest stop string can lie on."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...], prefix: Tokens) -> None:
+        self.tokenizer = tokenizer
+        self.stop = stop
+        self.special = set(tokenizer.all_special_ids)
+        # A token that shows in the text has at least one byte. The first character may begin up to 3 bytes earlier, and some
+        # decoders drop a space in front of the first token.
+        longest = max(len(text.encode()) for text in stop)
+        self.tail = deque((int(token) for token in prefix if int(token) not in self.special), maxlen=longest + 4)
+        # What a prefix already holds was let pass; only an ending that the new tokens complete counts.
+        while self.tail and self._found():
+            self.tail.popleft()
+
+    def ends(self, token: int) -> bool:
+        """Takes the next token; does a stop string end with it (or in the middle of it)?"""
+        if token in self.special:
+            return False
+        self.tail.append(token)
+        return self._found()
+
+    def _found(self) -> bool:
+        text = self.tokenizer.decode(list(self.tail), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return any(stop in text for stop in self.stop)
