@@ -1,0 +1,218 @@
+"""The typed configuration of a run: what recipes return, files and `key=value` change, and `run.json` keeps."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from menon.advantage import AdvantagePart
+from menon.errors import UserError
+from menon.loss import LossPart
+from menon.loss.share import SharePart
+from menon.own import load_object, reference_of, source_hash
+from menon.select import SelectPart
+from menon.settings import Tree, choice, merged, nested, plain, read
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+from menon.update.protocols import Reduction
+
+
+@dataclass(frozen=True)
+class GroupsRollout:
+    """A group of answers to each prompt."""
+
+    kind: Literal["groups"] = "groups"
+
+
+@dataclass(frozen=True)
+class DynamicRollout:
+    """Groups that teach nothing are dropped, and other prompts asked in their place: `rollout.dynamic.DynamicSampling`."""
+
+    lo: float = 0.0
+    hi: float = 1.0
+    prompts_per_round: int = 0
+    max_rounds: int = 10
+    min_groups: int = 1
+    kind: Literal["dynamic_sampling"] = "dynamic_sampling"
+
+
+Credit = Annotated[AdvantagePart, choice(AdvantagePart, "reads")]
+Objective = dict[
+    str,
+    Term[
+        Annotated[LossPart, choice(LossPart, "unit", "needs", "reads", "watch")],
+        Annotated[SharePart, choice(SharePart)],
+        Annotated[SelectPart, choice(SelectPart, "reads")],
+    ],
+]
+Rollout = Annotated[GroupsRollout | DynamicRollout, choice(GroupsRollout | DynamicRollout)]
+SHORT = {"learning_rate": "optimiser.learning_rate"}
+
+
+@dataclass(frozen=True)
+class Critic:
+    """A value model that starts from the policy's weights and learns beside it. `learning_rate` is short for
+    `optimiser.learning_rate`."""
+
+    objective: Objective
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    updates_per_step: int = 1
+    init: Literal["zero", "orz"] = "zero"
+    """Of the head: zeros, or as Open-Reasoner-Zero draws it."""
+    short: ClassVar[Mapping[str, str]] = SHORT
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run. `learning_rate` is short for `optimiser.learning_rate`."""
+
+    advantage: dict[str, Credit]
+    """Parts in the order in which they run."""
+    objective: Objective
+    recipe: str = ""
+    seed: int = 0
+    out: str = ""
+    """The run folder."""
+    steps: int = 60
+    model: str = "base"
+    """"base" (built in), a folder, or a name on the Hugging Face hub."""
+    data: str | None = None
+    """A JSONL file with questions and answers."""
+    heldout_data: str | None = None
+    """A JSONL file for the evaluation; without one a tenth of `data` is kept apart."""
+    task: str | None = None
+    """A built-in task; without data it is chain_sum."""
+    template: str = "none"
+    """A template by name, or text with {question}."""
+    reward: str | Callable[..., Any] | None = None
+    """exact, or a function: file.py:name. Without one the task's own, for data exact."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """Rows that cannot be used: do not start, or leave them out and count them."""
+    heldout: int = 200
+    """Most questions of the evaluation."""
+    prompts_per_step: int = 32
+    samples_per_prompt: int = 8
+    updates_per_step: int = 1
+    tokens_per_forward: int = 8192
+    """Padded tokens of one forward pass: memory only."""
+    slots: int = 256
+    """Answers that are written at the same time: memory and speed only."""
+    max_new_tokens: int = 64
+    temperature: float = 1.0
+    stop: tuple[str, ...] = ()
+    """Strings that end an answer besides the end-of-text token."""
+    rollout: Rollout = GroupsRollout()
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    critic: Critic | None = None
+    reference: Literal["none", "frozen"] = "none"
+    """frozen: the policy as it was at the start."""
+    threads: int | None = None
+    """Without a number as many as are free."""
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    device: str = "auto"
+    """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
+    save_every: int = 20
+    """Steps between checkpoints; 0: only the last one."""
+    evaluate_every: int = 0
+    """Steps between evaluations besides the first and the last; 0: none."""
+    short: ClassVar[Mapping[str, str]] = SHORT
+
+    def __post_init__(self) -> None:
+        positive = ["steps", "heldout", "prompts_per_step", "samples_per_prompt", "updates_per_step", "tokens_per_forward"]
+        for name in (*positive, "slots", "max_new_tokens"):
+            _at_least(1, name, getattr(self, name))
+        for name in ("seed", "save_every", "evaluate_every"):
+            _at_least(0, name, getattr(self, name))
+        if self.threads is not None:
+            _at_least(1, "threads", self.threads)
+        if self.critic is not None:
+            _at_least(1, "critic.updates_per_step", self.critic.updates_per_step)
+        if self.temperature <= 0:
+            raise UserError(f"temperature is {self.temperature:g}; training draws answers at random, so it must be positive")
+        if self.data is not None and self.task is not None:
+            raise UserError("data and task are both given; questions come from one of them, so leave the other out")
+        if self.heldout_data is not None and self.data is None:
+            raise UserError("heldout_data is given without data; a task has held-out questions of its own")
+        _check_parts(self)
+
+
+def _at_least(least: int, name: str, value: int) -> None:
+    if value < least:
+        raise UserError(f"{name} is {value}; it must be at least {least}")
+
+
+def _check_parts(config: RunConfig) -> None:
+    """Parts that ask for what the run does not have."""
+    if not config.objective:
+        raise UserError("objective holds no term; give it one, like objective.policy.loss=ppo_clip")
+    for name, part in _parts(config):
+        reads = set(getattr(part, "reads", ()))
+        needs = getattr(part, "needs", ())
+        reference = "ref_logp" in reads or any(isinstance(need, Reduction) and need.other == "reference" for need in needs)
+        if reference and config.reference == "none":
+            raise UserError(f"{name} compares with a reference, and this run has none; set reference=frozen")
+        if ("value" in reads or "value" in needs) and config.critic is None:
+            raise UserError(f"{name} needs a critic, and this run has none; start from the recipe ppo, or give the run a critic")
+        if "advantage" in reads and not config.advantage:
+            raise UserError(f"{name} needs advantages, and this run has no advantage part; set advantage.credit=grpo")
+        if getattr(part, "unit", "") == "pair":
+            raise UserError(f"{name} learns from preferences, and this run writes single answers; choose another loss")
+        if getattr(part, "kind", "") == "grpo" and config.samples_per_prompt < 2:
+            raise UserError(f"{name} compares the answers to one prompt; set samples_per_prompt to at least 2")
+    if config.critic is not None and not config.critic.objective:
+        raise UserError("critic.objective holds no term; give it one, or leave the critic out with critic=null")
+    kinds = [getattr(part, "kind", "") for part in config.advantage.values()]
+    if "kl_in_reward" in kinds[1:]:
+        names = list(config.advantage)
+        late = names[kinds.index("kl_in_reward", 1)]
+        order = ", ".join(f"{name}: ..." for name in [late, *(n for n in names if n != late)])
+        raise UserError(f"advantage.{late} changes rewards and so comes before the others; write advantage='{{{order}}}'")
+
+
+def _parts(config: RunConfig) -> Iterator[tuple[str, Any]]:
+    """Every part with its name in the configuration."""
+    for name, part in config.advantage.items():
+        yield f"advantage.{name}", part
+    objectives = {"objective": config.objective} | ({"critic.objective": config.critic.objective} if config.critic else {})
+    for where, objective in objectives.items():
+        for name, term in objective.items():
+            yield f"{where}.{name}.loss", term.loss
+            yield f"{where}.{name}.share", term.share
+            if term.select is not None:
+                yield f"{where}.{name}.select", term.select
+
+
+def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
+    """A recipe's configuration with the settings of files and overrides laid over it, later ones over earlier ones.
+
+    Names may be dotted. `null` takes a named advantage part or term away.
+    """
+    tree = plain(config)
+    for change in changes:
+        tree = merged(tree, _long_names(nested(change)))
+    for table in (tree, tree.get("critic")):
+        for name in ("advantage", "objective"):
+            if isinstance(table, dict) and isinstance(table.get(name), dict):
+                table[name] = {key: value for key, value in table[name].items() if value is not None}
+    return read(RunConfig, tree)
+
+
+def _long_names(tree: Tree) -> Tree:
+    """Short names spelt out, here and for the critic."""
+    if isinstance(tree.get("critic"), dict):
+        tree = tree | {"critic": _long_names(tree["critic"])}
+    for short, long in SHORT.items():
+        if short in tree:
+            value = tree[short]
+            tree = merged(nested({long: value}), {key: item for key, item in tree.items() if key != short})
+    return tree
+
+
+def own_code(config: RunConfig) -> dict[str, str]:
+    """Name of each part or function of the user's -> the hash of its source."""
+    parts: list[Any] = [type(part) for _, part in _parts(config)]
+    things = [part for part in parts if not part.__module__.startswith("menon.")]
+    if callable(config.reward):
+        things.append(config.reward)
+    elif config.reward is not None and ":" in config.reward:
+        things.append(load_object(config.reward))
+    return {reference_of(thing): source_hash(thing) for thing in things}

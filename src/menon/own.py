@@ -1,0 +1,79 @@
+"""A user's own code by name: `file.py:Name` or `package.module:Name`."""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from menon.errors import UserError
+
+
+def load_object(reference: str) -> Any:
+    """The function or class of that name; UserError says what is missing."""
+    where, _, name = reference.rpartition(":")
+    if not where or not name:
+        raise UserError(f"'{reference}' does not name your own code; write file.py:name or package.module:name")
+    module = _module_of_file(Path(where)) if where.endswith(".py") else _module_of_name(where)
+    found: Any = module
+    for step in name.split("."):
+        if not hasattr(found, step):
+            raise UserError(f"{where} holds no '{name}'")
+        found = getattr(found, step)
+    return found
+
+
+def reference_of(thing: Any) -> str:
+    """The name under which `load_object` finds a function or class again."""
+    name = getattr(thing, "__qualname__", type(thing).__qualname__)
+    module = getattr(thing, "__module__", "")
+    file = getattr(sys.modules.get(module), "__file__", None)
+    by_file = module == "__main__" or module.startswith("menon_own_")
+    return f"{Path(file).resolve()}:{name}" if file and by_file else f"{module}:{name}"
+
+
+def source_hash(thing: Any) -> str:
+    """SHA-256 of the file that defines it; "" where there is none (an interactive session)."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(thing))
+    except TypeError:
+        return ""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else ""
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"there is no file {path}" if isinstance(error, FileNotFoundError) else f"{path}: {error}") from None
+    # The name holds the content, so that an edited file is read anew and an unchanged one gives the same classes again.
+    name = f"menon_own_{path.stem}_{hashlib.sha256(bytes(path) + source).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up while it is being made
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, Exception):
+            raise UserError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise
+    return module
+
+
+def _module_of_name(name: str) -> ModuleType:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # the folder that the command was typed in, as `python -m` does
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise UserError(f"the module {name} cannot be loaded: {type(error).__name__}: {error}") from error

@@ -1,0 +1,297 @@
+"""Typed settings from untyped ones: files and `key=value` become one tree, and pydantic reads the tree into dataclasses.
+
+A *tree* is nested dictionaries of plain values; a part is a dictionary with its `kind`. Everything that can be wrong in it ends
+in a `UserError` of one sentence.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, PlainValidator, TypeAdapter, ValidationError
+
+from menon.errors import UserError
+from menon.own import load_object, reference_of
+
+T = TypeVar("T")
+Tree = dict[str, Any]
+
+
+# Making a tree
+
+
+def read_file(path: Path) -> Tree:
+    """The settings in a YAML or TOML file."""
+    if path.suffix not in (".yaml", ".yml", ".toml"):
+        raise UserError(f"{path} is not a settings file; its name should end in .yaml or .toml")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"there is no settings file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the settings file {path} cannot be read: {error}") from None
+    tree = _parsed(text, "toml" if path.suffix == ".toml" else "yaml", f"the settings file {path}")
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
+        raise UserError(f"the settings file {path} should hold a table of settings, like 'steps: 20'")
+    return nested(tree)
+
+
+def _parsed(text: str, language: str, what: str) -> Any:
+    if language == "toml":
+        import tomllib
+
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{what} is not valid TOML: {error}") from None
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def override(text: str) -> tuple[str, Any]:
+    """One `key=value` of a command line. Numbers stay text here: what they are is the setting's own affair.
+
+    >>> override("objective.policy.loss.clip_high=.28")
+    ('objective.policy.loss.clip_high', '.28')
+    >>> override("critic=null")
+    ('critic', None)
+    >>> override("optimiser.betas=[.9, .95]")
+    ('optimiser.betas', [0.9, 0.95])
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key or key != key.strip():
+        raise UserError(f"'{text}' is not a setting; write key=value without spaces around '=', like steps=20")
+    if value in ("null", ""):
+        return key, None
+    if value[0] in "[{'\"":
+        return key, _parsed(value, "yaml", f"the value of {key}")
+    return key, value
+
+
+def nested(settings: Mapping[str, Any]) -> Tree:
+    """Dotted names as nested dictionaries, later ones over earlier ones.
+
+    >>> nested({"critic.learning_rate": 1, "seed": 2})
+    {'critic': {'learning_rate': 1}, 'seed': 2}
+    """
+    tree: Tree = {}
+    for key, value in settings.items():
+        value = nested(value) if isinstance(value, Mapping) else value
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        tree = merged(tree, value)
+    return tree
+
+
+def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
+    """The tree with the settings of another laid over it.
+
+    Another `kind` replaces a part with all its settings; the same kind, or none named, changes single settings. A table that
+    names every entry of the one below also sets their order.
+
+    >>> merged({"loss": {"kind": "clip", "low": 1}}, {"loss": {"low": 2}})
+    {'loss': {'kind': 'clip', 'low': 2}}
+    >>> merged({"loss": {"kind": "clip", "low": 1}}, {"loss": "sequence"})
+    {'loss': {'kind': 'sequence'}}
+    """
+    tree = dict(tree)
+    for key, value in more.items():
+        old = tree.get(key)
+        if dataclasses.is_dataclass(old) and not isinstance(old, type) and isinstance(value, Mapping):
+            old = plain(old)
+        if isinstance(old, dict) and "kind" in old and isinstance(value, str):
+            value = {"kind": value}
+        if isinstance(old, str) and isinstance(value, Mapping):
+            old = {"kind": old}
+        if isinstance(old, dict) and isinstance(value, Mapping) and value.get("kind", old.get("kind")) == old.get("kind"):
+            value = merged(old, value)
+        tree[key] = value
+    return {key: tree[key] for key in more} if more.keys() >= tree.keys() else tree
+
+
+def plain(value: Any) -> Any:
+    """A tree of dataclasses as plain data that JSON can hold and `read` can read again."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        own = {} if type(value).__module__.startswith("menon.") else {"kind": reference_of(type(value))}
+        return own | {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init and f.name not in own}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return reference_of(value) if callable(value) else value
+
+
+# Reading a tree
+
+
+def choice(union: Any, *members: str) -> PlainValidator:
+    """Reads a union of parts by their `kind`; a bare string is a kind. A user's own part is `file.py:Class` or
+    `package.module:Class`, and has the given members."""
+    classes: dict[str, type] = {cls.kind: cls for cls in typing.get_args(union) or (union,)}
+
+    def read_part(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return value
+        value = {"kind": value} if isinstance(value, str) else value
+        if not isinstance(value, Mapping):
+            raise UserError(f"{shown(value)} is not a part; name its kind ({', '.join(classes)})")
+        kind = value.get("kind")
+        if not isinstance(kind, str):
+            raise UserError(f"a part needs its kind ({', '.join(classes)})")
+        cls = own_part(kind, members) if ":" in kind else classes.get(kind)
+        if cls is None:
+            raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")
+        return read(cls, {key: item for key, item in value.items() if key != "kind"})
+
+    return PlainValidator(read_part)
+
+
+def own_part(reference: str, members: Iterable[str]) -> type:
+    """The user's dataclass of that name."""
+    cls = load_object(reference)
+    if not isinstance(cls, type) or not dataclasses.is_dataclass(cls):
+        raise UserError(f"{reference} is not a dataclass; a part is a frozen dataclass whose fields are its settings")
+    missing = [name for name in ("__call__", *members) if not hasattr(cls, name)]
+    if missing:
+        raise UserError(f"{reference} lacks '{missing[0]}'; see the protocol of its stage")
+    return cls
+
+
+def read(cls: type[T], tree: Mapping[str, Any]) -> T:
+    """The dataclass that a tree describes. Unknown names are refused; a number is not true or false, nor the other way."""
+    try:
+        (value,) = _adapter(cls).validate_python((tree,))
+    except ValidationError as error:
+        raise UserError(_sentence(cls, tree, error)) from None
+    _refuse_bool(tree, value, ())
+    return value
+
+
+@cache
+def _adapter(cls: Any) -> TypeAdapter:
+    # In a tuple, because only there pydantic takes a configuration for dataclasses that have none of their own.
+    config = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, arbitrary_types_allowed=True)
+    return TypeAdapter(tuple[cls], config=config)  # type: ignore[valid-type]
+
+
+def _refuse_bool(given: Any, read: Any, path: tuple[str, ...]) -> None:
+    if isinstance(given, Mapping):
+        for key, item in given.items():
+            value = read.get(key) if isinstance(read, Mapping) else getattr(read, key, None)
+            _refuse_bool(item, value, (*path, key))
+    elif isinstance(given, int | float) and isinstance(read, int | float) and isinstance(given, bool) != isinstance(read, bool):
+        takes = "true or false" if isinstance(read, bool) else "a number"
+        raise UserError(f"{'.'.join(path)} is {shown(given)}; it takes {takes}")
+
+
+# Saying what is wrong
+
+TAKES = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "string": "text",
+    "bool": "true or false",
+    "callable": "a function",
+    "dict": "a table of settings",
+    "dataclass": "a table of settings",
+    "list": "a list",
+    "tuple": "a list",
+    "none": "null",
+}
+
+
+def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str:
+    """The first thing that is wrong, in one sentence."""
+    errors = [(tuple(e["loc"][1:]), e) for e in error.errors(include_url=False)]
+    errors.sort(key=lambda item: item[1]["type"] != "unexpected_keyword_argument")
+    location, first = errors[0]
+    path = _within(tree, location)
+    inside = f"in {'.'.join(map(str, path))}: " if path else ""
+    if first["type"] == "unexpected_keyword_argument":
+        *above, name = map(str, path)
+        names = _names(cls, path[:-1])
+        return f"unknown setting '{'.'.join([*above, name])}'{nearest(name, names, above)}"
+    if first["type"] == "missing" and isinstance(location[-1], str):
+        return f"{inside}'{location[-1]}' is missing"
+    if first["type"] == "value_error":
+        return f"{inside}{first['ctx']['error']}"
+    if first["type"] in ("missing", "too_long"):
+        allowed = f"a {'longer' if first['type'] == 'missing' else 'shorter'} list"
+    elif first["type"] == "literal_error":
+        allowed = str(first["ctx"]["expected"])
+    else:
+        same = [e["type"] for place, e in errors if place[: len(path)] == path]
+        allowed = " or ".join(dict.fromkeys(TAKES.get(kind.split("_")[0], "something else") for kind in same))
+    return f"{'.'.join(map(str, path))} is {shown(_at(tree, path))}; it takes {allowed}"
+
+
+def nearest(name: str, names: Iterable[str], above: Iterable[str] = ()) -> str:
+    """The end of a sentence about an unknown name.
+
+    >>> nearest("stepz", ["seed", "steps"])
+    "; did you mean 'steps'?"
+    """
+    names = list(names)
+    found = difflib.get_close_matches(name, names, 1, 0.6)
+    dotted = [".".join([*above, n]) for n in (found or names)]
+    return f"; did you mean '{dotted[0]}'?" if found else f"; there are {', '.join(dotted)}"
+
+
+def shown(value: Any) -> str:
+    """A value as a user wrote it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    return f"'{value}'" if isinstance(value, str) else "a table" if isinstance(value, Mapping) else str(value)
+
+
+def _within(tree: Any, location: tuple[Any, ...]) -> tuple[Any, ...]:
+    """As much of pydantic's location as is a path in the tree (it also names types)."""
+    for depth, key in enumerate(location):
+        inside = isinstance(tree, Mapping) and key in tree
+        if not inside and not (isinstance(tree, list | tuple) and isinstance(key, int) and key < len(tree)):
+            return location[:depth]
+        tree = tree[key]
+    return location
+
+
+def _at(tree: Any, path: Iterable[Any]) -> Any:
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+def _names(hint: Any, path: tuple[Any, ...]) -> list[str]:
+    """The settings of the dataclass at a path."""
+    for key in path:
+        table = _table(hint)
+        if typing.get_origin(table) is dict:
+            hint = typing.get_args(table)[1]
+        else:
+            hint = typing.get_type_hints(typing.get_origin(table) or table, include_extras=True)[key]
+    cls = _table(hint)
+    cls = typing.get_origin(cls) or cls
+    return [f.name for f in dataclasses.fields(cls) if f.init] + list(getattr(cls, "short", ()))
+
+
+def _table(hint: Any) -> Any:
+    """The dataclass or dictionary type within annotated and optional types."""
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        return _table(typing.get_args(hint)[0])
+    if origin in (typing.Union, types.UnionType):
+        return next(arg for arg in map(_table, typing.get_args(hint)) if arg is not type(None))
+    return hint
