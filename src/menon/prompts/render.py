@@ -1,0 +1,78 @@
+"""Rows to prompts: template, tokens, length."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from menon.errors import UserError
+from menon.prompts.reader import OnBad, refuse
+from menon.prompts.template import CHAT, fill, find_template
+from menon.types import Prompt
+
+Tokenize = Callable[[str], Sequence[int]]
+"""Text -> ids, with the begin-of-text token that the model expects; never a second one where the text has it already."""
+
+Chat = Callable[[list[dict[str, str]]], str]
+"""Chat messages -> text, up to where the assistant begins to write."""
+
+
+def render(
+    rows: Sequence[Mapping[str, Any]],
+    template: str,
+    tokenize: Tokenize,
+    *,
+    chat: Chat | None = None,
+    context: int,
+    max_new_tokens: int,
+    on_bad: OnBad = "stop",
+) -> tuple[list[Prompt], int]:
+    """Prompts in the order of their rows, and the number of those left out for their length.
+
+    A prompt and an answer of `max_new_tokens` must fit into the model's `context`. `Prompt.index` is the row's place in `rows`;
+    the raw question stays as the column `question`. UserError: an unknown template, chat messages without a chat template, a
+    prompt that is too long or has no token (unless such rows are to be skipped and others remain).
+    """
+    text = find_template(template)
+    if text == CHAT and chat is None:
+        raise UserError(f"the tokenizer has no chat template; take another template than '{CHAT}'")
+    if context <= max_new_tokens:
+        raise UserError(
+            f"the model's context of {context} tokens leaves no room for a question before {max_new_tokens} new tokens; "
+            "lower max_new_tokens"
+        )
+    prompts: list[Prompt] = []
+    faults: list[str] = []
+    for index, row in enumerate(rows):
+        rendered = render_one(index, row["question"], text, chat)
+        tokens = np.asarray(tokenize(rendered), dtype=np.int32).reshape(-1)
+        if fault := _misfit(len(tokens), context - max_new_tokens):
+            faults.append(f"row {index + 1} ({_begin(row['question'])}) {fault}")
+            continue
+        columns = {name: value for name, value in row.items() if name != "answer"}
+        prompts.append(Prompt(index, tokens, rendered, row.get("answer"), columns))
+    if faults and (on_bad == "stop" or not prompts):
+        room = (
+            f"prompts for a context of {context} tokens with max_new_tokens={max_new_tokens} (lower it, or take a longer context)"
+        )
+        refuse(room, faults, total=len(rows), can_skip=bool(prompts))
+    return prompts, len(faults)
+
+
+def render_one(index: int, question: str | list[dict[str, str]], template: str, chat: Chat | None) -> str:
+    if template == CHAT and chat is not None:
+        return chat(question if isinstance(question, list) else [{"role": "user", "content": question}])
+    if isinstance(question, list):
+        raise UserError(f"row {index + 1} ({_begin(question)}) holds chat messages, which need template={CHAT}")
+    return fill(template, question)
+
+
+def _misfit(length: int, room: int) -> str:
+    if length > room:
+        return f"has {length} tokens and there is room for {room}"
+    return "" if length else "has no token at all"
+
+
+def _begin(question: str | list[dict[str, str]]) -> str:
+    text = question if isinstance(question, str) else question[-1]["content"]
+    return repr(text if len(text) <= 40 else text[:37] + "...")

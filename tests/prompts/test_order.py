@@ -1,0 +1,58 @@
+import json
+
+import numpy as np
+import pytest
+
+from menon.errors import UserError
+from menon.prompts.order import Shuffled
+from menon.types import Prompt
+
+
+def prompts(count):
+    return [Prompt(i, np.array([i], dtype=np.int32), str(i)) for i in range(count)]
+
+
+def names(taken):
+    return [(prompt.index, visit) for prompt, visit in taken]
+
+
+def test_every_epoch_asks_every_prompt_once_in_another_order():
+    order = Shuffled(prompts(50), seed=3)
+    epochs = [names(order.take(50)) for _ in range(3)]
+    for number, epoch in enumerate(epochs):
+        assert sorted(index for index, _ in epoch) == list(range(50))
+        assert {visit for _, visit in epoch} == {number}
+    assert len({tuple(index for index, _ in epoch) for epoch in epochs}) == 3
+
+
+def test_the_order_does_not_depend_on_how_much_is_taken_at_a_time():
+    one, many = Shuffled(prompts(7), seed=0), Shuffled(prompts(7), seed=0)
+    assert [name for _ in range(20) for name in names(one.take(1))] == names(many.take(20))
+
+
+def test_seeds_differ():
+    assert names(Shuffled(prompts(50), seed=0).take(50)) != names(Shuffled(prompts(50), seed=1).take(50))
+
+
+def test_more_prompts_than_rows_wrap_into_the_next_epochs():
+    taken = names(Shuffled(prompts(3), seed=0).take(8))
+    assert [visit for _, visit in taken] == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert len(set(taken)) == 8
+
+
+@pytest.mark.parametrize("stopped", [0, 3, 10, 17])
+def test_a_loaded_state_goes_on_like_the_unbroken_one(stopped):
+    unbroken = Shuffled(prompts(10), seed=5)
+    unbroken.take(stopped)
+    resumed = Shuffled(prompts(10), seed=5)
+    resumed.load(json.loads(json.dumps(unbroken.state())))
+    assert names(resumed.take(25)) == names(unbroken.take(25))
+    assert resumed.state() == unbroken.state()
+
+
+def test_other_data_and_no_data_are_refused():
+    state = Shuffled(prompts(10), seed=5).state()
+    with pytest.raises(UserError, match="asked from 10 questions and this data set has 9"):
+        Shuffled(prompts(9), seed=5).load(state)
+    with pytest.raises(UserError, match="no question to ask"):
+        Shuffled([], seed=0)

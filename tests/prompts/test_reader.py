@@ -1,0 +1,141 @@
+import gzip
+import json
+
+import pytest
+
+from menon.errors import UserError
+from menon.prompts.reader import read_rows
+
+GOOD = '{"question": "3+4=", "answer": "7"}'
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(*lines, name="data.jsonl"):
+        path = tmp_path / name
+        data = b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return path
+
+    return write
+
+
+def test_reads_question_or_prompt_answer_and_every_other_column(file):
+    path = file(GOOD, '{"prompt": "2+2=", "answer": 4, "level": 1, "tags": ["easy"]}', "")
+    assert read_rows(path) == (
+        [{"question": "3+4=", "answer": "7"}, {"question": "2+2=", "answer": "4", "level": 1, "tags": ["easy"]}],
+        0,
+    )
+
+
+def test_reads_gzip_blank_lines_windows_ends_and_a_byte_order_mark(file):
+    lines = [b"\xef\xbb\xbf" + GOOD.encode() + b"\r", b"", b"  ", GOOD.encode() + b"\r", b""]
+    expected = [{"question": "3+4=", "answer": "7"}] * 2
+    assert read_rows(file(*lines))[0] == expected
+    assert read_rows(file(*lines, name="data.jsonl.gz"))[0] == expected
+
+
+def test_only_newlines_end_a_row(file):
+    text = "a\u2028b\x85c"  # str.splitlines would cut at both
+    path = file(json.dumps({"question": text, "answer": "1"}, ensure_ascii=False))
+    assert read_rows(path)[0][0]["question"] == text
+
+
+def test_a_gsm8k_solution_gives_its_answer(file):
+    worked = "She has 16 - 3 = <<16-3=13>>13.\n#### 1,013"
+    rows, _ = read_rows(
+        file(
+            json.dumps({"question": "q", "answer": worked}),
+            json.dumps({"question": "q", "solution": worked}),
+            json.dumps({"question": "q", "answer": "18", "solution": worked}),
+        )
+    )
+    assert [row["answer"] for row in rows] == ["1,013", "1,013", "18"]
+    assert [row["solution"] for row in rows] == [worked] * 3
+
+
+def test_chat_messages_are_kept(file):
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "3+4?"}]
+    rows, _ = read_rows(file(json.dumps({"prompt": messages, "answer": "7"})))
+    assert rows == [{"question": messages, "answer": "7"}]
+
+
+FAULTS = {
+    "{": "not JSON (Expecting property name",
+    "[" + GOOD + "]": "a list instead of an object",
+    "[" + GOOD + ",": "one object per line, not one array",
+    '"text"': "a string instead of an object with 'question' and 'answer'",
+    "3": "a number instead of an object",
+    "null": "null instead of an object",
+    "{}": "no 'prompt' or 'question' (the object is empty)",
+    '{"q": "3+4=", "answer": "7"}': "no 'prompt' or 'question' (the columns are 'q', 'answer')",
+    '{"prompt": "a", "question": "b", "answer": "7"}': "both 'prompt' and 'question'; keep the one that the model should read",
+    '{"question": " ", "answer": "7"}': "'question' is empty",
+    '{"question": 3, "answer": "7"}': "'question' is a number; it must be a string or a list of chat messages",
+    '{"prompt": null, "answer": "7"}': "'prompt' is null; it must be a string or a list of chat messages",
+    '{"prompt": [], "answer": "7"}': "'prompt' is a list, but not of chat messages",
+    '{"prompt": ["hi"], "answer": "7"}': "'prompt' is a list, but not of chat messages",
+    '{"prompt": [{"role": "user", "content": ["hi"]}], "answer": "7"}': "'prompt' is a list, but not of chat messages",
+    '{"prompt": [{"role": "assistant", "content": "Hi"}], "answer": "7"}': "the last message of 'prompt' is the assistant's",
+    '{"prompt": [{"role": "user", "content": ""}], "answer": "7"}': "'prompt' is empty",
+    '{"question": "3+4="}': "no 'answer' (the object is empty)",
+    '{"question": "3+4=", "answer": null, "id": 1}': "no 'answer' (the columns are 'id')",
+    '{"question": "3+4=", "solution": "It is 7."}': "no 'answer' (the columns are 'solution')",
+    '{"question": "3+4=", "answer": ""}': "'answer' is empty",
+    '{"question": "3+4=", "answer": true}': "'answer' is true; it must be a string or a number",
+    '{"question": "3+4=", "answer": ["7"]}': "'answer' is a list; it must be a string or a number",
+    '{"question": "3+4=", "answer": NaN}': "not JSON (NaN is no JSON number)",
+    '{"question": "\\ud800", "answer": "7"}': "'question' holds half of a Unicode pair at character 1",
+    b'{"question": "caf\xe9", "answer": "7"}': "byte 18 is not UTF-8; save the file as UTF-8",
+    "[" * 100_000: "nested too deeply",
+}
+
+
+@pytest.mark.parametrize("line", FAULTS, ids=range(len(FAULTS)))
+def test_every_fault_is_named_by_its_line(file, line):
+    path = file(GOOD, "", line, GOOD)
+    with pytest.raises(UserError) as caught:
+        read_rows(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: 1 of 3 rows cannot be used: line 3: ")
+    assert FAULTS[line] in message
+    assert message.endswith("leave them out with on_bad=skip.")
+    assert "\n" not in message
+    assert read_rows(path, on_bad="skip") == ([{"question": "3+4=", "answer": "7"}] * 2, 1)
+
+
+def test_many_faults_are_counted_and_the_first_are_shown(file):
+    with pytest.raises(UserError) as caught:
+        read_rows(file(GOOD, *["{}"] * 7))
+    message = str(caught.value)
+    assert "7 of 8 rows" in message
+    assert message.count("line ") == 5
+    assert "and 2 more" in message
+
+
+def test_skipping_everything_is_refused(file):
+    with pytest.raises(UserError, match=r"2 of 2 rows cannot be used.*nothing else is left to train on"):
+        read_rows(file("{}", "{}"), on_bad="skip")
+
+
+def test_files_that_are_none_are_refused(file, tmp_path):
+    with pytest.raises(UserError, match=r"there is no file .*missing\.jsonl"):
+        read_rows(tmp_path / "missing.jsonl")
+    with pytest.raises(UserError, match=r"is a folder; name one \.jsonl file in it"):
+        read_rows(tmp_path)
+    with pytest.raises(UserError, match="is empty; write one JSON object per line"):
+        read_rows(file("", "\n"))
+    with pytest.raises(UserError, match="is not a whole gzip file"):
+        read_rows(file(GOOD).rename(tmp_path / "plain.jsonl.gz"))
+    cut = file(*[GOOD] * 99, name="cut.jsonl.gz")
+    cut.write_bytes(cut.read_bytes()[:-12])
+    with pytest.raises(UserError, match="is not a whole gzip file"):
+        read_rows(cut)
+
+
+def test_real_files_are_read_whole(shared):
+    counts = {"gsm8k_test.jsonl": 1319, "math500.jsonl": 500, "aime24.jsonl": 30, "gsm8k_train.jsonl.gz": 7473}
+    for name, count in counts.items():
+        rows, skipped = read_rows(shared / "data" / name)
+        assert (len(rows), skipped) == (count, 0)
+        assert all(row["question"] and row["answer"] for row in rows)
