@@ -1,0 +1,142 @@
+"""Law 1: gradients do not depend on how an update is cut into forward passes, nor on the order of its sequences.
+
+With every seam's user: three normalisers beside each other, a critic, selections, whole-update statistics, units that must not
+be cut, a reduction over the vocabulary. In fp64 on GPT-2, because the norms of Llama and Qwen compute in fp32 whatever the weights.
+"""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from batches import VOCAB, near, random_batch
+from helpers import tiny_model
+
+from menon.batch import Batch, take
+from menon.engines.forward import ValueModel, value_head
+from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.loss.dpo import DPO
+from menon.loss.entropy_bonus import EntropyBonus
+from menon.loss.exact_kl import ExactKL
+from menon.loss.gspo import GSPO
+from menon.loss.kl import KL
+from menon.loss.nll import NLL
+from menon.loss.ppo_clip import PPOClip
+from menon.loss.share import Constant, PairMean, PromptMean, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
+from menon.loss.value import ValueLoss
+from menon.select.top_entropy import TopEntropy
+from menon.update.objective import Part, Term, Update, cut, prepare
+from menon.update.optimiser import Optimiser
+
+WHOLE = 10**9
+CUTS = (1, 30, 50)
+"""One unit in each pass; a few; some."""
+
+KINDS = {torch.float32: ("qwen3", 1e-6), torch.float64: ("gpt2", 1e-12)}
+
+POLICY = {
+    "policy, KL and value on one trunk: three normalisers": Update(
+        {
+            "policy": Term(PPOClip(), SequenceMeanTokenMean()),
+            "kl": Term(KL("k3"), TokenMean(), coef=0.1),
+            "value": Term(ValueLoss(clip=0.2), Constant(length=9), coef=0.5),
+        }
+    ),
+    "constant and prompt means": Update(
+        {"policy": Term(PPOClip(), Constant(length=9)), "entropy": Term(EntropyBonus(), PromptMean(), coef=0.1)}
+    ),
+    "a selection by a whole-update statistic that changes the denominator": Update(
+        {"policy": Term(PPOClip(), SelectedMean(), TopEntropy(0.3)), "nll": Term(NLL(), TokenMean(), coef=0.1)}
+    ),
+    "the same selection that does not": Update({"policy": Term(PPOClip(), TokenMean(), TopEntropy(0.3))}),
+    "a sequence is a unit": Update({"policy": Term(GSPO(), SequenceMean()), "kl": Term(KL("k2"), TokenMean(), coef=0.1)}),
+    "a pair is a unit": Update({"preference": Term(DPO(beta=0.5), PairMean())}),
+    "a reduction over the vocabulary": Update(
+        {"policy": Term(PPOClip(), TokenMean()), "kl": Term(ExactKL(), SequenceMean(), coef=0.1)}
+    ),
+}
+
+CRITIC = Update({"value": Term(ValueLoss(clip=0.2), TokenMean())}, model="critic")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Models of one dtype, and a batch near them."""
+
+    models: dict[str, TorchScorer]
+    batch: Batch
+    bound: float
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=["fp32", "fp64"])
+def setting(request) -> Setting:
+    dtype = request.param
+    kind, bound = KINDS[dtype]
+    hidden = 16
+
+    def model(seed: int) -> torch.nn.Module:
+        return tiny_model(kind, seed, VOCAB, dtype, hidden=hidden)
+
+    def head(seed: int) -> torch.nn.Linear:
+        return value_head(hidden, "orz", seed).to(dtype)
+
+    policy = TorchLearner(model(0), Optimiser(), temperature=0.8, value_head=head(0))
+    critic = TorchLearner(ValueModel(model(1).base_model, head(1)), Optimiser())
+    models = {"policy": policy, "critic": critic, "reference": TorchScorer(model(2), temperature=0.8)}
+    batch = random_batch(dtype=dtype)
+    return Setting(models, near(batch, policy.score(batch, ("logp",))["logp"]), bound)
+
+
+def gradient(setting: Setting, update: Update, tokens_per_forward: int, batch: Batch | None = None) -> tuple[torch.Tensor, int]:
+    """The whole gradient of one update as a vector, by sequences in the order of `batch`; and the number of passes."""
+    batch = setting.batch if batch is None else batch
+    learner = setting.models[update.model]
+    assert isinstance(learner, TorchLearner)
+    learner.tokens_per_forward = tokens_per_forward
+    part = Part(update, torch.arange(batch.num_sequences), first=False)
+    ready_batch, terms = prepare(part, batch, setting.models)
+    passes = 0
+    for micro in cut(ready_batch, terms, update.unit, tokens_per_forward):
+        learner.accumulate(micro, setting.models)
+        passes += 1
+    grads = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in learner.weights().values()]
+    for weight in learner.weights().values():
+        weight.grad = None
+    return torch.cat([grad.flatten() for grad in grads]), passes
+
+
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).norm() / other.norm())
+
+
+@pytest.mark.parametrize("update", [*POLICY.values(), CRITIC], ids=[*POLICY, "a critic of its own"])
+def test_the_cut_cannot_change_the_gradient(setting: Setting, update: Update):
+    whole, passes = gradient(setting, update, WHOLE)
+    assert passes == 1
+    assert whole.norm() > 1e-3
+    shuffled = take(setting.batch, torch.randperm(setting.batch.num_sequences, generator=torch.Generator().manual_seed(1)))
+    for tokens_per_forward in CUTS:
+        for batch in (setting.batch, shuffled):
+            other, passes = gradient(setting, update, tokens_per_forward, batch)
+            assert passes > 1
+            assert distance(other, whole) < setting.bound, f"{passes} passes"
+
+
+def test_a_term_matters(setting: Setting):
+    """The law must not hold because a term is lost: without any one of its terms the gradient is another."""
+    update = POLICY["policy, KL and value on one trunk: three normalisers"]
+    whole, _ = gradient(setting, update, 50)
+    for name in update.terms:
+        without, _ = gradient(setting, replace(update, terms={k: v for k, v in update.terms.items() if k != name}), 50)
+        assert distance(without, whole) > 1e-3, name
+
+
+def test_an_update_with_an_invalid_sequence(setting: Setting):
+    """What is masked stays out of every normaliser, wherever the cut puts it."""
+    valid = setting.batch.valid.clone()
+    valid[3] = False
+    masked = replace(setting.batch, valid=valid)
+    without = take(setting.batch, valid.nonzero()[:, 0])
+    update = POLICY["policy, KL and value on one trunk: three normalisers"]
+    one, _ = gradient(setting, update, 30, masked)
+    other, _ = gradient(setting, update, WHOLE, without)
+    assert distance(one, other) < setting.bound
