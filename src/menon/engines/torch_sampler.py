@@ -48,7 +48,8 @@ class TorchSampler:
         """Tokens that went through the model so far, in prefill and in decoding; padding is not counted."""
         self.end_tokens = np.array(end_token_ids(model, tokenizer))
         self.context = context_of(model)
-        self.vocabulary: int = model.get_input_embeddings().num_embeddings
+        embedding: Any = model.get_input_embeddings()
+        self.vocabulary: int = embedding.num_embeddings
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._checked = False
 
@@ -79,7 +80,7 @@ class TorchSampler:
         if tokens.min() < 0 or tokens.max() >= self.vocabulary:
             odd = tokens.max() if tokens.max() >= self.vocabulary else tokens.min()
             raise UserError(
-                f"prompt {prompt.index} holds token {odd}, but the model knows 0 to {self.vocabulary - 1}; use the model's tokenizer"
+                f"prompt {prompt.index} holds token {odd}, but the model knows 0 to {self.vocabulary - 1}; use its tokenizer"
             )
         if self.context is not None and len(tokens) + new > self.context:
             long = f"{len(prompt.tokens)} tokens" + (f" and {len(request.prefix)} of its answer" if len(request.prefix) else "")
@@ -199,7 +200,7 @@ class Run:
         self.count[:n] += 1
         stopped = np.isin(drawn[0], self.sampler.end_tokens) | self._stop_strings(drawn[0])
         done = stopped | (self.count[:n] >= self.limit[:n])
-        finished = [self._completion(row, "stop" if stopped[row] else "length") for row in np.flatnonzero(done)]
+        finished = [self._completion(row, "stop" if stopped[row] else "length") for row in np.flatnonzero(done).tolist()]
         self._close_ranks(~done)
         return finished
 
@@ -245,6 +246,7 @@ class Run:
     def _completion(self, row: int, finish: Finish) -> Completion:
         request, count = self.request[row], self.count[row]
         tokens = self.tokens[row, :count].copy()
+        answer = np.concatenate([request.prefix, tokens]).tolist()
         if not np.isfinite(self.logp[row, :count]).all():
             raise UserError(
                 f"the model gives no finite log-probs after prompt {request.prompt.index}; its weights are damaged: lower "
@@ -258,9 +260,7 @@ class Run:
             entropy=self.entropy[row, :count].copy(),
             version=self.versions[row, :count].copy(),
             finish=finish,
-            text=self.sampler.tokenizer.decode(
-                np.concatenate([request.prefix, tokens]).tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
-            ),
+            text=str(self.sampler.tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
         )
 
     def _close_ranks(self, stays: np.ndarray) -> None:

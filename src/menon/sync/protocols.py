@@ -1,9 +1,21 @@
 """The seam between a learner's weights and a sampler."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
 
 from menon.rollout.protocols import Sampler
 from menon.update.protocols import Learner
+
+
+@runtime_checkable
+class Holder(Sampler, Protocol):
+    """A sampler whose weights can be reached from this process."""
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """Name -> tensor, the live ones, under the learner's names; a learner may have more (a value head)."""
+        ...
 
 
 class WeightChannel(Protocol):

@@ -1,0 +1,25 @@
+"""Learner and sampler share their tensors: nothing is copied and nothing can be stale."""
+
+from dataclasses import dataclass
+
+from menon.errors import UserError
+from menon.rollout.protocols import Sampler
+from menon.sync.fingerprint import fingerprint
+from menon.sync.pairs import pairs
+from menon.update.protocols import Learner
+
+
+@dataclass(frozen=True)
+class ByReference:
+    """For weights that are whole, in this process and of one dtype, in a synchronous run."""
+
+    def publish(self, learner: Learner, sampler: Sampler) -> str:
+        holder, shared = pairs(learner, sampler)
+        for name, (given, held) in shared.items():
+            if (given.data_ptr(), given.dtype, given.device) != (held.data_ptr(), held.dtype, held.device):
+                raise UserError(
+                    f"the sampler has its own copy of '{name}', which would never learn; give it the learner's model, or publish "
+                    "by copy"
+                )
+        holder.version += 1
+        return fingerprint(holder.weights())

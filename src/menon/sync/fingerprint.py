@@ -1,0 +1,59 @@
+"""A short name for weights: equal names mean equal bits."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+
+import torch
+from torch import Tensor
+
+COLUMNS = 2**14
+SLAB = 2**8
+"""Rows of `COLUMNS` elements that are widened to 64 bits at once."""
+
+BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int32}
+"""Bytes of an element -> what its bits are read as (a long one as two numbers)."""
+
+
+def fingerprint(weights: Mapping[str, Tensor], like: Mapping[str, Tensor] | None = None) -> str:
+    """32 hexadecimal digits that depend on every name, dtype, shape and bit, and on nothing else.
+
+    Not on the order of the mapping, the device, or whether two names share one tensor. With `like`, only its names count, and
+    every tensor as it would be in the dtype that its counterpart has there.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights if like is None else like):
+        weight = weights[name].detach()
+        weight = weight if like is None else weight.to(like[name].dtype)
+        digest.update(repr((name, str(weight.dtype), tuple(weight.shape), bit_sum(weight))).encode())
+    return digest.hexdigest()
+
+
+def bit_sum(weight: Tensor) -> int:
+    """Sum over all elements of (bits as an integer) * (odd pseudo-random factor of its place), modulo 2^64.
+
+    One changed number always changes it, for its factor is odd; swapped ones do but for a chance of at most 2^-32. Integer
+    sums have no order, so every device gives the same.
+    """
+    flat = weight.contiguous().flatten()
+    flat = (torch.view_as_real(flat).flatten() if flat.is_complex() else flat).view(BITS[flat.element_size()])
+    rows = -(-flat.numel() // COLUMNS)
+    column_factor, row_factor = factors(COLUMNS, 0, flat.device), factors(rows, 1, flat.device)
+    total = 0
+    for first in range(0, rows, SLAB):
+        part = flat[first * COLUMNS : (first + SLAB) * COLUMNS]
+        whole = part.numel() // COLUMNS
+        sums = (part[: whole * COLUMNS].view(whole, COLUMNS) * column_factor).sum(1)
+        rest = part[whole * COLUMNS :]
+        sums = torch.cat([sums, (rest * column_factor[: len(rest)]).sum()[None]])[: rows - first]
+        total += int((sums * row_factor[first : first + len(sums)]).sum())
+    return total % 2**64
+
+
+@cache
+def factors(count: int, salt: int, device: torch.device) -> Tensor:
+    """[count] odd int64 numbers: SplitMix64 of the place (Steele, Lea, Flood 2014)."""
+    place = (torch.arange(count, dtype=torch.int64, device=device) + (salt * 2**32 + 1)) * -0x61C8864680B583EB
+    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15), (31, 1)):
+        place = (place ^ ((place >> shift) & (2 ** (64 - shift) - 1))) * factor
+    return place | 1

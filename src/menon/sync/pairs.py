@@ -1,0 +1,25 @@
+"""Which of the learner's tensors belongs to which of the sampler's."""
+
+from torch import Tensor
+
+from menon.errors import UserError
+from menon.rollout.protocols import Sampler
+from menon.sync.protocols import Holder
+from menon.update.protocols import Learner
+
+
+def pairs(learner: Learner, sampler: Sampler) -> tuple[Holder, dict[str, tuple[Tensor, Tensor]]]:
+    """The sampler, and by name the learner's and the sampler's tensor for all that the sampler holds.
+
+    UserError if the sampler's weights cannot be reached, or the learner lacks one of them or has it in another shape.
+    """
+    if not isinstance(sampler, Holder):
+        raise UserError(f"{type(sampler).__name__} does not show its weights to this process; choose another weight channel")
+    given, held = learner.weights(), sampler.weights()
+    for name, weight in held.items():
+        if name not in given:
+            raise UserError(f"the sampler holds '{name}', which the learner lacks; give both the same model")
+        if given[name].shape != weight.shape:
+            shapes = f"{tuple(given[name].shape)} in the learner and {tuple(weight.shape)} in the sampler"
+            raise UserError(f"'{name}' has shape {shapes}; give both the same model")
+    return sampler, {name: (given[name], weight) for name, weight in held.items()}
