@@ -1,5 +1,6 @@
 import pytest
 
+from menon.errors import UserError
 from menon.prompts.tasks import TASKS, ChainSum
 from menon.prompts.tasks.chain_sum import HELD_OUT_PERCENT, ask, extract, split_of
 
@@ -82,7 +83,7 @@ def test_only_the_last_answer_counts():
     ],
 )
 def test_the_impossible_is_refused_in_one_sentence(make, words):
-    with pytest.raises(ValueError, match=r"^[^\n]+\.$") as failure:
+    with pytest.raises(UserError, match=r"^[^\n]+\.$") as failure:
         make()
     assert words in str(failure.value)
 

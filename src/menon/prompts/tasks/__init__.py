@@ -1,4 +1,4 @@
-"""Built-in tasks: generated questions with an exact verifier. Standard library only."""
+"""Built-in tasks: generated questions with an exact verifier."""
 
 from menon.prompts.tasks.chain_sum import ChainSum
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+from menon.errors import UserError
+
 SPLITS = ("train", "heldout")
 HELD_OUT_PERCENT = 10
 COUNTABLE = 1 << 18  # up to this many questions a split is counted one by one
@@ -44,11 +46,11 @@ class ChainSum:
 
     def __post_init__(self) -> None:
         if self.min_terms < 2 or self.max_terms < self.min_terms:
-            raise ValueError(
+            raise UserError(
                 f"A sum needs 2 <= min_terms <= max_terms, not min_terms={self.min_terms} and max_terms={self.max_terms}."
             )
         if self.digits not in (1, 2):
-            raise ValueError(f"Terms have 1 or 2 digits, not {self.digits}.")
+            raise UserError(f"Terms have 1 or 2 digits, not {self.digits}.")
 
     @property
     def largest_term(self) -> int:
@@ -59,7 +61,7 @@ class ChainSum:
         """`n` different questions of one split, the same for the same arguments."""
         room = self.room(split)
         if not 0 <= n <= room:
-            raise ValueError(f"{self} can give 0 to {room} different {split!r} rows, not {n}.")
+            raise UserError(f"{self} can give 0 to {room} different {split!r} rows, not {n}.")
         rng = random.Random(f"chain_sum {seed}")
         rows: dict[str, dict[str, str]] = {}
         while len(rows) < n:
@@ -80,7 +82,7 @@ class ChainSum:
         Half, because drawing the last few of a large set by chance would take nearly for ever.
         """
         if split not in SPLITS:
-            raise ValueError(f"The split is one of {', '.join(SPLITS)}, not {split!r}.")
+            raise UserError(f"The split is one of {', '.join(SPLITS)}, not {split!r}.")
         total = sum(self.largest_term**count for count in range(self.min_terms, self.max_terms + 1))
         if total <= COUNTABLE:
             return sum(split_of(ask(terms)) == split for terms in self._every())
