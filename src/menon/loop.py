@@ -1,15 +1,30 @@
 """Repeat the step; evaluate, save, resume."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
-from menon.rollout.protocols import Prompts, Sampler
-from menon.step import Plan
+import numpy as np
+
+from menon.errors import UserError
+from menon.record import checkpoint
+from menon.record.checkpoint import Snapshot
+from menon.record.folder import RunFolder, resume_command, writing
+from menon.record.metrics import summary
+from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
+from menon.step import Memory, Plan, learner_of, train_step
 from menon.sync.protocols import WeightChannel
-from menon.types import Graded, StepReport
-from menon.update.protocols import Models
+from menon.types import Graded, Metric, StepReport
+from menon.update.protocols import Learner, Models
+
+MAX_FAILED = 0.1
+"""Share of answers whose grader may fail; above it a run stops, because it would learn from what is left by accident."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +48,15 @@ class Run:
 
 
 class Watcher(Protocol):
-    """What a terminal (or a test) sees of a run."""
+    """What a terminal (or a test) sees of a run. Steps count from 1: step 3 leads to the checkpoint `step_000003`."""
 
-    def started(self, folder: Path, first_step: int, steps: int) -> None: ...
+    def started(self, folder: Path, first_step: int, steps: int) -> None:
+        """`first_step` is the step that comes next: 1, or more in a run that goes on."""
+        ...
 
-    def evaluated(self, step: int, numbers: Mapping[str, float]) -> None: ...
+    def evaluated(self, step: int, numbers: Mapping[str, float]) -> None:
+        """After a step, 0 for the one before the first: accuracy, mean_length, entropy, n, failed."""
+        ...
 
     def stepped(self, report: StepReport) -> None: ...
 
@@ -46,3 +65,210 @@ class Watcher(Protocol):
         ...
 
     def finished(self, report: Mapping[str, Any]) -> None: ...
+
+
+class GradersFailed(UserError):
+    """More failed graders in one step than a run may shrug off. Raised before anything was learned from the step."""
+
+
+def loop(run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """Drives a run from where its folder stands to its last step, and gives the report.
+
+    A stop request (`stop`, the first Ctrl-C or SIGTERM) finishes the step, saves, and gives the report so far: its `after` is
+    None and it is not written. UserError when graders fail too often or a write fails; what was saved before is kept.
+    """
+    done = folder.report()
+    if done is not None and done["steps"] >= run.steps:
+        watch.told(f"{folder.path} has finished its {done['steps']} steps already; set steps= higher to go on with it")
+        return done
+    with stop_requests(watch.told) as asked:
+        step, memory = resume(run, folder, watch)
+        sitting = Sitting(folder, step)
+        watch.started(folder.path, step + 1, run.steps)
+        evaluate(run, folder, watch, step)
+        stopped = asked() or stop()
+        while step < run.steps and not stopped:
+            memory = advance(run, folder, watch, step, memory)
+            step += 1
+            stopped = asked() or stop()
+            sitting.reached(step)
+            if stopped or step == run.steps or due(step, run.save_every):
+                save(run, folder, step, memory, run.prompts.state())
+            if not stopped:
+                evaluate(run, folder, watch, step)
+        sitting.reached(step)
+        return conclude(run, folder, watch, step, stopped)
+
+
+def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, memory: Memory) -> Memory:
+    """The step after `step`, recorded. If its graders fail, the state before it is saved, so that nothing is lost."""
+    place = run.prompts.state()
+    plan = replace(run.plan, rollout=checked(run.plan.rollout, f"step {step + 1}", folder.path))
+    try:
+        report, after = train_step(step + 1, run.prompts, plan, run.sampler, run.models, run.channel, memory)
+    except GradersFailed:
+        save(run, folder, step, memory, place)
+        raise
+    with writing(folder.path):
+        folder.record(report)
+    watch.stepped(report)
+    return after
+
+
+def evaluate(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
+    """Evaluates after a step where the run asks for it (always before the first and after the last), unless that was done."""
+    wanted = step in (0, run.steps) or due(step, run.evaluate_every)
+    if not wanted or folder.evaluation(step) is not None:
+        return
+    graded = run.evaluate(run.sampler)
+    check_graders(graded, f"the evaluation after step {step}", folder.path)
+    numbers = summary(graded)
+    with writing(folder.path):
+        folder.record_evaluation(step, numbers)
+    watch.evaluated(step, numbers)
+
+
+def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bool) -> dict[str, Any]:
+    """The report; of a finished run it is written."""
+    report = {
+        "steps": step,
+        "wall_s": sum(sitting["wall_s"] for sitting in folder.sittings()),
+        "generated_tokens": int(sum(line["tokens/generated"] for line in folder.metrics())),
+        "before": folder.evaluation(0),
+        "after": None if stopped else folder.evaluation(step),
+    }
+    if stopped:
+        watch.told(f"stopped after step {step} of {run.steps}; go on with `{resume_command(folder.path)}`")
+    else:
+        with writing(folder.path):
+            folder.write_report(report)
+        watch.finished(report)
+    return report
+
+
+def due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+# Failed graders
+
+
+def checked(collect: Collect, where: str, folder: Path) -> Collect:
+    """A rollout that raises GradersFailed before anything is learned from what it wrote."""
+
+    def collect_and_check(prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]:
+        graded, gathered = collect(prompts, sampler, grade)
+        check_graders(graded, where, folder)
+        return graded, gathered
+
+    return collect_and_check
+
+
+def check_graders(graded: Sequence[Graded], where: str, folder: Path) -> None:
+    failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
+    if len(failed) > MAX_FAILED * len(graded):
+        raise GradersFailed(
+            f"the reward failed on {len(failed)} of {len(graded)} answers in {where} (at most {MAX_FAILED:.0%} may fail), "
+            f"first with: {failed[0].error or 'a score of NaN'}; mend it, then go on with `{resume_command(folder)}`"
+        )
+
+
+# Save and resume
+
+
+def save(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[str, Any]) -> None:
+    """A checkpoint of the state after `step`, unless there is one; `place` is where the prompts stood then."""
+    if step == 0 or step in checkpoint.steps_in(folder.checkpoints):
+        return
+    learners = learners_of(run.models)
+    snapshot = Snapshot(
+        step,
+        weights={role: learner.weights() for role, learner in learners.items()},
+        state={
+            "learners": {role: learner.state() for role, learner in learners.items()},
+            "memory": memory,
+            "prompts": place,
+            "version": run.sampler.version,
+        },
+    )
+    with writing(folder.path):
+        folder.save(snapshot, run.export)
+
+
+def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, Memory]:
+    """Puts the run and its folder where the newest usable checkpoint left them; gives that step and the memory there."""
+    with writing(folder.path):
+        snapshot = checkpoint.newest(folder.checkpoints, watch.told)
+    step = 0 if snapshot is None else snapshot.step
+    if step > run.steps:
+        raise UserError(f"{folder.path} has done {step} steps already; set steps= to {step} or more")
+    if folder.sittings():
+        for change in folder.changes():
+            watch.told(f"{change}, so the run may differ in the last bits from one that never stopped")
+    if snapshot is None and folder.metrics():
+        watch.told("there is no usable checkpoint, so the run starts again at step 0")
+    with writing(folder.path):
+        folder.rewind(step)
+    return step, run.plan.memory() if snapshot is None else restore(run, snapshot)
+
+
+def restore(run: Run, snapshot: Snapshot) -> Memory:
+    for role, learner in learners_of(run.models).items():
+        learner.load(snapshot.weights[role], snapshot.state["learners"][role])
+    run.prompts.load(snapshot.state["prompts"])
+    run.sampler.version = snapshot.state["version"] - 1  # publishing raises it by one
+    run.channel.publish(learner_of(run.models, "policy"), run.sampler)
+    return snapshot.state["memory"]
+
+
+def learners_of(models: Models) -> dict[str, Learner]:
+    """Every model that learns, once, under the first of its roles."""
+    found: dict[str, Learner] = {}
+    for role, model in sorted(models.items(), key=lambda item: (item[0] != "policy", item[0])):
+        if isinstance(model, Learner) and not any(model is other for other in found.values()):
+            found[role] = model
+    return found
+
+
+# Time and stop requests
+
+
+class Sitting:
+    """One stretch of a run that was resumed any number of times; keeps its part of the wall time in the folder."""
+
+    def __init__(self, folder: RunFolder, step: int) -> None:
+        self._start = time.perf_counter()
+        self._folder, self._first, self._before = folder, step + 1, folder.sittings()
+        self.reached(step)
+
+    def reached(self, step: int) -> None:
+        sitting = {"first_step": self._first, "last_step": step, "wall_s": time.perf_counter() - self._start}
+        with writing(self._folder.path):
+            self._folder.record_sittings([*self._before, sitting])
+
+
+@contextmanager
+def stop_requests(told: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM was heard. After the first of them the usual handlers are back, so a second one ends the
+    process at once. Only the main thread may set handlers; in another one nothing is heard."""
+    heard = threading.Event()
+    before: dict[int, Any] = {}
+
+    def back() -> None:
+        while before:
+            signal.signal(*before.popitem())
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.set()
+        back()
+        sentence = "stop request heard: the step is finished and saved first; once more ends at once and loses it"
+        # From a thread: a handler that printed could interrupt a print that holds the same stream.
+        threading.Thread(target=told, args=(sentence,), daemon=True).start()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, hear)
+    try:
+        yield heard.is_set
+    finally:
+        back()

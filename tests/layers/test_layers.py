@@ -27,7 +27,7 @@ MAY: dict[str, set[str]] = {
     "rollout": DATA | {"menon.rollout"} | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
-    "record": DATA | {"menon.record", "pyarrow", "safetensors", "psutil"} | PROTOCOLS,
+    "record": DATA | {"menon.record", "menon.__version__", "pyarrow", "safetensors", "psutil"} | PROTOCOLS,
     "step": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync"},
     "loop": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync", "menon.step"},
     "offline": DATA | {"menon.update", "menon.step"},

@@ -1,0 +1,188 @@
+"""Checkpoints: an ordinary Hugging Face folder with a `state` folder inside, whole or absent, checked when it is read."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from menon.record import disk
+from menon.record.plain import decode, encode
+
+Export = Callable[[Path], None]
+"""Writes the policy as a Hugging Face folder."""
+Told = Callable[[str], None]
+
+STATE = "state"
+SEAL = f"{STATE}/files.json"
+EXPORTED = "policy"
+"""The model whose weights the Hugging Face folder holds."""
+
+
+class Damaged(Exception):
+    """A checkpoint that cannot be trusted; the text says why."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a run needs to go on as if it had never stopped."""
+
+    step: int
+    """Steps done."""
+    weights: Mapping[str, Mapping[str, Tensor]]
+    """Of every model that learns, by role."""
+    state: Mapping[str, Any]
+    """The rest, as `record.plain` can write it."""
+
+
+def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = 2) -> Path:
+    """Writes `folder/step_000100` aside, syncs it, renames it, points `latest` at it and keeps the newest `keep`.
+
+    A failure (no room) removes what was half written and leaves every older checkpoint as it was.
+    """
+    path = folder / _name(snapshot.step)
+    aside = path.with_name(path.name + ".tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        (aside / STATE).mkdir(parents=True)
+        export(aside)
+        _write_state(aside, snapshot)
+        _seal(aside)
+        os.replace(aside, path)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    disk.sync_folder(folder)
+    disk.write(folder / "latest", path.name.encode())
+    for step in steps_in(folder)[:-keep]:
+        os.replace(folder / _name(step), aside)  # so that one half removed does not look like a checkpoint
+        shutil.rmtree(aside)
+    return path
+
+
+def newest(folder: Path, told: Told) -> Snapshot | None:
+    """The newest usable checkpoint. A damaged one is set aside under another name, and the user is told."""
+    damaged = []
+    for step in reversed(steps_in(folder)):
+        path = folder / _name(step)
+        try:
+            snapshot = load(path)
+        except Damaged as error:
+            damaged.append(path)
+            told(f"the checkpoint {path} is damaged ({error}) and is passed over")
+            continue
+        _set_aside(damaged)
+        disk.write(folder / "latest", path.name.encode())
+        return snapshot
+    _set_aside(damaged)
+    return None
+
+
+def load(path: Path) -> Snapshot:
+    """Reads a checkpoint after checking every file of it. Damaged if a bit is not as it was written."""
+    _check(path)
+    try:
+        about = json.loads((path / STATE / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(path / STATE / "tensors.safetensors")
+        exported = _exported(path)
+        weights = {
+            role: {name: exported[name] if name in exported and name not in own else own[name] for name in names}
+            for role, names in about["weights"].items()
+            for own in [load_file(path / STATE / f"{role}.safetensors")]
+        }
+        return Snapshot(about["step"], weights, decode(about["state"], tensors))
+    except (ValueError, KeyError, OSError) as error:
+        raise Damaged(f"its state cannot be read: {error}") from error
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Steps with a checkpoint, in order; half-written and set-aside ones have other names."""
+    found = [re.fullmatch(r"step_(\d{6,})", path.name) for path in (folder.iterdir() if folder.is_dir() else ())]
+    return sorted(int(match[1]) for match in found if match)
+
+
+def _name(step: int) -> str:
+    return f"step_{step:06d}"
+
+
+def _set_aside(paths: list[Path]) -> None:
+    for path in paths:
+        aside = path.with_name(path.name + ".damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(path, aside)
+
+
+def _write_state(path: Path, snapshot: Snapshot) -> None:
+    """state.json, tensors.safetensors, and per model the weights that the Hugging Face folder does not hold bit for bit
+    (all of a critic's; the policy's own where the export has another precision or ties them)."""
+    tensors: dict[str, Tensor] = {}
+    about = {
+        "step": snapshot.step,
+        "weights": {role: list(weights) for role, weights in snapshot.weights.items()},
+        "state": encode(snapshot.state, tensors),
+    }
+    exported = _exported(path)
+    for role, weights in snapshot.weights.items():
+        there = exported if role == EXPORTED else {}
+        own = {name: w.detach().cpu() for name, w in weights.items() if name not in there or not _same_bits(there[name], w)}
+        save_file({name: w.clone().contiguous() for name, w in own.items()}, path / STATE / f"{role}.safetensors")
+    save_file(tensors, path / STATE / "tensors.safetensors")
+    (path / STATE / "state.json").write_text(json.dumps(about, allow_nan=False), encoding="utf-8")
+
+
+def _exported(path: Path) -> dict[str, Tensor]:
+    """The weights in the Hugging Face folder."""
+    found: dict[str, Tensor] = {}
+    for file in sorted(path.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            found |= {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
+    return found
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    """Also tells 0 from -0 and one NaN from another."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    a, b = (x.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for x in (a, b))
+    return torch.equal(a, b)
+
+
+def _files(path: Path) -> list[str]:
+    names = (str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+    return sorted(name for name in names if name != SEAL)
+
+
+def _seal(path: Path) -> None:
+    """Checksums of every file, and everything on the disk."""
+    names = _files(path)
+    for name in names:
+        disk.sync_file(path / name)
+    disk.write_json(path / SEAL, {name: {"bytes": (path / name).stat().st_size, "sha256": _hash(path / name)} for name in names})
+    for folder in {(path / name).parent for name in names}:
+        disk.sync_folder(folder)
+
+
+def _check(path: Path) -> None:
+    seal = disk.read_json(path / SEAL)
+    if not isinstance(seal, dict):
+        raise Damaged(f"{SEAL} is missing or unreadable")
+    for name, written in seal.items():
+        file = path / name
+        if not file.is_file():
+            raise Damaged(f"{name} is missing")
+        if file.stat().st_size != written["bytes"] or _hash(file) != written["sha256"]:
+            raise Damaged(f"{name} is not as it was written")
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,98 @@
+"""Files that are whole or absent, whatever happens while they are written."""
+
+import errno
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Writes aside, syncs, renames. A failure leaves the old file as it was and nothing beside it."""
+    aside = path.with_name(path.name + ".tmp")
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        sync_folder(path.parent)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def append(path: Path, data: bytes) -> None:
+    """Adds to the end, flushed to the system; a failure takes back what it had written."""
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "ab") as file:
+            file.write(data)
+            file.flush()
+    except OSError:
+        if path.exists():
+            os.truncate(path, size)
+        raise
+
+
+def sync_file(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder durable: a rename is not, until its folder is synced."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; None if the file is absent or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def json_line(value: dict[str, Any]) -> bytes:
+    """One line of strict JSON: a number that is not finite becomes null."""
+    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in value.items()}
+    return (json.dumps(plain, allow_nan=False) + "\n").encode()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a JSON-lines file up to the first torn one (a process that is killed may leave half a line)."""
+    lines: list[dict[str, Any]] = []
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+        if not line.endswith(b"\n"):
+            break
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
+def cause(error: BaseException) -> str | None:
+    """What the system said when a write failed, or None if the error is of another kind.
+
+    The Rust libraries (safetensors, tokenizers) raise their own types and carry the number of the error in the text alone.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        number = error.errno
+    elif found := re.search(r"\(os error (\d+)\)", str(error)):
+        number = int(found[1])
+    else:
+        return None
+    return "no room left on the disk" if number in NO_ROOM else os.strerror(number).lower()

@@ -1,0 +1,228 @@
+"""The run folder: what a run was told, what it measured, what it wrote (design, section 6)."""
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from menon import __version__
+from menon.errors import UserError
+from menon.record import checkpoint, disk
+from menon.record.lock import Lock
+from menon.record.transcripts import write_transcript
+from menon.types import StepReport
+
+DETERMINISM = "replay"
+"""Same configuration, machine and thread count: the same bits, resume included."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An open run folder; locked until it is closed. Use it in a `with`.
+
+    run.json, metrics.jsonl, evaluations.jsonl, sittings.json, transcripts/step_000012.parquet, checkpoints/, report.json,
+    report.md.
+    """
+
+    path: Path
+    about: Mapping[str, Any]
+    """run.json."""
+    lock: Lock
+
+    @staticmethod
+    def create(path: Path | str, settings: Mapping[str, Any]) -> "RunFolder":
+        """A new run's folder. UserError if a run is in it already, finished or not."""
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = Lock(path / "lock")
+        except OSError as error:
+            raise UserError(f"the run folder {path} cannot be made ({disk.cause(error)}); set out= to another folder") from None
+        try:
+            if (path / "run.json").exists():
+                raise UserError(
+                    f"{path} holds a run already; go on with it by `{resume_command(path)}` or set out= to a new folder"
+                )
+            about = {"settings": dict(settings), "seed": settings.get("seed"), "determinism": DETERMINISM, **surroundings()}
+            with writing(path):
+                disk.write_json(path / "run.json", about | {"created": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+        except BaseException:
+            lock.close()
+            raise
+        return RunFolder(path, about, lock)
+
+    @staticmethod
+    def open(path: Path | str) -> "RunFolder":
+        """The folder of a run that is to go on. UserError if there is none, or if it is running."""
+        path = Path(path)
+        if not (path / "run.json").exists():
+            raise UserError(f"{path} holds no run (it has no run.json); start one with `menon train out={path}`")
+        lock = Lock(path / "lock")
+        about = disk.read_json(path / "run.json")
+        if not isinstance(about, dict) or not isinstance(about.get("settings"), dict):
+            lock.close()
+            raise UserError(f"{path / 'run.json'} is damaged, so the run cannot go on; start a new one with another out=")
+        return RunFolder(path, about, lock)
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.lock.close()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The resolved configuration, as `create` was given it."""
+        return self.about["settings"]
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def changes(self) -> list[str]:
+        """What differs between here and where the run began; bit-identity is promised only when nothing does."""
+        then, now = (_flat({k: about.get(k) for k in ("versions", "machine")}) for about in (self.about, surroundings()))
+        return [f"{name} was {then[name]} and is {now.get(name)}" for name in then if then[name] != now.get(name)]
+
+    # The record of the steps
+
+    def record(self, report: StepReport) -> None:
+        """Transcript first, so that a line of metrics says that its step is recorded whole."""
+        transcripts = self.path / "transcripts"
+        transcripts.mkdir(exist_ok=True)
+        write_transcript(transcripts / f"step_{report.step:06d}.parquet", report)
+        line = {"step": report.step, **report.metrics, "fingerprint": report.fingerprint}
+        disk.append(self.path / "metrics.jsonl", disk.json_line(line))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return disk.read_lines(self.path / "metrics.jsonl")
+
+    def record_evaluation(self, step: int, numbers: Mapping[str, float]) -> None:
+        disk.append(self.path / "evaluations.jsonl", disk.json_line({"step": step, **numbers}))
+
+    def evaluation(self, step: int) -> dict[str, float] | None:
+        """The numbers of the evaluation after a step (0: before the first), if it was done."""
+        lines = disk.read_lines(self.path / "evaluations.jsonl")
+        return next(({k: v for k, v in line.items() if k != "step"} for line in lines if line["step"] == step), None)
+
+    def save(self, snapshot: checkpoint.Snapshot, export: checkpoint.Export) -> Path:
+        """A checkpoint; the metrics up to it are made durable first, so that it never stands without them."""
+        for name in ("metrics.jsonl", "evaluations.jsonl"):
+            if (self.path / name).exists():
+                disk.sync_file(self.path / name)
+        return checkpoint.save(self.checkpoints, snapshot, export)
+
+    def rewind(self, step: int) -> None:
+        """Takes back everything after a step: lines (a torn last one too), transcripts, leftovers, the report."""
+        for name in ("metrics.jsonl", "evaluations.jsonl"):
+            file = self.path / name
+            if file.exists():
+                disk.write(file, b"".join(disk.json_line(line) for line in disk.read_lines(file) if line["step"] <= step))
+        kept = {f"step_{number:06d}.parquet" for number in range(1, step + 1)}
+        for file in (self.path / "transcripts").glob("*"):
+            if file.name not in kept:
+                file.unlink()
+        for folder in self.checkpoints.glob("*.tmp"):
+            shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+        for name in ("report.json", "report.md"):
+            (self.path / name).unlink(missing_ok=True)
+
+    # The whole
+
+    def sittings(self) -> list[dict[str, Any]]:
+        """first_step, last_step and wall_s of every time that somebody let the run go on."""
+        found = disk.read_json(self.path / "sittings.json")
+        return found if isinstance(found, list) else []
+
+    def record_sittings(self, sittings: list[dict[str, Any]]) -> None:
+        disk.write_json(self.path / "sittings.json", sittings)
+
+    def report(self) -> dict[str, Any] | None:
+        """The report of a finished run."""
+        found = disk.read_json(self.path / "report.json")
+        return found if isinstance(found, dict) else None
+
+    def write_report(self, report: Mapping[str, Any]) -> None:
+        disk.write(self.path / "report.md", _readable(self.path.name, report).encode())
+        disk.write_json(self.path / "report.json", dict(report))
+
+
+def resume_command(path: Path) -> str:
+    return f"menon train --resume {path}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around everything that writes to a run folder: a full disk becomes one sentence that says what was kept."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        cause = disk.cause(error)
+        if cause is None:
+            raise
+        steps = checkpoint.steps_in(path / "checkpoints")
+        kept = f"the checkpoint after step {steps[-1]} and all before it is kept" if steps else "there is no checkpoint yet"
+        raise UserError(
+            f"writing to {path} failed: {cause}; {kept}; make room, then go on with `{resume_command(path)}`"
+        ) from error
+
+
+def surroundings() -> dict[str, Any]:
+    """Versions and machine: what replay depends on."""
+    versions = {"menon": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    for name in ("transformers", "numpy"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "none"
+    machine = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    if torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+    return {"versions": versions, "machine": machine}
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for part in tree.values() for name, value in (part or {}).items()}
+
+
+def _readable(name: str, report: Mapping[str, Any]) -> str:
+    """The report for a person."""
+    before, after = report["before"], report["after"]
+    rows = [("accuracy", ".3f"), ("mean_length", ".1f"), ("entropy", ".3f")]
+    table = "\n".join(f"| {key.replace('_', ' ')} | {before[key]:{form}} | {after[key]:{form}} |" for key, form in rows)
+    return f"""# {name}
+
+{report["steps"]} steps, {report["generated_tokens"]:,} generated tokens, {report["wall_s"]:.0f} s.
+
+Held-out set, temperature 1:
+
+| | before | after |
+|---|---|---|
+{table}
+"""

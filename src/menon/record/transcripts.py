@@ -1,0 +1,63 @@
+"""Every rollout of a step in one Parquet file: its texts, its verdict, and all that is known of its tokens."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from menon.record import disk
+from menon.types import StepReport
+
+TOKEN_COLUMN = {"token": "tokens"}
+"""A batch's column -> its name in a transcript, where that differs."""
+
+
+def write_transcript(path: Path, report: StepReport) -> None:
+    """One row per rollout, in the order of the batch.
+
+    Columns: step, group, sample, prompt_index, prompt, answer (gold), completion, finish, score, acc (NaN: the grader failed,
+    or does not know), parts, error, node, parent; and as lists over all tokens of the sequence, prompt included: tokens,
+    is_action and every other column that the step filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value,
+    reward, advantage, ret). Written aside and renamed; OSError if there is no room.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(_table(report), sink, compression="zstd")
+    disk.write(path, sink.getvalue())
+
+
+def read_transcript(path: Path) -> list[dict[str, Any]]:
+    """The rows of `write_transcript`; `parts` is a dictionary again."""
+    rows = pq.read_table(path).to_pylist()
+    return [row | {"parts": dict(row["parts"])} for row in rows]
+
+
+def _table(report: StepReport) -> pa.Table:
+    rollouts = [g.rollout for g in report.graded]
+    verdicts = [g.verdict for g in report.graded]
+    columns = {
+        "step": pa.array([report.step] * len(rollouts), pa.int64()),
+        "group": pa.array([r.group for r in rollouts], pa.int64()),
+        "sample": pa.array([r.sample for r in rollouts], pa.int64()),
+        "prompt_index": pa.array([r.prompt.index for r in rollouts], pa.int64()),
+        "prompt": pa.array([_sound(r.prompt.text) for r in rollouts], pa.string()),
+        "answer": pa.array([None if r.prompt.answer is None else _sound(r.prompt.answer) for r in rollouts], pa.string()),
+        "completion": pa.array([_sound(r.text) for r in rollouts], pa.string()),
+        "finish": pa.array([r.finish for r in rollouts], pa.string()),
+        "score": pa.array([v.score for v in verdicts], pa.float64()),
+        "acc": pa.array([v.acc for v in verdicts], pa.float64()),
+        "parts": pa.array([list(v.parts.items()) for v in verdicts], pa.map_(pa.string(), pa.float64())),
+        "error": pa.array([_sound(v.error) for v in verdicts], pa.string()),
+        "node": pa.array([r.node for r in rollouts], pa.int64()),
+        "parent": pa.array([r.parent for r in rollouts], pa.int64()),
+    }
+    bounds = pa.array(report.offset.astype(np.int64), pa.int64())
+    for name, values in report.columns.items():
+        columns[TOKEN_COLUMN.get(name, name)] = pa.LargeListArray.from_arrays(bounds, pa.array(values))
+    return pa.table(columns)
+
+
+def _sound(text: str) -> str:
+    """Half a surrogate pair, which a byte-level model can be made to write, has no UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
