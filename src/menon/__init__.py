@@ -1,3 +1,19 @@
 """Menon: reinforcement learning with verifiable rewards on language models."""
 
+from typing import Any
+
 __version__ = "0.1.0"
+__all__ = ["train"]
+
+
+def train(recipe: str = "grpo", /, **overrides: Any) -> dict[str, Any]:
+    """Trains and gives the report (`report.json` of the run folder).
+
+    Overrides are the settings of the command, and may hold objects; dotted names are written as nested dictionaries or as
+    `**{"objective.policy.loss": "gspo"}`.
+
+    >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=my_function, steps=20)  # doctest: +SKIP
+    """
+    from menon.cli.command import train_from_python
+
+    return train_from_python(recipe, overrides)

@@ -82,7 +82,7 @@ class RunConfig:
     task: str | None = None
     """A built-in task; without data it is chain_sum."""
     template: str = "none"
-    """A template by name, or text with {question}."""
+    """A template by name, or text with {q} for the question."""
     reward: str | Callable[..., Any] | None = None
     """exact, or a function: file.py:name. Without one the task's own, for data exact."""
     on_bad: Literal["stop", "skip"] = "stop"
@@ -114,6 +114,8 @@ class RunConfig:
     """Steps between checkpoints; 0: only the last one."""
     evaluate_every: int = 0
     """Steps between evaluations besides the first and the last; 0: none."""
+    own_code: dict[str, str] = field(default_factory=dict)
+    """Written by the command: name of each part or function of your own -> the hash of its source."""
     short: ClassVar[Mapping[str, str]] = SHORT
 
     def __post_init__(self) -> None:

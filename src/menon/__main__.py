@@ -1,0 +1,5 @@
+import sys
+
+from menon.cli import main
+
+sys.exit(main())

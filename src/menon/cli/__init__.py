@@ -1,0 +1,97 @@
+"""The `menon` command. Nothing heavy is imported before the words are understood and the threads are chosen."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+
+from menon.errors import UserError
+
+HELP = """\
+Menon: reinforcement learning with verifiable rewards on language models.
+
+  menon train                                  train the built-in base model on sums, to see it happen
+  menon train grpo data=FILE.jsonl model=NAME  train any causal language model on your own questions
+  menon train ppo settings.yaml seed=3         a recipe, a file of settings, single settings
+  menon train --resume RUN                     go on with a run, as if it had never stopped
+  menon pretrain out=FOLDER                    make the built-in base model from nothing
+
+Recipes:
+{recipes}
+
+Settings are key=value; a dot goes inside, and a part is named by its kind:
+  steps=100  learning_rate=3e-4  samples_per_prompt=16  max_new_tokens=512  out=runs/mine  threads=4
+  reward=my_file.py:my_function  objective.policy.loss=gspo  objective.policy.loss.clip_high=.28
+
+  --debug    show stack traces       --version       --help
+"""
+
+COMMANDS = ("train", "pretrain")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command; its exit code. A user's mistake is one sentence and code 2, a fault of ours one sentence and 1."""
+    words = list(sys.argv[1:] if words is None else words)
+    debug = "--debug" in words
+    try:
+        return run([word for word in words if word != "--debug"])
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        sentence = sentence_for(error)
+        print(f"menon: {sentence or fault(error)}", file=sys.stderr)
+        return 2 if sentence else 1
+
+
+def run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help") or "--help" in words or "-h" in words:
+        print(help_text(), end="")
+        return 0
+    if words == ["--version"]:
+        from menon import __version__
+
+        print(f"menon {__version__}")
+        return 0
+    command, *rest = words
+    if command not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(command, COMMANDS, 1)
+        raise UserError(f"there is no command '{command}'{f'; did you mean {near[0]}?' if near else ''} (see menon --help)")
+    from menon.cli import command as commands
+
+    return commands.pretrain(rest) if command == "pretrain" else commands.train(rest)
+
+
+def help_text() -> str:
+    from menon.recipes import RECIPES
+
+    return HELP.format(recipes="\n".join(f"  {name:<10} {what}" for name, what in RECIPES.items()))
+
+
+def sentence_for(error: BaseException) -> str:
+    """What to tell a user, for errors that are no fault of the program; else ""."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory; lower tokens_per_forward and slots, or take a smaller model"
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("menon"):
+        return f"the package '{error.name}' is missing; install it, or install menon again with its dependencies"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return ""
+
+
+def fault(error: BaseException) -> str:
+    """A fault of the program itself: where the trace is."""
+    trace = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile("w", prefix="menon-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        file.write(trace)
+    what = " ".join(str(error).split())[:200]
+    return f"a fault in menon itself ({type(error).__name__}: {what}); please report it with {file.name} (--debug shows it here)"

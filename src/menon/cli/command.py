@@ -1,0 +1,198 @@
+"""The commands, from words to a run."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from menon.cli import threads
+from menon.cli.threads import Threads
+from menon.errors import UserError
+from menon.settings import Tree, merged, nested, override, read_file
+
+if TYPE_CHECKING:
+    from menon.config import RunConfig
+
+LATER = ("steps", "save_every", "evaluate_every")
+"""Settings that a resumed run may change: they do not touch what it has done."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line says."""
+
+    recipe: str | None = None
+    changes: tuple[Tree, ...] = ()
+    """Files and overrides, in their order; overrides come last."""
+    resume: Path | None = None
+
+    @property
+    def settings(self) -> Tree:
+        """All changes as one tree, for what must be known before anything heavy is imported."""
+        tree: Tree = {}
+        for change in self.changes:
+            tree = merged(tree, nested(change))
+        return tree
+
+
+def understand(words: Sequence[str]) -> Asked:
+    recipe: str | None = None
+    resume: Path | None = None
+    files: list[Tree] = []
+    overrides: list[Tree] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--resume" or word.startswith("--resume="):
+            folder = word.partition("=")[2] or next(rest, "")
+            if not folder:
+                raise UserError("--resume needs the folder of a run, like --resume runs/mine")
+            resume = Path(folder)
+        elif word.startswith("-"):
+            raise UserError(f"there is no option {word.partition('=')[0]}; settings are written without dashes, like steps=20")
+        elif "=" in word:
+            overrides.append(dict([override(word)]))
+        elif word.endswith((".yaml", ".yml", ".toml")):
+            files.append(read_file(Path(word)))
+        elif recipe is None:
+            recipe = word
+        else:
+            raise UserError(f"'{word}' is neither key=value nor a .yaml or .toml file, and the recipe is '{recipe}' already")
+    if resume is not None and (recipe or files):
+        raise UserError("--resume goes on with the run's own settings; leave the recipe and the files out")
+    return Asked(recipe, (*files, *overrides), resume)
+
+
+def train(words: Sequence[str]) -> int:
+    asked = understand(words)
+    if asked.resume is not None:
+        resume(asked.resume, asked.settings)
+    else:
+        start(asked)
+    return 0
+
+
+def start(asked: Asked) -> dict[str, Any]:
+    """A new run; its report."""
+    settings = asked.settings
+    chosen = threads.choose(settings)
+    use(chosen, str(settings.get("device", "auto")))
+    from menon.config import changed, own_code
+    from menon.recipes import recipe
+    from menon.recipes.build import build
+    from menon.record.folder import RunFolder
+    from menon.settings import plain
+
+    name = asked.recipe or str(settings.get("recipe") or "grpo")
+    out = Path(str(settings.get("out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
+    fixed = {"recipe": name, "threads": chosen.count, "out": str(out)}
+    config = changed(recipe(name), *asked.changes, fixed)
+    if (out / "run.json").exists():
+        raise UserError(f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder")
+    config = changed(config, {"own_code": own_code(config)})
+    built = build(config)
+    with RunFolder.create(out, plain(config)) as folder:
+        return drive(config, chosen, built, folder)
+
+
+def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Goes on with a run; its report. Only settings of what is still to come can change."""
+    late = [name for name in changes if name not in LATER]
+    if late:
+        raise UserError(f"a resumed run keeps its '{late[0]}'; only {', '.join(LATER)} can change, or start a new run")
+    settings = settings_of(path)
+    chosen = Threads(int(settings["threads"]), "as the run began")
+    use(chosen, str(settings.get("device", "auto")))
+    from menon.config import RunConfig, changed, own_code
+    from menon.recipes.build import build
+    from menon.record.folder import RunFolder
+    from menon.settings import read
+
+    with RunFolder.open(path) as folder:
+        config = changed(read(RunConfig, folder.settings), changes)
+        now = own_code(config)
+        odd = [name for name, code in config.own_code.items() if now.get(name) != code]
+        if odd:
+            raise UserError(f"{odd[0]} is not what it was when the run began; put the old code back, or start a new run")
+        return drive(config, chosen, build(config), folder)
+
+
+def settings_of(path: Path) -> Mapping[str, Any]:
+    """The settings in a run folder, read before torch is imported."""
+    import json
+
+    try:
+        settings = json.loads((path / "run.json").read_text(encoding="utf-8"))["settings"]
+        int(settings["threads"])
+    except FileNotFoundError:
+        raise UserError(f"{path} holds no run (it has no run.json); start one with `menon train out={path}`") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path / 'run.json'} is damaged, so the run cannot go on; start a new one with another out=") from None
+    return settings
+
+
+def drive(config: "RunConfig", chosen: Threads, built: Any, folder: Any) -> dict[str, Any]:
+    from menon.cli.terminal import terminal
+    from menon.loop import loop
+
+    with terminal(header(config, chosen, built)) as watch:
+        return loop(built, folder, watch)
+
+
+def header(config: "RunConfig", chosen: Threads, built: Any) -> dict[str, str]:
+    """What a run is, line by line."""
+    count = sum(weight.numel() for weight in built.models["policy"].weights().values())
+    updates = f"{config.updates_per_step} update" + ("s" if config.updates_per_step > 1 else "")
+    device = built.models["policy"].device
+    reward = config.reward if isinstance(config.reward, str | None) else getattr(config.reward, "__name__", "your own")
+    return {
+        "recipe": config.recipe,
+        "model": f"{config.model}, {quantity(count)} parameters",
+        "task": f"{config.data or config.task or 'chain_sum'}" + (f", reward {reward}" if reward else ""),
+        "step": f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples, {updates}",
+        "machine": f"{device}, {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
+    }
+
+
+def quantity(count: int) -> str:
+    """
+    >>> quantity(890_000), quantity(7_600_000_000)
+    ('0.89 M', '7.6 B')
+    """
+    return f"{count / 1e9:.2g} B" if count >= 1e9 else f"{count / 1e6:.2g} M"
+
+
+def use(chosen: Threads, device: str) -> None:
+    """Sets the threads; where torch is loaded already (in a notebook) it is told directly."""
+    threads.prepare(chosen, device, os.environ)
+    import torch
+
+    torch.set_num_threads(chosen.count)
+
+
+def train_from_python(recipe: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`menon.train`."""
+    return start(Asked(recipe, (dict(overrides),)))
+
+
+def pretrain(words: Sequence[str]) -> int:
+    asked = understand(words)
+    if asked.recipe or asked.resume:
+        raise UserError("pretrain takes key=value only, like menon pretrain out=my-base seed=2")
+    settings = asked.settings
+    out = settings.pop("out", None)
+    if out is None:
+        raise UserError("pretrain needs a folder for the model: menon pretrain out=my-base")
+    chosen = threads.choose(settings)
+    settings.pop("threads", None)
+    use(chosen, "cpu")
+    from menon.base.corpus import PretrainRecipe
+    from menon.recipes.pretrain import pretrain as make
+    from menon.settings import read
+
+    print(f"menon pretrain  {threads.plural(chosen.count, 'thread')} ({chosen.reason})", flush=True)
+    make(read(PretrainRecipe, settings), Path(str(out)), lambda line: print(line, flush=True))
+    print(f"the model is in {out}; train it with `menon train model={out}`", file=sys.stdout)
+    return 0

@@ -1,0 +1,82 @@
+"""How many threads a run gets. Settled before torch is imported: OpenMP reads its environment once.
+
+On a shared machine two spinning threads can be many times slower than one, so waiting threads sleep (PASSIVE) and the count
+leaves room for whatever else is running.
+"""
+
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from menon.errors import UserError
+
+SMALL_MODEL_CAP = 4
+"""The built-in base's matrices are too small to feed more threads than this."""
+BUSY_SECONDS = 0.2
+"""How long the machine is watched before its free cores are counted."""
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+@dataclass(frozen=True)
+class Threads:
+    count: int
+    reason: str
+    """Why, for the header of the run."""
+
+
+def choose(settings: Mapping[str, Any]) -> Threads:
+    """The thread count of raw settings (`threads`, `model`); what the user asked for goes before what fits."""
+    asked = settings.get("threads")
+    if asked is not None:
+        if isinstance(asked, bool) or not str(asked).isdecimal() or int(asked) < 1:
+            raise UserError(f"threads is {asked!r}; give a whole number of at least 1, or leave it out to use what is free")
+        return Threads(int(asked), "as asked")
+    cores, busy = cores_here(), busy_cores()
+    fits = max(1, int(cores - busy + 0.7))
+    if settings.get("model", "base") == "base" and fits > SMALL_MODEL_CAP:
+        return Threads(SMALL_MODEL_CAP, "enough for a small model")
+    return Threads(fits, f"{plural(cores, 'core')}, {busy:.1f} busy")
+
+
+def plural(count: float, noun: str) -> str:
+    return f"{count:g} {noun}" + ("" if count == 1 else "s")
+
+
+def cores_here() -> float:
+    """Cores that this process may use: physical ones, within its affinity and its container's quota."""
+    import psutil
+
+    logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    physical = psutil.cpu_count(logical=False) or logical
+    return min(logical, physical, quota(QUOTA))
+
+
+def quota(path: Path) -> float:
+    """Cores granted by a control group's `cpu.max` file; infinite where there is none."""
+    try:
+        granted, period = path.read_text().split()
+        return int(granted) / int(period)
+    except (OSError, ValueError):
+        return float("inf")
+
+
+def busy_cores() -> float:
+    """Cores' worth of work that other processes do just now."""
+    import psutil
+
+    shares = psutil.cpu_percent(interval=BUSY_SECONDS, percpu=True)
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(shares))
+    return sum(shares[core] for core in mine if core < len(shares)) / 100
+
+
+def prepare(threads: Threads, device: str, environment: MutableMapping[str, str]) -> None:
+    """Sets what the numeric libraries read when they are loaded. A variable that the user has set stays as it is."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        environment[name] = str(threads.count)
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    environment.setdefault("KMP_BLOCKTIME", "0")
+    environment.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if device != "cpu":
+        environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its results bit for bit only with it

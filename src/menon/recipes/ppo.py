@@ -1,0 +1,28 @@
+"""PPO as Open-Reasoner-Zero uses it (arXiv 2503.24290), scaled to a laptop."""
+
+from menon.advantage import GAE, Whiten
+from menon.config import Critic, RunConfig
+from menon.loss import PPOClip, ValueLoss
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def ppo() -> RunConfig:
+    """A separate critic, GAE with lambda = gamma = 1, whitened; clip .2 for policy and value, rule reward, no KL, no entropy
+    bonus; one policy update a step (on-policy), several of the critic.
+
+    Theirs: 128 prompts x 64 samples, 12 critic updates, learning rates 1e-6 and 5e-6, 50 updates of warm-up, and a critic's
+    head drawn from U(-sqrt 5, sqrt 5) (`critic.init=orz`), which a short run has no time to forget.
+    """
+    return RunConfig(
+        recipe="ppo",
+        advantage={"credit": GAE(gamma=1.0, lam=1.0), "whiten": Whiten()},
+        objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
+        optimiser=Optimiser(learning_rate=5e-4),
+        critic=Critic(
+            objective={"value": Term(ValueLoss(clip=0.2), TokenMean())},
+            optimiser=Optimiser(learning_rate=5e-4),
+            updates_per_step=4,
+        ),
+    )

@@ -1,0 +1,18 @@
+"""REINFORCE with whitened returns (Williams 1992; REINFORCE++ without its clip and its KL, arXiv 2501.03262)."""
+
+from menon.advantage import Reinforce, Whiten
+from menon.config import RunConfig
+from menon.loss import PolicyGradient
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def reinforce() -> RunConfig:
+    """The reward that is still to come, whitened over all tokens of the step; one update, so it stays on-policy."""
+    return RunConfig(
+        recipe="reinforce",
+        advantage={"credit": Reinforce(), "whiten": Whiten()},
+        objective={"policy": Term(PolicyGradient(), TokenMean())},
+        optimiser=Optimiser(learning_rate=5e-4),
+    )
