@@ -51,7 +51,7 @@ def clip_metrics(ratio: Tensor, advantage: Tensor, clip: Clips, counted: Tensor)
         "clip/low": mean_over(low, counted),
         "clip/high": mean_over(high, counted),
         "ratio/mean": mean_over(ratio, counted),
-        "ratio/max": Max(torch.where(counted, ratio, 0).amax()),
+        "ratio/max": Max(torch.where(counted, ratio, 0).amax() if len(ratio) else 0.0),
     }
 
 

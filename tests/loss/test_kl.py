@@ -1,0 +1,71 @@
+"""Spec 11.3: k = .4, -.2, .7 / .2, .1."""
+
+import math
+
+import pytest
+
+from menon.loss import KL
+from menon.loss.share import SequenceMean, TokenMean
+from menon.update.objective import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
+
+NEW = [[-0.7, -0.6, -1.2], [-0.3, -0.9, 0]]
+REF = [[-1.1, -0.4, -1.9], [-0.5, -1, 0]]
+MASK = [[1, 1, 1], [1, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "tokens", "mean", "slope"),
+    [
+        ("k1", [0.4, -0.2, 0.7, 0.2, 0.1], 0.24, [1, 1, 1, 1, 1]),
+        ("abs", [0.4, 0.2, 0.7, 0.2, 0.1], 0.32, [1, -1, 1, 1, 1]),
+        ("k2", [0.08, 0.02, 0.245, 0.02, 0.005], 0.074, [0.4, -0.2, 0.7, 0.2, 0.1]),
+        ("k3", [0.070320, 0.021403, 0.196585, 0.018731, 0.004837], 0.062375, [0.329680, -0.221403, 0.503415, 0.181269, 0.095163]),
+    ],
+)
+def test_values_and_gradients(estimator, tokens, mean, slope):
+    """Slopes: 1, sign k, k, 1 - exp(-k)."""
+    batch = batch_of(MASK, ref_logp=REF)
+    now = {"logp": column_of(batch, NEW)}
+    assert KL(estimator)(now, batch)[batch.trained].tolist() == pytest.approx(tokens, abs=1e-6)
+    value, gradient = value_and_gradient(Term(KL(estimator), TokenMean()), batch, now)
+    assert value == pytest.approx(mean, abs=1e-6)
+    assert (5 * gradient[batch.trained]).tolist() == pytest.approx(slope, abs=1e-6)
+
+
+def test_k3_is_clamped_with_zero_gradient():
+    """-k = 2.61: exp(2.61) - 1 - 2.61 = 9.989; -k = 2.62: 10.116 -> 10; -k = 1000 would overflow; +1000: -1 + 20."""
+    batch = batch_of([[1, 1, 1, 1]], ref_logp=[[0, 0, 0, 0]])
+    value, gradient = value_and_gradient(
+        Term(KL("k3"), SequenceMean()), batch, {"logp": column_of(batch, [[-2.61, -2.62, -1000, 1000]])}
+    )
+    assert value == pytest.approx(math.exp(2.61) - 3.61 + 10 + 10 + 10, abs=1e-9)
+    assert rows_of(batch, gradient)[0].tolist() == pytest.approx([1 - math.exp(2.61), 0, 0, 0])
+
+
+def test_coefficient_scales():
+    batch = batch_of(MASK, ref_logp=REF)
+    value, _ = value_and_gradient(Term(KL("k3"), TokenMean(), coef=0.04), batch, {"logp": column_of(batch, NEW)})
+    assert value == pytest.approx(0.04 * 0.062375, abs=1e-7)
+
+
+def test_metrics():
+    """Sequence sums .9 and .3; the empty answer is no sequence."""
+    batch = batch_of([*MASK, [0, 0, 0]], ref_logp=[*REF, [0, 0, 0]])
+    _, metrics = loss_and_metrics(Term(KL("k2"), TokenMean()), batch, {"logp": column_of(batch, [*NEW, [0, 0, 0]])})
+    assert float(metrics["kl/ref_k1"]) == pytest.approx(0.24)
+    assert float(metrics["kl/ref_k3"]) == pytest.approx(0.062375, abs=1e-6)
+    assert float(metrics["kl/seq"]) == pytest.approx(0.6)
+
+
+def test_reference_that_is_the_start_gives_exactly_zero():
+    batch = batch_of(MASK, ref_logp=NEW)
+    value, gradient = value_and_gradient(Term(KL("k3"), TokenMean()), batch, {"logp": column_of(batch, NEW)})
+    assert value == 0
+    assert gradient.abs().max() == 0
+
+
+def test_needs_a_reference():
+    batch = batch_of(MASK)
+    with pytest.raises(ValueError, match="KL needs 'ref_logp'"):
+        KL()({"logp": column_of(batch, NEW)}, batch)

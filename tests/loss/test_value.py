@@ -1,0 +1,38 @@
+"""Spec 11.3: v = .6, .1, .9, v_old = .3, .2, .8, ret = 1, 0, 1, c = .2: clipped v = .5, .1, .9."""
+
+import pytest
+
+from menon.errors import UserError
+from menon.loss import ValueLoss
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
+
+
+def case():
+    batch = batch_of([[1, 1, 1]], value=[[0.3, 0.2, 0.8]], ret=[[1, 0, 1]])
+    return batch, {"value": column_of(batch, [[0.6, 0.1, 0.9]])}
+
+
+def test_clipped():
+    """max(.16, .25) / 2 = .125, .01 / 2 = .005 twice; mean .045. The first token is held: no gradient there."""
+    batch, now = case()
+    assert rows_of(batch, ValueLoss(clip=0.2)(now, batch))[0].tolist() == pytest.approx([0.125, 0.005, 0.005])
+    value, gradient = value_and_gradient(Term(ValueLoss(clip=0.2), TokenMean()), batch, now)
+    assert value == pytest.approx(0.045)
+    assert rows_of(batch, gradient)[0].tolist() == pytest.approx([0, 0.1 / 3, -0.1 / 3])
+
+
+def test_plain():
+    """.16 / 2, .01 / 2, .01 / 2: mean .03; gradient v - ret."""
+    batch, now = case()
+    value, gradient = value_and_gradient(Term(ValueLoss(), TokenMean()), batch, now)
+    assert value == pytest.approx(0.03)
+    assert rows_of(batch, gradient)[0].tolist() == pytest.approx([-0.4 / 3, 0.1 / 3, -0.1 / 3])
+    _, metrics = loss_and_metrics(Term(ValueLoss(), TokenMean(), coef=0.5), batch, now)
+    assert float(metrics["value/loss"]) == pytest.approx(0.03)
+
+
+def test_refuses_a_clip_of_zero():
+    with pytest.raises(UserError, match="clip of ValueLoss is 0"):
+        ValueLoss(clip=0)
