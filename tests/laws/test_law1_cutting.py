@@ -1,16 +1,16 @@
 """Law 1: gradients do not depend on how an update is cut into forward passes, nor on the order of its sequences.
 
 With every seam's user: three normalisers beside each other, a critic, selections, whole-update statistics, units that must not
-be cut, a reduction over the vocabulary. In fp64 on GPT-2, because the norms of Llama and Qwen compute in fp32 whatever the weights.
+be cut, a reduction over the vocabulary. In fp64 on GPT-2: the norms of Llama and Qwen compute in fp32 whatever the weights.
 """
 
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
+
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
-
 from menon.batch import Batch, take
 from menon.engines.forward import ValueModel, value_head
 from menon.engines.torch_learner import TorchLearner, TorchScorer

@@ -1,0 +1,377 @@
+import copy
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM
+
+from batches import VOCAB, near, random_batch
+from helpers import KINDS, tiny_model
+from menon.engines.forward import ValueModel, value_head
+from menon.engines.torch_learner import MOST_SKIPPED, TorchLearner, TorchScorer
+from menon.errors import UserError
+from menon.loss.entropy_bonus import EntropyBonus
+from menon.loss.exact_kl import REVERSE_KL, ExactKL
+from menon.loss.kl import KL
+from menon.loss.ppo_clip import PPOClip
+from menon.loss.share import TokenMean
+from menon.loss.value import ValueLoss
+from menon.offline import offline_step
+from menon.types import Metric, Unit
+from menon.update.objective import Term, Update, cut, prepare, split
+from menon.update.optimiser import Optimiser
+from menon.update.protocols import Learner, Need, Reduction
+
+TAU = 0.7
+POLICY = Update({"policy": Term(PPOClip(), TokenMean()), "kl": Term(KL(), TokenMean(), coef=0.1)})
+
+
+def by_hand(model, batch, tau=1.0):
+    """The same columns the slow way: one sequence, one token at a time, the model's own forward on the prefix."""
+    logp, entropy = torch.zeros(batch.num_tokens), torch.zeros(batch.num_tokens)
+    for start, end in zip(batch.offset[:-1].tolist(), batch.offset[1:].tolist(), strict=True):
+        for t in range(start + 1, end):
+            if batch.is_action[t]:
+                with torch.no_grad():
+                    logits = model(batch.token[start:t][None]).logits[0, -1] / tau
+                logp[t] = logits[batch.token[t]] - logits.logsumexp(-1)
+                entropy[t] = logits.logsumexp(-1) - (logits.softmax(-1) * logits).sum()
+    return {"logp": logp, "entropy": entropy}
+
+
+def micros(learner, update, batch, models):
+    part = split(batch, update, 0, 0)[0]
+    ready_batch, terms = prepare(part, batch, models)
+    return cut(ready_batch, terms, update.unit, learner.tokens_per_forward)
+
+
+def gradients(learner, update, batch, models=None):
+    models = {"policy": learner, **(models or {})}
+    for micro in micros(learner, update, batch, models):
+        learner.accumulate(micro, models)
+    grads = {name: weight.grad.clone() for name, weight in learner.weights().items() if weight.grad is not None}
+    for weight in learner.weights().values():
+        weight.grad = None
+    return grads
+
+
+def learner_of(seed=0, optimiser=None, **settings):
+    return TorchLearner(tiny_model(seed=seed, vocab=VOCAB), optimiser or Optimiser(1e-2), **settings)
+
+
+def weights_of(learner):
+    return {name: weight.detach().clone() for name, weight in learner.weights().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class TestColumns:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_equal_the_definition(self, kind):
+        model, batch = tiny_model(kind, vocab=VOCAB), random_batch(4)
+        scored = TorchScorer(model, temperature=TAU, tokens_per_forward=30).score(batch, ("logp", "entropy"))
+        for name, column in by_hand(model, batch, TAU).items():
+            torch.testing.assert_close(scored[name], column, rtol=1e-5, atol=2e-5)
+            assert torch.all(scored[name][~batch.is_action] == 0)
+
+    def test_of_logits_that_the_model_scales_or_caps(self):
+        shared = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+        shared |= {"num_key_value_heads": 1, "intermediate_size": 16, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+        torch.manual_seed(0)
+        scaled = CohereForCausalLM(CohereConfig(**shared, logit_scale=0.3, initializer_range=0.5)).eval()
+        capped = Gemma2ForCausalLM(
+            Gemma2Config(**shared, head_dim=8, final_logit_softcapping=0.5, attn_logit_softcapping=None, initializer_range=0.5)
+        ).eval()
+        batch = random_batch(4)
+        for model in (scaled, capped):
+            scorer = TorchScorer(model, temperature=TAU, vocabulary_chunk=7 * VOCAB)
+            assert scorer.head.network.whole is model
+            scored = scorer.score(batch, ("logp", "entropy"))
+            for name, column in by_hand(model, batch, TAU).items():
+                torch.testing.assert_close(scored[name], column, rtol=1e-5, atol=2e-5)
+            with pytest.raises(UserError, match="share its trunk"):
+                TorchScorer(model, value_head=value_head(16))
+
+    def test_value_is_that_of_the_state_before_the_token(self):
+        model, batch = tiny_model(vocab=VOCAB), random_batch(4)
+        head = value_head(16, "orz", seed=3)
+        assert 2 < head.weight.abs().max() <= math.sqrt(5)
+        shared = TorchScorer(model, value_head=head).score(batch, ("logp", "value"))
+        apart = TorchScorer(ValueModel(model.base_model, head)).score(batch, ("value",))
+        assert torch.equal(shared["value"], apart["value"])
+        start, t = int(batch.offset[0]), int(batch.offset[1]) - 1
+        with torch.no_grad():
+            value = head(model.base_model(batch.token[start:t][None]).last_hidden_state[0, -1])
+        assert float(shared["value"][t]) == pytest.approx(float(value), abs=1e-4)
+
+    def test_a_new_critic_says_zero_if_asked_so(self):
+        critic = TorchScorer(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16)))
+        assert torch.all(critic.score(random_batch(), ("value",))["value"] == 0)
+
+    def test_a_reduction_sees_both_models_at_the_temperature(self):
+        policy, reference = (TorchScorer(tiny_model(seed=s, vocab=VOCAB), temperature=TAU) for s in (0, 1))
+        batch = random_batch(4)
+        names = Reduction("spread", lambda logits, _: logits.amax(-1) - logits.amin(-1))
+        scored = policy.score(batch, (REVERSE_KL, names), {"reference": reference})
+        start, t = int(batch.offset[2]), int(batch.offset[2]) + 2
+        with torch.no_grad():
+            z, w = (m.model(batch.token[start:t][None]).logits[0, -1] / TAU for m in (policy, reference))
+        kl = (z.softmax(-1) * (z.log_softmax(-1) - w.log_softmax(-1))).sum()
+        assert float(scored["reverse_kl"][t]) == pytest.approx(float(kl), rel=1e-4)
+        assert float(scored["spread"][t]) == pytest.approx(float(z.max() - z.min()), rel=1e-5)
+
+    def test_of_nothing(self):
+        batch = replace(random_batch(2), is_action=torch.zeros(random_batch(2).num_tokens, dtype=torch.bool))
+        assert torch.equal(learner_of().score(batch, ("logp",))["logp"], torch.zeros(batch.num_tokens))
+
+    def test_mistakes(self):
+        batch = random_batch(2)
+        first = batch.is_action.clone()
+        first[batch.offset[1]] = True
+        with pytest.raises(UserError, match="sequence 0 begins with a token of the policy"):  # the only one of its pass
+            learner_of(tokens_per_forward=1).score(replace(batch, is_action=first), ("logp",))
+        with pytest.raises(UserError, match="no value head"):
+            learner_of().score(batch, ("value",))
+        with pytest.raises(UserError, match="no vocabulary"):
+            TorchScorer(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16))).score(batch, ("logp",))
+        with pytest.raises(UserError, match="reference model, and this run has none"):
+            learner_of().score(batch, (REVERSE_KL,))
+        with pytest.raises(UserError, match="longer than the model's context of 8"):
+            TorchScorer(tiny_model(vocab=VOCAB, context=8)).score(batch, ("logp",))
+        with pytest.raises(UserError, match="temperature is 0"):
+            learner_of(temperature=0)
+        with pytest.raises(UserError, match="set autocast"):
+            TorchLearner(tiny_model(vocab=VOCAB, dtype=torch.bfloat16), Optimiser())
+
+
+class TestChunks:
+    UPDATE = Update(
+        {
+            "policy": Term(PPOClip(), TokenMean()),
+            "entropy": Term(EntropyBonus(), TokenMean(), coef=0.3),
+            "kl": Term(ExactKL(), TokenMean(), coef=0.2),
+        }
+    )
+
+    def gradient(self, vocabulary_chunk):
+        model = tiny_model("gpt2", 0, VOCAB, torch.float64)
+        learner = TorchLearner(model, Optimiser(), vocabulary_chunk=vocabulary_chunk, temperature=TAU)
+        reference = TorchScorer(tiny_model("gpt2", 1, VOCAB, torch.float64), vocabulary_chunk=vocabulary_chunk, temperature=TAU)
+        seen = []
+        for scorer in (learner, reference):
+            scorer.model.get_output_embeddings().register_forward_hook(lambda _, inputs, out: seen.append(len(out)))
+        batch = random_batch(dtype=torch.float64)
+        batch = near(batch, learner.score(batch, ("logp",))["logp"])
+        seen.clear()
+        return gradients(learner, self.UPDATE, batch, {"reference": reference}), seen, int(batch.is_action.sum())
+
+    def test_the_vocabulary_in_chunks_gives_the_same_gradient_in_bounded_memory(self):
+        plain, rows, actions = self.gradient(10**9)
+        assert rows == [actions, actions]
+        chunked, rows, _ = self.gradient(5 * VOCAB)
+        assert max(rows) == 5
+        assert sum(rows) == 4 * actions  # policy and reference, once forward, once again in the backward pass
+        for name, gradient in plain.items():
+            assert float((chunked[name] - gradient).norm() / gradient.norm()) < 1e-12, name
+
+    def test_a_row_is_the_least(self):
+        scorer = TorchScorer(tiny_model(vocab=VOCAB), vocabulary_chunk=1)
+        batch = random_batch(3)
+        torch.testing.assert_close(scorer.score(batch, ("logp",)), TorchScorer(scorer.model).score(batch, ("logp",)))
+
+
+class TestUpdates:
+    def test_the_first_step_of_adamw_by_hand(self):
+        """m / sqrt(v) is the gradient's sign at first: every weight moves by rate * (1 + decay * weight), down the slope."""
+        learner = learner_of(optimiser=Optimiser(0.01, weight_decay=0.1, eps=0.0, clip_norm=0.0, warmup_updates=4))
+        batch = random_batch()
+        for micro in micros(learner, POLICY, near(batch, learner.score(batch, ("logp",))["logp"]), {"policy": learner}):
+            learner.accumulate(micro, {"policy": learner})
+        grads = {name: weight.grad.clone() for name, weight in learner.weights().items()}
+        before = weights_of(learner)
+        metrics = learner.step()
+        rate = 0.01 / 4
+        for name, weight in learner.weights().items():
+            moved = before[name] * (1 - rate * 0.1) - rate * grads[name].sign()
+            torch.testing.assert_close(weight.detach(), moved, rtol=1e-5, atol=1e-6)
+        norm = math.sqrt(sum(float(g.double().square().sum()) for g in grads.values()))
+        assert float(metrics["grad_norm"]) == pytest.approx(norm, rel=1e-5)
+        assert float(metrics["learning_rate"]) == rate
+        assert all(weight.grad is None for weight in learner.weights().values())
+
+    def test_the_norm_is_clipped(self):
+        """Moments show what AdamW was given: exp_avg = (1 - beta1) * gradient."""
+        learner = learner_of(optimiser=Optimiser(clip_norm=0.01))
+        batch = random_batch()
+        metrics = offline_step(near(batch, learner.score(batch, ("logp",))["logp"]), POLICY, {"policy": learner}, 0, 0)
+        given = torch.cat([m["exp_avg"].flatten() / 0.1 for m in learner.state()["moments"].values()])
+        assert float(metrics["grad_norm"]) > 0.1
+        assert float(given.norm()) == pytest.approx(0.01, rel=1e-3)
+
+    def test_a_gradient_that_is_not_finite_moves_nothing(self):
+        learner, batch = learner_of(), random_batch()
+        batch = near(batch, learner.score(batch, ("logp",))["logp"])
+        models = {"policy": learner}
+        offline_step(batch, POLICY, models, 0, 0)
+        before, moments = weights_of(learner), copy.deepcopy(learner.state()["moments"])
+        broken = replace(batch, advantage=torch.where(batch.is_action, math.inf, 0.0))
+        metrics = offline_step(broken, POLICY, models, 0, 1)
+        assert float(metrics["update/skipped"]) == 1
+        assert "grad_norm" not in metrics
+        assert same(before, weights_of(learner))
+        assert all(same(moments[name], kept) for name, kept in learner.state()["moments"].items())
+        assert learner.state()["updates"] == 1
+        metrics = offline_step(batch, POLICY, models, 0, 2)  # and the next one is sound again
+        assert float(metrics["update/skipped"]) == 0
+        assert not same(before, weights_of(learner))
+        for step in range(MOST_SKIPPED - 1):
+            offline_step(broken, POLICY, models, 0, step)
+        with pytest.raises(UserError, match="10 updates in a row had a gradient that is not finite; lower learning_rate"):
+            offline_step(broken, POLICY, models, 0, 0)
+
+    def test_an_update_where_every_token_is_masked_moves_nothing(self):
+        learner, batch = learner_of(optimiser=Optimiser(1e-2, weight_decay=0.1)), random_batch()
+        batch = near(batch, learner.score(batch, ("logp",))["logp"])
+        models = {"policy": learner}
+        offline_step(batch, POLICY, models, 0, 0)
+        before = weights_of(learner)
+        metrics = offline_step(replace(batch, valid=torch.zeros_like(batch.valid)), POLICY, models, 0, 1)
+        assert (float(metrics["update/empty"]), float(metrics["update/skipped"])) == (1, 0)
+        assert same(before, weights_of(learner))
+        assert learner.state()["updates"] == 1
+
+    def test_a_critic_learns_its_targets(self):
+        critic = TorchLearner(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16)), Optimiser(1e-2))
+        update = Update({"value": Term(ValueLoss(), TokenMean())}, model="critic")
+        losses = [float(offline_step(random_batch(), update, {"critic": critic}, 0, s)["loss/value"]) for s in range(40)]
+        assert losses[-1] < 0.2 * losses[0]
+
+    def test_one_pass_serves_policy_and_value_on_a_shared_trunk(self):
+        learner = learner_of(value_head=value_head(16, "orz"))
+        assert "value_head.weight" in learner.weights()
+        passes = []
+        learner.model.base_model.register_forward_hook(lambda *_: passes.append(1))
+        update = replace(POLICY, terms=POLICY.terms | {"value": Term(ValueLoss(), TokenMean())})
+        batch = random_batch()
+        batch = near(batch, learner.score(batch, ("logp",))["logp"])
+        passes.clear()
+        grads = gradients(learner, update, batch)
+        assert len(passes) == 1
+        assert grads["value_head.weight"].norm() > 0
+
+    def test_dropout_is_off_while_training(self):
+        model = tiny_model("gpt2", vocab=VOCAB).train()
+        dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+        assert dropouts
+        for dropout in dropouts:
+            dropout.p = 0.5
+        learner = TorchLearner(model, Optimiser())
+        batch = random_batch()
+        now = learner.forward(batch, ("logp",), {})["logp"]
+        assert torch.equal(now.detach(), learner.forward(batch, ("logp",), {})["logp"].detach())
+
+    def test_it_is_a_learner(self):
+        assert isinstance(learner_of(), Learner)
+        assert not isinstance(TorchScorer(tiny_model(vocab=VOCAB)), Learner)
+
+
+def test_a_reference_that_is_the_start_is_at_distance_zero_bit_for_bit():
+    learner = learner_of(tokens_per_forward=40)
+    reference = TorchScorer(copy.deepcopy(learner.model), tokens_per_forward=40)
+    models = {"policy": learner, "reference": reference}
+    batch = random_batch()
+    batch = replace(batch, ref_logp=reference.score(batch, ("logp",))["logp"])
+    update = Update({"kl": Term(KL("k3"), TokenMean()), "policy": Term(PPOClip(), TokenMean())})
+    for micro in micros(learner, update, batch, models):
+        now = learner.forward(micro.batch, micro.needs, models)["logp"]
+        assert now.requires_grad
+        assert torch.equal(now.detach(), micro.batch.ref_logp)
+    grads = gradients(learner, Update({"kl": Term(KL("k3"), TokenMean())}), batch)
+    assert all(float(gradient.abs().max()) == 0 for gradient in grads.values())
+
+
+def test_same_inputs_same_bits():
+    batch = random_batch()
+    runs = []
+    for _ in range(2):
+        learner = learner_of(tokens_per_forward=40, vocabulary_chunk=5 * VOCAB)
+        batch = near(batch, learner.score(batch, ("logp",))["logp"])
+        for step in range(3):
+            offline_step(batch, replace(POLICY, count=2), {"policy": learner}, 0, step)
+        runs.append(weights_of(learner))
+    assert same(*runs)
+
+
+def test_resume_equals_never_having_stopped():
+    schedule = Optimiser(3e-3, warmup_updates=2, schedule="cosine", total_updates=12, weight_decay=0.01)
+
+    def steps(learner, first, last):
+        for step in range(first, last):
+            batch = random_batch(seed=step)
+            batch = near(batch, learner.score(batch, ("logp",))["logp"], seed=step)
+            broken = replace(batch, advantage=torch.full_like(batch.advantage, math.nan))
+            offline_step(broken if step == 4 else batch, POLICY, {"policy": learner}, 0, step)
+
+    unbroken = learner_of(optimiser=schedule, value_head=value_head(16))
+    steps(unbroken, 0, 8)
+    stopped = learner_of(optimiser=schedule, value_head=value_head(16))
+    steps(stopped, 0, 5)
+    weights, state = weights_of(stopped), copy.deepcopy(stopped.state())
+    assert {type(key) for key in state} == {str}
+    assert (state["updates"], state["skipped_in_a_row"]) == (4, 1)
+
+    resumed = learner_of(seed=9, optimiser=schedule, value_head=value_head(16))
+    steps(resumed, 0, 2)  # what it held before must not matter
+    live = resumed.weights()["model.norm.weight"]
+    resumed.load(weights, state)
+    assert live.data_ptr() == resumed.weights()["model.norm.weight"].data_ptr()
+    steps(resumed, 5, 8)
+    assert same(weights_of(unbroken), weights_of(resumed))
+    assert unbroken.state()["updates"] == resumed.state()["updates"] == 7
+    assert all(same(kept, resumed.state()["moments"][name]) for name, kept in unbroken.state()["moments"].items())
+
+
+def test_a_checkpoint_of_another_model_is_refused():
+    learner, other = learner_of(), TorchLearner(tiny_model(vocab=VOCAB, hidden=32), Optimiser())
+    before = weights_of(learner)
+    with pytest.raises(UserError, match=r"another model: 'model\.embed_tokens\.weight' does not fit"):
+        learner.load(other.weights(), other.state())
+    assert same(before, weights_of(learner))
+
+
+@dataclass(frozen=True)
+class Uphill:
+    """-reward-weighted log-prob of one token."""
+
+    token: int
+    unit: ClassVar[Unit] = "token"
+    needs: ClassVar[tuple[Need, ...]] = ("logp",)
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, now, batch):
+        return -now["logp"] * (batch.token == self.token)
+
+    def watch(self, now, batch) -> dict[str, Metric]:
+        return {}
+
+
+def test_it_learns_in_bfloat16_too():
+    """Trunk in bf16, weights and log-softmax in fp32: near the fp32 numbers, and a wished token becomes likelier."""
+    model, batch = tiny_model(vocab=VOCAB, spread=0.1), random_batch()
+    exact = TorchScorer(copy.deepcopy(model)).score(batch, ("logp",))["logp"]
+    learner = TorchLearner(model, Optimiser(1e-2), autocast=torch.bfloat16)
+    rough = learner.score(batch, ("logp",))["logp"]
+    assert rough.dtype == torch.float32
+    assert 0 < float((rough - exact).abs().max()) < 0.1
+    token = int(batch.token[3])
+    update = Update({"nll": Term(Uphill(token), TokenMean())})
+    for step in range(20):
+        offline_step(batch, update, {"policy": learner}, 0, step)
+    wished = batch.is_action & (batch.token == token)
+    after = learner.score(batch, ("logp",))["logp"]
+    assert float(after[wished].mean()) > float(rough[wished].mean()) + 1
+    assert all(weight.dtype == torch.float32 for weight in learner.weights().values())
