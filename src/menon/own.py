@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,9 @@ from types import ModuleType
 from typing import Any
 
 from menon.errors import UserError
+
+LONGEST = 300
+"""Characters of an error message that are shown."""
 
 
 def load_object(reference: str) -> Any:
@@ -36,13 +38,18 @@ def reference_of(thing: Any) -> str:
     return f"{Path(file).resolve()}:{name}" if file and by_file else f"{module}:{name}"
 
 
-def source_hash(thing: Any) -> str:
-    """SHA-256 of the file that defines it; "" where there is none (an interactive session)."""
-    try:
-        file = inspect.getsourcefile(inspect.unwrap(thing))
-    except TypeError:
-        return ""
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else ""
+def source_hash(reference: str) -> str:
+    """SHA-256 of the file that a reference names, which is not run; "" where there is none (an interactive session)."""
+    where = reference.rpartition(":")[0]
+    if where.endswith(".py"):
+        file: Path | None = Path(where)
+    else:
+        try:
+            spec = importlib.util.find_spec(where)
+        except (ImportError, ValueError):
+            spec = None
+        file = Path(spec.origin) if spec is not None and spec.origin else None
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else ""
 
 
 def _module_of_file(path: Path) -> ModuleType:
@@ -55,6 +62,8 @@ def _module_of_file(path: Path) -> ModuleType:
     name = f"menon_own_{path.stem}_{hashlib.sha256(bytes(path) + source).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # files beside it can be imported, as from a script
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -65,7 +74,7 @@ def _module_of_file(path: Path) -> ModuleType:
     except BaseException as error:
         del sys.modules[name]
         if isinstance(error, Exception):
-            raise UserError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+            raise UserError(f"{path} cannot be loaded: {describe(error, path)}") from error
         raise
     return module
 
@@ -76,4 +85,4 @@ def _module_of_name(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise UserError(f"the module {name} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise UserError(f"the module {name} cannot be loaded: {describe(error)}") from error

@@ -19,7 +19,7 @@ MAY: dict[str, set[str]] = {
     "ragged": {"torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
     "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts"},
-    "reward": STANDARD | {"menon.types", "menon.reward", "menon.sandbox", "pebble", "math_verify"},
+    "reward": STANDARD | {"menon.types", "menon.own", "menon.reward", "menon.sandbox", "pebble", "math_verify"},
     "sandbox": STANDARD | {"menon.types", "menon.sandbox"},
     "advantage": DATA | {"menon.advantage"},
     "select": DATA | {"menon.select"} | PROTOCOLS,

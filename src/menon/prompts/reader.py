@@ -4,17 +4,12 @@ import gzip
 import json
 import zlib
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
-from menon.errors import UserError
-
-OnBad = Literal["stop", "skip"]
-"""What to do with rows that cannot be used: refuse to start, or leave them out and count them."""
+from menon.errors import OnBad, UserError, refuse_rows
 
 Row = dict[str, Any]
 """`question` (a string or chat messages), `answer` (a string) and every other column as it was."""
-
-SHOWN = 5
 
 
 class BadRow(Exception):
@@ -42,15 +37,8 @@ def read_rows(path: str | Path, on_bad: OnBad = "stop") -> tuple[list[Row], int]
     if not rows and not faults:
         raise UserError(f"{path} is empty; write one JSON object per line, with 'question' and 'answer'")
     if faults and (on_bad == "stop" or not rows):
-        refuse(str(path), faults, total=len(rows) + len(faults), can_skip=bool(rows))
+        refuse_rows(str(path), faults, total=len(rows) + len(faults))
     return rows, len(faults)
-
-
-def refuse(source: str, faults: list[str], total: int, can_skip: bool) -> NoReturn:
-    """The first faults, how many there are, and the way out."""
-    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-    advice = "Mend them, or leave them out with on_bad=skip." if can_skip else "Mend them: nothing else is left to train on."
-    raise UserError(f"{source}: {len(faults)} of {total} rows cannot be used: {'; '.join(faults[:SHOWN])}{more}. {advice}")
 
 
 def read_bytes(path: Path) -> bytes:

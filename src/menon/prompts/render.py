@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from menon.errors import UserError
-from menon.prompts.reader import OnBad, refuse
+from menon.errors import OnBad, UserError, refuse_rows
 from menon.prompts.template import CHAT, fill, find_template
 from menon.types import Prompt
 
@@ -55,7 +54,7 @@ def render(
         room = (
             f"prompts for a context of {context} tokens with max_new_tokens={max_new_tokens} (lower it, or take a longer context)"
         )
-        refuse(room, faults, total=len(rows), can_skip=bool(prompts))
+        refuse_rows(room, faults, total=len(rows))
     return prompts, len(faults)
 
 

@@ -1,0 +1,66 @@
+"""The stated result equals the gold answer, as a string or as a number."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+from menon.reward.extract import WAYS, after_thinking
+from menon.types import Verdict
+
+LONGEST = 100
+"""Characters; a longer result is compared as a string only."""
+
+_NUMBER = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?")
+
+
+@dataclass(frozen=True)
+class ExactMatch:
+    r"""1 if the result that a completion states is the gold answer, else 0 (spec 6.1; 6.2 without its algebra).
+
+    The first way of `extract.WAYS` that finds a result decides: `<answer>`, `\boxed{}`, `Answer:`, `####`. Nothing stated,
+    nothing behind `</think>`, or a malformed box is wrong. Numbers are compared exactly, with `$` and thousands' commas taken
+    out, so 1,000 = 1000.0 and .1 is not .10001; anything else must be the same string. A truncated answer counts as it stands.
+    """
+
+    def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
+        score = float(self.is_right(prompt, completion, answer))
+        return Verdict(score, acc=score)
+
+    def is_right(self, prompt: str, completion: str, answer: str) -> bool:
+        text = after_thinking(prompt, completion)
+        if text is None:
+            return False
+        stated = next((found for way in WAYS if (found := way(text)) is not None), None)
+        return stated is not None and same(answer, stated)
+
+    def spell(self, prompt: str, answer: str) -> str:
+        """The shortest completion that states an answer: with it a data set's gold answers are proved."""
+        close = "</think>" if prompt.rstrip().endswith("<think>") else ""
+        return f"{close}\\boxed{{{answer}}}"
+
+
+def same(gold: str, stated: str) -> bool:
+    gold, stated = tidy(gold), tidy(stated)
+    if not stated:
+        return False
+    if gold == stated:
+        return True
+    numbers = number(gold), number(stated)
+    return numbers[0] is not None and numbers[0] == numbers[1]
+
+
+def tidy(text: str) -> str:
+    """Without the space, dollar signs, emphasis and full stop around it."""
+    text = text.strip().strip("*").strip()
+    if len(text) > 1 and text.endswith("."):
+        text = text[:-1]
+    if len(text) > 1 and text[0] == text[-1] == "$":
+        text = text[1:-1]
+    return text.strip()
+
+
+def number(text: str) -> Decimal | None:
+    text = text.replace("\\$", "").replace("$", "").rstrip(".,")
+    if len(text) > LONGEST or not any("0" <= letter <= "9" for letter in text) or not _NUMBER.fullmatch(text):
+        return None
+    return Decimal(text.replace(",", ""))

@@ -1,0 +1,29 @@
+"""Data is proved before it trains: every gold answer must earn the full reward through its own verifier."""
+
+from collections.abc import Callable, Sequence
+
+from menon.errors import OnBad, refuse_rows
+from menon.reward.grade import Grading
+from menon.types import Prompt
+
+
+def prove_golds(
+    prompts: Sequence[Prompt], grading: Grading, spell: Callable[[str, str], str], on_bad: OnBad = "stop"
+) -> tuple[list[Prompt], int]:
+    """The prompts whose gold answer is right by their own verifier, and the number of the others.
+
+    `spell(prompt, answer)` writes a completion that states an answer (`ExactMatch.spell`); so this is for built-in rewards, whose
+    way of stating is known. UserError names the rows that fail, unless they are to be skipped and others remain.
+    """
+    proved: list[Prompt] = []
+    faults: list[str] = []
+    for prompt in prompts:
+        verdict = grading.judge(prompt, spell(prompt.text, prompt.answer or ""))
+        if verdict.acc == 1:
+            proved.append(prompt)
+        else:
+            why = verdict.error or f"earns {verdict.score:g} and is not counted as correct"
+            faults.append(f"row {prompt.index + 1}: its own answer {prompt.answer!r} {why}")
+    if faults and (on_bad == "stop" or not proved):
+        refuse_rows("gold answers", faults, total=len(prompts))
+    return proved, len(faults)
