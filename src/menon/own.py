@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,6 +51,16 @@ def source_hash(reference: str) -> str:
             spec = None
         file = Path(spec.origin) if spec is not None and spec.origin else None
     return hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else ""
+
+
+def describe(error: BaseException, file: str | Path = "") -> str:
+    """What went wrong in one line: type, message, and where in the user's own file if it is known and was reached."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == str(file)] or frames
+    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    return f"{type(error).__name__}{': ' if text else ''}{text}{place}"
 
 
 def _module_of_file(path: Path) -> ModuleType:
