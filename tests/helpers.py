@@ -73,9 +73,9 @@ def tiny_model(
     elif kind == "qwen2":
         model = Qwen2ForCausalLM(Qwen2Config(**shared, **rotary | config))
     else:
-        no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
         sizes = {"n_embd": hidden, "n_layer": layers, "n_head": 4, "n_positions": context}
-        model = GPT2LMHeadModel(GPT2Config(**shared, **no_dropout, **sizes | config))
+        no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        model = GPT2LMHeadModel(GPT2Config(**shared, **sizes | no_dropout | config))
     return model.to(dtype).eval()
 
 

@@ -11,14 +11,17 @@ from menon.update.protocols import Learner
 def pairs(learner: Learner, sampler: Sampler) -> tuple[Holder, dict[str, tuple[Tensor, Tensor]]]:
     """The sampler, and by name the learner's and the sampler's tensor for all that the sampler holds.
 
-    UserError if the sampler's weights cannot be reached, or the learner lacks one of them or has it in another shape.
+    A learner may have a critic's `value_head.*` besides. UserError if the sampler's weights cannot be reached, or the two hold
+    other names or shapes.
     """
     if not isinstance(sampler, Holder):
         raise UserError(f"{type(sampler).__name__} does not show its weights to this process; choose another weight channel")
     given, held = learner.weights(), sampler.weights()
+    policy = {name for name in given if not name.startswith("value_head.")}
+    if odd := sorted(policy ^ held.keys()):
+        has, lacks = ("learner", "sampler") if odd[0] in given else ("sampler", "learner")
+        raise UserError(f"the {has} holds '{odd[0]}', which the {lacks} lacks; give both the same model")
     for name, weight in held.items():
-        if name not in given:
-            raise UserError(f"the sampler holds '{name}', which the learner lacks; give both the same model")
         if given[name].shape != weight.shape:
             shapes = f"{tuple(given[name].shape)} in the learner and {tuple(weight.shape)} in the sampler"
             raise UserError(f"'{name}' has shape {shapes}; give both the same model")

@@ -14,7 +14,7 @@ class Holder(Sampler, Protocol):
     """A sampler whose weights can be reached from this process."""
 
     def weights(self) -> Mapping[str, Tensor]:
-        """Name -> tensor, the live ones, under the learner's names; a learner may have more (a value head)."""
+        """Name -> tensor, the live ones, tied ones once, under the learner's names."""
         ...
 
 

@@ -1,0 +1,123 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from helpers import prompt, tiny_model, tiny_tokenizer
+from menon.engines.torch_sampler import TorchSampler
+from menon.errors import UserError
+from menon.sync.by_copy import ByCopy
+from menon.sync.by_reference import ByReference
+from menon.sync.fingerprint import fingerprint
+from menon.types import Request, Sampling
+
+V = 40
+
+
+@dataclass
+class Weights:
+    """The part of a learner or sampler that a channel sees."""
+
+    named: dict[str, Tensor]
+    version: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def weights(self) -> Mapping[str, Tensor]:
+        return self.named
+
+    def generate(self, requests: Any) -> Any:
+        raise NotImplementedError
+
+
+def learner_of(model: nn.Module) -> Any:
+    return Weights(dict(model.named_parameters()))
+
+
+def sampler_of(model: Any) -> TorchSampler:
+    return TorchSampler(model, tiny_tokenizer(V), seed=0)
+
+
+def greedy(sampler: TorchSampler) -> list[int]:
+    request = Request(prompt(0, [1, 2, 3], vocab=V), Sampling(max_new_tokens=12, temperature=0.0))
+    return next(iter(sampler.generate([request]))).tokens.tolist()
+
+
+def other_weights(model: nn.Module, seed: int = 5) -> None:
+    with torch.no_grad():
+        for own, new in zip(model.parameters(), tiny_model(seed=seed, vocab=V).parameters(), strict=True):
+            own.copy_(new)
+
+
+def test_by_reference_the_sampler_writes_with_what_the_learner_learned():
+    model = tiny_model(vocab=V)
+    learner, sampler = learner_of(model), sampler_of(model)
+    first = ByReference().publish(learner, sampler)
+    assert (first, sampler.version) == (fingerprint(learner.weights()), 1)
+    assert ByReference().publish(learner, sampler) == first
+    old = greedy(sampler)
+    other_weights(model)
+    assert ByReference().publish(learner, sampler) != first
+    assert sampler.version == 3
+    assert greedy(sampler) == greedy(sampler_of(tiny_model(seed=5, vocab=V))) != old
+
+
+def test_by_reference_refuses_equal_numbers_in_another_place():
+    learner, sampler = learner_of(tiny_model(vocab=V)), sampler_of(tiny_model(vocab=V))
+    with pytest.raises(UserError, match=r"its own copy of 'model\.embed_tokens\.weight'.* publish by copy"):
+        ByReference().publish(learner, sampler)
+    assert sampler.version == 0
+
+
+def test_a_critic_on_the_learners_trunk_stays_at_home():
+    model = tiny_model(vocab=V)
+    learner, sampler = learner_of(model), sampler_of(model)
+    plain = ByReference().publish(learner, sampler)
+    learner.named["value_head.weight"] = torch.randn(1, 16)
+    assert ByReference().publish(learner, sampler) == plain == ByCopy().publish(learner, sampler_of(tiny_model(seed=1, vocab=V)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_by_copy_the_sampler_gets_the_learners_weights_in_its_own_dtype(dtype):
+    model = tiny_model(vocab=V, seed=3)
+    learner, sampler = learner_of(model), sampler_of(tiny_model(vocab=V, dtype=dtype))
+    found = ByCopy().publish(learner, sampler)
+    assert sampler.version == 1
+    assert found == fingerprint({name: weight.to(dtype) for name, weight in learner.weights().items()})
+    assert all(weight.dtype == dtype for weight in sampler.weights().values())
+    assert greedy(sampler) == greedy(sampler_of(tiny_model(vocab=V, seed=3, dtype=dtype)))
+    other_weights(model)  # nothing moves until it is published
+    assert fingerprint(sampler.weights()) == found
+    assert ByCopy().publish(learner, sampler) != found
+
+
+def test_by_copy_is_loud_when_the_sampler_holds_something_else():
+    """Here two of the sampler's names share a tensor and the learner's two differ: one of them must be stale."""
+    shared = torch.zeros(3)
+    sampler: Any = Weights({"a": shared, "b": shared})
+    learner: Any = Weights({"a": torch.ones(3), "b": torch.full((3,), 2.0)})
+    with pytest.raises(RuntimeError, match=r"the sampler holds other weights \([0-9a-f]{32}\) than the learner"):
+        ByCopy().publish(learner, sampler)
+    assert sampler.version == 0
+
+
+@pytest.mark.parametrize("channel", [ByReference(), ByCopy()], ids=["by_reference", "by_copy"])
+def test_other_models_are_refused(channel):
+    tied, untied = tiny_model(vocab=V), tiny_model(vocab=V, tied=False)
+    with pytest.raises(UserError, match=r"the learner holds 'lm_head\.weight', which the sampler lacks"):
+        channel.publish(learner_of(untied), sampler_of(tied))
+    with pytest.raises(UserError, match=r"the sampler holds 'lm_head\.weight', which the learner lacks"):
+        channel.publish(learner_of(tied), sampler_of(untied))
+    with pytest.raises(UserError, match=r"has shape \(41, 16\) in the learner and \(40, 16\) in the sampler"):
+        channel.publish(learner_of(tiny_model(vocab=V + 1)), sampler_of(tied))
+
+    class Remote:
+        version = 0
+
+        def generate(self, requests: Any) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(UserError, match=r"Remote does not show its weights"):
+        channel.publish(learner_of(tied), Remote())

@@ -1,0 +1,93 @@
+import time
+
+import pytest
+import torch
+
+from helpers import tiny_model
+from menon.sync.fingerprint import bit_sum, factors, fingerprint
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
+
+
+def weights(dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """More elements than one slab holds, and tensors smaller than a row."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"wide": (300, 16400), "small": (3, 5), "bias": (5,), "scalar": (), "empty": (0, 4)}
+    return {name: torch.randn(shape, generator=generator).to(dtype) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_changed_bit_changes_it(dtype):
+    own = weights(dtype)
+    before = fingerprint(own)
+    integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[own["wide"].element_size()]
+    for name, place in (("wide", 0), ("wide", 300 * 16400 - 1), ("wide", 256 * 16384), ("small", 7), ("scalar", 0)):
+        for bit in (0, 13, own["wide"].element_size() * 8 - 1):
+            bits = own[name].view(-1).view(integer)
+            flip = torch.tensor(-(2**bit) if bit == bits.element_size() * 8 - 1 else 2**bit, dtype=integer)
+            bits[place] ^= flip
+            assert fingerprint(own) != before, (name, place, bit)
+            bits[place] ^= flip
+            assert fingerprint(own) == before
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_swapped_numbers_rows_and_tensors_change_it(dtype):
+    small = torch.tensor([[1.0, 2.0, -2.0], [2.0, 1.0, -2.0], [4.0, 0.0, 0.0]], dtype=dtype)  # rows of equal sums
+    seen = {bit_sum(small), bit_sum(small[[1, 0, 2]]), bit_sum(small[[2, 1, 0]]), bit_sum(small[:, [1, 0, 2]]), bit_sum(small.T)}
+    assert len(seen) == 5
+    wide = weights(dtype)["wide"]
+    assert bit_sum(wide) != bit_sum(wide[torch.arange(299, -1, -1)])
+    a, b = small, small[[2, 0, 1]]
+    assert fingerprint({"a": a, "b": b}) != fingerprint({"a": b, "b": a})
+
+
+def test_names_shapes_and_dtypes_count():
+    one = torch.ones(6)
+    found = {
+        fingerprint(w) for w in ({"a": one}, {"b": one}, {"a": one.view(2, 3)}, {"a": one.double()}, {"a": one, "b": one}, {})
+    }
+    assert len(found) == 6
+
+
+def test_order_sharing_and_layout_do_not_count():
+    a, b = torch.randn(4, 3), torch.randn(3)
+    assert fingerprint({"a": a, "b": b}) == fingerprint({"b": b.clone(), "a": a.T.contiguous().T})
+    assert fingerprint({"head": a, "embedding": a}) == fingerprint({"head": a, "embedding": a.clone()})
+
+
+def test_a_tied_model_is_one_thing():
+    """Whether the tied tensor comes under one name or two is the asker's choice; what changes it changes the fingerprint."""
+    model = tiny_model()
+    own = dict(model.named_parameters())
+    before = fingerprint(own), fingerprint(model.state_dict())
+    with torch.no_grad():
+        model.lm_head.weight[3, 2] += 1
+    assert fingerprint(own) != before[0]
+    assert fingerprint(model.state_dict()) != before[1]
+
+
+def test_as_another_model_would_hold_it():
+    own = weights()
+    copy = {name: weight.to(torch.bfloat16) for name, weight in own.items() if name != "bias"}
+    assert fingerprint(own, like=copy) == fingerprint(copy)
+    copy["small"][1, 1] = 9
+    assert fingerprint(own, like=copy) != fingerprint(copy)
+
+
+def test_factors_by_hand():
+    """SplitMix64 with state 0 gives e220a8397b1dcdaf first (the reference implementation); places start there, made odd."""
+    first = int(factors(2, 0, torch.device("cpu"))[0]) % 2**64
+    assert first == 0xE220A8397B1DCDAF | 1
+    assert bit_sum(torch.tensor([1], dtype=torch.int32)) == first * (int(factors(1, 1, torch.device("cpu"))[0]) % 2**64) % 2**64
+
+
+def test_it_is_cheap():
+    own = {f"layer{i}": torch.randn(20_000) for i in range(50)}  # a million numbers
+    fingerprint(own)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        fingerprint(own)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.03
