@@ -33,7 +33,7 @@ MAY: dict[str, set[str]] = {
     "offline": DATA | {"menon.update", "menon.step"},
     "engines": DATA
     | {"menon.update", "menon.rollout", "menon.sync", "transformers", "tokenizers", "safetensors", "huggingface_hub"}
-    | {"menon.engines.forward"},  # no engine but a piece of several
+    | {f"menon.engines.{piece}" for piece in ("forward", "hf_models", "draw", "slot_cache", "stop_strings")},  # no engines
 }
 """Part of the package -> prefixes of what it may import beside the standard library."""
 
