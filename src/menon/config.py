@@ -8,7 +8,7 @@ from menon.advantage import AdvantagePart
 from menon.errors import UserError
 from menon.loss import LossPart
 from menon.loss.share import SharePart
-from menon.own import load_object, reference_of, source_hash
+from menon.own import reference_of, source_hash
 from menon.select import SelectPart
 from menon.settings import Tree, choice, merged, nested, plain, read
 from menon.update.objective import Term
@@ -211,10 +211,10 @@ def _long_names(tree: Tree) -> Tree:
 
 def own_code(config: RunConfig) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
-    parts: list[Any] = [type(part) for _, part in _parts(config)]
-    things = [part for part in parts if not part.__module__.startswith("menon.")]
-    if callable(config.reward):
-        things.append(config.reward)
+    types = [type(part) for _, part in _parts(config)]
+    names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
+    if config.reward is not None and not isinstance(config.reward, str):
+        names.append(reference_of(config.reward))
     elif config.reward is not None and ":" in config.reward:
-        things.append(load_object(config.reward))
-    return {reference_of(thing): source_hash(thing) for thing in things}
+        names.append(config.reward)
+    return {name: source_hash(name) for name in names}

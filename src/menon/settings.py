@@ -173,7 +173,7 @@ def own_part(reference: str, members: Iterable[str]) -> type:
 def read(cls: type[T], tree: Mapping[str, Any]) -> T:
     """The dataclass that a tree describes. Unknown names are refused; a number is not true or false, nor the other way."""
     try:
-        (value,) = _adapter(cls).validate_python((tree,))
+        (value,) = _adapter(cls).validate_python((tree,))  # type: ignore[arg-type]  # mypy: a type is hashable
     except ValidationError as error:
         raise UserError(_sentence(cls, tree, error)) from None
     _refuse_bool(tree, value, ())
@@ -184,7 +184,7 @@ def read(cls: type[T], tree: Mapping[str, Any]) -> T:
 def _adapter(cls: Any) -> TypeAdapter:
     # In a tuple, because only there pydantic takes a configuration for dataclasses that have none of their own.
     config = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, arbitrary_types_allowed=True)
-    return TypeAdapter(tuple[cls], config=config)  # type: ignore[valid-type]
+    return TypeAdapter(tuple[cls], config=config)
 
 
 def _refuse_bool(given: Any, read: Any, path: tuple[str, ...]) -> None:

@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from menon.settings import Tree, merged, nested, override, read_file
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
+    from menon.loop import Run
+    from menon.record.folder import RunFolder
 
 LATER = ("steps", "save_every", "evaluate_every")
 """Settings that a resumed run may change: they do not touch what it has done."""
@@ -81,7 +84,6 @@ def start(asked: Asked) -> dict[str, Any]:
     use(chosen, str(settings.get("device", "auto")))
     from menon.config import changed, own_code
     from menon.recipes import recipe
-    from menon.recipes.build import build
     from menon.record.folder import RunFolder
     from menon.settings import plain
 
@@ -92,9 +94,8 @@ def start(asked: Asked) -> dict[str, Any]:
     if (out / "run.json").exists():
         raise UserError(f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder")
     config = changed(config, {"own_code": own_code(config)})
-    built = build(config)
-    with RunFolder.create(out, plain(config)) as folder:
-        return drive(config, chosen, built, folder)
+    with built(config) as (run, notes), RunFolder.create(out, plain(config)) as folder:
+        return drive(config, chosen, run, notes, folder)
 
 
 def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +107,6 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     chosen = Threads(int(settings["threads"]), "as the run began")
     use(chosen, str(settings.get("device", "auto")))
     from menon.config import RunConfig, changed, own_code
-    from menon.recipes.build import build
     from menon.record.folder import RunFolder
     from menon.settings import read
 
@@ -116,7 +116,8 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         odd = [name for name, code in config.own_code.items() if now.get(name) != code]
         if odd:
             raise UserError(f"{odd[0]} is not what it was when the run began; put the old code back, or start a new run")
-        return drive(config, chosen, build(config), folder)
+        with built(config) as (run, notes):
+            return drive(config, chosen, run, notes, folder)
 
 
 def settings_of(path: Path) -> Mapping[str, Any]:
@@ -133,26 +134,41 @@ def settings_of(path: Path) -> Mapping[str, Any]:
     return settings
 
 
-def drive(config: "RunConfig", chosen: Threads, built: Any, folder: Any) -> dict[str, Any]:
+@contextmanager
+def built(config: "RunConfig") -> Iterator[tuple["Run", list[str]]]:
+    """The run, and what its user should know of the data."""
+    from menon.recipes.build import build, close
+
+    notes: list[str] = []
+    run = build(config, notes.append)
+    try:
+        yield run, notes
+    finally:
+        close(run)
+
+
+def drive(config: "RunConfig", chosen: Threads, run: "Run", notes: list[str], folder: "RunFolder") -> dict[str, Any]:
     from menon.cli.terminal import terminal
     from menon.loop import loop
 
-    with terminal(header(config, chosen, built)) as watch:
-        return loop(built, folder, watch)
+    with terminal(header(config, chosen, run)) as watch:
+        for note in notes:
+            watch.told(note)
+        return loop(run, folder, watch)
 
 
-def header(config: "RunConfig", chosen: Threads, built: Any) -> dict[str, str]:
+def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
     """What a run is, line by line."""
-    count = sum(weight.numel() for weight in built.models["policy"].weights().values())
+    policy: Any = run.models["policy"]
+    count = sum(weight.numel() for weight in policy.weights().values())
     updates = f"{config.updates_per_step} update" + ("s" if config.updates_per_step > 1 else "")
-    device = built.models["policy"].device
     reward = config.reward if isinstance(config.reward, str | None) else getattr(config.reward, "__name__", "your own")
     return {
         "recipe": config.recipe,
         "model": f"{config.model}, {quantity(count)} parameters",
         "task": f"{config.data or config.task or 'chain_sum'}" + (f", reward {reward}" if reward else ""),
         "step": f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples, {updates}",
-        "machine": f"{device}, {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
+        "machine": f"{policy.device}, {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
     }
 
 

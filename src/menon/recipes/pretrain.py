@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from menon.record import disk
 from menon.types import Graded, Prompt, Rollout, Verdict
 from menon.update.objective import Term, Update
 from menon.update.optimiser import Optimiser
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 TELL_EVERY = 5.0
 """Seconds between lines of progress."""
@@ -45,13 +49,14 @@ def pretrain(recipe: PretrainRecipe, out: Path, tell: Callable[[str], None] = pr
     disk.write_json(out / "pretrain.json", asdict(recipe))
 
 
-def untrained(recipe: PretrainRecipe) -> torch.nn.Module:
+def untrained(recipe: PretrainRecipe) -> "PreTrainedModel":
     """The random start, drawn from the recipe's seed."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
+    sizes: dict[str, Any] = dict(recipe.shape.config())
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        return Qwen3ForCausalLM(Qwen3Config(**recipe.shape.config()))
+        return Qwen3ForCausalLM(Qwen3Config(**sizes))
 
 
 def optimiser_of(recipe: PretrainRecipe) -> Optimiser:

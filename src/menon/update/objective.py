@@ -16,9 +16,9 @@ from menon.streams import stream
 from menon.types import Metric, Sum, Unit, merge
 from menon.update.protocols import Loss, Models, Need, Prepares, Scorer, Select, Share
 
-L = TypeVar("L")
-W = TypeVar("W")
-C = TypeVar("C")
+L = TypeVar("L", covariant=True)
+W = TypeVar("W", covariant=True)
+C = TypeVar("C", covariant=True)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,274 @@
+"""From a configuration to a run in this process: the placement. What is heavy is built last."""
+
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from menon.base import WEIGHTS
+from menon.config import Critic, DynamicRollout, RunConfig
+from menon.engines.hf_models import export, load_policy, load_value_model
+from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_sampler import TorchSampler, context_of
+from menon.errors import UserError
+from menon.loop import Run
+from menon.prompts.order import Shuffled
+from menon.prompts.reader import Row, read_rows
+from menon.prompts.render import render
+from menon.prompts.tasks import ChainSum
+from menon.reward.call import UserReward
+from menon.reward.exact import ExactMatch
+from menon.reward.grade import Grading
+from menon.reward.protocols import Reward
+from menon.reward.prove import prove_golds
+from menon.rollout.dynamic import DynamicSampling
+from menon.rollout.groups import Groups, answer
+from menon.rollout.protocols import Grade, Sampler
+from menon.settings import nearest
+from menon.step import Plan
+from menon.sync.by_copy import ByCopy
+from menon.sync.by_reference import ByReference
+from menon.sync.protocols import WeightChannel
+from menon.types import Graded, Prompt, Request, Sampling
+from menon.update.objective import Update
+from menon.update.protocols import Scorer
+
+TASKS = {"chain_sum": ChainSum}
+REWARDS = {"exact": ExactMatch}
+TASK_ROWS = 10_000
+"""Questions of a built-in task that a run draws from."""
+WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+"""What the learner's weights are kept in; bfloat16 runs compute in bfloat16 on float32 weights."""
+
+
+def build(config: RunConfig, told: Callable[[str], None] = lambda sentence: None) -> Run:
+    """Everything of a run, in one process and on one device. `told` hears what the user should know. See `close`."""
+    rollout = rollout_of(config)
+    reward = reward_of(config)
+    try:
+        return assemble(config, rollout, Grading(reward), told)
+    except BaseException:
+        close_reward(reward)
+        raise
+
+
+def assemble(config: RunConfig, rollout: Groups | DynamicSampling, grading: Grading, told: Callable[[str], None]) -> Run:
+    rows, heldout_rows = questions(config, told)
+    device = device_of(config.device)
+    name = model_name(config.model)
+    model, tokenizer = load_policy(name, WEIGHTS_DTYPE[config.dtype], device)
+    prompts = prompts_of(rows, config, model, tokenizer, grading, told)
+    heldout = prompts_of(heldout_rows, config, model, tokenizer, grading, told)
+    sampler, channel = sampler_of(config, model, tokenizer)
+    return Run(
+        plan=Plan(rollout, grading, config.advantage, updates_of(config), config.seed),
+        prompts=Shuffled(prompts, config.seed),
+        sampler=sampler,
+        models=models_of(config, model, name, device),
+        channel=channel,
+        evaluate=Evaluation(tuple(heldout), grading, Sampling(config.max_new_tokens, stop=config.stop)),
+        export=lambda folder: export(model, tokenizer, folder),
+        steps=config.steps,
+        save_every=config.save_every,
+        evaluate_every=config.evaluate_every,
+    )
+
+
+def close(run: Run) -> None:
+    """Ends what a run has started beside this process."""
+    if isinstance(run.plan.grade, Grading):
+        close_reward(run.plan.grade.reward)
+
+
+def close_reward(reward: Reward) -> None:
+    if isinstance(reward, UserReward):
+        reward.close()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One answer to each held-out question at temperature 1, from a random stream of its own: the same every time."""
+
+    prompts: tuple[Prompt, ...]
+    grade: Grade
+    sampling: Sampling
+
+    def __call__(self, sampler: Sampler) -> list[Graded]:
+        requests = [Request(prompt, self.sampling, purpose="evaluate") for prompt in self.prompts]
+        return answer(requests, range(len(requests)), sampler, self.grade)
+
+
+def rollout_of(config: RunConfig) -> Groups | DynamicSampling:
+    sampling = Sampling(config.max_new_tokens, config.temperature, stop=config.stop)
+    size = (config.prompts_per_step, config.samples_per_prompt, sampling)
+    if isinstance(config.rollout, DynamicRollout):
+        own = config.rollout
+        return DynamicSampling(*size, own.lo, own.hi, own.prompts_per_round, own.max_rounds, own.min_groups)
+    return Groups(*size)
+
+
+def updates_of(config: RunConfig) -> tuple[Update, ...]:
+    policy = Update(config.objective, "policy", config.updates_per_step)
+    if config.critic is None:
+        return (policy,)
+    return (policy, Update(config.critic.objective, "critic", config.critic.updates_per_step))
+
+
+# Questions
+
+
+def questions(config: RunConfig, told: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
+    """Rows to train on and held-out rows."""
+    if config.data is None:
+        task = task_of(config)
+        train = task.rows("train", min(TASK_ROWS, task.room("train")), config.seed)
+        return list(train), list(task.rows("heldout", min(config.heldout, task.room("heldout")), 0))
+    rows = rows_of(config.data, config, told)
+    if config.heldout_data is None:
+        return apart(rows, config.heldout, config.data)
+    return rows, rows_of(config.heldout_data, config, told)[: config.heldout]
+
+
+def rows_of(path: str, config: RunConfig, told: Callable[[str], None]) -> list[Row]:
+    rows, skipped = read_rows(path, config.on_bad)
+    if skipped:
+        told(f"{skipped} rows of {path} cannot be used and are left out")
+    return rows
+
+
+def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[Row]]:
+    """A tenth of the questions, at most `most`, held out. Chosen by a hash of the question, so that neither the order of the
+    file nor a doubled row can carry a question over to the other side."""
+    names = sorted({str(row["question"]) for row in rows}, key=lambda name: hashlib.blake2b(name.encode()).digest())
+    if len(names) < 2:
+        raise UserError(f"{source} holds one question only; a run needs one to train on and another to evaluate with")
+    held = set(names[: max(1, min(most, len(names) // 10))])
+    return [row for row in rows if str(row["question"]) not in held], [row for row in rows if str(row["question"]) in held]
+
+
+def task_of(config: RunConfig) -> ChainSum:
+    name = config.task or "chain_sum"
+    if name not in TASKS:
+        raise UserError(f"there is no task '{name}'{nearest(name, TASKS)}")
+    return TASKS[name]()
+
+
+def prompts_of(
+    rows: Sequence[Row],
+    config: RunConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    grading: Grading,
+    told: Callable[[str], None],
+) -> list[Prompt]:
+    """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full reward."""
+    prompts, long = render(
+        rows,
+        config.template,
+        tokenize_with(tokenizer),
+        chat=chat_with(tokenizer),
+        context=context_of(model) or 2**31,
+        max_new_tokens=config.max_new_tokens,
+        on_bad=config.on_bad,
+    )
+    unproved = 0
+    if isinstance(grading.reward, ExactMatch):
+        prompts, unproved = prove_golds(prompts, grading, grading.reward.spell, config.on_bad)
+    for count, why in ((long, "do not fit into the context"), (unproved, "have an answer that earns no reward")):
+        if count:
+            told(f"{count} questions {why} and are left out")
+    return prompts
+
+
+def reward_of(config: RunConfig) -> Reward:
+    """The task's own, `exact`, or the user's function."""
+    task = task_of(config) if config.data is None else None
+    reward = config.reward
+    if reward is None:
+        return ExactMatch() if task is None else task.grade
+    if not isinstance(reward, str) or ":" in reward:
+        return UserReward(reward)
+    if reward not in REWARDS:
+        raise UserError(f"there is no reward '{reward}'{nearest(reward, REWARDS)}; your own is file.py:function")
+    return REWARDS[reward]()
+
+
+def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:
+    """With the begin-of-text token that the tokenizer itself puts in front, once, and nothing behind the text."""
+    begin, end = tokenizer.bos_token, tokenizer.eos_token_id
+
+    def tokenize(text: str) -> list[int]:
+        ids = list(tokenizer(text, add_special_tokens=not (begin and text.startswith(begin)))["input_ids"])
+        bare = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids[:-1] if ids and ids[-1] == end and (not bare or bare[-1] != end) else ids
+
+    return tokenize
+
+
+def chat_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, str]]], str] | None:
+    if not tokenizer.chat_template:
+        return None
+    return lambda messages: str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+# Models
+
+
+def device_of(name: str) -> torch.device:
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    except RuntimeError:
+        raise UserError(f"there is no device '{name}'; use auto, cpu, cuda, or cuda:1 and so on") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"there is no engine for device '{name}'; use auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device is '{name}', and torch sees {torch.cuda.device_count()} GPUs here; use device=cpu or another number"
+        )
+    return device
+
+
+def model_name(model: str) -> str:
+    if model != "base":
+        return model
+    if not (WEIGHTS / "config.json").exists():
+        raise UserError(
+            "the built-in base model is missing here; make one with `menon pretrain out=my-base` and use model=my-base"
+        )
+    return str(WEIGHTS)
+
+
+def models_of(config: RunConfig, model: PreTrainedModel, name: str, device: torch.device) -> dict[str, Scorer]:
+    """By role: policy, and where the configuration has them reference and critic. All start from the same weights."""
+    settings: dict[str, Any] = {
+        "temperature": config.temperature,
+        "tokens_per_forward": config.tokens_per_forward,
+        "device": device,
+        "autocast": torch.bfloat16 if config.dtype == "bfloat16" else None,
+    }
+    models: dict[str, Scorer] = {}
+    if config.reference == "frozen":
+        models["reference"] = TorchScorer(copy.deepcopy(model).requires_grad_(False), **settings)
+    if config.critic is not None:
+        models["critic"] = critic_of(config.critic, config, name, settings)
+    return {"policy": TorchLearner(model, config.optimiser, **settings), **models}
+
+
+def critic_of(critic: Critic, config: RunConfig, name: str, settings: dict[str, Any]) -> TorchLearner:
+    value_model = load_value_model(name, WEIGHTS_DTYPE[config.dtype], settings["device"], critic.init, config.seed)
+    return TorchLearner(value_model, critic.optimiser, **settings)
+
+
+def sampler_of(
+    config: RunConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> tuple[TorchSampler, WeightChannel]:
+    """By reference where sampler and learner have one dtype, else on a copy."""
+    if config.dtype == "bfloat16":
+        own: Any = copy.deepcopy(model).requires_grad_(False)
+        own = own.to(torch.bfloat16)
+        return TorchSampler(own, tokenizer, seed=config.seed, slots=config.slots), ByCopy()
+    return TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots), ByReference()
