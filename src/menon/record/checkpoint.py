@@ -166,7 +166,7 @@ def _seal(path: Path) -> None:
     names = _files(path)
     for name in names:
         disk.sync_file(path / name)
-    disk.write_json(path / SEAL, {name: {"bytes": (path / name).stat().st_size, "sha256": _hash(path / name)} for name in names})
+    disk.write_json(path / SEAL, {name: _print(path / name) for name in names})
     for folder in {(path / name).parent for name in names}:
         disk.sync_folder(folder)
 
@@ -176,13 +176,12 @@ def _check(path: Path) -> None:
     if not isinstance(seal, dict):
         raise Damaged(f"{SEAL} is missing or unreadable")
     for name, written in seal.items():
-        file = path / name
-        if not file.is_file():
+        if not (path / name).is_file():
             raise Damaged(f"{name} is missing")
-        if file.stat().st_size != written["bytes"] or _hash(file) != written["sha256"]:
+        if _print(path / name) != written:
             raise Damaged(f"{name} is not as it was written")
 
 
-def _hash(path: Path) -> str:
+def _print(path: Path) -> dict[str, Any]:
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -75,12 +75,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a JSON-lines file up to the first torn one (a process that is killed may leave half a line)."""
     lines: list[dict[str, Any]] = []
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
-        if not line.endswith(b"\n"):
-            break
         try:
-            lines.append(json.loads(line))
+            value = json.loads(line) if line.endswith(b"\n") else None
         except ValueError:
+            value = None
+        if not isinstance(value, dict):
             break
+        lines.append(value)
     return lines
 
 

@@ -49,9 +49,8 @@ class RunFolder:
             raise UserError(f"the run folder {path} cannot be made ({disk.cause(error)}); set out= to another folder") from None
         try:
             if (path / "run.json").exists():
-                raise UserError(
-                    f"{path} holds a run already; go on with it by `{resume_command(path)}` or set out= to a new folder"
-                )
+                how = f"go on with it by `{resume_command(path)}`, or set out= to a new folder"
+                raise UserError(f"{path} holds a run already; {how}")
             about = {"settings": dict(settings), "seed": settings.get("seed"), "determinism": DETERMINISM, **surroundings()}
             with writing(path):
                 disk.write_json(path / "run.json", about | {"created": time.strftime("%Y-%m-%dT%H:%M:%S%z")})

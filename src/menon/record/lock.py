@@ -5,6 +5,7 @@ import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from menon.errors import UserError
 
@@ -29,15 +30,19 @@ class Lock:
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
-        os.register_at_fork(after_in_child=_closer(weakref.ref(self)))
+        os.register_at_fork(after_in_child=_closer(weakref.ref(self._file)))
 
     def close(self) -> None:
-        self._file.close()
+        if not self._file.closed:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self._file.close()
 
 
-def _closer(lock: "weakref.ref[Lock]") -> Callable[[], None]:
+def _closer(file: "weakref.ref[TextIO]") -> Callable[[], None]:
+    """Closes a file if it still exists. Only closes it: to unlock it here would unlock it for the parent too."""
+
     def close() -> None:
-        if held := lock():
-            held.close()
+        if open_file := file():
+            open_file.close()
 
     return close

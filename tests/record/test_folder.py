@@ -1,0 +1,158 @@
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+
+from menon.errors import UserError
+from menon.record import checkpoint, disk
+from menon.record.folder import RunFolder
+from menon.types import StepReport
+
+
+def report(step: int, **metrics: float) -> StepReport:
+    return StepReport(step, metrics, (), {"token": np.zeros(0, dtype=np.int64)}, np.array([0]), f"fingerprint{step}")
+
+
+def test_run_json_says_what_a_replay_depends_on(tmp_path):
+    with RunFolder.create(tmp_path / "deep" / "run", {"seed": 5, "steps": 3, "nested": {"rate": 0.1}}):
+        about = json.loads((tmp_path / "deep" / "run" / "run.json").read_text())
+    assert about["settings"] == {"seed": 5, "steps": 3, "nested": {"rate": 0.1}}
+    assert about["seed"] == 5
+    assert about["determinism"] == "replay"
+    assert set(about["versions"]) == {"menon", "python", "torch", "transformers", "numpy"}
+    assert about["machine"]["threads"] == 1
+    with RunFolder.open(tmp_path / "deep" / "run") as folder:
+        assert folder.settings == about["settings"]
+        assert folder.changes() == []
+
+
+def test_changes_are_named(tmp_path):
+    RunFolder.create(tmp_path, {}).close()
+    about = disk.read_json(tmp_path / "run.json")
+    about["machine"]["threads"] = 2
+    about["versions"]["torch"] = "1.0"
+    disk.write_json(tmp_path / "run.json", about)
+    with RunFolder.open(tmp_path) as folder:
+        assert [change.split(" is ")[0] for change in folder.changes()] == ["torch was 1.0 and", "threads was 2 and"]
+
+
+def test_a_run_is_not_overwritten(tmp_path):
+    RunFolder.create(tmp_path / "run", {}).close()
+    with pytest.raises(UserError, match=r"holds a run already; go on with it by `menon train --resume .*run`, or set out="):
+        RunFolder.create(tmp_path / "run", {})
+    assert disk.read_json(tmp_path / "run" / "run.json")["settings"] == {}
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path):
+    with RunFolder.create(tmp_path, {}):
+        for attempt in (RunFolder.open, lambda path: RunFolder.create(path, {})):
+            with pytest.raises(UserError, match=rf"another run \(process {os.getpid()}\) is writing to .*; wait .* out="):
+                attempt(tmp_path)
+    RunFolder.open(tmp_path).close()
+
+
+def test_a_forked_child_does_not_keep_the_lock(tmp_path):
+    RunFolder.create(tmp_path, {}).close()
+    ready, write_end = os.pipe()
+    run = os.fork()
+    if run == 0:
+        folder = RunFolder.open(tmp_path)
+        worker = os.fork()
+        if worker == 0:  # outlives its parent
+            os.write(write_end, f"{os.getpid()}\n".encode())
+            time.sleep(20)
+        time.sleep(20)
+        folder.close()
+        os._exit(0)
+    worker = int(os.read(ready, 20))
+    try:
+        with pytest.raises(UserError, match=f"another run .process {run}."):
+            RunFolder.open(tmp_path)
+        os.kill(run, 9)
+        os.waitpid(run, 0)
+        RunFolder.open(tmp_path).close()
+    finally:
+        os.kill(worker, 9)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "holds no run"), ("{", "damaged"), ("{}", "damaged"), ('{"settings": 3}', "damaged")]
+)
+def test_folders_that_cannot_be_opened(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    for _ in range(2):  # the lock was let go
+        with pytest.raises(UserError, match=message):
+            RunFolder.open(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be made \(not a directory\); set out="):
+        RunFolder.create(tmp_path / "file" / "run", {})
+
+
+def test_rewind_takes_back_everything_after_a_step(tmp_path):
+    with RunFolder.create(tmp_path, {}) as folder:
+        for step in (1, 2, 3):
+            folder.record(report(step, x=step / 3, bad=float("nan")))
+            folder.record_evaluation(step - 1, {"accuracy": step / 10})
+        kept = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)[:2]
+        with open(tmp_path / "metrics.jsonl", "ab") as file:
+            file.write(b'{"step": 4, "x')
+        (tmp_path / "transcripts" / "step_000003.parquet.tmp").write_bytes(b"half")
+        (folder.checkpoints / "step_000003.tmp").mkdir(parents=True)
+        (folder.checkpoints / "latest.tmp").write_bytes(b"")
+        folder.write_report({"steps": 3, "wall_s": 1.0, "generated_tokens": 5, "before": NUMBERS, "after": NUMBERS})
+        folder.rewind(2)
+        assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(kept)
+        assert folder.metrics()[1] == {"step": 2, "x": 2 / 3, "bad": None, "fingerprint": "fingerprint2"}
+        assert sorted(path.name for path in (tmp_path / "transcripts").iterdir()) == [
+            "step_000001.parquet",
+            "step_000002.parquet",
+        ]
+        assert list(folder.checkpoints.iterdir()) == []
+        assert folder.report() is None
+        assert folder.evaluation(2) == {"accuracy": 0.3}
+        folder.rewind(0)
+        assert folder.metrics() == []
+        assert folder.evaluation(0) == {"accuracy": 0.1}
+        assert folder.evaluation(1) is None
+
+
+NUMBERS = {"accuracy": 0.5, "mean_length": 12.0, "entropy": 0.25, "n": 4}
+
+
+def test_reports(tmp_path):
+    with RunFolder.create(tmp_path / "mine", {}) as folder:
+        told = {"steps": 3, "wall_s": 61.2, "generated_tokens": 12345, "before": NUMBERS, "after": NUMBERS | {"accuracy": 0.75}}
+        folder.write_report(told)
+        assert folder.report() == told
+    page = (tmp_path / "mine" / "report.md").read_text()
+    assert "# mine" in page
+    assert "3 steps, 12,345 generated tokens, 61 s." in page
+    assert "| accuracy | 0.500 | 0.750 |" in page
+
+
+def test_a_full_disk_at_the_start_is_one_sentence(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(disk.os, "fsync", full)
+    with pytest.raises(UserError, match="no room left on the disk; there is no checkpoint yet"):
+        RunFolder.create(tmp_path, {})
+    monkeypatch.undo()
+    RunFolder.create(tmp_path, {}).close()
+
+
+def test_saving_syncs_the_metrics_first(tmp_path, monkeypatch):
+    order: list[str] = []
+    monkeypatch.setattr(disk, "sync_file", lambda path: order.append(path.name))
+    monkeypatch.setattr(checkpoint, "save", lambda folder, snapshot, export: order.append("checkpoint"))
+    with RunFolder.create(tmp_path, {}) as folder:
+        folder.record(report(1))
+        folder.record_evaluation(0, NUMBERS)
+        folder.save(checkpoint.Snapshot(1, {}, {}), lambda path: None)
+    assert order == ["metrics.jsonl", "evaluations.jsonl", "checkpoint"]
