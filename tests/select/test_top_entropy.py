@@ -66,7 +66,7 @@ def test_the_share_decides_the_denominator(share, expected):
 
 def test_nothing_trained_selects_nothing():
     batch = batch_of([[0]], entropy=[[0]])
-    assert chosen(TopEntropy(), batch).tolist() == [[]] or chosen(TopEntropy(), batch).sum() == 0
+    assert float(chosen(TopEntropy(), batch).sum()) == 0
 
 
 def test_refuses_a_fraction_of_zero():

@@ -16,7 +16,7 @@ class GRPO:
 
     `std_mode`: "bessel" divides by the sample standard deviation, "population" by that of the G rewards as they are, "none"
     only centres (Dr.GRPO), "loo" takes mean and sample deviation of the G - 1 *other* answers, and does not divide where
-    those others are all equal.
+    those others are all equal; where they nearly are, it can be very large.
 
     A group of one and a group of equal rewards give 0. An empty answer counts in the mean and the deviation of its group.
     An answer whose grader failed is in neither and gets 0.
