@@ -4,13 +4,13 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from helpers import BYTES, tiny_tokenizer
-from menon.engines.stop_strings import StopStrings
+from menon.engines.stop_strings import StopStrings, special_ids
 from menon.types import no_tokens
 
 
 def first_end(tokenizer, stop: tuple[str, ...], tokens: list[int], prefix: list[int] | None = None) -> int | None:
     """How many tokens are written when a stop string ends."""
-    watch = StopStrings(tokenizer, stop, np.array(prefix, dtype=np.int32) if prefix else no_tokens())
+    watch = StopStrings(tokenizer, special_ids(tokenizer), stop, np.array(prefix, dtype=np.int32) if prefix else no_tokens())
     return next((i + 1 for i, token in enumerate(tokens) if watch.ends(token)), None)
 
 
@@ -21,7 +21,7 @@ def metaspace() -> PreTrainedTokenizerFast:
     core = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token=":"))
     core.pre_tokenizer = pre_tokenizers.Metaspace()
     core.decoder = decoders.Metaspace()
-    core.add_special_tokens([AddedToken("</s>", special=True)])
+    core.add_special_tokens([AddedToken("</s>", special=True), AddedToken("<turn>", special=True)])
     return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>")
 
 
@@ -46,6 +46,12 @@ def test_special_tokens_do_not_part_a_string():
     text = [*tokenizer.encode("ST"), *[BYTES - 1] * 30, *tokenizer.encode("OP")]
     assert first_end(tokenizer, ("STOP",), text) == 34
     assert first_end(tokenizer, ("T",), text) == 2  # and a special token after it is not a second end
+
+
+def test_special_tokens_without_a_role_count_as_special(metaspace):
+    assert special_ids(metaspace) == set(metaspace.convert_tokens_to_ids(["</s>", "<turn>"]))
+    text = metaspace.convert_tokens_to_ids(["▁the", *["<turn>"] * 30, "▁end"])
+    assert first_end(metaspace, ("the end",), text) == 32
 
 
 def test_a_string_may_begin_in_the_prefix_but_must_end_in_new_tokens():

@@ -4,6 +4,7 @@ A `transformers` cache, so that any causal LM can decode with it through its own
 """
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,11 +88,12 @@ class SlotLayer(CacheLayerMixin):
 class SlotCache(Cache):
     """Rows 0..n-1 are live; layers appear as the model first writes to them."""
 
-    layers: list[SlotLayer]
+    layers: list[Any]  # of SlotLayer; the base class knows other kinds besides
 
     def __init__(self, slots: int) -> None:
         self.cursor = Cursor(slots)
-        super().__init__(layer_class_to_replicate=partial(SlotLayer, self.cursor))
+        make: Any = partial(SlotLayer, self.cursor)
+        super().__init__(layer_class_to_replicate=make)
 
     def aim(self, position_n: Tensor, width: int) -> None:
         """The next forward pass writes row i at `position_n[i]`; `width` is the largest of them plus 1."""
@@ -114,4 +116,5 @@ class SlotCache(Cache):
 
 def starts(cache: DynamicCache, lengths: list[int]) -> list[Start]:
     """Row i of a right-padded prefill, cut to lengths[i]. Views."""
-    return [[(layer.keys[i, :, :n], layer.values[i, :, :n]) for layer in cache.layers] for i, n in enumerate(lengths)]
+    layers: list[Any] = cache.layers
+    return [[(layer.keys[i, :, :n], layer.values[i, :, :n]) for layer in layers] for i, n in enumerate(lengths)]

@@ -1,19 +1,26 @@
 """Stop strings, found in text: a string may lie across tokens, and a character across tokens too."""
 
 from collections import deque
+from collections.abc import Set
 
 from transformers import PreTrainedTokenizerBase
 
 from menon.types import Tokens
 
 
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Tokens that do not show in a text decoded with `skip_special_tokens`."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(tokenizer.all_special_ids) | {token for token, content in added if content.special}
+
+
 class StopStrings:
     """Watches one answer. Only its last tokens are decoded: no more than the longest stop string can lie on."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...], prefix: Tokens) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, special: Set[int], stop: tuple[str, ...], prefix: Tokens) -> None:
         self.tokenizer = tokenizer
+        self.special = special
         self.stop = stop
-        self.special = set(tokenizer.all_special_ids)
         # A token that shows in the text has at least one byte. The first character may begin up to 3 bytes earlier, and some
         # decoders drop a space in front of the first token.
         longest = max(len(text.encode()) for text in stop)

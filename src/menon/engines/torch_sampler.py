@@ -19,7 +19,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from menon.engines.draw import Drawn, draw
 from menon.engines.hf_models import end_token_ids
 from menon.engines.slot_cache import SlotCache, Start, starts
-from menon.engines.stop_strings import StopStrings
+from menon.engines.stop_strings import StopStrings, special_ids
 from menon.errors import UserError
 from menon.streams import stream
 from menon.types import Completion, Finish, Request, Tokens
@@ -47,6 +47,7 @@ class TorchSampler:
         self.computed_tokens = 0
         """Tokens that went through the model so far, in prefill and in decoding; padding is not counted."""
         self.end_tokens = np.array(end_token_ids(model, tokenizer))
+        self.special = special_ids(tokenizer)
         self.context = context_of(model)
         embedding: Any = model.get_input_embeddings()
         self.vocabulary: int = embedding.num_embeddings
@@ -237,7 +238,8 @@ class Run:
         self.token[row], self.position[row], self.count[row], self.limit[row] = given[-1], len(given) - 1, 0, size
         self.temperature[row], self.top_p[row], self.top_k[row] = sampling.temperature, sampling.top_p, sampling.top_k
         self.request.append(request)
-        self.stops.append(StopStrings(self.sampler.tokenizer, sampling.stop, prefix) if sampling.stop else None)
+        tokenizer, special = self.sampler.tokenizer, self.sampler.special
+        self.stops.append(StopStrings(tokenizer, special, sampling.stop, prefix) if sampling.stop else None)
         self.n += 1
 
     def _stop_strings(self, tokens: np.ndarray) -> np.ndarray:
