@@ -54,8 +54,9 @@ def source_hash(reference: str) -> str:
 
 
 def describe(error: BaseException, file: str | Path = "") -> str:
-    """What went wrong in one line: type, message, and where in the user's own file if it is known and was reached."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """What went wrong in one line: type, message, and where (in the user's own file, if that is known and was reached)."""
+    machinery = (__file__, importlib.__file__)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename[0] != "<" and f.filename not in machinery]
     own = [frame for frame in frames if frame.filename == str(file)] or frames
     place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
     text = " ".join(str(error).split())

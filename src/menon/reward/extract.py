@@ -8,7 +8,6 @@ Way = Callable[[str], str | None]
 NEAR_END = 300
 """Characters at the end that are searched for a result without brackets around it."""
 
-_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _LINE = re.compile(r"(?i)answer\s*:\s*([^\n]+)")
 _HASH = re.compile(r"####\s*(\$?-?\$?[0-9.,]+)")
 _BOX = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{|\\boxed ([^\s$]+)")
@@ -16,10 +15,11 @@ _BOX = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{|\\boxed ([^\s$]+)")
 
 def answer_tag(text: str) -> str | None:
     """What the last `<answer>...</answer>` holds; of that the last box, if there is one."""
-    found = _TAG.findall(text)
-    if not found:
+    before, closed, _ = text.rpartition("</answer>")
+    _, opened, inside = before.rpartition("<answer>")
+    if not closed or not opened:
         return None
-    return boxed(found[-1]) or found[-1]
+    return boxed(inside) or inside
 
 
 def boxed(text: str) -> str | None:

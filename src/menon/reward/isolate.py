@@ -82,6 +82,9 @@ class InProcess:
             ending = self.ending()
             self.replace()
             return failed(f"ended its process ({ending})")
+        except KeyboardInterrupt:
+            self.replace()  # or the next answer would get this one's verdict
+            raise
 
     def send(self, message: Any) -> None:
         try:
@@ -147,9 +150,15 @@ class InThread:
         try:
             return self.replies.get(timeout=limit)
         except Empty:
-            self.close()
-            self.start()
+            self.replace()
             return failed(f"took longer than {limit:g} s")
+        except KeyboardInterrupt:
+            self.replace()
+            raise
+
+    def replace(self) -> None:
+        self.close()
+        self.start()
 
     def close(self) -> None:
         """The thread ends once its function returns."""

@@ -8,7 +8,7 @@ import asyncio
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -143,27 +143,35 @@ GIVEN: dict[Shape, Callable[[Asked], dict[str, Any]]] = {"menon": _menon, "trl":
 
 
 def read(result: Any, shape: Shape) -> Verdict:
-    """`acc` is what the function says it is ("acc", OpenRLHF's "scores"); of a bare number, whether it is at least 1."""
+    """`acc` is what the function says it is ("acc", OpenRLHF's "scores" from 0 to 1); else whether the score is at least 1."""
     if isinstance(result, Verdict):
-        return result if result.error else verdict(result.score, result.acc, result.parts)
+        if result.error:
+            return result
+        graded = verdict(result.score, None if math.isnan(result.acc) else result.acc, result.parts)
+        return replace(graded, acc=result.acc)
     if shape == "openrlhf" and isinstance(result, Mapping):
-        if "rewards" not in result:
-            raise Unusable(f"returned a dict without 'rewards' (it has {', '.join(map(repr, result))})")
-        scores = result.get("scores")
-        return verdict(one(result["rewards"]), None if scores is None else one(scores), result.get("extra_logs") or {})
+        score, acc = one(entry(result, "rewards")), one(result.get("scores", [None]))
+        between = isinstance(acc, bool | int | float) and 0 <= acc <= 1
+        return verdict(score, acc if between else None, result.get("extra_logs") or {})
     if shape in ("trl", "openrlhf"):
         return verdict(one(result))
     if isinstance(result, Mapping):
-        if "score" not in result:
-            raise Unusable(f"returned a dict without 'score' (it has {', '.join(map(repr, result))})")
         parts = {name: value for name, value in result.items() if name not in ("score", "acc")}
-        return verdict(result["score"], result.get("acc"), parts)
+        return verdict(entry(result, "score"), result.get("acc"), parts)
     return verdict(result)
+
+
+def entry(result: Mapping[str, Any], name: str) -> Any:
+    if name not in result:
+        raise Unusable(f"returned a dict without '{name}' (it has {', '.join(map(repr, result)) or 'nothing'})")
+    return result[name]
 
 
 def verdict(score: Any, acc: Any = None, parts: Mapping[str, Any] | None = None) -> Verdict:
     value = number(score)
     correct = float(value >= 1) if acc is None else number(acc, "an acc of ")
+    if not 0 <= correct <= 1:
+        raise Unusable(f"returned an acc of {correct:g}; it must be from 0 to 1")
     numbers = {str(name): float(part) for name, part in (parts or {}).items() if isinstance(part, bool | int | float)}
     return Verdict(value, correct, numbers)
 
