@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ class Asked:
     """What a command line says."""
 
     recipe: str | None = None
+    again: Tree | None = None
+    """The settings of an earlier run, to be repeated, in place of a recipe."""
     changes: tuple[Tree, ...] = ()
     """Files and overrides, in their order; overrides come last."""
     resume: Path | None = None
@@ -35,7 +37,7 @@ class Asked:
     @property
     def settings(self) -> Tree:
         """All changes as one tree, for what must be known before anything heavy is imported."""
-        tree: Tree = {}
+        tree: Tree = dict(self.again or {})
         for change in self.changes:
             tree = merged(tree, nested(change))
         return tree
@@ -43,6 +45,7 @@ class Asked:
 
 def understand(words: Sequence[str]) -> Asked:
     recipe: str | None = None
+    again: Tree | None = None
     resume: Path | None = None
     files: list[Tree] = []
     overrides: list[Tree] = []
@@ -59,13 +62,17 @@ def understand(words: Sequence[str]) -> Asked:
             overrides.append(dict([override(word)]))
         elif word.endswith((".yaml", ".yml", ".toml")):
             files.append(read_file(Path(word)))
+        elif word.endswith(".json"):
+            again = {name: value for name, value in settings_of(Path(word)).items() if name not in ("out", "own_code")}
         elif recipe is None:
             recipe = word
         else:
             raise UserError(f"'{word}' is neither key=value nor a .yaml or .toml file, and the recipe is '{recipe}' already")
-    if resume is not None and (recipe or files):
+    if again is not None and recipe:
+        raise UserError(f"the run.json says all that the recipe '{recipe}' would; leave one of them out")
+    if resume is not None and (recipe or files or again):
         raise UserError("--resume goes on with the run's own settings; leave the recipe and the files out")
-    return Asked(recipe, (*files, *overrides), resume)
+    return Asked(recipe, again, (*files, *overrides), resume)
 
 
 def train(words: Sequence[str]) -> int:
@@ -82,18 +89,19 @@ def start(asked: Asked) -> dict[str, Any]:
     settings = asked.settings
     chosen = threads.choose(settings)
     use(chosen, str(settings.get("device", "auto")))
-    from menon.config import changed, own_code
+    from menon.config import RunConfig, changed, own_code
     from menon.recipes import recipe
     from menon.record.folder import RunFolder
-    from menon.settings import plain
+    from menon.settings import plain, read
 
     name = asked.recipe or str(settings.get("recipe") or "grpo")
+    base = recipe(name) if asked.again is None else read(RunConfig, asked.again)
     out = Path(str(settings.get("out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     fixed = {"recipe": name, "threads": chosen.count, "out": str(out)}
-    config = changed(recipe(name), *asked.changes, fixed)
+    config = changed(base, *asked.changes, fixed)
     if (out / "run.json").exists():
         raise UserError(f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder")
-    config = changed(config, {"own_code": own_code(config)})
+    config = replace(config, own_code=own_code(config))
     with built(config) as (run, notes), RunFolder.create(out, plain(config)) as folder:
         return drive(config, chosen, run, notes, folder)
 
@@ -103,7 +111,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     late = [name for name in changes if name not in LATER]
     if late:
         raise UserError(f"a resumed run keeps its '{late[0]}'; only {', '.join(LATER)} can change, or start a new run")
-    settings = settings_of(path)
+    settings = settings_of(path / "run.json")
     chosen = Threads(int(settings["threads"]), "as the run began")
     use(chosen, str(settings.get("device", "auto")))
     from menon.config import RunConfig, changed, own_code
@@ -120,17 +128,19 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
             return drive(config, chosen, run, notes, folder)
 
 
-def settings_of(path: Path) -> Mapping[str, Any]:
-    """The settings in a run folder, read before torch is imported."""
+def settings_of(file: Path) -> Mapping[str, Any]:
+    """The settings in a run's run.json, read before torch is imported."""
     import json
 
     try:
-        settings = json.loads((path / "run.json").read_text(encoding="utf-8"))["settings"]
+        settings = json.loads(file.read_text(encoding="utf-8"))["settings"]
         int(settings["threads"])
-    except FileNotFoundError:
-        raise UserError(f"{path} holds no run (it has no run.json); start one with `menon train out={path}`") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{file.parent} holds no run (it has no {file.name}); start one with `menon train out={file.parent}`"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path / 'run.json'} is damaged, so the run cannot go on; start a new one with another out=") from None
+        raise UserError(f"{file} is damaged, so the run cannot go on; start a new one with another out=") from None
     return settings
 
 
@@ -190,7 +200,7 @@ def use(chosen: Threads, device: str) -> None:
 
 def train_from_python(recipe: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`menon.train`."""
-    return start(Asked(recipe, (dict(overrides),)))
+    return start(Asked(recipe, changes=(dict(overrides),)))
 
 
 def pretrain(words: Sequence[str]) -> int:

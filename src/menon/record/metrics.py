@@ -61,6 +61,8 @@ def batch_metrics(batch: Batch) -> dict[str, Metric]:
     if batch.value is not None and batch.ret is not None:
         metrics["value/explained_var"] = Mean(_explained(batch.value[batch.trained], batch.ret[batch.trained]))
     policy_logp = batch.behaviour_logp if batch.old_logp is None else batch.old_logp
+    if policy_logp is not None and batch.behaviour_logp is not None:  # the first update's tokens need no scoring and have none
+        policy_logp = torch.where(policy_logp.isnan(), batch.behaviour_logp, policy_logp)
     if batch.ref_logp is not None and policy_logp is not None:
         metrics |= _divergence(batch, policy_logp - batch.ref_logp)
     return metrics

@@ -38,8 +38,9 @@ def score(batch: Batch, parts: list[Part], by_credit: Collection[str], models: M
                 continue
         filled = torch.full((batch.num_tokens,), torch.nan)  # a token that nobody scored must not look like a number
         for part in mine:
-            columns = models[model].score(take(batch, part.rows), (need,), models)
-            filled[tokens_of(batch.offset, part.rows)] = columns[str(need)]
+            scored = models[model].score(take(batch, part.rows), (need,), models)[str(need)]
+            filled = filled.to(scored.dtype)
+            filled[tokens_of(batch.offset, part.rows)] = scored
         filling: dict[str, Any] = {"entropy" if column == "old_entropy" else column: filled}
         batch = replace(batch, **filling)
     return batch
