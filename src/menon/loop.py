@@ -79,7 +79,7 @@ def loop(run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] =
     """
     done = folder.report()
     if done is not None and done["steps"] >= run.steps:
-        watch.told(f"{folder.path} has finished its {done['steps']} steps already; this is its report")
+        watch.told(f"{folder.path} has finished its {done['steps']} steps already; set steps= higher to go on with it")
         return done
     with stop_requests(watch.told) as asked:
         step, memory = resume(run, folder, watch)

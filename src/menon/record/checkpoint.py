@@ -24,6 +24,7 @@ Told = Callable[[str], None]
 
 STATE = "state"
 SEAL = f"{STATE}/files.json"
+KEEP = 2
 EXPORTED = "policy"
 """The model whose weights the Hugging Face folder holds."""
 
@@ -44,7 +45,7 @@ class Snapshot:
     """The rest, as `record.plain` can write it."""
 
 
-def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = 2) -> Path:
+def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = KEEP) -> Path:
     """Writes `folder/step_000100` aside, syncs it, renames it, points `latest` at it and keeps the newest `keep`.
 
     A failure (no room) removes what was half written and leaves every older checkpoint as it was.
@@ -63,13 +64,19 @@ def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = 2) -> Pat
         raise
     disk.sync_folder(folder)
     disk.write(folder / "latest", path.name.encode())
-    for step in steps_in(folder)[:-keep]:
-        os.replace(folder / _name(step), aside)  # so that one half removed does not look like a checkpoint
-        shutil.rmtree(aside)
+    prune(folder, keep)
     return path
 
 
-def newest(folder: Path, told: Told) -> Snapshot | None:
+def prune(folder: Path, keep: int) -> None:
+    """Removes all but the newest `keep`; renamed first, so that one half removed does not look like a checkpoint."""
+    for step in steps_in(folder)[:-keep]:
+        aside = folder / f"{_name(step)}.tmp"
+        os.replace(folder / _name(step), aside)
+        shutil.rmtree(aside)
+
+
+def newest(folder: Path, told: Told, keep: int = KEEP) -> Snapshot | None:
     """The newest usable checkpoint. A damaged one is set aside under another name, and the user is told."""
     damaged = []
     for step in reversed(steps_in(folder)):
@@ -82,6 +89,7 @@ def newest(folder: Path, told: Told) -> Snapshot | None:
             continue
         _set_aside(damaged)
         disk.write(folder / "latest", path.name.encode())
+        prune(folder, keep)  # a kill may have come between saving and this
         return snapshot
     _set_aside(damaged)
     return None

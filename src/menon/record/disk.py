@@ -11,16 +11,21 @@ from typing import Any
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def write(path: Path, data: bytes) -> None:
-    """Writes aside, syncs, renames. A failure leaves the old file as it was and nothing beside it."""
+def write(path: Path, data: bytes, sync: bool = True) -> None:
+    """Writes aside, syncs, renames. A failure leaves the old file as it was and nothing beside it.
+
+    Without `sync` the file is whole after a kill, but perhaps empty after a power cut.
+    """
     aside = path.with_name(path.name + ".tmp")
     try:
         with open(aside, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(aside, path)
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -53,8 +58,8 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, value: Any) -> None:
-    write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+def write_json(path: Path, value: Any, sync: bool = True) -> None:
+    write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode(), sync)
 
 
 def read_json(path: Path) -> Any:

@@ -146,7 +146,7 @@ class RunFolder:
         return found if isinstance(found, list) else []
 
     def record_sittings(self, sittings: list[dict[str, Any]]) -> None:
-        disk.write_json(self.path / "sittings.json", sittings)
+        disk.write_json(self.path / "sittings.json", sittings, sync=False)  # every step; a sync costs more than it is worth
 
     def report(self) -> dict[str, Any] | None:
         """The report of a finished run."""
@@ -174,7 +174,7 @@ def writing(path: Path) -> Iterator[None]:
         if cause is None:
             raise
         steps = checkpoint.steps_in(path / "checkpoints")
-        kept = f"the checkpoint after step {steps[-1]} and all before it is kept" if steps else "there is no checkpoint yet"
+        kept = f"everything up to the checkpoint of step {steps[-1]} is kept" if steps else "there is no checkpoint yet"
         raise UserError(
             f"writing to {path} failed: {cause}; {kept}; make room, then go on with `{resume_command(path)}`"
         ) from error

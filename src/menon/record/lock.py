@@ -4,8 +4,9 @@ import fcntl
 import os
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from menon.errors import UserError
 
@@ -17,19 +18,19 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "a+")  # noqa: SIM115
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.seek(0)
-            owner = self._file.read().strip() or "unknown"
+            owner = self._file.read().decode() or "unknown"
             self._file.close()
             raise UserError(
                 f"another run (process {owner}) is writing to {path.parent}; wait for it or set out= to another folder"
             ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        with suppress(OSError):  # the number is a courtesy; a full disk shows where it matters
+            self._file.truncate(0)
+            self._file.write(str(os.getpid()).encode())
         os.register_at_fork(after_in_child=_closer(weakref.ref(self._file)))
 
     def close(self) -> None:
@@ -38,7 +39,7 @@ class Lock:
             self._file.close()
 
 
-def _closer(file: "weakref.ref[TextIO]") -> Callable[[], None]:
+def _closer(file: "weakref.ref[BinaryIO]") -> Callable[[], None]:
     """Closes a file if it still exists. Only closes it: to unlock it here would unlock it for the parent too."""
 
     def close() -> None:

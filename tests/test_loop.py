@@ -1,0 +1,335 @@
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faults import Disk, filling
+from menon.errors import UserError
+from menon.loop import Run, loop, stop_requests
+from menon.record import checkpoint
+from menon.record.transcripts import read_transcript
+from menon.types import Rollout, StepReport, Verdict
+from tiny_run import Watching, even, opened, tiny_run, traces, weights_of
+
+
+def drive(path: Path, run: Run | None = None, watch: Watching | None = None, stop_after: int | None = None) -> Watching:
+    """One sitting. `stop_after`: as many steps of the run are done when it is asked to stop."""
+    watch = watch or Watching()
+    run = run or tiny_run()
+    with opened(path) as folder:
+        loop(run, folder, watch, lambda: stop_after is not None and len(folder.metrics()) >= stop_after)
+    return watch
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run of four steps that never stopped."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    drive(path)
+    return path
+
+
+def test_what_a_run_leaves(tmp_path):
+    watch = drive(tmp_path / "run", tiny_run(save_every=3))
+    path = tmp_path / "run"
+    report = json.loads((path / "report.json").read_text())
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == watch.steps == [1, 2, 3, 4]
+    assert watch.evaluations == [0, 2, 4]
+    assert sorted(file.name for file in (path / "checkpoints").iterdir()) == ["latest", "step_000003", "step_000004"]
+    assert len(list((path / "transcripts").iterdir())) == 4
+    rows = read_transcript(path / "transcripts" / "step_000002.parquet")
+    assert len(rows) == 6
+    assert lines[1]["reward/mean"] == pytest.approx(np.mean([row["score"] for row in rows]) - penalty(rows), abs=1e-6)
+    assert report["steps"] == 4
+    assert report["generated_tokens"] == sum(sum(r["is_action"]) for s in (1, 2, 3, 4) for r in rows_of(path, s))
+    assert {"accuracy", "mean_length", "entropy"} <= report["before"].keys() & report["after"].keys()
+    assert 0 < report["wall_s"] < 60
+    assert watch.report == report
+    assert len({line["fingerprint"] for line in lines}) == 4
+
+
+def rows_of(path: Path, step: int) -> list[dict]:
+    return read_transcript(path / "transcripts" / f"step_{step:06d}.parquet")
+
+
+def penalty(rows: list[dict]) -> float:
+    """What the KL penalty took from the mean reward: the recipe puts it into the rewards."""
+    return float(np.mean([row["score"] - sum(row["reward"]) for row in rows]))
+
+
+def test_evaluating_more_or_less_often_changes_nothing_else(whole, tmp_path):
+    drive(tmp_path / "run", tiny_run(evaluate_every=1))
+    seldom, often = traces(whole), traces(tmp_path / "run")
+    assert seldom.pop("evaluations.jsonl") != often.pop("evaluations.jsonl")
+    assert seldom == often
+
+
+@pytest.mark.parametrize("save_every", [0, 3])
+def test_stopped_after_each_step_and_resumed(whole, tmp_path, save_every):
+    told: list[str] = []
+    for step in range(4):
+        watch = drive(tmp_path / "run", tiny_run(save_every=save_every), stop_after=step)
+        told += watch.sentences
+        assert watch.first_step == (step or 1)
+        assert watch.report is None
+        assert not (tmp_path / "run" / "report.json").exists()
+    assert told == [f"stopped after step {i} of 4; go on with `menon train --resume {tmp_path / 'run'}`" for i in range(4)]
+    last = drive(tmp_path / "run", tiny_run(save_every=save_every))
+    assert last.sentences == []
+    assert final(tmp_path / "run") == final(whole)
+
+
+def final(path: Path) -> dict:
+    """All traces but the checkpoints before the last, which depend on when a run was asked to stop."""
+    return {name: trace for name, trace in traces(path).items() if not name.startswith("checkpoints/step_000003")}
+
+
+def test_wall_time_adds_up_over_sittings(tmp_path):
+    watch = Watching(on_step=lambda report: time.sleep(0.1))
+    for step in (1, 2):
+        drive(tmp_path / "run", watch=watch, stop_after=step)
+    drive(tmp_path / "run", watch=watch)
+    assert watch.report is not None
+    assert watch.report["wall_s"] > 0.4
+    sittings = json.loads((tmp_path / "run" / "sittings.json").read_text())
+    assert [(s["first_step"], s["last_step"]) for s in sittings] == [(1, 1), (2, 2), (3, 4)]
+    assert watch.report["wall_s"] == sum(s["wall_s"] for s in sittings)
+
+
+def test_a_finished_run_gives_its_report_again(tmp_path):
+    first = drive(tmp_path / "run", tiny_run(steps=1))
+    before = traces(tmp_path / "run")
+    with opened(tmp_path / "run") as folder:
+        again = loop(tiny_run(steps=1), folder, watch := Watching())
+    assert again == first.report
+    assert "has finished its 1 steps already" in watch.sentences[0]
+    assert watch.steps == []
+    assert traces(tmp_path / "run") == before
+
+
+def test_more_steps_than_before_go_on(whole, tmp_path):
+    drive(tmp_path / "run", tiny_run(steps=2))
+    watch = drive(tmp_path / "run", tiny_run(steps=4))
+    assert watch.steps == [3, 4]
+    assert traces(tmp_path / "run") == traces(whole)
+
+
+def test_fewer_steps_than_are_done(tmp_path):
+    drive(tmp_path / "run", stop_after=3)
+    with pytest.raises(UserError, match="has done 3 steps already; set steps= to 3 or more"):
+        drive(tmp_path / "run", tiny_run(steps=2))
+    assert drive(tmp_path / "run").steps == [4]
+
+
+# Damage
+
+
+def test_a_damaged_checkpoint_is_passed_over(whole, tmp_path):
+    drive(tmp_path / "run", stop_after=3)
+    weights = tmp_path / "run" / "checkpoints" / "step_000003" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    watch = drive(tmp_path / "run")
+    assert watch.first_step == 3
+    assert len(watch.sentences) == 1
+    assert "step_000003 is damaged (model.safetensors is not as it was written) and is passed over" in watch.sentences[0]
+    assert traces(tmp_path / "run") == traces(whole)
+
+
+def test_no_usable_checkpoint(whole, tmp_path):
+    drive(tmp_path / "run", tiny_run(save_every=0), stop_after=2)
+    (tmp_path / "run" / "checkpoints" / "step_000002" / "state" / "state.json").unlink()
+    watch = drive(tmp_path / "run")
+    assert watch.sentences[-1] == "there is no usable checkpoint, so the run starts again at step 0"
+    assert watch.first_step == 1
+    assert watch.evaluations == [2, 4]  # the one before the first step is kept
+    assert traces(tmp_path / "run") == traces(whole)
+
+
+def test_what_a_kill_leaves_behind(whole, tmp_path):
+    """Lines and transcripts beyond the checkpoint, a torn line, half-written files of every kind."""
+    path = tmp_path / "run"
+    drive(path, stop_after=1)
+    for name in ("metrics.jsonl", "evaluations.jsonl"):
+        with open(path / name, "ab") as file:
+            file.write(b'{"step": 2, "tokens/generated": 1}\n{"step": 3, "rew')
+    (path / "transcripts" / "step_000002.parquet").write_bytes(b"of another world")
+    (path / "transcripts" / "step_000003.parquet.tmp").write_bytes(b"half")
+    shutil.copytree(path / "checkpoints" / "step_000001", path / "checkpoints" / "step_000002.tmp")
+    (path / "sittings.json.tmp").write_bytes(b"[")
+    drive(path)
+    assert traces(path) == traces(whole)
+
+
+def test_another_machine_is_named(tmp_path):
+    drive(tmp_path / "run", stop_after=1)
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    about["machine"]["threads"] = 7
+    (tmp_path / "run" / "run.json").write_text(json.dumps(about))
+    watch = drive(tmp_path / "run")
+    assert watch.sentences == ["threads was 7 and is 1, so the run may differ in the last bits from one that never stopped"]
+
+
+# A full disk
+
+
+def test_a_disk_that_fills_up_at_any_write_costs_one_sentence(tmp_path):
+    """Every write, sync and rename of a sitting of one step is the first to fail in turn; some of them are then resumed."""
+    start, count = tmp_path / "start", Disk(tmp_path / "count")
+    drive(start, tiny_run(steps=2), stop_after=1)
+    shutil.copytree(start, tmp_path / "count")
+    with filling(count):
+        drive(tmp_path / "count", tiny_run(steps=2))
+    assert count.operations > 40
+    for room in range(1, count.operations):  # the first write, of the lock, is a courtesy
+        path = tmp_path / f"room{room}"
+        shutil.copytree(start, path)
+        with filling(Disk(path, room)), pytest.raises(UserError) as caught:
+            drive(path, tiny_run(steps=2))
+        assert "no room left on the disk; everything up to the checkpoint of step " in str(caught.value)
+        assert str(caught.value).endswith(f"make room, then go on with `menon train --resume {path}`")
+        assert not [*path.rglob("*.tmp")], room
+        steps = checkpoint.steps_in(path / "checkpoints")
+        assert steps[0] == 1
+        assert [checkpoint.load(path / "checkpoints" / f"step_{step:06d}").step for step in steps] == steps
+        if room % 6 == 0:
+            drive(path, tiny_run(steps=2))
+            assert traces(path) == traces(tmp_path / "count"), room
+        shutil.rmtree(path)
+
+
+def test_a_limit_on_file_size(tmp_path):
+    """The system itself refuses, to Python and to the Rust library that writes weights."""
+    drive(tmp_path / "run", stop_after=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (18_000, hard))
+    try:
+        with pytest.raises(UserError, match="no room left on the disk; everything up to the checkpoint of step 1 is kept"):
+            drive(tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(file.name for file in (tmp_path / "run" / "checkpoints").iterdir()) == ["latest", "step_000001"]
+    assert drive(tmp_path / "run").steps == [2, 3, 4]
+
+
+def test_a_disk_that_is_really_full(whole, tmp_path):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=320k", "tmpfs", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small disk needs a root that may mount")
+    try:
+        with pytest.raises(UserError, match="no room left on the disk"):
+            drive(tmp_path / "run")
+        assert not list((tmp_path / "run").rglob("*.tmp"))
+        subprocess.run(["mount", "-o", "remount,size=8m", str(tmp_path)], check=True)
+        drive(tmp_path / "run")
+        assert traces(tmp_path / "run") == traces(whole)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+# Graders that fail
+
+
+def failing(at_call: int, count: int):
+    calls = iter(range(10**6))
+
+    def grade(rollout: Rollout) -> Verdict:
+        if at_call <= next(calls) < at_call + count:
+            return Verdict(float("nan"), float("nan"), error=f"no answer to {rollout.prompt.text}")
+        return even(rollout)
+
+    return grade
+
+
+def test_failing_graders_stop_the_run_before_it_learns(whole, tmp_path):
+    """Two answers are graded before the first step and after the second, six in each step: calls 16 to 21 are step 3's."""
+    path = tmp_path / "run"
+    with pytest.raises(UserError) as caught:
+        drive(path, tiny_run(grade=failing(17, 1), save_every=0))
+    sentence = str(caught.value)
+    assert "the reward failed on 1 of 6 answers in step 3 (at most 10% may fail), first with: no answer to " in sentence
+    assert sentence.endswith(f"mend it, then go on with `menon train --resume {path}`")
+    assert checkpoint.steps_in(path / "checkpoints") == [2]  # what was learned until then is not lost
+    assert not (path / "transcripts" / "step_000003.parquet").exists()
+    watch = drive(path)
+    assert watch.steps == [3, 4]
+    assert final(path) == final(whole)
+
+
+def test_failing_graders_of_an_evaluation_stop_the_run(tmp_path):
+    with pytest.raises(UserError, match="the reward failed on 2 of 2 answers in the evaluation after step 0"):
+        drive(tmp_path / "run", tiny_run(grade=failing(0, 100)))
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_few_failing_graders_are_counted(tmp_path):
+    from menon.loop import check_graders
+    from menon.types import Graded
+
+    bad, good = (Graded(None, Verdict(score, 1.0)) for score in (float("nan"), 1.0))  # type: ignore[arg-type]
+    check_graders([bad] + [good] * 9, "step 1", tmp_path)
+    with pytest.raises(UserError, match="on 2 of 19 .* a score of NaN"):
+        check_graders([bad] * 2 + [good] * 17, "step 1", tmp_path)
+    check_graders([], "step 1", tmp_path)
+
+
+# Stop requests
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_finishes_the_step_and_saves(whole, tmp_path, number):
+    def at_step_2(report: StepReport) -> None:
+        if report.step == 2:
+            os.kill(os.getpid(), number)
+
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    watch = drive(tmp_path / "run", tiny_run(save_every=0), Watching(at_step_2))
+    assert watch.steps == [1, 2]
+    assert any("stop request heard" in sentence for sentence in watch.sentences)
+    assert any(s == f"stopped after step 2 of 4; go on with `menon train --resume {tmp_path / 'run'}`" for s in watch.sentences)
+    assert checkpoint.steps_in(tmp_path / "run" / "checkpoints") == [2]
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    drive(tmp_path / "run")
+    assert final(tmp_path / "run") == final(whole)
+
+
+def test_the_second_signal_ends_at_once(tmp_path):
+    def twice(report: StepReport) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(tmp_path / "run", tiny_run(save_every=0), Watching(twice))
+    assert checkpoint.steps_in(tmp_path / "run" / "checkpoints") == []
+
+
+def test_other_threads_hear_nothing_and_work(tmp_path):
+    thread = threading.Thread(target=lambda: drive(tmp_path / "run", tiny_run(steps=1)))
+    thread.start()
+    thread.join()
+    assert (tmp_path / "run" / "report.json").exists()
+    with stop_requests(lambda sentence: None) as asked:
+        assert not asked()
+
+
+def test_a_stop_before_the_first_step_saves_nothing(tmp_path):
+    watch = drive(tmp_path / "run", stop_after=0)
+    assert watch.evaluations == [0]
+    assert checkpoint.steps_in(tmp_path / "run" / "checkpoints") == []
+
+
+def test_the_policy_of_the_last_checkpoint_is_the_one_in_memory(tmp_path):
+    run = tiny_run(steps=2)
+    drive(tmp_path / "run", run)
+    saved = checkpoint.load(tmp_path / "run" / "checkpoints" / "step_000002").weights["policy"]
+    live = weights_of(run)
+    assert saved.keys() == live.keys()
+    assert all(np.array_equal(saved[name].double().numpy(), live[name]) for name in live)
