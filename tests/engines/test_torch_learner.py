@@ -9,7 +9,7 @@ from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2Fo
 
 from batches import VOCAB, near, random_batch
 from helpers import KINDS, tiny_model
-from menon.engines.forward import ValueModel, value_head
+from menon.engines.forward import ValueModel, take_apart, value_head
 from menon.engines.torch_learner import MOST_SKIPPED, TorchLearner, TorchScorer
 from menon.errors import UserError
 from menon.loss.entropy_bonus import EntropyBonus
@@ -93,6 +93,8 @@ class TestColumns:
             scored = scorer.score(batch, ("logp", "entropy"))
             for name, column in by_hand(model, batch, TAU).items():
                 torch.testing.assert_close(scored[name], column, rtol=1e-5, atol=2e-5)
+            torch.nn.init.zeros_(model.get_output_embeddings().weight)  # then all logits are 0, scaled or not
+            assert take_apart(model).whole is model
             with pytest.raises(UserError, match="share its trunk"):
                 TorchScorer(model, value_head=value_head(16))
 
@@ -198,6 +200,9 @@ class TestUpdates:
         for name, weight in learner.weights().items():
             moved = before[name] * (1 - rate * 0.1) - rate * grads[name].sign()
             torch.testing.assert_close(weight.detach(), moved, rtol=1e-5, atol=1e-6)
+            moments = learner.state()["moments"][name]
+            torch.testing.assert_close(moments["exp_avg"], 0.1 * grads[name])
+            torch.testing.assert_close(moments["exp_avg_sq"], 0.05 * grads[name].square())
         norm = math.sqrt(sum(float(g.double().square().sum()) for g in grads.values()))
         assert float(metrics["grad_norm"]) == pytest.approx(norm, rel=1e-5)
         assert float(metrics["learning_rate"]) == rate
@@ -326,13 +331,25 @@ def test_resume_equals_never_having_stopped():
 
     resumed = learner_of(seed=9, optimiser=schedule, value_head=value_head(16))
     steps(resumed, 0, 2)  # what it held before must not matter
-    live = resumed.weights()["model.norm.weight"]
+    places = {name: weight.data_ptr() for name, weight in resumed.weights().items()}
     resumed.load(weights, state)
-    assert live.data_ptr() == resumed.weights()["model.norm.weight"].data_ptr()
+    assert places == {name: weight.data_ptr() for name, weight in resumed.weights().items()}  # a sampler may share them
     steps(resumed, 5, 8)
     assert same(weights_of(unbroken), weights_of(resumed))
     assert unbroken.state()["updates"] == resumed.state()["updates"] == 7
     assert all(same(kept, resumed.state()["moments"][name]) for name, kept in unbroken.state()["moments"].items())
+
+
+def test_a_checkpoint_from_before_the_first_update_wipes_the_moments():
+    fresh, used = learner_of(), learner_of()
+    batch = random_batch()
+    batch = near(batch, fresh.score(batch, ("logp",))["logp"])
+    weights, state = weights_of(fresh), copy.deepcopy(fresh.state())
+    offline_step(batch, POLICY, {"policy": used}, 0, 0)
+    used.load(weights, state)
+    for learner in (fresh, used):
+        offline_step(batch, POLICY, {"policy": learner}, 0, 1)
+    assert same(weights_of(fresh), weights_of(used))
 
 
 def test_a_checkpoint_of_another_model_is_refused():

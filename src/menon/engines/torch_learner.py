@@ -69,7 +69,7 @@ class TorchScorer:
         """Rows are divided by this scorer's temperature and come back on the asker's device."""
         moved = to(batch, self.device)
         states = run_trunk(self.head.network, moved, self.autocast)
-        row_of = torch.full((moved.num_tokens,), -1, device=self.device)
+        row_of = torch.full((moved.num_tokens,), len(states.place), device=self.device)  # out of range: no action, no row
         row_of[states.place] = torch.arange(len(states.place), device=self.device)
 
         @torch.no_grad()
