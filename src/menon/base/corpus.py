@@ -93,7 +93,7 @@ class PretrainRecipe:
     shape: ModelShape = field(default_factory=ModelShape)
     tokens_per_update: int = 4096
     """Prompts and responses together; an update is filled with whole documents."""
-    updates: int = 2400
+    updates: int = 1500
     peak_learning_rate: float = 3e-3
     warm_up: int = 100
     """Updates of linear warm-up; then a cosine down to a tenth of the peak."""
