@@ -123,7 +123,8 @@ def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
 def plain(value: Any) -> Any:
     """A tree of dataclasses as plain data that JSON can hold and `read` can read again."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        own = {} if type(value).__module__.startswith("menon.") else {"kind": reference_of(type(value))}
+        # Parts are called; a user's own is known by the name of its class, whatever kind it says it is.
+        own = {"kind": reference_of(type(value))} if callable(value) and not type(value).__module__.startswith("menon.") else {}
         return own | {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init and f.name not in own}
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
@@ -164,7 +165,8 @@ def own_part(reference: str, members: Iterable[str]) -> type:
     cls = load_object(reference)
     if not isinstance(cls, type) or not dataclasses.is_dataclass(cls):
         raise UserError(f"{reference} is not a dataclass; a part is a frozen dataclass whose fields are its settings")
-    missing = [name for name in ("__call__", *members) if not hasattr(cls, name)]
+    present = {name for base in cls.__mro__ for name in vars(base)} | {f.name for f in dataclasses.fields(cls)}
+    missing = [name for name in ("__call__", *members) if name not in present]
     if missing:
         raise UserError(f"{reference} lacks '{missing[0]}'; see the protocol of its stage")
     return cls

@@ -1,0 +1,170 @@
+"""A run's configuration: recipes, changes, cross checks, and back from JSON."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from menon.advantage import GAE, GRPO, KLInReward
+from menon.config import Critic, DynamicRollout, RunConfig, changed, own_code
+from menon.errors import UserError
+from menon.loss import GSPO, KL, PPOClip
+from menon.loss.share import SequenceMean, TokenMean
+from menon.recipes import RECIPES, recipe
+from menon.select import TopEntropy
+from menon.settings import plain, read
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())})
+KL_TERM = {"loss": "kl", "share": "token_mean", "coef": 0.04}
+
+
+def test_settings_reach_their_places():
+    config = changed(
+        BASE,
+        {"steps": "7", "learning_rate": "1e-3", "samples_per_prompt": 16},
+        {"objective.policy.loss": "gspo", "objective.policy.share": "sequence_mean", "objective.policy.select": "top_entropy"},
+        {"objective.policy.loss.clip_high": ".1", "rollout": "dynamic_sampling", "rollout.max_rounds": "3"},
+        {"objective.kl": KL_TERM, "reference": "frozen", "optimiser.betas": [0.9, 0.99]},
+    )
+    assert (config.steps, config.samples_per_prompt) == (7, 16)
+    assert config.optimiser == Optimiser(learning_rate=1e-3, betas=(0.9, 0.99))
+    assert config.objective["policy"] == Term(GSPO(clip_high=0.1), SequenceMean(), TopEntropy())
+    assert config.objective["kl"] == Term(KL(), TokenMean(), coef=0.04)
+    assert config.rollout == DynamicRollout(max_rounds=3)
+
+
+def test_later_changes_win_and_the_recipe_is_not_touched():
+    assert changed(BASE, {"steps": 5}, {"steps": 6}).steps == 6
+    assert BASE.steps == RunConfig(BASE.advantage, BASE.objective).steps
+
+
+def test_short_names():
+    config = changed(recipe("ppo"), {"learning_rate": 0.25, "critic.learning_rate": 0.5})
+    assert config.critic is not None
+    assert (config.optimiser.learning_rate, config.critic.optimiser.learning_rate) == (0.25, 0.5)
+    assert changed(config, {"learning_rate": 1}, {"optimiser.learning_rate": 2}).optimiser.learning_rate == 2
+
+
+def test_null_takes_a_named_part_away():
+    config = changed(BASE, {"objective.kl": KL_TERM, "reference": "frozen", "advantage.whiten": "whiten"})
+    assert list(config.objective) == ["policy", "kl"]
+    assert list(config.advantage) == ["credit", "whiten"]
+    bare = changed(config, {"objective.kl": None, "advantage.whiten": None})
+    assert (list(bare.objective), list(bare.advantage)) == (["policy"], ["credit"])
+
+
+def test_a_whole_table_sets_the_order():
+    config = changed(BASE, {"advantage": {"kl": "kl_in_reward", "credit": "grpo"}, "reference": "frozen"})
+    assert list(config.advantage.items()) == [("kl", KLInReward()), ("credit", GRPO())]
+
+
+def test_objects_are_taken_as_they_are():
+    def reward(prompt, completion, answer):
+        return 1.0
+
+    critic = Critic({"value": Term(KL(), TokenMean())})
+    config = changed(BASE, {"reward": reward, "advantage.credit": GAE(lam=0.5), "critic": critic, "reference": "frozen"})
+    assert config.reward is reward
+    assert config.advantage["credit"] == GAE(lam=0.5)
+    assert config.critic == critic
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_run_json_gives_the_same_configuration(name):
+    config = changed(recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": "dynamic_sampling", "stop": ["\n\n"]})
+    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+
+
+OWN = """
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+@dataclass(frozen=True)
+class Mine:
+    scale: float = 2.0
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, batch):
+        return replace(batch, advantage=batch.reward * self.scale)
+"""
+
+
+def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    reward = tmp_path / "reward.py"
+    reward.write_text("1 / 0  # never run here\n")
+    config = changed(BASE, {"advantage.credit": f"{file}:Mine", "advantage.credit.scale": "3", "reward": f"{reward}:score"})
+    assert config.advantage["credit"].scale == 3.0
+    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in (("Mine", file), ("score", reward))}
+    assert own_code(config) == {f"{file}:Mine": hashes["Mine"], f"{reward}:score": hashes["score"]}
+    assert own_code(BASE) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"learning_rat": 1}, "unknown setting 'learning_rat'; did you mean 'learning_rate'?"),
+        ({"objective.policy.loss.clip_hi": 1}, "in objective.policy.loss: unknown setting 'clip_hi'; did you mean 'clip_high'?"),
+        ({"objective.policy.loss": "ppo_clp"}, "in objective.policy.loss: unknown kind 'ppo_clp'; did you mean 'ppo_clip'?"),
+        ({"objective.policy.los": "gspo"}, "unknown setting 'objective.policy.los'; did you mean 'objective.policy.loss'?"),
+        ({"objective.kl.loss": "kl"}, "in objective.kl: 'share' is missing"),
+        ({"critic.objectiv": {}}, "unknown setting 'critic.objectiv'; did you mean 'critic.objective'?"),
+        ({"dtype": "fp16"}, "dtype is 'fp16'; it takes 'float32', 'bfloat16' or 'float64'"),
+        ({"steps": 0}, "steps is 0; it must be at least 1"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"threads": 0}, "threads is 0; it must be at least 1"),
+        ({"temperature": 0}, "temperature is 0; training draws answers at random, so it must be positive"),
+        ({"data": "a", "task": "b"}, "data and task are both given; questions come from one of them, so leave the other out"),
+        ({"heldout_data": "a"}, "heldout_data is given without data; a task has held-out questions of its own"),
+        ({"objective.kl": KL_TERM}, "objective.kl.loss compares with a reference, and this run has none; set reference=frozen"),
+        (
+            {"objective.kl": {"loss": "exact_kl", "share": "token_mean"}},
+            "objective.kl.loss compares with a reference, and this run has none; set reference=frozen",
+        ),
+        (
+            {"advantage": {"kl": "kl_in_reward", "credit": "grpo"}},
+            "advantage.kl compares with a reference, and this run has none; set reference=frozen",
+        ),
+        (
+            {"advantage.kl": "kl_in_reward", "reference": "frozen"},
+            "advantage.kl changes rewards and so comes before the others; write advantage='{kl: ..., credit: ...}'",
+        ),
+        (
+            {"advantage.credit": "gae"},
+            "advantage.credit needs a critic, and this run has none; start from the recipe ppo, or give the run a critic",
+        ),
+        ({"advantage.credit": None}, "objective.policy.loss needs advantages, and this run has no advantage part; set advantage.credit=grpo"),
+        ({"objective.policy": None}, "objective holds no term; give it one, like objective.policy.loss=ppo_clip"),
+        ({"critic": {"objective": {}}}, "critic.objective holds no term; give it one, or leave the critic out with critic=null"),
+        ({"samples_per_prompt": 1}, "advantage.credit compares the answers to one prompt; set samples_per_prompt to at least 2"),
+        (
+            {"objective.policy.loss": "dpo", "reference": "frozen"},
+            "objective.policy.loss learns from preferences, and this run writes single answers; choose another loss",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_is_refused_in_one_sentence(change, sentence):
+    with pytest.raises(UserError) as error:
+        changed(BASE, change)
+    assert str(error.value) == sentence
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(UserError, match="there is no recipe 'gpro'; did you mean 'grpo'?"):
+        recipe("gpro")
+
+
+def test_the_settings_of_open_reasoner_zero():
+    """Spec 1.1 and 2.18: lambda = gamma = 1, whitened, clip .2 for policy and value, one policy update, no KL, no bonus."""
+    config = recipe("ppo")
+    assert config.critic is not None
+    assert (config.advantage["credit"], config.updates_per_step, config.reference) == (GAE(gamma=1.0, lam=1.0), 1, "none")
+    assert list(config.advantage) == ["credit", "whiten"]
+    assert config.objective == {"policy": Term(PPOClip(0.2, 0.2), TokenMean())}
+    assert config.critic.objective["value"].loss.clip == 0.2
+    assert config.critic.updates_per_step > 1
