@@ -82,6 +82,7 @@ def _plain(model: Any, head: nn.Module) -> bool:
     finally:
         hook.remove()
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    # The same tensor, not only equal numbers: a head that starts at zero gives zeros, scaled or not.
     return len(seen) == 1 and logits is seen[0][1] and torch.equal(seen[0][0], hidden) and torch.equal(logits, head(hidden))
 
 
@@ -105,8 +106,7 @@ def before_actions(batch: Batch) -> tuple[Tensor, Tensor]:
     place = batch.is_action.nonzero()[:, 0]
     position = batch.position[place]
     if bool((position == 0).any()):
-        sequence = int(ragged.owner(batch.offset)[place[position == 0][0]])
-        raise UserError(f"sequence {sequence} begins with a token of the policy; give every prompt at least one token")
+        raise UserError("a sequence begins with a token of the policy, which nothing predicts; give every prompt a token")
     width = int(batch.lengths.max()) if batch.num_sequences else 0
     return place, ragged.owner(batch.offset)[place] * width + position - 1
 
