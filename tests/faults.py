@@ -62,7 +62,7 @@ class HalfWritten:
 @contextmanager
 def filling(disk: Disk) -> Iterator[Disk]:
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((os, "fsync"), (os, "replace"), (os, "mkdir")):
+        for module, name in ((os, "fsync"), (os, "replace"), (os, "mkdir"), (os, "symlink")):
             patch.setattr(module, name, _failing(getattr(module, name), disk))
         really_open, really_save = builtins.open, checkpoint.save_file
 
@@ -84,7 +84,7 @@ def filling(disk: Disk) -> Iterator[Disk]:
 
 def _failing(call: Callable[..., Any], disk: Disk) -> Callable[..., Any]:
     def wrapped(path: Any, *args: Any, **kwargs: Any) -> Any:
-        name = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path
+        name = args[0] if call.__name__ == "symlink" else os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path
         if not disk.takes(name):
             raise disk.full()
         return call(path, *args, **kwargs)

@@ -276,7 +276,7 @@ def test_a_few_failing_graders_are_counted(tmp_path):
 
     bad, good = (Graded(None, Verdict(score, 1.0)) for score in (float("nan"), 1.0))  # type: ignore[arg-type]
     check_graders([bad] + [good] * 9, "step 1", tmp_path)
-    with pytest.raises(UserError, match="on 2 of 19 .* a score of NaN"):
+    with pytest.raises(UserError, match=r"on 2 of 19 .* a score of NaN"):
         check_graders([bad] * 2 + [good] * 17, "step 1", tmp_path)
     check_graders([], "step 1", tmp_path)
 

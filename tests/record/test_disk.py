@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 
 import pytest
 
@@ -52,6 +53,19 @@ def test_a_failed_append_takes_back_its_half_line(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         disk.append(file, b"two\n")
     assert file.read_bytes() == b"one\n"
+
+
+def test_a_link_replaces_what_is_there(tmp_path):
+    link = tmp_path / "latest"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        disk.link(link, name)
+        assert os.readlink(link) == name
+    link.unlink()
+    shutil.copytree(tmp_path / "a", link)
+    disk.link(link, "b")
+    assert os.readlink(link) == "b"
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "latest"]
 
 
 @pytest.mark.parametrize("tail", [b'{"step": 3', b'{"step": 3\n', b'\xff\x00\n{"step": 4}\n', b'{"step": 3}', b"null\n"])

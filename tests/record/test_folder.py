@@ -104,7 +104,7 @@ def test_rewind_takes_back_everything_after_a_step(tmp_path):
             file.write(b'{"step": 4, "x')
         (tmp_path / "transcripts" / "step_000003.parquet.tmp").write_bytes(b"half")
         (folder.checkpoints / "step_000003.tmp").mkdir(parents=True)
-        (folder.checkpoints / "latest.tmp").write_bytes(b"")
+        (folder.checkpoints / "latest.tmp").symlink_to("step_000003.tmp")
         folder.write_report({"steps": 3, "wall_s": 1.0, "generated_tokens": 5, "before": NUMBERS, "after": NUMBERS})
         folder.rewind(2)
         assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(kept)

@@ -63,7 +63,7 @@ def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = KEEP) -> 
         shutil.rmtree(aside, ignore_errors=True)
         raise
     disk.sync_folder(folder)
-    disk.write(folder / "latest", path.name.encode())
+    disk.link(folder / "latest", path.name)
     prune(folder, keep)
     return path
 
@@ -88,7 +88,7 @@ def newest(folder: Path, told: Told, keep: int = KEEP) -> Snapshot | None:
             told(f"the checkpoint {path} is damaged ({error}) and is passed over")
             continue
         _set_aside(damaged)
-        disk.write(folder / "latest", path.name.encode())
+        disk.link(folder / "latest", path.name)
         prune(folder, keep)  # a kill may have come between saving and this
         return snapshot
     _set_aside(damaged)

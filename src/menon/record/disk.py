@@ -5,10 +5,12 @@ import json
 import math
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = "no room left on the disk"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write(path: Path, data: bytes, sync: bool = True) -> None:
@@ -26,6 +28,24 @@ def write(path: Path, data: bytes, sync: bool = True) -> None:
         os.replace(aside, path)
         if sync:
             sync_folder(path.parent)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def link(path: Path, target: str) -> None:
+    """Points a symbolic link at a neighbour; it never points nowhere in between.
+
+    A folder in its place, which a copy that follows links leaves there, is removed.
+    """
+    aside = path.with_name(path.name + ".tmp")
+    aside.unlink(missing_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    try:
+        os.symlink(target, aside)
+        os.replace(aside, path)
+        sync_folder(path.parent)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -101,4 +121,4 @@ def cause(error: BaseException) -> str | None:
         number = int(found[1])
     else:
         return None
-    return "no room left on the disk" if number in NO_ROOM else os.strerror(number).lower()
+    return NO_ROOM if number in FULL else os.strerror(number).lower()

@@ -133,8 +133,8 @@ class RunFolder:
         for file in (self.path / "transcripts").glob("*"):
             if file.name not in kept:
                 file.unlink()
-        for folder in self.checkpoints.glob("*.tmp"):
-            shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+        for left in self.checkpoints.glob("*.tmp"):
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         for name in ("report.json", "report.md"):
             (self.path / name).unlink(missing_ok=True)
 
@@ -175,9 +175,9 @@ def writing(path: Path) -> Iterator[None]:
             raise
         steps = checkpoint.steps_in(path / "checkpoints")
         kept = f"everything up to the checkpoint of step {steps[-1]} is kept" if steps else "there is no checkpoint yet"
-        raise UserError(
-            f"writing to {path} failed: {cause}; {kept}; make room, then go on with `{resume_command(path)}`"
-        ) from error
+        first = "make room" if cause == disk.NO_ROOM else "mend that"
+        how = f"{first}, then go on with `{resume_command(path)}`"
+        raise UserError(f"writing to {path} failed: {cause}; {kept}; {how}") from error
 
 
 def surroundings() -> dict[str, Any]:
