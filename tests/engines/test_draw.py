@@ -91,3 +91,8 @@ def test_the_ends_of_the_unit_interval_hit_tokens_that_can_be_drawn():
     out = drawn(p, torch.tensor([0.0, 0.5 - 1e-12, 0.5 + 1e-12, 1 - 2**-53], dtype=torch.float64))
     assert out.token.tolist() == [1, 1, 3, 3]
     np.testing.assert_allclose(out.entropy, math.log(2), atol=1e-6)  # and 0 * -inf did not become NaN
+    rng = np.random.default_rng(0)
+    for _ in range(200):  # masses that are not quite 1, after fp32 softmax
+        p = torch.from_numpy(rng.dirichlet(np.ones(7)))
+        p[-1] = 0
+        assert drawn(p, torch.tensor([1 - 2**-53], dtype=torch.float64)).token.item() == 5

@@ -70,6 +70,8 @@ def test_a_decoder_that_drops_the_first_space(metaspace):
     text = encode("▁the", "▁answer", ":", "▁42", "▁the", "▁", "en", "d")
     assert first_end(metaspace, (": 4",), text) == 4  # in the middle of a token
     assert first_end(metaspace, (" the end",), text) == 8
+    assert first_end(metaspace, (" en",), text) == 7
+    assert first_end(metaspace, (" e",), text) == 7
     assert first_end(metaspace, (" the",), text) == 5  # at the start of a text there is no space
     assert first_end(metaspace, ("the",), text) == 1
 

@@ -86,6 +86,7 @@ def test_factors_by_hand():
     """SplitMix64 with state 0 gives e220a8397b1dcdaf first (the reference implementation); places start there, made odd."""
     first = int(factors(2, 0, torch.device("cpu"))[0]) % 2**64
     assert first == 0xE220A8397B1DCDAF | 1
+    assert (factors(1000, 0, torch.device("cpu")) % 2 == 1).all()
     assert bit_sum(torch.tensor([1], dtype=torch.int32)) == first * (int(factors(1, 1, torch.device("cpu"))[0]) % 2**64) % 2**64
 
 

@@ -31,9 +31,8 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
         kept, cut = torch.where(mask, p, 0), ~mask.all(-1)
     cumulative = kept.double().cumsum(-1)
     mass = cumulative[:, -1:]
-    # The product may round up to the whole mass, behind which there is no token.
-    threshold = torch.minimum(uniform[:, None] * mass, torch.nextafter(mass, torch.zeros_like(mass)))
-    sampled = torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    # A number is at most 1 - 2^-53, so the product stays below the whole mass; only a row of NaN runs beyond the last token.
+    sampled = torch.searchsorted(cumulative, uniform[:, None] * mass, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
     token = torch.where(greedy, logits.argmax(-1), sampled)
     log_kept = torch.where(cut, mass[:, 0].log(), 0).to(logp.dtype)
     return Drawn(token, logp.gather(-1, token[:, None])[:, 0], log_kept, entropy)

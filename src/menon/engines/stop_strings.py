@@ -21,10 +21,9 @@ class StopStrings:
         self.tokenizer = tokenizer
         self.special = special
         self.stop = stop
-        # A token that shows in the text has at least one byte. The first character may begin up to 3 bytes earlier, and some
-        # decoders drop a space in front of the first token.
+        # A token that shows in the text has at least one byte of it; and some decoders drop a space before the first token.
         longest = max(len(text.encode()) for text in stop)
-        self.tail = deque((int(token) for token in prefix if int(token) not in self.special), maxlen=longest + 4)
+        self.tail = deque((int(token) for token in prefix if int(token) not in self.special), maxlen=longest + 1)
         # What a prefix already holds was let pass; only an ending that the new tokens complete counts.
         while self.tail and self._found():
             self.tail.popleft()
