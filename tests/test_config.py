@@ -74,7 +74,9 @@ def test_objects_are_taken_as_they_are():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_run_json_gives_the_same_configuration(name):
-    config = changed(recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": "dynamic_sampling", "stop": ["\n\n"]})
+    config = changed(
+        recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": "dynamic_sampling", "stop": ["\n\n"]}
+    )
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
 
 
@@ -138,7 +140,10 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
             {"advantage.credit": "gae"},
             "advantage.credit needs a critic, and this run has none; start from the recipe ppo, or give the run a critic",
         ),
-        ({"advantage.credit": None}, "objective.policy.loss needs advantages, and this run has no advantage part; set advantage.credit=grpo"),
+        (
+            {"advantage.credit": None},
+            "objective.policy.loss needs advantages, and this run has no advantage part; set advantage.credit=grpo",
+        ),
         ({"objective.policy": None}, "objective holds no term; give it one, like objective.policy.loss=ppo_clip"),
         ({"critic": {"objective": {}}}, "critic.objective holds no term; give it one, or leave the critic out with critic=null"),
         ({"samples_per_prompt": 1}, "advantage.credit compares the answers to one prompt; set samples_per_prompt to at least 2"),
@@ -155,7 +160,7 @@ def test_what_cannot_run_is_refused_in_one_sentence(change, sentence):
 
 
 def test_an_unknown_recipe():
-    with pytest.raises(UserError, match="there is no recipe 'gpro'; did you mean 'grpo'?"):
+    with pytest.raises(UserError, match=r"there is no recipe 'gpro'; did you mean 'grpo'\?"):
         recipe("gpro")
 
 

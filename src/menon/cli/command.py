@@ -1,7 +1,6 @@
 """The commands, from words to a run."""
 
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -218,7 +217,8 @@ def pretrain(words: Sequence[str]) -> int:
     from menon.recipes.pretrain import pretrain as make
     from menon.settings import read
 
+    corpus = read(PretrainRecipe, settings)
     print(f"menon pretrain  {threads.plural(chosen.count, 'thread')} ({chosen.reason})", flush=True)
-    make(read(PretrainRecipe, settings), Path(str(out)), lambda line: print(line, flush=True))
-    print(f"the model is in {out}; train it with `menon train model={out}`", file=sys.stdout)
+    make(corpus, Path(str(out)), lambda line: print(line, flush=True))
+    print(f"the model is in {out}; train it with `menon train model={out}`")
     return 0

@@ -1,0 +1,139 @@
+"""The command: quick help without torch, one line for every mistake, nothing lost."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import menon.cli
+from menon.cli import main
+from menon.cli.command import understand
+from menon.errors import UserError
+
+
+def python(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    source = Path(menon.__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": str(source)}
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=folder, env=environment, timeout=120)
+
+
+HEAVY = "[name for name in ('torch', 'transformers', 'pydantic', 'rich', 'numpy') if name in sys.modules]"
+
+
+@pytest.mark.parametrize(
+    "code", ["import menon", "from menon.cli import main; main(['--help'])", "from menon.cli import main; main([])"]
+)
+def test_import_and_help_load_nothing_heavy(code):
+    start = time.perf_counter()
+    done = python("-c", f"import sys; {code}; print({HEAVY})")
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert time.perf_counter() - start < 5  # .1 s on an idle machine; this one may be busy
+
+
+def test_help_and_version(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for part in ("menon train --resume RUN", "menon pretrain", "grpo ", "reinforce ", "ppo ", "data=FILE.jsonl"):
+        assert part in text
+    assert main(["train", "--help"]) == 0
+    assert capsys.readouterr().out == text
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"menon {menon.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["trian"], "menon: there is no command 'trian'; did you mean train? (see menon --help)"),
+        (["train", "gpro", "threads=1"], "menon: there is no recipe 'gpro'; did you mean 'grpo'?"),
+        (["train", "threads=1", "stepz=3"], "menon: unknown setting 'stepz'; did you mean 'steps'?"),
+        (["train", "threads=0"], "menon: threads is '0'; give a whole number of at least 1, or leave it out to use what is free"),
+        (["train", "steps", "=", "3"], "menon: '=' is not a setting; write key=value without spaces around '=', like steps=20"),
+        (["train", "--steps=3"], "menon: there is no option --steps; settings are written without dashes, like steps=20"),
+        (["train", "none.yaml"], "menon: there is no settings file none.yaml"),
+        (["train", "grpo", "ppo"], "menon: 'ppo' is neither key=value nor a .yaml or .toml file, and the recipe is"),
+        (["train", "--resume"], "menon: --resume needs the folder of a run, like --resume runs/mine"),
+        (["train", "--resume", "none"], "menon: none holds no run (it has no run.json); start one with `menon train out=none`"),
+        (["train", "grpo", "--resume", "x"], "menon: --resume goes on with the run's own settings; leave the recipe"),
+        (["train", "--resume=x", "seed=2"], "menon: a resumed run keeps its 'seed'; only steps, save_every,"),
+        (["train", "threads=1", "data=none.jsonl"], "menon: there is no file none.jsonl (looked from "),
+        (["train", "threads=1", "model=./none"], "menon: there is no folder ./none; name a model folder, or a model on"),
+        (["train", "threads=1", "reward=exactly"], "menon: there is no reward 'exactly'; did you mean 'exact'?"),
+        (["train", "threads=1", "task=chain_sums"], "menon: there is no task 'chain_sums'; did you mean 'chain_sum'?"),
+        (["train", "threads=1", "device=tpu"], "menon: there is no device 'tpu'; use auto, cpu, cuda, or cuda:1 and so on"),
+        (["train", "threads=1", "rollout=dynamic_sampling", "rollout.lo=2"], "menon: no accuracy lies between lo 2.0 and hi 1.0"),
+        (["pretrain"], "menon: pretrain needs a folder for the model: menon pretrain out=my-base"),
+        (["pretrain", "grpo"], "menon: pretrain takes key=value only, like menon pretrain out=my-base seed=2"),
+        (["pretrain", "out=x", "threads=1", "update=3"], "menon: unknown setting 'update'; did you mean 'updates'?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(words, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(sentence)
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_as_people_start_it(tmp_path):
+    done = python("-m", "menon", "train", "grpo", "threads=1", "learning_rat=1", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "menon: unknown setting 'learning_rat'; did you mean 'learning_rate'?\n"
+    shown = python("-m", "menon", "train", "--debug", "grpo", "threads=1", "learning_rat=1", folder=tmp_path)
+    assert shown.returncode == 1
+    assert "Traceback" in shown.stderr
+
+
+def test_a_used_folder_is_refused_before_anything_heavy(tmp_path, capsys):
+    (tmp_path / "run.json").write_text("{}")
+    assert main(["train", "threads=1", f"out={tmp_path}", "model=./none"]) == 2
+    assert f"{tmp_path} holds a run already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (KeyboardInterrupt(), 2, "menon: stopped\n"),
+        (MemoryError(), 2, "menon: out of memory; lower tokens_per_forward and slots, or take a smaller model\n"),
+        (
+            ModuleNotFoundError("no", name="pyarrow"),
+            2,
+            "menon: the package 'pyarrow' is missing; install it, or install",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device", "/full/x"), 2, "menon: /full/x: No space left on device\n"),
+        (UserError("this and that"), 2, "menon: this and that\n"),
+        (KeyError("odd"), 1, "menon: a fault in menon itself (KeyError: 'odd'); please report it with "),
+        (ModuleNotFoundError("no", name="menon.x"), 1, "menon: a fault in menon itself (ModuleNotFoundError: no)"),
+    ],
+)
+def test_every_ending_is_one_line(error, code, text, monkeypatch, capsys, tmp_path):
+    def fail(words):
+        raise error
+
+    monkeypatch.setattr(menon.cli, "run", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["train"]) == code
+    err = capsys.readouterr().err
+    assert err.startswith(text)
+    assert err.count("\n") == 1
+    traces = list(tmp_path.glob("menon-*.txt"))
+    assert len(traces) == (code == 1)
+    assert all("Traceback" in trace.read_text() and str(trace) in err for trace in traces)
+    with pytest.raises(type(error)):
+        main(["train", "--debug"])
+
+
+def test_words_are_understood(tmp_path):
+    file = tmp_path / "a.toml"
+    file.write_text("steps = 3\nseed = 1\n")
+    asked = understand(["ppo", "seed=2", str(file), "critic.learning_rate=.5"])
+    assert asked.recipe == "ppo"
+    assert asked.settings == {"steps": 3, "seed": "2", "critic": {"learning_rate": ".5"}}  # files first, then overrides
+    assert understand([]).recipe is None
