@@ -1,0 +1,94 @@
+"""Group estimators against verl, SkyRL, TRL, NeMo-RL, OpenRLHF, Oat, ORZ, SPO and prime-rl. Names and settings are mapped; no
+formula stands here."""
+
+import numpy as np
+import pytest
+import torch
+
+from golden.records import Record, records
+from menon.advantage import GRPO
+from rows import rows_of
+
+ONE = "a group of one: the peer keeps A = R, here it is 0"
+RETURN = "the peer adds a return-to-go of KL penalties to the group's advantage; here KL enters the reward before the estimator"
+
+
+def check(record: Record, part: GRPO, outcome="rewards", **given) -> None:
+    batch = part(record.batch(outcome=outcome, **given))
+    advantage = rows_of(batch, batch.advantage, record.width)
+    record.check("advantages", advantage if record.outputs["advantages"].ndim == 2 else advantage[:, 0])
+
+
+ROUNDED = "single precision leaves 1.3e-5 where rewards are equal; here it is exactly 0"
+
+
+@pytest.mark.parametrize("record", records("verl.advantage.grpo") + records("verl.advantage.grpo_vectorized", n003=ROUNDED))
+def test_verl(record):
+    mode = "bessel" if record.settings["norm_by_std"] else "none"
+    check(record, GRPO(mode, eps=record.settings["epsilon"]))
+
+
+@pytest.mark.parametrize("record", records("skyrl.advantage.grpo", n003=ONE, n007=ONE))
+def test_skyrl(record):
+    mode = "bessel" if record.settings["grpo_norm_by_std"] else "none"
+    check(record, GRPO(mode, eps=record.settings["epsilon"]))
+
+
+@pytest.mark.parametrize(
+    "record",
+    records(
+        "trl.advantage.grpo",
+        batch="divides by the deviation of the whole batch, which no part does",
+        normalize_then_sum="normalises each reward function apart, which no part does",
+    ),
+)
+def test_trl(record):
+    """A row without any reward is one whose grader failed; the weighted sum of reward functions is the reward stage's work."""
+    rewards = np.asarray(record.inputs["rewards_per_func"], dtype=np.float64)
+    outcome = np.nansum(rewards * record.inputs["reward_weights"], axis=1)
+    mode = "none" if record.settings["scale_rewards"] == "none" else "bessel"
+    part = GRPO(mode, eps=record.settings["std_eps"])
+    check(record, part, outcome, valid=~np.isnan(rewards).all(1))
+
+
+@pytest.mark.parametrize("record", records("nemo_rl.advantage.grpo", loo="without a deviation it is RLOO"))
+def test_nemo_rl(record):
+    mode = {"loo_std": "loo", "mean_std": "bessel", "mean": "none"}[record.variant]
+    check(record, GRPO(mode, eps=record.settings["std_eps"]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "record"),
+    [
+        pytest.param(mode, *case.values, id=case.id, marks=case.marks)
+        for mode, function, left_out in [
+            ("bessel", "openrlhf.advantage.group_norm", {"n005": RETURN}),
+            ("none", "openrlhf.advantage.dr_grpo", {"n002": RETURN, "n004": RETURN}),
+        ]
+        for case in records(function, **left_out)
+    ],
+)
+def test_openrlhf(mode, record):
+    check(record, GRPO(mode, eps=1e-9))
+
+
+@pytest.mark.parametrize("record", records("oat.advantage.monte_carlo"))
+def test_oat(record):
+    mode = "bessel" if record.settings["critic_type"] == "grpo" else "none"
+    check(record, GRPO(mode, eps=record.settings["std_eps"]))
+
+
+@pytest.mark.parametrize("record", records("orz.advantage.grpo_reward_norm"))
+def test_orz(record):
+    batch = GRPO("none")(record.batch(outcome="rewards"))
+    record.check("rewards", rows_of(batch, batch.advantage)[:, 0])
+
+
+@pytest.mark.parametrize("record", records("spo.advantage.group", rloo="RLOO"))
+def test_spo(record):
+    check(record, GRPO("population", eps=record.settings["std_eps"]))
+
+
+@pytest.mark.parametrize("record", records("prime_rl.advantage.grpo", length_penalty="a reward that depends on lengths"))
+def test_prime_rl(record):
+    check(record, GRPO("none"), group=torch.zeros(len(record.mask)))
