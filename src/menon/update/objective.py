@@ -13,7 +13,7 @@ from torch import Tensor
 
 from menon.batch import Batch, take, tokens_of, unit_of
 from menon.streams import stream
-from menon.types import Metric, Sum, Unit, merge
+from menon.types import Max, Mean, Metric, Sum, Unit, merge
 from menon.update.protocols import Loss, Models, Need, Prepares, Scorer, Select, Share
 
 L = TypeVar("L", covariant=True)
@@ -175,4 +175,21 @@ def loss_of(now: Mapping[str, Tensor], micro: Micro) -> tuple[Tensor, dict[str, 
         losses.append(loss)
         with torch.no_grad():
             merge(metrics, {f"loss/{name}": Sum(loss.detach())} | ready.term.loss.watch(now, view))
+    with torch.no_grad():
+        merge(metrics, mismatch(now, micro.batch))
     return torch.stack(losses).sum(), metrics
+
+
+def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    """How far trainer and sampler differ on the same weights (spec 2.11): w = pi_old / pi_behaviour, which should be 1.
+
+    Read off where the new log-prob is the old one, on the first update of a step. A sampler on stale weights shows here.
+    """
+    if batch.behaviour_logp is None or batch.old_logp is not None or "logp" not in now:
+        return {}
+    d = (now["logp"] - batch.behaviour_logp)[batch.trained].clamp(-20, 20)
+    return {
+        "mismatch/abs": Mean(d.abs().sum(), len(d)),
+        "mismatch/k3": Mean((d.exp() - 1 - d).sum(), len(d)),
+        "mismatch/max_w": Max(d.exp().max() if len(d) else 0.0),
+    }

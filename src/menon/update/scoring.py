@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from menon.batch import Batch, take, tokens_of
 from menon.errors import UserError
@@ -26,21 +27,24 @@ def score(batch: Batch, parts: list[Part], by_credit: Collection[str], models: M
     Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The first update of
     a step starts from the old policy: losses take the detached new log-prob there, and old_logp is scored for the others.
     """
-    by_loss = {column for part in parts for column in part.update.reads}
-    for column in sorted((set(by_credit) | by_loss) & SOURCES.keys()):
-        model, need = SOURCES[column]
-        if model not in models:
-            raise UserError(f"'{column}' is needed, and this run has no {model} model; set {model} in the configuration")
-        mine = [part for part in parts if part.update.model == "policy"]
-        if column == "old_logp" and column not in by_credit:
-            mine = [part for part in mine if not part.first]
-            if not mine:
+    wanted = (set(by_credit) | {column for part in parts for column in part.update.reads}) & SOURCES.keys()
+    for column in sorted(wanted):
+        if (role := SOURCES[column][0]) not in models:
+            raise UserError(f"'{column}' is needed, and this run has no {role} model; set {role} in the configuration")
+    filled: dict[str, Tensor] = {}
+    for model in {id(models[SOURCES[column][0]]): models[SOURCES[column][0]] for column in sorted(wanted)}.values():
+        own = [column for column in sorted(wanted) if models[SOURCES[column][0]] is model]
+        for part in parts:
+            spared = {"old_logp"} - set(by_credit) if part.first else set()
+            asked = {SOURCES[column][1]: column for column in own if column not in spared}
+            if part.update.model != "policy" or not asked:
                 continue
-        filled = torch.full((batch.num_tokens,), torch.nan)  # a token that nobody scored must not look like a number
-        for part in mine:
-            scored = models[model].score(take(batch, part.rows), (need,), models)[str(need)]
-            filled = filled.to(scored.dtype)
-            filled[tokens_of(batch.offset, part.rows)] = scored
-        filling: dict[str, Any] = {"entropy" if column == "old_entropy" else column: filled}
-        batch = replace(batch, **filling)
-    return batch
+            tokens = tokens_of(batch.offset, part.rows)
+            scored = model.score(take(batch, part.rows), tuple(asked), models)
+            for need, name in asked.items():
+                numbers = scored[str(need)]
+                # A token that nobody scored must not look like a number.
+                nowhere = torch.full((batch.num_tokens,), torch.nan, dtype=numbers.dtype)
+                filled.setdefault(name, nowhere)[tokens] = numbers
+    columns: dict[str, Any] = {"entropy" if name == "old_entropy" else name: column for name, column in filled.items()}
+    return replace(batch, **columns)

@@ -1,0 +1,97 @@
+"""Who is asked, for which tokens, how often. Scorers answer with numbers that tell who they are."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+
+from batches import random_batch
+from menon.batch import Batch
+from menon.errors import UserError
+from menon.update.objective import Term, Update, mismatch, split
+from menon.update.scoring import score
+
+
+@dataclass(frozen=True)
+class Reads:
+    reads: tuple[str, ...]
+    unit: ClassVar = "token"
+    needs: ClassVar = ("logp",)
+
+
+class Scripted:
+    def __init__(self, number: float):
+        self.number = number
+        self.asked: list[tuple[str, ...]] = []
+
+    def score(self, batch, needs, models=None):
+        self.asked.append(tuple(needs))
+        return {need: torch.full((batch.num_tokens,), self.number + float(need == "entropy")) for need in needs}
+
+
+def parts_of(batch, *columns, count=1):
+    return split(batch, Update({"policy": Term(Reads(columns), None)}, count=count), seed=0, step=0)
+
+
+@pytest.fixture
+def batch():
+    return replace(random_batch(), value=None)
+
+
+def test_nothing_is_scored_that_nobody_reads(batch):
+    policy = Scripted(1)
+    assert score(batch, parts_of(batch, "old_logp"), (), {"policy": policy}).old_logp is None
+    assert policy.asked == []
+
+
+def test_the_first_update_needs_no_old_logp(batch):
+    policy = Scripted(1)
+    parts = parts_of(batch, "old_logp", count=2)
+    old = score(batch, parts, (), {"policy": policy}).old_logp
+    first = torch.isin(torch.repeat_interleave(torch.arange(batch.num_sequences), batch.lengths), parts[0].rows)
+    assert old[first].isnan().all()
+    assert (old[~first] == 1).all()
+
+
+def test_credit_that_reads_old_logp_gets_it_for_every_token(batch):
+    policy, reference = Scripted(1), Scripted(2)
+    scored = score(batch, parts_of(batch), ("old_logp", "ref_logp"), {"policy": policy, "reference": reference})
+    assert (scored.old_logp == 1).all()
+    assert (scored.ref_logp == 2).all()
+
+
+def test_one_pass_for_all_that_one_model_is_asked(batch):
+    """Policy and critic on one trunk."""
+    shared = Scripted(1)
+    parts = parts_of(batch, "old_entropy")
+    scored = score(batch, parts, ("old_logp", "value"), {"policy": shared, "critic": shared})
+    assert [set(asked) for asked in shared.asked] == [{"logp", "entropy", "value"}]
+    assert (scored.entropy == 2).all()
+
+
+def test_a_missing_model_is_named(batch):
+    with pytest.raises(UserError, match="'ref_logp' is needed, and this run has no reference model"):
+        score(batch, parts_of(batch, "ref_logp"), (), {"policy": Scripted(1)})
+
+
+def test_mismatch_by_hand():
+    """Two trained tokens at log-ratios +.1 and -.2."""
+    every = torch.ones(3, dtype=torch.bool)
+    batch = Batch(
+        offset=torch.tensor([0, 3]),
+        token=torch.zeros(3, dtype=torch.int64),
+        is_action=torch.tensor([False, True, True]),
+        reward=torch.zeros(3),
+        group=torch.zeros(1, dtype=torch.int64),
+        finish=torch.zeros(1, dtype=torch.int64),
+        valid=every[:1],
+        acc=torch.zeros(1),
+        behaviour_logp=torch.tensor([0.0, -1.0, -2.0]),
+    )
+    found = {name: float(m) for name, m in mismatch({"logp": torch.tensor([0.0, -0.9, -2.2])}, batch).items()}
+    assert found["mismatch/abs"] == pytest.approx(0.15, abs=1e-6)
+    assert found["mismatch/k3"] == pytest.approx((0.00517092 + 0.01873075) / 2, abs=1e-6)
+    assert found["mismatch/max_w"] == pytest.approx(1.105171, abs=1e-6)
+    assert mismatch({"value": torch.zeros(3)}, batch) == {}
+    assert mismatch({"logp": torch.zeros(3)}, replace(batch, old_logp=torch.zeros(3))) == {}
