@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
-from menon.engines.torch_sampler import TorchSampler
+from menon.engines.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
 from menon.streams import stream
 from menon.types import Completion, Request, Sampling
@@ -215,6 +215,21 @@ def test_bf16_weights():
         assert completion.logp.dtype == np.float32
         np.testing.assert_allclose(completion.logp, taken, atol=0.15)
         assert np.abs(completion.logp - taken.numpy()).mean() < 0.03
+
+
+def test_a_copy_of_its_own_keeps_its_buffers_and_its_ties():
+    model = tiny_model(vocab=V).train()
+    copied: Any = own_copy(model, torch.bfloat16)
+    assert copied.lm_head.weight is copied.get_input_embeddings().weight
+    assert torch.equal(copied.lm_head.weight, model.lm_head.weight.bfloat16())
+    assert copied.model.rotary_emb.inv_freq.dtype == torch.float32
+    assert not any(p.requires_grad for p in copied.parameters())
+    assert not copied.training
+    assert model.training
+    assert model.lm_head.weight.dtype == torch.float32
+    (completion,) = answers(copied, [Request(prompt(0, [1], vocab=V), Sampling(max_new_tokens=5, temperature=0.0))])
+    ids = torch.tensor([[1, *completion.tokens.tolist()]])
+    assert copied(input_ids=ids).logits[0].argmax(-1)[:-1].tolist() == completion.tokens.tolist()
 
 
 def test_a_sliding_window_bounds_the_context():

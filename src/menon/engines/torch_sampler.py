@@ -5,6 +5,7 @@ Each distinct beginning (prompt plus prefix) is computed once for all its reques
 step, where every request feeds it anyway, so that prefill needs no logits.
 """
 
+import copy
 import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.engines.draw import Drawn, draw
@@ -47,6 +48,9 @@ class TorchSampler:
         self.computed_tokens = 0
         """Tokens that went through the model so far, in prefill and in decoding; padding is not counted."""
         self.end_tokens = np.array(end_token_ids(model, tokenizer))
+        self.device, self.dtype = model.device, model.dtype
+        self.modules: list[nn.Module] = []
+        """The model's, as of the last call: walking through them takes longer than a small layer."""
         self.special = special_ids(tokenizer)
         self.context = context_of(model)
         embedding: Any = model.get_input_embeddings()
@@ -59,6 +63,7 @@ class TorchSampler:
         requests = list(requests)
         for request in requests:
             self._check(request)
+        self.modules = list(self.model.modules())
         if not self._checked:
             self._check_model()
             self._checked = True
@@ -101,7 +106,7 @@ class TorchSampler:
                 ids[i, : lengths[i]] = given[row]
             cache = DynamicCache()
             keep: dict[str, Any] = {"logits_to_keep": 1} if self._takes_logits_to_keep else {}
-            with evaluating(self.model):
+            with evaluating(self.modules):
                 self.model(input_ids=self._tensor(ids), past_key_values=cache, use_cache=True, **keep)
             self.computed_tokens += sum(lengths)
             for row, start in zip(rows, starts(cache, lengths), strict=True):
@@ -113,11 +118,11 @@ class TorchSampler:
         """One token for each of the first n rows -> logits [n, V] (fp32) of the next."""
         width = int(position.max()) + 1
         position_n = self._tensor(position)
-        hidden = torch.arange(width, device=position_n.device) > position_n[:, None]
-        dtype = self.model.dtype
-        mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, torch.finfo(dtype).min)
+        hidden = torch.arange(width, device=self.device) > position_n[:, None]
+        mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
+        mask.masked_fill_(hidden, torch.finfo(self.dtype).min)
         cache.aim(position_n, width)
-        with evaluating(self.model):
+        with evaluating(self.modules):
             logits = self.model(
                 input_ids=self._tensor(token)[:, None],
                 attention_mask=mask[:, None, None],
@@ -129,7 +134,7 @@ class TorchSampler:
         return logits[:, -1].float()
 
     def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
     def _check_model(self) -> None:
         """Decodes two short sequences by rows and as a whole; a model that gives other numbers is refused, not trusted."""
@@ -146,13 +151,13 @@ class TorchSampler:
             for back in (2, 1):
                 places = np.array([len(tokens) - back for tokens in given])
                 got = self.decode(cache, np.array([t[-back] for t in given], dtype=np.int64), places)
-            with torch.no_grad(), evaluating(self.model):
+            with torch.no_grad(), evaluating(self.modules):
                 whole = [self.model(input_ids=self._tensor(t.astype(np.int64))[None], use_cache=False) for t in given]
         except (TypeError, ValueError, AttributeError, NotImplementedError, IndexError, RuntimeError) as error:
             raise UserError(f"the built-in sampler cannot run {name} ({type(error).__name__}: {error}); {advice}") from error
         self.computed_tokens = counted
         want = torch.stack([output.logits[0, -1].float() for output in whole])
-        allowed = 1e-3 if torch.finfo(self.model.dtype).bits >= 32 else 0.2
+        allowed = 1e-3 if torch.finfo(self.dtype).bits >= 32 else 0.2
         if float((got - want).abs().max()) > allowed * float(want.abs().max()):
             raise UserError(f"{name} decodes other numbers row by row than as a whole, so it cannot be sampled here; {advice}")
 
@@ -282,9 +287,9 @@ class Run:
 
 
 @contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(modules: list[nn.Module]) -> Iterator[None]:
     """Eval mode without a trace: the learner's training flags come back, module by module."""
-    training = [module for module in model.modules() if module.training]
+    training = [module for module in modules if module.training]
     for module in training:
         module.training = False
     try:
@@ -292,6 +297,17 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def own_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """A model for a sampler with weights of its own (`sync.by_copy`).
+
+    Parameters are in another dtype; buffers stay as they are, for rotary frequencies in bf16 would put far positions wrong.
+    """
+    copied = copy.deepcopy(model).requires_grad_(False).eval()
+    for parameter in copied.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return copied
 
 
 def context_of(model: PreTrainedModel) -> int | None:
