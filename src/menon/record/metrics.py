@@ -31,15 +31,12 @@ LOG_RATIO_LIMIT = 20.0
 
 
 def batch_metrics(batch: Batch) -> dict[str, Metric]:
-    """What a batch says of itself: rewards, accuracy, groups, lengths, entropy; advantages, KL and values where it has them.
+    """What a batch says of itself: accuracy, groups, lengths, entropy; advantages, KL and values where it has them.
 
-    A reward is what credit was computed from (with a KL penalty, if the run put one there); `acc` is the raw verdict.
     Lengths count action tokens. Standard deviations are Bessel's; of fewer than two numbers they are 0.
     """
     valid = batch.valid
     metrics: dict[str, Metric] = {
-        "reward/mean": _mean(batch.outcome[valid]),
-        "reward/std": _std(batch.outcome[valid]),
         "reward/failed": Sum(int((~valid).sum())),
         "acc/mean": _mean(batch.acc[valid & ~batch.acc.isnan()]),
         "trunc_rate": _mean(batch.finish[valid] == FINISHES.index("length")),
@@ -69,14 +66,20 @@ def batch_metrics(batch: Batch) -> dict[str, Metric]:
 
 
 def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
-    """What the texts show: format, repetition, reflection, and the parts of their scores."""
+    """What verdicts and texts show: rewards and their parts, format, repetition, reflection.
+
+    A reward is what the grader gave, before any KL penalty that the advantage stage takes off it.
+    """
     counted = [g for g in graded if not np.isnan(g.verdict.score)]
     texts = [g.rollout.text for g in counted]
     found = {name: np.array([bool(p.search(text)) for text in texts], dtype=bool) for name, p in REFLECTION.items()}
     reflects = np.any(list(found.values()), axis=0)
     correct = np.array([g.verdict.acc == 1 for g in counted], dtype=bool)
     length = np.array([g.rollout.is_action.sum() for g in counted], dtype=np.float64)
+    scores = torch.tensor([g.verdict.score for g in counted], dtype=torch.float64)
     metrics: dict[str, Metric] = {
+        "reward/mean": _mean(scores),
+        "reward/std": _std(scores),
         "format_rate": _share([_well_formed(g) for g in counted]),
         "boxed_rate": _share([_boxed(text) for text in texts]),
         "repeat_score": _share(repeat_scores([g.rollout.tokens[g.rollout.is_action] for g in counted])),
