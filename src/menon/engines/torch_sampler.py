@@ -48,9 +48,7 @@ class TorchSampler:
         self.computed_tokens = 0
         """Tokens that went through the model so far, in prefill and in decoding; padding is not counted."""
         self.end_tokens = np.array(end_token_ids(model, tokenizer))
-        self.device, self.dtype = model.device, model.dtype
-        self.modules: list[nn.Module] = []
-        """The model's, as of the last call: walking through them takes longer than a small layer."""
+        self._look()
         self.special = special_ids(tokenizer)
         self.context = context_of(model)
         embedding: Any = model.get_input_embeddings()
@@ -63,7 +61,7 @@ class TorchSampler:
         requests = list(requests)
         for request in requests:
             self._check(request)
-        self.modules = list(self.model.modules())
+        self._look()
         if not self._checked:
             self._check_model()
             self._checked = True
@@ -77,6 +75,11 @@ class TorchSampler:
         run = Run(self, requests)
         while run.busy:
             yield from run.step()
+
+    def _look(self) -> None:
+        """Once per call: a walk through a model takes longer than one of its small layers."""
+        self.modules: list[nn.Module] = list(self.model.modules())
+        self.device, self.dtype = self.model.device, self.model.dtype
 
     def _check(self, request: Request) -> None:
         prompt, new = request.prompt, request.sampling.max_new_tokens
