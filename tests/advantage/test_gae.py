@@ -47,6 +47,11 @@ def test_neighbours_do_not_leak():
     assert rows_of(batch, batch.advantage).tolist() == [[0.125, 0.75], [0, 0], [-0.5, -0.5]]
 
 
+def test_nothing_trained():
+    batch = GAE()(batch_of([[0, 0], [0, 0]], outcome=[1, 1], value=[[1, 1], [1, 1]]))
+    assert (batch.advantage.tolist(), batch.ret.tolist()) == ([0, 0], [0, 0])
+
+
 def test_failed_grader_gives_zero():
     batch = GAE()(batch_of([[1, 1], [1, 1]], outcome=[0, 1], value=[[0.5, 0.5], [0.5, 0.5]], valid=[False, True]))
     assert rows_of(batch, batch.advantage).tolist() == [[0, 0], [0.5, 0.5]]

@@ -31,7 +31,8 @@ def whitened(record: Record, batch: Batch, name: str = "advantages", shift: floa
     count = np.float32(record.mask.sum())
     exact = float(count) / (float(count) - 1)
     scale = math.sqrt(exact / float(count / (count - 1)))
-    record.check(name, scale * rows_of(batch, Whiten()(batch).advantage, record.width) + shift * torch.as_tensor(record.mask))
+    white = rows_of(batch, Whiten()(batch).advantage, record.width)
+    record.check(name, scale * white + shift * torch.as_tensor(record.mask).double())
 
 
 def to_population(record: Record) -> float:

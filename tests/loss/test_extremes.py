@@ -54,6 +54,7 @@ def test_finite_and_nothing_leaks(loss, scale, sign):
     (leaf,) = now.values()
     (gradient,) = torch.autograd.grad(total, leaf)
     assert torch.isfinite(total)
+    assert loss(now, batch)[~batch.trained].tolist() == [0] * int((~batch.trained).sum())
     assert torch.isfinite(gradient).all()
     assert gradient[~batch.trained].abs().max() == 0
     assert all(math.isfinite(float(metric)) for metric in metrics.values()), metrics
