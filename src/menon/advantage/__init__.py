@@ -4,7 +4,8 @@ from menon.advantage.gae import GAE
 from menon.advantage.grpo import GRPO
 from menon.advantage.kl_reward import KLInReward
 from menon.advantage.reinforce import Reinforce
+from menon.advantage.rloo import RLOO
 from menon.advantage.whiten import Whiten
 
-AdvantagePart = GAE | GRPO | KLInReward | Reinforce | Whiten
+AdvantagePart = GAE | GRPO | KLInReward | Reinforce | RLOO | Whiten
 """What a configuration file can name."""
