@@ -1,7 +1,8 @@
 """Which tokens a term counts."""
 
+from menon.select.probability import ProbabilityMask
 from menon.select.top_entropy import TopEntropy
 from menon.select.truncated import NotTruncated
 
-SelectPart = NotTruncated | TopEntropy
+SelectPart = NotTruncated | ProbabilityMask | TopEntropy
 """What a configuration file can name."""

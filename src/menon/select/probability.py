@@ -1,0 +1,31 @@
+"""Only tokens that were a choice (SPO, arXiv 2505.23564, section 4.3)."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from menon.batch import Batch
+from menon.errors import UserError
+
+
+@dataclass(frozen=True)
+class ProbabilityMask:
+    """Keeps the tokens whose probability under the old policy is below `below`.
+
+    Where nobody scored the old policy (the first update of a step) its probabilities are those of the sampler that wrote the
+    text. The authors divide by the kept tokens: share `SelectedMean`.
+    """
+
+    below: float = 0.9
+    kind: Literal["probability"] = "probability"
+    reads: ClassVar[tuple[str, ...]] = ("behaviour_logp",)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.below <= 1:
+            raise UserError(f"below of ProbabilityMask is {self.below}; it is a probability above 0 and at most 1")
+
+    def __call__(self, batch: Batch) -> Tensor:
+        logp = batch.need("behaviour_logp", self) if batch.old_logp is None else batch.old_logp
+        return batch.trained & (logp < math.log(self.below))
