@@ -199,12 +199,13 @@ def reward_of(config: RunConfig) -> Reward:
 
 def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:
     """With the begin-of-text token that the tokenizer itself puts in front, once, and nothing behind the text."""
-    begin, end = tokenizer.bos_token, tokenizer.eos_token_id
+    begin = tokenizer.bos_token
+    ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
 
     def tokenize(text: str) -> list[int]:
-        ids = list(tokenizer(text, add_special_tokens=not (begin and text.startswith(begin)))["input_ids"])
-        bare = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids[:-1] if ids and ids[-1] == end and (not bare or bare[-1] != end) else ids
+        special = not (begin and text.startswith(begin))
+        ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
+        return ids[:-1] if ends and special else ids
 
     return tokenize
 

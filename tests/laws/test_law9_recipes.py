@@ -1,0 +1,156 @@
+"""Law 9: unknown configuration is refused; every recipe, and every part that a recipe can name, runs two steps on a CPU."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+import menon
+from helpers import ALPHABET, tiny_model, tiny_tokenizer
+from menon.advantage import AdvantagePart
+from menon.config import RunConfig, changed
+from menon.engines.hf_models import export
+from menon.errors import UserError
+from menon.loss import LossPart
+from menon.loss.share import SharePart
+from menon.recipes import RECIPES, recipe
+from menon.select import SelectPart
+from menon.settings import read
+
+VOCABULARY = len(ALPHABET) + 1
+"""So small that some answers end before they are cut."""
+SMALL = {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, "heldout": 3, "max_new_tokens": 12} | {
+    "threads": 1,
+    "device": "cpu",
+}
+FROZEN = {"reference": "frozen"}
+
+
+def kl(kind: str) -> dict[str, Any]:
+    return {"objective.kl": {"loss": kind, "share": "token_mean", "coef": 0.1}, **FROZEN}
+
+
+CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    **{name: (name, {}) for name in RECIPES},
+    "bfloat16": ("grpo", {"dtype": "bfloat16", "updates_per_step": 2}),
+    "float64": ("ppo", {"dtype": "float64"}),
+    "dynamic sampling": ("grpo", {"rollout": "dynamic_sampling"}),
+    "kl in the loss": ("grpo", kl("kl") | {"updates_per_step": 2}),
+    "kl in the reward": (
+        "reinforce",
+        {"advantage": {"kl": {"kind": "kl_in_reward", "target": 0.1}, "credit": "reinforce", "whiten": "whiten"}, **FROZEN},
+    ),
+    "gspo": ("grpo", {"objective.policy.loss": "gspo", "objective.policy.share": "sequence_mean", "updates_per_step": 2}),
+    "80/20": (
+        "grpo",
+        {"objective.policy.select": "top_entropy", "objective.policy.share": "selected_mean", "updates_per_step": 2},
+    ),
+    "dr grpo": ("grpo", {"advantage.credit.std_mode": "none", "objective.policy.share": {"kind": "constant", "length": 12}}),
+    "many updates": ("ppo", {"critic.updates_per_step": 2, "updates_per_step": 2, "advantage.credit.lam": 0.95}),
+}
+SETTINGS = {"constant": {"length": 12}}
+"""Of parts without a default for everything."""
+OFFLINE = {"pair"}
+"""Units of losses that learn from preferences."""
+
+
+def cases_of_parts() -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Each part that a file can name, in an otherwise plain run."""
+    cases: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for part in get_args(LossPart):
+        if part.unit not in OFFLINE:
+            share = "sequence_mean" if part.unit == "sequence" else "token_mean"
+            name = "policy" if "advantage" in part.reads else "more"
+            recipe_name = "ppo" if "value" in part.needs else "grpo"
+            where = "critic.objective" if recipe_name == "ppo" else "objective"
+            cases[f"loss {part.kind}"] = (recipe_name, {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN})
+    for part in get_args(AdvantagePart):
+        recipe_name = "ppo" if "value" in part.reads else "grpo"
+        table = {"credit": "gae" if recipe_name == "ppo" else "grpo"}
+        if part.kind == "kl_in_reward":
+            table = {"kl": part.kind, **table}
+        elif part.kind == "whiten":
+            table = {**table, "whiten": part.kind}
+        else:
+            table = {"credit": part.kind}
+        cases[f"advantage {part.kind}"] = (recipe_name, {"advantage": table, **FROZEN})
+    for part in get_args(SharePart):
+        if part.kind != "pair_mean":
+            cases[f"share {part.kind}"] = ("grpo", {"objective.policy.share": {"kind": part.kind, **SETTINGS.get(part.kind, {})}})
+    for part in get_args(SelectPart):
+        cases[f"select {part.kind}"] = ("grpo", {"objective.policy.select": part.kind})
+    return cases
+
+
+CASES |= cases_of_parts()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    export(tiny_model("qwen3", vocab=VOCABULARY), tiny_tokenizer(VOCABULARY), path)
+    return path
+
+
+def half() -> Callable[..., float]:
+    """A reward that gives a random model's answers 0 and 1 about equally. (A closure: one that could be imported would be, in
+    a process of its own, and torch with it.)"""
+
+    def score(prompt: str, completion: str, answer: str, completion_ids: list[int]) -> float:
+        return float(sum(completion_ids) % 2)
+
+    return score
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_steps(case, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("menon.recipes.build.TASK_ROWS", 50)
+    monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
+    name, changes = CASES[case]
+    out = tmp_path / "run"
+    report = menon.train(name, model=str(model), out=str(out), reward=half(), **SMALL, **changes)
+    assert report["steps"] == 2
+    assert 0 < report["generated_tokens"] <= 2 * 16 * 12
+    assert report["before"].keys() >= {"accuracy", "mean_length", "entropy"}
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    for line in lines:
+        assert line["update/skipped"] == 0
+        assert line["grad_norm"] > 0
+        assert all(value is not None for value in line.values()), line
+    assert len({line["fingerprint"] for line in lines}) == 2  # the weights have moved
+    settings = json.loads((out / "run.json").read_text())["settings"]
+    expected = changed(recipe(name), changes)
+    got = read(RunConfig, {**settings, "reward": None, "own_code": {}})
+    assert (got.objective, got.advantage, got.critic, got.rollout) == (
+        expected.objective,
+        expected.advantage,
+        expected.critic,
+        expected.rollout,
+    )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_same_seed_is_the_same_run(name, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("menon.recipes.build.TASK_ROWS", 50)
+    prints = []
+    for run, seed in (("a", 1), ("b", 1), ("c", 2)):
+        menon.train(name, model=str(model), out=str(tmp_path / run), reward=half(), seed=seed, **SMALL)
+        lines = (tmp_path / run / "metrics.jsonl").read_text().splitlines()
+        prints.append([json.loads(line)["fingerprint"] for line in lines])
+    assert prints[0] == prints[1]
+    assert prints[0] != prints[2]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_unknown_configuration_is_refused(name):
+    for change in (
+        {"learning_rat": 1},
+        {"objective.policy.loss.clip_hi": 1},
+        {"advantage.credit.gama": 1},
+        {"optimiser.beta": 1},
+    ):
+        with pytest.raises(UserError, match=r"did you mean|there are"):
+            changed(recipe(name), change)
