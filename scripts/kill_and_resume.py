@@ -29,16 +29,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ("grpo", "ppo", "reinforce")
-SETTINGS = [
-    "threads=1",
-    "device=cpu",
-    "steps=6",
-    "prompts_per_step=3",
-    "samples_per_prompt=4",
-    "max_new_tokens=8",
-    "heldout=4",
-    "evaluate_every=3",
-]
+SETTINGS = {
+    "threads": 1,
+    "device": "cpu",
+    "steps": 6,
+    "prompts_per_step": 3,
+    "samples_per_prompt": 4,
+    "max_new_tokens": 8,
+    "heldout": 4,
+    "evaluate_every": 3,
+}
 MOST_KILLS = 3
 """Of one run."""
 REWARD = '''
@@ -107,11 +107,21 @@ def make_inputs(folder: Path) -> int:
     from menon.base import tokenizer
     from menon.engines.hf_models import export
 
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 64}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True}
     torch.manual_seed(0)
-    ends = {"vocab_size": tokenizer.VOCABULARY, "eos_token_id": tokenizer.END_ID, "bos_token_id": None}
-    export(Qwen3ForCausalLM(Qwen3Config(**sizes, **heads, **ends)), tokenizer.build(64), folder / "model")
+    config = Qwen3Config(
+        vocab_size=tokenizer.VOCABULARY,
+        eos_token_id=tokenizer.END_ID,
+        bos_token_id=None,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+    )
+    export(Qwen3ForCausalLM(config), tokenizer.build(64), folder / "model")
     rows = [{"question": f"{i}+{i + 1}=", "answer": str(2 * i + 1)} for i in range(40)]
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "reward.py").write_text(REWARD)
@@ -119,9 +129,10 @@ def make_inputs(folder: Path) -> int:
 
 
 def words_for(path: Path, recipe: str, save_every: int) -> list[str]:
-    inputs = {"model": "model", "data": "data.jsonl", "reward": "reward.py:even"}
-    files = [f"{name}={path.parent / file}" for name, file in inputs.items()]
-    return ["train", recipe, f"out={path}", f"save_every={save_every}", *files, *SETTINGS]
+    folder = path.parent
+    inputs = {"model": folder / "model", "data": folder / "data.jsonl", "reward": f"{folder / 'reward.py'}:even"}
+    settings = {"out": path, "save_every": save_every, **inputs, **SETTINGS}
+    return ["train", recipe, *(f"{name}={value}" for name, value in settings.items())]
 
 
 def run_unbroken(folder: Path, recipe: str, fresh: bool) -> Unbroken:

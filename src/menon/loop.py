@@ -209,16 +209,21 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, Memory]:
         watch.told("there is no usable checkpoint, so the run starts again at step 0")
     with writing(folder.path):
         folder.rewind(step)
-    return step, run.plan.memory() if snapshot is None else restore(run, snapshot)
+    if snapshot is None:
+        return 0, run.plan.memory()
+    fingerprint = restore(run, snapshot)
+    if any(line["step"] == step and line["fingerprint"] != fingerprint for line in folder.metrics()):
+        raise RuntimeError(f"the weights restored from {folder.path} are not those that step {step} left behind")
+    return step, snapshot.state["memory"]
 
 
-def restore(run: Run, snapshot: Snapshot) -> Memory:
+def restore(run: Run, snapshot: Snapshot) -> str:
+    """Gives everything its state back; the fingerprint of the weights that the sampler now holds."""
     for role, learner in learners_of(run.models).items():
         learner.load(snapshot.weights[role], snapshot.state["learners"][role])
     run.prompts.load(snapshot.state["prompts"])
     run.sampler.version = snapshot.state["version"] - 1  # publishing raises it by one
-    run.channel.publish(learner_of(run.models, "policy"), run.sampler)
-    return snapshot.state["memory"]
+    return run.channel.publish(learner_of(run.models, "policy"), run.sampler)
 
 
 def learners_of(models: Models) -> dict[str, Learner]:
