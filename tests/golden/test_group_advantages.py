@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from golden.records import Record, records
-from menon.advantage import GRPO
+from menon.advantage import GRPO, RLOO, KLInReward
 from rows import rows_of
 
 ONE = "a group of one: the peer keeps A = R, here it is 0"
 RETURN = "the peer adds a return-to-go of KL penalties to the group's advantage; here KL enters the reward before the estimator"
 
 
-def check(record: Record, part: GRPO, outcome="rewards", **given) -> None:
+def check(record: Record, part: GRPO | RLOO, outcome="rewards", **given) -> None:
     batch = part(record.batch(outcome=outcome, **given))
     advantage = rows_of(batch, batch.advantage, record.width)
     record.check("advantages", advantage if record.outputs["advantages"].ndim == 2 else advantage[:, 0])
@@ -51,10 +51,11 @@ def test_trl(record):
     check(record, part, outcome, valid=~np.isnan(rewards).all(1))
 
 
-@pytest.mark.parametrize("record", records("nemo_rl.advantage.grpo", loo="without a deviation it is RLOO"))
+@pytest.mark.parametrize("record", records("nemo_rl.advantage.grpo"))
 def test_nemo_rl(record):
-    mode = {"loo_std": "loo", "mean_std": "bessel", "mean": "none"}[record.variant]
-    check(record, GRPO(mode, eps=record.settings["std_eps"]))
+    """Its leave-one-out without a deviation is RLOO."""
+    mode = {"loo_std": "loo", "mean_std": "bessel", "mean": "none", "loo": None}[record.variant]
+    check(record, GRPO(mode, eps=record.settings["std_eps"]) if mode else RLOO())
 
 
 @pytest.mark.parametrize(
@@ -84,11 +85,37 @@ def test_orz(record):
     record.check("rewards", rows_of(batch, batch.advantage)[:, 0])
 
 
-@pytest.mark.parametrize("record", records("spo.advantage.group", rloo="RLOO"))
+@pytest.mark.parametrize("record", records("spo.advantage.group"))
 def test_spo(record):
-    check(record, GRPO("population", eps=record.settings["std_eps"]))
+    check(record, RLOO() if record.variant == "rloo" else GRPO("population", eps=record.settings["std_eps"]))
 
 
 @pytest.mark.parametrize("record", records("prime_rl.advantage.grpo", length_penalty="a reward that depends on lengths"))
 def test_prime_rl(record):
     check(record, GRPO("none"), group=torch.zeros(len(record.mask)))
+
+
+@pytest.mark.parametrize(
+    "record",
+    records("verl.advantage.rloo", n006=ONE)
+    + records("verl.advantage.rloo_vectorized")
+    + records("skyrl.advantage.rloo")
+    + records("openrlhf.advantage.rloo", n004=RETURN),
+)
+def test_rloo(record):
+    check(record, RLOO())
+
+
+@pytest.mark.parametrize(
+    "record", records("trl.advantage.rloo", normalized="divides by the deviation of the whole batch, which no part does")
+)
+def test_rloo_trl(record):
+    """With a penalty the rewards are the outcomes after KLInReward: its part is applied first."""
+    rewards = np.asarray(record.inputs["rewards_per_func"], dtype=np.float64)
+    valid, outcome = ~np.isnan(rewards).all(1), np.nansum(rewards, axis=1)
+    columns = {"old_logp": "old_logprobs", "ref_logp": "ref_logprobs"} if record.settings["beta"] else {}
+    batch = record.batch(outcome=outcome, valid=valid, **columns)
+    if columns:
+        part = KLInReward(record.settings["beta"])
+        batch, _ = part(batch, part.init())
+    record.check("advantages", rows_of(batch, RLOO()(batch).advantage)[:, 0])

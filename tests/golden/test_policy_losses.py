@@ -8,15 +8,14 @@ import torch
 
 from golden.records import Record, records
 from menon.batch import Batch
-from menon.loss import GSPO, KL, NLL, EntropyBonus, PolicyGradient, PPOClip
+from menon.loss import CISPO, GSPO, KL, NLL, EntropyBonus, PolicyGradient, PPOClip
 from menon.loss.share import Constant, PromptMean, SelectedMean, SequenceMean, SequenceMeanTokenMean, SharePart, TokenMean
-from menon.select import TopEntropy
+from menon.select import ProbabilityMask, TopEntropy
 from menon.update.objective import AnyTerm, Term
 from rows import column_of, loss_and_metrics, rows_of, value_and_gradient
 
 DUAL = "dual clip"
 CORRECTED = "corrects for a sampler that differs from the trainer"
-CISPO = "CISPO"
 FAR = "log-ratios beyond 20, which the peer does not clamp"
 SMALL = "adds 1e-8 to the token count of each row, which a row of one token shows"
 OWN_MASK = "a selection of its own"
@@ -63,6 +62,7 @@ def test_entropy_mechanism(record):
     check(record, Term(clip_of(record, "clip_low", "clip_high"), share), scale)
 
 
+SKYRL_CISPO = ("cispo_eps_clip_low", "cispo_eps_clip_high")
 SKYRL_LATER = dict.fromkeys(("tis_token", "tis_sequence", "sequence_mask", "token_mask", "outlier_mask"), CORRECTED)
 
 
@@ -104,18 +104,39 @@ def test_orz_and_realhf(record):
     check(record, Term(PPOClip(clip, clip), share))
 
 
-@pytest.mark.parametrize("record", records("spo.loss.policy", prob_mask=OWN_MASK, kl=OWN_MASK))
+@pytest.mark.parametrize("record", records("spo.loss.policy", n005="clamps log-ratios to +-10"))
 def test_spo(record):
-    check(record, Term(PPOClip(record.settings["clip"], record.settings["clip"]), TokenMean()))
+    """The KL term is a token sum over the kept tokens, averaged over all rows."""
+    settings = record.settings
+    select = ProbabilityMask(settings["threshold"]) if settings["use_prob_mask"] else None
+    known = {"advantage": "advantages", "old_logp": "old_logprobs", "ref_logp": "ref_logprobs"}
+    batch = record.batch(**{column: name for column, name in known.items() if name in record.inputs})
+    terms: list[AnyTerm] = [Term(PPOClip(settings["clip"], settings["clip"]), SelectedMean(), select)]
+    if settings["kl_coef"]:
+        assert settings["kl_penalty_loss_type"] == "mse"
+        terms.append(Term(KL("k2"), SequenceMean(), select, settings["kl_coef"] * record.share_of_filled_rows))
+    now = {"logp": column_of(batch, record.inputs["logprobs"], record.dtype)}
+    found = [value_and_gradient(term, batch, now) for term in terms]
+    record.check("loss", sum(value for value, _ in found))
+    record.check_gradient("logprobs", sum(rows_of(batch, gradient, record.width) for _, gradient in found))
 
 
-@pytest.mark.parametrize("record", records("slime.loss.policy_tokens", dual_clip=DUAL, cispo=CISPO))
+@pytest.mark.parametrize("record", records("verl.loss.cispo", n004=CORRECTED) + records("skyrl.loss.cispo"))
+def test_cispo(record):
+    """Their bounds are distances from 1."""
+    settings = record.settings.get("cispo", record.settings)
+    low, high = (settings[name] for name in (("clip_low", "clip_high") if "clip_low" in settings else SKYRL_CISPO))
+    check(record, Term(CISPO(1 - low, 1 + high), TokenMean()))
+
+
+@pytest.mark.parametrize("record", records("slime.loss.policy_tokens", dual_clip=DUAL))
 def test_slime(record):
     """Unreduced losses; the gradient is that of their sum. GSPO repeats its number on each of a row's tokens."""
     clip = record.settings["eps_clip"], record.settings["eps_clip_high"]
     batch = record.batch(advantage="advantages", old_logp="old_logprobs")
     now = {"logp": column_of(batch, record.inputs["logprobs"], record.dtype)}
-    loss = GSPO(*clip) if record.variant == "gspo" else PPOClip(*clip)
+    losses = {"gspo": GSPO, "ppo": PPOClip}
+    loss = CISPO(1 - clip[0], 1 + clip[1]) if record.variant == "cispo" else losses[record.variant](*clip)
     number = loss(now, batch)
     if record.variant == "gspo":
         total = torch.stack([part.sum() for part in number.split(batch.lengths.tolist())])
@@ -126,7 +147,7 @@ def test_slime(record):
 
 
 NEMO_LATER = dict.fromkeys(("is", "tis", "icepop", "seq_mask_tis"), CORRECTED)
-NEMO_LATER |= {"dual_clip": DUAL, "cispo": CISPO, "kl": "its KL term adds the gradient of the sampling", "positive_nll": OWN_MASK}
+NEMO_LATER |= {"dual_clip": DUAL, "kl": "its KL term adds the gradient of the sampling", "positive_nll": OWN_MASK}
 NEMO_LATER |= {"n004": SMALL, "n017": SMALL}
 
 
@@ -140,6 +161,7 @@ def test_nemo_rl(record):
         "ppo_sequence": (Term(PPOClip(*clip), SequenceMeanTokenMean()), rows),
         "on_policy": (Term(PPOClip(*clip), TokenMean()), tokens),
         "reinforce": (Term(PolicyGradient(), TokenMean()), tokens),
+        "cispo": (Term(CISPO(1 - clip[0], 1 + clip[1]), TokenMean()), tokens),
         "gspo": (Term(GSPO(*clip), SequenceMean()), rows),
     }[record.variant]
     check(record, term, scale, first=record.variant == "on_policy")
@@ -153,13 +175,13 @@ def test_gspo(record):
 
 
 TRL_LATER = dict.fromkeys(("sapo", "luspo", "vespo"), LOSS) | {
-    "cispo": CISPO,
     "two_sided": DUAL,
     "sequence_level": "weighs each answer by its length beside a ratio of the whole answer",
     "off_policy_mask": OWN_MASK,
     "rollout_weights": CORRECTED,
     "n004": FAR,
     "n016": FAR,
+    "n020": FAR,
     "n036": "its KL term is multiplied by the ratio",
 }
 
@@ -174,6 +196,7 @@ def trl_share(record: Record) -> tuple[SharePart, float]:
         "bnpo": (TokenMean(), 1.0),
         "dr_grpo": (Constant(record.settings["max_completion_length"]), record.share_of_filled_rows),
         "dapo": (TokenMean(), int(record.mask.sum()) / tokens),
+        "cispo": (TokenMean(), int(record.mask.sum()) / tokens),
     }[record.settings["loss_type"]]
 
 
@@ -188,12 +211,14 @@ def test_trl(record):
     """Row means divide by all rows; the entropy is always a token mean. Losses and gradients of the terms add."""
     settings = record.settings
     share, scale = trl_share(record)
-    scale /= settings["gradient_accumulation_steps"] if settings["loss_type"] != "dapo" else 1
+    scale /= settings["gradient_accumulation_steps"] if settings["loss_type"] not in ("dapo", "cispo") else 1
     select = TopEntropy(settings["top_entropy_quantile"], "old") if settings["top_entropy_quantile"] < 1 else None
     batch = trl_batch(record)
     now = {name: column_of(batch, record.inputs[inputs], record.dtype) for name, inputs in TRL_LEAVES if inputs in record.inputs}
+    cispo = settings["loss_type"] == "cispo"  # its upper bound is a ratio, and there is no lower one
+    loss_part = CISPO(high=settings["epsilon_high"]) if cispo else PPOClip(settings["epsilon_low"], settings["epsilon_high"])
     terms: list[tuple[float, AnyTerm]] = [
-        (scale, Term(PPOClip(settings["epsilon_low"], settings["epsilon_high"]), share, select)),
+        (scale, Term(loss_part, share, select)),
         (scale, Term(KL("k3"), share, coef=settings["beta"])),
         (1.0, Term(EntropyBonus(), TokenMean(), coef=settings["entropy_coef"])),
     ]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from menon import ragged
-from menon.advantage import GAE, GRPO, Reinforce, Whiten
+from menon.advantage import GAE, GRPO, RLOO, Reinforce, Whiten
 from menon.batch import Batch, take, tokens_of
 from menon.loss import GSPO, KL, PolicyGradient, PPOClip
 from menon.loss.share import Constant, PromptMean, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
@@ -15,7 +15,8 @@ from menon.update.objective import Term
 from rows import batch_of, value_and_gradient
 
 MODES = ("bessel", "population", "loo", "none")
-CENTRED = [GRPO(std_mode=mode) for mode in MODES]
+CENTRED = [*(GRPO(std_mode=mode) for mode in MODES), RLOO()]
+NAMES = [*MODES, "rloo"]
 CLOSE = {"rtol": 1e-11, "atol": 1e-11}
 
 
@@ -51,7 +52,7 @@ def with_outcome(batch: Batch, change) -> Batch:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("part", CENTRED, ids=MODES)
+@pytest.mark.parametrize("part", CENTRED, ids=NAMES)
 def test_a_constant_per_group_changes_nothing(part, seed):
     batch = random_batch(seed)
     constant = torch.tensor([3.0, -50, 0.125, 7, 100], dtype=torch.float64)[batch.group]
@@ -72,7 +73,7 @@ def test_scaling_rewards_leaves_grpo_with_std(mode, scale):
     assert torch.allclose(same, GRPO(mode, eps=1e-6)(scaled).advantage, **CLOSE)
 
 
-@pytest.mark.parametrize("part", [GRPO(std_mode="none"), Reinforce()], ids=["grpo-none", "reinforce"])
+@pytest.mark.parametrize("part", [GRPO(std_mode="none"), RLOO(), Reinforce()], ids=["grpo-none", "rloo", "reinforce"])
 def test_scaling_rewards_scales_estimators_without_std(part):
     batch = random_batch(0)
     scaled = with_outcome(batch, lambda outcome: 3 * outcome)
@@ -97,7 +98,7 @@ def shuffled(batch: Batch) -> tuple[Batch, Tensor]:
     return take(batch, order), tokens_of(batch.offset, order)
 
 
-@pytest.mark.parametrize("part", [*CENTRED, Reinforce(), GAE(lam=0.9)], ids=[*MODES, "reinforce", "gae"])
+@pytest.mark.parametrize("part", [*CENTRED, Reinforce(), GAE(lam=0.9)], ids=[*NAMES, "reinforce", "gae"])
 def test_order_of_sequences_does_not_matter_to_an_estimator(part):
     batch = random_batch(2)
     other, tokens = shuffled(batch)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from menon import ragged
-from menon.advantage import GAE, GRPO, KLInReward, Reinforce
+from menon.advantage import GAE, GRPO, RLOO, KLInReward, Reinforce
 from menon.batch import Batch, take
 from menon.loss import DPO, GSPO, KL, EntropyBonus, ExactKL, PolicyGradient, PPOClip
 from menon.loss.share import Constant, PairMean, PromptMean, SequenceMean, SequenceMeanTokenMean
@@ -104,13 +104,13 @@ def pairs():
 
 @pytest.mark.parametrize("reward", [ones, shaped])
 def test_grpo_without_std_is_half_the_gradient_at_two_samples(pairs, reward):
-    """The own reward is in the baseline: (G - 1) / G. Against the other answer alone the factor is 1."""
+    """The own reward is in the baseline: (G - 1) / G. RLOO's baseline is the other answer alone: unbiased."""
     theta, found = pairs
     batch, big, weight = found[reward]
     exact = true_gradient(batch, theta)
     centred = gradient(-expected_loss(REINFORCE, GRPO(std_mode="none")(big), weight, theta), theta)
     assert torch.allclose(centred, 0.5 * exact, **CLOSE)
-    alone = gradient(-expected_loss(REINFORCE, GRPO(std_mode="loo")(big), weight, theta), theta)
+    alone = gradient(-expected_loss(REINFORCE, RLOO()(big), weight, theta), theta)
     assert torch.allclose(alone, exact, **CLOSE)
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from menon.loss import DPO, GSPO, KL, NLL, EntropyBonus, ExactKL, PolicyGradient, PPOClip, ValueLoss
+from menon.loss import CISPO, DPO, GSPO, KL, NLL, EntropyBonus, ExactKL, PolicyGradient, PPOClip, ValueLoss
 from menon.loss.share import PairMean, SequenceMean, TokenMean
 from menon.update.objective import Term
 from rows import batch_of, column_of, loss_and_metrics
@@ -13,6 +13,7 @@ from rows import batch_of, column_of, loss_and_metrics
 LOSSES = [
     PolicyGradient(),
     PPOClip(),
+    CISPO(),
     GSPO(),
     KL("k1"),
     KL("abs"),
