@@ -277,6 +277,9 @@ def test_failing_graders_of_an_evaluation_stop_the_run(tmp_path):
     with pytest.raises(UserError, match="the reward failed on 2 of 2 answers in the evaluation after step 0"):
         drive(tmp_path / "run", tiny_run(grade=failing(0, 100)))
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    with pytest.raises(UserError, match="in the evaluation after step 2"):
+        drive(tmp_path / "run", tiny_run(grade=failing(14, 1), save_every=0))
+    assert checkpoint.steps_in(tmp_path / "run" / "checkpoints") == [2]
 
 
 def test_a_few_failing_graders_are_counted(tmp_path):

@@ -85,30 +85,30 @@ def loop(run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] =
         step, memory = resume(run, folder, watch)
         sitting = Sitting(folder, step)
         watch.started(folder.path, step + 1, run.steps)
-        evaluate(run, folder, watch, step)
-        stopped = asked() or stop()
-        while step < run.steps and not stopped:
-            memory = advance(run, folder, watch, step, memory)
-            step += 1
+        place = run.prompts.state()
+        try:
+            evaluate(run, folder, watch, step)
             stopped = asked() or stop()
-            sitting.reached(step)
-            if stopped or step == run.steps or due(step, run.save_every):
-                save(run, folder, step, memory, run.prompts.state())
-            if not stopped:
-                evaluate(run, folder, watch, step)
+            while step < run.steps and not stopped:
+                memory = advance(run, folder, watch, step, memory)
+                step, place = step + 1, run.prompts.state()
+                stopped = asked() or stop()
+                sitting.reached(step)
+                if stopped or step == run.steps or due(step, run.save_every):
+                    save(run, folder, step, memory, place)
+                if not stopped:
+                    evaluate(run, folder, watch, step)
+        except GradersFailed:
+            save(run, folder, step, memory, place)  # what was learned before is sound
+            raise
         sitting.reached(step)
         return conclude(run, folder, watch, step, stopped)
 
 
 def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, memory: Memory) -> Memory:
-    """The step after `step`, recorded. If its graders fail, the state before it is saved, so that nothing is lost."""
-    place = run.prompts.state()
+    """The step after `step`, recorded; the memory that it leaves. GradersFailed before it has changed a weight."""
     plan = replace(run.plan, rollout=checked(run.plan.rollout, f"step {step + 1}", folder.path))
-    try:
-        report, after = train_step(step + 1, run.prompts, plan, run.sampler, run.models, run.channel, memory)
-    except GradersFailed:
-        save(run, folder, step, memory, place)
-        raise
+    report, after = train_step(step + 1, run.prompts, plan, run.sampler, run.models, run.channel, memory)
     with writing(folder.path):
         folder.record(report)
     watch.stepped(report)
