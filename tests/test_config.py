@@ -164,6 +164,24 @@ def test_an_unknown_recipe():
         recipe("gpro")
 
 
+def test_another_model_than_the_built_in_one_gets_the_papers_learning_rates():
+    config = recipe("ppo", "a/folder")
+    assert config.critic is not None
+    assert (config.optimiser.learning_rate, config.critic.optimiser.learning_rate) == (1e-6, 5e-6)
+    assert recipe("grpo", "a/folder") == changed(recipe("grpo"), {"learning_rate": 1e-6})
+
+
+def test_a_shared_trunk_has_one_set_of_updates():
+    shared = {"critic.shared_trunk": "true"}
+    with pytest.raises(UserError, match=r"set critic\.updates_per_step=1"):
+        changed(recipe("ppo"), shared)
+    config = changed(recipe("ppo"), shared, {"critic.updates_per_step": 1})
+    assert config.critic is not None
+    assert config.critic.shared_trunk
+    with pytest.raises(UserError, match="both have a term 'policy'"):
+        changed(config, {"critic.objective.policy": {"loss": "value", "share": "token_mean"}})
+
+
 def test_the_settings_of_open_reasoner_zero():
     """Spec 1.1 and 2.18: lambda = gamma = 1, whitened, clip .2 for policy and value, one policy update, no KL, no bonus."""
     config = recipe("ppo")

@@ -58,6 +58,8 @@ class Critic:
     updates_per_step: int = 1
     init: Literal["zero", "orz"] = "zero"
     """Of the head: zeros, or as Open-Reasoner-Zero draws it."""
+    shared_trunk: bool = False
+    """A head on the policy's own trunk: its terms are summed with the policy's, in the policy's updates and by its optimiser."""
     short: ClassVar[Mapping[str, str]] = SHORT
 
 
@@ -160,14 +162,26 @@ def _check_parts(config: RunConfig) -> None:
             raise UserError(f"{name} learns from preferences, and this run writes single answers; choose another loss")
         if getattr(part, "kind", "") == "grpo" and config.samples_per_prompt < 2:
             raise UserError(f"{name} compares the answers to one prompt; set samples_per_prompt to at least 2")
-    if config.critic is not None and not config.critic.objective:
-        raise UserError("critic.objective holds no term; give it one, or leave the critic out with critic=null")
+    if config.critic is not None:
+        _check_critic(config, config.critic)
     kinds = [getattr(part, "kind", "") for part in config.advantage.values()]
     if "kl_in_reward" in kinds[1:]:
         names = list(config.advantage)
         late = names[kinds.index("kl_in_reward", 1)]
         order = ", ".join(f"{name}: ..." for name in [late, *(n for n in names if n != late)])
         raise UserError(f"advantage.{late} changes rewards and so comes before the others; write advantage='{{{order}}}'")
+
+
+def _check_critic(config: RunConfig, critic: Critic) -> None:
+    if not critic.objective:
+        raise UserError("critic.objective holds no term; give it one, or leave the critic out with critic=null")
+    if critic.shared_trunk and critic.updates_per_step != config.updates_per_step:
+        raise UserError(
+            f"a critic on the policy's trunk learns in the policy's updates, {config.updates_per_step} a step; "
+            f"set critic.updates_per_step={config.updates_per_step}"
+        )
+    if critic.shared_trunk and (both := config.objective.keys() & critic.objective.keys()):
+        raise UserError(f"the objectives of policy and critic are summed, and both have a term '{min(both)}'; rename one")
 
 
 def _parts(config: RunConfig) -> Iterator[tuple[str, Any]]:

@@ -65,6 +65,8 @@ def test_plain_lines():
     assert "menon: something happened" in lines
     assert "  accuracy                 0.125 >    0.750" in lines
     assert "12 steps, 12,345 tokens written, 1:01" in lines
+    assert "  the model      runs/a/checkpoints/step_000012" in lines
+    assert "  go on          menon train --resume runs/a steps=24" in lines
     assert "\x1b" not in stream.getvalue()
 
 
@@ -81,6 +83,13 @@ def test_a_resumed_run_says_where_it_goes_on():
     stream = io.StringIO()
     Terminal(HEADER, stream).started(Path("runs/a"), 8, 12)
     assert "  going on after step 7" in stream.getvalue().splitlines()
+
+
+def test_letters_that_a_stream_cannot_hold():
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    Terminal(HEADER, stream).say("é \N{REPLACEMENT CHARACTER}")
+    assert raw.getvalue() == b"? ?\n"
 
 
 class Screen(io.StringIO):

@@ -48,6 +48,7 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
         {"objective.policy.select": "top_entropy", "objective.policy.share": "selected_mean", "updates_per_step": 2},
     ),
     "dr grpo": ("grpo", {"advantage.credit.std_mode": "none", "objective.policy.share": {"kind": "constant", "length": 12}}),
+    "shared trunk": ("ppo", {"critic.shared_trunk": True, "critic.updates_per_step": 1, "critic.objective.value.coef": 0.5}),
     "many updates": ("ppo", {"critic.updates_per_step": 2, "updates_per_step": 2, "advantage.credit.lam": 0.95}),
 }
 SETTINGS = {"constant": {"length": 12}}
@@ -122,7 +123,7 @@ def test_two_steps(case, model, tmp_path, monkeypatch):
         assert all(value is not None for value in line.values()), line
     assert len({line["fingerprint"] for line in lines}) == 2  # the weights have moved
     settings = json.loads((out / "run.json").read_text())["settings"]
-    expected = changed(recipe(name), changes)
+    expected = changed(recipe(name, "a folder"), changes)
     got = read(RunConfig, {**settings, "reward": None, "own_code": {}})
     assert (got.objective, got.advantage, got.critic, got.rollout) == (
         expected.objective,

@@ -83,8 +83,8 @@ def sentence_for(error: BaseException) -> str:
         return "out of memory; lower tokens_per_forward and slots, or take a smaller model"
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("menon"):
         return f"the package '{error.name}' is missing; install it, or install menon again with its dependencies"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return ""
 
 

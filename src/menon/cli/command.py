@@ -94,7 +94,7 @@ def start(asked: Asked) -> dict[str, Any]:
     from menon.settings import plain, read
 
     name = asked.recipe or str(settings.get("recipe") or "grpo")
-    base = recipe(name) if asked.again is None else read(RunConfig, asked.again)
+    base = recipe(name, str(settings.get("model") or "base")) if asked.again is None else read(RunConfig, asked.again)
     out = Path(str(settings.get("out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     fixed = {"recipe": name, "threads": chosen.count, "out": str(out)}
     config = changed(base, *asked.changes, fixed)
@@ -176,7 +176,8 @@ def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
         "recipe": config.recipe,
         "model": f"{config.model}, {quantity(count)} parameters",
         "task": f"{config.data or config.task or 'chain_sum'}" + (f", reward {reward}" if reward else ""),
-        "step": f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples, {updates}",
+        "step": f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples, {updates}, "
+        f"learning rate {config.optimiser.learning_rate:g}",
         "machine": f"{policy.device}, {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
     }
 
@@ -220,5 +221,5 @@ def pretrain(words: Sequence[str]) -> int:
     corpus = read(PretrainRecipe, settings)
     print(f"menon pretrain  {threads.plural(chosen.count, 'thread')} ({chosen.reason})", flush=True)
     make(corpus, Path(str(out)), lambda line: print(line, flush=True))
-    print(f"the model is in {out}; train it with `menon train model={out}`")
+    print(f"the model is in {out}; train it with `menon train model={out} learning_rate=5e-4`")
     return 0

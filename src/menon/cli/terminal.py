@@ -50,7 +50,7 @@ class Terminal:
         self.forecast(report)
         self.show(report)
         if (report.step) % max(1, self.steps // SAMPLES) == 0 and report.graded:
-            self.sample(report.graded[report.step % len(report.graded)])
+            self.sample(report, report.graded[report.step % len(report.graded)])
 
     def show(self, report: StepReport) -> None:
         parts = [f"{label} {text:>{width}}" for label, text, width in numbers_of(report)]
@@ -65,7 +65,7 @@ class Terminal:
     def left(self, report: StepReport) -> str:
         return duration((self.steps - report.step) * self.seconds_per_step)
 
-    def sample(self, graded: Graded) -> None:
+    def sample(self, report: StepReport, graded: Graded) -> None:
         question, answer, mark = sample_of(graded)
         self.say("")
         self.say(f"    {question}")
@@ -83,7 +83,8 @@ class Terminal:
             self.say(line)
 
     def say(self, line: str) -> None:
-        print(line, file=self.stream, flush=True)
+        encoding = self.stream.encoding or "utf-8"  # what a stream of few letters cannot hold must not end a run
+        print(line.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True)
 
 
 class Live(Terminal):
@@ -128,17 +129,20 @@ class Live(Terminal):
         bar = Table.grid(padding=(0, 2))
         step = Text(f"step {report.step}/{self.steps}", style="bold")
         width = max(10, min(40, self.console.width - 34))
-        bar.add_row(step, ProgressBar(self.steps, report.step, width=width), Text(f"{self.left(report)} left", style="dim"))
+        done = ProgressBar(self.steps, report.step, width=width, complete_style="cyan", finished_style="cyan")
+        bar.add_row(step, done, Text(f"{self.left(report)} left", style="dim"))
         numbers = Text("  ").join(
             Text.assemble((f"{label} ", "dim"), (f"{text:>{width}}", "cyan")) for label, text, width in numbers_of(report)
         )
         self.live.update(Group(bar, numbers))
 
-    def sample(self, graded: Graded) -> None:
+    def sample(self, report: StepReport, graded: Graded) -> None:
         from rich.text import Text
 
         question, answer, mark = sample_of(graded)
         right = graded.verdict.acc == 1
+        numbers = "  ".join(f"{label} {text}" for label, text, _ in numbers_of(report)[:3])
+        self.console.print(Text(f"step {report.step}  {numbers}", style="dim"))
         self.console.print(Text(f"  {question}", style="bold"))
         for line in answer:
             self.console.print(Text(f"  {line}"))
@@ -236,10 +240,14 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
             lines.append(f"  {label:<22}{before[key]:>8{form}} > {after[key]:>8{form}}")
     took = duration(float(report.get("wall_s", 0.0)))
     tokens = f"{int(report.get('generated_tokens', 0)):,}"
+    steps = int(report.get("steps", 0))
+    model = folder / "checkpoints" / f"step_{steps:06d}"
     return [
         *lines,
         "",
-        f"{report.get('steps', 0)} steps, {tokens} tokens written, {took}",
-        f"  the run    {folder}",
-        f"  the model  {folder / 'checkpoints' / 'latest'}",
+        f"{steps} steps, {tokens} tokens written, {took}",
+        "",
+        f"  every answer   {folder / 'transcripts'}",
+        f"  the model      {model}",
+        f"  go on          menon train --resume {folder} steps={2 * steps}",
     ]

@@ -1,5 +1,7 @@
 """Whole runs: each recipe is a function that returns a `RunConfig`."""
 
+from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from menon.errors import UserError
@@ -15,12 +17,20 @@ RECIPES = {
 """Name of each recipe -> what it is, in one line. Its function has its name, in the module of that name."""
 
 
-def recipe(name: str) -> "RunConfig":
-    """The configuration of a recipe by name."""
+POLICY_RATE, CRITIC_RATE = 1e-6, 5e-6
+"""Learning rates of Open-Reasoner-Zero, .5 B to 32 B weights. Those of a model of a million weights would ruin such a one."""
+
+
+def recipe(name: str, model: str = "base") -> "RunConfig":
+    """The configuration of a recipe by name. Learning rates are tuned for the built-in base; another model gets the papers'."""
     if name not in RECIPES:
         from menon.settings import nearest
 
         raise UserError(f"there is no recipe '{name}'{nearest(name, RECIPES)}")
-    from importlib import import_module
-
-    return getattr(import_module(f"menon.recipes.{name}"), name)()
+    config: RunConfig = getattr(import_module(f"menon.recipes.{name}"), name)()
+    if model == "base":
+        return config
+    critic = config.critic
+    if critic is not None:
+        critic = replace(critic, optimiser=replace(critic.optimiser, learning_rate=CRITIC_RATE))
+    return replace(config, critic=critic, optimiser=replace(config.optimiser, learning_rate=POLICY_RATE))

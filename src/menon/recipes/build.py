@@ -10,7 +10,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.base import WEIGHTS
-from menon.config import Critic, DynamicRollout, RunConfig
+from menon.config import DynamicRollout, RunConfig
+from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.engines.torch_sampler import TorchSampler, context_of
@@ -112,6 +113,8 @@ def rollout_of(config: RunConfig) -> Groups | DynamicSampling:
 
 
 def updates_of(config: RunConfig) -> tuple[Update, ...]:
+    if config.critic is not None and config.critic.shared_trunk:
+        return (Update(config.objective | config.critic.objective, "policy", config.updates_per_step),)
     policy = Update(config.objective, "policy", config.updates_per_step)
     if config.critic is None:
         return (policy,)
@@ -254,14 +257,16 @@ def models_of(config: RunConfig, model: PreTrainedModel, name: str, device: torc
     models: dict[str, Scorer] = {}
     if config.reference == "frozen":
         models["reference"] = TorchScorer(copy.deepcopy(model).requires_grad_(False), **settings)
-    if config.critic is not None:
-        models["critic"] = critic_of(config.critic, config, name, settings)
+    critic = config.critic
+    if critic is not None and critic.shared_trunk:
+        weight: Any = model.get_input_embeddings().weight
+        head = value_head(weight.shape[1], critic.init, config.seed).to(weight.dtype)
+        both = TorchLearner(model, config.optimiser, value_head=head, **settings)
+        return {"policy": both, "critic": both, **models}
+    if critic is not None:
+        value_model = load_value_model(name, WEIGHTS_DTYPE[config.dtype], device, critic.init, config.seed)
+        models["critic"] = TorchLearner(value_model, critic.optimiser, **settings)
     return {"policy": TorchLearner(model, config.optimiser, **settings), **models}
-
-
-def critic_of(critic: Critic, config: RunConfig, name: str, settings: dict[str, Any]) -> TorchLearner:
-    value_model = load_value_model(name, WEIGHTS_DTYPE[config.dtype], settings["device"], critic.init, config.seed)
-    return TorchLearner(value_model, critic.optimiser, **settings)
 
 
 def sampler_of(
