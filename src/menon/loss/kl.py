@@ -7,9 +7,8 @@ from typing import ClassVar, Literal, assert_never
 import torch
 from torch import Tensor
 
-from menon import ragged
 from menon.batch import Batch
-from menon.loss.ratio import LIMIT, mean_over
+from menon.loss.ratio import LIMIT
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
@@ -55,12 +54,8 @@ class KL:
         return estimate(self.estimator, self._k(now, batch))
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        k = self._k(now, batch)
-        return {
-            "kl/ref_k1": mean_over(k, batch.trained),
-            "kl/ref_k3": mean_over(estimate("k3", k), batch.trained),
-            "kl/seq": mean_over(ragged.sequence_sum(k, batch.offset), batch.action_lengths > 0),
-        }
+        """Nothing: the record takes kl/* from the policy that wrote the batch, not from one in the middle of an update."""
+        return {}
 
     def _k(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return torch.where(batch.trained, now["logp"] - batch.need("ref_logp", self), 0)
