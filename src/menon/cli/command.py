@@ -184,10 +184,12 @@ def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
 
 def quantity(count: int) -> str:
     """
-    >>> quantity(890_000), quantity(7_600_000_000)
-    ('0.89 M', '7.6 B')
+    >>> quantity(5_984), quantity(886_400), quantity(7_600_000_000)
+    ('5,984', '0.89 M', '7.6 B')
     """
-    return f"{count / 1e9:.2g} B" if count >= 1e9 else f"{count / 1e6:.2g} M"
+    if count < 1e5:
+        return f"{count:,}"
+    return f"{count / 1e6:.2g} M" if count < 1e9 else f"{count / 1e9:.2g} B"
 
 
 def use(chosen: Threads, device: str) -> None:

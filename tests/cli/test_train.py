@@ -1,0 +1,104 @@
+"""The command from words to a finished run, and from a run folder to the same run again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import menon
+from helpers import ALPHABET, tiny_model, tiny_tokenizer
+from menon.cli import main
+from menon.engines.hf_models import export
+
+REWARD = "def half(prompt, completion, answer, completion_ids):\n    return float(sum(completion_ids) % 2)\n"
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch) -> list[str]:
+    """A tiny run in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("menon.recipes.build.TASK_ROWS", 50)
+    monkeypatch.setattr("menon.cli.threads.prepare", lambda *_: None)
+    export(tiny_model("qwen3", vocab=len(ALPHABET) + 1), tiny_tokenizer(len(ALPHABET) + 1), tmp_path / "model")
+    (tmp_path / "rewards.py").write_text(REWARD)
+    (tmp_path / "small.yaml").write_text(
+        "steps: 2\nprompts_per_step: 4\nsamples_per_prompt: 4\nheldout: 3\nmax_new_tokens: 6\nreward: rewards.py:half\n"
+    )
+    return ["train", "grpo", "small.yaml", "model=model", "threads=1", "device=cpu", "learning_rate=1e-2"]
+
+
+def fingerprints(folder: str) -> list[str]:
+    return [json.loads(line)["fingerprint"] for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_from_words_to_report(words, capsys):
+    assert main([*words, "out=a"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    for part in (
+        "model    model, 5,",
+        "learning rate 0.01",
+        "1 thread (as asked)",
+        "step 2/2",
+        "held out, before:",
+    ):
+        assert part in printed.out
+    report = json.loads(Path("a/report.json").read_text())
+    assert report["steps"] == 2
+    assert report.keys() >= {"wall_s", "generated_tokens", "before", "after"}
+    settings = json.loads(Path("a/run.json").read_text())["settings"]
+    assert (settings["threads"], settings["recipe"], settings["optimiser"]["learning_rate"]) == (1, "grpo", 1e-2)
+    assert list(settings["own_code"]) == ["rewards.py:half"]
+
+
+def test_run_json_alone_repeats_the_run(words, capsys):
+    assert (
+        main([*words, "out=a", "objective.kl={loss: kl, share: token_mean}", "reference=frozen", "advantage.whiten=whiten"]) == 0
+    )
+    assert main(["train", "a/run.json", "out=b"]) == 0
+    assert main(["train", "a/run.json", "out=c", "seed=5"]) == 0
+    assert len(set(fingerprints("a"))) == 2
+    assert fingerprints("b") == fingerprints("a")
+    assert fingerprints("c") != fingerprints("a")
+    capsys.readouterr()
+    assert main(["train", "ppo", "a/run.json", "out=d"]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
+
+
+def test_a_finished_run_can_go_on(words, capsys):
+    assert main([*words, "out=a"]) == 0
+    assert main(["train", "--resume", "a", "steps=3"]) == 0
+    assert "going on after step 2" in capsys.readouterr().out
+    assert main([*words, "out=b", "steps=3"]) == 0
+    assert fingerprints("a") == fingerprints("b")
+    assert main([*words, "out=a"]) == 2  # two runs in one folder
+
+
+def test_changed_code_of_the_users_is_noticed(words, capsys):
+    assert main([*words, "out=a"]) == 0
+    Path("rewards.py").write_text(REWARD + "\n# edited\n")
+    assert main(["train", "--resume", "a", "steps=3"]) == 2
+    assert "rewards.py:half is not what it was when the run began" in capsys.readouterr().err
+
+
+def test_the_same_from_python(words, capsys):
+    def reward(prompt, completion, answer, completion_ids):
+        return float(sum(completion_ids) % 2)
+
+    assert main([*words, "out=a"]) == 0
+    settings = {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, "heldout": 3, "max_new_tokens": 6}
+    report = menon.train("grpo", model="model", out="b", threads=1, device="cpu", learning_rate=1e-2, reward=reward, **settings)
+    assert fingerprints("a") == fingerprints("b")
+    assert report["after"] == json.loads(Path("b/report.json").read_text())["after"]
+    with pytest.raises(menon.errors.UserError, match="did you mean 'steps'"):
+        menon.train(stepz=2)
+
+
+def test_a_fault_in_mid_run_is_one_line(words, monkeypatch, capsys):
+    def fail(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("menon.loop.train_step", fail)
+    assert main([*words, "out=a"]) == 2
+    assert capsys.readouterr().err == "menon: out of memory; lower tokens_per_forward and slots, or take a smaller model\n"
+    assert json.loads(Path("a/run.json").read_text())["settings"]["steps"] == 2
