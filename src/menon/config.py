@@ -74,7 +74,7 @@ class RunConfig:
     seed: int = 0
     out: str = ""
     """The run folder."""
-    steps: int = 60
+    steps: int = 30
     model: str = "base"
     """"base" (built in), a folder, or a name on the Hugging Face hub."""
     data: str | None = None
@@ -98,7 +98,7 @@ class RunConfig:
     """Padded tokens of one forward pass: memory only."""
     slots: int = 256
     """Answers that are written at the same time: memory and speed only."""
-    max_new_tokens: int = 64
+    max_new_tokens: int = 96
     temperature: float = 1.0
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token."""

@@ -19,6 +19,6 @@ def grpo() -> RunConfig:
         recipe="grpo",
         advantage={"credit": GRPO()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
-        optimiser=Optimiser(learning_rate=5e-4),
+        optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=2,
     )
