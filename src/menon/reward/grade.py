@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from menon.reward.protocols import Reward
+from menon.reward.protocols import BatchReward, Reward
 from menon.reward.signatures import Asked, judge
 from menon.types import Prompt, Rollout, Verdict
 
@@ -21,11 +21,33 @@ class Grading:
     reward: Reward
 
     def __call__(self, rollout: Rollout) -> Verdict:
-        ids = rollout.tokens[len(rollout.prompt.tokens) :].tolist()
-        return self.judge(rollout.prompt, rollout.text, rollout.finish, ids)
+        return judge(self.reward, "menon", asked_of(rollout))
 
     def judge(self, prompt: Prompt, completion: str, finish: str = "stop", completion_ids: Sequence[int] = ()) -> Verdict:
         """The verdict of an answer that nobody sampled."""
-        columns = {name: value for name, value in prompt.columns.items() if name not in GIVEN}
-        asked = Asked(prompt.text, completion, prompt.answer, columns, finish, list(completion_ids))
-        return judge(self.reward, "menon", asked)
+        return judge(self.reward, "menon", asked(prompt, completion, finish, completion_ids))
+
+
+@dataclass(frozen=True)
+class BatchGrading(Grading):
+    """For a reward that is faster with many answers at once: all of a step's (or a round's) are given to it together."""
+
+    reward: BatchReward
+
+    def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
+        """In the order of the rollouts."""
+        return list(self.reward.many([asked_of(rollout) for rollout in rollouts]))
+
+
+def grading_of(reward: Reward) -> Grading:
+    return BatchGrading(reward) if isinstance(reward, BatchReward) else Grading(reward)
+
+
+def asked_of(rollout: Rollout) -> Asked:
+    ids = rollout.tokens[len(rollout.prompt.tokens) :].tolist()
+    return asked(rollout.prompt, rollout.text, rollout.finish, ids)
+
+
+def asked(prompt: Prompt, completion: str, finish: str, completion_ids: Sequence[int]) -> Asked:
+    columns = {name: value for name, value in prompt.columns.items() if name not in GIVEN}
+    return Asked(prompt.text, completion, prompt.answer, columns, finish, list(completion_ids))

@@ -1,6 +1,10 @@
 """The seam between an answer and its numbers."""
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from menon.reward.signatures import Asked
+from menon.types import Verdict
 
 
 class Reward(Protocol):
@@ -11,3 +15,12 @@ class Reward(Protocol):
     """
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: Any) -> Any: ...
+
+
+@runtime_checkable
+class BatchReward(Reward, Protocol):
+    """A reward that judges many answers in one call (a model does). Never raises for what a model wrote."""
+
+    def many(self, asked: Sequence[Asked]) -> Sequence[Verdict]:
+        """One verdict for each answer, in their order."""
+        ...

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from menon.errors import UserError
-from menon.rollout.groups import answer_groups
-from menon.rollout.protocols import Grade, Prompts, Sampler
+from menon.rollout.groups import answer, answer_groups
+from menon.rollout.protocols import Answer, Grade, Prompts, Sampler
 from menon.types import Graded, Metric, Sampling, Sum
 
 Kind = Literal["kept", "all_wrong", "all_correct", "ungraded"]
@@ -34,6 +34,8 @@ class DynamicSampling:
     max_rounds: int = 10
     min_groups: int = 1
     """When the rounds are used up, a step is trained on this many groups or more."""
+    answer: Answer = answer
+    """One turn, or turns with an environment."""
 
     def __post_init__(self) -> None:
         if self.prompts_per_step < 1 or self.prompts_per_round < 0 or self.max_rounds < 1 or self.min_groups < 1:
@@ -58,7 +60,7 @@ class DynamicSampling:
         rounds = 0
         while len(kept) < self.prompts_per_step and rounds < self.max_rounds:
             asked = prompts.take(self.prompts_per_round or self.prompts_per_step)
-            groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade, first=len(seen))
+            groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade, len(seen), self.answer)
             seen += groups
             kept += [group for group in groups if self.kind(group) == "kept"]
             rounds += 1

@@ -1,11 +1,65 @@
 """A fixed number of answers to each question."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from menon.errors import UserError
-from menon.rollout.protocols import Grade, Prompts, Sampler
-from menon.types import Graded, Metric, Prompt, Request, Rollout, Sampling
+from menon.rollout.protocols import Answer, Grade, GradeAll, Prompts, Sampler
+from menon.types import Completion, Graded, Metric, Prompt, Request, Rollout, Sampling, Verdict
+
+
+def answer(requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade) -> list[Graded]:
+    """One turn each. An answer is graded as it finishes, unless the grader would rather have all of them at once.
+
+    The result is in the order of the requests, which carry the given group numbers. RuntimeError if the sampler leaves a request
+    without an answer, answers one twice, or answers one that was not asked.
+    """
+    at_once = isinstance(grade, GradeAll)
+    rollouts: dict[int, Rollout] = {}
+    verdicts: dict[int, Verdict] = {}
+    for place, completion in written(requests, sampler):
+        rollouts[place] = Rollout.of(completion, groups[place])
+        if not at_once:
+            verdicts[place] = grade(rollouts[place])
+    places = range(len(requests))
+    if isinstance(grade, GradeAll):
+        verdicts = dict(enumerate(grade.grade_all([rollouts[place] for place in places])))
+    return [Graded(rollouts[place], verdicts[place]) for place in places]
+
+
+def written(requests: Sequence[Request], sampler: Sampler) -> Iterator[tuple[int, Completion]]:
+    """Completions as they finish, each with the place of its request; exactly one for each."""
+    waiting = {name_of(request): place for place, request in enumerate(requests)}
+    if len(waiting) < len(requests):
+        raise ValueError("two requests have the same name; they would get the same random stream")
+    for completion in sampler.generate(requests):
+        name = name_of(completion.request)
+        if name not in waiting:
+            raise RuntimeError(f"the sampler answered {name}, which was not asked or is answered already")
+        yield waiting.pop(name), completion
+    if waiting:
+        raise RuntimeError(f"the sampler left {len(waiting)} of {len(requests)} requests without an answer")
+
+
+def answer_groups(
+    asked: Sequence[tuple[Prompt, int]],
+    samples: int,
+    sampling: Sampling,
+    sampler: Sampler,
+    grade: Grade,
+    first: int = 0,
+    answer: Answer = answer,
+) -> list[list[Graded]]:
+    """One list per (prompt, visit), in order of the samples; groups are numbered from `first`."""
+    requests = [Request(prompt, sampling, sample, visit) for prompt, visit in asked for sample in range(samples)]
+    numbers = [first + place // samples for place in range(len(requests))]
+    graded = answer(requests, numbers, sampler, grade)
+    return [graded[place : place + samples] for place in range(0, len(graded), samples)]
+
+
+def name_of(request: Request) -> tuple[int, int, int, tuple[int, ...]]:
+    """What tells the requests of one call apart: prompt, visit, sample and way through the tree name a random stream."""
+    return request.prompt.index, request.visit, request.sample, request.path
 
 
 @dataclass(frozen=True)
@@ -15,6 +69,8 @@ class Groups:
     prompts_per_step: int
     samples_per_prompt: int
     sampling: Sampling = field(default_factory=Sampling)
+    answer: Answer = answer
+    """One turn, or turns with an environment."""
 
     def __post_init__(self) -> None:
         if self.prompts_per_step < 1 or self.samples_per_prompt < 1:
@@ -23,41 +79,5 @@ class Groups:
     def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]:
         """In the order of the prompts, then of the samples, whatever finished first."""
         asked = prompts.take(self.prompts_per_step)
-        groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade)
+        groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade, answer=self.answer)
         return [graded for group in groups for graded in group], {}
-
-
-def answer_groups(
-    asked: Sequence[tuple[Prompt, int]], samples: int, sampling: Sampling, sampler: Sampler, grade: Grade, first: int = 0
-) -> list[list[Graded]]:
-    """One list per (prompt, visit), in order of the samples; groups are numbered from `first`."""
-    requests = [Request(prompt, sampling, sample, visit) for prompt, visit in asked for sample in range(samples)]
-    numbers = [first + place // samples for place in range(len(requests))]
-    graded = answer(requests, numbers, sampler, grade)
-    return [graded[place : place + samples] for place in range(0, len(graded), samples)]
-
-
-def answer(requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade) -> list[Graded]:
-    """Each answer is graded as it finishes; the result is in the order of the requests, which carry the given group numbers.
-
-    RuntimeError if the sampler leaves a request without an answer, answers one twice, or answers one that was not asked.
-    """
-    waiting = {name_of(request): place for place, request in enumerate(requests)}
-    if len(waiting) < len(requests):
-        raise ValueError("two requests have the same name; they would get the same random stream")
-    graded: dict[int, Graded] = {}
-    for completion in sampler.generate(requests):
-        name = name_of(completion.request)
-        if name not in waiting:
-            raise RuntimeError(f"the sampler answered {name}, which was not asked or is answered already")
-        place = waiting.pop(name)
-        rollout = Rollout.of(completion, groups[place])
-        graded[place] = Graded(rollout, grade(rollout))
-    if waiting:
-        raise RuntimeError(f"the sampler left {len(waiting)} of {len(requests)} requests without an answer")
-    return [graded[place] for place in range(len(requests))]
-
-
-def name_of(request: Request) -> tuple[int, int, int, tuple[int, ...]]:
-    """What tells the requests of one call apart: prompt, visit, sample and way through the tree name a random stream."""
-    return request.prompt.index, request.visit, request.sample, request.path

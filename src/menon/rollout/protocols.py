@@ -1,7 +1,7 @@
 """The seams of a rollout: who writes text, who grades it."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from menon.types import Completion, Graded, Metric, Prompt, Request, Rollout, Verdict
 
@@ -23,6 +23,15 @@ class Grade(Protocol):
     def __call__(self, rollout: Rollout) -> Verdict: ...
 
 
+@runtime_checkable
+class GradeAll(Protocol):
+    """A `Grade` that is better asked about many answers at once."""
+
+    def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
+        """In the order of the rollouts."""
+        ...
+
+
 class Prompts(Protocol):
     """An endless source of questions with a place that can be saved."""
 
@@ -33,6 +42,12 @@ class Prompts(Protocol):
     def state(self) -> dict[str, Any]: ...
 
     def load(self, state: dict[str, Any]) -> None: ...
+
+
+class Answer(Protocol):
+    """Requests to graded answers, in their order: `groups.answer`, or turns with an environment (`turns.Turns`)."""
+
+    def __call__(self, requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade) -> list[Graded]: ...
 
 
 class Collect(Protocol):

@@ -1,0 +1,204 @@
+"""A language model as verifier: does the last line of an answer agree with the reference (arXiv 2503.23829; spec 6.7)?"""
+
+import math
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from menon.errors import UserError
+from menon.own import describe
+from menon.reward.batched import NoReply, ask
+from menon.reward.signatures import Asked
+from menon.types import Verdict
+
+Reply = tuple[str, Mapping[str, float]] | Exception
+"""What the judge wrote, with probabilities of its first token by text; or why this one prompt got no reply."""
+
+Complete = Callable[[Sequence[str]], Sequence[Reply]]
+"""Prompts -> one reply each. A recipe builds it from a model folder or a server."""
+
+PLACES = ("{question}", "{final_step}", "{reference}")
+LONGEST_LINE = 1000
+"""Characters of the last line that the judge reads, the end of it."""
+REMEMBERED = 100_000
+"""Verdicts that are kept, the newest."""
+
+_PLACE = re.compile("|".join(map(re.escape, PLACES)))
+_DECISION = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Binary: R = 1 if the judge's decision c is yes, else 0. Soft: R = P if c = yes, 1 - P if c = no.
+
+    P is the probability of the first token that the judge wrote; with `renorm` P(YES) / (P(YES) + P(NO)), each over all first
+    tokens that begin the word. c is read from the first line of the reply, which must be yes or no in any case; any other reply
+    is unparsable: reward 0, counted by the part `judge_unparsable`. `acc` is 1 where c is yes.
+
+    The judge sees the question, the reference, and only the last non-empty line of the answer: no reasoning, which could talk it
+    into a yes. An answer without such a line is wrong and not asked. Equal triples are asked once and remembered.
+
+    NaN with an error: a row without a reference; a call that raises, takes longer than `time_limit` seconds for a batch, or
+    returns something else than one reply per prompt; a soft verdict without a probability in [0, 1]. These are not remembered.
+    """
+
+    complete: Complete
+    prompt: str = field(default_factory=lambda: own_prompt())
+    """Text with {question}, {final_step} and {reference}."""
+    soft: bool = False
+    renorm: bool = False
+    batch_size: int = 64
+    """Prompts per call."""
+    time_limit: float = 120.0
+    memory: OrderedDict[tuple[str, str, str], Verdict] = field(default_factory=OrderedDict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_prompt(self.prompt, "the judge's prompt")
+        if self.batch_size < 1 or not self.time_limit > 0:
+            raise UserError(
+                f"a judge's batch_size ({self.batch_size}) must be at least 1, its time_limit ({self.time_limit}) positive"
+            )
+        if self.renorm and not self.soft:
+            raise UserError("renorm changes the soft reward only; set soft=true as well, or leave it out")
+
+    def __call__(self, prompt: str, completion: str, answer: str, question: Any = None, **columns: Any) -> Verdict:
+        """One answer; `many` is the same for a batch and faster."""
+        return self.many([Asked(prompt, completion, answer, {"question": question})])[0]
+
+    def many(self, asked: Sequence[Asked]) -> list[Verdict]:
+        """Verdicts in the order of the answers."""
+        triples = [triple_of(one) for one in asked]
+        wanted = list(dict.fromkeys(t for t in triples if isinstance(t, tuple) and t not in self.memory))
+        found: dict[tuple[str, str, str], Verdict] = {}
+        for start in range(0, len(wanted), self.batch_size):
+            found |= self._ask(wanted[start : start + self.batch_size])
+        verdicts = [t if isinstance(t, Verdict) else found[t] if t in found else self.memory[t] for t in triples]
+        self._remember({t: v for t, v in found.items() if not math.isnan(v.score)})
+        return verdicts
+
+    def _ask(self, triples: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], Verdict]:
+        try:
+            replies = ask(self.complete, [fill(self.prompt, triple) for triple in triples], self.time_limit)
+        except NoReply as error:
+            return {triple: failed(error) for triple in triples}
+        return {triple: self._verdict(reply) for triple, reply in zip(triples, replies, strict=True)}
+
+    def _verdict(self, reply: Any) -> Verdict:
+        if isinstance(reply, BaseException):
+            return failed(reply)
+        try:
+            text, probabilities = reply
+        except (TypeError, ValueError):
+            text = probabilities = None
+        if not isinstance(text, str) or not isinstance(probabilities, Mapping):
+            return failed(NoReply("returned a reply that is no pair of a text and probabilities"))
+        decision = decision_of(text)
+        if decision is None:
+            return Verdict(0.0, 0.0, {"judge_unparsable": 1.0})
+        correct = float(decision)
+        try:
+            score = correct if not self.soft else self._soft(decision, text, probabilities)
+        except NoReply as error:
+            return failed(error)
+        return Verdict(score, correct, {"judge_unparsable": 0.0})
+
+    def _soft(self, decision: bool, text: str, probabilities: Mapping[str, float]) -> float:
+        if self.renorm:
+            yes, no = (beginning(word, probabilities) for word in ("yes", "no"))
+            if not yes + no > 0:
+                raise NoReply("gave no probability of YES or NO")
+            return yes / (yes + no)
+        p = first(text, probabilities)
+        return p if decision else 1 - p
+
+    def _remember(self, verdicts: Mapping[tuple[str, str, str], Verdict]) -> None:
+        for triple, verdict in verdicts.items():
+            self.memory[triple] = verdict
+            self.memory.move_to_end(triple)
+        while len(self.memory) > REMEMBERED:
+            self.memory.popitem(last=False)
+
+
+def failed(error: BaseException) -> Verdict:
+    what = str(error) if isinstance(error, NoReply) else f"gave no reply: {describe(error)}"
+    return Verdict(math.nan, math.nan, error=f"the judge {what}")
+
+
+# The prompt
+
+
+def own_prompt() -> str:
+    return (files("menon.reward") / "judge_prompt.txt").read_text(encoding="utf-8")
+
+
+def read_prompt(path: str | Path) -> str:
+    """A prompt of the user's own; UserError if it cannot be read or lacks a place."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the judge's prompt {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    check_prompt(text, f"the judge's prompt {path}")
+    return text
+
+
+def check_prompt(text: str, name: str) -> None:
+    if missing := [place for place in PLACES if place not in text]:
+        raise UserError(f"{name} lacks {' and '.join(missing)}; it needs {', '.join(PLACES)}, each where its text goes")
+
+
+def fill(prompt: str, triple: tuple[str, str, str]) -> str:
+    """All places at once: what is put in is text, even where it holds the name of a place."""
+    texts = dict(zip(PLACES, triple, strict=True))
+    return _PLACE.sub(lambda place: texts[place.group()], prompt)
+
+
+def triple_of(asked: Asked) -> tuple[str, str, str] | Verdict:
+    """Question, last line and reference; a verdict where there is nothing to ask."""
+    if not asked.answer:
+        return Verdict(math.nan, math.nan, error="the judge has no reference answer for this question; give the row an 'answer'")
+    lines = [line.strip() for line in asked.completion.splitlines() if line.strip()]
+    if not lines:
+        return Verdict(0.0, 0.0, {"judge_unparsable": 0.0})
+    return question_of(asked), lines[-1][-LONGEST_LINE:], asked.answer
+
+
+def question_of(asked: Asked) -> str:
+    """The raw question, without the policy's template; of chat messages the last one."""
+    question = asked.columns.get("question")
+    if isinstance(question, list) and question and isinstance(question[-1], Mapping):
+        question = question[-1].get("content")
+    return question if isinstance(question, str) else asked.prompt
+
+
+# The reply
+
+
+def decision_of(text: str) -> bool | None:
+    lines = text.strip().splitlines()
+    found = _DECISION.fullmatch(lines[0]) if lines else None
+    return None if found is None else found.group(1).lower() == "yes"
+
+
+def first(text: str, probabilities: Mapping[str, float]) -> float:
+    """The probability of the first token of the reply: of the longest of the given tokens that the reply begins with."""
+    text = text.strip()
+    tokens = [token for token in probabilities if token.strip() and text.startswith(token.strip())]
+    if not tokens:
+        raise NoReply("gave no probability of its first token, which the soft reward needs; ask the binary one (soft=false)")
+    return sound(max((len(token.strip()), probabilities[token]) for token in tokens)[1])
+
+
+def beginning(word: str, probabilities: Mapping[str, float]) -> float:
+    """The mass of all tokens that spell the word or its beginning."""
+    bare = {token: token.strip().lower() for token in probabilities}
+    return sum(sound(probabilities[token]) for token, text in bare.items() if text and word.startswith(text))
+
+
+def sound(p: Any) -> float:
+    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1.0001:
+        raise NoReply(f"gave {p!r} as a probability")
+    return min(float(p), 1.0)

@@ -1,0 +1,86 @@
+"""A preference model's score as reward (spec 4.1, "at RL time")."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from menon.errors import UserError
+from menon.reward.batched import NoReply, ask
+from menon.reward.judge import question_of
+from menon.reward.signatures import Asked
+from menon.types import Verdict
+
+Score = Callable[[Sequence[str]], Sequence[float]]
+"""Whole texts -> raw scores of the preference model. A recipe builds it from a model folder."""
+
+
+@dataclass(frozen=True)
+class Preference:
+    """R = clip((s - mean) / std, -clip, clip), s the raw score of the whole text; `acc` is unknown (NaN).
+
+    `mean` and `std` are those of the raw scores of held-out demonstrations, measured once before the run, so that rewards of
+    different preference models are of one size. An answer that was cut (finish "length") has no end for the model to score: with
+    `missing_end` c >= 0 its reward is c * R (0: nothing, as in ReaLHF; 1: no difference), with c < 0 it is c itself
+    (OpenRLHF's rule). Where c <= 0 it is not sent to the model.
+
+    NaN with an error: a call that raises, takes longer than `time_limit` seconds for a batch, returns something else than one
+    number per text, or a score that is not finite.
+    """
+
+    score: Score
+    mean: float = 0.0
+    std: float = 1.0
+    clip: float = 20.0
+    missing_end: float = 0.0
+    template: str = ""
+    """What the model was trained on: text with {question} and {response}. "": the policy's prompt and the answer behind it."""
+    batch_size: int = 64
+    """Texts per call."""
+    time_limit: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not self.std > 0 or not self.clip > 0:
+            raise UserError(f"a preference reward's std ({self.std}) and clip ({self.clip}) must be positive")
+        if self.batch_size < 1 or not self.time_limit > 0:
+            raise UserError(f"a preference reward's batch_size ({self.batch_size}) must be at least 1, its time_limit positive")
+        if self.template and not all(place in self.template for place in ("{question}", "{response}")):
+            raise UserError("a preference reward's template needs both {question} and {response}")
+
+    def __call__(self, prompt: str, completion: str, answer: str, finish: str = "stop", **columns: Any) -> Verdict:
+        """One answer; `many` is the same for a batch and faster."""
+        return self.many([Asked(prompt, completion, answer, columns, finish)])[0]
+
+    def many(self, asked: Sequence[Asked]) -> list[Verdict]:
+        """Verdicts in the order of the answers."""
+        places = [place for place, one in enumerate(asked) if one.finish != "length" or self.missing_end > 0]
+        verdicts = [Verdict(self.missing_end, math.nan) for _ in asked]
+        for start in range(0, len(places), self.batch_size):
+            batch = places[start : start + self.batch_size]
+            for place, verdict in zip(batch, self._ask([asked[place] for place in batch]), strict=True):
+                verdicts[place] = verdict
+        return verdicts
+
+    def _ask(self, asked: Sequence[Asked]) -> list[Verdict]:
+        try:
+            scores = ask(self.score, [self.text(one) for one in asked], self.time_limit)
+        except NoReply as error:
+            return [failed(str(error)) for _ in asked]
+        return [self._verdict(score, one) for score, one in zip(scores, asked, strict=True)]
+
+    def _verdict(self, score: Any, asked: Asked) -> Verdict:
+        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+            return failed(f"returned {score!r} as a score")
+        reward = max(-self.clip, min(self.clip, (score - self.mean) / self.std))
+        return Verdict(reward * self.missing_end if asked.finish == "length" else reward, math.nan, {"raw": float(score)})
+
+    def text(self, asked: Asked) -> str:
+        if not self.template:
+            return asked.prompt + asked.completion
+        before, _, behind = self.template.partition("{question}")
+        fill = [part.replace("{response}", asked.completion) for part in (before, behind)]
+        return question_of(asked).join(fill)
+
+
+def failed(error: str) -> Verdict:
+    return Verdict(math.nan, math.nan, error=f"the preference model {error}")
