@@ -3,7 +3,7 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["train"]
+__all__ = ["evaluate", "train"]
 
 
 def train(recipe: str = "grpo", /, **overrides: Any) -> dict[str, Any]:
@@ -17,3 +17,15 @@ def train(recipe: str = "grpo", /, **overrides: Any) -> dict[str, Any]:
     from menon.cli.command import train_from_python
 
     return train_from_python(recipe, overrides)
+
+
+def evaluate(model: str = "base", /, **settings: Any) -> dict[str, Any]:
+    """Evaluates a model, stores every verdict, and gives the numbers: the last line of `menon eval`.
+
+    Settings are those of the command (`menon.eval.config.EvalConfig`).
+
+    >>> menon.evaluate("runs/mine", task="chain_sum", n=200, k=8)["avg@8"]  # doctest: +SKIP
+    """
+    from menon.cli.evaluate import from_python
+
+    return from_python(model, settings)

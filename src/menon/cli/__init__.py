@@ -5,6 +5,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 
 from menon.errors import UserError
 
@@ -15,6 +16,9 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon train grpo data=FILE.jsonl model=NAME  train any causal language model on your own questions
   menon train ppo settings.yaml seed=3         a recipe, a file of settings, single settings
   menon train --resume RUN                     go on with a run, as if it had never stopped
+  menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of a model, or of the newest checkpoint of a run
+  menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
+  menon compare A.json B.json                  two evaluations, question by question
   menon pretrain out=FOLDER                    make the built-in base model from nothing
 
 Recipes:
@@ -27,7 +31,13 @@ Settings are key=value; a dot goes inside, and a part is named by its kind:
   --debug    show stack traces       --version       --help
 """
 
-COMMANDS = ("train", "pretrain")
+COMMANDS = {
+    "train": "command:train",
+    "pretrain": "command:pretrain",
+    "eval": "evaluate:evaluate",
+    "compare": "evaluate:compare",
+}
+"""Word -> module of this package and its function, loaded when it is asked for."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -62,9 +72,8 @@ def run(words: list[str]) -> int:
 
         near = difflib.get_close_matches(command, COMMANDS, 1)
         raise UserError(f"there is no command '{command}'{f'; did you mean {near[0]}?' if near else ''} (see menon --help)")
-    from menon.cli import command as commands
-
-    return commands.pretrain(rest) if command == "pretrain" else commands.train(rest)
+    module, _, name = COMMANDS[command].partition(":")
+    return int(getattr(import_module(f"menon.cli.{module}"), name)(rest))
 
 
 def help_text() -> str:

@@ -16,13 +16,13 @@ class BadRow(Exception):
     """One row cannot be used; the message says why and what to change."""
 
 
-def read_rows(path: str | Path, on_bad: OnBad = "stop") -> tuple[list[Row], int]:
+def read_rows(path: str | Path, on_bad: OnBad = "stop", answers: bool = True) -> tuple[list[Row], int]:
     """The rows of a `.jsonl` or `.jsonl.gz` file and the number of those left out.
 
     A row is an object with `prompt` or `question` (text, or a list of chat messages) and `answer` (text or a number). Rows of
     GSM8K as published, whose `answer` is a worked solution ending in `#### 18`, and rows with such a `solution` and no `answer`,
-    get what follows the hash marks. Blank lines are no rows. UserError: no such file, nothing usable in it, or bad rows that
-    were not to be skipped.
+    get what follows the hash marks. With `answers` off a row needs none. Blank lines are no rows. UserError: no such file,
+    nothing usable in it, or bad rows that were not to be skipped.
     """
     path = Path(path)
     rows: list[Row] = []
@@ -31,7 +31,7 @@ def read_rows(path: str | Path, on_bad: OnBad = "stop") -> tuple[list[Row], int]
         if not line.strip():
             continue
         try:
-            rows.append(read_row(line))
+            rows.append(read_row(line, answers))
         except BadRow as fault:
             faults.append(f"line {number}: {fault}")
     if not rows and not faults:
@@ -57,7 +57,7 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def read_row(line: bytes) -> Row:
+def read_row(line: bytes, answers: bool = True) -> Row:
     try:
         row = json.loads(line.decode(), parse_constant=_no_constant)
     except UnicodeDecodeError as error:
@@ -75,7 +75,7 @@ def read_row(line: bytes) -> Row:
     if name not in row:
         raise BadRow(f"no 'prompt' or 'question' ({_columns(row)})")
     question = check_question(name, row.pop(name))
-    return {"question": question, "answer": take_answer(row)} | row
+    return {"question": question, "answer": take_answer(row) if answers else row.pop("answer", None)} | row
 
 
 def check_question(name: str, question: Any) -> str | list[dict[str, str]]:

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.engines.torch_sampler import TorchSampler, context_of
 from menon.errors import UserError
+from menon.eval.run import Evaluation
 from menon.loop import Run
 from menon.prompts.order import Shuffled
 from menon.prompts.reader import Row, read_rows
@@ -27,14 +27,13 @@ from menon.reward.grade import Grading
 from menon.reward.protocols import Reward
 from menon.reward.prove import prove_golds
 from menon.rollout.dynamic import DynamicSampling
-from menon.rollout.groups import Groups, answer
-from menon.rollout.protocols import Grade, Sampler
+from menon.rollout.groups import Groups
 from menon.settings import nearest
 from menon.step import Plan
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.sync.protocols import WeightChannel
-from menon.types import Graded, Prompt, Request, Sampling
+from menon.types import Prompt, Sampling
 from menon.update.objective import Update
 from menon.update.protocols import Scorer
 
@@ -88,19 +87,6 @@ def close(run: Run) -> None:
 def close_reward(reward: Reward) -> None:
     if isinstance(reward, UserReward):
         reward.close()
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One answer to each held-out question at temperature 1, from a random stream of its own: the same every time."""
-
-    prompts: tuple[Prompt, ...]
-    grade: Grade
-    sampling: Sampling
-
-    def __call__(self, sampler: Sampler) -> list[Graded]:
-        requests = [Request(prompt, self.sampling, purpose="evaluate") for prompt in self.prompts]
-        return answer(requests, range(len(requests)), sampler, self.grade)
 
 
 def rollout_of(config: RunConfig) -> Groups | DynamicSampling:

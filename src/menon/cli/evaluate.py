@@ -1,0 +1,166 @@
+"""`menon eval` and `menon compare`, from words to a table and a file."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from menon.cli import threads
+from menon.cli.command import use
+from menon.errors import UserError
+from menon.settings import Tree, merged, nested, override
+
+if TYPE_CHECKING:
+    from menon.cli.threads import Threads
+    from menon.eval.compare import Comparison
+    from menon.recipes.evaluation import Result
+
+
+def evaluate(words: Sequence[str]) -> int:
+    """`menon eval MODEL key=value ...`: a table, and as the last line of the output the numbers as JSON."""
+    models, settings = understand(words)
+    if len(models) > 1:
+        raise UserError(f"'{models[1]}' is neither key=value nor the model, which is '{models[0]}' already")
+    if models and "model" in settings:
+        raise UserError(f"the model is named twice, {models[0]} and model={settings['model']}; leave one of them out")
+    if models:
+        settings["model"] = models[0]
+    if "model" not in settings:
+        raise UserError("eval needs a model: menon eval base task=chain_sum, or the folder of a model or of a run")
+    done, chosen, notes = measure(settings)
+    for line in table(done, chosen, notes):
+        print(line)
+    print(json.dumps(summary(done)), flush=True)
+    return 0
+
+
+def understand(words: Sequence[str]) -> tuple[list[str], Tree]:
+    """Words without '=', and settings."""
+    plain: list[str] = []
+    settings: Tree = {}
+    for word in words:
+        if word.startswith("-"):
+            raise UserError(f"there is no option {word.partition('=')[0]}; settings are written without dashes, like k=8")
+        if "=" in word and not Path(word).exists():
+            settings = merged(settings, nested(dict([override(word)])))
+        else:
+            plain.append(word)
+    return plain, settings
+
+
+def measure(settings: Mapping[str, Any]) -> tuple["Result", "Threads", list[str]]:
+    """Evaluates and stores; `out` of the result's settings says where."""
+    chosen = threads.choose(settings)
+    use(chosen, str(settings.get("device", "auto")))
+    from menon.eval.config import EvalConfig, write_result
+    from menon.recipes.evaluation import evaluate as run
+    from menon.settings import plain, read
+
+    config = read(EvalConfig, {**settings, "threads": chosen.count})
+    out = Path(config.out or default_out(config.model, config.source))
+    if out.is_dir():
+        raise UserError(f"out is the folder {out}; name a file in it, like out={out / 'result.json'}")
+    if out.exists():
+        raise UserError(f"{out} exists already; set out= to a new file")
+    notes: list[str] = []
+    done = run(config, notes.append)
+    stored = {**plain(done.config), "out": str(out)}
+    write_result(out, stored, done.about, done.numbers, done.items)
+    return done, chosen, [*notes, f"every sample's verdict is in {out}"]
+
+
+def default_out(model: str, source: str) -> Path:
+    name = "-".join(Path(word).name.split(".")[0] for word in (model, source))
+    return Path("evaluations") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+
+
+def summary(done: "Result") -> dict[str, Any]:
+    """The numbers in one flat line; intervals as [low, high]."""
+    flat: dict[str, Any] = {"model": done.config.model, "source": done.config.source}
+    for name, number in done.numbers.items():
+        if isinstance(number, dict) and "low" in number:
+            flat[name] = number["value"]
+            flat[f"{name}_interval"] = [number["low"], number["high"]]
+        else:
+            flat[name] = number
+    return flat | {"seconds": done.about["seconds"]}
+
+
+def from_python(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`menon.evaluate`."""
+    return summary(measure({"model": model, **settings})[0])
+
+
+def table(done: "Result", chosen: "Threads", notes: Sequence[str]) -> list[str]:
+    config, numbers = done.config, done.numbers
+    per_question = f"{config.per_question} answer" + ("s" if config.per_question > 1 else "")
+    source = config.source + (f" ({config.path})" if config.path else "")
+    lines = [
+        f"menon eval  {config.model}",
+        f"  questions  {numbers['n']} of {source}, {per_question} each",
+        f"  sampling   temperature {config.temperature:g}, top_p {config.top_p:g}, at most {config.max_new_tokens} tokens, "
+        f"seed {config.seed}",
+        f"  machine    {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
+        "",
+        f"{'':<12}{'value':>7}   95 % interval over questions",
+    ]
+    hidden = {"pass@1", "maj@1", f"cons@{config.k}"} if config.per_question > 1 else {"pass@1", "cons@1"}
+    for name, number in numbers.items():
+        if isinstance(number, dict) and "low" in number and name not in hidden:
+            lines.append(f"  {name:<10}{shown(number['value']):>7}   {shown(number['low'])} to {shown(number['high'])}")
+    for name, value in numbers.get("parts", {}).items():
+        lines.append(f"  {name:<24}{value:>7.3f}")
+    lines += ["", f"  length {numbers['mean_length']:.1f}, cut at the limit {numbers['trunc_rate']:.3f}" + silent(numbers)]
+    if numbers["failed"]:
+        lines.append(f"  {numbers['failed']} answers could not be graded and are in no number")
+    return [*lines, f"  {done.about['seconds']:.1f} s", *(f"  {note}" for note in notes)]
+
+
+def silent(numbers: Mapping[str, Any]) -> str:
+    return f", states no answer {numbers['no_answer']:.3f}" if "no_answer" in numbers else ""
+
+
+def shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def compare(words: Sequence[str]) -> int:
+    """`menon compare A.json B.json`."""
+    files, settings = understand(words)
+    if len(files) != 2 or settings:
+        raise UserError("compare takes two results of `menon eval`: menon compare A.json B.json")
+    from menon.eval.compare import compare as compared
+    from menon.eval.config import read_result
+
+    (about_a, a), (about_b, b) = (read_result(Path(file)) for file in files)
+    found = compared(a, b)
+    for line in verdict(found, files, (about_a, about_b)):
+        print(line)
+    print(json.dumps(vars(found)), flush=True)
+    return 0
+
+
+def verdict(found: "Comparison", files: Sequence[str], abouts: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [f"menon compare  {found.n} questions"]
+    for name, file, about, mean in zip("AB", files, abouts, (found.a, found.b), strict=True):
+        lines.append(f"  {name}  {mean:.3f}   {about['settings']['model']}  ({file})")
+    differ = [
+        f"{name} {_of(abouts[0], name)} and {_of(abouts[1], name)}"
+        for name in ("samples", "temperature", "top_p", "max_new_tokens", "template", "reward")
+        if _of(abouts[0], name) != _of(abouts[1], name)
+    ]
+    if differ:
+        lines.append(f"  not alike: {', '.join(differ)}")
+    beyond = "beyond" if found.low > 0 or found.high < 0 else "within"
+    return [
+        *lines,
+        "",
+        f"  B - A       {found.difference:+.3f}   95 % interval {found.low:+.3f} to {found.high:+.3f} (paired bootstrap): "
+        f"{beyond} what the choice of questions explains",
+        f"  McNemar     only A right {found.only_a}, only B right {found.only_b}, p = {found.p:.3g} (exact, by {found.judged})",
+    ]
+
+
+def _of(about: Mapping[str, Any], name: str) -> Any:
+    return about["settings"].get(name)

@@ -1,0 +1,97 @@
+"""Two evaluations of the same questions, compared question by question."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any, Literal
+
+import numpy as np
+
+from menon.errors import UserError
+from menon.eval.metrics import average, interval
+from menon.eval.run import Item, vote
+
+Judged = Literal["majority", "first sample"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much better B is than A."""
+
+    n: int
+    """Questions that both could be graded on."""
+    a: float
+    b: float
+    """Mean accuracy over all samples."""
+    difference: float
+    low: float
+    high: float
+    """95 % paired bootstrap interval of b - a: whole questions are drawn, so what makes a question hard cancels."""
+    judged: Judged
+    """What McNemar's test looks at: one right or wrong per question."""
+    only_a: int
+    """Questions that only A gets right."""
+    only_b: int
+    p: float
+    """Exact two-sided McNemar test of only_a against only_b."""
+
+
+def compare(a: Sequence[Item], b: Sequence[Item], seed: int = 0) -> Comparison:
+    """UserError where the questions differ."""
+    pairs = paired(a, b)
+    means = [(average(np.array(x.acc)), average(np.array(y.acc))) for x, y in pairs]
+    both = np.array([pair for pair in means if not np.isnan(pair).any()], dtype=np.float64).reshape(-1, 2)
+    if not len(both):
+        raise UserError("no question could be graded in both results, so there is nothing to compare")
+    difference_P = both[:, 1] - both[:, 0]
+    low, high = interval(difference_P, seed)
+    judged: Judged = "majority" if all(len(item.acc) > 1 and item.kind for item in (*a, *b)) else "first sample"
+    verdicts = [(right(x, judged, seed), right(y, judged, seed)) for x, y in pairs]
+    only_a = sum(x == 1 and y == 0 for x, y in verdicts)
+    only_b = sum(x == 0 and y == 1 for x, y in verdicts)
+    return Comparison(
+        n=len(both),
+        a=float(both[:, 0].mean()),
+        b=float(both[:, 1].mean()),
+        difference=float(difference_P.mean()),
+        low=low,
+        high=high,
+        judged=judged,
+        only_a=only_a,
+        only_b=only_b,
+        p=mcnemar(only_a, only_b),
+    )
+
+
+def paired(a: Sequence[Item], b: Sequence[Item]) -> list[tuple[Item, Item]]:
+    """By question; the order of the two does not matter."""
+    first, second = ({(item.question, item.key): item for item in items} for items in (a, b))
+    if first.keys() != second.keys():
+        shared = len(first.keys() & second.keys())
+        raise UserError(
+            f"the two results are of different questions ({len(first)} and {len(second)}, {shared} of them the same); "
+            "evaluate both on the same set with the same n"
+        )
+    return [(first[name], second[name]) for name in sorted(first)]
+
+
+def right(item: Item, judged: Judged, seed: int) -> float:
+    """1 or 0 for a question; NaN where the graders failed."""
+    if judged == "first sample":
+        return item.acc[0]
+    known = sum(not np.isnan(acc) for acc in item.acc)
+    return vote(item, known, seed) if known else np.nan
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Exact two-sided p: a fair coin for each question that just one of the two gets right (McNemar 1947; the exact form).
+
+    >>> mcnemar(1, 9), mcnemar(0, 0)
+    (0.021484375, 1.0)
+    """
+    n, fewer = only_a + only_b, min(only_a, only_b)
+    return min(1.0, 2 * sum(comb(n, i) for i in range(fewer + 1)) / 2**n)
+
+
+def plain(comparison: Comparison) -> dict[str, Any]:
+    return dict(vars(comparison))

@@ -1,0 +1,113 @@
+"""What `menon eval` can be told, and the file that it leaves."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from menon.errors import UserError
+from menon.eval.run import Item, plain_item, read_item
+from menon.record import disk
+
+FORMAT = "menon-evaluation-1"
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Everything that decides an evaluation."""
+
+    model: str = "base"
+    """"base" (built in), a model folder, a run folder (its newest checkpoint), or a name on the Hugging Face hub."""
+    task: str | None = None
+    """A built-in task; its held-out questions."""
+    data: str | None = None
+    """A JSONL file with questions and answers."""
+    set: str | None = None
+    """A public set by name; `path` says where its file is."""
+    path: str | None = None
+    """The set's file, or a folder with it."""
+    reward: str | Callable[..., Any] | None = None
+    """exact, or a function: file.py:name. Without one that of the task or set, for data exact."""
+    template: str | None = None
+    """A template by name, or text with {q} for the question. Without one the set's own, else none."""
+    n: int | None = None
+    """Questions; without a number 200 of a task, all of a file."""
+    k: int = 1
+    """pass@k and maj@k."""
+    samples: int | None = None
+    """Answers to each question; without a number k. With more than k the estimates are better."""
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int | None = None
+    """Without a number the set's own, else 64."""
+    stop: tuple[str, ...] = ()
+    """Strings that end an answer besides the end-of-text token."""
+    seed: int = 0
+    on_bad: Literal["stop", "skip"] = "stop"
+    """Rows that cannot be used: do not start, or leave them out and count them."""
+    slots: int = 256
+    """Answers that are written at the same time: memory and speed only."""
+    threads: int | None = None
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    device: str = "auto"
+    out: str = ""
+    """The file of results."""
+
+    def __post_init__(self) -> None:
+        named = [name for name in ("task", "data", "set") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise UserError(f"{' and '.join(named)} are both given; questions come from one of them, so leave the other out")
+        if self.set is not None and self.path is None:
+            raise UserError(f"the set {self.set} needs its file: set path= to it, or to a folder that holds it")
+        if self.path is not None and self.set is None:
+            raise UserError("path is given without set; name the set, like set=gsm8k, or use data= for a file of your own")
+        for name in ("n", "k", "samples", "slots", "max_new_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}; it must be at least 1")
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}; it must be at least 0")
+        if self.samples is not None and self.samples < self.k:
+            raise UserError(
+                f"pass@{self.k} needs {self.k} samples of each question, and samples is {self.samples}; raise it or lower k"
+            )
+        if self.temperature == 0 and self.per_question > 1:
+            raise UserError("at temperature 0 all samples of a question are the same text; use k=1, or a temperature above 0")
+
+    @property
+    def per_question(self) -> int:
+        return self.k if self.samples is None else self.samples
+
+    @property
+    def source(self) -> str:
+        """What the questions are, in a word."""
+        return self.set or self.data or self.task or "chain_sum"
+
+
+def write_result(path: Path, settings: Mapping[str, Any], about: Mapping[str, Any], numbers: Any, items: Sequence[Item]) -> None:
+    """One JSON file: what was asked of what, the numbers, and every sample's verdict, so that two can be compared."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        head = {"format": FORMAT, "settings": dict(settings), **about, "numbers": numbers}
+        lines = ",\n".join(f"  {json.dumps(plain_item(item), allow_nan=False)}" for item in items)
+        text = json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}") + f',\n "items": [\n{lines}\n ]\n}}\n'
+        disk.write(path, text.encode())
+    except OSError as error:
+        raise UserError(f"the result {path} cannot be written ({disk.cause(error)}); set out= to another file") from None
+
+
+def read_result(path: Path) -> tuple[dict[str, Any], list[Item]]:
+    """The whole file without its items, and the items. UserError if it is none of ours."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["format"] != FORMAT:
+            raise ValueError
+        items = [read_item(plain) for plain in result.pop("items")]
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}; make one with `menon eval MODEL ... out={path}`") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is no result of `menon eval`, or damaged; make it again") from None
+    if not items:
+        raise UserError(f"{path} holds no question; make it again with `menon eval`")
+    return result, items

@@ -1,0 +1,205 @@
+"""From the settings of an evaluation to its numbers: the model, the questions and the reward are put together here."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from menon.engines.hf_models import load_policy
+from menon.engines.torch_sampler import TorchSampler, context_of
+from menon.errors import UserError
+from menon.eval.config import EvalConfig
+from menon.eval.run import Ballot, Evaluation, Item, items_of, numbers_of
+from menon.eval.sets import NamedSet, find_set, rows_of_set
+from menon.loop import MAX_FAILED
+from menon.prompts.reader import Row, read_rows
+from menon.prompts.render import render
+from menon.prompts.tasks import chain_sum
+from menon.recipes.build import (
+    REWARDS,
+    TASKS,
+    WEIGHTS_DTYPE,
+    chat_with,
+    close_reward,
+    device_of,
+    model_name,
+    tokenize_with,
+)
+from menon.record.folder import surroundings
+from menon.reward.call import UserReward
+from menon.reward.exact import ExactMatch, same
+from menon.reward.extract import WAYS, after_thinking
+from menon.reward.grade import Grading
+from menon.reward.protocols import Reward
+from menon.settings import nearest
+from menon.streams import stream
+from menon.sync.fingerprint import fingerprint
+from menon.types import Graded, Prompt, Sampling
+
+TASK_QUESTIONS = 200
+"""Held-out questions of a built-in task, where nobody asks for another number."""
+MAX_NEW_TOKENS = 64
+"""As in a run."""
+
+
+@dataclass(frozen=True)
+class Result:
+    config: EvalConfig
+    """With everything that was left open filled in."""
+    about: dict[str, Any]
+    """The model's folder and the fingerprint of its weights, seconds, versions, machine."""
+    numbers: dict[str, Any]
+    items: list[Item]
+
+
+def evaluate(config: EvalConfig, told: Callable[[str], None] = lambda sentence: None) -> Result:
+    """Loads, asks, grades, counts. `told` hears what the user should know of the data."""
+    named = find_set(config.set) if config.set is not None else None
+    folder = folder_of(config.model)
+    with reward_for(config, named) as (reward, ballot):
+        config, rows = settled(config, named, told)
+        model, tokenizer = load_policy(folder, WEIGHTS_DTYPE[config.dtype], device_of(config.device))
+        if config.dtype == "bfloat16":
+            model = model.bfloat16()
+        prompts, long = render(
+            rows,
+            config.template or "none",
+            tokenize_with(tokenizer),
+            chat=chat_with(tokenizer),
+            context=context_of(model) or 2**31,
+            max_new_tokens=config.max_new_tokens or MAX_NEW_TOKENS,
+            on_bad=config.on_bad,
+        )
+        if long:
+            told(f"{long} questions do not fit into the context and are left out")
+        grading = Grading(reward)
+        tell_of_golds(prompts, grading, told)
+        sampling = Sampling(config.max_new_tokens or MAX_NEW_TOKENS, config.temperature, config.top_p, stop=config.stop)
+        evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
+        sampler = TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots)
+        start = time.perf_counter()
+        graded = evaluation(sampler)
+        seconds = time.perf_counter() - start
+        check_graders(graded)
+        items = items_of(graded, config.per_question, ballot)
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    about = {"model_folder": folder, "weights": fingerprint(weights), "seconds": round(seconds, 3), **surroundings()}
+    return Result(config, about, numbers_of(items, config.k, config.seed), items)
+
+
+def folder_of(model: str) -> str:
+    """What `load_policy` takes: of a run folder its newest checkpoint."""
+    folder = Path(model).expanduser()
+    if (folder / "run.json").is_file() and not (folder / "config.json").exists():
+        latest = folder / "checkpoints" / "latest"
+        if not latest.exists():
+            raise UserError(f"the run {model} has no checkpoint yet; go on with it by `menon train --resume {model}`")
+        return str(latest.resolve())
+    return model_name(model)
+
+
+# Questions
+
+
+def settled(config: EvalConfig, named: NamedSet | None, told: Callable[[str], None]) -> tuple[EvalConfig, list[Row]]:
+    """The questions, and the settings with what was left open filled in from the task or set."""
+    if named is not None:
+        rows, skipped = rows_of_set(named, str(config.set), Path(str(config.path)), config.on_bad)
+        config = replace(
+            config,
+            template=config.template or named.template,
+            max_new_tokens=config.max_new_tokens or named.max_new_tokens,
+            stop=config.stop or named.stop,
+        )
+    elif config.data is not None:
+        rows, skipped = read_rows(config.data, config.on_bad)
+    else:
+        rows, skipped = task_rows(config), 0
+        config = replace(config, task=config.task or "chain_sum")
+    if skipped:
+        told(f"{skipped} rows of {config.path or config.data} cannot be used and are left out")
+    filled = replace(
+        config,
+        template=config.template or "none",
+        max_new_tokens=config.max_new_tokens or MAX_NEW_TOKENS,
+        n=config.n or len(rows),
+        samples=config.per_question,
+    )
+    return filled, some_of(rows, filled)
+
+
+def task_rows(config: EvalConfig) -> list[Row]:
+    """Held-out questions, the same as those of a training run's evaluation."""
+    name = config.task or "chain_sum"
+    if name not in TASKS:
+        raise UserError(f"there is no task '{name}'{nearest(name, TASKS)}")
+    task = TASKS[name]()
+    room = task.room("heldout")
+    if config.n is not None and config.n > room:
+        raise UserError(f"n is {config.n}, and {name} has {room} held-out questions; lower n")
+    return list(task.rows("heldout", config.n or min(TASK_QUESTIONS, room), 0))
+
+
+def some_of(rows: list[Row], config: EvalConfig) -> list[Row]:
+    """n rows drawn at random, in their order: the same for every model, template and seed."""
+    n = config.n or len(rows)
+    if n > len(rows):
+        raise UserError(f"n is {n}, and {config.source} has {len(rows)} questions; lower n, or leave it out to take all")
+    chosen = sorted(stream(0, "questions", len(rows)).permutation(len(rows))[:n].tolist())
+    return [rows[place] for place in chosen]
+
+
+# Rewards
+
+
+@contextmanager
+def reward_for(config: EvalConfig, named: NamedSet | None) -> Iterator[tuple[Reward, Ballot | None]]:
+    """The reward, and how its answers are compared where that is known; closed afterwards."""
+    reward, ballot = make_reward(config, named)
+    try:
+        yield reward, ballot
+    finally:
+        close_reward(reward)
+
+
+def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ballot | None]:
+    if config.reward is not None and (not isinstance(config.reward, str) or ":" in config.reward):
+        return UserReward(config.reward), None
+    if config.reward is not None and config.reward not in REWARDS:
+        raise UserError(f"there is no reward '{config.reward}'{nearest(config.reward, REWARDS)}; your own is file.py:function")
+    if config.reward is None and named is None and config.data is None:
+        task = TASKS.get(config.task or "chain_sum", chain_sum.ChainSum)()
+        return task.grade, Ballot(lambda graded: chain_sum.extract(graded.rollout.text), str.__eq__)
+    return ExactMatch(), Ballot(boxed_or_said, same)
+
+
+def boxed_or_said(graded: Graded) -> str | None:
+    """What `ExactMatch` reads."""
+    text = after_thinking(graded.rollout.prompt.text, graded.rollout.text)
+    return None if text is None else next((found for way in WAYS if (found := way(text)) is not None), None)
+
+
+def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, told: Callable[[str], None]) -> None:
+    """A set whose own answers are not right by its verifier cannot be solved: said, and the set kept whole."""
+    spell = getattr(grading.reward, "spell", None)
+    if spell is None:
+        return
+    wrong = [p for p in prompts if p.answer is not None and grading.judge(p, spell(p.text, p.answer)).acc != 1]
+    if wrong:
+        told(
+            f"the gold answers of {len(wrong)} of {len(prompts)} questions earn no reward by this verifier, "
+            f"first that of row {wrong[0].index + 1} ({wrong[0].answer!r}); no model can be right there"
+        )
+
+
+def check_graders(graded: Sequence[Graded]) -> None:
+    failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
+    if len(failed) > MAX_FAILED * len(graded):
+        raise UserError(
+            f"the reward failed on {len(failed)} of {len(graded)} answers (at most {MAX_FAILED:.0%} may fail), "
+            f"first with: {failed[0].error or 'a score of NaN'}; mend it and evaluate again"
+        )
