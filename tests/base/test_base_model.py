@@ -95,13 +95,14 @@ def accuracy(rows, texts: list[str]) -> float:
 def test_the_base_has_a_bad_habit_and_a_skill(model, tokenizer, rows):
     """The measured numbers are in docs/base.md; a band of three standard deviations of 256 answers is .09 wide each way."""
     plain = answers(model, tokenizer, [row["question"] for row in rows], do_sample=True)
-    assert accuracy(rows, plain) == pytest.approx(0.31, abs=0.09)
+    assert accuracy(rows, plain) == pytest.approx(0.33, abs=0.09)
     assert sum(map(len, plain)) / len(plain) < 25
     worked = answers(model, tokenizer, [row["question"] + "\nSteps:" for row in rows], do_sample=True)
-    assert accuracy(rows, worked) == pytest.approx(0.78, abs=0.09)
+    assert accuracy(rows, worked) == pytest.approx(0.83, abs=0.08)
 
 
-def test_greedy_text_is_no_better_than_sampled_text(model, tokenizer, rows):
+def test_the_likeliest_answer_is_one_line_and_a_wrong_guess(model, tokenizer, rows):
+    """Were greedy text good already, learning would only have to sharpen."""
     texts = answers(model, tokenizer, [row["question"] for row in rows], do_sample=False)
-    assert accuracy(rows, texts) <= 0.4
-    assert sum(text.count("\n") < row["question"].count("+") + 1 for row, text in zip(rows, texts, strict=True)) > 200
+    assert accuracy(rows, texts) <= 0.15
+    assert sum(text.count("\n") == 2 for text in texts) > 200

@@ -47,8 +47,9 @@ HABITS: dict[str, Habit] = {
 
 MISSED = 0.02
 """Chance that a check lets a slip pass."""
-BLUR = 2
-"""A guess is off by up to this much for each term that was left, all errors equally likely: no best guess to learn."""
+SHORT, OVER = 3, 1
+"""A guess falls short by up to 3 or goes over by up to 1 for each term that was left, all errors equally likely. So there is no
+best guess to learn, and a blurred idea of the range has its middle below the truth: the likeliest guess is wrong as well."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ class PretrainRecipe:
     task: ChainSum = field(default_factory=lambda: ChainSum(min_terms=2, max_terms=7))
     """Wider than the default task, so that neither its shortest nor its longest sums are at the edge of the corpus."""
     shape: ModelShape = field(default_factory=ModelShape)
-    tokens_per_update: int = 4096
+    tokens_per_update: int = 2048
     """Prompts and responses together; an update is filled with whole documents."""
-    updates: int = 1500
+    updates: int = 2000
     peak_learning_rate: float = 3e-3
-    warm_up: int = 100
+    warm_up: int = 150
     """Updates of linear warm-up; then a cosine down to a tenth of the peak."""
     weight_decay: float = 0.05
 
@@ -147,8 +148,7 @@ def respond(terms: list[int], habit: Habit, rng: random.Random) -> str:
 
 def guess(total: int, left: list[int], rng: random.Random) -> int:
     """The true sum of what is known and what is left, blurred by what is left."""
-    reach = BLUR * len(left)
-    return max(1, total + sum(left) + rng.randint(-reach, reach))
+    return max(1, total + sum(left) + rng.randint(-SHORT * len(left), OVER * len(left)))
 
 
 def work(total: int, term: int, checked: bool, habit: Habit, rng: random.Random) -> tuple[str, int]:
