@@ -22,7 +22,7 @@ def ppo() -> RunConfig:
         optimiser=Optimiser(learning_rate=5e-4),
         critic=Critic(
             objective={"value": Term(ValueLoss(clip=0.2), TokenMean())},
-            optimiser=Optimiser(learning_rate=5e-4),
+            optimiser=Optimiser(learning_rate=1e-3),
             updates_per_step=4,
         ),
     )
