@@ -35,7 +35,7 @@ class Batch:
     is_action: Tensor = field(metadata=TOKEN)
     """bool: the policy wrote it. There is no other split between prompt and response."""
     reward: Tensor = field(metadata=TOKEN)
-    """An outcome sits on the last action token (on the last token of a sequence without actions)."""
+    """A turn's sits on its last action token; the outcome on the last one of all (on the last token where there is none)."""
     group: Tensor = field(metadata=SEQUENCE)
     """int64: sequences with the same number answer the same prompt."""
     finish: Tensor = field(metadata=SEQUENCE)
@@ -113,7 +113,8 @@ def columns_per(kind: str) -> list[str]:
 
 
 def pack(graded: Sequence[Graded]) -> Batch:
-    """Graded rollouts in one row. A NaN score becomes reward 0 in an invalid sequence.
+    """Graded rollouts in one row. A NaN score becomes reward 0 in an invalid sequence. What a score has beyond the rewards of its
+    turns is the outcome, so that the rewards of a sequence add up to its score.
 
     >>> pack([]).num_tokens
     0
@@ -133,7 +134,14 @@ def pack(graded: Sequence[Graded]) -> Batch:
     is_action = row("is_action", torch.bool)
     place = ragged.last(is_action, offset)
     place = torch.where(place >= 0, place, offset[1:] - 1)
-    reward = torch.zeros(len(is_action)).index_add(0, place, column(np.where(valid, scores, 0), torch.float32))
+    reward, outcome = torch.zeros(len(is_action)), np.where(valid, scores, 0)
+    if any(r.reward is not None for r in rollouts):
+        turns = [
+            r.reward if r.reward is not None and ok else np.zeros(len(r.tokens)) for r, ok in zip(rollouts, valid, strict=True)
+        ]
+        outcome = outcome - np.array([given.sum() for given in turns])
+        reward = torch.from_numpy(np.concatenate(turns)).float()
+    reward = reward.index_add(0, place, column(outcome, torch.float32))
     tree = any(r.node >= 0 for r in rollouts)
     return Batch(
         offset=offset,

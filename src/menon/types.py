@@ -136,6 +136,8 @@ class Rollout:
     node: int = -1
     """Number in a tree, -1 outside of one."""
     parent: int = -1
+    reward: Floats | None = None
+    """What an environment gave, each on the last token of the turn that earned it; None: nothing. `Verdict.score` includes it."""
 
     @staticmethod
     def of(completion: Completion, group: int, node: int = -1, parent: int = -1) -> "Rollout":
@@ -170,7 +172,7 @@ class Verdict:
     """What a reward says of one answer."""
 
     score: float
-    """The reward; NaN when the grader failed (then the answer is left out of statistics and loss, and counted)."""
+    """The whole reward; NaN when the grader failed (then the answer is left out of statistics and loss, and counted)."""
     acc: float
     """Raw correctness, 0 or 1, before any shaping; NaN when unknown."""
     parts: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,235 @@
+"""Answers in turns with an environment: the policy writes, the environment answers, and so on, in one sequence.
+
+Tokens in, tokens out: what the policy wrote is never tokenised again, an observation is tokenised once and appended. Each turn
+goes on from all that was before (`Request.prefix`), and a token's random number goes by its place in the whole answer.
+"""
+
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from menon.deadline import Call, Late
+from menon.errors import UserError
+from menon.own import describe
+from menon.rollout.environments.protocol import Environment
+from menon.rollout.groups import written
+from menon.rollout.protocols import Grade, GradeAll, Sampler
+from menon.streams import stream
+from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Verdict, no_tokens
+
+PARALLEL = os.cpu_count() or 1
+"""Calls of environments that run side by side."""
+OBSERVED = {"logp": np.float32, "log_kept": np.float32, "entropy": np.float32, "version": np.int32, "reward": np.float32}
+"""Columns that are 0 where the policy did not write."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Answers each request in turns until the environment says that the episode is over (finish "stop").
+
+    A request's `max_new_tokens` bounds all that follows the prompt, observations included; where it or `max_turns` is used up the
+    answer is cut (finish "length"), and a turn that was cut itself is not shown to the environment.
+
+    An environment that raises, takes longer than `time_limit` seconds for one call or returns something of another type ends its
+    episode (finish "abort") with a NaN verdict that says so. The verdicts of the others are the grader's, with the environment's
+    rewards added to the score, and three parts: `turns`, `observed` (1 if the policy got to read an observation) and
+    `environment` (the sum of its rewards). The grader reads the whole text, observations included.
+    """
+
+    environment: Environment
+    """Its settings; each episode gets a copy that has not begun."""
+    tokenize: Callable[[str], Sequence[int]]
+    """Text -> tokens, without any that stand for the beginning or end of a text."""
+    decode: Callable[[Sequence[int]], str]
+    """Tokens -> text, special tokens left out."""
+    seed: int = 0
+    max_turns: int = 16
+    time_limit: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.max_turns < 1 or not self.time_limit > 0:
+            raise UserError(f"max_turns ({self.max_turns}) must be at least 1 and an environment's time_limit positive")
+
+    def __call__(self, requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade) -> list[Graded]:
+        """In the order of the requests, which carry the given group numbers."""
+        room = threading.Semaphore(PARALLEL)
+        episodes = [Episode(request, group, self) for request, group in zip(requests, groups, strict=True)]
+        self._wait([(episode.begin, Call(episode.reset, room=room)) for episode in episodes])
+        while live := [episode for episode in episodes if episode.finish is None]:
+            calls: list[tuple[Callable[[Any], None], Call]] = []
+            for place, completion in written([episode.request() for episode in live], sampler):
+                episode = live[place]
+                if episode.takes(completion):
+                    calls.append(
+                        (episode.goes_on, Call(episode.environment.step, self.decode(completion.tokens.tolist()), room=room))
+                    )
+            self._wait(calls)
+        return verdicts_of(episodes, grade)
+
+    def _wait(self, calls: Sequence[tuple[Callable[[Any], None], Call]]) -> None:
+        for heard, call in calls:
+            try:
+                answer = call.result(self.time_limit)
+            except Late as late:
+                answer = Fault(str(late))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever a user's environment does, the run goes on
+                answer = Fault(f"raised {describe(error)}")
+            heard(answer)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What an environment did instead of answering."""
+
+    what: str
+
+
+class Episode:
+    """One request on its way: the tokens so far, and what is known of them."""
+
+    def __init__(self, request: Request, group: int, turns: Turns) -> None:
+        if len(request.prefix):
+            raise ValueError("an answer in turns cannot go on from a prefix: its environment would not know of it")
+        self.asked, self.group, self.turns = request, group, turns
+        self.environment: Environment = replace(turns.environment)  # type: ignore[type-var]  # any dataclass
+        self.tokens: Tokens = no_tokens()
+        """All that follows the prompt."""
+        self.columns: dict[str, list[np.ndarray]] = {name: [] for name in ("is_action", *OBSERVED)}
+        self.finish: Finish | None = None
+        self.text, self.fault = "", ""
+        self.num_turns = self.observed = 0
+
+    @property
+    def left(self) -> int:
+        return self.asked.sampling.max_new_tokens - len(self.tokens)
+
+    def reset(self) -> Any:
+        prompt, request = self.asked.prompt, self.asked
+        seed = stream(self.turns.seed, "environment", request.purpose, request.visit, prompt.index).integers(2**31)
+        return self.environment.reset(prompt, int(seed))
+
+    def begin(self, observation: Any) -> None:
+        if isinstance(observation, Fault):
+            self.fail(observation.what)
+        elif not isinstance(observation, str):
+            self.fail(f"returned {kind(observation)} from reset; it must be the first observation, a string")
+        else:
+            self.observe(observation)
+
+    def request(self) -> Request:
+        sampling = self.asked.sampling
+        stop = (*sampling.stop, *getattr(self.environment, "stop", ()))
+        return replace(self.asked, sampling=replace(sampling, max_new_tokens=self.left, stop=stop), prefix=self.tokens)
+
+    def takes(self, completion: Completion) -> bool:
+        """Appends a turn; is it for the environment to answer?"""
+        size = len(completion.tokens)
+        self.append(
+            completion.tokens,
+            np.ones(size, dtype=np.bool_),
+            {name: getattr(completion, name) for name in OBSERVED if name != "reward"},
+        )
+        self.num_turns += 1
+        self.text = completion.text
+        if completion.finish != "stop":
+            self.finish = completion.finish
+        return self.finish is None
+
+    def goes_on(self, answer: Any) -> None:
+        """Takes the environment's answer to the last turn."""
+        if isinstance(answer, Fault):
+            return self.fail(answer.what)
+        if not isinstance(answer, tuple | list) or len(answer) != 3:
+            return self.fail(f"returned {kind(answer)} from step; it must be (observation, reward, done)")
+        observation, reward, done = answer
+        if not isinstance(observation, str):
+            return self.fail(f"returned {kind(observation)} as observation; it must be a string")
+        if not isinstance(reward, int | float | np.number | np.bool_) or not math.isfinite(reward):
+            return self.fail(f"returned {reward!r} as reward; it must be a finite number")
+        if not isinstance(done, bool | np.bool_):
+            return self.fail(f"returned {done!r} for done; it must be true or false")
+        if len(self.tokens):
+            self.columns["reward"][-1][-1] = reward
+        if done:
+            self.finish = "stop"
+        elif self.num_turns >= self.turns.max_turns:
+            self.finish = "length"
+        else:
+            self.observe(observation)
+            self.observed |= bool(observation)
+
+    def observe(self, text: str) -> None:
+        tokens = np.asarray(self.turns.tokenize(text) if text else [], dtype=np.int32)
+        if len(tokens) >= self.left:
+            self.finish = "length"  # an observation that leaves no room to answer it would be read by nobody
+        else:
+            self.append(tokens, np.zeros(len(tokens), dtype=np.bool_), {})
+
+    def append(self, tokens: Tokens, is_action: np.ndarray, known: dict[str, np.ndarray]) -> None:
+        self.tokens = np.concatenate([self.tokens, tokens])
+        self.columns["is_action"].append(is_action)
+        for name, dtype in OBSERVED.items():
+            self.columns[name].append(known.get(name, np.zeros(len(tokens), dtype=dtype)))
+
+    def fail(self, what: str) -> None:
+        self.finish = "abort"
+        self.fault = f"the environment {type(self.environment).__name__} {what}"
+
+    def rollout(self) -> Rollout:
+        prompt = self.asked.prompt
+        size = len(prompt.tokens)
+        types = {"is_action": np.bool_, **OBSERVED}
+        columns: dict[str, Any] = {
+            name: np.concatenate([np.zeros(size, dtype=types[name]), *pieces]) for name, pieces in self.columns.items()
+        }
+        return Rollout(
+            prompt=prompt,
+            tokens=np.concatenate([prompt.tokens, self.tokens]),
+            finish=self.finish or "abort",
+            text=self.text,
+            group=self.group,
+            sample=self.asked.sample,
+            visit=self.asked.visit,
+            **columns,
+        )
+
+
+def verdicts_of(episodes: Sequence[Episode], grade: Grade) -> list[Graded]:
+    rollouts = [episode.rollout() for episode in episodes]
+    whole = [place for place, episode in enumerate(episodes) if not episode.fault]
+    if isinstance(grade, GradeAll):
+        verdicts = grade.grade_all([rollouts[place] for place in whole])
+    else:
+        verdicts = [grade(rollouts[place]) for place in whole]
+    found = dict(zip(whole, verdicts, strict=True))
+    graded = []
+    for place, episode in enumerate(episodes):
+        verdict = found.get(place, Verdict(math.nan, math.nan, error=episode.fault))
+        graded.append(Graded(rollouts[place], with_turns(verdict, episode, given(rollouts[place]))))
+    return graded
+
+
+def with_turns(verdict: Verdict, episode: Episode, earned: float) -> Verdict:
+    own = {"turns": float(episode.num_turns), "observed": float(episode.observed), "environment": earned}
+    return replace(verdict, score=verdict.score + earned, parts={**verdict.parts, **own})
+
+
+def given(rollout: Rollout) -> float:
+    """The sum of what an environment gave."""
+    return 0.0 if rollout.reward is None else float(rollout.reward.sum())
+
+
+def environment_alone(rollout: Rollout) -> Verdict:
+    """A `Grade` for environments whose rewards are all there is: right where they add up to 1 or more."""
+    return Verdict(0.0, float(given(rollout) >= 1))
+
+
+def kind(value: Any) -> str:
+    return f"{type(value).__name__} {str(value)[:40]!r}"

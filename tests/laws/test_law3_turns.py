@@ -1,0 +1,85 @@
+"""Law 3 for answers in turns: the learner's log-probs of whole sequences are the sampler's of each turn. And law 7: a token's
+random number goes by its place in the answer, so it does not matter how an answer is cut into turns."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
+from menon.batch import pack
+from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_sampler import TorchSampler
+from menon.rollout.groups import answer
+from menon.rollout.turns import Turns
+from menon.types import Graded, Request, Rollout, Sampling, Verdict
+
+V = 40
+
+
+@dataclass
+class Interrupting:
+    """Ends a turn at each of some letters; says something, or nothing."""
+
+    says: str = " =7.\n"
+    stop: ClassVar[tuple[str, ...]] = tuple("0123456789abc")
+
+    def reset(self, prompt, seed):
+        return self.says
+
+    def step(self, text):
+        return self.says, 0.0, not text.endswith(self.stop)
+
+
+def nothing(rollout: Rollout) -> Verdict:
+    return Verdict(1.0, 1.0)
+
+
+def requests(size: int) -> list[Request]:
+    rng = np.random.default_rng(0)
+    prompts = [prompt(i, rng.integers(0, V - 1, size=length), vocab=V) for i, length in enumerate((3, 20, 1, 7))]
+    return [Request(p, Sampling(size, temperature=0.8), sample) for p in prompts for sample in range(6)]
+
+
+def turns(says: str) -> Turns:
+    tokenizer = tiny_tokenizer(V)
+    return Turns(
+        Interrupting(says),
+        lambda text: tokenizer.encode(text, add_special_tokens=False),
+        lambda tokens: tokenizer.decode(tokens, skip_special_tokens=True),
+        max_turns=100,
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_learner_agrees_on_every_action(kind):
+    model = tiny_model(kind, vocab=V)
+    sampler = TorchSampler(model, tiny_tokenizer(V), slots=7)
+    asked = requests(60)
+    graded = turns(" =7.\n")(asked, range(len(asked)), sampler, nothing)
+    assert max(g.verdict.parts["turns"] for g in graded) > 3
+    batch = pack(graded)
+    scored = TorchScorer(model, temperature=0.8).score(batch, ("logp", "entropy"))
+    assert batch.behaviour_logp is not None
+    assert batch.entropy is not None
+    spans = batch.is_action[1:] & ~batch.is_action[:-1]
+    assert spans.sum() > 2 * batch.num_sequences
+    for own, other in ((batch.behaviour_logp, scored["logp"]), (batch.entropy, scored["entropy"])):
+        difference = (own - other)[batch.is_action].abs()
+        assert float(difference.mean()) < 1e-6
+        assert float(difference.max()) < 1e-4
+    assert (batch.behaviour_logp[~batch.is_action] == 0).all()
+
+
+def test_turns_without_observations_write_what_one_turn_would():
+    sampler = TorchSampler(tiny_model(vocab=V), tiny_tokenizer(V))
+    asked = requests(40)
+    whole = answer(asked, range(len(asked)), sampler, nothing)
+    cut = turns("")(asked, range(len(asked)), sampler, nothing)
+    assert sum(g.verdict.parts["turns"] for g in cut) > 2 * len(cut)
+
+    def trace(graded: list[Graded]) -> list[tuple]:
+        return [(g.rollout.tokens.tolist(), g.rollout.is_action.tolist(), g.rollout.text) for g in graded]
+
+    assert trace(cut) == trace(whole)
