@@ -1,0 +1,168 @@
+"""The process between the grader and model code: it starts each run in a fresh process, watches it, ends it and cleans up.
+
+It runs no model code and knows no test: programs, tests and outputs are descriptors that it hands on unread. It lives as long as the
+program that started it, and model code runs in a copy of it, so that a run costs a fork and not the start of an interpreter.
+"""
+
+import fcntl
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from menon.sandbox import inside, landlock, limits, seccomp, tidy, watch
+from menon.sandbox.kernel import prctl, unshare
+from menon.sandbox.limits import Limits
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
+NEW_USER, NEW_NET, NEW_IPC = 0x10000000, 0x40000000, 0x08000000
+SPARE_TASKS = 128
+"""More than the user's other programs may start while model code runs, so that they do not take its threads away."""
+
+SETUP_FAILED = 97
+
+PRELOADED = ("bisect", "collections", "functools", "heapq", "itertools", "math", "operator", "random", "re", "string", "typing")
+"""What most solutions import; loaded once."""
+
+Start = Callable[[], None]
+
+
+class Keeper:
+    def __init__(self, owner: socket.socket, root: str, readable: list[str]) -> None:
+        self.owner = owner
+        self.root = root
+        self.readable = readable
+        self.pid = os.getpid()
+        self.namespaces = own_namespaces()
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_DUMPABLE, 0)  # and so for every copy: nobody of this user can look into them
+
+    def serve(self) -> Start | None:
+        """Until the owner is gone; in a copy that is to run something, what to run."""
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(self.owner, 1 << 16, 8)
+            if not data:
+                return None
+            asked = json.loads(data)
+            start, reply = self.run(Limits(**asked["limits"]), asked["roles"], asked["layers"], descriptors)
+            if start is not None:
+                return start
+            self.owner.sendall(json.dumps(reply).encode())
+
+    def run(self, most: Limits, roles: list[str], layers: list[str], given: list[int]) -> tuple[Start | None, dict[str, Any]]:
+        """One run: of a script, or of a solution and its test, which talk to each other. Each has four descriptors in `given`:
+        its input, its output (a test's outcome), its errors and its code."""
+        private = os.path.join(self.root, "run")
+        os.mkdir(private, 0o700)
+        talk = [end.detach() for end in socket.socketpair()]
+        ready, closed = os.pipe()
+        tasks = most.tasks + SPARE_TASKS + (0 if self.namespaces else tasks_of_user())
+        members: list[int] = []
+        for place, role in enumerate(roles):
+            pid = os.fork()
+            if pid == 0:
+                own = [*given[4 * place : 4 * place + 3], talk[place], given[4 * place + 3], closed]
+                return self.copy(role, own, layers, most, private, tasks), {}
+            members.append(pid)
+        for descriptor in (*given, *talk, closed):
+            os.close(descriptor)
+        reply = self.supervise(members, most, private, "seccomp" not in layers)
+        reply["closed_in"] = len(os.read(ready, 16)) == len(roles)
+        reply["namespaces"] = self.namespaces
+        os.close(ready)
+        tidy.remove_tree(private)
+        return None, reply
+
+    def supervise(self, members: list[int], most: Limits, private: str, count_children: bool) -> dict[str, Any]:
+        ending = watch.watch(members, members[-1], most, private, self.owner.fileno(), count_children)
+        ended = []
+        for pid in members:
+            if pid != members[-1] or ending.why != "exit":
+                os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+            _, status, usage = os.wait4(pid, 0)
+            ended.append((os.waitstatus_to_exitcode(status), usage))
+        used = ended[0][1]
+        return {
+            "why": ending.why,
+            "code": ended[-1][0],
+            "seconds": ending.seconds,
+            "cpu_seconds": used.ru_utime + used.ru_stime,
+            "memory_mb": used.ru_maxrss / 1024,
+            "left": watch.end_all(),
+        }
+
+    def copy(self, role: str, own: list[int], layers: list[str], most: Limits, private: str, tasks: int) -> Start:
+        """Closes this fresh process in. Whatever fails here ends it before it runs anything."""
+        try:
+            os.setsid()
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            self.owner.detach()
+            only_descriptors(own)
+            os.chdir(private)
+            os.environ["HOME"] = os.environ["TMPDIR"] = private
+            inside.standard_streams()
+            limits.drop_capabilities()
+            limits.apply(most, tasks)
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
+            if "landlock" in layers:
+                landlock.apply(self.readable, private)
+            if "seccomp" in layers:
+                seccomp.apply()
+            os.write(inside.READY, b".")
+            os.close(inside.READY)
+            return inside.ROLES[role]
+        except BaseException:
+            os._exit(SETUP_FAILED)
+
+
+def only_descriptors(own: list[int]) -> None:
+    """Makes these descriptors 0, 1, 2, ... and closes every other one."""
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100) for descriptor in own]
+    for place, descriptor in enumerate(high):
+        os.dup2(descriptor, place)
+    os.closerange(len(own), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def own_namespaces() -> bool:
+    """A network without devices and System V objects of its own, where the kernel lets an ordinary user have them."""
+    user, group = os.getuid(), os.getgid()
+    try:
+        unshare(NEW_USER | NEW_NET | NEW_IPC)
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            Path(f"/proc/self/{name}").write_text(text)
+    except OSError:
+        return False
+    return True
+
+
+def tasks_of_user() -> int:
+    """Threads of all processes of this user, which is what the kernel's limit counts."""
+    me = os.getuid()
+    total = 0
+    for name in os.listdir("/proc"):
+        with suppress(OSError):
+            if name.isdecimal() and os.stat(f"/proc/{name}").st_uid == me:
+                total += watch.threads(int(name))
+    return total
+
+
+def main() -> Start | None:
+    """The keeper's program: `owner descriptor`, its directory, and what may be read, as JSON."""
+    descriptor, root, readable, folders = json.loads(sys.argv[1])
+    sys.path[:] = [path for path in sys.path if path] + folders
+    for name in PRELOADED:
+        __import__(name)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    keeper = Keeper(socket.socket(fileno=descriptor), root, readable)
+    keeper.owner.sendall(json.dumps({"keeper": os.getpid()}).encode())
+    try:
+        return keeper.serve()
+    finally:
+        if os.getpid() == keeper.pid:
+            tidy.remove_tree(root)

@@ -1,0 +1,52 @@
+"""Which names of a test mean model code: those that the test uses and nobody trusted defines."""
+
+import ast
+import builtins
+import sys
+import symtable
+from collections.abc import Iterator
+
+BUILTIN = frozenset(dir(builtins))
+
+
+def free_names(code: str) -> set[str]:
+    """Global names that code reads and never binds, without built-in ones. SyntaxError if it is no Python."""
+    top = symtable.symtable(code, "test", "exec")
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    bound |= {s.get_name() for table in _tables(top) for s in table.get_symbols() if s.is_declared_global() and s.is_assigned()}
+    read = {
+        s.get_name()
+        for table in _tables(top)
+        for s in table.get_symbols()
+        if s.is_referenced() and (s.is_global() or table is top)
+    }
+    return read - bound - BUILTIN
+
+
+def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+    yield table
+    for child in table.get_children():
+        yield from _tables(child)
+
+
+def library_names(code: str, names: set[str]) -> set[str]:
+    """Those of `names` that are modules of the standard library and used as such (`math.isclose`)."""
+    bases = {n.value.id for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
+    return {name for name in names if name in bases and name in sys.stdlib_module_names}
+
+
+def first_call(code: str) -> str:
+    """The function that a test calls first, for a solution that is named like a built-in function (`assert sum(10, 15) == 6`)."""
+    calls = [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    first = min(calls, key=lambda call: (call.lineno, call.col_offset), default=None)
+    return first.func.id if first is not None and isinstance(first.func, ast.Name) else ""
+
+
+def definitions(code: str) -> str:
+    """The imports, functions and classes at the top of trusted code, or nothing if it is no Python."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    kept = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)]
+    return "\n".join(ast.unparse(node) for node in kept) + "\n" if len(kept) == len(tree.body) else ""

@@ -1,0 +1,109 @@
+"""A filter of system calls (seccomp-BPF) written by hand: what is not on the list fails with EPERM.
+
+Refusing is chosen over killing, so that a program meets an ordinary OSError and libraries that only probe still work. A call of
+another architecture kills the process: its numbers mean something else.
+"""
+
+import ctypes
+import os
+import platform
+from dataclasses import dataclass
+
+from menon.sandbox.kernel import prctl
+from menon.sandbox.syscalls import FREE, RULED, numbers
+
+AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+ALLOW, ERRNO, KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+EPERM, ENOSYS = 1, 38
+
+LOAD, AND, EQUAL, RETURN = 0x20, 0x54, 0x15, 0x06
+"""BPF operations: A = word of the call; A &= k; jump if A == k; end with k."""
+
+NUMBER, ARCH, ARGUMENTS = 0, 4, 16
+"""Offsets in `struct seccomp_data`."""
+
+CLONE_THREAD, CLONE_NEW = 0x00010000, 0x7E020080
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+
+
+@dataclass(frozen=True)
+class Word:
+    """A condition: the low 32 bits of an argument, masked, are one of the values."""
+
+    argument: int
+    values: tuple[int, ...]
+    mask: int = 0xFFFFFFFF
+
+
+Rules = dict[str, tuple[Word, ...] | int]
+"""Call -> conditions that must all hold, or the error that it always gives."""
+
+
+def rules(pid: int) -> Rules:
+    """What the calls of `RULED` may do in the process `pid`."""
+    own = Word(0, (pid,))
+    no_new_file = Word(1, (0, 1, 2, 0o1001, 0o1002), mask=0o1003)  # O_RDONLY | O_TRUNC would empty a file that may only be read
+    return {
+        # Threads only. clone3 hides its flags behind a pointer; the C library falls back to clone where there is none.
+        "clone": (Word(0, (CLONE_THREAD,), mask=CLONE_THREAD | CLONE_NEW),),
+        "clone3": ENOSYS,
+        "openat2": ENOSYS,
+        "open": (Word(1, no_new_file.values, no_new_file.mask),),
+        "openat": (Word(2, no_new_file.values, no_new_file.mask),),
+        "kill": (own,),
+        "tgkill": (own,),
+        "prlimit64": (Word(0, (0, pid)),),
+        "prctl": (Word(0, (15, 16, 0x53564D41)),),  # names of threads and of memory
+        # F_SETOWN, F_SETSIG, F_NOTIFY and leases would send signals to other processes.
+        "fcntl": (Word(1, (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)),),
+        "ioctl": (Word(1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),),  # is it a terminal, its size, bytes waiting, flags
+        # asyncio wakes itself through such a pair; only stream pairs, which can send nowhere else.
+        "socketpair": (Word(0, (1,)), Word(1, (1,), mask=0xF)),
+    }
+
+
+def program(machine: str, pid: int) -> list[tuple[int, int, int, int]]:
+    """The filter as BPF instructions (operation, jump if true, jump if false, constant)."""
+    code = [(LOAD, 0, 0, ARCH), (EQUAL, 1, 0, AUDIT_ARCH[machine]), (RETURN, 0, 0, KILL_PROCESS), (LOAD, 0, 0, NUMBER)]
+    for number in numbers(FREE, machine).values():
+        code += [(EQUAL, 0, 1, number), (RETURN, 0, 0, ALLOW)]
+    ruled = rules(pid)
+    for name, number in numbers(RULED, machine).items():
+        block = _block(ruled[name])
+        code += [(EQUAL, 0, len(block), number), *block]
+    return [*code, (RETURN, 0, 0, ERRNO | EPERM)]
+
+
+def _block(rule: tuple[Word, ...] | int) -> list[tuple[int, int, int, int]]:
+    if isinstance(rule, int):
+        return [(RETURN, 0, 0, ERRNO | rule)]
+    block: list[tuple[int, int, int, int]] = []
+    for word in rule:
+        block += [(LOAD, 0, 0, ARGUMENTS + 8 * word.argument), (AND, 0, 0, word.mask)]  # both machines are little-endian
+        left = len(word.values)
+        block += [(EQUAL, left - place, 0, value) for place, value in enumerate(word.values)]
+        block += [(RETURN, 0, 0, ERRNO | EPERM)]
+    return [*block, (RETURN, 0, 0, ALLOW)]
+
+
+class _Instruction(ctypes.Structure):
+    _fields_ = (("code", ctypes.c_uint16), ("jt", ctypes.c_uint8), ("jf", ctypes.c_uint8), ("k", ctypes.c_uint32))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_uint16), ("filter", ctypes.POINTER(_Instruction)))
+
+
+def machine() -> str:
+    """The architecture's name if the filter knows its calls, else nothing."""
+    name = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
+    return name if name in AUDIT_ARCH else ""
+
+
+def apply() -> None:
+    """Filters this process from here on; needs no_new_privs. OSError where the kernel cannot."""
+    if not machine():
+        raise OSError(ENOSYS, f"no list of system calls for {platform.machine()}")
+    code = program(machine(), os.getpid())
+    array = (_Instruction * len(code))(*(_Instruction(*instruction) for instruction in code))
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(_Program(len(code), array)))
