@@ -125,11 +125,21 @@ def test_failed_graders_are_counted_and_in_no_number():
 
 
 def test_items_come_back_from_json():
-    items = [*scripted(), replace(scripted()[0], acc=(NAN, 1.0, 0.0, NAN), kind=())]
+    items = [*scripted(), replace(scripted()[0], acc=(NAN, 1.0, 0.0, NAN), kind=(), parts={"a": (1.0, 0.5)})]
     back = [read_item(json.loads(json.dumps(plain_item(item), allow_nan=False))) for item in items]
     assert back[:2] == items[:2]
     assert np.array_equal(back[2].acc, items[2].acc, equal_nan=True)
-    assert back[2].kind == ()
+    assert (back[2].kind, back[2].parts) == ((), {"a": (1.0, 0.5)})
+
+
+def test_parts_are_means_over_all_samples():
+    def grade(rollout: Rollout) -> Verdict:
+        return Verdict(1.0, 1.0, {"length": float(len(rollout.text)), **({"odd": 1.0} if rollout.text == "7" else {})})
+
+    sampler = ScriptedSampler(lambda request: "7" * (1 + request.sample + 2 * request.prompt.index))
+    items = items_of(Evaluation((question(0), question(1)), grade, SAMPLING, 2)(sampler), 2)
+    assert [item.parts for item in items] == [{"length": (1.0, 2.0)}, {"length": (3.0, 4.0)}]
+    assert numbers_of(items, k=1)["parts"] == {"length": 2.5}
 
 
 def test_a_template_does_not_change_the_key():

@@ -109,7 +109,7 @@ def table(done: "Result", chosen: "Threads", notes: Sequence[str]) -> list[str]:
     for name, number in numbers.items():
         if isinstance(number, dict) and "low" in number and name not in hidden:
             lines.append(f"  {name:<10}{shown(number['value']):>7}   {shown(number['low'])} to {shown(number['high'])}")
-    for name, value in numbers.get("parts", {}).items():
+    for name, value in numbers["parts"].items():
         lines.append(f"  {name:<24}{value:>7.3f}")
     lines += ["", f"  length {numbers['mean_length']:.1f}, cut at the limit {numbers['trunc_rate']:.3f}" + silent(numbers)]
     if numbers["failed"]:

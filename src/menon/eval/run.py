@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from menon.errors import UserError
 from menon.eval.metrics import DRAWS, SUBSETS, average, interval, kinds, majority, passed, powers_up_to
 from menon.rollout.groups import answer
-from menon.rollout.protocols import Grade, Sampler
+from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.streams import stream
 from menon.types import Graded, Prompt, Request, Sampling
 
@@ -26,6 +26,8 @@ class Evaluation:
     grade: Grade
     sampling: Sampling
     samples: int = 1
+    answer: Answer = answer
+    """One turn, or turns with an environment."""
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -37,7 +39,7 @@ class Evaluation:
         """In the order of the questions, then of the samples."""
         asked = [(place, sample) for place in range(len(self.prompts)) for sample in range(self.samples)]
         requests = [Request(self.prompts[place], self.sampling, sample, purpose="evaluate") for place, sample in asked]
-        return answer(requests, [place for place, _ in asked], sampler, self.grade)
+        return self.answer(requests, [place for place, _ in asked], sampler, self.grade)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Item:
     length: tuple[int, ...]
     """Tokens, the end included."""
     finish: tuple[str, ...]
+    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Of the reward, by name; those that every sample has."""
     error: str = ""
     """What the first grader that failed said."""
 
@@ -78,6 +82,7 @@ def items_of(graded: Sequence[Graded], samples: int, ballot: Ballot | None = Non
 
 def item_of(graded: Sequence[Graded], ballot: Ballot | None) -> Item:
     prompt = graded[0].rollout.prompt
+    common = set.intersection(*(set(g.verdict.parts) for g in graded))
     stated = [None if ballot is None else ballot.stated(g) for g in graded]
     return Item(
         question=prompt.index,
@@ -89,6 +94,7 @@ def item_of(graded: Sequence[Graded], ballot: Ballot | None) -> Item:
         kind=() if ballot is None else tuple(int(kind) for kind in kinds(stated, ballot.same)),
         length=tuple(int(g.rollout.is_action.sum()) for g in graded),
         finish=tuple(g.rollout.finish for g in graded),
+        parts={name: tuple(float(g.verdict.parts[name]) for g in graded) for name in sorted(common)},
         error=next((g.verdict.error for g in graded if g.verdict.error), ""),
     )
 
@@ -103,9 +109,9 @@ def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
     """The numbers of an evaluation.
 
     `avg@n` over all n samples; `pass@j` and, where answers can be compared, `maj@j` for j = 1, 2, 4, ... and k; each
-    {"value", "low", "high"} with a 95 % bootstrap interval over questions. `cons@k` is another name of `maj@k`. Then mean_length,
-    trunc_rate, n (questions), samples, and how many graders failed and how many answers stated nothing. UserError where k is more
-    than the samples.
+    {"value", "low", "high"} with a 95 % bootstrap interval over questions. `cons@k` is another name of `maj@k`. Then the means of
+    the reward's parts, mean_length, trunc_rate, n (questions), samples, and how many graders failed and which share of the answers
+    stated nothing. UserError where k is more than the samples.
     """
     samples = len(items[0].acc)
     if k > samples:
@@ -121,6 +127,7 @@ def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
         numbers[f"cons@{k}"] = numbers[f"maj@{k}"]
         numbers["no_answer"] = float(np.mean([kind < 0 for item in items for kind in item.kind]))
     return numbers | {
+        "parts": parts_of(items),
         "mean_length": float(np.mean([length for item in items for length in item.length])),
         "trunc_rate": float(np.mean([finish == "length" for item in items for finish in item.finish])),
         "n": len(items),
@@ -129,6 +136,12 @@ def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
         "subsets": SUBSETS,
         "bootstrap": DRAWS,
     }
+
+
+def parts_of(items: Sequence[Item]) -> dict[str, float]:
+    """Means over all samples, of the parts that every question has."""
+    common = set.intersection(*(set(item.parts) for item in items))
+    return {name: float(np.mean([value for item in items for value in item.parts[name]])) for name in sorted(common)}
 
 
 def vote(item: Item, k: int, seed: int = 0) -> float:
@@ -153,7 +166,8 @@ def plain_item(item: Item) -> dict[str, Any]:
     def clean(value: Any) -> Any:
         return None if isinstance(value, float) and np.isnan(value) else value
 
-    return {name: [clean(v) for v in value] if isinstance(value, tuple) else value for name, value in vars(item).items()}
+    fields = {name: [clean(v) for v in value] if isinstance(value, tuple) else value for name, value in vars(item).items()}
+    return fields | {"parts": {name: [clean(v) for v in values] for name, values in item.parts.items()}}
 
 
 def read_item(plain: Mapping[str, Any]) -> Item:
@@ -161,4 +175,5 @@ def read_item(plain: Mapping[str, Any]) -> Item:
     nan = float("nan")
     tuples = {name: tuple(value) for name, value in plain.items() if isinstance(value, list)}
     numbers = {name: tuple(nan if v is None else float(v) for v in tuples[name]) for name in ("acc", "score")}
-    return Item(**{**plain, **tuples, **numbers})
+    parts = {name: tuple(nan if v is None else float(v) for v in values) for name, values in plain["parts"].items()}
+    return Item(**{**plain, **tuples, **numbers, "parts": parts})

@@ -13,6 +13,7 @@ from menon.engines.hf_models import load_policy
 from menon.engines.torch_sampler import TorchSampler, context_of
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
+from menon.eval.ifeval import Instructions, instruction_level
 from menon.eval.run import Ballot, Evaluation, Item, items_of, numbers_of
 from menon.eval.sets import NamedSet, find_set, rows_of_set
 from menon.loop import MAX_FAILED
@@ -33,7 +34,7 @@ from menon.record.folder import surroundings
 from menon.reward.call import UserReward
 from menon.reward.exact import ExactMatch, same
 from menon.reward.extract import WAYS, after_thinking
-from menon.reward.grade import Grading
+from menon.reward.grade import Grading, grading_of
 from menon.reward.protocols import Reward
 from menon.settings import nearest
 from menon.streams import stream
@@ -76,7 +77,7 @@ def evaluate(config: EvalConfig, told: Callable[[str], None] = lambda sentence: 
         )
         if long:
             told(f"{long} questions do not fit into the context and are left out")
-        grading = Grading(reward)
+        grading = grading_of(reward)
         tell_of_golds(prompts, grading, told)
         sampling = Sampling(config.max_new_tokens or MAX_NEW_TOKENS, config.temperature, config.top_p, stop=config.stop)
         evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
@@ -88,7 +89,10 @@ def evaluate(config: EvalConfig, told: Callable[[str], None] = lambda sentence: 
         items = items_of(graded, config.per_question, ballot)
     weights = {name: weight.detach() for name, weight in model.named_parameters()}
     about = {"model_folder": folder, "weights": fingerprint(weights), "seconds": round(seconds, 3), **surroundings()}
-    return Result(config, about, numbers_of(items, config.k, config.seed), items)
+    numbers = numbers_of(items, config.k, config.seed)
+    if isinstance(reward, Instructions):
+        numbers["parts"] |= instruction_level(numbers["parts"])
+    return Result(config, about, numbers, items)
 
 
 def folder_of(model: str) -> str:
@@ -174,6 +178,8 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Bal
     if config.reward is None and named is None and config.data is None:
         task = TASKS.get(config.task or "chain_sum", chain_sum.ChainSum)()
         return task.grade, Ballot(lambda graded: chain_sum.extract(graded.rollout.text), str.__eq__)
+    if config.reward is None and named is not None and named.check == "instructions":
+        return Instructions(), None
     return ExactMatch(), Ballot(boxed_or_said, same)
 
 
