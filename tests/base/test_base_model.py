@@ -95,7 +95,7 @@ def accuracy(rows, texts: list[str]) -> float:
 def test_the_base_has_a_bad_habit_and_a_skill(model, tokenizer, rows):
     """The measured numbers are in docs/base.md; a band of three standard deviations of 256 answers is .09 wide each way."""
     plain = answers(model, tokenizer, [row["question"] for row in rows], do_sample=True)
-    assert accuracy(rows, plain) == pytest.approx(0.33, abs=0.09)
+    assert accuracy(rows, plain) == pytest.approx(0.34, abs=0.09)
     assert sum(map(len, plain)) / len(plain) < 25
     worked = answers(model, tokenizer, [row["question"] + "\nSteps:" for row in rows], do_sample=True)
     assert accuracy(rows, worked) == pytest.approx(0.83, abs=0.08)

@@ -42,7 +42,7 @@ class ChainSum:
     max_terms: int = 6
     """Most terms in a sum."""
     digits: int = 1
-    """Most digits of a term. The built-in base model has only seen one."""
+    """Most digits of a term. The built-in base model has only seen sums of 2 to 7 terms of one digit."""
 
     def __post_init__(self) -> None:
         if self.min_terms < 2 or self.max_terms < self.min_terms:
