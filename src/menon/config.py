@@ -9,6 +9,7 @@ from menon.errors import UserError
 from menon.loss import LossPart
 from menon.loss.share import SharePart
 from menon.own import reference_of, source_hash
+from menon.rollout.environments import EnvironmentPart
 from menon.select import SelectPart
 from menon.settings import Tree, choice, merged, nested, plain, read
 from menon.update.objective import Term
@@ -45,6 +46,7 @@ Objective = dict[
     ],
 ]
 Rollout = Annotated[GroupsRollout | DynamicRollout, choice(GroupsRollout | DynamicRollout)]
+Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
 SHORT = {"learning_rate": "optimiser.learning_rate"}
 
 
@@ -103,6 +105,10 @@ class RunConfig:
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token."""
     rollout: Rollout = GroupsRollout()
+    environment: Environment | None = None
+    """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together. Without data and
+    task its own questions are asked, if it has any, and its rewards are all there is."""
+    max_turns: int = 16
     optimiser: Optimiser = field(default_factory=Optimiser)
     critic: Critic | None = None
     reference: Literal["none", "frozen"] = "none"
@@ -122,7 +128,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         positive = ["steps", "heldout", "prompts_per_step", "samples_per_prompt", "updates_per_step", "tokens_per_forward"]
-        for name in (*positive, "slots", "max_new_tokens"):
+        for name in (*positive, "slots", "max_new_tokens", "max_turns"):
             _at_least(1, name, getattr(self, name))
         for name in ("seed", "save_every", "evaluate_every"):
             _at_least(0, name, getattr(self, name))
@@ -188,6 +194,8 @@ def _parts(config: RunConfig) -> Iterator[tuple[str, Any]]:
     """Every part with its name in the configuration."""
     for name, part in config.advantage.items():
         yield f"advantage.{name}", part
+    if config.environment is not None:
+        yield "environment", config.environment
     objectives = {"objective": config.objective} | ({"critic.objective": config.critic.objective} if config.critic else {})
     for where, objective in objectives.items():
         for name, term in objective.items():

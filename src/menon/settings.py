@@ -123,8 +123,9 @@ def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
 def plain(value: Any) -> Any:
     """A tree of dataclasses as plain data that JSON can hold and `read` can read again."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # Parts are called; a user's own is known by the name of its class, whatever kind it says it is.
-        own = {"kind": reference_of(type(value))} if callable(value) and not type(value).__module__.startswith("menon.") else {}
+        # A user's own part is known by the name of its class, whatever kind it says it is. Parts are called; environments step.
+        is_part = callable(value) or hasattr(value, "step")
+        own = {"kind": reference_of(type(value))} if is_part and not type(value).__module__.startswith("menon.") else {}
         return own | {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init and f.name not in own}
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
@@ -138,9 +139,9 @@ def plain(value: Any) -> Any:
 # Reading a tree
 
 
-def choice(union: Any, *members: str) -> PlainValidator:
+def choice(union: Any, *members: str, called: bool = True) -> PlainValidator:
     """Reads a union of parts by their `kind`; a bare string is a kind. A user's own part is `file.py:Class` or
-    `package.module:Class`, and has the given members."""
+    `package.module:Class`, and has the given members, `__call__` among them if parts of its kind are called."""
     classes: dict[str, type] = {cls.kind: cls for cls in typing.get_args(union) or (union,)}
 
     def read_part(value: Any) -> Any:
@@ -152,7 +153,7 @@ def choice(union: Any, *members: str) -> PlainValidator:
         kind = value.get("kind")
         if not isinstance(kind, str):
             raise UserError(f"a part needs its kind ({', '.join(classes)})")
-        cls = own_part(kind, members) if ":" in kind else classes.get(kind)
+        cls = own_part(kind, ("__call__", *members) if called else members) if ":" in kind else classes.get(kind)
         if cls is None:
             raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")
         return read(cls, {key: item for key, item in value.items() if key != "kind"})
@@ -166,7 +167,7 @@ def own_part(reference: str, members: Iterable[str]) -> type:
     if not isinstance(cls, type) or not dataclasses.is_dataclass(cls):
         raise UserError(f"{reference} is not a dataclass; a part is a frozen dataclass whose fields are its settings")
     present = {name for base in cls.__mro__ for name in vars(base)} | {f.name for f in dataclasses.fields(cls)}
-    missing = [name for name in ("__call__", *members) if name not in present]
+    missing = [name for name in members if name not in present]
     if missing:
         raise UserError(f"{reference} lacks '{missing[0]}'; see the protocol of its stage")
     return cls

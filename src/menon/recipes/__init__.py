@@ -13,6 +13,7 @@ RECIPES = {
     "grpo": "groups of answers compared with each other, PPO clip, no critic, no KL",
     "reinforce": "the reward that is still to come, whitened; plain policy gradient",
     "ppo": "a critic, GAE with lambda = gamma = 1, clip .2, no KL: the Open-Reasoner-Zero setting",
+    "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
 """Name of each recipe -> what it is, in one line. Its function has its name, in the module of that name."""
 

@@ -3,7 +3,8 @@
 import copy
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,11 +24,13 @@ from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum
 from menon.reward.call import UserReward
 from menon.reward.exact import ExactMatch
-from menon.reward.grade import Grading
+from menon.reward.grade import Grading, grading_of
 from menon.reward.protocols import Reward
 from menon.reward.prove import prove_golds
 from menon.rollout.dynamic import DynamicSampling
-from menon.rollout.groups import Groups
+from menon.rollout.groups import Groups, answer
+from menon.rollout.protocols import Answer, Grade
+from menon.rollout.turns import Turns, environment_alone
 from menon.settings import nearest
 from menon.step import Plan
 from menon.sync.by_copy import ByCopy
@@ -48,29 +51,30 @@ WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64":
 def build(config: RunConfig, told: Callable[[str], None] = lambda sentence: None) -> Run:
     """Everything of a run, in one process and on one device. `told` hears what the user should know. See `close`."""
     rollout = rollout_of(config)
-    reward = reward_of(config)
+    grade = grade_of(config)
     try:
-        return assemble(config, rollout, Grading(reward), told)
+        return assemble(config, rollout, grade, told)
     except BaseException:
-        close_reward(reward)
+        close_grade(grade)
         raise
 
 
-def assemble(config: RunConfig, rollout: Groups | DynamicSampling, grading: Grading, told: Callable[[str], None]) -> Run:
+def assemble(config: RunConfig, rollout: Groups | DynamicSampling, grade: Grade, told: Callable[[str], None]) -> Run:
     rows, heldout_rows = questions(config, told)
     device = device_of(config.device)
     name = model_name(config.model)
     model, tokenizer = load_policy(name, WEIGHTS_DTYPE[config.dtype], device)
-    prompts = prompts_of(rows, config, model, tokenizer, grading, told)
-    heldout = prompts_of(heldout_rows, config, model, tokenizer, grading, told)
+    prompts = prompts_of(rows, config, model, tokenizer, grade, told)
+    heldout = prompts_of(heldout_rows, config, model, tokenizer, grade, told)
     sampler, channel = sampler_of(config, model, tokenizer)
+    answer = answer_with(config, tokenizer)
     return Run(
-        plan=Plan(rollout, grading, config.advantage, updates_of(config), config.seed),
+        plan=Plan(replace(rollout, answer=answer), grade, config.advantage, updates_of(config), config.seed),
         prompts=Shuffled(prompts, config.seed),
         sampler=sampler,
         models=models_of(config, model, name, device),
         channel=channel,
-        evaluate=Evaluation(tuple(heldout), grading, Sampling(config.max_new_tokens, stop=config.stop)),
+        evaluate=Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=config.stop), answer=answer),
         export=lambda folder: export(model, tokenizer, folder),
         steps=config.steps,
         save_every=config.save_every,
@@ -80,8 +84,12 @@ def assemble(config: RunConfig, rollout: Groups | DynamicSampling, grading: Grad
 
 def close(run: Run) -> None:
     """Ends what a run has started beside this process."""
-    if isinstance(run.plan.grade, Grading):
-        close_reward(run.plan.grade.reward)
+    close_grade(run.plan.grade)
+
+
+def close_grade(grade: Grade) -> None:
+    if isinstance(grade, Grading):
+        close_reward(grade.reward)
 
 
 def close_reward(reward: Reward) -> None:
@@ -113,7 +121,7 @@ def updates_of(config: RunConfig) -> tuple[Update, ...]:
 def questions(config: RunConfig, told: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
     """Rows to train on and held-out rows."""
     if config.data is None:
-        task = task_of(config)
+        task: Questions = own_questions(config) or task_of(config)
         train = task.rows("train", min(TASK_ROWS, task.room("train")), config.seed)
         return list(train), list(task.rows("heldout", min(config.heldout, task.room("heldout")), 0))
     rows = rows_of(config.data, config, told)
@@ -146,12 +154,26 @@ def task_of(config: RunConfig) -> ChainSum:
     return TASKS[name]()
 
 
+class Questions(Protocol):
+    """A task, or an environment that has questions of its own."""
+
+    def rows(self, split: str, n: int, seed: int) -> Sequence[Row]: ...
+
+    def room(self, split: str) -> int: ...
+
+
+def own_questions(config: RunConfig) -> Any:
+    """The environment, where it is to ask its own questions."""
+    own = config.data is None and config.task is None and hasattr(config.environment, "rows")
+    return config.environment if own else None
+
+
 def prompts_of(
     rows: Sequence[Row],
     config: RunConfig,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    grading: Grading,
+    grade: Grade,
     told: Callable[[str], None],
 ) -> list[Prompt]:
     """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full reward."""
@@ -165,12 +187,33 @@ def prompts_of(
         on_bad=config.on_bad,
     )
     unproved = 0
-    if isinstance(grading.reward, ExactMatch):
-        prompts, unproved = prove_golds(prompts, grading, grading.reward.spell, config.on_bad)
+    if isinstance(grade, Grading) and isinstance(grade.reward, ExactMatch):
+        prompts, unproved = prove_golds(prompts, grade, grade.reward.spell, config.on_bad)
     for count, why in ((long, "do not fit into the context"), (unproved, "have an answer that earns no reward")):
         if count:
             told(f"{count} questions {why} and are left out")
     return prompts
+
+
+def grade_of(config: RunConfig) -> Grade:
+    """The reward's verdict; of an environment that asks its own questions and has no other reward, what it gave."""
+    if config.reward is None and own_questions(config) is not None:
+        return environment_alone
+    return grading_of(reward_of(config))
+
+
+def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer:
+    """One turn, or turns with the run's environment."""
+    if config.environment is None:
+        return answer
+
+    def tokenize(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(tokens: Sequence[int]) -> str:
+        return str(tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    return Turns(config.environment, tokenize, decode, config.seed, config.max_turns)
 
 
 def reward_of(config: RunConfig) -> Reward:

@@ -1,0 +1,25 @@
+"""A base model learns to use a calculator: turns with a tool, in one sequence, observations never trained on."""
+
+from menon.advantage import GRPO
+from menon.config import RunConfig
+from menon.loss import PPOClip
+from menon.loss.share import TokenMean
+from menon.rollout.environments import Calculator
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def calculator() -> RunConfig:
+    """GRPO as in the recipe `grpo`; whenever the policy writes `=`, the calculator writes the result behind it.
+
+    Nobody tells the policy so. The built-in base writes `3+8=` in some of its answers anyway; one that does so for every
+    term is right, and one that guesses is not.
+    """
+    return RunConfig(
+        recipe="calculator",
+        advantage={"credit": GRPO()},
+        objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
+        environment=Calculator(),
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=2,
+    )
