@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import types
+from importlib import import_module
 from typing import Any
 
 from menon.sandbox.names import BUILTIN, first_call, free_names, library_names
@@ -46,7 +47,40 @@ def script() -> None:
     code = read_all(CODE)
     names = module("__main__")
     seed()
-    exec(compile(code, "solution.py", "exec", dont_inherit=True), names)
+    status = 0
+    try:
+        exec(compile(code, "solution.py", "exec", dont_inherit=True), names)
+    except SystemExit as end:
+        status = exit_code(end.code)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    finish(names, status)
+
+
+def exit_code(code: Any) -> int:
+    """What `sys.exit(code)` gives."""
+    if code is None or isinstance(code, int):
+        return (code or 0) & 255
+    print(code, file=sys.stderr)
+    return 1
+
+
+def finish(names: dict[str, Any], status: int) -> None:
+    """As an interpreter ends, without taking itself apart, which costs more than most programs: threads, exit functions, files."""
+    import atexit
+    import threading
+
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        names.clear()
+        sys.__stdout__.flush()  # type: ignore[union-attr]
+    except (OSError, ValueError, AttributeError) as error:
+        print(repr(error), file=sys.__stderr__)
+        status = status or 120
+    os._exit(status)
 
 
 def solution() -> None:
@@ -81,11 +115,11 @@ def judge(asked: dict[str, str], caller: Caller) -> dict[str, Any]:
         compiled = compile(code, "test", "exec", dont_inherit=True)
         space: dict[str, Any] = {"__name__": "test"}
         exec(compile(asked.get("helpers", ""), "helpers", "exec", dont_inherit=True), space)
-        for name in library_names(code, names):
-            space.setdefault(name, __import__(name))
+        entry = asked.get("entry", "")
+        for name, (library, part) in library_names(code, names, entry).items():
+            space.setdefault(name, getattr(import_module(library), part) if part else import_module(library))
     except Exception as error:
         return {"passed": False, "fault": True, "why": f"{type(error).__name__}: {error}"}
-    entry = asked.get("entry", "")
     wanted = {name for name in names if name not in space} | ({entry} if entry else set())
     if not wanted and (called := first_call(code)) in BUILTIN:
         wanted = {called}

@@ -5,6 +5,7 @@ program that started it, and model code runs in a copy of it, so that a run cost
 """
 
 import fcntl
+import gc
 import json
 import os
 import resource
@@ -158,7 +159,7 @@ def main() -> Start | None:
     sys.path[:] = [path for path in sys.path if path] + folders
     for name in PRELOADED:
         __import__(name)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.freeze()  # what is here already is no rubbish of any run
     keeper = Keeper(socket.socket(fileno=descriptor), root, readable)
     keeper.owner.sendall(json.dumps({"keeper": os.getpid()}).encode())
     try:

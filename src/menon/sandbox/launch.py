@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from menon.sandbox.limits import WALL, Limits
+from menon.sandbox.limits import Limits
 from menon.sandbox.tidy import remove_tree
 
 SCRIPT = "import sys; sys.path.insert(0, sys.argv.pop()); from menon.sandbox.keeper import main; start = main(); start and start()"
@@ -106,7 +106,7 @@ class Sandbox:
             message = {"limits": asdict(limits), "roles": [task.role for task in tasks], "layers": self.layers}
             with suppress(OSError):  # then nothing comes back, and that is told
                 socket.send_fds(self.owner, [json.dumps(message).encode()], files)
-            reply = self.receive(WALL * limits.time_s + SLACK)
+            reply = self.receive(limits.wall_s + SLACK)
             if not reply.pop("closed_in"):
                 raise SandboxError("a process could not be closed in")
             most = limits.output_mb << 20

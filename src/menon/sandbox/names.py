@@ -2,11 +2,15 @@
 
 import ast
 import builtins
-import sys
 import symtable
+import sys
 from collections.abc import Iterator
+from importlib import import_module
 
 BUILTIN = frozenset(dir(builtins))
+ALIASES = {"np": "numpy", "numpy": "numpy", "pd": "pandas", "pandas": "pandas"}
+LIBRARY = ("math", "copy", "collections", "itertools", "functools", "random", "string", "typing", "decimal", "fractions")
+"""Where a test that imports nothing may have a function from."""
 
 
 def free_names(code: str) -> set[str]:
@@ -29,10 +33,14 @@ def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
         yield from _tables(child)
 
 
-def library_names(code: str, names: set[str]) -> set[str]:
-    """Those of `names` that are modules of the standard library and used as such (`math.isclose`)."""
+def library_names(code: str, names: set[str], entry: str) -> dict[str, tuple[str, str]]:
+    """Those of `names` that mean a library and not model code, which must not decide what `isclose` is: name -> module and what
+    of it ("": itself). Functions only where something else is left to be tested, because `gcd` may be the task."""
     bases = {n.value.id for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
-    return {name for name in names if name in bases and name in sys.stdlib_module_names}
+    modules = {name: (ALIASES.get(name, name), "") for name in names & bases if name in sys.stdlib_module_names | ALIASES.keys()}
+    functions = {name: (module, name) for module in LIBRARY for name in names - {entry} if hasattr(import_module(module), name)}
+    left = names - modules.keys() - functions.keys()
+    return modules | functions if entry or left else modules
 
 
 def first_call(code: str) -> str:

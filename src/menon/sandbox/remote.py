@@ -7,7 +7,6 @@ else. What it answers is a claim, whoever wrote it: there is no channel to forge
 import builtins
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import count
 from typing import Any
 
 from menon.sandbox.wire import Closed, Line, Malformed, decode, encode
@@ -29,7 +28,7 @@ class Solution:
         self.line = line
         self.names = names
         self.things: dict[int, Any] = {}
-        self.number = count()
+        self.numbers: dict[int, int] = {}
 
     def serve(self) -> None:
         while True:
@@ -51,7 +50,7 @@ class Solution:
         self.line.send(reply)
 
     def refer(self, thing: Any) -> dict[str, Any]:
-        number = next(self.number)
+        number = self.numbers.setdefault(id(thing), len(self.things))  # it is kept alive, so its id stays its own
         self.things[number] = thing
         return {"thing": number}
 

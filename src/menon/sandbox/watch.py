@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from menon.sandbox.limits import MIB, WALL, Limits
+from menon.sandbox.limits import MIB, Limits
 from menon.sandbox.tidy import measure
 
 TICK = 0.02
@@ -54,7 +54,7 @@ def over(members: Sequence[int], wall: float, limits: Limits, private: str, coun
     """The limit that a run is over, or nothing."""
     if any(cpu_seconds(pid) > limits.time_s for pid in members):
         return "timeout"
-    if wall > WALL * limits.time_s or wall - sum(map(waited_seconds, members)) > limits.time_s:
+    if wall > limits.wall_s or wall - sum(map(waited_seconds, members)) > limits.time_s:
         return "timeout"
     everyone = [*members, *descendants(members)] if count_children else members
     if sum(map(threads, everyone)) > limits.tasks:
