@@ -19,6 +19,9 @@ FINISHES: tuple[Finish, ...] = ("stop", "length", "abort")
 Unit = Literal["token", "sequence", "pair", "group"]
 """What one number of a loss belongs to. A unit is never cut apart."""
 
+TEST_COLUMNS = ("tests", "test", "test_list", "input_output", "public_tests", "private_tests", "generated_tests")
+"""Columns that hold the tests of a programming task; a row with one of them needs no answer."""
+
 Tokens = NDArray[np.int32]
 Floats = NDArray[np.float32]
 

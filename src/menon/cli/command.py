@@ -171,7 +171,7 @@ def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
     policy: Any = run.models["policy"]
     count = sum(weight.numel() for weight in policy.weights().values())
     updates = f"{config.updates_per_step} update" + ("s" if config.updates_per_step > 1 else "")
-    reward = config.reward if isinstance(config.reward, str | None) else getattr(config.reward, "__name__", "your own")
+    reward = config.reward if isinstance(config.reward, str | None) else kind_or_name(config.reward)
     return {
         "recipe": config.recipe,
         "model": f"{config.model}, {quantity(count)} parameters",
@@ -179,7 +179,12 @@ def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
         "step": f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples, {updates}, "
         f"learning rate {config.optimiser.learning_rate:g}",
         "machine": f"{policy.device}, {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
+        **getattr(getattr(run.plan.grade, "reward", None), "header", {}),
     }
+
+
+def kind_or_name(reward: Any) -> str:
+    return str(getattr(reward, "kind", None) or getattr(reward, "__name__", "your own"))
 
 
 def quantity(count: int) -> str:

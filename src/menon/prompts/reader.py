@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from menon.errors import OnBad, UserError, refuse_rows
+from menon.types import TEST_COLUMNS
 
 Row = dict[str, Any]
 """`question` (a string or chat messages), `answer` (a string) and every other column as it was."""
@@ -107,11 +108,14 @@ def check_text(name: str, text: str) -> str:
     return text
 
 
-def take_answer(row: Row) -> str:
-    """The gold answer as text, taken out of the row. A solution that it was cut from stays as the column `solution`."""
+def take_answer(row: Row) -> str | None:
+    """The gold answer as text, taken out of the row; None where tests stand in its place. A solution that it was cut from stays
+    as the column `solution`."""
     answer = row.pop("answer", None)
     if answer is None:
         behind = behind_marks(row.get("solution"))
+        if not behind and any(row.get(name) for name in TEST_COLUMNS):
+            return None
         if not behind:
             raise BadRow(f"no 'answer' ({_columns(row)})")
         return behind

@@ -47,4 +47,5 @@ def parses(code: str) -> bool:
 
 def defines(code: str, name: str) -> bool:
     """Whether code seems to define a function, class or variable of that name at its top; broken code is searched too."""
-    return re.search(rf"^(?:async\s+def|def|class)\s+{re.escape(name)}\b|^{re.escape(name)}\s*[:=]", code, re.MULTILINE) is not None
+    name = re.escape(name)
+    return re.search(rf"^(?:async\s+def|def|class)\s+{name}\b|^{name}\s*[:=]", code, re.MULTILINE) is not None

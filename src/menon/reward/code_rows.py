@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-COLUMNS = ("tests", "test", "test_list", "input_output", "public_tests", "private_tests", "generated_tests")
-"""A row with one of these can be graded by running code."""
+from menon.types import TEST_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ def tests_of(columns: Mapping[str, Any]) -> Tests:
     `test_setup_code`, or `tests` with `setup`: MBPP. `input_output`: APPS, an object or its JSON, with `inputs`, `outputs` and
     perhaps `fn_name`. `public_tests`, `private_tests`, `generated_tests`: CodeContests, each {input: [...], output: [...]}.
     """
-    given = {name: columns[name] for name in COLUMNS if columns.get(name)}
+    given = {name: columns[name] for name in TEST_COLUMNS if columns.get(name)}
     if not given:
-        raise BadTests(f"the row has no tests; it needs one of {', '.join(COLUMNS)}")
+        raise BadTests(f"the row has no tests; it needs one of {', '.join(TEST_COLUMNS)}")
     entry = str(columns.get("entry_point") or "")
     setup = str(columns.get("setup") or columns.get("test_setup_code") or "")
     if "test" in given:
@@ -55,7 +54,7 @@ def tests_of(columns: Mapping[str, Any]) -> Tests:
         every = _parsed(given.get("tests", given.get("test_list")))
         every = every if isinstance(every, list) else [every]
         return Tests(tuple(_one(test, setup) for test in every), entry)
-    return Tests(tuple(case for name in COLUMNS if name in given for case in _pairs(_parsed(given[name]), name)), entry)
+    return Tests(tuple(case for name in TEST_COLUMNS if name in given for case in _pairs(_parsed(given[name]), name)), entry)
 
 
 def _human_eval(code: Any, entry: str) -> Check:

@@ -5,17 +5,19 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from menon.errors import UserError
 from menon.reward.code_extract import completed, last_block
 from menon.reward.code_output import Compare, same_output
 from menon.reward.code_rows import BadTests, Check, InputOutput, Tests, tests_of
 from menon.reward.signatures import Asked
-from menon.sandbox.launch import Finished, SandboxError, Task
-from menon.sandbox.layers import check_level, pool, require
+from menon.sandbox.launch import SLACK, Finished, SandboxError, Task
+from menon.sandbox.layers import pool, require
 from menon.sandbox.limits import Limits
 from menon.sandbox.names import definitions
+from menon.sandbox.runner import ask
 from menon.types import Verdict
 
 Outcome = Literal["pass", "fail", "timeout", "memory", "sandbox"]
@@ -46,11 +48,12 @@ class Run:
 class CodeTests:
     """1 if the program in the last fenced block of an answer passes all tests of its row, else 0; or the share that it passes.
 
-    The columns of a row hold its tests (`code_rows.tests_of`). Every test runs in a fresh process of the sandbox; what is expected
-    never enters the process of model code, and the verdict is made outside of it. No block is wrong; hitting a limit is wrong.
+    The columns of a row hold its tests (`code_rows.tests_of`). Every test runs in a fresh process of the sandbox; what is
+    expected never enters the process of model code, and the verdict is made outside of it. No block is wrong, and so is
+    hitting a limit.
     A test that is broken itself, or a sandbox that fails, gives a NaN verdict with `error`.
 
-    `acc` is 1 if all tests pass. UserError: no such level of the sandbox; at the first use, a layer is missing that it asks for.
+    `acc` is 1 if all tests pass. UserError: there is no such level of the sandbox, or this machine lacks a layer of it.
     """
 
     score: Literal["all", "fraction"] = "all"
@@ -70,8 +73,20 @@ class CodeTests:
     """The layers that must be there (`sandbox.layers.LEVELS`), or the URL of a runner (`sandbox.runner`)."""
 
     def __post_init__(self) -> None:
-        check_level(self.sandbox)
+        if self.total_s <= 0 or self.most_tests < 0 or self.tolerance < 0:
+            raise UserError("the code reward's total_s must be positive, and most_tests and tolerance must not be negative")
         self.limits  # noqa: B018 - refuses what is out of range
+        if not self.is_remote:
+            require(self.sandbox)
+
+    @property
+    def is_remote(self) -> bool:
+        return "://" in self.sandbox
+
+    @property
+    def header(self) -> dict[str, str]:
+        """For the header of a run: where model code runs, and how closed in it is."""
+        return {"sandbox": f"runner {self.sandbox}" if self.is_remote else f"{require(self.sandbox)} ({self.sandbox})"}
 
     @property
     def limits(self) -> Limits:
@@ -97,7 +112,6 @@ class CodeTests:
 
     def many(self, asked: Sequence[Asked]) -> list[Verdict]:
         """As many programs at once as there are cores."""
-        require(self.sandbox)
 
         def one(a: Asked) -> Verdict:
             return self(a.prompt, a.completion, a.answer or "", **a.columns)
@@ -115,6 +129,8 @@ class CodeTests:
         BrokenTest, SandboxError: no verdict.
         """
         cases = self.chosen(tests.cases)
+        if self.is_remote:
+            return self.elsewhere(program, cases, tests.entry, helpers)
         outcome: Outcome = "pass"
         why = ""
         passed = left = 0
@@ -139,6 +155,21 @@ class CodeTests:
             return cases
         return tuple(cases[place * len(cases) // self.most_tests] for place in range(self.most_tests))
 
+    def elsewhere(self, program: str, cases: tuple[InputOutput | Check, ...], entry: str, helpers: str) -> Run:
+        request = {
+            "code": program,
+            "tests": [asdict(case) for case in cases],
+            "entry": entry,
+            "helpers": helpers,
+            "limits": asdict(self.limits) | {"total_s": self.total_s},
+            "score": self.score,
+            "compare": self.compare,
+            "tolerance": self.tolerance,
+        }
+        said = ask(self.sandbox, request, self.wall_s * len(cases) + SLACK)
+        cpu, memory = (float(said.get(name) or 0) for name in ("cpu_seconds", "memory_mb"))
+        return Run(said["outcome"], str(said.get("why", "")), said["passed"], said["total"], cpu, memory, left=0)
+
     def judge(self, program: str, case: InputOutput | Check, entry: str, helpers: str) -> tuple[Outcome, str, Finished]:
         code = program.encode(errors="replace")
         if isinstance(case, InputOutput):
@@ -151,7 +182,8 @@ class CodeTests:
         finished = self.execute([Task("solution", code), Task("test", json.dumps(asked).encode())])
         if ended := ended_badly(finished):
             return ended, finished.why, finished
-        told = json.loads(finished.output) if finished.output else {"passed": False, "fault": False, "why": "no outcome"}
+        none = {"passed": False, "fault": False, "why": "no outcome"}
+        told: dict[str, Any] = json.loads(finished.output) if finished.output else none
         if told["fault"]:
             raise BrokenTest(f"a test is broken: {told['why']}")
         if told["passed"]:
@@ -181,5 +213,3 @@ def outcome_of(errors: bytes) -> Outcome:
 def last_line(errors: bytes) -> str:
     lines = errors.decode("utf-8", errors="replace").strip().splitlines()
     return lines[-1][:300] if lines else ""
-
-

@@ -1,7 +1,7 @@
 """The process between the grader and model code: it starts each run in a fresh process, watches it, ends it and cleans up.
 
-It runs no model code and knows no test: programs, tests and outputs are descriptors that it hands on unread. It lives as long as the
-program that started it, and model code runs in a copy of it, so that a run costs a fork and not the start of an interpreter.
+It runs no model code and knows no test: programs, tests and outputs are descriptors that it hands on unread. It lives as long as
+the program that started it, and model code runs in a copy of it, so that a run costs a fork and not the start of an interpreter.
 """
 
 import fcntl

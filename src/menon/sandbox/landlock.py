@@ -29,7 +29,7 @@ def abi() -> int:
 
 
 def apply(readable: Sequence[str], private: str) -> None:
-    """From here on this process reads `readable` and `private`, writes in `private`, and starts no program. Needs no_new_privs."""
+    """From here on this process reads `readable` and `private`, writes in `private`, starts no program. Needs no_new_privs."""
     version = abi()
     handled = FS_RIGHTS[min(max(version, 1), 5)] - 1
     words = [handled, TCP if version >= 4 else 0, SCOPES if version >= 6 else 0]

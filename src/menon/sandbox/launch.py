@@ -18,7 +18,7 @@ from typing import Any
 from menon.sandbox.limits import Limits
 from menon.sandbox.tidy import remove_tree
 
-SCRIPT = "import sys; sys.path.insert(0, sys.argv.pop()); from menon.sandbox.keeper import main; start = main(); start and start()"
+SCRIPT = "import sys; sys.path.insert(0, sys.argv.pop()); from menon.sandbox.keeper import main; (main() or int)()"
 START_LIMIT = 60.0
 SLACK = 30.0
 """Seconds that a keeper may take beyond a run's own limit, on a very busy machine, before it is replaced."""

@@ -38,7 +38,6 @@ class Limits:
             raise UserError(f"memory_mb is {self.memory_mb}; Python itself needs about 50, so give it at least 64")
 
 
-
 def apply(limits: Limits, tasks: int) -> None:
     """Sets the limits of this process and its children. `tasks`: how many its user may have; root is not held to it."""
     seconds = int(limits.time_s) + 2

@@ -1,7 +1,8 @@
 """Both ends of the conversation about model code: `Solution` answers in its process, `Caller` asks from the process of the tests.
 
-The tests' process holds the expected values and never runs model code; model code's process gets the arguments of calls and nothing
-else. What it answers is a claim, whoever wrote it: there is no channel to forge, no verdict to print, no result to unpickle.
+The tests' process holds the expected values and never runs model code; model code's process gets the arguments of calls and
+nothing else. What it answers is a claim, whoever wrote it: there is no channel to forge, no verdict to print, no result to
+unpickle.
 """
 
 import builtins
@@ -39,7 +40,7 @@ class Solution:
             arguments = [decode(argument, self.resolve) for argument in asked["arguments"]]
             keywords = {name: decode(value, self.resolve) for name, value in asked.get("keywords", {}).items()}
             result = OPERATIONS[asked["do"]](self, *arguments, **keywords)
-            changed = [
+            changed: list[Any] = [
                 [place, value]
                 for place, given in enumerate(arguments)
                 if type(given) in MUTABLE and (value := encode(given, self.refer)) != asked["arguments"][place]
@@ -111,7 +112,7 @@ class Caller:
     def ask(self, do: str, *arguments: Any, **keywords: Any) -> Any:
         if self.broken:
             raise Closed(self.broken)
-        message = {"do": do, "arguments": [encode(argument, self.refer) for argument in arguments]}
+        message: dict[str, Any] = {"do": do, "arguments": [encode(argument, self.refer) for argument in arguments]}
         if keywords:
             message["keywords"] = {name: encode(value, self.refer) for name, value in keywords.items()}
         reply = self.trusting(lambda: self.exchange(message))

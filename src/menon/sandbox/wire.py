@@ -1,7 +1,7 @@
 """Plain data between the process of the tests and the process of model code, as lines of JSON.
 
-Nothing is ever unpickled, and nothing that arrives is called: whatever model code returns is reduced to these types, subclasses to
-their base, and anything else to a number under which the other side may ask for it (`remote.Thing`).
+Nothing is ever unpickled, and nothing that arrives is called: whatever model code returns is reduced to these types, subclasses
+to their base, and anything else to a number under which the other side may ask for it (`remote.Thing`).
 """
 
 import json
