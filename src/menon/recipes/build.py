@@ -23,6 +23,7 @@ from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum
 from menon.reward.call import UserReward
+from menon.reward.code_tests import CodeTests
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, grading_of
 from menon.reward.protocols import Reward
@@ -41,7 +42,7 @@ from menon.update.objective import Update
 from menon.update.protocols import Scorer
 
 TASKS = {"chain_sum": ChainSum}
-REWARDS = {"exact": ExactMatch}
+REWARDS: dict[str, Callable[[], Reward]] = {"exact": ExactMatch, "code": CodeTests}
 TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""
 WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
