@@ -67,7 +67,7 @@ def exit_code(code: Any) -> int:
 
 
 def finish(names: dict[str, Any], status: int) -> None:
-    """As an interpreter ends: threads, exit functions, files; without taking itself apart, which costs more than most programs."""
+    """As an interpreter ends: threads, exit functions, files; without taking itself apart, which costs more than most runs."""
     import atexit
     import threading
 
