@@ -9,9 +9,10 @@ from menon.errors import UserError
 from menon.loss import LossPart
 from menon.loss.share import SharePart
 from menon.own import reference_of, source_hash
+from menon.reward.models import ModelReward
 from menon.rollout.environments import EnvironmentPart
 from menon.select import SelectPart
-from menon.settings import Tree, choice, merged, nested, plain, read
+from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 from menon.update.protocols import Reduction
@@ -47,6 +48,7 @@ Objective = dict[
 ]
 Rollout = Annotated[GroupsRollout | DynamicRollout, choice(GroupsRollout | DynamicRollout)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
+Reward = Annotated[ModelReward | str | Callable[..., Any] | None, choice_or_else(ModelReward)]
 SHORT = {"learning_rate": "optimiser.learning_rate"}
 
 
@@ -87,8 +89,8 @@ class RunConfig:
     """A built-in task; without data it is chain_sum."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
-    reward: str | Callable[..., Any] | None = None
-    """exact, or a function: file.py:name. Without one the task's own, for data exact."""
+    reward: Reward = None
+    """exact, a judge or a preference model, or a function: file.py:name. Without one the task's own, for data exact."""
     on_bad: Literal["stop", "skip"] = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""
     heldout: int = 200
@@ -235,8 +237,8 @@ def own_code(config: RunConfig) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
     types = [type(part) for _, part in _parts(config)]
     names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
-    if config.reward is not None and not isinstance(config.reward, str):
+    if config.reward is not None and not isinstance(config.reward, str | ModelReward):
         names.append(reference_of(config.reward))
-    elif config.reward is not None and ":" in config.reward:
+    elif isinstance(config.reward, str) and ":" in config.reward:
         names.append(config.reward)
     return {name: source_hash(name) for name in names}

@@ -45,8 +45,8 @@ class Call(Generic[T]):
         if self._room is not None:
             self._room.release()
 
-    def result(self, limit: float) -> T:
-        """What the function gave or raised; `Late` if it takes more than `limit` seconds from its start."""
+    def result(self, limit: float | None = None) -> T:
+        """What the function gave or raised; `Late` if it takes more than `limit` seconds from its start (None: no limit)."""
         self._started.wait()
         if not self._done.wait(limit):
             with self._lock:

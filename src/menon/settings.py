@@ -8,12 +8,12 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, PlainValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
 from menon.errors import UserError
 from menon.own import load_object, reference_of
@@ -140,6 +140,21 @@ def plain(value: Any) -> Any:
 
 
 def choice(union: Any, *members: str, called: bool = True) -> PlainValidator:
+    """The validator of `reader`."""
+    return PlainValidator(reader(union, *members, called=called))
+
+
+def choice_or_else(union: Any) -> BeforeValidator:
+    """As `choice`, of menon's own parts; whatever is neither a table nor the name of a kind is left to the type itself."""
+    read_part, kinds = reader(union), {cls.kind for cls in typing.get_args(union)}
+
+    def read_or_leave(value: Any) -> Any:
+        return read_part(value) if isinstance(value, Mapping) or (isinstance(value, str) and value in kinds) else value
+
+    return BeforeValidator(read_or_leave)
+
+
+def reader(union: Any, *members: str, called: bool = True) -> Callable[[Any], Any]:
     """Reads a union of parts by their `kind`; a bare string is a kind. A user's own part is `file.py:Class` or
     `package.module:Class`, and has the given members, `__call__` among them if parts of its kind are called."""
     classes: dict[str, type] = {cls.kind: cls for cls in typing.get_args(union) or (union,)}
@@ -158,7 +173,7 @@ def choice(union: Any, *members: str, called: bool = True) -> PlainValidator:
             raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")
         return read(cls, {key: item for key, item in value.items() if key != "kind"})
 
-    return PlainValidator(read_part)
+    return read_part
 
 
 def own_part(reference: str, members: Iterable[str]) -> type:

@@ -33,7 +33,7 @@ MAY: dict[str, set[str]] = {
     "loop": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync", "menon.step"},
     "offline": DATA | {"menon.update", "menon.step"},
     "engines": DATA
-    | {"menon.update", "menon.rollout", "menon.sync", "transformers", "tokenizers", "safetensors", "huggingface_hub"}
+    | {"menon.update", "menon.rollout", "menon.sync", "menon.deadline", "transformers", "tokenizers", "safetensors", "huggingface_hub"}
     | {f"menon.engines.{piece}" for piece in ("forward", "hf_models", "draw", "slot_cache", "stop_strings")},  # no engines
 }
 """Part of the package -> prefixes of what it may import beside the standard library."""

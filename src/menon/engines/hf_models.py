@@ -28,10 +28,10 @@ def load_policy(
 ) -> tuple[transformers.PreTrainedModel, transformers.PreTrainedTokenizerBase]:
     """A causal LM in eval mode and its tokenizer. Weights that train are loaded in fp32, whatever the file's dtype."""
     name = str(name_or_folder)
-    with _quiet():
-        folder = _folder_of(name)
+    with quiet():
+        folder = folder_of(name)
         model = _load_causal(folder, name, dtype).to(device)
-        tokenizer = _load_tokenizer(folder, name)
+        tokenizer = load_tokenizer(folder, name)
     end_token_ids(model, tokenizer, name)
     most, vocabulary = max(tokenizer.get_vocab().values()), model.get_input_embeddings().num_embeddings
     if most >= vocabulary:
@@ -49,15 +49,15 @@ def load_value_model(
     seed: int = 0,
 ) -> ValueModel:
     """A critic: the trunk of a causal LM with a fresh head (see `forward.value_head`)."""
-    with _quiet():
+    with quiet():
         name = str(name_or_folder)
-        trunk = _load_causal(_folder_of(name), name, dtype).base_model
+        trunk = _load_causal(folder_of(name), name, dtype).base_model
     return ValueModel(trunk, value_head(trunk.config.hidden_size, init, seed).to(dtype)).to(device)
 
 
 def export(model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, folder: Path) -> None:
     """An ordinary Hugging Face folder: safetensors, config, tokenizer, generation config."""
-    with _quiet():
+    with quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
@@ -78,7 +78,7 @@ def end_token_ids(model: Any, tokenizer: Any, name: str = "this model") -> tuple
     return tuple(found)
 
 
-def _folder_of(name: str) -> Path:
+def folder_of(name: str) -> Path:
     """A path must be a model folder; anything else is a name on the hub and is downloaded, or found in its cache."""
     folder = Path(name).expanduser()
     if folder.is_file():
@@ -100,7 +100,7 @@ def _download(name: str) -> Path:
             huggingface_hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
         )
     except Exception as error:
-        reason = _first_line(error)
+        reason = first_line(error)
         raise UserError(
             f"{name} is no folder here, and the Hugging Face hub did not give it ({reason}); name a local folder"
         ) from error
@@ -111,7 +111,7 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
         # Code that comes with a model is never run.
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:
-        raise UserError(f"the config.json of {name} cannot be read ({_first_line(error)}); get the model again") from error
+        raise UserError(f"the config.json of {name} cannot be read ({first_line(error)}); get the model again") from error
     if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(f"{name} is of type '{config.model_type}', not a causal language model; choose one that is")
     try:
@@ -126,7 +126,7 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"the weights of {name} cannot be read ({_first_line(error)}); get the model again") from error
+        raise UserError(f"the weights of {name} cannot be read ({first_line(error)}); get the model again") from error
     model, report = loaded
     # The library would fill these with random numbers and go on.
     wrong = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
@@ -137,19 +137,19 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
     return model.eval()
 
 
-def _load_tokenizer(folder: Path, name: str) -> transformers.PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, name: str) -> transformers.PreTrainedTokenizerBase:
     remedy = "put the tokenizer's files (tokenizer.json) beside the weights"
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:
-        raise UserError(f"the tokenizer of {name} cannot be read ({_first_line(error)}); {remedy}") from error
+        raise UserError(f"the tokenizer of {name} cannot be read ({first_line(error)}); {remedy}") from error
     # Without files the library makes an empty tokenizer of the model's kind, special tokens only.
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise UserError(f"{name} has no tokenizer; {remedy}")
     return tokenizer
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
@@ -164,7 +164,7 @@ def _is_causal(model: nn.Module) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bar and no warning of the libraries on the terminal; their settings come back afterwards."""
     levels = [(library, library.get_verbosity()) for library in (hf_logging, hub_logging)]
     bars = [

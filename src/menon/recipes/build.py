@@ -22,10 +22,12 @@ from menon.prompts.order import Shuffled
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum
+from menon.recipes.reward_models import model_reward
 from menon.reward.call import UserReward
 from menon.reward.code_tests import CodeTests
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, grading_of
+from menon.reward.models import ModelReward
 from menon.reward.protocols import Reward
 from menon.reward.prove import prove_golds
 from menon.rollout.dynamic import DynamicSampling
@@ -218,11 +220,13 @@ def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer
 
 
 def reward_of(config: RunConfig) -> Reward:
-    """The task's own, `exact`, or the user's function."""
+    """The task's own, `exact`, a model, or the user's function."""
     task = task_of(config) if config.data is None else None
     reward = config.reward
     if reward is None:
         return ExactMatch() if task is None else task.grade
+    if isinstance(reward, ModelReward):
+        return model_reward(reward, device_of(config.device))
     if not isinstance(reward, str) or ":" in reward:
         return UserReward(reward)
     if reward not in REWARDS:

@@ -17,6 +17,7 @@ def calculator() -> RunConfig:
     """
     return RunConfig(
         recipe="calculator",
+        steps=20,
         advantage={"credit": GRPO()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
         environment=Calculator(),
