@@ -2,9 +2,9 @@
 
     python scripts/lm_eval_check.py MODEL [n=200] [lm_eval=PATH]
 
-MODEL is `base`, a model folder, or a run folder. `lm_eval` is the command of EleutherAI's lm-evaluation-harness (`pip install lm-eval`,
-in an environment of its own if you like); it is given the folder, a task file of ten lines and a JSONL file made from chain_sum, all of
-which are left in `lm_eval_check/` to be looked at. Greedy on both sides. Exits with 1 if the two disagree on an answer.
+MODEL is `base`, a model folder, or a run folder. `lm_eval` is the command of the lm-evaluation-harness, in an environment
+of its own if you like (`pip install lm-eval accelerate`). It is given the folder, a task file and a JSONL file made from
+chain_sum; they stay in `lm_eval_check/` to be looked at. Greedy on both sides. Exits with 1 if the two disagree on an answer.
 """
 
 import json

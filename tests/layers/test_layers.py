@@ -6,7 +6,7 @@ from pathlib import Path
 import menon
 
 PACKAGE = Path(menon.__file__).parent
-OPEN = {"recipes", "cli", "study", "workbench", "base", "eval", "config", "settings", "own", "errors", "__init__", "__main__"}
+OPEN = {"recipes", "cli", "study", "workbench", "base", "config", "settings", "own", "errors", "__init__", "__main__"}
 
 STANDARD = {"numpy", "menon.errors"}
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged"}
@@ -32,6 +32,9 @@ MAY: dict[str, set[str]] = {
     "step": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync"},
     "loop": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync", "menon.step"},
     "offline": DATA | {"menon.update", "menon.step"},
+    "eval": STANDARD
+    | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")}
+    | {"menon.rollout.protocols"},
     "engines": DATA
     | {"menon.update", "menon.rollout", "menon.sync", "menon.deadline", "transformers", "tokenizers", "safetensors", "huggingface_hub"}
     | {f"menon.engines.{piece}" for piece in ("forward", "hf_models", "draw", "slot_cache", "stop_strings")},  # no engines
