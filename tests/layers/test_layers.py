@@ -20,12 +20,12 @@ MAY: dict[str, set[str]] = {
     "ragged": {"torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
     "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts"},
-    "reward": STANDARD | {"menon.types", "menon.own", "menon.reward", "menon.sandbox", "menon.deadline", "pebble", "math_verify"},
+    "reward": STANDARD | {"menon.types", "menon.own", "menon.reward", "menon.sandbox", "menon.deadline", "math_verify", "latex2sympy2_extended", "mpmath"},
     "sandbox": STANDARD | {"menon.types", "menon.sandbox"},
     "advantage": DATA | {"menon.advantage"},
     "select": DATA | {"menon.select"} | PROTOCOLS,
     "loss": DATA | {"menon.loss"} | PROTOCOLS,
-    "rollout": DATA | {"menon.rollout", "menon.deadline", "menon.own"} | PROTOCOLS,
+    "rollout": DATA | {"menon.rollout", "menon.deadline", "menon.own", "menon.sandbox"} | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
     "record": DATA | {"menon.record", "menon.__version__", "pyarrow", "safetensors", "psutil"} | PROTOCOLS,
@@ -36,7 +36,16 @@ MAY: dict[str, set[str]] = {
     | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")}
     | {"menon.rollout.protocols"},
     "engines": DATA
-    | {"menon.update", "menon.rollout", "menon.sync", "menon.deadline", "transformers", "tokenizers", "safetensors", "huggingface_hub"}
+    | {
+        "menon.update",
+        "menon.rollout",
+        "menon.sync",
+        "menon.deadline",
+        "transformers",
+        "tokenizers",
+        "safetensors",
+        "huggingface_hub",
+    }
     | {f"menon.engines.{piece}" for piece in ("forward", "hf_models", "draw", "slot_cache", "stop_strings")},  # no engines
 }
 """Part of the package -> prefixes of what it may import beside the standard library."""

@@ -1,7 +1,7 @@
-"""Where an answer states its result (spec 6.1). Each way gives the result as written, or None."""
+"""Where an answer states its result (spec 6.1). Each way gives the result as written, or None; all run in linear time."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 Way = Callable[[str], str | None]
 
@@ -10,7 +10,26 @@ NEAR_END = 300
 
 _LINE = re.compile(r"(?i)answer\s*:\s*([^\n]+)")
 _HASH = re.compile(r"####\s*(\$?-?\$?[0-9.,]+)")
-_BOX = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{|\\boxed ([^\s$]+)")
+_BRACES = re.compile(r"(?P<box>\\+(?:f?boxed|fbox)\s*\{)|\\+boxed (?P<bare>[^\s$\\{}]+)|\\.|[{}]", re.DOTALL)
+
+
+def stated(prompt: str, completion: str, ways: Iterable[Way]) -> str | None:
+    """The result by the first way that finds one; None where none does, or where the thought never ends."""
+    text = after_thinking(prompt, completion)
+    if text is None:
+        return None
+    return next((found for way in ways if (found := way(text)) is not None), None)
+
+
+def after_thinking(prompt: str, completion: str) -> str | None:
+    """The text behind the last `</think>`; None where thinking was opened, by the prompt or in the text, and never closed."""
+    _, closed, behind = completion.rpartition("</think>")
+    if "<think>" in behind or (not closed and prompt.rstrip().endswith("<think>")):
+        return None
+    return behind
+
+
+# Ways that are safe to train on: a policy has to mark its result
 
 
 def answer_tag(text: str) -> str | None:
@@ -23,30 +42,29 @@ def answer_tag(text: str) -> str | None:
 
 
 def boxed(text: str) -> str | None:
-    r"""What the last `\boxed{...}` or `\fbox{...}` holds, or `5` of `\boxed 5`; None where its braces do not balance."""
-    found = list(_BOX.finditer(text))
-    if not found:
+    r"""What the last `\boxed{...}` or `\fbox{...}` holds, or `5` of `\boxed 5`; None where its braces do not balance.
+
+    Of boxes inside one another the outermost counts; escaped braces are text.
+    """
+    if "boxed" not in text and "fbox" not in text:
         return None
-    last = found[-1]
-    return last[1] if last[1] is not None else balanced(text, last.end())
-
-
-def balanced(text: str, start: int) -> str | None:
-    """The text from `start` to the brace that closes the one before it. Escaped braces are text."""
-    depth = 1
-    place = start
-    while place < len(text):
-        letter = text[place]
-        if letter == "\\":
-            place += 1
-        elif letter == "{":
-            depth += 1
-        elif letter == "}":
-            depth -= 1
-            if depth == 0:
-                return text[start:place]
-        place += 1
-    return None
+    opened: list[tuple[int, int] | None] = []
+    boxes: list[tuple[int, int, int]] = []
+    for found in _BRACES.finditer(text):
+        if found["box"]:
+            opened.append((found.start(), found.end()))
+        elif found["bare"]:
+            boxes.append((found.start(), found.start("bare"), found.end()))
+        elif found[0] == "{":
+            opened.append(None)
+        elif found[0] == "}" and opened and (box := opened.pop()):
+            boxes.append((*box, found.start()))
+    unclosed = max((box[0] for box in opened if box), default=-1)
+    if not boxes or max(boxes)[0] < unclosed:
+        return None
+    last_end = max(boxes)[2]
+    _, start, end = min(box for box in boxes if box[2] >= last_end)
+    return text[start:end]
 
 
 def answer_line(text: str) -> str | None:
@@ -65,9 +83,94 @@ WAYS: tuple[Way, ...] = (answer_tag, boxed, answer_line, hash_marks)
 """The first that finds something wins. There is no "last number": a policy would learn to end with numbers."""
 
 
-def after_thinking(prompt: str, completion: str) -> str | None:
-    """The text behind the last `</think>`; None where thinking was opened, by the prompt or in the text, and never closed."""
-    _, closed, behind = completion.rpartition("</think>")
-    if closed:
-        return behind
-    return None if "<think>" in completion or prompt.rstrip().endswith("<think>") else completion
+# Ways for evaluation only: what a person would take for the result
+
+_SPAN = re.compile(r"\$\$((?:[^$\\]|\\.)+)\$\$|(?<!\\)\$((?:[^$\\]|\\.)+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_PHRASE = re.compile(
+    r"(?i)\banswer\s*(?:is|=|:)\s*:?\s*|\banswer\s+(?=\$|\\[(\[])"
+    r"|答案\s*(?:是|为|為|[:：])\s*|\br[ée]ponse\s*(?:est|:)\s*|\brespuesta\s*(?:es|:)\s*|\bantwort\s*(?:ist|lautet|:)\s*"
+    r"|\brisposta\s*(?:è|:)\s*|\bresposta\s*(?:é|:)\s*|\bответ\s*:\s*|回答\s*[:：]\s*|答え\s*(?:は|[:：])\s*"
+)
+_SENTENCE = re.compile(r"[^\n]{0,400}?(?=[.。!！]\s|[.。!！]?\s*$|\n)|[^\n]{0,400}", re.MULTILINE)
+_NUMBER = re.compile(
+    r"(?<![A-Za-z0-9_.])(?:(?<![\w)\]]\s)(?<![\w)\]])[-−+])?\$?"
+    r"(?:[0-9]{1,3}(?:[,  ][0-9]{3})+(?![0-9])|[0-9]+)?(?:(?<=[0-9])\.(?=[0-9])|(?<![0-9])\.(?=[0-9]))?[0-9]*"
+    r"(?:(?<=[0-9])/[0-9]+)?(?<=[0-9])%?"
+)
+_PROSE = re.compile(r"(?<![\\A-Za-z])[^\W\d_\u3040-\u30ff\u3400-\u9fff]{3,}|[\u3040-\u30ff\u3400-\u9fff]{2}")
+_PERCENT = re.compile(r"\s*(?:\\?%|percent(?:age)?\b|pct\b)")
+_JOINS = re.compile(r"\s*(?:,|;|and|or|,\s*and|,\s*or)?\s*")
+_DIGIT = re.compile(r"\d")
+SHORT = 200
+"""Characters of a text that may be a result as a whole."""
+WORDS = 2
+"""More words than this make a text prose."""
+
+
+def phrase(text: str) -> str | None:
+    """What follows the last "the answer is" or "Answer:", wherever it is: a formula, or the rest of its sentence, or if that is
+    prose its first number."""
+    found = None
+    for found in _PHRASE.finditer(text):  # noqa: B007 - the last one counts
+        pass
+    if found is None:
+        return None
+    behind = text[found.end() : found.end() + 1000]
+    span = _SPAN.match(behind)
+    if span is not None:
+        return span[0] + (_PERCENT.match(behind, span.end()) or [""])[0]
+    sentence = (_SENTENCE.match(behind) or [""])[0].strip()
+    if not sentence:
+        return None
+    if len(_PROSE.findall(sentence)) > WORDS and not (len(sentence) > 1 and not sentence[1].isalnum() and sentence[0].isalpha()):
+        return first_number(sentence) or sentence
+    return sentence
+
+
+def last_value(text: str) -> str | None:
+    """A short text without prose as a whole; else the last formula or the last number, whichever comes later."""
+    whole = text.strip()
+    prose = len(_PROSE.findall(whole))
+    if (
+        whole
+        and len(whole) <= SHORT
+        and "\n" not in whole
+        and prose <= (0 if "$" in whole else 1 if _DIGIT.search(whole) else WORDS)
+    ):
+        spans = list(_SPAN.finditer(whole))
+        if not spans or (spans[0].start() == 0 and spans[-1].end() == len(whole)):
+            return whole
+    formula, end = last_formula(text)
+    numbers = [found for found in _NUMBER.finditer(text, max(0, end)) if found[0].strip("+-−$")]
+    if numbers:
+        return numbers[-1][0]
+    return formula
+
+
+def last_formula(text: str) -> tuple[str | None, int]:
+    """The last formula that is none of prose between two prices, with those joined to it by commas, `and`, `or`; and its end."""
+    spans = [found for found in _SPAN.finditer(text) if not is_prose(found[0])][-20:]
+    if not spans:
+        return None, -1
+    first = len(spans) - 1
+    while (
+        first
+        and _JOINS.fullmatch(text, spans[first - 1].end(), spans[first].start())
+        and spans[first - 1].end() < spans[first].start()
+    ):
+        first -= 1
+    end = spans[-1].end()
+    percent = _PERCENT.match(text, end)
+    return text[spans[first].start() : end] + (percent[0] if percent else ""), percent.end() if percent else end
+
+
+def is_prose(formula: str) -> bool:
+    return len(_PROSE.findall(re.sub(r"\\[a-zA-Z]+\s*\{[^{}]*\}", "", formula))) > WORDS - 1
+
+
+def first_number(text: str) -> str | None:
+    return next((found[0] for found in _NUMBER.finditer(text) if found[0].strip("+-−$")), None)
+
+
+LENIENT: tuple[Way, ...] = (answer_tag, boxed, hash_marks, phrase, last_value)
+"""For evaluation and for checking a verifier."""

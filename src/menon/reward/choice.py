@@ -1,0 +1,49 @@
+"""Multiple choice: the letter that an answer settles on."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from menon.reward.extract import WAYS, Way, stated
+from menon.types import Verdict
+
+_GOLD = re.compile(r"\s*(?:\\text\w*\s*\{)?\s*[(\[]?\s*([A-J])\s*[)\].:]?\s*\}?\s*[.]?\s*")
+_WRAPPING = re.compile(r"\\(?:text\w*|mathrm|mathbf|textbf|boxed|mbox)\s*\{|[{}$*\"'“”‘’`]|\\[()\[\],;! ]")
+_LETTER = re.compile(
+    r"\s*(?:the\s+)?(?:correct\s+)?(?:final\s+)?(?:option|choice|answer|选项|选)?\s*(?:is)?\s*:?\s*"
+    r"(?:\(\s*([A-Ja-j])\s*\)|\[\s*([A-Ja-j])\s*\]|([A-Ja-j])(?=$|\s*[.:)。,，;：、]|\s*$|\s+[A-Z(]))(.*)",
+    re.DOTALL | re.IGNORECASE,
+)
+_ANOTHER = re.compile(
+    r"^\s*(?:[,，、;/&]|and\b|or\b)\s*(?:and\b|or\b)?\s*[(\[]?\s*[A-J]\s*(?:[)\].,]|$|\s+(?:and|or)\b)", re.IGNORECASE
+)
+
+
+def gold_letter(gold: str) -> str | None:
+    """`B` of `B`, `(B)`, `\\text{(B)}`, `B.`; None where the gold is no letter from A to J."""
+    found = _GOLD.fullmatch(gold)
+    return found[1] if found else None
+
+
+def letter(text: str) -> str | None:
+    """The letter that an answer begins with: `B`, `b`, `(B) 42`, `Option B`, `B. because`; None for several or none."""
+    found = _LETTER.match(_WRAPPING.sub("", text[:300]))
+    if found is None or _ANOTHER.match(found[4]):
+        return None
+    return (found[1] or found[2] or found[3]).upper()
+
+
+@dataclass(frozen=True)
+class MultipleChoice:
+    """1 if the stated letter is the gold one, else 0; a gold that is no letter from A to J is never met."""
+
+    ways: Sequence[Way] = WAYS
+
+    def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
+        found = stated(prompt, completion, self.ways)
+        score = float(found is not None and letter(found) is not None and letter(found) == gold_letter(answer))
+        return Verdict(score, acc=score)
+
+    def spell(self, prompt: str, answer: str) -> str:
+        close = "</think>" if prompt.rstrip().endswith("<think>") else ""
+        return f"{close}\\boxed{{{answer}}}"

@@ -1,0 +1,81 @@
+r"""What our own rules cannot decide (sums, integrals, limits, products of matrices, differences of sets), by Math-Verify.
+
+Its LaTeX parser builds sympy objects from a grammar and never runs text; its reader for plain expressions (sympy's `parse_expr`,
+which does) is not used. Parser and comparison are slow and may hang, so they run in a worker process under a limit on its CPU
+time, behind the guards below.
+"""
+
+import logging
+import re
+from functools import cache
+from typing import Any, Literal
+
+LONGEST = 300
+"""Characters."""
+DEEPEST = 12
+"""Braces inside one another."""
+
+_NEEDED = re.compile(
+    r"\\(?:sum|prod|int|lim|det|cap|setminus|bmod|pmod|endmatrix|end|inf|sup|oint|iint|operatorname)(?![a-zA-Z])"
+)
+_KNOWN = re.compile(r"(?:\\[a-zA-Z]+|\\[{}\\ ]|[A-Za-z0-9\s+\-*/^_=<>()\[\]{}|,;.!&:°'%])*")
+_LARGE = re.compile(
+    r"\d{7,}"  # a long number
+    r"|\^ *\{?[^{}^]*\^ *\{?[^{}^]*\^"  # a tower of powers
+    r"|\\(?:sum|prod) *_ *\{[^{}]*\} *\^ *\{[^{}]*\^"  # a bound that is a power
+    r"|(?:\\(?:int|sum|prod|lim)(?![a-zA-Z]).{0,100}){3}"  # three inside one another
+)
+_LONG_WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{5,}")
+
+
+def compare(gold: str, stated: str, readable: bool) -> Literal["right", "wrong", "unparsable", "too costly"]:
+    """`readable`: our own reader could read the stated answer."""
+    no: Literal["wrong", "unparsable"] = "wrong" if readable else "unparsable"
+    if not (_NEEDED.search(gold) or _NEEDED.search(stated)):
+        return no
+    if too_large(gold) or too_large(stated):
+        return "too costly"
+    if not all(_KNOWN.fullmatch(text) and not _LONG_WORD.search(text) for text in (gold, stated)):
+        return no
+    one, other = parse(gold), parse(stated)
+    if one is None or other is None:
+        return no if other is None else "wrong"
+    return "right" if verify()(one, other) else "wrong"
+
+
+def too_large(text: str) -> bool:
+    depth = deepest = 0
+    for letter in text:
+        depth += (letter in "{(") - (letter in "})")
+        deepest = max(depth, deepest)
+    return len(text) > LONGEST or deepest > DEEPEST or _LARGE.search(text) is not None
+
+
+def parse(text: str) -> Any:
+    """A sympy object, or None."""
+    try:
+        return reader()(braced(text.replace("°", "^{\\circ}").replace("%", "\\%")))
+    except Exception:  # the parser raises whatever its grammar meets: any fault of the text is "not readable"
+        return None
+
+
+def braced(text: str) -> str:
+    """\\frac12 and \\sqrt2 with the braces that the parser asks for."""
+    text = re.sub(r"\\(frac|binom|sqrt) *([0-9A-Za-z])", r"\\\1{\2}", text)
+    return re.sub(r"(\\(?:frac|binom) *\{[^{}]*\}) *([0-9A-Za-z])", r"\1{\2}", text)
+
+
+@cache
+def reader() -> Any:
+    from latex2sympy2_extended import latex2sympy
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig
+
+    return lambda text: latex2sympy(text, is_real=False, conversion_config=ConversionConfig(lowercase_symbols=False))
+
+
+@cache
+def verify() -> Any:
+    import math_verify
+
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limit is off: ours is outside
+    return lambda gold, stated: math_verify.verify(gold, stated, timeout_seconds=None)

@@ -1,0 +1,213 @@
+r"""The normal form of a written answer: one spelling for what is written in many ways. Text in, text out, linear time."""
+
+import re
+import unicodedata
+
+SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni", strict=True))
+SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙ", "0123456789+-=()n", strict=True))
+_SIGNS = r"""
+−–—‒‐‑﹣ -
+×✕✖·⋅∙• \cdot
+÷ \div
+∕⁄ /
+≤⩽≦ \le
+≥⩾≧ \ge
+≠ \ne
+≈≅≃ \approx
+√ \sqrt
+± \pm
+∓ \mp
+∞ \infty
+∪ \cup
+∩ \cap
+∈ \in
+∉ \notin
+∅ \emptyset
+∖ \setminus
+∠ \angle
+△ \triangle
+∑ \sum
+∏ \prod
+∫ \int
+→ \to
+⇒ \Rightarrow
+⌊ \lfloor
+⌋ \rfloor
+⌈ \lceil
+⌉ \rceil
+ϕ \phi
+ϵ \epsilon
+Γ \Gamma
+Δ \Delta
+Θ \Theta
+Λ \Lambda
+Ξ \Xi
+Π \Pi
+Σ \Sigma
+Φ \Phi
+Ψ \Psi
+Ω \Omega
+⟨ (
+⟩ )
+，、 ,
+； ;
+： :
+。 .
+′‘’ '
+“”„«» "
+ℝ R
+ℤ Z
+ℕ N
+ℚ Q
+ℂ C
+"""
+_GREEK = r"\alpha \beta \gamma \delta \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi o \pi \rho "
+_GREEK += r"\varsigma \sigma \tau \upsilon \varphi \chi \psi \omega"
+SIGNS = {
+    sign: spelt + " " * spelt.startswith("\\") for signs, spelt in map(str.split, _SIGNS.split("\n")[1:-1]) for sign in signs
+}
+SIGNS |= {chr(ord("α") + place): name + " " for place, name in enumerate(_GREEK.split())}
+SIGNS |= {"°": "^\\circ ", "″": "''"} | dict.fromkeys("€£¥₹₽", "")
+_UNSEEN = re.compile("[\u00ad\u034f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufe0e\ufe0f]")
+_RAISED = re.compile(f"[{''.join(SUPERSCRIPTS)}]+")
+_LOWERED = re.compile(f"[{''.join(SUBSCRIPTS)}]+")
+_ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[a-zA-Z]|(?=[({\\]))")
+_VULGAR = re.compile("[¼-¾⅐-⅞↉]")
+_TOKEN = re.compile(r"<\|[A-Za-z0-9_]{1,40}\|>")
+
+SPACES = re.compile(
+    r"(?<!\\)\\(?:,|;|:|>|!|quad\b|qquad\b|enspace\b|thinspace\b|hspace\{[^{}]{0,12}\}|hfill\b| |\n)"
+    r"|~|[\s\u00a0\u2000-\u200a\u202f]"
+)
+_NOTHING = re.compile(
+    r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![a-zA-Z])\s*\.?"
+    r"|\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|boxed|fbox|strut|hline|rm|bf|it)(?![a-zA-Z])"
+)
+_SAME = [
+    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
+    (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])|<="), r"\\le "),
+    (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])|>="), r"\\ge "),
+    (re.compile(r"\\neq(?![a-zA-Z])|!=|\\not\s*="), r"\\ne "),
+    (re.compile(r"\\(?:times|cdotp|ast)(?![a-zA-Z])"), r"\\cdot "),
+    (re.compile(r"\*\*(?=\S)"), "^"),
+    (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![a-zA-Z])"), "|"),
+    (re.compile(r"\\(?:langle|lparen)(?![a-zA-Z])"), "("),
+    (re.compile(r"\\(?:rangle|rparen)(?![a-zA-Z])"), ")"),
+    (re.compile(r"\\(?:lbrack)(?![a-zA-Z])"), "["),
+    (re.compile(r"\\(?:rbrack)(?![a-zA-Z])"), "]"),
+    (re.compile(r"\\(?:lbrace)(?![a-zA-Z])"), r"\\{"),
+    (re.compile(r"\\(?:rbrace)(?![a-zA-Z])"), r"\\}"),
+    (re.compile(r"\\(?:varnothing|O)(?![a-zA-Z])"), r"\\emptyset "),
+    (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)(?![a-zA-Z])\s*\}?|\\degree(?![a-zA-Z])"), "°"),
+    (re.compile(r"\\epsilon(?![a-zA-Z])"), r"\\varepsilon "),
+    (re.compile(r"\\phi(?![a-zA-Z])"), r"\\varphi "),
+    (re.compile(r"\\(?:mathbb|Bbb|mathbf|bm|boldsymbol|mathcal|mathit)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
+    (re.compile(r"\\(?:mathrm|operatorname\*?)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
+    (re.compile(r"(?<![\d}) ])\\(?:text|textbf|textit|textrm|mbox)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
+    (
+        re.compile(
+            r"\\(?:textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathsf|mathbf|mathit|mbox|hbox|operatorname\*?|emph)\s*\{"
+        ),
+        r"\\text{",
+    ),
+    (re.compile(r"\\text\s*\{\s*(arc)?(sin|cos|tan|cot|sec|csc|log|ln|lg|exp|min|max|gcd|lcm|sqrt)\s*\}"), r"\\\1\2 "),
+    (re.compile(r"\\text\s*\{\s*(%|percent|percentage|pct)\s*\}"), "%"),
+    (re.compile(r"\\%"), "%"),
+    (re.compile(r"\\\$|\$"), ""),
+    (re.compile(r"(?<!\\)\\[()\[\]]"), ""),
+    (re.compile(r"\{\s*,\s*\}"), ","),
+    (re.compile(r"\\(?:ldots|dots|cdots|dotsc|dotsm|dotsb)(?![a-zA-Z])"), "..."),
+]
+_FUNCTION = re.compile(
+    r"(?<![\\A-Za-z])(arc)?(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infinity|infty|theta|cdot|cup)(?![A-Za-z])"
+)
+_DOUBLED = re.compile(
+    r"(?<!\\)\\\\(?=(?:frac|dfrac|tfrac|left|right|sqrt|text|pi|cdot|times|boxed|mathrm|infty|cup|pm|circ|begin|end|theta|alpha)(?![a-z]))"
+)
+_LOST = [("\x0crac", "\\frac"), ("\text{", "\\text{"), ("\times", "\\times"), ("\x08oxed", "\\boxed"), ("\right", "\\right")]
+"""A command whose backslash and letter some program took for a control character."""
+_JOINED = re.compile(r"(?<=\d)(?:\s*\{\s*,\s*\}\s*|,\s*\\!\s*)(?=\d{3}(?!\d))")
+_GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)")
+_SPACED = re.compile(r"(?<![\d.,])(\d{1,3})((?:[ \u00a0\u2009\u202f]|\\,|\\ |~)\d{3})+(?![\d.]*\d)")
+
+_NUMBER = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,15}))?")
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+_NO_WORD = re.compile(r"[^\w%+\-/.]+|(?<!\d)\.|\.(?!\d)|_")
+
+
+def tidy(text: str) -> str:
+    """LaTeX with one spelling for each sign, no dollar signs, no layout; what is text stays in `\\text{}`."""
+    text = _TOKEN.sub(" ", text)
+    for lost, whole in _LOST:
+        text = text.replace(lost, whole)
+    if not text.isascii():
+        text = ascii_maths(text)
+    text = _NOTHING.sub("", _DOUBLED.sub(r"\\", text))
+    text = _GROUPED.sub(_group, _JOINED.sub("", text))
+    text = _SPACED.sub(lambda found: re.sub(r"\D", "", found[0]), text)
+    for written, one in _SAME:
+        text = written.sub(one, text)
+    text = _FUNCTION.sub(r"\\\1\2 ", text) if not text.isalpha() else text
+    return SPACES.sub(" ", text.replace("\\infinity", "\\infty")).strip()
+
+
+def _group(found: re.Match[str]) -> str:
+    """1,234 is a number, but (1,234) is a pair and \\{1,234\\} a set."""
+    before = found.string[max(0, found.start() - 3) : found.start()].rstrip()
+    behind = found.string[found.end() : found.end() + 3].lstrip()
+    alone = before.endswith(("(", "[", "\\{")) and behind.startswith((")", "]", "\\}"))
+    return found[0] if alone else found[0].replace(",", "")
+
+
+def ascii_maths(text: str) -> str:
+    """Unicode's digits, signs, roots, fractions and powers as LaTeX. Superscripts are powers."""
+    text = _UNSEEN.sub("", text)
+    text = _RAISED.sub(lambda found: "^{" + "".join(map(SUPERSCRIPTS.__getitem__, found[0])) + "}", text)
+    text = _LOWERED.sub(lambda found: "_{" + "".join(map(SUBSCRIPTS.__getitem__, found[0])) + "}", text)
+    text = _VULGAR.sub(_vulgar, text)
+    text = _ROOT.sub(lambda found: f"\\sqrt{{{found[1]}}}" if found[1] else "\\sqrt", text)
+    text = "".join(SIGNS.get(letter, letter) for letter in text)
+    text = unicodedata.normalize("NFKC", text)
+    text = "".join(SIGNS.get(letter) or _digit(letter) for letter in text)
+    return text
+
+
+def _vulgar(found: re.Match[str]) -> str:
+    upper, lower = unicodedata.normalize("NFKC", found[0]).split("⁄")
+    return f"\\frac{{{upper}}}{{{lower or 1}}}"
+
+
+def _digit(letter: str) -> str:
+    return letter if letter.isascii() or unicodedata.category(letter) != "Nd" else str(unicodedata.digit(letter))
+
+
+def squeeze(text: str) -> str:
+    """The key of a tidied text: no spaces but between digits, no braces around one sign, no full stop at its end."""
+    text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"(?<!\d) +| +(?!\d)", "", text)
+    text = re.sub(r"\{([A-Za-z0-9])\}", r"\1", text)
+    text = text.rstrip(".,;:!") if len(text) > 1 else text
+    return text.casefold() if text.isalpha() and len(text) > 2 else text
+
+
+def decimal(text: str) -> tuple[bool, str, int] | None:
+    """A number in one form: negative, its digits without zeros at either end, and the power of ten of the last; else None.
+
+    Digits are compared as text, so a number may have a million of them. 0 is (False, "", 0).
+    """
+    found = _NUMBER.fullmatch(text)
+    if found is None or not (found[2] or found[3]):
+        return None
+    digits = found[2] + (found[3] or "")
+    power = int(found[4] or 0) - len(found[3] or "")
+    kept = digits.rstrip("0")
+    power += len(digits) - len(kept)
+    kept = kept.lstrip("0")
+    return (found[1] == "-", kept, power) if kept else (False, "", 0)
+
+
+def words(text: str) -> str:
+    """For comparing prose: small letters, no articles, no punctuation, one space between words."""
+    text = unicodedata.normalize("NFKC", re.sub(r"\\[a-zA-Z]+|[{}$\\]", " ", text)).casefold()
+    return " ".join(_ARTICLE.sub(" ", _NO_WORD.sub(" ", text)).split())
