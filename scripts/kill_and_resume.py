@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPES = ("grpo", "ppo", "reinforce")
+RECIPES = ("grpo", "ppo", "reinforce", "calculator")
 SETTINGS = {
     "threads": 1,
     "device": "cpu",

@@ -3,18 +3,19 @@
 import copy
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
 
 from menon.engines.torch_sampler import TorchSampler
 from menon.loop import Run, loop
+from menon.rollout.turns import Turns
 from menon.sync.by_copy import ByCopy
-from menon.types import StepReport
-from tiny_run import Watching, opened, tiny_run, traces, weights_of
+from menon.types import Prompt, Sampling, StepReport
+from tiny_run import Algorithm, Watching, opened, tiny_run, traces, weights_of
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_and_resume.py"
 STEPS = 5
@@ -25,18 +26,47 @@ class Killed(BaseException):
 
 
 def built(algorithm: str, save_every: int) -> Run:
-    """`grpo-bfloat16` samples from a copy of the weights in bfloat16."""
-    name: Any = algorithm.removesuffix("-bfloat16")
-    run = tiny_run(name, steps=STEPS, save_every=save_every)
-    if name == algorithm:
+    """`grpo-bfloat16` samples from a copy of the weights in bfloat16; `grpo-turns` answers in turns with a game."""
+    name, _, variant = algorithm.partition("-")
+    run = tiny_run(cast(Algorithm, name), steps=STEPS, save_every=save_every)
+    if not variant:
         return run
+    if variant == "turns":
+        return in_turns(run)
     assert isinstance(run.sampler, TorchSampler)
     own: Any = copy.deepcopy(run.sampler.model).to(torch.bfloat16)
     return replace(run, sampler=TorchSampler(own, run.sampler.tokenizer), channel=ByCopy())
 
 
+@dataclass
+class Dice:
+    """A word of two letters, drawn from the seed, for every even letter; and a reward for it."""
+
+    stop: ClassVar[tuple[str, ...]] = tuple("02468acegi")
+    seed: int = field(default=0, init=False)
+
+    def reset(self, prompt: Prompt, seed: int) -> str:
+        self.seed = seed
+        return ""
+
+    def step(self, text: str) -> tuple[str, float, bool]:
+        self.seed = self.seed * 5 + len(text)
+        return f"{self.seed % 10}{self.seed % 7}", 0.5 * (self.seed % 2), not text.endswith(self.stop)
+
+
+def in_turns(run: Run) -> Run:
+    assert isinstance(run.sampler, TorchSampler)
+    tokenizer: Any = run.sampler.tokenizer
+
+    def encode(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    rollout = replace(run.plan.rollout, answer=Turns(Dice(), encode, tokenizer.decode), sampling=Sampling(16))  # type: ignore[type-var]
+    return replace(run, plan=replace(run.plan, rollout=rollout))
+
+
 @pytest.mark.parametrize(
-    ("algorithm", "save_every"), [("reinforce", 2), ("grpo", 1), ("grpo", 2), ("ppo", 2), ("grpo-bfloat16", 2)]
+    ("algorithm", "save_every"), [("reinforce", 2), ("grpo", 1), ("grpo", 2), ("ppo", 2), ("grpo-bfloat16", 2), ("grpo-turns", 2)]
 )
 def test_killed_after_every_step(tmp_path, algorithm: str, save_every: int):
     """Every step is the last one of some sitting, which loses it: it comes after the step's record and before its checkpoint."""

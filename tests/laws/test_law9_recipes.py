@@ -10,7 +10,7 @@ import pytest
 import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.advantage import AdvantagePart
-from menon.config import RunConfig, changed
+from menon.config import AFTER, SHAPES, RunConfig, changed
 from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.loss import LossPart
@@ -42,6 +42,10 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
         "reinforce",
         {"advantage": {"kl": {"kind": "kl_in_reward", "target": 0.1}, "credit": "reinforce", "whiten": "whiten"}, **FROZEN},
     ),
+    "hard reset": ("grpo", kl("kl") | {"reference_update": {"kind": "hard_reset", "every": 1}, "updates_per_step": 2}),
+    "moving average": ("grpo", kl("kl") | {"reference_update": "moving_average", "updates_per_step": 2}),
+    "bootstrapped": ("ppo", {"advantage.credit.bootstrap_truncated": True, "advantage.credit.lam": 0.95}),
+    "greedy baseline": ("grpo", {"rollout": "greedy_baseline", "advantage": {"credit": "remax"}}),
     "gspo": ("grpo", {"objective.policy.loss": "gspo", "objective.policy.share": "sequence_mean", "updates_per_step": 2}),
     "80/20": (
         "grpo",
@@ -49,9 +53,12 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     ),
     "dr grpo": ("grpo", {"advantage.credit.std_mode": "none", "objective.policy.share": {"kind": "constant", "length": 12}}),
     "shared trunk": ("ppo", {"critic.shared_trunk": True, "critic.updates_per_step": 1, "critic.objective.value.coef": 0.5}),
+    "guess the number": ("grpo", {"environment": "guess_number", "environment.high": 20}),
+    "a grid world": ("reinforce", {"environment": "grid_world"}),
+    "an environment and dynamic sampling": ("calculator", {"rollout": "dynamic_sampling", "max_turns": 3}),
     "many updates": ("ppo", {"critic.updates_per_step": 2, "updates_per_step": 2, "advantage.credit.lam": 0.95}),
 }
-SETTINGS = {"constant": {"length": 12}}
+SETTINGS: dict[str, dict[str, Any]] = {"constant": {"length": 12}, "overlong": {"limit": 12, "buffer": 6}}
 """Of parts without a default for everything."""
 OFFLINE = {"pair"}
 """Units of losses that learn from preferences."""
@@ -60,7 +67,7 @@ OFFLINE = {"pair"}
 def cases_of_parts() -> dict[str, tuple[str, Mapping[str, Any]]]:
     """Each part that a file can name, in an otherwise plain run."""
     cases: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    for part in get_args(LossPart):
+    for part in [loss() for loss in get_args(LossPart)]:
         if part.unit not in OFFLINE:
             share = "sequence_mean" if part.unit == "sequence" else "token_mean"
             name = "policy" if "advantage" in part.reads else "more"
@@ -68,15 +75,19 @@ def cases_of_parts() -> dict[str, tuple[str, Mapping[str, Any]]]:
             where = "critic.objective" if recipe_name == "ppo" else "objective"
             cases[f"loss {part.kind}"] = (recipe_name, {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN})
     for part in get_args(AdvantagePart):
-        recipe_name = "ppo" if "value" in part.reads else "grpo"
-        table = {"credit": "gae" if recipe_name == "ppo" else "grpo"}
-        if part.kind == "kl_in_reward":
-            table = {"kl": part.kind, **table}
-        elif part.kind == "whiten":
-            table = {**table, "whiten": part.kind}
-        else:
-            table = {"credit": part.kind}
-        cases[f"advantage {part.kind}"] = (recipe_name, {"advantage": table, **FROZEN})
+        given = {"kind": part.kind, **SETTINGS.get(part.kind, {})}
+        reads = part(**SETTINGS.get(part.kind, {})).reads
+        table: dict[str, Any] = {"credit": given}
+        if part.kind in SHAPES:
+            table = {"shape": given, "credit": "grpo"}
+        elif part.kind in AFTER:
+            table = {"credit": "grpo", "after": given}
+        changes: dict[str, Any] = {"advantage": table, **FROZEN}
+        if "baseline" in reads:
+            changes["rollout"] = "greedy_baseline"
+        if part.kind == "grpo_passk":
+            changes["samples_per_prompt"] = 2  # or two right ones tie at the top, and nothing is learned
+        cases[f"advantage {part.kind}"] = ("ppo" if "value" in reads else "grpo", changes)
     for part in get_args(SharePart):
         if part.kind != "pair_mean":
             cases[f"share {part.kind}"] = ("grpo", {"objective.policy.share": {"kind": part.kind, **SETTINGS.get(part.kind, {})}})
@@ -111,7 +122,7 @@ def test_two_steps(case, model, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
     name, changes = CASES[case]
     out = tmp_path / "run"
-    report = menon.train(name, model=str(model), out=str(out), reward=half(), **SMALL, **changes)
+    report = menon.train(name, model=str(model), out=str(out), reward=half(), **{**SMALL, **changes})
     assert report["steps"] == 2
     assert 0 < report["generated_tokens"] <= 2 * 16 * 12
     assert report["before"].keys() >= {"accuracy", "mean_length", "entropy"}
@@ -125,11 +136,12 @@ def test_two_steps(case, model, tmp_path, monkeypatch):
     settings = json.loads((out / "run.json").read_text())["settings"]
     expected = changed(recipe(name, "a folder"), changes)
     got = read(RunConfig, {**settings, "reward": None, "own_code": {}})
-    assert (got.objective, got.advantage, got.critic, got.rollout) == (
+    assert (got.objective, got.advantage, got.critic, got.rollout, got.environment) == (
         expected.objective,
         expected.advantage,
         expected.critic,
         expected.rollout,
+        expected.environment,
     )
 
 

@@ -200,6 +200,31 @@ def test_an_environment_that_fails_gives_nan_and_harms_no_other(case):
     assert not pack([graded]).valid.any()
 
 
+def test_every_environment_is_closed_once_however_its_episode_ended():
+    closed: list[str] = []
+
+    @dataclass
+    class Closing(Echo):
+        def step(self, text):
+            if text == "x":
+                raise ValueError
+            return super().step(text)
+
+        def close(self):
+            closed.append("".join(self.heard))
+            raise RuntimeError("closing twice")
+
+    def said(request):
+        return "x" if request.sample == 0 else "a"
+
+    graded, _ = played(Closing(2), said, samples=3, size=30)
+    assert [g.rollout.finish for g in graded] == ["abort", "stop", "stop"]
+    assert sorted(closed) == ["", "aa", "aa"]
+    (cut,), _ = played(Closing(9), said=lambda request: "a", size=7)
+    assert cut.rollout.finish == "length"
+    assert closed[3:] == ["a"]
+
+
 def test_one_failure_among_others_and_at_reset():
     @dataclass
     class Half(Echo):

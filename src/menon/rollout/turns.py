@@ -8,6 +8,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,7 +70,14 @@ class Turns:
                         (episode.goes_on, Call(episode.environment.step, self.decode(completion.tokens.tolist()), room=room))
                     )
             self._wait(calls)
+        self._close(episodes)
         return verdicts_of(episodes, grade)
+
+    def _close(self, episodes: "Sequence[Episode]") -> None:
+        closing = [Call(close) for episode in episodes if (close := getattr(episode.environment, "close", None)) is not None]
+        for call in closing:
+            with suppress(Exception):  # nothing depends on it any more
+                call.result(self.time_limit)
 
     def _wait(self, calls: Sequence[tuple[Callable[[Any], None], Call]]) -> None:
         for heard, call in calls:

@@ -3,6 +3,9 @@
 from menon.rollout.environments.calculator import Calculator
 from menon.rollout.environments.grid_world import GridWorld
 from menon.rollout.environments.guess_number import GuessNumber
+from menon.rollout.environments.python_tool import PythonTool
+from menon.rollout.environments.reasoning_gym import ReasoningGym
+from menon.rollout.environments.verifiers import Verifiers
 
-EnvironmentPart = Calculator | GuessNumber | GridWorld
+EnvironmentPart = Calculator | PythonTool | GuessNumber | GridWorld | ReasoningGym | Verifiers
 """Environments that a file can name."""

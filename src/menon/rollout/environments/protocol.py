@@ -8,8 +8,9 @@ from menon.types import Prompt
 class Environment(Protocol):
     """One episode, told in text. A dataclass whose fields are its settings; every rollout gets an instance of its own.
 
-    It may also have `stop: tuple[str, ...]`, strings that end a turn besides the end-of-text token and stay in its text, and
-    `rows(split, n, seed)` with `room(split)`, questions of its own (see `prompts.tasks`).
+    It may also have `stop: tuple[str, ...]`, strings that end a turn besides the end-of-text token and stay in its text;
+    `close()`, called once when its episode is over, however it ended; and `rows(split, n, seed)` with `room(split)`, questions of
+    its own (see `prompts.tasks`).
     """
 
     def reset(self, prompt: Prompt, seed: int) -> str:

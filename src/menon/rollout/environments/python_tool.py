@@ -1,0 +1,71 @@
+"""A Python tool: what the policy writes in `<python>` runs in the sandbox, and its output comes back."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from menon.errors import UserError
+from menon.sandbox.launch import Finished, Task
+from menon.sandbox.layers import pool, require
+from menon.sandbox.limits import Limits
+from menon.types import Prompt
+
+OPEN, CLOSE = "<python>", "</python>"
+WHY = {"timeout": "the program took too long", "tasks": "too many processes", "disk": "too much was written"}
+
+
+@dataclass(frozen=True)
+class PythonTool:
+    """Ends a turn at `</python>`, runs the text since the last `<python>` as a script of its own (nothing is kept from one call
+    to the next), and appends what it printed, or the last line of its error, between `<output>` and `</output>`.
+
+    A turn without `</python>` is the answer, and the end. It gives no reward: the task's grader does. UserError where the machine
+    lacks a layer of the sandbox; a sandbox that fails later gives a NaN verdict.
+    """
+
+    time_s: float = 6.0
+    """CPU seconds of one call."""
+    memory_mb: int = 512
+    most_output: int = 1000
+    """Characters of an output that the policy reads, the end of it."""
+    sandbox: str = "full"
+    """Layers that must be there: `sandbox.layers.LEVELS`."""
+    kind: Literal["python"] = "python"
+    stop: ClassVar[tuple[str, ...]] = (CLOSE,)
+
+    def __post_init__(self) -> None:
+        if self.most_output < 1:
+            raise UserError(f"most_output is {self.most_output}; the policy must be able to read at least 1 character")
+        self.limits  # noqa: B018 - refuses what is out of range
+        require(self.sandbox)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(time_s=self.time_s, memory_mb=self.memory_mb)
+
+    def reset(self, prompt: Prompt, seed: int) -> str:
+        return ""
+
+    def step(self, text: str) -> tuple[str, float, bool]:
+        before, close, _ = text.rpartition(CLOSE)
+        if not close:
+            return "", 0.0, True
+        _, opened, code = before.rpartition(OPEN)
+        output = self.run(code) if opened else f"there is no {OPEN} before {CLOSE}"
+        return f"\n<output>\n{output}\n</output>\n", 0.0, False
+
+    def run(self, code: str) -> str:
+        """What a script prints, or why it does not."""
+        task = Task("script", code.strip("\n").encode(errors="replace"))
+        return shown(pool(self.sandbox).run([task], self.limits), self.most_output)
+
+
+def shown(finished: Finished, most: int) -> str:
+    if finished.why != "exit":
+        return WHY.get(finished.why, finished.why)
+    output = finished.output.decode(errors="replace").strip("\n")
+    if finished.code:
+        errors = finished.errors.decode(errors="replace").strip().splitlines()
+        output += ("\n" if output else "") + (errors[-1] if errors else f"ended with code {finished.code}")
+    # The policy must not take the program's text for the end of the output.
+    output = output.replace("</output>", "< /output>")
+    return output if len(output) <= most else "..." + output[-most:]
