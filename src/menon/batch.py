@@ -1,5 +1,6 @@
 """The batch: all tokens of a step in one flat row, every column aligned to the token it is about."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -54,11 +55,15 @@ class Batch:
     ref_logp: Tensor | None = field(default=None, metadata=TOKEN)
     value: Tensor | None = field(default=None, metadata=TOKEN)
     """Critic's value of the state *before* the token."""
+    value_after: Tensor | None = field(default=None, metadata=TOKEN)
+    """Critic's value of the state *after* the token: where an answer was cut, the value of going on."""
     entropy: Tensor | None = field(default=None, metadata=TOKEN)
     """Of the behaviour policy, or of the old one where the plan scores it, in nats."""
     advantage: Tensor | None = field(default=None, metadata=TOKEN)
     ret: Tensor | None = field(default=None, metadata=TOKEN)
     """Value target."""
+    baseline: Tensor | None = field(default=None, metadata=SEQUENCE)
+    """What the rollout says that the outcome is to be compared with; NaN where it does not know."""
     pair: Tensor | None = field(default=None, metadata=SEQUENCE)
     """int64: the two sequences of a preference share a number."""
     node: Tensor | None = field(default=None, metadata=SEQUENCE)
@@ -142,6 +147,8 @@ def pack(graded: Sequence[Graded]) -> Batch:
         outcome = outcome - np.array([given.sum() for given in turns])
         reward = torch.from_numpy(np.concatenate(turns)).float()
     reward = reward.index_add(0, place, column(outcome, torch.float32))
+    compared = any(g.baseline is not None for g in graded)
+    baseline = [math.nan if g.baseline is None else g.baseline for g in graded]
     tree = any(r.node >= 0 for r in rollouts)
     return Batch(
         offset=offset,
@@ -156,6 +163,7 @@ def pack(graded: Sequence[Graded]) -> Batch:
         log_kept=row("log_kept", torch.float32),
         version=row("version", torch.int64),
         entropy=row("entropy", torch.float32),
+        baseline=column(baseline, torch.float32) if compared else None,
         node=column([r.node for r in rollouts], torch.int64) if tree else None,
         parent=column([r.parent for r in rollouts], torch.int64) if tree else None,
     )

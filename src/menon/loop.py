@@ -11,6 +11,8 @@ from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from menon.errors import UserError
 from menon.record import checkpoint
@@ -22,6 +24,7 @@ from menon.step import Memory, Plan, learner_of, train_step
 from menon.sync.protocols import WeightChannel
 from menon.types import Graded, Metric, StepReport
 from menon.update.protocols import Learner, Models
+from menon.update.reference import weights_of
 
 MAX_FAILED = 0.1
 """Share of answers whose grader may fail; above it a run stops, because it would learn from what is left by accident."""
@@ -183,7 +186,7 @@ def save(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[
     learners = learners_of(run.models)
     snapshot = Snapshot(
         step,
-        weights={role: learner.weights() for role, learner in learners.items()},
+        weights={role: learner.weights() for role, learner in learners.items()} | moving(run),
         state={
             "learners": {role: learner.state() for role, learner in learners.items()},
             "memory": memory,
@@ -193,6 +196,11 @@ def save(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[
     )
     with writing(folder.path):
         folder.save(snapshot, run.export)
+
+
+def moving(run: Run) -> dict[str, Mapping[str, Tensor]]:
+    """The weights of a reference that follows the policy; one that stays is made again from the start."""
+    return {} if run.plan.reference is None else {"reference": weights_of(run.models, "reference")}
 
 
 def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, Memory]:
@@ -221,6 +229,10 @@ def restore(run: Run, snapshot: Snapshot) -> str:
     """Gives everything its state back; the fingerprint of the weights that the sampler now holds."""
     for role, learner in learners_of(run.models).items():
         learner.load(snapshot.weights[role], snapshot.state["learners"][role])
+    with torch.no_grad():
+        for role, weights in moving(run).items():
+            for name, weight in weights.items():
+                weight.copy_(snapshot.weights[role][name])
     run.prompts.load(snapshot.state["prompts"])
     run.sampler.version = snapshot.state["version"] - 1  # publishing raises it by one
     return run.channel.publish(learner_of(run.models, "policy"), run.sampler)

@@ -53,8 +53,8 @@ def unpad(rows: Tensor, offset: Tensor) -> Tensor:
     return rows[torch.arange(rows.shape[1], device=rows.device) < lengths(offset)[:, None]]
 
 
-def return_to_go(values: Tensor, offset: Tensor, gamma: float = 1.0) -> Tensor:
-    """[N] sum over t' >= t of gamma^(t'-t) values[t'], within each sequence."""
+def return_to_go(values: Tensor, offset: Tensor, gamma: float | Tensor = 1.0) -> Tensor:
+    """[N] sum over t' >= t of gamma^(t'-t) values[t'], within each sequence; gamma is one number or [S]."""
     rows = pad(values, offset)
     total = torch.zeros(len(rows), dtype=values.dtype, device=values.device)
     out = torch.empty_like(rows)
@@ -67,13 +67,3 @@ def return_to_go(values: Tensor, offset: Tensor, gamma: float = 1.0) -> Tensor:
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean where the mask holds; 0 if it holds nowhere. What lies outside, NaN included, cannot leak in."""
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
-
-
-def whiten(values: Tensor, mask: Tensor, *, eps: float = 1e-8, unbiased: bool = True) -> Tensor:
-    """(x - mean) / sqrt(var + eps) over the mask, 0 outside of it; with fewer than two values only the mean goes (spec 0.3)."""
-    count = mask.sum()
-    centred = torch.where(mask, values - masked_mean(values, mask), 0)
-    if count < 2:
-        return centred
-    variance = (centred**2).sum() / (count - 1 if unbiased else count)
-    return centred * torch.rsqrt(variance + eps)

@@ -1,6 +1,6 @@
 """One training step, from prompts to record. Stages receive other stages as arguments and never import them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,6 +40,8 @@ class Plan:
     advantage: Mapping[str, Credit]
     updates: tuple[Update, ...]
     seed: int
+    reference: Callable[[int, Models], None] | None = None
+    """What moves the reference after a step (`update.reference`); None: it stays."""
 
     @property
     def credit_reads(self) -> set[str]:
@@ -70,6 +72,8 @@ def train_step(
         batch, memory = give_credit(batch, plan.advantage, memory)
     with clock("update"):
         metrics = learn(batch, parts, models)
+    if plan.reference is not None:
+        plan.reference(step, models)
     with clock("sync"):
         fingerprint = channel.publish(learner_of(models, "policy"), sampler)
     merge(metrics, batch_metrics(batch) | text_metrics(graded) | gathered)

@@ -187,6 +187,8 @@ class Verdict:
 class Graded:
     rollout: Rollout
     verdict: Verdict
+    baseline: float | None = None
+    """A reward to compare with, from an answer that is not trained on; NaN if its grader failed, None if there is none."""
 
 
 @dataclass(frozen=True)

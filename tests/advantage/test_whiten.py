@@ -38,3 +38,27 @@ def test_value_targets_stay():
     assert Whiten()(batch).ret is batch.ret
     with pytest.raises(ValueError, match="Whiten needs 'advantage'"):
         Whiten()(replace(batch, advantage=None))
+
+
+SETTINGS = [
+    # Mean .419678, sum of squares .0460740 (above): / 4 = .0115185, root .1073243.
+    (Whiten("population"), [0.170363, -0.595646, 1.540374, -1.115092]),
+    (Whiten("none"), [0.018284, -0.063928, 0.165322, -0.119678]),
+    # Sample deviation .1239275 + .1239275: half of the whitened ones.
+    (Whiten(eps=0.1239275, eps_on="deviation"), [0.073770, -0.257922, 0.667002, -0.482849]),
+    (Whiten(centre=False), [0.4379625 / 0.1239275, 0.35575 / 0.1239275, 0.585 / 0.1239275, 0.3 / 0.1239275]),
+]
+
+
+@pytest.mark.parametrize(("part", "expected"), SETTINGS)
+def test_settings(part, expected):
+    batch = part(batch_of([[1] * 4], advantage=[[0.4379625, 0.35575, 0.585, 0.3]]))
+    assert rows_of(batch, batch.advantage)[0].tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_each_answer_once():
+    """Answers 1, 1, 1 and 0: means 1 and 0, mean .5, sample deviation sqrt(1/2); one empty answer counts nowhere."""
+    batch = Whiten(scope="sequence")(batch_of([[1, 1, 1], [1, 0, 0], [0, 0, 0]], advantage=[[1, 1, 1], [0, 0, 0], [0, 0, 0]]))
+    root = 0.5**0.5
+    assert rows_of(batch, batch.advantage)[0].tolist() == pytest.approx([root] * 3, abs=1e-7)
+    assert rows_of(batch, batch.advantage)[1].tolist() == pytest.approx([-root, 0, 0], abs=1e-7)

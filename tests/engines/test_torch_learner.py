@@ -110,6 +110,19 @@ class TestColumns:
             value = head(model.base_model(batch.token[start:t][None]).last_hidden_state[0, -1])
         assert float(shared["value"][t]) == pytest.approx(float(value), abs=1e-4)
 
+    def test_value_after_is_the_value_before_the_next_token_and_goes_on_behind_the_last(self):
+        model, batch = tiny_model(vocab=VOCAB), random_batch(4)
+        critic = TorchScorer(ValueModel(model.base_model, value_head(16, "orz", seed=3)))
+        scored = critic.score(batch, ("value", "value_after"))
+        assert torch.equal(scored["value"], critic.score(batch, ("value",))["value"])
+        pair = batch.is_action & batch.is_action.roll(-1) & (batch.position.roll(-1) > batch.position)
+        assert pair.sum() > 5
+        assert torch.allclose(scored["value_after"][pair], scored["value"][pair.roll(1)], atol=1e-5, rtol=1e-5)
+        end = int(batch.offset[1])
+        with torch.no_grad():
+            value = critic.model.head(model.base_model(batch.token[:end][None]).last_hidden_state[0, -1])
+        assert float(scored["value_after"][end - 1]) == pytest.approx(float(value), abs=1e-4)
+
     def test_a_new_critic_says_zero_if_asked_so(self):
         critic = TorchScorer(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16)))
         assert torch.all(critic.score(random_batch(), ("value",))["value"] == 0)

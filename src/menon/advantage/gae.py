@@ -1,39 +1,67 @@
 """Generalised advantage estimation (Schulman et al., arXiv 1506.02438, equation 16)."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
+from torch import Tensor
 
 from menon import ragged
 from menon.advantage.actions import pick, place
 from menon.batch import Batch
 from menon.errors import UserError
+from menon.types import FINISHES
 
 
 @dataclass(frozen=True)
 class GAE:
     """delta_t = r_t + gamma V_{t+1} - V_t;  A_t = sum over t' >= t of (gamma lam)^(t'-t) delta_t';  ret_t = A_t + V_t.
 
-    V_t is the value of the state before token t and 0 after the last one: a truncated answer counts as ended. t counts the
-    policy's own tokens, so tokens of an environment are passed over. lam = gamma = 1: A is the outcome minus the value.
+    V_t is the value of the state before token t and 0 after the last one: a truncated answer counts as ended, unless
+    `bootstrap_truncated` puts the critic's value of the state after its last token there. t counts the policy's own tokens,
+    so tokens of an environment are passed over. lam = gamma = 1: A is the outcome minus the value. Groups play no part.
+    Empty answers have no token to credit; those whose grader failed get 0.
     """
 
     gamma: float = 1.0
     lam: float = 1.0
+    bootstrap_truncated: bool = False
     kind: Literal["gae"] = "gae"
-    reads: ClassVar[tuple[str, ...]] = ("value",)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("value", "value_after") if self.bootstrap_truncated else ("value",)
 
     def __post_init__(self) -> None:
-        for name, number in (("gamma", self.gamma), ("lam", self.lam)):
-            if not 0 <= number <= 1:
-                raise UserError(f"{name} of GAE is {number}; it lies between 0 and 1")
+        check_fractions(self, "gamma", "lam")
 
     def __call__(self, batch: Batch) -> Batch:
-        reward, offset = pick(batch.reward, batch)
         value, _ = pick(batch.need("value", self), batch)
-        ends = torch.zeros_like(value, dtype=torch.bool)
-        ends[offset[1:][batch.action_lengths > 0] - 1] = True
-        value_after = torch.where(ends, 0, value.roll(-1))
-        advantage = ragged.return_to_go(reward + self.gamma * value_after - value, offset, self.gamma * self.lam)
+        ended = final_values(batch, self) if self.bootstrap_truncated else None
+        advantage = estimate(batch, value, self.gamma, self.lam, ended)
         return replace(batch, advantage=place(advantage, batch), ret=place(advantage + value, batch))
+
+
+def estimate(batch: Batch, value: Tensor, gamma: float, lam: float | Tensor, ended: Tensor | None = None) -> Tensor:
+    """[A] advantages of the trained tokens from their values [A]; lam is a number or [S], `ended` [S] the value behind each
+    sequence (without it 0)."""
+    reward, offset = pick(batch.reward, batch)
+    present = batch.action_lengths > 0
+    after = value.roll(-1)
+    after[offset[1:][present] - 1] = 0 if ended is None else ended[present].to(value.dtype)
+    return ragged.return_to_go(reward + gamma * after - value, offset, gamma * lam)
+
+
+def final_values(batch: Batch, asker: object) -> Tensor:
+    """[S] the critic's value of the state after the last token of truncated answers, 0 behind all others."""
+    after = batch.need("value_after", asker)
+    last = ragged.last(batch.trained, batch.offset)
+    cut = (batch.finish == FINISHES.index("length")) & (last >= 0)
+    return torch.where(cut, after[last.clamp(min=0)], 0)
+
+
+def check_fractions(part: object, *names: str) -> None:
+    """UserError unless the settings of these names lie between 0 and 1."""
+    for name in names:
+        if not 0 <= getattr(part, name) <= 1:
+            raise UserError(f"{name} of {type(part).__name__} is {getattr(part, name)}; it lies between 0 and 1")

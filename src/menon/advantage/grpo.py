@@ -16,13 +16,14 @@ class GRPO:
 
     `std_mode`: "bessel" divides by the sample standard deviation, "population" by that of the G rewards as they are, "none"
     only centres (Dr.GRPO), "loo" takes mean and sample deviation of the G - 1 *other* answers, and does not divide where
-    those others are all equal; where they nearly are, it can be very large.
+    those others are all equal; where they nearly are, it can be very large. "batch" divides by the sample deviation of all
+    rewards of the step (TRL), so that no prompt weighs more for being easy or hard.
 
     A group of one and a group of equal rewards give 0. An empty answer counts in the mean and the deviation of its group.
     An answer whose grader failed is in neither and gets 0.
     """
 
-    std_mode: Literal["bessel", "population", "loo", "none"] = "bessel"
+    std_mode: Literal["bessel", "population", "loo", "none", "batch"] = "bessel"
     eps: float = 1e-6
     kind: Literal["grpo"] = "grpo"
     reads: ClassVar[tuple[str, ...]] = ()
@@ -32,7 +33,11 @@ class GRPO:
             raise UserError(f"eps of GRPO is {self.eps}; it is added to a standard deviation and must be 0 or positive")
 
     def __call__(self, batch: Batch) -> Batch:
-        return credit_groups(batch, self.of_group)
+        if self.std_mode != "batch":
+            return credit_groups(batch, self.of_group)
+        rewards = batch.outcome.double()[batch.valid]
+        scale = 1 / (rewards.std() + self.eps) if len(rewards) > 1 else 1.0
+        return credit_groups(batch, lambda outcome_G: (outcome_G - outcome_G.mean()) * scale)
 
     def of_group(self, outcome_G: Tensor) -> Tensor:
         """[G] outcomes that are not all equal -> [G] credit."""

@@ -1,22 +1,54 @@
-"""Advantages of mean 0 and variance 1 over all trained tokens of a step."""
+"""Advantages of mean 0 and variance 1 over a step."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+import torch
+
 from menon import ragged
 from menon.batch import Batch
+from menon.errors import UserError
+
+Scope = Literal["token", "sequence"]
 
 
 @dataclass(frozen=True)
 class Whiten:
-    """A <- (A - mean) / sqrt(var + 1e-8), the sample variance; with fewer than two tokens only the mean goes.
+    """A <- (A - mean) / sqrt(var + eps) over all trained tokens of a step; with fewer than two only the mean goes.
 
-    Long answers weigh more, and a group without signal can get an advantage that is not 0. Comes after the estimator; value
-    targets stay as they are.
+    `std_mode`: "bessel" takes the sample variance, "population" that of the numbers as they are, "none" only centres. `eps_on`:
+    "variance", or "deviation" for (A - mean) / (std + eps). `scope`: with "token" long answers weigh more in mean and variance;
+    with "sequence" each answer with tokens counts once, by the mean of its advantages. `centre=false` only rescales, so that
+    every advantage keeps its sign.
+
+    A group without signal can get an advantage that is not 0. Comes after the estimator; value targets stay as they are.
     """
 
+    std_mode: Literal["bessel", "population", "none"] = "bessel"
+    eps: float = 1e-8
+    eps_on: Literal["variance", "deviation"] = "variance"
+    scope: Scope = "token"
+    centre: bool = True
     kind: Literal["whiten"] = "whiten"
     reads: ClassVar[tuple[str, ...]] = ()
 
+    def __post_init__(self) -> None:
+        if self.eps < 0:
+            raise UserError(f"eps of Whiten is {self.eps}; it keeps a division from zero and must be 0 or positive")
+
     def __call__(self, batch: Batch) -> Batch:
-        return replace(batch, advantage=ragged.whiten(batch.need("advantage", self), batch.trained))
+        advantage, trained = batch.need("advantage", self), batch.trained
+        counted, mask = advantage, trained
+        if self.scope == "sequence":
+            size = batch.action_lengths
+            mask = size > 0
+            counted = ragged.sequence_sum(torch.where(trained, advantage, 0), batch.offset) / size.clamp(min=1)
+        mean = ragged.masked_mean(counted, mask)
+        count = mask.sum()
+        if self.std_mode == "none" or count < 2:
+            scale = torch.ones_like(mean)
+        else:
+            squares = torch.where(mask, counted - mean, 0).square().sum()
+            variance = squares / (count - int(self.std_mode == "bessel"))
+            scale = (variance + self.eps).rsqrt() if self.eps_on == "variance" else 1 / (variance.sqrt() + self.eps)
+        return replace(batch, advantage=torch.where(trained, (advantage - mean * self.centre) * scale, 0))

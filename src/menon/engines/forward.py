@@ -98,6 +98,8 @@ class States:
     """[A] where those tokens stand in the batch."""
     rows: Tensor
     """[A, d] hidden states before them; [A, V] logits where the whole model ran."""
+    after: Tensor | None = None
+    """[A, d] hidden states behind them, where they were asked for."""
 
 
 def before_actions(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -111,8 +113,8 @@ def before_actions(batch: Batch) -> tuple[Tensor, Tensor]:
     return place, ragged.owner(batch.offset)[place] * width + position - 1
 
 
-def run_trunk(network: Network, batch: Batch, autocast: torch.dtype | None = None) -> States:
-    """One padded forward pass over all sequences of the batch."""
+def run_trunk(network: Network, batch: Batch, autocast: torch.dtype | None = None, after: bool = False) -> States:
+    """One padded forward pass over all sequences of the batch; with `after` also the states behind the action tokens."""
     place, grid = before_actions(batch)
     ids = ragged.pad(batch.token, batch.offset)
     if network.context is not None and ids.shape[1] > network.context:
@@ -125,7 +127,8 @@ def run_trunk(network: Network, batch: Batch, autocast: torch.dtype | None = Non
             grown = network.trunk(input_ids=ids, use_cache=False).last_hidden_state
         else:
             grown = network.whole(input_ids=ids, use_cache=False).logits
-    return States(place, grown.flatten(0, 1)[grid])
+    rows = grown.flatten(0, 1)
+    return States(place, rows[grid], rows[grid + 1] if after else None)
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -151,8 +154,10 @@ class Head:
         """[N] columns, 0 where the token is not an action."""
         columns: dict[str, Tensor] = {}
         if "value" in needs:
-            columns["value"] = self._value(states)
-        over_vocabulary = [need for need in needs if need != "value"]
+            columns["value"] = self._value(states.rows)
+        if "value_after" in needs and states.after is not None:
+            columns["value_after"] = self._value(states.after)
+        over_vocabulary = [need for need in needs if need not in ("value", "value_after")]
         if over_vocabulary:
             columns |= self._chunked(states, batch.token[states.place], over_vocabulary, others)
         return {
@@ -170,11 +175,11 @@ class Head:
             logits = self.network.head(logits.to(next(self.network.head.parameters()).dtype))
         return logits.to(wide(logits.dtype)) / self.temperature
 
-    def _value(self, states: States) -> Tensor:
+    def _value(self, rows: Tensor) -> Tensor:
         head = self.network.value
         if head is None:
             raise UserError("this model has no value head; give the run a critic of its own")
-        values = head(states.rows.to(head.weight.dtype))[:, 0]
+        values = head(rows.to(head.weight.dtype))[:, 0]
         return values.to(wide(values.dtype))
 
     def _chunked(
@@ -214,5 +219,5 @@ class Head:
                 other = others[need.other](states.place[rows]) if need.other else None
                 columns.append(need.reduce(logits, other))
             else:
-                raise ValueError(f"a forward pass yields 'logp', 'entropy', 'value' or a Reduction, not {need!r}")
+                raise ValueError(f"a forward pass yields 'logp', 'entropy', 'value', 'value_after' or a Reduction, not {need!r}")
         return tuple(columns)

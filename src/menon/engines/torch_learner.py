@@ -82,12 +82,20 @@ class TorchScorer:
         """[N] columns of one forward pass over a batch on this device, with gradient if it is enabled."""
         needs = tuple(needs)
         others = {need.other: self._other(need, batch, models) for need in needs if isinstance(need, Reduction) and need.other}
-        return self.head(run_trunk(self.head.network, batch, self.autocast), batch, needs, others)
+        states = run_trunk(self.head.network, batch, self.autocast, after="value_after" in needs)
+        return self.head(states, batch, needs, others)
 
     def _other(self, need: Reduction, batch: Batch, models: Models) -> LogitRows:
         if need.other not in models:
             raise UserError(f"'{need.name}' compares with a {need.other} model, and this run has none; set {need.other}")
         return models[need.other].logits(batch)
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The live tensors under the model's own names, tied ones once; a shared trunk's critic is `value_head.weight`."""
+        named: dict[str, Tensor] = dict(self.model.named_parameters())
+        if self.value_head is not None:
+            named["value_head.weight"] = self.value_head.weight
+        return named
 
 
 class TorchLearner(TorchScorer):
@@ -151,13 +159,6 @@ class TorchLearner(TorchScorer):
                 f"{MOST_SKIPPED} updates in a row had a gradient that is not finite; lower learning_rate, or go back to an "
                 "earlier checkpoint"
             )
-
-    def weights(self) -> Mapping[str, Tensor]:
-        """The live tensors under the model's own names, tied ones once; a shared trunk's critic is `value_head.weight`."""
-        named: dict[str, Tensor] = dict(self.model.named_parameters())
-        if self.value_head is not None:
-            named["value_head.weight"] = self.value_head.weight
-        return named
 
     def state(self) -> dict[str, Any]:
         """Moments by weight's name, and counters. Live tensors, like `weights()`: write them before the next step."""

@@ -16,6 +16,7 @@ SOURCES: dict[str, tuple[str, Need]] = {
     "old_logp": ("policy", "logp"),
     "ref_logp": ("reference", "logp"),
     "value": ("critic", "value"),
+    "value_after": ("critic", "value_after"),
     "old_entropy": ("policy", "entropy"),
 }
 """Column -> the model that fills it, and what that model is asked."""

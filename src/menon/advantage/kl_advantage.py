@@ -1,0 +1,37 @@
+"""The distance to a reference taken off the advantage, beside the group's comparison (OpenRLHF, slime, NeMo-RL)."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+
+from menon import ragged
+from menon.advantage.actions import pick, place
+from menon.batch import Batch
+from menon.errors import UserError
+
+
+@dataclass(frozen=True)
+class KLInAdvantage:
+    """A_t <- A_t - beta * k_t, k_t = old_logp_t - ref_logp_t. Comes after a group estimator and before whitening.
+
+    `KLInReward` in front of a group estimator would put the penalty into the rewards that are compared, and every token would
+    pay for the whole answer. Here `pays` decides: "own" charges each token for its own distance, "rest" for that of all tokens
+    from it on, discounted by gamma (the return-to-go, as if the penalty were a reward).
+    """
+
+    beta: float = 0.001
+    pays: Literal["own", "rest"] = "rest"
+    gamma: float = 1.0
+    kind: Literal["kl_in_advantage"] = "kl_in_advantage"
+    reads: ClassVar[tuple[str, ...]] = ("old_logp", "ref_logp")
+
+    def __post_init__(self) -> None:
+        if self.beta < 0 or not 0 <= self.gamma <= 1:
+            raise UserError(f"beta {self.beta} of KLInAdvantage must be 0 or positive, and gamma {self.gamma} between 0 and 1")
+
+    def __call__(self, batch: Batch) -> Batch:
+        k1, offset = pick(batch.need("old_logp", self) - batch.need("ref_logp", self), batch)
+        cost = k1 if self.pays == "own" else ragged.return_to_go(k1, offset, self.gamma)
+        charged = batch.need("advantage", self) - self.beta * place(cost, batch)
+        return replace(batch, advantage=torch.where(batch.trained, charged, 0))

@@ -1,0 +1,47 @@
+"""A soft penalty on answers that come near the limit (DAPO, arXiv 2503.14476, equation 13)."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from menon import ragged
+from menon.batch import Batch
+from menon.errors import UserError
+
+
+@dataclass(frozen=True)
+class Overlong:
+    """R <- R - factor * clip((L - (limit - buffer)) / buffer, 0, 1): full beyond `limit` tokens, none up to limit - buffer.
+
+    Comes before the estimator; raw correctness (`acc`), by which dynamic sampling chooses, stays as it is. L counts the policy's
+    own tokens. `capped=false` lets the penalty grow beyond the limit. Empty answers and those whose grader failed stay
+    as they are. To leave truncated answers out of the loss is another matter: the selection `not_truncated`.
+    """
+
+    limit: int
+    """Most tokens of an answer, normally `max_new_tokens`."""
+    buffer: int
+    factor: float = 1.0
+    capped: bool = True
+    kind: Literal["overlong"] = "overlong"
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.buffer <= self.limit or self.factor < 0:
+            raise UserError(
+                f"limit {self.limit}, buffer {self.buffer} and factor {self.factor} of Overlong: the buffer lies between 1 and "
+                "the limit, and the factor is 0 or more"
+            )
+
+    def __call__(self, batch: Batch) -> Batch:
+        last = ragged.last(batch.trained, batch.offset)
+        answers = (last >= 0).nonzero()[:, 0]
+        penalty = self.penalty(batch.action_lengths[answers].to(batch.reward.dtype))
+        return replace(batch, reward=batch.reward.index_add(0, last[answers], penalty))
+
+    def penalty(self, length: Tensor) -> Tensor:
+        """What answers of these lengths lose, 0 or negative."""
+        over = ((length - (self.limit - self.buffer)) / self.buffer).clamp(min=0, max=1 if self.capped else None)
+        return torch.where(over > 0, -self.factor * over, 0)
