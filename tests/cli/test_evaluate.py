@@ -210,14 +210,12 @@ def test_folders_and_sets_that_cannot_be_evaluated(folder, tmp_path, capsys):
 
 def test_a_reward_that_fails_too_often_stops_it(folder, tmp_path, capsys):
     (tmp_path / "own.py").write_text("def f(prompt, completion, answer):\n    raise KeyError('x')\n")
-    words = (
-        str(folder),
-        f"data={jsonl(tmp_path / 'd.jsonl', 4)}",
-        f"reward={tmp_path / 'own.py'}:f",
-        f"out={tmp_path / 'o.json'}",
+    words = (f"data={jsonl(tmp_path / 'd.jsonl', 4)}", f"reward={tmp_path / 'own.py'}:f", f"out={tmp_path / 'o.json'}")
+    assert main(["eval", str(folder), *words, *SMALL]) == 2
+    sentence = capsys.readouterr().err
+    start = (
+        "menon: the reward failed on 4 of 4 answers (at most 10% may fail), first with: the reward function raised KeyError: 'x'"
     )
-    sentence = refused(capsys, "eval", *words, *SMALL)
-    assert sentence.startswith(
-        "the reward failed on 4 of 4 answers (at most 10% may fail), first with: the reward function raised"
-    )
+    assert sentence.startswith(start)
+    assert sentence.count("\n") == 1
     assert not (tmp_path / "o.json").exists()

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from menon.settings import Tree, merged, nested, override
 if TYPE_CHECKING:
     from menon.cli.threads import Threads
     from menon.eval.compare import Comparison
+    from menon.eval.config import EvalConfig
     from menon.recipes.evaluation import Result
 
 
@@ -28,8 +29,8 @@ def evaluate(words: Sequence[str]) -> int:
         settings["model"] = models[0]
     if "model" not in settings:
         raise UserError("eval needs a model: menon eval base task=chain_sum, or the folder of a model or of a run")
-    done, chosen, notes = measure(settings)
-    for line in table(done, chosen, notes):
+    done, notes = measure(settings, lambda line: print(line, flush=True))
+    for line in [*table(done), *(f"  {note}" for note in notes)]:
         print(line)
     print(json.dumps(summary(done)), flush=True)
     return 0
@@ -49,8 +50,8 @@ def understand(words: Sequence[str]) -> tuple[list[str], Tree]:
     return plain, settings
 
 
-def measure(settings: Mapping[str, Any]) -> tuple["Result", "Threads", list[str]]:
-    """Evaluates and stores; `out` of the result's settings says where."""
+def measure(settings: Mapping[str, Any], say: Callable[[str], None]) -> tuple["Result", list[str]]:
+    """Evaluates and stores; what is left to be told of it. `say` gets the lines of the header, once everything is ready."""
     chosen = threads.choose(settings)
     use(chosen, str(settings.get("device", "auto")))
     from menon.eval.config import EvalConfig, write_result
@@ -63,11 +64,16 @@ def measure(settings: Mapping[str, Any]) -> tuple["Result", "Threads", list[str]
         raise UserError(f"out is the folder {out}; name a file in it, like out={out / 'result.json'}")
     if out.exists():
         raise UserError(f"{out} exists already; set out= to a new file")
+
+    def began(ready: EvalConfig) -> None:
+        for line in header(ready, chosen):
+            say(line)
+
     notes: list[str] = []
-    done = run(config, notes.append)
+    done = run(config, notes.append, began)
     stored = {**plain(done.config), "out": str(out)}
     write_result(out, stored, done.about, done.numbers, done.items)
-    return done, chosen, [*notes, f"every sample's verdict is in {out}"]
+    return done, [*notes, f"every sample's verdict is in {out}"]
 
 
 def default_out(model: str, source: str) -> Path:
@@ -89,22 +95,26 @@ def summary(done: "Result") -> dict[str, Any]:
 
 def from_python(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """`menon.evaluate`."""
-    return summary(measure({"model": model, **settings})[0])
+    return summary(measure({"model": model, **settings}, lambda line: None)[0])
 
 
-def table(done: "Result", chosen: "Threads", notes: Sequence[str]) -> list[str]:
-    config, numbers = done.config, done.numbers
-    per_question = f"{config.per_question} answer" + ("s" if config.per_question > 1 else "")
+def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
+    """What is asked of what."""
+    answers = f"{config.per_question} answer" + ("s" if config.per_question > 1 else "")
     source = config.source + (f" ({config.path})" if config.path else "")
-    lines = [
+    return [
         f"menon eval  {config.model}",
-        f"  questions  {numbers['n']} of {source}, {per_question} each",
+        f"  questions  {config.n} of {source}, {answers} each",
         f"  sampling   temperature {config.temperature:g}, top_p {config.top_p:g}, at most {config.max_new_tokens} tokens, "
         f"seed {config.seed}",
         f"  machine    {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
         "",
-        f"{'':<12}{'value':>7}   95 % interval over questions",
     ]
+
+
+def table(done: "Result") -> list[str]:
+    config, numbers = done.config, done.numbers
+    lines = [f"{'':<12}{'value':>7}   95 % interval over questions"]
     hidden = {"pass@1", "maj@1", f"cons@{config.k}"} if config.per_question > 1 else {"pass@1", "cons@1"}
     for name, number in numbers.items():
         if isinstance(number, dict) and "low" in number and name not in hidden:
@@ -114,7 +124,7 @@ def table(done: "Result", chosen: "Threads", notes: Sequence[str]) -> list[str]:
     lines += ["", f"  length {numbers['mean_length']:.1f}, cut at the limit {numbers['trunc_rate']:.3f}" + silent(numbers)]
     if numbers["failed"]:
         lines.append(f"  {numbers['failed']} answers could not be graded and are in no number")
-    return [*lines, f"  {done.about['seconds']:.1f} s", *(f"  {note}" for note in notes)]
+    return [*lines, f"  {done.about['seconds']:.1f} s"]
 
 
 def silent(numbers: Mapping[str, Any]) -> str:

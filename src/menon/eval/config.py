@@ -28,7 +28,8 @@ class EvalConfig:
     path: str | None = None
     """The set's file, or a folder with it."""
     reward: str | Callable[..., Any] | None = None
-    """exact, or a function: file.py:name. Without one that of the task or set, for data exact."""
+    """math, choice, numeric, code, instructions, exact, or a function: file.py:name. Without one that of the task or set, for data
+    exact."""
     template: str | None = None
     """A template by name, or text with {q} for the question. Without one the set's own, else none."""
     n: int | None = None
@@ -40,7 +41,7 @@ class EvalConfig:
     temperature: float = 1.0
     top_p: float = 1.0
     max_new_tokens: int | None = None
-    """Without a number the set's own, else 64."""
+    """Without a number the set's own, else that of a run (96)."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token."""
     seed: int = 0

@@ -110,7 +110,7 @@ def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
 
     `avg@n` over all n samples; `pass@j` and, where answers can be compared, `maj@j` for j = 1, 2, 4, ... and k; each
     {"value", "low", "high"} with a 95 % bootstrap interval over questions. `cons@k` is another name of `maj@k`. Then the means of
-    the reward's parts, mean_length, trunc_rate, n (questions), samples, and how many graders failed and which share of the answers
+    the reward's parts, mean_length, trunc_rate, n (questions), samples, how many graders failed, and which share of the answers
     stated nothing. UserError where k is more than the samples.
     """
     samples = len(items[0].acc)

@@ -71,7 +71,14 @@ def with_choices(row: Row) -> Row:
 
 
 def without_pictures(row: Row) -> Row | None:
+    """TheoremQA: a few questions are about a picture that is not in the file."""
     return None if row.get("picture") else row
+
+
+def with_unit(row: Row) -> Row:
+    """SciBench: the unit that the answer is wanted in."""
+    unit = str(row.get("unit") or "").strip("$ ")
+    return row | {"question": f"{row['question']} Give the number in units of ${unit}$."} if unit else row
 
 
 def yes_no_maybe(row: Row) -> Row:
@@ -90,7 +97,7 @@ def with_tests(row: Row) -> Row | None:
 
 CHOICE = "{q}\nPlease reason step by step, and put the letter of the right choice within \\boxed{}.\n"
 FREE = "{q}\nPlease reason step by step, and put your final answer within \\boxed{}.\n"
-CODE = "{q}\nWrite the solution as one Python code block.\n"
+CODE = "Solve this task in Python, and give the whole program in one ```python block.\n\n{q}\n"
 
 SETS: dict[str, NamedSet] = {
     "gsm8k": NamedSet(("gsm8k_test", "gsm8k"), "math", max_new_tokens=512),
@@ -103,7 +110,7 @@ SETS: dict[str, NamedSet] = {
     "gaokao2023en": NamedSet(("gaokao2023en",), "math"),
     "gpqa_diamond": NamedSet(("gpqa_diamond",), "choice", CHOICE, with_choices),
     "mmlu_stem": NamedSet(("mmlu_stem",), "choice", CHOICE, with_choices),
-    "scibench": NamedSet(("scibench",), "numeric", FREE),
+    "scibench": NamedSet(("scibench",), "numeric", FREE, with_unit),
     "theoremqa": NamedSet(("theoremqa",), "math", FREE, without_pictures),
     "pubmedqa": NamedSet(("pubmedqa_labeled", "pubmedqa"), "math", FREE, yes_no_maybe, max_new_tokens=512),
     "abench": NamedSet(("abench_multisubject", "abench"), "math", FREE),

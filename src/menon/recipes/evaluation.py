@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.config import RunConfig
 from menon.engines.hf_models import load_policy
 from menon.engines.torch_sampler import TorchSampler, context_of
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
 from menon.eval.ifeval import Instructions, instruction_level
+from menon.eval.measure import WithinTolerance
 from menon.eval.run import Ballot, Evaluation, Item, items_of, numbers_of
 from menon.eval.sets import NamedSet, find_set, rows_of_set
 from menon.loop import MAX_FAILED
@@ -25,16 +28,19 @@ from menon.recipes.build import (
     TASKS,
     WEIGHTS_DTYPE,
     chat_with,
-    close_reward,
     device_of,
     model_name,
     tokenize_with,
 )
 from menon.record.folder import surroundings
 from menon.reward.call import UserReward
+from menon.reward.choice import MultipleChoice, letter
+from menon.reward.code_tests import CodeTests
 from menon.reward.exact import ExactMatch, same
-from menon.reward.extract import WAYS, after_thinking
+from menon.reward.extract import LENIENT, WAYS, Way, stated
 from menon.reward.grade import Grading, grading_of
+from menon.reward.math_answer import MathAnswer, decide
+from menon.reward.pool import Broken
 from menon.reward.protocols import Reward
 from menon.settings import nearest
 from menon.streams import stream
@@ -43,7 +49,7 @@ from menon.types import Graded, Prompt, Sampling
 
 TASK_QUESTIONS = 200
 """Held-out questions of a built-in task, where nobody asks for another number."""
-MAX_NEW_TOKENS = 64
+MAX_NEW_TOKENS = RunConfig.max_new_tokens
 """As in a run."""
 
 
@@ -57,8 +63,13 @@ class Result:
     items: list[Item]
 
 
-def evaluate(config: EvalConfig, told: Callable[[str], None] = lambda sentence: None) -> Result:
-    """Loads, asks, grades, counts. `told` hears what the user should know of the data."""
+def evaluate(
+    config: EvalConfig,
+    told: Callable[[str], None] = lambda sentence: None,
+    began: Callable[[EvalConfig], None] = lambda config: None,
+) -> Result:
+    """Loads, asks, grades, counts. `told` hears what the user should know of the data; `began` gets the settings, filled in, when
+    everything is ready."""
     named = find_set(config.set) if config.set is not None else None
     folder = folder_of(config.model)
     with reward_for(config, named) as (reward, ballot):
@@ -66,22 +77,14 @@ def evaluate(config: EvalConfig, told: Callable[[str], None] = lambda sentence: 
         model, tokenizer = load_policy(folder, WEIGHTS_DTYPE[config.dtype], device_of(config.device))
         if config.dtype == "bfloat16":
             model = model.bfloat16()
-        prompts, long = render(
-            rows,
-            config.template or "none",
-            tokenize_with(tokenizer),
-            chat=chat_with(tokenizer),
-            context=context_of(model) or 2**31,
-            max_new_tokens=config.max_new_tokens or MAX_NEW_TOKENS,
-            on_bad=config.on_bad,
-        )
-        if long:
-            told(f"{long} questions do not fit into the context and are left out")
+        prompts = prompts_of(rows, config, model, tokenizer, told)
+        config = replace(config, n=len(prompts))
         grading = grading_of(reward)
         tell_of_golds(prompts, grading, told)
         sampling = Sampling(config.max_new_tokens or MAX_NEW_TOKENS, config.temperature, config.top_p, stop=config.stop)
         evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
         sampler = TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots)
+        began(config)
         start = time.perf_counter()
         graded = evaluation(sampler)
         seconds = time.perf_counter() - start
@@ -157,6 +160,27 @@ def some_of(rows: list[Row], config: EvalConfig) -> list[Row]:
     return [rows[place] for place in chosen]
 
 
+def prompts_of(
+    rows: Sequence[Row],
+    config: EvalConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    told: Callable[[str], None],
+) -> list[Prompt]:
+    prompts, long = render(
+        rows,
+        config.template or "none",
+        tokenize_with(tokenizer),
+        chat=chat_with(tokenizer),
+        context=context_of(model) or 2**31,
+        max_new_tokens=config.max_new_tokens or MAX_NEW_TOKENS,
+        on_bad=config.on_bad,
+    )
+    if long:
+        told(f"{long} questions do not fit into the context and are left out")
+    return prompts
+
+
 # Rewards
 
 
@@ -167,26 +191,64 @@ def reward_for(config: EvalConfig, named: NamedSet | None) -> Iterator[tuple[Rew
     try:
         yield reward, ballot
     finally:
-        close_reward(reward)
+        if close := getattr(reward, "close", None):
+            close()
 
 
 def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ballot | None]:
     if config.reward is not None and (not isinstance(config.reward, str) or ":" in config.reward):
         return UserReward(config.reward), None
-    if config.reward is not None and config.reward not in REWARDS:
-        raise UserError(f"there is no reward '{config.reward}'{nearest(config.reward, REWARDS)}; your own is file.py:function")
-    if config.reward is None and named is None and config.data is None:
+    name = config.reward or (named.check if named is not None else None)
+    if name is not None:
+        rewards = REWARDS | CHECKS
+        if name not in rewards:
+            raise UserError(f"there is no reward '{name}'{nearest(name, rewards)}; your own is file.py:function")
+        reward: Reward = rewards[name]()
+        return reward, ballot_of(reward)
+    if config.data is None:
         task = TASKS.get(config.task or "chain_sum", chain_sum.ChainSum)()
         return task.grade, Ballot(lambda graded: chain_sum.extract(graded.rollout.text), str.__eq__)
-    if config.reward is None and named is not None and named.check == "instructions":
-        return Instructions(), None
-    return ExactMatch(), Ballot(boxed_or_said, same)
+    return ExactMatch(), ballot_of(ExactMatch())
 
 
-def boxed_or_said(graded: Graded) -> str | None:
-    """What `ExactMatch` reads."""
-    text = after_thinking(graded.rollout.prompt.text, graded.rollout.text)
-    return None if text is None else next((found for way in WAYS if (found := way(text)) is not None), None)
+CHECKS: dict[str, Callable[[], Reward]] = {
+    "math": lambda: MathAnswer(LENIENT),
+    "choice": lambda: MultipleChoice(LENIENT),
+    "numeric": lambda: WithinTolerance(ways=LENIENT),
+    "code": CodeTests,
+    "instructions": Instructions,
+}
+"""Rewards by name; those of the named sets. What an answer states is read leniently: nobody learns from it, so nobody can learn to game it."""
+
+
+def ballot_of(reward: Reward) -> Ballot | None:
+    """How a reward's answers are compared, by the reward itself; None where it has no answers to compare."""
+    if isinstance(reward, ExactMatch):
+        return Ballot(stated_by(WAYS), same)
+    if isinstance(reward, MultipleChoice):
+        said = stated_by(reward.ways)
+        return Ballot(lambda graded: letter(said(graded) or ""), str.__eq__)
+    if isinstance(reward, WithinTolerance):
+        return Ballot(stated_by(reward.ways), reward.alike)
+    if isinstance(reward, MathAnswer):
+        return Ballot(stated_by(reward.ways), equal_by(reward))
+    return None
+
+
+def stated_by(ways: Sequence[Way]) -> Callable[[Graded], str | None]:
+    return lambda graded: stated(graded.rollout.prompt.text, graded.rollout.text, ways)
+
+
+def equal_by(reward: MathAnswer) -> Callable[[str, str], bool]:
+    """The verifier's own comparison, with the answer that was stated first in the gold's place."""
+
+    def equal(first: str, other: str) -> bool:
+        try:
+            return decide(first, other, other, reward.pool.ask) == "right"
+        except Broken:
+            return False
+
+    return equal
 
 
 def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, told: Callable[[str], None]) -> None:
