@@ -28,8 +28,8 @@ class EvalConfig:
     path: str | None = None
     """The set's file, or a folder with it."""
     reward: str | Callable[..., Any] | None = None
-    """math, choice, numeric, code, instructions, exact, or a function: file.py:name. Without one that of the task or set, for data
-    exact."""
+    """math, choice, numeric, code, instructions, exact, or a function: file.py:name. Without one that of the task or set, for
+    data exact."""
     template: str | None = None
     """A template by name, or text with {q} for the question. Without one the set's own, else none."""
     n: int | None = None

@@ -218,7 +218,8 @@ CHECKS: dict[str, Callable[[], Reward]] = {
     "code": CodeTests,
     "instructions": Instructions,
 }
-"""Rewards by name; those of the named sets. What an answer states is read leniently: nobody learns from it, so nobody can learn to game it."""
+"""Rewards by name; those of the named sets. What an answer states is read leniently: nobody learns from it, so nobody can learn
+to game it."""
 
 
 def ballot_of(reward: Reward) -> Ballot | None:
