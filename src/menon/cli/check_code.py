@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from menon.errors import UserError
-from menon.reward.code_rows import BadTests, tests_of
+from menon.reward.code_rows import BadTests, suite_of
 from menon.reward.code_tests import BrokenTest, CodeTests, Run
 from menon.sandbox.launch import SandboxError
 from menon.sandbox.layers import pool, require
@@ -112,7 +112,7 @@ def check_case(case: Mapping[str, Any], sandbox: str) -> Judged:
 
 def outcome_of(reward: CodeTests, case: Mapping[str, Any]) -> tuple[str, str]:
     try:
-        run: Run = reward.run(str(case["solution"]), tests_of(case))
+        run: Run = reward.run(str(case["solution"]), suite_of(case))
     except (BadTests, BrokenTest, SandboxError) as error:
         return "error", str(error)
     return run.outcome, run.why

@@ -29,7 +29,7 @@ def last_block(completion: str) -> str | None:
 def completed(question: str, code: str, entry: str) -> str:
     """The program: where the question is the beginning of one (HumanEval), its imports and helpers go in front, and code that is
     only the body of its last function is put into it."""
-    if not entry or not parses(question):
+    if not entry or not defines(question, entry) or not parses(question):
         return code
     if defines(code, entry):
         return question.rstrip() + "\n\n\n" + code

@@ -24,7 +24,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Tests:
+class Suite:
     cases: tuple[InputOutput | Check, ...]
     entry: str = ""
     """The function that is asked for, where the row names it."""
@@ -34,7 +34,7 @@ class BadTests(ValueError):
     """A row's tests cannot be read; the message says why."""
 
 
-def tests_of(columns: Mapping[str, Any]) -> Tests:
+def suite_of(columns: Mapping[str, Any]) -> Suite:
     """The tests of a row. BadTests if it has none, or none that can be read.
 
     `tests`: a list of {input, output} or of code, or one piece of code. `test` with `entry_point`: HumanEval. `test_list` with
@@ -47,14 +47,14 @@ def tests_of(columns: Mapping[str, Any]) -> Tests:
     entry = str(columns.get("entry_point") or "")
     setup = str(columns.get("setup") or columns.get("test_setup_code") or "")
     if "test" in given:
-        return Tests((_human_eval(given["test"], entry),), entry)
+        return Suite((_human_eval(given["test"], entry),), entry)
     if "input_output" in given:
         return _apps(_parsed(given["input_output"]))
     if "tests" in given or "test_list" in given:
         every = _parsed(given.get("tests", given.get("test_list")))
         every = every if isinstance(every, list) else [every]
-        return Tests(tuple(_one(test, setup) for test in every), entry)
-    return Tests(tuple(case for name in TEST_COLUMNS if name in given for case in _pairs(_parsed(given[name]), name)), entry)
+        return Suite(tuple(_one(test, setup) for test in every), entry)
+    return Suite(tuple(case for name in TEST_COLUMNS if name in given for case in _pairs(_parsed(given[name]), name)), entry)
 
 
 def _human_eval(code: Any, entry: str) -> Check:
@@ -80,20 +80,20 @@ def _pairs(columns: Any, name: str) -> list[InputOutput]:
     return [InputOutput(_text(given), _text(wanted)) for given, wanted in zip(columns["input"], columns["output"], strict=True)]
 
 
-def _apps(columns: Any) -> Tests:
+def _apps(columns: Any) -> Suite:
     """Scripts, or with `fn_name` calls of a function, or of a method of `Solution`, with the arguments in each input."""
     if not isinstance(columns, Mapping) or not all(isinstance(columns.get(key), list) for key in ("inputs", "outputs")):
         raise BadTests("'input_output' must be an object with the lists 'inputs' and 'outputs'")
     pairs = {"input": columns["inputs"], "output": columns["outputs"]}
     name = columns.get("fn_name")
     if not name:
-        return Tests(tuple(_pairs(pairs, "input_output")))
+        return Suite(tuple(_pairs(pairs, "input_output")))
     if not str(name).isidentifier():
         raise BadTests(f"'fn_name' is {name!r}, which is no name of a function")
     calls = [_call(str(name), given, wanted) for given, wanted in zip(pairs["input"], pairs["output"], strict=False)]
     if len(calls) != len(pairs["input"]) or len(calls) != len(pairs["output"]):
         raise BadTests(f"'input_output' has {len(pairs['input'])} inputs and {len(pairs['output'])} outputs")
-    return Tests(tuple(calls), str(name))
+    return Suite(tuple(calls), str(name))
 
 
 def _call(name: str, given: Any, wanted: Any) -> Check:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from menon.errors import UserError
 from menon.reward.code_extract import completed, last_block
 from menon.reward.code_output import Compare, same_output
-from menon.reward.code_rows import BadTests, Check, InputOutput, Tests, tests_of
+from menon.reward.code_rows import BadTests, Check, InputOutput, Suite, suite_of
 from menon.reward.signatures import Asked
 from menon.sandbox.launch import SLACK, Finished, SandboxError, Task
 from menon.sandbox.layers import pool, require
@@ -48,7 +48,7 @@ class Run:
 class CodeTests:
     """1 if the program in the last fenced block of an answer passes all tests of its row, else 0; or the share that it passes.
 
-    The columns of a row hold its tests (`code_rows.tests_of`). Every test runs in a fresh process of the sandbox; what is
+    The columns of a row hold its tests (`code_rows.suite_of`). Every test runs in a fresh process of the sandbox; what is
     expected never enters the process of model code, and the verdict is made outside of it. No block is wrong, and so is
     hitting a limit.
     A test that is broken itself, or a sandbox that fails, gives a NaN verdict with `error`.
@@ -97,7 +97,7 @@ class CodeTests:
         question = columns.get("question")
         question = question if isinstance(question, str) else ""
         try:
-            tests = tests_of(columns)
+            tests = suite_of(columns)
             if code is None:
                 return Verdict(0.0, acc=0.0, parts={"tests_passed": 0.0, "no_code": 1.0})
             run = self.run(completed(question, code, tests.entry), tests, definitions(question))
@@ -123,7 +123,7 @@ class CodeTests:
         """An answer that states a reference solution: with it a data set's solutions are proved."""
         return f"```python\n{answer}\n```"
 
-    def run(self, program: str, tests: Tests, helpers: str = "") -> Run:
+    def run(self, program: str, tests: Suite, helpers: str = "") -> Run:
         """Runs a program against tests. `helpers`: trusted code whose names the tests use before the program's.
 
         BrokenTest, SandboxError: no verdict.

@@ -9,7 +9,7 @@ from typing import Any
 
 from menon.sandbox.names import BUILTIN, first_call, free_names, library_names
 from menon.sandbox.remote import Caller, Solution
-from menon.sandbox.wire import Closed, Line, Malformed
+from menon.sandbox.wire import Closed, Line, Malformed, Unsendable
 
 LONGEST_ANSWER = 4 << 20
 """Bytes of one answer of model code."""
@@ -125,12 +125,12 @@ def judge(asked: dict[str, str], caller: Caller) -> dict[str, Any]:
         wanted = {called}
     try:
         for name in sorted(wanted):
-            space[name] = caller.ask("find", name)
+            space[name] = caller.ask("find", entry if entry and name == "candidate" else name)
         exec(compiled, space)
     except (Closed, Malformed) as error:
         return {"passed": False, "fault": False, "why": str(error)}
-    except ImportError as error:
-        return {"passed": False, "fault": not caller.raised, "why": f"ImportError: {error}"}
+    except (ImportError, Unsendable) as error:
+        return {"passed": False, "fault": not caller.raised, "why": f"{type(error).__name__}: {error}"}
     except BaseException as error:
         why = caller.raised[0] if caller.raised else type(error).__name__
         return {"passed": False, "fault": False, "why": f"{why}: {str(error)[:300]}"}

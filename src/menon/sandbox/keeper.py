@@ -103,6 +103,8 @@ class Keeper:
         try:
             os.setsid()
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != self.pid:
+                os._exit(SETUP_FAILED)
             self.owner.detach()
             only_descriptors(own)
             os.chdir(private)
@@ -156,7 +158,7 @@ def tasks_of_user() -> int:
 def main() -> Start | None:
     """The keeper's program: `owner descriptor`, its directory, and what may be read, as JSON."""
     descriptor, root, readable, folders = json.loads(sys.argv[1])
-    sys.path[:] = [path for path in sys.path if path] + folders
+    sys.path[:] = sys.path[1:] + folders  # the first is where this package is
     for name in PRELOADED:
         __import__(name)
     gc.freeze()  # what is here already is no rubbish of any run

@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -116,9 +115,13 @@ class Sandbox:
                 os.close(descriptor)
 
     def receive(self, seconds: float) -> dict[str, Any]:
-        if not select.select([self.owner], [], [], seconds)[0]:
-            raise SandboxError(f"the sandbox gave no answer in {seconds:g} s")
-        data = self.owner.recv(1 << 16)
+        self.owner.settimeout(seconds)
+        try:
+            data = self.owner.recv(1 << 16)
+        except TimeoutError:
+            raise SandboxError(f"the sandbox gave no answer in {seconds:g} s") from None
+        except OSError:
+            data = b""
         if not data:
             raise SandboxError("the sandbox's keeper ended")
         return json.loads(data)
@@ -168,10 +171,13 @@ class Pool:
     def __init__(self, layers: Sequence[str]) -> None:
         self.layers = tuple(layers)
         self.idle: list[Sandbox] = []
+        self.pid = os.getpid()
         self.lock = threading.Lock()
 
     def run(self, tasks: Sequence[Task], limits: Limits) -> Finished:
         with self.lock:
+            if self.pid != os.getpid():  # a copy of the program that started them has none of its own
+                self.pid, self.idle = os.getpid(), []
             sandbox = self.idle.pop() if self.idle else None
         sandbox = sandbox or Sandbox(self.layers)
         try:

@@ -38,9 +38,14 @@ def library_names(code: str, names: set[str], entry: str) -> dict[str, tuple[str
     of it ("": itself). Functions only where something else is left to be tested, because `gcd` may be the task."""
     bases = {n.value.id for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
     modules = {name: (ALIASES.get(name, name), "") for name in names & bases if name in sys.stdlib_module_names | ALIASES.keys()}
-    functions = {name: (module, name) for module in LIBRARY for name in names - {entry} if hasattr(import_module(module), name)}
+    functions = {name: (library, name) for library in LIBRARY for name in (names - {entry} - bases) & _public(library)}
     left = names - modules.keys() - functions.keys()
     return modules | functions if entry or left else modules
+
+
+def _public(library: str) -> set[str]:
+    module = import_module(library)
+    return set(getattr(module, "__all__", None) or vars(module))
 
 
 def first_call(code: str) -> str:

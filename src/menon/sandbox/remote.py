@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from menon.sandbox.wire import Closed, Line, Malformed, decode, encode
+from menon.sandbox.wire import Closed, Line, Malformed, Unsendable, decode, encode
 
 MUTABLE = (list, dict, set, bytearray)
 
@@ -172,7 +172,7 @@ class Caller:
             return {"function": len(self.functions) - 1}
         if hasattr(value, "__next__"):
             return encode(list(value), self.refer)
-        raise TypeError(f"the test passes a {type(value).__name__}, which cannot be sent to the solution")
+        raise Unsendable(f"it passes a {type(value).__name__}, which cannot be sent to the solution")
 
     def resolve(self, kind: str, content: Any) -> Any:
         if kind != "thing" or not isinstance(content, int):

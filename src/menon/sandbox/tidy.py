@@ -7,24 +7,34 @@ from itertools import count
 
 
 def measure(path: str, most: int) -> tuple[int, int]:
-    """Files and directories in a directory, and the bytes that they occupy; stops counting above `most` of them."""
+    """Files and directories in a directory, and the bytes that they occupy; stops counting above `most` of them.
+
+    A directory that hides what is in it counts as too many.
+    """
     number = size = 0
     pending = [path]
     while pending and number <= most:
-        with suppress(OSError), os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                number += 1
-                with suppress(OSError):
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    number += 1
                     size += 512 * entry.stat(follow_symlinks=False).st_blocks
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
-                if number > most:
-                    break
+                    if number > most:
+                        break
+        except PermissionError:
+            return most + 1, size
+        except OSError:
+            continue  # gone while we looked, or its path is too long: what is above it has been counted
     return number, size
 
 
 def remove_tree(path: str) -> None:
     """Removes a directory and all in it without following links. Deep ones are moved up first, so that no path gets long."""
+    if os.path.islink(path):
+        os.unlink(path)
+        return
     with suppress(FileNotFoundError):
         os.chmod(path, 0o700)
         top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -26,6 +26,10 @@ class Malformed(BaseException):
     """What arrived is no plain data. No Exception, so that a test cannot swallow it."""
 
 
+class Unsendable(BaseException):
+    """A test passes something to model code that is no plain data: the test's fault."""
+
+
 class Closed(BaseException):
     """The other process is gone, or what it sends is too long."""
 

@@ -1,0 +1,76 @@
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from menon.reward.code_tests import CodeTests
+from menon.sandbox.launch import SandboxError
+from menon.sandbox.runner import ask
+
+
+@pytest.fixture
+def runner():
+    """A server that gives the next of `replies` and keeps what it was asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            server.asked.append(json.loads(body))
+            status, reply = server.replies.pop(0)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(reply if isinstance(reply, bytes) else json.dumps(reply).encode())
+
+        def log_message(self, *words):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.asked, server.replies = [], []
+    server.url = f"http://127.0.0.1:{server.server_port}/run"
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+ROW = {"tests": ["assert f(1) == 2", "assert f(2) == 3"], "entry_point": "f"}
+ANSWER = "```python\ndef f(x): return x + 1\n```"
+
+
+def test_what_is_asked_and_what_comes_back(runner):
+    runner.replies.append((200, {"outcome": "fail", "why": "x", "passed": 1, "total": 2, "cpu_seconds": 0.5}))
+    verdict = CodeTests(score="fraction", time_s=3, sandbox=runner.url)("", ANSWER, **ROW)
+    assert (verdict.score, verdict.acc, verdict.parts["cpu_seconds"]) == (0.5, 0.0, 0.5)
+    (asked,) = runner.asked
+    assert asked["code"] == "def f(x): return x + 1\n"
+    assert asked["tests"] == [{"code": "assert f(1) == 2"}, {"code": "assert f(2) == 3"}]
+    assert (asked["entry"], asked["score"], asked["compare"]) == ("f", "fraction", "tokens")
+    assert (asked["limits"]["time_s"], asked["limits"]["memory_mb"]) == (3, 512)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (500, {}),
+        (200, b"<html>"),
+        (200, []),
+        (200, {"outcome": "error", "why": "no room", "passed": 0, "total": 2}),
+        (200, {"outcome": "pass", "passed": 1, "total": 2}),
+        (200, {"outcome": "fail", "passed": 2, "total": 2}),
+        (200, {"outcome": "fail", "passed": 3, "total": 2}),
+        (200, {"outcome": "fail", "passed": True, "total": 2}),
+        (200, {"outcome": "fail", "passed": 0, "total": 0}),
+        (200, {"outcome": "fail"}),
+    ],
+)
+def test_anything_but_a_verdict_is_no_verdict(runner, reply):
+    runner.replies.append(reply)
+    with pytest.raises(SandboxError, match="the runner"):
+        ask(runner.url, {}, 5)
+
+
+def test_nobody_there():
+    verdict = CodeTests(sandbox="http://127.0.0.1:9/run")("", ANSWER, **ROW)
+    assert "cannot be asked" in verdict.error
+    assert verdict.score != verdict.score
