@@ -42,9 +42,10 @@ def random_batch(sequences: int = 12, seed: int = 0, most: int = 9, dtype: torch
 
 
 def near(batch: Batch, logp: torch.Tensor, seed: int = 0, scale: float = 0.3) -> Batch:
-    """The batch with old and reference log-probs at some distance of the given ones."""
+    """The batch with old, reference and behaviour log-probs at some distance of the given ones."""
     draw = torch.Generator().manual_seed(seed)
-    old, reference = (
-        torch.where(batch.is_action, logp + scale * torch.randn(len(logp), generator=draw).to(logp), 0) for _ in range(2)
+    old, reference, behaviour = (
+        torch.where(batch.is_action, logp + scale * torch.randn(len(logp), generator=draw).to(logp), 0).to(batch.reward.dtype)
+        for _ in range(3)
     )
-    return replace(batch, old_logp=old.to(batch.reward.dtype), ref_logp=reference.to(batch.reward.dtype))
+    return replace(batch, old_logp=old, ref_logp=reference, behaviour_logp=behaviour)

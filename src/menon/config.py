@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from menon.advantage import AdvantagePart
 from menon.errors import UserError
 from menon.loss import LossPart
+from menon.loss.correction import CorrectionPart
 from menon.loss.share import SharePart
 from menon.own import reference_of, source_hash
 from menon.reward.models import ModelReward
@@ -52,6 +53,7 @@ Reward = Annotated[ModelReward | str | Callable[..., Any] | None, choice_or_else
 SHORT = {"learning_rate": "optimiser.learning_rate"}
 
 
+        Annotated[CorrectionPart, choice(CorrectionPart, "reads")],
 @dataclass(frozen=True)
 class Critic:
     """A value model that starts from the policy's weights and learns beside it. `learning_rate` is short for
@@ -235,6 +237,8 @@ def _long_names(tree: Tree) -> Tree:
 
 def own_code(config: RunConfig) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
+            for correction in term.correction:
+                yield f"{where}.{name}.correction", correction
     types = [type(part) for _, part in _parts(config)]
     names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
     if config.reward is not None and not isinstance(config.reward, str | ModelReward):

@@ -14,11 +14,16 @@ from helpers import tiny_model
 from menon.batch import Batch, take
 from menon.engines.forward import ValueModel, value_head
 from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.loss.clip_cov import ClipCov
+from menon.loss.correction import M2PO, Importance, Reject
 from menon.loss.dpo import DPO
 from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import ExactKL
+from menon.loss.geo_mean import GeoMean
 from menon.loss.gspo import GSPO
+from menon.loss.gspo_token import GSPOToken
 from menon.loss.kl import KL
+from menon.loss.kl_cov import KLCov
 from menon.loss.nll import NLL
 from menon.loss.ppo_clip import PPOClip
 from menon.loss.share import Constant, PairMean, PromptMean, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
@@ -50,6 +55,16 @@ POLICY = {
     "the same selection that does not": Update({"policy": Term(PPOClip(), TokenMean(), TopEntropy(0.3))}),
     "a sequence is a unit": Update({"policy": Term(GSPO(), SequenceMean()), "kl": Term(KL("k2"), TokenMean(), coef=0.1)}),
     "a pair is a unit": Update({"preference": Term(DPO(beta=0.5), PairMean())}),
+    "sequence ratios with a loss on every token": Update({"policy": Term(GSPOToken(0.1, 0.1), TokenMean())}),
+    "a geometric mean": Update({"policy": Term(GeoMean(0.1, 0.1), SequenceMean())}),
+    "a penalty by covariance": Update({"policy": Term(KLCov(fraction=0.2), TokenMean())}),
+    "a draw by covariance": Update({"policy": Term(ClipCov(fraction=0.1, low=0.01), TokenMean())}),
+    "corrections, by whole-update statistics and whole sequences": Update(
+        {
+            "policy": Term(PPOClip(), TokenMean(), correction=(Importance(normalise=True), M2PO(0.06), Reject(1.5, 0.6))),
+            "entropy": Term(EntropyBonus(), TokenMean(), correction=(Importance("sequence"),)),
+        }
+    ),
     "a reduction over the vocabulary": Update(
         {"policy": Term(PPOClip(), TokenMean()), "kl": Term(ExactKL(), SequenceMean(), coef=0.1)}
     ),

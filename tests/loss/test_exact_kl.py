@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from menon.loss import ExactKL
-from menon.loss.exact_kl import REVERSE_KL, reverse_kl
+from menon.loss.exact_kl import FORWARD_KL, REVERSE_KL, forward_kl, reverse_kl
 from menon.loss.share import TokenMean
 from menon.update.objective import Term
 from rows import batch_of, loss_and_metrics
@@ -49,3 +49,14 @@ def test_as_a_term():
     loss, metrics = loss_and_metrics(Term(ExactKL(), TokenMean()), batch, now)
     assert float(loss) == pytest.approx(0.3)
     assert float(metrics["kl/ref_full"]) == pytest.approx(0.3)
+
+
+def test_forward_is_the_other_way_round():
+    """Policy (.75, .25), reference (.5, .5): .5 log(.5 / .75) + .5 log(.5 / .25) = .143841; the reverse is .130812."""
+    policy = torch.tensor([[0.75, 0.25]], dtype=torch.float64).log().requires_grad_()
+    reference = torch.tensor([[0.5, 0.5]], dtype=torch.float64).log()
+    assert float(forward_kl(policy, reference).detach()) == pytest.approx(0.143841, abs=1e-6)
+    assert float(reverse_kl(policy, reference).detach()) == pytest.approx(0.130812, abs=1e-6)
+    (gradient,) = torch.autograd.grad(forward_kl(policy, reference).sum(), policy)
+    assert gradient[0].tolist() == pytest.approx([0.25, -0.25])  # pi - ref
+    assert ExactKL("forward").needs == (FORWARD_KL,)

@@ -1,14 +1,36 @@
 """What no loss may do: give a NaN gradient at extreme log-probs, or let an untrained token in."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from menon.loss import CISPO, DPO, GSPO, KL, NLL, EntropyBonus, ExactKL, PolicyGradient, PPOClip, ValueLoss
+from menon.loss import (
+    CISPO,
+    DPO,
+    DPPO,
+    GSPO,
+    KL,
+    NLL,
+    SAPO,
+    ClipCov,
+    DualClip,
+    EntropyBonus,
+    ExactKL,
+    GeoMean,
+    GSPOToken,
+    KLCov,
+    OldKL,
+    PolicyGradient,
+    PPOClip,
+    Surrogate,
+    ValueLoss,
+)
+from menon.loss.correction import M2PO, OPSM, Importance, Reject
 from menon.loss.share import PairMean, SequenceMean, TokenMean
 from menon.update.objective import Term
-from rows import batch_of, column_of, loss_and_metrics
+from rows import NAN, batch_of, column_of, loss_and_metrics
 
 LOSSES = [
     PolicyGradient(),
@@ -25,13 +47,44 @@ LOSSES = [
     ExactKL(),
     ValueLoss(),
     ValueLoss(clip=0.2),
+    ValueLoss(huber=0.1),
+    DualClip(bound=10),
+    Surrogate(),
+    OldKL(),
+    SAPO(),
+    GeoMean(),
+    GSPO(ratio="product"),
+    GSPOToken(),
+    KLCov(fraction=0.3),
+    ClipCov(fraction=0.3, low=0.0),
+    DPPO(),
+    KL("k1+"),
+    KL("k3+"),
+    KL("k3", weigh="old"),
+    KL("k3", weigh="behaviour"),
+    KL("k2", weigh="current"),
+    ExactKL("forward"),
 ]
+CORRECTIONS = [
+    Importance(),
+    Importance("sequence", "drop", high=3.0),
+    Importance("geometric"),
+    Importance(normalise=True),
+    Importance("sequence", trainer="current", normalise=True),
+    Reject(1.5, 0.5),
+    Reject(0.1, divergence="k3", over="max"),
+    OPSM(),
+    OPSM(since="behaviour"),
+    M2PO(),
+]
+UNBOUNDED = [PolicyGradient(), NLL(), CISPO(), KL("k1"), KL("abs"), KL("k2"), KL("k2", weigh="current")]
+"""Linear or square in the log-prob: an infinite one has an infinite gradient, which the learner's skip catches."""
 MASK = [[1, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]]
 SHARES = {"token": TokenMean(), "sequence": SequenceMean(), "pair": PairMean()}
 
 
 def name(loss):
-    return f"{loss.kind}-{getattr(loss, 'estimator', '')}{getattr(loss, 'clip', '')}"
+    return str(loss)
 
 
 def case(loss, scale, sign, dtype=torch.float32):
@@ -39,7 +92,7 @@ def case(loss, scale, sign, dtype=torch.float32):
     pairs = {"pair": [0, 0], "acc": [1.0, 0.0]} if loss.unit == "pair" else {}
     rows = slice(0, 2) if pairs else slice(0, 3)
     valid = [True, True] if pairs else [True, True, False]
-    columns = dict.fromkeys(("old_logp", "ref_logp", "value", "ret"), (ramp - 1)[rows])
+    columns = dict.fromkeys(("old_logp", "ref_logp", "behaviour_logp", "value", "ret"), (ramp - 1)[rows])
     batch = batch_of(MASK[rows], valid=valid, dtype=dtype, advantage=(ramp - 0.5)[rows], **columns, **pairs)
     (need,) = loss.needs
     return batch, {need if isinstance(need, str) else need.name: column_of(batch, sign * scale * (ramp[rows] + 0.5), dtype)}
@@ -55,7 +108,8 @@ def test_finite_and_nothing_leaks(loss, scale, sign):
     (leaf,) = now.values()
     (gradient,) = torch.autograd.grad(total, leaf)
     assert torch.isfinite(total)
-    assert loss(now, batch)[~batch.trained].tolist() == [0] * int((~batch.trained).sum())
+    columns = loss.prepare(batch, lambda *needs: {"logp": leaf.detach()}) if hasattr(loss, "prepare") else {}
+    assert loss(now, replace(batch, columns=columns))[~batch.trained].tolist() == [0] * int((~batch.trained).sum())
     assert torch.isfinite(gradient).all()
     assert gradient[~batch.trained].abs().max() == 0
     assert all(math.isfinite(float(metric)) for metric in metrics.values()), metrics
@@ -63,7 +117,7 @@ def test_finite_and_nothing_leaks(loss, scale, sign):
         assert gradient[batch.trained].abs().max() > 0
 
 
-@pytest.mark.parametrize("loss", [PPOClip(), GSPO(), KL("k3"), DPO()], ids=name)
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.needs == ("logp",) and loss not in UNBOUNDED], ids=name)
 def test_a_token_of_probability_zero_gives_no_nan(loss):
     batch, now = case(loss, 1, -1)
     (leaf,) = now.values()
@@ -76,9 +130,26 @@ def test_a_token_of_probability_zero_gives_no_nan(loss):
 
 @pytest.mark.parametrize("loss", LOSSES, ids=name)
 def test_nothing_trained_gives_zero(loss):
-    columns = {key: [[0], [0]] for key in ("old_logp", "ref_logp", "value", "ret", "advantage")}
+    columns = {key: [[0], [0]] for key in ("old_logp", "ref_logp", "behaviour_logp", "value", "ret", "advantage")}
     empty = batch_of([[0], [0]], pair=[0, 0], acc=[1.0, 0.0], **columns)
     now = {key: column_of(empty, [[0], [0]]) for key in case(loss, 1, -1)[1]}
     total, metrics = loss_and_metrics(Term(loss, SHARES[loss.unit]), empty, now)
     assert float(total.detach()) == 0
     assert all(float(metric) == 0 for metric in metrics.values()), metrics
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("scale", [1, 30, 1e4, math.inf])
+@pytest.mark.parametrize("correction", CORRECTIONS, ids=name)
+def test_corrections_are_finite(correction, scale, sign):
+    """Whatever the distance between the policies, and where nothing is trained."""
+    batch, now = case(PPOClip(), 1, -1)
+    far = replace(batch, behaviour_logp=torch.where(batch.trained, sign * scale * torch.arange(1.0, batch.num_tokens + 1), NAN))
+    total, metrics = loss_and_metrics(Term(PPOClip(), TokenMean(), correction=(correction,)), far, now)
+    assert torch.isfinite(total)
+    assert torch.isfinite(torch.autograd.grad(total, now["logp"])[0]).all()
+    assert 0 <= float(metrics["mismatch/masked"]) <= 1
+    empty = batch_of([[0], [0]], **{key: [[0], [0]] for key in ("old_logp", "behaviour_logp", "advantage")})
+    nothing = {"logp": column_of(empty, [[0], [0]])}
+    total, metrics = loss_and_metrics(Term(PPOClip(), TokenMean(), correction=(correction,)), empty, nothing)
+    assert (float(total.detach()), float(metrics["mismatch/masked"])) == (0, 0)

@@ -90,3 +90,11 @@ def test_empty_answer_has_no_number_and_no_weight():
     one = batch_of([[1, 1], [0, 0]], old_logp=[[-1, -1], [0, 0]], advantage=[[1, 1], [1, 1]])
     value, _ = value_and_gradient(Term(GSPO(0.2, 0.2), SequenceMean()), one, {"logp": column_of(one, [[-0.9, -1], [0, 0]])})
     assert value == pytest.approx(-1.051271, abs=1e-6)  # exp(.05)
+
+
+def test_product_of_ratios():
+    """Sums 1.0 and .5: s = 2.718282 and 1.648721. Clip .2: -1.2 and .5 * 1.648721; gradient of the second 1/2 * .824361."""
+    term = Term(GSPO(0.2, 0.2, ratio="product"), SequenceMean())
+    value, gradient = value_and_gradient(term, batch(), {"logp": column_of(batch(), NEW)})
+    assert value == pytest.approx((-1.2 + 0.824361) / 2, abs=1e-6)
+    assert rows_of(batch(), gradient)[1].tolist() == pytest.approx([0.412180, 0.412180, 0], abs=1e-6)

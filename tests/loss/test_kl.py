@@ -67,3 +67,47 @@ def test_needs_a_reference():
     batch = batch_of(MASK)
     with pytest.raises(ValueError, match="KL needs 'ref_logp'"):
         KL()({"logp": column_of(batch, NEW)}, batch)
+
+
+def near(**columns):
+    batch = batch_of(MASK, ref_logp=REF, **columns)
+    return batch, {"logp": column_of(batch, NEW)}
+
+
+OLD = [[-1, -0.5, -2], [-0.2, -1.5, 0]]
+K = [0.4, -0.2, 0.7, 0.2, 0.1]
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k3"])
+def test_straight_through_has_the_gradient_of_k2(estimator):
+    """Which is k itself; the value stays."""
+    batch, now = near()
+    plain, _ = value_and_gradient(Term(KL(estimator), TokenMean()), batch, now)
+    value, gradient = value_and_gradient(Term(KL(estimator + "+"), TokenMean()), batch, now)
+    assert value == pytest.approx(plain, abs=1e-12)
+    assert (5 * gradient[batch.trained]).tolist() == pytest.approx(K, abs=1e-6)
+
+
+def test_weighed_by_the_ratio():
+    """Spec 11.3: the mean of rho k3 is .115512. Gradient rho (k3 + 1 - exp(-k)): first token 1.349859 (.070320 + .329680)."""
+    batch, now = near(old_logp=OLD)
+    value, gradient = value_and_gradient(Term(KL("k3", "old"), TokenMean()), batch, now)
+    assert value == pytest.approx(0.115512, abs=1e-6)
+    assert float(5 * gradient[batch.trained][0]) == pytest.approx(1.349859 * 0.4, abs=1e-6)
+    batch, now = near(behaviour_logp=OLD)
+    assert value_and_gradient(Term(KL("k3", "behaviour"), TokenMean()), batch, now)[0] == pytest.approx(value, abs=1e-12)
+
+
+def test_a_ratio_of_one_adds_the_gradient_of_the_sampling():
+    """k1: the value stays, the gradient is k + 1, whose expectation is that of k2: that of the reverse KL."""
+    batch, now = near()
+    value, gradient = value_and_gradient(Term(KL("k1", "current"), TokenMean()), batch, now)
+    assert value == pytest.approx(0.24, abs=1e-6)
+    assert (5 * gradient[batch.trained]).tolist() == pytest.approx([k + 1 for k in K], abs=1e-6)
+
+
+def test_reads_what_it_weighs_by():
+    assert KL().reads == ("ref_logp",)
+    assert KL(weigh="current").reads == ("ref_logp",)
+    assert KL(weigh="old").reads == ("ref_logp", "old_logp")
+    assert KL(weigh="behaviour").reads == ("ref_logp", "behaviour_logp")

@@ -36,3 +36,24 @@ def test_plain():
 def test_refuses_a_clip_of_zero():
     with pytest.raises(UserError, match="clip of ValueLoss is 0"):
         ValueLoss(clip=0)
+
+
+def test_huber():
+    """Errors -.4, .1, -.1 at delta .2: .2 (.4 - .1) = .06, and .005 twice; mean .07 / 3. Gradient -.2 where it is linear."""
+    batch, now = case()
+    value, gradient = value_and_gradient(Term(ValueLoss(huber=0.2), TokenMean()), batch, now)
+    assert value == pytest.approx(0.07 / 3)
+    assert rows_of(batch, gradient)[0].tolist() == pytest.approx([-0.2 / 3, 0.1 / 3, -0.1 / 3])
+
+
+def test_huber_of_a_clipped_value():
+    """The first token's clipped value .5 has error -.5: .2 (.5 - .1) = .08 is the larger, and has no gradient."""
+    batch, now = case()
+    value, gradient = value_and_gradient(Term(ValueLoss(clip=0.2, huber=0.2), TokenMean()), batch, now)
+    assert value == pytest.approx(0.09 / 3)
+    assert float(rows_of(batch, gradient)[0, 0]) == 0
+
+
+def test_refuses_a_width_of_zero():
+    with pytest.raises(UserError, match="huber of ValueLoss is 0; it must be positive"):
+        ValueLoss(huber=0)

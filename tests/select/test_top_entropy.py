@@ -72,3 +72,9 @@ def test_nothing_trained_selects_nothing():
 def test_refuses_a_fraction_of_zero():
     with pytest.raises(UserError, match="fraction of TopEntropy is 0"):
         TopEntropy(fraction=0)
+
+
+def test_the_opposite_for_the_ablation():
+    """Of ten, the two of least entropy: .001 and .01."""
+    batch = batch_of([[1] * 5, [1] * 5], entropy=[H[:5], H[5:]])
+    assert chosen(TopEntropy(keep="bottom"), batch).tolist() == [[1, 0, 0, 0, 0], [0, 0, 0, 0, 1]]

@@ -1,15 +1,44 @@
 """One number per token (or per unit, on its last action token), and how much each token weighs."""
 
 from menon.loss.cispo import CISPO
+from menon.loss.clip_cov import ClipCov
 from menon.loss.dpo import DPO
+from menon.loss.dppo import DPPO
+from menon.loss.dual_clip import DualClip
 from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import ExactKL
+from menon.loss.geo_mean import GeoMean
 from menon.loss.gspo import GSPO
+from menon.loss.gspo_token import GSPOToken
 from menon.loss.kl import KL
+from menon.loss.kl_cov import KLCov
 from menon.loss.nll import NLL
+from menon.loss.old_kl import OldKL
 from menon.loss.pg import PolicyGradient
 from menon.loss.ppo_clip import PPOClip
+from menon.loss.sapo import SAPO
+from menon.loss.surrogate import Surrogate
 from menon.loss.value import ValueLoss
 
-LossPart = CISPO | DPO | EntropyBonus | ExactKL | GSPO | KL | NLL | PolicyGradient | PPOClip | ValueLoss
+LossPart = (
+    CISPO
+    | ClipCov
+    | DPO
+    | DPPO
+    | DualClip
+    | EntropyBonus
+    | ExactKL
+    | GeoMean
+    | GSPO
+    | GSPOToken
+    | KL
+    | KLCov
+    | NLL
+    | OldKL
+    | PolicyGradient
+    | PPOClip
+    | SAPO
+    | Surrogate
+    | ValueLoss
+)
 """What a configuration file can name."""

@@ -21,7 +21,15 @@ def reverse_kl(logits: Tensor, other: Tensor | None) -> Tensor:
     return (logp.exp() * (logp - other.log_softmax(-1))).sum(-1)
 
 
+def forward_kl(logits: Tensor, other: Tensor | None) -> Tensor:
+    """[n, V] logits of policy and reference -> [n] sum over v of ref_v (log ref_v - log pi_v)."""
+    if other is None:
+        raise ValueError("the exact KL is taken against the logits of another model")
+    return reverse_kl(other, logits)
+
+
 REVERSE_KL = Reduction("reverse_kl", reverse_kl, other="reference")
+FORWARD_KL = Reduction("forward_kl", forward_kl, other="reference")
 
 
 @dataclass(frozen=True)
@@ -29,15 +37,25 @@ class ExactKL:
     """l_t = KL(pi || ref) of the next-token distributions at token t: exact given the prefix, and so is its gradient.
 
     Its sum over a sequence estimates the KL of whole texts without bias, its gradient lacks what a token does to later ones.
+    `direction` "forward" is KL(ref || pi): against a reference that is reset before each step it is the exact penalty of PPO's
+    other form (`OldKL` is its estimate).
     """
 
+    direction: Literal["reverse", "forward"] = "reverse"
     kind: Literal["exact_kl"] = "exact_kl"
     unit: ClassVar[Unit] = "token"
-    needs: ClassVar[tuple[Need, ...]] = (REVERSE_KL,)
     reads: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        return (self._reduction,)
+
+    @property
+    def _reduction(self) -> Reduction:
+        return REVERSE_KL if self.direction == "reverse" else FORWARD_KL
+
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        return torch.where(batch.trained, now[REVERSE_KL.name], 0)
+        return torch.where(batch.trained, now[self._reduction.name], 0)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        return {"kl/ref_full": mean_over(now[REVERSE_KL.name], batch.trained)}
+        return {"kl/ref_full": mean_over(now[self._reduction.name], batch.trained)}

@@ -1,4 +1,4 @@
-"""GSPO: the ratio of a whole sequence (arXiv 2507.18071, equations 5 to 7)."""
+"""GSPO: the ratio of a whole sequence (arXiv 2507.18071, equations 5 to 7); as a product, RLOO's (arXiv 2402.14740)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +24,13 @@ class GSPO:
     One number per sequence, on its last action token; share `SequenceMean`. a_i is the advantage of that token (group
     estimators give all tokens the same). Value and gradient are those of the token form with each sequence's token mean.
     An empty answer has no number. Clip ranges are of another size than PPO's: s_i is the geometric mean of many ratios.
+    ratio="product" takes the sum instead of the mean: the ratio of the answers' probabilities, which importance sampling asks
+    for and which grows with length; with PPO's ranges it is the clipped sequence loss of RLOO's implementations.
     """
 
     clip_low: float = 3e-4
     clip_high: float = 4e-4
+    ratio: Literal["mean", "product"] = "mean"
     kind: Literal["gspo"] = "gspo"
     unit: ClassVar[Unit] = "sequence"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
@@ -53,5 +56,6 @@ class GSPO:
         change_S = ragged.sequence_sum(torch.where(batch.trained, logp - old, 0), batch.offset)
         present = batch.action_lengths > 0
         place_S = ragged.last(batch.trained, batch.offset)[present]
-        ratio_S = (change_S[present] / batch.action_lengths[present]).clamp(max=LIMIT).exp()
+        size_S = batch.action_lengths[present] if self.ratio == "mean" else 1
+        ratio_S = (change_S[present] / size_S).clamp(max=LIMIT).exp()
         return ratio_S, advantage_of(batch, self)[place_S], place_S

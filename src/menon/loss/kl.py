@@ -1,18 +1,19 @@
 """Distance to the reference, estimated from the sampled token (Schulman 2020, "Approximating KL divergence")."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, assert_never
 
 import torch
 from torch import Tensor
 
 from menon.batch import Batch
-from menon.loss.ratio import LIMIT
+from menon.loss.ratio import LIMIT, log_ratio
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
-Estimator = Literal["k1", "abs", "k2", "k3"]
+Estimator = Literal["k1", "abs", "k2", "k3", "k1+", "k3+"]
+Sampled = Literal["current", "old", "behaviour"]
 
 K3_LIMIT = 10.0
 
@@ -20,7 +21,8 @@ K3_LIMIT = 10.0
 def estimate(estimator: Estimator, k: Tensor) -> Tensor:
     """k = log pi - log ref of sampled tokens -> their estimates of KL(pi || ref).
 
-    k1 = k; abs = |k|; k2 = k^2 / 2; k3 = exp(-k) - 1 + k with -k clamped to +-20 and the result to at most 10.
+    k1 = k; abs = |k|; k2 = k^2 / 2; k3 = exp(-k) - 1 + k with -k clamped to +-20 and the result to at most 10; k1+ and k3+ have
+    the value of k1 and k3 and the gradient of k2.
     """
     match estimator:
         case "k1":
@@ -32,6 +34,10 @@ def estimate(estimator: Estimator, k: Tensor) -> Tensor:
         case "k3":
             k = k.clamp(-LIMIT, LIMIT)
             return (torch.exp(-k) - 1 + k).clamp(max=K3_LIMIT)
+        case "k1+" | "k3+":
+            # An infinite k has no gradient, rather than a NaN in the difference.
+            square = estimate("k2", torch.where(k.isfinite(), k, 0))
+            return estimate("k1" if estimator == "k1+" else "k3", k).detach() + square - square.detach()
     assert_never(estimator)
 
 
@@ -41,17 +47,28 @@ class KL:
 
     As a loss on the policy's own samples: k2 has the gradient of the reverse KL of each token given its prefix; k3 that of the
     forward KL; k1 has an expected gradient of zero and regularises nothing. k3 alone can overflow and is clamped as most
-    implementations clamp it: above 10 (a token 2.6 nats likelier under the reference) it has no gradient.
+    implementations clamp it: above 10 (a token 2.6 nats likelier under the reference) it has no gradient. k1+ and k3+ report k1
+    and k3 and learn with the gradient of k2.
+
+    Off the policy's own samples the estimate needs the ratio of the policy to the one that wrote them: `weigh` multiplies by
+    pi / pi_old or pi / pi_behaviour, log-ratio clamped to +-20, with its gradient. "current" is a ratio of value 1: it only adds
+    the gradient of what is sampled, with which k1 and k3 have the gradient of the reverse KL of each token given its prefix.
     """
 
     estimator: Estimator = "k3"
+    weigh: Sampled | None = None
     kind: Literal["kl"] = "kl"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
-    reads: ClassVar[tuple[str, ...]] = ("ref_logp",)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        column = {"old": ("old_logp",), "behaviour": ("behaviour_logp",)}.get(self.weigh or "", ())
+        return ("ref_logp", *column)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        return estimate(self.estimator, self._k(now, batch))
+        estimates = estimate(self.estimator, self._k(now, batch))
+        return estimates if self.weigh is None else estimates * self._ratio(now, batch)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         """Nothing: the record takes kl/* from the policy that wrote the batch, not from one in the middle of an update."""
@@ -59,3 +76,10 @@ class KL:
 
     def _k(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return torch.where(batch.trained, now["logp"] - batch.need("ref_logp", self), 0)
+
+    def _ratio(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        if self.weigh == "current":
+            batch = replace(batch, old_logp=None)
+        elif self.weigh == "behaviour":
+            batch = replace(batch, old_logp=batch.need("behaviour_logp", self))
+        return log_ratio(now, batch).exp()

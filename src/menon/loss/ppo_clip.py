@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from menon.batch import Batch
-from menon.loss.ratio import advantage_of, check_clip, clip_metrics, log_ratio
+from menon.loss.ratio import advantage_of, check_clip, clip_metrics, clipped, log_ratio
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
@@ -32,8 +31,7 @@ class PPOClip:
         check_clip(self)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        ratio, advantage = log_ratio(now, batch).exp(), advantage_of(batch, self)
-        return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - self.clip_low, 1 + self.clip_high))
+        return clipped(log_ratio(now, batch).exp(), advantage_of(batch, self), self)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         return clip_metrics(log_ratio(now, batch).exp(), advantage_of(batch, self), self, batch.trained)

@@ -55,6 +55,11 @@ def clip_metrics(ratio: Tensor, advantage: Tensor, clip: Clips, counted: Tensor)
     }
 
 
+def clipped(ratio: Tensor, advantage: Tensor, clip: Clips) -> Tensor:
+    """max(-A rho, -A clip(rho)): PPO's loss."""
+    return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip.clip_low, 1 + clip.clip_high))
+
+
 def check_clip(clip: Clips) -> None:
     """UserError unless the bounds enclose 1 and leave ratios positive."""
     if not 0 <= clip.clip_low <= 1 or clip.clip_high < 0:

@@ -18,10 +18,12 @@ class TopEntropy:
 
     Ties at the threshold all stay, so equal entropies keep every token. "current" entropies are those of the policy as it
     is before this update, "old" those before the step. The authors divide by the kept tokens: share `SelectedMean`.
+    `keep` "bottom" keeps the k tokens of least entropy instead, for the ablation in which performance collapses.
     """
 
     fraction: float = 0.2
     statistics: Literal["current", "old"] = "current"
+    keep: Literal["top", "bottom"] = "top"
     kind: Literal["top_entropy"] = "top_entropy"
     column: ClassVar[str] = "top_entropy"
 
@@ -35,11 +37,12 @@ class TopEntropy:
 
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
         entropy = current("entropy")["entropy"] if self.statistics == "current" else batch.need("entropy", self)
-        known = entropy[batch.trained]
+        height = entropy if self.keep == "top" else -entropy
+        known = height[batch.trained]
         if not len(known):
             return {self.column: batch.trained}
         threshold = known.topk(math.ceil(self.fraction * len(known))).values[-1]
-        return {self.column: torch.where(batch.trained, entropy, -math.inf) >= threshold}
+        return {self.column: torch.where(batch.trained, height, -math.inf) >= threshold}
 
     def __call__(self, batch: Batch) -> Tensor:
         return batch.columns[self.column]

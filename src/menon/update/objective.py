@@ -14,25 +14,33 @@ from torch import Tensor
 from menon.batch import Batch, take, tokens_of, unit_of
 from menon.streams import stream
 from menon.types import Max, Mean, Metric, Sum, Unit, merge
-from menon.update.protocols import Loss, Models, Need, Prepares, Scorer, Select, Share
+from menon.update.protocols import Correction, Loss, Models, Need, Prepares, Scorer, Select, Share
 
 L = TypeVar("L", covariant=True)
 W = TypeVar("W", covariant=True)
 C = TypeVar("C", covariant=True)
+K = TypeVar("K", covariant=True)
 
 
 @dataclass(frozen=True)
-class Term(Generic[L, W, C]):
-    """One summand of an objective. (Generic so that a configuration can say which losses, shares and selections it reads.)"""
+class Term(Generic[L, W, C, K]):
+    """One summand of an objective. (Generic so that a configuration can say which losses, shares, ... it reads.)"""
 
     loss: L
     share: W
     select: C | None = None
     """None: every trained token."""
     coef: float = 1.0
+    correction: tuple[K, ...] = ()
+    """For text that another policy wrote; the product of all."""
 
 
-AnyTerm = Term[Loss, Share, Select]
+AnyTerm = Term[Loss, Share, Select, Correction]
+
+
+def pieces(term: AnyTerm) -> tuple[Loss | Select | Correction, ...]:
+    """The parts of a term that may read columns or prepare some."""
+    return (term.loss, *([term.select] if term.select is not None else []), *term.correction)
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,7 @@ class Update:
 
     @property
     def reads(self) -> set[str]:
-        parts = [p for term in self.terms.values() for p in (term.loss, term.select) if p is not None]
-        return {column for part in parts for column in part.reads}
+        return {column for term in self.terms.values() for part in pieces(term) for column in part.reads}
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,9 @@ class Micro:
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        return tuple(dict.fromkeys(need for ready in self.terms.values() for need in ready.term.loss.needs))
+        terms = [ready.term for ready in self.terms.values()]
+        corrected: tuple[Need, ...] = ("logp",) if any(term.correction for term in terms) else ()
+        return tuple(dict.fromkeys((*(need for term in terms for need in term.loss.needs), *corrected)))
 
 
 def split(batch: Batch, update: Update, seed: int, step: int) -> list[Part]:
@@ -112,7 +121,7 @@ def prepare(part: Part, batch: Batch, models: Models) -> tuple[Batch, dict[str, 
     ready = {}
     for name, term in part.update.terms.items():
         columns: dict[str, Tensor] = {}
-        for piece in (term.loss, term.select):
+        for piece in pieces(term):
             if isinstance(piece, Prepares):
                 columns |= piece.prepare(replace(batch, columns=columns), _current(model, batch, part.first, models))
         view = replace(batch, columns=columns)
@@ -169,15 +178,28 @@ def loss_of(now: Mapping[str, Tensor], micro: Micro) -> tuple[Tensor, dict[str, 
     metrics: dict[str, Metric] = {}
     for name, ready in micro.terms.items():
         view = replace(micro.batch, columns=ready.columns)
+        with torch.no_grad():
+            weight, masked = correct(ready, now, view)
         # `where`, not a product alone: an infinity outside of the selection must not become NaN.
-        counted = torch.where(ready.weight != 0, ready.term.loss(now, view), 0)
-        loss = (counted * ready.weight).sum()
+        counted = torch.where(weight != 0, ready.term.loss(now, view), 0)
+        loss = (counted * weight).sum()
         losses.append(loss)
         with torch.no_grad():
-            merge(metrics, {f"loss/{name}": Sum(loss.detach())} | ready.term.loss.watch(now, view))
+            merge(metrics, {f"loss/{name}": Sum(loss.detach())} | masked | ready.term.loss.watch(now, view))
     with torch.no_grad():
         merge(metrics, mismatch(now, micro.batch))
     return torch.stack(losses).sum(), metrics
+
+
+def correct(ready: Ready, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, dict[str, Metric]]:
+    """[N] the weight of a term's tokens after its corrections; mismatch/masked is the share that they leave out."""
+    if not ready.term.correction:
+        return ready.weight, {}
+    factor = torch.ones_like(ready.weight)
+    for correction in ready.term.correction:
+        factor = factor * correction(now["logp"].detach(), batch)
+    masked = torch.where(batch.trained, factor == 0, False)
+    return ready.weight * torch.where(batch.trained, factor, 0), {"mismatch/masked": Mean(masked.sum(), batch.trained.sum())}
 
 
 def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:

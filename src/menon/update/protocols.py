@@ -27,8 +27,9 @@ class Reduction:
     """Model whose logits come second (without gradient), for instance "reference"; "" for none."""
 
 
-Need = Literal["logp", "entropy", "value"] | Reduction
-"""What a forward pass can be asked for; each yields one [N] column, 0 where the token is not an action."""
+Need = Literal["logp", "entropy", "value", "value_after"] | Reduction
+"""What a forward pass can be asked for; each yields one [N] column, 0 where the token is not an action. `value` is that of the
+state before the token, `value_after` that of the state behind it."""
 
 LogitRows = Callable[[Tensor], Tensor]
 """Places [n] of action tokens -> the logits [n, V] that predict them."""
@@ -121,6 +122,18 @@ class Share(Protocol):
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
         """[N] weights from the whole update, 0 outside `selected`."""
+        ...
+
+
+class Correction(Protocol):
+    """How much a token's loss counts although another policy wrote it: an importance weight, or 0 for what is too far off."""
+
+    @property
+    def reads(self) -> tuple[str, ...]: ...
+
+    def __call__(self, logp: Tensor, batch: Batch) -> Tensor:
+        """[N] weights, finite and 0 or more; they multiply the loss after any clip and no denominator. `logp` [N] is that of
+        the policy now, without gradient; sequences are whole."""
         ...
 
 

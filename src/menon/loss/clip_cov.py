@@ -1,0 +1,87 @@
+"""Clip-Cov: a few of the tokens that would collapse the entropy are left out (arXiv 2505.22617, section 4.2)."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from menon.batch import Batch
+from menon.errors import UserError
+from menon.loss.covariance import Statistics, covariance, logp_for
+from menon.loss.ratio import advantage_of, check_clip, clip_metrics, clipped, log_ratio, mean_over
+from menon.streams import stream
+from menon.types import Metric, Unit
+from menon.update.protocols import Current, Need
+
+
+@dataclass(frozen=True)
+class ClipCov:
+    """PPO's clipped loss, with loss 0 on k = max(1, floor(fraction N)) tokens drawn from the candidates.
+
+    Candidates are those of the N trained tokens of the update that PPO does not clip and whose covariance of log-prob and
+    advantage lies strictly between `low` and `high`; with fewer than k all of them, with none nothing. The share still counts
+    the tokens left out. The authors' scripts set both clip ranges to 1, which hardly clips. cov/dropped is the share left out.
+
+    The draw is by the name (seed, version of the weights that wrote the token, the sequence, its place in it), so it depends
+    neither on the order of the sequences nor on how the update is cut, and a resumed run draws the same.
+    """
+
+    fraction: float = 2e-4
+    low: float = 1.0
+    high: float = 5.0
+    clip_low: float = 1.0
+    clip_high: float = 1.0
+    seed: int = 0
+    statistics: Statistics = "current"
+    kind: Literal["clip_cov"] = "clip_cov"
+    unit: ClassVar[Unit] = "token"
+    needs: ClassVar[tuple[Need, ...]] = ("logp",)
+    reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp")
+    column: ClassVar[str] = "clip_cov"
+
+    def __post_init__(self) -> None:
+        check_clip(self)
+        if not 0 < self.fraction <= 1 or not self.low < self.high:
+            raise UserError(
+                f"fraction {self.fraction} of ClipCov must be above 0 and at most 1, low {self.low} below high {self.high}"
+            )
+
+    def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
+        logp = logp_for(self.statistics, batch, current)
+        return {self.column: self.choose(self.candidates(logp, batch), draws(batch, self.seed), int(batch.trained.sum()))}
+
+    def candidates(self, logp: Tensor, batch: Batch) -> Tensor:
+        """[N] bool."""
+        cov, advantage = covariance(logp, batch, self), advantage_of(batch, self)
+        ratio = log_ratio({"logp": logp}, batch).exp()
+        free = clipped(ratio, advantage, self) <= -advantage * ratio
+        return batch.trained & free & (cov > self.low) & (cov < self.high)
+
+    def choose(self, candidates: Tensor, draw: Tensor, count: int) -> Tensor:
+        """[N] bool: the candidates of smallest draw, as many as `count` trained tokens ask for."""
+        place = candidates.nonzero()[:, 0]
+        chosen = place[torch.argsort(draw[place], stable=True)[: max(1, int(self.fraction * count))]]
+        return torch.zeros_like(candidates).index_fill(0, chosen, True)
+
+    def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        loss = clipped(log_ratio(now, batch).exp(), advantage_of(batch, self), self)
+        return torch.where(batch.columns[self.column], 0, loss)
+
+    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+        ratio, advantage = log_ratio(now, batch).exp(), advantage_of(batch, self)
+        dropped = {"cov/dropped": mean_over(batch.columns[self.column], batch.trained)}
+        return clip_metrics(ratio, advantage, self, batch.trained) | dropped
+
+
+def draws(batch: Batch, seed: int) -> Tensor:
+    """[N] uniform numbers in fp64, each by its token's own name."""
+    rows = []
+    version = batch.version if batch.version is not None else torch.zeros_like(batch.token)
+    for token, written in zip(batch.token.split(batch.lengths.tolist()), version.split(batch.lengths.tolist()), strict=True):
+        text = hashlib.blake2b(token.cpu().numpy().tobytes()).hexdigest()
+        last = int(written[-1]) if len(written) else 0
+        rows.append(torch.from_numpy(stream(seed, "clip_cov", last, text).random(len(token))))
+    return torch.cat(rows).to(batch.token.device) if rows else torch.zeros(0, dtype=torch.float64)

@@ -1,0 +1,47 @@
+"""PPO's clip with a floor under what a bad token can cost (Ye et al., arXiv 1912.09729, equation 4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from menon.batch import Batch
+from menon.errors import UserError
+from menon.loss.ratio import advantage_of, check_clip, clip_metrics, clipped, log_ratio, mean_over
+from menon.types import Metric, Unit
+from menon.update.protocols import Need
+
+
+@dataclass(frozen=True)
+class DualClip:
+    """PPO's clipped loss, and where A_t < 0 at most -A_t `bound`.
+
+    PPO holds no ratio from above where A < 0, so a token that has become 100 times likelier and is bad pulls 100 times. Above
+    `bound` it has no gradient (clip/dual counts those). A bound on the ratio in the unclipped branch, for both signs
+    (INTELLECT-2), is the same: for A > 0 the upper clip acts first.
+    """
+
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    bound: float = 3.0
+    kind: Literal["dual_clip"] = "dual_clip"
+    unit: ClassVar[Unit] = "token"
+    needs: ClassVar[tuple[Need, ...]] = ("logp",)
+    reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp")
+
+    def __post_init__(self) -> None:
+        check_clip(self)
+        if self.bound <= 1 + self.clip_high:
+            raise UserError(f"bound of DualClip is {self.bound}; it bounds a ratio above 1 + clip_high = {1 + self.clip_high:g}")
+
+    def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        ratio, advantage = log_ratio(now, batch).exp(), advantage_of(batch, self)
+        loss = clipped(ratio, advantage, self)
+        return torch.where(advantage < 0, torch.minimum(loss, -advantage * self.bound), loss)
+
+    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+        ratio, advantage = log_ratio(now, batch).exp(), advantage_of(batch, self)
+        held = {"clip/dual": mean_over((ratio > self.bound) & (advantage < 0), batch.trained)}
+        return clip_metrics(ratio, advantage, self, batch.trained) | held

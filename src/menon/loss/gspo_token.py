@@ -1,0 +1,50 @@
+"""GSPO-token: a whole sequence's ratio with a loss on every token (arXiv 2507.18071, section 4.3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from menon import ragged
+from menon.batch import Batch
+from menon.loss.gspo import LIMIT
+from menon.loss.ratio import advantage_of, check_clip, clip_metrics, clipped
+from menon.types import Metric, Unit
+from menon.update.protocols import Need
+
+
+@dataclass(frozen=True)
+class GSPOToken:
+    """l_t = max(-A_t s_t, -A_t clip(s_t, 1 - clip_low, 1 + clip_high)), s_t = sg(s_i) pi_t / sg(pi_t), sg = no gradient.
+
+    s_i = exp(mean over the tokens of log pi - log pi_old). For advantages that vary within an answer; where they do not, value
+    and gradient are those of `GSPO`, with the share `SequenceMeanTokenMean` here and `SequenceMean` there. Shares that weigh
+    long answers more (`SequenceMean`, `TokenMean`) are a choice that only this form has.
+    """
+
+    clip_low: float = 3e-4
+    clip_high: float = 4e-4
+    kind: Literal["gspo_token"] = "gspo_token"
+    unit: ClassVar[Unit] = "sequence"
+    needs: ClassVar[tuple[Need, ...]] = ("logp",)
+    reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp")
+
+    def __post_init__(self) -> None:
+        check_clip(self)
+
+    def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        return clipped(self._ratio(now, batch), advantage_of(batch, self), self)
+
+    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+        return clip_metrics(self._ratio(now, batch), advantage_of(batch, self), self, batch.trained)
+
+    def _ratio(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        logp = now["logp"]
+        old = logp.detach() if batch.old_logp is None else batch.old_logp
+        change = torch.where(batch.trained, logp.detach() - old, 0)
+        mean_S = ragged.sequence_sum(change, batch.offset) / batch.action_lengths.clamp(min=1)
+        # Of value 0, with the gradient of log pi; without `isfinite` a token of probability zero would make it NaN.
+        through = torch.where(batch.trained & logp.isfinite(), logp - logp.detach(), 0)
+        return (ragged.spread(mean_S, batch.offset) + through).clamp(max=LIMIT).exp()

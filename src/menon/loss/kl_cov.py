@@ -1,0 +1,60 @@
+"""KL-Cov: a penalty on the few tokens that would collapse the entropy (arXiv 2505.22617, section 4.2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from menon.batch import Batch
+from menon.errors import UserError
+from menon.loss.covariance import Statistics, covariance, logp_for
+from menon.loss.ratio import advantage_of, log_ratio, mean_over
+from menon.types import Max, Metric, Unit
+from menon.update.protocols import Current, Need
+
+
+@dataclass(frozen=True)
+class KLCov:
+    """l_t = -A_t rho_t, plus `penalty` |log rho_t| on the k tokens of largest covariance, k = max(1, floor(fraction N)).
+
+    The covariance of log-prob and advantage is over the N trained tokens of the whole update; ties at the k-th value all pay.
+    There is no clip. The log-ratio is clamped to +-20. On the first update of a step every ratio is 1 and the penalty has no
+    gradient, so it acts from the second update on. `statistics`: log-probs of the policy before this update, or before the step.
+    cov/penalised is the share of tokens that pay.
+    """
+
+    fraction: float = 2e-3
+    penalty: float = 1.0
+    statistics: Statistics = "current"
+    kind: Literal["kl_cov"] = "kl_cov"
+    unit: ClassVar[Unit] = "token"
+    needs: ClassVar[tuple[Need, ...]] = ("logp",)
+    reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp")
+    column: ClassVar[str] = "kl_cov"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1 or self.penalty < 0:
+            raise UserError(
+                f"fraction {self.fraction} of KLCov must be above 0 and at most 1, penalty {self.penalty} not negative"
+            )
+
+    def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
+        cov = covariance(logp_for(self.statistics, batch, current), batch, self)
+        count = int(batch.trained.sum())
+        if not count:
+            return {self.column: batch.trained}
+        return {self.column: batch.trained & (cov >= cov.topk(max(1, int(self.fraction * count))).values[-1])}
+
+    def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        change = log_ratio(now, batch)
+        return -advantage_of(batch, self) * change.exp() + torch.where(batch.columns[self.column], self.penalty * change.abs(), 0)
+
+    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+        ratio = log_ratio(now, batch).exp()
+        return {
+            "cov/penalised": mean_over(batch.columns[self.column], batch.trained),
+            "ratio/mean": mean_over(ratio, batch.trained),
+            "ratio/max": Max(torch.where(batch.trained, ratio, 0).amax() if len(ratio) else 0.0),
+        }

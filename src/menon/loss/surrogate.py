@@ -1,0 +1,36 @@
+"""The objective that PPO clips and TRPO constrains, as it stands (arXiv 1502.05477, section 5)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from menon.batch import Batch
+from menon.loss.ratio import advantage_of, log_ratio, mean_over
+from menon.types import Max, Metric, Unit
+from menon.update.protocols import Need
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """l_t = -A_t rho_t, rho = pi / pi_old with its log clamped to +-20.
+
+    Nothing holds the ratio: beside it belongs a penalty (`OldKL`), a trust region (`update.natural`) or a single update.
+    """
+
+    kind: Literal["surrogate"] = "surrogate"
+    unit: ClassVar[Unit] = "token"
+    needs: ClassVar[tuple[Need, ...]] = ("logp",)
+    reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp")
+
+    def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        return -advantage_of(batch, self) * log_ratio(now, batch).exp()
+
+    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+        ratio = log_ratio(now, batch).exp()
+        return {
+            "ratio/mean": mean_over(ratio, batch.trained),
+            "ratio/max": Max(torch.where(batch.trained, ratio, 0).amax() if len(ratio) else 0.0),
+        }
