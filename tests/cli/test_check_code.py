@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from menon.cli import main
 from menon.cli.check_code import check_case, check_code, listening, named_in, ports
 from menon.cli.doctor import doctor
 from menon.errors import UserError
@@ -107,3 +108,15 @@ def test_the_shared_cases_that_are_not_slow(shared):
     assert len(quick) == 37
     wrong = [(c["name"], faults) for c in quick if (faults := check_case(c, "full").faults)]
     assert wrong == []
+
+
+def test_the_command(tmp_path, capsys):
+    file = tmp_path / "cases.jsonl"
+    file.write_text(json.dumps(case("print(3)", "pass")))
+    assert main(["check", "code", str(file), "sandbox=without_landlock"]) == 0
+    assert capsys.readouterr().out.endswith("right=1 of=1 escapes=0\n")
+    assert main(["check", "code"]) == 2
+    assert "what to check (" in capsys.readouterr().err
+    assert main(["check", "cod", str(file)]) == 2
+    assert main(["check", "code", str(file), "steps=3"]) == 2
+    assert "takes no 'steps'" in capsys.readouterr().err

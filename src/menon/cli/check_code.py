@@ -162,7 +162,7 @@ def names_here() -> dict[str, set[str]]:
 def named_in(name: str, solution: str) -> bool:
     """Other programs write here too: a new file is this program's if it names it, perhaps up to a number."""
     stem = re.sub(r"\d+", "", name)
-    return name in solution or (len(stem) > 2 and stem in solution)
+    return len(stem) > 2 and (name in solution or stem in solution)
 
 
 def peak_mb() -> float:
@@ -174,7 +174,10 @@ def listening(setup: Mapping[str, Any], escapes: list[str]) -> Iterator[None]:
     """A server on each local port that `setup` names for one; whoever reaches it has escaped."""
     servers = []
     for port in (port for key, value in setup.items() if "listen" in key for port in ports(value)):
-        server = socket.create_server(("127.0.0.1", port))
+        try:
+            server = socket.create_server(("127.0.0.1", port))
+        except OSError:
+            continue  # somebody listens there already, so there is something to reach
         servers.append(server)
         threading.Thread(target=count_visits, args=(server, port, escapes), daemon=True).start()
     try:
