@@ -1,11 +1,13 @@
 """`menon check WHAT FILE`: rewards and data held against what they should say."""
 
+import inspect
 from collections.abc import Sequence
 from importlib import import_module
 
 from menon.errors import UserError
+from menon.settings import nearest
 
-CHECKS = {"code": "check_code:check_code"}
+CHECKS = {"verifier": "check_verifier:check_verifier", "data": "check_data:check_data", "code": "check_code:check_code"}
 """Word -> module of this package and its function, which takes the file and settings and gives the exit code."""
 
 
@@ -13,8 +15,15 @@ def check(words: Sequence[str]) -> int:
     what, file, *rest = [*words, "", ""][: max(2, len(words))]
     if what not in CHECKS or not file or "=" in file:
         raise UserError(f"menon check takes what to check ({', '.join(CHECKS)}) and a file, like menon check code cases.jsonl")
-    pairs = [word.partition("=") for word in rest]
-    if wrong := [name for name, _, value in pairs if name != "sandbox" or not value]:
-        raise UserError(f"menon check takes no '{wrong[0]}'; it takes sandbox=LEVEL")
-    module, _, function = CHECKS[what].partition(":")
-    return int(getattr(import_module(f"menon.cli.{module}"), function)(file, **{name: value for name, _, value in pairs}))
+    module, _, name = CHECKS[what].partition(":")
+    function = getattr(import_module(f"menon.cli.{module}"), name)
+    takes = list(inspect.signature(function).parameters)[1:]
+    settings = {}
+    for word in rest:
+        key, equals, value = word.partition("=")
+        if key not in takes or not equals or not value:
+            raise UserError(
+                f"menon check {what} takes no '{word}'{nearest(key, takes)}; it takes {', '.join(takes)}, as key=value"
+            )
+        settings[key] = value
+    return int(function(file, **settings))

@@ -11,11 +11,14 @@ _GOLD = re.compile(r"\s*(?:\\text\w*\s*\{)?\s*[(\[]?\s*([A-J])\s*[)\].:]?\s*\}?\
 _WRAPPING = re.compile(r"\\(?:text\w*|mathrm|mathbf|textbf|boxed|mbox)\s*\{|[{}$*\"'“”‘’`]|\\[()\[\],;! ]")
 _LETTER = re.compile(
     r"\s*(?:the\s+)?(?:correct\s+)?(?:final\s+)?(?:option|choice|answer|选项|选)?\s*(?:is)?\s*:?\s*"
-    r"(?:\(\s*([A-Ja-j])\s*\)|\[\s*([A-Ja-j])\s*\]|([A-Ja-j])(?=$|\s*[.:)。,，;：、]|\s*$|\s+[A-Z(]))(.*)",
+    r"(?:\(\s*([A-Ja-j])\s*\)|\[\s*([A-Ja-j])\s*\]|([A-Ja-j])(?=$|\s*[.:)。,，;：、]|\s*$|\s+(?-i:[A-Z(])))(.*)",
     re.DOTALL | re.IGNORECASE,
 )
 _ANOTHER = re.compile(
     r"^\s*(?:[,，、;/&]|and\b|or\b)\s*(?:and\b|or\b)?\s*[(\[]?\s*[A-J]\s*(?:[)\].,]|$|\s+(?:and|or)\b)", re.IGNORECASE
+)
+_MENTIONED = re.compile(
+    r"\b(?:option|choice|choose|chose|select|pick|answer)\s+(?:is\s+)?\(?([A-J])\b(?!')|\(?\b([A-J])\b\)?\s+is\s+(?:the\s+)?(?:correct|right)"
 )
 
 
@@ -31,6 +34,12 @@ def letter(text: str) -> str | None:
     if found is None or _ANOTHER.match(found[4]):
         return None
     return (found[1] or found[2] or found[3]).upper()
+
+
+def mentioned(text: str) -> str | None:
+    """The last letter that a text calls its choice without marking it: `I choose C`, `D is the correct answer`."""
+    found = _MENTIONED.findall(text[-1000:])
+    return (found[-1][0] or found[-1][1]) if found else None
 
 
 @dataclass(frozen=True)

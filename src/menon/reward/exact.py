@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
-from menon.reward.extract import WAYS, after_thinking
+from menon.reward.extract import WAYS, stated
 from menon.types import Verdict
 
 LONGEST = 100
@@ -22,16 +23,15 @@ class ExactMatch:
     out, so 1,000 = 1000.0 and .1 is not .10001; anything else must be the same string. A truncated answer counts as it stands.
     """
 
+    kind: Literal["exact"] = "exact"
+
     def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
         score = float(self.is_right(prompt, completion, answer))
         return Verdict(score, acc=score)
 
     def is_right(self, prompt: str, completion: str, answer: str) -> bool:
-        text = after_thinking(prompt, completion)
-        if text is None:
-            return False
-        stated = next((found for way in WAYS if (found := way(text)) is not None), None)
-        return stated is not None and same(answer, stated)
+        result = stated(prompt, completion, WAYS)
+        return result is not None and same(answer, result)
 
     def spell(self, prompt: str, answer: str) -> str:
         """The shortest completion that states an answer: with it a data set's gold answers are proved."""
@@ -39,13 +39,13 @@ class ExactMatch:
         return f"{close}\\boxed{{{answer}}}"
 
 
-def same(gold: str, stated: str) -> bool:
-    gold, stated = tidy(gold), tidy(stated)
-    if not stated:
+def same(gold: str, result: str) -> bool:
+    gold, result = tidy(gold), tidy(result)
+    if not result:
         return False
-    if gold == stated:
+    if gold == result:
         return True
-    numbers = number(gold), number(stated)
+    numbers = number(gold), number(result)
     return numbers[0] is not None and numbers[0] == numbers[1]
 
 

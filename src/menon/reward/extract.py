@@ -87,13 +87,13 @@ WAYS: tuple[Way, ...] = (answer_tag, boxed, answer_line, hash_marks)
 
 _SPAN = re.compile(r"\$\$((?:[^$\\]|\\.)+)\$\$|(?<!\\)\$((?:[^$\\]|\\.)+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _PHRASE = re.compile(
-    r"(?i)\banswer\s*(?:is|=|:)\s*:?\s*|\banswer\s+(?=\$|\\[(\[])"
+    r"(?i)\b(?:answer|option|choice)\s*(?:is|=|:)\s*:?\s*|\banswer\s+(?=\$|\\[(\[])"
     r"|答案\s*(?:是|为|為|[:：])\s*|\br[ée]ponse\s*(?:est|:)\s*|\brespuesta\s*(?:es|:)\s*|\bantwort\s*(?:ist|lautet|:)\s*"
     r"|\brisposta\s*(?:è|:)\s*|\bresposta\s*(?:é|:)\s*|\bответ\s*:\s*|回答\s*[:：]\s*|答え\s*(?:は|[:：])\s*"
 )
 _SENTENCE = re.compile(r"[^\n]{0,400}?(?=[.。!！]\s|[.。!！]?\s*$|\n)|[^\n]{0,400}", re.MULTILINE)
 _NUMBER = re.compile(
-    r"(?<![A-Za-z0-9_.])(?:(?<![\w)\]]\s)(?<![\w)\]])[-−+])?\$?"
+    r"(?<![A-Za-z0-9_.])(?:(?<![0-9)\]]\s)(?<![\w)\]])[-−+])?\$?"
     r"(?:[0-9]{1,3}(?:[,  ][0-9]{3})+(?![0-9])|[0-9]+)?(?:(?<=[0-9])\.(?=[0-9])|(?<![0-9])\.(?=[0-9]))?[0-9]*"
     r"(?:(?<=[0-9])/[0-9]+)?(?<=[0-9])%?"
 )
@@ -101,6 +101,7 @@ _PROSE = re.compile(r"(?<![\\A-Za-z])[^\W\d_\u3040-\u30ff\u3400-\u9fff]{3,}|[\u3
 _PERCENT = re.compile(r"\s*(?:\\?%|percent(?:age)?\b|pct\b)")
 _JOINS = re.compile(r"\s*(?:,|;|and|or|,\s*and|,\s*or)?\s*")
 _DIGIT = re.compile(r"\d")
+_BESIDE_NUMBERS = re.compile(r"(?<![\\A-Za-z])(?!(?:and|or|sqrt|pi|sin|cos|tan|log|ln)(?![A-Za-z]))[^\W\d_]{2}")
 SHORT = 200
 """Characters of a text that may be a result as a whole."""
 WORDS = 2
@@ -130,21 +131,23 @@ def phrase(text: str) -> str | None:
 def last_value(text: str) -> str | None:
     """A short text without prose as a whole; else the last formula or the last number, whichever comes later."""
     whole = text.strip()
-    prose = len(_PROSE.findall(whole))
-    if (
-        whole
-        and len(whole) <= SHORT
-        and "\n" not in whole
-        and prose <= (0 if "$" in whole else 1 if _DIGIT.search(whole) else WORDS)
-    ):
+    if whole and len(whole) <= SHORT and "\n" not in whole and not is_sentence(whole):
         spans = list(_SPAN.finditer(whole))
         if not spans or (spans[0].start() == 0 and spans[-1].end() == len(whole)):
             return whole
     formula, end = last_formula(text)
     numbers = [found for found in _NUMBER.finditer(text, max(0, end)) if found[0].strip("+-−$")]
     if numbers:
-        return numbers[-1][0]
+        percent = _PERCENT.match(text, numbers[-1].end())
+        return numbers[-1][0] + (percent[0] if percent else "")
     return formula
+
+
+def is_sentence(text: str) -> bool:
+    """Beside digits any word makes a sentence; without digits two words may be the result themselves."""
+    if _DIGIT.search(text):
+        return _BESIDE_NUMBERS.search(text) is not None
+    return len(_PROSE.findall(text)) > (0 if "$" in text else WORDS)
 
 
 def last_formula(text: str) -> tuple[str | None, int]:

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from menon.errors import UserError
 from menon.reward import choice
 from menon.reward.extract import WAYS, Way, after_thinking, boxed, stated
-from menon.reward.math_text import decimal, squeeze, tidy, words
+from menon.reward.math_text import GROUPED, decimal, squeeze, tidy, words
 from menon.reward.pool import Broken, Costly, Pool
+from menon.reward.signatures import Asked
 from menon.types import Verdict
 
 State = Literal["right", "wrong", "unparsable", "too costly"]
@@ -41,8 +43,8 @@ class MathAnswer:
     """1 if the stated result equals the gold answer, else 0 (spec 6.1, 6.2).
 
     The thought is cut off, and the first of `ways` that finds a result decides (`extract.WAYS` for training; `extract.LENIENT`
-    also takes what a person would take). The result is compared as a normal form of strings, numbers exactly, and where that does not
-    settle it by the rules of `math_compare` in one of `workers` processes, within `seconds` of CPU time.
+    also takes what a person would take). The result is compared as a normal form of strings, numbers exactly, and if that does
+    not settle it by the rules of `math_compare` in one of `workers` processes, within `seconds` of CPU time.
 
     `parts` counts what was not plainly right or wrong: `unparsable` (nothing stated, or no mathematics) and `too_costly` (over a
     limit), both wrong. Where a worker fails for another reason the verdict is NaN with an error. A gold answer that is a letter
@@ -68,12 +70,17 @@ class MathAnswer:
         score = float(state == "right")
         return Verdict(score, score, {"unparsable": float(state == "unparsable"), "too_costly": float(state == "too costly")})
 
+    def many(self, asked: Sequence[Asked]) -> list[Verdict]:
+        """All workers at once; a costly answer delays nobody else."""
+        with ThreadPoolExecutor(self.pool.workers) as threads:
+            return list(threads.map(lambda one: self(one.prompt, one.completion, one.answer or ""), asked))
+
     def judge(self, prompt: str, completion: str, answer: str) -> State:
         gold = core(answer)
-        result = stated(prompt, completion, self.ways)
-        if result is None or not gold:
-            return "unparsable" if result is None else "wrong"
-        whole = (after_thinking(prompt, completion) or "") if len(self.ways) > len(WAYS) else result
+        result = stated(prompt, completion, self.ways) or ""
+        whole = result if self.ways == WAYS else after_thinking(prompt, completion) or ""
+        if not gold:
+            return "wrong"
         return decide(gold, result, whole, lambda one, other: self.pool.ask(one, other))
 
     def test(self) -> None:
@@ -106,7 +113,7 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
     """`whole`: the text that the result was taken from, which may itself be the answer where the gold is prose."""
     wanted = choice.gold_letter(gold)
     if wanted is not None:
-        found = choice.letter(result)
+        found = choice.letter(result) or choice.mentioned(whole)
         return "unparsable" if found is None else "right" if found == wanted else "wrong"
     one, other = tidy(gold), tidy(strip(result))
     if not other or not one:
@@ -128,9 +135,12 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
     if max(len(one), len(other)) > LONGEST:
         return "too costly"
     try:
-        return ask(one, other)
+        state = ask(one, other)
+        if state != "right" and GROUPED.search(result):  # 1,234 may be a list after all
+            state = ask(one, tidy(strip(result), grouped=False))
     except Costly:
         return "too costly"
+    return state
 
 
 def strip(result: str) -> str:

@@ -91,13 +91,10 @@ def same_members(gold: Sequence[Node], stated: Sequence[Node]) -> bool:
 
 def distinct_labels(nodes: Sequence[Node]) -> bool:
     """`AB = 4, CD = 5` is an order; `x_1 = 1, x_2 = 2` and `x = 1, x = 2` are solutions of one thing."""
-    labels = [str(node.parts[0]) for node in nodes if is_assignment(node)]
-    bases = {
-        str(node.parts[0].value).partition("_")[0] if node.parts[0].head == "name" else str(node.parts[0])
-        for node in nodes
-        if labels
-    }
-    return len(labels) == len(nodes) > 1 and len(bases) == len(nodes)
+    if len(nodes) < 2 or not all(map(is_assignment, nodes)):
+        return False
+    labels = [node.parts[0] for node in nodes]
+    return len({str(label.value).partition("_")[0] if label.head == "name" else str(label) for label in labels}) == len(nodes)
 
 
 def members(node: Node) -> tuple[Node, ...]:
@@ -211,6 +208,8 @@ def same_units(gold: Node, stated: Node) -> bool:
     gold, stated = (node.parts[0] if node.head == "unit" else node for node in (gold, stated))
     if one in UNITS and other in UNITS and UNITS[one] != UNITS[other]:
         return False
+    if "percent" in (one, other) and one and other and one != other:
+        return False
     if (one == "percent") != (other == "percent"):
         hundredth = Node("/", (gold if one == "percent" else stated, number(100)))
         if same(hundredth, stated if one == "percent" else gold):
@@ -296,7 +295,7 @@ def same_leaf(gold: Node, stated: Node) -> bool:
         return spelling(gold) == spelling(stated)
     if "based" in (gold.head, stated.head):
         return same_numeral(gold, stated)
-    if holds_infinity(gold) or holds_infinity(stated):
+    if holds("infty", gold) or holds("infty", stated) or holds("matrix", gold) != holds("matrix", stated):
         return False
     if stands_for(stated, gold) or stands_for(gold, stated):
         return True
@@ -325,8 +324,11 @@ def whole_digits(node: Node) -> str | None:
     return str(node.value) if is_whole else None
 
 
-def holds_infinity(node: Node) -> bool:
-    return (node.head == "name" and node.value == "infty") or any(holds_infinity(part) for part in node.parts)
+def holds(what: str, node: Node) -> bool:
+    """A head, or a name."""
+    if node.head in (what, "det"):
+        return node.head == what
+    return (node.head == "name" and node.value == what) or any(holds(what, part) for part in node.parts)
 
 
 def stands_for(decimal: Node, other: Node) -> bool:

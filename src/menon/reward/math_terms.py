@@ -38,6 +38,8 @@ class Terms:
         self.place = 0
         self.bars = 0
         """Absolute values that are open: a bar closes the last one."""
+        self.describes = False
+        """In front of the bar or colon of {x | x > 0}."""
 
     # What the levels above read
 
@@ -101,7 +103,7 @@ class Terms:
             if self.next in ("*", "\\cdot"):
                 self.take()
                 node = joined("*", node, self.signed())
-            elif self.next in ("/", "\\div", ":"):
+            elif self.next in ("/", "\\div") or (self.next == ":" and not self.describes):
                 self.take()
                 node = self.per(node) if self.wordy else joined("/", node, self.signed())
             elif self.starts_factor():
@@ -127,7 +129,7 @@ class Terms:
             return True
         if self.kind == "command":
             return self.next not in RELATIONS and self.next not in SETS and self.next[1:] not in CLOSERS
-        return self.next in ("(", "[", "{") or (self.next == "|" and self.bars == 0)
+        return self.next in ("(", "[", "{") or (self.next == "|" and self.bars == 0 and not self.describes)
 
     def beside(self, node: Node) -> Node:
         """Two factors side by side: a product, a number with its unit, or a mixed number."""
@@ -145,6 +147,8 @@ class Terms:
 
     def mixed(self, node: Node, token: Token) -> Node:
         """`1 1/2`; any other two numbers side by side are no answer."""
+        if self.place and self.tokens[self.place - 1].text == ")":  # (n - 2) 2^n
+            return joined("*", node, self.power())
         ahead = self.tokens[self.place + 1 : self.place + 3]
         inner = node.parts[0] if node.head == "neg" else node
         if not (
@@ -274,9 +278,12 @@ class Terms:
         if self.next != "_":
             return ""
         self.take()
-        start = self.place
-        self.argument(signed=True)
-        return "_" + "".join(token.text for token in self.tokens[start : self.place] if token.text not in "{}")
+        start, depth = self.place, 0
+        while True:  # whatever it says: it is a part of the name
+            sign = self.take().text
+            depth += (sign == "{") - (sign == "}")
+            if depth <= 0:
+                return "_" + "".join(token.text for token in self.tokens[start : self.place] if token.text not in "{}")
 
     def absolute(self) -> Node:
         self.expect("|")

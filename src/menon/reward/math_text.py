@@ -102,9 +102,10 @@ _SAME = [
     (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)(?![a-zA-Z])\s*\}?|\\degree(?![a-zA-Z])"), "°"),
     (re.compile(r"\\epsilon(?![a-zA-Z])"), r"\\varepsilon "),
     (re.compile(r"\\phi(?![a-zA-Z])"), r"\\varphi "),
-    (re.compile(r"\\(?:mathbb|Bbb|mathbf|bm|boldsymbol|mathcal|mathit)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
+    (re.compile(r"\\(?:mathbb|Bbb|mathbf|bm|boldsymbol|mathcal|mathit)(?:\s*\{\s*([A-Za-z])\s*\}| +([A-Za-z]))"), r"\1\2"),
+    (re.compile(r"\{([^{}\\]*)\\choose(?![a-zA-Z])([^{}\\]*)\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\(?:mathrm|operatorname\*?)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
-    (re.compile(r"(?<![\d}) ])\\(?:text|textbf|textit|textrm|mbox)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
+    (re.compile(r"(?<![\d}) /])\\(?:text|textbf|textit|textrm|mbox)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
     (
         re.compile(
             r"\\(?:textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathsf|mathbf|mathit|mbox|hbox|operatorname\*?|emph)\s*\{"
@@ -113,6 +114,8 @@ _SAME = [
     ),
     (re.compile(r"\\text\s*\{\s*(arc)?(sin|cos|tan|cot|sec|csc|log|ln|lg|exp|min|max|gcd|lcm|sqrt)\s*\}"), r"\\\1\2 "),
     (re.compile(r"\\text\s*\{\s*(%|percent|percentage|pct)\s*\}"), "%"),
+    (re.compile(r"\\text\s*\{\s*([\d.,]+)\s*\}"), r"\1"),
+    (re.compile(r"\\[hv]?phantom(?![a-zA-Z])\s*(?:\{[^{}]*\}|-)?"), ""),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\\$|\$"), ""),
     (re.compile(r"(?<!\\)\\[()\[\]]"), ""),
@@ -128,7 +131,7 @@ _DOUBLED = re.compile(
 _LOST = [("\x0crac", "\\frac"), ("\text{", "\\text{"), ("\times", "\\times"), ("\x08oxed", "\\boxed"), ("\right", "\\right")]
 """A command whose backslash and letter some program took for a control character."""
 _JOINED = re.compile(r"(?<=\d)(?:\s*\{\s*,\s*\}\s*|,\s*\\!\s*)(?=\d{3}(?!\d))")
-_GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)")
+GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)")
 _SPACED = re.compile(r"(?<![\d.,])(\d{1,3})((?:[ \u00a0\u2009\u202f]|\\,|\\ |~)\d{3})+(?![\d.]*\d)")
 
 _NUMBER = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,15}))?")
@@ -136,15 +139,19 @@ _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _NO_WORD = re.compile(r"[^\w%+\-/.]+|(?<!\d)\.|\.(?!\d)|_")
 
 
-def tidy(text: str) -> str:
-    """LaTeX with one spelling for each sign, no dollar signs, no layout; what is text stays in `\\text{}`."""
+def tidy(text: str, grouped: bool = True) -> str:
+    """LaTeX with one spelling for each sign, no dollar signs, no layout; what is text stays in `\\text{}`.
+
+    `grouped`: 1,234 is a number, and otherwise two.
+    """
     text = _TOKEN.sub(" ", text)
     for lost, whole in _LOST:
         text = text.replace(lost, whole)
     if not text.isascii():
         text = ascii_maths(text)
     text = _NOTHING.sub("", _DOUBLED.sub(r"\\", text))
-    text = _GROUPED.sub(_group, _JOINED.sub("", text))
+    text = _JOINED.sub("", text)
+    text = GROUPED.sub(_group, text) if grouped else text
     text = _SPACED.sub(lambda found: re.sub(r"\D", "", found[0]), text)
     for written, one in _SAME:
         text = written.sub(one, text)
@@ -153,11 +160,11 @@ def tidy(text: str) -> str:
 
 
 def _group(found: re.Match[str]) -> str:
-    """1,234 is a number, but (1,234) is a pair and \\{1,234\\} a set."""
-    before = found.string[max(0, found.start() - 3) : found.start()].rstrip()
-    behind = found.string[found.end() : found.end() + 3].lstrip()
-    alone = before.endswith(("(", "[", "\\{")) and behind.startswith((")", "]", "\\}"))
-    return found[0] if alone else found[0].replace(",", "")
+    """1,234 is a number, but (1,234) is a pair, \\{1,234\\} a set, and 7,1,234 a list."""
+    before = found.string[max(0, found.start() - 3) : found.start()]
+    behind = found.string[found.end() : found.end() + 3]
+    alone = before.rstrip().endswith(("(", "[", "\\{")) and behind.lstrip().startswith((")", "]", "\\}"))
+    return found[0] if alone or before.endswith(",") or behind.startswith(",") else found[0].replace(",", "")
 
 
 def ascii_maths(text: str) -> str:
@@ -187,7 +194,7 @@ def squeeze(text: str) -> str:
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(?<!\d) +| +(?!\d)", "", text)
     text = re.sub(r"\{([A-Za-z0-9])\}", r"\1", text)
-    text = text.rstrip(".,;:!") if len(text) > 1 else text
+    text = text.rstrip(".,;:") if len(text) > 1 else text
     return text.casefold() if text.isalpha() and len(text) > 2 else text
 
 

@@ -58,7 +58,7 @@ class TooLarge(Exception):
 
 
 _TOKEN = re.compile(
-    r"(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,6}(?![\d.]))?)"
+    r"(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE](?:-?\d{1,6}|\+\d{2,6})(?![\d.]))?)"
     r"|\\text *\{(?P<text>[^{}]*)\}|\\word *\{(?P<word>[A-Za-z]*)\}"
     r"|(?P<command>\\(?:[a-zA-Z]+|\\|.))"
     r"|(?P<sign>[-+*/^_=<>()\[\]{}|,;:!%°'&]|\.\.\.)"

@@ -14,11 +14,19 @@ DEEPEST = 40
 
 def read(text: str) -> Node:
     """The tree of a tidied text. Raises `Unreadable` or `TooLarge`."""
-    reader = Reader(tokens_of(text.strip(" .,;:") if "..." not in text else text))
+    reader = Reader(tokens_of(text.lstrip(" ,;:").rstrip(" .,;:") if "..." not in text else text))
     node = reader.items()
     if reader.place < len(reader.tokens):
         raise Unreadable(f"stops at {reader.tokens[reader.place].text!r}")
     return node
+
+
+def listed(nodes: list[Node]) -> Node:
+    """One item as it is, several as a list; in `x = 2, 3` the label is for all."""
+    first, *rest = nodes
+    if rest and first.head == "relation" and first.value == "=" and not any(node.head == "relation" for node in rest):
+        return Node("relation", (first.parts[0], Node("list", (first.parts[1], *rest))), "=")
+    return Node("list", tuple(nodes)) if rest else first
 
 
 class Reader(Terms):
@@ -45,8 +53,7 @@ class Reader(Terms):
             groups[-1].append(self.relation())
         self.depth -= 1
         if len(groups) == 1 or len({len(group) for group in groups}) > 1 or len(groups[0]) == 1:
-            flat = [node for group in groups for node in group]
-            return flat[0] if len(flat) == 1 else Node("list", tuple(flat))
+            return listed([node for group in groups for node in group])
         return Node("list", tuple(Node("pair", tuple(group), "()") for group in groups))
 
     def relation(self) -> Node:
@@ -84,7 +91,14 @@ class Reader(Terms):
         if self.next == "\\}":
             self.take()
             return Node("set")
+        outside, self.describes = self.describes, True
         inside = self.items()
+        self.describes = outside
+        if self.next in ("|", ":"):
+            self.take()
+            inside = self.items()  # {x | x > 0} says what its condition says
+            self.expect("\\}")
+            return inside
         self.expect("\\}")
         return Node("set", inside.parts if inside.head == "list" else (inside,))
 

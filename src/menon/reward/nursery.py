@@ -1,8 +1,8 @@
 """The process that workers are forked from: libraries are imported once, and a dead worker's successor starts in milliseconds.
 
 Each worker owns one socket to the pool: JSON lines in, JSON lines out, one at a time. The kernel ends a worker that exceeds its
-CPU time, so that a verdict does not depend on what else the machine does; the next one is forked on the same socket and says so in
-its first line. All end when the pool's side of the sockets is gone.
+CPU time, so that a verdict does not depend on what else the machine does; the next one is forked on the same socket and says so
+in its first line. All end when the pool's side of the sockets is gone.
 """
 
 import json

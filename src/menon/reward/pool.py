@@ -9,7 +9,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from menon.errors import UserError
@@ -85,10 +85,7 @@ class Pool:
                 raise Broken(str(error)) from error
 
     def try_one(self, arguments: tuple[Any, ...]) -> Any:
-        self.start()
-        slot = self.free.get()
-        while slot not in self.slots:  # of workers that are gone
-            slot = self.free.get()
+        slot = self.next_free()
         try:
             return self.ask_one(slot, arguments)
         except (Costly, Broken):
@@ -102,6 +99,14 @@ class Pool:
             raise
         finally:
             self.free.put(slot)
+
+    def next_free(self) -> Slot:
+        while True:
+            self.start()
+            with suppress(Empty):
+                slot = self.free.get(timeout=1.0)  # then again: another thread may have closed the workers meanwhile
+                if slot in self.slots:
+                    return slot
 
     def ask_one(self, slot: Slot, arguments: Any) -> Any:
         try:

@@ -1,0 +1,82 @@
+"""Answers that are JSON."""
+
+import json
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from menon.reward.extract import after_thinking, answer_tag
+from menon.types import Verdict
+
+LONGEST = 100_000
+"""Characters that are read."""
+DEEPEST = 100
+"""Brackets inside one another."""
+_FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class JsonAnswer:
+    """1 if the answer is the JSON of the gold answer, else 0: the last `<answer>`, else the last fenced block, else the whole
+    text behind the thought. Order counts in lists, not in objects; 1 and 1.0 are the same number; a key that stands twice is
+    refused.
+
+    `partial`: of two objects the share of the keys of both whose values are the same.
+    """
+
+    partial: bool = False
+    kind: Literal["json"] = "json"
+
+    def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
+        gold, found = parse(answer), parse(written(prompt, completion))
+        if gold is None or found is None:
+            return Verdict(0.0, 0.0, {"unparsable": float(found is None)})
+        same = gold == found
+        score = share(gold[0], found[0]) if self.partial else float(same)
+        return Verdict(score, float(same), {"unparsable": 0.0})
+
+    def spell(self, prompt: str, answer: str) -> str:
+        return ("</think>" if prompt.rstrip().endswith("<think>") else "") + answer
+
+
+def written(prompt: str, completion: str) -> str:
+    text = after_thinking(prompt, completion) or ""
+    blocks = _FENCED.findall(text)
+    return answer_tag(text) or (blocks[-1] if blocks else text)
+
+
+def parse(text: str) -> tuple[Any] | None:
+    """The value, in a tuple because it may be None itself; None where the text is no JSON."""
+    if len(text) > LONGEST or max(text.count("["), text.count("{")) > LONGEST // 10:
+        return None
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_number, parse_float=_number)
+        return (value,)
+    except (ValueError, RecursionError):
+        return None
+
+
+def share(gold: Any, found: Any) -> float:
+    if not (isinstance(gold, dict) and isinstance(found, dict)):
+        return float(gold == found)
+    keys = gold.keys() | found.keys()
+    equal = sum(key in gold and key in found and gold[key] == found[key] for key in keys)
+    return equal / len(keys) if keys else 1.0
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def _number(text: str) -> tuple[str, Decimal]:
+    """Apart from true, which Python would find equal to 1."""
+    if len(text) > 400:
+        raise ValueError("a very long number")
+    return "number", Decimal(text)
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")

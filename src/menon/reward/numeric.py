@@ -1,0 +1,57 @@
+"""A number within a tolerance."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from menon.errors import UserError
+from menon.reward.extract import WAYS, stated
+from menon.reward.math_text import decimal, tidy
+from menon.types import Verdict
+
+LONGEST = 400
+"""Digits, or power of ten, of a number that is compared."""
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """1 if |stated - gold| <= absolute + relative * |gold|, else 0. Both are decimal numbers, perhaps with an exponent, or a
+    fraction `a/b`; the comparison is exact. Anything else stated is wrong. For measured answers; mathematics wants `math`.
+
+    >>> Numeric(relative=0.01)("", "\\\\boxed{9.95}", "10").score
+    1.0
+    """
+
+    relative: float = 1e-6
+    absolute: float = 0.0
+    kind: Literal["numeric"] = "numeric"
+
+    def __post_init__(self) -> None:
+        if not (self.relative >= 0 and self.absolute >= 0):
+            raise UserError(f"the tolerances of numeric are {self.relative} and {self.absolute}; neither can be negative")
+
+    def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
+        gold, found = number(answer), number(stated(prompt, completion, WAYS) or "")
+        near = gold is not None and found is not None and abs(found - gold) <= self.margin(gold)
+        return Verdict(float(near), float(near))
+
+    def margin(self, gold: Fraction) -> Fraction:
+        return Fraction(self.absolute) + Fraction(self.relative) * abs(gold)
+
+
+def number(text: str) -> Fraction | None:
+    """Of a decimal number or a fraction of two; thousands' commas, dollar and percent signs are dropped."""
+    text = tidy(text).strip().rstrip(".%").replace(" ", "")
+    parts = [decimal(part) for part in text.split("/", 1)]
+    values = [_value(part) for part in parts if part is not None]
+    if len(values) != len(parts) or None in values or (len(values) == 2 and not values[1]):
+        return None
+    return values[0] if len(values) == 1 else values[0] / values[1]  # type: ignore[operator]
+
+
+def _value(found: tuple[bool, str, int]) -> Fraction | None:
+    negative, digits, power = found
+    if len(digits) > LONGEST or abs(power) > LONGEST:
+        return None
+    value = int(digits or 0) * Fraction(10) ** power
+    return -value if negative else value

@@ -1,0 +1,55 @@
+"""Answers that match a regular expression."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from menon.errors import UserError
+from menon.reward.extract import WAYS, stated
+from menon.reward.pool import Broken, Costly, Pool
+from menon.types import Verdict
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """1 if what was stated (`whole`: the whole answer) matches a regular expression from its first to its last character, else 0.
+
+    `pattern` is for all rows; "" takes each row's gold answer. Matching can take forever, so it runs in a worker process.
+    """
+
+    pattern: str = ""
+    whole: bool = False
+    kind: Literal["pattern"] = "pattern"
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise UserError(f"the pattern {self.pattern!r} is no regular expression: {error}") from None
+
+
+class Matcher:
+    """The reward of a `Pattern`."""
+
+    def __init__(self, rule: Pattern) -> None:
+        self.rule = rule
+        self.pool = Pool("menon.reward.pattern:matches", seconds=0.2)
+
+    def __call__(self, prompt: str, completion: str, answer: str, **columns: Any) -> Verdict:
+        text = completion if self.rule.whole else stated(prompt, completion, WAYS)
+        if text is None:
+            return Verdict(0.0, 0.0, {"too_costly": 0.0})
+        try:
+            score = float(self.pool.ask(self.rule.pattern or answer, text.strip()))
+        except Costly:
+            return Verdict(0.0, 0.0, {"too_costly": 1.0})
+        except Broken as error:
+            return Verdict(float("nan"), float("nan"), error=f"the pattern cannot be matched: {error}")
+        return Verdict(score, score, {"too_costly": 0.0})
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def matches(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern, text, re.DOTALL) is not None

@@ -1,0 +1,56 @@
+"""Rules that compare words: a baseline for free-form answers, and the language of a thought."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+from menon.errors import UserError
+from menon.reward.extract import after_thinking
+from menon.reward.math_text import words
+from menon.types import Verdict
+
+_LATIN = re.compile(r"[^\W\d_]+")
+_CHINESE = re.compile(r"[㐀-䶿一-鿿]")
+_FORMULA = re.compile(r"\$[^$]*\$|\\\(.*?\\\)|\\\[.*?\\\]|\\[a-zA-Z]+", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The gold answer's words in the answer behind the thought: 1 if they are in it side by side, else 0; `soft`: the share of
+    the words of both that both have (Jaccard). The rule baselines of arXiv 2503.23829; see `judge` for what beats them."""
+
+    soft: bool = False
+    kind: Literal["overlap"] = "overlap"
+
+    def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
+        gold, found = words(answer), words(after_thinking(prompt, completion) or "")
+        if not gold:
+            return Verdict(0.0, 0.0)
+        if self.soft:
+            one, other = set(gold.split()), set(found.split())
+            score = len(one & other) / len(one | other)
+            return Verdict(score, float(score == 1))
+        score = float(f" {gold} " in f" {found} ")
+        return Verdict(score, score)
+
+
+@dataclass(frozen=True)
+class Language:
+    """The share of an answer's words that are in the target language (DeepSeek-R1, arXiv 2501.12948), told by their script: `en`
+    any Latin word, `zh` any Chinese character, which counts as a word. Formulas do not count; an answer without words has 1."""
+
+    language: str = "en"
+    kind: Literal["language"] = "language"
+
+    def __post_init__(self) -> None:
+        if self.language not in ("en", "zh"):
+            raise UserError(f"there is no rule for the language '{self.language}'; choose en or zh")
+
+    def __call__(self, prompt: str, completion: str, answer: str = "", **columns: object) -> Verdict:
+        text = _FORMULA.sub(" ", completion)
+        chinese = len(_CHINESE.findall(text))
+        rest = _LATIN.findall(_CHINESE.sub(" ", text))
+        latin = sum(unicodedata.name(word[0], "").startswith("LATIN") for word in rest)
+        total = chinese + len(rest)
+        return Verdict((latin if self.language == "en" else chinese) / total if total else 1.0, float("nan"))
