@@ -10,6 +10,7 @@ from menon.loss import LossPart
 from menon.loss.correction import CorrectionPart
 from menon.loss.share import SharePart
 from menon.own import reference_of, source_hash
+from menon.reward.code_tests import CodeTests
 from menon.reward.models import ModelReward
 from menon.rollout.environments import EnvironmentPart
 from menon.select import SelectPart
@@ -49,7 +50,8 @@ Objective = dict[
 ]
 Rollout = Annotated[GroupsRollout | DynamicRollout, choice(GroupsRollout | DynamicRollout)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
-Reward = Annotated[ModelReward | str | Callable[..., Any] | None, choice_or_else(ModelReward)]
+RewardPart = ModelReward | CodeTests
+Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 SHORT = {"learning_rate": "optimiser.learning_rate"}
 
 
@@ -92,7 +94,7 @@ class RunConfig:
     template: str = "none"
     """A template by name, or text with {q} for the question."""
     reward: Reward = None
-    """exact, a judge or a preference model, or a function: file.py:name. Without one the task's own, for data exact."""
+    """exact, code, a judge or a preference model, or a function: file.py:name. Without one the task's own, for data exact."""
     on_bad: Literal["stop", "skip"] = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""
     heldout: int = 200
@@ -241,7 +243,7 @@ def own_code(config: RunConfig) -> dict[str, str]:
                 yield f"{where}.{name}.correction", correction
     types = [type(part) for _, part in _parts(config)]
     names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
-    if config.reward is not None and not isinstance(config.reward, str | ModelReward):
+    if config.reward is not None and not isinstance(config.reward, str | RewardPart):
         names.append(reference_of(config.reward))
     elif isinstance(config.reward, str) and ":" in config.reward:
         names.append(config.reward)

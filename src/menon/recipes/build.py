@@ -220,13 +220,15 @@ def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer
 
 
 def reward_of(config: RunConfig) -> Reward:
-    """The task's own, `exact`, a model, or the user's function."""
+    """The task's own, `exact`, tests of programs, a model, or the user's function."""
     task = task_of(config) if config.data is None else None
     reward = config.reward
     if reward is None:
         return ExactMatch() if task is None else task.grade
     if isinstance(reward, ModelReward):
         return model_reward(reward, device_of(config.device))
+    if isinstance(reward, CodeTests):
+        return reward
     if not isinstance(reward, str) or ":" in reward:
         return UserReward(reward)
     if reward not in REWARDS:

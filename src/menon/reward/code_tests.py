@@ -71,6 +71,7 @@ class CodeTests:
     memory_mb: int = 512
     sandbox: str = "full"
     """The layers that must be there (`sandbox.layers.LEVELS`), or the URL of a runner (`sandbox.runner`)."""
+    kind: Literal["code"] = "code"
 
     def __post_init__(self) -> None:
         if self.total_s <= 0 or self.most_tests < 0 or self.tolerance < 0:
