@@ -160,8 +160,8 @@ def test_what_cannot_run_is_refused_in_one_sentence(change, sentence):
 
 
 def test_an_unknown_recipe():
-    with pytest.raises(UserError, match=r"there is no recipe 'gpro'; did you mean 'grpo'\?"):
-        recipe("gpro")
+    with pytest.raises(UserError, match=r"there is no recipe 'reinforc'; did you mean 'reinforce'\?"):
+        recipe("reinforc")
 
 
 def test_another_model_than_the_built_in_one_gets_the_papers_learning_rates():
@@ -191,3 +191,19 @@ def test_the_settings_of_open_reasoner_zero():
     assert config.objective == {"policy": Term(PPOClip(0.2, 0.2), TokenMean())}
     assert config.critic.objective["value"].loss.clip == 0.2
     assert config.critic.updates_per_step > 1
+
+
+def test_a_part_that_steers_a_term_needs_it():
+    steering = {"advantage.steer": "penalty_coefficient"}
+    with pytest.raises(UserError, match=r"advantage\.steer steers the term 'penalty', which the objective does not have"):
+        changed(recipe("grpo"), steering)
+    term = {"objective.penalty": {"loss": "old_kl", "share": "token_mean"}}
+    assert changed(recipe("grpo"), steering, term).advantage["steer"].term == "penalty"
+
+
+def test_corrections_are_a_list_of_parts():
+    given = {"objective.policy.correction": ["importance", {"kind": "reject", "high": 1.002, "low": 0.999}]}
+    weight, geometric = changed(recipe("grpo"), given).objective["policy"].correction
+    assert (weight.high, geometric.low, geometric.over) == (2.0, 0.999, "mean")
+    with pytest.raises(UserError, match="unknown kind 'importanc'; did you mean 'importance'"):
+        changed(recipe("grpo"), {"objective.policy.correction": ["importanc"]})

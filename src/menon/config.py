@@ -15,6 +15,7 @@ from menon.reward.models import ModelReward
 from menon.rollout.environments import EnvironmentPart
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
+from menon.update.natural import NaturalGradient
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 from menon.update.protocols import Reduction
@@ -132,6 +133,8 @@ class RunConfig:
     """Written by the command: name of each part or function of your own -> the hash of its source."""
     short: ClassVar[Mapping[str, str]] = SHORT
 
+    natural: NaturalGradient | None = None
+    """TRPO's step for the policy instead of the optimiser's; for small models on one device."""
     def __post_init__(self) -> None:
         positive = ["steps", "heldout", "prompts_per_step", "samples_per_prompt", "updates_per_step", "tokens_per_forward"]
         for name in (*positive, "slots", "max_new_tokens", "max_turns"):
@@ -192,6 +195,8 @@ def _check_critic(config: RunConfig, critic: Critic) -> None:
             f"a critic on the policy's trunk learns in the policy's updates, {config.updates_per_step} a step; "
             f"set critic.updates_per_step={config.updates_per_step}"
         )
+        if (term := getattr(part, "term", None)) is not None and term not in _terms(config):
+            raise UserError(f"{name} steers the term '{term}', which the objective does not have; add objective.{term}.loss")
     if critic.shared_trunk and (both := config.objective.keys() & critic.objective.keys()):
         raise UserError(f"the objectives of policy and critic are summed, and both have a term '{min(both)}'; rename one")
 
@@ -224,6 +229,10 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
             if isinstance(table, dict) and isinstance(table.get(name), dict):
                 table[name] = {key: value for key, value in table[name].items() if value is not None}
     return read(RunConfig, tree)
+
+
+def _terms(config: RunConfig) -> set[str]:
+    return {*config.objective, *(config.critic.objective if config.critic is not None else {})}
 
 
 def _long_names(tree: Tree) -> Tree:

@@ -11,7 +11,7 @@ from menon.record.metrics import batch_metrics, text_metrics
 from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
 from menon.sync.protocols import WeightChannel
 from menon.types import Metric, StepReport, merge
-from menon.update.objective import Part, Update, cut, prepare, split
+from menon.update.objective import Part, Update, cut, prepare, split, steered
 from menon.update.protocols import Learner, Models
 from menon.update.scoring import score
 
@@ -72,11 +72,12 @@ def train_step(
         batch, memory = give_credit(batch, plan.advantage, memory)
     with clock("update"):
         metrics = learn(batch, parts, models)
+        memory = look_back(plan.advantage, memory, metrics)
     if plan.reference is not None:
         plan.reference(step, models)
     with clock("sync"):
         fingerprint = channel.publish(learner_of(models, "policy"), sampler)
-    merge(metrics, batch_metrics(batch) | text_metrics(graded) | gathered)
+    merge(metrics, batch_metrics(batch) | text_metrics(graded) | gathered | steered(batch))
     numbers = {name: float(metric) for name, metric in metrics.items()} | clock.times()
     columns = {name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None}
     return StepReport(step, numbers, tuple(graded), columns, batch.offset.numpy(), fingerprint), memory
@@ -91,6 +92,11 @@ def give_credit(batch: Batch, parts: Mapping[str, Credit], memory: Memory) -> tu
         else:
             batch = part(batch)
     return batch, memory
+
+
+def look_back(parts: Mapping[str, Credit], memory: Memory, metrics: Mapping[str, Metric]) -> Memory:
+    """Parts that learn from what the updates measured have `after(state, metrics) -> state`."""
+    return {name: part.after(memory[name], metrics) if hasattr(part := parts[name], "after") else memory[name] for name in memory}
 
 
 def learn(batch: Batch, parts: list[Part], models: Models) -> dict[str, Metric]:

@@ -14,6 +14,7 @@ from menon.config import AFTER, SHAPES, RunConfig, changed
 from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.loss import LossPart
+from menon.loss.correction import CorrectionPart
 from menon.loss.share import SharePart
 from menon.recipes import RECIPES, recipe
 from menon.select import SelectPart
@@ -58,8 +59,15 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "an environment and dynamic sampling": ("calculator", {"rollout": "dynamic_sampling", "max_turns": 3}),
     "many updates": ("ppo", {"critic.updates_per_step": 2, "updates_per_step": 2, "advantage.credit.lam": 0.95}),
 }
-SETTINGS: dict[str, dict[str, Any]] = {"constant": {"length": 12}, "overlong": {"limit": 12, "buffer": 6}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "constant": {"length": 12},
+    "overlong": {"limit": 12, "buffer": 6},
+    "entropy_coefficient": {"target": 1.0},
+}
 """Of parts without a default for everything."""
+STEERED = {"kl_coefficient": "kl", "penalty_coefficient": "old_kl", "entropy_coefficient": "entropy"}
+"""Parts that steer a term -> a loss for it."""
+CORRECTIONS: dict[str, dict[str, Any]] = {"reject": {"high": 2.0, "low": 0.5}}
 OFFLINE = {"pair"}
 """Units of losses that learn from preferences."""
 
@@ -82,7 +90,12 @@ def cases_of_parts() -> dict[str, tuple[str, Mapping[str, Any]]]:
             table = {"shape": given, "credit": "grpo"}
         elif part.kind in AFTER:
             table = {"credit": "grpo", "after": given}
+        elif part.kind in STEERED:
+            table = {"credit": "grpo", "steer": given}
         changes: dict[str, Any] = {"advantage": table, **FROZEN}
+        if part.kind in STEERED:
+            term = {"loss": STEERED[part.kind], "share": "token_mean"}
+            changes |= {f"objective.{part(**SETTINGS.get(part.kind, {})).term}": term, "updates_per_step": 2}
         if "baseline" in reads:
             changes["rollout"] = "greedy_baseline"
         if part.kind == "grpo_passk":
@@ -93,6 +106,9 @@ def cases_of_parts() -> dict[str, tuple[str, Mapping[str, Any]]]:
             cases[f"share {part.kind}"] = ("grpo", {"objective.policy.share": {"kind": part.kind, **SETTINGS.get(part.kind, {})}})
     for part in get_args(SelectPart):
         cases[f"select {part.kind}"] = ("grpo", {"objective.policy.select": part.kind})
+    for part in get_args(CorrectionPart):
+        given = [{"kind": part.kind, **CORRECTIONS.get(part.kind, {})}]
+        cases[f"correction {part.kind}"] = ("grpo", {"objective.policy.correction": given, "updates_per_step": 2})
     return cases
 
 

@@ -4,7 +4,6 @@ Dropout is off, in training too: a policy is trained on the distribution that it
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from menon.batch import Batch, take, to, tokens_of
 from menon.engines.forward import Head, name_of, run_trunk, take_apart, wide
 from menon.errors import UserError
 from menon.types import Mean, Metric, Sum
-from menon.update.objective import Micro, forward_rows, loss_of
+from menon.update.objective import Micro, forward_rows, loss_of, moved
 from menon.update.optimiser import Optimiser, rate
 from menon.update.protocols import LogitRows, Models, Need, Reduction
 
@@ -119,7 +118,7 @@ class TorchLearner(TorchScorer):
         self._weighed = False
 
     def accumulate(self, micro: Micro, models: Models) -> dict[str, Metric]:
-        micro = _moved(micro, self.device)
+        micro = moved(micro, self.device)
         self._weighed |= any(bool((ready.weight != 0).any()) for ready in micro.terms.values())
         loss, metrics = loss_of(self.forward(micro.batch, micro.needs, models), micro)
         loss.backward()
@@ -184,15 +183,3 @@ class TorchLearner(TorchScorer):
             self._adamw.state[weight] = {
                 key: value.clone() if key == "step" else value.to(weight, copy=True) for key, value in moments.items()
             }
-
-
-def _moved(micro: Micro, device: torch.device) -> Micro:
-    terms = {
-        name: replace(
-            ready,
-            weight=ready.weight.to(device),
-            columns={key: column.to(device) for key, column in ready.columns.items()},
-        )
-        for name, ready in micro.terms.items()
-    }
-    return Micro(to(micro.batch, device), terms)

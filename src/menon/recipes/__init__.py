@@ -13,6 +13,15 @@ RECIPES = {
     "grpo": "groups of answers compared with each other, PPO clip, no critic, no KL",
     "reinforce": "the reward that is still to come, whitened; plain policy gradient",
     "ppo": "a critic, GAE with lambda = gamma = 1, clip .2, no KL: the Open-Reasoner-Zero setting",
+    "dapo": "grpo with clip-higher, dynamic sampling and a soft penalty on answers near the limit",
+    "gspo": "one ratio and one clip per answer",
+    "cispo": "the importance weight is clipped, the gradient of every token stays",
+    "sapo": "a gate that closes softly instead of a clip",
+    "clip_cov": "a few tokens that would collapse the entropy are left out",
+    "kl_cov": "a penalty on the few tokens that would collapse the entropy",
+    "top_entropy": "80/20: dapo on the fifth of the tokens with the highest entropy",
+    "ppo_penalty": "PPO's other form: a KL penalty that adapts, instead of a clip",
+    "trpo": "a natural-gradient step within a trust region",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
 """Name of each recipe -> what it is, in one line. Its function has its name, in the module of that name."""

@@ -41,7 +41,8 @@ from menon.sync.by_reference import ByReference
 from menon.sync.protocols import WeightChannel
 from menon.types import Prompt, Sampling
 from menon.update.objective import Update
-from menon.update.protocols import Scorer
+from menon.update.natural import NaturalLearner
+from menon.update.protocols import Learner, Scorer
 
 TASKS = {"chain_sum": ChainSum}
 REWARDS: dict[str, Callable[[], Reward]] = {"exact": ExactMatch, "code": CodeTests}
@@ -297,12 +298,17 @@ def models_of(config: RunConfig, model: PreTrainedModel, name: str, device: torc
     if critic is not None and critic.shared_trunk:
         weight: Any = model.get_input_embeddings().weight
         head = value_head(weight.shape[1], critic.init, config.seed).to(weight.dtype)
-        both = TorchLearner(model, config.optimiser, value_head=head, **settings)
+        both = stepping(TorchLearner(model, config.optimiser, value_head=head, **settings), config)
         return {"policy": both, "critic": both, **models}
     if critic is not None:
         value_model = load_value_model(name, WEIGHTS_DTYPE[config.dtype], device, critic.init, config.seed)
         models["critic"] = TorchLearner(value_model, critic.optimiser, **settings)
-    return {"policy": TorchLearner(model, config.optimiser, **settings), **models}
+    return {"policy": stepping(TorchLearner(model, config.optimiser, **settings), config), **models}
+
+
+def stepping(policy: Learner, config: RunConfig) -> Learner:
+    """With its own optimiser, or by natural gradients."""
+    return policy if config.natural is None else NaturalLearner(policy, config.natural)
 
 
 def sampler_of(

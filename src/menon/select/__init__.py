@@ -1,8 +1,10 @@
 """Which tokens a term counts."""
 
+from menon.select.correct import Correct
+from menon.select.early_stop import EarlyStop
 from menon.select.probability import ProbabilityMask
 from menon.select.top_entropy import TopEntropy
 from menon.select.truncated import NotTruncated
 
-SelectPart = NotTruncated | ProbabilityMask | TopEntropy
+SelectPart = Correct | EarlyStop | NotTruncated | ProbabilityMask | TopEntropy
 """What a configuration file can name."""

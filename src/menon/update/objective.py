@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from menon.batch import Batch, take, tokens_of, unit_of
+from menon.batch import Batch, take, to, tokens_of, unit_of
 from menon.streams import stream
 from menon.types import Max, Mean, Metric, Sum, Unit, merge
 from menon.update.protocols import Correction, Loss, Models, Need, Prepares, Scorer, Select, Share
@@ -112,6 +112,17 @@ def split(batch: Batch, update: Update, seed: int, step: int) -> list[Part]:
     return [Part(update, row, first=i == 0) for i, row in enumerate(rows)]
 
 
+def coefficient(term: str) -> str:
+    """The column of a batch by which the advantage stage steers a term: it multiplies the term's coefficient."""
+    return f"coefficient/{term}"
+
+
+def steered(batch: Batch) -> dict[str, Metric]:
+    """Those coefficients as metrics."""
+    columns = {name: column for name, column in batch.columns.items() if name.startswith(coefficient(""))}
+    return {name: Mean(float(column[0])) for name, column in columns.items() if len(column)}
+
+
 def prepare(part: Part, batch: Batch, models: Models) -> tuple[Batch, dict[str, Ready]]:
     """One update's batch, and its terms with shares, selections and statistics over the whole of it."""
     batch = take(batch, part.rows)
@@ -126,7 +137,8 @@ def prepare(part: Part, batch: Batch, models: Models) -> tuple[Batch, dict[str, 
                 columns |= piece.prepare(replace(batch, columns=columns), _current(model, batch, part.first, models))
         view = replace(batch, columns=columns)
         selected = batch.trained if term.select is None else term.select(view) & batch.trained
-        ready[name] = Ready(term, term.coef * term.share(view, selected), columns)
+        steered = batch.columns.get(coefficient(name), torch.ones((), dtype=batch.reward.dtype))
+        ready[name] = Ready(term, term.coef * steered * term.share(view, selected), columns)
     return batch, ready
 
 
@@ -170,6 +182,19 @@ def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int) -> list[Tens
             width, count = int(longest[u]), int(members[u])
         passes[-1].append(rows_by_unit[u])
     return [torch.cat(rows) for rows in passes]
+
+
+def moved(micro: Micro, device: torch.device) -> Micro:
+    """The micro-batch on another device."""
+    terms = {
+        name: replace(
+            ready,
+            weight=ready.weight.to(device),
+            columns={key: column.to(device) for key, column in ready.columns.items()},
+        )
+        for name, ready in micro.terms.items()
+    }
+    return Micro(to(micro.batch, device), terms)
 
 
 def loss_of(now: Mapping[str, Tensor], micro: Micro) -> tuple[Tensor, dict[str, Metric]]:

@@ -1,0 +1,22 @@
+"""CISPO (MiniMax-M1, arXiv 2506.13585): the weight is clipped, the gradient is not."""
+
+from menon.advantage import GRPO
+from menon.config import RunConfig
+from menon.loss import CISPO
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def cispo() -> RunConfig:
+    """No lower bound, ratios up to 1.28, token mean, no KL. It differs from the clip where the policy moves within a step.
+
+    Theirs: 16 updates a step on batches of a 32 B model; the upper bound is tuned.
+    """
+    return RunConfig(
+        recipe="cispo",
+        advantage={"credit": GRPO()},
+        objective={"policy": Term(CISPO(low=0.0, high=1.28), TokenMean())},
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=4,
+    )

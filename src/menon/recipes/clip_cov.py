@@ -1,0 +1,24 @@
+"""Clip-Cov (arXiv 2505.22617): a few tokens that would collapse the entropy are left out."""
+
+from menon.advantage import GRPO
+from menon.config import DynamicRollout, RunConfig
+from menon.loss import ClipCov
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def clip_cov() -> RunConfig:
+    """A share of 2e-4 of the tokens, drawn among those with a covariance between 1 and 5; clip ranges of 1; all-right and
+    all-wrong groups are asked again; no KL.
+
+    Theirs: 256 prompts x 8 samples, 8 updates a step, learning rate 5e-7, 8192 tokens.
+    """
+    return RunConfig(
+        recipe="clip_cov",
+        advantage={"credit": GRPO()},
+        objective={"policy": Term(ClipCov(fraction=2e-4, low=1.0, high=5.0), TokenMean())},
+        rollout=DynamicRollout(),
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=8,
+    )

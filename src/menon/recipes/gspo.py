@@ -1,0 +1,22 @@
+"""GSPO (arXiv 2507.18071): one ratio and one clip per answer."""
+
+from menon.advantage import GRPO
+from menon.config import RunConfig
+from menon.loss import GSPO
+from menon.loss.share import SequenceMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def gspo() -> RunConfig:
+    """Clip 3e-4/4e-4 on the geometric mean of an answer's token ratios, no KL; four updates a step, as theirs.
+
+    The clip ranges belong to answers of hundreds of tokens and more: in short answers the mean ratio moves further.
+    """
+    return RunConfig(
+        recipe="gspo",
+        advantage={"credit": GRPO()},
+        objective={"policy": Term(GSPO(clip_low=3e-4, clip_high=4e-4), SequenceMean())},
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=4,
+    )

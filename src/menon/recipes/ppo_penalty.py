@@ -1,0 +1,21 @@
+"""PPO with a KL penalty instead of a clip (arXiv 1707.06347, section 4), on group advantages."""
+
+from menon.advantage import GRPO, PenaltyCoefficient
+from menon.config import RunConfig
+from menon.loss import OldKL, Surrogate
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def ppo_penalty() -> RunConfig:
+    """The plain surrogate, and beside it KL(pi_old || pi), whose coefficient doubles where a step moves the policy by more than
+    1.5 times the target .01 and halves where by less than two thirds of it.
+    """
+    return RunConfig(
+        recipe="ppo_penalty",
+        advantage={"credit": GRPO(), "steer": PenaltyCoefficient(term="penalty", start=1.0, target=0.01)},
+        objective={"policy": Term(Surrogate(), TokenMean()), "penalty": Term(OldKL(), TokenMean())},
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=4,
+    )

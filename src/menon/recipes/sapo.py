@@ -1,0 +1,19 @@
+"""SAPO (arXiv 2511.20347): a gate that closes softly instead of a clip."""
+
+from menon.advantage import GRPO
+from menon.config import RunConfig
+from menon.loss import SAPO
+from menon.loss.share import SequenceMeanTokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def sapo() -> RunConfig:
+    """Temperatures 1 for positive and 1.05 for negative advantages, each answer weighs the same, no KL."""
+    return RunConfig(
+        recipe="sapo",
+        advantage={"credit": GRPO()},
+        objective={"policy": Term(SAPO(tau_positive=1.0, tau_negative=1.05), SequenceMeanTokenMean())},
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=4,
+    )

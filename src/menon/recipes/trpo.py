@@ -1,0 +1,23 @@
+"""TRPO (arXiv 1502.05477): one natural-gradient step within a trust region, on group advantages."""
+
+from menon.advantage import GRPO
+from menon.config import RunConfig
+from menon.loss import Surrogate
+from menon.loss.share import TokenMean
+from menon.update.natural import NaturalGradient
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def trpo() -> RunConfig:
+    """At most .01 of KL a step, by ten iterations of conjugate gradient with damping .1; for small models, as it goes through the
+    batch a dozen times and more. The optimiser plays no part.
+    """
+    return RunConfig(
+        recipe="trpo",
+        advantage={"credit": GRPO()},
+        objective={"policy": Term(Surrogate(), TokenMean())},
+        natural=NaturalGradient(max_kl=0.01),
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=1,
+    )
