@@ -1,20 +1,17 @@
-"""Reads recorded inputs and outputs of other libraries' own code (../shared/golden/README.md describes the format)."""
+"""Recorded inputs and outputs of other libraries' own code (../shared/golden/README.md describes the format)."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
 from menon.batch import Batch
 from rows import batch_of
-
-FOLDER = Path(__file__).parents[3] / "shared" / "golden"
 
 
 def decode(value: Any) -> Any:
@@ -34,10 +31,22 @@ def _numbers(data: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """How far one output, or one gradient, is from the peer's."""
+
+    name: str
+    size: float
+    """Largest absolute difference."""
+    close: bool
+    """Within the record's tolerance everywhere."""
+
+
+@dataclass(frozen=True)
 class Record:
     """One run of a peer's function."""
 
     id: str
+    function: str
     variant: str
     precision: str
     settings: Mapping[str, Any]
@@ -46,6 +55,8 @@ class Record:
     gradient: Mapping[str, Any]
     compare: Mapping[str, str]
     tolerance: Mapping[str, Any]
+    found: list[Difference] = field(default_factory=list)
+    """What an adapter has compared."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -63,9 +74,14 @@ class Record:
         return self.mask.shape[1]
 
     @property
+    def filled(self) -> np.ndarray:
+        """[S] rows that hold a trained token."""
+        return self.mask.any(1)
+
+    @property
     def share_of_filled_rows(self) -> float:
         """Factor from a mean over rows with tokens to the mean over all rows that some peers take."""
-        return float(self.mask.any(1).mean())
+        return float(self.filled.mean())
 
     def batch(self, **columns: Any) -> Batch:
         """The record's rows as a batch; columns name inputs or hold arrays. Untrained tokens become NaN, whatever they were."""
@@ -75,35 +91,37 @@ class Record:
         lengths = self.inputs["row_lengths"].tolist() if "row_lengths" in self.inputs else [self.width] * len(self.mask)
         return batch_of(self.mask, lengths=lengths, dtype=self.dtype, **given)
 
-    def check(self, name: str, actual: Tensor | float) -> None:
-        """Within the record's own tolerance, where the record says that its output means something."""
-        self._close(name, self.outputs[name], actual, self.compare.get(name, "all"))
+    def check(self, name: str, actual: Tensor | np.ndarray | float) -> None:
+        """Compares an output, where the record says that it means something."""
+        self._note(name, self.outputs[name], actual, self.compare.get(name, "all"))
 
     def check_gradient(self, name: str, actual: Tensor) -> None:
-        self._close(name, self.gradient[name], actual, "all")
+        self._note(name, self.gradient[name], actual, "all", label=f"gradient of {name}")
 
-    def _close(self, name: str, expected: Any, actual: Tensor | float, where: str) -> None:
+    def _note(self, name: str, expected: Any, actual: Any, where: str, label: str = "") -> None:
         bound = self.tolerance.get(name, self.tolerance)
-        expected, got = np.asarray(expected, dtype=np.float64), np.asarray(actual, dtype=np.float64)
+        want, got = np.asarray(expected, dtype=np.float64), np.asarray(actual, dtype=np.float64)
+        if want.shape != got.shape:
+            raise ValueError(f"{self.id}: {name} has the shape {got.shape}, the record's is {want.shape}")
         if where == "response_mask":
-            expected, got = expected * self.mask, got * self.mask
-        np.testing.assert_allclose(got, expected, rtol=bound["rtol"], atol=bound["atol"], err_msg=f"{self.id} {name}")
+            want, got = np.where(self.mask, want, 0), np.where(self.mask, got, 0)
+        size = np.where(np.isnan(want) & np.isnan(got) | (want == got), 0, np.abs(want - got))
+        size = np.where(np.isnan(size), np.inf, size)
+        close = np.isclose(got, want, rtol=bound["rtol"], atol=bound["atol"], equal_nan=True)
+        self.found.append(Difference(label or name, float(size.max(initial=0)), bool(close.all())))
 
 
 PARTS = ("settings", "inputs", "outputs", "gradient", "compare", "tolerance")
 
 
-def records(function: str, **left_out: str) -> list[Any]:
-    """Every case of a function, for a test. `left_out` maps a variant, or n and a case number, to why it is skipped."""
-    path = FOLDER / f"{function}.json"
-    if not path.is_file():
-        return [pytest.param(None, marks=pytest.mark.skip(reason="no ../shared/golden beside this checkout"), id=function)]
+def load(folder: Path) -> list[Record]:
+    """Every record of a folder, in the order of its files."""
     found = []
-    for case in json.loads(path.read_text(encoding="utf-8"))["cases"]:
-        parts = {name: decode(case.get(name) or {}) for name in PARTS}
-        record = Record(id=case["id"], variant=case["variant"], precision=case["precision"], **parts)
-        variant, number = case["variant"].replace("-", "_").replace(":", "_"), "n" + case["id"].rsplit(".", 1)[1]
-        reason = left_out.get(variant) or left_out.get(number)
-        marks = [pytest.mark.skip(reason=reason)] if reason else []
-        found.append(pytest.param(record, marks=marks, id=f"{case['id']}-{case['variant']}"))
+    for path in sorted(folder.glob("*.json")):
+        file = json.loads(path.read_text(encoding="utf-8"))
+        if file.get("format") != "golden-1":
+            raise ValueError(f"{path} is not a file of golden vectors: its format is {file.get('format')!r}")
+        for case in file["cases"]:
+            parts = {name: decode(case.get(name) or {}) for name in PARTS}
+            found.append(Record(case["id"], case["function"], case["variant"], case["precision"], **parts))
     return found

@@ -1,0 +1,33 @@
+"""What an answer earns that did not come to its end."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+
+from menon import ragged
+from menon.batch import Batch
+from menon.types import FINISHES
+
+
+@dataclass(frozen=True)
+class TruncatedReward:
+    """R <- factor * R for answers that were cut at their limit, or R <- value where one is given. Comes before the estimator.
+
+    Dr.GRPO and SPO pay 0 for them; a negative value is a penalty. Turns' rewards shrink alike; a value takes their place.
+    Empty answers and those whose grader failed stay as they are; raw correctness (`acc`) stays too.
+    """
+
+    factor: float = 0.0
+    value: float | None = None
+    kind: Literal["truncated_reward"] = "truncated_reward"
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, batch: Batch) -> Batch:
+        last = ragged.last(batch.trained, batch.offset)
+        cut = (batch.finish == FINISHES.index("length")) & (last >= 0)
+        factor = self.factor if self.value is None else 0.0
+        reward = torch.where(ragged.spread(cut, batch.offset), factor * batch.reward, batch.reward)
+        if self.value is not None:
+            reward = reward.index_fill(0, last[cut], self.value)
+        return replace(batch, reward=reward)
