@@ -19,6 +19,7 @@ from menon.update.natural import NaturalGradient
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 from menon.update.protocols import Reduction
+from menon.update.reference import ReferencePart
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class DynamicRollout:
     kind: Literal["dynamic_sampling"] = "dynamic_sampling"
 
 
+@dataclass(frozen=True)
+class GreedyRollout:
+    """Groups, and one greedy answer per prompt as their baseline: `rollout.greedy.GreedyBaseline`."""
+
+    kind: Literal["greedy_baseline"] = "greedy_baseline"
+
+
 Credit = Annotated[AdvantagePart, choice(AdvantagePart, "reads")]
 Objective = dict[
     str,
@@ -49,10 +57,18 @@ Objective = dict[
         Annotated[SelectPart, choice(SelectPart, "reads")],
     ],
 ]
-Rollout = Annotated[GroupsRollout | DynamicRollout, choice(GroupsRollout | DynamicRollout)]
+RolloutPart = GroupsRollout | DynamicRollout | GreedyRollout
+Rollout = Annotated[RolloutPart, choice(RolloutPart)]
+Moving = Annotated[ReferencePart, choice(ReferencePart)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
 RewardPart = ModelReward | CodeTests
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
+COMPARES = ("grpo", "rloo", "reinforce_pp_baseline", "grpo_passk", "opo", "gpg", "maxrl")
+"""Kinds of advantage that compare the answers to one prompt."""
+SHAPES = ("kl_in_reward", "overlong", "truncated_reward")
+"""Kinds that change rewards."""
+AFTER = ("whiten", "kl_in_advantage")
+"""Kinds that change advantages."""
 SHORT = {"learning_rate": "optimiser.learning_rate"}
 
 
@@ -120,6 +136,8 @@ class RunConfig:
     critic: Critic | None = None
     reference: Literal["none", "frozen"] = "none"
     """frozen: the policy as it was at the start."""
+    reference_update: Moving | None = None
+    """hard_reset or moving_average: how a reference follows the policy; null: not at all."""
     threads: int | None = None
     """Without a number as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
@@ -151,6 +169,8 @@ class RunConfig:
             raise UserError("data and task are both given; questions come from one of them, so leave the other out")
         if self.heldout_data is not None and self.data is None:
             raise UserError("heldout_data is given without data; a task has held-out questions of its own")
+        if self.reference_update is not None and self.reference == "none":
+            raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
         _check_parts(self)
 
 
@@ -169,22 +189,32 @@ def _check_parts(config: RunConfig) -> None:
         reference = "ref_logp" in reads or any(isinstance(need, Reduction) and need.other == "reference" for need in needs)
         if reference and config.reference == "none":
             raise UserError(f"{name} compares with a reference, and this run has none; set reference=frozen")
-        if ("value" in reads or "value" in needs) and config.critic is None:
+        if (reads & {"value", "value_after"} or "value" in needs) and config.critic is None:
             raise UserError(f"{name} needs a critic, and this run has none; start from the recipe ppo, or give the run a critic")
+        if "baseline" in reads and config.rollout.kind != "greedy_baseline":
+            raise UserError(f"{name} compares with greedy answers, and this run writes none; set rollout=greedy_baseline")
         if "advantage" in reads and not config.advantage:
             raise UserError(f"{name} needs advantages, and this run has no advantage part; set advantage.credit=grpo")
         if getattr(part, "unit", "") == "pair":
             raise UserError(f"{name} learns from preferences, and this run writes single answers; choose another loss")
-        if getattr(part, "kind", "") == "grpo" and config.samples_per_prompt < 2:
+        if getattr(part, "kind", "") in COMPARES and config.samples_per_prompt < 2:
             raise UserError(f"{name} compares the answers to one prompt; set samples_per_prompt to at least 2")
     if config.critic is not None:
         _check_critic(config, config.critic)
+    _check_order(config)
+
+
+def _check_order(config: RunConfig) -> None:
+    """Parts of the advantage stage that come too late or too early."""
+    names = list(config.advantage)
     kinds = [getattr(part, "kind", "") for part in config.advantage.values()]
-    if "kl_in_reward" in kinds[1:]:
-        names = list(config.advantage)
-        late = names[kinds.index("kl_in_reward", 1)]
-        order = ", ".join(f"{name}: ..." for name in [late, *(n for n in names if n != late)])
-        raise UserError(f"advantage.{late} changes rewards and so comes before the others; write advantage='{{{order}}}'")
+    for place, name in enumerate(names):
+        before = kinds[:place]
+        if kinds[place] in SHAPES and not set(before) <= set(SHAPES):
+            order = ", ".join(f"{n}: ..." for n in [name, *(n for n in names if n != name)])
+            raise UserError(f"advantage.{name} changes rewards and so comes before the others; write advantage='{{{order}}}'")
+        if kinds[place] in AFTER and not set(before) - set(SHAPES):
+            raise UserError(f"advantage.{name} changes advantages and so comes after an estimator; put one before it, like grpo")
 
 
 def _check_critic(config: RunConfig, critic: Critic) -> None:

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.base import WEIGHTS
-from menon.config import DynamicRollout, RunConfig
+from menon.config import DynamicRollout, GreedyRollout, RunConfig
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.torch_learner import TorchLearner, TorchScorer
@@ -31,6 +31,7 @@ from menon.reward.models import ModelReward
 from menon.reward.protocols import Reward
 from menon.reward.prove import prove_golds
 from menon.rollout.dynamic import DynamicSampling
+from menon.rollout.greedy import GreedyBaseline
 from menon.rollout.groups import Groups, answer
 from menon.rollout.protocols import Answer, Grade
 from menon.rollout.turns import Turns, environment_alone
@@ -43,6 +44,8 @@ from menon.types import Prompt, Sampling
 from menon.update.objective import Update
 from menon.update.natural import NaturalLearner
 from menon.update.protocols import Learner, Scorer
+
+Rollout = Groups | DynamicSampling | GreedyBaseline
 
 TASKS = {"chain_sum": ChainSum}
 REWARDS: dict[str, Callable[[], Reward]] = {"exact": ExactMatch, "code": CodeTests}
@@ -63,7 +66,7 @@ def build(config: RunConfig, told: Callable[[str], None] = lambda sentence: None
         raise
 
 
-def assemble(config: RunConfig, rollout: Groups | DynamicSampling, grade: Grade, told: Callable[[str], None]) -> Run:
+def assemble(config: RunConfig, rollout: Rollout, grade: Grade, told: Callable[[str], None]) -> Run:
     rows, heldout_rows = questions(config, told)
     device = device_of(config.device)
     name = model_name(config.model)
@@ -72,8 +75,9 @@ def assemble(config: RunConfig, rollout: Groups | DynamicSampling, grade: Grade,
     heldout = prompts_of(heldout_rows, config, model, tokenizer, grade, told)
     sampler, channel = sampler_of(config, model, tokenizer)
     answer = answer_with(config, tokenizer)
+    collect = replace(rollout, answer=answer)
     return Run(
-        plan=Plan(replace(rollout, answer=answer), grade, config.advantage, updates_of(config), config.seed),
+        plan=Plan(collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update),
         prompts=Shuffled(prompts, config.seed),
         sampler=sampler,
         models=models_of(config, model, name, device),
@@ -101,12 +105,14 @@ def close_reward(reward: Reward) -> None:
         reward.close()
 
 
-def rollout_of(config: RunConfig) -> Groups | DynamicSampling:
+def rollout_of(config: RunConfig) -> Rollout:
     sampling = Sampling(config.max_new_tokens, config.temperature, stop=config.stop)
     size = (config.prompts_per_step, config.samples_per_prompt, sampling)
     if isinstance(config.rollout, DynamicRollout):
         own = config.rollout
         return DynamicSampling(*size, own.lo, own.hi, own.prompts_per_round, own.max_rounds, own.min_groups)
+    if isinstance(config.rollout, GreedyRollout):
+        return GreedyBaseline(*size)
     return Groups(*size)
 
 
