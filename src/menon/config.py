@@ -55,6 +55,7 @@ Objective = dict[
         Annotated[LossPart, choice(LossPart, "unit", "needs", "reads", "watch")],
         Annotated[SharePart, choice(SharePart)],
         Annotated[SelectPart, choice(SelectPart, "reads")],
+        Annotated[CorrectionPart, choice(CorrectionPart, "reads")],
     ],
 ]
 RolloutPart = GroupsRollout | DynamicRollout | GreedyRollout
@@ -72,7 +73,6 @@ AFTER = ("whiten", "kl_in_advantage")
 SHORT = {"learning_rate": "optimiser.learning_rate"}
 
 
-        Annotated[CorrectionPart, choice(CorrectionPart, "reads")],
 @dataclass(frozen=True)
 class Critic:
     """A value model that starts from the policy's weights and learns beside it. `learning_rate` is short for
@@ -133,6 +133,8 @@ class RunConfig:
     task its own questions are asked, if it has any, and its rewards are all there is."""
     max_turns: int = 16
     optimiser: Optimiser = field(default_factory=Optimiser)
+    natural: NaturalGradient | None = None
+    """TRPO's step for the policy instead of the optimiser's; for small models on one device."""
     critic: Critic | None = None
     reference: Literal["none", "frozen"] = "none"
     """frozen: the policy as it was at the start."""
@@ -151,8 +153,6 @@ class RunConfig:
     """Written by the command: name of each part or function of your own -> the hash of its source."""
     short: ClassVar[Mapping[str, str]] = SHORT
 
-    natural: NaturalGradient | None = None
-    """TRPO's step for the policy instead of the optimiser's; for small models on one device."""
     def __post_init__(self) -> None:
         positive = ["steps", "heldout", "prompts_per_step", "samples_per_prompt", "updates_per_step", "tokens_per_forward"]
         for name in (*positive, "slots", "max_new_tokens", "max_turns"):
@@ -195,6 +195,8 @@ def _check_parts(config: RunConfig) -> None:
             raise UserError(f"{name} compares with greedy answers, and this run writes none; set rollout=greedy_baseline")
         if "advantage" in reads and not config.advantage:
             raise UserError(f"{name} needs advantages, and this run has no advantage part; set advantage.credit=grpo")
+        if (term := getattr(part, "term", None)) is not None and term not in _terms(config):
+            raise UserError(f"{name} steers the term '{term}', which the objective does not have; add objective.{term}.loss")
         if getattr(part, "unit", "") == "pair":
             raise UserError(f"{name} learns from preferences, and this run writes single answers; choose another loss")
         if getattr(part, "kind", "") in COMPARES and config.samples_per_prompt < 2:
@@ -225,10 +227,12 @@ def _check_critic(config: RunConfig, critic: Critic) -> None:
             f"a critic on the policy's trunk learns in the policy's updates, {config.updates_per_step} a step; "
             f"set critic.updates_per_step={config.updates_per_step}"
         )
-        if (term := getattr(part, "term", None)) is not None and term not in _terms(config):
-            raise UserError(f"{name} steers the term '{term}', which the objective does not have; add objective.{term}.loss")
     if critic.shared_trunk and (both := config.objective.keys() & critic.objective.keys()):
         raise UserError(f"the objectives of policy and critic are summed, and both have a term '{min(both)}'; rename one")
+
+
+def _terms(config: RunConfig) -> set[str]:
+    return {*config.objective, *(config.critic.objective if config.critic is not None else {})}
 
 
 def _parts(config: RunConfig) -> Iterator[tuple[str, Any]]:
@@ -244,6 +248,8 @@ def _parts(config: RunConfig) -> Iterator[tuple[str, Any]]:
             yield f"{where}.{name}.share", term.share
             if term.select is not None:
                 yield f"{where}.{name}.select", term.select
+            for correction in term.correction:
+                yield f"{where}.{name}.correction", correction
 
 
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
@@ -261,10 +267,6 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
     return read(RunConfig, tree)
 
 
-def _terms(config: RunConfig) -> set[str]:
-    return {*config.objective, *(config.critic.objective if config.critic is not None else {})}
-
-
 def _long_names(tree: Tree) -> Tree:
     """Short names spelt out, here and for the critic."""
     if isinstance(tree.get("critic"), dict):
@@ -278,8 +280,6 @@ def _long_names(tree: Tree) -> Tree:
 
 def own_code(config: RunConfig) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
-            for correction in term.correction:
-                yield f"{where}.{name}.correction", correction
     types = [type(part) for _, part in _parts(config)]
     names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
     if config.reward is not None and not isinstance(config.reward, str | RewardPart):
