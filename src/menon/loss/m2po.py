@@ -15,7 +15,8 @@ from menon.update.protocols import Current
 @dataclass(frozen=True)
 class M2PO:
     """0 for the tokens with the largest (log pi_old - log pi_behaviour)^2, as many as it takes for the mean over the others of
-    the update to be below `most`; else 1. One token always stays; of equal ones the later are left out first.
+    the update to be below `most`; else 1. One token always stays; of equal ones the later are left out first. This is AReaL's
+    form; the paper looks only among tokens that PPO's clip could act on.
     """
 
     most: float = 0.04
