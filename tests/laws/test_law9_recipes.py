@@ -35,6 +35,7 @@ def kl(kind: str) -> dict[str, Any]:
 
 CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     **{name: (name, {}) for name in RECIPES},
+    "grpo_passk": ("grpo_passk", {"samples_per_prompt": 2}),  # of four, two right ones tie at the top and teach nothing
     "bfloat16": ("grpo", {"dtype": "bfloat16", "updates_per_step": 2}),
     "float64": ("ppo", {"dtype": "float64"}),
     "dynamic sampling": ("grpo", {"rollout": "dynamic_sampling"}),

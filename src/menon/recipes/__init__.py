@@ -22,6 +22,16 @@ RECIPES = {
     "top_entropy": "80/20: dapo on the fifth of the tokens with the highest entropy",
     "ppo_penalty": "PPO's other form: a KL penalty that adapts, instead of a clip",
     "trpo": "a natural-gradient step within a trust region",
+    "rloo": "each answer against the mean of the others; sums over tokens, on-policy",
+    "drgrpo": "grpo without the deviation and without the answer's length in the denominator",
+    "opo": "each answer against the length-weighted mean of its group; exactly on-policy",
+    "gpg": "the policy gradient alone, made up for groups that teach nothing",
+    "maxrl": "centred rewards over the pass rate: towards maximum likelihood",
+    "remax": "the greedy answer's reward as the baseline",
+    "grpo_passk": "only an answer better than its whole group is credited",
+    "reinforce_pp": "REINFORCE++: return-to-go with a KL penalty, whitened over the step",
+    "reinforce_pp_baseline": "REINFORCE++ against the mean of the group",
+    "vapo": "a critic, lambda by length, clip-higher, imitation of correct answers",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
 """Name of each recipe -> what it is, in one line. Its function has its name, in the module of that name."""

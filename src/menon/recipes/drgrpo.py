@@ -1,0 +1,24 @@
+"""Dr.GRPO (arXiv 2503.20783): GRPO without its two biases."""
+
+from menon.advantage import GRPO, TruncatedReward
+from menon.config import RunConfig
+from menon.loss import PPOClip
+from menon.loss.share import Constant
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def drgrpo() -> RunConfig:
+    """No deviation (which weighs easy and hard questions more) and a constant length in the denominator (long wrong answers are
+    not cheap); an answer that was cut earns nothing.
+
+    Theirs: 128 prompts x 8 samples, learning rate 1e-6, 3000 tokens. The constant is the room of an answer: with another
+    `max_new_tokens` set `objective.policy.share.length` to it.
+    """
+    return RunConfig(
+        recipe="drgrpo",
+        advantage={"truncated": TruncatedReward(factor=0.0), "credit": GRPO(std_mode="none")},
+        objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), Constant(length=96))},
+        optimiser=Optimiser(learning_rate=1e-3),
+        updates_per_step=2,
+    )

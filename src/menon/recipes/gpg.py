@@ -1,0 +1,21 @@
+"""GPG (arXiv 2504.02546): the policy gradient alone."""
+
+from menon.advantage import GPG
+from menon.config import RunConfig
+from menon.loss import PolicyGradient
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def gpg() -> RunConfig:
+    """Centred rewards times answers / answers of groups that teach; no ratio, no clip, no KL, one update a step.
+
+    The authors also ask other prompts when fewer than .6 of the groups teach: `rollout=dynamic_sampling` keeps only such groups.
+    """
+    return RunConfig(
+        recipe="gpg",
+        advantage={"credit": GPG()},
+        objective={"policy": Term(PolicyGradient(), TokenMean())},
+        optimiser=Optimiser(learning_rate=5e-4),
+    )

@@ -1,0 +1,18 @@
+"""MaxRL (arXiv 2602.02710): towards maximum likelihood of the right answer."""
+
+from menon.advantage import MaxRL
+from menon.config import RunConfig
+from menon.loss import PolicyGradient
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def maxrl() -> RunConfig:
+    """Centred rewards over the group's mean: the rarer a right answer, the more it weighs. One update a step."""
+    return RunConfig(
+        recipe="maxrl",
+        advantage={"credit": MaxRL()},
+        objective={"policy": Term(PolicyGradient(), TokenMean())},
+        optimiser=Optimiser(learning_rate=3e-4),
+    )

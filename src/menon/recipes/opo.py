@@ -1,0 +1,18 @@
+"""OPO (arXiv 2505.23585): exactly on-policy, with the baseline of least variance."""
+
+from menon.advantage import OPO
+from menon.config import RunConfig
+from menon.loss import PolicyGradient
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def opo() -> RunConfig:
+    """Each answer against the length-weighted mean of its group; one update a step, no clip, no KL, no entropy term."""
+    return RunConfig(
+        recipe="opo",
+        advantage={"credit": OPO()},
+        objective={"policy": Term(PolicyGradient(), TokenMean())},
+        optimiser=Optimiser(learning_rate=5e-4),
+    )

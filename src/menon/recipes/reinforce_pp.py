@@ -1,0 +1,20 @@
+"""REINFORCE++ (arXiv 2501.03262): no critic and no groups, whitened over the step."""
+
+from menon.advantage import KLInReward, ReinforcePP
+from menon.config import RunConfig
+from menon.loss import PPOClip
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def reinforce_pp() -> RunConfig:
+    """The reward that is still to come with a KL penalty on every token, whitened over all tokens; PPO clip .2."""
+    return RunConfig(
+        recipe="reinforce_pp",
+        advantage={"kl": KLInReward(beta=0.001), "credit": ReinforcePP()},
+        objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
+        reference="frozen",
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=2,
+    )

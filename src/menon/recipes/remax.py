@@ -1,0 +1,19 @@
+"""ReMax (arXiv 2310.10505): the greedy answer is the baseline."""
+
+from menon.advantage import ReMax
+from menon.config import GreedyRollout, RunConfig
+from menon.loss import PolicyGradient
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def remax() -> RunConfig:
+    """Each answer against the reward of the policy's greedy answer, which costs one answer more per prompt; one update a step."""
+    return RunConfig(
+        recipe="remax",
+        advantage={"credit": ReMax()},
+        objective={"policy": Term(PolicyGradient(), TokenMean())},
+        rollout=GreedyRollout(),
+        optimiser=Optimiser(learning_rate=5e-4),
+    )

@@ -1,0 +1,23 @@
+"""RLOO (Kool et al. 2019; Ahmadian et al., arXiv 2402.14740): the other answers as the baseline."""
+
+from menon.advantage import RLOO
+from menon.config import RunConfig
+from menon.loss import PolicyGradient
+from menon.loss.share import SequenceMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def rloo() -> RunConfig:
+    """Each answer against the mean of the others, no deviation, sums over tokens; one update, on-policy.
+
+    Theirs: 2 or 4 samples, a KL to the reference in the reward: `reference=frozen
+    advantage='{kl: {kind: kl_in_reward, beta: 0.05}, credit: rloo}'`. The clipped ratio of whole answers that libraries use for
+    more updates: `objective.policy.loss='{kind: gspo, ratio: product, clip_low: 0.2, clip_high: 0.2}'`.
+    """
+    return RunConfig(
+        recipe="rloo",
+        advantage={"credit": RLOO()},
+        objective={"policy": Term(PolicyGradient(), SequenceMean())},
+        optimiser=Optimiser(learning_rate=5e-4),
+    )
