@@ -15,6 +15,7 @@ def trpo() -> RunConfig:
     """
     return RunConfig(
         recipe="trpo",
+        prompts_per_step=16,
         advantage={"credit": GRPO()},
         objective={"policy": Term(Surrogate(), TokenMean())},
         natural=NaturalGradient(max_kl=0.01),
