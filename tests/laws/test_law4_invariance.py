@@ -7,7 +7,21 @@ import torch
 from torch import Tensor
 
 from menon import ragged
-from menon.advantage import GAE, GRPO, RLOO, Reinforce, Whiten
+from menon.advantage import (
+    GAE,
+    GPG,
+    GRPO,
+    OPO,
+    RLOO,
+    VAPO,
+    GRPOPassK,
+    MaxRL,
+    Reinforce,
+    ReinforceBaseline,
+    ReinforcePP,
+    ReinforcePPBaseline,
+    Whiten,
+)
 from menon.batch import Batch, take, tokens_of
 from menon.loss import GSPO, KL, PolicyGradient, PPOClip
 from menon.loss.share import Constant, PromptMean, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
@@ -15,8 +29,9 @@ from menon.update.objective import Term
 from rows import batch_of, value_and_gradient
 
 MODES = ("bessel", "population", "loo", "none")
-CENTRED = [*(GRPO(std_mode=mode) for mode in MODES), RLOO()]
-NAMES = [*MODES, "rloo"]
+OTHERS = [OPO(), GPG(), GPG("bessel"), GRPOPassK(), GRPOPassK("bessel"), ReinforcePPBaseline()]
+CENTRED = [*(GRPO(std_mode=mode) for mode in MODES), RLOO(), *OTHERS]
+NAMES = [*MODES, "rloo", "opo", "gpg", "gpg-std", "passk", "passk-std", "reinforce_pp_baseline"]
 CLOSE = {"rtol": 1e-11, "atol": 1e-11}
 
 
@@ -58,7 +73,7 @@ def test_a_constant_per_group_changes_nothing(part, seed):
     constant = torch.tensor([3.0, -50, 0.125, 7, 100], dtype=torch.float64)[batch.group]
     moved = with_outcome(batch, lambda outcome: outcome + constant)
     assert torch.allclose(part(batch).advantage, part(moved).advantage, **CLOSE)
-    assert float(part(batch).advantage.abs().max()) > 0.3
+    assert float(part(batch).advantage.abs().max()) > 0.2
     assert not torch.allclose(Reinforce()(batch).advantage, Reinforce()(moved).advantage, atol=0.01)
 
 
@@ -73,17 +88,39 @@ def test_scaling_rewards_leaves_grpo_with_std(mode, scale):
     assert torch.allclose(same, GRPO(mode, eps=1e-6)(scaled).advantage, **CLOSE)
 
 
-@pytest.mark.parametrize("part", [GRPO(std_mode="none"), RLOO(), Reinforce()], ids=["grpo-none", "rloo", "reinforce"])
+WITHOUT_STD = [GRPO(std_mode="none"), RLOO(), Reinforce(), OPO(), GPG(), GRPOPassK(), ReinforceBaseline()]
+
+
+@pytest.mark.parametrize("part", WITHOUT_STD, ids=lambda part: part.kind)
 def test_scaling_rewards_scales_estimators_without_std(part):
     batch = random_batch(0)
     scaled = with_outcome(batch, lambda outcome: 3 * outcome)
     assert torch.allclose(3 * part(batch).advantage, part(scaled).advantage, **CLOSE)
 
 
-def test_scaling_rewards_and_values_scales_gae():
+@pytest.mark.parametrize("part", [GAE(lam=0.9), VAPO(alpha=0.4)], ids=lambda part: part.kind)
+def test_scaling_rewards_and_values_scales_gae(part):
     batch = random_batch(0)
     scaled = replace(with_outcome(batch, lambda outcome: 3 * outcome), value=3 * batch.value)
-    assert torch.allclose(3 * GAE(lam=0.9)(batch).advantage, GAE(lam=0.9)(scaled).advantage, **CLOSE)
+    assert torch.allclose(3 * part(batch).advantage, part(scaled).advantage, **CLOSE)
+
+
+@pytest.mark.parametrize("part", [MaxRL(), GRPO("batch", eps=0)], ids=lambda part: part.kind)
+def test_estimators_that_divide_by_rewards_forget_their_scale(part):
+    """The mean of the group, the deviation of the step. A constant for the whole step changes the first and not the second."""
+    batch = random_batch(0)
+    scaled = with_outcome(batch, lambda outcome: 4 * outcome)
+    moved = with_outcome(batch, lambda outcome: outcome + 0.5)
+    assert torch.allclose(part(batch).advantage, part(scaled).advantage, **CLOSE)
+    assert torch.allclose(part(batch).advantage, part(moved).advantage, atol=1e-9) == (part.kind == "grpo")
+
+
+@pytest.mark.parametrize("part", [ReinforceBaseline(), ReinforcePPBaseline("sequence")], ids=lambda part: part.kind)
+def test_one_constant_for_the_whole_step_changes_nothing(part):
+    batch = random_batch(0)
+    moved = with_outcome(batch, lambda outcome: outcome + 8)
+    assert torch.allclose(part(batch).advantage, part(moved).advantage, **CLOSE)
+    assert float(part(batch).advantage.abs().max()) > 0.3
 
 
 def test_whitening_forgets_place_and_scale():
@@ -98,7 +135,10 @@ def shuffled(batch: Batch) -> tuple[Batch, Tensor]:
     return take(batch, order), tokens_of(batch.offset, order)
 
 
-@pytest.mark.parametrize("part", [*CENTRED, Reinforce(), GAE(lam=0.9)], ids=[*NAMES, "reinforce", "gae"])
+ORDERLESS = [VAPO(), MaxRL(), ReinforceBaseline(), ReinforcePP(), GRPO("batch")]
+
+
+@pytest.mark.parametrize("part", [*CENTRED, Reinforce(), GAE(lam=0.9), *ORDERLESS], ids=str)
 def test_order_of_sequences_does_not_matter_to_an_estimator(part):
     batch = random_batch(2)
     other, tokens = shuffled(batch)
