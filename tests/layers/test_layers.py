@@ -20,7 +20,17 @@ MAY: dict[str, set[str]] = {
     "ragged": {"torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
     "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts"},
-    "reward": STANDARD | {"menon.types", "menon.own", "menon.reward", "menon.sandbox", "menon.deadline", "math_verify", "latex2sympy2_extended", "mpmath"},
+    "reward": STANDARD
+    | {
+        "menon.types",
+        "menon.own",
+        "menon.reward",
+        "menon.sandbox",
+        "menon.deadline",
+        "math_verify",
+        "latex2sympy2_extended",
+        "mpmath",
+    },
     "sandbox": STANDARD | {"menon.types", "menon.sandbox"},
     "advantage": DATA | {"menon.advantage"},
     "select": DATA | {"menon.select"} | PROTOCOLS,
