@@ -74,10 +74,25 @@ def test_objects_are_taken_as_they_are():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_run_json_gives_the_same_configuration(name):
-    config = changed(
-        recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": "dynamic_sampling", "stop": ["\n\n"]}
-    )
+    rollout = "greedy_baseline" if name == "remax" else "dynamic_sampling"
+    config = changed(recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": rollout, "stop": ["\n\n"]})
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"advantage.credit": "remax"}, "set rollout=greedy_baseline"),
+        ({"advantage": {"white": "whiten"}}, "comes after an estimator"),
+        ({"advantage": {"credit": "grpo", "long": {"kind": "overlong", "limit": 9, "buffer": 3}}}, "comes before the others"),
+        ({"advantage.credit": "opo", "samples_per_prompt": 1}, "set samples_per_prompt to at least 2"),
+        ({"reference_update": "hard_reset"}, "set reference=frozen"),
+        ({"advantage.credit": "vapo"}, "needs a critic"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(change, sentence):
+    with pytest.raises(UserError, match=sentence):
+        changed(recipe("grpo"), change)
 
 
 OWN = """
