@@ -83,7 +83,7 @@ def test_run_json_gives_the_same_configuration(name):
     ("change", "sentence"),
     [
         ({"advantage.credit": "remax"}, "set rollout=greedy_baseline"),
-        ({"advantage": {"white": "whiten"}}, "comes after an estimator"),
+        ({"advantage": {"credit": "whiten"}}, "comes after an estimator"),
         ({"advantage": {"credit": "grpo", "long": {"kind": "overlong", "limit": 9, "buffer": 3}}}, "comes before the others"),
         ({"advantage.credit": "opo", "samples_per_prompt": 1}, "set samples_per_prompt to at least 2"),
         ({"reference_update": "hard_reset"}, "set reference=frozen"),
