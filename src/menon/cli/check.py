@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from menon.errors import UserError
-from menon.settings import nearest
 
 CHECKS = {"verifier": "check_verifier:check_verifier", "data": "check_data:check_data", "code": "check_code:check_code"}
 """Word -> module of this package and its function, which takes the file and settings and gives the exit code."""
@@ -22,8 +21,6 @@ def check(words: Sequence[str]) -> int:
     for word in rest:
         key, equals, value = word.partition("=")
         if key not in takes or not equals or not value:
-            raise UserError(
-                f"menon check {what} takes no '{word}'{nearest(key, takes)}; it takes {', '.join(takes)}, as key=value"
-            )
+            raise UserError(f"menon check {what} takes no '{key}'; it takes {', '.join(takes)}, as key=value")
         settings[key] = value
     return int(function(file, **settings))

@@ -29,7 +29,7 @@ def main() -> None:
     function = load_object(name)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    workers = {start(number, "", function, seconds): number for number in sockets}
+    workers = {start(number, sockets, "", function, seconds): number for number in sockets}
     while workers:
         pid, status = os.wait()
         number = workers.pop(pid)
@@ -37,15 +37,17 @@ def main() -> None:
         if code != 0:
             time.sleep(0.001)
             why = "" if code == WORN else signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            workers[start(number, why, function, seconds)] = number
+            workers[start(number, sockets, why, function, seconds)] = number
 
 
-def start(number: int, why: str, function: Callable[..., Any], seconds: float) -> int:
-    """Forks a worker; `why` its predecessor died."""
+def start(number: int, sockets: list[int], why: str, function: Callable[..., Any], seconds: float) -> int:
+    """Forks a worker for one of the sockets; `why` its predecessor died."""
     pid = os.fork()
     if pid:
         return pid
     try:
+        for other in set(sockets) - {number}:
+            os.close(other)  # or the pool would not see the end of the others
         os._exit(serve(socket.socket(fileno=number), why, function, seconds))
     except BaseException:
         os._exit(0)  # the pool is gone
@@ -56,18 +58,19 @@ def serve(line: socket.socket, why: str, function: Callable[..., Any], seconds: 
     send(line, {"pid": os.getpid(), "died": why})
     stream = line.makefile("rb")
     for _ in range(RECYCLE):
-        asked = stream.readline()
-        if not asked:
+        message = stream.readline()
+        if not message:
             return 0
+        asked, arguments = json.loads(message)
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
-            reply = {"result": function(*json.loads(asked))}
+            reply = {"result": function(*arguments)}
         except (MemoryError, RecursionError) as error:
             reply = {"costly": type(error).__name__}
         except Exception as error:
             reply = {"fault": describe(error)}
         signal.setitimer(signal.ITIMER_PROF, 0)
-        send(line, reply)
+        send(line, {"asked": asked, **reply})
     return WORN
 
 

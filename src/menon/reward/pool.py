@@ -16,6 +16,8 @@ from menon.errors import UserError
 
 START_LIMIT = 120.0
 """Seconds that the imports of the workers may take on a busy machine."""
+ATTEMPTS = 3
+"""Of a call whose worker was killed from outside."""
 PATIENCE = 20.0
 """A call that gets so little of the machine that its wall time is this many times its CPU limit is given up."""
 
@@ -42,6 +44,19 @@ class Slot:
     unread: bytes = b""
     pid: int = 0
     """0: it has not said hello, or its successor has not."""
+    asked: int = 0
+    """Calls so far: a reply names its call."""
+
+    def catch_up(self) -> None:
+        """Reads what came while nobody asked: the greetings of workers that followed those that died or were worn."""
+        self.line.setblocking(False)
+        with suppress(BlockingIOError):
+            while piece := self.line.recv(65536):
+                self.unread += piece
+            raise ConnectionError("the workers are gone")
+        *messages, self.unread = self.unread.split(b"\n")
+        for message in messages:
+            self.pid = json.loads(message).get("pid", self.pid)
 
     def receive(self, seconds: float) -> dict[str, Any]:
         """The next message. TimeoutError; Gone at the end of the stream."""
@@ -76,13 +91,13 @@ class Pool:
 
     def ask(self, *arguments: Any) -> Any:
         """The function's result, or Costly or Broken. Waits while all workers are busy."""
+        for _ in range(ATTEMPTS - 1):
+            with suppress(Gone):
+                return self.try_one(arguments)
         try:
             return self.try_one(arguments)
-        except Gone:
-            try:
-                return self.try_one(arguments)
-            except Gone as error:
-                raise Broken(str(error)) from error
+        except Gone as error:
+            raise Broken(str(error)) from error
 
     def try_one(self, arguments: tuple[Any, ...]) -> Any:
         slot = self.next_free()
@@ -112,11 +127,15 @@ class Pool:
         try:
             while not slot.pid:
                 slot.pid = slot.receive(START_LIMIT).get("pid", 0)
-            slot.line.sendall(json.dumps(arguments).encode() + b"\n")
+            slot.catch_up()
+            slot.asked += 1
+            slot.line.sendall(json.dumps([slot.asked, arguments]).encode() + b"\n")
             while True:
                 message = slot.receive(self.seconds * PATIENCE)
-                if "pid" not in message:
+                if message.get("asked") == slot.asked:
                     break
+                if "pid" not in message:  # a reply to a call that was given up
+                    continue
                 slot.pid, died = message["pid"], message["died"]
                 if died == "SIGKILL":
                     raise Gone("a worker was killed from outside")
@@ -160,7 +179,9 @@ class Pool:
             nursery, self.nursery = self.nursery, None
             slots, self.slots = self.slots, []
             for slot in slots:
-                slot.line.close()  # the workers end, then the nursery
+                with suppress(OSError):
+                    slot.line.shutdown(socket.SHUT_RDWR)  # the workers end, then the nursery; a thread that waits wakes up
+                slot.line.close()
             if nursery is None or self.owner != os.getpid():
                 return
             try:

@@ -159,6 +159,11 @@ def build(rule: Any) -> Reward:
     return UserReward(rule) if isinstance(rule, str) else rule
 
 
+def named(kind: str) -> Reward:
+    """The reward of that kind with its defaults."""
+    return build(KINDS[kind]())
+
+
 def close(reward: Reward) -> None:
     """Ends what a reward has started."""
     if hasattr(reward, "close"):
