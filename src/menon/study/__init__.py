@@ -1,0 +1,1 @@
+"""Experiments on runs that are done, or under way: read-only, and nothing imports them."""
