@@ -106,14 +106,14 @@ class Pool:
         except (Costly, Broken):
             raise
         except Gone:
-            if slot in self.slots and not slot.pid:
-                self.close()
+            if not slot.pid:  # nothing comes after it
+                self.close(slot)
             raise
         except BaseException:
-            kill(slot)  # Ctrl-C: or the next call would get this one's reply
+            kill(slot)  # Ctrl-C: the worker is to work no more
             raise
         finally:
-            self.free.put(slot)
+            self.give_back(slot)
 
     def next_free(self) -> Slot:
         while True:
@@ -122,6 +122,14 @@ class Pool:
                 slot = self.free.get(timeout=1.0)  # then again: another thread may have closed the workers meanwhile
                 if slot in self.slots:
                     return slot
+                slot.line.close()
+
+    def give_back(self, slot: Slot) -> None:
+        with self.lock:
+            if slot in self.slots:
+                self.free.put(slot)
+            else:
+                slot.line.close()
 
     def ask_one(self, slot: Slot, arguments: Any) -> Any:
         try:
@@ -174,15 +182,20 @@ class Pool:
                 their.close()
                 self.free.put(slot)
 
-    def close(self) -> None:
+    def close(self, because: Slot | None = None) -> None:
+        """Ends the workers; the next call would start others. `because`: only if that slot is still one of them."""
         with self.lock:
+            if self.owner != os.getpid() or (because is not None and because not in self.slots):
+                return
             nursery, self.nursery = self.nursery, None
             slots, self.slots = self.slots, []
             for slot in slots:
                 with suppress(OSError):
                     slot.line.shutdown(socket.SHUT_RDWR)  # the workers end, then the nursery; a thread that waits wakes up
-                slot.line.close()
-            if nursery is None or self.owner != os.getpid():
+            with suppress(Empty):
+                while True:
+                    self.free.get_nowait().line.close()  # those in use are closed by their users
+            if nursery is None:
                 return
             try:
                 nursery.wait(self.seconds + 1)
