@@ -67,3 +67,8 @@ def return_to_go(values: Tensor, offset: Tensor, gamma: float | Tensor = 1.0) ->
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean where the mask holds; 0 if it holds nowhere. What lies outside, NaN included, cannot leak in."""
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
+
+
+def centred_product(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+    """[N] (a - mean a)(b - mean b), means where the mask holds; its mean there is their covariance."""
+    return (a - masked_mean(a, mask)) * (b - masked_mean(b, mask))

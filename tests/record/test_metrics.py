@@ -206,3 +206,15 @@ def test_metrics_add_up_as_they_say():
 def test_summary():
     got = summary([answer(2, 1.0, entropy=0.1), answer(4, 0.0, entropy=0.4), answer(7, NAN, entropy=9.0)])
     assert got == pytest.approx({"accuracy": 0.5, "mean_length": 3, "entropy": 1.8 / 6, "n": 2, "failed": 1})
+
+
+def test_covariance_of_log_prob_and_advantage():
+    """Valid tokens: two of log-prob -.5, ten of -1 (mean -11/12); advantages 1 and -.2 (mean 0). The failed answer is out."""
+    batch = pack(STEP)
+    advantage = torch.where(batch.behaviour_logp == -0.5, 1.0, -0.2)
+    got = numbers(replace(batch, advantage=advantage))
+    products = sorted([1 * (11 / 12 - 0.5)] * 2 + [-0.2 * (11 / 12 - 1)] * 10, reverse=True)
+    assert got["cov/mean"] == pytest.approx(sum(products) / 12)
+    for name, kept in {"top002": 1, "top02": 1, "top2": 1, "top20": 3, "top50": 6}.items():  # the ceiling of the share of 12
+        assert got[f"cov/{name}"] == pytest.approx(sum(products[:kept]) / kept)
+    assert not any(name.startswith("cov/") for name in numbers(batch))

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from menon.record.transcripts import read_transcript, write_transcript
+from menon.record.transcripts import read_batch, read_transcript, write_transcript
 from menon.types import Graded, Prompt, Rollout, StepReport, Verdict
 
 
@@ -85,3 +87,18 @@ def test_token_columns_are_lists_of_their_own_type(tmp_path, name):
     write_transcript(tmp_path / "t.parquet", report())
     kind = pq.read_schema(tmp_path / "t.parquet").field(name).type
     assert str(kind.value_type) == {"tokens": "int64", "is_action": "bool", "advantage": "float"}[name]
+
+
+def test_a_step_as_a_batch_again(tmp_path):
+    write_transcript(
+        tmp_path / "t.parquet", replace(report(), columns=report().columns | {"reward": np.ones(5, dtype=np.float32)})
+    )
+    batch = read_batch(tmp_path / "t.parquet")
+    assert batch.offset.tolist() == [0, 3, 5]
+    assert (batch.token.tolist(), batch.is_action.tolist()) == ([1, 2, 3, 1, 2], [False, False, True, False, False])
+    assert (batch.group.tolist(), batch.valid.tolist()) == ([4, 4], [True, False])
+    assert batch.acc[0] == 1
+    assert batch.acc[1].isnan()
+    assert batch.advantage is not None
+    np.testing.assert_array_equal(batch.advantage.numpy(), report().columns["advantage"])
+    assert (batch.old_logp, batch.trained.tolist()) == (None, [False, False, True, False, False])

@@ -27,5 +27,4 @@ def covariance(logp: Tensor, batch: Batch, asker: object) -> Tensor:
     """
     advantage = advantage_of(batch, asker)
     counted = batch.trained & logp.isfinite()
-    product = (advantage - ragged.masked_mean(advantage, counted)) * (logp - ragged.masked_mean(logp, counted))
-    return torch.where(counted, product, -torch.inf)
+    return torch.where(counted, ragged.centred_product(advantage, logp, counted), -torch.inf)

@@ -1,5 +1,6 @@
 """Numbers of one step under the names of spec 9.1. Invalid sequences are in none of them; an empty denominator gives 0."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -26,6 +27,8 @@ R1_WORDS = re.compile(r"\b(?:wait|mistake|however|but|retry|error|verify|wrong|e
 """The words counted in the R1 paper (spec 9.2)."""
 FORMAT = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+COVARIANCE_TOPS = {"top002": 0.0002, "top02": 0.002, "top2": 0.02, "top20": 0.2, "top50": 0.5}
+"""Name, which is the percentage without its point -> share of the tokens (spec 3.2)."""
 LOG_RATIO_LIMIT = 20.0
 """Spec 0.2: log-ratios are clamped before exp."""
 
@@ -57,12 +60,30 @@ def batch_metrics(batch: Batch) -> dict[str, Metric]:
         }
     if batch.value is not None and batch.ret is not None:
         metrics["value/explained_var"] = Mean(_explained(batch.value[batch.trained], batch.ret[batch.trained]))
-    policy_logp = batch.behaviour_logp if batch.old_logp is None else batch.old_logp
-    if policy_logp is not None and batch.behaviour_logp is not None:  # the first update's tokens need no scoring and have none
-        policy_logp = torch.where(policy_logp.isnan(), batch.behaviour_logp, policy_logp)
+    policy_logp = policy_logp_of(batch)
+    if batch.advantage is not None and policy_logp is not None:
+        metrics |= covariances(batch.advantage, policy_logp, batch.trained)
     if batch.ref_logp is not None and policy_logp is not None:
         metrics |= _divergence(batch, policy_logp - batch.ref_logp)
     return metrics
+
+
+def policy_logp_of(batch: Batch) -> Tensor | None:
+    """[N] log-probs of the policy before the step's updates, as far as the batch knows them."""
+    policy_logp = batch.behaviour_logp if batch.old_logp is None else batch.old_logp
+    if policy_logp is not None and batch.behaviour_logp is not None:  # the first update's tokens need no scoring and have none
+        policy_logp = torch.where(policy_logp.isnan(), batch.behaviour_logp, policy_logp)
+    return policy_logp
+
+
+def covariances(advantage: Tensor, logp: Tensor, trained: Tensor) -> dict[str, Metric]:
+    """What drives the entropy down (arXiv 2505.22617): the covariance of log-prob and advantage over all trained tokens of finite
+    log-prob, and the mean of the tokens that contribute most."""
+    counted = trained & logp.isfinite()
+    product = ragged.centred_product(advantage.double(), torch.where(counted, logp, 0).double(), counted)[counted]
+    ranked = product.sort(descending=True).values
+    tops = {name: ranked[: math.ceil(share * len(ranked))] for name, share in COVARIANCE_TOPS.items()}
+    return {"cov/mean": _mean(product), **{f"cov/{name}": _mean(values) for name, values in tops.items()}}
 
 
 def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:

@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor
 
+from menon.batch import Batch, columns_per
 from menon.record import disk
-from menon.types import StepReport
+from menon.types import FINISHES, StepReport
 
 TOKEN_COLUMN = {"token": "tokens"}
 """A batch's column -> its name in a transcript, where that differs."""
@@ -31,6 +35,28 @@ def read_transcript(path: Path) -> list[dict[str, Any]]:
     """The rows of `write_transcript`; `parts` is a dictionary again."""
     rows = pq.read_table(path).to_pylist()
     return [row | {"parts": dict(row["parts"])} for row in rows]
+
+
+def read_batch(path: Path) -> Batch:
+    """A step's tokens again: what an analysis needs of them, without texts. Rewards are as the advantage stage left them."""
+    table = pq.read_table(path)
+    offset = np.cumsum([0, *pc.list_value_length(table["tokens"]).to_numpy()])
+
+    def tensor(name: str) -> Tensor:
+        column = table[name]
+        flat = pc.list_flatten(column) if pa.types.is_large_list(column.type) else column
+        return torch.from_numpy(flat.to_numpy().copy())
+
+    per_token = {name: TOKEN_COLUMN.get(name, name) for name in columns_per("token")}
+    tokens: dict[str, Any] = {name: tensor(stored) for name, stored in per_token.items() if stored in table.column_names}
+    return Batch(
+        offset=torch.from_numpy(offset.astype(np.int64)),
+        group=tensor("group"),
+        finish=torch.tensor([FINISHES.index(finish) for finish in table["finish"].to_pylist()], dtype=torch.int64),
+        valid=~tensor("score").isnan(),
+        acc=tensor("acc").float(),
+        **tokens,
+    )
 
 
 def _table(report: StepReport) -> pa.Table:

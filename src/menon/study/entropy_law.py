@@ -1,7 +1,8 @@
 """Score against entropy: R = b - a exp(H) (The Entropy Mechanism, arXiv 2505.22617).
 
-The law says what is left to gain: at H = 0 nothing can be traded any more, and R is b - a. It describes runs that leave
-their entropy alone. Clip-Cov, KL-Cov and entropy bonuses leave the curve, so a ceiling is a forecast of "if nothing changes", no bound.
+The law says what is left to gain: at H = 0 nothing can be traded any more, and R is b - a. It describes runs
+that leave their entropy alone. Clip-Cov, KL-Cov and entropy bonuses leave the curve, so a ceiling is a forecast of "if nothing
+changes", no bound.
 """
 
 import math
