@@ -12,6 +12,7 @@ from menon.loss.share import SharePart
 from menon.own import reference_of, source_hash
 from menon.reward.code_tests import CodeTests
 from menon.reward.models import ModelReward
+from menon.reward.rules import RulePart
 from menon.rollout.environments import EnvironmentPart
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
@@ -62,7 +63,7 @@ RolloutPart = GroupsRollout | DynamicRollout | GreedyRollout
 Rollout = Annotated[RolloutPart, choice(RolloutPart)]
 Moving = Annotated[ReferencePart, choice(ReferencePart)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
-RewardPart = ModelReward | CodeTests
+RewardPart = ModelReward | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 COMPARES = ("grpo", "rloo", "reinforce_pp_baseline", "grpo_passk", "opo", "gpg", "maxrl")
 """Kinds of advantage that compare the answers to one prompt."""
@@ -96,6 +97,8 @@ class RunConfig:
     """Parts in the order in which they run."""
     objective: Objective
     recipe: str = ""
+    scale: Literal["laptop", "paper"] = "laptop"
+    """Whose numbers the recipe began with: those for the built-in base, or the published ones."""
     seed: int = 0
     out: str = ""
     """The run folder."""
@@ -111,7 +114,8 @@ class RunConfig:
     template: str = "none"
     """A template by name, or text with {q} for the question."""
     reward: Reward = None
-    """exact, code, a judge or a preference model, or a function: file.py:name. Without one the task's own, for data exact."""
+    """A rule (exact, math, choice, ..., mix), code, a judge or a preference model, or a function: file.py:name. Without one the
+    task's own, for data exact."""
     on_bad: Literal["stop", "skip"] = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""
     heldout: int = 200

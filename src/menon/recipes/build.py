@@ -4,6 +4,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -23,6 +24,7 @@ from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum
 from menon.recipes.reward_models import model_reward
+from menon.reward import rules
 from menon.reward.call import UserReward
 from menon.reward.code_tests import CodeTests
 from menon.reward.exact import ExactMatch
@@ -41,14 +43,14 @@ from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.sync.protocols import WeightChannel
 from menon.types import Prompt, Sampling
-from menon.update.objective import Update
 from menon.update.natural import NaturalLearner
+from menon.update.objective import Update
 from menon.update.protocols import Learner, Scorer
 
 Rollout = Groups | DynamicSampling | GreedyBaseline
 
 TASKS = {"chain_sum": ChainSum}
-REWARDS: dict[str, Callable[[], Reward]] = {"exact": ExactMatch, "code": CodeTests}
+REWARDS: dict[str, Callable[[], Reward]] = {"code": CodeTests, **{kind: partial(rules.named, kind) for kind in rules.KINDS}}
 TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""
 WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
@@ -101,8 +103,7 @@ def close_grade(grade: Grade) -> None:
 
 
 def close_reward(reward: Reward) -> None:
-    if isinstance(reward, UserReward):
-        reward.close()
+    rules.close(reward)
 
 
 def rollout_of(config: RunConfig) -> Rollout:
@@ -197,8 +198,9 @@ def prompts_of(
         on_bad=config.on_bad,
     )
     unproved = 0
-    if isinstance(grade, Grading) and isinstance(grade.reward, ExactMatch):
-        prompts, unproved = prove_golds(prompts, grade, grade.reward.spell, config.on_bad)
+    spell = getattr(grade.reward, "spell", None) if isinstance(grade, Grading) else None
+    if spell is not None:
+        prompts, unproved = prove_golds(prompts, grade, spell, config.on_bad)
     for count, why in ((long, "do not fit into the context"), (unproved, "have an answer that earns no reward")):
         if count:
             told(f"{count} questions {why} and are left out")
@@ -227,13 +229,15 @@ def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer
 
 
 def reward_of(config: RunConfig) -> Reward:
-    """The task's own, `exact`, tests of programs, a model, or the user's function."""
+    """The task's own, a rule, tests of programs, a model, or the user's function."""
     task = task_of(config) if config.data is None else None
     reward = config.reward
     if reward is None:
         return ExactMatch() if task is None else task.grade
     if isinstance(reward, ModelReward):
         return model_reward(reward, device_of(config.device))
+    if isinstance(reward, rules.RulePart):
+        return rules.build(reward)
     if isinstance(reward, CodeTests):
         return reward
     if not isinstance(reward, str) or ":" in reward:
