@@ -80,7 +80,7 @@ def row(recipe: str, cells: Sequence[Cell]) -> str:
 def table(cells: Sequence[Cell], recipes: Sequence[str], seeds: Sequence[int]) -> str:
     by_recipe = {name: [cell for cell in cells if cell.recipe == name] for name in recipes}
     lines = [
-        f"| recipe | {' | '.join(f'seed {seed}' for seed in seeds)} | seeds | steps | mean gain | mean length | seconds | tokens |",
+        f"| recipe | {' | '.join(f'seed {seed}' for seed in seeds)} | seeds | steps | mean gain | length | seconds | tokens |",
         "|" + "---|" * (len(seeds) + 7),
         *(row(name, found) for name, found in by_recipe.items()),
     ]

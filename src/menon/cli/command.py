@@ -94,9 +94,12 @@ def start(asked: Asked) -> dict[str, Any]:
     from menon.settings import plain, read
 
     name = asked.recipe or str(settings.get("recipe") or "grpo")
-    base = recipe(name, str(settings.get("model") or "base")) if asked.again is None else read(RunConfig, asked.again)
+    if asked.again is not None and asked.again.get("scale", "laptop") != settings.get("scale", "laptop"):
+        raise UserError("scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or name a recipe")
+    model, scale = str(settings.get("model") or "base"), str(settings.get("scale") or "laptop")
+    base = recipe(name, model, scale) if asked.again is None else read(RunConfig, asked.again)
     out = Path(str(settings.get("out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    fixed = {"recipe": name, "threads": chosen.count, "out": str(out)}
+    fixed = {"recipe": name, "scale": base.scale, "threads": chosen.count, "out": str(out)}
     config = changed(base, *asked.changes, fixed)
     if (out / "run.json").exists():
         raise UserError(f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder")

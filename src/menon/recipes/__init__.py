@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from menon.errors import UserError
 
@@ -32,6 +33,9 @@ RECIPES = {
     "reinforce_pp": "REINFORCE++: return-to-go with a KL penalty, whitened over the step",
     "reinforce_pp_baseline": "REINFORCE++ against the mean of the group",
     "vapo": "a critic, lambda by length, clip-higher, imitation of correct answers",
+    "grpo_paper": "grpo as first published: every answer weighs the same, a KL to the start in the loss",
+    "r1_zero": "grpo_paper with hardly a clip, a small KL and a reference that is renewed every 400 steps",
+    "realhf_ppo": "a critic, a KL in the reward, a reference that follows the policy, large batches",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
 """Name of each recipe -> what it is, in one line. Its function has its name, in the module of that name."""
@@ -39,18 +43,38 @@ RECIPES = {
 
 POLICY_RATE, CRITIC_RATE = 1e-6, 5e-6
 """Learning rates of Open-Reasoner-Zero, .5 B to 32 B weights. Those of a model of a million weights would ruin such a one."""
+SCALES = ("laptop", "paper")
+UNSTATED: dict[str, Any] = {"prompts_per_step": 128, "samples_per_prompt": 64, "max_new_tokens": 8000}
+"""Open-Reasoner-Zero's again: what scale=paper takes where a paper names no number."""
 
 
-def recipe(name: str, model: str = "base") -> "RunConfig":
-    """The configuration of a recipe by name. Learning rates are tuned for the built-in base; another model gets the papers'."""
+def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig":
+    """The configuration of a recipe by name.
+
+    At scale laptop the algorithm's constants are the paper's, and batch, lengths and learning rates fit the built-in base; only
+    the learning rates differ for another model. At scale paper all published numbers hold: the PAPER of the recipe's module.
+    """
+    from menon.settings import nearest
+
     if name not in RECIPES:
-        from menon.settings import nearest
-
         raise UserError(f"there is no recipe '{name}'{nearest(name, RECIPES)}")
-    config: RunConfig = getattr(import_module(f"menon.recipes.{name}"), name)()
-    if model == "base":
+    if scale not in SCALES:
+        raise UserError(f"scale is '{scale}'; it takes laptop (sizes for the built-in base) or paper (the published numbers)")
+    module = import_module(f"menon.recipes.{name}")
+    config: RunConfig = getattr(module, name)()
+    if scale == "laptop" and model == "base":
         return config
     critic = config.critic
     if critic is not None:
         critic = replace(critic, optimiser=replace(critic.optimiser, learning_rate=CRITIC_RATE))
-    return replace(config, critic=critic, optimiser=replace(config.optimiser, learning_rate=POLICY_RATE))
+    config = replace(config, critic=critic, optimiser=replace(config.optimiser, learning_rate=POLICY_RATE))
+    return config if scale == "laptop" else published(name, module, config)
+
+
+def published(name: str, module: ModuleType, config: "RunConfig") -> "RunConfig":
+    """The recipe with its paper's numbers."""
+    from menon.config import changed
+
+    if not hasattr(module, "PAPER"):
+        raise UserError(f"no published numbers of the recipe '{name}' are known here; leave scale=paper out")
+    return changed(config, UNSTATED, module.PAPER, {"scale": "paper"})

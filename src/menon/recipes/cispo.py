@@ -10,8 +10,7 @@ from menon.update.optimiser import Optimiser
 
 def cispo() -> RunConfig:
     """No lower bound, ratios up to 1.28, token mean, no KL. It differs from the clip where the policy moves within a step.
-
-    Theirs: 16 updates a step on batches of a 32 B model; the upper bound is tuned.
+    The upper bound is to be tuned.
     """
     return RunConfig(
         recipe="cispo",
@@ -20,3 +19,10 @@ def cispo() -> RunConfig:
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=4,
     )
+
+
+PAPER = {
+    "updates_per_step": 16,
+    "learning_rate": 1e-6,
+}
+"""Updates of a 32 B model; the rest is not stated."""

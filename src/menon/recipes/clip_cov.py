@@ -11,8 +11,6 @@ from menon.update.optimiser import Optimiser
 def clip_cov() -> RunConfig:
     """A share of 2e-4 of the tokens, drawn among those with a covariance between 1 and 5; clip ranges of 1; all-right and
     all-wrong groups are asked again; no KL.
-
-    Theirs: 256 prompts x 8 samples, 8 updates a step, learning rate 5e-7, 8192 tokens.
     """
     return RunConfig(
         recipe="clip_cov",
@@ -22,3 +20,13 @@ def clip_cov() -> RunConfig:
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=8,
     )
+
+
+PAPER = {
+    "prompts_per_step": 256,
+    "samples_per_prompt": 8,
+    "updates_per_step": 8,
+    "max_new_tokens": 8192,
+    "learning_rate": 5e-7,
+}
+"""The same for 7 B and 32 B."""

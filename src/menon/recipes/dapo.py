@@ -11,8 +11,7 @@ from menon.update.optimiser import Optimiser
 def dapo() -> RunConfig:
     """Clip .2/.28, no KL; groups that are all right or all wrong are asked again; the last fifth of the room costs up to 1.
 
-    Theirs: 512 prompts x 16 samples, 16 updates a step, learning rate 1e-6 with 20 steps of warm-up, 20480 tokens of which the
-    last 4096 are the buffer. With another `max_new_tokens` set `advantage.overlong.limit` to it.
+    With another `max_new_tokens` set `advantage.overlong.limit` to it.
     """
     return RunConfig(
         recipe="dapo",
@@ -22,3 +21,15 @@ def dapo() -> RunConfig:
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=2,
     )
+
+
+PAPER = {
+    "prompts_per_step": 512,
+    "samples_per_prompt": 16,
+    "updates_per_step": 16,
+    "max_new_tokens": 20480,
+    "advantage.overlong": {"limit": 20480, "buffer": 4096},
+    "rollout.prompts_per_round": 1536,
+    "optimiser": {"learning_rate": 1e-6, "weight_decay": 0.1, "warmup_updates": 320},
+}
+"""A warm-up of 20 steps; three times the prompts of a step are asked in each round."""

@@ -12,8 +12,7 @@ def drgrpo() -> RunConfig:
     """No deviation (which weighs easy and hard questions more) and a constant length in the denominator (long wrong answers are
     not cheap); an answer that was cut earns nothing.
 
-    Theirs: 128 prompts x 8 samples, learning rate 1e-6, 3000 tokens. The constant is the room of an answer: with another
-    `max_new_tokens` set `objective.policy.share.length` to it.
+    The constant is the room of an answer: with another `max_new_tokens` set `objective.policy.share.length` to it.
     """
     return RunConfig(
         recipe="drgrpo",
@@ -22,3 +21,13 @@ def drgrpo() -> RunConfig:
         optimiser=Optimiser(learning_rate=1e-3),
         updates_per_step=2,
     )
+
+
+PAPER = {
+    "prompts_per_step": 128,
+    "samples_per_prompt": 8,
+    "max_new_tokens": 3000,
+    "objective.policy.share.length": 3000,
+    "learning_rate": 1e-6,
+}
+"""Updates per step: not stated."""

@@ -19,3 +19,7 @@ def gpg() -> RunConfig:
         objective={"policy": Term(PolicyGradient(), TokenMean())},
         optimiser=Optimiser(learning_rate=5e-4),
     )
+
+
+PAPER = {"learning_rate": 1e-6}
+"""No clip and no KL, theirs already; the rest is not stated."""

@@ -20,3 +20,7 @@ def gspo() -> RunConfig:
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=4,
     )
+
+
+PAPER = {"learning_rate": 1e-6}
+"""The clip ranges and the four updates are theirs already; the rest is not stated."""

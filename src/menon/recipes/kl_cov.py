@@ -11,8 +11,6 @@ from menon.update.optimiser import Optimiser
 def kl_cov() -> RunConfig:
     """A share of 2e-3 of the tokens, those of largest covariance, pays 1 * |log-ratio|; no clip, no KL to a reference; all-right
     and all-wrong groups are asked again.
-
-    Theirs (7 B; 2e-4 for 32 B): 256 prompts x 8 samples, 8 updates a step, learning rate 5e-7, 8192 tokens.
     """
     return RunConfig(
         recipe="kl_cov",
@@ -22,3 +20,13 @@ def kl_cov() -> RunConfig:
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=8,
     )
+
+
+PAPER = {
+    "prompts_per_step": 256,
+    "samples_per_prompt": 8,
+    "updates_per_step": 8,
+    "max_new_tokens": 8192,
+    "learning_rate": 5e-7,
+}
+"""For 7 B; for 32 B set `objective.policy.loss.fraction=2e-4`."""

@@ -16,3 +16,7 @@ def opo() -> RunConfig:
         objective={"policy": Term(PolicyGradient(), TokenMean())},
         optimiser=Optimiser(learning_rate=5e-4),
     )
+
+
+PAPER = {"learning_rate": 1e-6}
+"""One update a step is theirs already; the rest is not stated."""

@@ -18,3 +18,7 @@ def reinforce_pp() -> RunConfig:
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=2,
     )
+
+
+PAPER = {"learning_rate": 1e-6}
+"""The clip range is theirs already; the rest, beta too, is not stated."""

@@ -17,3 +17,7 @@ def remax() -> RunConfig:
         rollout=GreedyRollout(),
         optimiser=Optimiser(learning_rate=5e-4),
     )
+
+
+PAPER = {"learning_rate": 1e-6}
+"""The greedy baseline is theirs already; the rest is not stated."""

@@ -11,9 +11,8 @@ from menon.update.optimiser import Optimiser
 def rloo() -> RunConfig:
     """Each answer against the mean of the others, no deviation, sums over tokens; one update, on-policy.
 
-    Theirs: 2 or 4 samples, a KL to the reference in the reward: `reference=frozen
-    advantage='{kl: {kind: kl_in_reward, beta: 0.05}, credit: rloo}'`. The clipped ratio of whole answers that libraries use for
-    more updates: `objective.policy.loss='{kind: gspo, ratio: product, clip_low: 0.2, clip_high: 0.2}'`.
+    Libraries make several updates with a clipped ratio of whole answers: `updates_per_step=4
+    objective.policy.loss='{kind: gspo, ratio: product, clip_low: 0.2, clip_high: 0.2}'`.
     """
     return RunConfig(
         recipe="rloo",
@@ -21,3 +20,12 @@ def rloo() -> RunConfig:
         objective={"policy": Term(PolicyGradient(), SequenceMean())},
         optimiser=Optimiser(learning_rate=5e-4),
     )
+
+
+PAPER = {
+    "samples_per_prompt": 2,
+    "advantage": {"kl": {"kind": "kl_in_reward", "beta": 0.05}, "credit": "rloo"},
+    "reference": "frozen",
+    "learning_rate": 1e-6,
+}
+"""Two samples, or four; a KL to the reference in the reward."""

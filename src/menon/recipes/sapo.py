@@ -17,3 +17,7 @@ def sapo() -> RunConfig:
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=4,
     )
+
+
+PAPER = {"learning_rate": 1e-6}
+"""The temperatures are theirs already; the rest is not stated."""

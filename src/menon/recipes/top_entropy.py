@@ -12,8 +12,7 @@ from menon.update.optimiser import Optimiser
 def top_entropy() -> RunConfig:
     """As the recipe `dapo`, and the loss is the mean over the selected tokens.
 
-    Theirs: 512 prompts x 16 samples, 16 updates a step, learning rate 1e-6 without warm-up, 20480 tokens, buffer 4096. The
-    ablation in which performance collapses: `objective.policy.select.keep=bottom objective.policy.select.fraction=.8`.
+    The ablation in which performance collapses: `objective.policy.select.keep=bottom objective.policy.select.fraction=.8`.
     """
     return RunConfig(
         recipe="top_entropy",
@@ -23,3 +22,14 @@ def top_entropy() -> RunConfig:
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=2,
     )
+
+
+PAPER = {
+    "prompts_per_step": 512,
+    "samples_per_prompt": 16,
+    "updates_per_step": 16,
+    "max_new_tokens": 20480,
+    "advantage.overlong": {"limit": 20480, "buffer": 4096},
+    "optimiser": {"learning_rate": 1e-6, "warmup_updates": 0},
+}
+"""Without warm-up, other than `dapo`."""

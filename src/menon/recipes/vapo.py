@@ -12,9 +12,8 @@ from menon.update.optimiser import Optimiser
 def vapo() -> RunConfig:
     """GAE with a lambda by length for the policy and lambda 1 for the critic, clip .2/.28, and an imitation of correct answers.
 
-    Theirs: 512 prompts x 16 samples, 16 updates, learning rates 1e-6 and 2e-6, and 50 steps in which the critic alone learns
-    first, from answers of the policy as it starts. That first phase is not part of this recipe. alpha is theirs for answers of
-    thousands of tokens; with `advantage.credit.alpha=0.05` answers below 20 tokens have lambda 0.
+    In theirs the critic alone learns for 50 steps first, from answers of the policy as it starts; that phase is not part of this
+    recipe. Their alpha, .05, is for answers of thousands of tokens: below 20 tokens it gives lambda 0.
     """
     return RunConfig(
         recipe="vapo",
@@ -31,3 +30,14 @@ def vapo() -> RunConfig:
         ),
         updates_per_step=2,
     )
+
+
+PAPER = {
+    "prompts_per_step": 512,
+    "samples_per_prompt": 16,
+    "updates_per_step": 16,
+    "advantage.credit.alpha": 0.05,
+    "learning_rate": 1e-6,
+    "critic": {"updates_per_step": 16, "learning_rate": 2e-6},
+}
+"""Tokens of an answer and updates of the warm-up: not stated."""

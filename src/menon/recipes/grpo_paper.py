@@ -1,0 +1,32 @@
+"""GRPO as its paper states it (DeepSeekMath, arXiv 2402.03300)."""
+
+from menon.advantage import GRPO
+from menon.config import RunConfig
+from menon.loss import KL, PPOClip
+from menon.loss.share import SequenceMeanTokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def grpo_paper() -> RunConfig:
+    """Each answer weighs the same whatever its length; .04 of k3 to the model as it was at the start is part of the loss."""
+    return RunConfig(
+        recipe="grpo_paper",
+        advantage={"credit": GRPO()},
+        objective={
+            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), SequenceMeanTokenMean()),
+            "kl": Term(KL("k3"), SequenceMeanTokenMean(), coef=0.04),
+        },
+        reference="frozen",
+        optimiser=Optimiser(learning_rate=5e-4),
+    )
+
+
+PAPER = {
+    "prompts_per_step": 16,
+    "samples_per_prompt": 64,
+    "updates_per_step": 1,
+    "max_new_tokens": 1024,
+    "learning_rate": 1e-6,
+}
+"""1024 answers a step and one update."""

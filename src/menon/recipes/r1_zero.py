@@ -1,0 +1,39 @@
+"""DeepSeek-R1-Zero (arXiv 2501.12948): GRPO with hardly a clip, and a reference that is renewed."""
+
+from menon.advantage import GRPO
+from menon.config import RunConfig
+from menon.loss import KL, PPOClip
+from menon.loss.share import SequenceMeanTokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+from menon.update.reference import HardReset
+
+
+def r1_zero() -> RunConfig:
+    """.001 of k3 to the reference, which is replaced every 400 steps. The range 10 is stated for the first stage of R1 alone:
+    ratios up to 11, and 0 is no bound.
+    """
+    return RunConfig(
+        recipe="r1_zero",
+        advantage={"credit": GRPO()},
+        objective={
+            "policy": Term(PPOClip(clip_low=1.0, clip_high=10.0), SequenceMeanTokenMean()),
+            "kl": Term(KL("k3"), SequenceMeanTokenMean(), coef=0.001),
+        },
+        reference="frozen",
+        reference_update=HardReset(every=400),
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=2,
+    )
+
+
+PAPER = {
+    "prompts_per_step": 512,
+    "samples_per_prompt": 16,
+    "updates_per_step": 16,
+    "max_new_tokens": 32768,
+    "reference_update.every": 25,
+    "learning_rate": 3e-6,
+}
+"""Their step is one update, of 32 questions x 16 answers; 8192 answers are written at once and make 16 of them. So 400 of their
+steps are 25 of ours. From their step 8200 on answers may have 65536 tokens."""

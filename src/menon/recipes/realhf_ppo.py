@@ -1,0 +1,46 @@
+"""PPO of "Is DPO Superior to PPO" (arXiv 2404.10719; ReaLHF): normalised advantages, a large batch, a reference that follows."""
+
+from menon.advantage import GAE, KLInReward, Whiten
+from menon.config import Critic, RunConfig
+from menon.loss import PPOClip, ValueLoss
+from menon.loss.share import TokenMean
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+from menon.update.reference import MovingAverage
+
+
+def realhf_ppo() -> RunConfig:
+    """GAE with lambda = gamma = 1, advantages over their population's deviation + 1e-5, k1 to the reference in the reward with
+    .1, a reference that follows the policy by .001 a step; clip .2 for policy and value.
+
+    Theirs also clips rewards at 20, draws from the 200 likeliest tokens and normalises values; this recipe does not.
+    """
+    return RunConfig(
+        recipe="realhf_ppo",
+        advantage={
+            "kl": KLInReward(beta=0.1),
+            "credit": GAE(gamma=1.0, lam=1.0),
+            "whiten": Whiten(std_mode="population", eps=1e-5, eps_on="deviation"),
+        },
+        objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
+        reference="frozen",
+        reference_update=MovingAverage(rate=0.001),
+        optimiser=Optimiser(learning_rate=3e-4),
+        critic=Critic(
+            objective={"value": Term(ValueLoss(clip=0.2), TokenMean())},
+            optimiser=Optimiser(learning_rate=1e-3),
+            updates_per_step=4,
+        ),
+        updates_per_step=4,
+    )
+
+
+PAPER = {
+    "prompts_per_step": 512,
+    "samples_per_prompt": 1,
+    "updates_per_step": 4,
+    "max_new_tokens": 1024,
+    "learning_rate": 1e-5,
+    "critic": {"updates_per_step": 4, "learning_rate": 5e-6},
+}
+"""A batch of 512 answers in four parts. For programs they pay a reward of 10."""

@@ -1,0 +1,157 @@
+"""scale=paper: each recipe's published numbers, from the papers and not from the recipes."""
+
+import json
+
+import pytest
+
+from menon.advantage import GAE, GRPO, RLOO, KLInReward, Overlong, TruncatedReward
+from menon.cli.command import Asked, start
+from menon.config import Critic, DynamicRollout, RunConfig, changed
+from menon.errors import UserError
+from menon.loss import CISPO, GSPO, KL, SAPO, ClipCov, KLCov, PPOClip
+from menon.loss.share import Constant, SelectedMean, SequenceMeanTokenMean, TokenMean
+from menon.recipes import RECIPES, SCALES, recipe
+from menon.select import TopEntropy
+from menon.settings import plain, read
+from menon.update.objective import Term
+from menon.update.reference import HardReset, MovingAverage
+
+ORZ = (128, 64, 8000)
+"""What is taken where a paper names no number."""
+SIZES = {  # prompts, samples, updates, tokens of an answer, learning rate, warm-up
+    "ppo": (*ORZ[:2], 1, 8000, 1e-6, 50),
+    "grpo_paper": (16, 64, 1, 1024, 1e-6, 0),
+    "r1_zero": (512, 16, 16, 32768, 3e-6, 0),
+    "drgrpo": (128, 8, 2, 3000, 1e-6, 0),
+    "dapo": (512, 16, 16, 20480, 1e-6, 20 * 16),
+    "reinforce_pp": (*ORZ[:2], 2, ORZ[2], 1e-6, 0),
+    "gspo": (*ORZ[:2], 4, ORZ[2], 1e-6, 0),
+    "kl_cov": (256, 8, 8, 8192, 5e-7, 0),
+    "clip_cov": (256, 8, 8, 8192, 5e-7, 0),
+    "top_entropy": (512, 16, 16, 20480, 1e-6, 0),
+    "vapo": (512, 16, 16, ORZ[2], 1e-6, 0),
+    "realhf_ppo": (512, 1, 4, 1024, 1e-5, 0),
+    "cispo": (*ORZ[:2], 16, ORZ[2], 1e-6, 0),
+    "sapo": (*ORZ[:2], 4, ORZ[2], 1e-6, 0),
+    "rloo": (ORZ[0], 2, 1, ORZ[2], 1e-6, 0),
+    "opo": (*ORZ[:2], 1, ORZ[2], 1e-6, 0),
+    "remax": (*ORZ[:2], 1, ORZ[2], 1e-6, 0),
+    "gpg": (*ORZ[:2], 1, ORZ[2], 1e-6, 0),
+}
+UNPUBLISHED = RECIPES.keys() - SIZES.keys()
+
+
+def critic_of(config: RunConfig) -> Critic:
+    assert config.critic is not None
+    return config.critic
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes(name):
+    config = recipe(name, scale="paper")
+    optimiser = config.optimiser
+    assert (
+        config.prompts_per_step,
+        config.samples_per_prompt,
+        config.updates_per_step,
+        config.max_new_tokens,
+        optimiser.learning_rate,
+        optimiser.warmup_updates,
+    ) == SIZES[name]
+    assert (config.temperature, optimiser.clip_norm, optimiser.schedule) == (1.0, 1.0, "constant")
+    assert config == recipe(name, "a/folder", "paper")
+    assert (config.recipe, config.scale) == (name, "paper")
+    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_constants_of_the_algorithms_hold_at_both_scales(scale):
+    """Spec 2.18 and the sections it points to."""
+    clip, higher = PPOClip(0.2, 0.2), PPOClip(0.2, 0.28)
+    of = {name: recipe(name, scale=scale) for name in SIZES}
+    policy = {name: config.objective["policy"] for name, config in of.items()}
+    assert policy["ppo"] == policy["reinforce_pp"] == policy["realhf_ppo"] == Term(clip, TokenMean())
+    assert policy["grpo_paper"] == Term(clip, SequenceMeanTokenMean())
+    assert policy["r1_zero"].loss.clip_high == 10
+    assert policy["dapo"] == policy["vapo"] == Term(higher, TokenMean())
+    assert policy["top_entropy"] == Term(higher, SelectedMean(), TopEntropy(fraction=0.2))
+    assert policy["gspo"].loss == GSPO(clip_low=3e-4, clip_high=4e-4)
+    assert policy["cispo"] == Term(CISPO(low=0.0, high=1.28), TokenMean())
+    assert policy["sapo"] == Term(SAPO(tau_positive=1.0, tau_negative=1.05), SequenceMeanTokenMean())
+    assert policy["kl_cov"] == Term(KLCov(fraction=2e-3, penalty=1.0), TokenMean())
+    assert policy["clip_cov"] == Term(ClipCov(fraction=2e-4, low=1.0, high=5.0, clip_low=1.0, clip_high=1.0), TokenMean())
+    assert of["grpo_paper"].objective["kl"] == Term(KL("k3"), SequenceMeanTokenMean(), coef=0.04)
+    assert of["r1_zero"].objective["kl"] == Term(KL("k3"), SequenceMeanTokenMean(), coef=0.001)
+    assert of["realhf_ppo"].advantage["kl"] == KLInReward(beta=0.1)
+    assert of["realhf_ppo"].reference_update == MovingAverage(rate=0.001)
+    assert of["ppo"].advantage["credit"] == of["realhf_ppo"].advantage["credit"] == GAE(gamma=1.0, lam=1.0)
+    assert list(of["drgrpo"].advantage.values()) == [TruncatedReward(factor=0.0), GRPO(std_mode="none")]
+    assert of["vapo"].objective["imitation"].coef == 0.1
+    assert of["vapo"].advantage["credit"].lam_critic == 1.0
+    assert critic_of(of["ppo"]).objective["value"].loss.clip == critic_of(of["realhf_ppo"]).objective["value"].loss.clip == 0.2
+    for name in ("dapo", "top_entropy", "kl_cov", "clip_cov"):
+        rollout = of[name].rollout
+        assert isinstance(rollout, DynamicRollout)
+        assert (rollout.lo, rollout.hi, rollout.max_rounds) == (0.0, 1.0, 10)
+    without = of.keys() - {"grpo_paper", "r1_zero", "reinforce_pp", "realhf_ppo", "rloo"}
+    assert {of[name].reference for name in without} == {"none"}
+
+
+def test_published_extras():
+    ppo, vapo, realhf = (critic_of(recipe(name, scale="paper")) for name in ("ppo", "vapo", "realhf_ppo"))
+    assert (ppo.updates_per_step, ppo.optimiser.learning_rate, ppo.optimiser.warmup_updates, ppo.init) == (12, 5e-6, 50, "orz")
+    assert (vapo.updates_per_step, vapo.optimiser.learning_rate) == (16, 2e-6)
+    assert (realhf.updates_per_step, realhf.optimiser.learning_rate) == (4, 5e-6)
+    assert recipe("ppo", scale="paper").optimiser.betas == (0.9, 0.95)
+    assert recipe("vapo", scale="paper").advantage["credit"].alpha == 0.05
+    dapo = recipe("dapo", scale="paper")
+    assert dapo.advantage["overlong"] == Overlong(limit=20480, buffer=4096, factor=1.0)
+    assert recipe("top_entropy", scale="paper").advantage["overlong"] == dapo.advantage["overlong"]
+    assert (dapo.optimiser.weight_decay, dapo.rollout) == (0.1, DynamicRollout(prompts_per_round=3 * 512))
+    assert recipe("drgrpo", scale="paper").objective["policy"].share == Constant(length=3000)
+    zero = recipe("r1_zero", scale="paper")
+    assert isinstance(zero.reference_update, HardReset)
+    assert zero.reference_update.every * zero.updates_per_step == 400  # their steps are our updates
+    assert zero.prompts_per_step * zero.samples_per_prompt == 8192
+    rloo = recipe("rloo", scale="paper")
+    assert (list(rloo.advantage.values()), rloo.reference) == ([KLInReward(beta=0.05), RLOO()], "frozen")
+
+
+@pytest.mark.parametrize("name", sorted(UNPUBLISHED))
+def test_a_recipe_without_a_paper_has_no_published_numbers(name):
+    with pytest.raises(UserError, match=f"no published numbers of the recipe '{name}'"):
+        recipe(name, scale="paper")
+
+
+def test_an_unknown_scale():
+    with pytest.raises(UserError, match=r"scale is 'papre'; it takes laptop .* or paper"):
+        recipe("dapo", scale="papre")
+
+
+def test_the_command_lays_settings_over_the_scale(tmp_path, monkeypatch):
+    seen: list[RunConfig] = []
+
+    class Stop(Exception):
+        pass
+
+    def built(config: RunConfig) -> None:
+        seen.append(config)
+        raise Stop
+
+    monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
+    monkeypatch.setattr("menon.cli.command.built", built)
+    with pytest.raises(Stop):
+        start(Asked("dapo", changes=({"samples_per_prompt": "4"}, {"scale": "paper"}, {"out": str(tmp_path), "threads": 1})))
+    assert (seen[0].scale, seen[0].prompts_per_step, seen[0].samples_per_prompt) == ("paper", 512, 4)
+    with pytest.raises(UserError, match="scale chooses the numbers of a recipe, and a run"):
+        start(Asked(again=plain(seen[0]), changes=({"scale": "laptop"}, {"threads": 1})))
+
+
+def test_a_paper_run_can_be_changed_like_any_other():
+    config = changed(recipe("dapo", scale="paper"), {"learning_rate": 1e-5, "prompts_per_step": 8})
+    assert (config.scale, config.optimiser.learning_rate, config.optimiser.warmup_updates, config.prompts_per_step) == (
+        "paper",
+        1e-5,
+        320,
+        8,
+    )
