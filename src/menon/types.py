@@ -61,12 +61,21 @@ class Sampling:
     """0 is off."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer and stay in its text, like the end-of-text token."""
+    forking_temperature: float | None = None
+    """For tokens whose distribution is uncertain: entropy at temperature 1 above `entropy_threshold` (arXiv 2506.01939). Every
+    token's numbers are those at its own temperature; a learner has one for all, so nothing here trains on such text."""
+    entropy_threshold: float = 0.672
+    """Nats; the paper's 80th percentile. `menon study entropy` tells a run's own."""
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise UserError(f"max_new_tokens is {self.max_new_tokens}; an answer needs room for at least 1 token")
         if self.temperature < 0:
             raise UserError(f"temperature is {self.temperature}; it must be 0 (greedy) or positive")
+        if self.forking_temperature is not None and self.forking_temperature < 0:
+            raise UserError(f"forking_temperature is {self.forking_temperature}; it must be 0 (greedy), positive, or left out")
+        if self.entropy_threshold < 0:
+            raise UserError(f"entropy_threshold is {self.entropy_threshold}; an entropy is at least 0")
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p is {self.top_p}; it must be above 0 and at most 1 (1 is off)")
         if self.top_k < 0:

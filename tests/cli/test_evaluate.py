@@ -74,6 +74,23 @@ def test_the_same_command_gives_the_same_verdicts_and_samples_only_add(tmp_path,
     assert [item.stated for item in a] == [item.stated[:2] for item in c]
 
 
+def test_a_temperature_for_uncertain_tokens(tmp_path, capsys):
+    def answers(*words: str) -> tuple[str, list]:
+        text, _ = evaluated(capsys, "base", "n=8", "k=2", *words, f"out={tmp_path / str(len(list(tmp_path.iterdir())))}")
+        return text, [
+            item.acc + item.length for item in read_result(sorted(tmp_path.iterdir(), key=lambda p: int(p.name))[-1])[1]
+        ]
+
+    text, hot = answers("forking_temperature=3", "entropy_threshold=.5")
+    assert "temperature 1 (3 where the entropy is above 0.5)" in text
+    _, plain = answers()
+    _, same = answers("forking_temperature=1")
+    _, never = answers("forking_temperature=3", "entropy_threshold=99")
+    assert hot != plain
+    assert plain == same == never
+    assert refused(capsys, "train", "forking_temperature=1.2").startswith("unknown setting 'forking_temperature'")
+
+
 def test_a_run_folder_and_its_newest_checkpoint_are_models(tmp_path, capsys):
     """Here the run is a stand-in: the shipped weights under the names of a checkpoint."""
     run = tmp_path / "run"
@@ -170,6 +187,8 @@ def test_mistakes_of_compare(tmp_path, capsys):
         (["base", "task=chain_sum", "data=x"], "task and data are both given; questions come from one of them"),
         (["base", "temperature=0", "k=2"], "at temperature 0 all samples of a question are the same text; use k=1, or"),
         (["base", "top_p=0"], "top_p is 0.0; it must be above 0 and at most 1 (1 is off)"),
+        (["base", "forking_temperature=-1", "n=2"], "forking_temperature is -1.0; it must be 0 (greedy), positive, or left out"),
+        (["base", "entropy_threshold=-1", "n=2"], "entropy_threshold is -1.0; an entropy is at least 0"),
         (["base", "kk=2"], "unknown setting 'kk'; did you mean 'k'?"),
         (["base", "other"], "'other' is neither key=value nor the model, which is 'base' already"),
         (["base", "--k=2"], "there is no option --k; settings are written without dashes, like k=8"),

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import torch
 
-from menon.engines.draw import Drawn, draw, kept_by
+from menon.engines.draw import Drawn, draw, kept_by, temperature_by_entropy
 
 P = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15], dtype=torch.float64)
 
@@ -96,3 +96,14 @@ def test_the_ends_of_the_unit_interval_hit_tokens_that_can_be_drawn():
         p = torch.from_numpy(rng.dirichlet(np.ones(7)))
         p[-1] = 0
         assert drawn(p, torch.tensor([1 - 2**-53], dtype=torch.float64)).token.item() == 5
+
+
+def test_the_temperature_of_uncertain_tokens():
+    """Entropies ln 2 = .693, .325 (.9 and .1) and ln 2 again; the threshold .672 lies between; the last row asks for nothing."""
+    logits = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.5, 0.5]]).log() + 7.0
+    low, high = torch.tensor([1.0, 0.5, 0.25]), torch.tensor([2.0, 2.0, torch.nan])
+    got = temperature_by_entropy(logits, low, high, torch.full((3,), 0.672))
+    assert got.tolist() == [2.0, 0.5, 0.25]
+    assert temperature_by_entropy(logits, low, torch.full((3,), torch.nan), torch.zeros(3)) is low
+    at = temperature_by_entropy(logits[:1], low[:1], high[:1], torch.tensor([math.log(2) + 1e-4]))
+    assert at.tolist() == [1.0]  # at or below the threshold is certain

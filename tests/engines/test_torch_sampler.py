@@ -51,14 +51,17 @@ def reference(model: PreTrainedModel, request: Request) -> Completion:
     for _ in range(s.max_new_tokens):
         ids = torch.tensor([request.prompt.tokens.tolist() + answer])
         logits = model(input_ids=ids, use_cache=False).logits[0, -1].double().numpy()
-        logits = logits / (s.temperature or 1)
+        raw = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        forks = s.forking_temperature is not None and -(raw * np.log(raw)).sum() > s.entropy_threshold
+        temperature = s.forking_temperature if forks else s.temperature
+        logits = logits / (temperature or 1)
         p = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
         kept = sorted(range(V), key=lambda i: -p[i])[: s.top_k or V]
         mass = np.cumsum(p[kept])
         kept = kept[: int(np.searchsorted(mass, s.top_p * mass[-1])) + 1] if s.top_p < 1 else kept
         q = np.where(np.isin(np.arange(V), kept), p, 0)
-        token = int(p.argmax()) if s.temperature == 0 else int(np.argmax(q.cumsum() > numbers[len(answer)] * q.sum()))
-        rows.append((np.log(p[token]), np.log(q.sum()) if s.temperature else 0, -(p * np.log(p)).sum()))
+        token = int(p.argmax()) if temperature == 0 else int(np.argmax(q.cumsum() > numbers[len(answer)] * q.sum()))
+        rows.append((np.log(p[token]), np.log(q.sum()) if temperature else 0, -(p * np.log(p)).sum()))
         answer.append(token)
         text = tokenizer.decode(answer, skip_special_tokens=True)
         if token == END or any(stop in text for stop in s.stop):
@@ -106,6 +109,20 @@ def test_equals_one_at_a_time_without_a_cache(kind):
         assert_same(completion, reference(model, request))
     assert {c.finish for c in got} == {"stop", "length"}
     assert sum(len(c.tokens) for c in got) > 100
+
+
+def test_uncertain_tokens_have_a_temperature_of_their_own():
+    """Among neighbours that have none; each token's numbers are at its own temperature."""
+    model = tiny_model(vocab=V, spread=0.4)
+    plain = replace(Sampling(max_new_tokens=12), entropy_threshold=2.5)
+    sampling = [plain, *(replace(plain, temperature=low, forking_temperature=high) for low, high in ((1, 3), (0, 1), (0.5, 0)))]
+    requests = [Request(prompt(i, f"{i}+2=", vocab=V), sampling[i % 4], sample=i) for i in range(12)]
+    got = answers(model, requests, slots=5)
+    for completion in got:
+        assert_same(completion, reference(model, completion.request))
+    entropy = np.concatenate([c.entropy for c in got if c.request.sampling.temperature == 1])
+    assert (entropy > 2.5).any()
+    assert (entropy < 2.5).any()  # or this test had only one temperature to tell apart
 
 
 def test_eager_attention_is_the_same():

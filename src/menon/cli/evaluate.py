@@ -102,10 +102,13 @@ def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
     """What is asked of what."""
     answers = f"{config.per_question} answer" + ("s" if config.per_question > 1 else "")
     source = config.source + (f" ({config.path})" if config.path else "")
+    temperature = f"{config.temperature:g}"
+    if config.forking_temperature is not None:
+        temperature += f" ({config.forking_temperature:g} where the entropy is above {config.entropy_threshold:g})"
     return [
         f"menon eval  {config.model}",
         f"  questions  {config.n} of {source}, {answers} each",
-        f"  sampling   temperature {config.temperature:g}, top_p {config.top_p:g}, at most {config.max_new_tokens} tokens, "
+        f"  sampling   temperature {temperature}, top_p {config.top_p:g}, at most {config.max_new_tokens} tokens, "
         f"seed {config.seed}",
         f"  machine    {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
         "",
@@ -157,7 +160,16 @@ def verdict(found: "Comparison", files: Sequence[str], abouts: Sequence[Mapping[
         lines.append(f"  {name}  {mean:.3f}   {about['settings']['model']}  ({file})")
     differ = [
         f"{name} {_of(abouts[0], name)} and {_of(abouts[1], name)}"
-        for name in ("samples", "temperature", "top_p", "max_new_tokens", "template", "reward")
+        for name in (
+            "samples",
+            "temperature",
+            "forking_temperature",
+            "entropy_threshold",
+            "top_p",
+            "max_new_tokens",
+            "template",
+            "reward",
+        )
         if _of(abouts[0], name) != _of(abouts[1], name)
     ]
     if differ:

@@ -24,7 +24,7 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
     greedy = temperature == 0
     logp = torch.log_softmax(logits / torch.where(greedy, 1, temperature)[:, None], dim=-1)
     p = logp.exp()
-    entropy = -(p * logp.clamp(min=torch.finfo(logp.dtype).min)).sum(-1)  # the clamp: 0 * -inf is NaN
+    entropy = entropy_of(logp)
     kept, cut = p, torch.zeros_like(greedy)
     if bool(((top_p < 1) | (top_k > 0)).any()):
         mask = kept_by(p, top_p, top_k) | greedy[:, None]
@@ -36,6 +36,19 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
     token = torch.where(greedy, logits.argmax(-1), sampled)
     log_kept = torch.where(cut, mass[:, 0].log(), 0).to(logp.dtype)
     return Drawn(token, logp.gather(-1, token[:, None])[:, 0], log_kept, entropy)
+
+
+def temperature_by_entropy(logits: Tensor, temperature: Tensor, forking: Tensor, threshold: Tensor) -> Tensor:
+    """[n] `forking` where it is a number and the entropy at temperature 1 is above `threshold`, else `temperature`."""
+    if bool(forking.isnan().all()):
+        return temperature
+    uncertain = entropy_of(torch.log_softmax(logits, dim=-1)) > threshold
+    return torch.where(uncertain & ~forking.isnan(), forking, temperature)
+
+
+def entropy_of(logp: Tensor) -> Tensor:
+    """[n, V] -> [n], in nats."""
+    return -(logp.exp() * logp.clamp(min=torch.finfo(logp.dtype).min)).sum(-1)  # the clamp: 0 * -inf is NaN
 
 
 def kept_by(p: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:

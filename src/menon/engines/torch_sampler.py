@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from menon.engines.draw import Drawn, draw
+from menon.engines.draw import Drawn, draw, temperature_by_entropy
 from menon.engines.hf_models import end_token_ids
 from menon.engines.slot_cache import SlotCache, Start, starts
 from menon.engines.stop_strings import StopStrings, special_ids
@@ -187,6 +187,8 @@ class Run:
         """What is fed next, and its place in the sequence."""
         self.count, self.limit, self.top_k = array(np.int64), array(np.int64), array(np.int64)
         self.temperature, self.top_p = array(np.float32), array(np.float64)
+        self.forking, self.threshold = array(np.float32), array(np.float32)
+        """The temperature of uncertain tokens, NaN where there is none, and the entropy above which a token is one."""
         self.uniform = array(np.float64, size)
         self.tokens, self.versions = array(np.int32, size), array(np.int32, size)
         self.logp, self.log_kept, self.entropy = (array(np.float32, size) for _ in range(3))
@@ -216,8 +218,9 @@ class Run:
     def _draw(self, logits: Tensor) -> tuple[np.ndarray, ...]:
         n = self.n
         uniform = self.uniform[np.arange(n), self.count[:n]]
-        settings = (uniform, self.temperature[:n], self.top_p[:n], self.top_k[:n])
-        drawn: Drawn = draw(logits, *(torch.from_numpy(value).to(logits.device) for value in settings))
+        settings = (uniform, self.top_p[:n], self.top_k[:n], self.temperature[:n], self.forking[:n], self.threshold[:n])
+        number, top_p, top_k, *by_entropy = (torch.from_numpy(value).to(logits.device) for value in settings)
+        drawn: Drawn = draw(logits, number, temperature_by_entropy(logits, *by_entropy), top_p, top_k)
         return tuple(value.cpu().numpy() for value in drawn)
 
     def _admit(self) -> None:
@@ -245,6 +248,8 @@ class Run:
         self.uniform[row, :size] = uniform[len(prefix) :]
         self.token[row], self.position[row], self.count[row], self.limit[row] = given[-1], len(given) - 1, 0, size
         self.temperature[row], self.top_p[row], self.top_k[row] = sampling.temperature, sampling.top_p, sampling.top_k
+        self.forking[row] = np.nan if sampling.forking_temperature is None else sampling.forking_temperature
+        self.threshold[row] = sampling.entropy_threshold
         self.request.append(request)
         tokenizer, special = self.sampler.tokenizer, self.sampler.special
         self.stops.append(StopStrings(tokenizer, special, sampling.stop, prefix) if sampling.stop else None)

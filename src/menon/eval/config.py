@@ -9,6 +9,7 @@ from typing import Any, Literal
 from menon.errors import UserError
 from menon.eval.run import Item, plain_item, read_item
 from menon.record import disk
+from menon.types import Sampling
 
 FORMAT = "menon-evaluation-1"
 
@@ -39,6 +40,10 @@ class EvalConfig:
     samples: int | None = None
     """Answers to each question; without a number k. With more than k the estimates are better."""
     temperature: float = 1.0
+    forking_temperature: float | None = None
+    """Instead of `temperature`, for tokens whose entropy at temperature 1 is above `entropy_threshold`."""
+    entropy_threshold: float = Sampling.entropy_threshold
+    """Nats."""
     top_p: float = 1.0
     max_new_tokens: int | None = None
     """Without a number the set's own, else that of a run (96)."""
@@ -73,7 +78,7 @@ class EvalConfig:
             raise UserError(
                 f"pass@{self.k} needs {self.k} samples of each question, and samples is {self.samples}; raise it or lower k"
             )
-        if self.temperature == 0 and self.per_question > 1:
+        if self.temperature == 0 and not self.forking_temperature and self.per_question > 1:
             raise UserError("at temperature 0 all samples of a question are the same text; use k=1, or a temperature above 0")
 
     @property

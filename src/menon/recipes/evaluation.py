@@ -81,7 +81,7 @@ def evaluate(
         config = replace(config, n=len(prompts))
         grading = grading_of(reward)
         tell_of_golds(prompts, grading, told)
-        sampling = Sampling(config.max_new_tokens or MAX_NEW_TOKENS, config.temperature, config.top_p, stop=config.stop)
+        sampling = sampling_of(config)
         evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
         sampler = TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots)
         began(config)
@@ -96,6 +96,17 @@ def evaluate(
     if isinstance(reward, Instructions):
         numbers["parts"] |= instruction_level(numbers["parts"])
     return Result(config, about, numbers, items)
+
+
+def sampling_of(config: EvalConfig) -> Sampling:
+    return Sampling(
+        config.max_new_tokens or MAX_NEW_TOKENS,
+        config.temperature,
+        config.top_p,
+        stop=config.stop,
+        forking_temperature=config.forking_temperature,
+        entropy_threshold=config.entropy_threshold,
+    )
 
 
 def folder_of(model: str) -> str:
