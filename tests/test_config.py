@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,10 @@ import pytest
 from menon.advantage import GAE, GRPO, KLInReward
 from menon.config import Critic, DynamicRollout, RunConfig, changed, own_code
 from menon.errors import UserError
-from menon.loss import GSPO, KL, PPOClip
+from menon.loss import GSPO, KL, PPOClip, ValueLoss
 from menon.loss.share import SequenceMean, TokenMean
 from menon.recipes import RECIPES, recipe
-from menon.select import TopEntropy
+from menon.select import Correct
 from menon.settings import plain, read
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
@@ -25,13 +26,13 @@ def test_settings_reach_their_places():
     config = changed(
         BASE,
         {"steps": "7", "learning_rate": "1e-3", "samples_per_prompt": 16},
-        {"objective.policy.loss": "gspo", "objective.policy.share": "sequence_mean", "objective.policy.select": "top_entropy"},
+        {"objective.policy.loss": "gspo", "objective.policy.share": "sequence_mean", "objective.policy.select": "correct"},
         {"objective.policy.loss.clip_high": ".1", "rollout": "dynamic_sampling", "rollout.max_rounds": "3"},
         {"objective.kl": KL_TERM, "reference": "frozen", "optimiser.betas": [0.9, 0.99]},
     )
     assert (config.steps, config.samples_per_prompt) == (7, 16)
     assert config.optimiser == Optimiser(learning_rate=1e-3, betas=(0.9, 0.99))
-    assert config.objective["policy"] == Term(GSPO(clip_high=0.1), SequenceMean(), TopEntropy())
+    assert config.objective["policy"] == Term(GSPO(clip_high=0.1), SequenceMean(), Correct())
     assert config.objective["kl"] == Term(KL(), TokenMean(), coef=0.04)
     assert config.rollout == DynamicRollout(max_rounds=3)
 
@@ -65,8 +66,8 @@ def test_objects_are_taken_as_they_are():
     def reward(prompt, completion, answer):
         return 1.0
 
-    critic = Critic({"value": Term(KL(), TokenMean())})
-    config = changed(BASE, {"reward": reward, "advantage.credit": GAE(lam=0.5), "critic": critic, "reference": "frozen"})
+    critic = Critic({"value": Term(ValueLoss(), TokenMean())})
+    config = changed(BASE, {"reward": reward, "advantage.credit": GAE(lam=0.5), "critic": critic})
     assert config.reward is reward
     assert config.advantage["credit"] == GAE(lam=0.5)
     assert config.critic == critic
@@ -222,3 +223,41 @@ def test_corrections_are_a_list_of_parts():
     assert (weight.high, geometric.low, geometric.over) == (2.0, 0.999, "mean")
     with pytest.raises(UserError, match="unknown kind 'importanc'; did you mean 'importance'"):
         changed(recipe("grpo"), {"objective.policy.correction": ["importanc"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("grpo", {"advantage.gae": "rloo"}, "advantage.gae would replace what advantage.credit gave; take one away"),
+        ("ppo", {"advantage.credit": "grpo"}, "critic.objective.value.loss learns returns, and no advantage part makes them"),
+        ("ppo", {"objective.x": {"loss": "value", "share": "token_mean"}}, "is the critic's; name it critic.objective.x.loss"),
+        ("ppo", {"critic.objective.x": {"loss": "pg", "share": "token_mean"}}, "is the policy's; name it objective.x.loss"),
+        ("grpo", {"objective.policy.loss": "gspo"}, "gives one number per answer; set objective.policy.share=sequence_mean"),
+        ("gspo", {"objective.policy.loss": "geo_mean", "objective.policy.share": "prompt_mean"}, "set objective.policy.share="),
+        ("gspo", {"objective.policy.select": "top_entropy"}, "and objective.policy.select=top_entropy chooses among tokens"),
+        ("dapo", {"max_new_tokens": 50}, "counts up to 96 tokens, and answers have room for 50; set advantage.overlong.limit=50"),
+        ("ppo", {"natural": {}, "critic": {"shared_trunk": True, "updates_per_step": 1}}, "set critic.shared_trunk=false"),
+        ("remax", {"rollout": "groups"}, "compares with greedy answers, and this run writes none"),
+    ],
+)  # fmt: skip
+def test_combinations_without_sense_are_refused(name, change, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        changed(recipe(name), change)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("grpo", {"objective.policy.loss": "gspo", "objective.policy.share": "constant", "objective.policy.share.length": 9}),
+        ("gspo", {"objective.policy.loss": "gspo_token", "objective.policy.select": "top_entropy"}),
+        ("gspo", {"objective.policy.select": "correct"}),
+        ("dapo", {"max_new_tokens": 50, "advantage.overlong": {"limit": 50, "buffer": 10}}),
+        ("ppo", {"advantage.credit": "vapo"}),
+        ("ppo", {"advantage": {"credit": "grpo"}, "critic": None}),
+        ("rloo", {"objective.policy.loss": "cispo", "updates_per_step": 4, "rollout": "dynamic_sampling"}),
+        ("opo", {"objective.policy": {"loss": "sapo", "share": "prompt_mean", "select": "top_entropy"}, "updates_per_step": 2}),
+        ("maxrl", {"objective.kl": KL_TERM, "reference": "frozen", "objective.policy.loss": "kl_cov"}),
+    ],
+)
+def test_parts_of_one_recipe_go_with_those_of_another(name, change):
+    assert changed(recipe(name), change) != recipe(name)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from menon.advantage import AdvantagePart
+from menon.advantage import AdvantagePart, Overlong
 from menon.errors import UserError
 from menon.loss import LossPart
 from menon.loss.correction import CorrectionPart
@@ -67,7 +67,17 @@ RewardPart = ModelReward | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 COMPARES = ("grpo", "rloo", "reinforce_pp_baseline", "grpo_passk", "opo", "gpg", "maxrl")
 """Kinds of advantage that compare the answers to one prompt."""
-SHAPES = ("kl_in_reward", "overlong", "truncated_reward")
+ESTIMATORS = (*COMPARES, "gae", "vapo", "reinforce", "reinforce_baseline", "reinforce_pp", "remax")
+"""Kinds that make advantages from rewards."""
+RETURNS = ("gae", "vapo")
+"""Those that also make what a critic learns."""
+ANSWER_LOSSES = ("gspo", "geo_mean")
+"""Losses that give one number per answer, at its last token."""
+TOKEN_SHARES = ("token_mean", "selected_mean", "sequence_mean_token_mean", "prompt_mean")
+"""Shares that count the tokens of answers."""
+TOKEN_SELECTS = ("top_entropy", "probability")
+"""Selections among the tokens of an answer."""
+SHAPES = ("kl_in_reward", "overlong", "truncated_reward", "length_reward", "reward_norm")
 """Kinds that change rewards."""
 AFTER = ("whiten", "kl_in_advantage")
 """Kinds that change advantages."""
@@ -205,9 +215,12 @@ def _check_parts(config: RunConfig) -> None:
             raise UserError(f"{name} learns from preferences, and this run writes single answers; choose another loss")
         if getattr(part, "kind", "") in COMPARES and config.samples_per_prompt < 2:
             raise UserError(f"{name} compares the answers to one prompt; set samples_per_prompt to at least 2")
+        if isinstance(part, Overlong) and part.limit > (room := config.max_new_tokens):
+            raise UserError(f"{name} counts up to {part.limit} tokens, and answers have room for {room}; set {name}.limit={room}")
     if config.critic is not None:
         _check_critic(config, config.critic)
     _check_order(config)
+    _check_terms(config)
 
 
 def _check_order(config: RunConfig) -> None:
@@ -216,11 +229,33 @@ def _check_order(config: RunConfig) -> None:
     kinds = [getattr(part, "kind", "") for part in config.advantage.values()]
     for place, name in enumerate(names):
         before = kinds[:place]
+        earlier = [names[index] for index, kind in enumerate(before) if kind in ESTIMATORS]
+        if earlier and kinds[place] in ESTIMATORS:
+            raise UserError(
+                f"advantage.{name} would replace what advantage.{earlier[0]} gave; take one away, as by "
+                f"advantage.{earlier[0]}=null"
+            )
         if kinds[place] in SHAPES and not set(before) <= set(SHAPES):
             order = ", ".join(f"{n}: ..." for n in [name, *(n for n in names if n != name)])
             raise UserError(f"advantage.{name} changes rewards and so comes before the others; write advantage='{{{order}}}'")
         if kinds[place] in AFTER and not set(before) - set(SHAPES):
             raise UserError(f"advantage.{name} changes advantages and so comes after an estimator; put one before it, like grpo")
+
+
+def _check_terms(config: RunConfig) -> None:
+    """Terms whose parts do not go together, or that stand in the wrong objective."""
+    apart = config.critic is None or not config.critic.shared_trunk
+    for name, term in config.objective.items():
+        kind, select = getattr(term.loss, "kind", ""), getattr(term.select, "kind", "")
+        if apart and "value" in term.loss.needs:
+            raise UserError(f"objective.{name}.loss is the critic's; name it critic.objective.{name}.loss")
+        if kind in ANSWER_LOSSES and getattr(term.share, "kind", "") in TOKEN_SHARES:
+            raise UserError(f"objective.{name}.loss gives one number per answer; set objective.{name}.share=sequence_mean")
+        if kind in ANSWER_LOSSES and select in TOKEN_SELECTS:
+            raise UserError(
+                f"objective.{name}.loss gives one number per answer, and objective.{name}.select={select} chooses among tokens; "
+                f"leave the selection out, or set objective.{name}.loss=gspo_token"
+            )
 
 
 def _check_critic(config: RunConfig, critic: Critic) -> None:
@@ -231,6 +266,18 @@ def _check_critic(config: RunConfig, critic: Critic) -> None:
             f"a critic on the policy's trunk learns in the policy's updates, {config.updates_per_step} a step; "
             f"set critic.updates_per_step={config.updates_per_step}"
         )
+    if critic.shared_trunk and config.natural is not None:
+        raise UserError("a natural step measures the policy's KL alone, not that of a value head; set critic.shared_trunk=false")
+    parts = config.advantage.values()
+    made = [getattr(part, "kind", "") in RETURNS or not type(part).__module__.startswith("menon.") for part in parts]
+    for name, term in critic.objective.items():
+        if "ret" in term.loss.reads and not any(made):
+            raise UserError(
+                f"critic.objective.{name}.loss learns returns, and no advantage part makes them; set advantage.credit=gae, "
+                "or leave the critic out with critic=null"
+            )
+        if not critic.shared_trunk and "logp" in term.loss.needs:
+            raise UserError(f"critic.objective.{name}.loss is the policy's; name it objective.{name}.loss")
     if critic.shared_trunk and (both := config.objective.keys() & critic.objective.keys()):
         raise UserError(f"the objectives of policy and critic are summed, and both have a term '{min(both)}'; rename one")
 
