@@ -1,0 +1,135 @@
+"""`menon study entropy RUN`: what a run's record says, as tables; the numbers are stored in the run folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from menon.cli import threads
+from menon.cli.command import use
+from menon.cli.evaluate import understand
+from menon.cli.terminal import printable
+from menon.errors import UserError
+
+SHOWN = 12
+"""Rows of the forking tables on the terminal; all of them are in the file."""
+INDENT = "  "
+
+
+def study(words: Sequence[str]) -> int:
+    plain, settings = understand(words)
+    if len(plain) != 2 or plain[0] != "entropy":
+        raise UserError("study takes entropy and a run folder: menon study entropy runs/mine")
+    run = Path(plain[1])
+    use(threads.choose(settings), "cpu")
+    from menon.settings import read
+    from menon.study.entropy import RESULT, STUDY, EntropyStudy
+    from menon.study.entropy import study as made
+
+    found = made(run, read(EntropyStudy, settings))
+    print(f"menon study entropy  {run}\n")
+    for line in report(found):
+        print(line)
+    print(f"\n  all numbers   {run / STUDY / RESULT}", flush=True)
+    return 0
+
+
+def report(found: dict[str, Any]) -> list[str]:
+    blocks = [law(found["law"]), covariance(found["covariance"]), tokens(found), overlap(found["fixed_answers"])]
+    blocks += [bins(found["fixed_answers"]), forking(found["forking"]), alarms(found)]
+    return [line for i, block in enumerate(blocks) for line in ([""] if i else []) + block]
+
+
+def law(part: dict[str, Any]) -> list[str]:
+    title = "score = b - a exp(entropy)"
+    if "missing" in part:
+        return [title, INDENT + part["missing"]]
+    early = part["forecast"]
+    lines = [
+        f"{title}, {part['points']} points, {part['score']}",
+        f"  a {part['a']:.3f}   b {part['b']:.3f}   R^2 {part['r2']:.3f}",
+        f"  ceiling {part['ceiling']:.3f} (95 % {part['low']:.3f} to {part['high']:.3f}), best so far {part['best']:.3f}",
+    ]
+    for name, (spent, gained) in part["spent"].items():
+        lines.append(f"  after {name} of the steps: {spent:.0%} of the change of entropy, {gained:.0%} of the change of score")
+    if "missing" in early:
+        return [*lines, INDENT + early["missing"]]
+    made = f"  forecast from the first {early['points']} points: ceiling {early['ceiling']:.3f}"
+    if (scored := early["scored"]) is None:
+        return [*lines, f"{made}; nothing to score it on yet"]
+    return [
+        *lines,
+        made,
+        f"    on the next {scored['points']}: RMSE {scored['rmse']:.3f}, error at the last {scored['final_error']:+.3f}",
+    ]
+
+
+def covariance(part: dict[str, Any]) -> list[str]:
+    title = "covariance of log-prob and advantage"
+    if "missing" in part:
+        return [title, INDENT + part["missing"]]
+    names = list(part["first"])
+    lines = [f"{title:<38}" + "".join(f"{name:>9}" for name in names)]
+    for when in ("first", "last"):
+        lines.append(f"  {when + ' step':<36}" + "".join(f"{part[when][name]:>9.3f}" for name in names))
+    for name, label in (("mean", "over the step"), ("group", "inside groups")):
+        direction = part[name]
+        said = direction.get("missing") or f"{direction['correlation']:+.2f}"
+        lines.append(f"  with the next change of entropy, {label}: {said}")
+    return lines
+
+
+def tokens(found: dict[str, Any]) -> list[str]:
+    names = ("p50", "p80", "p90", "p95", "p99")
+    steps = found["tokens"]["steps"]
+    lines = [f"{'entropy of tokens':<24}{'mean':>8}" + "".join(f"{name:>8}" for name in names) + f"{'< .01':>8}{'top 20 %':>10}"]
+    for label, part in (("first step", found["first_step"]), (f"steps {steps[0]} to {steps[-1]}", found["tokens"])):
+        row = [part["mean"], *(part["percentiles"][name] for name in names), part["lt001"]]
+        lines.append(f"  {label:<22}" + "".join(f"{value:>8.3f}" for value in row) + f"{part['threshold']:>10.3f}")
+    return lines
+
+
+def overlap(part: dict[str, Any]) -> list[str]:
+    title = "top 20 % positions"
+    if "missing" in part:
+        return [title, INDENT + part["missing"]]
+    title = f"{title} of {part['tokens']} tokens"
+    lines = [f"{title:<34}{'entropy':>9}{'with base':>11}{'with last':>11}   (chance .2)"]
+    for row in part["overlap"]:
+        name = "base" if row["step"] == 0 else f"step {row['step']}"
+        lines.append(f"  {name:<32}{row['mean']:>9.3f}{row['with_base']:>11.3f}{row['with_last']:>11.3f}")
+    return lines
+
+
+def bins(part: dict[str, Any]) -> list[str]:
+    if "missing" in part:
+        return []
+    lines = [f"{'tokens by base entropy':<26}{'base':>8}{'change':>9}"]
+    for i, row in enumerate(part["bins"]):
+        share = 100 // len(part["bins"])
+        lines.append(f"  {f'{share * i} to {share * (i + 1)} %':<24}{row['base']:>8.4f}{row['change']:>+9.4f}")
+    return lines
+
+
+def forking(part: dict[str, Any]) -> list[str]:
+    title = "tokens by mean entropy"
+    if "missing" in part:
+        return [title, INDENT + part["missing"]]
+    if not part["frequent"]:
+        return [title, "  none occurs often enough; lower n_min, or raise transcripts"]
+    lines = [f"{title}, highest {'':<14}lowest, of {part['frequent']} frequent ones"]
+    for high, low in list(zip(part["top"], part["bottom"], strict=True))[:SHOWN]:
+        lines.append(
+            "  " + "".join(f"{shown(row['text']):<14}{row['entropy']:>8.4f}{row['occurrences']:>8}    " for row in (high, low))
+        )
+    return [line.rstrip() for line in lines]
+
+
+def shown(text: str) -> str:
+    """A token as one can tell it from its neighbours: quoted, with no control character."""
+    return printable(repr(text))[:13]
+
+
+def alarms(found: dict[str, Any]) -> list[str]:
+    if not found["alarms"]:
+        return ["alarms: none"]
+    return ["alarms", *(f"  {alarm['kind']} at step {alarm['step']}: {alarm['why']}" for alarm in found["alarms"])]

@@ -1,0 +1,85 @@
+"""A run's answers and the policies that can read them again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menon.batch import Batch
+from menon.engines.hf_models import folder_of, load_policy, load_tokenizer
+from menon.engines.torch_learner import TorchScorer
+from menon.errors import UserError
+from menon.recipes.build import model_name
+from menon.record import checkpoint
+from menon.record.transcripts import read_batch
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the policy wrote in one step; sequences whose grader failed are left out."""
+
+    batch: Batch
+    token: NDArray[np.int64]
+    """[n] the trained ones; so is the next."""
+    entropy: NDArray[np.float64]
+    """When they were written, at the sampling temperature."""
+
+
+def transcripts(run: Path) -> list[Path]:
+    """In the order of the steps. UserError if there is none."""
+    files = sorted((run / "transcripts").glob("step_*.parquet"))
+    if not files:
+        raise UserError(f"{run} holds no transcripts, so there are no tokens to look at; name a whole run folder")
+    return files
+
+
+def tokens_of_run(run: Path, count: int, first: bool = False) -> tuple[list[Tokens], list[int]]:
+    """The tokens of the last (or the first) `count` steps, one entry a step, and the numbers of the steps."""
+    files = transcripts(run)
+    files = files[:count] if first else files[-count:]
+    return [_tokens(read_batch(file)) for file in files], [step_of(file) for file in files]
+
+
+def step_of(transcript: Path) -> int:
+    return int(transcript.stem.removeprefix("step_"))
+
+
+def _tokens(batch: Batch) -> Tokens:
+    if batch.entropy is None:
+        raise UserError("the transcripts hold no entropies; study a run that was sampled by menon")
+    kept = batch.trained
+    return Tokens(batch, batch.token[kept].numpy(), batch.entropy[kept].double().numpy())
+
+
+class Policies:
+    """The model that a run started from and its checkpoints, loaded one at a time."""
+
+    def __init__(self, run: Path, settings: Mapping[str, Any], tokens_per_forward: int) -> None:
+        self.folder = run / "checkpoints"
+        self.start = model_name(str(settings["model"]))
+        self.temperature = float(settings["temperature"])
+        self.tokens_per_forward = tokens_per_forward
+
+    def named(self) -> list[int]:
+        """Steps with a checkpoint. UserError if there is none."""
+        steps = checkpoint.steps_in(self.folder)
+        if not steps:
+            raise UserError("there is no checkpoint yet, so nothing to compare with the base; let the run go on")
+        return steps
+
+    def entropies(self, which: int | Literal["start"], tokens: Sequence[Tokens]) -> NDArray[np.float64]:
+        """Teacher-forced, at the run's temperature, of all tokens in their order."""
+        name = self.start if which == "start" else str(self.folder / f"step_{which:06d}")
+        scorer = TorchScorer(load_policy(name)[0], temperature=self.temperature, tokens_per_forward=self.tokens_per_forward)
+        return np.concatenate([scorer.score(t.batch, ["entropy"])["entropy"][t.batch.trained].double().numpy() for t in tokens])
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return load_tokenizer(folder_of(self.start), self.start)
+
+    def text(self, token: int) -> str:
+        return str(self.tokenizer.decode([token], clean_up_tokenization_spaces=False))

@@ -1,0 +1,167 @@
+"""All that a run folder says of its entropy: from the folder to one plain dictionary, which is stored in it."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from menon.errors import UserError
+from menon.record import disk
+from menon.record.transcripts import read_batch
+from menon.study import covariance, entropy_law
+from menon.study.alarm import alarms
+from menon.study.bins import change_by_bin
+from menon.study.checkpoints import Policies, Tokens, step_of, tokens_of_run, transcripts
+from menon.study.forking import N_MIN, tables
+from menon.study.measures import spread
+from menon.study.overlap import overlap
+
+STUDY = "study"
+RESULT = "entropy.json"
+FORECAST = "entropy_forecast.json"
+SHARES = {"a twelfth": 1 / 12, "a third": 1 / 3}
+"""Of the steps, after which the paper says how much of the entropy was spent and how much of the score was gained."""
+
+
+@dataclass(frozen=True)
+class EntropyStudy:
+    """What to look at."""
+
+    transcripts: int = 5
+    """Last steps whose answers are the fixed set of tokens."""
+    n_min: int = N_MIN
+    """Occurrences that a token of the forking tables has at least."""
+    rows: int = 100
+    """Of those tables."""
+    tokens_per_forward: int = 8192
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("transcripts", "n_min", "rows", "tokens_per_forward"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+
+def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
+    """Reads a run that is done or under way; stores `study/entropy.json` in it. A part that this run cannot give is
+    {"missing": why}. UserError: no run, no step."""
+    about = disk.read_json(run / "run.json")
+    if not isinstance(about, dict):
+        raise UserError(f"{run} holds no run (it has no run.json); name the folder that menon train wrote")
+    lines = disk.read_lines(run / "metrics.jsonl")
+    if not lines:
+        raise UserError(f"{run} has not finished a step yet; wait for one")
+    planned = max(int(about["settings"].get("steps", 0)), len(lines))
+    entropy = [line["entropy/mean"] for line in lines]
+    tokens, steps = tokens_of_run(run, settings.transcripts)
+    policies = Policies(run, about["settings"], settings.tokens_per_forward)
+    scored = attempt(lambda: fixed_answers(policies, tokens))
+    found = {
+        "steps": len(lines),
+        "entropy": {"first": entropy[0], "last": entropy[-1]},
+        "law": attempt(lambda: law(run, lines, planned)),
+        "alarms": [asdict(alarm) for alarm in alarms(entropy, [line["reward/mean"] for line in lines])],
+        "covariance": attempt(lambda: covariances(run, lines)),
+        "tokens": {"steps": steps, **asdict(spread(np.concatenate([t.entropy for t in tokens])))},
+        "first_step": asdict(spread(tokens_of_run(run, 1, first=True)[0][0].entropy)),
+        "fixed_answers": scored,
+        "forking": attempt(lambda: forking(policies, tokens, settings)),
+    }
+    (run / STUDY).mkdir(exist_ok=True)
+    disk.write_json(run / STUDY / RESULT, found)
+    return found
+
+
+def attempt(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return part()
+    except UserError as error:
+        return {"missing": str(error)}
+
+
+# The law
+
+
+def points(run: Path, lines: list[dict[str, Any]]) -> tuple[str, list[float], list[float]]:
+    """Where the scores come from, and H_k and R_k of the same weights.
+
+    The evaluation after step k goes with the training text of step k + 1, which the same weights wrote. With too few evaluations
+    for a fit the score is the accuracy on the training questions, which were new to the policy if the run saw none twice.
+    """
+    entropy = {line["step"]: line["entropy/mean"] for line in lines}
+    measured = [e for e in disk.read_lines(run / "evaluations.jsonl") if e["step"] + 1 in entropy]
+    if len(measured) >= entropy_law.LEAST_POINTS:
+        return "held out", [entropy[e["step"] + 1] for e in measured], [e["accuracy"] for e in measured]
+    return "training questions", list(entropy.values()), [line["acc/mean"] for line in lines]
+
+
+def law(run: Path, lines: list[dict[str, Any]], planned: int) -> dict[str, Any]:
+    score, h, r = points(run, lines)
+    fitted = entropy_law.fit(h, r)
+    spent = {name: [entropy_law.spent(h, share), entropy_law.spent(r, share)] for name, share in SHARES.items()}
+    expected = round(planned * len(h) / len(lines))
+    early = attempt(lambda: forecast(run, score, h, r, entropy_law.early_points(expected)))
+    return {"score": score, **plain(fitted), "best": max(r), "last": r[-1], "spent": spent, "forecast": early}
+
+
+def forecast(run: Path, score: str, h: list[float], r: list[float], count: int) -> dict[str, Any]:
+    """From the first `count` points. It is stored when it is first made, and a stored one is scored, never made again, as long as
+    the run's first points are those that it was made from."""
+    file = run / STUDY / FORECAST
+    made = disk.read_json(file)
+    if not isinstance(made, dict) or made["h"] != h[: len(made["h"])] or made["r"] != r[: len(made["r"])]:
+        if len(h) < count:
+            raise UserError(f"a forecast is made from the first {count} points, and there are {len(h)}; let the run go on")
+        made = {"score": score, "h": h[:count], "r": r[:count], "made_after": len(h)}
+        entropy_law.fit(made["h"], made["r"])
+        file.parent.mkdir(exist_ok=True)
+        disk.write_json(file, made)
+    early, used = entropy_law.fit(made["h"], made["r"]), len(made["h"])
+    scored = asdict(entropy_law.judge(early, h[used:], r[used:])) if len(h) > used else None
+    return {**plain(early), "made_after": made["made_after"], "scored": scored}
+
+
+def plain(fitted: entropy_law.Law) -> dict[str, Any]:
+    return {**asdict(fitted), "ceiling": fitted.ceiling}
+
+
+# Tokens
+
+
+def covariances(run: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of every step, and whether they say where the entropy goes; over the batch and inside prompt groups."""
+    known = {line["step"]: line["entropy/mean"] for line in lines}
+    files = {step: file for file in transcripts(run) if (step := step_of(file)) in known}
+    if len(files) != len(known):
+        raise UserError(f"{run} holds {len(files)} transcripts of {len(known)} steps; the covariance follows all of them")
+    steps = [covariance.of_step(read_batch(file)) for file in files.values()]
+    entropy = list(known.values())
+
+    def towards(name: str) -> dict[str, Any]:
+        return attempt(lambda: {"correlation": covariance.direction(entropy, [step[name] for step in steps])})
+
+    positive = sum(step["mean"] > 0 for step in steps)
+    return {"first": steps[0], "last": steps[-1], "positive": positive, "mean": towards("mean"), "group": towards("group")}
+
+
+def fixed_answers(policies: Policies, tokens: list[Tokens]) -> dict[str, Any]:
+    """The same answers, read by the base, by each checkpoint there is and by the last one."""
+    named = policies.named()
+    base = policies.entropies("start", tokens)
+    others = {step: policies.entropies(step, tokens) for step in named}
+    last = others[max(named)]
+    rows = [{"step": 0, "mean": float(base.mean()), "with_base": 1.0, "with_last": overlap(last, base)}]
+    for step, values in others.items():
+        row = {"step": step, "mean": float(values.mean()), "with_base": overlap(values, base), "with_last": overlap(last, values)}
+        rows.append(row)
+    return {"tokens": len(base), "overlap": rows, "bins": [asdict(b) for b in change_by_bin(base, last)]}
+
+
+def forking(policies: Policies, tokens: list[Tokens], settings: EntropyStudy) -> dict[str, Any]:
+    token, entropy = (np.concatenate([getattr(t, name) for t in tokens]) for name in ("token", "entropy"))
+    found = asdict(tables(token, entropy, settings.n_min, settings.rows))
+    for row in found["top"] + found["bottom"]:
+        row["text"] = policies.text(row["token"])
+    return found
