@@ -8,6 +8,7 @@ from menon.advantage.grpo_passk import GRPOPassK
 from menon.advantage.kl_advantage import KLInAdvantage
 from menon.advantage.kl_coefficient import KLCoefficient
 from menon.advantage.kl_reward import KLInReward
+from menon.advantage.length_reward import LengthReward
 from menon.advantage.maxrl import MaxRL
 from menon.advantage.opo import OPO
 from menon.advantage.overlong import Overlong
@@ -17,6 +18,7 @@ from menon.advantage.reinforce_baseline import ReinforceBaseline
 from menon.advantage.reinforce_pp import ReinforcePP
 from menon.advantage.reinforce_pp_baseline import ReinforcePPBaseline
 from menon.advantage.remax import ReMax
+from menon.advantage.reward_norm import RewardNorm
 from menon.advantage.rloo import RLOO
 from menon.advantage.truncated_reward import TruncatedReward
 from menon.advantage.vapo import VAPO
@@ -31,6 +33,7 @@ AdvantagePart = (
     | KLCoefficient
     | KLInAdvantage
     | KLInReward
+    | LengthReward
     | MaxRL
     | OPO
     | Overlong
@@ -40,6 +43,7 @@ AdvantagePart = (
     | ReinforcePP
     | ReinforcePPBaseline
     | ReMax
+    | RewardNorm
     | RLOO
     | TruncatedReward
     | VAPO

@@ -19,8 +19,11 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of a model, or of the newest checkpoint of a run
   menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
   menon compare A.json B.json                  two evaluations, question by question
+  menon check verifier FILE.jsonl              does a verifier say what labelled answers deserve, and in time
+  menon check data FILE.jsonl                  does every gold answer earn the full reward
   menon study entropy RUN                      a run's entropy: its law and forecast, forking tokens, overlap with the base
   menon check code FILE.jsonl                  does the code reward say what labelled programs expect, and hold them
+  menon rescore RUN --reward math              what another reward says of the answers that a run has stored
   menon doctor                                 what this machine has, and what is missing for what
   menon pretrain out=FOLDER                    make the built-in base model from nothing
 
@@ -41,6 +44,7 @@ COMMANDS = {
     "compare": "evaluate:compare",
     "check": "check:check",
     "study": "study:study",
+    "rescore": "rescore:rescore",
     "doctor": "doctor:doctor",
 }
 """Word -> module of this package and its function, loaded when it is asked for."""

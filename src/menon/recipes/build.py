@@ -198,8 +198,7 @@ def prompts_of(
         on_bad=config.on_bad,
     )
     unproved = 0
-    spell = getattr(grade.reward, "spell", None) if isinstance(grade, Grading) else None
-    if spell is not None:
+    if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
         prompts, unproved = prove_golds(prompts, grade, spell, config.on_bad)
     for count, why in ((long, "do not fit into the context"), (unproved, "have an answer that earns no reward")):
         if count:

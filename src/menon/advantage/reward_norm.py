@@ -1,0 +1,74 @@
+"""Rewards on one scale: the last thing that happens to them before credit is given (spec 6.9)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from menon import ragged
+from menon.batch import Batch
+from menon.errors import UserError
+
+
+@dataclass(frozen=True)
+class RewardNorm:
+    """R <- (clip(R) - mean) / std of an answer's whole reward R; `acc` stays as it is. Comes before KLInReward and the estimator.
+
+    `over`: the answers of this step (population standard deviation), or `running` values of it, mean <- decay mean +
+    (1 - decay) m and the same for the second moment, corrected for their start at 0 and with eps in the square root. Without
+    spread in the step all become 0. `center=false` keeps the mean (TRL's `whiten_rewards`); `clip` bounds R to +-clip first.
+
+    The reward of an answer is the sum over its tokens; the change is put where its outcome is. Empty answers count; those whose
+    grader failed are in no statistic and stay as they are.
+    """
+
+    over: Literal["step", "running"] = "step"
+    center: bool = True
+    clip: float | None = None
+    decay: float = 0.99
+    eps: float = 1e-5
+    kind: Literal["reward_norm"] = "reward_norm"
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if (self.clip is not None and self.clip <= 0) or not 0 <= self.decay < 1 or self.eps < 0:
+            raise UserError(
+                f"clip {self.clip}, decay {self.decay} and eps {self.eps} of RewardNorm: clip must be positive, decay from 0 to "
+                "below 1, and eps 0 or more"
+            )
+
+    def init(self) -> Mapping[str, float]:
+        return {"mean": 0.0, "square": 0.0, "weight": 0.0}
+
+    def __call__(self, batch: Batch, state: Mapping[str, float]) -> tuple[Batch, Mapping[str, float]]:
+        answers = batch.valid.nonzero()[:, 0]
+        if not len(answers):
+            return batch, state
+        last = ragged.last(batch.is_action, batch.offset)
+        last = torch.where(last >= 0, last, batch.offset[1:] - 1)
+        given = ragged.sequence_sum(batch.reward, batch.offset)[answers].double()
+        clipped = given if self.clip is None else given.clamp(-self.clip, self.clip)
+        state = self.remember(clipped, state)
+        change = (self.scaled(clipped, state) - given).to(batch.reward.dtype)
+        return replace(batch, reward=batch.reward.index_add(0, last[answers], change)), state
+
+    def remember(self, rewards: Tensor, state: Mapping[str, float]) -> Mapping[str, float]:
+        """Moments that have seen this step."""
+        new = {"mean": float(rewards.mean()), "square": float((rewards**2).mean()), "weight": 1.0}
+        return {name: self.decay * state[name] + (1 - self.decay) * value for name, value in new.items()}
+
+    def scaled(self, rewards: Tensor, state: Mapping[str, float]) -> Tensor:
+        if self.over == "step":
+            mean, std = rewards.mean(), rewards.std(correction=0)
+            if rewards.min() == rewards.max():
+                return torch.zeros_like(rewards) if self.center else rewards
+        else:
+            mean = torch.tensor(state["mean"] / state["weight"], dtype=rewards.dtype)
+            variance = max(state["square"] / state["weight"] - float(mean) ** 2, 0.0)
+            std = torch.tensor(variance + self.eps, dtype=rewards.dtype).sqrt()
+            if std == 0:
+                return torch.zeros_like(rewards) if self.center else rewards
+        scaled = (rewards - mean) / std
+        return scaled if self.center else scaled + mean

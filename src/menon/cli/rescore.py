@@ -1,0 +1,117 @@
+"""`menon rescore RUN --reward X`: what another reward says of the answers that a run has stored."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from menon.cli.check_verifier import reward_named
+from menon.errors import UserError
+from menon.reward.protocols import BatchReward, Reward
+from menon.reward.rules import close
+from menon.reward.signatures import Asked, judge
+from menon.types import Verdict
+
+READ = ["step", "prompt", "answer", "completion", "finish", "score", "acc", "tokens", "is_action"]
+
+
+def rescore(words: Sequence[str]) -> int:
+    """Prints both rewards' means and where they differ, and stores that in the run's folder as rescore_NAME.json."""
+    run, reward, ways = understand(words)
+    made = reward_named(reward, ways)
+    try:
+        pairs = regrade(run, made)
+    finally:
+        close(made)
+    numbers = {"reward": reward, "ways": ways, **summary(pairs)}
+    from menon.record import disk
+
+    file = run / f"rescore_{re.sub(r'[^A-Za-z0-9]+', '_', reward).strip('_')}.json"
+    disk.write_json(file, numbers)
+    for line in table(numbers):
+        print(line)
+    print(f"stored in {file}")
+    return 0
+
+
+def understand(words: Sequence[str]) -> tuple[Path, str, str]:
+    """The run's folder, the reward (`--reward X` or `reward=X`), and where `math` looks for results (`ways=lenient`)."""
+    plain: list[str] = []
+    reward, ways = "", "strict"
+    rest = iter(words)
+    for word in rest:
+        if word in ("--reward", "reward"):
+            reward = next(rest, "")
+        elif word.startswith(("--reward=", "reward=")):
+            reward = word.partition("=")[2]
+        elif word.startswith("ways="):
+            ways = word.partition("=")[2]
+        elif word.startswith("-"):
+            raise UserError(f"menon rescore takes no option '{word}'; it takes a run's folder and --reward X")
+        else:
+            plain.append(word)
+    if len(plain) != 1 or not reward:
+        raise UserError("menon rescore takes a run's folder and a reward, like menon rescore runs/mine --reward math")
+    run = Path(plain[0])
+    if not any((run / "transcripts").glob("step_*.parquet")):
+        raise UserError(f"{run} holds no stored answers (there is no transcripts/step_*.parquet in it); name the folder of a run")
+    return run, reward, ways
+
+
+def regrade(run: Path, reward: Reward) -> list[tuple[Verdict, Verdict]]:
+    """What each stored answer was given, and what the reward gives it."""
+    import pyarrow.parquet as pq
+
+    pairs: list[tuple[Verdict, Verdict]] = []
+    for file in sorted((run / "transcripts").glob("step_*.parquet")):
+        rows = pq.read_table(file, columns=READ).to_pylist()
+        given = [Verdict(row["score"], row["acc"]) for row in rows]
+        pairs += zip(given, verdicts(reward, [asked_of(row) for row in rows]), strict=True)
+    return pairs
+
+
+def asked_of(row: Mapping[str, Any]) -> Asked:
+    """As it was asked in the run, but for the row's other columns, which a run does not store."""
+    ids = [token for token, mine in zip(row["tokens"], row["is_action"], strict=True) if mine]
+    return Asked(row["prompt"], row["completion"], row["answer"], {}, row["finish"], ids)
+
+
+def verdicts(reward: Reward, asked: Sequence[Asked]) -> Sequence[Verdict]:
+    return reward.many(asked) if isinstance(reward, BatchReward) else [judge(reward, "menon", one) for one in asked]
+
+
+def summary(pairs: Sequence[tuple[Verdict, Verdict]]) -> dict[str, Any]:
+    """Means over what each reward knows, and how often the old one found right or wrong what the new one finds right or wrong."""
+    both = [(old.acc == 1, new.acc == 1) for old, new in pairs if not (math.isnan(old.acc) or math.isnan(new.acc))]
+    name = {True: "right", False: "wrong"}
+    return {
+        "answers": len(pairs),
+        "same_score": sum(old.score == new.score for old, new in pairs),
+        "old": side([old for old, _ in pairs]),
+        "new": side([new for _, new in pairs]),
+        "confusion": {f"{name[o]}_{name[n]}": both.count((o, n)) for o in (True, False) for n in (True, False)},
+    }
+
+
+def side(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    scores = [verdict.score for verdict in verdicts if not math.isnan(verdict.score)]
+    accs = [verdict.acc for verdict in verdicts if not math.isnan(verdict.acc)]
+    return {"mean": mean(scores), "accuracy": mean(accs), "failed": len(verdicts) - len(scores)}
+
+
+def mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else 0.0
+
+
+def table(numbers: Mapping[str, Any]) -> list[str]:
+    old, new, confusion = numbers["old"], numbers["new"], numbers["confusion"]
+    return [
+        f"{numbers['answers']} answers, {numbers['same_score']} with the same score",
+        f"{'':<10}{'mean':>9}{'accuracy':>10}{'failed':>8}",
+        f"{'then':<10}{old['mean']:>9.4f}{old['accuracy']:>10.4f}{old['failed']:>8}",
+        f"{'now':<10}{new['mean']:>9.4f}{new['accuracy']:>10.4f}{new['failed']:>8}",
+        f"{'':<12}{'now right':>10}{'now wrong':>11}",
+        f"{'then right':<12}{confusion['right_right']:>10}{confusion['right_wrong']:>11}",
+        f"{'then wrong':<12}{confusion['wrong_right']:>10}{confusion['wrong_wrong']:>11}",
+    ]
