@@ -101,9 +101,10 @@ python benchmarks/presets.py FOLDER
 ```
 
 Laptop scale, task `chain_sum`, `menon train RECIPE seed=SEED heldout=200 threads=1`. Each cell is the accuracy on 200 held-out
-questions, one answer each at temperature 1, before -> after. A run that had not gained .2 after the first sweep of steps went on
-to more, so the column of steps can show two numbers. Seconds and generated tokens are means of one run; seconds are those of a
-machine that had other work to do (2-core x86 CPU, one thread for each run).
+questions, one answer each at temperature 1, before -> after. The column of steps says how far the runs of a row went, and the
+column before it how many there are: one that has gained .2 may stop early, one that has not goes on (`--steps`, `--more`).
+Seconds and generated tokens are means of one run; seconds are those of a machine that had other work to do (2-core x86 CPU, one
+thread for each run).
 
 """
 
