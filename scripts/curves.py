@@ -9,7 +9,7 @@ answers (`acc/mean`); a dot is the accuracy on held-out questions, where it was 
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from menon.recipes import RECIPES
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 460, 220, 40, 30, 34
 COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#8e6c8a", "#b08900")
 Line = list[tuple[int, float]]
+Place = Callable[[int, float], tuple[float, float]]
+"""Step and accuracy -> where that is drawn."""
 
 
 def read(path: Path, name: str) -> Line:
@@ -52,7 +54,7 @@ def drawn(title: str, lines: Mapping[int, tuple[Line, Line]]) -> str:
     return "\n".join([f"{head} {words}>", ground, *body, "</svg>"]) + "\n"
 
 
-def axes(last: int, place) -> Iterable[str]:
+def axes(last: int, place: Place) -> Iterable[str]:
     for accuracy in (0.0, 0.25, 0.5, 0.75, 1.0):
         _, y = place(0, accuracy)
         yield f'<line x1="{LEFT}" x2="{WIDTH - 16}" y1="{y}" y2="{y}" stroke="#ddd"/>'
@@ -63,7 +65,7 @@ def axes(last: int, place) -> Iterable[str]:
     yield f'<text x="{(LEFT + WIDTH - 16) / 2}" y="{HEIGHT - 5}" text-anchor="middle" fill="#555">step</text>'
 
 
-def marks(lines: Mapping[int, tuple[Line, Line]], place) -> Iterable[str]:
+def marks(lines: Mapping[int, tuple[Line, Line]], place: Place) -> Iterable[str]:
     for number, (seed, (line, dots)) in enumerate(sorted(lines.items())):
         colour = COLOURS[number % len(COLOURS)]
         points = " ".join(",".join(map(str, place(step, accuracy))) for step, accuracy in line)
