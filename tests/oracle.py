@@ -197,6 +197,8 @@ def of_estimators() -> list[Row]:
         Row("`vapo`, alpha .5, wrong values", (wrong_values, adv.VAPO(alpha=0.5))),
         Row("`truncated_reward`, then `rloo`", (adv.TruncatedReward(), *RLOO)),
         Row("`overlong`, limit 3, buffer 2, then `rloo`", (adv.Overlong(3, 2), *RLOO)),
+        Row("`length_reward`, then `rloo`", (adv.LengthReward(), *RLOO)),
+        Row("`reward_norm`, then `rloo`", (adv.RewardNorm(), *RLOO)),
         Row("`kl_in_reward`, beta .1, then `reinforce`", (adv.KLInReward(0.1), adv.Reinforce())),
         Row("`rloo`, then `kl_in_advantage`, beta .1", (*RLOO, adv.KLInAdvantage(0.1))),
     ]
