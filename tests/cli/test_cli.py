@@ -49,7 +49,7 @@ def test_help_and_version(capsys):
     ("words", "sentence"),
     [
         (["trian"], "menon: there is no command 'trian'; did you mean train? (see menon --help)"),
-        (["train", "gpro", "threads=1"], "menon: there is no recipe 'gpro'; did you mean 'grpo'?"),
+        (["train", "reinforc", "threads=1"], "menon: there is no recipe 'reinforc'; did you mean 'reinforce'?"),
         (["train", "threads=1", "stepz=3"], "menon: unknown setting 'stepz'; did you mean 'steps'?"),
         (["train", "threads=0"], "menon: threads is '0'; give a whole number of at least 1, or leave it out to use what is free"),
         (["train", "steps", "=", "3"], "menon: '=' is not a setting; write key=value without spaces around '=', like steps=20"),

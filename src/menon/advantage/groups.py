@@ -13,11 +13,10 @@ from menon.batch import Batch
 def groups_with_signal(batch: Batch) -> Iterator[Tensor]:
     """The answers [G] of each group whose outcomes are not all equal, in the order of the batch; those whose grader failed are
     left out. A group of one is never among them."""
-    rows = batch.valid.nonzero()[:, 0]
+    outcome, rows = batch.outcome, batch.valid.nonzero()[:, 0]
     _, index = torch.unique(batch.group[rows], return_inverse=True)
     for members in rows[torch.argsort(index, stable=True)].split(index.bincount().tolist()):
-        outcome_G = batch.outcome[members]
-        if outcome_G.max() > outcome_G.min():
+        if outcome[members].max() > outcome[members].min():
             yield members
 
 
