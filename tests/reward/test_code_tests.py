@@ -2,6 +2,8 @@ import ast
 import gzip
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,20 @@ def test_no_code_is_wrong_and_broken_tests_are_nobodys_fault():
     broken = CodeTests()("", fenced("def add(a, b): return 3"), tests=["assert add(1, == 3"])
     assert math.isnan(broken.score)
     assert "a test is broken: SyntaxError" in broken.error
+
+
+def test_a_test_that_ends_before_the_solution_began_is_judged():
+    """On a busy machine the test's process can be over while the solution's is still closing itself in."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        grade = CodeTests()
+        errors = {grade("", fenced("def f(x): return x"), tests=["assert f(1 == 1"]).error for _ in range(60)}
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert len(errors) == 1
+    assert "a test is broken: SyntaxError" in errors.pop()
 
 
 def test_tests_may_be_fewer():

@@ -74,7 +74,9 @@ class Keeper:
         for descriptor in (*given, *talk, closed):
             os.close(descriptor)
         reply = self.supervise(members, most, private, "seccomp" not in layers)
-        reply["closed_in"] = len(os.read(ready, 16)) == len(roles)
+        # One that was ended before it came so far has run nothing; one that could not be closed in has said so.
+        failed = reply.pop("setup_failed")
+        reply["closed_in"] = len(os.read(ready, 16)) == len(roles) or not failed
         reply["namespaces"] = self.namespaces
         os.close(ready)
         tidy.remove_tree(private)
@@ -92,6 +94,7 @@ class Keeper:
         return {
             "why": ending.why,
             "code": ended[-1][0],
+            "setup_failed": any(code == SETUP_FAILED for code, _ in ended),
             "seconds": ending.seconds,
             "cpu_seconds": used.ru_utime + used.ru_stime,
             "memory_mb": used.ru_maxrss / 1024,
