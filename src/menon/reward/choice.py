@@ -10,9 +10,9 @@ from menon.types import Verdict
 _GOLD = re.compile(r"\s*(?:\\text\w*\s*\{)?\s*[(\[]?\s*([A-J])\s*[)\].:]?\s*\}?\s*[.]?\s*")
 _WRAPPING = re.compile(r"\\(?:text\w*|mathrm|mathbf|textbf|boxed|mbox)\s*\{|[{}$*\"'“”‘’`]|\\[()\[\],;! ]")
 _LETTER = re.compile(
-    r"\s*(?:the\s+)?(?:correct\s+)?(?:final\s+)?(?:option|choice|answer|选项|选)?\s*(?:is)?\s*:?\s*"
-    r"(?:\(\s*([A-Ja-j])\s*\)|\[\s*([A-Ja-j])\s*\]|([A-Ja-j])(?=$|\s*[.:)。,，;：、]|\s*$|\s+(?-i:[A-Z(])))(.*)",
-    re.DOTALL | re.IGNORECASE,
+    r"(?:the )?(?:correct )?(?:final )?(?:option|choice|answer|选项|选)? ?(?:is)? ?:? ?"
+    r"(?:\( ?([A-J]) ?\)|\[ ?([A-J]) ?\]|([A-J])(?=$| ?[.:)。,，;：、]| (?-i:[A-Z(])))(.*)",
+    re.IGNORECASE,
 )
 _ANOTHER = re.compile(
     r"^\s*(?:[,，、;/&]|and\b|or\b)\s*(?:and\b|or\b)?\s*[(\[]?\s*[A-J]\s*(?:[)\].,]|$|\s+(?:and|or)\b)", re.IGNORECASE
@@ -30,7 +30,7 @@ def gold_letter(gold: str) -> str | None:
 
 def letter(text: str) -> str | None:
     """The letter that an answer begins with: `B`, `b`, `(B) 42`, `Option B`, `B. because`; None for several or none."""
-    found = _LETTER.match(_WRAPPING.sub("", text[:300]))
+    found = _LETTER.match(" ".join(_WRAPPING.sub("", text[:300]).split()))
     if found is None or _ANOTHER.match(found[4]):
         return None
     return (found[1] or found[2] or found[3]).upper()

@@ -1,7 +1,7 @@
 """Where an answer states its result (spec 6.1). Each way gives the result as written, or None; all run in linear time."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 Way = Callable[[str], str | None]
 
@@ -10,7 +10,7 @@ NEAR_END = 300
 
 _LINE = re.compile(r"(?i)answer\s*:\s*([^\n]+)")
 _HASH = re.compile(r"####\s*(\$?-?\$?[0-9.,]+)")
-_BRACES = re.compile(r"(?P<box>\\+(?:f?boxed|fbox)\s*\{)|\\+boxed (?P<bare>[^\s$\\{}]+)|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(r"(?P<box>\\{1,2}(?:f?boxed|fbox)\s*\{)|\\{1,2}boxed (?P<bare>[^\s$\\{}]+)|\\.|[{}]", re.DOTALL)
 
 
 def stated(prompt: str, completion: str, ways: Iterable[Way]) -> str | None:
@@ -85,7 +85,8 @@ WAYS: tuple[Way, ...] = (answer_tag, boxed, answer_line, hash_marks)
 
 # Ways for evaluation only: what a person would take for the result
 
-_SPAN = re.compile(r"\$\$((?:[^$\\]|\\.)+)\$\$|(?<!\\)\$((?:[^$\\]|\\.)+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_MARK = re.compile(r"\$\$?|\\[()\[\]]|\\.", re.DOTALL)
+_CLOSES = {"$": "$", "$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 _PHRASE = re.compile(
     r"(?i)\b(?:answer|option|choice)\s*(?:is|=|:)\s*:?\s*|\banswer\s+(?=\$|\\[(\[])"
     r"|答案\s*(?:是|为|為|[:：])\s*|\br[ée]ponse\s*(?:est|:)\s*|\brespuesta\s*(?:es|:)\s*|\bantwort\s*(?:ist|lautet|:)\s*"
@@ -99,7 +100,7 @@ _NUMBER = re.compile(
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z])[^\W\d_\u3040-\u30ff\u3400-\u9fff]{3,}|[\u3040-\u30ff\u3400-\u9fff]{2}")
 _PERCENT = re.compile(r"\s*(?:\\?%|percent(?:age)?\b|pct\b)")
-_JOINS = re.compile(r"\s*(?:,|;|and|or|,\s*and|,\s*or)?\s*")
+_JOINS = re.compile(r"\s*(?:[,;]\s*(?:and|or)?|and|or)\s*|\s+")
 _DIGIT = re.compile(r"\d")
 _BESIDE_NUMBERS = re.compile(r"(?<![\\A-Za-z])(?!(?:and|or|sqrt|pi|sin|cos|tan|log|ln)(?![A-Za-z]))[^\W\d_]{2}")
 SHORT = 200
@@ -117,9 +118,9 @@ def phrase(text: str) -> str | None:
     if found is None:
         return None
     behind = text[found.end() : found.end() + 1000]
-    span = _SPAN.match(behind)
-    if span is not None:
-        return span[0] + (_PERCENT.match(behind, span.end()) or [""])[0]
+    start, end = next(formulas(behind), (-1, -1))
+    if start == 0:
+        return behind[:end] + (_PERCENT.match(behind, end) or [""])[0]
     sentence = (_SENTENCE.match(behind) or [""])[0].strip()
     if not sentence:
         return None
@@ -132,8 +133,8 @@ def last_value(text: str) -> str | None:
     """A short text without prose as a whole; else the last formula or the last number, whichever comes later."""
     whole = text.strip()
     if whole and len(whole) <= SHORT and "\n" not in whole and not is_sentence(whole):
-        spans = list(_SPAN.finditer(whole))
-        if not spans or (spans[0].start() == 0 and spans[-1].end() == len(whole)):
+        spans = list(formulas(whole))
+        if not spans or (spans[0][0] == 0 and spans[-1][1] == len(whole)):
             return whole
     formula, end = last_formula(text)
     numbers = [found for found in _NUMBER.finditer(text, max(0, end)) if found[0].strip("+-−$")]
@@ -141,6 +142,21 @@ def last_value(text: str) -> str | None:
         percent = _PERCENT.match(text, numbers[-1].end())
         return numbers[-1][0] + (percent[0] if percent else "")
     return formula
+
+
+def formulas(text: str) -> Iterator[tuple[int, int]]:
+    """Bounds of what stands between dollar signs or LaTeX's brackets; an opening sign that is never closed is none."""
+    opened: tuple[str, int] | None = None
+    for found in _MARK.finditer(text):
+        mark = found[0]
+        if opened is not None and mark == _CLOSES[opened[0]] and found.start() > opened[1] + len(opened[0]):
+            yield opened[1], found.end()
+            opened = None
+        elif opened is not None and (opened[0], mark) == ("$", "$$"):  # $a$$b$
+            yield opened[1], found.start() + 1
+            opened = ("$", found.start() + 1)
+        elif mark in _CLOSES and (opened is None or mark[0] == "\\" or opened[0][0] == "$"):
+            opened = (mark, found.start())
 
 
 def is_sentence(text: str) -> bool:
@@ -152,19 +168,14 @@ def is_sentence(text: str) -> bool:
 
 def last_formula(text: str) -> tuple[str | None, int]:
     """The last formula that is none of prose between two prices, with those joined to it by commas, `and`, `or`; and its end."""
-    spans = [found for found in _SPAN.finditer(text) if not is_prose(found[0])][-20:]
+    spans = [(start, end) for start, end in formulas(text) if not is_prose(text[start:end])][-20:]
     if not spans:
         return None, -1
-    first = len(spans) - 1
-    while (
-        first
-        and _JOINS.fullmatch(text, spans[first - 1].end(), spans[first].start())
-        and spans[first - 1].end() < spans[first].start()
-    ):
-        first -= 1
-    end = spans[-1].end()
+    start, end = spans.pop()
+    while spans and _JOINS.fullmatch(text, spans[-1][1], start):
+        start = spans.pop()[0]
     percent = _PERCENT.match(text, end)
-    return text[spans[first].start() : end] + (percent[0] if percent else ""), percent.end() if percent else end
+    return text[start:end] + (percent[0] if percent else ""), percent.end() if percent else end
 
 
 def is_prose(formula: str) -> bool:

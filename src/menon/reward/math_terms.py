@@ -214,7 +214,7 @@ class Terms:
         if signed and self.next in ("-", "+"):
             return self.signed()
         token = self.tokens[self.place] if self.place < len(self.tokens) else Token("", "", False)
-        if token.kind == "number" and len(token.text) > 1 and not signed:  # \frac12, \sqrt12
+        if token.text.isdigit() and len(token.text) > 1 and not signed:  # \frac12, \sqrt12
             self.tokens[self.place] = Token("number", token.text[1:], False)
             return literal(token.text[0])
         return self.atom()
