@@ -207,5 +207,6 @@ def ports(value: Any) -> list[int]:
 def count_visits(server: socket.socket, port: int, escapes: list[str]) -> None:
     with suppress(OSError):
         while True:
-            server.accept()[0].close()
+            visitor, _ = server.accept()
             escapes.append(f"a program reached 127.0.0.1:{port}")
+            visitor.close()
