@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from menon.reward.extract import WAYS, Way, stated
 from menon.types import Verdict
 
-_GOLD = re.compile(r"\s*(?:\\text\w*\s*\{)?\s*[(\[]?\s*([A-J])\s*[)\].:]?\s*\}?\s*[.]?\s*")
+LONGEST = 40
+"""Characters of a gold answer that may be a letter with its wrapping."""
+_GOLD = re.compile(r"\$?(?:\\(?:text\w*|mathrm|mathbf)\{)?[(\[]?([A-J])[)\].:]?\}?\.?\$?")
 _WRAPPING = re.compile(r"\\(?:text\w*|mathrm|mathbf|textbf|boxed|mbox)\s*\{|[{}$*\"'“”‘’`]|\\[()\[\],;! ]")
 _LETTER = re.compile(
     r"(?:the )?(?:correct )?(?:final )?(?:option|choice|answer|选项|选)? ?(?:is)? ?:? ?"
@@ -24,7 +26,7 @@ _MENTIONED = re.compile(
 
 def gold_letter(gold: str) -> str | None:
     """`B` of `B`, `(B)`, `\\text{(B)}`, `B.`; None where the gold is no letter from A to J."""
-    found = _GOLD.fullmatch(gold)
+    found = _GOLD.fullmatch("".join(gold.split())) if len(gold) <= LONGEST else None
     return found[1] if found else None
 
 
