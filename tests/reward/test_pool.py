@@ -114,7 +114,7 @@ def test_a_fork_gets_workers_of_its_own(two):
 
 
 def test_workers_are_replaced_after_many_calls(monkeypatch):
-    assert nursery.RECYCLE == 5000
+    assert nursery.RECYCLE == 2000
     one = Pool("pool_functions:act", workers=1)
     try:
         pids = {one.ask("pid") for _ in range(2 * nursery.RECYCLE + 10)}

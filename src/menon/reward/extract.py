@@ -85,8 +85,11 @@ WAYS: tuple[Way, ...] = (answer_tag, boxed, answer_line, hash_marks)
 
 # Ways for evaluation only: what a person would take for the result
 
-_MARK = re.compile(r"\$\$?|\\[()\[\]]|\\.", re.DOTALL)
+_MARK = re.compile(
+    r"\$\$?|\\[()\[\]]|\\(?:begin|end)\{(?:equation|align|aligned|gather|multline|displaymath)\*?\}|\\.", re.DOTALL
+)
 _CLOSES = {"$": "$", "$$": "$$", "\\(": "\\)", "\\[": "\\]"}
+_ROWS = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")
 _PHRASE = re.compile(
     r"(?i)\b(?:answer|option|choice)\s*(?:is|=|:)\s*:?\s*|\banswer\s+(?=\$|\\[(\[])"
     r"|答案\s*(?:是|为|為|[:：])\s*|\br[ée]ponse\s*(?:est|:)\s*|\brespuesta\s*(?:es|:)\s*|\bantwort\s*(?:ist|lautet|:)\s*"
@@ -149,7 +152,10 @@ def formulas(text: str) -> Iterator[tuple[int, int]]:
     opened: tuple[str, int] | None = None
     for found in _MARK.finditer(text):
         mark = found[0]
-        if opened is not None and mark == _CLOSES[opened[0]] and found.start() > opened[1] + len(opened[0]):
+        if mark.startswith("\\begin"):
+            opened = opened or (mark, found.start())
+            continue
+        if opened is not None and mark == closing(opened[0]) and found.start() > opened[1] + len(opened[0]):
             yield opened[1], found.end()
             opened = None
         elif opened is not None and (opened[0], mark) == ("$", "$$"):  # $a$$b$
@@ -157,6 +163,18 @@ def formulas(text: str) -> Iterator[tuple[int, int]]:
             opened = ("$", found.start() + 1)
         elif mark in _CLOSES and (opened is None or mark[0] == "\\" or opened[0][0] == "$"):
             opened = (mark, found.start())
+
+
+def closing(mark: str) -> str:
+    return _CLOSES.get(mark) or mark.replace("begin", "end")
+
+
+def last_row(formula: str) -> str:
+    """Of an environment of several rows, without its alignment and the equals sign that it begins with."""
+    if not formula.startswith("\\begin"):
+        return formula
+    rows = [row for row in _ROWS.sub("", formula).split("\\\\") if row.strip()]
+    return rows[-1].replace("&", "").strip().lstrip("=").strip() if rows else ""
 
 
 def is_sentence(text: str) -> bool:
@@ -175,7 +193,7 @@ def last_formula(text: str) -> tuple[str | None, int]:
     while spans and _JOINS.fullmatch(text, spans[-1][1], start):
         start = spans.pop()[0]
     percent = _PERCENT.match(text, end)
-    return text[start:end] + (percent[0] if percent else ""), percent.end() if percent else end
+    return last_row(text[start:end]) + (percent[0] if percent else ""), percent.end() if percent else end
 
 
 def is_prose(formula: str) -> bool:

@@ -16,7 +16,7 @@ DEEPEST = 12
 """Braces inside one another."""
 
 _NEEDED = re.compile(
-    r"\\(?:sum|prod|int|lim|det|cap|setminus|bmod|pmod|endmatrix|end|inf|sup|oint|iint|operatorname)(?![a-zA-Z])"
+    r"\\(?:sum|prod|int|lim|det|cup|cap|setminus|bmod|pmod|endmatrix|end|inf|sup|oint|iint|operatorname)(?![a-zA-Z])"
 )
 _KNOWN = re.compile(r"(?:\\[a-zA-Z]+|\\[{}\\ ]|[A-Za-z0-9\s+\-*/^_=<>()\[\]{}|,;.!&:°'%])*")
 _LARGE = re.compile(
@@ -40,7 +40,7 @@ def compare(gold: str, stated: str, readable: bool) -> Literal["right", "wrong",
     one, other = parse(gold), parse(stated)
     if one is None or other is None:
         return no if other is None else "wrong"
-    return "right" if verify()(one, other) else "wrong"
+    return "right" if verify()(one, other) or verify()(worked_out(one), worked_out(other)) else "wrong"
 
 
 def too_large(text: str) -> bool:
@@ -57,6 +57,14 @@ def parse(text: str) -> Any:
         return reader()(braced(text.replace("°", "^{\\circ}").replace("%", "\\%")))
     except Exception:  # the parser raises whatever its grammar meets: any fault of the text is "not readable"
         return None
+
+
+def worked_out(value: Any) -> Any:
+    """Sums, limits and integrals as what they come to."""
+    try:
+        return value.doit()
+    except Exception:  # sympy raises anything where it cannot
+        return value
 
 
 def braced(text: str) -> str:

@@ -21,7 +21,7 @@ LETTERS = words(
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar"
 )
 WRAPPERS = words("vec overrightarrow bar hat tilde overline widehat widetilde underline angle triangle")
-CLOSERS = words("rfloor rceil } pm mp cdot div \\ endmatrix")
+CLOSERS = words("rfloor rceil } pm mp cdot div bmod pmod \\ endmatrix")
 """Commands that begin no factor."""
 _RELATIONS = r"= =|< <|> >|\lt <|\gt >|\le <=|\ge >=|\ne !=|\in in|\notin notin|\subset subset|\approx ~|\sim ~|\simeq ~"
 RELATIONS = {pair.split()[0]: pair.split()[1] for pair in _RELATIONS.split("|")}
@@ -106,6 +106,12 @@ class Terms:
             elif self.next in ("/", "\\div") or (self.next == ":" and not self.describes):
                 self.take()
                 node = self.per(node) if self.wordy else joined("/", node, self.signed())
+            elif self.next == "\\bmod":
+                self.take()
+                node = Node("mod", (node, self.signed()))
+            elif self.next == "\\pmod":
+                self.take()
+                node = Node("unit", (node,), f"mod {self.argument(signed=True).value}")
             elif self.starts_factor():
                 node = self.beside(node)
             else:

@@ -81,7 +81,7 @@ SPACES = re.compile(
 )
 _NOTHING = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![a-zA-Z])\s*\.?"
-    r"|\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|boxed|fbox|strut|hline|rm|bf|it)(?![a-zA-Z])"
+    r"|\\(?:therefore|because|displaystyle|textstyle|scriptstyle|limits|nolimits|boxed|fbox|strut|hline|rm|bf|it)(?![a-zA-Z])"
 )
 _SAME = [
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
@@ -99,7 +99,8 @@ _SAME = [
     (re.compile(r"\\(?:lbrace)(?![a-zA-Z])"), r"\\{"),
     (re.compile(r"\\(?:rbrace)(?![a-zA-Z])"), r"\\}"),
     (re.compile(r"\\(?:varnothing|O)(?![a-zA-Z])"), r"\\emptyset "),
-    (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)(?![a-zA-Z])\s*\}?|\\degree(?![a-zA-Z])"), "°"),
+    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|\\degree(?![a-zA-Z])"), "°"),
+    (re.compile(r"\\(?:mod|mathbin\{mod\})(?![a-zA-Z])"), r"\\bmod "),
     (re.compile(r"\\epsilon(?![a-zA-Z])"), r"\\varepsilon "),
     (re.compile(r"\\phi(?![a-zA-Z])"), r"\\varphi "),
     (re.compile(r"\\(?:mathbb|Bbb|mathbf|bm|boldsymbol|mathcal|mathit)(?:\s*\{\s*([A-Za-z])\s*\}| +([A-Za-z]))"), r"\1\2"),
@@ -134,7 +135,7 @@ _JOINED = re.compile(r"(?<=\d)(?:\s*\{\s*,\s*\}\s*|,\s*\\!\s*)(?=\d{3}(?!\d))")
 GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)")
 _SPACED = re.compile(r"(?<![\d.,])(\d{1,3})((?:[ \u00a0\u2009\u202f]|\\,|\\ |~)\d{3})+(?![\d.]*\d)")
 
-_NUMBER = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,15}))?")
+_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,15}))?")
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _NO_WORD = re.compile(r"[^\w%+\-/.]+|(?<!\d)\.|\.(?!\d)|_")
 

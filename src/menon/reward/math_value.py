@@ -182,7 +182,10 @@ def opaque(name: str, arguments: list[Value], point: int) -> Value:
 def add(*terms: Value) -> Value:
     if all(isinstance(term, Fraction) for term in terms):
         return sum(terms, Fraction(0))
-    return ctx.fsum([real(term) for term in terms])
+    numbers = [real(term) for term in terms]
+    total = ctx.fsum(numbers)
+    cancelled = abs(total) <= max(map(abs, numbers)) * ctx.mpf(10) ** -AGREEMENT  # what is left is noise
+    return Fraction(0) if cancelled else total
 
 
 def times(one: Value, other: Value) -> Value:
@@ -314,7 +317,7 @@ def extreme(way: Callable[..., Any]) -> Callable[..., Value]:
 def whole(way: Callable[..., int]) -> Callable[..., Value]:
     def result(*values: Value) -> Value:
         if not all(isinstance(value, Fraction) and value.denominator == 1 for value in values):
-            raise Unknown("gcd")
+            raise Unknown("whole numbers")
         return Fraction(way(*[int(value) for value in values]))
 
     return result
@@ -350,6 +353,7 @@ RULES: dict[str, Callable[..., Value]] = {
     "root": root,
     "factorial": factorial,
     "binom": binomial,
+    "mod": lambda value, base: whole(lambda one, other: one % other)(value, base),
     "abs": abs,
     "floor": lambda value: rounded(value, math.floor),
     "ceil": lambda value: rounded(value, math.ceil),

@@ -17,7 +17,7 @@ from typing import Any
 
 from menon.own import describe, load_object
 
-RECYCLE = 5000
+RECYCLE = 2000
 """Calls after which a worker is replaced, so that caches of its libraries cannot grow without end."""
 WORN = 3
 """Exit code of a worker that wants to be replaced."""
