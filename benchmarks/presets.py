@@ -7,59 +7,20 @@ run with the first seed, then all with the second. A run that has not gained .2 
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from menon.recipes import RECIPES
+from menon.study.sweep import Arm, Cell, by_arm, cells_of, sweep
 
 TABLE = Path(__file__).parent / "results" / "presets.md"
 ENOUGH = 0.2
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One recipe with one seed."""
-
-    recipe: str
-    seed: int
-    folder: Path
-
-    @property
-    def path(self) -> Path:
-        return self.folder / f"{self.recipe}-{self.seed}"
-
-    @property
-    def report(self) -> dict[str, Any] | None:
-        file = self.path / "report.json"
-        return json.loads(file.read_text()) if file.exists() else None
-
-    @property
-    def gain(self) -> float:
-        report = self.report
-        return report["after"]["accuracy"] - report["before"]["accuracy"] if report else float("-inf")
-
-    def train(self, steps: int) -> None:
-        """To that many steps, from where the run is; what the command prints is in FOLDER/RECIPE-SEED.log."""
-        report = self.report
-        if report is not None and report["steps"] >= steps:
-            return
-        if (self.path / "run.json").exists():
-            words = ["--resume", str(self.path), f"steps={steps}"]
-        else:
-            words = [self.recipe, f"seed={self.seed}", f"steps={steps}", "heldout=200", "threads=1", f"out={self.path}"]
-        with open(f"{self.path}.log", "a") as log:
-            command = [sys.executable, "-m", "menon", "train", *words]
-            done = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=log, stderr=log, check=False)
-        print(f"{self.path.name}: {f'gain {self.gain:+.3f}' if done.returncode == 0 else 'failed, see its log'}", flush=True)
+def gain(cell: Cell) -> float:
+    report = cell.report
+    return report["after"]["accuracy"] - report["before"]["accuracy"] if report else float("-inf")
 
 
 def row(recipe: str, cells: Sequence[Cell]) -> str:
@@ -70,25 +31,24 @@ def row(recipe: str, cells: Sequence[Cell]) -> str:
         return f"| {recipe} | {' | '.join(shown)} | 0 | - | - | - | - | - |"
     before, after = (mean(r[when]["mean_length"] for r in found) for when in ("before", "after"))
     steps = " / ".join(sorted({str(r["steps"]) for r in found}, key=int))
-    gain = mean(cell.gain for cell in cells if cell.report)
+    gained = mean(gain(cell) for cell in cells if cell.report)
     return (
-        f"| {recipe} | {' | '.join(shown)} | {len(found)} | {steps} | {gain:+.3f} | {before:.1f} -> {after:.1f} "
+        f"| {recipe} | {' | '.join(shown)} | {len(found)} | {steps} | {gained:+.3f} | {before:.1f} -> {after:.1f} "
         f"| {mean(r['wall_s'] for r in found):.0f} | {mean(r['generated_tokens'] for r in found):,.0f} |"
     )
 
 
-def table(cells: Sequence[Cell], recipes: Sequence[str], seeds: Sequence[int]) -> str:
-    by_recipe = {name: [cell for cell in cells if cell.recipe == name] for name in recipes}
+def table(cells: Sequence[Cell], seeds: Sequence[int]) -> str:
     lines = [
         f"| recipe | {' | '.join(f'seed {seed}' for seed in seeds)} | seeds | steps | mean gain | length | seconds | tokens |",
         "|" + "---|" * (len(seeds) + 7),
-        *(row(name, found) for name, found in by_recipe.items()),
+        *(row(name, [cell for cell in cells if cell.arm.name == name]) for name in dict.fromkeys(c.arm.name for c in cells)),
     ]
-    run = {name: [cell for cell in found if cell.report] for name, found in by_recipe.items()}
-    reached = [name for name, found in run.items() if found and all(cell.gain >= ENOUGH for cell in found)]
+    run = {arm.name: found for arm, found in by_arm(cells)}
+    reached = [name for name, found in run.items() if found and all(gain(cell) >= ENOUGH for cell in found)]
     short = [name for name, found in run.items() if found and name not in reached]
     missing = [name for name, found in run.items() if not found]
-    last = f"Up by at least .2 with every seed that was run: {', '.join(reached) or 'none'} ({len(reached)} of {len(recipes)})."
+    last = f"Up by at least .2 with every seed that was run: {', '.join(reached) or 'none'} ({len(reached)} of {len(run)})."
     last += f" Not: {', '.join(short)}." if short else ""
     last += f" Not run: {', '.join(missing)}." if missing else ""
     return "\n".join([*lines, "", last]) + "\n"
@@ -119,19 +79,13 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
     parser.add_argument("--table", type=Path, default=TABLE)
     asked = parser.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    cells = [Cell(recipe, seed, asked.folder) for seed in asked.seeds for recipe in asked.recipes]
+    cells = cells_of((Arm(name, (name, "heldout=200")) for name in asked.recipes), asked.seeds, asked.folder)
 
-    def train(to: Callable[[Cell], int]) -> None:
-        def one(cell: Cell) -> None:
-            cell.train(to(cell))
-            asked.table.write_text(HEAD + table(cells, asked.recipes, asked.seeds), encoding="utf-8")
+    def write(cell: Cell) -> None:
+        asked.table.write_text(HEAD + table(cells, asked.seeds), encoding="utf-8")
 
-        with ThreadPoolExecutor(asked.jobs) as pool:
-            list(pool.map(one, cells))
-
-    train(lambda cell: asked.steps)
-    train(lambda cell: asked.steps if cell.gain >= ENOUGH else asked.more)
+    sweep(cells, lambda cell: asked.steps, asked.jobs, write)
+    sweep(cells, lambda cell: asked.steps if gain(cell) >= ENOUGH else asked.more, asked.jobs, write)
 
 
 if __name__ == "__main__":
