@@ -56,7 +56,9 @@ MAY: dict[str, set[str]] = {
         "safetensors",
         "huggingface_hub",
     }
-    | {f"menon.engines.{piece}" for piece in ("forward", "hf_models", "draw", "slot_cache", "stop_strings")},  # no engines
+    | {
+        f"menon.engines.{piece}" for piece in ("forward", "hf_models", "decoder", "draw", "slot_cache", "stop_strings")
+    },  # no engines
 }
 """Part of the package -> prefixes of what it may import beside the standard library."""
 

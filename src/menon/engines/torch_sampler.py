@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.engines.decoder import context_of
 from menon.engines.draw import Drawn, draw, temperature_by_entropy
 from menon.engines.hf_models import end_token_ids
 from menon.engines.slot_cache import SlotCache, Start, starts
@@ -316,15 +317,6 @@ def own_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     for parameter in copied.parameters():
         parameter.data = parameter.data.to(dtype)
     return copied
-
-
-def context_of(model: PreTrainedModel) -> int | None:
-    """The most tokens of a sequence. Within a sliding window attention is plain; beyond it this sampler does not go."""
-    config = model.config.get_text_config()
-    limits = [getattr(config, "max_position_embeddings", None)]
-    if any("sliding" in kind for kind in getattr(config, "layer_types", None) or ["sliding"]):
-        limits.append(getattr(config, "sliding_window", None))
-    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _beginning(request: Request) -> bytes:

@@ -12,10 +12,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.base import WEIGHTS
 from menon.config import DynamicRollout, GreedyRollout, RunConfig
+from menon.engines.decoder import context_of
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.torch_learner import TorchLearner, TorchScorer
-from menon.engines.torch_sampler import TorchSampler, context_of
+from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.eval.run import Evaluation
 from menon.loop import Run

@@ -11,8 +11,9 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.config import RunConfig
+from menon.engines.decoder import context_of
 from menon.engines.hf_models import load_policy
-from menon.engines.torch_sampler import TorchSampler, context_of
+from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
 from menon.eval.ifeval import Instructions, instruction_level

@@ -1,0 +1,207 @@
+"""The network of the Llama family as plain data, and one short forward pass over it. Torch alone.
+
+Llama, Qwen2, Qwen3 and Mistral are one network: RMSNorm, rotary attention with shared key heads, a SiLU-gated MLP; Qwen adds
+biases to q, k and v, or norms of q and k. A `Decoder` refers to the tensors of a live `transformers` model: nothing is copied,
+and what a learner changes is seen at once. Its pass makes the same numbers as the model's own with a fraction of the Python.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FAMILY = ("Llama", "Qwen2", "Qwen3", "Mistral")
+FIXED_ROPE = ("default", "linear", "llama3", "yarn")
+"""Kinds of rotary frequencies that do not depend on the length of the sequence."""
+
+
+class Affine(NamedTuple):
+    """y = x @ weight.T + bias."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Layer:
+    attention_norm: Tensor
+    query: Affine
+    key: Affine
+    value: Affine
+    output: Affine
+    mlp_norm: Tensor
+    gate: Affine
+    up: Affine
+    down: Affine
+    query_norm: Tensor | None = None
+    """[head_dim], of Qwen3; so is the next."""
+    key_norm: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Decoder:
+    embedding: Tensor
+    """[V, d]"""
+    layers: tuple[Layer, ...]
+    norm: Tensor
+    head: Affine | None
+    """[V, d]; None for a trunk without a vocabulary."""
+    frequencies: Tensor
+    """[head_dim / 2] radians per position, fp32."""
+    rope_scale: float
+    """Factor of the rotary tables; 1 but for YaRN."""
+    heads: int
+    key_heads: int
+    head_dim: int
+    eps: float
+    longest: int | None
+    """Tokens up to which attention is plain: the context, or the sliding window where that is shorter."""
+
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""(number of the layer, q [S, L, heads, D], k and v [S, L, key_heads, D]) -> [S, L, heads, D]; q and k are already rotated."""
+
+
+def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Every token sees itself and what stands before it in its row."""
+    shared = k.shape[2] != q.shape[2]
+    q, k, v = (states.transpose(1, 2) for states in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=shared).transpose(1, 2)
+
+
+def hidden_states(decoder: Decoder, ids: Tensor, position: Tensor | None = None, attend: Attend = causal) -> Tensor:
+    """Token ids [S, L] -> hidden states after the last norm [S, L, d], with gradient if it is enabled.
+
+    What stands behind a token cannot change its state, so padding on the right is harmless. `position` is [S, L] or [L],
+    without it 0, 1, ...; packed or cached sequences come with an `attend` of their own.
+    """
+    if position is None:
+        position = torch.arange(ids.shape[1], device=ids.device)
+    x = F.embedding(ids, decoder.embedding)
+    cos, sin = (table[..., None, :] for table in rotary(decoder, position, x.dtype))
+    for index, layer in enumerate(decoder.layers):
+        h = norm(x, layer.attention_norm, decoder.eps)
+        q = layer.query(h).unflatten(-1, (decoder.heads, decoder.head_dim))
+        k = layer.key(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
+        v = layer.value(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
+        if layer.query_norm is not None and layer.key_norm is not None:
+            q, k = norm(q, layer.query_norm, decoder.eps), norm(k, layer.key_norm, decoder.eps)
+        x = x + layer.output(attend(index, rotate(q, cos, sin), rotate(k, cos, sin), v).flatten(-2))
+        h = norm(x, layer.mlp_norm, decoder.eps)
+        x = x + layer.down(F.silu(layer.gate(h)) * layer.up(h))
+    return norm(x, decoder.norm, decoder.eps)
+
+
+def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """RMSNorm over the last dimension; autocast's half-precision states meet full-precision weights here."""
+    return F.rms_norm(x.to(weight.dtype), weight.shape, weight, eps)
+
+
+def rotary(decoder: Decoder, position: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Positions [...] -> cosines and signed sines [..., head_dim], the sines of the first half negative (see `rotate`)."""
+    angle = position[..., None].float() * decoder.frequencies
+    cos, sin = angle.cos() * decoder.rope_scale, angle.sin() * decoder.rope_scale
+    return torch.cat([cos, cos], -1).to(dtype), torch.cat([-sin, sin], -1).to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding (arXiv 2104.09864) of the halves (a, b) of x: (a cos - b sin, b cos + a sin)."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+
+
+@torch.no_grad()
+def decoder_of(model: nn.Module) -> Decoder | None:
+    """The network of a `transformers` model of the family, a causal LM or its trunk alone; None for any other.
+
+    Also None where this pass gives other numbers than the model's own on a few tokens: another activation, adapters,
+    quantised layers. The model must be in eval mode.
+    """
+    decoder = _collect(model)
+    if decoder is None:
+        return None
+    device = decoder.embedding.device
+    ids = (torch.arange(12, device=device) * 7 % len(decoder.embedding)).view(2, 6)
+    trunk: Any = model if decoder.head is None else model.base_model
+    hidden, want = hidden_states(decoder, ids), trunk(input_ids=ids, use_cache=False).last_hidden_state
+    same = _close(hidden, want)
+    if same and decoder.head is not None:
+        same = _close(decoder.head(want), model(input_ids=ids, use_cache=False).logits)
+    return decoder if same else None
+
+
+def _close(got: Tensor, want: Tensor) -> bool:
+    allowed = 1e-4 if torch.finfo(want.dtype).bits >= 32 else 0.1
+    return bool((got - want).float().norm() <= allowed * want.float().norm())  # NaN is not close
+
+
+def _collect(model: Any) -> Decoder | None:
+    names = {f"{kind}{end}" for kind in FAMILY for end in ("Model", "ForCausalLM")}
+    if type(model).__name__ not in names or not type(model).__module__.startswith("transformers."):
+        return None
+    config, trunk = model.config, model.base_model
+    head = model.get_output_embeddings() if model is not trunk else None
+    try:
+        linear = [_linears(layer) for layer in trunk.layers]
+        rope = trunk.rotary_emb
+        whole = all(type(part) is nn.Linear for parts in linear for part in parts)
+        plain = config.hidden_act == "silu" and rope.rope_type in FIXED_ROPE and type(trunk.embed_tokens) is nn.Embedding
+        if not (whole and plain and (model is trunk or type(head) is nn.Linear)):
+            return None
+        layers = tuple(_layer(layer, parts) for layer, parts in zip(trunk.layers, linear, strict=True))
+        first = trunk.layers[0].self_attn
+        return Decoder(
+            embedding=trunk.embed_tokens.weight,
+            layers=layers,
+            norm=trunk.norm.weight,
+            head=None if head is None else Affine(head.weight, head.bias),
+            frequencies=rope.inv_freq.float(),
+            rope_scale=float(rope.attention_scaling),
+            heads=config.num_attention_heads,
+            key_heads=config.num_key_value_heads,
+            head_dim=first.head_dim,
+            eps=config.rms_norm_eps,
+            longest=context_of(model),
+        )
+    except (AttributeError, IndexError):
+        return None
+
+
+def _linears(layer: Any) -> tuple[Any, ...]:
+    attention, mlp = layer.self_attn, layer.mlp
+    return (
+        *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),
+        *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
+    )
+
+
+def _layer(layer: Any, linears: tuple[nn.Linear, ...]) -> Layer:
+    query, key, value, output, gate, up, down = (Affine(part.weight, part.bias) for part in linears)
+    attention = layer.self_attn
+    return Layer(
+        attention_norm=layer.input_layernorm.weight,
+        query=query,
+        key=key,
+        value=value,
+        output=output,
+        mlp_norm=layer.post_attention_layernorm.weight,
+        gate=gate,
+        up=up,
+        down=down,
+        query_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
+        key_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
+    )
+
+
+def context_of(model: Any) -> int | None:
+    """The most tokens of a sequence whose attention is plain: a sliding window bounds it like the context does."""
+    config = model.config.get_text_config()
+    limits = [getattr(config, "max_position_embeddings", None)]
+    if any("sliding" in kind for kind in getattr(config, "layer_types", None) or ["sliding"]):
+        limits.append(getattr(config, "sliding_window", None))
+    return min((limit for limit in limits if limit is not None), default=None)
