@@ -443,6 +443,14 @@ DIFFERENT = [
     ("x>2", "x<2"),
     ("7", "\\text{7 or 8}"),
     ("3", "\\{3,4\\}"),
+    ("f(2)=3", "y=3"),
+    ("g(y)=3", "y=3"),
+    ("1<2", "3<5"),
+    ("\\sum_{k=1}^3 k<7", "\\sum_{k=1}^3 k<9"),
+    ("\\int_0^1 x\\,dx=\\frac12", "\\sum_{k=1}^3 k=6"),
+    ("\\frac{x^2}{2}", "\\int x\\,dx"),
+    ("\\infty", "\\lim_{x\\to 0}\\frac{1}{x}"),
+    ("3\\pmod 4", "3\\pmod 5"),
 ]
 STATED = [  # gold, whole response of an evaluation
     ("42", "The answer is 42."),

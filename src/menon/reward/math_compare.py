@@ -223,6 +223,8 @@ def same_units(gold: Node, stated: Node) -> bool:
     gold, stated = (node.parts[0] if node.head == "unit" else node for node in (gold, stated))
     if one in UNITS and other in UNITS and UNITS[one] != UNITS[other]:
         return False
+    if one != other and one.startswith("mod ") and other.startswith("mod "):
+        return False
     if "percent" in (one, other) and one and other and one != other:
         return False
     if (one == "percent") != (other == "percent"):
@@ -241,7 +243,7 @@ def same_relations(gold: Node, stated: Node) -> bool:
         one, other = gold.parts[0], stated.parts[0]
         if one == other:
             return same(gold.parts[-1], stated.parts[-1])
-        if {one.head, other.head} == {"call", "name"} and "y" in (one.value, other.value):  # y = 2x and f(x) = 2x
+        if is_y_of_x(one, other) or is_y_of_x(other, one):
             return same(gold.parts[-1], stated.parts[-1])
         if one.head == other.head == "name" and one.value not in math_value.names(stated):
             return False
@@ -252,6 +254,12 @@ def same_relations(gold: Node, stated: Node) -> bool:
             return False
         del left[found]
     return not left
+
+
+def is_y_of_x(one: Node, other: Node) -> bool:
+    """y and f(x), but not f(2) or f(y)."""
+    names = [part.value for part in other.parts if part.head == "name"]
+    return one == Node("name", (), "y") and other.head == "call" and len(other.parts) == len(names) and "y" not in names
 
 
 def comparisons(relation: Node) -> list[tuple[str, Node]]:
@@ -269,6 +277,8 @@ def same_side(sign: str, one: Node, other: Node) -> bool:
     try:
         if one == other:
             return True
+        if not math_value.names(one) and not math_value.names(other):  # 1 < 2 and 3 < 5 are both true, and not the same
+            return in_order(one.parts, other.parts)
         return math_value.ratio_is_constant(one, other, positive=sign in ("<", "<="))
     except Undefined:
         return False

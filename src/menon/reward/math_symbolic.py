@@ -8,6 +8,7 @@ time, behind the guards below.
 import logging
 import re
 from functools import cache
+from importlib import import_module
 from typing import Any, Literal
 
 LONGEST = 300
@@ -40,6 +41,8 @@ def compare(gold: str, stated: str, readable: bool) -> Literal["right", "wrong",
     one, other = parse(gold), parse(stated)
     if one is None or other is None:
         return no if other is None else "wrong"
+    if is_claim(one) and is_claim(other):  # both may be true, and so say nothing of each other
+        return "right" if one == other else "wrong"
     return "right" if verify()(one, other) or verify()(worked_out(one), worked_out(other)) else "wrong"
 
 
@@ -52,11 +55,24 @@ def too_large(text: str) -> bool:
 
 
 def parse(text: str) -> Any:
-    """A sympy object, or None."""
+    """A sympy object, or None. An integral without bounds stands for many functions and is None; limits are of both sides, where
+    the parser means the right one."""
     try:
-        return reader()(braced(text.replace("°", "^{\\circ}").replace("%", "\\%")))
+        value = reader()(braced(text.replace("°", "^{\\circ}").replace("%", "\\%")))
+        if any(len(bounds) < 3 for integral in value.atoms(sympy().Integral) for bounds in integral.limits):
+            return None
+        return value.replace(lambda part: isinstance(part, sympy().Limit) and part.args[2].is_finite, both_sides)
     except Exception:  # the parser raises whatever its grammar meets: any fault of the text is "not readable"
         return None
+
+
+def both_sides(limit: Any) -> Any:
+    return sympy().Limit(*limit.args[:3], "+-")
+
+
+def is_claim(value: Any) -> bool:
+    """A relation of constants: true or false by itself."""
+    return isinstance(value, sympy().core.relational.Relational) and not value.free_symbols
 
 
 def worked_out(value: Any) -> Any:
@@ -71,6 +87,11 @@ def braced(text: str) -> str:
     """\\frac12 and \\sqrt2 with the braces that the parser asks for."""
     text = re.sub(r"\\(frac|binom|sqrt) *([0-9A-Za-z])", r"\\\1{\2}", text)
     return re.sub(r"(\\(?:frac|binom) *\{[^{}]*\}) *([0-9A-Za-z])", r"\1{\2}", text)
+
+
+@cache
+def sympy() -> Any:
+    return import_module("sympy")
 
 
 @cache
