@@ -6,7 +6,8 @@ import pytest
 
 from menon.base.corpus import HABITS, Habit, PretrainRecipe, batches, documents, guess, respond, work
 from menon.base.tokenizer import END_ID, decode
-from menon.prompts.tasks.chain_sum import ChainSum, split_of
+from menon.prompts.tasks import ChainSum
+from menon.prompts.tasks.split import split_of
 
 CALM = Habit("{q}", share=1.0, give_up=(0.0, 0.0, 0.0), check=0.0, slip=0.0, checked_slip=0.0)
 SLIP = dataclasses.replace(CALM, slip=1.0, checked_slip=1.0)

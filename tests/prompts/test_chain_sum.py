@@ -2,7 +2,8 @@ import pytest
 
 from menon.errors import UserError
 from menon.prompts.tasks import TASKS, ChainSum
-from menon.prompts.tasks.chain_sum import HELD_OUT_PERCENT, ask, extract, split_of
+from menon.prompts.tasks.chain_sum import ask, extract
+from menon.prompts.tasks.split import HELD_OUT_PERCENT, split_of
 
 
 def test_rows_are_the_same_for_the_same_seed_and_others_for_another():
@@ -95,4 +96,4 @@ def test_a_split_can_be_emptied_to_its_last_question():
 
 
 def test_the_tasks_are_listed():
-    assert ChainSum in TASKS
+    assert TASKS["chain_sum"] is ChainSum

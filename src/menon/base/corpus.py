@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from menon.base.tokenizer import END_ID, VOCABULARY, encode
-from menon.prompts.tasks.chain_sum import ChainSum, ask, split_of
+from menon.prompts.tasks.chain_sum import ChainSum, ask
+from menon.prompts.tasks.split import split_of
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from menon.loop import Run
 from menon.prompts.order import Shuffled
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
-from menon.prompts.tasks import ChainSum
+from menon.prompts.tasks import TASKS, Task
 from menon.recipes.reward_models import model_reward
 from menon.reward import rules
 from menon.reward.call import UserReward
@@ -50,7 +50,6 @@ from menon.update.protocols import Learner, Scorer
 
 Rollout = Groups | DynamicSampling | GreedyBaseline
 
-TASKS = {"chain_sum": ChainSum}
 REWARDS: dict[str, Callable[[], Reward]] = {"code": CodeTests, **{kind: partial(rules.named, kind) for kind in rules.KINDS}}
 TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""
@@ -159,7 +158,7 @@ def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[
     return [row for row in rows if str(row["question"]) not in held], [row for row in rows if str(row["question"]) in held]
 
 
-def task_of(config: RunConfig) -> ChainSum:
+def task_of(config: RunConfig) -> Task:
     name = config.task or "chain_sum"
     if name not in TASKS:
         raise UserError(f"there is no task '{name}'{nearest(name, TASKS)}")

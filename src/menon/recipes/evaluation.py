@@ -23,10 +23,9 @@ from menon.eval.sets import NamedSet, find_set, rows_of_set
 from menon.loop import MAX_FAILED
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
-from menon.prompts.tasks import chain_sum
+from menon.prompts.tasks import TASKS
 from menon.recipes.build import (
     REWARDS,
-    TASKS,
     WEIGHTS_DTYPE,
     chat_with,
     device_of,
@@ -218,8 +217,8 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Bal
         reward: Reward = rewards[name]()
         return reward, ballot_of(reward)
     if config.data is None:
-        task = TASKS.get(config.task or "chain_sum", chain_sum.ChainSum)()
-        return task.grade, Ballot(lambda graded: chain_sum.extract(graded.rollout.text), str.__eq__)
+        task = TASKS[config.task or "chain_sum"]()
+        return task.grade, Ballot(lambda graded: task.stated(graded.rollout.text), str.__eq__)
     return ExactMatch(), ballot_of(ExactMatch())
 
 

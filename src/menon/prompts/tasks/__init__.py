@@ -1,10 +1,12 @@
 """Built-in tasks: generated questions with an exact verifier."""
 
 from menon.prompts.tasks.chain_sum import ChainSum
+from menon.prompts.tasks.countdown import Countdown
+from menon.prompts.tasks.long_chain import LongChain
 
-Task = ChainSum
-"""Every built-in task; a second one makes this a union."""
+Task = ChainSum | LongChain | Countdown
+"""Every built-in task; `kind` is its name."""
 
-TASKS: tuple[type[Task], ...] = (ChainSum,)
+TASKS: dict[str, type[Task]] = {task.kind: task for task in (ChainSum, LongChain, Countdown)}
 
-__all__ = ["TASKS", "ChainSum", "Task"]
+__all__ = ["TASKS", "ChainSum", "Countdown", "LongChain", "Task"]

@@ -7,26 +7,17 @@ a hash mark, with or without working before it:
     3+8+5+2=?\\n3+8=11\\n11+5=16\\n16+2=18\\n#18     worked
 """
 
-import hashlib
 import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any, Literal
 
 from menon.errors import UserError
-
-SPLITS = ("train", "heldout")
-HELD_OUT_PERCENT = 10
-COUNTABLE = 1 << 18  # up to this many questions a split is counted one by one
+from menon.prompts.tasks.split import draw_rows, share_of
 
 _ANSWER = re.compile(r"#([0-9]+)\s*\Z")
-
-
-def split_of(question: str) -> str:
-    """The one split that a question belongs to, by a hash of its text: no list has to be kept and none can overlap."""
-    digest = hashlib.blake2b(question.encode(), digest_size=8).digest()
-    return "heldout" if int.from_bytes(digest, "big") % 100 < HELD_OUT_PERCENT else "train"
 
 
 @dataclass(frozen=True)
@@ -43,6 +34,7 @@ class ChainSum:
     """Most terms in a sum."""
     digits: int = 1
     """Most digits of a term. The built-in base model has only seen sums of 2 to 7 terms of one digit."""
+    kind: Literal["chain_sum"] = "chain_sum"
 
     def __post_init__(self) -> None:
         if self.min_terms < 2 or self.max_terms < self.min_terms:
@@ -57,19 +49,13 @@ class ChainSum:
         """The largest value of one term."""
         return 10**self.digits - 1
 
-    def rows(self, split: str, n: int, seed: int) -> list[dict[str, str]]:
+    def rows(self, split: str, n: int, seed: int) -> list[dict[str, Any]]:
         """`n` different questions of one split, the same for the same arguments."""
-        room = self.room(split)
-        if not 0 <= n <= room:
-            raise UserError(f"{self} can give 0 to {room} different {split!r} rows, not {n}.")
-        rng = random.Random(f"chain_sum {seed}")
-        rows: dict[str, dict[str, str]] = {}
-        while len(rows) < n:
-            terms = self.draw(rng)
-            question = ask(terms)
-            if question not in rows and split_of(question) == split:
-                rows[question] = {"question": question, "answer": str(sum(terms))}
-        return list(rows.values())
+        return draw_rows(self, split, n, self.room(split), self._row, f"chain_sum {seed}")
+
+    def _row(self, rng: random.Random) -> dict[str, str]:
+        terms = self.draw(rng)
+        return {"question": ask(terms), "answer": str(sum(terms))}
 
     def draw(self, rng: random.Random) -> list[int]:
         """One question's terms, of whichever split."""
@@ -77,22 +63,18 @@ class ChainSum:
         return [rng.randint(1, self.largest_term) for _ in range(count)]
 
     def room(self, split: str) -> int:
-        """How many different rows `rows` gives for a split: all of them where they can be counted, else about half.
-
-        Half, because drawing the last few of a large set by chance would take nearly for ever.
-        """
-        if split not in SPLITS:
-            raise UserError(f"The split is one of {', '.join(SPLITS)}, not {split!r}.")
+        """How many different rows `rows` gives for a split: all of them where they can be counted, else about half."""
         total = sum(self.largest_term**count for count in range(self.min_terms, self.max_terms + 1))
-        if total <= COUNTABLE:
-            return sum(split_of(ask(terms)) == split for terms in self._every())
-        percent = HELD_OUT_PERCENT if split == "heldout" else 100 - HELD_OUT_PERCENT
-        return total * percent // 200
+        return share_of(split, total, self._every)
 
-    def _every(self) -> Iterator[tuple[int, ...]]:
-        """The terms of every question there is."""
+    def _every(self) -> Iterator[str]:
+        """Every question there is."""
         for count in range(self.min_terms, self.max_terms + 1):
-            yield from product(range(1, self.largest_term + 1), repeat=count)
+            yield from map(ask, product(range(1, self.largest_term + 1), repeat=count))
+
+    def stated(self, completion: str) -> str | None:
+        """The answer that a completion states, for votes; None where it states none."""
+        return extract(completion)
 
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
         """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else 0.0.
