@@ -212,7 +212,7 @@ def differences(path: Path, other: Path) -> str:
 def traces(path: Path) -> dict[str, object]:
     """What a run leaves: metrics without times, and the bytes of evaluations, transcripts and the last checkpoint."""
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    metrics = [{key: value for key, value in line.items() if not key.startswith("time/")} for line in lines]
+    metrics = [{key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))} for line in lines]
     last = (path / "checkpoints" / "latest").resolve()
     files = [path / "evaluations.jsonl", *path.glob("transcripts/*"), *(file for file in last.rglob("*") if file.is_file())]
     return {"metrics.jsonl": metrics} | {str(file.resolve().relative_to(path.resolve())): file.read_bytes() for file in files}

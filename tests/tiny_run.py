@@ -114,13 +114,15 @@ def opened(path: Path) -> RunFolder:
 
 
 def traces(path: Path) -> dict[str, Any]:
-    """All that must be bit-identical in two folders of the same run, by file: metrics without times, every other file's bytes."""
+    """What must be bit-identical in two folders of one run, by file: metrics without times and memory, others as bytes."""
     found: dict[str, Any] = {"latest": os.readlink(path / "checkpoints" / "latest")}
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         name = str(file.relative_to(path))
         if name == "metrics.jsonl":
             lines = [json.loads(line) for line in file.read_text().splitlines()]
-            found[name] = [{key: value for key, value in line.items() if not key.startswith("time/")} for line in lines]
+            found[name] = [
+                {key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))} for line in lines
+            ]
         elif name.startswith(("checkpoints/", "transcripts/", "evaluations")) and ".damaged" not in name:
             found[name] = file.read_bytes()
     return found
