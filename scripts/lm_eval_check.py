@@ -45,7 +45,7 @@ def main(words: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     n = int(settings.get("n", 200))
-    ours = evaluate(EvalConfig(model=models[0], task="chain_sum", n=n, temperature=0.0, max_new_tokens=MAX_NEW_TOKENS))
+    ours = evaluate(EvalConfig(model=models[0], task=ChainSum(), n=n, temperature=0.0, max_new_tokens=MAX_NEW_TOKENS))
     theirs = by_lm_eval(folder_of(models[0]), n, settings.get("lm_eval", "lm_eval"))
     return report(ours.items, theirs)
 

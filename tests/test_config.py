@@ -12,6 +12,7 @@ from menon.config import Critic, DynamicRollout, RunConfig, changed, own_code
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
 from menon.loss.share import SequenceMean, TokenMean
+from menon.prompts.tasks import Countdown
 from menon.recipes import RECIPES, recipe
 from menon.select import Correct
 from menon.settings import plain, read
@@ -47,6 +48,38 @@ def test_short_names():
     assert config.critic is not None
     assert (config.optimiser.learning_rate, config.critic.optimiser.learning_rate) == (0.25, 0.5)
     assert changed(config, {"learning_rate": 1}, {"optimiser.learning_rate": 2}).optimiser.learning_rate == 2
+
+
+def test_a_task_is_a_part_with_settings_and_may_be_ones_own(tmp_path: Path):
+    assert changed(BASE, {"task": "countdown", "task.difficulty": "3"}).task == Countdown(3)
+    file = tmp_path / "mine.py"
+    file.write_text(OWN_TASK)
+    config = changed(BASE, {"task": {"kind": f"{file}:Doubles", "most": 7}})
+    again = read(RunConfig, json.loads(json.dumps(plain(config))))
+    assert again.task.rows("train", 1, 0) == [{"question": "7+7=", "answer": "14"}]
+    assert list(own_code(config)) == [f"{file}:Doubles"]
+    with pytest.raises(UserError, match=r"Half lacks 'room'; see the protocol of its stage$"):
+        changed(BASE, {"task": f"{file}:Half"})
+
+
+OWN_TASK = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Doubles:
+    most: int = 9
+    def rows(self, split, n, seed):
+        return [{"question": f"{self.most}+{self.most}=", "answer": str(2 * self.most)}][:n]
+    def room(self, split):
+        return 1
+    def grade(self, prompt, completion, answer):
+        return float(completion == answer)
+
+@dataclass(frozen=True)
+class Half:
+    def rows(self, split, n, seed):
+        return []
+"""
 
 
 def test_null_takes_a_named_part_away():
@@ -137,7 +170,11 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"threads": 0}, "threads is 0; it must be at least 1"),
         ({"temperature": 0}, "temperature is 0; training draws answers at random, so it must be positive"),
-        ({"data": "a", "task": "b"}, "data and task are both given; questions come from one of them, so leave the other out"),
+        (
+            {"data": "a", "task": "chain_sum"},
+            "data and task are both given; questions come from one of them, so leave the other out",
+        ),
+        ({"task": {"kind": "countdown", "difficulty": 6}}, "in task: countdown has difficulties 1 to 5, not 6."),
         ({"heldout_data": "a"}, "heldout_data is given without data; a task has held-out questions of its own"),
         ({"objective.kl": KL_TERM}, "objective.kl.loss compares with a reference, and this run has none; set reference=frozen"),
         (

@@ -10,6 +10,7 @@ from menon.loss import LossPart
 from menon.loss.correction import CorrectionPart
 from menon.loss.share import SharePart
 from menon.own import reference_of, source_hash
+from menon.prompts.tasks import Task as TaskPart
 from menon.reward.code_tests import CodeTests
 from menon.reward.models import ModelReward
 from menon.reward.rules import RulePart
@@ -62,6 +63,7 @@ Objective = dict[
 RolloutPart = GroupsRollout | DynamicRollout | GreedyRollout
 Rollout = Annotated[RolloutPart, choice(RolloutPart)]
 Moving = Annotated[ReferencePart, choice(ReferencePart)]
+Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
 RewardPart = ModelReward | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
@@ -119,8 +121,8 @@ class RunConfig:
     """A JSONL file with questions and answers."""
     heldout_data: str | None = None
     """A JSONL file for the evaluation; without one a tenth of `data` is kept apart."""
-    task: str | None = None
-    """A built-in task; without data it is chain_sum."""
+    task: Task | None = None
+    """A built-in task, or your own dataclass, file.py:Class; without data it is chain_sum."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
     reward: Reward = None
@@ -292,6 +294,8 @@ def _parts(config: RunConfig) -> Iterator[tuple[str, Any]]:
         yield f"advantage.{name}", part
     if config.environment is not None:
         yield "environment", config.environment
+    if config.task is not None:
+        yield "task", config.task
     objectives = {"objective": config.objective} | ({"critic.objective": config.critic.objective} if config.critic else {})
     for where, objective in objectives.items():
         for name, term in objective.items():

@@ -123,8 +123,9 @@ def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
 def plain(value: Any) -> Any:
     """A tree of dataclasses as plain data that JSON can hold and `read` can read again."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # A user's own part is known by the name of its class, whatever kind it says it is. Parts are called; environments step.
-        is_part = callable(value) or hasattr(value, "step")
+        # A user's own part is known by the name of its class, whatever kind it says it is. Parts are called; environments step,
+        # tasks have rows.
+        is_part = callable(value) or hasattr(value, "step") or hasattr(value, "rows")
         own = {"kind": reference_of(type(value))} if is_part and not type(value).__module__.startswith("menon.") else {}
         return own | {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init and f.name not in own}
     if isinstance(value, Mapping):

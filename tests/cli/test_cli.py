@@ -63,7 +63,7 @@ def test_help_and_version(capsys):
         (["train", "threads=1", "data=none.jsonl"], "menon: there is no file none.jsonl (looked from "),
         (["train", "threads=1", "model=./none"], "menon: there is no folder ./none; name a model folder, or a model on"),
         (["train", "threads=1", "reward=exactly"], "menon: there is no reward 'exactly'; did you mean 'exact'?"),
-        (["train", "threads=1", "task=chain_sums"], "menon: there is no task 'chain_sums'; did you mean 'chain_sum'?"),
+        (["train", "threads=1", "task=chain_sums"], "menon: in task: unknown kind 'chain_sums'; did you mean 'chain_sum'?"),
         (["train", "threads=1", "device=tpu"], "menon: there is no device 'tpu'; use auto, cpu, cuda, or cuda:1 and so on"),
         (["train", "threads=1", "rollout=dynamic_sampling", "rollout.lo=2"], "menon: no accuracy lies between lo 2.0 and hi 1.0"),
         (["pretrain"], "menon: pretrain needs a folder for the model: menon pretrain out=my-base"),

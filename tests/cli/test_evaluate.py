@@ -180,7 +180,7 @@ def test_mistakes_of_compare(tmp_path, capsys):
         (["base", "n=0"], "n is 0; it must be at least 1"),
         (["base", "k=8", "samples=4"], "pass@8 needs 8 samples of each question, and samples is 4; raise it or lower k"),
         (["base", "n=10000000"], "n is 10000000, and chain_sum has "),
-        (["base", "task=chain_sun"], "there is no task 'chain_sun'; did you mean 'chain_sum'?"),
+        (["base", "task=chain_sun"], "in task: unknown kind 'chain_sun'; did you mean 'chain_sum'?"),
         (["base", "set=gsm9k", "path=x"], "there is no set 'gsm9k'; did you mean 'gsm8k'?"),
         (["base", "set=gsm8k"], "the set gsm8k needs its file: set path= to it, or to a folder that holds it"),
         (["base", "path=x"], "path is given without set; name the set, like set=gsm8k, or use data= for a file of your own"),

@@ -171,6 +171,8 @@ def drive(config: "RunConfig", chosen: Threads, run: "Run", notes: list[str], fo
 
 def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
     """What a run is, line by line."""
+    from menon.prompts.tasks import name_of
+
     policy: Any = run.models["policy"]
     count = sum(weight.numel() for weight in policy.weights().values())
     updates = f"{config.updates_per_step} update" + ("s" if config.updates_per_step > 1 else "")
@@ -178,7 +180,7 @@ def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
     return {
         "recipe": config.recipe,
         "model": f"{config.model}, {quantity(count)} parameters",
-        "task": f"{config.data or config.task or 'chain_sum'}" + (f", reward {reward}" if reward else ""),
+        "task": config.data or name_of(config.task) + (f", reward {reward}" if reward else ""),
         "step": f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples, {updates}, "
         f"learning rate {config.optimiser.learning_rate:g}",
         "machine": f"{policy.device}, {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",

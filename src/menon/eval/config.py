@@ -4,13 +4,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from menon.errors import UserError
 from menon.eval.run import Item, plain_item, read_item
+from menon.prompts.tasks import Task as TaskPart
+from menon.prompts.tasks import name_of
 from menon.record import disk
+from menon.settings import choice
 from menon.types import Sampling
 
+Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
 FORMAT = "menon-evaluation-1"
 
 
@@ -20,8 +24,8 @@ class EvalConfig:
 
     model: str = "base"
     """"base" (built in), a model folder, a run folder (its newest checkpoint), or a name on the Hugging Face hub."""
-    task: str | None = None
-    """A built-in task; its held-out questions."""
+    task: Task | None = None
+    """A built-in task, or your own dataclass, file.py:Class; its held-out questions."""
     data: str | None = None
     """A JSONL file with questions and answers."""
     set: str | None = None
@@ -88,7 +92,7 @@ class EvalConfig:
     @property
     def source(self) -> str:
         """What the questions are, in a word."""
-        return self.set or self.data or self.task or "chain_sum"
+        return self.set or self.data or name_of(self.task)
 
 
 def write_result(path: Path, settings: Mapping[str, Any], about: Mapping[str, Any], numbers: Any, items: Sequence[Item]) -> None:

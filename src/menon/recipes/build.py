@@ -23,7 +23,7 @@ from menon.loop import Run
 from menon.prompts.order import Shuffled
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
-from menon.prompts.tasks import TASKS, Task
+from menon.prompts.tasks import ChainSum, Task
 from menon.recipes.reward_models import model_reward
 from menon.reward import rules
 from menon.reward.call import UserReward
@@ -159,10 +159,7 @@ def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[
 
 
 def task_of(config: RunConfig) -> Task:
-    name = config.task or "chain_sum"
-    if name not in TASKS:
-        raise UserError(f"there is no task '{name}'{nearest(name, TASKS)}")
-    return TASKS[name]()
+    return config.task or ChainSum()
 
 
 class Questions(Protocol):

@@ -23,7 +23,7 @@ from menon.eval.sets import NamedSet, find_set, rows_of_set
 from menon.loop import MAX_FAILED
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
-from menon.prompts.tasks import TASKS
+from menon.prompts.tasks import ChainSum
 from menon.recipes.build import (
     REWARDS,
     WEIGHTS_DTYPE,
@@ -137,7 +137,7 @@ def settled(config: EvalConfig, named: NamedSet | None, told: Callable[[str], No
         rows, skipped = read_rows(config.data, config.on_bad)
     else:
         rows, skipped = task_rows(config), 0
-        config = replace(config, task=config.task or "chain_sum")
+        config = replace(config, task=config.task or ChainSum())
     if skipped:
         told(f"{skipped} rows of {config.path or config.data} cannot be used and are left out")
     filled = replace(
@@ -152,13 +152,10 @@ def settled(config: EvalConfig, named: NamedSet | None, told: Callable[[str], No
 
 def task_rows(config: EvalConfig) -> list[Row]:
     """Held-out questions, the same as those of a training run's evaluation."""
-    name = config.task or "chain_sum"
-    if name not in TASKS:
-        raise UserError(f"there is no task '{name}'{nearest(name, TASKS)}")
-    task = TASKS[name]()
+    task = config.task or ChainSum()
     room = task.room("heldout")
     if config.n is not None and config.n > room:
-        raise UserError(f"n is {config.n}, and {name} has {room} held-out questions; lower n")
+        raise UserError(f"n is {config.n}, and {config.source} has {room} held-out questions; lower n")
     return list(task.rows("heldout", config.n or min(TASK_QUESTIONS, room), 0))
 
 
@@ -217,8 +214,9 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Bal
         reward: Reward = rewards[name]()
         return reward, ballot_of(reward)
     if config.data is None:
-        task = TASKS[config.task or "chain_sum"]()
-        return task.grade, Ballot(lambda graded: task.stated(graded.rollout.text), str.__eq__)
+        task = config.task or ChainSum()
+        stated = getattr(task, "stated", None)
+        return task.grade, stated and Ballot(lambda graded: stated(graded.rollout.text), str.__eq__)
     return ExactMatch(), ballot_of(ExactMatch())
 
 

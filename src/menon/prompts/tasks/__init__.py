@@ -9,4 +9,9 @@ Task = ChainSum | LongChain | Countdown
 
 TASKS: dict[str, type[Task]] = {task.kind: task for task in (ChainSum, LongChain, Countdown)}
 
-__all__ = ["TASKS", "ChainSum", "Countdown", "LongChain", "Task"]
+__all__ = ["TASKS", "ChainSum", "Countdown", "LongChain", "Task", "name_of"]
+
+
+def name_of(task: object) -> str:
+    """What a task is called in a line of text; None is the one that is asked without a choice."""
+    return ChainSum.kind if task is None else str(getattr(task, "kind", type(task).__name__))
