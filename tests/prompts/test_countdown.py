@@ -103,3 +103,9 @@ def test_votes_are_for_expressions_without_their_spaces():
     assert Countdown().stated("none") is None
     assert extract("#1+2\nthen") is None
     assert TASKS["countdown"] is Countdown
+
+
+def test_trials_and_retries_are_seen_in_the_text():
+    texts = ["#14-8", "\n14-8=6\n#14-8", "\n8-3=5 6 no\n#14-8", "\n8-3=5\n14-8=6\n#14-8", "\n8-3=5 6 no\n14-8=", "#1\n2=2\n#3"]
+    assert [Countdown().works(text) for text in texts] == [False, True, True, True, True, True]
+    assert [Countdown().reflects(text) for text in texts] == [False, False, False, True, True, False]

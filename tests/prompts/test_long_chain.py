@@ -73,3 +73,9 @@ def test_votes_are_for_the_stated_digits():
     assert LongChain().stated("\n#7\n") == "7"
     assert LongChain().stated("7") is None
     assert TASKS["long_chain"] is LongChain
+
+
+def test_working_and_second_thoughts_are_seen_in_the_text():
+    texts = ["#2", "\n3+5=8\n8-6=2\n#2", "\n3+5=9 wait, 8\n#8", "wait, #3"]
+    assert [LongChain().works(text) for text in texts] == [False, True, True, False]
+    assert [LongChain().reflects(text) for text in texts] == [False, False, True, False]

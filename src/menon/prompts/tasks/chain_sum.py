@@ -18,6 +18,8 @@ from menon.errors import UserError
 from menon.prompts.tasks.split import draw_rows, share_of
 
 _ANSWER = re.compile(r"#([0-9]+)\s*\Z")
+_LINE = re.compile(r"^[^#=\n]+=", re.MULTILINE)
+_CHECK = re.compile(r"=[0-9]+ (?:ok|wait, )")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,14 @@ class ChainSum:
         """The answer that a completion states, for votes; None where it states none."""
         return extract(completion)
 
+    def works(self, completion: str) -> bool:
+        """Whether an answer shows working: at least one line with an equation."""
+        return shows_line(completion)
+
+    def reflects(self, completion: str) -> bool:
+        """Whether an answer looks back at a line: it says `ok` or `wait, ` behind one."""
+        return bool(_CHECK.search(completion))
+
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
         """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else 0.0.
 
@@ -94,3 +104,8 @@ def extract(completion: str) -> str | None:
     """The digits of the final answer, or None where the text does not end with one."""
     found = _ANSWER.search(completion)
     return found.group(1) if found else None
+
+
+def shows_line(completion: str) -> bool:
+    """Whether a line begins an equation, `3+8=`, before any hash mark."""
+    return bool(_LINE.search(completion))

@@ -22,12 +22,14 @@ from math import comb
 from operator import add, mul, sub, truediv
 from typing import Any, Literal
 
+from menon.prompts.tasks.chain_sum import shows_line
 from menon.prompts.tasks.split import draw_rows, level_of, share_of
 
 LONGEST = 100
 """Characters of an expression that is looked at; no right one comes near it."""
 
 _QUESTION = re.compile(r"([0-9]+(?:,[0-9]+)+)>([0-9]+)=\?")
+_RETRY = re.compile(r"^[^#=\n]+=[^#\n]*\n[^#=\n]+=", re.MULTILINE)
 _ANSWER = re.compile(r"(?:#([0-9+\-*/() ]+)|<answer>([0-9+\-*/() ]+)</answer>)\s*\Z")
 
 
@@ -111,6 +113,14 @@ class Countdown:
     def stated(self, completion: str) -> str | None:
         """The expression that a completion states, for votes, without spaces; None where it states none."""
         return (extract(completion) or "").replace(" ", "") or None
+
+    def works(self, completion: str) -> bool:
+        """Whether an answer shows working: at least one line with a trial, `8-3=`."""
+        return shows_line(completion)
+
+    def reflects(self, completion: str) -> bool:
+        """Whether an answer goes on after a trial that missed: a line with a trial follows another."""
+        return bool(_RETRY.search(completion))
 
     def grade(self, prompt: str, completion: str, answer: str, question: str = "", **columns: object) -> float:
         """1.0 if the completion ends with an expression that makes the target of the right number of the given numbers, each at

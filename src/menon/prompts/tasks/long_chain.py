@@ -8,16 +8,19 @@ states its answer as that of `chain_sum` does, with or without working before it
 """
 
 import random
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 from menon.errors import UserError
-from menon.prompts.tasks.chain_sum import extract
+from menon.prompts.tasks.chain_sum import extract, shows_line
 from menon.prompts.tasks.split import draw_rows, share_of
 
 MAX_STEPS = 64
 LARGEST_TERM = 9
+
+_SECOND_THOUGHT = re.compile(r"=[0-9]+ wait, ")
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,14 @@ class LongChain:
     def stated(self, completion: str) -> str | None:
         """The answer that a completion states, for votes; None where it states none."""
         return extract(completion)
+
+    def works(self, completion: str) -> bool:
+        """Whether an answer shows working: at least one line with an equation."""
+        return shows_line(completion)
+
+    def reflects(self, completion: str) -> bool:
+        """Whether an answer takes a total back: it says `wait, ` behind one."""
+        return bool(_SECOND_THOUGHT.search(completion))
 
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
         """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else 0.0; as `ChainSum`."""
