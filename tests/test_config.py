@@ -275,6 +275,10 @@ def test_corrections_are_a_list_of_parts():
         ("dapo", {"max_new_tokens": 50}, "counts up to 96 tokens, and answers have room for 50; set advantage.overlong.limit=50"),
         ("ppo", {"natural": {}, "critic": {"shared_trunk": True, "updates_per_step": 1}}, "set critic.shared_trunk=false"),
         ("remax", {"rollout": "groups"}, "compares with greedy answers, and this run writes none"),
+        ("ppo", {"critic": {"pretrain_steps": -1}}, "critic.pretrain_steps is -1; it must be at least 0"),
+        ("ppo", {"critic": {"pretrain_steps": 2, "shared_trunk": True, "updates_per_step": 1}}, "trunk cannot learn before it"),
+        ("ppo", {"critic.pretrain_steps": 2, "advantage.credit.lam": 0.9}, "advantage.credit.lam is 0.9; set it to 1"),
+        ("vapo", {"advantage.credit.lam_critic": 0.9}, "advantage.credit.lam_critic is 0.9; set it to 1"),
     ],
 )  # fmt: skip
 def test_combinations_without_sense_are_refused(name, change, sentence):

@@ -18,7 +18,7 @@ from menon.loop import Run, loop, stop_requests
 from menon.record import checkpoint
 from menon.record.transcripts import read_transcript
 from menon.types import Rollout, StepReport, Verdict
-from tiny_run import Watching, even, opened, tiny_run, traces, weights_of
+from tiny_run import Watching, critic_first, even, opened, tiny_run, traces, weights_of
 
 
 def drive(path: Path, run: Run | None = None, watch: Watching | None = None, stop_after: int | None = None) -> Watching:
@@ -36,6 +36,29 @@ def whole(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "run"
     drive(path)
     return path
+
+
+def test_a_critic_that_learns_first(tmp_path):
+    """The policy stands for two steps; the critic learns whole returns: of a reward that is always 1, the number 1."""
+
+    def one(rollout: Rollout) -> Verdict:
+        return Verdict(1.0, 1.0)
+
+    run = critic_first(tiny_run("ppo", steps=3, grade=one), 2)
+    start, policies, targets = weights_of(run), [], []
+
+    def see(report: StepReport) -> None:
+        policies.append(weights_of(run))
+        targets.append(report.columns["ret"][report.columns["advantage"] != 0])
+
+    drive(tmp_path / "run", run, Watching(see))
+    unmoved = [all((policy[name] == start[name]).all() for name in start) for policy in policies]
+    assert unmoved == [True, True, False]
+    assert all(target == pytest.approx(1.0, abs=1e-6) for target in targets)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["value/loss"] > lines[1]["value/loss"] > lines[2]["value/loss"]
+    assert ["loss/policy" in line for line in lines] == [False, False, True]
+    assert lines[0]["fingerprint"] == lines[1]["fingerprint"] != lines[2]["fingerprint"]
 
 
 def test_what_a_run_leaves(tmp_path):

@@ -80,6 +80,12 @@ def tiny_run(algorithm: Algorithm = "grpo", *, steps: int = 4, grade: Grade = ev
     return replace(run, **settings)
 
 
+def critic_first(run: Run, steps: int) -> Run:
+    """The critic alone learns in the first steps."""
+    updates = tuple(replace(update, after=steps) if update.model == "policy" else update for update in run.plan.updates)
+    return replace(run, plan=replace(run.plan, updates=updates))
+
+
 class Watching:
     """A Watcher that remembers; `on_step` may do what it likes after a step."""
 

@@ -94,6 +94,8 @@ class Critic:
     objective: Objective
     optimiser: Optimiser = field(default_factory=Optimiser)
     updates_per_step: int = 1
+    pretrain_steps: int = 0
+    """First steps of the run, in which the critic alone learns, from answers of the policy as it starts."""
     init: Literal["zero", "orz"] = "zero"
     """Of the head: zeros, or as Open-Reasoner-Zero draws it."""
     shared_trunk: bool = False
@@ -179,6 +181,7 @@ class RunConfig:
             _at_least(1, "threads", self.threads)
         if self.critic is not None:
             _at_least(1, "critic.updates_per_step", self.critic.updates_per_step)
+            _at_least(0, "critic.pretrain_steps", self.critic.pretrain_steps)
         if self.temperature <= 0:
             raise UserError(f"temperature is {self.temperature:g}; training draws answers at random, so it must be positive")
         if self.data is not None and self.task is not None:
@@ -270,6 +273,8 @@ def _check_critic(config: RunConfig, critic: Critic) -> None:
         )
     if critic.shared_trunk and config.natural is not None:
         raise UserError("a natural step measures the policy's KL alone, not that of a value head; set critic.shared_trunk=false")
+    if critic.pretrain_steps:
+        _check_pretraining(config, critic)
     parts = config.advantage.values()
     made = [getattr(part, "kind", "") in RETURNS or not type(part).__module__.startswith("menon.") for part in parts]
     for name, term in critic.objective.items():
@@ -282,6 +287,19 @@ def _check_critic(config: RunConfig, critic: Critic) -> None:
             raise UserError(f"critic.objective.{name}.loss is the policy's; name it objective.{name}.loss")
     if critic.shared_trunk and (both := config.objective.keys() & critic.objective.keys()):
         raise UserError(f"the objectives of policy and critic are summed, and both have a term '{min(both)}'; rename one")
+
+
+def _check_pretraining(config: RunConfig, critic: Critic) -> None:
+    """A critic learns alone from whole returns, and only where it can be moved without the policy."""
+    if critic.shared_trunk:
+        raise UserError("a critic on the policy's trunk cannot learn before it; set critic.shared_trunk=false")
+    for name, part in config.advantage.items():
+        field = {"gae": "lam", "vapo": "lam_critic"}.get(getattr(part, "kind", ""), "")
+        if field and getattr(part, field) != 1:
+            raise UserError(
+                f"a critic that learns alone learns whole returns, and advantage.{name}.{field} is {getattr(part, field):g}; "
+                f"set it to 1, or critic.pretrain_steps=0 (vapo with alpha=0 keeps a lam of the policy's own)"
+            )
 
 
 def _terms(config: RunConfig) -> set[str]:

@@ -71,7 +71,7 @@ def train_step(
     with clock("advantage"):
         batch, memory = give_credit(batch, plan.advantage, memory)
     with clock("update"):
-        metrics = learn(batch, parts, models)
+        metrics = learn(batch, [part for part in parts if step > part.update.after], models)
         memory = look_back(plan.advantage, memory, metrics)
     if plan.reference is not None:
         plan.reference(step, models)

@@ -15,6 +15,7 @@ VOCABULARY = len(ALPHABET) + 1
 SMALL = {"steps": 1, "prompts_per_step": 4, "samples_per_prompt": 4, "heldout": 1, "max_new_tokens": 12, "threads": 1}
 ONE_UPDATE = {"updates_per_step": 1, "device": "cpu"}
 SHORTER = {name: {"advantage.overlong": {"limit": 12, "buffer": 6}} for name in ("dapo", "top_entropy")}
+AT_ONCE = {"vapo": {"critic.pretrain_steps": 0}}
 WITHOUT_RATIO = {"reinforce", "rloo", "opo", "gpg", "maxrl", "remax"}
 
 
@@ -39,7 +40,7 @@ def test_the_first_update(name, model, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.recipes.build.TASK_ROWS", 50)
     monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
     out = tmp_path / "run"
-    settings = {**SMALL, **ONE_UPDATE, **SHORTER.get(name, {})}
+    settings = {**SMALL, **ONE_UPDATE, **SHORTER.get(name, {}), **AT_ONCE.get(name, {})}
     menon.train(name, model=str(model), out=str(out), reward=odd(), **settings)
     line = json.loads((out / "metrics.jsonl").read_text())
     assert line["mismatch/abs"] < 1e-6

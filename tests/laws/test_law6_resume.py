@@ -15,7 +15,7 @@ from menon.loop import Run, loop
 from menon.rollout.turns import Turns
 from menon.sync.by_copy import ByCopy
 from menon.types import Prompt, Sampling, StepReport
-from tiny_run import Algorithm, Watching, opened, tiny_run, traces, weights_of
+from tiny_run import Algorithm, Watching, critic_first, opened, tiny_run, traces, weights_of
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_and_resume.py"
 STEPS = 5
@@ -26,13 +26,15 @@ class Killed(BaseException):
 
 
 def built(algorithm: str, save_every: int) -> Run:
-    """`grpo-bfloat16` samples from a copy of the weights in bfloat16; `grpo-turns` answers in turns with a game."""
+    """`ppo-pretrained` lets the critic learn alone for three steps; `grpo-bfloat16` samples from a copy of the weights in bfloat16; `grpo-turns` answers in turns with a game."""
     name, _, variant = algorithm.partition("-")
     run = tiny_run(cast(Algorithm, name), steps=STEPS, save_every=save_every)
     if not variant:
         return run
     if variant == "turns":
         return in_turns(run)
+    if variant == "pretrained":
+        return critic_first(run, 3)
     assert isinstance(run.sampler, TorchSampler)
     own: Any = copy.deepcopy(run.sampler.model).to(torch.bfloat16)
     return replace(run, sampler=TorchSampler(own, run.sampler.tokenizer), channel=ByCopy())
@@ -66,7 +68,8 @@ def in_turns(run: Run) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "save_every"), [("reinforce", 2), ("grpo", 1), ("grpo", 2), ("ppo", 2), ("grpo-bfloat16", 2), ("grpo-turns", 2)]
+    ("algorithm", "save_every"),
+    [("reinforce", 2), ("grpo", 1), ("grpo", 2), ("ppo", 2), ("ppo-pretrained", 2), ("grpo-bfloat16", 2), ("grpo-turns", 2)],
 )
 def test_killed_after_every_step(tmp_path, algorithm: str, save_every: int):
     """Every step is the last one of some sitting, which loses it: it comes after the step's record and before its checkpoint."""

@@ -100,7 +100,7 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
 def test_published_extras():
     ppo, vapo, realhf = (critic_of(recipe(name, scale="paper")) for name in ("ppo", "vapo", "realhf_ppo"))
     assert (ppo.updates_per_step, ppo.optimiser.learning_rate, ppo.optimiser.warmup_updates, ppo.init) == (12, 5e-6, 50, "orz")
-    assert (vapo.updates_per_step, vapo.optimiser.learning_rate) == (16, 2e-6)
+    assert (vapo.updates_per_step, vapo.optimiser.learning_rate, vapo.pretrain_steps) == (16, 2e-6, 50)
     assert (realhf.updates_per_step, realhf.optimiser.learning_rate) == (4, 5e-6)
     assert recipe("ppo", scale="paper").optimiser.betas == (0.9, 0.95)
     assert recipe("vapo", scale="paper").advantage["credit"].alpha == 0.05

@@ -32,7 +32,7 @@ RECIPES = {
     "grpo_passk": "only an answer better than its whole group is credited",
     "reinforce_pp": "REINFORCE++: return-to-go with a KL penalty, whitened over the step",
     "reinforce_pp_baseline": "REINFORCE++ against the mean of the group",
-    "vapo": "a critic, lambda by length, clip-higher, imitation of correct answers",
+    "vapo": "a critic that learns first, lambda by length, clip-higher, imitation of correct answers",
     "grpo_paper": "grpo as first published: every answer weighs the same, a KL to the start in the loss",
     "r1_zero": "grpo_paper with hardly a clip, a small KL and a reference that is renewed every 400 steps",
     "realhf_ppo": "a critic, a KL in the reward, a reference that follows the policy, large batches",

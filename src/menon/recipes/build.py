@@ -120,7 +120,8 @@ def rollout_of(config: RunConfig) -> Rollout:
 def updates_of(config: RunConfig) -> tuple[Update, ...]:
     if config.critic is not None and config.critic.shared_trunk:
         return (Update(config.objective | config.critic.objective, "policy", config.updates_per_step),)
-    policy = Update(config.objective, "policy", config.updates_per_step)
+    alone = 0 if config.critic is None else config.critic.pretrain_steps
+    policy = Update(config.objective, "policy", config.updates_per_step, after=alone)
     if config.critic is None:
         return (policy,)
     return (policy, Update(config.critic.objective, "critic", config.critic.updates_per_step))

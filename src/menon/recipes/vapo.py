@@ -10,10 +10,8 @@ from menon.update.optimiser import Optimiser
 
 
 def vapo() -> RunConfig:
-    """GAE with a lambda by length for the policy and lambda 1 for the critic, clip .2/.28, and an imitation of correct answers.
-
-    In theirs the critic alone learns for 50 steps first, from answers of the policy as it starts; that phase is not part of this
-    recipe. Their alpha, .05, is for answers of thousands of tokens: below 20 tokens it gives lambda 0.
+    """The critic learns alone first. Then GAE with a lambda by length for the policy and lambda 1 for the critic, clip .2/.28, and
+    an imitation of correct answers. Their alpha, .05, is for answers of thousands of tokens: below 20 tokens it gives lambda 0.
     """
     return RunConfig(
         recipe="vapo",
@@ -27,6 +25,7 @@ def vapo() -> RunConfig:
             objective={"value": Term(ValueLoss(clip=0.5), TokenMean())},
             optimiser=Optimiser(learning_rate=1e-3),
             updates_per_step=4,
+            pretrain_steps=5,
         ),
         updates_per_step=2,
     )
@@ -38,6 +37,6 @@ PAPER = {
     "updates_per_step": 16,
     "advantage.credit.alpha": 0.05,
     "learning_rate": 1e-6,
-    "critic": {"updates_per_step": 16, "learning_rate": 2e-6},
+    "critic": {"updates_per_step": 16, "pretrain_steps": 50, "learning_rate": 2e-6},
 }
 """Tokens of an answer and updates of the warm-up: not stated."""

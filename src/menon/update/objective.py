@@ -50,6 +50,8 @@ class Update:
     terms: Mapping[str, AnyTerm]
     model: str = "policy"
     count: int = 1
+    after: int = 0
+    """Steps of the run that pass without it: a policy waits for its critic."""
 
     @property
     def unit(self) -> Unit:
