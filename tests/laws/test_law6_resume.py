@@ -26,7 +26,8 @@ class Killed(BaseException):
 
 
 def built(algorithm: str, save_every: int) -> Run:
-    """`ppo-pretrained` lets the critic learn alone for three steps; `grpo-bfloat16` samples from a copy of the weights in bfloat16; `grpo-turns` answers in turns with a game."""
+    """`ppo-pretrained` lets the critic learn alone for three steps; `grpo-bfloat16` samples from a copy of the weights in
+    bfloat16; `grpo-turns` answers in turns with a game."""
     name, _, variant = algorithm.partition("-")
     run = tiny_run(cast(Algorithm, name), steps=STEPS, save_every=save_every)
     if not variant:
