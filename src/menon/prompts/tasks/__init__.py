@@ -1,15 +1,34 @@
 """Built-in tasks: generated questions with an exact verifier."""
 
+from menon.prompts.tasks.boolean import Boolean
 from menon.prompts.tasks.chain_sum import ChainSum
 from menon.prompts.tasks.countdown import Countdown
 from menon.prompts.tasks.long_chain import LongChain
+from menon.prompts.tasks.shortcut import Shortcut
+from menon.prompts.tasks.sorting import Sorting
+from menon.prompts.tasks.subjects import Subjects
+from menon.prompts.tasks.word_problems import WordProblems
 
-Task = ChainSum | LongChain | Countdown
+Task = ChainSum | LongChain | Countdown | Sorting | Boolean | WordProblems | Subjects | Shortcut
 """Every built-in task; `kind` is its name."""
 
-TASKS: dict[str, type[Task]] = {task.kind: task for task in (ChainSum, LongChain, Countdown)}
+TASKS: dict[str, type[Task]] = {
+    task.kind: task for task in (ChainSum, LongChain, Countdown, Sorting, Boolean, WordProblems, Subjects, Shortcut)
+}
 
-__all__ = ["TASKS", "ChainSum", "Countdown", "LongChain", "Task", "name_of"]
+__all__ = [
+    "TASKS",
+    "Boolean",
+    "ChainSum",
+    "Countdown",
+    "LongChain",
+    "Shortcut",
+    "Sorting",
+    "Subjects",
+    "Task",
+    "WordProblems",
+    "name_of",
+]
 
 
 def name_of(task: object) -> str:

@@ -31,7 +31,7 @@ class LongChain:
     likely than another at the end either, and a guess is right about one time in `largest`.
 
     >>> LongChain(steps=3).rows("train", 1, seed=0)
-    [{'question': '7-1+3-2=?', 'answer': '7'}]
+    [{'question': '9-6+5-3=?', 'answer': '5'}]
     """
 
     steps: int = 12
