@@ -195,6 +195,9 @@ def of_estimators() -> list[Row]:
         Row("`gae`, lam .5, wrong values", (wrong_values, adv.GAE(lam=0.5))),
         Row("`vapo`, alpha .5, true values", (adv.VAPO(alpha=0.5),)),
         Row("`vapo`, alpha .5, wrong values", (wrong_values, adv.VAPO(alpha=0.5))),
+        Row("`segment`, true values at every token", (Sampled(1), adv.SegmentCredit())),
+        Row("`segment`, true values at every second token", (Sampled(2), adv.SegmentCredit())),
+        Row("`segment`, values .2 off", (Sampled(2, 0.2), adv.SegmentCredit())),
         Row("`truncated_reward`, then `rloo`", (adv.TruncatedReward(), *RLOO)),
         Row("`overlong`, limit 3, buffer 2, then `rloo`", (adv.Overlong(3, 2), *RLOO)),
         Row("`length_reward`, then `rloo`", (adv.LengthReward(), *RLOO)),
@@ -210,6 +213,19 @@ class Wrong:
 
     def __call__(self, batch: Batch) -> Batch:
         return replace(batch, value=0.3 * table(LENGTH, seed=7)[:, 0][batch.columns["state"]])
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """True values, or values that are off, where segments of so many tokens begin."""
+
+    every: int
+    off: float = 0.0
+
+    def __call__(self, batch: Batch) -> Batch:
+        starts = batch.is_action & ((batch.position - 1) % self.every == 0)
+        wrong = self.off * torch.where(batch.position > 2, 1.0, -1.0)
+        return replace(batch, state_value=torch.where(starts, batch.need("value", self) + wrong, torch.nan))
 
 
 def of_objectives() -> list[Row]:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from menon.advantage import GAE, GRPO, KLInReward
-from menon.config import Critic, DynamicRollout, RunConfig, changed, own_code
+from menon.advantage import GAE, GRPO, KLInReward, SegmentCredit, Whiten
+from menon.config import Critic, RunConfig, changed, own_code
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
 from menon.loss.share import SequenceMean, TokenMean
 from menon.prompts.tasks import Countdown
 from menon.recipes import RECIPES, recipe
-from menon.select import Correct
+from menon.rollout.kinds import DynamicRollout, SegmentsRollout
+from menon.select import Correct, ProbabilityMask
 from menon.settings import plain, read
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
@@ -108,9 +109,39 @@ def test_objects_are_taken_as_they_are():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_run_json_gives_the_same_configuration(name):
-    rollout = "greedy_baseline" if name == "remax" else "dynamic_sampling"
+    own = {"remax": "greedy_baseline", "spo_chain": "segments", "vineppo": "segments"}
+    rollout = own.get(name, "dynamic_sampling")
     config = changed(recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": rollout, "stop": ["\n\n"]})
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+
+
+def test_short_names_of_segments():
+    """A threshold is one number, however many parts have it."""
+    config = changed(recipe("spo_chain"), {"interval": "2", "threshold": "0.8", "value_samples": 4})
+    assert config.rollout == SegmentsRollout(interval=2, threshold=0.8, value_samples=4)
+    assert config.advantage == {"credit": SegmentCredit(below=0.8), "whiten": Whiten(below=0.8)}
+    assert config.objective["policy"].select == ProbabilityMask(below=0.8)
+    masked = changed(recipe("grpo_masked"), {"threshold": 0.7})
+    assert (masked.advantage["whiten"].below, masked.objective["policy"].select.below) == (0.7, 0.7)
+    plain_grpo = {"objective.policy.select": "probability", "threshold": 0.5}
+    assert changed(BASE, plain_grpo).objective["policy"].select.below == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("grpo", {"threshold": 0.5}, "nothing in this run masks or cuts by a threshold"),
+        ("grpo", {"interval": 5}, "in rollout: unknown setting 'interval'"),
+        ("grpo", {"advantage.credit": "segment"}, "set rollout=segments"),
+        ("spo_chain", {"threshold": 1.5}, "below of SegmentCredit is 1.5; it is a probability"),
+        ("spo_chain", {"environment": "calculator"}, "leave the environment out"),
+        ("spo_chain", {"rollout.partition": "tokens", "segment_tokens": 96}, "segments of 96 tokens cut no answer of at most 96"),
+        ("spo_chain", {"rollout.partition": "words"}, "it takes 'cutpoints', 'tokens', 'parts' or 'lines'"),
+    ],
+)
+def test_segments_that_do_not_fit_are_refused(name, change, sentence):
+    with pytest.raises(UserError, match=sentence):
+        changed(recipe(name), change)
 
 
 @pytest.mark.parametrize(

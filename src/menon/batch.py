@@ -11,7 +11,7 @@ from torch import Tensor
 
 from menon import ragged
 from menon.errors import UserError
-from menon.types import FINISHES, Graded, Unit
+from menon.types import FINISHES, Graded, Rollout, Unit
 
 TOKEN = {"per": "token"}
 SEQUENCE = {"per": "sequence"}
@@ -57,6 +57,12 @@ class Batch:
     """Critic's value of the state *before* the token."""
     value_after: Tensor | None = field(default=None, metadata=TOKEN)
     """Critic's value of the state *after* the token: where an answer was cut, the value of going on."""
+    state_value: Tensor | None = field(default=None, metadata=TOKEN)
+    """Sampled value of the state *before* the token, where a segment begins; NaN on all other tokens."""
+    state_std: Tensor | None = field(default=None, metadata=TOKEN)
+    """Population deviation of the scores that the value is the mean of."""
+    state_count: Tensor | None = field(default=None, metadata=TOKEN)
+    """How many scores those were."""
     entropy: Tensor | None = field(default=None, metadata=TOKEN)
     """Of the behaviour policy, or of the old one where the plan scores it, in nats."""
     advantage: Tensor | None = field(default=None, metadata=TOKEN)
@@ -68,6 +74,10 @@ class Batch:
     """int64: the two sequences of a preference share a number."""
     node: Tensor | None = field(default=None, metadata=SEQUENCE)
     parent: Tensor | None = field(default=None, metadata=SEQUENCE)
+    learn: Tensor | None = field(default=None, metadata=SEQUENCE)
+    """bool: False for what is kept for the record alone. None: all is learned from."""
+    age: Tensor | None = field(default=None, metadata=SEQUENCE)
+    """int64: steps since the sequence was written. None: all in this one."""
     columns: Mapping[str, Tensor] = field(default_factory=dict)
     """[N] columns that one term prepared for itself (see `update.objective`)."""
 
@@ -91,8 +101,8 @@ class Batch:
 
     @property
     def trained(self) -> Tensor:
-        """[N] bool: actions of valid sequences, the tokens that a loss may touch."""
-        return self.is_action & ragged.spread(self.valid, self.offset)
+        """[N] bool: actions of valid sequences that are learned from, the tokens that a loss may touch."""
+        return self.is_action & ragged.spread(self.valid if self.learn is None else self.valid & self.learn, self.offset)
 
     @property
     def action_lengths(self) -> Tensor:
@@ -166,7 +176,21 @@ def pack(graded: Sequence[Graded]) -> Batch:
         baseline=column(baseline, torch.float32) if compared else None,
         node=column([r.node for r in rollouts], torch.int64) if tree else None,
         parent=column([r.parent for r in rollouts], torch.int64) if tree else None,
+        learn=column([g.learn for g in graded], torch.bool) if not all(g.learn for g in graded) else None,
+        age=column([g.age for g in graded], torch.int64) if any(g.age for g in graded) else None,
+        **_states(rollouts, offset),
     )
+
+
+def _states(rollouts: Sequence[Rollout], offset: Tensor) -> dict[str, Any]:
+    """The columns of sampled values, if there are any."""
+    if not any(rollout.states for rollout in rollouts):
+        return {}
+    found = torch.full((3, int(offset[-1])), torch.nan)
+    for start, rollout in zip(offset.tolist(), rollouts, strict=False):
+        for place, estimate in rollout.states.items():
+            found[:, start + place] = torch.tensor([estimate.value, estimate.std, estimate.count])
+    return dict(zip(("state_value", "state_std", "state_count"), found, strict=True))
 
 
 def tokens_of(offset: Tensor, sequences: Tensor) -> Tensor:

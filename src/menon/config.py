@@ -15,6 +15,7 @@ from menon.reward.code_tests import CodeTests
 from menon.reward.models import ModelReward
 from menon.reward.rules import RulePart
 from menon.rollout.environments import EnvironmentPart
+from menon.rollout.kinds import GroupsRollout, RolloutPart, SegmentsRollout
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
 from menon.update.natural import NaturalGradient
@@ -22,33 +23,6 @@ from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 from menon.update.protocols import Reduction
 from menon.update.reference import ReferencePart
-
-
-@dataclass(frozen=True)
-class GroupsRollout:
-    """A group of answers to each prompt."""
-
-    kind: Literal["groups"] = "groups"
-
-
-@dataclass(frozen=True)
-class DynamicRollout:
-    """Groups that teach nothing are dropped, and other prompts asked in their place: `rollout.dynamic.DynamicSampling`."""
-
-    lo: float = 0.0
-    hi: float = 1.0
-    prompts_per_round: int = 0
-    max_rounds: int = 10
-    min_groups: int = 1
-    kind: Literal["dynamic_sampling"] = "dynamic_sampling"
-
-
-@dataclass(frozen=True)
-class GreedyRollout:
-    """Groups, and one greedy answer per prompt as their baseline: `rollout.greedy.GreedyBaseline`."""
-
-    kind: Literal["greedy_baseline"] = "greedy_baseline"
-
 
 Credit = Annotated[AdvantagePart, choice(AdvantagePart, "reads")]
 Objective = dict[
@@ -60,7 +34,6 @@ Objective = dict[
         Annotated[CorrectionPart, choice(CorrectionPart, "reads")],
     ],
 ]
-RolloutPart = GroupsRollout | DynamicRollout | GreedyRollout
 Rollout = Annotated[RolloutPart, choice(RolloutPart)]
 Moving = Annotated[ReferencePart, choice(ReferencePart)]
 Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
@@ -69,8 +42,10 @@ RewardPart = ModelReward | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 COMPARES = ("grpo", "rloo", "reinforce_pp_baseline", "grpo_passk", "opo", "gpg", "maxrl")
 """Kinds of advantage that compare the answers to one prompt."""
-ESTIMATORS = (*COMPARES, "gae", "vapo", "reinforce", "reinforce_baseline", "reinforce_pp", "remax")
+ESTIMATORS = (*COMPARES, "gae", "vapo", "reinforce", "reinforce_baseline", "reinforce_pp", "remax", "segment")
 """Kinds that make advantages from rewards."""
+SAMPLES_VALUES = ("segments",)
+"""Kinds of rollout that do."""
 RETURNS = ("gae", "vapo")
 """Those that also make what a critic learns."""
 ANSWER_LOSSES = ("gspo", "geo_mean")
@@ -83,7 +58,12 @@ SHAPES = ("kl_in_reward", "overlong", "truncated_reward", "length_reward", "rewa
 """Kinds that change rewards."""
 AFTER = ("whiten", "kl_in_advantage")
 """Kinds that change advantages."""
-SHORT = {"learning_rate": "optimiser.learning_rate"}
+SHORT: dict[str, str | tuple[str, ...]] = {
+    "learning_rate": "optimiser.learning_rate",
+    **{name: f"rollout.{name}" for name in ("interval", "segment_tokens", "value_samples")},
+    "threshold": ("rollout.threshold", "advantage.credit.below", "advantage.whiten.below", "objective.policy.select.below"),
+}
+"""Name -> where it is set; of several places those that the run has."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +80,13 @@ class Critic:
     """Of the head: zeros, or as Open-Reasoner-Zero draws it."""
     shared_trunk: bool = False
     """A head on the policy's own trunk: its terms are summed with the policy's, in the policy's updates and by its optimiser."""
-    short: ClassVar[Mapping[str, str]] = SHORT
+    short: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run. `learning_rate` is short for `optimiser.learning_rate`."""
+    """Everything that decides a run. The names of `SHORT` are short for longer ones, as `learning_rate` for
+    `optimiser.learning_rate`."""
 
     advantage: dict[str, Credit]
     """Parts in the order in which they run."""
@@ -145,7 +126,7 @@ class RunConfig:
     temperature: float = 1.0
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token."""
-    rollout: Rollout = GroupsRollout()
+    rollout: Rollout = field(default_factory=GroupsRollout)
     environment: Environment | None = None
     """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together. Without data and
     task its own questions are asked, if it has any, and its rewards are all there is."""
@@ -169,7 +150,7 @@ class RunConfig:
     """Steps between evaluations besides the first and the last; 0: none."""
     own_code: dict[str, str] = field(default_factory=dict)
     """Written by the command: name of each part or function of your own -> the hash of its source."""
-    short: ClassVar[Mapping[str, str]] = SHORT
+    short: ClassVar[tuple[str, ...]] = tuple(SHORT)
 
     def __post_init__(self) -> None:
         positive = ["steps", "heldout", "prompts_per_step", "samples_per_prompt", "updates_per_step", "tokens_per_forward"]
@@ -212,6 +193,8 @@ def _check_parts(config: RunConfig) -> None:
             raise UserError(f"{name} needs a critic, and this run has none; start from the recipe ppo, or give the run a critic")
         if "baseline" in reads and config.rollout.kind != "greedy_baseline":
             raise UserError(f"{name} compares with greedy answers, and this run writes none; set rollout=greedy_baseline")
+        if "state_value" in reads and config.rollout.kind not in SAMPLES_VALUES:
+            raise UserError(f"{name} needs sampled values, and this run samples none; set rollout={' or '.join(SAMPLES_VALUES)}")
         if "advantage" in reads and not config.advantage:
             raise UserError(f"{name} needs advantages, and this run has no advantage part; set advantage.credit=grpo")
         if (term := getattr(part, "term", None)) is not None and term not in _terms(config):
@@ -224,8 +207,23 @@ def _check_parts(config: RunConfig) -> None:
             raise UserError(f"{name} counts up to {part.limit} tokens, and answers have room for {room}; set {name}.limit={room}")
     if config.critic is not None:
         _check_critic(config, config.critic)
+    _check_segments(config)
     _check_order(config)
     _check_terms(config)
+
+
+def _check_segments(config: RunConfig) -> None:
+    """Rollouts that go on from the middle of an answer."""
+    own, room = config.rollout, config.max_new_tokens
+    if own.kind not in SAMPLES_VALUES:
+        return
+    if config.environment is not None:
+        raise UserError("segments go on from the middle of an answer, which no environment can; leave the environment out")
+    if isinstance(own, SegmentsRollout) and own.partition == "tokens" and own.segment_tokens >= room:
+        raise UserError(
+            f"segments of {own.segment_tokens} tokens cut no answer of at most {room}; lower segment_tokens, or raise "
+            "max_new_tokens"
+        )
 
 
 def _check_order(config: RunConfig) -> None:
@@ -332,7 +330,7 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
     """
     tree = plain(config)
     for change in changes:
-        tree = merged(tree, _long_names(nested(change)))
+        tree = merged(tree, _long_names(nested(change), tree))
     for table in (tree, tree.get("critic")):
         for name in ("advantage", "objective"):
             if isinstance(table, dict) and isinstance(table.get(name), dict):
@@ -340,15 +338,30 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
     return read(RunConfig, tree)
 
 
-def _long_names(tree: Tree) -> Tree:
-    """Short names spelt out, here and for the critic."""
-    if isinstance(tree.get("critic"), dict):
-        tree = tree | {"critic": _long_names(tree["critic"])}
+def _long_names(change: Tree, tree: Tree) -> Tree:
+    """Short names in a change to a tree spelt out, here and for the critic; of several places those that are there."""
+    if isinstance(change.get("critic"), dict):
+        change = change | {"critic": _long_names(change["critic"], {})}
     for short, long in SHORT.items():
-        if short in tree:
-            value = tree[short]
-            tree = merged(nested({long: value}), {key: item for key, item in tree.items() if key != short})
-    return tree
+        if short in change:
+            value = change[short]
+            after = merged(tree, {key: item for key, item in change.items() if key != short})
+            places = [long] if isinstance(long, str) else [place for place in long if _has(after, place)]
+            if not places:
+                raise UserError(f"nothing in this run masks or cuts by a {short}; start from spo_chain or grpo_masked")
+            rest, spelt = {key: item for key, item in change.items() if key != short}, nested(dict.fromkeys(places, value))
+            change = merged(spelt, rest) if isinstance(long, str) else merged(rest, spelt)
+    return change
+
+
+def _has(tree: Any, place: str) -> bool:
+    for name in place.split("."):
+        if isinstance(tree, str):  # a kind with its defaults
+            return True
+        if not isinstance(tree, dict) or name not in tree:
+            return False
+        tree = tree[name]
+    return True
 
 
 def own_code(config: RunConfig) -> dict[str, str]:

@@ -3,7 +3,7 @@
 `Prompt -> Request -> Completion -> Rollout -> Graded`; `menon.batch.pack` turns graded rollouts into one flat batch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -125,6 +125,31 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What fresh continuations of a state, or the children of a node, say of its value."""
+
+    value: float
+    """The mean of their scores."""
+    std: float
+    """Population standard deviation of the scores."""
+    count: int
+    """Scores that were counted; 0: the value was not sampled but follows from another one."""
+
+    @property
+    def error(self) -> float:
+        """Standard error of the value, 0 where nothing was counted."""
+        return self.std / self.count**0.5 if self.count else 0.0
+
+    @staticmethod
+    def of(scores: Sequence[float]) -> "Estimate":
+        """Of one score or more. Equal scores give themselves and a deviation of 0, without rounding."""
+        values = np.asarray(scores, dtype=np.float64)
+        if values.min() == values.max():
+            return Estimate(float(values[0]), 0.0, len(values))
+        return Estimate(float(values.mean()), float(values.std()), len(values))
+
+
+@dataclass(frozen=True)
 class Rollout:
     """One whole sequence: prompt, what the policy wrote, and what an environment put between. Arrays are [L]."""
 
@@ -148,6 +173,11 @@ class Rollout:
     node: int = -1
     """Number in a tree, -1 outside of one."""
     parent: int = -1
+    """The node that it goes on from; 0 is the prompt."""
+    depth: int = 0
+    """Nodes from the prompt to this one."""
+    states: Mapping[int, Estimate] = field(default_factory=dict)
+    """Place of a token -> the sampled value of the state before it: where segments begin."""
     reward: Floats | None = None
     """What an environment gave, each on the last token of the turn that earned it; None: nothing. `Verdict.score` includes it."""
 
@@ -198,6 +228,10 @@ class Graded:
     verdict: Verdict
     baseline: float | None = None
     """A reward to compare with, from an answer that is not trained on; NaN if its grader failed, None if there is none."""
+    learn: bool = True
+    """False: written for the values of others, and kept for the record alone."""
+    age: int = 0
+    """Steps since it was written."""
 
 
 @dataclass(frozen=True)

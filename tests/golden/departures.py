@@ -171,6 +171,7 @@ DEPARTURES: tuple[Departure, ...] = (
         5,
         lambda record: gaps(record) and record.settings["gamma"] < 1,
     ),
+    Departure("spo.util.masked_whiten_prob", "Bessel's factor is rounded to single precision", 0, 1e-6),
     Departure("orz.advantage.normalize_padded", "the mean is taken over padding too and the result rounded to bfloat16", 1e-3, 2),
     *(
         Departure(f"{peer}.kl_penalty", BOUNDED, 1e-2, HUGE, beyond, variant=variant)

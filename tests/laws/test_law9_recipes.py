@@ -61,6 +61,8 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     ),
     "dr grpo": ("grpo", {"advantage.credit.std_mode": "none", "objective.policy.share": {"kind": "constant", "length": 12}}),
     "shared trunk": ("ppo", {"critic.shared_trunk": True, "critic.updates_per_step": 1, "critic.objective.value.coef": 0.5}),
+    "fixed segments": ("spo_chain", {"rollout": {"kind": "segments", "partition": "tokens", "segment_tokens": 5}}),
+    "equal parts": ("vineppo", {"rollout.partition": "parts", "rollout.max_values": 1}),
     "guess the number": ("grpo", {"environment": "guess_number", "environment.high": 20}),
     "a grid world": ("reinforce", {"environment": "grid_world"}),
     "an environment and dynamic sampling": ("calculator", {"rollout": "dynamic_sampling", "max_turns": 3}),
@@ -105,6 +107,8 @@ def cases_of_parts() -> dict[str, tuple[str, Mapping[str, Any]]]:
             changes |= {f"objective.{part(**SETTINGS.get(part.kind, {})).term}": term, "updates_per_step": 2}
         if "baseline" in reads:
             changes["rollout"] = "greedy_baseline"
+        if "state_value" in reads:
+            changes["rollout"] = {"kind": "segments", "value_samples": 2}
         if part.kind == "grpo_passk":
             changes["samples_per_prompt"] = 2  # or two right ones tie at the top, and nothing is learned
         cases[f"advantage {part.kind}"] = ("ppo" if "value" in reads else "grpo", changes)

@@ -10,7 +10,7 @@ import torch
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.advantage import GRPO
-from menon.config import DynamicRollout, RunConfig, changed
+from menon.config import RunConfig, changed
 from menon.engines.hf_models import export
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
@@ -21,6 +21,7 @@ from menon.recipes import recipe
 from menon.recipes.build import apart, build, chat_with, close, device_of, tokenize_with
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.groups import Groups
+from menon.rollout.kinds import DynamicRollout
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Sampling

@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from menon.advantage import GAE, GRPO, RLOO, KLInReward, Overlong, TruncatedReward
+from menon.advantage import GAE, GRPO, RLOO, KLInReward, Overlong, SegmentCredit, TruncatedReward, Whiten
 from menon.cli.command import Asked, start
-from menon.config import Critic, DynamicRollout, RunConfig, changed
+from menon.config import Critic, RunConfig, changed
 from menon.errors import UserError
 from menon.loss import CISPO, GSPO, KL, SAPO, ClipCov, KLCov, PPOClip
-from menon.loss.share import Constant, SelectedMean, SequenceMeanTokenMean, TokenMean
+from menon.loss.share import Constant, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.recipes import RECIPES, SCALES, recipe
-from menon.select import TopEntropy
+from menon.rollout.kinds import DynamicRollout, SegmentsRollout
+from menon.select import ProbabilityMask, TopEntropy
 from menon.settings import plain, read
 from menon.update.objective import Term
 from menon.update.reference import HardReset, MovingAverage
@@ -37,7 +38,12 @@ SIZES = {  # prompts, samples, updates, tokens of an answer, learning rate, warm
     "opo": (*ORZ[:2], 1, ORZ[2], 1e-6, 0),
     "remax": (*ORZ[:2], 1, ORZ[2], 1e-6, 0),
     "gpg": (*ORZ[:2], 1, ORZ[2], 1e-6, 0),
+    "spo_chain": (64, 8, 8, 1024, 1e-6, 0),
+    "vineppo": (64, 8, 8, 1024, 1e-6, 0),
+    "grpo_masked": (64, 8, 8, 1024, 1e-6, 0),
 }
+TEMPERATURE = dict.fromkeys(("spo_chain", "vineppo", "grpo_masked"), 0.6)
+"""Where it is not 1."""
 UNPUBLISHED = RECIPES.keys() - SIZES.keys()
 
 
@@ -58,7 +64,7 @@ def test_sizes(name):
         optimiser.learning_rate,
         optimiser.warmup_updates,
     ) == SIZES[name]
-    assert (config.temperature, optimiser.clip_norm, optimiser.schedule) == (1.0, 1.0, "constant")
+    assert (config.temperature, optimiser.clip_norm, optimiser.schedule) == (TEMPERATURE.get(name, 1.0), 1.0, "constant")
     assert config == recipe(name, "a/folder", "paper")
     assert (config.recipe, config.scale) == (name, "paper")
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
@@ -93,7 +99,15 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
         rollout = of[name].rollout
         assert isinstance(rollout, DynamicRollout)
         assert (rollout.lo, rollout.hi, rollout.max_rounds) == (0.0, 1.0, 10)
-    without = of.keys() - {"grpo_paper", "r1_zero", "reinforce_pp", "realhf_ppo", "rloo"}
+    mask = Term(clip, SelectedMean(), ProbabilityMask(below=0.9))
+    assert policy["spo_chain"] == policy["grpo_masked"] == mask
+    assert policy["vineppo"] == Term(clip, TokenMean())
+    assert list(of["spo_chain"].advantage.values()) == [SegmentCredit(below=0.9), Whiten(below=0.9)]
+    assert list(of["vineppo"].advantage.values()) == [SegmentCredit(), Whiten()]
+    assert of["spo_chain"].rollout == SegmentsRollout("cutpoints", interval=5, threshold=0.9, value_samples=9)
+    for name in ("spo_chain", "vineppo"):
+        assert of[name].objective["kl"] == Term(KL("k3"), SequenceMean(), coef=1e-4)
+    without = of.keys() - {"grpo_paper", "r1_zero", "reinforce_pp", "realhf_ppo", "rloo", "spo_chain", "vineppo"}
     assert {of[name].reference for name in without} == {"none"}
 
 
@@ -113,6 +127,7 @@ def test_published_extras():
     assert isinstance(zero.reference_update, HardReset)
     assert zero.reference_update.every * zero.updates_per_step == 400  # their steps are our updates
     assert zero.prompts_per_step * zero.samples_per_prompt == 8192
+    assert recipe("vineppo", scale="paper").rollout == SegmentsRollout("lines", value_samples=9, max_values=20)
     rloo = recipe("rloo", scale="paper")
     assert (list(rloo.advantage.values()), rloo.reference) == ([KLInReward(beta=0.05), RLOO()], "frozen")
 

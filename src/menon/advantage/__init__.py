@@ -20,6 +20,7 @@ from menon.advantage.reinforce_pp_baseline import ReinforcePPBaseline
 from menon.advantage.remax import ReMax
 from menon.advantage.reward_norm import RewardNorm
 from menon.advantage.rloo import RLOO
+from menon.advantage.segment import SegmentCredit
 from menon.advantage.truncated_reward import TruncatedReward
 from menon.advantage.vapo import VAPO
 from menon.advantage.whiten import Whiten
@@ -45,6 +46,7 @@ AdvantagePart = (
     | ReMax
     | RewardNorm
     | RLOO
+    | SegmentCredit
     | TruncatedReward
     | VAPO
     | Whiten

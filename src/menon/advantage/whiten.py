@@ -1,11 +1,13 @@
 """Advantages of mean 0 and variance 1 over a step."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
 
 from menon import ragged
+from menon.advantage.segment import check_probability, logp_before
 from menon.batch import Batch
 from menon.errors import UserError
 
@@ -19,7 +21,8 @@ class Whiten:
     `std_mode`: "bessel" takes the sample variance, "population" that of the numbers as they are, "none" only centres. `eps_on`:
     "variance", or "deviation" for (A - mean) / (std + eps). `scope`: with "token" long answers weigh more in mean and variance;
     with "sequence" each answer with tokens counts once, by the mean of its advantages. `centre=false` only rescales, so that
-    every advantage keeps its sign.
+    every advantage keeps its sign. `below` takes the statistics over tokens whose probability under the old policy is below it
+    (over all if there is none), and applies them to every token (SPO, arXiv 2505.23564); 1 is off.
 
     A group without signal can get an advantage that is not 0. Comes after the estimator; value targets stay as they are.
     """
@@ -29,16 +32,22 @@ class Whiten:
     eps_on: Literal["variance", "deviation"] = "variance"
     scope: Scope = "token"
     centre: bool = True
+    below: float = 1.0
     kind: Literal["whiten"] = "whiten"
     reads: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         if self.eps < 0:
             raise UserError(f"eps of Whiten is {self.eps}; it keeps a division from zero and must be 0 or positive")
+        check_probability(self, self.below)
+        if self.below < 1 and self.scope == "sequence":
+            raise UserError("below of Whiten chooses tokens, and scope=sequence counts answers; leave one of them out")
 
     def __call__(self, batch: Batch) -> Batch:
         advantage, trained = batch.need("advantage", self), batch.trained
         counted, mask = advantage, trained
+        if self.below < 1 and (uncertain := trained & (logp_before(batch, self) < math.log(self.below))).any():
+            mask = uncertain
         if self.scope == "sequence":
             size = batch.action_lengths
             mask = size > 0

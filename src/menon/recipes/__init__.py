@@ -36,6 +36,9 @@ RECIPES = {
     "grpo_paper": "grpo as first published: every answer weighs the same, a KL to the start in the loss",
     "r1_zero": "grpo_paper with hardly a clip, a small KL and a reference that is renewed every 400 steps",
     "realhf_ppo": "a critic, a KL in the reward, a reference that follows the policy, large batches",
+    "spo_chain": "credit for segments between uncertain tokens, by fresh answers from where each begins",
+    "vineppo": "credit for lines, by fresh answers from where each begins; no critic",
+    "grpo_masked": "grpo on the tokens that were a choice",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
 """Name of each recipe -> what it is, in one line. Its function has its name, in the module of that name."""

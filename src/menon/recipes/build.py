@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.base import WEIGHTS
-from menon.config import DynamicRollout, GreedyRollout, RunConfig
+from menon.config import RunConfig
 from menon.engines.decoder import context_of
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
@@ -36,7 +36,10 @@ from menon.reward.prove import prove_golds
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.greedy import GreedyBaseline
 from menon.rollout.groups import Groups, answer
+from menon.rollout.kinds import DynamicRollout, GreedyRollout, SegmentsRollout
+from menon.rollout.partition import CutPoints, EqualParts, FixedTokens, Lines, Partition
 from menon.rollout.protocols import Answer, Grade
+from menon.rollout.segments import Segments
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import nearest
 from menon.step import Plan
@@ -48,7 +51,7 @@ from menon.update.natural import NaturalLearner
 from menon.update.objective import Update
 from menon.update.protocols import Learner, Scorer
 
-Rollout = Groups | DynamicSampling | GreedyBaseline
+Rollout = Groups | DynamicSampling | GreedyBaseline | Segments
 
 REWARDS: dict[str, Callable[[], Reward]] = {"code": CodeTests, **{kind: partial(rules.named, kind) for kind in rules.KINDS}}
 TASK_ROWS = 10_000
@@ -77,7 +80,7 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, told: Callable[[
     heldout = prompts_of(heldout_rows, config, model, tokenizer, grade, told)
     sampler, channel = sampler_of(config, model, tokenizer)
     answer = answer_with(config, tokenizer)
-    collect = replace(rollout, answer=answer)
+    collect = with_tokenizer(rollout, answer, tokenizer)
     return Run(
         plan=Plan(collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update),
         prompts=Shuffled(prompts, config.seed),
@@ -114,7 +117,30 @@ def rollout_of(config: RunConfig) -> Rollout:
         return DynamicSampling(*size, own.lo, own.hi, own.prompts_per_round, own.max_rounds, own.min_groups)
     if isinstance(config.rollout, GreedyRollout):
         return GreedyBaseline(*size)
+    if isinstance(config.rollout, SegmentsRollout):
+        return Segments(*size, partition_of(config.rollout), config.rollout.value_samples, config.rollout.max_values)
     return Groups(*size)
+
+
+def partition_of(own: SegmentsRollout) -> Partition:
+    """Lines are told apart by tokens, so theirs comes with the tokenizer."""
+    kinds: dict[str, Partition] = {
+        "cutpoints": CutPoints(own.interval, own.threshold),
+        "tokens": FixedTokens(own.segment_tokens),
+        "parts": EqualParts(own.parts),
+        "lines": Lines(()),
+    }
+    return kinds[own.partition]
+
+
+def with_tokenizer(rollout: Rollout, answer: Answer, tokenizer: PreTrainedTokenizerBase) -> Rollout:
+    """The rollout with what only a tokenizer can give."""
+    if not isinstance(rollout, Segments):
+        return replace(rollout, answer=answer)
+    if not isinstance(rollout.partition, Lines):
+        return rollout
+    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    return replace(rollout, partition=Lines(frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)))
 
 
 def updates_of(config: RunConfig) -> tuple[Update, ...]:

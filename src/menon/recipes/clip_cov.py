@@ -1,9 +1,10 @@
 """Clip-Cov (arXiv 2505.22617): a few tokens that would collapse the entropy are left out."""
 
 from menon.advantage import GRPO
-from menon.config import DynamicRollout, RunConfig
+from menon.config import RunConfig
 from menon.loss import ClipCov
 from menon.loss.share import TokenMean
+from menon.rollout.kinds import DynamicRollout
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 

@@ -1,9 +1,10 @@
 """DAPO (arXiv 2503.14476): clip-higher, token mean, dynamic sampling, soft penalty on long answers."""
 
 from menon.advantage import GRPO, Overlong
-from menon.config import DynamicRollout, RunConfig
+from menon.config import RunConfig
 from menon.loss import PPOClip
 from menon.loss.share import TokenMean
+from menon.rollout.kinds import DynamicRollout
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 

@@ -1,9 +1,10 @@
 """KL-Cov (arXiv 2505.22617): a penalty on the few tokens that would collapse the entropy."""
 
 from menon.advantage import GRPO
-from menon.config import DynamicRollout, RunConfig
+from menon.config import RunConfig
 from menon.loss import KLCov
 from menon.loss.share import TokenMean
+from menon.rollout.kinds import DynamicRollout
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 

@@ -1,9 +1,10 @@
 """ReMax (arXiv 2310.10505): the greedy answer is the baseline."""
 
 from menon.advantage import ReMax
-from menon.config import GreedyRollout, RunConfig
+from menon.config import RunConfig
 from menon.loss import PolicyGradient
 from menon.loss.share import TokenMean
+from menon.rollout.kinds import GreedyRollout
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 

@@ -1,9 +1,10 @@
 """Beyond the 80/20 rule (arXiv 2506.01939): DAPO on the fifth of the tokens with the highest entropy."""
 
 from menon.advantage import GRPO, Overlong
-from menon.config import DynamicRollout, RunConfig
+from menon.config import RunConfig
 from menon.loss import PPOClip
 from menon.loss.share import SelectedMean
+from menon.rollout.kinds import DynamicRollout
 from menon.select import TopEntropy
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser

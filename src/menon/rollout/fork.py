@@ -2,12 +2,12 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Grade, Sampler
-from menon.types import Request, Rollout, Sampling, Tokens
+from menon.types import Estimate, Graded, Request, Rollout, Sampling, Tokens
 
 
 def answer_tokens(rollout: Rollout) -> Tokens:
@@ -46,6 +46,52 @@ def fork(rollout: Rollout, cut: int, k: int, sampling: Sampling, purpose: str = 
     ]
 
 
+@dataclass(frozen=True)
+class Explored:
+    """Fresh continuations of cut answers."""
+
+    names: tuple[tuple[Hashable, ...], ...]
+    """For every rollout the names of its prefixes, in the order of its cuts; equal prefixes have one name."""
+    continued: Mapping[Hashable, Sequence[Graded]]
+    """Name of a prefix -> its K graded continuations."""
+
+    def estimates(self) -> list[list[Estimate | None]]:
+        """In the shape of the cuts; None where the grader failed on every continuation."""
+        known = {name: known_scores(group) for name, group in self.continued.items()}
+        found = {name: Estimate.of(scores) if scores else None for name, scores in known.items()}
+        return [[found[name] for name in row] for row in self.names]
+
+    @property
+    def generated_tokens(self) -> int:
+        return sum(int(g.rollout.is_action.sum()) for group in self.continued.values() for g in group)
+
+
+def explore(
+    rollouts: Sequence[Rollout],
+    cuts: Sequence[Sequence[int]],
+    k: int,
+    sampler: Sampler,
+    grade: Grade,
+    sampling: Sampling,
+) -> Explored:
+    """K continuations from each cut of each rollout, all of them handed to the sampler at once.
+
+    `cuts[i]` are numbers of answer tokens of `rollouts[i]` that are kept. Prefixes that are equal, within one answer or between
+    answers to one visit of a prompt, are continued once.
+    """
+    if len(rollouts) != len(cuts):
+        raise ValueError(f"{len(rollouts)} rollouts and {len(cuts)} lists of cuts")
+    names: list[tuple[Hashable, ...]] = []
+    wanted: dict[Hashable, list[Request]] = {}
+    for rollout, places in zip(rollouts, cuts, strict=True):
+        forks = [fork(rollout, cut, k, sampling) for cut in places]
+        names.append(tuple((rollout.prompt.index, rollout.visit, requests[0].path[0]) for requests in forks))
+        wanted.update(zip(names[-1], forks, strict=True))
+    requests = [request for group in wanted.values() for request in group]
+    graded = answer(requests, [place // k for place in range(len(requests))], sampler, grade)
+    return Explored(tuple(names), {name: graded[i * k : (i + 1) * k] for i, name in enumerate(wanted)})
+
+
 def prefix_values(
     rollouts: Sequence[Rollout],
     cuts: Sequence[Sequence[int]],
@@ -56,25 +102,11 @@ def prefix_values(
 ) -> list[list[float]]:
     """The mean score of K fresh continuations from each cut of each rollout (VinePPO, arXiv 2410.01679, eq. 5).
 
-    Parameters: `cuts[i]` are numbers of answer tokens of `rollouts[i]` that are kept; the result has the same shape. Prefixes
-    that are equal, within one answer or between answers to one visit of a prompt, are continued once and share their value.
-    A continuation whose grader failed is left out of the mean; NaN where all failed.
+    In the shape of `cuts` (see `explore`). A continuation whose grader failed is left out of the mean; NaN where all failed.
     """
-    if len(rollouts) != len(cuts):
-        raise ValueError(f"{len(rollouts)} rollouts and {len(cuts)} lists of cuts")
-    names: list[list[tuple[int, int, int]]] = []
-    wanted: dict[tuple[int, int, int], list[Request]] = {}
-    for rollout, places in zip(rollouts, cuts, strict=True):
-        forks = [fork(rollout, cut, k, sampling) for cut in places]
-        names.append([(rollout.prompt.index, rollout.visit, requests[0].path[0]) for requests in forks])
-        wanted.update(zip(names[-1], forks, strict=True))
-    requests = [request for group in wanted.values() for request in group]
-    graded = answer(requests, [place // k for place in range(len(requests))], sampler, grade)
-    scores = [[g.verdict.score for g in graded[place : place + k]] for place in range(0, len(graded), k)]
-    value = {name: mean(group) for name, group in zip(wanted, scores, strict=True)}
-    return [[value[name] for name in row] for row in names]
+    found = explore(rollouts, cuts, k, sampler, grade, sampling).estimates()
+    return [[math.nan if estimate is None else estimate.value for estimate in row] for row in found]
 
 
-def mean(scores: Sequence[float]) -> float:
-    known = [score for score in scores if not math.isnan(score)]
-    return sum(known) / len(known) if known else math.nan
+def known_scores(graded: Sequence[Graded]) -> list[float]:
+    return [g.verdict.score for g in graded if not math.isnan(g.verdict.score)]

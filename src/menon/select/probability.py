@@ -12,7 +12,7 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class ProbabilityMask:
-    """Keeps the tokens whose probability under the old policy is below `below`.
+    """Keeps the tokens whose probability under the old policy is below `below`; all of them if an update has none.
 
     Where nobody scored the old policy (the first update of a step) its probabilities are those of the sampler that wrote the
     text. The authors divide by the kept tokens: share `SelectedMean`.
@@ -28,4 +28,5 @@ class ProbabilityMask:
 
     def __call__(self, batch: Batch) -> Tensor:
         logp = batch.need("behaviour_logp", self) if batch.old_logp is None else batch.old_logp
-        return batch.trained & (logp < math.log(self.below))
+        uncertain = batch.trained & (logp < math.log(self.below))
+        return uncertain if uncertain.any() else batch.trained

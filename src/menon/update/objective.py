@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from menon import ragged
 from menon.batch import Batch, take, to, tokens_of, unit_of
 from menon.streams import stream
 from menon.types import Max, Mean, Metric, Sum, Unit, merge
@@ -102,15 +103,17 @@ class Micro:
 def split(batch: Batch, update: Update, seed: int, step: int) -> list[Part]:
     """Deals the units of a batch into `count` updates of nearly equal size, shuffled by a named stream.
 
-    One update takes the batch as it stands. With fewer units than updates there are as many updates as units.
+    One update takes the batch as it stands. With fewer units than updates there are as many updates as units. Sequences that
+    are not learned from are in no update.
     """
-    unit = unit_of(batch, update.unit)
+    learned = torch.arange(batch.num_sequences) if batch.learn is None else batch.learn.nonzero()[:, 0]
+    unit = unit_of(batch, update.unit)[learned]
     names, unit = torch.unique(unit, return_inverse=True)
     count = min(update.count, len(names))
     if count <= 1:
-        return [Part(update, torch.arange(batch.num_sequences), True)] if batch.num_sequences else []
+        return [Part(update, learned, True)] if len(learned) else []
     order = torch.from_numpy(stream(seed, "split", update.model, step).permutation(len(names)))
-    rows = [torch.isin(unit, units).nonzero()[:, 0] for units in order.tensor_split(count)]
+    rows = [learned[torch.isin(unit, units)] for units in order.tensor_split(count)]
     return [Part(update, row, first=i == 0) for i, row in enumerate(rows)]
 
 
@@ -236,7 +239,8 @@ def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     """
     if batch.behaviour_logp is None or batch.old_logp is not None or "logp" not in now:
         return {}
-    d = (now["logp"] - batch.behaviour_logp)[batch.trained].clamp(-20, 20)
+    fresh = batch.trained if batch.age is None else batch.trained & ragged.spread(batch.age == 0, batch.offset)
+    d = (now["logp"] - batch.behaviour_logp)[fresh].clamp(-20, 20)
     return {
         "mismatch/abs": Mean(d.abs().sum(), len(d)),
         "mismatch/k3": Mean((d.exp() - 1 - d).sum(), len(d)),

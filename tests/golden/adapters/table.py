@@ -3,15 +3,29 @@ formula of its own. Functions whose code does not exist here yet are listed with
 
 from collections.abc import Callable
 
-from golden.adapters import entropy, groups, kl, losses, nemo, pairs, rewards, rollout, token_advantages, trl, values, whitening
+from golden.adapters import (
+    entropy,
+    groups,
+    kl,
+    losses,
+    nemo,
+    pairs,
+    rewards,
+    rollout,
+    segments,
+    token_advantages,
+    trl,
+    values,
+    whitening,
+)
 from golden.records import Record
 
 Adapter = Callable[[Record], None]
 
-MODULES = (entropy, groups, kl, losses, nemo, pairs, rewards, rollout, token_advantages, trl, values, whitening)
+MODULES = (entropy, groups, kl, losses, nemo, pairs, rewards, rollout, segments, token_advantages, trl, values, whitening)
 ADAPTERS: dict[str, Adapter] = {name: adapter for module in MODULES for name, adapter in module.ADAPTERS.items()}
 
-PREFERENCE, DISTILLATION, SEGMENTS = "preference losses", "distillation", "segments and trees"
+PREFERENCE, DISTILLATION = "preference losses", "distillation"
 OPTIONAL = "an estimator or loss that nobody has built here"
 WAITING: dict[str, str] = {
     "areal.loss.dpo": PREFERENCE,
@@ -27,11 +41,6 @@ WAITING: dict[str, str] = {
     "verl.advantage.tir_optimal_token_baseline": OPTIONAL,
     "trl.advantage.minillm": DISTILLATION,
     "trl.loss.gkd_jsd": DISTILLATION,
-    "spo.advantage.chain": SEGMENTS,
-    "spo.advantage.chain_equal_parts": SEGMENTS,
-    "spo.advantage.step_mc": SEGMENTS,
-    "spo.advantage.tree": SEGMENTS,
-    "spo.util.masked_whiten_prob": SEGMENTS,
 }
 """Functions without an adapter."""
 

@@ -1,0 +1,102 @@
+"""Credit of segments: the value at their end minus the value at their start (SPO, arXiv 2505.23564; VinePPO, 2410.01679)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from menon import ragged
+from menon.batch import Batch
+from menon.errors import UserError
+from menon.types import Estimate
+
+Method = Literal["rloo", "grpo", "leave_one_out"]
+EPS = 1e-8
+"""Of the deviation in "grpo", as the authors have it."""
+
+
+@dataclass(frozen=True)
+class SegmentCredit:
+    """A = V(end) - V(start) on every token of a segment; V(end) of the last one is the outcome (gamma = 1, no other reward).
+
+    A segment starts at a token with a `state_value` and ends where the next one starts. Tokens before the first start get 0.
+    An edge of a tree is one segment: it starts in its parent, and the outcome of its sequence is the value of its node.
+
+    `method`, for edges: "rloo" is the authors' name of the plain difference, in which the parent's mean holds the child itself;
+    "leave_one_out" compares with the mean of the n - 1 siblings, which is n / (n - 1) of it, and 0 for an only child; "grpo"
+    divides by the population deviation of the siblings' values + 1e-8.
+
+    Tokens that were hardly a choice, with a probability above `below` under the old policy, get 0 (1: none). Nobody's estimate
+    (no start at all): 0 everywhere. A sequence whose grader failed gets 0.
+    """
+
+    method: Method = "rloo"
+    below: float = 1.0
+    kind: Literal["segment"] = "segment"
+    reads: ClassVar[tuple[str, ...]] = ("state_value",)
+
+    def __post_init__(self) -> None:
+        check_probability(self, self.below)
+
+    def __call__(self, batch: Batch) -> Batch:
+        if batch.state_value is None:  # no answer of the step has a segment
+            return replace(batch, advantage=torch.zeros_like(batch.reward))
+        trained = batch.is_action & ragged.spread(batch.valid, batch.offset)  # of edges that wait, too
+        starts = (trained & ~batch.state_value.isnan()).nonzero()[:, 0]
+        sequence = ragged.owner(batch.offset)
+        value, own = batch.state_value[starts].double(), sequence[starts]
+        end = batch.outcome.double()[own]
+        end[:-1] = torch.where(own[1:] == own[:-1], value[1:], end[:-1])
+        credit = (end - value) * self._scale(batch, starts)
+        segment = torch.full_like(batch.token, -1).index_copy(0, starts, torch.arange(len(starts), device=starts.device))
+        segment = segment.cummax(0).values
+        inside = trained & (segment >= 0)
+        inside[inside.clone()] = own[segment[inside]] == sequence[inside]
+        if self.below < 1:
+            inside &= logp_before(batch, self) <= math.log(self.below)
+        advantage = torch.zeros_like(batch.reward)
+        advantage[inside] = credit[segment[inside]].to(advantage.dtype)
+        return replace(batch, advantage=advantage)
+
+    def _scale(self, batch: Batch, starts: Tensor) -> Tensor | float:
+        if self.method == "grpo":
+            return 1 / (batch.need("state_std", self)[starts].double() + EPS)
+        if self.method == "leave_one_out":
+            count = batch.need("state_count", self)[starts].double()
+            return torch.where(count > 1, count / (count - 1).clamp(min=1), 0)
+        return 1.0
+
+
+def tree_values(parent: Sequence[int], scores: Sequence[float]) -> list[Estimate | None]:
+    """[nodes] value of every node, from the leaves to the root: a leaf's is its score, any other's the mean of its children's,
+    each of which weighs the same (an early leaf counts as one child).
+
+    Node 0 is the root; `parent[i] < i` for all others. `scores` holds those of the leaves; NaN on inner nodes, and on leaves
+    whose grader failed: such a leaf has no value (None) and is not counted. A node all of whose children are so has value 0.
+    """
+    children: list[list[int]] = [[] for _ in parent]
+    for node, above in enumerate(parent):
+        if node:
+            children[above].append(node)
+    values: list[Estimate | None] = [None] * len(parent)
+    for node in reversed(range(len(parent))):
+        if children[node]:
+            known = [estimate.value for child in children[node] if (estimate := values[child]) is not None]
+            values[node] = Estimate.of(known) if known else Estimate(0.0, 0.0, 0)
+        elif not math.isnan(scores[node]):
+            values[node] = Estimate(scores[node], 0.0, 1)
+    return values
+
+
+def logp_before(batch: Batch, asker: object) -> Tensor:
+    """[N] log-probs under the policy before the step's updates; where nobody scored it, those of the sampler."""
+    behaviour = batch.need("behaviour_logp", asker)
+    return behaviour if batch.old_logp is None else torch.where(batch.old_logp.isnan(), behaviour, batch.old_logp)
+
+
+def check_probability(part: object, below: float) -> None:
+    if not 0 < below <= 1:
+        raise UserError(f"below of {type(part).__name__} is {below:g}; it is a probability above 0 and at most 1 (1 is off)")

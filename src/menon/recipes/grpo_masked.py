@@ -1,0 +1,34 @@
+"""GRPO with the probability mask of SPO (arXiv 2505.23564, section 5.2)."""
+
+from menon.advantage import GRPO, Whiten
+from menon.config import RunConfig
+from menon.loss import PPOClip
+from menon.loss.share import SelectedMean
+from menon.select import ProbabilityMask
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def grpo_masked() -> RunConfig:
+    """As the recipe `grpo`, but only tokens with a probability below .9 learn, and advantages are whitened over them.
+
+    `threshold` sets both.
+    """
+    return RunConfig(
+        recipe="grpo_masked",
+        advantage={"credit": GRPO(std_mode="population", eps=1e-8), "whiten": Whiten(below=0.9)},
+        objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), SelectedMean(), ProbabilityMask(below=0.9))},
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=2,
+    )
+
+
+PAPER = {
+    "prompts_per_step": 64,
+    "samples_per_prompt": 8,
+    "updates_per_step": 8,
+    "max_new_tokens": 1024,
+    "temperature": 0.6,
+    "learning_rate": 1e-6,
+}
+"""512 answers a step in updates of 64. They go over them twice and sample with top-p .9; here it is once, and without."""

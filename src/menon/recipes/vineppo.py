@@ -1,0 +1,40 @@
+"""VinePPO (arXiv 2410.01679): Monte-Carlo values behind every line of an answer, in place of a critic."""
+
+from menon.advantage import SegmentCredit, Whiten
+from menon.config import RunConfig
+from menon.loss import KL, PPOClip
+from menon.loss.share import SequenceMean, TokenMean
+from menon.rollout.kinds import SegmentsRollout
+from menon.update.objective import Term
+from menon.update.optimiser import Optimiser
+
+
+def vineppo() -> RunConfig:
+    """Every line is a step; nine fresh answers from its beginning say what the state there is worth. PPO clip .2, advantages
+    whitened, 1e-4 of k3 to the start in the loss, no mask."""
+    return RunConfig(
+        recipe="vineppo",
+        advantage={"credit": SegmentCredit(), "whiten": Whiten()},
+        objective={
+            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean()),
+            "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
+        },
+        rollout=SegmentsRollout(partition="lines", value_samples=9),
+        prompts_per_step=16,
+        samples_per_prompt=4,
+        reference="frozen",
+        optimiser=Optimiser(learning_rate=3e-4),
+        updates_per_step=2,
+    )
+
+
+PAPER = {
+    "prompts_per_step": 64,
+    "samples_per_prompt": 8,
+    "updates_per_step": 8,
+    "max_new_tokens": 1024,
+    "temperature": 0.6,
+    "rollout.max_values": 20,
+    "learning_rate": 1e-6,
+}
+"""Of MATH (GSM8K: 25 values). They go over the answers twice and sample with top-p .9; here it is once, and without."""

@@ -1,0 +1,93 @@
+"""Where an answer is cut into segments. A cut is a number of answer tokens that are kept: the state after them; 0 is the prompt.
+
+Every partition is `f(rollout) -> cuts`, rising, each smaller than the answer's length.
+"""
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from menon.errors import UserError
+from menon.rollout.fork import answer_tokens
+from menon.types import Rollout
+
+Partition = Callable[[Rollout], list[int]]
+
+
+@dataclass(frozen=True)
+class CutPoints:
+    """Before every `interval`-th uncertain token, beginning with the first (SPO-chain, arXiv 2505.23564, section 4.1).
+
+    A token is uncertain where the policy that wrote it gave it a probability below `threshold`. So each segment holds `interval`
+    of them. None: no cut.
+    """
+
+    interval: int = 5
+    threshold: float = 0.9
+
+    def __post_init__(self) -> None:
+        at_least_one("interval", self.interval)
+        if not 0 < self.threshold <= 1:
+            raise UserError(f"threshold is {self.threshold:g}; it is a probability above 0 and at most 1")
+
+    def __call__(self, rollout: Rollout) -> list[int]:
+        logp = rollout.logp[len(rollout.prompt.tokens) :]
+        return cut_points(logp, self.interval, self.threshold)
+
+
+@dataclass(frozen=True)
+class FixedTokens:
+    """At the prompt and after every `segment_tokens` tokens."""
+
+    segment_tokens: int = 30
+
+    def __post_init__(self) -> None:
+        at_least_one("segment_tokens", self.segment_tokens)
+
+    def __call__(self, rollout: Rollout) -> list[int]:
+        return list(range(0, len(answer_tokens(rollout)), self.segment_tokens))
+
+
+@dataclass(frozen=True)
+class EqualParts:
+    """Into `parts` of equal length, longer ones first; the prompt is no cut, so the first part gets no credit."""
+
+    parts: int = 4
+
+    def __post_init__(self) -> None:
+        at_least_one("parts", self.parts)
+
+    def __call__(self, rollout: Rollout) -> list[int]:
+        return equal_parts(len(answer_tokens(rollout)), self.parts)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """At the prompt and behind every line (VinePPO's steps); an end token belongs to the step before it."""
+
+    newline_tokens: Collection[int]
+    """Tokens whose text holds a line's end."""
+
+    def __call__(self, rollout: Rollout) -> list[int]:
+        tokens = answer_tokens(rollout)
+        size = len(tokens) - (rollout.finish == "stop" and len(tokens) > 1)
+        ends = np.isin(tokens[:size], list(self.newline_tokens))
+        behind = np.flatnonzero(ends[:-1] & ~ends[1:]) + 1  # an empty line is no step
+        return [0, *behind.tolist()] if size else []
+
+
+def cut_points(logp: np.ndarray, interval: int, threshold: float) -> list[int]:
+    """[T] log-probs of an answer's tokens -> its cuts."""
+    return np.flatnonzero(logp < math.log(threshold))[::interval].tolist()
+
+
+def equal_parts(length: int, parts: int) -> list[int]:
+    size = [length // parts + (part < length % parts) for part in range(parts)]
+    return [cut for cut in np.cumsum(size[:-1]).tolist() if cut < length]
+
+
+def at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise UserError(f"{name} is {value}; it must be at least 1")

@@ -1,0 +1,107 @@
+"""Answers in segments, with Monte-Carlo values where these begin (SPO-chain, arXiv 2505.23564; VinePPO, arXiv 2410.01679)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from menon.errors import UserError
+from menon.rollout.fork import Explored, explore
+from menon.rollout.groups import answer_groups
+from menon.rollout.partition import CutPoints, Partition, at_least_one
+from menon.rollout.protocols import Grade, GradeAll, Prompts, Sampler
+from menon.types import Estimate, Graded, Mean, Metric, Rollout, Sampling, Sum, Verdict
+
+UNFINISHED = Verdict(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Groups of answers; the value of each state where a segment begins is the mean score of `value_samples` fresh answers
+    from there, by the policy that wrote it and with its sampling. A fresh answer that is cut by `max_new_tokens` scores 0.
+
+    At most `max_values` states of an answer are estimated, its first ones (0: all); a later one takes the value of the next, so
+    that the segment between them gets no credit (VinePPO: 25 on GSM8K). So does a state whose every grading failed. The values
+    are in `Rollout.states`. No cut: the answer is written once and gets no credit.
+    """
+
+    prompts_per_step: int
+    samples_per_prompt: int
+    sampling: Sampling = field(default_factory=Sampling)
+    partition: Partition = field(default_factory=CutPoints)
+    value_samples: int = 9
+    max_values: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("prompts_per_step", "samples_per_prompt", "value_samples"):
+            at_least_one(name, getattr(self, name))
+        if self.max_values < 0:
+            raise UserError(f"max_values is {self.max_values}; it must be at least 1, or 0 for all")
+
+    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]:
+        """In the order of the prompts, then of the samples; and how many states were estimated at what cost."""
+        asked = prompts.take(self.prompts_per_step)
+        groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade)
+        graded = [one for group in groups for one in group]
+        rollouts = [g.rollout for g in graded]
+        cuts = [self.partition(rollout) for rollout in rollouts]
+        asked_cuts = [places[: self.max_values or None] for places in cuts]
+        explored = explore(rollouts, asked_cuts, self.value_samples, sampler, finished_only(grade), self.sampling)
+        estimates = explored.estimates()
+        valued = [
+            replace(one, rollout=with_states(one.rollout, places, fill_backwards(found, len(places), one.verdict.score)))
+            for one, places, found in zip(graded, cuts, estimates, strict=True)
+        ]
+        return valued, metrics_of(explored, estimates)
+
+
+def fill_backwards(found: Sequence[Estimate | None], count: int, outcome: float) -> list[Estimate]:
+    """[count] states of an answer: those that nobody estimated take the value of the next one, behind the last the outcome."""
+    filled: list[Estimate] = []
+    after = Estimate(outcome, 0.0, 0)
+    for estimate in reversed([*found, *[None] * (count - len(found))]):
+        after = replace(after, std=0.0, count=0) if estimate is None else estimate
+        filled.append(after)
+    return filled[::-1]
+
+
+def with_states(rollout: Rollout, cuts: Sequence[int], states: Sequence[Estimate]) -> Rollout:
+    before = len(rollout.prompt.tokens)
+    return replace(rollout, states={before + cut: state for cut, state in zip(cuts, states, strict=True)})
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A grader for which an answer without an end is worth nothing, whatever stands in it."""
+
+    grade: Grade
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        return self.grade(rollout) if rollout.finish == "stop" else UNFINISHED
+
+
+@dataclass(frozen=True)
+class FinishedAll(Finished):
+    """The same, of a grader that is better asked about many answers at once."""
+
+    grade: Any
+
+    def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
+        verdicts = iter(self.grade.grade_all([rollout for rollout in rollouts if rollout.finish == "stop"]))
+        return [next(verdicts) if rollout.finish == "stop" else UNFINISHED for rollout in rollouts]
+
+
+def finished_only(grade: Grade) -> Grade:
+    return FinishedAll(grade) if isinstance(grade, GradeAll) else Finished(grade)
+
+
+def metrics_of(explored: Explored, estimates: Sequence[Sequence[Estimate | None]]) -> dict[str, Metric]:
+    found = [estimate for row in estimates for estimate in row]
+    known = [estimate for estimate in found if estimate is not None]
+    return {
+        "segments/per_answer": Mean(len(found), len(estimates)),
+        "segments/states": Sum(len(explored.continued)),
+        "segments/unknown": Sum(len(found) - len(known)),
+        "segments/value": Mean(sum(estimate.value for estimate in known), len(known)),
+        "segments/standard_error": Mean(sum(estimate.error for estimate in known), len(known)),
+        "segments/generated_tokens": Sum(explored.generated_tokens),
+    }
