@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 import numpy as np
 
 from golden.records import Record
+from menon.loss.ratio import LARGEST
 
 
 def always(record: Record) -> bool:
@@ -58,33 +59,8 @@ def change(record: Record) -> np.ndarray:
     return (record.inputs["logprobs"] - old)[record.mask.astype(bool)]
 
 
-def advantages(record: Record) -> np.ndarray:
-    given = record.inputs["advantages"]
-    given = given[:, None] if given.ndim == 1 else given
-    return np.broadcast_to(given, record.mask.shape)[record.mask.astype(bool)]
-
-
 def far(record: Record) -> bool:
-    return bool((np.abs(change(record)) > 20).any())
-
-
-def far_up(record: Record) -> bool:
-    return far(record) and bool(((change(record) > 20) & (advantages(record) < 0)).any())
-
-
-def kl_beyond(limit: float) -> Callable[[Record], bool]:
-    def when(record: Record) -> bool:
-        k = record.inputs["logprobs"] - record.inputs["ref_logprobs"]
-        return bool((np.abs(k[record.mask.astype(bool)]) > limit).any())
-
-    return when
-
-
-def k3_beyond_ten(record: Record) -> bool:
-    """From a log-ratio of 2.61 on; a little more, so that the difference can be seen."""
-    if "ref_logprobs" not in record.inputs:
-        return False
-    return bool(((record.inputs["ref_logprobs"] - record.inputs["logprobs"])[record.mask.astype(bool)] > 2.7).any())
+    return bool((np.abs(change(record)) > LARGEST).any())
 
 
 def gaps(record: Record) -> bool:
@@ -96,27 +72,11 @@ def empty_row(record: Record) -> bool:
     return not record.filled.all()
 
 
-def row_mean_above_ten(record: Record) -> bool:
-    shift = np.where(record.mask, record.inputs["logprobs"] - record.inputs["old_logprobs"], 0).sum(1)
-    return bool((np.abs(shift / np.maximum(record.mask.sum(1), 1)) > 10).any())
-
-
 ONE = "a group of one keeps its reward as advantage; here it has nothing to be compared with and gets 0"
-FAR = "log-ratios are not clamped, or not at 20"
-UNCLAMPED = ("areal.loss.*", "entropy_mechanism.loss.*", "nemo_rl.loss.clipped_pg", "orz.loss.policy", "prime_rl.loss.default")
-UNCLAMPED += ("realhf.loss.policy", "slime.loss.*", "spo.loss.policy", "trl.loss.*", "verl.loss.*_cov", "openrlhf.loss.policy")
-EXPLODES = (
-    ("entropy_mechanism.loss.ppo", "*"),
-    ("nemo_rl.loss.clipped_pg", "ppo_*"),
-    ("orz.loss.policy", "*"),
-    ("prime_rl.loss.default", "*"),
-    ("realhf.loss.policy", "*"),
-    *(("trl.loss.grpo", variant) for variant in ("grpo", "bnpo", "dr_grpo", "dapo", "clip_higher")),
-)
-"""Losses without any bound on the ratio of a bad token."""
+FAR = f"log-ratios are not clamped at all; here at {LARGEST:g}, above which they overflow in single precision"
+UNCLAMPED = ("areal.loss.*", "entropy_mechanism.loss.*", "nemo_rl.loss.clipped_pg", "orz.loss.policy", "prime_rl.loss.*")
+UNCLAMPED += ("realhf.loss.policy", "slime.loss.*", "trl.loss.*", "verl.loss.*_cov")
 HUGE = float("inf")
-BOUNDED = "the result of every estimator is clamped to 10; here only k3's, which alone can overflow"
-LOOSE = "the result of k3 is not clamped; here it is, at 10"
 
 DEPARTURES: tuple[Departure, ...] = (
     *(
@@ -173,13 +133,6 @@ DEPARTURES: tuple[Departure, ...] = (
     ),
     Departure("spo.util.masked_whiten_prob", "Bessel's factor is rounded to single precision", 0, 1e-6),
     Departure("orz.advantage.normalize_padded", "the mean is taken over padding too and the result rounded to bfloat16", 1e-3, 2),
-    *(
-        Departure(f"{peer}.kl_penalty", BOUNDED, 1e-2, HUGE, beyond, variant=variant)
-        for peer in ("areal", "nemo_rl", "openrlhf")
-        for variant, beyond in (("k1", kl_beyond(10)), ("k2", kl_beyond(20**0.5)))
-    ),
-    Departure("slime.kl_penalty", LOOSE, 1e-2, HUGE, k3_beyond_ten, variant="k3"),
-    Departure("spo.kl_penalty", LOOSE, 1e-2, HUGE, k3_beyond_ten, variant="control_variate"),
     Departure(
         "entropy_mechanism.loss.kl_cov",
         "the percentage is capped at the number of tokens",
@@ -205,17 +158,7 @@ DEPARTURES: tuple[Departure, ...] = (
     ),
     Departure("trl.loss.rloo", "an empty answer counts with its advantage, which has no gradient", 1e-6, 10, empty_row),
     Departure(
-        "verl.loss.geo_mean",
-        "a loss of one number per answer is weighed by each token's importance",
-        1e-6,
-        10,
-        lambda record: "rollout_is_weights" in record.inputs,
-    ),
-    Departure("*.loss.gspo", "the log of the ratio is clamped at 10; here at 20", 0, HUGE, row_mean_above_ten),
-    Departure(
         "nemo_rl.loss.clipped_pg", "adds 1e-8 to the number of tokens of each row", 0, 1e-7, lambda record: not far(record)
     ),
-    *(Departure(function, FAR, 1e4, HUGE, far_up, variant) for function, variant in EXPLODES),
-    *(Departure(function, FAR, 0, HUGE, far) for function in (*UNCLAMPED, "prime_rl.loss.ipo")),
-    *(Departure(function, LOOSE, 0, HUGE, k3_beyond_ten) for function in ("trl.loss.grpo", "gpg_official.*")),
+    *(Departure(function, FAR, 0, HUGE, far) for function in UNCLAMPED),
 )

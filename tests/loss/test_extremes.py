@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from menon.errors import UserError
 from menon.loss import (
     CISPO,
     DPO,
@@ -153,3 +154,24 @@ def test_corrections_are_finite(correction, scale, sign):
     nothing = {"logp": column_of(empty, [[0], [0]])}
     total, metrics = loss_and_metrics(Term(PPOClip(), TokenMean(), correction=(correction,)), empty, nothing)
     assert (float(total.detach()), float(metrics["mismatch/masked"])) == (0, 0)
+
+
+RATIOS = [PPOClip, DualClip, CISPO, SAPO, DPPO, KLCov, GeoMean, GSPO, GSPOToken]
+
+
+@pytest.mark.parametrize("loss", [PPOClip, KLCov, GSPO, GSPOToken, lambda limit: DPPO(drift=0, limit=limit)])
+@pytest.mark.parametrize(("limit", "change", "slope"), [(10, 15, 0), (20, 15, math.exp(15)), (20, 40, 0), (80, 40, math.exp(40))])
+def test_a_ratio_is_clamped_where_the_loss_says(loss, limit, change, slope):
+    """A bad token that has become `change` nats likelier: d/dlogp of -A rho is rho, and 0 beyond the limit."""
+    batch = batch_of([[1]], old_logp=[[-change]], behaviour_logp=[[-change]], advantage=[[-1.0]])
+    batch = replace(batch, columns={"kl_cov": torch.zeros(batch.num_tokens, dtype=torch.bool)})
+    now = {"logp": column_of(batch, [[0.0]])}
+    (gradient,) = torch.autograd.grad(loss(limit=limit)(now, batch).sum(), now["logp"])
+    assert float(gradient.sum()) == pytest.approx(slope, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [*RATIOS, ClipCov])
+@pytest.mark.parametrize("limit", [0.0, -1.0, 81.0])
+def test_a_limit_that_would_overflow(loss, limit):
+    with pytest.raises(UserError, match=f"limit {limit} of {loss.__name__} bounds a log-ratio"):
+        loss(limit=limit)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from menon.errors import UserError
 from menon.loss import KL
 from menon.loss.share import SequenceMean, TokenMean
 from menon.update.objective import Term
@@ -41,6 +42,32 @@ def test_k3_is_clamped_with_zero_gradient():
     )
     assert value == pytest.approx(math.exp(2.61) - 3.61 + 10 + 10 + 10, abs=1e-9)
     assert rows_of(batch, gradient)[0].tolist() == pytest.approx([1 - math.exp(2.61), 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [
+        (KL("k1", most=10), [10, -10, 3]),
+        (KL("k2", most=10), [10, 10, 4.5]),
+        (KL("abs"), [12, 30, 3]),
+        (KL("k3"), [10, 10, math.exp(-3) + 2]),
+        (KL("k3", most=1e30), [11 + math.exp(-12), math.exp(20) - 21, math.exp(-3) + 2]),
+        (KL("k3", limit=80, most=1e30), [11 + math.exp(-12), math.exp(30) - 31, math.exp(-3) + 2]),
+        (KL("k3+", limit=10, most=1e30), [9 + math.exp(-10), math.exp(10) - 11, math.exp(-3) + 2]),
+    ],
+)
+def test_clamps(part, values):
+    """k = 12, -30, 3: `limit` holds the log-ratio of k3, `most` any result."""
+    batch = batch_of([[1, 1, 1]], ref_logp=[[-12, 0, -3]])
+    assert part({"logp": column_of(batch, [[0, -30, 0]])}, batch)[batch.trained].tolist() == pytest.approx(values)
+
+
+def test_a_clamp_that_holds_nothing_in():
+    for most in (0, -1):
+        with pytest.raises(UserError, match=f"most of KL is {most}"):
+            KL(most=most)
+    with pytest.raises(UserError, match="limit 0 of KL bounds a log-ratio"):
+        KL(limit=0)
 
 
 def test_coefficient_scales():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.loss.ratio import advantage_of, log_ratio, mean_over
+from menon.loss.ratio import LIMIT, advantage_of, check_limit, log_ratio, mean_over
 from menon.types import Max, Metric, Unit
 from menon.update.protocols import Need
 
@@ -19,26 +19,28 @@ class CISPO:
     """l_t = -sg(clip(rho_t, low, high)) A_t log pi_t, rho = pi / pi_old and sg = no gradient.
 
     `low` and `high` are ratios themselves, not distances from 1; low = 0 is no lower bound. Every token keeps a gradient,
-    held or not. The log-ratio is clamped to +-20. clip/low and clip/high count tokens whose weight is held.
+    held or not. The log-ratio is clamped to +-`limit`. clip/low and clip/high count tokens whose weight is held.
     """
 
     low: float = 0.0
     high: float = 1.28
+    limit: float = LIMIT
     kind: Literal["cispo"] = "cispo"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
     reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp")
 
     def __post_init__(self) -> None:
+        check_limit(self.limit, self)
         if not 0 <= self.low <= 1 <= self.high:
             raise UserError(f"low {self.low} and high {self.high} of CISPO bound a ratio: low lies in [0, 1], high is at least 1")
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        weight = log_ratio(now, batch).detach().exp().clamp(self.low, self.high)
+        weight = log_ratio(now, batch, self.limit).detach().exp().clamp(self.low, self.high)
         return -weight * advantage_of(batch, self) * torch.where(batch.trained, now["logp"], 0)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        ratio = log_ratio(now, batch).exp()
+        ratio = log_ratio(now, batch, self.limit).exp()
         return {
             "clip/frac": mean_over((ratio < self.low) | (ratio > self.high), batch.trained),
             "clip/low": mean_over(ratio < self.low, batch.trained),

@@ -11,7 +11,7 @@ from torch import Tensor
 from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.covariance import Statistics, covariance, logp_for
-from menon.loss.ratio import advantage_of, check_clip, clip_metrics, clipped, log_ratio, mean_over
+from menon.loss.ratio import LIMIT, advantage_of, check_clip, check_limit, clip_metrics, clipped, log_ratio, mean_over
 from menon.streams import stream
 from menon.types import Metric, Unit
 from menon.update.protocols import Current, Need
@@ -24,6 +24,7 @@ class ClipCov:
     Candidates are those of the N trained tokens of the update that PPO does not clip and whose covariance of log-prob and
     advantage lies strictly between `low` and `high`; with fewer than k all of them, with none nothing. The share still counts
     the tokens left out. The authors' scripts set both clip ranges to 1, which hardly clips. cov/dropped is the share left out.
+    The log-ratio is clamped to +-`limit`.
 
     The draw is by the name (seed, version of the weights that wrote the token, the sequence, its place in it), so it depends
     neither on the order of the sequences nor on how the update is cut, and a resumed run draws the same.
@@ -36,6 +37,7 @@ class ClipCov:
     clip_high: float = 1.0
     seed: int = 0
     statistics: Statistics = "current"
+    limit: float = LIMIT
     kind: Literal["clip_cov"] = "clip_cov"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
@@ -44,6 +46,7 @@ class ClipCov:
 
     def __post_init__(self) -> None:
         check_clip(self)
+        check_limit(self.limit, self)
         if not 0 < self.fraction <= 1 or not self.low < self.high:
             raise UserError(
                 f"fraction {self.fraction} of ClipCov must be above 0 and at most 1, low {self.low} below high {self.high}"
@@ -56,7 +59,7 @@ class ClipCov:
     def candidates(self, logp: Tensor, batch: Batch) -> Tensor:
         """[N] bool."""
         cov, advantage = covariance(logp, batch, self), advantage_of(batch, self)
-        ratio = log_ratio({"logp": logp}, batch).exp()
+        ratio = log_ratio({"logp": logp}, batch, self.limit).exp()
         free = clipped(ratio, advantage, self) <= -advantage * ratio
         return batch.trained & free & (cov > self.low) & (cov < self.high)
 
@@ -67,11 +70,11 @@ class ClipCov:
         return torch.zeros_like(candidates).index_fill(0, chosen, True)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        loss = clipped(log_ratio(now, batch).exp(), advantage_of(batch, self), self)
+        loss = clipped(log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self), self)
         return torch.where(batch.columns[self.column], 0, loss)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        ratio, advantage = log_ratio(now, batch).exp(), advantage_of(batch, self)
+        ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)
         dropped = {"cov/dropped": mean_over(batch.columns[self.column], batch.trained)}
         return clip_metrics(ratio, advantage, self, batch.trained) | dropped
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.loss.ratio import advantage_of, log_ratio, mean_over
+from menon.loss.ratio import LIMIT, advantage_of, check_limit, log_ratio, mean_over
 from menon.types import Max, Metric, Unit
 from menon.update.protocols import Need
 
@@ -21,8 +21,8 @@ class DPPO:
     Outside is a token that its advantage has pushed too far: p - p_behaviour above `high` where A > 0, below -`low` where A < 0;
     `sides` "both" leaves out a token that is too far on either side, whatever its advantage. A ratio bound holds rare tokens
     tightly and likely ones hardly at all; a bound on probabilities does the opposite. `distance` "kl" measures
-    KL(Bernoulli(p_behaviour) || Bernoulli(p)) instead of |p - p_behaviour|. The log-ratio is clamped to +-20. clip/frac counts
-    the tokens outside.
+    KL(Bernoulli(p_behaviour) || Bernoulli(p)) instead of |p - p_behaviour|. The log-ratio is clamped to +-`limit`. clip/frac
+    counts the tokens outside.
     """
 
     low: float = 0.2
@@ -30,12 +30,14 @@ class DPPO:
     drift: float = 1e-3
     sides: Literal["one", "both"] = "one"
     distance: Literal["tv", "kl"] = "tv"
+    limit: float = LIMIT
     kind: Literal["dppo"] = "dppo"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
     reads: ClassVar[tuple[str, ...]] = ("advantage", "behaviour_logp")
 
     def __post_init__(self) -> None:
+        check_limit(self.limit, self)
         if min(self.low, self.high, self.drift) < 0:
             raise UserError(f"low {self.low}, high {self.high} and drift {self.drift} of DPPO must be 0 or positive")
 
@@ -53,7 +55,7 @@ class DPPO:
         }
 
     def _change(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        return log_ratio(now, replace(batch, old_logp=batch.need("behaviour_logp", self)))
+        return log_ratio(now, replace(batch, old_logp=batch.need("behaviour_logp", self)), self.limit)
 
     def _outside(self, logp: Tensor, advantage: Tensor, batch: Batch) -> Tensor:
         p, q = logp.exp(), batch.need("behaviour_logp", self).exp()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.loss.ratio import advantage_of, check_clip, clip_metrics, clipped, log_ratio, mean_over
+from menon.loss.ratio import LIMIT, advantage_of, check_clip, check_limit, clip_metrics, clipped, log_ratio, mean_over
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
@@ -20,12 +20,13 @@ class DualClip:
 
     PPO holds no ratio from above where A < 0, so a token that has become 100 times likelier and is bad pulls 100 times. Above
     `bound` it has no gradient (clip/dual counts those). A bound on the ratio in the unclipped branch, for both signs
-    (INTELLECT-2), is the same: for A > 0 the upper clip acts first.
+    (INTELLECT-2), is the same: for A > 0 the upper clip acts first. The log-ratio is clamped to +-`limit`.
     """
 
     clip_low: float = 0.2
     clip_high: float = 0.2
     bound: float = 3.0
+    limit: float = LIMIT
     kind: Literal["dual_clip"] = "dual_clip"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
@@ -33,15 +34,16 @@ class DualClip:
 
     def __post_init__(self) -> None:
         check_clip(self)
+        check_limit(self.limit, self)
         if self.bound <= 1 + self.clip_high:
             raise UserError(f"bound of DualClip is {self.bound}; it bounds a ratio above 1 + clip_high = {1 + self.clip_high:g}")
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        ratio, advantage = log_ratio(now, batch).exp(), advantage_of(batch, self)
+        ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)
         loss = clipped(ratio, advantage, self)
         return torch.where(advantage < 0, torch.minimum(loss, -advantage * self.bound), loss)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        ratio, advantage = log_ratio(now, batch).exp(), advantage_of(batch, self)
+        ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)
         held = {"clip/dual": mean_over((ratio > self.bound) & (advantage < 0), batch.trained)}
         return clip_metrics(ratio, advantage, self, batch.trained) | held

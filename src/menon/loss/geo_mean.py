@@ -10,7 +10,7 @@ from torch import Tensor
 from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.loss.ratio import advantage_of, log_ratio, mean_over
+from menon.loss.ratio import LIMIT, advantage_of, check_limit, log_ratio, mean_over
 from menon.types import Max, Mean, Metric, Unit
 from menon.update.protocols import Need
 
@@ -22,16 +22,19 @@ class GeoMean:
 
     One number per sequence, on its last action token; share `SequenceMean`. a_i is the mean advantage of its tokens. The
     bounds are log-ratios. An outlier token moves a geometric mean less than PPO's arithmetic one. An empty answer has no number.
+    Before that d is clamped to +-`limit`.
     """
 
     low: float = 0.4
     high: float = 0.4
+    limit: float = LIMIT
     kind: Literal["geo_mean"] = "geo_mean"
     unit: ClassVar[Unit] = "sequence"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
     reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp")
 
     def __post_init__(self) -> None:
+        check_limit(self.limit, self)
         if self.low < 0 or self.high < 0:
             raise UserError(
                 f"low {self.low} and high {self.high} of GeoMean are distances of a log-ratio from 0; none is negative"
@@ -45,7 +48,7 @@ class GeoMean:
         return ratio_S.new_zeros(batch.num_tokens).index_add(0, place_S, -advantage_S * ratio_S)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        change, advantage = log_ratio(now, batch), advantage_of(batch, self)
+        change, advantage = log_ratio(now, batch, self.limit), advantage_of(batch, self)
         low, high = (change < -self.low) & (advantage < 0), (change > self.high) & (advantage > 0)
         ratio_S, _ = self._ratio(now, batch)
         return {
@@ -58,7 +61,7 @@ class GeoMean:
 
     def _ratio(self, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Of each sequence that has a token, and which those are."""
-        change, advantage = log_ratio(now, batch), advantage_of(batch, self)
+        change, advantage = log_ratio(now, batch, self.limit), advantage_of(batch, self)
         sign = advantage.sign()
         change = sign * torch.minimum(sign * change, sign * change.clamp(-self.low, self.high))
         present = batch.action_lengths > 0

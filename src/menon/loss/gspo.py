@@ -9,11 +9,12 @@ from torch import Tensor
 
 from menon import ragged
 from menon.batch import Batch
-from menon.loss.ratio import advantage_of, check_clip, clip_metrics
+from menon.loss.ratio import advantage_of, check_clip, check_limit, clip_metrics
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
 LIMIT = 10.0
+"""The log of an answer's ratio is held below it where the loss says nothing else."""
 """The log of a sequence's ratio is held below it; above, the gradient is 0."""
 
 
@@ -23,7 +24,8 @@ class GSPO:
 
     One number per sequence, on its last action token; share `SequenceMean`. a_i is the advantage of that token (group
     estimators give all tokens the same). Value and gradient are those of the token form with each sequence's token mean.
-    An empty answer has no number. Clip ranges are of another size than PPO's: s_i is the geometric mean of many ratios.
+    An empty answer has no number. log s_i is held below `limit`. Clip ranges are of another size than PPO's: s_i is the geometric
+    mean of many ratios.
     ratio="product" takes the sum instead of the mean: the ratio of the answers' probabilities, which importance sampling asks
     for and which grows with length; with PPO's ranges it is the clipped sequence loss of RLOO's implementations.
     """
@@ -31,6 +33,7 @@ class GSPO:
     clip_low: float = 3e-4
     clip_high: float = 4e-4
     ratio: Literal["mean", "product"] = "mean"
+    limit: float = LIMIT
     kind: Literal["gspo"] = "gspo"
     unit: ClassVar[Unit] = "sequence"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
@@ -38,6 +41,7 @@ class GSPO:
 
     def __post_init__(self) -> None:
         check_clip(self)
+        check_limit(self.limit, self)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         ratio_S, advantage_S, place_S = self._of_sequences(now, batch)
@@ -57,5 +61,5 @@ class GSPO:
         present = batch.action_lengths > 0
         place_S = ragged.last(batch.trained, batch.offset)[present]
         size_S = batch.action_lengths[present] if self.ratio == "mean" else 1
-        ratio_S = (change_S[present] / size_S).clamp(max=LIMIT).exp()
+        ratio_S = (change_S[present] / size_S).clamp(max=self.limit).exp()
         return ratio_S, advantage_of(batch, self)[place_S], place_S

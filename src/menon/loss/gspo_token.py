@@ -10,7 +10,7 @@ from torch import Tensor
 from menon import ragged
 from menon.batch import Batch
 from menon.loss.gspo import LIMIT
-from menon.loss.ratio import advantage_of, check_clip, clip_metrics, clipped
+from menon.loss.ratio import advantage_of, check_clip, check_limit, clip_metrics, clipped
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
@@ -19,13 +19,14 @@ from menon.update.protocols import Need
 class GSPOToken:
     """l_t = max(-A_t s_t, -A_t clip(s_t, 1 - clip_low, 1 + clip_high)), s_t = sg(s_i) pi_t / sg(pi_t), sg = no gradient.
 
-    s_i = exp(mean over the tokens of log pi - log pi_old). For advantages that vary within an answer; where they do not, value
-    and gradient are those of `GSPO`, with the share `SequenceMeanTokenMean` here and `SequenceMean` there. Shares that weigh
-    long answers more (`SequenceMean`, `TokenMean`) are a choice that only this form has.
+    s_i = exp(mean over the tokens of log pi - log pi_old), its log held below `limit`. For advantages that vary within
+    an answer; where they do not, value and gradient are those of `GSPO`, with the share `SequenceMeanTokenMean` here and
+    `SequenceMean` there. Shares that weigh long answers more (`SequenceMean`, `TokenMean`) are a choice that only this form has.
     """
 
     clip_low: float = 3e-4
     clip_high: float = 4e-4
+    limit: float = LIMIT
     kind: Literal["gspo_token"] = "gspo_token"
     unit: ClassVar[Unit] = "sequence"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
@@ -33,6 +34,7 @@ class GSPOToken:
 
     def __post_init__(self) -> None:
         check_clip(self)
+        check_limit(self.limit, self)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return clipped(self._ratio(now, batch), advantage_of(batch, self), self)
@@ -47,4 +49,4 @@ class GSPOToken:
         mean_S = ragged.sequence_sum(change, batch.offset) / batch.action_lengths.clamp(min=1)
         # Of value 0, with the gradient of log pi; without `isfinite` a token of probability zero would make it NaN.
         through = torch.where(batch.trained & logp.isfinite(), logp - logp.detach(), 0)
-        return (ragged.spread(mean_S, batch.offset) + through).clamp(max=LIMIT).exp()
+        return (ragged.spread(mean_S, batch.offset) + through).clamp(max=self.limit).exp()

@@ -2,28 +2,39 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, assert_never
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from menon.batch import Batch
-from menon.loss.ratio import LIMIT, log_ratio
+from menon.errors import UserError
+from menon.loss.ratio import LIMIT, check_limit, log_ratio
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
 Estimator = Literal["k1", "abs", "k2", "k3", "k1+", "k3+"]
 Sampled = Literal["current", "old", "behaviour"]
 
-K3_LIMIT = 10.0
+K3_MOST = 10.0
 
 
-def estimate(estimator: Estimator, k: Tensor) -> Tensor:
+def estimate(estimator: Estimator, k: Tensor, limit: float = LIMIT, most: float | None = None) -> Tensor:
     """k = log pi - log ref of sampled tokens -> their estimates of KL(pi || ref).
 
-    k1 = k; abs = |k|; k2 = k^2 / 2; k3 = exp(-k) - 1 + k with -k clamped to +-20 and the result to at most 10; k1+ and k3+ have
-    the value of k1 and k3 and the gradient of k2.
+    k1 = k; abs = |k|; k2 = k^2 / 2; k3 = exp(-k) - 1 + k with k clamped to +-limit; all held to +-most, without a number k3 to
+    10 and the others not at all. k1+ and k3+ have the value of k1 and k3 and the gradient of k2.
     """
+    if estimator in ("k1+", "k3+"):
+        # An infinite k has no gradient, rather than a NaN in the difference.
+        square = torch.where(k.isfinite(), k, 0).square() / 2
+        return estimate("k1" if estimator == "k1+" else "k3", k, limit, most).detach() + square - square.detach()
+    value = raw(estimator, k, limit)
+    most = K3_MOST if most is None and estimator == "k3" else most
+    return value if most is None else value.clamp(-most, most)
+
+
+def raw(estimator: Estimator, k: Tensor, limit: float) -> Tensor:
     match estimator:
         case "k1":
             return k
@@ -32,13 +43,9 @@ def estimate(estimator: Estimator, k: Tensor) -> Tensor:
         case "k2":
             return k.square() / 2
         case "k3":
-            k = k.clamp(-LIMIT, LIMIT)
-            return (torch.exp(-k) - 1 + k).clamp(max=K3_LIMIT)
-        case "k1+" | "k3+":
-            # An infinite k has no gradient, rather than a NaN in the difference.
-            square = estimate("k2", torch.where(k.isfinite(), k, 0))
-            return estimate("k1" if estimator == "k1+" else "k3", k).detach() + square - square.detach()
-    assert_never(estimator)
+            k = k.clamp(-limit, limit)
+            return torch.exp(-k) - 1 + k
+    raise AssertionError(estimator)
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,10 @@ class KL:
     """l_t = an estimate of KL(pi || ref) at token t, from k = log pi_t - log ref_t.
 
     As a loss on the policy's own samples: k2 has the gradient of the reverse KL of each token given its prefix; k3 that of the
-    forward KL; k1 has an expected gradient of zero and regularises nothing. k3 alone can overflow and is clamped as most
-    implementations clamp it: above 10 (a token 2.6 nats likelier under the reference) it has no gradient. k1+ and k3+ report k1
-    and k3 and learn with the gradient of k2.
+    forward KL; k1 has an expected gradient of zero and regularises nothing. k1+ and k3+ report k1 and k3 and learn with the
+    gradient of k2. Clamps, beyond which there is no gradient: `limit` on the log-ratio of k3, which alone can overflow, and
+    `most` on the result. Without a number k3 is held to 10 (a token 2.6 nats likelier under the reference), as most
+    implementations have it, and the others are not; 1e30 is no clamp.
 
     Off the policy's own samples the estimate needs the ratio of the policy to the one that wrote them: `weigh` multiplies by
     pi / pi_old or pi / pi_behaviour, log-ratio clamped to +-20, with its gradient. "current" is a ratio of value 1: it only adds
@@ -57,9 +65,16 @@ class KL:
 
     estimator: Estimator = "k3"
     weigh: Sampled | None = None
+    limit: float = LIMIT
+    most: float | None = None
     kind: Literal["kl"] = "kl"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
+
+    def __post_init__(self) -> None:
+        check_limit(self.limit, self)
+        if self.most is not None and self.most <= 0:
+            raise UserError(f"most of KL is {self.most}; estimates are held to +-most, so set it above 0, or null")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -67,7 +82,7 @@ class KL:
         return ("ref_logp", *column)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        estimates = estimate(self.estimator, self._k(now, batch))
+        estimates = estimate(self.estimator, self._k(now, batch), self.limit, self.most)
         return estimates if self.weigh is None else estimates * self._ratio(now, batch)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:

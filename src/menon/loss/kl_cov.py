@@ -10,7 +10,7 @@ from torch import Tensor
 from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.covariance import Statistics, covariance, logp_for
-from menon.loss.ratio import advantage_of, log_ratio, mean_over
+from menon.loss.ratio import LIMIT, advantage_of, check_limit, log_ratio, mean_over
 from menon.types import Max, Metric, Unit
 from menon.update.protocols import Current, Need
 
@@ -20,7 +20,7 @@ class KLCov:
     """l_t = -A_t rho_t, plus `penalty` |log rho_t| on the k tokens of largest covariance, k = max(1, floor(fraction N)).
 
     The covariance of log-prob and advantage is over the N trained tokens of the whole update; ties at the k-th value all pay.
-    There is no clip. The log-ratio is clamped to +-20. On the first update of a step every ratio is 1 and the penalty has no
+    There is no clip. The log-ratio is clamped to +-`limit`. On the first update of a step every ratio is 1 and the penalty has no
     gradient, so it acts from the second update on. `statistics`: log-probs of the policy before this update, or before the step.
     cov/penalised is the share of tokens that pay.
     """
@@ -28,6 +28,7 @@ class KLCov:
     fraction: float = 2e-3
     penalty: float = 1.0
     statistics: Statistics = "current"
+    limit: float = LIMIT
     kind: Literal["kl_cov"] = "kl_cov"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
@@ -35,6 +36,7 @@ class KLCov:
     column: ClassVar[str] = "kl_cov"
 
     def __post_init__(self) -> None:
+        check_limit(self.limit, self)
         if not 0 < self.fraction <= 1 or self.penalty < 0:
             raise UserError(
                 f"fraction {self.fraction} of KLCov must be above 0 and at most 1, penalty {self.penalty} not negative"
@@ -48,11 +50,11 @@ class KLCov:
         return {self.column: batch.trained & (cov >= cov.topk(max(1, int(self.fraction * count))).values[-1])}
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        change = log_ratio(now, batch)
+        change = log_ratio(now, batch, self.limit)
         return -advantage_of(batch, self) * change.exp() + torch.where(batch.columns[self.column], self.penalty * change.abs(), 0)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        ratio = log_ratio(now, batch).exp()
+        ratio = log_ratio(now, batch, self.limit).exp()
         return {
             "cov/penalised": mean_over(batch.columns[self.column], batch.trained),
             "ratio/mean": mean_over(ratio, batch.trained),

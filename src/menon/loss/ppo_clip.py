@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from menon.batch import Batch
-from menon.loss.ratio import advantage_of, check_clip, clip_metrics, clipped, log_ratio
+from menon.loss.ratio import LIMIT, advantage_of, check_clip, check_limit, clip_metrics, clipped, log_ratio
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
@@ -16,12 +16,13 @@ from menon.update.protocols import Need
 class PPOClip:
     """l_t = max(-A_t rho_t, -A_t clip(rho_t, 1 - clip_low, 1 + clip_high)), rho = pi / pi_old.
 
-    clip_high above clip_low is clip-higher. The log-ratio is clamped to +-20. clip/low counts tokens that are held at the
+    clip_high above clip_low is clip-higher. The log-ratio is clamped to +-`limit`. clip/low counts tokens that are held at the
     lower bound (A < 0), clip/high those at the upper one (A > 0); such tokens have no gradient.
     """
 
     clip_low: float = 0.2
     clip_high: float = 0.2
+    limit: float = LIMIT
     kind: Literal["ppo_clip"] = "ppo_clip"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
@@ -29,9 +30,10 @@ class PPOClip:
 
     def __post_init__(self) -> None:
         check_clip(self)
+        check_limit(self.limit, self)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        return clipped(log_ratio(now, batch).exp(), advantage_of(batch, self), self)
+        return clipped(log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self), self)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        return clip_metrics(log_ratio(now, batch).exp(), advantage_of(batch, self), self, batch.trained)
+        return clip_metrics(log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self), self, batch.trained)

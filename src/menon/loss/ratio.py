@@ -11,15 +11,17 @@ from menon.errors import UserError
 from menon.types import Max, Mean, Metric
 
 LIMIT = 20.0
-"""Log-ratios are clamped to +-LIMIT before exp, so that no ratio overflows; beyond it the gradient is 0."""
+"""Log-ratios are clamped to +-LIMIT before exp where a loss says nothing else; beyond it the gradient is 0."""
+LARGEST = 80.0
+"""What a loss may say: above 88 exp overflows in fp32."""
 
 
-def log_ratio(now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-    """[N] log pi - log pi_old, clamped, 0 where not trained. Without an old policy it is the detached new one: value 0, and
-    the gradient of log pi."""
+def log_ratio(now: Mapping[str, Tensor], batch: Batch, limit: float = LIMIT) -> Tensor:
+    """[N] log pi - log pi_old, clamped to +-limit, 0 where not trained. Without an old policy it is the detached new one: value
+    0, and the gradient of log pi."""
     logp = now["logp"]
     old = logp.detach() if batch.old_logp is None else batch.old_logp
-    return torch.where(batch.trained, logp - old, 0).clamp(-LIMIT, LIMIT)
+    return torch.where(batch.trained, logp - old, 0).clamp(-limit, limit)
 
 
 def advantage_of(batch: Batch, asker: object) -> Tensor:
@@ -58,6 +60,15 @@ def clip_metrics(ratio: Tensor, advantage: Tensor, clip: Clips, counted: Tensor)
 def clipped(ratio: Tensor, advantage: Tensor, clip: Clips) -> Tensor:
     """max(-A rho, -A clip(rho)): PPO's loss."""
     return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip.clip_low, 1 + clip.clip_high))
+
+
+def check_limit(limit: float, asker: object) -> None:
+    """UserError unless exp stays finite."""
+    if not 0 < limit <= LARGEST:
+        raise UserError(
+            f"limit {limit} of {type(asker).__name__} bounds a log-ratio, whose exponential overflows above {LARGEST:g}; "
+            "set it above 0 and at most there"
+        )
 
 
 def check_clip(clip: Clips) -> None:

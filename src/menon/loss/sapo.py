@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.loss.ratio import advantage_of, log_ratio, mean_over
+from menon.loss.ratio import LIMIT, advantage_of, check_limit, log_ratio, mean_over
 from menon.types import Max, Metric, Unit
 from menon.update.protocols import Need
 
@@ -20,27 +20,29 @@ class SAPO:
 
     The slope at rho = 1 is that of the policy gradient; the value there is -2 A / tau. A larger tau closes sooner; negative
     tokens, which raise the logits of everything that was not said, close sooner by default. Share of the paper:
-    `SequenceMeanTokenMean`. The log-ratio is clamped to +-20. gate/mean is the slope of the gate, 1 where it is open.
+    `SequenceMeanTokenMean`. The log-ratio is clamped to +-`limit`. gate/mean is the slope of the gate, 1 where it is open.
     """
 
     tau_positive: float = 1.0
     tau_negative: float = 1.05
+    limit: float = LIMIT
     kind: Literal["sapo"] = "sapo"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
     reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp")
 
     def __post_init__(self) -> None:
+        check_limit(self.limit, self)
         if self.tau_positive <= 0 or self.tau_negative <= 0:
             raise UserError(f"tau_positive {self.tau_positive} and tau_negative {self.tau_negative} of SAPO must be positive")
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        ratio, advantage = log_ratio(now, batch).exp(), advantage_of(batch, self)
+        ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)
         tau = self._tau(advantage)
         return -advantage * torch.sigmoid(tau * (ratio - 1)) * 4 / tau
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        ratio = log_ratio(now, batch).exp()
+        ratio = log_ratio(now, batch, self.limit).exp()
         gate = torch.sigmoid(self._tau(advantage_of(batch, self)) * (ratio - 1))
         return {
             "gate/mean": mean_over(4 * gate * (1 - gate), batch.trained),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from golden.adapters.tools import NO_BOUND, batch_with, clip_of, compare_loss, corrected, share_of
+from golden.adapters.tools import NO_BOUND, batch_with, clip_of, compare_loss, corrected, limit_of, share_of
 from golden.records import Record
 from menon.loss import (
     CISPO,
@@ -36,7 +36,8 @@ DUAL = ("dual_clip", "c_clip", "clip_ratio_c", "ratio_clip_c", "eps_clip_c")
 
 def ppo_of(record: Record) -> PPOClip | DualClip:
     bound = next((record.settings[name] for name in DUAL if record.settings.get(name) is not None), None)
-    return PPOClip(*clip_of(record)) if bound is None else DualClip(*clip_of(record), bound)
+    limit = limit_of(record)
+    return PPOClip(*clip_of(record), limit) if bound is None else DualClip(*clip_of(record), bound, limit)
 
 
 def share_by_mode(record: Record) -> tuple[SharePart, float]:
@@ -155,7 +156,7 @@ def spo(record: Record) -> None:
     terms: list[Any] = [(1.0, Term(ppo_of(record), SelectedMean(), select))]
     if settings["kl_coef"]:
         name = {"mse": "k2", "kl": "k1", "control_variate": "k3", "abs": "abs"}[settings["kl_penalty_loss_type"]]
-        part = KL(name)  # type: ignore[arg-type]
+        part = KL(name, limit=10.0, most=NO_BOUND)  # type: ignore[arg-type]
         terms.append((record.share_of_filled_rows, Term(part, SequenceMean(), select, settings["kl_coef"])))
     compare_loss(record, *terms)
 
@@ -173,10 +174,10 @@ def skyrl_cispo(record: Record) -> None:
 
 def slime(record: Record) -> None:
     """Unreduced losses; the gradient is that of their sum. GSPO repeats its number on each of a row's tokens."""
-    low, high = clip_of(record)
+    (low, high), limit = clip_of(record), limit_of(record)
     batch = batch_with(record)
     now = {"logp": column_of(batch, record.inputs["logprobs"], record.dtype)}
-    part = {"cispo": lambda: CISPO(1 - low, 1 + high), "gspo": lambda: GSPO(low, high)}.get(
+    part = {"cispo": lambda: CISPO(1 - low, 1 + high, limit), "gspo": lambda: GSPO(low, high, limit=limit)}.get(
         record.variant, lambda: ppo_of(record)
     )()
     number = part(now, batch)
@@ -194,8 +195,9 @@ def gspo(record: Record) -> None:
 
 
 def geo_mean(record: Record) -> None:
-    """The mean is over all rows."""
+    """The mean is over all rows. Each row's loss is weighed by the geometric mean of its tokens' weights."""
     batch, correction = corrected(record)
+    correction = tuple(replace(part, level="geometric") for part in correction)
     term = Term(GeoMean(*clip_of(record)), SequenceMean(), correction=correction)
     compare_loss(record, (record.share_of_filled_rows, term), batch=batch)
 
@@ -204,7 +206,7 @@ def kl_cov(record: Record) -> None:
     """The authors give the fraction in percent."""
     settings = record.settings
     fraction = settings["kl_cov_ratio"] if "kl_cov_ratio" in settings else settings["k_percent"] / 100
-    compare_verl(record, KLCov(fraction, settings["ppo_kl_coef"]))
+    compare_verl(record, KLCov(fraction, settings["ppo_kl_coef"], limit=limit_of(record)))
 
 
 def clip_cov(record: Record) -> None:
@@ -214,7 +216,7 @@ def clip_cov(record: Record) -> None:
     fraction = own.get("clip_cov_ratio", own.get("clip_ratio"))
     batch = batch_with(record)
     now = {"logp": column_of(batch, record.inputs["logprobs"], record.dtype)}
-    part = ClipCov(fraction, own["clip_cov_lb"], own["clip_cov_ub"], *clip_of(record))
+    part = ClipCov(fraction, own["clip_cov_lb"], own["clip_cov_ub"], *clip_of(record), limit=limit_of(record))
     candidates = part.candidates(now["logp"].detach(), batch)
     order = torch.as_tensor(record.inputs["candidate_permutation"]).long()
     draw = torch.full((batch.num_tokens,), torch.inf, dtype=torch.float64)
@@ -233,7 +235,7 @@ def clip_cov(record: Record) -> None:
 
 def sapo_of(record: Record) -> SAPO:
     own = record.settings.get("sapo", record.settings)
-    return SAPO(own["tau_pos"], own["tau_neg"])
+    return SAPO(own["tau_pos"], own["tau_neg"], limit_of(record))
 
 
 def sapo(record: Record) -> None:
@@ -270,7 +272,7 @@ def decoupled(record: Record) -> None:
         size = np.maximum(record.mask.sum(1, keepdims=True), 1)
         mean = (inputs["advantages"] * record.mask).sum(1, keepdims=True) / size
         batch = batch_with(record, old_logp="proximal_logprobs", advantage=np.array(np.broadcast_to(mean, record.mask.shape)))
-        part = GSPOToken(*clip_of(record))
+        part = GSPOToken(*clip_of(record), limit_of(record))
     compare_loss(record, (1.0, Term(part, TokenMean(), correction=correction)), batch=batch)
 
 
@@ -292,9 +294,9 @@ def prime(record: Record) -> None:
     batch = batch_with(record, advantage=record.inputs["advantages"] * settings["adv_tau"])
     if "ipo_threshold" in settings:
         both = settings["ipo_threshold"]
-        part = DPPO(both, both, drift=settings["kl_tau"], sides="both")
+        part = DPPO(both, both, drift=settings["kl_tau"], sides="both", limit=limit_of(record))
     else:
-        part = DPPO(settings["dppo_mask_low"], settings["dppo_mask_high"], drift=settings["kl_tau"])
+        part = DPPO(settings["dppo_mask_low"], settings["dppo_mask_high"], drift=settings["kl_tau"], limit=limit_of(record))
     compare_loss(record, (1.0, Term(part, TokenMean())), batch=batch)
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from golden.adapters.losses import ppo_of
-from golden.adapters.tools import NO_BOUND, batch_with, clip_of, compare_loss
+from golden.adapters.tools import NO_BOUND, batch_with, clip_of, compare_loss, limit_of
 from golden.records import Record
 from menon.loss import CISPO, GSPO, KL, NLL, PolicyGradient
 from menon.loss.importance import Importance
@@ -22,11 +22,11 @@ def clipped_pg(record: Record) -> None:
     low, high = clip_of(record)
     part: Any = ppo_of(record)
     if settings.get("use_cispo"):
-        part = CISPO(1 - low, 1 + high)
+        part = CISPO(1 - low, 1 + high, limit_of(record))
     elif settings.get("disable_ppo_ratio"):
         part = PolicyGradient()
     elif settings.get("sequence_level_importance_ratios"):
-        part, share = GSPO(low, high), SequenceMean()  # type: ignore[assignment]
+        part, share = GSPO(low, high, limit=limit_of(record)), SequenceMean()  # type: ignore[assignment]
     terms = [(scale, Term(part, share, correction=correction_of(record)))]
     batch = batch_with(record)
     if settings["reference_policy_kl_penalty"]:

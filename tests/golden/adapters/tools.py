@@ -9,6 +9,7 @@ import torch
 from golden.records import Record
 from menon.batch import Batch
 from menon.loss.importance import Importance
+from menon.loss.ratio import LARGEST
 from menon.loss.share import Constant, SequenceMean, SequenceMeanTokenMean, SharePart, TokenMean
 from menon.update.objective import AnyTerm
 from rows import column_of, loss_and_metrics, rows_of
@@ -79,6 +80,14 @@ def check_advantages(record: Record, batch: Batch, name: str = "advantages") -> 
 def check_returns(record: Record, batch: Batch) -> None:
     assert batch.ret is not None
     record.check("returns", rows_of(batch, batch.ret, record.width))
+
+
+def limit_of(record: Record) -> float:
+    """Where log-ratios are clamped; 80 for the peers that do not."""
+    peer = record.function.partition(".")[0]
+    if record.function in ("verl.loss.clip_cov", "verl.loss.kl_cov"):
+        return LARGEST
+    return {"verl": 20.0, "openrlhf": 20.0, "skyrl": 20.0, "eighty_twenty": 20.0, "spo": 10.0}.get(peer, LARGEST)
 
 
 def share_of(record: Record, mode: str) -> tuple[SharePart, float]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from golden.adapters.losses import ppo_of
-from golden.adapters.tools import Scaled, clip_of, compare_loss, corrected
+from golden.adapters.tools import NO_BOUND, Scaled, clip_of, compare_loss, corrected, limit_of
 from golden.records import Record
 from menon.loss import CISPO, GSPO, KL, SAPO, DualClip, EntropyBonus, GeoMean, GSPOToken
 from menon.loss.opsm import OPSM
@@ -34,20 +34,20 @@ def share_of_trl(record: Record) -> tuple[SharePart, float]:
 
 def loss_of_trl(record: Record) -> Any:
     settings, (low, high) = record.settings, clip_of(record)
-    kind = settings["loss_type"]
+    kind, limit = settings["loss_type"], limit_of(record)
     if kind == "cispo":  # its upper bound is a ratio, and there is no lower one
-        return CISPO(high=high)
+        return CISPO(high=high, limit=limit)
     if kind == "gmpo":
-        return GeoMean(low, high)
+        return GeoMean(low, high, limit)
     if kind == "sapo":
         names = (("sapo_temperature_pos", 1.0), ("sapo_temperature_neg", 1.05))
         return SAPO(
-            *(float(np.float32(settings.get(name, default))) for name, default in names)
+            *(float(np.float32(settings.get(name, default))) for name, default in names), limit
         )  # it keeps them in single precision
     if settings["importance_sampling_level"] == "sequence":
-        return GSPOToken(low, high)
+        return GSPOToken(low, high, limit)
     if settings.get("delta"):
-        return DualClip(low, high, settings["delta"])
+        return DualClip(low, high, settings["delta"], limit)
     return ppo_of(record)
 
 
@@ -62,7 +62,7 @@ def grpo(record: Record) -> None:
         correction = (*weights, OPSM(settings["off_policy_mask_threshold"], "behaviour"))
     terms: list[Scaled] = [(scale, Term(loss_of_trl(record), share, select, correction=correction))]
     if settings["beta"]:
-        part = KL("k3", weigh="old" if settings.get("use_bias_correction_kl") else None)
+        part = KL("k3", "old" if settings.get("use_bias_correction_kl") else None, limit_of(record), NO_BOUND)
         terms.append((scale, Term(part, share, coef=settings["beta"])))
     if settings["entropy_coef"]:
         terms.append((1.0, Term(EntropyBonus(), TokenMean(), coef=settings["entropy_coef"])))
@@ -71,7 +71,10 @@ def grpo(record: Record) -> None:
 
 
 def rloo(record: Record) -> None:
-    compare_loss(record, (record.share_of_filled_rows, Term(GSPO(*clip_of(record), ratio="product"), SequenceMean())))
+    compare_loss(
+        record,
+        (record.share_of_filled_rows, Term(GSPO(*clip_of(record), ratio="product", limit=limit_of(record)), SequenceMean())),
+    )
 
 
 ADAPTERS = {"trl.loss.gmpo": grpo, "trl.loss.grpo": grpo, "trl.loss.grpo_top_entropy": grpo, "trl.loss.rloo": rloo}
