@@ -12,6 +12,12 @@ STANDARD = {"numpy", "menon.errors"}
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged"}
 PROTOCOLS = {"menon.rollout.protocols", "menon.update.protocols", "menon.sync.protocols"}
 
+PIECES = (
+    *("forward", "hf_models", "decoder", "draw", "stop_strings"),
+    *("decoder_slots", "model_slots", "slot_cache", "sampler_run"),
+)
+"""Of engines, for other engines to use; never a whole one."""
+
 MAY: dict[str, set[str]] = {
     "errors": set(),
     "types": {"numpy", "menon.errors"},
@@ -56,9 +62,7 @@ MAY: dict[str, set[str]] = {
         "safetensors",
         "huggingface_hub",
     }
-    | {
-        f"menon.engines.{piece}" for piece in ("forward", "hf_models", "decoder", "draw", "slot_cache", "stop_strings")
-    },  # no engines
+    | {f"menon.engines.{piece}" for piece in PIECES},
 }
 """Part of the package -> prefixes of what it may import beside the standard library."""
 

@@ -6,7 +6,7 @@ and what a learner changes is seen at once. Its pass makes the same numbers as t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,13 +19,13 @@ FIXED_ROPE = ("default", "linear", "llama3", "yarn")
 
 
 class Affine(NamedTuple):
-    """y = x @ weight.T + bias."""
+    """y = x @ weight.T + bias, in the dtype of the weight."""
 
     weight: Tensor
     bias: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ def hidden_states(decoder: Decoder, ids: Tensor, position: Tensor | None = None,
     """Token ids [S, L] -> hidden states after the last norm [S, L, d], with gradient if it is enabled.
 
     What stands behind a token cannot change its state, so padding on the right is harmless. `position` is [S, L] or [L],
-    without it 0, 1, ...; packed or cached sequences come with an `attend` of their own.
+    without it 0, 1, ...; packed or cached sequences come with an `attend` of their own. Residuals are in the dtype of the norms.
     """
     if position is None:
         position = torch.arange(ids.shape[1], device=ids.device)
-    x = F.embedding(ids, decoder.embedding)
+    x = F.embedding(ids, decoder.embedding).to(decoder.norm.dtype)
     cos, sin = (table[..., None, :] for table in rotary(decoder, position, x.dtype))
     for index, layer in enumerate(decoder.layers):
         h = norm(x, layer.attention_norm, decoder.eps)
@@ -103,9 +103,20 @@ def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return F.rms_norm(x.to(weight.dtype), weight.shape, weight, eps)
 
 
+def with_wide_norms(decoder: Decoder) -> Decoder:
+    """The same with norms, and so residuals, in at least fp32; a copy of vectors only."""
+
+    def wide(weight: Tensor | None) -> Any:
+        return None if weight is None else weight.to(torch.promote_types(weight.dtype, torch.float32))
+
+    names = ("attention_norm", "mlp_norm", "query_norm", "key_norm")
+    layers = tuple(replace(layer, **{name: wide(getattr(layer, name)) for name in names}) for layer in decoder.layers)
+    return replace(decoder, layers=layers, norm=wide(decoder.norm))
+
+
 def rotary(decoder: Decoder, position: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Positions [...] -> cosines and signed sines [..., head_dim], the sines of the first half negative (see `rotate`)."""
-    angle = position[..., None].float() * decoder.frequencies
+    angle = position[..., None].float() * decoder.frequencies.to(position.device)
     cos, sin = angle.cos() * decoder.rope_scale, angle.sin() * decoder.rope_scale
     return torch.cat([cos, cos], -1).to(dtype), torch.cat([-sin, sin], -1).to(dtype)
 

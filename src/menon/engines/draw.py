@@ -22,19 +22,21 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
     `top_p`, `top_k` are [n]; temperature 0 takes the most probable token (the first of equals) and tells log-probs at 1.
     """
     greedy = temperature == 0
-    logp = torch.log_softmax(logits / torch.where(greedy, 1, temperature)[:, None], dim=-1)
+    warm = bool((temperature != 1).any())
+    logp = torch.log_softmax(logits / torch.where(greedy, 1, temperature)[:, None] if warm else logits, dim=-1)
     p = logp.exp()
-    entropy = entropy_of(logp)
-    kept, cut = p, torch.zeros_like(greedy)
+    entropy = _entropy(p, logp)
+    kept, cut = p, None
     if bool(((top_p < 1) | (top_k > 0)).any()):
         mask = kept_by(p, top_p, top_k) | greedy[:, None]
         kept, cut = torch.where(mask, p, 0), ~mask.all(-1)
-    cumulative = kept.double().cumsum(-1)
+    cumulative = kept.cumsum(-1, dtype=torch.float64)
     mass = cumulative[:, -1:]
     # A number is at most 1 - 2^-53, so the product stays below the whole mass; only a row of NaN runs beyond the last token.
-    sampled = torch.searchsorted(cumulative, uniform[:, None] * mass, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-    token = torch.where(greedy, logits.argmax(-1), sampled)
-    log_kept = torch.where(cut, mass[:, 0].log(), 0).to(logp.dtype)
+    token = torch.searchsorted(cumulative, uniform[:, None] * mass, right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
+    if warm and bool(greedy.any()):
+        token = torch.where(greedy, logits.argmax(-1), token)
+    log_kept = torch.zeros_like(entropy) if cut is None else torch.where(cut, mass[:, 0].log(), 0).to(logp.dtype)
     return Drawn(token, logp.gather(-1, token[:, None])[:, 0], log_kept, entropy)
 
 
@@ -48,7 +50,11 @@ def temperature_by_entropy(logits: Tensor, temperature: Tensor, forking: Tensor,
 
 def entropy_of(logp: Tensor) -> Tensor:
     """[n, V] -> [n], in nats."""
-    return -(logp.exp() * logp.clamp(min=torch.finfo(logp.dtype).min)).sum(-1)  # the clamp: 0 * -inf is NaN
+    return _entropy(logp.exp(), logp)
+
+
+def _entropy(p: Tensor, logp: Tensor) -> Tensor:
+    return -(p * logp.clamp(min=torch.finfo(logp.dtype).min)).sum(-1)  # the clamp: 0 * -inf is NaN
 
 
 def kept_by(p: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:

@@ -63,17 +63,17 @@ class SlotLayer(CacheLayerMixin):
         rows = len(at.row_n)
         return self.keys[:rows, :, : at.width], self.values[:rows, :, : at.width]
 
-    def fill(self, first: int, count: int, keys: Tensor, values: Tensor) -> None:
+    def fill(self, rows: Tensor, keys: Tensor, values: Tensor) -> None:
         if not self.is_initialized:
             self.lazy_initialization(keys, values)
         length = keys.shape[1]
         self.reserve(length)
-        self.keys[first : first + count, :, :length] = keys
-        self.values[first : first + count, :, :length] = values
+        self.keys[rows, :, :length] = keys
+        self.values[rows, :, :length] = values
 
-    def move(self, source: Tensor, target: Tensor) -> None:
-        self.keys[target] = self.keys[source]
-        self.values[target] = self.values[source]
+    def move(self, source: Tensor, target: Tensor, width: int) -> None:
+        self.keys[target, :, :width] = self.keys[source, :, :width]
+        self.values[target, :, :width] = self.values[source, :, :width]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.cursor.width, 0
@@ -101,17 +101,17 @@ class SlotCache(Cache):
         self.cursor.row_n = torch.arange(len(position_n), device=position_n.device)
         self.cursor.width = width
 
-    def fill(self, first: int, count: int, start: Start) -> None:
-        """Rows first..first+count-1 begin with the given keys and values."""
+    def fill(self, rows: Tensor, start: Start) -> None:
+        """These rows begin with the given keys and values."""
         for index, (keys, values) in enumerate(start):
             if index == len(self.layers):
                 self.layers.append(SlotLayer(self.cursor))
-            self.layers[index].fill(first, count, keys, values)
+            self.layers[index].fill(rows, keys, values)
 
-    def move(self, source: Tensor, target: Tensor) -> None:
-        """Row source[i] takes the place of row target[i]."""
+    def move(self, source: Tensor, target: Tensor, width: int) -> None:
+        """Row source[i] takes the place of row target[i]; none of them is longer than `width`."""
         for layer in self.layers:
-            layer.move(source, target)
+            layer.move(source, target, width)
 
 
 def starts(cache: DynamicCache, lengths: list[int]) -> list[Start]:

@@ -1,0 +1,173 @@
+"""Decoding for the Llama family: few operations per layer over one cache of all layers. Torch alone.
+
+A small model is bound by the cost of calling operations, not by arithmetic, so projections that read the same input are one
+matrix, masks and rotary tables are made once per step for all layers, and residuals are added where they lie.
+
+Matrix products run in the dtype of the weights; residuals, norms, attention and its cache stay in fp32 (fp64 for fp64
+weights), as in a learner under autocast.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from menon.engines.decoder import Affine, Decoder, Layer, causal, hidden_states, norm, rotary, rotate, with_wide_norms
+
+JOINED = 2**26
+"""Most weights of a model whose projections are copied into joint matrices: 256 MiB in fp32, a millisecond for a small model."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Projections of the same input, side by side."""
+
+    parts: tuple[Affine, ...]
+
+    @staticmethod
+    def of(copy: bool, *parts: Affine) -> "Joined":
+        if not copy:
+            return Joined(parts)
+        biases = [p.weight.new_zeros(len(p.weight)) if p.bias is None else p.bias for p in parts]
+        bias = None if all(p.bias is None for p in parts) else torch.cat(biases)
+        return Joined((Affine(torch.cat([p.weight for p in parts]), bias),))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[n, d] -> [n, sum of widths] in the dtype of x."""
+        h = x.to(self.parts[0].weight.dtype)
+        whole = self.parts[0](h) if len(self.parts) == 1 else torch.cat([part(h) for part in self.parts], -1)
+        return whole.to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a layer has besides its own parts to decode with."""
+
+    layer: Layer
+    qkv: Joined
+    qk_norm: Tensor | None
+    """[heads + key_heads, head_dim]"""
+    gate_up: Joined
+
+
+def step_of(decoder: Decoder, layer: Layer, copy: bool) -> Step:
+    qk_norm = None
+    if layer.query_norm is not None and layer.key_norm is not None:
+        qk_norm = torch.stack([layer.query_norm] * decoder.heads + [layer.key_norm] * decoder.key_heads)
+    qkv = Joined.of(copy, layer.query, layer.key, layer.value)
+    return Step(layer, qkv, qk_norm, Joined.of(copy, layer.gate, layer.up))
+
+
+def num_weights(decoder: Decoder) -> int:
+    return sum(affine.weight.numel() for layer in decoder.layers for affine in vars(layer).values() if isinstance(affine, Affine))
+
+
+class DecoderSlots:
+    """Keys and values of up to `slots` sequences, and the steps that lengthen them. Rows 0..n-1 are live.
+
+    A start is [layers, key_heads, 2, length, head_dim]: keys and values of a sequence.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, decoder: Decoder, slots: int) -> None:
+        self.given = decoder
+        self.refresh()
+        self.wide, self.device = self.decoder.norm.dtype, decoder.embedding.device
+        self.capacity = 0
+        self.cache = torch.zeros(
+            len(decoder.layers), slots, decoder.key_heads, 2, 0, decoder.head_dim, dtype=self.wide, device=self.device
+        )
+
+    @torch.inference_mode()
+    def refresh(self) -> None:
+        """Takes the weights as they are now: joint matrices are copies."""
+        self.decoder = decoder = with_wide_norms(self.given)
+        copy = num_weights(decoder) <= JOINED
+        self.steps = [step_of(decoder, layer, copy) for layer in decoder.layers]
+
+    def reserve(self, width: int) -> None:
+        """Room for `width` positions; grows by doubling, so that an answer which stops early never pays for its limit."""
+        if width <= self.capacity:
+            return
+        self.capacity = max(width, 2 * self.capacity, 32)
+        old, shape = self.cache, list(self.cache.shape)
+        shape[4] = self.capacity
+        # What was never written is zero: a masked NaN would leak.
+        self.cache = old.new_zeros(shape)
+        self.cache[:, :, :, :, : old.shape[4]] = old
+        layers = self.cache.flatten(1, 2)
+        self.keys = [layer[:, 0] for layer in layers]
+        self.values = [layer[:, 1] for layer in layers]
+        self.places = torch.arange(self.capacity, device=self.device)
+        self.cos, self.sin = (table[:, None] for table in rotary(self.decoder, self.places, self.wide))
+
+    @torch.inference_mode()
+    def prefill(self, ids: Tensor, lengths: list[int]) -> list[Tensor]:
+        """Starts of whole sequences, padded on the right where causal attention never looks."""
+        found: list[Tensor] = []
+
+        def keep(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            q, k, v = (states.to(self.wide) for states in (q, k, v))
+            found.append(torch.stack([k, v], 3).permute(0, 2, 3, 1, 4))
+            return causal(layer, q, k, v)
+
+        hidden_states(self.decoder, ids, attend=keep)
+        whole = torch.stack(found, 1)
+        return [whole[row, ..., :length, :] for row, length in enumerate(lengths)]
+
+    def copy(self, start: Tensor) -> Tensor:
+        """A start with memory of its own."""
+        return start.clone()
+
+    @torch.inference_mode()
+    def fill(self, rows: Tensor, start: Tensor) -> None:
+        """These rows begin with the given keys and values."""
+        length = start.shape[3]
+        self.reserve(length)
+        self.cache[:, rows, :, :, :length] = start[:, None]
+
+    @torch.inference_mode()
+    def move(self, source: Tensor, target: Tensor, width: int) -> None:
+        """Row source[i] takes the place of row target[i]; none of them is longer than `width`."""
+        self.cache[:, target, :, :, :width] = self.cache[:, source, :, :, :width]
+
+    @torch.inference_mode()
+    def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
+        """One token for each of the first n rows -> logits [n, V] of the next."""
+        n, width, decoder = len(token), int(position.max()) + 1, self.decoder
+        heads, both, keyed = decoder.heads, decoder.heads + decoder.key_heads, n * decoder.key_heads
+        self.reserve(width)
+        at = torch.from_numpy(position).to(self.device)
+        cos, sin = self.cos[at], self.sin[at]
+        hidden = self.places[:width] > at[:, None, None]
+        mask = torch.zeros(hidden.shape, dtype=self.wide, device=self.device).masked_fill_(hidden, -torch.inf)
+        mask = mask.expand(n, decoder.key_heads, width).reshape(keyed, 1, width)
+        at, row = at.repeat_interleave(decoder.key_heads), torch.arange(keyed, device=self.device)
+        x = F.embedding(torch.from_numpy(token).to(self.device), decoder.embedding).to(self.wide)
+        for step, keys, values in zip(self.steps, self.keys, self.values, strict=True):
+            layer = step.layer
+            qkv = step.qkv(norm(x, layer.attention_norm, decoder.eps)).view(n, -1, decoder.head_dim)
+            qk = qkv[:, :both]
+            if step.qk_norm is not None:
+                qk = F.rms_norm(qk, qk.shape[2:], None, decoder.eps).mul_(step.qk_norm)
+            qk = rotate(qk, cos, sin)
+            keys[row, at] = qk[:, heads:].flatten(0, 1)
+            values[row, at] = qkv[:, both:].flatten(0, 1)
+            q = qk[:, :heads].reshape(keyed, -1, decoder.head_dim)
+            scores = torch.baddbmm(mask, q, keys[:keyed, :width].transpose(1, 2), alpha=decoder.head_dim**-0.5)
+            seen = torch.bmm(scores.softmax(-1), values[:keyed, :width])
+            add(x, layer.output, seen.view(n, -1))
+            gate, up = step.gate_up(norm(x, layer.mlp_norm, decoder.eps)).chunk(2, -1)
+            add(x, layer.down, F.silu(gate).mul_(up))
+        assert decoder.head is not None
+        return decoder.head(norm(x, decoder.norm, decoder.eps))
+
+
+def add(x: Tensor, affine: Affine, y: Tensor) -> None:
+    """x += affine(y), in place."""
+    if affine.bias is None and affine.weight.dtype == x.dtype:
+        x.addmm_(y, affine.weight.t())
+    else:
+        x += affine(y.to(affine.weight.dtype))
