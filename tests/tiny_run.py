@@ -72,6 +72,7 @@ def tiny_run(algorithm: Algorithm = "grpo", *, steps: int = 4, grade: Grade = ev
         models=models,
         channel=ByReference(),
         evaluate=evaluate,
+        probe=lambda sampler: {},
         export=lambda folder: export(model, tokenizer, folder),
         steps=steps,
         save_every=1,

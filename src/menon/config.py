@@ -115,6 +115,9 @@ class RunConfig:
     """Rows that cannot be used: do not start, or leave them out and count them."""
     heldout: int = 200
     """Most questions of the evaluation."""
+    report_questions: int = 100
+    """Held-out questions that are also answered at temperatures 0, .3 and .6, and eight times at 1, before and after the run:
+    best_accuracy and maj_at_8 of the report; 0: none."""
     prompts_per_step: int = 32
     samples_per_prompt: int = 8
     updates_per_step: int = 1
@@ -156,7 +159,7 @@ class RunConfig:
         positive = ["steps", "heldout", "prompts_per_step", "samples_per_prompt", "updates_per_step", "tokens_per_forward"]
         for name in (*positive, "slots", "max_new_tokens", "max_turns"):
             _at_least(1, name, getattr(self, name))
-        for name in ("seed", "save_every", "evaluate_every"):
+        for name in ("seed", "save_every", "evaluate_every", "report_questions"):
             _at_least(0, name, getattr(self, name))
         if self.threads is not None:
             _at_least(1, "threads", self.threads)

@@ -42,6 +42,8 @@ class Run:
     channel: WeightChannel
     evaluate: Callable[[Sampler], list[Graded]]
     """Graded answers to the held-out set at temperature 1."""
+    probe: Callable[[Sampler], Mapping[str, Any]]
+    """What else is asked of the policy before the first step and after the last one (`eval.probe`)."""
     export: Callable[[Path], None]
     """Writes the policy as an ordinary Hugging Face folder."""
     steps: int
@@ -49,6 +51,8 @@ class Run:
     """Steps between checkpoints; 0: only the last one. Independent of it a stop request saves."""
     evaluate_every: int = 0
     """Steps between evaluations besides the one before and the one after; 0: none."""
+    present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
+    """What is made of the folder of a run that is done, and adds to its report."""
 
 
 class Watcher(Protocol):
@@ -58,8 +62,8 @@ class Watcher(Protocol):
         """`first_step` is the step that comes next: 1, or more in a run that goes on."""
         ...
 
-    def evaluated(self, step: int, numbers: Mapping[str, float]) -> None:
-        """After a step, 0 for the one before the first: accuracy, mean_length, entropy, n, failed."""
+    def evaluated(self, step: int, numbers: Mapping[str, Any]) -> None:
+        """After a step, 0 for the one before the first: accuracy, mean_length, entropy, n, failed, and what the probe found."""
         ...
 
     def stepped(self, report: StepReport) -> None: ...
@@ -127,9 +131,9 @@ def evaluate(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
         return
     graded = run.evaluate(run.sampler)
     check_graders(graded, f"the evaluation after step {step}", folder.path)
-    numbers = summary(graded)
+    numbers = {**summary(graded), **(run.probe(run.sampler) if step in (0, run.steps) else {})}
     with writing(folder.path):
-        folder.record_evaluation(step, numbers)
+        folder.record_evaluation(step, numbers, graded)
     watch.evaluated(step, numbers)
 
 
@@ -147,6 +151,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
     else:
         with writing(folder.path):
             folder.write_report(report)
+        report |= run.present(folder.path)
         watch.finished(report)
     return report
 

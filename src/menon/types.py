@@ -220,6 +220,8 @@ class Verdict:
     parts: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
     """Why the grader failed, in one sentence."""
+    shows: Mapping[str, float] = field(default_factory=dict)
+    """What the answer does by its task's lights, 1 or 0: `working`, `reflection`. Told, never scored."""
 
 
 @dataclass(frozen=True)

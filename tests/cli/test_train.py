@@ -45,7 +45,9 @@ def test_a_run_from_words_to_report(words, capsys):
         assert part in printed.out
     report = json.loads(Path("a/report.json").read_text())
     assert report["steps"] == 2
-    assert report.keys() >= {"wall_s", "generated_tokens", "before", "after"}
+    assert report.keys() >= {"wall_s", "generated_tokens", "before", "after", "drift"}
+    assert report["before"].keys() & report["after"].keys() >= {"accuracy", "best_accuracy", "probe_n"}
+    assert Path("a/report.html").read_text().startswith("<!doctype html>")
     settings = json.loads(Path("a/run.json").read_text())["settings"]
     assert (settings["threads"], settings["recipe"], settings["optimiser"]["learning_rate"]) == (1, "grpo", 1e-2)
     assert list(settings["own_code"]) == ["rewards.py:half"]

@@ -48,6 +48,7 @@ MAY: dict[str, set[str]] = {
     "step": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync"},
     "loop": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync", "menon.step"},
     "offline": DATA | {"menon.update", "menon.step"},
+    "report": STANDARD | {"menon.record", "menon.report"},
     "eval": STANDARD
     | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")}
     | {"menon.rollout.protocols"},

@@ -81,7 +81,9 @@ def test_rewards_groups_lengths_and_entropy():
         "tokens/generated": 21,
         "entropy/mean": (2 * 0.001 + 10 * 0.5) / 12,
         "entropy/mc": (2 * 0.5 + 10 * 1) / 12,
+        "entropy/p50": 0.5,
         "entropy/p80": 0.5,
+        "entropy/p95": 0.5,
         "entropy/lt001": 2 / 12,
     }
     assert got == pytest.approx(expected, rel=1e-6)
@@ -218,3 +220,14 @@ def test_covariance_of_log_prob_and_advantage():
     for name, kept in {"top002": 1, "top02": 1, "top2": 1, "top20": 3, "top50": 6}.items():  # the ceiling of the share of 12
         assert got[f"cov/{name}"] == pytest.approx(sum(products[:kept]) / kept)
     assert not any(name.startswith("cov/") for name in numbers(batch))
+
+
+def test_what_answers_show_is_averaged_over_those_whose_task_looks():
+    seen = [{"working": 1.0, "reflection": 0.0}, {"working": 0.0, "reflection": 0.0}, {"working": 1.0}, {}]
+    graded = [replace(g, verdict=replace(g.verdict, shows=shows)) for g, shows in zip(STEP, seen, strict=False)]
+    metrics = text_metrics([*graded, STEP[-1]])
+    assert (float(metrics["shows/working"]), float(metrics["shows/reflection"])) == (pytest.approx(2 / 3), 0.0)
+    numbers = summary(graded)
+    assert (numbers["working_share"], numbers["reflection_share"]) == (pytest.approx(2 / 3), 0.0)
+    assert "working_share" not in summary(STEP)
+    assert not any(name.startswith("shows/") for name in text_metrics(STEP))

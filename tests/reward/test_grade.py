@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from menon.prompts.tasks import ChainSum
 from menon.reward.exact import ExactMatch
-from menon.reward.grade import Grading
+from menon.reward.grade import Grading, grading_of
 from menon.types import Completion, Prompt, Request, Rollout, Sampling, Verdict
 
 
@@ -53,3 +54,13 @@ def test_a_reward_that_raises_is_a_nan_verdict():
     verdict = Grading(lambda completion: completion.missing)(rollout("7"))
     assert math.isnan(verdict.score)
     assert "raised AttributeError" in verdict.error
+
+
+def test_what_an_answer_shows_is_told_and_never_scored():
+    def reward(prompt: str, completion: str, answer: str) -> dict:
+        return {"score": 0.25, "acc": 1.0, "part": 0.5}
+
+    shows = {"working": lambda text: "=" in text, "reflection": lambda text: "wait" in text}
+    verdict = grading_of(reward, shows)(rollout("1+1=2"))
+    assert verdict == replace(grading_of(reward)(rollout("1+1=2")), shows={"working": 1.0, "reflection": 0.0})
+    assert (verdict.score, verdict.acc, verdict.parts) == (0.25, 1.0, {"part": 0.5})

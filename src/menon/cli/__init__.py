@@ -19,6 +19,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of a model, or of the newest checkpoint of a run
   menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
   menon compare A.json B.json                  two evaluations, question by question
+  menon report RUN                             a run on one page: curves, answers before and after, distance, time
   menon check verifier FILE.jsonl              does a verifier say what labelled answers deserve, and in time
   menon check data FILE.jsonl                  does every gold answer earn the full reward
   menon study entropy RUN                      a run's entropy: its law and forecast, forking tokens, overlap with the base
@@ -42,6 +43,7 @@ COMMANDS = {
     "pretrain": "command:pretrain",
     "eval": "evaluate:evaluate",
     "compare": "evaluate:compare",
+    "report": "report:report",
     "check": "check:check",
     "study": "study:study",
     "rescore": "rescore:rescore",

@@ -162,11 +162,12 @@ def built(config: "RunConfig") -> Iterator[tuple["Run", list[str]]]:
 def drive(config: "RunConfig", chosen: Threads, run: "Run", notes: list[str], folder: "RunFolder") -> dict[str, Any]:
     from menon.cli.terminal import terminal
     from menon.loop import loop
+    from menon.study.report import at_the_end
 
     with terminal(header(config, chosen, run)) as watch:
         for note in notes:
             watch.told(note)
-        return loop(run, folder, watch)
+        return loop(replace(run, present=lambda path: at_the_end(path, watch.told)), folder, watch)
 
 
 def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:

@@ -233,7 +233,13 @@ def duration(seconds: float) -> str:
 def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
     """The last words: what changed, what it took, where it is, what to type next."""
     before, after = report.get("before") or {}, report.get("after") or {}
-    rows = [("accuracy", "accuracy", ".3f"), ("mean_length", "mean length", ".1f"), ("entropy", "entropy", ".3f")]
+    rows = [
+        ("accuracy", "accuracy", ".3f"),
+        ("best_accuracy", "best temperature", ".3f"),
+        ("maj_at_8", "vote of eight", ".3f"),
+        ("mean_length", "mean length", ".1f"),
+        ("entropy", "entropy", ".3f"),
+    ]
     lines = [f"{'on held-out questions':<24}{'before':>8}   {'after':>8}"]
     for key, label, form in rows:
         if key in before and key in after:
@@ -247,6 +253,7 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
         "",
         f"{steps} steps, {tokens} tokens written, {took}",
         "",
+        f"  the report     {folder / 'report.html'}",
         f"  every answer   {folder / 'transcripts'}",
         f"  the model      {model}",
         f"  go on          menon train --resume {folder} steps={2 * steps}",

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -18,18 +18,20 @@ from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
+from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
 from menon.prompts.order import Shuffled
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum, Task
+from menon.recipes.ballots import ballot_of, ballot_of_task
 from menon.recipes.reward_models import model_reward
 from menon.reward import rules
 from menon.reward.call import UserReward
 from menon.reward.code_tests import CodeTests
 from menon.reward.exact import ExactMatch
-from menon.reward.grade import Grading, grading_of
+from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.models import ModelReward
 from menon.reward.protocols import Reward
 from menon.reward.prove import prove_golds
@@ -38,7 +40,7 @@ from menon.rollout.greedy import GreedyBaseline
 from menon.rollout.groups import Groups, answer
 from menon.rollout.kinds import DynamicRollout, GreedyRollout, SegmentsRollout
 from menon.rollout.partition import CutPoints, EqualParts, FixedTokens, Lines, Partition
-from menon.rollout.protocols import Answer, Grade
+from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.rollout.segments import Segments
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import nearest
@@ -81,18 +83,29 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, told: Callable[[
     sampler, channel = sampler_of(config, model, tokenizer)
     answer = answer_with(config, tokenizer)
     collect = with_tokenizer(rollout, answer, tokenizer)
+    evaluation = Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=config.stop), answer=answer)
     return Run(
         plan=Plan(collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update),
         prompts=Shuffled(prompts, config.seed),
         sampler=sampler,
         models=models_of(config, model, name, device),
         channel=channel,
-        evaluate=Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=config.stop), answer=answer),
+        evaluate=evaluation,
+        probe=probe_of(config, evaluation),
         export=lambda folder: export(model, tokenizer, folder),
         steps=config.steps,
         save_every=config.save_every,
         evaluate_every=config.evaluate_every,
     )
+
+
+def probe_of(config: RunConfig, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:
+    """Best temperature and vote on some of the held-out questions; nothing where the run asks for none."""
+    if not config.report_questions:
+        return lambda sampler: {}
+    if config.data is None and config.reward is None and own_questions(config) is None:
+        return Probe(evaluation, config.report_questions, ballot_of_task(task_of(config)))
+    return Probe(evaluation, config.report_questions, ballot_of(getattr(evaluation.grade, "reward", None)))
 
 
 def close(run: Run) -> None:
@@ -234,7 +247,16 @@ def grade_of(config: RunConfig) -> Grade:
     """The reward's verdict; of an environment that asks its own questions and has no other reward, what it gave."""
     if config.reward is None and own_questions(config) is not None:
         return environment_alone
-    return grading_of(reward_of(config))
+    return grading_of(reward_of(config), shows_of(config))
+
+
+def shows_of(config: RunConfig) -> Shows:
+    """What the task looks for in an answer, where questions are a task's: whether it shows working, whether it reflects."""
+    if config.data is not None or own_questions(config) is not None:
+        return {}
+    task = task_of(config)
+    looks = {"working": getattr(task, "works", None), "reflection": getattr(task, "reflects", None)}
+    return {name: look for name, look in looks.items() if look is not None}
 
 
 def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer:

@@ -24,6 +24,7 @@ from menon.loop import MAX_FAILED
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum
+from menon.recipes.ballots import ballot_of, ballot_of_task
 from menon.recipes.build import (
     REWARDS,
     WEIGHTS_DTYPE,
@@ -34,13 +35,12 @@ from menon.recipes.build import (
 )
 from menon.record.folder import surroundings
 from menon.reward.call import UserReward
-from menon.reward.choice import MultipleChoice, letter
+from menon.reward.choice import MultipleChoice
 from menon.reward.code_tests import CodeTests
-from menon.reward.exact import ExactMatch, same
-from menon.reward.extract import LENIENT, WAYS, Way, stated
+from menon.reward.exact import ExactMatch
+from menon.reward.extract import LENIENT
 from menon.reward.grade import Grading, grading_of
-from menon.reward.math_answer import MathAnswer, decide
-from menon.reward.pool import Broken
+from menon.reward.math_answer import MathAnswer
 from menon.reward.protocols import Reward
 from menon.settings import nearest
 from menon.streams import stream
@@ -215,8 +215,7 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Bal
         return reward, ballot_of(reward)
     if config.data is None:
         task = config.task or ChainSum()
-        stated = getattr(task, "stated", None)
-        return task.grade, stated and Ballot(lambda graded: stated(graded.rollout.text), str.__eq__)
+        return task.grade, ballot_of_task(task)
     return ExactMatch(), ballot_of(ExactMatch())
 
 
@@ -229,36 +228,6 @@ CHECKS: dict[str, Callable[[], Reward]] = {
 }
 """Rewards by name; those of the named sets. What an answer states is read leniently: nobody learns from it, so nobody can learn
 to game it."""
-
-
-def ballot_of(reward: Reward) -> Ballot | None:
-    """How a reward's answers are compared, by the reward itself; None where it has no answers to compare."""
-    if isinstance(reward, ExactMatch):
-        return Ballot(stated_by(WAYS), same)
-    if isinstance(reward, MultipleChoice):
-        said = stated_by(reward.ways)
-        return Ballot(lambda graded: letter(said(graded) or ""), str.__eq__)
-    if isinstance(reward, WithinTolerance):
-        return Ballot(stated_by(reward.ways), reward.alike)
-    if isinstance(reward, MathAnswer):
-        return Ballot(stated_by(reward.ways), equal_by(reward))
-    return None
-
-
-def stated_by(ways: Sequence[Way]) -> Callable[[Graded], str | None]:
-    return lambda graded: stated(graded.rollout.prompt.text, graded.rollout.text, ways)
-
-
-def equal_by(reward: MathAnswer) -> Callable[[str, str], bool]:
-    """The verifier's own comparison, with the answer that was stated first in the gold's place."""
-
-    def equal(first: str, other: str) -> bool:
-        try:
-            return decide(first, other, other, reward.pool.ask) == "right"
-        except Broken:
-            return False
-
-    return equal
 
 
 def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, told: Callable[[str], None]) -> None:

@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,8 +18,8 @@ from menon import __version__
 from menon.errors import UserError
 from menon.record import checkpoint, disk
 from menon.record.lock import Lock
-from menon.record.transcripts import write_transcript
-from menon.types import StepReport
+from menon.record.transcripts import write_answers, write_transcript
+from menon.types import Graded, StepReport
 
 DETERMINISM = "replay"
 """Same configuration, machine and thread count: the same bits, resume included."""
@@ -29,8 +29,8 @@ DETERMINISM = "replay"
 class RunFolder:
     """An open run folder; locked until it is closed. Use it in a `with`.
 
-    run.json, metrics.jsonl, evaluations.jsonl, sittings.json, transcripts/step_000012.parquet, checkpoints/, report.json,
-    report.md.
+    run.json, metrics.jsonl, evaluations.jsonl, sittings.json, transcripts/step_000012.parquet, evaluations/step_000012.parquet,
+    checkpoints/, report.json, report.md.
     """
 
     path: Path
@@ -108,10 +108,15 @@ class RunFolder:
     def metrics(self) -> list[dict[str, Any]]:
         return disk.read_lines(self.path / "metrics.jsonl")
 
-    def record_evaluation(self, step: int, numbers: Mapping[str, float]) -> None:
+    def record_evaluation(self, step: int, numbers: Mapping[str, Any], graded: Sequence[Graded] = ()) -> None:
+        """The answers first, so that a line of numbers says that its evaluation is recorded whole."""
+        if graded:
+            folder = self.path / "evaluations"
+            folder.mkdir(exist_ok=True)
+            write_answers(folder / f"step_{step:06d}.parquet", step, graded)
         disk.append(self.path / "evaluations.jsonl", disk.json_line({"step": step, **numbers}))
 
-    def evaluation(self, step: int) -> dict[str, float] | None:
+    def evaluation(self, step: int) -> dict[str, Any] | None:
         """The numbers of the evaluation after a step (0: before the first), if it was done."""
         lines = disk.read_lines(self.path / "evaluations.jsonl")
         return next(({k: v for k, v in line.items() if k != "step"} for line in lines if line["step"] == step), None)
@@ -129,13 +134,14 @@ class RunFolder:
             file = self.path / name
             if file.exists():
                 disk.write(file, b"".join(disk.json_line(line) for line in disk.read_lines(file) if line["step"] <= step))
-        kept = {f"step_{number:06d}.parquet" for number in range(1, step + 1)}
-        for file in (self.path / "transcripts").glob("*"):
-            if file.name not in kept:
-                file.unlink()
+        kept = {f"step_{number:06d}.parquet" for number in range(step + 1)}
+        for name in ("transcripts", "evaluations"):
+            for file in (self.path / name).glob("*"):
+                if file.name not in kept:
+                    file.unlink()
         for left in self.checkpoints.glob("*.tmp"):
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-        for name in ("report.json", "report.md"):
+        for name in ("report.json", "report.md", "report.html"):
             (self.path / name).unlink(missing_ok=True)
 
     # The whole

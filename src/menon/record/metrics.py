@@ -115,12 +115,20 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
         for name, value in g.verdict.parts.items():
             if not np.isnan(value):
                 parts.setdefault(name, []).append(value)
-    return metrics | {f"reward/parts/{name}": _share(values) for name, values in sorted(parts.items())}
+    metrics |= {f"reward/parts/{name}": _share(values) for name, values in sorted(parts.items())}
+    return metrics | {f"shows/{name}": _share(values) for name, values in shown(counted).items()}
+
+
+def shown(graded: Sequence[Graded]) -> dict[str, list[float]]:
+    """What the answers show (`Verdict.shows`), by name, of those whose task looks for it."""
+    names = sorted({name for g in graded for name in g.verdict.shows})
+    return {name: [g.verdict.shows[name] for g in graded if name in g.verdict.shows] for name in names}
 
 
 def summary(graded: Sequence[Graded]) -> dict[str, float]:
     """An evaluation in a few numbers: accuracy (mean acc), mean_length (action tokens), entropy (mean over action tokens, in
-    nats), n answers counted, and how many graders failed (those answers are not counted)."""
+    nats), n answers counted, how many graders failed (those answers are not counted), and where the task knows them
+    working_share and reflection_share."""
     counted = [g for g in graded if not (np.isnan(g.verdict.score) or np.isnan(g.verdict.acc))]
     entropies = [g.rollout.entropy[g.rollout.is_action].astype(np.float64) for g in counted]
     return {
@@ -129,7 +137,7 @@ def summary(graded: Sequence[Graded]) -> dict[str, float]:
         "entropy": float(_share(np.concatenate(entropies) if entropies else [])),
         "n": float(len(counted)),
         "failed": float(len(graded) - len(counted)),
-    }
+    } | {f"{name}_share": float(_share(values)) for name, values in shown(counted).items()}
 
 
 def _mean(values: Tensor) -> Mean:
@@ -174,7 +182,9 @@ def _lengths(batch: Batch) -> dict[str, Metric]:
 def _entropies(entropy: Tensor) -> dict[str, Metric]:
     return {
         "entropy/mean": _mean(entropy),
+        "entropy/p50": _quantile(entropy, 0.5),
         "entropy/p80": _quantile(entropy, 0.8),
+        "entropy/p95": _quantile(entropy, 0.95),
         "entropy/lt001": _mean(entropy < 0.01),
     }
 

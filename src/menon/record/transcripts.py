@@ -1,5 +1,6 @@
 """Every rollout of a step in one Parquet file: its texts, its verdict, and all that is known of its tokens."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from menon.batch import Batch, columns_per
 from menon.record import disk
-from menon.types import FINISHES, StepReport
+from menon.types import FINISHES, Graded, StepReport
 
 TOKEN_COLUMN = {"token": "tokens"}
 """A batch's column -> its name in a transcript, where that differs."""
@@ -29,6 +31,20 @@ def write_transcript(path: Path, report: StepReport) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(_table(report), sink, compression="zstd")
     disk.write(path, sink.getvalue())
+
+
+def write_answers(path: Path, step: int, graded: Sequence[Graded]) -> None:
+    """The answers of an evaluation in the same form, with what the sampler knew of their tokens."""
+    rollouts = [g.rollout for g in graded]
+    offset = np.cumsum([0, *(len(r.tokens) for r in rollouts)])
+
+    def column(name: str) -> NDArray:
+        return np.concatenate([getattr(r, name) for r in rollouts])
+
+    columns = {"token": column("tokens"), "is_action": column("is_action"), "behaviour_logp": column("logp")}
+    columns |= {name: column(name) for name in ("entropy", "version")}
+    columns["reward"] = np.zeros(int(offset[-1]), dtype=np.float32)
+    write_transcript(path, StepReport(step, {}, tuple(graded), columns, offset, ""))
 
 
 def read_transcript(path: Path) -> list[dict[str, Any]]:

@@ -1,12 +1,15 @@
 """From a finished answer to its verdict."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from menon.reward.protocols import BatchReward, Reward
 from menon.reward.signatures import Asked, judge
 from menon.types import Prompt, Rollout, Verdict
 
+Shows = Mapping[str, Callable[[str], bool]]
+"""What is looked for in an answer's text beside its reward, by name (`Verdict.shows`)."""
 GIVEN = ("prompt", "completion", "answer", "finish", "completion_ids")
 """Names that a reward gets from the answer; a row's column of such a name is not passed."""
 
@@ -19,9 +22,10 @@ class Grading:
     """
 
     reward: Reward
+    shows: Shows = field(default_factory=dict)
 
     def __call__(self, rollout: Rollout) -> Verdict:
-        return judge(self.reward, "menon", asked_of(rollout))
+        return seen(judge(self.reward, "menon", asked_of(rollout)), rollout.text, self.shows)
 
     def judge(self, prompt: Prompt, completion: str, finish: str = "stop", completion_ids: Sequence[int] = ()) -> Verdict:
         """The verdict of an answer that nobody sampled."""
@@ -36,11 +40,17 @@ class BatchGrading(Grading):
 
     def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         """In the order of the rollouts."""
-        return list(self.reward.many([asked_of(rollout) for rollout in rollouts]))
+        verdicts = self.reward.many([asked_of(rollout) for rollout in rollouts])
+        return [seen(verdict, rollout.text, self.shows) for verdict, rollout in zip(verdicts, rollouts, strict=True)]
 
 
-def grading_of(reward: Reward) -> Grading:
-    return BatchGrading(reward) if isinstance(reward, BatchReward) else Grading(reward)
+def grading_of(reward: Reward, shows: Shows = MappingProxyType({})) -> Grading:
+    return BatchGrading(reward, shows) if isinstance(reward, BatchReward) else Grading(reward, shows)
+
+
+def seen(verdict: Verdict, text: str, shows: Shows) -> Verdict:
+    """With what the answer shows; a verdict that nobody looks further into stays itself."""
+    return replace(verdict, shows={name: float(look(text)) for name, look in shows.items()}) if shows else verdict
 
 
 def asked_of(rollout: Rollout) -> Asked:

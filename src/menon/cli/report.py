@@ -1,0 +1,23 @@
+"""`menon report RUN`: the page of a run that is done, stopped or under way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from menon.cli import threads
+from menon.cli.command import use
+from menon.errors import UserError
+
+
+def report(words: Sequence[str]) -> int:
+    if len(words) != 1 or words[0].startswith("-"):
+        raise UserError("report takes the folder of a run: menon report runs/mine")
+    run = Path(words[0])
+    if not (run / "run.json").exists():
+        raise UserError(f"{run} holds no run (it has no run.json); name the folder that menon train wrote")
+    use(threads.choose({}), "auto")
+    from menon.study.report import PAGE
+    from menon.study.report import report as made
+
+    made(run, lambda sentence: print(f"menon: {sentence}"))
+    print(f"the report is in {run / PAGE}", flush=True)
+    return 0

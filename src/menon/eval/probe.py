@@ -1,0 +1,65 @@
+"""What a model can do without training: its best temperature, and a vote. What RL must beat to have done more than sharpen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from menon.eval.metrics import average
+from menon.eval.run import Ballot, Evaluation, items_of, vote
+from menon.rollout.protocols import Sampler
+from menon.types import Graded, Request
+
+TEMPERATURES = (0.0, 0.3, 0.6)
+"""Beside 1."""
+VOTES = 8
+"""Answers at temperature 1 that vote."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The first `questions` of an evaluation, answered once at each of `TEMPERATURES` and `VOTES` times at temperature 1.
+
+    The first of the eight is the evaluation's own answer, drawn again.
+    """
+
+    evaluation: Evaluation
+    questions: int
+    ballot: Ballot | None = None
+    """None where answers cannot be compared; then there is no vote."""
+
+    def __call__(self, sampler: Sampler) -> dict[str, Any]:
+        """accuracy_at (temperature -> accuracy), best_accuracy and best_temperature (the lowest of equal ones), maj_at_8 where
+        there is a vote, probe_n questions. Answers without a known verdict are in no mean; with none that has one: {}."""
+        prompts = self.evaluation.prompts[: self.questions]
+        kinds = [*(1.0 for _ in range(VOTES)), *TEMPERATURES]
+        requests = [
+            Request(prompt, replace(self.evaluation.sampling, temperature=kind), sample, purpose="evaluate")
+            for prompt in prompts
+            for sample, kind in enumerate(kinds)
+        ]
+        groups = [place // len(kinds) for place in range(len(requests))]
+        graded = self.evaluation.answer(requests, groups, sampler, self.evaluation.grade)
+        columns = [graded[place :: len(kinds)] for place in range(len(kinds))]
+        at = {kind: accuracy(columns[VOTES + place]) for place, kind in enumerate(TEMPERATURES)}
+        at[1.0] = accuracy([g for column in columns[:VOTES] for g in column])
+        known = {kind: value for kind, value in at.items() if value == value}
+        if not known:
+            return {}
+        best = max(known, key=lambda kind: known[kind])
+        numbers: dict[str, Any] = {"best_accuracy": known[best], "best_temperature": best, "probe_n": float(len(prompts))}
+        numbers |= {"accuracy_at": {f"{kind:g}": value for kind, value in known.items()}}
+        return numbers | ({} if self.ballot is None else {"maj_at_8": majority_of(columns[:VOTES], self.ballot)})
+
+
+def accuracy(graded: Sequence[Graded]) -> float:
+    return average(np.array([g.verdict.acc for g in graded], dtype=np.float64))
+
+
+def majority_of(columns: Sequence[Sequence[Graded]], ballot: Ballot) -> float:
+    """maj@8: the mean over the questions whose samples all could be graded; 0 where there is none."""
+    flat = [g for row in zip(*columns, strict=True) for g in row]
+    votes = np.array([vote(item, len(columns)) for item in items_of(flat, len(columns), ballot)])
+    known = votes[~np.isnan(votes)]
+    return float(known.mean()) if len(known) else 0.0

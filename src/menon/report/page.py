@@ -1,0 +1,48 @@
+"""The page: one file of HTML with its style, its charts and its few lines of script inside; nothing is fetched."""
+
+from pathlib import Path
+
+from menon.record import disk
+from menon.report import sections
+from menon.report.content import Content
+
+HERE = Path(__file__).parent
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""What a browser lets the page do: no network at all."""
+PARTS = (
+    sections.head,
+    sections.numbers,
+    sections.charts,
+    sections.answers,
+    sections.distance,
+    sections.time,
+    sections.settings,
+)
+
+
+def page(content: Content) -> str:
+    body = "\n".join(piece for part in PARTS for piece in part(content))
+    style, script = (HERE.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{sections.safe(content.name)} · menon</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+<script>
+{script}</script>
+</body>
+</html>
+"""
+
+
+def write(file: Path, content: Content) -> None:
+    disk.write(file, page(content).encode("utf-8", "replace"))

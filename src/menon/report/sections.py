@@ -1,0 +1,214 @@
+"""The parts of a page. Everything that a model or a user wrote is escaped, and its control characters are replaced."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from menon.report.answers import Marked, Pair, Row, chosen, counts
+from menon.report.charts import Chart, Line, drawn
+from menon.report.content import Content
+from menon.report.curves import curves, times
+
+NUMBERS = (
+    ("accuracy", "accuracy at temperature 1", ".3f"),
+    ("best_accuracy", "accuracy at its best temperature", ".3f"),
+    ("maj_at_8", "vote of eight (maj@8)", ".3f"),
+    ("mean_length", "length, tokens", ".1f"),
+    ("entropy", "entropy, nats", ".3f"),
+    ("working_share", "shows working", ".3f"),
+    ("reflection_share", "reflects", ".3f"),
+)
+"""Key in an evaluation, what a page calls it, how it is written."""
+VISIBLE_KL = 0.02
+FULL_KL = 2.0
+"""Nats: below the first a token is not coloured, from the second on it is as strong as it gets."""
+
+
+def safe(text: str) -> str:
+    shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return escape(shown.strip("\n"))
+
+
+def head(content: Content) -> Iterator[str]:
+    settings = content.settings
+    source = settings.get("data") or settings.get("task") or "chain_sum"
+    written = sum(float(line.get("tokens/generated") or 0) for line in content.lines)
+    facts = [
+        str(settings.get("recipe") or "a run"),
+        f"model {settings.get('model', '?')}",
+        str(source),
+        f"seed {settings.get('seed', '?')}",
+        f"{content.steps} of {settings.get('steps', content.steps)} steps",
+        f"{written:,.0f} tokens written",
+        duration(content.wall_s),
+    ]
+    yield f"<h1>{safe(content.name)}</h1>"
+    yield f'<p class="quiet">{safe(" · ".join(facts))}</p>'
+    if sentence := lead(content):
+        yield f'<p class="lead">{sentence}</p>'
+
+
+def lead(content: Content) -> str:
+    """The one thing to know: is the trained model better than what its start could do without training?"""
+    before, after = content.first, content.last
+    if not before or not after:
+        return ""
+    n = int(after.get("n", 0))
+    text = f"Held-out accuracy at temperature 1 went from <b>{before['accuracy']:.3f}</b> to <b>{after['accuracy']:.3f}</b> "
+    text += f"({n:,} questions)"
+    rivals = []
+    if "best_accuracy" in before:
+        rivals.append(f"{before['best_accuracy']:.3f} at its best temperature ({before['best_temperature']:g})")
+    if "maj_at_8" in before:
+        rivals.append(f"{before['maj_at_8']:.3f} by a vote of eight")
+    if not rivals:
+        return text + "."
+    asked = f"; {int(before['probe_n']):,} questions" if "probe_n" in before else ""
+    return f"{text}. Without training the start reaches {' and '.join(rivals)}{asked}."
+
+
+def numbers(content: Content) -> Iterator[str]:
+    before, after = content.first, content.last
+    rows = [row for row in NUMBERS if row[0] in before and row[0] in after]
+    if not rows:
+        return
+    when = f"after step {after['step']}"
+    yield f"<h2>Before and after</h2><table><thead><tr><th>held-out questions<th>before<th>{when}<th class=bars></tr></thead>"
+    for key, label, form in rows:
+        old, new = float(before[key]), float(after[key])
+        most = 1.0 if form == ".3f" and max(old, new) <= 1 and key != "entropy" else max(old, new) or 1.0
+        bars = f'<i class="old" style="width:{100 * old / most:.1f}%"></i><i style="width:{100 * new / most:.1f}%"></i>'
+        yield f'<tr><td>{label}<td>{old:{form}}<td class="new">{new:{form}}<td class="bars">{bars}</tr>'
+    yield "</table>"
+
+
+def charts(content: Content) -> Iterator[str]:
+    yield '<h2>Training</h2><p class="quiet">Each point is a step; dots are evaluations on the held-out questions.</p>'
+    yield f'<div class="grid-of">{"".join(drawn(chart) for chart in curves(content.lines, content.evaluations))}</div>'
+
+
+# The same questions
+
+
+def answers(content: Content) -> Iterator[str]:
+    yield "<h2>The same questions, before and after</h2>"
+    if not content.pairs:
+        yield '<p class="quiet">There are no two evaluations of the same questions yet.</p>'
+        return
+    told = ", ".join(f"{number:,} {was} → {now}" for (was, now), number in counts(content.pairs).items())
+    note = f"First answers at temperature 1: {told}. Shown are the first ones of each kind."
+    if content.after:
+        note += (
+            " Colour marks the tokens at which the two models disagree: the KL between their next-token distributions there, "
+            f"from {VISIBLE_KL:g} nats (none) to {FULL_KL:g} (full)."
+        )
+    yield f'<p class="quiet">{note}</p>'
+    for pair in chosen(content.pairs):
+        yield from one_pair(pair, content.before.get(pair.row), content.after.get(pair.row))
+
+
+def one_pair(pair: Pair, before: Marked | None, after: Marked | None) -> Iterator[str]:
+    gold = pair.before["answer"]
+    right = f" <span>the answer is {safe(str(gold))}</span>" if gold is not None else ""
+    yield f'<div class="card pair"><h3>{safe(pair.before["prompt"])}{right}</h3>'
+    for when, kind, row, marks in zip(("before", "after"), pair.kind, (pair.before, pair.after), (before, after), strict=True):
+        yield f"<div><pre>{coloured(marks) if marks else safe(row['completion']) or '(empty)'}</pre>"
+        yield f'{when}: <span class="{kind}">{kind}</span>, {told_of(row)}</div>'
+    yield "</div>"
+
+
+def told_of(row: Row) -> str:
+    cut = ", cut at max_new_tokens" if row["finish"] == "length" else ""
+    return f"{sum(row['is_action'])} tokens{cut}"
+
+
+def coloured(marks: Marked) -> str:
+    """Line breaks at the very beginning would be eaten by the browser, and a model's are shown as they are."""
+    found = []
+    for text, kl in marks:
+        shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+        if kl >= VISIBLE_KL and text:
+            strength = min(0.85, 0.85 * kl / FULL_KL)
+            line = "\n" if shown.endswith("\n") else ""
+            shown = f'<u style="--kl:{strength:.2f}" title="{kl:.2f} nats">{escape(shown.replace(chr(10), "⏎"))}</u>{line}'
+        else:
+            shown = escape(shown)
+        found.append(shown)
+    return "".join(found).strip("\n")
+
+
+# Distance and time
+
+
+def distance(content: Content) -> Iterator[str]:
+    yield "<h2>How far from the start</h2>"
+    drift = content.drift
+    if drift is None:
+        yield '<p class="quiet">Not measured. <code>menon report RUN</code> reads the answers with both models, once there is a '
+        yield "checkpoint of an evaluated step.</p>"
+        return
+    yield (
+        f"<p>On {drift['answers']} answers of the model after step {drift['step']}, KL(trained || start) sums to <b>"
+        f"{drift['sequence_kl']:.2f} nats</b> an answer; <b>{drift['first_token_share']:.0%}</b> of it sits on the first token "
+        f"({drift['first_token_kl']:.2f} nats). On the start's own answers KL(start || trained) is "
+        f"{drift['back']['sequence_kl']:.2f} nats, {drift['back']['first_token_share']:.0%} of it on the first token.</p>"
+    )
+    lines = (
+        Line("trained model's answers", positions(drift), 1),
+        Line("the start's answers", positions(drift["back"]), 4),
+    )
+    note = "Nats, mean over the answers that are that long; places that fewer than a tenth of the answers reach are left out."
+    yield drawn(Chart("KL at each token of the answer", lines, note, 0, across="token")).replace('"chart"', '"chart wide"', 1)
+
+
+def positions(side: Mapping[str, Any]) -> list[tuple[float, float]]:
+    both = enumerate(zip(side["per_position"], side["reach"], strict=True), start=1)
+    return [(float(place), float(kl)) for place, (kl, reach) in both if reach >= 0.1]
+
+
+def time(content: Content) -> Iterator[str]:
+    spent = times(content.lines)
+    steps = sum(spent.values())
+    rest = content.wall_s - steps
+    if rest > 0:
+        spent = spent | {"outside of steps": rest}
+    whole = sum(spent.values())
+    yield "<h2>Where the time went</h2>"
+    if not whole:
+        yield '<p class="quiet">The run kept no times.</p>'
+        return
+    tones = {name: 1 + place % 5 for place, name in enumerate(spent)}
+    bars = [f'<i class="t{tones[name]}" style="width:{100 * s / whole:.2f}%" title="{name}"></i>' for name, s in spent.items()]
+    yield f'<div class="share">{"".join(bars)}</div><table><thead><tr><th>part<th>seconds<th>share<th>a step</tr></thead>'
+    for name, seconds in spent.items():
+        each = f"{seconds / len(content.lines):.3f} s" if name != "outside of steps" else ""
+        key = f'<span class="key t{tones[name]}">{escape(name)}</span>'
+        yield f"<tr><td>{key}<td>{seconds:.1f}<td>{seconds / whole:.1%}<td>{each}</tr>"
+    yield '</table><p class="quiet">Outside of steps: evaluations, checkpoints, the start.</p>'
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def rows_of(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and plain values."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from rows_of(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def settings(content: Content) -> Iterator[str]:
+    parts: Sequence[tuple[str, Any]] = [
+        ("Settings", content.settings),
+        ("Versions", content.about.get("versions", {})),
+        ("Machine", content.about.get("machine", {})),
+    ]
+    yield "<h2>What was run</h2>"
+    for title, tree in parts:
+        text = "\n".join(f"{name} = {value}" for name, value in rows_of(tree))
+        yield f"<details><summary>{title}</summary><pre>{safe(text)}</pre></details>"

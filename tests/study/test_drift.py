@@ -1,0 +1,86 @@
+"""KL by position, against numbers worked out by hand and against the models' own logits."""
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import tiny_model, tiny_tokenizer
+from menon.batch import Batch
+from menon.engines.hf_models import export, load_policy
+from menon.errors import UserError
+from menon.loop import loop
+from menon.record.transcripts import read_transcript
+from menon.study.drift import by_position, drift, pieces
+from tiny_run import VOCAB, Watching, opened, tiny_run
+
+
+def test_positions():
+    """Answers of 2 and 1 tokens behind prompts of 1: KL .4 and .2 on the first tokens, .6 on the only second one."""
+    batch = Batch(
+        offset=torch.tensor([0, 3, 5]),
+        token=torch.zeros(5, dtype=torch.int64),
+        is_action=torch.tensor([False, True, True, False, True]),
+        reward=torch.zeros(5),
+        group=torch.zeros(2, dtype=torch.int64),
+        finish=torch.zeros(2, dtype=torch.int64),
+        valid=torch.ones(2, dtype=torch.bool),
+        acc=torch.zeros(2),
+    )
+    found = by_position(batch, np.array([9.0, 0.4, 0.6, 9.0, 0.2]))
+    assert found["sequence_kl"] == pytest.approx(0.6)
+    assert found["first_token_kl"] == pytest.approx(0.3)
+    assert found["first_token_share"] == pytest.approx(0.5)
+    assert found["per_position"] == pytest.approx([0.3, 0.6])
+    assert found["reach"] == [1.0, 0.5]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of two steps, and the settings that name the model that it started from."""
+    path = tmp_path_factory.mktemp("run")
+    export(tiny_model(vocab=VOCAB), tiny_tokenizer(VOCAB), path / "start")
+    with opened(path / "run") as folder:
+        loop(tiny_run(steps=2), folder, Watching())
+    return path / "run", {"model": str(path / "start"), "tokens_per_forward": 64, "device": "cpu"}
+
+
+def test_against_the_models_own_logits(run):
+    path, settings = run
+    found = drift(path, settings)
+    start, _ = load_policy(settings["model"])
+    trained, _ = load_policy(path / "checkpoints" / "step_000002")
+    total = first = 0.0
+    rows = read_transcript(path / "evaluations" / "step_000002.parquet")
+    for row in rows:
+        with torch.no_grad():
+            logp, other = (m(input_ids=torch.tensor([row["tokens"]])).logits[0, :-1].log_softmax(-1) for m in (trained, start))
+        kl = (logp.exp() * (logp - other)).sum(-1).double().numpy()[np.array(row["is_action"][1:])]
+        total += kl.sum()
+        first += kl[0]
+    assert total > 0.01
+    assert found.numbers["sequence_kl"] == pytest.approx(total / len(rows), rel=1e-4)
+    assert found.numbers["first_token_kl"] == pytest.approx(first / len(rows), rel=1e-4)
+    assert found.numbers["answers"] == len(rows)
+    assert sum(kl for _, kl in found.after[0]) == pytest.approx(
+        sum(p * r for p, r in zip(found.numbers["per_position"], found.numbers["reach"], strict=True)) * 2
+        - sum(kl for _, kl in found.after[1]),
+        rel=1e-6,
+    )
+
+
+def test_a_policy_that_has_not_moved_is_at_no_distance(run):
+    path, settings = run
+    found = drift(path, settings | {"model": str(path / "checkpoints" / "step_000002")})
+    assert found.numbers["sequence_kl"] == 0
+    assert found.numbers["first_token_share"] == 0
+
+
+def test_pieces_make_the_text_again():
+    tokenizer = tiny_tokenizer()
+    tokens = tokenizer.encode("a€b", add_special_tokens=False)
+    assert pieces(tokenizer.decode, tokens) == ["a", "", "", "€", "b"]
+
+
+def test_a_folder_without_answers(tmp_path):
+    with pytest.raises(UserError, match="holds no answers of an evaluation before and after training; let the run go"):
+        drift(tmp_path, {})
