@@ -1,0 +1,156 @@
+"""Our sampler against `transformers` (generate, and its continuous batching) and vLLM on a CPU, side by side.
+
+    python benchmarks/sampler.py [--vllm-python PATH] [--cases ragged-10 ...] [--repeats 5] [--quick]
+
+PATH is the interpreter of an environment with vLLM for CPUs (docs/performance.md says how to make one); without it vs_vllm is
+nan.
+
+Every answer has a length that is settled beforehand, the same for all sides: a fixed distribution over 1 to 96 with mean 10 or
+mean 60 (`side_by_side/work.py`), or 128 throughout. Ends of text are heeded by nobody, so all sides write the same number of
+tokens for the same prompts at temperature 1. How each is told: ours and continuous batching by the limit of each request, vLLM
+by `max_tokens` with `ignore_eos`, generate by a criterion that ends each row at its own length (a batch goes on until its longest
+row is done, as always there). Ours gives the log-prob and the entropy of every token and the text; the others give tokens alone.
+
+Each side runs in a process of its own and is stopped while another works. A scan finds each side's fastest threads, dtype, batch
+or mode for each case; then all take turns, and medians of tokens per second are compared. Loading, compiling and warming up are
+not counted. Last line: `vs_hf=R vs_vllm=R`, over the better mode of transformers, the smallest of the ragged cases.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby, product
+
+from menon.base import WEIGHTS
+from menon.errors import UserError
+from side_by_side import models
+from side_by_side.crew import Crew, Process
+from side_by_side.report import (
+    Setting,
+    alternate,
+    cores,
+    last_line,
+    machine,
+    measure_with,
+    row,
+    scan,
+    spread,
+    thread_counts,
+    times_faster,
+)
+from side_by_side.work import Work, dense, ragged
+
+DTYPES = ("float32", "bfloat16")
+OURS, HF = "menon", ("generate", "continuous")
+VLLM = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "WARNING"}
+"""Its environment; the cache is in GiB."""
+VLLM_LONGEST = 256
+"""Context that vLLM is started with: the longest prompt and answer of any case fit."""
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    model: str
+    """base, or a size of `models.SIZES`."""
+    prompts: int
+    limits: tuple[int, ...]
+    """[prompts * samples] new tokens of each answer."""
+
+
+def all_cases(quick: bool = False) -> list[Case]:
+    part = 4 if quick else 1
+    found = [Case(f"ragged-{mean}", "base", 64 // part, ragged(512 // part, mean)) for mean in (10, 60)]
+    sizes = ["0.8M"] if quick else list(models.SIZES)
+    return found + [Case(f"dense-{size}", size, 16 // part, dense(128 // part, 128)) for size in sizes]
+
+
+def settings_of(folder: str, answers: int) -> dict[str, list[Setting]]:
+    """What our side and `transformers` try, in the order in which it is tried."""
+    ours, theirs = Process("menon_sampler_side", {"folder": folder}), Process("hf_side", {"folder": folder})
+    sizes = sorted({answers, min(answers, 256)}, reverse=True)
+    found: dict[str, list[Setting]] = {OURS: [], "generate": [], "continuous": []}
+    for threads, dtype in product(thread_counts(), DTYPES):
+        label, request = f"{threads} threads {dtype}", {"threads": threads, "dtype": dtype}
+        for size in sizes:
+            found[OURS].append(Setting(f"{label} {size} slots", ours, request | {"slots": size}))
+            batch = request | {"mode": "generate", "batch": size}
+            found["generate"].append(Setting(f"{label} batches of {size}", theirs, batch))
+        found["continuous"].append(Setting(label, theirs, request | {"mode": "continuous"}))
+    return found
+
+
+def vllm_in_one(python: str, folder: str, answers: int) -> list[Setting]:
+    """The engine in the worker's own process."""
+    found = []
+    for dtype in DTYPES:
+        start = {"folder": folder, "dtype": dtype, "sequences": answers, "longest": VLLM_LONGEST}
+        environment = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(cores())}
+        process = Process("vllm_side", start, python, VLLM | environment)
+        found += [Setting(f"{n} threads {dtype}", process, {"threads": n}) for n in thread_counts()]
+    return found
+
+
+def vllm_apart(best: Setting) -> list[Setting]:
+    """The same start with the engine and its worker in processes of their own, the worker bound to cores."""
+    found = []
+    for threads in thread_counts():
+        bound = ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads]))
+        environment = VLLM | {"VLLM_CPU_OMP_THREADS_BIND": bound, "OMP_NUM_THREADS": str(threads)}
+        label = f"{threads} threads {best.process.start['dtype']} own processes"
+        found.append(Setting(label, replace(best.process, environment=environment)))
+    return found
+
+
+def measured(case: Case, folder: str, crew: Crew, repeats: int, vllm_python: str | None) -> Mapping[str, float]:
+    """Prints the case; gives how many times faster ours is."""
+    work = Work(models.prompts(case.prompts), case.limits)
+    measure = measure_with(crew, **work.plain())
+    print(f"\n{case.name}: {len(work.limits)} answers to {case.prompts} prompts, {work.tokens:,} tokens", flush=True)
+
+    def best_of(side: str, settings: Sequence[Setting]) -> Setting:
+        return scan(side, settings, measure, lambda seconds: f"{work.tokens / seconds:>8,.0f} tokens/s")
+
+    best = {side: best_of(side, settings) for side, settings in settings_of(folder, len(work.limits)).items()}
+    if vllm_python:
+        inside = best_of("vllm", vllm_in_one(vllm_python, folder, len(work.limits)))
+        best["vllm"] = best_of("vllm", [inside, *vllm_apart(inside)])
+    seconds = alternate(best, measure, repeats)
+    print("\n" + row("side", "setting", "tokens/s", "ours is faster by") + "\n" + row(*["---"] * 4))
+    for side, times in seconds.items():
+        rates = [work.tokens / each for each in times]
+        print(row(side, best[side].label, spread(rates, ",.0f"), f"{times_faster(seconds, OURS, [side]):.2f}"))
+    faster = partial(times_faster, seconds, OURS)
+    return {"vs_hf": faster(HF), "vs_vllm": faster(["vllm"])}
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--vllm-python", help="interpreter of an environment with vLLM for CPUs")
+    asked.add_argument("--cases", nargs="+", choices=[case.name for case in all_cases()], help="only these")
+    asked.add_argument("--repeats", type=int, default=5, help="turns of each side")
+    asked.add_argument(
+        "--quick", action="store_true", help="a quarter of the work, the small model and 2 turns: a look, no result"
+    )
+    given = asked.parse_args()
+    print(machine())
+    chosen = [case for case in all_cases(given.quick) if given.cases is None or case.name in given.cases]
+    ratios: dict[str, Mapping[str, float]] = {}
+    for model, own in groupby(chosen, key=lambda case: case.model):
+        with Crew() as crew:
+            folder = str(WEIGHTS) if model == "base" else models.random_model(model, crew.folder)
+            for case in own:
+                ratios[case.name] = measured(case, folder, crew, 2 if given.quick else given.repeats, given.vllm_python)
+                print(f"{case.name} {last_line(**ratios[case.name])}", flush=True)
+    held = [ratio for name, ratio in ratios.items() if name.startswith("ragged")] or list(ratios.values())
+    print("\n" + last_line(**{name: min(ratio[name] for ratio in held) for name in ("vs_hf", "vs_vllm")}))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,51 @@
+"""Model folders for measurements: the built-in base, and random ones of its kind in other sizes with its tokenizer."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+from menon.base import WEIGHTS
+from menon.engines.hf_models import export, quiet
+from menon.prompts.tasks import ChainSum
+
+SIZES: dict[str, dict[str, Any]] = {
+    "0.8M": {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4, "head_dim": 32},
+    "4.8M": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "num_attention_heads": 4, "head_dim": 64},
+    "25M": {"hidden_size": 512, "intermediate_size": 1344, "num_hidden_layers": 8, "num_attention_heads": 8, "head_dim": 64},
+}
+"""Name -> shape. The smallest has the base's shape."""
+
+
+def random_model(size: str, folder: Path, context: int = 256) -> str:
+    """A Qwen3 of that size with random weights, written to FOLDER/SIZE; the path."""
+    path = folder / f"{size}-{context}"
+    shape = SIZES[size]
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
+        config = Qwen3Config(
+            **shape,
+            num_key_value_heads=shape["num_attention_heads"],
+            vocab_size=max(tokenizer.get_vocab().values()) + 1,
+            max_position_embeddings=context,
+            tie_word_embeddings=True,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        )
+        torch.manual_seed(0)
+        export(Qwen3ForCausalLM(config), tokenizer, path)
+    return str(path)
+
+
+def questions(count: int) -> list[dict[str, str]]:
+    """Rows of the built-in task: question and answer."""
+    return ChainSum().rows("train", count, seed=0)
+
+
+def prompts(count: int) -> tuple[tuple[int, ...], ...]:
+    """[P] those questions as the base model reads them."""
+    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
+    return tuple(tuple(tokenizer(row["question"], add_special_tokens=False)["input_ids"]) for row in questions(count))

@@ -1,0 +1,101 @@
+"""Scans, alternation, medians and the lines that are printed."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+from side_by_side.crew import Crew, Process
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way in which a side can do the work."""
+
+    label: str
+    process: Process
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+
+Measure = Callable[[Setting], float]
+"""Seconds of doing the work once with a setting."""
+
+
+def measure_with(crew: Crew, **work: Any) -> Measure:
+    def measure(setting: Setting) -> float:
+        return float(crew.ask(setting.process, **setting.request, **work)["seconds"])
+
+    return measure
+
+
+def scan(side: str, settings: Sequence[Setting], measure: Measure, shown: Callable[[float], str]) -> Setting:
+    """The fastest setting. Each is tried twice, the first time to warm up; one that is far behind on its first try is not tried
+    again."""
+    seconds: dict[str, float] = {}
+    for setting in settings:
+        first = measure(setting)
+        best = min(seconds.values(), default=first)
+        seconds[setting.label] = first if first > HOPELESS * best else min(first, measure(setting))
+        print(f"  scan  {side:<14} {setting.label:<34} {shown(seconds[setting.label])}", flush=True)
+    return min(settings, key=lambda setting: seconds[setting.label])
+
+
+HOPELESS = 3.0
+
+
+def alternate(settings: Mapping[str, Setting], measure: Measure, repeats: int) -> dict[str, list[float]]:
+    """Seconds by side: all sides once, then all again in the other order, and so on, so that a change of the machine's load
+    meets all of them."""
+    seconds: dict[str, list[float]] = {side: [] for side in settings}
+    for turn in range(repeats):
+        order = list(settings) if turn % 2 == 0 else list(reversed(settings))
+        for side in order:
+            seconds[side].append(measure(settings[side]))
+    return seconds
+
+
+def times_faster(seconds: Mapping[str, Sequence[float]], ours: str, theirs: Sequence[str]) -> float:
+    """Median time of the best of `theirs` over our median time; NaN where none of them took part."""
+    present = [median(seconds[side]) for side in theirs if side in seconds]
+    return min(present) / median(seconds[ours]) if present else float("nan")
+
+
+def row(*cells: Any) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """The median, with the smallest and the largest behind it."""
+    return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def last_line(**ratios: float) -> str:
+    """What other programs read: `name=R name=R`, two decimals, nan where a side was absent."""
+    return " ".join(f"{name}={ratio:.2f}" for name, ratio in ratios.items())
+
+
+def machine() -> str:
+    """The machine and its load in one line."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        name = models[0] if models else name
+    memory = psutil.virtual_memory().total / 2**30
+    load = os.getloadavg()[0]
+    return f"{name}, {cores()} cores, {memory:.0f} GiB, load {load:.1f}, {time.strftime('%Y-%m-%d')}"
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_counts() -> list[int]:
+    """One, half of the cores, all of them; all first, for that is what most sides start with."""
+    return sorted({1, max(1, cores() // 2), cores()}, reverse=True)
