@@ -76,11 +76,15 @@ def test_coefficient_scales():
     assert value == pytest.approx(0.04 * 0.062375, abs=1e-7)
 
 
-def test_metrics_are_left_to_the_record():
-    """Two sources of kl/* would be averaged into a number that neither means."""
+def test_metrics_are_of_the_policy_before_the_step():
+    """Whatever the term estimates. k = .4 -.2 .7 .2 .1 on the first update; later those of the old policy, here the reference."""
     batch = batch_of(MASK, ref_logp=REF)
     _, metrics = loss_and_metrics(Term(KL("k2"), TokenMean()), batch, {"logp": column_of(batch, NEW)})
-    assert [name for name in metrics if name.startswith("kl/")] == []
+    found = {name: float(metric) for name, metric in metrics.items() if name.startswith("kl/")}
+    assert found == pytest.approx({"kl/ref_k1": 0.24, "kl/ref_k3": 0.062375, "kl/seq": 0.6}, abs=1e-6)
+    later = batch_of(MASK, ref_logp=REF, old_logp=REF)
+    _, metrics = loss_and_metrics(Term(KL("k2"), TokenMean()), later, {"logp": column_of(later, NEW)})
+    assert [float(metrics[name]) for name in ("kl/ref_k1", "kl/ref_k3", "kl/seq")] == [0, 0, 0]
 
 
 def test_reference_that_is_the_start_gives_exactly_zero():

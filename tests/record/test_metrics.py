@@ -92,7 +92,7 @@ def test_rewards_groups_lengths_and_entropy():
     assert float(rewards["reward/std"]) == pytest.approx(math.sqrt(4 * 0.25 / 3))
 
 
-def test_advantages_values_and_kl():
+def test_advantages_and_values():
     batch = pack([answer(2, 1.0, logp=-1.0), answer(1, 0.0, logp=-2.0), answer(3, NAN, logp=-9.0)])
     nan3 = [NAN] * 3
     batch = replace(
@@ -100,26 +100,20 @@ def test_advantages_values_and_kl():
         advantage=torch.tensor([0, 0, 1.0, 2.0, 0, 0, -3.0, 0, 0, *nan3]),
         value=torch.tensor([0, 0, 1.0, 1.0, 0, 0, 0.0, 0, 0, *nan3]),
         ret=torch.tensor([0, 0, 2.0, 1.0, 0, 0, 0.0, 0, 0, *nan3]),
-        ref_logp=torch.tensor([0, 0, -1.5, -0.5, 0, 0, -2.25, 0, 0, *nan3]),
     )
     got = numbers(batch)
-    # k = .5, -.5, .25; returns 2 1 0 have variance 1, errors 1 0 0 have variance 1/3.
-    k3 = [math.exp(-0.5) - 0.5, math.exp(0.5) - 1.5, math.exp(-0.25) - 0.75]
+    # Returns 2 1 0 have variance 1, errors 1 0 0 have variance 1/3.
     assert got["adv/mean"] == 0
     assert got["adv/std"] == pytest.approx(math.sqrt(7))
     assert got["adv/absmax"] == 3
     assert got["value/explained_var"] == pytest.approx(2 / 3)
-    assert got["kl/ref_k1"] == pytest.approx(0.25 / 3)
-    assert got["kl/ref_k3"] == pytest.approx(sum(k3) / 3)
-    assert got["kl/seq"] == pytest.approx(0.125)
-    assert numbers(replace(batch, old_logp=batch.ref_logp))["kl/seq"] == 0  # the scored policy goes before the sampler
 
 
 @pytest.mark.parametrize("graded", [[], [answer(3, NAN)], [answer(0, NAN, acc=NAN)], [answer(0, 0.0)]])
 def test_empty_denominators_give_zero(graded: list[Graded]):
     batch = pack(graded)
     zero = torch.zeros(batch.num_tokens)
-    batch = replace(batch, advantage=zero, value=zero, ret=zero, ref_logp=zero)
+    batch = replace(batch, advantage=zero, value=zero, ret=zero)
     metrics = batch_metrics(batch) | text_metrics(graded)
     off = {name: float(m) for name, m in metrics.items() if float(m) != 0}
     expected = {"reward/failed", "tokens/generated", "groups/all_wrong", "stop_rate"}

@@ -86,7 +86,7 @@ class KL:
         return estimates if self.weigh is None else estimates * self._ratio(now, batch)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        """Nothing: the record takes kl/* from the policy that wrote the batch, not from one in the middle of an update."""
+        """Nothing: kl/* is measured for every term alike, before the step's updates (`update.objective.distance`)."""
         return {}
 
     def _k(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:

@@ -29,12 +29,10 @@ FORMAT = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 COVARIANCE_TOPS = {"top002": 0.0002, "top02": 0.002, "top2": 0.02, "top20": 0.2, "top50": 0.5}
 """Name, which is the percentage without its point -> share of the tokens (spec 3.2)."""
-LOG_RATIO_LIMIT = 20.0
-"""Spec 0.2: log-ratios are clamped before exp."""
 
 
 def batch_metrics(batch: Batch) -> dict[str, Metric]:
-    """What a batch says of itself: accuracy, groups, lengths, entropy; advantages, KL and values where it has them.
+    """What a batch says of itself: accuracy, groups, lengths, entropy; advantages and values where it has them.
 
     Lengths count action tokens. Standard deviations are Bessel's; of fewer than two numbers they are 0.
     """
@@ -63,8 +61,6 @@ def batch_metrics(batch: Batch) -> dict[str, Metric]:
     policy_logp = policy_logp_of(batch)
     if batch.advantage is not None and policy_logp is not None:
         metrics |= covariances(batch.advantage, policy_logp, batch.trained)
-    if batch.ref_logp is not None and policy_logp is not None:
-        metrics |= _divergence(batch, policy_logp - batch.ref_logp)
     return metrics
 
 
@@ -198,18 +194,6 @@ def _explained(value: Tensor, ret: Tensor) -> float:
     if len(ret) < 2 or ret.min() == ret.max():
         return 0.0
     return 1.0 - float((ret - value).double().var() / ret.double().var())
-
-
-def _divergence(batch: Batch, k: Tensor) -> dict[str, Metric]:
-    """Of the sampled tokens: k1 = k, k3 = exp(-k) - 1 + k per token, and the mean over sequences of the summed k1 (spec 2.14)."""
-    trained = batch.trained
-    k = torch.where(trained, k, 0).double()
-    k3 = torch.exp((-k).clamp(max=LOG_RATIO_LIMIT)) - 1 + k
-    return {
-        "kl/ref_k1": _mean(k[trained]),
-        "kl/ref_k3": _mean(k3[trained]),
-        "kl/seq": _mean(ragged.sequence_sum(k, batch.offset)[batch.valid]),
-    }
 
 
 def _well_formed(graded: Graded) -> bool:

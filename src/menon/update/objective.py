@@ -217,7 +217,7 @@ def loss_of(now: Mapping[str, Tensor], micro: Micro) -> tuple[Tensor, dict[str, 
         with torch.no_grad():
             merge(metrics, {f"loss/{name}": Sum(loss.detach())} | masked | ready.term.loss.watch(now, view))
     with torch.no_grad():
-        merge(metrics, mismatch(now, micro.batch))
+        merge(metrics, mismatch(now, micro.batch) | distance(now, micro.batch))
     return torch.stack(losses).sum(), metrics
 
 
@@ -230,6 +230,22 @@ def correct(ready: Ready, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tens
         factor = factor * correction(now["logp"].detach(), batch)
     masked = torch.where(batch.trained, factor == 0, False)
     return ready.weight * torch.where(batch.trained, factor, 0), {"mismatch/masked": Mean(masked.sum(), batch.trained.sum())}
+
+
+def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    """Of the policy before the step's updates from the reference, by the sampled tokens: k1 = k and k3 = exp(-k) - 1 + k per
+    token, and the mean over sequences of the summed k1 (spec 2.14). Where nobody scored old log-probs: before its own update."""
+    if batch.ref_logp is None or "logp" not in now:
+        return {}
+    old = now["logp"] if batch.old_logp is None else batch.old_logp
+    k = torch.where(batch.trained, old - batch.ref_logp, 0).double()
+    k3 = torch.exp((-k).clamp(max=20)) - 1 + k
+    tokens, sequences = batch.trained.sum(), batch.valid.sum()
+    return {
+        "kl/ref_k1": Mean(k.sum(), tokens),
+        "kl/ref_k3": Mean(k3.sum(), tokens),
+        "kl/seq": Mean(ragged.sequence_sum(k, batch.offset)[batch.valid].sum(), sequences),
+    }
 
 
 def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
