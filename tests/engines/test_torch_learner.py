@@ -16,6 +16,7 @@ from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import REVERSE_KL, ExactKL
 from menon.loss.kl import KL
 from menon.loss.ppo_clip import PPOClip
+from menon.loss.reject import Reject
 from menon.loss.share import TokenMean
 from menon.loss.value import ValueLoss
 from menon.offline import offline_step
@@ -261,6 +262,20 @@ class TestUpdates:
         assert (float(metrics["update/empty"]), float(metrics["update/skipped"])) == (1, 0)
         assert same(before, weights_of(learner))
         assert learner.state()["updates"] == 1
+
+    def test_an_update_whose_tokens_are_all_rejected_moves_nothing(self):
+        """The moments of the update before would move it."""
+        learner, batch = learner_of(), random_batch()
+        own = learner.score(batch, ("logp",))["logp"]
+        models = {"policy": learner}
+        term = Term(PPOClip(), TokenMean(), correction=(Reject(1.01, 0.99),))
+        near_by = replace(batch, behaviour_logp=own)
+        assert float(offline_step(near_by, Update({"policy": term}), models, 0, 0)["update/empty"]) == 0
+        before = weights_of(learner)
+        far = replace(batch, behaviour_logp=own - 1)
+        metrics = offline_step(far, Update({"policy": term}), models, 0, 1)
+        assert (float(metrics["update/empty"]), float(metrics["mismatch/masked"])) == (1, 1)
+        assert same(before, weights_of(learner))
 
     def test_a_critic_learns_its_targets(self):
         critic = TorchLearner(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16)), Optimiser(1e-2))

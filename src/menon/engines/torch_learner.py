@@ -14,7 +14,7 @@ from menon.batch import Batch, take, to, tokens_of
 from menon.engines.forward import Head, name_of, run_trunk, take_apart, wide
 from menon.errors import UserError
 from menon.types import Mean, Metric, Sum
-from menon.update.objective import Micro, forward_rows, loss_of, moved
+from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs
 from menon.update.optimiser import Optimiser, rate
 from menon.update.protocols import LogitRows, Models, Need, Reduction
 
@@ -119,8 +119,9 @@ class TorchLearner(TorchScorer):
 
     def accumulate(self, micro: Micro, models: Models) -> dict[str, Metric]:
         micro = moved(micro, self.device)
-        self._weighed |= any(bool((ready.weight != 0).any()) for ready in micro.terms.values())
-        loss, metrics = loss_of(self.forward(micro.batch, micro.needs, models), micro)
+        now = self.forward(micro.batch, micro.needs, models)
+        self._weighed |= weighs(now, micro)
+        loss, metrics = loss_of(now, micro)
         loss.backward()
         return metrics
 

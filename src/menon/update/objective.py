@@ -232,6 +232,12 @@ def correct(ready: Ready, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tens
     return ready.weight * torch.where(batch.trained, factor, 0), {"mismatch/masked": Mean(masked.sum(), batch.trained.sum())}
 
 
+def weighs(now: Mapping[str, Tensor], micro: Micro) -> bool:
+    """Whether any token counts, after shares and corrections."""
+    views = ((ready, replace(micro.batch, columns=ready.columns)) for ready in micro.terms.values())
+    return any(bool((correct(ready, now, view)[0] != 0).any()) for ready, view in views)
+
+
 def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     """Of the policy before the step's updates from the reference, by the sampled tokens: k1 = k and k3 = exp(-k) - 1 + k per
     token, and the mean over sequences of the summed k1 (spec 2.14). Where nobody scored old log-probs: before its own update."""
