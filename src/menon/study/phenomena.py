@@ -2,8 +2,8 @@
 
     python -m menon.study.phenomena FOLDER [--jobs 2] [--seeds 0 1 2 3 4] [--steps 30] [--arms default kl ...] [--table FILE]
 
-Runs are kept in FOLDER/ARM-SEED and resumed; the table is written anew after each of them. An arm differs from `default` (the recipe
-grpo on the task chain_sum) in what its name says.
+Runs are kept in FOLDER/ARM-SEED and resumed; the table is written anew after each of them. An arm differs from
+`default` (the recipe grpo on the task chain_sum) in what its name says.
 """
 
 import argparse
@@ -14,10 +14,11 @@ from typing import Any
 
 from menon.study.sweep import Arm, Cell, by_arm, cells_of, shown, sweep
 
+PENALTY = ("reference=frozen", "objective.kl.loss=kl", "objective.kl.share=token_mean")
 ARMS: Mapping[str, tuple[str, ...]] = {
     "default": (),
-    "kl": ("reference=frozen", "objective.kl.loss=kl", "objective.kl.coef=0.04"),
-    "kl-strong": ("reference=frozen", "objective.kl.loss=kl", "objective.kl.coef=0.4"),
+    "kl": (*PENALTY, "objective.kl.coef=0.04"),
+    "kl-strong": (*PENALTY, "objective.kl.coef=0.4"),
     "template-answer": ("template=Q: {q}\nA:",),
     "template-steps": ("template={q}\nSteps:",),
     "rate-1e-5": ("learning_rate=1e-5",),
