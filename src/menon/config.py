@@ -128,7 +128,7 @@ class RunConfig:
     max_new_tokens: int = 96
     temperature: float = 1.0
     stop: tuple[str, ...] = ()
-    """Strings that end an answer besides the end-of-text token."""
+    """Strings that end an answer besides the end-of-text token; without any those of the template (orz has some)."""
     rollout: Rollout = field(default_factory=GroupsRollout)
     environment: Environment | None = None
     """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together. Without data and

@@ -32,11 +32,28 @@ def test_chat_takes_text_and_messages():
     assert prompts[1].columns["question"] == CHAT
 
 
+def test_a_template_for_the_users_turn_goes_through_the_chat_template():
+    [prompt], _ = render([ROWS[0]], "dapo", letters, chat=chat, context=900, max_new_tokens=10)
+    assert prompt.text.startswith("<user>Solve the following math problem step by step. ")
+    assert prompt.text.endswith('.\n\n3+4=\n\nRemember to put your answer on its own line after "Answer:".<assistant>')
+
+
+def test_a_column_that_a_template_needs_and_a_row_lacks():
+    with pytest.raises(UserError, match=r"row 1 \('3\+4='\) has no column 'nums', which this template puts in; take another"):
+        render(ROWS, "tinyzero_base", letters, context=900, max_new_tokens=10)
+    [prompt], _ = render([ROWS[0] | {"nums": [3, 4], "target": 7}], "tinyzero_base", letters, context=900, max_new_tokens=10)
+    assert "Using the numbers [3, 4], create an equation that equals 7." in prompt.text
+
+
 def test_chat_where_there_is_none_is_refused():
+    with pytest.raises(UserError, match="take another template than 'dapo'"):
+        render(ROWS, "dapo", letters, context=900, max_new_tokens=10)
     with pytest.raises(UserError, match="the tokenizer has no chat template"):
         render(ROWS, "chat", letters, context=90, max_new_tokens=10)
     with pytest.raises(UserError, match=r"row 1 \('3\+4\?'\) holds chat messages, which need template=chat"):
         render([{"question": CHAT, "answer": "7"}], "none", letters, chat=chat, context=90, max_new_tokens=10)
+    with pytest.raises(UserError, match="holds chat messages, which need template=chat"):
+        render([{"question": CHAT, "answer": "7"}], "dapo", letters, chat=chat, context=900, max_new_tokens=10)
 
 
 def test_a_prompt_exactly_as_long_as_the_room_is_kept():

@@ -18,7 +18,7 @@ from menon.loop import Run
 from menon.loss import PPOClip
 from menon.loss.share import TokenMean
 from menon.recipes import recipe
-from menon.recipes.build import apart, build, chat_with, close, device_of, tokenize_with
+from menon.recipes.build import apart, build, chat_with, close, device_of, stop_of, tokenize_with
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.groups import Groups
 from menon.rollout.kinds import DynamicRollout
@@ -116,6 +116,22 @@ def test_data_is_split_by_a_hash_of_the_question(folder, tmp_path):
     for order in (rows, rows[::-1], rows + rows[:7]):  # neither order nor doubled rows carry a question over
         assert {row["question"] for row in apart(order, 6, "f")[1]} == held
     assert len(apart(rows, 2, "f")[1]) == 2
+
+
+def test_a_task_without_held_out_questions_is_refused(folder, tmp_path):
+    lines = ["from dataclasses import dataclass", "@dataclass(frozen=True)", "class One:"]
+    lines += ["    def rows(self, split, n, seed):", "        return [{'question': '1+1=', 'answer': '2'}][:n]"]
+    lines += ["    def room(self, split):", "        return 1 if split == 'train' else 0"]
+    lines += ["    def grade(self, prompt, completion, answer):", "        return 0.0"]
+    (tmp_path / "one.py").write_text("\n".join(lines))
+    with pytest.raises(UserError, match=r"^One\(\) has no held-out question; give it settings that allow more questions$"):
+        built(folder, task=f"{tmp_path / 'one.py'}:One")
+
+
+def test_answers_end_where_those_of_the_template_did():
+    assert stop_of(changed(BASE, {"template": "drgrpo_r1"})) == ("</answer>",)
+    assert stop_of(changed(BASE, {"template": "drgrpo_r1", "stop": ["\n"]})) == ("\n",)
+    assert stop_of(BASE) == ()
 
 
 def test_held_out_data_of_its_own(folder, tmp_path):

@@ -52,7 +52,7 @@ class EvalConfig:
     max_new_tokens: int | None = None
     """Without a number the set's own, else that of a run (96)."""
     stop: tuple[str, ...] = ()
-    """Strings that end an answer besides the end-of-text token."""
+    """Strings that end an answer besides the end-of-text token; without any those of the template (orz has some)."""
     seed: int = 0
     on_bad: Literal["stop", "skip"] = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""

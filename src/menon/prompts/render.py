@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from menon.errors import OnBad, UserError, refuse_rows
-from menon.prompts.template import CHAT, fill, find_template
+from menon.prompts.template import CHAT, TEMPLATES, Template, fill, find_template
 from menon.types import Prompt
 
 Tokenize = Callable[[str], Sequence[int]]
@@ -29,12 +29,13 @@ def render(
     """Prompts in the order of their rows, and the number of those left out for their length.
 
     A prompt and an answer of `max_new_tokens` must fit into the model's `context`. `Prompt.index` is the row's place in `rows`;
-    the raw question stays as the column `question`. UserError: an unknown template, chat messages without a chat template, a
-    prompt that is too long or has no token (unless such rows are to be skipped and others remain).
+    the raw question stays as the column `question`. UserError: an unknown template, one that needs a column which a row lacks,
+    chat messages without a chat template, a prompt that is too long or has no token (unless such rows are to be skipped and
+    others remain).
     """
-    text = find_template(template)
-    if text == CHAT and chat is None:
-        raise UserError(f"the tokenizer has no chat template; take another template than '{CHAT}'")
+    form = find_template(template)
+    if form.as_turn and chat is None:
+        raise UserError(f"the tokenizer has no chat template; take another template than '{template}'")
     if context <= max_new_tokens:
         raise UserError(
             f"the model's context of {context} tokens leaves no room for a question before {max_new_tokens} new tokens; "
@@ -43,7 +44,7 @@ def render(
     prompts: list[Prompt] = []
     faults: list[str] = []
     for index, row in enumerate(rows):
-        rendered = render_one(index, row["question"], text, chat)
+        rendered = render_one(index, row, form, chat)
         tokens = np.asarray(tokenize(rendered), dtype=np.int32).reshape(-1)
         if fault := _misfit(len(tokens), context - max_new_tokens):
             faults.append(f"row {index + 1} ({_begin(row['question'])}) {fault}")
@@ -58,12 +59,19 @@ def render(
     return prompts, len(faults)
 
 
-def render_one(index: int, question: str | list[dict[str, str]], template: str, chat: Chat | None) -> str:
-    if template == CHAT and chat is not None:
-        return chat(question if isinstance(question, list) else [{"role": "user", "content": question}])
+def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Chat | None) -> str:
+    question = row["question"]
     if isinstance(question, list):
-        raise UserError(f"row {index + 1} ({_begin(question)}) holds chat messages, which need template={CHAT}")
-    return fill(template, question)
+        if chat is None or template != TEMPLATES[CHAT]:
+            raise UserError(f"row {index + 1} ({_begin(question)}) holds chat messages, which need template={CHAT}")
+        return chat(question)
+    try:
+        text = fill(template, row)
+    except KeyError as missing:
+        raise UserError(
+            f"row {index + 1} ({_begin(question)}) has no column {missing}, which this template puts in; take another template"
+        ) from None
+    return chat([{"role": "user", "content": text}]) if chat is not None and template.as_turn else text
 
 
 def _misfit(length: int, room: int) -> str:

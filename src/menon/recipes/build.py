@@ -25,6 +25,7 @@ from menon.prompts.order import Shuffled
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum, Task
+from menon.prompts.template import find_template
 from menon.recipes.ballots import ballot_of, ballot_of_task
 from menon.recipes.reward_models import model_reward
 from menon.reward import rules
@@ -83,7 +84,7 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, told: Callable[[
     sampler, channel = sampler_of(config, model, tokenizer)
     answer = answer_with(config, tokenizer)
     collect = with_tokenizer(rollout, answer, tokenizer)
-    evaluation = Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=config.stop), answer=answer)
+    evaluation = Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer)
     return Run(
         plan=Plan(collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update),
         prompts=Shuffled(prompts, config.seed),
@@ -123,7 +124,7 @@ def close_reward(reward: Reward) -> None:
 
 
 def rollout_of(config: RunConfig) -> Rollout:
-    sampling = Sampling(config.max_new_tokens, config.temperature, stop=config.stop)
+    sampling = Sampling(config.max_new_tokens, config.temperature, stop=stop_of(config))
     size = (config.prompts_per_step, config.samples_per_prompt, sampling)
     if isinstance(config.rollout, DynamicRollout):
         own = config.rollout
@@ -156,6 +157,10 @@ def with_tokenizer(rollout: Rollout, answer: Answer, tokenizer: PreTrainedTokeni
     return replace(rollout, partition=Lines(frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)))
 
 
+def stop_of(config: RunConfig) -> tuple[str, ...]:
+    return config.stop or find_template(config.template).stop
+
+
 def updates_of(config: RunConfig) -> tuple[Update, ...]:
     if config.critic is not None and config.critic.shared_trunk:
         return (Update(config.objective | config.critic.objective, "policy", config.updates_per_step),)
@@ -174,7 +179,11 @@ def questions(config: RunConfig, told: Callable[[str], None]) -> tuple[list[Row]
     if config.data is None:
         task: Questions = own_questions(config) or task_of(config)
         train = task.rows("train", min(TASK_ROWS, task.room("train")), config.seed)
-        return list(train), list(task.rows("heldout", min(config.heldout, task.room("heldout")), 0))
+        heldout = task.rows("heldout", min(config.heldout, task.room("heldout")), 0)
+        for split, rows_of_split in (("training", train), ("held-out", heldout)):
+            if not rows_of_split:
+                raise UserError(f"{task} has no {split} question; give it settings that allow more questions")
+        return list(train), list(heldout)
     rows = rows_of(config.data, config, told)
     if config.heldout_data is None:
         return apart(rows, config.heldout, config.data)

@@ -24,6 +24,7 @@ from menon.loop import MAX_FAILED
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum
+from menon.prompts.template import find_template
 from menon.recipes.ballots import ballot_of, ballot_of_task
 from menon.recipes.build import (
     REWARDS,
@@ -146,6 +147,7 @@ def settled(config: EvalConfig, named: NamedSet | None, told: Callable[[str], No
         max_new_tokens=config.max_new_tokens or MAX_NEW_TOKENS,
         n=config.n or len(rows),
         samples=config.per_question,
+        stop=config.stop or find_template(config.template or "none").stop,
     )
     return filled, some_of(rows, filled)
 
