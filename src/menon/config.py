@@ -1,10 +1,11 @@
 """The typed configuration of a run: what recipes return, files and `key=value` change, and `run.json` keeps."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from menon.advantage import AdvantagePart, Overlong
+from menon.advantage import AdvantagePart
+from menon.combinations import check, parts_of
 from menon.errors import UserError
 from menon.loss import LossPart
 from menon.loss.correction import CorrectionPart
@@ -15,13 +16,12 @@ from menon.reward.code_tests import CodeTests
 from menon.reward.models import ModelReward
 from menon.reward.rules import RulePart
 from menon.rollout.environments import EnvironmentPart
-from menon.rollout.kinds import GroupsRollout, RolloutPart, SegmentsRollout
+from menon.rollout.kinds import GroupsRollout, RolloutPart
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
 from menon.update.natural import NaturalGradient
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
-from menon.update.protocols import Reduction
 from menon.update.reference import ReferencePart
 
 Credit = Annotated[AdvantagePart, choice(AdvantagePart, "reads")]
@@ -40,24 +40,6 @@ Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=Fals
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
 RewardPart = ModelReward | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
-COMPARES = ("grpo", "rloo", "reinforce_pp_baseline", "grpo_passk", "opo", "gpg", "maxrl")
-"""Kinds of advantage that compare the answers to one prompt."""
-ESTIMATORS = (*COMPARES, "gae", "vapo", "reinforce", "reinforce_baseline", "reinforce_pp", "remax", "segment")
-"""Kinds that make advantages from rewards."""
-SAMPLES_VALUES = ("segments",)
-"""Kinds of rollout that do."""
-RETURNS = ("gae", "vapo")
-"""Those that also make what a critic learns."""
-ANSWER_LOSSES = ("gspo", "geo_mean")
-"""Losses that give one number per answer, at its last token."""
-TOKEN_SHARES = ("token_mean", "selected_mean", "sequence_mean_token_mean", "prompt_mean")
-"""Shares that count the tokens of answers."""
-TOKEN_SELECTS = ("top_entropy", "probability")
-"""Selections among the tokens of an answer."""
-SHAPES = ("kl_in_reward", "overlong", "truncated_reward", "length_reward", "reward_norm")
-"""Kinds that change rewards."""
-AFTER = ("whiten", "kl_in_advantage")
-"""Kinds that change advantages."""
 SHORT: dict[str, str | tuple[str, ...]] = {
     "learning_rate": "optimiser.learning_rate",
     **{name: f"rollout.{name}" for name in ("interval", "segment_tokens", "value_samples")},
@@ -174,156 +156,12 @@ class RunConfig:
             raise UserError("heldout_data is given without data; a task has held-out questions of its own")
         if self.reference_update is not None and self.reference == "none":
             raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
-        _check_parts(self)
+        check(self)
 
 
 def _at_least(least: int, name: str, value: int) -> None:
     if value < least:
         raise UserError(f"{name} is {value}; it must be at least {least}")
-
-
-def _check_parts(config: RunConfig) -> None:
-    """Parts that ask for what the run does not have."""
-    if not config.objective:
-        raise UserError("objective holds no term; give it one, like objective.policy.loss=ppo_clip")
-    for name, part in _parts(config):
-        reads = set(getattr(part, "reads", ()))
-        needs = getattr(part, "needs", ())
-        reference = "ref_logp" in reads or any(isinstance(need, Reduction) and need.other == "reference" for need in needs)
-        if reference and config.reference == "none":
-            raise UserError(f"{name} compares with a reference, and this run has none; set reference=frozen")
-        if (reads & {"value", "value_after"} or "value" in needs) and config.critic is None:
-            raise UserError(f"{name} needs a critic, and this run has none; start from the recipe ppo, or give the run a critic")
-        if "baseline" in reads and config.rollout.kind != "greedy_baseline":
-            raise UserError(f"{name} compares with greedy answers, and this run writes none; set rollout=greedy_baseline")
-        if "state_value" in reads and config.rollout.kind not in SAMPLES_VALUES:
-            raise UserError(f"{name} needs sampled values, and this run samples none; set rollout={' or '.join(SAMPLES_VALUES)}")
-        if "advantage" in reads and not config.advantage:
-            raise UserError(f"{name} needs advantages, and this run has no advantage part; set advantage.credit=grpo")
-        if (term := getattr(part, "term", None)) is not None and term not in _terms(config):
-            raise UserError(f"{name} steers the term '{term}', which the objective does not have; add objective.{term}.loss")
-        if getattr(part, "unit", "") == "pair":
-            raise UserError(f"{name} learns from preferences, and this run writes single answers; choose another loss")
-        if getattr(part, "kind", "") in COMPARES and config.samples_per_prompt < 2:
-            raise UserError(f"{name} compares the answers to one prompt; set samples_per_prompt to at least 2")
-        if isinstance(part, Overlong) and part.limit > (room := config.max_new_tokens):
-            raise UserError(f"{name} counts up to {part.limit} tokens, and answers have room for {room}; set {name}.limit={room}")
-    if config.critic is not None:
-        _check_critic(config, config.critic)
-    _check_segments(config)
-    _check_order(config)
-    _check_terms(config)
-
-
-def _check_segments(config: RunConfig) -> None:
-    """Rollouts that go on from the middle of an answer."""
-    own, room = config.rollout, config.max_new_tokens
-    if own.kind not in SAMPLES_VALUES:
-        return
-    if config.environment is not None:
-        raise UserError("segments go on from the middle of an answer, which no environment can; leave the environment out")
-    if isinstance(own, SegmentsRollout) and own.partition == "tokens" and own.segment_tokens >= room:
-        raise UserError(
-            f"segments of {own.segment_tokens} tokens cut no answer of at most {room}; lower segment_tokens, or raise "
-            "max_new_tokens"
-        )
-
-
-def _check_order(config: RunConfig) -> None:
-    """Parts of the advantage stage that come too late or too early."""
-    names = list(config.advantage)
-    kinds = [getattr(part, "kind", "") for part in config.advantage.values()]
-    for place, name in enumerate(names):
-        before = kinds[:place]
-        earlier = [names[index] for index, kind in enumerate(before) if kind in ESTIMATORS]
-        if earlier and kinds[place] in ESTIMATORS:
-            raise UserError(
-                f"advantage.{name} would replace what advantage.{earlier[0]} gave; take one away, as by "
-                f"advantage.{earlier[0]}=null"
-            )
-        if kinds[place] in SHAPES and not set(before) <= set(SHAPES):
-            order = ", ".join(f"{n}: ..." for n in [name, *(n for n in names if n != name)])
-            raise UserError(f"advantage.{name} changes rewards and so comes before the others; write advantage='{{{order}}}'")
-        if kinds[place] in AFTER and not set(before) - set(SHAPES):
-            raise UserError(f"advantage.{name} changes advantages and so comes after an estimator; put one before it, like grpo")
-
-
-def _check_terms(config: RunConfig) -> None:
-    """Terms whose parts do not go together, or that stand in the wrong objective."""
-    apart = config.critic is None or not config.critic.shared_trunk
-    for name, term in config.objective.items():
-        kind, select = getattr(term.loss, "kind", ""), getattr(term.select, "kind", "")
-        if apart and "value" in term.loss.needs:
-            raise UserError(f"objective.{name}.loss is the critic's; name it critic.objective.{name}.loss")
-        if kind in ANSWER_LOSSES and getattr(term.share, "kind", "") in TOKEN_SHARES:
-            raise UserError(f"objective.{name}.loss gives one number per answer; set objective.{name}.share=sequence_mean")
-        if kind in ANSWER_LOSSES and select in TOKEN_SELECTS:
-            raise UserError(
-                f"objective.{name}.loss gives one number per answer, and objective.{name}.select={select} chooses among tokens; "
-                f"leave the selection out, or set objective.{name}.loss=gspo_token"
-            )
-
-
-def _check_critic(config: RunConfig, critic: Critic) -> None:
-    if not critic.objective:
-        raise UserError("critic.objective holds no term; give it one, or leave the critic out with critic=null")
-    if critic.shared_trunk and critic.updates_per_step != config.updates_per_step:
-        raise UserError(
-            f"a critic on the policy's trunk learns in the policy's updates, {config.updates_per_step} a step; "
-            f"set critic.updates_per_step={config.updates_per_step}"
-        )
-    if critic.shared_trunk and config.natural is not None:
-        raise UserError("a natural step measures the policy's KL alone, not that of a value head; set critic.shared_trunk=false")
-    if critic.pretrain_steps:
-        _check_pretraining(config, critic)
-    parts = config.advantage.values()
-    made = [getattr(part, "kind", "") in RETURNS or not type(part).__module__.startswith("menon.") for part in parts]
-    for name, term in critic.objective.items():
-        if "ret" in term.loss.reads and not any(made):
-            raise UserError(
-                f"critic.objective.{name}.loss learns returns, and no advantage part makes them; set advantage.credit=gae, "
-                "or leave the critic out with critic=null"
-            )
-        if not critic.shared_trunk and "logp" in term.loss.needs:
-            raise UserError(f"critic.objective.{name}.loss is the policy's; name it objective.{name}.loss")
-    if critic.shared_trunk and (both := config.objective.keys() & critic.objective.keys()):
-        raise UserError(f"the objectives of policy and critic are summed, and both have a term '{min(both)}'; rename one")
-
-
-def _check_pretraining(config: RunConfig, critic: Critic) -> None:
-    """A critic learns alone from whole returns, and only where it can be moved without the policy."""
-    if critic.shared_trunk:
-        raise UserError("a critic on the policy's trunk cannot learn before it; set critic.shared_trunk=false")
-    for name, part in config.advantage.items():
-        field = {"gae": "lam", "vapo": "lam_critic"}.get(getattr(part, "kind", ""), "")
-        if field and getattr(part, field) != 1:
-            raise UserError(
-                f"a critic that learns alone learns whole returns, and advantage.{name}.{field} is {getattr(part, field):g}; "
-                f"set it to 1, or critic.pretrain_steps=0 (vapo with alpha=0 keeps a lam of the policy's own)"
-            )
-
-
-def _terms(config: RunConfig) -> set[str]:
-    return {*config.objective, *(config.critic.objective if config.critic is not None else {})}
-
-
-def _parts(config: RunConfig) -> Iterator[tuple[str, Any]]:
-    """Every part with its name in the configuration."""
-    for name, part in config.advantage.items():
-        yield f"advantage.{name}", part
-    if config.environment is not None:
-        yield "environment", config.environment
-    if config.task is not None:
-        yield "task", config.task
-    objectives = {"objective": config.objective} | ({"critic.objective": config.critic.objective} if config.critic else {})
-    for where, objective in objectives.items():
-        for name, term in objective.items():
-            yield f"{where}.{name}.loss", term.loss
-            yield f"{where}.{name}.share", term.share
-            if term.select is not None:
-                yield f"{where}.{name}.select", term.select
-            for correction in term.correction:
-                yield f"{where}.{name}.correction", correction
 
 
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
@@ -369,7 +207,7 @@ def _has(tree: Any, place: str) -> bool:
 
 def own_code(config: RunConfig) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
-    types = [type(part) for _, part in _parts(config)]
+    types = [type(part) for _, part in parts_of(config)]
     names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
     if config.reward is not None and not isinstance(config.reward, str | RewardPart):
         names.append(reference_of(config.reward))

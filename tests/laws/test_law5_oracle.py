@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from menon.advantage import AdvantagePart
-from menon.config import SHAPES
+from menon.combinations import SHAPES
 from menon.loss import LossPart
 from menon.select import SelectPart
 from oracle import exact, gradient, measured, policy, right, shaped, singles, tables

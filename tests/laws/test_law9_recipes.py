@@ -10,7 +10,8 @@ import pytest
 import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.advantage import AdvantagePart
-from menon.config import AFTER, SHAPES, RunConfig, changed
+from menon.combinations import AFTER, SHAPES
+from menon.config import RunConfig, changed
 from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.loss import LossPart

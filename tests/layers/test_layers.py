@@ -6,7 +6,20 @@ from pathlib import Path
 import menon
 
 PACKAGE = Path(menon.__file__).parent
-OPEN = {"recipes", "cli", "study", "workbench", "base", "config", "settings", "own", "errors", "__init__", "__main__"}
+OPEN = {
+    "recipes",
+    "cli",
+    "study",
+    "workbench",
+    "base",
+    "config",
+    "combinations",
+    "settings",
+    "own",
+    "errors",
+    "__init__",
+    "__main__",
+}
 
 STANDARD = {"numpy", "menon.errors"}
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged"}
