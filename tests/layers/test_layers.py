@@ -27,7 +27,7 @@ PROTOCOLS = {"menon.rollout.protocols", "menon.update.protocols", "menon.sync.pr
 
 PIECES = (
     *("forward", "hf_models", "decoder", "draw", "stop_strings"),
-    *("decoder_slots", "model_slots", "slot_cache", "sampler_run"),
+    *("decoder_slots", "model_slots", "slot_cache", "sampler_run", "held", "memory"),
 )
 """Of engines, for other engines to use; never a whole one."""
 
@@ -75,6 +75,7 @@ MAY: dict[str, set[str]] = {
         "tokenizers",
         "safetensors",
         "huggingface_hub",
+        "psutil",
     }
     | {f"menon.engines.{piece}" for piece in PIECES},
 }

@@ -117,6 +117,35 @@ class DecoderSlots:
         whole = torch.stack(found, 1)
         return [whole[row, ..., :length, :] for row, length in enumerate(lengths)]
 
+    @torch.inference_mode()
+    def extend(self, starts: list[Tensor], ids: Tensor, lengths: list[int]) -> list[Tensor]:
+        """Starts made longer by `lengths[i]` tokens each; `ids` [S, L] are padded on the right."""
+        decoder, before = self.decoder, [start.shape[3] for start in starts]
+        size, most = ids.shape[1], max(before)
+        past = self.cache.new_zeros(len(starts), len(decoder.layers), decoder.key_heads, 2, most, decoder.head_dim)
+        for row, start in enumerate(starts):
+            past[row, ..., : start.shape[3], :] = start
+        new = torch.arange(size, device=self.device)
+        at = torch.tensor(before, device=self.device)
+        known = (torch.arange(most, device=self.device) < at[:, None])[:, None].expand(-1, size, -1)
+        seen = torch.cat([known, (new <= new[:, None]).expand(len(starts), -1, -1)], -1)[:, None]
+        found: list[Tensor] = []
+
+        def keep(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            found.append(torch.stack([k, v], 3).permute(0, 2, 3, 1, 4).to(self.wide))
+            both = torch.cat([past[:, layer], found[-1]], 3)
+            shared = decoder.heads != decoder.key_heads
+            q = q.transpose(1, 2).to(self.wide)
+            return F.scaled_dot_product_attention(q, both[:, :, 0], both[:, :, 1], seen, enable_gqa=shared).transpose(1, 2)
+
+        hidden_states(decoder, ids, at[:, None] + new, keep)
+        whole = torch.stack(found, 1)
+        return [torch.cat([start, whole[row, ..., : lengths[row], :]], 3) for row, start in enumerate(starts)]
+
+    def start(self, row: int, length: int) -> Tensor:
+        """What a row holds, with memory of its own."""
+        return self.cache[:, row, :, :, :length].clone()
+
     def copy(self, start: Tensor) -> Tensor:
         """A start with memory of its own."""
         return start.clone()

@@ -35,6 +35,12 @@ class ModelSlots:
             self.model(input_ids=ids, past_key_values=cache, use_cache=True, **self.last_only)
         return starts(cache, lengths)
 
+    def extend(self, starts: list[Start], ids: Tensor, lengths: list[int]) -> list[Start]:
+        raise NotImplementedError("nothing is held, so nothing can be extended")
+
+    def start(self, row: int, length: int) -> None:
+        """Caches of `transformers` are many kinds of things; none is kept."""
+
     def copy(self, start: Start) -> Start:
         """A start with memory of its own."""
         return [(keys.clone(), values.clone()) for keys, values in start]

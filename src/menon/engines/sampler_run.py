@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from menon.engines.draw import draw, temperature_by_entropy
+from menon.engines.held import Held
 from menon.engines.stop_strings import StopStrings
 from menon.errors import UserError
 from menon.streams import stream
@@ -37,8 +38,16 @@ class Slots(Protocol):
         """Token ids [S, L], padded on the right -> the starts of sequences, as only these slots understand them. Views."""
         ...
 
+    def extend(self, starts: list[Any], ids: Tensor, lengths: list[int]) -> list[Any]:
+        """The same starts made longer by the first `lengths[i]` tokens of row i of `ids`."""
+        ...
+
     def copy(self, start: Any) -> Any:
         """A start with memory of its own."""
+        ...
+
+    def start(self, row: int, length: int) -> Tensor | None:
+        """The first `length` keys and values of a row, with memory of their own; None where they cannot be kept."""
         ...
 
     def fill(self, rows: Tensor, start: Any) -> None:
@@ -76,8 +85,10 @@ class Waiting:
 class Run:
     """Who waits, who is live, what was written. Row i of every array is slot i; the first n are live."""
 
-    def __init__(self, slots: Slots, places: int, requests: list[Request], voice: Voice, version: int) -> None:
+    def __init__(self, slots: Slots, places: int, requests: list[Request], voice: Voice, version: int, held: Held | None) -> None:
         self.slots, self.places, self.voice, self.version = slots, places, voice, version
+        self.held = held
+        """Where the starts of finished sequences are kept, if they are."""
         self.waiting = deque(by_beginning(requests))
         self.computed_tokens = 0
         self.shelf: dict[bytes, Any] = {}
@@ -126,7 +137,18 @@ class Run:
         self.count[:n] += 1
         stopped = (token[:, None] == self.voice.end_tokens).any(1) | self._stop_strings(token)
         self.done = np.flatnonzero(stopped | (self.count[:n] >= self.limit[:n]))
+        if self.held is not None:
+            self._hold(self.held.at(version))
         return [self._completion(row, "stop" if stopped[row] else "length") for row in self.done.tolist()]
+
+    def _hold(self, held: Held) -> None:
+        """All but the last token of a finished sequence went through the network."""
+        for row in self.done.tolist():
+            request, length = self.request[row], int(self.position[row])
+            start = self.slots.start(row, length)
+            if start is not None:
+                tokens = np.concatenate([request.prompt.tokens, request.prefix, self.tokens[row, : self.count[row] - 1]])
+                held.add(tokens, start)
 
     def _draw(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
         n = self.n
@@ -165,16 +187,23 @@ class Run:
             self.shelf = {key: self.slots.copy(start) for key, start in ready.items() if key == needed and start is not None}
 
     def _prefill(self, given: list[Tokens]) -> list[Any]:
-        """Starts of whole sequences; None for one of no tokens."""
-        found: list[Any] = [None] * len(given)
-        for places in passes([len(tokens) for tokens in given]):
-            lengths = [len(given[place]) for place in places]
-            ids = np.zeros((len(places), max(lengths)), dtype=np.int64)
-            for i, place in enumerate(places):
-                ids[i, : lengths[i]] = given[place]
-            self.computed_tokens += sum(lengths)
-            for place, start in zip(places, self.slots.prefill(self._tensor(ids), lengths), strict=True):
-                found[place] = start
+        """Starts of whole sequences, from what is held where it is; None for one of no tokens."""
+        known = [None if self.held is None else self.held.at(self.version).find(tokens) for tokens in given]
+        have = [0 if start is None else start.shape[-2] for start in known]
+        found: list[Any] = list(known)
+        for goes_on in (False, True):
+            mine = [
+                place for place, start in enumerate(known) if (start is not None) == goes_on and len(given[place]) > have[place]
+            ]
+            for part in passes([len(given[place]) for place in mine]):
+                places = [mine[i] for i in part]
+                rest = [given[place][have[place] :] for place in places]
+                ids, lengths = self._tensor(padded(rest)), [len(tokens) for tokens in rest]
+                self.computed_tokens += sum(lengths)
+                starts = [known[place] for place in places]
+                made = self.slots.extend(starts, ids, lengths) if goes_on else self.slots.prefill(ids, lengths)
+                for place, start in zip(places, made, strict=True):
+                    found[place] = start
         return found
 
     def _seat(self, waiting: Waiting, row: int) -> None:
@@ -251,6 +280,14 @@ def by_beginning(requests: list[Request]) -> list[Waiting]:
         key = given.tobytes()
         groups.setdefault(key, []).append(Waiting(request, given, key))
     return [waiting for group in groups.values() for waiting in group]
+
+
+def padded(rows: list[Tokens]) -> np.ndarray:
+    """[S, L] with zeros on the right."""
+    ids = np.zeros((len(rows), max(len(tokens) for tokens in rows)), dtype=np.int64)
+    for row, tokens in enumerate(rows):
+        ids[row, : len(tokens)] = tokens
+    return ids
 
 
 def passes(lengths: list[int]) -> list[list[int]]:

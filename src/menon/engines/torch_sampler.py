@@ -5,6 +5,7 @@ Models of the Llama family take a short path of their own (`decoder_slots`), any
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.engines.decoder import Decoder, context_of, decoder_of
 from menon.engines.decoder_slots import DecoderSlots
+from menon.engines.held import Held
 from menon.engines.hf_models import end_token_ids
+from menon.engines.memory import free_bytes
 from menon.engines.model_slots import ModelSlots, evaluating
 from menon.engines.sampler_run import Run, Slots, Voice
 from menon.engines.stop_strings import special_ids
@@ -48,6 +51,7 @@ class TorchSampler:
         self.decoder: Decoder | None = None
         """The network in plain data, where it is one of the Llama family; known from the first call on."""
         self._checked = False
+        self._held: Held | None = None
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Completions as they finish. All requests are checked before any is answered."""
@@ -63,10 +67,20 @@ class TorchSampler:
         """Name -> tensor, the live ones, tied ones once."""
         return dict(self.model.named_parameters())
 
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """See `rollout.protocols.Holds`. Takes at most a quarter of the memory that is free now."""
+        outer = self._held
+        self._held = outer or Held(free_bytes(self.model.device) // 4)
+        try:
+            yield
+        finally:
+            self._held = outer
+
     def _answer(self, requests: list[Request]) -> Iterator[Completion]:
         places = min(self.slots, len(requests))
         voice = Voice(self.tokenizer, self.special, self.end_tokens, self.seed)
-        run = Run(self._slots(places), places, requests, voice, self.version)
+        run = Run(self._slots(places), places, requests, voice, self.version, self._held)
         while run.busy:
             before = run.computed_tokens
             finished = run.step(self.version)

@@ -1,6 +1,7 @@
 """The seams of a rollout: who writes text, who grades it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 from menon.types import Completion, Graded, Metric, Prompt, Request, Rollout, Verdict
@@ -15,6 +16,30 @@ class Sampler(Protocol):
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Completions as they finish, in any order. A request's tokens depend on its own name and the weights alone."""
         ...
+
+
+@runtime_checkable
+class Holds(Protocol):
+    """A sampler that can keep what it computed for sequences that others will go on from."""
+
+    def holding(self) -> AbstractContextManager[None]:
+        """While it lasts, finished sequences stay computed, and a request whose prompt and prefix begin like one of them (or like
+        a part of it) computes only the rest: nothing but its first new token where the prefix is a whole finished answer.
+
+        What is kept is forgotten with new weights and at the end; where memory does not suffice, less is kept and more computed
+        again. Texts and numbers are those without it (law 3).
+        """
+        ...
+
+
+def holding(sampler: Sampler) -> AbstractContextManager[None]:
+    """`sampler.holding()` where it can, for levels of a tree or turns of an episode; else nothing:
+
+    >>> with holding(sampler):
+    ...     parents = list(sampler.generate(requests))
+    ...     children = list(sampler.generate([replace(c.request, prefix=c.tokens, path=(0,)) for c in parents]))
+    """
+    return sampler.holding() if isinstance(sampler, Holds) else nullcontext()
 
 
 class Grade(Protocol):

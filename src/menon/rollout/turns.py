@@ -19,7 +19,7 @@ from menon.errors import UserError
 from menon.own import describe
 from menon.rollout.environments.protocol import Environment
 from menon.rollout.groups import written
-from menon.rollout.protocols import Grade, GradeAll, Sampler
+from menon.rollout.protocols import Grade, GradeAll, Sampler, holding
 from menon.streams import stream
 from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Verdict, no_tokens
 
@@ -61,17 +61,20 @@ class Turns:
         room = threading.Semaphore(PARALLEL)
         episodes = [Episode(request, group, self) for request, group in zip(requests, groups, strict=True)]
         self._wait([(episode.begin, Call(episode.reset, room=room)) for episode in episodes])
-        while live := [episode for episode in episodes if episode.finish is None]:
-            calls: list[tuple[Callable[[Any], None], Call]] = []
-            for place, completion in written([episode.request() for episode in live], sampler):
-                episode = live[place]
-                if episode.takes(completion):
-                    calls.append(
-                        (episode.goes_on, Call(episode.environment.step, self.decode(completion.tokens.tolist()), room=room))
-                    )
-            self._wait(calls)
+        with holding(sampler):  # a turn goes on from the one before
+            while live := [episode for episode in episodes if episode.finish is None]:
+                self._turn(live, sampler, room)
         self._close(episodes)
         return verdicts_of(episodes, grade)
+
+    def _turn(self, live: "Sequence[Episode]", sampler: Sampler, room: threading.Semaphore) -> None:
+        calls: list[tuple[Callable[[Any], None], Call]] = []
+        for place, completion in written([episode.request() for episode in live], sampler):
+            episode = live[place]
+            if episode.takes(completion):
+                step = Call(episode.environment.step, self.decode(completion.tokens.tolist()), room=room)
+                calls.append((episode.goes_on, step))
+        self._wait(calls)
 
     def _close(self, episodes: "Sequence[Episode]") -> None:
         closing = [Call(close) for episode in episodes if (close := getattr(episode.environment, "close", None)) is not None]

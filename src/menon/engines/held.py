@@ -1,0 +1,57 @@
+"""Keys and values of finished sequences, kept for those that go on from them: turns, segments, trees."""
+
+from bisect import bisect_left, insort
+
+import numpy as np
+from torch import Tensor
+
+from menon.types import Tokens
+
+
+class Held:
+    """Starts by their tokens, found by the longest common beginning. At most `room` bytes; what comes then is not kept.
+
+    Big-endian tokens sort as numbers do, so the longest common beginning of a sequence is that with one of its neighbours.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.version: int | None = None
+        """Of the weights that computed all of this."""
+        self.keys: list[bytes] = []
+        self.starts: dict[bytes, Tensor] = {}
+
+    def at(self, version: int) -> "Held":
+        """Forgets what other weights computed."""
+        if version != self.version:
+            self.room += sum(start.nbytes for start in self.starts.values())
+            self.keys, self.starts, self.version = [], {}, version
+        return self
+
+    def add(self, tokens: Tokens, start: Tensor) -> None:
+        """`start` is [..., length, head_dim] and this store's own. It takes the place of every shorter beginning of itself."""
+        key = tokens.astype(">i4").tobytes()
+        place = bisect_left(self.keys, key)
+        if place < len(self.keys) and self.keys[place].startswith(key):
+            return
+        while place and key.startswith(self.keys[place - 1]):
+            place -= 1
+            self.room += self.starts.pop(self.keys.pop(place)).nbytes
+        if start.nbytes <= self.room:
+            self.room -= start.nbytes
+            insort(self.keys, key)
+            self.starts[key] = start
+
+    def find(self, tokens: Tokens) -> Tensor | None:
+        """The longest start of a beginning of these tokens, a view; None if there is none of at least one token."""
+        wanted = tokens.astype(">i4")
+        place = bisect_left(self.keys, wanted.tobytes())
+        best, longest = None, 0
+        for key in self.keys[max(0, place - 1) : place + 1]:
+            other = np.frombuffer(key, dtype=">i4")
+            size = min(len(other), len(wanted))
+            differ = np.flatnonzero(other[:size] != wanted[:size])
+            common = int(differ[0]) if len(differ) else size
+            if common > longest:
+                best, longest = self.starts[key], common
+        return None if best is None else best[..., :longest, :]

@@ -1,0 +1,23 @@
+"""How much memory is free."""
+
+from pathlib import Path
+
+import psutil
+import torch
+
+GROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: torch.device) -> int:
+    """Of a GPU; else of this machine, or of the container's share where that is less."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return min(psutil.virtual_memory().available, left_in(GROUP))
+
+
+def left_in(group: Path) -> int:
+    """Bytes that a control group may still take; very many where it has no limit."""
+    try:
+        return max(0, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        return 2**62
