@@ -16,7 +16,7 @@ from menon.prompts.tasks import Countdown
 from menon.recipes import RECIPES, recipe
 from menon.rollout.kinds import DynamicRollout, SegmentsRollout
 from menon.select import Correct, ProbabilityMask
-from menon.settings import plain, read
+from menon.settings import override, plain, read
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 
@@ -306,6 +306,8 @@ def test_corrections_are_a_list_of_parts():
         ("dapo", {"max_new_tokens": 50}, "counts up to 96 tokens, and answers have room for 50; set advantage.overlong.limit=50"),
         ("ppo", {"natural": {}, "critic": {"shared_trunk": True, "updates_per_step": 1}}, "set critic.shared_trunk=false"),
         ("remax", {"rollout": "groups"}, "compares with greedy answers, and this run writes none"),
+        ("rloo", {"updates_per_step": 2}, "which after the first of 2 updates it is not; set updates_per_step=1"),
+        ("grpo", {"old": "behaviour", "objective.policy.correction": ["importance"]}, "set trainer=current in it, or old="),
         ("ppo", {"critic": {"pretrain_steps": -1}}, "critic.pretrain_steps is -1; it must be at least 0"),
         ("ppo", {"critic": {"pretrain_steps": 2, "shared_trunk": True, "updates_per_step": 1}}, "trunk cannot learn before it"),
         ("ppo", {"critic.pretrain_steps": 2, "advantage.credit.lam": 0.9}, "advantage.credit.lam is 0.9; set it to 1"),
@@ -326,6 +328,8 @@ def test_combinations_without_sense_are_refused(name, change, sentence):
         ("dapo", {"max_new_tokens": 50, "advantage.overlong": {"limit": 50, "buffer": 10}}),
         ("ppo", {"advantage.credit": "vapo"}),
         ("ppo", {"advantage": {"credit": "grpo"}, "critic": None}),
+        ("rloo", {"objective.policy.correction": [{"kind": "importance", "trainer": "current"}], "updates_per_step": 2}),
+        ("grpo", {"old": "behaviour", "updates_per_step": 4}),
         ("rloo", {"objective.policy.loss": "cispo", "updates_per_step": 4, "rollout": "dynamic_sampling"}),
         ("opo", {"objective.policy": {"loss": "sapo", "share": "prompt_mean", "select": "top_entropy"}, "updates_per_step": 2}),
         ("maxrl", {"objective.kl": KL_TERM, "reference": "frozen", "objective.policy.loss": "kl_cov"}),
@@ -333,3 +337,28 @@ def test_combinations_without_sense_are_refused(name, change, sentence):
 )
 def test_parts_of_one_recipe_go_with_those_of_another(name, change):
     assert changed(recipe(name), change) != recipe(name)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [  # every row of spec 2.11, as typed
+        ["objective.policy.correction=[{kind: importance, high: 2}]"],
+        ["objective.policy.correction=[{kind: importance, low: .5, high: 2}]"],
+        ["objective.policy.correction=[{kind: importance, level: sequence, high: 2}]"],
+        ["objective.policy.correction=[{kind: importance, outside: drop, low: .5, high: 5}]"],
+        ["objective.policy.correction=[{kind: importance, level: sequence, outside: drop, high: 3}]"],
+        ["objective.policy.correction=[{kind: reject, low: .999, high: 1.002}, {kind: importance, high: 2}]"],
+        *(
+            [f"objective.policy.correction=[{{kind: reject, divergence: {divergence}, over: {over}, high: 1.5}}]"]
+            for divergence in ("k1", "k2", "k3")
+            for over in ("token", "sum", "mean", "max")
+        ),
+        ["objective.policy.correction=[{kind: importance, high: 2, normalise: true}]"],
+        ["old=behaviour"],
+        ["old=behaviour", "objective.policy.correction=[{kind: reject, high: 2, trainer: current}]"],
+        ["objective.policy.loss=pg", "objective.policy.correction=[{kind: importance, trainer: current}]"],
+    ],
+)
+def test_text_of_another_policy_from_the_command_line(settings):
+    config = changed(recipe("grpo"), dict(override(each) for each in settings))
+    assert config.old == "behaviour" or config.objective["policy"].correction

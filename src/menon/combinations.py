@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from menon.advantage import Overlong
 from menon.errors import UserError
 from menon.rollout.kinds import SegmentsRollout
+from menon.update.objective import AnyTerm
 from menon.update.protocols import Reduction
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def check_terms(config: "RunConfig") -> None:
     apart = config.critic is None or not config.critic.shared_trunk
     for name, term in config.objective.items():
         kind, select = getattr(term.loss, "kind", ""), getattr(term.select, "kind", "")
+        check_old(config, name, term)
         if apart and "value" in term.loss.needs:
             raise UserError(f"objective.{name}.loss is the critic's; name it critic.objective.{name}.loss")
         if kind in ANSWER_LOSSES and getattr(term.share, "kind", "") in TOKEN_SHARES:
@@ -111,6 +113,22 @@ def check_terms(config: "RunConfig") -> None:
                 f"objective.{name}.loss gives one number per answer, and objective.{name}.select={select} chooses among tokens; "
                 f"leave the selection out, or set objective.{name}.loss=gspo_token"
             )
+
+
+def check_old(config: "RunConfig", name: str, term: AnyTerm) -> None:
+    """Losses and corrections that ask how far the policy is from the one that wrote the text."""
+    weighed = any(getattr(part, "trainer", "") == "current" for part in term.correction)
+    if getattr(term.loss, "kind", "") == "pg" and not weighed and config.updates_per_step > 1:
+        raise UserError(
+            f"objective.{name}.loss=pg takes the text for the policy's own, which after the first of {config.updates_per_step} "
+            f"updates it is not; set updates_per_step=1, take a loss with a ratio, like ppo_clip, or weigh it: "
+            f"objective.{name}.correction='[{{kind: importance, trainer: current}}]'"
+        )
+    if config.old == "behaviour" and any({"old_logp", "behaviour_logp"} <= set(part.reads) for part in term.correction):
+        raise UserError(
+            f"objective.{name}.correction compares the old policy with the sampler, and old=behaviour takes one for the other; "
+            "set trainer=current in it, or old=trainer"
+        )
 
 
 def check_critic(config: "RunConfig", critic: "Critic") -> None:

@@ -116,6 +116,8 @@ class RunConfig:
     """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together. Without data and
     task its own questions are asked, if it has any, and its rewards are all there is."""
     max_turns: int = 16
+    old: Literal["trainer", "behaviour"] = "trainer"
+    """Whose log-probs the policy's ratios compare with: the trainer's before the step, or the sampler's, which saves a pass."""
     optimiser: Optimiser = field(default_factory=Optimiser)
     natural: NaturalGradient | None = None
     """TRPO's step for the policy instead of the optimiser's; for small models on one device."""

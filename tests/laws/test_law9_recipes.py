@@ -51,6 +51,7 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
         "reinforce",
         {"advantage": {"kl": {"kind": "kl_in_reward", "target": 0.1}, "credit": "reinforce", "whiten": "whiten"}, **FROZEN},
     ),
+    "bypass": ("grpo", {"old": "behaviour", "updates_per_step": 2}),
     "hard reset": ("grpo", kl("kl") | {"reference_update": {"kind": "hard_reset", "every": 1}, "updates_per_step": 2}),
     "moving average": ("grpo", kl("kl") | {"reference_update": "moving_average", "updates_per_step": 2}),
     "bootstrapped": ("ppo", {"advantage.credit.bootstrap_truncated": True, "advantage.credit.lam": 0.95}),
@@ -82,9 +83,9 @@ OFFLINE = {"pair"}
 """Units of losses that learn from preferences."""
 
 
-def cases_of_parts() -> dict[str, tuple[str, Mapping[str, Any]]]:
+def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
     """Each part that a file can name, in an otherwise plain run."""
-    cases: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    cases: dict[str, tuple[str, dict[str, Any]]] = {}
     for part in [loss() for loss in get_args(LossPart)]:
         if part.unit not in OFFLINE:
             share = "sequence_mean" if part.unit == "sequence" else "token_mean"
@@ -92,6 +93,7 @@ def cases_of_parts() -> dict[str, tuple[str, Mapping[str, Any]]]:
             recipe_name = "ppo" if "value" in part.needs else "grpo"
             where = "critic.objective" if recipe_name == "ppo" else "objective"
             cases[f"loss {part.kind}"] = (recipe_name, {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN})
+    cases["loss pg"][1]["updates_per_step"] = 1  # it refuses more
     for part in get_args(AdvantagePart):
         given = {"kind": part.kind, **SETTINGS.get(part.kind, {})}
         reads = part(**SETTINGS.get(part.kind, {})).reads

@@ -1,5 +1,6 @@
 """Who is asked, for which tokens, how often. Scorers answer with numbers that tell who they are."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -9,7 +10,9 @@ import torch
 from batches import random_batch
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.update.objective import Term, Update, mismatch, split
+from menon.loss import PPOClip
+from menon.loss.share import TokenMean
+from menon.update.objective import Micro, Term, Update, loss_of, mismatch, prepare, split
 from menon.update.scoring import score
 
 
@@ -52,6 +55,23 @@ def test_the_first_update_needs_no_old_logp(batch):
     first = torch.isin(torch.repeat_interleave(torch.arange(batch.num_sequences), batch.lengths), parts[0].rows)
     assert old[first].isnan().all()
     assert (old[~first] == 1).all()
+
+
+def test_the_samplers_numbers_instead_of_old_ones(batch):
+    """Nothing is scored, and the first update keeps them: its ratio is exp(-1) where the sampler said 1."""
+    policy = Scripted(1)
+    batch = replace(batch, old_logp=None, behaviour_logp=torch.ones(batch.num_tokens), advantage=-torch.ones(batch.num_tokens))
+    update = Update({"policy": Term(PPOClip(), TokenMean())}, count=2, old="behaviour")
+    parts = split(batch, update, seed=0, step=0)
+    scored = score(batch, parts, ("old_logp",), {"policy": policy})
+    assert policy.asked == []
+    assert (scored.old_logp == 1).all()
+    for part in parts:
+        ready_batch, terms = prepare(part, scored, {"policy": policy})
+        now = {"logp": torch.zeros(ready_batch.num_tokens)}
+        loss, metrics = loss_of(now, Micro(ready_batch, terms))
+        assert float(loss) == pytest.approx(max(math.exp(-1), 0.8))
+        assert float(metrics["ratio/mean"]) == pytest.approx(math.exp(-1))
 
 
 def test_credit_that_reads_old_logp_gets_it_for_every_token(batch):

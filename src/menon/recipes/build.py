@@ -163,9 +163,9 @@ def stop_of(config: RunConfig) -> tuple[str, ...]:
 
 def updates_of(config: RunConfig) -> tuple[Update, ...]:
     if config.critic is not None and config.critic.shared_trunk:
-        return (Update(config.objective | config.critic.objective, "policy", config.updates_per_step),)
+        return (Update(config.objective | config.critic.objective, "policy", config.updates_per_step, config.old),)
     alone = 0 if config.critic is None else config.critic.pretrain_steps
-    policy = Update(config.objective, "policy", config.updates_per_step, after=alone)
+    policy = Update(config.objective, "policy", config.updates_per_step, config.old, alone)
     if config.critic is None:
         return (policy,)
     return (policy, Update(config.critic.objective, "critic", config.critic.updates_per_step))

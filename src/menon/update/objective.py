@@ -6,7 +6,7 @@ update into what fits into memory. So the cut cannot change the gradient, and ev
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -51,6 +51,8 @@ class Update:
     terms: Mapping[str, AnyTerm]
     model: str = "policy"
     count: int = 1
+    old: Literal["trainer", "behaviour"] = "trainer"
+    """Whose log-probs ratios compare with: the trainer's before the step, or those of the sampler (nothing is scored then)."""
     after: int = 0
     """Steps of the run that pass without it: a policy waits for its critic."""
 
@@ -131,7 +133,7 @@ def steered(batch: Batch) -> dict[str, Metric]:
 def prepare(part: Part, batch: Batch, models: Models) -> tuple[Batch, dict[str, Ready]]:
     """One update's batch, and its terms with shares, selections and statistics over the whole of it."""
     batch = take(batch, part.rows)
-    if part.first:
+    if part.first and part.update.old == "trainer":
         batch = replace(batch, old_logp=None)
     model = models[part.update.model]
     ready = {}

@@ -26,9 +26,14 @@ def score(batch: Batch, parts: list[Part], by_credit: Collection[str], models: M
     """Fills the columns that the advantage stage (`by_credit`) and the losses read, and no others.
 
     Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The first update of
-    a step starts from the old policy: losses take the detached new log-prob there, and old_logp is scored for the others.
+    a step starts from the old policy: losses take the detached new log-prob there, and old_logp is scored for the others. Where
+    the sampler's log-probs are taken for the old ones, none is scored.
     """
+    bypass = any(part.update.old == "behaviour" for part in parts)
+    if bypass:
+        batch = replace(batch, old_logp=batch.behaviour_logp)
     wanted = (set(by_credit) | {column for part in parts for column in part.update.reads}) & SOURCES.keys()
+    wanted -= {"old_logp"} if bypass else set()
     for column in sorted(wanted):
         if (role := SOURCES[column][0]) not in models:
             raise UserError(f"'{column}' is needed, and this run has no {role} model; set {role} in the configuration")
