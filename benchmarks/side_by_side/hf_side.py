@@ -41,13 +41,10 @@ def build(folder: str) -> Callable[..., dict[str, Any]]:
         given = [prompts[place // samples] for place in range(len(limits))]
         start = time.perf_counter()
         if mode == "generate":
-            lengths = in_batches(model, given, limits, batch)
+            in_batches(model, given, limits, batch)
         else:
-            lengths = [len(tokens) for tokens in continuous(model, given, limits, config_of(model))]
-        seconds = time.perf_counter() - start
-        if lengths != limits:
-            raise RuntimeError(f"answers of {sum(lengths)} tokens were written, {sum(limits)} were asked for")
-        return {"seconds": seconds}
+            continuous(model, given, limits, config_of(model))
+        return {"seconds": time.perf_counter() - start}
 
     return answer
 
@@ -64,19 +61,19 @@ def config_of(model: Any, **changes: Any) -> GenerationConfig:
     return GenerationConfig(**plain, pad_token_id=model.config.pad_token_id, **changes)
 
 
-def in_batches(model: Any, given: Sequence[Sequence[int]], limits: Sequence[int], batch: int) -> list[int]:
-    """Lengths of the answers. The batches are in the order of the requests: who sorts by length knows it beforehand."""
+def in_batches(model: Any, given: Sequence[Sequence[int]], limits: Sequence[int], batch: int) -> list[list[int]]:
+    """The answers' tokens. The batches are in the order of the requests: who sorts by length knows it beforehand."""
     config = config_of(model, max_new_tokens=max(limits))
-    lengths: list[int] = []
+    answers: list[list[int]] = []
     for first in range(0, len(given), batch):
         own = torch.tensor(limits[first : first + batch])
         ids, mask = left_padded(given[first : first + batch], model.config.pad_token_id)
         stops = StoppingCriteriaList([RowStops(ids.shape[1] + own)])
         with torch.no_grad():
             out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, stopping_criteria=stops)
-        rows = [row[:limit] for row, limit in zip(out[:, ids.shape[1] :].tolist(), own.tolist(), strict=True)]
-        lengths += [len(row) for row in rows]
-    return lengths
+        answers += [row[:limit] for row, limit in zip(out[:, ids.shape[1] :].tolist(), own.tolist(), strict=True)]
+    check([len(answer) for answer in answers], limits)
+    return answers
 
 
 def left_padded(given: Sequence[Sequence[int]], fill: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +101,14 @@ def continuous(
                 found[result.request_id] = list(result.generated_tokens)
             elif result is None and not manager.is_running():
                 raise RuntimeError("continuous batching has ended before all requests were answered")
-    return [found[str(name)] for name in names]
+    answers = [found[str(name)] for name in names]
+    check([len(answer) for answer in answers], limits)
+    return answers
+
+
+def check(lengths: Sequence[int], limits: Sequence[int]) -> None:
+    if list(lengths) != list(limits):
+        raise RuntimeError(f"answers of {sum(lengths)} tokens were written, {sum(limits)} were asked for")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""A GRPO step of ours against one of TRL 1.16, side by side.
+
+    python benchmarks/step_vs_trl.py [--trl-python PATH] [--cases base-20 ...] [--repeats 5] [--quick]
+
+PATH is an interpreter with trl 1.16; without it the one that runs this (the extra `bench` brings TRL).
+
+Equal on both sides: the model, 320 questions of chain_sum (32 a step), 8 answers to each, at most 96 new tokens, temperature 1,
+one reward function (the share of digits: it differs within every group, so no group can be left out), advantages over the group's
+deviation, PPO's clip of .2 with every token of the step weighing the same, no KL, one update a step, AdamW at 1e-6 with the
+gradient's norm clipped at 1. The answers' lengths are settled beforehand: a fixed distribution over 1 to 96
+(`side_by_side/work.py`) with mean 20 or 50, what the base writes before and after training, and 35 for a model of 25 M weights.
+Ours gets them as limits of its requests; TRL's generate as a criterion that ends each row, its end-of-text token put there.
+
+A step is rollout, reward, advantage, update, and weights to the sampler. Neither side logs or saves. Ours also keeps the
+sampler's log-probs and entropies and makes the step's report; TRL makes its metrics.
+
+Each side runs in processes of its own and is stopped while the other works. A scan finds each side's fastest threads and dtype
+(float32 or bfloat16 autocast), and TRL's micro-batch and way of generating. Then both take turns; the ratio is of medians. Last
+line: `ratio=R`, the smaller one of the two cases of the base.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from itertools import product
+
+from menon.base import WEIGHTS
+from menon.errors import UserError
+from side_by_side import models
+from side_by_side.crew import Crew, Process
+from side_by_side.report import (
+    Setting,
+    alternate,
+    last_line,
+    machine,
+    measure_with,
+    row,
+    scan,
+    spread,
+    thread_counts,
+    times_faster,
+)
+from side_by_side.task import write_questions
+from side_by_side.work import ragged
+
+PROMPTS, SAMPLES, QUESTIONS = 32, 8, 320
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Case:
+    model: str
+    mean: int
+    """Of the answers' lengths."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.mean}"
+
+
+CASES = (Case("base", 20), Case("base", 50), Case("25M", 35))
+
+
+def settings_of(start: dict, python: str, small: bool) -> dict[str, list[Setting]]:
+    """What each side tries, in that order. A large model is not tried in ways that lose by far on a small one."""
+    answers = len(start["limits"])
+    found: dict[str, list[Setting]] = {"menon": [], "trl": []}
+    for dtype, threads in product(DTYPES, thread_counts()):
+        process = Process("menon_step_side", start | {"dtype": dtype})
+        found["menon"].append(Setting(f"{threads} threads {dtype}", process, {"threads": threads}))
+    ways = [("generate", dtype, answers) for dtype in DTYPES] + [("generate", "float32", answers // 4)]
+    ways += [("continuous", "float32", answers)] if small else []
+    for (mode, dtype, micro), threads in product(ways, thread_counts()):
+        process = Process("trl_side", start | {"mode": mode, "dtype": dtype, "micro": micro}, python)
+        label = f"{threads} threads {dtype} {mode} {micro} a forward"
+        found["trl"].append(Setting(label, process, {"threads": threads}))
+    return found
+
+
+def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) -> float:
+    """Prints the case; gives how many times faster our step is."""
+    folder = str(WEIGHTS) if case.model == "base" else models.random_model(case.model, crew.folder)
+    questions = write_questions(models.questions(QUESTIONS), crew.folder / "questions.jsonl")
+    limits = ragged(prompts * SAMPLES, case.mean)
+    start = {"folder": folder, "questions": questions, "samples": SAMPLES, "limits": limits}
+    print(f"\n{case.name}: {prompts} x {SAMPLES} answers, {sum(limits):,} new tokens a step", flush=True)
+    measure = measure_with(crew)
+    best = {}
+    for side, settings in settings_of(start, python, small=case.model == "base").items():
+        best[side] = scan(side, settings, measure, lambda seconds: f"{seconds:>7.2f} s")
+        crew.keep([setting.process for setting in best.values()])
+    seconds = alternate(best, measure, repeats)
+    print("\n" + row("side", "setting", "s a step") + "\n" + row(*["---"] * 3))
+    for side, times in seconds.items():
+        print(row(side, best[side].label, spread(times, ".2f")))
+    return times_faster(seconds, "menon", ["trl"])
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--trl-python", default=sys.executable, help="interpreter of an environment with trl 1.16")
+    asked.add_argument("--cases", nargs="+", choices=[case.name for case in CASES], help="only these")
+    asked.add_argument("--repeats", type=int, default=5, help="turns of each side")
+    asked.add_argument("--quick", action="store_true", help="8 prompts, the base alone and 2 turns: a look, no result")
+    given = asked.parse_args()
+    print(machine())
+    ratios: dict[str, float] = {}
+    for case in CASES:
+        if case.name in (given.cases or [case.name]) and not (given.quick and case.model != "base"):
+            with Crew() as crew:
+                size = (2, PROMPTS // 4) if given.quick else (given.repeats, PROMPTS)
+                ratios[case.name] = measured(case, crew, given.trl_python, *size)
+            print(f"{case.name} {last_line(ratio=ratios[case.name])}", flush=True)
+    held = [ratio for name, ratio in ratios.items() if name.startswith("base")] or list(ratios.values())
+    print("\n" + last_line(ratio=min(held)))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))
