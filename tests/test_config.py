@@ -12,6 +12,7 @@ from menon.config import Critic, RunConfig, changed, own_code
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
 from menon.loss.share import SequenceMean, TokenMean
+from menon.prompts.reader import Columns
 from menon.prompts.tasks import Countdown
 from menon.recipes import RECIPES, recipe
 from menon.rollout.kinds import DynamicRollout, SegmentsRollout
@@ -37,6 +38,7 @@ def test_settings_reach_their_places():
     assert config.objective["policy"] == Term(GSPO(clip_high=0.1), SequenceMean(), Correct())
     assert config.objective["kl"] == Term(KL(), TokenMean(), coef=0.04)
     assert config.rollout == DynamicRollout(max_rounds=3)
+    assert changed(BASE, {"data": "x", "columns.answer": "meta.gold"}).columns == Columns(answer="meta.gold")
 
 
 def test_later_changes_win_and_the_recipe_is_not_touched():
@@ -206,6 +208,7 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
             "data and task are both given; questions come from one of them, so leave the other out",
         ),
         ({"task": {"kind": "countdown", "difficulty": 6}}, "in task: countdown has difficulties 1 to 5, not 6."),
+        ({"columns.answer": "a"}, "columns says how to read data, and this run reads none; give it data, or leave columns out"),
         ({"heldout_data": "a"}, "heldout_data is given without data; a task has held-out questions of its own"),
         ({"objective.kl": KL_TERM}, "objective.kl.loss compares with a reference, and this run has none; set reference=frozen"),
         (

@@ -11,6 +11,7 @@ from menon.loss import LossPart
 from menon.loss.correction import CorrectionPart
 from menon.loss.share import SharePart
 from menon.own import reference_of, source_hash
+from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.reward.code_tests import CodeTests
 from menon.reward.models import ModelReward
@@ -83,9 +84,11 @@ class RunConfig:
     model: str = "base"
     """"base" (built in), a folder, or a name on the Hugging Face hub."""
     data: str | None = None
-    """A JSONL file with questions and answers."""
+    """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or hub:NAME."""
     heldout_data: str | None = None
-    """A JSONL file for the evaluation; without one a tenth of `data` is kept apart."""
+    """The same for the evaluation; without it a tenth of `data` is kept apart."""
+    columns: Columns = field(default_factory=Columns)
+    """Which columns of `data` hold question and answer, where their names do not tell."""
     task: Task | None = None
     """A built-in task, or your own dataclass, file.py:Class; without data it is chain_sum."""
     template: str = "none"
@@ -156,6 +159,8 @@ class RunConfig:
             raise UserError("data and task are both given; questions come from one of them, so leave the other out")
         if self.heldout_data is not None and self.data is None:
             raise UserError("heldout_data is given without data; a task has held-out questions of its own")
+        if self.columns != Columns() and self.data is None:
+            raise UserError("columns says how to read data, and this run reads none; give it data, or leave columns out")
         if self.reference_update is not None and self.reference == "none":
             raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
         check(self)

@@ -38,7 +38,7 @@ MAY: dict[str, set[str]] = {
     "deadline": set(),
     "ragged": {"torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
-    "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts"},
+    "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts", "pyarrow"},
     "reward": STANDARD
     | {
         "menon.types",

@@ -4,7 +4,8 @@ import json
 import pytest
 
 from menon.errors import UserError
-from menon.prompts.reader import read_rows
+from menon.prompts.reader import Columns, read_row, read_rows
+from menon.prompts.sources import BadRow
 
 GOOD = '{"question": "3+4=", "answer": "7"}'
 
@@ -67,9 +68,10 @@ FAULTS = {
     '"text"': "a string instead of an object with 'question' and 'answer'",
     "3": "a number instead of an object",
     "null": "null instead of an object",
-    "{}": "no 'prompt' or 'question' (the object is empty)",
-    '{"q": "3+4=", "answer": "7"}': "no 'prompt' or 'question' (the columns are 'q', 'answer')",
-    '{"prompt": "a", "question": "b", "answer": "7"}': "both 'prompt' and 'question'; keep the one that the model should read",
+    "{}": "no 'prompt', 'question' or 'problem' (the object is empty); name it with columns.question=",
+    '{"q": "3+4=", "answer": "7"}': "no 'prompt', 'question' or 'problem' (the columns are 'q', 'answer'); name it",
+    '{"prompt": "a", "question": "b", "answer": "7"}': "'prompt' and 'question' may each be the question; "
+    "choose with columns.question=prompt or columns.question=question",
     '{"question": " ", "answer": "7"}': "'question' is empty",
     '{"question": 3, "answer": "7"}': "'question' is a number; it must be a string or a list of chat messages",
     '{"prompt": null, "answer": "7"}': "'prompt' is null; it must be a string or a list of chat messages",
@@ -80,7 +82,13 @@ FAULTS = {
     '{"prompt": [{"role": "user", "content": ""}], "answer": "7"}': "'prompt' is empty",
     '{"question": "3+4="}': "no 'answer' (the object is empty)",
     '{"question": "3+4=", "answer": null, "id": 1}': "no 'answer' (the columns are 'id')",
-    '{"question": "3+4=", "solution": "It is 7."}': "no 'answer' (the columns are 'solution')",
+    '{"question": "3+4=", "solution": "It is 7."}': "'solution' states no answer behind '####' or in \\boxed{}",
+    '{"prompt": "3+4=", "solution": "It is\\n7."}': "'solution' states no answer behind '####' or in \\boxed{}; give the row",
+    '{"prompt": "3+4=", "answer": "7", "reward_model": {"ground_truth": "8"}}': "'answer' and "
+    "'reward_model.ground_truth' may each be the answer; choose with columns.answer=answer or "
+    "columns.answer=reward_model.ground_truth",
+    '{"prompt": "3+4=", "reward_model": {"ground_truth": ["7"]}}': "'reward_model.ground_truth' is a list; it must be a string",
+    '{"prompt": "3+4=", "reward_model": "rule"}': "no 'answer' (the columns are 'reward_model'); name it with columns.answer=",
     '{"question": "3+4=", "answer": ""}': "'answer' is empty",
     '{"question": "3+4=", "answer": true}': "'answer' is true; it must be a string or a number",
     '{"question": "3+4=", "answer": ["7"]}': "'answer' is a list; it must be a string or a number",
@@ -121,9 +129,9 @@ def test_skipping_everything_is_refused(file):
 def test_files_that_are_none_are_refused(file, tmp_path):
     with pytest.raises(UserError, match=r"there is no file .*missing\.jsonl"):
         read_rows(tmp_path / "missing.jsonl")
-    with pytest.raises(UserError, match=r"is a folder; name one \.jsonl file in it"):
+    with pytest.raises(UserError, match=r"is a folder without Parquet files and no saved data set; name one file in it"):
         read_rows(tmp_path)
-    with pytest.raises(UserError, match="is empty; write one JSON object per line"):
+    with pytest.raises(UserError, match="is empty; give it rows with 'question' and 'answer'"):
         read_rows(file("", "\n"))
     with pytest.raises(UserError, match="is not a whole gzip file"):
         read_rows(file(GOOD).rename(tmp_path / "plain.jsonl.gz"))
@@ -139,3 +147,89 @@ def test_real_files_are_read_whole(shared):
         rows, skipped = read_rows(shared / "data" / name)
         assert (len(rows), skipped) == (count, 0)
         assert all(row["question"] and row["answer"] for row in rows)
+
+
+# Layouts
+
+LAYOUTS = {
+    "GSM8K": ({"question": "q", "answer": "16-3=13\n#### 13"}, {"question": "q", "answer": "13", "solution": "16-3=13\n#### 13"}),
+    "MATH": (
+        {"problem": "q", "solution": "So $\\boxed{1}$, no, $\\boxed{\\frac{1}{\\sqrt{2}}}$.", "level": "Level 5"},
+        {
+            "question": "q",
+            "answer": "\\frac{1}{\\sqrt{2}}",
+            "solution": "So $\\boxed{1}$, no, $\\boxed{\\frac{1}{\\sqrt{2}}}$.",
+            "level": "Level 5",
+        },
+    ),
+    "MATH-500": (
+        {"problem": "q", "solution": "So $\\boxed{1}$", "answer": "1.0"},
+        {"question": "q", "answer": "1.0", "solution": "So $\\boxed{1}$"},
+    ),
+    "TRL text": ({"prompt": "q", "answer": "7"}, {"question": "q", "answer": "7"}),
+    "TRL messages": (
+        {"prompt": [{"role": "user", "content": "q", "name": None}], "solution": "$\\frac{1}{2}$"},
+        {"question": [{"role": "user", "content": "q"}], "answer": "$\\frac{1}{2}$", "solution": "$\\frac{1}{2}$"},
+    ),
+    "verl": (
+        {
+            "data_source": "gsm8k",
+            "prompt": [{"role": "user", "content": "q"}],
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": "72"},
+            "extra_info": {"index": 0, "answer": "#### 72"},
+        },
+        {
+            "question": [{"role": "user", "content": "q"}],
+            "answer": "72",
+            "data_source": "gsm8k",
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": "72"},
+            "extra_info": {"index": 0, "answer": "#### 72"},
+        },
+    ),
+    "one answer in two places": (
+        {"prompt": "q", "answer": 7, "reward_model": {"ground_truth": "7"}},
+        {"question": "q", "answer": "7", "reward_model": {"ground_truth": "7"}},
+    ),
+    "an unfinished box is no answer": (
+        {"problem": "q", "answer": "7", "solution": "\\boxed{"},
+        {"question": "q", "answer": "7", "solution": "\\boxed{"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_known_layouts_are_told_by_their_columns(name):
+    raw, row = LAYOUTS[name]
+    assert read_row(raw) == row
+
+
+def test_columns_by_name_settle_what_fits_two_layouts():
+    raw = {"prompt": "p", "problem": "q", "answer": "7", "solution": "so \\boxed{8}", "meta": {"gold": 9}}
+    assert read_row(raw, columns=Columns("problem")) == {
+        "question": "q", "answer": "7", "prompt": "p", "solution": "so \\boxed{8}", "meta": {"gold": 9}
+    }  # fmt: skip
+    assert read_row(raw, columns=Columns("prompt", "solution"))["answer"] == "8"
+    assert read_row(raw, columns=Columns("prompt", "meta.gold"))["answer"] == "9"
+    with pytest.raises(BadRow, match=r"no column 'meta\.god', which columns\.answer names \(the columns are 'prompt', "):
+        read_row(raw, columns=Columns("problem", "meta.god"))
+    with pytest.raises(BadRow, match=r"no column 'text', which columns\.question names"):
+        read_row(raw, columns=Columns("text"))
+
+
+def test_a_file_that_fits_two_layouts_is_refused_with_the_way_out(file):
+    path = file('{"question": "q", "problem": "p", "answer": "7"}')
+    with pytest.raises(UserError, match=r"choose with columns\.question=question or columns\.question=problem\. Mend them"):
+        read_rows(path)
+    assert read_rows(path, columns=Columns("problem")) == ([{"question": "p", "answer": "7"}], 0)
+
+
+def test_the_original_forms_of_real_sets(shared):
+    """Rows as their authors published them, made from the copies' columns, give the copies' answers."""
+    rows, _ = read_rows(shared / "data" / "gsm8k_test.jsonl")
+    gsm8k = [read_row({"question": row["question"], "answer": row["solution"]}) for row in rows]
+    assert [row["answer"].replace(",", "") for row in gsm8k] == [row["answer"] for row in rows]
+    rows, _ = read_rows(shared / "data" / "math_test.jsonl.gz")
+    made = [read_row({"problem": row["question"], "solution": row["solution"]}) for row in rows]
+    assert [row["answer"] for row in made] == [row["answer"] for row in rows]

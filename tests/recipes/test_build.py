@@ -18,7 +18,8 @@ from menon.loop import Run
 from menon.loss import PPOClip
 from menon.loss.share import TokenMean
 from menon.recipes import recipe
-from menon.recipes.build import apart, build, chat_with, close, device_of, stop_of, tokenize_with
+from menon.recipes.build import build, close, device_of
+from menon.recipes.questions import apart, chat_with, stop_of, tokenize_with
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.groups import Groups
 from menon.rollout.kinds import DynamicRollout

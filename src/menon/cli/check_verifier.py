@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from menon.errors import UserError
-from menon.prompts.reader import read_bytes
+from menon.prompts.sources import read_bytes
 from menon.reward.extract import LENIENT, WAYS
 from menon.reward.math_answer import MathAnswer
 from menon.reward.protocols import Reward

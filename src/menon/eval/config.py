@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from menon.errors import UserError
 from menon.eval.run import Item, plain_item, read_item
+from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.prompts.tasks import name_of
 from menon.record import disk
@@ -27,7 +28,9 @@ class EvalConfig:
     task: Task | None = None
     """A built-in task, or your own dataclass, file.py:Class; its held-out questions."""
     data: str | None = None
-    """A JSONL file with questions and answers."""
+    """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or hub:NAME."""
+    columns: Columns = field(default_factory=Columns)
+    """Which columns of `data` hold question and answer, where their names do not tell."""
     set: str | None = None
     """A public set by name; `path` says where its file is."""
     path: str | None = None
@@ -70,6 +73,8 @@ class EvalConfig:
             raise UserError(f"{' and '.join(named)} are both given; questions come from one of them, so leave the other out")
         if self.set is not None and self.path is None:
             raise UserError(f"the set {self.set} needs its file: set path= to it, or to a folder that holds it")
+        if self.columns != Columns() and self.data is None:
+            raise UserError("columns says how to read data, and none is given; give data, or leave columns out")
         if self.path is not None and self.set is None:
             raise UserError("path is given without set; name the set, like set=gsm8k, or use data= for a file of your own")
         for name in ("n", "k", "samples", "slots", "max_new_tokens"):

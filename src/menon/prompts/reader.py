@@ -1,82 +1,106 @@
-"""Questions from a file of JSON lines; every fault is named by its line."""
+"""Questions from a data set; every fault is named by its line.
 
-import gzip
-import json
-import zlib
+The columns of the common data sets are known by their names:
+
+| layout | question | answer |
+|---|---|---|
+| GSM8K | `question` | `answer`, as it is or behind `####` |
+| MATH | `problem` | `answer`, else what `solution` states in its last `\\boxed{}` |
+| TRL | `prompt`: text or messages | `answer` or `solution` |
+| verl | `prompt`: messages | `reward_model.ground_truth` |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from menon.errors import OnBad, UserError, refuse_rows
+from menon.prompts.sources import BadRow, raw_rows
 from menon.types import TEST_COLUMNS
 
 Row = dict[str, Any]
 """`question` (a string or chat messages), `answer` (a string) and every other column as it was."""
 
+QUESTIONS = ("prompt", "question", "problem")
+GROUND_TRUTH = "reward_model.ground_truth"
+ANSWERS = ("answer", GROUND_TRUTH)
+BOXED = "\\boxed{"
 
-class BadRow(Exception):
-    """One row cannot be used; the message says why and what to change."""
+
+@dataclass(frozen=True)
+class Columns:
+    """Where question and answer stand, if the names of the columns do not tell. A dot leads into a column."""
+
+    question: str | None = None
+    answer: str | None = None
 
 
-def read_rows(path: str | Path, on_bad: OnBad = "stop", answers: bool = True) -> tuple[list[Row], int]:
-    """The rows of a `.jsonl` or `.jsonl.gz` file and the number of those left out.
+def read_rows(
+    source: str | Path, on_bad: OnBad = "stop", answers: bool = True, columns: Columns = Columns()
+) -> tuple[list[Row], int]:
+    """The rows of a data set (see `sources.raw_rows` for what it may be) and the number of those left out.
 
-    A row is an object with `prompt` or `question` (text, or a list of chat messages) and `answer` (text or a number). Rows of
-    GSM8K as published, whose `answer` is a worked solution ending in `#### 18`, and rows with such a `solution` and no `answer`,
-    get what follows the hash marks. With `answers` off a row needs none. Blank lines are no rows. UserError: no such file,
-    nothing usable in it, or bad rows that were not to be skipped.
+    A question is text or a list of chat messages, an answer text or a number. An answer that is a worked solution gives what it
+    states: `18` behind `#### 18`, or in its last `\\boxed{18}`; the text stays as the column `solution`. Rows of a programming
+    task may have tests instead. With `answers` off a row needs none. UserError: no such source, nothing usable in it, or bad
+    rows that were not to be skipped.
     """
-    path = Path(path)
     rows: list[Row] = []
     faults: list[str] = []
-    for number, line in enumerate(read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
+    for place, raw in raw_rows(source):
         try:
-            rows.append(read_row(line, answers))
+            rows.append(read_row(raw, answers, columns))
         except BadRow as fault:
-            faults.append(f"line {number}: {fault}")
+            faults.append(f"{place}: {fault}")
     if not rows and not faults:
-        raise UserError(f"{path} is empty; write one JSON object per line, with 'question' and 'answer'")
+        raise UserError(f"{source} is empty; give it rows with 'question' and 'answer'")
     if faults and (on_bad == "stop" or not rows):
-        refuse_rows(str(path), faults, total=len(rows) + len(faults))
+        refuse_rows(str(source), faults, total=len(rows) + len(faults))
     return rows, len(faults)
 
 
-def read_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name one .jsonl file in it")
-    if not path.exists():
-        raise UserError(f"there is no file {path} (looked from {Path.cwd()})")
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path} is not a whole gzip file ({error}); compress it again, or take .gz off a plain file's name"
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+def read_row(raw: Any, answers: bool = True, columns: Columns = Columns()) -> Row:
+    if isinstance(raw, BadRow):
+        raise raw
+    if not isinstance(raw, dict):
+        raise BadRow(f"{_kind(raw)} instead of an object with 'question' and 'answer'")
+    name = columns.question or question_column(raw)
+    question = check_question(name, at(raw, name, "question"))
+    row = {column: value for column, value in raw.items() if column not in ("question", name)}
+    answer = take_answer(row, columns, whole=name == "prompt") if answers else row.get("answer")
+    row.pop("answer", None)
+    return {"question": question, "answer": answer} | row
 
 
-def read_row(line: bytes, answers: bool = True) -> Row:
+def at(row: Mapping[str, Any], name: str, what: str) -> Any:
+    """The value of a column, or of one within a column."""
+    value: Any = row
+    for step in [name] if name in row else name.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            raise BadRow(f"no column '{name}', which columns.{what} names ({_columns(row)})")
+        value = value[step]
+    return value
+
+
+def has(row: Mapping[str, Any], name: str) -> bool:
     try:
-        row = json.loads(line.decode(), parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise BadRow(f"byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
-    except RecursionError as error:
-        raise BadRow("nested too deeply") from error
-    except ValueError as error:
-        hint = "; one object per line, not one array" if line.lstrip().startswith(b"[") else ""
-        raise BadRow(f"not JSON ({error}){hint}") from error
-    if not isinstance(row, dict):
-        raise BadRow(f"{_kind(row)} instead of an object with 'question' and 'answer'")
-    if "prompt" in row and "question" in row:
-        raise BadRow("both 'prompt' and 'question'; keep the one that the model should read")
-    name = "prompt" if "prompt" in row else "question"
-    if name not in row:
-        raise BadRow(f"no 'prompt' or 'question' ({_columns(row)})")
-    question = check_question(name, row.pop(name))
-    return {"question": question, "answer": take_answer(row) if answers else row.pop("answer", None)} | row
+        return at(row, name, "answer") is not None
+    except BadRow:
+        return False
+
+
+# Questions
+
+
+def question_column(row: Mapping[str, Any]) -> str:
+    found = [name for name in QUESTIONS if name in row]
+    if len(found) > 1:
+        choices = " or ".join(f"columns.question={name}" for name in found)
+        raise BadRow(f"{' and '.join(map(repr, found))} may each be the question; choose with {choices}")
+    if not found:
+        raise BadRow(f"no 'prompt', 'question' or 'problem' ({_columns(row)}); name it with columns.question=")
+    return found[0]
 
 
 def check_question(name: str, question: Any) -> str | list[dict[str, str]]:
@@ -95,7 +119,8 @@ def check_messages(name: str, messages: list[Any]) -> list[dict[str, str]]:
         raise BadRow(f"the last message of '{name}' is the assistant's; the model is to write it")
     for message in messages:
         check_text(name, message["content"])
-    return messages
+    # Tables fill up what a message does not have with null, which chat templates take for something.
+    return [{field: value for field, value in message.items() if value is not None} for message in messages]
 
 
 def check_text(name: str, text: str) -> str:
@@ -108,41 +133,69 @@ def check_text(name: str, text: str) -> str:
     return text
 
 
-def take_answer(row: Row) -> str | None:
-    """The gold answer as text, taken out of the row; None where tests stand in its place. A solution that it was cut from stays
-    as the column `solution`."""
-    answer = row.pop("answer", None)
-    if answer is None:
-        behind = behind_marks(row.get("solution"))
-        if not behind and any(row.get(name) for name in TEST_COLUMNS):
-            return None
-        if not behind:
-            raise BadRow(f"no 'answer' ({_columns(row)})")
-        return behind
+# Answers
+
+
+def take_answer(row: Row, columns: Columns, whole: bool) -> str | None:
+    """The gold answer as text; None where tests stand in its place. A solution that it was cut from stays as `solution`.
+
+    `whole`: a `solution` of one line that marks no answer is one, as in TRL.
+    """
+    name = columns.answer or answer_column(row)
+    if name is None:
+        return None
+    answer = at(row, name, "answer")
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
-        raise BadRow(f"'answer' is {_kind(answer)}; it must be a string or a number")
+        raise BadRow(f"'{name}' is {_kind(answer)}; it must be a string or a number")
     if not isinstance(answer, str):
         return str(answer)
-    check_text("answer", answer)
-    if behind := behind_marks(answer):
+    check_text(name, answer)
+    stated = behind_marks(answer) or last_boxed(answer)
+    if not stated and name == "solution" and (not whole or "\n" in answer.strip()):
+        raise BadRow("'solution' states no answer behind '####' or in \\boxed{}; give the row an 'answer'")
+    if stated and stated != answer.strip():
         row.setdefault("solution", answer)
-    return behind or answer.strip()
+    return stated or answer.strip()
 
 
-def behind_marks(solution: Any) -> str:
+def answer_column(row: Mapping[str, Any]) -> str | None:
+    found = [name for name in ANSWERS if has(row, name)]
+    if len({str(at(row, name, "answer")) for name in found}) > 1:
+        choices = " or ".join(f"columns.answer={name}" for name in found)
+        raise BadRow(f"{' and '.join(map(repr, found))} may each be the answer; choose with {choices}")
+    if found:
+        return found[0]
+    if any(row.get(name) for name in TEST_COLUMNS):
+        return "solution" if isinstance(text := row.get("solution"), str) and behind_marks(text) else None
+    if has(row, "solution"):
+        return "solution"
+    raise BadRow(f"no 'answer' ({_columns(row)}); name it with columns.answer=")
+
+
+def behind_marks(solution: str) -> str:
     """`18` from a worked solution that ends in `#### 18`, as those of GSM8K do; nothing from any other."""
-    if not isinstance(solution, str):
-        return ""
     _, marks, behind = solution.rstrip().rpartition("####")
     return behind.strip() if marks and "\n" not in behind.strip() else ""
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+def last_boxed(solution: str) -> str:
+    """What stands in the last whole `\\boxed{}`, as in the solutions of MATH; nothing without one.
+
+    >>> last_boxed("so $x = \\\\boxed{\\\\frac{1}{2}}$.")
+    '\\\\frac{1}{2}'
+    """
+    start = solution.rfind(BOXED)
+    depth = 1
+    for place in range(start + len(BOXED), len(solution)) if start >= 0 else ():
+        depth += {"{": 1, "}": -1}.get(solution[place], 0)
+        if depth == 0:
+            return solution[start + len(BOXED) : place].strip()
+    return ""
 
 
-def _columns(row: Row) -> str:
-    return f"the columns are {', '.join(map(repr, row))}" if row else "the object is empty"
+def _columns(row: Mapping[str, Any]) -> str:
+    names = [name for name, value in row.items() if value is not None]
+    return f"the columns are {', '.join(map(repr, names))}" if names else "the object is empty"
 
 
 def _kind(value: Any) -> str:
@@ -155,4 +208,4 @@ def _kind(value: Any) -> str:
         dict: "an object",
         type(None): "null",
     }
-    return names[type(value)]
+    return names.get(type(value), f"of the type {type(value).__name__}")

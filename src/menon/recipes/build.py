@@ -1,18 +1,16 @@
 """From a configuration to a run in this process: the placement. What is heavy is built last."""
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.base import WEIGHTS
 from menon.config import RunConfig
-from menon.engines.decoder import context_of
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.torch_learner import TorchLearner, TorchScorer
@@ -22,11 +20,8 @@ from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
 from menon.prompts.order import Shuffled
-from menon.prompts.reader import Row, read_rows
-from menon.prompts.render import render
-from menon.prompts.tasks import ChainSum, Task
-from menon.prompts.template import find_template
 from menon.recipes.ballots import ballot_of, ballot_of_task
+from menon.recipes.questions import own_questions, prompts_of, questions, stop_of, task_of
 from menon.recipes.reward_models import model_reward
 from menon.reward import rules
 from menon.reward.call import UserReward
@@ -35,7 +30,6 @@ from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.models import ModelReward
 from menon.reward.protocols import Reward
-from menon.reward.prove import prove_golds
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.greedy import GreedyBaseline
 from menon.rollout.groups import Groups, answer
@@ -49,7 +43,7 @@ from menon.step import Plan
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.sync.protocols import WeightChannel
-from menon.types import Prompt, Sampling
+from menon.types import Sampling
 from menon.update.natural import NaturalLearner
 from menon.update.objective import Update
 from menon.update.protocols import Learner, Scorer
@@ -57,8 +51,6 @@ from menon.update.protocols import Learner, Scorer
 Rollout = Groups | DynamicSampling | GreedyBaseline | Segments
 
 REWARDS: dict[str, Callable[[], Reward]] = {"code": CodeTests, **{kind: partial(rules.named, kind) for kind in rules.KINDS}}
-TASK_ROWS = 10_000
-"""Questions of a built-in task that a run draws from."""
 WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 """What the learner's weights are kept in; bfloat16 runs compute in bfloat16 on float32 weights."""
 
@@ -157,10 +149,6 @@ def with_tokenizer(rollout: Rollout, answer: Answer, tokenizer: PreTrainedTokeni
     return replace(rollout, partition=Lines(frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)))
 
 
-def stop_of(config: RunConfig) -> tuple[str, ...]:
-    return config.stop or find_template(config.template).stop
-
-
 def updates_of(config: RunConfig) -> tuple[Update, ...]:
     if config.critic is not None and config.critic.shared_trunk:
         return (Update(config.objective | config.critic.objective, "policy", config.updates_per_step, config.old),)
@@ -169,87 +157,6 @@ def updates_of(config: RunConfig) -> tuple[Update, ...]:
     if config.critic is None:
         return (policy,)
     return (policy, Update(config.critic.objective, "critic", config.critic.updates_per_step))
-
-
-# Questions
-
-
-def questions(config: RunConfig, told: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
-    """Rows to train on and held-out rows."""
-    if config.data is None:
-        task: Questions = own_questions(config) or task_of(config)
-        train = task.rows("train", min(TASK_ROWS, task.room("train")), config.seed)
-        heldout = task.rows("heldout", min(config.heldout, task.room("heldout")), 0)
-        for split, rows_of_split in (("training", train), ("held-out", heldout)):
-            if not rows_of_split:
-                raise UserError(f"{task} has no {split} question; give it settings that allow more questions")
-        return list(train), list(heldout)
-    rows = rows_of(config.data, config, told)
-    if config.heldout_data is None:
-        return apart(rows, config.heldout, config.data)
-    return rows, rows_of(config.heldout_data, config, told)[: config.heldout]
-
-
-def rows_of(path: str, config: RunConfig, told: Callable[[str], None]) -> list[Row]:
-    rows, skipped = read_rows(path, config.on_bad)
-    if skipped:
-        told(f"{skipped} rows of {path} cannot be used and are left out")
-    return rows
-
-
-def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[Row]]:
-    """A tenth of the questions, at most `most`, held out. Chosen by a hash of the question, so that neither the order of the
-    file nor a doubled row can carry a question over to the other side."""
-    names = sorted({str(row["question"]) for row in rows}, key=lambda name: hashlib.blake2b(name.encode()).digest())
-    if len(names) < 2:
-        raise UserError(f"{source} holds one question only; a run needs one to train on and another to evaluate with")
-    held = set(names[: max(1, min(most, len(names) // 10))])
-    return [row for row in rows if str(row["question"]) not in held], [row for row in rows if str(row["question"]) in held]
-
-
-def task_of(config: RunConfig) -> Task:
-    return config.task or ChainSum()
-
-
-class Questions(Protocol):
-    """A task, or an environment that has questions of its own."""
-
-    def rows(self, split: str, n: int, seed: int) -> Sequence[Row]: ...
-
-    def room(self, split: str) -> int: ...
-
-
-def own_questions(config: RunConfig) -> Any:
-    """The environment, where it is to ask its own questions."""
-    own = config.data is None and config.task is None and hasattr(config.environment, "rows")
-    return config.environment if own else None
-
-
-def prompts_of(
-    rows: Sequence[Row],
-    config: RunConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    grade: Grade,
-    told: Callable[[str], None],
-) -> list[Prompt]:
-    """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full reward."""
-    prompts, long = render(
-        rows,
-        config.template,
-        tokenize_with(tokenizer),
-        chat=chat_with(tokenizer),
-        context=context_of(model) or 2**31,
-        max_new_tokens=config.max_new_tokens,
-        on_bad=config.on_bad,
-    )
-    unproved = 0
-    if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
-        prompts, unproved = prove_golds(prompts, grade, spell, config.on_bad)
-    for count, why in ((long, "do not fit into the context"), (unproved, "have an answer that earns no reward")):
-        if count:
-            told(f"{count} questions {why} and are left out")
-    return prompts
 
 
 def grade_of(config: RunConfig) -> Grade:
@@ -299,25 +206,6 @@ def reward_of(config: RunConfig) -> Reward:
     if reward not in REWARDS:
         raise UserError(f"there is no reward '{reward}'{nearest(reward, REWARDS)}; your own is file.py:function")
     return REWARDS[reward]()
-
-
-def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:
-    """With the begin-of-text token that the tokenizer itself puts in front, once, and nothing behind the text."""
-    begin = tokenizer.bos_token
-    ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
-
-    def tokenize(text: str) -> list[int]:
-        special = not (begin and text.startswith(begin))
-        ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
-        return ids[:-1] if ends and special else ids
-
-    return tokenize
-
-
-def chat_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, str]]], str] | None:
-    if not tokenizer.chat_template:
-        return None
-    return lambda messages: str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 # Models

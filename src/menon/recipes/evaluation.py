@@ -29,11 +29,10 @@ from menon.recipes.ballots import ballot_of, ballot_of_task
 from menon.recipes.build import (
     REWARDS,
     WEIGHTS_DTYPE,
-    chat_with,
     device_of,
     model_name,
-    tokenize_with,
 )
+from menon.recipes.questions import chat_with, tokenize_with
 from menon.record.folder import surroundings
 from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
@@ -135,7 +134,7 @@ def settled(config: EvalConfig, named: NamedSet | None, told: Callable[[str], No
             stop=config.stop or named.stop,
         )
     elif config.data is not None:
-        rows, skipped = read_rows(config.data, config.on_bad)
+        rows, skipped = read_rows(config.data, config.on_bad, columns=config.columns)
     else:
         rows, skipped = task_rows(config), 0
         config = replace(config, task=config.task or ChainSum())

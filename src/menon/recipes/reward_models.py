@@ -32,7 +32,7 @@ def judge_of(settings: JudgeReward, device: torch.device) -> Judge:
 
 def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer:
     """A model of its own in this process; the prompt is put into its chat template if it has one."""
-    from menon.recipes.build import chat_with, tokenize_with
+    from menon.recipes.questions import chat_with, tokenize_with
 
     model, tokenizer = load_policy(name, torch.float32 if device.type == "cpu" else torch.bfloat16, device)
     whole, chat = tokenize_with(tokenizer), chat_with(tokenizer)
