@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 COMPARES = ("grpo", "rloo", "reinforce_pp_baseline", "grpo_passk", "opo", "gpg", "maxrl")
 """Kinds of advantage that compare the answers to one prompt."""
-ESTIMATORS = (*COMPARES, "gae", "vapo", "reinforce", "reinforce_baseline", "reinforce_pp", "remax", "segment")
+ESTIMATORS = (*COMPARES, "gae", "gae_normalised", "vapo", "reinforce", "reinforce_baseline", "reinforce_pp", "remax", "segment")
 """Kinds that make advantages from rewards."""
 SAMPLES_VALUES = ("segments",)
 """Kinds of rollout that do."""
-RETURNS = ("gae", "vapo")
+RETURNS = ("gae", "gae_normalised", "vapo")
 """Those that also make what a critic learns."""
 ANSWER_LOSSES = ("gspo", "geo_mean")
 """Losses that give one number per answer, at its last token."""
@@ -162,7 +162,7 @@ def check_pretraining(config: "RunConfig", critic: "Critic") -> None:
     if critic.shared_trunk:
         raise UserError("a critic on the policy's trunk cannot learn before it; set critic.shared_trunk=false")
     for name, part in config.advantage.items():
-        field = {"gae": "lam", "vapo": "lam_critic"}.get(getattr(part, "kind", ""), "")
+        field = {"gae": "lam", "gae_normalised": "lam", "vapo": "lam_critic"}.get(getattr(part, "kind", ""), "")
         if field and getattr(part, field) != 1:
             raise UserError(
                 f"a critic that learns alone learns whole returns, and advantage.{name}.{field} is {getattr(part, field):g}; "

@@ -112,6 +112,10 @@ class RunConfig:
     """Answers that are written at the same time: memory and speed only."""
     max_new_tokens: int = 96
     temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    """Answers are drawn from what these keep (0: all), and learned from as if they were drawn from everything: a bias, which
+    `sampling/kept` shows."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token; without any those of the template (orz has some)."""
     rollout: Rollout = field(default_factory=GroupsRollout)

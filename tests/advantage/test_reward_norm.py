@@ -56,3 +56,11 @@ def test_a_step_without_any_verdict_changes_nothing():
 def test_what_cannot_be_is_refused(given):
     with pytest.raises(UserError, match="of RewardNorm"):
         RewardNorm(**given)
+
+
+def test_a_clip_alone():
+    part = RewardNorm(over="none", clip=2.0)
+    batch, _ = part(batch_of([[1, 1], [1, 0], [1, 1]], outcome=[5.0, -3.0, 1.5]), part.init())
+    assert batch.outcome.tolist() == [2.0, -2.0, 1.5]
+    with pytest.raises(UserError, match="over=none of RewardNorm leaves rewards on their scale and so needs a clip"):
+        RewardNorm(over="none")

@@ -4,7 +4,18 @@ import json
 
 import pytest
 
-from menon.advantage import GAE, GRPO, RLOO, KLInReward, Overlong, SegmentCredit, TruncatedReward, Whiten
+from menon.advantage import (
+    GAE,
+    GRPO,
+    RLOO,
+    KLInReward,
+    NormalisedGAE,
+    Overlong,
+    RewardNorm,
+    SegmentCredit,
+    TruncatedReward,
+    Whiten,
+)
 from menon.cli.command import Asked, start
 from menon.config import Critic, RunConfig, changed
 from menon.errors import UserError
@@ -90,7 +101,9 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
     assert of["r1_zero"].objective["kl"] == Term(KL("k3"), SequenceMeanTokenMean(), coef=0.001)
     assert of["realhf_ppo"].advantage["kl"] == KLInReward(beta=0.1)
     assert of["realhf_ppo"].reference_update == MovingAverage(rate=0.001)
-    assert of["ppo"].advantage["credit"] == of["realhf_ppo"].advantage["credit"] == GAE(gamma=1.0, lam=1.0)
+    assert of["ppo"].advantage["credit"] == GAE(gamma=1.0, lam=1.0)
+    assert of["realhf_ppo"].advantage["credit"] == NormalisedGAE(gamma=1.0, lam=1.0, decay=0.99995, eps=1e-5)
+    assert (of["realhf_ppo"].advantage["clip"], of["realhf_ppo"].top_k) == (RewardNorm(over="none", clip=20.0), 200)
     assert list(of["drgrpo"].advantage.values()) == [TruncatedReward(factor=0.0), GRPO(std_mode="none")]
     assert of["vapo"].objective["imitation"].coef == 0.1
     assert of["vapo"].advantage["credit"].lam_critic == 1.0

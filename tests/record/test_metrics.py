@@ -92,6 +92,13 @@ def test_rewards_groups_lengths_and_entropy():
     assert float(rewards["reward/std"]) == pytest.approx(math.sqrt(4 * 0.25 / 3))
 
 
+def test_what_truncated_sampling_kept():
+    batch = pack([answer(2, 1.0), answer(1, 0.0)])
+    assert "sampling/kept" not in numbers(batch)
+    kept = torch.where(batch.is_action, math.log(0.5), 0.0)
+    assert numbers(replace(batch, log_kept=kept))["sampling/kept"] == pytest.approx(0.5)
+
+
 def test_advantages_and_values():
     batch = pack([answer(2, 1.0, logp=-1.0), answer(1, 0.0, logp=-2.0), answer(3, NAN, logp=-9.0)])
     nan3 = [NAN] * 3

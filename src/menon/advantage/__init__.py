@@ -2,6 +2,7 @@
 
 from menon.advantage.entropy_coefficient import EntropyCoefficient
 from menon.advantage.gae import GAE
+from menon.advantage.gae_normalised import NormalisedGAE
 from menon.advantage.gpg import GPG
 from menon.advantage.grpo import GRPO
 from menon.advantage.grpo_passk import GRPOPassK
@@ -36,6 +37,7 @@ AdvantagePart = (
     | KLInReward
     | LengthReward
     | MaxRL
+    | NormalisedGAE
     | OPO
     | Overlong
     | PenaltyCoefficient

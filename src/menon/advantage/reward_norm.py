@@ -18,13 +18,14 @@ class RewardNorm:
 
     `over`: the answers of this step (population standard deviation), or `running` values of it, mean <- decay mean +
     (1 - decay) m and the same for the second moment, corrected for their start at 0 and with eps in the square root. Without
-    spread in the step all become 0. `center=false` keeps the mean (TRL's `whiten_rewards`); `clip` bounds R to +-clip first.
+    spread in the step all become 0. With "none" R is clipped and nothing else. `center=false` keeps the mean (TRL's
+    `whiten_rewards`); `clip` bounds R to +-clip first.
 
     The reward of an answer is the sum over its tokens; the change is put where its outcome is. Empty answers count; those whose
     grader failed are in no statistic and stay as they are.
     """
 
-    over: Literal["step", "running"] = "step"
+    over: Literal["step", "running", "none"] = "step"
     center: bool = True
     clip: float | None = None
     decay: float = 0.99
@@ -38,6 +39,9 @@ class RewardNorm:
                 f"clip {self.clip}, decay {self.decay} and eps {self.eps} of RewardNorm: clip must be positive, decay from 0 to "
                 "below 1, and eps 0 or more"
             )
+
+        if self.over == "none" and self.clip is None:
+            raise UserError("over=none of RewardNorm leaves rewards on their scale and so needs a clip; set one, like clip=20")
 
     def init(self) -> Mapping[str, float]:
         return {"mean": 0.0, "square": 0.0, "weight": 0.0}
@@ -60,6 +64,8 @@ class RewardNorm:
         return {name: self.decay * state[name] + (1 - self.decay) * value for name, value in new.items()}
 
     def scaled(self, rewards: Tensor, state: Mapping[str, float]) -> Tensor:
+        if self.over == "none":
+            return rewards
         if self.over == "step":
             mean, std = rewards.mean(), rewards.std(correction=0)
             if rewards.min() == rewards.max():

@@ -116,7 +116,7 @@ def close_reward(reward: Reward) -> None:
 
 
 def rollout_of(config: RunConfig) -> Rollout:
-    sampling = Sampling(config.max_new_tokens, config.temperature, stop=stop_of(config))
+    sampling = Sampling(config.max_new_tokens, config.temperature, config.top_p, config.top_k, stop_of(config))
     size = (config.prompts_per_step, config.samples_per_prompt, sampling)
     if isinstance(config.rollout, DynamicRollout):
         own = config.rollout

@@ -1,6 +1,6 @@
 """PPO of "Is DPO Superior to PPO" (arXiv 2404.10719; ReaLHF): normalised advantages, a large batch, a reference that follows."""
 
-from menon.advantage import GAE, KLInReward, Whiten
+from menon.advantage import KLInReward, NormalisedGAE, RewardNorm, Whiten
 from menon.config import Critic, RunConfig
 from menon.loss import PPOClip, ValueLoss
 from menon.loss.share import TokenMean
@@ -11,18 +11,21 @@ from menon.update.reference import MovingAverage
 
 def realhf_ppo() -> RunConfig:
     """GAE with lambda = gamma = 1, advantages over their population's deviation + 1e-5, k1 to the reference in the reward with
-    .1, a reference that follows the policy by .001 a step; clip .2 for policy and value.
+    .1, a reference that follows the policy by .001 a step; clip .2 for policy and value; rewards within 20, values normalised.
 
-    Theirs also clips rewards at 20, draws from the 200 likeliest tokens and normalises values; this recipe does not.
+    It trains on truncated samples: answers are drawn from the 200 likeliest tokens, with a bias that theirs removes by a mask on
+    the trainer's logits and this does not. The share of probability kept is `sampling/kept`.
     """
     return RunConfig(
         recipe="realhf_ppo",
         advantage={
+            "clip": RewardNorm(over="none", clip=20.0),
             "kl": KLInReward(beta=0.1),
-            "credit": GAE(gamma=1.0, lam=1.0),
+            "credit": NormalisedGAE(gamma=1.0, lam=1.0),
             "whiten": Whiten(std_mode="population", eps=1e-5, eps_on="deviation"),
         },
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
+        top_k=200,
         reference="frozen",
         reference_update=MovingAverage(rate=0.001),
         optimiser=Optimiser(learning_rate=3e-4),

@@ -48,6 +48,8 @@ def batch_metrics(batch: Batch) -> dict[str, Metric]:
     if batch.entropy is not None:
         metrics |= _entropies(batch.entropy[batch.trained])
     if batch.behaviour_logp is not None:
+        if batch.log_kept is not None and bool((batch.log_kept < 0).any()):
+            metrics["sampling/kept"] = _mean(batch.log_kept[batch.trained].exp())
         metrics["entropy/mc"] = _mean(-batch.behaviour_logp[batch.trained])
     if batch.advantage is not None:
         advantage = batch.advantage[batch.trained]
