@@ -4,13 +4,14 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from helpers import BYTES, tiny_tokenizer
-from menon.engines.stop_strings import StopStrings, special_ids
+from menon.engines.stop_strings import StopStrings, special_ids, text_of
 from menon.types import no_tokens
 
 
 def first_end(tokenizer, stop: tuple[str, ...], tokens: list[int], prefix: list[int] | None = None) -> int | None:
     """How many tokens are written when a stop string ends."""
-    watch = StopStrings(tokenizer, special_ids(tokenizer), stop, np.array(prefix, dtype=np.int32) if prefix else no_tokens())
+    given = np.array(prefix, dtype=np.int32) if prefix else no_tokens()
+    watch = StopStrings(text_of(tokenizer), special_ids(tokenizer), stop, given)
     return next((i + 1 for i, token in enumerate(tokens) if watch.ends(token)), None)
 
 
@@ -88,3 +89,17 @@ def test_every_place_agrees_with_decoding_everything():
         assert first_end(tokenizer, stop, tokens) == expected
         found += expected is not None
     assert found > 50
+
+
+def test_text_is_the_tokenizers_own(metaspace):
+    """Also where a tokenizer decodes in a way of its own."""
+
+    class Shouting(PreTrainedTokenizerFast):
+        def _decode(self, *args, **kwargs):
+            return super()._decode(*args, **kwargs).upper()
+
+    shouting = Shouting(tokenizer_object=metaspace.backend_tokenizer, eos_token="</s>")
+    tokens = [0, 1, 5, 6, 7, 8, 9]
+    for tokenizer, want in ((metaspace, "the end answer: 42"), (shouting, "THE END ANSWER: 42")):
+        assert tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False) == want
+        assert text_of(tokenizer)(tokens) == want

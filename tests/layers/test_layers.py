@@ -27,7 +27,7 @@ PROTOCOLS = {"menon.rollout.protocols", "menon.update.protocols", "menon.sync.pr
 
 PIECES = (
     *("forward", "hf_models", "decoder", "draw", "stop_strings"),
-    *("decoder_slots", "model_slots", "slot_cache", "sampler_run", "held", "memory"),
+    *("decoder_slots", "model_slots", "slot_cache", "sampler_run", "held", "machine"),
 )
 """Of engines, for other engines to use; never a whole one."""
 

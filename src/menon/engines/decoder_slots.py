@@ -8,6 +8,7 @@ weights), as in a learner under autocast.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -64,6 +65,12 @@ def num_weights(decoder: Decoder) -> int:
     return sum(affine.weight.numel() for layer in decoder.layers for affine in vars(layer).values() if isinstance(affine, Affine))
 
 
+def bytes_per_token(decoder: Decoder) -> int:
+    """Of keys and values."""
+    size = torch.promote_types(decoder.norm.dtype, torch.float32).itemsize
+    return 2 * len(decoder.layers) * decoder.key_heads * decoder.head_dim * size
+
+
 class DecoderSlots:
     """Keys and values of up to `slots` sequences, and the steps that lengthen them. Rows 0..n-1 are live.
 
@@ -71,14 +78,19 @@ class DecoderSlots:
     """
 
     @torch.inference_mode()
-    def __init__(self, decoder: Decoder, slots: int) -> None:
-        self.given = decoder
+    def __init__(self, decoder: Decoder, slots: int, spare: Tensor | None = None, fixed: bool = False) -> None:
+        """`spare`: the cache of earlier slots, whose numbers must be finite. Fresh memory costs more than a small model's step.
+
+        `fixed`: every operation has a shape that depends on no neighbour, so a sequence's bits do not either. All slots are
+        always computed, attention runs over widths that are powers of two, and beginnings are computed one by one.
+        """
+        self.given, self.slots, self.fixed = decoder, slots, fixed
         self.refresh()
         self.wide, self.device = self.decoder.norm.dtype, decoder.embedding.device
-        self.capacity = 0
-        self.cache = torch.zeros(
-            len(decoder.layers), slots, decoder.key_heads, 2, 0, decoder.head_dim, dtype=self.wide, device=self.device
-        )
+        if spare is None or spare.shape[1] < slots or (spare.dtype, spare.device) != (self.wide, self.device):
+            shape = (len(decoder.layers), slots, decoder.key_heads, 2, 0, decoder.head_dim)
+            spare = torch.zeros(shape, dtype=self.wide, device=self.device)
+        self._use(spare)
 
     @torch.inference_mode()
     def refresh(self) -> None:
@@ -89,18 +101,17 @@ class DecoderSlots:
 
     def reserve(self, width: int) -> None:
         """Room for `width` positions; grows by doubling, so that an answer which stops early never pays for its limit."""
-        if width <= self.capacity:
-            return
-        self.capacity = max(width, 2 * self.capacity, 32)
-        old, shape = self.cache, list(self.cache.shape)
-        shape[4] = self.capacity
-        # What was never written is zero: a masked NaN would leak.
-        self.cache = old.new_zeros(shape)
-        self.cache[:, :, :, :, : old.shape[4]] = old
-        layers = self.cache.flatten(1, 2)
+        have = self.cache.shape[4]
+        if width > have:
+            # What was never written is zero: a masked NaN would leak.
+            self._use(F.pad(self.cache, (0, 0, 0, max(width, 2 * have, 32) - have)))
+
+    def _use(self, cache: Tensor) -> None:
+        self.cache = cache
+        layers = cache.flatten(1, 2)
         self.keys = [layer[:, 0] for layer in layers]
         self.values = [layer[:, 1] for layer in layers]
-        self.places = torch.arange(self.capacity, device=self.device)
+        self.places = torch.arange(cache.shape[4], device=self.device)
         self.cos, self.sin = (table[:, None] for table in rotary(self.decoder, self.places, self.wide))
 
     @torch.inference_mode()
@@ -113,6 +124,12 @@ class DecoderSlots:
             found.append(torch.stack([k, v], 3).permute(0, 2, 3, 1, 4))
             return causal(layer, q, k, v)
 
+        if self.fixed:
+            for row, length in enumerate(lengths):
+                hidden_states(self.decoder, F.pad(ids[row : row + 1, :length], (0, width_class(length) - length)), attend=keep)
+            layers = len(self.decoder.layers)
+            alone = [torch.stack(found[row * layers : (row + 1) * layers], 1) for row in range(len(lengths))]
+            return [whole[0, ..., :length, :] for whole, length in zip(alone, lengths, strict=True)]
         hidden_states(self.decoder, ids, attend=keep)
         whole = torch.stack(found, 1)
         return [whole[row, ..., :length, :] for row, length in enumerate(lengths)]
@@ -164,15 +181,14 @@ class DecoderSlots:
 
     @torch.inference_mode()
     def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
-        """One token for each of the first n rows -> logits [n, V] of the next."""
-        n, width, decoder = len(token), int(position.max()) + 1, self.decoder
+        """One token for each of the first n rows -> logits [n, V] of the next; of all slots where they are fixed."""
+        if self.fixed:
+            token, position = (np.pad(values, (0, self.slots - len(values))) for values in (token, position))
+        n, decoder = len(token), self.decoder
         heads, both, keyed = decoder.heads, decoder.heads + decoder.key_heads, n * decoder.key_heads
-        self.reserve(width)
         at = torch.from_numpy(position).to(self.device)
+        views = self._views(position, at)
         cos, sin = self.cos[at], self.sin[at]
-        hidden = self.places[:width] > at[:, None, None]
-        mask = torch.zeros(hidden.shape, dtype=self.wide, device=self.device).masked_fill_(hidden, -torch.inf)
-        mask = mask.expand(n, decoder.key_heads, width).reshape(keyed, 1, width)
         at, row = at.repeat_interleave(decoder.key_heads), torch.arange(keyed, device=self.device)
         x = F.embedding(torch.from_numpy(token).to(self.device), decoder.embedding).to(self.wide)
         for step, keys, values in zip(self.steps, self.keys, self.values, strict=True):
@@ -185,13 +201,52 @@ class DecoderSlots:
             keys[row, at] = qk[:, heads:].flatten(0, 1)
             values[row, at] = qkv[:, both:].flatten(0, 1)
             q = qk[:, :heads].reshape(keyed, -1, decoder.head_dim)
-            scores = torch.baddbmm(mask, q, keys[:keyed, :width].transpose(1, 2), alpha=decoder.head_dim**-0.5)
-            seen = torch.bmm(scores.softmax(-1), values[:keyed, :width])
-            add(x, layer.output, seen.view(n, -1))
+            add(x, layer.output, attention(q, keys[:keyed], values[:keyed], views).view(n, -1))
             gate, up = step.gate_up(norm(x, layer.mlp_norm, decoder.eps)).chunk(2, -1)
             add(x, layer.down, F.silu(gate).mul_(up))
         assert decoder.head is not None
         return decoder.head(norm(x, decoder.norm, decoder.eps))
+
+    def _views(self, position: np.ndarray, at: Tensor) -> list["View"]:
+        """One view for all rows, as wide as the longest; where slots are fixed, one per class of widths that occurs."""
+        widths = [int(position.max()) + 1]
+        if self.fixed:
+            classes = np.array([width_class(length) for length in (position + 1).tolist()])
+            widths = np.unique(classes).tolist()
+        self.reserve(widths[-1])
+        views = []
+        for width in widths:
+            hidden = self.places[:width] > at[:, None, None]
+            mask = torch.zeros(hidden.shape, dtype=self.wide, device=self.device).masked_fill_(hidden, -torch.inf)
+            mask = mask.expand(-1, self.decoder.key_heads, -1).reshape(-1, 1, width)
+            rows = None
+            if len(widths) > 1:
+                rows = torch.from_numpy(classes == width).to(self.device).repeat_interleave(self.decoder.key_heads)[:, None, None]
+            views.append(View(width, mask, rows))
+        return views
+
+
+def width_class(length: int) -> int:
+    """The power of two, at least 32, that a length is rounded up to."""
+    return max(32, 1 << (length - 1).bit_length())
+
+
+class View(NamedTuple):
+    width: int
+    mask: Tensor
+    """[n * key_heads, 1, width], 0 where a row may look and -inf elsewhere."""
+    rows: Tensor | None
+    """[n * key_heads, 1, 1] bool: whose attention this is; None: everyone's."""
+
+
+def attention(q: Tensor, keys: Tensor, values: Tensor, views: list[View]) -> Tensor:
+    """q [n * key_heads, heads per key, D] over keys and values [n * key_heads, capacity, D]."""
+    out = q
+    for width, mask, rows in views:
+        scores = torch.baddbmm(mask, q, keys[:, :width].transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+        seen = torch.bmm(scores.softmax(-1), values[:, :width])
+        out = seen if rows is None else torch.where(rows, seen, out)
+    return out
 
 
 def add(x: Tensor, affine: Affine, y: Tensor) -> None:

@@ -6,13 +6,13 @@ step, where every request feeds it anyway, so that prefill needs no logits.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from menon.engines.draw import draw, temperature_by_entropy
 from menon.engines.held import Held
@@ -67,7 +67,8 @@ class Slots(Protocol):
 class Voice:
     """What a sampler is besides its network."""
 
-    tokenizer: PreTrainedTokenizerBase
+    text: Callable[[list[int]], str]
+    """Tokens -> text, special ones left out."""
     special: frozenset[int]
     end_tokens: np.ndarray
     seed: int
@@ -151,13 +152,14 @@ class Run:
                 held.add(tokens, start)
 
     def _draw(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        n = self.n
-        uniform = self.uniform[np.arange(n), self.count[:n]]
+        """Tokens [n] and their numbers [n, 3]; `logits` may have rows beyond the live ones."""
+        n = len(logits)
+        uniform = self.uniform[np.arange(n), np.minimum(self.count[:n], self.uniform.shape[1] - 1)]
         settings = (uniform, self.top_p[:n], self.top_k[:n], self.temperature[:n], self.forking[:n], self.threshold[:n])
         number, top_p, top_k, *by_entropy = (torch.from_numpy(value).to(logits.device) for value in settings)
         with torch.inference_mode():
             drawn = draw(logits, number, temperature_by_entropy(logits, *by_entropy), top_p, top_k)
-            return drawn.token.cpu().numpy(), torch.stack(drawn[1:], -1).cpu().numpy()
+            return drawn.token.cpu().numpy()[: self.n], torch.stack(drawn[1:], -1).cpu().numpy()[: self.n]
 
     def _change(self) -> None:
         """Waiting requests take the rows of finished ones and those still free; then the last rows close what gaps are left."""
@@ -218,7 +220,7 @@ class Run:
         self.temperature[row], self.top_p[row], self.top_k[row] = sampling.temperature, sampling.top_p, sampling.top_k
         self.forking[row] = np.nan if sampling.forking_temperature is None else sampling.forking_temperature
         self.threshold[row] = sampling.entropy_threshold
-        stops = StopStrings(self.voice.tokenizer, self.voice.special, sampling.stop, prefix) if sampling.stop else None
+        stops = StopStrings(self.voice.text, self.voice.special, sampling.stop, prefix) if sampling.stop else None
         if row == len(self.request):
             self.request.append(request)
             self.stops.append(stops)
@@ -250,7 +252,7 @@ class Run:
             entropy=entropy,
             version=self.versions[row, :count].copy(),
             finish=finish,
-            text=str(self.voice.tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
+            text=self.voice.text(answer),
         )
 
     def _close(self, gaps: np.ndarray) -> None:

@@ -13,34 +13,48 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from menon.engines.decoder import Decoder, context_of, decoder_of
-from menon.engines.decoder_slots import DecoderSlots
+from menon.engines.decoder import FAMILY, Decoder, context_of, decoder_of
+from menon.engines.decoder_slots import DecoderSlots, bytes_per_token
 from menon.engines.held import Held
 from menon.engines.hf_models import end_token_ids
-from menon.engines.memory import free_bytes
+from menon.engines.machine import free_bytes
 from menon.engines.model_slots import ModelSlots, evaluating
 from menon.engines.sampler_run import Run, Slots, Voice
-from menon.engines.stop_strings import special_ids
+from menon.engines.stop_strings import special_ids, text_of
 from menon.errors import UserError
 from menon.types import Completion, Request
+
+SPARE = 2**29
+"""Most bytes of a cache that is kept for the next call."""
 
 
 class TorchSampler:
     """A `Sampler` over a model that is already where and what it should be: its device and dtype are the sampler's.
 
     The model may be the learner's own (`sync.by_reference`) or a copy (`sync.by_copy`). At most `slots` sequences are written
-    at a time. Errors: `UserError` for a model that cannot decode by rows, and for requests that do not fit into its context.
+    at a time, fewer where memory does not suffice. With `fixed_slots` an answer's bits do not depend on its neighbours: all slots
+    are always computed (Llama family only). Errors: `UserError` for a model that cannot decode by rows, and for requests that do
+    not fit into its context or into memory.
     """
 
     version = 0
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, seed: int = 0, slots: int = 256) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        seed: int = 0,
+        slots: int = 256,
+        fixed_slots: bool = False,
+    ) -> None:
         if slots < 1:
             raise UserError(f"slots is {slots}; a sampler needs room for at least 1 sequence")
         self.model = model
         self.tokenizer = tokenizer
         self.seed = seed
         self.slots = slots
+        self.fixed_slots = fixed_slots
         self.computed_tokens = 0
         """Tokens that went through the model so far, in prefill and in decoding; padding is not counted."""
         self.end_tokens = np.array(end_token_ids(model, tokenizer))
@@ -52,16 +66,37 @@ class TorchSampler:
         """The network in plain data, where it is one of the Llama family; known from the first call on."""
         self._checked = False
         self._held: Held | None = None
+        self._spare: Tensor | None = None
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Completions as they finish. All requests are checked before any is answered."""
         requests = list(requests)
         for request in requests:
             self._check(request)
+        self._ready()
+        longest = max((len(r.prompt.tokens) + len(r.prefix) + r.sampling.max_new_tokens for r in requests), default=1)
+        return self._answer(requests, min(self.fitting(longest), len(requests)))
+
+    def fitting(self, longest: int) -> int:
+        """How many sequences of so many tokens can be written at a time: `slots`, or what the free memory holds."""
+        self._ready()
+        if self.decoder is None:
+            return self.slots
+        free = free_bytes(self.model.device) + (0 if self._spare is None else self._spare.nbytes)
+        each = bytes_per_token(self.decoder) * longest
+        fits = free * 2 // (each * 3)  # a cache that grows is copied
+        if fits < 1:
+            need, have = each * 1.5 / 2**30, free / 2**30
+            raise UserError(
+                f"keys and values of one sequence of {longest} tokens take {need:.1f} GiB and {have:.1f} GiB are free; lower "
+                "max_new_tokens, or use a smaller model"
+            )
+        return min(self.slots, fits)
+
+    def _ready(self) -> None:
         if not self._checked:
             self._check_model()
             self._checked = True
-        return self._answer(requests)
 
     def weights(self) -> Mapping[str, Tensor]:
         """Name -> tensor, the live ones, tied ones once."""
@@ -77,18 +112,25 @@ class TorchSampler:
         finally:
             self._held = outer
 
-    def _answer(self, requests: list[Request]) -> Iterator[Completion]:
-        places = min(self.slots, len(requests))
-        voice = Voice(self.tokenizer, self.special, self.end_tokens, self.seed)
-        run = Run(self._slots(places), places, requests, voice, self.version, self._held)
+    def _answer(self, requests: list[Request], places: int) -> Iterator[Completion]:
+        voice = Voice(text_of(self.tokenizer), self.special, self.end_tokens, self.seed)
+        held = None if self.fixed_slots else self._held  # the bits of a kept start depend on how it came about
+        slots = self._slots(places)
+        run = Run(slots, self.slots if self.fixed_slots else places, requests, voice, self.version, held)
         while run.busy:
             before = run.computed_tokens
             finished = run.step(self.version)
             self.computed_tokens += run.computed_tokens - before
             yield from finished
+        cache = getattr(run.slots, "cache", None)
+        if isinstance(cache, Tensor) and cache.nbytes <= SPARE:
+            self._spare = cache
 
     def _slots(self, places: int) -> Slots:
-        return ModelSlots(self.model, places) if self.decoder is None else DecoderSlots(self.decoder, places)
+        if self.decoder is None:
+            return ModelSlots(self.model, places)
+        spare, self._spare = self._spare, None  # two calls may be under way
+        return DecoderSlots(self.decoder, self.slots if self.fixed_slots else places, spare, self.fixed_slots)
 
     def _check(self, request: Request) -> None:
         prompt, new = request.prompt, request.sampling.max_new_tokens
@@ -124,9 +166,11 @@ class TorchSampler:
                 slots.fill(torch.tensor([row], device=ids.device), start)
             for back in (2, 1):
                 token = np.array([int(ids[-back]) for ids in given])
-                got = slots.decode(token, np.array([len(ids) - back for ids in given])).float()
+                got = slots.decode(token, np.array([len(ids) - back for ids in given]))[: len(given)].float()
         except (TypeError, ValueError, AttributeError, NotImplementedError, IndexError, RuntimeError) as error:
             raise UserError(f"the built-in sampler cannot run {name} ({type(error).__name__}: {error}); {advice}") from error
+        if self.fixed_slots and self.decoder is None:
+            raise UserError(f"fixed_slots needs a model of the {', '.join(FAMILY)} kind, and this is {name}; leave it out")
         want = torch.stack(whole)
         allowed = 1e-3 if torch.finfo(self.model.dtype).bits >= 32 else 0.2
         if float((got - want).abs().max()) > allowed * float(want.abs().max()):

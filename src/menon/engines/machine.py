@@ -1,4 +1,4 @@
-"""How much memory is free."""
+"""What the machine has: free memory, bfloat16 instructions."""
 
 from pathlib import Path
 
@@ -21,3 +21,11 @@ def left_in(group: Path) -> int:
         return max(0, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     except (OSError, ValueError):
         return 2**62
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Does the hardware multiply in bfloat16? Where it does not, products are emulated, slower than in fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)

@@ -1,0 +1,68 @@
+"""Law 7, bitwise: with fixed slots an answer is the same to the last bit whoever stands beside it, and in whichever order."""
+
+import numpy as np
+import pytest
+
+from helpers import prompt, tiny_model, tiny_tokenizer
+from menon.engines.torch_sampler import TorchSampler
+from menon.errors import UserError
+from menon.rollout.protocols import holding
+from menon.types import Completion, Request, Sampling
+
+V = 40
+SIZES = {"odd": {"hidden": 24}, "wide": {"hidden": 128, "layers": 3}}
+
+
+def requests() -> list[Request]:
+    rng = np.random.default_rng(4)
+    found = []
+    for i in range(9):
+        start = prompt(i, rng.integers(0, V - 1, size=1 + 7 * i), vocab=V)
+        for k in range(3):
+            hot = Sampling(max_new_tokens=4 + 5 * k, temperature=(1.0, 0.7, 0.0)[k], top_p=0.9 if i % 3 == 2 else 1.0)
+            found.append(Request(start, hot, sample=k))
+    return found
+
+
+def bits(completion: Completion) -> tuple[bytes, ...]:
+    return tuple(getattr(completion, name).tobytes() for name in ("tokens", "logp", "log_kept", "entropy"))
+
+
+def written(sampler: TorchSampler, asked: list[Request]) -> dict[tuple[int, int], Completion]:
+    return {(c.request.prompt.index, c.request.sample): c for c in sampler.generate(asked)}
+
+
+@pytest.mark.parametrize(("kind", "size"), [("qwen3", "odd"), ("llama", "wide")])
+def test_bits_do_not_depend_on_company(kind, size):
+    model = tiny_model(kind, vocab=V, **SIZES[size])
+    sampler = TorchSampler(model, tiny_tokenizer(V), seed=2, slots=6, fixed_slots=True)
+    asked = requests()
+    together = written(sampler, asked)
+    assert len(together) == len(asked)
+    rng = np.random.default_rng(0)
+    shuffled = written(sampler, [asked[i] for i in rng.permutation(len(asked))])
+    alone = {key: c for request in asked[::4] for key, c in written(sampler, [request]).items()}
+    with holding(sampler):
+        written(sampler, asked)
+        again = written(sampler, asked[::-1])
+    for other in (shuffled, alone, again):
+        for key, completion in other.items():
+            assert bits(completion) == bits(together[key]), key
+            assert completion.text == together[key].text
+
+
+def test_the_numbers_are_those_of_free_slots():
+    model = tiny_model(vocab=V)
+    fixed = written(TorchSampler(model, tiny_tokenizer(V), seed=2, slots=6, fixed_slots=True), requests())
+    free = written(TorchSampler(model, tiny_tokenizer(V), seed=2, slots=6), requests())
+    for key, completion in free.items():
+        assert fixed[key].tokens.tolist() == completion.tokens.tolist()
+        np.testing.assert_allclose(fixed[key].logp, completion.logp, atol=2e-5)
+    apart = np.concatenate([np.abs(fixed[key].logp - free[key].logp) for key in free])
+    assert apart.mean() < 1e-6
+
+
+def test_other_models_cannot():
+    sampler = TorchSampler(tiny_model("gpt2", vocab=V), tiny_tokenizer(V), fixed_slots=True)
+    with pytest.raises(UserError, match=r"fixed_slots needs a model of the Llama, Qwen2, Qwen3, Mistral kind, and this is GPT2"):
+        sampler.generate(requests())
