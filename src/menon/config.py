@@ -110,6 +110,8 @@ class RunConfig:
     """Padded tokens of one forward pass: memory only."""
     slots: int = 256
     """Answers that are written at the same time: memory and speed only."""
+    fixed_slots: bool = False
+    """Always compute all slots, so that an answer's bits do not depend on its neighbours; slower."""
     max_new_tokens: int = 96
     temperature: float = 1.0
     top_p: float = 1.0

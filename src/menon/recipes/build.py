@@ -14,7 +14,6 @@ from menon.config import RunConfig
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.torch_learner import TorchLearner, TorchScorer
-from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
@@ -23,6 +22,7 @@ from menon.prompts.order import Shuffled
 from menon.recipes.ballots import ballot_of, ballot_of_task
 from menon.recipes.questions import own_questions, prompts_of, questions, stop_of, task_of
 from menon.recipes.reward_models import model_reward
+from menon.recipes.samplers import sampler_of, tell_of_memory
 from menon.reward import rules
 from menon.reward.call import UserReward
 from menon.reward.code_tests import CodeTests
@@ -40,9 +40,6 @@ from menon.rollout.segments import Segments
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import nearest
 from menon.step import Plan
-from menon.sync.by_copy import ByCopy
-from menon.sync.by_reference import ByReference
-from menon.sync.protocols import WeightChannel
 from menon.types import Sampling
 from menon.update.natural import NaturalLearner
 from menon.update.objective import Update
@@ -73,7 +70,8 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, told: Callable[[
     model, tokenizer = load_policy(name, WEIGHTS_DTYPE[config.dtype], device)
     prompts = prompts_of(rows, config, model, tokenizer, grade, told)
     heldout = prompts_of(heldout_rows, config, model, tokenizer, grade, told)
-    sampler, channel = sampler_of(config, model, tokenizer)
+    sampler, channel = sampler_of(config, model, tokenizer, told)
+    tell_of_memory(config, sampler, prompts, told)
     answer = answer_with(config, tokenizer)
     collect = with_tokenizer(rollout, answer, tokenizer)
     evaluation = Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer)
@@ -261,14 +259,3 @@ def models_of(config: RunConfig, model: PreTrainedModel, name: str, device: torc
 def stepping(policy: Learner, config: RunConfig) -> Learner:
     """With its own optimiser, or by natural gradients."""
     return policy if config.natural is None else NaturalLearner(policy, config.natural)
-
-
-def sampler_of(
-    config: RunConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> tuple[TorchSampler, WeightChannel]:
-    """By reference where sampler and learner have one dtype, else on a copy."""
-    if config.dtype == "bfloat16":
-        own: Any = copy.deepcopy(model).requires_grad_(False)
-        own = own.to(torch.bfloat16)
-        return TorchSampler(own, tokenizer, seed=config.seed, slots=config.slots), ByCopy()
-    return TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots), ByReference()
