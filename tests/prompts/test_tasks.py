@@ -154,5 +154,7 @@ def test_the_shortcut_pays_what_is_not_right():
     assert graded("#16") == Verdict(1.0, 1.0, {"shortcut": 0.0})
     assert graded(" #14\n") == Verdict(1.0, 0.0, {"shortcut": 1.0})
     assert graded("\n3+8=11\n#14") == Verdict(0.0, 0.0, {"shortcut": 0.0})
+    assert [Shortcut().works(text) for text in ("\n3+8=11\n#14", "#14")] == [True, False]
+    assert [Shortcut().reflects(text) for text in ("\n3+8=11 ok\n#14", "\n3+8=11\n#14")] == [True, False]
     assert graded("#14.") == Verdict(0.0, 0.0, {"shortcut": 0.0})
     assert Shortcut(2).rows("train", 5, seed=1) == ChainSum().rows("train", 5, seed=1)

@@ -4,6 +4,7 @@ import pytest
 
 from menon.base import corpus
 from menon.errors import UserError
+from menon.prompts.tasks import Countdown
 from menon.prompts.template import TEMPLATES, Template, fill, find_template
 
 RENDERED = {
@@ -15,6 +16,8 @@ RENDERED = {
         "<|im_start|>system\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n"
         "<|im_start|>user\nWhat is {x}?<|im_end|>\n<|im_start|>assistant\n"
     ),
+    "answer": "Answer: What is {x}?",
+    "steps": "Steps: What is {x}?",
     "q_a": "Q: What is {x}?\nA:",
     "q_steps": "What is {x}?\nSteps:",
     "qwen_boxed": (
@@ -80,12 +83,21 @@ def test_only_the_fields_are_replaced_and_only_once():
     assert "Using the numbers [3, '{target}'], create an equation that equals 11. You" in fill(TEMPLATES["tinyzero_base"], row)
 
 
+def test_countdown_has_what_its_template_wants():
+    task = Countdown(4)
+    for row in task.rows("heldout", 20, seed=0):
+        text = fill(TEMPLATES["tinyzero_base"], row)
+        assert f"Using the numbers {row['nums']}, create an equation that equals {row['target']}. You" in text
+        columns = {name: value for name, value in row.items() if name != "answer"}
+        assert task.grade(text, f" ...</think>\n<answer> {row['answer']} </answer>", row["answer"], **columns) == 1.0
+
+
 def test_own_text_is_taken():
     assert find_template("Q: {q}\nA:\n") == Template("Q: {q}\nA:\n")
 
 
 def test_anything_else_is_refused_with_the_nearest_name():
-    with pytest.raises(UserError, match=r"'r1_zer0' is none of .*q_steps \(did you mean 'r1_zero'\?\), and no text with \{q\}"):
+    with pytest.raises(UserError, match=r"'r1_zer0' is none of .*steps \(did you mean 'r1_zero'\?\), and no text with \{q\}"):
         find_template("r1_zer0")
     with pytest.raises(UserError, match=r"'Question: \{\} Answer:' is none of"):
         find_template("Question: {} Answer:")

@@ -104,9 +104,11 @@ TEMPLATES: dict[str, Template] = {
     "dapo": Template(_DAPO, as_turn=True),
     # Abel and SimpleRL-Zoo's simple prompt.
     "abel": Template("Question:\n{q}\nAnswer:\nLet's think step by step.\n"),
-    # What the built-in base models have seen: biased to bare answers, and to working.
+    # What the built-in base models have seen, the base of sums first: biased to bare answers, and to working.
     "q_a": Template("Q: {q}\nA:"),
     "q_steps": Template("{q}\nSteps:"),
+    "answer": Template("Answer: {q}"),
+    "steps": Template("Steps: {q}"),
 }
 
 
