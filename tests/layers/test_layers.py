@@ -26,7 +26,7 @@ DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "meno
 PROTOCOLS = {"menon.rollout.protocols", "menon.update.protocols", "menon.sync.protocols"}
 
 PIECES = (
-    *("forward", "hf_models", "decoder", "draw", "stop_strings"),
+    *("forward", "hf_models", "decoder", "packed", "log_probs", "draw", "stop_strings"),
     *("decoder_slots", "model_slots", "slot_cache", "sampler_run", "held", "machine"),
 )
 """Of engines, for other engines to use; never a whole one."""

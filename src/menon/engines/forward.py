@@ -1,8 +1,4 @@
-"""One forward pass over a batch: the shift by one, the padding, and the vocabulary in chunks. Torch alone.
-
-Rows are padded on the right and no mask is given: causal attention cannot look ahead, so what stands behind a sequence's
-last token never reaches a real one. (With a mask `transformers` would leave the fast causal kernel.)
-"""
+"""One forward pass over a batch: the shift by one, the trunk, and the vocabulary in chunks. Torch alone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -16,6 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 from menon import ragged
 from menon.batch import Batch
+from menon.engines.decoder import Decoder, decoder_of, hidden_states
+from menon.engines.log_probs import log_probs, wide
+from menon.engines.packed import attention, pack_distinct, pick
 from menon.errors import UserError
 from menon.streams import stream
 from menon.update.protocols import LogitRows, Need, Reduction
@@ -54,6 +53,8 @@ class Network:
     value: nn.Linear | None = None
     context: int | None = None
     """Most tokens of a sequence, where the model says so."""
+    decoder: Decoder | None = None
+    """The trunk as plain data, where the model is of the family that has a fast path."""
 
 
 @torch.no_grad()
@@ -64,10 +65,10 @@ def take_apart(model: Any, value: nn.Linear | None = None) -> Network:
     up: the head counts as plain if the model's forward hands it the trunk's output and returns what it makes, unchanged.
     """
     if isinstance(model, ValueModel):
-        return Network(model.trunk, value=model.head, context=_context(model.trunk))
+        return Network(model.trunk, value=model.head, context=_context(model.trunk), decoder=decoder_of(model.trunk))
     context, head = _context(model), model.get_output_embeddings()
     if head is not None and model.base_model is not model and _plain(model, head):
-        return Network(model.base_model, head=head, value=value, context=context)
+        return Network(model.base_model, head=head, value=value, context=context, decoder=decoder_of(model))
     if value is not None:
         raise UserError("this model scales its logits and cannot share its trunk with a critic; give the run a critic of its own")
     return Network(model.base_model, whole=model, context=context)
@@ -102,38 +103,44 @@ class States:
     """[A, d] hidden states behind them, where they were asked for."""
 
 
-def before_actions(batch: Batch) -> tuple[Tensor, Tensor]:
-    """The shift by one: where action tokens stand ([A], in the batch), and where the state before each of them stands
-    ([A], in the padded grid [S * L] read row by row)."""
-    place = batch.is_action.nonzero()[:, 0]
-    position = batch.position[place]
-    if bool((position == 0).any()):
-        raise UserError("a sequence begins with a token of the policy, which nothing predicts; give every prompt a token")
-    width = int(batch.lengths.max()) if batch.num_sequences else 0
-    return place, ragged.owner(batch.offset)[place] * width + position - 1
-
-
 def run_trunk(network: Network, batch: Batch, autocast: torch.dtype | None = None, after: bool = False) -> States:
-    """One padded forward pass over all sequences of the batch; with `after` also the states behind the action tokens."""
-    place, grid = before_actions(batch)
-    ids = ragged.pad(batch.token, batch.offset)
-    if network.context is not None and ids.shape[1] > network.context:
+    """One forward pass over all sequences of the batch; with `after` also the states behind the action tokens."""
+    place = batch.is_action.nonzero()[:, 0]
+    if bool((batch.position[place] == 0).any()):
+        raise UserError("a sequence begins with a token of the policy, which nothing predicts; give every prompt a token")
+    longest = int(batch.lengths.max()) if batch.num_sequences else 0
+    if network.context is not None and longest > network.context:
         raise UserError(
-            f"a sequence of {ids.shape[1]} tokens is longer than the model's context of {network.context}; "
+            f"a sequence of {longest} tokens is longer than the model's context of {network.context}; "
             "shorten the prompts or max_new_tokens"
         )
-    with torch.autocast(ids.device.type, dtype=autocast) if autocast else nullcontext():
-        if network.whole is None:
-            grown = network.trunk(input_ids=ids, use_cache=False).last_hidden_state
+    before = place - 1  # the shift by one: the state that predicts a token stands before it
+    needed = torch.zeros_like(batch.is_action)
+    needed[torch.cat([before, place]) if after else before] = True
+    decoder = network.decoder
+    with torch.autocast(batch.token.device.type, dtype=autocast) if autocast else nullcontext():
+        if decoder is not None and longest <= (decoder.longest or longest):
+            rows, row_of = _distinct_states(decoder, batch, needed, autocast)
         else:
-            grown = network.whole(input_ids=ids, use_cache=False).logits
-    rows = grown.flatten(0, 1)
-    return States(place, rows[grid], rows[grid + 1] if after else None)
+            rows, row_of = _padded_states(network, batch)
+    return States(place, pick(rows, row_of[before]), pick(rows, row_of[place]) if after else None)
 
 
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of log-softmax and of every column: fp32, or fp64 for fp64 weights."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+def _distinct_states(decoder: Decoder, batch: Batch, needed: Tensor, autocast: torch.dtype | None) -> tuple[Tensor, Tensor]:
+    """[M, d] states, and [N] the row that is each token's."""
+    packed = pack_distinct(batch, needed)
+    return hidden_states(decoder, packed.token, packed.position, attention(packed, autocast)), packed.place
+
+
+def _padded_states(network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The same by the model's own forward, [S * L, d] or [S * L, V]. Rows are padded on the right and no mask is given: causal
+    attention cannot look ahead, and with a mask `transformers` would leave the fast causal kernel."""
+    ids = ragged.pad(batch.token, batch.offset)
+    if network.whole is None:
+        grown = network.trunk(input_ids=ids, use_cache=False).last_hidden_state
+    else:
+        grown = network.whole(input_ids=ids, use_cache=False).logits
+    return grown.flatten(0, 1), ragged.owner(batch.offset) * ids.shape[1] + batch.position
 
 
 def name_of(need: Need) -> str:
@@ -158,8 +165,11 @@ class Head:
         if "value_after" in needs and states.after is not None:
             columns["value_after"] = self._value(states.after)
         over_vocabulary = [need for need in needs if need not in ("value", "value_after")]
+        for need in over_vocabulary:
+            if need not in ("logp", "entropy") and not isinstance(need, Reduction):
+                raise ValueError(f"a forward pass yields 'logp', 'entropy', 'value', 'value_after' or a Reduction, not {need!r}")
         if over_vocabulary:
-            columns |= self._chunked(states, batch.token[states.place], over_vocabulary, others)
+            columns |= self._over_vocabulary(states, batch.token[states.place], over_vocabulary, others)
         return {
             name: torch.zeros(batch.num_tokens, dtype=column.dtype, device=column.device).index_copy(0, states.place, column)
             for name, column in columns.items()
@@ -182,11 +192,16 @@ class Head:
         values = head(rows.to(head.weight.dtype))[:, 0]
         return values.to(wide(values.dtype))
 
-    def _chunked(
+    def _over_vocabulary(
         self, states: States, target: Tensor, needs: Sequence[Need], others: Mapping[str, LogitRows]
     ) -> dict[str, Tensor]:
         """Works through the vocabulary a few rows at a time. More than one chunk: each is computed again in the backward
         pass instead of being kept, so [A, V] never exists."""
+        head = self.network.head
+        if type(head) is nn.Linear and not any(isinstance(need, Reduction) for need in needs):
+            how: dict[str, Any] = {"weight": head.weight, "bias": head.bias, "chunk": self.vocabulary_chunk}
+            logp, entropy = log_probs(states.rows, target, temperature=self.temperature, entropy="entropy" in needs, **how)
+            return {name_of(need): logp if need == "logp" else entropy for need in needs}
         every = torch.arange(len(target), device=target.device)
         chunks = every.split(self._rows_per_chunk(states))
         run: Callable[..., tuple[Tensor, ...]] = partial(self._reduce, states, target, needs, others)
@@ -208,16 +223,13 @@ class Head:
         self, states: States, target: Tensor, needs: Sequence[Need], others: Mapping[str, LogitRows], rows: Tensor
     ) -> tuple[Tensor, ...]:
         logits = self.logits(states, rows)
-        logp = logits.log_softmax(-1) if "logp" in needs or "entropy" in needs else logits
-        columns = []
+        columns = {}
+        if "logp" in needs or "entropy" in needs:
+            columns["logp"], columns["entropy"] = log_probs(
+                logits, target[rows], chunk=logits.numel(), entropy="entropy" in needs
+            )
         for need in needs:
-            if need == "logp":
-                columns.append(logp.gather(-1, target[rows, None])[:, 0])
-            elif need == "entropy":
-                columns.append(-(logp.exp() * logp).sum(-1))
-            elif isinstance(need, Reduction):
+            if isinstance(need, Reduction):
                 other = others[need.other](states.place[rows]) if need.other else None
-                columns.append(need.reduce(logits, other))
-            else:
-                raise ValueError(f"a forward pass yields 'logp', 'entropy', 'value', 'value_after' or a Reduction, not {need!r}")
-        return tuple(columns)
+                columns[need.name] = need.reduce(logits, other)
+        return tuple(columns[name_of(need)] for need in needs)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from menon.batch import Batch, take, to, tokens_of
-from menon.engines.forward import Head, name_of, run_trunk, take_apart, wide
+from menon.engines.forward import Head, name_of, run_trunk, take_apart
+from menon.engines.log_probs import wide
 from menon.errors import UserError
 from menon.types import Mean, Metric, Sum
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs

@@ -1,0 +1,163 @@
+"""A batch as its distinct tokens, and attention over them. Torch and numpy alone.
+
+Causal attention makes a token's state depend on what stands before it and nothing else. So sequences that begin alike (the
+answers to one prompt, the branches of a tree) share the states of their common beginning, and these are computed once: linear
+layers, norms and MLP run over one flat row of distinct tokens, without padding. Attention alone sees sequences.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from menon import ragged
+from menon.batch import Batch
+from menon.engines.decoder import Attend
+
+LEAST_ROWS = 16
+"""Sequences that attention takes together at least: with fewer, calls cost more than the padding that they save."""
+PADDING = 1.25
+"""Padded over true tokens up to which sequences are taken together."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sequences of about one length, padded on the right."""
+
+    cell: Tensor
+    """[R * L] the distinct token in each cell of the grid, read row by row; any one in the padding."""
+    shape: tuple[int, int]
+    """R, L."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """M distinct tokens of a batch of N."""
+
+    token: Tensor
+    """[M]"""
+    position: Tensor
+    """[M]"""
+    place: Tensor
+    """[N] the distinct token that each token of the batch is; -1 where its state is not needed."""
+    used: Tensor
+    """[U] `place` without the -1: the tokens that are needed, sequence after sequence."""
+    first: Tensor
+    """[M] where each distinct token stands first in `used`."""
+    offset: Tensor
+    """[S+1] bounds of the sequences in `used`."""
+
+    @cached_property
+    def rows(self) -> tuple[list[Rows], Tensor]:
+        """Grids of sequences of similar length; [M] the cell that holds each distinct token, counted through all grids."""
+        size = ragged.lengths(self.offset)
+        order = torch.argsort(size, stable=True)
+        grids: list[Rows] = []
+        cell_of_used = torch.zeros_like(self.used)
+        cells = 0
+        for run in alike(size[order].tolist()):
+            rows = order[run]
+            column = torch.arange(int(size[rows[-1]]), device=size.device)
+            inside = column < size[rows][:, None]
+            used = (self.offset[:-1][rows][:, None] + column)[inside]
+            grid = torch.zeros(inside.shape, dtype=torch.int64, device=size.device)
+            grid[inside] = self.used[used]
+            cell_of_used[used] = cells + inside.flatten().nonzero()[:, 0]
+            grids.append(Rows(grid.flatten(), (len(rows), len(column))))
+            cells += grid.numel()
+        return grids, cell_of_used[self.first]
+
+
+def alike(lengths: list[int]) -> list[slice]:
+    """Cuts ascending lengths into runs with little padding. Empty sequences are in none.
+
+    >>> alike([0] + [5] * 16 + [40] * 3)
+    [slice(1, 17, None), slice(17, 20, None)]
+    """
+    runs: list[slice] = []
+    start = next((row for row, length in enumerate(lengths) if length), len(lengths))
+    total = 0
+    for row in range(start, len(lengths)):
+        total += lengths[row]
+        if row - start >= LEAST_ROWS and (row + 1 - start) * lengths[row] > PADDING * total:
+            runs.append(slice(start, row))
+            start, total = row, lengths[row]
+    return [*runs, slice(start, len(lengths))] if start < len(lengths) else runs
+
+
+def pack_distinct(batch: Batch, needed: Tensor) -> Packed:
+    """The distinct tokens on which the states at `needed` ([N] bool) depend."""
+    number = torch.arange(batch.num_tokens, device=needed.device)
+    inside = number <= ragged.spread(ragged.last(needed, batch.offset), batch.offset)
+    kept = ragged.sequence_sum(inside.long(), batch.offset)
+    offset = torch.cat([kept.new_zeros(1), kept.cumsum(0)])
+    token = batch.token[inside]
+    used = distinct(token, offset)
+    first = torch.full((int(used.max()) + 1 if len(used) else 0,), len(used), device=used.device)
+    first = first.scatter_reduce(0, used, torch.arange(len(used), device=used.device), reduce="amin")
+    place = torch.full_like(number, -1)
+    place[inside] = used
+    return Packed(token[first], batch.position[inside][first], place, used, first, offset)
+
+
+def distinct(token: Tensor, offset: Tensor) -> Tensor:
+    """[N] a number from 0 on for each token: the same where everything up to it and itself is the same.
+
+    >>> distinct(torch.tensor([7, 8, 9, 7, 5, 7, 8, 9, 4]), torch.tensor([0, 3, 5, 9])).tolist()
+    [0, 2, 3, 0, 1, 0, 2, 3, 4]
+    """
+    size = ragged.lengths(offset).cpu().numpy()
+    grid = ragged.pad(token, offset, -1).cpu().numpy()
+    if not grid.size:
+        return token.new_zeros(0)
+    order = np.lexsort(grid.T[::-1])  # equal beginnings side by side
+    back = np.argsort(order)
+    grid, real = grid[order], np.arange(grid.shape[1]) < size[order, None]
+    fresh = real.copy()
+    fresh[1:] &= ~np.logical_and.accumulate(grid[1:] == grid[:-1], axis=1)
+    number = np.where(fresh, fresh.cumsum().reshape(fresh.shape) - 1, -1)
+    number = np.maximum.accumulate(number, axis=0)  # a beginning that was there already has the newest number above it
+    return torch.from_numpy(number[back][real[back]]).to(token.device)
+
+
+def attention(packed: Packed, autocast: torch.dtype | None) -> Attend:
+    """q [M, heads, D], k and v [M, key_heads, D] -> [M, heads, D], every sequence on its own."""
+    if packed.token.is_cuda and autocast is not None and torch.cuda.get_device_capability(packed.token.device) >= (8, 0):
+        return _variable_length(packed, autocast)
+    grids, cell = packed.rows
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        mixed = []
+        for rows in grids:
+            Q, K, V = (pick(states, rows.cell).unflatten(0, rows.shape).transpose(1, 2) for states in (q, k, v))
+            heads = F.scaled_dot_product_attention(Q, K, V, is_causal=True, enable_gqa=k.shape[1] != q.shape[1])
+            mixed.append(heads.transpose(1, 2).flatten(0, 1))
+        return pick(torch.cat(mixed), cell) if mixed else q
+
+    return attend
+
+
+def _variable_length(packed: Packed, dtype: torch.dtype) -> Attend:
+    """By the packed kernel of a GPU, which knows half precision alone."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    offset = packed.offset.int()
+    longest = int(packed.position.max()) + 1
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (pick(states.to(dtype), packed.used) for states in (q, k, v))
+        shared = k.shape[1] != q.shape[1]
+        mixed: Any = varlen_attn(q, k, v, offset, offset, longest, longest, window_size=(-1, 0), enable_gqa=shared)
+        return pick(mixed, packed.first)
+
+    return attend
+
+
+def pick(rows: Tensor, index: Tensor) -> Tensor:
+    """rows[index] along the first dimension, with a gradient that adds up in a fixed order: on a CPU `index_select` is many times
+    faster, on a GPU only indexing is deterministic."""
+    return rows[index] if rows.is_cuda else rows.flatten(1).index_select(0, index).unflatten(1, rows.shape[1:])
