@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from menon.advantage import Overlong
 from menon.errors import UserError
-from menon.rollout.kinds import SegmentsRollout
+from menon.rollout.grow import Shape
+from menon.rollout.kinds import SegmentsRollout, TreeRollout
+from menon.rollout.replay import Replay
 from menon.update.objective import AnyTerm
 from menon.update.protocols import Reduction
 
@@ -16,7 +18,7 @@ COMPARES = ("grpo", "rloo", "reinforce_pp_baseline", "grpo_passk", "opo", "gpg",
 """Kinds of advantage that compare the answers to one prompt."""
 ESTIMATORS = (*COMPARES, "gae", "gae_normalised", "vapo", "reinforce", "reinforce_baseline", "reinforce_pp", "remax", "segment")
 """Kinds that make advantages from rewards."""
-SAMPLES_VALUES = ("segments",)
+SAMPLES_VALUES = ("segments", "tree")
 """Kinds of rollout that do."""
 RETURNS = ("gae", "gae_normalised", "vapo")
 """Those that also make what a critic learns."""
@@ -72,11 +74,21 @@ def check_segments(config: "RunConfig") -> None:
         return
     if config.environment is not None:
         raise UserError("segments go on from the middle of an answer, which no environment can; leave the environment out")
+    if isinstance(own, TreeRollout):
+        check_tree(config, own)
     if isinstance(own, SegmentsRollout) and own.partition == "tokens" and own.segment_tokens >= room:
         raise UserError(
             f"segments of {own.segment_tokens} tokens cut no answer of at most {room}; lower segment_tokens, or raise "
             "max_new_tokens"
         )
+
+
+def check_tree(config: "RunConfig", own: TreeRollout) -> None:
+    """Edges that waited were written by an older policy than the one before the step's updates."""
+    Shape(own.branching, own.segment_tokens).check(config.max_new_tokens)
+    Replay(own.edges_per_question, own.max_age, own.edges_per_step)
+    if own.max_age > 1 and config.old == "trainer":
+        raise UserError("edges that wait were not written by the policy before the step; set old=behaviour, or rollout.max_age=1")
 
 
 def check_order(config: "RunConfig") -> None:

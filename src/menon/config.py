@@ -43,7 +43,7 @@ RewardPart = ModelReward | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 SHORT: dict[str, str | tuple[str, ...]] = {
     "learning_rate": "optimiser.learning_rate",
-    **{name: f"rollout.{name}" for name in ("interval", "segment_tokens", "value_samples")},
+    **{name: f"rollout.{name}" for name in ("interval", "branching", "segment_tokens", "value_samples")},
     "threshold": ("rollout.threshold", "advantage.credit.below", "advantage.whiten.below", "objective.policy.select.below"),
 }
 """Name -> where it is set; of several places those that the run has."""

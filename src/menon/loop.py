@@ -23,7 +23,7 @@ from menon.record.metrics import summary
 from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
 from menon.step import Memory, Plan, learner_of, train_step
 from menon.sync.protocols import WeightChannel
-from menon.types import Graded, Metric, StepReport
+from menon.types import Graded, StepReport
 from menon.update.protocols import Learner, Models
 from menon.update.reference import weights_of
 
@@ -166,10 +166,10 @@ def due(step: int, every: int) -> bool:
 def checked(collect: Collect, where: str, folder: Path) -> Collect:
     """A rollout that raises GradersFailed before anything is learned from what it wrote."""
 
-    def collect_and_check(prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]:
-        graded, gathered = collect(prompts, sampler, grade)
-        check_graders(graded, where, folder)
-        return graded, gathered
+    def collect_and_check(prompts: Prompts, sampler: Sampler, grade: Grade, *state: Any) -> tuple[Any, ...]:
+        found = collect(prompts, sampler, grade, *state)
+        check_graders(found[0], where, folder)
+        return found
 
     return collect_and_check
 

@@ -8,6 +8,7 @@ from menon.batch import Batch, columns_per, pack
 from menon.errors import UserError
 from menon.record.clock import Clock
 from menon.record.metrics import batch_metrics, text_metrics
+from menon.rollout.memory import ROLLOUT, collected
 from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
 from menon.sync.protocols import WeightChannel
 from menon.types import Metric, StepReport, merge
@@ -49,21 +50,17 @@ class Plan:
 
     def memory(self) -> Memory:
         """The state that a run starts from."""
-        return {name: part.init() for name, part in self.advantage.items() if hasattr(part, "init")}
+        parts: Mapping[str, Any] = {ROLLOUT: self.rollout, **self.advantage}
+        return {name: part.init() for name, part in parts.items() if hasattr(part, "init")}
 
 
 def train_step(
-    step: int,
-    prompts: Prompts,
-    plan: Plan,
-    sampler: Sampler,
-    models: Models,
-    channel: WeightChannel,
-    memory: Memory,
+    step: int, prompts: Prompts, plan: Plan, sampler: Sampler, models: Models, channel: WeightChannel, memory: Memory
 ) -> tuple[StepReport, Memory]:
     clock = Clock()
     with clock("rollout"):
-        graded, gathered = plan.rollout(prompts, sampler, plan.grade)  # graded as it finishes: refills need grades inside
+        # Graded as it finishes: refills and trees need grades inside.
+        graded, gathered, memory = collected(plan.rollout, prompts, sampler, plan.grade, memory)
         batch = pack(graded)
     with clock("score"):
         parts = [part for update in plan.updates for part in split(batch, update, plan.seed, step)]
@@ -96,7 +93,8 @@ def give_credit(batch: Batch, parts: Mapping[str, Credit], memory: Memory) -> tu
 
 def look_back(parts: Mapping[str, Credit], memory: Memory, metrics: Mapping[str, Metric]) -> Memory:
     """Parts that learn from what the updates measured have `after(state, metrics) -> state`."""
-    return {name: part.after(memory[name], metrics) if hasattr(part := parts[name], "after") else memory[name] for name in memory}
+    looking = {name: part for name, part in parts.items() if name in memory and hasattr(part, "after")}
+    return {**memory, **{name: part.after(memory[name], metrics) for name, part in looking.items()}}
 
 
 def learn(batch: Batch, parts: list[Part], models: Models) -> dict[str, Metric]:

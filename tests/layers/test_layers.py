@@ -54,7 +54,7 @@ MAY: dict[str, set[str]] = {
     "advantage": DATA | {"menon.advantage"},
     "select": DATA | {"menon.select"} | PROTOCOLS,
     "loss": DATA | {"menon.loss"} | PROTOCOLS,
-    "rollout": DATA | {"menon.rollout", "menon.deadline", "menon.own", "menon.sandbox"} | PROTOCOLS,
+    "rollout": DATA | {"menon.rollout", "pydantic", "menon.deadline", "menon.own", "menon.sandbox"} | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
     "record": DATA | {"menon.record", "menon.__version__", "pyarrow", "safetensors", "psutil"} | PROTOCOLS,

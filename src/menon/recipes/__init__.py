@@ -37,6 +37,7 @@ RECIPES = {
     "r1_zero": "grpo_paper with hardly a clip, a small KL and a reference that is renewed every 400 steps",
     "realhf_ppo": "a critic, a KL in the reward, a reference that follows the policy, large batches",
     "spo_chain": "credit for segments between uncertain tokens, by fresh answers from where each begins",
+    "spo_tree": "credit for segments of fixed length, by a tree of answers to each question",
     "vineppo": "credit for lines, by fresh answers from where each begins; no critic",
     "grpo_masked": "grpo on the tokens that were a choice",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",

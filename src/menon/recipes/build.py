@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.advantage.segment import tree_values
 from menon.base import WEIGHTS
 from menon.config import RunConfig
 from menon.engines.forward import value_head
@@ -33,10 +34,13 @@ from menon.reward.protocols import Reward
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.greedy import GreedyBaseline
 from menon.rollout.groups import Groups, answer
-from menon.rollout.kinds import DynamicRollout, GreedyRollout, SegmentsRollout
+from menon.rollout.grow import Shape
+from menon.rollout.kinds import DynamicRollout, GreedyRollout, SegmentsRollout, TreeRollout
 from menon.rollout.partition import CutPoints, EqualParts, FixedTokens, Lines, Partition
 from menon.rollout.protocols import Answer, Grade, Sampler
+from menon.rollout.replay import Replay
 from menon.rollout.segments import Segments
+from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import nearest
 from menon.step import Plan
@@ -45,7 +49,7 @@ from menon.update.natural import NaturalLearner
 from menon.update.objective import Update
 from menon.update.protocols import Learner, Scorer
 
-Rollout = Groups | DynamicSampling | GreedyBaseline | Segments
+Rollout = Groups | DynamicSampling | GreedyBaseline | Segments | Trees
 
 REWARDS: dict[str, Callable[[], Reward]] = {"code": CodeTests, **{kind: partial(rules.named, kind) for kind in rules.KINDS}}
 WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
@@ -123,6 +127,12 @@ def rollout_of(config: RunConfig) -> Rollout:
         return GreedyBaseline(*size)
     if isinstance(config.rollout, SegmentsRollout):
         return Segments(*size, partition_of(config.rollout), config.rollout.value_samples, config.rollout.max_values)
+    if isinstance(config.rollout, TreeRollout):
+        tree = config.rollout
+        replay = Replay(tree.edges_per_question, tree.max_age, tree.edges_per_step)
+        return Trees(
+            config.prompts_per_step, sampling, tree_values, Shape(tree.branching, tree.segment_tokens), replay, config.seed
+        )
     return Groups(*size)
 
 
@@ -139,9 +149,9 @@ def partition_of(own: SegmentsRollout) -> Partition:
 
 def with_tokenizer(rollout: Rollout, answer: Answer, tokenizer: PreTrainedTokenizerBase) -> Rollout:
     """The rollout with what only a tokenizer can give."""
-    if not isinstance(rollout, Segments):
+    if not isinstance(rollout, Segments | Trees):
         return replace(rollout, answer=answer)
-    if not isinstance(rollout.partition, Lines):
+    if isinstance(rollout, Trees) or not isinstance(rollout.partition, Lines):
         return rollout
     pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
     return replace(rollout, partition=Lines(frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)))

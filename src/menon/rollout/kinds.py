@@ -1,7 +1,9 @@
 """What a configuration file can name as rollout; `recipes.build` makes the collectors of them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 
 @dataclass(frozen=True)
@@ -47,4 +49,26 @@ class SegmentsRollout:
     kind: Literal["segments"] = "segments"
 
 
-RolloutPart = GroupsRollout | DynamicRollout | GreedyRollout | SegmentsRollout
+def dashed(value: Any) -> Any:
+    """Numbers in a row as people write a tree's shape: "6-6-6" is [6, 6, 6], and a number alone is a list of one."""
+    if isinstance(value, str) and all(part.isdecimal() for part in value.split("-")):
+        return [int(part) for part in value.split("-")]
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Dashed = Annotated[tuple[int, ...], BeforeValidator(dashed)]
+
+
+@dataclass(frozen=True)
+class TreeRollout:
+    """A tree of continuations for each prompt, and the edges of earlier trees that still wait: `rollout.trees.Trees`."""
+
+    branching: Dashed = (6, 6, 6)
+    segment_tokens: Dashed = (30,)
+    edges_per_question: int = 32
+    edges_per_step: int = 0
+    max_age: int = 8
+    kind: Literal["tree"] = "tree"
+
+
+RolloutPart = GroupsRollout | DynamicRollout | GreedyRollout | SegmentsRollout | TreeRollout

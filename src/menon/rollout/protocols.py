@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
-from menon.types import Completion, Graded, Metric, Prompt, Request, Rollout, Verdict
+from menon.types import Completion, Graded, Prompt, Request, Rollout, Verdict
 
 
 class Sampler(Protocol):
@@ -78,7 +78,10 @@ class Answer(Protocol):
 class Collect(Protocol):
     """Text of one step, graded as it finishes: the `rollout` of a plan.
 
-    Also what only the collector saw: groups that were written and dropped are in no batch.
+    Also what only the collector saw: groups that were written and dropped are in no batch. A collector with memory has
+    `init() -> State`, is given its state last, and gives the next one last.
     """
 
-    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]: ...
+    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade, *state: Any) -> tuple[Any, ...]:
+        """`(graded, metrics)` or `(graded, metrics, state)`."""
+        ...
