@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_objects_are_taken_as_they_are():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_run_json_gives_the_same_configuration(name):
-    own = {"remax": "greedy_baseline", "spo_chain": "segments", "vineppo": "segments"}
+    own = {"remax": "greedy_baseline", "spo_chain": "segments", "vineppo": "segments", "spo_tree": "tree"}
     rollout = own.get(name, "dynamic_sampling")
     config = changed(recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": rollout, "stop": ["\n\n"]})
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
@@ -125,6 +126,11 @@ def test_short_names_of_segments():
     assert config.objective["policy"].select == ProbabilityMask(below=0.8)
     masked = changed(recipe("grpo_masked"), {"threshold": 0.7})
     assert (masked.advantage["whiten"].below, masked.objective["policy"].select.below) == (0.7, 0.7)
+    tree = changed(recipe("spo_tree"), {"branching": "4-5-6", "segment_tokens": "20", "threshold": 0.8})
+    assert tree.rollout == replace(recipe("spo_tree").rollout, branching=(4, 5, 6), segment_tokens=(20,))
+    assert tree.objective["policy"].select.below == tree.advantage["whiten"].below == 0.8
+    assert changed(tree, {"branching": [2, 3, 2], "segment_tokens": [7, 9]}).rollout.segment_tokens == (7, 9)
+    assert changed(tree, {"branching": 6, "segment_tokens": 7}).rollout.branching == (6,)
     plain_grpo = {"objective.policy.select": "probability", "threshold": 0.5}
     assert changed(BASE, plain_grpo).objective["policy"].select.below == 0.5
 
@@ -138,6 +144,13 @@ def test_short_names_of_segments():
         ("spo_chain", {"threshold": 1.5}, "below of SegmentCredit is 1.5; it is a probability"),
         ("spo_chain", {"environment": "calculator"}, "leave the environment out"),
         ("spo_chain", {"rollout.partition": "tokens", "segment_tokens": 96}, "segments of 96 tokens cut no answer of at most 96"),
+        ("spo_tree", {"segment_tokens": 48}, "levels above the last take 96 tokens .48-48., and answers have room for 96"),
+        ("spo_tree", {"branching": "6-x"}, "branching is '6-x'; it takes"),
+        ("spo_tree", {"branching": "6-0-6"}, "branching is 6-0-6; it takes numbers of children"),
+        ("spo_tree", {"rollout.max_age": 0}, "max_age is 0"),
+        ("spo_tree", {"old": "trainer"}, "set old=behaviour, or rollout.max_age=1"),
+        ("spo_tree", {"environment": "calculator"}, "leave the environment out"),
+        ("grpo", {"branching": "6-6-6"}, "in rollout: unknown setting 'branching'"),
         ("spo_chain", {"rollout.partition": "words"}, "it takes 'cutpoints', 'tokens', 'parts' or 'lines'"),
     ],
 )

@@ -76,8 +76,6 @@ class Batch:
     parent: Tensor | None = field(default=None, metadata=SEQUENCE)
     learn: Tensor | None = field(default=None, metadata=SEQUENCE)
     """bool: False for what is kept for the record alone. None: all is learned from."""
-    age: Tensor | None = field(default=None, metadata=SEQUENCE)
-    """int64: steps since the sequence was written. None: all in this one."""
     columns: Mapping[str, Tensor] = field(default_factory=dict)
     """[N] columns that one term prepared for itself (see `update.objective`)."""
 
@@ -177,7 +175,6 @@ def pack(graded: Sequence[Graded]) -> Batch:
         node=column([r.node for r in rollouts], torch.int64) if tree else None,
         parent=column([r.parent for r in rollouts], torch.int64) if tree else None,
         learn=column([g.learn for g in graded], torch.bool) if not all(g.learn for g in graded) else None,
-        age=column([g.age for g in graded], torch.int64) if any(g.age for g in graded) else None,
         **_states(rollouts, offset),
     )
 

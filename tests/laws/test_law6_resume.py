@@ -10,11 +10,19 @@ from typing import Any, ClassVar, cast
 import pytest
 import torch
 
+from menon.advantage import SegmentCredit, Whiten
+from menon.advantage.segment import tree_values
 from menon.engines.torch_sampler import TorchSampler
 from menon.loop import Run, loop
+from menon.loss import PPOClip
+from menon.loss.share import TokenMean
+from menon.rollout.grow import Shape
+from menon.rollout.replay import Replay
+from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns
 from menon.sync.by_copy import ByCopy
 from menon.types import Prompt, Sampling, StepReport
+from menon.update.objective import Term, Update
 from tiny_run import Algorithm, Watching, critic_first, opened, tiny_run, traces, weights_of
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_and_resume.py"
@@ -27,13 +35,19 @@ class Killed(BaseException):
 
 def built(algorithm: str, save_every: int) -> Run:
     """`ppo-pretrained` lets the critic learn alone for three steps; `grpo-bfloat16` samples from a copy of the weights in
-    bfloat16; `grpo-turns` answers in turns with a game."""
+    bfloat16; `grpo-turns` answers in turns with a game;
+    `grpo-tree` grows trees and leaves edges waiting."""
     name, _, variant = algorithm.partition("-")
     run = tiny_run(cast(Algorithm, name), steps=STEPS, save_every=save_every)
     if not variant:
         return run
     if variant == "turns":
         return in_turns(run)
+    if variant == "tree":
+        trees = Trees(3, Sampling(5), tree_values, Shape((3, 2), (2,)), Replay(per_question=2))
+        credit = {"credit": SegmentCredit(), "whiten": Whiten()}
+        update = Update({"policy": Term(PPOClip(), TokenMean())}, count=2, old="behaviour")
+        return replace(run, plan=replace(run.plan, rollout=trees, advantage=credit, updates=(update,)))
     if variant == "pretrained":
         return critic_first(run, 3)
     assert isinstance(run.sampler, TorchSampler)
@@ -70,7 +84,16 @@ def in_turns(run: Run) -> Run:
 
 @pytest.mark.parametrize(
     ("algorithm", "save_every"),
-    [("reinforce", 2), ("grpo", 1), ("grpo", 2), ("ppo", 2), ("ppo-pretrained", 2), ("grpo-bfloat16", 2), ("grpo-turns", 2)],
+    [
+        ("reinforce", 2),
+        ("grpo", 1),
+        ("grpo", 2),
+        ("ppo", 2),
+        ("ppo-pretrained", 2),
+        ("grpo-bfloat16", 2),
+        ("grpo-turns", 2),
+        ("grpo-tree", 2),
+    ],
 )
 def test_killed_after_every_step(tmp_path, algorithm: str, save_every: int):
     """Every step is the last one of some sitting, which loses it: it comes after the step's record and before its checkpoint."""

@@ -22,7 +22,7 @@ from menon.errors import UserError
 from menon.loss import CISPO, GSPO, KL, SAPO, ClipCov, KLCov, PPOClip
 from menon.loss.share import Constant, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.recipes import RECIPES, SCALES, recipe
-from menon.rollout.kinds import DynamicRollout, SegmentsRollout
+from menon.rollout.kinds import DynamicRollout, SegmentsRollout, TreeRollout
 from menon.select import ProbabilityMask, TopEntropy
 from menon.settings import plain, read
 from menon.update.objective import Term
@@ -49,11 +49,12 @@ SIZES = {  # prompts, samples, updates, tokens of an answer, learning rate, warm
     "opo": (*ORZ[:2], 1, ORZ[2], 1e-6, 0),
     "remax": (*ORZ[:2], 1, ORZ[2], 1e-6, 0),
     "gpg": (*ORZ[:2], 1, ORZ[2], 1e-6, 0),
+    "spo_tree": (16, 1, 8, 1024, 1e-6, 0),
     "spo_chain": (64, 8, 8, 1024, 1e-6, 0),
     "vineppo": (64, 8, 8, 1024, 1e-6, 0),
     "grpo_masked": (64, 8, 8, 1024, 1e-6, 0),
 }
-TEMPERATURE = dict.fromkeys(("spo_chain", "vineppo", "grpo_masked"), 0.6)
+TEMPERATURE = dict.fromkeys(("spo_chain", "spo_tree", "vineppo", "grpo_masked"), 0.6)
 """Where it is not 1."""
 UNPUBLISHED = RECIPES.keys() - SIZES.keys()
 
@@ -118,9 +119,12 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
     assert list(of["spo_chain"].advantage.values()) == [SegmentCredit(below=0.9), Whiten(below=0.9)]
     assert list(of["vineppo"].advantage.values()) == [SegmentCredit(), Whiten()]
     assert of["spo_chain"].rollout == SegmentsRollout("cutpoints", interval=5, threshold=0.9, value_samples=9)
-    for name in ("spo_chain", "vineppo"):
+    assert (policy["spo_tree"], of["spo_tree"].old) == (mask, "behaviour")
+    assert list(of["spo_tree"].advantage.values()) == [SegmentCredit("rloo"), Whiten(below=0.9)]
+    assert (of["spo_tree"].rollout.edges_per_question, of["spo_tree"].rollout.max_age) == (32, 8)
+    for name in ("spo_chain", "spo_tree", "vineppo"):
         assert of[name].objective["kl"] == Term(KL("k3"), SequenceMean(), coef=1e-4)
-    without = of.keys() - {"grpo_paper", "r1_zero", "reinforce_pp", "realhf_ppo", "rloo", "spo_chain", "vineppo"}
+    without = of.keys() - {"grpo_paper", "r1_zero", "reinforce_pp", "realhf_ppo", "rloo", "spo_chain", "spo_tree", "vineppo"}
     assert {of[name].reference for name in without} == {"none"}
 
 
@@ -140,6 +144,7 @@ def test_published_extras():
     assert isinstance(zero.reference_update, HardReset)
     assert zero.reference_update.every * zero.updates_per_step == 400  # their steps are our updates
     assert zero.prompts_per_step * zero.samples_per_prompt == 8192
+    assert recipe("spo_tree", scale="paper").rollout == TreeRollout((6, 6, 6), (30,), 32, 1024, 8)
     assert recipe("vineppo", scale="paper").rollout == SegmentsRollout("lines", value_samples=9, max_values=20)
     rloo = recipe("rloo", scale="paper")
     assert (list(rloo.advantage.values()), rloo.reference) == ([KLInReward(beta=0.05), RLOO()], "frozen")

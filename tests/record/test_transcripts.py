@@ -3,9 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from menon.batch import columns_per, pack
 from menon.record.transcripts import read_batch, read_transcript, write_transcript
-from menon.types import Graded, Prompt, Rollout, StepReport, Verdict
+from menon.types import Estimate, Graded, Prompt, Rollout, StepReport, Verdict
 
 
 def rollout(tokens: list[int], mask: list[bool], text: str, **fields) -> Rollout:
@@ -41,6 +43,7 @@ def report() -> StepReport:
 def test_every_rollout_comes_back_whole(tmp_path):
     write_transcript(tmp_path / "t.parquet", report())
     first, second = read_transcript(tmp_path / "t.parquet")
+    assert np.isnan([first.pop("value"), first.pop("standard_error")]).all()
     assert first == {
         "step": 12,
         "group": 4,
@@ -56,6 +59,9 @@ def test_every_rollout_comes_back_whole(tmp_path):
         "error": "",
         "node": -1,
         "parent": -1,
+        "depth": 0,
+        "learn": True,
+        "age": 0,
         "tokens": [1, 2, 3],
         "is_action": [False, False, True],
         "behaviour_logp": [0, 0, float(np.float32(-0.1))],
@@ -102,3 +108,32 @@ def test_a_step_as_a_batch_again(tmp_path):
     assert batch.advantage is not None
     np.testing.assert_array_equal(batch.advantage.numpy(), report().columns["advantage"])
     assert (batch.old_logp, batch.trained.tolist()) == (None, [False, False, True, False, False])
+
+
+def test_a_tree_comes_back_with_its_values(tmp_path):
+    """The root's children start from .75; node 1, left for later, is worth .5 +- .5 / sqrt 2, which its child starts from."""
+    half, whole = Estimate(0.5, 0.5, 2), Estimate(0.75, 0.25, 2)
+    tokens, mask = [1, 2, 3], [False, False, True]
+    graded = (
+        Graded(
+            rollout(tokens, mask, "a", group=0, node=1, parent=0, depth=1, states={2: whole}), Verdict(0.5, np.nan), learn=False
+        ),
+        Graded(rollout(tokens, mask, "b", group=0, node=2, parent=1, depth=2, states={2: half}), Verdict(1.0, 1.0)),
+        Graded(rollout(tokens, mask, "b", group=1, node=2, parent=1, depth=2, states={2: half}), Verdict(1.0, np.nan), age=3),
+    )
+    batch = pack(graded)
+    columns = {name: column.numpy() for name in columns_per("token") if (column := getattr(batch, name)) is not None}
+    write_transcript(tmp_path / "t.parquet", StepReport(1, {}, graded, columns, batch.offset.numpy(), "f"))
+    rows = read_transcript(tmp_path / "t.parquet")
+    assert [(row["node"], row["parent"], row["depth"], row["learn"], row["age"]) for row in rows] == [
+        (1, 0, 1, False, 0),
+        (2, 1, 2, True, 0),
+        (2, 1, 2, True, 3),
+    ]
+    assert [row["value"] for row in rows] == [0.5, 1, 1]
+    assert rows[0]["standard_error"] == pytest.approx(0.353553, abs=1e-6)
+    assert np.isnan(rows[1]["standard_error"])
+    assert [row["state_value"][2] for row in rows] == [0.75, 0.5, 0.5]
+    again = read_batch(tmp_path / "t.parquet")
+    assert torch.equal(again.trained, batch.trained)
+    assert again.trained.sum() == 2

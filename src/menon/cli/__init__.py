@@ -24,6 +24,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon check data FILE.jsonl                  does every gold answer earn the full reward
   menon study entropy RUN                      a run's entropy: its law and forecast, forking tokens, overlap with the base
   menon check code FILE.jsonl                  does the code reward say what labelled programs expect, and hold them
+  menon show RUN --tree STEP                   a tree of answers, node by node with its value (recipe spo_tree)
   menon rescore RUN --reward math              what another reward says of the answers that a run has stored
   menon doctor                                 what this machine has, and what is missing for what
   menon pretrain out=FOLDER                    make the built-in base model from nothing
@@ -47,6 +48,7 @@ COMMANDS = {
     "check": "check:check",
     "study": "study:study",
     "rescore": "rescore:rescore",
+    "show": "show:show",
     "doctor": "doctor:doctor",
 }
 """Word -> module of this package and its function, loaded when it is asked for."""

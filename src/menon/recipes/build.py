@@ -24,6 +24,7 @@ from menon.recipes.ballots import ballot_of, ballot_of_task
 from menon.recipes.questions import own_questions, prompts_of, questions, stop_of, task_of
 from menon.recipes.reward_models import model_reward
 from menon.recipes.samplers import sampler_of, tell_of_memory
+from menon.recipes.tree_memory import check_memory
 from menon.reward import rules
 from menon.reward.call import UserReward
 from menon.reward.code_tests import CodeTests
@@ -76,6 +77,8 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, told: Callable[[
     heldout = prompts_of(heldout_rows, config, model, tokenizer, grade, told)
     sampler, channel = sampler_of(config, model, tokenizer, told)
     tell_of_memory(config, sampler, prompts, told)
+    if isinstance(rollout, Trees):
+        check_memory(rollout, prompts, model, config.slots)
     answer = answer_with(config, tokenizer)
     collect = with_tokenizer(rollout, answer, tokenizer)
     evaluation = Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from menon.batch import Batch, columns_per
 from menon.record import disk
-from menon.types import FINISHES, Graded, StepReport
+from menon.types import FINISHES, Graded, Rollout, StepReport
 
 TOKEN_COLUMN = {"token": "tokens"}
 """A batch's column -> its name in a transcript, where that differs."""
@@ -24,9 +24,10 @@ def write_transcript(path: Path, report: StepReport) -> None:
     """One row per rollout, in the order of the batch.
 
     Columns: step, group, sample, prompt_index, prompt, answer (gold), completion, finish, score, acc (NaN: the grader failed,
-    or does not know), parts, error, node, parent; and as lists over all tokens of the sequence, prompt included: tokens,
-    is_action and every other column that the step filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value,
-    reward, advantage, ret). Written aside and renamed; OSError if there is no room.
+    or does not know), parts, error; of a tree's node node, parent, depth, value and standard_error; learn (False: not learned
+    from) and age (steps since it was written); and as lists over all tokens of the sequence, prompt included: tokens, is_action
+    and every other column that the step filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value,
+    state_value, reward, advantage, ret). Written aside and renamed; OSError if there is no room.
     """
     sink = pa.BufferOutputStream()
     pq.write_table(_table(report), sink, compression="zstd")
@@ -71,6 +72,7 @@ def read_batch(path: Path) -> Batch:
         finish=torch.tensor([FINISHES.index(finish) for finish in table["finish"].to_pylist()], dtype=torch.int64),
         valid=~tensor("score").isnan(),
         acc=tensor("acc").float(),
+        learn=torch.tensor(table["learn"].to_pylist(), dtype=torch.bool),
         **tokens,
     )
 
@@ -93,11 +95,22 @@ def _table(report: StepReport) -> pa.Table:
         "error": pa.array([_sound(v.error) for v in verdicts], pa.string()),
         "node": pa.array([r.node for r in rollouts], pa.int64()),
         "parent": pa.array([r.parent for r in rollouts], pa.int64()),
+        "depth": pa.array([r.depth for r in rollouts], pa.int64()),
+        "value": pa.array([g.verdict.score if g.rollout.node >= 0 else np.nan for g in report.graded], pa.float64()),
+        "standard_error": pa.array(_standard_errors(rollouts), pa.float64()),
+        "learn": pa.array([g.learn for g in report.graded], pa.bool_()),
+        "age": pa.array([g.age for g in report.graded], pa.int64()),
     }
     bounds = pa.array(report.offset.astype(np.int64), pa.int64())
     for name, values in report.columns.items():
         columns[TOKEN_COLUMN.get(name, name)] = pa.LargeListArray.from_arrays(bounds, pa.array(values))
     return pa.table(columns)
+
+
+def _standard_errors(rollouts: Sequence[Rollout]) -> list[float]:
+    """Of each node's value, which its children start from; a leaf has none, and what is no node neither."""
+    starts = {(r.group, r.parent): state for r in rollouts if r.node >= 0 for state in r.states.values()}
+    return [state.error if r.node >= 0 and (state := starts.get((r.group, r.node))) else np.nan for r in rollouts]
 
 
 def _sound(text: str) -> str:

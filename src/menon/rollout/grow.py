@@ -83,6 +83,10 @@ class Shape:
                 f"{max_new_tokens}; lower segment_tokens, or raise max_new_tokens"
             )
 
+    def most_nodes(self) -> int:
+        """Without the prompt."""
+        return sum(math.prod(self.branching[:depth]) for depth in range(1, len(self.branching) + 1))
+
     def most_tokens(self, prompt_tokens: int, max_new_tokens: int) -> int:
         """Distinct tokens of a tree in which no answer ends early."""
         nodes, total = 1, prompt_tokens

@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from menon.rollout.grow import Node, Shape, Tree, grow
 from menon.rollout.partition import at_least_one
 from menon.rollout.protocols import Grade, Prompts, Sampler
 from menon.rollout.replay import Replay, State, regrouped
 from menon.rollout.segments import finished_only
-from menon.types import Estimate, Graded, Mean, Metric, Sampling, Sum, Verdict
+from menon.types import Estimate, Graded, Max, Mean, Metric, Sampling, Sum, Verdict
 
 TreeValues = Callable[[Sequence[int], Sequence[float]], list[Estimate | None]]
 """Parents and scores of the nodes -> their values (`advantage.segment.tree_values`)."""
@@ -85,6 +87,7 @@ def metrics_of(trees: Sequence[Tree], values: TreeValues) -> dict[str, Metric]:
     right = [values(tree.parents, [math.nan, *(v.acc for v in tree.verdicts)])[0] for tree in trees]
     leaves = list(leaves_of(trees))
     nodes = [node for tree in trees for node in tree.nodes]
+    lengths = [len(node.prefix) for node, _, _ in leaves] or [0]
     deepest = max((node.depth for node in nodes), default=0)
 
     def mean(kept: Callable[[Node, Verdict], float | None]) -> Mean:
@@ -96,6 +99,9 @@ def metrics_of(trees: Sequence[Tree], values: TreeValues) -> dict[str, Metric]:
         "reward/mean": over(roots),
         "acc/mean": over(right),
         "len/mean": mean(lambda node, verdict: len(node.prefix)),
+        "len/p50": Mean(float(np.quantile(lengths, 0.5))),
+        "len/p95": Mean(float(np.quantile(lengths, 0.95))),
+        "len/max": Max(max(lengths)),
         "len/correct": mean(lambda node, verdict: len(node.prefix) if verdict.acc == 1 else None),
         "len/wrong": mean(lambda node, verdict: len(node.prefix) if verdict.acc == 0 else None),
         "trunc_rate": mean(lambda node, verdict: float(node.rollout.finish == "length")),

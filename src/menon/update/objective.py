@@ -263,8 +263,7 @@ def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     """
     if batch.behaviour_logp is None or batch.old_logp is not None or "logp" not in now:
         return {}
-    fresh = batch.trained if batch.age is None else batch.trained & ragged.spread(batch.age == 0, batch.offset)
-    d = (now["logp"] - batch.behaviour_logp)[fresh].clamp(-20, 20)
+    d = (now["logp"] - batch.behaviour_logp)[batch.trained].clamp(-20, 20)
     return {
         "mismatch/abs": Mean(d.abs().sum(), len(d)),
         "mismatch/k3": Mean((d.exp() - 1 - d).sum(), len(d)),

@@ -1,0 +1,120 @@
+"""`menon show RUN --tree STEP`: a tree of a step's answers, drawn in the terminal."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from menon.errors import UserError
+
+READ = [
+    "group",
+    "prompt",
+    "answer",
+    "completion",
+    "finish",
+    "score",
+    "acc",
+    "node",
+    "parent",
+    "depth",
+    "standard_error",
+    "learn",
+    "age",
+]
+Row = Mapping[str, Any]
+WIDTH = 60
+"""Of a node's text, in letters."""
+
+
+def show(words: Sequence[str]) -> int:
+    run, step, question = understand(words)
+    rows = tree_rows(run, step, question)
+    for line in drawn(rows):
+        print(line)
+    return 0
+
+
+def understand(words: Sequence[str]) -> tuple[Path, int, int]:
+    """The run's folder, the step, and which of its questions, counted from 1."""
+    usage = "menon show takes a run's folder and a step, like menon show runs/mine --tree 12, and maybe --question 3"
+    plain: list[str] = []
+    numbers: dict[str, int] = {}
+    rest = iter(words)
+    for word in rest:
+        if found := re.fullmatch(r"--(tree|question)(?:=(.*))?", word):
+            name, value = found[1], found[2] if found[2] is not None else next(rest, "")
+            if not value.isdecimal() or not int(value):
+                raise UserError(f"--{name} takes a number from 1 on, not '{value}'; {usage}")
+            numbers[name] = int(value)
+        elif word.startswith("-"):
+            raise UserError(f"there is no option '{word}'; {usage}")
+        else:
+            plain.append(word)
+    if len(plain) != 1 or "tree" not in numbers:
+        raise UserError(usage)
+    return Path(plain[0]), numbers["tree"], numbers.get("question", 1)
+
+
+def tree_rows(run: Path, step: int, question: int) -> list[Row]:
+    """The nodes of one tree, as the step's transcript has them."""
+    import pyarrow.parquet as pq
+
+    file = run / "transcripts" / f"step_{step:06d}.parquet"
+    if not file.exists():
+        known = sorted(int(path.stem.removeprefix("step_")) for path in (run / "transcripts").glob("step_*.parquet"))
+        steps = f"; it has {known[0]} to {known[-1]}" if known else "; it holds no transcripts at all"
+        raise UserError(f"{run} has no step {step}{steps}")
+    rows = [row for row in pq.read_table(file, columns=READ).to_pylist() if row["node"] >= 0 and not row["age"]]
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    if not groups:
+        raise UserError(f"step {step} of {run} grew no trees; runs of the recipe spo_tree do")
+    if question > len(groups):
+        raise UserError(f"step {step} of {run} has {len(groups)} questions; choose one of them with --question")
+    return [row for row in rows if row["group"] == groups[question - 1]]
+
+
+def drawn(rows: Sequence[Row]) -> Iterator[str]:
+    """The prompt with its value, then every node below its parent: value, standard error, by how much it is better than its
+    parent, its own text; * marks what was learned from in that step."""
+    from menon.cli.terminal import printable
+
+    children: dict[int, list[Row]] = {}
+    for row in rows:
+        children.setdefault(row["parent"], []).append(row)
+    value = {row["node"]: row["score"] for row in rows} | {0: mean([row["score"] for row in children[0]])}
+    told = "" if rows[0]["answer"] is None else f"   answer {printable(rows[0]['answer'])}"
+    yield f"{printable(rows[0]['prompt']).strip()}{told}"
+    spread = [row["score"] for row in children[0] if not math.isnan(row["score"])]
+    deviation = (sum((score - value[0]) ** 2 for score in spread) / len(spread)) ** 0.5 if spread else math.nan
+    yield f"value {value[0]:.3f} ± {deviation / max(len(spread), 1) ** 0.5:.3f}   {len(rows)} nodes   * learned from in this step"
+
+    def below(node: int, lead: str, text: str) -> Iterator[str]:
+        for i, row in enumerate(children.get(node, ())):
+            end = i == len(children[node]) - 1
+            error = "" if math.isnan(row["standard_error"]) else f" ± {row['standard_error']:.2f}"
+            own = row["completion"].removeprefix(text)
+            mark = "*" if row["learn"] else " "
+            score = "failed" if math.isnan(row["score"]) else f"{row['score']:.2f}{error}"
+            stem = lead + ("└ " if end else "├ ")
+            yield f"{mark} {stem}{score} ({row['score'] - value[node]:+.2f})  {clipped(printable(own))}{ending(row)}"
+            yield from below(row["node"], lead + ("  " if end else "│ "), row["completion"])
+
+    yield from below(0, "", "")
+
+
+def ending(row: Row) -> str:
+    """Leaves say how they ended: an inner node has no raw correctness of its own."""
+    if math.isnan(row["acc"]):
+        return ""
+    return "  right" if row["acc"] == 1 else "  cut" if row["finish"] == "length" else "  wrong"
+
+
+def clipped(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 4]} ..."
+
+
+def mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else 0.0

@@ -1,0 +1,91 @@
+"""A tree in the terminal: root .75 of a (.5, leaves 1 and 0) and b, which ended early with 1."""
+
+import numpy as np
+import pytest
+
+from menon.batch import columns_per, pack
+from menon.cli.show import show
+from menon.errors import UserError
+from menon.record.transcripts import write_transcript
+from menon.types import Estimate, Graded, Prompt, Rollout, StepReport, Verdict
+
+ROOT, A = Estimate(0.75, 0.25, 2), Estimate(0.5, 0.5, 2)
+
+
+def node(number, parent, depth, text, start, score, acc=np.nan, group=0, **graded):
+    zeros = np.zeros(3, dtype=np.float32)
+    rollout = Rollout(
+        prompt=Prompt(7, np.array([1, 2], dtype=np.int32), "3+4=\n", "7"),
+        tokens=np.array([1, 2, 3], dtype=np.int32),
+        is_action=np.array([False, False, True]),
+        logp=zeros,
+        log_kept=zeros,
+        entropy=zeros,
+        version=zeros.astype(np.int32),
+        finish="length" if text == "a0" else "stop",
+        text=text,
+        group=group,
+        node=number,
+        parent=parent,
+        depth=depth,
+        states={2: start},
+    )
+    return Graded(rollout, Verdict(score, acc), **graded)
+
+
+@pytest.fixture
+def run(tmp_path):
+    graded = [
+        node(1, 0, 1, "a\n", ROOT, 0.5, learn=False),
+        node(2, 0, 1, "b\x1b", ROOT, 1.0, 1.0),
+        node(3, 1, 2, "a\nright", A, 1.0, 1.0),
+        node(4, 1, 2, "a\n" + "0" * 80, A, 0.0, 0.0),
+        node(1, 0, 1, "c", Estimate(0, 0, 1), 0.0, 0.0, group=1),
+        node(9, 1, 2, "old", A, 1.0, group=2, age=2),
+    ]
+    (tmp_path / "transcripts").mkdir()
+    for step, chosen in ((3, graded), (4, [])):
+        batch = pack(chosen)
+        columns = {name: column.numpy() for name in columns_per("token") if (column := getattr(batch, name)) is not None}
+        path = tmp_path / "transcripts" / f"step_{step:06d}.parquet"
+        write_transcript(path, StepReport(step, {}, tuple(chosen), columns, batch.offset.numpy(), "f"))
+    return tmp_path
+
+
+def test_a_tree_is_drawn(run, capsys):
+    assert show([str(run), "--tree", "3"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "3+4=   answer 7",
+        "value 0.750 ± 0.177   4 nodes   * learned from in this step",
+        "  ├ 0.50 ± 0.35 (-0.25)  a ",
+        "* │ ├ 1.00 (+0.50)  right  right",
+        f"* │ └ 0.00 (-0.50)  {'0' * 56} ...  wrong",
+        "* └ 1.00 (+0.25)  b\N{REPLACEMENT CHARACTER}  right",
+    ]
+
+
+def test_another_question(run, capsys):
+    show([str(run), "--tree=3", "--question", "2"])
+    assert capsys.readouterr().out.splitlines()[-1] == "* └ 0.00 (+0.00)  c  wrong"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tree", "5"], "has no step 5; it has 3 to 4"),
+        (["--tree", "4"], "grew no trees; runs of the recipe spo_tree do"),
+        (["--tree", "3", "--question", "3"], "has 2 questions"),
+        (["--tree", "x"], "--tree takes a number from 1 on, not 'x'"),
+        (["--tree"], "--tree takes a number"),
+        (["--draw"], "there is no option '--draw'"),
+        ([], "menon show takes a run's folder and a step"),
+    ],
+)
+def test_mistakes(run, words, said):
+    with pytest.raises(UserError, match=said):
+        show([str(run), *words])
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(UserError, match="it holds no transcripts at all"):
+        show([str(tmp_path), "--tree", "1"])

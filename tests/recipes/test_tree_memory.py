@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from helpers import prompt, tiny_model
+from menon.advantage.segment import tree_values
+from menon.errors import UserError
+from menon.recipes import tree_memory
+from menon.recipes.tree_memory import bytes_per_token, check_memory, estimate
+from menon.rollout.grow import Shape
+from menon.rollout.trees import Trees
+from menon.types import Sampling
+
+TREES = Trees(2, Sampling(9), tree_values, Shape((2, 3), (4,)))
+
+
+def test_keys_and_values_of_a_token():
+    """2 layers of 2 heads of 4 numbers, keys and values, 4 bytes each."""
+    assert bytes_per_token(tiny_model(hidden=16)) == 2 * 2 * 2 * 4 * 4
+    assert bytes_per_token(tiny_model(hidden=16).to(torch.bfloat16)) == 2 * 2 * 2 * 4 * 2
+    assert bytes_per_token(tiny_model("gpt2", hidden=16)) == 2 * 2 * 16 * 4
+
+
+def test_the_estimate_by_hand():
+    """A tree of 3 + 2 * 4 + 6 * 5 = 41 distinct tokens and 8 nodes of at most 12 tokens; 4 slots of 12."""
+    assert estimate(TREES, 3, 100, 4) == 2 * (41 * 100 + 8 * 12 * 25) + 4 * 12 * 100
+
+
+def test_trees_larger_than_memory_are_refused(monkeypatch):
+    model, prompts = tiny_model(), [prompt(0, "1+2="), prompt(1, "1+")]
+    needed = estimate(TREES, 4, bytes_per_token(model), 4)
+    monkeypatch.setattr(tree_memory, "available", lambda device: needed)
+    check_memory(TREES, prompts, model, 4)
+    monkeypatch.setattr(tree_memory, "available", lambda device: needed - 1)
+    with pytest.raises(UserError, match=r"the trees of a step \(2 of 2-3\) may take .* lower prompts_per_step, branching"):
+        check_memory(TREES, prompts, model, 4)
