@@ -55,4 +55,4 @@ def test_the_first_update(name, model, tmp_path, monkeypatch):
     assert ratios == ({} if name in WITHOUT_RATIO else {"ratio/mean": 1.0, "ratio/max": 1.0})
     distances = [line[key] for key in ("kl/ref_k1", "kl/ref_k3") if key in line]
     assert len(distances) == (2 if recipe(name).reference == "frozen" else 0)
-    assert all(distance == 0 for distance in distances)
+    assert all(abs(distance) <= (1e-6 if name in TO_THE_SAMPLER else 0) for distance in distances)

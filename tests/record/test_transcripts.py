@@ -43,7 +43,7 @@ def report() -> StepReport:
 def test_every_rollout_comes_back_whole(tmp_path):
     write_transcript(tmp_path / "t.parquet", report())
     first, second = read_transcript(tmp_path / "t.parquet")
-    assert np.isnan([first.pop("value"), first.pop("standard_error")]).all()
+    assert np.isnan([first.pop("node_value"), first.pop("standard_error")]).all()
     assert first == {
         "step": 12,
         "group": 4,
@@ -130,7 +130,7 @@ def test_a_tree_comes_back_with_its_values(tmp_path):
         (2, 1, 2, True, 0),
         (2, 1, 2, True, 3),
     ]
-    assert [row["value"] for row in rows] == [0.5, 1, 1]
+    assert [row["node_value"] for row in rows] == [0.5, 1, 1]
     assert rows[0]["standard_error"] == pytest.approx(0.353553, abs=1e-6)
     assert np.isnan(rows[1]["standard_error"])
     assert [row["state_value"][2] for row in rows] == [0.75, 0.5, 0.5]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from menon.errors import UserError
 from menon.rollout.groups import written
-from menon.rollout.protocols import Grade, GradeAll, Sampler
+from menon.rollout.protocols import Grade, GradeAll, Sampler, holding
 from menon.types import Completion, Prompt, Request, Rollout, Sampling, Tokens, Verdict, no_tokens
 
 ABORTED = Verdict(math.nan, math.nan, error="the sampler gave the answer up")
@@ -97,15 +97,17 @@ class Shape:
 
 
 def grow(asked: Sequence[tuple[Prompt, int]], shape: Shape, sampling: Sampling, sampler: Sampler, grade: Grade) -> list[Tree]:
-    """Whole trees with the verdicts of their leaves. Each level is written for all trees at once."""
+    """Whole trees with the verdicts of their leaves. Each level is written for all trees at once, from what the sampler has
+    computed for the level above."""
     trees = [Tree(prompt, visit) for prompt, visit in asked]
     open_nodes = [(group, 0) for group in range(len(trees))]
-    for depth, width in enumerate(shape.branching, 1):
-        last = depth == len(shape.branching)
-        places = [(group, parent, child) for group, parent in open_nodes for child in range(width)]
-        room = None if last else shape.budgets[depth - 1]
-        requests = [request_of(trees[group], parent, child, sampling, room) for group, parent, child in places]
-        open_nodes = level(trees, places, requests, last, sampler, grade)
+    with holding(sampler):
+        for depth, width in enumerate(shape.branching, 1):
+            last = depth == len(shape.branching)
+            places = [(group, parent, child) for group, parent in open_nodes for child in range(width)]
+            room = None if last else shape.budgets[depth - 1]
+            requests = [request_of(trees[group], parent, child, sampling, room) for group, parent, child in places]
+            open_nodes = level(trees, places, requests, last, sampler, grade)
     return trees
 
 

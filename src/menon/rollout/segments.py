@@ -8,7 +8,7 @@ from menon.errors import UserError
 from menon.rollout.fork import Explored, explore
 from menon.rollout.groups import answer_groups
 from menon.rollout.partition import CutPoints, Partition, at_least_one
-from menon.rollout.protocols import Grade, GradeAll, Prompts, Sampler
+from menon.rollout.protocols import Grade, GradeAll, Prompts, Sampler, holding
 from menon.types import Estimate, Graded, Mean, Metric, Rollout, Sampling, Sum, Verdict
 
 UNFINISHED = Verdict(0.0, 0.0)
@@ -40,12 +40,13 @@ class Segments:
     def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]:
         """In the order of the prompts, then of the samples; and how many states were estimated at what cost."""
         asked = prompts.take(self.prompts_per_step)
-        groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade)
-        graded = [one for group in groups for one in group]
-        rollouts = [g.rollout for g in graded]
-        cuts = [self.partition(rollout) for rollout in rollouts]
-        asked_cuts = [places[: self.max_values or None] for places in cuts]
-        explored = explore(rollouts, asked_cuts, self.value_samples, sampler, finished_only(grade), self.sampling)
+        with holding(sampler):  # a cut answer goes on from what is computed of it
+            groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade)
+            graded = [one for group in groups for one in group]
+            rollouts = [g.rollout for g in graded]
+            cuts = [self.partition(rollout) for rollout in rollouts]
+            asked_cuts = [places[: self.max_values or None] for places in cuts]
+            explored = explore(rollouts, asked_cuts, self.value_samples, sampler, finished_only(grade), self.sampling)
         estimates = explored.estimates()
         valued = [
             replace(one, rollout=with_states(one.rollout, places, fill_backwards(found, len(places), one.verdict.score)))
