@@ -24,7 +24,7 @@ def write_transcript(path: Path, report: StepReport) -> None:
     """One row per rollout, in the order of the batch.
 
     Columns: step, group, sample, prompt_index, prompt, answer (gold), completion, finish, score, acc (NaN: the grader failed,
-    or does not know), parts, error; of a node in a tree node, parent, depth, node_value, standard_error; learn (False: not learned
+    or does not know), parts, error; of a node node, parent, depth, node_value, standard_error; learn (False: it is not learned
     from) and age (steps since it was written); and as lists over all tokens of the sequence, prompt included: tokens, is_action
     and every other column that the step filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value,
     state_value, reward, advantage, ret). Written aside and renamed; OSError if there is no room.
