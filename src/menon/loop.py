@@ -96,6 +96,7 @@ def loop(run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] =
         place = run.prompts.state()
         try:
             evaluate(run, folder, watch, step)
+            keep_best(run, folder, step, memory, place)
             stopped = asked() or stop()
             while step < run.steps and not stopped:
                 memory = advance(run, folder, watch, step, memory)
@@ -106,6 +107,7 @@ def loop(run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] =
                     save(run, folder, step, memory, place)
                 if not stopped:
                     evaluate(run, folder, watch, step)
+                    keep_best(run, folder, step, memory, place)
         except GradersFailed:
             save(run, folder, step, memory, place)  # what was learned before is sound
             raise
@@ -203,6 +205,14 @@ def save(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[
     )
     with writing(folder.path):
         folder.save(snapshot, run.export)
+
+
+def keep_best(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[str, Any]) -> None:
+    """A checkpoint of the step if its evaluation is the best so far; `checkpoints/best` points at the best one."""
+    if folder.best() == step:
+        save(run, folder, step, memory, place)
+    with writing(folder.path):
+        folder.mark_best()
 
 
 def moving(run: Run) -> dict[str, Mapping[str, Tensor]]:
