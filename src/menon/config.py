@@ -104,6 +104,8 @@ class RunConfig:
     report_questions: int = 200
     """Held-out questions that are also answered at temperatures 0, .3 and .6, and eight times at 1, before and after the run:
     best_accuracy and maj_at_8 of the report; 0: none."""
+    order: Literal["shuffled", "by_difficulty"] = "shuffled"
+    """Every question once per epoch, or those that are answered wrong more often: `prompts.order`."""
     prompts_per_step: int = 32
     samples_per_prompt: int = 8
     updates_per_step: int = 1

@@ -20,7 +20,7 @@ from menon.record.checkpoint import Snapshot
 from menon.record.folder import RunFolder, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
-from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
+from menon.rollout.protocols import Collect, Grade, Notes, Prompts, Sampler
 from menon.step import Memory, Plan, learner_of, train_step
 from menon.sync.protocols import WeightChannel
 from menon.types import Graded, StepReport
@@ -119,6 +119,8 @@ def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, memory: Memo
     """The step after `step`, recorded; the memory that it leaves. GradersFailed before it has changed a weight."""
     plan = replace(run.plan, rollout=checked(run.plan.rollout, f"step {step + 1}", folder.path))
     report, after = train_step(step + 1, run.prompts, plan, run.sampler, run.models, run.channel, memory)
+    if isinstance(run.prompts, Notes):
+        run.prompts.note(report.graded)
     report = replace(report, metrics={**report.metrics, **memory_held()})
     with writing(folder.path):
         folder.record(report)
