@@ -25,12 +25,12 @@ class RowStops(StoppingCriteria):
         return input_ids.shape[1] >= self.last
 
 
-def build(folder: str) -> Callable[..., dict[str, Any]]:
+def build(folder: str, device: str = "cpu") -> Callable[..., dict[str, Any]]:
     @cache
     def model_of(dtype: str) -> Any:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="sdpa").eval()
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="sdpa")
         without_end(model)
-        return model
+        return model.to(device).eval()
 
     def answer(
         prompts: list[list[int]], limits: list[int], mode: str, dtype: str, threads: int, batch: int = 0
@@ -66,8 +66,8 @@ def in_batches(model: Any, given: Sequence[Sequence[int]], limits: Sequence[int]
     config = config_of(model, max_new_tokens=max(limits))
     answers: list[list[int]] = []
     for first in range(0, len(given), batch):
-        own = torch.tensor(limits[first : first + batch])
-        ids, mask = left_padded(given[first : first + batch], model.config.pad_token_id)
+        own = torch.tensor(limits[first : first + batch], device=model.device)
+        ids, mask = (each.to(model.device) for each in left_padded(given[first : first + batch], model.config.pad_token_id))
         stops = StoppingCriteriaList([RowStops(ids.shape[1] + own)])
         with torch.no_grad():
             out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, stopping_criteria=stops)

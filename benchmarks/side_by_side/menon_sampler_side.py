@@ -15,10 +15,10 @@ from menon.types import Prompt, Request, Sampling
 from side_by_side.channel import serve
 
 
-def build(folder: str) -> Callable[..., dict[str, Any]]:
+def build(folder: str, device: str = "cpu") -> Callable[..., dict[str, Any]]:
     @cache
     def sampler_of(dtype: str, slots: int) -> TorchSampler:
-        model, tokenizer = load_policy(folder, getattr(torch, dtype))
+        model, tokenizer = load_policy(folder, getattr(torch, dtype), device)
         sampler = TorchSampler(model, tokenizer, slots=slots)
         sampler.end_tokens = np.array([-1])  # no token ends a text: every answer has the length that was asked for
         return sampler

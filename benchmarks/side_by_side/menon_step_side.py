@@ -14,7 +14,7 @@ from menon.recipes import recipe
 from menon.recipes.build import build as build_run
 from menon.reward.grade import grading_of
 from menon.step import train_step
-from menon.types import Completion, Request
+from menon.types import Completion, Request, StepReport
 from side_by_side.channel import serve
 from side_by_side.task import digits
 
@@ -26,17 +26,22 @@ class Steps:
         self.run = run
         self.memory = run.plan.memory()
         self.step = 0
+        self.report: StepReport | None = None
+        """Of the last step."""
 
     def seconds(self) -> float:
         run, self.step = self.run, self.step + 1
         start = time.perf_counter()
-        report, self.memory = train_step(self.step, run.prompts, run.plan, run.sampler, run.models, run.channel, self.memory)
-        seconds = time.perf_counter() - start
-        self.generated = int(report.metrics["tokens/generated"])
-        return seconds
+        self.report, self.memory = train_step(self.step, run.prompts, run.plan, run.sampler, run.models, run.channel, self.memory)
+        return time.perf_counter() - start
+
+    def metric(self, name: str) -> float:
+        """Of the last step."""
+        assert self.report is not None
+        return self.report.metrics[name]
 
 
-def steps_of(folder: str, questions: str, dtype: str, samples: int, limits: Sequence[int], threads: int) -> Steps:
+def steps_of(folder: str, questions: str, dtype: str, samples: int, limits: Sequence[int], device: str = "cpu") -> Steps:
     """GRPO with one update a step and TRL's numbers for AdamW; `limits` [prompts * samples] are the answers' lengths."""
     changes = {
         "model": folder,
@@ -48,10 +53,9 @@ def steps_of(folder: str, questions: str, dtype: str, samples: int, limits: Sequ
         "learning_rate": 1e-6,
         "optimiser.betas": (0.9, 0.999),
         "dtype": dtype,
-        "device": "cpu",
+        "device": device,
         "slots": len(limits),
         "heldout": 1,
-        "threads": threads,
     }
     run = build_run(changed(recipe("grpo"), changes))
     script(run.sampler, limits)
@@ -75,14 +79,17 @@ def script(sampler: Any, limits: Sequence[int]) -> None:
 
 
 def build(**start: Any) -> Callable[..., dict[str, Any]]:
-    steps = steps_of(**start, threads=1)
+    steps = steps_of(**start)
 
     def answer(threads: int) -> dict[str, Any]:
         torch.set_num_threads(threads)
         seconds = steps.seconds()
-        if steps.generated != sum(start["limits"]):
-            raise RuntimeError(f"{steps.generated} tokens were written, {sum(start['limits'])} were asked for")
-        return {"seconds": seconds}
+        graded = steps.report.graded if steps.report is not None else ()
+        prompts = {each.rollout.group: len(each.rollout.prompt.tokens) for each in graded}
+        written, asked = int(steps.metric("tokens/generated")), sum(start["limits"])
+        if written != asked:
+            raise RuntimeError(f"{written} tokens were written, {asked} were asked for")
+        return {"seconds": seconds, "update": steps.metric("time/update"), "tokens": written + sum(prompts.values())}
 
     return answer
 

@@ -10,12 +10,25 @@ from menon.base import WEIGHTS
 from menon.engines.hf_models import export, quiet
 from menon.prompts.tasks import ChainSum
 
-SIZES: dict[str, dict[str, Any]] = {
-    "0.8M": {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4, "head_dim": 32},
-    "4.8M": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "num_attention_heads": 4, "head_dim": 64},
-    "25M": {"hidden_size": 512, "intermediate_size": 1344, "num_hidden_layers": 8, "num_attention_heads": 8, "head_dim": 64},
+
+def _shape(hidden: int, inner: int, layers: int, heads: int, head: int, kv_heads: int = 0) -> dict[str, Any]:
+    return {
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads or heads,
+        "head_dim": head,
+    }
+
+
+SIZES = {
+    "0.8M": _shape(128, 384, 4, 4, 32),
+    "4.8M": _shape(256, 704, 6, 4, 64),
+    "25M": _shape(512, 1344, 8, 8, 64),
+    "0.4B": _shape(1024, 3072, 28, 16, 128, 8),
 }
-"""Name -> shape. The smallest has the base's shape."""
+"""Name -> shape. The smallest has the base's, the largest that of Qwen3-0.6B, whose vocabulary is the rest."""
 
 
 def random_model(size: str, folder: Path, context: int = 256) -> str:
@@ -26,7 +39,6 @@ def random_model(size: str, folder: Path, context: int = 256) -> str:
         tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
         config = Qwen3Config(
             **shape,
-            num_key_value_heads=shape["num_attention_heads"],
             vocab_size=max(tokenizer.get_vocab().values()) + 1,
             max_position_embeddings=context,
             tie_word_embeddings=True,

@@ -54,7 +54,7 @@ def alternate(settings: Mapping[str, Setting], measure: Measure, repeats: int) -
     meets all of them."""
     seconds: dict[str, list[float]] = {side: [] for side in settings}
     for turn in range(repeats):
-        order = list(settings) if turn % 2 == 0 else list(reversed(settings))
+        order = list(settings) if turn % 2 == 0 else list(settings)[::-1]
         for side in order:
             seconds[side].append(measure(settings[side]))
     return seconds

@@ -40,7 +40,7 @@ class Asked(TrainerCallback):
 def script(model: Any, limits: Sequence[int], end: int) -> None:
     """Every answer of a call gets its settled length, its end-of-text token included."""
     generate = model.generate
-    last = torch.tensor(limits) - 1
+    last = torch.tensor(limits, device=model.device) - 1
 
     def scripted(input_ids: torch.Tensor, generation_config: Any, **given: Any) -> torch.Tensor:
         model.generation_config.eos_token_id = generation_config.eos_token_id = None
@@ -73,7 +73,7 @@ def reward(completions: list[str], **columns: Any) -> list[float]:
     return [digits(completion) for completion in completions]
 
 
-def settings(samples: int, answers: int, longest: int, micro: int, dtype: str, mode: str, folder: str) -> GRPOConfig:
+def settings(samples: int, answers: int, longest: int, micro: int, dtype: str, mode: str, cpu: bool, folder: str) -> GRPOConfig:
     """One update per step of `answers` answers, in micro-batches of `micro`; every token of the step weighs the same (dapo)."""
     return GRPOConfig(
         output_dir=folder,
@@ -99,7 +99,7 @@ def settings(samples: int, answers: int, longest: int, micro: int, dtype: str, m
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
-        use_cpu=True,
+        use_cpu=cpu,
         dataloader_pin_memory=False,
         shuffle_dataset=False,
     )
@@ -112,14 +112,16 @@ def main() -> None:
         return
     folder, limits = start["folder"], start["limits"]
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    device = start.get("device", "cpu")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").to(device)
     script(model, limits, tokenizer.eos_token_id)
     rows = [{"prompt": row["question"], "answer": row["answer"]} for row in read_questions(start["questions"])]
+    sizes = {"samples": start["samples"], "answers": len(limits), "longest": max(limits), "micro": start["micro"]}
     with tempfile.TemporaryDirectory() as out:
         trainer = GRPOTrainer(
             model=model,
             reward_funcs=reward,
-            args=settings(start["samples"], len(limits), max(limits), start["micro"], start["dtype"], start["mode"], out),
+            args=settings(**sizes, dtype=start["dtype"], mode=start["mode"], cpu=device == "cpu", folder=out),
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             callbacks=[Asked(channel)],

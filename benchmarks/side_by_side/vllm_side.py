@@ -16,7 +16,7 @@ set_num_threads = torch.set_num_threads
 """Before vLLM puts a function that does nothing in its place."""
 
 
-def build(folder: str, dtype: str, sequences: int, longest: int) -> Callable[..., dict[str, Any]]:
+def build(folder: str, dtype: str, sequences: int, longest: int, **settings: Any) -> Callable[..., dict[str, Any]]:
     from vllm import LLM, SamplingParams
     from vllm.inputs import TokensPrompt
 
@@ -28,6 +28,7 @@ def build(folder: str, dtype: str, sequences: int, longest: int) -> Callable[...
         enable_prefix_caching=True,
         disable_log_stats=True,
         seed=0,
+        **settings,
     )
 
     def answer(prompts: list[list[int]], limits: list[int], threads: int = 0) -> dict[str, Any]:

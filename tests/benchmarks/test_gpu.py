@@ -1,0 +1,20 @@
+"""What can be held without a GPU: the refusal, and the bytes that decoding has to read."""
+
+import pytest
+import torch
+
+import gpu
+from menon.errors import UserError
+
+
+def test_without_a_gpu_one_sentence_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch sees no CUDA GPU here; run this on a machine with one"):
+        gpu.check_gpu()
+
+
+def test_bytes_of_decoding_by_hand():
+    # 3 steps read 10 weights of 2 bytes each: 60. A token's keys and values are 2 * 1 layer * 2 heads * 4 numbers * 2 bytes = 32
+    # bytes; each of 5 rows reads those of 7, 8 and 9 places: 5 * 24 * 32 = 3840.
+    shape = {"num_hidden_layers": 1, "num_key_value_heads": 2, "head_dim": 4}
+    assert gpu.decode_bytes(shape, parameters=10, rows=5, prompt=7, new=3) == 60 + 3840
