@@ -68,7 +68,11 @@ def test_what_a_run_leaves(tmp_path):
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == watch.steps == [1, 2, 3, 4]
     assert watch.evaluations == [0, 2, 4]
-    assert sorted(file.name for file in (path / "checkpoints").iterdir()) == ["latest", "step_000003", "step_000004"]
+    accuracy = {line["step"]: line["accuracy"] for line in map(json.loads, (path / "evaluations.jsonl").read_text().splitlines())}
+    best = 4 if accuracy[4] > accuracy[2] else 2
+    assert os.readlink(path / "checkpoints" / "best") == f"step_00000{best}"
+    kept = {"best", "latest", "step_000003", "step_000004", f"step_00000{best}"}
+    assert {file.name for file in (path / "checkpoints").iterdir()} == kept
     assert len(list((path / "transcripts").iterdir())) == 4
     rows = read_transcript(path / "transcripts" / "step_000002.parquet")
     assert len(rows) == 6
@@ -87,11 +91,62 @@ def rows_of(path: Path, step: int) -> list[dict]:
 
 def test_evaluating_more_or_less_often_changes_nothing_else(whole, tmp_path):
     drive(tmp_path / "run", tiny_run(evaluate_every=1))
-    seldom, often = traces(whole), traces(tmp_path / "run")
+    seldom, often = (but_best(traces(path)) for path in (whole, tmp_path / "run"))
     assert seldom.pop("evaluations.jsonl") != often.pop("evaluations.jsonl")
     more = {f"evaluations/step_00000{step}.parquet" for step in (1, 3)}
     assert often.keys() - seldom.keys() == more
     assert seldom == {name: trace for name, trace in often.items() if name not in more}
+
+
+def but_best(found: dict) -> dict:
+    """All but which earlier checkpoint is kept as the best."""
+    return {name: trace for name, trace in found.items() if name != "best" and not name.startswith(EARLIER)}
+
+
+EARLIER = ("checkpoints/step_000001", "checkpoints/step_000002")
+
+
+def graded_by(good: set[int]):
+    """Held-out answers are right after the steps of `good` only; a rollout's version counts the weights."""
+
+    def grade(rollout: Rollout) -> Verdict:
+        known = rollout.prompt.index >= 100
+        right = float(max(rollout.version) in good) if known else float(len(rollout.text) % 2)
+        return Verdict(right, right)
+
+    return grade
+
+
+def checkpoints(path: Path) -> tuple[str, list[str]]:
+    folder = path / "checkpoints"
+    return os.readlink(folder / "best"), sorted(file.name for file in folder.iterdir() if not file.is_symlink())
+
+
+def test_the_best_checkpoint_is_kept_however_old_it_is(tmp_path):
+    """Steps 2 and 3 are equally good: the first of them stays, although no checkpoint was due there and two newer ones exist."""
+    drive(tmp_path / "run", tiny_run(steps=6, save_every=5, evaluate_every=1, grade=graded_by({2, 3})))
+    assert checkpoints(tmp_path / "run") == ("step_000002", ["step_000002", "step_000005", "step_000006"])
+    assert checkpoint.load(tmp_path / "run" / "checkpoints" / "best").step == 2
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_the_best_checkpoint_after_a_stop_is_the_unbroken_ones(tmp_path, stop_after):
+    settings = {"steps": 4, "save_every": 0, "evaluate_every": 1, "grade": graded_by({2})}
+    drive(tmp_path / "a", tiny_run(**settings))
+    drive(tmp_path / "b", tiny_run(**settings), stop_after=stop_after)
+    drive(tmp_path / "b", tiny_run(**settings))
+    assert checkpoints(tmp_path / "a")[0] == checkpoints(tmp_path / "b")[0] == "step_000002"
+    name = "checkpoints/step_000002/model.safetensors"
+    assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_best_checkpoint_that_is_damaged_is_best_no_longer(tmp_path):
+    settings = {"steps": 3, "save_every": 1, "evaluate_every": 1, "grade": graded_by({3})}
+    drive(tmp_path / "run", tiny_run(**settings))
+    assert checkpoints(tmp_path / "run")[0] == "step_000003"
+    (tmp_path / "run" / "checkpoints" / "step_000003" / "config.json").write_text("{}")
+    drive(tmp_path / "run", tiny_run(**settings | {"steps": 4, "grade": graded_by(set())}))
+    assert checkpoints(tmp_path / "run") == ("step_000002", ["step_000002", "step_000003", "step_000003.damaged", "step_000004"])
 
 
 @pytest.mark.parametrize("save_every", [0, 3])

@@ -122,7 +122,7 @@ def opened(path: Path) -> RunFolder:
 
 def traces(path: Path) -> dict[str, Any]:
     """What must be bit-identical in two folders of one run, by file: metrics without times and memory, others as bytes."""
-    found: dict[str, Any] = {"latest": os.readlink(path / "checkpoints" / "latest")}
+    found: dict[str, Any] = {name: os.readlink(path / "checkpoints" / name) for name in ("latest", "best")}
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         name = str(file.relative_to(path))
         if name == "metrics.jsonl":

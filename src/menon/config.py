@@ -13,6 +13,7 @@ from menon.loss.share import SharePart
 from menon.own import reference_of, source_hash
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
+from menon.record.trackers import Tracker
 from menon.reward.code_tests import CodeTests
 from menon.reward.models import ModelReward
 from menon.reward.rules import RulePart
@@ -100,9 +101,11 @@ class RunConfig:
     """Rows that cannot be used: do not start, or leave them out and count them."""
     heldout: int = 200
     """Most questions of the evaluation."""
-    report_questions: int = 100
+    report_questions: int = 200
     """Held-out questions that are also answered at temperatures 0, .3 and .6, and eight times at 1, before and after the run:
     best_accuracy and maj_at_8 of the report; 0: none."""
+    order: Literal["shuffled", "by_difficulty"] = "shuffled"
+    """Every question once per epoch, or those that are answered wrong more often: `prompts.order`."""
     prompts_per_step: int = 32
     samples_per_prompt: int = 8
     updates_per_step: int = 1
@@ -144,6 +147,8 @@ class RunConfig:
     """Steps between checkpoints; 0: only the last one."""
     evaluate_every: int = 0
     """Steps between evaluations besides the first and the last; 0: none."""
+    tracker: Tracker | None = None
+    """tensorboard or wandb: where the numbers are mirrored; null: nowhere."""
     own_code: dict[str, str] = field(default_factory=dict)
     """Written by the command: name of each part or function of your own -> the hash of its source."""
     short: ClassVar[tuple[str, ...]] = tuple(SHORT)

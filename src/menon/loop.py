@@ -20,7 +20,7 @@ from menon.record.checkpoint import Snapshot
 from menon.record.folder import RunFolder, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
-from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
+from menon.rollout.protocols import Collect, Grade, Notes, Prompts, Sampler
 from menon.step import Memory, Plan, learner_of, train_step
 from menon.sync.protocols import WeightChannel
 from menon.types import Graded, StepReport
@@ -96,6 +96,7 @@ def loop(run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] =
         place = run.prompts.state()
         try:
             evaluate(run, folder, watch, step)
+            keep_best(run, folder, step, memory, place)
             stopped = asked() or stop()
             while step < run.steps and not stopped:
                 memory = advance(run, folder, watch, step, memory)
@@ -106,6 +107,7 @@ def loop(run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] =
                     save(run, folder, step, memory, place)
                 if not stopped:
                     evaluate(run, folder, watch, step)
+                    keep_best(run, folder, step, memory, place)
         except GradersFailed:
             save(run, folder, step, memory, place)  # what was learned before is sound
             raise
@@ -117,6 +119,8 @@ def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, memory: Memo
     """The step after `step`, recorded; the memory that it leaves. GradersFailed before it has changed a weight."""
     plan = replace(run.plan, rollout=checked(run.plan.rollout, f"step {step + 1}", folder.path))
     report, after = train_step(step + 1, run.prompts, plan, run.sampler, run.models, run.channel, memory)
+    if isinstance(run.prompts, Notes):
+        run.prompts.note(report.graded)
     report = replace(report, metrics={**report.metrics, **memory_held()})
     with writing(folder.path):
         folder.record(report)
@@ -203,6 +207,14 @@ def save(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[
     )
     with writing(folder.path):
         folder.save(snapshot, run.export)
+
+
+def keep_best(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[str, Any]) -> None:
+    """A checkpoint of the step if its evaluation is the best so far; `checkpoints/best` points at the best one."""
+    if folder.best() == step:
+        save(run, folder, step, memory, place)
+    with writing(folder.path):
+        folder.mark_best()
 
 
 def moving(run: Run) -> dict[str, Mapping[str, Tensor]]:

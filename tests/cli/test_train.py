@@ -17,7 +17,7 @@ REWARD = "def half(prompt, completion, answer, completion_ids):\n    return floa
 def words(tmp_path, monkeypatch) -> list[str]:
     """A tiny run in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("menon.recipes.build.TASK_ROWS", 50)
+    monkeypatch.setattr("menon.recipes.questions.TASK_ROWS", 50)
     monkeypatch.setattr("menon.cli.threads.prepare", lambda *_: None)
     export(tiny_model("qwen3", vocab=len(ALPHABET) + 1), tiny_tokenizer(len(ALPHABET) + 1), tmp_path / "model")
     (tmp_path / "rewards.py").write_text(REWARD)

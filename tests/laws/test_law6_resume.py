@@ -16,6 +16,7 @@ from menon.engines.torch_sampler import TorchSampler
 from menon.loop import Run, loop
 from menon.loss import PPOClip
 from menon.loss.share import TokenMean
+from menon.prompts.order import ByDifficulty
 from menon.rollout.grow import Shape
 from menon.rollout.replay import Replay
 from menon.rollout.trees import Trees
@@ -48,6 +49,8 @@ def built(algorithm: str, save_every: int) -> Run:
         credit = {"credit": SegmentCredit(), "whiten": Whiten()}
         update = Update({"policy": Term(PPOClip(), TokenMean())}, count=2, old="behaviour")
         return replace(run, plan=replace(run.plan, rollout=trees, advantage=credit, updates=(update,)))
+    if variant == "difficulty":
+        return replace(run, prompts=ByDifficulty(run.prompts.prompts, run.prompts.seed))  # type: ignore[attr-defined]
     if variant == "pretrained":
         return critic_first(run, 3)
     assert isinstance(run.sampler, TorchSampler)
@@ -93,6 +96,7 @@ def in_turns(run: Run) -> Run:
         ("grpo-bfloat16", 2),
         ("grpo-turns", 2),
         ("grpo-tree", 2),
+        ("grpo-difficulty", 2),
     ],
 )
 def test_killed_after_every_step(tmp_path, algorithm: str, save_every: int):

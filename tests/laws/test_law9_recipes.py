@@ -53,6 +53,7 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
         {"advantage": {"kl": {"kind": "kl_in_reward", "target": 0.1}, "credit": "reinforce", "whiten": "whiten"}, **FROZEN},
     ),
     "bypass": ("grpo", {"old": "behaviour", "updates_per_step": 2}),
+    "by difficulty": ("dapo", {"order": "by_difficulty", **FITTED["dapo"]}),
     "hard reset": ("grpo", kl("kl") | {"reference_update": {"kind": "hard_reset", "every": 1}, "updates_per_step": 2}),
     "moving average": ("grpo", kl("kl") | {"reference_update": "moving_average", "updates_per_step": 2}),
     "bootstrapped": ("ppo", {"advantage.credit.bootstrap_truncated": True, "advantage.credit.lam": 0.95}),
@@ -153,7 +154,7 @@ def half() -> Callable[..., float]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_steps(case, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("menon.recipes.build.TASK_ROWS", 50)
+    monkeypatch.setattr("menon.recipes.questions.TASK_ROWS", 50)
     monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
     name, changes = CASES[case]
     out = tmp_path / "run"
@@ -182,7 +183,7 @@ def test_two_steps(case, model, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_same_seed_is_the_same_run(name, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("menon.recipes.build.TASK_ROWS", 50)
+    monkeypatch.setattr("menon.recipes.questions.TASK_ROWS", 50)
     prints = []
     for run, seed in (("a", 1), ("b", 1), ("c", 2)):
         menon.train(name, model=str(model), out=str(tmp_path / run), reward=half(), seed=seed, **SMALL, **FITTED.get(name, {}))

@@ -57,7 +57,7 @@ MAY: dict[str, set[str]] = {
     "rollout": DATA | {"menon.rollout", "pydantic", "menon.deadline", "menon.own", "menon.sandbox"} | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
-    "record": DATA | {"menon.record", "menon.__version__", "pyarrow", "safetensors", "psutil"} | PROTOCOLS,
+    "record": DATA | {"menon.record", "menon.__version__", "pyarrow", "safetensors", "psutil", "wandb"} | PROTOCOLS,
     "step": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync"},
     "loop": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync", "menon.step"},
     "offline": DATA | {"menon.update", "menon.step"},

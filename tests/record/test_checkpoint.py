@@ -79,6 +79,19 @@ def test_the_newest_two_are_kept(tmp_path):
     assert checkpoint.steps_in(tmp_path) == [10, 15]
 
 
+def test_the_best_is_kept_beside_the_newest(tmp_path):
+    checkpoint.save(tmp_path, snapshot(5), export)
+    checkpoint.mark_best(tmp_path, 5)
+    for step in (10, 15, 20):
+        checkpoint.save(tmp_path, snapshot(step), export)
+    assert checkpoint.steps_in(tmp_path) == [5, 15, 20]
+    checkpoint.mark_best(tmp_path, 20)
+    assert checkpoint.steps_in(tmp_path) == [15, 20]
+    assert os.readlink(tmp_path / "best") == "step_000020"
+    checkpoint.mark_best(tmp_path, None)
+    assert not (tmp_path / "best").is_symlink()
+
+
 def test_a_failed_export_leaves_the_older_checkpoint(tmp_path):
     checkpoint.save(tmp_path, snapshot(5), export)
 

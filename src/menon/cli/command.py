@@ -15,10 +15,11 @@ from menon.settings import Tree, merged, nested, override, read_file
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
-    from menon.loop import Run
+    from menon.loop import Run, Watcher
     from menon.record.folder import RunFolder
+    from menon.record.trackers import Tracker
 
-LATER = ("steps", "save_every", "evaluate_every")
+LATER = ("steps", "save_every", "evaluate_every", "tracker")
 """Settings that a resumed run may change: they do not touch what it has done."""
 
 
@@ -150,6 +151,10 @@ def settings_of(file: Path) -> Mapping[str, Any]:
 def built(config: "RunConfig") -> Iterator[tuple["Run", list[str]]]:
     """The run, and what its user should know of the data."""
     from menon.recipes.build import build, close
+    from menon.record.trackers import check
+
+    if config.tracker is not None:
+        check(config.tracker)
 
     notes: list[str] = []
     run = build(config, notes.append)
@@ -164,10 +169,26 @@ def drive(config: "RunConfig", chosen: Threads, run: "Run", notes: list[str], fo
     from menon.loop import loop
     from menon.study.report import at_the_end
 
-    with terminal(header(config, chosen, run)) as watch:
+    with terminal(header(config, chosen, run)) as watch, mirrored(watch, config.tracker, folder.settings) as seen:
         for note in notes:
             watch.told(note)
-        return loop(replace(run, present=lambda path: at_the_end(path, watch.told)), folder, watch)
+        return loop(replace(run, present=lambda path: at_the_end(path, watch.told)), folder, seen)
+
+
+@contextmanager
+def mirrored(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str, Any]) -> Iterator["Watcher"]:
+    """The watcher, and behind it the tracker that the run names."""
+    from menon.cli.mirrored import Mirrored
+    from menon.record.trackers import Tracked
+
+    if tracker is None:
+        yield watch
+        return
+    tracked = Tracked(tracker, watch.told)
+    try:
+        yield Mirrored(watch, tracked, settings)
+    finally:
+        tracked.close()
 
 
 def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:

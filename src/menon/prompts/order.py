@@ -7,7 +7,7 @@ import numpy as np
 
 from menon.errors import UserError
 from menon.streams import stream
-from menon.types import Prompt
+from menon.types import Graded, Prompt
 
 
 class Shuffled:
@@ -50,3 +50,49 @@ class Shuffled:
                 "resume with the data that the run began with"
             )
         self.taken = state["taken"]
+
+
+class ByDifficulty(Shuffled):
+    """Questions that are answered wrong come more often (prioritised sampling: Kimi k1.5, arXiv 2501.12599).
+
+    Each question is drawn with a chance proportional to 1 - s, s the share of right answers when it was last asked; those not
+    asked yet count as wrong, and `REST` is the least, so that what was learned is looked at again. Nothing is drawn twice before
+    everything was drawn once in the same take.
+    """
+
+    REST = 0.05
+
+    def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
+        super().__init__(prompts, seed)
+        self.visits: dict[str, int] = {}
+        self.rates: dict[str, float] = {}
+        self.row = {prompt.index: str(row) for row, prompt in enumerate(self.prompts)}
+
+    def take(self, count: int) -> list[tuple[Prompt, int]]:
+        """The next prompts, each with how often it was asked before."""
+        asked: list[tuple[Prompt, int]] = []
+        weight = np.array([max(1 - self.rates.get(str(row), 0.0), self.REST) for row in range(len(self.prompts))])
+        while len(asked) < count:
+            # The largest u^(1/w) are a draw without replacement by weight (Efraimidis and Spirakis 2006).
+            key = np.log(stream(self.seed, "difficulty", self.taken).random(len(weight))) / weight
+            for row in np.argsort(-key, kind="stable")[: count - len(asked)]:
+                visit = self.visits.get(str(row), 0)
+                self.visits[str(row)] = visit + 1
+                asked.append((self.prompts[row], visit))
+            self.taken += 1
+        return asked
+
+    def note(self, graded: Sequence[Graded]) -> None:
+        """What the answers to some prompts earned; answers whose correctness is unknown say nothing."""
+        found: dict[str, list[float]] = {}
+        for answer in graded:
+            if not np.isnan(answer.verdict.acc):
+                found.setdefault(self.row[answer.rollout.prompt.index], []).append(answer.verdict.acc)
+        self.rates |= {row: float(np.mean(accs)) for row, accs in found.items()}
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"visits": dict(self.visits), "rates": dict(self.rates)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        super().load(state)
+        self.visits, self.rates = dict(state["visits"]), dict(state["rates"])

@@ -19,7 +19,7 @@ from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
-from menon.prompts.order import Shuffled
+from menon.prompts.order import ByDifficulty, Shuffled
 from menon.recipes.ballots import ballot_of, ballot_of_task
 from menon.recipes.questions import own_questions, prompts_of, questions, stop_of, task_of
 from menon.recipes.reward_models import model_reward
@@ -53,6 +53,7 @@ from menon.update.protocols import Learner, Scorer
 Rollout = Groups | DynamicSampling | GreedyBaseline | Segments | Trees
 
 REWARDS: dict[str, Callable[[], Reward]] = {"code": CodeTests, **{kind: partial(rules.named, kind) for kind in rules.KINDS}}
+ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 """What the learner's weights are kept in; bfloat16 runs compute in bfloat16 on float32 weights."""
 
@@ -84,7 +85,7 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, told: Callable[[
     evaluation = Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer)
     return Run(
         plan=Plan(collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update),
-        prompts=Shuffled(prompts, config.seed),
+        prompts=ORDERS[config.order](prompts, config.seed),
         sampler=sampler,
         models=models_of(config, model, name, device),
         channel=channel,

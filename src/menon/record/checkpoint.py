@@ -25,6 +25,7 @@ Told = Callable[[str], None]
 STATE = "state"
 SEAL = f"{STATE}/files.json"
 KEEP = 2
+BEST = "best"
 EXPORTED = "policy"
 """The model whose weights the Hugging Face folder holds."""
 
@@ -46,7 +47,7 @@ class Snapshot:
 
 
 def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = KEEP) -> Path:
-    """Writes `folder/step_000100` aside, syncs it, renames it, points `latest` at it and keeps the newest `keep`.
+    """Writes `folder/step_000100` aside, syncs it, renames it, points `latest` at it and keeps the newest `keep` and the best.
 
     A failure (no room) removes what was half written and leaves every older checkpoint as it was.
     """
@@ -69,11 +70,24 @@ def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = KEEP) -> 
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep`; renamed first, so that one half removed does not look like a checkpoint."""
+    """Removes all but the newest `keep` and the one that `best` points at; renamed first, so that one half removed does not look
+    like a checkpoint."""
+    best = os.readlink(folder / BEST) if (folder / BEST).is_symlink() else ""
     for step in steps_in(folder)[:-keep]:
+        if _name(step) == best:
+            continue
         aside = folder / f"{_name(step)}.tmp"
         os.replace(folder / _name(step), aside)
         shutil.rmtree(aside)
+
+
+def mark_best(folder: Path, step: int | None, keep: int = KEEP) -> None:
+    """Points `best` at the checkpoint of a step, which is then never removed; None: there is no best one."""
+    if step is None:
+        (folder / BEST).unlink(missing_ok=True)
+    elif not (folder / BEST).is_symlink() or os.readlink(folder / BEST) != _name(step):
+        disk.link(folder / BEST, _name(step))
+    prune(folder, keep)
 
 
 def newest(folder: Path, told: Told, keep: int = KEEP) -> Snapshot | None:

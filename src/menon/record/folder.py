@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -120,6 +120,19 @@ class RunFolder:
         """The numbers of the evaluation after a step (0: before the first), if it was done."""
         lines = disk.read_lines(self.path / "evaluations.jsonl")
         return next(({k: v for k, v in line.items() if k != "step"} for line in lines if line["step"] == step), None)
+
+    def best(self, among: Collection[int] | None = None) -> int | None:
+        """The step whose evaluation was the most accurate, the first of equal ones; of those `among`. Not the start."""
+        lines = disk.read_lines(self.path / "evaluations.jsonl")
+        scored = {line["step"]: line["accuracy"] for line in lines if line["step"] > 0 and line.get("accuracy") is not None}
+        steps = [step for step in scored if among is None or step in among]
+        return max(steps, key=lambda step: (scored[step], -step), default=None)
+
+    def mark_best(self) -> None:
+        """Points `checkpoints/best` at the best evaluated checkpoint that there is."""
+        steps = checkpoint.steps_in(self.checkpoints)
+        if steps:
+            checkpoint.mark_best(self.checkpoints, self.best(steps))
 
     def save(self, snapshot: checkpoint.Snapshot, export: checkpoint.Export) -> Path:
         """A checkpoint; the metrics up to it are made durable first, so that it never stands without them."""

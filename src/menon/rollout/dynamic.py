@@ -7,7 +7,7 @@ from typing import Literal
 
 from menon.errors import UserError
 from menon.rollout.groups import answer, answer_groups
-from menon.rollout.protocols import Answer, Grade, Prompts, Sampler
+from menon.rollout.protocols import Answer, Grade, Notes, Prompts, Sampler
 from menon.types import Graded, Metric, Sampling, Sum
 
 Kind = Literal["kept", "all_wrong", "all_correct", "ungraded"]
@@ -64,6 +64,8 @@ class DynamicSampling:
             seen += groups
             kept += [group for group in groups if self.kind(group) == "kept"]
             rounds += 1
+        if isinstance(prompts, Notes):  # of the groups that are dropped nobody else can tell
+            prompts.note([answer for group in seen for answer in group])
         counts = self.count(seen)
         if len(kept) < self.min_groups:
             raise UserError(self.complaint(len(kept), rounds, counts, seen))

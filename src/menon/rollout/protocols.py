@@ -69,6 +69,15 @@ class Prompts(Protocol):
     def load(self, state: dict[str, Any]) -> None: ...
 
 
+@runtime_checkable
+class Notes(Protocol):
+    """Prompts that choose by how they were answered."""
+
+    def note(self, graded: Sequence[Graded]) -> None:
+        """All answers to some prompts. To hear of them twice is to hear of them once."""
+        ...
+
+
 class Answer(Protocol):
     """Requests to graded answers, in their order: `groups.answer`, or turns with an environment (`turns.Turns`)."""
 

@@ -1,0 +1,131 @@
+"""Mirrors of a run's numbers in TensorBoard and Weights & Biases; `metrics.jsonl` stays the truth, and no mirror stops a run."""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from menon.errors import UserError
+
+Tracker = Literal["tensorboard", "wandb"]
+Numbers = Mapping[str, Any]
+
+
+class Mirror(Protocol):
+    def write(self, step: int, numbers: Numbers) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    """RUN/tensorboard, made anew from the record whenever a sitting begins, so that no step is in it twice."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], lines: Sequence[tuple[int, Numbers]]) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
+        for step, numbers in lines:
+            self.write(step, numbers)
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        for name, value in numbers.items():
+            self.writer.add_scalar(name, value, step)
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class WandB:
+    """One run of Weights & Biases for all sittings of a folder, below RUN/wandb; offline where no key is known.
+
+    The service goes on behind the last step that it has; an offline record is made anew like TensorBoard's.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], lines: Sequence[tuple[int, Numbers]]) -> None:
+        import wandb
+
+        mode: Any = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+        if mode == "offline":
+            for left in (folder / "wandb").glob("offline-run-*"):
+                shutil.rmtree(left, ignore_errors=True)
+        self.run = wandb.init(
+            project="menon",
+            name=folder.resolve().name,
+            id=run_id(folder),
+            dir=folder,
+            config=dict(settings),
+            resume="allow",
+            mode=mode,
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+        self.first = self.run.step
+        for step, numbers in lines:
+            self.write(step, numbers)
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        if step >= self.first:
+            self.run.log(dict(numbers), step=step)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+MIRRORS: dict[str, Callable[..., Mirror]] = {"tensorboard": TensorBoard, "wandb": WandB}
+
+
+def check(tracker: str) -> None:
+    """UserError where its package is not installed; before a run begins."""
+    found = importlib.util.find_spec(tracker)
+    if found is None or found.origin is None:  # a mere folder of that name
+        raise UserError(
+            f"tracker={tracker} needs the package {tracker}; install it by pip install 'menon[trackers]', or leave it out"
+        )
+
+
+def run_id(folder: Path) -> str:
+    """The same for every sitting of a folder, another one for another run in its place."""
+    import hashlib
+
+    return hashlib.blake2b((folder / "run.json").read_bytes(), digest_size=8).hexdigest()
+
+
+class Tracked:
+    """A mirror that may fail: the first failure is told, and from then on there is none."""
+
+    def __init__(self, tracker: Tracker, told: Callable[[str], None]) -> None:
+        self.tracker, self.told = tracker, told
+        self.mirror: Mirror | None = None
+
+    def start(self, folder: Path, settings: Mapping[str, Any], lines: Sequence[tuple[int, Numbers]]) -> None:
+        """`lines`: step and numbers of all that is recorded so far, in order."""
+
+        def make() -> None:
+            self.mirror = MIRRORS[self.tracker](folder, settings, [(step, plain(numbers)) for step, numbers in lines])
+
+        self._try(make)
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        if (mirror := self.mirror) is not None:
+            self._try(lambda: mirror.write(step, plain(numbers)))
+
+    def close(self) -> None:
+        if (mirror := self.mirror) is not None:
+            self._try(mirror.close)
+        self.mirror = None
+
+    def _try(self, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception as error:
+            self.mirror = None
+            why = " ".join(str(error).split())[:200] or type(error).__name__
+            self.told(f"{self.tracker} failed ({why}) and is left out from here on; everything is in metrics.jsonl")
+
+
+def plain(numbers: Numbers) -> dict[str, float]:
+    """The finite numbers alone, without the step."""
+    return {k: float(v) for k, v in numbers.items() if isinstance(v, int | float) and k != "step" and abs(v) < float("inf")}

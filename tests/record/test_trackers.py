@@ -1,0 +1,160 @@
+"""Mirrors: what they hold is what metrics.jsonl holds, each step once, and their failure costs a run nothing."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from menon.cli.mirrored import Mirrored, recorded
+from menon.errors import UserError
+from menon.loop import loop
+from menon.record import trackers
+from menon.record.trackers import Tracked, check, plain, run_id
+from tiny_run import Watching, opened, tiny_run
+
+
+class Memory:
+    """A mirror in memory; it breaks when it should."""
+
+    def __init__(self, folder: Path, settings: Any, lines: Any, breaks_at: int = 10**6) -> None:
+        self.folder, self.rows, self.breaks_at, self.closed = folder, list(lines), breaks_at, False
+
+    def write(self, step: int, numbers: Any) -> None:
+        if step >= self.breaks_at:
+            raise ConnectionError("the service\nis down")
+        self.rows.append((step, numbers))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def sitting(path: Path, tracker: Any = "tensorboard", stop_after: int | None = None, steps: int = 4) -> tuple[Tracked, Watching]:
+    """One sitting of a run with a tracker."""
+    watch = Watching()
+    tracked = Tracked(tracker, watch.told)
+    with opened(path) as folder:
+        settings = folder.settings
+        stop = lambda: stop_after is not None and len(folder.metrics()) >= stop_after  # noqa: E731
+        loop(tiny_run(steps=steps, save_every=0), folder, Mirrored(watch, tracked, settings), stop)
+    return tracked, watch
+
+
+def lines_of(path: Path, name: str = "metrics.jsonl") -> list[dict]:
+    return [json.loads(line) for line in (path / name).read_text().splitlines()]
+
+
+def test_a_mirror_holds_the_record(tmp_path, monkeypatch):
+    monkeypatch.setitem(trackers.MIRRORS, "tensorboard", Memory)
+    tracked, watch = sitting(tmp_path / "run")
+    mirror: Any = tracked.mirror
+    assert [step for step, _ in mirror.rows] == [0, 1, 2, 2, 3, 4, 4]
+    assert [numbers for step, numbers in mirror.rows if "acc/mean" in numbers] == [
+        plain(line) for line in lines_of(tmp_path / "run")
+    ]
+    assert mirror.rows[0][1]["heldout/accuracy"] == lines_of(tmp_path / "run", "evaluations.jsonl")[0]["accuracy"]
+    assert [(step, plain(numbers)) for step, numbers in recorded(tmp_path / "run")] == mirror.rows
+    assert watch.steps == [1, 2, 3, 4]
+    tracked.close()
+    assert mirror.closed
+
+
+def test_a_mirror_that_fails_says_so_once_and_the_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setitem(trackers.MIRRORS, "wandb", lambda *given: Memory(*given, breaks_at=2))
+    tracked, watch = sitting(tmp_path / "run", "wandb")
+    assert watch.sentences == ["wandb failed (the service is down) and is left out from here on; everything is in metrics.jsonl"]
+    assert watch.steps == [1, 2, 3, 4]
+    assert len(lines_of(tmp_path / "run")) == 4
+    tracked.close()
+
+
+def test_a_mirror_that_cannot_begin(tmp_path, monkeypatch):
+    def refuse(*given):
+        raise OSError("no room")
+
+    monkeypatch.setitem(trackers.MIRRORS, "wandb", refuse)
+    _, watch = sitting(tmp_path / "run", "wandb", steps=1)
+    assert watch.sentences == ["wandb failed (no room) and is left out from here on; everything is in metrics.jsonl"]
+
+
+def test_what_is_mirrored_is_finite():
+    assert plain({"step": 3, "a": 1, "b": float("nan"), "c": None, "d": "x", "e": float("inf"), "f": 0.5}) == {"a": 1.0, "f": 0.5}
+
+
+def test_a_missing_package_is_one_sentence():
+    with pytest.raises(
+        UserError, match=r"tracker=nowhere needs the package nowhere; install it by pip install 'menon\[trackers\]'"
+    ):
+        check("nowhere")
+
+
+def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "nowhere").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="needs the package"):
+        check("nowhere")
+
+
+def test_a_run_has_one_name_over_its_sittings(tmp_path):
+    opened(tmp_path / "a").close()
+    opened(tmp_path / "b").close()
+    (tmp_path / "b" / "run.json").write_text("{}")
+    assert run_id(tmp_path / "a") == run_id(tmp_path / "a") != run_id(tmp_path / "b")
+
+
+def test_tensorboard_holds_each_step_once_after_a_resume(tmp_path):
+    """Stopped in the middle and resumed, and once more behind its end: every number of metrics.jsonl, each step once."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    path = tmp_path / "run"
+    for stop_after, steps in ((2, 4), (None, 4), (None, 5)):
+        tracked, watch = sitting(path, "tensorboard", stop_after, steps)
+        tracked.close()
+        assert not any("failed" in sentence for sentence in watch.sentences)
+    events = EventAccumulator(str(path / "tensorboard"))
+    events.Reload()
+    for name in ("acc/mean", "entropy/mean", "grad_norm"):
+        found = [(event.step, event.value) for event in events.Scalars(name)]
+        assert found == [(line["step"], pytest.approx(line[name], rel=1e-6)) for line in lines_of(path)]
+    held_out = [(event.step, event.value) for event in events.Scalars("heldout/accuracy")]
+    assert held_out == [(line["step"], pytest.approx(line["accuracy"])) for line in lines_of(path, "evaluations.jsonl")]
+
+
+def records(data: bytes) -> Iterator[bytes]:
+    """Of a log in LevelDB's form: blocks of 32 KiB with pieces of records behind heads of 7 bytes; 7 bytes come before all."""
+    place, whole = 7, b""
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        if left < 7 or not kind:
+            place += left
+            continue
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):
+            yield whole
+            whole = b""
+
+
+def test_wandb_offline_holds_each_step_once_after_a_resume(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    from wandb.proto import wandb_internal_pb2
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    path = tmp_path / "run"
+    for stop_after in (2, None):
+        tracked, watch = sitting(path, "wandb", stop_after)
+        tracked.close()
+        assert not any("failed" in sentence for sentence in watch.sentences)
+    (file,) = (path / "wandb").glob("offline-run-*/*.wandb")
+    rows = []
+    for data in records(file.read_bytes()):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        if record.WhichOneof("record_type") == "history":
+            items = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+            rows.append((record.history.step.num, items))
+    assert [step for step, _ in rows] == [0, 1, 2, 3, 4]
+    assert [items["acc/mean"] for step, items in rows if step] == [line["acc/mean"] for line in lines_of(path)]
