@@ -83,3 +83,15 @@ def test_turns_without_observations_write_what_one_turn_would():
         return [(g.rollout.tokens.tolist(), g.rollout.is_action.tolist(), g.rollout.text) for g in graded]
 
     assert trace(cut) == trace(whole)
+
+
+def test_a_turn_costs_only_what_is_new():
+    """Prompt and first observation go through the network once for all samples, every later token once for each; the last token
+    of an answer never does. Samples that happen to write the same turn share it as well."""
+    sampler = TorchSampler(tiny_model(vocab=V), tiny_tokenizer(V), slots=7)
+    asked, said = requests(60), len(" =7.\n")
+    graded = turns(" =7.\n")(asked, range(len(asked)), sampler, nothing)
+    assert sum(g.verdict.parts["turns"] for g in graded) > 2 * len(graded)
+    shared = sum(len(p.tokens) + said - 1 for p in {request.prompt.index: request.prompt for request in asked}.values())
+    most = shared + sum(len(g.rollout.tokens) - len(g.rollout.prompt.tokens) - said for g in graded)
+    assert 0.9 * most < sampler.computed_tokens <= most

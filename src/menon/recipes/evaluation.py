@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.config import RunConfig
 from menon.engines.decoder import context_of
 from menon.engines.hf_models import load_policy
-from menon.engines.torch_sampler import TorchSampler
+from menon.engines.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
 from menon.eval.ifeval import Instructions, instruction_level
@@ -76,7 +77,7 @@ def evaluate(
         config, rows = settled(config, named, told)
         model, tokenizer = load_policy(folder, WEIGHTS_DTYPE[config.dtype], device_of(config.device))
         if config.dtype == "bfloat16":
-            model = model.bfloat16()
+            model = own_copy(model, torch.bfloat16)
         prompts = prompts_of(rows, config, model, tokenizer, told)
         config = replace(config, n=len(prompts))
         grading = grading_of(reward)
