@@ -218,7 +218,7 @@ def test_folders_and_sets_that_cannot_be_evaluated(folder, tmp_path, capsys):
     (tmp_path / "run" / "run.json").write_text("{}")
     assert "has no checkpoint yet; go on with it by `menon train --resume" in said(str(tmp_path / "run"))
     (tmp_path / "nothing.jsonl").write_text("")
-    assert "is empty; write one JSON object per line" in said(str(folder), f"data={tmp_path / 'nothing.jsonl'}")
+    assert "is empty; give it rows with 'question' and 'answer'" in said(str(folder), f"data={tmp_path / 'nothing.jsonl'}")
     data = jsonl(tmp_path / "d.jsonl", 5)
     assert said(str(folder), f"data={data}", "n=6") == f"n is 6, and {data} has 5 questions; lower n, or leave it out to take all"
     assert said(str(folder), f"data={data}", f"out={tmp_path}").startswith(f"out is the folder {tmp_path}; name a file in it")

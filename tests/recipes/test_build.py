@@ -119,6 +119,14 @@ def test_data_is_split_by_a_hash_of_the_question(folder, tmp_path):
     assert len(apart(rows, 2, "f")[1]) == 2
 
 
+def test_golds_that_fail_their_verifier_are_listed_before_anything_trains(folder, tmp_path):
+    rows = [{"problem": f"{i}+{i}=", "answer": f"{2 * i}" if i % 4 else "}{"} for i in range(12)]
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(rows))
+    with pytest.raises(UserError, match=r"row \d+ \('(\d+)\+\1='\): its own answer '\}\{' earns 0"):
+        built(folder, data=str(path))
+
+
 def test_a_task_without_held_out_questions_is_refused(folder, tmp_path):
     lines = ["from dataclasses import dataclass", "@dataclass(frozen=True)", "class One:"]
     lines += ["    def rows(self, split, n, seed):", "        return [{'question': '1+1=', 'answer': '2'}][:n]"]

@@ -6,6 +6,8 @@ from menon.errors import OnBad, refuse_rows
 from menon.reward.grade import Grading
 from menon.types import Prompt
 
+SHOWN_LETTERS = 40
+
 
 def prove_golds(
     prompts: Sequence[Prompt], grading: Grading, spell: Callable[[str, str], str], on_bad: OnBad = "stop"
@@ -23,7 +25,13 @@ def prove_golds(
             proved.append(prompt)
         else:
             why = verdict.error or f"earns {verdict.score:g} and is not counted as correct"
-            faults.append(f"row {prompt.index + 1}: its own answer {prompt.answer!r} {why}")
+            faults.append(f"row {prompt.index + 1} ({begin(prompt)}): its own answer {prompt.answer!r} {why}")
     if faults and (on_bad == "stop" or not proved):
         refuse_rows("gold answers", faults, total=len(prompts))
     return proved, len(faults)
+
+
+def begin(prompt: Prompt) -> str:
+    """By which a row is found again when some were held out or left out before it."""
+    text = str(prompt.columns.get("question", prompt.text))
+    return repr(text if len(text) <= SHOWN_LETTERS else text[: SHOWN_LETTERS - 3] + "...")
