@@ -1,0 +1,35 @@
+import psutil
+import torch
+
+from menon.engines import machine
+from menon.engines.machine import free_bytes, has_bf16, left_in
+
+
+def test_a_containers_share_counts(tmp_path, monkeypatch):
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("1800\n")
+    assert left_in(tmp_path) == 3200
+    monkeypatch.setattr(machine, "GROUP", tmp_path)
+    assert free_bytes(torch.device("cpu")) == 3200
+    (tmp_path / "memory.current").write_text("5200\n")
+    assert left_in(tmp_path) == 0
+
+
+def test_no_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "GROUP", tmp_path)
+    total = psutil.virtual_memory().total
+    assert 0 < free_bytes(torch.device("cpu")) < total
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1800\n")
+    assert left_in(tmp_path) > total
+
+
+def test_bfloat16_is_what_the_instructions_say(monkeypatch):
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
+    for name in names:
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    assert not has_bf16(torch.device("cpu"))
+    for name in names:
+        monkeypatch.setattr(torch.cpu, name, lambda: True, raising=False)
+        assert has_bf16(torch.device("cpu"))
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
