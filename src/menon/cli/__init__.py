@@ -19,6 +19,9 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of a model, or of the newest checkpoint of a run
   menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
   menon compare A.json B.json                  two evaluations, question by question
+  menon sample MODEL 'QUESTION' n=4            answers with their log-probs, coloured by how uncertain each token was
+  menon explain RECIPE key=value               sizes of a step, how far off-policy, memory: before anything runs
+  menon runs [FOLDER]                          the runs in a folder: state, steps, accuracy before and after
   menon report RUN                             a run on one page: curves, answers before and after, distance, time
   menon check verifier FILE.jsonl              does a verifier say what labelled answers deserve, and in time
   menon check data FILE.jsonl                  does every gold answer earn the full reward
@@ -45,6 +48,9 @@ COMMANDS = {
     "eval": "evaluate:evaluate",
     "compare": "evaluate:compare",
     "report": "report:report",
+    "sample": "sample:sample",
+    "explain": "explain:explain",
+    "runs": "runs:runs",
     "check": "check:check",
     "study": "study:study",
     "rescore": "rescore:rescore",

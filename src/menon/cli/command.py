@@ -89,24 +89,33 @@ def start(asked: Asked) -> dict[str, Any]:
     settings = asked.settings
     chosen = threads.choose(settings)
     use(chosen, str(settings.get("device", "auto")))
-    from menon.config import RunConfig, changed, own_code
-    from menon.recipes import recipe
+    from menon.config import own_code
     from menon.record.folder import RunFolder
-    from menon.settings import plain, read
+    from menon.settings import plain
 
+    config = configured(asked, chosen.count)
+    out = Path(config.out)
+    if (out / "run.json").exists():
+        raise UserError(f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder")
+    config = replace(config, own_code=own_code(config))
+    with built(config) as (run, notes), RunFolder.create(out, plain(config)) as folder:
+        return drive(config, chosen, run, notes, folder)
+
+
+def configured(asked: Asked, count: int) -> "RunConfig":
+    """The whole configuration of a new run with so many threads."""
+    from menon.config import RunConfig, changed
+    from menon.recipes import recipe
+    from menon.settings import read
+
+    settings = asked.settings
     name = asked.recipe or str(settings.get("recipe") or "grpo")
     if asked.again is not None and asked.again.get("scale", "laptop") != settings.get("scale", "laptop"):
         raise UserError("scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or name a recipe")
     model, scale = str(settings.get("model") or "base"), str(settings.get("scale") or "laptop")
     base = recipe(name, model, scale) if asked.again is None else read(RunConfig, asked.again)
     out = Path(str(settings.get("out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    fixed = {"recipe": name, "scale": base.scale, "threads": chosen.count, "out": str(out)}
-    config = changed(base, *asked.changes, fixed)
-    if (out / "run.json").exists():
-        raise UserError(f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder")
-    config = replace(config, own_code=own_code(config))
-    with built(config) as (run, notes), RunFolder.create(out, plain(config)) as folder:
-        return drive(config, chosen, run, notes, folder)
+    return changed(base, *asked.changes, {"recipe": name, "scale": base.scale, "threads": count, "out": str(out)})
 
 
 def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,12 +225,13 @@ def kind_or_name(reward: Any) -> str:
 
 def quantity(count: int) -> str:
     """
-    >>> quantity(5_984), quantity(886_400), quantity(7_600_000_000)
-    ('5,984', '0.89 M', '7.6 B')
+    >>> quantity(5_984), quantity(886_400), quantity(494_032_768), quantity(7_600_000_000)
+    ('5,984', '0.89 M', '494 M', '7.6 B')
     """
     if count < 1e5:
         return f"{count:,}"
-    return f"{count / 1e6:.2g} M" if count < 1e9 else f"{count / 1e9:.2g} B"
+    size, unit = (count / 1e6, "M") if count < 1e9 else (count / 1e9, "B")
+    return f"{size:.2g} {unit}" if size < 10 else f"{size:.0f} {unit}"
 
 
 def use(chosen: Threads, device: str) -> None:

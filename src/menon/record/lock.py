@@ -39,6 +39,18 @@ class Lock:
             self._file.close()
 
 
+def held(path: Path) -> bool:
+    """Whether a process holds the lock just now."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _closer(file: "weakref.ref[BinaryIO]") -> Callable[[], None]:
     """Closes a file if it still exists. Only closes it: to unlock it here would unlock it for the parent too."""
 

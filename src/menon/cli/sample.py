@@ -1,0 +1,77 @@
+"""`menon sample MODEL [QUESTION]`: answers with their log-probs, on a terminal coloured by how uncertain each token was."""
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from menon.cli import threads
+from menon.cli.command import use
+from menon.cli.evaluate import understand
+from menon.cli.terminal import printable
+from menon.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from menon.recipes.sample import Sampled
+
+SETTING = re.compile(r"[A-Za-z_.]+=")
+"""How a setting begins; a question may hold an equals sign too."""
+SURE, UNSURE = 0.05, 2.0
+"""Nats: a token below the first has no colour, one from the second on the strongest."""
+
+
+def sample(words: Sequence[str]) -> int:
+    written = [word for word in words if not (word.startswith("-") or SETTING.match(word))]
+    settings = understand([word for word in words if word not in written])[1]
+    plain = list(written)
+    if plain and "model" not in settings:
+        settings["model"] = plain.pop(0)
+    if len(plain) > 1 or "model" not in settings:
+        raise UserError(
+            "sample takes a model and perhaps a question: menon sample base '3+4+5=?' n=3, or menon sample base task=countdown"
+        )
+    if plain and {"task", "question"} & settings.keys():
+        raise UserError("a question is written out and a task is named; leave one of them out")
+    use(threads.choose(settings), str(settings.get("device", "auto")))
+    from rich.console import Console
+
+    from menon.recipes.sample import SampleConfig
+    from menon.recipes.sample import sample as drawn
+    from menon.settings import read
+
+    config = read(SampleConfig, settings)
+    found = drawn(config, plain[0] if plain else None)
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    prompt = found[0].graded.rollout.prompt
+    gold = f"   the answer is {printable(prompt.answer)}" if prompt.answer is not None else ""
+    console.print(f"menon sample  {config.model}", markup=False)
+    console.print(f"  question     {printable(prompt.text)}{gold}", markup=False)
+    console.print(f"  temperature  {config.temperature:g}, top_p {config.top_p:g}, seed {config.seed}", markup=False)
+    for number, one in enumerate(found, start=1):
+        console.print(f"\n{number}  {facts(one)}", markup=False)
+        console.print(coloured(one, config.colour == "entropy"))
+    return 0
+
+
+def facts(one: "Sampled") -> str:
+    rollout, acc = one.graded.rollout, one.graded.verdict.acc
+    acts = rollout.is_action
+    count, logp = int(acts.sum()), float(rollout.logp[acts].sum())
+    verdict = {1.0: ", right", 0.0: ", wrong"}.get(acc, "")
+    each = f" ({logp / count:.2f} a token, entropy {float(rollout.entropy[acts].mean()):.2f})" if count else ""
+    return f"{count} tokens, {rollout.finish}{verdict}, log-prob {logp:.2f}{each}"
+
+
+def coloured(one: "Sampled", colour: bool) -> "Text":
+    """Control characters are replaced, but for line breaks."""
+    from rich.text import Text
+
+    rollout = one.graded.rollout
+    text = Text()
+    for piece, entropy in zip(one.pieces, rollout.entropy[rollout.is_action].tolist(), strict=True):
+        strength = min(1.0, max(0.0, (entropy - SURE) / (UNSURE - SURE)))
+        shown = "\n".join(printable(line) for line in piece.split("\n"))
+        text.append(shown, style=f"on rgb({90 + int(150 * strength)},70,40)" if colour and strength > 0 else "")
+    return text

@@ -1,0 +1,100 @@
+"""What follows from a configuration before anything runs: sizes of a step, how far off-policy it learns, memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from menon.config import RunConfig
+from menon.engines.hf_models import quiet
+from menon.recipes.build import model_name
+
+GIB = 2**30
+BYTES = {"float32": 4, "bfloat16": 4, "float64": 8}
+"""Of a learner's number; bfloat16 runs keep float32 weights."""
+LOGITS = 2**26
+"""Logits that exist at once (`TorchScorer.vocabulary_chunk`), at most."""
+COPIES = 3
+"""Of a chunk of logits: themselves, their log-softmax, their gradient."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What memory depends on."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    intermediate: int
+    kv: int
+    """Numbers of one token's keys (and as many values) in one layer."""
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """`rollout`s that refill or grow trees write more than this; then it is the least."""
+
+    answers: int
+    """Of a step."""
+    tokens_at_most: int
+    """Written in a step."""
+    answers_per_update: float
+    updates: int
+    """Of the policy in the whole run."""
+    lag: tuple[float, int]
+    """Updates between the weights that wrote an answer and those that learn from it: mean, most."""
+
+
+def sizes(config: RunConfig) -> Sizes:
+    answers = config.prompts_per_step * config.samples_per_prompt
+    count = config.updates_per_step
+    return Sizes(answers, answers * config.max_new_tokens, answers / count, config.steps * count, ((count - 1) / 2, count - 1))
+
+
+def shape_of(name: str) -> Shape | None:
+    """From a model's config.json alone, its weights laid out without memory. None for a model that is not on this disk."""
+    folder = Path(model_name(name)).expanduser()
+    if not (folder / "config.json").is_file():
+        return None
+    with quiet(), torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    heads, hidden = config.num_attention_heads, config.hidden_size
+    width = getattr(config, "head_dim", None) or hidden // heads
+    return Shape(
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        layers=config.num_hidden_layers,
+        hidden=hidden,
+        intermediate=getattr(config, "intermediate_size", None) or 4 * hidden,
+        kv=width * (getattr(config, "num_key_value_heads", None) or heads),
+        vocabulary=config.vocab_size,
+    )
+
+
+def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
+    """Bytes by what holds them, when the policy learns; its sampler's cache is kept between steps.
+
+    Weights, gradient and AdamW's two moments of everything that learns; a copy of the weights for a sampler in bfloat16; the
+    reference; what a forward pass of `tokens_per_forward` keeps for its backward pass (8 hidden, 4 intermediate and 2 key-value
+    numbers a token and layer: a Llama block with fused attention); a chunk of logits three times; keys and values of all slots,
+    with answers of full length and prompts of 128 tokens.
+    """
+    number, own = BYTES[config.dtype], 2 if config.dtype == "bfloat16" else BYTES[config.dtype]
+    learning = 1 + (config.critic is not None and not config.critic.shared_trunk)
+    per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
+    slots = min(config.slots, config.prompts_per_step * config.samples_per_prompt)
+    longest = 128 + config.max_new_tokens
+    found: dict[str, Any] = {
+        "weights": learning * number * shape.parameters,
+        "gradients": learning * number * shape.parameters,
+        "optimiser": learning * 2 * number * shape.parameters,
+        "reference": (config.reference != "none") * number * shape.parameters,
+        "sampler's copy": (config.dtype == "bfloat16") * 2 * shape.parameters,
+        "activations": own * per_token * config.tokens_per_forward,
+        "logits": COPIES * 4 * min(LOGITS, config.tokens_per_forward * shape.vocabulary),
+        "keys and values": own * slots * longest * 2 * shape.layers * shape.kv,
+    }
+    return {name: float(size) for name, size in found.items() if size}

@@ -1,0 +1,91 @@
+"""A few answers of a model to one question, token by token: behind `menon sample`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from menon.engines.hf_models import load_policy
+from menon.engines.torch_sampler import TorchSampler
+from menon.errors import UserError
+from menon.eval.config import EvalConfig
+from menon.recipes.build import WEIGHTS_DTYPE, device_of
+from menon.recipes.evaluation import folder_of, prompts_of, reward_for, sampling_of, task_rows
+from menon.reward.grade import grading_of
+from menon.rollout.groups import answer
+from menon.study.drift import pieces
+from menon.types import Graded, Prompt, Request, Rollout, Verdict
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    model: str = "base"
+    """"base" (built in), a model folder, a run folder (its newest checkpoint), or a name on the Hugging Face hub."""
+    task: str | None = None
+    """Its held-out question number `question` is asked, and its verdict told."""
+    question: int = 1
+    """Counted from 1."""
+    n: int = 4
+    """Answers."""
+    template: str = "none"
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 96
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    colour: Literal["entropy", "none"] = "entropy"
+    """On a terminal: how uncertain each token was."""
+    threads: int | None = None
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("question", "n", "max_new_tokens"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}; it must be at least 0")
+
+
+@dataclass(frozen=True)
+class Sampled:
+    graded: Graded
+    pieces: Sequence[str]
+    """The text of each token."""
+
+
+def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
+    """`n` answers to a text, or without one to a held-out question of a task. acc is NaN where nobody knows what is right."""
+    known = text is None
+    asked = EvalConfig(
+        model=config.model,
+        template=config.template,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        max_new_tokens=config.max_new_tokens,
+        stop=config.stop,
+        seed=config.seed,
+    )
+    if known and config.task is not None:
+        from menon.settings import read
+
+        asked = read(EvalConfig, {**vars(asked), "task": config.task, "n": config.question})
+    elif known:
+        asked = replace(asked, n=config.question)
+    rows = task_rows(asked)[-1:] if known else [{"question": text}]
+    model, tokenizer = load_policy(folder_of(config.model), WEIGHTS_DTYPE[config.dtype], device_of(config.device))
+    if config.dtype == "bfloat16":
+        model = model.bfloat16()
+    prompts = prompts_of(rows, asked, model, tokenizer, lambda sentence: None)
+    requests = [Request(prompts[0], sampling_of(asked), number, purpose="sample") for number in range(config.n)]
+    sampler = TorchSampler(model, tokenizer, seed=config.seed)
+    with reward_for(asked, None) as (reward, _):
+        graded = answer(requests, [0] * config.n, sampler, grading_of(reward) if known else unjudged)
+    return [Sampled(g, pieces(tokenizer.decode, actions(g.rollout, prompts[0]))) for g in graded]
+
+
+def unjudged(rollout: Rollout) -> Verdict:
+    return Verdict(0.0, float("nan"))
+
+
+def actions(rollout: Rollout, prompt: Prompt) -> list[int]:
+    return list(rollout.tokens[len(prompt.tokens) :].tolist())

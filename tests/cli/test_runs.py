@@ -1,0 +1,47 @@
+"""`menon runs`: one line for each, with the state that it is in."""
+
+import pytest
+
+from menon.cli import main
+from menon.loop import loop
+from menon.record.folder import RunFolder
+from tiny_run import Watching, tiny_run
+
+
+def test_states_and_numbers(tmp_path, capsys):
+    for name, steps, most in (("a", 2, 9), ("b", 4, 1)):
+        with RunFolder.create(tmp_path / name, {"recipe": "grpo", "model": "m", "steps": steps}) as folder:
+            watch = Watching()
+            loop(tiny_run(steps=steps), folder, watch, lambda watch=watch, most=most: len(watch.steps) >= most)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text("{")
+    with RunFolder.create(tmp_path / "c", {"recipe": "ppo", "steps": 9}):
+        assert main(["runs", str(tmp_path)]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "recipe", "model", "steps", "state", "before", "after", "minutes"]
+    cells = [line.split() for line in lines]
+    assert [row[:5] for row in cells] == [
+        ["a", "grpo", "m", "2/2", "done"],
+        ["b", "grpo", "m", "1/4", "stopped"],
+        ["c", "ppo", "-", "0/9", "running"],
+    ]
+    with RunFolder.open(tmp_path / "a") as folder:
+        before, after = folder.evaluation(0), folder.evaluation(2)
+    assert before is not None
+    assert after is not None
+    assert cells[0][5:7] == [f"{before['accuracy']:.3f}", f"{after['accuracy']:.3f}"]
+    assert cells[1][6] == "-"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "there is no folder nowhere; runs are in runs/ unless out= names another place"),
+        (["a", "b"], "runs takes one folder at most: menon runs, or menon runs experiments"),
+        (["."], ". holds no runs (no folder with a run.json); start one with menon train"),
+    ],
+)
+def test_mistakes(words, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["runs", *words]) == 2
+    assert capsys.readouterr().err == f"menon: {sentence}\n"

@@ -1,0 +1,82 @@
+"""`menon sample`: answers, their numbers, their colours."""
+
+import io
+
+import numpy as np
+import pytest
+
+from helpers import ALPHABET, tiny_model, tiny_tokenizer
+from menon.cli import main
+from menon.cli.sample import coloured, facts
+from menon.engines.hf_models import export
+from menon.recipes.sample import SampleConfig, sample
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("model")
+    export(tiny_model("qwen3", vocab=len(ALPHABET) + 1), tiny_tokenizer(len(ALPHABET) + 1), path)
+    return str(path)
+
+
+def test_answers_to_a_question(folder):
+    found = sample(SampleConfig(folder, n=3, max_new_tokens=8, seed=2), "1+1=")
+    assert len(found) == 3
+    assert len({one.graded.rollout.text for one in found}) > 1
+    for one in found:
+        rollout = one.graded.rollout
+        assert "".join(one.pieces).removesuffix("<|endoftext|>") == rollout.text
+        logp = rollout.logp[rollout.is_action].sum()
+        assert f"log-prob {logp:.2f} ({logp / rollout.is_action.sum():.2f} a token" in facts(one)
+        assert np.isnan(one.graded.verdict.acc)
+    again = sample(SampleConfig(folder, n=3, max_new_tokens=8, seed=2), "1+1=")
+    assert [one.graded.rollout.text for one in again] == [one.graded.rollout.text for one in found]
+
+
+def test_the_shipped_base_is_judged_on_a_task(capsys):
+    assert main(["sample", "base", "task=chain_sum", "question=2", "n=2", "threads=1", "device=cpu"]) == 0
+    text = capsys.readouterr().out
+    assert "the answer is" in text
+    assert text.count(", right") + text.count(", wrong") == 2
+    assert "\x1b" not in text  # no terminal, no colour
+
+
+def test_a_question_may_hold_an_equals_sign(folder, capsys):
+    assert main(["sample", folder, "3+4=", "n=1", "max_new_tokens=4", "threads=1", "device=cpu"]) == 0
+    assert "question     3+4=" in capsys.readouterr().out
+
+
+def test_uncertain_tokens_are_coloured(folder):
+    from rich.console import Console
+
+    (one,) = sample(SampleConfig(folder, n=1, max_new_tokens=6), "1+1=")
+    screen = io.StringIO()
+    Console(file=screen, force_terminal=True, color_system="truecolor").print(coloured(one, True))
+    assert "\x1b[48;2;" in screen.getvalue()
+    screen = io.StringIO()
+    Console(file=screen, force_terminal=True, color_system="truecolor").print(coloured(one, False))
+    assert "\x1b[48;2;" not in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "sample takes a model and perhaps a question"),
+        (["base", "a", "b"], "sample takes a model and perhaps a question"),
+        (["base", "a", "task=chain_sum"], "a question is written out and a task is named; leave one of them out"),
+        (["base", "n=0"], "n is 0; it must be at least 1"),
+        (["base", "m=2"], "unknown setting 'm'"),
+        (["./none", "x"], "there is no folder ./none; name a model folder"),
+        (["base", "question=99999999"], "n is 99999999, and chain_sum has"),
+    ],
+)
+def test_mistakes(words, sentence, capsys):
+    assert main(["sample", *words, "threads=1"]) == 2
+    assert capsys.readouterr().err.startswith(f"menon: {sentence}")
+
+
+def test_a_folder_without_weights_is_one_sentence(tmp_path, capsys):
+    tiny_model("qwen3").config.save_pretrained(tmp_path)
+    for command in ("sample", "eval"):
+        assert main([command, str(tmp_path), "threads=1"]) == 2
+        assert "has no weights (*.safetensors); get them, or save the model again" in capsys.readouterr().err
