@@ -197,6 +197,7 @@ def of_estimators() -> list[Row]:
         Row("`vapo`, alpha .5, wrong values", (wrong_values, adv.VAPO(alpha=0.5))),
         Row("`segment`, true values at every token", (Sampled(1), adv.SegmentCredit())),
         Row("`segment`, true values at every second token", (Sampled(2), adv.SegmentCredit())),
+        Row("`segment`, true values, cut points below .5", (Sampled(0), adv.SegmentCredit())),
         Row("`segment`, values .2 off", (Sampled(2, 0.2), adv.SegmentCredit())),
         Row("`truncated_reward`, then `rloo`", (adv.TruncatedReward(), *RLOO)),
         Row("`overlong`, limit 3, buffer 2, then `rloo`", (adv.Overlong(3, 2), *RLOO)),
@@ -217,13 +218,14 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Sampled:
-    """True values, or values that are off, where segments of so many tokens begin."""
+    """True values, or values that are off, where segments of so many tokens begin; 0: before every token with p < .5."""
 
     every: int
     off: float = 0.0
 
     def __call__(self, batch: Batch) -> Batch:
-        starts = batch.is_action & ((batch.position - 1) % self.every == 0)
+        uncertain = batch.need("behaviour_logp", self) < math.log(0.5)
+        starts = batch.is_action & ((batch.position - 1) % self.every == 0 if self.every else uncertain)
         wrong = self.off * torch.where(batch.position > 2, 1.0, -1.0)
         return replace(batch, state_value=torch.where(starts, batch.need("value", self) + wrong, torch.nan))
 

@@ -28,8 +28,8 @@ def test_the_estimate_by_hand():
 def test_trees_larger_than_memory_are_refused(monkeypatch):
     model, prompts = tiny_model(), [prompt(0, "1+2="), prompt(1, "1+")]
     needed = estimate(TREES, 4, bytes_per_token(model), 4)
-    monkeypatch.setattr(tree_memory, "available", lambda device: needed)
+    monkeypatch.setattr(tree_memory, "free_bytes", lambda device: needed)
     check_memory(TREES, prompts, model, 4)
-    monkeypatch.setattr(tree_memory, "available", lambda device: needed - 1)
+    monkeypatch.setattr(tree_memory, "free_bytes", lambda device: needed - 1)
     with pytest.raises(UserError, match=r"the trees of a step \(2 of 2-3\) may take .* lower prompts_per_step, branching"):
         check_memory(TREES, prompts, model, 4)

@@ -212,11 +212,17 @@ def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
         "recipe": config.recipe,
         "model": f"{config.model}, {quantity(count)} parameters",
         "task": config.data or name_of(config.task) + (f", reward {reward}" if reward else ""),
-        "step": f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples, {updates}, "
-        f"learning rate {config.optimiser.learning_rate:g}",
+        "step": f"{size_of(config)}, {updates}, learning rate {config.optimiser.learning_rate:g}",
         "machine": f"{policy.device}, {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
         **getattr(getattr(run.plan.grade, "reward", None), "header", {}),
     }
+
+
+def size_of(config: "RunConfig") -> str:
+    """What is written in a step, as far as the configuration settles it."""
+    if (branching := getattr(config.rollout, "branching", None)) is not None:
+        return f"{config.prompts_per_step} trees of {'-'.join(map(str, branching))}"
+    return f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples"
 
 
 def kind_or_name(reward: Any) -> str:

@@ -50,7 +50,8 @@ class Terminal:
         self.forecast(report)
         self.show(report)
         if (report.step) % max(1, self.steps // SAMPLES) == 0 and report.graded:
-            self.sample(report, report.graded[report.step % len(report.graded)])
+            whole = [g for g in report.graded if g.verdict.acc == g.verdict.acc] or report.graded  # not a node within a tree
+            self.sample(report, whole[report.step % len(whole)])
 
     def show(self, report: StepReport) -> None:
         parts = [f"{label} {text:>{width}}" for label, text, width in numbers_of(report)]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import psutil
 import torch
 from transformers import PreTrainedModel
 
+from menon.engines.machine import free_bytes
 from menon.errors import UserError
 from menon.rollout.trees import Trees
 from menon.types import Prompt
@@ -20,7 +20,7 @@ def check_memory(trees: Trees, prompts: Sequence[Prompt], model: PreTrainedModel
     of the answers that are being written, and the record of every node."""
     longest = max((len(prompt.tokens) for prompt in prompts), default=0)
     needed = estimate(trees, longest, bytes_per_token(model), slots)
-    free = available(model.device)
+    free = free_bytes(model.device)
     if needed > free:
         shape = "-".join(map(str, trees.shape.branching))
         raise UserError(
@@ -44,8 +44,3 @@ def bytes_per_token(model: PreTrainedModel) -> int:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(2 * config.num_hidden_layers * heads * width * torch.finfo(model.dtype).bits // 8)
-
-
-def available(device: torch.device) -> int:
-    """Free bytes where the sampler's caches will be."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
