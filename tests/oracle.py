@@ -193,6 +193,7 @@ def of_estimators() -> list[Row]:
         Row("`gae`, lam .5, true values", (adv.GAE(lam=0.5),)),
         Row("`gae`, lam 1, wrong values", (wrong_values, adv.GAE())),
         Row("`gae`, lam .5, wrong values", (wrong_values, adv.GAE(lam=0.5))),
+        Row("`gae_normalised`, lam .5, first step, true values", (adv.NormalisedGAE(lam=0.5),)),
         Row("`vapo`, alpha .5, true values", (adv.VAPO(alpha=0.5),)),
         Row("`vapo`, alpha .5, wrong values", (wrong_values, adv.VAPO(alpha=0.5))),
         Row("`segment`, true values at every token", (Sampled(1), adv.SegmentCredit())),
