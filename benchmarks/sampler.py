@@ -1,6 +1,6 @@
 """Our sampler against `transformers` (generate, and its continuous batching) and vLLM on a CPU, side by side.
 
-    python benchmarks/sampler.py [--vllm-python PATH] [--cases ragged-10 ...] [--repeats 5] [--quick]
+    python benchmarks/sampler.py [--vllm-python PATH] [--cases ragged-10 ...] [--repeats 3] [--quick]
 
 PATH is the interpreter of an environment with vLLM for CPUs (docs/performance.md says how to make one); without it vs_vllm is
 nan.
@@ -19,9 +19,8 @@ not counted. Last line: `vs_hf=R vs_vllm=R`, over the better mode of transformer
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby, product
 
 from menon.base import WEIGHTS
@@ -29,6 +28,7 @@ from menon.errors import UserError
 from side_by_side import models
 from side_by_side.crew import Crew, Process
 from side_by_side.report import (
+    Scan,
     Setting,
     alternate,
     cores,
@@ -36,15 +36,14 @@ from side_by_side.report import (
     machine,
     measure_with,
     row,
-    scan,
     spread,
     thread_counts,
     times_faster,
 )
 from side_by_side.work import Work, dense, ragged
 
-DTYPES = ("float32", "bfloat16")
-OURS, HF = "menon", ("generate", "continuous")
+DTYPES = ("bfloat16", "float32")
+WAYS = list(product(thread_counts(), DTYPES))
 VLLM = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "WARNING"}
 """Its environment; the cache is in GiB."""
 VLLM_LONGEST = 256
@@ -68,19 +67,30 @@ def all_cases(quick: bool = False) -> list[Case]:
     return found + [Case(f"dense-{size}", size, 16 // part, dense(128 // part, 128)) for size in sizes]
 
 
-def settings_of(folder: str, answers: int) -> dict[str, list[Setting]]:
-    """What our side and `transformers` try, in the order in which it is tried."""
-    ours, theirs = Process("menon_sampler_side", {"folder": folder}), Process("hf_side", {"folder": folder})
-    sizes = sorted({answers, min(answers, 256)}, reverse=True)
-    found: dict[str, list[Setting]] = {OURS: [], "generate": [], "continuous": []}
-    for threads, dtype in product(thread_counts(), DTYPES):
-        label, request = f"{threads} threads {dtype}", {"threads": threads, "dtype": dtype}
-        for size in sizes:
-            found[OURS].append(Setting(f"{label} {size} slots", ours, request | {"slots": size}))
-            batch = request | {"mode": "generate", "batch": size}
-            found["generate"].append(Setting(f"{label} batches of {size}", theirs, batch))
-        found["continuous"].append(Setting(label, theirs, request | {"mode": "continuous"}))
-    return found
+def ours_settings(scan: Scan, folder: str, answers: int) -> Setting:
+    process = Process("menon_sampler_side", {"folder": folder})
+
+    def setting(threads: int, dtype: str, slots: int) -> Setting:
+        request = {"threads": threads, "dtype": dtype, "slots": slots}
+        return Setting(f"{threads} threads {dtype} {slots} slots", process, request)
+
+    best = scan([setting(threads, dtype, answers) for threads, dtype in WAYS])
+    half = dict(best.request) | {"slots": max(1, answers // 2)}
+    return scan([setting(**half)])
+
+
+def hf_settings(scan: Scan, folder: str, answers: int) -> Setting:
+    """Generate with all answers in one batch, then in two, then continuous batching."""
+    process = Process("hf_side", {"folder": folder})
+
+    def setting(threads: int, dtype: str, mode: str, batch: int) -> Setting:
+        request = {"threads": threads, "dtype": dtype, "mode": mode, "batch": batch}
+        return Setting(f"{mode} {threads} threads {dtype}" + f" batch {batch}" * (mode == "generate"), process, request)
+
+    best = scan([setting(threads, dtype, "generate", answers) for threads, dtype in WAYS])
+    best = scan([setting(**(dict(best.request) | {"batch": max(1, answers // 2)}))])
+    dtype = best.request["dtype"]
+    return scan([setting(threads, dtype, "continuous", answers) for threads in thread_counts()])
 
 
 def vllm_in_one(python: str, folder: str, answers: int) -> list[Setting]:
@@ -111,27 +121,30 @@ def measured(case: Case, folder: str, crew: Crew, repeats: int, vllm_python: str
     measure = measure_with(crew, **work.plain())
     print(f"\n{case.name}: {len(work.limits)} answers to {case.prompts} prompts, {work.tokens:,} tokens", flush=True)
 
-    def best_of(side: str, settings: Sequence[Setting]) -> Setting:
-        return scan(side, settings, measure, lambda seconds: f"{work.tokens / seconds:>8,.0f} tokens/s")
+    def scan_of(side: str) -> Scan:
+        return Scan(side, measure, lambda seconds: f"{work.tokens / seconds:>8,.0f} tokens/s")
 
-    best = {side: best_of(side, settings) for side, settings in settings_of(folder, len(work.limits)).items()}
+    answers = len(work.limits)
+    best = {
+        "menon": ours_settings(scan_of("menon"), folder, answers),
+        "transformers": hf_settings(scan_of("transformers"), folder, answers),
+    }
     if vllm_python:
-        inside = best_of("vllm", vllm_in_one(vllm_python, folder, len(work.limits)))
-        best["vllm"] = best_of("vllm", [inside, *vllm_apart(inside)])
+        scan = scan_of("vllm")
+        best["vllm"] = scan(vllm_apart(scan(vllm_in_one(vllm_python, folder, answers))))
     seconds = alternate(best, measure, repeats)
     print("\n" + row("side", "setting", "tokens/s", "ours is faster by") + "\n" + row(*["---"] * 4))
     for side, times in seconds.items():
         rates = [work.tokens / each for each in times]
-        print(row(side, best[side].label, spread(rates, ",.0f"), f"{times_faster(seconds, OURS, [side]):.2f}"))
-    faster = partial(times_faster, seconds, OURS)
-    return {"vs_hf": faster(HF), "vs_vllm": faster(["vllm"])}
+        print(row(side, best[side].label, spread(rates, ",.0f"), f"{times_faster(seconds, 'menon', [side]):.2f}"))
+    return {f"vs_{name}": times_faster(seconds, "menon", [side]) for name, side in (("hf", "transformers"), ("vllm", "vllm"))}
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--vllm-python", help="interpreter of an environment with vLLM for CPUs")
     asked.add_argument("--cases", nargs="+", choices=[case.name for case in all_cases()], help="only these")
-    asked.add_argument("--repeats", type=int, default=5, help="turns of each side")
+    asked.add_argument("--repeats", type=int, default=3, help="turns of each side")
     asked.add_argument(
         "--quick", action="store_true", help="a quarter of the work, the small model and 2 turns: a look, no result"
     )

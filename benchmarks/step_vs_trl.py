@@ -1,6 +1,6 @@
 """A GRPO step of ours against one of TRL 1.16, side by side.
 
-    python benchmarks/step_vs_trl.py [--trl-python PATH] [--cases base-20 ...] [--repeats 5] [--quick]
+    python benchmarks/step_vs_trl.py [--trl-python PATH] [--cases base-20 ...] [--repeats 3] [--quick]
 
 PATH is an interpreter with trl 1.16; without it the one that runs this (the extra `bench` brings TRL).
 
@@ -23,19 +23,20 @@ import argparse
 import sys
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from menon.base import WEIGHTS
 from menon.errors import UserError
 from side_by_side import models
 from side_by_side.crew import Crew, Process
 from side_by_side.report import (
+    Scan,
     Setting,
     alternate,
     last_line,
     machine,
     measure_with,
     row,
-    scan,
     spread,
     thread_counts,
     times_faster,
@@ -44,7 +45,7 @@ from side_by_side.task import write_questions
 from side_by_side.work import ragged
 
 PROMPTS, SAMPLES, QUESTIONS = 32, 8, 320
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("bfloat16", "float32")
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,23 @@ class Case:
 CASES = (Case("base", 20), Case("base", 50), Case("25M", 35))
 
 
-def settings_of(start: dict, python: str, small: bool) -> dict[str, list[Setting]]:
-    """What each side tries, in that order. A large model is not tried in ways that lose by far on a small one."""
-    answers = len(start["limits"])
-    found: dict[str, list[Setting]] = {"menon": [], "trl": []}
-    for dtype, threads in product(DTYPES, thread_counts()):
-        process = Process("menon_step_side", start | {"dtype": dtype})
-        found["menon"].append(Setting(f"{threads} threads {dtype}", process, {"threads": threads}))
-    ways = [("generate", dtype, answers) for dtype in DTYPES] + [("generate", "float32", answers // 4)]
-    ways += [("continuous", "float32", answers)] if small else []
-    for (mode, dtype, micro), threads in product(ways, thread_counts()):
+def ours_settings(scan: Scan, start: dict[str, Any]) -> Setting:
+    ways = product(DTYPES, thread_counts())
+    return scan([Setting(f"{n} threads {d}", Process("menon_step_side", start | {"dtype": d}), {"threads": n}) for d, n in ways])
+
+
+def trl_settings(scan: Scan, start: dict[str, Any], python: str) -> Setting:
+    """Generate with the whole step in one forward pass, then in four, then continuous batching."""
+
+    def setting(mode: str, dtype: str, micro: int, threads: int) -> Setting:
         process = Process("trl_side", start | {"mode": mode, "dtype": dtype, "micro": micro}, python)
-        label = f"{threads} threads {dtype} {mode} {micro} a forward"
-        found["trl"].append(Setting(label, process, {"threads": threads}))
-    return found
+        return Setting(f"{threads} threads {dtype} {mode} {micro} a forward", process, {"threads": threads})
+
+    answers = len(start["limits"])
+    best = scan([setting("generate", dtype, answers, threads) for dtype, threads in product(DTYPES, thread_counts())])
+    dtype, threads = best.process.start["dtype"], best.request["threads"]
+    best = scan([setting("generate", dtype, answers // 4, threads)])
+    return scan([setting("continuous", dtype, best.process.start["micro"], threads)])
 
 
 def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) -> float:
@@ -85,10 +89,11 @@ def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) ->
     start = {"folder": folder, "questions": questions, "samples": SAMPLES, "limits": limits}
     print(f"\n{case.name}: {prompts} x {SAMPLES} answers, {sum(limits):,} new tokens a step", flush=True)
     measure = measure_with(crew)
-    best = {}
-    for side, settings in settings_of(start, python, small=case.model == "base").items():
-        best[side] = scan(side, settings, measure, lambda seconds: f"{seconds:>7.2f} s")
-        crew.keep([setting.process for setting in best.values()])
+    scans = {side: Scan(side, measure, lambda seconds: f"{seconds:>7.2f} s") for side in ("menon", "trl")}
+    best = {"menon": ours_settings(scans["menon"], start)}
+    crew.keep([best["menon"].process])
+    best["trl"] = trl_settings(scans["trl"], start, python)
+    crew.keep([setting.process for setting in best.values()])
     seconds = alternate(best, measure, repeats)
     print("\n" + row("side", "setting", "s a step") + "\n" + row(*["---"] * 3))
     for side, times in seconds.items():
@@ -100,7 +105,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--trl-python", default=sys.executable, help="interpreter of an environment with trl 1.16")
     asked.add_argument("--cases", nargs="+", choices=[case.name for case in CASES], help="only these")
-    asked.add_argument("--repeats", type=int, default=5, help="turns of each side")
+    asked.add_argument("--repeats", type=int, default=3, help="turns of each side")
     asked.add_argument("--quick", action="store_true", help="8 prompts, the base alone and 2 turns: a look, no result")
     given = asked.parse_args()
     print(machine())

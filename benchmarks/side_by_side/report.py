@@ -1,5 +1,6 @@
 """Scans, alternation, medians and the lines that are printed."""
 
+import math
 import os
 import platform
 import time
@@ -34,19 +35,29 @@ def measure_with(crew: Crew, **work: Any) -> Measure:
     return measure
 
 
-def scan(side: str, settings: Sequence[Setting], measure: Measure, shown: Callable[[float], str]) -> Setting:
-    """The fastest setting. Each is tried twice, the first time to warm up; one that is far behind on its first try is not tried
-    again."""
-    seconds: dict[str, float] = {}
-    for setting in settings:
-        first = measure(setting)
-        best = min(seconds.values(), default=first)
-        seconds[setting.label] = first if first > HOPELESS * best else min(first, measure(setting))
-        print(f"  scan  {side:<14} {setting.label:<34} {shown(seconds[setting.label])}", flush=True)
-    return min(settings, key=lambda setting: seconds[setting.label])
+class Scan:
+    """The fastest setting of a side so far. Each is tried twice, the first time to warm up, unless that is far behind already."""
+
+    def __init__(self, side: str, measure: Measure, shown: Callable[[float], str]) -> None:
+        self.side, self.measure, self.shown = side, measure, shown
+        self.seconds = math.inf
+        self.best: Setting | None = None
+
+    def __call__(self, settings: Sequence[Setting]) -> Setting:
+        """Tries these, and gives the fastest of all that were tried."""
+        for setting in settings:
+            seconds = self.measure(setting)
+            if seconds < HOPELESS * self.seconds:
+                seconds = min(seconds, self.measure(setting))
+            print(f"  scan  {self.side:<14} {setting.label:<44} {self.shown(seconds)}", flush=True)
+            if seconds < self.seconds:
+                self.seconds, self.best = seconds, setting
+        assert self.best is not None
+        return self.best
 
 
-HOPELESS = 3.0
+HOPELESS = 1.6
+"""Times as slow as the best: more than warming up costs."""
 
 
 def alternate(settings: Mapping[str, Setting], measure: Measure, repeats: int) -> dict[str, list[float]]:
