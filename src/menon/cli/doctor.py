@@ -2,22 +2,36 @@
 
 import importlib.util
 import platform
+import shutil
 from collections.abc import Iterator, Sequence
 from importlib import metadata
+from pathlib import Path
 
 from menon import __version__
 from menon.cli import threads
 from menon.errors import UserError
 
-PACKAGES = ("torch", "transformers", "numpy", "pyarrow", "pydantic", "math-verify")
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pyarrow", "pydantic", "rich", "math-verify", "psutil")
+EXTRAS = {
+    "reasoning-gym": ("reasoning-gym",),
+    "datasets": ("datasets",),
+    "verifiers": ("verifiers",),
+    "trackers": ("tensorboard", "wandb"),
+    "eval": ("lm-eval", "accelerate"),
+    "bench": ("trl",),
+    "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil"),
+}
+"""Extra of the package -> what it installs."""
+GIB = 2**30
 
 
 def doctor(words: Sequence[str] = ()) -> int:
     """Prints it; the exit code is 0 if everything that rewards need is here."""
     if words:
         raise UserError(f"menon doctor takes no settings; leave '{words[0]}' out")
-    print(f"menon      {__version__} on Python {platform.python_version()}, {platform.system()} {platform.release()}")
-    for line in (*versions(), f"threads    {thread_line()}", f"device     {device()}"):
+    print(f"{'menon':<13}{__version__} on Python {platform.python_version()}, {platform.system()} {platform.release()}")
+    machine = (f"threads      {thread_line()}", f"device       {device()}", f"memory       {memory()}", f"disk         {disk_line()}")
+    for line in (*versions(), *extras(), *machine):
         print(line)
     good = True
     for line, fine in sandbox():
@@ -28,10 +42,35 @@ def doctor(words: Sequence[str] = ()) -> int:
 
 def versions() -> Iterator[str]:
     for name in PACKAGES:
-        try:
-            yield f"{name:<10} {metadata.version(name)}"
-        except metadata.PackageNotFoundError:
-            yield f"{name:<10} missing; install menon again with its dependencies"
+        yield f"{name:<13}{version_of(name) or 'missing; install menon again with its dependencies'}"
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def extras() -> Iterator[str]:
+    """What of each extra is not installed."""
+    for number, (extra, packages) in enumerate(EXTRAS.items()):
+        missing = [package for package in packages if version_of(package) is None]
+        state = f"lacks {', '.join(missing)}; pip install 'menon[{extra}]'" if missing else "complete"
+        yield f"{'extras' if number == 0 else '':<13}{extra}: {state}"
+
+
+def memory() -> str:
+    import psutil
+
+    found = psutil.virtual_memory()
+    return f"{found.available / GIB:.1f} GiB free of {found.total / GIB:.1f}"
+
+
+def disk_line() -> str:
+    """Where runs are written unless out= names another place."""
+    found = shutil.disk_usage(".")
+    return f"{found.free / GIB:.1f} GiB free of {found.total / GIB:.1f} in {Path.cwd()}"
 
 
 def thread_line() -> str:
@@ -46,7 +85,8 @@ def device() -> str:
 
     if not torch.cuda.is_available():
         return "cpu"
-    return ", ".join(f"cuda:{number} {torch.cuda.get_device_name(number)}" for number in range(torch.cuda.device_count()))
+    names = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    return ", ".join(f"cuda:{number} {found.name}, {found.total_memory / GIB:.0f} GiB" for number, found in enumerate(names))
 
 
 def sandbox() -> Iterator[tuple[str, bool]]:
@@ -56,11 +96,11 @@ def sandbox() -> Iterator[tuple[str, bool]]:
     try:
         here = layers()
     except UserError as error:
-        yield f"sandbox    none: {error}", False
+        yield f"sandbox      none: {error}", False
         return
-    yield f"sandbox    {here}", True
+    yield f"sandbox      {here}", True
     for name in here.missing:
-        yield f"           no {name}: needs {NEEDS[name]}", name not in LEVELS["full"]
+        yield f"             no {name}: needs {NEEDS[name]}", name not in LEVELS["full"]
     level = next(name for name, needed in LEVELS.items() if set(needed) <= set(here.active))
     if level != "full":
-        yield f"           code rewards refuse to start unless you accept this by sandbox={level}", False
+        yield f"             code rewards refuse to start unless you accept this by sandbox={level}", False

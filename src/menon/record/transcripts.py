@@ -72,7 +72,7 @@ def read_batch(path: Path) -> Batch:
         finish=torch.tensor([FINISHES.index(finish) for finish in table["finish"].to_pylist()], dtype=torch.int64),
         valid=~tensor("score").isnan(),
         acc=tensor("acc").float(),
-        learn=torch.tensor(table["learn"].to_pylist(), dtype=torch.bool),
+        learn=torch.tensor(table["learn"].to_pylist(), dtype=torch.bool) if "learn" in table.column_names else None,
         **tokens,
     )
 
