@@ -30,7 +30,12 @@ def doctor(words: Sequence[str] = ()) -> int:
     if words:
         raise UserError(f"menon doctor takes no settings; leave '{words[0]}' out")
     print(f"{'menon':<13}{__version__} on Python {platform.python_version()}, {platform.system()} {platform.release()}")
-    machine = (f"threads      {thread_line()}", f"device       {device()}", f"memory       {memory()}", f"disk         {disk_line()}")
+    machine = [
+        f"threads      {thread_line()}",
+        f"device       {device()}",
+        f"memory       {memory()}",
+        f"disk         {disk_line()}",
+    ]
     for line in (*versions(), *extras(), *machine):
         print(line)
     good = True

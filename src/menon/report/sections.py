@@ -96,14 +96,15 @@ def answers(content: Content) -> Iterator[str]:
         yield '<p class="quiet">There are no two evaluations of the same questions yet.</p>'
         return
     told = ", ".join(f"{number:,} {was} → {now}" for (was, now), number in counts(content.pairs).items())
-    note = f"First answers at temperature 1: {told}. Shown are the first ones of each kind."
+    note = f"First answers at temperature 1: {told}. Shown are the first ones of each kind"
+    note += f" among the first {len(content.after)}." if content.after else "."
     if content.after:
         note += (
             " Colour marks the tokens at which the two models disagree: the KL between their next-token distributions there, "
             f"from {VISIBLE_KL:g} nats (none) to {FULL_KL:g} (full)."
         )
     yield f'<p class="quiet">{note}</p>'
-    for pair in chosen(content.pairs):
+    for pair in chosen([pair for pair in content.pairs if not content.after or pair.row in content.after]):
         yield from one_pair(pair, content.before.get(pair.row), content.after.get(pair.row))
 
 
