@@ -113,9 +113,10 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
         rollout = of[name].rollout
         assert isinstance(rollout, DynamicRollout)
         assert (rollout.lo, rollout.hi, rollout.max_rounds) == (0.0, 1.0, 10)
-    mask = Term(clip, SelectedMean(), ProbabilityMask(below=0.9))
+    nearer = PPOClip(0.2, 0.2, limit=10)  # SPO's code bounds log-ratios there
+    mask = Term(nearer, SelectedMean(), ProbabilityMask(below=0.9))
     assert policy["spo_chain"] == policy["grpo_masked"] == mask
-    assert policy["vineppo"] == Term(clip, TokenMean())
+    assert policy["vineppo"] == Term(nearer, TokenMean())
     assert list(of["spo_chain"].advantage.values()) == [SegmentCredit(below=0.9), Whiten(below=0.9)]
     assert list(of["vineppo"].advantage.values()) == [SegmentCredit(), Whiten()]
     assert of["spo_chain"].rollout == SegmentsRollout("cutpoints", interval=5, threshold=0.9, value_samples=9)

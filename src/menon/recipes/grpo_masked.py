@@ -17,7 +17,7 @@ def grpo_masked() -> RunConfig:
     return RunConfig(
         recipe="grpo_masked",
         advantage={"credit": GRPO(std_mode="population", eps=1e-8), "whiten": Whiten(below=0.9)},
-        objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), SelectedMean(), ProbabilityMask(below=0.9))},
+        objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2, limit=10), SelectedMean(), ProbabilityMask(below=0.9))},
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=2,
     )

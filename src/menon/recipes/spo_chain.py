@@ -21,7 +21,7 @@ def spo_chain() -> RunConfig:
         recipe="spo_chain",
         advantage={"credit": SegmentCredit(below=0.9), "whiten": Whiten(below=0.9)},
         objective={
-            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), SelectedMean(), ProbabilityMask(below=0.9)),
+            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2, limit=10), SelectedMean(), ProbabilityMask(below=0.9)),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
         rollout=SegmentsRollout(partition="cutpoints", interval=5, threshold=0.9, value_samples=9),

@@ -21,7 +21,7 @@ def spo_tree() -> RunConfig:
         recipe="spo_tree",
         advantage={"credit": SegmentCredit(), "whiten": Whiten(below=0.9)},
         objective={
-            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), SelectedMean(), ProbabilityMask(below=0.9)),
+            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2, limit=10), SelectedMean(), ProbabilityMask(below=0.9)),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
         rollout=TreeRollout(branching=(4, 4, 4), segment_tokens=(8,), edges_per_step=256),

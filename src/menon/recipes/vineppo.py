@@ -16,7 +16,7 @@ def vineppo() -> RunConfig:
         recipe="vineppo",
         advantage={"credit": SegmentCredit(), "whiten": Whiten()},
         objective={
-            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean()),
+            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2, limit=10), TokenMean()),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
         rollout=SegmentsRollout(partition="lines", value_samples=9),
