@@ -80,3 +80,9 @@ def test_a_settings_file_is_explained(tmp_path, capsys):
 def test_mistakes_are_those_of_train(word, capsys):
     assert main(["explain", "grpo", word, "threads=1"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_trees(capsys):
+    """4 + 16 + 64 nodes; 4 and 16 of 8 tokens, and 64 of the 80 that are left."""
+    assert main(["explain", "spo_tree"]) == 0
+    assert "of at most 84 nodes and 5,280 tokens; at most 32 of its edges" in capsys.readouterr().out

@@ -37,8 +37,25 @@ def step(config: "RunConfig") -> Iterator[str]:
     yield f"               {passes:,.1f} forward passes of {config.tokens_per_forward:,} tokens if every answer is that long"
     yield f"  the run      {config.steps:,} steps of {config.updates_per_step} = {found.updates:,} updates of the policy"
     yield f"  off-policy   {off_policy(config)}"
-    if config.rollout.kind != "groups":
+    if config.rollout.kind == "tree":
+        yield f"  trees        {trees(config)}"
+    elif config.rollout.kind != "groups":
         yield f"               rollout={config.rollout.kind} may write more answers than these"
+
+
+def trees(config: "RunConfig") -> str:
+    """In place of plain answers."""
+    from menon.rollout.grow import Shape
+    from menon.rollout.kinds import TreeRollout
+
+    own = config.rollout
+    assert isinstance(own, TreeRollout)
+    shape = Shape(own.branching, own.segment_tokens)
+    tokens = shape.most_tokens(0, config.max_new_tokens)
+    return (
+        f"a tree for each prompt, of at most {shape.most_nodes():,} nodes and {tokens:,} tokens; at most "
+        f"{own.edges_per_question} of its edges are learned from in a step"
+    )
 
 
 def off_policy(config: "RunConfig") -> str:
