@@ -89,6 +89,15 @@ def rows_of(path: Path, step: int) -> list[dict]:
     return read_transcript(path / "transcripts" / f"step_{step:06d}.parquet")
 
 
+def test_the_named_parts_of_a_step_are_nearly_all_of_its_time(whole):
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        parts = {name: value for name, value in line.items() if name.startswith("time/") and name != "time/step"}
+        assert parts.keys() == {f"time/{name}" for name in ("rollout", "score", "advantage", "update", "sync", "report", "other")}
+        assert sum(parts.values()) == pytest.approx(line["time/step"], rel=1e-9)
+    assert np.median([line["time/other"] / line["time/step"] for line in lines]) < 0.02
+
+
 def test_evaluating_more_or_less_often_changes_nothing_else(whole, tmp_path):
     drive(tmp_path / "run", tiny_run(evaluate_every=1))
     seldom, often = (but_best(traces(path)) for path in (whole, tmp_path / "run"))

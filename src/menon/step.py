@@ -70,11 +70,12 @@ def train_step(
     with clock("update"):
         metrics = learn(batch, [part for part in parts if step > part.update.after], models)
         memory = look_back(plan.advantage, memory, metrics)
-    if plan.reference is not None:
-        plan.reference(step, models)
     with clock("sync"):
+        if plan.reference is not None:
+            plan.reference(step, models)
         fingerprint = channel.publish(learner_of(models, "policy"), sampler)
-    merge(metrics, batch_metrics(batch) | text_metrics(graded) | gathered | steered(batch))
+    with clock("report"):
+        merge(metrics, batch_metrics(batch) | text_metrics(graded) | gathered | steered(batch))
     numbers = {name: float(metric) for name, metric in metrics.items()} | clock.times()
     columns = {name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None}
     return StepReport(step, numbers, tuple(graded), columns, batch.offset.numpy(), fingerprint), memory

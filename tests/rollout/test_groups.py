@@ -31,21 +31,6 @@ def test_verdicts_stay_with_their_answers():
     assert [g.verdict.score for g in graded] == [1, 0, 0, 1]
 
 
-def test_each_answer_is_graded_before_the_next_one_is_written():
-    order = []
-
-    def script(request):
-        order.append(f"write {request.sample}")
-        return ""
-
-    def grade(rollout):
-        order.append(f"grade {rollout.sample}")
-        return is_gold(rollout)
-
-    Groups(1, 2)(Queue(), ScriptedSampler(script), grade)
-    assert order == ["write 1", "grade 1", "write 0", "grade 0"]
-
-
 def test_one_prompt_twice_in_a_step_makes_two_groups_with_their_own_visits():
     class Twice(Queue):
         def take(self, count):

@@ -19,7 +19,7 @@ def log_probs(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     temperature: float = 1.0,
-    chunk: int = 2**26,
+    chunk: int = 2**25,
     entropy: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """[A] log p(target) and [A] entropies (nats; zeros unless asked for) of p = softmax(z), z = rows @ weight.T + bias over

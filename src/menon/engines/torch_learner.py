@@ -38,7 +38,7 @@ class TorchScorer:
         tokens_per_forward: int = 8192,
         device: torch.device | str = "cpu",
         autocast: torch.dtype | None = None,
-        vocabulary_chunk: int = 2**26,
+        vocabulary_chunk: int = 2**25,
         value_head: nn.Linear | None = None,
     ) -> None:
         if temperature <= 0:
@@ -113,6 +113,7 @@ class TorchLearner(TorchScorer):
             betas=optimiser.betas,
             eps=optimiser.eps,
             weight_decay=optimiser.weight_decay,
+            fused=True,  # one pass over weights, moments and gradients
         )
         self._updates = 0
         self._skipped_in_a_row = 0
@@ -181,7 +182,8 @@ class TorchLearner(TorchScorer):
         self._adamw.state.clear()
         for name, moments in state["moments"].items():
             weight = self._trained[name]
-            # The step count stays on the CPU, where AdamW keeps it.
             self._adamw.state[weight] = {
-                key: value.clone() if key == "step" else value.to(weight, copy=True) for key, value in moments.items()
+                # The count of steps has a dtype of its own.
+                key: value.to(weight.device if key == "step" else weight, copy=True)
+                for key, value in moments.items()
             }

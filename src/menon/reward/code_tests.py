@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from menon.errors import UserError
 from menon.reward.code_extract import completed, last_block
@@ -72,6 +72,7 @@ class CodeTests:
     sandbox: str = "full"
     """The layers that must be there (`sandbox.layers.LEVELS`), or the URL of a runner (`sandbox.runner`)."""
     kind: Literal["code"] = "code"
+    apart: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.total_s <= 0 or self.most_tests < 0 or self.tolerance < 0:

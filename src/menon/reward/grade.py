@@ -34,9 +34,15 @@ class Grading:
 
 @dataclass(frozen=True)
 class BatchGrading(Grading):
-    """For a reward that is faster with many answers at once: all of a step's (or a round's) are given to it together."""
+    """For a reward that is faster with many answers at once: it gets all of a step (or a round) together; some at a time,
+    while others are written, if its verdicts stand apart."""
 
     reward: BatchReward
+
+    @property
+    def apart(self) -> bool:
+        """Whether a verdict depends on its own answer alone, to the last bit, whatever is judged in the same call."""
+        return bool(getattr(self.reward, "apart", False))
 
     def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         """In the order of the rollouts."""

@@ -53,6 +53,8 @@ class MathAnswer:
     UserError at construction if the verifier does not judge some known pairs rightly.
     """
 
+    apart = True
+
     def __init__(self, ways: Sequence[Way] = WAYS, workers: int = 2, seconds: float = 0.4) -> None:
         self.ways = tuple(ways)
         self.pool = Pool("menon.reward.math_worker:compare", workers, seconds)

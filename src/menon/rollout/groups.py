@@ -2,29 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from menon.errors import UserError
+from menon.rollout.aside import judge_aside
 from menon.rollout.protocols import Answer, Grade, GradeAll, Prompts, Sampler
 from menon.types import Completion, Graded, Metric, Prompt, Request, Rollout, Sampling, Verdict
 
 
 def answer(requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade) -> list[Graded]:
-    """One turn each. An answer is graded as it finishes, unless the grader would rather have all of them at once.
+    """One turn each. Answers are graded in a thread while others are written; a grader that would rather have all of them at once
+    gets them so, unless it says that its verdicts stand `apart`.
 
     The result is in the order of the requests, which carry the given group numbers. RuntimeError if the sampler leaves a request
     without an answer, answers one twice, or answers one that was not asked.
     """
-    at_once = isinstance(grade, GradeAll)
-    rollouts: dict[int, Rollout] = {}
-    verdicts: dict[int, Verdict] = {}
-    for place, completion in written(requests, sampler):
-        rollouts[place] = Rollout.of(completion, groups[place])
-        if not at_once:
-            verdicts[place] = grade(rollouts[place])
+    finished = ((place, Rollout.of(completion, groups[place])) for place, completion in written(requests, sampler))
     places = range(len(requests))
-    if isinstance(grade, GradeAll):
+    if isinstance(grade, GradeAll) and not getattr(grade, "apart", False):
+        rollouts = dict(finished)
         verdicts = dict(enumerate(grade.grade_all([rollouts[place] for place in places])))
+    else:
+        judge = grade.grade_all if isinstance(grade, GradeAll) else partial(_one_by_one, grade)
+        rollouts, verdicts = judge_aside(finished, judge)
     return [Graded(rollouts[place], verdicts[place]) for place in places]
+
+
+def _one_by_one(grade: Grade, rollouts: Sequence[Rollout]) -> list[Verdict]:
+    return [grade(rollout) for rollout in rollouts]
 
 
 def written(requests: Sequence[Request], sampler: Sampler) -> Iterator[tuple[int, Completion]]:
