@@ -62,6 +62,21 @@ def test_an_export_that_says_0_for_minus_0_does_not_cost_a_bit(tmp_path):
     assert str(checkpoint.load(path).weights["policy"]["w"]) == "tensor([-0., 1.])"
 
 
+def test_only_tensors_that_share_memory_are_copied():
+    alone, row = torch.arange(4.0), torch.arange(6.0).view(2, 3)
+    found = checkpoint.apart({"alone": alone, "again": alone, "part": row[0], "turned": row.T, "empty": torch.zeros(0)})
+    assert found["alone"].data_ptr() == alone.data_ptr()
+    assert found["again"].data_ptr() != alone.data_ptr()
+    assert found["part"].untyped_storage().nbytes() == 12
+    assert {name: tensor.tolist() for name, tensor in found.items()} == {
+        "alone": [0, 1, 2, 3],
+        "again": [0, 1, 2, 3],
+        "part": [0, 1, 2],
+        "turned": [[0, 3], [1, 4], [2, 5]],
+        "empty": [],
+    }
+
+
 def test_weights_in_shards(tmp_path):
     def shards(folder: Path) -> None:
         save_file({"a": WEIGHTS["a"]}, folder / "model-00001-of-00002.safetensors")

@@ -152,13 +152,30 @@ def _write_state(path: Path, snapshot: Snapshot) -> None:
         "weights": {role: list(weights) for role, weights in snapshot.weights.items()},
         "state": encode(snapshot.state, tensors),
     }
-    exported = _exported(path)
     for role, weights in snapshot.weights.items():
-        there = exported if role == EXPORTED else {}
-        own = {name: w.detach().cpu() for name, w in weights.items() if name not in there or not _same_bits(there[name], w)}
-        save_file({name: w.clone().contiguous() for name, w in own.items()}, path / STATE / f"{role}.safetensors")
-    save_file(tensors, path / STATE / "tensors.safetensors")
+        save_file(apart(_not_exported(path, role, weights)), path / STATE / f"{role}.safetensors")
+    save_file(apart(tensors), path / STATE / "tensors.safetensors")
     (path / STATE / "state.json").write_text(json.dumps(about, allow_nan=False), encoding="utf-8")
+
+
+def _not_exported(path: Path, role: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    there = _exported(path) if role == EXPORTED else {}
+    return {name: w.detach().cpu() for name, w in weights.items() if name not in there or not _same_bits(there[name], w)}
+
+
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous, and copied only where two share memory or one is a view of more: the moments of a large model take as much
+    memory as twice its weights."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.contiguous()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+        found[name] = tensor
+    return found
 
 
 def _exported(path: Path) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 
 def encode(value: Any, tensors: dict[str, Tensor], name: str = "state") -> Any:
-    """Strict JSON for numbers, strings, None, lists, tuples and dicts; tensors and arrays go to `tensors` under their path.
+    """Strict JSON for numbers, strings, None, lists, tuples and dicts; tensors and arrays go to `tensors` under their path, those
+    on a CPU as they are: write them before they change.
 
     What JSON cannot say is a dictionary with one `$` key. TypeError names the place of anything else.
 
@@ -22,7 +23,7 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str = "state") -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": repr(value)}
     if isinstance(value, Tensor):
-        return {"$tensor": _keep(value.detach().cpu().clone().contiguous(), tensors, name)}
+        return {"$tensor": _keep(value.detach().cpu().contiguous(), tensors, name)}
     if isinstance(value, np.ndarray | np.generic):
         kind = "$array" if isinstance(value, np.ndarray) else "$scalar"
         return {kind: _keep(torch.from_numpy(np.array(value)), tensors, name)}
