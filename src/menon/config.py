@@ -83,7 +83,7 @@ class RunConfig:
     """The run folder."""
     steps: int = 30
     model: str = "base"
-    """"base" (built in), a folder, or a name on the Hugging Face hub."""
+    """"base" or "search_base" (built in), a folder, or a name on the Hugging Face hub."""
     data: str | None = None
     """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or hub:NAME."""
     heldout_data: str | None = None

@@ -4,7 +4,8 @@ from itertools import islice
 
 import pytest
 
-from menon.base.corpus import HABITS, Habit, PretrainRecipe, batches, documents, guess, respond, work
+from menon.base.corpus import HABITS, Habit, PretrainRecipe, guess, respond, work
+from menon.base.recipe import batches
 from menon.base.tokenizer import END_ID, decode
 from menon.prompts.tasks import ChainSum
 from menon.prompts.tasks.split import split_of
@@ -15,9 +16,9 @@ SLIP = dataclasses.replace(CALM, slip=1.0, checked_slip=1.0)
 
 def test_documents_are_seeded_and_never_held_out():
     recipe = PretrainRecipe()
-    first = list(islice(documents(recipe), 2000))
-    assert first == list(islice(documents(recipe), 2000))
-    assert first != list(islice(documents(dataclasses.replace(recipe, seed=recipe.seed + 1)), 2000))
+    first = list(islice(recipe.documents(), 2000))
+    assert first == list(islice(recipe.documents(), 2000))
+    assert first != list(islice(dataclasses.replace(recipe, seed=recipe.seed + 1).documents(), 2000))
     for prompt, _ in first:
         question = prompt.removeprefix("Q: ").removesuffix("\nA:").removesuffix("\nSteps:")
         assert split_of(question) == "train"
@@ -71,7 +72,7 @@ def test_the_habits_are_as_bad_as_they_are_meant_to_be():
 
 def test_updates_hold_whole_documents_and_just_enough_tokens():
     recipe = PretrainRecipe(updates=3, tokens_per_update=500)
-    stream = documents(recipe)
+    stream = recipe.documents()
     updates = list(batches(recipe))
     assert len(updates) == 3
     for update in updates:
@@ -83,5 +84,5 @@ def test_updates_hold_whole_documents_and_just_enough_tokens():
 
 
 def test_every_document_fits_the_context():
-    longest = max(len(prompt) + len(response) + 1 for prompt, response in islice(documents(PretrainRecipe()), 20_000))
+    longest = max(len(prompt) + len(response) + 1 for prompt, response in islice(PretrainRecipe().documents(), 20_000))
     assert longest <= PretrainRecipe().shape.context

@@ -68,6 +68,7 @@ def test_help_and_version(capsys):
         (["train", "threads=1", "rollout=dynamic_sampling", "rollout.lo=2"], "menon: no accuracy lies between lo 2.0 and hi 1.0"),
         (["pretrain"], "menon: pretrain needs a folder for the model: menon pretrain out=my-base"),
         (["pretrain", "grpo"], "menon: pretrain takes key=value only, like menon pretrain out=my-base seed=2"),
+        (["pretrain", "out=x", "threads=1", "corpus=sum"], "menon: there is no corpus 'sum'; did you mean 'sums'?"),
         (["pretrain", "out=x", "threads=1", "update=3"], "menon: unknown setting 'update'; did you mean 'updates'?"),
     ],
 )  # fmt: skip

@@ -1,14 +1,17 @@
 """A base model from nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from menon.base.corpus import ModelShape, PretrainRecipe, batches
+from menon.base.corpus import PretrainRecipe
+from menon.base.recipe import ModelShape, batches
 from menon.engines.hf_models import load_policy
 from menon.errors import UserError
+from menon.recipes import pretrain as make
 from menon.recipes.pretrain import batch_of, pretrain, untrained
 
 SMALL = PretrainRecipe(
@@ -54,3 +57,30 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path):
     with pytest.raises(UserError, match="exists already; name a new folder with out="):
         pretrain(SMALL, tmp_path)
     assert (tmp_path / "x").read_text() == "mine"
+
+
+def test_stopped_and_asked_again_it_goes_on_bit_for_bit(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(make, "SAVE_EVERY", 5)
+    lines: list[str] = []
+    pretrain(SMALL, tmp_path / "whole", lines.append)
+    real = make.offline.offline_step
+
+    def stopped(*given):
+        if given[-1] == 8:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(make.offline, "offline_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(SMALL, tmp_path / "cut", lines.append)
+    monkeypatch.setattr(make.offline, "offline_step", real)
+    assert (tmp_path / "cut" / "unfinished" / "step_000005").is_dir()
+    with pytest.raises(UserError, match="was begun with other settings; repeat those to go on with it, or name a new folder"):
+        pretrain(replace(SMALL, seed=2), tmp_path / "cut", lines.append)
+    pretrain(SMALL, tmp_path / "cut", lines.append)
+    assert "going on after update 5" in lines
+    assert not (tmp_path / "cut" / "unfinished").exists()
+    whole, cut = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert whole == cut
+    with pytest.raises(UserError, match="exists already"):
+        pretrain(SMALL, tmp_path / "cut", lines.append)

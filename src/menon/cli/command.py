@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from menon.base import default_model
 from menon.cli import threads
 from menon.cli.threads import Threads
 from menon.errors import UserError
@@ -112,10 +113,11 @@ def configured(asked: Asked, count: int) -> "RunConfig":
     name = asked.recipe or str(settings.get("recipe") or "grpo")
     if asked.again is not None and asked.again.get("scale", "laptop") != settings.get("scale", "laptop"):
         raise UserError("scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or name a recipe")
-    model, scale = str(settings.get("model") or "base"), str(settings.get("scale") or "laptop")
+    model, scale = str(settings.get("model") or default_model(settings)), str(settings.get("scale") or "laptop")
     base = recipe(name, model, scale) if asked.again is None else read(RunConfig, asked.again)
     out = Path(str(settings.get("out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    return changed(base, *asked.changes, {"recipe": name, "scale": base.scale, "threads": count, "out": str(out)})
+    fixed = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out)}
+    return changed(base, *asked.changes, fixed if settings.get("model") else fixed | {"model": model})
 
 
 def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,15 +263,18 @@ def pretrain(words: Sequence[str]) -> int:
     out = settings.pop("out", None)
     if out is None:
         raise UserError("pretrain needs a folder for the model: menon pretrain out=my-base")
+    name = settings.pop("corpus", "sums")
     chosen = threads.choose(settings)
     settings.pop("threads", None)
     use(chosen, "cpu")
-    from menon.base.corpus import PretrainRecipe
+    from menon.recipes.pretrain import RECIPES
     from menon.recipes.pretrain import pretrain as make
-    from menon.settings import read
+    from menon.settings import nearest, read
 
-    corpus = read(PretrainRecipe, settings)
+    if name not in RECIPES:
+        raise UserError(f"there is no corpus '{name}'{nearest(str(name), RECIPES)}")
+    recipe = read(RECIPES[name], settings)
     print(f"menon pretrain  {threads.plural(chosen.count, 'thread')} ({chosen.reason})", flush=True)
-    make(corpus, Path(str(out)), lambda line: print(line, flush=True))
+    make(recipe, Path(str(out)), lambda line: print(line, flush=True))
     print(f"the model is in {out}; train it with `menon train model={out} learning_rate=5e-4`")
     return 0

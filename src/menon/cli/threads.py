@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from menon.base import BASES
 from menon.errors import UserError
 
 SMALL_MODEL_CAP = 4
-"""The built-in base's matrices are too small to feed more threads than this."""
+"""The built-in bases' matrices are too small to feed more threads than this."""
 SPARE = 0.25
 """Of a core that others may use before it counts as taken."""
 BUSY_SECONDS = 0.2
@@ -37,7 +38,7 @@ def choose(settings: Mapping[str, Any]) -> Threads:
         return Threads(int(asked), "as asked")
     cores, busy = cores_here(), busy_cores()
     fits = max(1, int(cores - busy + SPARE))
-    if settings.get("model", "base") == "base" and fits > SMALL_MODEL_CAP:
+    if settings.get("model", "base") in BASES and fits > SMALL_MODEL_CAP:
         return Threads(SMALL_MODEL_CAP, "enough for a small model")
     return Threads(fits, f"{plural(cores, 'core')}, {busy:.1f} busy")
 

@@ -24,7 +24,8 @@ class EvalConfig:
     """Everything that decides an evaluation."""
 
     model: str = "base"
-    """"base" (built in), a model folder, a run folder (its newest checkpoint), or a name on the Hugging Face hub."""
+    """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on the Hugging
+    Face hub."""
     task: Task | None = None
     """A built-in task, or your own dataclass, file.py:Class; its held-out questions."""
     data: str | None = None

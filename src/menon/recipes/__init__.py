@@ -5,6 +5,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from menon.base import BASES
 from menon.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
         raise UserError(f"scale is '{scale}'; it takes laptop (sizes for the built-in base) or paper (the published numbers)")
     module = import_module(f"menon.recipes.{name}")
     config: RunConfig = getattr(module, name)()
-    if scale == "laptop" and model == "base":
+    if scale == "laptop" and model in BASES:
         return config
     critic = config.critic
     if critic is not None:

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.advantage.segment import tree_values
-from menon.base import WEIGHTS
+from menon.base import BASES
 from menon.config import RunConfig
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
@@ -54,6 +54,8 @@ Rollout = Groups | DynamicSampling | GreedyBaseline | Segments | Trees
 
 REWARDS: dict[str, Callable[[], Reward]] = {"code": CodeTests, **{kind: partial(rules.named, kind) for kind in rules.KINDS}}
 ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
+CORPUS = {"base": "sums", "search_base": "search"}
+"""What `menon pretrain` makes a built-in model from."""
 WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 """What the learner's weights are kept in; bfloat16 runs compute in bfloat16 on float32 weights."""
 
@@ -238,13 +240,15 @@ def device_of(name: str) -> torch.device:
 
 
 def model_name(model: str) -> str:
-    if model != "base":
+    """What `load_policy` takes: the folder of a built-in base, or the name itself."""
+    if model not in BASES:
         return model
-    if not (WEIGHTS / "config.json").exists():
+    if not (BASES[model] / "config.json").exists():
         raise UserError(
-            "the built-in base model is missing here; make one with `menon pretrain out=my-base` and use model=my-base"
+            f"the built-in model '{model}' is missing here; make one with `menon pretrain corpus={CORPUS[model]} out=my-base` "
+            "and use model=my-base"
         )
-    return str(WEIGHTS)
+    return str(BASES[model])
 
 
 def models_of(config: RunConfig, model: PreTrainedModel, name: str, device: torch.device) -> dict[str, Scorer]:

@@ -19,7 +19,7 @@ from menon.types import Graded, Prompt, Request, Rollout, Verdict
 @dataclass(frozen=True)
 class SampleConfig:
     model: str = "base"
-    """"base" (built in), a model folder, a run folder (its newest checkpoint), or a name on the Hugging Face hub."""
+    """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on the hub."""
     task: str | None = None
     """Its held-out question number `question` is asked, and its verdict told."""
     question: int = 1
