@@ -13,7 +13,7 @@ from menon.base import BASE_OF_TASK, BASES, SEARCH_WEIGHTS, default_model  # noq
 from menon.base.search import SearchRecipe  # noqa: E402
 from menon.base.tokenizer import END_ID, build, encode  # noqa: E402
 from menon.engines.torch_sampler import TorchSampler  # noqa: E402
-from menon.prompts.tasks import TASKS  # noqa: E402
+from menon.prompts.tasks import TASKS, Countdown, LongChain  # noqa: E402
 from menon.types import Prompt, Request, Sampling  # noqa: E402
 
 N = 128
@@ -54,3 +54,27 @@ def test_a_run_that_names_no_model_begins_with_the_base_that_has_seen_its_task()
     assert default_model({}) == default_model({"task": "sorting"}) == default_model({"task": {"steps": 9}}) == "base"
     assert set(BASE_OF_TASK) <= set(TASKS)
     assert set(BASE_OF_TASK.values()) <= set(BASES)
+
+
+def test_it_gives_up_too_early_and_can_search(sampler):
+    """A small sample, drawn with a seed; larger ones are in docs/base.md. Two answers may fall otherwise by rounding."""
+    rows = Countdown().rows("heldout", N, seed=11)
+    plain = answers(sampler, [row["question"] for row in rows], 1.0)
+    assert accuracy(Countdown(), rows, plain) == pytest.approx(50 / N, abs=2.5 / N)
+    assert share(list(map(Countdown().works, plain))) == pytest.approx(84 / N, abs=2.5 / N)
+    assert share(list(map(Countdown().reflects, plain))) == pytest.approx(25 / N, abs=2.5 / N)
+    steps = answers(sampler, ["Steps: " + row["question"] for row in rows], 1.0)
+    assert accuracy(Countdown(), rows, steps) == pytest.approx(111 / N, abs=2.5 / N)
+    found = [(row, text) for row, text in zip(rows + rows, plain + steps, strict=True) if " yes\n#" in text]
+    assert len(found) > 100
+    assert accuracy(Countdown(), *zip(*found, strict=True)) > 0.9
+    guesses = answers(sampler, [f"{row['question']}#" for row in rows], 0.0)
+    assert accuracy(Countdown(), rows, [f"#{text}" for text in guesses]) <= 0.25
+
+
+def test_long_chains_are_worked_with_slips(sampler):
+    rows = LongChain().rows("heldout", N, seed=11)
+    plain = answers(sampler, [row["question"] for row in rows], 1.0)
+    assert accuracy(LongChain(), rows, plain) == pytest.approx(46 / N, abs=2.5 / N)
+    guesses = answers(sampler, [f"{row['question']}#" for row in rows], 0.0)
+    assert accuracy(LongChain(), rows, [f"#{text}" for text in guesses]) <= 0.25
