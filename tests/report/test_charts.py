@@ -48,8 +48,20 @@ def test_one_point_is_a_dot_and_none_is_nothing():
     assert drawn(Chart("a", (Line("x", [], 1),))) == ""
 
 
-def test_equal_values_have_a_scale():
-    assert "nan" not in drawn(Chart("a", (Line("x", [(1, 0.0), (2, 0.0)], 1),)))
+@pytest.mark.parametrize("value", [0.0, 0.7, 1 / 3, 18.9, -2.5, 3e-13, 1e9])
+def test_equal_values_lie_within_a_scale(value):
+    places = polyline(drawn(Chart("a", (Line("x", [(1, value), (2, value + abs(value) * 1e-15)], 1),))))
+    assert places[0][1] == places[1][1]
+    assert TOP <= places[0][1] <= HEIGHT - 24
+
+
+@pytest.mark.parametrize(("low", "high"), [(10.1, 11.9), (0.986, 0.999), (0.0, 3e-13), (1000.0, 1001.0), (99.0, 101.0)])
+def test_ticks_differ_in_what_they_say(low, high):
+    svg = drawn(Chart("a", (Line("x", [(1, low), (2, high)], 1),)))
+    labels = re.findall(r'text-anchor="end">([^<a-z]+(?:e-\d+)?)</text>', svg)
+    assert len(labels) > 3
+    assert len(set(labels)) == len(labels)
+    assert [float(label.replace(",", "")) for label in labels] == ticks(low, high)
 
 
 def test_long_lines_are_thinned_to_means():

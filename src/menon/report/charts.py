@@ -57,20 +57,34 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 
     >>> ticks(0, 1), ticks(3, 58)
     ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0])
+
+    Values that are equal but for rounding get a scale around them, for a range of nothing has none.
     """
-    size = max(high - low, 1e-12) / count
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        low, high = low - abs(low) / 2, high + (abs(high) / 2 or 1)
+    size = (high - low) / count
     power = 10.0 ** math.floor(math.log10(size))
     step = max(factor * power for factor in (1, 2, 5) if factor * power <= size * (1 + 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(place * step, 12) for place in range(first, last + 1)]
+    return [float(f"{place * step:.12g}") for place in range(first, last + 1)]
 
 
 def number(value: float) -> str:
+    """A measured value, to three digits.
+
+    >>> number(0.984), number(1234.5), number(99.97), number(0.00012)
+    ('0.984', '1,234', '100', '0.00012')
     """
-    >>> number(0.25), number(1200), number(3.0), number(0.00012)
-    ('0.25', '1,200', '3', '0.00012')
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def exact(value: float) -> str:
+    """A round number, with all its digits: a scale's ticks must differ in what they say.
+
+    >>> exact(10.2), exact(0.986), exact(1500.0), exact(2e-13)
+    ('10.2', '0.986', '1,500', '2e-13')
     """
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 100 else f"{value:.2g}"
+    return f"{value:,.12g}"
 
 
 class Frame:
@@ -81,8 +95,6 @@ class Frame:
         values = [y for line in lines for _, y in line.points]
         bounds = [bound for bound in (chart.low, chart.high) if bound is not None]
         self.ticks = ticks(min([*values, *bounds]), max([*values, *bounds]))
-        if len(self.ticks) == 1:
-            self.ticks.append(self.ticks[0] + 1)
         self.first, self.last = min(places), max(places)
 
     def x(self, place: float) -> float:
@@ -97,10 +109,10 @@ class Frame:
         for value in self.ticks:
             y = self.y(value)
             yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
-            yield f'<text x="{LEFT - 6}" y="{y + 3.5}" text-anchor="end">{number(value)}</text>'
+            yield f'<text x="{LEFT - 6}" y="{y + 3.5}" text-anchor="end">{exact(value)}</text>'
         for place in sorted({self.first, round((self.first + self.last) / 2), self.last}):
             anchor = "end" if place == self.last > self.first else "middle"
-            label = f"{across} {number(place)}" if place == self.last else number(place)
+            label = f"{across} {exact(place)}" if place == self.last else exact(place)
             yield f'<text x="{self.x(place)}" y="{HEIGHT - 8}" text-anchor="{anchor}">{escape(label)}</text>'
 
 

@@ -37,6 +37,13 @@ class Content:
         return self.about.get("settings", {})
 
     @property
+    def source(self) -> str:
+        """Where the questions came from: the data, or the kind of the task, or of the environment."""
+        parts = (self.settings.get(name) for name in ("data", "task", "environment"))
+        found = next((part for part in parts if part), "chain_sum")
+        return str(found["kind"] if isinstance(found, Mapping) else found)
+
+    @property
     def steps(self) -> int:
         return int(self.lines[-1]["step"]) if self.lines else 0
 

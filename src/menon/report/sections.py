@@ -24,19 +24,22 @@ FULL_KL = 2.0
 """Nats: below the first a token is not coloured, from the second on it is as strong as it gets."""
 
 
+def printable(text: str) -> str:
+    """Control characters replaced, but for line breaks."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def safe(text: str) -> str:
-    shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return escape(shown.strip("\n"))
+    return escape(printable(text).strip("\n"))
 
 
 def head(content: Content) -> Iterator[str]:
     settings = content.settings
-    source = settings.get("data") or settings.get("task") or "chain_sum"
     written = sum(float(line.get("tokens/generated") or 0) for line in content.lines)
     facts = [
         str(settings.get("recipe") or "a run"),
         f"model {settings.get('model', '?')}",
-        str(source),
+        content.source,
         f"seed {settings.get('seed', '?')}",
         f"{content.steps} of {settings.get('steps', content.steps)} steps",
         f"{written:,.0f} tokens written",
@@ -127,7 +130,7 @@ def coloured(marks: Marked) -> str:
     """Line breaks at the very beginning would be eaten by the browser, and a model's are shown as they are."""
     found = []
     for text, kl in marks:
-        shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+        shown = printable(text)
         if kl >= VISIBLE_KL and text:
             strength = min(0.85, 0.85 * kl / FULL_KL)
             line = "\n" if shown.endswith("\n") else ""
