@@ -8,9 +8,22 @@ import pytest
 import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.cli import main
+from menon.cli.command import asked_in, configured, understand
 from menon.engines.hf_models import export
 
 REWARD = "def half(prompt, completion, answer, completion_ids):\n    return float(sum(completion_ids) % 2)\n"
+
+RIDDLES = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Riddles:
+    def reset(self, prompt, seed): ...
+    def step(self, text): ...
+    def rows(self, split, n, seed): ...
+    def room(self, split): ...
+"""
+"""An environment that asks questions of its own."""
 
 
 @pytest.fixture
@@ -104,3 +117,19 @@ def test_a_fault_in_mid_run_is_one_line(words, monkeypatch, capsys):
     assert main([*words, "out=a"]) == 2
     assert capsys.readouterr().err == "menon: out of memory; lower tokens_per_forward and slots, or take a smaller model\n"
     assert json.loads(Path("a/run.json").read_text())["settings"]["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "chain_sum"),
+        (["data=mine.jsonl", "reward=math"], "mine.jsonl, reward math"),
+        (["task=countdown", "task.difficulty=3"], "countdown"),
+        (["environment=calculator"], "chain_sum, environment calculator"),
+        (["environment=riddles.py:Riddles"], "Riddles"),
+    ],
+)
+def test_the_header_says_what_is_asked(words, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "riddles.py").write_text(RIDDLES)
+    assert asked_in(configured(understand(["grpo", *words]), 1)) == line

@@ -69,7 +69,7 @@ def test_the_page_says_what_the_folder_holds(run):
         ({}, "chain_sum"),
         ({"data": "mine.jsonl", "task": None}, "mine.jsonl"),
         ({"task": {"kind": "countdown", "difficulty": 2}}, "countdown"),
-        ({"task": None, "environment": {"kind": "guess_number"}}, "guess_number"),
+        ({"task": None, "environment": {"kind": "guess_number"}}, "environment guess_number"),
     ],
 )
 def test_the_page_says_what_was_asked(run, settings, source):

@@ -204,20 +204,33 @@ def mirrored(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str,
 
 def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
     """What a run is, line by line."""
-    from menon.prompts.tasks import name_of
-
     policy: Any = run.models["policy"]
     count = sum(weight.numel() for weight in policy.weights().values())
     updates = f"{config.updates_per_step} update" + ("s" if config.updates_per_step > 1 else "")
-    reward = config.reward if isinstance(config.reward, str | None) else kind_or_name(config.reward)
     return {
         "recipe": config.recipe,
         "model": f"{config.model}, {quantity(count)} parameters",
-        "task": config.data or name_of(config.task) + (f", reward {reward}" if reward else ""),
+        "task": asked_in(config),
         "step": f"{size_of(config)}, {updates}, learning rate {config.optimiser.learning_rate:g}",
         "machine": f"{policy.device}, {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
         **getattr(getattr(run.plan.grade, "reward", None), "header", {}),
     }
+
+
+def asked_in(config: "RunConfig") -> str:
+    """Where the questions come from, what answers the policy, and what grades it if that is not the task's own."""
+    from menon.prompts.tasks import name_of
+    from menon.recipes.questions import own_questions
+
+    own = own_questions(config)
+    reward = config.reward if isinstance(config.reward, str | None) else kind_or_name(config.reward)
+    return ", ".join(
+        [
+            config.data or name_of(config.task or own),
+            *([f"environment {name_of(config.environment)}"] if config.environment is not None and own is None else []),
+            *([f"reward {reward}"] if reward else []),
+        ]
+    )
 
 
 def size_of(config: "RunConfig") -> str:

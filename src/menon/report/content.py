@@ -38,10 +38,11 @@ class Content:
 
     @property
     def source(self) -> str:
-        """Where the questions came from: the data, or the kind of the task, or of the environment."""
-        parts = (self.settings.get(name) for name in ("data", "task", "environment"))
-        found = next((part for part in parts if part), "chain_sum")
-        return str(found["kind"] if isinstance(found, Mapping) else found)
+        """Where the questions came from: the data or the task; else what the policy acted in."""
+        if data := self.settings.get("data"):
+            return str(data)
+        kinds = {name: part.get("kind", "your own") for name in ("task", "environment") if (part := self.settings.get(name))}
+        return str(kinds.get("task") or (f"environment {kinds['environment']}" if kinds else "chain_sum"))
 
     @property
     def steps(self) -> int:
