@@ -99,6 +99,8 @@ class Request:
     """Way through a tree, one child number per level."""
     prefix: Tokens = field(default_factory=no_tokens)
     """[K] answer tokens that are already written; sampling goes on after them."""
+    last: bool = False
+    """Nothing goes on from its answer, so no sampler need hold it."""
 
 
 @dataclass(frozen=True)

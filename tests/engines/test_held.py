@@ -37,6 +37,8 @@ def test_keeps_no_beginning_of_another_and_no_more_than_there_is_room():
     assert (len(held.keys), held.room) == (1, 8)
     held.add(other, start(other))
     assert held.find(other) is None
+    held.add(np.arange(1, 7, dtype=np.int32), start(np.arange(1, 7)))  # too long, and so not in the place of its beginning
+    assert held.find(two).shape == (1, 3, 1)
     held.at(1)
     assert (held.keys, held.room) == ([], 20)
     held.add(other, start(other))

@@ -89,6 +89,30 @@ def test_new_weights_make_old_states_worthless():
     assert np.abs(with_old[0].entropy - fresh[0].entropy).max() > 1e-3
 
 
+def test_what_two_weights_have_written_is_not_kept():
+    sampler = sampler_of()
+    with sampler.holding():
+        writing = sampler.generate(parents(2))
+        next(writing)  # the first one, of eight tokens; the other is to write a ninth
+        for weight in sampler.weights().values():
+            weight.data.mul_(0.7)
+        sampler.version += 1
+        (mixed,) = writing
+        assert set(mixed.version.tolist()) == {0, 1}
+        got = answers(sampler, children([mixed])[:1])
+    fresh = answers(sampler, children([mixed])[:1])
+    np.testing.assert_allclose(got[0].logp, fresh[0].logp, atol=2e-5)
+
+
+def test_what_nothing_goes_on_from_is_not_kept():
+    sampler = sampler_of()
+    with sampler.holding():
+        (root,) = answers(sampler, [replace(parents(1)[0], last=True)])
+        before = sampler.computed_tokens
+        answers(sampler, children([root])[:1])
+        assert sampler.computed_tokens - before == len(root.request.prompt.tokens) + len(root.tokens) + 4
+
+
 def test_holding_within_holding_is_one():
     sampler = sampler_of()
     with sampler.holding():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import prompt, tiny_model, tiny_tokenizer
+from menon.engines import torch_sampler
 from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.rollout.protocols import holding
@@ -60,6 +61,17 @@ def test_the_numbers_are_those_of_free_slots():
         np.testing.assert_allclose(fixed[key].logp, completion.logp, atol=2e-5)
     apart = np.concatenate([np.abs(fixed[key].logp - free[key].logp) for key in free])
     assert apart.mean() < 1e-6
+
+
+def test_one_slot_and_too_little_memory(monkeypatch):
+    model, asked = tiny_model(vocab=V), requests()[:2]
+    alone = written(TorchSampler(model, tiny_tokenizer(V), seed=2, slots=1, fixed_slots=True), asked)
+    free = written(TorchSampler(model, tiny_tokenizer(V), seed=2, slots=1), asked)
+    assert [c.tokens.tolist() for c in alone.values()] == [free[key].tokens.tolist() for key in alone]
+    sampler = TorchSampler(model, tiny_tokenizer(V), slots=16, fixed_slots=True)
+    monkeypatch.setattr(torch_sampler, "free_bytes", lambda device: 10_000)
+    with pytest.raises(UserError, match=r"fixed_slots computes all 16 slots, and free memory holds \d+ sequences of 10 tokens"):
+        sampler.generate(asked)
 
 
 def test_other_models_cannot():

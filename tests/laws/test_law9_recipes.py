@@ -160,10 +160,10 @@ def test_two_steps(case, model, tmp_path, monkeypatch):
     out = tmp_path / "run"
     report = menon.train(name, model=str(model), out=str(out), reward=half(), **{**SMALL, **changes})
     assert report["steps"] == 2
-    assert 0 < report["generated_tokens"] <= 2 * 16 * 12
     assert report["before"].keys() >= {"accuracy", "mean_length", "entropy"}
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
+    assert report["generated_tokens"] == sum(line["tokens/generated"] for line in lines) > 0
     for line in lines:
         assert line["update/skipped"] == 0
         assert line["grad_norm"] > 0

@@ -30,7 +30,7 @@ def test_refills_until_enough_groups_are_kept_with_exact_counts():
         "all_wrong": 2,
         "ungraded": 0,
         "failed_answers": 0,
-        "generated_tokens": 64,  # 32 answers of one digit and an end token
+        "tokens/generated": 64,  # 32 answers of one digit and an end token
         "rounds": 4,
     }
 

@@ -26,7 +26,7 @@ def test_the_greedy_answer_is_scored_and_in_no_batch():
     assert {name: float(value) for name, value in metrics.items()} == {
         "greedy/reward": 0.5,
         "greedy/failed": 0,
-        "greedy/generated_tokens": 4,
+        "tokens/generated": 4 * 4 + 2 * 2,
     }
 
 

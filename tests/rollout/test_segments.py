@@ -1,6 +1,7 @@
 """Whole answers from a script, cut and valued, up to the advantage of each token."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,18 @@ def test_a_chain_token_by_token():
     assert float(metrics["segments/per_answer"]) == 2.5
     # From "3": two of +4=7<end>, two of 8<end>; from "3+4" one of =7<end>; from "3+4=" two of 7<end>.
     assert float(metrics["segments/generated_tokens"]) == (2 * 5 + 2 * 2) + (3 + 3 * 2) + 4 * 2
+    assert float(metrics["tokens/generated"]) == float(metrics["segments/generated_tokens"]) + sum(map(len, (right, wrong)))
+
+
+def test_a_fresh_answer_that_was_given_up_says_nothing():
+    class Gives(Sure):
+        def generate(self, requests):
+            for completion in super().generate(requests):
+                path = completion.request.path
+                yield replace(completion, finish="abort") if path and path[1] == 3 else completion
+
+    graded, _ = collected(CutPoints(1), Gives(script))
+    assert graded[0].rollout.states[4] == Estimate.of([1, 1, 0])  # behind the 3; the fourth was given up
 
 
 def test_an_interval_of_two_keeps_every_other_cut():

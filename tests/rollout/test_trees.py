@@ -152,6 +152,27 @@ def test_answers_that_the_sampler_gave_up_count_as_failed():
     assert not graded[1].learn
 
 
+def test_an_answer_that_was_given_up_before_its_first_token():
+    class Gives(ScriptedSampler):
+        def generate(self, requests):
+            for completion in super().generate(requests):
+                if completion.request.path == (1,):
+                    none = {name: getattr(completion, name)[:0] for name in ("tokens", "logp", "log_kept", "entropy", "version")}
+                    completion = replace(completion, finish="abort", **none)
+                yield completion
+
+    made = trees(sampling=Sampling(10))
+    graded, _, _ = made(Queue(), Gives(script), named("right"), made.init())
+    assert not graded[1].rollout.states
+    batch = pack(graded)
+    assert int((~batch.state_value.isnan()).sum()) == len(graded) - 1  # a state at no token of another sequence
+
+
+def test_early_leaves_are_those_above_the_last_level_whatever_was_reached():
+    _, metrics, _, _ = grown(named("yes"), trees(1, (4, 2), (30,), Sampling(60)), lambda request: "yes")
+    assert (metrics["tree/early_leaves"], metrics["tree/leaves"]) == (4, 4)
+
+
 def test_any_branching_and_a_budget_for_each_level():
     def letters(request):
         return "x" * 30
@@ -225,6 +246,21 @@ def test_on_policy_edges_never_wait():
     made = trees(1, (4,), per_question=2, max_age=1)
     _, metrics, state, _ = grown(named("yes"), made, wide)
     assert (state["edges"], metrics["replay/dropped"]) == ([], 2)
+
+
+def test_a_question_that_comes_again_has_no_more_edges_in_a_step():
+    class Again(Queue):
+        def take(self, count):
+            visit = self.taken
+            return [(prompt, visit) for prompt, _ in Queue().take(len(super().take(count)))]
+
+    made, queue, sampler = trees(1, (4,), per_question=2, max_age=9), Again(), ScriptedSampler(wide)
+    state = made.init()
+    for waiting in (2, 4, 6):
+        graded, metrics, state = made(queue, sampler, named("yes"), state)
+        assert sum(g.learn for g in graded) == 2
+        assert float(metrics["replay/waiting"]) == waiting
+        assert len({(g.rollout.visit, g.rollout.group) for g in graded}) == len({g.rollout.group for g in graded})
 
 
 def test_a_bound_on_a_step_takes_newer_edges_first():

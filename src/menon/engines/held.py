@@ -29,18 +29,21 @@ class Held:
         return self
 
     def add(self, tokens: Tokens, start: Tensor) -> None:
-        """`start` is [..., length, head_dim] and this store's own. It takes the place of every shorter beginning of itself."""
+        """`start` is [..., length, head_dim] and this store's own. It takes the place of the longest beginning of itself."""
         key = tokens.astype(">i4").tobytes()
         place = bisect_left(self.keys, key)
         if place < len(self.keys) and self.keys[place].startswith(key):
             return
-        while place and key.startswith(self.keys[place - 1]):
-            place -= 1
-            self.room += self.starts.pop(self.keys.pop(place)).nbytes
-        if start.nbytes <= self.room:
-            self.room -= start.nbytes
-            insort(self.keys, key)
-            self.starts[key] = start
+        shorter = self.keys[place - 1] if place and key.startswith(self.keys[place - 1]) else None
+        room = self.room - start.nbytes + (0 if shorter is None else self.starts[shorter].nbytes)
+        if room < 0:
+            return
+        if shorter is not None:
+            del self.keys[place - 1]
+            del self.starts[shorter]
+        self.room = room
+        insort(self.keys, key)
+        self.starts[key] = start
 
     def find(self, tokens: Tokens) -> Tensor | None:
         """The longest start of a beginning of these tokens, a view; None if there is none of at least one token."""

@@ -9,9 +9,11 @@ GROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Of a GPU; else of this machine, or of the container's share where that is less."""
+    """Of a GPU, with what torch has set aside there and does not use; else of this machine, or of the container's share where
+    that is less."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        aside = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + aside
     return min(psutil.virtual_memory().available, left_in(GROUP))
 
 

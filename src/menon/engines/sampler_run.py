@@ -143,9 +143,12 @@ class Run:
         return [self._completion(row, "stop" if stopped[row] else "length") for row in self.done.tolist()]
 
     def _hold(self, held: Held) -> None:
-        """All but the last token of a finished sequence went through the network."""
+        """All but the last token of a finished sequence went through the network. Where new weights came in the middle of it,
+        its keys and values are of neither."""
         for row in self.done.tolist():
             request, length = self.request[row], int(self.position[row])
+            if request.last or self.versions[row, 0] != self.version:
+                continue
             start = self.slots.start(row, length)
             if start is not None:
                 tokens = np.concatenate([request.prompt.tokens, request.prefix, self.tokens[row, : self.count[row] - 1]])

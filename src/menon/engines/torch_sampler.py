@@ -75,7 +75,13 @@ class TorchSampler:
             self._check(request)
         self._ready()
         longest = max((len(r.prompt.tokens) + len(r.prefix) + r.sampling.max_new_tokens for r in requests), default=1)
-        return self._answer(requests, min(self.fitting(longest), len(requests)))
+        fits = self.fitting(longest)
+        if self.fixed_slots and fits < self.slots:
+            raise UserError(
+                f"fixed_slots computes all {self.slots} slots, and free memory holds {fits} sequences of {longest} tokens; "
+                f"set slots={fits}, or lower max_new_tokens"
+            )
+        return self._answer(requests, min(fits, len(requests)))
 
     def fitting(self, longest: int) -> int:
         """How many sequences of so many tokens can be written at a time: `slots`, or what the free memory holds."""
@@ -115,8 +121,8 @@ class TorchSampler:
     def _answer(self, requests: list[Request], places: int) -> Iterator[Completion]:
         voice = Voice(text_of(self.tokenizer), self.special, self.end_tokens, self.seed)
         held = None if self.fixed_slots else self._held  # the bits of a kept start depend on how it came about
-        slots = self._slots(places)
-        run = Run(slots, self.slots if self.fixed_slots else places, requests, voice, self.version, held)
+        places = self.slots if self.fixed_slots else places
+        run = Run(self._slots(places), places, requests, voice, self.version, held)
         while run.busy:
             before = run.computed_tokens
             finished = run.step(self.version)
@@ -130,7 +136,7 @@ class TorchSampler:
         if self.decoder is None:
             return ModelSlots(self.model, places)
         spare, self._spare = self._spare, None  # two calls may be under way
-        return DecoderSlots(self.decoder, self.slots if self.fixed_slots else places, spare, self.fixed_slots)
+        return DecoderSlots(self.decoder, places, spare, self.fixed_slots)
 
     def _check(self, request: Request) -> None:
         prompt, new = request.prompt, request.sampling.max_new_tokens

@@ -41,6 +41,7 @@ def fork(rollout: Rollout, cut: int, k: int, sampling: Sampling, purpose: str = 
             purpose=purpose,
             path=(branch, child),
             prefix=prefix,
+            last=True,
         )
         for child in range(k)
     ]

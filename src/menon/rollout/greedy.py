@@ -40,7 +40,8 @@ class GreedyBaseline:
         graded = self.answer(requests, [place // len(kinds) for place in range(len(requests))], sampler, grade)
         groups = [graded[place : place + len(kinds)] for place in range(0, len(graded), len(kinds))]
         kept = [replace(one, baseline=last.verdict.score) for *sampled, last in groups for one in sampled]
-        return kept, metrics_of([group[-1] for group in groups])
+        written = sum(int(one.rollout.is_action.sum()) for one in graded)
+        return kept, metrics_of([group[-1] for group in groups]) | {"tokens/generated": Sum(written)}
 
 
 def metrics_of(greedy: Sequence[Graded]) -> dict[str, Metric]:
@@ -49,5 +50,4 @@ def metrics_of(greedy: Sequence[Graded]) -> dict[str, Metric]:
     return {
         "greedy/reward": Mean(sum(known), len(known)),
         "greedy/failed": Sum(len(scores) - len(known)),
-        "greedy/generated_tokens": Sum(sum(int(answer.rollout.is_action.sum()) for answer in greedy)),
     }

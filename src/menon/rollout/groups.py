@@ -1,6 +1,6 @@
 """A fixed number of answers to each question."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,14 +18,16 @@ def answer(requests: Sequence[Request], groups: Sequence[int], sampler: Sampler,
     without an answer, answers one twice, or answers one that was not asked.
     """
     finished = ((place, Rollout.of(completion, groups[place])) for place, completion in written(requests, sampler))
-    places = range(len(requests))
+    rollouts, verdicts = judged(finished, grade)
+    return [Graded(rollouts[place], verdicts[place]) for place in range(len(requests))]
+
+
+def judged(finished: Iterable[tuple[int, Rollout]], grade: Grade) -> tuple[dict[int, Rollout], dict[int, Verdict]]:
+    """Rollouts and verdicts by place. Graders that get all rollouts at once get them in the order of their places."""
     if isinstance(grade, GradeAll) and not getattr(grade, "apart", False):
-        rollouts = dict(finished)
-        verdicts = dict(enumerate(grade.grade_all([rollouts[place] for place in places])))
-    else:
-        judge = grade.grade_all if isinstance(grade, GradeAll) else partial(_one_by_one, grade)
-        rollouts, verdicts = judge_aside(finished, judge)
-    return [Graded(rollouts[place], verdicts[place]) for place in places]
+        rollouts = dict(sorted(finished, key=lambda one: one[0]))
+        return rollouts, dict(zip(rollouts, grade.grade_all(list(rollouts.values())), strict=True))
+    return judge_aside(finished, grade.grade_all if isinstance(grade, GradeAll) else partial(_one_by_one, grade))
 
 
 def _one_by_one(grade: Grade, rollouts: Sequence[Rollout]) -> list[Verdict]:

@@ -2,15 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from menon.errors import UserError
-from menon.rollout.groups import written
-from menon.rollout.protocols import Grade, GradeAll, Sampler, holding
+from menon.rollout.groups import judged, written
+from menon.rollout.protocols import Grade, Sampler, holding
 from menon.types import Completion, Prompt, Request, Rollout, Sampling, Tokens, Verdict, no_tokens
 
-ABORTED = Verdict(math.nan, math.nan, error="the sampler gave the answer up")
 INNER = Verdict(math.nan, math.nan)
 
 
@@ -117,7 +116,7 @@ def request_of(tree: Tree, parent: int, child: int, sampling: Sampling, room: in
     prefix, path = (no_tokens(), ()) if above is None else (above.prefix, above.path)
     left = sampling.max_new_tokens - len(prefix)
     own = replace(sampling, max_new_tokens=left if room is None else room)
-    return Request(tree.prompt, own, visit=tree.visit, path=(*path, child), prefix=prefix)
+    return Request(tree.prompt, own, visit=tree.visit, path=(*path, child), prefix=prefix, last=room is None)
 
 
 def level(
@@ -128,30 +127,25 @@ def level(
     sampler: Sampler,
     grade: Grade,
 ) -> list[tuple[int, int]]:
-    """Writes one level and adds it to the trees, in the order of the requests; gives the nodes that go on. Leaves are graded as
-    they finish, unless the grader would rather have all of them at once."""
+    """Writes one level, its leaves graded, and adds it to the trees in the order of the requests; gives the nodes that go on."""
     numbers: list[int] = []
     count = [len(tree.nodes) for tree in trees]
     for group, _, _ in places:
         count[group] += 1
         numbers.append(count[group])
     found: dict[int, Node] = {}
-    verdicts: dict[int, Verdict] = {}
-    for place, completion in written(requests, sampler):
-        group, parent, _ = places[place]
-        found[place] = node_of(completion, group, numbers[place], parent, last)
-        if not found[place].leaf:
-            verdicts[place] = INNER
-        elif completion.finish == "abort":
-            verdicts[place] = ABORTED
-        elif not isinstance(grade, GradeAll):
-            verdicts[place] = grade(found[place].rollout)
-    if isinstance(grade, GradeAll):
-        missing = [place for place in range(len(places)) if place not in verdicts]
-        verdicts |= dict(zip(missing, grade.grade_all([found[place].rollout for place in missing]), strict=True))
+
+    def leaves() -> Iterator[tuple[int, Rollout]]:
+        for place, completion in written(requests, sampler):
+            group, parent, _ = places[place]
+            found[place] = node_of(completion, group, numbers[place], parent, last)
+            if found[place].leaf:
+                yield place, found[place].rollout
+
+    _, verdicts = judged(leaves(), grade)
     for place, (group, _, _) in enumerate(places):
         trees[group].nodes.append(found[place])
-        trees[group].verdicts.append(verdicts[place])
+        trees[group].verdicts.append(verdicts.get(place, INNER))
     return [(places[place][0], numbers[place]) for place in range(len(places)) if not found[place].leaf]
 
 

@@ -13,14 +13,14 @@ from menon.types import Estimate, Graded, Prompt, Rollout, Verdict
 
 State = Mapping[str, Any]
 """`step`, the steps so far; `edges`, those that wait, each as `frozen` gives it with the step that wrote it."""
-Question = tuple[int, int]
-"""A prompt's index and the number of its visit."""
+Visit = tuple[int, int]
+"""A prompt's index and the number of the visit to it."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """At most `per_question` edges of one visit to a question are trained in a step, drawn at random from those that it has
-    left; the others wait. An edge that was written `max_age` steps ago is dropped. An edge is trained once.
+    """At most `per_question` edges of a question are trained in a step, drawn at random from all that it has left, of earlier
+    visits too; the others wait. An edge that was written `max_age` steps ago is dropped. An edge is trained once.
 
     `per_step` bounds the edges of a step, newer ones first; 0: no bound. The behaviour log-probs stay with an edge, so a
     loss can compare with the policy that wrote it.
@@ -47,8 +47,7 @@ class Replay:
         taken: list[Graded] = []
         left: list[Graded] = []
         for edges in by_question([*fresh, *kept]):
-            question = question_of(edges[0])
-            order = stream(seed, "replay", step, *question).permutation(len(edges))
+            order = stream(seed, "replay", step, edges[0].rollout.prompt.index).permutation(len(edges))
             taken += [edges[i] for i in order[: self.per_question]]
             left += [edges[i] for i in sorted(order[self.per_question :])]
         if self.per_step and len(taken) > self.per_step:
@@ -60,14 +59,10 @@ class Replay:
         return taken, {"step": step, "edges": stays}, gone
 
 
-def question_of(edge: Graded) -> Question:
-    return edge.rollout.prompt.index, edge.rollout.visit
-
-
 def by_question(edges: Sequence[Graded]) -> list[list[Graded]]:
-    groups: dict[Question, list[Graded]] = {}
+    groups: dict[int, list[Graded]] = {}
     for edge in edges:
-        groups.setdefault(question_of(edge), []).append(edge)
+        groups.setdefault(edge.rollout.prompt.index, []).append(edge)
     return list(groups.values())
 
 
@@ -96,8 +91,12 @@ def thawed(edge: Mapping[str, Any], step: int) -> Graded:
 
 
 def regrouped(edges: Sequence[Graded], first: int) -> list[Graded]:
-    """Edges of earlier steps with group numbers from `first` on, one for each question."""
-    numbers: dict[Question, int] = {}
+    """Edges of earlier steps with group numbers from `first` on, one for each visit."""
+    numbers: dict[Visit, int] = {}
     for edge in edges:
-        numbers.setdefault(question_of(edge), first + len(numbers))
-    return [replace(edge, rollout=replace(edge.rollout, group=numbers[question_of(edge)])) for edge in edges]
+        numbers.setdefault(visit_of(edge), first + len(numbers))
+    return [replace(edge, rollout=replace(edge.rollout, group=numbers[visit_of(edge)])) for edge in edges]
+
+
+def visit_of(edge: Graded) -> Visit:
+    return edge.rollout.prompt.index, edge.rollout.visit

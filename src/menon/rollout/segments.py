@@ -1,5 +1,6 @@
 """Answers in segments, with Monte-Carlo values where these begin (SPO-chain, arXiv 2505.23564; VinePPO, arXiv 2410.01679)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,11 @@ from menon.rollout.partition import CutPoints, Partition, at_least_one
 from menon.rollout.protocols import Grade, GradeAll, Prompts, Sampler, holding
 from menon.types import Estimate, Graded, Mean, Metric, Rollout, Sampling, Sum, Verdict
 
-UNFINISHED = Verdict(0.0, 0.0)
+WITHOUT_END = {
+    "length": Verdict(0.0, 0.0),
+    "abort": Verdict(math.nan, math.nan, error="the sampler gave the answer up"),
+}
+"""Finish -> what an answer without an end is worth."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Segments:
 
     At most `max_values` states of an answer are estimated, its first ones (0: all); a later one takes the value of the next, so
     that the segment between them gets no credit (VinePPO: 25 on GSM8K). So does a state whose every grading failed. The values
-    are in `Rollout.states`. No cut: the answer is written once and gets no credit.
+    are in `Rollout.states`. No cut: the answer is written once and gets no credit. `tokens/generated` counts fresh answers too.
     """
 
     prompts_per_step: int
@@ -52,7 +57,9 @@ class Segments:
             replace(one, rollout=with_states(one.rollout, places, fill_backwards(found, len(places), one.verdict.score)))
             for one, places, found in zip(graded, cuts, estimates, strict=True)
         ]
-        return valued, metrics_of(explored, estimates)
+        metrics = metrics_of(explored, estimates)
+        written = sum(int(one.rollout.is_action.sum()) for one in graded)
+        return valued, metrics | {"tokens/generated": Sum(written + explored.generated_tokens)}
 
 
 def fill_backwards(found: Sequence[Estimate | None], count: int, outcome: float) -> list[Estimate]:
@@ -72,12 +79,12 @@ def with_states(rollout: Rollout, cuts: Sequence[int], states: Sequence[Estimate
 
 @dataclass(frozen=True)
 class Finished:
-    """A grader for which an answer without an end is worth nothing, whatever stands in it."""
+    """A grader for which a cut answer is worth nothing, whatever stands in it; one that was given up says nothing."""
 
     grade: Grade
 
     def __call__(self, rollout: Rollout) -> Verdict:
-        return self.grade(rollout) if rollout.finish == "stop" else UNFINISHED
+        return WITHOUT_END.get(rollout.finish) or self.grade(rollout)
 
 
 @dataclass(frozen=True)
@@ -86,9 +93,13 @@ class FinishedAll(Finished):
 
     grade: Any
 
+    @property
+    def apart(self) -> bool:
+        return getattr(self.grade, "apart", False)
+
     def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         verdicts = iter(self.grade.grade_all([rollout for rollout in rollouts if rollout.finish == "stop"]))
-        return [next(verdicts) if rollout.finish == "stop" else UNFINISHED for rollout in rollouts]
+        return [WITHOUT_END.get(rollout.finish) or next(verdicts) for rollout in rollouts]
 
 
 def finished_only(grade: Grade) -> Grade:

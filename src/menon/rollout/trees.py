@@ -55,7 +55,7 @@ class Trees:
         now = {(edge.rollout.group, edge.rollout.node) for edge in chosen if not edge.age}
         fresh = [replace(edge, learn=(edge.rollout.group, edge.rollout.node) in now) for edge in edges]
         old = regrouped([edge for edge in chosen if edge.age], len(trees))
-        metrics = metrics_of(trees, self.values) | {
+        metrics = metrics_of(trees, self.values, len(self.shape.branching)) | {
             "tree/edges": Sum(sum(edge.learn for edge in edges)),
             "replay/fresh": Sum(len(now)),
             "replay/old": Sum(len(old)),
@@ -66,21 +66,23 @@ class Trees:
 
 
 def tree_edges(tree: Tree, values: TreeValues) -> list[Graded]:
-    """Every node as a sequence: it starts in its parent's value, and its score is its own. `learn` says that the two differ."""
+    """Every node as a sequence: it starts in its parent's value, and its score is its own. `learn` says that the two differ;
+    a node that the sampler gave up before its first token starts nowhere and teaches nothing."""
     found = values(tree.parents, [math.nan, *(verdict.score for verdict in tree.verdicts)])
     edges = []
     for node, verdict, value in zip(tree.nodes, tree.verdicts, found[1:], strict=True):
         start = found[node.parent]
         assert start is not None  # it has children
-        known = value is not None and value.count > 0 and start.count > 0
         place = len(node.rollout.tokens) - int(node.rollout.is_action.sum())
-        rollout = replace(node.rollout, states={place: start})
+        empty = place == len(node.rollout.tokens)
+        known = value is not None and value.count > 0 and start.count > 0 and not empty
+        rollout = replace(node.rollout, states={} if empty else {place: start})
         own = verdict if node.leaf or value is None else Verdict(value.value, math.nan)
         edges.append(Graded(rollout, own, learn=known and value is not None and abs(value.value - start.value) > SAME))
     return edges
 
 
-def metrics_of(trees: Sequence[Tree], values: TreeValues) -> dict[str, Metric]:
+def metrics_of(trees: Sequence[Tree], values: TreeValues, levels: int) -> dict[str, Metric]:
     """Of whole answers, weighed by the tree: what the policy would score and how long its answers would be, without the bias that
     nodes which end early have fewer leaves."""
     roots = [values(tree.parents, [math.nan, *(v.score for v in tree.verdicts)])[0] for tree in trees]
@@ -88,7 +90,6 @@ def metrics_of(trees: Sequence[Tree], values: TreeValues) -> dict[str, Metric]:
     leaves = list(leaves_of(trees))
     nodes = [node for tree in trees for node in tree.nodes]
     lengths = [len(node.prefix) for node, _, _ in leaves] or [0]
-    deepest = max((node.depth for node in nodes), default=0)
 
     def mean(kept: Callable[[Node, Verdict], float | None]) -> Mean:
         """Over leaves for which there is a number."""
@@ -109,7 +110,7 @@ def metrics_of(trees: Sequence[Tree], values: TreeValues) -> dict[str, Metric]:
         "tokens/generated": Sum(sum(int(node.rollout.is_action.sum()) for node in nodes)),
         "tree/nodes": Sum(len(nodes)),
         "tree/leaves": Sum(len(leaves)),
-        "tree/early_leaves": Sum(sum(node.depth < deepest for node, _, _ in leaves)),
+        "tree/early_leaves": Sum(sum(node.depth < levels for node, _, _ in leaves)),
         "tree/silent": Mean(sum(root is not None and root.std == 0 for root in roots), len(roots)),
         "tree/standard_error": Mean(sum(root.error for root in roots if root is not None), len(roots)),
     }

@@ -1,7 +1,7 @@
 """Does credit for segments pay? SPO-chain, SPO-tree, VinePPO, GRPO with and without a mask, and PPO at equal budgets.
 
     python -m menon.study.credit FOLDER [--tokens 300000] [--seconds 600] [--seeds 0 1 2 3 4] [--arms grpo spo_tree ...]
-                                        [--words task=long_chain max_new_tokens=96] [--every 5]
+                                        [--words task=long_chain ...] [--every 5]
 
 Each arm is trained with each seed until it has written `tokens` (those of its values included) and spent `seconds` in steps. The
 held-out accuracy is read off the run's own evaluations at both budgets, between two of them in proportion. A finished run is one
@@ -47,7 +47,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "spo_tree-unmasked": ("spo_tree", *TREE, *UNMASKED),
 }
 """Name -> words of `menon train`. Trees have 64 leaves each."""
-WORDS = ("task=long_chain", "max_new_tokens=96")
+WORDS = ("task=long_chain", "max_new_tokens=96", "report_questions=0")
 ROUNDS = 10_000
 Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
 """Arm -> seed -> the run's line."""
@@ -61,16 +61,11 @@ class Budget:
     """Steps between evaluations."""
 
 
-def tokens_of(line: Mapping[str, Any]) -> float:
-    """All that a step wrote."""
-    return float(line["tokens/generated"] + line.get("segments/generated_tokens", 0))
-
-
 def spent(cell: Cell) -> tuple[list[float], list[float]]:
-    """[steps + 1] tokens and seconds up to and with each step, 0 before the first."""
-    lines = cell.lines
-    steps = [(tokens_of(line), float(line["time/step"])) for line in lines]
-    return [0.0, *accumulate(t for t, _ in steps)], [0.0, *accumulate(s for _, s in steps)]
+    """[steps + 1] tokens and seconds up to and with each finished step, 0 before the first."""
+    lines = cell.lines[: (cell.report or {"steps": 0})["steps"]]  # a run that broke has lines behind its last report
+    tokens, seconds = ([float(line[name]) for line in lines] for name in ("tokens/generated", "time/step"))
+    return [0.0, *accumulate(tokens)], [0.0, *accumulate(seconds)]
 
 
 def train(cell: Cell, budget: Budget) -> dict[str, Any] | None:
