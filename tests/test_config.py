@@ -148,6 +148,12 @@ def test_short_names_of_segments():
         ("spo_tree", {"branching": "6-x"}, "branching is '6-x'; it takes"),
         ("spo_tree", {"branching": "6-0-6"}, "branching is 6-0-6; it takes numbers of children"),
         ("spo_tree", {"rollout.max_age": 0}, "max_age is 0"),
+        ("spo_tree", {"samples_per_prompt": 8}, "branching alone says .*; set samples_per_prompt=1"),
+        (
+            "spo_chain",
+            {"advantage.credit.method": "grpo"},
+            "segments have none; set advantage.credit.method=rloo, or rollout=tree",
+        ),
         ("spo_tree", {"old": "trainer"}, "set old=behaviour, or rollout.max_age=1"),
         ("spo_tree", {"environment": "calculator"}, "leave the environment out"),
         ("grpo", {"branching": "6-6-6"}, "in rollout: unknown setting 'branching'"),

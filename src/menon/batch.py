@@ -103,6 +103,14 @@ class Batch:
         return self.is_action & ragged.spread(self.valid if self.learn is None else self.valid & self.learn, self.offset)
 
     @property
+    def policy_logp(self) -> Tensor | None:
+        """[N] log-probs of the policy before the step's updates: where nobody scored it (on the first update's tokens, which need
+        none) the sampler's; None where neither is known."""
+        if self.old_logp is None or self.behaviour_logp is None:
+            return self.behaviour_logp if self.old_logp is None else self.old_logp
+        return torch.where(self.old_logp.isnan(), self.behaviour_logp, self.old_logp)
+
+    @property
     def action_lengths(self) -> Tensor:
         """[S] trained tokens of each sequence: L_i of the spec."""
         return ragged.sequence_sum(self.trained.long(), self.offset)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from menon.advantage import Overlong
+from menon.advantage import Overlong, SegmentCredit
 from menon.errors import UserError
 from menon.rollout.grow import Shape
 from menon.rollout.kinds import SegmentsRollout, TreeRollout
@@ -76,6 +76,12 @@ def check_segments(config: "RunConfig") -> None:
         raise UserError("segments go on from the middle of an answer, which no environment can; leave the environment out")
     if isinstance(own, TreeRollout):
         check_tree(config, own)
+    for name, part in config.advantage.items():
+        if isinstance(own, SegmentsRollout) and isinstance(part, SegmentCredit) and part.method != "rloo":
+            raise UserError(
+                f"advantage.{name}.method={part.method} compares a node with its siblings, and segments have none; "
+                f"set advantage.{name}.method=rloo, or rollout=tree"
+            )
     if isinstance(own, SegmentsRollout) and own.partition == "tokens" and own.segment_tokens >= room:
         raise UserError(
             f"segments of {own.segment_tokens} tokens cut no answer of at most {room}; lower segment_tokens, or raise "
@@ -84,7 +90,12 @@ def check_segments(config: "RunConfig") -> None:
 
 
 def check_tree(config: "RunConfig", own: TreeRollout) -> None:
-    """Edges that waited were written by an older policy than the one before the step's updates."""
+    """A tree that fits, and ratios to a policy that is known: edges that waited were written by an older one."""
+    if config.samples_per_prompt > 1:
+        raise UserError(
+            f"samples_per_prompt is {config.samples_per_prompt}, and branching alone says how many answers a tree has; "
+            "set samples_per_prompt=1"
+        )
     Shape(own.branching, own.segment_tokens).check(config.max_new_tokens)
     Replay(own.edges_per_question, own.max_age, own.edges_per_step)
     if own.max_age > 1 and config.old == "trainer":

@@ -15,7 +15,7 @@ VOCABULARY = len(ALPHABET) + 1
 SMALL = {"steps": 1, "prompts_per_step": 4, "samples_per_prompt": 4, "heldout": 1, "max_new_tokens": 12, "threads": 1}
 ONE_UPDATE = {"updates_per_step": 1, "device": "cpu"}
 SHORTER = {name: {"advantage.overlong": {"limit": 12, "buffer": 6}} for name in ("dapo", "top_entropy")} | {
-    "spo_tree": {"branching": "2-2", "segment_tokens": 4}
+    "spo_tree": {"branching": "2-2", "segment_tokens": 4, "samples_per_prompt": 1}
 }
 AT_ONCE = {"vapo": {"critic.pretrain_steps": 0}}
 TO_THE_SAMPLER = {"spo_tree"}

@@ -32,7 +32,7 @@ FROZEN = {"reference": "frozen"}
 FITTED: dict[str, dict[str, Any]] = {
     **{name: {"advantage.overlong": {"limit": 12, "buffer": 6}} for name in ("dapo", "top_entropy")},
     "vapo": {"critic.pretrain_steps": 0},
-    "spo_tree": {"branching": "1-4", "segment_tokens": 2},
+    "spo_tree": {"branching": "1-4", "segment_tokens": 2, "samples_per_prompt": 1},
 }
 """Recipes that know how long answers may be, or in which the policy waits."""
 
@@ -67,7 +67,8 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "shared trunk": ("ppo", {"critic.shared_trunk": True, "critic.updates_per_step": 1, "critic.objective.value.coef": 0.5}),
     "a tree that teaches nothing twice": (
         "spo_tree",
-        {"branching": [4, 1, 1], "segment_tokens": [2, 3], "rollout.max_age": 1, "advantage.credit.method": "leave_one_out"},
+        {"branching": [4, 1, 1], "segment_tokens": [2, 3], "samples_per_prompt": 1}
+        | {"rollout.max_age": 1, "advantage.credit.method": "leave_one_out"},
     ),
     "fixed segments": ("spo_chain", {"rollout": {"kind": "segments", "partition": "tokens", "segment_tokens": 5}}),
     "equal parts": ("vineppo", {"rollout.partition": "parts", "rollout.max_values": 1}),

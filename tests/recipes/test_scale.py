@@ -145,6 +145,9 @@ def test_published_extras():
     assert isinstance(zero.reference_update, HardReset)
     assert zero.reference_update.every * zero.updates_per_step == 400  # their steps are our updates
     assert zero.prompts_per_step * zero.samples_per_prompt == 8192
+    for name in ("spo_chain", "spo_tree", "vineppo", "grpo_masked"):
+        own = recipe(name, scale="paper")
+        assert (own.temperature, own.top_p, own.top_k) == (0.6, 0.9, 0)
     assert recipe("spo_tree", scale="paper").rollout == TreeRollout((6, 6, 6), (30,), 32, 1024, 8)
     assert recipe("vineppo", scale="paper").rollout == SegmentsRollout("lines", value_samples=9, max_values=20)
     rloo = recipe("rloo", scale="paper")

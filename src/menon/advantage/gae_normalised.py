@@ -1,10 +1,10 @@
 """GAE with a critic that predicts normalised returns (ReaLHF; PopArt, arXiv 1602.07714, without its rescaled head)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from menon.advantage.gae import GAE, check_fractions
+from menon.advantage.moments import Moments, mean_and_deviation, nothing_seen, remembered
 from menon.batch import Batch
 from menon.errors import UserError
 
@@ -28,7 +28,9 @@ class NormalisedGAE:
     def __post_init__(self) -> None:
         check_fractions(self, "gamma", "lam")
         if not 0 <= self.decay < 1 or self.eps <= 0:
-            raise UserError(f"decay {self.decay} of NormalisedGAE lies from 0 to below 1, and eps {self.eps} is positive")
+            raise UserError(
+                f"decay {self.decay} and eps {self.eps} of NormalisedGAE: set decay from 0 to below 1, and eps above 0"
+            )
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -38,11 +40,11 @@ class NormalisedGAE:
     def _plain(self) -> GAE:
         return GAE(self.gamma, self.lam, self.bootstrap_truncated)
 
-    def init(self) -> Mapping[str, float]:
-        return {"mean": 0.0, "square": 0.0, "weight": 0.0}
+    def init(self) -> Moments:
+        return nothing_seen()
 
-    def __call__(self, batch: Batch, state: Mapping[str, float]) -> tuple[Batch, Mapping[str, float]]:
-        mean, std = self.scale(state)
+    def __call__(self, batch: Batch, state: Moments) -> tuple[Batch, Moments]:
+        mean, std = mean_and_deviation(state, self.eps)
         value, after = batch.need("value", self), batch.value_after
         raw = replace(batch, value=mean + std * value, value_after=None if after is None else mean + std * after)
         credited = self._plain(raw)
@@ -50,14 +52,6 @@ class NormalisedGAE:
         returns = credited.ret[batch.trained].double()
         if not len(returns):
             return replace(credited, value=value, value_after=after), state
-        seen = {"mean": float(returns.mean()), "square": float(returns.square().mean()), "weight": 1.0}
-        state = {name: self.decay * state[name] + (1 - self.decay) * number for name, number in seen.items()}
-        mean, std = self.scale(state)
+        state = remembered(state, returns, self.decay)
+        mean, std = mean_and_deviation(state, self.eps)
         return replace(credited, value=value, value_after=after, ret=(credited.ret - mean) / std), state
-
-    def scale(self, state: Mapping[str, float]) -> tuple[float, float]:
-        """Mean and standard deviation; 0 and 1 before anything was seen."""
-        if not state["weight"]:
-            return 0.0, 1.0
-        mean = state["mean"] / state["weight"]
-        return mean, (max(state["square"] / state["weight"] - mean**2, 0.0) + self.eps) ** 0.5

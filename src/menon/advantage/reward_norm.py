@@ -1,6 +1,5 @@
 """Rewards on one scale: the last thing that happens to them before credit is given (spec 6.9)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from menon import ragged
+from menon.advantage.moments import Moments, mean_and_deviation, nothing_seen, remembered
 from menon.batch import Batch
 from menon.errors import UserError
 
@@ -39,14 +39,13 @@ class RewardNorm:
                 f"clip {self.clip}, decay {self.decay} and eps {self.eps} of RewardNorm: clip must be positive, decay from 0 to "
                 "below 1, and eps 0 or more"
             )
-
         if self.over == "none" and self.clip is None:
             raise UserError("over=none of RewardNorm leaves rewards on their scale and so needs a clip; set one, like clip=20")
 
-    def init(self) -> Mapping[str, float]:
-        return {"mean": 0.0, "square": 0.0, "weight": 0.0}
+    def init(self) -> Moments:
+        return nothing_seen()
 
-    def __call__(self, batch: Batch, state: Mapping[str, float]) -> tuple[Batch, Mapping[str, float]]:
+    def __call__(self, batch: Batch, state: Moments) -> tuple[Batch, Moments]:
         answers = batch.valid.nonzero()[:, 0]
         if not len(answers):
             return batch, state
@@ -54,27 +53,20 @@ class RewardNorm:
         last = torch.where(last >= 0, last, batch.offset[1:] - 1)
         given = ragged.sequence_sum(batch.reward, batch.offset)[answers].double()
         clipped = given if self.clip is None else given.clamp(-self.clip, self.clip)
-        state = self.remember(clipped, state)
+        state = remembered(state, clipped, self.decay)
         change = (self.scaled(clipped, state) - given).to(batch.reward.dtype)
         return replace(batch, reward=batch.reward.index_add(0, last[answers], change)), state
 
-    def remember(self, rewards: Tensor, state: Mapping[str, float]) -> Mapping[str, float]:
-        """Moments that have seen this step."""
-        new = {"mean": float(rewards.mean()), "square": float((rewards**2).mean()), "weight": 1.0}
-        return {name: self.decay * state[name] + (1 - self.decay) * value for name, value in new.items()}
-
-    def scaled(self, rewards: Tensor, state: Mapping[str, float]) -> Tensor:
+    def scaled(self, rewards: Tensor, state: Moments) -> Tensor:
+        """Of [answers] rewards; `state` has seen them."""
         if self.over == "none":
             return rewards
         if self.over == "step":
-            mean, std = rewards.mean(), rewards.std(correction=0)
-            if rewards.min() == rewards.max():
-                return torch.zeros_like(rewards) if self.center else rewards
+            same = bool(rewards.min() == rewards.max())
+            mean, std = float(rewards.mean()), 0.0 if same else float(rewards.std(correction=0))
         else:
-            mean = torch.tensor(state["mean"] / state["weight"], dtype=rewards.dtype)
-            variance = max(state["square"] / state["weight"] - float(mean) ** 2, 0.0)
-            std = torch.tensor(variance + self.eps, dtype=rewards.dtype).sqrt()
-            if std == 0:
-                return torch.zeros_like(rewards) if self.center else rewards
+            mean, std = mean_and_deviation(state, self.eps)
+        if std == 0:
+            return torch.zeros_like(rewards) if self.center else rewards
         scaled = (rewards - mean) / std
         return scaled if self.center else scaled + mean

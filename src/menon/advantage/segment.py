@@ -56,7 +56,7 @@ class SegmentCredit:
         inside = trained & (segment >= 0)
         inside[inside.clone()] = own[segment[inside]] == sequence[inside]
         if self.below < 1:
-            inside &= logp_before(batch, self) <= math.log(self.below)
+            inside &= batch.need("policy_logp", self) <= math.log(self.below)
         advantage = torch.zeros_like(batch.reward)
         advantage[inside] = credit[segment[inside]].to(advantage.dtype)
         return replace(batch, advantage=advantage)
@@ -89,12 +89,6 @@ def tree_values(parent: Sequence[int], scores: Sequence[float]) -> list[Estimate
         elif not math.isnan(scores[node]):
             values[node] = Estimate(scores[node], 0.0, 1)
     return values
-
-
-def logp_before(batch: Batch, asker: object) -> Tensor:
-    """[N] log-probs under the policy before the step's updates; where nobody scored it, those of the sampler."""
-    behaviour = batch.need("behaviour_logp", asker)
-    return behaviour if batch.old_logp is None else torch.where(batch.old_logp.isnan(), behaviour, batch.old_logp)
 
 
 def check_probability(part: object, below: float) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 
 from menon import ragged
-from menon.advantage.segment import check_probability, logp_before
+from menon.advantage.segment import check_probability
 from menon.batch import Batch
 from menon.errors import UserError
 
@@ -46,7 +46,7 @@ class Whiten:
     def __call__(self, batch: Batch) -> Batch:
         advantage, trained = batch.need("advantage", self), batch.trained
         counted, mask = advantage, trained
-        if self.below < 1 and (uncertain := trained & (logp_before(batch, self) < math.log(self.below))).any():
+        if self.below < 1 and (uncertain := trained & (batch.need("policy_logp", self) < math.log(self.below))).any():
             mask = uncertain
         if self.scope == "sequence":
             size = batch.action_lengths

@@ -39,6 +39,8 @@ PAPER = {
     "updates_per_step": 8,
     "max_new_tokens": 1024,
     "temperature": 0.6,
+    "top_p": 0.9,
     "learning_rate": 1e-6,
 }
-"""512 answers a step in updates of 64. They go over them twice and sample with top-p .9; here it is once, and without."""
+"""512 answers a step in updates of 64, drawn with top-p .9 and learned from as if drawn from everything. They go over
+them twice; here it is once."""

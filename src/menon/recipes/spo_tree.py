@@ -40,8 +40,9 @@ PAPER = {
     "updates_per_step": 8,
     "max_new_tokens": 1024,
     "temperature": 0.6,
+    "top_p": 0.9,
     "rollout": {"branching": [6, 6, 6], "segment_tokens": [30], "edges_per_step": 1024},
     "learning_rate": 1e-6,
 }
 """RhoMath-1.1B on GSM8K: 1024 edges a step in updates of 128. Segments have 100 tokens on MATH, 600 for long answers of
-R1-Distill-1.5B (32 questions, 512 edges). They sample with top-p .9; here without."""
+R1-Distill-1.5B (32 questions, 512 edges). Drawn with top-p .9 and learned from as if drawn from everything."""

@@ -34,7 +34,9 @@ PAPER = {
     "updates_per_step": 8,
     "max_new_tokens": 1024,
     "temperature": 0.6,
+    "top_p": 0.9,
     "rollout.max_values": 20,
     "learning_rate": 1e-6,
 }
-"""Of MATH (GSM8K: 25 values). They go over the answers twice and sample with top-p .9; here it is once, and without."""
+"""Of MATH (GSM8K: 25 values). Answers are drawn with top-p .9 and learned from as if drawn from everything. They go over
+them twice; here it is once."""

@@ -60,18 +60,9 @@ def batch_metrics(batch: Batch) -> dict[str, Metric]:
         }
     if batch.value is not None and batch.ret is not None:
         metrics["value/explained_var"] = Mean(_explained(batch.value[batch.trained], batch.ret[batch.trained]))
-    policy_logp = policy_logp_of(batch)
-    if batch.advantage is not None and policy_logp is not None:
-        metrics |= covariances(batch.advantage, policy_logp, batch.trained)
+    if batch.advantage is not None and (logp := batch.policy_logp) is not None:
+        metrics |= covariances(batch.advantage, logp, batch.trained)
     return metrics
-
-
-def policy_logp_of(batch: Batch) -> Tensor | None:
-    """[N] log-probs of the policy before the step's updates, as far as the batch knows them."""
-    policy_logp = batch.behaviour_logp if batch.old_logp is None else batch.old_logp
-    if policy_logp is not None and batch.behaviour_logp is not None:  # the first update's tokens need no scoring and have none
-        policy_logp = torch.where(policy_logp.isnan(), batch.behaviour_logp, policy_logp)
-    return policy_logp
 
 
 def covariances(advantage: Tensor, logp: Tensor, trained: Tensor) -> dict[str, Metric]:

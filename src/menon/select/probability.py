@@ -27,6 +27,5 @@ class ProbabilityMask:
             raise UserError(f"below of ProbabilityMask is {self.below}; it is a probability above 0 and at most 1")
 
     def __call__(self, batch: Batch) -> Tensor:
-        logp = batch.need("behaviour_logp", self) if batch.old_logp is None else batch.old_logp
-        uncertain = batch.trained & (logp < math.log(self.below))
+        uncertain = batch.trained & (batch.need("policy_logp", self) < math.log(self.below))
         return uncertain if uncertain.any() else batch.trained

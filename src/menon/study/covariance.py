@@ -12,7 +12,7 @@ import torch
 from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.record.metrics import covariances, policy_logp_of
+from menon.record.metrics import covariances
 
 LEAST_STEPS = 4
 """Of a correlation: three changes of the entropy."""
@@ -23,7 +23,7 @@ def of_step(batch: Batch) -> dict[str, float]:
 
     UserError if the batch has no advantages or log-probs.
     """
-    logp, advantage = policy_logp_of(batch), batch.advantage
+    logp, advantage = batch.policy_logp, batch.advantage
     if logp is None or advantage is None:
         missing = "log-probs" if logp is None else "advantages"
         raise UserError(f"the transcript holds no {missing}, so there is no covariance; study a run of reinforcement learning")
