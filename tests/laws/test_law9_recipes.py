@@ -187,7 +187,7 @@ def test_the_same_seed_is_the_same_run(name, model, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.recipes.questions.TASK_ROWS", 50)
     prints = []
     for run, seed in (("a", 1), ("b", 1), ("c", 2)):
-        menon.train(name, model=str(model), out=str(tmp_path / run), reward=half(), seed=seed, **SMALL, **FITTED.get(name, {}))
+        menon.train(name, model=str(model), out=str(tmp_path / run), reward=half(), seed=seed, **SMALL | FITTED.get(name, {}))
         lines = (tmp_path / run / "metrics.jsonl").read_text().splitlines()
         prints.append([json.loads(line)["fingerprint"] for line in lines])
     assert prints[0] == prints[1]
