@@ -289,5 +289,6 @@ def pretrain(words: Sequence[str]) -> int:
     recipe = read(RECIPES[name], settings)
     print(f"menon pretrain  {threads.plural(chosen.count, 'thread')} ({chosen.reason})", flush=True)
     make(recipe, Path(str(out)), lambda line: print(line, flush=True))
-    print(f"the model is in {out}; train it with `menon train model={out} learning_rate=5e-4`")
+    task = " task=countdown" if name == "search" else ""
+    print(f"the model is in {out}; train it with `menon train{task} model={out} learning_rate=5e-4`")
     return 0
