@@ -47,6 +47,7 @@ def test_memory_by_hand():
     }
     half = memory(dataclasses.replace(config, dtype="bfloat16", reference="frozen"), shape)
     assert (half["weights"], half["reference"], half["sampler's copy"]) == (4000, 4000, 2000)
+    assert half["keys and values"] == 4 * 8 * 224 * 32  # the sampler's cache is wide
     assert half["activations"] == 2 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 100
 
 

@@ -72,6 +72,17 @@ def test_large_logits_lose_nothing():
     assert float(shifted[0]) == pytest.approx(-math.log1p(math.exp(-2)), rel=1e-6)
 
 
+@pytest.mark.parametrize("chunk", [3, 100])
+def test_a_token_that_cannot_come_takes_nothing_from_the_others(chunk):
+    """Logits 0, 0 and -infinity: one bit of entropy, at its maximum."""
+    logits = torch.tensor([[0.0, 0.0, -math.inf]] * 2, requires_grad=True)
+    logp, entropy = log_probs(logits, torch.tensor([0, 2]), chunk=chunk, entropy=True)
+    assert logp.tolist() == pytest.approx([-math.log(2), -math.inf])
+    assert entropy.tolist() == pytest.approx([math.log(2)] * 2)
+    (logp[0] + entropy.sum()).backward()
+    torch.testing.assert_close(logits.grad, torch.tensor([[0.5, -0.5, 0.0], [0.0, 0.0, 0.0]]))
+
+
 def test_what_is_not_trained_gets_no_gradient_and_no_rows_are_no_error():
     rows, weight = drawn(3, 4).detach(), drawn(5, 4)
     logp, _ = log_probs(rows, torch.tensor([0, 1, 2]), weight=weight)

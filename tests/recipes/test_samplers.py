@@ -40,6 +40,17 @@ def test_a_machine_without_bfloat16_is_told_and_works(monkeypatch):
     assert np.isfinite(completion.logp).all()
 
 
+def test_bytes_of_keys_and_values():
+    """2 layers of 2 heads of 4 numbers, keys and values, 4 bytes each on the short path, whatever the weights have."""
+
+    def sampler(kind="qwen3", dtype=torch.float32):
+        return TorchSampler(tiny_model(kind, hidden=16).to(dtype), tiny_tokenizer())
+
+    assert sampler().bytes_per_token() == sampler(dtype=torch.bfloat16).bytes_per_token() == 2 * 2 * 2 * 4 * 4
+    assert sampler("gpt2").bytes_per_token() == 2 * 2 * 16 * 4
+    assert sampler("gpt2", torch.bfloat16).bytes_per_token() == 2 * 2 * 16 * 2
+
+
 def test_a_cache_larger_than_memory_makes_fewer_slots(monkeypatch):
     """A token of this model has keys and values of 2 layers x 2 heads x 4 numbers x 4 bytes x 2 = 128 bytes."""
     sampler = TorchSampler(tiny_model(), tiny_tokenizer(), slots=16)

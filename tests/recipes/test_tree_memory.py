@@ -1,23 +1,16 @@
 import pytest
-import torch
 
-from helpers import prompt, tiny_model
+from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.advantage.segment import tree_values
+from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.recipes import tree_memory
-from menon.recipes.tree_memory import bytes_per_token, check_memory, estimate
+from menon.recipes.tree_memory import check_memory, estimate
 from menon.rollout.grow import Shape
 from menon.rollout.trees import Trees
 from menon.types import Sampling
 
 TREES = Trees(2, Sampling(9), tree_values, Shape((2, 3), (4,)))
-
-
-def test_keys_and_values_of_a_token():
-    """2 layers of 2 heads of 4 numbers, keys and values, 4 bytes each."""
-    assert bytes_per_token(tiny_model(hidden=16)) == 2 * 2 * 2 * 4 * 4
-    assert bytes_per_token(tiny_model(hidden=16).to(torch.bfloat16)) == 2 * 2 * 2 * 4 * 2
-    assert bytes_per_token(tiny_model("gpt2", hidden=16)) == 2 * 2 * 16 * 4
 
 
 def test_the_estimate_by_hand():
@@ -26,10 +19,10 @@ def test_the_estimate_by_hand():
 
 
 def test_trees_larger_than_memory_are_refused(monkeypatch):
-    model, prompts = tiny_model(), [prompt(0, "1+2="), prompt(1, "1+")]
-    needed = estimate(TREES, 4, bytes_per_token(model), 4)
+    sampler, prompts = TorchSampler(tiny_model(), tiny_tokenizer(), slots=4), [prompt(0, "1+2="), prompt(1, "1+")]
+    needed = estimate(TREES, 4, 128, 4)
     monkeypatch.setattr(tree_memory, "free_bytes", lambda device: needed)
-    check_memory(TREES, prompts, model, 4)
+    check_memory(TREES, prompts, sampler)
     monkeypatch.setattr(tree_memory, "free_bytes", lambda device: needed - 1)
     with pytest.raises(UserError, match=r"the trees of a step \(2 of 2-3\) may take .* lower prompts_per_step, branching"):
-        check_memory(TREES, prompts, model, 4)
+        check_memory(TREES, prompts, sampler)

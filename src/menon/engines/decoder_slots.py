@@ -65,12 +65,6 @@ def num_weights(decoder: Decoder) -> int:
     return sum(affine.weight.numel() for layer in decoder.layers for affine in vars(layer).values() if isinstance(affine, Affine))
 
 
-def bytes_per_token(decoder: Decoder) -> int:
-    """Of keys and values."""
-    size = torch.promote_types(decoder.norm.dtype, torch.float32).itemsize
-    return 2 * len(decoder.layers) * decoder.key_heads * decoder.head_dim * size
-
-
 class DecoderSlots:
     """Keys and values of up to `slots` sequences, and the steps that lengthen them. Rows 0..n-1 are live.
 

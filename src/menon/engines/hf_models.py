@@ -185,3 +185,11 @@ def quiet() -> Iterator[None]:
         for enable, was_on in bars:
             if was_on:
                 enable()
+
+
+def cache_per_token(model: transformers.PreTrainedModel) -> int:
+    """Numbers in keys and values of one token in all layers; 0 where the configuration does not tell."""
+    config: Any = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
+    width = getattr(config, "head_dim", None) or config.hidden_size // max(1, getattr(config, "num_attention_heads", 0))
+    return int(2 * config.num_hidden_layers * heads * width)

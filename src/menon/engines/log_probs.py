@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+CHUNK = 2**25
+"""Logits that exist at once where nobody says otherwise: 128 MiB in fp32."""
+
 
 def wide(dtype: torch.dtype) -> torch.dtype:
     """The dtype of log-softmax and of every column: fp32, or fp64 for fp64 weights."""
@@ -19,7 +22,7 @@ def log_probs(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     temperature: float = 1.0,
-    chunk: int = 2**25,
+    chunk: int = CHUNK,
     entropy: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """[A] log p(target) and [A] entropies (nats; zeros unless asked for) of p = softmax(z), z = rows @ weight.T + bias over
@@ -63,6 +66,7 @@ class _LogProbs(torch.autograd.Function):
             z.sub_(total[part, None].log())
             logp[part] = z.gather(-1, target[part, None])[:, 0]
             if entropy:
+                z.clamp_(min=torch.finfo(dtype).min)  # 0 * -inf is NaN
                 entropies[part] = -raised.mul_(z).sum(-1) / total[part]
             kept = z if len(rows) <= size and any(ctx.needs_input_grad) else None
         ctx.save_for_backward(rows, weight, bias, target, most, total, entropies, kept)
@@ -84,6 +88,7 @@ class _LogProbs(torch.autograd.Function):
             else:
                 z = kept.clone()
             if ctx.entropy:
+                z.clamp_(min=torch.finfo(z.dtype).min)
                 p = z.exp()
                 slope = z.add_(entropies[part, None]).mul_(-to_entropy[part, None]).sub_(to_logp[part, None]).mul_(p)
             else:

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from menon.batch import Batch, take, to, tokens_of
 from menon.engines.forward import Head, name_of, run_trunk, take_apart
-from menon.engines.log_probs import wide
+from menon.engines.log_probs import CHUNK, wide
 from menon.errors import UserError
 from menon.types import Mean, Metric, Sum
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs
@@ -38,7 +38,7 @@ class TorchScorer:
         tokens_per_forward: int = 8192,
         device: torch.device | str = "cpu",
         autocast: torch.dtype | None = None,
-        vocabulary_chunk: int = 2**25,
+        vocabulary_chunk: int = CHUNK,
         value_head: nn.Linear | None = None,
     ) -> None:
         if temperature <= 0:

@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.engines.decoder import FAMILY, Decoder, context_of, decoder_of
-from menon.engines.decoder_slots import DecoderSlots, bytes_per_token
+from menon.engines.decoder_slots import DecoderSlots
 from menon.engines.held import Held
-from menon.engines.hf_models import end_token_ids
+from menon.engines.hf_models import cache_per_token, end_token_ids
 from menon.engines.machine import free_bytes
 from menon.engines.model_slots import ModelSlots, evaluating
 from menon.engines.sampler_run import Run, Slots, Voice
@@ -85,11 +85,10 @@ class TorchSampler:
 
     def fitting(self, longest: int) -> int:
         """How many sequences of so many tokens can be written at a time: `slots`, or what the free memory holds."""
-        self._ready()
-        if self.decoder is None:
-            return self.slots
         free = free_bytes(self.model.device) + (0 if self._spare is None else self._spare.nbytes)
-        each = bytes_per_token(self.decoder) * longest
+        each = self.bytes_per_token() * longest
+        if not each:
+            return self.slots
         fits = free * 2 // (each * 3)  # a cache that grows is copied
         if fits < 1:
             need, have = each * 1.5 / 2**30, free / 2**30
@@ -98,6 +97,12 @@ class TorchSampler:
                 "max_new_tokens, or use a smaller model"
             )
         return min(self.slots, fits)
+
+    def bytes_per_token(self) -> int:
+        """Of keys and values in its caches; 0 where the model does not tell. Those of the short path are wide."""
+        self._ready()
+        dtype = self.model.dtype if self.decoder is None else torch.promote_types(self.model.dtype, torch.float32)
+        return cache_per_token(self.model) * dtype.itemsize
 
     def _ready(self) -> None:
         if not self._checked:

@@ -81,7 +81,7 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, told: Callable[[
     sampler, channel = sampler_of(config, model, tokenizer, told)
     tell_of_memory(config, sampler, prompts, told)
     if isinstance(rollout, Trees):
-        check_memory(rollout, prompts, model, config.slots)
+        check_memory(rollout, prompts, sampler)
     answer = answer_with(config, tokenizer)
     collect = with_tokenizer(rollout, answer, tokenizer)
     evaluation = Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer)

@@ -9,13 +9,12 @@ import transformers
 
 from menon.config import RunConfig
 from menon.engines.hf_models import quiet
+from menon.engines.log_probs import CHUNK
 from menon.recipes.build import model_name
 
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 4, "float64": 8}
 """Of a learner's number; bfloat16 runs keep float32 weights."""
-LOGITS = 2**26
-"""Logits that exist at once (`TorchScorer.vocabulary_chunk`), at most."""
 COPIES = 3
 """Of a chunk of logits: themselves, their log-softmax, their gradient."""
 
@@ -94,7 +93,7 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
         "reference": (config.reference != "none") * number * shape.parameters,
         "sampler's copy": (config.dtype == "bfloat16") * 2 * shape.parameters,
         "activations": own * per_token * config.tokens_per_forward,
-        "logits": COPIES * 4 * min(LOGITS, config.tokens_per_forward * shape.vocabulary),
-        "keys and values": own * slots * longest * 2 * shape.layers * shape.kv,
+        "logits": COPIES * 4 * min(CHUNK, config.tokens_per_forward * shape.vocabulary),
+        "keys and values": number * slots * longest * 2 * shape.layers * shape.kv,
     }
     return {name: float(size) for name, size in found.items() if size}

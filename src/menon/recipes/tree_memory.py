@@ -1,12 +1,9 @@
 """How much memory a step's trees may take, before any is grown."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import torch
-from transformers import PreTrainedModel
 
 from menon.engines.machine import free_bytes
+from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.rollout.trees import Trees
 from menon.types import Prompt
@@ -15,12 +12,12 @@ RECORD_BYTES = 25
 """What a node keeps of each token of its sequence: its number, log-prob, log kept, entropy, version, and whose it is."""
 
 
-def check_memory(trees: Trees, prompts: Sequence[Prompt], model: PreTrainedModel, slots: int) -> None:
+def check_memory(trees: Trees, prompts: Sequence[Prompt], sampler: TorchSampler) -> None:
     """UserError where the largest trees that the settings allow would not fit: keys and values of all their distinct tokens and
     of the answers that are being written, and the record of every node."""
     longest = max((len(prompt.tokens) for prompt in prompts), default=0)
-    needed = estimate(trees, longest, bytes_per_token(model), slots)
-    free = free_bytes(model.device)
+    needed = estimate(trees, longest, sampler.bytes_per_token(), sampler.slots)
+    free = free_bytes(sampler.model.device)
     if needed > free:
         shape = "-".join(map(str, trees.shape.branching))
         raise UserError(
@@ -36,11 +33,3 @@ def estimate(trees: Trees, prompt_tokens: int, per_token: int, slots: int) -> in
     nodes = trees.shape.most_nodes()
     whole = prompt_tokens + room
     return trees.prompts_per_step * (distinct * per_token + nodes * whole * RECORD_BYTES) + slots * whole * per_token
-
-
-def bytes_per_token(model: PreTrainedModel) -> int:
-    """Keys and values of one token in all layers."""
-    config: Any = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * width * torch.finfo(model.dtype).bits // 8)

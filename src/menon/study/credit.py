@@ -6,11 +6,12 @@
 Each arm is trained with each seed until it has written `tokens` (those of its values included) and spent `seconds` in steps. The
 held-out accuracy is read off the run's own evaluations at both budgets, between two of them in proportion. A finished run is one
 line of FOLDER/runs.jsonl and is not run again, a broken one goes on; after every run FOLDER/table.md is written, and printed at
-the end. Intervals are bootstraps over seeds; differences to an arm are taken seed by seed.
+the end. Intervals are Student's t over seeds; differences to an arm are taken seed by seed.
 """
 
 import argparse
 import json
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-
-from menon.streams import stream
-from menon.study.sweep import Arm, Cell, cells_of
+from menon.study.sweep import Arm, Cell, cells_of, half_width
 
 UNMASKED = (
     "objective.policy.select=null",
@@ -48,7 +46,6 @@ ARMS: dict[str, tuple[str, ...]] = {
 }
 """Name -> words of `menon train`. Trees have 64 leaves each."""
 WORDS = ("task=long_chain", "max_new_tokens=96", "report_questions=0")
-ROUNDS = 10_000
 Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
 """Arm -> seed -> the run's line."""
 
@@ -110,12 +107,11 @@ def between(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and the 95 % interval of it, by resampling; of one value the interval is everything."""
-    if len(values) < 2:
-        return (values[0] if values else float("nan")), float("-inf"), float("inf")
-    rows = stream(0, "bootstrap", len(values)).integers(len(values), size=(ROUNDS, len(values)))
-    means = np.asarray(values)[rows].mean(1)
-    return float(np.mean(values)), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+    """Mean and the 95 % interval of it; of one value the interval is everything."""
+    if not values:
+        return math.nan, -math.inf, math.inf
+    middle, half = mean(values), half_width(values)
+    return middle, middle - half, middle + half
 
 
 def differences(runs: Runs, arm: Callable[[Mapping[str, Mapping[str, Any]]], float], needs: Sequence[str]) -> list[float]:
@@ -199,9 +195,9 @@ def table(runs: Runs) -> Iterator[str]:
 
 
 def shown(middle: float, low: float, high: float, sign: str = "") -> str:
-    if np.isnan(middle):
+    if math.isnan(middle):
         return "-"
-    return f"{middle:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if np.isfinite(low) else "")
+    return f"{middle:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if math.isfinite(low) else "")
 
 
 # Running

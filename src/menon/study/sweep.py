@@ -98,7 +98,7 @@ def by_arm(cells: Iterable[Cell]) -> Iterator[tuple[Arm, list[Cell]]]:
 
 
 def shown(values: Sequence[float], digits: int = 3) -> str:
-    """The mean and, over 2 to 10 seeds, the half width of its 95 % interval (Student's t).
+    """The mean and, over two seeds or more, the half width of its 95 % interval.
 
     >>> shown([0.5, 0.7, 0.6])
     '0.600 ± 0.248'
@@ -106,6 +106,13 @@ def shown(values: Sequence[float], digits: int = 3) -> str:
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return "-"
-    if not 1 < len(known) <= len(STUDENT) + 1:
-        return f"{mean(known):.{digits}f}"
-    return f"{mean(known):.{digits}f} ± {STUDENT[len(known) - 2] * stdev(known) / math.sqrt(len(known)):.{digits}f}"
+    if len(known) < 2:
+        return f"{known[0]:.{digits}f}"
+    return f"{mean(known):.{digits}f} ± {half_width(known):.{digits}f}"
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Of the 95 % interval of the mean by Student's t, with more than ten values a little too wide; of one value infinite."""
+    if len(values) < 2:
+        return math.inf
+    return STUDENT[min(len(values) - 2, len(STUDENT) - 1)] * stdev(values) / math.sqrt(len(values))
