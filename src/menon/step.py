@@ -17,7 +17,7 @@ from menon.update.protocols import Learner, Models
 from menon.update.scoring import score
 
 Memory = Mapping[str, Any]
-"""State of the parts that have one, by the part's name; numbers, strings, tensors and nested dicts of them."""
+"""State of the parts that have one, by the part's name: what `record.plain` can write."""
 
 
 class Credit(Protocol):
