@@ -1,15 +1,21 @@
 """`menon sample`: answers, their numbers, their colours."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
+from menon import recipes
 from menon.cli import main
 from menon.cli.sample import coloured, facts
 from menon.engines.hf_models import export
+from menon.engines.torch_sampler import TorchSampler
+from menon.prompts.tasks import LongChain
 from menon.recipes.sample import SampleConfig, sample
+from menon.settings import read
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +47,23 @@ def test_the_shipped_base_is_judged_on_a_task(capsys):
     assert "\x1b" not in text  # no terminal, no colour
 
 
+def test_a_task_has_its_settings(folder):
+    words = {"model": folder, "task": {"kind": "long_chain", "steps": 3}, "n": 1, "question": 2, "max_new_tokens": 4}
+    (one,) = sample(read(SampleConfig, words), None)
+    assert one.graded.rollout.prompt.text == LongChain(steps=3).rows("heldout", 2, 0)[1]["question"]
+
+
+def test_bfloat16_keeps_rotary_frequencies(folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        recipes.sample, "TorchSampler", lambda model, *args, **kw: seen.append(model) or TorchSampler(model, *args, **kw)
+    )
+    sample(SampleConfig(folder, n=1, max_new_tokens=4, dtype="bfloat16"), "1+1=")
+    (model,) = seen
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    assert {buffer.dtype for buffer in model.buffers()} == {torch.float32}
+
+
 def test_a_question_may_hold_an_equals_sign(folder, capsys):
     assert main(["sample", folder, "3+4=", "n=1", "max_new_tokens=4", "threads=1", "device=cpu"]) == 0
     assert "question     3+4=" in capsys.readouterr().out
@@ -51,10 +74,11 @@ def test_uncertain_tokens_are_coloured(folder):
 
     (one,) = sample(SampleConfig(folder, n=1, max_new_tokens=6), "1+1=")
     screen = io.StringIO()
-    Console(file=screen, force_terminal=True, color_system="truecolor").print(coloured(one, True))
+    Console(file=screen, force_terminal=True, color_system="truecolor").print(coloured(one))
     assert "\x1b[48;2;" in screen.getvalue()
+    sure = replace(one.graded, rollout=replace(one.graded.rollout, entropy=np.zeros_like(one.graded.rollout.entropy)))
     screen = io.StringIO()
-    Console(file=screen, force_terminal=True, color_system="truecolor").print(coloured(one, False))
+    Console(file=screen, force_terminal=True, color_system="truecolor").print(coloured(replace(one, graded=sure)))
     assert "\x1b[48;2;" not in screen.getvalue()
 
 
@@ -67,7 +91,8 @@ def test_uncertain_tokens_are_coloured(folder):
         (["base", "n=0"], "n is 0; it must be at least 1"),
         (["base", "m=2"], "unknown setting 'm'"),
         (["./none", "x"], "there is no folder ./none; name a model folder"),
-        (["base", "question=99999999"], "n is 99999999, and chain_sum has"),
+        (["base", "question=99999999"], "question is 99999999, and chain_sum has"),
+        (["base", "task=sorting", "task.difficulty=9"], "in task: sorting has difficulties 1 to 4, not 9."),
     ],
 )
 def test_mistakes(words, sentence, capsys):

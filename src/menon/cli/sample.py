@@ -51,7 +51,7 @@ def sample(words: Sequence[str]) -> int:
     console.print(f"  temperature  {config.temperature:g}, top_p {config.top_p:g}, seed {config.seed}", markup=False)
     for number, one in enumerate(found, start=1):
         console.print(f"\n{number}  {facts(one)}", markup=False)
-        console.print(coloured(one, config.colour == "entropy"))
+        console.print(coloured(one))
     return 0
 
 
@@ -64,8 +64,8 @@ def facts(one: "Sampled") -> str:
     return f"{count} tokens, {rollout.finish}{verdict}, log-prob {logp:.2f}{each}"
 
 
-def coloured(one: "Sampled", colour: bool) -> "Text":
-    """Control characters are replaced, but for line breaks."""
+def coloured(one: "Sampled") -> "Text":
+    """The more uncertain, the stronger. Control characters are replaced, but for line breaks."""
     from rich.text import Text
 
     rollout = one.graded.rollout
@@ -73,5 +73,5 @@ def coloured(one: "Sampled", colour: bool) -> "Text":
     for piece, entropy in zip(one.pieces, rollout.entropy[rollout.is_action].tolist(), strict=True):
         strength = min(1.0, max(0.0, (entropy - SURE) / (UNSURE - SURE)))
         shown = "\n".join(printable(line) for line in piece.split("\n"))
-        text.append(shown, style=f"on rgb({90 + int(150 * strength)},70,40)" if colour and strength > 0 else "")
+        text.append(shown, style=f"on rgb({90 + int(150 * strength)},70,40)" if strength > 0 else "")
     return text

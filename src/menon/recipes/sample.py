@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
+
 from menon.engines.hf_models import load_policy
-from menon.engines.torch_sampler import TorchSampler
+from menon.engines.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
-from menon.eval.config import EvalConfig
+from menon.eval.config import EvalConfig, Task
+from menon.prompts.reader import Row
+from menon.prompts.tasks import ChainSum
 from menon.recipes.build import WEIGHTS_DTYPE, device_of
-from menon.recipes.evaluation import folder_of, prompts_of, reward_for, sampling_of, task_rows
+from menon.recipes.evaluation import MAX_NEW_TOKENS, folder_of, prompts_of, reward_for, sampling_of, task_rows
 from menon.reward.grade import grading_of
 from menon.rollout.groups import answer
 from menon.study.drift import pieces
@@ -20,8 +24,8 @@ from menon.types import Graded, Prompt, Request, Rollout, Verdict
 class SampleConfig:
     model: str = "base"
     """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on the hub."""
-    task: str | None = None
-    """Its held-out question number `question` is asked, and its verdict told."""
+    task: Task | None = None
+    """Its held-out question number `question` is asked, and its verdict told; without a text to answer it is chain_sum."""
     question: int = 1
     """Counted from 1."""
     n: int = 4
@@ -29,11 +33,9 @@ class SampleConfig:
     template: str = "none"
     temperature: float = 1.0
     top_p: float = 1.0
-    max_new_tokens: int = 96
+    max_new_tokens: int = MAX_NEW_TOKENS
     stop: tuple[str, ...] = ()
     seed: int = 0
-    colour: Literal["entropy", "none"] = "entropy"
-    """On a terminal: how uncertain each token was."""
     threads: int | None = None
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     device: str = "auto"
@@ -55,9 +57,9 @@ class Sampled:
 
 def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
     """`n` answers to a text, or without one to a held-out question of a task. acc is NaN where nobody knows what is right."""
-    known = text is None
     asked = EvalConfig(
         model=config.model,
+        task=config.task,
         template=config.template,
         temperature=config.temperature,
         top_p=config.top_p,
@@ -65,22 +67,24 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
         stop=config.stop,
         seed=config.seed,
     )
-    if known and config.task is not None:
-        from menon.settings import read
-
-        asked = read(EvalConfig, {**vars(asked), "task": config.task, "n": config.question})
-    elif known:
-        asked = replace(asked, n=config.question)
-    rows = task_rows(asked)[-1:] if known else [{"question": text}]
+    rows = [{"question": text}] if text is not None else [held_out(asked, config.question)]
     model, tokenizer = load_policy(folder_of(config.model), WEIGHTS_DTYPE[config.dtype], device_of(config.device))
     if config.dtype == "bfloat16":
-        model = model.bfloat16()
+        model = own_copy(model, torch.bfloat16)
     prompts = prompts_of(rows, asked, model, tokenizer, lambda sentence: None)
     requests = [Request(prompts[0], sampling_of(asked), number, purpose="sample") for number in range(config.n)]
     sampler = TorchSampler(model, tokenizer, seed=config.seed)
     with reward_for(asked, None) as (reward, _):
-        graded = answer(requests, [0] * config.n, sampler, grading_of(reward) if known else unjudged)
+        graded = answer(requests, [0] * config.n, sampler, grading_of(reward) if text is None else unjudged)
     return [Sampled(g, pieces(tokenizer.decode, actions(g.rollout, prompts[0]))) for g in graded]
+
+
+def held_out(asked: EvalConfig, number: int) -> Row:
+    """Question `number` of the task's held-out ones, counted from 1."""
+    room = (asked.task or ChainSum()).room("heldout")
+    if number > room:
+        raise UserError(f"question is {number}, and {asked.source} has {room} held-out questions; take a lower number")
+    return task_rows(replace(asked, n=number))[-1]
 
 
 def unjudged(rollout: Rollout) -> Verdict:
