@@ -7,17 +7,34 @@ import pytest
 
 from helpers import tiny_model
 from menon.cli import main
+from menon.config import changed
 from menon.recipes import recipe
-from menon.recipes.derived import memory, shape_of, sizes
+from menon.recipes.derived import Shape, memory, shape_of, sizes
 
 
 def test_sizes_of_a_step():
     """grpo on a laptop: 32 x 8 answers of 96 tokens, 30 steps of 2 updates; the second update is one behind."""
     found = sizes(recipe("grpo"))
-    assert (found.answers, found.tokens_at_most, found.answers_per_update) == (256, 24_576, 128)
-    assert (found.updates, found.lag) == (60, (0.5, 1))
-    once = sizes(dataclasses.replace(recipe("grpo"), updates_per_step=8))
-    assert once.lag == (3.5, 7)
+    assert (found.answers, found.tokens_at_most, found.per_update) == (256, 24_576, 128)
+    assert (found.updates, found.lag) == (60, 1)
+    assert sizes(dataclasses.replace(recipe("grpo"), updates_per_step=8)).lag == 7
+
+
+def test_sizes_of_trees():
+    """8 trees of 4-4-4 with 8 tokens on the two upper levels and 80 on the last: 4 * 8 + 16 * 8 + 64 * 80 tokens each. 256 edges
+    a step in 2 updates; one that waits 7 steps is learned from by the 16th update that follows, which is 15 behind."""
+    found = sizes(recipe("spo_tree"))
+    assert (found.answers, found.tokens_at_most, found.per_update) == (8 * 64, 8 * 5280, 128)
+    assert (found.updates, found.lag) == (60, 15)
+    unbounded = changed(recipe("spo_tree"), {"rollout.edges_per_step": 0, "rollout.max_age": 2})
+    assert (sizes(unbounded).per_update, sizes(unbounded).lag) == (8 * 32 * 2 / 2, 3)
+
+
+def test_memory_of_trees():
+    """Their keys and values: those of 128 + 5280 distinct tokens, and 25 bytes for each of 84 nodes' 224 tokens; 256 slots."""
+    shape = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
+    cached = 4 * 2 * 2 * 8
+    assert memory(recipe("spo_tree"), shape)["keys and values"] == 8 * (5408 * cached + 84 * 224 * 25) + 256 * 224 * cached
 
 
 def test_shape_is_read_without_the_weights(tmp_path):
@@ -34,8 +51,6 @@ def test_memory_by_hand():
     """P numbers: 4 bytes each for weights and gradient, 8 for the moments. Activations: 2 layers * (8 * 16 + 4 * 32 + 2 * 8)
     numbers a token. Keys and values: 8 slots of 128 + 96 tokens, 2 * 2 * 8 numbers each."""
     config = dataclasses.replace(recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, slots=256)
-    from menon.recipes.derived import Shape
-
     shape = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
     assert memory(config, shape) == {
         "weights": 4000,
@@ -83,7 +98,24 @@ def test_mistakes_are_those_of_train(word, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("recipe", "more"),
+    [
+        ("dapo", "and more, where groups teach nothing and others are asked in their place"),
+        ("remax", "and a greedy answer to each prompt"),
+        ("vineppo", "and 9 continuations from where each segment begins"),
+        ("grpo", None),
+    ],
+)
+def test_what_is_written_beside(recipe, more, capsys):
+    assert main(["explain", recipe, "threads=1"]) == 0
+    found = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("and ")]
+    assert found == ([more] if more else [])
+
+
 def test_trees(capsys):
-    """4 + 16 + 64 nodes; 4 and 16 of 8 tokens, and 64 of the 80 that are left."""
-    assert main(["explain", "spo_tree"]) == 0
-    assert "of at most 84 nodes and 5,280 tokens; at most 32 of its edges" in capsys.readouterr().out
+    assert main(["explain", "spo_tree", "threads=1"]) == 0
+    text = capsys.readouterr().out
+    assert "8 trees of 4-4-4, each of at most 5,280 tokens" in text
+    assert "an edge may wait, and is learned from at most 15 updates after it was written" in text
+    assert "samples" not in text

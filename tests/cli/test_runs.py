@@ -23,6 +23,7 @@ def test_states_and_numbers(tmp_path, capsys):
     assert [row[:5] for row in cells] == [
         ["a", "grpo", "m", "2/2", "done"],
         ["b", "grpo", "m", "1/4", "stopped"],
+        ["broken", "-", "-", "-", "damaged"],
         ["c", "ppo", "-", "0/9", "running"],
     ]
     with RunFolder.open(tmp_path / "a") as folder:

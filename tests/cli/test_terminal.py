@@ -63,7 +63,7 @@ def test_plain_lines():
         "step  2/12  accuracy 0.250  length  12.3  entropy 0.500  clip 0.020  tokens/s    300  0:20 left",
     ]
     assert "menon: something happened" in lines
-    assert "  accuracy                 0.125 >    0.750" in lines
+    assert "  accuracy                    0.125 >    0.750" in lines
     assert "12 steps, 12,345 tokens written, 1:01" in lines
     assert "  the model      runs/a/checkpoints/step_000012" in lines
     assert "  go on          menon train --resume runs/a steps=24" in lines

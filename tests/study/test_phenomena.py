@@ -7,9 +7,9 @@ import pytest
 
 from menon.cli.command import understand
 from menon.config import changed
+from menon.prompts.template import find_template
 from menon.recipes import recipe
 from menon.study import phenomena
-from menon.study.sweep import Arm, Cell
 
 
 def finished(path: Path, accuracy: float) -> None:
@@ -37,11 +37,11 @@ def test_a_line_per_number_and_a_column_per_arm(tmp_path: Path, capsys: pytest.C
     assert by_name["lowest"] == ["0.000 ± 0.000"] * 2
 
 
-def test_every_arm_is_a_run_that_can_be_configured() -> None:
-    for words in phenomena.ARMS.values():
-        asked = understand(["grpo", *words])
-        changed(recipe("grpo"), *asked.changes)
-
-
-def test_cells_have_the_words_of_their_arm(tmp_path: Path) -> None:
-    assert Cell(Arm("kl", ("grpo", *phenomena.ARMS["kl"])), 0, tmp_path).path == tmp_path / "kl-0"
+def test_every_arm_is_a_run_that_differs_from_the_default() -> None:
+    runs = {name: changed(recipe("grpo"), *understand(["grpo", *words]).changes) for name, words in phenomena.ARMS.items()}
+    assert all(run != runs["default"] for name, run in runs.items() if name != "default")
+    assert len({repr(run) for run in runs.values()}) == len(runs)
+    assert {find_template(runs[name].template).text for name in ("template-answer", "template-steps")} == {
+        "Q: {q}\nA:",
+        "{q}\nSteps:",
+    }

@@ -24,9 +24,9 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon runs [FOLDER]                          the runs in a folder: state, steps, accuracy before and after
   menon report RUN                             a run on one page: curves, answers before and after, distance, time
   menon check verifier FILE.jsonl              does a verifier say what labelled answers deserve, and in time
-  menon check data FILE.jsonl                  does every gold answer earn the full reward
-  menon study entropy RUN                      a run's entropy: its law and forecast, forking tokens, overlap with the base
   menon check code FILE.jsonl                  does the code reward say what labelled programs expect, and hold them
+  menon check data FILE                        does every gold answer earn the full reward
+  menon study entropy RUN                      a run's entropy: its law and forecast, forking tokens, overlap with the base
   menon show RUN --tree STEP                   a tree of answers, node by node with its value (recipe spo_tree)
   menon rescore RUN --reward math              what another reward says of the answers that a run has stored
   menon doctor                                 what this machine has, and what is missing for what
@@ -99,7 +99,8 @@ def run(words: list[str]) -> int:
 def help_text() -> str:
     from menon.recipes import RECIPES
 
-    return HELP.format(recipes="\n".join(f"  {name:<10} {what}" for name, what in RECIPES.items()))
+    width = max(map(len, RECIPES))
+    return HELP.format(recipes="\n".join(f"  {name:<{width}}  {what}" for name, what in RECIPES.items()))
 
 
 def sentence_for(error: BaseException) -> str:

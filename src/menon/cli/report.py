@@ -12,8 +12,6 @@ def report(words: Sequence[str]) -> int:
     if len(words) != 1 or words[0].startswith("-"):
         raise UserError("report takes the folder of a run: menon report runs/mine")
     run = Path(words[0])
-    if not (run / "run.json").exists():
-        raise UserError(f"{run} holds no run (it has no run.json); name the folder that menon train wrote")
     use(threads.choose({}), "auto")
     from menon.study.report import PAGE
     from menon.study.report import report as made

@@ -18,8 +18,7 @@ def runs(words: Sequence[str]) -> int:
     found = sorted({path.parent for pattern in ("run.json", "*/run.json") for path in folder.glob(pattern)})
     if not found:
         raise UserError(f"{folder} holds no runs (no folder with a run.json); start one with menon train")
-    rows = [HEAD, *(row for path in found if (row := row_of(path)) is not None)]
-    for line in aligned(rows):
+    for line in aligned([HEAD, *map(row_of, found)]):
         print(line)
     return 0
 
@@ -31,13 +30,13 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(form.format(cell) for form, cell in zip(forms, row, strict=True)) for row in rows]
 
 
-def row_of(path: Path) -> tuple[str, ...] | None:
-    """None for a folder whose run.json cannot be read."""
+def row_of(path: Path) -> tuple[str, ...]:
+    """damaged: a folder whose run.json cannot be read."""
     from menon.record import disk
 
     about = disk.read_json(path / "run.json")
     if not isinstance(about, dict) or not isinstance(about.get("settings"), Mapping):
-        return None
+        return path.name, "-", "-", "-", "damaged", "-", "-", "-"
     settings: Mapping[str, Any] = about["settings"]
     lines = disk.read_lines(path / "metrics.jsonl")
     evaluations = disk.read_lines(path / "evaluations.jsonl")

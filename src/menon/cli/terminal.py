@@ -49,7 +49,7 @@ class Terminal:
     def stepped(self, report: StepReport) -> None:
         self.forecast(report)
         self.show(report)
-        if (report.step) % max(1, self.steps // SAMPLES) == 0 and report.graded:
+        if report.step % max(1, self.steps // SAMPLES) == 0 and report.graded:
             whole = [g for g in report.graded if g.verdict.acc == g.verdict.acc] or report.graded  # not a node within a tree
             self.sample(report, whole[report.step % len(whole)])
 
@@ -236,15 +236,15 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
     before, after = report.get("before") or {}, report.get("after") or {}
     rows = [
         ("accuracy", "accuracy", ".3f"),
-        ("best_accuracy", "best temperature", ".3f"),
-        ("maj_at_8", "vote of eight", ".3f"),
+        ("best_accuracy", "at its best temperature", ".3f"),
+        ("maj_at_8", "by a vote of eight", ".3f"),
         ("mean_length", "mean length", ".1f"),
         ("entropy", "entropy", ".3f"),
     ]
-    lines = [f"{'on held-out questions':<24}{'before':>8}   {'after':>8}"]
+    lines = [f"{'on held-out questions':<27}{'before':>8}   {'after':>8}"]
     for key, label, form in rows:
         if key in before and key in after:
-            lines.append(f"  {label:<22}{before[key]:>8{form}} > {after[key]:>8{form}}")
+            lines.append(f"  {label:<25}{before[key]:>8{form}} > {after[key]:>8{form}}")
     took = duration(float(report.get("wall_s", 0.0)))
     tokens = f"{int(report.get('generated_tokens', 0)):,}"
     steps = int(report.get("steps", 0))

@@ -1,5 +1,6 @@
 """What follows from a configuration before anything runs: sizes of a step, how far off-policy it learns, memory."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,18 @@ import transformers
 from menon.config import RunConfig
 from menon.engines.hf_models import quiet
 from menon.engines.log_probs import CHUNK
-from menon.recipes.build import model_name
+from menon.recipes.build import model_name, rollout_of
+from menon.recipes.samplers import at_once
+from menon.recipes.tree_memory import estimate
+from menon.rollout.trees import Trees
 
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 4, "float64": 8}
 """Of a learner's number; bfloat16 runs keep float32 weights."""
 COPIES = 3
 """Of a chunk of logits: themselves, their log-softmax, their gradient."""
+PROMPT = 128
+"""Tokens of a prompt, which are not known yet."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +40,32 @@ class Shape:
 
 @dataclass(frozen=True)
 class Sizes:
-    """`rollout`s that refill or grow trees write more than this; then it is the least."""
+    """Rollouts that refill, or sample values, write more than this; then it is the least."""
 
     answers: int
-    """Of a step."""
+    """Of a step; of trees their leaves, at most."""
     tokens_at_most: int
     """Written in a step."""
-    answers_per_update: float
+    per_update: float
+    """Answers that an update learns from; edges of trees, at most."""
     updates: int
     """Of the policy in the whole run."""
-    lag: tuple[float, int]
-    """Updates between the weights that wrote an answer and those that learn from it: mean, most."""
+    lag: int
+    """Updates between the weights that wrote an answer, or an edge that waited, and those that learn from it, at most. Without
+    waiting edges half of it is the mean."""
 
 
 def sizes(config: RunConfig) -> Sizes:
+    count, rollout = config.updates_per_step, rollout_of(config)
+    updates = config.steps * count
+    if isinstance(rollout, Trees):
+        trees, shape, replay = config.prompts_per_step, rollout.shape, rollout.replay
+        edges = min(replay.per_question, shape.most_nodes()) * trees * replay.max_age
+        edges = min(edges, replay.per_step) if replay.per_step else edges
+        leaves, tokens = math.prod(shape.branching), shape.most_tokens(0, config.max_new_tokens)
+        return Sizes(trees * leaves, trees * tokens, edges / count, updates, replay.max_age * count - 1)
     answers = config.prompts_per_step * config.samples_per_prompt
-    count = config.updates_per_step
-    return Sizes(answers, answers * config.max_new_tokens, answers / count, config.steps * count, ((count - 1) / 2, count - 1))
+    return Sizes(answers, answers * config.max_new_tokens, answers / count, updates, count - 1)
 
 
 def shape_of(name: str) -> Shape | None:
@@ -79,13 +94,15 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
     Weights, gradient and AdamW's two moments of everything that learns; a copy of the weights for a sampler in bfloat16; the
     reference; what a forward pass of `tokens_per_forward` keeps for its backward pass (8 hidden, 4 intermediate and 2 key-value
     numbers a token and layer: a Llama block with fused attention); a chunk of logits three times; keys and values of all slots,
-    with answers of full length and prompts of 128 tokens.
+    with answers of full length and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes.
     """
     number, own = BYTES[config.dtype], 2 if config.dtype == "bfloat16" else BYTES[config.dtype]
     learning = 1 + (config.critic is not None and not config.critic.shared_trunk)
     per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
-    slots = min(config.slots, config.prompts_per_step * config.samples_per_prompt)
-    longest = 128 + config.max_new_tokens
+    cached, rollout = number * 2 * shape.layers * shape.kv, rollout_of(config)
+    keys = at_once(config) * (PROMPT + config.max_new_tokens) * cached
+    if isinstance(rollout, Trees):
+        keys = estimate(rollout, PROMPT, cached, at_once(config))
     found: dict[str, Any] = {
         "weights": learning * number * shape.parameters,
         "gradients": learning * number * shape.parameters,
@@ -94,6 +111,6 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
         "sampler's copy": (config.dtype == "bfloat16") * 2 * shape.parameters,
         "activations": own * per_token * config.tokens_per_forward,
         "logits": COPIES * 4 * min(CHUNK, config.tokens_per_forward * shape.vocabulary),
-        "keys and values": number * slots * longest * 2 * shape.layers * shape.kv,
+        "keys and values": keys,
     }
     return {name: float(size) for name, size in found.items() if size}

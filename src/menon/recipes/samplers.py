@@ -30,6 +30,12 @@ def sampler_of(
 def tell_of_memory(config: RunConfig, sampler: TorchSampler, prompts: Sequence[Prompt], told: Callable[[str], None]) -> None:
     """What the caches of a step take, where that is more than there is."""
     longest = max(len(prompt.tokens) for prompt in prompts) + config.max_new_tokens
-    wanted = min(config.slots, config.prompts_per_step * config.samples_per_prompt)
-    if (fits := sampler.fitting(longest)) < wanted:
+    if (fits := sampler.fitting(longest)) < (wanted := at_once(config)):
         told(f"free memory holds {fits} answers of up to {longest} tokens, so as many and not {wanted} are written at a time")
+
+
+def at_once(config: RunConfig) -> int:
+    """Answers that are written at the same time; a level of a few trees fills all slots."""
+    if config.rollout.kind == "tree":
+        return config.slots
+    return min(config.slots, config.prompts_per_step * config.samples_per_prompt)

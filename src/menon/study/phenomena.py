@@ -10,7 +10,6 @@ import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from menon.study.sweep import Arm, Cell, by_arm, cells_of, shown, sweep
 
@@ -19,8 +18,8 @@ ARMS: Mapping[str, tuple[str, ...]] = {
     "default": (),
     "kl": (*PENALTY, "objective.kl.coef=0.04"),
     "kl-strong": (*PENALTY, "objective.kl.coef=0.4"),
-    "template-answer": (r'template="Q: {q}\nA:"',),
-    "template-steps": (r'template="{q}\nSteps:"',),
+    "template-answer": ("template=q_a",),
+    "template-steps": ("template=q_steps",),
     "rate-1e-5": ("learning_rate=1e-5",),
     "rate-1e-4": ("learning_rate=1e-4",),
     "rate-1e-3": ("learning_rate=1e-3",),
@@ -90,11 +89,11 @@ def main(words: Sequence[str] | None = None) -> None:
     cells = cells_of((Arm(name, ("grpo", *ARMS[name])) for name in asked.arms), asked.seeds, asked.folder)
     file = asked.table or asked.folder / "phenomena.md"
 
-    def write(cell: Any) -> None:
+    def write() -> None:
         file.write_text(table(cells), encoding="utf-8")
 
-    sweep(cells, lambda cell: asked.steps, asked.jobs, write)
-    write(None)
+    sweep(cells, lambda cell: asked.steps, asked.jobs, lambda cell: write())
+    write()
     print(table(cells))
 
 
