@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from helpers import prompt, tiny_model, tiny_tokenizer
-from menon.config import RunConfig
+from menon.config import RunConfig, changed
 from menon.engines import torch_sampler
 from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
-from menon.recipes import samplers
+from menon.recipes import recipe, samplers
 from menon.recipes.grpo import grpo
-from menon.recipes.samplers import sampler_of, tell_of_memory
+from menon.recipes.samplers import at_once, sampler_of, tell_of_memory
 from menon.sync.by_copy import ByCopy
 from menon.types import Request, Sampling
 
@@ -49,6 +49,13 @@ def test_bytes_of_keys_and_values():
     assert sampler().bytes_per_token() == sampler(dtype=torch.bfloat16).bytes_per_token() == 2 * 2 * 2 * 4 * 4
     assert sampler("gpt2").bytes_per_token() == 2 * 2 * 16 * 4
     assert sampler("gpt2", torch.bfloat16).bytes_per_token() == 2 * 2 * 16 * 2
+
+
+def test_how_many_answers_are_written_at_a_time():
+    assert at_once(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 256})) == 12
+    assert at_once(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 7})) == 7
+    assert at_once(changed(recipe("spo_tree"), {"prompts_per_step": 2, "branching": "2-3-4", "slots": 256})) == 48
+    assert at_once(changed(recipe("spo_chain"), {"prompts_per_step": 1, "slots": 256})) == 256
 
 
 def test_a_cache_larger_than_memory_makes_fewer_slots(monkeypatch):

@@ -288,6 +288,9 @@ def test_graders_that_want_all_at_once_are_asked_once_for_a_level():
     graded, _, _ = made(Queue(), ScriptedSampler(script), grade, made.init())
     assert [g.verdict.score for g in graded] == [0.25, 1, 0.5, 0, 1, 0]
     assert grade.sizes == [1, 1, 2]
+    grade.sizes.clear()
+    made(Queue(), ScriptedSampler(lambda request: "x" * 30), grade, made.init())
+    assert grade.sizes == []  # no answer ended, on any level
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The sampler of a run, and what its user should know of it."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from menon.config import RunConfig
 from menon.engines.machine import has_bf16
 from menon.engines.torch_sampler import TorchSampler, own_copy
+from menon.rollout.kinds import SegmentsRollout, TreeRollout
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.sync.protocols import WeightChannel
@@ -35,7 +37,9 @@ def tell_of_memory(config: RunConfig, sampler: TorchSampler, prompts: Sequence[P
 
 
 def at_once(config: RunConfig) -> int:
-    """Answers that are written at the same time; a level of a few trees fills all slots."""
-    if config.rollout.kind == "tree":
+    """Most answers that are written at a time. Fresh ones from all cuts of a step are asked for together, and fill the slots."""
+    own = config.rollout
+    if isinstance(own, SegmentsRollout):
         return config.slots
-    return min(config.slots, config.prompts_per_step * config.samples_per_prompt)
+    width = math.prod(own.branching) if isinstance(own, TreeRollout) else config.samples_per_prompt
+    return min(config.slots, config.prompts_per_step * width)

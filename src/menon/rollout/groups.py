@@ -26,7 +26,8 @@ def judged(finished: Iterable[tuple[int, Rollout]], grade: Grade) -> tuple[dict[
     """Rollouts and verdicts by place. Graders that get all rollouts at once get them in the order of their places."""
     if isinstance(grade, GradeAll) and not getattr(grade, "apart", False):
         rollouts = dict(sorted(finished, key=lambda one: one[0]))
-        return rollouts, dict(zip(rollouts, grade.grade_all(list(rollouts.values())), strict=True))
+        verdicts = grade.grade_all(list(rollouts.values())) if rollouts else []
+        return rollouts, dict(zip(rollouts, verdicts, strict=True))
     return judge_aside(finished, grade.grade_all if isinstance(grade, GradeAll) else partial(_one_by_one, grade))
 
 

@@ -98,7 +98,8 @@ class FinishedAll(Finished):
         return getattr(self.grade, "apart", False)
 
     def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
-        verdicts = iter(self.grade.grade_all([rollout for rollout in rollouts if rollout.finish == "stop"]))
+        ended = [rollout for rollout in rollouts if rollout.finish == "stop"]
+        verdicts = iter(self.grade.grade_all(ended) if ended else ())
         return [WITHOUT_END.get(rollout.finish) or next(verdicts) for rollout in rollouts]
 
 
