@@ -78,6 +78,13 @@ def test_the_page_says_what_was_asked(run, settings, source):
     assert f"model m · {source} · seed 7" in page(type(content)(**{**vars(content), "about": about}))
 
 
+def test_the_lead_compares_with_the_start_at_its_best(run):
+    content = gather(run)
+    start = {**content.evaluations[0], "best_accuracy": 0.357, "best_temperature": 0.3, "maj_at_8": 0.71, "probe_n": 1500.0}
+    text = page(type(content)(**{**vars(content), "evaluations": [start, *content.evaluations[1:]]}))
+    assert "the start reaches 0.357 at its best temperature (0.3) and 0.710 by a vote of eight (on 1,500 of them)." in text
+
+
 def test_the_page_stands_alone(run):
     reader = parsed(page(gather(run)))
     for tag, attrs in reader.seen:

@@ -66,7 +66,7 @@ def lead(content: Content) -> str:
         rivals.append(f"{before['maj_at_8']:.3f} by a vote of eight")
     if not rivals:
         return text + "."
-    asked = f"; {int(before['probe_n']):,} questions" if "probe_n" in before else ""
+    asked = f" (on {int(before['probe_n']):,} of them)" if "probe_n" in before else ""
     return f"{text}. Without training the start reaches {' and '.join(rivals)}{asked}."
 
 
