@@ -122,7 +122,7 @@ def test_many_faults_are_counted_and_the_first_are_shown(file):
 
 
 def test_skipping_everything_is_refused(file):
-    with pytest.raises(UserError, match=r"2 of 2 rows cannot be used.*nothing else is left to train on"):
+    with pytest.raises(UserError, match=r"2 of 2 rows cannot be used.*there is no other"):
         read_rows(file("{}", "{}"), on_bad="skip")
 
 

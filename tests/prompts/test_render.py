@@ -76,7 +76,7 @@ def test_too_long_a_prompt_is_named_or_skipped_and_counted():
 def test_no_room_at_all_no_row_left_and_no_token_are_refused():
     with pytest.raises(UserError, match="context of 10 tokens leaves no room for a question before 10 new tokens"):
         render(ROWS, "none", letters, context=10, max_new_tokens=10)
-    with pytest.raises(UserError, match="nothing else is left to train on"):
+    with pytest.raises(UserError, match="there is no other"):
         render([LONG], "none", letters, context=20, max_new_tokens=10, on_bad="skip")
     with pytest.raises(UserError, match=r"row 1 \('3\+4='\) has no token at all"):
         render(ROWS, "none", lambda text: [], context=20, max_new_tokens=10)
