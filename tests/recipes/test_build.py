@@ -10,6 +10,7 @@ import torch
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.advantage import GRPO
+from menon.base import BASES
 from menon.config import RunConfig, changed
 from menon.engines.hf_models import export
 from menon.engines.torch_learner import TorchLearner
@@ -217,6 +218,9 @@ def test_a_chat_template_leaves_room_for_the_answer():
 
 
 def test_no_built_in_model_is_one_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr("menon.recipes.build.WEIGHTS", tmp_path)
-    with pytest.raises(UserError, match="make one with `menon pretrain out=my-base`"):
-        build(replace(BASE, device="cpu"))
+    for name, corpus in (("base", "sums"), ("search_base", "search")):
+        monkeypatch.setitem(BASES, name, tmp_path)
+        with pytest.raises(
+            UserError, match=f"'{name}' is missing here; make one with `menon pretrain corpus={corpus} out=my-base`"
+        ):
+            build(replace(BASE, device="cpu", model=name))
