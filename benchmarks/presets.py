@@ -57,7 +57,7 @@ def table(cells: Sequence[Cell], seeds: Sequence[int]) -> str:
 HEAD = """# Every recipe on the built-in base
 
 ```sh
-python benchmarks/presets.py FOLDER
+python benchmarks/presets.py FOLDER --steps 6 --more 12
 ```
 
 Laptop scale, task `chain_sum`, `menon train RECIPE seed=SEED heldout=200 report_questions=0 threads=1`. Each cell is the accuracy
