@@ -28,6 +28,7 @@ from menon.loss.nll import NLL
 from menon.loss.ppo_clip import PPOClip
 from menon.loss.share import Constant, PairMean, PromptMean, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.loss.value import ValueLoss
+from menon.loss.vespo import VESPO
 from menon.select.top_entropy import TopEntropy
 from menon.update.objective import Part, Term, Update, cut, prepare
 from menon.update.optimiser import Optimiser
@@ -56,6 +57,7 @@ POLICY = {
     "a sequence is a unit": Update({"policy": Term(GSPO(), SequenceMean()), "kl": Term(KL("k2"), TokenMean(), coef=0.1)}),
     "a pair is a unit": Update({"preference": Term(DPO(beta=0.5), PairMean())}),
     "sequence ratios with a loss on every token": Update({"policy": Term(GSPOToken(0.1, 0.1), TokenMean())}),
+    "a weight of the whole sequence's ratio": Update({"policy": Term(VESPO(), TokenMean())}),
     "a geometric mean": Update({"policy": Term(GeoMean(0.1, 0.1), SequenceMean())}),
     "a penalty by covariance": Update({"policy": Term(KLCov(fraction=0.2), TokenMean())}),
     "a draw by covariance": Update({"policy": Term(ClipCov(fraction=0.1, low=0.01), TokenMean())}),

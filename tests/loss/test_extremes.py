@@ -15,6 +15,7 @@ from menon.loss import (
     KL,
     NLL,
     SAPO,
+    VESPO,
     ClipCov,
     DualClip,
     EntropyBonus,
@@ -53,6 +54,7 @@ LOSSES = [
     Surrogate(),
     OldKL(),
     SAPO(),
+    VESPO(),
     GeoMean(),
     GSPO(ratio="product"),
     GSPOToken(),
@@ -156,7 +158,7 @@ def test_corrections_are_finite(correction, scale, sign):
     assert (float(total.detach()), float(metrics["mismatch/masked"])) == (0, 0)
 
 
-RATIOS = [PPOClip, DualClip, CISPO, SAPO, DPPO, KLCov, GeoMean, GSPO, GSPOToken]
+RATIOS = [PPOClip, DualClip, CISPO, SAPO, DPPO, KLCov, GeoMean, GSPO, GSPOToken, VESPO]
 
 
 @pytest.mark.parametrize("loss", [PPOClip, KLCov, GSPO, GSPOToken, lambda limit: DPPO(drift=0, limit=limit)])

@@ -19,6 +19,7 @@ from menon.loss.ppo_clip import PPOClip
 from menon.loss.sapo import SAPO
 from menon.loss.surrogate import Surrogate
 from menon.loss.value import ValueLoss
+from menon.loss.vespo import VESPO
 
 LossPart = (
     CISPO
@@ -40,5 +41,6 @@ LossPart = (
     | SAPO
     | Surrogate
     | ValueLoss
+    | VESPO
 )
 """What a configuration file can name."""

@@ -45,7 +45,6 @@ WAITING: dict[str, str] = {
 """Functions without an adapter."""
 
 WAITING_VARIANTS: dict[tuple[str, str], str] = {
-    ("trl.loss.grpo", "vespo"): OPTIONAL,
     ("dpo_reference.loss.preference", "ipo"): PREFERENCE,
     ("openrlhf.loss.dpo", "ipo"): PREFERENCE,
     ("nemo_rl.loss.dpo", "average"): PREFERENCE,

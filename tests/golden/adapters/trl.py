@@ -7,7 +7,7 @@ import numpy as np
 from golden.adapters.losses import ppo_of
 from golden.adapters.tools import NO_BOUND, Scaled, clip_of, compare_loss, corrected, limit_of
 from golden.records import Record
-from menon.loss import CISPO, GSPO, KL, SAPO, DualClip, EntropyBonus, GeoMean, GSPOToken
+from menon.loss import CISPO, GSPO, KL, SAPO, VESPO, DualClip, EntropyBonus, GeoMean, GSPOToken
 from menon.loss.opsm import OPSM
 from menon.loss.share import Constant, SequenceMean, SequenceMeanTokenMean, SharePart, TokenMean
 from menon.select import TopEntropy
@@ -44,6 +44,8 @@ def loss_of_trl(record: Record) -> Any:
         return SAPO(
             *(float(np.float32(settings.get(name, default))) for name, default in names), limit
         )  # it keeps them in single precision
+    if kind == "vespo":
+        return VESPO(limit=limit)
     if settings["importance_sampling_level"] == "sequence":
         return GSPOToken(low, high, limit)
     if settings.get("delta"):
