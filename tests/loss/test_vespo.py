@@ -1,4 +1,4 @@
-"""W = exp(1) with A = 1: phi = exp(2 - 3 (e - 1)) = .042645. W = exp(.5) with A = -.5: phi = exp(1.5 - 2 (1.648721 - 1)) = 1.224530.
+"""A = 1, W = exp(1): phi = exp(2 - 3 (e - 1)) = .042645. A = -.5, W = exp(.5): phi = exp(1.5 - 2 * .648721) = 1.224530.
 log pi = -.7, -.6, -1.2 | -.3, -.9."""
 
 import math
@@ -54,9 +54,9 @@ def test_the_weight_is_largest_at_k_over_lam(advantage, k, lam):
 
 
 def test_advantages_that_vary_within_an_answer():
-    """Each token takes the kernel of its own sign: A = -1 and W = e give exp(3 - 2 * 1.718282) = .646227; the last is 0."""
+    """Each token takes the kernel of its own sign: A = -1 and W = e give exp(3 - 2 * 1.718282) = .646253; the last is 0."""
     _, gradient = update(Term(VESPO(), TokenMean()), worked(advantage=[[1, -1, 0], [-0.5, -0.5, 0]]))
-    assert gradient == pytest.approx([-0.042645 / 5, 0.646227 / 5, 0, 0.122453, 0.122453], abs=1e-6)
+    assert gradient == pytest.approx([-0.042645 / 5, 0.646253 / 5, 0, 0.122453, 0.122453], abs=1e-6)
 
 
 @pytest.mark.parametrize("advantage", [1.0, -1.0])
@@ -68,6 +68,15 @@ def test_far_from_the_old_policy_nothing_is_left(advantage, limit):
         now = {"logp": column_of(batch, [[-1.0, new]])}
         value, gradient = value_and_gradient(Term(VESPO(limit=limit), TokenMean()), batch, now)
         assert [value, *gradient.tolist()] == pytest.approx([0] * (1 + batch.num_tokens), abs=1e-10)
+
+
+def test_the_ratio_of_a_long_answer_stays_finite():
+    """Five tokens at the bound of 20 each would be exp(100), above single precision."""
+    batch = batch_of([[1] * 5], old_logp=[[-30.0] * 5], advantage=[[1.0] * 5], dtype=torch.float32)
+    now = {"logp": column_of(batch, [[0.0] * 5], torch.float32)}
+    _, metrics = loss_and_metrics(Term(VESPO(), TokenMean()), batch, now)
+    assert float(metrics["ratio/max"]) == pytest.approx(math.exp(20), rel=1e-6)
+    assert float(metrics["gate/mean"]) == 0
 
 
 @pytest.mark.parametrize("name", ["k_positive", "lam_positive", "k_negative", "lam_negative"])
