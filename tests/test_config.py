@@ -171,6 +171,7 @@ def test_segments_that_do_not_fit_are_refused(name, change, sentence):
         ({"advantage.credit": "remax"}, "set rollout=greedy_baseline"),
         ({"advantage": {"credit": "whiten"}}, "comes after an estimator"),
         ({"advantage": {"credit": "grpo", "long": {"kind": "overlong", "limit": 9, "buffer": 3}}}, "comes before the others"),
+        ({"advantage.credit": "optimal_token", "samples_per_prompt": 1}, "set samples_per_prompt to at least 2"),
         ({"advantage.credit": "opo", "samples_per_prompt": 1}, "set samples_per_prompt to at least 2"),
         ({"reference_update": "hard_reset"}, "set reference=frozen"),
         ({"advantage.credit": "vapo"}, "needs a critic"),

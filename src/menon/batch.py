@@ -65,6 +65,8 @@ class Batch:
     """How many scores those were."""
     entropy: Tensor | None = field(default=None, metadata=TOKEN)
     """Of the behaviour policy, or of the old one where the plan scores it, in nats."""
+    collision: Tensor | None = field(default=None, metadata=TOKEN)
+    """Sum over the vocabulary of the old policy's squared probabilities: the chance that two draws agree."""
     advantage: Tensor | None = field(default=None, metadata=TOKEN)
     ret: Tensor | None = field(default=None, metadata=TOKEN)
     """Value target."""

@@ -14,7 +14,7 @@ from menon.update.protocols import Reduction
 if TYPE_CHECKING:
     from menon.config import Critic, RunConfig
 
-COMPARES = ("grpo", "rloo", "reinforce_pp_baseline", "grpo_passk", "opo", "gpg", "maxrl")
+COMPARES = ("grpo", "rloo", "reinforce_pp_baseline", "grpo_passk", "opo", "optimal_token", "gpg", "maxrl")
 """Kinds of advantage that compare the answers to one prompt."""
 ESTIMATORS = (*COMPARES, "gae", "gae_normalised", "vapo", "reinforce", "reinforce_baseline", "reinforce_pp", "remax", "segment")
 """Kinds that make advantages from rewards."""

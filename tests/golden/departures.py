@@ -51,6 +51,12 @@ def group_of_one(record: Record) -> bool:
     return bool((alone & record.filled & (np.abs(record.inputs["rewards"]) > 1e-3)).any())
 
 
+def paid_alone(record: Record) -> bool:
+    """A group of one whose rewards are given by token."""
+    group, reward = record.inputs["group_index"], record.inputs["token_level_rewards"]
+    return any(int((group == name).sum()) == 1 and bool(reward[group == name].any()) for name in group)
+
+
 def change(record: Record) -> np.ndarray:
     """Log-ratios of trained tokens."""
     old = next((record.inputs[n] for n in ("old_logprobs", "proximal_logprobs", "rollout_logprobs") if n in record.inputs), None)
@@ -91,6 +97,7 @@ DEPARTURES: tuple[Departure, ...] = (
             "verl.advantage.rloo",
         )
     ),
+    Departure("verl.advantage.*optimal_token_baseline", ONE, 1e-3, 10, paid_alone),
     Departure(
         "verl.advantage.gpg",
         "the factor counts rewards that are not zero; the paper and its code count answers of groups with spread",

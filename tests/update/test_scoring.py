@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from batches import random_batch
+from helpers import tiny_model
 from menon.batch import Batch
+from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.loss import PPOClip
 from menon.loss.share import TokenMean
@@ -88,6 +90,21 @@ def test_one_pass_for_all_that_one_model_is_asked(batch):
     scored = score(batch, parts, ("old_logp", "value"), {"policy": shared, "critic": shared})
     assert [set(asked) for asked in shared.asked] == [{"logp", "entropy", "value"}]
     assert (scored.entropy == 2).all()
+
+
+def test_the_chance_that_two_draws_agree(batch):
+    """Of a real model, token by token on the prefix; only where a part reads it."""
+    model = tiny_model(seed=3)
+    scorer = {"policy": TorchScorer(model)}
+    found = score(batch, parts_of(batch), ("collision",), scorer).collision
+    expected = torch.zeros(batch.num_tokens)
+    for place in batch.is_action.nonzero()[:, 0].tolist():
+        start = place - int(batch.position[place])
+        with torch.no_grad():
+            logits = model(batch.token[start:place][None]).logits[0, -1]
+        expected[place] = logits.softmax(-1).square().sum()
+    torch.testing.assert_close(found, expected)
+    assert score(batch, parts_of(batch), (), scorer).collision is None
 
 
 def test_a_missing_model_is_named(batch):

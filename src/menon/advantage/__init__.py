@@ -12,6 +12,7 @@ from menon.advantage.kl_reward import KLInReward
 from menon.advantage.length_reward import LengthReward
 from menon.advantage.maxrl import MaxRL
 from menon.advantage.opo import OPO
+from menon.advantage.optimal_token import OptimalToken
 from menon.advantage.overlong import Overlong
 from menon.advantage.penalty_coefficient import PenaltyCoefficient
 from menon.advantage.reinforce import Reinforce
@@ -39,6 +40,7 @@ AdvantagePart = (
     | MaxRL
     | NormalisedGAE
     | OPO
+    | OptimalToken
     | Overlong
     | PenaltyCoefficient
     | Reinforce

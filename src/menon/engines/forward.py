@@ -17,7 +17,7 @@ from menon.engines.log_probs import log_probs, wide
 from menon.engines.packed import attention, pack_distinct, pick
 from menon.errors import UserError
 from menon.streams import stream
-from menon.update.protocols import LogitRows, Need, Reduction
+from menon.update.protocols import LogitRows, Need, Reduction, name_of
 
 ValueInit = Literal["zero", "orz"]
 
@@ -141,11 +141,6 @@ def _padded_states(network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
     else:
         grown = network.whole(input_ids=ids, use_cache=False).logits
     return grown.flatten(0, 1), ragged.owner(batch.offset) * ids.shape[1] + batch.position
-
-
-def name_of(need: Need) -> str:
-    """The column that a need yields."""
-    return need.name if isinstance(need, Reduction) else need
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from menon.batch import Batch, take, to, tokens_of
-from menon.engines.forward import Head, name_of, run_trunk, take_apart
+from menon.engines.forward import Head, run_trunk, take_apart
 from menon.engines.log_probs import CHUNK, wide
 from menon.errors import UserError
 from menon.types import Mean, Metric, Sum
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs
 from menon.update.optimiser import Optimiser, rate
-from menon.update.protocols import LogitRows, Models, Need, Reduction
+from menon.update.protocols import LogitRows, Models, Need, Reduction, name_of
 
 MOST_SKIPPED = 10
 """Updates in a row without a finite gradient after which a run stops."""

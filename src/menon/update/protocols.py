@@ -31,6 +31,12 @@ Need = Literal["logp", "entropy", "value", "value_after"] | Reduction
 """What a forward pass can be asked for; each yields one [N] column, 0 where the token is not an action. `value` is that of the
 state before the token, `value_after` that of the state behind it."""
 
+
+def name_of(need: Need) -> str:
+    """The column that a need yields."""
+    return need.name if isinstance(need, Reduction) else need
+
+
 LogitRows = Callable[[Tensor], Tensor]
 """Places [n] of action tokens -> the logits [n, V] that predict them."""
 

@@ -10,7 +10,13 @@ from torch import Tensor
 from menon.batch import Batch, take, tokens_of
 from menon.errors import UserError
 from menon.update.objective import Part
-from menon.update.protocols import Models, Need
+from menon.update.protocols import Models, Need, Reduction, name_of
+
+
+def collision(logits: Tensor, other: Tensor | None) -> Tensor:
+    """[n, V] -> [n] sum over v of pi_v^2."""
+    return logits.softmax(-1).square().sum(-1)
+
 
 SOURCES: dict[str, tuple[str, Need]] = {
     "old_logp": ("policy", "logp"),
@@ -18,6 +24,7 @@ SOURCES: dict[str, tuple[str, Need]] = {
     "value": ("critic", "value"),
     "value_after": ("critic", "value_after"),
     "old_entropy": ("policy", "entropy"),
+    "collision": ("policy", Reduction("collision", collision)),
 }
 """Column -> the model that fills it, and what that model is asked."""
 
@@ -48,7 +55,7 @@ def score(batch: Batch, parts: list[Part], by_credit: Collection[str], models: M
             tokens = tokens_of(batch.offset, part.rows)
             scored = model.score(take(batch, part.rows), tuple(asked), models)
             for need, name in asked.items():
-                numbers = scored[str(need)]
+                numbers = scored[name_of(need)]
                 # A token that nobody scored must not look like a number.
                 nowhere = torch.full((batch.num_tokens,), torch.nan, dtype=numbers.dtype)
                 filled.setdefault(name, nowhere)[tokens] = numbers

@@ -37,8 +37,6 @@ WAITING: dict[str, str] = {
     "trl.loss.reward_model": PREFERENCE,
     "nemo_rl.loss.distillation_topk": DISTILLATION,
     "prime_rl.loss.ref_kl": DISTILLATION,
-    "verl.advantage.optimal_token_baseline": OPTIONAL,
-    "verl.advantage.tir_optimal_token_baseline": OPTIONAL,
     "trl.advantage.minillm": DISTILLATION,
     "trl.loss.gkd_jsd": DISTILLATION,
 }

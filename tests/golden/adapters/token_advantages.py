@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from golden.adapters.tools import check_advantages, check_returns, run
+from golden.adapters.tools import NO_BOUND, check_advantages, check_returns, run
 from golden.records import Record
+from menon import ragged
 from menon.advantage import (
     GAE,
     GRPO,
     VAPO,
     KLInAdvantage,
     KLInReward,
+    OptimalToken,
     Reinforce,
     ReinforcePP,
     ReinforcePPBaseline,
@@ -199,6 +201,19 @@ def remax(record: Record) -> None:
     check_advantages(record, run(replace(batch, baseline=torch.as_tensor(record.inputs["reward_baselines"])), ReMax()))
 
 
+def optimal_token(record: Record) -> None:
+    """Its returns reach over the tokens between turns too."""
+    columns: dict[str, Any] = {"reward": "token_level_rewards", "old_logp": "old_logprobs", "collision": "sum_pi_squared"}
+    weights = record.inputs.get("rollout_is_weights")
+    if weights is not None:
+        columns["behaviour_logp"] = record.inputs["old_logprobs"] - np.log(np.where(record.mask, weights, 1))
+    batch = record.batch(**columns)
+    lone: Any = "none" if record.settings["handle_zero_tail"] else "own"
+    part = OptimalToken(lone, None if weights is None else NO_BOUND, record.settings["epsilon"])
+    check_advantages(record, run(batch, part))
+    record.check("returns", rows_of(batch, ragged.return_to_go(batch.reward, batch.offset), record.width))
+
+
 ADAPTERS = {
     "areal.advantage.gae": areal,
     "nemo_rl.advantage.gae": nemo_gae,
@@ -214,7 +229,9 @@ ADAPTERS = {
     "spo.advantage.gae": spo,
     "trl.advantage.ppo_gae": trl_ppo,
     "verl.advantage.gae": gae,
+    "verl.advantage.optimal_token_baseline": optimal_token,
     "verl.advantage.reinforce_plus_plus": reinforce_pp_verl,
     "verl.advantage.reinforce_plus_plus_baseline": reinforce_pp_baseline_verl,
     "verl.advantage.remax": remax,
+    "verl.advantage.tir_optimal_token_baseline": optimal_token,
 }
