@@ -67,6 +67,7 @@ def singles(reward: str) -> Batch:
         behaviour_logp=logp,
         ref_logp=ref,
         value=value,
+        collision=theta.detach().softmax(-1).square().sum(-1)[states],
         acc=torch.tensor([right(a) for a in said], dtype=torch.float64),
         baseline=torch.full((len(said),), REWARDS[reward](greedy), dtype=torch.float64),
     )
@@ -187,6 +188,7 @@ def of_estimators() -> list[Row]:
         *(Row(f"`grpo`, std_mode {mode}", (adv.GRPO(mode),)) for mode in ("bessel", "population", "loo", "batch", "none")),
         Row("`grpo_passk`", (adv.GRPOPassK(),)),
         Row("`opo`", (adv.OPO(),)),
+        Row("`optimal_token`", (adv.OptimalToken(),)),
         Row("`gpg`", (adv.GPG(),)),
         Row("`maxrl` (no negative rewards)", (adv.MaxRL(),), rewards=("binary",)),
         Row("`gae`, lam 1, true values", (adv.GAE(),)),
@@ -239,7 +241,8 @@ def of_objectives() -> list[Row]:
         return Row(name, RLOO, Term(loss, weigh, chosen, correction=correction))
 
     pg, ppo = obj.PolicyGradient(), obj.PPOClip()
-    named = [pg, obj.Surrogate(), ppo, obj.DualClip(), obj.CISPO(), obj.SAPO(), obj.DPPO(), obj.KLCov(), obj.ClipCov()]
+    named = [pg, obj.Surrogate(), ppo, obj.DualClip(), obj.CISPO(), obj.SAPO(), obj.DPPO(), obj.VESPO()]
+    named += [obj.KLCov(), obj.ClipCov()]
     sequences = [("`gspo`", obj.GSPO()), ("`gspo`, ratio product", obj.GSPO(0.2, 0.2, "product")), ("`geo_mean`", obj.GeoMean())]
     chosen = [select.TopEntropy(), select.ProbabilityMask(below=0.5), select.NotTruncated(), select.EarlyStop()]
     return [
