@@ -183,6 +183,16 @@ class Rollout:
     reward: Floats | None = None
     """What an environment gave, each on the last token of the turn that earned it; None: nothing. `Verdict.score` includes it."""
 
+    @property
+    def answer_tokens(self) -> Tokens:
+        """[T] what follows the prompt, a prefix that was given and observations included."""
+        return self.tokens[len(self.prompt.tokens) :]
+
+    @property
+    def num_actions(self) -> int:
+        """Tokens that the policy wrote."""
+        return int(self.is_action.sum())
+
     @staticmethod
     def of(completion: Completion, group: int, node: int = -1, parent: int = -1) -> "Rollout":
         """Single turn: prompt and prefix are given, the new tokens are actions."""

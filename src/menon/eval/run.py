@@ -92,7 +92,7 @@ def item_of(graded: Sequence[Graded], ballot: Ballot | None) -> Item:
         score=tuple(float(g.verdict.score) for g in graded),
         stated=tuple(stated),
         kind=() if ballot is None else tuple(int(kind) for kind in kinds(stated, ballot.same)),
-        length=tuple(int(g.rollout.is_action.sum()) for g in graded),
+        length=tuple(g.rollout.num_actions for g in graded),
         finish=tuple(g.rollout.finish for g in graded),
         parts={name: tuple(float(g.verdict.parts[name]) for g in graded) for name in sorted(common)},
         error=next((g.verdict.error for g in graded if g.verdict.error), ""),

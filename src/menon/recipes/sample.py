@@ -17,7 +17,7 @@ from menon.recipes.evaluation import MAX_NEW_TOKENS, folder_of, prompts_of, rewa
 from menon.reward.grade import grading_of
 from menon.rollout.groups import answer
 from menon.study.drift import pieces
-from menon.types import Graded, Prompt, Request, Rollout, Verdict
+from menon.types import Graded, Request, Rollout, Verdict
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
     sampler = TorchSampler(model, tokenizer, seed=config.seed)
     with reward_for(asked, None) as (reward, _):
         graded = answer(requests, [0] * config.n, sampler, grading_of(reward) if text is None else unjudged)
-    return [Sampled(g, pieces(tokenizer.decode, actions(g.rollout, prompts[0]))) for g in graded]
+    return [Sampled(g, pieces(tokenizer.decode, g.rollout.answer_tokens.tolist())) for g in graded]
 
 
 def held_out(asked: EvalConfig, number: int) -> Row:
@@ -89,7 +89,3 @@ def held_out(asked: EvalConfig, number: int) -> Row:
 
 def unjudged(rollout: Rollout) -> Verdict:
     return Verdict(0.0, float("nan"))
-
-
-def actions(rollout: Rollout, prompt: Prompt) -> list[int]:
-    return list(rollout.tokens[len(prompt.tokens) :].tolist())

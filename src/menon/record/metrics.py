@@ -85,7 +85,7 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
     found = {name: np.array([bool(p.search(text)) for text in texts], dtype=bool) for name, p in REFLECTION.items()}
     reflects = np.any(list(found.values()), axis=0)
     correct = np.array([g.verdict.acc == 1 for g in counted], dtype=bool)
-    length = np.array([g.rollout.is_action.sum() for g in counted], dtype=np.float64)
+    length = np.array([g.rollout.num_actions for g in counted], dtype=np.float64)
     scores = torch.tensor([g.verdict.score for g in counted], dtype=torch.float64)
     metrics: dict[str, Metric] = {
         "reward/mean": _mean(scores),

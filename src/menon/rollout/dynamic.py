@@ -93,7 +93,7 @@ class DynamicSampling:
             "dynamic/all_wrong": Sum(kinds.count("all_wrong")),
             "dynamic/ungraded": Sum(kinds.count("ungraded")),
             "dynamic/failed_answers": Sum(sum(math.isnan(answer.verdict.score) for answer in answers)),
-            "tokens/generated": Sum(sum(int(answer.rollout.is_action.sum()) for answer in answers)),
+            "tokens/generated": Sum(sum(answer.rollout.num_actions for answer in answers)),
         }
 
     def complaint(self, kept: int, rounds: int, counts: dict[str, Metric], seen: Sequence[Sequence[Graded]]) -> str:

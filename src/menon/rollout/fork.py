@@ -7,12 +7,7 @@ from dataclasses import dataclass, replace
 
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Grade, Sampler
-from menon.types import Estimate, Graded, Request, Rollout, Sampling, Tokens
-
-
-def answer_tokens(rollout: Rollout) -> Tokens:
-    """[T] what follows the prompt, a prefix that was given and observations included."""
-    return rollout.tokens[len(rollout.prompt.tokens) :]
+from menon.types import Estimate, Graded, Request, Rollout, Sampling
 
 
 def fork(rollout: Rollout, cut: int, k: int, sampling: Sampling, purpose: str = "fork") -> list[Request]:
@@ -22,7 +17,7 @@ def fork(rollout: Rollout, cut: int, k: int, sampling: Sampling, purpose: str = 
     prompt's visit and the prefix itself, not by the sample that was cut: equal prefixes go on equally, and none depends on
     which other answers exist.
     """
-    tokens = answer_tokens(rollout)
+    tokens = rollout.answer_tokens
     if k < 1:
         raise ValueError(f"a fork has at least 1 continuation, not {k}")
     if not 0 <= cut < len(tokens):
@@ -64,7 +59,7 @@ class Explored:
 
     @property
     def generated_tokens(self) -> int:
-        return sum(int(g.rollout.is_action.sum()) for group in self.continued.values() for g in group)
+        return sum(g.rollout.num_actions for group in self.continued.values() for g in group)
 
 
 def explore(

@@ -40,7 +40,7 @@ class GreedyBaseline:
         graded = self.answer(requests, [place // len(kinds) for place in range(len(requests))], sampler, grade)
         groups = [graded[place : place + len(kinds)] for place in range(0, len(graded), len(kinds))]
         kept = [replace(one, baseline=last.verdict.score) for *sampled, last in groups for one in sampled]
-        written = sum(int(one.rollout.is_action.sum()) for one in graded)
+        written = sum(one.rollout.num_actions for one in graded)
         return kept, metrics_of([group[-1] for group in groups]) | {"tokens/generated": Sum(written)}
 
 

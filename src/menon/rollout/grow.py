@@ -152,5 +152,4 @@ def level(
 def node_of(completion: Completion, group: int, number: int, parent: int, last: bool) -> Node:
     request = completion.request
     rollout = replace(Rollout.of(completion, group, number, parent), depth=len(request.path))
-    prefix = rollout.tokens[len(request.prompt.tokens) :]
-    return Node(parent, len(request.path), request.path, prefix, rollout, last or completion.finish != "length")
+    return Node(parent, len(request.path), request.path, rollout.answer_tokens, rollout, last or completion.finish != "length")

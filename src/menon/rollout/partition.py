@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from menon.errors import UserError
-from menon.rollout.fork import answer_tokens
 from menon.types import Rollout
 
 Partition = Callable[[Rollout], list[int]]
@@ -47,7 +46,7 @@ class FixedTokens:
         at_least_one("segment_tokens", self.segment_tokens)
 
     def __call__(self, rollout: Rollout) -> list[int]:
-        return list(range(0, len(answer_tokens(rollout)), self.segment_tokens))
+        return list(range(0, len(rollout.answer_tokens), self.segment_tokens))
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class EqualParts:
         at_least_one("parts", self.parts)
 
     def __call__(self, rollout: Rollout) -> list[int]:
-        return equal_parts(len(answer_tokens(rollout)), self.parts)
+        return equal_parts(len(rollout.answer_tokens), self.parts)
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Lines:
     """Tokens whose text holds a line's end."""
 
     def __call__(self, rollout: Rollout) -> list[int]:
-        tokens = answer_tokens(rollout)
+        tokens = rollout.answer_tokens
         size = len(tokens) - (rollout.finish == "stop" and len(tokens) > 1)
         ends = np.isin(tokens[:size], list(self.newline_tokens))
         behind = np.flatnonzero(ends[:-1] & ~ends[1:]) + 1  # an empty line is no step

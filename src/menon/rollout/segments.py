@@ -58,7 +58,7 @@ class Segments:
             for one, places, found in zip(graded, cuts, estimates, strict=True)
         ]
         metrics = metrics_of(explored, estimates)
-        written = sum(int(one.rollout.is_action.sum()) for one in graded)
+        written = sum(one.rollout.num_actions for one in graded)
         return valued, metrics | {"tokens/generated": Sum(written + explored.generated_tokens)}
 
 

@@ -73,7 +73,7 @@ def tree_edges(tree: Tree, values: TreeValues) -> list[Graded]:
     for node, verdict, value in zip(tree.nodes, tree.verdicts, found[1:], strict=True):
         start = found[node.parent]
         assert start is not None  # it has children
-        place = len(node.rollout.tokens) - int(node.rollout.is_action.sum())
+        place = len(node.rollout.tokens) - node.rollout.num_actions
         empty = place == len(node.rollout.tokens)
         known = value is not None and value.count > 0 and start.count > 0 and not empty
         rollout = replace(node.rollout, states={} if empty else {place: start})
@@ -107,7 +107,7 @@ def metrics_of(trees: Sequence[Tree], values: TreeValues, levels: int) -> dict[s
         "len/wrong": mean(lambda node, verdict: len(node.prefix) if verdict.acc == 0 else None),
         "trunc_rate": mean(lambda node, verdict: float(node.rollout.finish == "length")),
         "stop_rate": mean(lambda node, verdict: float(node.rollout.finish == "stop")),
-        "tokens/generated": Sum(sum(int(node.rollout.is_action.sum()) for node in nodes)),
+        "tokens/generated": Sum(sum(node.rollout.num_actions for node in nodes)),
         "tree/nodes": Sum(len(nodes)),
         "tree/leaves": Sum(len(leaves)),
         "tree/early_leaves": Sum(sum(node.depth < levels for node, _, _ in leaves)),
