@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from menon.advantage import AdvantagePart
 from menon.combinations import check, parts_of
-from menon.errors import UserError
+from menon.errors import UserError, at_least
 from menon.loss import LossPart
 from menon.loss.correction import CorrectionPart
 from menon.loss.share import SharePart
@@ -156,14 +156,14 @@ class RunConfig:
     def __post_init__(self) -> None:
         positive = ["steps", "heldout", "prompts_per_step", "samples_per_prompt", "updates_per_step", "tokens_per_forward"]
         for name in (*positive, "slots", "max_new_tokens", "max_turns"):
-            _at_least(1, name, getattr(self, name))
+            at_least(1, name, getattr(self, name))
         for name in ("seed", "save_every", "evaluate_every", "report_questions"):
-            _at_least(0, name, getattr(self, name))
+            at_least(0, name, getattr(self, name))
         if self.threads is not None:
-            _at_least(1, "threads", self.threads)
+            at_least(1, "threads", self.threads)
         if self.critic is not None:
-            _at_least(1, "critic.updates_per_step", self.critic.updates_per_step)
-            _at_least(0, "critic.pretrain_steps", self.critic.pretrain_steps)
+            at_least(1, "critic.updates_per_step", self.critic.updates_per_step)
+            at_least(0, "critic.pretrain_steps", self.critic.pretrain_steps)
         if self.temperature <= 0:
             raise UserError(f"temperature is {self.temperature:g}; training draws answers at random, so it must be positive")
         if self.data is not None and self.task is not None:
@@ -175,11 +175,6 @@ class RunConfig:
         if self.reference_update is not None and self.reference == "none":
             raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
         check(self)
-
-
-def _at_least(least: int, name: str, value: int) -> None:
-    if value < least:
-        raise UserError(f"{name} is {value}; it must be at least {least}")
 
 
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:

@@ -13,6 +13,12 @@ class UserError(ValueError):
     """One clear sentence that says what to change; the command prints it without a stack trace."""
 
 
+def at_least(least: int, name: str, value: int) -> None:
+    """UserError where a setting is below its least value."""
+    if value < least:
+        raise UserError(f"{name} is {value}; it must be at least {least}")
+
+
 def refuse_rows(source: str, faults: list[str], total: int) -> NoReturn:
     """The first faults of a data set's rows, how many there are, and the way out."""
     more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from menon.errors import UserError
+from menon.errors import UserError, at_least
 from menon.eval.run import Item, plain_item, read_item
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
@@ -79,11 +79,9 @@ class EvalConfig:
         if self.path is not None and self.set is None:
             raise UserError("path is given without set; name the set, like set=gsm8k, or use data= for a file of your own")
         for name in ("n", "k", "samples", "slots", "max_new_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}; it must be at least 1")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be at least 0")
+            if (value := getattr(self, name)) is not None:
+                at_least(1, name, value)
+        at_least(0, "seed", self.seed)
         if self.samples is not None and self.samples < self.k:
             raise UserError(
                 f"pass@{self.k} needs {self.k} samples of each question, and samples is {self.samples}; raise it or lower k"

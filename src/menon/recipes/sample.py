@@ -8,7 +8,7 @@ import torch
 
 from menon.engines.hf_models import load_policy
 from menon.engines.torch_sampler import TorchSampler, own_copy
-from menon.errors import UserError
+from menon.errors import UserError, at_least
 from menon.eval.config import EvalConfig, Task
 from menon.prompts.reader import Row
 from menon.prompts.tasks import ChainSum
@@ -42,10 +42,8 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         for name in ("question", "n", "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be at least 0")
+            at_least(1, name, getattr(self, name))
+        at_least(0, "seed", self.seed)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from menon.errors import UserError
+from menon.errors import UserError, at_least
 
 START_LIMIT = 120.0
 """Seconds that the imports of the workers may take on a busy machine."""
@@ -78,8 +78,7 @@ class Pool:
     """
 
     def __init__(self, function: str, workers: int = 2, seconds: float = 0.4, memory: int = 2 << 30) -> None:
-        if workers < 1:
-            raise UserError(f"workers is {workers}; it must be at least 1")
+        at_least(1, "workers", workers)
         if not hasattr(os, "fork"):
             raise UserError("this reward needs processes that can be forked (Linux or macOS)")
         self.function, self.workers, self.seconds, self.memory = function, workers, seconds, memory

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from menon.errors import UserError
+from menon.errors import UserError, at_least
 from menon.types import Rollout
 
 Partition = Callable[[Rollout], list[int]]
@@ -27,7 +27,7 @@ class CutPoints:
     threshold: float = 0.9
 
     def __post_init__(self) -> None:
-        at_least_one("interval", self.interval)
+        at_least(1, "interval", self.interval)
         if not 0 < self.threshold <= 1:
             raise UserError(f"threshold is {self.threshold:g}; it is a probability above 0 and at most 1")
 
@@ -43,7 +43,7 @@ class FixedTokens:
     segment_tokens: int = 30
 
     def __post_init__(self) -> None:
-        at_least_one("segment_tokens", self.segment_tokens)
+        at_least(1, "segment_tokens", self.segment_tokens)
 
     def __call__(self, rollout: Rollout) -> list[int]:
         return list(range(0, len(rollout.answer_tokens), self.segment_tokens))
@@ -56,7 +56,7 @@ class EqualParts:
     parts: int = 4
 
     def __post_init__(self) -> None:
-        at_least_one("parts", self.parts)
+        at_least(1, "parts", self.parts)
 
     def __call__(self, rollout: Rollout) -> list[int]:
         return equal_parts(len(rollout.answer_tokens), self.parts)
@@ -85,8 +85,3 @@ def cut_points(logp: np.ndarray, interval: int, threshold: float) -> list[int]:
 def equal_parts(length: int, parts: int) -> list[int]:
     size = [length // parts + (part < length % parts) for part in range(parts)]
     return [cut for cut in np.cumsum(size[:-1]).tolist() if cut < length]
-
-
-def at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise UserError(f"{name} is {value}; it must be at least 1")

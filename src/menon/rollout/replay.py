@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from menon.errors import UserError
-from menon.rollout.partition import at_least_one
+from menon.errors import UserError, at_least
 from menon.streams import stream
 from menon.types import Estimate, Graded, Prompt, Rollout, Verdict
 
@@ -31,8 +30,8 @@ class Replay:
     per_step: int = 0
 
     def __post_init__(self) -> None:
-        at_least_one("per_question", self.per_question)
-        at_least_one("max_age", self.max_age)
+        at_least(1, "per_question", self.per_question)
+        at_least(1, "max_age", self.max_age)
         if self.per_step < 0:
             raise UserError(f"per_step is {self.per_step}; it must be at least 1, or 0 for no bound")
 

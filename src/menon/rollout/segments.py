@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from menon.errors import UserError
+from menon.errors import UserError, at_least
 from menon.rollout.fork import Explored, explore
 from menon.rollout.groups import answer_groups
-from menon.rollout.partition import CutPoints, Partition, at_least_one
+from menon.rollout.partition import CutPoints, Partition
 from menon.rollout.protocols import Grade, GradeAll, Prompts, Sampler, holding
 from menon.types import Estimate, Graded, Mean, Metric, Rollout, Sampling, Sum, Verdict
 
@@ -38,7 +38,7 @@ class Segments:
 
     def __post_init__(self) -> None:
         for name in ("prompts_per_step", "samples_per_prompt", "value_samples"):
-            at_least_one(name, getattr(self, name))
+            at_least(1, name, getattr(self, name))
         if self.max_values < 0:
             raise UserError(f"max_values is {self.max_values}; it must be at least 1, or 0 for all")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from menon.errors import at_least
 from menon.rollout.grow import Node, Shape, Tree, grow
-from menon.rollout.partition import at_least_one
 from menon.rollout.protocols import Grade, Prompts, Sampler
 from menon.rollout.replay import Replay, State, regrouped
 from menon.rollout.segments import finished_only
@@ -38,7 +38,7 @@ class Trees:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least_one("prompts_per_step", self.prompts_per_step)
+        at_least(1, "prompts_per_step", self.prompts_per_step)
         self.shape.check(self.sampling.max_new_tokens)
 
     def init(self) -> State:

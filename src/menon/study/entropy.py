@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from menon.errors import UserError
+from menon.errors import UserError, at_least
 from menon.record import disk
 from menon.record.transcripts import read_batch
 from menon.study import covariance, entropy_law
@@ -40,8 +40,7 @@ class EntropyStudy:
 
     def __post_init__(self) -> None:
         for name in ("transcripts", "n_min", "rows", "tokens_per_forward"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            at_least(1, name, getattr(self, name))
 
 
 def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
