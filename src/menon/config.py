@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from menon.advantage import AdvantagePart
 from menon.combinations import check, parts_of
-from menon.errors import UserError, at_least
+from menon.errors import OnBad, UserError, at_least
 from menon.loss import LossPart
 from menon.loss.correction import CorrectionPart
 from menon.loss.share import SharePart
@@ -97,7 +97,7 @@ class RunConfig:
     reward: Reward = None
     """A rule (exact, math, choice, ..., mix), code, a judge or a preference model, or a function: file.py:name. Without one the
     task's own, for data exact."""
-    on_bad: Literal["stop", "skip"] = "stop"
+    on_bad: OnBad = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""
     heldout: int = 200
     """Most questions of the evaluation."""

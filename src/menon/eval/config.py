@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from menon.errors import UserError, at_least
+from menon.errors import OnBad, UserError, at_least
 from menon.eval.run import Item, plain_item, read_item
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
@@ -58,7 +58,7 @@ class EvalConfig:
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token; without any those of the template (orz has some)."""
     seed: int = 0
-    on_bad: Literal["stop", "skip"] = "stop"
+    on_bad: OnBad = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""
     slots: int = 256
     """Answers that are written at the same time: memory and speed only."""

@@ -12,7 +12,6 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.config import RunConfig
-from menon.engines.decoder import context_of
 from menon.engines.hf_models import load_policy
 from menon.engines.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
@@ -23,7 +22,6 @@ from menon.eval.run import Ballot, Evaluation, Item, items_of, numbers_of
 from menon.eval.sets import NamedSet, find_set, rows_of_set
 from menon.loop import MAX_FAILED
 from menon.prompts.reader import Row, read_rows
-from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum
 from menon.prompts.template import find_template
 from menon.recipes.ballots import ballot_of, ballot_of_task
@@ -33,7 +31,7 @@ from menon.recipes.build import (
     device_of,
     model_name,
 )
-from menon.recipes.questions import chat_with, tokenize_with
+from menon.recipes.questions import rendered
 from menon.record.folder import surroundings
 from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
@@ -177,18 +175,8 @@ def prompts_of(
     tokenizer: PreTrainedTokenizerBase,
     told: Callable[[str], None],
 ) -> list[Prompt]:
-    prompts, long = render(
-        rows,
-        config.template or "none",
-        tokenize_with(tokenizer),
-        chat=chat_with(tokenizer),
-        context=context_of(model) or 2**31,
-        max_new_tokens=config.max_new_tokens or MAX_NEW_TOKENS,
-        on_bad=config.on_bad,
-    )
-    if long:
-        told(f"{long} questions do not fit into the context and are left out")
-    return prompts
+    most = config.max_new_tokens or MAX_NEW_TOKENS
+    return rendered(rows, config.template or "none", model, tokenizer, most, config.on_bad, told)
 
 
 # Rewards

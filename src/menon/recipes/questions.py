@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.config import RunConfig
 from menon.engines.decoder import context_of
-from menon.errors import UserError
+from menon.errors import OnBad, UserError
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum, Task
@@ -82,21 +82,35 @@ def prompts_of(
     told: Callable[[str], None],
 ) -> list[Prompt]:
     """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full reward."""
+    prompts = rendered(rows, config.template, model, tokenizer, config.max_new_tokens, config.on_bad, told)
+    if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
+        prompts, unproved = prove_golds(prompts, grade, spell, config.on_bad)
+        if unproved:
+            told(f"{unproved} questions have an answer that earns no reward and are left out")
+    return prompts
+
+
+def rendered(
+    rows: Sequence[Row],
+    template: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    max_new_tokens: int,
+    on_bad: OnBad,
+    told: Callable[[str], None],
+) -> list[Prompt]:
+    """Questions as this model reads them; `told` hears how many do not fit into its context."""
     prompts, long = render(
         rows,
-        config.template,
+        template,
         tokenize_with(tokenizer),
         chat=chat_with(tokenizer),
         context=context_of(model) or 2**31,
-        max_new_tokens=config.max_new_tokens,
-        on_bad=config.on_bad,
+        max_new_tokens=max_new_tokens,
+        on_bad=on_bad,
     )
-    unproved = 0
-    if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
-        prompts, unproved = prove_golds(prompts, grade, spell, config.on_bad)
-    for count, why in ((long, "do not fit into the context"), (unproved, "have an answer that earns no reward")):
-        if count:
-            told(f"{count} questions {why} and are left out")
+    if long:
+        told(f"{long} questions do not fit into the context and are left out")
     return prompts
 
 

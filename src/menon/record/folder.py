@@ -25,6 +25,17 @@ DETERMINISM = "replay"
 """Same configuration, machine and thread count: the same bits, resume included."""
 
 
+def recorded(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What run.json and metrics.jsonl hold, of a run that is done or under way. UserError: no run, no step."""
+    about = disk.read_json(run / "run.json")
+    if not isinstance(about, dict):
+        raise UserError(f"{run} holds no run (it has no run.json); name the folder that menon train wrote")
+    lines = disk.read_lines(run / "metrics.jsonl")
+    if not lines:
+        raise UserError(f"{run} has not finished a step yet, so there is nothing to report; wait for one")
+    return about, lines
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """An open run folder; locked until it is closed. Use it in a `with`.

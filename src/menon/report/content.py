@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from menon.errors import UserError
 from menon.record import disk
+from menon.record.folder import recorded
 from menon.record.transcripts import read_transcript
 from menon.report.answers import Marked, Pair, paired
 
@@ -62,12 +62,7 @@ class Content:
 
 def gather(run: Path) -> Content:
     """UserError: no run, or a run that has not finished a step."""
-    about = disk.read_json(run / "run.json")
-    if not isinstance(about, dict):
-        raise UserError(f"{run} holds no run (it has no run.json); name the folder that menon train wrote")
-    lines = disk.read_lines(run / "metrics.jsonl")
-    if not lines:
-        raise UserError(f"{run} has not finished a step yet, so there is nothing to report; wait for one")
+    about, lines = recorded(run)
     evaluations = disk.read_lines(run / "evaluations.jsonl")
     report = disk.read_json(run / "report.json")
     sittings = disk.read_json(run / "sittings.json") or []

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -49,13 +50,14 @@ class Trees:
     ) -> tuple[list[Graded], dict[str, Metric], State]:
         """Nodes level by level within each tree, trees in the order of the prompts; behind them edges of earlier steps."""
         trees = grow(prompts.take(self.prompts_per_step), self.shape, self.sampling, sampler, finished_only(grade))
-        valued = [tree_edges(tree, self.values) for tree in trees]
-        edges = [edge for edges in valued for edge in edges]
+        found = [self.estimates(tree, "score") for tree in trees]
+        edges = [edge for tree, estimates in zip(trees, found, strict=True) for edge in tree_edges(tree, estimates)]
         chosen, state, dropped = self.replay.choose([edge for edge in edges if edge.learn], state, self.seed)
         now = {(edge.rollout.group, edge.rollout.node) for edge in chosen if not edge.age}
         fresh = [replace(edge, learn=(edge.rollout.group, edge.rollout.node) in now) for edge in edges]
         old = regrouped([edge for edge in chosen if edge.age], len(trees))
-        metrics = metrics_of(trees, self.values, len(self.shape.branching)) | {
+        right = [self.estimates(tree, "acc")[0] for tree in trees]
+        metrics = metrics_of(trees, [estimates[0] for estimates in found], right, len(self.shape.branching)) | {
             "tree/edges": Sum(sum(edge.learn for edge in edges)),
             "replay/fresh": Sum(len(now)),
             "replay/old": Sum(len(old)),
@@ -64,11 +66,14 @@ class Trees:
         }
         return [*fresh, *old], metrics, state
 
+    def estimates(self, tree: Tree, of: Literal["score", "acc"]) -> list[Estimate | None]:
+        """Of every node, the prompt first."""
+        return self.values(tree.parents, [math.nan, *(getattr(verdict, of) for verdict in tree.verdicts)])
 
-def tree_edges(tree: Tree, values: TreeValues) -> list[Graded]:
+
+def tree_edges(tree: Tree, found: Sequence[Estimate | None]) -> list[Graded]:
     """Every node as a sequence: it starts in its parent's value, and its score is its own. `learn` says that the two differ;
     a node that the sampler gave up before its first token starts nowhere and teaches nothing."""
-    found = values(tree.parents, [math.nan, *(verdict.score for verdict in tree.verdicts)])
     edges = []
     for node, verdict, value in zip(tree.nodes, tree.verdicts, found[1:], strict=True):
         start = found[node.parent]
@@ -82,11 +87,11 @@ def tree_edges(tree: Tree, values: TreeValues) -> list[Graded]:
     return edges
 
 
-def metrics_of(trees: Sequence[Tree], values: TreeValues, levels: int) -> dict[str, Metric]:
+def metrics_of(
+    trees: Sequence[Tree], roots: Sequence[Estimate | None], right: Sequence[Estimate | None], levels: int
+) -> dict[str, Metric]:
     """Of whole answers, weighed by the tree: what the policy would score and how long its answers would be, without the bias that
-    nodes which end early have fewer leaves."""
-    roots = [values(tree.parents, [math.nan, *(v.score for v in tree.verdicts)])[0] for tree in trees]
-    right = [values(tree.parents, [math.nan, *(v.acc for v in tree.verdicts)])[0] for tree in trees]
+    nodes which end early have fewer leaves. `roots` and `right` are score and correctness of the prompts' nodes."""
     leaves = list(leaves_of(trees))
     nodes = [node for tree in trees for node in tree.nodes]
     lengths = [len(node.prefix) for node, _, _ in leaves] or [0]

@@ -9,6 +9,7 @@ import numpy as np
 
 from menon.errors import UserError, at_least
 from menon.record import disk
+from menon.record.folder import recorded
 from menon.record.transcripts import read_batch
 from menon.study import covariance, entropy_law
 from menon.study.alarm import alarms
@@ -46,12 +47,7 @@ class EntropyStudy:
 def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
     """Reads a run that is done or under way; stores `study/entropy.json` in it. A part that this run cannot give is
     {"missing": why}. UserError: no run, no step."""
-    about = disk.read_json(run / "run.json")
-    if not isinstance(about, dict):
-        raise UserError(f"{run} holds no run (it has no run.json); name the folder that menon train wrote")
-    lines = disk.read_lines(run / "metrics.jsonl")
-    if not lines:
-        raise UserError(f"{run} has not finished a step yet; wait for one")
+    about, lines = recorded(run)
     planned = max(int(about["settings"].get("steps", 0)), len(lines))
     entropy = [line["entropy/mean"] for line in lines]
     tokens, steps = tokens_of_run(run, settings.transcripts)
