@@ -1,8 +1,9 @@
 import psutil
+import pytest
 import torch
 
 from menon.engines import machine
-from menon.engines.machine import free_bytes, has_bf16, left_in
+from menon.engines.machine import SMALL, free_bytes, has_bf16, left_in, workers
 
 
 def test_a_containers_share_counts(tmp_path, monkeypatch):
@@ -33,3 +34,10 @@ def test_bfloat16_is_what_the_instructions_say(monkeypatch):
         monkeypatch.setattr(torch.cpu, name, lambda: True, raising=False)
         assert has_bf16(torch.device("cpu"))
         monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_small_models_on_a_cpu_run_side_by_side(monkeypatch, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert workers(900_000, torch.device("cpu")) == workers(SMALL, torch.device("cpu")) == threads
+    assert workers(SMALL + 1, torch.device("cpu")) == workers(900_000, torch.device("cuda")) == 1

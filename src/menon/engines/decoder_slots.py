@@ -16,9 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from menon.engines.decoder import Affine, Decoder, Layer, causal, hidden_states, norm, rotary, rotate, with_wide_norms
-
-JOINED = 2**26
-"""Most weights of a model whose projections are copied into joint matrices: 256 MiB in fp32, a millisecond for a small model."""
+from menon.engines.machine import SMALL
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ class DecoderSlots:
     def refresh(self) -> None:
         """Takes the weights as they are now: joint matrices are copies."""
         self.decoder = decoder = with_wide_norms(self.given)
-        copy = num_weights(decoder) <= JOINED
+        copy = num_weights(decoder) <= SMALL
         self.steps = [step_of(decoder, layer, copy) for layer in decoder.layers]
 
     def reserve(self, width: int) -> None:

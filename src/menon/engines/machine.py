@@ -1,4 +1,4 @@
-"""What the machine has: free memory, bfloat16 instructions."""
+"""What the machine has: free memory, bfloat16 instructions, cores that a model can use."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import psutil
 import torch
 
 GROUP = Path("/sys/fs/cgroup")
+SMALL = 2**26
+"""Weights up to which a model is small: threads hardly speed up its operations, and a copy (256 MiB in fp32) costs little."""
 
 
 def free_bytes(device: torch.device) -> int:
@@ -31,3 +33,9 @@ def has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+def workers(weights: int, device: torch.device) -> int:
+    """How many passes through a model of so many weights should run side by side, each with one thread: all of torch's threads
+    for a small model on a CPU, whose operations are too small to divide; else 1, which keeps the threads to itself."""
+    return torch.get_num_threads() if device.type == "cpu" and weights <= SMALL else 1
