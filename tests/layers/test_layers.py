@@ -28,6 +28,7 @@ PROTOCOLS = {"menon.rollout.protocols", "menon.update.protocols", "menon.sync.pr
 PIECES = (
     *("forward", "hf_models", "decoder", "packed", "log_probs", "draw", "stop_strings"),
     *("decoder_slots", "model_slots", "slot_cache", "sampler_run", "held", "machine"),
+    *("sampler_process", "side_samplers", "shared_weights"),
 )
 """Of engines, for other engines to use; never a whole one."""
 

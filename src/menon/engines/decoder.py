@@ -151,9 +151,14 @@ def _close(got: Tensor, want: Tensor) -> bool:
     return bool((got - want).float().norm() <= allowed * want.float().norm())  # NaN is not close
 
 
-def _collect(model: Any) -> Decoder | None:
+def is_family(model: nn.Module) -> bool:
+    """By its class; `decoder_of` looks closer."""
     names = {f"{kind}{end}" for kind in FAMILY for end in ("Model", "ForCausalLM")}
-    if type(model).__name__ not in names or not type(model).__module__.startswith("transformers."):
+    return type(model).__name__ in names and type(model).__module__.startswith("transformers.")
+
+
+def _collect(model: Any) -> Decoder | None:
+    if not is_family(model):
         return None
     config, trunk = model.config, model.base_model
     head = model.get_output_embeddings() if model is not trunk else None

@@ -1,5 +1,7 @@
 """What the machine has: free memory, bfloat16 instructions, cores that a model can use."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -39,3 +41,14 @@ def workers(weights: int, device: torch.device) -> int:
     """How many passes through a model of so many weights should run side by side, each with one thread: all of torch's threads
     for a small model on a CPU, whose operations are too small to divide; else 1, which keeps the threads to itself."""
     return torch.get_num_threads() if device.type == "cpu" and weights <= SMALL else 1
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Operations of this thread take one core while others work beside it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -2,29 +2,32 @@
 
 from collections import deque
 from collections.abc import Callable, Set
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from menon.types import Tokens
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+
+def special_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
     """Tokens that do not show in a text decoded with `skip_special_tokens`."""
     added = tokenizer.added_tokens_decoder.items()
     return frozenset(tokenizer.all_special_ids) | {token for token, content in added if content.special}
 
 
-def text_of(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[int]], str]:
-    """Tokens -> text, special ones left out and nothing tidied.
+def text_of(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[int]], str]:
+    """Tokens -> text, special ones left out and nothing tidied. Can be pickled.
 
     What a fast tokenizer wraps is asked itself where the wrapper adds nothing: it takes a tenth of the time.
     """
+    from transformers import PreTrainedTokenizerFast  # seconds, which a process that is handed its texts need not spend
+
     if isinstance(tokenizer, PreTrainedTokenizerFast) and type(tokenizer)._decode is PreTrainedTokenizerFast._decode:
-        core = tokenizer.backend_tokenizer
-        return lambda tokens: core.decode(tokens, skip_special_tokens=True)
+        return partial(tokenizer.backend_tokenizer.decode, skip_special_tokens=True)
     whole: Any = tokenizer
-    return lambda tokens: whole.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return partial(whole.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 class StopStrings:

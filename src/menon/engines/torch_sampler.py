@@ -5,7 +5,7 @@ Models of the Llama family take a short path of their own (`decoder_slots`), any
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,18 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from menon.engines.decoder import FAMILY, Decoder, context_of, decoder_of
+from menon.engines.decoder import FAMILY, Decoder, context_of, decoder_of, is_family
 from menon.engines.decoder_slots import DecoderSlots
 from menon.engines.held import Held
 from menon.engines.hf_models import cache_per_token, end_token_ids
-from menon.engines.machine import free_bytes
+from menon.engines.machine import free_bytes, one_thread
 from menon.engines.model_slots import ModelSlots, evaluating
+from menon.engines.sampler_process import Job
 from menon.engines.sampler_run import Run, Slots, Voice
+from menon.engines.side_samplers import SideSamplers
 from menon.engines.stop_strings import special_ids, text_of
 from menon.errors import UserError
 from menon.types import Completion, Request
-
-SPARE = 2**29
-"""Most bytes of a cache that is kept for the next call."""
 
 
 class TorchSampler:
@@ -33,8 +32,9 @@ class TorchSampler:
 
     The model may be the learner's own (`sync.by_reference`) or a copy (`sync.by_copy`). At most `slots` sequences are written
     at a time, fewer where memory does not suffice. With `fixed_slots` an answer's bits do not depend on its neighbours: all slots
-    are always computed (Llama family only). Errors: `UserError` for a model that cannot decode by rows, and for requests that do
-    not fit into its context or into memory.
+    are always computed (Llama family only). With `processes` above 1 other processes write their parts of every call from
+    the same weights (Llama family on a CPU; for any other this one writes all); new weights then come between calls. Errors:
+    `UserError` for a model that cannot decode by rows, and for requests that do not fit into its context or into memory.
     """
 
     version = 0
@@ -47,6 +47,7 @@ class TorchSampler:
         seed: int = 0,
         slots: int = 256,
         fixed_slots: bool = False,
+        processes: int = 1,
     ) -> None:
         if slots < 1:
             raise UserError(f"slots is {slots}; a sampler needs room for at least 1 sequence")
@@ -67,6 +68,8 @@ class TorchSampler:
         self._checked = False
         self._held: Held | None = None
         self._spare: Tensor | None = None
+        several = processes > 1 and model.device.type == "cpu" and is_family(model)
+        self._sides = SideSamplers(model, processes - 1) if several else None
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Completions as they finish. All requests are checked before any is answered."""
@@ -105,9 +108,20 @@ class TorchSampler:
         return cache_per_token(self.model) * dtype.itemsize
 
     def _ready(self) -> None:
-        if not self._checked:
-            self._check_model()
-            self._checked = True
+        if self._checked:
+            return
+        self._check_model()
+        self._checked = True
+        if self._sides and self.decoder:
+            self._sides.introduce(self.decoder)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the other processes; what is asked from now on is written in this one."""
+        if self._sides:
+            self._sides.close()
+            self._sides = None
 
     def weights(self) -> Mapping[str, Tensor]:
         """Name -> tensor, the live ones, tied ones once."""
@@ -118,24 +132,48 @@ class TorchSampler:
         """See `rollout.protocols.Holds`. Takes at most a quarter of the memory that is free now."""
         outer = self._held
         self._held = outer or Held(free_bytes(self.model.device) // 4)
+        sides = self._sides if outer is None else None
+        if sides:
+            sides.hold(True)
         try:
             yield
         finally:
             self._held = outer
+            if sides:
+                sides.hold(False)
 
     def _answer(self, requests: list[Request], places: int) -> Iterator[Completion]:
+        sides = self._sides
+        if sides is None or sides.busy:
+            yield from self._write(self._job(requests, places, 1))
+            return
+        mine, *others = [self._job(part, places, len(sides.sides) + 1) for part in sides.deal(requests)]
+        before = sides.computed_tokens
+        try:
+            yield from sides.answer(others, self._write(mine))
+        finally:
+            self.computed_tokens += sides.computed_tokens - before
+
+    def _job(self, requests: list[Request], places: int, parts: int) -> Job:
+        """One of so many parts of a call."""
         voice = Voice(text_of(self.tokenizer), self.special, self.end_tokens, self.seed)
-        held = None if self.fixed_slots else self._held  # the bits of a kept start depend on how it came about
-        places = self.slots if self.fixed_slots else places
-        run = Run(self._slots(places), places, requests, voice, self.version, held)
+        places = -(-(self.slots if self.fixed_slots else places) // parts)
+        # The bits of a kept start depend on how it came about.
+        room = None if self._held is None or self.fixed_slots else self._held.room // parts
+        return Job(requests, places, self.fixed_slots, self.version, voice, room)
+
+    def _write(self, job: Job) -> Iterator[Completion]:
+        """In this process."""
+        slots = self._slots(job.places)
+        run = Run(slots, job.places, job.requests, job.voice, job.version, None if job.room is None else self._held)
         while run.busy:
             before = run.computed_tokens
-            finished = run.step(self.version)
+            with one_thread() if self._sides else nullcontext():
+                finished = run.step(self.version)
             self.computed_tokens += run.computed_tokens - before
             yield from finished
-        cache = getattr(run.slots, "cache", None)
-        if isinstance(cache, Tensor) and cache.nbytes <= SPARE:
-            self._spare = cache
+        if isinstance(slots, DecoderSlots):
+            self._spare = slots.spare
 
     def _slots(self, places: int) -> Slots:
         if self.decoder is None:

@@ -15,6 +15,7 @@ from menon.config import RunConfig
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
@@ -111,6 +112,8 @@ def probe_of(config: RunConfig, evaluation: Evaluation) -> Callable[[Sampler], M
 
 def close(run: Run) -> None:
     """Ends what a run has started beside this process."""
+    if isinstance(run.sampler, TorchSampler):
+        run.sampler.close()
     close_grade(run.plan.grade)
 
 

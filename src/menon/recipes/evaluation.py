@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.config import RunConfig
 from menon.engines.hf_models import load_policy
+from menon.engines.machine import workers
 from menon.engines.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
@@ -82,11 +83,13 @@ def evaluate(
         tell_of_golds(prompts, grading, told)
         sampling = sampling_of(config)
         evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
-        sampler = TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots)
+        processes = workers(model.num_parameters(), model.device)
+        sampler = TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots, processes=processes)
         began(config)
         start = time.perf_counter()
         graded = evaluation(sampler)
         seconds = time.perf_counter() - start
+        sampler.close()
         check_graders(graded)
         items = items_of(graded, config.per_question, ballot)
     weights = {name: weight.detach() for name, weight in model.named_parameters()}

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.config import RunConfig
-from menon.engines.machine import has_bf16
+from menon.engines.machine import has_bf16, workers
 from menon.engines.torch_sampler import TorchSampler, own_copy
 from menon.rollout.kinds import SegmentsRollout, TreeRollout
 from menon.sync.by_copy import ByCopy
@@ -21,7 +21,12 @@ def sampler_of(
     config: RunConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, told: Callable[[str], None]
 ) -> tuple[TorchSampler, WeightChannel]:
     """By reference where sampler and learner have one dtype, else on a copy."""
-    settings: dict[str, Any] = {"seed": config.seed, "slots": config.slots, "fixed_slots": config.fixed_slots}
+    settings: dict[str, Any] = {
+        "seed": config.seed,
+        "slots": config.slots,
+        "fixed_slots": config.fixed_slots,
+        "processes": workers(model.num_parameters(), model.device),
+    }
     if config.dtype != "bfloat16":
         return TorchSampler(model, tokenizer, **settings), ByReference()
     if not has_bf16(model.device):

@@ -1,0 +1,167 @@
+"""The processes that write answers beside a sampler's own: started with it, asked together, ended with it.
+
+Two samplers in threads of one process wait for each other's bookkeeping; two processes do not.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
+
+from torch import nn
+
+from menon.engines.decoder import Decoder
+from menon.engines.sampler_process import Job
+from menon.engines.shared_weights import SharedWeights
+from menon.errors import UserError
+from menon.types import Completion, Request
+
+_PROCESS = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from menon.engines.sampler_process import main; main()"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+Inbox = SimpleQueue[tuple[int, Any]]
+"""Number of the process, and its message; None when it has ended."""
+
+
+class SideSamplers:
+    """`count` processes. The model's parameters move into memory that they share."""
+
+    def __init__(self, model: nn.Module, count: int) -> None:
+        """They start at once and import while this process goes on."""
+        self.parameters = list(model.parameters())
+        self.weights = SharedWeights.of(self.parameters)
+        self.inbox: Inbox = SimpleQueue()
+        self.sides = [Side(self.weights.descriptor, self.inbox, number) for number in range(count)]
+        self.seats: dict[int, int] | None = None
+        """While answers are held: prompt -> the process (0 is this one) that has its starts."""
+        self.computed_tokens = 0
+        """Of all calls so far."""
+        self.busy = False
+        """A call is under way; another one cannot be, for a process does one thing at a time."""
+        self.close = weakref.finalize(self, close, self.sides, self.weights)
+
+    def introduce(self, decoder: Decoder) -> None:
+        data = self.weights.dumps(decoder)
+        for side in self.sides:
+            side.connection.send_bytes(data)
+
+    def hold(self, on: bool) -> None:
+        self.seats = {} if on else None
+        if not on:
+            for side in self.sides:
+                side.send(None)
+
+    def deal(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """This process's part, and one for each of the others."""
+        return deal(requests, len(self.sides) + 1, self.seats)
+
+    def answer(self, jobs: Sequence[Job], own: Iterator[Completion]) -> Iterator[Completion]:
+        """What the others write, and this process's own between it. UserError: of a process, or that one has died."""
+        if any(self.weights.place(parameter) is None for parameter in self.parameters):
+            raise UserError(
+                "the sampler's weights were replaced and not changed in place, so its processes do not see the new ones; make a "
+                "new sampler"
+            )
+        waiting = {number for number, job in enumerate(jobs) if job.requests}
+        self.busy = True
+        try:
+            for number in waiting:
+                self.sides[number].send(bare(jobs[number]))
+            for completion in own:
+                yield completion
+                while not self.inbox.empty():
+                    yield from self._take(jobs, waiting)
+            while waiting:
+                yield from self._take(jobs, waiting)
+        finally:
+            for number in waiting:
+                self.sides[number].send(None)
+            while waiting:
+                self._take(jobs, waiting)
+            self.busy = False
+
+    def _take(self, jobs: Sequence[Job], waiting: set[int]) -> list[Completion]:
+        """The next message; a process whose job has ended is waited for no longer."""
+        number, message = self.inbox.get()
+        if isinstance(message, list):
+            return [Completion(request=jobs[number].requests[place], **fields) for place, fields in message]
+        waiting.discard(number)
+        if message is None:
+            raise UserError(f"a process that writes answers has ended ({self.sides[number].ending()}); go on with threads=1")
+        if isinstance(message, str):
+            raise UserError(message)
+        self.computed_tokens += message
+        return []
+
+
+class Side:
+    """One process."""
+
+    def __init__(self, weights: int, inbox: Inbox, number: int) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _PROCESS, json.dumps(sys.path), str(weights), str(theirs.fileno())],
+                env=os.environ | ONE_THREAD,
+                pass_fds=[weights, theirs.fileno()],
+                start_new_session=True,
+            )
+        self.connection, self.inbox, self.number = Connection(ours.detach()), inbox, number
+        threading.Thread(target=listen, args=(self.connection, inbox, number), daemon=True).start()
+
+    def send(self, message: Job | None) -> None:
+        try:
+            self.connection.send(message)
+        except OSError:
+            self.inbox.put((self.number, None))  # it has died
+
+    def ending(self) -> str:
+        code = self.process.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def listen(connection: Connection, inbox: Inbox, number: int) -> None:
+    try:
+        while True:
+            inbox.put((number, connection.recv()))
+    except (EOFError, OSError):
+        inbox.put((number, None))
+
+
+def close(sides: Sequence[Side], weights: SharedWeights) -> None:
+    for side in sides:
+        side.process.kill()
+        side.process.wait()  # its listener hears the end and closes nothing that another needs
+        side.connection.close()
+    os.close(weights.descriptor)
+
+
+def deal(requests: Sequence[Request], count: int, seats: dict[int, int] | None) -> list[list[Request]]:
+    """As many requests to each, those of a prompt side by side; with `seats` all of a prompt go to one, and always the same."""
+    by_prompt: dict[int, list[Request]] = {}
+    for request in requests:
+        by_prompt.setdefault(request.prompt.index, []).append(request)
+    if seats is None:
+        ordered = [request for group in by_prompt.values() for request in group]
+        cuts = [len(ordered) * part // count for part in range(count + 1)]
+        return [ordered[begin:end] for begin, end in pairwise(cuts)]
+    parts: list[list[Request]] = [[] for _ in range(count)]
+    for index, group in by_prompt.items():
+        seat = seats.setdefault(index, min(range(count), key=lambda part: len(parts[part])))
+        parts[seat].extend(group)
+    return parts
+
+
+def bare(job: Job) -> Job:
+    """Without what only this process needs: texts and columns of the questions."""
+    given = {id(request.prompt): request.prompt for request in job.requests}
+    prompts = {name: replace(prompt, text="", answer=None, columns={}) for name, prompt in given.items()}
+    return replace(job, requests=[replace(request, prompt=prompts[id(request.prompt)]) for request in job.requests])

@@ -1,0 +1,210 @@
+"""Answers written by several processes: the same as those of one, and nothing is left behind."""
+
+import copy
+import gc
+import os
+import signal
+import socket
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from helpers import Kind, prompt, tiny_model, tiny_tokenizer
+from menon.engines.hf_models import export
+from menon.engines.side_samplers import deal
+from menon.engines.torch_sampler import TorchSampler
+from menon.errors import UserError
+from menon.types import Completion, Request, Sampling
+
+V = 40
+
+
+def sampler_of(processes: int, kind: Kind = "qwen3", fixed_slots: bool = False) -> TorchSampler:
+    return TorchSampler(
+        tiny_model(kind, vocab=V), tiny_tokenizer(V), seed=5, slots=8, fixed_slots=fixed_slots, processes=processes
+    )
+
+
+@pytest.fixture(scope="module")
+def two():
+    sampler = sampler_of(2)
+    yield sampler
+    sampler.close()
+
+
+@pytest.fixture
+def one() -> TorchSampler:
+    return sampler_of(1)
+
+
+def requests(samples: int = 5, stop: tuple[str, ...] = (), new: int = 20) -> list[Request]:
+    prompts = [prompt(i, range(1, 3 + 2 * i), vocab=V) for i in range(3)]
+    settings = [Sampling(new, stop=stop), Sampling(new - 8, temperature=0.8, top_p=0.9, stop=stop)]
+    return [Request(p, settings[k % 2], sample=k) for p in prompts for k in range(samples)]
+
+
+def answers(sampler: TorchSampler, asked: list[Request]) -> list[Completion]:
+    found = {id(c.request): c for c in sampler.generate(asked)}
+    return [found[id(request)] for request in asked]
+
+
+def assert_same(got: list[Completion], want: list[Completion], atol: float = 2e-5) -> None:
+    for a, b in zip(got, want, strict=True):
+        assert (a.tokens.tolist(), a.text, a.finish) == (b.tokens.tolist(), b.text, b.finish)
+        for name in ("logp", "log_kept", "entropy"):
+            np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=atol, rtol=0, err_msg=name)
+
+
+def test_the_same_answers_as_one_process(two, one):
+    asked = requests(stop=("5", "a"))
+    one.computed_tokens = two.computed_tokens = 0
+    got = answers(two, asked)
+    assert_same(got, answers(one, asked))
+    assert {c.finish for c in got} == {"stop", "length"}
+    assert all(c.request is request for c, request in zip(got, asked, strict=True))
+    split = len(asked[5].prompt.tokens) - 1  # of the second prompt's five answers two are written here: it is computed twice
+    assert two.computed_tokens == one.computed_tokens + split
+
+
+def test_both_processes_write(two):
+    parts = deal(requests(), 2, None)
+    assert [[(r.prompt.index, r.sample) for r in part] for part in parts] == [
+        [(0, k) for k in range(5)] + [(1, 0), (1, 1)],
+        [(1, 2), (1, 3), (1, 4)] + [(2, k) for k in range(5)],
+    ]
+    own: list[Request] = []
+    write = two._write
+    two._write = lambda job: own.extend(job.requests) or write(job)
+    try:
+        assert len(list(two.generate(requests()))) == 15
+    finally:
+        del two._write
+    assert len(own) == 7
+
+
+def test_new_weights_are_seen_at_once(two, one):
+    before = {name: weight.clone() for name, weight in two.weights().items()}
+    with torch.no_grad():
+        for sampler in (one, two):
+            for name, weight in sampler.weights().items():
+                weight.mul_(1.5 if "proj" in name else 1.0)
+            sampler.version += 1
+        got = answers(two, requests())
+        for name, weight in two.weights().items():
+            weight.copy_(before[name])
+    assert_same(got, answers(one, requests()))
+    assert {int(v) for c in got for v in c.version} == {two.version}
+
+
+def test_what_is_held_stays_with_its_process(two, one):
+    def tree(sampler: TorchSampler) -> list[Completion]:
+        with sampler.holding():
+            roots = answers(sampler, requests(samples=3, new=12))
+            before = sampler.computed_tokens
+            children = [replace(c.request, prefix=c.tokens, path=(k,)) for c in roots for k in range(2)]
+            # Other questions first, so that dealing by place alone would move them.
+            found = answers(sampler, children[::-1])
+        written = sum(len(c.tokens) for c in found)
+        assert sampler.computed_tokens - before == written  # of what was held nothing is computed again
+        return found
+
+    assert_same(tree(two), tree(one))
+
+
+def test_a_call_that_is_given_up_leaves_the_next_one_whole(two, one):
+    begun = two.generate(requests())
+    next(begun)
+    begun.close()
+    assert_same(answers(two, requests()), answers(one, requests()))
+
+
+def test_a_call_within_a_call(two, one):
+    outer = two.generate(requests())
+    first = next(outer)
+    inner = answers(two, requests(samples=2))
+    assert_same(inner, answers(one, requests(samples=2)))
+    assert len([first, *outer]) == 15
+
+
+def test_fixed_slots_repeat_to_the_bit():
+    sampler = sampler_of(2, fixed_slots=True)
+    asked = requests()
+    first = answers(sampler, asked)
+    assert_same(answers(sampler, asked[::-1])[::-1], first, atol=0)
+    sampler.close()
+
+
+def test_the_same_in_bfloat16():
+    one, two = (
+        TorchSampler(tiny_model("qwen3", vocab=V).to(torch.bfloat16), tiny_tokenizer(V), seed=5, processes=processes)
+        for processes in (1, 2)
+    )
+    assert_same(answers(two, requests()), answers(one, requests()))
+    two.close()
+
+
+def test_a_model_without_a_short_path_needs_no_processes():
+    assert sampler_of(2, kind="gpt2")._sides is None
+
+
+def test_a_dead_process_is_said():
+    sampler = sampler_of(2)
+    answers(sampler, requests())
+    os.kill(sampler._sides.sides[0].process.pid, signal.SIGKILL)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"has ended \(signal 9\); go on with threads=1"):
+            list(sampler.generate(requests()))
+    sampler.close()
+    assert len(list(sampler.generate(requests()))) == 15  # in this process
+
+
+def test_damaged_weights_are_said_from_either_process():
+    sampler = sampler_of(2)
+    answers(sampler, requests())
+    with torch.no_grad():
+        sampler.weights()["model.norm.weight"].fill_(float("nan"))
+    with pytest.raises(UserError, match="weights are damaged"):
+        list(sampler.generate(requests()))
+    sampler.close()
+
+
+def test_nothing_stays_behind():
+    sampler = sampler_of(2)
+    answers(sampler, requests())
+    process = psutil.Process(sampler._sides.sides[0].process.pid)
+    del sampler
+    gc.collect()
+    assert not process.is_running()
+
+
+def test_a_process_ends_with_its_run():
+    sampler = sampler_of(2)
+    answers(sampler, requests())
+    side = sampler._sides.sides[0]
+    with socket.socket(fileno=os.dup(side.connection.fileno())) as conversation:
+        conversation.shutdown(socket.SHUT_RDWR)  # as when the run is killed
+    assert side.process.wait(timeout=10) == 0
+    sampler.close()
+
+
+def test_weights_that_are_not_shared_any_more_are_said():
+    sampler = sampler_of(2)
+    answers(sampler, requests())
+    sampler.model.double()
+    with pytest.raises(UserError, match="were replaced and not changed in place"):
+        list(sampler.generate(requests()))
+    sampler.close()
+
+
+def test_a_model_in_shared_memory_is_saved_and_copied_like_any_other(two, tmp_path):
+    export(two.model, two.tokenizer, tmp_path)
+    loaded = type(two.model).from_pretrained(tmp_path)
+    copied = copy.deepcopy(two.model)
+    for name, weight in two.weights().items():
+        assert torch.equal(dict(loaded.named_parameters())[name], weight)
+        own = dict(copied.named_parameters())[name]
+        assert torch.equal(own, weight)
+        assert own.data_ptr() != weight.data_ptr()
