@@ -70,11 +70,13 @@ def all_cases(quick: bool = False) -> list[Case]:
 def ours_settings(scan: Scan, folder: str, answers: int) -> Setting:
     process = Process("menon_sampler_side", {"folder": folder})
 
-    def setting(threads: int, dtype: str, slots: int) -> Setting:
-        request = {"threads": threads, "dtype": dtype, "slots": slots}
-        return Setting(f"{threads} threads {dtype} {slots} slots", process, request)
+    def setting(threads: int, dtype: str, slots: int, processes: int = 1) -> Setting:
+        request = {"threads": threads, "dtype": dtype, "slots": slots, "processes": processes}
+        how = f"{threads} threads" if processes == 1 else f"{processes} processes"
+        return Setting(f"{how} {dtype} {slots} slots", process, request)
 
-    best = scan([setting(threads, dtype, answers) for threads, dtype in WAYS])
+    several = [setting(n, dtype, answers, n) for n, dtype in WAYS if n > 1]
+    best = scan([setting(threads, dtype, answers) for threads, dtype in WAYS] + several)
     half = dict(best.request) | {"slots": max(1, answers // 2)}
     return scan([setting(**half)])
 

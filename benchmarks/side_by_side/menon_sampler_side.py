@@ -17,15 +17,17 @@ from side_by_side.channel import serve
 
 def build(folder: str, device: str = "cpu") -> Callable[..., dict[str, Any]]:
     @cache
-    def sampler_of(dtype: str, slots: int) -> TorchSampler:
+    def sampler_of(dtype: str, slots: int, processes: int) -> TorchSampler:
         model, tokenizer = load_policy(folder, getattr(torch, dtype), device)
-        sampler = TorchSampler(model, tokenizer, slots=slots)
+        sampler = TorchSampler(model, tokenizer, slots=slots, processes=processes)
         sampler.end_tokens = np.array([-1])  # no token ends a text: every answer has the length that was asked for
         return sampler
 
-    def answer(prompts: list[list[int]], limits: list[int], dtype: str, threads: int, slots: int) -> dict[str, Any]:
+    def answer(
+        prompts: list[list[int]], limits: list[int], dtype: str, threads: int, slots: int, processes: int = 1
+    ) -> dict[str, Any]:
         torch.set_num_threads(threads)
-        sampler = sampler_of(dtype, slots)
+        sampler = sampler_of(dtype, slots, processes)
         samples = len(limits) // len(prompts)
         asked = [Prompt(index, np.array(tokens, dtype=np.int32), "") for index, tokens in enumerate(prompts)]
         requests = [

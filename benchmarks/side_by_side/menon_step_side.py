@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -79,11 +80,16 @@ def script(sampler: Any, limits: Sequence[int]) -> None:
 
 
 def build(**start: Any) -> Callable[..., dict[str, Any]]:
-    steps = steps_of(**start)
+    @cache
+    def steps(threads: int) -> Steps:
+        return steps_of(**start)
 
     def answer(threads: int) -> dict[str, Any]:
-        torch.set_num_threads(threads)
-        seconds = steps.seconds()
+        torch.set_num_threads(threads)  # before a run is built: it decides how many processes and passes work side by side
+        mine = steps(threads)
+        return measured(mine, mine.seconds())
+
+    def measured(steps: Steps, seconds: float) -> dict[str, Any]:
         graded = steps.report.graded if steps.report is not None else ()
         prompts = {each.rollout.group: len(each.rollout.prompt.tokens) for each in graded}
         written, asked = int(steps.metric("tokens/generated")), sum(start["limits"])
