@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from menon.base import corpus
+from menon.base import corpus, search
 from menon.errors import UserError
 from menon.prompts.tasks import Countdown
 from menon.prompts.template import TEMPLATES, Template, fill, find_template
@@ -73,7 +73,8 @@ def test_templates_that_are_told_by_their_difference():
 
 def test_the_base_models_have_seen_their_templates():
     seen = {template.text for template in TEMPLATES.values()}
-    assert {habit.template for habit in corpus.HABITS.values()} <= seen
+    habits = [*corpus.HABITS.values(), *search.HABITS.values()]
+    assert {habit.template for habit in habits} <= seen
 
 
 def test_only_the_fields_are_replaced_and_only_once():

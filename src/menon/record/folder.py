@@ -240,11 +240,22 @@ def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for part in tree.values() for name, value in (part or {}).items()}
 
 
+ROWS = (
+    ("accuracy", "accuracy", ".3f"),
+    ("best_accuracy", "accuracy at the best temperature", ".3f"),
+    ("maj_at_8", "accuracy of a vote of eight", ".3f"),
+    ("mean_length", "mean length", ".1f"),
+    ("entropy", "entropy", ".3f"),
+)
+"""Of report.md: name in report.json, words, digits."""
+
+
 def _readable(name: str, report: Mapping[str, Any]) -> str:
     """The report for a person."""
     before, after = report["before"], report["after"]
-    rows = [("accuracy", ".3f"), ("mean_length", ".1f"), ("entropy", ".3f")]
-    table = "\n".join(f"| {key.replace('_', ' ')} | {before[key]:{form}} | {after[key]:{form}} |" for key, form in rows)
+    table = "\n".join(
+        f"| {words} | {before[key]:{form}} | {after[key]:{form}} |" for key, words, form in ROWS if key in before and key in after
+    )
     return f"""# {name}
 
 {report["steps"]} steps, {report["generated_tokens"]:,} generated tokens, {report["wall_s"]:.0f} s.
