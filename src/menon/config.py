@@ -110,7 +110,7 @@ class RunConfig:
     samples_per_prompt: int = 8
     updates_per_step: int = 1
     tokens_per_forward: int = 8192
-    """Padded tokens of one forward pass: memory only."""
+    """Padded tokens of the forward passes that run at a time: memory only."""
     slots: int = 256
     """Answers that are written at the same time: memory and speed only."""
     fixed_slots: bool = False

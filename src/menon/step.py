@@ -104,8 +104,8 @@ def learn(batch: Batch, parts: list[Part], models: Models) -> dict[str, Metric]:
     for part in parts:
         learner = learner_of(models, part.update.model)
         batch_of_part, terms = prepare(part, batch, models)  # whole-update statistics, before anything is cut
-        for micro in cut(batch_of_part, terms, part.update.unit, learner.tokens_per_forward):
-            merge(metrics, learner.accumulate(micro, models))  # memory only: the cut cannot change the result
+        micros = cut(batch_of_part, terms, part.update.unit, learner.tokens_per_forward, learner.workers)
+        merge(metrics, learner.accumulate(micros, models))  # memory and speed only: the cut cannot change the result
         own = learner.step()
         merge(metrics, own if part.update.model == "policy" else {f"{part.update.model}/{k}": v for k, v in own.items()})
     return metrics

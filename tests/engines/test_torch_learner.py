@@ -46,13 +46,12 @@ def by_hand(model, batch, tau=1.0):
 def micros(learner, update, batch, models):
     part = split(batch, update, 0, 0)[0]
     ready_batch, terms = prepare(part, batch, models)
-    return cut(ready_batch, terms, update.unit, learner.tokens_per_forward)
+    return cut(ready_batch, terms, update.unit, learner.tokens_per_forward, learner.workers)
 
 
 def gradients(learner, update, batch, models=None):
     models = {"policy": learner, **(models or {})}
-    for micro in micros(learner, update, batch, models):
-        learner.accumulate(micro, models)
+    learner.accumulate(micros(learner, update, batch, models), models)
     grads = {name: weight.grad.clone() for name, weight in learner.weights().items() if weight.grad is not None}
     for weight in learner.weights().values():
         weight.grad = None
@@ -206,8 +205,8 @@ class TestUpdates:
         """m / sqrt(v) is the gradient's sign at first: every weight moves by rate * (1 + decay * weight), down the slope."""
         learner = learner_of(optimiser=Optimiser(0.01, weight_decay=0.1, eps=0.0, clip_norm=0.0, warmup_updates=4))
         batch = random_batch()
-        for micro in micros(learner, POLICY, near(batch, learner.score(batch, ("logp",))["logp"]), {"policy": learner}):
-            learner.accumulate(micro, {"policy": learner})
+        batch = near(batch, learner.score(batch, ("logp",))["logp"])
+        learner.accumulate(micros(learner, POLICY, batch, {"policy": learner}), {"policy": learner})
         grads = {name: weight.grad.clone() for name, weight in learner.weights().items()}
         before = weights_of(learner)
         metrics = learner.step()
@@ -311,6 +310,85 @@ class TestUpdates:
     def test_it_is_a_learner(self):
         assert isinstance(learner_of(), Learner)
         assert not isinstance(TorchScorer(tiny_model(vocab=VOCAB)), Learner)
+
+
+def distance(one, other):
+    assert one.keys() == other.keys()
+    one, other = (torch.cat([gradients[name].flatten() for name in gradients]) for gradients in (one, other))
+    return float((one - other).norm() / other.norm())
+
+
+class TestSideBySide:
+    BOTH = replace(POLICY, terms=POLICY.terms | {"value": Term(ValueLoss(), TokenMean())})
+
+    def learners(self, dtype=torch.float32, **settings):
+        """The same learner with one worker and with two."""
+        for workers in (1, 2):
+            torch.set_num_threads(workers)
+            head = value_head(16, "orz").to(dtype)
+            learner = TorchLearner(tiny_model(vocab=VOCAB, dtype=dtype), Optimiser(1e-2), value_head=head, **settings)
+            assert learner.workers == workers
+            yield learner
+
+    @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
+    @pytest.mark.parametrize("tokens_per_forward", [8192, 40])
+    def test_changes_neither_gradient_nor_metrics_nor_scores(self, dtype, bound, tokens_per_forward):
+        batch = random_batch(dtype=dtype)
+        alone, beside = self.learners(dtype, tokens_per_forward=tokens_per_forward)
+        scored, again = (learner.score(batch, ("logp", "entropy", "value")) for learner in (alone, beside))
+        for name, column in again.items():
+            assert not column.requires_grad
+            torch.testing.assert_close(column, scored[name], rtol=bound, atol=5 * bound)
+        batch = near(batch, scored["logp"])
+        cuts = [len(list(micros(learner, self.BOTH, batch, {"policy": learner}))) for learner in (alone, beside)]
+        assert cuts[1] >= 2 * cuts[0]
+        assert distance(gradients(beside, self.BOTH, batch), gradients(alone, self.BOTH, batch)) < bound
+        one, two = (offline_step(batch, self.BOTH, {"policy": learner}, 0, 0) for learner in (alone, beside))
+        assert {"grad_norm", "kl/ref_k1", "ratio/mean", "loss/value", "update/empty"} <= one.keys()
+        assert {name: float(metric) for name, metric in two.items()} == pytest.approx(
+            {name: float(metric) for name, metric in one.items()}, rel=10 * bound, abs=10 * bound
+        )
+
+    def test_same_inputs_same_bits(self):
+        runs = []
+        for _ in range(2):
+            _, learner = self.learners(tokens_per_forward=40)
+            batch = near(random_batch(), learner.score(random_batch(), ("logp",))["logp"])
+            for step in range(3):
+                offline_step(batch, replace(self.BOTH, count=2), {"policy": learner}, 0, step)
+            runs.append(weights_of(learner))
+        assert same(*runs)
+
+    def test_a_reference_that_is_the_start_is_at_distance_zero_bit_for_bit(self):
+        _, learner = self.learners()
+        reference = TorchScorer(copy.deepcopy(learner.model))
+        batch = replace(random_batch(), ref_logp=reference.score(random_batch(), ("logp",))["logp"])
+        grads = gradients(learner, Update({"kl": Term(KL("k3"), TokenMean())}), batch)
+        assert all(float(gradient.abs().max()) == 0 for gradient in grads.values())
+
+    def test_an_error_of_a_pass_comes_through(self):
+        _, learner = self.learners(tokens_per_forward=40)
+        batch = random_batch()
+        batch = replace(near(batch, torch.zeros(batch.num_tokens)), is_action=batch.is_action | (batch.position == 0))
+        for act in (lambda: learner.score(batch, ("logp",)), lambda: gradients(learner, POLICY, batch)):
+            with pytest.raises(UserError, match="a sequence begins with a token of the policy"):
+                act()
+            assert torch.get_num_threads() == 2
+
+    def test_an_update_without_a_weight_moves_nothing(self):
+        _, learner = self.learners(tokens_per_forward=40)
+        batch = near(random_batch(), learner.score(random_batch(), ("logp",))["logp"])
+        before = weights_of(learner)
+        nothing = replace(batch, valid=torch.zeros_like(batch.valid))
+        assert float(offline_step(nothing, self.BOTH, {"policy": learner}, 0, 0)["update/empty"]) == 1
+        assert same(before, weights_of(learner))
+        assert learner.accumulate([], {"policy": learner}) == {}
+        assert float(offline_step(batch, self.BOTH, {"policy": learner}, 0, 1)["update/empty"]) == 0
+        assert not same(before, weights_of(learner))
+
+    def test_a_forward_pass_that_is_not_ours_runs_alone(self):
+        torch.set_num_threads(2)
+        assert TorchScorer(tiny_model("gpt2", vocab=VOCAB)).workers == 1
 
 
 def test_a_reference_that_is_the_start_is_at_distance_zero_bit_for_bit():

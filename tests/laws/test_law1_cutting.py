@@ -96,6 +96,7 @@ def setting(request) -> Setting:
     def head(seed: int) -> torch.nn.Linear:
         return value_head(hidden, "orz", seed).to(dtype)
 
+    torch.set_num_threads(1)
     policy = TorchLearner(model(0), Optimiser(), temperature=0.8, value_head=head(0))
     critic = TorchLearner(ValueModel(model(1).base_model, head(1)), Optimiser())
     models = {"policy": policy, "critic": critic, "reference": TorchScorer(model(2), temperature=0.8)}
@@ -111,14 +112,12 @@ def gradient(setting: Setting, update: Update, tokens_per_forward: int, batch: B
     learner.tokens_per_forward = tokens_per_forward
     part = Part(update, torch.arange(batch.num_sequences), first=False)
     ready_batch, terms = prepare(part, batch, setting.models)
-    passes = 0
-    for micro in cut(ready_batch, terms, update.unit, tokens_per_forward):
-        learner.accumulate(micro, setting.models)
-        passes += 1
+    micros = list(cut(ready_batch, terms, update.unit, tokens_per_forward, learner.workers))
+    learner.accumulate(micros, setting.models)
     grads = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in learner.weights().values()]
     for weight in learner.weights().values():
         weight.grad = None
-    return torch.cat([grad.flatten() for grad in grads]), passes
+    return torch.cat([grad.flatten() for grad in grads]), len(micros)
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -136,6 +135,16 @@ def test_the_cut_cannot_change_the_gradient(setting: Setting, update: Update):
             other, passes = gradient(setting, update, tokens_per_forward, batch)
             assert passes > 1
             assert distance(other, whole) < setting.bound, f"{passes} passes"
+
+
+@pytest.mark.parametrize("update", [*list(POLICY.values())[::4], CRITIC])
+def test_passes_side_by_side_cannot_change_the_gradient(setting: Setting, update: Update, monkeypatch):
+    whole, _ = gradient(setting, update, WHOLE)
+    monkeypatch.setattr(setting.models[update.model], "workers", 2)
+    for tokens_per_forward in (WHOLE, *CUTS):
+        other, passes = gradient(setting, update, tokens_per_forward)
+        assert passes > 1
+        assert distance(other, whole) < setting.bound, f"{passes} passes"
 
 
 def test_a_term_matters(setting: Setting):

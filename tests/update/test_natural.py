@@ -25,6 +25,7 @@ class Table:
     """One state and two actions: the weights are the two logits, and nothing else."""
 
     tokens_per_forward = 1 << 30
+    workers = 1
     device = torch.device("cpu")
 
     def __init__(self, logits: list[float]) -> None:
@@ -52,7 +53,7 @@ class Table:
     def score(self, batch, needs, models=None):
         return {name: column.detach() for name, column in self.forward(batch, needs, models or {}).items()}
 
-    def accumulate(self, micro, models): ...
+    def accumulate(self, micros, models): ...
 
     def step(self): ...
 
@@ -65,8 +66,7 @@ class Table:
 def step(inner, batch, setting, update=SURROGATE, tokens_per_forward=1 << 30):
     learner = NaturalLearner(inner, setting)
     ready_batch, terms = prepare(Part(update, torch.arange(batch.num_sequences), True), batch, {"policy": inner})
-    for micro in cut(ready_batch, terms, update.unit, tokens_per_forward):
-        learner.accumulate(micro, {})
+    learner.accumulate(cut(ready_batch, terms, update.unit, tokens_per_forward), {})
     return {name: float(metric) for name, metric in learner.step().items()}
 
 
@@ -161,7 +161,6 @@ def test_old_log_probs_of_later_updates_are_kept():
     batch = near(random_batch(dtype=torch.float64), inner.score(random_batch(dtype=torch.float64), ("logp",))["logp"])
     learner = NaturalLearner(inner, NaturalGradient(max_kl=1e-3))
     ready_batch, terms = prepare(Part(SURROGATE, torch.arange(batch.num_sequences), False), batch, {"policy": inner})
-    (micro,) = cut(ready_batch, terms, "token", 1 << 30)
-    ratio = float(learner.accumulate(micro, {})["ratio/mean"])
+    ratio = float(learner.accumulate(cut(ready_batch, terms, "token", 1 << 30), {})["ratio/mean"])
     assert ratio != pytest.approx(1, abs=1e-3)
     assert 0 < float(learner.step()["trpo/kl"]) <= 1e-3

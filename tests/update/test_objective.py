@@ -119,6 +119,18 @@ def test_a_forward_pass_holds_its_budget(budget, unit):
         assert sum(len({groups[i] for i in rows}) for rows in passes) == 3
 
 
+@pytest.mark.parametrize("budget", [8, 12, 1000])
+def test_passes_that_run_at_a_time_share_the_budget(budget):
+    """And all workers have something to do, the longest first."""
+    lengths = [3, 1, 3, 3, 2, 4]
+    passes = [p.tolist() for p in forward_rows(batch_of(lengths), "sequence", budget, 2)]
+    assert sorted(row for rows in passes for row in rows) == list(range(6))
+    longest = [max(lengths[i] for i in rows) for rows in passes]
+    assert len(passes) >= 2
+    assert longest == sorted(longest, reverse=True)
+    assert all(len(rows) * most <= budget / 2 for rows, most in zip(passes, longest, strict=True))
+
+
 def test_cut_carries_weights_to_their_tokens():
     batch = batch_of([2, 4, 1])
     part = split(batch, update(), 0, 0)[0]

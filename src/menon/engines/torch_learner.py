@@ -4,17 +4,19 @@ Dropout is off, in training too: a policy is trained on the distribution that it
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from menon.batch import Batch, take, to, tokens_of
+from menon.engines import machine
 from menon.engines.forward import Head, run_trunk, take_apart
 from menon.engines.log_probs import CHUNK, wide
+from menon.engines.side_by_side import side_by_side
 from menon.errors import UserError
-from menon.types import Mean, Metric, Sum
+from menon.types import Mean, Metric, Sum, merge
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs
 from menon.update.optimiser import Optimiser, rate
 from menon.update.protocols import LogitRows, Models, Need, Reduction, name_of
@@ -27,7 +29,8 @@ class TorchScorer:
     """A `Scorer` over a causal LM or a `ValueModel`; `value_head` puts a critic on a causal LM's own trunk.
 
     `temperature` divides the logits of every column; `autocast` runs the trunk in that dtype; `vocabulary_chunk` is the
-    most elements of logits that exist at once. Neither it nor `tokens_per_forward` changes a result.
+    most elements of logits that exist at once. Neither it nor `tokens_per_forward` changes a result. A small model on a CPU
+    runs one pass for each of the threads that torch has now, side by side.
     """
 
     def __init__(
@@ -50,18 +53,28 @@ class TorchScorer:
         self.tokens_per_forward = tokens_per_forward
         self.device = torch.device(device)
         self.autocast = autocast
-        self.head = Head(take_apart(self.model, self.value_head), temperature, vocabulary_chunk)
+        network = take_apart(self.model, self.value_head)
+        size = sum(weight.numel() for weight in self.weights().values())
+        # A forward pass that is not ours may write to its model.
+        self.workers = 1 if network.decoder is None else machine.workers(size, self.device)
+        self.head = Head(network, temperature, vocabulary_chunk // self.workers)
 
-    @torch.no_grad()
     def score(self, batch: Batch, needs: Iterable[Need], models: Models | None = None) -> dict[str, Tensor]:
         needs = tuple(dict.fromkeys(needs))
         dtype = wide(next(self.model.parameters()).dtype)
         columns = {name_of(need): torch.zeros(batch.num_tokens, dtype=dtype, device=batch.token.device) for need in needs}
-        for rows in forward_rows(batch, "sequence", self.tokens_per_forward):
+
+        @torch.no_grad()
+        def run(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             scored = self.forward(to(take(batch, rows), self.device), needs, models or {})
-            tokens = tokens_of(batch.offset, rows)
-            for name, column in scored.items():
-                columns[name][tokens] = column.to(columns[name])
+            return tokens_of(batch.offset, rows), scored
+
+        def fill(scored: tuple[Tensor, dict[str, Tensor]]) -> None:
+            for name, column in scored[1].items():
+                columns[name][scored[0]] = column.to(columns[name])
+
+        passes = forward_rows(batch, "sequence", self.tokens_per_forward, self.workers)
+        side_by_side(run, passes, self.workers, fill)
         return columns
 
     @torch.no_grad()
@@ -98,6 +111,15 @@ class TorchScorer:
         return named
 
 
+class Passed(NamedTuple):
+    """What a forward and backward pass leaves."""
+
+    metrics: dict[str, Metric]
+    weighed: bool
+    grads: tuple[Tensor | None, ...] = ()
+    """Of the trained weights, where the pass has not added them itself."""
+
+
 class TorchLearner(TorchScorer):
     """A `Learner`: AdamW on fp32 (or fp64) weights. Takes a `TorchScorer`'s settings beside the optimiser's."""
 
@@ -119,12 +141,29 @@ class TorchLearner(TorchScorer):
         self._skipped_in_a_row = 0
         self._weighed = False
 
-    def accumulate(self, micro: Micro, models: Models) -> dict[str, Metric]:
-        micro = moved(micro, self.device)
-        now = self.forward(micro.batch, micro.needs, models)
-        self._weighed |= weighs(now, micro)
-        loss, metrics = loss_of(now, micro)
-        loss.backward()
+    def accumulate(self, micros: Iterable[Micro], models: Models) -> dict[str, Metric]:
+        """Gradients of passes that run side by side are added up in the order of the passes, so the same bits come out again."""
+        metrics: dict[str, Metric] = {}
+
+        def run(micro: Micro) -> Passed:
+            micro = moved(micro, self.device)
+            now = self.forward(micro.batch, micro.needs, models)
+            loss, found = loss_of(now, micro)
+            if self.workers > 1:
+                grads = torch.autograd.grad(loss, list(self._trained.values()), allow_unused=True)
+                return Passed(found, weighs(now, micro), grads)
+            loss.backward()  # needs no room for a pass's own gradient
+            return Passed(found, weighs(now, micro))
+
+        def add(passed: Passed) -> None:
+            merge(metrics, passed.metrics)
+            self._weighed |= passed.weighed
+            for weight, grad in zip(self._trained.values(), passed.grads, strict=False):
+                if grad is not None:
+                    weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                    weight.grad.add_(grad)
+
+        side_by_side(run, micros, self.workers, add)
         return metrics
 
     def step(self) -> dict[str, Metric]:

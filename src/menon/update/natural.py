@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.types import Mean, Metric, Sum
+from menon.types import Mean, Metric, Sum, merge
 from menon.update.objective import Micro, loss_of, moved
 from menon.update.protocols import Learner, LogitRows, Models, Need, Reduction
 
@@ -62,6 +62,8 @@ MOVED = Reduction("moved", forward_kl, other="before")
 class NaturalLearner:
     """A `Learner` that moves by TRPO's step instead of its own optimiser's. Everything else is the inner learner's."""
 
+    workers = 1
+
     def __init__(self, inner: Learner, setting: NaturalGradient) -> None:
         if not isinstance(inner, InProcess):
             raise UserError("a natural gradient differentiates twice through a model in this process; use the built-in learner")
@@ -86,16 +88,18 @@ class NaturalLearner:
         self._micros = []
         self.inner.load(weights, state)
 
-    def accumulate(self, micro: Micro, models: Models) -> dict[str, Metric]:
-        """Keeps the micro-batch: the step needs the whole update several times."""
-        micro = moved(micro, self.inner.device)
-        with torch.no_grad():
+    @torch.no_grad()
+    def accumulate(self, micros: Iterable[Micro], models: Models) -> dict[str, Metric]:
+        """Keeps the micro-batches: the step needs the whole update several times."""
+        metrics: dict[str, Metric] = {}
+        for micro in micros:
+            micro = moved(micro, self.inner.device)
             now = self.inner.forward(micro.batch, micro.needs, models)
-            metrics = loss_of(now, micro)[1]
-        if micro.batch.old_logp is None and "logp" in now:
-            # On the first update losses take the old policy to be the one now, whatever its weights; the search needs it fixed.
-            micro = replace(micro, batch=replace(micro.batch, old_logp=now["logp"]))
-        self._micros.append(micro)
+            merge(metrics, loss_of(now, micro)[1])
+            if micro.batch.old_logp is None and "logp" in now:
+                # On the first update losses take the old policy to be the one now; the search needs it fixed while weights move.
+                micro = replace(micro, batch=replace(micro.batch, old_logp=now["logp"]))
+            self._micros.append(micro)
         self._models = models
         return metrics
 

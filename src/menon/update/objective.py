@@ -160,9 +160,9 @@ def _current(model: Scorer, batch: Batch, first: bool, models: Models):
     return score
 
 
-def cut(batch: Batch, terms: Mapping[str, Ready], unit: Unit, tokens_per_forward: int) -> Iterator[Micro]:
-    """Divides an update into forward passes of at most `tokens_per_forward` padded tokens; a larger unit is a pass alone."""
-    for rows in forward_rows(batch, unit, tokens_per_forward):
+def cut(batch: Batch, terms: Mapping[str, Ready], unit: Unit, tokens_per_forward: int, workers: int = 1) -> Iterator[Micro]:
+    """Divides an update into forward passes."""
+    for rows in forward_rows(batch, unit, tokens_per_forward, workers):
         tokens = tokens_of(batch.offset, rows)
         yield Micro(
             take(batch, rows),
@@ -173,8 +173,14 @@ def cut(batch: Batch, terms: Mapping[str, Ready], unit: Unit, tokens_per_forward
         )
 
 
-def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int) -> list[Tensor]:
-    """Sequences of each forward pass: units sorted by their longest sequence, so that little of a padded pass is padding."""
+def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int, workers: int = 1) -> list[Tensor]:
+    """Sequences of each forward pass: units sorted by their longest sequence, so that little of a padded pass is padding.
+
+    As many passes as there are `workers` run at a time, and these have at most `tokens_per_forward` padded tokens, where no
+    single unit is larger; several workers share a smaller batch too.
+    """
+    if workers > 1:
+        tokens_per_forward = min(tokens_per_forward, batch.num_tokens) // workers
     size = batch.lengths
     names, unit_index = torch.unique(unit_of(batch, unit), return_inverse=True)
     members = torch.zeros(len(names), dtype=torch.int64, device=size.device).index_add(0, unit_index, torch.ones_like(size))
@@ -188,6 +194,8 @@ def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int) -> list[Tens
             passes.append([])
             width, count = int(longest[u]), int(members[u])
         passes[-1].append(rows_by_unit[u])
+    if workers > 1:
+        passes.reverse()  # the last to be done alone should be a short one
     return [torch.cat(rows) for rows in passes]
 
 

@@ -45,7 +45,7 @@ class Scorer(Protocol):
     """Weights that can be asked about tokens: policy, reference, critic, teacher."""
 
     tokens_per_forward: int
-    """Memory: padded tokens of one forward pass. Cannot change a result."""
+    """Memory: padded tokens of the forward passes that run at a time. Cannot change a result."""
 
     def score(self, batch: Batch, needs: Iterable[Need], models: "Models | None" = None) -> dict[str, Tensor]:
         """[N] columns without gradient, on the batch's device, by name ("logp", "entropy", "value", a reduction's)."""
@@ -60,8 +60,11 @@ class Scorer(Protocol):
 class Learner(Scorer, Protocol):
     """A scorer that learns. One update = any number of `accumulate`, then one `step`."""
 
-    def accumulate(self, micro: "Micro", models: "Models") -> dict[str, Metric]:
-        """Adds the gradient of the micro-batch's share of the update's loss; gives the metrics of its terms."""
+    workers: int
+    """Forward passes that run at a time. Cannot change a result."""
+
+    def accumulate(self, micros: "Iterable[Micro]", models: "Models") -> dict[str, Metric]:
+        """Adds the gradient of the micro-batches' share of the update's loss; gives the metrics of its terms."""
         ...
 
     def step(self) -> dict[str, Metric]:

@@ -1,0 +1,44 @@
+"""The passes of one model side by side, in threads of this process. Torch alone."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+def side_by_side(run: Callable[[P], R], parts: Iterable[P], workers: int, take: Callable[[R], None]) -> None:
+    """`take(run(part))` for all parts in their order: `run` in so many threads with one torch thread each, `take` in this one.
+    One worker: both here, with all of torch's threads.
+
+    At most `workers` + 1 results exist at a time. What `run` raises is raised here. Grad mode and autocast are each thread's
+    own, so `run` sets what it needs.
+    """
+    if workers == 1:
+        for part in parts:
+            take(run(part))
+        return
+    with one_thread_each(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        ahead: deque[Future[R]] = deque()
+        for part in parts:
+            ahead.append(pool.submit(run, part))
+            if len(ahead) > workers:
+                take(ahead.popleft().result())
+        while ahead:
+            take(ahead.popleft().result())
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """One torch thread here and in MKL, whose count is the whole process's."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
