@@ -21,6 +21,7 @@ def build(folder: str, device: str = "cpu") -> Callable[..., dict[str, Any]]:
         model, tokenizer = load_policy(folder, getattr(torch, dtype), device)
         sampler = TorchSampler(model, tokenizer, slots=slots, processes=processes)
         sampler.end_tokens = np.array([-1])  # no token ends a text: every answer has the length that was asked for
+        list(sampler.generate([Request(Prompt(0, np.array([0], dtype=np.int32), ""), Sampling(1))]))  # starts its processes
         return sampler
 
     def answer(

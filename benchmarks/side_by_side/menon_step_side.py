@@ -82,7 +82,9 @@ def script(sampler: Any, limits: Sequence[int]) -> None:
 def build(**start: Any) -> Callable[..., dict[str, Any]]:
     @cache
     def steps(threads: int) -> Steps:
-        return steps_of(**start)
+        made = steps_of(**start)
+        made.seconds()  # starts the sampler's processes, which is no part of a step
+        return made
 
     def answer(threads: int) -> dict[str, Any]:
         torch.set_num_threads(threads)  # before a run is built: it decides how many processes and passes work side by side

@@ -45,7 +45,7 @@ def workers(weights: int, device: torch.device) -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Operations of this thread take one core while others work beside it."""
+    """One torch thread here, and in MKL, whose count is the whole process's: others work beside it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,12 +1,13 @@
-"""The passes of one model side by side, in threads of this process. Torch alone."""
+"""The passes of one model side by side, in threads of this process."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+
+from menon.engines.machine import one_thread
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -23,7 +24,7 @@ def side_by_side(run: Callable[[P], R], parts: Iterable[P], workers: int, take: 
         for part in parts:
             take(run(part))
         return
-    with one_thread_each(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         ahead: deque[Future[R]] = deque()
         for part in parts:
             ahead.append(pool.submit(run, part))
@@ -31,14 +32,3 @@ def side_by_side(run: Callable[[P], R], parts: Iterable[P], workers: int, take: 
                 take(ahead.popleft().result())
         while ahead:
             take(ahead.popleft().result())
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """One torch thread here and in MKL, whose count is the whole process's."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
