@@ -11,6 +11,9 @@ GROUP = Path("/sys/fs/cgroup")
 SMALL = 2**26
 """Weights up to which a model is small: threads hardly speed up its operations, and a copy (256 MiB in fp32) costs little."""
 
+MOST_WORKERS = 8
+"""A process takes 200 MB and more, and a step's work is soon too little for so many parts."""
+
 
 def free_bytes(device: torch.device) -> int:
     """Of a GPU, with what torch has set aside there and does not use; else of this machine, or of the container's share where
@@ -38,9 +41,10 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def workers(weights: int, device: torch.device) -> int:
-    """How many passes through a model of so many weights should run side by side, each with one thread: all of torch's threads
-    for a small model on a CPU, whose operations are too small to divide; else 1, which keeps the threads to itself."""
-    return torch.get_num_threads() if device.type == "cpu" and weights <= SMALL else 1
+    """How many passes through a model of so many weights should run side by side, each with one thread: as many as torch has
+    threads, but no more than 8, for a small model on a CPU, whose operations are too small to divide; else 1, which keeps the
+    threads to itself."""
+    return min(torch.get_num_threads(), MOST_WORKERS) if device.type == "cpu" and weights <= SMALL else 1
 
 
 @contextmanager
