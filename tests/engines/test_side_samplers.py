@@ -40,6 +40,11 @@ def one() -> TorchSampler:
     return sampler_of(1)
 
 
+class NotSent(str):
+    def __reduce__(self) -> str:
+        raise TypeError("cannot go")
+
+
 def requests(samples: int = 5, stop: tuple[str, ...] = (), new: int = 20) -> list[Request]:
     prompts = [prompt(i, range(1, 3 + 2 * i), vocab=V) for i in range(3)]
     settings = [Sampling(new, stop=stop), Sampling(new - 8, temperature=0.8, top_p=0.9, stop=stop)]
@@ -155,19 +160,74 @@ def test_a_dead_process_is_said():
     answers(sampler, requests())
     os.kill(sampler._sides.sides[0].process.pid, signal.SIGKILL)
     for _ in range(2):
-        with pytest.raises(UserError, match=r"has ended \(signal 9\); go on with threads=1"):
+        with pytest.raises(UserError, match=r"has ended \(signal SIGKILL\); if memory ran out .* threads=1"):
             list(sampler.generate(requests()))
     sampler.close()
     assert len(list(sampler.generate(requests()))) == 15  # in this process
 
 
-def test_damaged_weights_are_said_from_either_process():
+def test_a_process_that_dies_before_the_first_call_is_said():
+    sampler = sampler_of(2)
+    sampler._sides.sides[0].process.kill()
+    sampler._sides.sides[0].listener.join()
+    with pytest.raises(UserError, match="has ended"):
+        list(sampler.generate(requests()))
+    sampler.close()
+
+
+def test_damaged_weights_are_said_and_the_processes_go_on():
+    sampler = sampler_of(3)
+    want = answers(sampler, requests())
+    norm = sampler.weights()["model.norm.weight"]
+    before = norm.clone()
+    with torch.no_grad():
+        norm.fill_(float("nan"))
+        with pytest.raises(UserError, match="weights are damaged"):
+            list(sampler.generate(requests()))
+        norm.copy_(before)
+    assert_same(answers(sampler, requests()), want)
+    assert (sampler._sides.busy, sampler._sides.inbox.empty()) == (False, True)
+    sampler.close()
+
+
+def test_what_cannot_be_sent_is_raised_before_anything_is_asked(two):
+    asked = requests()
+    odd = replace(asked[-1], purpose=NotSent("train"))
+    with pytest.raises(TypeError, match="cannot go"):
+        list(two.generate([*asked[:-1], odd]))
+    assert len(list(two.generate(asked))) == 15
+
+
+def test_a_call_that_is_interrupted_ends_the_processes():
     sampler = sampler_of(2)
     answers(sampler, requests())
-    with torch.no_grad():
-        sampler.weights()["model.norm.weight"].fill_(float("nan"))
-    with pytest.raises(UserError, match="weights are damaged"):
+
+    def interrupted(*args: object) -> list[Completion]:
+        raise KeyboardInterrupt
+
+    sampler._sides._take = interrupted
+    with pytest.raises(KeyboardInterrupt):
         list(sampler.generate(requests()))
+    assert not sampler._sides.close.alive
+    sampler.close()
+    assert len(list(sampler.generate(requests()))) == 15
+
+
+def test_holding_may_begin_and_end_while_a_call_is_under_way(two, one):
+    begun = two.generate(requests())
+    first = next(begun)
+    with two.holding():
+        pass
+    found = {id(c.request): c for c in [first, *begun]}
+    assert len(found) == 15
+
+
+def test_all_processes_hold_a_quarter_of_the_memory_together(monkeypatch):
+    monkeypatch.setattr("menon.engines.torch_sampler.free_bytes", lambda device: 8000)
+    sampler = sampler_of(2)
+    with sampler.holding():
+        job = sampler._job(requests(), 4)
+        assert (sampler._held.whole, job.room) == (1000, 1000)
     sampler.close()
 
 

@@ -37,6 +37,7 @@ MAY: dict[str, set[str]] = {
     "types": {"numpy", "menon.errors"},
     "streams": {"numpy"},
     "deadline": set(),
+    "child": set(),
     "ragged": {"torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
     "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts", "pyarrow"},
@@ -44,6 +45,7 @@ MAY: dict[str, set[str]] = {
     | {
         "menon.types",
         "menon.own",
+        "menon.child",
         "menon.reward",
         "menon.sandbox",
         "menon.deadline",
@@ -72,6 +74,7 @@ MAY: dict[str, set[str]] = {
         "menon.rollout",
         "menon.sync",
         "menon.deadline",
+        "menon.child",
         "transformers",
         "tokenizers",
         "safetensors",

@@ -18,9 +18,6 @@ from torch import Tensor
 from menon.engines.decoder import Affine, Decoder, Layer, causal, hidden_states, norm, rotary, rotate, with_wide_norms
 from menon.engines.machine import SMALL
 
-SPARE = 2**29
-"""Most bytes of a cache that is kept for the next call."""
-
 
 @dataclass(frozen=True)
 class Joined:
@@ -101,10 +98,9 @@ class DecoderSlots:
             # What was never written is zero: a masked NaN would leak.
             self._use(F.pad(self.cache, (0, 0, 0, max(width, 2 * have, 32) - have)))
 
-    @property
-    def spare(self) -> Tensor | None:
-        """The cache, for the slots of a later call; None where it is too large to be kept between calls."""
-        return self.cache if self.cache.nbytes <= SPARE else None
+    def spare(self, most: int) -> Tensor | None:
+        """The cache, for the slots of a later call; None where it is larger than so many bytes."""
+        return self.cache if self.cache.nbytes <= most else None
 
     def _use(self, cache: Tensor) -> None:
         self.cache = cache

@@ -15,7 +15,7 @@ class Held:
     """
 
     def __init__(self, room: int) -> None:
-        self.room = room
+        self.room = self.whole = room
         self.version: int | None = None
         """Of the weights that computed all of this."""
         self.keys: list[bytes] = []

@@ -9,7 +9,8 @@ import torch
 
 GROUP = Path("/sys/fs/cgroup")
 SMALL = 2**26
-"""Weights up to which a model is small: threads hardly speed up its operations, and a copy (256 MiB in fp32) costs little."""
+"""Weights up to which a model is small: threads hardly speed up its operations, and copies of its matrices (256 MiB in fp32,
+in each process) are worth their memory."""
 
 MOST_WORKERS = 8
 """A process takes 200 MB and more, and a step's work is soon too little for so many parts."""
@@ -49,7 +50,8 @@ def workers(weights: int, device: torch.device) -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread here, and in MKL, whose count is the whole process's: others work beside it."""
+    """One torch thread here, and in MKL, whose count is the whole process's: others work beside it. A Python thread that first
+    uses torch meanwhile stays with one."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,9 +1,7 @@
 """A process that writes a part of each call's answers, with one thread. Of the weights it has the places alone."""
 
-import signal
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -13,26 +11,13 @@ from torch import Tensor
 from menon.engines.decoder import Decoder
 from menon.engines.decoder_slots import DecoderSlots
 from menon.engines.held import Held
-from menon.engines.sampler_run import Run, Voice
+from menon.engines.sampler_run import Job, Run, Voice
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
-from menon.types import Completion, Request
+from menon.types import Completion
 
-
-@dataclass(frozen=True)
-class Job:
-    """One process's part of a call."""
-
-    requests: list[Request]
-    places: int
-    """Slots, of which `fixed` computes all."""
-    fixed: bool
-    version: int
-    voice: Voice
-    room: int | None
-    """Bytes for what is held for the next job; None: nothing is."""
-
-
+STOP, FORGET = "stop", "forget"
+"""What a process hears beside jobs: to end the one that it is at, and to let go of what it holds."""
 Answers = list[tuple[int, dict[str, Any]]]
 """Places in the job's requests, and the fields of their completions, all but the request."""
 Message = Answers | int | str
@@ -40,42 +25,46 @@ Message = Answers | int | str
 
 
 def main() -> None:
-    """Arguments: the descriptors of the weights and of the conversation. First the decoder, then jobs; None ends a job early
-    and forgets what is held."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's affair
+    """Arguments: the descriptors of the weights and of the conversation. First comes the network with its voice, then jobs."""
     torch.set_num_threads(1)
-    weights, conversation = (int(word) for word in sys.argv[-2:])
+    weights, conversation = (int(word) for word in sys.argv[2:])
     with Connection(conversation) as run, suppress(EOFError, OSError):  # the run may be gone at any time, however it ended
-        serve(run, SharedWeights(weights).loads(run.recv_bytes()))
+        writer = Writer(run, *SharedWeights(weights).loads(run.recv_bytes()))
+        while True:
+            writer.hear(run.recv())
 
 
-def serve(run: Connection, decoder: Decoder) -> None:
-    held: Held | None = None
-    spare: Tensor | None = None
-    while True:
-        job = run.recv()
-        if job is None or job.room is None:
-            held = None
-        elif held is None:
-            held = Held(job.room)
-        if job is None:
-            continue
-        try:
-            slots = DecoderSlots(decoder, job.places, spare, job.fixed)
-            run.send(answer(run, job, slots, held))
-            spare = slots.spare
-        except UserError as error:
-            run.send(str(error))
+class Writer:
+    """Writes for the process at the other end of a conversation."""
 
+    def __init__(self, run: Connection, decoder: Decoder, voice: Voice) -> None:
+        self.run, self.decoder, self.voice = run, decoder, voice
+        self.held: Held | None = None
+        self.spare: Tensor | None = None
 
-def answer(run: Connection, job: Job, slots: DecoderSlots, held: Held | None) -> int:
-    """Sends answers as they finish, until all are written or something else is asked; the tokens that were computed."""
-    place = {id(request): place for place, request in enumerate(job.requests)}
-    writing = Run(slots, job.places, job.requests, job.voice, job.version, held)
-    while writing.busy and not run.poll():
-        if finished := writing.step(job.version):
-            run.send([(place[id(completion.request)], fields(completion)) for completion in finished])
-    return writing.computed_tokens
+    def hear(self, message: Job | str) -> None:
+        if isinstance(message, Job):
+            try:
+                self.run.send(self.write(message))
+            except UserError as error:
+                self.run.send(str(error))
+        elif message == FORGET:
+            self.held = None
+
+    def write(self, job: Job) -> int:
+        """Sends answers as they finish, until all are written or something else is said; the tokens that were computed."""
+        if job.room is not None:
+            self.held = self.held or Held(job.room)
+        spare, self.spare = self.spare, None
+        slots = DecoderSlots(self.decoder, job.places, spare, job.fixed)
+        del spare  # or it would live on beside the larger cache that takes its place
+        place = {id(request): place for place, request in enumerate(job.requests)}
+        writing = Run(slots, job, self.voice, None if job.room is None else self.held)
+        while writing.busy and not self.run.poll():
+            if finished := writing.step(job.version):
+                self.run.send([(place[id(completion.request)], fields(completion)) for completion in finished])
+        self.spare = slots.spare(job.keep)
+        return writing.computed_tokens
 
 
 def fields(completion: Completion) -> dict[str, Any]:

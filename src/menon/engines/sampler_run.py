@@ -65,13 +65,28 @@ class Slots(Protocol):
 
 @dataclass(frozen=True)
 class Voice:
-    """What a sampler is besides its network."""
+    """How tokens read."""
 
     text: Callable[[list[int]], str]
     """Tokens -> text, special ones left out."""
     special: frozenset[int]
-    end_tokens: np.ndarray
+
+
+@dataclass(frozen=True)
+class Job:
+    """The requests of a call, or one process's part of them."""
+
+    requests: list[Request]
+    places: int
+    """Slots, of which `fixed` computes all."""
+    version: int
     seed: int
+    end_tokens: np.ndarray
+    fixed: bool
+    room: int | None
+    """Bytes for what is held for later jobs; None: nothing is."""
+    keep: int
+    """Most bytes of a cache that is kept for the next job."""
 
 
 @dataclass(frozen=True)
@@ -86,21 +101,21 @@ class Waiting:
 class Run:
     """Who waits, who is live, what was written. Row i of every array is slot i; the first n are live."""
 
-    def __init__(self, slots: Slots, places: int, requests: list[Request], voice: Voice, version: int, held: Held | None) -> None:
-        self.slots, self.places, self.voice, self.version = slots, places, voice, version
+    def __init__(self, slots: Slots, job: Job, voice: Voice, held: Held | None) -> None:
+        self.slots, self.job, self.voice, self.version = slots, job, voice, job.version
         self.held = held
         """Where the starts of finished sequences are kept, if they are."""
-        self.waiting = deque(by_beginning(requests))
+        self.waiting = deque(by_beginning(job.requests))
         self.computed_tokens = 0
         self.shelf: dict[bytes, Any] = {}
         """Starts that a waiting request will need again; at most one, for requests wait in the order of their beginnings."""
         self.n = 0
         self.request: list[Request] = []
         self.stops: list[StopStrings | None] = []
-        size = max((request.sampling.max_new_tokens for request in requests), default=0)
+        size = max((request.sampling.max_new_tokens for request in job.requests), default=0)
 
         def array(dtype: Any, *shape: int) -> np.ndarray:
-            return np.zeros((places, *shape), dtype=dtype)
+            return np.zeros((job.places, *shape), dtype=dtype)
 
         self.token, self.position = array(np.int64), array(np.int64)
         """What is fed next, and its place in the sequence."""
@@ -136,7 +151,7 @@ class Run:
         self.token[:n] = token
         self.position[:n] += 1
         self.count[:n] += 1
-        stopped = (token[:, None] == self.voice.end_tokens).any(1) | self._stop_strings(token)
+        stopped = (token[:, None] == self.job.end_tokens).any(1) | self._stop_strings(token)
         self.done = np.flatnonzero(stopped | (self.count[:n] >= self.limit[:n]))
         if self.held is not None:
             self._hold(self.held.at(version))
@@ -166,7 +181,7 @@ class Run:
 
     def _change(self) -> None:
         """Waiting requests take the rows of finished ones and those still free; then the last rows close what gaps are left."""
-        free = [*self.done.tolist(), *range(self.n, self.places)][: len(self.waiting)]
+        free = [*self.done.tolist(), *range(self.n, self.job.places)][: len(self.waiting)]
         entering = [self.waiting.popleft() for _ in range(len(free))]
         gaps = self.done[len(free) :]
         self.n += max(0, len(free) - len(self.done))
@@ -217,7 +232,7 @@ class Run:
         name = (request.visit, request.prompt.index, request.sample, *request.path)
         size = sampling.max_new_tokens
         # A token's number goes by its place in the whole answer, prefix included.
-        uniform = stream(self.voice.seed, request.purpose, *name).random(len(prefix) + size)
+        uniform = stream(self.job.seed, request.purpose, *name).random(len(prefix) + size)
         self.uniform[row, :size] = uniform[len(prefix) :]
         self.token[row], self.position[row], self.count[row], self.limit[row] = given[-1], len(given) - 1, 0, size
         self.temperature[row], self.top_p[row], self.top_k[row] = sampling.temperature, sampling.top_p, sampling.top_k

@@ -3,31 +3,31 @@
 Two samplers in threads of one process wait for each other's bookkeeping; two processes do not.
 """
 
-import json
 import os
+import pickle
 import socket
 import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import Any
 
 from torch import nn
 
+from menon.child import command, ending
 from menon.engines.decoder import Decoder
-from menon.engines.sampler_process import Job
+from menon.engines.sampler_process import FORGET, STOP, Message
+from menon.engines.sampler_run import Job, Voice
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
 from menon.types import Completion, Request
 
-_PROCESS = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from menon.engines.sampler_process import main; main()"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-Inbox = SimpleQueue[tuple[int, Any]]
+Inbox = SimpleQueue[tuple[int, Message | None]]
 """Number of the process, and its message; None when it has ended."""
 
 
@@ -48,16 +48,19 @@ class SideSamplers:
         """A call is under way; another one cannot be, for a process does one thing at a time."""
         self.close = weakref.finalize(self, close, self.sides, self.weights)
 
-    def introduce(self, decoder: Decoder) -> None:
-        data = self.weights.dumps(decoder)
+    def introduce(self, decoder: Decoder, voice: Voice) -> None:
+        data = self.weights.dumps((decoder, voice))
         for side in self.sides:
-            side.connection.send_bytes(data)
+            side.send(data)
 
     def hold(self, on: bool) -> None:
         self.seats = {} if on else None
-        if not on:
-            for side in self.sides:
-                side.send(None)
+        if not on and not self.busy:
+            self._forget()
+
+    def _forget(self) -> None:
+        for side in self.sides:
+            side.send(pickle.dumps(FORGET))
 
     def deal(self, requests: Sequence[Request]) -> list[list[Request]]:
         """This process's part, and one for each of the others."""
@@ -70,36 +73,61 @@ class SideSamplers:
                 "the sampler's weights were replaced and not changed in place, so its processes do not see the new ones; make a "
                 "new sampler"
             )
-        waiting = {number for number, job in enumerate(jobs) if job.requests}
+        data = [pickle.dumps(bare(job)) for job in jobs]
+        left: dict[int, int] = {}
+        """Processes that are at it, and how many answers they owe."""
         self.busy = True
         try:
-            for number in waiting:
-                self.sides[number].send(bare(jobs[number]))
+            for number, job in enumerate(jobs):
+                if job.requests:
+                    left[number] = len(job.requests)
+                    self.sides[number].send(data[number])
             for completion in own:
                 yield completion
                 while not self.inbox.empty():
-                    yield from self._take(jobs, waiting)
-            while waiting:
-                yield from self._take(jobs, waiting)
+                    yield from self._take(jobs, left)
+            while left:
+                yield from self._take(jobs, left)
+        except (GeneratorExit, UserError):
+            self._stop(left)
+            raise
+        except BaseException:
+            self.close()  # nobody knows how far a message went
+            raise
         finally:
-            for number in waiting:
-                self.sides[number].send(None)
-            while waiting:
-                self._take(jobs, waiting)
             self.busy = False
+            if self.seats is None and self.close.alive:
+                self._forget()  # a `holding` that ended meanwhile
 
-    def _take(self, jobs: Sequence[Job], waiting: set[int]) -> list[Completion]:
-        """The next message; a process whose job has ended is waited for no longer."""
+    def _take(self, jobs: Sequence[Job], left: dict[int, int]) -> list[Completion]:
+        """The next message; a process whose job has ended owes nothing more."""
         number, message = self.inbox.get()
         if isinstance(message, list):
+            left[number] -= len(message)
             return [Completion(request=jobs[number].requests[place], **fields) for place, fields in message]
-        waiting.discard(number)
+        owed = left.pop(number, 0)
         if message is None:
-            raise UserError(f"a process that writes answers has ended ({self.sides[number].ending()}); go on with threads=1")
+            how = self.sides[number].ending()
+            raise UserError(
+                f"a process that writes answers has ended ({how}); if memory ran out lower slots or max_new_tokens, or start "
+                "with threads=1"
+            )
         if isinstance(message, str):
             raise UserError(message)
         self.computed_tokens += message
+        if owed:
+            raise RuntimeError(f"a process ended its job with {owed} answers missing")
         return []
+
+    def _stop(self, left: dict[int, int]) -> None:
+        """Ends the jobs that are under way and hears what is still said of them."""
+        for number in left:
+            self.sides[number].send(pickle.dumps(STOP))
+        while left:
+            number, message = self.inbox.get()
+            if not isinstance(message, list):
+                left.pop(number, None)
+                self.computed_tokens += message if isinstance(message, int) else 0
 
 
 class Side:
@@ -109,37 +137,40 @@ class Side:
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _PROCESS, json.dumps(sys.path), str(weights), str(theirs.fileno())],
+                [*command("menon.engines.sampler_process"), str(weights), str(theirs.fileno())],
                 env=os.environ | ONE_THREAD,
                 pass_fds=[weights, theirs.fileno()],
-                start_new_session=True,
+                start_new_session=True,  # Ctrl-C is the run's affair
             )
         self.connection, self.inbox, self.number = Connection(ours.detach()), inbox, number
-        threading.Thread(target=listen, args=(self.connection, inbox, number), daemon=True).start()
+        self.listener = threading.Thread(target=listen, args=(self.connection, inbox, number), daemon=True)
+        self.listener.start()
 
-    def send(self, message: Job | None) -> None:
+    def send(self, data: bytes) -> None:
         try:
-            self.connection.send(message)
+            self.connection.send_bytes(data)
         except OSError:
             self.inbox.put((self.number, None))  # it has died
 
     def ending(self) -> str:
-        code = self.process.wait()
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+        return ending(self.process)
 
 
 def listen(connection: Connection, inbox: Inbox, number: int) -> None:
     try:
-        while True:
-            inbox.put((number, connection.recv()))
-    except (EOFError, OSError):
+        with suppress(EOFError, OSError):
+            while True:
+                inbox.put((number, connection.recv()))
+    finally:
         inbox.put((number, None))
 
 
 def close(sides: Sequence[Side], weights: SharedWeights) -> None:
     for side in sides:
         side.process.kill()
-        side.process.wait()  # its listener hears the end and closes nothing that another needs
+        side.process.wait()
+        if side.listener is not threading.current_thread():  # where the collector happened to run
+            side.listener.join()  # it may still read, and a descriptor that is closed is soon another's
         side.connection.close()
     os.close(weights.descriptor)
 

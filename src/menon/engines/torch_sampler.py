@@ -19,12 +19,14 @@ from menon.engines.held import Held
 from menon.engines.hf_models import cache_per_token, end_token_ids
 from menon.engines.machine import free_bytes, one_thread
 from menon.engines.model_slots import ModelSlots, evaluating
-from menon.engines.sampler_process import Job
-from menon.engines.sampler_run import Run, Slots, Voice
+from menon.engines.sampler_run import Job, Run, Slots, Voice
 from menon.engines.side_samplers import SideSamplers
 from menon.engines.stop_strings import special_ids, text_of
 from menon.errors import UserError
 from menon.types import Completion, Request
+
+SPARE = 2**29
+"""Most bytes of caches that are kept for the next call."""
 
 
 class TorchSampler:
@@ -59,7 +61,7 @@ class TorchSampler:
         self.computed_tokens = 0
         """Tokens that went through the model so far, in prefill and in decoding; padding is not counted."""
         self.end_tokens = np.array(end_token_ids(model, tokenizer))
-        self.special = special_ids(tokenizer)
+        self.voice = Voice(text_of(tokenizer), special_ids(tokenizer))
         self.context = context_of(model)
         embedding: Any = model.get_input_embeddings()
         self.vocabulary: int = embedding.num_embeddings
@@ -69,6 +71,8 @@ class TorchSampler:
         self._held: Held | None = None
         self._spare: Tensor | None = None
         several = processes > 1 and model.device.type == "cpu" and is_family(model)
+        self.parts = processes if several else 1
+        """Into how many a call is divided."""
         self._sides = SideSamplers(model, processes - 1) if several else None
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
@@ -84,11 +88,12 @@ class TorchSampler:
                 f"fixed_slots computes all {self.slots} slots, and free memory holds {fits} sequences of {longest} tokens; "
                 f"set slots={fits}, or lower max_new_tokens"
             )
-        return self._answer(requests, min(fits, len(requests)))
+        return self._answer(requests, -(-fits // self.parts))
 
     def fitting(self, longest: int) -> int:
         """How many sequences of so many tokens can be written at a time: `slots`, or what the free memory holds."""
-        free = free_bytes(self.model.device) + (0 if self._spare is None else self._spare.nbytes)
+        spare = 0 if self._spare is None else self._spare.nbytes * self.parts  # the others have about the same
+        free = free_bytes(self.model.device) + spare
         each = self.bytes_per_token() * longest
         if not each:
             return self.slots
@@ -113,7 +118,7 @@ class TorchSampler:
         self._check_model()
         self._checked = True
         if self._sides and self.decoder:
-            self._sides.introduce(self.decoder)
+            self._sides.introduce(self.decoder, self.voice)
         else:
             self.close()
 
@@ -131,7 +136,7 @@ class TorchSampler:
     def holding(self) -> Iterator[None]:
         """See `rollout.protocols.Holds`. Takes at most a quarter of the memory that is free now."""
         outer = self._held
-        self._held = outer or Held(free_bytes(self.model.device) // 4)
+        self._held = outer or Held(free_bytes(self.model.device) // 4 // self.parts)
         sides = self._sides if outer is None else None
         if sides:
             sides.hold(True)
@@ -143,29 +148,35 @@ class TorchSampler:
                 sides.hold(False)
 
     def _answer(self, requests: list[Request], places: int) -> Iterator[Completion]:
+        """With so many places in each process."""
         sides = self._sides
         if sides is None or sides.busy:
-            yield from self._write(self._job(requests, places, 1))
+            yield from self._write(self._job(requests, places))
             return
-        mine, *others = [self._job(part, places, len(sides.sides) + 1) for part in sides.deal(requests)]
+        mine, *others = [self._job(part, places) for part in sides.deal(requests)]
         before = sides.computed_tokens
         try:
             yield from sides.answer(others, self._write(mine))
         finally:
             self.computed_tokens += sides.computed_tokens - before
 
-    def _job(self, requests: list[Request], places: int, parts: int) -> Job:
-        """One of so many parts of a call."""
-        voice = Voice(text_of(self.tokenizer), self.special, self.end_tokens, self.seed)
-        places = -(-(self.slots if self.fixed_slots else places) // parts)
-        # The bits of a kept start depend on how it came about.
-        room = None if self._held is None or self.fixed_slots else self._held.room // parts
-        return Job(requests, places, self.fixed_slots, self.version, voice, room)
+    def _job(self, requests: list[Request], places: int) -> Job:
+        return Job(
+            requests,
+            places if self.fixed_slots else min(places, len(requests)),
+            self.version,
+            self.seed,
+            self.end_tokens,
+            self.fixed_slots,
+            # The bits of a kept start depend on how it came about.
+            room=None if self._held is None or self.fixed_slots else self._held.whole,
+            keep=SPARE // self.parts,
+        )
 
     def _write(self, job: Job) -> Iterator[Completion]:
         """In this process."""
         slots = self._slots(job.places)
-        run = Run(slots, job.places, job.requests, job.voice, job.version, None if job.room is None else self._held)
+        run = Run(slots, job, self.voice, None if job.room is None else self._held)
         while run.busy:
             before = run.computed_tokens
             with one_thread() if self._sides else nullcontext():
@@ -173,7 +184,7 @@ class TorchSampler:
             self.computed_tokens += run.computed_tokens - before
             yield from finished
         if isinstance(slots, DecoderSlots):
-            self._spare = slots.spare
+            self._spare = slots.spare(job.keep)
 
     def _slots(self, places: int) -> Slots:
         if self.decoder is None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -80,25 +81,29 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, told: Callable[[
     prompts = prompts_of(rows, config, model, tokenizer, grade, told)
     heldout = prompts_of(heldout_rows, config, model, tokenizer, grade, told)
     sampler, channel = sampler_of(config, model, tokenizer, told)
-    tell_of_memory(config, sampler, prompts, told)
-    if isinstance(rollout, Trees):
-        check_memory(rollout, prompts, sampler)
-    answer = answer_with(config, tokenizer)
-    collect = with_tokenizer(rollout, answer, tokenizer)
-    evaluation = Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer)
-    return Run(
-        plan=Plan(collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update),
-        prompts=ORDERS[config.order](prompts, config.seed),
-        sampler=sampler,
-        models=models_of(config, model, name, device),
-        channel=channel,
-        evaluate=evaluation,
-        probe=probe_of(config, evaluation),
-        export=lambda folder: export(model, tokenizer, folder),
-        steps=config.steps,
-        save_every=config.save_every,
-        evaluate_every=config.evaluate_every,
-    )
+    with ExitStack() as undo:
+        undo.callback(sampler.close)
+        tell_of_memory(config, sampler, prompts, told)
+        if isinstance(rollout, Trees):
+            check_memory(rollout, prompts, sampler)
+        answer = answer_with(config, tokenizer)
+        collect = with_tokenizer(rollout, answer, tokenizer)
+        evaluation = Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer)
+        run = Run(
+            plan=Plan(collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update),
+            prompts=ORDERS[config.order](prompts, config.seed),
+            sampler=sampler,
+            models=models_of(config, model, name, device),
+            channel=channel,
+            evaluate=evaluation,
+            probe=probe_of(config, evaluation),
+            export=lambda folder: export(model, tokenizer, folder),
+            steps=config.steps,
+            save_every=config.save_every,
+            evaluate_every=config.evaluate_every,
+        )
+        undo.pop_all()
+    return run
 
 
 def probe_of(config: RunConfig, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,11 @@ def evaluate(
         sampling = sampling_of(config)
         evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
         processes = workers(model.num_parameters(), model.device)
-        sampler = TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots, processes=processes)
-        began(config)
-        start = time.perf_counter()
-        graded = evaluation(sampler)
-        seconds = time.perf_counter() - start
-        sampler.close()
+        with closing(TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots, processes=processes)) as sampler:
+            began(config)
+            start = time.perf_counter()
+            graded = evaluation(sampler)
+            seconds = time.perf_counter() - start
         check_graders(graded)
         items = items_of(graded, config.per_question, ballot)
     weights = {name: weight.detach() for name, weight in model.named_parameters()}

@@ -7,7 +7,8 @@ GIB = 2**30
 
 
 def memory() -> dict[str, float]:
-    """`memory/gib`: of this process, resident; `memory/device_gib`: the most that tensors held on the GPU, where one is used."""
+    """`memory/gib`: of this process, resident (those that write answers beside it have their own); `memory/device_gib`: the most
+    that tensors held on the GPU, where one is used."""
     found = {"memory/gib": psutil.Process().memory_info().rss / GIB}
     if torch.cuda.is_initialized():
         found["memory/device_gib"] = torch.cuda.max_memory_allocated() / GIB

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,14 +11,13 @@ from dataclasses import asdict
 from queue import Empty, SimpleQueue
 from typing import IO, Any, Protocol
 
+from menon.child import command, ending
 from menon.errors import UserError
 from menon.reward.signatures import Asked, Shape, Unusable, failed, judge, shape_of
 from menon.types import Verdict
 
 START_LIMIT = 120.0
 """Seconds that importing the user's module may take (it may import torch on a busy machine)."""
-
-_WORKER = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from menon.reward.worker import main; main()"
 
 
 class Isolated(Protocol):
@@ -42,7 +40,7 @@ class InProcess:
     def start(self) -> None:
         """Without waiting: the next answer is asked while the user's module is being imported."""
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _WORKER, json.dumps(sys.path)],
+            command("menon.reward.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is the run's affair, and a kill reaches what the function started
@@ -62,7 +60,7 @@ class InProcess:
         except Empty:
             return f"importing {self.name} took longer than {START_LIMIT:g} s"
         except EOFError:
-            return f"importing {self.name} ended its process ({self.ending()})"
+            return f"importing {self.name} ended its process ({ending(self.process)})"
         self.is_ready = "refused" not in hello
         return str(hello.get("refused", ""))
 
@@ -79,9 +77,9 @@ class InProcess:
             self.replace()
             return failed(f"took longer than {limit:g} s")
         except (EOFError, OSError):
-            ending = self.ending()
+            how = ending(self.process)
             self.replace()
-            return failed(f"ended its process ({ending})")
+            return failed(f"ended its process ({how})")
         except KeyboardInterrupt:
             self.replace()  # or the next answer would get this one's verdict
             raise
@@ -102,10 +100,6 @@ class InProcess:
         if not line:
             raise EOFError
         return json.loads(line)
-
-    def ending(self) -> str:
-        code = self.process.wait()
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def replace(self) -> None:
         self.close()

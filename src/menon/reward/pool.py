@@ -5,13 +5,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from menon.child import command
 from menon.errors import UserError, at_least
 
 START_LIMIT = 120.0
@@ -20,8 +20,6 @@ ATTEMPTS = 3
 """Of a call whose worker was killed from outside."""
 PATIENCE = 20.0
 """A call that gets so little of the machine that its wall time is this many times its CPU limit is given up."""
-
-_NURSERY = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from menon.reward.nursery import main; main()"
 
 
 class Costly(Exception):
@@ -170,7 +168,7 @@ class Pool:
             theirs = [their.fileno() for _, their in pairs]
             orders = json.dumps([self.function, theirs, self.seconds, self.memory])
             self.nursery = subprocess.Popen(
-                [sys.executable, "-c", _NURSERY, json.dumps(sys.path), orders],
+                [*command("menon.reward.nursery"), orders],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=theirs,
