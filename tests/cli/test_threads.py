@@ -17,11 +17,14 @@ def machine(monkeypatch, cores: float, busy: float) -> None:
     [
         (2, 0.0, "base", 2),
         (2, 0.2, "base", 2),
-        (2, 0.5, "base", 1),
+        (2, 0.5, "base", 2),
+        (2, 0.5, "folder", 1),
+        (2, 0.9, "base", 1),
         (2, 1.9, "base", 1),
         (2, 2.0, "base", 1),
         (0.5, 0.0, "base", 1),
-        (1.5, 0.0, "base", 1),
+        (1.5, 0.0, "base", 2),
+        (1.5, 0.0, "folder", 1),
         (16, 0.1, "base", 4),
         (16, 0.1, "folder", 16),
         (16, 8.0, "folder", 8),
@@ -35,7 +38,7 @@ def test_what_is_free_is_used(monkeypatch, cores, busy, model, count):
 
 def test_the_reason_is_said(monkeypatch):
     machine(monkeypatch, 2, 0.46)
-    assert choose({}) == Threads(1, "2 cores, 0.5 busy")
+    assert choose({"model": "folder"}) == Threads(1, "2 cores, 0.5 busy")
     machine(monkeypatch, 8, 0)
     assert choose({}) == Threads(4, "enough for a small model")
 

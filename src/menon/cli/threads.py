@@ -15,8 +15,9 @@ from menon.errors import UserError
 
 SMALL_MODEL_CAP = 4
 """The built-in bases' matrices are too small to feed more threads than this."""
-SPARE = 0.25
-"""Of a core that others may use before it counts as taken."""
+SPARE, SPARE_SMALL = 0.25, 0.75
+"""Of a core that others may use before it counts as taken; the second for a small model, whose threads work apart and do not wait
+for the slowest in every operation."""
 BUSY_SECONDS = 0.2
 """How long the machine is watched before its free cores are counted."""
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -37,8 +38,9 @@ def choose(settings: Mapping[str, Any]) -> Threads:
             raise UserError(f"threads is {asked!r}; give a whole number of at least 1, or leave it out to use what is free")
         return Threads(int(asked), "as asked")
     cores, busy = cores_here(), busy_cores()
-    fits = max(1, int(cores - busy + SPARE))
-    if settings.get("model", "base") in BASES and fits > SMALL_MODEL_CAP:
+    small = settings.get("model", "base") in BASES
+    fits = max(1, int(cores - busy + (SPARE_SMALL if small else SPARE)))
+    if small and fits > SMALL_MODEL_CAP:
         return Threads(SMALL_MODEL_CAP, "enough for a small model")
     return Threads(fits, f"{plural(cores, 'core')}, {busy:.1f} busy")
 
