@@ -42,6 +42,10 @@ def test_what_is_finished_is_left_alone_and_the_rest_goes_on(tmp_path: Path, mon
     assert ran == [["grpo", "learning_rate=1e-4", "seed=0", "steps=5", "threads=1", f"out={tmp_path / 'b-0'}"]]
     sweep.sweep(cells[:1], lambda cell: 9, 1, lambda cell: None)
     assert ran[1:] == [["--resume", str(tmp_path / "a-0"), "steps=9"]]
+    # Stopped after eleven steps on the way to more, before its report.
+    (cells[0].path / "metrics.jsonl").write_text("{}\n" * 11)
+    sweep.sweep(cells[:1], lambda cell: 9, 1, lambda cell: None)
+    assert ran[2:] == [["--resume", str(tmp_path / "a-0"), "steps=11"]]
 
 
 def test_a_failed_command_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

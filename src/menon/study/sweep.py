@@ -58,7 +58,10 @@ class Cell:
         if report is not None and report["steps"] >= steps:
             return True
         if (self.path / "run.json").exists():
-            words = ["--resume", str(self.path), f"steps={steps}"]
+            done = (
+                len(self.lines) if (self.path / "metrics.jsonl").exists() else 0
+            )  # of a run that was stopped on its way further
+            words = ["--resume", str(self.path), f"steps={max(steps, done)}"]
         else:
             words = [*self.arm.words, f"seed={self.seed}", f"steps={steps}", "threads=1", f"out={self.path}"]
         with open(f"{self.path}.log", "a") as log:
