@@ -58,9 +58,8 @@ class Cell:
         if report is not None and report["steps"] >= steps:
             return True
         if (self.path / "run.json").exists():
-            done = (
-                len(self.lines) if (self.path / "metrics.jsonl").exists() else 0
-            )  # of a run that was stopped on its way further
+            # A run that was stopped may be further already.
+            done = len(self.lines) if (self.path / "metrics.jsonl").exists() else 0
             words = ["--resume", str(self.path), f"steps={max(steps, done)}"]
         else:
             words = [*self.arm.words, f"seed={self.seed}", f"steps={steps}", "threads=1", f"out={self.path}"]
