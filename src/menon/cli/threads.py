@@ -14,7 +14,7 @@ from menon.base import BASES
 from menon.errors import UserError
 
 SMALL_MODEL_CAP = 4
-"""The built-in bases' matrices are too small to feed more threads than this."""
+"""A step of a built-in base is too little work for more parts than this."""
 SPARE, SPARE_SMALL = 0.25, 0.75
 """Of a core that others may use before it counts as taken; the second for a small model, whose threads work apart and do not wait
 for the slowest in every operation."""

@@ -107,7 +107,7 @@ class SideSamplers:
             return [Completion(request=jobs[number].requests[place], **fields) for place, fields in message]
         owed = left.pop(number, 0)
         if message is None:
-            how = self.sides[number].ending()
+            how = ending(self.sides[number].process)
             raise UserError(
                 f"a process that writes answers has ended ({how}); if memory ran out lower slots or max_new_tokens, or start "
                 "with threads=1"
@@ -151,9 +151,6 @@ class Side:
             self.connection.send_bytes(data)
         except OSError:
             self.inbox.put((self.number, None))  # it has died
-
-    def ending(self) -> str:
-        return ending(self.process)
 
 
 def listen(connection: Connection, inbox: Inbox, number: int) -> None:
