@@ -385,6 +385,17 @@ def test_a_few_failing_graders_are_counted(tmp_path):
 # Stop requests
 
 
+@pytest.fixture
+def usual_handlers():
+    """Whoever started the tests may have them ignore Ctrl-C."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("usual_handlers")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_finishes_the_step_and_saves(whole, tmp_path, number):
     def at_step_2(report: StepReport) -> None:
@@ -402,6 +413,16 @@ def test_the_first_signal_finishes_the_step_and_saves(whole, tmp_path, number):
     assert final(tmp_path / "run") == final(whole)
 
 
+@pytest.mark.usefixtures("usual_handlers")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_ignored_before_stays_ignored(tmp_path, number):
+    signal.signal(number, signal.SIG_IGN)
+    watch = drive(tmp_path / "run", tiny_run(), Watching(lambda report: os.kill(os.getpid(), number)))
+    assert watch.steps == [1, 2, 3, 4]
+    assert signal.getsignal(number) == signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("usual_handlers")
 def test_the_second_signal_ends_at_once(tmp_path):
     def twice(report: StepReport) -> None:
         os.kill(os.getpid(), signal.SIGINT)

@@ -286,7 +286,8 @@ class Sitting:
 @contextmanager
 def stop_requests(told: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C or SIGTERM was heard. After the first of them the usual handlers are back, so a second one ends the
-    process at once. Only the main thread may set handlers; in another one nothing is heard."""
+    process at once. What the process was started to ignore (`nohup`, a script's background) stays ignored. Only the main thread
+    may set handlers; in another one nothing is heard."""
     heard = threading.Event()
     before: dict[int, Any] = {}
 
@@ -303,7 +304,8 @@ def stop_requests(told: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, hear)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, hear)
     try:
         yield heard.is_set
     finally:
