@@ -4,12 +4,14 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 from helpers import tiny_model
+from menon.cli import explain as explaining
 from menon.cli import main
 from menon.config import changed
 from menon.recipes import recipe
-from menon.recipes.derived import Shape, memory, shape_of, sizes
+from menon.recipes.derived import Shape, memory, shape_of, side_by_side, sizes, tokens_per_pass
 
 
 def test_sizes_of_a_step():
@@ -44,6 +46,7 @@ def test_shape_is_read_without_the_weights(tmp_path):
     assert shape is not None
     assert shape.parameters == sum(weight.numel() for weight in model.parameters())
     assert (shape.layers, shape.hidden, shape.intermediate, shape.kv, shape.vocabulary) == (2, 16, 32, 8, 50)
+    assert (shape.family, shape.joined) == (True, 2 * (16 * 16 + 2 * 16 * 8 + 2 * 16 * 32))
     assert shape_of("nobody/has-this") is None
 
 
@@ -59,11 +62,47 @@ def test_memory_by_hand():
         "activations": 4 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 100,
         "logits": 3 * 4 * 100 * 50,
         "keys and values": 4 * 8 * 224 * 32,
+        "libraries": 2**29,
     }
     half = memory(dataclasses.replace(config, dtype="bfloat16", reference="frozen"), shape)
-    assert (half["weights"], half["reference"], half["sampler's copy"]) == (4000, 4000, 2000)
+    assert (half["weights"], half["reference"], half["sampler's copies"]) == (4000, 4000, 2000)
     assert half["keys and values"] == 4 * 8 * 224 * 32  # the sampler's cache is wide
     assert half["activations"] == 2 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 100
+
+
+def test_memory_with_passes_side_by_side(monkeypatch):
+    """Three threads. Beside the gradient that is kept, four of passes: three that run and one that is added. Three samplers have
+    joined matrices of 300 numbers each; two of them are processes of 150 MiB. Tokens and slots are shared."""
+    config = dataclasses.replace(recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, device="cpu")
+    shape = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True, joined=300)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    alone = memory(config, shape)
+    assert (side_by_side(config, shape), alone["gradients"], alone["sampler's copies"]) == (1, 4000, 1200)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    apart = memory(config, shape)
+    assert (side_by_side(config, shape), apart["gradients"], apart["sampler's copies"]) == (3, 20_000, 3600)
+    assert apart["libraries"] == 2**29 + 2 * 150 * 2**20
+    assert all(apart[name] == alone[name] for name in ("weights", "optimiser", "activations", "logits", "keys and values"))
+    half = memory(dataclasses.replace(config, dtype="bfloat16"), shape)
+    assert half["sampler's copies"] == 2 * 1000 + 3 * 2 * 300
+
+
+def test_who_works_side_by_side(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    config = dataclasses.replace(recipe("grpo"), device="cpu")
+    small = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True)
+    assert side_by_side(config, small) == 3
+    assert side_by_side(dataclasses.replace(config, device="cuda"), small) == 1
+    assert side_by_side(config, dataclasses.replace(small, family=False)) == 1
+    assert side_by_side(config, dataclasses.replace(small, parameters=2**26 + 1)) == 1
+    assert side_by_side(config, None) == 1
+
+
+def test_tokens_of_a_pass():
+    """Of an update of 6,144 or 24,576 tokens at 8,192 a forward pass."""
+    config = recipe("grpo")
+    assert [tokens_per_pass(config, 24_576, workers) for workers in (1, 2, 3)] == [8192, 4096, 2730]
+    assert [tokens_per_pass(config, 6144, workers) for workers in (1, 2)] == [8192, 3072]
 
 
 def test_what_is_printed(capsys):
@@ -72,8 +111,22 @@ def test_what_is_printed(capsys):
     assert "32 prompts x 8 samples = 256 answers" in text
     assert "64 answers, at most 6,144 tokens, learning rate 0.0003" in text
     assert "30 steps of 4 = 120 updates" in text
-    assert "learned from 1.5 updates after it was written on average, 3 at most" in text
+    assert "learned from 1.5 updates late on average, 3 at most" in text
+    assert "1 forward pass of 8,192 tokens" in text
     assert "0.89 M parameters" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_what_two_threads_do(capsys, monkeypatch):
+    """`threads=2` would set torch's own for the tests that follow."""
+    monkeypatch.setattr(explaining, "use", lambda chosen, device: None)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert main(["explain", "grpo", "threads=2", "device=cpu"]) == 0
+    text = capsys.readouterr().out
+    assert "3 forward passes of 4,096 tokens" in text
+    assert "2 processes write answers, 2 passes run side by side" in text
+    assert f"{(2**29 + 150 * 2**20) / 2**30:.3f} GiB" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_published_sizes(capsys):
@@ -101,7 +154,7 @@ def test_mistakes_are_those_of_train(word, capsys):
 @pytest.mark.parametrize(
     ("recipe", "more"),
     [
-        ("dapo", "and more, where groups teach nothing and others are asked in their place"),
+        ("dapo", "and more, where groups teach nothing and others take their place"),
         ("remax", "and a greedy answer to each prompt"),
         ("vineppo", "and 9 continuations from where each segment begins"),
         ("grpo", None),
@@ -117,5 +170,5 @@ def test_trees(capsys):
     assert main(["explain", "spo_tree", "threads=1"]) == 0
     text = capsys.readouterr().out
     assert "8 trees of 4-4-4, each of at most 5,280 tokens" in text
-    assert "an edge may wait, and is learned from at most 15 updates after it was written" in text
+    assert "an edge may wait, and is learned from at most 15 updates late" in text
     assert "samples" not in text

@@ -10,7 +10,7 @@ from menon.errors import UserError
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
-    from menon.recipes.derived import Sizes
+    from menon.recipes.derived import Shape, Sizes
 
 
 def explain(words: Sequence[str]) -> int:
@@ -20,39 +20,53 @@ def explain(words: Sequence[str]) -> int:
     chosen = threads.choose(asked.settings)
     use(chosen, "cpu")
     config = configured(asked, chosen.count)
-    for line in [*step(config), "", *peak(config)]:
+    from menon.recipes.derived import shape_of, side_by_side
+
+    shape = shape_of(config.model)
+    workers = side_by_side(config, shape)
+    for line in [*step(config, workers), *parted(chosen, workers), "", *peak(config, shape)]:
         print(line)
     return 0
 
 
-def step(config: "RunConfig") -> Iterator[str]:
+def step(config: "RunConfig", workers: int) -> Iterator[str]:
     from menon.recipes.derived import sizes
 
     found = sizes(config)
     yield f"menon explain  {config.recipe}, scale {config.scale}"
-    yield from (trees if config.rollout.kind == "tree" else answers)(config, found)
+    yield from trees(config, found) if config.rollout.kind == "tree" else answers(config, found, workers)
     yield f"  the run      {config.steps:,} steps of {config.updates_per_step} = {found.updates:,} updates of the policy"
     yield f"  off-policy   {off_policy(config, found)}"
 
 
-def answers(config: "RunConfig", found: "Sizes") -> Iterator[str]:
+def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
+    """Who has the threads."""
+    yield f"  threads      {chosen.count} ({chosen.reason})"
+    if workers > 1:
+        yield f"               {workers} processes write answers, {workers} passes run side by side"
+
+
+def answers(config: "RunConfig", found: "Sizes", workers: int) -> Iterator[str]:
+    from menon.recipes.derived import tokens_per_pass
+
     tokens, rate = found.tokens_at_most / config.updates_per_step, config.optimiser.learning_rate
-    passes = math.ceil(tokens / config.tokens_per_forward)
+    size = tokens_per_pass(config, tokens, workers)
+    passes = math.ceil(tokens / size)
     prompts, samples = config.prompts_per_step, config.samples_per_prompt
     yield f"  a step       {prompts:,} prompts x {samples:,} samples = {found.answers:,} answers"
     yield f"               at most {config.max_new_tokens:,} tokens each, {found.tokens_at_most:,} in all"
     if more := beside(config):
         yield f"               {more}"
     yield f"  an update    {found.per_update:,.0f} answers, at most {tokens:,.0f} tokens, learning rate {rate:g}"
-    each = f"{passes:,} forward pass{'es' if passes > 1 else ''} of {config.tokens_per_forward:,} tokens"
-    yield f"               {each} if every answer is that long, prompts not counted"
+    yield f"               {passes:,} forward pass{'es' if passes > 1 else ''} of {size:,} tokens,"
+    yield "               if every answer is that long, prompts not counted"
 
 
 def beside(config: "RunConfig") -> str:
     """What a rollout writes beyond its groups."""
     samples = getattr(config.rollout, "value_samples", 0)
     return {
-        "dynamic_sampling": "and more, where groups teach nothing and others are asked in their place",
+        "dynamic_sampling": "and more, where groups teach nothing and others take their place",
         "greedy_baseline": "and a greedy answer to each prompt",
         "segments": f"and {samples} continuations from where each segment begins",
     }.get(config.rollout.kind, "")
@@ -67,16 +81,15 @@ def trees(config: "RunConfig", found: "Sizes") -> Iterator[str]:
 
 def off_policy(config: "RunConfig", found: "Sizes") -> str:
     if not found.lag:
-        return "none: each answer is learned from once, by the weights that wrote it"
+        return "none: each answer teaches once, and the weights that wrote it"
     if config.rollout.kind == "tree":
-        return f"an edge may wait, and is learned from at most {found.lag} updates after it was written"
-    return f"an answer is learned from {found.lag / 2:g} updates after it was written on average, {found.lag} at most"
+        return f"an edge may wait, and is learned from at most {found.lag} updates late"
+    return f"an answer is learned from {found.lag / 2:g} updates late on average, {found.lag} at most"
 
 
-def peak(config: "RunConfig") -> Iterator[str]:
-    from menon.recipes.derived import GIB, memory, shape_of
+def peak(config: "RunConfig", shape: "Shape | None") -> Iterator[str]:
+    from menon.recipes.derived import GIB, memory
 
-    shape = shape_of(config.model)
     if shape is None:
         yield f"  memory       unknown: {config.model} is not on this disk; name a local folder"
         return
@@ -84,5 +97,6 @@ def peak(config: "RunConfig") -> Iterator[str]:
     yield f"  memory       about {sum(parts.values()) / GIB:,.2f} GiB for {config.model}, {quantity(shape.parameters)} parameters"
     for name, size in parts.items():
         yield f"    {name:<18}{size / GIB:>10,.3f} GiB"
-    yield "    It assumes AdamW, fused attention, full passes, prompts of 128 tokens, answers of full length. The libraries take"
-    yield "    about half a GiB more, and a checkpoint copies the optimiser's moments for a moment."
+    yield "    if passes are full, prompts have 128 tokens and answers their full length,"
+    yield "    with AdamW and fused attention; a checkpoint copies AdamW's moments for a"
+    yield "    moment, and processes that grade come on top"

@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 import transformers
+from torch import nn
 
 from menon.config import RunConfig
+from menon.engines import machine
+from menon.engines.decoder import is_family
 from menon.engines.hf_models import quiet
 from menon.engines.log_probs import CHUNK
 from menon.recipes.build import model_name, rollout_of
@@ -23,6 +26,10 @@ COPIES = 3
 """Of a chunk of logits: themselves, their log-softmax, their gradient."""
 PROMPT = 128
 """Tokens of a prompt, which are not known yet."""
+LIBRARIES, OTHER_PROCESS = 2**29, 150 * 2**20
+"""Bytes of this process before its model comes, and those of another one that writes answers before its first."""
+JOINED = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+"""What a sampler of the Llama family keeps as one matrix, beside the learner's own."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,10 @@ class Shape:
     kv: int
     """Numbers of one token's keys (and as many values) in one layer."""
     vocabulary: int
+    family: bool = False
+    """Of the Llama family, by its class."""
+    joined: int = 0
+    """Numbers that its sampler keeps a second time, in each of its processes."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +96,40 @@ def shape_of(name: str) -> Shape | None:
         intermediate=getattr(config, "intermediate_size", None) or 4 * hidden,
         kv=width * (getattr(config, "num_key_value_heads", None) or heads),
         vocabulary=config.vocab_size,
+        family=is_family(model),
+        joined=joined_in(model),
     )
+
+
+def joined_in(model: nn.Module) -> int:
+    linear = {name: part.weight.numel() for name, part in model.named_modules() if type(part) is nn.Linear and "layers." in name}
+    if not is_family(model) or sum(linear.values()) > machine.SMALL:
+        return 0
+    return sum(count for name, count in linear.items() if name.endswith(JOINED))
+
+
+def side_by_side(config: RunConfig, shape: Shape | None) -> int:
+    """How many processes write answers, and how many passes of the learner run at a time, with the threads that torch has now."""
+    on_cpu = config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
+    return machine.workers(shape.parameters, torch.device("cpu" if on_cpu else "cuda")) if shape and shape.family else 1
+
+
+def tokens_per_pass(config: RunConfig, tokens: float, workers: int) -> int:
+    """Of an update's tokens; see `update.objective.forward_rows`."""
+    return config.tokens_per_forward if workers == 1 else max(1, int(min(config.tokens_per_forward, tokens)) // workers)
 
 
 def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
     """Bytes by what holds them, when the policy learns; its sampler's cache is kept between steps.
 
-    Weights, gradient and AdamW's two moments of everything that learns; a copy of the weights for a sampler in bfloat16; the
+    Weights, gradient and AdamW's two moments of everything that learns; gradients of passes that run side by side, and of the one
+    that is being added; a copy of the weights for a sampler in bfloat16, and the joined matrices of each of its processes; the
     reference; what a forward pass of `tokens_per_forward` keeps for its backward pass (8 hidden, 4 intermediate and 2 key-value
     numbers a token and layer: a Llama block with fused attention); a chunk of logits three times; keys and values of all slots,
-    with answers of full length and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes.
+    with answers of full length and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries.
+    Passes share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
     """
+    workers = side_by_side(config, shape)
     number, own = BYTES[config.dtype], 2 if config.dtype == "bfloat16" else BYTES[config.dtype]
     learning = 1 + (config.critic is not None and not config.critic.shared_trunk)
     per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
@@ -105,12 +139,13 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
         keys = estimate(rollout, PROMPT, cached, at_once(config))
     found: dict[str, Any] = {
         "weights": learning * number * shape.parameters,
-        "gradients": learning * number * shape.parameters,
+        "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,
         "optimiser": learning * 2 * number * shape.parameters,
         "reference": (config.reference != "none") * number * shape.parameters,
-        "sampler's copy": (config.dtype == "bfloat16") * 2 * shape.parameters,
+        "sampler's copies": (config.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.joined,
         "activations": own * per_token * config.tokens_per_forward,
         "logits": COPIES * 4 * min(CHUNK, config.tokens_per_forward * shape.vocabulary),
         "keys and values": keys,
+        "libraries": LIBRARIES + (workers - 1) * OTHER_PROCESS,
     }
     return {name: float(size) for name, size in found.items() if size}
