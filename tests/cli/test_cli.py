@@ -34,11 +34,22 @@ def test_import_and_help_load_nothing_heavy(code):
     assert time.perf_counter() - start < 5  # .1 s on an idle machine; this one may be busy
 
 
-def test_help_and_version(capsys):
+def test_help_and_version(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     for part in ("menon train --resume RUN", "menon pretrain", "grpo ", "reinforce ", "ppo ", "data=FILE.jsonl"):
         assert part in text
+    assert max(map(len, text.splitlines())) > 80
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([]) == 0
+    narrow = capsys.readouterr().out
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert narrow.split() == text.split()
+    assert (
+        "  menon check data FILE                        does every gold answer earn the\n" + " " * 47 + "full reward\n" in narrow
+    )
+    monkeypatch.delenv("COLUMNS")
     assert main(["train", "--help"]) == 0
     assert capsys.readouterr().out == text
     assert main(["--version"]) == 0

@@ -1,6 +1,7 @@
 """What a person reads during a run."""
 
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,23 @@ def test_plain_lines():
     assert "  the model      runs/a/checkpoints/step_000012" in lines
     assert "  go on          menon train --resume runs/a steps=24" in lines
     assert "\x1b" not in stream.getvalue()
+
+
+def test_the_time_left_has_the_last_evaluation(monkeypatch):
+    """Eight seconds before the first step, and so after the last; two seconds a step."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    watch = Terminal(HEADER, stream)
+    watch.started(Path("runs/a"), 1, 12)
+    now[0] = 108.0
+    watch.evaluated(0, {})
+    watch.stepped(report(2))
+    now[0] = 150.0
+    watch.evaluated(6, {})
+    watch.stepped(report(12))
+    ends = [line.rpartition("  ")[2] for line in stream.getvalue().splitlines() if line.startswith("step")]
+    assert ends == ["0:28 left", "0:08 left"]
 
 
 def test_the_samples_are_few():

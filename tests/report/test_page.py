@@ -83,6 +83,14 @@ def test_the_lead_compares_with_the_start_at_its_best(run):
     start = {**content.evaluations[0], "best_accuracy": 0.357, "best_temperature": 0.3, "maj_at_8": 0.71, "probe_n": 1500.0}
     text = page(type(content)(**{**vars(content), "evaluations": [start, *content.evaluations[1:]]}))
     assert "the start reaches 0.357 at its best temperature (0.3) and 0.710 by a vote of eight (on 1,500 of them)." in text
+    start |= {"best_temperature": 1.0, "n": 1500.0}
+    text = page(type(content)(**{**vars(content), "evaluations": [start, {**content.evaluations[-1], "n": 1500.0}]}))
+    assert "0.357 at its best temperature (1, eight answers each) and 0.710 by a vote of eight." in text
+
+
+def test_time_outside_of_steps_has_a_colour_of_its_own(run):
+    text = page(gather(run))
+    assert text.count('<i class="t0"') == text.count('<span class="key t0">outside of steps</span>') == 1
 
 
 def test_the_page_stands_alone(run):

@@ -1,10 +1,12 @@
 """The `menon` command. Nothing heavy is imported before the words are understood and the threads are chosen."""
 
 import os
+import shutil
 import sys
 import tempfile
+import textwrap
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from menon.errors import UserError
@@ -36,8 +38,9 @@ Recipes:
 {recipes}
 
 Settings are key=value; a dot goes inside, and a part is named by its kind:
-  steps=100  learning_rate=3e-4  samples_per_prompt=16  max_new_tokens=512  out=runs/mine  threads=4
-  reward=my_file.py:my_function  objective.policy.loss=gspo  objective.policy.loss.clip_high=.28
+  steps=100  learning_rate=3e-4  samples_per_prompt=16  max_new_tokens=512
+  out=runs/mine  threads=4  reward=my_file.py:my_function
+  objective.policy.loss=gspo  objective.policy.loss.clip_high=.28
 
   --debug    show stack traces       --version       --help
 """
@@ -100,7 +103,16 @@ def help_text() -> str:
     from menon.recipes import RECIPES
 
     width = max(map(len, RECIPES))
-    return HELP.format(recipes="\n".join(f"  {name:<{width}}  {what}" for name, what in RECIPES.items()))
+    text = HELP.format(recipes="\n".join(f"  {name:<{width}}  {what}" for name, what in RECIPES.items()))
+    return "".join(f"{line}\n" for line in folded(text.splitlines(), shutil.get_terminal_size((130, 24)).columns))
+
+
+def folded(lines: Sequence[str], width: int) -> Iterator[str]:
+    """Lines no wider than this, or than 72; what stands behind a gap of two columns goes on below itself."""
+    for line in lines:
+        _, gap, right = line.rpartition("  ")
+        indent = " " * (len(line) - len(right)) if gap else ""
+        yield from textwrap.wrap(line, max(width, 72), subsequent_indent=indent, break_on_hyphens=False) or [""]
 
 
 def sentence_for(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,9 @@ class Terminal:
         self.steps = 0
         self.folder = Path()
         self.seconds_per_step = 0.0
+        self.began = 0.0
+        self.seconds_after = 0.0
+        """Of the evaluation after the last step, as long as the one before the first took."""
 
     def __enter__(self) -> "Terminal":
         return self
@@ -34,7 +38,7 @@ class Terminal:
         pass
 
     def started(self, folder: Path, first_step: int, steps: int) -> None:
-        self.folder, self.steps = folder, steps
+        self.folder, self.steps, self.began = folder, steps, time.monotonic()
         self.say(title(self.header))
         for label, text in {**self.header, "folder": str(folder)}.items():
             if label != "recipe":
@@ -44,6 +48,8 @@ class Terminal:
         self.say("")
 
     def evaluated(self, step: int, numbers: Mapping[str, float]) -> None:
+        if step == 0:
+            self.seconds_after = time.monotonic() - self.began
         self.say(evaluation(step, numbers))
 
     def stepped(self, report: StepReport) -> None:
@@ -64,7 +70,7 @@ class Terminal:
         self.seconds_per_step = took if not known else MEMORY * known + (1 - MEMORY) * took
 
     def left(self, report: StepReport) -> str:
-        return duration((self.steps - report.step) * self.seconds_per_step)
+        return duration((self.steps - report.step) * self.seconds_per_step + self.seconds_after)
 
     def sample(self, report: StepReport, graded: Graded) -> None:
         question, answer, mark = sample_of(graded)
@@ -110,7 +116,7 @@ class Live(Terminal):
     def started(self, folder: Path, first_step: int, steps: int) -> None:
         from rich.text import Text
 
-        self.folder, self.steps = folder, steps
+        self.folder, self.steps, self.began = folder, steps, time.monotonic()
         self.console.print(Text(title(self.header), style="bold"))
         for label, text in {**self.header, "folder": str(folder)}.items():
             if label != "recipe":

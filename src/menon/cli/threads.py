@@ -14,7 +14,8 @@ from menon.base import BASES
 from menon.errors import UserError
 
 SMALL_MODEL_CAP = 4
-"""A step of a built-in base is too little work for more parts than this."""
+"""A step of a built-in base is too little work for more parts than this. Who asks for more gets them, up to what
+`engines.machine` allows any small model."""
 SPARE, SPARE_SMALL = 0.25, 0.75
 """Of a core that others may use before it counts as taken; the second for a small model, whose threads work apart and do not wait
 for the slowest in every operation."""

@@ -61,12 +61,15 @@ def lead(content: Content) -> str:
     text += f"({n:,} questions)"
     rivals = []
     if "best_accuracy" in before:
-        rivals.append(f"{before['best_accuracy']:.3f} at its best temperature ({before['best_temperature']:g})")
+        best = float(before["best_temperature"])
+        # Those at temperature 1 are the vote's, so that the mean is another than that of the one answer of the sentence before.
+        how = "1, eight answers each" if best == 1 else f"{best:g}"
+        rivals.append(f"{before['best_accuracy']:.3f} at its best temperature ({how})")
     if "maj_at_8" in before:
         rivals.append(f"{before['maj_at_8']:.3f} by a vote of eight")
     if not rivals:
         return text + "."
-    asked = f" (on {int(before['probe_n']):,} of them)" if "probe_n" in before else ""
+    asked = f" (on {int(before['probe_n']):,} of them)" if before.get("probe_n", n) != n else ""
     return f"{text}. Without training the start reaches {' and '.join(rivals)}{asked}."
 
 
@@ -181,7 +184,7 @@ def time(content: Content) -> Iterator[str]:
     if not whole:
         yield '<p class="quiet">The run kept no times.</p>'
         return
-    tones = {name: 1 + place % 5 for place, name in enumerate(spent)}
+    tones = {name: 0 if name == "outside of steps" else 1 + place % 5 for place, name in enumerate(spent)}
     bars = [f'<i class="t{tones[name]}" style="width:{100 * s / whole:.2f}%" title="{name}"></i>' for name, s in spent.items()]
     yield f'<div class="share">{"".join(bars)}</div><table><thead><tr><th>part<th>seconds<th>share<th>a step</tr></thead>'
     for name, seconds in spent.items():
