@@ -40,12 +40,14 @@ def even(rollout: Rollout) -> Verdict:
     return Verdict(right, right, {"half": right / 2})
 
 
-def tiny_run(algorithm: Algorithm = "grpo", *, steps: int = 4, grade: Grade = even, seed: int = 0, **settings: Any) -> Run:
+def tiny_run(
+    algorithm: Algorithm = "grpo", *, steps: int = 4, grade: Grade = even, seed: int = 0, device: str = "cpu", **settings: Any
+) -> Run:
     """Three prompts a step of five, two updates; evaluates every second step. `settings` are fields of the Run."""
     model, tokenizer = tiny_model(vocab=VOCAB, seed=seed), tiny_tokenizer(VOCAB)
     questions = [prompt(i, f"{i}+{i + 1}=", str(2 * i + 1), VOCAB) for i in range(5)]
     held_out = [prompt(100 + i, f"{i}*{i}=", str(i * i), VOCAB) for i in range(2)]
-    policy = TorchLearner(model, Optimiser(learning_rate=1e-2))
+    policy = TorchLearner(model, Optimiser(learning_rate=1e-2), device=device)
     models: dict[str, Any] = {"policy": policy}
 
     def evaluate(sampler: Sampler) -> list[Graded]:
@@ -55,15 +57,16 @@ def tiny_run(algorithm: Algorithm = "grpo", *, steps: int = 4, grade: Grade = ev
     advantage: dict[str, Any] = {"credit": Reinforce(), "whiten": Whiten()}
     updates = [Update({"policy": Term(PolicyGradient(), SequenceMean())}, count=2)]
     if algorithm == "grpo":  # with memory: the coefficient of an adaptive KL penalty
-        models["reference"] = TorchScorer(tiny_model(vocab=VOCAB, seed=seed))
+        models["reference"] = TorchScorer(tiny_model(vocab=VOCAB, seed=seed), device=device)
         advantage = {"kl": KLInReward(beta=0.1, target=0.05, horizon=20), "credit": GRPO()}
         updates = [Update({"policy": Term(PPOClip(), TokenMean())}, count=2)]
     if algorithm == "ppo":
         trunk = tiny_model(vocab=VOCAB, seed=seed + 1).base_model
-        models["critic"] = TorchLearner(ValueModel(trunk, value_head(trunk.config.hidden_size)), Optimiser(learning_rate=1e-2))
+        critic = ValueModel(trunk, value_head(trunk.config.hidden_size))
+        models["critic"] = TorchLearner(critic, Optimiser(learning_rate=1e-2), device=device)
         advantage = {"credit": GAE()}
-        critic = Update({"value": Term(ValueLoss(), TokenMean())}, model="critic", count=2)
-        updates = [Update({"policy": Term(PPOClip(), TokenMean())}, count=2), critic]
+        value = Update({"value": Term(ValueLoss(), TokenMean())}, model="critic", count=2)
+        updates = [Update({"policy": Term(PPOClip(), TokenMean())}, count=2), value]
     plan = Plan(Groups(3, 2, SAMPLING), grade, advantage, tuple(updates), seed)
     run = Run(
         plan=plan,
@@ -138,4 +141,4 @@ def traces(path: Path) -> dict[str, Any]:
 def weights_of(run: Run) -> dict[str, np.ndarray]:
     policy = run.models["policy"]
     assert isinstance(policy, TorchLearner)
-    return {name: weight.detach().to(torch.float64).numpy().copy() for name, weight in policy.weights().items()}
+    return {name: weight.detach().cpu().to(torch.float64).numpy().copy() for name, weight in policy.weights().items()}

@@ -97,12 +97,14 @@ class Batch:
     @property
     def position(self) -> Tensor:
         """[N] place within the sequence."""
-        return torch.arange(self.num_tokens, device=self.token.device) - ragged.spread(self.offset[:-1], self.offset)
+        start = ragged.spread(self.offset[:-1], self.offset, self.num_tokens)
+        return torch.arange(self.num_tokens, device=self.token.device) - start
 
     @property
     def trained(self) -> Tensor:
         """[N] bool: actions of valid sequences that are learned from, the tokens that a loss may touch."""
-        return self.is_action & ragged.spread(self.valid if self.learn is None else self.valid & self.learn, self.offset)
+        learned = self.valid if self.learn is None else self.valid & self.learn
+        return self.is_action & ragged.spread(learned, self.offset, self.num_tokens)
 
     @property
     def policy_logp(self) -> Tensor | None:
@@ -221,12 +223,20 @@ def take(batch: Batch, sequences: Tensor) -> Batch:
     return replace(batch, **picked)
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on another device. From pinned memory to a GPU: nobody waits until it has done what it was asked before."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def to(batch: Batch, device: torch.device | str) -> Batch:
     """The batch on another device."""
+    device = torch.device(device)
     moved: dict[str, Any] = {
-        f.name: value.to(device) for f in fields(Batch) if isinstance(value := getattr(batch, f.name), Tensor)
+        f.name: sent(value, device) for f in fields(Batch) if isinstance(value := getattr(batch, f.name), Tensor)
     }
-    return replace(batch, **moved, columns={name: value.to(device) for name, value in batch.columns.items()})
+    return replace(batch, **moved, columns={name: sent(value, device) for name, value in batch.columns.items()})
 
 
 def unit_of(batch: Batch, unit: Unit) -> Tensor:

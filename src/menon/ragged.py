@@ -12,14 +12,14 @@ def lengths(offset: Tensor) -> Tensor:
     return offset[1:] - offset[:-1]
 
 
-def owner(offset: Tensor) -> Tensor:
-    """[N] the sequence that each token belongs to."""
-    return torch.repeat_interleave(torch.arange(len(offset) - 1, device=offset.device), lengths(offset))
+def owner(offset: Tensor, count: int | None = None) -> Tensor:
+    """[N] the sequence that each token belongs to. Who knows N gives it as `count`: a GPU has to be waited for to learn it."""
+    return torch.repeat_interleave(torch.arange(len(offset) - 1, device=offset.device), lengths(offset), output_size=count)
 
 
-def spread(values: Tensor, offset: Tensor) -> Tensor:
-    """[S] -> [N]: every token gets its sequence's value."""
-    return values[owner(offset)]
+def spread(values: Tensor, offset: Tensor, count: int | None = None) -> Tensor:
+    """[S] -> [N]: every token gets its sequence's value; `count` as for `owner`."""
+    return values[owner(offset, count)]
 
 
 def sum_by(values: Tensor, index: Tensor, count: int) -> Tensor:
@@ -29,14 +29,14 @@ def sum_by(values: Tensor, index: Tensor, count: int) -> Tensor:
 
 def sequence_sum(values: Tensor, offset: Tensor) -> Tensor:
     """[N] -> [S]."""
-    return sum_by(values, owner(offset), len(offset) - 1)
+    return sum_by(values, owner(offset, len(values)), len(offset) - 1)
 
 
 def last(mask: Tensor, offset: Tensor) -> Tensor:
     """[S] place of each sequence's last token where the mask holds; -1 where there is none."""
     place = torch.where(mask, torch.arange(len(mask), device=mask.device), -1)
     found = torch.full((len(offset) - 1,), -1, dtype=torch.int64, device=mask.device)
-    return found.scatter_reduce(0, owner(offset), place, reduce="amax")
+    return found.scatter_reduce(0, owner(offset, len(mask)), place, reduce="amax")
 
 
 def pad(values: Tensor, offset: Tensor, fill: float = 0) -> Tensor:

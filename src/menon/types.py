@@ -277,12 +277,14 @@ class Sum:
 @dataclass(frozen=True)
 class Max:
     value: Any
+    others: tuple[Any, ...] = ()
+    """What was added; nothing is read before the end, for a GPU would have to be waited for."""
 
     def __add__(self, other: "Max") -> "Max":
-        return Max(max(float(self.value), float(other.value)))
+        return Max(self.value, (*self.others, other.value, *other.others))
 
     def __float__(self) -> float:
-        return float(self.value)
+        return max(float(value) for value in (self.value, *self.others))
 
 
 Metric = Mean | Sum | Max

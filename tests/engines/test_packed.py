@@ -101,7 +101,8 @@ def test_attention_on_a_cpu_takes_the_fused_kernel_both_ways(kind):
     decoder = decoder_of(model)
     packed = pack_distinct(batch, batch.is_action)
     with profile(activities=[ProfilerActivity.CPU]) as seen:
-        hidden_states(decoder, packed.token, packed.position, attention(packed, None)).sum().backward()
+        attend = attention(packed, decoder.head_dim, torch.device("cpu"), None)
+        hidden_states(decoder, packed.token, packed.position, attend).sum().backward()
     names = {event.key for event in seen.key_averages()}
     assert "aten::_scaled_dot_product_flash_attention_for_cpu" in names
     assert "aten::_scaled_dot_product_flash_attention_for_cpu_backward" in names

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from menon.batch import sent
+
 
 class Drawn(NamedTuple):
     """[n] each; what the fields of `Completion` mean."""
@@ -20,30 +22,38 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
 
     The token is the first whose cumulative probability exceeds the number, so it depends on its row alone. `temperature`,
     `top_p`, `top_k` are [n]; temperature 0 takes the most probable token (the first of equals) and tells log-probs at 1.
+    Numbers and settings are best on the host: what they ask for is then known without waiting for the logits' device.
     """
-    greedy = temperature == 0
-    warm = bool((temperature != 1).any())
-    logp = torch.log_softmax(logits / torch.where(greedy, 1, temperature)[:, None] if warm else logits, dim=-1)
+    device, greedy = logits.device, temperature == 0
+    warm, cold, truncated = (bool(asked.any()) for asked in (temperature != 1, greedy, (top_p < 1) | (top_k > 0)))
+    if warm:
+        greedy = sent(greedy, device)
+        logits = logits / torch.where(greedy, 1, sent(temperature, device))[:, None]
+    logp = torch.log_softmax(logits, dim=-1)
     p = logp.exp()
     entropy = _entropy(p, logp)
     kept, cut = p, None
-    if bool(((top_p < 1) | (top_k > 0)).any()):
-        mask = kept_by(p, top_p, top_k) | greedy[:, None]
+    if truncated:
+        mask = kept_by(p, sent(top_p, device), sent(top_k, device))
+        mask = mask | greedy[:, None] if cold else mask
         kept, cut = torch.where(mask, p, 0), ~mask.all(-1)
     cumulative = kept.cumsum(-1, dtype=torch.float64)
     mass = cumulative[:, -1:]
     # A number is at most 1 - 2^-53, so the product stays below the whole mass; only a row of NaN runs beyond the last token.
-    token = torch.searchsorted(cumulative, uniform[:, None] * mass, right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
-    if warm and bool(greedy.any()):
+    token = torch.searchsorted(cumulative, sent(uniform, device)[:, None] * mass, right=True)[:, 0]
+    token = token.clamp_(max=logits.shape[-1] - 1)
+    if cold:
         token = torch.where(greedy, logits.argmax(-1), token)
     log_kept = torch.zeros_like(entropy) if cut is None else torch.where(cut, mass[:, 0].log(), 0).to(logp.dtype)
     return Drawn(token, logp.gather(-1, token[:, None])[:, 0], log_kept, entropy)
 
 
 def temperature_by_entropy(logits: Tensor, temperature: Tensor, forking: Tensor, threshold: Tensor) -> Tensor:
-    """[n] `forking` where it is a number and the entropy at temperature 1 is above `threshold`, else `temperature`."""
+    """[n] `forking` where it is a number and the entropy at temperature 1 is above `threshold`, else `temperature`; for the place
+    of the three see `draw`."""
     if bool(forking.isnan().all()):
         return temperature
+    temperature, forking, threshold = (sent(setting, logits.device) for setting in (temperature, forking, threshold))
     uncertain = entropy_of(torch.log_softmax(logits, dim=-1)) > threshold
     return torch.where(uncertain & ~forking.isnan(), forking, temperature)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from menon import ragged
-from menon.batch import Batch
+from menon.batch import Batch, sent
 from menon.engines.decoder import Decoder, decoder_of, hidden_states
 from menon.engines.log_probs import log_probs, wide
 from menon.engines.packed import attention, pack_distinct, pick
@@ -97,6 +97,8 @@ class States:
 
     place: Tensor
     """[A] where those tokens stand in the batch."""
+    token: Tensor
+    """[A] what they are."""
     rows: Tensor
     """[A, d] hidden states before them; [A, V] logits where the whole model ran."""
     after: Tensor | None = None
@@ -104,7 +106,9 @@ class States:
 
 
 def run_trunk(network: Network, batch: Batch, autocast: torch.dtype | None = None, after: bool = False) -> States:
-    """One forward pass over all sequences of the batch; with `after` also the states behind the action tokens."""
+    """One forward pass over all sequences of the batch, on the network's device; with `after` also the states behind the action
+    tokens. What is computed where is settled where the batch is: on the host, or a GPU is waited for many times."""
+    device = next(network.trunk.parameters(), batch.token).device
     place = batch.is_action.nonzero()[:, 0]
     if bool((batch.position[place] == 0).any()):
         raise UserError("a sequence begins with a token of the policy, which nothing predicts; give every prompt a token")
@@ -118,29 +122,34 @@ def run_trunk(network: Network, batch: Batch, autocast: torch.dtype | None = Non
     needed = torch.zeros_like(batch.is_action)
     needed[torch.cat([before, place]) if after else before] = True
     decoder = network.decoder
-    with torch.autocast(batch.token.device.type, dtype=autocast) if autocast else nullcontext():
+    with torch.autocast(device.type, dtype=autocast) if autocast else nullcontext():
         if decoder is not None and longest <= (decoder.longest or longest):
             rows, row_of = _distinct_states(decoder, batch, needed, autocast)
         else:
-            rows, row_of = _padded_states(network, batch)
-    return States(place, pick(rows, row_of[before]), pick(rows, row_of[place]) if after else None)
+            rows, row_of = _padded_states(network, batch, device)
+
+    def states(index: Tensor) -> Tensor:
+        return pick(rows, sent(row_of[index], device))
+
+    return States(sent(place, device), sent(batch.token[place], device), states(before), states(place) if after else None)
 
 
 def _distinct_states(decoder: Decoder, batch: Batch, needed: Tensor, autocast: torch.dtype | None) -> tuple[Tensor, Tensor]:
     """[M, d] states, and [N] the row that is each token's."""
-    packed = pack_distinct(batch, needed)
-    return hidden_states(decoder, packed.token, packed.position, attention(packed, autocast)), packed.place
+    packed, device = pack_distinct(batch, needed), decoder.embedding.device
+    attend = attention(packed, decoder.head_dim, device, autocast)
+    return hidden_states(decoder, sent(packed.token, device), sent(packed.position, device), attend), packed.place
 
 
-def _padded_states(network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
+def _padded_states(network: Network, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
     """The same by the model's own forward, [S * L, d] or [S * L, V]. Rows are padded on the right and no mask is given: causal
     attention cannot look ahead, and with a mask `transformers` would leave the fast causal kernel."""
-    ids = ragged.pad(batch.token, batch.offset)
+    ids = sent(ragged.pad(batch.token, batch.offset), device)
     if network.whole is None:
         grown = network.trunk(input_ids=ids, use_cache=False).last_hidden_state
     else:
         grown = network.whole(input_ids=ids, use_cache=False).logits
-    return grown.flatten(0, 1), ragged.owner(batch.offset) * ids.shape[1] + batch.position
+    return grown.flatten(0, 1), ragged.owner(batch.offset, batch.num_tokens) * ids.shape[1] + batch.position
 
 
 @dataclass(frozen=True)
@@ -164,7 +173,7 @@ class Head:
             if need not in ("logp", "entropy") and not isinstance(need, Reduction):
                 raise ValueError(f"a forward pass yields 'logp', 'entropy', 'value', 'value_after' or a Reduction, not {need!r}")
         if over_vocabulary:
-            columns |= self._over_vocabulary(states, batch.token[states.place], over_vocabulary, others)
+            columns |= self._over_vocabulary(states, over_vocabulary, others)
         return {
             name: torch.zeros(batch.num_tokens, dtype=column.dtype, device=column.device).index_copy(0, states.place, column)
             for name, column in columns.items()
@@ -187,19 +196,17 @@ class Head:
         values = head(rows.to(head.weight.dtype))[:, 0]
         return values.to(wide(values.dtype))
 
-    def _over_vocabulary(
-        self, states: States, target: Tensor, needs: Sequence[Need], others: Mapping[str, LogitRows]
-    ) -> dict[str, Tensor]:
+    def _over_vocabulary(self, states: States, needs: Sequence[Need], others: Mapping[str, LogitRows]) -> dict[str, Tensor]:
         """Works through the vocabulary a few rows at a time. More than one chunk: each is computed again in the backward
         pass instead of being kept, so [A, V] never exists."""
-        head = self.network.head
+        head, target = self.network.head, states.token
         if type(head) is nn.Linear and not any(isinstance(need, Reduction) for need in needs):
             how: dict[str, Any] = {"weight": head.weight, "bias": head.bias, "chunk": self.vocabulary_chunk}
             logp, entropy = log_probs(states.rows, target, temperature=self.temperature, entropy="entropy" in needs, **how)
             return {name_of(need): logp if need == "logp" else entropy for need in needs}
         every = torch.arange(len(target), device=target.device)
         chunks = every.split(self._rows_per_chunk(states))
-        run: Callable[..., tuple[Tensor, ...]] = partial(self._reduce, states, target, needs, others)
+        run: Callable[..., tuple[Tensor, ...]] = partial(self._reduce, states, needs, others)
         if len(chunks) > 1 and torch.is_grad_enabled():
             pieces = [checkpoint(run, rows, use_reentrant=False, preserve_rng_state=False) for rows in chunks]
         else:
@@ -214,14 +221,12 @@ class Head:
             vocabulary = 1 if weight is None else len(weight)
         return max(1, self.vocabulary_chunk // vocabulary)
 
-    def _reduce(
-        self, states: States, target: Tensor, needs: Sequence[Need], others: Mapping[str, LogitRows], rows: Tensor
-    ) -> tuple[Tensor, ...]:
+    def _reduce(self, states: States, needs: Sequence[Need], others: Mapping[str, LogitRows], rows: Tensor) -> tuple[Tensor, ...]:
         logits = self.logits(states, rows)
         columns = {}
         if "logp" in needs or "entropy" in needs:
             columns["logp"], columns["entropy"] = log_probs(
-                logits, target[rows], chunk=logits.numel(), entropy="entropy" in needs
+                logits, states.token[rows], chunk=logits.numel(), entropy="entropy" in needs
             )
         for need in needs:
             if isinstance(need, Reduction):

@@ -5,7 +5,7 @@ answers to one prompt, the branches of a tree) share the states of their common 
 layers, norms and MLP run over one flat row of distinct tokens, without padding. Attention alone sees sequences.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from menon import ragged
-from menon.batch import Batch
+from menon.batch import Batch, sent
 from menon.engines.decoder import Attend
 
 LEAST_ROWS = 16
@@ -124,11 +124,12 @@ def distinct(token: Tensor, offset: Tensor) -> Tensor:
     return torch.from_numpy(number[back][real[back]]).to(token.device)
 
 
-def attention(packed: Packed, autocast: torch.dtype | None) -> Attend:
-    """q [M, heads, D], k and v [M, key_heads, D] -> [M, heads, D], every sequence on its own."""
-    if packed.token.is_cuda and autocast is not None and torch.cuda.get_device_capability(packed.token.device) >= (8, 0):
-        return _variable_length(packed, autocast)
+def attention(packed: Packed, head_dim: int, device: torch.device, autocast: torch.dtype | None) -> Attend:
+    """q [M, heads, D], k and v [M, key_heads, D] -> [M, heads, D] on that device, every sequence on its own."""
+    if autocast is not None and _has_packed_kernel(device, head_dim):
+        return _variable_length(packed, device, autocast)
     grids, cell = packed.rows
+    grids, cell = [replace(rows, cell=sent(rows.cell, device)) for rows in grids], sent(cell, device)
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         mixed = []
@@ -141,18 +142,26 @@ def attention(packed: Packed, autocast: torch.dtype | None) -> Attend:
     return attend
 
 
-def _variable_length(packed: Packed, dtype: torch.dtype) -> Attend:
+def _has_packed_kernel(device: torch.device, head_dim: int) -> bool:
+    """Flash attention runs from Ampere on, and on heads of a multiple of 8 numbers up to 256."""
+    fits = device.type == "cuda" and head_dim % 8 == 0 and head_dim <= 256
+    return fits and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _variable_length(packed: Packed, device: torch.device, dtype: torch.dtype) -> Attend:
     """By the packed kernel of a GPU, which knows half precision alone."""
     from torch.nn.attention.varlen import varlen_attn
 
-    offset = packed.offset.int()
-    longest = int(packed.position.max()) + 1
+    longest = int(ragged.lengths(packed.offset).max()) if len(packed.used) else 0
+    offset, used, first = (sent(index, device) for index in (packed.offset.int(), packed.used, packed.first))
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (pick(states.to(dtype), packed.used) for states in (q, k, v))
+        if not longest:  # the kernel takes no batch without a token
+            return q
+        q, k, v = (pick(states.to(dtype), used) for states in (q, k, v))
         shared = k.shape[1] != q.shape[1]
         mixed: Any = varlen_attn(q, k, v, offset, offset, longest, longest, window_size=(-1, 0), enable_gqa=shared)
-        return pick(mixed, packed.first)
+        return pick(mixed, first)
 
     return attend
 

@@ -174,7 +174,7 @@ class Run:
         n = len(logits)
         uniform = self.uniform[np.arange(n), np.minimum(self.count[:n], self.uniform.shape[1] - 1)]
         settings = (uniform, self.top_p[:n], self.top_k[:n], self.temperature[:n], self.forking[:n], self.threshold[:n])
-        number, top_p, top_k, *by_entropy = (torch.from_numpy(value).to(logits.device) for value in settings)
+        number, top_p, top_k, *by_entropy = (torch.from_numpy(value) for value in settings)
         with torch.inference_mode():
             drawn = draw(logits, number, temperature_by_entropy(logits, *by_entropy), top_p, top_k)
             return drawn.token.cpu().numpy()[: self.n], torch.stack(drawn[1:], -1).cpu().numpy()[: self.n]

@@ -3,6 +3,7 @@
 Dropout is off, in training too: a policy is trained on the distribution that it was sampled from.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from menon.batch import Batch, take, to, tokens_of
+from menon.batch import Batch, take, tokens_of
 from menon.engines import machine
 from menon.engines.forward import Head, run_trunk, take_apart
 from menon.engines.log_probs import CHUNK, wide
@@ -66,23 +67,21 @@ class TorchScorer:
 
         @torch.no_grad()
         def run(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            scored = self.forward(to(take(batch, rows), self.device), needs, models or {})
-            return tokens_of(batch.offset, rows), scored
-
-        def fill(scored: tuple[Tensor, dict[str, Tensor]]) -> None:
-            for name, column in scored[1].items():
-                columns[name][scored[0]] = column.to(columns[name])
+            return tokens_of(batch.offset, rows), self.forward(take(batch, rows), needs, models or {})
 
         passes = forward_rows(batch, "sequence", self.tokens_per_forward, self.workers)
-        side_by_side(run, passes, self.workers, fill)
+        done: list[tuple[Tensor, dict[str, Tensor]]] = []
+        side_by_side(run, passes, self.workers, done.append)
+        for tokens, scored in done:  # at the end: to read a column is to wait for its pass
+            for name, column in scored.items():
+                columns[name][tokens] = column.to(columns[name])
         return columns
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> LogitRows:
         """Rows are divided by this scorer's temperature and come back on the asker's device."""
-        moved = to(batch, self.device)
-        states = run_trunk(self.head.network, moved, self.autocast)
-        row_of = torch.full((moved.num_tokens,), len(states.place), device=self.device)  # out of range: no action, no row
+        states = run_trunk(self.head.network, batch, self.autocast)
+        row_of = torch.full((batch.num_tokens,), len(states.place), device=self.device)  # out of range: no action, no row
         row_of[states.place] = torch.arange(len(states.place), device=self.device)
 
         @torch.no_grad()
@@ -92,7 +91,8 @@ class TorchScorer:
         return rows
 
     def forward(self, batch: Batch, needs: Iterable[Need], models: Models) -> dict[str, Tensor]:
-        """[N] columns of one forward pass over a batch on this device, with gradient if it is enabled."""
+        """[N] columns of one forward pass, on this device, with gradient if it is enabled. The batch is best on the host (see
+        `run_trunk`)."""
         needs = tuple(needs)
         others = {need.other: self._other(need, batch, models) for need in needs if isinstance(need, Reduction) and need.other}
         states = run_trunk(self.head.network, batch, self.autocast, after="value_after" in needs)
@@ -115,7 +115,7 @@ class Passed(NamedTuple):
     """What a forward and backward pass leaves."""
 
     metrics: dict[str, Metric]
-    weighed: bool
+    weighed: Tensor
     grads: tuple[Tensor | None, ...] = ()
     """Of the trained weights, where the pass has not added them itself."""
 
@@ -139,15 +139,16 @@ class TorchLearner(TorchScorer):
         )
         self._updates = 0
         self._skipped_in_a_row = 0
-        self._weighed = False
+        self._weighed: list[Tensor] = []
+        """Of each pass, whether it had a token that counts."""
 
     def accumulate(self, micros: Iterable[Micro], models: Models) -> dict[str, Metric]:
         """Gradients of passes that run side by side are added up in the order of the passes, so the same bits come out again."""
         metrics: dict[str, Metric] = {}
 
         def run(micro: Micro) -> Passed:
-            micro = moved(micro, self.device)
             now = self.forward(micro.batch, micro.needs, models)
+            micro = moved(micro, self.device)
             loss, found = loss_of(now, micro)
             if self.workers > 1:
                 grads = torch.autograd.grad(loss, list(self._trained.values()), allow_unused=True)
@@ -157,7 +158,7 @@ class TorchLearner(TorchScorer):
 
         def add(passed: Passed) -> None:
             merge(metrics, passed.metrics)
-            self._weighed |= passed.weighed
+            self._weighed.append(passed.weighed)
             for weight, grad in zip(self._trained.values(), passed.grads, strict=False):
                 if grad is not None:
                     weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
@@ -170,28 +171,27 @@ class TorchLearner(TorchScorer):
         """One AdamW step, unless no token of the update had a weight (`update/empty`) or the norm of the gradient is not
         finite (`update/skipped`): then weights and moments stay as they are, and the schedule does not advance."""
         grads = [weight.grad for weight in self._trained.values() if weight.grad is not None]
-        weighed, self._weighed = self._weighed, False
+        weighed, self._weighed = any(bool(each) for each in self._weighed), []
         metrics: dict[str, Metric] = {"update/empty": Sum(int(not weighed)), "update/skipped": Sum(0)}
         if weighed:
             norm = get_total_norm(grads)
-            if bool(torch.isfinite(norm)):
-                metrics |= self._move(grads, norm)
+            if math.isfinite(size := float(norm)):
+                self._move(norm)
+                metrics |= {"grad_norm": Mean(size), "learning_rate": Mean(self._adamw.param_groups[0]["lr"])}
             else:
                 metrics["update/skipped"] = Sum(1)
                 self._skip()
         self._adamw.zero_grad(set_to_none=True)
         return metrics
 
-    def _move(self, grads: list[Tensor], norm: Tensor) -> dict[str, Metric]:
+    def _move(self, norm: Tensor) -> None:
         if self.optimiser.clip_norm:
             clip_grads_with_norm_(list(self._trained.values()), self.optimiser.clip_norm, norm)
-        learning_rate = rate(self.optimiser, self._updates)
         for group in self._adamw.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = rate(self.optimiser, self._updates)
         self._adamw.step()
         self._updates += 1
         self._skipped_in_a_row = 0
-        return {"grad_norm": Mean(float(norm)), "learning_rate": Mean(learning_rate)}
 
     def _skip(self) -> None:
         self._skipped_in_a_row += 1
@@ -216,7 +216,7 @@ class TorchLearner(TorchScorer):
         for name, weight in own.items():
             weight.copy_(weights[name])
         self._updates, self._skipped_in_a_row = int(state["updates"]), int(state["skipped_in_a_row"])
-        self._weighed = False
+        self._weighed = []
         self._adamw.zero_grad(set_to_none=True)
         self._adamw.state.clear()
         for name, moments in state["moments"].items():

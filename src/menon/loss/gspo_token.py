@@ -49,4 +49,4 @@ class GSPOToken:
         mean_S = ragged.sequence_sum(change, batch.offset) / batch.action_lengths.clamp(min=1)
         # Of value 0, with the gradient of log pi; without `isfinite` a token of probability zero would make it NaN.
         through = torch.where(batch.trained & logp.isfinite(), logp - logp.detach(), 0)
-        return (ragged.spread(mean_S, batch.offset) + through).clamp(max=self.limit).exp()
+        return (ragged.spread(mean_S, batch.offset, batch.num_tokens) + through).clamp(max=self.limit).exp()

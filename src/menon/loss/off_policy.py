@@ -21,12 +21,12 @@ def log_weight(logp: Tensor, batch: Batch, asker: object, trainer: Trainer = "ol
 def sequence_mean(values: Tensor, batch: Batch) -> Tensor:
     """[N] each trained token gets the mean over its sequence's trained tokens."""
     total = ragged.sequence_sum(torch.where(batch.trained, values, 0), batch.offset)
-    return ragged.spread(total / batch.action_lengths.clamp(min=1), batch.offset)
+    return ragged.spread(total / batch.action_lengths.clamp(min=1), batch.offset, batch.num_tokens)
 
 
 def sequence_total(values: Tensor, batch: Batch) -> Tensor:
     """[N] each token gets the sum over its sequence's trained tokens."""
-    return ragged.spread(ragged.sequence_sum(torch.where(batch.trained, values, 0), batch.offset), batch.offset)
+    return ragged.spread(ragged.sequence_sum(torch.where(batch.trained, values, 0), batch.offset), batch.offset, batch.num_tokens)
 
 
 def bounded(values: Tensor) -> Tensor:

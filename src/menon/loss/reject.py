@@ -51,5 +51,5 @@ class Reject:
             value = sequence_total(value, batch) if self.over == "sum" else sequence_mean(value, batch)
         outside = batch.trained & ((value < low) | (value > high))
         if self.over == "max":
-            outside = ragged.spread(ragged.sequence_sum(outside.long(), batch.offset) > 0, batch.offset)
+            outside = ragged.spread(ragged.sequence_sum(outside.long(), batch.offset) > 0, batch.offset, batch.num_tokens)
         return (~outside).to(log_w)

@@ -56,10 +56,10 @@ class VESPO:
 
     def _phi(self, now: Mapping[str, Tensor], batch: Batch, advantage: Tensor) -> Tensor:
         """[N] In log space, where W^k of a likely answer cannot overflow before exp(-lam W) takes it back."""
-        log_w = ragged.spread(self._log_ratios(now, batch), batch.offset)
+        log_w = ragged.spread(self._log_ratios(now, batch), batch.offset, batch.num_tokens)
         good = advantage >= 0
-        k = torch.where(good, advantage.new_tensor(self.k_positive), advantage.new_tensor(self.k_negative))
-        lam = torch.where(good, advantage.new_tensor(self.lam_positive), advantage.new_tensor(self.lam_negative))
+        k = torch.where(good, advantage.new_full((), self.k_positive), advantage.new_full((), self.k_negative))
+        lam = torch.where(good, advantage.new_full((), self.lam_positive), advantage.new_full((), self.lam_negative))
         return (k * log_w - lam * torch.expm1(log_w)).exp()
 
     def _log_ratios(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:

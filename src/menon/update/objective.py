@@ -11,8 +11,7 @@ from typing import Generic, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from menon import ragged
-from menon.batch import Batch, take, to, tokens_of, unit_of
+from menon.batch import Batch, sent, take, to, tokens_of, unit_of
 from menon.streams import stream
 from menon.types import Max, Mean, Metric, Sum, Unit, merge
 from menon.update.protocols import Correction, Loss, Models, Need, Prepares, Scorer, Select, Share
@@ -204,8 +203,8 @@ def moved(micro: Micro, device: torch.device) -> Micro:
     terms = {
         name: replace(
             ready,
-            weight=ready.weight.to(device),
-            columns={key: column.to(device) for key, column in ready.columns.items()},
+            weight=sent(ready.weight, device),
+            columns={key: sent(column, device) for key, column in ready.columns.items()},
         )
         for name, ready in micro.terms.items()
     }
@@ -242,10 +241,10 @@ def correct(ready: Ready, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tens
     return ready.weight * torch.where(batch.trained, factor, 0), {"mismatch/masked": Mean(masked.sum(), batch.trained.sum())}
 
 
-def weighs(now: Mapping[str, Tensor], micro: Micro) -> bool:
-    """Whether any token counts, after shares and corrections."""
+def weighs(now: Mapping[str, Tensor], micro: Micro) -> Tensor:
+    """Whether any token counts, after shares and corrections; 0-dim bool."""
     views = ((ready, replace(micro.batch, columns=ready.columns)) for ready in micro.terms.values())
-    return any(bool((correct(ready, now, view)[0] != 0).any()) for ready, view in views)
+    return torch.stack([(correct(ready, now, view)[0] != 0).any() for ready, view in views]).any()
 
 
 def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
@@ -260,7 +259,7 @@ def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     return {
         "kl/ref_k1": Mean(k.sum(), tokens),
         "kl/ref_k3": Mean(k3.sum(), tokens),
-        "kl/seq": Mean(ragged.sequence_sum(k, batch.offset)[batch.valid].sum(), sequences),
+        "kl/seq": Mean(k.sum(), sequences),
     }
 
 
@@ -271,9 +270,9 @@ def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     """
     if batch.behaviour_logp is None or batch.old_logp is not None or "logp" not in now:
         return {}
-    d = (now["logp"] - batch.behaviour_logp)[batch.trained].clamp(-20, 20)
+    d, counted = torch.where(batch.trained, now["logp"] - batch.behaviour_logp, 0).clamp(-20, 20), batch.trained.sum()
     return {
-        "mismatch/abs": Mean(d.abs().sum(), len(d)),
-        "mismatch/k3": Mean((d.exp() - 1 - d).sum(), len(d)),
-        "mismatch/max_w": Max(d.exp().max() if len(d) else 0.0),
+        "mismatch/abs": Mean(d.abs().sum(), counted),
+        "mismatch/k3": Mean((d.exp() - 1 - d).sum(), counted),
+        "mismatch/max_w": Max(torch.where(batch.trained, d.exp(), 0).amax() if len(d) else 0.0),
     }
