@@ -15,6 +15,7 @@ mfu=R`, the last two as shares of 1.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -68,6 +69,11 @@ def decode_bytes(shape: dict[str, int], parameters: int, rows: int, prompt: int,
     return new * parameters * BYTES + rows * places * per_token
 
 
+def one_gpu() -> dict[str, str]:
+    """The first GPU alone: the Trainer would divide its batches among all that it sees."""
+    return {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
+
+
 def sampler_sides(folder: str, vllm_python: str | None) -> dict[str, Setting]:
     own = {"folder": folder, "device": "cuda"}
     plain = {"dtype": "bfloat16", "threads": 1}
@@ -109,7 +115,7 @@ def stepped(crew: Crew, folder: str, repeats: int, trl_python: str) -> tuple[dic
     theirs = start | {"mode": "generate", "micro": len(limits) // 4}
     sides = {
         "menon": Setting("", Process("menon_step_side", start), {"threads": 1}),
-        "trl": Setting("", Process("trl_side", theirs, trl_python), {"threads": 1}),
+        "trl": Setting("", Process("trl_side", theirs, trl_python, one_gpu()), {"threads": 1}),
     }
     rates: list[float] = []
 
@@ -136,6 +142,7 @@ def main() -> None:
     given = asked.parse_args()
     check_gpu()
     memory, product = ceilings()
+    torch.cuda.empty_cache()  # the sides share this GPU's memory
     print(f"{machine()}, {torch.cuda.get_device_name()}: {memory / 1e9:,.0f} GB/s, {product / 1e12:,.0f} TFLOP/s\n", flush=True)
     with Crew() as crew:
         folder = models.random_model(given.size, crew.folder, CONTEXT)

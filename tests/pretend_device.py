@@ -229,6 +229,7 @@ def pretend_device(monkeypatch: Any, capability: tuple[int, int] = (9, 0)) -> It
         "is_available": True,
         "device_count": 1,
         "get_device_name": "pretended",
+        "set_device": None,
         "get_device_capability": capability,
         "is_bf16_supported": True,
         "memory_reserved": GIB,

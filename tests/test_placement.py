@@ -45,7 +45,7 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped_and_that_of_a_cpu(algo
 def test_a_recipe_builds_everything_there(dtype, monkeypatch):
     """Two dtypes, so that weights reach the sampler by reference and by copy."""
     settings = {
-        "device": "cuda",
+        "device": "cuda:0" if dtype == "bfloat16" else "auto",
         "dtype": dtype,
         "prompts_per_step": 2,
         "samples_per_prompt": 2,

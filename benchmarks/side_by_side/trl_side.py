@@ -26,15 +26,21 @@ class Asked(TrainerCallback):
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
 
+    def now(self) -> float:
+        """A step ends when the GPU has done it: nothing in a step that is not logged waits for its last kernels."""
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         request = self.channel.receive()
         if request is None:
             os._exit(0)
         torch.set_num_threads(request["threads"])
-        self.start = time.perf_counter()
+        self.start = self.now()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        self.channel.send({"seconds": time.perf_counter() - self.start})
+        self.channel.send({"seconds": self.now() - self.start})
 
 
 def script(model: Any, limits: Sequence[int], end: int) -> None:

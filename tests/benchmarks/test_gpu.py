@@ -13,6 +13,13 @@ def test_without_a_gpu_one_sentence_says_so(monkeypatch):
         gpu.check_gpu()
 
 
+def test_the_other_side_of_a_step_sees_one_gpu(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpu.one_gpu() == {"CUDA_VISIBLE_DEVICES": "0"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    assert gpu.one_gpu() == {"CUDA_VISIBLE_DEVICES": "3"}
+
+
 def test_bytes_of_decoding_by_hand():
     # 3 steps read 10 weights of 2 bytes each: 60. A token's keys and values are 2 * 1 layer * 2 heads * 4 numbers * 2 bytes = 32
     # bytes; each of 5 rows reads those of 7, 8 and 9 places: 5 * 24 * 32 = 3840.

@@ -4,10 +4,11 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from menon.errors import UserError
 from menon.record import checkpoint, disk
-from menon.record.folder import RunFolder
+from menon.record.folder import RunFolder, determinism
 from menon.types import StepReport
 
 
@@ -157,3 +158,12 @@ def test_saving_syncs_the_metrics_first(tmp_path, monkeypatch):
         folder.record_evaluation(0, NUMBERS)
         folder.save(checkpoint.Snapshot(1, {}, {}), lambda path: None)
     assert order == ["metrics.jsonl", "evaluations.jsonl", "checkpoint"]
+
+
+@pytest.mark.parametrize(
+    ("device", "available", "level"),
+    [("cpu", True, "replay"), ("auto", False, "replay"), ("auto", True, "invariance"), ("cuda:1", True, "invariance")],
+)
+def test_a_gpu_promises_less(device, available, level, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert determinism(device) == level

@@ -70,9 +70,12 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Every token sees itself and what stands before it in its row."""
-    shared = k.shape[2] != q.shape[2]
     q, k, v = (states.transpose(1, 2) for states in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=shared).transpose(1, 2)
+    shared = q.shape[1] // k.shape[1]
+    if q.is_cuda and q.dtype == torch.float32 and shared > 1:
+        # No fused kernel of a GPU shares key heads in this dtype; without one every score of a pass is kept.
+        k, v, shared = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1), 1
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=shared > 1).transpose(1, 2)
 
 
 def hidden_states(decoder: Decoder, ids: Tensor, position: Tensor | None = None, attend: Attend = causal) -> Tensor:

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from menon import ragged
 from menon.batch import Batch, sent
-from menon.engines.decoder import Attend
+from menon.engines.decoder import Attend, causal
 
 LEAST_ROWS = 16
 """Sequences that attention takes together at least: with fewer, calls cost more than the padding that they save."""
@@ -134,9 +133,8 @@ def attention(packed: Packed, head_dim: int, device: torch.device, autocast: tor
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         mixed = []
         for rows in grids:
-            Q, K, V = (pick(states, rows.cell).unflatten(0, rows.shape).transpose(1, 2) for states in (q, k, v))
-            heads = F.scaled_dot_product_attention(Q, K, V, is_causal=True, enable_gqa=k.shape[1] != q.shape[1])
-            mixed.append(heads.transpose(1, 2).flatten(0, 1))
+            Q, K, V = (pick(states, rows.cell).unflatten(0, rows.shape) for states in (q, k, v))
+            mixed.append(causal(layer, Q, K, V).flatten(0, 1))
         return pick(torch.cat(mixed), cell) if mixed else q
 
     return attend

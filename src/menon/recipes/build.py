@@ -244,6 +244,8 @@ def device_of(name: str) -> torch.device:
         raise UserError(
             f"device is '{name}', and torch sees {torch.cuda.device_count()} GPUs here; use device=cpu or another number"
         )
+    if device.index is not None:
+        torch.cuda.set_device(device)  # what torch does and tells of "the" GPU is then this one's
     return device
 
 

@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 
 class Clock:
-    """`with clock("update"): ...` adds up seconds by name."""
+    """`with clock("update"): ...` adds up seconds by name, those of a GPU with what it was asked for in them."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
@@ -17,6 +19,8 @@ class Clock:
         start = time.perf_counter()
         try:
             yield
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize()
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
 

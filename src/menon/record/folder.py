@@ -21,8 +21,12 @@ from menon.record.lock import Lock
 from menon.record.transcripts import write_answers, write_transcript
 from menon.types import Graded, StepReport
 
-DETERMINISM = "replay"
-"""Same configuration, machine and thread count: the same bits, resume included."""
+
+def determinism(device: str) -> str:
+    """`replay`: same configuration, machine and thread count give the same bits, resume included. On a GPU, where some sums and
+    the backward pass of attention add in any order, only `invariance`: the same random stream, numbers up to rounding."""
+    gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    return "invariance" if gpu else "replay"
 
 
 def recorded(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -62,7 +66,8 @@ class RunFolder:
             if (path / "run.json").exists():
                 how = f"go on with it by `{resume_command(path)}`, or set out= to a new folder"
                 raise UserError(f"{path} holds a run already; {how}")
-            about = {"settings": dict(settings), "seed": settings.get("seed"), "determinism": DETERMINISM, **surroundings()}
+            level = determinism(str(settings.get("device", "cpu")))
+            about = {"settings": dict(settings), "seed": settings.get("seed"), "determinism": level, **surroundings()}
             with writing(path):
                 disk.write_json(path / "run.json", about | {"created": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
         except BaseException:
