@@ -324,3 +324,30 @@ def test_broken_weights_are_told():
         model.get_input_embeddings().weight[:] = float("nan")
     with pytest.raises(UserError, match=r"no finite log-probs after prompt 3; its weights are damaged"):
         list(sampler.generate([Request(prompt(3, [1], vocab=V))]))
+
+
+def test_a_kept_cache_changes_no_bit_and_a_damaged_one_is_not_kept():
+    model, requests = tiny_model(vocab=V), ragged_requests()
+    sampler, long = sampler_of(model), Request(prompt(0, [1], vocab=V), Sampling(max_new_tokens=120))
+    embedding = model.get_input_embeddings().weight
+
+    def bits(sampler: TorchSampler) -> dict[Any, tuple[bytes, ...]]:
+        columns = ("tokens", "logp", "log_kept", "entropy")
+        return {name(c.request): tuple(getattr(c, k).tobytes() for k in columns) for c in sampler.generate(requests)}
+
+    fresh = bits(sampler_of(model))
+    list(sampler.generate([long]))
+    assert bits(sampler) == fresh
+    kept = sampler._kept
+    assert bits(sampler) == fresh
+    assert kept is not None
+    assert sampler._kept is kept
+    sound = embedding.detach().clone()
+    with torch.no_grad():
+        embedding[:] = float("nan")
+    with pytest.raises(UserError, match="its weights are damaged"):
+        bits(sampler)
+    assert sampler._kept is None
+    with torch.no_grad():
+        embedding[:] = sound
+    assert bits(sampler) == fresh

@@ -8,13 +8,13 @@ weights), as in a learner under autocast.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from menon.engines.block_cache import BlockCache, View, width_class
 from menon.engines.decoder import Affine, Decoder, Layer, causal, hidden_states, norm, rotary, rotate, with_wide_norms
 from menon.engines.machine import SMALL
 
@@ -66,23 +66,19 @@ def num_weights(decoder: Decoder) -> int:
 class DecoderSlots:
     """Keys and values of up to `slots` sequences, and the steps that lengthen them. Rows 0..n-1 are live.
 
-    A start is [layers, key_heads, 2, length, head_dim]: keys and values of a sequence.
+    A start is [layers, 2, key_heads, length, head_dim]: keys and values of a sequence.
     """
 
     @torch.inference_mode()
-    def __init__(self, decoder: Decoder, slots: int, spare: Tensor | None = None, fixed: bool = False) -> None:
-        """`spare`: the cache of earlier slots, whose numbers must be finite. Fresh memory costs more than a small model's step.
-
-        `fixed`: every operation has a shape that depends on no neighbour, so a sequence's bits do not either. All slots are
-        always computed, attention runs over widths that are powers of two, and beginnings are computed one by one.
-        """
+    def __init__(self, decoder: Decoder, slots: int, fixed: bool = False) -> None:
+        """`fixed`: every operation has a shape that depends on no neighbour, so a sequence's bits do not either. All slots are
+        always computed, attention runs over widths that are powers of two, and beginnings are computed one by one."""
         self.given, self.slots, self.fixed = decoder, slots, fixed
         self.refresh()
-        self.wide, self.device = self.decoder.norm.dtype, decoder.embedding.device
-        if spare is None or spare.shape[1] < slots or (spare.dtype, spare.device) != (self.wide, self.device):
-            shape = (len(decoder.layers), slots, decoder.key_heads, 2, 0, decoder.head_dim)
-            spare = torch.zeros(shape, dtype=self.wide, device=self.device)
-        self._use(spare)
+        self.device, like = decoder.embedding.device, self.decoder.norm
+        few = self.device.type == "cuda"
+        self.cache = BlockCache(len(decoder.layers), slots, decoder.key_heads, decoder.head_dim, like, few)
+        self._tables()
 
     @torch.inference_mode()
     def refresh(self) -> None:
@@ -92,23 +88,13 @@ class DecoderSlots:
         self.steps = [step_of(decoder, layer, copy) for layer in decoder.layers]
 
     def reserve(self, width: int) -> None:
-        """Room for `width` positions; grows by doubling, so that an answer which stops early never pays for its limit."""
-        have = self.cache.shape[4]
-        if width > have:
-            # What was never written is zero: a masked NaN would leak.
-            self._use(F.pad(self.cache, (0, 0, 0, max(width, 2 * have, 32) - have)))
+        """Room for `width` positions."""
+        if self.cache.reserve(width):
+            self._tables()
 
-    def spare(self, most: int) -> Tensor | None:
-        """The cache, for the slots of a later call; None where it is larger than so many bytes."""
-        return self.cache if self.cache.nbytes <= most else None
-
-    def _use(self, cache: Tensor) -> None:
-        self.cache = cache
-        layers = cache.flatten(1, 2)
-        self.keys = [layer[:, 0] for layer in layers]
-        self.values = [layer[:, 1] for layer in layers]
-        self.places = torch.arange(cache.shape[4], device=self.device)
-        self.cos, self.sin = (table[:, None] for table in rotary(self.decoder, self.places, self.wide))
+    def _tables(self) -> None:
+        self.places = torch.arange(self.cache.capacity, device=self.device)
+        self.cos, self.sin = (table[:, None] for table in rotary(self.decoder, self.places, self.decoder.norm.dtype))
 
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: list[int]) -> list[Tensor]:
@@ -116,8 +102,8 @@ class DecoderSlots:
         found: list[Tensor] = []
 
         def keep(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            q, k, v = (states.to(self.wide) for states in (q, k, v))
-            found.append(torch.stack([k, v], 3).permute(0, 2, 3, 1, 4))
+            q, k, v = (states.to(self.decoder.norm.dtype) for states in (q, k, v))
+            found.append(torch.stack([k, v], 1).transpose(2, 3))
             return causal(layer, q, k, v)
 
         if self.fixed:
@@ -135,7 +121,7 @@ class DecoderSlots:
         """Starts made longer by `lengths[i]` tokens each; `ids` [S, L] are padded on the right."""
         decoder, before = self.decoder, [start.shape[3] for start in starts]
         size, most = ids.shape[1], max(before)
-        past = self.cache.new_zeros(len(starts), len(decoder.layers), decoder.key_heads, 2, most, decoder.head_dim)
+        past = decoder.norm.new_zeros(len(starts), len(decoder.layers), 2, decoder.key_heads, most, decoder.head_dim)
         for row, start in enumerate(starts):
             past[row, ..., : start.shape[3], :] = start
         new = torch.arange(size, device=self.device)
@@ -145,11 +131,11 @@ class DecoderSlots:
         found: list[Tensor] = []
 
         def keep(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            found.append(torch.stack([k, v], 3).permute(0, 2, 3, 1, 4).to(self.wide))
-            both = torch.cat([past[:, layer], found[-1]], 3)
+            found.append(torch.stack([k, v], 1).transpose(2, 3).to(past.dtype))
+            keys, values = torch.cat([past[:, layer], found[-1]], 3).unbind(1)
             shared = decoder.heads != decoder.key_heads
-            q = q.transpose(1, 2).to(self.wide)
-            return F.scaled_dot_product_attention(q, both[:, :, 0], both[:, :, 1], seen, enable_gqa=shared).transpose(1, 2)
+            q = q.transpose(1, 2).to(past.dtype)
+            return F.scaled_dot_product_attention(q, keys, values, seen, enable_gqa=shared).transpose(1, 2)
 
         hidden_states(decoder, ids, at[:, None] + new, keep)
         whole = torch.stack(found, 1)
@@ -157,7 +143,7 @@ class DecoderSlots:
 
     def start(self, row: int, length: int) -> Tensor:
         """What a row holds, with memory of its own."""
-        return self.cache[:, row, :, :, :length].clone()
+        return self.cache.start(row, length)
 
     def copy(self, start: Tensor) -> Tensor:
         """A start with memory of its own."""
@@ -166,83 +152,64 @@ class DecoderSlots:
     @torch.inference_mode()
     def fill(self, rows: Tensor, start: Tensor) -> None:
         """These rows begin with the given keys and values."""
-        length = start.shape[3]
-        self.reserve(length)
-        self.cache[:, rows, :, :, :length] = start[:, None]
+        self.reserve(start.shape[3])
+        self.cache.fill(rows, start)
 
     @torch.inference_mode()
     def move(self, source: Tensor, target: Tensor, width: int) -> None:
         """Row source[i] takes the place of row target[i]; none of them is longer than `width`."""
-        self.cache[:, target, :, :, :width] = self.cache[:, source, :, :, :width]
+        self.cache.move(source, target, width)
 
     @torch.inference_mode()
     def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
         """One token for each of the first n rows -> logits [n, V] of the next; of all slots where they are fixed."""
         if self.fixed:
             token, position = (np.pad(values, (0, self.slots - len(values))) for values in (token, position))
-        n, decoder = len(token), self.decoder
-        heads, both, keyed = decoder.heads, decoder.heads + decoder.key_heads, n * decoder.key_heads
+        n, decoder, cache = len(token), self.decoder, self.cache
+        heads, both = decoder.heads, decoder.heads + decoder.key_heads
         at = torch.from_numpy(position).to(self.device)
         views = self._views(position, at)
-        cos, sin = self.cos[at], self.sin[at]
-        at, row = at.repeat_interleave(decoder.key_heads), torch.arange(keyed, device=self.device)
-        x = F.embedding(torch.from_numpy(token).to(self.device), decoder.embedding).to(self.wide)
-        for step, keys, values in zip(self.steps, self.keys, self.values, strict=True):
+        places, cos, sin = cache.places(at), self.cos[at], self.sin[at]
+        x = F.embedding(torch.from_numpy(token).to(self.device), decoder.embedding).to(decoder.norm.dtype)
+        for index, step in enumerate(self.steps):
             layer = step.layer
             qkv = step.qkv(norm(x, layer.attention_norm, decoder.eps)).view(n, -1, decoder.head_dim)
             qk = qkv[:, :both]
             if step.qk_norm is not None:
                 qk = F.rms_norm(qk, qk.shape[2:], None, decoder.eps).mul_(step.qk_norm)
             qk = rotate(qk, cos, sin)
-            keys[row, at] = qk[:, heads:].flatten(0, 1)
-            values[row, at] = qkv[:, both:].flatten(0, 1)
-            q = qk[:, :heads].reshape(keyed, -1, decoder.head_dim)
-            add(x, layer.output, attention(q, keys[:keyed], values[:keyed], views).view(n, -1))
+            cache.write(places[index], qk[:, heads:], qkv[:, both:])
+            q = qk[:, :heads].reshape(n * decoder.key_heads, -1, decoder.head_dim)
+            add(x, layer.output, cache.attend(index, q, views).view(n, -1))
             gate, up = step.gate_up(norm(x, layer.mlp_norm, decoder.eps)).chunk(2, -1)
             add(x, layer.down, F.silu(gate).mul_(up))
         assert decoder.head is not None
         return decoder.head(norm(x, decoder.norm, decoder.eps))
 
-    def _views(self, position: np.ndarray, at: Tensor) -> list["View"]:
-        """One view for all rows, as wide as the longest; where slots are fixed, one per class of widths that occurs."""
-        widths = [int(position.max()) + 1]
+    def _views(self, position: np.ndarray, at: Tensor) -> list[View]:
+        """One view for all rows, of the blocks that the longest needs; where slots are fixed, one per class of widths that
+        occurs."""
+        longest = int(position.max()) + 1
+        self.reserve(longest)
+        widths = [self.cache.width(longest)]
         if self.fixed:
             classes = np.array([width_class(length) for length in (position + 1).tolist()])
             widths = np.unique(classes).tolist()
-        self.reserve(widths[-1])
         views = []
         for width in widths:
             hidden = self.places[:width] > at[:, None, None]
-            mask = torch.zeros(hidden.shape, dtype=self.wide, device=self.device).masked_fill_(hidden, -torch.inf)
-            mask = mask.expand(-1, self.decoder.key_heads, -1).reshape(-1, 1, width)
-            rows = None
-            if len(widths) > 1:
-                rows = torch.from_numpy(classes == width).to(self.device).repeat_interleave(self.decoder.key_heads)[:, None, None]
-            views.append(View(width, mask, rows))
+            mask = torch.zeros(hidden.shape, dtype=self.decoder.norm.dtype, device=self.device).masked_fill_(hidden, -torch.inf)
+            rows = None if len(widths) == 1 else torch.from_numpy(classes == width).to(self.device)
+            views.append(self.cache.view(mask, rows))
         return views
 
 
-def width_class(length: int) -> int:
-    """The power of two, at least 32, that a length is rounded up to."""
-    return max(32, 1 << (length - 1).bit_length())
-
-
-class View(NamedTuple):
-    width: int
-    mask: Tensor
-    """[n * key_heads, 1, width], 0 where a row may look and -inf elsewhere."""
-    rows: Tensor | None
-    """[n * key_heads, 1, 1] bool: whose attention this is; None: everyone's."""
-
-
-def attention(q: Tensor, keys: Tensor, values: Tensor, views: list[View]) -> Tensor:
-    """q [n * key_heads, heads per key, D] over keys and values [n * key_heads, capacity, D]."""
-    out = q
-    for width, mask, rows in views:
-        scores = torch.baddbmm(mask, q, keys[:, :width].transpose(1, 2), alpha=q.shape[-1] ** -0.5)
-        seen = torch.bmm(scores.softmax(-1), values[:, :width])
-        out = seen if rows is None else torch.where(rows, seen, out)
-    return out
+def renewed(slots: DecoderSlots | None, decoder: Decoder, places: int, fixed: bool) -> DecoderSlots:
+    """Slots for that many sequences: those of an earlier call where they are enough, with the weights of now."""
+    if slots is None or slots.slots < places:
+        return DecoderSlots(decoder, places, fixed)
+    slots.refresh()
+    return slots
 
 
 def add(x: Tensor, affine: Affine, y: Tensor) -> None:

@@ -6,10 +6,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from menon.engines.decoder import Decoder
-from menon.engines.decoder_slots import DecoderSlots
+from menon.engines.decoder_slots import DecoderSlots, renewed
 from menon.engines.held import Held
 from menon.engines.sampler_run import Job, Run, Voice
 from menon.engines.shared_weights import SharedWeights
@@ -40,7 +39,7 @@ class Writer:
     def __init__(self, run: Connection, decoder: Decoder, voice: Voice) -> None:
         self.run, self.decoder, self.voice = run, decoder, voice
         self.held: Held | None = None
-        self.spare: Tensor | None = None
+        self.kept: DecoderSlots | None = None
 
     def hear(self, message: Job | str) -> None:
         if isinstance(message, Job):
@@ -55,15 +54,15 @@ class Writer:
         """Sends answers as they finish, until all are written or something else is said; the tokens that were computed."""
         if job.room is not None:
             self.held = self.held or Held(job.room)
-        spare, self.spare = self.spare, None
-        slots = DecoderSlots(self.decoder, job.places, spare, job.fixed)
-        del spare  # or it would live on beside the larger cache that takes its place
+        slots = renewed(self.kept, self.decoder, job.places, job.fixed)
+        self.kept = None  # until the job is done: damaged weights leave numbers behind that no later job may meet
         place = {id(request): place for place, request in enumerate(job.requests)}
         writing = Run(slots, job, self.voice, None if job.room is None else self.held)
         while writing.busy and not self.run.poll():
             if finished := writing.step(job.version):
                 self.run.send([(place[id(completion.request)], fields(completion)) for completion in finished])
-        self.spare = slots.spare(job.keep)
+        if slots.cache.nbytes <= job.keep:
+            self.kept = slots
         return writing.computed_tokens
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.engines.decoder import FAMILY, Decoder, context_of, decoder_of, is_family
-from menon.engines.decoder_slots import DecoderSlots
+from menon.engines.decoder_slots import DecoderSlots, renewed
 from menon.engines.held import Held
 from menon.engines.hf_models import cache_per_token, end_token_ids
 from menon.engines.machine import free_bytes, one_thread
@@ -25,7 +25,7 @@ from menon.engines.stop_strings import special_ids, text_of
 from menon.errors import UserError
 from menon.types import Completion, Request
 
-SPARE = 2**29
+KEEP = 2**29
 """Most bytes of caches that are kept for the next call."""
 
 
@@ -69,7 +69,7 @@ class TorchSampler:
         """The network in plain data, where it is one of the Llama family; known from the first call on."""
         self._checked = False
         self._held: Held | None = None
-        self._spare: Tensor | None = None
+        self._kept: DecoderSlots | None = None
         several = processes > 1 and model.device.type == "cpu" and is_family(model)
         self.parts = processes if several else 1
         """Into how many a call is divided."""
@@ -92,8 +92,8 @@ class TorchSampler:
 
     def fitting(self, longest: int) -> int:
         """How many sequences of so many tokens can be written at a time: `slots`, or what the free memory holds."""
-        spare = 0 if self._spare is None else self._spare.nbytes * self.parts  # the others have about the same
-        free = free_bytes(self.model.device) + spare
+        kept = 0 if self._kept is None else self._kept.cache.nbytes * self.parts  # the others have about the same
+        free = free_bytes(self.model.device) + kept
         each = self.bytes_per_token() * longest
         if not each:
             return self.slots
@@ -170,7 +170,7 @@ class TorchSampler:
             self.fixed_slots,
             # The bits of a kept start depend on how it came about.
             room=None if self._held is None or self.fixed_slots else self._held.whole,
-            keep=SPARE // self.parts,
+            keep=KEEP // self.parts,
         )
 
     def _write(self, job: Job) -> Iterator[Completion]:
@@ -183,14 +183,14 @@ class TorchSampler:
                 finished = run.step(self.version)
             self.computed_tokens += run.computed_tokens - before
             yield from finished
-        if isinstance(slots, DecoderSlots):
-            self._spare = slots.spare(job.keep)
+        if isinstance(slots, DecoderSlots) and slots.cache.nbytes <= job.keep:
+            self._kept = slots
 
     def _slots(self, places: int) -> Slots:
         if self.decoder is None:
             return ModelSlots(self.model, places)
-        spare, self._spare = self._spare, None  # two calls may be under way
-        return DecoderSlots(self.decoder, places, spare, self.fixed_slots)
+        kept, self._kept = self._kept, None  # two calls may be under way
+        return renewed(kept, self.decoder, places, self.fixed_slots)
 
     def _check(self, request: Request) -> None:
         prompt, new = request.prompt, request.sampling.max_new_tokens

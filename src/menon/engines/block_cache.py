@@ -1,0 +1,158 @@
+"""Keys and values of sequences in rows, in blocks of positions. Torch alone."""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SMALLEST, FEWEST = 32, 256
+"""Positions of the first block, the second where there are to be few."""
+
+
+Parts = list[tuple[Tensor, Tensor]]
+"""For each block keys [n * key_heads, head_dim, positions] and values [n * key_heads, positions, head_dim]."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What some rows see: the first `width` positions, as far as `masks` let them."""
+
+    width: int
+    masks: tuple[Tensor, ...]
+    """For each block [n * key_heads, 1, positions], 0 where a row may look and -inf elsewhere."""
+    rows: Tensor | None
+    """[n * key_heads, 1, 1] bool: whose view this is; None: everyone's."""
+
+
+class BlockCache:
+    """A block holds some positions of all rows and layers, [layers, 2, rows, key_heads, size, head_dim].
+
+    So attention reads memory as one stream: where a row's positions lie in one piece with free places behind them, a CPU core
+    reads less than half as fast. Which positions are a block never changes, so results do not depend on what was here before.
+    """
+
+    def __init__(self, layers: int, rows: int, key_heads: int, head_dim: int, like: Tensor, few: bool) -> None:
+        """In the dtype and on the device of `like`. `few`: with few blocks, for a GPU, which minds many short operations more."""
+        self.shape, self.few = (layers, 2, rows, key_heads), few
+        self._use(0, like.new_zeros(0, head_dim))
+
+    @property
+    def nbytes(self) -> int:
+        return self.memory.nbytes
+
+    def width(self, length: int) -> int:
+        """How many positions to look at for so many: whole blocks, or what they would be on a CPU."""
+        return self.edges[bisect_left(self.edges, length)]
+
+    def reserve(self, length: int) -> bool:
+        """Room for so many positions; grows by doubling, so that an answer which stops early never pays for its limit. True if
+        it grew."""
+        if length <= self.capacity:
+            return False
+        capacity = max(width_class(length), FEWEST if self.few else SMALLEST)
+        # What was never written is zero: a masked NaN would leak.
+        memory = self.memory.new_zeros(capacity * self.each, self.memory.shape[1])
+        memory[: len(self.memory)] = self.memory
+        self._use(capacity, memory)
+        return True
+
+    def _use(self, capacity: int, memory: Tensor) -> None:
+        layers, two, rows, heads = self.shape
+        self.capacity, self.memory, self.each = capacity, memory, layers * two * rows * heads
+        self.edges = list(accumulate(block_sizes(capacity)))
+        self.sizes = block_sizes(capacity, few=self.few)
+        pieces = memory.split([size * self.each for size in self.sizes])
+        self.blocks = [piece.view(*self.shape, size, -1) for piece, size in zip(pieces, self.sizes, strict=True)]
+        sizes = np.array(self.sizes, dtype=np.int64)
+        self.size = torch.from_numpy(sizes.repeat(sizes)).to(memory.device)
+        self.first = torch.from_numpy((sizes.cumsum() - sizes).repeat(sizes)).to(memory.device)
+        """[capacity] each: how large the block of a position is, and which one is its first."""
+        self.seen: dict[tuple[int, int], list[Parts]] = {}
+
+    def fill(self, rows: Tensor, start: Tensor) -> None:
+        """These rows begin with [layers, 2, key_heads, length, head_dim]."""
+        self.reserve(start.shape[3])
+        parts = start.split(self.sizes_of(start.shape[3]), 3)
+        for block, part in zip(self.blocks, parts, strict=False):
+            block[:, :, rows, :, : part.shape[3]] = part[:, :, None]
+
+    def start(self, row: int, length: int) -> Tensor:
+        """What a row holds, with memory of its own."""
+        sizes = self.sizes_of(length)
+        return torch.cat([block[:, :, row, :, :size] for block, size in zip(self.blocks, sizes, strict=False)], 3)
+
+    def move(self, source: Tensor, target: Tensor, length: int) -> None:
+        """Row source[i] takes the place of row target[i]; none of them is longer than that."""
+        for block, _ in zip(self.blocks, self.sizes_of(length), strict=False):
+            block[:, :, target] = block[:, :, source]
+
+    def sizes_of(self, length: int) -> list[int]:
+        """How many positions of each block so many are."""
+        begins = accumulate(self.sizes, initial=0)
+        return [min(size, length - begin) for size, begin in zip(self.sizes, begins, strict=False) if begin < length]
+
+    def view(self, mask: Tensor, rows: Tensor | None = None) -> View:
+        """`mask`: [n, 1, width]. `rows`: [n] bool, or None for all."""
+        heads = self.shape[3]
+        masks = mask.repeat_interleave(heads, 0).split(self.sizes_of(mask.shape[2]), 2)
+        return View(mask.shape[2], masks, None if rows is None else rows.repeat_interleave(heads)[:, None, None])
+
+    def places(self, position: Tensor) -> Tensor:
+        """Where keys and values of one position [n] of each of the first n rows lie: [layers, 2 * n * key_heads]."""
+        layers, two, rows, heads = self.shape
+        device, n = position.device, len(position)
+        size, first = self.size[position], self.first[position]
+        piece = torch.arange(layers * two, device=device)[:, None] * (rows * heads) + torch.arange(n * heads, device=device)
+        begin = first * self.each + position - first
+        return (begin[:, None] + piece.view(-1, n, heads) * size[:, None]).view(layers, -1)
+
+    def write(self, places: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Keys and values [n, key_heads, head_dim] of a layer at its places."""
+        self.memory.index_copy_(0, places, torch.stack((keys, values)).flatten(0, 2))
+
+    def attend(self, layer: int, q: Tensor, views: list[View]) -> Tensor:
+        """q [n * key_heads, heads per key, head_dim] -> the same shape."""
+        out, scale = q, q.shape[-1] ** -0.5
+        for view in views:
+            parts = self._seen(len(q), view.width)[layer]
+            scores = [torch.baddbmm(mask, q, keys, alpha=scale) for mask, (keys, _) in zip(view.masks, parts, strict=True)]
+            shares = torch.cat(scores, -1).softmax(-1).split([mask.shape[2] for mask in view.masks], 2)
+            seen = torch.bmm(shares[0], parts[0][1])
+            for share, (_, values) in zip(shares[1:], parts[1:], strict=True):
+                seen.baddbmm_(share, values)
+            out = seen if view.rows is None else torch.where(view.rows, seen, out)
+        return out
+
+    def _seen(self, keyed: int, width: int) -> list[Parts]:
+        """What the first rows have in the first positions, by layer. Remembered while the rows are as many: a step of a few
+        rows would spend a tenth of its time on these slices."""
+        if (keyed, width) not in self.seen:
+            self.seen = {key: parts for key, parts in self.seen.items() if key[0] == keyed}
+            sizes = self.sizes_of(width)
+            whole = [block.flatten(2, 3)[:, :, :keyed, :size] for block, size in zip(self.blocks, sizes, strict=False)]
+            self.seen[keyed, width] = [
+                [(block[layer, 0].transpose(1, 2), block[layer, 1]) for block in whole] for layer in range(self.shape[0])
+            ]
+        return self.seen[keyed, width]
+
+
+def block_sizes(capacity: int, few: bool = False) -> list[int]:
+    """Of so many positions, a power of two: a quarter of the largest power of two before the block, at least 32; with `few` the
+    whole of it, at least 256.
+
+    >>> block_sizes(512), block_sizes(512, few=True)
+    ([32, 32, 32, 32, 32, 32, 32, 32, 64, 64, 64, 64], [256, 256])
+    """
+    sizes: list[int] = []
+    while (begin := sum(sizes)) < capacity:
+        octave = 1 << max(begin, 1).bit_length() - 1
+        sizes.append(max(FEWEST, octave) if few else max(SMALLEST, octave // 4))
+    return sizes
+
+
+def width_class(length: int) -> int:
+    """The power of two, at least 32, that a length is rounded up to."""
+    return max(SMALLEST, 1 << (length - 1).bit_length())
