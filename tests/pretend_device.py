@@ -4,7 +4,7 @@ What a real one refuses is refused here: an operation on tensors of both devices
 does at a price is written down: whatever makes the host wait for the device (`Log.waits`), and copies to it (`Log.uploads`).
 Python sees a CUDA device; below it torch is told "meta", for a CPU build refuses streams and guards of a device it does not know.
 
-Not shown: kernels, dtypes that a kernel refuses, memory, streams, random numbers drawn on the device.
+Not shown: kernels, dtypes that a kernel refuses, memory, streams, CUDA graphs, random numbers drawn on the device.
 """
 
 import sys
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import transformers
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -90,9 +91,10 @@ class Functions(TorchFunctionMode):
     """What Python asks for by name, before torch looks at devices: cuda is spelt meta from here on."""
 
     autocast: torch.dtype | None = None
+    rests = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.device:
+        if func is torch.device or self.rests:
             return func(*args, **kwargs or {})
         args = [spelt(value) for value in args]
         kwargs = {key: spelt(value) for key, value in (kwargs or {}).items()}
@@ -150,11 +152,15 @@ def each(change: Callable[[Any], Any], value: Any) -> Any:
 class Operations(TorchDispatchMode):
     """The operations themselves, on what the tensors hold."""
 
+    rests = False
+
     def __init__(self, log: Log) -> None:
         super().__init__()
         self.log = log
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.rests:
+            return func(*args, **kwargs or {})
         if is_composite(func):
             with self:  # in inference mode they come as a whole
                 return func.decompose(*args, **kwargs or {})
@@ -207,6 +213,7 @@ class Operations(TorchDispatchMode):
 def pretend_device(monkeypatch: Any, capability: tuple[int, int] = (9, 0)) -> Iterator[Log]:
     """Within it `.to("cuda")`, `device="cuda"` and what `torch.cuda` tells of a device work; modules keep their parameters."""
     functions, log = Functions(), Log()
+    operations = Operations(log)
 
     @contextmanager
     def autocast(kind: str, dtype: torch.dtype | None = None, enabled: bool = True, **more: Any) -> Iterator[None]:
@@ -238,10 +245,25 @@ def pretend_device(monkeypatch: Any, capability: tuple[int, int] = (9, 0)) -> It
     }
     for name, value in answers.items():
         monkeypatch.setattr(torch.cuda, name, lambda *args, value=value, **kwargs: value)
+
+    def plainly(load: Callable[..., Any]) -> Callable[..., Any]:
+        def loaded(*args: Any, **kwargs: Any) -> Any:  # builds a model on the true "meta" and fills it afterwards
+            functions.rests = operations.rests = True
+            try:
+                return load(*args, **kwargs)
+            finally:
+                functions.rests = operations.rests = False
+
+        return loaded
+
+    for kind in (transformers.AutoModelForCausalLM, transformers.AutoModelForSequenceClassification):
+        monkeypatch.setattr(kind, "from_pretrained", plainly(kind.from_pretrained))
+    # There is nothing to record with; a replay runs the step again.
+    monkeypatch.setattr("menon.engines.decoder_slots.capture_on", lambda device: lambda run: run)
     swaps = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
-        with functions, Operations(log):
+        with functions, operations:
             yield log
     finally:
         torch.__future__.set_swap_module_params_on_conversion(swaps)

@@ -1,6 +1,7 @@
 """Whole runs on a pretended GPU: rollout, scores, updates, new weights to the sampler, checkpoints and going on from them."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ import torch
 from menon.config import changed
 from menon.engines.torch_learner import TorchLearner
 from menon.engines.torch_sampler import TorchSampler
-from menon.loop import loop
+from menon.loop import Run, loop
 from menon.recipes import recipe
 from menon.recipes.build import build, close
-from menon.step import train_step
+from menon.step import StepReport, train_step
 from pretend_device import pretend_device
 from tiny_run import Algorithm, Watching, even, opened, tiny_run, traces, weights_of
 
@@ -41,11 +42,9 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped_and_that_of_a_cpu(algo
     assert max(near) < 1e-3
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_recipe_builds_everything_there(dtype, monkeypatch):
-    """Two dtypes, so that weights reach the sampler by reference and by copy."""
-    settings = {
-        "device": "cuda:0" if dtype == "bfloat16" else "auto",
+def settings_of(device: str, dtype: str) -> dict[str, Any]:
+    return {
+        "device": device,
         "dtype": dtype,
         "prompts_per_step": 2,
         "samples_per_prompt": 2,
@@ -55,17 +54,30 @@ def test_a_recipe_builds_everything_there(dtype, monkeypatch):
         "reference": "frozen",
         "save_every": 0,
     }
+
+
+def a_step(run: Run) -> StepReport:
+    plan = replace(run.plan, grade=even)
+    report, _ = train_step(1, run.prompts, plan, run.sampler, run.models, run.channel, plan.memory())
+    close(run)
+    return report
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_recipe_builds_everything_there(dtype, monkeypatch):
+    """Two dtypes, so that weights reach the sampler by reference and by copy."""
+    here = a_step(build(changed(recipe("ppo"), settings_of("cpu", dtype))))
     with pretend_device(monkeypatch, capability=(7, 5)):
-        run = build(changed(recipe("ppo"), settings))
+        run = build(changed(recipe("ppo"), settings_of("cuda:0" if dtype == "bfloat16" else "auto", dtype)))
         sampler, policy = run.sampler, run.models["policy"]
         assert isinstance(sampler, TorchSampler)
         assert isinstance(policy, TorchLearner)
         assert sampler.parts == policy.workers == 1
         held = [*sampler.weights().values(), *policy.weights().values(), *run.models["critic"].weights().values()]  # type: ignore[attr-defined]
         assert {weight.device for weight in held} == {torch.device("cuda:0")}
-        plan = replace(run.plan, grade=even)
-        report, _ = train_step(1, run.prompts, plan, sampler, run.models, run.channel, plan.memory())
-        close(run)
-    assert report.metrics["grad_norm"] > 0
+        report = a_step(run)
+    for got, want in zip(report.graded, here.graded, strict=True):
+        assert got.rollout.text == want.rollout.text
+    assert report.metrics["grad_norm"] == pytest.approx(here.metrics["grad_norm"], rel=1e-3 if dtype == "float32" else 0.1)
     assert report.metrics["mismatch/abs"] < (1e-4 if dtype == "float32" else 0.1)
     assert (sampler.model is policy.model) == (dtype == "float32")
