@@ -46,7 +46,7 @@ def test_shape_is_read_without_the_weights(tmp_path):
     assert shape is not None
     assert shape.parameters == sum(weight.numel() for weight in model.parameters())
     assert (shape.layers, shape.hidden, shape.intermediate, shape.kv, shape.vocabulary) == (2, 16, 32, 8, 50)
-    assert (shape.family, shape.joined) == (True, 2 * (16 * 16 + 2 * 16 * 8 + 2 * 16 * 32))
+    assert (shape.family, shape.copied) == (True, 2 * (2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 32) + 50 * 16)
     assert shape_of("nobody/has-this") is None
 
 
@@ -72,9 +72,9 @@ def test_memory_by_hand():
 
 def test_memory_with_passes_side_by_side(monkeypatch):
     """Three threads. Beside the gradient that is kept, four of passes: three that run and one that is added. Three samplers have
-    joined matrices of 300 numbers each; two of them are processes of 150 MiB. Tokens and slots are shared."""
+    copies of 300 numbers each; two of them are processes of 150 MiB. Tokens and slots are shared."""
     config = dataclasses.replace(recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, device="cpu")
-    shape = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True, joined=300)
+    shape = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True, copied=300)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     alone = memory(config, shape)
     assert (side_by_side(config, shape), alone["gradients"], alone["sampler's copies"]) == (1, 4000, 1200)

@@ -38,7 +38,7 @@ def attended(found: BlockCache, layer: int, q: Tensor, lengths: list[int], width
         hidden = torch.arange(width) > at[:, None, None]
         mask = torch.zeros(hidden.shape, dtype=q.dtype).masked_fill_(hidden, -torch.inf)
         rows = torch.tensor([width_class(length) == width for length in lengths]) if several else None
-        views.append(found.view(mask, rows))
+        views.append(found.view(width, mask, rows))
     return found.attend(layer, q.flatten(0, 1), views).view_as(q)
 
 
@@ -106,11 +106,10 @@ def test_results_do_not_depend_on_what_was_here_before():
 def test_a_block_of_all_rows_is_one_piece_of_memory():
     """What this layout is for; `attend` reads it as it lies."""
     found, _ = filled([40, 3, 70, 33, 90])
-    (parts, *_) = found._seen(ROWS * HEADS, 96)
-    assert len(parts) == 3
-    for keys, values in parts:
-        assert keys.transpose(1, 2).is_contiguous()
-        assert values.is_contiguous()
+    for block, size in zip(found.blocks, found.sizes, strict=True):
+        for states in block.flatten(0, 1):
+            assert states.shape == (ROWS, HEADS, size, D)
+            assert states.is_contiguous()
 
 
 @pytest.mark.parametrize(("few", "count"), [(False, [1, 4, 8, 12, 24]), (True, [1, 1, 1, 2, 5])])

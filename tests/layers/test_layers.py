@@ -27,7 +27,17 @@ PROTOCOLS = {"menon.rollout.protocols", "menon.update.protocols", "menon.sync.pr
 
 PIECES = (
     *("forward", "hf_models", "decoder", "packed", "log_probs", "draw", "stop_strings"),
-    *("decoder_slots", "block_cache", "model_slots", "slot_cache", "sampler_run", "held", "machine", "side_by_side"),
+    *(
+        "decoder_slots",
+        "decode_graphs",
+        "block_cache",
+        "model_slots",
+        "slot_cache",
+        "sampler_run",
+        "held",
+        "machine",
+        "side_by_side",
+    ),
     *("sampler_process", "side_samplers", "shared_weights"),
 )
 """Of engines, for other engines to use; never a whole one."""

@@ -1,5 +1,6 @@
 """Keys and values of sequences in rows, in blocks of positions. Torch alone."""
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate
@@ -12,15 +13,12 @@ SMALLEST, FEWEST = 32, 256
 """Positions of the first block, the second where there are to be few."""
 
 
-Parts = list[tuple[Tensor, Tensor]]
-"""For each block keys [n * key_heads, head_dim, positions] and values [n * key_heads, positions, head_dim]."""
-
-
 @dataclass(frozen=True)
 class View:
-    """What some rows see: the first `width` positions, as far as `masks` let them."""
+    """What some rows see: the first positions, as far as `masks` let them."""
 
-    width: int
+    sizes: list[int]
+    """Positions of each block."""
     masks: tuple[Tensor, ...]
     """For each block [n * key_heads, 1, positions], 0 where a row may look and -inf elsewhere."""
     rows: Tensor | None
@@ -60,17 +58,16 @@ class BlockCache:
         return True
 
     def _use(self, capacity: int, memory: Tensor) -> None:
-        layers, two, rows, heads = self.shape
-        self.capacity, self.memory, self.each = capacity, memory, layers * two * rows * heads
+        self.capacity, self.each = capacity, math.prod(self.shape)
         self.edges = list(accumulate(block_sizes(capacity)))
         self.sizes = block_sizes(capacity, few=self.few)
+        self.memory = memory
         pieces = memory.split([size * self.each for size in self.sizes])
         self.blocks = [piece.view(*self.shape, size, -1) for piece, size in zip(pieces, self.sizes, strict=True)]
         sizes = np.array(self.sizes, dtype=np.int64)
         self.size = torch.from_numpy(sizes.repeat(sizes)).to(memory.device)
         self.first = torch.from_numpy((sizes.cumsum() - sizes).repeat(sizes)).to(memory.device)
         """[capacity] each: how large the block of a position is, and which one is its first."""
-        self.seen: dict[tuple[int, int], list[Parts]] = {}
 
     def fill(self, rows: Tensor, start: Tensor) -> None:
         """These rows begin with [layers, 2, key_heads, length, head_dim]."""
@@ -94,16 +91,16 @@ class BlockCache:
         begins = accumulate(self.sizes, initial=0)
         return [min(size, length - begin) for size, begin in zip(self.sizes, begins, strict=False) if begin < length]
 
-    def view(self, mask: Tensor, rows: Tensor | None = None) -> View:
+    def view(self, width: int, mask: Tensor, rows: Tensor | None = None) -> View:
         """`mask`: [n, 1, width]. `rows`: [n] bool, or None for all."""
-        heads = self.shape[3]
-        masks = mask.repeat_interleave(heads, 0).split(self.sizes_of(mask.shape[2]), 2)
-        return View(mask.shape[2], masks, None if rows is None else rows.repeat_interleave(heads)[:, None, None])
+        heads, sizes = self.shape[3], self.sizes_of(width)
+        masks = mask.repeat_interleave(heads, 0).split(sizes, 2)
+        return View(sizes, masks, None if rows is None else rows.repeat_interleave(heads)[:, None, None])
 
     def places(self, position: Tensor) -> Tensor:
         """Where keys and values of one position [n] of each of the first n rows lie: [layers, 2 * n * key_heads]."""
         layers, two, rows, heads = self.shape
-        device, n = position.device, len(position)
+        device, n = position.device, position.shape[0]
         size, first = self.size[position], self.first[position]
         piece = torch.arange(layers * two, device=device)[:, None] * (rows * heads) + torch.arange(n * heads, device=device)
         begin = first * self.each + position - first
@@ -117,26 +114,18 @@ class BlockCache:
         """q [n * key_heads, heads per key, head_dim] -> the same shape."""
         out, scale = q, q.shape[-1] ** -0.5
         for view in views:
-            parts = self._seen(len(q), view.width)[layer]
-            scores = [torch.baddbmm(mask, q, keys, alpha=scale) for mask, (keys, _) in zip(view.masks, parts, strict=True)]
-            shares = torch.cat(scores, -1).softmax(-1).split([mask.shape[2] for mask in view.masks], 2)
+            blocks = zip(self.blocks, view.sizes, strict=False)
+            parts = [block[layer].flatten(1, 2)[:, : q.shape[0], :size].unbind() for block, size in blocks]
+            scores = [
+                torch.baddbmm(mask, q, keys.transpose(1, 2), alpha=scale)
+                for mask, (keys, _) in zip(view.masks, parts, strict=True)
+            ]
+            shares = torch.cat(scores, -1).softmax(-1).split(view.sizes, 2)
             seen = torch.bmm(shares[0], parts[0][1])
             for share, (_, values) in zip(shares[1:], parts[1:], strict=True):
                 seen.baddbmm_(share, values)
             out = seen if view.rows is None else torch.where(view.rows, seen, out)
         return out
-
-    def _seen(self, keyed: int, width: int) -> list[Parts]:
-        """What the first rows have in the first positions, by layer. Remembered while the rows are as many: a step of a few
-        rows would spend a tenth of its time on these slices."""
-        if (keyed, width) not in self.seen:
-            self.seen = {key: parts for key, parts in self.seen.items() if key[0] == keyed}
-            sizes = self.sizes_of(width)
-            whole = [block.flatten(2, 3)[:, :, :keyed, :size] for block, size in zip(self.blocks, sizes, strict=False)]
-            self.seen[keyed, width] = [
-                [(block[layer, 0].transpose(1, 2), block[layer, 1]) for block in whole] for layer in range(self.shape[0])
-            ]
-        return self.seen[keyed, width]
 
 
 def block_sizes(capacity: int, few: bool = False) -> list[int]:

@@ -7,7 +7,9 @@ Matrix products run in the dtype of the weights; residuals, norms, attention and
 weights), as in a learner under autocast.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,48 +17,70 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from menon.engines.block_cache import BlockCache, View, width_class
+from menon.engines.decode_graphs import Graphs, capture_on
 from menon.engines.decoder import Affine, Decoder, Layer, causal, hidden_states, norm, rotary, rotate, with_wide_norms
 from menon.engines.machine import SMALL
 
 
 @dataclass(frozen=True)
-class Joined:
-    """Projections of the same input, side by side."""
+class Product:
+    """y = x @ weight + bias, for one projection or several of the same input, side by side."""
 
-    parts: tuple[Affine, ...]
+    weights: tuple[Tensor, ...]
+    """[d, width] each."""
+    biases: tuple[Tensor | None, ...]
 
     @staticmethod
-    def of(copy: bool, *parts: Affine) -> "Joined":
+    def of(copy: bool, *parts: Affine) -> "Product":
+        """One matrix of its own, or the given ones as they lie. Its own lies in the order of the input: a fifth faster for few
+        rows on a CPU."""
         if not copy:
-            return Joined(parts)
+            return Product(tuple(part.weight.t() for part in parts), tuple(part.bias for part in parts))
         biases = [p.weight.new_zeros(len(p.weight)) if p.bias is None else p.bias for p in parts]
         bias = None if all(p.bias is None for p in parts) else torch.cat(biases)
-        return Joined((Affine(torch.cat([p.weight for p in parts]), bias),))
+        return Product((torch.cat([p.weight for p in parts]).t().contiguous(),), (bias,))
 
     def __call__(self, x: Tensor) -> Tensor:
         """[n, d] -> [n, sum of widths] in the dtype of x."""
-        h = x.to(self.parts[0].weight.dtype)
-        whole = self.parts[0](h) if len(self.parts) == 1 else torch.cat([part(h) for part in self.parts], -1)
-        return whole.to(x.dtype)
+        h, both = x.to(self.weights[0].dtype), zip(self.weights, self.biases, strict=True)
+        parts = [torch.mm(h, weight) if bias is None else torch.addmm(bias, h, weight) for weight, bias in both]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).to(x.dtype)
+
+    def add_to(self, x: Tensor, y: Tensor) -> None:
+        """x += self(y), in place; of a single projection."""
+        if self.biases == (None,) and self.weights[0].dtype == x.dtype:
+            x.addmm_(y, self.weights[0])
+        else:
+            x += self(y)
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a layer has besides its own parts to decode with."""
+    """A layer as it is decoded with."""
 
-    layer: Layer
-    qkv: Joined
+    attention_norm: Tensor
+    qkv: Product
     qk_norm: Tensor | None
     """[heads + key_heads, head_dim]"""
-    gate_up: Joined
+    output: Product
+    mlp_norm: Tensor
+    gate_up: Product
+    down: Product
 
 
 def step_of(decoder: Decoder, layer: Layer, copy: bool) -> Step:
     qk_norm = None
     if layer.query_norm is not None and layer.key_norm is not None:
         qk_norm = torch.stack([layer.query_norm] * decoder.heads + [layer.key_norm] * decoder.key_heads)
-    qkv = Joined.of(copy, layer.query, layer.key, layer.value)
-    return Step(layer, qkv, qk_norm, Joined.of(copy, layer.gate, layer.up))
+    return Step(
+        layer.attention_norm,
+        Product.of(copy, layer.query, layer.key, layer.value),
+        qk_norm,
+        Product.of(copy, layer.output),
+        layer.mlp_norm,
+        Product.of(copy, layer.gate, layer.up),
+        Product.of(copy, layer.down),
+    )
 
 
 def num_weights(decoder: Decoder) -> int:
@@ -74,23 +98,27 @@ class DecoderSlots:
         """`fixed`: every operation has a shape that depends on no neighbour, so a sequence's bits do not either. All slots are
         always computed, attention runs over widths that are powers of two, and beginnings are computed one by one."""
         self.given, self.slots, self.fixed = decoder, slots, fixed
-        self.refresh()
-        self.device, like = decoder.embedding.device, self.decoder.norm
+        self.device = decoder.embedding.device
+        self.decoder, self.steps, self.head = ready(decoder)
         few = self.device.type == "cuda"
-        self.cache = BlockCache(len(decoder.layers), slots, decoder.key_heads, decoder.head_dim, like, few)
+        self.cache = BlockCache(len(self.steps), slots, decoder.key_heads, decoder.head_dim, self.decoder.norm, few)
         self._tables()
+        capture = capture_on(self.device)
+        self.graphs = None if capture is None else Graphs(self._step, slots, self.device, capture)
 
     @torch.inference_mode()
     def refresh(self) -> None:
-        """Takes the weights as they are now: joint matrices are copies."""
-        self.decoder = decoder = with_wide_norms(self.given)
-        copy = num_weights(decoder) <= SMALL
-        self.steps = [step_of(decoder, layer, copy) for layer in decoder.layers]
+        """Takes the weights as they are now, into the tensors that recorded steps read: norms and matrices may be copies."""
+        for mine, now in zip(tensors((self.decoder, self.steps, self.head)), tensors(ready(self.given)), strict=True):
+            if mine.data_ptr() != now.data_ptr():
+                mine.copy_(now)
 
     def reserve(self, width: int) -> None:
         """Room for `width` positions."""
         if self.cache.reserve(width):
             self._tables()
+            if self.graphs:
+                self.graphs.forget()
 
     def _tables(self) -> None:
         self.places = torch.arange(self.cache.capacity, device=self.device)
@@ -162,46 +190,71 @@ class DecoderSlots:
 
     @torch.inference_mode()
     def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
-        """One token for each of the first n rows -> logits [n, V] of the next; of all slots where they are fixed."""
+        """One token for each of the first n rows -> logits [n, V] of the next; of all slots where they are fixed. The next
+        call may overwrite them."""
         if self.fixed:
             token, position = (np.pad(values, (0, self.slots - len(values))) for values in (token, position))
-        n, decoder, cache = len(token), self.decoder, self.cache
-        heads, both = decoder.heads, decoder.heads + decoder.key_heads
-        at = torch.from_numpy(position).to(self.device)
-        views = self._views(position, at)
+        longest = int(position.max()) + 1
+        self.reserve(longest)
+        widths = self._classes(position) if self.fixed else (self.cache.width(longest),)
+        given = torch.from_numpy(np.stack((token, position)))
+        if self.graphs:
+            return self.graphs(given, widths)[: len(token)]
+        return self._step(given.to(self.device), widths)
+
+    def _classes(self, position: np.ndarray) -> tuple[int, ...]:
+        """The widths that occur, in ascending order."""
+        return tuple(sorted({width_class(length) for length in (position + 1).tolist()}))
+
+    def _step(self, given: Tensor, widths: tuple[int, ...]) -> Tensor:
+        """Tokens and positions [2, n] -> logits [n, V], without waiting for the device."""
+        token, at, decoder, cache = given[0], given[1], self.decoder, self.cache
+        n, heads, both = given.shape[1], decoder.heads, decoder.heads + decoder.key_heads
+        views = self._views(at, widths)
         places, cos, sin = cache.places(at), self.cos[at], self.sin[at]
-        x = F.embedding(torch.from_numpy(token).to(self.device), decoder.embedding).to(decoder.norm.dtype)
+        x = F.embedding(token, decoder.embedding).to(decoder.norm.dtype)
         for index, step in enumerate(self.steps):
-            layer = step.layer
-            qkv = step.qkv(norm(x, layer.attention_norm, decoder.eps)).view(n, -1, decoder.head_dim)
+            qkv = step.qkv(norm(x, step.attention_norm, decoder.eps)).view(n, -1, decoder.head_dim)
             qk = qkv[:, :both]
             if step.qk_norm is not None:
                 qk = F.rms_norm(qk, qk.shape[2:], None, decoder.eps).mul_(step.qk_norm)
             qk = rotate(qk, cos, sin)
             cache.write(places[index], qk[:, heads:], qkv[:, both:])
             q = qk[:, :heads].reshape(n * decoder.key_heads, -1, decoder.head_dim)
-            add(x, layer.output, cache.attend(index, q, views).view(n, -1))
-            gate, up = step.gate_up(norm(x, layer.mlp_norm, decoder.eps)).chunk(2, -1)
-            add(x, layer.down, F.silu(gate).mul_(up))
-        assert decoder.head is not None
-        return decoder.head(norm(x, decoder.norm, decoder.eps))
+            step.output.add_to(x, cache.attend(index, q, views).view(n, -1))
+            gate, up = step.gate_up(norm(x, step.mlp_norm, decoder.eps)).chunk(2, -1)
+            step.down.add_to(x, F.silu(gate).mul_(up))
+        return self.head(norm(x, decoder.norm, decoder.eps))
 
-    def _views(self, position: np.ndarray, at: Tensor) -> list[View]:
-        """One view for all rows, of the blocks that the longest needs; where slots are fixed, one per class of widths that
-        occurs."""
-        longest = int(position.max()) + 1
-        self.reserve(longest)
-        widths = [self.cache.width(longest)]
-        if self.fixed:
-            classes = np.array([width_class(length) for length in (position + 1).tolist()])
-            widths = np.unique(classes).tolist()
-        views = []
+    def _views(self, at: Tensor, widths: tuple[int, ...]) -> list[View]:
+        """One view for all rows, of the blocks that the longest needs; where slots are fixed, one per class of widths."""
+        views, below = [], 0
         for width in widths:
             hidden = self.places[:width] > at[:, None, None]
             mask = torch.zeros(hidden.shape, dtype=self.decoder.norm.dtype, device=self.device).masked_fill_(hidden, -torch.inf)
-            rows = None if len(widths) == 1 else torch.from_numpy(classes == width).to(self.device)
-            views.append(self.cache.view(mask, rows))
+            rows = None if len(widths) == 1 else (below <= at) & (at < width)
+            views.append(self.cache.view(width, mask, rows))
+            below = width
         return views
+
+
+def ready(decoder: Decoder) -> tuple[Decoder, list[Step], Product]:
+    """The network as it is decoded with: itself, its layers and its head."""
+    decoder, head = with_wide_norms(decoder), decoder.head
+    assert head is not None
+    copy = num_weights(decoder) <= SMALL
+    return decoder, [step_of(decoder, layer, copy) for layer in decoder.layers], Product.of(copy, head)
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """All that are in a tree of lists, tuples and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors(item)
+    elif is_dataclass(value):
+        yield from tensors([getattr(value, field.name) for field in fields(value)])
 
 
 def renewed(slots: DecoderSlots | None, decoder: Decoder, places: int, fixed: bool) -> DecoderSlots:
@@ -210,11 +263,3 @@ def renewed(slots: DecoderSlots | None, decoder: Decoder, places: int, fixed: bo
         return DecoderSlots(decoder, places, fixed)
     slots.refresh()
     return slots
-
-
-def add(x: Tensor, affine: Affine, y: Tensor) -> None:
-    """x += affine(y), in place."""
-    if affine.bias is None and affine.weight.dtype == x.dtype:
-        x.addmm_(y, affine.weight.t())
-    else:
-        x += affine(y.to(affine.weight.dtype))

@@ -28,8 +28,6 @@ PROMPT = 128
 """Tokens of a prompt, which are not known yet."""
 LIBRARIES, OTHER_PROCESS = 2**29, 150 * 2**20
 """Bytes of this process before its model comes, and those of another one that writes answers before its first."""
-JOINED = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
-"""What a sampler of the Llama family keeps as one matrix, beside the learner's own."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Shape:
     vocabulary: int
     family: bool = False
     """Of the Llama family, by its class."""
-    joined: int = 0
+    copied: int = 0
     """Numbers that its sampler keeps a second time, in each of its processes."""
 
 
@@ -97,15 +95,15 @@ def shape_of(name: str) -> Shape | None:
         kv=width * (getattr(config, "num_key_value_heads", None) or heads),
         vocabulary=config.vocab_size,
         family=is_family(model),
-        joined=joined_in(model),
+        copied=copied_in(model),
     )
 
 
-def joined_in(model: nn.Module) -> int:
-    linear = {name: part.weight.numel() for name, part in model.named_modules() if type(part) is nn.Linear and "layers." in name}
-    if not is_family(model) or sum(linear.values()) > machine.SMALL:
-        return 0
-    return sum(count for name, count in linear.items() if name.endswith(JOINED))
+def copied_in(model: nn.Module) -> int:
+    """Numbers of the matrices that a sampler's process has copies of: those of a small model's layers, and its head."""
+    linear = {name: part.weight.numel() for name, part in model.named_modules() if type(part) is nn.Linear}
+    layers = sum(count for name, count in linear.items() if "layers." in name)
+    return sum(linear.values()) if is_family(model) and layers <= machine.SMALL else 0
 
 
 def side_by_side(config: RunConfig, shape: Shape | None) -> int:
@@ -123,7 +121,7 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
     """Bytes by what holds them, when the policy learns; its sampler's cache is kept between steps.
 
     Weights, gradient and AdamW's two moments of everything that learns; gradients of passes that run side by side, and of the one
-    that is being added; a copy of the weights for a sampler in bfloat16, and the joined matrices of each of its processes; the
+    that is being added; a copy of the weights for a sampler in bfloat16, and of the matrices for each of its processes; the
     reference; what a forward pass of `tokens_per_forward` keeps for its backward pass (8 hidden, 4 intermediate and 2 key-value
     numbers a token and layer: a Llama block with fused attention); a chunk of logits three times; keys and values of all slots,
     with answers of full length and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries.
@@ -142,7 +140,7 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
         "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,
         "optimiser": learning * 2 * number * shape.parameters,
         "reference": (config.reference != "none") * number * shape.parameters,
-        "sampler's copies": (config.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.joined,
+        "sampler's copies": (config.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.copied,
         "activations": own * per_token * config.tokens_per_forward,
         "logits": COPIES * 4 * min(CHUNK, config.tokens_per_forward * shape.vocabulary),
         "keys and values": keys,
