@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from menon.errors import UserError
 from side_by_side.crew import Crew, Process
 
 
@@ -36,23 +37,32 @@ def measure_with(crew: Crew, **work: Any) -> Measure:
 
 
 class Scan:
-    """The fastest setting of a side so far. Each is tried twice, the first time to warm up, unless that is far behind already."""
+    """The fastest setting of a side so far. Each is tried twice, the first time to warm up, unless that is far behind already.
+    One that ends its worker is passed over, aloud, unless every one does."""
 
     def __init__(self, side: str, measure: Measure, shown: Callable[[float], str]) -> None:
         self.side, self.measure, self.shown = side, measure, shown
         self.seconds = math.inf
         self.best: Setting | None = None
+        self.failure: UserError | None = None
 
     def __call__(self, settings: Sequence[Setting]) -> Setting:
         """Tries these, and gives the fastest of all that were tried."""
         for setting in settings:
-            seconds = self.measure(setting)
-            if seconds < HOPELESS * self.seconds:
-                seconds = min(seconds, self.measure(setting))
-            print(f"  scan  {self.side:<14} {setting.label:<44} {self.shown(seconds)}", flush=True)
+            told = f"  scan  {self.side:<14} {setting.label:<44}"
+            try:
+                seconds = self.measure(setting)
+                if seconds < HOPELESS * self.seconds:
+                    seconds = min(seconds, self.measure(setting))
+            except UserError as error:
+                self.failure = error
+                print(f"{told} ended: {str(error).splitlines()[-1]}", flush=True)
+                continue
+            print(f"{told} {self.shown(seconds)}", flush=True)
             if seconds < self.seconds:
                 self.seconds, self.best = seconds, setting
-        assert self.best is not None
+        if self.best is None:
+            raise self.failure or UserError(f"there is no setting to try for {self.side}")
         return self.best
 
 

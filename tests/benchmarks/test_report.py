@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from menon.errors import UserError
 from side_by_side.crew import Process
 from side_by_side.report import Scan, Setting, alternate, last_line, spread, times_faster
 
@@ -18,6 +19,19 @@ def test_a_scan_takes_the_fastest_after_a_warm_up_and_gives_up_early_on_the_hope
     assert scan([COLD]) is COLD
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-2] for line in lines] == ["1.0", "9.0", "0.5"]
+
+
+def test_a_setting_that_ends_its_worker_is_passed_over_aloud(capsys):
+    def measure(setting):
+        if setting is SLOW:
+            raise UserError("it has ended; the last lines:\nno memory")
+        return 1.0
+
+    assert Scan("side", measure, str)([SLOW, FAST]) is FAST
+    assert "slow" in (line := capsys.readouterr().out.splitlines()[0])
+    assert line.endswith("ended: no memory")
+    with pytest.raises(UserError, match="no memory"):
+        Scan("side", measure, str)([SLOW])
 
 
 def test_sides_take_turns_in_changing_order():
