@@ -26,7 +26,7 @@ from itertools import groupby, product
 from menon.base import WEIGHTS
 from menon.errors import UserError
 from side_by_side import models
-from side_by_side.crew import Crew, Process
+from side_by_side.crew import AS_THE_COMMAND, Crew, Process
 from side_by_side.report import (
     Scan,
     Setting,
@@ -68,9 +68,9 @@ def all_cases(quick: bool = False) -> list[Case]:
 
 
 def ours_settings(scan: Scan, folder: str, answers: int) -> Setting:
-    process = Process("menon_sampler_side", {"folder": folder})
-
     def setting(threads: int, dtype: str, slots: int, processes: int = 1) -> Setting:
+        environment = AS_THE_COMMAND if processes > 1 else {}
+        process = Process("menon_sampler_side", {"folder": folder}, environment=environment)
         request = {"threads": threads, "dtype": dtype, "slots": slots, "processes": processes}
         how = f"{threads} threads" if processes == 1 else f"{processes} processes"
         return Setting(f"{how} {dtype} {slots} slots", process, request)

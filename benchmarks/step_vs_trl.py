@@ -28,7 +28,7 @@ from typing import Any
 from menon.base import WEIGHTS
 from menon.errors import UserError
 from side_by_side import models
-from side_by_side.crew import Crew, Process
+from side_by_side.crew import AS_THE_COMMAND, Crew, Process
 from side_by_side.report import (
     Scan,
     Setting,
@@ -63,8 +63,11 @@ CASES = (Case("base", 20), Case("base", 50), Case("25M", 35))
 
 
 def ours_settings(scan: Scan, start: dict[str, Any]) -> Setting:
-    ways = product(DTYPES, thread_counts())
-    return scan([Setting(f"{n} threads {d}", Process("menon_step_side", start | {"dtype": d}), {"threads": n}) for d, n in ways])
+    def setting(dtype: str, threads: int) -> Setting:
+        process = Process("menon_step_side", start | {"dtype": dtype}, environment=AS_THE_COMMAND)
+        return Setting(f"{threads} threads {dtype}", process, {"threads": threads})
+
+    return scan([setting(dtype, threads) for dtype, threads in product(DTYPES, thread_counts())])
 
 
 def trl_settings(scan: Scan, start: dict[str, Any], python: str) -> Setting:

@@ -19,6 +19,13 @@ SOURCE = HERE.parents[1] / "src"
 LOG_LINES = 12
 
 
+THREADING = ("OMP_", "KMP_", "GOMP_", "MKL_")
+"""Beginnings of the variables that settle how threads work and wait."""
+AS_THE_COMMAND = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""What `menon` sets for itself: waiting threads sleep. It suits threads that work apart and slows those that share operations, so
+other sides keep the default."""
+
+
 @dataclass(frozen=True)
 class Process:
     """What a worker is started with; equal ones share a worker."""
@@ -30,6 +37,7 @@ class Process:
     python: str = sys.executable
     """Of the environment in which the side is installed."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Beside that of the caller, of which nothing about threads is passed on."""
 
     @property
     def name(self) -> str:
@@ -43,6 +51,7 @@ class Worker:
     def __init__(self, process: Process, folder: Path) -> None:
         self.process = process
         self.log = Path(tempfile.mkstemp(prefix=f"{process.module}-", suffix=".log", dir=folder)[1])
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(THREADING)}
         path = os.pathsep.join([str(HERE.parent), str(SOURCE), os.environ.get("PYTHONPATH", "")])
         with self.log.open("w") as log:
             try:
@@ -53,7 +62,7 @@ class Worker:
                     stderr=log,
                     text=True,
                     start_new_session=True,
-                    env=os.environ | {"PYTHONPATH": path} | dict(process.environment),
+                    env=inherited | {"PYTHONPATH": path} | dict(process.environment),
                 )
             except OSError as error:
                 raise UserError(f"{process.python} cannot be started ({error.strerror}); name the interpreter itself") from None

@@ -12,7 +12,8 @@ def build(word):
         print("more noise")
         if request.get("die"):
             os._exit(3)
-        return {"seconds": request.get("seconds", 0.0), "word": word, "pid": os.getpid()}
+        waits = os.environ.get("OMP_WAIT_POLICY")
+        return {"seconds": request.get("seconds", 0.0), "word": word, "pid": os.getpid(), "waits": waits}
 
     return answer
 

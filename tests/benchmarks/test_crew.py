@@ -42,6 +42,13 @@ def test_workers_are_shared_by_equal_processes_and_stopped_between_requests(crew
     assert crew.ask(other)["pid"] == three["pid"]
 
 
+def test_how_threads_wait_is_not_passed_on(crew, monkeypatch):
+    """What suits one side may cost another half of its speed."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    assert crew.ask(Process("echo_side", {"word": "a"}))["waits"] is None
+    assert crew.ask(Process("echo_side", {"word": "a"}, environment={"OMP_WAIT_POLICY": "ACTIVE"}))["waits"] == "ACTIVE"
+
+
 def test_a_measure_gives_seconds(crew):
     assert measure_with(crew, seconds=1.5)(Setting("echo", Process("echo_side", {"word": "a"}))) == 1.5
 
