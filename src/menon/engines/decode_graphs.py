@@ -44,13 +44,9 @@ class Graphs:
             return self.step(self.given[:, :rows], widths)
         return self.replays[rows, widths]()
 
-    def forget(self) -> None:
-        """The tensors of a step are others now."""
-        self.replays.clear()
-
 
 def capture_on(device: torch.device) -> Capture | None:
-    """None where there is nothing to record with."""
+    """A new one, for graphs that live and go together; None where there is nothing to record with."""
     if device.type != "cuda":
         return None
     pool = torch.cuda.graph_pool_handle()  # one for all: replays never overlap, and each one's logits are read before the next

@@ -102,9 +102,7 @@ class DecoderSlots:
         self.decoder, self.steps, self.head = ready(decoder)
         few = self.device.type == "cuda"
         self.cache = BlockCache(len(self.steps), slots, decoder.key_heads, decoder.head_dim, self.decoder.norm, few)
-        self._tables()
-        capture = capture_on(self.device)
-        self.graphs = None if capture is None else Graphs(self._step, slots, self.device, capture)
+        self._grown()
 
     @torch.inference_mode()
     def refresh(self) -> None:
@@ -116,11 +114,11 @@ class DecoderSlots:
     def reserve(self, width: int) -> None:
         """Room for `width` positions."""
         if self.cache.reserve(width):
-            self._tables()
-            if self.graphs:
-                self.graphs.forget()
+            self._grown()
 
-    def _tables(self) -> None:
+    def _grown(self) -> None:
+        capture = capture_on(self.device)
+        self.graphs = None if capture is None else Graphs(self._step, self.slots, self.device, capture)
         self.places = torch.arange(self.cache.capacity, device=self.device)
         self.cos, self.sin = (table[:, None] for table in rotary(self.decoder, self.places, self.decoder.norm.dtype))
 
