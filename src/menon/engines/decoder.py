@@ -126,7 +126,7 @@ def rotary(decoder: Decoder, position: Tensor, dtype: torch.dtype) -> tuple[Tens
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary embedding (arXiv 2104.09864) of the halves (a, b) of x: (a cos - b sin, b cos + a sin)."""
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 @torch.no_grad()
