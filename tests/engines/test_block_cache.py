@@ -38,7 +38,7 @@ def attended(found: BlockCache, layer: int, q: Tensor, lengths: list[int], width
         hidden = torch.arange(width) > at[:, None, None]
         mask = torch.zeros(hidden.shape, dtype=q.dtype).masked_fill_(hidden, -torch.inf)
         rows = torch.tensor([width_class(length) == width for length in lengths]) if several else None
-        views.append(found.view(width, mask, rows))
+        views.append(found.view(mask, rows))
     return found.attend(layer, q.flatten(0, 1), views).view_as(q)
 
 
@@ -126,5 +126,6 @@ def test_widths_are_whole_blocks(length, width):
     found, _ = filled([1] * ROWS)
     found.reserve(length)
     assert found.width(length) == width
-    assert sum(found.sizes_of(width)) == width
-    assert found.sizes_of(width) == found.sizes[: len(found.sizes_of(width))]
+    sizes = [block.shape[4] for block in found.first_positions(width)]
+    assert sum(sizes) == width
+    assert sizes == found.sizes[: len(sizes)]

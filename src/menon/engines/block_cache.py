@@ -17,8 +17,8 @@ SMALLEST, FEWEST = 32, 256
 class View:
     """What some rows see: the first positions, as far as `masks` let them."""
 
-    sizes: list[int]
-    """Positions of each block."""
+    blocks: list[Tensor]
+    """[layers, 2, n * key_heads, positions, head_dim] each."""
     masks: tuple[Tensor, ...]
     """For each block [n * key_heads, 1, positions], 0 where a row may look and -inf elsewhere."""
     rows: Tensor | None
@@ -72,30 +72,31 @@ class BlockCache:
     def fill(self, rows: Tensor, start: Tensor) -> None:
         """These rows begin with [layers, 2, key_heads, length, head_dim]."""
         self.reserve(start.shape[3])
-        parts = start.split(self.sizes_of(start.shape[3]), 3)
-        for block, part in zip(self.blocks, parts, strict=False):
-            block[:, :, rows, :, : part.shape[3]] = part[:, :, None]
+        blocks = self.first_positions(start.shape[3])
+        for block, part in zip(blocks, start.split([block.shape[4] for block in blocks], 3), strict=True):
+            block[:, :, rows] = part[:, :, None]
 
     def start(self, row: int, length: int) -> Tensor:
         """What a row holds, with memory of its own."""
-        sizes = self.sizes_of(length)
-        return torch.cat([block[:, :, row, :, :size] for block, size in zip(self.blocks, sizes, strict=False)], 3)
+        return torch.cat([block[:, :, row] for block in self.first_positions(length)], 3)
 
     def move(self, source: Tensor, target: Tensor, length: int) -> None:
         """Row source[i] takes the place of row target[i]; none of them is longer than that."""
-        for block, _ in zip(self.blocks, self.sizes_of(length), strict=False):
+        for block in self.first_positions(length):
             block[:, :, target] = block[:, :, source]
 
-    def sizes_of(self, length: int) -> list[int]:
-        """How many positions of each block so many are."""
+    def first_positions(self, length: int) -> list[Tensor]:
+        """The blocks as far as so many positions go, views."""
         begins = accumulate(self.sizes, initial=0)
-        return [min(size, length - begin) for size, begin in zip(self.sizes, begins, strict=False) if begin < length]
+        return [block[..., : length - begin, :] for block, begin in zip(self.blocks, begins, strict=False) if begin < length]
 
-    def view(self, width: int, mask: Tensor, rows: Tensor | None = None) -> View:
-        """`mask`: [n, 1, width]. `rows`: [n] bool, or None for all."""
-        heads, sizes = self.shape[3], self.sizes_of(width)
-        masks = mask.repeat_interleave(heads, 0).split(sizes, 2)
-        return View(sizes, masks, None if rows is None else rows.repeat_interleave(heads)[:, None, None])
+    def view(self, mask: Tensor, rows: Tensor | None = None) -> View:
+        """Of the first n rows. `mask`: [n, 1, width]. `rows`: [n] bool, or None for all."""
+        n, _, width = mask.shape
+        heads = self.shape[3]
+        blocks = [block.flatten(2, 3)[:, :, : n * heads] for block in self.first_positions(width)]
+        masks = mask.repeat_interleave(heads, 0).split([block.shape[3] for block in blocks], 2)
+        return View(blocks, masks, None if rows is None else rows.repeat_interleave(heads)[:, None, None])
 
     def places(self, position: Tensor) -> Tensor:
         """Where keys and values of one position [n] of each of the first n rows lie: [layers, 2 * n * key_heads]."""
@@ -114,13 +115,12 @@ class BlockCache:
         """q [n * key_heads, heads per key, head_dim] -> the same shape."""
         out, scale = q, q.shape[-1] ** -0.5
         for view in views:
-            blocks = zip(self.blocks, view.sizes, strict=False)
-            parts = [block[layer].flatten(1, 2)[:, : q.shape[0], :size].unbind() for block, size in blocks]
+            parts = [block[layer].unbind() for block in view.blocks]
             scores = [
                 torch.baddbmm(mask, q, keys.transpose(1, 2), alpha=scale)
                 for mask, (keys, _) in zip(view.masks, parts, strict=True)
             ]
-            shares = torch.cat(scores, -1).softmax(-1).split(view.sizes, 2)
+            shares = torch.cat(scores, -1).softmax(-1).split([mask.shape[2] for mask in view.masks], 2)
             seen = torch.bmm(shares[0], parts[0][1])
             for share, (_, values) in zip(shares[1:], parts[1:], strict=True):
                 seen.baddbmm_(share, values)

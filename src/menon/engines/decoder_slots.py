@@ -231,7 +231,7 @@ class DecoderSlots:
             hidden = self.places[:width] > at[:, None, None]
             mask = torch.zeros(hidden.shape, dtype=self.decoder.norm.dtype, device=self.device).masked_fill_(hidden, -torch.inf)
             rows = None if len(widths) == 1 else (below <= at) & (at < width)
-            views.append(self.cache.view(width, mask, rows))
+            views.append(self.cache.view(mask, rows))
             below = width
         return views
 
