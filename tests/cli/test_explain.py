@@ -85,6 +85,7 @@ def test_memory_with_passes_side_by_side(monkeypatch):
     assert all(apart[name] == alone[name] for name in ("weights", "optimiser", "activations", "logits", "keys and values"))
     half = memory(dataclasses.replace(config, dtype="bfloat16"), shape)
     assert half["sampler's copies"] == 2 * 1000 + 3 * 2 * 300
+    assert half["keys and values"] == alone["keys and values"] / 2  # a small model's cache on a CPU has the dtype of its weights
 
 
 def test_who_works_side_by_side(monkeypatch):

@@ -60,6 +60,12 @@ def recording(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
     return replay
 
 
+@pytest.fixture(autouse=True)
+def without_kernels(monkeypatch):
+    """As on a GPU."""
+    monkeypatch.setattr(decoder_slots, "has_kernels", lambda decoder: False)
+
+
 @pytest.fixture
 def recorded(monkeypatch):
     """Every new `DecoderSlots` records."""

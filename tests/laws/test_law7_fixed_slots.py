@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from helpers import prompt, tiny_model, tiny_tokenizer
-from menon.engines import torch_sampler
+from menon.engines import decode_weights, torch_sampler
 from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.rollout.protocols import holding
@@ -33,9 +34,18 @@ def written(sampler: TorchSampler, asked: list[Request]) -> dict[tuple[int, int]
     return {(c.request.prompt.index, c.request.sample): c for c in sampler.generate(asked)}
 
 
+@pytest.fixture(params=["small", "large"])
+def as_size(request, monkeypatch):
+    """A small model is decoded by kernels, one too large for them by PyTorch alone."""
+    if request.param == "large":
+        monkeypatch.setattr(decode_weights, "SMALL", 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("kind", "size"), [("qwen3", "odd"), ("llama", "wide")])
-def test_bits_do_not_depend_on_company(kind, size):
-    model = tiny_model(kind, vocab=V, **SIZES[size])
+@pytest.mark.usefixtures("as_size")
+def test_bits_do_not_depend_on_company(kind, size, dtype):
+    model = tiny_model(kind, vocab=V, **SIZES[size]).to(dtype)
     sampler = TorchSampler(model, tiny_tokenizer(V), seed=2, slots=6, fixed_slots=True)
     asked = requests()
     together = written(sampler, asked)
@@ -52,6 +62,7 @@ def test_bits_do_not_depend_on_company(kind, size):
             assert completion.text == together[key].text
 
 
+@pytest.mark.usefixtures("as_size")
 def test_the_numbers_are_those_of_free_slots():
     model = tiny_model(vocab=V)
     fixed = written(TorchSampler(model, tiny_tokenizer(V), seed=2, slots=6, fixed_slots=True), requests())

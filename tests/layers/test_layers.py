@@ -29,7 +29,10 @@ PIECES = (
     *("forward", "hf_models", "decoder", "packed", "log_probs", "draw", "stop_strings"),
     *(
         "decoder_slots",
+        "decode_weights",
         "decode_graphs",
+        "cpu_step",
+        "cpu_kernels",
         "block_cache",
         "model_slots",
         "slot_cache",
@@ -90,6 +93,7 @@ MAY: dict[str, set[str]] = {
         "safetensors",
         "huggingface_hub",
         "psutil",
+        "numba",
     }
     | {f"menon.engines.{piece}" for piece in PIECES},
 }

@@ -6,7 +6,7 @@ import torch
 
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.config import RunConfig, changed
-from menon.engines import torch_sampler
+from menon.engines import decode_weights, torch_sampler
 from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.recipes import recipe, samplers
@@ -40,15 +40,18 @@ def test_a_machine_without_bfloat16_is_told_and_works(monkeypatch):
     assert np.isfinite(completion.logp).all()
 
 
-def test_bytes_of_keys_and_values():
-    """2 layers of 2 heads of 4 numbers, keys and values, 4 bytes each on the short path, whatever the weights have."""
+def test_bytes_of_keys_and_values(monkeypatch):
+    """2 layers of 2 heads of 4 numbers, keys and values, of the weights' dtype; for a larger model of the short path in fp32."""
 
     def sampler(kind="qwen3", dtype=torch.float32):
         return TorchSampler(tiny_model(kind, hidden=16).to(dtype), tiny_tokenizer())
 
-    assert sampler().bytes_per_token() == sampler(dtype=torch.bfloat16).bytes_per_token() == 2 * 2 * 2 * 4 * 4
+    assert sampler().bytes_per_token() == 2 * 2 * 2 * 4 * 4
+    assert sampler(dtype=torch.bfloat16).bytes_per_token() == 2 * 2 * 2 * 4 * 2
     assert sampler("gpt2").bytes_per_token() == 2 * 2 * 16 * 4
     assert sampler("gpt2", torch.bfloat16).bytes_per_token() == 2 * 2 * 16 * 2
+    monkeypatch.setattr(decode_weights, "SMALL", 0)
+    assert sampler(dtype=torch.bfloat16).bytes_per_token() == 2 * 2 * 2 * 4 * 4
 
 
 def test_how_many_answers_are_written_at_a_time():

@@ -1,15 +1,12 @@
-"""Decoding for the Llama family: few operations per layer over one cache of all layers. Torch alone.
+"""Decoding for the Llama family: few operations per layer over one cache of all layers.
 
 A small model is bound by the cost of calling operations, not by arithmetic, so projections that read the same input are one
-matrix, masks and rotary tables are made once per step for all layers, and residuals are added where they lie.
+matrix, masks and rotary tables are made once per step for all layers, and residuals are added where they lie. On a CPU its steps
+are those of `CpuStep`; here are PyTorch's alone, for a GPU, for larger models and for fp64.
 
-Matrix products run in the dtype of the weights; residuals, norms, attention and its cache stay in fp32 (fp64 for fp64
-weights), as in a learner under autocast.
+Matrix products run in the dtype of the weights, and so do activations of an MLP, as in a learner under autocast; residuals,
+norms, attention and its cache stay in fp32 (fp64 for fp64 weights).
 """
-
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,74 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from menon.engines.block_cache import BlockCache, View, width_class
+from menon.engines.cpu_step import CpuStep
 from menon.engines.decode_graphs import Graphs, capture_on
-from menon.engines.decoder import Affine, Decoder, Layer, causal, hidden_states, norm, rotary, rotate, with_wide_norms
-from menon.engines.machine import SMALL
-
-
-@dataclass(frozen=True)
-class Product:
-    """y = x @ weight + bias, for one projection or several of the same input, side by side."""
-
-    weights: tuple[Tensor, ...]
-    """[d, width] each."""
-    biases: tuple[Tensor | None, ...]
-
-    @staticmethod
-    def of(copy: bool, *parts: Affine) -> "Product":
-        """One matrix of its own, or the given ones as they lie. Its own lies in the order of the input: a fifth faster for few
-        rows on a CPU."""
-        if not copy:
-            return Product(tuple(part.weight.t() for part in parts), tuple(part.bias for part in parts))
-        biases = [p.weight.new_zeros(len(p.weight)) if p.bias is None else p.bias for p in parts]
-        bias = None if all(p.bias is None for p in parts) else torch.cat(biases)
-        return Product((torch.cat([p.weight for p in parts]).t().contiguous(),), (bias,))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """[n, d] -> [n, sum of widths] in the dtype of x."""
-        h, both = x.to(self.weights[0].dtype), zip(self.weights, self.biases, strict=True)
-        parts = [torch.mm(h, weight) if bias is None else torch.addmm(bias, h, weight) for weight, bias in both]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).to(x.dtype)
-
-    def add_to(self, x: Tensor, y: Tensor) -> None:
-        """x += self(y), in place; of a single projection."""
-        if self.biases == (None,) and self.weights[0].dtype == x.dtype:
-            x.addmm_(y, self.weights[0])
-        else:
-            x += self(y)
-
-
-@dataclass(frozen=True)
-class Step:
-    """A layer as it is decoded with."""
-
-    attention_norm: Tensor
-    qkv: Product
-    qk_norm: Tensor | None
-    """[heads + key_heads, head_dim]"""
-    output: Product
-    mlp_norm: Tensor
-    gate_up: Product
-    down: Product
-
-
-def step_of(decoder: Decoder, layer: Layer, copy: bool) -> Step:
-    qk_norm = None
-    if layer.query_norm is not None and layer.key_norm is not None:
-        qk_norm = torch.stack([layer.query_norm] * decoder.heads + [layer.key_norm] * decoder.key_heads)
-    return Step(
-        layer.attention_norm,
-        Product.of(copy, layer.query, layer.key, layer.value),
-        qk_norm,
-        Product.of(copy, layer.output),
-        layer.mlp_norm,
-        Product.of(copy, layer.gate, layer.up),
-        Product.of(copy, layer.down),
-    )
-
-
-def num_weights(decoder: Decoder) -> int:
-    return sum(affine.weight.numel() for layer in decoder.layers for affine in vars(layer).values() if isinstance(affine, Affine))
+from menon.engines.decode_weights import cache_dtype, has_kernels, ready, tensors
+from menon.engines.decoder import Decoder, causal, hidden_states, norm, rotary, rotate
 
 
 class DecoderSlots:
@@ -100,8 +33,8 @@ class DecoderSlots:
         self.given, self.slots, self.fixed = decoder, slots, fixed
         self.device = decoder.embedding.device
         self.decoder, self.steps, self.head = ready(decoder)
-        few = self.device.type == "cuda"
-        self.cache = BlockCache(len(self.steps), slots, decoder.key_heads, decoder.head_dim, self.decoder.norm, few)
+        few, like = self.device.type == "cuda", self.decoder.norm.to(cache_dtype(decoder))
+        self.cache = BlockCache(len(self.steps), slots, decoder.key_heads, decoder.head_dim, like, few)
         self._grown()
 
     @torch.inference_mode()
@@ -120,7 +53,10 @@ class DecoderSlots:
         capture = capture_on(self.device)
         self.graphs = None if capture is None else Graphs(self._step, self.slots, self.device, capture)
         self.places = torch.arange(self.cache.capacity, device=self.device)
-        self.cos, self.sin = (table[:, None] for table in rotary(self.decoder, self.places, self.decoder.norm.dtype))
+        tables = rotary(self.decoder, self.places, self.decoder.norm.dtype)
+        self.cos, self.sin = (table[:, None] for table in tables)
+        kernels = has_kernels(self.given)
+        self.cpu_step = CpuStep(self.decoder, self.steps, self.head, self.cache, tables) if kernels else None
 
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: list[int]) -> list[Tensor]:
@@ -128,8 +64,8 @@ class DecoderSlots:
         found: list[Tensor] = []
 
         def keep(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            found.append(torch.stack([k, v], 1).transpose(2, 3).to(self.cache.memory.dtype))
             q, k, v = (states.to(self.decoder.norm.dtype) for states in (q, k, v))
-            found.append(torch.stack([k, v], 1).transpose(2, 3))
             return causal(layer, q, k, v)
 
         if self.fixed:
@@ -147,7 +83,7 @@ class DecoderSlots:
         """Starts made longer by `lengths[i]` tokens each; `ids` [S, L] are padded on the right."""
         decoder, before = self.decoder, [start.shape[3] for start in starts]
         size, most = ids.shape[1], max(before)
-        past = decoder.norm.new_zeros(len(starts), len(decoder.layers), 2, decoder.key_heads, most, decoder.head_dim)
+        past = self.cache.memory.new_zeros(len(starts), len(decoder.layers), 2, decoder.key_heads, most, decoder.head_dim)
         for row, start in enumerate(starts):
             past[row, ..., : start.shape[3], :] = start
         new = torch.arange(size, device=self.device)
@@ -158,9 +94,9 @@ class DecoderSlots:
 
         def keep(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             found.append(torch.stack([k, v], 1).transpose(2, 3).to(past.dtype))
-            keys, values = torch.cat([past[:, layer], found[-1]], 3).unbind(1)
+            keys, values = torch.cat([past[:, layer], found[-1]], 3).to(decoder.norm.dtype).unbind(1)
             shared = decoder.heads != decoder.key_heads
-            q = q.transpose(1, 2).to(past.dtype)
+            q = q.transpose(1, 2).to(decoder.norm.dtype)
             return F.scaled_dot_product_attention(q, keys, values, seen, enable_gqa=shared).transpose(1, 2)
 
         hidden_states(decoder, ids, at[:, None] + new, keep)
@@ -194,6 +130,8 @@ class DecoderSlots:
             token, position = (np.pad(values, (0, self.slots - len(values))) for values in (token, position))
         longest = int(position.max()) + 1
         self.reserve(longest)
+        if self.cpu_step:
+            return self.cpu_step(token, position, self.cache.width(longest))
         widths = self._classes(position) if self.fixed else (self.cache.width(longest),)
         given = torch.from_numpy(np.stack((token, position)))
         if self.graphs:
@@ -212,7 +150,7 @@ class DecoderSlots:
         places, cos, sin = cache.places(at), self.cos[at], self.sin[at]
         x = F.embedding(token, decoder.embedding).to(decoder.norm.dtype)
         for index, step in enumerate(self.steps):
-            qkv = step.qkv(norm(x, step.attention_norm, decoder.eps)).view(n, -1, decoder.head_dim)
+            qkv = step.qkv(norm(x, step.attention_norm, decoder.eps)).to(x.dtype).view(n, -1, decoder.head_dim)
             qk = qkv[:, :both]
             if step.qk_norm is not None:
                 qk = F.rms_norm(qk, qk.shape[2:], None, decoder.eps).mul_(step.qk_norm)
@@ -222,7 +160,7 @@ class DecoderSlots:
             step.output.add_to(x, cache.attend(index, q, views).view(n, -1))
             gate, up = step.gate_up(norm(x, step.mlp_norm, decoder.eps)).chunk(2, -1)
             step.down.add_to(x, F.silu(gate).mul_(up))
-        return self.head(norm(x, decoder.norm, decoder.eps))
+        return self.head(norm(x, decoder.norm, decoder.eps)).to(x.dtype)
 
     def _views(self, at: Tensor, widths: tuple[int, ...]) -> list[View]:
         """One view for all rows, of the blocks that the longest needs; where slots are fixed, one per class of widths."""
@@ -234,25 +172,6 @@ class DecoderSlots:
             views.append(self.cache.view(mask, rows))
             below = width
         return views
-
-
-def ready(decoder: Decoder) -> tuple[Decoder, list[Step], Product]:
-    """The network as it is decoded with: itself, its layers and its head."""
-    decoder, head = with_wide_norms(decoder), decoder.head
-    assert head is not None
-    copy = num_weights(decoder) <= SMALL
-    return decoder, [step_of(decoder, layer, copy) for layer in decoder.layers], Product.of(copy, head)
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    """All that are in a tree of lists, tuples and dataclasses, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors(item)
-    elif is_dataclass(value):
-        yield from tensors([getattr(value, field.name) for field in fields(value)])
 
 
 def renewed(slots: DecoderSlots | None, decoder: Decoder, places: int, fixed: bool) -> DecoderSlots:

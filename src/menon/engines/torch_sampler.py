@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.engines.decode_weights import cache_dtype
 from menon.engines.decoder import FAMILY, Decoder, context_of, decoder_of, is_family
 from menon.engines.decoder_slots import DecoderSlots, renewed
 from menon.engines.held import Held
@@ -107,9 +108,9 @@ class TorchSampler:
         return min(self.slots, fits)
 
     def bytes_per_token(self) -> int:
-        """Of keys and values in its caches; 0 where the model does not tell. Those of the short path are wide."""
+        """Of keys and values in its caches; 0 where the model does not tell."""
         self._ready()
-        dtype = self.model.dtype if self.decoder is None else torch.promote_types(self.model.dtype, torch.float32)
+        dtype = self.model.dtype if self.decoder is None else cache_dtype(self.decoder)
         return cache_per_token(self.model) * dtype.itemsize
 
     def _ready(self) -> None:

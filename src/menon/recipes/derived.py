@@ -108,8 +108,12 @@ def copied_in(model: nn.Module) -> int:
 
 def side_by_side(config: RunConfig, shape: Shape | None) -> int:
     """How many processes write answers, and how many passes of the learner run at a time, with the threads that torch has now."""
-    on_cpu = config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
-    return machine.workers(shape.parameters, torch.device("cpu" if on_cpu else "cuda")) if shape and shape.family else 1
+    device = torch.device("cpu" if on_cpu(config) else "cuda")
+    return machine.workers(shape.parameters, device) if shape and shape.family else 1
+
+
+def on_cpu(config: RunConfig) -> bool:
+    return config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
 
 
 def tokens_per_pass(config: RunConfig, tokens: float, workers: int) -> int:
@@ -131,7 +135,8 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
     number, own = BYTES[config.dtype], 2 if config.dtype == "bfloat16" else BYTES[config.dtype]
     learning = 1 + (config.critic is not None and not config.critic.shared_trunk)
     per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
-    cached, rollout = number * 2 * shape.layers * shape.kv, rollout_of(config)
+    narrow = shape.copied and on_cpu(config)  # as `engines.decode_weights.cache_dtype`
+    cached, rollout = (own if narrow else number) * 2 * shape.layers * shape.kv, rollout_of(config)
     keys = at_once(config) * (PROMPT + config.max_new_tokens) * cached
     if isinstance(rollout, Trees):
         keys = estimate(rollout, PROMPT, cached, at_once(config))

@@ -218,7 +218,7 @@ def writing(path: Path) -> Iterator[None]:
 def surroundings() -> dict[str, Any]:
     """Versions and machine: what replay depends on."""
     versions = {"menon": __version__, "python": platform.python_version(), "torch": torch.__version__}
-    for name in ("transformers", "numpy"):
+    for name in ("transformers", "numpy", "numba"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

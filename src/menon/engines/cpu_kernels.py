@@ -1,0 +1,159 @@
+"""What a decoding step of a small model does between its matrix products, on one core of a CPU. Compiled by numba.
+
+Each is one call where PyTorch needs five to ten, and attention reads what a row sees and nothing else. Numbers are fp32, or
+bfloat16 seen as uint16, which numba does not know by name; sums are in fp32. A row's bits depend on no other row.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numba.extending import overload
+from torch import Tensor
+
+FAST = {"reassoc", "contract", "nsz", "arcp"}
+"""Sums may be taken in lanes. NaN and infinities keep their meaning."""
+
+
+def compiled(function: Any) -> Any:
+    """At the first call for the dtypes that it has then; kept on disk, where there is a place that can be written to."""
+    try:
+        return numba.njit(function, fastmath=FAST, nogil=True, cache=True)
+    except RuntimeError:
+        return numba.njit(function, fastmath=FAST, nogil=True)
+
+
+def bits(tensor: Tensor) -> np.ndarray:
+    """The same memory, bfloat16 as uint16."""
+    tensor = tensor.detach()
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def wide(number):
+    """A number of any of these arrays, in fp32."""
+
+
+def put(array, place, number):
+    """array[place] = number, which is in fp32, rounded to the nearest."""
+
+
+@overload(wide, inline="always")
+def _wide(number):
+    if number == numba.types.uint16:
+        return lambda number: np.uint32(np.uint32(number) << np.uint32(16)).view(np.float32)
+    return lambda number: number
+
+
+@overload(put, inline="always")
+def _put(array, place, number):
+    if array.dtype == numba.types.uint16:
+
+        def rounded(array, place, number):
+            whole = np.float32(number).view(np.uint32)
+            odd = np.uint32(whole >> np.uint32(16)) & np.uint32(1)
+            array[place] = np.uint16(np.uint32(whole + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+        return rounded
+
+    def plain(array, place, number):
+        array[place] = number
+
+    return plain
+
+
+@compiled
+def rms_norm(x, weight, eps, out):
+    """`decoder.norm`: x [n, d] -> out [n, d]."""
+    width = x.shape[1]
+    for row in range(len(x)):
+        total = np.float32(0)
+        for j in range(width):
+            total += x[row, j] * x[row, j]
+        scale = np.float32(1) / np.sqrt(total / np.float32(width) + eps)
+        for j in range(width):
+            put(out[row], j, x[row, j] * scale * weight[j])
+
+
+@compiled
+def place(qkv, qk_norm, eps, cos, sin, position, begins, edges, memory, q):
+    """Norms and rotates queries and keys of `qkv` [n, heads + 2 * key_heads, D]; queries go to `q` [n, key_heads, heads per key,
+    D], keys and values to the cache. `qk_norm` [heads + key_heads or 0, D], `cos` and `sin` [positions, D] as of
+    `decoder.rotary`; `begins` [2, blocks], `edges` and `memory` as of `BlockCache`."""
+    n, key_heads, per, size = q.shape
+    heads, half, turned = key_heads * per, size // 2, np.empty(size, np.float32)
+    for row in range(n):
+        at = position[row]
+        block = 0
+        while edges[block + 1] <= at:
+            block += 1
+        positions = edges[block + 1] - edges[block]
+        for head in range(heads + 2 * key_heads):
+            for j in range(size):
+                turned[j] = wide(qkv[row, head, j])
+            if head < heads + key_heads:
+                if len(qk_norm):
+                    total = np.float32(0)
+                    for j in range(size):
+                        total += turned[j] * turned[j]
+                    scale = np.float32(1) / np.sqrt(total / np.float32(size) + eps)
+                    for j in range(size):
+                        turned[j] *= scale * qk_norm[head, j]
+                for j in range(half):
+                    a, b = turned[j], turned[j + half]
+                    turned[j] = a * cos[at, j] + b * sin[at, j]
+                    turned[j + half] = b * cos[at, j + half] + a * sin[at, j + half]
+            if head < heads:
+                for j in range(size):
+                    q[row, head // per, head % per, j] = turned[j]
+            else:
+                which, key_head = (head - heads) // key_heads, (head - heads) % key_heads
+                into = memory[begins[which, block] + (row * key_heads + key_head) * positions + at - edges[block]]
+                for j in range(size):
+                    put(into, j, turned[j])
+
+
+@compiled
+def score(q, position, begins, edges, memory, out):
+    """Products of queries and keys, scaled -> `out` [n, key_heads, heads per key, width], -inf beyond a row's position."""
+    n, key_heads, per, width = out.shape
+    size, scale = memory.shape[1], np.float32(memory.shape[1] ** -0.5)
+    for block in range(begins.shape[1]):
+        first, positions = edges[block], edges[block + 1] - edges[block]
+        if first >= width:
+            break
+        for row in range(n):
+            seen = max(0, min(position[row] + 1 - first, positions))
+            for head in range(key_heads):
+                begin = begins[0, block] + (row * key_heads + head) * positions
+                for of in range(per):
+                    query, scores = q[row, head, of], out[row, head, of, first : first + positions]
+                    for t in range(seen):
+                        key, total = memory[begin + t], np.float32(0)
+                        for j in range(size):
+                            total += query[j] * wide(key[j])
+                        scores[t] = total * scale
+                    for t in range(seen, positions):
+                        scores[t] = -np.inf
+
+
+@compiled
+def mix(shares, position, begins, edges, memory, out):
+    """Sums of values, weighted: `shares` as `out` of `score`, after softmax -> out [n, key_heads, heads per key, D]."""
+    n, key_heads, per, width = shares.shape
+    size = memory.shape[1]
+    out[:] = 0
+    for block in range(begins.shape[1]):
+        first, positions = edges[block], edges[block + 1] - edges[block]
+        if first >= width:
+            break
+        for row in range(n):
+            seen = min(position[row] + 1 - first, positions)
+            for head in range(key_heads):
+                begin = begins[1, block] + (row * key_heads + head) * positions
+                for of in range(per):
+                    total, share = out[row, head, of], shares[row, head, of]
+                    for t in range(seen):
+                        value, weight = memory[begin + t], share[first + t]
+                        for j in range(size):
+                            total[j] += weight * wide(value[j])
