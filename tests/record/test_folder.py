@@ -22,7 +22,7 @@ def test_run_json_says_what_a_replay_depends_on(tmp_path):
     assert about["settings"] == {"seed": 5, "steps": 3, "nested": {"rate": 0.1}}
     assert about["seed"] == 5
     assert about["determinism"] == "replay"
-    assert set(about["versions"]) == {"menon", "python", "torch", "transformers", "numpy"}
+    assert set(about["versions"]) == {"menon", "python", "torch", "transformers", "numpy", "numba"}
     assert about["machine"]["threads"] == 1
     with RunFolder.open(tmp_path / "deep" / "run") as folder:
         assert folder.settings == about["settings"]
