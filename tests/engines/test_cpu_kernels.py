@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from helpers import tiny_model
 from menon.engines import cpu_kernels, decode_weights
 from menon.engines.block_cache import BlockCache
-from menon.engines.cpu_kernels import bits, mix, rms_norm, score
+from menon.engines.cpu_kernels import array_of, mix, rms_norm, score
 from menon.engines.decoder import decoder_of
 from menon.engines.decoder_slots import DecoderSlots
 from menon.engines.machine import SMALL
@@ -32,8 +32,8 @@ def test_rms_norm(shape):
     x, weight = random(*shape) * 3, random(shape[1])
     want = F.rms_norm(x, shape[1:], weight, 1e-6)
     out, half = torch.empty(shape), torch.empty(shape, dtype=torch.bfloat16)
-    rms_norm(bits(x), bits(weight), EPS, bits(out))
-    rms_norm(bits(x), bits(weight), EPS, bits(half))
+    rms_norm(array_of(x), array_of(weight), EPS, array_of(out))
+    rms_norm(array_of(x), array_of(weight), EPS, array_of(half))
     torch.testing.assert_close(out, want, atol=1e-6, rtol=1e-6)
     assert torch.equal(half, out.bfloat16())  # rounded to the nearest, as PyTorch does
 
@@ -44,7 +44,7 @@ def test_numbers_in_bfloat16_are_those_of_pytorch():
     odd = [0.0, -0.0, 1.0, 1.00390625, 1.01171875, -3.14159, 1e-40, 3.4e38, torch.inf, -torch.inf, torch.nan]
     for number in (*odd, *random(200).tolist()):
         out = torch.empty(1, 1, dtype=torch.bfloat16)
-        rms_norm(np.ones((1, 1), np.float32), np.array([number], np.float32), np.float32(0), bits(out))
+        rms_norm(np.ones((1, 1), np.float32), np.array([number], np.float32), np.float32(0), array_of(out))
         torch.testing.assert_close(out, torch.tensor([[number]]).bfloat16(), rtol=0, atol=0, equal_nan=True)
         assert torch.equal(out.signbit(), torch.tensor([[number]]).signbit()) or number != number
 
@@ -62,9 +62,9 @@ def filled(lengths: list[int], heads: int, size: int, dtype: torch.dtype) -> tup
 def attended(cache: BlockCache, q: Tensor, lengths: list[int], width: int, layer: int = 1) -> tuple[Tensor, Tensor]:
     """q [n, heads, per head, D] -> scores [n, heads, per head, width] and what was mixed."""
     at, out, scores = np.array(lengths) - 1, torch.empty_like(q), q.new_empty(*q.shape[:3], width)
-    where = (at, cache.begins[layer], cache.starts, bits(cache.memory))
-    score(bits(q), *where, bits(scores))
-    mix(bits(scores.softmax(-1)), *where, bits(out))
+    where = (at, cache.begins[layer], cache.borders, array_of(cache.memory))
+    score(array_of(q), *where, array_of(scores))
+    mix(array_of(scores.softmax(-1)), *where, array_of(out))
     return scores, out
 
 

@@ -68,11 +68,11 @@ class BlockCache:
         self.size = torch.from_numpy(sizes.repeat(sizes)).to(memory.device)
         self.first = torch.from_numpy((sizes.cumsum() - sizes).repeat(sizes)).to(memory.device)
         """[capacity] each: how large the block of a position is, and which one is its first."""
-        self.starts = np.append(0, sizes.cumsum())
+        self.borders = np.append(0, sizes.cumsum())
         """[blocks + 1]: where blocks begin, and the capacity."""
         layers, two, rows, heads = self.shape
         piece = np.arange(layers * two).reshape(layers, two, 1) * (rows * heads)
-        self.begins = self.starts[:-1] * self.each + piece * sizes
+        self.begins = self.borders[:-1] * self.each + piece * sizes
         """[layers, 2, blocks]: the row of `memory` where a block of a layer's keys or values begins."""
 
     def fill(self, rows: Tensor, start: Tensor) -> None:

@@ -1,7 +1,7 @@
 """What a decoding step of a small model does between its matrix products, on one core of a CPU. Compiled by numba.
 
 Each is one call where PyTorch needs five to ten, and attention reads what a row sees and nothing else. Numbers are fp32, or
-bfloat16 seen as uint16, which numba does not know by name; sums are in fp32. A row's bits depend on no other row.
+bfloat16 seen as uint16, which numba does not know by name; sums are in fp32. A row's array_of depend on no other row.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def compiled(function: Any) -> Any:
         return numba.njit(function, fastmath=FAST, nogil=True)
 
 
-def bits(tensor: Tensor) -> np.ndarray:
+def array_of(tensor: Tensor) -> np.ndarray:
     """The same memory, bfloat16 as uint16."""
     tensor = tensor.detach()
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
@@ -76,18 +76,18 @@ def rms_norm(x, weight, eps, out):
 
 
 @compiled
-def place(qkv, qk_norm, eps, cos, sin, position, begins, edges, memory, q):
+def place(qkv, qk_norm, eps, cos, sin, position, begins, borders, memory, q):
     """Norms and rotates queries and keys of `qkv` [n, heads + 2 * key_heads, D]; queries go to `q` [n, key_heads, heads per key,
     D], keys and values to the cache. `qk_norm` [heads + key_heads or 0, D], `cos` and `sin` [positions, D] as of
-    `decoder.rotary`; `begins` [2, blocks], `edges` and `memory` as of `BlockCache`."""
+    `decoder.rotary`; `begins` [2, blocks], `borders` and `memory` as of `BlockCache`."""
     n, key_heads, per, size = q.shape
     heads, half, turned = key_heads * per, size // 2, np.empty(size, np.float32)
     for row in range(n):
         at = position[row]
         block = 0
-        while edges[block + 1] <= at:
+        while borders[block + 1] <= at:
             block += 1
-        positions = edges[block + 1] - edges[block]
+        positions = borders[block + 1] - borders[block]
         for head in range(heads + 2 * key_heads):
             for j in range(size):
                 turned[j] = wide(qkv[row, head, j])
@@ -108,18 +108,18 @@ def place(qkv, qk_norm, eps, cos, sin, position, begins, edges, memory, q):
                     q[row, head // per, head % per, j] = turned[j]
             else:
                 which, key_head = (head - heads) // key_heads, (head - heads) % key_heads
-                into = memory[begins[which, block] + (row * key_heads + key_head) * positions + at - edges[block]]
+                into = memory[begins[which, block] + (row * key_heads + key_head) * positions + at - borders[block]]
                 for j in range(size):
                     put(into, j, turned[j])
 
 
 @compiled
-def score(q, position, begins, edges, memory, out):
+def score(q, position, begins, borders, memory, out):
     """Products of queries and keys, scaled -> `out` [n, key_heads, heads per key, width], -inf beyond a row's position."""
     n, key_heads, per, width = out.shape
     size, scale = memory.shape[1], np.float32(memory.shape[1] ** -0.5)
     for block in range(begins.shape[1]):
-        first, positions = edges[block], edges[block + 1] - edges[block]
+        first, positions = borders[block], borders[block + 1] - borders[block]
         if first >= width:
             break
         for row in range(n):
@@ -138,13 +138,13 @@ def score(q, position, begins, edges, memory, out):
 
 
 @compiled
-def mix(shares, position, begins, edges, memory, out):
+def mix(shares, position, begins, borders, memory, out):
     """Sums of values, weighted: `shares` as `out` of `score`, after softmax -> out [n, key_heads, heads per key, D]."""
     n, key_heads, per, width = shares.shape
     size = memory.shape[1]
     out[:] = 0
     for block in range(begins.shape[1]):
-        first, positions = edges[block], edges[block + 1] - edges[block]
+        first, positions = borders[block], borders[block + 1] - borders[block]
         if first >= width:
             break
         for row in range(n):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from menon.engines.block_cache import BlockCache
-from menon.engines.cpu_kernels import bits, mix, place, rms_norm, score
+from menon.engines.cpu_kernels import array_of, mix, place, rms_norm, score
 from menon.engines.decode_weights import Product, Step
 from menon.engines.decoder import Decoder
 
@@ -24,31 +24,31 @@ class CpuStep:
         self.decoder, self.steps, self.head, self.cache = decoder, steps, head, cache
         self.dtype = head.weights[0].dtype
         self.eps = np.float32(decoder.eps)
-        self.cos, self.sin = (bits(table) for table in tables)
-        self.memory = bits(cache.memory)
+        self.cos, self.sin = (array_of(table) for table in tables)
+        self.memory = array_of(cache.memory)
         none = np.zeros((0, decoder.head_dim), dtype=np.float32)
         self.norms = [
-            (bits(step.attention_norm), none if step.qk_norm is None else bits(step.qk_norm), bits(step.mlp_norm))
+            (array_of(step.attention_norm), none if step.qk_norm is None else array_of(step.qk_norm), array_of(step.mlp_norm))
             for step in steps
         ]
-        self.norm = bits(decoder.norm)
+        self.norm = array_of(decoder.norm)
 
     def __call__(self, token: np.ndarray, position: np.ndarray, width: int) -> Tensor:
         """Tokens and positions [n], fewer than `width` -> logits [n, V]."""
-        decoder, memory, edges, eps = self.decoder, self.memory, self.cache.starts, self.eps
+        decoder, memory, borders, eps = self.decoder, self.memory, self.cache.borders, self.eps
         n, kinds = len(token), (decoder.key_heads, decoder.heads // decoder.key_heads)
         x = F.embedding(torch.from_numpy(token), decoder.embedding).to(decoder.norm.dtype)
         h, mixed = torch.empty_like(x, dtype=self.dtype), x.new_empty(n, decoder.heads * decoder.head_dim)
         q, scores = np.empty((n, *kinds, decoder.head_dim), dtype=np.float32), x.new_empty(n, *kinds, width)
         for step, begins, (attention_norm, qk_norm, mlp_norm) in zip(self.steps, self.cache.begins, self.norms, strict=True):
-            rms_norm(x.numpy(), attention_norm, eps, bits(h))
-            qkv = bits(step.qkv(h).view(n, -1, decoder.head_dim))
-            place(qkv, qk_norm, eps, self.cos, self.sin, position, begins, edges, memory, q)
-            score(q, position, begins, edges, memory, scores.numpy())
-            mix(scores.softmax(-1).numpy(), position, begins, edges, memory, mixed.view(q.shape).numpy())
+            rms_norm(x.numpy(), attention_norm, eps, array_of(h))
+            qkv = array_of(step.qkv(h).view(n, -1, decoder.head_dim))
+            place(qkv, qk_norm, eps, self.cos, self.sin, position, begins, borders, memory, q)
+            score(q, position, begins, borders, memory, scores.numpy())
+            mix(scores.softmax(-1).numpy(), position, begins, borders, memory, mixed.view(q.shape).numpy())
             step.output.add_to(x, mixed)
-            rms_norm(x.numpy(), mlp_norm, eps, bits(h))
+            rms_norm(x.numpy(), mlp_norm, eps, array_of(h))
             gate, up = step.gate_up(h).chunk(2, -1)
             step.down.add_to(x, F.silu(gate).mul_(up))
-        rms_norm(x.numpy(), self.norm, eps, bits(h))
+        rms_norm(x.numpy(), self.norm, eps, array_of(h))
         return self.head(h).to(x.dtype)
