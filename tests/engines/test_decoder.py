@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from helpers import tiny_model
-from menon.engines.decoder import Decoder, decoder_of, hidden_states
+from menon.engines.decoder import Decoder, causal, decoder_of, hidden_states
 
 V = 40
 
@@ -139,3 +139,14 @@ def test_other_networks_are_left_to_their_own_forward():
     with torch.no_grad():
         broken.get_input_embeddings().weight[:] = float("nan")
     assert decoder_of(broken) is None
+
+
+def test_attention_on_a_cpu_is_in_fp32_under_autocast():
+    """In bfloat16 its way back takes up to four times as long; the values come as autocast's products left them."""
+    q, k, v = (torch.randn(2, 5, heads, 8, requires_grad=True) for heads in (4, 2, 2))
+    want = torch.autograd.grad(causal(0, q, k, v.bfloat16().float()).square().sum(), (q, k, v))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = causal(0, q, k, v.bfloat16())
+    assert mixed.dtype == torch.float32
+    for got, exact in zip(torch.autograd.grad(mixed.square().sum(), (q, k, v)), want, strict=True):
+        assert torch.equal(got, exact)
