@@ -94,9 +94,10 @@ def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) ->
     measure = measure_with(crew)
     scans = {side: Scan(side, measure, lambda seconds: f"{seconds:>7.2f} s") for side in ("menon", "trl")}
     best = {"menon": ours_settings(scans["menon"], start)}
-    crew.keep([best["menon"].process])
+    crew.keep([])  # its memory is for TRL's settings
     best["trl"] = trl_settings(scans["trl"], start, python)
-    crew.keep([setting.process for setting in best.values()])
+    crew.keep([best["trl"].process])
+    measure(best["menon"])  # starts it again, and warms it up
     seconds = alternate(best, measure, repeats)
     print("\n" + row("side", "setting", "s a step") + "\n" + row(*["---"] * 3))
     for side, times in seconds.items():

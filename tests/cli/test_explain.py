@@ -67,7 +67,10 @@ def test_memory_by_hand():
     half = memory(dataclasses.replace(config, dtype="bfloat16", reference="frozen"), shape)
     assert (half["weights"], half["reference"], half["sampler's copies"]) == (4000, 4000, 2000)
     assert half["keys and values"] == 4 * 8 * 224 * 32  # the sampler's cache is wide
-    assert half["activations"] == 2 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 100
+    narrow = 2 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 100
+    assert half["activations"] == narrow + 2 * 2 * 2 * (16 + 8) * 100  # of attention twice as much: it is in fp32 on a CPU
+    on_gpu = memory(dataclasses.replace(config, dtype="bfloat16", device="cuda"), shape)
+    assert on_gpu["activations"] == narrow
 
 
 def test_memory_with_passes_side_by_side(monkeypatch):

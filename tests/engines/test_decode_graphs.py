@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from transformers import PreTrainedModel
 
 from helpers import prompt, tiny_model, tiny_tokenizer
-from menon.engines import decoder_slots
+from menon.engines import decode_weights, decoder_slots
 from menon.engines.decode_graphs import capture_on
 from menon.engines.decoder import decoder_of
 from menon.engines.decoder_slots import DecoderSlots
@@ -63,7 +63,8 @@ def recording(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
 @pytest.fixture(autouse=True)
 def without_kernels(monkeypatch):
     """As on a GPU."""
-    monkeypatch.setattr(decoder_slots, "has_kernels", lambda decoder: False)
+    for module in (decoder_slots, decode_weights):
+        monkeypatch.setattr(module, "has_kernels", lambda decoder: False)
 
 
 @pytest.fixture

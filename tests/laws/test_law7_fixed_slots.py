@@ -12,14 +12,14 @@ from menon.rollout.protocols import holding
 from menon.types import Completion, Request, Sampling
 
 V = 40
-SIZES = {"odd": {"hidden": 24}, "wide": {"hidden": 128, "layers": 3}}
+SIZES = {"odd": {"hidden": 24, "context": 512}, "wide": {"hidden": 128, "layers": 3, "context": 512}}
 
 
 def requests() -> list[Request]:
     rng = np.random.default_rng(4)
     found = []
     for i in range(9):
-        start = prompt(i, rng.integers(0, V - 1, size=1 + 7 * i), vocab=V)
+        start = prompt(i, rng.integers(0, V - 1, size=300 if i == 5 else 1 + 7 * i), vocab=V)
         for k in range(3):
             hot = Sampling(max_new_tokens=4 + 5 * k, temperature=(1.0, 0.7, 0.0)[k], top_p=0.9 if i % 3 == 2 else 1.0)
             found.append(Request(start, hot, sample=k))
@@ -64,7 +64,7 @@ def test_bits_do_not_depend_on_company(kind, size, dtype):
 
 @pytest.mark.usefixtures("as_size")
 def test_the_numbers_are_those_of_free_slots():
-    model = tiny_model(vocab=V)
+    model = tiny_model(vocab=V, context=512)
     fixed = written(TorchSampler(model, tiny_tokenizer(V), seed=2, slots=6, fixed_slots=True), requests())
     free = written(TorchSampler(model, tiny_tokenizer(V), seed=2, slots=6), requests())
     for key, completion in free.items():
@@ -86,6 +86,6 @@ def test_one_slot_and_too_little_memory(monkeypatch):
 
 
 def test_other_models_cannot():
-    sampler = TorchSampler(tiny_model("gpt2", vocab=V), tiny_tokenizer(V), fixed_slots=True)
+    sampler = TorchSampler(tiny_model("gpt2", vocab=V, context=512), tiny_tokenizer(V), fixed_slots=True)
     with pytest.raises(UserError, match=r"fixed_slots needs a model of the Llama, Qwen2, Qwen3, Mistral kind, and this is GPT2"):
         sampler.generate(requests())

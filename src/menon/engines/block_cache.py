@@ -1,4 +1,4 @@
-"""Keys and values of sequences in rows, in blocks of positions. Torch alone."""
+"""Keys and values of sequences in rows, in blocks of positions."""
 
 import math
 from bisect import bisect_left

@@ -1,9 +1,10 @@
 """What a decoding step of a small model does between its matrix products, on one core of a CPU. Compiled by numba.
 
 Each is one call where PyTorch needs five to ten, and attention reads what a row sees and nothing else. Numbers are fp32, or
-bfloat16 seen as uint16, which numba does not know by name; sums are in fp32. A row's array_of depend on no other row.
+bfloat16 seen as uint16, which numba does not know by name; sums are in fp32. A row's bits depend on no other row.
 """
 
+from types import FunctionType
 from typing import Any
 
 import numba
@@ -16,12 +17,21 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 """Sums may be taken in lanes. NaN and infinities keep their meaning."""
 
 
-def compiled(function: Any) -> Any:
-    """At the first call for the dtypes that it has then; kept on disk, where there is a place that can be written to."""
+def compiled(function: Any) -> dict[torch.dtype, Any]:
+    """By the dtype of the weights; each at its first call, and kept on disk where there is a place that can be written to.
+
+    One for each: two processes that keep two signatures of one function at a time may leave an index on disk that mixes them up.
+    """
+    return {dtype: _compiled(function, str(dtype).removeprefix("torch.")) for dtype in (torch.float32, torch.bfloat16)}
+
+
+def _compiled(function: Any, name: str) -> Any:
+    own = FunctionType(function.__code__, function.__globals__, function.__name__)
+    own.__qualname__ = f"{function.__qualname__}_{name}"
     try:
-        return numba.njit(function, fastmath=FAST, nogil=True, cache=True)
+        return numba.njit(own, fastmath=FAST, nogil=True, cache=True)
     except RuntimeError:
-        return numba.njit(function, fastmath=FAST, nogil=True)
+        return numba.njit(own, fastmath=FAST, nogil=True)
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
@@ -76,7 +86,7 @@ def rms_norm(x, weight, eps, out):
 
 
 @compiled
-def place(qkv, qk_norm, eps, cos, sin, position, begins, borders, memory, q):
+def place(qkv, qk_norm, eps, cos, sin, q, position, begins, borders, memory):
     """Norms and rotates queries and keys of `qkv` [n, heads + 2 * key_heads, D]; queries go to `q` [n, key_heads, heads per key,
     D], keys and values to the cache. `qk_norm` [heads + key_heads or 0, D], `cos` and `sin` [positions, D] as of
     `decoder.rotary`; `begins` [2, blocks], `borders` and `memory` as of `BlockCache`."""

@@ -8,14 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from menon.engines import cpu_kernels
 from menon.engines.block_cache import BlockCache
-from menon.engines.cpu_kernels import array_of, mix, place, rms_norm, score
+from menon.engines.cpu_kernels import array_of
 from menon.engines.decode_weights import Product, Step
 from menon.engines.decoder import Decoder
 
 
 class CpuStep:
-    """For one memory of a cache; reads the weights where they lie."""
+    """For one memory of a cache and the tensors that are the weights now; their numbers may change."""
 
     def __init__(
         self, decoder: Decoder, steps: list[Step], head: Product, cache: BlockCache, tables: tuple[Tensor, Tensor]
@@ -34,18 +35,20 @@ class CpuStep:
         self.norm = array_of(decoder.norm)
 
     def __call__(self, token: np.ndarray, position: np.ndarray, width: int) -> Tensor:
-        """Tokens and positions [n], fewer than `width` -> logits [n, V]."""
-        decoder, memory, borders, eps = self.decoder, self.memory, self.cache.borders, self.eps
+        """Tokens and positions [n], all below `width` -> logits [n, V]."""
+        decoder, eps = self.decoder, self.eps
+        kernels = (cpu_kernels.rms_norm, cpu_kernels.place, cpu_kernels.score, cpu_kernels.mix)
+        rms_norm, place, score, mix = (kernel[self.dtype] for kernel in kernels)
         n, kinds = len(token), (decoder.key_heads, decoder.heads // decoder.key_heads)
         x = F.embedding(torch.from_numpy(token), decoder.embedding).to(decoder.norm.dtype)
         h, mixed = torch.empty_like(x, dtype=self.dtype), x.new_empty(n, decoder.heads * decoder.head_dim)
         q, scores = np.empty((n, *kinds, decoder.head_dim), dtype=np.float32), x.new_empty(n, *kinds, width)
         for step, begins, (attention_norm, qk_norm, mlp_norm) in zip(self.steps, self.cache.begins, self.norms, strict=True):
+            where = (position, begins, self.cache.borders, self.memory)
             rms_norm(x.numpy(), attention_norm, eps, array_of(h))
-            qkv = array_of(step.qkv(h).view(n, -1, decoder.head_dim))
-            place(qkv, qk_norm, eps, self.cos, self.sin, position, begins, borders, memory, q)
-            score(q, position, begins, borders, memory, scores.numpy())
-            mix(scores.softmax(-1).numpy(), position, begins, borders, memory, mixed.view(q.shape).numpy())
+            place(array_of(step.qkv(h).view(n, -1, decoder.head_dim)), qk_norm, eps, self.cos, self.sin, q, *where)
+            score(q, *where, scores.numpy())
+            mix(scores.softmax(-1).numpy(), *where, mixed.view(q.shape).numpy())
             step.output.add_to(x, mixed)
             rms_norm(x.numpy(), mlp_norm, eps, array_of(h))
             gate, up = step.gate_up(h).chunk(2, -1)

@@ -1,4 +1,4 @@
-"""The weights of a Llama as they are decoded with: what reads the same input is one matrix."""
+"""The weights of a Llama as they are decoded with: of a small one, what reads the same input is one matrix."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -72,14 +72,23 @@ def step_of(decoder: Decoder, layer: Layer, copy: bool) -> Step:
     )
 
 
-def num_weights(decoder: Decoder) -> int:
-    return sum(affine.weight.numel() for layer in decoder.layers for affine in vars(layer).values() if isinstance(affine, Affine))
+def matrices(decoder: Decoder) -> list[Tensor]:
+    """Of its layers."""
+    return [affine.weight for layer in decoder.layers for affine in vars(layer).values() if isinstance(affine, Affine)]
+
+
+def is_copied(decoder: Decoder) -> bool:
+    """Is it decoded with copies of its matrices?"""
+    return sum(weight.numel() for weight in matrices(decoder)) <= SMALL
 
 
 def has_kernels(decoder: Decoder) -> bool:
-    """Is it decoded by `CpuStep`: small, on a CPU, in fp32 or bfloat16?"""
-    like = decoder.embedding
-    return like.device.type == "cpu" and like.dtype in (torch.float32, torch.bfloat16) and num_weights(decoder) <= SMALL
+    """Is it decoded by `CpuStep`: small as a whole, on a CPU, all of it in fp32 or all in bfloat16?"""
+    if decoder.embedding.device.type != "cpu":
+        return False
+    weights = [*matrices(decoder), decoder.embedding, *([decoder.head.weight] if decoder.head else [])]
+    apart = {weight.data_ptr(): weight.numel() for weight in weights}
+    return sum(apart.values()) <= SMALL and {weight.dtype for weight in weights} in ({torch.float32}, {torch.bfloat16})
 
 
 def cache_dtype(decoder: Decoder) -> torch.dtype:
@@ -90,9 +99,8 @@ def cache_dtype(decoder: Decoder) -> torch.dtype:
 
 def ready(decoder: Decoder) -> tuple[Decoder, list[Step], Product]:
     """The network as it is decoded with: itself, its layers and its head."""
-    decoder, head = with_wide_norms(decoder), decoder.head
+    decoder, head, copy = with_wide_norms(decoder), decoder.head, is_copied(decoder)
     assert head is not None
-    copy = num_weights(decoder) <= SMALL
     return decoder, [step_of(decoder, layer, copy) for layer in decoder.layers], Product.of(copy, head)
 
 

@@ -6,7 +6,6 @@ and what a learner changes is seen at once. Its pass makes the same numbers as t
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -76,9 +75,12 @@ def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if q.is_cuda and q.dtype == torch.float32 and shared > 1:
         # No fused kernel of a GPU shares key heads in this dtype; without one every score of a pass is kept.
         k, v, shared = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1), 1
+    attention = F.scaled_dot_product_attention
+    if q.is_cuda:
+        return attention(q, k, v, is_causal=True, enable_gqa=shared > 1).transpose(1, 2)
     # In bfloat16 a CPU's fused kernel takes up to four times as long to go back; q and k are wide, v is as autocast left it.
-    with nullcontext() if q.is_cuda else torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(q, k, v.to(q.dtype), is_causal=True, enable_gqa=shared > 1).transpose(1, 2)
+    with torch.autocast("cpu", enabled=False):
+        return attention(q, k, v.to(q.dtype), is_causal=True, enable_gqa=shared > 1).transpose(1, 2)
 
 
 def hidden_states(decoder: Decoder, ids: Tensor, position: Tensor | None = None, attend: Attend = causal) -> Tensor:

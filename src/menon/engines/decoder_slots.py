@@ -5,7 +5,7 @@ matrix, masks and rotary tables are made once per step for all layers, and resid
 are those of `CpuStep`; here are PyTorch's alone, for a GPU, for larger models and for fp64.
 
 Matrix products run in the dtype of the weights, and so do activations of an MLP, as in a learner under autocast; residuals,
-norms, attention and its cache stay in fp32 (fp64 for fp64 weights).
+norms and attention stay in fp32 (fp64 for fp64 weights), and so do keys and values but for `CpuStep` (`cache_dtype`).
 """
 
 import numpy as np
@@ -28,8 +28,9 @@ class DecoderSlots:
 
     @torch.inference_mode()
     def __init__(self, decoder: Decoder, slots: int, fixed: bool = False) -> None:
-        """`fixed`: every operation has a shape that depends on no neighbour, so a sequence's bits do not either. All slots are
-        always computed, attention runs over widths that are powers of two, and beginnings are computed one by one."""
+        """`fixed`: no operation on a sequence has a shape or an order of sums that depends on a neighbour, so its bits do not
+        either. All slots are always computed, beginnings one by one, and attention runs over widths that are powers of two; in
+        `CpuStep` over what a row sees, with a softmax whose lanes are filled up with zeros."""
         self.given, self.slots, self.fixed = decoder, slots, fixed
         self.device = decoder.embedding.device
         self.decoder, self.steps, self.head = ready(decoder)
@@ -43,6 +44,7 @@ class DecoderSlots:
         for mine, now in zip(tensors((self.decoder, self.steps, self.head)), tensors(ready(self.given)), strict=True):
             if mine.data_ptr() != now.data_ptr():
                 mine.copy_(now)
+        self.cpu_step = self._cpu_step()  # what is no copy may lie elsewhere now
 
     def reserve(self, width: int) -> None:
         """Room for `width` positions."""
@@ -53,10 +55,13 @@ class DecoderSlots:
         capture = capture_on(self.device)
         self.graphs = None if capture is None else Graphs(self._step, self.slots, self.device, capture)
         self.places = torch.arange(self.cache.capacity, device=self.device)
-        tables = rotary(self.decoder, self.places, self.decoder.norm.dtype)
-        self.cos, self.sin = (table[:, None] for table in tables)
-        kernels = has_kernels(self.given)
-        self.cpu_step = CpuStep(self.decoder, self.steps, self.head, self.cache, tables) if kernels else None
+        self.cos, self.sin = (table[:, None] for table in rotary(self.decoder, self.places, self.decoder.norm.dtype))
+        self.cpu_step = self._cpu_step()
+
+    def _cpu_step(self) -> CpuStep | None:
+        if not has_kernels(self.given):
+            return None
+        return CpuStep(self.decoder, self.steps, self.head, self.cache, (self.cos[:, 0], self.sin[:, 0]))
 
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: list[int]) -> list[Tensor]:
@@ -64,9 +69,9 @@ class DecoderSlots:
         found: list[Tensor] = []
 
         def keep(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            found.append(torch.stack([k, v], 1).transpose(2, 3).to(self.cache.memory.dtype))
-            q, k, v = (states.to(self.decoder.norm.dtype) for states in (q, k, v))
-            return causal(layer, q, k, v)
+            found.append(torch.stack([k, v], 1).to(self.cache.memory.dtype).transpose(2, 3))
+            k, v = found[-1].transpose(2, 3).to(self.decoder.norm.dtype).unbind(1)  # as every later step sees them
+            return causal(layer, q.to(self.decoder.norm.dtype), k, v)
 
         if self.fixed:
             for row, length in enumerate(lengths):

@@ -135,8 +135,10 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
     number, own = BYTES[config.dtype], 2 if config.dtype == "bfloat16" else BYTES[config.dtype]
     learning = 1 + (config.critic is not None and not config.critic.shared_trunk)
     per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
-    narrow = shape.copied and on_cpu(config)  # as `engines.decode_weights.cache_dtype`
-    cached, rollout = (own if narrow else number) * 2 * shape.layers * shape.kv, rollout_of(config)
+    small = shape.copied > 0 and shape.parameters <= machine.SMALL
+    cached = (own if small and on_cpu(config) else number) * 2 * shape.layers * shape.kv  # `engines.decode_weights.cache_dtype`
+    attention = (number - own) * on_cpu(config) * shape.layers * 2 * (shape.hidden + shape.kv)  # in fp32, see `decoder.causal`
+    rollout = rollout_of(config)
     keys = at_once(config) * (PROMPT + config.max_new_tokens) * cached
     if isinstance(rollout, Trees):
         keys = estimate(rollout, PROMPT, cached, at_once(config))
@@ -146,7 +148,7 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
         "optimiser": learning * 2 * number * shape.parameters,
         "reference": (config.reference != "none") * number * shape.parameters,
         "sampler's copies": (config.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.copied,
-        "activations": own * per_token * config.tokens_per_forward,
+        "activations": (own * per_token + attention) * config.tokens_per_forward,
         "logits": COPIES * 4 * min(CHUNK, config.tokens_per_forward * shape.vocabulary),
         "keys and values": keys,
         "libraries": LIBRARIES + (workers - 1) * OTHER_PROCESS,
