@@ -13,7 +13,7 @@ SMALL = 2**26
 in each process) are worth their memory."""
 
 MOST_WORKERS = 8
-"""A process takes 150 MiB and more, and a step's work is soon too little for so many parts."""
+"""A process takes 190 MiB and more, and a step's work is soon too little for so many parts."""
 
 
 def free_bytes(device: torch.device) -> int:

@@ -26,7 +26,7 @@ COPIES = 3
 """Of a chunk of logits: themselves, their log-softmax, their gradient."""
 PROMPT = 128
 """Tokens of a prompt, which are not known yet."""
-LIBRARIES, OTHER_PROCESS = 2**29, 150 * 2**20
+LIBRARIES, OTHER_PROCESS = 2**29, 190 * 2**20
 """Bytes of this process before its model comes, and those of another one that writes answers before its first."""
 
 
