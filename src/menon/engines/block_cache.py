@@ -65,11 +65,11 @@ class BlockCache:
         pieces = memory.split([size * self.each for size in self.sizes])
         self.blocks = [piece.view(*self.shape, size, -1) for piece, size in zip(pieces, self.sizes, strict=True)]
         sizes = np.array(self.sizes, dtype=np.int64)
-        self.size = torch.from_numpy(sizes.repeat(sizes)).to(memory.device)
-        self.first = torch.from_numpy((sizes.cumsum() - sizes).repeat(sizes)).to(memory.device)
-        """[capacity] each: how large the block of a position is, and which one is its first."""
         self.borders = np.append(0, sizes.cumsum())
         """[blocks + 1]: where blocks begin, and the capacity."""
+        self.size = torch.from_numpy(sizes.repeat(sizes)).to(memory.device)
+        self.first = torch.from_numpy(self.borders[:-1].repeat(sizes)).to(memory.device)
+        """[capacity] each: how large the block of a position is, and which one is its first."""
         layers, two, rows, heads = self.shape
         piece = np.arange(layers * two).reshape(layers, two, 1) * (rows * heads)
         self.begins = self.borders[:-1] * self.each + piece * sizes

@@ -72,16 +72,21 @@ def _put(array, place, number):
     return plain
 
 
+@numba.njit(fastmath=FAST)
+def inverse_rms(x, eps):
+    """One over the root of the mean square of [d]."""
+    total = np.float32(0)
+    for j in range(len(x)):
+        total += x[j] * x[j]
+    return np.float32(1) / np.sqrt(total / np.float32(len(x)) + eps)
+
+
 @compiled
 def rms_norm(x, weight, eps, out):
     """`decoder.norm`: x [n, d] -> out [n, d]."""
-    width = x.shape[1]
     for row in range(len(x)):
-        total = np.float32(0)
-        for j in range(width):
-            total += x[row, j] * x[row, j]
-        scale = np.float32(1) / np.sqrt(total / np.float32(width) + eps)
-        for j in range(width):
+        scale = inverse_rms(x[row], eps)
+        for j in range(x.shape[1]):
             put(out[row], j, x[row, j] * scale * weight[j])
 
 
@@ -103,10 +108,7 @@ def place(qkv, qk_norm, eps, cos, sin, q, position, begins, borders, memory):
                 turned[j] = wide(qkv[row, head, j])
             if head < heads + key_heads:
                 if len(qk_norm):
-                    total = np.float32(0)
-                    for j in range(size):
-                        total += turned[j] * turned[j]
-                    scale = np.float32(1) / np.sqrt(total / np.float32(size) + eps)
+                    scale = inverse_rms(turned, eps)
                     for j in range(size):
                         turned[j] *= scale * qk_norm[head, j]
                 for j in range(half):

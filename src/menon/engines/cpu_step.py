@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from menon.engines import cpu_kernels
 from menon.engines.block_cache import BlockCache
-from menon.engines.cpu_kernels import array_of
+from menon.engines.cpu_kernels import array_of, mix, place, rms_norm, score
 from menon.engines.decode_weights import Product, Step
 from menon.engines.decoder import Decoder
 
@@ -24,6 +23,7 @@ class CpuStep:
         """`tables`: cosines and sines of all positions, as of `decoder.rotary`."""
         self.decoder, self.steps, self.head, self.cache = decoder, steps, head, cache
         self.dtype = head.weights[0].dtype
+        self.kernels = tuple(kernel[self.dtype] for kernel in (rms_norm, place, score, mix))
         self.eps = np.float32(decoder.eps)
         self.cos, self.sin = (array_of(table) for table in tables)
         self.memory = array_of(cache.memory)
@@ -37,21 +37,21 @@ class CpuStep:
     def __call__(self, token: np.ndarray, position: np.ndarray, width: int) -> Tensor:
         """Tokens and positions [n], all below `width` -> logits [n, V]."""
         decoder, eps = self.decoder, self.eps
-        kernels = (cpu_kernels.rms_norm, cpu_kernels.place, cpu_kernels.score, cpu_kernels.mix)
-        rms_norm, place, score, mix = (kernel[self.dtype] for kernel in kernels)
+        norm, place, score, mix = self.kernels
         n, kinds = len(token), (decoder.key_heads, decoder.heads // decoder.key_heads)
         x = F.embedding(torch.from_numpy(token), decoder.embedding).to(decoder.norm.dtype)
         h, mixed = torch.empty_like(x, dtype=self.dtype), x.new_empty(n, decoder.heads * decoder.head_dim)
         q, scores = np.empty((n, *kinds, decoder.head_dim), dtype=np.float32), x.new_empty(n, *kinds, width)
+        residual, normed = array_of(x), array_of(h)
         for step, begins, (attention_norm, qk_norm, mlp_norm) in zip(self.steps, self.cache.begins, self.norms, strict=True):
             where = (position, begins, self.cache.borders, self.memory)
-            rms_norm(x.numpy(), attention_norm, eps, array_of(h))
+            norm(residual, attention_norm, eps, normed)
             place(array_of(step.qkv(h).view(n, -1, decoder.head_dim)), qk_norm, eps, self.cos, self.sin, q, *where)
             score(q, *where, scores.numpy())
             mix(scores.softmax(-1).numpy(), *where, mixed.view(q.shape).numpy())
             step.output.add_to(x, mixed)
-            rms_norm(x.numpy(), mlp_norm, eps, array_of(h))
+            norm(residual, mlp_norm, eps, normed)
             gate, up = step.gate_up(h).chunk(2, -1)
             step.down.add_to(x, F.silu(gate).mul_(up))
-        rms_norm(x.numpy(), self.norm, eps, array_of(h))
+        norm(residual, self.norm, eps, normed)
         return self.head(h).to(x.dtype)

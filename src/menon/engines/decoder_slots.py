@@ -33,6 +33,7 @@ class DecoderSlots:
         `CpuStep` over what a row sees, with a softmax whose lanes are filled up with zeros."""
         self.given, self.slots, self.fixed = decoder, slots, fixed
         self.device = decoder.embedding.device
+        self.has_kernels = has_kernels(decoder)
         self.decoder, self.steps, self.head = ready(decoder)
         few, like = self.device.type == "cuda", self.decoder.norm.to(cache_dtype(decoder))
         self.cache = BlockCache(len(self.steps), slots, decoder.key_heads, decoder.head_dim, like, few)
@@ -59,7 +60,7 @@ class DecoderSlots:
         self.cpu_step = self._cpu_step()
 
     def _cpu_step(self) -> CpuStep | None:
-        if not has_kernels(self.given):
+        if not self.has_kernels:
             return None
         return CpuStep(self.decoder, self.steps, self.head, self.cache, (self.cos[:, 0], self.sin[:, 0]))
 
@@ -69,7 +70,7 @@ class DecoderSlots:
         found: list[Tensor] = []
 
         def keep(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            found.append(torch.stack([k, v], 1).to(self.cache.memory.dtype).transpose(2, 3))
+            found.append(self._kept(k, v))
             k, v = found[-1].transpose(2, 3).to(self.decoder.norm.dtype).unbind(1)  # as every later step sees them
             return causal(layer, q.to(self.decoder.norm.dtype), k, v)
 
@@ -98,7 +99,7 @@ class DecoderSlots:
         found: list[Tensor] = []
 
         def keep(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            found.append(torch.stack([k, v], 1).transpose(2, 3).to(past.dtype))
+            found.append(self._kept(k, v))
             keys, values = torch.cat([past[:, layer], found[-1]], 3).to(decoder.norm.dtype).unbind(1)
             shared = decoder.heads != decoder.key_heads
             q = q.transpose(1, 2).to(decoder.norm.dtype)
@@ -107,6 +108,10 @@ class DecoderSlots:
         hidden_states(decoder, ids, at[:, None] + new, keep)
         whole = torch.stack(found, 1)
         return [torch.cat([start, whole[row, ..., : lengths[row], :]], 3) for row, start in enumerate(starts)]
+
+    def _kept(self, k: Tensor, v: Tensor) -> Tensor:
+        """Keys and values [S, L, key_heads, D] of a layer as the cache has them, [S, 2, key_heads, L, D]."""
+        return torch.stack([k, v], 1).transpose(2, 3).to(self.cache.memory.dtype)
 
     def start(self, row: int, length: int) -> Tensor:
         """What a row holds, with memory of its own."""

@@ -135,9 +135,9 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
     number, own = BYTES[config.dtype], 2 if config.dtype == "bfloat16" else BYTES[config.dtype]
     learning = 1 + (config.critic is not None and not config.critic.shared_trunk)
     per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
-    small = shape.copied > 0 and shape.parameters <= machine.SMALL
-    cached = (own if small and on_cpu(config) else number) * 2 * shape.layers * shape.kv  # `engines.decode_weights.cache_dtype`
-    attention = (number - own) * on_cpu(config) * shape.layers * 2 * (shape.hidden + shape.kv)  # in fp32, see `decoder.causal`
+    here, small = on_cpu(config), shape.family and shape.parameters <= machine.SMALL
+    cached = (own if small and here else number) * 2 * shape.layers * shape.kv  # see `engines.decode_weights.cache_dtype`
+    attention = (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)  # in fp32, see `decoder.causal`
     rollout = rollout_of(config)
     keys = at_once(config) * (PROMPT + config.max_new_tokens) * cached
     if isinstance(rollout, Trees):
