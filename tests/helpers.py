@@ -20,6 +20,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from menon.engines.decoder import Decoder, decoder_of
+from menon.engines.decoder_slots import DecoderSlots
 from menon.types import Prompt
 
 Kind = Literal["qwen3", "llama", "qwen2", "gpt2"]
@@ -103,3 +105,14 @@ def prompt(index: int, tokens: Sequence[int] | str, answer: str | None = None, v
     ids = tokenizer.encode(tokens, add_special_tokens=False) if isinstance(tokens, str) else list(tokens)
     text = tokens if isinstance(tokens, str) else tokenizer.decode([i for i in ids if i < vocab])
     return Prompt(index=index, tokens=np.array(ids, dtype=np.int32), text=text, answer=answer, columns=columns)
+
+
+def network_of(model: PreTrainedModel) -> Decoder:
+    """Of a model of the Llama family."""
+    decoder = decoder_of(model)
+    assert decoder is not None
+    return decoder
+
+
+def slots_of(model: PreTrainedModel, slots: int = 16, fixed: bool = False) -> DecoderSlots:
+    return DecoderSlots(network_of(model), slots, fixed)

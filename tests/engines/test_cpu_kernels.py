@@ -12,12 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from helpers import tiny_model
+from helpers import network_of, slots_of, tiny_model
 from menon.engines import cpu_kernels, decode_weights
 from menon.engines.block_cache import BlockCache
 from menon.engines.cpu_kernels import array_of
-from menon.engines.decoder import Affine, Decoder, decoder_of
-from menon.engines.decoder_slots import DecoderSlots
+from menon.engines.decoder import Affine
 from menon.engines.machine import SMALL
 
 V = 40
@@ -99,20 +98,10 @@ def test_a_rows_bits_depend_on_no_other_row():
     assert torch.equal(attended(cache, q, lengths, 512)[1][:4], whole[:4])
 
 
-def found(model: PreTrainedModel) -> Decoder:
-    decoder = decoder_of(model)
-    assert decoder is not None
-    return decoder
-
-
-def slots_of(model: PreTrainedModel, slots: int = 6, fixed: bool = False) -> DecoderSlots:
-    return DecoderSlots(found(model), slots, fixed)
-
-
 def steps(model: PreTrainedModel, kernels: bool, monkeypatch: Any, fixed: bool = False) -> list[Tensor]:
     """Logits of rows that begin after 0 to 60 tokens and leave from the last on, at three caches' sizes."""
     monkeypatch.setattr(decode_weights, "SMALL", SMALL if kernels else 0)
-    slots, logits, rng = slots_of(model, fixed=fixed), [], np.random.default_rng(0)
+    slots, logits, rng = slots_of(model, 6, fixed), [], np.random.default_rng(0)
     position = np.array([0, 60, 29, 31, 5, 17])
     for row, length in enumerate(position):
         if length:
@@ -186,7 +175,7 @@ def test_a_kernel_has_one_signature():
 def test_which_models_have_kernels(monkeypatch):
     def asked(dtype: torch.dtype, head: torch.dtype | None = None) -> tuple[bool, torch.dtype]:
         model: Any = tiny_model(vocab=V, tied=False).to(dtype)
-        decoder = found(model)
+        decoder = network_of(model)
         if head is not None:
             decoder = replace(decoder, head=Affine(model.lm_head.weight.to(head)))
         return decode_weights.has_kernels(decoder), decode_weights.cache_dtype(decoder)
@@ -195,7 +184,7 @@ def test_which_models_have_kernels(monkeypatch):
     assert asked(torch.bfloat16) == (True, torch.bfloat16)
     assert asked(torch.float64) == (False, torch.float64)
     assert asked(torch.float32, head=torch.bfloat16) == (False, torch.float32)
-    layers = sum(weight.numel() for weight in decode_weights.matrices(found(tiny_model(vocab=V))))
+    layers = sum(weight.numel() for weight in decode_weights.matrices(network_of(tiny_model(vocab=V))))
     monkeypatch.setattr(decode_weights, "SMALL", layers)  # the embedding counts too, as in `machine.workers`
     assert asked(torch.bfloat16) == (False, torch.float32)
 

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
-from transformers import PreTrainedModel
 
-from helpers import prompt, tiny_model, tiny_tokenizer
+from helpers import prompt, slots_of, tiny_model, tiny_tokenizer
 from menon.engines import decode_weights, decoder_slots
 from menon.engines.decode_graphs import capture_on
-from menon.engines.decoder import decoder_of
 from menon.engines.decoder_slots import DecoderSlots
 from menon.engines.torch_sampler import TorchSampler
 from menon.types import Request, Sampling
@@ -71,12 +69,6 @@ def without_kernels(monkeypatch):
 def recorded(monkeypatch):
     """Every new `DecoderSlots` records."""
     monkeypatch.setattr(decoder_slots, "capture_on", lambda device: recording)
-
-
-def slots_of(model: PreTrainedModel, slots: int = 16, fixed: bool = False) -> DecoderSlots:
-    decoder = decoder_of(model)
-    assert decoder is not None
-    return DecoderSlots(decoder, slots, fixed)
 
 
 def steps(slots: DecoderSlots, rows: list[int], start: int = 1) -> list[Tensor]:

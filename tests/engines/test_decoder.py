@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
-from helpers import tiny_model
+from helpers import network_of, tiny_model
 from menon.engines.decoder import Decoder, causal, decoder_of, hidden_states
 
 V = 40
@@ -42,9 +42,7 @@ def taken(model: PreTrainedModel) -> Decoder:
         for name, weight in model.named_parameters():
             if "norm" in name or name.endswith("bias"):
                 weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name))) * 0.3)
-    decoder = decoder_of(model)
-    assert decoder is not None
-    return decoder
+    return network_of(model)
 
 
 def some_ids(seed: int = 1) -> Tensor:
