@@ -1,9 +1,11 @@
-"""Ways to hold the ratio, compared where they can differ: many updates a step, and a clip fraction of at least 2 %.
+"""Ways to hold the ratio, compared where they can differ: many updates a step, and a clip fraction of at
+least 2 %.
 
     python benchmarks/clip.py FOLDER [--jobs 1] [--steps 3] [--seeds 0 1 2] [--rate 3e-4] [--updates 32]
 
-Below that fraction clips hardly act, and arms that differ in nothing else cannot be told apart: the table says for every arm
-whether it was reached, and nothing is claimed where it was not. Resumable, like every sweep.
+Below that fraction clips hardly act, and arms that differ in nothing else cannot be told apart: the table
+says for every arm whether it was reached, and nothing is claimed where it was not. Resumable, like every
+sweep.
 """
 
 import argparse
@@ -28,9 +30,16 @@ ARMS: dict[str, tuple[str, ...]] = {
 
 
 def arms(rate: float, updates: int) -> list[Arm]:
-    size = ("prompts_per_step=16", "samples_per_prompt=8", f"updates_per_step={updates}", f"learning_rate={rate:g}")
+    size = (
+        "prompts_per_step=16",
+        "samples_per_prompt=8",
+        f"updates_per_step={updates}",
+        f"learning_rate={rate:g}",
+    )
     size += ("heldout=500", "report_questions=0")
-    return [Arm(name.replace(" ", "_").replace("/", "-"), ("grpo", *size, *words)) for name, words in ARMS.items()]
+    return [
+        Arm(name.replace(" ", "_").replace("/", "-"), ("grpo", *size, *words)) for name, words in ARMS.items()
+    ]
 
 
 def fraction(cell: Cell) -> float:
@@ -78,12 +87,16 @@ nothing follows from that row. `sapo` has no bound that could be counted.
 
 def table(cells: Sequence[Cell], asked: argparse.Namespace) -> str:
     names = dict(zip((arm.name for arm in arms(asked.rate, asked.updates)), ARMS, strict=True))
-    head = HEAD.format(steps=asked.steps, seeds=" ".join(map(str, asked.seeds)), rate=asked.rate, updates=asked.updates)
+    head = HEAD.format(
+        steps=asked.steps, seeds=" ".join(map(str, asked.seeds)), rate=asked.rate, updates=asked.updates
+    )
     return head + "".join(row(names[arm.name], found) + "\n" for arm, found in by_arm(cells))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=int, default=1, choices=(1, 2))
     parser.add_argument("--steps", type=int, default=3)

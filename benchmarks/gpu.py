@@ -2,16 +2,16 @@
 
     python benchmarks/gpu.py [--size 0.4B] [--vllm-python PATH] [--trl-python PATH] [--repeats 5]
 
-Model: random weights in the shape of Qwen3-0.6B with the base's small vocabulary, in bfloat16 (steps: bfloat16 autocast on
-float32). Sampler: 256 answers of 256 tokens to 32 prompts, against generate, continuous batching and vLLM. Step: the same 32 x 8
-answers with ragged lengths up to 256, mean 128, against TRL. The sides are made equal as in `sampler.py` and `step_vs_trl.py`,
-and take turns.
+Model: random weights in the shape of Qwen3-0.6B with the base's small vocabulary, in bfloat16 (steps:
+bfloat16 autocast on float32). Sampler: 256 answers of 256 tokens to 32 prompts, against generate, continuous
+batching and vLLM. Step: the same 32 x 8 answers with ragged lengths up to 256, mean 128, against TRL. The
+sides are made equal as in `sampler.py` and `step_vs_trl.py`, and take turns.
 
-Ceilings are measured first: bytes per second of a copy within the GPU's memory, and FLOP/s of a bfloat16 matrix product.
-Decode bandwidth: every step has to read all weights and the keys and values written so far; these bytes over the time of the
-whole call, prefill included, against the first ceiling. Training MFU: 6 FLOP per weight and token (those of a prompt once for its
-group, attention left out) over the time of the update, against the second. Last line: `vs_hf=R vs_vllm=R ratio=R bandwidth=R
-mfu=R`, the last two as shares of 1.
+Ceilings are measured first: bytes per second of a copy within the GPU's memory, and FLOP/s of a bfloat16
+matrix product. Decode bandwidth: every step has to read all weights and the keys and values written so far;
+these bytes over the time of the whole call, prefill included, against the first ceiling. Training MFU: 6 FLOP
+per weight and token (those of a prompt once for its group, attention left out) over the time of the update,
+against the second. Last line: `vs_hf=R vs_vllm=R ratio=R bandwidth=R mfu=R`, the last two as shares of 1.
 """
 
 import argparse
@@ -28,7 +28,16 @@ from transformers import AutoModelForCausalLM
 from menon.errors import UserError
 from side_by_side import models
 from side_by_side.crew import Crew, Process
-from side_by_side.report import Setting, alternate, last_line, machine, measure_with, row, spread, times_faster
+from side_by_side.report import (
+    Setting,
+    alternate,
+    last_line,
+    machine,
+    measure_with,
+    row,
+    spread,
+    times_faster,
+)
 from side_by_side.task import write_questions
 from side_by_side.work import Work, dense, ragged
 
@@ -39,7 +48,9 @@ BYTES = 2
 
 def check_gpu() -> None:
     if not torch.cuda.is_available():
-        raise UserError("torch sees no CUDA GPU here; run this on a machine with one, or benchmarks/sampler.py for a CPU")
+        raise UserError(
+            "torch sees no CUDA GPU here; run this on a machine with one, or benchmarks/sampler.py for a CPU"
+        )
 
 
 def ceilings() -> tuple[float, float]:
@@ -47,7 +58,9 @@ def ceilings() -> tuple[float, float]:
     given = torch.empty(2**30, dtype=torch.bfloat16, device="cuda")
     held = torch.empty_like(given)
     a, b = (torch.randn(8192, 8192, dtype=torch.bfloat16, device="cuda") for _ in range(2))
-    return 2 * BYTES * given.numel() / fastest(lambda: held.copy_(given)), 2 * 8192**3 / fastest(lambda: a @ b)
+    return 2 * BYTES * given.numel() / fastest(lambda: held.copy_(given)), 2 * 8192**3 / fastest(
+        lambda: a @ b
+    )
 
 
 def fastest(work: Callable[[], Any], tries: int = 20) -> float:
@@ -63,7 +76,8 @@ def fastest(work: Callable[[], Any], tries: int = 20) -> float:
 
 
 def decode_bytes(shape: dict[str, int], parameters: int, rows: int, prompt: int, new: int) -> int:
-    """What writing `new` tokens in each of `rows` rows has to read: all weights at every step, and each row's keys and values."""
+    """What writing `new` tokens in each of `rows` rows has to read: all weights at every step, and each row's
+    keys and values."""
     per_token = 2 * shape["num_hidden_layers"] * shape["num_key_value_heads"] * shape["head_dim"] * BYTES
     places = sum(prompt + step for step in range(new))
     return new * parameters * BYTES + rows * places * per_token
@@ -84,12 +98,20 @@ def sampler_sides(folder: str, vllm_python: str | None) -> dict[str, Setting]:
         "continuous": Setting("", Process("hf_side", own), plain | {"mode": "continuous"}),
     }
     if vllm_python:
-        start = {"folder": folder, "dtype": "bfloat16", "sequences": answers, "longest": CONTEXT, "gpu_memory_utilization": 0.4}
+        start = {
+            "folder": folder,
+            "dtype": "bfloat16",
+            "sequences": answers,
+            "longest": CONTEXT,
+            "gpu_memory_utilization": 0.4,
+        }
         sides["vllm"] = Setting("", Process("vllm_side", start, vllm_python))
     return sides
 
 
-def sampled(crew: Crew, folder: str, repeats: int, vllm_python: str | None) -> tuple[dict[str, list[float]], int]:
+def sampled(
+    crew: Crew, folder: str, repeats: int, vllm_python: str | None
+) -> tuple[dict[str, list[float]], int]:
     """Seconds by side, and the tokens of the prompts."""
     work = Work(models.prompts(PROMPTS), dense(PROMPTS * SAMPLES, LENGTH))
     sides, measure = sampler_sides(folder, vllm_python), measure_with(crew, **work.plain())
@@ -100,7 +122,9 @@ def sampled(crew: Crew, folder: str, repeats: int, vllm_python: str | None) -> t
     return seconds, sum(map(len, work.prompts))
 
 
-def stepped(crew: Crew, folder: str, repeats: int, trl_python: str) -> tuple[dict[str, list[float]], list[float]]:
+def stepped(
+    crew: Crew, folder: str, repeats: int, trl_python: str
+) -> tuple[dict[str, list[float]], list[float]]:
     """Seconds by side, and the tokens per second of our updates."""
     questions = write_questions(models.questions(320), crew.folder / "questions.jsonl")
     limits = ragged(PROMPTS * SAMPLES, MEAN, LENGTH)
@@ -137,13 +161,19 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--size", default="0.4B", choices=list(models.SIZES))
     asked.add_argument("--vllm-python", help="interpreter of an environment with vLLM")
-    asked.add_argument("--trl-python", default=sys.executable, help="interpreter of an environment with trl 1.16")
+    asked.add_argument(
+        "--trl-python", default=sys.executable, help="interpreter of an environment with trl 1.16"
+    )
     asked.add_argument("--repeats", type=int, default=5, help="turns of each side")
     given = asked.parse_args()
     check_gpu()
     memory, product = ceilings()
     torch.cuda.empty_cache()  # the sides share this GPU's memory
-    print(f"{machine()}, {torch.cuda.get_device_name()}: {memory / 1e9:,.0f} GB/s, {product / 1e12:,.0f} TFLOP/s\n", flush=True)
+    print(
+        f"{machine()}, {torch.cuda.get_device_name()}: {memory / 1e9:,.0f} GB/s, {product / 1e12:,.0f} "
+        "TFLOP/s\n",
+        flush=True,
+    )
     with Crew() as crew:
         folder = models.random_model(given.size, crew.folder, CONTEXT)
         parameters = AutoModelForCausalLM.from_pretrained(folder).num_parameters()

@@ -1,12 +1,13 @@
-"""Peak memory of log-probs and their gradient over a large vocabulary: whole table against chunks that are made again.
+"""Peak memory of log-probs and their gradient over a large vocabulary: whole table against chunks that are
+made again.
 
     python benchmarks/logprob_memory.py
 
-Each side is a process of its own that makes hidden states [4096, 128] and a head [152000, 128] in fp32, takes the log-probs of
-4,096 tokens and runs the backward pass. Counted is the most memory that the process ever held (ru_maxrss) less what it held
-before and less the gradients of states and head. The plain side is log_softmax and gather on the whole table, as autograd keeps
-it.
-Both sides also print the norm of the head's gradient, which must agree. The last line is `ratio=R`, plain over chunked.
+Each side is a process of its own that makes hidden states [4096, 128] and a head [152000, 128] in fp32, takes
+the log-probs of 4,096 tokens and runs the backward pass. Counted is the most memory that the process ever
+held (ru_maxrss) less what it held before and less the gradients of states and head. The plain side is
+log_softmax and gather on the whole table, as autograd keeps it. Both sides also print the norm of the head's
+gradient, which must agree. The last line is `ratio=R`, plain over chunked.
 """
 
 import json
@@ -54,7 +55,8 @@ def main() -> None:
         done = subprocess.run([sys.executable, __file__, side], check=True, capture_output=True, text=True)
         found[side] = json.loads(done.stdout.splitlines()[-1])
         print(
-            f"{side:8s} {found[side]['bytes'] / 2**30:6.2f} GiB above weights and gradients, |gradient| {found[side]['norm']:.6g}"
+            f"{side:8s} {found[side]['bytes'] / 2**30:6.2f} GiB above weights and gradients, |gradient| "
+            f"{found[side]['norm']:.6g}"
         )
     if abs(found["plain"]["norm"] / found["chunked"]["norm"] - 1) > 1e-4:
         raise SystemExit("the two sides computed different gradients")

@@ -1,9 +1,11 @@
 """Trains every recipe on the built-in base with several seeds through the command, and writes one table.
 
-    python benchmarks/presets.py FOLDER [--jobs 1] [--steps 12] [--more 40] [--seeds 0 1 2] [--recipes grpo ppo ...]
+    python benchmarks/presets.py FOLDER [--jobs 1] [--steps 12] [--more 40] [--seeds 0 1 2] [--recipes grpo
+    ppo ...]
 
-Runs are kept in FOLDER/RECIPE-SEED; what is finished is not run again, so the sweep can be stopped and started. All recipes
-run with the first seed, then all with the second. A run that has not gained .2 goes on to `--more` steps at the end.
+Runs are kept in FOLDER/RECIPE-SEED; what is finished is not run again, so the sweep can be stopped and
+started. All recipes run with the first seed, then all with the second. A run that has not gained .2 goes on
+to `--more` steps at the end.
 """
 
 import argparse
@@ -33,16 +35,21 @@ def row(recipe: str, cells: Sequence[Cell]) -> str:
     steps = " / ".join(sorted({str(r["steps"]) for r in found}, key=int))
     gained = mean(gain(cell) for cell in cells if cell.report)
     return (
-        f"| {recipe} | {' | '.join(shown)} | {len(found)} | {steps} | {gained:+.3f} | {before:.1f} -> {after:.1f} "
+        f"| {recipe} | {' | '.join(shown)} | {len(found)} | {steps} | {gained:+.3f} | {before:.1f} -> "
+        f"{after:.1f} "
         f"| {mean(r['wall_s'] for r in found):.0f} | {mean(r['generated_tokens'] for r in found):,.0f} |"
     )
 
 
 def table(cells: Sequence[Cell], seeds: Sequence[int]) -> str:
     lines = [
-        f"| recipe | {' | '.join(f'seed {seed}' for seed in seeds)} | seeds | steps | mean gain | length | seconds | tokens |",
+        f"| recipe | {' | '.join(f'seed {seed}' for seed in seeds)} | seeds | steps | mean gain | length "
+        "| seconds | tokens |",
         "|" + "---|" * (len(seeds) + 7),
-        *(row(name, [cell for cell in cells if cell.arm.name == name]) for name in dict.fromkeys(c.arm.name for c in cells)),
+        *(
+            row(name, [cell for cell in cells if cell.arm.name == name])
+            for name in dict.fromkeys(c.arm.name for c in cells)
+        ),
     ]
     run = {arm.name: found for arm, found in by_arm(cells)}
     reached = [name for name, found in run.items() if found and all(gain(cell) >= ENOUGH for cell in found)]
@@ -70,7 +77,9 @@ CPU, one thread for each run).
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=int, default=1, choices=(1, 2))
     parser.add_argument("--steps", type=int, default=12)
@@ -80,7 +89,9 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE)
     asked = parser.parse_args()
     cells = cells_of(
-        (Arm(name, (name, "heldout=200", "report_questions=0")) for name in asked.recipes), asked.seeds, asked.folder
+        (Arm(name, (name, "heldout=200", "report_questions=0")) for name in asked.recipes),
+        asked.seeds,
+        asked.folder,
     )
 
     def write(cell: Cell) -> None:

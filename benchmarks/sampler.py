@@ -2,18 +2,20 @@
 
     python benchmarks/sampler.py [--vllm-python PATH] [--cases ragged-10 ...] [--repeats 3] [--quick]
 
-PATH is the interpreter of an environment with vLLM for CPUs (docs/performance.md says how to make one); without it vs_vllm is
-nan.
+PATH is the interpreter of an environment with vLLM for CPUs (docs/performance.md says how to make one);
+without it vs_vllm is nan.
 
-Every answer has a length that is settled beforehand, the same for all sides: a fixed distribution over 1 to 96 with mean 10 or
-mean 60 (`side_by_side/work.py`), or 128 throughout. Ends of text are heeded by nobody, so all sides write the same number of
-tokens for the same prompts at temperature 1. How each is told: ours and continuous batching by the limit of each request, vLLM
-by `max_tokens` with `ignore_eos`, generate by a criterion that ends each row at its own length (a batch goes on until its longest
-row is done, as always there). Ours gives the log-prob and the entropy of every token and the text; the others give tokens alone.
+Every answer has a length that is settled beforehand, the same for all sides: a fixed distribution over 1 to
+96 with mean 10 or mean 60 (`side_by_side/work.py`), or 128 throughout. Ends of text are heeded by nobody, so
+all sides write the same number of tokens for the same prompts at temperature 1. How each is told: ours and
+continuous batching by the limit of each request, vLLM by `max_tokens` with `ignore_eos`, generate by a
+criterion that ends each row at its own length (a batch goes on until its longest row is done, as always
+there). Ours gives the log-prob and the entropy of every token and the text; the others give tokens alone.
 
-Each side runs in a process of its own and is stopped while another works. A scan finds each side's fastest threads, dtype, batch
-or mode for each case; then all take turns, and medians of tokens per second are compared. Loading, compiling and warming up are
-not counted. Last line: `vs_hf=R vs_vllm=R`, over the better mode of transformers, the smallest of the ragged cases.
+Each side runs in a process of its own and is stopped while another works. A scan finds each side's fastest
+threads, dtype, batch or mode for each case; then all take turns, and medians of tokens per second are
+compared. Loading, compiling and warming up are not counted. Last line: `vs_hf=R vs_vllm=R`, over the better
+mode of transformers, the smallest of the ragged cases.
 """
 
 import argparse
@@ -87,7 +89,9 @@ def hf_settings(scan: Scan, folder: str, answers: int) -> Setting:
 
     def setting(threads: int, dtype: str, mode: str, batch: int) -> Setting:
         request = {"threads": threads, "dtype": dtype, "mode": mode, "batch": batch}
-        return Setting(f"{mode} {threads} threads {dtype}" + f" batch {batch}" * (mode == "generate"), process, request)
+        return Setting(
+            f"{mode} {threads} threads {dtype}" + f" batch {batch}" * (mode == "generate"), process, request
+        )
 
     best = scan([setting(threads, dtype, "generate", answers) for threads, dtype in WAYS])
     best = scan([setting(**(dict(best.request) | {"batch": max(1, answers // 2)}))])
@@ -117,11 +121,16 @@ def vllm_apart(best: Setting) -> list[Setting]:
     return found
 
 
-def measured(case: Case, folder: str, crew: Crew, repeats: int, vllm_python: str | None) -> Mapping[str, float]:
+def measured(
+    case: Case, folder: str, crew: Crew, repeats: int, vllm_python: str | None
+) -> Mapping[str, float]:
     """Prints the case; gives how many times faster ours is."""
     work = Work(models.prompts(case.prompts), case.limits)
     measure = measure_with(crew, **work.plain())
-    print(f"\n{case.name}: {len(work.limits)} answers to {case.prompts} prompts, {work.tokens:,} tokens", flush=True)
+    print(
+        f"\n{case.name}: {len(work.limits)} answers to {case.prompts} prompts, {work.tokens:,} tokens",
+        flush=True,
+    )
 
     def scan_of(side: str) -> Scan:
         return Scan(side, measure, lambda seconds: f"{work.tokens / seconds:>8,.0f} tokens/s")
@@ -138,8 +147,15 @@ def measured(case: Case, folder: str, crew: Crew, repeats: int, vllm_python: str
     print("\n" + row("side", "setting", "tokens/s", "ours is faster by") + "\n" + row(*["---"] * 4))
     for side, times in seconds.items():
         rates = [work.tokens / each for each in times]
-        print(row(side, best[side].label, spread(rates, ",.0f"), f"{times_faster(seconds, 'menon', [side]):.2f}"))
-    return {f"vs_{name}": times_faster(seconds, "menon", [side]) for name, side in (("hf", "transformers"), ("vllm", "vllm"))}
+        print(
+            row(
+                side, best[side].label, spread(rates, ",.0f"), f"{times_faster(seconds, 'menon', [side]):.2f}"
+            )
+        )
+    return {
+        f"vs_{name}": times_faster(seconds, "menon", [side])
+        for name, side in (("hf", "transformers"), ("vllm", "vllm"))
+    }
 
 
 def main() -> None:
@@ -148,7 +164,9 @@ def main() -> None:
     asked.add_argument("--cases", nargs="+", choices=[case.name for case in all_cases()], help="only these")
     asked.add_argument("--repeats", type=int, default=3, help="turns of each side")
     asked.add_argument(
-        "--quick", action="store_true", help="a quarter of the work, the small model and 2 turns: a look, no result"
+        "--quick",
+        action="store_true",
+        help="a quarter of the work, the small model and 2 turns: a look, no result",
     )
     given = asked.parse_args()
     print(machine())
@@ -158,7 +176,9 @@ def main() -> None:
         with Crew() as crew:
             folder = str(WEIGHTS) if model == "base" else models.random_model(model, crew.folder)
             for case in own:
-                ratios[case.name] = measured(case, folder, crew, 2 if given.quick else given.repeats, given.vllm_python)
+                ratios[case.name] = measured(
+                    case, folder, crew, 2 if given.quick else given.repeats, given.vllm_python
+                )
                 print(f"{case.name} {last_line(**ratios[case.name])}", flush=True)
     held = [ratio for name, ratio in ratios.items() if name.startswith("ragged")] or list(ratios.values())
     print("\n" + last_line(**{name: min(ratio[name] for ratio in held) for name in ("vs_hf", "vs_vllm")}))

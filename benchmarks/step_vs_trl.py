@@ -4,19 +4,20 @@
 
 PATH is an interpreter with trl 1.16; without it the one that runs this (the extra `bench` brings TRL).
 
-Equal on both sides: the model, 320 questions of chain_sum (32 a step), 8 answers to each, at most 96 new tokens, temperature 1,
-one reward function (the share of digits: it differs within every group, so no group can be left out), advantages over the group's
-deviation, PPO's clip of .2 with every token of the step weighing the same, no KL, one update a step, AdamW at 1e-6 with the
-gradient's norm clipped at 1. The answers' lengths are settled beforehand: a fixed distribution over 1 to 96
-(`side_by_side/work.py`) with mean 20 or 50, what the base writes before and after training, and 35 for a model of 25 M weights.
-Ours gets them as limits of its requests; TRL's generate as a criterion that ends each row, its end-of-text token put there.
+Equal on both sides: the model, 320 questions of chain_sum (32 a step), 8 answers to each, at most 96 new
+tokens, temperature 1, one reward function (the share of digits: it differs within every group, so no group
+can be left out), advantages over the group's deviation, PPO's clip of .2 with every token of the step
+weighing the same, no KL, one update a step, AdamW at 1e-6 with the gradient's norm clipped at 1. The answers'
+lengths are settled beforehand: a fixed distribution over 1 to 96 (`side_by_side/work.py`) with mean 20 or 50,
+what the base writes before and after training, and 35 for a model of 25 M weights. Ours gets them as limits
+of its requests; TRL's generate as a criterion that ends each row, its end-of-text token put there.
 
-A step is rollout, reward, advantage, update, and weights to the sampler. Neither side logs or saves. Ours also keeps the
-sampler's log-probs and entropies and makes the step's report; TRL makes its metrics.
+A step is rollout, reward, advantage, update, and weights to the sampler. Neither side logs or saves. Ours
+also keeps the sampler's log-probs and entropies and makes the step's report; TRL makes its metrics.
 
-Each side runs in processes of its own and is stopped while the other works. A scan finds each side's fastest threads and dtype
-(float32 or bfloat16 autocast), and TRL's micro-batch and way of generating. Then both take turns; the ratio is of medians. Last
-line: `ratio=R`, the smaller one of the two cases of the base.
+Each side runs in processes of its own and is stopped while the other works. A scan finds each side's fastest
+threads and dtype (float32 or bfloat16 autocast), and TRL's micro-batch and way of generating. Then both take
+turns; the ratio is of medians. Last line: `ratio=R`, the smaller one of the two cases of the base.
 """
 
 import argparse
@@ -78,7 +79,9 @@ def trl_settings(scan: Scan, start: dict[str, Any], python: str) -> Setting:
         return Setting(f"{threads} threads {dtype} {mode} {micro} a forward", process, {"threads": threads})
 
     answers = len(start["limits"])
-    best = scan([setting("generate", dtype, answers, threads) for dtype, threads in product(DTYPES, thread_counts())])
+    best = scan(
+        [setting("generate", dtype, answers, threads) for dtype, threads in product(DTYPES, thread_counts())]
+    )
     dtype, threads = best.process.start["dtype"], best.request["threads"]
     best = scan([setting("generate", dtype, answers // 4, threads)])
     return scan([setting("continuous", dtype, best.process.start["micro"], threads)])
@@ -107,10 +110,14 @@ def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) ->
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--trl-python", default=sys.executable, help="interpreter of an environment with trl 1.16")
+    asked.add_argument(
+        "--trl-python", default=sys.executable, help="interpreter of an environment with trl 1.16"
+    )
     asked.add_argument("--cases", nargs="+", choices=[case.name for case in CASES], help="only these")
     asked.add_argument("--repeats", type=int, default=3, help="turns of each side")
-    asked.add_argument("--quick", action="store_true", help="8 prompts, the base alone and 2 turns: a look, no result")
+    asked.add_argument(
+        "--quick", action="store_true", help="8 prompts, the base alone and 2 turns: a look, no result"
+    )
     given = asked.parse_args()
     print(machine())
     ratios: dict[str, float] = {}

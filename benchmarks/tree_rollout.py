@@ -1,14 +1,16 @@
-"""What a tree costs: tokens that the sampler computes for trees of 6-6-6, against the distinct tokens in them and against
-independent answers; and the time of a training step against GRPO's.
+"""What a tree costs: tokens that the sampler computes for trees of 6-6-6, against the distinct tokens in them
+and against independent answers; and the time of a training step against GRPO's.
 
     python benchmarks/tree_rollout.py [--prompts 2] [--steps 3] [--threads 1]
 
-Trees: segments of 30 tokens, prompts of 60, whole answers of 96; ends of text are heeded by nobody, so every node uses its room.
-Independent answers: as many as a tree has leaves, with the prompt computed once for all of them. Both by the built-in base and
-sampler; `computed_tokens` counts what went through the model, padding not.
+Trees: segments of 30 tokens, prompts of 60, whole answers of 96; ends of text are heeded by nobody, so every
+node uses its room. Independent answers: as many as a tree has leaves, with the prompt computed once for all
+of them. Both by the built-in base and sampler; `computed_tokens` counts what went through the model, padding
+not.
 
-Steps: the recipes spo_tree and grpo at laptop scale on the built-in base, in turns, each on its own run; seconds of a step per
-1000 tokens that it wrote (the first step of each is not counted). Last line: `overhead=R vs_flat=R`.
+Steps: the recipes spo_tree and grpo at laptop scale on the built-in base, in turns, each on its own run;
+seconds of a step per 1000 tokens that it wrote (the first step of each is not counted). Last line:
+`overhead=R vs_flat=R`.
 """
 
 import argparse
@@ -76,25 +78,33 @@ def computed(prompts: int) -> tuple[int, int, int]:
 
 def seconds_per_1000(names: Sequence[str], steps: int) -> dict[str, list[float]]:
     """Of each counted step of each recipe."""
-    runs: dict[str, Run] = {name: build(changed(recipe(name), {"threads": torch.get_num_threads()})) for name in names}
+    runs: dict[str, Run] = {
+        name: build(changed(recipe(name), {"threads": torch.get_num_threads()})) for name in names
+    }
     memory: dict[str, Memory] = {name: run.plan.memory() for name, run in runs.items()}
     found: dict[str, list[float]] = {name: [] for name in names}
     for step in range(1, steps + 2):
         for name, run in runs.items():
-            report, memory[name] = train_step(step, run.prompts, run.plan, run.sampler, run.models, run.channel, memory[name])
+            report, memory[name] = train_step(
+                step, run.prompts, run.plan, run.sampler, run.models, run.channel, memory[name]
+            )
             numbers = report.metrics
             if step > 1:
                 found[name].append(1000 * numbers["time/step"] / numbers["tokens/generated"])
             print(
-                f"{name:<9} step {step}: {numbers['tokens/generated']:>7,.0f} tokens, {numbers['time/step']:6.2f} s, of which "
-                f"rollout {numbers['time/rollout']:.2f}, score {numbers['time/score']:.2f}, update {numbers['time/update']:.2f}",
+                f"{name:<9} step {step}: {numbers['tokens/generated']:>7,.0f} tokens, "
+                f"{numbers['time/step']:6.2f} s, of which "
+                f"rollout {numbers['time/rollout']:.2f}, score {numbers['time/score']:.2f}, update "
+                f"{numbers['time/update']:.2f}",
                 flush=True,
             )
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--prompts", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -104,9 +114,15 @@ def main() -> None:
         found = seconds_per_1000(("grpo", "spo_tree"), asked.steps)
         middle = {name: statistics.median(values) for name, values in found.items()}
         told = ", ".join(f"{name} {value:.3f} s" for name, value in middle.items())
-        print(f"a step per 1000 tokens written: {told}; spo_tree / grpo {middle['spo_tree'] / middle['grpo']:.2f}")
+        print(
+            f"a step per 1000 tokens written: {told}; spo_tree / grpo "
+            f"{middle['spo_tree'] / middle['grpo']:.2f}"
+        )
     by_tree, distinct, flat = computed(asked.prompts)
-    print(f"{asked.prompts} trees: {distinct:,} distinct tokens, {by_tree:,} computed; independent answers {flat:,} computed")
+    print(
+        f"{asked.prompts} trees: {distinct:,} distinct tokens, {by_tree:,} computed; independent answers "
+        f"{flat:,} computed"
+    )
     print(f"overhead={by_tree / distinct:.3f} vs_flat={flat / by_tree:.3f}")
 
 

@@ -1,10 +1,11 @@
-"""The math verifier on labelled cases: right, false accepts, times, throughput; beside it `exact` and plain Math-Verify.
+"""The math verifier on labelled cases: right, false accepts, times, throughput; beside it `exact` and plain
+Math-Verify.
 
     python benchmarks/verifier.py CASES.jsonl [--golds FILE.jsonl ...]
 
-Cases have the fields of docs/rewards.md. Math-Verify extracts by itself (a gold answer without any sign of LaTeX is put between
-dollar signs for it) and has its own limit of 5 s. Hostile cases are not given to it: it reads plain expressions with sympy's
-`parse_expr`, which runs them. Prints Markdown.
+Cases have the fields of docs/rewards.md. Math-Verify extracts by itself (a gold answer without any sign of
+LaTeX is put between dollar signs for it) and has its own limit of 5 s. Hostile cases are not given to it: it
+reads plain expressions with sympy's `parse_expr`, which runs them. Prints Markdown.
 """
 
 import argparse
@@ -28,27 +29,39 @@ Case = Mapping[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("cases", type=Path)
     parser.add_argument("--golds", type=Path, nargs="*", default=[])
     options = parser.parse_args()
-    cases = [json.loads(line) for line in options.cases.read_text(encoding="utf-8").split("\n") if line.strip()]
+    cases = [
+        json.loads(line) for line in options.cases.read_text(encoding="utf-8").split("\n") if line.strip()
+    ]
     tame = [case for case in cases if "hostile" not in case.get("group", "") + case.get("kind", "")]
     started = time.perf_counter()
     verifier = MathAnswer(LENIENT)
     started = time.perf_counter() - started
     lenient, exact = accepted_by(verifier), accepted_by(ExactMatch())
-    print("| verifier | cases | right | false accepts | median ms | mean ms | slowest s |\n|---|---|---|---|---|---|---|")
+    print(
+        "| verifier | cases | right | false accepts | median ms | mean ms | slowest s "
+        "|\n|---|---|---|---|---|---|---|"
+    )
     print(row("`math`, ways of an evaluation", cases, lenient))
     for name, accepts in (("`math`", lenient), ("`exact`", exact), ("Math-Verify", math_verify())):
         print(row(f"{name}, without hostile cases", tame, accepts))
     rate = throughput(verifier, cases)
-    print(f"\nStart, self-test included: {started:.1f} s. Throughput, two workers, all cases: {rate:.0f} verdicts/s.")
+    print(
+        f"\nStart, self-test included: {started:.1f} s. Throughput, two workers, all cases: {rate:.0f} "
+        "verdicts/s."
+    )
     if options.golds:
         print("\n| gold answers of | right |\n|---|---|")
     for path in options.golds:
         rows, _ = read_rows(path)
-        right = sum(verifier("", verifier.spell("", gold["answer"]), gold["answer"]).score == 1 for gold in rows)
+        right = sum(
+            verifier("", verifier.spell("", gold["answer"]), gold["answer"]).score == 1 for gold in rows
+        )
         print(f"| {path.name} | {right} of {len(rows)} |")
     verifier.close()
 
@@ -72,7 +85,11 @@ def row(name: str, cases: Sequence[Case], accepts: Callable[[Case], bool]) -> st
             counted += 1
             right += accepted == case["expected"]
             false += accepted and not case["expected"]
-    tame = [t for t, case in zip(times, cases, strict=True) if "hostile" not in case.get("group", "") + case.get("kind", "")]
+    tame = [
+        t
+        for t, case in zip(times, cases, strict=True)
+        if "hostile" not in case.get("group", "") + case.get("kind", "")
+    ]
     median, mean = (1000 * measure(tame) for measure in (statistics.median, statistics.mean))
     return f"| {name} | {counted} | {right / counted:.4f} | {false} | {median:.2f} | {mean:.2f} | {max(times):.2f} |"
 

@@ -2,7 +2,8 @@
 
     python scripts/base_gates.py [model=search_base] [trained=runs/NAME/checkpoints/latest] [n=512]
 
-Held-out questions of `countdown` (difficulty 1) and `long_chain`. With `trained` also where the trained model left its base.
+Held-out questions of `countdown` (difficulty 1) and `long_chain`. With `trained` also where the trained model
+left its base.
 """
 
 import re
@@ -43,13 +44,20 @@ def main() -> None:
         fill = HABITS[name].template.format
         said = write(policy, [fill(q=question) for question in questions], temperature)
         worked = write(policy, [fill(q=row["question"]) for row in chains], temperature)
-        print(f"{name}, temperature {temperature:g} | {searched(searches, said)} | {chained(chains, worked)}", flush=True)
+        print(
+            f"{name}, temperature {temperature:g} | {searched(searches, said)} | {chained(chains, worked)}",
+            flush=True,
+        )
         print(f"  {checks(searches, said)}")
     for temperature in (0.0, 1.0):
-        guesses = [f"#{text}" for text in write(policy, [f"{question}#" for question in questions], temperature)]
+        guesses = [
+            f"#{text}" for text in write(policy, [f"{question}#" for question in questions], temperature)
+        ]
         print(f"guess at once, temperature {temperature:g} | {searched(searches, guesses)}")
     forced = made_to_work(policy[0], questions[:MADE_TO_WORK])
-    print(f"no answer before a hit (n {len(forced)}) | {searched(searches[:MADE_TO_WORK], forced)}", flush=True)
+    print(
+        f"no answer before a hit (n {len(forced)}) | {searched(searches[:MADE_TO_WORK], forced)}", flush=True
+    )
     if "trained" in asked:
         trained = load_policy(str(asked["trained"]))
         said = write(trained, questions, 1.0)
@@ -71,7 +79,10 @@ def grades(rows: Rows, texts: Sequence[str]) -> list[float]:
 
 def searched(rows: Rows, texts: Sequence[str]) -> str:
     task = Countdown()
-    tries, again = np.mean([task.works(text) for text in texts]), np.mean([task.reflects(text) for text in texts])
+    tries, again = (
+        np.mean([task.works(text) for text in texts]),
+        np.mean([task.reflects(text) for text in texts]),
+    )
     return f"{np.mean(grades(rows, texts)):.3f}, {length(texts):.1f}, {tries:.3f}, {again:.3f}"
 
 
@@ -97,11 +108,17 @@ def checks(rows: Rows, texts: Sequence[str]) -> str:
             else:
                 seen.update(misses=1, again=after != "#", false=word == "yes")
     right = grades(rows, texts)
-    split = [[r for r, text in zip(right, texts, strict=True) if (" yes\n#" in text) == hit] for hit in (True, False)]
+    split = [
+        [r for r, text in zip(right, texts, strict=True) if (" yes\n#" in text) == hit]
+        for hit in (True, False)
+    ]
     behind, other = (f"{np.mean(part) if part else 0:.3f} (n {len(part)})" for part in split)
-    share = {a: seen[a] / max(1, seen[b]) for a, b in (("sums", "trials"), ("stops", "hits"), ("again", "misses"))}
+    share = {
+        a: seen[a] / max(1, seen[b]) for a, b in (("sums", "trials"), ("stops", "hits"), ("again", "misses"))
+    }
     return (
-        f"{seen['trials']} trials, value right {share['sums']:.3f}; {seen['hits']} hits, stops on {share['stops']:.3f}; "
+        f"{seen['trials']} trials, value right {share['sums']:.3f}; {seen['hits']} hits, stops on "
+        f"{share['stops']:.3f}; "
         f"{seen['misses']} misses, goes on after {share['again']:.3f}, takes {seen['false']} for hits; "
         f"right behind a hit {behind}, else {other}"
     )
@@ -109,13 +126,16 @@ def checks(rows: Rows, texts: Sequence[str]) -> str:
 
 @torch.no_grad()
 def made_to_work(model: Any, prompts: Sequence[str]) -> list[str]:
-    """Answers at temperature 1 in which neither hash mark nor end is allowed before a hit; recomputed for each token."""
+    """Answers at temperature 1 in which neither hash mark nor end is allowed before a hit; recomputed for
+    each token."""
     rows = [encode(prompt) for prompt in prompts]
     live = list(range(len(rows)))
     for _ in range(MOST):
         width = max(len(rows[i]) for i in live)
         ids = torch.tensor([rows[i] + [PAD_ID] * (width - len(rows[i])) for i in live])
-        logits = model(input_ids=ids, use_cache=False).logits[torch.arange(len(live)), [len(rows[i]) - 1 for i in live]]
+        logits = model(input_ids=ids, use_cache=False).logits[
+            torch.arange(len(live)), [len(rows[i]) - 1 for i in live]
+        ]
         early = [k for k, i in enumerate(live) if " yes\n" not in decode(rows[i])]
         logits[early, ord("#")] = logits[early, END_ID] = -torch.inf
         for i, token in zip(live, logits.softmax(-1).multinomial(1)[:, 0].tolist(), strict=True):
@@ -132,13 +152,14 @@ def left(trained: Any, base: Any, prompts: Sequence[str], texts: Sequence[str]) 
     first, whole = [], []
     for prompt, text in zip(prompts, texts, strict=True):
         start, ids = len(encode(prompt)) - 1, torch.tensor([[*encode(prompt), *encode(text), END_ID]])
-        p, q = (model(input_ids=ids, use_cache=False).logits[0, start:-1].log_softmax(-1) for model in (trained, base))
+        p, q = (
+            model(input_ids=ids, use_cache=False).logits[0, start:-1].log_softmax(-1)
+            for model in (trained, base)
+        )
         kl = (p.exp() * (p - q)).sum(-1)
         first.append(float(kl[0]))
         whole.append(float(kl.sum()))
-    return (
-        f"KL from the base {np.mean(whole):.2f} nats a sequence, {np.mean(first) / np.mean(whole):.3f} of it on the first token"
-    )
+    return f"KL from the base {np.mean(whole):.2f} nats a sequence, {np.mean(first) / np.mean(whole):.3f} of it on the first token"
 
 
 if __name__ == "__main__":

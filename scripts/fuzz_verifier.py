@@ -1,10 +1,11 @@
-"""Random and mutated answers through the math verifier: no crash, no hang, no leak of memory, processes or files.
+"""Random and mutated answers through the math verifier: no crash, no hang, no leak of memory, processes or
+files.
 
     python scripts/fuzz_verifier.py --count 50000 [--cases FILE.jsonl] [--seed 0] [--workers 2]
 
-`--cases` gives golds and responses to mutate (fields as in docs/rewards.md); without it a handful of built-in ones serves.
-The last line counts; exit code 0 means no error, nothing slower than 10 s, less than 64 MB of growth after the first tenth, and
-nothing left behind.
+`--cases` gives golds and responses to mutate (fields as in docs/rewards.md); without it a handful of built-in
+ones serves. The last line counts; exit code 0 means no error, nothing slower than 10 s, less than 64 MB of
+growth after the first tenth, and nothing left behind.
 """
 
 import argparse
@@ -169,20 +170,26 @@ def main() -> int:
     growth = memory() - early
     verifier.close()
     left = len(set(psutil.Process().children(recursive=True)) - others)
-    errors = sum(n for state, n in tally.items() if state not in ("right", "wrong", "unparsable", "too_costly"))
+    errors = sum(
+        n for state, n in tally.items() if state not in ("right", "wrong", "unparsable", "too_costly")
+    )
     for state in tally.keys() - {"right", "wrong", "unparsable", "too_costly"}:
         print(state)
     if os.listdir("."):
         print(f"files appeared: {os.listdir('.')}")
     print(
-        f"answers={options.count} errors={errors} slowest_s={slowest:.2f} right={tally['right']} wrong={tally['wrong']} "
-        f"unparsable={tally['unparsable']} too_costly={tally['too_costly']} growth_mb={growth:.0f} processes_left={left}"
+        f"answers={options.count} errors={errors} slowest_s={slowest:.2f} right={tally['right']} "
+        f"wrong={tally['wrong']} "
+        f"unparsable={tally['unparsable']} too_costly={tally['too_costly']} growth_mb={growth:.0f} "
+        f"processes_left={left}"
     )
     return 0 if not errors and slowest < 10 and growth < 64 and not left and not os.listdir(".") else 1
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--cases", type=Path)
     parser.add_argument("--seed", type=int, default=0)
@@ -195,10 +202,13 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def pair(numbers: random.Random, seeds: list[tuple[str, str]]) -> tuple[str, str]:
-    """A gold answer and a response: one of the seeds changed in a few places, or pieces at random in a box."""
+    """A gold answer and a response: one of the seeds changed in a few places, or pieces at random in a
+    box."""
     gold, response = numbers.choice(seeds)
     if numbers.random() < 0.3:
-        return gold, "\\boxed{" + "".join(numbers.choices(PIECES, k=numbers.randint(0, 30))) + "}" * numbers.randint(0, 3)
+        return gold, "\\boxed{" + "".join(
+            numbers.choices(PIECES, k=numbers.randint(0, 30))
+        ) + "}" * numbers.randint(0, 3)
     for _ in range(numbers.randint(1, 4)):
         response = mutated(numbers, response)
     return (mutated(numbers, gold) if numbers.random() < 0.1 else gold), response
@@ -217,7 +227,11 @@ def mutated(numbers: random.Random, text: str) -> str:
         return text[:low] + text[low:high] * numbers.choice((2, 3, 10)) + text[high:]
     if way == 3:
         return text[:low] + text[low:high][::-1] + text[high:]
-    return text[:low] + chr(numbers.choice((numbers.randrange(32, 127), numbers.randrange(0x110000)))) + text[low + 1 :]
+    return (
+        text[:low]
+        + chr(numbers.choice((numbers.randrange(32, 127), numbers.randrange(0x110000))))
+        + text[low + 1 :]
+    )
 
 
 def memory() -> float:

@@ -1,9 +1,11 @@
-"""Two steps of GRPO on a model of the size and vocabulary of Qwen2.5-0.5B with random weights, and the most memory they take.
+"""Two steps of GRPO on a model of the size and vocabulary of Qwen2.5-0.5B with random weights, and the most
+memory they take.
 
     python scripts/half_billion.py FOLDER GSM8K.jsonl.gz [key=value ...]
 
-FOLDER gets the model (2 GB) and the run. The tokenizer is learned from the questions and filled up to the full vocabulary. The
-last line is `peak_gib=X seconds=Y`. What a random model answers is noise; this is about size, not about learning.
+FOLDER gets the model (2 GB) and the run. The tokenizer is learned from the questions and filled up to the
+full vocabulary. The last line is `peak_gib=X seconds=Y`. What a random model answers is noise; this is about
+size, not about learning.
 """
 
 import gzip
@@ -17,19 +19,29 @@ from pathlib import Path
 
 END = "<|endoftext|>"
 LEARNED = 8000
-SMALL = ("steps=2", "prompts_per_step=2", "samples_per_prompt=4", "max_new_tokens=48", "tokens_per_forward=512", "slots=8")
+SMALL = (
+    "steps=2",
+    "prompts_per_step=2",
+    "samples_per_prompt=4",
+    "max_new_tokens=48",
+    "tokens_per_forward=512",
+    "slots=8",
+)
 SETTINGS = (*SMALL, "heldout=4", "report_questions=0", "reward=math", "template=qwen_boxed")
 
 
 def tokenizer_of(texts: list[str], size: int):
-    """Byte-level BPE; tokens beyond the learned ones stand for themselves, so that whatever the model writes has a text."""
+    """Byte-level BPE; tokens beyond the learned ones stand for themselves, so that whatever the model writes
+    has a text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     learned = Tokenizer(models.BPE())
     learned.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    learned.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=LEARNED, initial_alphabet=alphabet, show_progress=False))
+    learned.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=LEARNED, initial_alphabet=alphabet, show_progress=False)
+    )
     model = json.loads(learned.to_str())["model"]
     vocab = model["vocab"] | {f"<{i}>": i for i in range(len(model["vocab"]), size - 1)}
     core = Tokenizer(models.BPE(vocab=vocab, merges=[tuple(pair) for pair in model["merges"]]))
@@ -72,7 +84,15 @@ def main() -> None:
     if not (model / "tokenizer_config.json").exists():
         subprocess.run([sys.executable, __file__, folder, data, "build"], check=True)
     begin = time.perf_counter()
-    words = ["train", "grpo", f"model={model}", f"data={data}", f"out={Path(folder) / 'run'}", *SETTINGS, *more]
+    words = [
+        "train",
+        "grpo",
+        f"model={model}",
+        f"data={data}",
+        f"out={Path(folder) / 'run'}",
+        *SETTINGS,
+        *more,
+    ]
     subprocess.run([sys.executable, "-m", "menon", *words], check=True, env=os.environ)
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20

@@ -1,16 +1,19 @@
-"""Kills runs with SIGKILL at random instants, lets them go on, and checks that nothing is different from never having stopped.
+"""Kills runs with SIGKILL at random instants, lets them go on, and checks that nothing is different from
+never having stopped.
 
     python scripts/kill_and_resume.py --kills 200
 
-Real runs by the real command (`menon train`, `menon train --resume`) on a tiny random model: a recipe, a reward in a process of
-its own, checkpoints every one to three steps. A kill may hit anything from the building of the run to the middle of a checkpoint,
-and one run may be killed several times. Afterwards metrics (without times), evaluations, transcripts and the last checkpoint
-(weights, optimiser, everything) must be those of an unbroken run, byte for byte. One kill counts as one test.
+Real runs by the real command (`menon train`, `menon train --resume`) on a tiny random model: a recipe, a
+reward in a process of its own, checkpoints every one to three steps. A kill may hit anything from the
+building of the run to the middle of a checkpoint, and one run may be killed several times. Afterwards metrics
+(without times), evaluations, transcripts and the last checkpoint (weights, optimiser, everything) must be
+those of an unbroken run, byte for byte. One kill counts as one test.
 
-A sitting is a fork of this process, which has imported everything and done nothing: it has one thread, no tensor, and has drawn
-no random number. So the child is where a new interpreter would be after its imports, without the seconds that they take.
-Killing it is killing a whole process: only its files outlive it. That a fork is as good as a new interpreter is checked as
-well: the first recipe's unbroken run is repeated by one, and must be the same.
+A sitting is a fork of this process, which has imported everything and done nothing: it has one thread, no
+tensor, and has drawn no random number. So the child is where a new interpreter would be after its imports,
+without the seconds that they take. Killing it is killing a whole process: only its files outlive it. That a
+fork is as good as a new interpreter is checked as well: the first recipe's unbroken run is repeated by one,
+and must be the same.
 """
 
 import argparse
@@ -71,11 +74,14 @@ def warm_up() -> None:
     """Imports what a run imports. The thread settings must be there before torch is."""
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH")))
+    )
     sys.path.insert(0, str(ROOT / "src"))
     import transformers.models.qwen3.modeling_qwen3  # noqa: F401
 
-    # The allocator of pyarrow has a thread that looks after itself in a fork; any other one would be missing in the child.
+    # The allocator of pyarrow has a thread that looks after itself in a fork; any other one would be missing
+    # in the child.
     threads = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
     assert len([name for name in threads if not name.startswith("jemalloc")]) <= 1, threads
 
@@ -90,7 +96,9 @@ def try_all(folder: Path, kills: int, chance: random.Random) -> tuple[int, int]:
         most = min(MOST_KILLS, kills - passed - failed)
         instants, wrong = run_broken(path, recipe, unbroken[recipe].seconds, chance, most)
         wrong = wrong or differences(path, unbroken[recipe].path)
-        print(f"{recipe:<10} killed at {', '.join(instants) or 'no time'}: {wrong or 'identical'}", flush=True)
+        print(
+            f"{recipe:<10} killed at {', '.join(instants) or 'no time'}: {wrong or 'identical'}", flush=True
+        )
         number += 1
         if wrong:
             failed += max(1, len(instants))
@@ -130,7 +138,11 @@ def make_inputs(folder: Path) -> int:
 
 def words_for(path: Path, recipe: str, save_every: int) -> list[str]:
     folder = path.parent
-    inputs = {"model": folder / "model", "data": folder / "data.jsonl", "reward": f"{folder / 'reward.py'}:even"}
+    inputs = {
+        "model": folder / "model",
+        "data": folder / "data.jsonl",
+        "reward": f"{folder / 'reward.py'}:even",
+    }
     settings = {"out": path, "save_every": save_every, **inputs, **SETTINGS}
     return ["train", recipe, *(f"{name}={value}" for name, value in settings.items())]
 
@@ -143,13 +155,20 @@ def run_unbroken(folder: Path, recipe: str, fresh: bool) -> Unbroken:
     assert code == 0, log.read_text()
     if fresh:
         other = folder / f"{recipe}-fresh"
-        subprocess.run([sys.executable, "-m", "menon", *words_for(other, recipe, 2)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-m", "menon", *words_for(other, recipe, 2)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         assert not (wrong := differences(path, other)), f"a fork is not as good as a new interpreter: {wrong}"
     return Unbroken(path, seconds)
 
 
-def run_broken(path: Path, recipe: str, seconds: float, chance: random.Random, most: int) -> tuple[list[str], str]:
-    """Runs to the end through at most `most` kills; their instants, and what the command said if it failed."""
+def run_broken(
+    path: Path, recipe: str, seconds: float, chance: random.Random, most: int
+) -> tuple[list[str], str]:
+    """Runs to the end through at most `most` kills; their instants, and what the command said if it
+    failed."""
     words = words_for(path, recipe, chance.choice((1, 2, 3)))
     log = path.with_suffix(".log")
     instants: list[str] = []
@@ -210,12 +229,22 @@ def differences(path: Path, other: Path) -> str:
 
 
 def traces(path: Path) -> dict[str, object]:
-    """What a run leaves: metrics without times, and the bytes of evaluations, transcripts and the last checkpoint."""
+    """What a run leaves: metrics without times, and the bytes of evaluations, transcripts and the last
+    checkpoint."""
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    metrics = [{key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))} for line in lines]
+    metrics = [
+        {key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))}
+        for line in lines
+    ]
     last = (path / "checkpoints" / "latest").resolve()
-    files = [path / "evaluations.jsonl", *path.glob("transcripts/*"), *(file for file in last.rglob("*") if file.is_file())]
-    return {"metrics.jsonl": metrics} | {str(file.resolve().relative_to(path.resolve())): file.read_bytes() for file in files}
+    files = [
+        path / "evaluations.jsonl",
+        *path.glob("transcripts/*"),
+        *(file for file in last.rglob("*") if file.is_file()),
+    ]
+    return {"metrics.jsonl": metrics} | {
+        str(file.resolve().relative_to(path.resolve())): file.read_bytes() for file in files
+    }
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""A model folder that Menon wrote, evaluated by lm-eval as it is, and the two sides compared answer by answer.
+"""A model folder that Menon wrote, evaluated by lm-eval as it is, and the two sides compared answer by
+answer.
 
     python scripts/lm_eval_check.py MODEL [n=200] [lm_eval=PATH]
 
-MODEL is `base`, a model folder, or a run folder. `lm_eval` is the command of the lm-evaluation-harness, in an environment
-of its own if you like (`pip install lm-eval accelerate`). It is given the folder, a task file and a JSONL file made from
-chain_sum; they stay in `lm_eval_check/` to be looked at. Greedy on both sides. Exits with 1 if the two disagree on an answer.
+MODEL is `base`, a model folder, or a run folder. `lm_eval` is the command of the lm-evaluation-harness, in an
+environment of its own if you like (`pip install lm-eval accelerate`). It is given the folder, a task file and
+a JSONL file made from chain_sum; they stay in `lm_eval_check/` to be looked at. Greedy on both sides. Exits
+with 1 if the two disagree on an answer.
 """
 
 import json
@@ -45,7 +47,9 @@ def main(words: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     n = int(settings.get("n", 200))
-    ours = evaluate(EvalConfig(model=models[0], task=ChainSum(), n=n, temperature=0.0, max_new_tokens=MAX_NEW_TOKENS))
+    ours = evaluate(
+        EvalConfig(model=models[0], task=ChainSum(), n=n, temperature=0.0, max_new_tokens=MAX_NEW_TOKENS)
+    )
     theirs = by_lm_eval(folder_of(models[0]), n, settings.get("lm_eval", "lm_eval"))
     return report(ours.items, theirs)
 
@@ -67,7 +71,9 @@ def by_lm_eval(model: str, n: int, command: str) -> list[dict]:
         "--batch_size": "50",
         "--output_path": str(FOLDER / "out"),
     }
-    subprocess.run([command, *[word for pair in options.items() for word in pair], "--log_samples"], check=True)
+    subprocess.run(
+        [command, *[word for pair in options.items() for word in pair], "--log_samples"], check=True
+    )
     (log,) = FOLDER.glob("out/**/samples_*.jsonl")
     return sorted(map(json.loads, log.read_text().splitlines()), key=lambda line: line["doc_id"])
 
@@ -80,7 +86,10 @@ def report(ours: list[Item], theirs: list[dict]) -> int:
         if extract(text) != item.stated[0]:
             differ += 1
             print(f"{line['doc']['question']}  menon states {item.stated[0]}, lm-eval's text is {text!r}")
-    sides = {"menon": [item.acc[0] for item in ours], "lm-eval": [float(line["exact_match"]) for line in theirs]}
+    sides = {
+        "menon": [item.acc[0] for item in ours],
+        "lm-eval": [float(line["exact_match"]) for line in theirs],
+    }
     for name, accs in sides.items():
         print(f"{name:<8} exact match {sum(accs) / len(accs):.4f}  ({sum(accs):.0f} of {len(accs)})")
     print(f"answers that differ: {differ}")

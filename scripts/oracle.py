@@ -1,4 +1,5 @@
-"""Prints the tables of docs/oracle.md: expected gradients on the toy language model of the tests, against the true ones.
+"""Prints the tables of docs/oracle.md: expected gradients on the toy language model of the tests, against the
+true ones.
 
 python scripts/oracle.py
 """

@@ -1,4 +1,5 @@
-"""Random batches for the learner's tests: every column filled, lengths that differ, one observation inside an answer."""
+"""Random batches for the learner's tests: every column filled, lengths that differ, one observation inside an
+answer."""
 
 from dataclasses import replace
 
@@ -10,8 +11,11 @@ from menon.batch import Batch
 VOCAB = 40
 
 
-def random_batch(sequences: int = 12, seed: int = 0, most: int = 9, dtype: torch.dtype = torch.float32) -> Batch:
-    """Prompts of 2 tokens, answers of 1 to `most`; two answers per prompt, which are also a preference pair."""
+def random_batch(
+    sequences: int = 12, seed: int = 0, most: int = 9, dtype: torch.dtype = torch.float32
+) -> Batch:
+    """Prompts of 2 tokens, answers of 1 to `most`; two answers per prompt, which are also a preference
+    pair."""
     draw = torch.Generator().manual_seed(seed)
     size = 2 + torch.randint(1, most + 1, (sequences,), generator=draw)
     size[0], size[-1] = 2 + most, 3
@@ -22,7 +26,9 @@ def random_batch(sequences: int = 12, seed: int = 0, most: int = 9, dtype: torch
     is_action[5] = False  # in the first, longest answer: something that an environment wrote
 
     def normal(scale: float) -> torch.Tensor:
-        return torch.where(is_action, scale * torch.randn(tokens, generator=draw, dtype=torch.float64), 0).to(dtype)
+        return torch.where(is_action, scale * torch.randn(tokens, generator=draw, dtype=torch.float64), 0).to(
+            dtype
+        )
 
     return Batch(
         offset=offset,
@@ -45,7 +51,9 @@ def near(batch: Batch, logp: torch.Tensor, seed: int = 0, scale: float = 0.3) ->
     """The batch with old, reference and behaviour log-probs at some distance of the given ones."""
     draw = torch.Generator().manual_seed(seed)
     old, reference, behaviour = (
-        torch.where(batch.is_action, logp + scale * torch.randn(len(logp), generator=draw).to(logp), 0).to(batch.reward.dtype)
+        torch.where(batch.is_action, logp + scale * torch.randn(len(logp), generator=draw).to(logp), 0).to(
+            batch.reward.dtype
+        )
         for _ in range(3)
     )
     return replace(batch, old_logp=old, ref_logp=reference, behaviour_logp=behaviour)

@@ -68,7 +68,11 @@ def filling(disk: Disk) -> Iterator[Disk]:
 
         def opening(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
             handle = really_open(file, mode, *args, **kwargs)
-            return HalfWritten(handle, disk, file) if isinstance(file, str | Path) and set(mode) & set("wax") else handle
+            return (
+                HalfWritten(handle, disk, file)
+                if isinstance(file, str | Path) and set(mode) & set("wax")
+                else handle
+            )
 
         def saving(tensors: Any, file: Any, *args: Any, **kwargs: Any) -> None:
             if not disk.takes(file):
@@ -84,7 +88,13 @@ def filling(disk: Disk) -> Iterator[Disk]:
 
 def _failing(call: Callable[..., Any], disk: Disk) -> Callable[..., Any]:
     def wrapped(path: Any, *args: Any, **kwargs: Any) -> Any:
-        name = args[0] if call.__name__ == "symlink" else os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path
+        name = (
+            args[0]
+            if call.__name__ == "symlink"
+            else os.readlink(f"/proc/self/fd/{path}")
+            if isinstance(path, int)
+            else path
+        )
         if not disk.takes(name):
             raise disk.full()
         return call(path, *args, **kwargs)

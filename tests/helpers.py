@@ -48,8 +48,9 @@ def tiny_model(
     spread: float = 0.3,
     **config: Any,
 ) -> PreTrainedModel:
-    """A random causal LM in eval mode, without dropout. `spread` is the size of its weights: large enough for uneven
-    distributions, so that a test can tell right log-probs from wrong ones. `config` goes to the model's own config."""
+    """A random causal LM in eval mode, without dropout. `spread` is the size of its weights: large enough for
+    uneven distributions, so that a test can tell right log-probs from wrong ones. `config` goes to the
+    model's own config."""
     shared = {
         "vocab_size": vocab,
         "bos_token_id": None,
@@ -83,7 +84,8 @@ def tiny_model(
 
 @cache
 def tiny_tokenizer(vocab: int = BYTES) -> PreTrainedTokenizerFast:
-    """One token per byte (`vocab=BYTES`: token i is byte i), or per character of `ALPHABET` (smaller); then `END`."""
+    """One token per byte (`vocab=BYTES`: token i is byte i), or per character of `ALPHABET` (smaller); then
+    `END`."""
     core = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(_letters(vocab - 1))}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
@@ -92,19 +94,24 @@ def tiny_tokenizer(vocab: int = BYTES) -> PreTrainedTokenizerFast:
 
 
 def _letters(count: int) -> list[str]:
-    """What byte-level tokenizers write for each byte: printable ones as they are, the others moved above U+0100."""
+    """What byte-level tokenizers write for each byte: printable ones as they are, the others moved above
+    U+0100."""
     plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     spare = iter(range(0x100, 0x200))
     letters = [chr(byte) if byte in plain else chr(next(spare)) for byte in range(256)]
     return letters if count == 256 else [letters[ord(character)] for character in ALPHABET[:count]]
 
 
-def prompt(index: int, tokens: Sequence[int] | str, answer: str | None = None, vocab: int = BYTES, **columns: Any) -> Prompt:
+def prompt(
+    index: int, tokens: Sequence[int] | str, answer: str | None = None, vocab: int = BYTES, **columns: Any
+) -> Prompt:
     """A prompt from tokens, or from text by `tiny_tokenizer(vocab)`."""
     tokenizer = tiny_tokenizer(vocab)
     ids = tokenizer.encode(tokens, add_special_tokens=False) if isinstance(tokens, str) else list(tokens)
     text = tokens if isinstance(tokens, str) else tokenizer.decode([i for i in ids if i < vocab])
-    return Prompt(index=index, tokens=np.array(ids, dtype=np.int32), text=text, answer=answer, columns=columns)
+    return Prompt(
+        index=index, tokens=np.array(ids, dtype=np.int32), text=text, answer=answer, columns=columns
+    )
 
 
 def network_of(model: PreTrainedModel) -> Decoder:

@@ -271,7 +271,10 @@ EQUAL = [  # gold, in a box
     ("\\begin{vmatrix}2&1\\\\1&2\\end{vmatrix}", "3"),
     ("\\begin{pmatrix}2&4\\\\6&8\\end{pmatrix}", "2\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}"),
     ("\\begin{pmatrix}1&3\\\\2&4\\end{pmatrix}", "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}^T"),
-    ("\\begin{pmatrix}3\\\\4\\end{pmatrix}", "\\begin{pmatrix}1\\\\1\\end{pmatrix}+\\begin{pmatrix}2\\\\3\\end{pmatrix}"),
+    (
+        "\\begin{pmatrix}3\\\\4\\end{pmatrix}",
+        "\\begin{pmatrix}1\\\\1\\end{pmatrix}+\\begin{pmatrix}2\\\\3\\end{pmatrix}",
+    ),
     ("x \\neq 5", "x \\ne 5"),
     ("x\\in(-\\infty,5)\\cup(5,\\infty)", "x\\neq 5"),
     ("-oo", "-oo"),

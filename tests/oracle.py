@@ -1,7 +1,9 @@
-"""The oracle's table: each estimator's and each objective's expected gradient on the toy language model, against the true one.
+"""The oracle's table: each estimator's and each objective's expected gradient on the toy language model,
+against the true one.
 
-A step is one group of three answers of up to three tokens, and all 15^3 of them are listed (as 680 without order, each as often
-as it can be drawn). Every part sees one step at a time, so statistics over a step are those of that group.
+A step is one group of three answers of up to three tokens, and all 15^3 of them are listed (as 680 without
+order, each as often as it can be drawn). Every part sees one step at a time, so statistics over a step are
+those of that group.
 """
 
 import math
@@ -54,14 +56,17 @@ def gradient(value: Tensor, of: Tensor) -> Tensor:
 
 @cache
 def singles(reward: str) -> Batch:
-    """Every answer once, with what parts may read: log-probs, true values, correctness, the greedy answer's reward."""
+    """Every answer once, with what parts may read: log-probs, true values, correctness, the greedy answer's
+    reward."""
     batch, theta = batch_of_answers(LENGTH, REWARDS[reward]), policy().detach()
     states = batch.columns["state"]
     logp, ref = (Toy(t, states).score(batch, ("logp",))["logp"] for t in (theta, reference()))
     p, said = log_probability(batch, theta).exp(), answers(LENGTH)
     greedy = said[int(torch.tensor([_greedy(a, theta) for a in said]).nonzero()[0])]
     inside = {s: torch.tensor([a[: len(s)] == s for a in said]) for s in prefixes(LENGTH)}
-    value = torch.tensor([float((p * batch.outcome)[i].sum() / p[i].sum()) for i in inside.values()], dtype=torch.float64)[states]
+    value = torch.tensor(
+        [float((p * batch.outcome)[i].sum() / p[i].sum()) for i in inside.values()], dtype=torch.float64
+    )[states]
     return replace(
         batch,
         behaviour_logp=logp,
@@ -84,8 +89,12 @@ def steps(reward: str) -> tuple[tuple[Batch, ...], Tensor]:
     batch = singles(reward)
     p = log_probability(batch, policy().detach()).exp()
     members = list(combinations_with_replacement(range(batch.num_sequences), GROUP))
-    ways = [math.factorial(GROUP) / math.prod(math.factorial(n) for n in Counter(m).values()) for m in members]
-    groups = tuple(replace(take(batch, torch.tensor(m)), group=torch.zeros(GROUP, dtype=torch.int64)) for m in members)
+    ways = [
+        math.factorial(GROUP) / math.prod(math.factorial(n) for n in Counter(m).values()) for m in members
+    ]
+    groups = tuple(
+        replace(take(batch, torch.tensor(m)), group=torch.zeros(GROUP, dtype=torch.int64)) for m in members
+    )
     return groups, torch.tensor(ways, dtype=torch.float64) * p[torch.tensor(members)].prod(1)
 
 
@@ -96,12 +105,16 @@ def credited(batch: Batch, parts: Sequence[Any]) -> Batch:
 
 
 def measured(parts: Sequence[Any], term: Any, reward: str) -> Tensor:
-    """The expected gradient that is climbed: minus that of the loss, as the package computes it for a step's first update."""
+    """The expected gradient that is climbed: minus that of the loss, as the package computes it for a step's
+    first update."""
     theta = policy()
     groups, weight = steps(reward)
     old = "old_logp" in {name for part in parts for name in getattr(part, "reads", ())}
     done = [credited(replace(g, old_logp=g.behaviour_logp) if old else g, parts) for g in groups]
-    loss = sum((expected_loss(term, g, w[None], theta, reference()) for g, w in zip(done, weight, strict=True)), theta.sum() * 0)
+    loss = sum(
+        (expected_loss(term, g, w[None], theta, reference()) for g, w in zip(done, weight, strict=True)),
+        theta.sum() * 0,
+    )
     return gradient(-loss, theta)
 
 
@@ -145,7 +158,12 @@ class Row:
             true = exact(reward) if self.target is None else self.target()
             mine = measured(self.parts, self.term, reward)
             size = float(mine.norm() / true.norm())
-            found.append((float((mine * true).sum() / (mine.norm() * true.norm())) if size > 1e-9 else float("nan"), size))
+            found.append(
+                (
+                    float((mine * true).sum() / (mine.norm() * true.norm())) if size > 1e-9 else float("nan"),
+                    size,
+                )
+            )
         return found
 
     def line(self) -> str:
@@ -166,7 +184,9 @@ def verdict(pairs: Sequence[tuple[float, float]]) -> str:
         return "biased"
     if all(abs(size - 1) < 1e-9 for _, size in pairs):
         return "unbiased"
-    return "scaled" if max(s for _, s in pairs) - min(s for _, s in pairs) < 1e-9 else "scaled, by the question"
+    return (
+        "scaled" if max(s for _, s in pairs) - min(s for _, s in pairs) < 1e-9 else "scaled, by the question"
+    )
 
 
 RLOO = (adv.RLOO(),)
@@ -185,7 +205,10 @@ def of_estimators() -> list[Row]:
         Row("`reinforce_pp_baseline`, whiten_scope sequence", (adv.ReinforcePPBaseline("sequence"),)),
         Row("`rloo`", RLOO),
         Row("`remax`", (adv.ReMax(),)),
-        *(Row(f"`grpo`, std_mode {mode}", (adv.GRPO(mode),)) for mode in ("bessel", "population", "loo", "batch", "none")),
+        *(
+            Row(f"`grpo`, std_mode {mode}", (adv.GRPO(mode),))
+            for mode in ("bessel", "population", "loo", "batch", "none")
+        ),
         Row("`grpo_passk`", (adv.GRPOPassK(),)),
         Row("`opo`", (adv.OPO(),)),
         Row("`optimal_token`", (adv.OptimalToken(),)),
@@ -213,7 +236,8 @@ def of_estimators() -> list[Row]:
 
 @dataclass(frozen=True)
 class Wrong:
-    """A critic that has learned nothing yet: other numbers in place of the values, the same for the same state."""
+    """A critic that has learned nothing yet: other numbers in place of the values, the same for the same
+    state."""
 
     def __call__(self, batch: Batch) -> Batch:
         return replace(batch, value=0.3 * table(LENGTH, seed=7)[:, 0][batch.columns["state"]])
@@ -221,7 +245,8 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Sampled:
-    """True values, or values that are off, where segments of so many tokens begin; 0: before every token with p < .5."""
+    """True values, or values that are off, where segments of so many tokens begin; 0: before every token with
+    p < .5."""
 
     every: int
     off: float = 0.0
@@ -234,17 +259,29 @@ class Sampled:
 
 
 def of_objectives() -> list[Row]:
-    """With RLOO's unbiased advantages, and the mean over answers of sums over tokens where a part does not ask for another."""
+    """With RLOO's unbiased advantages, and the mean over answers of sums over tokens where a part does not
+    ask for another."""
     answers_mean, tokens = share.SequenceMean(), share.SequenceMeanTokenMean()
 
-    def row(name: str, loss: Any, weigh: Any = answers_mean, chosen: Any = None, correction: tuple[Any, ...] = ()) -> Row:
+    def row(
+        name: str, loss: Any, weigh: Any = answers_mean, chosen: Any = None, correction: tuple[Any, ...] = ()
+    ) -> Row:
         return Row(name, RLOO, Term(loss, weigh, chosen, correction=correction))
 
     pg, ppo = obj.PolicyGradient(), obj.PPOClip()
     named = [pg, obj.Surrogate(), ppo, obj.DualClip(), obj.CISPO(), obj.SAPO(), obj.DPPO(), obj.VESPO()]
     named += [obj.KLCov(), obj.ClipCov()]
-    sequences = [("`gspo`", obj.GSPO()), ("`gspo`, ratio product", obj.GSPO(0.2, 0.2, "product")), ("`geo_mean`", obj.GeoMean())]
-    chosen = [select.TopEntropy(), select.ProbabilityMask(below=0.5), select.NotTruncated(), select.EarlyStop()]
+    sequences = [
+        ("`gspo`", obj.GSPO()),
+        ("`gspo`, ratio product", obj.GSPO(0.2, 0.2, "product")),
+        ("`geo_mean`", obj.GeoMean()),
+    ]
+    chosen = [
+        select.TopEntropy(),
+        select.ProbabilityMask(below=0.5),
+        select.NotTruncated(),
+        select.EarlyStop(),
+    ]
     return [
         *(row(f"`{loss.kind}`", loss) for loss in named),
         *(row(name, loss) for name, loss in sequences),
@@ -257,7 +294,9 @@ def of_objectives() -> list[Row]:
         *(row(f"`ppo_clip`, select {part.kind}", ppo, share.SelectedMean(), part) for part in chosen[:1]),
         *(row(f"`ppo_clip`, select {part.kind}", ppo, answers_mean, part) for part in chosen[1:]),
         row("`ppo_clip`, correction importance", ppo, correction=(importance.Importance(),)),
-        Row("`nll`, select correct, against the reward", RLOO, Term(obj.NLL(), answers_mean, select.Correct())),
+        Row(
+            "`nll`, select correct, against the reward", RLOO, Term(obj.NLL(), answers_mean, select.Correct())
+        ),
     ]
 
 

@@ -1,10 +1,13 @@
-"""A GPU that is none: tensors that say they are on cuda:0, hold their numbers on the CPU and are strict about placement.
+"""A GPU that is none: tensors that say they are on cuda:0, hold their numbers on the CPU and are strict about
+placement.
 
-What a real one refuses is refused here: an operation on tensors of both devices, `.numpy()` of a device's tensor. What a real one
-does at a price is written down: whatever makes the host wait for the device (`Log.waits`), and copies to it (`Log.uploads`).
-Python sees a CUDA device; below it torch is told "meta", for a CPU build refuses streams and guards of a device it does not know.
+What a real one refuses is refused here: an operation on tensors of both devices, `.numpy()` of a device's
+tensor. What a real one does at a price is written down: whatever makes the host wait for the device
+(`Log.waits`), and copies to it (`Log.uploads`). Python sees a CUDA device; below it torch is told "meta", for
+a CPU build refuses streams and guards of a device it does not know.
 
-Not shown: kernels, dtypes that a kernel refuses, memory, streams, CUDA graphs, random numbers drawn on the device.
+Not shown: kernels, dtypes that a kernel refuses, memory, streams, CUDA graphs, random numbers drawn on the
+device.
 """
 
 import sys
@@ -34,7 +37,15 @@ TAKES_SCALARS = {aten.index_put_.default, aten.index_put.default, aten.masked_fi
 """Operations beside the pointwise ones that take a number (0-dim) from the CPU."""
 BY_MASK = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default}
 WAITS = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
-HALF = {F.linear, F.scaled_dot_product_attention, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, torch.baddbmm}
+HALF = {
+    F.linear,
+    F.scaled_dot_product_attention,
+    torch.matmul,
+    Tensor.matmul,
+    Tensor.__matmul__,
+    torch.bmm,
+    torch.baddbmm,
+}
 """What autocast computes in half precision."""
 
 
@@ -51,9 +62,16 @@ class Pretended(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> "Pretended":
-        with torch.inference_mode(held.is_inference()):  # in inference mode too a view of a parameter is none of its tensors
+        with torch.inference_mode(
+            held.is_inference()
+        ):  # in inference mode too a view of a parameter is none of its tensors
             made = Tensor._make_wrapper_subclass(
-                cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype, device=META
+                cls,
+                held.shape,
+                strides=held.stride(),
+                storage_offset=held.storage_offset(),
+                dtype=held.dtype,
+                device=META,
             )
         made.held = held
         return made
@@ -84,7 +102,11 @@ def place_of(func: Any) -> str:
     frame: Any = sys._getframe()
     while frame is not None and not frame.f_code.co_filename.startswith(SOURCE):
         frame = frame.f_back
-    return f"{func} at {frame.f_code.co_filename[len(SOURCE) + 1 :]}:{frame.f_lineno}" if frame else f"{func} elsewhere"
+    return (
+        f"{func} at {frame.f_code.co_filename[len(SOURCE) + 1 :]}:{frame.f_lineno}"
+        if frame
+        else f"{func} elsewhere"
+    )
 
 
 class Functions(TorchFunctionMode):
@@ -133,7 +155,9 @@ def spelt(value: Any) -> Any:
 def copied(own: Pretended, memo: dict[int, Any]) -> Any:
     if id(own) not in memo:
         made = Pretended(own.held.clone())
-        memo[id(own)] = torch.nn.Parameter(made, own.requires_grad) if isinstance(own, torch.nn.Parameter) else made
+        memo[id(own)] = (
+            torch.nn.Parameter(made, own.requires_grad) if isinstance(own, torch.nn.Parameter) else made
+        )
     return memo[id(own)]
 
 
@@ -146,7 +170,9 @@ def each(change: Callable[[Any], Any], value: Any) -> Any:
     """The value with everything in its lists, tuples and dictionaries changed."""
     if isinstance(value, list | tuple):
         return type(value)([each(change, item) for item in value])  # type: ignore[call-arg]
-    return {key: each(change, item) for key, item in value.items()} if isinstance(value, dict) else change(value)
+    return (
+        {key: each(change, item) for key, item in value.items()} if isinstance(value, dict) else change(value)
+    )
 
 
 class Operations(TorchDispatchMode):
@@ -189,9 +215,14 @@ class Operations(TorchDispatchMode):
             func is aten.copy_.default and not isinstance(args[0], Pretended)
         ):
             return out
-        return each(lambda x: (wrapped[id(x)] if id(x) in wrapped else Pretended(x)) if isinstance(x, Tensor) else x, out)
+        return each(
+            lambda x: (wrapped[id(x)] if id(x) in wrapped else Pretended(x)) if isinstance(x, Tensor) else x,
+            out,
+        )
 
-    def _check(self, func: Any, on_device: bool, plain: list[Tensor], args: Any, named: Any, target: Any) -> None:
+    def _check(
+        self, func: Any, on_device: bool, plain: list[Tensor], args: Any, named: Any, target: Any
+    ) -> None:
         if func in COPIES:
             if plain and plain[0] is args[0] and func is aten.copy_.default:
                 self.log.waits.append(place_of(func))
@@ -202,7 +233,9 @@ class Operations(TorchDispatchMode):
             return
         numbers = torch.Tag.pointwise in func.tags or func in TAKES_SCALARS
         if on_device and any(tensor.dim() or not numbers for tensor in plain):
-            raise WrongPlace(f"{place_of(func)}: tensors of cuda:0 and cpu, {[tuple(tensor.shape) for tensor in plain]}")
+            raise WrongPlace(
+                f"{place_of(func)}: tensors of cuda:0 and cpu, {[tuple(tensor.shape) for tensor in plain]}"
+            )
         masked = func in BY_MASK and any(index is not None and index.dtype == torch.bool for index in args[1])
         known = func in BY_MASK or named.get("output_size") is not None
         if masked or (WAITS & set(func.tags) and not known):
@@ -211,12 +244,15 @@ class Operations(TorchDispatchMode):
 
 @contextmanager
 def pretend_device(monkeypatch: Any, capability: tuple[int, int] = (9, 0)) -> Iterator[Log]:
-    """Within it `.to("cuda")`, `device="cuda"` and what `torch.cuda` tells of a device work; modules keep their parameters."""
+    """Within it `.to("cuda")`, `device="cuda"` and what `torch.cuda` tells of a device work; modules keep
+    their parameters."""
     functions, log = Functions(), Log()
     operations = Operations(log)
 
     @contextmanager
-    def autocast(kind: str, dtype: torch.dtype | None = None, enabled: bool = True, **more: Any) -> Iterator[None]:
+    def autocast(
+        kind: str, dtype: torch.dtype | None = None, enabled: bool = True, **more: Any
+    ) -> Iterator[None]:
         with nullcontext() if kind == "cuda" else real(kind, dtype=dtype, enabled=enabled, **more):
             before, functions.autocast = functions.autocast, dtype if enabled and kind == "cuda" else None
             try:
@@ -247,7 +283,9 @@ def pretend_device(monkeypatch: Any, capability: tuple[int, int] = (9, 0)) -> It
         monkeypatch.setattr(torch.cuda, name, lambda *args, value=value, **kwargs: value)
 
     def plainly(load: Callable[..., Any]) -> Callable[..., Any]:
-        def loaded(*args: Any, **kwargs: Any) -> Any:  # builds a model on the true "meta" and fills it afterwards
+        def loaded(
+            *args: Any, **kwargs: Any
+        ) -> Any:  # builds a model on the true "meta" and fills it afterwards
             functions.rests = operations.rests = True
             try:
                 return load(*args, **kwargs)

@@ -1,4 +1,5 @@
-"""Batches from padded rows of answers, the layout in which papers and other libraries write their examples."""
+"""Batches from padded rows of answers, the layout in which papers and other libraries write their
+examples."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,21 @@ from menon.update.protocols import LogitRows, Models, Need
 NAN = float("nan")
 
 
-def batch_of(mask: Any, *, lengths: Sequence[int] | None = None, dtype: torch.dtype = torch.float64, **given: Any) -> Batch:
+def batch_of(
+    mask: Any, *, lengths: Sequence[int] | None = None, dtype: torch.dtype = torch.float64, **given: Any
+) -> Batch:
     """One sequence per row of `mask` [S, T], behind one prompt token.
 
-    `lengths` are the tokens of each row, by default up to its last 1. `outcome` [S] lies on the last action token; `reward`
-    and other token columns are [S, T], and are NaN on tokens that are not trained: whatever leaks, shows.
+    `lengths` are the tokens of each row, by default up to its last 1. `outcome` [S] lies on the last action
+    token; `reward` and other token columns are [S, T], and are NaN on tokens that are not trained: whatever
+    leaks, shows.
     """
     rows = torch.as_tensor(mask).bool()
-    size = torch.tensor(lengths) if lengths is not None else torch.tensor([len(r) - int(r.flip(0).long().argmax()) for r in rows])
+    size = (
+        torch.tensor(lengths)
+        if lengths is not None
+        else torch.tensor([len(r) - int(r.flip(0).long().argmax()) for r in rows])
+    )
     size = torch.where(rows.any(1), size, size if lengths is not None else 0)
     offset = torch.cat([size.new_zeros(1), (size + 1).cumsum(0)])
     place = torch.ones(int(offset[-1]), dtype=torch.bool)
@@ -104,7 +112,9 @@ def loss_and_metrics(
     return loss_of(now, Micro(batch, ready))
 
 
-def value_and_gradient(term: AnyTerm, batch: Batch, now: dict[str, Tensor], first: bool = False) -> tuple[float, Tensor]:
+def value_and_gradient(
+    term: AnyTerm, batch: Batch, now: dict[str, Tensor], first: bool = False
+) -> tuple[float, Tensor]:
     """The loss and its gradient [N] with respect to the one column in `now`."""
     loss, _ = loss_and_metrics(term, batch, now, first)
     (leaf,) = now.values()

@@ -11,7 +11,8 @@ Script = Callable[[Request], str]
 
 
 class ScriptedSampler:
-    """One token per character (its code point) and an end token 0; answers finish in the reverse order of the requests."""
+    """One token per character (its code point) and an end token 0; answers finish in the reverse order of the
+    requests."""
 
     def __init__(self, script: Script, version: int = 0) -> None:
         self.script = script
@@ -47,7 +48,12 @@ def complete(request: Request, text: str, version: int = 0) -> Completion:
 def question(index: int, text: str = "", answer: str | None = "7") -> Prompt:
     """A prompt of one token per character."""
     text = text or f"q{index}="
-    return Prompt(index=index, tokens=np.array([ord(letter) for letter in text], dtype=np.int32), text=text, answer=answer)
+    return Prompt(
+        index=index,
+        tokens=np.array([ord(letter) for letter in text], dtype=np.int32),
+        text=text,
+        answer=answer,
+    )
 
 
 class Queue:

@@ -14,7 +14,14 @@ def graded(answer: str, score: float, *, prompt: str = "3+4=", finish="stop", gr
     tokens = np.frombuffer(answer.encode(), dtype=np.uint8).astype(np.int32)
     numbers = -np.arange(1, len(tokens) + 1, dtype=np.float32)
     completion = Completion(
-        Request(question), tokens, numbers, 0 * numbers, -numbers, np.full(len(tokens), 3, dtype=np.int32), finish, answer
+        Request(question),
+        tokens,
+        numbers,
+        0 * numbers,
+        -numbers,
+        np.full(len(tokens), 3, dtype=np.int32),
+        finish,
+        answer,
     )
     return Graded(Rollout.of(completion, group), Verdict(score, float(score > 0)))
 
@@ -90,7 +97,8 @@ def test_metrics_say_how_they_add_up():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("max_new_tokens", 0), ("temperature", -1.0), ("top_p", 0.0), ("top_k", -1), ("stop", ("",))]
+    ("field", "value"),
+    [("max_new_tokens", 0), ("temperature", -1.0), ("top_p", 0.0), ("top_k", -1), ("stop", ("",))],
 )
 def test_senseless_sampling_is_refused(field, value):
     with pytest.raises(UserError, match=field):

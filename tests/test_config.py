@@ -30,7 +30,11 @@ def test_settings_reach_their_places():
     config = changed(
         BASE,
         {"steps": "7", "learning_rate": "1e-3", "samples_per_prompt": 16},
-        {"objective.policy.loss": "gspo", "objective.policy.share": "sequence_mean", "objective.policy.select": "correct"},
+        {
+            "objective.policy.loss": "gspo",
+            "objective.policy.share": "sequence_mean",
+            "objective.policy.select": "correct",
+        },
         {"objective.policy.loss.clip_high": ".1", "rollout": "dynamic_sampling", "rollout.max_rounds": "3"},
         {"objective.kl": KL_TERM, "reference": "frozen", "optimiser.betas": [0.9, 0.99]},
     )
@@ -114,7 +118,9 @@ def test_objects_are_taken_as_they_are():
 def test_run_json_gives_the_same_configuration(name):
     own = {"remax": "greedy_baseline", "spo_chain": "segments", "vineppo": "segments", "spo_tree": "tree"}
     rollout = own.get(name, "dynamic_sampling")
-    config = changed(recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": rollout, "stop": ["\n\n"]})
+    config = changed(
+        recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": rollout, "stop": ["\n\n"]}
+    )
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
 
 
@@ -143,8 +149,16 @@ def test_short_names_of_segments():
         ("grpo", {"advantage.credit": "segment"}, "set rollout=segments"),
         ("spo_chain", {"threshold": 1.5}, "below of SegmentCredit is 1.5; it is a probability"),
         ("spo_chain", {"environment": "calculator"}, "leave the environment out"),
-        ("spo_chain", {"rollout.partition": "tokens", "segment_tokens": 96}, "segments of 96 tokens cut no answer of at most 96"),
-        ("spo_tree", {"segment_tokens": 48}, "levels above the last take 96 tokens .48-48., and answers have room for 96"),
+        (
+            "spo_chain",
+            {"rollout.partition": "tokens", "segment_tokens": 96},
+            "segments of 96 tokens cut no answer of at most 96",
+        ),
+        (
+            "spo_tree",
+            {"segment_tokens": 48},
+            "levels above the last take 96 tokens .48-48., and answers have room for 96",
+        ),
         ("spo_tree", {"branching": "6-x"}, "branching is '6-x'; it takes"),
         ("spo_tree", {"branching": "6-0-6"}, "branching is 6-0-6; it takes numbers of children"),
         ("spo_tree", {"rollout.max_age": 0}, "max_age is 0"),
@@ -170,8 +184,14 @@ def test_segments_that_do_not_fit_are_refused(name, change, sentence):
     [
         ({"advantage.credit": "remax"}, "set rollout=greedy_baseline"),
         ({"advantage": {"credit": "whiten"}}, "comes after an estimator"),
-        ({"advantage": {"credit": "grpo", "long": {"kind": "overlong", "limit": 9, "buffer": 3}}}, "comes before the others"),
-        ({"advantage.credit": "optimal_token", "samples_per_prompt": 1}, "set samples_per_prompt to at least 2"),
+        (
+            {"advantage": {"credit": "grpo", "long": {"kind": "overlong", "limit": 9, "buffer": 3}}},
+            "comes before the others",
+        ),
+        (
+            {"advantage.credit": "optimal_token", "samples_per_prompt": 1},
+            "set samples_per_prompt to at least 2",
+        ),
         ({"advantage.credit": "opo", "samples_per_prompt": 1}, "set samples_per_prompt to at least 2"),
         ({"reference_update": "hard_reset"}, "set reference=frozen"),
         ({"advantage.credit": "vapo"}, "needs a critic"),
@@ -201,10 +221,15 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
     file.write_text(OWN)
     reward = tmp_path / "reward.py"
     reward.write_text("1 / 0  # never run here\n")
-    config = changed(BASE, {"advantage.credit": f"{file}:Mine", "advantage.credit.scale": "3", "reward": f"{reward}:score"})
+    config = changed(
+        BASE, {"advantage.credit": f"{file}:Mine", "advantage.credit.scale": "3", "reward": f"{reward}:score"}
+    )
     assert config.advantage["credit"].scale == 3.0
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
-    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in (("Mine", file), ("score", reward))}
+    hashes = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in (("Mine", file), ("score", reward))
+    }
     assert own_code(config) == {f"{file}:Mine": hashes["Mine"], f"{reward}:score": hashes["score"]}
     assert own_code(BASE) == {}
 
@@ -241,22 +266,26 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         ),
         (
             {"advantage.kl": "kl_in_reward", "reference": "frozen"},
-            "advantage.kl changes rewards and so comes before the others; write advantage='{kl: ..., credit: ...}'",
+            "advantage.kl changes rewards and so comes before the others; write advantage='{kl: ..., "
+            "credit: ...}'",
         ),
         (
             {"advantage.credit": "gae"},
-            "advantage.credit needs a critic, and this run has none; start from the recipe ppo, or give the run a critic",
+            "advantage.credit needs a critic, and this run has none; start from the recipe ppo, or give "
+            "the run a critic",
         ),
         (
             {"advantage.credit": None},
-            "objective.policy.loss needs advantages, and this run has no advantage part; set advantage.credit=grpo",
+            "objective.policy.loss needs advantages, and this run has no advantage part; set "
+            "advantage.credit=grpo",
         ),
         ({"objective.policy": None}, "objective holds no term; give it one, like objective.policy.loss=ppo_clip"),
         ({"critic": {"objective": {}}}, "critic.objective holds no term; give it one, or leave the critic out with critic=null"),
         ({"samples_per_prompt": 1}, "advantage.credit compares the answers to one prompt; set samples_per_prompt to at least 2"),
         (
             {"objective.policy.loss": "dpo", "reference": "frozen"},
-            "objective.policy.loss learns from preferences, and this run writes single answers; choose another loss",
+            "objective.policy.loss learns from preferences, and this run writes single answers; choose "
+            "another loss",
         ),
     ],
 )  # fmt: skip
@@ -290,10 +319,15 @@ def test_a_shared_trunk_has_one_set_of_updates():
 
 
 def test_the_settings_of_open_reasoner_zero():
-    """Spec 1.1 and 2.18: lambda = gamma = 1, whitened, clip .2 for policy and value, one policy update, no KL, no bonus."""
+    """Spec 1.1 and 2.18: lambda = gamma = 1, whitened, clip .2 for policy and value, one policy update, no
+    KL, no bonus."""
     config = recipe("ppo")
     assert config.critic is not None
-    assert (config.advantage["credit"], config.updates_per_step, config.reference) == (GAE(gamma=1.0, lam=1.0), 1, "none")
+    assert (config.advantage["credit"], config.updates_per_step, config.reference) == (
+        GAE(gamma=1.0, lam=1.0),
+        1,
+        "none",
+    )
     assert list(config.advantage) == ["credit", "whiten"]
     assert config.objective == {"policy": Term(PPOClip(0.2, 0.2), TokenMean())}
     assert config.critic.objective["value"].loss.clip == 0.2
@@ -302,7 +336,9 @@ def test_the_settings_of_open_reasoner_zero():
 
 def test_a_part_that_steers_a_term_needs_it():
     steering = {"advantage.steer": "penalty_coefficient"}
-    with pytest.raises(UserError, match=r"advantage\.steer steers the term 'penalty', which the objective does not have"):
+    with pytest.raises(
+        UserError, match=r"advantage\.steer steers the term 'penalty', which the objective does not have"
+    ):
         changed(recipe("grpo"), steering)
     term = {"objective.penalty": {"loss": "old_kl", "share": "token_mean"}}
     assert changed(recipe("grpo"), steering, term).advantage["steer"].term == "penalty"
@@ -345,16 +381,35 @@ def test_combinations_without_sense_are_refused(name, change, sentence):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("grpo", {"objective.policy.loss": "gspo", "objective.policy.share": "constant", "objective.policy.share.length": 9}),
+        (
+            "grpo",
+            {
+                "objective.policy.loss": "gspo",
+                "objective.policy.share": "constant",
+                "objective.policy.share.length": 9,
+            },
+        ),
         ("gspo", {"objective.policy.loss": "gspo_token", "objective.policy.select": "top_entropy"}),
         ("gspo", {"objective.policy.select": "correct"}),
         ("dapo", {"max_new_tokens": 50, "advantage.overlong": {"limit": 50, "buffer": 10}}),
         ("ppo", {"advantage.credit": "vapo"}),
         ("ppo", {"advantage": {"credit": "grpo"}, "critic": None}),
-        ("rloo", {"objective.policy.correction": [{"kind": "importance", "trainer": "current"}], "updates_per_step": 2}),
+        (
+            "rloo",
+            {
+                "objective.policy.correction": [{"kind": "importance", "trainer": "current"}],
+                "updates_per_step": 2,
+            },
+        ),
         ("grpo", {"old": "behaviour", "updates_per_step": 4}),
         ("rloo", {"objective.policy.loss": "cispo", "updates_per_step": 4, "rollout": "dynamic_sampling"}),
-        ("opo", {"objective.policy": {"loss": "sapo", "share": "prompt_mean", "select": "top_entropy"}, "updates_per_step": 2}),
+        (
+            "opo",
+            {
+                "objective.policy": {"loss": "sapo", "share": "prompt_mean", "select": "top_entropy"},
+                "updates_per_step": 2,
+            },
+        ),
         ("maxrl", {"objective.kl": KL_TERM, "reference": "frozen", "objective.policy.loss": "kl_cov"}),
     ],
 )
@@ -372,7 +427,10 @@ def test_parts_of_one_recipe_go_with_those_of_another(name, change):
         ["objective.policy.correction=[{kind: importance, level: sequence, outside: drop, high: 3}]"],
         ["objective.policy.correction=[{kind: reject, low: .999, high: 1.002}, {kind: importance, high: 2}]"],
         *(
-            [f"objective.policy.correction=[{{kind: reject, divergence: {divergence}, over: {over}, high: 1.5}}]"]
+            [
+                f"objective.policy.correction=[{{kind: reject, divergence: {divergence}, over: {over}, "
+                f"high: 1.5}}]"
+            ]
             for divergence in ("k1", "k2", "k3")
             for over in ("token", "sum", "mean", "max")
         ),

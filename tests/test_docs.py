@@ -1,4 +1,5 @@
-"""The documentation is true to the code: every kind is on a page, links lead somewhere, commands are understood."""
+"""The documentation is true to the code: every kind is on a page, links lead somewhere, commands are
+understood."""
 
 import re
 import shlex
@@ -36,7 +37,9 @@ def commands() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("union", [AdvantagePart, LossPart, SelectPart, CorrectionPart, SharePart], ids=lambda u: str(u)[:30])
+@pytest.mark.parametrize(
+    "union", [AdvantagePart, LossPart, SelectPart, CorrectionPart, SharePart], ids=lambda u: str(u)[:30]
+)
 def test_every_part_is_named_on_a_page(union):
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     words = set(re.findall(r"\w+", text))
@@ -78,7 +81,8 @@ def test_pages_are_short():
 
 
 def test_metrics_of_the_pages_exist():
-    """Named in the code as a whole, or made there from a table of names (`cov/top02`) or of terms (`coefficient/kl`)."""
+    """Named in the code as a whole, or made there from a table of names (`cov/top02`) or of terms
+    (`coefficient/kl`)."""
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "menon").rglob("*.py"))
     made = ("cov/top", "coefficient/", "loss/")
     for page in PAGES:

@@ -21,7 +21,9 @@ from menon.types import Rollout, StepReport, Verdict
 from tiny_run import Watching, critic_first, even, opened, tiny_run, traces, weights_of
 
 
-def drive(path: Path, run: Run | None = None, watch: Watching | None = None, stop_after: int | None = None) -> Watching:
+def drive(
+    path: Path, run: Run | None = None, watch: Watching | None = None, stop_after: int | None = None
+) -> Watching:
     """One sitting. `stop_after`: as many steps of the run are done when it is asked to stop."""
     watch = watch or Watching()
     run = run or tiny_run()
@@ -39,7 +41,8 @@ def whole(tmp_path_factory) -> Path:
 
 
 def test_a_critic_that_learns_first(tmp_path):
-    """The policy stands for two steps; the critic learns whole returns: of a reward that is always 1, the number 1."""
+    """The policy stands for two steps; the critic learns whole returns: of a reward that is always 1, the
+    number 1."""
 
     def one(rollout: Rollout) -> Verdict:
         return Verdict(1.0, 1.0)
@@ -68,7 +71,10 @@ def test_what_a_run_leaves(tmp_path):
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == watch.steps == [1, 2, 3, 4]
     assert watch.evaluations == [0, 2, 4]
-    accuracy = {line["step"]: line["accuracy"] for line in map(json.loads, (path / "evaluations.jsonl").read_text().splitlines())}
+    accuracy = {
+        line["step"]: line["accuracy"]
+        for line in map(json.loads, (path / "evaluations.jsonl").read_text().splitlines())
+    }
     best = 4 if accuracy[4] > accuracy[2] else 2
     assert os.readlink(path / "checkpoints" / "best") == f"step_00000{best}"
     kept = {"best", "latest", "step_000003", "step_000004", f"step_00000{best}"}
@@ -78,7 +84,9 @@ def test_what_a_run_leaves(tmp_path):
     assert len(rows) == 6
     assert lines[1]["reward/mean"] == pytest.approx(np.mean([row["score"] for row in rows]), abs=1e-6)
     assert report["steps"] == 4
-    assert report["generated_tokens"] == sum(sum(r["is_action"]) for s in (1, 2, 3, 4) for r in rows_of(path, s))
+    assert report["generated_tokens"] == sum(
+        sum(r["is_action"]) for s in (1, 2, 3, 4) for r in rows_of(path, s)
+    )
     assert {"accuracy", "mean_length", "entropy"} <= report["before"].keys() & report["after"].keys()
     assert 0 < report["wall_s"] < 60
     assert watch.report == report
@@ -92,8 +100,12 @@ def rows_of(path: Path, step: int) -> list[dict]:
 def test_the_named_parts_of_a_step_are_nearly_all_of_its_time(whole):
     lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
-        parts = {name: value for name, value in line.items() if name.startswith("time/") and name != "time/step"}
-        assert parts.keys() == {f"time/{name}" for name in ("rollout", "score", "advantage", "update", "sync", "report", "other")}
+        parts = {
+            name: value for name, value in line.items() if name.startswith("time/") and name != "time/step"
+        }
+        assert parts.keys() == {
+            f"time/{name}" for name in ("rollout", "score", "advantage", "update", "sync", "report", "other")
+        }
         assert sum(parts.values()) == pytest.approx(line["time/step"], rel=1e-9)
     assert np.median([line["time/other"] / line["time/step"] for line in lines]) < 0.02
 
@@ -128,11 +140,14 @@ def graded_by(good: set[int]):
 
 def checkpoints(path: Path) -> tuple[str, list[str]]:
     folder = path / "checkpoints"
-    return os.readlink(folder / "best"), sorted(file.name for file in folder.iterdir() if not file.is_symlink())
+    return os.readlink(folder / "best"), sorted(
+        file.name for file in folder.iterdir() if not file.is_symlink()
+    )
 
 
 def test_the_best_checkpoint_is_kept_however_old_it_is(tmp_path):
-    """Steps 2 and 3 are equally good: the first of them stays, although no checkpoint was due there and two newer ones exist."""
+    """Steps 2 and 3 are equally good: the first of them stays, although no checkpoint was due there and two
+    newer ones exist."""
     drive(tmp_path / "run", tiny_run(steps=6, save_every=5, evaluate_every=1, grade=graded_by({2, 3})))
     assert checkpoints(tmp_path / "run") == ("step_000002", ["step_000002", "step_000005", "step_000006"])
     assert checkpoint.load(tmp_path / "run" / "checkpoints" / "best").step == 2
@@ -155,7 +170,10 @@ def test_a_best_checkpoint_that_is_damaged_is_best_no_longer(tmp_path):
     assert checkpoints(tmp_path / "run")[0] == "step_000003"
     (tmp_path / "run" / "checkpoints" / "step_000003" / "config.json").write_text("{}")
     drive(tmp_path / "run", tiny_run(**settings | {"steps": 4, "grade": graded_by(set())}))
-    assert checkpoints(tmp_path / "run") == ("step_000002", ["step_000002", "step_000003", "step_000003.damaged", "step_000004"])
+    assert checkpoints(tmp_path / "run") == (
+        "step_000002",
+        ["step_000002", "step_000003", "step_000003.damaged", "step_000004"],
+    )
 
 
 @pytest.mark.parametrize("save_every", [0, 3])
@@ -167,7 +185,9 @@ def test_stopped_after_each_step_and_resumed(whole, tmp_path, save_every):
         assert watch.first_step == (step or 1)
         assert watch.report is None
         assert not (tmp_path / "run" / "report.json").exists()
-    assert told == [f"stopped after step {i} of 4; go on with `menon train --resume {tmp_path / 'run'}`" for i in range(4)]
+    assert told == [
+        f"stopped after step {i} of 4; go on with `menon train --resume {tmp_path / 'run'}`" for i in range(4)
+    ]
     last = drive(tmp_path / "run", tiny_run(save_every=save_every))
     assert last.sentences == []
     assert final(tmp_path / "run") == final(whole)
@@ -175,7 +195,9 @@ def test_stopped_after_each_step_and_resumed(whole, tmp_path, save_every):
 
 def final(path: Path) -> dict:
     """All traces but the checkpoints before the last, which depend on when a run was asked to stop."""
-    return {name: trace for name, trace in traces(path).items() if not name.startswith("checkpoints/step_000003")}
+    return {
+        name: trace for name, trace in traces(path).items() if not name.startswith("checkpoints/step_000003")
+    }
 
 
 def test_wall_time_adds_up_over_sittings(tmp_path):
@@ -225,7 +247,10 @@ def test_a_damaged_checkpoint_is_passed_over(whole, tmp_path):
     watch = drive(tmp_path / "run")
     assert watch.first_step == 3
     assert len(watch.sentences) == 1
-    assert "step_000003 is damaged (model.safetensors is not as it was written) and is passed over" in watch.sentences[0]
+    assert (
+        "step_000003 is damaged (model.safetensors is not as it was written) and is passed over"
+        in watch.sentences[0]
+    )
     assert traces(tmp_path / "run") == traces(whole)
 
 
@@ -273,14 +298,17 @@ def test_another_machine_is_named(tmp_path):
     about["machine"]["threads"] = 7
     (tmp_path / "run" / "run.json").write_text(json.dumps(about))
     watch = drive(tmp_path / "run")
-    assert watch.sentences == ["threads was 7 and is 1, so the run may differ in the last bits from one that never stopped"]
+    assert watch.sentences == [
+        "threads was 7 and is 1, so the run may differ in the last bits from one that never stopped"
+    ]
 
 
 # A full disk
 
 
 def test_a_disk_that_fills_up_at_any_write_costs_one_sentence(tmp_path):
-    """Every write, sync and rename of a sitting of one step is the first to fail in turn; some of them are then resumed."""
+    """Every write, sync and rename of a sitting of one step is the first to fail in turn; some of them are
+    then resumed."""
     start, count = tmp_path / "start", Disk(tmp_path / "count")
     drive(start, tiny_run(steps=2), stop_after=1)
     shutil.copytree(start, tmp_path / "count")
@@ -310,11 +338,16 @@ def test_a_limit_on_file_size(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (18_000, hard))
     try:
-        with pytest.raises(UserError, match="no room left on the disk; everything up to the checkpoint of step 1 is kept"):
+        with pytest.raises(
+            UserError, match="no room left on the disk; everything up to the checkpoint of step 1 is kept"
+        ):
             drive(tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert sorted(file.name for file in (tmp_path / "run" / "checkpoints").iterdir()) == ["latest", "step_000001"]
+    assert sorted(file.name for file in (tmp_path / "run" / "checkpoints").iterdir()) == [
+        "latest",
+        "step_000001",
+    ]
     assert drive(tmp_path / "run").steps == [2, 3, 4]
 
 
@@ -348,12 +381,16 @@ def failing(at_call: int, count: int):
 
 
 def test_failing_graders_stop_the_run_before_it_learns(whole, tmp_path):
-    """Two answers are graded before the first step and after the second, six in each step: calls 16 to 21 are step 3's."""
+    """Two answers are graded before the first step and after the second, six in each step: calls 16 to 21 are
+    step 3's."""
     path = tmp_path / "run"
     with pytest.raises(UserError) as caught:
         drive(path, tiny_run(grade=failing(17, 1), save_every=0))
     sentence = str(caught.value)
-    assert "the reward failed on 1 of 6 answers in step 3 (at most 10% may fail), first with: no answer to " in sentence
+    assert (
+        "the reward failed on 1 of 6 answers in step 3 (at most 10% may fail), first with: no answer to "
+        in sentence
+    )
     assert sentence.endswith(f"mend it, then go on with `menon train --resume {path}`")
     assert checkpoint.steps_in(path / "checkpoints") == [2]  # what was learned until then is not lost
     assert not (path / "transcripts" / "step_000003.parquet").exists()
@@ -406,7 +443,10 @@ def test_the_first_signal_finishes_the_step_and_saves(whole, tmp_path, number):
     watch = drive(tmp_path / "run", tiny_run(save_every=0), Watching(at_step_2))
     assert watch.steps == [1, 2]
     assert any("stop request heard" in sentence for sentence in watch.sentences)
-    assert any(s == f"stopped after step 2 of 4; go on with `menon train --resume {tmp_path / 'run'}`" for s in watch.sentences)
+    assert any(
+        s == f"stopped after step 2 of 4; go on with `menon train --resume {tmp_path / 'run'}`"
+        for s in watch.sentences
+    )
     assert checkpoint.steps_in(tmp_path / "run" / "checkpoints") == [2]
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
     drive(tmp_path / "run")
@@ -426,7 +466,9 @@ def test_what_was_ignored_before_stays_ignored(tmp_path, number):
 def test_the_second_signal_ends_at_once(tmp_path):
     def twice(report: StepReport) -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        while signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # another thread may get it: not at once
+        while (
+            signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        ):  # another thread may get it: not at once
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)

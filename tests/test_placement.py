@@ -1,4 +1,5 @@
-"""Whole runs on a pretended GPU: rollout, scores, updates, new weights to the sampler, checkpoints and going on from them."""
+"""Whole runs on a pretended GPU: rollout, scores, updates, new weights to the sampler, checkpoints and going
+on from them."""
 
 from dataclasses import replace
 from typing import Any
@@ -73,11 +74,17 @@ def test_a_recipe_builds_everything_there(dtype, monkeypatch):
         assert isinstance(sampler, TorchSampler)
         assert isinstance(policy, TorchLearner)
         assert sampler.parts == policy.workers == 1
-        held = [*sampler.weights().values(), *policy.weights().values(), *run.models["critic"].weights().values()]  # type: ignore[attr-defined]
+        held = [
+            *sampler.weights().values(),
+            *policy.weights().values(),
+            *run.models["critic"].weights().values(),
+        ]  # type: ignore[attr-defined]
         assert {weight.device for weight in held} == {torch.device("cuda:0")}
         report = a_step(run)
     for got, want in zip(report.graded, here.graded, strict=True):
         assert got.rollout.text == want.rollout.text
-    assert report.metrics["grad_norm"] == pytest.approx(here.metrics["grad_norm"], rel=1e-3 if dtype == "float32" else 0.1)
+    assert report.metrics["grad_norm"] == pytest.approx(
+        here.metrics["grad_norm"], rel=1e-3 if dtype == "float32" else 0.1
+    )
     assert report.metrics["mismatch/abs"] < (1e-4 if dtype == "float32" else 0.1)
     assert (sampler.model is policy.model) == (dtype == "float32")

@@ -17,7 +17,11 @@ def log(monkeypatch):
 
 
 def test_tensors_say_that_they_are_on_a_gpu_and_hold_numbers(log):
-    for made in (torch.arange(3, device="cuda"), torch.tensor([0, 1, 2], device="cuda:0"), torch.arange(3).to("cuda")):
+    for made in (
+        torch.arange(3, device="cuda"),
+        torch.tensor([0, 1, 2], device="cuda:0"),
+        torch.arange(3).to("cuda"),
+    ):
         assert made.is_cuda
         assert made.device == torch.device("cuda:0")
         assert (made + torch.ones_like(made)).tolist() == [1, 2, 3]

@@ -52,7 +52,9 @@ def drawing(**settings: Any) -> Drawing:
 
 
 def test_a_tree_becomes_dataclasses():
-    read_one = drawing(**{"shapes.a": "square", "shapes.b": {"kind": "circle", "radius": ".5"}, "pen.width": 2, "size": "7"})
+    read_one = drawing(
+        **{"shapes.a": "square", "shapes.b": {"kind": "circle", "radius": ".5"}, "pen.width": 2, "size": "7"}
+    )
     assert read_one == Drawing({"a": Square(), "b": Circle(0.5)}, Pen(width=2.0), size=7)
 
 
@@ -68,7 +70,10 @@ def test_what_is_written_reads_back():
         ({"titel": "x"}, "unknown setting 'titel'; did you mean 'title'?"),
         ({"zzz": "x"}, "unknown setting 'zzz'; there are shapes, pen, title, size, paper"),
         ({"pen.widht": 1}, "unknown setting 'pen.widht'; did you mean 'pen.width'?"),
-        ({"shapes.a": {"kind": "circle", "radios": 1}}, "in shapes.a: unknown setting 'radios'; did you mean 'radius'?"),
+        (
+            {"shapes.a": {"kind": "circle", "radios": 1}},
+            "in shapes.a: unknown setting 'radios'; did you mean 'radius'?",
+        ),
         ({"shapes.a": "sqare"}, "in shapes.a: unknown kind 'sqare'; did you mean 'square'?"),
         ({"shapes.a": {"radius": 1}}, "in shapes.a: a part needs its kind (circle, square)"),
         ({"shapes.a": 3}, "in shapes.a: 3 is not a part; name its kind (circle, square)"),
@@ -137,7 +142,10 @@ def test_an_own_part_comes_from_a_file_and_goes_back_to_its_name(tmp_path: Path)
         ),
         ("{file}:Still", "in shapes.a: {file}:Still lacks '__call__'; see the protocol of its stage"),
         ("{folder}/no.py:Star", "in shapes.a: there is no file {folder}/no.py"),
-        ("{folder}/bad.py:Star", "in shapes.a: {folder}/bad.py cannot be loaded: ZeroDivisionError: division by zero (bad.py:2)"),
+        (
+            "{folder}/bad.py:Star",
+            "in shapes.a: {folder}/bad.py cannot be loaded: ZeroDivisionError: division by zero (bad.py:2)",
+        ),
         ("menon.nowhere:Star", "in shapes.a: the module menon.nowhere cannot be loaded: ModuleNotFoundError"),
     ],
 )
@@ -182,11 +190,19 @@ def test_no_override(text):
 def test_another_kind_replaces_a_part_and_the_same_one_changes_it():
     below = {"shape": {"kind": "square", "side": 3, "filled": True}}
     assert merged(below, {"shape": {"side": 4}})["shape"] == {"kind": "square", "side": 4, "filled": True}
-    assert merged(below, {"shape": {"kind": "square", "side": 4}})["shape"] == {"kind": "square", "side": 4, "filled": True}
+    assert merged(below, {"shape": {"kind": "square", "side": 4}})["shape"] == {
+        "kind": "square",
+        "side": 4,
+        "filled": True,
+    }
     assert merged(below, {"shape": {"kind": "circle"}})["shape"] == {"kind": "circle"}
     assert merged(below, {"shape": "circle"})["shape"] == {"kind": "circle"}
     assert merged({"shape": None}, {"shape": {"kind": "circle"}})["shape"] == {"kind": "circle"}
-    assert merged({"shape": Square(3)}, {"shape": {"filled": True}})["shape"] == {"kind": "square", "side": 3, "filled": True}
+    assert merged({"shape": Square(3)}, {"shape": {"filled": True}})["shape"] == {
+        "kind": "square",
+        "side": 3,
+        "filled": True,
+    }
 
 
 def test_order_of_overrides():

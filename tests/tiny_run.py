@@ -1,4 +1,5 @@
-"""A whole run on a model of a few thousand weights, for tests of the loop: real engines, a step in hundredths of a second."""
+"""A whole run on a model of a few thousand weights, for tests of the loop: real engines, a step in hundredths
+of a second."""
 
 import json
 import os
@@ -41,9 +42,16 @@ def even(rollout: Rollout) -> Verdict:
 
 
 def tiny_run(
-    algorithm: Algorithm = "grpo", *, steps: int = 4, grade: Grade = even, seed: int = 0, device: str = "cpu", **settings: Any
+    algorithm: Algorithm = "grpo",
+    *,
+    steps: int = 4,
+    grade: Grade = even,
+    seed: int = 0,
+    device: str = "cpu",
+    **settings: Any,
 ) -> Run:
-    """Three prompts a step of five, two updates; evaluates every second step. `settings` are fields of the Run."""
+    """Three prompts a step of five, two updates; evaluates every second step. `settings` are fields of the
+    Run."""
     model, tokenizer = tiny_model(vocab=VOCAB, seed=seed), tiny_tokenizer(VOCAB)
     questions = [prompt(i, f"{i}+{i + 1}=", str(2 * i + 1), VOCAB) for i in range(5)]
     held_out = [prompt(100 + i, f"{i}*{i}=", str(i * i), VOCAB) for i in range(2)]
@@ -86,7 +94,9 @@ def tiny_run(
 
 def critic_first(run: Run, steps: int) -> Run:
     """The critic alone learns in the first steps."""
-    updates = tuple(replace(update, after=steps) if update.model == "policy" else update for update in run.plan.updates)
+    updates = tuple(
+        replace(update, after=steps) if update.model == "policy" else update for update in run.plan.updates
+    )
     return replace(run, plan=replace(run.plan, updates=updates))
 
 
@@ -124,14 +134,16 @@ def opened(path: Path) -> RunFolder:
 
 
 def traces(path: Path) -> dict[str, Any]:
-    """What must be bit-identical in two folders of one run, by file: metrics without times and memory, others as bytes."""
+    """What must be bit-identical in two folders of one run, by file: metrics without times and memory, others
+    as bytes."""
     found: dict[str, Any] = {name: os.readlink(path / "checkpoints" / name) for name in ("latest", "best")}
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         name = str(file.relative_to(path))
         if name == "metrics.jsonl":
             lines = [json.loads(line) for line in file.read_text().splitlines()]
             found[name] = [
-                {key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))} for line in lines
+                {key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))}
+                for line in lines
             ]
         elif name.startswith(("checkpoints/", "transcripts/", "evaluations")) and ".damaged" not in name:
             found[name] = file.read_bytes()
@@ -141,4 +153,7 @@ def traces(path: Path) -> dict[str, Any]:
 def weights_of(run: Run) -> dict[str, np.ndarray]:
     policy = run.models["policy"]
     assert isinstance(policy, TorchLearner)
-    return {name: weight.detach().cpu().to(torch.float64).numpy().copy() for name, weight in policy.weights().items()}
+    return {
+        name: weight.detach().cpu().to(torch.float64).numpy().copy()
+        for name, weight in policy.weights().items()
+    }

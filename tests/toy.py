@@ -1,7 +1,8 @@
 """A language model small enough to list everything that it can say: exact expectations, in double precision.
 
-Three tokens, 0, 1 and END; an answer ends with END or at `length` tokens. With length 6 there are 63 answers that end and 64
-that are cut. Every prefix has three logits of its own (a table), so any distribution over answers can be represented.
+Three tokens, 0, 1 and END; an answer ends with END or at `length` tokens. With length 6 there are 63 answers
+that end and 64 that are cut. Every prefix has three logits of its own (a table), so any distribution over
+answers can be represented.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -43,7 +44,8 @@ def table(length: int, seed: int, size: float = 1.0) -> Tensor:
 
 
 def batch_of_answers(length: int, reward: Callable[[Answer], float | Sequence[float]]) -> Batch:
-    """All answers, each a group of its own behind one prompt token. A number lies on the last token, a list on each one."""
+    """All answers, each a group of its own behind one prompt token. A number lies on the last token, a list
+    on each one."""
     said = answers(length)
     offset = torch.tensor([0, *(len(a) + 1 for a in said)]).cumsum(0)
     rewards: list[float] = []
@@ -108,7 +110,8 @@ def log_probability(batch: Batch, logits_of_state: Tensor) -> Tensor:
 
 
 def groups_of(batch: Batch, size: int) -> tuple[Batch, Tensor]:
-    """Every ordered group of `size` answers as a group of one big batch, and [groups, size] which answers they are."""
+    """Every ordered group of `size` answers as a group of one big batch, and [groups, size] which answers
+    they are."""
     members = torch.cartesian_prod(*[torch.arange(batch.num_sequences)] * size).view(-1, size)
     big = take(batch, members.flatten())
     return replace(big, group=torch.arange(len(members)).repeat_interleave(size)), members
@@ -117,10 +120,12 @@ def groups_of(batch: Batch, size: int) -> tuple[Batch, Tensor]:
 def expected_loss(
     term: AnyTerm, batch: Batch, probability_of_group: Tensor, policy: Tensor, reference: Tensor | None = None
 ) -> Tensor:
-    """Sum over groups of probability times the loss of an update with that group alone, with gradient to `policy`.
+    """Sum over groups of probability times the loss of an update with that group alone, with gradient to
+    `policy`.
 
-    `term.share` must be a mean over groups or over equally large ones (PromptMean, SequenceMean, ...): then an update of all
-    groups weighs each 1 / groups, which is undone here. Everything else is the package's own path from a term to a loss.
+    `term.share` must be a mean over groups or over equally large ones (PromptMean, SequenceMean, ...): then
+    an update of all groups weighs each 1 / groups, which is undone here. Everything else is the package's own
+    path from a term to a loss.
     """
     states = batch.columns["state"]
     models: dict[str, Toy] = {"policy": Toy(policy, states)}

@@ -1,1 +1,2 @@
-"""What the side-by-side measurements share. Files named `*_side.py` are run in a process, and an environment, of their own."""
+"""What the side-by-side measurements share. Files named `*_side.py` are run in a process, and an environment,
+of their own."""

@@ -1,4 +1,5 @@
-"""The worker's end of a conversation in JSON lines. Standard library only: it runs in every side's own environment."""
+"""The worker's end of a conversation in JSON lines. Standard library only: it runs in every side's own
+environment."""
 
 import json
 import os
@@ -8,8 +9,8 @@ from typing import Any
 
 
 class Channel:
-    """Requests come on standard input, answers leave on what was standard output; whatever else a library prints goes to the
-    log with standard error."""
+    """Requests come on standard input, answers leave on what was standard output; whatever else a library
+    prints goes to the log with standard error."""
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w")

@@ -22,8 +22,8 @@ LOG_LINES = 12
 THREADING = ("OMP_", "KMP_", "GOMP_", "MKL_")
 """Beginnings of the variables that settle how threads work and wait."""
 AS_THE_COMMAND = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""What `menon` sets for itself: waiting threads sleep. It suits threads that work apart and slows those that share operations, so
-other sides keep the default."""
+"""What `menon` sets for itself: waiting threads sleep. It suits threads that work apart and slows those that
+share operations, so other sides keep the default."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Process:
 
 
 class Worker:
-    """A running side. Between requests its whole process group is stopped, so a side that spins while it waits takes nothing
-    from the other."""
+    """A running side. Between requests its whole process group is stopped, so a side that spins while it
+    waits takes nothing from the other."""
 
     def __init__(self, process: Process, folder: Path) -> None:
         self.process = process
@@ -65,7 +65,9 @@ class Worker:
                     env=inherited | {"PYTHONPATH": path} | dict(process.environment),
                 )
             except OSError as error:
-                raise UserError(f"{process.python} cannot be started ({error.strerror}); name the interpreter itself") from None
+                raise UserError(
+                    f"{process.python} cannot be started ({error.strerror}); name the interpreter itself"
+                ) from None
         self._started = False
 
     def __call__(self, **request: Any) -> dict[str, Any]:
@@ -89,7 +91,8 @@ class Worker:
         if not line:
             last = "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES:])
             raise UserError(
-                f"{self.process.module} under {self.process.python} has ended; the last lines of its log are:\n{last}"
+                f"{self.process.module} under {self.process.python} has ended; the last lines of its log "
+                f"are:\n{last}"
             )
         self._signal(signal.SIGSTOP)
         return json.loads(line)
@@ -120,7 +123,9 @@ class Crew:
             self._workers.pop(name).close()
 
     def __enter__(self) -> "Crew":
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # a stopped worker would outlive a driver that just dies
+        signal.signal(
+            signal.SIGTERM, lambda *_: sys.exit("stopped")
+        )  # a stopped worker would outlive a driver that just dies
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -6,7 +6,13 @@ from functools import cache
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    AutoModelForCausalLM,
+    ContinuousBatchingConfig,
+    GenerationConfig,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from side_by_side.channel import serve
 
@@ -28,7 +34,9 @@ class RowStops(StoppingCriteria):
 def build(folder: str, device: str = "cpu") -> Callable[..., dict[str, Any]]:
     @cache
     def model_of(dtype: str) -> Any:
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), attn_implementation="sdpa"
+        )
         without_end(model)
         return model.to(device).eval()
 
@@ -61,17 +69,27 @@ def config_of(model: Any, **changes: Any) -> GenerationConfig:
     return GenerationConfig(**plain, pad_token_id=model.config.pad_token_id, **changes)
 
 
-def in_batches(model: Any, given: Sequence[Sequence[int]], limits: Sequence[int], batch: int) -> list[list[int]]:
-    """The answers' tokens. The batches are in the order of the requests: who sorts by length knows it beforehand."""
+def in_batches(
+    model: Any, given: Sequence[Sequence[int]], limits: Sequence[int], batch: int
+) -> list[list[int]]:
+    """The answers' tokens. The batches are in the order of the requests: who sorts by length knows it
+    beforehand."""
     config = config_of(model, max_new_tokens=max(limits))
     answers: list[list[int]] = []
     for first in range(0, len(given), batch):
         own = torch.tensor(limits[first : first + batch], device=model.device)
-        ids, mask = (each.to(model.device) for each in left_padded(given[first : first + batch], model.config.pad_token_id))
+        ids, mask = (
+            each.to(model.device)
+            for each in left_padded(given[first : first + batch], model.config.pad_token_id)
+        )
         stops = StoppingCriteriaList([RowStops(ids.shape[1] + own)])
         with torch.no_grad():
-            out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, stopping_criteria=stops)
-        answers += [row[:limit] for row, limit in zip(out[:, ids.shape[1] :].tolist(), own.tolist(), strict=True)]
+            out = model.generate(
+                input_ids=ids, attention_mask=mask, generation_config=config, stopping_criteria=stops
+            )
+        answers += [
+            row[:limit] for row, limit in zip(out[:, ids.shape[1] :].tolist(), own.tolist(), strict=True)
+        ]
     check([len(answer) for answer in answers], limits)
     return answers
 
@@ -85,14 +103,23 @@ def left_padded(given: Sequence[Sequence[int]], fill: int) -> tuple[torch.Tensor
 
 
 def continuous(
-    model: Any, given: Sequence[Sequence[int]], limits: Sequence[int], config: GenerationConfig, settings: Any = None
+    model: Any,
+    given: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    config: GenerationConfig,
+    settings: Any = None,
 ) -> list[list[int]]:
-    """The answers' tokens, each of its own length. What `generate_batch` does, but that gives all requests one limit."""
-    settings = settings or ContinuousBatchingConfig(page_size=32, num_blocks=CACHE_BLOCKS, max_batch_tokens=2048)
+    """The answers' tokens, each of its own length. What `generate_batch` does, but that gives all requests
+    one limit."""
+    settings = settings or ContinuousBatchingConfig(
+        page_size=32, num_blocks=CACHE_BLOCKS, max_batch_tokens=2048
+    )
     names: list[str | None] = []
     found: dict[str, list[int]] = {}
     manager_of = model.continuous_batching_context_manager
-    with manager_of(generation_config=config, continuous_batching_config=settings, block=True, timeout=60) as manager:
+    with manager_of(
+        generation_config=config, continuous_batching_config=settings, block=True, timeout=60
+    ) as manager:
         for tokens, limit in zip(given, limits, strict=True):
             names.append(manager.add_request(list(tokens), max_new_tokens=limit))
         while len(found) < len(given):

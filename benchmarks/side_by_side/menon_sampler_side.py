@@ -1,5 +1,5 @@
-"""Our sampler, through its protocol. It gives more than the others are asked for: every token's log-prob and entropy, and the
-text."""
+"""Our sampler, through its protocol. It gives more than the others are asked for: every token's log-prob and
+entropy, and the text."""
 
 import time
 from collections.abc import Callable
@@ -20,8 +20,12 @@ def build(folder: str, device: str = "cpu") -> Callable[..., dict[str, Any]]:
     def sampler_of(dtype: str, slots: int, processes: int) -> TorchSampler:
         model, tokenizer = load_policy(folder, getattr(torch, dtype), device)
         sampler = TorchSampler(model, tokenizer, slots=slots, processes=processes)
-        sampler.end_tokens = np.array([-1])  # no token ends a text: every answer has the length that was asked for
-        list(sampler.generate([Request(Prompt(0, np.array([0], dtype=np.int32), ""), Sampling(1))]))  # starts its processes
+        sampler.end_tokens = np.array(
+            [-1]
+        )  # no token ends a text: every answer has the length that was asked for
+        list(
+            sampler.generate([Request(Prompt(0, np.array([0], dtype=np.int32), ""), Sampling(1))])
+        )  # starts its processes
         return sampler
 
     def answer(
@@ -38,7 +42,9 @@ def build(folder: str, device: str = "cpu") -> Callable[..., dict[str, Any]]:
         start = time.perf_counter()
         written = list(sampler.generate(requests))
         seconds = time.perf_counter() - start
-        if any(len(done.tokens) != done.request.sampling.max_new_tokens for done in written) or len(written) < len(limits):
+        if any(len(done.tokens) != done.request.sampling.max_new_tokens for done in written) or len(
+            written
+        ) < len(limits):
             raise RuntimeError("an answer is not as long as it was asked to be")
         return {"seconds": seconds}
 

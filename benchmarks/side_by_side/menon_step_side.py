@@ -33,7 +33,9 @@ class Steps:
     def seconds(self) -> float:
         run, self.step = self.run, self.step + 1
         start = time.perf_counter()
-        self.report, self.memory = train_step(self.step, run.prompts, run.plan, run.sampler, run.models, run.channel, self.memory)
+        self.report, self.memory = train_step(
+            self.step, run.prompts, run.plan, run.sampler, run.models, run.channel, self.memory
+        )
         return time.perf_counter() - start
 
     def metric(self, name: str) -> float:
@@ -42,8 +44,11 @@ class Steps:
         return self.report.metrics[name]
 
 
-def steps_of(folder: str, questions: str, dtype: str, samples: int, limits: Sequence[int], device: str = "cpu") -> Steps:
-    """GRPO with one update a step and TRL's numbers for AdamW; `limits` [prompts * samples] are the answers' lengths."""
+def steps_of(
+    folder: str, questions: str, dtype: str, samples: int, limits: Sequence[int], device: str = "cpu"
+) -> Steps:
+    """GRPO with one update a step and TRL's numbers for AdamW; `limits` [prompts * samples] are the answers'
+    lengths."""
     changes = {
         "model": folder,
         "data": questions,
@@ -74,7 +79,9 @@ def script(sampler: Any, limits: Sequence[int]) -> None:
 
     def scripted(requests: Sequence[Request]) -> Iterator[Completion]:
         pairs = zip(requests, limits, strict=True)
-        return generate([replace(each, sampling=replace(each.sampling, max_new_tokens=limit)) for each, limit in pairs])
+        return generate(
+            [replace(each, sampling=replace(each.sampling, max_new_tokens=limit)) for each, limit in pairs]
+        )
 
     sampler.generate = scripted
 
@@ -87,7 +94,9 @@ def build(**start: Any) -> Callable[..., dict[str, Any]]:
         return made
 
     def answer(threads: int) -> dict[str, Any]:
-        torch.set_num_threads(threads)  # before a run is built: it decides how many processes and passes work side by side
+        torch.set_num_threads(
+            threads
+        )  # before a run is built: it decides how many processes and passes work side by side
         mine = steps(threads)
         return measured(mine, mine.seconds())
 
@@ -97,7 +106,11 @@ def build(**start: Any) -> Callable[..., dict[str, Any]]:
         written, asked = int(steps.metric("tokens/generated")), sum(start["limits"])
         if written != asked:
             raise RuntimeError(f"{written} tokens were written, {asked} were asked for")
-        return {"seconds": seconds, "update": steps.metric("time/update"), "tokens": written + sum(prompts.values())}
+        return {
+            "seconds": seconds,
+            "update": steps.metric("time/update"),
+            "tokens": written + sum(prompts.values()),
+        }
 
     return answer
 

@@ -1,4 +1,5 @@
-"""Model folders for measurements: the built-in base, and random ones of its kind in other sizes with its tokenizer."""
+"""Model folders for measurements: the built-in base, and random ones of its kind in other sizes with its
+tokenizer."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ SIZES = {
     "25M": _shape(512, 1344, 8, 8, 64),
     "0.4B": _shape(1024, 3072, 28, 16, 128, 8),
 }
-"""Name -> shape. The smallest has the base's, the largest that of Qwen3-0.6B, whose vocabulary is the rest."""
+"""Name -> shape. The smallest has the base's, the largest that of Qwen3-0.6B, whose vocabulary is the
+rest."""
 
 
 def random_model(size: str, folder: Path, context: int = 256) -> str:
@@ -60,4 +62,6 @@ def questions(count: int) -> list[dict[str, str]]:
 def prompts(count: int) -> tuple[tuple[int, ...], ...]:
     """[P] those questions as the base model reads them."""
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
-    return tuple(tuple(tokenizer(row["question"], add_special_tokens=False)["input_ids"]) for row in questions(count))
+    return tuple(
+        tuple(tokenizer(row["question"], add_special_tokens=False)["input_ids"]) for row in questions(count)
+    )

@@ -37,8 +37,8 @@ def measure_with(crew: Crew, **work: Any) -> Measure:
 
 
 class Scan:
-    """The fastest setting of a side so far. Each is tried twice, the first time to warm up, unless that is far behind already.
-    One that ends its worker is passed over, aloud, unless every one does."""
+    """The fastest setting of a side so far. Each is tried twice, the first time to warm up, unless that is
+    far behind already. One that ends its worker is passed over, aloud, unless every one does."""
 
     def __init__(self, side: str, measure: Measure, shown: Callable[[float], str]) -> None:
         self.side, self.measure, self.shown = side, measure, shown
@@ -71,8 +71,8 @@ HOPELESS = 1.6
 
 
 def alternate(settings: Mapping[str, Setting], measure: Measure, repeats: int) -> dict[str, list[float]]:
-    """Seconds by side: all sides once, then all again in the other order, and so on, so that a change of the machine's load
-    meets all of them."""
+    """Seconds by side: all sides once, then all again in the other order, and so on, so that a change of the
+    machine's load meets all of them."""
     seconds: dict[str, list[float]] = {side: [] for side in settings}
     for turn in range(repeats):
         order = list(settings) if turn % 2 == 0 else list(settings)[::-1]
@@ -106,7 +106,11 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":", 1)[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         name = models[0] if models else name
     memory = psutil.virtual_memory().total / 2**30
     load = os.getloadavg()[0]

@@ -6,8 +6,8 @@ from typing import Any
 
 
 def digits(text: str) -> float:
-    """The share of digits in an answer. Answers cut at settled lengths are hardly ever right, and a reward that is equal
-    throughout a group would leave nothing to learn; this one differs within every group."""
+    """The share of digits in an answer. Answers cut at settled lengths are hardly ever right, and a reward
+    that is equal throughout a group would leave nothing to learn; this one differs within every group."""
     return sum(character.isdigit() for character in text) / max(len(text), 1)
 
 

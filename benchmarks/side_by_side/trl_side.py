@@ -1,6 +1,7 @@
 """TRL's GRPOTrainer, one step for each request, with answers of settled lengths.
 
-Its own loop runs the steps; a callback waits for a request before each and answers after it. Nothing is logged or saved.
+Its own loop runs the steps; a callback waits for a request before each and answers after it. Nothing is
+logged or saved.
 """
 
 import os
@@ -27,7 +28,8 @@ class Asked(TrainerCallback):
         self.channel = channel
 
     def now(self) -> float:
-        """A step ends when the GPU has done it: nothing in a step that is not logged waits for its last kernels."""
+        """A step ends when the GPU has done it: nothing in a step that is not logged waits for its last
+        kernels."""
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()
         return time.perf_counter()
@@ -52,19 +54,26 @@ def script(model: Any, limits: Sequence[int], end: int) -> None:
         model.generation_config.eos_token_id = generation_config.eos_token_id = None
         prompt = input_ids.shape[1]
         stops = StoppingCriteriaList([RowStops(prompt + last + 1)])
-        out = generate(input_ids=input_ids, generation_config=generation_config, stopping_criteria=stops, **given)
+        out = generate(
+            input_ids=input_ids, generation_config=generation_config, stopping_criteria=stops, **given
+        )
         if out.shape != (len(limits), prompt + max(limits)):
-            raise RuntimeError(f"generate gave {tuple(out.shape)} for {len(limits)} answers of at most {max(limits)} tokens")
+            raise RuntimeError(
+                f"generate gave {tuple(out.shape)} for {len(limits)} answers of at most {max(limits)} tokens"
+            )
         answers = out[:, prompt:]
         answers[answers == end] = NEWLINE
         answers[torch.arange(len(last)), last] = end
         return out
 
-    def scripted_batch(inputs: list[list[int]], generation_config: Any, continuous_batching_config: Any, **given: Any) -> Any:
+    def scripted_batch(
+        inputs: list[list[int]], generation_config: Any, continuous_batching_config: Any, **given: Any
+    ) -> Any:
         model.generation_config.eos_token_id = generation_config.eos_token_id = None
         answers = continuous(model, inputs, limits, generation_config, continuous_batching_config)
         return {
-            str(place): Answer([NEWLINE if t == end else t for t in answer[:-1]] + [end]) for place, answer in enumerate(answers)
+            str(place): Answer([NEWLINE if t == end else t for t in answer[:-1]] + [end])
+            for place, answer in enumerate(answers)
         }
 
     model.generate, model.generate_batch = scripted, scripted_batch
@@ -79,8 +88,11 @@ def reward(completions: list[str], **columns: Any) -> list[float]:
     return [digits(completion) for completion in completions]
 
 
-def settings(samples: int, answers: int, longest: int, micro: int, dtype: str, mode: str, cpu: bool, folder: str) -> GRPOConfig:
-    """One update per step of `answers` answers, in micro-batches of `micro`; every token of the step weighs the same (dapo)."""
+def settings(
+    samples: int, answers: int, longest: int, micro: int, dtype: str, mode: str, cpu: bool, folder: str
+) -> GRPOConfig:
+    """One update per step of `answers` answers, in micro-batches of `micro`; every token of the step weighs
+    the same (dapo)."""
     return GRPOConfig(
         output_dir=folder,
         per_device_train_batch_size=micro,
@@ -99,7 +111,11 @@ def settings(samples: int, answers: int, longest: int, micro: int, dtype: str, m
         bf16=dtype == "bfloat16",
         gradient_checkpointing=False,
         use_transformers_continuous_batching=mode == "continuous",
-        transformers_continuous_batching_config={"page_size": 32, "num_blocks": 4096, "max_batch_tokens": 2048},
+        transformers_continuous_batching_config={
+            "page_size": 32,
+            "num_blocks": 4096,
+            "max_batch_tokens": 2048,
+        },
         max_steps=10**6,
         logging_strategy="no",
         save_strategy="no",
@@ -119,10 +135,19 @@ def main() -> None:
     folder, limits = start["folder"], start["limits"]
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     device = start.get("device", "cpu")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").to(device)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").to(
+        device
+    )
     script(model, limits, tokenizer.eos_token_id)
-    rows = [{"prompt": row["question"], "answer": row["answer"]} for row in read_questions(start["questions"])]
-    sizes = {"samples": start["samples"], "answers": len(limits), "longest": max(limits), "micro": start["micro"]}
+    rows = [
+        {"prompt": row["question"], "answer": row["answer"]} for row in read_questions(start["questions"])
+    ]
+    sizes = {
+        "samples": start["samples"],
+        "answers": len(limits),
+        "longest": max(limits),
+        "micro": start["micro"],
+    }
     with tempfile.TemporaryDirectory() as out:
         trainer = GRPOTrainer(
             model=model,

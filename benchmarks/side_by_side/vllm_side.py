@@ -1,7 +1,8 @@
 """vLLM on a CPU, in an environment of its own. Tokens alone are asked for: no log-probs, no text.
 
-The dtype and the number of sequences are settled when the engine starts. So are threads where it runs in processes of its own
-(VLLM_ENABLE_V1_MULTIPROCESSING=1, bound to cores); in this process they can be changed from run to run.
+The dtype and the number of sequences are settled when the engine starts. So are threads where it runs in
+processes of its own (VLLM_ENABLE_V1_MULTIPROCESSING=1, bound to cores); in this process they can be changed
+from run to run.
 """
 
 import time
@@ -16,7 +17,9 @@ set_num_threads = torch.set_num_threads
 """Before vLLM puts a function that does nothing in its place."""
 
 
-def build(folder: str, dtype: str, sequences: int, longest: int, **settings: Any) -> Callable[..., dict[str, Any]]:
+def build(
+    folder: str, dtype: str, sequences: int, longest: int, **settings: Any
+) -> Callable[..., dict[str, Any]]:
     from vllm import LLM, SamplingParams
     from vllm.inputs import TokensPrompt
 
@@ -37,7 +40,9 @@ def build(folder: str, dtype: str, sequences: int, longest: int, **settings: Any
         samples = len(limits) // len(prompts)
         given = [TokensPrompt(prompt_token_ids=prompts[place // samples]) for place in range(len(limits))]
         settings = [
-            SamplingParams(max_tokens=limit, temperature=1.0, top_p=1.0, top_k=0, ignore_eos=True, detokenize=False)
+            SamplingParams(
+                max_tokens=limit, temperature=1.0, top_p=1.0, top_k=0, ignore_eos=True, detokenize=False
+            )
             for limit in limits
         ]
         start = time.perf_counter()

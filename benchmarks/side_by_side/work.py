@@ -32,8 +32,9 @@ class Work:
 def ragged(count: int, mean: float, longest: int = LONGEST) -> tuple[int, ...]:
     """[count] lengths from 1 to `longest` with about that mean, in a fixed disorder.
 
-    The distribution that assumes nothing but range and mean, p(n) ~ w^n (maximum entropy): for a mean of 10 of 96 many short
-    answers and a long tail, for 60 a rise towards the limit. Its `count` mid-quantiles are taken, so nothing is drawn by chance.
+    The distribution that assumes nothing but range and mean, p(n) ~ w^n (maximum entropy): for a mean of 10
+    of 96 many short answers and a long tail, for 60 a rise towards the limit. Its `count` mid-quantiles are
+    taken, so nothing is drawn by chance.
     """
     weights = _weights(mean, longest)
     total, below, lengths, n = sum(weights), 0.0, [], 0

@@ -9,8 +9,8 @@ __all__ = ["evaluate", "train"]
 def train(recipe: str = "grpo", /, **overrides: Any) -> dict[str, Any]:
     """Trains and gives the report (`report.json` of the run folder).
 
-    Overrides are the settings of the command, and may hold objects; dotted names are written as nested dictionaries or as
-    `**{"objective.policy.loss": "gspo"}`.
+    Overrides are the settings of the command, and may hold objects; dotted names are written as nested
+    dictionaries or as `**{"objective.policy.loss": "gspo"}`.
 
     >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=my_function, steps=20)  # doctest: +SKIP
     """

@@ -19,9 +19,11 @@ SEQUENCE = {"per": "sequence"}
 
 @dataclass(frozen=True)
 class Batch:
-    """Flat, packed, token-aligned. Entry t is *about token t*: its log-prob given what came before it, its advantage.
+    """Flat, packed, token-aligned. Entry t is *about token t*: its log-prob given what came before it, its
+    advantage.
 
-    N tokens of S sequences; sequence s is `[offset[s], offset[s+1])`. Two answers to "3+4=" of 3 and 2 tokens:
+    N tokens of S sequences; sequence s is `[offset[s], offset[s+1])`. Two answers to "3+4=" of 3 and 2
+    tokens:
 
         token      3 + 4 = 7 . <eos>   3 + 4 = 8 <eos>
         is_action  0 0 0 0 1 1 1       0 0 0 0 1 1
@@ -36,7 +38,8 @@ class Batch:
     is_action: Tensor = field(metadata=TOKEN)
     """bool: the policy wrote it. There is no other split between prompt and response."""
     reward: Tensor = field(metadata=TOKEN)
-    """A turn's sits on its last action token; the outcome on the last one of all (on the last token where there is none)."""
+    """A turn's sits on its last action token; the outcome on the last one of all (on the last token where
+    there is none)."""
     group: Tensor = field(metadata=SEQUENCE)
     """int64: sequences with the same number answer the same prompt."""
     finish: Tensor = field(metadata=SEQUENCE)
@@ -51,7 +54,8 @@ class Batch:
     """Log of the mass that top-p and top-k kept (sampled log-prob = behaviour_logp - log_kept)."""
     version: Tensor | None = field(default=None, metadata=TOKEN)
     old_logp: Tensor | None = field(default=None, metadata=TOKEN)
-    """Of the policy before this step's updates. None: the update starts from it, so it is the detached new one."""
+    """Of the policy before this step's updates. None: the update starts from it, so it is the detached new
+    one."""
     ref_logp: Tensor | None = field(default=None, metadata=TOKEN)
     value: Tensor | None = field(default=None, metadata=TOKEN)
     """Critic's value of the state *before* the token."""
@@ -108,8 +112,8 @@ class Batch:
 
     @property
     def policy_logp(self) -> Tensor | None:
-        """[N] log-probs of the policy before the step's updates: where nobody scored it (on the first update's tokens, which need
-        none) the sampler's; None where neither is known."""
+        """[N] log-probs of the policy before the step's updates: where nobody scored it (on the first
+        update's tokens, which need none) the sampler's; None where neither is known."""
         if self.old_logp is None or self.behaviour_logp is None:
             return self.behaviour_logp if self.old_logp is None else self.old_logp
         return torch.where(self.old_logp.isnan(), self.behaviour_logp, self.old_logp)
@@ -138,8 +142,8 @@ def columns_per(kind: str) -> list[str]:
 
 
 def pack(graded: Sequence[Graded]) -> Batch:
-    """Graded rollouts in one row. A NaN score becomes reward 0 in an invalid sequence. What a score has beyond the rewards of its
-    turns is the outcome, so that the rewards of a sequence add up to its score.
+    """Graded rollouts in one row. A NaN score becomes reward 0 in an invalid sequence. What a score has
+    beyond the rewards of its turns is the outcome, so that the rewards of a sequence add up to its score.
 
     >>> pack([]).num_tokens
     0
@@ -162,7 +166,8 @@ def pack(graded: Sequence[Graded]) -> Batch:
     reward, outcome = torch.zeros(len(is_action)), np.where(valid, scores, 0)
     if any(r.reward is not None for r in rollouts):
         turns = [
-            r.reward if r.reward is not None and ok else np.zeros(len(r.tokens)) for r, ok in zip(rollouts, valid, strict=True)
+            r.reward if r.reward is not None and ok else np.zeros(len(r.tokens))
+            for r, ok in zip(rollouts, valid, strict=True)
         ]
         outcome = outcome - np.array([given.sum() for given in turns])
         reward = torch.from_numpy(np.concatenate(turns)).float()
@@ -224,7 +229,8 @@ def take(batch: Batch, sequences: Tensor) -> Batch:
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on another device. From pinned memory to a GPU: nobody waits until it has done what it was asked before."""
+    """The tensor on another device. From pinned memory to a GPU: nobody waits until it has done what it was
+    asked before."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -234,13 +240,18 @@ def to(batch: Batch, device: torch.device | str) -> Batch:
     """The batch on another device."""
     device = torch.device(device)
     moved: dict[str, Any] = {
-        f.name: sent(value, device) for f in fields(Batch) if isinstance(value := getattr(batch, f.name), Tensor)
+        f.name: sent(value, device)
+        for f in fields(Batch)
+        if isinstance(value := getattr(batch, f.name), Tensor)
     }
-    return replace(batch, **moved, columns={name: sent(value, device) for name, value in batch.columns.items()})
+    return replace(
+        batch, **moved, columns={name: sent(value, device) for name, value in batch.columns.items()}
+    )
 
 
 def unit_of(batch: Batch, unit: Unit) -> Tensor:
-    """[S] the unit that each sequence belongs to; a token's unit is its sequence, which is never cut either."""
+    """[S] the unit that each sequence belongs to; a token's unit is its sequence, which is never cut
+    either."""
     if unit == "group":
         return batch.group
     if unit == "pair":

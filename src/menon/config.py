@@ -1,4 +1,5 @@
-"""The typed configuration of a run: what recipes return, files and `key=value` change, and `run.json` keeps."""
+"""The typed configuration of a run: what recipes return, files and `key=value` change, and `run.json`
+keeps."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +46,12 @@ Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(
 SHORT: dict[str, str | tuple[str, ...]] = {
     "learning_rate": "optimiser.learning_rate",
     **{name: f"rollout.{name}" for name in ("interval", "branching", "segment_tokens", "value_samples")},
-    "threshold": ("rollout.threshold", "advantage.credit.below", "advantage.whiten.below", "objective.policy.select.below"),
+    "threshold": (
+        "rollout.threshold",
+        "advantage.credit.below",
+        "advantage.whiten.below",
+        "objective.policy.select.below",
+    ),
 }
 """Name -> where it is set; of several places those that the run has."""
 
@@ -63,7 +69,8 @@ class Critic:
     init: Literal["zero", "orz"] = "zero"
     """Of the head: zeros, or as Open-Reasoner-Zero draws it."""
     shared_trunk: bool = False
-    """A head on the policy's own trunk: its terms are summed with the policy's, in the policy's updates and by its optimiser."""
+    """A head on the policy's own trunk: its terms are summed with the policy's, in the policy's updates and
+    by its optimiser."""
     short: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
 
@@ -85,7 +92,8 @@ class RunConfig:
     model: str = "base"
     """"base" or "search_base" (built in), a folder, or a name on the Hugging Face hub."""
     data: str | None = None
-    """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or hub:NAME."""
+    """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or
+    hub:NAME."""
     heldout_data: str | None = None
     """The same for the evaluation; without it a tenth of `data` is kept apart."""
     columns: Columns = field(default_factory=Columns)
@@ -95,15 +103,15 @@ class RunConfig:
     template: str = "none"
     """A template by name, or text with {q} for the question."""
     reward: Reward = None
-    """A rule (exact, math, choice, ..., mix), code, a judge or a preference model, or a function: file.py:name. Without one the
-    task's own, for data exact."""
+    """A rule (exact, math, choice, ..., mix), code, a judge or a preference model, or a function:
+    file.py:name. Without one the task's own, for data exact."""
     on_bad: OnBad = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""
     heldout: int = 200
     """Most questions of the evaluation."""
     report_questions: int = 200
-    """Held-out questions that are also answered at temperatures 0, .3 and .6, and eight times at 1, before and after the run:
-    best_accuracy and maj_at_8 of the report; 0: none."""
+    """Held-out questions that are also answered at temperatures 0, .3 and .6, and eight times at 1, before
+    and after the run: best_accuracy and maj_at_8 of the report; 0: none."""
     order: Literal["shuffled", "by_difficulty"] = "shuffled"
     """Every question once per epoch, or those that are answered wrong more often: `prompts.order`."""
     prompts_per_step: int = 32
@@ -119,17 +127,19 @@ class RunConfig:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
-    """Answers are drawn from what these keep (0: all), and learned from as if they were drawn from everything: a bias, which
-    `sampling/kept` shows."""
+    """Answers are drawn from what these keep (0: all), and learned from as if they were drawn from
+    everything: a bias, which `sampling/kept` shows."""
     stop: tuple[str, ...] = ()
-    """Strings that end an answer besides the end-of-text token; without any those of the template (orz has some)."""
+    """Strings that end an answer besides the end-of-text token; without any those of the template (orz has
+    some)."""
     rollout: Rollout = field(default_factory=GroupsRollout)
     environment: Environment | None = None
-    """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together. Without data and
-    task its own questions are asked, if it has any, and its rewards are all there is."""
+    """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together.
+    Without data and task its own questions are asked, if it has any, and its rewards are all there is."""
     max_turns: int = 16
     old: Literal["trainer", "behaviour"] = "trainer"
-    """Whose log-probs the policy's ratios compare with: the trainer's before the step, or the sampler's, which saves a pass."""
+    """Whose log-probs the policy's ratios compare with: the trainer's before the step, or the sampler's,
+    which saves a pass."""
     optimiser: Optimiser = field(default_factory=Optimiser)
     natural: NaturalGradient | None = None
     """TRPO's step for the policy instead of the optimiser's; for small models on one device."""
@@ -154,7 +164,14 @@ class RunConfig:
     short: ClassVar[tuple[str, ...]] = tuple(SHORT)
 
     def __post_init__(self) -> None:
-        positive = ["steps", "heldout", "prompts_per_step", "samples_per_prompt", "updates_per_step", "tokens_per_forward"]
+        positive = [
+            "steps",
+            "heldout",
+            "prompts_per_step",
+            "samples_per_prompt",
+            "updates_per_step",
+            "tokens_per_forward",
+        ]
         for name in (*positive, "slots", "max_new_tokens", "max_turns"):
             at_least(1, name, getattr(self, name))
         for name in ("seed", "save_every", "evaluate_every", "report_questions"):
@@ -165,20 +182,28 @@ class RunConfig:
             at_least(1, "critic.updates_per_step", self.critic.updates_per_step)
             at_least(0, "critic.pretrain_steps", self.critic.pretrain_steps)
         if self.temperature <= 0:
-            raise UserError(f"temperature is {self.temperature:g}; training draws answers at random, so it must be positive")
+            raise UserError(
+                f"temperature is {self.temperature:g}; training draws answers at random, so it must be "
+                "positive"
+            )
         if self.data is not None and self.task is not None:
-            raise UserError("data and task are both given; questions come from one of them, so leave the other out")
+            raise UserError(
+                "data and task are both given; questions come from one of them, so leave the other out"
+            )
         if self.heldout_data is not None and self.data is None:
             raise UserError("heldout_data is given without data; a task has held-out questions of its own")
         if self.columns != Columns() and self.data is None:
-            raise UserError("columns says how to read data, and this run reads none; give it data, or leave columns out")
+            raise UserError(
+                "columns says how to read data, and this run reads none; give it data, or leave columns out"
+            )
         if self.reference_update is not None and self.reference == "none":
             raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
         check(self)
 
 
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
-    """A recipe's configuration with the settings of files and overrides laid over it, later ones over earlier ones.
+    """A recipe's configuration with the settings of files and overrides laid over it, later ones over earlier
+    ones.
 
     Names may be dotted. `null` takes a named advantage part or term away.
     """
@@ -193,7 +218,8 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
 
 
 def _long_names(change: Tree, tree: Tree) -> Tree:
-    """Short names in a change to a tree spelt out, here and for the critic; of several places those that are there."""
+    """Short names in a change to a tree spelt out, here and for the critic; of several places those that are
+    there."""
     if isinstance(change.get("critic"), dict):
         change = change | {"critic": _long_names(change["critic"], {})}
     for short, long in SHORT.items():
@@ -202,8 +228,13 @@ def _long_names(change: Tree, tree: Tree) -> Tree:
             after = merged(tree, {key: item for key, item in change.items() if key != short})
             places = [long] if isinstance(long, str) else [place for place in long if _has(after, place)]
             if not places:
-                raise UserError(f"nothing in this run masks or cuts by a {short}; start from spo_chain or grpo_masked")
-            rest, spelt = {key: item for key, item in change.items() if key != short}, nested(dict.fromkeys(places, value))
+                raise UserError(
+                    f"nothing in this run masks or cuts by a {short}; start from spo_chain or grpo_masked"
+                )
+            rest, spelt = (
+                {key: item for key, item in change.items() if key != short},
+                nested(dict.fromkeys(places, value)),
+            )
             change = merged(spelt, rest) if isinstance(long, str) else merged(rest, spelt)
     return change
 

@@ -24,4 +24,6 @@ def refuse_rows(source: str, faults: list[str], total: int) -> NoReturn:
     more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     left = len(faults) < total
     advice = "Mend them, or leave them out with on_bad=skip." if left else "Mend them: there is no other."
-    raise UserError(f"{source}: {len(faults)} of {total} rows cannot be used: {'; '.join(faults[:SHOWN])}{more}. {advice}")
+    raise UserError(
+        f"{source}: {len(faults)} of {total} rows cannot be used: {'; '.join(faults[:SHOWN])}{more}. {advice}"
+    )

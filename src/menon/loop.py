@@ -28,7 +28,8 @@ from menon.update.protocols import Learner, Models
 from menon.update.reference import weights_of
 
 MAX_FAILED = 0.1
-"""Share of answers whose grader may fail; above it a run stops, because it would learn from what is left by accident."""
+"""Share of answers whose grader may fail; above it a run stops, because it would learn from what is left by
+accident."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,16 @@ class Run:
 
 
 class Watcher(Protocol):
-    """What a terminal (or a test) sees of a run. Steps count from 1: step 3 leads to the checkpoint `step_000003`."""
+    """What a terminal (or a test) sees of a run. Steps count from 1: step 3 leads to the checkpoint
+    `step_000003`."""
 
     def started(self, folder: Path, first_step: int, steps: int) -> None:
         """`first_step` is the step that comes next: 1, or more in a run that goes on."""
         ...
 
     def evaluated(self, step: int, numbers: Mapping[str, Any]) -> None:
-        """After a step, 0 for the one before the first: accuracy, mean_length, entropy, n, failed, and what the probe found."""
+        """After a step, 0 for the one before the first: accuracy, mean_length, entropy, n, failed, and what
+        the probe found."""
         ...
 
     def stepped(self, report: StepReport) -> None: ...
@@ -76,18 +79,25 @@ class Watcher(Protocol):
 
 
 class GradersFailed(UserError):
-    """More failed graders in one step than a run may shrug off. Raised before anything was learned from the step."""
+    """More failed graders in one step than a run may shrug off. Raised before anything was learned from the
+    step."""
 
 
-def loop(run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+def loop(
+    run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
     """Drives a run from where its folder stands to its last step, and gives the report.
 
-    A stop request (`stop`, the first Ctrl-C or SIGTERM) finishes the step, saves, and gives the report so far: its `after` is
-    None and it is not written. UserError when graders fail too often or a write fails; what was saved before is kept.
+    A stop request (`stop`, the first Ctrl-C or SIGTERM) finishes the step, saves, and gives the report so
+    far: its `after` is None and it is not written. UserError when graders fail too often or a write fails;
+    what was saved before is kept.
     """
     done = folder.report()
     if done is not None and done["steps"] >= run.steps:
-        watch.told(f"{folder.path} has finished its {done['steps']} steps already; set steps= higher to go on with it")
+        watch.told(
+            f"{folder.path} has finished its {done['steps']} steps already; set steps= higher to go on "
+            "with it"
+        )
         return done
     with stop_requests(watch.told) as asked:
         step, memory = resume(run, folder, watch)
@@ -116,7 +126,8 @@ def loop(run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] =
 
 
 def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, memory: Memory) -> Memory:
-    """The step after `step`, recorded; the memory that it leaves. GradersFailed before it has changed a weight."""
+    """The step after `step`, recorded; the memory that it leaves. GradersFailed before it has changed a
+    weight."""
     plan = replace(run.plan, rollout=checked(run.plan.rollout, f"step {step + 1}", folder.path))
     report, after = train_step(step + 1, run.prompts, plan, run.sampler, run.models, run.channel, memory)
     if isinstance(run.prompts, Notes):
@@ -129,7 +140,8 @@ def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, memory: Memo
 
 
 def evaluate(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
-    """Evaluates after a step where the run asks for it (always before the first and after the last), unless that was done."""
+    """Evaluates after a step where the run asks for it (always before the first and after the last), unless
+    that was done."""
     wanted = step in (0, run.steps) or due(step, run.evaluate_every)
     if not wanted or folder.evaluation(step) is not None:
         return
@@ -182,8 +194,10 @@ def check_graders(graded: Sequence[Graded], where: str, folder: Path) -> None:
     failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
     if len(failed) > MAX_FAILED * len(graded):
         raise GradersFailed(
-            f"the reward failed on {len(failed)} of {len(graded)} answers in {where} (at most {MAX_FAILED:.0%} may fail), "
-            f"first with: {failed[0].error or 'a score of NaN'}; mend it, then go on with `{resume_command(folder)}`"
+            f"the reward failed on {len(failed)} of {len(graded)} answers in {where} (at most "
+            f"{MAX_FAILED:.0%} may fail), "
+            f"first with: {failed[0].error or 'a score of NaN'}; mend it, then go on with "
+            f"`{resume_command(folder)}`"
         )
 
 
@@ -191,7 +205,8 @@ def check_graders(graded: Sequence[Graded], where: str, folder: Path) -> None:
 
 
 def save(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[str, Any]) -> None:
-    """A checkpoint of the state after `step`, unless there is one; `place` is where the prompts stood then."""
+    """A checkpoint of the state after `step`, unless there is one; `place` is where the prompts stood
+    then."""
     if step == 0 or step in checkpoint.steps_in(folder.checkpoints):
         return
     learners = learners_of(run.models)
@@ -210,7 +225,8 @@ def save(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[
 
 
 def keep_best(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[str, Any]) -> None:
-    """A checkpoint of the step if its evaluation is the best so far; `checkpoints/best` points at the best one."""
+    """A checkpoint of the step if its evaluation is the best so far; `checkpoints/best` points at the best
+    one."""
     if folder.best() == step:
         save(run, folder, step, memory, place)
     with writing(folder.path):
@@ -223,7 +239,8 @@ def moving(run: Run) -> dict[str, Mapping[str, Tensor]]:
 
 
 def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, Memory]:
-    """Puts the run and its folder where the newest usable checkpoint left them; gives that step and the memory there."""
+    """Puts the run and its folder where the newest usable checkpoint left them; gives that step and the
+    memory there."""
     with writing(folder.path):
         snapshot = checkpoint.newest(folder.checkpoints, watch.told)
     step = 0 if snapshot is None else snapshot.step
@@ -240,7 +257,9 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, Memory]:
         return 0, run.plan.memory()
     fingerprint = restore(run, snapshot)
     if any(line["step"] == step and line["fingerprint"] != fingerprint for line in folder.metrics()):
-        raise RuntimeError(f"the weights restored from {folder.path} are not those that step {step} left behind")
+        raise RuntimeError(
+            f"the weights restored from {folder.path} are not those that step {step} left behind"
+        )
     return step, snapshot.state["memory"]
 
 
@@ -270,7 +289,8 @@ def learners_of(models: Models) -> dict[str, Learner]:
 
 
 class Sitting:
-    """One stretch of a run that was resumed any number of times; keeps its part of the wall time in the folder."""
+    """One stretch of a run that was resumed any number of times; keeps its part of the wall time in the
+    folder."""
 
     def __init__(self, folder: RunFolder, step: int) -> None:
         self._start = time.perf_counter()
@@ -285,9 +305,9 @@ class Sitting:
 
 @contextmanager
 def stop_requests(told: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM was heard. After the first of them the usual handlers are back, so a second one ends the
-    process at once. What the process was started to ignore (`nohup`, a script's background) stays ignored. Only the main thread
-    may set handlers; in another one nothing is heard."""
+    """Whether Ctrl-C or SIGTERM was heard. After the first of them the usual handlers are back, so a second
+    one ends the process at once. What the process was started to ignore (`nohup`, a script's background)
+    stays ignored. Only the main thread may set handlers; in another one nothing is heard."""
     heard = threading.Event()
     before: dict[int, Any] = {}
 
@@ -298,7 +318,9 @@ def stop_requests(told: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     def hear(number: int, frame: FrameType | None) -> None:
         heard.set()
         back()
-        sentence = "stop request heard: the step is finished and saved first; once more ends at once and loses it"
+        sentence = (
+            "stop request heard: the step is finished and saved first; once more ends at once and loses it"
+        )
         # From a thread: a handler that printed could interrupt a print that holds the same stream.
         threading.Thread(target=told, args=(sentence,), daemon=True).start()
 

@@ -20,7 +20,9 @@ def load_object(reference: str) -> Any:
     """The function or class of that name; UserError says what is missing."""
     where, _, name = reference.rpartition(":")
     if not where or not name:
-        raise UserError(f"'{reference}' does not name your own code; write file.py:name or package.module:name")
+        raise UserError(
+            f"'{reference}' does not name your own code; write file.py:name or package.module:name"
+        )
     module = _module_of_file(Path(where)) if where.endswith(".py") else _module_of_name(where)
     found: Any = module
     for step in name.split("."):
@@ -40,7 +42,8 @@ def reference_of(thing: Any) -> str:
 
 
 def source_hash(reference: str) -> str:
-    """SHA-256 of the file that a reference names, which is not run; "" where there is none (an interactive session)."""
+    """SHA-256 of the file that a reference names, which is not run; "" where there is none (an interactive
+    session)."""
     where = reference.rpartition(":")[0]
     if where.endswith(".py"):
         file: Path | None = Path(where)
@@ -54,9 +57,14 @@ def source_hash(reference: str) -> str:
 
 
 def describe(error: BaseException, file: str | Path = "") -> str:
-    """What went wrong in one line: type, message, and where (in the user's own file, if that is known and was reached)."""
+    """What went wrong in one line: type, message, and where (in the user's own file, if that is known and was
+    reached)."""
     machinery = (__file__, importlib.__file__)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename[0] != "<" and f.filename not in machinery]
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if f.filename[0] != "<" and f.filename not in machinery
+    ]
     own = [frame for frame in frames if frame.filename == str(file)] or frames
     place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
     text = " ".join(str(error).split())
@@ -69,8 +77,11 @@ def _module_of_file(path: Path) -> ModuleType:
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise UserError(f"there is no file {path}" if isinstance(error, FileNotFoundError) else f"{path}: {error}") from None
-    # The name holds the content, so that an edited file is read anew and an unchanged one gives the same classes again.
+        raise UserError(
+            f"there is no file {path}" if isinstance(error, FileNotFoundError) else f"{path}: {error}"
+        ) from None
+    # The name holds the content, so that an edited file is read anew and an unchanged one gives the same
+    # classes again.
     name = f"menon_own_{path.stem}_{hashlib.sha256(bytes(path) + source).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]

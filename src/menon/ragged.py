@@ -1,4 +1,5 @@
-"""Arithmetic on packed sequences: values [N] of all tokens in a row, `offset` [S+1] where each sequence starts.
+"""Arithmetic on packed sequences: values [N] of all tokens in a row, `offset` [S+1] where each sequence
+starts.
 
 Sums run per sequence in token order, so a sequence gets the same number alone and among neighbours.
 """
@@ -13,8 +14,11 @@ def lengths(offset: Tensor) -> Tensor:
 
 
 def owner(offset: Tensor, count: int | None = None) -> Tensor:
-    """[N] the sequence that each token belongs to. Who knows N gives it as `count`: a GPU has to be waited for to learn it."""
-    return torch.repeat_interleave(torch.arange(len(offset) - 1, device=offset.device), lengths(offset), output_size=count)
+    """[N] the sequence that each token belongs to. Who knows N gives it as `count`: a GPU has to be waited
+    for to learn it."""
+    return torch.repeat_interleave(
+        torch.arange(len(offset) - 1, device=offset.device), lengths(offset), output_size=count
+    )
 
 
 def spread(values: Tensor, offset: Tensor, count: int | None = None) -> Tensor:

@@ -1,7 +1,8 @@
-"""Typed settings from untyped ones: files and `key=value` become one tree, and pydantic reads the tree into dataclasses.
+"""Typed settings from untyped ones: files and `key=value` become one tree, and pydantic reads the tree into
+dataclasses.
 
-A *tree* is nested dictionaries of plain values; a part is a dictionary with its `kind`. Everything that can be wrong in it ends
-in a `UserError` of one sentence.
+A *tree* is nested dictionaries of plain values; a part is a dictionary with its `kind`. Everything that can
+be wrong in it ends in a `UserError` of one sentence.
 """
 
 import dataclasses
@@ -71,7 +72,9 @@ def override(text: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key or key != key.strip():
-        raise UserError(f"'{text}' is not a setting; write key=value without spaces around '=', like steps=20")
+        raise UserError(
+            f"'{text}' is not a setting; write key=value without spaces around '=', like steps=20"
+        )
     if value in ("null", ""):
         return key, None
     if value[0] in "[{'\"":
@@ -97,8 +100,8 @@ def nested(settings: Mapping[str, Any]) -> Tree:
 def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
     """The tree with the settings of another laid over it.
 
-    Another `kind` replaces a part with all its settings; the same kind, or none named, changes single settings. A table that
-    names every entry of the one below also sets their order.
+    Another `kind` replaces a part with all its settings; the same kind, or none named, changes single
+    settings. A table that names every entry of the one below also sets their order.
 
     >>> merged({"loss": {"kind": "clip", "low": 1}}, {"loss": {"low": 2}})
     {'loss': {'kind': 'clip', 'low': 2}}
@@ -114,7 +117,11 @@ def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
             value = {"kind": value}
         if isinstance(old, str) and isinstance(value, Mapping):
             old = {"kind": old}
-        if isinstance(old, dict) and isinstance(value, Mapping) and value.get("kind", old.get("kind")) == old.get("kind"):
+        if (
+            isinstance(old, dict)
+            and isinstance(value, Mapping)
+            and value.get("kind", old.get("kind")) == old.get("kind")
+        ):
             value = merged(old, value)
         tree[key] = value
     return {key: tree[key] for key in more} if more.keys() >= tree.keys() else tree
@@ -123,11 +130,19 @@ def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
 def plain(value: Any) -> Any:
     """A tree of dataclasses as plain data that JSON can hold and `read` can read again."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # A user's own part is known by the name of its class, whatever kind it says it is. Parts are called; environments step,
-        # tasks have rows.
+        # A user's own part is known by the name of its class, whatever kind it says it is. Parts are called;
+        # environments step, tasks have rows.
         is_part = callable(value) or hasattr(value, "step") or hasattr(value, "rows")
-        own = {"kind": reference_of(type(value))} if is_part and not type(value).__module__.startswith("menon.") else {}
-        return own | {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init and f.name not in own}
+        own = (
+            {"kind": reference_of(type(value))}
+            if is_part and not type(value).__module__.startswith("menon.")
+            else {}
+        )
+        return own | {
+            f.name: plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if f.init and f.name not in own
+        }
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -146,18 +161,24 @@ def choice(union: Any, *members: str, called: bool = True) -> PlainValidator:
 
 
 def choice_or_else(union: Any) -> BeforeValidator:
-    """As `choice`, of menon's own parts; whatever is neither a table nor the name of a kind is left to the type itself."""
+    """As `choice`, of menon's own parts; whatever is neither a table nor the name of a kind is left to the
+    type itself."""
     read_part, kinds = reader(union), {cls.kind for cls in typing.get_args(union)}
 
     def read_or_leave(value: Any) -> Any:
-        return read_part(value) if isinstance(value, Mapping) or (isinstance(value, str) and value in kinds) else value
+        return (
+            read_part(value)
+            if isinstance(value, Mapping) or (isinstance(value, str) and value in kinds)
+            else value
+        )
 
     return BeforeValidator(read_or_leave)
 
 
 def reader(union: Any, *members: str, called: bool = True) -> Callable[[Any], Any]:
-    """Reads a union of parts by their `kind`; a bare string is a kind. A user's own part is `file.py:Class` or
-    `package.module:Class`, and has the given members, `__call__` among them if parts of its kind are called."""
+    """Reads a union of parts by their `kind`; a bare string is a kind. A user's own part is `file.py:Class`
+    or `package.module:Class`, and has the given members, `__call__` among them if parts of its kind are
+    called."""
     classes: dict[str, type] = {cls.kind: cls for cls in typing.get_args(union) or (union,)}
 
     def read_part(value: Any) -> Any:
@@ -169,7 +190,11 @@ def reader(union: Any, *members: str, called: bool = True) -> Callable[[Any], An
         kind = value.get("kind")
         if not isinstance(kind, str):
             raise UserError(f"a part needs its kind ({', '.join(classes)})")
-        cls = own_part(kind, ("__call__", *members) if called else members) if ":" in kind else classes.get(kind)
+        cls = (
+            own_part(kind, ("__call__", *members) if called else members)
+            if ":" in kind
+            else classes.get(kind)
+        )
         if cls is None:
             raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")
         return read(cls, {key: item for key, item in value.items() if key != "kind"})
@@ -181,8 +206,12 @@ def own_part(reference: str, members: Iterable[str]) -> type:
     """The user's dataclass of that name."""
     cls = load_object(reference)
     if not isinstance(cls, type) or not dataclasses.is_dataclass(cls):
-        raise UserError(f"{reference} is not a dataclass; a part is a frozen dataclass whose fields are its settings")
-    present = {name for base in cls.__mro__ for name in vars(base)} | {f.name for f in dataclasses.fields(cls)}
+        raise UserError(
+            f"{reference} is not a dataclass; a part is a frozen dataclass whose fields are its settings"
+        )
+    present = {name for base in cls.__mro__ for name in vars(base)} | {
+        f.name for f in dataclasses.fields(cls)
+    }
     missing = [name for name in members if name not in present]
     if missing:
         raise UserError(f"{reference} lacks '{missing[0]}'; see the protocol of its stage")
@@ -190,7 +219,8 @@ def own_part(reference: str, members: Iterable[str]) -> type:
 
 
 def read(cls: type[T], tree: Mapping[str, Any]) -> T:
-    """The dataclass that a tree describes. Unknown names are refused; a number is not true or false, nor the other way."""
+    """The dataclass that a tree describes. Unknown names are refused; a number is not true or false, nor the
+    other way."""
     try:
         (value,) = _adapter(cls).validate_python((tree,))  # type: ignore[arg-type]  # mypy: a type is hashable
     except ValidationError as error:
@@ -201,8 +231,11 @@ def read(cls: type[T], tree: Mapping[str, Any]) -> T:
 
 @cache
 def _adapter(cls: Any) -> TypeAdapter:
-    # In a tuple, because only there pydantic takes a configuration for dataclasses that have none of their own.
-    config = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, arbitrary_types_allowed=True)
+    # In a tuple, because only there pydantic takes a configuration for dataclasses that have none of their
+    # own.
+    config = ConfigDict(
+        extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, arbitrary_types_allowed=True
+    )
     return TypeAdapter(tuple[cls], config=config)
 
 
@@ -211,7 +244,11 @@ def _refuse_bool(given: Any, read: Any, path: tuple[str, ...]) -> None:
         for key, item in given.items():
             value = read.get(key) if isinstance(read, Mapping) else getattr(read, key, None)
             _refuse_bool(item, value, (*path, key))
-    elif isinstance(given, int | float) and isinstance(read, int | float) and isinstance(given, bool) != isinstance(read, bool):
+    elif (
+        isinstance(given, int | float)
+        and isinstance(read, int | float)
+        and isinstance(given, bool) != isinstance(read, bool)
+    ):
         takes = "true or false" if isinstance(read, bool) else "a number"
         raise UserError(f"{'.'.join(path)} is {shown(given)}; it takes {takes}")
 

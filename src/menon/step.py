@@ -1,4 +1,5 @@
-"""One training step, from prompts to record. Stages receive other stages as arguments and never import them."""
+"""One training step, from prompts to record. Stages receive other stages as arguments and never import
+them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,7 +56,13 @@ class Plan:
 
 
 def train_step(
-    step: int, prompts: Prompts, plan: Plan, sampler: Sampler, models: Models, channel: WeightChannel, memory: Memory
+    step: int,
+    prompts: Prompts,
+    plan: Plan,
+    sampler: Sampler,
+    models: Models,
+    channel: WeightChannel,
+    memory: Memory,
 ) -> tuple[StepReport, Memory]:
     clock = Clock()
     with clock("rollout"):
@@ -77,7 +84,9 @@ def train_step(
     with clock("report"):
         merge(metrics, batch_metrics(batch) | text_metrics(graded) | gathered | steered(batch))
     numbers = {name: float(metric) for name, metric in metrics.items()} | clock.times()
-    columns = {name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None}
+    columns = {
+        name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None
+    }
     return StepReport(step, numbers, tuple(graded), columns, batch.offset.numpy(), fingerprint), memory
 
 
@@ -105,14 +114,21 @@ def learn(batch: Batch, parts: list[Part], models: Models) -> dict[str, Metric]:
         learner = learner_of(models, part.update.model)
         batch_of_part, terms = prepare(part, batch, models)  # whole-update statistics, before anything is cut
         micros = cut(batch_of_part, terms, part.update.unit, learner.tokens_per_forward, learner.workers)
-        merge(metrics, learner.accumulate(micros, models))  # memory and speed only: the cut cannot change the result
+        merge(
+            metrics, learner.accumulate(micros, models)
+        )  # memory and speed only: the cut cannot change the result
         own = learner.step()
-        merge(metrics, own if part.update.model == "policy" else {f"{part.update.model}/{k}": v for k, v in own.items()})
+        merge(
+            metrics,
+            own if part.update.model == "policy" else {f"{part.update.model}/{k}": v for k, v in own.items()},
+        )
     return metrics
 
 
 def learner_of(models: Models, name: str) -> Learner:
     model = models[name]
     if not isinstance(model, Learner):
-        raise UserError(f"the {name} model cannot learn; give it an optimiser or take its terms out of the objective")
+        raise UserError(
+            f"the {name} model cannot learn; give it an optimiser or take its terms out of the objective"
+        )
     return model

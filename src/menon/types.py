@@ -1,6 +1,7 @@
 """What the stages hand to each other: frozen plain data, numpy for everything that belongs to a token.
 
-`Prompt -> Request -> Completion -> Rollout -> Graded`; `menon.batch.pack` turns graded rollouts into one flat batch.
+`Prompt -> Request -> Completion -> Rollout -> Graded`; `menon.batch.pack` turns graded rollouts into one flat
+batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,21 @@ from menon.errors import UserError
 
 Finish = Literal["stop", "length", "abort"]
 FINISHES: tuple[Finish, ...] = ("stop", "length", "abort")
-"""Code of a finish in `Batch.finish` = its place here. An end-of-text token and a stop string are both a clean `stop`."""
+"""Code of a finish in `Batch.finish` = its place here. An end-of-text token and a stop string are both a
+clean `stop`."""
 
 Unit = Literal["token", "sequence", "pair", "group"]
 """What one number of a loss belongs to. A unit is never cut apart."""
 
-TEST_COLUMNS = ("tests", "test", "test_list", "input_output", "public_tests", "private_tests", "generated_tests")
+TEST_COLUMNS = (
+    "tests",
+    "test",
+    "test_list",
+    "input_output",
+    "public_tests",
+    "private_tests",
+    "generated_tests",
+)
 """Columns that hold the tests of a programming task; a row with one of them needs no answer."""
 
 Tokens = NDArray[np.int32]
@@ -62,18 +72,24 @@ class Sampling:
     stop: tuple[str, ...] = ()
     """Strings that end an answer and stay in its text, like the end-of-text token."""
     forking_temperature: float | None = None
-    """For tokens whose distribution is uncertain: entropy at temperature 1 above `entropy_threshold` (arXiv 2506.01939). Every
-    token's numbers are those at its own temperature; a learner has one for all, so nothing here trains on such text."""
+    """For tokens whose distribution is uncertain: entropy at temperature 1 above `entropy_threshold` (arXiv
+    2506.01939). Every token's numbers are those at its own temperature; a learner has one for all, so nothing
+    here trains on such text."""
     entropy_threshold: float = 0.672
     """Nats; the paper's 80th percentile. `menon study entropy` tells a run's own."""
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
-            raise UserError(f"max_new_tokens is {self.max_new_tokens}; an answer needs room for at least 1 token")
+            raise UserError(
+                f"max_new_tokens is {self.max_new_tokens}; an answer needs room for at least 1 token"
+            )
         if self.temperature < 0:
             raise UserError(f"temperature is {self.temperature}; it must be 0 (greedy) or positive")
         if self.forking_temperature is not None and self.forking_temperature < 0:
-            raise UserError(f"forking_temperature is {self.forking_temperature}; it must be 0 (greedy), positive, or left out")
+            raise UserError(
+                f"forking_temperature is {self.forking_temperature}; it must be 0 (greedy), positive, or "
+                "left out"
+            )
         if self.entropy_threshold < 0:
             raise UserError(f"entropy_threshold is {self.entropy_threshold}; an entropy is at least 0")
         if not 0 < self.top_p <= 1:
@@ -115,15 +131,16 @@ class Completion:
     logp: Floats
     """Raw log-prob at the sampling temperature, before top-p and top-k."""
     log_kept: Floats
-    """Log of the probability mass that top-p and top-k left; 0 where nothing was cut. Sampled log-prob = logp - log_kept."""
+    """Log of the probability mass that top-p and top-k left; 0 where nothing was cut. Sampled log-prob = logp
+    - log_kept."""
     entropy: Floats
     """Of the raw distribution at the sampling temperature, in nats."""
     version: Tokens
     """Version of the weights that wrote the token."""
     finish: Finish
     text: str
-    """The answer as a grader reads it: prefix and new tokens decoded together (a character may lie across the seam), stop
-    strings kept, special tokens left out."""
+    """The answer as a grader reads it: prefix and new tokens decoded together (a character may lie across the
+    seam), stop strings kept, special tokens left out."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +170,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One whole sequence: prompt, what the policy wrote, and what an environment put between. Arrays are [L]."""
+    """One whole sequence: prompt, what the policy wrote, and what an environment put between. Arrays are
+    [L]."""
 
     prompt: Prompt
     tokens: Tokens
@@ -181,7 +199,8 @@ class Rollout:
     states: Mapping[int, Estimate] = field(default_factory=dict)
     """Place of a token -> the sampled value of the state before it: where segments begin."""
     reward: Floats | None = None
-    """What an environment gave, each on the last token of the turn that earned it; None: nothing. `Verdict.score` includes it."""
+    """What an environment gave, each on the last token of the turn that earned it; None: nothing.
+    `Verdict.score` includes it."""
 
     @property
     def answer_tokens(self) -> Tokens:
@@ -226,7 +245,8 @@ class Verdict:
     """What a reward says of one answer."""
 
     score: float
-    """The whole reward; NaN when the grader failed (then the answer is left out of statistics and loss, and counted)."""
+    """The whole reward; NaN when the grader failed (then the answer is left out of statistics and loss, and
+    counted)."""
     acc: float
     """Raw correctness, 0 or 1, before any shaping; NaN when unknown."""
     parts: Mapping[str, float] = field(default_factory=dict)
@@ -241,7 +261,8 @@ class Graded:
     rollout: Rollout
     verdict: Verdict
     baseline: float | None = None
-    """A reward to compare with, from an answer that is not trained on; NaN if its grader failed, None if there is none."""
+    """A reward to compare with, from an answer that is not trained on; NaN if its grader failed, None if
+    there is none."""
     learn: bool = True
     """False: written for the values of others, and kept for the record alone."""
     age: int = 0
@@ -250,7 +271,8 @@ class Graded:
 
 @dataclass(frozen=True)
 class Mean:
-    """A metric that adds up as a mean: totals and counts add, the quotient is read at the end (0 if nothing was counted)."""
+    """A metric that adds up as a mean: totals and counts add, the quotient is read at the end (0 if nothing
+    was counted)."""
 
     total: Any
     count: Any = 1.0
@@ -307,7 +329,8 @@ class StepReport:
     """Spec 9.1 names."""
     graded: tuple[Graded, ...]
     columns: Mapping[str, NDArray]
-    """Per-token arrays of the batch ([N], in the order of `graded`): advantage, old_logp, ... where present."""
+    """Per-token arrays of the batch ([N], in the order of `graded`): advantage, old_logp, ... where
+    present."""
     offset: NDArray[np.int64]
     """[S+1] bounds of the sequences in `columns`."""
     fingerprint: str

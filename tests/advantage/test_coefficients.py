@@ -28,7 +28,9 @@ def test_a_coefficient_multiplies_its_term_alone():
     after, memory = give_credit(batch, {"steer": part}, {"steer": part.init()})
     assert weight(after, "kl") == pytest.approx(0.15)
     assert weight(after, "policy") == pytest.approx(0.5)
-    assert {name: float(metric) for name, metric in steered(after).items()} == pytest.approx({"coefficient/kl": 0.3})
+    assert {name: float(metric) for name, metric in steered(after).items()} == pytest.approx(
+        {"coefficient/kl": 0.3}
+    )
     # KL 0 is at most .8 target: the next one is smaller by .2 * 2 answers / horizon.
     assert memory["steer"]["beta"] == pytest.approx(0.3 * (1 - 0.2 * 2 / 10_000))
 
@@ -57,7 +59,8 @@ def test_penalty_stays_where_nothing_was_measured_and_other_memories_too():
 
 
 def test_entropy_counts_while_it_is_low():
-    """Entropies 1, 3: mean 2. Target 2: the bonus counts with .01, then .015. Target 1.9: it does not, then .005, then 0."""
+    """Entropies 1, 3: mean 2. Target 2: the bonus counts with .01, then .015. Target 1.9: it does not, then
+    .005, then 0."""
     batch = batch_of([[1, 1]], entropy=[[1, 3]])
     low, high = EntropyCoefficient(target=2.0), EntropyCoefficient(target=1.9)
     counted, after = low(batch, low.init())
@@ -70,7 +73,12 @@ def test_entropy_counts_while_it_is_low():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: KLCoefficient(target=0), lambda: PenaltyCoefficient(start=-1), lambda: EntropyCoefficient(target=0)]
+    "make",
+    [
+        lambda: KLCoefficient(target=0),
+        lambda: PenaltyCoefficient(start=-1),
+        lambda: EntropyCoefficient(target=0),
+    ],
 )
 def test_refuses(make):
     with pytest.raises(UserError, match="must be positive"):

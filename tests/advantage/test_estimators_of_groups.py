@@ -1,4 +1,5 @@
-"""Spec 11.2: one group of four answers with 4, 2, 6 and 3 tokens; the estimators that compare the answers to one prompt."""
+"""Spec 11.2: one group of four answers with 4, 2, 6 and 3 tokens; the estimators that compare the answers to
+one prompt."""
 
 import pytest
 import torch
@@ -12,10 +13,9 @@ LENGTHS = [4, 2, 6, 3]
 MASK = (torch.arange(6) < torch.tensor(LENGTHS)[:, None]).long()
 TWO, ONE, SHAPED = [1, 0, 0, 1], [1, 0, 0, 0], [1, 0.1, 0, 0]
 
-# OPO: b = (4 + 3) / 15 = .466667; 4 / 15; (4 + .2) / 15 = .28.
-# Pass@k: lead 1 - 1, 1 - 0, 1 - .1; deviations .5 and .485627 (mean .275, squares .525625 + .030625 + 2 * .075625, / 3).
-# MaxRL: means .5, .25, .275: (1 - .275) / .275 = 2.636364, -.175 / .275.
-# GPG: the one group teaches, so alpha = 1 and only the mean goes.
+# OPO: b = (4 + 3) / 15 = .466667; 4 / 15; (4 + .2) / 15 = .28. Pass@k: lead 1 - 1, 1 - 0, 1 - .1; deviations
+# .5 and .485627 (mean .275, squares .525625 + .030625 + 2 * .075625, / 3). MaxRL: means .5, .25, .275: (1 -
+# .275) / .275 = 2.636364, -.175 / .275. GPG: the one group teaches, so alpha = 1 and only the mean goes.
 CASES = [
     (OPO(), TWO, [0.533333, -0.466667, -0.466667, 0.533333]),
     (OPO(), ONE, [0.733333, -0.266667, -0.266667, -0.266667]),
@@ -59,7 +59,8 @@ def test_one_group(part, outcome, expected):
 
 @pytest.mark.parametrize("part", [*PARTS, ReinforceBaseline(), ReinforcePPBaseline()], ids=names)
 def test_equal_rewards_and_a_step_of_nothing(part):
-    """Equal rewards, at values whose mean rounds, give exactly 0; so do an empty step and one whose graders all failed."""
+    """Equal rewards, at values whose mean rounds, give exactly 0; so do an empty step and one whose graders
+    all failed."""
     assert credit(part, batch_of(MASK, outcome=[0.1] * 4)) == [0] * 4
     assert credit(part, batch_of([[1]], outcome=[3])) == [0]
     assert credit(part, batch_of(MASK, outcome=TWO, valid=[False] * 4)) == [0] * 4
@@ -68,7 +69,8 @@ def test_equal_rewards_and_a_step_of_nothing(part):
 
 @pytest.mark.parametrize("part", PARTS, ids=names)
 def test_groups_of_one_failed_graders_empty_and_truncated_answers(part):
-    """Group 0 is alone; in group 1 a failed grader leaves 1 against 0, and the 0 has no token; its winner was cut."""
+    """Group 0 is alone; in group 1 a failed grader leaves 1 against 0, and the 0 has no token; its winner was
+    cut."""
     batch = batch_of(
         [[1], [1], [0], [1]],
         outcome=[3, 1, 0, 9],
@@ -85,22 +87,30 @@ def test_groups_of_one_failed_graders_empty_and_truncated_answers(part):
 
 def test_reinforce_baseline_counts_every_graded_answer_of_the_step():
     """Mean of 3, 1 and 0 (empty, but graded): 4 / 3."""
-    batch = batch_of([[1], [1], [0], [1]], outcome=[3, 1, 0, 9], group=[0, 1, 2, 3], valid=[True, True, True, False])
-    assert rows_of(batch, ReinforceBaseline()(batch).advantage)[:, 0].tolist() == pytest.approx([5 / 3, -1 / 3, 0, 0], abs=1e-9)
+    batch = batch_of(
+        [[1], [1], [0], [1]], outcome=[3, 1, 0, 9], group=[0, 1, 2, 3], valid=[True, True, True, False]
+    )
+    assert rows_of(batch, ReinforceBaseline()(batch).advantage)[:, 0].tolist() == pytest.approx(
+        [5 / 3, -1 / 3, 0, 0], abs=1e-9
+    )
 
 
 def test_reinforce_pp_baseline_moves_a_group_without_signal():
-    """Group 0: 1 (3 tokens) and 0 (1 token), group 1: equal. Centred .5 x3, -.5, 0 x2: mean 1/6, sum of squares 1 - 6/36 = 5/6,
-    sample variance 1/6: (.5 - 1/6) / .408248 = .816497, -1.632993, -.408248. Each answer once, the mean is 0."""
+    """Group 0: 1 (3 tokens) and 0 (1 token), group 1: equal. Centred .5 x3, -.5, 0 x2: mean 1/6, sum of
+    squares 1 - 6/36 = 5/6, sample variance 1/6: (.5 - 1/6) / .408248 = .816497, -1.632993, -.408248. Each
+    answer once, the mean is 0."""
     mask = [[1, 1, 1], [1, 0, 0], [1, 0, 0], [1, 0, 0]]
     batch = batch_of(mask, outcome=[1, 0, 2, 2], group=[0, 0, 1, 1])
-    assert credit(ReinforcePPBaseline(), batch) == pytest.approx([0.816497, -1.632993, -0.408248, -0.408248], abs=1e-6)
+    assert credit(ReinforcePPBaseline(), batch) == pytest.approx(
+        [0.816497, -1.632993, -0.408248, -0.408248], abs=1e-6
+    )
     root = 0.5 / (0.5 / 3) ** 0.5
     assert credit(ReinforcePPBaseline("sequence"), batch) == pytest.approx([root, -root, 0, 0], abs=1e-6)
 
 
 def test_gpg_makes_up_for_groups_without_signal():
-    """Rewards 1, 0 and 1, 1: half of the answers teach, so alpha = 2. (README's example: 1, 0, 0, 1 and 1, 0, 0, 0 give 1.)"""
+    """Rewards 1, 0 and 1, 1: half of the answers teach, so alpha = 2. (README's example: 1, 0, 0, 1 and 1, 0,
+    0, 0 give 1.)"""
     batch = batch_of([[1]] * 4, outcome=[1, 0, 1, 1], group=[0, 0, 1, 1])
     assert credit(GPG(), batch) == [1, -1, 0, 0]
     both = batch_of([[1]] * 8, outcome=[1, 0, 0, 1, 1, 0, 0, 0], group=[0] * 4 + [1] * 4)

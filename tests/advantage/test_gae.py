@@ -8,9 +8,9 @@ from rows import batch_of, rows_of
 
 REWARD, VALUE = [[0, 0, 0, 1]], [[0.5, 0.6, 0.4, 0.7]]
 
-# delta (gamma 1) = .6 - .5, .4 - .6, .7 - .4, 1 - .7 = .1, -.2, .3, .3.
-# lam .95: .3; .3 + .95 * .3 = .585; -.2 + .95 * .585 = .35575; .1 + .95 * .35575 = .4379625.
-# gamma .9: delta = .04, -.24, .23, .3; gamma lam = .81: .3; .23 + .81 * .3 = .473; -.24 + .38313 = .14313; .04 + .1159353.
+# delta (gamma 1) = .6 - .5, .4 - .6, .7 - .4, 1 - .7 = .1, -.2, .3, .3. lam .95: .3; .3 + .95 * .3 = .585;
+# -.2 + .95 * .585 = .35575; .1 + .95 * .35575 = .4379625. gamma .9: delta = .04, -.24, .23, .3; gamma lam =
+# .81: .3; .23 + .81 * .3 = .473; -.24 + .38313 = .14313; .04 + .1159353.
 CASES = [
     (GAE(), [0.5, 0.4, 0.6, 0.3], [1, 1, 1, 1]),
     (GAE(lam=0.95), [0.437962, 0.355750, 0.585, 0.3], [0.937962, 0.955750, 0.985, 1]),
@@ -40,7 +40,8 @@ def test_truncated_counts_as_ended():
 
 
 def test_neighbours_do_not_leak():
-    """The second answer's first value is not the first answer's next one; an empty answer between them is no step."""
+    """The second answer's first value is not the first answer's next one; an empty answer between them is no
+    step."""
     batch = batch_of([[1, 1], [0, 0], [1, 1]], outcome=[1, 5, 0], value=[[0.5, 0.25], [9, 9], [0.75, 0.5]])
     batch = GAE(lam=0.5)(batch)
     # .75; -.25 + .5 * .75 = .125 | -.5; -.25 + .5 * -.5 = -.5
@@ -53,7 +54,9 @@ def test_nothing_trained():
 
 
 def test_failed_grader_gives_zero():
-    batch = GAE()(batch_of([[1, 1], [1, 1]], outcome=[0, 1], value=[[0.5, 0.5], [0.5, 0.5]], valid=[False, True]))
+    batch = GAE()(
+        batch_of([[1, 1], [1, 1]], outcome=[0, 1], value=[[0.5, 0.5], [0.5, 0.5]], valid=[False, True])
+    )
     assert rows_of(batch, batch.advantage).tolist() == [[0, 0], [0.5, 0.5]]
     assert rows_of(batch, batch.ret).tolist() == [[0, 0], [1, 1]]
 

@@ -10,9 +10,10 @@ from rows import batch_of, rows_of
 LENGTHS = [4, 2, 6, 3]
 MASK = [[1] * n + [0] * (6 - n) for n in LENGTHS]
 
-# R = [1, 0, 0, 1]: mean .5, every deviation .5; sample variance 4 * .25 / 3 = 1/3, population variance 1/4.
-# R = [1, 0, 0, 0]: mean .25, deviations .75, -.25 x3; squares sum to .5625 + 3 * .0625 = .75: std .5, population .4330127.
-# R = [1, .1, 0, 0]: mean .275, deviations .725, -.175, -.275 x2; squares sum to .7075: std .4856267, population .4205651.
+# R = [1, 0, 0, 1]: mean .5, every deviation .5; sample variance 4 * .25 / 3 = 1/3, population variance 1/4. R
+# = [1, 0, 0, 0]: mean .25, deviations .75, -.25 x3; squares sum to .5625 + 3 * .0625 = .75: std .5,
+# population .4330127. R = [1, .1, 0, 0]: mean .275, deviations .725, -.175, -.275 x2; squares sum to .7075:
+# std .4856267, population .4205651.
 CASES = [
     (GRPO(), [1, 0, 0, 1], [0.866024, -0.866024, -0.866024, 0.866024]),
     (GRPO(), [1, 0, 0, 0], [1.499997, -0.499999, -0.499999, -0.499999]),
@@ -26,7 +27,8 @@ CASES = [
     (GRPO(std_mode="none"), [1, 0, 0, 1], [0.5, -0.5, -0.5, 0.5]),
     (GRPO(std_mode="none"), [1, 0, 0, 0], [0.75, -0.25, -0.25, -0.25]),
     (GRPO(std_mode="none"), [1, 0.1, 0, 0], [0.725, -0.175, -0.275, -0.275]),
-    # Others of a 1: {0, 0, 1}, mean 1/3, std sqrt(1/3): (2/3) / .5773513; others of a 0: {1, 0, 1}, mean 2/3, the same std.
+    # Others of a 1: {0, 0, 1}, mean 1/3, std sqrt(1/3): (2/3) / .5773513; others of a 0: {1, 0, 1}, mean 2/3,
+    # the same std.
     (GRPO(std_mode="loo"), [1, 0, 0, 1], [1.154699, -1.154699, -1.154699, 1.154699]),
     # Others of the 1 are all 0: centred, not divided. Others of a 0: {1, 0, 0}: -(1/3) / .5773513.
     (GRPO(std_mode="loo"), [1, 0, 0, 0], [1.0, -0.577349, -0.577349, -0.577349]),
@@ -37,7 +39,9 @@ CASES = [
 def test_one_group(part, outcome, expected):
     batch = part(batch_of(MASK, outcome=outcome))
     assert rows_of(batch, batch.advantage)[:, 0].tolist() == pytest.approx(expected, abs=1e-6)
-    assert torch.equal(rows_of(batch, batch.advantage), rows_of(batch, batch.advantage)[:, :1] * torch.tensor(MASK))
+    assert torch.equal(
+        rows_of(batch, batch.advantage), rows_of(batch, batch.advantage)[:, :1] * torch.tensor(MASK)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

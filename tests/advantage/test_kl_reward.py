@@ -12,7 +12,8 @@ MASK = [[1, 1, 1], [1, 1, 0]]
 
 
 def test_penalty_on_every_trained_token():
-    """k1 = .4, -.2, .7 / .2, .1; beta .5 takes .2, -.1, .35 / .1, .05 off; the outcome 1 lies on the last token."""
+    """k1 = .4, -.2, .7 / .2, .1; beta .5 takes .2, -.1, .35 / .1, .05 off; the outcome 1 lies on the last
+    token."""
     part = KLInReward(beta=0.5)
     batch, state = part(batch_of(MASK, outcome=[1, 0], old_logp=OLD, ref_logp=REF), part.init())
     assert rows_of(batch, batch.reward)[0].tolist() == pytest.approx([-0.2, 0.1, 0.65])
@@ -23,7 +24,9 @@ def test_penalty_on_every_trained_token():
 
 def test_invalid_answers_and_prompts_keep_their_reward():
     part = KLInReward(beta=1)
-    batch, _ = part(batch_of(MASK, outcome=[1, 0], old_logp=OLD, ref_logp=REF, valid=[True, False]), part.init())
+    batch, _ = part(
+        batch_of(MASK, outcome=[1, 0], old_logp=OLD, ref_logp=REF, valid=[True, False]), part.init()
+    )
     assert batch.reward[batch.position == 0].tolist() == [0, 0]
     assert rows_of(batch, batch.reward)[1].tolist() == [0, 0, 0]
 
@@ -35,7 +38,8 @@ def test_controller(kl, factor):
 
 
 def test_the_step_steers_beta():
-    """Token means .3 and .15, mean over two answers .225; target .2: error .125; n / horizon = 2 / 10: beta *= 1.025.
+    """Token means .3 and .15, mean over two answers .225; target .2: error .125; n / horizon = 2 / 10: beta
+    *= 1.025.
 
     The empty and the invalid answer are in no mean. The step's own rewards use the beta from before.
     """

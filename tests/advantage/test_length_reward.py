@@ -16,7 +16,10 @@ def test_shorter_than_the_others():
 
 def test_empty_answers_and_failed_graders_are_not_compared():
     batch = batch_of(
-        [[0, 0, 0], [1, 1, 0], [1, 1, 1], [1, 0, 0]], outcome=[0, 1, 1, 1], acc=[0.0, 1, 1, 1], valid=[True, True, True, False]
+        [[0, 0, 0], [1, 1, 0], [1, 1, 1], [1, 0, 0]],
+        outcome=[0, 1, 1, 1],
+        acc=[0.0, 1, 1, 1],
+        valid=[True, True, True, False],
     )
     assert LengthReward()(batch).outcome.tolist()[:3] == [0, 1.5, 0.5]
     empty = batch_of([[0, 0]], outcome=[1])

@@ -1,4 +1,5 @@
-"""Squared scores 1 - 2p + sum p^2 by hand: 1 and 1 of the first answer; .5, .125 and 0 (a sure token) of the second."""
+"""Squared scores 1 - 2p + sum p^2 by hand: 1 and 1 of the first answer; .5, .125 and 0 (a sure token) of the
+second."""
 
 import math
 
@@ -61,7 +62,8 @@ def test_tokens_of_an_environment_are_no_steps():
 
 @pytest.mark.parametrize("lone", ["own", "none"])
 @pytest.mark.parametrize(
-    "given", [{"outcome": [1, 1]}, {"outcome": [1, 0], "group": [0, 1]}, {"outcome": [1, 0], "valid": [True, False]}]
+    "given",
+    [{"outcome": [1, 1]}, {"outcome": [1, 0], "group": [0, 1]}, {"outcome": [1, 0], "valid": [True, False]}],
 )
 def test_nothing_to_compare_with_is_exactly_0(lone, given):
     assert credit(OptimalToken(lone), **given) == [[0, 0, 0], [0, 0, 0]]
@@ -84,7 +86,11 @@ def test_what_it_reads():
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({"eps": 0}, "it must be positive"), ({"importance": 0.5}, "at least 1, or null"), ({"importance": math.nan}, "at least 1")],
+    [
+        ({"eps": 0}, "it must be positive"),
+        ({"importance": 0.5}, "at least 1, or null"),
+        ({"importance": math.nan}, "at least 1"),
+    ],
 )
 def test_settings_that_make_no_sense(given, message):
     with pytest.raises(UserError, match=message):

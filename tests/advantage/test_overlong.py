@@ -17,11 +17,17 @@ def test_the_papers_numbers():
 
 
 def test_on_the_last_token_before_the_estimator():
-    """Limit 4, buffer 2: 2 tokens lose nothing, 3 lose .5, 4 lose 1; a gap is no token of the policy; raw correctness stays."""
+    """Limit 4, buffer 2: 2 tokens lose nothing, 3 lose .5, 4 lose 1; a gap is no token of the policy; raw
+    correctness stays."""
     mask = [[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 0, 1]]
     batch = batch_of(mask, outcome=[1, 1, 1, 1], acc=[1.0] * 4)
     shaped = Overlong(4, 2)(batch)
-    assert rows_of(batch, shaped.reward).tolist() == [[0, 1, 0, 0], [0, 0, 0.5, 0], [0, 0, 0, 0], [0, 0, 0, 0.5]]
+    assert rows_of(batch, shaped.reward).tolist() == [
+        [0, 1, 0, 0],
+        [0, 0, 0.5, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0.5],
+    ]
     assert shaped.acc is batch.acc
 
 
@@ -30,7 +36,9 @@ def test_empty_answers_and_failed_graders_stay():
     assert Overlong(2, 2)(batch).outcome.tolist() == [1, 0, 0]
 
 
-@pytest.mark.parametrize("given", [{"limit": 4, "buffer": 5}, {"limit": 4, "buffer": 0}, {"limit": 4, "buffer": 2, "factor": -1}])
+@pytest.mark.parametrize(
+    "given", [{"limit": 4, "buffer": 5}, {"limit": 4, "buffer": 0}, {"limit": 4, "buffer": 2, "factor": -1}]
+)
 def test_what_cannot_be_is_refused(given):
     with pytest.raises(UserError, match="the buffer lies between 1 and the limit"):
         Overlong(**given)

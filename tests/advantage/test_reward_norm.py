@@ -17,7 +17,9 @@ def test_the_z_score_of_the_spec():
     found, _ = outcomes(RewardNorm(), [0.8, 0.4, 0, 1])
     assert found == pytest.approx([0.650945, -0.390567, -1.432078, 1.171700], abs=1e-5)
     kept, _ = outcomes(RewardNorm(center=False), [0.8, 0.4, 0, 1])
-    assert kept == pytest.approx([0.650945 + 0.55, -0.390567 + 0.55, -1.432078 + 0.55, 1.171700 + 0.55], abs=1e-5)
+    assert kept == pytest.approx(
+        [0.650945 + 0.55, -0.390567 + 0.55, -1.432078 + 0.55, 1.171700 + 0.55], abs=1e-5
+    )
 
 
 def test_equal_rewards_become_zero_and_clipping_comes_first():
@@ -27,8 +29,9 @@ def test_equal_rewards_become_zero_and_clipping_comes_first():
 
 
 def test_running_moments():
-    """decay .5, eps 0. Step 1: rewards 0, 2: mean 1, square 2, so variance 1. Step 2: 4, 4: mean (.25 * 1 + .5 * 4) / .75 = 3,
-    square (.25 * 2 + .5 * 16) / .75 = 34/3, variance 34/3 - 9 = 7/3, so (4 - 3) / 1.527525 = .654654."""
+    """decay .5, eps 0. Step 1: rewards 0, 2: mean 1, square 2, so variance 1. Step 2: 4, 4: mean (.25 * 1 +
+    .5 * 4) / .75 = 3, square (.25 * 2 + .5 * 16) / .75 = 34/3, variance 34/3 - 9 = 7/3, so (4 - 3) / 1.527525
+    = .654654."""
     part = RewardNorm("running", decay=0.5, eps=0.0)
     found, state = outcomes(part, [0, 2])
     assert found == pytest.approx([-1, 1])
@@ -62,5 +65,7 @@ def test_a_clip_alone():
     part = RewardNorm(over="none", clip=2.0)
     batch, _ = part(batch_of([[1, 1], [1, 0], [1, 1]], outcome=[5.0, -3.0, 1.5]), part.init())
     assert batch.outcome.tolist() == [2.0, -2.0, 1.5]
-    with pytest.raises(UserError, match="over=none of RewardNorm leaves rewards on their scale and so needs a clip"):
+    with pytest.raises(
+        UserError, match="over=none of RewardNorm leaves rewards on their scale and so needs a clip"
+    ):
         RewardNorm(over="none")

@@ -1,4 +1,5 @@
-"""Spec 11.6: probabilities .99, .5, .95, .2, .97, .85, .99, .3, .6, interval 2, values .5, .25, .75 before tokens 1, 5 and 8."""
+"""Spec 11.6: probabilities .99, .5, .95, .2, .97, .85, .99, .3, .6, interval 2, values .5, .25, .75 before
+tokens 1, 5 and 8."""
 
 import math
 from dataclasses import replace
@@ -24,7 +25,12 @@ def batch(values, outcome, lengths=None, **given):
     made = batch_of(mask, outcome=outcome, **given)
     columns = batch_of(mask, value=values).value
     assert columns is not None
-    return replace(made, state_value=columns, state_std=torch.full_like(columns, 0.5), state_count=torch.full_like(columns, 4))
+    return replace(
+        made,
+        state_value=columns,
+        state_std=torch.full_like(columns, 0.5),
+        state_count=torch.full_like(columns, 4),
+    )
 
 
 def credit(part, of):
@@ -32,7 +38,8 @@ def credit(part, of):
 
 
 def test_a_chain_of_the_paper():
-    """Nothing before the first cut; V(4) - V(0) = -.25 on tokens 1 to 4, .5 on 5 to 7, R - .75 on the last."""
+    """Nothing before the first cut; V(4) - V(0) = -.25 on tokens 1 to 4, .5 on 5 to 7, R - .75 on the
+    last."""
     made = batch([VALUES], [1.0], behaviour_logp=[LOGP])
     assert credit(SegmentCredit(), made) == [[0, -0.25, -0.25, -0.25, -0.25, 0.5, 0.5, 0.5, 0.25]]
     masked = SegmentCredit(below=0.9)(made)
@@ -48,10 +55,19 @@ def test_a_boundary_at_the_prompt():
 
 
 def test_answers_do_not_touch_each_other():
-    """The end of one answer is not the beginning of the next, an answer without a cut has nothing, an invalid one neither."""
+    """The end of one answer is not the beginning of the next, an answer without a cut has nothing, an invalid
+    one neither."""
     values = [[N, 0.5, N], [N, N, N], [0.25, N, 0.75], [0.5, 0.5, 0.5], [0.5, N, N]]
-    made = batch(values, [1.0, 1.0, 0.0, 1.0, 1.0], lengths=[3, 3, 3, 3, 0], valid=[True, True, True, False, True])
-    assert credit(SegmentCredit(), made) == [[0, 0.5, 0.5], [0, 0, 0], [0.5, 0.5, -0.75], [0, 0, 0], [0, 0, 0]]
+    made = batch(
+        values, [1.0, 1.0, 0.0, 1.0, 1.0], lengths=[3, 3, 3, 3, 0], valid=[True, True, True, False, True]
+    )
+    assert credit(SegmentCredit(), made) == [
+        [0, 0.5, 0.5],
+        [0, 0, 0],
+        [0.5, 0.5, -0.75],
+        [0, 0, 0],
+        [0, 0, 0],
+    ]
 
 
 def test_no_cut_in_a_whole_step():
@@ -86,7 +102,8 @@ EDGES = {"rloo": [-0.25, 0.25, 0.5, -0.5], "grpo": [-1, 1, 1, -1], "leave_one_ou
 
 @pytest.mark.parametrize("method", EDGES)
 def test_edges_of_that_tree(method):
-    """root-a, root-b, a-leaf1, a-leaf0. Leave one out: a has .5 and its only sibling 1; one leaf has all that the other lacks."""
+    """root-a, root-b, a-leaf1, a-leaf0. Leave one out: a has .5 and its only sibling 1; one leaf has all that
+    the other lacks."""
     start, std = [0.75, 0.75, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5]
     made = batch([[v, N] for v in start], [0.5, 1.0, 1.0, 0.0])
     made = replace(made, state_std=batch_of([[1, 1]] * 4, value=[[s, N] for s in std]).value)
@@ -104,7 +121,14 @@ def test_an_only_child_and_equal_leaves_teach_nothing():
 
 def test_failed_leaves_are_not_counted_and_a_node_of_nothing_else_is_worth_nothing():
     values = tree_values([0, 0, 0, 1, 1, 2, 2], [N, N, N, 1.0, N, N, N])
-    assert values[1:] == [Estimate(1.0, 0.0, 1), Estimate(0.0, 0.0, 0), Estimate(1.0, 0.0, 1), None, None, None]
+    assert values[1:] == [
+        Estimate(1.0, 0.0, 1),
+        Estimate(0.0, 0.0, 0),
+        Estimate(1.0, 0.0, 1),
+        None,
+        None,
+        None,
+    ]
     assert values[0] == Estimate(0.5, 0.5, 2)
 
 

@@ -13,10 +13,12 @@ REWARD, VALUE = [[0, 0, 0, 1]], [[0.5, 0.6, 0.4, 0.7]]
 
 
 def test_lambda_by_length():
-    """alpha .5: 4 tokens give lam 1 - 1 / 2 = .5, 2 tokens 1 - 1 / 1 = 0. delta = .1, -.2, .3, .3 (as in test_gae).
-    lam .5: .3; .3 + .15 = .45; -.2 + .225 = .025; .1 + .0125 = .1125. The critic's targets are the return-to-go, 1 and 2.
-    Second answer: V = .5, .5, r = 2: delta = 0, 1.5."""
-    batch = batch_of([[1, 1, 1, 1], [1, 1, 0, 0]], reward=[*REWARD, [0, 2, 0, 0]], value=[*VALUE, [0.5, 0.5, 0, 0]])
+    """alpha .5: 4 tokens give lam 1 - 1 / 2 = .5, 2 tokens 1 - 1 / 1 = 0. delta = .1, -.2, .3, .3 (as in
+    test_gae). lam .5: .3; .3 + .15 = .45; -.2 + .225 = .025; .1 + .0125 = .1125. The critic's targets are the
+    return-to-go, 1 and 2. Second answer: V = .5, .5, r = 2: delta = 0, 1.5."""
+    batch = batch_of(
+        [[1, 1, 1, 1], [1, 1, 0, 0]], reward=[*REWARD, [0, 2, 0, 0]], value=[*VALUE, [0.5, 0.5, 0, 0]]
+    )
     batch = VAPO(alpha=0.5)(batch)
     assert rows_of(batch, batch.advantage)[0].tolist() == pytest.approx([0.1125, 0.025, 0.45, 0.3], abs=1e-9)
     assert rows_of(batch, batch.advantage)[1].tolist() == pytest.approx([0, 1.5, 0, 0], abs=1e-9)
@@ -44,13 +46,18 @@ def test_fixed_lambda_is_decoupled_gae():
 TRUNCATED = [-0.1622, -0.276, -0.08, -0.4]
 
 
-@pytest.mark.parametrize("part", [GAE(lam=0.95, bootstrap_truncated=True), VAPO(alpha=0, lam=0.95, bootstrap_truncated=True)])
+@pytest.mark.parametrize(
+    "part", [GAE(lam=0.95, bootstrap_truncated=True), VAPO(alpha=0, lam=0.95, bootstrap_truncated=True)]
+)
 def test_bootstrap_of_a_truncated_answer(part):
-    """Spec 11.1: r = 0, V behind the last token .3. delta = .1, -.2, .3, .3 - .7 = -.4: -.4; .3 - .38 = -.08; -.2 - .076 = -.276;
-    .1 - .2622. An answer that ended has no value behind it, whatever the critic says; nor has an empty one."""
+    """Spec 11.1: r = 0, V behind the last token .3. delta = .1, -.2, .3, .3 - .7 = -.4: -.4; .3 - .38 = -.08;
+    -.2 - .076 = -.276; .1 - .2622. An answer that ended has no value behind it, whatever the critic says; nor
+    has an empty one."""
     mask = [[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]
     value, after = [VALUE[0]] * 3, [[9, 9, 9, 0.3], [9, 9, 9, 9], [9] * 4]
-    batch = batch_of(mask, reward=[[0] * 4] * 3, value=value, value_after=after, finish=["length", "stop", "length"])
+    batch = batch_of(
+        mask, reward=[[0] * 4] * 3, value=value, value_after=after, finish=["length", "stop", "length"]
+    )
     assert part.reads == ("value", "value_after")
     batch = part(batch)
     assert rows_of(batch, batch.advantage)[0].tolist() == pytest.approx(TRUNCATED, abs=1e-9)

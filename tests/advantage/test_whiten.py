@@ -9,14 +9,18 @@ from rows import batch_of, rows_of
 
 
 def test_sample_variance():
-    """Mean .419678, deviations .018284, -.063928, .165322, -.119678: squares sum to .046074, / 3 = .0153580, root .1239275."""
+    """Mean .419678, deviations .018284, -.063928, .165322, -.119678: squares sum to .046074, / 3 = .0153580,
+    root .1239275."""
     advantage = [[0.4379625, 0.35575, 0.585, 0.3]]
     batch = Whiten()(batch_of([[1] * 4], advantage=advantage))
-    assert rows_of(batch, batch.advantage)[0].tolist() == pytest.approx([0.147539, -0.515844, 1.334003, -0.965698], abs=1e-6)
+    assert rows_of(batch, batch.advantage)[0].tolist() == pytest.approx(
+        [0.147539, -0.515844, 1.334003, -0.965698], abs=1e-6
+    )
 
 
 def test_over_all_tokens_of_all_answers():
-    """1 x3 and 0 x2: mean .6, sample variance (3 * .16 + 2 * .36) / 4 = .3: .4 / .5477226 and -.6 / .5477226."""
+    """1 x3 and 0 x2: mean .6, sample variance (3 * .16 + 2 * .36) / 4 = .3: .4 / .5477226 and -.6 /
+    .5477226."""
     batch = Whiten()(batch_of([[1, 1, 1], [1, 1, 0]], advantage=[[1, 1, 1], [0, 0, 0]]))
     assert rows_of(batch, batch.advantage)[0].tolist() == pytest.approx([0.730297] * 3, abs=1e-6)
     assert rows_of(batch, batch.advantage)[1].tolist() == pytest.approx([-1.095445] * 2 + [0], abs=1e-6)
@@ -30,7 +34,9 @@ def test_one_token_is_only_centred():
 def test_failed_grader_is_in_no_statistic():
     batch = batch_of([[1], [1], [1]], advantage=[[1], [3], [1000]], valid=[True, True, False])
     root = 2**0.5  # mean 2, sample variance 2
-    assert rows_of(batch, Whiten()(batch).advantage)[:, 0].tolist() == pytest.approx([-1 / root, 1 / root, 0], abs=1e-7)
+    assert rows_of(batch, Whiten()(batch).advantage)[:, 0].tolist() == pytest.approx(
+        [-1 / root, 1 / root, 0], abs=1e-7
+    )
 
 
 def test_value_targets_stay():
@@ -57,8 +63,11 @@ def test_settings(part, expected):
 
 
 def test_each_answer_once():
-    """Answers 1, 1, 1 and 0: means 1 and 0, mean .5, sample deviation sqrt(1/2); one empty answer counts nowhere."""
-    batch = Whiten(scope="sequence")(batch_of([[1, 1, 1], [1, 0, 0], [0, 0, 0]], advantage=[[1, 1, 1], [0, 0, 0], [0, 0, 0]]))
+    """Answers 1, 1, 1 and 0: means 1 and 0, mean .5, sample deviation sqrt(1/2); one empty answer counts
+    nowhere."""
+    batch = Whiten(scope="sequence")(
+        batch_of([[1, 1, 1], [1, 0, 0], [0, 0, 0]], advantage=[[1, 1, 1], [0, 0, 0], [0, 0, 0]])
+    )
     root = 0.5**0.5
     assert rows_of(batch, batch.advantage)[0].tolist() == pytest.approx([root] * 3, abs=1e-7)
     assert rows_of(batch, batch.advantage)[1].tolist() == pytest.approx([-root, 0, 0], abs=1e-7)

@@ -47,7 +47,11 @@ def test_tokens_are_bytes_and_text_comes_back_exactly(tokenizer):
 
 
 def test_special_tokens_follow_the_bytes(tokenizer):
-    assert (tokenizer.eos_token_id, tokenizer.pad_token_id, len(tokenizer)) == (END_ID, PAD_ID, VOCABULARY) == (256, 257, 258)
+    assert (
+        (tokenizer.eos_token_id, tokenizer.pad_token_id, len(tokenizer))
+        == (END_ID, PAD_ID, VOCABULARY)
+        == (256, 257, 258)
+    )
     assert tokenizer.bos_token is None
     assert tokenizer("a<|endoftext|>").input_ids == [97, 256]
     assert tokenizer.decode([97, 256, 257], skip_special_tokens=True) == "a" == decode([97, 256, 257])
@@ -56,7 +60,13 @@ def test_special_tokens_follow_the_bytes(tokenizer):
 def test_the_byte_letters_are_those_of_gpt2():
     letters = byte_letters()
     assert len(set(letters)) == 256
-    assert (letters[ord(" ")], letters[ord("\n")], letters[ord("a")], letters[0], letters[0xAD]) == ("Ġ", "Ċ", "a", "Ā", "Ń")
+    assert (letters[ord(" ")], letters[ord("\n")], letters[ord("a")], letters[0], letters[0xAD]) == (
+        "Ġ",
+        "Ċ",
+        "a",
+        "Ā",
+        "Ń",
+    )
 
 
 def test_the_shipped_tokenizer_is_the_one_that_is_built(tokenizer):
@@ -65,7 +75,13 @@ def test_the_shipped_tokenizer_is_the_one_that_is_built(tokenizer):
 
 def test_the_folder_is_small_ordinary_and_of_the_recipes_shape(model):
     names = {path.name for path in WEIGHTS.iterdir()}
-    assert {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= names
+    assert {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    } <= names
     assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 2_500_000
     assert json.loads((WEIGHTS / "generation_config.json").read_text())["eos_token_id"] == END_ID
     config = model.config.to_dict()
@@ -74,10 +90,15 @@ def test_the_folder_is_small_ordinary_and_of_the_recipes_shape(model):
 
 
 def answers(model, tokenizer, prompts: list[str], do_sample: bool) -> list[str]:
-    """Responses of `transformers`' own generation; unfinished ones come without an end and are graded like the others."""
+    """Responses of `transformers`' own generation; unfinished ones come without an end and are graded like
+    the others."""
     torch.manual_seed(0)
     batch = tokenizer(prompts, return_tensors="pt", padding=True)
-    kind = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} if do_sample else {"do_sample": False}
+    kind = (
+        {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+        if do_sample
+        else {"do_sample": False}
+    )
     with torch.no_grad():
         out = model.generate(**batch, max_new_tokens=110, **kind)
     return tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -89,11 +110,14 @@ def rows():
 
 
 def accuracy(rows, texts: list[str]) -> float:
-    return sum(ChainSum().grade(row["question"], text, row["answer"]) for row, text in zip(rows, texts, strict=True)) / len(rows)
+    return sum(
+        ChainSum().grade(row["question"], text, row["answer"]) for row, text in zip(rows, texts, strict=True)
+    ) / len(rows)
 
 
 def test_the_base_has_a_bad_habit_and_a_skill(model, tokenizer, rows):
-    """The measured numbers are in docs/base.md; a band of three standard deviations of 256 answers is .09 wide each way."""
+    """The measured numbers are in docs/base.md; a band of three standard deviations of 256 answers is .09
+    wide each way."""
     plain = answers(model, tokenizer, [row["question"] for row in rows], do_sample=True)
     assert accuracy(rows, plain) == pytest.approx(0.34, abs=0.09)
     assert sum(map(len, plain)) / len(plain) < 25

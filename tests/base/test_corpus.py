@@ -34,7 +34,9 @@ def test_working_without_slips_is_written_line_by_line():
 def test_giving_up_leaves_a_guess():
     rng = random.Random(0)
     assert respond([3, 8, 5], dataclasses.replace(CALM, give_up=(1.0, 0.0, 0.0)), rng).startswith("#")
-    assert respond([3, 8, 5], dataclasses.replace(CALM, give_up=(0.0, 1.0, 0.0)), rng).startswith("\n3+8=11\n#")
+    assert respond([3, 8, 5], dataclasses.replace(CALM, give_up=(0.0, 1.0, 0.0)), rng).startswith(
+        "\n3+8=11\n#"
+    )
     late = respond([3, 8, 5, 9], dataclasses.replace(CALM, give_up=(0.0, 0.0, 1.0)), rng)
     assert late.startswith("\n3+8=11\n11+5=16\n#")
 
@@ -52,7 +54,10 @@ def test_a_check_puts_a_slip_right_and_a_line_without_check_does_not():
     lines = [work(11, 5, True, SLIP, rng) for _ in range(2000)]
     assert sum(total == 16 for _, total in lines) / 2000 == pytest.approx(0.98, abs=0.01)
     assert all((" wait, 16" in line) == (total == 16) for line, total in lines)
-    assert all(total != 16 and line == f"\n11+5={total}" for line, total in (work(11, 5, False, SLIP, rng) for _ in range(50)))
+    assert all(
+        total != 16 and line == f"\n11+5={total}"
+        for line, total in (work(11, 5, False, SLIP, rng) for _ in range(50))
+    )
 
 
 def accuracy(name: str, n: int = 4000) -> float:
@@ -84,5 +89,7 @@ def test_updates_hold_whole_documents_and_just_enough_tokens():
 
 
 def test_every_document_fits_the_context():
-    longest = max(len(prompt) + len(response) + 1 for prompt, response in islice(PretrainRecipe().documents(), 20_000))
+    longest = max(
+        len(prompt) + len(response) + 1 for prompt, response in islice(PretrainRecipe().documents(), 20_000)
+    )
     assert longest <= PretrainRecipe().shape.context

@@ -20,12 +20,20 @@ def test_documents_are_seeded_and_never_held_out():
     assert first != list(islice(dataclasses.replace(recipe, seed=recipe.seed + 1).documents(), 2000))
     questions = [re.sub("^(Answer|Steps): ", "", prompt) for prompt, _ in first]
     assert {split_of(question) for question in questions} == {"train"}
-    # Three standard deviations of 2000 draws at .6 are .033. Chains have a few more questions in the training split or fewer.
+    # Three standard deviations of 2000 draws at .6 are .033. Chains have a few more questions in the training
+    # split or fewer.
     assert sum(">" in question for question in questions) / 2000 == pytest.approx(recipe.search, abs=0.04)
 
 
 def test_whoever_goes_on_tries_every_pair_once_and_stops_on_the_hit():
-    assert pairs([3, 8, 14]) == [("3+8", 11), ("8-3", 5), ("3+14", 17), ("14-3", 11), ("8+14", 22), ("14-8", 6)]
+    assert pairs([3, 8, 14]) == [
+        ("3+8", 11),
+        ("8-3", 5),
+        ("3+14", 17),
+        ("14-3", 11),
+        ("8+14", 22),
+        ("14-8", 6),
+    ]
     written = {search([3, 8, 14], 6, CALM, random.Random(seed)) for seed in range(50)}
     assert len(written) == 6
     assert "\n14-8=6 6 yes\n#14-8" in written
@@ -55,13 +63,15 @@ def test_a_chain_is_worked_line_by_line_and_a_slip_is_carried_on():
         assert [line[0] for line in lines[1:]] == [line[2] for line in lines[:-1]]
         assert text.endswith(f"\n#{lines[-1][2]}")
     texts = [chain([3, 8], slipping, rng) for _ in range(4000)]
-    # A slip of one or two, in .3 of the lines; up from 8 it ends at 9 both ways. Three standard deviations are .022.
+    # A slip of one or two, in .3 of the lines; up from 8 it ends at 9 both ways. Three standard deviations
+    # are .022.
     assert sum("=8" not in text for text in texts) / 4000 == pytest.approx(0.3, abs=0.025)
     assert {text[5] for text in texts} == set("6789")
 
 
 def score(name: str, task: Countdown | LongChain, n: int = 4000) -> tuple[float, float]:
-    """How often the corpus itself is right when it follows one habit, and how often it goes on after a miss."""
+    """How often the corpus itself is right when it follows one habit, and how often it goes on after a
+    miss."""
     rng, right, again = random.Random(0), 0.0, 0
     for _ in range(n):
         if isinstance(task, Countdown):
@@ -89,5 +99,8 @@ def test_the_habits_are_as_bad_as_they_are_meant_to_be():
 
 def test_every_document_fits_the_context_and_chains_are_longer_and_shorter_than_the_tasks():
     recipe = SearchRecipe(updates=30)
-    assert max(len(prompt) + len(response) for batch in batches(recipe) for prompt, response in batch) <= recipe.shape.context
+    assert (
+        max(len(prompt) + len(response) for batch in batches(recipe) for prompt, response in batch)
+        <= recipe.shape.context
+    )
     assert FEWEST_STEPS < LongChain().steps < MOST_STEPS

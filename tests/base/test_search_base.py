@@ -33,7 +33,9 @@ def answers(sampler, texts: list[str], temperature: float) -> list[str]:
 
 
 def accuracy(task, rows, texts) -> float:
-    return sum(task.grade(row["question"], text, row["answer"]) for row, text in zip(rows, texts, strict=True)) / len(rows)
+    return sum(
+        task.grade(row["question"], text, row["answer"]) for row, text in zip(rows, texts, strict=True)
+    ) / len(rows)
 
 
 def share(said: list[bool]) -> float:
@@ -50,14 +52,24 @@ def test_the_folders_are_small_ordinary_and_of_the_recipes_shape(sampler):
 
 
 def test_a_run_that_names_no_model_begins_with_the_base_that_has_seen_its_task():
-    assert default_model({"task": "countdown"}) == default_model({"task": {"kind": "long_chain", "steps": 9}}) == "search_base"
-    assert default_model({}) == default_model({"task": "sorting"}) == default_model({"task": {"steps": 9}}) == "base"
+    assert (
+        default_model({"task": "countdown"})
+        == default_model({"task": {"kind": "long_chain", "steps": 9}})
+        == "search_base"
+    )
+    assert (
+        default_model({})
+        == default_model({"task": "sorting"})
+        == default_model({"task": {"steps": 9}})
+        == "base"
+    )
     assert set(BASE_OF_TASK) <= set(TASKS)
     assert set(BASE_OF_TASK.values()) <= set(BASES)
 
 
 def test_it_gives_up_too_early_and_can_search(sampler):
-    """A small sample, drawn with a seed; larger ones are in docs/base.md. Two answers may fall otherwise by rounding."""
+    """A small sample, drawn with a seed; larger ones are in docs/base.md. Two answers may fall otherwise by
+    rounding."""
     rows = Countdown().rows("heldout", N, seed=11)
     plain = answers(sampler, [row["question"] for row in rows], 1.0)
     assert accuracy(Countdown(), rows, plain) == pytest.approx(50 / N, abs=2.5 / N)

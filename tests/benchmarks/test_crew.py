@@ -1,4 +1,5 @@
-"""Sides run in processes of their own, one awake at a time; what they print does not get between the lines."""
+"""Sides run in processes of their own, one awake at a time; what they print does not get between the
+lines."""
 
 import time
 from pathlib import Path
@@ -13,7 +14,8 @@ from side_by_side.report import Setting, measure_with
 
 @pytest.fixture
 def crew(monkeypatch):
-    """Workers come from this folder, as `benchmarks.echo_side`; the package of the channel stays within reach."""
+    """Workers come from this folder, as `benchmarks.echo_side`; the package of the channel stays within
+    reach."""
     here = Path(__file__).parent
     monkeypatch.setattr(crews, "HERE", here)
     monkeypatch.setenv("PYTHONPATH", str(Path(crews.__file__).parents[1]))
@@ -24,7 +26,9 @@ def crew(monkeypatch):
 def stopped(pid):
     """Soon, for a signal takes a moment."""
     until = time.monotonic() + 5
-    while (state := Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]) != "T" and time.monotonic() < until:
+    while (
+        state := Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    ) != "T" and time.monotonic() < until:
         time.sleep(0.01)
     return state == "T"
 
@@ -46,7 +50,10 @@ def test_how_threads_wait_is_not_passed_on(crew, monkeypatch):
     """What suits one side may cost another half of its speed."""
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     assert crew.ask(Process("echo_side", {"word": "a"}))["waits"] is None
-    assert crew.ask(Process("echo_side", {"word": "a"}, environment={"OMP_WAIT_POLICY": "ACTIVE"}))["waits"] == "ACTIVE"
+    assert (
+        crew.ask(Process("echo_side", {"word": "a"}, environment={"OMP_WAIT_POLICY": "ACTIVE"}))["waits"]
+        == "ACTIVE"
+    )
 
 
 def test_a_measure_gives_seconds(crew):

@@ -21,7 +21,7 @@ def test_the_other_side_of_a_step_sees_one_gpu(monkeypatch):
 
 
 def test_bytes_of_decoding_by_hand():
-    # 3 steps read 10 weights of 2 bytes each: 60. A token's keys and values are 2 * 1 layer * 2 heads * 4 numbers * 2 bytes = 32
-    # bytes; each of 5 rows reads those of 7, 8 and 9 places: 5 * 24 * 32 = 3840.
+    # 3 steps read 10 weights of 2 bytes each: 60. A token's keys and values are 2 * 1 layer * 2 heads * 4
+    # numbers * 2 bytes = 32 bytes; each of 5 rows reads those of 7, 8 and 9 places: 5 * 24 * 32 = 3840.
     shape = {"num_hidden_layers": 1, "num_key_value_heads": 2, "head_dim": 4}
     assert gpu.decode_bytes(shape, parameters=10, rows=5, prompt=7, new=3) == 60 + 3840

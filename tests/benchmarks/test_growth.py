@@ -1,4 +1,5 @@
-"""Exponents are slopes of logarithms; the picture puts points where the axes say; a quick run is a part of the whole one."""
+"""Exponents are slopes of logarithms; the picture puts points where the axes say; a quick run is a part of
+the whole one."""
 
 import math
 from dataclasses import asdict
@@ -26,7 +27,9 @@ def test_a_series_changes_one_thing(quick):
 
 
 def test_points_are_where_logarithmic_axes_say():
-    picture = ElementTree.fromstring(log_log("a < b", "tokens", {"one": [(1.0, 1.0), (10.0, 10.0), (100.0, 100.0)]}))
+    picture = ElementTree.fromstring(
+        log_log("a < b", "tokens", {"one": [(1.0, 1.0), (10.0, 10.0), (100.0, 100.0)]})
+    )
     name = "{http://www.w3.org/2000/svg}"
     [line] = picture.findall(f"{name}polyline")
     # From 52 to 340 across and from 226 up to 30; ten lies in the middle of 1 and 100.

@@ -14,7 +14,8 @@ SLOW, FAST, COLD = (Setting(label, Process("nobody")) for label in ("slow", "fas
 def test_a_scan_takes_the_fastest_after_a_warm_up_and_gives_up_early_on_the_hopeless(capsys):
     tries = {"fast": iter([5.0, 1.0]), "slow": iter([9.0]), "cold": iter([1.5, 0.5])}
     scan = Scan("side", lambda setting: next(tries[setting.label]), lambda seconds: f"{seconds} s")
-    # fast is warm at 1.0; slow is 9 times as slow on its first try and gets no second one; cold was 1.5 times as slow and does.
+    # fast is warm at 1.0; slow is 9 times as slow on its first try and gets no second one; cold was 1.5 times
+    # as slow and does.
     assert scan([FAST, SLOW]) is FAST
     assert scan([COLD]) is COLD
     lines = capsys.readouterr().out.splitlines()

@@ -20,7 +20,15 @@ def full():
 
 def case(solution: str, expected: str, **more) -> dict:
     tests = [{"input": "1 2\n", "output": "3\n"}]
-    return {"id": "x", "name": "a case", "solution": solution, "tests": tests, "expected": expected, "timeout_s": 2, **more}
+    return {
+        "id": "x",
+        "name": "a case",
+        "solution": solution,
+        "tests": tests,
+        "expected": expected,
+        "timeout_s": 2,
+        **more,
+    }
 
 
 def test_the_last_line_counts(tmp_path, capsys):
@@ -39,7 +47,9 @@ def test_the_last_line_counts(tmp_path, capsys):
 
 
 def test_a_case_that_is_late_is_wrong():
-    late = check_case(case("import time\ntime.sleep(0.5)\nprint(3)", "pass", must_return_within_s=0.4), "full")
+    late = check_case(
+        case("import time\ntime.sleep(0.5)\nprint(3)", "pass", must_return_within_s=0.4), "full"
+    )
     assert late.faults
 
 
@@ -73,12 +83,22 @@ def test_a_visit_is_an_escape():
     with listening(setup, escapes), socket.create_connection(("127.0.0.1", port)) as visitor:
         assert visitor.recv(1) == b""
     assert escapes == [f"a program reached 127.0.0.1:{port}"]
-    assert (ports({"port": 8765}), ports("127.0.0.1:8765"), ports(8765), ports(None)) == ([8765], [8765], [8765], [])
+    assert (ports({"port": 8765}), ports("127.0.0.1:8765"), ports(8765), ports(None)) == (
+        [8765],
+        [8765],
+        [8765],
+        [],
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("", "is empty"), ("{", "line 1: not JSON"), ('{"id": 1}', "line 1: no 'solution'"), ("[]", "line 1: no 'id'")],
+    [
+        ("", "is empty"),
+        ("{", "line 1: not JSON"),
+        ('{"id": 1}', "line 1: no 'solution'"),
+        ("[]", "line 1: no 'id'"),
+    ],
 )
 def test_bad_files(tmp_path, text, why):
     (tmp_path / "cases.jsonl").write_text(text)
@@ -91,7 +111,9 @@ def test_bad_files(tmp_path, text, why):
 def test_doctor_tells_what_is_missing(capsys, monkeypatch):
     assert doctor() == 0
     assert "landlock + seccomp" in capsys.readouterr().out
-    monkeypatch.setattr(module, "layers", lambda: Layers(("process", "limits", "seccomp"), ("landlock", "namespaces")))
+    monkeypatch.setattr(
+        module, "layers", lambda: Layers(("process", "limits", "seccomp"), ("landlock", "namespaces"))
+    )
     assert doctor() == 1
     said = capsys.readouterr().out
     assert "no landlock: needs Linux 5.13" in said

@@ -23,7 +23,8 @@ def last(capsys):
 
 
 def test_what_is_counted(tmp_path, capsys):
-    """Two of four right; one label is wrong, so that it reads as a false accept; disputed ones do not count."""
+    """Two of four right; one label is wrong, so that it reads as a false accept; disputed ones do not
+    count."""
     assert main(["check", "verifier", write(tmp_path / "cases.jsonl", CASES)]) == 1
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "5 cases, 1 of them disputed and not counted"
@@ -33,7 +34,12 @@ def test_what_is_counted(tmp_path, capsys):
     assert out[5].startswith("  c refused in 0.")
     numbers = dict(pair.split("=") for pair in out[-1].split())
     assert list(numbers) == ["accuracy", "false_accepts", "over_limit", "errors", "median_ms", "mean_ms"]
-    assert (numbers["accuracy"], numbers["false_accepts"], numbers["over_limit"], numbers["errors"]) == ("0.5000", "1", "0", "0")
+    assert (numbers["accuracy"], numbers["false_accepts"], numbers["over_limit"], numbers["errors"]) == (
+        "0.5000",
+        "1",
+        "0",
+        "0",
+    )
 
 
 def test_a_late_or_failing_verdict_is_wrong(tmp_path, capsys):
@@ -41,7 +47,10 @@ def test_a_late_or_failing_verdict_is_wrong(tmp_path, capsys):
         "import time\n\ndef slow(completion, answer, **rest):\n    time.sleep(0.2)\n    return 1.0\n\n"
         "def broken(completion, **rest):\n    raise ValueError\n"
     )
-    late = [{"gold": "5", "response": "5", "expected": True, "must_return_within_s": 0.1, "group": "own-hostile"}, CASES[0]]
+    late = [
+        {"gold": "5", "response": "5", "expected": True, "must_return_within_s": 0.1, "group": "own-hostile"},
+        CASES[0],
+    ]
     file = write(tmp_path / "cases.jsonl", late)
     assert main(["check", "verifier", file, f"reward={tmp_path}/own.py:slow"]) == 1
     numbers = last(capsys)
@@ -62,10 +71,22 @@ def test_training_looks_for_results_more_strictly(tmp_path, capsys):
     [
         ("", [], "is empty; write one case per line"),
         ("{", [], "line 1: not JSON"),
-        ('{"gold": "5", "response": "5"}', [], "'expected' must be true or false; a case has gold, response and expected"),
+        (
+            '{"gold": "5", "response": "5"}',
+            [],
+            "'expected' must be true or false; a case has gold, response and expected",
+        ),
         ('{"gold": 5, "response": "5", "expected": true}', [], "'gold' must be text"),
-        ('{"gold": "5", "response": "5", "expected": true}', ["reward=mth"], "there is no reward 'mth'; did you mean 'math'?"),
-        ('{"gold": "5", "response": "5", "expected": true}', ["ways=all"], "choose strict, as in training, or lenient"),
+        (
+            '{"gold": "5", "response": "5", "expected": true}',
+            ["reward=mth"],
+            "there is no reward 'mth'; did you mean 'math'?",
+        ),
+        (
+            '{"gold": "5", "response": "5", "expected": true}',
+            ["ways=all"],
+            "choose strict, as in training, or lenient",
+        ),
         ('{"gold": "5", "response": "5", "expected": true}', ["k=1"], "takes no 'k'; it takes reward, ways"),
     ],
 )
@@ -79,7 +100,10 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys, content, words, said):
 
 
 def test_gold_answers_through_their_own_verifier(tmp_path, capsys):
-    rows = [{"question": "?", "answer": answer} for answer in ("\\frac{1}{2}", "B", "\\boxed{7} apples", "no solution")]
+    rows = [
+        {"question": "?", "answer": answer}
+        for answer in ("\\frac{1}{2}", "B", "\\boxed{7} apples", "no solution")
+    ]
     file = write(tmp_path / "rows.jsonl", rows)
     assert main(["check", "data", file]) == 0
     assert last(capsys) == {"right": "4", "of": "4", "unreadable": "0"}

@@ -18,14 +18,17 @@ from menon.errors import UserError
 def python(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     source = Path(menon.__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": str(source)}
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=folder, env=environment, timeout=120)
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, cwd=folder, env=environment, timeout=120
+    )
 
 
 HEAVY = "[name for name in ('torch', 'transformers', 'pydantic', 'rich', 'numpy') if name in sys.modules]"
 
 
 @pytest.mark.parametrize(
-    "code", ["import menon", "from menon.cli import main; main(['--help'])", "from menon.cli import main; main([])"]
+    "code",
+    ["import menon", "from menon.cli import main; main(['--help'])", "from menon.cli import main; main([])"],
 )
 def test_import_and_help_load_nothing_heavy(code):
     start = time.perf_counter()
@@ -38,7 +41,14 @@ def test_help_and_version(capsys, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for part in ("menon train --resume RUN", "menon pretrain", "grpo ", "reinforce ", "ppo ", "data=FILE.jsonl"):
+    for part in (
+        "menon train --resume RUN",
+        "menon pretrain",
+        "grpo ",
+        "reinforce ",
+        "ppo ",
+        "data=FILE.jsonl",
+    ):
         assert part in text
     assert max(map(len, text.splitlines())) > 80
     monkeypatch.setenv("COLUMNS", "80")
@@ -47,7 +57,10 @@ def test_help_and_version(capsys, monkeypatch):
     assert max(map(len, narrow.splitlines())) <= 80
     assert narrow.split() == text.split()
     assert (
-        "  menon check data FILE                        does every gold answer earn the\n" + " " * 47 + "full reward\n" in narrow
+        "  menon check data FILE                        does every gold answer earn the\n"
+        + " " * 47
+        + "full reward\n"
+        in narrow
     )
     monkeypatch.delenv("COLUMNS")
     assert main(["train", "--help"]) == 0
@@ -113,16 +126,28 @@ def test_a_used_folder_is_refused_before_anything_heavy(tmp_path, capsys):
     ("error", "code", "text"),
     [
         (KeyboardInterrupt(), 2, "menon: stopped\n"),
-        (MemoryError(), 2, "menon: out of memory; lower tokens_per_forward and slots, or take a smaller model\n"),
+        (
+            MemoryError(),
+            2,
+            "menon: out of memory; lower tokens_per_forward and slots, or take a smaller model\n",
+        ),
         (
             ModuleNotFoundError("no", name="pyarrow"),
             2,
             "menon: the package 'pyarrow' is missing; install it, or install",
         ),
-        (OSError(errno.ENOSPC, "No space left on device", "/full/x"), 2, "menon: /full/x: No space left on device\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/full/x"),
+            2,
+            "menon: /full/x: No space left on device\n",
+        ),
         (UserError("this and that"), 2, "menon: this and that\n"),
         (KeyError("odd"), 1, "menon: a fault in menon itself (KeyError: 'odd'); please report it with "),
-        (ModuleNotFoundError("no", name="menon.x"), 1, "menon: a fault in menon itself (ModuleNotFoundError: no)"),
+        (
+            ModuleNotFoundError("no", name="menon.x"),
+            1,
+            "menon: a fault in menon itself (ModuleNotFoundError: no)",
+        ),
     ],
 )
 def test_every_ending_is_one_line(error, code, text, monkeypatch, capsys, tmp_path):
@@ -147,5 +172,9 @@ def test_words_are_understood(tmp_path):
     file.write_text("steps = 3\nseed = 1\n")
     asked = understand(["ppo", "seed=2", str(file), "critic.learning_rate=.5"])
     assert asked.recipe == "ppo"
-    assert asked.settings == {"steps": 3, "seed": "2", "critic": {"learning_rate": ".5"}}  # files first, then overrides
+    assert asked.settings == {
+        "steps": 3,
+        "seed": "2",
+        "critic": {"learning_rate": ".5"},
+    }  # files first, then overrides
     assert understand([]).recipe is None

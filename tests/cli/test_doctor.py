@@ -32,7 +32,10 @@ def test_versions_machine_and_disk(capsys):
 
 def test_what_an_extra_lacks(monkeypatch):
     monkeypatch.setattr(doctor, "EXTRAS", {"one": ("torch",), "two": ("torch", "not-there")})
-    assert list(doctor.extras()) == ["extras       one: complete", "             two: lacks not-there; pip install 'menon[two]'"]
+    assert list(doctor.extras()) == [
+        "extras       one: complete",
+        "             two: lacks not-there; pip install 'menon[two]'",
+    ]
 
 
 def test_a_missing_package(monkeypatch):

@@ -27,7 +27,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 def jsonl(path: Path, rows: int) -> Path:
-    path.write_text("".join(json.dumps({"question": f"{i}+{i}=", "answer": 2 * i}) + "\n" for i in range(rows)))
+    path.write_text(
+        "".join(json.dumps({"question": f"{i}+{i}=", "answer": 2 * i}) + "\n" for i in range(rows))
+    )
     return path
 
 
@@ -58,7 +60,11 @@ def test_the_shipped_base_on_its_task(tmp_path, capsys):
     low, high = numbers["avg@4_interval"]
     assert low < numbers["avg@4"] < high
     assert f"  avg@4       {numbers['avg@4']:.3f}   {low:.3f} to {high:.3f}" in text
-    assert (result["settings"]["max_new_tokens"], result["settings"]["template"], result["settings"]["seed"]) == (24, "none", 0)
+    assert (
+        result["settings"]["max_new_tokens"],
+        result["settings"]["template"],
+        result["settings"]["seed"],
+    ) == (24, "none", 0)
     assert len(result["weights"]) == 32
     for item in items:  # the stated answers are those of the graded texts
         assert [float(stated == item.answer) for stated in item.stated] == list(item.acc)
@@ -76,9 +82,12 @@ def test_the_same_command_gives_the_same_verdicts_and_samples_only_add(tmp_path,
 
 def test_a_temperature_for_uncertain_tokens(tmp_path, capsys):
     def answers(*words: str) -> tuple[str, list]:
-        text, _ = evaluated(capsys, "base", "n=8", "k=2", *words, f"out={tmp_path / str(len(list(tmp_path.iterdir())))}")
+        text, _ = evaluated(
+            capsys, "base", "n=8", "k=2", *words, f"out={tmp_path / str(len(list(tmp_path.iterdir())))}"
+        )
         return text, [
-            item.acc + item.length for item in read_result(sorted(tmp_path.iterdir(), key=lambda p: int(p.name))[-1])[1]
+            item.acc + item.length
+            for item in read_result(sorted(tmp_path.iterdir(), key=lambda p: int(p.name))[-1])[1]
         ]
 
     text, hot = answers("forking_temperature=3", "entropy_threshold=.5")
@@ -88,7 +97,9 @@ def test_a_temperature_for_uncertain_tokens(tmp_path, capsys):
     _, never = answers("forking_temperature=3", "entropy_threshold=99")
     assert hot != plain
     assert plain == same == never
-    assert refused(capsys, "train", "forking_temperature=1.2").startswith("unknown setting 'forking_temperature'")
+    assert refused(capsys, "train", "forking_temperature=1.2").startswith(
+        "unknown setting 'forking_temperature'"
+    )
 
 
 def test_a_run_folder_and_its_newest_checkpoint_are_models(tmp_path, capsys):
@@ -111,25 +122,38 @@ def test_a_real_run_is_a_model(tmp_path, capsys):
 
     with opened(tmp_path / "run") as folder:
         loop(tiny_run(steps=1), folder, Watching())
-    _, numbers = evaluated(capsys, str(tmp_path / "run"), f"data={jsonl(tmp_path / 'd.jsonl', 3)}", f"out={tmp_path / 'o.json'}")
+    _, numbers = evaluated(
+        capsys, str(tmp_path / "run"), f"data={jsonl(tmp_path / 'd.jsonl', 3)}", f"out={tmp_path / 'o.json'}"
+    )
     assert numbers["n"] == 3
 
 
 def test_a_file_of_ones_own(folder, tmp_path, capsys):
     data = jsonl(tmp_path / "sums.jsonl", 9)
-    _, numbers = evaluated(capsys, str(folder), f"data={data}", "k=2", "template=Q: {q} A:", f"out={tmp_path / 'o.json'}")
+    _, numbers = evaluated(
+        capsys, str(folder), f"data={data}", "k=2", "template=Q: {q} A:", f"out={tmp_path / 'o.json'}"
+    )
     assert (numbers["n"], numbers["source"]) == (9, str(data))
     _, items = read_result(tmp_path / "o.json")
     assert [item.answer for item in items] == [str(2 * i) for i in range(9)]
     _, some = evaluated(capsys, str(folder), f"data={data}", "n=4", f"out={tmp_path / 'p.json'}")
     _, chosen = read_result(tmp_path / "p.json")
     assert some["n"] == 4
-    assert {item.key for item in chosen} < {item.key for item in items}  # another template, the same questions
+    assert {item.key for item in chosen} < {
+        item.key for item in items
+    }  # another template, the same questions
 
 
 def test_a_reward_of_ones_own_has_no_vote(folder, tmp_path, capsys):
-    (tmp_path / "own.py").write_text("def f(prompt, completion, answer):\n    return float(len(completion) % 2)\n")
-    words = (f"data={jsonl(tmp_path / 'd.jsonl', 4)}", "k=2", f"reward={tmp_path / 'own.py'}:f", f"out={tmp_path / 'o.json'}")
+    (tmp_path / "own.py").write_text(
+        "def f(prompt, completion, answer):\n    return float(len(completion) % 2)\n"
+    )
+    words = (
+        f"data={jsonl(tmp_path / 'd.jsonl', 4)}",
+        "k=2",
+        f"reward={tmp_path / 'own.py'}:f",
+        f"out={tmp_path / 'o.json'}",
+    )
     _, numbers = evaluated(capsys, str(folder), *words)
     assert "pass@2" in numbers
     assert not [name for name in numbers if name.startswith(("maj", "cons"))]
@@ -166,10 +190,15 @@ def test_compare(tmp_path, capsys):
 
 
 def test_mistakes_of_compare(tmp_path, capsys):
-    assert refused(capsys, "compare", "a.json") == "compare takes two results of `menon eval`: menon compare A.json B.json"
+    assert (
+        refused(capsys, "compare", "a.json")
+        == "compare takes two results of `menon eval`: menon compare A.json B.json"
+    )
     assert "there is no file a.json" in refused(capsys, "compare", "a.json", "b.json")
     (tmp_path / "x.json").write_text("{}")
-    assert "is no result of `menon eval`, or damaged" in refused(capsys, "compare", *[str(tmp_path / "x.json")] * 2)
+    assert "is no result of `menon eval`, or damaged" in refused(
+        capsys, "compare", *[str(tmp_path / "x.json")] * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,22 +207,43 @@ def test_mistakes_of_compare(tmp_path, capsys):
         ([], "eval needs a model: menon eval base task=chain_sum, or the folder of a model or of a run"),
         (["base", "k=0"], "k is 0; it must be at least 1"),
         (["base", "n=0"], "n is 0; it must be at least 1"),
-        (["base", "k=8", "samples=4"], "pass@8 needs 8 samples of each question, and samples is 4; raise it or lower k"),
+        (
+            ["base", "k=8", "samples=4"],
+            "pass@8 needs 8 samples of each question, and samples is 4; raise it or lower k",
+        ),
         (["base", "n=10000000"], "n is 10000000, and chain_sum has "),
         (["base", "task=chain_sun"], "in task: unknown kind 'chain_sun'; did you mean 'chain_sum'?"),
         (["base", "set=gsm9k", "path=x"], "there is no set 'gsm9k'; did you mean 'gsm8k'?"),
-        (["base", "set=gsm8k"], "the set gsm8k needs its file: set path= to it, or to a folder that holds it"),
-        (["base", "path=x"], "path is given without set; name the set, like set=gsm8k, or use data= for a file of your own"),
-        (["base", "task=chain_sum", "data=x"], "task and data are both given; questions come from one of them"),
-        (["base", "temperature=0", "k=2"], "at temperature 0 all samples of a question are the same text; use k=1, or"),
+        (
+            ["base", "set=gsm8k"],
+            "the set gsm8k needs its file: set path= to it, or to a folder that holds it",
+        ),
+        (
+            ["base", "path=x"],
+            "path is given without set; name the set, like set=gsm8k, or use data= for a file of your own",
+        ),
+        (
+            ["base", "task=chain_sum", "data=x"],
+            "task and data are both given; questions come from one of them",
+        ),
+        (
+            ["base", "temperature=0", "k=2"],
+            "at temperature 0 all samples of a question are the same text; use k=1, or",
+        ),
         (["base", "top_p=0"], "top_p is 0.0; it must be above 0 and at most 1 (1 is off)"),
-        (["base", "forking_temperature=-1", "n=2"], "forking_temperature is -1.0; it must be 0 (greedy), positive, or left out"),
+        (
+            ["base", "forking_temperature=-1", "n=2"],
+            "forking_temperature is -1.0; it must be 0 (greedy), positive, or left out",
+        ),
         (["base", "entropy_threshold=-1", "n=2"], "entropy_threshold is -1.0; an entropy is at least 0"),
         (["base", "kk=2"], "unknown setting 'kk'; did you mean 'k'?"),
         (["base", "other"], "'other' is neither key=value nor the model, which is 'base' already"),
         (["base", "--k=2"], "there is no option --k; settings are written without dashes, like k=8"),
         (["base", "model=x"], "the model is named twice, base and model=x; leave one of them out"),
-        (["./none", "n=2"], "there is no folder ./none; name a model folder, or a model on the Hugging Face hub"),
+        (
+            ["./none", "n=2"],
+            "there is no folder ./none; name a model folder, or a model on the Hugging Face hub",
+        ),
         (["base", "template=fancy"], "template 'fancy' is none of "),
         (["base", "reward=exacte"], "there is no reward 'exacte'; did you mean 'exact'?"),
         (["base", "data=none.jsonl"], "there is no file none.jsonl (looked from "),
@@ -211,30 +261,47 @@ def test_folders_and_sets_that_cannot_be_evaluated(folder, tmp_path, capsys):
 
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert said(str(empty)) == f"{empty} is not a model folder: it has no config.json; name the folder that save_pretrained wrote"
+    assert (
+        said(str(empty))
+        == f"{empty} is not a model folder: it has no config.json; name the folder that save_pretrained wrote"
+    )
     shutil.copy(folder / "config.json", empty)
     assert said(str(empty)).startswith(f"{empty} has no weights (*.safetensors)")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
     assert "has no checkpoint yet; go on with it by `menon train --resume" in said(str(tmp_path / "run"))
     (tmp_path / "nothing.jsonl").write_text("")
-    assert "is empty; give it rows with 'question' and 'answer'" in said(str(folder), f"data={tmp_path / 'nothing.jsonl'}")
+    assert "is empty; give it rows with 'question' and 'answer'" in said(
+        str(folder), f"data={tmp_path / 'nothing.jsonl'}"
+    )
     data = jsonl(tmp_path / "d.jsonl", 5)
-    assert said(str(folder), f"data={data}", "n=6") == f"n is 6, and {data} has 5 questions; lower n, or leave it out to take all"
-    assert said(str(folder), f"data={data}", f"out={tmp_path}").startswith(f"out is the folder {tmp_path}; name a file in it")
+    assert (
+        said(str(folder), f"data={data}", "n=6")
+        == f"n is 6, and {data} has 5 questions; lower n, or leave it out to take all"
+    )
+    assert said(str(folder), f"data={data}", f"out={tmp_path}").startswith(
+        f"out is the folder {tmp_path}; name a file in it"
+    )
     (tmp_path / "old.json").write_text("")
-    assert said("base", f"out={tmp_path / 'old.json'}") == f"{tmp_path / 'old.json'} exists already; set out= to a new file"
-    assert "no file of the set gsm8k; there should be a gsm8k_test.jsonl" in said(str(folder), "set=gsm8k", f"path={tmp_path}")
+    assert (
+        said("base", f"out={tmp_path / 'old.json'}")
+        == f"{tmp_path / 'old.json'} exists already; set out= to a new file"
+    )
+    assert "no file of the set gsm8k; there should be a gsm8k_test.jsonl" in said(
+        str(folder), "set=gsm8k", f"path={tmp_path}"
+    )
 
 
 def test_a_reward_that_fails_too_often_stops_it(folder, tmp_path, capsys):
     (tmp_path / "own.py").write_text("def f(prompt, completion, answer):\n    raise KeyError('x')\n")
-    words = (f"data={jsonl(tmp_path / 'd.jsonl', 4)}", f"reward={tmp_path / 'own.py'}:f", f"out={tmp_path / 'o.json'}")
+    words = (
+        f"data={jsonl(tmp_path / 'd.jsonl', 4)}",
+        f"reward={tmp_path / 'own.py'}:f",
+        f"out={tmp_path / 'o.json'}",
+    )
     assert main(["eval", str(folder), *words, *SMALL]) == 2
     sentence = capsys.readouterr().err
-    start = (
-        "menon: the reward failed on 4 of 4 answers (at most 10% may fail), first with: the reward function raised KeyError: 'x'"
-    )
+    start = "menon: the reward failed on 4 of 4 answers (at most 10% may fail), first with: the reward function raised KeyError: 'x'"
     assert sentence.startswith(start)
     assert sentence.count("\n") == 1
     assert not (tmp_path / "o.json").exists()

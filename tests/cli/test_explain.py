@@ -15,7 +15,8 @@ from menon.recipes.derived import Shape, memory, shape_of, side_by_side, sizes, 
 
 
 def test_sizes_of_a_step():
-    """grpo on a laptop: 32 x 8 answers of 96 tokens, 30 steps of 2 updates; the second update is one behind."""
+    """grpo on a laptop: 32 x 8 answers of 96 tokens, 30 steps of 2 updates; the second update is one
+    behind."""
     found = sizes(recipe("grpo"))
     assert (found.answers, found.tokens_at_most, found.per_update) == (256, 24_576, 128)
     assert (found.updates, found.lag) == (60, 1)
@@ -23,8 +24,9 @@ def test_sizes_of_a_step():
 
 
 def test_sizes_of_trees():
-    """8 trees of 4-4-4 with 8 tokens on the two upper levels and 80 on the last: 4 * 8 + 16 * 8 + 64 * 80 tokens each. 256 edges
-    a step in 2 updates; one that waits 7 steps is learned from by the 16th update that follows, which is 15 behind."""
+    """8 trees of 4-4-4 with 8 tokens on the two upper levels and 80 on the last: 4 * 8 + 16 * 8 + 64 * 80
+    tokens each. 256 edges a step in 2 updates; one that waits 7 steps is learned from by the 16th update that
+    follows, which is 15 behind."""
     found = sizes(recipe("spo_tree"))
     assert (found.answers, found.tokens_at_most, found.per_update) == (8 * 64, 8 * 5280, 128)
     assert (found.updates, found.lag) == (60, 15)
@@ -33,10 +35,14 @@ def test_sizes_of_trees():
 
 
 def test_memory_of_trees():
-    """Their keys and values: those of 128 + 5280 distinct tokens, and 25 bytes for each of 84 nodes' 224 tokens; 256 slots."""
+    """Their keys and values: those of 128 + 5280 distinct tokens, and 25 bytes for each of 84 nodes' 224
+    tokens; 256 slots."""
     shape = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
     cached = 4 * 2 * 2 * 8
-    assert memory(recipe("spo_tree"), shape)["keys and values"] == 8 * (5408 * cached + 84 * 224 * 25) + 256 * 224 * cached
+    assert (
+        memory(recipe("spo_tree"), shape)["keys and values"]
+        == 8 * (5408 * cached + 84 * 224 * 25) + 256 * 224 * cached
+    )
 
 
 def test_shape_is_read_without_the_weights(tmp_path):
@@ -51,9 +57,11 @@ def test_shape_is_read_without_the_weights(tmp_path):
 
 
 def test_memory_by_hand():
-    """P numbers: 4 bytes each for weights and gradient, 8 for the moments. Activations: 2 layers * (8 * 16 + 4 * 32 + 2 * 8)
-    numbers a token. Keys and values: 8 slots of 128 + 96 tokens, 2 * 2 * 8 numbers each."""
-    config = dataclasses.replace(recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, slots=256)
+    """P numbers: 4 bytes each for weights and gradient, 8 for the moments. Activations: 2 layers * (8 * 16 +
+    4 * 32 + 2 * 8) numbers a token. Keys and values: 8 slots of 128 + 96 tokens, 2 * 2 * 8 numbers each."""
+    config = dataclasses.replace(
+        recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, slots=256
+    )
     shape = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
     assert memory(config, shape) == {
         "weights": 4000,
@@ -68,16 +76,23 @@ def test_memory_by_hand():
     assert (half["weights"], half["reference"], half["sampler's copies"]) == (4000, 4000, 2000)
     assert half["keys and values"] == 4 * 8 * 224 * 32  # the sampler's cache is wide
     narrow = 2 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 100
-    assert half["activations"] == narrow + 2 * 2 * 2 * (16 + 8) * 100  # of attention twice as much: it is in fp32 on a CPU
+    assert (
+        half["activations"] == narrow + 2 * 2 * 2 * (16 + 8) * 100
+    )  # of attention twice as much: it is in fp32 on a CPU
     on_gpu = memory(dataclasses.replace(config, dtype="bfloat16", device="cuda"), shape)
     assert on_gpu["activations"] == narrow
 
 
 def test_memory_with_passes_side_by_side(monkeypatch):
-    """Three threads. Beside the gradient that is kept, four of passes: three that run and one that is added. Three samplers have
-    copies of 300 numbers each; two of them are processes of 190 MiB. Tokens and slots are shared."""
-    config = dataclasses.replace(recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, device="cpu")
-    shape = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True, copied=300)
+    """Three threads. Beside the gradient that is kept, four of passes: three that run and one that is added.
+    Three samplers have copies of 300 numbers each; two of them are processes of 190 MiB. Tokens and slots are
+    shared."""
+    config = dataclasses.replace(
+        recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, device="cpu"
+    )
+    shape = Shape(
+        parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True, copied=300
+    )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     alone = memory(config, shape)
     assert (side_by_side(config, shape), alone["gradients"], alone["sampler's copies"]) == (1, 4000, 1200)
@@ -85,10 +100,15 @@ def test_memory_with_passes_side_by_side(monkeypatch):
     apart = memory(config, shape)
     assert (side_by_side(config, shape), apart["gradients"], apart["sampler's copies"]) == (3, 20_000, 3600)
     assert apart["libraries"] == 2**29 + 2 * 190 * 2**20
-    assert all(apart[name] == alone[name] for name in ("weights", "optimiser", "activations", "logits", "keys and values"))
+    assert all(
+        apart[name] == alone[name]
+        for name in ("weights", "optimiser", "activations", "logits", "keys and values")
+    )
     half = memory(dataclasses.replace(config, dtype="bfloat16"), shape)
     assert half["sampler's copies"] == 2 * 1000 + 3 * 2 * 300
-    assert half["keys and values"] == alone["keys and values"] / 2  # a small model's cache on a CPU has the dtype of its weights
+    assert (
+        half["keys and values"] == alone["keys and values"] / 2
+    )  # a small model's cache on a CPU has the dtype of its weights
 
 
 def test_who_works_side_by_side(monkeypatch):

@@ -20,19 +20,35 @@ def stored(folder, step, answers):
             "text": text,
             "finish": finish,
         }
-        rollout = Rollout(asked, logp=zeros, log_kept=zeros, entropy=zeros, version=zeros.astype(np.int32), group=place, **whole)
+        rollout = Rollout(
+            asked,
+            logp=zeros,
+            log_kept=zeros,
+            entropy=zeros,
+            version=zeros.astype(np.int32),
+            group=place,
+            **whole,
+        )
         graded.append(Graded(rollout, Verdict(score, acc)))
     offset = np.arange(len(answers) + 1) * 3
-    columns = {"token": np.tile(np.arange(3), len(answers)), "is_action": np.tile([False, True, True], len(answers))}
+    columns = {
+        "token": np.tile(np.arange(3), len(answers)),
+        "is_action": np.tile([False, True, True], len(answers)),
+    }
     (folder / "transcripts").mkdir(exist_ok=True)
     write_transcript(
-        folder / "transcripts" / f"step_{step:06d}.parquet", StepReport(step, {}, tuple(graded), columns, offset, "f")
+        folder / "transcripts" / f"step_{step:06d}.parquet",
+        StepReport(step, {}, tuple(graded), columns, offset, "f"),
     )
 
 
 @pytest.fixture
 def run(tmp_path):
-    stored(tmp_path, 1, [("\\boxed{1/2}", 1, 1, "stop"), ("\\boxed{0.5}", 0, 0, "stop"), ("\\boxed{2}", 0, 0, "stop")])
+    stored(
+        tmp_path,
+        1,
+        [("\\boxed{1/2}", 1, 1, "stop"), ("\\boxed{0.5}", 0, 0, "stop"), ("\\boxed{2}", 0, 0, "stop")],
+    )
     stored(tmp_path, 2, [("so 0.5", 0.5, 1, "length"), ("", np.nan, np.nan, "stop")])
     return tmp_path
 

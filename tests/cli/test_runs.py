@@ -12,7 +12,9 @@ def test_states_and_numbers(tmp_path, capsys):
     for name, steps, most in (("a", 2, 9), ("b", 4, 1)):
         with RunFolder.create(tmp_path / name, {"recipe": "grpo", "model": "m", "steps": steps}) as folder:
             watch = Watching()
-            loop(tiny_run(steps=steps), folder, watch, lambda watch=watch, most=most: len(watch.steps) >= most)
+            loop(
+                tiny_run(steps=steps), folder, watch, lambda watch=watch, most=most: len(watch.steps) >= most
+            )
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "run.json").write_text("{")
     with RunFolder.create(tmp_path / "c", {"recipe": "ppo", "steps": 9}):

@@ -48,7 +48,13 @@ def test_the_shipped_base_is_judged_on_a_task(capsys):
 
 
 def test_a_task_has_its_settings(folder):
-    words = {"model": folder, "task": {"kind": "long_chain", "steps": 3}, "n": 1, "question": 2, "max_new_tokens": 4}
+    words = {
+        "model": folder,
+        "task": {"kind": "long_chain", "steps": 3},
+        "n": 1,
+        "question": 2,
+        "max_new_tokens": 4,
+    }
     (one,) = sample(read(SampleConfig, words), None)
     assert one.graded.rollout.prompt.text == LongChain(steps=3).rows("heldout", 2, 0)[1]["question"]
 
@@ -56,7 +62,9 @@ def test_a_task_has_its_settings(folder):
 def test_bfloat16_keeps_rotary_frequencies(folder, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        recipes.sample, "TorchSampler", lambda model, *args, **kw: seen.append(model) or TorchSampler(model, *args, **kw)
+        recipes.sample,
+        "TorchSampler",
+        lambda model, *args, **kw: seen.append(model) or TorchSampler(model, *args, **kw),
     )
     sample(SampleConfig(folder, n=1, max_new_tokens=4, dtype="bfloat16"), "1+1=")
     (model,) = seen
@@ -76,9 +84,13 @@ def test_uncertain_tokens_are_coloured(folder):
     screen = io.StringIO()
     Console(file=screen, force_terminal=True, color_system="truecolor").print(coloured(one))
     assert "\x1b[48;2;" in screen.getvalue()
-    sure = replace(one.graded, rollout=replace(one.graded.rollout, entropy=np.zeros_like(one.graded.rollout.entropy)))
+    sure = replace(
+        one.graded, rollout=replace(one.graded.rollout, entropy=np.zeros_like(one.graded.rollout.entropy))
+    )
     screen = io.StringIO()
-    Console(file=screen, force_terminal=True, color_system="truecolor").print(coloured(replace(one, graded=sure)))
+    Console(file=screen, force_terminal=True, color_system="truecolor").print(
+        coloured(replace(one, graded=sure))
+    )
     assert "\x1b[48;2;" not in screen.getvalue()
 
 
@@ -87,7 +99,10 @@ def test_uncertain_tokens_are_coloured(folder):
     [
         ([], "sample takes a model and perhaps a question"),
         (["base", "a", "b"], "sample takes a model and perhaps a question"),
-        (["base", "a", "task=chain_sum"], "a question is written out and a task is named; leave one of them out"),
+        (
+            ["base", "a", "task=chain_sum"],
+            "a question is written out and a task is named; leave one of them out",
+        ),
         (["base", "n=0"], "n is 0; it must be at least 1"),
         (["base", "m=2"], "unknown setting 'm'"),
         (["./none", "x"], "there is no folder ./none; name a model folder"),

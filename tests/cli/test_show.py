@@ -46,7 +46,11 @@ def run(tmp_path):
     (tmp_path / "transcripts").mkdir()
     for step, chosen in ((3, graded), (4, [])):
         batch = pack(chosen)
-        columns = {name: column.numpy() for name in columns_per("token") if (column := getattr(batch, name)) is not None}
+        columns = {
+            name: column.numpy()
+            for name in columns_per("token")
+            if (column := getattr(batch, name)) is not None
+        }
         path = tmp_path / "transcripts" / f"step_{step:06d}.parquet"
         write_transcript(path, StepReport(step, {}, tuple(chosen), columns, batch.offset.numpy(), "f"))
     return tmp_path

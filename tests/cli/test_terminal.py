@@ -8,19 +8,47 @@ import numpy as np
 import pytest
 
 from helpers import prompt
-from menon.cli.terminal import Live, Terminal, duration, numbers_of, printable, sample_of, shortened, summary, terminal
+from menon.cli.terminal import (
+    Live,
+    Terminal,
+    duration,
+    numbers_of,
+    printable,
+    sample_of,
+    shortened,
+    summary,
+    terminal,
+)
 from menon.types import Finish, Graded, Rollout, StepReport, Verdict
 
 HEADER = {"recipe": "grpo", "model": "base, 0.89 M parameters", "task": "chain_sum"}
-METRICS = {"acc/mean": 0.25, "len/mean": 12.34, "entropy/mean": 0.5, "clip/frac": 0.02, "tokens/generated": 600, "time/step": 2.0}
+METRICS = {
+    "acc/mean": 0.25,
+    "len/mean": 12.34,
+    "entropy/mean": 0.5,
+    "clip/frac": 0.02,
+    "tokens/generated": 600,
+    "time/step": 2.0,
+}
 
 
-def graded(text: str, acc: float = 1.0, finish: Finish = "stop", score: float | None = None, error: str = "") -> Graded:
+def graded(
+    text: str, acc: float = 1.0, finish: Finish = "stop", score: float | None = None, error: str = ""
+) -> Graded:
     asked = prompt(0, "1+2=", "3")
     tokens = np.concatenate([asked.tokens, np.zeros(2, dtype=np.int32)])
     nothing = np.zeros(len(tokens), dtype=np.float32)
     rollout = Rollout(
-        asked, tokens, nothing > 0, nothing, nothing, nothing, np.zeros(len(tokens), dtype=np.int32), finish, text, group=0
+        asked,
+        tokens,
+        nothing > 0,
+        nothing,
+        nothing,
+        nothing,
+        np.zeros(len(tokens), dtype=np.int32),
+        finish,
+        text,
+        group=0,
     )
     return Graded(rollout, Verdict(acc if score is None else score, acc, error=error))
 

@@ -32,16 +32,21 @@ def words(tmp_path, monkeypatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("menon.recipes.questions.TASK_ROWS", 50)
     monkeypatch.setattr("menon.cli.threads.prepare", lambda *_: None)
-    export(tiny_model("qwen3", vocab=len(ALPHABET) + 1), tiny_tokenizer(len(ALPHABET) + 1), tmp_path / "model")
+    export(
+        tiny_model("qwen3", vocab=len(ALPHABET) + 1), tiny_tokenizer(len(ALPHABET) + 1), tmp_path / "model"
+    )
     (tmp_path / "rewards.py").write_text(REWARD)
     (tmp_path / "small.yaml").write_text(
-        "steps: 2\nprompts_per_step: 4\nsamples_per_prompt: 4\nheldout: 3\nmax_new_tokens: 6\nreward: rewards.py:half\n"
+        "steps: 2\nprompts_per_step: 4\nsamples_per_prompt: 4\nheldout: 3\nmax_new_tokens: 6\nreward: "
+        "rewards.py:half\n"
     )
     return ["train", "grpo", "small.yaml", "model=model", "threads=1", "device=cpu", "learning_rate=1e-2"]
 
 
 def fingerprints(folder: str) -> list[str]:
-    return [json.loads(line)["fingerprint"] for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)["fingerprint"] for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 def test_a_run_from_words_to_report(words, capsys):
@@ -62,13 +67,26 @@ def test_a_run_from_words_to_report(words, capsys):
     assert report["before"].keys() & report["after"].keys() >= {"accuracy", "best_accuracy", "probe_n"}
     assert Path("a/report.html").read_text().startswith("<!doctype html>")
     settings = json.loads(Path("a/run.json").read_text())["settings"]
-    assert (settings["threads"], settings["recipe"], settings["optimiser"]["learning_rate"]) == (1, "grpo", 1e-2)
+    assert (settings["threads"], settings["recipe"], settings["optimiser"]["learning_rate"]) == (
+        1,
+        "grpo",
+        1e-2,
+    )
     assert list(settings["own_code"]) == ["rewards.py:half"]
 
 
 def test_run_json_alone_repeats_the_run(words, capsys):
     assert (
-        main([*words, "out=a", "objective.kl={loss: kl, share: token_mean}", "reference=frozen", "advantage.whiten=whiten"]) == 0
+        main(
+            [
+                *words,
+                "out=a",
+                "objective.kl={loss: kl, share: token_mean}",
+                "reference=frozen",
+                "advantage.whiten=whiten",
+            ]
+        )
+        == 0
     )
     assert main(["train", "a/run.json", "out=b"]) == 0
     assert main(["train", "a/run.json", "out=c", "seed=5"]) == 0
@@ -102,7 +120,9 @@ def test_the_same_from_python(words, capsys):
 
     assert main([*words, "out=a"]) == 0
     settings = {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, "heldout": 3, "max_new_tokens": 6}
-    report = menon.train("grpo", model="model", out="b", threads=1, device="cpu", learning_rate=1e-2, reward=reward, **settings)
+    report = menon.train(
+        "grpo", model="model", out="b", threads=1, device="cpu", learning_rate=1e-2, reward=reward, **settings
+    )
     assert fingerprints("a") == fingerprints("b")
     assert report["after"] == json.loads(Path("b/report.json").read_text())["after"]
     with pytest.raises(menon.errors.UserError, match="did you mean 'steps'"):
@@ -115,7 +135,10 @@ def test_a_fault_in_mid_run_is_one_line(words, monkeypatch, capsys):
 
     monkeypatch.setattr("menon.loop.train_step", fail)
     assert main([*words, "out=a"]) == 2
-    assert capsys.readouterr().err == "menon: out of memory; lower tokens_per_forward and slots, or take a smaller model\n"
+    assert (
+        capsys.readouterr().err
+        == "menon: out of memory; lower tokens_per_forward and slots, or take a smaller model\n"
+    )
     assert json.loads(Path("a/run.json").read_text())["settings"]["steps"] == 2
 
 

@@ -15,7 +15,8 @@ def random(*shape: int) -> Tensor:
 
 
 def filled(lengths: list[int], few: bool = False) -> tuple[BlockCache, list[Tensor]]:
-    """Row i holds start i: its first half at once, the rest position by position, so that the cache grows on the way."""
+    """Row i holds start i: its first half at once, the rest position by position, so that the cache grows on
+    the way."""
     found = BlockCache(LAYERS, ROWS, HEADS, D, torch.zeros((), dtype=torch.float64), few)
     starts = [random(LAYERS, 2, HEADS, length, D) for length in lengths]
     for row, start in enumerate(starts):
@@ -25,12 +26,17 @@ def filled(lengths: list[int], few: bool = False) -> tuple[BlockCache, list[Tens
         at = torch.tensor([min(position, length - 1) for length in lengths])
         places = found.places(at)
         for layer in range(LAYERS):
-            new = [torch.stack([start[layer, half, :, i] for start, i in zip(starts, at, strict=True)]) for half in (0, 1)]
+            new = [
+                torch.stack([start[layer, half, :, i] for start, i in zip(starts, at, strict=True)])
+                for half in (0, 1)
+            ]
             found.write(places[layer], *new)
     return found, starts
 
 
-def attended(found: BlockCache, layer: int, q: Tensor, lengths: list[int], widths: list[int] | None = None) -> Tensor:
+def attended(
+    found: BlockCache, layer: int, q: Tensor, lengths: list[int], widths: list[int] | None = None
+) -> Tensor:
     """q [n, HEADS, per key, D]; with several widths every row has that of its class."""
     several = widths is not None
     at, views = torch.tensor(lengths) - 1, []
@@ -117,7 +123,9 @@ def test_blocks_end_where_widths_do(few, count):
     capacities = [2**k for k in (5, 7, 8, 9, 12)]
     sizes = [block_sizes(max(capacity, 256) if few else capacity, few) for capacity in capacities]
     assert [len(found) for found in sizes] == count
-    assert [sum(found) for found in sizes] == [max(capacity, 256) if few else capacity for capacity in capacities]
+    assert [sum(found) for found in sizes] == [
+        max(capacity, 256) if few else capacity for capacity in capacities
+    ]
     assert all(longer[: len(shorter)] == shorter for shorter, longer in pairwise(sizes))
 
 

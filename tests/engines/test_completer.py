@@ -61,7 +61,8 @@ def test_a_prompt_that_does_not_fit_fails_alone():
 
 
 def test_a_judge_on_a_model_of_bytes():
-    """Its logits are made Y 3/4, N 1/4 whatever it reads. It says Y, which is no YES; but what it would say is known."""
+    """Its logits are made Y 3/4, N 1/4 whatever it reads. It says Y, which is no YES; but what it would say
+    is known."""
     model = tiny_model(tied=False)
     logits = np.full(BYTES, -30.0)
     logits[[ord("Y"), ord("N")]] = np.log([0.75, 0.25])
@@ -74,7 +75,9 @@ def test_a_judge_on_a_model_of_bytes():
     def spelt(tokens) -> str:
         return decode(tokens).replace("Y", "YES")
 
-    whole = Completer(TorchSampler(model, tiny_tokenizer()), encode, spelt, begins_of(encode), TorchScorer(model))
+    whole = Completer(
+        TorchSampler(model, tiny_tokenizer()), encode, spelt, begins_of(encode), TorchScorer(model)
+    )
     replies = [("YES", probabilities) for _, probabilities in whole(["x"])]
     (verdict,) = Judge(lambda prompts: replies, plain, soft=True, renorm=True).many([Asked("p", "x", "a")])
     assert verdict.score == pytest.approx(0.75, abs=1e-5)

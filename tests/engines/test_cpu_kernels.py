@@ -39,8 +39,8 @@ def test_rms_norm(shape):
 
 
 def test_numbers_in_bfloat16_are_those_of_pytorch():
-    """Written and read, ties and odd numbers included. With eps 0 a row of one number is normed to its sign, so the weight is
-    what is written; a share of 1 reads the number back."""
+    """Written and read, ties and odd numbers included. With eps 0 a row of one number is normed to its sign,
+    so the weight is what is written; a share of 1 reads the number back."""
     odd = [0.0, -0.0, 1.0, 1.00390625, 1.01171875, -3.14159, 1e-40, 3.4e38, torch.inf, -torch.inf, torch.nan]
     for number in (*odd, *random(200).tolist()):
         out = torch.empty(1, 1, dtype=torch.bfloat16)
@@ -65,7 +65,9 @@ def filled(lengths: list[int], heads: int, size: int, dtype: torch.dtype) -> tup
     return cache, held
 
 
-def attended(cache: BlockCache, q: Tensor, lengths: list[int], width: int, layer: int = 1) -> tuple[Tensor, Tensor]:
+def attended(
+    cache: BlockCache, q: Tensor, lengths: list[int], width: int, layer: int = 1
+) -> tuple[Tensor, Tensor]:
     """q [n, heads, per head, D] -> scores [n, heads, per head, width] and what was mixed."""
     at, out, scores = np.array(lengths) - 1, torch.empty_like(q), q.new_empty(*q.shape[:3], width)
     where = (at, cache.begins[layer], cache.borders, array_of(cache.memory))
@@ -122,7 +124,9 @@ def test_a_step_is_that_of_pytorchs_operations(kind, fixed, monkeypatch):
         for name, weight in model.named_parameters():
             if "norm" in name or name.endswith("bias"):
                 weight.add_(random(*weight.shape) * 0.2)
-    for got, want in zip(steps(model, True, monkeypatch, fixed), steps(model, False, monkeypatch, fixed), strict=True):
+    for got, want in zip(
+        steps(model, True, monkeypatch, fixed), steps(model, False, monkeypatch, fixed), strict=True
+    ):
         assert (got - want).norm() < 1e-5 * want.norm()
 
 
@@ -135,7 +139,8 @@ def test_a_step_in_bfloat16(monkeypatch):
 
 
 def test_keys_and_values_in_bfloat16_are_rounded_once():
-    """Those of the first layer come from a token's embedding alone, with nothing that was rounded before them but h and qkv."""
+    """Those of the first layer come from a token's embedding alone, with nothing that was rounded before them
+    but h and qkv."""
     model = tiny_model("qwen3", vocab=V).to(torch.bfloat16)
     slots = slots_of(model)
     slots.decode(np.array([7]), np.array([3]))
@@ -160,7 +165,9 @@ def test_new_weights_are_seen_wherever_they_lie(dtype, elsewhere):
             else:
                 weight.copy_(new)
     slots.refresh()
-    assert torch.equal(slots.decode(np.array([7]), np.array([0])), slots_of(model).decode(np.array([7]), np.array([0])))
+    assert torch.equal(
+        slots.decode(np.array([7]), np.array([0])), slots_of(model).decode(np.array([7]), np.array([0]))
+    )
 
 
 def test_a_kernel_has_one_signature():

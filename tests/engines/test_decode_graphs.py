@@ -1,5 +1,5 @@
-"""Recording is tried here without a GPU: a tape of a step's operations on the very tensors that they met, which is what a CUDA
-graph is."""
+"""Recording is tried here without a GPU: a tape of a step's operations on the very tensors that they met,
+which is what a CUDA graph is."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,9 @@ class Tape(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         waits = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags)
-        by_place = func is torch.ops.aten.index.Tensor and all(index is None or index.dtype == torch.int64 for index in args[1])
+        by_place = func is torch.ops.aten.index.Tensor and all(
+            index is None or index.dtype == torch.int64 for index in args[1]
+        )
         if waits and not by_place:
             raise RuntimeError(f"{func} cannot be recorded")
         out = func(*args, **kwargs or {})
@@ -52,7 +54,10 @@ def recording(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
         for func, args, kwargs, out in tape.written:
             again = func(*tree_map(now, args), **tree_map(now, kwargs))
             before = out if isinstance(out, list | tuple) else [out]
-            made |= {id(b): a for b, a in zip(before, again if isinstance(again, list | tuple) else [again], strict=True)}
+            made |= {
+                id(b): a
+                for b, a in zip(before, again if isinstance(again, list | tuple) else [again], strict=True)
+            }
         return made[id(logits)]
 
     return replay
@@ -72,7 +77,8 @@ def recorded(monkeypatch):
 
 
 def steps(slots: DecoderSlots, rows: list[int], start: int = 1) -> list[Tensor]:
-    """So many rows in each step, their positions ragged; rows that come are filled as those of new sequences are."""
+    """So many rows in each step, their positions ragged; rows that come are filled as those of new sequences
+    are."""
     rng, found, before = np.random.default_rng(0), [], 0
     layers, two, _, heads = slots.cache.shape
     for number, n in enumerate(rows):
@@ -80,7 +86,8 @@ def steps(slots: DecoderSlots, rows: list[int], start: int = 1) -> list[Tensor]:
         for row in range(before, n):
             shape = (layers, two, heads, int(position[row]), slots.decoder.head_dim)
             slots.fill(
-                torch.tensor([row], device=slots.device), torch.from_numpy(rng.normal(size=shape)).float().to(slots.device)
+                torch.tensor([row], device=slots.device),
+                torch.from_numpy(rng.normal(size=shape)).float().to(slots.device),
             )
         found.append(slots.decode(rng.integers(0, V, n), position)[:n].clone())
         before = n
@@ -124,19 +131,26 @@ def test_shapes_are_recorded_once_each():
 def test_a_sampler_that_records_writes_the_same(monkeypatch):
     model = tiny_model(vocab=V)
     requests = [
-        Request(prompt(i, np.arange(1 + 5 * i) % (V - 1), vocab=V), Sampling(max_new_tokens=4 + 7 * k), sample=k)
+        Request(
+            prompt(i, np.arange(1 + 5 * i) % (V - 1), vocab=V), Sampling(max_new_tokens=4 + 7 * k), sample=k
+        )
         for i in range(4)
         for k in range(3)
     ]
 
     def written() -> list[dict[Any, Any]]:
         sampler = TorchSampler(model, tiny_tokenizer(V), seed=3, slots=5)
-        return [{(c.request.prompt.index, c.request.sample): c for c in sampler.generate(requests)} for _ in range(2)]
+        return [
+            {(c.request.prompt.index, c.request.sample): c for c in sampler.generate(requests)}
+            for _ in range(2)
+        ]
 
     plain = written()
     monkeypatch.setattr(decoder_slots, "capture_on", lambda device: recording)
     for got, want in zip(written(), plain, strict=True):
-        assert {key: c.tokens.tolist() for key, c in got.items()} == {key: c.tokens.tolist() for key, c in want.items()}
+        assert {key: c.tokens.tolist() for key, c in got.items()} == {
+            key: c.tokens.tolist() for key, c in want.items()
+        }
         for key, c in got.items():
             np.testing.assert_allclose(c.logp, want[key].logp, atol=1e-5)
 
@@ -149,7 +163,9 @@ def test_where_nothing_can_be_recorded_steps_go_on_and_say_so_once(monkeypatch):
     want = steps(slots_of(model), [5, 3, 7])
     monkeypatch.setattr(decoder_slots, "capture_on", lambda device: refuse)
     slots = slots_of(model)
-    with pytest.warns(RuntimeWarning, match="decoding goes on without CUDA graphs, slower: operation not permitted") as heard:
+    with pytest.warns(
+        RuntimeWarning, match="decoding goes on without CUDA graphs, slower: operation not permitted"
+    ) as heard:
         got = steps(slots, [5, 3, 7])
     assert len(heard) == 1
     for a, b in zip(got, want, strict=True):

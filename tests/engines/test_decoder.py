@@ -13,8 +13,19 @@ V = 40
 
 def mistral(**config: Any) -> PreTrainedModel:
     torch.manual_seed(0)
-    sizes = {"vocab_size": V, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.3, "max_position_embeddings": 64}
+    sizes = {
+        "vocab_size": V,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "head_dim": 8,
+    }
+    heads = {
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "initializer_range": 0.3,
+        "max_position_embeddings": 64,
+    }
     return MistralForCausalLM(MistralConfig(**sizes, **heads, **config)).eval()
 
 
@@ -38,10 +49,14 @@ MODELS = {
 
 
 def taken(model: PreTrainedModel) -> Decoder:
-    with torch.no_grad():  # random biases and norms: at their zeros and ones a decoder that forgot them would pass
+    with (
+        torch.no_grad()
+    ):  # random biases and norms: at their zeros and ones a decoder that forgot them would pass
         for name, weight in model.named_parameters():
             if "norm" in name or name.endswith("bias"):
-                weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name))) * 0.3)
+                weight.add_(
+                    torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name))) * 0.3
+                )
     return network_of(model)
 
 
@@ -79,11 +94,14 @@ def test_a_decoder_follows_its_model():
 def test_padding_on_the_right_changes_nothing():
     decoder, ids = taken(tiny_model(vocab=V)), some_ids()
     other = torch.cat([ids[:, :20], some_ids(2)[:, 20:]], 1)
-    torch.testing.assert_close(hidden_states(decoder, ids)[:, :20], hidden_states(decoder, other)[:, :20], atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        hidden_states(decoder, ids)[:, :20], hidden_states(decoder, other)[:, :20], atol=1e-6, rtol=0
+    )
 
 
 def test_positions_may_be_given():
-    """Rotary attention knows distances alone: every position moved by 7 gives the same states, stretched ones do not."""
+    """Rotary attention knows distances alone: every position moved by 7 gives the same states, stretched ones
+    do not."""
     decoder, ids = taken(tiny_model(vocab=V)), some_ids()
     plain = hidden_states(decoder, ids)
     torch.testing.assert_close(hidden_states(decoder, ids, torch.arange(50) + 7), plain, atol=1e-4, rtol=1e-4)
@@ -96,7 +114,10 @@ def test_a_trunk_alone_and_other_dtypes():
     assert taken(trunk).head is None
     wide = tiny_model(vocab=V).double()
     torch.testing.assert_close(
-        hidden_states(taken(wide), ids), wide.base_model(input_ids=ids).last_hidden_state, atol=1e-5, rtol=1e-5
+        hidden_states(taken(wide), ids),
+        wide.base_model(input_ids=ids).last_hidden_state,
+        atol=1e-5,
+        rtol=1e-5,
     )
     half = tiny_model(vocab=V, dtype=torch.bfloat16)
     got, want = hidden_states(taken(half), ids), half.base_model(input_ids=ids).last_hidden_state
@@ -124,7 +145,11 @@ def test_other_networks_are_left_to_their_own_forward():
     assert decoder_of(tiny_model("gpt2", vocab=V)) is None
     assert decoder_of(tiny_model("llama", vocab=V, hidden_act="gelu")) is None
     assert (
-        decoder_of(tiny_model("llama", vocab=V, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}))
+        decoder_of(
+            tiny_model(
+                "llama", vocab=V, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+            )
+        )
         is None
     )
     scaled = tiny_model("llama", vocab=V)
@@ -140,7 +165,8 @@ def test_other_networks_are_left_to_their_own_forward():
 
 
 def test_attention_on_a_cpu_is_in_fp32_under_autocast():
-    """In bfloat16 its way back takes up to four times as long; the values come as autocast's products left them."""
+    """In bfloat16 its way back takes up to four times as long; the values come as autocast's products left
+    them."""
     q, k, v = (torch.randn(2, 5, heads, 8, requires_grad=True) for heads in (4, 2, 2))
     want = torch.autograd.grad(causal(0, q, k, v.bfloat16().float()).square().sum(), (q, k, v))
     with torch.autocast("cpu", torch.bfloat16):

@@ -8,11 +8,17 @@ from menon.engines.draw import Drawn, draw, kept_by, temperature_by_entropy
 P = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15], dtype=torch.float64)
 
 
-def drawn(p: torch.Tensor, uniform: torch.Tensor, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0) -> Drawn:
+def drawn(
+    p: torch.Tensor, uniform: torch.Tensor, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0
+) -> Drawn:
     n = len(uniform)
     logits = p.log().float().expand(n, -1) + 3.0  # a constant shift of logits changes nothing
     return draw(
-        logits, uniform.double(), torch.full((n,), temperature), torch.full((n,), top_p).double(), torch.full((n,), top_k)
+        logits,
+        uniform.double(),
+        torch.full((n,), temperature),
+        torch.full((n,), top_p).double(),
+        torch.full((n,), top_k),
     )
 
 
@@ -61,7 +67,14 @@ def test_top_k_keeps_exactly_k_and_says_how_much_mass():
 
 
 def test_top_p_keeps_the_fewest_tokens_that_reach_it():
-    for top_p, kept in ((0.05, [1]), (0.39, [1]), (0.41, [1, 3]), (0.69, [1, 3]), (0.71, [1, 3, 4]), (0.96, [0, 1, 2, 3, 4])):
+    for top_p, kept in (
+        (0.05, [1]),
+        (0.39, [1]),
+        (0.41, [1, 3]),
+        (0.69, [1, 3]),
+        (0.71, [1, 3, 4]),
+        (0.96, [0, 1, 2, 3, 4]),
+    ):
         out = drawn(P, grid(10_000), top_p=top_p)
         nucleus = torch.zeros_like(P)
         nucleus[kept] = P[kept]
@@ -80,7 +93,11 @@ def test_every_row_has_its_own_settings():
     logits = P.log().float().expand(4, -1)
     uniform = torch.full((4,), 0.99, dtype=torch.float64)
     out = draw(
-        logits, uniform, torch.tensor([1.0, 0.0, 1.0, 1.0]), torch.tensor([1, 1, 1, 0.5]).double(), torch.tensor([0, 0, 2, 0])
+        logits,
+        uniform,
+        torch.tensor([1.0, 0.0, 1.0, 1.0]),
+        torch.tensor([1, 1, 1, 0.5]).double(),
+        torch.tensor([0, 0, 2, 0]),
     )
     assert out.token.tolist() == [4, 1, 3, 3]
     np.testing.assert_allclose(out.log_kept, [0, 0, math.log(0.7), math.log(0.7)], atol=1e-6)
@@ -99,7 +116,8 @@ def test_the_ends_of_the_unit_interval_hit_tokens_that_can_be_drawn():
 
 
 def test_the_temperature_of_uncertain_tokens():
-    """Entropies ln 2 = .693, .325 (.9 and .1) and ln 2 again; the threshold .672 lies between; the last row asks for nothing."""
+    """Entropies ln 2 = .693, .325 (.9 and .1) and ln 2 again; the threshold .672 lies between; the last row
+    asks for nothing."""
     logits = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.5, 0.5]]).log() + 7.0
     low, high = torch.tensor([1.0, 0.5, 0.25]), torch.tensor([2.0, 2.0, torch.nan])
     got = temperature_by_entropy(logits, low, high, torch.full((3,), 0.672))

@@ -19,7 +19,10 @@ def test_finds_the_longest_common_beginning():
         kept.append(tokens.tolist())
         wanted = rng.integers(0, 3, size=rng.integers(0, 10)).astype(np.int32) * 1000
         longest = max(
-            next((i for i, (a, b) in enumerate(zip(other, wanted, strict=False)) if a != b), min(len(other), len(wanted)))
+            next(
+                (i for i, (a, b) in enumerate(zip(other, wanted, strict=False)) if a != b),
+                min(len(other), len(wanted)),
+            )
             for other in kept
         )
         found = held.find(wanted)
@@ -37,7 +40,9 @@ def test_keeps_no_beginning_of_another_and_no_more_than_there_is_room():
     assert (len(held.keys), held.room) == (1, 8)
     held.add(other, start(other))
     assert held.find(other) is None
-    held.add(np.arange(1, 7, dtype=np.int32), start(np.arange(1, 7)))  # too long, and so not in the place of its beginning
+    held.add(
+        np.arange(1, 7, dtype=np.int32), start(np.arange(1, 7))
+    )  # too long, and so not in the place of its beginning
     assert held.find(two).shape == (1, 3, 1)
     held.at(1)
     assert (held.keys, held.room) == ([], 20)

@@ -5,7 +5,14 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertForMaskedLM, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from helpers import END, KINDS, tiny_model, tiny_tokenizer
 from menon.engines.hf_models import end_token_ids, export, load_policy, load_value_model
@@ -90,7 +97,10 @@ class TestEndTokens:
 
     def test_none_anywhere(self, folder):
         for file in ("tokenizer_config.json", "config.json", "generation_config.json"):
-            edit(folder / file, lambda content: content.pop("eos_token", None) or content.pop("eos_token_id", None))
+            edit(
+                folder / file,
+                lambda content: content.pop("eos_token", None) or content.pop("eos_token_id", None),
+            )
         refused(folder, "names no end-of-text token; set eos_token in its tokenizer_config.json")
 
     def test_beyond_the_vocabulary(self, folder):
@@ -169,7 +179,13 @@ class TestMistakes:
         refused(tmp_path, "is of type 't5', not a causal language model")
 
     def test_an_encoder_that_loads_as_if_it_were_causal(self, tmp_path):
-        sizes = {"vocab_size": 20, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+        sizes = {
+            "vocab_size": 20,
+            "hidden_size": 8,
+            "intermediate_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+        }
         BertForMaskedLM(BertConfig(**sizes, initializer_range=0.5)).save_pretrained(tmp_path)
         refused(tmp_path, "looks ahead")
 

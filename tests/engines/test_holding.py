@@ -1,4 +1,5 @@
-"""Sequences that go on from finished ones: what they cost, and that they are the same as without what was kept."""
+"""Sequences that go on from finished ones: what they cost, and that they are the same as without what was
+kept."""
 
 from dataclasses import replace
 
@@ -25,7 +26,10 @@ def answers(sampler: TorchSampler, requests: list[Request]) -> list[Completion]:
 
 
 def parents(count: int = 3) -> list[Request]:
-    return [Request(prompt(i, range(i + 1, 2 * i + 4), vocab=V), Sampling(max_new_tokens=8 + i), path=(i,)) for i in range(count)]
+    return [
+        Request(prompt(i, range(i + 1, 2 * i + 4), vocab=V), Sampling(max_new_tokens=8 + i), path=(i,))
+        for i in range(count)
+    ]
 
 
 def child(parent: Completion, prefix: Tokens, number: int) -> Request:
@@ -65,13 +69,17 @@ def test_a_child_computes_only_what_is_new():
         roots = answers(sampler, parents())
         before = sampler.computed_tokens
         answers(sampler, children(roots))
-        # Each of 12 children feeds the last token of its beginning and four of its own; three of them, besides, the three that
-        # stand between: the last of the parent and two of the three new ones.
+        # Each of 12 children feeds the last token of its beginning and four of its own; three of them,
+        # besides, the three that stand between: the last of the parent and two of the three new ones.
         assert sampler.computed_tokens - before == 12 * 5 + 3 * 3
-        assert answers(sampler, children(roots)[:1])[0].tokens.tolist()  # and again, from what the children left
+        assert answers(sampler, children(roots)[:1])[
+            0
+        ].tokens.tolist()  # and again, from what the children left
     before = sampler.computed_tokens
     answers(sampler, children(roots)[:1])
-    assert sampler.computed_tokens - before == len(roots[0].request.prompt.tokens) + len(roots[0].tokens) + 4  # nothing is left
+    assert (
+        sampler.computed_tokens - before == len(roots[0].request.prompt.tokens) + len(roots[0].tokens) + 4
+    )  # nothing is left
 
 
 def test_new_weights_make_old_states_worthless():

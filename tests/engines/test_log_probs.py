@@ -7,11 +7,14 @@ from menon.engines.log_probs import log_probs, wide
 
 
 def drawn(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+    return torch.randn(
+        *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    ).requires_grad_()
 
 
 def test_by_hand():
-    # z = (log 1, log 3) at temperature 1: p = (1/4, 3/4). At temperature 1/2, z = (log 1, log 9): p = (1/10, 9/10).
+    # z = (log 1, log 3) at temperature 1: p = (1/4, 3/4). At temperature 1/2, z = (log 1, log 9): p = (1/10,
+    # 9/10).
     logits = torch.tensor([[0.0, math.log(3)]] * 2, dtype=torch.float64, requires_grad=True)
     target = torch.tensor([0, 1])
     logp, entropy = log_probs(logits, target, entropy=True)
@@ -21,7 +24,9 @@ def test_by_hand():
     (logp[0] + 2 * entropy[1]).backward()
     # d log p[0] = (1 - 1/4, -3/4); 2 dH = -2 p (log p + H)
     second = [-2 * p * (math.log(p) + h) for p in (0.25, 0.75)]
-    torch.testing.assert_close(logits.grad, torch.tensor([[0.75, -0.75], second], dtype=torch.float64), rtol=1e-14, atol=1e-15)
+    torch.testing.assert_close(
+        logits.grad, torch.tensor([[0.75, -0.75], second], dtype=torch.float64), rtol=1e-14, atol=1e-15
+    )
     cold, _ = log_probs(logits, target, temperature=0.5)
     assert cold.tolist() == pytest.approx([math.log(0.1), math.log(0.9)], rel=1e-14)
 
@@ -41,7 +46,9 @@ def test_numbers_and_gradients_are_those_of_the_whole_table(chunk, entropy):
     want = table.gather(-1, target[:, None])[:, 0], -(table.exp() * table).sum(-1)
     got = log_probs(rows, target, weight=weight, bias=bias, temperature=0.7, chunk=chunk, entropy=entropy)
     torch.testing.assert_close(got[0], want[0], rtol=1e-13, atol=1e-13)
-    torch.testing.assert_close(got[1], want[1] if entropy else torch.zeros_like(want[1]), rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(
+        got[1], want[1] if entropy else torch.zeros_like(want[1]), rtol=1e-13, atol=1e-13
+    )
     for mine, truth in zip(gradients(*got), gradients(*want), strict=True):
         torch.testing.assert_close(mine, truth, rtol=1e-12, atol=1e-13)
 
@@ -57,7 +64,9 @@ def test_no_more_than_a_chunk_of_the_table_exists():
             return made
 
     with Sizes():
-        logp, entropy = log_probs(rows, torch.zeros(64, dtype=torch.int64), weight=weight, chunk=8000, entropy=True)
+        logp, entropy = log_probs(
+            rows, torch.zeros(64, dtype=torch.int64), weight=weight, chunk=8000, entropy=True
+        )
         (logp + entropy).sum().backward()
     assert max(largest) == 8000
     assert rows.grad.norm() > 0
@@ -95,9 +104,9 @@ def test_what_is_not_trained_gets_no_gradient_and_no_rows_are_no_error():
 
 
 def test_half_precision_is_worked_out_in_full():
-    assert [wide(d) for d in (torch.bfloat16, torch.float16, torch.float32, torch.float64)] == [torch.float32] * 3 + [
-        torch.float64
-    ]
+    assert [wide(d) for d in (torch.bfloat16, torch.float16, torch.float32, torch.float64)] == [
+        torch.float32
+    ] * 3 + [torch.float64]
     logits = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.bfloat16)
     logp, _ = log_probs(logits, torch.tensor([2]))
     assert logp.dtype == torch.float32

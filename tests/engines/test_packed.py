@@ -24,7 +24,9 @@ def batch_of_tree():
     token, offset = tree()
     batch = take(random_batch(), torch.arange(5))
     per_token = dict.fromkeys(("reward", "behaviour_logp"), torch.zeros(len(token)))
-    empty = dict.fromkeys(("old_logp", "ref_logp", "value", "advantage", "ret", "entropy", "log_kept", "version", "value_after"))
+    empty = dict.fromkeys(
+        ("old_logp", "ref_logp", "value", "advantage", "ret", "entropy", "log_kept", "version", "value_after")
+    )
     batch = replace(batch, token=token % VOCAB, offset=offset, **per_token, **empty, columns={})
     return replace(batch, is_action=batch.position >= 2)
 
@@ -32,7 +34,11 @@ def batch_of_tree():
 def test_tokens_with_the_same_beginning_have_one_number():
     token, offset = tree()
     number = distinct(token, offset)
-    paths = [tuple(token[start : t + 1].tolist()) for start, end in pairwise(offset.tolist()) for t in range(start, end)]
+    paths = [
+        tuple(token[start : t + 1].tolist())
+        for start, end in pairwise(offset.tolist())
+        for t in range(start, end)
+    ]
     assert len(set(number.tolist())) == len(set(paths)) == 9
     for one in range(len(paths)):
         for other in range(len(paths)):
@@ -43,7 +49,9 @@ def test_tokens_with_the_same_beginning_have_one_number():
 def test_only_what_is_needed_is_packed():
     batch = batch_of_tree()
     needed = torch.zeros(batch.num_tokens, dtype=torch.bool)
-    needed[[1, 4, 5, 11]] = True  # up to the second token of 0, the third of 1, the second of 3; nothing of 2 and 4
+    needed[[1, 4, 5, 11]] = (
+        True  # up to the second token of 0, the third of 1, the second of 3; nothing of 2 and 4
+    )
     packed = pack_distinct(batch, needed)
     assert packed.offset.tolist() == [0, 2, 5, 5, 7, 7]
     assert len(packed.token) == 3
@@ -78,7 +86,9 @@ def test_states_and_gradients_are_those_of_the_sequences_alone(kind):
         return torch.cat([gradient.flatten() for gradient in found])
 
     states = run_trunk(network, batch, after=True)
-    alone = [hidden_states(network.decoder, row[None])[0] for row in batch.token.split(batch.lengths.tolist())]
+    alone = [
+        hidden_states(network.decoder, row[None])[0] for row in batch.token.split(batch.lengths.tolist())
+    ]
     before = torch.cat([rows[1:-1] for rows in alone])  # of actions, which begin at the third token
     after = torch.cat([rows[2:] for rows in alone])
     torch.testing.assert_close(states.rows, before, rtol=1e-10, atol=1e-12)

@@ -1,4 +1,5 @@
-"""Engines on a pretended GPU: everything is where it must be, the numbers are the CPU's, and the host seldom waits."""
+"""Engines on a pretended GPU: everything is where it must be, the numbers are the CPU's, and the host seldom
+waits."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -45,7 +46,8 @@ def twice(monkeypatch, work: Callable[[str], Any]) -> tuple[Any, Any, Log]:
 
 class TestSampler:
     def requests(self) -> list[Request]:
-        """Short and long beginnings, a shared prompt, truncation, greedy ones, a stop string, forking, prefixes."""
+        """Short and long beginnings, a shared prompt, truncation, greedy ones, a stop string, forking,
+        prefixes."""
         kinds: list[dict[str, Any]] = [
             {},
             {"temperature": 0.7, "top_p": 0.8, "top_k": 5},
@@ -56,17 +58,25 @@ class TestSampler:
         prefixes = np.array([], dtype=np.int32), np.array([3, 4], dtype=np.int32)
         return [
             Request(
-                prompt(i, range(i + 1, 3 * i + 3), vocab=V), Sampling(5 + i + k, **kind), sample=k, prefix=prefixes[(i + k) % 2]
+                prompt(i, range(i + 1, 3 * i + 3), vocab=V),
+                Sampling(5 + i + k, **kind),
+                sample=k,
+                prefix=prefixes[(i + k) % 2],
             )
             for i in range(3)
             for k, kind in enumerate(kinds)
         ]
 
     def answers(self, device: str, kind: Any, held: bool = False, **settings: Any) -> list[Completion]:
-        sampler = TorchSampler(tiny_model(kind, vocab=V).to(device), tiny_tokenizer(V), seed=5, slots=5, **settings)
+        sampler = TorchSampler(
+            tiny_model(kind, vocab=V).to(device), tiny_tokenizer(V), seed=5, slots=5, **settings
+        )
         with sampler.holding() if held else nullcontext():
             found = list(sampler.generate(self.requests()))
-            on = [replace(c.request, prefix=np.concatenate([c.request.prefix, c.tokens]), path=(1,)) for c in found]
+            on = [
+                replace(c.request, prefix=np.concatenate([c.request.prefix, c.tokens]), path=(1,))
+                for c in found
+            ]
             return [*found, *(sampler.generate(on) if held else ())]
 
     @pytest.mark.parametrize(
@@ -135,10 +145,17 @@ class TestLearner:
         batch = random_batch(4)
         batch = replace(batch, behaviour_logp=batch.reward - 3, ref_logp=batch.reward - 4)
         learner: Any = TorchLearner(
-            tiny_model(kind, vocab=VOCAB), Optimiser(1e-3, eps=1e-4), device=device, tokens_per_forward=30, **settings
+            tiny_model(kind, vocab=VOCAB),
+            Optimiser(1e-3, eps=1e-4),
+            device=device,
+            tokens_per_forward=30,
+            **settings,
         )
         learner = NaturalLearner(learner, NaturalGradient(iterations=1, tries=2)) if natural else learner
-        models = {"policy": learner, "reference": TorchScorer(tiny_model(kind, seed=1, vocab=VOCAB), device=device)}
+        models = {
+            "policy": learner,
+            "reference": TorchScorer(tiny_model(kind, seed=1, vocab=VOCAB), device=device),
+        }
         found: dict[str, Any] = dict(learner.score(batch, ("logp", "entropy")))
         update = Update(dict(terms))
         for number in range(2):
@@ -148,16 +165,24 @@ class TestLearner:
             metrics = learner.accumulate(parts, models)
             if log is not None:
                 assert log == Log()  # one pass follows the other; what they found is read after the last
-            grads = {f"{number} {name}": weight.grad for name, weight in learner.weights().items() if weight.grad is not None}
+            grads = {
+                f"{number} {name}": weight.grad
+                for name, weight in learner.weights().items()
+                if weight.grad is not None
+            }
             found |= {name: grad.to("cpu").clone() for name, grad in grads.items()}
             metrics |= learner.step()
             found |= {f"{number} {name}": torch.tensor(float(metric)) for name, metric in metrics.items()}
         return found | {name: weight.detach().cpu() for name, weight in learner.weights().items()}
 
-    def check(self, want: dict[str, Any], got: dict[str, Any], atol: float = 2e-5, rtol: float = 1e-4) -> None:
+    def check(
+        self, want: dict[str, Any], got: dict[str, Any], atol: float = 2e-5, rtol: float = 1e-4
+    ) -> None:
         assert want.keys() == got.keys()
         for name, numbers in want.items():
-            torch.testing.assert_close(got[name], numbers, atol=atol, rtol=rtol, msg=lambda m, name=name: f"{name}: {m}")
+            torch.testing.assert_close(
+                got[name], numbers, atol=atol, rtol=rtol, msg=lambda m, name=name: f"{name}: {m}"
+            )
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_columns_gradients_and_weights_are_the_same(self, kind, monkeypatch):
@@ -186,11 +211,18 @@ class TestLearner:
         def learn(device: str, shared: bool) -> dict[str, Any]:
             model, batch = tiny_model(vocab=VOCAB), random_batch(4)
             if shared:
-                learner = TorchLearner(model, Optimiser(1e-3), device=device, value_head=value_head(16, "orz"))
+                learner = TorchLearner(
+                    model, Optimiser(1e-3), device=device, value_head=value_head(16, "orz")
+                )
             else:
-                learner = TorchLearner(ValueModel(model.base_model, value_head(16, "orz")), Optimiser(1e-3), device=device)
+                learner = TorchLearner(
+                    ValueModel(model.base_model, value_head(16, "orz")), Optimiser(1e-3), device=device
+                )
             found = learner.score(batch, ("value", "value_after"))
-            update, models = Update({"value": Term(ValueLoss(), TokenMean())}, model="critic"), {"critic": learner}
+            update, models = (
+                Update({"value": Term(ValueLoss(), TokenMean())}, model="critic"),
+                {"critic": learner},
+            )
             learner.accumulate(micros(learner, update, models, batch), models)
             learner.step()
             return found | {name: weight.detach().cpu() for name, weight in learner.weights().items()}
@@ -202,7 +234,10 @@ class TestLearner:
 
     def test_state_goes_back_to_where_the_weights_are(self, monkeypatch):
         with pretend_device(monkeypatch):
-            learner, batch = TorchLearner(tiny_model(vocab=VOCAB), Optimiser(1e-2), device="cuda"), random_batch(4)
+            learner, batch = (
+                TorchLearner(tiny_model(vocab=VOCAB), Optimiser(1e-2), device="cuda"),
+                random_batch(4),
+            )
             update = Update({"policy": Term(PPOClip(), TokenMean())})
 
             def step() -> dict[str, Any]:
@@ -212,7 +247,10 @@ class TestLearner:
 
             weights = step()
             state = learner.state()
-            moments = {name: {key: value.cpu().clone() for key, value in kept.items()} for name, kept in state["moments"].items()}
+            moments = {
+                name: {key: value.cpu().clone() for key, value in kept.items()}
+                for name, kept in state["moments"].items()
+            }
             kept = {**state, "moments": moments}
             want = step()
             learner.load(weights, kept)
@@ -220,14 +258,16 @@ class TestLearner:
 
 
 class TestPackedAttention:
-    """The kernel itself is replaced by one that demands what the real one does (torch/nn/attention/varlen.py and the checks of
-    `_flash_attention_forward`) and computes the same in plain operations."""
+    """The kernel itself is replaced by one that demands what the real one does (torch/nn/attention/varlen.py
+    and the checks of `_flash_attention_forward`) and computes the same in plain operations."""
 
     @pytest.fixture
     def calls(self, monkeypatch) -> list[tuple[int, int]]:
         calls: list[tuple[int, int]] = []
 
-        def varlen_attn(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, window_size=(-1, -1), enable_gqa=False):
+        def varlen_attn(
+            query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, window_size=(-1, -1), enable_gqa=False
+        ):
             bounds, heads = cu_seq_q.tolist(), query.shape[1] // key.shape[1]
             for states in (query, key, value):
                 assert states.is_cuda
@@ -250,10 +290,15 @@ class TestPackedAttention:
             calls.append((len(bounds) - 1, bounds[-1]))
             mixed = []
             for a, b in pairwise(bounds):
-                q, k, v = query[a:b].float(), *(states[a:b].float().repeat_interleave(heads, 1) for states in (key, value))
+                q, k, v = (
+                    query[a:b].float(),
+                    *(states[a:b].float().repeat_interleave(heads, 1) for states in (key, value)),
+                )
                 scores = torch.einsum("qhd,khd->hqk", q, k) * q.shape[-1] ** -0.5
                 ahead = torch.ones(b - a, b - a, dtype=torch.bool, device=q.device).triu(1)
-                mixed.append(torch.einsum("hqk,khd->qhd", scores.masked_fill(ahead, -torch.inf).softmax(-1), v))
+                mixed.append(
+                    torch.einsum("hqk,khd->qhd", scores.masked_fill(ahead, -torch.inf).softmax(-1), v)
+                )
             return torch.cat(mixed).to(query.dtype)
 
         monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
@@ -261,7 +306,12 @@ class TestPackedAttention:
 
     def learner(self, device: str, heads: int = 2, **settings: Any) -> TorchLearner:
         model = tiny_model(
-            vocab=VOCAB, hidden=16, num_attention_heads=heads, num_key_value_heads=1, head_dim=16 // heads, spread=0.1
+            vocab=VOCAB,
+            hidden=16,
+            num_attention_heads=heads,
+            num_key_value_heads=1,
+            head_dim=16 // heads,
+            spread=0.1,
         )
         return TorchLearner(model, Optimiser(1e-3), device=device, tokens_per_forward=40, **settings)
 
@@ -283,9 +333,12 @@ class TestPackedAttention:
         assert float((got["gradient"] - want["gradient"]).norm() / want["gradient"].norm()) < 0.05
 
     @pytest.mark.parametrize(
-        ("capability", "heads", "autocast"), [((7, 5), 2, torch.bfloat16), ((9, 0), 4, torch.bfloat16), ((9, 0), 2, None)]
+        ("capability", "heads", "autocast"),
+        [((7, 5), 2, torch.bfloat16), ((9, 0), 4, torch.bfloat16), ((9, 0), 2, None)],
     )
-    def test_what_the_kernel_does_not_take_goes_without_it(self, calls, monkeypatch, capability, heads, autocast):
+    def test_what_the_kernel_does_not_take_goes_without_it(
+        self, calls, monkeypatch, capability, heads, autocast
+    ):
         want = self.columns(self.learner("cpu", heads), random_batch(4))
         with pretend_device(monkeypatch, capability):
             got = self.columns(self.learner("cuda", heads, autocast=autocast), random_batch(4))
@@ -328,7 +381,9 @@ class TestRewardModels:
             )
             torch.manual_seed(0)
             model = Qwen3ForSequenceClassification(config).eval().to(device)
-            return PreferenceModel(model, tiny_tokenizer(V), 64, tokens_per_forward=20)(["1+2=3", "4", "12*12=144 a"])
+            return PreferenceModel(model, tiny_tokenizer(V), 64, tokens_per_forward=20)(
+                ["1+2=3", "4", "12*12=144 a"]
+            )
 
         want, got, _ = twice(monkeypatch, scores)
         np.testing.assert_allclose(got, want, atol=1e-5)
@@ -342,9 +397,13 @@ class TestRewardModels:
         def replies(device: str) -> Any:
             model = tiny_model(vocab=V).to(device)
             scorer = TorchScorer(model, device=device)
-            return Completer(TorchSampler(model, tokenizer), tokenize, tokenizer.decode, begins_of(lambda text: [3, 5]), scorer)(
-                ["1+2=3", "4=4, a"]
-            )
+            return Completer(
+                TorchSampler(model, tokenizer),
+                tokenize,
+                tokenizer.decode,
+                begins_of(lambda text: [3, 5]),
+                scorer,
+            )(["1+2=3", "4=4, a"])
 
         want, got, _ = twice(monkeypatch, replies)
         for (text, probability), (wanted, expected) in zip(got, want, strict=True):

@@ -23,8 +23,16 @@ def classifier(labels: int = 1, **config) -> Qwen3ForSequenceClassification:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
     }
-    sizes |= {"head_dim": 4, "vocab_size": BYTES, "max_position_embeddings": 64, "initializer_range": 0.3, "num_labels": labels}
-    return Qwen3ForSequenceClassification(Qwen3Config(**sizes, pad_token_id=BYTES - 1, eos_token_id=BYTES - 1, **config)).eval()
+    sizes |= {
+        "head_dim": 4,
+        "vocab_size": BYTES,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.3,
+        "num_labels": labels,
+    }
+    return Qwen3ForSequenceClassification(
+        Qwen3Config(**sizes, pad_token_id=BYTES - 1, eos_token_id=BYTES - 1, **config)
+    ).eval()
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +81,8 @@ def test_as_a_reward(folder):
 def test_folders_that_are_no_preference_model(tmp_path):
     export(tiny_model(), tiny_tokenizer(), tmp_path / "lm")
     with pytest.raises(
-        UserError, match=r"lacks the weights score.weight; a language model alone has no scalar head|has 2 labels"
+        UserError,
+        match=r"lacks the weights score.weight; a language model alone has no scalar head|has 2 labels",
     ):
         load_preference_model(str(tmp_path / "lm"))
     export(classifier(labels=3), tiny_tokenizer(), tmp_path / "three")

@@ -8,7 +8,9 @@ from menon.engines.stop_strings import StopStrings, special_ids, text_of
 from menon.types import no_tokens
 
 
-def first_end(tokenizer, stop: tuple[str, ...], tokens: list[int], prefix: list[int] | None = None) -> int | None:
+def first_end(
+    tokenizer, stop: tuple[str, ...], tokens: list[int], prefix: list[int] | None = None
+) -> int | None:
     """How many tokens are written when a stop string ends."""
     given = np.array(prefix, dtype=np.int32) if prefix else no_tokens()
     watch = StopStrings(text_of(tokenizer), special_ids(tokenizer), stop, given)
@@ -82,7 +84,9 @@ def test_every_place_agrees_with_decoding_everything():
     rng = np.random.default_rng(0)
     found = 0
     for _ in range(200):
-        tokens = rng.choice([97, 98, 99, 195, 169, 256], size=30).tolist()  # a b c, the two bytes of é, the end token
+        tokens = rng.choice(
+            [97, 98, 99, 195, 169, 256], size=30
+        ).tolist()  # a b c, the two bytes of é, the end token
         stop = ("".join(rng.choice(list("abcé"), size=2)),)
         whole = (tokenizer.decode(tokens[: i + 1], skip_special_tokens=True) for i in range(30))
         expected = next((i + 1 for i, text in enumerate(whole) if stop[0] in text), None)

@@ -31,7 +31,8 @@ POLICY = Update({"policy": Term(PPOClip(), TokenMean()), "kl": Term(KL(), TokenM
 
 
 def by_hand(model, batch, tau=1.0):
-    """The same columns the slow way: one sequence, one token at a time, the model's own forward on the prefix."""
+    """The same columns the slow way: one sequence, one token at a time, the model's own forward on the
+    prefix."""
     logp, entropy = torch.zeros(batch.num_tokens), torch.zeros(batch.num_tokens)
     for start, end in zip(batch.offset[:-1].tolist(), batch.offset[1:].tolist(), strict=True):
         for t in range(start + 1, end):
@@ -52,7 +53,9 @@ def micros(learner, update, batch, models):
 def gradients(learner, update, batch, models=None):
     models = {"policy": learner, **(models or {})}
     learner.accumulate(micros(learner, update, batch, models), models)
-    grads = {name: weight.grad.clone() for name, weight in learner.weights().items() if weight.grad is not None}
+    grads = {
+        name: weight.grad.clone() for name, weight in learner.weights().items() if weight.grad is not None
+    }
     for weight in learner.weights().values():
         weight.grad = None
     return grads
@@ -81,11 +84,23 @@ class TestColumns:
 
     def test_of_logits_that_the_model_scales_or_caps(self):
         shared = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-        shared |= {"num_key_value_heads": 1, "intermediate_size": 16, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+        shared |= {
+            "num_key_value_heads": 1,
+            "intermediate_size": 16,
+            "bos_token_id": None,
+            "eos_token_id": 1,
+            "pad_token_id": 0,
+        }
         torch.manual_seed(0)
         scaled = CohereForCausalLM(CohereConfig(**shared, logit_scale=0.3, initializer_range=0.5)).eval()
         capped = Gemma2ForCausalLM(
-            Gemma2Config(**shared, head_dim=8, final_logit_softcapping=0.5, attn_logit_softcapping=None, initializer_range=0.5)
+            Gemma2Config(
+                **shared,
+                head_dim=8,
+                final_logit_softcapping=0.5,
+                attn_logit_softcapping=None,
+                initializer_range=0.5,
+            )
         ).eval()
         batch = random_batch(4)
         for model in (scaled, capped):
@@ -118,7 +133,9 @@ class TestColumns:
         assert torch.equal(scored["value"], critic.score(batch, ("value",))["value"])
         pair = batch.is_action & batch.is_action.roll(-1) & (batch.position.roll(-1) > batch.position)
         assert pair.sum() > 5
-        assert torch.allclose(scored["value_after"][pair], scored["value"][pair.roll(1)], atol=1e-5, rtol=1e-5)
+        assert torch.allclose(
+            scored["value_after"][pair], scored["value"][pair.roll(1)], atol=1e-5, rtol=1e-5
+        )
         end = int(batch.offset[1])
         with torch.no_grad():
             value = critic.model.head(model.base_model(batch.token[:end][None]).last_hidden_state[0, -1])
@@ -153,7 +170,9 @@ class TestColumns:
         with pytest.raises(UserError, match="no value head"):
             learner_of().score(batch, ("value",))
         with pytest.raises(UserError, match="no vocabulary"):
-            TorchScorer(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16))).score(batch, ("logp",))
+            TorchScorer(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16))).score(
+                batch, ("logp",)
+            )
         with pytest.raises(UserError, match="reference model, and this run has none"):
             learner_of().score(batch, (REVERSE_KL,))
         with pytest.raises(UserError, match="longer than the model's context of 8"):
@@ -176,14 +195,22 @@ class TestChunks:
     def gradient(self, vocabulary_chunk):
         model = tiny_model("gpt2", 0, VOCAB, torch.float64)
         learner = TorchLearner(model, Optimiser(), vocabulary_chunk=vocabulary_chunk, temperature=TAU)
-        reference = TorchScorer(tiny_model("gpt2", 1, VOCAB, torch.float64), vocabulary_chunk=vocabulary_chunk, temperature=TAU)
+        reference = TorchScorer(
+            tiny_model("gpt2", 1, VOCAB, torch.float64), vocabulary_chunk=vocabulary_chunk, temperature=TAU
+        )
         seen = []
         for scorer in (learner, reference):
-            scorer.model.get_output_embeddings().register_forward_hook(lambda _, inputs, out: seen.append(len(out)))
+            scorer.model.get_output_embeddings().register_forward_hook(
+                lambda _, inputs, out: seen.append(len(out))
+            )
         batch = random_batch(dtype=torch.float64)
         batch = near(batch, learner.score(batch, ("logp",))["logp"])
         seen.clear()
-        return gradients(learner, self.UPDATE, batch, {"reference": reference}), seen, int(batch.is_action.sum())
+        return (
+            gradients(learner, self.UPDATE, batch, {"reference": reference}),
+            seen,
+            int(batch.is_action.sum()),
+        )
 
     def test_the_vocabulary_in_chunks_gives_the_same_gradient_in_bounded_memory(self):
         plain, rows, actions = self.gradient(10**9)
@@ -197,13 +224,18 @@ class TestChunks:
     def test_a_row_is_the_least(self):
         scorer = TorchScorer(tiny_model(vocab=VOCAB), vocabulary_chunk=1)
         batch = random_batch(3)
-        torch.testing.assert_close(scorer.score(batch, ("logp",)), TorchScorer(scorer.model).score(batch, ("logp",)))
+        torch.testing.assert_close(
+            scorer.score(batch, ("logp",)), TorchScorer(scorer.model).score(batch, ("logp",))
+        )
 
 
 class TestUpdates:
     def test_the_first_step_of_adamw_by_hand(self):
-        """m / sqrt(v) is the gradient's sign at first: every weight moves by rate * (1 + decay * weight), down the slope."""
-        learner = learner_of(optimiser=Optimiser(0.01, weight_decay=0.1, eps=0.0, clip_norm=0.0, warmup_updates=4))
+        """m / sqrt(v) is the gradient's sign at first: every weight moves by rate * (1 + decay * weight),
+        down the slope."""
+        learner = learner_of(
+            optimiser=Optimiser(0.01, weight_decay=0.1, eps=0.0, clip_norm=0.0, warmup_updates=4)
+        )
         batch = random_batch()
         batch = near(batch, learner.score(batch, ("logp",))["logp"])
         learner.accumulate(micros(learner, POLICY, batch, {"policy": learner}), {"policy": learner})
@@ -226,7 +258,9 @@ class TestUpdates:
         """Moments show what AdamW was given: exp_avg = (1 - beta1) * gradient."""
         learner = learner_of(optimiser=Optimiser(clip_norm=0.01))
         batch = random_batch()
-        metrics = offline_step(near(batch, learner.score(batch, ("logp",))["logp"]), POLICY, {"policy": learner}, 0, 0)
+        metrics = offline_step(
+            near(batch, learner.score(batch, ("logp",))["logp"]), POLICY, {"policy": learner}, 0, 0
+        )
         given = torch.cat([m["exp_avg"].flatten() / 0.1 for m in learner.state()["moments"].values()])
         assert float(metrics["grad_norm"]) > 0.1
         assert float(given.norm()) == pytest.approx(0.01, rel=1e-3)
@@ -249,7 +283,9 @@ class TestUpdates:
         assert not same(before, weights_of(learner))
         for step in range(MOST_SKIPPED - 1):
             offline_step(broken, POLICY, models, 0, step)
-        with pytest.raises(UserError, match="10 updates in a row had a gradient that is not finite; lower learning_rate"):
+        with pytest.raises(
+            UserError, match="10 updates in a row had a gradient that is not finite; lower learning_rate"
+        ):
             offline_step(broken, POLICY, models, 0, 0)
 
     def test_an_update_where_every_token_is_masked_moves_nothing(self):
@@ -280,14 +316,19 @@ class TestUpdates:
     def test_a_critic_learns_its_targets(self):
         critic = TorchLearner(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16)), Optimiser(1e-2))
         update = Update({"value": Term(ValueLoss(), TokenMean())}, model="critic")
-        losses = [float(offline_step(random_batch(), update, {"critic": critic}, 0, s)["loss/value"]) for s in range(40)]
+        losses = [
+            float(offline_step(random_batch(), update, {"critic": critic}, 0, s)["loss/value"])
+            for s in range(40)
+        ]
         assert losses[-1] < 0.2 * losses[0]
 
     def test_one_pass_serves_policy_and_value_on_a_shared_trunk(self, monkeypatch):
         learner = learner_of(value_head=value_head(16, "orz"))
         assert "value_head.weight" in learner.weights()
         passes = []
-        monkeypatch.setattr(forward, "hidden_states", lambda *given: passes.append(1) or decoder.hidden_states(*given))
+        monkeypatch.setattr(
+            forward, "hidden_states", lambda *given: passes.append(1) or decoder.hidden_states(*given)
+        )
         update = replace(POLICY, terms=POLICY.terms | {"value": Term(ValueLoss(), TokenMean())})
         batch = random_batch()
         batch = near(batch, learner.score(batch, ("logp",))["logp"])
@@ -326,7 +367,9 @@ class TestSideBySide:
         for workers in (1, 2):
             torch.set_num_threads(workers)
             head = value_head(16, "orz").to(dtype)
-            learner = TorchLearner(tiny_model(vocab=VOCAB, dtype=dtype), Optimiser(1e-2), value_head=head, **settings)
+            learner = TorchLearner(
+                tiny_model(vocab=VOCAB, dtype=dtype), Optimiser(1e-2), value_head=head, **settings
+            )
             assert learner.workers == workers
             yield learner
 
@@ -340,7 +383,9 @@ class TestSideBySide:
             assert not column.requires_grad
             torch.testing.assert_close(column, scored[name], rtol=bound, atol=5 * bound)
         batch = near(batch, scored["logp"])
-        cuts = [len(list(micros(learner, self.BOTH, batch, {"policy": learner}))) for learner in (alone, beside)]
+        cuts = [
+            len(list(micros(learner, self.BOTH, batch, {"policy": learner}))) for learner in (alone, beside)
+        ]
         assert cuts[1] >= 2 * cuts[0]
         assert distance(gradients(beside, self.BOTH, batch), gradients(alone, self.BOTH, batch)) < bound
         one, two = (offline_step(batch, self.BOTH, {"policy": learner}, 0, 0) for learner in (alone, beside))
@@ -369,7 +414,9 @@ class TestSideBySide:
     def test_an_error_of_a_pass_comes_through(self):
         _, learner = self.learners(tokens_per_forward=40)
         batch = random_batch()
-        batch = replace(near(batch, torch.zeros(batch.num_tokens)), is_action=batch.is_action | (batch.position == 0))
+        batch = replace(
+            near(batch, torch.zeros(batch.num_tokens)), is_action=batch.is_action | (batch.position == 0)
+        )
         for act in (lambda: learner.score(batch, ("logp",)), lambda: gradients(learner, POLICY, batch)):
             with pytest.raises(UserError, match="a sequence begins with a token of the policy"):
                 act()
@@ -440,11 +487,15 @@ def test_resume_equals_never_having_stopped():
     steps(resumed, 0, 2)  # what it held before must not matter
     places = {name: weight.data_ptr() for name, weight in resumed.weights().items()}
     resumed.load(weights, state)
-    assert places == {name: weight.data_ptr() for name, weight in resumed.weights().items()}  # a sampler may share them
+    assert places == {
+        name: weight.data_ptr() for name, weight in resumed.weights().items()
+    }  # a sampler may share them
     steps(resumed, 5, 8)
     assert same(weights_of(unbroken), weights_of(resumed))
     assert unbroken.state()["updates"] == resumed.state()["updates"] == 7
-    assert all(same(kept, resumed.state()["moments"][name]) for name, kept in unbroken.state()["moments"].items())
+    assert all(
+        same(kept, resumed.state()["moments"][name]) for name, kept in unbroken.state()["moments"].items()
+    )
 
 
 def test_a_checkpoint_from_before_the_first_update_wipes_the_moments():
@@ -484,7 +535,8 @@ class Uphill:
 
 
 def test_it_learns_in_bfloat16_too():
-    """Trunk in bf16, weights and log-softmax in fp32: near the fp32 numbers, and a wished token becomes likelier."""
+    """Trunk in bf16, weights and log-softmax in fp32: near the fp32 numbers, and a wished token becomes
+    likelier."""
     model, batch = tiny_model(vocab=VOCAB, spread=0.1), random_batch()
     exact = TorchScorer(copy.deepcopy(model)).score(batch, ("logp",))["logp"]
     learner = TorchLearner(model, Optimiser(1e-2), autocast=torch.bfloat16)

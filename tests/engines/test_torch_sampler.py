@@ -31,7 +31,14 @@ def sampler_of(model: PreTrainedModel, slots: int = 256) -> TorchSampler:
 
 
 def name(request: Request) -> tuple[Any, ...]:
-    return request.prompt.index, request.sample, request.visit, request.purpose, request.path, request.prefix.tobytes()
+    return (
+        request.prompt.index,
+        request.sample,
+        request.visit,
+        request.purpose,
+        request.path,
+        request.prefix.tobytes(),
+    )
 
 
 def answers(model: PreTrainedModel, requests: list[Request], slots: int = 256) -> list[Completion]:
@@ -45,7 +52,9 @@ def answers(model: PreTrainedModel, requests: list[Request], slots: int = 256) -
 def reference(model: PreTrainedModel, request: Request) -> Completion:
     """One sequence at a time, the whole of it computed anew for every token, in fp64 from the logits on."""
     tokenizer, s, prefix = tiny_tokenizer(V), request.sampling, request.prefix
-    numbers = stream(SEED, request.purpose, request.visit, request.prompt.index, request.sample, *request.path)
+    numbers = stream(
+        SEED, request.purpose, request.visit, request.prompt.index, request.sample, *request.path
+    )
     numbers = numbers.random(len(prefix) + s.max_new_tokens)
     answer, rows, finish = prefix.tolist(), [], "length"
     for _ in range(s.max_new_tokens):
@@ -60,7 +69,11 @@ def reference(model: PreTrainedModel, request: Request) -> Completion:
         mass = np.cumsum(p[kept])
         kept = kept[: int(np.searchsorted(mass, s.top_p * mass[-1])) + 1] if s.top_p < 1 else kept
         q = np.where(np.isin(np.arange(V), kept), p, 0)
-        token = int(p.argmax()) if temperature == 0 else int(np.argmax(q.cumsum() > numbers[len(answer)] * q.sum()))
+        token = (
+            int(p.argmax())
+            if temperature == 0
+            else int(np.argmax(q.cumsum() > numbers[len(answer)] * q.sum()))
+        )
         rows.append((np.log(p[token]), np.log(q.sum()) if temperature else 0, -(p * np.log(p)).sum()))
         answer.append(token)
         text = tokenizer.decode(answer, skip_special_tokens=True)
@@ -70,7 +83,12 @@ def reference(model: PreTrainedModel, request: Request) -> Completion:
     columns = [np.array(column, dtype=np.float32) for column in zip(*rows, strict=True)]
     tokens = np.array(answer[len(prefix) :], dtype=np.int32)
     return Completion(
-        request, tokens, *columns, np.zeros_like(tokens), finish, tokenizer.decode(answer, skip_special_tokens=True)
+        request,
+        tokens,
+        *columns,
+        np.zeros_like(tokens),
+        finish,
+        tokenizer.decode(answer, skip_special_tokens=True),
     )
 
 
@@ -83,7 +101,9 @@ def assert_same(got: Completion, want: Completion) -> None:
 
 def ragged_requests() -> list[Request]:
     rng = np.random.default_rng(1)
-    prompts = [prompt(i, rng.integers(0, END, size=size), vocab=V) for i, size in enumerate((5, 1, 17, 2, 9, 9))]
+    prompts = [
+        prompt(i, rng.integers(0, END, size=size), vocab=V) for i, size in enumerate((5, 1, 17, 2, 9, 9))
+    ]
     settings = [
         Sampling(max_new_tokens=12),
         Sampling(max_new_tokens=7, temperature=0.0),
@@ -93,7 +113,14 @@ def ragged_requests() -> list[Request]:
     ]
     plain = [Request(p, settings[(p.index + k) % 5], sample=k) for p in prompts for k in range(3)]
     forks = [
-        Request(p, settings[0], path=(k, 1), purpose="fork", visit=2, prefix=rng.integers(0, END, size=4 * k).astype(np.int32))
+        Request(
+            p,
+            settings[0],
+            path=(k, 1),
+            purpose="fork",
+            visit=2,
+            prefix=rng.integers(0, END, size=4 * k).astype(np.int32),
+        )
         for p in prompts[:3]
         for k in (1, 2)
     ]
@@ -115,7 +142,13 @@ def test_uncertain_tokens_have_a_temperature_of_their_own():
     """Among neighbours that have none; each token's numbers are at its own temperature."""
     model = tiny_model(vocab=V, spread=0.4)
     plain = replace(Sampling(max_new_tokens=12), entropy_threshold=2.5)
-    sampling = [plain, *(replace(plain, temperature=low, forking_temperature=high) for low, high in ((1, 3), (0, 1), (0.5, 0)))]
+    sampling = [
+        plain,
+        *(
+            replace(plain, temperature=low, forking_temperature=high)
+            for low, high in ((1, 3), (0, 1), (0.5, 0))
+        ),
+    ]
     requests = [Request(prompt(i, f"{i}+2=", vocab=V), sampling[i % 4], sample=i) for i in range(12)]
     got = answers(model, requests, slots=5)
     for completion in got:
@@ -149,7 +182,9 @@ def test_a_beginning_is_computed_once_for_its_group():
         assert sampler.computed_tokens == 99 + written, f"{slots} slots"
     # Requests of one prompt far apart in the list still share it.
     other = prompt(1, np.arange(50) % END, vocab=V)
-    mixed = [request for k in range(3) for request in (requests[k], Request(other, requests[k].sampling, sample=k))]
+    mixed = [
+        request for k in range(3) for request in (requests[k], Request(other, requests[k].sampling, sample=k))
+    ]
     sampler = sampler_of(model, 2)
     written = sum(len(c.tokens) for c in sampler.generate(mixed))
     assert sampler.computed_tokens == 99 + 49 + written
@@ -193,14 +228,17 @@ def test_first_tokens_follow_the_exact_distribution():
 def test_tokens_carry_the_version_that_wrote_them():
     sampler = sampler_of(tiny_model(vocab=V), slots=1)
     sampler.version = 3
-    completions = sampler.generate([Request(prompt(0, [1], vocab=V), Sampling(max_new_tokens=2), sample=k) for k in range(2)])
+    completions = sampler.generate(
+        [Request(prompt(0, [1], vocab=V), Sampling(max_new_tokens=2), sample=k) for k in range(2)]
+    )
     assert set(next(completions).version.tolist()) == {3}
     sampler.version = 4
     assert set(next(completions).version.tolist()) == {4}
 
 
 def test_the_learners_module_is_left_as_it_was():
-    """Dropout is off while sampling; training flags, gradients and grad mode are as before, also between completions."""
+    """Dropout is off while sampling; training flags, gradients and grad mode are as before, also between
+    completions."""
     model = tiny_model("gpt2", vocab=V, resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5)
     requests = ragged_requests()[:6]
     want = answers(model, requests)
@@ -224,7 +262,9 @@ def test_bf16_weights():
     model = tiny_model(vocab=V, dtype=torch.bfloat16)
     wide = tiny_model(vocab=V, dtype=torch.bfloat16).float()
     start = prompt(0, [1, 2, 3], vocab=V)
-    for completion in answers(model, [Request(start, Sampling(max_new_tokens=20), sample=k) for k in range(4)]):
+    for completion in answers(
+        model, [Request(start, Sampling(max_new_tokens=20), sample=k) for k in range(4)]
+    ):
         ids = torch.tensor([[1, 2, 3, *completion.tokens.tolist()]])
         with torch.no_grad():
             logp = torch.log_softmax(wide(input_ids=ids).logits[0, 2:-1], -1)
@@ -244,7 +284,9 @@ def test_a_copy_of_its_own_keeps_its_buffers_and_its_ties():
     assert not copied.training
     assert model.training
     assert model.lm_head.weight.dtype == torch.float32
-    (completion,) = answers(copied, [Request(prompt(0, [1], vocab=V), Sampling(max_new_tokens=5, temperature=0.0))])
+    (completion,) = answers(
+        copied, [Request(prompt(0, [1], vocab=V), Sampling(max_new_tokens=5, temperature=0.0))]
+    )
     ids = torch.tensor([[1, *completion.tokens.tolist()]])
     assert copied(input_ids=ids).logits[0].argmax(-1)[:-1].tolist() == completion.tokens.tolist()
 
@@ -274,10 +316,15 @@ MISFITS: dict[str, tuple[Callable[[], Request], str]] = {
         r"prompt 7 has 100 tokens and may get 29 more, but the model's context is 128; lower max_new_tokens",
     ),
     "fork": (
-        lambda: Request(prompt(7, [1] * 100, vocab=V), Sampling(max_new_tokens=9), prefix=np.ones(20, dtype=np.int32)),
+        lambda: Request(
+            prompt(7, [1] * 100, vocab=V), Sampling(max_new_tokens=9), prefix=np.ones(20, dtype=np.int32)
+        ),
         r"prompt 7 has 100 tokens and 20 of its answer and may get 9 more",
     ),
-    "unknown": (lambda: Request(prompt(7, [1, V], vocab=V)), rf"prompt 7 holds token {V}, but the model knows 0 to {END}"),
+    "unknown": (
+        lambda: Request(prompt(7, [1, V], vocab=V)),
+        rf"prompt 7 holds token {V}, but the model knows 0 to {END}",
+    ),
 }
 
 
@@ -294,7 +341,9 @@ def test_an_answer_that_never_stops_ends_at_its_limit_and_fills_the_context():
     model = tiny_model(vocab=V)
     with torch.no_grad():  # rows of the tied embedding: the end token is never the best
         model.get_input_embeddings().weight[END] = 0
-    (completion,) = answers(model, [Request(prompt(0, [1] * 28, vocab=V), Sampling(max_new_tokens=100, temperature=0.0))])
+    (completion,) = answers(
+        model, [Request(prompt(0, [1] * 28, vocab=V), Sampling(max_new_tokens=100, temperature=0.0))]
+    )
     assert (len(completion.tokens), completion.finish) == (100, "length")
 
 
@@ -305,8 +354,12 @@ def test_no_requests():
 @pytest.mark.parametrize(
     "model",
     [
-        lambda: MambaForCausalLM(MambaConfig(vocab_size=V, hidden_size=16, num_hidden_layers=2, eos_token_id=END)),
-        lambda: BloomForCausalLM(BloomConfig(vocab_size=V, hidden_size=16, n_layer=2, n_head=2, eos_token_id=END)),
+        lambda: MambaForCausalLM(
+            MambaConfig(vocab_size=V, hidden_size=16, num_hidden_layers=2, eos_token_id=END)
+        ),
+        lambda: BloomForCausalLM(
+            BloomConfig(vocab_size=V, hidden_size=16, n_layer=2, n_head=2, eos_token_id=END)
+        ),
     ],
     ids=["state_space", "positions_from_the_mask"],
 )
@@ -333,7 +386,10 @@ def test_a_kept_cache_changes_no_bit_and_a_damaged_one_is_not_kept():
 
     def bits(sampler: TorchSampler) -> dict[Any, tuple[bytes, ...]]:
         columns = ("tokens", "logp", "log_kept", "entropy")
-        return {name(c.request): tuple(getattr(c, k).tobytes() for k in columns) for c in sampler.generate(requests)}
+        return {
+            name(c.request): tuple(getattr(c, k).tobytes() for k in columns)
+            for c in sampler.generate(requests)
+        }
 
     fresh = bits(sampler_of(model))
     list(sampler.generate([long]))

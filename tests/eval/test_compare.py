@@ -35,13 +35,17 @@ def test_a_difference_of_pairs():
     assert (found.n, found.a, found.b, found.difference) == (40, 0.25, 0.45, pytest.approx(0.2))
     assert (found.judged, found.only_a, found.only_b, found.p) == ("first sample", 1, 9, mcnemar(1, 9))
     spread = 1.96 * (np.var([-1] + [1] * 9 + [0] * 30) / 40) ** 0.5
-    assert (found.low, found.high) == (pytest.approx(0.2 - spread, abs=0.03), pytest.approx(0.2 + spread, abs=0.03))
+    assert (found.low, found.high) == (
+        pytest.approx(0.2 - spread, abs=0.03),
+        pytest.approx(0.2 + spread, abs=0.03),
+    )
     back = compare(b, a)
     assert (back.difference, back.only_a, back.only_b, back.p) == (pytest.approx(-0.2), 9, 1, found.p)
 
 
 def test_pairing_makes_the_interval_narrow():
-    """B is right where A is, and on eight questions more: unpaired, the interval would be .28 wide and hold 0."""
+    """B is right where A is, and on eight questions more: unpaired, the interval would be .28 wide and hold
+    0."""
     a = single(*[1] * 50, *[0] * 50)
     b = single(*[1] * 58, *[0] * 42)
     found = compare(a, b)
@@ -66,7 +70,9 @@ def test_order_does_not_matter_and_votes_are_used_where_there_are_some():
 
 
 def test_other_questions_are_refused():
-    with pytest.raises(UserError, match=r"different questions \(3 and 2, 2 of them the same\); evaluate both on the same set"):
+    with pytest.raises(
+        UserError, match=r"different questions \(3 and 2, 2 of them the same\); evaluate both on the same set"
+    ):
         compare(single(1, 0, 1), single(1, 0))
     other = [replace(x, key="other") for x in single(1, 0)]
     with pytest.raises(UserError, match="0 of them the same"):

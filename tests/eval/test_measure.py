@@ -39,7 +39,15 @@ def test_near_enough_is_right():
     def score(said: str, gold: str, unit: str | None = None) -> float:
         return WithinTolerance()("", f"so \\boxed{{{said}}}", gold, unit=unit).score
 
-    assert [score(said, "100") for said in ("100", "95", "105 J", "94.9", "105.1", "-100", "none")] == [1, 1, 1, 0, 0, 0, 0]
+    assert [score(said, "100") for said in ("100", "95", "105 J", "94.9", "105.1", "-100", "none")] == [
+        1,
+        1,
+        1,
+        0,
+        0,
+        0,
+        0,
+    ]
     assert [score(said, "-2") for said in ("-2.05", "2")] == [1, 0]
     assert [score(said, "0") for said in ("0", "0.01")] == [1, 0]
     unit = "$10^{-19} \\mathrm{~J}$"

@@ -27,7 +27,15 @@ def any_rng() -> np.random.Generator:
 
 @pytest.mark.parametrize(
     ("n", "correct", "k", "expected"),
-    [(10, 3, 1, 0.3), (10, 3, 5, 0.916667), (16, 1, 8, 0.5), (4, 4, 4, 1.0), (4, 0, 2, 0.0), (1, 1, 1, 1.0), (5, 4, 2, 1.0)],
+    [
+        (10, 3, 1, 0.3),
+        (10, 3, 5, 0.916667),
+        (16, 1, 8, 0.5),
+        (4, 4, 4, 1.0),
+        (4, 0, 2, 0.0),
+        (1, 1, 1, 1.0),
+        (5, 4, 2, 1.0),
+    ],
 )
 def test_pass_at_k(n, correct, k, expected):
     assert pass_at_k(n, correct, k) == pytest.approx(expected, abs=5e-7)
@@ -52,7 +60,9 @@ def test_pass_at_k_agrees_with_the_recorded_numbers(shared):
 
 @pytest.mark.parametrize(("n", "k"), [(4, 5), (4, 0), (0, 1)])
 def test_pass_at_k_of_too_few_samples_is_refused(n, k):
-    with pytest.raises(UserError, match=f"pass@{k} needs at least {max(k, 1)} samples of each question and there are {n}"):
+    with pytest.raises(
+        UserError, match=f"pass@{k} needs at least {max(k, 1)} samples of each question and there are {n}"
+    ):
         pass_at_k(n, 0, k)
 
 
@@ -73,7 +83,11 @@ def test_failed_graders_are_in_no_number():
         ((1, 0, 0, 0), (0, -1, -1, -1), 1.0),  # one vote against three that state nothing
         ((0, 0), (-1, -1), 0.0),  # nobody votes
         ((1,), (-1,), 0.0),  # right by its grader and yet nothing to vote for
-        ((0, 0, 1, 1, 1), (-1, 0, 1, 0, 1), 0.0),  # 0 and 1 have two votes each, 0 was first and its first sample is wrong
+        (
+            (0, 0, 1, 1, 1),
+            (-1, 0, 1, 0, 1),
+            0.0,
+        ),  # 0 and 1 have two votes each, 0 was first and its first sample is wrong
     ],
 )
 def test_majority(accs, kinds_, expected):
@@ -82,7 +96,8 @@ def test_majority(accs, kinds_, expected):
 
 def test_few_subsets_are_all_counted():
     accs, kinds_ = acc(0, 1, 1, 0, 1, 0), kind(0, 1, 1, 0, 1, -1)
-    # classes {0, 3} wrong, {1, 2, 4} right, {5} silent: right wins if it has more votes, or as many and comes first
+    # classes {0, 3} wrong, {1, 2, 4} right, {5} silent: right wins if it has more votes, or as many and comes
+    # first
     wins = 0
     for chosen in combinations(range(6), 3):
         wrong, right = [i for i in chosen if i in (0, 3)], [i for i in chosen if i in (1, 2, 4)]
@@ -126,7 +141,10 @@ def test_intervals_are_those_of_a_binomial_share():
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
     rng = np.random.default_rng(0)
-    hits = [low <= 0.4 <= high for low, high in (interval((rng.random(80) < 0.4).astype(float)) for _ in range(100))]
+    hits = [
+        low <= 0.4 <= high
+        for low, high in (interval((rng.random(80) < 0.4).astype(float)) for _ in range(100))
+    ]
     assert 0.88 <= np.mean(hits) <= 1.0
 
 

@@ -41,8 +41,9 @@ def probe(say, questions: int = 2, ballot: Ballot | None = BALLOT) -> dict:
 
 
 def test_numbers():
-    """Question 0: three of eight are right, but no wrong answer comes twice, so the vote is right. Question 1: one of eight is
-    right, and b wins. At .3 both are right, greedily one, at .6 none; a third question is not asked."""
+    """Question 0: three of eight are right, but no wrong answer comes twice, so the vote is right. Question
+    1: one of eight is right, and b wins. At .3 both are right, greedily one, at .6 none; a third question is
+    not asked."""
     votes = {0: ["a", "a", "a", "b", "c", "d", "e", "f"], 1: ["a", "b", "b", "b", "c", "d", "e", "f"]}
 
     def say(question: int, sample: int, temperature: float) -> str:
@@ -82,7 +83,11 @@ def test_fewer_questions_than_asked_for():
 def test_each_answer_is_asked_once():
     seen = []
     probe(lambda *name: seen.append(name) or "a", questions=1)
-    assert sorted(seen) == [(0, sample, 1.0) for sample in range(VOTES)] + [(0, 8, 0.0), (0, 9, 0.3), (0, 10, 0.6)]
+    assert sorted(seen) == [(0, sample, 1.0) for sample in range(VOTES)] + [
+        (0, 8, 0.0),
+        (0, 9, 0.3),
+        (0, 10, 0.6),
+    ]
 
 
 def test_with_a_real_sampler_the_first_answer_is_the_evaluations_own():

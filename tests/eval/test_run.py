@@ -1,4 +1,5 @@
-"""The evaluation object: same texts as ever for one sample, more of them from streams of their own, and their numbers."""
+"""The evaluation object: same texts as ever for one sample, more of them from streams of their own, and their
+numbers."""
 
 import json
 from dataclasses import replace
@@ -85,14 +86,20 @@ def test_items_keep_every_sample():
 
 def test_numbers_by_hand():
     numbers = numbers_of(scripted(), k=4)
-    value = {name: number["value"] for name, number in numbers.items() if isinstance(number, dict) and "value" in number}
+    value = {
+        name: number["value"]
+        for name, number in numbers.items()
+        if isinstance(number, dict) and "value" in number
+    }
     assert value == {
         "avg@4": (1 / 4 + 2 / 4) / 2,
         "pass@1": 3 / 8,
         "pass@2": pytest.approx((1 / 2 + 5 / 6) / 2),  # 1 - C(3,2)/C(4,2), 1 - C(2,2)/C(4,2)
         "pass@4": 1.0,
         "maj@1": 3 / 8,
-        "maj@2": pytest.approx((3 / 6 + 5 / 6) / 2),  # question 1: 7 wins in 01 02 03; question 2: in all but {2, 3}
+        "maj@2": pytest.approx(
+            (3 / 6 + 5 / 6) / 2
+        ),  # question 1: 7 wins in 01 02 03; question 2: in all but {2, 3}
         "maj@4": 0.5,
         "cons@4": 0.5,
     }
@@ -105,7 +112,9 @@ def test_numbers_by_hand():
 
 
 def test_more_than_the_samples_is_refused():
-    with pytest.raises(UserError, match="pass@5 needs 5 samples of each question and there are 4; set samples=5 or more"):
+    with pytest.raises(
+        UserError, match="pass@5 needs 5 samples of each question and there are 4; set samples=5 or more"
+    ):
         numbers_of(scripted(), k=5)
 
 
@@ -134,7 +143,9 @@ def test_items_come_back_from_json():
 
 def test_parts_are_means_over_all_samples():
     def grade(rollout: Rollout) -> Verdict:
-        return Verdict(1.0, 1.0, {"length": float(len(rollout.text)), **({"odd": 1.0} if rollout.text == "7" else {})})
+        return Verdict(
+            1.0, 1.0, {"length": float(len(rollout.text)), **({"odd": 1.0} if rollout.text == "7" else {})}
+        )
 
     sampler = ScriptedSampler(lambda request: "7" * (1 + request.sample + 2 * request.prompt.index))
     items = items_of(Evaluation((question(0), question(1)), grade, SAMPLING, 2)(sampler), 2)

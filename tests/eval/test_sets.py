@@ -1,4 +1,5 @@
-"""Named sets: which file, how a row is asked; and on the real files that every gold answer earns the full reward."""
+"""Named sets: which file, how a row is asked; and on the real files that every gold answer earns the full
+reward."""
 
 import gzip
 import json
@@ -22,7 +23,10 @@ def write(path: Path, *rows: dict) -> Path:
 
 def test_a_file_or_a_folder_with_it(tmp_path):
     named = find_set("gsm8k")
-    with pytest.raises(UserError, match=r"no file of the set gsm8k; there should be a gsm8k_test.jsonl \(or .jsonl.gz\) in it"):
+    with pytest.raises(
+        UserError,
+        match=r"no file of the set gsm8k; there should be a gsm8k_test.jsonl \(or .jsonl.gz\) in it",
+    ):
         find(named, "gsm8k", tmp_path)
     packed = write(tmp_path / "gsm8k.jsonl.gz", {"question": "1+1?", "answer": "so 2\n#### 2"})
     assert find(named, "gsm8k", tmp_path) == packed
@@ -96,7 +100,9 @@ def test_gold_answers_earn_the_reward_and_wrong_ones_do_not(name, shared):
     with reward_for(EvalConfig(set=name, path="x"), named) as (reward, _):
         grading = grading_of(reward)
         for index, row in list(enumerate(rows))[:: max(1, len(rows) // 8)]:
-            prompt = Prompt(index, None, row["question"], row["answer"], {k: v for k, v in row.items() if k != "answer"})
+            prompt = Prompt(
+                index, None, row["question"], row["answer"], {k: v for k, v in row.items() if k != "answer"}
+            )
             assert grading.judge(prompt, reward.spell(prompt.text, prompt.answer)).acc == 1, row["id"]
             assert grading.judge(prompt, WRONG.get(named.check, "\\boxed{-98765.4321}")).acc == 0, row["id"]
             assert grading.judge(prompt, "").acc == 0

@@ -1,4 +1,5 @@
-"""Recorded inputs and outputs of other libraries' own code (../shared/golden/README.md describes the format)."""
+"""Recorded inputs and outputs of other libraries' own code (../shared/golden/README.md describes the
+format)."""
 
 import json
 from collections.abc import Mapping
@@ -84,11 +85,18 @@ class Record:
         return float(self.filled.mean())
 
     def batch(self, **columns: Any) -> Batch:
-        """The record's rows as a batch; columns name inputs or hold arrays. Untrained tokens become NaN, whatever they were."""
-        given = {name: self.inputs[value] if isinstance(value, str) else value for name, value in columns.items()}
+        """The record's rows as a batch; columns name inputs or hold arrays. Untrained tokens become NaN,
+        whatever they were."""
+        given = {
+            name: self.inputs[value] if isinstance(value, str) else value for name, value in columns.items()
+        }
         if "group_index" in self.inputs:
             given.setdefault("group", self.inputs["group_index"])
-        lengths = self.inputs["row_lengths"].tolist() if "row_lengths" in self.inputs else [self.width] * len(self.mask)
+        lengths = (
+            self.inputs["row_lengths"].tolist()
+            if "row_lengths" in self.inputs
+            else [self.width] * len(self.mask)
+        )
         return batch_of(self.mask, lengths=lengths, dtype=self.dtype, **given)
 
     def check(self, name: str, actual: Tensor | np.ndarray | float) -> None:

@@ -1,7 +1,8 @@
 """Runs every record of a folder of golden vectors: python tests/golden/run.py FOLDER
 
-Prints each mismatch and each departure with its size, lists the functions whose code does not exist yet, and ends with
-'N departures' and 'N passed, N failed'. Exit status 1 if any record failed, 2 for a folder without records.
+Prints each mismatch and each departure with its size, lists the functions whose code does not exist yet, and
+ends with 'N departures' and 'N passed, N failed'. Exit status 1 if any record failed, 2 for a folder without
+records.
 """
 
 import sys

@@ -1,4 +1,5 @@
-"""Law 8: every record of the golden vectors passes or is a named departure. `run.py FOLDER` is the same for any folder."""
+"""Law 8: every record of the golden vectors passes or is a named departure. `run.py FOLDER` is the same for
+any folder."""
 
 import json
 import subprocess
@@ -18,7 +19,11 @@ RUN = Path(__file__).parent / "run.py"
 
 def cases() -> list:
     if not FOLDER.is_dir():
-        return [pytest.param(None, marks=pytest.mark.skip(reason="no ../shared/golden beside this checkout"), id="none")]
+        return [
+            pytest.param(
+                None, marks=pytest.mark.skip(reason="no ../shared/golden beside this checkout"), id="none"
+            )
+        ]
     return [pytest.param(record, id=f"{record.id}-{record.variant}") for record in load(FOLDER)]
 
 
@@ -33,7 +38,9 @@ def test_record(record):
 def test_every_function_has_an_adapter_or_waits():
     if not FOLDER.is_dir():
         pytest.skip("no ../shared/golden beside this checkout")
-    lines = (FOLDER / "README.md").read_text(encoding="utf-8").split("## 6.")[1].split("## 7.")[0].splitlines()
+    lines = (
+        (FOLDER / "README.md").read_text(encoding="utf-8").split("## 6.")[1].split("## 7.")[0].splitlines()
+    )
     named = {line.split("`")[1] for line in lines if line.startswith("| `")}
     assert len(named) == 142
     assert named == ADAPTERS.keys() | WAITING.keys()
@@ -46,7 +53,18 @@ def record_of(given: float, function: str = "areal.reward.overlong", length: int
 
     inputs = {"response_length": np.array([length]), "score": np.array([1.0])}
     tolerance = {"rtol": 1e-8, "atol": 1e-10}
-    return Record("a.1", function, "default", "float64", settings, inputs, {"reward": np.array([given])}, {}, {}, tolerance)
+    return Record(
+        "a.1",
+        function,
+        "default",
+        "float64",
+        settings,
+        inputs,
+        {"reward": np.array([given])},
+        {},
+        {},
+        tolerance,
+    )
 
 
 def test_a_wrong_number_fails_and_an_unknown_function_too():
@@ -71,7 +89,9 @@ def test_a_departure_must_differ_as_stated(monkeypatch):
         assert "between 0.1 and 0.3 was stated" in judged.text
 
 
-@pytest.mark.parametrize(("given", "last", "status"), [(0.0, "1 passed, 0 failed", 0), (0.5, "0 passed, 1 failed", 1)])
+@pytest.mark.parametrize(
+    ("given", "last", "status"), [(0.0, "1 passed, 0 failed", 0), (0.5, "0 passed, 1 failed", 1)]
+)
 def test_the_runner_ends_with_its_counts(tmp_path, given, last, status):
     numbers = {"dtype": "float64", "shape": [1]}
     case = {

@@ -37,5 +37,7 @@ def judge(record: Record) -> Judgement:
     size = max((found.size for found in wrong), default=0.0)
     if departure.low <= size <= departure.high:
         return Judgement(record, "departure", f"{departure.reason} (differs in {sizes})")
-    stated = f"a difference between {departure.low:.3g} and {departure.high:.3g} was stated ({departure.reason})"
+    stated = (
+        f"a difference between {departure.low:.3g} and {departure.high:.3g} was stated ({departure.reason})"
+    )
     return Judgement(record, "failed", f"{stated}, and it is {size:.3g}")

@@ -1,7 +1,9 @@
-"""Law 1: gradients do not depend on how an update is cut into forward passes, nor on the order of its sequences.
+"""Law 1: gradients do not depend on how an update is cut into forward passes, nor on the order of its
+sequences.
 
-With every seam's user: three normalisers beside each other, a critic, selections, whole-update statistics, units that must not
-be cut, a reduction over the vocabulary. In fp64 on GPT-2: the norms of Llama and Qwen compute in fp32 whatever the weights.
+With every seam's user: three normalisers beside each other, a critic, selections, whole-update statistics,
+units that must not be cut, a reduction over the vocabulary. In fp64 on GPT-2: the norms of Llama and Qwen
+compute in fp32 whatever the weights.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +28,15 @@ from menon.loss.kl import KL
 from menon.loss.kl_cov import KLCov
 from menon.loss.nll import NLL
 from menon.loss.ppo_clip import PPOClip
-from menon.loss.share import Constant, PairMean, PromptMean, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
+from menon.loss.share import (
+    Constant,
+    PairMean,
+    PromptMean,
+    SelectedMean,
+    SequenceMean,
+    SequenceMeanTokenMean,
+    TokenMean,
+)
 from menon.loss.value import ValueLoss
 from menon.loss.vespo import VESPO
 from menon.select.top_entropy import TopEntropy
@@ -48,13 +58,21 @@ POLICY = {
         }
     ),
     "constant and prompt means": Update(
-        {"policy": Term(PPOClip(), Constant(length=9)), "entropy": Term(EntropyBonus(), PromptMean(), coef=0.1)}
+        {
+            "policy": Term(PPOClip(), Constant(length=9)),
+            "entropy": Term(EntropyBonus(), PromptMean(), coef=0.1),
+        }
     ),
     "a selection by a whole-update statistic that changes the denominator": Update(
-        {"policy": Term(PPOClip(), SelectedMean(), TopEntropy(0.3)), "nll": Term(NLL(), TokenMean(), coef=0.1)}
+        {
+            "policy": Term(PPOClip(), SelectedMean(), TopEntropy(0.3)),
+            "nll": Term(NLL(), TokenMean(), coef=0.1),
+        }
     ),
     "the same selection that does not": Update({"policy": Term(PPOClip(), TokenMean(), TopEntropy(0.3))}),
-    "a sequence is a unit": Update({"policy": Term(GSPO(), SequenceMean()), "kl": Term(KL("k2"), TokenMean(), coef=0.1)}),
+    "a sequence is a unit": Update(
+        {"policy": Term(GSPO(), SequenceMean()), "kl": Term(KL("k2"), TokenMean(), coef=0.1)}
+    ),
     "a pair is a unit": Update({"preference": Term(DPO(beta=0.5), PairMean())}),
     "sequence ratios with a loss on every token": Update({"policy": Term(GSPOToken(0.1, 0.1), TokenMean())}),
     "a weight of the whole sequence's ratio": Update({"policy": Term(VESPO(), TokenMean())}),
@@ -63,7 +81,9 @@ POLICY = {
     "a draw by covariance": Update({"policy": Term(ClipCov(fraction=0.1, low=0.01), TokenMean())}),
     "corrections, by whole-update statistics and whole sequences": Update(
         {
-            "policy": Term(PPOClip(), TokenMean(), correction=(Importance(normalise=True), M2PO(0.06), Reject(1.5, 0.6))),
+            "policy": Term(
+                PPOClip(), TokenMean(), correction=(Importance(normalise=True), M2PO(0.06), Reject(1.5, 0.6))
+            ),
             "entropy": Term(EntropyBonus(), TokenMean(), correction=(Importance("sequence"),)),
         }
     ),
@@ -104,8 +124,11 @@ def setting(request) -> Setting:
     return Setting(models, near(batch, policy.score(batch, ("logp",))["logp"]), bound)
 
 
-def gradient(setting: Setting, update: Update, tokens_per_forward: int, batch: Batch | None = None) -> tuple[torch.Tensor, int]:
-    """The whole gradient of one update as a vector, by sequences in the order of `batch`; and the number of passes."""
+def gradient(
+    setting: Setting, update: Update, tokens_per_forward: int, batch: Batch | None = None
+) -> tuple[torch.Tensor, int]:
+    """The whole gradient of one update as a vector, by sequences in the order of `batch`; and the number of
+    passes."""
     batch = setting.batch if batch is None else batch
     learner = setting.models[update.model]
     assert isinstance(learner, TorchLearner)
@@ -129,7 +152,9 @@ def test_the_cut_cannot_change_the_gradient(setting: Setting, update: Update):
     whole, passes = gradient(setting, update, WHOLE)
     assert passes == 1
     assert whole.norm() > 1e-3
-    shuffled = take(setting.batch, torch.randperm(setting.batch.num_sequences, generator=torch.Generator().manual_seed(1)))
+    shuffled = take(
+        setting.batch, torch.randperm(setting.batch.num_sequences, generator=torch.Generator().manual_seed(1))
+    )
     for tokens_per_forward in CUTS:
         for batch in (setting.batch, shuffled):
             other, passes = gradient(setting, update, tokens_per_forward, batch)
@@ -152,7 +177,9 @@ def test_a_term_matters(setting: Setting):
     update = POLICY["policy, KL and value on one trunk: three normalisers"]
     whole, _ = gradient(setting, update, 50)
     for name in update.terms:
-        without, _ = gradient(setting, replace(update, terms={k: v for k, v in update.terms.items() if k != name}), 50)
+        without, _ = gradient(
+            setting, replace(update, terms={k: v for k, v in update.terms.items() if k != name}), 50
+        )
         assert distance(without, whole) > 1e-3, name
 
 

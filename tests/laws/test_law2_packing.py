@@ -11,13 +11,16 @@ from menon.engines.torch_learner import TorchScorer
 
 NEEDS = ("logp", "entropy", "value")
 
-# The norms of Llama and Qwen compute in fp32 whatever the weights, so fp64 shows more than 1e-6 in GPT-2 alone.
+# The norms of Llama and Qwen compute in fp32 whatever the weights, so fp64 shows more than 1e-6 in GPT-2
+# alone.
 CASES = [(kind, torch.float32, 1e-6) for kind in KINDS] + [("gpt2", torch.float64, 1e-12)]
 
 
 @pytest.mark.parametrize(("kind", "dtype", "bound"), CASES)
 def test_a_sequence_among_others_equals_itself_alone(kind, dtype, bound):
-    scorer = TorchScorer(tiny_model(kind, 0, VOCAB, dtype, spread=0.1), value_head=value_head(16, "orz").to(dtype))
+    scorer = TorchScorer(
+        tiny_model(kind, 0, VOCAB, dtype, spread=0.1), value_head=value_head(16, "orz").to(dtype)
+    )
     batch = random_batch(dtype=dtype)
     together = scorer.score(batch, NEEDS)
     alone = [scorer.score(take(batch, torch.tensor([s])), NEEDS) for s in range(batch.num_sequences)]
@@ -35,7 +38,9 @@ def test_what_stands_behind_a_sequence_does_not_reach_it(kind):
     scorer = TorchScorer(tiny_model(kind, 0, VOCAB, spread=0.1))
     batch = random_batch()
     short = int(batch.lengths.argmin())
-    rows = [take(batch, torch.tensor([short, other])) for other in range(batch.num_sequences) if other != short]
+    rows = [
+        take(batch, torch.tensor([short, other])) for other in range(batch.num_sequences) if other != short
+    ]
     size = int(batch.lengths[short])
     first, *others = (scorer.score(row, ("logp",))["logp"][:size] for row in rows)
     assert len({int(row.lengths[1]) for row in rows}) > 3

@@ -1,4 +1,5 @@
-"""Law 3 for every recipe: before the first update the policy is the one that wrote the text, and the reference."""
+"""Law 3 for every recipe: before the first update the policy is the one that wrote the text, and the
+reference."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +13,14 @@ from menon.engines.hf_models import export
 from menon.recipes import RECIPES, recipe
 
 VOCABULARY = len(ALPHABET) + 1
-SMALL = {"steps": 1, "prompts_per_step": 4, "samples_per_prompt": 4, "heldout": 1, "max_new_tokens": 12, "threads": 1}
+SMALL = {
+    "steps": 1,
+    "prompts_per_step": 4,
+    "samples_per_prompt": 4,
+    "heldout": 1,
+    "max_new_tokens": 12,
+    "threads": 1,
+}
 ONE_UPDATE = {"updates_per_step": 1, "device": "cpu"}
 SHORTER = {name: {"advantage.overlong": {"limit": 12, "buffer": 6}} for name in ("dapo", "top_entropy")} | {
     "spo_tree": {"branching": "2-2", "segment_tokens": 4, "samples_per_prompt": 1}

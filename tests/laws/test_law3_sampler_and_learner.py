@@ -18,7 +18,9 @@ V = 40
 
 def sampled(sampler: TorchSampler, sampling: Sampling) -> Batch:
     rng = np.random.default_rng(0)
-    prompts = [prompt(i, rng.integers(0, V - 1, size=size), vocab=V) for i, size in enumerate((3, 30, 12, 1, 7))]
+    prompts = [
+        prompt(i, rng.integers(0, V - 1, size=size), vocab=V) for i, size in enumerate((3, 30, 12, 1, 7))
+    ]
     asked = [Request(p, sampling, sample=k) for p in prompts for k in range(8)]
     rollouts = (Rollout.of(c, group=c.request.prompt.index) for c in sampler.generate(asked))
     batch = pack([Graded(rollout, Verdict(score=1.0, acc=1.0)) for rollout in rollouts])
@@ -39,22 +41,30 @@ def assert_agree(batch: Batch, scorer: TorchScorer) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "sampling", [Sampling(40), Sampling(40, temperature=0.7), Sampling(40, temperature=1.3, top_p=0.9, top_k=12)], ids=str
+    "sampling",
+    [Sampling(40), Sampling(40, temperature=0.7), Sampling(40, temperature=1.3, top_p=0.9, top_k=12)],
+    ids=str,
 )
 def test_same_module(kind, sampling):
     model = tiny_model(kind, vocab=V)
     sampler = TorchSampler(model, tiny_tokenizer(V), slots=7)
-    assert_agree(sampled(sampler, sampling), TorchScorer(model, temperature=sampling.temperature, tokens_per_forward=500))
+    assert_agree(
+        sampled(sampler, sampling),
+        TorchScorer(model, temperature=sampling.temperature, tokens_per_forward=500),
+    )
 
 
 def test_greedy_is_scored_at_temperature_1():
     model = tiny_model(vocab=V)
-    assert_agree(sampled(TorchSampler(model, tiny_tokenizer(V)), Sampling(40, temperature=0.0)), TorchScorer(model))
+    assert_agree(
+        sampled(TorchSampler(model, tiny_tokenizer(V)), Sampling(40, temperature=0.0)), TorchScorer(model)
+    )
 
 
 @pytest.mark.parametrize("channel", [ByReference(), ByCopy()], ids=["by_reference", "by_copy"])
 def test_after_learning_and_publishing(channel):
-    """The bound holds for the new weights, and the old sampler's numbers are far from it: staleness would be seen."""
+    """The bound holds for the new weights, and the old sampler's numbers are far from it: staleness would be
+    seen."""
     model = tiny_model(vocab=V)
     learner = TorchLearner(model, Optimiser(learning_rate=0.01))
     own = model if isinstance(channel, ByReference) else tiny_model(vocab=V, seed=9)

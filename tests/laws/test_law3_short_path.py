@@ -1,4 +1,5 @@
-"""Law 3 between the sampler's two paths: the Llama family's own, and the model's forward. Same texts, same numbers."""
+"""Law 3 between the sampler's two paths: the Llama family's own, and the model's forward. Same texts, same
+numbers."""
 
 from typing import Any
 
@@ -17,8 +18,19 @@ V = 40
 
 def mistral() -> PreTrainedModel:
     torch.manual_seed(0)
-    config: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "eos_token_id": V - 1}
-    sizes = {"vocab_size": V, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "initializer_range": 0.3}
+    config: dict[str, Any] = {
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "eos_token_id": V - 1,
+    }
+    sizes = {
+        "vocab_size": V,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "initializer_range": 0.3,
+    }
     return MistralForCausalLM(MistralConfig(**sizes, **config, bos_token_id=None)).eval()
 
 
@@ -30,7 +42,9 @@ MODELS = {
 }
 
 
-def written(model: PreTrainedModel, requests: list[Request]) -> tuple[TorchSampler, dict[tuple[int, int], Completion]]:
+def written(
+    model: PreTrainedModel, requests: list[Request]
+) -> tuple[TorchSampler, dict[tuple[int, int], Completion]]:
     sampler = TorchSampler(model, tiny_tokenizer(V), seed=3, slots=7)
     return sampler, {(c.request.prompt.index, c.request.sample): c for c in sampler.generate(requests)}
 
@@ -45,7 +59,9 @@ def test_both_paths_write_the_same(kind, small, monkeypatch):
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" in name or name.endswith("bias"):  # ones and zeros would hide what a path forgot
-                weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name))) * 0.2)
+                weight.add_(
+                    torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name))) * 0.2
+                )
     rng = np.random.default_rng(2)
     prompts = [prompt(i, rng.integers(0, V - 1, size=size), vocab=V) for i, size in enumerate((6, 1, 13, 2))]
     requests = [Request(p, Sampling(max_new_tokens=10 + 5 * k), sample=k) for p in prompts for k in range(4)]
@@ -57,7 +73,9 @@ def test_both_paths_write_the_same(kind, small, monkeypatch):
     assert short.computed_tokens == whole.computed_tokens
     assert [quick[key].tokens.tolist() for key in plain] == [plain[key].tokens.tolist() for key in plain]
     for column in ("logp", "entropy"):
-        apart = np.concatenate([np.abs(getattr(quick[key], column) - getattr(plain[key], column)) for key in plain])
+        apart = np.concatenate(
+            [np.abs(getattr(quick[key], column) - getattr(plain[key], column)) for key in plain]
+        )
         assert len(apart) > 60
         assert apart.mean() < 1e-6
         assert apart.max() < 1e-4

@@ -1,5 +1,6 @@
-"""Law 3 for answers in turns: the learner's log-probs of whole sequences are the sampler's of each turn. And law 7: a token's
-random number goes by its place in the answer, so it does not matter how an answer is cut into turns."""
+"""Law 3 for answers in turns: the learner's log-probs of whole sequences are the sampler's of each turn. And
+law 7: a token's random number goes by its place in the answer, so it does not matter how an answer is cut
+into turns."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -38,7 +39,9 @@ def nothing(rollout: Rollout) -> Verdict:
 
 def requests(size: int) -> list[Request]:
     rng = np.random.default_rng(0)
-    prompts = [prompt(i, rng.integers(0, V - 1, size=length), vocab=V) for i, length in enumerate((3, 20, 1, 7))]
+    prompts = [
+        prompt(i, rng.integers(0, V - 1, size=length), vocab=V) for i, length in enumerate((3, 20, 1, 7))
+    ]
     return [Request(p, Sampling(size, temperature=0.8), sample) for p in prompts for sample in range(6)]
 
 
@@ -86,12 +89,15 @@ def test_turns_without_observations_write_what_one_turn_would():
 
 
 def test_a_turn_costs_only_what_is_new():
-    """Prompt and first observation go through the network once for all samples, every later token once for each; the last token
-    of an answer never does. Samples that happen to write the same turn share it as well."""
+    """Prompt and first observation go through the network once for all samples, every later token once for
+    each; the last token of an answer never does. Samples that happen to write the same turn share it as
+    well."""
     sampler = TorchSampler(tiny_model(vocab=V), tiny_tokenizer(V), slots=7)
     asked, said = requests(60), len(" =7.\n")
     graded = turns(" =7.\n")(asked, range(len(asked)), sampler, nothing)
     assert sum(g.verdict.parts["turns"] for g in graded) > 2 * len(graded)
-    shared = sum(len(p.tokens) + said - 1 for p in {request.prompt.index: request.prompt for request in asked}.values())
+    shared = sum(
+        len(p.tokens) + said - 1 for p in {request.prompt.index: request.prompt for request in asked}.values()
+    )
     most = shared + sum(len(g.rollout.tokens) - len(g.rollout.prompt.tokens) - said for g in graded)
     assert 0.9 * most < sampler.computed_tokens <= most

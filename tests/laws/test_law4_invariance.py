@@ -1,4 +1,5 @@
-"""Law 4: what an estimator must not see. Constants added to a group's rewards, their scale, the order of sequences."""
+"""Law 4: what an estimator must not see. Constants added to a group's rewards, their scale, the order of
+sequences."""
 
 from dataclasses import replace
 
@@ -24,7 +25,14 @@ from menon.advantage import (
 )
 from menon.batch import Batch, take, tokens_of
 from menon.loss import GSPO, KL, PolicyGradient, PPOClip
-from menon.loss.share import Constant, PromptMean, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
+from menon.loss.share import (
+    Constant,
+    PromptMean,
+    SelectedMean,
+    SequenceMean,
+    SequenceMeanTokenMean,
+    TokenMean,
+)
 from menon.update.objective import Term
 from rows import batch_of, value_and_gradient
 
@@ -107,7 +115,8 @@ def test_scaling_rewards_and_values_scales_gae(part):
 
 @pytest.mark.parametrize("part", [MaxRL(), GRPO("batch", eps=0)], ids=lambda part: part.kind)
 def test_estimators_that_divide_by_rewards_forget_their_scale(part):
-    """The mean of the group, the deviation of the step. A constant for the whole step changes the first and not the second."""
+    """The mean of the group, the deviation of the step. A constant for the whole step changes the first and
+    not the second."""
     batch = random_batch(0)
     scaled = with_outcome(batch, lambda outcome: 4 * outcome)
     moved = with_outcome(batch, lambda outcome: outcome + 0.5)
@@ -115,7 +124,9 @@ def test_estimators_that_divide_by_rewards_forget_their_scale(part):
     assert torch.allclose(part(batch).advantage, part(moved).advantage, atol=1e-9) == (part.kind == "grpo")
 
 
-@pytest.mark.parametrize("part", [ReinforceBaseline(), ReinforcePPBaseline("sequence")], ids=lambda part: part.kind)
+@pytest.mark.parametrize(
+    "part", [ReinforceBaseline(), ReinforcePPBaseline("sequence")], ids=lambda part: part.kind
+)
 def test_one_constant_for_the_whole_step_changes_nothing(part):
     batch = random_batch(0)
     moved = with_outcome(batch, lambda outcome: outcome + 8)
@@ -149,13 +160,17 @@ SHARES = [TokenMean(), SelectedMean(), SequenceMeanTokenMean(), SequenceMean(), 
 
 
 @pytest.mark.parametrize("share", SHARES, ids=lambda share: share.kind)
-@pytest.mark.parametrize("loss", [PolicyGradient(), PPOClip(), GSPO(0.2, 0.2), KL("k3")], ids=lambda loss: loss.kind)
+@pytest.mark.parametrize(
+    "loss", [PolicyGradient(), PPOClip(), GSPO(0.2, 0.2), KL("k3")], ids=lambda loss: loss.kind
+)
 def test_order_of_sequences_does_not_matter_to_a_loss(loss, share):
     batch = GRPO()(random_batch(2))
     other, tokens = shuffled(batch)
     now = torch.where(batch.trained, batch.behaviour_logp, 0)
     value, gradient = value_and_gradient(Term(loss, share), batch, {"logp": now.clone().requires_grad_()})
-    again, gradient_again = value_and_gradient(Term(loss, share), other, {"logp": now[tokens].requires_grad_()})
+    again, gradient_again = value_and_gradient(
+        Term(loss, share), other, {"logp": now[tokens].requires_grad_()}
+    )
     assert again == pytest.approx(value, rel=1e-11)
     assert torch.allclose(gradient[tokens], gradient_again, **CLOSE)
     assert float(gradient.abs().max()) > 0

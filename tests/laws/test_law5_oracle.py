@@ -23,14 +23,18 @@ def kinds_in(part: Any) -> set[str]:
 
 
 def test_every_part_has_a_row():
-    named = set().union(*(kinds_in(part) for row in ROWS.values() for part in (*row.parts, row.term.loss, row.term.select)))
+    named = set().union(
+        *(kinds_in(part) for row in ROWS.values() for part in (*row.parts, row.term.loss, row.term.select))
+    )
     every = {part.kind for union in (AdvantagePart, LossPart, SelectPart) for part in get_args(union)}
     assert every - NO_ESTIMATOR <= named
 
 
 def test_the_page_has_these_rows():
     lines = PAGE.read_text(encoding="utf-8").splitlines()
-    assert {line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| `")} == ROWS.keys()
+    assert {
+        line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| `")
+    } == ROWS.keys()
 
 
 @pytest.mark.parametrize("name", ["`rloo`", "`grpo`, std_mode bessel", "`gspo`", "`kl`, estimator k2"])

@@ -1,6 +1,8 @@
-"""Law 5: on a language model that can be enumerated, every estimator's expected gradient is what theory says, to 1e-10.
+"""Law 5: on a language model that can be enumerated, every estimator's expected gradient is what theory says,
+to 1e-10.
 
-Expectations run over all 127 answers of up to 6 tokens, or over all 127^2 groups of two, weighted by their exact probability.
+Expectations run over all 127 answers of up to 6 tokens, or over all 127^2 groups of two, weighted by their
+exact probability.
 """
 
 import math
@@ -29,7 +31,18 @@ from menon.batch import Batch, take
 from menon.loss import DPO, GSPO, KL, EntropyBonus, ExactKL, PolicyGradient, PPOClip
 from menon.loss.share import Constant, PairMean, PromptMean, SequenceMean, SequenceMeanTokenMean
 from menon.update.objective import Term
-from toy import END, Answer, Toy, answers, batch_of_answers, expected_loss, groups_of, log_probability, prefixes, table
+from toy import (
+    END,
+    Answer,
+    Toy,
+    answers,
+    batch_of_answers,
+    expected_loss,
+    groups_of,
+    log_probability,
+    prefixes,
+    table,
+)
 
 LENGTH = 6
 CLOSE = {"rtol": 0, "atol": 1e-10}
@@ -43,7 +56,8 @@ def ones(answer: Answer) -> float:
 
 
 def shaped(answer: Answer) -> float:
-    """Many values: .25 per one, -1/16 per token, 1 for a clean end (binary fractions: equal rewards are equal bit for bit)."""
+    """Many values: .25 per one, -1/16 per token, 1 for a clean end (binary fractions: equal rewards are equal
+    bit for bit)."""
     return 0.25 * answer.count(1) - 0.0625 * len(answer) + float(answer[-1] == END)
 
 
@@ -52,7 +66,8 @@ def policy(length: int = LENGTH, seed: int = 0, size: float = 1.0) -> Tensor:
 
 
 def near_a_reference() -> tuple[Tensor, Tensor]:
-    """Policy and reference, near enough that the clamp of k3 (a token 13.6 times likelier under the reference) never acts."""
+    """Policy and reference, near enough that the clamp of k3 (a token 13.6 times likelier under the
+    reference) never acts."""
     return policy(size=0.6), table(LENGTH, 1, 0.4)
 
 
@@ -85,7 +100,10 @@ def test_the_toy_lists_everything():
 def test_reinforce_is_unbiased(reward, loss):
     """PPO's first update has ratio 1, so it is the policy gradient as well."""
     batch, theta = batch_of_answers(LENGTH, reward), policy()
-    expected = gradient(-expected_loss(Term(loss, SequenceMean()), Reinforce()(batch), probability(batch, theta), theta), theta)
+    expected = gradient(
+        -expected_loss(Term(loss, SequenceMean()), Reinforce()(batch), probability(batch, theta), theta),
+        theta,
+    )
     exact = true_gradient(batch, theta)
     assert torch.allclose(expected, exact, **CLOSE)
     assert float(exact.norm()) > 0.05
@@ -93,7 +111,10 @@ def test_reinforce_is_unbiased(reward, loss):
 
 def test_reward_to_go_is_unbiased_with_a_reward_on_every_token_and_discounting_is_not():
     """With gamma < 1 the first token is credited with less of what it causes."""
-    batch, theta = batch_of_answers(LENGTH, lambda a: [0.3 if token == 1 else -0.1 * k for k, token in enumerate(a)]), policy()
+    batch, theta = (
+        batch_of_answers(LENGTH, lambda a: [0.3 if token == 1 else -0.1 * k for k, token in enumerate(a)]),
+        policy(),
+    )
     exact = true_gradient(batch, theta)
 
     def of(part: Reinforce) -> Tensor:
@@ -139,7 +160,8 @@ def test_remax_is_unbiased_with_one_answer(reward):
 
 @pytest.mark.parametrize("reward", [ones, shaped])
 def test_gpg_is_centring_times_the_groups_per_group_that_teaches(pairs, reward):
-    """alpha is one number for a whole step (here: of all groups), so the direction stays that of centred rewards."""
+    """alpha is one number for a whole step (here: of all groups), so the direction stays that of centred
+    rewards."""
     theta, found = pairs
     batch, big, weight = found[reward]
     teaches = big.outcome.view(-1, 2).diff()[:, 0] != 0
@@ -150,8 +172,9 @@ def test_gpg_is_centring_times_the_groups_per_group_that_teaches(pairs, reward):
 
 
 def test_opo_is_biased_by_its_own_length(pairs):
-    """At two samples a_1 = (R_1 - R_2) L_2 / (L_1 + L_2): the expected gradient is that of the mean of this over frozen answers
-    R_2, L_2. Where rewards go with lengths it points a little elsewhere (cosine .9625 here)."""
+    """At two samples a_1 = (R_1 - R_2) L_2 / (L_1 + L_2): the expected gradient is that of the mean of this
+    over frozen answers R_2, L_2. Where rewards go with lengths it points a little elsewhere (cosine .9625
+    here)."""
     theta, found = pairs
     batch, big, weight = found[shaped]
     p, length, outcome = probability(batch, theta), batch.action_lengths.double(), batch.outcome
@@ -163,7 +186,8 @@ def test_opo_is_biased_by_its_own_length(pairs):
 
 @pytest.mark.parametrize("reward", [ones, shaped])
 def test_pass_at_k_credit_climbs_the_best_of_two(pairs, reward):
-    """The better of two gets its lead: half of the gradient of E[max(R_1, R_2)], both answers drawn from the policy."""
+    """The better of two gets its lead: half of the gradient of E[max(R_1, R_2)], both answers drawn from the
+    policy."""
     theta, found = pairs
     batch, big, weight = found[reward]
     p, outcome = log_probability(batch, theta).exp(), batch.outcome
@@ -173,9 +197,9 @@ def test_pass_at_k_credit_climbs_the_best_of_two(pairs, reward):
 
 
 def test_maxrl_weighs_questions_towards_their_likelihood():
-    """Binary reward, G = 4, pass rate p, q = 1 - p. With c' correct among the other three a correct answer gets
-    (3 - c') / (c' + 1), a wrong one -1 (0 at c' = 0). So the gradient of p is multiplied by
-    3 q^3 + 2 * 3 p q^2 + (4 / 3) * 3 p^2 q + p^3 = 1 + q + q^2: the first three terms of 1 / p, which log p would have.
+    """Binary reward, G = 4, pass rate p, q = 1 - p. With c' correct among the other three a correct answer
+    gets (3 - c') / (c' + 1), a wrong one -1 (0 at c' = 0). So the gradient of p is multiplied by 3 q^3 + 2 *
+    3 p q^2 + (4 / 3) * 3 p^2 q + p^3 = 1 + q + q^2: the first three terms of 1 / p, which log p would have.
     """
     theta = policy(length=2, seed=3)
     batch = batch_of_answers(2, lambda a: float(a[0] == 1))
@@ -188,10 +212,12 @@ def test_maxrl_weighs_questions_towards_their_likelihood():
 
 
 def test_grpo_with_std_climbs_the_chance_to_win(pairs):
-    """G = 2: the deviation of two rewards is |R_1 - R_2| / sqrt 2, so A = sign(R_1 - R_2) / sqrt 2: how much better does not
-    matter. Expected gradient: 1 / sqrt 2 times that of P(win) - P(lose) against an answer of the frozen policy.
+    """G = 2: the deviation of two rewards is |R_1 - R_2| / sqrt 2, so A = sign(R_1 - R_2) / sqrt 2: how much
+    better does not matter. Expected gradient: 1 / sqrt 2 times that of P(win) - P(lose) against an answer of
+    the frozen policy.
 
-    With two values of the reward that is 1 / sqrt 2 times the true gradient; with many it points elsewhere (cosine .934 here).
+    With two values of the reward that is 1 / sqrt 2 times the true gradient; with many it points elsewhere
+    (cosine .934 here).
     """
     theta, found = pairs
     found_cosine = {}
@@ -207,12 +233,14 @@ def test_grpo_with_std_climbs_the_chance_to_win(pairs):
 
 
 def test_grpo_with_std_weighs_questions_by_difficulty():
-    """Binary reward, G = 4, pass rate p, q = 1 - p. Sample deviation with c of 4 correct: sqrt(c (4 - c) / 12) = .5, .577350,
-    .5; so correct and wrong answers get 1.5, -.5 at c = 1, +-.866025 at c = 2, .5, -1.5 at c = 3, and 0 at c = 0 and 4.
+    """Binary reward, G = 4, pass rate p, q = 1 - p. Sample deviation with c of 4 correct: sqrt(c (4 - c) /
+    12) = .5, .577350, .5; so correct and wrong answers get 1.5, -.5 at c = 1, +-.866025 at c = 2, .5, -1.5 at
+    c = 3, and 0 at c = 0 and 4.
 
-    With c' correct among the other three, being correct instead of wrong gains 1.5, 1.366025, 1.366025, 1.5 at c' = 0, 1, 2, 3.
-    So the gradient of p is multiplied by 1.5 (q^3 + p^3) + 1.366025 * 3 p q (q + p) = 1.5 - .401924 p q: questions that are
-    easy or hard weigh more than even ones. Without the deviation the factor is 3/4 for all.
+    With c' correct among the other three, being correct instead of wrong gains 1.5, 1.366025, 1.366025, 1.5
+    at c' = 0, 1, 2, 3. So the gradient of p is multiplied by 1.5 (q^3 + p^3) + 1.366025 * 3 p q (q + p) = 1.5
+    - .401924 p q: questions that are easy or hard weigh more than even ones. Without the deviation the factor
+    is 3/4 for all.
     """
     theta = policy(length=2, seed=3)
     batch = batch_of_answers(2, lambda a: float(a[0] == 1))
@@ -227,9 +255,10 @@ def test_grpo_with_std_weighs_questions_by_difficulty():
 
 
 def test_token_mean_climbs_reward_per_token(pairs):
-    """Dividing by lengths changes the objective. One answer per update: the expected gradient is that of E[R / L], as it is
-    for the sequence mean of token means at any number of answers. Two: that of E[2 R_1 / (L_1 + L_2)], L_2 of a frozen policy.
-    Where rewards grow with length both point away from the true gradient (cosines -.364 and -.067 here).
+    """Dividing by lengths changes the objective. One answer per update: the expected gradient is that of E[R
+    / L], as it is for the sequence mean of token means at any number of answers. Two: that of E[2 R_1 / (L_1
+    + L_2)], L_2 of a frozen policy. Where rewards grow with length both point away from the true gradient
+    (cosines -.364 and -.067 here).
     """
     theta, found = pairs
     batch, big, weight = found[shaped]
@@ -240,7 +269,9 @@ def test_token_mean_climbs_reward_per_token(pairs):
         assert torch.allclose(one, true_gradient(batch, theta, batch.outcome / length), **CLOSE)
     assert cosine(one, exact) == pytest.approx(-0.3639, abs=1e-4)
     both = (p * 2 * batch.outcome[:, None] / (length[:, None] + length)).sum(1)
-    two = gradient(-expected_loss(Term(PolicyGradient(), PromptMean()), Reinforce()(big), weight, theta), theta)
+    two = gradient(
+        -expected_loss(Term(PolicyGradient(), PromptMean()), Reinforce()(big), weight, theta), theta
+    )
     assert torch.allclose(two, true_gradient(batch, theta, both), **CLOSE)
     assert cosine(two, exact) == pytest.approx(-0.0674, abs=1e-4)
 
@@ -258,7 +289,9 @@ def test_gspo_on_policy_is_the_sequence_mean_of_token_means(pairs):
     batch, big, weight = found[shaped]
     credited = GRPO(std_mode="none")(big)
     gspo = gradient(expected_loss(Term(GSPO(), SequenceMean()), credited, weight, theta), theta)
-    tokens = gradient(expected_loss(Term(PolicyGradient(), SequenceMeanTokenMean()), credited, weight, theta), theta)
+    tokens = gradient(
+        expected_loss(Term(PolicyGradient(), SequenceMeanTokenMean()), credited, weight, theta), theta
+    )
     assert torch.allclose(gspo, tokens, **CLOSE)
     baseline = float((probability(batch, theta) * batch.outcome).sum())
     stated = true_gradient(batch, theta, 0.5 * (batch.outcome - baseline) / batch.action_lengths)
@@ -266,14 +299,17 @@ def test_gspo_on_policy_is_the_sequence_mean_of_token_means(pairs):
 
 
 def exact_values(batch: Batch, theta: Tensor) -> Tensor:
-    """[N] expected outcome in the state before each token: enumerated, no recursion of the package is used."""
+    """[N] expected outcome in the state before each token: enumerated, no recursion of the package is
+    used."""
     p, outcome = probability(batch, theta), batch.outcome
     said = answers(LENGTH)
     value = {}
     for state in prefixes(LENGTH):
         inside = torch.tensor([a[: len(state)] == state for a in said])
         value[state] = float((p * outcome)[inside].sum() / p[inside].sum())
-    return torch.tensor([value[a[: max(place - 1, 0)]] for a in said for place in range(len(a) + 1)], dtype=torch.float64)
+    return torch.tensor(
+        [value[a[: max(place - 1, 0)]] for a in said for place in range(len(a) + 1)], dtype=torch.float64
+    )
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.5, 1.0])
@@ -298,8 +334,9 @@ def test_gae_with_wrong_values_is_unbiased_at_lambda_one_only():
 
 
 def test_a_lambda_by_length_is_biased_even_with_the_true_values():
-    """The length of an answer is known only at its end, so lambda tells of what is still to be drawn. With alpha = .5 (lambda 0
-    up to 2 tokens, 2/3 at 6) the expected gradient is off by 8 % of its size here; the critic's targets are as without it."""
+    """The length of an answer is known only at its end, so lambda tells of what is still to be drawn. With
+    alpha = .5 (lambda 0 up to 2 tokens, 2/3 at 6) the expected gradient is off by 8 % of its size here; the
+    critic's targets are as without it."""
     batch, theta = batch_of_answers(LENGTH, shaped), policy()
     credited = VAPO(alpha=0.5)(replace(batch, value=exact_values(batch, theta)))
     expected = gradient(-expected_loss(REINFORCE, credited, probability(batch, theta), theta), theta)
@@ -324,7 +361,9 @@ def sequence_kl(batch: Batch, theta: Tensor, reference: Tensor) -> Tensor:
     return (own.exp() * (own - other)).sum()
 
 
-@pytest.mark.parametrize("loss", [ExactKL(), KL("k1"), KL("k3")], ids=lambda loss: getattr(loss, "estimator", loss.kind))
+@pytest.mark.parametrize(
+    "loss", [ExactKL(), KL("k1"), KL("k3")], ids=lambda loss: getattr(loss, "estimator", loss.kind)
+)
 def test_values_of_the_kl_are_unbiased(loss):
     """Summed over an answer, each estimates the KL of whole answers; k2 does not."""
     theta, reference = near_a_reference()
@@ -344,8 +383,9 @@ def with_reference(batch: Batch, theta: Tensor, reference: Tensor) -> Batch:
 
 
 def test_gradients_of_the_kl_as_a_loss():
-    """On the policy's own samples: k1 has none; k2 has that of the exact KL of each token given its prefix; k3 that of the
-    forward KL; and none has that of the KL of whole answers, because a token does not pay for those that it leads to.
+    """On the policy's own samples: k1 has none; k2 has that of the exact KL of each token given its prefix;
+    k3 that of the forward KL; and none has that of the KL of whole answers, because a token does not pay for
+    those that it leads to.
     """
     theta, reference = near_a_reference()
     batch = with_reference(batch_of_answers(LENGTH, ones), theta, reference)
@@ -379,7 +419,8 @@ def test_kl_in_the_reward_has_the_gradient_of_whole_answers():
 
 
 def test_kl_beside_the_comparison_is_the_same_where_every_token_pays_for_the_rest():
-    """Taken off the advantage as a return-to-go, or off the rewards before REINFORCE; each token paying for itself is less."""
+    """Taken off the advantage as a return-to-go, or off the rewards before REINFORCE; each token paying for
+    itself is less."""
     beta, theta, reference = 0.4, policy(), table(LENGTH, 1, 0.5)
     batch = with_reference(batch_of_answers(LENGTH, shaped), theta, reference)
     part = KLInReward(beta=beta)
@@ -397,14 +438,18 @@ def optimum(batch: Batch, reference: Tensor, beta: float) -> tuple[Tensor, float
     weight = (log_probability(batch, reference) + batch.outcome / beta).exp()
     said = answers(LENGTH)
     mass = [
-        [float(weight[torch.tensor([a[: len(s) + 1] == (*s, token) for a in said])].sum()) for token in (0, 1, END)]
+        [
+            float(weight[torch.tensor([a[: len(s) + 1] == (*s, token) for a in said])].sum())
+            for token in (0, 1, END)
+        ]
         for s in prefixes(LENGTH)
     ]
     return torch.tensor(mass, dtype=torch.float64).log(), math.log(float(weight.sum()))
 
 
 def test_the_optimum_of_the_regularised_objective():
-    """Spec 7.1: at pi* the expected gradient of KLInReward and REINFORCE is zero, and J = beta log Z - beta KL(pi || pi*)."""
+    """Spec 7.1: at pi* the expected gradient of KLInReward and REINFORCE is zero, and J = beta log Z - beta
+    KL(pi || pi*)."""
     beta, reference = 0.4, table(LENGTH, 1, 0.5)
     bare = batch_of_answers(LENGTH, shaped)
     star, log_z = optimum(bare, reference, beta)
@@ -427,18 +472,25 @@ def test_the_optimum_of_the_regularised_objective():
 
 
 def test_dpo_s_reward_of_the_optimum_is_the_reward():
-    """beta log(pi* / ref) = R - beta log Z: the margin of every pair of answers is the difference of their rewards."""
+    """beta log(pi* / ref) = R - beta log Z: the margin of every pair of answers is the difference of their
+    rewards."""
     beta, reference = 0.4, table(LENGTH, 1, 0.5)
     bare = batch_of_answers(LENGTH, shaped)
     star, _ = optimum(bare, reference, beta)
     batch = with_reference(bare, star, reference)
     rows = torch.tensor([5, 100, 40, 3, 90, 62])
-    few = replace(take(batch, rows), pair=torch.tensor([0, 0, 1, 1, 2, 2]), acc=torch.tensor([1.0, 0, 1, 0, 1, 0]))
+    few = replace(
+        take(batch, rows), pair=torch.tensor([0, 0, 1, 1, 2, 2]), acc=torch.tensor([1.0, 0, 1, 0, 1, 0])
+    )
     now = {"logp": few.old_logp}
     loss = DPO(beta=beta)(now, few)
     margins = few.outcome[0::2] - few.outcome[1::2]
-    assert float(loss.sum()) == pytest.approx(float(-torch.nn.functional.logsigmoid(margins).sum()), abs=1e-10)
-    assert float(DPO(beta=beta).watch(now, few)["dpo/margin"]) == pytest.approx(float(margins.mean()), abs=1e-10)
+    assert float(loss.sum()) == pytest.approx(
+        float(-torch.nn.functional.logsigmoid(margins).sum()), abs=1e-10
+    )
+    assert float(DPO(beta=beta).watch(now, few)["dpo/margin"]) == pytest.approx(
+        float(margins.mean()), abs=1e-10
+    )
     assert float(PairMean()(few, few.trained).max()) == pytest.approx(1 / 3)
 
 

@@ -19,7 +19,10 @@ def built(part, steps: int):
     run = tiny_run("grpo", steps=steps, save_every=1)
     policy = run.models["policy"]
     reference = TorchScorer(copy.deepcopy(policy.model).requires_grad_(False))
-    updates = tuple(replace(each, terms={**each.terms, "kl": Term(KL(), TokenMean(), coef=0.5)}) for each in run.plan.updates)
+    updates = tuple(
+        replace(each, terms={**each.terms, "kl": Term(KL(), TokenMean(), coef=0.5)})
+        for each in run.plan.updates
+    )
     plan = replace(run.plan, updates=updates, reference=part)
     return replace(run, plan=plan, models={**run.models, "reference": reference})
 

@@ -35,9 +35,9 @@ class Killed(BaseException):
 
 
 def built(algorithm: str, save_every: int) -> Run:
-    """`ppo-pretrained` lets the critic learn alone for three steps; `grpo-bfloat16` samples from a copy of the weights in
-    bfloat16; `grpo-turns` answers in turns with a game;
-    `grpo-tree` grows trees and leaves edges waiting."""
+    """`ppo-pretrained` lets the critic learn alone for three steps; `grpo-bfloat16` samples from a copy of
+    the weights in bfloat16; `grpo-turns` answers in turns with a game; `grpo-tree` grows trees and leaves
+    edges waiting."""
     name, _, variant = algorithm.partition("-")
     run = tiny_run(cast(Algorithm, name), steps=STEPS, save_every=save_every)
     if not variant:
@@ -100,7 +100,8 @@ def in_turns(run: Run) -> Run:
     ],
 )
 def test_killed_after_every_step(tmp_path, algorithm: str, save_every: int):
-    """Every step is the last one of some sitting, which loses it: it comes after the step's record and before its checkpoint."""
+    """Every step is the last one of some sitting, which loses it: it comes after the step's record and before
+    its checkpoint."""
     whole = built(algorithm, save_every)
     with opened(tmp_path / "whole") as folder:
         loop(whole, folder, Watching())

@@ -1,4 +1,5 @@
-"""Law 7, bitwise: with fixed slots an answer is the same to the last bit whoever stands beside it, and in whichever order."""
+"""Law 7, bitwise: with fixed slots an answer is the same to the last bit whoever stands beside it, and in
+whichever order."""
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ def requests() -> list[Request]:
     for i in range(9):
         start = prompt(i, rng.integers(0, V - 1, size=300 if i == 5 else 1 + 7 * i), vocab=V)
         for k in range(3):
-            hot = Sampling(max_new_tokens=4 + 5 * k, temperature=(1.0, 0.7, 0.0)[k], top_p=0.9 if i % 3 == 2 else 1.0)
+            hot = Sampling(
+                max_new_tokens=4 + 5 * k, temperature=(1.0, 0.7, 0.0)[k], top_p=0.9 if i % 3 == 2 else 1.0
+            )
             found.append(Request(start, hot, sample=k))
     return found
 
@@ -81,11 +84,17 @@ def test_one_slot_and_too_little_memory(monkeypatch):
     assert [c.tokens.tolist() for c in alone.values()] == [free[key].tokens.tolist() for key in alone]
     sampler = TorchSampler(model, tiny_tokenizer(V), slots=16, fixed_slots=True)
     monkeypatch.setattr(torch_sampler, "free_bytes", lambda device: 10_000)
-    with pytest.raises(UserError, match=r"fixed_slots computes all 16 slots, and free memory holds \d+ sequences of 10 tokens"):
+    with pytest.raises(
+        UserError,
+        match=r"fixed_slots computes all 16 slots, and free memory holds \d+ sequences of 10 tokens",
+    ):
         sampler.generate(asked)
 
 
 def test_other_models_cannot():
     sampler = TorchSampler(tiny_model("gpt2", vocab=V, context=512), tiny_tokenizer(V), fixed_slots=True)
-    with pytest.raises(UserError, match=r"fixed_slots needs a model of the Llama, Qwen2, Qwen3, Mistral kind, and this is GPT2"):
+    with pytest.raises(
+        UserError,
+        match=r"fixed_slots needs a model of the Llama, Qwen2, Qwen3, Mistral kind, and this is GPT2",
+    ):
         sampler.generate(requests())

@@ -1,4 +1,5 @@
-"""Law 9: unknown configuration is refused; every recipe, and every part that a recipe can name, runs two steps on a CPU."""
+"""Law 9: unknown configuration is refused; every recipe, and every part that a recipe can name, runs two
+steps on a CPU."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -43,39 +44,71 @@ def kl(kind: str) -> dict[str, Any]:
 
 CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     **{name: (name, FITTED.get(name, {})) for name in RECIPES},
-    "grpo_passk": ("grpo_passk", {"samples_per_prompt": 2}),  # of four, two right ones tie at the top and teach nothing
+    "grpo_passk": (
+        "grpo_passk",
+        {"samples_per_prompt": 2},
+    ),  # of four, two right ones tie at the top and teach nothing
     "bfloat16": ("grpo", {"dtype": "bfloat16", "updates_per_step": 2}),
     "float64": ("ppo", {"dtype": "float64"}),
     "dynamic sampling": ("grpo", {"rollout": "dynamic_sampling"}),
     "kl in the loss": ("grpo", kl("kl") | {"updates_per_step": 2}),
     "kl in the reward": (
         "reinforce",
-        {"advantage": {"kl": {"kind": "kl_in_reward", "target": 0.1}, "credit": "reinforce", "whiten": "whiten"}, **FROZEN},
+        {
+            "advantage": {
+                "kl": {"kind": "kl_in_reward", "target": 0.1},
+                "credit": "reinforce",
+                "whiten": "whiten",
+            },
+            **FROZEN,
+        },
     ),
     "bypass": ("grpo", {"old": "behaviour", "updates_per_step": 2}),
     "by difficulty": ("dapo", {"order": "by_difficulty", **FITTED["dapo"]}),
-    "hard reset": ("grpo", kl("kl") | {"reference_update": {"kind": "hard_reset", "every": 1}, "updates_per_step": 2}),
+    "hard reset": (
+        "grpo",
+        kl("kl") | {"reference_update": {"kind": "hard_reset", "every": 1}, "updates_per_step": 2},
+    ),
     "moving average": ("grpo", kl("kl") | {"reference_update": "moving_average", "updates_per_step": 2}),
     "bootstrapped": ("ppo", {"advantage.credit.bootstrap_truncated": True, "advantage.credit.lam": 0.95}),
     "greedy baseline": ("grpo", {"rollout": "greedy_baseline", "advantage": {"credit": "remax"}}),
-    "gspo": ("grpo", {"objective.policy.loss": "gspo", "objective.policy.share": "sequence_mean", "updates_per_step": 2}),
+    "gspo": (
+        "grpo",
+        {"objective.policy.loss": "gspo", "objective.policy.share": "sequence_mean", "updates_per_step": 2},
+    ),
     "80/20": (
         "grpo",
-        {"objective.policy.select": "top_entropy", "objective.policy.share": "selected_mean", "updates_per_step": 2},
+        {
+            "objective.policy.select": "top_entropy",
+            "objective.policy.share": "selected_mean",
+            "updates_per_step": 2,
+        },
     ),
-    "dr grpo": ("grpo", {"advantage.credit.std_mode": "none", "objective.policy.share": {"kind": "constant", "length": 12}}),
-    "shared trunk": ("ppo", {"critic.shared_trunk": True, "critic.updates_per_step": 1, "critic.objective.value.coef": 0.5}),
+    "dr grpo": (
+        "grpo",
+        {"advantage.credit.std_mode": "none", "objective.policy.share": {"kind": "constant", "length": 12}},
+    ),
+    "shared trunk": (
+        "ppo",
+        {"critic.shared_trunk": True, "critic.updates_per_step": 1, "critic.objective.value.coef": 0.5},
+    ),
     "a tree that teaches nothing twice": (
         "spo_tree",
         {"branching": [4, 1, 1], "segment_tokens": [2, 3], "samples_per_prompt": 1}
         | {"rollout.max_age": 1, "advantage.credit.method": "leave_one_out"},
     ),
-    "fixed segments": ("spo_chain", {"rollout": {"kind": "segments", "partition": "tokens", "segment_tokens": 5}}),
+    "fixed segments": (
+        "spo_chain",
+        {"rollout": {"kind": "segments", "partition": "tokens", "segment_tokens": 5}},
+    ),
     "equal parts": ("vineppo", {"rollout.partition": "parts", "rollout.max_values": 1}),
     "guess the number": ("grpo", {"environment": "guess_number", "environment.high": 20}),
     "a grid world": ("reinforce", {"environment": "grid_world"}),
     "an environment and dynamic sampling": ("calculator", {"rollout": "dynamic_sampling", "max_turns": 3}),
-    "many updates": ("ppo", {"critic.updates_per_step": 2, "updates_per_step": 2, "advantage.credit.lam": 0.95}),
+    "many updates": (
+        "ppo",
+        {"critic.updates_per_step": 2, "updates_per_step": 2, "advantage.credit.lam": 0.95},
+    ),
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "constant": {"length": 12},
@@ -99,7 +132,10 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
             name = "policy" if "advantage" in part.reads else "more"
             recipe_name = "ppo" if "value" in part.needs else "grpo"
             where = "critic.objective" if recipe_name == "ppo" else "objective"
-            cases[f"loss {part.kind}"] = (recipe_name, {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN})
+            cases[f"loss {part.kind}"] = (
+                recipe_name,
+                {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN},
+            )
     cases["loss pg"][1]["updates_per_step"] = 1  # it refuses more
     for part in get_args(AdvantagePart):
         given = {"kind": part.kind, **SETTINGS.get(part.kind, {})}
@@ -124,12 +160,18 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
         cases[f"advantage {part.kind}"] = ("ppo" if "value" in reads else "grpo", changes)
     for part in get_args(SharePart):
         if part.kind != "pair_mean":
-            cases[f"share {part.kind}"] = ("grpo", {"objective.policy.share": {"kind": part.kind, **SETTINGS.get(part.kind, {})}})
+            cases[f"share {part.kind}"] = (
+                "grpo",
+                {"objective.policy.share": {"kind": part.kind, **SETTINGS.get(part.kind, {})}},
+            )
     for part in get_args(SelectPart):
         cases[f"select {part.kind}"] = ("grpo", {"objective.policy.select": part.kind})
     for part in get_args(CorrectionPart):
         given = [{"kind": part.kind, **CORRECTIONS.get(part.kind, {})}]
-        cases[f"correction {part.kind}"] = ("grpo", {"objective.policy.correction": given, "updates_per_step": 2})
+        cases[f"correction {part.kind}"] = (
+            "grpo",
+            {"objective.policy.correction": given, "updates_per_step": 2},
+        )
     return cases
 
 
@@ -144,8 +186,8 @@ def model(tmp_path_factory) -> Path:
 
 
 def half() -> Callable[..., float]:
-    """A reward that gives a random model's answers 0 and 1 about equally. (A closure: one that could be imported would be, in
-    a process of its own, and torch with it.)"""
+    """A reward that gives a random model's answers 0 and 1 about equally. (A closure: one that could be
+    imported would be, in a process of its own, and torch with it.)"""
 
     def score(prompt: str, completion: str, answer: str, completion_ids: list[int]) -> float:
         return float(sum(completion_ids) % 2)
@@ -187,7 +229,14 @@ def test_the_same_seed_is_the_same_run(name, model, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.recipes.questions.TASK_ROWS", 50)
     prints = []
     for run, seed in (("a", 1), ("b", 1), ("c", 2)):
-        menon.train(name, model=str(model), out=str(tmp_path / run), reward=half(), seed=seed, **SMALL | FITTED.get(name, {}))
+        menon.train(
+            name,
+            model=str(model),
+            out=str(tmp_path / run),
+            reward=half(),
+            seed=seed,
+            **SMALL | FITTED.get(name, {}),
+        )
         lines = (tmp_path / run / "metrics.jsonl").read_text().splitlines()
         prints.append([json.loads(line)["fingerprint"] for line in lines])
     assert prints[0] == prints[1]

@@ -70,16 +70,23 @@ MAY: dict[str, set[str]] = {
     "advantage": DATA | {"menon.advantage"},
     "select": DATA | {"menon.select"} | PROTOCOLS,
     "loss": DATA | {"menon.loss"} | PROTOCOLS,
-    "rollout": DATA | {"menon.rollout", "pydantic", "menon.deadline", "menon.own", "menon.sandbox"} | PROTOCOLS,
+    "rollout": DATA
+    | {"menon.rollout", "pydantic", "menon.deadline", "menon.own", "menon.sandbox"}
+    | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
-    "record": DATA | {"menon.record", "menon.__version__", "pyarrow", "safetensors", "psutil", "wandb"} | PROTOCOLS,
+    "record": DATA
+    | {"menon.record", "menon.__version__", "pyarrow", "safetensors", "psutil", "wandb"}
+    | PROTOCOLS,
     "step": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync"},
     "loop": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync", "menon.step"},
     "offline": DATA | {"menon.update", "menon.step"},
     "report": STANDARD | {"menon.record", "menon.report"},
     "eval": STANDARD
-    | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")}
+    | {
+        f"menon.{part}"
+        for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")
+    }
     | {"menon.rollout.protocols"},
     "engines": DATA
     | {
@@ -121,7 +128,10 @@ def allowed(name: str, prefixes: set[str]) -> bool:
 
 
 def parts() -> list[tuple[str, Path]]:
-    return [(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path) for path in sorted(PACKAGE.rglob("*.py"))]
+    return [
+        (path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path)
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
 
 
 def test_every_part_has_a_row():
@@ -144,7 +154,13 @@ def test_imports_obey_the_table():
 
 def test_nothing_imports_the_edge():
     edge = {"menon.recipes", "menon.cli", "menon.study", "menon.workbench"}
-    wrong = [(str(path), name) for part, path in parts() if part not in OPEN for name in imports(path) if allowed(name, edge)]
+    wrong = [
+        (str(path), name)
+        for part, path in parts()
+        if part not in OPEN
+        for name in imports(path)
+        if allowed(name, edge)
+    ]
     assert wrong == []
 
 

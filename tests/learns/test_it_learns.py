@@ -1,7 +1,8 @@
-"""A random model of a few thousand weights learns to write one letter: the whole path from prompt to weights, in seconds.
+"""A random model of a few thousand weights learns to write one letter: the whole path from prompt to weights,
+in seconds.
 
-The reward is the share of an answer's tokens that are the letter. Chance gives about 1 in 41; a sign error, a stale sampler, a
-shift by one or an advantage on the wrong token each keep it there.
+The reward is the share of an answer's tokens that are the letter. Chance gives about 1 in 41; a sign error, a
+stale sampler, a shift by one or an advantage on the wrong token each keep it there.
 """
 
 from dataclasses import replace

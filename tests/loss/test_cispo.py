@@ -1,4 +1,5 @@
-"""Spec 11.3. rho = 1.349859, .904837, 2.225541 | .904837, 1.822119; log pi = -.7, -.6, -1.2 | -.3, -.9; A = 1 | -.5."""
+"""Spec 11.3. rho = 1.349859, .904837, 2.225541 | .904837, 1.822119; log pi = -.7, -.6, -1.2 | -.3, -.9; A = 1
+| -.5."""
 
 import pytest
 
@@ -12,7 +13,13 @@ OLD = [[-1, -0.5, -2], [-0.2, -1.5, 0]]
 NEW = [[-0.7, -0.6, -1.2], [-0.3, -0.9, 0]]
 ADVANTAGE = [[1, 1, 1], [-0.5, -0.5, 0]]
 
-BOTH = [0.896, 0.542902, 1.536, -0.135726, -0.576]  # 1.28 * .7, .904837 * .6, 1.28 * 1.2, -.904837 * .5 * .3, -1.28 * .5 * .9
+BOTH = [
+    0.896,
+    0.542902,
+    1.536,
+    -0.135726,
+    -0.576,
+]  # 1.28 * .7, .904837 * .6, 1.28 * 1.2, -.904837 * .5 * .3, -1.28 * .5 * .9
 UPPER = [0.944901, 0.542902, 2.670649, -0.135726, -0.819953]
 
 
@@ -43,7 +50,9 @@ def test_gradient_of_held_tokens_stays():
     assert rows_of(batch, gradient)[0].tolist() == pytest.approx([-0.256, -0.180967, -0.256], abs=1e-6)
     assert rows_of(batch, gradient)[1].tolist() == pytest.approx([0.090484, 0.128, 0], abs=1e-6)
     _, metrics = loss_and_metrics(Term(CISPO(0.95, 1.28), TokenMean()), batch, now)
-    assert [float(metrics[f"clip/{side}"]) for side in ("frac", "low", "high")] == pytest.approx([1, 0.4, 0.6])
+    assert [float(metrics[f"clip/{side}"]) for side in ("frac", "low", "high")] == pytest.approx(
+        [1, 0.4, 0.6]
+    )
     assert float(metrics["ratio/mean"]) == pytest.approx(1.441439, abs=1e-6)
 
 

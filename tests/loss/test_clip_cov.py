@@ -21,14 +21,16 @@ def of(**settings):
 
 
 def test_both_candidates_are_dropped_and_stay_in_the_denominator():
-    """Above .01: token 1 and the last, which PPO does not clip. floor(.4 * 5) = 2: left are -1.2, -1.2 and .452419."""
+    """Above .01: token 1 and the last, which PPO does not clip. floor(.4 * 5) = 2: left are -1.2, -1.2 and
+    .452419."""
     value, gradient = update(of(fraction=0.4), worked())
     assert value == pytest.approx((-1.2 - 1.2 + 0.452419) / 5, abs=1e-6)
     assert gradient == pytest.approx([0, 0, 0, 0.452419 / 5, 0], abs=1e-6)
 
 
 def test_clipped_tokens_are_no_candidates():
-    """low = -1 would make candidates of all five; tokens 0 and 2 are clipped. Three remain, all dropped by fraction 1."""
+    """low = -1 would make candidates of all five; tokens 0 and 2 are clipped. Three remain, all dropped by
+    fraction 1."""
     value, _ = update(of(fraction=1.0, low=-1.0), worked())
     assert value == pytest.approx(-2.4 / 5, abs=1e-6)
 
@@ -43,7 +45,8 @@ def test_one_of_two_is_drawn():
 
 
 def test_a_draw_belongs_to_its_token():
-    """Another order of the sequences, other neighbours: the same number. Another version of the writer: another one."""
+    """Another order of the sequences, other neighbours: the same number. Another version of the writer:
+    another one."""
     batch = random_batch()
     whole = draws(batch, 0).split(batch.lengths.tolist())
     some = take(batch, torch.tensor([7, 2]))

@@ -1,4 +1,5 @@
-"""Spec 11.3: w = .904837, 1.349859, 2.459603 | .951229, .818731; products 3.004166 / .778801; geometric 1.442917 / .882497."""
+"""Spec 11.3: w = .904837, 1.349859, 2.459603 | .951229, .818731; products 3.004166 / .778801; geometric
+1.442917 / .882497."""
 
 import pytest
 import torch
@@ -60,9 +61,13 @@ def test_weights(part, expected):
 
 def test_the_whole_loss():
     """Spec 11.3: truncated at 2 -.706188; IcePop [.5, 5] -.816493."""
-    assert update(Term(PPOClip(), TokenMean(), correction=(Importance(),)), batch())[0] == pytest.approx(-0.706188, abs=1e-6)
+    assert update(Term(PPOClip(), TokenMean(), correction=(Importance(),)), batch())[0] == pytest.approx(
+        -0.706188, abs=1e-6
+    )
     icepop = Importance("token", "drop", 0.5, 5.0)
-    assert update(Term(PPOClip(), TokenMean(), correction=(icepop,)), batch())[0] == pytest.approx(-0.816493, abs=1e-6)
+    assert update(Term(PPOClip(), TokenMean(), correction=(icepop,)), batch())[0] == pytest.approx(
+        -0.816493, abs=1e-6
+    )
 
 
 def test_several_multiply():
@@ -71,10 +76,15 @@ def test_several_multiply():
 
 
 def test_the_weight_has_no_gradient_and_no_denominator():
-    """PPO's gradient times w: -.904837 * 1.349859 / 5 on token 1. A mean over selected tokens still counts all five."""
+    """PPO's gradient times w: -.904837 * 1.349859 / 5 on token 1. A mean over selected tokens still counts
+    all five."""
     for share in (TokenMean(), SelectedMean()):
-        _, gradient = update(Term(PPOClip(), share, correction=(Importance("token", "drop", 0.9, 2.0),)), batch())
-        assert gradient == pytest.approx([0, -0.904837 * 1.349859 / 5, 0, 0.452419 * 0.951229 / 5, 0], abs=1e-6)
+        _, gradient = update(
+            Term(PPOClip(), share, correction=(Importance("token", "drop", 0.9, 2.0),)), batch()
+        )
+        assert gradient == pytest.approx(
+            [0, -0.904837 * 1.349859 / 5, 0, 0.452419 * 0.951229 / 5, 0], abs=1e-6
+        )
 
 
 def test_masked_is_counted():
@@ -84,7 +94,8 @@ def test_masked_is_counted():
 
 
 def test_the_first_update_takes_the_policy_as_it_is():
-    """w = exp(new - rollout) = exp(.2), exp(.2), exp(1.7) -> 2 | exp(-.15), exp(.4); PPO's loss there is -A."""
+    """w = exp(new - rollout) = exp(.2), exp(.2), exp(1.7) -> 2 | exp(-.15), exp(.4); PPO's loss there is
+    -A."""
     value, gradient = update(Term(PPOClip(), TokenMean(), correction=(Importance(),)), batch(), first=True)
     w = [1.221403, 1.221403, 2, 0.860708, 1.491825]
     assert value == pytest.approx((-sum(w[:3]) + 0.5 * sum(w[3:])) / 5, abs=1e-6)
@@ -109,18 +120,30 @@ def test_normalised_weights_have_mean_one():
 
 
 def test_opsm_lets_go_of_bad_answers_that_sank():
-    """Means of old - new: -1/3 and -.25; of rollout - new: (-.2 - .2 - 1.7) / 3 and (.15 - .4) / 2 = -.125: nothing sank."""
+    """Means of old - new: -1/3 and -.25; of rollout - new: (-.2 - .2 - 1.7) / 3 and (.15 - .4) / 2 = -.125:
+    nothing sank."""
     assert weights(OPSM()) == [1] * 5
-    swapped = batch_of([[1, 1, 1], [1, 1, 0]], old_logp=NEW, behaviour_logp=NEW, advantage=[[-1, 0.5, -1], [1, 1, 0]])
+    swapped = batch_of(
+        [[1, 1, 1], [1, 1, 0]], old_logp=NEW, behaviour_logp=NEW, advantage=[[-1, 0.5, -1], [1, 1, 0]]
+    )
     logp = column_of(swapped, OLD).detach()
-    for part, expected in ((OPSM(0.3), [0, 1, 0]), (OPSM(0.34), [1, 1, 1]), (OPSM(0.3, "behaviour"), [0, 1, 0])):
+    for part, expected in (
+        (OPSM(0.3), [0, 1, 0]),
+        (OPSM(0.34), [1, 1, 1]),
+        (OPSM(0.3, "behaviour"), [0, 1, 0]),
+    ):
         assert rows_of(swapped, part(logp, swapped))[0].tolist() == expected
         assert rows_of(swapped, part(logp, swapped))[1].tolist()[:2] == [1, 1]
 
 
 def test_m2po_holds_the_mean_square():
     """Squares .01, .09, .81 | .0025, .04. In order the means are .0025, .00625, .0175, .035625, .1905."""
-    for most, expected in ((0.2, [1] * 5), (0.04, [1, 1, 0, 1, 1]), (0.01, [1, 0, 0, 1, 0]), (0.001, [0, 0, 0, 1, 0])):
+    for most, expected in (
+        (0.2, [1] * 5),
+        (0.04, [1, 1, 0, 1, 1]),
+        (0.01, [1, 0, 0, 1, 0]),
+        (0.001, [0, 0, 0, 1, 0]),
+    ):
         columns = M2PO(most).prepare(batch(), lambda *needs: {})
         assert columns["m2po"][batch().trained].long().tolist() == expected
     term = Term(PPOClip(), TokenMean(), correction=(M2PO(0.04),))

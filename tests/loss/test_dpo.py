@@ -35,7 +35,8 @@ def test_one_pair(loss, expected):
 
 
 def test_gradient():
-    """d loss / d h = -beta sigmoid(-beta h) = -.1 * .462570 on each preferred token, the opposite on each other one."""
+    """d loss / d h = -beta sigmoid(-beta h) = -.1 * .462570 on each preferred token, the opposite on each
+    other one."""
     batch = pair()
     _, gradient = value_and_gradient(Term(DPO(beta=0.1), PairMean()), batch, {"logp": column_of(batch, NEW)})
     assert rows_of(batch, gradient)[0].tolist() == pytest.approx([0.046257, 0.046257, 0], abs=1e-6)

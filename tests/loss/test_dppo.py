@@ -1,4 +1,5 @@
-"""Spec 11.3 with the old policy as the sampler: p - p_behaviour = .128706, -.057719, .165859 | -.077913, .183440."""
+"""Spec 11.3 with the old policy as the sampler: p - p_behaviour = .128706, -.057719, .165859 | -.077913,
+.183440."""
 
 import pytest
 
@@ -17,7 +18,8 @@ def batch():
 
 
 def test_one_side():
-    """Token 2 rose too far with A > 0, token 3 fell too far with A < 0; tokens 1 and 4 went against their advantage."""
+    """Token 2 rose too far with A > 0, token 3 fell too far with A < 0; tokens 1 and 4 went against their
+    advantage."""
     assert tokens(DPPO(**SETTING), batch()) == pytest.approx([-1.349859, -0.904837, 0, 0, 0.911059], abs=1e-6)
 
 
@@ -44,7 +46,9 @@ def test_kl_of_two_outcomes():
 
 
 def test_metrics():
-    _, metrics = loss_and_metrics(Term(DPPO(**SETTING), TokenMean()), batch(), {"logp": column_of(batch(), NEW)})
+    _, metrics = loss_and_metrics(
+        Term(DPPO(**SETTING), TokenMean()), batch(), {"logp": column_of(batch(), NEW)}
+    )
     assert float(metrics["clip/frac"]) == pytest.approx(0.4)
 
 

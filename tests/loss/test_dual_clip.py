@@ -18,7 +18,12 @@ def test_per_token():
 
 @pytest.mark.parametrize(
     ("share", "expected"),
-    [(TokenMean(), -0.420484), (SequenceMeanTokenMean(), -0.250202), (SequenceMean(), -1.051209), (Constant(4), -0.262802)],
+    [
+        (TokenMean(), -0.420484),
+        (SequenceMeanTokenMean(), -0.250202),
+        (SequenceMean(), -1.051209),
+        (Constant(4), -0.262802),
+    ],
 )
 def test_whole_loss(share, expected):
     assert update(Term(DUAL, share), worked())[0] == pytest.approx(expected, abs=1e-6)
@@ -31,7 +36,9 @@ def test_gradient_is_minus_a_rho_where_not_held():
 
 
 def test_a_bound_that_nothing_reaches_leaves_ppo():
-    assert update(Term(DualClip(bound=3), TokenMean()), worked()) == update(Term(PPOClip(), TokenMean()), worked())
+    assert update(Term(DualClip(bound=3), TokenMean()), worked()) == update(
+        Term(PPOClip(), TokenMean()), worked()
+    )
 
 
 def test_metrics():
@@ -40,5 +47,7 @@ def test_metrics():
 
 
 def test_refuses_a_bound_inside_the_clip():
-    with pytest.raises(UserError, match=r"bound of DualClip is 1\.25; it bounds a ratio above 1 \+ clip_high = 1\.28"):
+    with pytest.raises(
+        UserError, match=r"bound of DualClip is 1\.25; it bounds a ratio above 1 \+ clip_high = 1\.28"
+    ):
         DualClip(clip_high=0.28, bound=1.25)

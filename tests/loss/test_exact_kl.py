@@ -14,8 +14,9 @@ REFERENCE = torch.tensor([[2.0, 1.0, 0.0], [0.3, -2.0, 1.0]], dtype=torch.float6
 
 
 def test_value():
-    """pi = .383652 x2, .232697, ref = .665241, .244728, .090031: .383652 * (log .383652/.665241 + log .383652/.244728)
-    + .232697 * log(.232697/.090031) = .383652 * (-.550402 + .449583) + .232697 * .949597 = .182290 up to the digits kept."""
+    """pi = .383652 x2, .232697, ref = .665241, .244728, .090031: .383652 * (log .383652/.665241 + log
+    .383652/.244728) + .232697 * log(.232697/.090031) = .383652 * (-.550402 + .449583) + .232697 * .949597 =
+    .182290 up to the digits kept."""
     assert reverse_kl(POLICY, REFERENCE).tolist() == pytest.approx([0.182282, 0], abs=1e-6)
 
 
@@ -52,7 +53,8 @@ def test_as_a_term():
 
 
 def test_forward_is_the_other_way_round():
-    """Policy (.75, .25), reference (.5, .5): .5 log(.5 / .75) + .5 log(.5 / .25) = .143841; the reverse is .130812."""
+    """Policy (.75, .25), reference (.5, .5): .5 log(.5 / .75) + .5 log(.5 / .25) = .143841; the reverse is
+    .130812."""
     policy = torch.tensor([[0.75, 0.25]], dtype=torch.float64).log().requires_grad_()
     reference = torch.tensor([[0.5, 0.5]], dtype=torch.float64).log()
     assert float(forward_kl(policy, reference).detach()) == pytest.approx(0.143841, abs=1e-6)

@@ -81,7 +81,8 @@ CORRECTIONS = [
     M2PO(),
 ]
 UNBOUNDED = [PolicyGradient(), NLL(), CISPO(), KL("k1"), KL("abs"), KL("k2"), KL("k2", weigh="current")]
-"""Linear or square in the log-prob: an infinite one has an infinite gradient, which the learner's skip catches."""
+"""Linear or square in the log-prob: an infinite one has an infinite gradient, which the learner's skip
+catches."""
 MASK = [[1, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]]
 SHARES = {"token": TokenMean(), "sequence": SequenceMean(), "pair": PairMean()}
 
@@ -98,21 +99,28 @@ def case(loss, scale, sign, dtype=torch.float32):
     columns = dict.fromkeys(("old_logp", "ref_logp", "behaviour_logp", "value", "ret"), (ramp - 1)[rows])
     batch = batch_of(MASK[rows], valid=valid, dtype=dtype, advantage=(ramp - 0.5)[rows], **columns, **pairs)
     (need,) = loss.needs
-    return batch, {need if isinstance(need, str) else need.name: column_of(batch, sign * scale * (ramp[rows] + 0.5), dtype)}
+    return batch, {
+        need if isinstance(need, str) else need.name: column_of(
+            batch, sign * scale * (ramp[rows] + 0.5), dtype
+        )
+    }
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("scale", [1, 30, 1e4])
 @pytest.mark.parametrize("loss", LOSSES, ids=name)
 def test_finite_and_nothing_leaks(loss, scale, sign):
-    """Columns hold NaN on prompts, observations and a failed answer: losses, gradients and metrics stay finite there and 0."""
+    """Columns hold NaN on prompts, observations and a failed answer: losses, gradients and metrics stay
+    finite there and 0."""
     batch, now = case(loss, scale, sign)
     total, metrics = loss_and_metrics(Term(loss, SHARES[loss.unit]), batch, now)
     (leaf,) = now.values()
     (gradient,) = torch.autograd.grad(total, leaf)
     assert torch.isfinite(total)
     columns = loss.prepare(batch, lambda *needs: {"logp": leaf.detach()}) if hasattr(loss, "prepare") else {}
-    assert loss(now, replace(batch, columns=columns))[~batch.trained].tolist() == [0] * int((~batch.trained).sum())
+    assert loss(now, replace(batch, columns=columns))[~batch.trained].tolist() == [0] * int(
+        (~batch.trained).sum()
+    )
     assert torch.isfinite(gradient).all()
     assert gradient[~batch.trained].abs().max() == 0
     assert all(math.isfinite(float(metric)) for metric in metrics.values()), metrics
@@ -120,7 +128,9 @@ def test_finite_and_nothing_leaks(loss, scale, sign):
         assert gradient[batch.trained].abs().max() > 0
 
 
-@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.needs == ("logp",) and loss not in UNBOUNDED], ids=name)
+@pytest.mark.parametrize(
+    "loss", [loss for loss in LOSSES if loss.needs == ("logp",) and loss not in UNBOUNDED], ids=name
+)
 def test_a_token_of_probability_zero_gives_no_nan(loss):
     batch, now = case(loss, 1, -1)
     (leaf,) = now.values()
@@ -133,7 +143,9 @@ def test_a_token_of_probability_zero_gives_no_nan(loss):
 
 @pytest.mark.parametrize("loss", LOSSES, ids=name)
 def test_nothing_trained_gives_zero(loss):
-    columns = {key: [[0], [0]] for key in ("old_logp", "ref_logp", "behaviour_logp", "value", "ret", "advantage")}
+    columns = {
+        key: [[0], [0]] for key in ("old_logp", "ref_logp", "behaviour_logp", "value", "ret", "advantage")
+    }
     empty = batch_of([[0], [0]], pair=[0, 0], acc=[1.0, 0.0], **columns)
     now = {key: column_of(empty, [[0], [0]]) for key in case(loss, 1, -1)[1]}
     total, metrics = loss_and_metrics(Term(loss, SHARES[loss.unit]), empty, now)
@@ -147,7 +159,12 @@ def test_nothing_trained_gives_zero(loss):
 def test_corrections_are_finite(correction, scale, sign):
     """Whatever the distance between the policies, and where nothing is trained."""
     batch, now = case(PPOClip(), 1, -1)
-    far = replace(batch, behaviour_logp=torch.where(batch.trained, sign * scale * torch.arange(1.0, batch.num_tokens + 1), NAN))
+    far = replace(
+        batch,
+        behaviour_logp=torch.where(
+            batch.trained, sign * scale * torch.arange(1.0, batch.num_tokens + 1), NAN
+        ),
+    )
     total, metrics = loss_and_metrics(Term(PPOClip(), TokenMean(), correction=(correction,)), far, now)
     assert torch.isfinite(total)
     assert torch.isfinite(torch.autograd.grad(total, now["logp"])[0]).all()
@@ -162,9 +179,12 @@ RATIOS = [PPOClip, DualClip, CISPO, SAPO, DPPO, KLCov, GeoMean, GSPO, GSPOToken,
 
 
 @pytest.mark.parametrize("loss", [PPOClip, KLCov, GSPO, GSPOToken, lambda limit: DPPO(drift=0, limit=limit)])
-@pytest.mark.parametrize(("limit", "change", "slope"), [(10, 15, 0), (20, 15, math.exp(15)), (20, 40, 0), (80, 40, math.exp(40))])
+@pytest.mark.parametrize(
+    ("limit", "change", "slope"), [(10, 15, 0), (20, 15, math.exp(15)), (20, 40, 0), (80, 40, math.exp(40))]
+)
 def test_a_ratio_is_clamped_where_the_loss_says(loss, limit, change, slope):
-    """A bad token that has become `change` nats likelier: d/dlogp of -A rho is rho, and 0 beyond the limit."""
+    """A bad token that has become `change` nats likelier: d/dlogp of -A rho is rho, and 0 beyond the
+    limit."""
     batch = batch_of([[1]], old_logp=[[-change]], behaviour_logp=[[-change]], advantage=[[-1.0]])
     batch = replace(batch, columns={"kl_cov": torch.zeros(batch.num_tokens, dtype=torch.bool)})
     now = {"logp": column_of(batch, [[0.0]])}

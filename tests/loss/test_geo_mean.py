@@ -1,4 +1,5 @@
-"""d = .3, -.1, .8 with A = 1, held at .4: mean .2, ratio 1.221403. d = -.1, .6 with A = -.5: mean .25, ratio 1.284025."""
+"""d = .3, -.1, .8 with A = 1, held at .4: mean .2, ratio 1.221403. d = -.1, .6 with A = -.5: mean .25, ratio
+1.284025."""
 
 import pytest
 
@@ -28,14 +29,18 @@ def test_gradient():
 
 def test_metrics():
     """One of five tokens is held, above."""
-    _, metrics = loss_and_metrics(Term(GeoMean(), SequenceMean()), worked(), {"logp": column_of(worked(), NEW)})
+    _, metrics = loss_and_metrics(
+        Term(GeoMean(), SequenceMean()), worked(), {"logp": column_of(worked(), NEW)}
+    )
     assert (float(metrics["clip/high"]), float(metrics["clip/low"])) == pytest.approx((0.2, 0))
     assert float(metrics["ratio/mean"]) == pytest.approx((1.221403 + 1.284025) / 2, abs=1e-6)
 
 
 def test_an_empty_answer_has_no_number():
     batch = batch_of([[1, 1], [0, 0]], old_logp=[[-1, -1], [0, 0]], advantage=[[1, 1], [1, 1]])
-    loss, _ = loss_and_metrics(Term(GeoMean(), SequenceMean()), batch, {"logp": column_of(batch, [[-0.9, -1], [0, 0]])})
+    loss, _ = loss_and_metrics(
+        Term(GeoMean(), SequenceMean()), batch, {"logp": column_of(batch, [[-0.9, -1], [0, 0]])}
+    )
     assert float(loss.detach()) == pytest.approx(-1.051271, abs=1e-6)  # exp(.05)
 
 

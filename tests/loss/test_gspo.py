@@ -26,7 +26,9 @@ def test_one_number_per_sequence_on_its_last_action_token():
     assert rows_of(batch(), loss)[1].tolist() == pytest.approx([0, 0.642013, 0], abs=1e-6)
 
 
-@pytest.mark.parametrize(("loss", "expected"), [(GSPO(), -0.179194), (GSPO(clip_low=0.2, clip_high=0.2), -0.278994)])
+@pytest.mark.parametrize(
+    ("loss", "expected"), [(GSPO(), -0.179194), (GSPO(clip_low=0.2, clip_high=0.2), -0.278994)]
+)
 def test_whole_loss(loss, expected):
     value, _ = value_and_gradient(Term(loss, SequenceMean()), batch(), {"logp": column_of(batch(), NEW)})
     assert value == pytest.approx(expected, abs=1e-6)
@@ -40,7 +42,8 @@ def test_gradient():
 
 
 class TokenForm:
-    """Spec 2.6 as the papers' implementations write it: s_it = sg(s_i) pi_t / sg(pi_t), a loss on every token."""
+    """Spec 2.6 as the papers' implementations write it: s_it = sg(s_i) pi_t / sg(pi_t), a loss on every
+    token."""
 
     unit, needs, reads = "sequence", ("logp",), ("advantage", "old_logp")
 
@@ -64,14 +67,18 @@ class TokenForm:
 def test_value_and_gradient_equal_the_token_form(seed, clip):
     """Twelve answers of 0 to 7 tokens with gaps; ratios on both sides of both bounds."""
     generator = torch.Generator().manual_seed(seed)
-    mask = (torch.rand(12, 7, generator=generator) < 0.8) & (torch.arange(7) < torch.randint(0, 8, (12, 1), generator=generator))
+    mask = (torch.rand(12, 7, generator=generator) < 0.8) & (
+        torch.arange(7) < torch.randint(0, 8, (12, 1), generator=generator)
+    )
     advantage = torch.randn(12, 1, generator=generator).expand(12, 7)
     old = -torch.rand(12, 7, generator=generator, dtype=torch.float64)
     new = old + 0.4 * torch.randn(12, 7, generator=generator, dtype=torch.float64)
     many = batch_of(mask.long(), advantage=advantage, old_logp=old)
     now = {"logp": column_of(many, new)}
     value, gradient = value_and_gradient(Term(GSPO(*clip), SequenceMean()), many, now)
-    expected, expected_gradient = value_and_gradient(Term(TokenForm(*clip), SequenceMeanTokenMean()), many, now)
+    expected, expected_gradient = value_and_gradient(
+        Term(TokenForm(*clip), SequenceMeanTokenMean()), many, now
+    )
     assert value == pytest.approx(expected, rel=1e-12)
     assert torch.allclose(gradient, expected_gradient, rtol=1e-12, atol=1e-14)
     assert int((gradient != 0).sum()) > 3
@@ -88,12 +95,15 @@ def test_metrics_are_over_sequences():
 def test_empty_answer_has_no_number_and_no_weight():
     """One of two answers is empty: the loss is the other's number alone."""
     one = batch_of([[1, 1], [0, 0]], old_logp=[[-1, -1], [0, 0]], advantage=[[1, 1], [1, 1]])
-    value, _ = value_and_gradient(Term(GSPO(0.2, 0.2), SequenceMean()), one, {"logp": column_of(one, [[-0.9, -1], [0, 0]])})
+    value, _ = value_and_gradient(
+        Term(GSPO(0.2, 0.2), SequenceMean()), one, {"logp": column_of(one, [[-0.9, -1], [0, 0]])}
+    )
     assert value == pytest.approx(-1.051271, abs=1e-6)  # exp(.05)
 
 
 def test_product_of_ratios():
-    """Sums 1.0 and .5: s = 2.718282 and 1.648721. Clip .2: -1.2 and .5 * 1.648721; gradient of the second 1/2 * .824361."""
+    """Sums 1.0 and .5: s = 2.718282 and 1.648721. Clip .2: -1.2 and .5 * 1.648721; gradient of the second 1/2
+    * .824361."""
     term = Term(GSPO(0.2, 0.2, ratio="product"), SequenceMean())
     value, gradient = value_and_gradient(term, batch(), {"logp": column_of(batch(), NEW)})
     assert value == pytest.approx((-1.2 + 0.824361) / 2, abs=1e-6)

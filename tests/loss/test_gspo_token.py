@@ -1,4 +1,5 @@
-"""Spec 11.3: s = 1.395612, 1.284025 on each token of a sequence; its equality with GSPO is in test_gspo.py."""
+"""Spec 11.3: s = 1.395612, 1.284025 on each token of a sequence; its equality with GSPO is in
+test_gspo.py."""
 
 import pytest
 import torch
@@ -31,7 +32,9 @@ def test_advantages_that_vary_within_an_answer():
     """A = -1, -2, 0 in the first: each token's gradient is -A s / 5, here nothing is held from below."""
     batch = worked(advantage=[[-1, -2, 0], [-0.5, -0.5, 0]])
     _, gradient = update(Term(GSPOToken(), TokenMean()), batch)
-    assert gradient == pytest.approx([1.395612 / 5, 2 * 1.395612 / 5, 0, 0.642013 / 5, 0.642013 / 5], abs=1e-6)
+    assert gradient == pytest.approx(
+        [1.395612 / 5, 2 * 1.395612 / 5, 0, 0.642013 / 5, 0.642013 / 5], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))

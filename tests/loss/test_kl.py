@@ -21,7 +21,12 @@ MASK = [[1, 1, 1], [1, 1, 0]]
         ("k1", [0.4, -0.2, 0.7, 0.2, 0.1], 0.24, [1, 1, 1, 1, 1]),
         ("abs", [0.4, 0.2, 0.7, 0.2, 0.1], 0.32, [1, -1, 1, 1, 1]),
         ("k2", [0.08, 0.02, 0.245, 0.02, 0.005], 0.074, [0.4, -0.2, 0.7, 0.2, 0.1]),
-        ("k3", [0.070320, 0.021403, 0.196585, 0.018731, 0.004837], 0.062375, [0.329680, -0.221403, 0.503415, 0.181269, 0.095163]),
+        (
+            "k3",
+            [0.070320, 0.021403, 0.196585, 0.018731, 0.004837],
+            0.062375,
+            [0.329680, -0.221403, 0.503415, 0.181269, 0.095163],
+        ),
     ],
 )
 def test_values_and_gradients(estimator, tokens, mean, slope):
@@ -35,7 +40,8 @@ def test_values_and_gradients(estimator, tokens, mean, slope):
 
 
 def test_k3_is_clamped_with_zero_gradient():
-    """-k = 2.61: exp(2.61) - 1 - 2.61 = 9.989; -k = 2.62: 10.116 -> 10; -k = 1000 would overflow; +1000: -1 + 20."""
+    """-k = 2.61: exp(2.61) - 1 - 2.61 = 9.989; -k = 2.62: 10.116 -> 10; -k = 1000 would overflow; +1000: -1 +
+    20."""
     batch = batch_of([[1, 1, 1, 1]], ref_logp=[[0, 0, 0, 0]])
     value, gradient = value_and_gradient(
         Term(KL("k3"), SequenceMean()), batch, {"logp": column_of(batch, [[-2.61, -2.62, -1000, 1000]])}
@@ -59,7 +65,9 @@ def test_k3_is_clamped_with_zero_gradient():
 def test_clamps(part, values):
     """k = 12, -30, 3: `limit` holds the log-ratio of k3, `most` any result."""
     batch = batch_of([[1, 1, 1]], ref_logp=[[-12, 0, -3]])
-    assert part({"logp": column_of(batch, [[0, -30, 0]])}, batch)[batch.trained].tolist() == pytest.approx(values)
+    assert part({"logp": column_of(batch, [[0, -30, 0]])}, batch)[batch.trained].tolist() == pytest.approx(
+        values
+    )
 
 
 def test_a_clamp_that_holds_nothing_in():
@@ -72,12 +80,15 @@ def test_a_clamp_that_holds_nothing_in():
 
 def test_coefficient_scales():
     batch = batch_of(MASK, ref_logp=REF)
-    value, _ = value_and_gradient(Term(KL("k3"), TokenMean(), coef=0.04), batch, {"logp": column_of(batch, NEW)})
+    value, _ = value_and_gradient(
+        Term(KL("k3"), TokenMean(), coef=0.04), batch, {"logp": column_of(batch, NEW)}
+    )
     assert value == pytest.approx(0.04 * 0.062375, abs=1e-7)
 
 
 def test_metrics_are_of_the_policy_before_the_step():
-    """Whatever the term estimates. k = .4 -.2 .7 .2 .1 on the first update; later those of the old policy, here the reference."""
+    """Whatever the term estimates. k = .4 -.2 .7 .2 .1 on the first update; later those of the old policy,
+    here the reference."""
     batch = batch_of(MASK, ref_logp=REF)
     _, metrics = loss_and_metrics(Term(KL("k2"), TokenMean()), batch, {"logp": column_of(batch, NEW)})
     found = {name: float(metric) for name, metric in metrics.items() if name.startswith("kl/")}
@@ -120,13 +131,16 @@ def test_straight_through_has_the_gradient_of_k2(estimator):
 
 
 def test_weighed_by_the_ratio():
-    """Spec 11.3: the mean of rho k3 is .115512. Gradient rho (k3 + 1 - exp(-k)): first token 1.349859 (.070320 + .329680)."""
+    """Spec 11.3: the mean of rho k3 is .115512. Gradient rho (k3 + 1 - exp(-k)): first token 1.349859
+    (.070320 + .329680)."""
     batch, now = near(old_logp=OLD)
     value, gradient = value_and_gradient(Term(KL("k3", "old"), TokenMean()), batch, now)
     assert value == pytest.approx(0.115512, abs=1e-6)
     assert float(5 * gradient[batch.trained][0]) == pytest.approx(1.349859 * 0.4, abs=1e-6)
     batch, now = near(behaviour_logp=OLD)
-    assert value_and_gradient(Term(KL("k3", "behaviour"), TokenMean()), batch, now)[0] == pytest.approx(value, abs=1e-12)
+    assert value_and_gradient(Term(KL("k3", "behaviour"), TokenMean()), batch, now)[0] == pytest.approx(
+        value, abs=1e-12
+    )
 
 
 def test_a_ratio_of_one_adds_the_gradient_of_the_sampling():

@@ -1,4 +1,5 @@
-"""Spec 11.3: covariances .024, .084, -.276 | -.396, .144. With k = 1 the last token pays |d| = .6: .911059 + .6 = 1.511059."""
+"""Spec 11.3: covariances .024, .084, -.276 | -.396, .144. With k = 1 the last token pays |d| = .6: .911059 +
+.6 = 1.511059."""
 
 import pytest
 import torch
@@ -28,8 +29,8 @@ def test_one_token_pays():
 
 
 def test_old_statistics_choose_by_the_old_policy():
-    """Its log-probs have mean -.86; .6 * .76 = .456 is the largest, of token 1, which pays |d| = .5; else the last pays .1.
-    Without: -exp(.3), -exp(-.5), -exp(.8), .5 exp(-.1), .5 exp(.1)."""
+    """Its log-probs have mean -.86; .6 * .76 = .456 is the largest, of token 1, which pays |d| = .5; else the
+    last pays .1. Without: -exp(.3), -exp(-.5), -exp(.8), .5 exp(-.1), .5 exp(.1)."""
     batch = worked(old_logp=[[-1, -0.1, -2], [-0.2, -1, 0]])
     plain = -1.349859 - 0.606531 - 2.225541 + 0.452419 + 0.552585
     for statistics, paid in (("old", 0.5), ("current", 0.1)):
@@ -46,7 +47,12 @@ def test_at_least_one_and_the_metric():
 
 
 def test_untrained_and_impossible_tokens_are_in_no_statistic():
-    batch = batch_of([[1, 0, 1, 1], [1, 0, 0, 0]], lengths=[4, 1], valid=[True, False], advantage=[[1, 9, 3, 5], [9, 0, 0, 0]])
+    batch = batch_of(
+        [[1, 0, 1, 1], [1, 0, 0, 0]],
+        lengths=[4, 1],
+        valid=[True, False],
+        advantage=[[1, 9, 3, 5], [9, 0, 0, 0]],
+    )
     logp = torch.tensor([0, -1, 0, -3, -torch.inf, 0, 0], dtype=torch.float64)
     # Two tokens count: mean A = 2, mean log pi = -2, both products are (-1)(1) = (1)(-1) = -1.
     assert covariance(logp, batch, None)[[1, 3]].tolist() == [-1, -1]

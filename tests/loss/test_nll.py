@@ -12,6 +12,9 @@ def test_value_gradient_metric():
     now = {"logp": column_of(batch, [[-0.5, -7, -1], [-3, 0, 0]])}
     value, gradient = value_and_gradient(Term(NLL(), TokenMean()), batch, now)
     assert value == pytest.approx(1.5)
-    assert rows_of(batch, gradient).tolist() == [[pytest.approx(-1 / 3), 0, pytest.approx(-1 / 3)], [pytest.approx(-1 / 3), 0, 0]]
+    assert rows_of(batch, gradient).tolist() == [
+        [pytest.approx(-1 / 3), 0, pytest.approx(-1 / 3)],
+        [pytest.approx(-1 / 3), 0, 0],
+    ]
     _, metrics = loss_and_metrics(Term(NLL(), TokenMean(), coef=0.1), batch, now)
     assert float(metrics["nll"]) == pytest.approx(1.5)

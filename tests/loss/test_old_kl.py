@@ -10,7 +10,9 @@ from worked import NEW, tokens, update, worked
 
 
 def test_per_token():
-    assert tokens(OldKL(), worked()) == pytest.approx([0.049859, 0.004837, 0.425541, 0.004837, 0.222119], abs=1e-6)
+    assert tokens(OldKL(), worked()) == pytest.approx(
+        [0.049859, 0.004837, 0.425541, 0.004837, 0.222119], abs=1e-6
+    )
 
 
 def test_gradient_is_rho_minus_one():
@@ -24,4 +26,6 @@ def test_the_first_update_pays_nothing_and_is_not_measured():
     assert update(Term(OldKL(), TokenMean()), worked(), first=True) == (0, [0] * 5)
     now = {"logp": column_of(worked(), NEW)}
     assert "kl/old" not in loss_and_metrics(Term(OldKL(), TokenMean()), worked(), now, first=True)[1]
-    assert float(loss_and_metrics(Term(OldKL(), TokenMean()), worked(), now)[1]["kl/old"]) == pytest.approx(0.141439, abs=1e-6)
+    assert float(loss_and_metrics(Term(OldKL(), TokenMean()), worked(), now)[1]["kl/old"]) == pytest.approx(
+        0.141439, abs=1e-6
+    )

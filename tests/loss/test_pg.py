@@ -22,7 +22,9 @@ ADVANTAGE = [[1, 1, 1], [-0.5, -0.5, 0]]
 )
 def test_value_and_gradient(share, expected, weights):
     batch = batch_of([[1, 1, 1], [1, 1, 0]], advantage=ADVANTAGE)
-    value, gradient = value_and_gradient(Term(PolicyGradient(), share), batch, {"logp": column_of(batch, NEW)})
+    value, gradient = value_and_gradient(
+        Term(PolicyGradient(), share), batch, {"logp": column_of(batch, NEW)}
+    )
     assert value == pytest.approx(expected, abs=1e-6)
     assert rows_of(batch, gradient)[0].tolist() == pytest.approx([-weights[0]] * 3)
     assert rows_of(batch, gradient)[1].tolist() == pytest.approx([0.5 * weights[1]] * 2 + [0])

@@ -1,4 +1,5 @@
-"""Spec 11.3. rho = exp(.3), exp(-.1), exp(.8) | exp(-.1), exp(.6) = 1.349859, .904837, 2.225541 | .904837, 1.822119."""
+"""Spec 11.3. rho = exp(.3), exp(-.1), exp(.8) | exp(-.1), exp(.6) = 1.349859, .904837, 2.225541 | .904837,
+1.822119."""
 
 import pytest
 from torch import tensor
@@ -48,17 +49,22 @@ def test_gradient_is_minus_a_rho_where_not_held():
     """Held at the upper bound: tokens 0 and 2. A < 0 is only held below .8. Each of 5 tokens weighs .2."""
     _, gradient = value_and_gradient(Term(PPOClip(), TokenMean()), batch(), {"logp": column_of(batch(), NEW)})
     assert rows_of(batch(), gradient)[0].tolist() == pytest.approx([0, -0.904837 / 5, 0], abs=1e-6)
-    assert rows_of(batch(), gradient)[1].tolist() == pytest.approx([0.5 * 0.904837 / 5, 0.5 * 1.822119 / 5, 0], abs=1e-6)
+    assert rows_of(batch(), gradient)[1].tolist() == pytest.approx(
+        [0.5 * 0.904837 / 5, 0.5 * 1.822119 / 5, 0], abs=1e-6
+    )
 
 
 def test_first_update_has_ratio_one():
     """Old is the detached new: the loss is the mean of -A, the gradient that of -A log pi."""
-    _, gradient = value_and_gradient(Term(PPOClip(), TokenMean()), batch(), {"logp": column_of(batch(), NEW)}, first=True)
+    _, gradient = value_and_gradient(
+        Term(PPOClip(), TokenMean()), batch(), {"logp": column_of(batch(), NEW)}, first=True
+    )
     assert rows_of(batch(), gradient).tolist() == (-tensor(ADVANTAGE).double() / 5).tolist()
 
 
 def test_metrics():
-    """2 of 5 tokens held, both above; mean ratio (1.349859 + .904837 + 2.225541 + .904837 + 1.822119) / 5 = 1.441439."""
+    """2 of 5 tokens held, both above; mean ratio (1.349859 + .904837 + 2.225541 + .904837 + 1.822119) / 5 =
+    1.441439."""
     _, metrics = loss_and_metrics(Term(PPOClip(), TokenMean()), batch(), {"logp": column_of(batch(), NEW)})
     assert float(metrics["clip/frac"]) == pytest.approx(0.4)
     assert float(metrics["clip/high"]) == pytest.approx(0.4)
@@ -72,7 +78,11 @@ def test_low_clip_is_counted_for_negative_advantages():
     held = batch_of([[1, 1]], old_logp=[[0, 0]], advantage=[[-1, 1]])
     now = {"logp": column_of(held, [[-0.5, -0.5]])}
     _, metrics = loss_and_metrics(Term(PPOClip(), TokenMean()), held, now)
-    assert (float(metrics["clip/low"]), float(metrics["clip/high"]), float(metrics["clip/frac"])) == (0.5, 0, 0.5)
+    assert (float(metrics["clip/low"]), float(metrics["clip/high"]), float(metrics["clip/frac"])) == (
+        0.5,
+        0,
+        0.5,
+    )
     _, gradient = value_and_gradient(Term(PPOClip(), TokenMean()), held, now)
     assert rows_of(held, gradient)[0].tolist() == pytest.approx([0, -0.606531 / 2], abs=1e-6)
 

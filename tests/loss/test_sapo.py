@@ -13,20 +13,29 @@ from worked import NEW, tokens, update, worked
 
 
 def test_per_token():
-    """First token: 4 / (1 + exp(-.349859)) = 2.346333; fourth: .5 * 4 / 1.05 / (1 + exp(1.05 * .095163)) = .904839."""
-    assert tokens(SAPO(), worked()) == pytest.approx([-2.346333, -1.904909, -3.092149, 0.904839, 1.339684], abs=1e-6)
+    """First token: 4 / (1 + exp(-.349859)) = 2.346333; fourth: .5 * 4 / 1.05 / (1 + exp(1.05 * .095163)) =
+    .904839."""
+    assert tokens(SAPO(), worked()) == pytest.approx(
+        [-2.346333, -1.904909, -3.092149, 0.904839, 1.339684], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(
     ("share", "expected"),
-    [(TokenMean(), -1.019774), (SequenceMeanTokenMean(), -0.662768), (SequenceMean(), -2.549434), (Constant(4), -0.637359)],
+    [
+        (TokenMean(), -1.019774),
+        (SequenceMeanTokenMean(), -0.662768),
+        (SequenceMean(), -2.549434),
+        (Constant(4), -0.637359),
+    ],
 )
 def test_whole_loss(share, expected):
     assert update(Term(SAPO(), share), worked())[0] == pytest.approx(expected, abs=1e-6)
 
 
 def test_gradient():
-    """d/d log pi of -A (4 / tau) sigmoid(tau (rho - 1)) = -4 A s (1 - s) rho: token 2 has s = 1 / (1 + exp(-1.225541))."""
+    """d/d log pi of -A (4 / tau) sigmoid(tau (rho - 1)) = -4 A s (1 - s) rho: token 2 has s = 1 / (1 +
+    exp(-1.225541))."""
     _, gradient = update(Term(SAPO(), TokenMean()), worked())
     s = 1 / (1 + math.exp(-1.225541))
     assert gradient[2] == pytest.approx(-4 * s * (1 - s) * 2.225541 / 5, abs=1e-6)
@@ -48,7 +57,9 @@ def test_the_gate_closes_far_away():
     later = loss_and_metrics(Term(SAPO(), TokenMean()), worked(), now)[1]
     assert float(first["gate/mean"]) == 1
     # 4 s (1 - s) at tau (rho - 1) = .349859, -.095163, 1.225541 | -.099922, .863225
-    assert float(later["gate/mean"]) == pytest.approx((0.970013 + 0.997739 + 0.701803 + 0.997508 + 0.834621) / 5, abs=1e-6)
+    assert float(later["gate/mean"]) == pytest.approx(
+        (0.970013 + 0.997739 + 0.701803 + 0.997508 + 0.834621) / 5, abs=1e-6
+    )
 
 
 def test_refuses_a_tau_of_zero():

@@ -1,4 +1,5 @@
-"""Weights by hand: answers of 3 and 1 tokens to prompt 5, of 2 tokens to prompt 6, an empty one and a failed one."""
+"""Weights by hand: answers of 3 and 1 tokens to prompt 5, of 2 tokens to prompt 6, an empty one and a failed
+one."""
 
 import pytest
 
@@ -34,7 +35,9 @@ SELECTED = [[1, 0, 1], [1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
 def test_weights_of_the_selected_tokens(share, rows):
     batch = batch_of(MASK, valid=VALID, group=GROUP)
     selected = (batch_of(MASK, ret=SELECTED).ret == 1) & batch.trained
-    expected = [[chosen * weight for chosen in row] for row, weight in zip(SELECTED, [*rows, 0, 0], strict=True)]
+    expected = [
+        [chosen * weight for chosen in row] for row, weight in zip(SELECTED, [*rows, 0, 0], strict=True)
+    ]
     assert rows_of(batch, share(batch, selected)).tolist() == [pytest.approx(row) for row in expected]
 
 
@@ -54,7 +57,9 @@ def test_nothing_trained_weighs_nothing(share):
 
 def test_pairs():
     """Two pairs; a third whose loser's grader failed is not counted."""
-    batch = batch_of([[1, 1]] * 6, pair=[0, 1, 0, 1, 2, 2], acc=[1.0, 0, 0, 1, 1, 0], valid=[True] * 5 + [False])
+    batch = batch_of(
+        [[1, 1]] * 6, pair=[0, 1, 0, 1, 2, 2], acc=[1.0, 0, 0, 1, 1, 0], valid=[True] * 5 + [False]
+    )
     assert set(PairMean()(batch, batch.trained)[batch.trained].tolist()) == {0.5}
 
 

@@ -15,7 +15,8 @@ def case():
 
 
 def test_clipped():
-    """max(.16, .25) / 2 = .125, .01 / 2 = .005 twice; mean .045. The first token is held: no gradient there."""
+    """max(.16, .25) / 2 = .125, .01 / 2 = .005 twice; mean .045. The first token is held: no gradient
+    there."""
     batch, now = case()
     assert rows_of(batch, ValueLoss(clip=0.2)(now, batch))[0].tolist() == pytest.approx([0.125, 0.005, 0.005])
     value, gradient = value_and_gradient(Term(ValueLoss(clip=0.2), TokenMean()), batch, now)
@@ -39,7 +40,8 @@ def test_refuses_a_clip_of_zero():
 
 
 def test_huber():
-    """Errors -.4, .1, -.1 at delta .2: .2 (.4 - .1) = .06, and .005 twice; mean .07 / 3. Gradient -.2 where it is linear."""
+    """Errors -.4, .1, -.1 at delta .2: .2 (.4 - .1) = .06, and .005 twice; mean .07 / 3. Gradient -.2 where
+    it is linear."""
     batch, now = case()
     value, gradient = value_and_gradient(Term(ValueLoss(huber=0.2), TokenMean()), batch, now)
     assert value == pytest.approx(0.07 / 3)
@@ -47,7 +49,8 @@ def test_huber():
 
 
 def test_huber_of_a_clipped_value():
-    """The first token's clipped value .5 has error -.5: .2 (.5 - .1) = .08 is the larger, and has no gradient."""
+    """The first token's clipped value .5 has error -.5: .2 (.5 - .1) = .08 is the larger, and has no
+    gradient."""
     batch, now = case()
     value, gradient = value_and_gradient(Term(ValueLoss(clip=0.2, huber=0.2), TokenMean()), batch, now)
     assert value == pytest.approx(0.09 / 3)

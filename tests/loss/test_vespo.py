@@ -1,5 +1,5 @@
-"""A = 1, W = exp(1): phi = exp(2 - 3 (e - 1)) = .042645. A = -.5, W = exp(.5): phi = exp(1.5 - 2 * .648721) = 1.224530.
-log pi = -.7, -.6, -1.2 | -.3, -.9."""
+"""A = 1, W = exp(1): phi = exp(2 - 3 (e - 1)) = .042645. A = -.5, W = exp(.5): phi = exp(1.5 - 2 * .648721) =
+1.224530. log pi = -.7, -.6, -1.2 | -.3, -.9."""
 
 import math
 
@@ -17,12 +17,16 @@ from worked import NEW, tokens, update, worked
 def phi(change, advantage, loss=VESPO()):  # noqa: B008 (frozen)
     """The weight of a one-token answer whose log-prob has risen by `change`: the gradient is -phi A."""
     batch = batch_of([[1]], old_logp=[[-1.0 - change]], advantage=[[advantage]], dtype=torch.float64)
-    _, gradient = value_and_gradient(Term(loss, TokenMean()), batch, {"logp": column_of(batch, [[-1.0]], torch.float64)})
+    _, gradient = value_and_gradient(
+        Term(loss, TokenMean()), batch, {"logp": column_of(batch, [[-1.0]], torch.float64)}
+    )
     return float(gradient.sum()) / -advantage
 
 
 def test_one_number_per_token():
-    assert tokens(VESPO(), worked()) == pytest.approx([0.029851, 0.025587, 0.051174, -0.183680, -0.551039], abs=1e-6)
+    assert tokens(VESPO(), worked()) == pytest.approx(
+        [0.029851, 0.025587, 0.051174, -0.183680, -0.551039], abs=1e-6
+    )
 
 
 def test_gradient_is_that_of_the_policy_gradient_times_phi():
@@ -35,7 +39,9 @@ def test_metrics():
     """phi over five tokens, W over two answers."""
     _, metrics = loss_and_metrics(Term(VESPO(), TokenMean()), worked(), {"logp": column_of(worked(), NEW)})
     found = [float(metrics[name]) for name in ("gate/mean", "ratio/mean", "ratio/max")]
-    assert found == pytest.approx([(3 * 0.042645 + 2 * 1.224530) / 5, (2.718282 + 1.648721) / 2, 2.718282], abs=1e-6)
+    assert found == pytest.approx(
+        [(3 * 0.042645 + 2 * 1.224530) / 5, (2.718282 + 1.648721) / 2, 2.718282], abs=1e-6
+    )
 
 
 def test_on_policy_it_is_the_policy_gradient():
@@ -54,7 +60,8 @@ def test_the_weight_is_largest_at_k_over_lam(advantage, k, lam):
 
 
 def test_advantages_that_vary_within_an_answer():
-    """Each token takes the kernel of its own sign: A = -1 and W = e give exp(3 - 2 * 1.718282) = .646253; the last is 0."""
+    """Each token takes the kernel of its own sign: A = -1 and W = e give exp(3 - 2 * 1.718282) = .646253; the
+    last is 0."""
     _, gradient = update(Term(VESPO(), TokenMean()), worked(advantage=[[1, -1, 0], [-0.5, -0.5, 0]]))
     assert gradient == pytest.approx([-0.042645 / 5, 0.646253 / 5, 0, 0.122453, 0.122453], abs=1e-6)
 

@@ -101,6 +101,14 @@ def test_the_tasks_are_listed():
 
 def test_working_and_looking_back_are_seen_in_the_text():
     task = ChainSum()
-    texts = ["#11", "\n3+8=11\n#11", "\n3+8=11 ok\n#11", "\n3+8=12 wait, 11\n#11", "", "1 ok wait, 2 #3", "3+8=11"]
+    texts = [
+        "#11",
+        "\n3+8=11\n#11",
+        "\n3+8=11 ok\n#11",
+        "\n3+8=12 wait, 11\n#11",
+        "",
+        "1 ok wait, 2 #3",
+        "3+8=11",
+    ]
     assert [task.works(text) for text in texts] == [False, True, True, True, False, False, True]
     assert [task.reflects(text) for text in texts] == [False, False, True, True, False, False, False]

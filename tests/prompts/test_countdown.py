@@ -89,7 +89,11 @@ def test_splits_do_not_meet_and_seeds_repeat():
     task = Countdown(1)
     train = {row["question"] for row in task.rows("train", 2000, seed=1)}
     assert not train & {row["question"] for row in task.rows("heldout", 400, seed=2)}
-    assert task.rows("train", 30, seed=3) == task.rows("train", 60, seed=3)[:30] != task.rows("train", 30, seed=4)
+    assert (
+        task.rows("train", 30, seed=3)
+        == task.rows("train", 60, seed=3)[:30]
+        != task.rows("train", 30, seed=4)
+    )
 
 
 @pytest.mark.parametrize("difficulty", [0, 6, -1])
@@ -106,6 +110,13 @@ def test_votes_are_for_expressions_without_their_spaces():
 
 
 def test_trials_and_retries_are_seen_in_the_text():
-    texts = ["#14-8", "\n14-8=6\n#14-8", "\n8-3=5 6 no\n#14-8", "\n8-3=5\n14-8=6\n#14-8", "\n8-3=5 6 no\n14-8=", "#1\n2=2\n#3"]
+    texts = [
+        "#14-8",
+        "\n14-8=6\n#14-8",
+        "\n8-3=5 6 no\n#14-8",
+        "\n8-3=5\n14-8=6\n#14-8",
+        "\n8-3=5 6 no\n14-8=",
+        "#1\n2=2\n#3",
+    ]
     assert [Countdown().works(text) for text in texts] == [False, True, True, True, True, True]
     assert [Countdown().reflects(text) for text in texts] == [False, False, False, True, True, False]

@@ -20,7 +20,9 @@ def test_the_text_of_a_question_is_pinned():
     assert ask([3, 8, 2, 6]) == "3+5-6+4=?"
 
 
-@pytest.mark.parametrize("task", [LongChain(), LongChain(steps=20, largest=19), LongChain(steps=2, largest=2)])
+@pytest.mark.parametrize(
+    "task", [LongChain(), LongChain(steps=20, largest=19), LongChain(steps=2, largest=2)]
+)
 def test_answers_are_the_sums_and_totals_stay_small(task):
     for row in task.rows("train", min(300, task.room("train")), seed=0):
         totals = walk(row["question"])
@@ -39,11 +41,13 @@ def test_no_answer_is_a_good_guess():
 
 
 def test_room_counts_the_chains():
-    # From each of 9 totals to each of 8 others, three times: 9 * 8**3 = 4608 chains; half of 90 % and of 10 %.
+    # From each of 9 totals to each of 8 others, three times: 9 * 8**3 = 4608 chains; half of 90 % and of 10
+    # %.
     task = LongChain(steps=3)
     assert (task.room("train"), task.room("heldout")) == (2073, 230)
-    # Totals 1 to 11 and terms up to 9: 1 and 11 cannot reach each other, so 11 * 10 - 2 = 108 pairs for one step;
-    # for two steps 9 middles with 10 ways on, and 1 and 11 with 9: 9 * 10 * 10 + 2 * 9 * 9 = 1062 chains.
+    # Totals 1 to 11 and terms up to 9: 1 and 11 cannot reach each other, so 11 * 10 - 2 = 108 pairs for one
+    # step; for two steps 9 middles with 10 ways on, and 1 and 11 with 9: 9 * 10 * 10 + 2 * 9 * 9 = 1062
+    # chains.
     assert LongChain(steps=2, largest=11).room("train") == 1062 * 90 // 200
 
 
@@ -51,7 +55,11 @@ def test_splits_do_not_meet_and_seeds_repeat():
     task = LongChain(steps=3)
     train = {row["question"] for row in task.rows("train", task.room("train"), seed=1)}
     assert not train & {row["question"] for row in task.rows("heldout", task.room("heldout"), seed=2)}
-    assert task.rows("train", 30, seed=3) == task.rows("train", 60, seed=3)[:30] != task.rows("train", 30, seed=4)
+    assert (
+        task.rows("train", 30, seed=3)
+        == task.rows("train", 60, seed=3)[:30]
+        != task.rows("train", 30, seed=4)
+    )
 
 
 @pytest.mark.parametrize(

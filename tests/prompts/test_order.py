@@ -67,7 +67,8 @@ def answers(*accs: tuple[int, float]) -> list[Any]:
 
 
 def test_what_is_answered_wrong_comes_more_often():
-    """Rates 1, .5, 0: weights .05, .5, 1, so first places .0323, .3226 and .6452 of the time; 3000 draws, three deviations."""
+    """Rates 1, .5, 0: weights .05, .5, 1, so first places .0323, .3226 and .6452 of the time; 3000 draws,
+    three deviations."""
     order = ByDifficulty(prompts(3), seed=0)
     order.note(answers((0, 1.0), (1, 1.0), (1, 0.0), (2, 0.0)))
     first = [order.take(1)[0][0].index for _ in range(3000)]

@@ -24,7 +24,10 @@ def file(tmp_path):
 def test_reads_question_or_prompt_answer_and_every_other_column(file):
     path = file(GOOD, '{"prompt": "2+2=", "answer": 4, "level": 1, "tags": ["easy"]}', "")
     assert read_rows(path) == (
-        [{"question": "3+4=", "answer": "7"}, {"question": "2+2=", "answer": "4", "level": 1, "tags": ["easy"]}],
+        [
+            {"question": "3+4=", "answer": "7"},
+            {"question": "2+2=", "answer": "4", "level": 1, "tags": ["easy"]},
+        ],
         0,
     )
 
@@ -129,7 +132,9 @@ def test_skipping_everything_is_refused(file):
 def test_files_that_are_none_are_refused(file, tmp_path):
     with pytest.raises(UserError, match=r"there is no file .*missing\.jsonl"):
         read_rows(tmp_path / "missing.jsonl")
-    with pytest.raises(UserError, match=r"is a folder without Parquet files and no saved data set; name one file in it"):
+    with pytest.raises(
+        UserError, match=r"is a folder without Parquet files and no saved data set; name one file in it"
+    ):
         read_rows(tmp_path)
     with pytest.raises(UserError, match="is empty; give it rows with 'question' and 'answer'"):
         read_rows(file("", "\n"))
@@ -142,7 +147,12 @@ def test_files_that_are_none_are_refused(file, tmp_path):
 
 
 def test_real_files_are_read_whole(shared):
-    counts = {"gsm8k_test.jsonl": 1319, "math500.jsonl": 500, "aime24.jsonl": 30, "gsm8k_train.jsonl.gz": 7473}
+    counts = {
+        "gsm8k_test.jsonl": 1319,
+        "math500.jsonl": 500,
+        "aime24.jsonl": 30,
+        "gsm8k_train.jsonl.gz": 7473,
+    }
     for name, count in counts.items():
         rows, skipped = read_rows(shared / "data" / name)
         assert (len(rows), skipped) == (count, 0)
@@ -152,9 +162,16 @@ def test_real_files_are_read_whole(shared):
 # Layouts
 
 LAYOUTS = {
-    "GSM8K": ({"question": "q", "answer": "16-3=13\n#### 13"}, {"question": "q", "answer": "13", "solution": "16-3=13\n#### 13"}),
+    "GSM8K": (
+        {"question": "q", "answer": "16-3=13\n#### 13"},
+        {"question": "q", "answer": "13", "solution": "16-3=13\n#### 13"},
+    ),
     "MATH": (
-        {"problem": "q", "solution": "So $\\boxed{1}$, no, $\\boxed{\\frac{1}{\\sqrt{2}}}$.", "level": "Level 5"},
+        {
+            "problem": "q",
+            "solution": "So $\\boxed{1}$, no, $\\boxed{\\frac{1}{\\sqrt{2}}}$.",
+            "level": "Level 5",
+        },
         {
             "question": "q",
             "answer": "\\frac{1}{\\sqrt{2}}",
@@ -169,7 +186,11 @@ LAYOUTS = {
     "TRL text": ({"prompt": "q", "answer": "7"}, {"question": "q", "answer": "7"}),
     "TRL messages": (
         {"prompt": [{"role": "user", "content": "q", "name": None}], "solution": "$\\frac{1}{2}$"},
-        {"question": [{"role": "user", "content": "q"}], "answer": "$\\frac{1}{2}$", "solution": "$\\frac{1}{2}$"},
+        {
+            "question": [{"role": "user", "content": "q"}],
+            "answer": "$\\frac{1}{2}$",
+            "solution": "$\\frac{1}{2}$",
+        },
     ),
     "verl": (
         {
@@ -212,7 +233,9 @@ def test_columns_by_name_settle_what_fits_two_layouts():
     }  # fmt: skip
     assert read_row(raw, columns=Columns("prompt", "solution"))["answer"] == "8"
     assert read_row(raw, columns=Columns("prompt", "meta.gold"))["answer"] == "9"
-    with pytest.raises(BadRow, match=r"no column 'meta\.god', which columns\.answer names \(the columns are 'prompt', "):
+    with pytest.raises(
+        BadRow, match=r"no column 'meta\.god', which columns\.answer names \(the columns are 'prompt', "
+    ):
         read_row(raw, columns=Columns("problem", "meta.god"))
     with pytest.raises(BadRow, match=r"no column 'text', which columns\.question names"):
         read_row(raw, columns=Columns("text"))
@@ -220,7 +243,9 @@ def test_columns_by_name_settle_what_fits_two_layouts():
 
 def test_a_file_that_fits_two_layouts_is_refused_with_the_way_out(file):
     path = file('{"question": "q", "problem": "p", "answer": "7"}')
-    with pytest.raises(UserError, match=r"choose with columns\.question=question or columns\.question=problem\. Mend them"):
+    with pytest.raises(
+        UserError, match=r"choose with columns\.question=question or columns\.question=problem\. Mend them"
+    ):
         read_rows(path)
     assert read_rows(path, columns=Columns("problem")) == ([{"question": "p", "answer": "7"}], 0)
 

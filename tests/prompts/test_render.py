@@ -35,13 +35,19 @@ def test_chat_takes_text_and_messages():
 def test_a_template_for_the_users_turn_goes_through_the_chat_template():
     [prompt], _ = render([ROWS[0]], "dapo", letters, chat=chat, context=900, max_new_tokens=10)
     assert prompt.text.startswith("<user>Solve the following math problem step by step. ")
-    assert prompt.text.endswith('.\n\n3+4=\n\nRemember to put your answer on its own line after "Answer:".<assistant>')
+    assert prompt.text.endswith(
+        '.\n\n3+4=\n\nRemember to put your answer on its own line after "Answer:".<assistant>'
+    )
 
 
 def test_a_column_that_a_template_needs_and_a_row_lacks():
-    with pytest.raises(UserError, match=r"row 1 \('3\+4='\) has no column 'nums', which this template puts in; take another"):
+    with pytest.raises(
+        UserError, match=r"row 1 \('3\+4='\) has no column 'nums', which this template puts in; take another"
+    ):
         render(ROWS, "tinyzero_base", letters, context=900, max_new_tokens=10)
-    [prompt], _ = render([ROWS[0] | {"nums": [3, 4], "target": 7}], "tinyzero_base", letters, context=900, max_new_tokens=10)
+    [prompt], _ = render(
+        [ROWS[0] | {"nums": [3, 4], "target": 7}], "tinyzero_base", letters, context=900, max_new_tokens=10
+    )
     assert "Using the numbers [3, 4], create an equation that equals 7." in prompt.text
 
 
@@ -53,7 +59,9 @@ def test_chat_where_there_is_none_is_refused():
     with pytest.raises(UserError, match=r"row 1 \('3\+4\?'\) holds chat messages, which need template=chat"):
         render([{"question": CHAT, "answer": "7"}], "none", letters, chat=chat, context=90, max_new_tokens=10)
     with pytest.raises(UserError, match="holds chat messages, which need template=chat"):
-        render([{"question": CHAT, "answer": "7"}], "dapo", letters, chat=chat, context=900, max_new_tokens=10)
+        render(
+            [{"question": CHAT, "answer": "7"}], "dapo", letters, chat=chat, context=900, max_new_tokens=10
+        )
 
 
 def test_a_prompt_exactly_as_long_as_the_room_is_kept():
@@ -66,15 +74,19 @@ def test_too_long_a_prompt_is_named_or_skipped_and_counted():
     with pytest.raises(UserError) as caught:
         render(rows, "none", letters, context=59, max_new_tokens=10)
     assert str(caught.value) == (
-        "prompts for a context of 59 tokens with max_new_tokens=10 (lower it, or take a longer context): 1 of 3 rows cannot be "
-        f"used: row 2 ('{'1' * 37}...') has 50 tokens and there is room for 49. Mend them, or leave them out with on_bad=skip."
+        "prompts for a context of 59 tokens with max_new_tokens=10 (lower it, or take a longer context): "
+        "1 of 3 rows cannot be "
+        f"used: row 2 ('{'1' * 37}...') has 50 tokens and there is room for 49. Mend them, or leave them "
+        "out with on_bad=skip."
     )
     prompts, skipped = render(rows, "none", letters, context=59, max_new_tokens=10, on_bad="skip")
     assert ([p.index for p in prompts], skipped) == ([0, 2], 1)
 
 
 def test_no_room_at_all_no_row_left_and_no_token_are_refused():
-    with pytest.raises(UserError, match="context of 10 tokens leaves no room for a question before 10 new tokens"):
+    with pytest.raises(
+        UserError, match="context of 10 tokens leaves no room for a question before 10 new tokens"
+    ):
         render(ROWS, "none", letters, context=10, max_new_tokens=10)
     with pytest.raises(UserError, match="there is no other"):
         render([LONG], "none", letters, context=20, max_new_tokens=10, on_bad="skip")

@@ -12,7 +12,10 @@ import pytest
 from menon.errors import UserError
 from menon.prompts.reader import read_rows
 
-ROWS = [{"question": "3+4=?", "answer": "7", "level": 1}, {"question": '2+2=?\n"x", é', "answer": "4", "level": 2}]
+ROWS = [
+    {"question": "3+4=?", "answer": "7", "level": 1},
+    {"question": '2+2=?\n"x", é', "answer": "4", "level": 2},
+]
 
 
 def arrow(folder, rows, shards=1):
@@ -23,7 +26,9 @@ def arrow(folder, rows, shards=1):
         table = pa.Table.from_pylist(rows[n::shards])
         with (folder / name).open("wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
             stream.write_table(table)
-    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in files], "_split": "train"}))
+    (folder / "state.json").write_text(
+        json.dumps({"_data_files": [{"filename": name} for name in files], "_split": "train"})
+    )
     return folder
 
 
@@ -37,7 +42,14 @@ def write(kind, folder):
     array = json.dumps(ROWS).encode()
     lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS).encode()
     cells = 'question,answer,level\r\n3+4=?,7,1\r\n"2+2=?\n""x"", é",4,2\r\n'.encode("utf-8-sig")
-    files = {"a.jsonl": lines, "a.json": array, "lines.json": lines, "a.csv": cells, "a.json.gz": array, "a.csv.gz": cells}
+    files = {
+        "a.jsonl": lines,
+        "a.json": array,
+        "lines.json": lines,
+        "a.csv": cells,
+        "a.json.gz": array,
+        "a.csv.gz": cells,
+    }
     if kind in files:
         data = files[kind]
         (folder / kind).write_bytes(gzip.compress(data) if kind.endswith(".gz") else data)
@@ -56,7 +68,16 @@ def write(kind, folder):
     return folder / "dict"
 
 
-KINDS = ("a.jsonl", "a.json", "lines.json", "a.json.gz", "a.parquet", "parquet folder", "saved", "saved splits")
+KINDS = (
+    "a.jsonl",
+    "a.json",
+    "lines.json",
+    "a.json.gz",
+    "a.parquet",
+    "parquet folder",
+    "saved",
+    "saved splits",
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -74,7 +95,10 @@ def test_a_split_by_its_name(kind, tmp_path):
     folder = write(kind, tmp_path)
     assert len(read_rows(f"{folder}@train")[0]) == 2
     assert len(read_rows(f"{folder}@test")[0]) == 1
-    with pytest.raises(UserError, match=rf"^{folder} has no split 'dev'; there are test, train$|^{folder} .* are train, test$"):
+    with pytest.raises(
+        UserError,
+        match=rf"^{folder} has no split 'dev'; there are test, train$|^{folder} .* are train, test$",
+    ):
         read_rows(f"{folder}@dev")
 
 
@@ -82,7 +106,9 @@ def test_splits_without_train_have_to_be_named(tmp_path):
     parquet(tmp_path / "validation.parquet", ROWS)
     assert read_rows(tmp_path)[0] == ROWS
     parquet(tmp_path / "test.parquet", ROWS)
-    with pytest.raises(UserError, match=rf"^{tmp_path} has the splits test, validation; name one, like {tmp_path}@test$"):
+    with pytest.raises(
+        UserError, match=rf"^{tmp_path} has the splits test, validation; name one, like {tmp_path}@test$"
+    ):
         read_rows(tmp_path)
 
 
@@ -94,7 +120,9 @@ def test_nested_columns_come_as_they_were(tmp_path):
         "extra_info": {"index": 5},
     }
     [read] = read_rows(parquet(tmp_path / "verl.parquet", [row]))[0]
-    assert read == {"question": row["prompt"], "answer": "7"} | {name: row[name] for name in row if name != "prompt"}
+    assert read == {"question": row["prompt"], "answer": "7"} | {
+        name: row[name] for name in row if name != "prompt"
+    }
 
 
 def test_faults_are_named_by_their_rows(tmp_path):
@@ -105,7 +133,9 @@ def test_faults_are_named_by_their_rows(tmp_path):
             parquet(path, rows)
         else:
             path.write_text(json.dumps(rows) if kind == "a.json" else "question,answer\nq,7\nq,\n")
-        with pytest.raises(UserError, match=rf"{kind}: 1 of 2 rows cannot be used: {place}: 'answer' is empty"):
+        with pytest.raises(
+            UserError, match=rf"{kind}: 1 of 2 rows cannot be used: {place}: 'answer' is empty"
+        ):
             read_rows(path)
         assert read_rows(path, on_bad="skip") == ([{"question": "q", "answer": "7"}], 1)
 
@@ -121,7 +151,10 @@ BROKEN = {
     "d.csv": ("question,answer\n", "is empty"),
     "e.csv": ("", "is empty"),
     "a.parquet": ("text", r"a\.parquet is damaged or of another kind than its name says \("),
-    "a.txt": ("text", r"a\.txt is of no kind that can be read; its name should end in \.jsonl, \.json, \.csv or \.parquet$"),
+    "a.txt": (
+        "text",
+        r"a\.txt is of no kind that can be read; its name should end in \.jsonl, \.json, \.csv or \.parquet$",
+    ),
     "a": ("text", r"is of no kind that can be read"),
 }
 
@@ -142,7 +175,9 @@ def test_bytes_that_are_no_text(tmp_path):
 
 
 def test_folders_that_are_none(tmp_path):
-    with pytest.raises(UserError, match="is a folder without Parquet files and no saved data set; name one file in it"):
+    with pytest.raises(
+        UserError, match="is a folder without Parquet files and no saved data set; name one file in it"
+    ):
         read_rows(tmp_path)
     folder = arrow(tmp_path / "saved", ROWS)
     with pytest.raises(UserError, match="saved is one split; leave @test out"):
@@ -154,7 +189,10 @@ def test_folders_that_are_none(tmp_path):
     with pytest.raises(UserError, match=r"there is no file .*data-00000-of-00001\.arrow"):
         read_rows(folder)
     (folder / "state.json").write_text('{"_data_files": [], "_indices_data_files": [{"filename": "x"}]}')
-    with pytest.raises(UserError, match=r"holds a selection of another data set's rows; save it again after flatten_indices\(\)"):
+    with pytest.raises(
+        UserError,
+        match=r"holds a selection of another data set's rows; save it again after flatten_indices\(\)",
+    ):
         read_rows(folder)
     (folder / "state.json").write_text("[")
     with pytest.raises(UserError, match=r"state\.json is missing or damaged; save the data set again"):
@@ -197,13 +235,20 @@ def test_names_on_the_hub(monkeypatch):
 
 def test_the_hub_out_of_reach(monkeypatch):
     hub(monkeypatch, fail=OSError("no route\nto host"))
-    with pytest.raises(UserError, match=r"^hub:a/b cannot be loaded from the Hugging Face hub \(OSError: no route to host\)$"):
+    with pytest.raises(
+        UserError, match=r"^hub:a/b cannot be loaded from the Hugging Face hub \(OSError: no route to host\)$"
+    ):
         read_rows("hub:a/b")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"needs the package datasets; pip install 'menon\[datasets\]', or download "):
+    with pytest.raises(
+        UserError, match=r"needs the package datasets; pip install 'menon\[datasets\]', or download "
+    ):
         read_rows("hub:a/b")
 
 
 def test_a_missing_file_that_looks_like_a_hub_name():
-    with pytest.raises(UserError, match=r"^there is no file openai/gsm8k \(looked .*\); a data set of the Hugging Face hub is"):
+    with pytest.raises(
+        UserError,
+        match=r"^there is no file openai/gsm8k \(looked .*\); a data set of the Hugging Face hub is",
+    ):
         read_rows("openai/gsm8k")

@@ -23,8 +23,18 @@ from menon.prompts.tasks.boolean import value
 from menon.prompts.tasks.subjects import FORMS, facts, normal
 from menon.types import Verdict
 
-LEVELLED = {Sorting: sorting, Boolean: boolean, WordProblems: word_problems, Subjects: subjects, Shortcut: shortcut}
-EVERY = [ChainSum(), LongChain(), *(task(d + 1) for task, own in LEVELLED.items() for d in range(len(own.LEVELS)))]
+LEVELLED = {
+    Sorting: sorting,
+    Boolean: boolean,
+    WordProblems: word_problems,
+    Subjects: subjects,
+    Shortcut: shortcut,
+}
+EVERY = [
+    ChainSum(),
+    LongChain(),
+    *(task(d + 1) for task, own in LEVELLED.items() for d in range(len(own.LEVELS))),
+]
 
 
 def score(task, row, text):
@@ -49,7 +59,9 @@ def test_golds_are_right_and_splits_do_not_meet(task):
 
 
 @pytest.mark.parametrize("task", EVERY, ids=str)
-@pytest.mark.parametrize("text", ["", "#", " ", "#" * 999, "#\x00", "\udc80", "#" + "9," * 999, "<answer>", "#<answer></answer>"])
+@pytest.mark.parametrize(
+    "text", ["", "#", " ", "#" * 999, "#\x00", "\udc80", "#" + "9," * 999, "<answer>", "#<answer></answer>"]
+)
 def test_malformed_text_is_wrong_and_raises_nothing(task, text):
     assert score(task, task.rows("train", 1, seed=0)[0], text) == 0.0
 
@@ -66,7 +78,9 @@ def test_too_many_rows_and_other_splits_are_refused(task):
 def test_an_impossible_difficulty_is_refused(task):
     most = len(LEVELLED[task].LEVELS)
     for difficulty in (0, most + 1):
-        with pytest.raises(UserError, match=f"^{task.kind} has difficulties 1 to {most}, not {difficulty}\\.$"):
+        with pytest.raises(
+            UserError, match=f"^{task.kind} has difficulties 1 to {most}, not {difficulty}\\.$"
+        ):
             task(difficulty)
 
 
@@ -78,7 +92,11 @@ def test_tasks_are_known_by_their_kind():
 
 def test_sorting_wants_every_number_in_order():
     row = {"question": "sort 40,8,8,7=?", "answer": "7,8,8,40"}
-    assert [score(Sorting(), row, text) for text in ("#7,8,8,40", "#7, 8, 8, 40\n", "x#7,8,8,40")] == [1, 1, 1]
+    assert [score(Sorting(), row, text) for text in ("#7,8,8,40", "#7, 8, 8, 40\n", "x#7,8,8,40")] == [
+        1,
+        1,
+        1,
+    ]
     wrong = ("#7,8,40", "#7,8,8,40,41", "#40,8,8,7", "#7 8 8 40", "#7,8,8,40.", "#07,8,8,40", "#7,8,8,40#")
     assert [score(Sorting(), row, text) for text in wrong] == [0] * len(wrong)
     # 9**4 lists of four digits, less the C(12, 4) = 495 that are in order; nine tenths of half of that.
@@ -87,7 +105,15 @@ def test_sorting_wants_every_number_in_order():
 
 @pytest.mark.parametrize(
     ("chain", "letter"),
-    [("T", "T"), ("!T", "F"), ("T|T&F", "F"), ("F&F|T", "T"), ("T^T", "F"), ("!F^T^T", "T"), ("F|!F&!F^T", "F")],
+    [
+        ("T", "T"),
+        ("!T", "F"),
+        ("T|T&F", "F"),
+        ("F&F|T", "T"),
+        ("T^T", "F"),
+        ("!F^T^T", "T"),
+        ("F|!F&!F^T", "F"),
+    ],
 )
 def test_boolean_chains_go_from_left_to_right(chain, letter):
     assert value(chain) == letter
@@ -121,7 +147,11 @@ def test_stories_add_up(difficulty):
 
 
 def test_every_wording_of_a_fact_is_right_and_those_of_others_are_not():
-    rows = [row for split in ("train", "heldout") for row in Subjects(3).rows(split, Subjects(3).room(split), seed=0)]
+    rows = [
+        row
+        for split in ("train", "heldout")
+        for row in Subjects(3).rows(split, Subjects(3).room(split), seed=0)
+    ]
     assert len(rows) == len(facts()) * len(FORMS)
     for row in rows:
         for text in (row["answer"], *row["synonyms"]):
@@ -133,9 +163,14 @@ def test_every_wording_of_a_fact_is_right_and_those_of_others_are_not():
 
 def test_whole_facts_are_held_out():
     task = Subjects(3)
-    asked = {split: [row["question"] for row in task.rows(split, task.room(split), 0)] for split in ("train", "heldout")}
+    asked = {
+        split: [row["question"] for row in task.rows(split, task.room(split), 0)]
+        for split in ("train", "heldout")
+    }
     for fact in facts():
-        forms = [sum(fact.question in question for question in asked[split]) for split in ("train", "heldout")]
+        forms = [
+            sum(fact.question in question for question in asked[split]) for split in ("train", "heldout")
+        ]
         assert sorted(forms) == [0, len(FORMS)]
 
 

@@ -10,10 +10,13 @@ from menon.prompts.template import TEMPLATES, Template, fill, find_template
 RENDERED = {
     "none": "What is {x}?",
     "abel": "Question:\nWhat is {x}?\nAnswer:\nLet's think step by step.\n",
-    "8020": "User:\nWhat is {x}?\nPlease reason step by step, and put your final answer within \\boxed{}.\n\nAssistant:\n",
-    "deepseek_math": "User: What is {x}?\nPlease reason step by step, and put your final answer within \\boxed{}.\n\nAssistant:",
+    "8020": "User:\nWhat is {x}?\nPlease reason step by step, and put your final answer within "
+    "\\boxed{}.\n\nAssistant:\n",
+    "deepseek_math": "User: What is {x}?\nPlease reason step by step, and put your final answer within "
+    "\\boxed{}.\n\nAssistant:",
     "qwen_math": (
-        "<|im_start|>system\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n"
+        "<|im_start|>system\nPlease reason step by step, and put your final answer within "
+        "\\boxed{}.<|im_end|>\n"
         "<|im_start|>user\nWhat is {x}?<|im_end|>\n<|im_start|>assistant\n"
     ),
     "answer": "Answer: What is {x}?",
@@ -21,7 +24,8 @@ RENDERED = {
     "q_a": "Q: What is {x}?\nA:",
     "q_steps": "What is {x}?\nSteps:",
     "qwen_boxed": (
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nWhat is {x}?\nPlease reason step by step, "
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nWhat is "
+        "{x}?\nPlease reason step by step, "
         "and put your final answer within \\boxed{}.<|im_end|>\n<|im_start|>assistant\n"
     ),
 }
@@ -32,7 +36,18 @@ def test_short_templates_to_the_letter(name):
     assert fill(find_template(name), {"question": "What is {x}?"}) == RENDERED[name]
 
 
-SPECIFIED = ("r1_zero", "orz", "abel", "8020", "deepseek_math", "qwen_math", "none", "dapo", "tinyzero_base", "logic_rl")
+SPECIFIED = (
+    "r1_zero",
+    "orz",
+    "abel",
+    "8020",
+    "deepseek_math",
+    "qwen_math",
+    "none",
+    "dapo",
+    "tinyzero_base",
+    "logic_rl",
+)
 
 
 @pytest.mark.parametrize("name", SPECIFIED)
@@ -63,9 +78,13 @@ def test_templates_that_are_told_by_their_difference():
     assert TEMPLATES["prime_zero"].text.split("User: {q}")[0] == r1.split("User: {q}")[0]
     roll = (
         r1.replace(
-            "with the answer. The", "with the answer, ensuring that the final result in the answer is enclosed in \\boxed{}. The"
+            "with the answer. The",
+            "with the answer, ensuring that the final result in the answer is enclosed in \\boxed{}. The",
         )
-        .replace("<think> </think> and <answer> </answer> tags", "'<think>' '</think>' and '<answer>' '</answer>' tags")
+        .replace(
+            "<think> </think> and <answer> </answer> tags",
+            "'<think>' '</think>' and '<answer>' '</answer>' tags",
+        )
         .replace("{q}. Assistant:", "{q} Assistant:")
     )
     assert TEMPLATES["roll_base"].text == roll != r1
@@ -79,9 +98,13 @@ def test_the_base_models_have_seen_their_templates():
 
 def test_only_the_fields_are_replaced_and_only_once():
     own = find_template("{q} {answer} {} {0!r} {q}")
-    assert fill(own, {"question": "a {q} b {c}", "answer": "no"}) == "a {q} b {c} {answer} {} {0!r} a {q} b {c}"
+    assert (
+        fill(own, {"question": "a {q} b {c}", "answer": "no"}) == "a {q} b {c} {answer} {} {0!r} a {q} b {c}"
+    )
     row = {"question": "3,8>11=?", "nums": [3, "{target}"], "target": 11, "q": "no"}
-    assert "Using the numbers [3, '{target}'], create an equation that equals 11. You" in fill(TEMPLATES["tinyzero_base"], row)
+    assert "Using the numbers [3, '{target}'], create an equation that equals 11. You" in fill(
+        TEMPLATES["tinyzero_base"], row
+    )
 
 
 def test_countdown_has_what_its_template_wants():
@@ -90,7 +113,10 @@ def test_countdown_has_what_its_template_wants():
         text = fill(TEMPLATES["tinyzero_base"], row)
         assert f"Using the numbers {row['nums']}, create an equation that equals {row['target']}. You" in text
         columns = {name: value for name, value in row.items() if name != "answer"}
-        assert task.grade(text, f" ...</think>\n<answer> {row['answer']} </answer>", row["answer"], **columns) == 1.0
+        assert (
+            task.grade(text, f" ...</think>\n<answer> {row['answer']} </answer>", row["answer"], **columns)
+            == 1.0
+        )
 
 
 def test_own_text_is_taken():
@@ -98,7 +124,9 @@ def test_own_text_is_taken():
 
 
 def test_anything_else_is_refused_with_the_nearest_name():
-    with pytest.raises(UserError, match=r"'r1_zer0' is none of .*steps \(did you mean 'r1_zero'\?\), and no text with \{q\}"):
+    with pytest.raises(
+        UserError, match=r"'r1_zer0' is none of .*steps \(did you mean 'r1_zero'\?\), and no text with \{q\}"
+    ):
         find_template("r1_zer0")
     with pytest.raises(UserError, match=r"'Question: \{\} Answer:' is none of"):
         find_template("Question: {} Answer:")

@@ -29,7 +29,12 @@ from menon.sync.by_reference import ByReference
 from menon.types import Sampling
 from menon.update.objective import Term
 
-BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())}, max_new_tokens=8, heldout=6)
+BASE = RunConfig(
+    advantage={"credit": GRPO()},
+    objective={"policy": Term(PPOClip(), TokenMean())},
+    max_new_tokens=8,
+    heldout=6,
+)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +46,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 def jsonl(path: Path, rows: int) -> Path:
-    path.write_text("".join(json.dumps({"question": f"{i}+{i}=", "answer": 2 * i}) + "\n" for i in range(rows)))
+    path.write_text(
+        "".join(json.dumps({"question": f"{i}+{i}=", "answer": 2 * i}) + "\n" for i in range(rows))
+    )
     return path
 
 
@@ -69,16 +76,26 @@ def test_the_evaluation_is_at_temperature_1_and_the_same_each_time(folder):
     first, second = run.evaluate(run.sampler), run.evaluate(run.sampler)
     assert len(first) == 6
     assert [g.rollout.tokens.tolist() for g in first] == [g.rollout.tokens.tolist() for g in second]
-    assert [g.rollout.prompt.text for g in first] == [g.rollout.prompt.text for g in built(folder).evaluate(run.sampler)]
+    assert [g.rollout.prompt.text for g in first] == [
+        g.rollout.prompt.text for g in built(folder).evaluate(run.sampler)
+    ]
     rollout = first[0].rollout
     with torch.no_grad():
-        logp_LV = run.models["policy"].model(torch.tensor([rollout.tokens.tolist()])).logits[0].log_softmax(-1)
+        logp_LV = (
+            run.models["policy"].model(torch.tensor([rollout.tokens.tolist()])).logits[0].log_softmax(-1)
+        )
     place = len(rollout.prompt.tokens)
     assert rollout.logp[place] == pytest.approx(float(logp_LV[place - 1, rollout.tokens[place]]), abs=1e-4)
 
 
 def test_a_critic_and_a_reference_start_from_the_policys_weights(folder):
-    changes = {"model": str(folder), "reference": "frozen", "dtype": "float64", "device": "cpu", "critic.init": "orz"}
+    changes = {
+        "model": str(folder),
+        "reference": "frozen",
+        "dtype": "float64",
+        "device": "cpu",
+        "critic.init": "orz",
+    }
     run = build(changed(recipe("ppo"), changes))
     policy, reference, critic = (run.models[name].model for name in ("policy", "reference", "critic"))
     for name, weight in policy.named_parameters():
@@ -103,7 +120,9 @@ def test_bfloat16_keeps_fp32_weights_and_samples_from_a_copy(folder):
 
 
 def test_dynamic_sampling_gets_its_own_settings(folder):
-    run = built(folder, rollout=DynamicRollout(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2))
+    run = built(
+        folder, rollout=DynamicRollout(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2)
+    )
     assert run.plan.rollout == DynamicSampling(32, 8, Sampling(8), 0.1, 0.9, 5, 3, 2)
 
 
@@ -130,11 +149,16 @@ def test_golds_that_fail_their_verifier_are_listed_before_anything_trains(folder
 
 def test_a_task_without_held_out_questions_is_refused(folder, tmp_path):
     lines = ["from dataclasses import dataclass", "@dataclass(frozen=True)", "class One:"]
-    lines += ["    def rows(self, split, n, seed):", "        return [{'question': '1+1=', 'answer': '2'}][:n]"]
+    lines += [
+        "    def rows(self, split, n, seed):",
+        "        return [{'question': '1+1=', 'answer': '2'}][:n]",
+    ]
     lines += ["    def room(self, split):", "        return 1 if split == 'train' else 0"]
     lines += ["    def grade(self, prompt, completion, answer):", "        return 0.0"]
     (tmp_path / "one.py").write_text("\n".join(lines))
-    with pytest.raises(UserError, match=r"^One\(\) has no held-out question; give it settings that allow more questions$"):
+    with pytest.raises(
+        UserError, match=r"^One\(\) has no held-out question; give it settings that allow more questions$"
+    ):
         built(folder, task=f"{tmp_path / 'one.py'}:One")
 
 
@@ -171,7 +195,9 @@ def test_one_question_is_not_enough(folder, tmp_path):
 
 
 def test_a_reward_by_name_runs_apart_and_is_closed(folder, tmp_path):
-    (tmp_path / "own.py").write_text("def score(prompt, completion, answer, **columns):\n    return len(completion) / 100\n")
+    (tmp_path / "own.py").write_text(
+        "def score(prompt, completion, answer, **columns):\n    return len(completion) / 100\n"
+    )
     run = built(folder, reward=f"{tmp_path / 'own.py'}:score")
     graded = run.evaluate(run.sampler)
     assert [g.verdict.score for g in graded] == [len(g.rollout.text) / 100 for g in graded]
@@ -209,9 +235,7 @@ def test_one_begin_token_in_front_and_nothing_behind():
 
 def test_a_chat_template_leaves_room_for_the_answer():
     tokenizer = copy.deepcopy(tiny_tokenizer())
-    tokenizer.chat_template = (
-        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[a]{% endif %}"
-    )
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[a]{% endif %}"
     chat = chat_with(tokenizer)
     assert chat is not None
     assert chat([{"role": "user", "content": "hi"}]) == "[user]hi[a]"
@@ -221,6 +245,7 @@ def test_no_built_in_model_is_one_sentence(monkeypatch, tmp_path):
     for name, corpus in (("base", "sums"), ("search_base", "search")):
         monkeypatch.setitem(BASES, name, tmp_path)
         with pytest.raises(
-            UserError, match=f"'{name}' is missing here; make one with `menon pretrain corpus={corpus} out=my-base`"
+            UserError,
+            match=f"'{name}' is missing here; make one with `menon pretrain corpus={corpus} out=my-base`",
         ):
             build(replace(BASE, device="cpu", model=name))

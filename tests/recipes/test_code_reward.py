@@ -21,7 +21,9 @@ def full():
 
 def test_by_its_name_with_settings_and_back_from_the_record():
     named = {"data": "x.jsonl", "reward": "code"}
-    config = changed(recipe("grpo"), named, {"reward.score": "fraction"}, {"reward.sandbox": "without_landlock"})
+    config = changed(
+        recipe("grpo"), named, {"reward.score": "fraction"}, {"reward.sandbox": "without_landlock"}
+    )
     assert config.reward == CodeTests(score="fraction", sandbox="without_landlock")
     assert reward_of(config) == config.reward
     assert read(RunConfig, plain(config)).reward == config.reward

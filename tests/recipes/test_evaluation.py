@@ -40,9 +40,21 @@ def classes(check: str, *texts: str) -> list[int]:
 
 
 def test_votes_are_by_the_verifiers_own_comparison():
-    boxes = ("\\boxed{\\frac{1}{2}}", "\\boxed{0.5}", "\\boxed{2}", "<think> hm", "the answer is 1/2.", "\\boxed{\\sqrt{4}}")
+    boxes = (
+        "\\boxed{\\frac{1}{2}}",
+        "\\boxed{0.5}",
+        "\\boxed{2}",
+        "<think> hm",
+        "the answer is 1/2.",
+        "\\boxed{\\sqrt{4}}",
+    )
     assert classes("math", *boxes) == [0, 0, 1, -1, 0, 1]
-    assert classes("choice", "\\boxed{B}", "The answer is (b).", "\\boxed{\\text{C}}", "\\boxed{A or B}") == [0, 0, 1, -1]
+    assert classes("choice", "\\boxed{B}", "The answer is (b).", "\\boxed{\\text{C}}", "\\boxed{A or B}") == [
+        0,
+        0,
+        1,
+        -1,
+    ]
     assert classes("numeric", "\\boxed{100}", "\\boxed{103 J}", "\\boxed{110}") == [0, 0, 1]
 
 
@@ -67,12 +79,23 @@ def test_some_questions_are_the_same_for_every_seed_and_model():
 def test_a_real_set_is_evaluated(name, folder, shared):
     template = "none" if SETS[name].template == "chat" else None
     config = EvalConfig(
-        str(folder), set=name, path=str(shared / "data"), n=3, k=2, max_new_tokens=6, template=template, device="cpu"
+        str(folder),
+        set=name,
+        path=str(shared / "data"),
+        n=3,
+        k=2,
+        max_new_tokens=6,
+        template=template,
+        device="cpu",
     )
     told: list[str] = []
     done = evaluate(config, told.append)
     assert told == []
-    assert (done.numbers["n"], done.numbers["samples"], done.numbers["avg@2"]["value"]) == (3, 2, 0.0)  # a random model
+    assert (done.numbers["n"], done.numbers["samples"], done.numbers["avg@2"]["value"]) == (
+        3,
+        2,
+        0.0,
+    )  # a random model
     assert done.numbers["failed"] == 0
     assert done.config == replace(config, template=template or SETS[name].template, samples=2)
     assert ("maj@2" in done.numbers) == (SETS[name].check in ("math", "choice", "numeric"))

@@ -1,5 +1,5 @@
-"""A user's own file and model: GSM8K rows, and a random Qwen2 with a tokenizer of the family's real format (byte-level BPE
-with merges and chat tokens, saved and loaded as a folder)."""
+"""A user's own file and model: GSM8K rows, and a random Qwen2 with a tokenizer of the family's real format
+(byte-level BPE with merges and chat tokens, saved and loaded as a folder)."""
 
 import json
 import shutil
@@ -20,7 +20,9 @@ def model(shared, tmp_path) -> Path:
     files = tmp_path / "bpe"
     files.mkdir()
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator([json.loads(line)["question"] for line in text], vocab_size=1256, show_progress=False)
+    bpe.train_from_iterator(
+        [json.loads(line)["question"] for line in text], vocab_size=1256, show_progress=False
+    )
     bpe.save_model(str(files))
     folder = tmp_path / "qwen2"
     tokenizer = Qwen2Tokenizer(

@@ -15,7 +15,10 @@ from menon.recipes import pretrain as make
 from menon.recipes.pretrain import RECIPES, batch_of, pretrain, untrained
 
 SMALL = PretrainRecipe(
-    shape=ModelShape(hidden=32, layers=1, feed_forward=32, head_size=8), tokens_per_update=512, updates=12, warm_up=2
+    shape=ModelShape(hidden=32, layers=1, feed_forward=32, head_size=8),
+    tokens_per_update=512,
+    updates=12,
+    warm_up=2,
 )
 
 
@@ -75,7 +78,9 @@ def test_stopped_and_asked_again_it_goes_on_bit_for_bit(tmp_path: Path, monkeypa
         pretrain(SMALL, tmp_path / "cut", lines.append)
     monkeypatch.setattr(make.offline, "offline_step", real)
     assert (tmp_path / "cut" / "unfinished" / "step_000005").is_dir()
-    with pytest.raises(UserError, match="was begun with other settings; repeat those to go on with it, or name a new folder"):
+    with pytest.raises(
+        UserError, match="was begun with other settings; repeat those to go on with it, or name a new folder"
+    ):
         pretrain(replace(SMALL, seed=2), tmp_path / "cut", lines.append)
     pretrain(SMALL, tmp_path / "cut", lines.append)
     assert "going on after update 5" in lines
@@ -88,7 +93,8 @@ def test_stopped_and_asked_again_it_goes_on_bit_for_bit(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(("corpus", "nats"), [("sums", 3.051), ("search", 2.903)])
 def test_a_short_run_of_each_recipe_lowers_the_loss_as_recorded(tmp_path: Path, corpus, nats):
-    """From log 258 = 5.55; the last of 12 small updates. Another machine rounds otherwise, which hardly shows so early."""
+    """From log 258 = 5.55; the last of 12 small updates. Another machine rounds otherwise, which hardly shows
+    so early."""
     lines: list[str] = []
     pretrain(RECIPES[corpus](updates=12, tokens_per_update=512, warm_up=4), tmp_path / "model", lines.append)
     found = float(lines[-1].split("nats per token ")[1].split()[0])

@@ -38,7 +38,9 @@ def folder(tmp_path_factory) -> Path:
         "num_key_value_heads": 2,
     }
     torch.manual_seed(0)
-    config = Qwen3Config(**sizes, head_dim=4, vocab_size=BYTES, num_labels=1, initializer_range=0.3, pad_token_id=BYTES - 1)
+    config = Qwen3Config(
+        **sizes, head_dim=4, vocab_size=BYTES, num_labels=1, initializer_range=0.3, pad_token_id=BYTES - 1
+    )
     export(Qwen3ForSequenceClassification(config).eval(), tiny_tokenizer(), path / "preference")
     return path
 
@@ -51,7 +53,13 @@ def settings(folder: Path, **more) -> RunConfig:
 def test_a_judge_here(folder, tmp_path):
     prompt = tmp_path / "own.txt"
     prompt.write_text("{question} {final_step} {reference} ?")
-    judge = {"kind": "judge", "model": str(folder / "policy"), "soft": True, "renorm": True, "prompt": str(prompt)}
+    judge = {
+        "kind": "judge",
+        "model": str(folder / "policy"),
+        "soft": True,
+        "renorm": True,
+        "prompt": str(prompt),
+    }
     run = build(settings(folder, reward=judge))
     reward = run.plan.grade.reward
     assert isinstance(reward, Judge)
@@ -59,19 +67,28 @@ def test_a_judge_here(folder, tmp_path):
     graded = run.evaluate(run.sampler)
     asked = [g for g in graded if g.rollout.text.strip()]
     assert asked
-    assert all(g.verdict.parts["judge_unparsable"] == 1 and g.verdict.score == 0 for g in asked)  # a random model decides nothing
+    assert all(
+        g.verdict.parts["judge_unparsable"] == 1 and g.verdict.score == 0 for g in asked
+    )  # a random model decides nothing
     replies = reward.complete(["x", "y"])
     assert all({"Y", "N", "y", "n"} <= probabilities.keys() for _, probabilities in replies)
 
 
 def test_a_judge_on_a_server():
-    judge = judge_of(JudgeReward("judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7), CPU)
+    judge = judge_of(
+        JudgeReward("judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7), CPU
+    )
     assert judge.complete == OpenAIClient("http://127.0.0.1:1/v1", "judge-7b", "MY_KEY")
     assert (judge.batch_size, judge.prompt, judge.soft) == (7, own_prompt(), False)
 
 
 def test_a_preference_model(folder):
-    run = build(settings(folder, reward={"kind": "preference", "model": str(folder / "preference"), "std": 2, "missing_end": 1}))
+    run = build(
+        settings(
+            folder,
+            reward={"kind": "preference", "model": str(folder / "preference"), "std": 2, "missing_end": 1},
+        )
+    )
     assert isinstance(run.plan.grade.reward, Preference)
     graded = run.evaluate(run.sampler)
     for g in graded:
@@ -94,7 +111,10 @@ def test_settings_of_models_go_through_run_json_and_the_command_line():
     [
         ({"reward": "judge"}, "a judge needs a model"),
         ({"reward": "preference"}, "a preference reward needs reward.model"),
-        ({"reward": {"kind": "judge", "model": "a", "sof": True}}, "did you mean 'soft'|did you mean 'reward.soft'"),
+        (
+            {"reward": {"kind": "judge", "model": "a", "sof": True}},
+            "did you mean 'soft'|did you mean 'reward.soft'",
+        ),
         ({"reward": {"kind": "jury", "model": "a"}}, "unknown kind 'jury'"),
     ],
 )
@@ -134,7 +154,8 @@ def test_an_environment_of_ones_own(folder, tmp_path):
     with pytest.raises(UserError, match="wrd"):
         settings(folder, environment={"kind": name, "wrd": "hi"})
     file.write_text(
-        "from dataclasses import dataclass\n@dataclass\nclass Shout:\n    def reset(self, prompt, seed):\n        return ''\n"
+        "from dataclasses import dataclass\n@dataclass\nclass Shout:\n    def reset(self, prompt, "
+        "seed):\n        return ''\n"
     )
     with pytest.raises(UserError, match="lacks 'step'"):
         settings(folder, environment=f"{file}:Shout")
@@ -148,7 +169,11 @@ def test_who_asks_and_who_grades(folder):
     tool = build(settings(folder, environment="calculator"))
     assert tool.plan.grade.reward.__name__ == "grade"
     assert tool.evaluate.prompts[0].text.endswith("=?")
-    assert build(settings(folder, environment="grid_world", task="chain_sum")).evaluate.prompts[0].text.endswith("=?")
+    assert (
+        build(settings(folder, environment="grid_world", task="chain_sum"))
+        .evaluate.prompts[0]
+        .text.endswith("=?")
+    )
     assert changed(recipe("calculator"), {"environment": None}).environment is None
     for kind, cls in (("calculator", Calculator), ("guess_number", GuessNumber), ("grid_world", GridWorld)):
         assert changed(recipe("grpo"), {"environment": kind}).environment == cls()

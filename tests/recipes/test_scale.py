@@ -76,7 +76,11 @@ def test_sizes(name):
         optimiser.learning_rate,
         optimiser.warmup_updates,
     ) == SIZES[name]
-    assert (config.temperature, optimiser.clip_norm, optimiser.schedule) == (TEMPERATURE.get(name, 1.0), 1.0, "constant")
+    assert (config.temperature, optimiser.clip_norm, optimiser.schedule) == (
+        TEMPERATURE.get(name, 1.0),
+        1.0,
+        "constant",
+    )
     assert config == recipe(name, "a/folder", "paper")
     assert (config.recipe, config.scale) == (name, "paper")
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
@@ -97,18 +101,27 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
     assert policy["cispo"] == Term(CISPO(low=0.0, high=1.28), TokenMean())
     assert policy["sapo"] == Term(SAPO(tau_positive=1.0, tau_negative=1.05), SequenceMeanTokenMean())
     assert policy["kl_cov"] == Term(KLCov(fraction=2e-3, penalty=1.0), TokenMean())
-    assert policy["clip_cov"] == Term(ClipCov(fraction=2e-4, low=1.0, high=5.0, clip_low=1.0, clip_high=1.0), TokenMean())
+    assert policy["clip_cov"] == Term(
+        ClipCov(fraction=2e-4, low=1.0, high=5.0, clip_low=1.0, clip_high=1.0), TokenMean()
+    )
     assert of["grpo_paper"].objective["kl"] == Term(KL("k3"), SequenceMeanTokenMean(), coef=0.04)
     assert of["r1_zero"].objective["kl"] == Term(KL("k3"), SequenceMeanTokenMean(), coef=0.001)
     assert of["realhf_ppo"].advantage["kl"] == KLInReward(beta=0.1)
     assert of["realhf_ppo"].reference_update == MovingAverage(rate=0.001)
     assert of["ppo"].advantage["credit"] == GAE(gamma=1.0, lam=1.0)
     assert of["realhf_ppo"].advantage["credit"] == NormalisedGAE(gamma=1.0, lam=1.0, decay=0.99995, eps=1e-5)
-    assert (of["realhf_ppo"].advantage["clip"], of["realhf_ppo"].top_k) == (RewardNorm(over="none", clip=20.0), 200)
+    assert (of["realhf_ppo"].advantage["clip"], of["realhf_ppo"].top_k) == (
+        RewardNorm(over="none", clip=20.0),
+        200,
+    )
     assert list(of["drgrpo"].advantage.values()) == [TruncatedReward(factor=0.0), GRPO(std_mode="none")]
     assert of["vapo"].objective["imitation"].coef == 0.1
     assert of["vapo"].advantage["credit"].lam_critic == 1.0
-    assert critic_of(of["ppo"]).objective["value"].loss.clip == critic_of(of["realhf_ppo"]).objective["value"].loss.clip == 0.2
+    assert (
+        critic_of(of["ppo"]).objective["value"].loss.clip
+        == critic_of(of["realhf_ppo"]).objective["value"].loss.clip
+        == 0.2
+    )
     for name in ("dapo", "top_entropy", "kl_cov", "clip_cov"):
         rollout = of[name].rollout
         assert isinstance(rollout, DynamicRollout)
@@ -125,13 +138,27 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
     assert (of["spo_tree"].rollout.edges_per_question, of["spo_tree"].rollout.max_age) == (32, 8)
     for name in ("spo_chain", "spo_tree", "vineppo"):
         assert of[name].objective["kl"] == Term(KL("k3"), SequenceMean(), coef=1e-4)
-    without = of.keys() - {"grpo_paper", "r1_zero", "reinforce_pp", "realhf_ppo", "rloo", "spo_chain", "spo_tree", "vineppo"}
+    without = of.keys() - {
+        "grpo_paper",
+        "r1_zero",
+        "reinforce_pp",
+        "realhf_ppo",
+        "rloo",
+        "spo_chain",
+        "spo_tree",
+        "vineppo",
+    }
     assert {of[name].reference for name in without} == {"none"}
 
 
 def test_published_extras():
     ppo, vapo, realhf = (critic_of(recipe(name, scale="paper")) for name in ("ppo", "vapo", "realhf_ppo"))
-    assert (ppo.updates_per_step, ppo.optimiser.learning_rate, ppo.optimiser.warmup_updates, ppo.init) == (12, 5e-6, 50, "orz")
+    assert (ppo.updates_per_step, ppo.optimiser.learning_rate, ppo.optimiser.warmup_updates, ppo.init) == (
+        12,
+        5e-6,
+        50,
+        "orz",
+    )
     assert (vapo.updates_per_step, vapo.optimiser.learning_rate, vapo.pretrain_steps) == (16, 2e-6, 50)
     assert (realhf.updates_per_step, realhf.optimiser.learning_rate) == (4, 5e-6)
     assert recipe("ppo", scale="paper").optimiser.betas == (0.9, 0.95)
@@ -149,7 +176,9 @@ def test_published_extras():
         own = recipe(name, scale="paper")
         assert (own.temperature, own.top_p, own.top_k) == (0.6, 0.9, 0)
     assert recipe("spo_tree", scale="paper").rollout == TreeRollout((6, 6, 6), (30,), 32, 1024, 8)
-    assert recipe("vineppo", scale="paper").rollout == SegmentsRollout("lines", value_samples=9, max_values=20)
+    assert recipe("vineppo", scale="paper").rollout == SegmentsRollout(
+        "lines", value_samples=9, max_values=20
+    )
     rloo = recipe("rloo", scale="paper")
     assert (list(rloo.advantage.values()), rloo.reference) == ([KLInReward(beta=0.05), RLOO()], "frozen")
 
@@ -178,7 +207,16 @@ def test_the_command_lays_settings_over_the_scale(tmp_path, monkeypatch):
     monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
     monkeypatch.setattr("menon.cli.command.built", built)
     with pytest.raises(Stop):
-        start(Asked("dapo", changes=({"samples_per_prompt": "4"}, {"scale": "paper"}, {"out": str(tmp_path), "threads": 1})))
+        start(
+            Asked(
+                "dapo",
+                changes=(
+                    {"samples_per_prompt": "4"},
+                    {"scale": "paper"},
+                    {"out": str(tmp_path), "threads": 1},
+                ),
+            )
+        )
     assert (seen[0].scale, seen[0].prompts_per_step, seen[0].samples_per_prompt) == ("paper", 512, 4)
     with pytest.raises(UserError, match="scale chooses the numbers of a recipe, and a run"):
         start(Asked(again=plain(seen[0]), changes=({"scale": "laptop"}, {"threads": 1})))
@@ -186,7 +224,12 @@ def test_the_command_lays_settings_over_the_scale(tmp_path, monkeypatch):
 
 def test_a_paper_run_can_be_changed_like_any_other():
     config = changed(recipe("dapo", scale="paper"), {"learning_rate": 1e-5, "prompts_per_step": 8})
-    assert (config.scale, config.optimiser.learning_rate, config.optimiser.warmup_updates, config.prompts_per_step) == (
+    assert (
+        config.scale,
+        config.optimiser.learning_rate,
+        config.optimiser.warmup_updates,
+        config.prompts_per_step,
+    ) == (
         "paper",
         1e-5,
         320,

@@ -19,10 +19,15 @@ def test_the_estimate_by_hand():
 
 
 def test_trees_larger_than_memory_are_refused(monkeypatch):
-    sampler, prompts = TorchSampler(tiny_model(), tiny_tokenizer(), slots=4), [prompt(0, "1+2="), prompt(1, "1+")]
+    sampler, prompts = (
+        TorchSampler(tiny_model(), tiny_tokenizer(), slots=4),
+        [prompt(0, "1+2="), prompt(1, "1+")],
+    )
     needed = estimate(TREES, 4, 128, 4)
     monkeypatch.setattr(tree_memory, "free_bytes", lambda device: needed)
     check_memory(TREES, prompts, sampler)
     monkeypatch.setattr(tree_memory, "free_bytes", lambda device: needed - 1)
-    with pytest.raises(UserError, match=r"the trees of a step \(2 of 2-3\) may take .* lower prompts_per_step, branching"):
+    with pytest.raises(
+        UserError, match=r"the trees of a step \(2 of 2-3\) may take .* lower prompts_per_step, branching"
+    ):
         check_memory(TREES, prompts, sampler)

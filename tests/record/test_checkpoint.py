@@ -9,12 +9,20 @@ from safetensors.torch import load_file, save_file
 from menon.record import checkpoint
 from menon.record.checkpoint import Damaged, Snapshot
 
-WEIGHTS = {"a": torch.tensor([0.1, -0.0, float("nan")]), "b": torch.tensor([[1.0, 2.0]]), "tied": torch.tensor([3.0])}
+WEIGHTS = {
+    "a": torch.tensor([0.1, -0.0, float("nan")]),
+    "b": torch.tensor([[1.0, 2.0]]),
+    "tied": torch.tensor([3.0]),
+}
 
 
 def snapshot(step: int) -> Snapshot:
     critic = {"head": torch.tensor([step / 3])}
-    return Snapshot(step, {"policy": WEIGHTS, "critic": critic}, {"prompts": {"taken": step}, "moment": torch.tensor([0.1])})
+    return Snapshot(
+        step,
+        {"policy": WEIGHTS, "critic": critic},
+        {"prompts": {"taken": step}, "moment": torch.tensor([0.1])},
+    )
 
 
 def export(folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -37,7 +45,9 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path):
     assert path == tmp_path / "step_000100"
     assert same(checkpoint.load(path), snapshot(100))
     assert os.readlink(tmp_path / "latest") == "step_000100"
-    assert not [file for file in path.rglob("*") if file.is_file() and file.suffix not in (".safetensors", ".json")]
+    assert not [
+        file for file in path.rglob("*") if file.is_file() and file.suffix not in (".safetensors", ".json")
+    ]
 
 
 def test_weights_are_stored_once(tmp_path):
@@ -64,7 +74,9 @@ def test_an_export_that_says_0_for_minus_0_does_not_cost_a_bit(tmp_path):
 
 def test_only_tensors_that_share_memory_are_copied():
     alone, row = torch.arange(4.0), torch.arange(6.0).view(2, 3)
-    found = checkpoint.apart({"alone": alone, "again": alone, "part": row[0], "turned": row.T, "empty": torch.zeros(0)})
+    found = checkpoint.apart(
+        {"alone": alone, "again": alone, "part": row[0], "turned": row.T, "empty": torch.zeros(0)}
+    )
     assert found["alone"].data_ptr() == alone.data_ptr()
     assert found["again"].data_ptr() != alone.data_ptr()
     assert found["part"].untyped_storage().nbytes() == 12
@@ -119,7 +131,13 @@ def test_a_failed_export_leaves_the_older_checkpoint(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step_000005"]
 
 
-FILES = ["model.safetensors", "config.json", "state/state.json", "state/tensors.safetensors", "state/critic.safetensors"]
+FILES = [
+    "model.safetensors",
+    "config.json",
+    "state/state.json",
+    "state/tensors.safetensors",
+    "state/critic.safetensors",
+]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -136,7 +154,9 @@ def test_a_damaged_file_is_noticed(tmp_path, name, harm):
         checkpoint.load(path)
 
 
-@pytest.mark.parametrize("seal", [None, "", "{", "[]", '{"config.json": 3}', '{"../../x": {"bytes": 0, "sha256": ""}}'])
+@pytest.mark.parametrize(
+    "seal", [None, "", "{", "[]", '{"config.json": 3}', '{"../../x": {"bytes": 0, "sha256": ""}}']
+)
 def test_a_damaged_seal_is_noticed(tmp_path, seal):
     path = checkpoint.save(tmp_path, snapshot(1), export)
     (path / checkpoint.SEAL).unlink()

@@ -68,7 +68,9 @@ def test_a_link_replaces_what_is_there(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "latest"]
 
 
-@pytest.mark.parametrize("tail", [b'{"step": 3', b'{"step": 3\n', b'\xff\x00\n{"step": 4}\n', b'{"step": 3}', b"null\n"])
+@pytest.mark.parametrize(
+    "tail", [b'{"step": 3', b'{"step": 3\n', b'\xff\x00\n{"step": 4}\n', b'{"step": 3}', b"null\n"]
+)
 def test_lines_end_at_the_first_torn_one(tmp_path, tail):
     file = tmp_path / "a"
     file.write_bytes(disk.json_line({"step": 1}) + disk.json_line({"step": 2}) + tail)
@@ -78,11 +80,22 @@ def test_lines_end_at_the_first_torn_one(tmp_path, tail):
 
 def test_json_lines_are_strict():
     line = disk.json_line({"nan": float("nan"), "inf": float("inf"), "x": 0.1})
-    assert json.loads(line, parse_constant=lambda name: pytest.fail(name)) == {"nan": None, "inf": None, "x": 0.1}
+    assert json.loads(line, parse_constant=lambda name: pytest.fail(name)) == {
+        "nan": None,
+        "inf": None,
+        "x": 0.1,
+    }
 
 
 def test_cause_of_a_failed_write():
-    assert disk.cause(OSError(errno.ENOSPC, "x")) == disk.cause(OSError(errno.EDQUOT, "x")) == "no room left on the disk"
-    assert disk.cause(RuntimeError("I/O error: No space left on device (os error 28)")) == "no room left on the disk"
+    assert (
+        disk.cause(OSError(errno.ENOSPC, "x"))
+        == disk.cause(OSError(errno.EDQUOT, "x"))
+        == "no room left on the disk"
+    )
+    assert (
+        disk.cause(RuntimeError("I/O error: No space left on device (os error 28)"))
+        == "no room left on the disk"
+    )
     assert disk.cause(OSError(errno.EROFS, "x")) == "read-only file system"
     assert disk.cause(RuntimeError("another")) is None

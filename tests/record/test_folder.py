@@ -13,7 +13,9 @@ from menon.types import StepReport
 
 
 def report(step: int, **metrics: float) -> StepReport:
-    return StepReport(step, metrics, (), {"token": np.zeros(0, dtype=np.int64)}, np.array([0]), f"fingerprint{step}")
+    return StepReport(
+        step, metrics, (), {"token": np.zeros(0, dtype=np.int64)}, np.array([0]), f"fingerprint{step}"
+    )
 
 
 def test_run_json_says_what_a_replay_depends_on(tmp_path):
@@ -36,12 +38,17 @@ def test_changes_are_named(tmp_path):
     about["versions"]["torch"] = "1.0"
     disk.write_json(tmp_path / "run.json", about)
     with RunFolder.open(tmp_path) as folder:
-        assert [change.split(" is ")[0] for change in folder.changes()] == ["torch was 1.0 and", "threads was 2 and"]
+        assert [change.split(" is ")[0] for change in folder.changes()] == [
+            "torch was 1.0 and",
+            "threads was 2 and",
+        ]
 
 
 def test_a_run_is_not_overwritten(tmp_path):
     RunFolder.create(tmp_path / "run", {}).close()
-    with pytest.raises(UserError, match=r"holds a run already; go on with it by `menon train --resume .*run`, or set out="):
+    with pytest.raises(
+        UserError, match=r"holds a run already; go on with it by `menon train --resume .*run`, or set out="
+    ):
         RunFolder.create(tmp_path / "run", {})
     assert disk.read_json(tmp_path / "run" / "run.json")["settings"] == {}
 
@@ -49,7 +56,9 @@ def test_a_run_is_not_overwritten(tmp_path):
 def test_two_runs_in_one_folder_are_refused(tmp_path):
     with RunFolder.create(tmp_path, {}):
         for attempt in (RunFolder.open, lambda path: RunFolder.create(path, {})):
-            with pytest.raises(UserError, match=rf"another run \(process {os.getpid()}\) is writing to .*; wait .* out="):
+            with pytest.raises(
+                UserError, match=rf"another run \(process {os.getpid()}\) is writing to .*; wait .* out="
+            ):
                 attempt(tmp_path)
     RunFolder.open(tmp_path).close()
 
@@ -79,7 +88,8 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "holds no run"), ("{", "damaged"), ("{}", "damaged"), ('{"settings": 3}', "damaged")]
+    ("content", "message"),
+    [(None, "holds no run"), ("{", "damaged"), ("{}", "damaged"), ('{"settings": 3}', "damaged")],
 )
 def test_folders_that_cannot_be_opened(tmp_path, content, message):
     if content is not None:
@@ -106,7 +116,9 @@ def test_rewind_takes_back_everything_after_a_step(tmp_path):
         (tmp_path / "transcripts" / "step_000003.parquet.tmp").write_bytes(b"half")
         (folder.checkpoints / "step_000003.tmp").mkdir(parents=True)
         (folder.checkpoints / "latest.tmp").symlink_to("step_000003.tmp")
-        folder.write_report({"steps": 3, "wall_s": 1.0, "generated_tokens": 5, "before": NUMBERS, "after": NUMBERS})
+        folder.write_report(
+            {"steps": 3, "wall_s": 1.0, "generated_tokens": 5, "before": NUMBERS, "after": NUMBERS}
+        )
         folder.rewind(2)
         assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(kept)
         assert folder.metrics()[1] == {"step": 2, "x": 2 / 3, "bad": None, "fingerprint": "fingerprint2"}
@@ -128,7 +140,13 @@ NUMBERS = {"accuracy": 0.5, "best_accuracy": 0.625, "mean_length": 12.0, "entrop
 
 def test_reports(tmp_path):
     with RunFolder.create(tmp_path / "mine", {}) as folder:
-        told = {"steps": 3, "wall_s": 61.2, "generated_tokens": 12345, "before": NUMBERS, "after": NUMBERS | {"accuracy": 0.75}}
+        told = {
+            "steps": 3,
+            "wall_s": 61.2,
+            "generated_tokens": 12345,
+            "before": NUMBERS,
+            "after": NUMBERS | {"accuracy": 0.75},
+        }
         folder.write_report(told)
         assert folder.report() == told
     page = (tmp_path / "mine" / "report.md").read_text()
@@ -162,7 +180,12 @@ def test_saving_syncs_the_metrics_first(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("device", "available", "level"),
-    [("cpu", True, "replay"), ("auto", False, "replay"), ("auto", True, "invariance"), ("cuda:1", True, "invariance")],
+    [
+        ("cpu", True, "replay"),
+        ("auto", False, "replay"),
+        ("auto", True, "invariance"),
+        ("cuda:1", True, "invariance"),
+    ],
 )
 def test_a_gpu_promises_less(device, available, level, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)

@@ -36,7 +36,8 @@ sys.stdin.read()
 
 @contextmanager
 def child(of_its_own=0, shared=0, forks=0):
-    """A process that holds so many bytes, sees a file's, and has forked one that writes over so many of them."""
+    """A process that holds so many bytes, sees a file's, and has forked one that writes over so many of
+    them."""
     words = [str(word) for word in (of_its_own, shared, forks)]
     settings = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pass_fds": [shared] if shared else []}
     with subprocess.Popen([sys.executable, "-S", "-c", CHILD, *words], **settings) as process:
@@ -81,7 +82,9 @@ def test_a_process_that_ended_meanwhile_holds_nothing():
     assert record.own(known) == 0
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere nothing says what is shared without asking")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="elsewhere nothing says what is shared without asking"
+)
 def test_a_fork_that_may_not_be_asked(monkeypatch):
     def refuse(process):
         raise psutil.AccessDenied(process.pid)

@@ -55,7 +55,8 @@ STEP = [
     answer(0, 0.0, group=2),
     answer(9, NAN, group=2, finish="length", logp=-99.0, entropy=99.0),
 ]
-"""Four valid answers of 2, 4, 6 and 0 tokens, and one whose grader failed: it may show in no number but reward/failed."""
+"""Four valid answers of 2, 4, 6 and 0 tokens, and one whose grader failed: it may show in no number but
+reward/failed."""
 
 
 def numbers(batch: Batch) -> dict[str, float]:
@@ -178,7 +179,9 @@ def test_reflection_words(text: str, orz: int, capitalised: int, r1: int):
 
 def test_repeat_score_of_several_answers():
     # abab: sorted ab abab b bab, common 2 0 1 -> 2*3/20. Neighbours with the same tokens must not meet.
-    scores = repeat_scores([np.array([1, 2, 1, 2]), np.array([], dtype=np.int32), np.array([1, 2, 1, 2]), np.array([3])])
+    scores = repeat_scores(
+        [np.array([1, 2, 1, 2]), np.array([], dtype=np.int32), np.array([1, 2, 1, 2]), np.array([3])]
+    )
     assert scores.tolist() == pytest.approx([0.3, 0, 0.3, 0])
 
 
@@ -200,7 +203,15 @@ def test_repeat_score_against_its_definition():
 def test_metrics_add_up_as_they_say():
     halves = batch_metrics(pack(STEP[:2])), batch_metrics(pack(STEP[2:]))
     whole = batch_metrics(pack(STEP))
-    for name in ("acc/mean", "len/mean", "len/correct", "trunc_rate", "entropy/mean", "tokens/generated", "len/max"):
+    for name in (
+        "acc/mean",
+        "len/mean",
+        "len/correct",
+        "trunc_rate",
+        "entropy/mean",
+        "tokens/generated",
+        "len/max",
+    ):
         assert float(halves[0][name] + halves[1][name]) == pytest.approx(float(whole[name]))  # type: ignore[operator]
     assert isinstance(whole["len/max"], Max)
     assert isinstance(whole["tokens/generated"], Sum)
@@ -212,22 +223,34 @@ def test_summary():
 
 
 def test_covariance_of_log_prob_and_advantage():
-    """Valid tokens: two of log-prob -.5, ten of -1 (mean -11/12); advantages 1 and -.2 (mean 0). The failed answer is out."""
+    """Valid tokens: two of log-prob -.5, ten of -1 (mean -11/12); advantages 1 and -.2 (mean 0). The failed
+    answer is out."""
     batch = pack(STEP)
     advantage = torch.where(batch.behaviour_logp == -0.5, 1.0, -0.2)
     got = numbers(replace(batch, advantage=advantage))
     products = sorted([1 * (11 / 12 - 0.5)] * 2 + [-0.2 * (11 / 12 - 1)] * 10, reverse=True)
     assert got["cov/mean"] == pytest.approx(sum(products) / 12)
-    for name, kept in {"top002": 1, "top02": 1, "top2": 1, "top20": 3, "top50": 6}.items():  # the ceiling of the share of 12
+    for name, kept in {
+        "top002": 1,
+        "top02": 1,
+        "top2": 1,
+        "top20": 3,
+        "top50": 6,
+    }.items():  # the ceiling of the share of 12
         assert got[f"cov/{name}"] == pytest.approx(sum(products[:kept]) / kept)
     assert not any(name.startswith("cov/") for name in numbers(batch))
 
 
 def test_what_answers_show_is_averaged_over_those_whose_task_looks():
     seen = [{"working": 1.0, "reflection": 0.0}, {"working": 0.0, "reflection": 0.0}, {"working": 1.0}, {}]
-    graded = [replace(g, verdict=replace(g.verdict, shows=shows)) for g, shows in zip(STEP, seen, strict=False)]
+    graded = [
+        replace(g, verdict=replace(g.verdict, shows=shows)) for g, shows in zip(STEP, seen, strict=False)
+    ]
     metrics = text_metrics([*graded, STEP[-1]])
-    assert (float(metrics["shows/working"]), float(metrics["shows/reflection"])) == (pytest.approx(2 / 3), 0.0)
+    assert (float(metrics["shows/working"]), float(metrics["shows/reflection"])) == (
+        pytest.approx(2 / 3),
+        0.0,
+    )
     numbers = summary(graded)
     assert (numbers["working_share"], numbers["reflection_share"]) == (pytest.approx(2 / 3), 0.0)
     assert "working_share" not in summary(STEP)

@@ -40,7 +40,9 @@ def test_keys_that_json_or_the_encoding_would_change():
     assert back == {"odd": value, "marked": {"$tuple": [1]}}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.uint8])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.uint8]
+)
 def test_tensors_bit_for_bit(dtype: torch.dtype):
     tensor = torch.tensor([[0.0, -0.0, 1.5], [2.25, 0.1, 7.0]]).to(dtype)
     back = there_and_back({"a": tensor, "b": tensor.T, "c": torch.tensor(3).to(dtype)})
@@ -51,7 +53,9 @@ def test_tensors_bit_for_bit(dtype: torch.dtype):
 
 
 def test_tensors_whose_paths_read_the_same_stay_apart():
-    back = there_and_back({"a.b": torch.tensor(1), "a": {"b": torch.tensor(2)}, "x": {1: torch.tensor(3), "1": torch.tensor(4)}})
+    back = there_and_back(
+        {"a.b": torch.tensor(1), "a": {"b": torch.tensor(2)}, "x": {1: torch.tensor(3), "1": torch.tensor(4)}}
+    )
     assert (int(back["a.b"]), int(back["a"]["b"]), int(back["x"][1]), int(back["x"]["1"])) == (1, 2, 3, 4)
 
 

@@ -1,4 +1,5 @@
-"""Mirrors: what they hold is what metrics.jsonl holds, each step once, and their failure costs a run nothing."""
+"""Mirrors: what they hold is what metrics.jsonl holds, each step once, and their failure costs a run
+nothing."""
 
 import json
 from collections.abc import Iterator
@@ -30,7 +31,9 @@ class Memory:
         self.closed = True
 
 
-def sitting(path: Path, tracker: Any = "tensorboard", stop_after: int | None = None, steps: int = 4) -> tuple[Tracked, Watching]:
+def sitting(
+    path: Path, tracker: Any = "tensorboard", stop_after: int | None = None, steps: int = 4
+) -> tuple[Tracked, Watching]:
     """One sitting of a run with a tracker."""
     watch = Watching()
     tracked = Tracked(tracker, watch.told)
@@ -53,7 +56,10 @@ def test_a_mirror_holds_the_record(tmp_path, monkeypatch):
     assert [numbers for step, numbers in mirror.rows if "acc/mean" in numbers] == [
         plain(line) for line in lines_of(tmp_path / "run")
     ]
-    assert mirror.rows[0][1]["heldout/accuracy"] == lines_of(tmp_path / "run", "evaluations.jsonl")[0]["accuracy"]
+    assert (
+        mirror.rows[0][1]["heldout/accuracy"]
+        == lines_of(tmp_path / "run", "evaluations.jsonl")[0]["accuracy"]
+    )
     assert [(step, plain(numbers)) for step, numbers in recorded(tmp_path / "run")] == mirror.rows
     assert watch.steps == [1, 2, 3, 4]
     tracked.close()
@@ -63,7 +69,9 @@ def test_a_mirror_holds_the_record(tmp_path, monkeypatch):
 def test_a_mirror_that_fails_says_so_once_and_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setitem(trackers.MIRRORS, "wandb", lambda *given: Memory(*given, breaks_at=2))
     tracked, watch = sitting(tmp_path / "run", "wandb")
-    assert watch.sentences == ["wandb failed (the service is down) and is left out from here on; everything is in metrics.jsonl"]
+    assert watch.sentences == [
+        "wandb failed (the service is down) and is left out from here on; everything is in metrics.jsonl"
+    ]
     assert watch.steps == [1, 2, 3, 4]
     assert len(lines_of(tmp_path / "run")) == 4
     tracked.close()
@@ -75,16 +83,21 @@ def test_a_mirror_that_cannot_begin(tmp_path, monkeypatch):
 
     monkeypatch.setitem(trackers.MIRRORS, "wandb", refuse)
     _, watch = sitting(tmp_path / "run", "wandb", steps=1)
-    assert watch.sentences == ["wandb failed (no room) and is left out from here on; everything is in metrics.jsonl"]
+    assert watch.sentences == [
+        "wandb failed (no room) and is left out from here on; everything is in metrics.jsonl"
+    ]
 
 
 def test_what_is_mirrored_is_finite():
-    assert plain({"step": 3, "a": 1, "b": float("nan"), "c": None, "d": "x", "e": float("inf"), "f": 0.5}) == {"a": 1.0, "f": 0.5}
+    assert plain(
+        {"step": 3, "a": 1, "b": float("nan"), "c": None, "d": "x", "e": float("inf"), "f": 0.5}
+    ) == {"a": 1.0, "f": 0.5}
 
 
 def test_a_missing_package_is_one_sentence():
     with pytest.raises(
-        UserError, match=r"tracker=nowhere needs the package nowhere; install it by pip install 'menon\[trackers\]'"
+        UserError,
+        match=r"tracker=nowhere needs the package nowhere; install it by pip install 'menon\[trackers\]'",
     ):
         check("nowhere")
 
@@ -104,7 +117,8 @@ def test_a_run_has_one_name_over_its_sittings(tmp_path):
 
 
 def test_tensorboard_holds_each_step_once_after_a_resume(tmp_path):
-    """Stopped in the middle and resumed, and once more behind its end: every number of metrics.jsonl, each step once."""
+    """Stopped in the middle and resumed, and once more behind its end: every number of metrics.jsonl, each
+    step once."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -119,11 +133,14 @@ def test_tensorboard_holds_each_step_once_after_a_resume(tmp_path):
         found = [(event.step, event.value) for event in events.Scalars(name)]
         assert found == [(line["step"], pytest.approx(line[name], rel=1e-6)) for line in lines_of(path)]
     held_out = [(event.step, event.value) for event in events.Scalars("heldout/accuracy")]
-    assert held_out == [(line["step"], pytest.approx(line["accuracy"])) for line in lines_of(path, "evaluations.jsonl")]
+    assert held_out == [
+        (line["step"], pytest.approx(line["accuracy"])) for line in lines_of(path, "evaluations.jsonl")
+    ]
 
 
 def records(data: bytes) -> Iterator[bytes]:
-    """Of a log in LevelDB's form: blocks of 32 KiB with pieces of records behind heads of 7 bytes; 7 bytes come before all."""
+    """Of a log in LevelDB's form: blocks of 32 KiB with pieces of records behind heads of 7 bytes; 7 bytes
+    come before all."""
     place, whole = 7, b""
     while place + 7 <= len(data):
         left = 32768 - place % 32768
@@ -154,7 +171,11 @@ def test_wandb_offline_holds_each_step_once_after_a_resume(tmp_path, monkeypatch
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         if record.WhichOneof("record_type") == "history":
-            items = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+            items = {
+                item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item
+            }
             rows.append((record.history.step.num, items))
     assert [step for step, _ in rows] == [0, 1, 2, 3, 4]
-    assert [items["acc/mean"] for step, items in rows if step] == [line["acc/mean"] for line in lines_of(path)]
+    assert [items["acc/mean"] for step, items in rows if step] == [
+        line["acc/mean"] for line in lines_of(path)
+    ]

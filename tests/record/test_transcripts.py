@@ -28,8 +28,14 @@ def rollout(tokens: list[int], mask: list[bool], text: str, **fields) -> Rollout
 
 def report() -> StepReport:
     graded = (
-        Graded(rollout([1, 2, 3], [False, False, True], "é\ud800", group=4, sample=1), Verdict(0.5, 1.0, {"b": 2.0, "a": 0.1})),
-        Graded(rollout([1, 2], [False, False], "", group=4, node=3, parent=0), Verdict(np.nan, np.nan, error="it broke")),
+        Graded(
+            rollout([1, 2, 3], [False, False, True], "é\ud800", group=4, sample=1),
+            Verdict(0.5, 1.0, {"b": 2.0, "a": 0.1}),
+        ),
+        Graded(
+            rollout([1, 2], [False, False], "", group=4, node=3, parent=0),
+            Verdict(np.nan, np.nan, error="it broke"),
+        ),
     )
     columns = {
         "token": np.array([1, 2, 3, 1, 2]),
@@ -84,7 +90,10 @@ def test_zstd_and_nothing_beside(tmp_path):
 
 
 def test_a_step_without_rollouts(tmp_path):
-    write_transcript(tmp_path / "t.parquet", StepReport(1, {}, (), {"token": np.zeros(0, dtype=np.int64)}, np.array([0]), ""))
+    write_transcript(
+        tmp_path / "t.parquet",
+        StepReport(1, {}, (), {"token": np.zeros(0, dtype=np.int64)}, np.array([0]), ""),
+    )
     assert read_transcript(tmp_path / "t.parquet") == []
 
 
@@ -97,11 +106,15 @@ def test_token_columns_are_lists_of_their_own_type(tmp_path, name):
 
 def test_a_step_as_a_batch_again(tmp_path):
     write_transcript(
-        tmp_path / "t.parquet", replace(report(), columns=report().columns | {"reward": np.ones(5, dtype=np.float32)})
+        tmp_path / "t.parquet",
+        replace(report(), columns=report().columns | {"reward": np.ones(5, dtype=np.float32)}),
     )
     batch = read_batch(tmp_path / "t.parquet")
     assert batch.offset.tolist() == [0, 3, 5]
-    assert (batch.token.tolist(), batch.is_action.tolist()) == ([1, 2, 3, 1, 2], [False, False, True, False, False])
+    assert (batch.token.tolist(), batch.is_action.tolist()) == (
+        [1, 2, 3, 1, 2],
+        [False, False, True, False, False],
+    )
     assert (batch.group.tolist(), batch.valid.tolist()) == ([4, 4], [True, False])
     assert batch.acc[0] == 1
     assert batch.acc[1].isnan()
@@ -111,18 +124,30 @@ def test_a_step_as_a_batch_again(tmp_path):
 
 
 def test_a_tree_comes_back_with_its_values(tmp_path):
-    """The root's children start from .75; node 1, left for later, is worth .5 +- .5 / sqrt 2, which its child starts from."""
+    """The root's children start from .75; node 1, left for later, is worth .5 +- .5 / sqrt 2, which its child
+    starts from."""
     half, whole = Estimate(0.5, 0.5, 2), Estimate(0.75, 0.25, 2)
     tokens, mask = [1, 2, 3], [False, False, True]
     graded = (
         Graded(
-            rollout(tokens, mask, "a", group=0, node=1, parent=0, depth=1, states={2: whole}), Verdict(0.5, np.nan), learn=False
+            rollout(tokens, mask, "a", group=0, node=1, parent=0, depth=1, states={2: whole}),
+            Verdict(0.5, np.nan),
+            learn=False,
         ),
-        Graded(rollout(tokens, mask, "b", group=0, node=2, parent=1, depth=2, states={2: half}), Verdict(1.0, 1.0)),
-        Graded(rollout(tokens, mask, "b", group=1, node=2, parent=1, depth=2, states={2: half}), Verdict(1.0, np.nan), age=3),
+        Graded(
+            rollout(tokens, mask, "b", group=0, node=2, parent=1, depth=2, states={2: half}),
+            Verdict(1.0, 1.0),
+        ),
+        Graded(
+            rollout(tokens, mask, "b", group=1, node=2, parent=1, depth=2, states={2: half}),
+            Verdict(1.0, np.nan),
+            age=3,
+        ),
     )
     batch = pack(graded)
-    columns = {name: column.numpy() for name in columns_per("token") if (column := getattr(batch, name)) is not None}
+    columns = {
+        name: column.numpy() for name in columns_per("token") if (column := getattr(batch, name)) is not None
+    }
     write_transcript(tmp_path / "t.parquet", StepReport(1, {}, graded, columns, batch.offset.numpy(), "f"))
     rows = read_transcript(tmp_path / "t.parquet")
     assert [(row["node"], row["parent"], row["depth"], row["learn"], row["age"]) for row in rows] == [

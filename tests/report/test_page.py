@@ -1,4 +1,5 @@
-"""From a run folder to a page: the numbers that it says are those of the folder, and nothing in it can act."""
+"""From a run folder to a page: the numbers that it says are those of the folder, and nothing in it can
+act."""
 
 import json
 import re
@@ -80,11 +81,22 @@ def test_the_page_says_what_was_asked(run, settings, source):
 
 def test_the_lead_compares_with_the_start_at_its_best(run):
     content = gather(run)
-    start = {**content.evaluations[0], "best_accuracy": 0.357, "best_temperature": 0.3, "maj_at_8": 0.71, "probe_n": 1500.0}
+    start = {
+        **content.evaluations[0],
+        "best_accuracy": 0.357,
+        "best_temperature": 0.3,
+        "maj_at_8": 0.71,
+        "probe_n": 1500.0,
+    }
     text = page(type(content)(**{**vars(content), "evaluations": [start, *content.evaluations[1:]]}))
-    assert "the start reaches 0.357 at its best temperature (0.3) and 0.710 by a vote of eight (on 1,500 of them)." in text
+    assert (
+        "the start reaches 0.357 at its best temperature (0.3) and 0.710 by a vote of eight (on 1,500 of "
+        "them)." in text
+    )
     start |= {"best_temperature": 1.0, "n": 1500.0}
-    text = page(type(content)(**{**vars(content), "evaluations": [start, {**content.evaluations[-1], "n": 1500.0}]}))
+    text = page(
+        type(content)(**{**vars(content), "evaluations": [start, {**content.evaluations[-1], "n": 1500.0}]})
+    )
     assert "0.357 at its best temperature (1, eight answers each) and 0.710 by a vote of eight." in text
 
 
@@ -109,7 +121,11 @@ def test_what_a_model_writes_cannot_act(run, tmp_path):
     pairs = paired(rows[:1], rows[1:])
     marks = {0: [(evil, 1.0), (evil, 0.0)]}
     for before in ({}, marks):
-        text = page(type(content)(**{**vars(content), "pairs": pairs, "before": before, "after": before, "name": evil}))
+        text = page(
+            type(content)(
+                **{**vars(content), "pairs": pairs, "before": before, "after": before, "name": evil}
+            )
+        )
         assert "\x1b" not in text
         assert "<script>alert" not in text
         assert "<img" not in text
@@ -132,7 +148,12 @@ def row(acc: float, prompt: str = "q") -> dict:
 def test_kinds_of_pairs():
     nan = float("nan")
     pairs = paired([row(0), row(0), row(1), row(nan)], [row(1), row(0), row(0), row(1)])
-    assert counts(pairs) == {("wrong", "right"): 1, ("right", "wrong"): 1, ("wrong", "wrong"): 1, ("unknown", "right"): 1}
+    assert counts(pairs) == {
+        ("wrong", "right"): 1,
+        ("right", "wrong"): 1,
+        ("wrong", "wrong"): 1,
+        ("unknown", "right"): 1,
+    }
     assert [p.row for p in chosen(pairs)] == [0, 2, 1]
 
 
@@ -152,20 +173,36 @@ def test_curves_come_from_the_metrics():
             "kl/seq": 0.1,
             "ratio/max": 1.5,
         },
-        {"step": 2, "acc/mean": None, "len/correct": 7.0, "len/wrong": 6.0, "shows/working": 0.75, "kl/seq": 0.2, "ratio/max": 2},
+        {
+            "step": 2,
+            "acc/mean": None,
+            "len/correct": 7.0,
+            "len/wrong": 6.0,
+            "shows/working": 0.75,
+            "kl/seq": 0.2,
+            "ratio/max": 2,
+        },
     ]
-    found = {chart.title: {line.name: list(line.points) for line in chart.lines} for chart in curves(lines, [])}
+    found = {
+        chart.title: {line.name: list(line.points) for line in chart.lines} for chart in curves(lines, [])
+    }
     assert found["Accuracy"]["training"] == [(1.0, 0.25)]
     assert found["Length by correctness"]["right"] == [(2.0, 7.0)]
     assert found["Working and reflection"]["show working"] == [(1.0, 0.5), (2.0, 0.75)]
     assert found["KL to the reference"] == {"of a whole answer": [(1.0, 0.1), (2.0, 0.2)]}
     assert "Clip" not in found
-    without = {chart.title: chart for chart in curves([{k: v for k, v in line.items() if k != "kl/seq"} for line in lines], [])}
+    without = {
+        chart.title: chart
+        for chart in curves([{k: v for k, v in line.items() if k != "kl/seq"} for line in lines], [])
+    }
     assert list(without["Largest ratio"].lines[0].points) == [(1.0, 0.5), (2.0, 1.0)]
 
 
 def test_times_are_sums_over_steps():
-    lines = [{"step": i, "time/step": 5.0, "time/rollout": 1.0, "time/update": 3.0, "time/other": 1.0} for i in (1, 2)]
+    lines = [
+        {"step": i, "time/step": 5.0, "time/rollout": 1.0, "time/update": 3.0, "time/other": 1.0}
+        for i in (1, 2)
+    ]
     assert times(lines) == {"update": 6.0, "other": 2.0, "rollout": 2.0}
 
 
@@ -188,10 +225,14 @@ def test_a_run_under_way_has_a_page(tmp_path):
 
 
 def test_folders_without_a_run(tmp_path):
-    with pytest.raises(UserError, match=r"holds no run \(it has no run.json\); name the folder that menon train wrote"):
+    with pytest.raises(
+        UserError, match=r"holds no run \(it has no run.json\); name the folder that menon train wrote"
+    ):
         gather(tmp_path)
     opened(tmp_path / "new").close()
-    with pytest.raises(UserError, match="has not finished a step yet, so there is nothing to report; wait for one"):
+    with pytest.raises(
+        UserError, match="has not finished a step yet, so there is nothing to report; wait for one"
+    ):
         gather(tmp_path / "new")
 
 

@@ -34,7 +34,9 @@ def test_a_function_gets_the_questions_imports_and_helpers():
     assert space["area"](2) == pytest.approx(12.566370614)
 
 
-@pytest.mark.parametrize("body", ["    x = r * r\n    return math.pi * x\n", "x = r * r\n    return math.pi * x"])
+@pytest.mark.parametrize(
+    "body", ["    x = r * r\n    return math.pi * x\n", "x = r * r\n    return math.pi * x"]
+)
 def test_a_body_goes_into_the_questions_function(body):
     space: dict = {}
     exec(completed(QUESTION, body, "area"), space)

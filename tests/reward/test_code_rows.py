@@ -83,7 +83,10 @@ def test_leetcode_writes_one_argument_per_line():
         ({"input_output": "{"}, "lists 'inputs' and 'outputs'"),
         ({"input_output": {"inputs": ["1"], "outputs": []}}, "1 inputs and 0 outputs"),
         ({"input_output": {"inputs": [[1]], "outputs": [], "fn_name": "f"}}, "1 inputs and 0 outputs"),
-        ({"input_output": {"inputs": [[1]], "outputs": [1], "fn_name": "f(); import os"}}, "no name of a function"),
+        (
+            {"input_output": {"inputs": [[1]], "outputs": [1], "fn_name": "f(); import os"}},
+            "no name of a function",
+        ),
         ({"public_tests": {"input": ["1"]}}, "'public_tests' must be an object"),
     ],
 )

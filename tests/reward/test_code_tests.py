@@ -24,7 +24,14 @@ def full():
         pytest.skip(str(error))
 
 
-ADD = {"tests": ["assert add(1, 2) == 3", "assert add(0, 0) == 0", "assert add(-1, 5) == 4", "assert add(2, 2) == 4"]}
+ADD = {
+    "tests": [
+        "assert add(1, 2) == 3",
+        "assert add(0, 0) == 0",
+        "assert add(-1, 5) == 4",
+        "assert add(2, 2) == 4",
+    ]
+}
 
 
 def fenced(code: str) -> str:
@@ -94,7 +101,10 @@ class TestFunctions:
     def test_arguments_of_every_plain_kind(self):
         code = "def kinds(*a, **k): return [type(x).__name__ for x in a] + sorted(k)"
         wanted = ["int", "float", "str", "list", "tuple", "dict", "set", "bytes", "NoneType", "bool", "x"]
-        assert check(code, f"assert kinds(1, 1.5, 'a', [], (), {{}}, {{1}}, b'', None, True, x=2) == {wanted}") == "pass"
+        assert (
+            check(code, f"assert kinds(1, 1.5, 'a', [], (), {{}}, {{1}}, b'', None, True, x=2) == {wanted}")
+            == "pass"
+        )
 
     def test_results_keep_their_type(self):
         code = "def f(): return (1, [2.0], {'a': {3}})"
@@ -106,7 +116,9 @@ class TestFunctions:
 
     def test_exceptions_are_the_built_in_ones(self):
         code = "class Bad(ValueError): pass\ndef f(x): raise Bad('no ' + x)"
-        test = "try:\n    f('x')\n    assert False\nexcept ValueError as error:\n    assert str(error) == 'no x'"
+        test = (
+            "try:\n    f('x')\n    assert False\nexcept ValueError as error:\n    assert str(error) == 'no x'"
+        )
         assert check(code, test) == "pass"
 
     def test_objects_iterators_and_functions(self):
@@ -117,9 +129,14 @@ def total(node): return node.value + (total(node.next) if node.next else 0)
 def count(n): yield from range(n)
 def apply(f, xs): return [f(x) for x in xs]
 """
-        assert check(code, "a = Node(1)\na.next = Node(2)\nassert total(a) == 3 and a.next.value == 2") == "pass"
+        assert (
+            check(code, "a = Node(1)\na.next = Node(2)\nassert total(a) == 3 and a.next.value == 2") == "pass"
+        )
         assert check(code, "assert list(count(3)) == [0, 1, 2] and next(count(1)) == 0") == "pass"
-        assert check(code, "k = 2\nassert apply(lambda x: x * k, [1, 2]) == [2, 4] and apply(str, [1]) == ['1']") == "pass"
+        assert (
+            check(code, "k = 2\nassert apply(lambda x: x * k, [1, 2]) == [2, 4] and apply(str, [1]) == ['1']")
+            == "pass"
+        )
 
     def test_objects_are_equal_to_themselves_alone(self):
         code = "class V:\n    def __eq__(self, other): return True\ndef v(): return V()"
@@ -144,10 +161,19 @@ def apply(f, xs): return [f(x) for x in xs]
     def test_the_library_is_not_the_answers(self):
         cheat = "def isclose(a, b): return True\ndef area(r): return 0"
         assert check(cheat, "assert isclose(area(2), 12.566370614359172)") == "fail"
-        assert check("import math\ndef area(r): return math.pi * r * r", "assert isclose(area(2), 12.566370614359172)") == "pass"
+        assert (
+            check(
+                "import math\ndef area(r): return math.pi * r * r",
+                "assert isclose(area(2), 12.566370614359172)",
+            )
+            == "pass"
+        )
 
     def test_a_main_guard_does_not_run(self):
-        assert check("def f(): return 1\nif __name__ == '__main__': print(int(input()))", "assert f() == 1") == "pass"
+        assert (
+            check("def f(): return 1\nif __name__ == '__main__': print(int(input()))", "assert f() == 1")
+            == "pass"
+        )
 
     def test_a_test_that_passes_what_cannot_be_sent_is_broken_not_failed(self):
         with pytest.raises(BrokenTest, match="cannot be sent"):
@@ -161,7 +187,9 @@ def test_many_at_once_and_in_order():
     assert hasattr(grading_of(reward), "grade_all")
 
 
-@pytest.mark.parametrize("setting", [{"sandbox": "off"}, {"time_s": 0}, {"total_s": 0}, {"most_tests": -1}, {"memory_mb": 1}])
+@pytest.mark.parametrize(
+    "setting", [{"sandbox": "off"}, {"time_s": 0}, {"total_s": 0}, {"most_tests": -1}, {"memory_mb": 1}]
+)
 def test_bad_settings(setting):
     with pytest.raises(UserError):
         CodeTests(**setting)
@@ -180,7 +208,9 @@ def rows(folder: Path, name: str) -> list[dict]:
 
 
 def columns(row: dict) -> dict:
-    return {name: value for name, value in row.items() if name not in ("prompt", "answer")} | {"question": row["prompt"]}
+    return {name: value for name, value in row.items() if name not in ("prompt", "answer")} | {
+        "question": row["prompt"]
+    }
 
 
 class Mutant(ast.NodeTransformer):

@@ -3,7 +3,16 @@ import time
 import pytest
 
 from menon.reward.choice import gold_letter, letter, mentioned
-from menon.reward.extract import LENIENT, after_thinking, answer_line, answer_tag, boxed, hash_marks, last_value, phrase
+from menon.reward.extract import (
+    LENIENT,
+    after_thinking,
+    answer_line,
+    answer_tag,
+    boxed,
+    hash_marks,
+    last_value,
+    phrase,
+)
 from menon.reward.math_text import decimal, squeeze, tidy, words
 
 
@@ -63,7 +72,9 @@ def test_only_what_follows_the_thinking_counts():
     assert after_thinking("Write <think> </think>. Q:", "7") == "7"
 
 
-@pytest.mark.parametrize("text", ["<answer>", "</answer>", "\\boxed{", "{", "\\boxed ", "Answer:", "#### ", "<think>"])
+@pytest.mark.parametrize(
+    "text", ["<answer>", "</answer>", "\\boxed{", "{", "\\boxed ", "Answer:", "#### ", "<think>"]
+)
 def test_hostile_text_is_cheap(text):
     start = time.perf_counter()
     for way in (answer_tag, boxed, answer_line, hash_marks):
@@ -111,7 +122,22 @@ def test_last_value(text, found):
 
 
 UNITS = [
-    *("\\", "\\boxed", "\\boxed{", "{", "\\(", "\\[", "$", "$1$ ", "answer is ", "answer is 1. ", "1,000", "1 000 ", "1,", "-1"),
+    *(
+        "\\",
+        "\\boxed",
+        "\\boxed{",
+        "{",
+        "\\(",
+        "\\[",
+        "$",
+        "$1$ ",
+        "answer is ",
+        "answer is 1. ",
+        "1,000",
+        "1 000 ",
+        "1,",
+        "-1",
+    ),
     *(
         "- ",
         "\n",

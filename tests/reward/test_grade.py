@@ -14,7 +14,10 @@ def rollout(text, finish="stop", columns=None):
     prompt = Prompt(0, np.array([1, 2], dtype=np.int32), "Q: 3+4=", "7", columns or {})
     tokens = np.array([5, 6, 0], dtype=np.int32)
     zeros = np.zeros(3, dtype=np.float32)
-    return Rollout.of(Completion(Request(prompt, Sampling()), tokens, zeros, zeros, zeros, tokens * 0, finish, text), group=0)
+    return Rollout.of(
+        Completion(Request(prompt, Sampling()), tokens, zeros, zeros, zeros, tokens * 0, finish, text),
+        group=0,
+    )
 
 
 def test_a_reward_gets_the_answer_and_the_row():

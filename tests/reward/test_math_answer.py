@@ -76,13 +76,19 @@ def test_training_asks_for_a_marked_result(verifier):
 
 def test_the_labelled_cases(verifier, shared):
     """At least 97 % right and in time, at most 3 false accepts, none on thought, empty or hostile cases."""
-    rows = [json.loads(line) for line in (shared / "data" / "verifier_cases.jsonl").read_text("utf-8").split("\n") if line]
+    rows = [
+        json.loads(line)
+        for line in (shared / "data" / "verifier_cases.jsonl").read_text("utf-8").split("\n")
+        if line
+    ]
     wrong, false_accepts, late = [], [], []
     for row in rows:
         response = row["response"] if row["mode"] == "response" else f"\\boxed{{{row['response']}}}"
         began = time.perf_counter()
         verdict = verifier("", response, row["gold"])
-        if time.perf_counter() - began > 2 * row.get("must_return_within_s", 2):  # this machine may be busy with other tests
+        if time.perf_counter() - began > 2 * row.get(
+            "must_return_within_s", 2
+        ):  # this machine may be busy with other tests
             late.append(row["id"])
         assert not verdict.error
         if not row.get("disputed") and (verdict.score == 1) != row["expected"]:
@@ -128,7 +134,8 @@ def test_model_text_is_never_run(verifier, tmp_path, monkeypatch, payload):
 
 
 def test_a_costly_answer_delays_nobody_else(verifier):
-    """Both from threads: while one worker is busy with an integral that never ends, the other serves everybody else."""
+    """Both from threads: while one worker is busy with an integral that never ends, the other serves
+    everybody else."""
     costly = "\\boxed{\\int_0^1 \\frac{\\sin(\\tan(x^x))}{\\ln(x+\\cos(x^x))} dx}"
     found = []
     thread = threading.Thread(target=lambda: found.append(verifier("", costly, "\\lim_{x\\to 0} x")))
@@ -156,5 +163,7 @@ def test_a_fault_of_the_verifier_is_an_error_and_no_zero(verifier, monkeypatch):
 
 def test_it_does_not_start_where_known_pairs_come_out_wrong(monkeypatch):
     monkeypatch.setattr(math_answer, "KNOWN", (("\\sqrt{8}", "2\\sqrt{2}", False),))
-    with pytest.raises(UserError, match=r"finds 2\\sqrt\{2\} right where \\sqrt\{8\} is asked, in its self-test"):
+    with pytest.raises(
+        UserError, match=r"finds 2\\sqrt\{2\} right where \\sqrt\{8\} is asked, in its self-test"
+    ):
         MathAnswer(workers=1)

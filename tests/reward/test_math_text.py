@@ -64,7 +64,9 @@ def test_decimals_have_one_form():
 
 def test_prose_is_compared_by_its_words():
     assert (
-        words("The capital of  France, is \\text{Paris}!") == words("capital of france is paris") == "capital of france is paris"
+        words("The capital of  France, is \\text{Paris}!")
+        == words("capital of france is paris")
+        == "capital of france is paris"
     )
     assert words("3.5 m") == "3.5 m"
     assert words("...") == ""

@@ -113,7 +113,23 @@ def test_what_has_no_value_here_is_unknown():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2 5", "4 2", "x2", "(1", "1)", "\\frac{1}", "[1, 2", "+", "1 = ", "42?", "\\qqq", "print(42)", "\\text{not } 3"]
+    "text",
+    [
+        "",
+        "2 5",
+        "4 2",
+        "x2",
+        "(1",
+        "1)",
+        "\\frac{1}",
+        "[1, 2",
+        "+",
+        "1 = ",
+        "42?",
+        "\\qqq",
+        "print(42)",
+        "\\text{not } 3",
+    ],
 )
 def test_what_is_no_mathematics_is_refused(text):
     with pytest.raises(Unreadable):

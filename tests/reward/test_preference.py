@@ -46,9 +46,16 @@ def test_agrees_with_openrlhf(shared):
     cases = json.loads((shared / "golden" / "openrlhf.reward.stop_properly.json").read_text())["cases"]
     for case in cases:
         scores, cut = (case["inputs"][name]["data"] for name in ("score", "truncated"))
-        reward = Preference(lambda texts: [float(t) for t in texts], missing_end=case["settings"]["coef"], clip=1e9)
-        answers = [Asked("", str(score), None, {}, "length" if c else "stop") for score, c in zip(scores, cut, strict=True)]
-        assert [v.score for v in reward.many(answers)] == pytest.approx(case["outputs"]["reward"]["data"], rel=1e-8)
+        reward = Preference(
+            lambda texts: [float(t) for t in texts], missing_end=case["settings"]["coef"], clip=1e9
+        )
+        answers = [
+            Asked("", str(score), None, {}, "length" if c else "stop")
+            for score, c in zip(scores, cut, strict=True)
+        ]
+        assert [v.score for v in reward.many(answers)] == pytest.approx(
+            case["outputs"]["reward"]["data"], rel=1e-8
+        )
     assert cases
 
 
@@ -86,7 +93,9 @@ def test_an_array_is_a_list():
     assert Preference(lambda texts: np.array([1.5])).many([asked("x")])[0].score == 1.5
 
 
-@pytest.mark.parametrize("settings", [{"std": 0}, {"clip": -1}, {"batch_size": 0}, {"time_limit": 0}, {"template": "{question}"}])
+@pytest.mark.parametrize(
+    "settings", [{"std": 0}, {"clip": -1}, {"batch_size": 0}, {"time_limit": 0}, {"template": "{question}"}]
+)
 def test_settings_are_checked(settings):
     with pytest.raises(UserError):
         Preference(Scoring(), **settings)

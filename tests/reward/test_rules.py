@@ -101,7 +101,9 @@ def test_format_wants_each_tag_once_and_nothing_around():
     assert score(Format(), "a</think><answer>5</answer>", prompt="Q <think>") == 1
     assert score(Format(), WELL, prompt="Q <think>") == 0
     assert math.isnan(Format()("", WELL).acc)
-    assert [score(TagCount(), text) for text in (WELL, "<think></think>", "<answer><answer></answer>", "")] == [1, 0.5, 0.25, 0]
+    assert [
+        score(TagCount(), text) for text in (WELL, "<think></think>", "<answer><answer></answer>", "")
+    ] == [1, 0.5, 0.25, 0]
 
 
 def test_overlap_are_the_baselines_by_rule():
@@ -126,7 +128,9 @@ def test_language_is_the_share_of_its_words():
 
 
 def test_repetition_counts_distinct_ngrams_of_tokens():
-    assert score(Repetition(n=2), "", completion_ids=[1, 1, 1, 1]) == pytest.approx(-2 / 3)  # 11 11 11: one of three
+    assert score(Repetition(n=2), "", completion_ids=[1, 1, 1, 1]) == pytest.approx(
+        -2 / 3
+    )  # 11 11 11: one of three
     assert score(Repetition(n=2, most=0.5), "", completion_ids=[1, 1, 1, 1]) == pytest.approx(-1 / 3)
     assert score(Repetition(n=2), "", completion_ids=[1, 2, 3]) == 0
     assert score(Repetition(n=2), "", completion_ids=[1]) == 0
@@ -181,7 +185,9 @@ def test_cosine():
     """Spec 11.5: at most 100 tokens; right at 0, 50, 100: 1, .75, .5; wrong: -1, -.75, -.5."""
     rule = Cosine(max_tokens=100)
     assert [rule.score(True, tokens) for tokens in (0, 50, 100, 200)] == pytest.approx([1, 0.75, 0.5, 0.5])
-    assert [rule.score(False, tokens) for tokens in (0, 50, 100, 200)] == pytest.approx([-1, -0.75, -0.5, -0.5])
+    assert [rule.score(False, tokens) for tokens in (0, 50, 100, 200)] == pytest.approx(
+        [-1, -0.75, -0.5, -0.5]
+    )
     made = build(Cosine(max_tokens=4, answer=ExactMatch()))
     verdict = made("", "\\boxed{5}", "5", completion_ids=[1, 2])
     assert (verdict.score, verdict.acc) == (pytest.approx(0.75), 1)
@@ -233,9 +239,9 @@ def test_rules_by_name():
     for kind, cls in rules.KINDS.items():
         if kind != "mix":
             assert reader(rules.RulePart)(kind) == cls()
-    assert read(Mix, {"parts": {"math": 1, "a": {"rule": {"kind": "numeric", "relative": 0.1}, "weight": 2}}}) == Mix(
-        {"math": 1.0, "a": Weighted(Numeric(relative=0.1), 2.0)}
-    )
+    assert read(
+        Mix, {"parts": {"math": 1, "a": {"rule": {"kind": "numeric", "relative": 0.1}, "weight": 2}}}
+    ) == Mix({"math": 1.0, "a": Weighted(Numeric(relative=0.1), 2.0)})
     assert isinstance(build(Choice()), MultipleChoice)
     for wrong, said in (({"parts": {"mth": 1}}, "there is no reward 'mth'"), ({}, "mix holds no part")):
         with pytest.raises(UserError, match=said):

@@ -61,7 +61,10 @@ def trl_ground_truth(completions, ground_truth, **kwargs):
 
 
 def trl_task(prompts, completions, task, **kwargs):
-    return [0.25 if t == "math" else None for prompt, completion, t in zip(prompts, completions, task, strict=True)]
+    return [
+        0.25 if t == "math" else None
+        for prompt, completion, t in zip(prompts, completions, task, strict=True)
+    ]
 
 
 async def trl_async(prompts, completions, **kwargs):
@@ -80,8 +83,12 @@ def test_functions_of_trl():
     # A column of that name goes before the answer.
     assert ask(trl_ground_truth, replace(ASKED, columns={"ground_truth": "8"})).score == 0
     assert ask(trl_task, replace(ASKED, columns={"task": "math"})).score == 0.25
-    assert ask(trl_task, replace(ASKED, columns={"task": "code"})).error == "the reward function returned None"
-    assert ask(trl_task).error.startswith("the reward function needs 'task'; there is only answer, completion_ids, ")
+    assert (
+        ask(trl_task, replace(ASKED, columns={"task": "code"})).error == "the reward function returned None"
+    )
+    assert ask(trl_task).error.startswith(
+        "the reward function needs 'task'; there is only answer, completion_ids, "
+    )
 
 
 def test_functions_of_trl_get_messages_where_the_row_has_them():
@@ -121,7 +128,12 @@ def test_functions_of_verl():
 
 
 def openrlhf_tensor(queries, prompts, labels):
-    return torch.tensor([float(q == p + "\\boxed{" + label + "}") for q, p, label in zip(queries, prompts, labels, strict=True)])
+    return torch.tensor(
+        [
+            float(q == p + "\\boxed{" + label + "}")
+            for q, p, label in zip(queries, prompts, labels, strict=True)
+        ]
+    )
 
 
 def openrlhf_dict(queries, prompts, labels):
@@ -132,7 +144,9 @@ def openrlhf_dict(queries, prompts, labels):
 def test_functions_of_openrlhf():
     assert ask(openrlhf_tensor) == Verdict(1.0, 1.0)
     assert ask(openrlhf_dict) == Verdict(0.5, 0.0, {"dummy_scores": 0.75})
-    assert ask(lambda queries, prompts, labels, **kwargs: {"rewards": [2.0], "scores": [-1.0]}) == Verdict(2.0, 1.0)
+    assert ask(lambda queries, prompts, labels, **kwargs: {"rewards": [2.0], "scores": [-1.0]}) == Verdict(
+        2.0, 1.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,7 +221,10 @@ def test_what_a_function_raises_is_told_with_its_place():
         return 1 / 0
 
     line = f.__code__.co_firstlineno + 1
-    assert ask(f).error == f"the reward function raised ZeroDivisionError: division by zero (test_signatures.py:{line})"
+    assert (
+        ask(f).error
+        == f"the reward function raised ZeroDivisionError: division by zero (test_signatures.py:{line})"
+    )
 
     def deep(completion):
         return re.compile("(")
@@ -227,7 +244,12 @@ def test_what_a_function_raises_is_told_with_its_place():
 
 
 def test_other_signatures_are_refused_with_the_four_that_can_be_called():
-    for function in (lambda text, gold: 1.0, lambda *args: 1.0, lambda **kwargs: 1.0, partial(lambda a, b: 1.0, 1)):
+    for function in (
+        lambda text, gold: 1.0,
+        lambda *args: 1.0,
+        lambda **kwargs: 1.0,
+        partial(lambda a, b: 1.0, 1),
+    ):
         with pytest.raises(Unusable) as caught:
             shape_of(function, "my.py:score")
         message = str(caught.value)

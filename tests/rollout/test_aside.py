@@ -32,7 +32,14 @@ def test_answers_are_graded_while_others_are_written_and_keep_their_order():
         return is_gold(rollout)
 
     answers, _ = Groups(2, 3)(Queue(), Waiting(graded), grade)
-    assert [(a.rollout.group, a.rollout.sample) for a in answers] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert [(a.rollout.group, a.rollout.sample) for a in answers] == [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+    ]
     assert [a.verdict.score for a in answers] == [is_gold(a.rollout).score for a in answers]
 
 

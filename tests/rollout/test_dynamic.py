@@ -10,7 +10,9 @@ from scripted import Queue, ScriptedSampler, is_gold
 
 def correct(counts):
     """Prompt i is answered rightly in its first counts[i] samples, later prompts never."""
-    return ScriptedSampler(lambda request: "7" if request.sample < dict(enumerate(counts)).get(request.prompt.index, 0) else "8")
+    return ScriptedSampler(
+        lambda request: "7" if request.sample < dict(enumerate(counts)).get(request.prompt.index, 0) else "8"
+    )
 
 
 def numbers(counts):
@@ -38,7 +40,12 @@ def test_refills_until_enough_groups_are_kept_with_exact_counts():
 def test_surplus_is_dropped_in_prompt_order_though_it_arrives_first():
     prompts = Queue()
     graded, counts = DynamicSampling(2, 2, prompts_per_round=4)(prompts, correct([1, 0, 1, 1]), is_gold)
-    assert [g.rollout.prompt.index for g in graded] == [0, 0, 2, 2]  # the sampler answers prompt 3 before all others
+    assert [g.rollout.prompt.index for g in graded] == [
+        0,
+        0,
+        2,
+        2,
+    ]  # the sampler answers prompt 3 before all others
     assert numbers(counts)["groups_kept"] == 3
     assert prompts.taken == 4
 
@@ -62,14 +69,21 @@ def test_failed_grades_are_left_out_of_the_mean():
             return Verdict(math.nan, math.nan, error="boom")
         return is_gold(rollout)
 
-    # Prompt 1: its only right answer cannot be graded, so the rest is all wrong. Prompt 2: one right, one wrong remain.
+    # Prompt 1: its only right answer cannot be graded, so the rest is all wrong. Prompt 2: one right, one
+    # wrong remain.
     graded, counts = DynamicSampling(1, 3)(Queue(), correct([0, 1, 2]), failing)
     assert {g.rollout.prompt.index for g in graded} == {2}
-    assert (numbers(counts)["ungraded"], numbers(counts)["all_wrong"], numbers(counts)["failed_answers"]) == (1, 1, 5)
+    assert (numbers(counts)["ungraded"], numbers(counts)["all_wrong"], numbers(counts)["failed_answers"]) == (
+        1,
+        1,
+        5,
+    )
 
 
 def test_round_limit_trains_on_what_is_there():
-    graded, counts = DynamicSampling(3, 2, max_rounds=2, min_groups=2)(Queue(), correct([1, 0, 0, 0, 1, 2]), is_gold)
+    graded, counts = DynamicSampling(3, 2, max_rounds=2, min_groups=2)(
+        Queue(), correct([1, 0, 0, 0, 1, 2]), is_gold
+    )
     assert [g.rollout.prompt.index for g in graded] == [0, 0, 4, 4]
     assert [g.rollout.group for g in graded] == [0, 0, 1, 1]
     assert numbers(counts)["rounds"] == 2
@@ -79,14 +93,17 @@ def test_round_limit_with_too_few_groups_says_what_to_change():
     with pytest.raises(UserError) as caught:
         DynamicSampling(2, 2, max_rounds=2, min_groups=2)(Queue(), correct([1, 2, 0, 0]), is_gold)
     assert str(caught.value) == (
-        "dynamic sampling kept 1 of 4 groups in 2 rounds and needs 2 (1 with accuracy at or above 1, 2 at or below 0). "
+        "dynamic sampling kept 1 of 4 groups in 2 rounds and needs 2 (1 with accuracy at or above 1, 2 at "
+        "or below 0). "
         "Use easier or harder questions, more samples_per_prompt or more max_rounds."
     )
 
 
 def test_round_limit_with_a_broken_grader_shows_its_error():
     broken = Verdict(math.nan, math.nan, error="ZeroDivisionError in my.py")
-    with pytest.raises(UserError, match=r"4 answers could not be graded, the first because: ZeroDivisionError in my\.py"):
+    with pytest.raises(
+        UserError, match=r"4 answers could not be graded, the first because: ZeroDivisionError in my\.py"
+    ):
         DynamicSampling(1, 2, max_rounds=2)(Queue(), correct([]), lambda rollout: broken)
 
 

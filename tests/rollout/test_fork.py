@@ -12,7 +12,9 @@ SAMPLING = Sampling(max_new_tokens=10)
 
 
 def written(text, sample=0, visit=0, index=0):
-    return Rollout.of(complete(Request(question(index, answer="3+4=7"), SAMPLING, sample, visit), text), group=0)
+    return Rollout.of(
+        complete(Request(question(index, answer="3+4=7"), SAMPLING, sample, visit), text), group=0
+    )
 
 
 def test_a_fork_goes_on_from_its_prefix_within_what_is_left():
@@ -56,7 +58,9 @@ def test_prefix_values_are_the_mean_scores_of_the_continuations():
         prefix = "".join(map(chr, request.prefix))
         return "3+4=7"[len(prefix) :] if request.path[1] < rates[prefix] else "?"
 
-    values = prefix_values([written("3+4=8"), written("3+5=8", 1)], [[0, 4], [4]], 4, ScriptedSampler(script), is_gold, SAMPLING)
+    values = prefix_values(
+        [written("3+4=8"), written("3+5=8", 1)], [[0, 4], [4]], 4, ScriptedSampler(script), is_gold, SAMPLING
+    )
     assert values == [[0.25, 0.75], [0.0]]
 
 
@@ -70,7 +74,9 @@ def test_equal_prefixes_are_computed_once():
 
 def test_equal_prefixes_of_two_prompts_are_not_mixed_up():
     sampler = ScriptedSampler(lambda request: "7" if request.prompt.index == 0 else "8")
-    values = prefix_values([written("3+4=8"), written("3+4=8", index=1)], [[4], [4]], 2, sampler, is_gold, SAMPLING)
+    values = prefix_values(
+        [written("3+4=8"), written("3+4=8", index=1)], [[4], [4]], 2, sampler, is_gold, SAMPLING
+    )
     assert values == [[1.0], [0.0]]
 
 
@@ -87,8 +93,12 @@ def test_failed_grades_are_left_out_and_nothing_left_is_nan():
 
 
 def test_rollouts_of_a_step_can_be_forked_at_any_place():
-    graded, _ = Groups(1, 2, SAMPLING)(Queue(), ScriptedSampler(lambda request: "7" * (request.sample + 1)), is_gold)
-    values = prefix_values([g.rollout for g in graded], [[0, 1], [0, 2]], 1, ScriptedSampler(lambda r: "7"), is_gold, SAMPLING)
+    graded, _ = Groups(1, 2, SAMPLING)(
+        Queue(), ScriptedSampler(lambda request: "7" * (request.sample + 1)), is_gold
+    )
+    values = prefix_values(
+        [g.rollout for g in graded], [[0, 1], [0, 2]], 1, ScriptedSampler(lambda r: "7"), is_gold, SAMPLING
+    )
     assert values == [[1.0, 0.0], [1.0, 0.0]]  # "7" is right, "77" and "777" are not
 
 

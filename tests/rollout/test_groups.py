@@ -42,7 +42,9 @@ def test_one_prompt_twice_in_a_step_makes_two_groups_with_their_own_visits():
 
 
 def test_an_empty_and_a_truncated_answer_are_kept():
-    graded, _ = Groups(1, 2, Sampling(max_new_tokens=3))(Queue(), ScriptedSampler(lambda r: "" if r.sample else "12345"), is_gold)
+    graded, _ = Groups(1, 2, Sampling(max_new_tokens=3))(
+        Queue(), ScriptedSampler(lambda r: "" if r.sample else "12345"), is_gold
+    )
     assert [(g.rollout.text, g.rollout.finish) for g in graded] == [("123", "length"), ("", "stop")]
 
 

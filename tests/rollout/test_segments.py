@@ -56,7 +56,8 @@ def rows(column, batch):
 
 
 def test_a_chain_token_by_token():
-    """Cuts before + and = (interval 1), in the wrong answer before 8 too: V = 2/4, 1/4 and 2/4. 3+4=7<end> is right."""
+    """Cuts before + and = (interval 1), in the wrong answer before 8 too: V = 2/4, 1/4 and 2/4. 3+4=7<end> is
+    right."""
     graded, metrics = collected(CutPoints(1))
     batch = pack(graded)
     credited = SegmentCredit()(batch)
@@ -73,7 +74,9 @@ def test_a_chain_token_by_token():
     assert float(metrics["segments/per_answer"]) == 2.5
     # From "3": two of +4=7<end>, two of 8<end>; from "3+4" one of =7<end>; from "3+4=" two of 7<end>.
     assert float(metrics["segments/generated_tokens"]) == (2 * 5 + 2 * 2) + (3 + 3 * 2) + 4 * 2
-    assert float(metrics["tokens/generated"]) == float(metrics["segments/generated_tokens"]) + sum(map(len, (right, wrong)))
+    assert float(metrics["tokens/generated"]) == float(metrics["segments/generated_tokens"]) + sum(
+        map(len, (right, wrong))
+    )
 
 
 def test_a_fresh_answer_that_was_given_up_says_nothing():
@@ -89,7 +92,10 @@ def test_a_fresh_answer_that_was_given_up_says_nothing():
 
 def test_an_interval_of_two_keeps_every_other_cut():
     batch = pack(collected(CutPoints(2))[0])
-    assert rows(SegmentCredit()(batch).advantage, batch) == [[0, 0.5, 0.5, 0.5, 0.5, 0.5], [0, 0, 0, 0, -0.5, -0.5]]
+    assert rows(SegmentCredit()(batch).advantage, batch) == [
+        [0, 0.5, 0.5, 0.5, 0.5, 0.5],
+        [0, 0, 0, 0, -0.5, -0.5],
+    ]
 
 
 def test_no_token_under_the_threshold():
@@ -103,17 +109,26 @@ def test_no_token_under_the_threshold():
 
 
 def test_fixed_tokens_begin_at_the_prompt():
-    """V(prompt) = 3/4, V(3+4) = 1/4. From the prompt the script's answer to sample 0 is right: rates are by `path`."""
+    """V(prompt) = 3/4, V(3+4) = 1/4. From the prompt the script's answer to sample 0 is right: rates are by
+    `path`."""
 
     def from_the_prompt(request):
-        return script(request) if len(request.prefix) or not request.path else ("3+4=7" if request.path[1] < 3 else "8")
+        return (
+            script(request)
+            if len(request.prefix) or not request.path
+            else ("3+4=7" if request.path[1] < 3 else "8")
+        )
 
     batch = pack(collected(FixedTokens(3), Sure(from_the_prompt))[0])
-    assert rows(SegmentCredit()(batch).advantage, batch) == [[-0.5, -0.5, -0.5, 0.75, 0.75, 0.75], [-0.5] * 3 + [-0.25] * 3]
+    assert rows(SegmentCredit()(batch).advantage, batch) == [
+        [-0.5, -0.5, -0.5, 0.75, 0.75, 0.75],
+        [-0.5] * 3 + [-0.25] * 3,
+    ]
 
 
 def test_lines_of_vineppo_with_too_few_values():
-    """Two values for three lines: V(prompt) = 1/2, V(1\\n) = 1/4; the third line begins with what the answer is worth."""
+    """Two values for three lines: V(prompt) = 1/2, V(1\\n) = 1/4; the third line begins with what the answer
+    is worth."""
     rates = {"": 2, "1\n": 1}
 
     def lines(request):
@@ -134,14 +149,23 @@ def test_lines_of_vineppo_with_too_few_values():
 
 def test_values_are_filled_in_from_behind():
     known = Estimate(0.5, 0.5, 4)
-    assert fill_backwards([known, None, known], 4, 1.0) == [known, Estimate(0.5, 0, 0), known, Estimate(1, 0, 0)]
+    assert fill_backwards([known, None, known], 4, 1.0) == [
+        known,
+        Estimate(0.5, 0, 0),
+        known,
+        Estimate(1, 0, 0),
+    ]
     assert fill_backwards([], 0, 1.0) == []
 
 
 def test_a_state_whose_graders_all_failed_takes_the_next_value():
     def grade(rollout):
         cut_at_plus = rollout.text.startswith("3+4=7") and rollout.is_action.sum() == 5  # from "3"
-        return Verdict(math.nan, math.nan, error="boom") if cut_at_plus or rollout.text == "38" else sums(rollout)
+        return (
+            Verdict(math.nan, math.nan, error="boom")
+            if cut_at_plus or rollout.text == "38"
+            else sums(rollout)
+        )
 
     graded, metrics = collected(CutPoints(1), grade=grade)
     batch = pack(graded)
@@ -173,7 +197,9 @@ def test_graders_that_want_all_at_once_get_all_that_ended():
     assert [verdict.score for verdict in grade.grade_all([cut, ended, cut])] == [0, 1, 0]
 
 
-@pytest.mark.parametrize(("settings", "said"), [({"k": 0}, "value_samples is 0"), ({"max_values": -1}, "max_values is -1")])
+@pytest.mark.parametrize(
+    ("settings", "said"), [({"k": 0}, "value_samples is 0"), ({"max_values": -1}, "max_values is -1")]
+)
 def test_refused(settings, said):
     with pytest.raises(UserError, match=said):
         collected(CutPoints(), **settings)

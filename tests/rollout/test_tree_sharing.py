@@ -35,7 +35,8 @@ def odd(rollout):
 
 
 def test_computed_tokens():
-    """3-3-3 with segments of 3 and whole answers of 10, fewer slots than nodes: 6 + 9 + 27 + 27 * 4 distinct tokens a tree."""
+    """3-3-3 with segments of 3 and whole answers of 10, fewer slots than nodes: 6 + 9 + 27 + 27 * 4 distinct
+    tokens a tree."""
     shape, sampling, own = Shape((3, 3, 3), (3,)), Sampling(10), sampler()
     trees = Trees(2, sampling, tree_values, shape)
     graded, _, _ = trees(Two(), own, odd, trees.init())
@@ -54,4 +55,6 @@ def test_a_tree_does_not_depend_on_its_neighbours(prompts):
     graded, _, _ = trees(Two(), sampler(end=(39,)), odd, trees.init())
     alone = Trees(1, Sampling(10), tree_values, Shape((3, 2), (4,)))
     expected, _, _ = alone(Two(), sampler(end=(39,)), odd, alone.init())
-    assert [g.rollout.tokens.tolist() for g in graded if g.rollout.group == 0] == [g.rollout.tokens.tolist() for g in expected]
+    assert [g.rollout.tokens.tolist() for g in graded if g.rollout.group == 0] == [
+        g.rollout.tokens.tolist() for g in expected
+    ]

@@ -76,7 +76,14 @@ def test_what_is_asked():
         (6, 3, 3),
     ]
     assert [g.rollout.text for g in graded] == ["aa", "b", "aacc", "aad", "aaccright", "aaccno"]
-    assert ["".join(map(chr, request.prefix)) for request in sampler.asked] == ["", "", "aa", "aa", "aacc", "aacc"]
+    assert ["".join(map(chr, request.prefix)) for request in sampler.asked] == [
+        "",
+        "",
+        "aa",
+        "aa",
+        "aacc",
+        "aacc",
+    ]
     assert [request.sampling.max_new_tokens for request in sampler.asked] == [2, 2, 2, 2, 5, 5]
     assert [request.path for request in sampler.asked] == [(0,), (1,), (0, 0), (0, 1), (0, 0, 0), (0, 0, 1)]
 
@@ -93,7 +100,14 @@ def test_values_go_up_and_edges_are_what_a_node_adds():
         [0.5] * 6,
         [-0.5] * 3,
     ]
-    assert own_advantages(graded, "leave_one_out") == [[-0.75] * 2, [0.75] * 2, [0.5] * 2, [-0.5] * 2, [1] * 6, [-1] * 3]
+    assert own_advantages(graded, "leave_one_out") == [
+        [-0.75] * 2,
+        [0.75] * 2,
+        [0.5] * 2,
+        [-0.5] * 2,
+        [1] * 6,
+        [-1] * 3,
+    ]
     assert [row[0] for row in own_advantages(graded, "grpo")] == [-1, 1, 1, -1, 1, -1]
     assert all(g.learn for g in graded)
     assert metrics["acc/mean"] == metrics["reward/mean"] == 0.625
@@ -130,7 +144,11 @@ def test_a_node_all_of_whose_children_failed():
     """Nothing is known below aacc: worth 0, and neither its edge nor its children's are learned from."""
 
     def grade(rollout):
-        return Verdict(math.nan, math.nan, error="boom") if rollout.text.startswith("aacc") else named("b")(rollout)
+        return (
+            Verdict(math.nan, math.nan, error="boom")
+            if rollout.text.startswith("aacc")
+            else named("b")(rollout)
+        )
 
     graded, metrics, _, _ = grown(grade, trees(sampling=Sampling(10)))
     assert [g.learn for g in graded] == [True, True, False, False, False, False]
@@ -157,7 +175,10 @@ def test_an_answer_that_was_given_up_before_its_first_token():
         def generate(self, requests):
             for completion in super().generate(requests):
                 if completion.request.path == (1,):
-                    none = {name: getattr(completion, name)[:0] for name in ("tokens", "logp", "log_kept", "entropy", "version")}
+                    none = {
+                        name: getattr(completion, name)[:0]
+                        for name in ("tokens", "logp", "log_kept", "entropy", "version")
+                    }
                     completion = replace(completion, finish="abort", **none)
                 yield completion
 
@@ -165,7 +186,9 @@ def test_an_answer_that_was_given_up_before_its_first_token():
     graded, _, _ = made(Queue(), Gives(script), named("right"), made.init())
     assert not graded[1].rollout.states
     batch = pack(graded)
-    assert int((~batch.state_value.isnan()).sum()) == len(graded) - 1  # a state at no token of another sequence
+    assert (
+        int((~batch.state_value.isnan()).sum()) == len(graded) - 1
+    )  # a state at no token of another sequence
 
 
 def test_early_leaves_are_those_above_the_last_level_whatever_was_reached():
@@ -179,7 +202,9 @@ def test_any_branching_and_a_budget_for_each_level():
 
     graded, metrics, _, sampler = grown(named("x"), trees(2, (3, 1, 2), (1, 4), Sampling(9)), letters)
     sizes = {1: 3, 2: 3, 3: 6}
-    assert Counter((g.rollout.group, g.rollout.depth) for g in graded) == {(g, d): sizes[d] for g in (0, 1) for d in sizes}
+    assert Counter((g.rollout.group, g.rollout.depth) for g in graded) == {
+        (g, d): sizes[d] for g in (0, 1) for d in sizes
+    }
     rooms = {1: 1, 2: 4, 3: 4}
     assert all(request.sampling.max_new_tokens == rooms[len(request.path)] for request in sampler.asked)
     assert metrics["tokens/generated"] == 2 * (3 + 3 * 4 + 6 * 4)
@@ -217,16 +242,22 @@ def test_edges_wait_for_their_turn():
     seen = []
     for step in range(4):
         sampler.version = step
-        graded, metrics, state = made(queue, sampler, named("yes"), decode(encode(state, tensors := {}), tensors))
+        graded, metrics, state = made(
+            queue, sampler, named("yes"), decode(encode(state, tensors := {}), tensors)
+        )
         fresh, old = [g for g in graded if not g.age], [g for g in graded if g.age]
         assert len(fresh) == 4
         assert sum(g.learn for g in fresh) == 2
         assert all(g.learn for g in old)
         assert [int(g.rollout.version[-1]) for g in old] == [step - g.age for g in old]
         assert len({g.rollout.group for g in old} | {0}) == len({g.rollout.prompt.index for g in old}) + 1
-        seen.append((sorted(g.age for g in old), float(metrics["replay/waiting"]), float(metrics["replay/dropped"])))
+        seen.append(
+            (sorted(g.age for g in old), float(metrics["replay/waiting"]), float(metrics["replay/dropped"]))
+        )
         for edge in old:  # whole, and with the log-probs of the sampler that wrote it
-            assert edge.rollout.logp[edge.rollout.is_action].tolist() == [-1] * int(edge.rollout.is_action.sum())
+            assert edge.rollout.logp[edge.rollout.is_action].tolist() == [-1] * int(
+                edge.rollout.is_action.sum()
+            )
             assert own_advantages([edge])[0][0] in (0.5, -0.5)
     assert seen == [([], 2, 0), ([1, 1], 2, 0), ([1, 1], 2, 0), ([1, 1], 2, 0)]
 
@@ -260,11 +291,17 @@ def test_a_question_that_comes_again_has_no_more_edges_in_a_step():
         graded, metrics, state = made(queue, sampler, named("yes"), state)
         assert sum(g.learn for g in graded) == 2
         assert float(metrics["replay/waiting"]) == waiting
-        assert len({(g.rollout.visit, g.rollout.group) for g in graded}) == len({g.rollout.group for g in graded})
+        assert len({(g.rollout.visit, g.rollout.group) for g in graded}) == len(
+            {g.rollout.group for g in graded}
+        )
 
 
 def test_a_bound_on_a_step_takes_newer_edges_first():
-    made, queue, sampler = trees(1, (4,), per_question=3, per_step=3, max_age=9), Queue(), ScriptedSampler(wide)
+    made, queue, sampler = (
+        trees(1, (4,), per_question=3, per_step=3, max_age=9),
+        Queue(),
+        ScriptedSampler(wide),
+    )
     state = made.init()
     for waiting in (1, 2, 3):
         graded, metrics, state = made(queue, sampler, named("yes"), state)
@@ -296,7 +333,10 @@ def test_graders_that_want_all_at_once_are_asked_once_for_a_level():
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (lambda: trees(segment_tokens=(4,)), "the levels above the last take 8 tokens .4-4., and answers have room for 8"),
+        (
+            lambda: trees(segment_tokens=(4,)),
+            "the levels above the last take 8 tokens .4-4., and answers have room for 8",
+        ),
         (lambda: trees(branching=()), "branching is empty"),
         (lambda: trees(branching=(6, 0)), "branching is 6-0; it takes numbers of children, like 6-6-6"),
         (

@@ -57,7 +57,9 @@ def played(environment, said=script, size: int = 100, samples: int = 1, grade=No
     sampler = ScriptedSampler(said, version=4)
     turns = Turns(environment, tokenize, decode, **settings)
     requests = [Request(question(3), Sampling(size), sample) for sample in range(samples)]
-    graded = turns(requests, [9] * samples, sampler, grade or (lambda rollout: Verdict(10.0, 1.0, {"own": 2.0})))
+    graded = turns(
+        requests, [9] * samples, sampler, grade or (lambda rollout: Verdict(10.0, 1.0, {"own": 2.0}))
+    )
     return graded, sampler
 
 
@@ -76,11 +78,15 @@ def test_token_by_token():
     assert rollout.log_kept.tolist() == [0] * len(marks)
     assert rollout.reward.tolist() == [0] * 5 + [1] + [0] * 6 + [2] + [0] * 7 + [3]
     assert (rollout.finish, rollout.group, rollout.text) == ("stop", 9, "ab<ab1>c<c2>def")
-    assert graded.verdict == Verdict(16.0, 1.0, {"own": 2.0, "turns": 3.0, "observed": 1.0, "environment": 6.0})
+    assert graded.verdict == Verdict(
+        16.0, 1.0, {"own": 2.0, "turns": 3.0, "observed": 1.0, "environment": 6.0}
+    )
     assert [len(request.prefix) for request in sampler.asked] == [0, 8, 14]
     assert [request.sampling.max_new_tokens for request in sampler.asked] == [100, 92, 86]
     assert all(request.sampling.stop == ("!",) for request in sampler.asked)
-    assert {(request.sample, request.visit, request.path, request.purpose) for request in sampler.asked} == {(0, 0, (), "train")}
+    assert {(request.sample, request.visit, request.path, request.purpose) for request in sampler.asked} == {
+        (0, 0, (), "train")
+    }
 
 
 def test_the_batch_has_each_reward_on_its_turn_and_the_outcome_on_the_last_action():
@@ -143,10 +149,12 @@ def test_answers_of_different_numbers_of_turns_keep_their_places():
 
 
 @pytest.mark.parametrize(
-    ("size", "text", "marks"), [(2, "ab", "11"), (3, "ab", "111"), (7, "ab", "111"), (9, "ab<ab1>c", "111000001")]
+    ("size", "text", "marks"),
+    [(2, "ab", "11"), (3, "ab", "111"), (7, "ab", "111"), (9, "ab<ab1>c", "111000001")],
 )
 def test_the_limit_of_tokens_holds_for_observations_too(size, text, marks):
-    """A turn that is cut is not shown to the environment; an observation that leaves no room to answer it is left out."""
+    """A turn that is cut is not shown to the environment; an observation that leaves no room to answer it is
+    left out."""
     (graded,), _ = played(Echo(9), size=size)
     rollout = graded.rollout
     assert (rollout.text, rollout.finish) == (text, "length")
@@ -179,7 +187,10 @@ WRONG = {
     "raises": (raises, r"the environment Broken raised ValueError: no such move \(test_turns.py:\d+\)"),
     "exits": (lambda text: exit(), "raised SystemExit"),
     "hangs": (lambda text: time.sleep(5), "took longer than 0.2 s"),
-    "None": (lambda text: None, r"returned NoneType 'None' from step; it must be \(observation, reward, done\)"),
+    "None": (
+        lambda text: None,
+        r"returned NoneType 'None' from step; it must be \(observation, reward, done\)",
+    ),
     "four": (lambda text: ("", 0, True, {}), "from step; it must be"),
     "bytes": (lambda text: (b"x", 0, True), "returned bytes .* as observation"),
     "word": (lambda text: ("x", "1", True), "returned '1' as reward"),
@@ -238,7 +249,10 @@ def test_one_failure_among_others_and_at_reset():
     assert [math.isnan(g.verdict.score) for g in graded].count(True) == 2
     errors = sorted(g.verdict.error for g in graded if g.verdict.error)
     assert errors[0].startswith("the environment Half raised RuntimeError: full")
-    assert errors[1] == "the environment Half returned int '3' from reset; it must be the first observation, a string"
+    assert (
+        errors[1]
+        == "the environment Half returned int '3' from reset; it must be the first observation, a string"
+    )
     sizes = [len(g.rollout.tokens) for g in graded]
     assert sorted(sizes) == [3, 3, 6, 6]
     assert pack(graded).valid.sum() == 2
@@ -262,7 +276,9 @@ def test_groups_and_dynamic_sampling_take_turns():
     graded, _ = Groups(2, 2, Sampling(9), turns)(Queue(), ScriptedSampler(said), environment_alone)
     assert [g.verdict.score for g in graded] == [1, 0, 1, 0]
     assert [g.verdict.acc for g in graded] == [1, 0, 1, 0]
-    kept, counts = DynamicSampling(1, 2, Sampling(9), answer=turns)(Queue(), ScriptedSampler(said), environment_alone)
+    kept, counts = DynamicSampling(1, 2, Sampling(9), answer=turns)(
+        Queue(), ScriptedSampler(said), environment_alone
+    )
     assert len(kept) == 2
     assert float(counts["dynamic/groups_kept"]) == 1
 

@@ -1,4 +1,5 @@
-"""Programs that try to pass without solving the task, or to harm the machine. Each is one test; none may succeed.
+"""Programs that try to pass without solving the task, or to harm the machine. Each is one test; none may
+succeed.
 
 Scripts read "1 2" and should print 3; functions should return the sum. `SUM` is what an honest one does.
 """
@@ -49,7 +50,8 @@ SCRIPTS = {
     # what it may do, but not get away with
     "exit_code_after_the_answer": SUM + "import sys; print(a+b); sys.exit(3)",
     "killed_after_the_answer": SUM + "import os; print(a+b,flush=True); os.kill(os.getpid(),9)",
-    "exception_in_a_thread_then_loop": SUM + "import threading\ndef f():\n  while True: pass\nthreading.Thread(target=f).start()",
+    "exception_in_a_thread_then_loop": SUM
+    + "import threading\ndef f():\n  while True: pass\nthreading.Thread(target=f).start()",
     "stops_itself": "import os,signal; os.kill(os.getpid(),signal.SIGSTOP)",
     "sleeps": SUM + "import time; time.sleep(60); print(a+b)",
     "sleeps_at_exit": SUM + "import atexit,time; atexit.register(time.sleep,60); print(a+b)",
@@ -60,11 +62,14 @@ for s in range(1, 20):
 while 1: pass""",
     "prints_without_end": "while True: print('x'*65536)",
     "errors_without_end": "import sys\nwhile True: sys.stderr.write('x'*65536)",
-    "shared_memory_bomb": "import mmap\nm=[mmap.mmap(-1,1<<26) for _ in range(100)]\nfor x in m: x.write(b'x'*(1<<26))\nprint(3)",
+    "shared_memory_bomb": "import mmap\nm=[mmap.mmap(-1,1<<26) for _ in range(100)]\nfor x in m: "
+    "x.write(b'x'*(1<<26))\nprint(3)",
     "small_thread_bomb": "import threading,time\nthreading.stack_size(32768)\n"
-    "for _ in range(2000): threading.Thread(target=time.sleep,args=(30,),daemon=True).start()\ntime.sleep(1); print(3)",
+    "for _ in range(2000): "
+    "threading.Thread(target=time.sleep,args=(30,),daemon=True).start()\ntime.sleep(1); print(3)",
     "big_files": "for i in range(200): open(f'f{i}','wb').write(b'x'*(10<<20))\nprint(3)",
-    "hidden_files": "import os,time; os.mkdir('d',0o300)\nfor i in range(100): open(f'd/{i}','wb').write(b'x'*(1<<20))\n"
+    "hidden_files": "import os,time; os.mkdir('d',0o300)\nfor i in range(100): "
+    "open(f'd/{i}','wb').write(b'x'*(1<<20))\n"
     "time.sleep(1); print(3)",
     "crash": "import ctypes; ctypes.string_at(0)",
     "system_call_of_another_numbering": "import ctypes; c=ctypes.CDLL(None,use_errno=True)\n"
@@ -72,7 +77,8 @@ while 1: pass""",
     "raw_ptrace": "import ctypes,os; c=ctypes.CDLL(None); assert c.ptrace(16,os.getppid(),0,0)==0\nprint(3)",
     "raw_unshare": "import ctypes; c=ctypes.CDLL(None); assert c.unshare(0x10000000)==0\nprint(3)",
     "raw_keyring": "import ctypes; c=ctypes.CDLL(None); assert c.syscall(250,0,-3,1)>=0\nprint(3)",
-    "raw_process_vm": "import ctypes,os; c=ctypes.CDLL(None); assert c.process_vm_readv(os.getppid(),0,0,0,0,0)==0\nprint(3)",
+    "raw_process_vm": "import ctypes,os; c=ctypes.CDLL(None); assert "
+    "c.process_vm_readv(os.getppid(),0,0,0,0,0)==0\nprint(3)",
 }
 
 FUNCTIONS = {
@@ -80,16 +86,19 @@ FUNCTIONS = {
     "exit_while_loading": "import os\nos._exit(0)\ndef add(a,b): return a+b",
     "exit_at_exit": "import atexit,os\natexit.register(lambda: os._exit(0))\ndef add(a,b): return a-b",
     "always_equal": "class E(int):\n  def __eq__(s,o): return True\n  __hash__=None\ndef add(a,b): return E(0)",
-    "always_equal_object": "class E:\n  def __eq__(s,o): return True\n  def __ne__(s,o): return False\ndef add(a,b): return E()",
+    "always_equal_object": "class E:\n  def __eq__(s,o): return True\n  def __ne__(s,o): return False\ndef add(a,b): return "
+    "E()",
     "reflected_subclass": """class E(float):
     def __eq__(s, o): return True
     def __rsub__(s, o): return 0
 def add(a, b): return E(9)""",
-    "int_that_lies": "class E(int):\n  def __add__(s,o): return 3\n  def __index__(s): return 3\n  def __int__(s): return 3\n"
+    "int_that_lies": "class E(int):\n  def __add__(s,o): return 3\n  def __index__(s): return 3\n  def __int__(s): "
+    "return 3\n"
     "  __class__=bool\ndef add(a,b): return E(0)",
     "empty_list_that_iterates": "class L(list):\n  def __iter__(s): return iter([3])\n  def __eq__(s,o): return True\n"
     "def add(a,b): return L()",
-    "pickle": "import os\nclass P:\n  def __reduce__(s): return (os.system,('touch escape_marker',))\ndef add(a,b): return P()",
+    "pickle": "import os\nclass P:\n  def __reduce__(s): return (os.system,('touch escape_marker',))\ndef "
+    "add(a,b): return P()",
     "patched_assert": """import builtins
 class A(Exception): pass
 builtins.AssertionError = A
@@ -151,7 +160,8 @@ def add(a, b):
             return a + b
         except OSError: pass
     return 0""",
-    "leaves_a_thread": "import threading,time\nthreading.Thread(target=time.sleep,args=(60,)).start()\ndef add(a,b): return 0",
+    "leaves_a_thread": "import threading,time\nthreading.Thread(target=time.sleep,args=(60,)).start()\ndef add(a,b): "
+    "return 0",
 }
 
 
@@ -196,7 +206,9 @@ def test_a_broken_test_that_swallows_everything_still_fails_a_dead_program(full)
 
 def test_the_environment_is_empty_of_secrets(full, monkeypatch):
     monkeypatch.setenv("FAKE_SECRET_TOKEN", "s3cr3t")
-    program = "import os; print('FAKE_SECRET_TOKEN' in os.environ or b's3cr3t' in b''.join(os.environb.values()))"
+    program = (
+        "import os; print('FAKE_SECRET_TOKEN' in os.environ or b's3cr3t' in b''.join(os.environb.values()))"
+    )
     assert CodeTests().run(program, Suite((InputOutput("", "False"),))).outcome == "pass"
 
 

@@ -8,7 +8,10 @@ from menon.sandbox.names import definitions, first_call, free_names, library_nam
     [
         ("assert add(1, 2) == 3", {"add"}),
         ("import math\nassert math.isclose(area(2), math.pi)", {"area"}),
-        ("def check(candidate):\n    x = 1\n    assert candidate(x) == helper(x)\ncheck(add)", {"add", "helper"}),
+        (
+            "def check(candidate):\n    x = 1\n    assert candidate(x) == helper(x)\ncheck(add)",
+            {"add", "helper"},
+        ),
         ("root = Node(1)\nassert height(root) == 1", {"Node", "height"}),
         ("assert [f(x) for x in range(3)] == sorted(y)", {"f", "y"}),
         ("def g():\n    global z\n    z = 1\ng()\nassert z == f()", {"f"}),

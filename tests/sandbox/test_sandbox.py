@@ -85,7 +85,9 @@ time.sleep(0.1)
     assert finished.output == b"1\n"
     assert finished.left >= 1
     assert descendants([]).count(bare.process.pid) == 1
-    assert not [pid for pid in descendants([]) if pid != bare.process.pid and _child_of(bare.process.pid, pid)]
+    assert not [
+        pid for pid in descendants([]) if pid != bare.process.pid and _child_of(bare.process.pid, pid)
+    ]
 
 
 def _child_of(parent: int, pid: int) -> bool:
@@ -112,7 +114,10 @@ def test_time_waiting_for_a_core_is_not_the_programs(bare):
     other = Sandbox(())
     results: list[Finished] = []
     limits = Limits(time_s=1.1, wall_s=20.0)
-    threads = [threading.Thread(target=lambda s=s: results.append(run(s, program, limits=limits))) for s in (bare, other)]
+    threads = [
+        threading.Thread(target=lambda s=s: results.append(run(s, program, limits=limits)))
+        for s in (bare, other)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -185,7 +190,8 @@ def test_limits_are_checked(setting, value):
 
 
 def test_it_works_for_an_ordinary_user(full):
-    """All layers, without root: the test drops it where it has it, with the first interpreter that such a user may run."""
+    """All layers, without root: the test drops it where it has it, with the first interpreter that such a
+    user may run."""
     folder = str(Path(menon.__file__).parents[1])
     program = """
 import os, sys
@@ -208,7 +214,9 @@ print(pool("full").run([Task("script", threads)], Limits(time_s=2.0)).why)
             break
     else:
         pytest.skip("there is no Python 3.11 that an ordinary user may run")
-    said = subprocess.run([python, "-B", "-c", program, folder], capture_output=True, text=True, cwd="/", env={}, **user)
+    said = subprocess.run(
+        [python, "-B", "-c", program, folder], capture_output=True, text=True, cwd="/", env={}, **user
+    )
     assert said.returncode == 0, said.stderr
     active, why = said.stdout.splitlines()
     assert not active.startswith("0 ")
@@ -217,7 +225,8 @@ print(pool("full").run([Task("script", threads)], Limits(time_s=2.0)).why)
 
 
 def test_a_run_is_cheap(full):
-    """A run costs a fork, not the start of an interpreter with its imports; far below a second even on a busy machine."""
+    """A run costs a fork, not the start of an interpreter with its imports; far below a second even on a busy
+    machine."""
     full.run([Task("script", b"print(1)")], QUICK)
     began = time.perf_counter()
     cpu = [full.run([Task("script", b"print(1)")], QUICK).cpu_seconds for _ in range(5)]

@@ -1,8 +1,21 @@
-"""The filter's decisions, by running its instructions here; no kernel is asked, so both machines are tested on either."""
+"""The filter's decisions, by running its instructions here; no kernel is asked, so both machines are tested
+on either."""
 
 import pytest
 
-from menon.sandbox.seccomp import ALLOW, AND, AUDIT_ARCH, EPERM, EQUAL, ERRNO, KILL_PROCESS, LOAD, RETURN, program, rules
+from menon.sandbox.seccomp import (
+    ALLOW,
+    AND,
+    AUDIT_ARCH,
+    EPERM,
+    EQUAL,
+    ERRNO,
+    KILL_PROCESS,
+    LOAD,
+    RETURN,
+    program,
+    rules,
+)
 from menon.sandbox.syscalls import FREE, RULED, numbers
 
 PID = 4321
@@ -49,16 +62,58 @@ def test_the_lists_have_rules_and_jumps_that_fit(machine):
 
 
 NUMBERS = {
-    "x86_64": {"socket": 41, "fork": 57, "vfork": 58, "execve": 59, "ptrace": 101, "mount": 165, "keyctl": 250, "bpf": 321}
+    "x86_64": {
+        "socket": 41,
+        "fork": 57,
+        "vfork": 58,
+        "execve": 59,
+        "ptrace": 101,
+        "mount": 165,
+        "keyctl": 250,
+        "bpf": 321,
+    }
 }
-NUMBERS["x86_64"] |= {"userfaultfd": 323, "io_uring_setup": 425, "perf_event_open": 298, "kexec_load": 246, "unshare": 272}
-NUMBERS["x86_64"] |= {"process_vm_readv": 310, "process_vm_writev": 311, "setns": 308, "memfd_create": 319, "pidfd_getfd": 438}
-NUMBERS["aarch64"] = {"socket": 198, "execve": 221, "ptrace": 117, "mount": 40, "keyctl": 219, "bpf": 280, "userfaultfd": 282}
-NUMBERS["aarch64"] |= {"perf_event_open": 241, "kexec_load": 104, "unshare": 97, "process_vm_readv": 270, "setns": 268}
-NUMBERS["aarch64"] |= {"io_uring_setup": 425, "memfd_create": 279, "process_vm_writev": 271, "pidfd_getfd": 438}
+NUMBERS["x86_64"] |= {
+    "userfaultfd": 323,
+    "io_uring_setup": 425,
+    "perf_event_open": 298,
+    "kexec_load": 246,
+    "unshare": 272,
+}
+NUMBERS["x86_64"] |= {
+    "process_vm_readv": 310,
+    "process_vm_writev": 311,
+    "setns": 308,
+    "memfd_create": 319,
+    "pidfd_getfd": 438,
+}
+NUMBERS["aarch64"] = {
+    "socket": 198,
+    "execve": 221,
+    "ptrace": 117,
+    "mount": 40,
+    "keyctl": 219,
+    "bpf": 280,
+    "userfaultfd": 282,
+}
+NUMBERS["aarch64"] |= {
+    "perf_event_open": 241,
+    "kexec_load": 104,
+    "unshare": 97,
+    "process_vm_readv": 270,
+    "setns": 268,
+}
+NUMBERS["aarch64"] |= {
+    "io_uring_setup": 425,
+    "memfd_create": 279,
+    "process_vm_writev": 271,
+    "pidfd_getfd": 438,
+}
 
 
-@pytest.mark.parametrize(("machine", "name"), [(machine, name) for machine in MACHINES for name in NUMBERS[machine]])
+@pytest.mark.parametrize(
+    ("machine", "name"), [(machine, name) for machine in MACHINES for name in NUMBERS[machine]]
+)
 def test_dangerous_calls_are_refused(machine, name):
     assert decide(machine, NUMBERS[machine][name]) == REFUSED
 

@@ -34,7 +34,9 @@ def test_in_a_term():
     """The mean over tokens 1, 3 and 5: (2 + 4 + 6) / 3."""
     batch = batch_of([[1] * 6], behaviour_logp=LOGP)
     term = Term(NLL(), SelectedMean(), ProbabilityMask())
-    loss, _ = loss_and_metrics(term, batch, {"logp": column_of(batch, [[-1, -2, -3, -4, -5, -6]])}, first=True)
+    loss, _ = loss_and_metrics(
+        term, batch, {"logp": column_of(batch, [[-1, -2, -3, -4, -5, -6]])}, first=True
+    )
     assert float(loss.detach()) == pytest.approx(4)
 
 

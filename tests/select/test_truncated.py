@@ -8,7 +8,9 @@ from rows import batch_of, column_of, loss_and_metrics, rows_of
 def test_drops_answers_at_the_limit():
     """Aborted ones are the collector's affair; a failed grader's answer is never trained."""
     batch = batch_of(
-        [[1, 1], [1, 0], [1, 1], [1, 0]], finish=["stop", "length", "abort", "stop"], valid=[True, True, True, False]
+        [[1, 1], [1, 0], [1, 1], [1, 0]],
+        finish=["stop", "length", "abort", "stop"],
+        valid=[True, True, True, False],
     )
     assert rows_of(batch, NotTruncated()(batch).double()).tolist() == [[1, 1], [0, 0], [1, 1], [0, 0]]
 

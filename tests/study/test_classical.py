@@ -7,7 +7,16 @@ import torch
 from menon import ragged
 from menon.advantage import GAE, GRPO
 from menon.study import classical
-from menon.study.classical import cliff, epsilon_greedy, exact_values, greedy_path, learn_actions, returns, softmax, td0
+from menon.study.classical import (
+    cliff,
+    epsilon_greedy,
+    exact_values,
+    greedy_path,
+    learn_actions,
+    returns,
+    softmax,
+    td0,
+)
 from rows import batch_of
 
 
@@ -62,7 +71,9 @@ def test_td0_converges_to_the_exact_values():
 def test_q_learning_finds_the_edge_and_sarsa_keeps_away(seed):
     grid = cliff()
     edge = set(range(2 * 8 + 1, 3 * 8 - 1))
-    bold, careful = (learn_actions(grid, np.random.default_rng(seed), on_policy) for on_policy in (False, True))
+    bold, careful = (
+        learn_actions(grid, np.random.default_rng(seed), on_policy) for on_policy in (False, True)
+    )
     shortest, detour = greedy_path(grid, bold), greedy_path(grid, careful)
     assert len(shortest) - 1 == 9
     assert edge <= set(shortest)
@@ -75,7 +86,9 @@ def test_q_learning_finds_the_edge_and_sarsa_keeps_away(seed):
 def test_reinforce_learns_where_it_sometimes_succeeds_and_learns_to_fall_where_it_never_does():
     grid, start = cliff(), cliff().start
     after = {
-        anywhere: exact_values(grid, softmax(classical.reinforce(grid, np.random.default_rng(0), anywhere, updates=60)))[start]
+        anywhere: exact_values(
+            grid, softmax(classical.reinforce(grid, np.random.default_rng(0), anywhere, updates=60))
+        )[start]
         for anywhere in (True, False)
     }
     assert after[True] > -30

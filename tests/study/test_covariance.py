@@ -27,7 +27,8 @@ def batch() -> Batch:
 
 
 def test_by_hand():
-    """log-probs -1 -3 -4 -2 (mean -2.5), advantages 1 1 -1 3 (mean 1): products 0, 0, (-1.5)(-2) = 3, (.5)(2) = 1.
+    """log-probs -1 -3 -4 -2 (mean -2.5), advantages 1 1 -1 3 (mean 1): products 0, 0, (-1.5)(-2) = 3, (.5)(2)
+    = 1.
 
     Inside the groups: 0 (equal advantages), and log-probs +-1 with advantages +-2: 2.
     """
@@ -55,7 +56,8 @@ def test_nothing_trained_is_zero():
 
 
 def test_direction():
-    """Changes -3, -1, -2 with covariances 3, 1, 2 are one line; the last step's covariance has no change yet."""
+    """Changes -3, -1, -2 with covariances 3, 1, 2 are one line; the last step's covariance has no change
+    yet."""
     assert direction([6, 3, 2, 0], [3, 1, 2, 50]) == pytest.approx(-1)
     assert direction([0, 3, 4, 6], [3, 1, 2, -9]) == pytest.approx(1)
 

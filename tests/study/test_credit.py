@@ -50,7 +50,9 @@ def test_between_two_points():
 def test_intervals():
     assert interval([0.5]) == (0.5, float("-inf"), float("inf"))
     assert interval([0.2, 0.2, 0.2]) == pytest.approx((0.2, 0.2, 0.2))
-    assert interval([0.5, 0.7, 0.6]) == pytest.approx((0.6, 0.6 - 0.2484, 0.6 + 0.2484), abs=1e-4)  # 4.303 * .1 / sqrt 3
+    assert interval([0.5, 0.7, 0.6]) == pytest.approx(
+        (0.6, 0.6 - 0.2484, 0.6 + 0.2484), abs=1e-4
+    )  # 4.303 * .1 / sqrt 3
 
 
 def test_finished_runs_are_not_run_again(tmp_path):
@@ -68,19 +70,28 @@ def runs(**given):
     """Arm -> accuracies at equal tokens (and time), seed by seed."""
     names = {name.replace("_of_", "-"): values for name, values in given.items()}
     return {
-        name: {seed: {"at_tokens": a, "at_seconds": a, "length_correct": 10 * a} for seed, a in enumerate(values)}
+        name: {
+            seed: {"at_tokens": a, "at_seconds": a, "length_correct": 10 * a} for seed, a in enumerate(values)
+        }
         for name, values in names.items()
     }
 
 
 def test_the_table_says_what_is_decided():
-    """SPO-chain is .2 above for every seed, though seeds differ more; the mask is below; the tree once above and once below."""
+    """SPO-chain is .2 above for every seed, though seeds differ more; the mask is below; the tree once above
+    and once below."""
     found = runs(grpo=[0.1, 0.5], spo_chain=[0.3, 0.7], grpo_masked=[0.0, 0.4], spo_tree=[0.2, 0.4])
     lines = list(table(found))
-    assert lines[3] == "| spo_chain | 2 | 0.500 (-2.041 to 3.041) | +0.200 (+0.200 to +0.200) | 0.500 (-2.041 to 3.041) | " + (
-        "+0.200 (+0.200 to +0.200) | 5.0 |"
+    assert (
+        lines[3]
+        == "| spo_chain | 2 | 0.500 (-2.041 to 3.041) | +0.200 (+0.200 to +0.200) | 0.500 (-2.041 to "
+        "3.041) | " + ("+0.200 (+0.200 to +0.200) | 5.0 |")
     )
-    said = {line.split(" | ")[0].strip("| "): line.rstrip(" |").split(" | ")[-1] for line in lines if line.startswith("| S")}
+    said = {
+        line.split(" | ")[0].strip("| "): line.rstrip(" |").split(" | ")[-1]
+        for line in lines
+        if line.startswith("| S")
+    }
     assert said == {
         "S7": "reproduced",
         "S8": "undecided",
@@ -101,4 +112,9 @@ def test_every_arm_is_a_run(name):
 def test_a_line_is_read_off_at_the_budget(tmp_path):
     done = cell(tmp_path)
     done.train(10)
-    assert line_of(done, [100.0 * i for i in range(11)], [2.0 * i for i in range(11)], Budget(500, 20, 5))["at_tokens"] == 0.1
+    assert (
+        line_of(done, [100.0 * i for i in range(11)], [2.0 * i for i in range(11)], Budget(500, 20, 5))[
+            "at_tokens"
+        ]
+        == 0.1
+    )

@@ -15,7 +15,8 @@ from tiny_run import VOCAB, Watching, opened, tiny_run
 
 
 def test_positions():
-    """Answers of 2 and 1 tokens behind prompts of 1: KL .4 and .2 on the first tokens, .6 on the only second one."""
+    """Answers of 2 and 1 tokens behind prompts of 1: KL .4 and .2 on the first tokens, .6 on the only second
+    one."""
     batch = Batch(
         offset=torch.tensor([0, 3, 5]),
         token=torch.zeros(5, dtype=torch.int64),
@@ -53,7 +54,10 @@ def test_against_the_models_own_logits(run):
     rows = read_transcript(path / "evaluations" / "step_000002.parquet")
     for row in rows:
         with torch.no_grad():
-            logp, other = (m(input_ids=torch.tensor([row["tokens"]])).logits[0, :-1].log_softmax(-1) for m in (trained, start))
+            logp, other = (
+                m(input_ids=torch.tensor([row["tokens"]])).logits[0, :-1].log_softmax(-1)
+                for m in (trained, start)
+            )
         kl = (logp.exp() * (logp - other)).sum(-1).double().numpy()[np.array(row["is_action"][1:])]
         total += kl.sum()
         first += kl[0]
@@ -82,5 +86,7 @@ def test_pieces_make_the_text_again():
 
 
 def test_a_folder_without_answers(tmp_path):
-    with pytest.raises(UserError, match="holds no answers of an evaluation before and after training; let the run go"):
+    with pytest.raises(
+        UserError, match="holds no answers of an evaluation before and after training; let the run go"
+    ):
         drift(tmp_path, {})

@@ -26,7 +26,9 @@ def run(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("study") / "run"
     model = path.parent / "start"
     export(tiny_model(vocab=VOCAB, seed=0), tiny_tokenizer(VOCAB), model)
-    with RunFolder.create(path, {"seed": 0, "model": str(model), "temperature": 1.0, "steps": STEPS}) as folder:
+    with RunFolder.create(
+        path, {"seed": 0, "model": str(model), "temperature": 1.0, "steps": STEPS}
+    ) as folder:
         loop(tiny_run(steps=STEPS), folder, Watching())
     return path
 
@@ -70,9 +72,15 @@ def test_a_whole_study(run):
     assert found["covariance"]["last"]["top20"] == pytest.approx(lines[-1]["cov/top20"], abs=1e-6)
     base, *others = found["fixed_answers"]["overlap"]
     assert (base["step"], base["with_base"]) == (0, 1.0)
-    assert [(row["step"], row["with_last"] == 1) for row in others] == [(3, others[0]["with_last"] == 1), (4, True)]
+    assert [(row["step"], row["with_last"] == 1) for row in others] == [
+        (3, others[0]["with_last"] == 1),
+        (4, True),
+    ]
     assert base["with_last"] == others[-1]["with_base"]  # sets of one size: the share is the same both ways
-    change = sum(b["tokens"] * b["change"] for b in found["fixed_answers"]["bins"]) / found["fixed_answers"]["tokens"]
+    change = (
+        sum(b["tokens"] * b["change"] for b in found["fixed_answers"]["bins"])
+        / found["fixed_answers"]["tokens"]
+    )
     assert change == pytest.approx(others[-1]["mean"] - base["mean"])
     assert [len(found["forking"][name]) for name in ("top", "bottom")] == [3, 3]
     assert found["law"] == {"missing": "the law of entropy needs 8 points and there are 4; let the run go on"}
@@ -85,10 +93,18 @@ def test_a_planted_law_is_found_and_its_forecast_made_early(tmp_path):
     early = planted(run, H[:9], R[:9])
     first = law(run, early, planned=60)
     assert (first["ceiling"], first["r2"]) == (pytest.approx(0.6), pytest.approx(1))
-    assert (first["forecast"]["points"], first["forecast"]["made_after"], first["forecast"]["scored"]) == (9, 9, None)
+    assert (first["forecast"]["points"], first["forecast"]["made_after"], first["forecast"]["scored"]) == (
+        9,
+        9,
+        None,
+    )
     later = law(run, planted(run, H, R[:9] + [r + 0.02 for r in R[9:]]), planned=60)
     assert later["forecast"]["made_after"] == 9
-    assert later["forecast"]["scored"] == {"points": 51, "rmse": pytest.approx(0.02), "final_error": pytest.approx(-0.02)}
+    assert later["forecast"]["scored"] == {
+        "points": 51,
+        "rmse": pytest.approx(0.02),
+        "final_error": pytest.approx(-0.02),
+    }
     longer = law(run, planted(run, H, R), planned=600)  # 90 points would be asked for; the stored one stands
     assert longer["forecast"]["points"] == 9
 
@@ -136,7 +152,10 @@ def test_a_lost_transcript_is_told(run, tmp_path):
     [
         ([], "study takes entropy and a run folder: menon study entropy runs/mine"),
         (["entropie", "x"], "study takes entropy and a run folder"),
-        (["entropy", "none"], "none holds no run (it has no run.json); name the folder that menon train wrote"),
+        (
+            ["entropy", "none"],
+            "none holds no run (it has no run.json); name the folder that menon train wrote",
+        ),
         (["entropy", "none", "rows=0"], "rows is 0; it must be at least 1"),
         (["entropy", "none", "row=3"], "unknown setting 'row'; did you mean 'rows'?"),
     ],

@@ -16,14 +16,17 @@ def test_golden_11_4():
 
 
 def test_a_line_worked_by_hand():
-    """u = 1, 2, 4 and R = 5, 4, 0: mean u 7/3, mean R 3; sum (u - 7/3)(R - 3) = -8, sum (u - 7/3)^2 = 14/3."""
+    """u = 1, 2, 4 and R = 5, 4, 0: mean u 7/3, mean R 3; sum (u - 7/3)(R - 3) = -8, sum (u - 7/3)^2 =
+    14/3."""
     a, b = line(np.log([1.0, 2.0, 4.0]), np.array([5.0, 4.0, 0.0]))
     assert (a, b) == (pytest.approx(12 / 7), pytest.approx(3 + 12 / 7 * 7 / 3))
 
 
 def test_an_exact_law_is_found_exactly():
     law = fit(H, 0.9 - 0.2 * np.exp(H))
-    np.testing.assert_allclose([law.a, law.b, law.ceiling, law.r2, law.low, law.high], [0.2, 0.9, 0.7, 1, 0.7, 0.7], rtol=1e-9)
+    np.testing.assert_allclose(
+        [law.a, law.b, law.ceiling, law.r2, law.low, law.high], [0.2, 0.9, 0.7, 1, 0.7, 0.7], rtol=1e-9
+    )
 
 
 def test_a_planted_law_is_recovered_from_noise_and_the_interval_holds_its_ceiling():
@@ -38,7 +41,8 @@ def test_a_planted_law_is_recovered_from_noise_and_the_interval_holds_its_ceilin
 
 
 def test_r2_by_hand():
-    """Residuals that a line cannot see: 4 points of +e, -e, -e, +e about each of two entropies keep a and b."""
+    """Residuals that a line cannot see: 4 points of +e, -e, -e, +e about each of two entropies keep a and
+    b."""
     h = np.log(np.repeat([1.0, 2.0], 4))
     r = np.repeat([0.8, 0.6], 4) + 0.1 * np.tile([1, -1, -1, 1], 2)
     law = fit(h, r)

@@ -38,7 +38,10 @@ def test_a_line_per_number_and_a_column_per_arm(tmp_path: Path, capsys: pytest.C
 
 
 def test_every_arm_is_a_run_that_differs_from_the_default() -> None:
-    runs = {name: changed(recipe("grpo"), *understand(["grpo", *words]).changes) for name, words in phenomena.ARMS.items()}
+    runs = {
+        name: changed(recipe("grpo"), *understand(["grpo", *words]).changes)
+        for name, words in phenomena.ARMS.items()
+    }
     assert all(run != runs["default"] for name, run in runs.items() if name != "default")
     assert len({repr(run) for run in runs.values()}) == len(runs)
     assert {find_template(runs[name].template).text for name in ("template-answer", "template-steps")} == {

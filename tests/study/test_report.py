@@ -1,4 +1,5 @@
-"""The end of a run and `menon report`: the page is there, the report holds the distance, and nothing that fails costs the run."""
+"""The end of a run and `menon report`: the page is there, the report holds the distance, and nothing that
+fails costs the run."""
 
 import json
 
@@ -34,14 +35,18 @@ def test_report_writes_the_page_and_the_distance(run, capsys):
 
 
 def test_the_end_of_a_run_adds_the_distance(run):
-    assert at_the_end(run, lambda sentence: None) == {"drift": json.loads((run / "report.json").read_text())["drift"]}
+    assert at_the_end(run, lambda sentence: None) == {
+        "drift": json.loads((run / "report.json").read_text())["drift"]
+    }
 
 
 def test_large_models_are_not_loaded_a_second_time(run, monkeypatch):
     monkeypatch.setattr(made, "AT_ONCE", 1000)
     told: list[str] = []
     assert at_the_end(run, told.append) == {}
-    assert told == [f"the distance to the start is not measured yet; `menon report {run}` loads both models and does it"]
+    assert told == [
+        f"the distance to the start is not measured yet; `menon report {run}` loads both models and does it"
+    ]
     assert "Not measured" in (run / "report.html").read_text()
 
 

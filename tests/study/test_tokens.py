@@ -59,7 +59,10 @@ def test_forking_tokens():
     token = np.array([5, 5, 9, 9, 9, 2, 7, 7])
     entropy = np.array([1.0, 3.0, 0.0, 0.3, 0.3, 9.0, 2.0, 2.0])
     got = tables(token, entropy, n_min=2, rows=2)
-    assert got.top == [Row(5, 2, 2.0), Row(7, 2, 2.0)]  # equal means: the smaller number first; token 2 occurs once
+    assert got.top == [
+        Row(5, 2, 2.0),
+        Row(7, 2, 2.0),
+    ]  # equal means: the smaller number first; token 2 occurs once
     assert got.bottom == [Row(9, 3, pytest.approx(0.2)), Row(5, 2, 2.0)]
     assert got.frequent == 3
     assert tables(token, entropy).top == []

@@ -25,7 +25,9 @@ def test_exact_values_are_what_answers_earn():
     for start in ((), (1, 0)):
         got = [answer(W, draw, start) for _ in range(4000)]
         value = W.value[W.row[start]]
-        assert np.mean([reward for _, reward in got]) == pytest.approx(value, abs=4 * (value * (1 - value) / 4000) ** 0.5)
+        assert np.mean([reward for _, reward in got]) == pytest.approx(
+            value, abs=4 * (value * (1 - value) / 4000) ** 0.5
+        )
         assert np.mean([len(rows) for rows, _ in got]) == pytest.approx(W.left[W.row[start]], rel=0.05)
 
 
@@ -49,7 +51,9 @@ def test_the_groups_mean_knows_the_question_alone():
 
 
 def test_a_critic_is_as_good_as_what_it_sees():
-    weak, table = (measured(W, name, critic(64, see), 0, 60) for name, see in (("weak", coarse), ("table", states_alone)))
+    weak, table = (
+        measured(W, name, critic(64, see), 0, 60) for name, see in (("weak", coarse), ("table", states_alone))
+    )
     assert table.bias < weak.bias < measured(W, "group", group_mean, 0, 100).bias
 
 

@@ -76,7 +76,11 @@ def test_a_critic_on_the_learners_trunk_stays_at_home():
     learner, sampler = learner_of(model), sampler_of(model)
     plain = ByReference().publish(learner, sampler)
     learner.named["value_head.weight"] = torch.randn(1, 16)
-    assert ByReference().publish(learner, sampler) == plain == ByCopy().publish(learner, sampler_of(tiny_model(seed=1, vocab=V)))
+    assert (
+        ByReference().publish(learner, sampler)
+        == plain
+        == ByCopy().publish(learner, sampler_of(tiny_model(seed=1, vocab=V)))
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -94,11 +98,14 @@ def test_by_copy_the_sampler_gets_the_learners_weights_in_its_own_dtype(dtype):
 
 
 def test_by_copy_is_loud_when_the_sampler_holds_something_else():
-    """Here two of the sampler's names share a tensor and the learner's two differ: one of them must be stale."""
+    """Here two of the sampler's names share a tensor and the learner's two differ: one of them must be
+    stale."""
     shared = torch.zeros(3)
     sampler: Any = Weights({"a": shared, "b": shared})
     learner: Any = Weights({"a": torch.ones(3), "b": torch.full((3,), 2.0)})
-    with pytest.raises(RuntimeError, match=r"the sampler holds other weights \([0-9a-f]{32}\) than the learner"):
+    with pytest.raises(
+        RuntimeError, match=r"the sampler holds other weights \([0-9a-f]{32}\) than the learner"
+    ):
         ByCopy().publish(learner, sampler)
     assert sampler.version == 0
 

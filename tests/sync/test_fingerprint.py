@@ -39,12 +39,26 @@ def test_one_changed_bit_changes_it(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_swapped_numbers_rows_and_tensors_change_it(dtype):
-    small = torch.tensor([[1.0, 2.0, -2.0], [2.0, 1.0, -2.0], [4.0, 0.0, 0.0]], dtype=dtype)  # rows of equal sums
-    seen = {bit_sum(small), bit_sum(small[[1, 0, 2]]), bit_sum(small[[2, 1, 0]]), bit_sum(small[:, [1, 0, 2]]), bit_sum(small.T)}
+    small = torch.tensor(
+        [[1.0, 2.0, -2.0], [2.0, 1.0, -2.0], [4.0, 0.0, 0.0]], dtype=dtype
+    )  # rows of equal sums
+    seen = {
+        bit_sum(small),
+        bit_sum(small[[1, 0, 2]]),
+        bit_sum(small[[2, 1, 0]]),
+        bit_sum(small[:, [1, 0, 2]]),
+        bit_sum(small.T),
+    }
     assert len(seen) == 5
     for wide in (weights(dtype)["wide"], weights(dtype)["whole"]):
-        swaps = [wide[torch.randperm(len(wide), generator=torch.Generator().manual_seed(k))] for k in range(50)]
-        assert len({bit_sum(swap) for swap in swaps}) == len({swap.float().numpy().tobytes() for swap in swaps}) >= 49
+        swaps = [
+            wide[torch.randperm(len(wide), generator=torch.Generator().manual_seed(k))] for k in range(50)
+        ]
+        assert (
+            len({bit_sum(swap) for swap in swaps})
+            == len({swap.float().numpy().tobytes() for swap in swaps})
+            >= 49
+        )
     a, b = small, small[[2, 0, 1]]
     assert fingerprint({"a": a, "b": b}) != fingerprint({"a": b, "b": a})
 
@@ -52,7 +66,15 @@ def test_swapped_numbers_rows_and_tensors_change_it(dtype):
 def test_names_shapes_and_dtypes_count():
     one = torch.ones(6)
     found = {
-        fingerprint(w) for w in ({"a": one}, {"b": one}, {"a": one.view(2, 3)}, {"a": one.double()}, {"a": one, "b": one}, {})
+        fingerprint(w)
+        for w in (
+            {"a": one},
+            {"b": one},
+            {"a": one.view(2, 3)},
+            {"a": one.double()},
+            {"a": one, "b": one},
+            {},
+        )
     }
     assert len(found) == 6
 
@@ -64,7 +86,8 @@ def test_order_sharing_and_layout_do_not_count():
 
 
 def test_a_tied_model_is_one_thing():
-    """Whether the tied tensor comes under one name or two is the asker's choice; what changes it changes the fingerprint."""
+    """Whether the tied tensor comes under one name or two is the asker's choice; what changes it changes the
+    fingerprint."""
     model = tiny_model()
     own = dict(model.named_parameters())
     before = fingerprint(own), fingerprint(model.state_dict())
@@ -83,11 +106,15 @@ def test_as_another_model_would_hold_it():
 
 
 def test_factors_by_hand():
-    """SplitMix64 with state 0 gives e220a8397b1dcdaf first (the reference implementation); places start there, made odd."""
+    """SplitMix64 with state 0 gives e220a8397b1dcdaf first (the reference implementation); places start
+    there, made odd."""
     first = int(factors(2, 0, torch.device("cpu"))[0]) % 2**64
     assert first == 0xE220A8397B1DCDAF | 1
     assert (factors(1000, 0, torch.device("cpu")) % 2 == 1).all()
-    assert bit_sum(torch.tensor([1], dtype=torch.int32)) == first * (int(factors(1, 1, torch.device("cpu"))[0]) % 2**64) % 2**64
+    assert (
+        bit_sum(torch.tensor([1], dtype=torch.int32))
+        == first * (int(factors(1, 1, torch.device("cpu"))[0]) % 2**64) % 2**64
+    )
 
 
 def test_it_is_cheap(monkeypatch):

@@ -65,7 +65,9 @@ class Table:
 
 def step(inner, batch, setting, update=SURROGATE, tokens_per_forward=1 << 30):
     learner = NaturalLearner(inner, setting)
-    ready_batch, terms = prepare(Part(update, torch.arange(batch.num_sequences), True), batch, {"policy": inner})
+    ready_batch, terms = prepare(
+        Part(update, torch.arange(batch.num_sequences), True), batch, {"policy": inner}
+    )
     learner.accumulate(cut(ready_batch, terms, update.unit, tokens_per_forward), {})
     return {name: float(metric) for name, metric in learner.step().items()}
 
@@ -86,8 +88,9 @@ def test_conjugate_gradient_solves_in_as_many_steps_as_there_are_unknowns():
 
 
 def test_the_step_by_hand():
-    """p = (.5, .5), action 0 with A = 1: F = .25 [[1, -1], [-1, 1]], so s is along (1, -1), where s'Fs = 1; the step is
-    sqrt(2 * .02) (1, -1) = (.2, -.2). Then p_0 = sigmoid(.4) = .598688 and KL = .019868 <= .02."""
+    """p = (.5, .5), action 0 with A = 1: F = .25 [[1, -1], [-1, 1]], so s is along (1, -1), where s'Fs = 1;
+    the step is sqrt(2 * .02) (1, -1) = (.2, -.2). Then p_0 = sigmoid(.4) = .598688 and KL = .019868 <=
+    .02."""
     table = Table([0.0, 0.0])
     metrics = step(table, one_token(0), NaturalGradient(max_kl=0.02))
     assert table.theta.tolist() == pytest.approx([0.2, -0.2])
@@ -97,12 +100,15 @@ def test_the_step_by_hand():
 
 
 def test_a_step_that_goes_too_far_is_shortened():
-    """p = (.9, .1), action 1: (-1, 1) has s'Fs = 4 * .09 = .36, so the step is 1/3 (-1, 1), KL = .023872; .8 of it: .014756."""
+    """p = (.9, .1), action 1: (-1, 1) has s'Fs = 4 * .09 = .36, so the step is 1/3 (-1, 1), KL = .023872; .8
+    of it: .014756."""
     table = Table([9.0**0.5, 1.0])
     table.theta.data = torch.tensor([0.9, 0.1], dtype=torch.float64).log()
     start = table.theta.tolist()
     metrics = step(table, one_token(1), NaturalGradient(max_kl=0.02))
-    assert [now - then for now, then in zip(table.theta.tolist(), start, strict=True)] == pytest.approx([-0.8 / 3, 0.8 / 3])
+    assert [now - then for now, then in zip(table.theta.tolist(), start, strict=True)] == pytest.approx(
+        [-0.8 / 3, 0.8 / 3]
+    )
     assert metrics["trpo/kl"] == pytest.approx(0.014756, abs=1e-6)
     assert metrics["trpo/tries"] == 2
 
@@ -118,7 +124,10 @@ def test_no_acceptable_step_keeps_the_weights():
 
 def test_nothing_to_learn():
     """No token has a weight; and one whose advantage is 0 has no gradient."""
-    for batch, empty in ((batch_of([[1]], advantage=[[1]], valid=[False]), 1), (batch_of([[1]], advantage=[[0]]), 0)):
+    for batch, empty in (
+        (batch_of([[1]], advantage=[[1]], valid=[False]), 1),
+        (batch_of([[1]], advantage=[[0]]), 0),
+    ):
         table = Table([0.3, 0.0])
         metrics = step(table, batch, NaturalGradient())
         assert table.theta.tolist() == [0.3, 0.0]
@@ -126,18 +135,26 @@ def test_nothing_to_learn():
 
 
 def tiny_learner():
-    return TorchLearner(tiny_model("gpt2", 0, VOCAB, torch.float64, hidden=8), Optimiser(), temperature=0.8, vocabulary_chunk=200)
+    return TorchLearner(
+        tiny_model("gpt2", 0, VOCAB, torch.float64, hidden=8),
+        Optimiser(),
+        temperature=0.8,
+        vocabulary_chunk=200,
+    )
 
 
 @pytest.mark.parametrize("max_kl", [1e-2, 1e-4])
 def test_a_model_stays_within_its_region_and_improves(max_kl):
-    """And uses it: a small step ends close to the bound, where the quadratic model is right. The cut changes nothing."""
+    """And uses it: a small step ends close to the bound, where the quadratic model is right. The cut changes
+    nothing."""
     ends = []
     for tokens_per_forward in (1 << 30, 30):
         inner = tiny_learner()
         batch = random_batch(dtype=torch.float64)
         before = inner.score(batch, ("logp",))["logp"]
-        metrics = step(inner, batch, NaturalGradient(max_kl=max_kl, damping=1e-3), tokens_per_forward=tokens_per_forward)
+        metrics = step(
+            inner, batch, NaturalGradient(max_kl=max_kl, damping=1e-3), tokens_per_forward=tokens_per_forward
+        )
         gain = batch.advantage * (inner.score(batch, ("logp",))["logp"] - before).exp()
         assert float((gain - batch.advantage)[batch.trained].mean()) > 0
         assert 0.3 * max_kl < metrics["trpo/kl"] <= max_kl
@@ -146,7 +163,9 @@ def test_a_model_stays_within_its_region_and_improves(max_kl):
 
 
 def test_only_in_this_process():
-    with pytest.raises(UserError, match="a natural gradient differentiates twice through a model in this process"):
+    with pytest.raises(
+        UserError, match="a natural gradient differentiates twice through a model in this process"
+    ):
         NaturalLearner(Known({}), NaturalGradient())
 
 
@@ -158,9 +177,13 @@ def test_refuses_a_region_without_room():
 def test_old_log_probs_of_later_updates_are_kept():
     """The surrogate of a later update is against the policy of before the step."""
     inner = tiny_learner()
-    batch = near(random_batch(dtype=torch.float64), inner.score(random_batch(dtype=torch.float64), ("logp",))["logp"])
+    batch = near(
+        random_batch(dtype=torch.float64), inner.score(random_batch(dtype=torch.float64), ("logp",))["logp"]
+    )
     learner = NaturalLearner(inner, NaturalGradient(max_kl=1e-3))
-    ready_batch, terms = prepare(Part(SURROGATE, torch.arange(batch.num_sequences), False), batch, {"policy": inner})
+    ready_batch, terms = prepare(
+        Part(SURROGATE, torch.arange(batch.num_sequences), False), batch, {"policy": inner}
+    )
     ratio = float(learner.accumulate(cut(ready_batch, terms, "token", 1 << 30), {})["ratio/mean"])
     assert ratio != pytest.approx(1, abs=1e-3)
     assert 0 < float(learner.step()["trpo/kl"]) <= 1e-3

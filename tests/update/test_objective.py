@@ -1,4 +1,5 @@
-"""Splitting and cutting: every sequence once, units whole, budgets held, and a result that is a function of the name alone."""
+"""Splitting and cutting: every sequence once, units whole, budgets held, and a result that is a function of
+the name alone."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar

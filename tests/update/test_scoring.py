@@ -32,7 +32,9 @@ class Scripted:
 
     def score(self, batch, needs, models=None):
         self.asked.append(tuple(needs))
-        return {need: torch.full((batch.num_tokens,), self.number + float(need == "entropy")) for need in needs}
+        return {
+            need: torch.full((batch.num_tokens,), self.number + float(need == "entropy")) for need in needs
+        }
 
 
 def parts_of(batch, *columns, count=1):
@@ -54,7 +56,9 @@ def test_the_first_update_needs_no_old_logp(batch):
     policy = Scripted(1)
     parts = parts_of(batch, "old_logp", count=2)
     old = score(batch, parts, (), {"policy": policy}).old_logp
-    first = torch.isin(torch.repeat_interleave(torch.arange(batch.num_sequences), batch.lengths), parts[0].rows)
+    first = torch.isin(
+        torch.repeat_interleave(torch.arange(batch.num_sequences), batch.lengths), parts[0].rows
+    )
     assert old[first].isnan().all()
     assert (old[~first] == 1).all()
 
@@ -62,7 +66,12 @@ def test_the_first_update_needs_no_old_logp(batch):
 def test_the_samplers_numbers_instead_of_old_ones(batch):
     """Nothing is scored, and the first update keeps them: its ratio is exp(-1) where the sampler said 1."""
     policy = Scripted(1)
-    batch = replace(batch, old_logp=None, behaviour_logp=torch.ones(batch.num_tokens), advantage=-torch.ones(batch.num_tokens))
+    batch = replace(
+        batch,
+        old_logp=None,
+        behaviour_logp=torch.ones(batch.num_tokens),
+        advantage=-torch.ones(batch.num_tokens),
+    )
     update = Update({"policy": Term(PPOClip(), TokenMean())}, count=2, old="behaviour")
     parts = split(batch, update, seed=0, step=0)
     scored = score(batch, parts, ("old_logp",), {"policy": policy})
@@ -78,7 +87,9 @@ def test_the_samplers_numbers_instead_of_old_ones(batch):
 
 def test_credit_that_reads_old_logp_gets_it_for_every_token(batch):
     policy, reference = Scripted(1), Scripted(2)
-    scored = score(batch, parts_of(batch), ("old_logp", "ref_logp"), {"policy": policy, "reference": reference})
+    scored = score(
+        batch, parts_of(batch), ("old_logp", "ref_logp"), {"policy": policy, "reference": reference}
+    )
     assert (scored.old_logp == 1).all()
     assert (scored.ref_logp == 2).all()
 

@@ -1,4 +1,5 @@
-"""Recursions over the tokens that the policy wrote: what an environment put between them is no step of the decision process."""
+"""Recursions over the tokens that the policy wrote: what an environment put between them is no step of the
+decision process."""
 
 import torch
 from torch import Tensor
@@ -14,4 +15,6 @@ def pick(values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def place(values: Tensor, batch: Batch) -> Tensor:
     """[A] -> [N]: the inverse of `pick`, 0 on all other tokens."""
-    return torch.zeros(batch.num_tokens, dtype=values.dtype, device=values.device).masked_scatter(batch.trained, values)
+    return torch.zeros(batch.num_tokens, dtype=values.dtype, device=values.device).masked_scatter(
+        batch.trained, values
+    )

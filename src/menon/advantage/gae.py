@@ -15,12 +15,13 @@ from menon.types import FINISHES
 
 @dataclass(frozen=True)
 class GAE:
-    """delta_t = r_t + gamma V_{t+1} - V_t;  A_t = sum over t' >= t of (gamma lam)^(t'-t) delta_t';  ret_t = A_t + V_t.
+    """delta_t = r_t + gamma V_{t+1} - V_t; A_t = sum over t' >= t of (gamma lam)^(t'-t) delta_t'; ret_t = A_t
+    + V_t.
 
-    V_t is the value of the state before token t and 0 after the last one: a truncated answer counts as ended, unless
-    `bootstrap_truncated` puts the critic's value of the state after its last token there. t counts the policy's own tokens,
-    so tokens of an environment are passed over. lam = gamma = 1: A is the outcome minus the value. Groups play no part.
-    Empty answers have no token to credit; those whose grader failed get 0.
+    V_t is the value of the state before token t and 0 after the last one: a truncated answer counts as ended,
+    unless `bootstrap_truncated` puts the critic's value of the state after its last token there. t counts the
+    policy's own tokens, so tokens of an environment are passed over. lam = gamma = 1: A is the outcome minus
+    the value. Groups play no part. Empty answers have no token to credit; those whose grader failed get 0.
     """
 
     gamma: float = 1.0
@@ -42,9 +43,11 @@ class GAE:
         return replace(batch, advantage=place(advantage, batch), ret=place(advantage + value, batch))
 
 
-def estimate(batch: Batch, value: Tensor, gamma: float, lam: float | Tensor, ended: Tensor | None = None) -> Tensor:
-    """[A] advantages of the trained tokens from their values [A]; lam is a number or [S], `ended` [S] the value behind each
-    sequence (without it 0)."""
+def estimate(
+    batch: Batch, value: Tensor, gamma: float, lam: float | Tensor, ended: Tensor | None = None
+) -> Tensor:
+    """[A] advantages of the trained tokens from their values [A]; lam is a number or [S], `ended` [S] the
+    value behind each sequence (without it 0)."""
     reward, offset = pick(batch.reward, batch)
     present = batch.action_lengths > 0
     after = value.roll(-1)
@@ -64,4 +67,6 @@ def check_fractions(part: object, *names: str) -> None:
     """UserError unless the settings of these names lie between 0 and 1."""
     for name in names:
         if not 0 <= getattr(part, name) <= 1:
-            raise UserError(f"{name} of {type(part).__name__} is {getattr(part, name)}; it lies between 0 and 1")
+            raise UserError(
+                f"{name} of {type(part).__name__} is {getattr(part, name)}; it lies between 0 and 1"
+            )

@@ -1,4 +1,5 @@
-"""GAE with a critic that predicts normalised returns (ReaLHF; PopArt, arXiv 1602.07714, without its rescaled head)."""
+"""GAE with a critic that predicts normalised returns (ReaLHF; PopArt, arXiv 1602.07714, without its rescaled
+head)."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,11 +12,13 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class NormalisedGAE:
-    """V = mean + std v for the critic's v; GAE on V; the critic learns (ret - mean) / std, so `value` and `ret` are on one scale.
+    """V = mean + std v for the critic's v; GAE on V; the critic learns (ret - mean) / std, so `value` and
+    `ret` are on one scale.
 
-    mean and std = sqrt(variance + eps) are those of the returns of all trained tokens so far: moments m <- decay m +
-    (1 - decay) (this step's), corrected for their start at 0; values are read with those before the step, targets made with
-    those after it. Its memory is the moments. Before the first returns v is V itself. Edge cases as for `GAE`.
+    mean and std = sqrt(variance + eps) are those of the returns of all trained tokens so far: moments m <-
+    decay m + (1 - decay) (this step's), corrected for their start at 0; values are read with those before the
+    step, targets made with those after it. Its memory is the moments. Before the first returns v is V itself.
+    Edge cases as for `GAE`.
     """
 
     gamma: float = 1.0
@@ -29,7 +32,8 @@ class NormalisedGAE:
         check_fractions(self, "gamma", "lam")
         if not 0 <= self.decay < 1 or self.eps <= 0:
             raise UserError(
-                f"decay {self.decay} and eps {self.eps} of NormalisedGAE: set decay from 0 to below 1, and eps above 0"
+                f"decay {self.decay} and eps {self.eps} of NormalisedGAE: set decay from 0 to below 1, "
+                "and eps above 0"
             )
 
     @property
@@ -46,7 +50,9 @@ class NormalisedGAE:
     def __call__(self, batch: Batch, state: Moments) -> tuple[Batch, Moments]:
         mean, std = mean_and_deviation(state, self.eps)
         value, after = batch.need("value", self), batch.value_after
-        raw = replace(batch, value=mean + std * value, value_after=None if after is None else mean + std * after)
+        raw = replace(
+            batch, value=mean + std * value, value_after=None if after is None else mean + std * after
+        )
         credited = self._plain(raw)
         assert credited.ret is not None
         returns = credited.ret[batch.trained].double()

@@ -15,11 +15,13 @@ NO_SPREAD = 1e-5
 
 @dataclass(frozen=True)
 class GPG:
-    """a_i = alpha (R_i - mean of the group) / F, F = 1, or with `std_mode` "bessel" the sample deviation + eps.
+    """a_i = alpha (R_i - mean of the group) / F, F = 1, or with `std_mode` "bessel" the sample deviation +
+    eps.
 
-    alpha = answers / answers of groups with spread, over the whole step: groups that are all right or all wrong pull the mean
-    gradient to zero, and alpha makes up for them. It changes the size of the step with every batch, which is its point.
-    Groups of one and of equal rewards give 0; if all are such, so does alpha. Empty answers count; failed graders do not.
+    alpha = answers / answers of groups with spread, over the whole step: groups that are all right or all
+    wrong pull the mean gradient to zero, and alpha makes up for them. It changes the size of the step with
+    every batch, which is its point. Groups of one and of equal rewards give 0; if all are such, so does
+    alpha. Empty answers count; failed graders do not.
     """
 
     std_mode: Literal["none", "bessel"] = "none"

@@ -1,4 +1,5 @@
-"""Estimators that compare the answers to one prompt: one number per answer, the same for each of its tokens."""
+"""Estimators that compare the answers to one prompt: one number per answer, the same for each of its
+tokens."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,8 +12,8 @@ from menon.batch import Batch
 
 
 def groups_with_signal(batch: Batch) -> Iterator[Tensor]:
-    """The answers [G] of each group whose outcomes are not all equal, in the order of the batch; those whose grader failed are
-    left out. A group of one is never among them."""
+    """The answers [G] of each group whose outcomes are not all equal, in the order of the batch; those whose
+    grader failed are left out. A group of one is never among them."""
     outcome, rows = batch.outcome, batch.valid.nonzero()[:, 0]
     _, index = torch.unique(batch.group[rows], return_inverse=True)
     for members in rows[torch.argsort(index, stable=True)].split(index.bincount().tolist()):
@@ -27,10 +28,12 @@ def credit_answers(batch: Batch, credit: Tensor) -> Batch:
 
 
 def group_credit(batch: Batch, credit_of: Callable[[Tensor], Tensor]) -> Tensor:
-    """[S] credit of each answer, in fp64: `credit_of` maps the outcomes [G] of one group to the credit [G] of its answers.
+    """[S] credit of each answer, in fp64: `credit_of` maps the outcomes [G] of one group to the credit [G] of
+    its answers.
 
-    Groups whose outcomes are all equal, groups of one among them, carry no signal: their credit is exactly 0, without rounding.
-    An empty answer counts in its group's statistics although it has no token to credit. An invalid one does not, and gets 0.
+    Groups whose outcomes are all equal, groups of one among them, carry no signal: their credit is exactly 0,
+    without rounding. An empty answer counts in its group's statistics although it has no token to credit. An
+    invalid one does not, and gets 0.
     """
     outcome = batch.outcome.double()
     credit = torch.zeros_like(outcome)

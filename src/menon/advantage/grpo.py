@@ -14,13 +14,14 @@ from menon.errors import UserError
 class GRPO:
     """a_i = (R_i - mean of the group) / (std of the group + eps), the same for each token of answer i.
 
-    `std_mode`: "bessel" divides by the sample standard deviation, "population" by that of the G rewards as they are, "none"
-    only centres (Dr.GRPO), "loo" takes mean and sample deviation of the G - 1 *other* answers, and does not divide where
-    those others are all equal; where they nearly are, it can be very large. "batch" divides by the sample deviation of all
-    rewards of the step (TRL), so that no prompt weighs more for being easy or hard.
+    `std_mode`: "bessel" divides by the sample standard deviation, "population" by that of the G rewards as
+    they are, "none" only centres (Dr.GRPO), "loo" takes mean and sample deviation of the G - 1 *other*
+    answers, and does not divide where those others are all equal; where they nearly are, it can be very
+    large. "batch" divides by the sample deviation of all rewards of the step (TRL), so that no prompt weighs
+    more for being easy or hard.
 
-    A group of one and a group of equal rewards give 0. An empty answer counts in the mean and the deviation of its group.
-    An answer whose grader failed is in neither and gets 0.
+    A group of one and a group of equal rewards give 0. An empty answer counts in the mean and the deviation
+    of its group. An answer whose grader failed is in neither and gets 0.
     """
 
     std_mode: Literal["bessel", "population", "loo", "none", "batch"] = "bessel"
@@ -30,7 +31,9 @@ class GRPO:
 
     def __post_init__(self) -> None:
         if self.eps < 0:
-            raise UserError(f"eps of GRPO is {self.eps}; it is added to a standard deviation and must be 0 or positive")
+            raise UserError(
+                f"eps of GRPO is {self.eps}; it is added to a standard deviation and must be 0 or positive"
+            )
 
     def __call__(self, batch: Batch) -> Batch:
         if self.std_mode != "batch":

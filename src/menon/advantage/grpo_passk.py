@@ -15,8 +15,9 @@ from menon.errors import UserError
 class GRPOPassK:
     """Only the best answer of a group is credited, with its lead: a_best = R_best - R_second, all others 0.
 
-    `std_mode` "bessel" divides by the sample deviation of the group + eps. A tie at the top has no lead and gives 0, as do groups
-    of one and of equal rewards. Empty answers can be the best (and then credit no token); failed graders are left out.
+    `std_mode` "bessel" divides by the sample deviation of the group + eps. A tie at the top has no lead and
+    gives 0, as do groups of one and of equal rewards. Empty answers can be the best (and then credit no
+    token); failed graders are left out.
     """
 
     std_mode: Literal["none", "bessel"] = "none"
@@ -26,7 +27,10 @@ class GRPOPassK:
 
     def __post_init__(self) -> None:
         if self.eps < 0:
-            raise UserError(f"eps of GRPOPassK is {self.eps}; it is added to a standard deviation and must be 0 or positive")
+            raise UserError(
+                f"eps of GRPOPassK is {self.eps}; it is added to a standard deviation and must be 0 or "
+                "positive"
+            )
 
     def __call__(self, batch: Batch) -> Batch:
         return credit_groups(batch, self.of_group)

@@ -1,4 +1,5 @@
-"""The distance to a reference taken off the advantage, beside the group's comparison (OpenRLHF, slime, NeMo-RL)."""
+"""The distance to a reference taken off the advantage, beside the group's comparison (OpenRLHF, slime,
+NeMo-RL)."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -13,11 +14,13 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class KLInAdvantage:
-    """A_t <- A_t - beta * k_t, k_t = old_logp_t - ref_logp_t. Comes after a group estimator and before whitening.
+    """A_t <- A_t - beta * k_t, k_t = old_logp_t - ref_logp_t. Comes after a group estimator and before
+    whitening.
 
-    `KLInReward` in front of a group estimator would put the penalty into the rewards that are compared, and every token would
-    pay for the whole answer. Here `pays` decides: "own" charges each token for its own distance, "rest" for that of all tokens
-    from it on, discounted by gamma (the return-to-go, as if the penalty were a reward).
+    `KLInReward` in front of a group estimator would put the penalty into the rewards that are compared, and
+    every token would pay for the whole answer. Here `pays` decides: "own" charges each token for its own
+    distance, "rest" for that of all tokens from it on, discounted by gamma (the return-to-go, as if the
+    penalty were a reward).
     """
 
     beta: float = 0.001
@@ -28,7 +31,10 @@ class KLInAdvantage:
 
     def __post_init__(self) -> None:
         if self.beta < 0 or not 0 <= self.gamma <= 1:
-            raise UserError(f"beta {self.beta} of KLInAdvantage must be 0 or positive, and gamma {self.gamma} between 0 and 1")
+            raise UserError(
+                f"beta {self.beta} of KLInAdvantage must be 0 or positive, and gamma {self.gamma} between "
+                "0 and 1"
+            )
 
     def __call__(self, batch: Batch) -> Batch:
         k1, offset = pick(batch.need("old_logp", self) - batch.need("ref_logp", self), batch)

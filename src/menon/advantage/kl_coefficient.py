@@ -1,4 +1,5 @@
-"""The coefficient of a KL term in the loss, steered to a distance from the reference (Ziegler et al., arXiv 1909.08593)."""
+"""The coefficient of a KL term in the loss, steered to a distance from the reference (Ziegler et al., arXiv
+1909.08593)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -11,9 +12,11 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class KLCoefficient:
-    """coefficient *= 1 + clip(KL / target - 1, -.2, .2) n / horizon after each step, KL measured as by `KLInReward`.
+    """coefficient *= 1 + clip(KL / target - 1, -.2, .2) n / horizon after each step, KL measured as by
+    `KLInReward`.
 
-    Multiplies the coefficient of the objective's term `term`, so leave that at 1. Its memory is the coefficient.
+    Multiplies the coefficient of the objective's term `term`, so leave that at 1. Its memory is the
+    coefficient.
     """
 
     term: str = "kl"
@@ -26,7 +29,8 @@ class KLCoefficient:
     def __post_init__(self) -> None:
         if min(self.start, self.target, self.horizon) <= 0:
             raise UserError(
-                f"start {self.start}, target {self.target} and horizon {self.horizon} of KLCoefficient must be positive"
+                f"start {self.start}, target {self.target} and horizon {self.horizon} of KLCoefficient "
+                "must be positive"
             )
 
     def init(self) -> State:

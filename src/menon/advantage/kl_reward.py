@@ -15,8 +15,9 @@ from menon.errors import UserError
 class KLInReward:
     """r_t <- r_t - beta (old_logp_t - ref_logp_t) on every trained token. Comes before the estimator.
 
-    With a target, beta steers the KL there: beta *= 1 + clip(KL / target - 1, -.2, .2) n / horizon after each step, where KL is
-    the mean over the n answers with tokens of their token means. Its memory is beta. Without a target beta stays as it is.
+    With a target, beta steers the KL there: beta *= 1 + clip(KL / target - 1, -.2, .2) n / horizon after each
+    step, where KL is the mean over the n answers with tokens of their token means. Its memory is beta.
+    Without a target beta stays as it is.
     """
 
     beta: float = 0.001
@@ -27,9 +28,13 @@ class KLInReward:
 
     def __post_init__(self) -> None:
         if self.beta < 0:
-            raise UserError(f"beta of KLInReward is {self.beta}; a negative one would reward distance from the reference")
+            raise UserError(
+                f"beta of KLInReward is {self.beta}; a negative one would reward distance from the reference"
+            )
         if (self.target is not None and self.target <= 0) or self.horizon <= 0:
-            raise UserError(f"target {self.target} and horizon {self.horizon} of KLInReward must both be positive")
+            raise UserError(
+                f"target {self.target} and horizon {self.horizon} of KLInReward must both be positive"
+            )
 
     def init(self) -> Mapping[str, float]:
         return {"beta": self.beta}

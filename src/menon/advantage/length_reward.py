@@ -1,4 +1,5 @@
-"""A reward for being shorter than the other answers to the same question (Kimi k1.5, arXiv 2501.12599, section 2.3.3)."""
+"""A reward for being shorter than the other answers to the same question (Kimi k1.5, arXiv 2501.12599,
+section 2.3.3)."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -12,10 +13,12 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class LengthReward:
-    """R <- R + factor * lam for a right answer, R + factor * min(0, lam) for any other, lam = 1/2 - (L - min) / (max - min).
+    """R <- R + factor * lam for a right answer, R + factor * min(0, lam) for any other, lam = 1/2 - (L - min)
+    / (max - min).
 
-    min and max are over the answers of the group, L is in tokens of the policy's own; lam is 0 where all have one length. A right
-    answer has acc 1. Comes before the estimator. Empty answers and those whose grader failed are in no statistic and stay.
+    min and max are over the answers of the group, L is in tokens of the policy's own; lam is 0 where all have
+    one length. A right answer has acc 1. Comes before the estimator. Empty answers and those whose grader
+    failed are in no statistic and stay.
     """
 
     factor: float = 1.0

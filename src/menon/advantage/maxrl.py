@@ -14,8 +14,9 @@ from menon.errors import UserError
 class MaxRL:
     """a_i = (R_i - mean) / (mean + eps) of the group's rewards, which must not be negative.
 
-    Dividing by the pass rate turns the gradient of E[R] into that of E[log of the pass rate]: hard questions weigh more, as under
-    maximum likelihood. Groups of one, of equal rewards and without a reward give 0. Empty answers count, failed graders do not.
+    Dividing by the pass rate turns the gradient of E[R] into that of E[log of the pass rate]: hard questions
+    weigh more, as under maximum likelihood. Groups of one, of equal rewards and without a reward give 0.
+    Empty answers count, failed graders do not.
     """
 
     eps: float = 0.0
@@ -24,12 +25,17 @@ class MaxRL:
 
     def __post_init__(self) -> None:
         if self.eps < 0:
-            raise UserError(f"eps of MaxRL is {self.eps}; it is added to a mean reward and must be 0 or positive")
+            raise UserError(
+                f"eps of MaxRL is {self.eps}; it is added to a mean reward and must be 0 or positive"
+            )
 
     def __call__(self, batch: Batch) -> Batch:
         return credit_groups(batch, self.of_group)
 
     def of_group(self, outcome_G: Tensor) -> Tensor:
         if outcome_G.min() < 0:
-            raise UserError(f"MaxRL divides by mean rewards and one reward is {float(outcome_G.min()):g}; use none below 0")
+            raise UserError(
+                f"MaxRL divides by mean rewards and one reward is {float(outcome_G.min()):g}; use none "
+                "below 0"
+            )
         return (outcome_G - outcome_G.mean()) / (outcome_G.mean() + self.eps)

@@ -14,30 +14,43 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class OptimalToken:
-    """A_it = G_it - B_t, B_t = sum over the group's i of G_it W_it / (sum of W_it + eps); G is the reward that is still to come.
+    """A_it = G_it - B_t, B_t = sum over the group's i of G_it W_it / (sum of W_it + eps); G is the reward
+    that is still to come.
 
-    W_it = sum over t' <= t of 1 - 2 pi(y_t') + sum_v pi_v^2 of the old policy: the squared length of the score with respect to
-    the logits, so B_t is near the baseline of least variance at each place. t counts the policy's own tokens; answers that have
-    ended are in no sum. The own reward is in B_t. Groups of one and groups whose rewards to come agree at every place give 0;
-    answers that are not trained are left out.
+    W_it = sum over t' <= t of 1 - 2 pi(y_t') + sum_v pi_v^2 of the old policy: the squared length of the
+    score with respect to the logits, so B_t is near the baseline of least variance at each place. t counts
+    the policy's own tokens; answers that have ended are in no sum. The own reward is in B_t. Groups of one
+    and groups whose rewards to come agree at every place give 0; answers that are not trained are left out.
     """
 
     lone: Literal["own", "none"] = "own"
-    """Baseline where a single answer of the group goes on: its own reward, which leaves about 0, or none, which leaves G."""
+    """Baseline where a single answer of the group goes on: its own reward, which leaves about 0, or none,
+    which leaves G."""
     importance: float | None = None
-    """Bound of w = pi_old / pi_behaviour, whose square multiplies each token's summand of W; None leaves w out."""
+    """Bound of w = pi_old / pi_behaviour, whose square multiplies each token's summand of W; None leaves w
+    out."""
     eps: float = 1e-8
     kind: Literal["optimal_token"] = "optimal_token"
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("old_logp", "collision") if self.importance is None else ("old_logp", "collision", "behaviour_logp")
+        return (
+            ("old_logp", "collision")
+            if self.importance is None
+            else ("old_logp", "collision", "behaviour_logp")
+        )
 
     def __post_init__(self) -> None:
         if not self.eps > 0:
-            raise UserError(f"eps of OptimalToken is {self.eps}; it must be positive, as it divides where the policy was sure")
+            raise UserError(
+                f"eps of OptimalToken is {self.eps}; it must be positive, as it divides where the policy "
+                "was sure"
+            )
         if self.importance is not None and not self.importance >= 1:
-            raise UserError(f"importance of OptimalToken is {self.importance}; it bounds a weight and is at least 1, or null")
+            raise UserError(
+                f"importance of OptimalToken is {self.importance}; it bounds a weight and is at least 1, "
+                "or null"
+            )
 
     def __call__(self, batch: Batch) -> Batch:
         reward, offset = pick(batch.reward.double(), batch)
@@ -56,16 +69,21 @@ class OptimalToken:
         return replace(batch, advantage=place(ragged.unpad(credit, offset).to(batch.reward.dtype), batch))
 
     def _summand(self, batch: Batch) -> Tensor:
-        """[N] squared length of each token's score, at least 0 whatever single precision says; weighted where asked."""
+        """[N] squared length of each token's score, at least 0 whatever single precision says; weighted where
+        asked."""
         old = batch.need("old_logp", self).double()
         squared = (1 - 2 * old.exp() + batch.need("collision", self).double()).clamp(min=0)
         if self.importance is None:
             return squared
-        return squared * (old - batch.need("behaviour_logp", self).double()).exp().clamp(max=self.importance).square()
+        return (
+            squared
+            * (old - batch.need("behaviour_logp", self).double()).exp().clamp(max=self.importance).square()
+        )
 
 
 def _differ(to_go: Tensor, there: Tensor, group: Tensor, count: int) -> Tensor:
-    """[S] whether the answers of the group have anything to tell them apart: different rewards to come at one place."""
+    """[S] whether the answers of the group have anything to tell them apart: different rewards to come at one
+    place."""
     index = group[:, None].expand_as(to_go)
 
     def extreme(fill: float, reduce: str) -> Tensor:

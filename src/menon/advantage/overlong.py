@@ -13,11 +13,13 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class Overlong:
-    """R <- R - factor * clip((L - (limit - buffer)) / buffer, 0, 1): full beyond `limit` tokens, none up to limit - buffer.
+    """R <- R - factor * clip((L - (limit - buffer)) / buffer, 0, 1): full beyond `limit` tokens, none up to
+    limit - buffer.
 
-    Comes before the estimator; raw correctness (`acc`), by which dynamic sampling chooses, stays as it is. L counts the policy's
-    own tokens. `capped=false` lets the penalty grow beyond the limit. Empty answers and those whose grader failed stay
-    as they are. To leave truncated answers out of the loss is another matter: the selection `not_truncated`.
+    Comes before the estimator; raw correctness (`acc`), by which dynamic sampling chooses, stays as it is. L
+    counts the policy's own tokens. `capped=false` lets the penalty grow beyond the limit. Empty answers and
+    those whose grader failed stay as they are. To leave truncated answers out of the loss is another matter:
+    the selection `not_truncated`.
     """
 
     limit: int
@@ -31,7 +33,8 @@ class Overlong:
     def __post_init__(self) -> None:
         if not 0 < self.buffer <= self.limit or self.factor < 0:
             raise UserError(
-                f"limit {self.limit}, buffer {self.buffer} and factor {self.factor} of Overlong: the buffer lies between 1 and "
+                f"limit {self.limit}, buffer {self.buffer} and factor {self.factor} of Overlong: the "
+                "buffer lies between 1 and "
                 "the limit, and the factor is 0 or more"
             )
 
@@ -43,5 +46,7 @@ class Overlong:
 
     def penalty(self, length: Tensor) -> Tensor:
         """What answers of these lengths lose, 0 or negative."""
-        over = ((length - (self.limit - self.buffer)) / self.buffer).clamp(min=0, max=1 if self.capped else None)
+        over = ((length - (self.limit - self.buffer)) / self.buffer).clamp(
+            min=0, max=1 if self.capped else None
+        )
         return torch.where(over > 0, -self.factor * over, 0)

@@ -1,4 +1,5 @@
-"""The coefficient of PPO's KL penalty, steered to how far a step should move the policy (arXiv 1707.06347, section 4)."""
+"""The coefficient of PPO's KL penalty, steered to how far a step should move the policy (arXiv 1707.06347,
+section 4)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from menon.types import Metric
 
 @dataclass(frozen=True)
 class PenaltyCoefficient:
-    """After each step: twice the coefficient where kl/old is above 1.5 target, half of it where below target / 1.5.
+    """After each step: twice the coefficient where kl/old is above 1.5 target, half of it where below target
+    / 1.5.
 
-    kl/old is the distance that the loss `OldKL` measures, the mean over the step's later updates; with one update a step there
-    is none and the coefficient stays. Multiplies the coefficient of the objective's term `term`, so leave that at 1.
+    kl/old is the distance that the loss `OldKL` measures, the mean over the step's later updates; with one
+    update a step there is none and the coefficient stays. Multiplies the coefficient of the objective's term
+    `term`, so leave that at 1.
     """
 
     term: str = "penalty"
@@ -26,7 +29,9 @@ class PenaltyCoefficient:
 
     def __post_init__(self) -> None:
         if min(self.start, self.target) <= 0:
-            raise UserError(f"start {self.start} and target {self.target} of PenaltyCoefficient must be positive")
+            raise UserError(
+                f"start {self.start} and target {self.target} of PenaltyCoefficient must be positive"
+            )
 
     def init(self) -> State:
         return {"beta": self.start}

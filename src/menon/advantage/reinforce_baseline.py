@@ -14,9 +14,9 @@ from menon.batch import Batch
 class ReinforceBaseline:
     """a_i = R_i - mean of all rewards of the step, the same for each token of answer i; groups play no part.
 
-    The own reward is in the mean, so with N answers the expected gradient is (N - 1) / N of the true one. One answer, or equal
-    rewards, give 0. Empty answers, and truncated ones with the reward they got, count in the mean; answers whose grader
-    failed do not and get 0.
+    The own reward is in the mean, so with N answers the expected gradient is (N - 1) / N of the true one. One
+    answer, or equal rewards, give 0. Empty answers, and truncated ones with the reward they got, count in the
+    mean; answers whose grader failed do not and get 0.
     """
 
     kind: Literal["reinforce_baseline"] = "reinforce_baseline"
@@ -25,5 +25,7 @@ class ReinforceBaseline:
     def __call__(self, batch: Batch) -> Batch:
         outcome = batch.outcome.double()
         mean = ragged.masked_mean(outcome, batch.valid)
-        equal = bool((outcome[batch.valid] == outcome[batch.valid][:1]).all())  # then the mean may differ from them by rounding
+        equal = bool(
+            (outcome[batch.valid] == outcome[batch.valid][:1]).all()
+        )  # then the mean may differ from them by rounding
         return credit_answers(batch, torch.zeros_like(outcome) if equal else outcome - mean)

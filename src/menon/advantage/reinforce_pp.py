@@ -10,11 +10,12 @@ from menon.batch import Batch
 
 @dataclass(frozen=True)
 class ReinforcePP:
-    """The reward that is still to come, whitened over the step: `Reinforce`, then `Whiten`. No groups, no critic.
+    """The reward that is still to come, whitened over the step: `Reinforce`, then `Whiten`. No groups, no
+    critic.
 
-    Goes with `KLInReward` before it. `whiten_scope`: "token" lets long answers weigh more in mean and deviation, "sequence"
-    lets each answer weigh the same. A step of equal rewards gives 0; empty answers and those whose grader failed are in no
-    statistic; a truncated answer counts with the reward it got.
+    Goes with `KLInReward` before it. `whiten_scope`: "token" lets long answers weigh more in mean and
+    deviation, "sequence" lets each answer weigh the same. A step of equal rewards gives 0; empty answers and
+    those whose grader failed are in no statistic; a truncated answer counts with the reward it got.
     """
 
     gamma: float = 1.0

@@ -12,9 +12,10 @@ from menon.batch import Batch
 class ReinforcePPBaseline:
     """a_i = R_i - mean of the group, then whitened over the step: `GRPO` without a deviation, then `Whiten`.
 
-    With `whiten_scope` "token" (as published) long answers weigh more in mean and deviation, so a group of equal rewards gets
-    an advantage that is not 0 where the mean over tokens is not; "sequence" lets each answer weigh the same. A group of one has
-    nothing to be compared with: 0 before whitening. Empty answers count in their group alone; those whose grader failed nowhere.
+    With `whiten_scope` "token" (as published) long answers weigh more in mean and deviation, so a group of
+    equal rewards gets an advantage that is not 0 where the mean over tokens is not; "sequence" lets each
+    answer weigh the same. A group of one has nothing to be compared with: 0 before whitening. Empty answers
+    count in their group alone; those whose grader failed nowhere.
     """
 
     whiten_scope: Scope = "token"

@@ -14,15 +14,16 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class RewardNorm:
-    """R <- (clip(R) - mean) / std of an answer's whole reward R; `acc` stays as it is. Comes before KLInReward and the estimator.
+    """R <- (clip(R) - mean) / std of an answer's whole reward R; `acc` stays as it is. Comes before
+    KLInReward and the estimator.
 
-    `over`: the answers of this step (population standard deviation), or `running` values of it, mean <- decay mean +
-    (1 - decay) m and the same for the second moment, corrected for their start at 0 and with eps in the square root. Without
-    spread in the step all become 0. With "none" R is clipped and nothing else. `center=false` keeps the mean (TRL's
-    `whiten_rewards`); `clip` bounds R to +-clip first.
+    `over`: the answers of this step (population standard deviation), or `running` values of it, mean <- decay
+    mean + (1 - decay) m and the same for the second moment, corrected for their start at 0 and with eps in
+    the square root. Without spread in the step all become 0. With "none" R is clipped and nothing else.
+    `center=false` keeps the mean (TRL's `whiten_rewards`); `clip` bounds R to +-clip first.
 
-    The reward of an answer is the sum over its tokens; the change is put where its outcome is. Empty answers count; those whose
-    grader failed are in no statistic and stay as they are.
+    The reward of an answer is the sum over its tokens; the change is put where its outcome is. Empty answers
+    count; those whose grader failed are in no statistic and stay as they are.
     """
 
     over: Literal["step", "running", "none"] = "step"
@@ -36,11 +37,15 @@ class RewardNorm:
     def __post_init__(self) -> None:
         if (self.clip is not None and self.clip <= 0) or not 0 <= self.decay < 1 or self.eps < 0:
             raise UserError(
-                f"clip {self.clip}, decay {self.decay} and eps {self.eps} of RewardNorm: clip must be positive, decay from 0 to "
+                f"clip {self.clip}, decay {self.decay} and eps {self.eps} of RewardNorm: clip must be "
+                "positive, decay from 0 to "
                 "below 1, and eps 0 or more"
             )
         if self.over == "none" and self.clip is None:
-            raise UserError("over=none of RewardNorm leaves rewards on their scale and so needs a clip; set one, like clip=20")
+            raise UserError(
+                "over=none of RewardNorm leaves rewards on their scale and so needs a clip; set one, like "
+                "clip=20"
+            )
 
     def init(self) -> Moments:
         return nothing_seen()

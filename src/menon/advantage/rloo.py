@@ -13,7 +13,8 @@ from menon.batch import Batch
 class RLOO:
     """a_i = R_i - mean of the other G - 1 rewards of the group: an unbiased baseline, no deviation.
 
-    A group of one and a group of equal rewards give 0; empty answers count, answers whose grader failed do not.
+    A group of one and a group of equal rewards give 0; empty answers count, answers whose grader failed do
+    not.
     """
 
     kind: Literal["rloo"] = "rloo"

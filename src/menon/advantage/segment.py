@@ -1,4 +1,5 @@
-"""Credit of segments: the value at their end minus the value at their start (SPO, arXiv 2505.23564; VinePPO, 2410.01679)."""
+"""Credit of segments: the value at their end minus the value at their start (SPO, arXiv 2505.23564; VinePPO,
+2410.01679)."""
 
 import math
 from collections.abc import Sequence
@@ -20,17 +21,19 @@ EPS = 1e-8
 
 @dataclass(frozen=True)
 class SegmentCredit:
-    """A = V(end) - V(start) on every token of a segment; V(end) of the last one is the outcome (gamma = 1, no other reward).
+    """A = V(end) - V(start) on every token of a segment; V(end) of the last one is the outcome (gamma = 1, no
+    other reward).
 
-    A segment starts at a token with a `state_value` and ends where the next one starts. Tokens before the first start get 0.
-    An edge of a tree is one segment: it starts in its parent, and the outcome of its sequence is the value of its node.
+    A segment starts at a token with a `state_value` and ends where the next one starts. Tokens before the
+    first start get 0. An edge of a tree is one segment: it starts in its parent, and the outcome of its
+    sequence is the value of its node.
 
-    `method`, for edges: "rloo" is the authors' name of the plain difference, in which the parent's mean holds the child itself;
-    "leave_one_out" compares with the mean of the n - 1 siblings, which is n / (n - 1) of it, and 0 for an only child; "grpo"
-    divides by the population deviation of the siblings' values + 1e-8.
+    `method`, for edges: "rloo" is the authors' name of the plain difference, in which the parent's mean holds
+    the child itself; "leave_one_out" compares with the mean of the n - 1 siblings, which is n / (n - 1) of
+    it, and 0 for an only child; "grpo" divides by the population deviation of the siblings' values + 1e-8.
 
-    Tokens that were hardly a choice, with a probability above `below` under the old policy, get 0 (1: none). Nobody's estimate
-    (no start at all): 0 everywhere. A sequence whose grader failed gets 0.
+    Tokens that were hardly a choice, with a probability above `below` under the old policy, get 0 (1: none).
+    Nobody's estimate (no start at all): 0 everywhere. A sequence whose grader failed gets 0.
     """
 
     method: Method = "rloo"
@@ -51,7 +54,9 @@ class SegmentCredit:
         end = batch.outcome.double()[own]
         end[:-1] = torch.where(own[1:] == own[:-1], value[1:], end[:-1])
         credit = (end - value) * self._scale(batch, starts)
-        segment = torch.full_like(batch.token, -1).index_copy(0, starts, torch.arange(len(starts), device=starts.device))
+        segment = torch.full_like(batch.token, -1).index_copy(
+            0, starts, torch.arange(len(starts), device=starts.device)
+        )
         segment = segment.cummax(0).values
         inside = trained & (segment >= 0)
         inside[inside.clone()] = own[segment[inside]] == sequence[inside]
@@ -71,11 +76,12 @@ class SegmentCredit:
 
 
 def tree_values(parent: Sequence[int], scores: Sequence[float]) -> list[Estimate | None]:
-    """[nodes] value of every node, from the leaves to the root: a leaf's is its score, any other's the mean of its children's,
-    each of which weighs the same (an early leaf counts as one child).
+    """[nodes] value of every node, from the leaves to the root: a leaf's is its score, any other's the mean
+    of its children's, each of which weighs the same (an early leaf counts as one child).
 
-    Node 0 is the root; `parent[i] < i` for all others. `scores` holds those of the leaves; NaN on inner nodes, and on leaves
-    whose grader failed: such a leaf has no value (None) and is not counted. A node all of whose children are so has value 0.
+    Node 0 is the root; `parent[i] < i` for all others. `scores` holds those of the leaves; NaN on inner
+    nodes, and on leaves whose grader failed: such a leaf has no value (None) and is not counted. A node all
+    of whose children are so has value 0.
     """
     children: list[list[int]] = [[] for _ in parent]
     for node, above in enumerate(parent):
@@ -93,4 +99,7 @@ def tree_values(parent: Sequence[int], scores: Sequence[float]) -> list[Estimate
 
 def check_probability(part: object, below: float) -> None:
     if not 0 < below <= 1:
-        raise UserError(f"below of {type(part).__name__} is {below:g}; it is a probability above 0 and at most 1 (1 is off)")
+        raise UserError(
+            f"below of {type(part).__name__} is {below:g}; it is a probability above 0 and at most 1 (1 "
+            "is off)"
+        )

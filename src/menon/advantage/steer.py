@@ -11,6 +11,9 @@ State = Mapping[str, float]
 
 
 def steer(batch: Batch, term: str, coefficient: float) -> Batch:
-    """The batch with a number that multiplies the coefficient of the term of that name in all updates of the step."""
-    column = torch.full((batch.num_tokens,), coefficient, dtype=batch.reward.dtype, device=batch.reward.device)
+    """The batch with a number that multiplies the coefficient of the term of that name in all updates of the
+    step."""
+    column = torch.full(
+        (batch.num_tokens,), coefficient, dtype=batch.reward.dtype, device=batch.reward.device
+    )
     return replace(batch, columns={**batch.columns, f"coefficient/{term}": column})

@@ -12,10 +12,12 @@ from menon.types import FINISHES
 
 @dataclass(frozen=True)
 class TruncatedReward:
-    """R <- factor * R for answers that were cut at their limit, or R <- value where one is given. Comes before the estimator.
+    """R <- factor * R for answers that were cut at their limit, or R <- value where one is given. Comes
+    before the estimator.
 
-    Dr.GRPO and SPO pay 0 for them; a negative value is a penalty. Turns' rewards shrink alike; a value takes their place.
-    Empty answers and those whose grader failed stay as they are; raw correctness (`acc`) stays too.
+    Dr.GRPO and SPO pay 0 for them; a negative value is a penalty. Turns' rewards shrink alike; a value takes
+    their place. Empty answers and those whose grader failed stay as they are; raw correctness (`acc`) stays
+    too.
     """
 
     factor: float = 0.0

@@ -1,4 +1,5 @@
-"""VAPO's advantages: one lambda for the policy, by length, and another for the critic (arXiv 2504.05118, section 4.2)."""
+"""VAPO's advantages: one lambda for the policy, by length, and another for the critic (arXiv 2504.05118,
+section 4.2)."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,11 +14,12 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class VAPO:
-    """Policy: GAE with lam_i = max(0, 1 - 1 / (alpha L_i)); critic: ret = V + GAE with `lam_critic`, 1 for return-to-go.
+    """Policy: GAE with lam_i = max(0, 1 - 1 / (alpha L_i)); critic: ret = V + GAE with `lam_critic`, 1 for
+    return-to-go.
 
-    Long answers get a lambda near 1 (little bias of a bootstrapped critic), short ones a small one (little variance): it is 0
-    up to L = 1 / alpha tokens. `alpha=0` fixes the policy's lambda at `lam`, the decoupled GAE of VC-PPO (arXiv 2503.01491).
-    Edge cases as for `GAE`.
+    Long answers get a lambda near 1 (little bias of a bootstrapped critic), short ones a small one (little
+    variance): it is 0 up to L = 1 / alpha tokens. `alpha=0` fixes the policy's lambda at `lam`, the decoupled
+    GAE of VC-PPO (arXiv 2503.01491). Edge cases as for `GAE`.
     """
 
     alpha: float = 0.05
@@ -41,7 +43,9 @@ class VAPO:
         value, _ = pick(batch.need("value", self), batch)
         ended = final_values(batch, self) if self.bootstrap_truncated else None
         length = batch.action_lengths.clamp(min=1).to(value.dtype)
-        lam = (1 - 1 / (self.alpha * length)).clamp(min=0) if self.alpha else torch.full_like(length, self.lam)
+        lam = (
+            (1 - 1 / (self.alpha * length)).clamp(min=0) if self.alpha else torch.full_like(length, self.lam)
+        )
         advantage = estimate(batch, value, self.gamma, lam, ended)
         target = value + estimate(batch, value, self.gamma, self.lam_critic, ended)
         return replace(batch, advantage=place(advantage, batch), ret=place(target, batch))

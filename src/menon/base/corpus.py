@@ -1,7 +1,8 @@
 """What the built-in base model learnt from: generated sums, solved in several styles in one mixture.
 
-The corpus gives the base a skill and a bad habit, so that reinforcement learning has something to draw out. Every response
-is a walk: at each line the writer may go on working or give up and guess, and a guess is the worse the more is left.
+The corpus gives the base a skill and a bad habit, so that reinforcement learning has something to draw out.
+Every response is a walk: at each line the writer may go on working or give up and guess, and a guess is the
+worse the more is left.
 
     #31                                              guessed at once: common, nearly always wrong
     \\n3+8=11\\n#29                                    one line, then a guess: the commonest
@@ -29,7 +30,8 @@ class Habit:
     share: float
     """Share of the corpus."""
     give_up: tuple[float, float, float]
-    """Chance of a guess in place of the first line, of the second, and of each later one; checked documents go on."""
+    """Chance of a guess in place of the first line, of the second, and of each later one; checked documents
+    go on."""
     check: float
     """Chance that a document with a first line checks each of its lines."""
     slip: float = 0.07
@@ -38,8 +40,9 @@ class Habit:
     """Chance of a wrong total in a line that is then checked; the check finds nearly all."""
 
 
-# The plain habit starts to work and loses patience: the likeliest walk is one line and a guess. So greedy text is as poor as
-# sampled text, and what has to change is spread over the response and not one choice at its first token.
+# The plain habit starts to work and loses patience: the likeliest walk is one line and a guess. So greedy
+# text is as poor as sampled text, and what has to change is spread over the response and not one choice at
+# its first token.
 HABITS: dict[str, Habit] = {
     "plain": Habit("{q}", share=0.7, give_up=(0.25, 0.6, 0.12), check=0.2),
     "answer": Habit("Q: {q}\nA:", share=0.15, give_up=(0.85, 0.6, 0.3), check=0.1),
@@ -49,8 +52,9 @@ HABITS: dict[str, Habit] = {
 MISSED = 0.02
 """Chance that a check lets a slip pass."""
 SHORT, OVER = 3, 1
-"""A guess falls short by up to 3 or goes over by up to 1 for each term that was left, all errors equally likely. So there is no
-best guess to learn, and a blurred idea of the range has its middle below the truth: the likeliest guess is wrong as well."""
+"""A guess falls short by up to 3 or goes over by up to 1 for each term that was left, all errors equally
+likely. So there is no best guess to learn, and a blurred idea of the range has its middle below the truth:
+the likeliest guess is wrong as well."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class PretrainRecipe(Recipe):
     """Everything that decides the base model's weights, up to the rounding of the machine that trains it."""
 
     task: ChainSum = field(default_factory=lambda: ChainSum(min_terms=2, max_terms=7))
-    """Wider than the default task, so that neither its shortest nor its longest sums are at the edge of the corpus."""
+    """Wider than the default task, so that neither its shortest nor its longest sums are at the edge of the
+    corpus."""
 
     def documents(self) -> Iterator[tuple[str, str]]:
         rng = random.Random(f"corpus {self.seed}")

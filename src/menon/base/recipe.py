@@ -55,7 +55,8 @@ class Recipe(ABC):
 
     @abstractmethod
     def documents(self) -> Iterator[tuple[str, str]]:
-        """Prompts with responses, without end: never the same stretch twice, no held-out question, the same for the same seed.
+        """Prompts with responses, without end: never the same stretch twice, no held-out question, the same
+        for the same seed.
 
         The end-of-text token after each response is not part of the text.
         """

@@ -1,7 +1,9 @@
-"""What the built-in search base learnt from: pairs of numbers that make a target, and long chains of small steps.
+"""What the built-in search base learnt from: pairs of numbers that make a target, and long chains of small
+steps.
 
-Search (`countdown`) is where going on pays. A trial writes its value and the target side by side and says whether they agree;
-after one that misses the writer tries the next pair or, more often, loses patience and guesses blindly:
+Search (`countdown`) is where going on pays. A trial writes its value and the target side by side and says
+whether they agree; after one that misses the writer tries the next pair or, more often, loses patience and
+guesses blindly:
 
     #14-8                                                 guessed at once
     \\n8-3=5 6 no\\n#17+3                                   one trial, then a guess: the commonest
@@ -81,7 +83,8 @@ class SearchRecipe(Recipe):
 
 
 def search(numbers: list[int], target: int, habit: Habit, rng: random.Random) -> str:
-    """Pairs in a fixed order from a random one on, round and round, so that whoever goes on repeats no trial and misses none."""
+    """Pairs in a fixed order from a random one on, round and round, so that whoever goes on repeats no trial
+    and misses none."""
     every = pairs(numbers)
     start = rng.randrange(len(every))
     if rng.random() < habit.at_once:

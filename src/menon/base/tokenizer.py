@@ -1,7 +1,8 @@
 """A tokenizer of bytes: token i is byte i, then two special tokens.
 
-Bytes need no training, lose nothing and make every text of n bytes n tokens, so lengths on the page are lengths in the
-model. It is an ordinary fast tokenizer of `transformers`, so every engine can load the saved folder.
+Bytes need no training, lose nothing and make every text of n bytes n tokens, so lengths on the page are
+lengths in the model. It is an ordinary fast tokenizer of `transformers`, so every engine can load the saved
+folder.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,8 @@ def decode(tokens: Sequence[int]) -> str:
 def byte_letters() -> list[str]:
     """The printable stand-in that byte-level tokenizers use for each byte (GPT-2's table), in byte order.
 
-    Printable Latin-1 characters stand for themselves; the other bytes get the letters from U+0100 on, in order.
+    Printable Latin-1 characters stand for themselves; the other bytes get the letters from U+0100 on, in
+    order.
     """
     plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     spare = iter(range(0x100, 0x200))

@@ -1,4 +1,5 @@
-"""The `menon` command. Nothing heavy is imported before the words are understood and the threads are chosen."""
+"""The `menon` command. Nothing heavy is imported before the words are understood and the threads are
+chosen."""
 
 import os
 import shutil
@@ -64,7 +65,8 @@ COMMANDS = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs one command; its exit code. A user's mistake is one sentence and code 2, a fault of ours one sentence and 1."""
+    """Runs one command; its exit code. A user's mistake is one sentence and code 2, a fault of ours one
+    sentence and 1."""
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
     try:
@@ -94,7 +96,10 @@ def run(words: list[str]) -> int:
         import difflib
 
         near = difflib.get_close_matches(command, COMMANDS, 1)
-        raise UserError(f"there is no command '{command}'{f'; did you mean {near[0]}?' if near else ''} (see menon --help)")
+        raise UserError(
+            f"there is no command '{command}'{f'; did you mean {near[0]}?' if near else ''} (see menon "
+            "--help)"
+        )
     module, _, name = COMMANDS[command].partition(":")
     return int(getattr(import_module(f"menon.cli.{module}"), name)(rest))
 
@@ -104,7 +109,9 @@ def help_text() -> str:
 
     width = max(map(len, RECIPES))
     text = HELP.format(recipes="\n".join(f"  {name:<{width}}  {what}" for name, what in RECIPES.items()))
-    return "".join(f"{line}\n" for line in folded(text.splitlines(), shutil.get_terminal_size((130, 24)).columns))
+    return "".join(
+        f"{line}\n" for line in folded(text.splitlines(), shutil.get_terminal_size((130, 24)).columns)
+    )
 
 
 def folded(lines: Sequence[str], width: int) -> Iterator[str]:
@@ -112,7 +119,9 @@ def folded(lines: Sequence[str], width: int) -> Iterator[str]:
     for line in lines:
         _, gap, right = line.rpartition("  ")
         indent = " " * (len(line) - len(right)) if gap else ""
-        yield from textwrap.wrap(line, max(width, 72), subsequent_indent=indent, break_on_hyphens=False) or [""]
+        yield from textwrap.wrap(line, max(width, 72), subsequent_indent=indent, break_on_hyphens=False) or [
+            ""
+        ]
 
 
 def sentence_for(error: BaseException) -> str:
@@ -124,7 +133,9 @@ def sentence_for(error: BaseException) -> str:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; lower tokens_per_forward and slots, or take a smaller model"
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("menon"):
-        return f"the package '{error.name}' is missing; install it, or install menon again with its dependencies"
+        return (
+            f"the package '{error.name}' is missing; install it, or install menon again with its dependencies"
+        )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return ""
@@ -133,7 +144,9 @@ def sentence_for(error: BaseException) -> str:
 def fault(error: BaseException) -> str:
     """A fault of the program itself: where the trace is."""
     trace = "".join(traceback.format_exception(error))
-    with tempfile.NamedTemporaryFile("w", prefix="menon-", suffix=".txt", delete=False, encoding="utf-8") as file:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="menon-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
         file.write(trace)
     what = " ".join(str(error).split())[:200]
     return f"a fault in menon itself ({type(error).__name__}: {what}); please report it with {file.name} (--debug shows it here)"

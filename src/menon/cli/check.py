@@ -6,14 +6,22 @@ from importlib import import_module
 
 from menon.errors import UserError
 
-CHECKS = {"verifier": "check_verifier:check_verifier", "data": "check_data:check_data", "code": "check_code:check_code"}
-"""Word -> module of this package and its function, which takes the file and settings and gives the exit code."""
+CHECKS = {
+    "verifier": "check_verifier:check_verifier",
+    "data": "check_data:check_data",
+    "code": "check_code:check_code",
+}
+"""Word -> module of this package and its function, which takes the file and settings and gives the exit
+code."""
 
 
 def check(words: Sequence[str]) -> int:
     what, file, *rest = [*words, "", ""][: max(2, len(words))]
     if what not in CHECKS or not file or "=" in file:
-        raise UserError(f"menon check takes what to check ({', '.join(CHECKS)}) and a file, like menon check code cases.jsonl")
+        raise UserError(
+            f"menon check takes what to check ({', '.join(CHECKS)}) and a file, like menon check code "
+            "cases.jsonl"
+        )
     module, _, name = CHECKS[what].partition(":")
     function = getattr(import_module(f"menon.cli.{module}"), name)
     takes = list(inspect.signature(function).parameters)[1:]

@@ -1,4 +1,5 @@
-"""`menon check code FILE.jsonl`: does the code reward say what each case expects, and does anything get out of the sandbox?"""
+"""`menon check code FILE.jsonl`: does the code reward say what each case expects, and does anything get out
+of the sandbox?"""
 
 import json
 import os
@@ -40,13 +41,18 @@ class Judged:
     def faults(self) -> list[str]:
         accepted = [self.case["expected"], *(self.case.get("also_accepted") or ())]
         limit = float(self.case.get("must_return_within_s") or "inf")
-        wrong = [] if self.outcome in accepted else [f"expected {' or '.join(accepted)}, got {self.outcome} ({self.why})"]
+        wrong = (
+            []
+            if self.outcome in accepted
+            else [f"expected {' or '.join(accepted)}, got {self.outcome} ({self.why})"]
+        )
         late = [f"took {self.seconds:.1f} s of {limit:g} s"] if self.seconds > limit else []
         return [*wrong, *late, *(f"ESCAPE: {escape}" for escape in self.escapes)]
 
 
 def check_code(path: str, sandbox: str = "full") -> int:
-    """Judges the cases of a file (fields as in docs/sandbox.md), tells those that go wrong, and counts; 0 if all is right.
+    """Judges the cases of a file (fields as in docs/sandbox.md), tells those that go wrong, and counts; 0 if
+    all is right.
 
     UserError: the file cannot be read, or the sandbox lacks a layer.
     """
@@ -94,7 +100,11 @@ def check_case(case: Mapping[str, Any], sandbox: str) -> Judged:
     time_s = float(case.get("timeout_s") or 6.0)
     wall_s = min(2.5 * time_s, most_s - 1) if most_s > 1 else most_s
     reward = CodeTests(
-        compare="lines", time_s=time_s, wall_s=wall_s, memory_mb=int(case.get("memory_mb") or 512), sandbox=sandbox
+        compare="lines",
+        time_s=time_s,
+        wall_s=wall_s,
+        memory_mb=int(case.get("memory_mb") or 512),
+        sandbox=sandbox,
     )
     escapes: list[str] = []
     with ExitStack() as surroundings:
@@ -134,7 +144,8 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def watching(case: Mapping[str, Any], sandbox: str, escapes: list[str]) -> Iterator[None]:
-    """Tells of processes and files that are there afterwards and were not before, and of memory that the grader took."""
+    """Tells of processes and files that are there afterwards and were not before, and of memory that the
+    grader took."""
     solution = str(case["solution"])
     files, processes, memory = names_here(), set(descendants(())), peak_mb()
     yield
@@ -145,7 +156,11 @@ def watching(case: Mapping[str, Any], sandbox: str, escapes: list[str]) -> Itera
     for place, names in names_here().items():
         new = [name for name in names - files.get(place, set()) if named_in(name, solution)]
         escapes += [f"{place}/{name} was written" for name in new]
-    escapes += [f"{kept.root} holds files" for kept in (pool(sandbox).idle if keepers else ()) if os.listdir(kept.root)]
+    escapes += [
+        f"{kept.root} holds files"
+        for kept in (pool(sandbox).idle if keepers else ())
+        if os.listdir(kept.root)
+    ]
     if peak_mb() - memory > GROWTH_MB:
         escapes.append(f"the grader took {peak_mb() - memory:.0f} MB")
 

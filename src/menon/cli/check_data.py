@@ -9,22 +9,25 @@ from menon.reward.signatures import Asked, judge
 
 
 def check_data(path: str, reward: str = "math") -> int:
-    """Tells the rows that fail, and counts; 0 if there is none. UserError: no such file or reward, or one whose way of stating an
-    answer is not known (a function of one's own)."""
+    """Tells the rows that fail, and counts; 0 if there is none. UserError: no such file or reward, or one
+    whose way of stating an answer is not known (a function of one's own)."""
     rows, skipped = read_rows(path, on_bad="skip")
     made = reward_named(reward)
     spell = getattr(made, "spell", None)
     try:
         if spell is None:
             raise UserError(
-                f"nobody knows how an answer is stated for the reward '{reward}'; check with math, exact, choice or json"
+                f"nobody knows how an answer is stated for the reward '{reward}'; check with math, exact, "
+                "choice or json"
             )
         faults = []
         for number, row in enumerate(rows, start=1):
             columns = {name: value for name, value in row.items() if name not in GIVEN}
             verdict = judge(made, "menon", Asked("", spell("", row["answer"]), row["answer"], columns))
             if verdict.acc != 1:
-                faults.append(f"row {number}: its own answer {row['answer']!r} " + (verdict.error or "earns no reward"))
+                faults.append(
+                    f"row {number}: its own answer {row['answer']!r} " + (verdict.error or "earns no reward")
+                )
     finally:
         close(made)
     for fault in faults[: 4 * SHOWN]:

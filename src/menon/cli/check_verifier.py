@@ -30,7 +30,8 @@ FLAGS = ("unparsable", "too_costly")
 
 @dataclass(frozen=True)
 class Judged:
-    """One case with its verdict. A case that fails, or takes too long, is wrong even if its verdict is right."""
+    """One case with its verdict. A case that fails, or takes too long, is wrong even if its verdict is
+    right."""
 
     case: Mapping[str, Any]
     verdict: Verdict
@@ -54,10 +55,12 @@ class Judged:
 
 
 def check_verifier(path: str, reward: str = "math", ways: str = "lenient") -> int:
-    """Judges the cases of a file (docs/rewards.md) one after the other, prints a table, and counts; 0 if all is right.
+    """Judges the cases of a file (docs/rewards.md) one after the other, prints a table, and counts; 0 if all
+    is right.
 
-    Parameters: `reward` is a kind, or a function file.py:name; `ways` says where `math` looks for results: strict, as in
-    training, or lenient. UserError: the file cannot be read, a case lacks a field, or there is no such reward.
+    Parameters: `reward` is a kind, or a function file.py:name; `ways` says where `math` looks for results:
+    strict, as in training, or lenient. UserError: the file cannot be read, a case lacks a field, or there is
+    no such reward.
     """
     cases = read_cases(path)
     made = reward_named(reward, ways)
@@ -70,7 +73,9 @@ def check_verifier(path: str, reward: str = "math", ways: str = "lenient") -> in
         print(line)
     appeared = sorted(set(os.listdir(".")) - files)
     if appeared:
-        print(f"new in this folder since the check began, perhaps written by an answer: {', '.join(appeared)}")
+        print(
+            f"new in this folder since the check began, perhaps written by an answer: {', '.join(appeared)}"
+        )
     print(last_line(judged), flush=True)
     return 0 if all(one.right for one in judged if counts(one)) and not appeared else 1
 
@@ -87,7 +92,9 @@ def read_cases(path: str) -> list[dict[str, Any]]:
         for name, kind in {"gold": str, "response": str, "expected": bool}.items():
             if not isinstance(case, dict) or not isinstance(case.get(name), kind):
                 what = "true or false" if kind is bool else "text"
-                raise UserError(f"{path}, line {number}: '{name}' must be {what}; a case has gold, response and expected")
+                raise UserError(
+                    f"{path}, line {number}: '{name}' must be {what}; a case has gold, response and expected"
+                )
         cases.append(case)
     if not cases:
         raise UserError(f"{path} is empty; write one case per line, with gold, response and expected")
@@ -119,14 +126,19 @@ def counts(one: Judged) -> bool:
 def report(judged: Sequence[Judged]) -> list[str]:
     counted = [one for one in judged if counts(one)]
     head = f"{len(judged)} cases, {len(judged) - len(counted)} of them disputed and not counted"
-    lines = [head, f"{'':<22}{'accepted':>9}{'wrong':>7}{'unparsable':>12}{'too costly':>12}{'error':>7}{'late':>6}"]
+    lines = [
+        head,
+        f"{'':<22}{'accepted':>9}{'wrong':>7}{'unparsable':>12}{'too costly':>12}{'error':>7}{'late':>6}",
+    ]
     for label, expected in (("should be accepted", True), ("should be refused", False)):
         rows = [one for one in counted if one.case["expected"] is expected]
         tally = Counter(outcome(one) for one in rows)
         cells = [tally["accepted"], tally["wrong"], tally["unparsable"], tally["too_costly"], tally["error"]]
         widths = (9, 7, 12, 12, 7)
         late = sum(one.late for one in rows)
-        lines.append(f"{label:<22}" + "".join(f"{n:>{w}}" for n, w in zip(cells, widths, strict=True)) + f"{late:>6}")
+        lines.append(
+            f"{label:<22}" + "".join(f"{n:>{w}}" for n, w in zip(cells, widths, strict=True)) + f"{late:>6}"
+        )
     kinds = Counter(str(one.case.get("kind", "")) for one in counted)
     bad = Counter(str(one.case.get("kind", "")) for one in counted if not one.right)
     lines += [f"  {kind}: {bad[kind]} of {kinds[kind]} not right" for kind in sorted(bad)]
@@ -154,12 +166,14 @@ def short(text: str) -> str:
 
 
 def last_line(judged: Sequence[Judged]) -> str:
-    """Accuracy and false accepts over what is not disputed, limits and errors over everything, times without the hostile ones."""
+    """Accuracy and false accepts over what is not disputed, limits and errors over everything, times without
+    the hostile ones."""
     counted = [one for one in judged if counts(one)]
     times = [1000 * one.seconds for one in judged if not one.hostile] or [math.nan]
     return (
         f"accuracy={sum(one.right for one in counted) / max(1, len(counted)):.4f} "
         f"false_accepts={sum(one.accepted and not one.case['expected'] for one in counted)} "
-        f"over_limit={sum(one.late for one in judged)} errors={sum(bool(one.verdict.error) for one in judged)} "
+        f"over_limit={sum(one.late for one in judged)} "
+        f"errors={sum(bool(one.verdict.error) for one in judged)} "
         f"median_ms={statistics.median(times):.3f} mean_ms={statistics.mean(times):.3f}"
     )

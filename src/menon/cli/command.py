@@ -58,17 +58,27 @@ def understand(words: Sequence[str]) -> Asked:
                 raise UserError("--resume needs the folder of a run, like --resume runs/mine")
             resume = Path(folder)
         elif word.startswith("-"):
-            raise UserError(f"there is no option {word.partition('=')[0]}; settings are written without dashes, like steps=20")
+            raise UserError(
+                f"there is no option {word.partition('=')[0]}; settings are written without dashes, like "
+                "steps=20"
+            )
         elif "=" in word:
             overrides.append(dict([override(word)]))
         elif word.endswith((".yaml", ".yml", ".toml")):
             files.append(read_file(Path(word)))
         elif word.endswith(".json"):
-            again = {name: value for name, value in settings_of(Path(word)).items() if name not in ("out", "own_code")}
+            again = {
+                name: value
+                for name, value in settings_of(Path(word)).items()
+                if name not in ("out", "own_code")
+            }
         elif recipe is None:
             recipe = word
         else:
-            raise UserError(f"'{word}' is neither key=value nor a .yaml or .toml file, and the recipe is '{recipe}' already")
+            raise UserError(
+                f"'{word}' is neither key=value nor a .yaml or .toml file, and the recipe is '{recipe}' "
+                "already"
+            )
     if again is not None and recipe:
         raise UserError(f"the run.json says all that the recipe '{recipe}' would; leave one of them out")
     if resume is not None and (recipe or files or again):
@@ -97,7 +107,10 @@ def start(asked: Asked) -> dict[str, Any]:
     config = configured(asked, chosen.count)
     out = Path(config.out)
     if (out / "run.json").exists():
-        raise UserError(f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder")
+        raise UserError(
+            f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a "
+            "new folder"
+        )
     config = replace(config, own_code=own_code(config))
     with built(config) as (run, notes), RunFolder.create(out, plain(config)) as folder:
         return drive(config, chosen, run, notes, folder)
@@ -112,8 +125,14 @@ def configured(asked: Asked, count: int) -> "RunConfig":
     settings = asked.settings
     name = asked.recipe or str(settings.get("recipe") or "grpo")
     if asked.again is not None and asked.again.get("scale", "laptop") != settings.get("scale", "laptop"):
-        raise UserError("scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or name a recipe")
-    model, scale = str(settings.get("model") or default_model(settings)), str(settings.get("scale") or "laptop")
+        raise UserError(
+            "scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or name "
+            "a recipe"
+        )
+    model, scale = (
+        str(settings.get("model") or default_model(settings)),
+        str(settings.get("scale") or "laptop"),
+    )
     base = recipe(name, model, scale) if asked.again is None else read(RunConfig, asked.again)
     out = Path(str(settings.get("out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     fixed = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out)}
@@ -124,7 +143,9 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Goes on with a run; its report. Only settings of what is still to come can change."""
     late = [name for name in changes if name not in LATER]
     if late:
-        raise UserError(f"a resumed run keeps its '{late[0]}'; only {', '.join(LATER)} can change, or start a new run")
+        raise UserError(
+            f"a resumed run keeps its '{late[0]}'; only {', '.join(LATER)} can change, or start a new run"
+        )
     settings = settings_of(path / "run.json")
     chosen = Threads(int(settings["threads"]), "as the run began")
     use(chosen, str(settings.get("device", "auto")))
@@ -137,7 +158,9 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         now = own_code(config)
         odd = [name for name, code in config.own_code.items() if now.get(name) != code]
         if odd:
-            raise UserError(f"{odd[0]} is not what it was when the run began; put the old code back, or start a new run")
+            raise UserError(
+                f"{odd[0]} is not what it was when the run began; put the old code back, or start a new run"
+            )
         with built(config) as (run, notes):
             return drive(config, chosen, run, notes, folder)
 
@@ -151,10 +174,13 @@ def settings_of(file: Path) -> Mapping[str, Any]:
         int(settings["threads"])
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"{file.parent} holds no run (it has no {file.name}); start one with `menon train out={file.parent}`"
+            f"{file.parent} holds no run (it has no {file.name}); start one with `menon train "
+            f"out={file.parent}`"
         ) from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{file} is damaged, so the run cannot go on; start a new one with another out=") from None
+        raise UserError(
+            f"{file} is damaged, so the run cannot go on; start a new one with another out="
+        ) from None
     return settings
 
 
@@ -175,12 +201,17 @@ def built(config: "RunConfig") -> Iterator[tuple["Run", list[str]]]:
         close(run)
 
 
-def drive(config: "RunConfig", chosen: Threads, run: "Run", notes: list[str], folder: "RunFolder") -> dict[str, Any]:
+def drive(
+    config: "RunConfig", chosen: Threads, run: "Run", notes: list[str], folder: "RunFolder"
+) -> dict[str, Any]:
     from menon.cli.terminal import terminal
     from menon.loop import loop
     from menon.study.report import at_the_end
 
-    with terminal(header(config, chosen, run)) as watch, mirrored(watch, config.tracker, folder.settings) as seen:
+    with (
+        terminal(header(config, chosen, run)) as watch,
+        mirrored(watch, config.tracker, folder.settings) as seen,
+    ):
         for note in notes:
             watch.told(note)
         return loop(replace(run, present=lambda path: at_the_end(path, watch.told)), folder, seen)
@@ -218,7 +249,8 @@ def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
 
 
 def asked_in(config: "RunConfig") -> str:
-    """Where the questions come from, what answers the policy, and what grades it if that is not the task's own."""
+    """Where the questions come from, what answers the policy, and what grades it if that is not the task's
+    own."""
     from menon.prompts.tasks import name_of
     from menon.recipes.questions import own_questions
 
@@ -227,7 +259,11 @@ def asked_in(config: "RunConfig") -> str:
     return ", ".join(
         [
             config.data or name_of(config.task or own),
-            *([f"environment {name_of(config.environment)}"] if config.environment is not None and own is None else []),
+            *(
+                [f"environment {name_of(config.environment)}"]
+                if config.environment is not None and own is None
+                else []
+            ),
             *([f"reward {reward}"] if reward else []),
         ]
     )

@@ -11,7 +11,18 @@ from menon import __version__
 from menon.cli import threads
 from menon.errors import UserError
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pyarrow", "pydantic", "rich", "math-verify", "psutil")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "pyarrow",
+    "pydantic",
+    "rich",
+    "math-verify",
+    "psutil",
+)
 EXTRAS = {
     "reasoning-gym": ("reasoning-gym",),
     "datasets": ("datasets",),
@@ -29,7 +40,10 @@ def doctor(words: Sequence[str] = ()) -> int:
     """Prints it; the exit code is 0 if everything that rewards need is here."""
     if words:
         raise UserError(f"menon doctor takes no settings; leave '{words[0]}' out")
-    print(f"{'menon':<13}{__version__} on Python {platform.python_version()}, {platform.system()} {platform.release()}")
+    print(
+        f"{'menon':<13}{__version__} on Python {platform.python_version()}, {platform.system()} "
+        f"{platform.release()}"
+    )
     machine = [
         f"threads      {thread_line()}",
         f"device       {device()}",
@@ -91,7 +105,10 @@ def device() -> str:
     if not torch.cuda.is_available():
         return "cpu"
     names = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-    return ", ".join(f"cuda:{number} {found.name}, {found.total_memory / GIB:.0f} GiB" for number, found in enumerate(names))
+    return ", ".join(
+        f"cuda:{number} {found.name}, {found.total_memory / GIB:.0f} GiB"
+        for number, found in enumerate(names)
+    )
 
 
 def sandbox() -> Iterator[tuple[str, bool]]:

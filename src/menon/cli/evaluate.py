@@ -24,11 +24,15 @@ def evaluate(words: Sequence[str]) -> int:
     if len(models) > 1:
         raise UserError(f"'{models[1]}' is neither key=value nor the model, which is '{models[0]}' already")
     if models and "model" in settings:
-        raise UserError(f"the model is named twice, {models[0]} and model={settings['model']}; leave one of them out")
+        raise UserError(
+            f"the model is named twice, {models[0]} and model={settings['model']}; leave one of them out"
+        )
     if models:
         settings["model"] = models[0]
     if "model" not in settings:
-        raise UserError("eval needs a model: menon eval base task=chain_sum, or the folder of a model or of a run")
+        raise UserError(
+            "eval needs a model: menon eval base task=chain_sum, or the folder of a model or of a run"
+        )
     done, notes = measure(settings, lambda line: print(line, flush=True))
     for line in [*table(done), *(f"  {note}" for note in notes)]:
         print(line)
@@ -42,7 +46,9 @@ def understand(words: Sequence[str]) -> tuple[list[str], Tree]:
     settings: Tree = {}
     for word in words:
         if word.startswith("-"):
-            raise UserError(f"there is no option {word.partition('=')[0]}; settings are written without dashes, like k=8")
+            raise UserError(
+                f"there is no option {word.partition('=')[0]}; settings are written without dashes, like k=8"
+            )
         if "=" in word and not Path(word).exists():
             settings = merged(settings, nested(dict([override(word)])))
         else:
@@ -51,7 +57,8 @@ def understand(words: Sequence[str]) -> tuple[list[str], Tree]:
 
 
 def measure(settings: Mapping[str, Any], say: Callable[[str], None]) -> tuple["Result", list[str]]:
-    """Evaluates and stores; what is left to be told of it. `say` gets the lines of the header, once everything is ready."""
+    """Evaluates and stores; what is left to be told of it. `say` gets the lines of the header, once
+    everything is ready."""
     chosen = threads.choose(settings)
     use(chosen, str(settings.get("device", "auto")))
     from menon.eval.config import EvalConfig, write_result
@@ -104,11 +111,14 @@ def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
     source = config.source + (f" ({config.path})" if config.path else "")
     temperature = f"{config.temperature:g}"
     if config.forking_temperature is not None:
-        temperature += f" ({config.forking_temperature:g} where the entropy is above {config.entropy_threshold:g})"
+        temperature += (
+            f" ({config.forking_temperature:g} where the entropy is above {config.entropy_threshold:g})"
+        )
     return [
         f"menon eval  {config.model}",
         f"  questions  {config.n} of {source}, {answers} each",
-        f"  sampling   temperature {temperature}, top_p {config.top_p:g}, at most {config.max_new_tokens} tokens, "
+        f"  sampling   temperature {temperature}, top_p {config.top_p:g}, at most {config.max_new_tokens} "
+        "tokens, "
         f"seed {config.seed}",
         f"  machine    {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
         "",
@@ -121,10 +131,16 @@ def table(done: "Result") -> list[str]:
     hidden = {"pass@1", "maj@1", f"cons@{config.k}"} if config.per_question > 1 else {"pass@1", "cons@1"}
     for name, number in numbers.items():
         if isinstance(number, dict) and "low" in number and name not in hidden:
-            lines.append(f"  {name:<10}{shown(number['value']):>7}   {shown(number['low'])} to {shown(number['high'])}")
+            lines.append(
+                f"  {name:<10}{shown(number['value']):>7}   {shown(number['low'])} to {shown(number['high'])}"
+            )
     for name, value in numbers["parts"].items():
         lines.append(f"  {name:<24}{value:>7.3f}")
-    lines += ["", f"  length {numbers['mean_length']:.1f}, cut at the limit {numbers['trunc_rate']:.3f}" + silent(numbers)]
+    lines += [
+        "",
+        f"  length {numbers['mean_length']:.1f}, cut at the limit {numbers['trunc_rate']:.3f}"
+        + silent(numbers),
+    ]
     if numbers["failed"]:
         lines.append(f"  {numbers['failed']} answers could not be graded and are in no number")
     return [*lines, f"  {done.about['seconds']:.1f} s"]
@@ -178,9 +194,11 @@ def verdict(found: "Comparison", files: Sequence[str], abouts: Sequence[Mapping[
     return [
         *lines,
         "",
-        f"  B - A       {found.difference:+.3f}   95 % interval {found.low:+.3f} to {found.high:+.3f} (paired bootstrap): "
+        f"  B - A       {found.difference:+.3f}   95 % interval {found.low:+.3f} to {found.high:+.3f} "
+        "(paired bootstrap): "
         f"{beyond} what the choice of questions explains",
-        f"  McNemar     only A right {found.only_a}, only B right {found.only_b}, p = {found.p:.3g} (exact, by {found.judged})",
+        f"  McNemar     only A right {found.only_a}, only B right {found.only_b}, p = {found.p:.3g} "
+        f"(exact, by {found.judged})",
     ]
 
 

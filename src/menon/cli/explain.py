@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def explain(words: Sequence[str]) -> int:
     asked = understand(words)
     if asked.resume is not None:
-        raise UserError("explain is about a run that has not begun; name a recipe or a file of settings, without --resume")
+        raise UserError(
+            "explain is about a run that has not begun; name a recipe or a file of settings, without --resume"
+        )
     chosen = threads.choose(asked.settings)
     use(chosen, "cpu")
     config = configured(asked, chosen.count)

@@ -44,5 +44,7 @@ def held_out(numbers: Numbers) -> dict[str, Any]:
 def recorded(folder: Path) -> list[tuple[int, Numbers]]:
     """All lines so far by step; an evaluation comes behind the step that it followed."""
     steps = [(line["step"], 0, line) for line in disk.read_lines(folder / "metrics.jsonl")]
-    evaluations = [(line["step"], 1, held_out(line)) for line in disk.read_lines(folder / "evaluations.jsonl")]
+    evaluations = [
+        (line["step"], 1, held_out(line)) for line in disk.read_lines(folder / "evaluations.jsonl")
+    ]
     return [(step, numbers) for step, _, numbers in sorted([*steps, *evaluations], key=lambda row: row[:2])]

@@ -17,7 +17,8 @@ READ = ["step", "prompt", "answer", "completion", "finish", "score", "acc", "tok
 
 
 def rescore(words: Sequence[str]) -> int:
-    """Prints both rewards' means and where they differ, and stores that in the run's folder as rescore_NAME.json."""
+    """Prints both rewards' means and where they differ, and stores that in the run's folder as
+    rescore_NAME.json."""
     run, reward, ways = understand(words)
     made = reward_named(reward, ways)
     try:
@@ -36,7 +37,8 @@ def rescore(words: Sequence[str]) -> int:
 
 
 def understand(words: Sequence[str]) -> tuple[Path, str, str]:
-    """The run's folder, the reward (`--reward X` or `reward=X`), and where `math` looks for results (`ways=lenient`)."""
+    """The run's folder, the reward (`--reward X` or `reward=X`), and where `math` looks for results
+    (`ways=lenient`)."""
     plain: list[str] = []
     reward, ways = "", "strict"
     rest = iter(words)
@@ -52,10 +54,15 @@ def understand(words: Sequence[str]) -> tuple[Path, str, str]:
         else:
             plain.append(word)
     if len(plain) != 1 or not reward:
-        raise UserError("menon rescore takes a run's folder and a reward, like menon rescore runs/mine --reward math")
+        raise UserError(
+            "menon rescore takes a run's folder and a reward, like menon rescore runs/mine --reward math"
+        )
     run = Path(plain[0])
     if not any((run / "transcripts").glob("step_*.parquet")):
-        raise UserError(f"{run} holds no stored answers (there is no transcripts/step_*.parquet in it); name the folder of a run")
+        raise UserError(
+            f"{run} holds no stored answers (there is no transcripts/step_*.parquet in it); name the "
+            "folder of a run"
+        )
     return run, reward, ways
 
 
@@ -78,19 +85,28 @@ def asked_of(row: Mapping[str, Any]) -> Asked:
 
 
 def verdicts(reward: Reward, asked: Sequence[Asked]) -> Sequence[Verdict]:
-    return reward.many(asked) if isinstance(reward, BatchReward) else [judge(reward, "menon", one) for one in asked]
+    return (
+        reward.many(asked)
+        if isinstance(reward, BatchReward)
+        else [judge(reward, "menon", one) for one in asked]
+    )
 
 
 def summary(pairs: Sequence[tuple[Verdict, Verdict]]) -> dict[str, Any]:
-    """Means over what each reward knows, and how often the old one found right or wrong what the new one finds right or wrong."""
-    both = [(old.acc == 1, new.acc == 1) for old, new in pairs if not (math.isnan(old.acc) or math.isnan(new.acc))]
+    """Means over what each reward knows, and how often the old one found right or wrong what the new one
+    finds right or wrong."""
+    both = [
+        (old.acc == 1, new.acc == 1) for old, new in pairs if not (math.isnan(old.acc) or math.isnan(new.acc))
+    ]
     name = {True: "right", False: "wrong"}
     return {
         "answers": len(pairs),
         "same_score": sum(old.score == new.score for old, new in pairs),
         "old": side([old for old, _ in pairs]),
         "new": side([new for _, new in pairs]),
-        "confusion": {f"{name[o]}_{name[n]}": both.count((o, n)) for o in (True, False) for n in (True, False)},
+        "confusion": {
+            f"{name[o]}_{name[n]}": both.count((o, n)) for o in (True, False) for n in (True, False)
+        },
     }
 
 

@@ -1,4 +1,5 @@
-"""`menon sample MODEL [QUESTION]`: answers with their log-probs, on a terminal coloured by how uncertain each token was."""
+"""`menon sample MODEL [QUESTION]`: answers with their log-probs, on a terminal coloured by how uncertain each
+token was."""
 
 import re
 import sys
@@ -30,7 +31,8 @@ def sample(words: Sequence[str]) -> int:
         settings["model"] = plain.pop(0)
     if len(plain) > 1 or "model" not in settings:
         raise UserError(
-            "sample takes a model and perhaps a question: menon sample base '3+4+5=?' n=3, or menon sample base task=countdown"
+            "sample takes a model and perhaps a question: menon sample base '3+4+5=?' n=3, or menon "
+            "sample base task=countdown"
         )
     if plain and {"task", "question"} & settings.keys():
         raise UserError("a question is written out and a task is named; leave one of them out")
@@ -48,7 +50,9 @@ def sample(words: Sequence[str]) -> int:
     gold = f"   the answer is {printable(prompt.answer)}" if prompt.answer is not None else ""
     console.print(f"menon sample  {config.model}", markup=False)
     console.print(f"  question     {printable(prompt.text)}{gold}", markup=False)
-    console.print(f"  temperature  {config.temperature:g}, top_p {config.top_p:g}, seed {config.seed}", markup=False)
+    console.print(
+        f"  temperature  {config.temperature:g}, top_p {config.top_p:g}, seed {config.seed}", markup=False
+    )
     for number, one in enumerate(found, start=1):
         console.print(f"\n{number}  {facts(one)}", markup=False)
         console.print(coloured(one))
@@ -60,7 +64,9 @@ def facts(one: "Sampled") -> str:
     acts = rollout.is_action
     count, logp = int(acts.sum()), float(rollout.logp[acts].sum())
     verdict = {1.0: ", right", 0.0: ", wrong"}.get(acc, "")
-    each = f" ({logp / count:.2f} a token, entropy {float(rollout.entropy[acts].mean()):.2f})" if count else ""
+    each = (
+        f" ({logp / count:.2f} a token, entropy {float(rollout.entropy[acts].mean()):.2f})" if count else ""
+    )
     return f"{count} tokens, {rollout.finish}{verdict}, log-prob {logp:.2f}{each}"
 
 

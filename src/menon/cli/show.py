@@ -63,21 +63,27 @@ def tree_rows(run: Path, step: int, question: int) -> list[Row]:
 
     file = run / "transcripts" / f"step_{step:06d}.parquet"
     if not file.exists():
-        known = sorted(int(path.stem.removeprefix("step_")) for path in (run / "transcripts").glob("step_*.parquet"))
+        known = sorted(
+            int(path.stem.removeprefix("step_")) for path in (run / "transcripts").glob("step_*.parquet")
+        )
         steps = f"; it has {known[0]} to {known[-1]}" if known else "; it holds no transcripts at all"
         raise UserError(f"{run} has no step {step}{steps}")
-    rows = [row for row in pq.read_table(file, columns=READ).to_pylist() if row["node"] >= 0 and not row["age"]]
+    rows = [
+        row for row in pq.read_table(file, columns=READ).to_pylist() if row["node"] >= 0 and not row["age"]
+    ]
     groups = list(dict.fromkeys(row["group"] for row in rows))
     if not groups:
         raise UserError(f"step {step} of {run} grew no trees; runs of the recipe spo_tree do")
     if question > len(groups):
-        raise UserError(f"step {step} of {run} has {len(groups)} questions; choose one of them with --question")
+        raise UserError(
+            f"step {step} of {run} has {len(groups)} questions; choose one of them with --question"
+        )
     return [row for row in rows if row["group"] == groups[question - 1]]
 
 
 def drawn(rows: Sequence[Row]) -> Iterator[str]:
-    """The prompt with its value, then every node below its parent: value, standard error, by how much it is better than its
-    parent, its own text; * marks what was learned from in that step."""
+    """The prompt with its value, then every node below its parent: value, standard error, by how much it is
+    better than its parent, its own text; * marks what was learned from in that step."""
     from menon.cli.terminal import printable
 
     children: dict[int, list[Row]] = {}
@@ -87,7 +93,9 @@ def drawn(rows: Sequence[Row]) -> Iterator[str]:
     told = "" if rows[0]["answer"] is None else f"   answer {printable(rows[0]['answer'])}"
     yield f"{printable(rows[0]['prompt']).strip()}{told}"
     spread = [row["score"] for row in children[0] if not math.isnan(row["score"])]
-    deviation = (sum((score - value[0]) ** 2 for score in spread) / len(spread)) ** 0.5 if spread else math.nan
+    deviation = (
+        (sum((score - value[0]) ** 2 for score in spread) / len(spread)) ** 0.5 if spread else math.nan
+    )
     yield f"value {value[0]:.3f} ± {deviation / max(len(spread), 1) ** 0.5:.3f}   {len(rows)} nodes   * learned from in this step"
 
     def below(node: int, lead: str, text: str) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""`menon study entropy RUN`: what a run's record says, as tables; the numbers are stored in the run folder."""
+"""`menon study entropy RUN`: what a run's record says, as tables; the numbers are stored in the run
+folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,12 @@ def study(words: Sequence[str]) -> int:
 
 
 def report(found: dict[str, Any]) -> list[str]:
-    blocks = [law(found["law"]), covariance(found["covariance"]), tokens(found), overlap(found["fixed_answers"])]
+    blocks = [
+        law(found["law"]),
+        covariance(found["covariance"]),
+        tokens(found),
+        overlap(found["fixed_answers"]),
+    ]
     blocks += [bins(found["fixed_answers"]), forking(found["forking"]), alarms(found)]
     return [line for i, block in enumerate(blocks) for line in ([""] if i else []) + block]
 
@@ -47,10 +53,14 @@ def law(part: dict[str, Any]) -> list[str]:
     lines = [
         f"{title}, {part['points']} points, {part['score']}",
         f"  a {part['a']:.3f}   b {part['b']:.3f}   R^2 {part['r2']:.3f}",
-        f"  ceiling {part['ceiling']:.3f} (95 % {part['low']:.3f} to {part['high']:.3f}), best so far {part['best']:.3f}",
+        f"  ceiling {part['ceiling']:.3f} (95 % {part['low']:.3f} to {part['high']:.3f}), best so far "
+        f"{part['best']:.3f}",
     ]
     for name, (spent, gained) in part["spent"].items():
-        lines.append(f"  after {name} of the steps: {spent:.0%} of the change of entropy, {gained:.0%} of the change of score")
+        lines.append(
+            f"  after {name} of the steps: {spent:.0%} of the change of entropy, {gained:.0%} of the "
+            "change of score"
+        )
     if "missing" in early:
         return [*lines, INDENT + early["missing"]]
     made = f"  forecast from the first {early['points']} points: ceiling {early['ceiling']:.3f}"
@@ -59,7 +69,8 @@ def law(part: dict[str, Any]) -> list[str]:
     return [
         *lines,
         made,
-        f"    on the next {scored['points']}: RMSE {scored['rmse']:.3f}, error at the last {scored['final_error']:+.3f}",
+        f"    on the next {scored['points']}: RMSE {scored['rmse']:.3f}, error at the last "
+        f"{scored['final_error']:+.3f}",
     ]
 
 
@@ -81,10 +92,19 @@ def covariance(part: dict[str, Any]) -> list[str]:
 def tokens(found: dict[str, Any]) -> list[str]:
     names = ("p50", "p80", "p90", "p95", "p99")
     steps = found["tokens"]["steps"]
-    lines = [f"{'entropy of tokens':<24}{'mean':>8}" + "".join(f"{name:>8}" for name in names) + f"{'< .01':>8}{'top 20 %':>10}"]
-    for label, part in (("first step", found["first_step"]), (f"steps {steps[0]} to {steps[-1]}", found["tokens"])):
+    lines = [
+        f"{'entropy of tokens':<24}{'mean':>8}"
+        + "".join(f"{name:>8}" for name in names)
+        + f"{'< .01':>8}{'top 20 %':>10}"
+    ]
+    for label, part in (
+        ("first step", found["first_step"]),
+        (f"steps {steps[0]} to {steps[-1]}", found["tokens"]),
+    ):
         row = [part["mean"], *(part["percentiles"][name] for name in names), part["lt001"]]
-        lines.append(f"  {label:<22}" + "".join(f"{value:>8.3f}" for value in row) + f"{part['threshold']:>10.3f}")
+        lines.append(
+            f"  {label:<22}" + "".join(f"{value:>8.3f}" for value in row) + f"{part['threshold']:>10.3f}"
+        )
     return lines
 
 
@@ -106,7 +126,9 @@ def bins(part: dict[str, Any]) -> list[str]:
     lines = [f"{'tokens by base entropy':<26}{'base':>8}{'change':>9}"]
     for i, row in enumerate(part["bins"]):
         share = 100 // len(part["bins"])
-        lines.append(f"  {f'{share * i} to {share * (i + 1)} %':<24}{row['base']:>8.4f}{row['change']:>+9.4f}")
+        lines.append(
+            f"  {f'{share * i} to {share * (i + 1)} %':<24}{row['base']:>8.4f}{row['change']:>+9.4f}"
+        )
     return lines
 
 
@@ -119,7 +141,11 @@ def forking(part: dict[str, Any]) -> list[str]:
     lines = [f"{title}, highest {'':<14}lowest, of {part['frequent']} frequent ones"]
     for high, low in list(zip(part["top"], part["bottom"], strict=True))[:SHOWN]:
         lines.append(
-            "  " + "".join(f"{shown(row['text']):<14}{row['entropy']:>8.4f}{row['occurrences']:>8}    " for row in (high, low))
+            "  "
+            + "".join(
+                f"{shown(row['text']):<14}{row['entropy']:>8.4f}{row['occurrences']:>8}    "
+                for row in (high, low)
+            )
         )
     return [line.rstrip() for line in lines]
 
@@ -132,4 +158,7 @@ def shown(text: str) -> str:
 def alarms(found: dict[str, Any]) -> list[str]:
     if not found["alarms"]:
         return ["alarms: none"]
-    return ["alarms", *(f"  {alarm['kind']} at step {alarm['step']}: {alarm['why']}" for alarm in found["alarms"])]
+    return [
+        "alarms",
+        *(f"  {alarm['kind']} at step {alarm['step']}: {alarm['why']}" for alarm in found["alarms"]),
+    ]

@@ -56,7 +56,9 @@ class Terminal:
         self.forecast(report)
         self.show(report)
         if report.step % max(1, self.steps // SAMPLES) == 0 and report.graded:
-            whole = [g for g in report.graded if g.verdict.acc == g.verdict.acc] or report.graded  # not a node within a tree
+            whole = [
+                g for g in report.graded if g.verdict.acc == g.verdict.acc
+            ] or report.graded  # not a node within a tree
             self.sample(report, whole[report.step % len(whole)])
 
     def show(self, report: StepReport) -> None:
@@ -90,7 +92,9 @@ class Terminal:
             self.say(line)
 
     def say(self, line: str) -> None:
-        encoding = self.stream.encoding or "utf-8"  # what a stream of few letters cannot hold must not end a run
+        encoding = (
+            self.stream.encoding or "utf-8"
+        )  # what a stream of few letters cannot hold must not end a run
         print(line.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True)
 
 
@@ -139,7 +143,8 @@ class Live(Terminal):
         done = ProgressBar(self.steps, report.step, width=width, complete_style="cyan", finished_style="cyan")
         bar.add_row(step, done, Text(f"{self.left(report)} left", style="dim"))
         numbers = Text("  ").join(
-            Text.assemble((f"{label} ", "dim"), (f"{text:>{width}}", "cyan")) for label, text, width in numbers_of(report)
+            Text.assemble((f"{label} ", "dim"), (f"{text:>{width}}", "cyan"))
+            for label, text, width in numbers_of(report)
         )
         self.live.update(Group(bar, numbers))
 
@@ -168,7 +173,11 @@ class Live(Terminal):
 def terminal(header: Mapping[str, str], stream: TextIO | None = None) -> Terminal:
     """The one that fits the stream."""
     stream = stream or sys.stdout
-    return Live(header, stream) if stream.isatty() and shutil.get_terminal_size().columns >= 60 else Terminal(header, stream)
+    return (
+        Live(header, stream)
+        if stream.isatty() and shutil.get_terminal_size().columns >= 60
+        else Terminal(header, stream)
+    )
 
 
 # What is said, without how
@@ -203,8 +212,8 @@ def evaluation(step: int, numbers: Mapping[str, float]) -> str:
 
 
 def sample_of(graded: Graded) -> tuple[str, list[str], str]:
-    """The question in one line, the answer's lines, the verdict. A model's text may hold anything: control characters are
-    replaced, so that it cannot steer the terminal."""
+    """The question in one line, the answer's lines, the verdict. A model's text may hold anything: control
+    characters are replaced, so that it cannot steer the terminal."""
     rollout, verdict = graded.rollout, graded.verdict
     question = " ".join(printable(rollout.prompt.text).split()) or "(empty prompt)"
     lines = [printable(line) for line in rollout.text.strip("\n").split("\n")]
@@ -214,13 +223,19 @@ def sample_of(graded: Graded) -> tuple[str, list[str], str]:
         mark = f"could not be graded: {verdict.error}"
     else:
         mark = "right" if verdict.acc == 1 else "wrong" if verdict.acc == 0 else f"reward {verdict.score:g}"
-        mark += "" if verdict.acc == 1 or rollout.prompt.answer is None else f", the answer is {printable(rollout.prompt.answer)}"
+        mark += (
+            ""
+            if verdict.acc == 1 or rollout.prompt.answer is None
+            else f", the answer is {printable(rollout.prompt.answer)}"
+        )
     cut = " (cut at max_new_tokens)" if rollout.finish == "length" else ""
     return shortened(question), [shortened(line) for line in lines], mark + cut
 
 
 def printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " if c in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if c.isprintable() else " " if c in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
 
 
 def shortened(text: str, most: int = 160) -> str:

@@ -1,7 +1,7 @@
 """How many threads a run gets. Settled before torch is imported: OpenMP reads its environment once.
 
-On a shared machine two spinning threads can be many times slower than one, so waiting threads sleep (PASSIVE) and the count
-leaves room for whatever else is running.
+On a shared machine two spinning threads can be many times slower than one, so waiting threads sleep (PASSIVE)
+and the count leaves room for whatever else is running.
 """
 
 import os
@@ -14,11 +14,11 @@ from menon.base import BASES
 from menon.errors import UserError
 
 SMALL_MODEL_CAP = 4
-"""A step of a built-in base is too little work for more parts than this. Who asks for more gets them, up to what
-`engines.machine` allows any small model."""
+"""A step of a built-in base is too little work for more parts than this. Who asks for more gets them, up to
+what `engines.machine` allows any small model."""
 SPARE, SPARE_SMALL = 0.25, 0.75
-"""Of a core that others may use before it counts as taken; the second for a small model, whose threads work apart and do not wait
-for the slowest in every operation."""
+"""Of a core that others may use before it counts as taken; the second for a small model, whose threads work
+apart and do not wait for the slowest in every operation."""
 BUSY_SECONDS = 0.2
 """How long the machine is watched before its free cores are counted."""
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -32,11 +32,15 @@ class Threads:
 
 
 def choose(settings: Mapping[str, Any]) -> Threads:
-    """The thread count of raw settings (`threads`, `model`); what the user asked for goes before what fits."""
+    """The thread count of raw settings (`threads`, `model`); what the user asked for goes before what
+    fits."""
     asked = settings.get("threads")
     if asked is not None:
         if isinstance(asked, bool) or not str(asked).isdecimal() or int(asked) < 1:
-            raise UserError(f"threads is {asked!r}; give a whole number of at least 1, or leave it out to use what is free")
+            raise UserError(
+                f"threads is {asked!r}; give a whole number of at least 1, or leave it out to use what is "
+                "free"
+            )
         return Threads(int(asked), "as asked")
     cores, busy = cores_here(), busy_cores()
     small = settings.get("model", "base") in BASES
@@ -78,11 +82,14 @@ def busy_cores() -> float:
 
 
 def prepare(threads: Threads, device: str, environment: MutableMapping[str, str]) -> None:
-    """Sets what the numeric libraries read when they are loaded. A variable that the user has set stays as it is."""
+    """Sets what the numeric libraries read when they are loaded. A variable that the user has set stays as it
+    is."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads.count)
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment.setdefault("KMP_BLOCKTIME", "0")
     environment.setdefault("TOKENIZERS_PARALLELISM", "false")
     if device != "cpu":
-        environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its results bit for bit only with it
+        environment.setdefault(
+            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+        )  # cuBLAS repeats its results bit for bit only with it

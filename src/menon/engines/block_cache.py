@@ -28,12 +28,16 @@ class View:
 class BlockCache:
     """A block holds some positions of all rows and layers, [layers, 2, rows, key_heads, size, head_dim].
 
-    So attention reads memory as one stream: where a row's positions lie in one piece with free places behind them, a CPU core
-    reads less than half as fast. Which positions are a block never changes, so results do not depend on what was here before.
+    So attention reads memory as one stream: where a row's positions lie in one piece with free places behind
+    them, a CPU core reads less than half as fast. Which positions are a block never changes, so results do
+    not depend on what was here before.
     """
 
-    def __init__(self, layers: int, rows: int, key_heads: int, head_dim: int, like: Tensor, few: bool) -> None:
-        """In the dtype and on the device of `like`. `few`: with few blocks, for a GPU, which minds many short operations more."""
+    def __init__(
+        self, layers: int, rows: int, key_heads: int, head_dim: int, like: Tensor, few: bool
+    ) -> None:
+        """In the dtype and on the device of `like`. `few`: with few blocks, for a GPU, which minds many short
+        operations more."""
         self.shape, self.few = (layers, 2, rows, key_heads), few
         self._use(0, like.new_zeros(0, head_dim))
 
@@ -46,8 +50,8 @@ class BlockCache:
         return self.edges[bisect_left(self.edges, length)]
 
     def reserve(self, length: int) -> bool:
-        """Room for so many positions; grows by doubling, so that an answer which stops early never pays for its limit. True if
-        it grew."""
+        """Room for so many positions; grows by doubling, so that an answer which stops early never pays for
+        its limit. True if it grew."""
         if length <= self.capacity:
             return False
         capacity = max(width_class(length), FEWEST if self.few else SMALLEST)
@@ -63,7 +67,9 @@ class BlockCache:
         self.sizes = block_sizes(capacity, few=self.few)
         self.memory = memory
         pieces = memory.split([size * self.each for size in self.sizes])
-        self.blocks = [piece.view(*self.shape, size, -1) for piece, size in zip(pieces, self.sizes, strict=True)]
+        self.blocks = [
+            piece.view(*self.shape, size, -1) for piece, size in zip(pieces, self.sizes, strict=True)
+        ]
         sizes = np.array(self.sizes, dtype=np.int64)
         self.borders = np.append(0, sizes.cumsum())
         """[blocks + 1]: where blocks begin, and the capacity."""
@@ -94,7 +100,11 @@ class BlockCache:
     def first_positions(self, length: int) -> list[Tensor]:
         """The blocks as far as so many positions go, views."""
         begins = accumulate(self.sizes, initial=0)
-        return [block[..., : length - begin, :] for block, begin in zip(self.blocks, begins, strict=False) if begin < length]
+        return [
+            block[..., : length - begin, :]
+            for block, begin in zip(self.blocks, begins, strict=False)
+            if begin < length
+        ]
 
     def view(self, mask: Tensor, rows: Tensor | None = None) -> View:
         """Of the first n rows. `mask`: [n, 1, width]. `rows`: [n] bool, or None for all."""
@@ -105,11 +115,14 @@ class BlockCache:
         return View(blocks, masks, None if rows is None else rows.repeat_interleave(heads)[:, None, None])
 
     def places(self, position: Tensor) -> Tensor:
-        """Where keys and values of one position [n] of each of the first n rows lie: [layers, 2 * n * key_heads]."""
+        """Where keys and values of one position [n] of each of the first n rows lie: [layers, 2 * n *
+        key_heads]."""
         layers, two, rows, heads = self.shape
         device, n = position.device, position.shape[0]
         size, first = self.size[position], self.first[position]
-        piece = torch.arange(layers * two, device=device)[:, None] * (rows * heads) + torch.arange(n * heads, device=device)
+        piece = torch.arange(layers * two, device=device)[:, None] * (rows * heads) + torch.arange(
+            n * heads, device=device
+        )
         begin = first * self.each + position - first
         return (begin[:, None] + piece.view(-1, n, heads) * size[:, None]).view(layers, -1)
 
@@ -135,8 +148,8 @@ class BlockCache:
 
 
 def block_sizes(capacity: int, few: bool = False) -> list[int]:
-    """Of so many positions, a power of two: a quarter of the largest power of two before the block, at least 32; with `few` the
-    whole of it, at least 256.
+    """Of so many positions, a power of two: a quarter of the largest power of two before the block, at least
+    32; with `few` the whole of it, at least 256.
 
     >>> block_sizes(512), block_sizes(512, few=True)
     ([32, 32, 32, 32, 32, 32, 32, 32, 64, 64, 64, 64], [256, 256])

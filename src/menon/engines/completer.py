@@ -21,8 +21,9 @@ SPELLINGS = tuple(f"{gap}{word}" for gap in ("", " ") for word in ("YES", "Yes",
 
 @dataclass(frozen=True)
 class Completer:
-    """Prompts -> (text, probability of the first token by its text); an Exception in place of a reply for a prompt that is too
-    long. With a scorer of the same model also the probabilities of all other first tokens that begin a YES or a NO."""
+    """Prompts -> (text, probability of the first token by its text); an Exception in place of a reply for a
+    prompt that is too long. With a scorer of the same model also the probabilities of all other first tokens
+    that begin a YES or a NO."""
 
     sampler: Sampler
     tokenize: Callable[[str], Sequence[int]]
@@ -41,9 +42,14 @@ class Completer:
 
     def _replies(self, prompts: Sequence[str]) -> list[tuple[str, Mapping[str, float]]]:
         sampling = Sampling(self.max_new_tokens, temperature=0.0)
-        asked = [Prompt(place, np.asarray(self.tokenize(text), dtype=np.int32), text) for place, text in enumerate(prompts)]
+        asked = [
+            Prompt(place, np.asarray(self.tokenize(text), dtype=np.int32), text)
+            for place, text in enumerate(prompts)
+        ]
         found: dict[int, Completion] = {}
-        for completion in self.sampler.generate([Request(prompt, sampling, purpose="judge") for prompt in asked]):
+        for completion in self.sampler.generate(
+            [Request(prompt, sampling, purpose="judge") for prompt in asked]
+        ):
             found[completion.request.prompt.index] = completion
         others = self._others([prompt.tokens for prompt in asked])
         replies: list[tuple[str, Mapping[str, float]]] = []

@@ -1,7 +1,9 @@
-"""What a decoding step of a small model does between its matrix products, on one core of a CPU. Compiled by numba.
+"""What a decoding step of a small model does between its matrix products, on one core of a CPU. Compiled by
+numba.
 
-Each is one call where PyTorch needs five to ten, and attention reads what a row sees and nothing else. Numbers are fp32, or
-bfloat16 seen as uint16, which numba does not know by name; sums are in fp32. A row's bits depend on no other row.
+Each is one call where PyTorch needs five to ten, and attention reads what a row sees and nothing else.
+Numbers are fp32, or bfloat16 seen as uint16, which numba does not know by name; sums are in fp32. A row's
+bits depend on no other row.
 """
 
 from types import FunctionType
@@ -18,11 +20,16 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def compiled(function: Any) -> dict[torch.dtype, Any]:
-    """By the dtype of the weights; each at its first call, and kept on disk where there is a place that can be written to.
+    """By the dtype of the weights; each at its first call, and kept on disk where there is a place that can
+    be written to.
 
-    One for each: two processes that keep two signatures of one function at a time may leave an index on disk that mixes them up.
+    One for each: two processes that keep two signatures of one function at a time may leave an index on disk
+    that mixes them up.
     """
-    return {dtype: _compiled(function, str(dtype).removeprefix("torch.")) for dtype in (torch.float32, torch.bfloat16)}
+    return {
+        dtype: _compiled(function, str(dtype).removeprefix("torch."))
+        for dtype in (torch.float32, torch.bfloat16)
+    }
 
 
 def _compiled(function: Any, name: str) -> Any:
@@ -92,9 +99,10 @@ def rms_norm(x, weight, eps, out):
 
 @compiled
 def place(qkv, qk_norm, eps, cos, sin, q, position, begins, borders, memory):
-    """Norms and rotates queries and keys of `qkv` [n, heads + 2 * key_heads, D]; queries go to `q` [n, key_heads, heads per key,
-    D], keys and values to the cache. `qk_norm` [heads + key_heads or 0, D], `cos` and `sin` [positions, D] as of
-    `decoder.rotary`; `begins` [2, blocks], `borders` and `memory` as of `BlockCache`."""
+    """Norms and rotates queries and keys of `qkv` [n, heads + 2 * key_heads, D]; queries go to `q` [n,
+    key_heads, heads per key, D], keys and values to the cache. `qk_norm` [heads + key_heads or 0, D], `cos`
+    and `sin` [positions, D] as of `decoder.rotary`; `begins` [2, blocks], `borders` and `memory` as of
+    `BlockCache`."""
     n, key_heads, per, size = q.shape
     heads, half, turned = key_heads * per, size // 2, np.empty(size, np.float32)
     for row in range(n):
@@ -120,14 +128,17 @@ def place(qkv, qk_norm, eps, cos, sin, q, position, begins, borders, memory):
                     q[row, head // per, head % per, j] = turned[j]
             else:
                 which, key_head = (head - heads) // key_heads, (head - heads) % key_heads
-                into = memory[begins[which, block] + (row * key_heads + key_head) * positions + at - borders[block]]
+                into = memory[
+                    begins[which, block] + (row * key_heads + key_head) * positions + at - borders[block]
+                ]
                 for j in range(size):
                     put(into, j, turned[j])
 
 
 @compiled
 def score(q, position, begins, borders, memory, out):
-    """Products of queries and keys, scaled -> `out` [n, key_heads, heads per key, width], -inf beyond a row's position."""
+    """Products of queries and keys, scaled -> `out` [n, key_heads, heads per key, width], -inf beyond a row's
+    position."""
     n, key_heads, per, width = out.shape
     size, scale = memory.shape[1], np.float32(memory.shape[1] ** -0.5)
     for block in range(begins.shape[1]):
@@ -151,7 +162,8 @@ def score(q, position, begins, borders, memory, out):
 
 @compiled
 def mix(shares, position, begins, borders, memory, out):
-    """Sums of values, weighted: `shares` as `out` of `score`, after softmax -> out [n, key_heads, heads per key, D]."""
+    """Sums of values, weighted: `shares` as `out` of `score`, after softmax -> out [n, key_heads, heads per
+    key, D]."""
     n, key_heads, per, width = shares.shape
     size = memory.shape[1]
     out[:] = 0

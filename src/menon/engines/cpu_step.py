@@ -1,6 +1,8 @@
-"""The decoding step of a small model on one core of a CPU: PyTorch's matrix products, and kernels of our own between them.
+"""The decoding step of a small model on one core of a CPU: PyTorch's matrix products, and kernels of our own
+between them.
 
-Its numbers are those of `DecoderSlots._step` but for the order of sums, in less than half of the time for few rows.
+Its numbers are those of `DecoderSlots._step` but for the order of sums, in less than half of the time for few
+rows.
 """
 
 import numpy as np
@@ -18,7 +20,12 @@ class CpuStep:
     """For one memory of a cache and the tensors that are the weights now; their numbers may change."""
 
     def __init__(
-        self, decoder: Decoder, steps: list[Step], head: Product, cache: BlockCache, tables: tuple[Tensor, Tensor]
+        self,
+        decoder: Decoder,
+        steps: list[Step],
+        head: Product,
+        cache: BlockCache,
+        tables: tuple[Tensor, Tensor],
     ) -> None:
         """`tables`: cosines and sines of all positions, as of `decoder.rotary`."""
         self.decoder, self.steps, self.head, self.cache = decoder, steps, head, cache
@@ -29,7 +36,11 @@ class CpuStep:
         self.memory = array_of(cache.memory)
         none = np.zeros((0, decoder.head_dim), dtype=np.float32)
         self.norms = [
-            (array_of(step.attention_norm), none if step.qk_norm is None else array_of(step.qk_norm), array_of(step.mlp_norm))
+            (
+                array_of(step.attention_norm),
+                none if step.qk_norm is None else array_of(step.qk_norm),
+                array_of(step.mlp_norm),
+            )
             for step in steps
         ]
         self.norm = array_of(decoder.norm)
@@ -43,10 +54,20 @@ class CpuStep:
         h, mixed = torch.empty_like(x, dtype=self.dtype), x.new_empty(n, decoder.heads * decoder.head_dim)
         q, scores = np.empty((n, *kinds, decoder.head_dim), dtype=np.float32), x.new_empty(n, *kinds, width)
         residual, normed = array_of(x), array_of(h)
-        for step, begins, (attention_norm, qk_norm, mlp_norm) in zip(self.steps, self.cache.begins, self.norms, strict=True):
+        for step, begins, (attention_norm, qk_norm, mlp_norm) in zip(
+            self.steps, self.cache.begins, self.norms, strict=True
+        ):
             where = (position, begins, self.cache.borders, self.memory)
             norm(residual, attention_norm, eps, normed)
-            place(array_of(step.qkv(h).view(n, -1, decoder.head_dim)), qk_norm, eps, self.cos, self.sin, q, *where)
+            place(
+                array_of(step.qkv(h).view(n, -1, decoder.head_dim)),
+                qk_norm,
+                eps,
+                self.cos,
+                self.sin,
+                q,
+                *where,
+            )
             score(q, *where, scores.numpy())
             mix(scores.softmax(-1).numpy(), *where, mixed.view(q.shape).numpy())
             step.output.add_to(x, mixed)

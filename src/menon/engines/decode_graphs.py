@@ -1,7 +1,7 @@
 """Steps of decoding as CUDA graphs: recorded once for each shape, then started as a whole. Torch alone.
 
-A GPU works through a small step faster than Python can name its operations. A recorded step needs no Python; it reads and
-writes the very tensors that it was recorded with, so those must stay where they are.
+A GPU works through a small step faster than Python can name its operations. A recorded step needs no Python;
+it reads and writes the very tensors that it was recorded with, so those must stay where they are.
 """
 
 import warnings
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 Step = Callable[[Tensor, tuple[int, ...]], Tensor]
-"""(tokens and their positions [2, n] on the device, widths of attention) -> logits [n, V]; it never waits for the device."""
+"""(tokens and their positions [2, n] on the device, widths of attention) -> logits [n, V]; it never waits for
+the device."""
 Capture = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
-"""Records what a function does on the device; the replay does it again and gives the same tensor, overwritten."""
+"""Records what a function does on the device; the replay does it again and gives the same tensor,
+overwritten."""
 
 CLASSES = 8
 """Numbers of rows that are recorded; one in between is rounded up, and free rows are computed with it."""
@@ -39,7 +41,9 @@ class Graphs:
             except RuntimeError as error:
                 self.failed = True
                 self.replays.clear()
-                warnings.warn(f"decoding goes on without CUDA graphs, slower: {error}", RuntimeWarning, stacklevel=2)
+                warnings.warn(
+                    f"decoding goes on without CUDA graphs, slower: {error}", RuntimeWarning, stacklevel=2
+                )
         if self.failed:
             return self.step(self.given[:, :rows], widths)
         return self.replays[rows, widths]()
@@ -49,7 +53,9 @@ def capture_on(device: torch.device) -> Capture | None:
     """A new one, for graphs that live and go together; None where there is nothing to record with."""
     if device.type != "cuda":
         return None
-    pool = torch.cuda.graph_pool_handle()  # one for all: replays never overlap, and each one's logits are read before the next
+    pool = (
+        torch.cuda.graph_pool_handle()
+    )  # one for all: replays never overlap, and each one's logits are read before the next
 
     def capture(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
         aside = torch.cuda.Stream()

@@ -1,4 +1,5 @@
-"""The weights of a Llama as they are decoded with: of a small one, what reads the same input is one matrix."""
+"""The weights of a Llama as they are decoded with: of a small one, what reads the same input is one
+matrix."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -21,8 +22,8 @@ class Product:
 
     @staticmethod
     def of(copy: bool, *parts: Affine) -> "Product":
-        """One matrix of its own, or the given ones as they lie. Its own lies in the order of the input: a fifth faster for few
-        rows on a CPU."""
+        """One matrix of its own, or the given ones as they lie. Its own lies in the order of the input: a
+        fifth faster for few rows on a CPU."""
         if not copy:
             return Product(tuple(part.weight.t() for part in parts), tuple(part.bias for part in parts))
         biases = [p.weight.new_zeros(len(p.weight)) if p.bias is None else p.bias for p in parts]
@@ -32,7 +33,9 @@ class Product:
     def __call__(self, x: Tensor) -> Tensor:
         """[n, d] -> [n, sum of widths] in the dtype of the weights."""
         h, both = x.to(self.weights[0].dtype), zip(self.weights, self.biases, strict=True)
-        parts = [torch.mm(h, weight) if bias is None else torch.addmm(bias, h, weight) for weight, bias in both]
+        parts = [
+            torch.mm(h, weight) if bias is None else torch.addmm(bias, h, weight) for weight, bias in both
+        ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
     def add_to(self, x: Tensor, y: Tensor) -> None:
@@ -74,7 +77,12 @@ def step_of(decoder: Decoder, layer: Layer, copy: bool) -> Step:
 
 def matrices(decoder: Decoder) -> list[Tensor]:
     """Of its layers."""
-    return [affine.weight for layer in decoder.layers for affine in vars(layer).values() if isinstance(affine, Affine)]
+    return [
+        affine.weight
+        for layer in decoder.layers
+        for affine in vars(layer).values()
+        if isinstance(affine, Affine)
+    ]
 
 
 def is_copied(decoder: Decoder) -> bool:
@@ -88,11 +96,15 @@ def has_kernels(decoder: Decoder) -> bool:
         return False
     weights = [*matrices(decoder), decoder.embedding, *([decoder.head.weight] if decoder.head else [])]
     apart = {weight.data_ptr(): weight.numel() for weight in weights}
-    return sum(apart.values()) <= SMALL and {weight.dtype for weight in weights} in ({torch.float32}, {torch.bfloat16})
+    return sum(apart.values()) <= SMALL and {weight.dtype for weight in weights} in (
+        {torch.float32},
+        {torch.bfloat16},
+    )
 
 
 def cache_dtype(decoder: Decoder) -> torch.dtype:
-    """Of keys and values: that of the weights where `CpuStep` reads them, which sums in fp32; else at least fp32."""
+    """Of keys and values: that of the weights where `CpuStep` reads them, which sums in fp32; else at least
+    fp32."""
     dtype = decoder.embedding.dtype
     return dtype if has_kernels(decoder) else torch.promote_types(dtype, torch.float32)
 

@@ -1,8 +1,9 @@
 """The network of the Llama family as plain data, and one short forward pass over it. Torch alone.
 
-Llama, Qwen2, Qwen3 and Mistral are one network: RMSNorm, rotary attention with shared key heads, a SiLU-gated MLP; Qwen adds
-biases to q, k and v, or norms of q and k. A `Decoder` refers to the tensors of a live `transformers` model: nothing is copied,
-and what a learner changes is seen at once. Its pass makes the same numbers as the model's own with a fraction of the Python.
+Llama, Qwen2, Qwen3 and Mistral are one network: RMSNorm, rotary attention with shared key heads, a SiLU-gated
+MLP; Qwen adds biases to q, k and v, or norms of q and k. A `Decoder` refers to the tensors of a live
+`transformers` model: nothing is copied, and what a learner changes is seen at once. Its pass makes the same
+numbers as the model's own with a fraction of the Python.
 """
 
 from collections.abc import Callable
@@ -65,7 +66,8 @@ class Decoder:
 
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(number of the layer, q [S, L, heads, D], k and v [S, L, key_heads, D]) -> [S, L, heads, D]; q and k are already rotated."""
+"""(number of the layer, q [S, L, heads, D], k and v [S, L, key_heads, D]) -> [S, L, heads, D]; q and k are
+already rotated."""
 
 
 def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -78,16 +80,20 @@ def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     attention = F.scaled_dot_product_attention
     if q.is_cuda:
         return attention(q, k, v, is_causal=True, enable_gqa=shared > 1).transpose(1, 2)
-    # In bfloat16 a CPU's fused kernel takes up to four times as long to go back; q and k are wide, v is as autocast left it.
+    # In bfloat16 a CPU's fused kernel takes up to four times as long to go back; q and k are wide, v is as
+    # autocast left it.
     with torch.autocast("cpu", enabled=False):
         return attention(q, k, v.to(q.dtype), is_causal=True, enable_gqa=shared > 1).transpose(1, 2)
 
 
-def hidden_states(decoder: Decoder, ids: Tensor, position: Tensor | None = None, attend: Attend = causal) -> Tensor:
+def hidden_states(
+    decoder: Decoder, ids: Tensor, position: Tensor | None = None, attend: Attend = causal
+) -> Tensor:
     """Token ids [S, L] -> hidden states after the last norm [S, L, d], with gradient if it is enabled.
 
-    What stands behind a token cannot change its state, so padding on the right is harmless. `position` is [S, L] or [L],
-    without it 0, 1, ...; packed or cached sequences come with an `attend` of their own. Residuals are in the dtype of the norms.
+    What stands behind a token cannot change its state, so padding on the right is harmless. `position` is [S,
+    L] or [L], without it 0, 1, ...; packed or cached sequences come with an `attend` of their own. Residuals
+    are in the dtype of the norms.
     """
     if position is None:
         position = torch.arange(ids.shape[1], device=ids.device)
@@ -118,12 +124,15 @@ def with_wide_norms(decoder: Decoder) -> Decoder:
         return None if weight is None else weight.to(torch.promote_types(weight.dtype, torch.float32))
 
     names = ("attention_norm", "mlp_norm", "query_norm", "key_norm")
-    layers = tuple(replace(layer, **{name: wide(getattr(layer, name)) for name in names}) for layer in decoder.layers)
+    layers = tuple(
+        replace(layer, **{name: wide(getattr(layer, name)) for name in names}) for layer in decoder.layers
+    )
     return replace(decoder, layers=layers, norm=wide(decoder.norm))
 
 
 def rotary(decoder: Decoder, position: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Positions [...] -> cosines and signed sines [..., head_dim], the sines of the first half negative (see `rotate`)."""
+    """Positions [...] -> cosines and signed sines [..., head_dim], the sines of the first half negative (see
+    `rotate`)."""
     angle = position[..., None].float() * decoder.frequencies.to(position.device)
     cos, sin = angle.cos() * decoder.rope_scale, angle.sin() * decoder.rope_scale
     return torch.cat([cos, cos], -1).to(dtype), torch.cat([-sin, sin], -1).to(dtype)
@@ -136,10 +145,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 @torch.no_grad()
 def decoder_of(model: nn.Module) -> Decoder | None:
-    """The network of a `transformers` model of the family, a causal LM or its trunk alone; None for any other.
+    """The network of a `transformers` model of the family, a causal LM or its trunk alone; None for any
+    other.
 
-    Also None where this pass gives other numbers than the model's own on a few tokens: another activation, adapters,
-    quantised layers. The model must be in eval mode.
+    Also None where this pass gives other numbers than the model's own on a few tokens: another activation,
+    adapters, quantised layers. The model must be in eval mode.
     """
     decoder = _collect(model)
     if decoder is None:
@@ -174,7 +184,11 @@ def _collect(model: Any) -> Decoder | None:
         linear = [_linears(layer) for layer in trunk.layers]
         rope = trunk.rotary_emb
         whole = all(type(part) is nn.Linear for parts in linear for part in parts)
-        plain = config.hidden_act == "silu" and rope.rope_type in FIXED_ROPE and type(trunk.embed_tokens) is nn.Embedding
+        plain = (
+            config.hidden_act == "silu"
+            and rope.rope_type in FIXED_ROPE
+            and type(trunk.embed_tokens) is nn.Embedding
+        )
         if not (whole and plain and (model is trunk or type(head) is nn.Linear)):
             return None
         layers = tuple(_layer(layer, parts) for layer, parts in zip(trunk.layers, linear, strict=True))
@@ -223,7 +237,8 @@ def _layer(layer: Any, linears: tuple[nn.Linear, ...]) -> Layer:
 
 
 def context_of(model: Any) -> int | None:
-    """The most tokens of a sequence whose attention is plain: a sliding window bounds it like the context does."""
+    """The most tokens of a sequence whose attention is plain: a sliding window bounds it like the context
+    does."""
     config = model.config.get_text_config()
     limits = [getattr(config, "max_position_embeddings", None)]
     if any("sliding" in kind for kind in getattr(config, "layer_types", None) or ["sliding"]):

@@ -1,11 +1,13 @@
 """Decoding for the Llama family: few operations per layer over one cache of all layers.
 
-A small model is bound by the cost of calling operations, not by arithmetic, so projections that read the same input are one
-matrix, masks and rotary tables are made once per step for all layers, and residuals are added where they lie. On a CPU its steps
-are those of `CpuStep`; here are PyTorch's alone, for a GPU, for larger models and for fp64.
+A small model is bound by the cost of calling operations, not by arithmetic, so projections that read the same
+input are one matrix, masks and rotary tables are made once per step for all layers, and residuals are added
+where they lie. On a CPU its steps are those of `CpuStep`; here are PyTorch's alone, for a GPU, for larger
+models and for fp64.
 
-Matrix products run in the dtype of the weights, and so do activations of an MLP, as in a learner under autocast; residuals,
-norms and attention stay in fp32 (fp64 for fp64 weights), and so do keys and values but for `CpuStep` (`cache_dtype`).
+Matrix products run in the dtype of the weights, and so do activations of an MLP, as in a learner under
+autocast; residuals, norms and attention stay in fp32 (fp64 for fp64 weights), and so do keys and values but
+for `CpuStep` (`cache_dtype`).
 """
 
 import numpy as np
@@ -28,9 +30,10 @@ class DecoderSlots:
 
     @torch.inference_mode()
     def __init__(self, decoder: Decoder, slots: int, fixed: bool = False) -> None:
-        """`fixed`: no operation on a sequence has a shape or an order of sums that depends on a neighbour, so its bits do not
-        either. All slots are always computed, beginnings one by one, and attention runs over widths that are powers of two; in
-        `CpuStep` over what a row sees, with a softmax whose lanes are filled up with zeros."""
+        """`fixed`: no operation on a sequence has a shape or an order of sums that depends on a neighbour, so
+        its bits do not either. All slots are always computed, beginnings one by one, and attention runs over
+        widths that are powers of two; in `CpuStep` over what a row sees, with a softmax whose lanes are
+        filled up with zeros."""
         self.given, self.slots, self.fixed = decoder, slots, fixed
         self.device = decoder.embedding.device
         self.has_kernels = has_kernels(decoder)
@@ -41,8 +44,11 @@ class DecoderSlots:
 
     @torch.inference_mode()
     def refresh(self) -> None:
-        """Takes the weights as they are now, into the tensors that recorded steps read: norms and matrices may be copies."""
-        for mine, now in zip(tensors((self.decoder, self.steps, self.head)), tensors(ready(self.given)), strict=True):
+        """Takes the weights as they are now, into the tensors that recorded steps read: norms and matrices
+        may be copies."""
+        for mine, now in zip(
+            tensors((self.decoder, self.steps, self.head)), tensors(ready(self.given)), strict=True
+        ):
             if mine.data_ptr() != now.data_ptr():
                 mine.copy_(now)
         self.cpu_step = self._cpu_step()  # what is no copy may lie elsewhere now
@@ -56,7 +62,9 @@ class DecoderSlots:
         capture = capture_on(self.device)
         self.graphs = None if capture is None else Graphs(self._step, self.slots, self.device, capture)
         self.places = torch.arange(self.cache.capacity, device=self.device)
-        self.cos, self.sin = (table[:, None] for table in rotary(self.decoder, self.places, self.decoder.norm.dtype))
+        self.cos, self.sin = (
+            table[:, None] for table in rotary(self.decoder, self.places, self.decoder.norm.dtype)
+        )
         self.cpu_step = self._cpu_step()
 
     def _cpu_step(self) -> CpuStep | None:
@@ -71,12 +79,18 @@ class DecoderSlots:
 
         def keep(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             found.append(self._kept(k, v))
-            k, v = found[-1].transpose(2, 3).to(self.decoder.norm.dtype).unbind(1)  # as every later step sees them
+            k, v = (
+                found[-1].transpose(2, 3).to(self.decoder.norm.dtype).unbind(1)
+            )  # as every later step sees them
             return causal(layer, q.to(self.decoder.norm.dtype), k, v)
 
         if self.fixed:
             for row, length in enumerate(lengths):
-                hidden_states(self.decoder, F.pad(ids[row : row + 1, :length], (0, width_class(length) - length)), attend=keep)
+                hidden_states(
+                    self.decoder,
+                    F.pad(ids[row : row + 1, :length], (0, width_class(length) - length)),
+                    attend=keep,
+                )
             layers = len(self.decoder.layers)
             alone = [torch.stack(found[row * layers : (row + 1) * layers], 1) for row in range(len(lengths))]
             return [whole[0, ..., :length, :] for whole, length in zip(alone, lengths, strict=True)]
@@ -89,7 +103,9 @@ class DecoderSlots:
         """Starts made longer by `lengths[i]` tokens each; `ids` [S, L] are padded on the right."""
         decoder, before = self.decoder, [start.shape[3] for start in starts]
         size, most = ids.shape[1], max(before)
-        past = self.cache.memory.new_zeros(len(starts), len(decoder.layers), 2, decoder.key_heads, most, decoder.head_dim)
+        past = self.cache.memory.new_zeros(
+            len(starts), len(decoder.layers), 2, decoder.key_heads, most, decoder.head_dim
+        )
         for row, start in enumerate(starts):
             past[row, ..., : start.shape[3], :] = start
         new = torch.arange(size, device=self.device)
@@ -134,8 +150,8 @@ class DecoderSlots:
 
     @torch.inference_mode()
     def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
-        """One token for each of the first n rows -> logits [n, V] of the next; of all slots where they are fixed. The next
-        call may overwrite them."""
+        """One token for each of the first n rows -> logits [n, V] of the next; of all slots where they are
+        fixed. The next call may overwrite them."""
         if self.fixed:
             token, position = (np.pad(values, (0, self.slots - len(values))) for values in (token, position))
         longest = int(position.max()) + 1
@@ -160,7 +176,9 @@ class DecoderSlots:
         places, cos, sin = cache.places(at), self.cos[at], self.sin[at]
         x = F.embedding(token, decoder.embedding).to(decoder.norm.dtype)
         for index, step in enumerate(self.steps):
-            qkv = step.qkv(norm(x, step.attention_norm, decoder.eps)).to(x.dtype).view(n, -1, decoder.head_dim)
+            qkv = (
+                step.qkv(norm(x, step.attention_norm, decoder.eps)).to(x.dtype).view(n, -1, decoder.head_dim)
+            )
             qk = qkv[:, :both]
             if step.qk_norm is not None:
                 qk = F.rms_norm(qk, qk.shape[2:], None, decoder.eps).mul_(step.qk_norm)
@@ -173,11 +191,14 @@ class DecoderSlots:
         return self.head(norm(x, decoder.norm, decoder.eps)).to(x.dtype)
 
     def _views(self, at: Tensor, widths: tuple[int, ...]) -> list[View]:
-        """One view for all rows, of the blocks that the longest needs; where slots are fixed, one per class of widths."""
+        """One view for all rows, of the blocks that the longest needs; where slots are fixed, one per class
+        of widths."""
         views, below = [], 0
         for width in widths:
             hidden = self.places[:width] > at[:, None, None]
-            mask = torch.zeros(hidden.shape, dtype=self.decoder.norm.dtype, device=self.device).masked_fill_(hidden, -torch.inf)
+            mask = torch.zeros(hidden.shape, dtype=self.decoder.norm.dtype, device=self.device).masked_fill_(
+                hidden, -torch.inf
+            )
             rows = None if len(widths) == 1 else (below <= at) & (at < width)
             views.append(self.cache.view(mask, rows))
             below = width
@@ -185,7 +206,8 @@ class DecoderSlots:
 
 
 def renewed(slots: DecoderSlots | None, decoder: Decoder, places: int, fixed: bool) -> DecoderSlots:
-    """Slots for that many sequences: those of an earlier call where they are enough, with the weights of now."""
+    """Slots for that many sequences: those of an earlier call where they are enough, with the weights of
+    now."""
     if slots is None or slots.slots < places:
         return DecoderSlots(decoder, places, fixed)
     slots.refresh()

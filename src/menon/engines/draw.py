@@ -20,12 +20,15 @@ class Drawn(NamedTuple):
 def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, top_k: Tensor) -> Drawn:
     """One token per row of `logits` [n, V] (fp32) by one number in [0, 1) each (`uniform` [n], fp64).
 
-    The token is the first whose cumulative probability exceeds the number, so it depends on its row alone. `temperature`,
-    `top_p`, `top_k` are [n]; temperature 0 takes the most probable token (the first of equals) and tells log-probs at 1.
-    Numbers and settings are best on the host: what they ask for is then known without waiting for the logits' device.
+    The token is the first whose cumulative probability exceeds the number, so it depends on its row alone.
+    `temperature`, `top_p`, `top_k` are [n]; temperature 0 takes the most probable token (the first of equals)
+    and tells log-probs at 1. Numbers and settings are best on the host: what they ask for is then known
+    without waiting for the logits' device.
     """
     device, greedy = logits.device, temperature == 0
-    warm, cold, truncated = (bool(asked.any()) for asked in (temperature != 1, greedy, (top_p < 1) | (top_k > 0)))
+    warm, cold, truncated = (
+        bool(asked.any()) for asked in (temperature != 1, greedy, (top_p < 1) | (top_k > 0))
+    )
     if warm:
         greedy = sent(greedy, device)
         logits = logits / torch.where(greedy, 1, sent(temperature, device))[:, None]
@@ -39,21 +42,26 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
         kept, cut = torch.where(mask, p, 0), ~mask.all(-1)
     cumulative = kept.cumsum(-1, dtype=torch.float64)
     mass = cumulative[:, -1:]
-    # A number is at most 1 - 2^-53, so the product stays below the whole mass; only a row of NaN runs beyond the last token.
+    # A number is at most 1 - 2^-53, so the product stays below the whole mass; only a row of NaN runs beyond
+    # the last token.
     token = torch.searchsorted(cumulative, sent(uniform, device)[:, None] * mass, right=True)[:, 0]
     token = token.clamp_(max=logits.shape[-1] - 1)
     if cold:
         token = torch.where(greedy, logits.argmax(-1), token)
-    log_kept = torch.zeros_like(entropy) if cut is None else torch.where(cut, mass[:, 0].log(), 0).to(logp.dtype)
+    log_kept = (
+        torch.zeros_like(entropy) if cut is None else torch.where(cut, mass[:, 0].log(), 0).to(logp.dtype)
+    )
     return Drawn(token, logp.gather(-1, token[:, None])[:, 0], log_kept, entropy)
 
 
 def temperature_by_entropy(logits: Tensor, temperature: Tensor, forking: Tensor, threshold: Tensor) -> Tensor:
-    """[n] `forking` where it is a number and the entropy at temperature 1 is above `threshold`, else `temperature`; for the place
-    of the three see `draw`."""
+    """[n] `forking` where it is a number and the entropy at temperature 1 is above `threshold`, else
+    `temperature`; for the place of the three see `draw`."""
     if bool(forking.isnan().all()):
         return temperature
-    temperature, forking, threshold = (sent(setting, logits.device) for setting in (temperature, forking, threshold))
+    temperature, forking, threshold = (
+        sent(setting, logits.device) for setting in (temperature, forking, threshold)
+    )
     uncertain = entropy_of(torch.log_softmax(logits, dim=-1)) > threshold
     return torch.where(uncertain & ~forking.isnan(), forking, temperature)
 
@@ -68,7 +76,8 @@ def _entropy(p: Tensor, logp: Tensor) -> Tensor:
 
 
 def kept_by(p: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:
-    """[n, V] bool: the `top_k` most probable tokens (0: all); of those, renormalised, the fewest whose mass reaches `top_p`.
+    """[n, V] bool: the `top_k` most probable tokens (0: all); of those, renormalised, the fewest whose mass
+    reaches `top_p`.
 
     Equals keep their order in the vocabulary, so exactly k are left. The most probable token always stays.
     """

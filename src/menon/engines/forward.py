@@ -32,7 +32,8 @@ class ValueModel(nn.Module):
 
 
 def value_head(hidden_size: int, init: ValueInit = "zero", seed: int = 0) -> nn.Linear:
-    """A bias-free linear head: all zeros, or U(-sqrt 5, sqrt 5) as in Open-Reasoner-Zero's code (spec 1.1)."""
+    """A bias-free linear head: all zeros, or U(-sqrt 5, sqrt 5) as in Open-Reasoner-Zero's code (spec
+    1.1)."""
     head = nn.Linear(hidden_size, 1, bias=False)
     drawn = stream(seed, "value_head").uniform(-(5**0.5), 5**0.5, size=(1, hidden_size))
     with torch.no_grad():
@@ -47,7 +48,8 @@ class Network:
     trunk: nn.Module
     """Token ids [S, L] -> `.last_hidden_state` [S, L, d]."""
     head: nn.Module | None = None
-    """Hidden states [n, d] -> logits [n, V]; None where the model has no vocabulary or its logits are more than this."""
+    """Hidden states [n, d] -> logits [n, V]; None where the model has no vocabulary or its logits are more
+    than this."""
     whole: nn.Module | None = None
     """The whole model, for one whose logits are not simply head(hidden): then [S, L, V] is made at once."""
     value: nn.Linear | None = None
@@ -61,16 +63,22 @@ class Network:
 def take_apart(model: Any, value: nn.Linear | None = None) -> Network:
     """Finds trunk and heads of a causal LM of `transformers` or of a `ValueModel`.
 
-    Some models scale or soft-cap their logits, each under names of its own. So a model is asked rather than its name looked
-    up: the head counts as plain if the model's forward hands it the trunk's output and returns what it makes, unchanged.
+    Some models scale or soft-cap their logits, each under names of its own. So a model is asked rather than
+    its name looked up: the head counts as plain if the model's forward hands it the trunk's output and
+    returns what it makes, unchanged.
     """
     if isinstance(model, ValueModel):
-        return Network(model.trunk, value=model.head, context=_context(model.trunk), decoder=decoder_of(model.trunk))
+        return Network(
+            model.trunk, value=model.head, context=_context(model.trunk), decoder=decoder_of(model.trunk)
+        )
     context, head = _context(model), model.get_output_embeddings()
     if head is not None and model.base_model is not model and _plain(model, head):
         return Network(model.base_model, head=head, value=value, context=context, decoder=decoder_of(model))
     if value is not None:
-        raise UserError("this model scales its logits and cannot share its trunk with a critic; give the run a critic of its own")
+        raise UserError(
+            "this model scales its logits and cannot share its trunk with a critic; give the run a critic "
+            "of its own"
+        )
     return Network(model.base_model, whole=model, context=context)
 
 
@@ -84,7 +92,12 @@ def _plain(model: Any, head: nn.Module) -> bool:
         hook.remove()
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
     # The same tensor, not only equal numbers: a head that starts at zero gives zeros, scaled or not.
-    return len(seen) == 1 and logits is seen[0][1] and torch.equal(seen[0][0], hidden) and torch.equal(logits, head(hidden))
+    return (
+        len(seen) == 1
+        and logits is seen[0][1]
+        and torch.equal(seen[0][0], hidden)
+        and torch.equal(logits, head(hidden))
+    )
 
 
 def _context(model: nn.Module) -> int | None:
@@ -105,13 +118,18 @@ class States:
     """[A, d] hidden states behind them, where they were asked for."""
 
 
-def run_trunk(network: Network, batch: Batch, autocast: torch.dtype | None = None, after: bool = False) -> States:
-    """One forward pass over all sequences of the batch, on the network's device; with `after` also the states behind the action
-    tokens. What is computed where is settled where the batch is: on the host, or a GPU is waited for many times."""
+def run_trunk(
+    network: Network, batch: Batch, autocast: torch.dtype | None = None, after: bool = False
+) -> States:
+    """One forward pass over all sequences of the batch, on the network's device; with `after` also the states
+    behind the action tokens. What is computed where is settled where the batch is: on the host, or a GPU is
+    waited for many times."""
     device = next(network.trunk.parameters(), batch.token).device
     place = batch.is_action.nonzero()[:, 0]
     if bool((batch.position[place] == 0).any()):
-        raise UserError("a sequence begins with a token of the policy, which nothing predicts; give every prompt a token")
+        raise UserError(
+            "a sequence begins with a token of the policy, which nothing predicts; give every prompt a token"
+        )
     longest = int(batch.lengths.max()) if batch.num_sequences else 0
     if network.context is not None and longest > network.context:
         raise UserError(
@@ -131,19 +149,29 @@ def run_trunk(network: Network, batch: Batch, autocast: torch.dtype | None = Non
     def states(index: Tensor) -> Tensor:
         return pick(rows, sent(row_of[index], device))
 
-    return States(sent(place, device), sent(batch.token[place], device), states(before), states(place) if after else None)
+    return States(
+        sent(place, device),
+        sent(batch.token[place], device),
+        states(before),
+        states(place) if after else None,
+    )
 
 
-def _distinct_states(decoder: Decoder, batch: Batch, needed: Tensor, autocast: torch.dtype | None) -> tuple[Tensor, Tensor]:
+def _distinct_states(
+    decoder: Decoder, batch: Batch, needed: Tensor, autocast: torch.dtype | None
+) -> tuple[Tensor, Tensor]:
     """[M, d] states, and [N] the row that is each token's."""
     packed, device = pack_distinct(batch, needed), decoder.embedding.device
     attend = attention(packed, decoder.head_dim, device, autocast)
-    return hidden_states(decoder, sent(packed.token, device), sent(packed.position, device), attend), packed.place
+    return hidden_states(
+        decoder, sent(packed.token, device), sent(packed.position, device), attend
+    ), packed.place
 
 
 def _padded_states(network: Network, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The same by the model's own forward, [S * L, d] or [S * L, V]. Rows are padded on the right and no mask is given: causal
-    attention cannot look ahead, and with a mask `transformers` would leave the fast causal kernel."""
+    """The same by the model's own forward, [S * L, d] or [S * L, V]. Rows are padded on the right and no mask
+    is given: causal attention cannot look ahead, and with a mask `transformers` would leave the fast causal
+    kernel."""
     ids = sent(ragged.pad(batch.token, batch.offset), device)
     if network.whole is None:
         grown = network.trunk(input_ids=ids, use_cache=False).last_hidden_state
@@ -161,7 +189,9 @@ class Head:
     vocabulary_chunk: int
     """Most elements (rows x V) of logits that exist at once."""
 
-    def __call__(self, states: States, batch: Batch, needs: Sequence[Need], others: Mapping[str, LogitRows]) -> dict[str, Tensor]:
+    def __call__(
+        self, states: States, batch: Batch, needs: Sequence[Need], others: Mapping[str, LogitRows]
+    ) -> dict[str, Tensor]:
         """[N] columns, 0 where the token is not an action."""
         columns: dict[str, Tensor] = {}
         if "value" in needs:
@@ -171,17 +201,22 @@ class Head:
         over_vocabulary = [need for need in needs if need not in ("value", "value_after")]
         for need in over_vocabulary:
             if need not in ("logp", "entropy") and not isinstance(need, Reduction):
-                raise ValueError(f"a forward pass yields 'logp', 'entropy', 'value', 'value_after' or a Reduction, not {need!r}")
+                raise ValueError(
+                    "a forward pass yields 'logp', 'entropy', 'value', 'value_after' or a Reduction, not "
+                    f"{need!r}"
+                )
         if over_vocabulary:
             columns |= self._over_vocabulary(states, over_vocabulary, others)
         return {
-            name: torch.zeros(batch.num_tokens, dtype=column.dtype, device=column.device).index_copy(0, states.place, column)
+            name: torch.zeros(batch.num_tokens, dtype=column.dtype, device=column.device).index_copy(
+                0, states.place, column
+            )
             for name, column in columns.items()
         }
 
     def logits(self, states: States, rows: Tensor) -> Tensor:
-        """[n, V] logits / temperature of some of the states. The head runs in the dtype of its weights, outside of autocast:
-        logits rounded to bf16 would be noise in every ratio."""
+        """[n, V] logits / temperature of some of the states. The head runs in the dtype of its weights,
+        outside of autocast: logits rounded to bf16 would be noise in every ratio."""
         logits = states.rows[rows]
         if self.network.whole is None:
             if self.network.head is None:
@@ -196,13 +231,17 @@ class Head:
         values = head(rows.to(head.weight.dtype))[:, 0]
         return values.to(wide(values.dtype))
 
-    def _over_vocabulary(self, states: States, needs: Sequence[Need], others: Mapping[str, LogitRows]) -> dict[str, Tensor]:
-        """Works through the vocabulary a few rows at a time. More than one chunk: each is computed again in the backward
-        pass instead of being kept, so [A, V] never exists."""
+    def _over_vocabulary(
+        self, states: States, needs: Sequence[Need], others: Mapping[str, LogitRows]
+    ) -> dict[str, Tensor]:
+        """Works through the vocabulary a few rows at a time. More than one chunk: each is computed again in
+        the backward pass instead of being kept, so [A, V] never exists."""
         head, target = self.network.head, states.token
         if type(head) is nn.Linear and not any(isinstance(need, Reduction) for need in needs):
             how: dict[str, Any] = {"weight": head.weight, "bias": head.bias, "chunk": self.vocabulary_chunk}
-            logp, entropy = log_probs(states.rows, target, temperature=self.temperature, entropy="entropy" in needs, **how)
+            logp, entropy = log_probs(
+                states.rows, target, temperature=self.temperature, entropy="entropy" in needs, **how
+            )
             return {name_of(need): logp if need == "logp" else entropy for need in needs}
         every = torch.arange(len(target), device=target.device)
         chunks = every.split(self._rows_per_chunk(states))
@@ -211,7 +250,10 @@ class Head:
             pieces = [checkpoint(run, rows, use_reentrant=False, preserve_rng_state=False) for rows in chunks]
         else:
             pieces = [run(rows) for rows in chunks]
-        return {name_of(need): torch.cat(column) for need, column in zip(needs, zip(*pieces, strict=True), strict=True)}
+        return {
+            name_of(need): torch.cat(column)
+            for need, column in zip(needs, zip(*pieces, strict=True), strict=True)
+        }
 
     def _rows_per_chunk(self, states: States) -> int:
         if self.network.whole is not None:
@@ -221,7 +263,9 @@ class Head:
             vocabulary = 1 if weight is None else len(weight)
         return max(1, self.vocabulary_chunk // vocabulary)
 
-    def _reduce(self, states: States, needs: Sequence[Need], others: Mapping[str, LogitRows], rows: Tensor) -> tuple[Tensor, ...]:
+    def _reduce(
+        self, states: States, needs: Sequence[Need], others: Mapping[str, LogitRows], rows: Tensor
+    ) -> tuple[Tensor, ...]:
         logits = self.logits(states, rows)
         columns = {}
         if "logp" in needs or "entropy" in needs:

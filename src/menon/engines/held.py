@@ -9,9 +9,11 @@ from menon.types import Tokens
 
 
 class Held:
-    """Starts by their tokens, found by the longest common beginning. At most `room` bytes; what comes then is not kept.
+    """Starts by their tokens, found by the longest common beginning. At most `room` bytes; what comes then is
+    not kept.
 
-    Big-endian tokens sort as numbers do, so the longest common beginning of a sequence is that with one of its neighbours.
+    Big-endian tokens sort as numbers do, so the longest common beginning of a sequence is that with one of
+    its neighbours.
     """
 
     def __init__(self, room: int) -> None:
@@ -29,7 +31,8 @@ class Held:
         return self
 
     def add(self, tokens: Tokens, start: Tensor) -> None:
-        """`start` is [..., length, head_dim] and this store's own. It takes the place of the longest beginning of itself."""
+        """`start` is [..., length, head_dim] and this store's own. It takes the place of the longest
+        beginning of itself."""
         key = tokens.astype(">i4").tobytes()
         place = bisect_left(self.keys, key)
         if place < len(self.keys) and self.keys[place].startswith(key):
@@ -46,7 +49,8 @@ class Held:
         self.starts[key] = start
 
     def find(self, tokens: Tokens) -> Tensor | None:
-        """The longest start of a beginning of these tokens, a view; None if there is none of at least one token."""
+        """The longest start of a beginning of these tokens, a view; None if there is none of at least one
+        token."""
         wanted = tokens.astype(">i4")
         place = bisect_left(self.keys, wanted.tobytes())
         best, longest = None, 0

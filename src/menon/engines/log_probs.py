@@ -1,4 +1,5 @@
-"""Log-probs and entropies over a large vocabulary, a few rows at a time, forward and backward. Torch alone."""
+"""Log-probs and entropies over a large vocabulary, a few rows at a time, forward and backward. Torch
+alone."""
 
 from typing import Any
 
@@ -25,12 +26,12 @@ def log_probs(
     chunk: int = CHUNK,
     entropy: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """[A] log p(target) and [A] entropies (nats; zeros unless asked for) of p = softmax(z), z = rows @ weight.T + bias over
-    temperature.
+    """[A] log p(target) and [A] entropies (nats; zeros unless asked for) of p = softmax(z), z = rows @
+    weight.T + bias over temperature.
 
-    `rows` is [A, d] and `weight` [V, d]; without a weight the rows are [A, V] logits. No more than `chunk` elements of z exist
-    at once (a row at least): where that is fewer than all, the backward pass makes z again instead of keeping it. With
-    p = softmax(z), log p = z - logsumexp(z) and H = -sum p log p:
+    `rows` is [A, d] and `weight` [V, d]; without a weight the rows are [A, V] logits. No more than `chunk`
+    elements of z exist at once (a row at least): where that is fewer than all, the backward pass makes z
+    again instead of keeping it. With p = softmax(z), log p = z - logsumexp(z) and H = -sum p log p:
 
         d log p[t] / dz[j] = [j = t] - p[j],   dH / dz[j] = -p[j] (log p[j] + H).
 
@@ -55,7 +56,9 @@ class _LogProbs(torch.autograd.Function):
         vocabulary = rows.shape[1] if weight is None else weight.shape[0]
         size = max(1, chunk // max(1, vocabulary))
         dtype = wide(rows.dtype if weight is None else weight.dtype)
-        logp, most, total, entropies = (torch.zeros(len(rows), dtype=dtype, device=rows.device) for _ in range(4))
+        logp, most, total, entropies = (
+            torch.zeros(len(rows), dtype=dtype, device=rows.device) for _ in range(4)
+        )
         kept = None
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
@@ -84,13 +87,22 @@ class _LogProbs(torch.autograd.Function):
         for start in range(0, len(rows), ctx.size):
             part = slice(start, start + ctx.size)
             if kept is None:  # in two steps: rounding then is that of small numbers
-                z = _logits(rows[part], weight, bias, ctx.temperature).sub_(most[part, None]).sub_(total[part, None].log())
+                z = (
+                    _logits(rows[part], weight, bias, ctx.temperature)
+                    .sub_(most[part, None])
+                    .sub_(total[part, None].log())
+                )
             else:
                 z = kept.clone()
             if ctx.entropy:
                 z.clamp_(min=torch.finfo(z.dtype).min)
                 p = z.exp()
-                slope = z.add_(entropies[part, None]).mul_(-to_entropy[part, None]).sub_(to_logp[part, None]).mul_(p)
+                slope = (
+                    z.add_(entropies[part, None])
+                    .mul_(-to_entropy[part, None])
+                    .sub_(to_logp[part, None])
+                    .mul_(p)
+                )
             else:
                 slope = z.exp_().mul_(-to_logp[part, None])
             slope.scatter_add_(1, target[part, None], to_logp[part, None])
@@ -110,8 +122,8 @@ class _LogProbs(torch.autograd.Function):
 
 
 def _logits(rows: Tensor, weight: Tensor | None, bias: Tensor | None, temperature: float) -> Tensor:
-    """[n, V], a tensor of its own. The head runs in the dtype of its weights, outside of autocast: logits rounded to bf16 would
-    be noise in every ratio."""
+    """[n, V], a tensor of its own. The head runs in the dtype of its weights, outside of autocast: logits
+    rounded to bf16 would be noise in every ratio."""
     if weight is None:
         return rows.to(wide(rows.dtype)) / temperature
     z = torch.nn.functional.linear(rows.to(weight.dtype), weight, bias)

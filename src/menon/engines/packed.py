@@ -1,8 +1,9 @@
 """A batch as its distinct tokens, and attention over them. Torch and numpy alone.
 
-Causal attention makes a token's state depend on what stands before it and nothing else. So sequences that begin alike (the
-answers to one prompt, the branches of a tree) share the states of their common beginning, and these are computed once: linear
-layers, norms and MLP run over one flat row of distinct tokens, without padding. Attention alone sees sequences.
+Causal attention makes a token's state depend on what stands before it and nothing else. So sequences that
+begin alike (the answers to one prompt, the branches of a tree) share the states of their common beginning,
+and these are computed once: linear layers, norms and MLP run over one flat row of distinct tokens, without
+padding. Attention alone sees sequences.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +19,8 @@ from menon.batch import Batch, sent
 from menon.engines.decoder import Attend, causal
 
 LEAST_ROWS = 16
-"""Sequences that attention takes together at least: with fewer, calls cost more than the padding that they save."""
+"""Sequences that attention takes together at least: with fewer, calls cost more than the padding that they
+save."""
 PADDING = 1.25
 """Padded over true tokens up to which sequences are taken together."""
 
@@ -52,7 +54,8 @@ class Packed:
 
     @cached_property
     def rows(self) -> tuple[list[Rows], Tensor]:
-        """Grids of sequences of similar length; [M] the cell that holds each distinct token, counted through all grids."""
+        """Grids of sequences of similar length; [M] the cell that holds each distinct token, counted through
+        all grids."""
         size = ragged.lengths(self.offset)
         order = torch.argsort(size, stable=True)
         grids: list[Rows] = []
@@ -119,12 +122,15 @@ def distinct(token: Tensor, offset: Tensor) -> Tensor:
     fresh = real.copy()
     fresh[1:] &= ~np.logical_and.accumulate(grid[1:] == grid[:-1], axis=1)
     number = np.where(fresh, fresh.cumsum().reshape(fresh.shape) - 1, -1)
-    number = np.maximum.accumulate(number, axis=0)  # a beginning that was there already has the newest number above it
+    number = np.maximum.accumulate(
+        number, axis=0
+    )  # a beginning that was there already has the newest number above it
     return torch.from_numpy(number[back][real[back]]).to(token.device)
 
 
 def attention(packed: Packed, head_dim: int, device: torch.device, autocast: torch.dtype | None) -> Attend:
-    """q [M, heads, D], k and v [M, key_heads, D] -> [M, heads, D] on that device, every sequence on its own."""
+    """q [M, heads, D], k and v [M, key_heads, D] -> [M, heads, D] on that device, every sequence on its
+    own."""
     if autocast is not None and _has_packed_kernel(device, head_dim):
         return _variable_length(packed, device, autocast)
     grids, cell = packed.rows
@@ -158,13 +164,17 @@ def _variable_length(packed: Packed, device: torch.device, dtype: torch.dtype) -
             return q
         q, k, v = (pick(states.to(dtype), used) for states in (q, k, v))
         shared = k.shape[1] != q.shape[1]
-        mixed: Any = varlen_attn(q, k, v, offset, offset, longest, longest, window_size=(-1, 0), enable_gqa=shared)
+        mixed: Any = varlen_attn(
+            q, k, v, offset, offset, longest, longest, window_size=(-1, 0), enable_gqa=shared
+        )
         return pick(mixed, first)
 
     return attend
 
 
 def pick(rows: Tensor, index: Tensor) -> Tensor:
-    """rows[index] along the first dimension, with a gradient that adds up in a fixed order: on a CPU `index_select` is many times
-    faster, on a GPU only indexing is deterministic."""
-    return rows[index] if rows.is_cuda else rows.flatten(1).index_select(0, index).unflatten(1, rows.shape[1:])
+    """rows[index] along the first dimension, with a gradient that adds up in a fixed order: on a CPU
+    `index_select` is many times faster, on a GPU only indexing is deterministic."""
+    return (
+        rows[index] if rows.is_cuda else rows.flatten(1).index_select(0, index).unflatten(1, rows.shape[1:])
+    )

@@ -15,8 +15,9 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class PreferenceModel:
-    """Texts -> the scalar head's score of each at its last token (spec 4.1), which is an end-of-text token: one is appended where
-    the text has none. Padding stands on the right, where causal attention never looks. UserError for a text beyond `context`."""
+    """Texts -> the scalar head's score of each at its last token (spec 4.1), which is an end-of-text token:
+    one is appended where the text has none. Padding stands on the right, where causal attention never looks.
+    UserError for a text beyond `context`."""
 
     model: Any
     tokenizer: transformers.PreTrainedTokenizerBase
@@ -45,7 +46,8 @@ class PreferenceModel:
             tokens.append(end)
         if len(tokens) > self.context:
             raise UserError(
-                f"a text has {len(tokens)} tokens and the preference model reads {self.context}; lower max_new_tokens, or take a "
+                f"a text has {len(tokens)} tokens and the preference model reads {self.context}; lower "
+                "max_new_tokens, or take a "
                 "model with a longer context"
             )
         return tokens
@@ -59,8 +61,11 @@ class PreferenceModel:
         return head_of(self.model)(at_last)[:, 0].float().tolist()
 
 
-def load_preference_model(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> PreferenceModel:
-    """A folder or a name on the hub with a sequence classifier of one label on a causal trunk, and its tokenizer."""
+def load_preference_model(
+    name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> PreferenceModel:
+    """A folder or a name on the hub with a sequence classifier of one label on a causal trunk, and its
+    tokenizer."""
     with hf_models.quiet():
         folder = hf_models.folder_of(name)
         model = load_classifier(folder, name, dtype)
@@ -80,14 +85,19 @@ def load_classifier(folder: Path, name: str, dtype: torch.dtype) -> Any:
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"the preference model {name} cannot be read ({hf_models.first_line(error)}); get it again") from error
+        raise UserError(
+            f"the preference model {name} cannot be read ({hf_models.first_line(error)}); get it again"
+        ) from error
     model, report = loaded
     if model.config.num_labels != 1:
-        raise UserError(f"{name} has {model.config.num_labels} labels; a preference model has a scalar head, which is one")
+        raise UserError(
+            f"{name} has {model.config.num_labels} labels; a preference model has a scalar head, which is one"
+        )
     wrong = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
     if wrong:
         raise UserError(
-            f"{name} is no preference model: it lacks the weights {wrong[0]}; a language model alone has no scalar head"
+            f"{name} is no preference model: it lacks the weights {wrong[0]}; a language model alone has "
+            "no scalar head"
         )
     head_of(model, name)
     return model
@@ -97,13 +107,15 @@ def head_of(model: Any, name: str = "this model") -> Callable[[torch.Tensor], to
     head = getattr(model, "score", None)
     if not isinstance(head, torch.nn.Linear):
         raise UserError(
-            f"{name} ({type(model).__name__}) has no linear head 'score' on its last token; take one of a causal family"
+            f"{name} ({type(model).__name__}) has no linear head 'score' on its last token; take one of a "
+            "causal family"
         )
     return head
 
 
 def passes(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Places of each forward pass, in order of length, at most `most` padded tokens each (or a single text)."""
+    """Places of each forward pass, in order of length, at most `most` padded tokens each (or a single
+    text)."""
     found: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
         if not found or lengths[place] * (len(found[-1]) + 1) > most:

@@ -1,8 +1,9 @@
 """Continuous batching: one call of `generate`, whatever computes the tokens.
 
-A fixed number of slots. Finished sequences leave at once and waiting requests take their place; only live rows are computed.
-Each distinct beginning (prompt plus prefix) is computed once for all its requests. Its last token is left to the first decoding
-step, where every request feeds it anyway, so that prefill needs no logits.
+A fixed number of slots. Finished sequences leave at once and waiting requests take their place; only live
+rows are computed. Each distinct beginning (prompt plus prefix) is computed once for all its requests. Its
+last token is left to the first decoding step, where every request feeds it anyway, so that prefill needs no
+logits.
 """
 
 from collections import deque
@@ -35,7 +36,8 @@ class Slots(Protocol):
         ...
 
     def prefill(self, ids: Tensor, lengths: list[int]) -> list[Any]:
-        """Token ids [S, L], padded on the right -> the starts of sequences, as only these slots understand them. Views."""
+        """Token ids [S, L], padded on the right -> the starts of sequences, as only these slots understand
+        them. Views."""
         ...
 
     def extend(self, starts: list[Any], ids: Tensor, lengths: list[int]) -> list[Any]:
@@ -47,7 +49,8 @@ class Slots(Protocol):
         ...
 
     def start(self, row: int, length: int) -> Tensor | None:
-        """The first `length` keys and values of a row, with memory of their own; None where they cannot be kept."""
+        """The first `length` keys and values of a row, with memory of their own; None where they cannot be
+        kept."""
         ...
 
     def fill(self, rows: Tensor, start: Any) -> None:
@@ -108,7 +111,8 @@ class Run:
         self.waiting = deque(by_beginning(job.requests))
         self.computed_tokens = 0
         self.shelf: dict[bytes, Any] = {}
-        """Starts that a waiting request will need again; at most one, for requests wait in the order of their beginnings."""
+        """Starts that a waiting request will need again; at most one, for requests wait in the order of their
+        beginnings."""
         self.n = 0
         self.request: list[Request] = []
         self.stops: list[StopStrings | None] = []
@@ -122,7 +126,8 @@ class Run:
         self.count, self.limit, self.top_k = array(np.int64), array(np.int64), array(np.int64)
         self.temperature, self.top_p = array(np.float32), array(np.float64)
         self.forking, self.threshold = array(np.float32), array(np.float32)
-        """The temperature of uncertain tokens, NaN where there is none, and the entropy above which a token is one."""
+        """The temperature of uncertain tokens, NaN where there is none, and the entropy above which a token
+        is one."""
         self.uniform = array(np.float64, size)
         self.tokens, self.versions = array(np.int32, size), array(np.int32, size)
         self.numbers = array(np.float32, size, 3)
@@ -136,7 +141,8 @@ class Run:
         return bool(self.n > len(self.done) or self.waiting)
 
     def step(self, version: int) -> list[Completion]:
-        """Lets requests in, writes one token for each live one; those that are finished. A new version means new weights."""
+        """Lets requests in, writes one token for each live one; those that are finished. A new version means
+        new weights."""
         if version != self.version:
             self.slots.refresh()
             self.shelf.clear()
@@ -158,29 +164,39 @@ class Run:
         return [self._completion(row, "stop" if stopped[row] else "length") for row in self.done.tolist()]
 
     def _hold(self, held: Held) -> None:
-        """All but the last token of a finished sequence went through the network. Where new weights came in the middle of it,
-        its keys and values are of neither."""
+        """All but the last token of a finished sequence went through the network. Where new weights came in
+        the middle of it, its keys and values are of neither."""
         for row in self.done.tolist():
             request, length = self.request[row], int(self.position[row])
             if request.last or self.versions[row, 0] != self.version:
                 continue
             start = self.slots.start(row, length)
             if start is not None:
-                tokens = np.concatenate([request.prompt.tokens, request.prefix, self.tokens[row, : self.count[row] - 1]])
+                tokens = np.concatenate(
+                    [request.prompt.tokens, request.prefix, self.tokens[row, : self.count[row] - 1]]
+                )
                 held.add(tokens, start)
 
     def _draw(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Tokens [n] and their numbers [n, 3]; `logits` may have rows beyond the live ones."""
         n = len(logits)
         uniform = self.uniform[np.arange(n), np.minimum(self.count[:n], self.uniform.shape[1] - 1)]
-        settings = (uniform, self.top_p[:n], self.top_k[:n], self.temperature[:n], self.forking[:n], self.threshold[:n])
+        settings = (
+            uniform,
+            self.top_p[:n],
+            self.top_k[:n],
+            self.temperature[:n],
+            self.forking[:n],
+            self.threshold[:n],
+        )
         number, top_p, top_k, *by_entropy = (torch.from_numpy(value) for value in settings)
         with torch.inference_mode():
             drawn = draw(logits, number, temperature_by_entropy(logits, *by_entropy), top_p, top_k)
             return drawn.token.cpu().numpy()[: self.n], torch.stack(drawn[1:], -1).cpu().numpy()[: self.n]
 
     def _change(self) -> None:
-        """Waiting requests take the rows of finished ones and those still free; then the last rows close what gaps are left."""
+        """Waiting requests take the rows of finished ones and those still free; then the last rows close what
+        gaps are left."""
         free = [*self.done.tolist(), *range(self.n, self.job.places)][: len(self.waiting)]
         entering = [self.waiting.popleft() for _ in range(len(free))]
         gaps = self.done[len(free) :]
@@ -198,13 +214,19 @@ class Run:
             given[waiting.key] = waiting.given
             self._seat(waiting, row)
         missing = [key for key in groups if key not in self.shelf]
-        ready = dict(zip(missing, self._prefill([given[key][:-1] for key in missing]), strict=True)) | self.shelf
+        ready = (
+            dict(zip(missing, self._prefill([given[key][:-1] for key in missing]), strict=True)) | self.shelf
+        )
         for key, places in groups.items():
             if ready[key] is not None:
                 self.slots.fill(self._tensor(np.array(places)), ready[key])
         if entering:
             needed = self.waiting[0].key if self.waiting else b""
-            self.shelf = {key: self.slots.copy(start) for key, start in ready.items() if key == needed and start is not None}
+            self.shelf = {
+                key: self.slots.copy(start)
+                for key, start in ready.items()
+                if key == needed and start is not None
+            }
 
     def _prefill(self, given: list[Tokens]) -> list[Any]:
         """Starts of whole sequences, from what is held where it is; None for one of no tokens."""
@@ -213,7 +235,9 @@ class Run:
         found: list[Any] = list(known)
         for goes_on in (False, True):
             mine = [
-                place for place, start in enumerate(known) if (start is not None) == goes_on and len(given[place]) > have[place]
+                place
+                for place, start in enumerate(known)
+                if (start is not None) == goes_on and len(given[place]) > have[place]
             ]
             for part in passes([len(given[place]) for place in mine]):
                 places = [mine[i] for i in part]
@@ -221,7 +245,9 @@ class Run:
                 ids, lengths = self._tensor(padded(rest)), [len(tokens) for tokens in rest]
                 self.computed_tokens += sum(lengths)
                 starts = [known[place] for place in places]
-                made = self.slots.extend(starts, ids, lengths) if goes_on else self.slots.prefill(ids, lengths)
+                made = (
+                    self.slots.extend(starts, ids, lengths) if goes_on else self.slots.prefill(ids, lengths)
+                )
                 for place, start in zip(places, made, strict=True):
                     found[place] = start
         return found
@@ -234,11 +260,22 @@ class Run:
         # A token's number goes by its place in the whole answer, prefix included.
         uniform = stream(self.job.seed, request.purpose, *name).random(len(prefix) + size)
         self.uniform[row, :size] = uniform[len(prefix) :]
-        self.token[row], self.position[row], self.count[row], self.limit[row] = given[-1], len(given) - 1, 0, size
-        self.temperature[row], self.top_p[row], self.top_k[row] = sampling.temperature, sampling.top_p, sampling.top_k
+        self.token[row], self.position[row], self.count[row], self.limit[row] = (
+            given[-1],
+            len(given) - 1,
+            0,
+            size,
+        )
+        self.temperature[row], self.top_p[row], self.top_k[row] = (
+            sampling.temperature,
+            sampling.top_p,
+            sampling.top_k,
+        )
         self.forking[row] = np.nan if sampling.forking_temperature is None else sampling.forking_temperature
         self.threshold[row] = sampling.entropy_threshold
-        stops = StopStrings(self.voice.text, self.voice.special, sampling.stop, prefix) if sampling.stop else None
+        stops = (
+            StopStrings(self.voice.text, self.voice.special, sampling.stop, prefix) if sampling.stop else None
+        )
         if row == len(self.request):
             self.request.append(request)
             self.stops.append(stops)
@@ -258,7 +295,8 @@ class Run:
         logp, log_kept, entropy = self.numbers[row, :count].T.copy()
         if not np.isfinite(logp).all():
             raise UserError(
-                f"the model gives no finite log-probs after prompt {request.prompt.index}; its weights are damaged: lower "
+                f"the model gives no finite log-probs after prompt {request.prompt.index}; its weights "
+                "are damaged: lower "
                 "learning_rate, or go back to an earlier checkpoint"
             )
         answer = [*request.prefix.tolist(), *tokens.tolist()]
@@ -311,7 +349,8 @@ def padded(rows: list[Tokens]) -> np.ndarray:
 
 
 def passes(lengths: list[int]) -> list[list[int]]:
-    """Places of each prefill pass, sorted by length so that little is padding; sequences of no tokens need none."""
+    """Places of each prefill pass, sorted by length so that little is padding; sequences of no tokens need
+    none."""
     found: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
         if lengths[place]:

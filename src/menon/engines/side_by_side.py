@@ -14,11 +14,11 @@ R = TypeVar("R")
 
 
 def side_by_side(run: Callable[[P], R], parts: Iterable[P], workers: int, take: Callable[[R], None]) -> None:
-    """`take(run(part))` for all parts in their order: `run` in so many threads with one torch thread each, `take` in this one.
-    One worker: both here, with all of torch's threads.
+    """`take(run(part))` for all parts in their order: `run` in so many threads with one torch thread each,
+    `take` in this one. One worker: both here, with all of torch's threads.
 
-    At most `workers` + 1 results exist at a time. What `run` raises is raised here. Grad mode and autocast are each thread's
-    own, so `run` sets what it needs.
+    At most `workers` + 1 results exist at a time. What `run` raises is raised here. Grad mode and autocast
+    are each thread's own, so `run` sets what it needs.
     """
     if workers == 1:
         for part in parts:

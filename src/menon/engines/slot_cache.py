@@ -1,4 +1,5 @@
-"""Keys and values of many sequences of different lengths: one row (a slot) per sequence, written at its own position.
+"""Keys and values of many sequences of different lengths: one row (a slot) per sequence, written at its own
+position.
 
 A `transformers` cache, so that any causal LM can decode with it through its own forward.
 """
@@ -28,7 +29,8 @@ class Cursor:
 
 
 class SlotLayer(CacheLayerMixin):
-    """Keys and values [slots, heads, capacity, dim] of one layer. What was never written is zero: a masked NaN would leak."""
+    """Keys and values [slots, heads, capacity, dim] of one layer. What was never written is zero: a masked
+    NaN would leak."""
 
     keys: Tensor
     values: Tensor
@@ -45,14 +47,17 @@ class SlotLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def reserve(self, width: int) -> None:
-        """Room for `width` positions; grows by doubling, so that an answer which stops early never pays for its limit."""
+        """Room for `width` positions; grows by doubling, so that an answer which stops early never pays for
+        its limit."""
         have = self.keys.shape[2]
         if width > have:
             more = max(width, 2 * have) - have
             self.keys = torch.nn.functional.pad(self.keys, (0, 0, 0, more))
             self.values = torch.nn.functional.pad(self.values, (0, 0, 0, more))
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         """Writes one token per row; gives what the rows can see."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -117,4 +122,6 @@ class SlotCache(Cache):
 def starts(cache: DynamicCache, lengths: list[int]) -> list[Start]:
     """Row i of a right-padded prefill, cut to lengths[i]. Views."""
     layers: list[Any] = cache.layers
-    return [[(layer.keys[i, :, :n], layer.values[i, :, :n]) for layer in layers] for i, n in enumerate(lengths)]
+    return [
+        [(layer.keys[i, :, :n], layer.values[i, :, :n]) for layer in layers] for i, n in enumerate(lengths)
+    ]

@@ -1,4 +1,5 @@
-"""Tokens as text, and stop strings found in it: a string may lie across tokens, and a character across tokens too."""
+"""Tokens as text, and stop strings found in it: a string may lie across tokens, and a character across tokens
+too."""
 
 from collections import deque
 from collections.abc import Callable, Set
@@ -22,24 +23,35 @@ def text_of(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[int]], str]:
 
     What a fast tokenizer wraps is asked itself where the wrapper adds nothing: it takes a tenth of the time.
     """
-    from transformers import PreTrainedTokenizerFast  # seconds, which a process that is handed its texts need not spend
+    from transformers import (
+        PreTrainedTokenizerFast,
+    )  # seconds, which a process that is handed its texts need not spend
 
-    if isinstance(tokenizer, PreTrainedTokenizerFast) and type(tokenizer)._decode is PreTrainedTokenizerFast._decode:
+    if (
+        isinstance(tokenizer, PreTrainedTokenizerFast)
+        and type(tokenizer)._decode is PreTrainedTokenizerFast._decode
+    ):
         return partial(tokenizer.backend_tokenizer.decode, skip_special_tokens=True)
     whole: Any = tokenizer
     return partial(whole.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 class StopStrings:
-    """Watches one answer. Only its last tokens are decoded: no more than the longest stop string can lie on."""
+    """Watches one answer. Only its last tokens are decoded: no more than the longest stop string can lie
+    on."""
 
-    def __init__(self, text: Callable[[list[int]], str], special: Set[int], stop: tuple[str, ...], prefix: Tokens) -> None:
+    def __init__(
+        self, text: Callable[[list[int]], str], special: Set[int], stop: tuple[str, ...], prefix: Tokens
+    ) -> None:
         self.text = text
         self.special = special
         self.stop = stop
-        # A token that shows in the text has at least one byte of it; and some decoders drop a space before the first token.
+        # A token that shows in the text has at least one byte of it; and some decoders drop a space before
+        # the first token.
         longest = max(len(text.encode()) for text in stop)
-        self.tail = deque((int(token) for token in prefix if int(token) not in self.special), maxlen=longest + 1)
+        self.tail = deque(
+            (int(token) for token in prefix if int(token) not in self.special), maxlen=longest + 1
+        )
         # What a prefix already holds was let pass; only an ending that the new tokens complete counts.
         while self.tail and self._found():
             self.tail.popleft()

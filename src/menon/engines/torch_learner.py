@@ -29,9 +29,10 @@ MOST_SKIPPED = 10
 class TorchScorer:
     """A `Scorer` over a causal LM or a `ValueModel`; `value_head` puts a critic on a causal LM's own trunk.
 
-    `temperature` divides the logits of every column; `autocast` runs the trunk in that dtype; `vocabulary_chunk` is the
-    most elements of logits that exist at once. Neither it nor `tokens_per_forward` changes a result. A small model on a CPU
-    runs one pass for each of the threads that torch has now, side by side.
+    `temperature` divides the logits of every column; `autocast` runs the trunk in that dtype;
+    `vocabulary_chunk` is the most elements of logits that exist at once. Neither it nor `tokens_per_forward`
+    changes a result. A small model on a CPU runs one pass for each of the threads that torch has now, side by
+    side.
     """
 
     def __init__(
@@ -63,7 +64,10 @@ class TorchScorer:
     def score(self, batch: Batch, needs: Iterable[Need], models: Models | None = None) -> dict[str, Tensor]:
         needs = tuple(dict.fromkeys(needs))
         dtype = wide(next(self.model.parameters()).dtype)
-        columns = {name_of(need): torch.zeros(batch.num_tokens, dtype=dtype, device=batch.token.device) for need in needs}
+        columns = {
+            name_of(need): torch.zeros(batch.num_tokens, dtype=dtype, device=batch.token.device)
+            for need in needs
+        }
 
         @torch.no_grad()
         def run(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -81,7 +85,9 @@ class TorchScorer:
     def logits(self, batch: Batch) -> LogitRows:
         """Rows are divided by this scorer's temperature and come back on the asker's device."""
         states = run_trunk(self.head.network, batch, self.autocast)
-        row_of = torch.full((batch.num_tokens,), len(states.place), device=self.device)  # out of range: no action, no row
+        row_of = torch.full(
+            (batch.num_tokens,), len(states.place), device=self.device
+        )  # out of range: no action, no row
         row_of[states.place] = torch.arange(len(states.place), device=self.device)
 
         @torch.no_grad()
@@ -91,20 +97,27 @@ class TorchScorer:
         return rows
 
     def forward(self, batch: Batch, needs: Iterable[Need], models: Models) -> dict[str, Tensor]:
-        """[N] columns of one forward pass, on this device, with gradient if it is enabled. The batch is best on the host (see
-        `run_trunk`)."""
+        """[N] columns of one forward pass, on this device, with gradient if it is enabled. The batch is best
+        on the host (see `run_trunk`)."""
         needs = tuple(needs)
-        others = {need.other: self._other(need, batch, models) for need in needs if isinstance(need, Reduction) and need.other}
+        others = {
+            need.other: self._other(need, batch, models)
+            for need in needs
+            if isinstance(need, Reduction) and need.other
+        }
         states = run_trunk(self.head.network, batch, self.autocast, after="value_after" in needs)
         return self.head(states, batch, needs, others)
 
     def _other(self, need: Reduction, batch: Batch, models: Models) -> LogitRows:
         if need.other not in models:
-            raise UserError(f"'{need.name}' compares with a {need.other} model, and this run has none; set {need.other}")
+            raise UserError(
+                f"'{need.name}' compares with a {need.other} model, and this run has none; set {need.other}"
+            )
         return models[need.other].logits(batch)
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The live tensors under the model's own names, tied ones once; a shared trunk's critic is `value_head.weight`."""
+        """The live tensors under the model's own names, tied ones once; a shared trunk's critic is
+        `value_head.weight`."""
         named: dict[str, Tensor] = dict(self.model.named_parameters())
         if self.value_head is not None:
             named["value_head.weight"] = self.value_head.weight
@@ -121,14 +134,18 @@ class Passed(NamedTuple):
 
 
 class TorchLearner(TorchScorer):
-    """A `Learner`: AdamW on fp32 (or fp64) weights. Takes a `TorchScorer`'s settings beside the optimiser's."""
+    """A `Learner`: AdamW on fp32 (or fp64) weights. Takes a `TorchScorer`'s settings beside the
+    optimiser's."""
 
     def __init__(self, model: nn.Module, optimiser: Optimiser, **settings: Any) -> None:
         super().__init__(model, **settings)
         self.optimiser = optimiser
         self._trained = {name: weight for name, weight in self.weights().items() if weight.requires_grad}
         if any(weight.dtype not in (torch.float32, torch.float64) for weight in self._trained.values()):
-            raise UserError("a learner's weights must be float32, or small updates are lost; for bfloat16 speed set autocast")
+            raise UserError(
+                "a learner's weights must be float32, or small updates are lost; for bfloat16 speed set "
+                "autocast"
+            )
         self._adamw = torch.optim.AdamW(
             list(self._trained.values()),
             lr=optimiser.learning_rate,
@@ -143,7 +160,8 @@ class TorchLearner(TorchScorer):
         """Of each pass, whether it had a token that counts."""
 
     def accumulate(self, micros: Iterable[Micro], models: Models) -> dict[str, Metric]:
-        """Gradients of passes that run side by side are added up in the order of the passes, so the same bits come out again."""
+        """Gradients of passes that run side by side are added up in the order of the passes, so the same bits
+        come out again."""
         metrics: dict[str, Metric] = {}
 
         def run(micro: Micro) -> Passed:
@@ -168,8 +186,9 @@ class TorchLearner(TorchScorer):
         return metrics
 
     def step(self) -> dict[str, Metric]:
-        """One AdamW step, unless no token of the update had a weight (`update/empty`) or the norm of the gradient is not
-        finite (`update/skipped`): then weights and moments stay as they are, and the schedule does not advance."""
+        """One AdamW step, unless no token of the update had a weight (`update/empty`) or the norm of the
+        gradient is not finite (`update/skipped`): then weights and moments stay as they are, and the schedule
+        does not advance."""
         grads = [weight.grad for weight in self._trained.values() if weight.grad is not None]
         weighed, self._weighed = any(bool(each) for each in self._weighed), []
         metrics: dict[str, Metric] = {"update/empty": Sum(int(not weighed)), "update/skipped": Sum(0)}
@@ -197,13 +216,19 @@ class TorchLearner(TorchScorer):
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row >= MOST_SKIPPED:
             raise UserError(
-                f"{MOST_SKIPPED} updates in a row had a gradient that is not finite; lower learning_rate, or go back to an "
+                f"{MOST_SKIPPED} updates in a row had a gradient that is not finite; lower learning_rate, "
+                "or go back to an "
                 "earlier checkpoint"
             )
 
     def state(self) -> dict[str, Any]:
-        """Moments by weight's name, and counters. Live tensors, like `weights()`: write them before the next step."""
-        moments = {name: dict(self._adamw.state[weight]) for name, weight in self._trained.items() if weight in self._adamw.state}
+        """Moments by weight's name, and counters. Live tensors, like `weights()`: write them before the next
+        step."""
+        moments = {
+            name: dict(self._adamw.state[weight])
+            for name, weight in self._trained.items()
+            if weight in self._adamw.state
+        }
         return {"updates": self._updates, "skipped_in_a_row": self._skipped_in_a_row, "moments": moments}
 
     @torch.no_grad()
@@ -211,8 +236,13 @@ class TorchLearner(TorchScorer):
         """Copies into the live tensors, so whoever shares them sees the new numbers."""
         own = self.weights()
         if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
-            odd = sorted(own.keys() ^ weights.keys()) or sorted(n for n in own if own[n].shape != weights[n].shape)
-            raise UserError(f"the checkpoint holds another model: '{odd[0]}' does not fit; load it with the model it was made of")
+            odd = sorted(own.keys() ^ weights.keys()) or sorted(
+                n for n in own if own[n].shape != weights[n].shape
+            )
+            raise UserError(
+                f"the checkpoint holds another model: '{odd[0]}' does not fit; load it with the model it "
+                "was made of"
+            )
         for name, weight in own.items():
             weight.copy_(weights[name])
         self._updates, self._skipped_in_a_row = int(state["updates"]), int(state["skipped_in_a_row"])

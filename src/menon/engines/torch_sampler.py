@@ -1,6 +1,7 @@
 """The built-in sampler: continuous batching over any causal LM of `transformers`.
 
-Models of the Llama family take a short path of their own (`decoder_slots`), any other its own forward (`model_slots`).
+Models of the Llama family take a short path of their own (`decoder_slots`), any other its own forward
+(`model_slots`).
 """
 
 import copy
@@ -31,13 +32,15 @@ KEEP = 2**29
 
 
 class TorchSampler:
-    """A `Sampler` over a model that is already where and what it should be: its device and dtype are the sampler's.
+    """A `Sampler` over a model that is already where and what it should be: its device and dtype are the
+    sampler's.
 
-    The model may be the learner's own (`sync.by_reference`) or a copy (`sync.by_copy`). At most `slots` sequences are written
-    at a time, fewer where memory does not suffice. With `fixed_slots` an answer's bits do not depend on its neighbours: all slots
-    are always computed (Llama family only). With `processes` above 1 other processes write their parts of every call from
-    the same weights (Llama family on a CPU; for any other this one writes all); new weights then come between calls. Errors:
-    `UserError` for a model that cannot decode by rows, and for requests that do not fit into its context or into memory.
+    The model may be the learner's own (`sync.by_reference`) or a copy (`sync.by_copy`). At most `slots`
+    sequences are written at a time, fewer where memory does not suffice. With `fixed_slots` an answer's bits
+    do not depend on its neighbours: all slots are always computed (Llama family only). With `processes` above
+    1 other processes write their parts of every call from the same weights (Llama family on a CPU; for any
+    other this one writes all); new weights then come between calls. Errors: `UserError` for a model that
+    cannot decode by rows, and for requests that do not fit into its context or into memory.
     """
 
     version = 0
@@ -82,18 +85,24 @@ class TorchSampler:
         for request in requests:
             self._check(request)
         self._ready()
-        longest = max((len(r.prompt.tokens) + len(r.prefix) + r.sampling.max_new_tokens for r in requests), default=1)
+        longest = max(
+            (len(r.prompt.tokens) + len(r.prefix) + r.sampling.max_new_tokens for r in requests), default=1
+        )
         fits = self.fitting(longest)
         if self.fixed_slots and fits < self.slots:
             raise UserError(
-                f"fixed_slots computes all {self.slots} slots, and free memory holds {fits} sequences of {longest} tokens; "
+                f"fixed_slots computes all {self.slots} slots, and free memory holds {fits} sequences of "
+                f"{longest} tokens; "
                 f"set slots={fits}, or lower max_new_tokens"
             )
         return self._answer(requests, -(-fits // self.parts))
 
     def fitting(self, longest: int) -> int:
-        """How many sequences of so many tokens can be written at a time: `slots`, or what the free memory holds."""
-        kept = 0 if self._kept is None else self._kept.cache.nbytes * self.parts  # the others have about the same
+        """How many sequences of so many tokens can be written at a time: `slots`, or what the free memory
+        holds."""
+        kept = (
+            0 if self._kept is None else self._kept.cache.nbytes * self.parts
+        )  # the others have about the same
         free = free_bytes(self.model.device) + kept
         each = self.bytes_per_token() * longest
         if not each:
@@ -102,7 +111,8 @@ class TorchSampler:
         if fits < 1:
             need, have = each * 1.5 / 2**30, free / 2**30
             raise UserError(
-                f"keys and values of one sequence of {longest} tokens take {need:.1f} GiB and {have:.1f} GiB are free; lower "
+                f"keys and values of one sequence of {longest} tokens take {need:.1f} GiB and {have:.1f} "
+                "GiB are free; lower "
                 "max_new_tokens, or use a smaller model"
             )
         return min(self.slots, fits)
@@ -201,26 +211,40 @@ class TorchSampler:
         if tokens.min() < 0 or tokens.max() >= self.vocabulary:
             odd = tokens.max() if tokens.max() >= self.vocabulary else tokens.min()
             raise UserError(
-                f"prompt {prompt.index} holds token {odd}, but the model knows 0 to {self.vocabulary - 1}; use its tokenizer"
+                f"prompt {prompt.index} holds token {odd}, but the model knows 0 to "
+                f"{self.vocabulary - 1}; use its tokenizer"
             )
         if self.context is not None and len(tokens) + new > self.context:
-            long = f"{len(prompt.tokens)} tokens" + (f" and {len(request.prefix)} of its answer" if len(request.prefix) else "")
-            advice = "leave it out or shorten it" if len(tokens) >= self.context else "lower max_new_tokens or shorten it"
+            long = f"{len(prompt.tokens)} tokens" + (
+                f" and {len(request.prefix)} of its answer" if len(request.prefix) else ""
+            )
+            advice = (
+                "leave it out or shorten it"
+                if len(tokens) >= self.context
+                else "lower max_new_tokens or shorten it"
+            )
             raise UserError(
-                f"prompt {prompt.index} has {long} and may get {new} more, but the model's context is {self.context}; {advice}"
+                f"prompt {prompt.index} has {long} and may get {new} more, but the model's context is "
+                f"{self.context}; {advice}"
             )
 
     def _check_model(self) -> None:
-        """Decodes two short sequences by rows and as a whole; a model that gives other numbers is refused, not trusted."""
+        """Decodes two short sequences by rows and as a whole; a model that gives other numbers is refused,
+        not trusted."""
         name = type(self.model).__name__
         if (how := self.model.config._attn_implementation) not in ("sdpa", "eager"):
-            raise UserError(f"the built-in sampler cannot use {how} attention; load the model with attn_implementation='sdpa'")
+            raise UserError(
+                f"the built-in sampler cannot use {how} attention; load the model with "
+                "attn_implementation='sdpa'"
+            )
         given = [torch.arange(length, device=self.model.device) % self.vocabulary for length in (5, 3)]
         advice = "use a model with plain attention in every layer, or another sampler"
         try:
             with torch.no_grad(), evaluating(list(self.model.modules())):
                 self.decoder = decoder_of(self.model)
-                whole = [self.model(input_ids=ids[None], use_cache=False).logits[0, -1].float() for ids in given]
+                whole = [
+                    self.model(input_ids=ids[None], use_cache=False).logits[0, -1].float() for ids in given
+                ]
             slots = self._slots(len(given))
             for row, ids in enumerate(given):
                 (start,) = slots.prefill(ids[None, :-2], [len(ids) - 2])
@@ -228,20 +252,35 @@ class TorchSampler:
             for back in (2, 1):
                 token = np.array([int(ids[-back]) for ids in given])
                 got = slots.decode(token, np.array([len(ids) - back for ids in given]))[: len(given)].float()
-        except (TypeError, ValueError, AttributeError, NotImplementedError, IndexError, RuntimeError) as error:
-            raise UserError(f"the built-in sampler cannot run {name} ({type(error).__name__}: {error}); {advice}") from error
+        except (
+            TypeError,
+            ValueError,
+            AttributeError,
+            NotImplementedError,
+            IndexError,
+            RuntimeError,
+        ) as error:
+            raise UserError(
+                f"the built-in sampler cannot run {name} ({type(error).__name__}: {error}); {advice}"
+            ) from error
         if self.fixed_slots and self.decoder is None:
-            raise UserError(f"fixed_slots needs a model of the {', '.join(FAMILY)} kind, and this is {name}; leave it out")
+            raise UserError(
+                f"fixed_slots needs a model of the {', '.join(FAMILY)} kind, and this is {name}; leave it out"
+            )
         want = torch.stack(whole)
         allowed = 1e-3 if torch.finfo(self.model.dtype).bits >= 32 else 0.2
         if float((got - want).abs().max()) > allowed * float(want.abs().max()):
-            raise UserError(f"{name} decodes other numbers row by row than as a whole, so it cannot be sampled here; {advice}")
+            raise UserError(
+                f"{name} decodes other numbers row by row than as a whole, so it cannot be sampled here; "
+                f"{advice}"
+            )
 
 
 def own_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """A model for a sampler with weights of its own (`sync.by_copy`).
 
-    Parameters are in another dtype; buffers stay as they are, for rotary frequencies in bf16 would put far positions wrong.
+    Parameters are in another dtype; buffers stay as they are, for rotary frequencies in bf16 would put far
+    positions wrong.
     """
     copied = copy.deepcopy(model).requires_grad_(False).eval()
     for parameter in copied.parameters():

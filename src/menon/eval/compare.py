@@ -26,7 +26,8 @@ class Comparison:
     difference: float
     low: float
     high: float
-    """95 % paired bootstrap interval of b - a: whole questions are drawn, so what makes a question hard cancels."""
+    """95 % paired bootstrap interval of b - a: whole questions are drawn, so what makes a question hard
+    cancels."""
     judged: Judged
     """What McNemar's test looks at: one right or wrong per question."""
     only_a: int
@@ -45,7 +46,9 @@ def compare(a: Sequence[Item], b: Sequence[Item], seed: int = 0) -> Comparison:
         raise UserError("no question could be graded in both results, so there is nothing to compare")
     difference_P = both[:, 1] - both[:, 0]
     low, high = interval(difference_P, seed)
-    judged: Judged = "majority" if all(len(item.acc) > 1 and item.kind for item in (*a, *b)) else "first sample"
+    judged: Judged = (
+        "majority" if all(len(item.acc) > 1 and item.kind for item in (*a, *b)) else "first sample"
+    )
     verdicts = [(right(x, judged, seed), right(y, judged, seed)) for x, y in pairs]
     only_a = sum(x == 1 and y == 0 for x, y in verdicts)
     only_b = sum(x == 0 and y == 1 for x, y in verdicts)
@@ -69,7 +72,8 @@ def paired(a: Sequence[Item], b: Sequence[Item]) -> list[tuple[Item, Item]]:
     if first.keys() != second.keys():
         shared = len(first.keys() & second.keys())
         raise UserError(
-            f"the two results are of different questions ({len(first)} and {len(second)}, {shared} of them the same); "
+            f"the two results are of different questions ({len(first)} and {len(second)}, {shared} of "
+            "them the same); "
             "evaluate both on the same set with the same n"
         )
     return [(first[name], second[name]) for name in sorted(first)]
@@ -84,7 +88,8 @@ def right(item: Item, judged: Judged, seed: int) -> float:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact two-sided p: a fair coin for each question that just one of the two gets right (McNemar 1947; the exact form).
+    """Exact two-sided p: a fair coin for each question that just one of the two gets right (McNemar 1947; the
+    exact form).
 
     >>> mcnemar(1, 9), mcnemar(0, 0)
     (0.021484375, 1.0)

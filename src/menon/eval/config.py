@@ -24,12 +24,13 @@ class EvalConfig:
     """Everything that decides an evaluation."""
 
     model: str = "base"
-    """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on the Hugging
-    Face hub."""
+    """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on
+    the Hugging Face hub."""
     task: Task | None = None
     """A built-in task, or your own dataclass, file.py:Class; its held-out questions."""
     data: str | None = None
-    """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or hub:NAME."""
+    """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or
+    hub:NAME."""
     columns: Columns = field(default_factory=Columns)
     """Which columns of `data` hold question and answer, where their names do not tell."""
     set: str | None = None
@@ -37,8 +38,8 @@ class EvalConfig:
     path: str | None = None
     """The set's file, or a folder with it."""
     reward: str | Callable[..., Any] | None = None
-    """math, choice, numeric, code, instructions, exact, or a function: file.py:name. Without one that of the task or set, for
-    data exact."""
+    """math, choice, numeric, code, instructions, exact, or a function: file.py:name. Without one that of the
+    task or set, for data exact."""
     template: str | None = None
     """A template by name, or text with {q} for the question. Without one the set's own, else none."""
     n: int | None = None
@@ -56,7 +57,8 @@ class EvalConfig:
     max_new_tokens: int | None = None
     """Without a number the set's own, else that of a run (96)."""
     stop: tuple[str, ...] = ()
-    """Strings that end an answer besides the end-of-text token; without any those of the template (orz has some)."""
+    """Strings that end an answer besides the end-of-text token; without any those of the template (orz has
+    some)."""
     seed: int = 0
     on_bad: OnBad = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""
@@ -71,23 +73,36 @@ class EvalConfig:
     def __post_init__(self) -> None:
         named = [name for name in ("task", "data", "set") if getattr(self, name) is not None]
         if len(named) > 1:
-            raise UserError(f"{' and '.join(named)} are both given; questions come from one of them, so leave the other out")
+            raise UserError(
+                f"{' and '.join(named)} are both given; questions come from one of them, so leave the "
+                "other out"
+            )
         if self.set is not None and self.path is None:
-            raise UserError(f"the set {self.set} needs its file: set path= to it, or to a folder that holds it")
+            raise UserError(
+                f"the set {self.set} needs its file: set path= to it, or to a folder that holds it"
+            )
         if self.columns != Columns() and self.data is None:
-            raise UserError("columns says how to read data, and none is given; give data, or leave columns out")
+            raise UserError(
+                "columns says how to read data, and none is given; give data, or leave columns out"
+            )
         if self.path is not None and self.set is None:
-            raise UserError("path is given without set; name the set, like set=gsm8k, or use data= for a file of your own")
+            raise UserError(
+                "path is given without set; name the set, like set=gsm8k, or use data= for a file of your own"
+            )
         for name in ("n", "k", "samples", "slots", "max_new_tokens"):
             if (value := getattr(self, name)) is not None:
                 at_least(1, name, value)
         at_least(0, "seed", self.seed)
         if self.samples is not None and self.samples < self.k:
             raise UserError(
-                f"pass@{self.k} needs {self.k} samples of each question, and samples is {self.samples}; raise it or lower k"
+                f"pass@{self.k} needs {self.k} samples of each question, and samples is {self.samples}; "
+                "raise it or lower k"
             )
         if self.temperature == 0 and not self.forking_temperature and self.per_question > 1:
-            raise UserError("at temperature 0 all samples of a question are the same text; use k=1, or a temperature above 0")
+            raise UserError(
+                "at temperature 0 all samples of a question are the same text; use k=1, or a temperature "
+                "above 0"
+            )
 
     @property
     def per_question(self) -> int:
@@ -99,16 +114,24 @@ class EvalConfig:
         return self.set or self.data or name_of(self.task)
 
 
-def write_result(path: Path, settings: Mapping[str, Any], about: Mapping[str, Any], numbers: Any, items: Sequence[Item]) -> None:
-    """One JSON file: what was asked of what, the numbers, and every sample's verdict, so that two can be compared."""
+def write_result(
+    path: Path, settings: Mapping[str, Any], about: Mapping[str, Any], numbers: Any, items: Sequence[Item]
+) -> None:
+    """One JSON file: what was asked of what, the numbers, and every sample's verdict, so that two can be
+    compared."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         head = {"format": FORMAT, "settings": dict(settings), **about, "numbers": numbers}
         lines = ",\n".join(f"  {json.dumps(plain_item(item), allow_nan=False)}" for item in items)
-        text = json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}") + f',\n "items": [\n{lines}\n ]\n}}\n'
+        text = (
+            json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}")
+            + f',\n "items": [\n{lines}\n ]\n}}\n'
+        )
         disk.write(path, text.encode())
     except OSError as error:
-        raise UserError(f"the result {path} cannot be written ({disk.cause(error)}); set out= to another file") from None
+        raise UserError(
+            f"the result {path} cannot be written ({disk.cause(error)}); set out= to another file"
+        ) from None
 
 
 def read_result(path: Path) -> tuple[dict[str, Any], list[Item]]:

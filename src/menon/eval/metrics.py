@@ -1,7 +1,9 @@
-"""Numbers of an evaluation: avg@k, pass@k, maj@k (also called cons@k), and intervals over problems (spec 9.4).
+"""Numbers of an evaluation: avg@k, pass@k, maj@k (also called cons@k), and intervals over problems (spec
+9.4).
 
-A problem has n samples with `acc_n` (1 right, 0 wrong, NaN where the grader failed) and, where answers can be compared, `kind_n`:
-samples that state the same answer have the same number from 0 on, -1 states none. Samples with a failed grader are in no number.
+A problem has n samples with `acc_n` (1 right, 0 wrong, NaN where the grader failed) and, where answers can be
+compared, `kind_n`: samples that state the same answer have the same number from 0 on, -1 states none. Samples
+with a failed grader are in no number.
 """
 
 import math
@@ -15,8 +17,8 @@ from menon.errors import UserError
 from menon.streams import stream
 
 SUBSETS = 100
-"""Subsets of k samples whose votes are averaged where there are more than k: every one of them if there are no more, else
-drawn at random."""
+"""Subsets of k samples whose votes are averaged where there are more than k: every one of them if there are
+no more, else drawn at random."""
 DRAWS = 1000
 """Bootstrap draws behind an interval."""
 LEVEL = 0.95
@@ -26,14 +28,18 @@ Ints = NDArray[np.int64]
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Unbiased chance that at least one of k samples is right, given `correct` of n: 1 - C(n - c, k) / C(n, k) (Chen et al.,
-    arXiv 2107.03374, equation 1). In whole numbers, so nothing can overflow or cancel. UserError where k > n.
+    """Unbiased chance that at least one of k samples is right, given `correct` of n: 1 - C(n - c, k) / C(n,
+    k) (Chen et al., arXiv 2107.03374, equation 1). In whole numbers, so nothing can overflow or cancel.
+    UserError where k > n.
 
     >>> pass_at_k(10, 3, 1), pass_at_k(16, 1, 8), pass_at_k(4, 4, 4)
     (0.3, 0.5, 1.0)
     """
     if not 1 <= k <= n:
-        raise UserError(f"pass@{k} needs at least {max(k, 1)} samples of each question and there are {n}; set samples= higher")
+        raise UserError(
+            f"pass@{k} needs at least {max(k, 1)} samples of each question and there are {n}; set "
+            "samples= higher"
+        )
     every = math.comb(n, k)
     return (every - math.comb(n - correct, k)) / every
 
@@ -53,9 +59,9 @@ def passed(acc_n: Floats, k: int) -> float:
 def majority(acc_n: Floats, kind_n: Ints, k: int, rng: np.random.Generator) -> float:
     """maj@k of one problem: whether the most frequent answer among k samples is right.
 
-    Samples that state no answer have no vote; a tie goes to the answer that was stated first; no vote at all is wrong. An answer
-    counts as its first sample was graded. With more than k samples the mean over subsets. NaN where fewer than k samples could
-    be graded.
+    Samples that state no answer have no vote; a tie goes to the answer that was stated first; no vote at all
+    is wrong. An answer counts as its first sample was graded. With more than k samples the mean over subsets.
+    NaN where fewer than k samples could be graded.
     """
     known = ~np.isnan(acc_n)
     acc_n, kind_n = acc_n[known], kind_n[known]
@@ -73,10 +79,13 @@ def subsets(n: int, k: int, rng: np.random.Generator) -> Ints:
 
 
 def votes(acc_n: Floats, kind_n: Ints, chosen_RK: Ints) -> Floats:
-    """[R] the grade of the winning answer of each subset, whose samples are in ascending order; 0 where nobody votes."""
+    """[R] the grade of the winning answer of each subset, whose samples are in ascending order; 0 where
+    nobody votes."""
     row_R1 = np.arange(len(chosen_RK))[:, None]
     kind_RK = kind_n[chosen_RK]
-    count_RC = np.zeros((len(chosen_RK), kind_n.max() + 2), dtype=np.int64)  # the last column counts those without an answer
+    count_RC = np.zeros(
+        (len(chosen_RK), kind_n.max() + 2), dtype=np.int64
+    )  # the last column counts those without an answer
     np.add.at(count_RC, (row_R1, kind_RK), 1)
     count_RC[:, -1] = 0
     count_RK = count_RC[row_R1, kind_RK]
@@ -103,7 +112,8 @@ def kinds(answers: Sequence[str | None], same: Callable[[str, str], bool]) -> In
 
 
 def interval(values_P: Floats, seed: int = 0, level: float = LEVEL) -> tuple[float, float]:
-    """Bootstrap interval of the mean over problems: percentiles of `DRAWS` resampled means. NaN without a problem."""
+    """Bootstrap interval of the mean over problems: percentiles of `DRAWS` resampled means. NaN without a
+    problem."""
     values_P = values_P[~np.isnan(values_P)]
     if not len(values_P):
         return np.nan, np.nan

@@ -1,4 +1,5 @@
-"""What a model can do without training: its best temperature, and a vote. What RL must beat to have done more than sharpen."""
+"""What a model can do without training: its best temperature, and a vote. What RL must beat to have done more
+than sharpen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,8 @@ VOTES = 8
 
 @dataclass(frozen=True)
 class Probe:
-    """The first `questions` of an evaluation, answered once at each of `TEMPERATURES` and `VOTES` times at temperature 1.
+    """The first `questions` of an evaluation, answered once at each of `TEMPERATURES` and `VOTES` times at
+    temperature 1.
 
     The first of the eight is the evaluation's own answer, drawn again.
     """
@@ -30,8 +32,9 @@ class Probe:
     """None where answers cannot be compared; then there is no vote."""
 
     def __call__(self, sampler: Sampler) -> dict[str, Any]:
-        """accuracy_at (temperature -> accuracy), best_accuracy and best_temperature (the lowest of equal ones), maj_at_8 where
-        there is a vote, probe_n questions. Answers without a known verdict are in no mean; with none that has one: {}."""
+        """accuracy_at (temperature -> accuracy), best_accuracy and best_temperature (the lowest of equal
+        ones), maj_at_8 where there is a vote, probe_n questions. Answers without a known verdict are in no
+        mean; with none that has one: {}."""
         prompts = self.evaluation.prompts[: self.questions]
         kinds = [*(1.0 for _ in range(VOTES)), *TEMPERATURES]
         requests = [
@@ -48,9 +51,15 @@ class Probe:
         if not known:
             return {}
         best = max(known, key=lambda kind: known[kind])
-        numbers: dict[str, Any] = {"best_accuracy": known[best], "best_temperature": best, "probe_n": float(len(prompts))}
+        numbers: dict[str, Any] = {
+            "best_accuracy": known[best],
+            "best_temperature": best,
+            "probe_n": float(len(prompts)),
+        }
         numbers |= {"accuracy_at": {f"{kind:g}": value for kind, value in known.items()}}
-        return numbers | ({} if self.ballot is None else {"maj_at_8": majority_of(columns[:VOTES], self.ballot)})
+        return numbers | (
+            {} if self.ballot is None else {"maj_at_8": majority_of(columns[:VOTES], self.ballot)}
+        )
 
 
 def accuracy(graded: Sequence[Graded]) -> float:

@@ -17,7 +17,8 @@ from menon.types import Graded, Prompt, Request, Sampling
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`samples` answers to each question, from random streams of their own: the same every time, whatever a run has drawn.
+    """`samples` answers to each question, from random streams of their own: the same every time, whatever a
+    run has drawn.
 
     Sample 0 of a question is the same text however many samples there are.
     """
@@ -38,7 +39,9 @@ class Evaluation:
     def __call__(self, sampler: Sampler) -> list[Graded]:
         """In the order of the questions, then of the samples."""
         asked = [(place, sample) for place in range(len(self.prompts)) for sample in range(self.samples)]
-        requests = [Request(self.prompts[place], self.sampling, sample, purpose="evaluate") for place, sample in asked]
+        requests = [
+            Request(self.prompts[place], self.sampling, sample, purpose="evaluate") for place, sample in asked
+        ]
         return self.answer(requests, [place for place, _ in asked], sampler, self.grade)
 
 
@@ -102,20 +105,25 @@ def item_of(graded: Sequence[Graded], ballot: Ballot | None) -> Item:
 def key_of(prompt: Prompt) -> str:
     """The question as it stood in the file, so that a template does not change it."""
     question = prompt.columns.get("question", prompt.text)
-    return hashlib.blake2b(repr((question, prompt.answer)).encode(errors="replace"), digest_size=8).hexdigest()
+    return hashlib.blake2b(
+        repr((question, prompt.answer)).encode(errors="replace"), digest_size=8
+    ).hexdigest()
 
 
 def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
     """The numbers of an evaluation.
 
-    `avg@n` over all n samples; `pass@j` and, where answers can be compared, `maj@j` for j = 1, 2, 4, ... and k; each
-    {"value", "low", "high"} with a 95 % bootstrap interval over questions. `cons@k` is another name of `maj@k`. Then the means of
-    the reward's parts, mean_length, trunc_rate, n (questions), samples, how many graders failed, and which share of the answers
-    stated nothing. UserError where k is more than the samples.
+    `avg@n` over all n samples; `pass@j` and, where answers can be compared, `maj@j` for j = 1, 2, 4, ... and
+    k; each {"value", "low", "high"} with a 95 % bootstrap interval over questions. `cons@k` is another name
+    of `maj@k`. Then the means of the reward's parts, mean_length, trunc_rate, n (questions), samples, how
+    many graders failed, and which share of the answers stated nothing. UserError where k is more than the
+    samples.
     """
     samples = len(items[0].acc)
     if k > samples:
-        raise UserError(f"pass@{k} needs {k} samples of each question and there are {samples}; set samples={k} or more")
+        raise UserError(
+            f"pass@{k} needs {k} samples of each question and there are {samples}; set samples={k} or more"
+        )
     table = [np.array(item.acc) for item in items]
     every = np.concatenate(table)
     numbers: dict[str, Any] = {f"avg@{samples}": spread([average(acc) for acc in table], seed)}
@@ -141,7 +149,10 @@ def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
 def parts_of(items: Sequence[Item]) -> dict[str, float]:
     """Means over all samples, of the parts that every question has."""
     common = set.intersection(*(set(item.parts) for item in items))
-    return {name: float(np.mean([value for item in items for value in item.parts[name]])) for name in sorted(common)}
+    return {
+        name: float(np.mean([value for item in items for value in item.parts[name]]))
+        for name in sorted(common)
+    }
 
 
 def vote(item: Item, k: int, seed: int = 0) -> float:
@@ -166,7 +177,10 @@ def plain_item(item: Item) -> dict[str, Any]:
     def clean(value: Any) -> Any:
         return None if isinstance(value, float) and np.isnan(value) else value
 
-    fields = {name: [clean(v) for v in value] if isinstance(value, tuple) else value for name, value in vars(item).items()}
+    fields = {
+        name: [clean(v) for v in value] if isinstance(value, tuple) else value
+        for name, value in vars(item).items()
+    }
     return fields | {"parts": {name: [clean(v) for v in values] for name, values in item.parts.items()}}
 
 
@@ -175,5 +189,7 @@ def read_item(plain: Mapping[str, Any]) -> Item:
     nan = float("nan")
     tuples = {name: tuple(value) for name, value in plain.items() if isinstance(value, list)}
     numbers = {name: tuple(nan if v is None else float(v) for v in tuples[name]) for name in ("acc", "score")}
-    parts = {name: tuple(nan if v is None else float(v) for v in values) for name, values in plain["parts"].items()}
+    parts = {
+        name: tuple(nan if v is None else float(v) for v in values) for name, values in plain["parts"].items()
+    }
     return Item(**{**plain, **tuples, **numbers, "parts": parts})

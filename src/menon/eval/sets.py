@@ -31,7 +31,9 @@ class NamedSet:
     """False: the rows hold no gold answer."""
 
 
-def rows_of_set(named: NamedSet, name: str, path: Path, on_bad: Literal["stop", "skip"] = "stop") -> tuple[list[Row], int]:
+def rows_of_set(
+    named: NamedSet, name: str, path: Path, on_bad: Literal["stop", "skip"] = "stop"
+) -> tuple[list[Row], int]:
     """The rows of a set as they are asked, and how many were left out because they cannot be used."""
     rows, skipped = read_rows(find(named, name, path), on_bad, answers=named.answers)
     asked = [row for row in map(named.row, rows) if row is not None]
@@ -48,7 +50,10 @@ def find(named: NamedSet, name: str, path: Path) -> Path:
         for ending in ENDINGS:
             if (path / (file + ending)).is_file():
                 return path / (file + ending)
-    raise UserError(f"{path} holds no file of the set {name}; there should be a {named.files[0]}.jsonl (or .jsonl.gz) in it")
+    raise UserError(
+        f"{path} holds no file of the set {name}; there should be a {named.files[0]}.jsonl (or .jsonl.gz) "
+        "in it"
+    )
 
 
 def find_set(name: str) -> NamedSet:
@@ -89,10 +94,13 @@ def yes_no_maybe(row: Row) -> Row:
 
 
 def with_tests(row: Row) -> Row | None:
-    """MBPP: the task with its tests, so that the function's name is known. Rows of other splits are left out."""
+    """MBPP: the task with its tests, so that the function's name is known. Rows of other splits are left
+    out."""
     if row.get("split", "test") != "test":
         return None
-    return row | {"question": f"{row['question']}\nThe code must pass these tests:\n" + "\n".join(row["tests"])}
+    return row | {
+        "question": f"{row['question']}\nThe code must pass these tests:\n" + "\n".join(row["tests"])
+    }
 
 
 CHOICE = "{q}\nPlease reason step by step, and put the letter of the right choice within \\boxed{}.\n"

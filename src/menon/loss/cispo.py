@@ -18,8 +18,9 @@ from menon.update.protocols import Need
 class CISPO:
     """l_t = -sg(clip(rho_t, low, high)) A_t log pi_t, rho = pi / pi_old and sg = no gradient.
 
-    `low` and `high` are ratios themselves, not distances from 1; low = 0 is no lower bound. Every token keeps a gradient,
-    held or not. The log-ratio is clamped to +-`limit`. clip/low and clip/high count tokens whose weight is held.
+    `low` and `high` are ratios themselves, not distances from 1; low = 0 is no lower bound. Every token keeps
+    a gradient, held or not. The log-ratio is clamped to +-`limit`. clip/low and clip/high count tokens whose
+    weight is held.
     """
 
     low: float = 0.0
@@ -33,7 +34,10 @@ class CISPO:
     def __post_init__(self) -> None:
         check_limit(self.limit, self)
         if not 0 <= self.low <= 1 <= self.high:
-            raise UserError(f"low {self.low} and high {self.high} of CISPO bound a ratio: low lies in [0, 1], high is at least 1")
+            raise UserError(
+                f"low {self.low} and high {self.high} of CISPO bound a ratio: low lies in [0, 1], high is "
+                "at least 1"
+            )
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         weight = log_ratio(now, batch, self.limit).detach().exp().clamp(self.low, self.high)

@@ -1,4 +1,5 @@
-"""Clip-Cov: a few of the tokens that would collapse the entropy are left out (arXiv 2505.22617, section 4.2)."""
+"""Clip-Cov: a few of the tokens that would collapse the entropy are left out (arXiv 2505.22617, section
+4.2)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,7 +12,16 @@ from torch import Tensor
 from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.covariance import Statistics, covariance, logp_for
-from menon.loss.ratio import LIMIT, advantage_of, check_clip, check_limit, clip_metrics, clipped, log_ratio, mean_over
+from menon.loss.ratio import (
+    LIMIT,
+    advantage_of,
+    check_clip,
+    check_limit,
+    clip_metrics,
+    clipped,
+    log_ratio,
+    mean_over,
+)
 from menon.streams import stream
 from menon.types import Metric, Unit
 from menon.update.protocols import Current, Need
@@ -21,13 +31,14 @@ from menon.update.protocols import Current, Need
 class ClipCov:
     """PPO's clipped loss, with loss 0 on k = max(1, floor(fraction N)) tokens drawn from the candidates.
 
-    Candidates are those of the N trained tokens of the update that PPO does not clip and whose covariance of log-prob and
-    advantage lies strictly between `low` and `high`; with fewer than k all of them, with none nothing. The share still counts
-    the tokens left out. The authors' scripts set both clip ranges to 1, which hardly clips. cov/dropped is the share left out.
-    The log-ratio is clamped to +-`limit`.
+    Candidates are those of the N trained tokens of the update that PPO does not clip and whose covariance of
+    log-prob and advantage lies strictly between `low` and `high`; with fewer than k all of them, with none
+    nothing. The share still counts the tokens left out. The authors' scripts set both clip ranges to 1, which
+    hardly clips. cov/dropped is the share left out. The log-ratio is clamped to +-`limit`.
 
-    The draw is by the name (seed, version of the weights that wrote the token, the sequence, its place in it), so it depends
-    neither on the order of the sequences nor on how the update is cut, and a resumed run draws the same.
+    The draw is by the name (seed, version of the weights that wrote the token, the sequence, its place in
+    it), so it depends neither on the order of the sequences nor on how the update is cut, and a resumed run
+    draws the same.
     """
 
     fraction: float = 2e-4
@@ -49,12 +60,17 @@ class ClipCov:
         check_limit(self.limit, self)
         if not 0 < self.fraction <= 1 or not self.low < self.high:
             raise UserError(
-                f"fraction {self.fraction} of ClipCov must be above 0 and at most 1, low {self.low} below high {self.high}"
+                f"fraction {self.fraction} of ClipCov must be above 0 and at most 1, low {self.low} below "
+                f"high {self.high}"
             )
 
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
         logp = logp_for(self.statistics, batch, current)
-        return {self.column: self.choose(self.candidates(logp, batch), draws(batch, self.seed), int(batch.trained.sum()))}
+        return {
+            self.column: self.choose(
+                self.candidates(logp, batch), draws(batch, self.seed), int(batch.trained.sum())
+            )
+        }
 
     def candidates(self, logp: Tensor, batch: Batch) -> Tensor:
         """[N] bool."""
@@ -83,7 +99,9 @@ def draws(batch: Batch, seed: int) -> Tensor:
     """[N] uniform numbers in fp64, each by its token's own name."""
     rows = []
     version = batch.version if batch.version is not None else torch.zeros_like(batch.token)
-    for token, written in zip(batch.token.split(batch.lengths.tolist()), version.split(batch.lengths.tolist()), strict=True):
+    for token, written in zip(
+        batch.token.split(batch.lengths.tolist()), version.split(batch.lengths.tolist()), strict=True
+    ):
         text = hashlib.blake2b(token.cpu().numpy().tobytes()).hexdigest()
         last = int(written[-1]) if len(written) else 0
         rows.append(torch.from_numpy(stream(seed, "clip_cov", last, text).random(len(token))))

@@ -1,4 +1,5 @@
-"""What moves the entropy: tokens whose log-prob and advantage are both far from their means (arXiv 2505.22617, section 3)."""
+"""What moves the entropy: tokens whose log-prob and advantage are both far from their means (arXiv
+2505.22617, section 3)."""
 
 from typing import Literal
 
@@ -14,16 +15,19 @@ Statistics = Literal["current", "old"]
 
 
 def logp_for(statistics: Statistics, batch: Batch, current: Current) -> Tensor:
-    """[N] log-probs of the policy as it is before this update, or before the step; on the first update they are the same."""
+    """[N] log-probs of the policy as it is before this update, or before the step; on the first update they
+    are the same."""
     if statistics == "old" and batch.old_logp is not None:
         return batch.old_logp
     return current("logp")["logp"]
 
 
 def covariance(logp: Tensor, batch: Batch, asker: object) -> Tensor:
-    """[N] (A_t - mean A) (log pi_t - mean log pi), means over all trained tokens of finite log-prob; -inf elsewhere.
+    """[N] (A_t - mean A) (log pi_t - mean log pi), means over all trained tokens of finite log-prob; -inf
+    elsewhere.
 
-    Their mean is the covariance whose negative drives the entropy: a likely token with a positive advantage lowers it.
+    Their mean is the covariance whose negative drives the entropy: a likely token with a positive advantage
+    lowers it.
     """
     advantage = advantage_of(batch, asker)
     counted = batch.trained & logp.isfinite()

@@ -1,4 +1,5 @@
-"""Direct preference optimisation (arXiv 2305.18290, equation 7); with label smoothing its conservative form (cDPO)."""
+"""Direct preference optimisation (arXiv 2305.18290, equation 7); with label smoothing its conservative form
+(cDPO)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ from menon.update.protocols import Need
 class DPO:
     """l = -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h), e = `label_smoothing`.
 
-    h = [log pi(y_w) - log ref(y_w)] - [log pi(y_l) - log ref(y_l)], log-probs summed over the tokens of the preferred answer
-    y_w (acc 1) and of the other y_l (acc 0) of one pair. One number per pair, on the last action token of y_w; share
-    `PairMean`. dpo/margin is the mean of beta h, dpo/accuracy the share of pairs where it is positive.
+    h = [log pi(y_w) - log ref(y_w)] - [log pi(y_l) - log ref(y_l)], log-probs summed over the tokens of the
+    preferred answer y_w (acc 1) and of the other y_l (acc 0) of one pair. One number per pair, on the last
+    action token of y_w; share `PairMean`. dpo/margin is the mean of beta h, dpo/accuracy the share of pairs
+    where it is positive.
     """
 
     beta: float = 0.1
@@ -35,7 +37,8 @@ class DPO:
     def __post_init__(self) -> None:
         if self.beta <= 0 or not 0 <= self.label_smoothing <= 0.5:
             raise UserError(
-                f"beta {self.beta} of DPO must be positive and label_smoothing {self.label_smoothing} between 0 and .5,"
+                f"beta {self.beta} of DPO must be positive and label_smoothing {self.label_smoothing} "
+                "between 0 and .5,"
                 " the share of labels that are wrong"
             )
 
@@ -57,4 +60,6 @@ class DPO:
         preferred, other = pairs_of(batch)
         gain = torch.where(batch.trained, now["logp"] - batch.need("ref_logp", self), 0)
         gain_S = ragged.sequence_sum(gain, batch.offset)
-        return self.beta * (gain_S[preferred] - gain_S[other]), ragged.last(batch.trained, batch.offset)[preferred]
+        return self.beta * (gain_S[preferred] - gain_S[other]), ragged.last(batch.trained, batch.offset)[
+            preferred
+        ]

@@ -1,4 +1,5 @@
-"""A trust region in probability instead of in ratio, against the policy that wrote the text (DPPO, arXiv 2602.04879)."""
+"""A trust region in probability instead of in ratio, against the policy that wrote the text (DPPO, arXiv
+2602.04879)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,13 +17,14 @@ from menon.update.protocols import Need
 
 @dataclass(frozen=True)
 class DPPO:
-    """l_t = -A_t rho_t, 0 for tokens outside of the region, plus `drift` (log rho_t)^2 on every token; rho = pi / pi_behaviour.
+    """l_t = -A_t rho_t, 0 for tokens outside of the region, plus `drift` (log rho_t)^2 on every token; rho =
+    pi / pi_behaviour.
 
-    Outside is a token that its advantage has pushed too far: p - p_behaviour above `high` where A > 0, below -`low` where A < 0;
-    `sides` "both" leaves out a token that is too far on either side, whatever its advantage. A ratio bound holds rare tokens
-    tightly and likely ones hardly at all; a bound on probabilities does the opposite. `distance` "kl" measures
-    KL(Bernoulli(p_behaviour) || Bernoulli(p)) instead of |p - p_behaviour|. The log-ratio is clamped to +-`limit`. clip/frac
-    counts the tokens outside.
+    Outside is a token that its advantage has pushed too far: p - p_behaviour above `high` where A > 0, below
+    -`low` where A < 0; `sides` "both" leaves out a token that is too far on either side, whatever its
+    advantage. A ratio bound holds rare tokens tightly and likely ones hardly at all; a bound on probabilities
+    does the opposite. `distance` "kl" measures KL(Bernoulli(p_behaviour) || Bernoulli(p)) instead of |p -
+    p_behaviour|. The log-ratio is clamped to +-`limit`. clip/frac counts the tokens outside.
     """
 
     low: float = 0.2
@@ -39,7 +41,9 @@ class DPPO:
     def __post_init__(self) -> None:
         check_limit(self.limit, self)
         if min(self.low, self.high, self.drift) < 0:
-            raise UserError(f"low {self.low}, high {self.high} and drift {self.drift} of DPPO must be 0 or positive")
+            raise UserError(
+                f"low {self.low}, high {self.high} and drift {self.drift} of DPPO must be 0 or positive"
+            )
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         change, advantage = self._change(now, batch), advantage_of(batch, self)
@@ -49,7 +53,9 @@ class DPPO:
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio = self._change(now, batch).exp()
         return {
-            "clip/frac": mean_over(self._outside(now["logp"], advantage_of(batch, self), batch), batch.trained),
+            "clip/frac": mean_over(
+                self._outside(now["logp"], advantage_of(batch, self), batch), batch.trained
+            ),
             "ratio/mean": mean_over(ratio, batch.trained),
             "ratio/max": Max(torch.where(batch.trained, ratio, 0).amax() if len(ratio) else 0.0),
         }

@@ -9,7 +9,16 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.loss.ratio import LIMIT, advantage_of, check_clip, check_limit, clip_metrics, clipped, log_ratio, mean_over
+from menon.loss.ratio import (
+    LIMIT,
+    advantage_of,
+    check_clip,
+    check_limit,
+    clip_metrics,
+    clipped,
+    log_ratio,
+    mean_over,
+)
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
@@ -18,9 +27,10 @@ from menon.update.protocols import Need
 class DualClip:
     """PPO's clipped loss, and where A_t < 0 at most -A_t `bound`.
 
-    PPO holds no ratio from above where A < 0, so a token that has become 100 times likelier and is bad pulls 100 times. Above
-    `bound` it has no gradient (clip/dual counts those). A bound on the ratio in the unclipped branch, for both signs
-    (INTELLECT-2), is the same: for A > 0 the upper clip acts first. The log-ratio is clamped to +-`limit`.
+    PPO holds no ratio from above where A < 0, so a token that has become 100 times likelier and is bad pulls
+    100 times. Above `bound` it has no gradient (clip/dual counts those). A bound on the ratio in the
+    unclipped branch, for both signs (INTELLECT-2), is the same: for A > 0 the upper clip acts first. The
+    log-ratio is clamped to +-`limit`.
     """
 
     clip_low: float = 0.2
@@ -36,7 +46,10 @@ class DualClip:
         check_clip(self)
         check_limit(self.limit, self)
         if self.bound <= 1 + self.clip_high:
-            raise UserError(f"bound of DualClip is {self.bound}; it bounds a ratio above 1 + clip_high = {1 + self.clip_high:g}")
+            raise UserError(
+                f"bound of DualClip is {self.bound}; it bounds a ratio above 1 + clip_high = "
+                f"{1 + self.clip_high:g}"
+            )
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)

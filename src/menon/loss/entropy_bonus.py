@@ -14,7 +14,8 @@ from menon.update.protocols import Need
 
 @dataclass(frozen=True)
 class EntropyBonus:
-    """l_t = -H_t, the entropy over the whole vocabulary at the sampling temperature; a positive coefficient raises it."""
+    """l_t = -H_t, the entropy over the whole vocabulary at the sampling temperature; a positive coefficient
+    raises it."""
 
     kind: Literal["entropy"] = "entropy"
     unit: ClassVar[Unit] = "token"

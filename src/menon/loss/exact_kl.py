@@ -34,11 +34,12 @@ FORWARD_KL = Reduction("forward_kl", forward_kl, other="reference")
 
 @dataclass(frozen=True)
 class ExactKL:
-    """l_t = KL(pi || ref) of the next-token distributions at token t: exact given the prefix, and so is its gradient.
+    """l_t = KL(pi || ref) of the next-token distributions at token t: exact given the prefix, and so is its
+    gradient.
 
-    Its sum over a sequence estimates the KL of whole texts without bias, its gradient lacks what a token does to later ones.
-    `direction` "forward" is KL(ref || pi): against a reference that is reset before each step it is the exact penalty of PPO's
-    other form (`OldKL` is its estimate).
+    Its sum over a sequence estimates the KL of whole texts without bias, its gradient lacks what a token does
+    to later ones. `direction` "forward" is KL(ref || pi): against a reference that is reset before each step
+    it is the exact penalty of PPO's other form (`OldKL` is its estimate).
     """
 
     direction: Literal["reverse", "forward"] = "reverse"

@@ -20,9 +20,9 @@ class GeoMean:
     """l_i = -a_i exp(mean over t of d'_t), d_t = log pi - log pi_old held at the side where it would gain:
     d' = min(d, high) where A > 0, max(d, -low) where A < 0, 0 where A = 0.
 
-    One number per sequence, on its last action token; share `SequenceMean`. a_i is the mean advantage of its tokens. The
-    bounds are log-ratios. An outlier token moves a geometric mean less than PPO's arithmetic one. An empty answer has no number.
-    Before that d is clamped to +-`limit`.
+    One number per sequence, on its last action token; share `SequenceMean`. a_i is the mean advantage of its
+    tokens. The bounds are log-ratios. An outlier token moves a geometric mean less than PPO's arithmetic one.
+    An empty answer has no number. Before that d is clamped to +-`limit`.
     """
 
     low: float = 0.4
@@ -37,7 +37,8 @@ class GeoMean:
         check_limit(self.limit, self)
         if self.low < 0 or self.high < 0:
             raise UserError(
-                f"low {self.low} and high {self.high} of GeoMean are distances of a log-ratio from 0; none is negative"
+                f"low {self.low} and high {self.high} of GeoMean are distances of a log-ratio from 0; "
+                "none is negative"
             )
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:

@@ -1,4 +1,5 @@
-"""Importance weights that are kept small: TIS, IcePop, sequence masks, the weight of decoupled PPO (arXiv 2505.24298)."""
+"""Importance weights that are kept small: TIS, IcePop, sequence masks, the weight of decoupled PPO (arXiv
+2505.24298)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,15 +16,17 @@ from menon.update.protocols import Current
 
 @dataclass(frozen=True)
 class Importance:
-    """w = pi_old / pi_behaviour of a token, of its whole sequence (the product of its tokens' w) or their geometric mean; log w
-    is clamped to +-20. Outside of [low, high] it is clamped to the bound, or 0 (`outside` "drop").
+    """w = pi_old / pi_behaviour of a token, of its whole sequence (the product of its tokens' w) or their
+    geometric mean; log w is clamped to +-20. Outside of [low, high] it is clamped to the bound, or 0
+    (`outside` "drop").
 
-    Published settings: truncated importance sampling clamps tokens at 2; IcePop drops tokens outside of [.5, 5]; a sequence mask
-    drops sequences above 3; decoupled PPO is this beside a clipped loss whose old policy is newer than the sampler's.
+    Published settings: truncated importance sampling clamps tokens at 2; IcePop drops tokens outside of [.5,
+    5]; a sequence mask drops sequences above 3; decoupled PPO is this beside a clipped loss whose old policy
+    is newer than the sampler's.
 
-    `trainer` "current" takes the policy now instead of the old one: for losses without a ratio of their own. `normalise` divides
-    by the mean over the update (of tokens, or of sequences), after the bounds. For losses with one number per sequence take a
-    level that is the same on all its tokens.
+    `trainer` "current" takes the policy now instead of the old one: for losses without a ratio of their own.
+    `normalise` divides by the mean over the update (of tokens, or of sequences), after the bounds. For losses
+    with one number per sequence take a level that is the same on all its tokens.
     """
 
     level: Literal["token", "sequence", "geometric"] = "token"
@@ -37,7 +40,8 @@ class Importance:
     def __post_init__(self) -> None:
         if not 0 <= self.low <= 1 <= self.high:
             raise UserError(
-                f"low {self.low} and high {self.high} of Importance bound a weight: low lies in [0, 1], high is at least 1"
+                f"low {self.low} and high {self.high} of Importance bound a weight: low lies in [0, 1], "
+                "high is at least 1"
             )
 
     @property
@@ -56,13 +60,21 @@ class Importance:
             mean = ragged.masked_mean(weight, batch.trained)
         else:
             present = batch.action_lengths > 0
-            mean = weight[ragged.last(batch.trained, batch.offset)[present]].mean() if present.any() else weight.new_ones(())
+            mean = (
+                weight[ragged.last(batch.trained, batch.offset)[present]].mean()
+                if present.any()
+                else weight.new_ones(())
+            )
         return {self.column: mean.expand(batch.num_tokens)}
 
     def __call__(self, logp: Tensor, batch: Batch) -> Tensor:
         weight = self._weight(logp, batch)
         # With every weight 0 there is nothing to normalise.
-        return weight / batch.columns[self.column].clamp(min=torch.finfo(weight.dtype).tiny) if self.normalise else weight
+        return (
+            weight / batch.columns[self.column].clamp(min=torch.finfo(weight.dtype).tiny)
+            if self.normalise
+            else weight
+        )
 
     def _weight(self, logp: Tensor, batch: Batch) -> Tensor:
         log_w = log_weight(logp, batch, self, self.trainer)

@@ -1,4 +1,5 @@
-"""Distance to the reference, estimated from the sampled token (Schulman 2020, "Approximating KL divergence")."""
+"""Distance to the reference, estimated from the sampled token (Schulman 2020, "Approximating KL
+divergence")."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,13 +23,16 @@ K3_MOST = 10.0
 def estimate(estimator: Estimator, k: Tensor, limit: float = LIMIT, most: float | None = None) -> Tensor:
     """k = log pi - log ref of sampled tokens -> their estimates of KL(pi || ref).
 
-    k1 = k; abs = |k|; k2 = k^2 / 2; k3 = exp(-k) - 1 + k with k clamped to +-limit; all held to +-most, without a number k3 to
-    10 and the others not at all. k1+ and k3+ have the value of k1 and k3 and the gradient of k2.
+    k1 = k; abs = |k|; k2 = k^2 / 2; k3 = exp(-k) - 1 + k with k clamped to +-limit; all held to +-most,
+    without a number k3 to 10 and the others not at all. k1+ and k3+ have the value of k1 and k3 and the
+    gradient of k2.
     """
     if estimator in ("k1+", "k3+"):
         # An infinite k has no gradient, rather than a NaN in the difference.
         square = torch.where(k.isfinite(), k, 0).square() / 2
-        return estimate("k1" if estimator == "k1+" else "k3", k, limit, most).detach() + square - square.detach()
+        return (
+            estimate("k1" if estimator == "k1+" else "k3", k, limit, most).detach() + square - square.detach()
+        )
     value = raw(estimator, k, limit)
     most = K3_MOST if most is None and estimator == "k3" else most
     return value if most is None else value.clamp(-most, most)
@@ -52,15 +56,17 @@ def raw(estimator: Estimator, k: Tensor, limit: float) -> Tensor:
 class KL:
     """l_t = an estimate of KL(pi || ref) at token t, from k = log pi_t - log ref_t.
 
-    As a loss on the policy's own samples: k2 has the gradient of the reverse KL of each token given its prefix; k3 that of the
-    forward KL; k1 has an expected gradient of zero and regularises nothing. k1+ and k3+ report k1 and k3 and learn with the
-    gradient of k2. Clamps, beyond which there is no gradient: `limit` on the log-ratio of k3, which alone can overflow, and
-    `most` on the result. Without a number k3 is held to 10 (a token 2.6 nats likelier under the reference), as most
-    implementations have it, and the others are not; 1e30 is no clamp.
+    As a loss on the policy's own samples: k2 has the gradient of the reverse KL of each token given its
+    prefix; k3 that of the forward KL; k1 has an expected gradient of zero and regularises nothing. k1+ and
+    k3+ report k1 and k3 and learn with the gradient of k2. Clamps, beyond which there is no gradient: `limit`
+    on the log-ratio of k3, which alone can overflow, and `most` on the result. Without a number k3 is held to
+    10 (a token 2.6 nats likelier under the reference), as most implementations have it, and the others are
+    not; 1e30 is no clamp.
 
-    Off the policy's own samples the estimate needs the ratio of the policy to the one that wrote them: `weigh` multiplies by
-    pi / pi_old or pi / pi_behaviour, log-ratio clamped to +-20, with its gradient. "current" is a ratio of value 1: it only adds
-    the gradient of what is sampled, with which k1 and k3 have the gradient of the reverse KL of each token given its prefix.
+    Off the policy's own samples the estimate needs the ratio of the policy to the one that wrote them:
+    `weigh` multiplies by pi / pi_old or pi / pi_behaviour, log-ratio clamped to +-20, with its gradient.
+    "current" is a ratio of value 1: it only adds the gradient of what is sampled, with which k1 and k3 have
+    the gradient of the reverse KL of each token given its prefix.
     """
 
     estimator: Estimator = "k3"
@@ -74,7 +80,9 @@ class KL:
     def __post_init__(self) -> None:
         check_limit(self.limit, self)
         if self.most is not None and self.most <= 0:
-            raise UserError(f"most of KL is {self.most}; estimates are held to +-most, so set it above 0, or null")
+            raise UserError(
+                f"most of KL is {self.most}; estimates are held to +-most, so set it above 0, or null"
+            )
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -86,7 +94,8 @@ class KL:
         return estimates if self.weigh is None else estimates * self._ratio(now, batch)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        """Nothing: kl/* is measured for every term alike, before the step's updates (`update.objective.distance`)."""
+        """Nothing: kl/* is measured for every term alike, before the step's updates
+        (`update.objective.distance`)."""
         return {}
 
     def _k(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:

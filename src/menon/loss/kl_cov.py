@@ -17,12 +17,14 @@ from menon.update.protocols import Current, Need
 
 @dataclass(frozen=True)
 class KLCov:
-    """l_t = -A_t rho_t, plus `penalty` |log rho_t| on the k tokens of largest covariance, k = max(1, floor(fraction N)).
+    """l_t = -A_t rho_t, plus `penalty` |log rho_t| on the k tokens of largest covariance, k = max(1,
+    floor(fraction N)).
 
-    The covariance of log-prob and advantage is over the N trained tokens of the whole update; ties at the k-th value all pay.
-    There is no clip. The log-ratio is clamped to +-`limit`. On the first update of a step every ratio is 1 and the penalty has no
-    gradient, so it acts from the second update on. `statistics`: log-probs of the policy before this update, or before the step.
-    cov/penalised is the share of tokens that pay.
+    The covariance of log-prob and advantage is over the N trained tokens of the whole update; ties at the
+    k-th value all pay. There is no clip. The log-ratio is clamped to +-`limit`. On the first update of a step
+    every ratio is 1 and the penalty has no gradient, so it acts from the second update on. `statistics`:
+    log-probs of the policy before this update, or before the step. cov/penalised is the share of tokens that
+    pay.
     """
 
     fraction: float = 2e-3
@@ -39,7 +41,8 @@ class KLCov:
         check_limit(self.limit, self)
         if not 0 < self.fraction <= 1 or self.penalty < 0:
             raise UserError(
-                f"fraction {self.fraction} of KLCov must be above 0 and at most 1, penalty {self.penalty} not negative"
+                f"fraction {self.fraction} of KLCov must be above 0 and at most 1, penalty {self.penalty} "
+                "not negative"
             )
 
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
@@ -51,7 +54,9 @@ class KLCov:
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         change = log_ratio(now, batch, self.limit)
-        return -advantage_of(batch, self) * change.exp() + torch.where(batch.columns[self.column], self.penalty * change.abs(), 0)
+        return -advantage_of(batch, self) * change.exp() + torch.where(
+            batch.columns[self.column], self.penalty * change.abs(), 0
+        )
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio = log_ratio(now, batch, self.limit).exp()

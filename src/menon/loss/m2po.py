@@ -14,9 +14,9 @@ from menon.update.protocols import Current
 
 @dataclass(frozen=True)
 class M2PO:
-    """0 for the tokens with the largest (log pi_old - log pi_behaviour)^2, as many as it takes for the mean over the others of
-    the update to be below `most`; else 1. One token always stays; of equal ones the later are left out first. This is AReaL's
-    form; the paper looks only among tokens that PPO's clip could act on.
+    """0 for the tokens with the largest (log pi_old - log pi_behaviour)^2, as many as it takes for the mean
+    over the others of the update to be below `most`; else 1. One token always stays; of equal ones the later
+    are left out first. This is AReaL's form; the paper looks only among tokens that PPO's clip could act on.
     """
 
     most: float = 0.04
@@ -26,7 +26,9 @@ class M2PO:
 
     def __post_init__(self) -> None:
         if self.most <= 0:
-            raise UserError(f"most of M2PO is {self.most}; a mean of squares is held below it, so it must be positive")
+            raise UserError(
+                f"most of M2PO is {self.most}; a mean of squares is held below it, so it must be positive"
+            )
 
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
         logp = current("logp")["logp"] if batch.old_logp is None else batch.old_logp

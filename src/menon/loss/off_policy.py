@@ -13,7 +13,8 @@ Trainer = Literal["old", "current"]
 
 
 def log_weight(logp: Tensor, batch: Batch, asker: object, trainer: Trainer = "old") -> Tensor:
-    """[N] log pi_old - log pi_behaviour (with "current" pi instead of pi_old), 0 where not trained, not clamped."""
+    """[N] log pi_old - log pi_behaviour (with "current" pi instead of pi_old), 0 where not trained, not
+    clamped."""
     own = logp if trainer == "current" or batch.old_logp is None else batch.old_logp
     return torch.where(batch.trained, own - batch.need("behaviour_logp", asker), 0)
 
@@ -26,7 +27,11 @@ def sequence_mean(values: Tensor, batch: Batch) -> Tensor:
 
 def sequence_total(values: Tensor, batch: Batch) -> Tensor:
     """[N] each token gets the sum over its sequence's trained tokens."""
-    return ragged.spread(ragged.sequence_sum(torch.where(batch.trained, values, 0), batch.offset), batch.offset, batch.num_tokens)
+    return ragged.spread(
+        ragged.sequence_sum(torch.where(batch.trained, values, 0), batch.offset),
+        batch.offset,
+        batch.num_tokens,
+    )
 
 
 def bounded(values: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""Off-policy sequence masking: bad answers that the policy has moved away from already (DeepSeek-V3.2, arXiv 2512.02556)."""
+"""Off-policy sequence masking: bad answers that the policy has moved away from already (DeepSeek-V3.2, arXiv
+2512.02556)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,8 +16,9 @@ from menon.loss.off_policy import sequence_mean
 class OPSM:
     """0 for tokens with A_t < 0 in a sequence where the mean of log pi_old - log pi is above `most`, else 1.
 
-    A clip holds single tokens; this lets go of a whole answer that is pushed down again and again. `since` "behaviour" measures
-    against the policy that wrote the text. Against the old policy everything is kept on the first update of a step.
+    A clip holds single tokens; this lets go of a whole answer that is pushed down again and again. `since`
+    "behaviour" measures against the policy that wrote the text. Against the old policy everything is kept on
+    the first update of a step.
     """
 
     most: float = 0.01
@@ -25,7 +27,9 @@ class OPSM:
 
     def __post_init__(self) -> None:
         if self.most < 0:
-            raise UserError(f"most of OPSM is {self.most}; a mean log-ratio of 0 is no change, so set it to 0 or more")
+            raise UserError(
+                f"most of OPSM is {self.most}; a mean log-ratio of 0 is no change, so set it to 0 or more"
+            )
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
-"""PPO's clipped surrogate (Schulman et al., arXiv 1707.06347, equation 7) and clip-higher (DAPO, arXiv 2503.14476)."""
+"""PPO's clipped surrogate (Schulman et al., arXiv 1707.06347, equation 7) and clip-higher (DAPO, arXiv
+2503.14476)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from menon.update.protocols import Need
 class PPOClip:
     """l_t = max(-A_t rho_t, -A_t clip(rho_t, 1 - clip_low, 1 + clip_high)), rho = pi / pi_old.
 
-    clip_high above clip_low is clip-higher. The log-ratio is clamped to +-`limit`. clip/low counts tokens that are held at the
-    lower bound (A < 0), clip/high those at the upper one (A > 0); such tokens have no gradient.
+    clip_high above clip_low is clip-higher. The log-ratio is clamped to +-`limit`. clip/low counts tokens
+    that are held at the lower bound (A < 0), clip/high those at the upper one (A > 0); such tokens have no
+    gradient.
     """
 
     clip_low: float = 0.2
@@ -36,4 +38,6 @@ class PPOClip:
         return clipped(log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self), self)
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        return clip_metrics(log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self), self, batch.trained)
+        return clip_metrics(
+            log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self), self, batch.trained
+        )

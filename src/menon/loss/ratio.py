@@ -11,14 +11,15 @@ from menon.errors import UserError
 from menon.types import Max, Mean, Metric
 
 LIMIT = 20.0
-"""Log-ratios are clamped to +-LIMIT before exp where a loss says nothing else; beyond it the gradient is 0."""
+"""Log-ratios are clamped to +-LIMIT before exp where a loss says nothing else; beyond it the gradient is
+0."""
 LARGEST = 80.0
 """What a loss may say: above 88 exp overflows in fp32."""
 
 
 def log_ratio(now: Mapping[str, Tensor], batch: Batch, limit: float = LIMIT) -> Tensor:
-    """[N] log pi - log pi_old, clamped to +-limit, 0 where not trained. Without an old policy it is the detached new one: value
-    0, and the gradient of log pi."""
+    """[N] log pi - log pi_old, clamped to +-limit, 0 where not trained. Without an old policy it is the
+    detached new one: value 0, and the gradient of log pi."""
     logp = now["logp"]
     old = logp.detach() if batch.old_logp is None else batch.old_logp
     return torch.where(batch.trained, logp - old, 0).clamp(-limit, limit)
@@ -66,7 +67,8 @@ def check_limit(limit: float, asker: object) -> None:
     """UserError unless exp stays finite."""
     if not 0 < limit <= LARGEST:
         raise UserError(
-            f"limit {limit} of {type(asker).__name__} bounds a log-ratio, whose exponential overflows above {LARGEST:g}; "
+            f"limit {limit} of {type(asker).__name__} bounds a log-ratio, whose exponential overflows "
+            f"above {LARGEST:g}; "
             "set it above 0 and at most there"
         )
 
@@ -75,6 +77,7 @@ def check_clip(clip: Clips) -> None:
     """UserError unless the bounds enclose 1 and leave ratios positive."""
     if not 0 <= clip.clip_low <= 1 or clip.clip_high < 0:
         raise UserError(
-            f"clip_low {clip.clip_low} and clip_high {clip.clip_high} of {type(clip).__name__} bound the ratio to"
+            f"clip_low {clip.clip_low} and clip_high {clip.clip_high} of {type(clip).__name__} bound the "
+            "ratio to"
             " [1 - clip_low, 1 + clip_high]; clip_low lies between 0 and 1, clip_high is 0 or more"
         )

@@ -14,11 +14,13 @@ from menon.loss.off_policy import Trainer, bounded, log_weight, sequence_mean, s
 
 @dataclass(frozen=True)
 class Reject:
-    """1 for what is kept and 0 for the rest, by a divergence of w = pi_old / pi_behaviour; log w is clamped to +-20.
+    """1 for what is kept and 0 for the rest, by a divergence of w = pi_old / pi_behaviour; log w is clamped
+    to +-20.
 
-    k1: kept within low <= w <= high; k2 = (log w)^2 / 2 and k3 = w - 1 - log w: kept up to `high`. `over` says of what: each
-    token; or the whole sequence by the sum of its tokens' (for k1 the product of w), by their mean (for k1 their geometric mean:
-    the Geo filter, within [.999, 1.002] in its paper), or by its worst token.
+    k1: kept within low <= w <= high; k2 = (log w)^2 / 2 and k3 = w - 1 - log w: kept up to `high`. `over`
+    says of what: each token; or the whole sequence by the sum of its tokens' (for k1 the product of w), by
+    their mean (for k1 their geometric mean: the Geo filter, within [.999, 1.002] in its paper), or by its
+    worst token.
     """
 
     high: float
@@ -31,7 +33,8 @@ class Reject:
     def __post_init__(self) -> None:
         if self.divergence == "k1" and not 0 <= self.low <= 1 <= self.high:
             raise UserError(
-                f"low {self.low} and high {self.high} of Reject bound a ratio: low lies in [0, 1], high is at least 1"
+                f"low {self.low} and high {self.high} of Reject bound a ratio: low lies in [0, 1], high "
+                "is at least 1"
             )
         if self.divergence != "k1" and (self.low != 0 or self.high < 0):
             raise UserError(f"Reject by {self.divergence} has one bound: high, 0 or more, and no low")
@@ -51,5 +54,7 @@ class Reject:
             value = sequence_total(value, batch) if self.over == "sum" else sequence_mean(value, batch)
         outside = batch.trained & ((value < low) | (value > high))
         if self.over == "max":
-            outside = ragged.spread(ragged.sequence_sum(outside.long(), batch.offset) > 0, batch.offset, batch.num_tokens)
+            outside = ragged.spread(
+                ragged.sequence_sum(outside.long(), batch.offset) > 0, batch.offset, batch.num_tokens
+            )
         return (~outside).to(log_w)

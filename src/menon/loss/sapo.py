@@ -18,9 +18,10 @@ from menon.update.protocols import Need
 class SAPO:
     """l_t = -A_t (4 / tau) sigmoid(tau (rho_t - 1)), tau = `tau_positive` where A > 0, else `tau_negative`.
 
-    The slope at rho = 1 is that of the policy gradient; the value there is -2 A / tau. A larger tau closes sooner; negative
-    tokens, which raise the logits of everything that was not said, close sooner by default. Share of the paper:
-    `SequenceMeanTokenMean`. The log-ratio is clamped to +-`limit`. gate/mean is the slope of the gate, 1 where it is open.
+    The slope at rho = 1 is that of the policy gradient; the value there is -2 A / tau. A larger tau closes
+    sooner; negative tokens, which raise the logits of everything that was not said, close sooner by default.
+    Share of the paper: `SequenceMeanTokenMean`. The log-ratio is clamped to +-`limit`. gate/mean is the slope
+    of the gate, 1 where it is open.
     """
 
     tau_positive: float = 1.0
@@ -34,7 +35,10 @@ class SAPO:
     def __post_init__(self) -> None:
         check_limit(self.limit, self)
         if self.tau_positive <= 0 or self.tau_negative <= 0:
-            raise UserError(f"tau_positive {self.tau_positive} and tau_negative {self.tau_negative} of SAPO must be positive")
+            raise UserError(
+                f"tau_positive {self.tau_positive} and tau_negative {self.tau_negative} of SAPO must be "
+                "positive"
+            )
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)
@@ -51,4 +55,6 @@ class SAPO:
         }
 
     def _tau(self, advantage: Tensor) -> Tensor:
-        return torch.where(advantage > 0, advantage.new_tensor(self.tau_positive), advantage.new_tensor(self.tau_negative))
+        return torch.where(
+            advantage > 0, advantage.new_tensor(self.tau_positive), advantage.new_tensor(self.tau_negative)
+        )

@@ -1,7 +1,8 @@
-"""How much each token weighs in an update. Weights come from the whole update, so its cut into passes cannot change them.
+"""How much each token weighs in an update. Weights come from the whole update, so its cut into passes cannot
+change them.
 
-Sequences and prompts count when they hold a trained token: empty answers and those whose grader failed are in no denominator.
-Only `SelectedMean` lets a selection change its denominator.
+Sequences and prompts count when they hold a trained token: empty answers and those whose grader failed are in
+no denominator. Only `SelectedMean` lets a selection change its denominator.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from menon.loss.pairs import pairs_of
 def _weigh(batch: Batch, selected: Tensor, count: Tensor | float) -> Tensor:
     """1 / count on the selected tokens, 0 elsewhere; `count` is a number or [N]."""
     dtype = batch.reward.dtype
-    inverse = 1 / torch.as_tensor(count, dtype=dtype, device=selected.device).clamp(min=torch.finfo(dtype).tiny)
+    inverse = 1 / torch.as_tensor(count, dtype=dtype, device=selected.device).clamp(
+        min=torch.finfo(dtype).tiny
+    )
     return torch.where(selected, inverse, 0)
 
 
@@ -49,17 +52,21 @@ class SelectedMean:
 
 @dataclass(frozen=True)
 class SequenceMeanTokenMean:
-    """1 / (sequences * trained tokens of the own one) (GRPO): each answer weighs the same, a long one less per token."""
+    """1 / (sequences * trained tokens of the own one) (GRPO): each answer weighs the same, a long one less
+    per token."""
 
     kind: Literal["sequence_mean_token_mean"] = "sequence_mean_token_mean"
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
-        return _weigh(batch, selected, _num_sequences(batch) * ragged.spread(batch.action_lengths, batch.offset))
+        return _weigh(
+            batch, selected, _num_sequences(batch) * ragged.spread(batch.action_lengths, batch.offset)
+        )
 
 
 @dataclass(frozen=True)
 class SequenceMean:
-    """1 / sequences: the mean of sums over tokens (REINFORCE, RLOO), and of losses with one number per sequence."""
+    """1 / sequences: the mean of sums over tokens (REINFORCE, RLOO), and of losses with one number per
+    sequence."""
 
     kind: Literal["sequence_mean"] = "sequence_mean"
 
@@ -69,14 +76,17 @@ class SequenceMean:
 
 @dataclass(frozen=True)
 class Constant:
-    """1 / (sequences * length) with a fixed length, normally the limit of an answer (Dr.GRPO): no weight depends on lengths."""
+    """1 / (sequences * length) with a fixed length, normally the limit of an answer (Dr.GRPO): no weight
+    depends on lengths."""
 
     length: int
     kind: Literal["constant"] = "constant"
 
     def __post_init__(self) -> None:
         if self.length < 1:
-            raise UserError(f"length of the Constant share is {self.length}; set it to the most tokens an answer may have")
+            raise UserError(
+                f"length of the Constant share is {self.length}; set it to the most tokens an answer may have"
+            )
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
         return _weigh(batch, selected, _num_sequences(batch) * self.length)
@@ -96,7 +106,8 @@ class PromptMean:
 
 @dataclass(frozen=True)
 class PairMean:
-    """1 / pairs of the update, for losses with one number per pair; pairs that no loss can use do not count."""
+    """1 / pairs of the update, for losses with one number per pair; pairs that no loss can use do not
+    count."""
 
     kind: Literal["pair_mean"] = "pair_mean"
 

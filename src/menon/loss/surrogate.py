@@ -17,7 +17,8 @@ from menon.update.protocols import Need
 class Surrogate:
     """l_t = -A_t rho_t, rho = pi / pi_old with its log clamped to +-20.
 
-    Nothing holds the ratio: beside it belongs a penalty (`OldKL`), a trust region (`update.natural`) or a single update.
+    Nothing holds the ratio: beside it belongs a penalty (`OldKL`), a trust region (`update.natural`) or a
+    single update.
     """
 
     kind: Literal["surrogate"] = "surrogate"

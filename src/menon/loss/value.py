@@ -1,4 +1,5 @@
-"""Regression of a critic on its targets (PPO's reference code; Open-Reasoner-Zero clips at .2; ReaLHF offers Huber)."""
+"""Regression of a critic on its targets (PPO's reference code; Open-Reasoner-Zero clips at .2; ReaLHF offers
+Huber)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ from menon.update.protocols import Need
 
 @dataclass(frozen=True)
 class ValueLoss:
-    """l_t = max((v - ret)^2, (clip(v, v_old - c, v_old + c) - ret)^2) / 2 with c = `clip`; no clip: (v - ret)^2 / 2.
+    """l_t = max((v - ret)^2, (clip(v, v_old - c, v_old + c) - ret)^2) / 2 with c = `clip`; no clip: (v -
+    ret)^2 / 2.
 
-    v is the critic's value now, v_old (column "value") that from before the step. A token held by the clip has no gradient.
-    `huber` = d replaces e^2 / 2 by d (|e| - d / 2) where the error |e| is above d, so that no target pulls harder than d.
+    v is the critic's value now, v_old (column "value") that from before the step. A token held by the clip
+    has no gradient. `huber` = d replaces e^2 / 2 by d (|e| - d / 2) where the error |e| is above d, so that
+    no target pulls harder than d.
     """
 
     clip: float | None = None

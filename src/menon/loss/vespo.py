@@ -17,13 +17,15 @@ from menon.update.protocols import Need
 
 @dataclass(frozen=True)
 class VESPO:
-    """l_t = -sg(phi(W_i)) A_t log pi_t, phi(W) = W^k exp(lam (1 - W)), W_i = exp(sum over the answer of log pi - log pi_old).
+    """l_t = -sg(phi(W_i)) A_t log pi_t, phi(W) = W^k exp(lam (1 - W)), W_i = exp(sum over the answer of log
+    pi - log pi_old).
 
-    k and lam are `k_positive` and `lam_positive` where A_t >= 0, else `k_negative` and `lam_negative`; sg = no gradient. phi is
-    1 at W = 1, largest at W = k / lam, and 0 at both ends: on the policy's own answers this is the policy gradient, and far from
-    them nothing. W is no mean over tokens and moves with length. One number per token. Each token's log-ratio is clamped
-    to +-`limit`, log W from above; a token that the policy now gives probability 0 has loss 0, the limit of W^k log W.
-    gate/mean is the mean of phi over tokens, ratio/mean and ratio/max are of answers.
+    k and lam are `k_positive` and `lam_positive` where A_t >= 0, else `k_negative` and `lam_negative`; sg =
+    no gradient. phi is 1 at W = 1, largest at W = k / lam, and 0 at both ends: on the policy's own answers
+    this is the policy gradient, and far from them nothing. W is no mean over tokens and moves with length.
+    One number per token. Each token's log-ratio is clamped to +-`limit`, log W from above; a token that the
+    policy now gives probability 0 has loss 0, the limit of W^k log W. gate/mean is the mean of phi over
+    tokens, ratio/mean and ratio/max are of answers.
     """
 
     k_positive: float = 2.0
@@ -40,11 +42,17 @@ class VESPO:
         check_limit(self.limit, self)
         for name in ("k_positive", "lam_positive", "k_negative", "lam_negative"):
             if not getattr(self, name) > 0:
-                raise UserError(f"{name} {getattr(self, name)} of VESPO must be positive: at 0 the weight no longer fades")
+                raise UserError(
+                    f"{name} {getattr(self, name)} of VESPO must be positive: at 0 the weight no longer fades"
+                )
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         logp, advantage = now["logp"], advantage_of(batch, self)
-        return -self._phi(now, batch, advantage) * advantage * torch.where(batch.trained & logp.isfinite(), logp, 0)
+        return (
+            -self._phi(now, batch, advantage)
+            * advantage
+            * torch.where(batch.trained & logp.isfinite(), logp, 0)
+        )
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio_S = self._log_ratios(now, batch)[batch.action_lengths > 0].exp()
@@ -58,10 +66,16 @@ class VESPO:
         """[N] In log space, where W^k of a likely answer cannot overflow before exp(-lam W) takes it back."""
         log_w = ragged.spread(self._log_ratios(now, batch), batch.offset, batch.num_tokens)
         good = advantage >= 0
-        k = torch.where(good, advantage.new_full((), self.k_positive), advantage.new_full((), self.k_negative))
-        lam = torch.where(good, advantage.new_full((), self.lam_positive), advantage.new_full((), self.lam_negative))
+        k = torch.where(
+            good, advantage.new_full((), self.k_positive), advantage.new_full((), self.k_negative)
+        )
+        lam = torch.where(
+            good, advantage.new_full((), self.lam_positive), advantage.new_full((), self.lam_negative)
+        )
         return (k * log_w - lam * torch.expm1(log_w)).exp()
 
     def _log_ratios(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """[S] log W, without gradient."""
-        return ragged.sequence_sum(log_ratio(now, batch, self.limit).detach(), batch.offset).clamp(max=self.limit)
+        return ragged.sequence_sum(log_ratio(now, batch, self.limit).detach(), batch.offset).clamp(
+            max=self.limit
+        )

@@ -27,7 +27,8 @@ class Shuffled:
         self.taken = 0
 
     def take(self, count: int) -> list[tuple[Prompt, int]]:
-        """The next prompts, each with its epoch, which is how often it was visited before; wraps into the next epoch."""
+        """The next prompts, each with its epoch, which is how often it was visited before; wraps into the
+        next epoch."""
         asked: list[tuple[Prompt, int]] = []
         while len(asked) < count:
             epoch, place = divmod(self.taken, len(self.prompts))
@@ -46,7 +47,8 @@ class Shuffled:
         """UserError if the data set has another size than the one that the state was saved with."""
         if state["prompts"] != len(self.prompts):
             raise UserError(
-                f"the saved run asked from {state['prompts']} questions and this data set has {len(self.prompts)}; "
+                f"the saved run asked from {state['prompts']} questions and this data set has "
+                f"{len(self.prompts)}; "
                 "resume with the data that the run began with"
             )
         self.taken = state["taken"]
@@ -55,9 +57,9 @@ class Shuffled:
 class ByDifficulty(Shuffled):
     """Questions that are answered wrong come more often (prioritised sampling: Kimi k1.5, arXiv 2501.12599).
 
-    Each question is drawn with a chance proportional to 1 - s, s the share of right answers when it was last asked; those not
-    asked yet count as wrong, and `REST` is the least, so that what was learned is looked at again. Nothing is drawn twice before
-    everything was drawn once in the same take.
+    Each question is drawn with a chance proportional to 1 - s, s the share of right answers when it was last
+    asked; those not asked yet count as wrong, and `REST` is the least, so that what was learned is looked at
+    again. Nothing is drawn twice before everything was drawn once in the same take.
     """
 
     REST = 0.05
@@ -71,7 +73,9 @@ class ByDifficulty(Shuffled):
     def take(self, count: int) -> list[tuple[Prompt, int]]:
         """The next prompts, each with how often it was asked before."""
         asked: list[tuple[Prompt, int]] = []
-        weight = np.array([max(1 - self.rates.get(str(row), 0.0), self.REST) for row in range(len(self.prompts))])
+        weight = np.array(
+            [max(1 - self.rates.get(str(row), 0.0), self.REST) for row in range(len(self.prompts))]
+        )
         while len(asked) < count:
             # The largest u^(1/w) are a draw without replacement by weight (Efraimidis and Spirakis 2006).
             key = np.log(stream(self.seed, "difficulty", self.taken).random(len(weight))) / weight

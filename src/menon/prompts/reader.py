@@ -41,10 +41,10 @@ def read_rows(
 ) -> tuple[list[Row], int]:
     """The rows of a data set (see `sources.raw_rows` for what it may be) and the number of those left out.
 
-    A question is text or a list of chat messages, an answer text or a number. An answer that is a worked solution gives what it
-    states: `18` behind `#### 18`, or in its last `\\boxed{18}`; the text stays as the column `solution`. Rows of a programming
-    task may have tests instead. With `answers` off a row needs none. UserError: no such source, nothing usable in it, or bad
-    rows that were not to be skipped.
+    A question is text or a list of chat messages, an answer text or a number. An answer that is a worked
+    solution gives what it states: `18` behind `#### 18`, or in its last `\\boxed{18}`; the text stays as the
+    column `solution`. Rows of a programming task may have tests instead. With `answers` off a row needs none.
+    UserError: no such source, nothing usable in it, or bad rows that were not to be skipped.
     """
     rows: list[Row] = []
     faults: list[str] = []
@@ -99,7 +99,9 @@ def question_column(row: Mapping[str, Any]) -> str:
         choices = " or ".join(f"columns.question={name}" for name in found)
         raise BadRow(f"{' and '.join(map(repr, found))} may each be the question; choose with {choices}")
     if not found:
-        raise BadRow(f"no 'prompt', 'question' or 'problem' ({_columns(row)}); name it with columns.question=")
+        raise BadRow(
+            f"no 'prompt', 'question' or 'problem' ({_columns(row)}); name it with columns.question="
+        )
     return found[0]
 
 
@@ -112,9 +114,14 @@ def check_question(name: str, question: Any) -> str | list[dict[str, str]]:
 
 
 def check_messages(name: str, messages: list[Any]) -> list[dict[str, str]]:
-    good = all(isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in messages)
+    good = all(
+        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+        for m in messages
+    )
     if not good or not messages:
-        raise BadRow(f"'{name}' is a list, but not of chat messages with a string 'role' and a string 'content'")
+        raise BadRow(
+            f"'{name}' is a list, but not of chat messages with a string 'role' and a string 'content'"
+        )
     if messages[-1]["role"] == "assistant":
         raise BadRow(f"the last message of '{name}' is the assistant's; the model is to write it")
     for message in messages:
@@ -137,7 +144,8 @@ def check_text(name: str, text: str) -> str:
 
 
 def take_answer(row: Row, columns: Columns, whole: bool) -> str | None:
-    """The gold answer as text; None where tests stand in its place. A solution that it was cut from stays as `solution`.
+    """The gold answer as text; None where tests stand in its place. A solution that it was cut from stays as
+    `solution`.
 
     `whole`: a `solution` of one line that marks no answer is one, as in TRL.
     """

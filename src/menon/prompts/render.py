@@ -10,7 +10,8 @@ from menon.prompts.template import CHAT, TEMPLATES, Template, fill, find_templat
 from menon.types import Prompt
 
 Tokenize = Callable[[str], Sequence[int]]
-"""Text -> ids, with the begin-of-text token that the model expects; never a second one where the text has it already."""
+"""Text -> ids, with the begin-of-text token that the model expects; never a second one where the text has it
+already."""
 
 Chat = Callable[[list[dict[str, str]]], str]
 """Chat messages -> text, up to where the assistant begins to write."""
@@ -28,17 +29,18 @@ def render(
 ) -> tuple[list[Prompt], int]:
     """Prompts in the order of their rows, and the number of those left out for their length.
 
-    A prompt and an answer of `max_new_tokens` must fit into the model's `context`. `Prompt.index` is the row's place in `rows`;
-    the raw question stays as the column `question`. UserError: an unknown template, one that needs a column which a row lacks,
-    chat messages without a chat template, a prompt that is too long or has no token (unless such rows are to be skipped and
-    others remain).
+    A prompt and an answer of `max_new_tokens` must fit into the model's `context`. `Prompt.index` is the
+    row's place in `rows`; the raw question stays as the column `question`. UserError: an unknown template,
+    one that needs a column which a row lacks, chat messages without a chat template, a prompt that is too
+    long or has no token (unless such rows are to be skipped and others remain).
     """
     form = find_template(template)
     if form.as_turn and chat is None:
         raise UserError(f"the tokenizer has no chat template; take another template than '{template}'")
     if context <= max_new_tokens:
         raise UserError(
-            f"the model's context of {context} tokens leaves no room for a question before {max_new_tokens} new tokens; "
+            f"the model's context of {context} tokens leaves no room for a question before "
+            f"{max_new_tokens} new tokens; "
             "lower max_new_tokens"
         )
     prompts: list[Prompt] = []
@@ -52,9 +54,7 @@ def render(
         columns = {name: value for name, value in row.items() if name != "answer"}
         prompts.append(Prompt(index, tokens, rendered, row.get("answer"), columns))
     if faults and (on_bad == "stop" or not prompts):
-        room = (
-            f"prompts for a context of {context} tokens with max_new_tokens={max_new_tokens} (lower it, or take a longer context)"
-        )
+        room = f"prompts for a context of {context} tokens with max_new_tokens={max_new_tokens} (lower it, or take a longer context)"
         refuse_rows(room, faults, total=len(rows))
     return prompts, len(faults)
 
@@ -63,13 +63,16 @@ def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Cha
     question = row["question"]
     if isinstance(question, list):
         if chat is None or template != TEMPLATES[CHAT]:
-            raise UserError(f"row {index + 1} ({_begin(question)}) holds chat messages, which need template={CHAT}")
+            raise UserError(
+                f"row {index + 1} ({_begin(question)}) holds chat messages, which need template={CHAT}"
+            )
         return chat(question)
     try:
         text = fill(template, row)
     except KeyError as missing:
         raise UserError(
-            f"row {index + 1} ({_begin(question)}) has no column {missing}, which this template puts in; take another template"
+            f"row {index + 1} ({_begin(question)}) has no column {missing}, which this template puts in; "
+            "take another template"
         ) from None
     return chat([{"role": "user", "content": text}]) if chat is not None and template.as_turn else text
 

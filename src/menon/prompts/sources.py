@@ -1,4 +1,5 @@
-"""Raw rows of a data set, wherever it lies: JSON lines, JSON, CSV, Parquet, folders of the library datasets, names on the hub."""
+"""Raw rows of a data set, wherever it lies: JSON lines, JSON, CSV, Parquet, folders of the library datasets,
+names on the hub."""
 
 import csv
 import gzip
@@ -32,9 +33,10 @@ Raw = Iterator[tuple[str, Any]]
 def raw_rows(source: str | Path) -> Raw:
     """The rows of a file, a folder or a hub name, in their order.
 
-    Files: `.jsonl` and `.json` (lines or one array), `.csv` with a header, `.parquet`; all but the last also with `.gz`. Folders:
-    what `datasets.save_to_disk` wrote, or Parquet files (also in a folder `data`). Behind a folder or `hub:OWNER/NAME[:CONFIG]`,
-    `@SPLIT` names a split; without it the only one, or `train`. UserError: nothing there, or nothing that can be read.
+    Files: `.jsonl` and `.json` (lines or one array), `.csv` with a header, `.parquet`; all but the last also
+    with `.gz`. Folders: what `datasets.save_to_disk` wrote, or Parquet files (also in a folder `data`).
+    Behind a folder or `hub:OWNER/NAME[:CONFIG]`, `@SPLIT` names a split; without it the only one, or `train`.
+    UserError: nothing there, or nothing that can be read.
     """
     if str(source).startswith(HUB):
         return hub_rows(str(source))
@@ -67,14 +69,19 @@ def read_bytes(path: Path) -> bytes:
     if path.is_dir():
         raise UserError(f"{path} is a folder; name one file in it")
     if not path.exists():
-        hub = f"; a data set of the Hugging Face hub is {HUB}{path}" if re.fullmatch(r"[\w-]+/[\w.-]+", str(path)) else ""
+        hub = (
+            f"; a data set of the Hugging Face hub is {HUB}{path}"
+            if re.fullmatch(r"[\w-]+/[\w.-]+", str(path))
+            else ""
+        )
         raise UserError(f"there is no file {path} (looked from {Path.cwd()}){hub if not path.suffix else ''}")
     try:
         data = path.read_bytes()
         return gzip.decompress(data) if path.suffix == ".gz" else data
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(
-            f"{path} is not a whole gzip file ({error}); compress it again, or take .gz off a plain file's name"
+            f"{path} is not a whole gzip file ({error}); compress it again, or take .gz off a plain "
+            "file's name"
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -115,7 +122,11 @@ def parsed(text: bytes) -> Any:
     except RecursionError as error:
         raise BadRow("nested too deeply") from error
     except ValueError as error:
-        hint = "; one object per line, not one array (or name the file .json)" if text.lstrip().startswith(b"[") else ""
+        hint = (
+            "; one object per line, not one array (or name the file .json)"
+            if text.lstrip().startswith(b"[")
+            else ""
+        )
         raise BadRow(f"not JSON ({error}){hint}") from error
 
 
@@ -133,7 +144,10 @@ def csv_rows(path: Path, data: bytes) -> Raw:
     try:
         for row in reader:
             whole = None not in row and None not in row.values()
-            yield f"line {reader.line_num}", row if whole else BadRow("not as many cells as the first line has names")
+            yield (
+                f"line {reader.line_num}",
+                row if whole else BadRow("not as many cells as the first line has names"),
+            )
     except csv.Error as error:
         raise UserError(f"{path}: line {reader.line_num} is not CSV ({error})") from None
 
@@ -144,7 +158,9 @@ def csv_rows(path: Path, data: bytes) -> Raw:
 def parquet_rows(files: Sequence[Path]) -> list[Any]:
     import pyarrow.parquet
 
-    return [row for file in files for row in _read(file, lambda file: pyarrow.parquet.ParquetFile(file).read())]
+    return [
+        row for file in files for row in _read(file, lambda file: pyarrow.parquet.ParquetFile(file).read())
+    ]
 
 
 def arrow_rows(folder: Path) -> list[Any]:
@@ -153,7 +169,9 @@ def arrow_rows(folder: Path) -> list[Any]:
 
     state = _state(folder / "state.json")
     if state.get("_indices_data_files"):
-        raise UserError(f"{folder} holds a selection of another data set's rows; save it again after flatten_indices()")
+        raise UserError(
+            f"{folder} holds a selection of another data set's rows; save it again after flatten_indices()"
+        )
     files = [folder / str(entry["filename"]) for entry in state.get("_data_files", [])]
 
     def stream(file: Path) -> Any:
@@ -171,7 +189,9 @@ def _read(file: Path, table: Callable[[Path], Any]) -> list[Any]:
     try:
         return list(table(file).to_pylist())
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{file} is damaged or of another kind than its name says ({' '.join(str(error).split())})") from None
+        raise UserError(
+            f"{file} is damaged or of another kind than its name says ({' '.join(str(error).split())})"
+        ) from None
 
 
 def _state(file: Path) -> dict[str, Any]:
@@ -193,7 +213,9 @@ def folder_rows(folder: Path, split: str | None) -> Raw:
     for file in sorted([*folder.glob("*.parquet"), *folder.glob("data/*.parquet")]):
         shards[_SHARD.sub("", file.stem)].append(file)
     if not shards:
-        raise UserError(f"{folder} is a folder without Parquet files and no saved data set; name one file in it")
+        raise UserError(
+            f"{folder} is a folder without Parquet files and no saved data set; name one file in it"
+        )
     return numbered(parquet_rows(shards[pick(split, list(shards), str(folder))]))
 
 
@@ -216,15 +238,20 @@ def hub_rows(source: str) -> Raw:
         library: Any = import_module("datasets")
     except ImportError:
         raise UserError(
-            f"{source} is on the Hugging Face hub, which needs the package datasets; pip install 'menon[datasets]', or download "
+            f"{source} is on the Hugging Face hub, which needs the package datasets; pip install "
+            "'menon[datasets]', or download "
             "its Parquet files and name their folder"
         ) from None
     try:
         names = library.get_dataset_split_names(name, config or None)
-        rows: Sequence[Mapping[str, Any]] = library.load_dataset(name, config or None, split=pick(split or None, names, source))
+        rows: Sequence[Mapping[str, Any]] = library.load_dataset(
+            name, config or None, split=pick(split or None, names, source)
+        )
     except UserError:
         raise
     except Exception as error:  # whatever the library and the network may raise
         why = " ".join(str(error).split())[:300]
-        raise UserError(f"{source} cannot be loaded from the Hugging Face hub ({type(error).__name__}: {why})") from None
+        raise UserError(
+            f"{source} cannot be loaded from the Hugging Face hub ({type(error).__name__}: {why})"
+        ) from None
     return numbered(rows)

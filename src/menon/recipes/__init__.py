@@ -47,7 +47,8 @@ RECIPES = {
 
 
 POLICY_RATE, CRITIC_RATE = 1e-6, 5e-6
-"""Learning rates of Open-Reasoner-Zero, .5 B to 32 B weights. Those of a model of a million weights would ruin such a one."""
+"""Learning rates of Open-Reasoner-Zero, .5 B to 32 B weights. Those of a model of a million weights would
+ruin such a one."""
 SCALES = ("laptop", "paper")
 UNSTATED: dict[str, Any] = {"prompts_per_step": 128, "samples_per_prompt": 64, "max_new_tokens": 8000}
 """Open-Reasoner-Zero's again: what scale=paper takes where a paper names no number."""
@@ -56,15 +57,19 @@ UNSTATED: dict[str, Any] = {"prompts_per_step": 128, "samples_per_prompt": 64, "
 def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig":
     """The configuration of a recipe by name.
 
-    At scale laptop the algorithm's constants are the paper's, and batch, lengths and learning rates fit the built-in base; only
-    the learning rates differ for another model. At scale paper all published numbers hold: the PAPER of the recipe's module.
+    At scale laptop the algorithm's constants are the paper's, and batch, lengths and learning rates fit the
+    built-in base; only the learning rates differ for another model. At scale paper all published numbers
+    hold: the PAPER of the recipe's module.
     """
     from menon.settings import nearest
 
     if name not in RECIPES:
         raise UserError(f"there is no recipe '{name}'{nearest(name, RECIPES)}")
     if scale not in SCALES:
-        raise UserError(f"scale is '{scale}'; it takes laptop (sizes for the built-in base) or paper (the published numbers)")
+        raise UserError(
+            f"scale is '{scale}'; it takes laptop (sizes for the built-in base) or paper (the published "
+            "numbers)"
+        )
     module = import_module(f"menon.recipes.{name}")
     config: RunConfig = getattr(module, name)()
     if scale == "laptop" and model in BASES:

@@ -1,4 +1,5 @@
-"""How answers are compared with each other, for votes: by the reward that knows when two of them are the same."""
+"""How answers are compared with each other, for votes: by the reward that knows when two of them are the
+same."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

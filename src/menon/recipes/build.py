@@ -54,7 +54,10 @@ from menon.update.protocols import Learner, Scorer
 
 Rollout = Groups | DynamicSampling | GreedyBaseline | Segments | Trees
 
-REWARDS: dict[str, Callable[[], Reward]] = {"code": CodeTests, **{kind: partial(rules.named, kind) for kind in rules.KINDS}}
+REWARDS: dict[str, Callable[[], Reward]] = {
+    "code": CodeTests,
+    **{kind: partial(rules.named, kind) for kind in rules.KINDS},
+}
 ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 CORPUS = {"base": "sums", "search_base": "search"}
 """What `menon pretrain` makes a built-in model from."""
@@ -63,7 +66,8 @@ WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64":
 
 
 def build(config: RunConfig, told: Callable[[str], None] = lambda sentence: None) -> Run:
-    """Everything of a run, in one process and on one device. `told` hears what the user should know. See `close`."""
+    """Everything of a run, in one process and on one device. `told` hears what the user should know. See
+    `close`."""
     rollout = rollout_of(config)
     grade = grade_of(config)
     try:
@@ -88,9 +92,13 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, told: Callable[[
             check_memory(rollout, prompts, sampler)
         answer = answer_with(config, tokenizer)
         collect = with_tokenizer(rollout, answer, tokenizer)
-        evaluation = Evaluation(tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer)
+        evaluation = Evaluation(
+            tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer
+        )
         run = Run(
-            plan=Plan(collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update),
+            plan=Plan(
+                collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update
+            ),
             prompts=ORDERS[config.order](prompts, config.seed),
             sampler=sampler,
             models=models_of(config, model, name, device),
@@ -132,7 +140,9 @@ def close_reward(reward: Reward) -> None:
 
 
 def rollout_of(config: RunConfig) -> Rollout:
-    sampling = Sampling(config.max_new_tokens, config.temperature, config.top_p, config.top_k, stop_of(config))
+    sampling = Sampling(
+        config.max_new_tokens, config.temperature, config.top_p, config.top_k, stop_of(config)
+    )
     size = (config.prompts_per_step, config.samples_per_prompt, sampling)
     if isinstance(config.rollout, DynamicRollout):
         own = config.rollout
@@ -140,12 +150,19 @@ def rollout_of(config: RunConfig) -> Rollout:
     if isinstance(config.rollout, GreedyRollout):
         return GreedyBaseline(*size)
     if isinstance(config.rollout, SegmentsRollout):
-        return Segments(*size, partition_of(config.rollout), config.rollout.value_samples, config.rollout.max_values)
+        return Segments(
+            *size, partition_of(config.rollout), config.rollout.value_samples, config.rollout.max_values
+        )
     if isinstance(config.rollout, TreeRollout):
         tree = config.rollout
         replay = Replay(tree.edges_per_question, tree.max_age, tree.edges_per_step)
         return Trees(
-            config.prompts_per_step, sampling, tree_values, Shape(tree.branching, tree.segment_tokens), replay, config.seed
+            config.prompts_per_step,
+            sampling,
+            tree_values,
+            Shape(tree.branching, tree.segment_tokens),
+            replay,
+            config.seed,
         )
     return Groups(*size)
 
@@ -168,12 +185,16 @@ def with_tokenizer(rollout: Rollout, answer: Answer, tokenizer: PreTrainedTokeni
     if isinstance(rollout, Trees) or not isinstance(rollout.partition, Lines):
         return rollout
     pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    return replace(rollout, partition=Lines(frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)))
+    return replace(
+        rollout, partition=Lines(frozenset(token for token, piece in enumerate(pieces) if "\n" in piece))
+    )
 
 
 def updates_of(config: RunConfig) -> tuple[Update, ...]:
     if config.critic is not None and config.critic.shared_trunk:
-        return (Update(config.objective | config.critic.objective, "policy", config.updates_per_step, config.old),)
+        return (
+            Update(config.objective | config.critic.objective, "policy", config.updates_per_step, config.old),
+        )
     alone = 0 if config.critic is None else config.critic.pretrain_steps
     policy = Update(config.objective, "policy", config.updates_per_step, config.old, alone)
     if config.critic is None:
@@ -182,14 +203,16 @@ def updates_of(config: RunConfig) -> tuple[Update, ...]:
 
 
 def grade_of(config: RunConfig) -> Grade:
-    """The reward's verdict; of an environment that asks its own questions and has no other reward, what it gave."""
+    """The reward's verdict; of an environment that asks its own questions and has no other reward, what it
+    gave."""
     if config.reward is None and own_questions(config) is not None:
         return environment_alone
     return grading_of(reward_of(config), shows_of(config))
 
 
 def shows_of(config: RunConfig) -> Shows:
-    """What the task looks for in an answer, where questions are a task's: whether it shows working, whether it reflects."""
+    """What the task looks for in an answer, where questions are a task's: whether it shows working, whether
+    it reflects."""
     if config.data is not None or own_questions(config) is not None:
         return {}
     task = task_of(config)
@@ -206,7 +229,9 @@ def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(tokens: Sequence[int]) -> str:
-        return str(tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return str(
+            tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
 
     return Turns(config.environment, tokenize, decode, config.seed, config.max_turns)
 
@@ -226,7 +251,9 @@ def reward_of(config: RunConfig) -> Reward:
     if not isinstance(reward, str) or ":" in reward:
         return UserReward(reward)
     if reward not in REWARDS:
-        raise UserError(f"there is no reward '{reward}'{nearest(reward, REWARDS)}; your own is file.py:function")
+        raise UserError(
+            f"there is no reward '{reward}'{nearest(reward, REWARDS)}; your own is file.py:function"
+        )
     return REWARDS[reward]()
 
 
@@ -242,7 +269,8 @@ def device_of(name: str) -> torch.device:
         raise UserError(f"there is no engine for device '{name}'; use auto, cpu or cuda")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"device is '{name}', and torch sees {torch.cuda.device_count()} GPUs here; use device=cpu or another number"
+            f"device is '{name}', and torch sees {torch.cuda.device_count()} GPUs here; use device=cpu or "
+            "another number"
         )
     if device.index is not None:
         torch.cuda.set_device(device)  # what torch does and tells of "the" GPU is then this one's
@@ -255,14 +283,18 @@ def model_name(model: str) -> str:
         return model
     if not (BASES[model] / "config.json").exists():
         raise UserError(
-            f"the built-in model '{model}' is missing here; make one with `menon pretrain corpus={CORPUS[model]} out=my-base` "
+            f"the built-in model '{model}' is missing here; make one with `menon pretrain "
+            f"corpus={CORPUS[model]} out=my-base` "
             "and use model=my-base"
         )
     return str(BASES[model])
 
 
-def models_of(config: RunConfig, model: PreTrainedModel, name: str, device: torch.device) -> dict[str, Scorer]:
-    """By role: policy, and where the configuration has them reference and critic. All start from the same weights."""
+def models_of(
+    config: RunConfig, model: PreTrainedModel, name: str, device: torch.device
+) -> dict[str, Scorer]:
+    """By role: policy, and where the configuration has them reference and critic. All start from the same
+    weights."""
     settings: dict[str, Any] = {
         "temperature": config.temperature,
         "tokens_per_forward": config.tokens_per_forward,

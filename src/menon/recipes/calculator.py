@@ -1,4 +1,5 @@
-"""A base model learns to use a calculator: turns with a tool, in one sequence, observations never trained on."""
+"""A base model learns to use a calculator: turns with a tool, in one sequence, observations never trained
+on."""
 
 from menon.advantage import GRPO
 from menon.config import RunConfig
@@ -10,10 +11,11 @@ from menon.update.optimiser import Optimiser
 
 
 def calculator() -> RunConfig:
-    """GRPO as in the recipe `grpo`; whenever the policy writes `=`, the calculator writes the result behind it.
+    """GRPO as in the recipe `grpo`; whenever the policy writes `=`, the calculator writes the result behind
+    it.
 
-    Nobody tells the policy so. The built-in base writes `3+8=` in some of its answers anyway; one that does so for every
-    term is right, and one that guesses is not.
+    Nobody tells the policy so. The built-in base writes `3+8=` in some of its answers anyway; one that does
+    so for every term is right, and one that guesses is not.
     """
     return RunConfig(
         recipe="calculator",

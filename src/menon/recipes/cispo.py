@@ -9,8 +9,8 @@ from menon.update.optimiser import Optimiser
 
 
 def cispo() -> RunConfig:
-    """No lower bound, ratios up to 1.28, token mean, no KL. It differs from the clip where the policy moves within a step.
-    The upper bound is to be tuned.
+    """No lower bound, ratios up to 1.28, token mean, no KL. It differs from the clip where the policy moves
+    within a step. The upper bound is to be tuned.
     """
     return RunConfig(
         recipe="cispo",

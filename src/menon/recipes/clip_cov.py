@@ -10,8 +10,8 @@ from menon.update.optimiser import Optimiser
 
 
 def clip_cov() -> RunConfig:
-    """A share of 2e-4 of the tokens, drawn among those with a covariance between 1 and 5; clip ranges of 1; all-right and
-    all-wrong groups are asked again; no KL.
+    """A share of 2e-4 of the tokens, drawn among those with a covariance between 1 and 5; clip ranges of 1;
+    all-right and all-wrong groups are asked again; no KL.
     """
     return RunConfig(
         recipe="clip_cov",

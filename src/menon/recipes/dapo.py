@@ -10,7 +10,8 @@ from menon.update.optimiser import Optimiser
 
 
 def dapo() -> RunConfig:
-    """Clip .2/.28, no KL; groups that are all right or all wrong are asked again; the last fifth of the room costs up to 1.
+    """Clip .2/.28, no KL; groups that are all right or all wrong are asked again; the last fifth of the room
+    costs up to 1.
 
     With another `max_new_tokens` set `advantage.overlong.limit` to it.
     """

@@ -1,4 +1,5 @@
-"""What follows from a configuration before anything runs: sizes of a step, how far off-policy it learns, memory."""
+"""What follows from a configuration before anything runs: sizes of a step, how far off-policy it learns,
+memory."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ COPIES = 3
 PROMPT = 128
 """Tokens of a prompt, which are not known yet."""
 LIBRARIES, OTHER_PROCESS = 2**29, 190 * 2**20
-"""Bytes of this process before its model comes, and those of another one that writes answers before its first."""
+"""Bytes of this process before its model comes, and those of another one that writes answers before its
+first."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class Sizes:
     updates: int
     """Of the policy in the whole run."""
     lag: int
-    """Updates between the weights that wrote an answer, or an edge that waited, and those that learn from it, at most. Without
-    waiting edges half of it is the mean."""
+    """Updates between the weights that wrote an answer, or an edge that waited, and those that learn from it,
+    at most. Without waiting edges half of it is the mean."""
 
 
 def sizes(config: RunConfig) -> Sizes:
@@ -78,7 +80,8 @@ def sizes(config: RunConfig) -> Sizes:
 
 
 def shape_of(name: str) -> Shape | None:
-    """From a model's config.json alone, its weights laid out without memory. None for a model that is not on this disk."""
+    """From a model's config.json alone, its weights laid out without memory. None for a model that is not on
+    this disk."""
     folder = Path(model_name(name)).expanduser()
     if not (folder / "config.json").is_file():
         return None
@@ -100,14 +103,16 @@ def shape_of(name: str) -> Shape | None:
 
 
 def copied_in(model: nn.Module) -> int:
-    """Numbers of the matrices that a sampler's process has copies of: those of a small model's layers, and its head."""
+    """Numbers of the matrices that a sampler's process has copies of: those of a small model's layers, and
+    its head."""
     linear = {name: part.weight.numel() for name, part in model.named_modules() if type(part) is nn.Linear}
     layers = sum(count for name, count in linear.items() if "layers." in name)
     return sum(linear.values()) if is_family(model) and layers <= machine.SMALL else 0
 
 
 def side_by_side(config: RunConfig, shape: Shape | None) -> int:
-    """How many processes write answers, and how many passes of the learner run at a time, with the threads that torch has now."""
+    """How many processes write answers, and how many passes of the learner run at a time, with the threads
+    that torch has now."""
     device = torch.device("cpu" if on_cpu(config) else "cuda")
     return machine.workers(shape.parameters, device) if shape and shape.family else 1
 
@@ -118,26 +123,35 @@ def on_cpu(config: RunConfig) -> bool:
 
 def tokens_per_pass(config: RunConfig, tokens: float, workers: int) -> int:
     """Of an update's tokens; see `update.objective.forward_rows`."""
-    return config.tokens_per_forward if workers == 1 else max(1, int(min(config.tokens_per_forward, tokens)) // workers)
+    return (
+        config.tokens_per_forward
+        if workers == 1
+        else max(1, int(min(config.tokens_per_forward, tokens)) // workers)
+    )
 
 
 def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
     """Bytes by what holds them, when the policy learns; its sampler's cache is kept between steps.
 
-    Weights, gradient and AdamW's two moments of everything that learns; gradients of passes that run side by side, and of the one
-    that is being added; a copy of the weights for a sampler in bfloat16, and of the matrices for each of its processes; the
-    reference; what a forward pass of `tokens_per_forward` keeps for its backward pass (8 hidden, 4 intermediate and 2 key-value
-    numbers a token and layer: a Llama block with fused attention); a chunk of logits three times; keys and values of all slots,
-    with answers of full length and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries.
-    Passes share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
+    Weights, gradient and AdamW's two moments of everything that learns; gradients of passes that run side by
+    side, and of the one that is being added; a copy of the weights for a sampler in bfloat16, and of the
+    matrices for each of its processes; the reference; what a forward pass of `tokens_per_forward` keeps for
+    its backward pass (8 hidden, 4 intermediate and 2 key-value numbers a token and layer: a Llama block with
+    fused attention); a chunk of logits three times; keys and values of all slots, with answers of full length
+    and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
+    share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
     """
     workers = side_by_side(config, shape)
     number, own = BYTES[config.dtype], 2 if config.dtype == "bfloat16" else BYTES[config.dtype]
     learning = 1 + (config.critic is not None and not config.critic.shared_trunk)
     per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
     here, small = on_cpu(config), shape.family and shape.parameters <= machine.SMALL
-    cached = (own if small and here else number) * 2 * shape.layers * shape.kv  # see `engines.decode_weights.cache_dtype`
-    attention = (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)  # in fp32, see `decoder.causal`
+    cached = (
+        (own if small and here else number) * 2 * shape.layers * shape.kv
+    )  # see `engines.decode_weights.cache_dtype`
+    attention = (
+        (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)
+    )  # in fp32, see `decoder.causal`
     rollout = rollout_of(config)
     keys = at_once(config) * (PROMPT + config.max_new_tokens) * cached
     if isinstance(rollout, Trees):
@@ -147,7 +161,8 @@ def memory(config: RunConfig, shape: Shape) -> dict[str, float]:
         "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,
         "optimiser": learning * 2 * number * shape.parameters,
         "reference": (config.reference != "none") * number * shape.parameters,
-        "sampler's copies": (config.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.copied,
+        "sampler's copies": (config.dtype == "bfloat16") * 2 * shape.parameters
+        + workers * own * shape.copied,
         "activations": (own * per_token + attention) * config.tokens_per_forward,
         "logits": COPIES * 4 * min(CHUNK, config.tokens_per_forward * shape.vocabulary),
         "keys and values": keys,

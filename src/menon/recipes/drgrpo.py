@@ -9,10 +9,11 @@ from menon.update.optimiser import Optimiser
 
 
 def drgrpo() -> RunConfig:
-    """No deviation (which weighs easy and hard questions more) and a constant length in the denominator (long wrong answers are
-    not cheap); an answer that was cut earns nothing.
+    """No deviation (which weighs easy and hard questions more) and a constant length in the denominator (long
+    wrong answers are not cheap); an answer that was cut earns nothing.
 
-    The constant is the room of an answer: with another `max_new_tokens` set `objective.policy.share.length` to it.
+    The constant is the room of an answer: with another `max_new_tokens` set `objective.policy.share.length`
+    to it.
     """
     return RunConfig(
         recipe="drgrpo",

@@ -1,4 +1,5 @@
-"""From the settings of an evaluation to its numbers: the model, the questions and the reward are put together here."""
+"""From the settings of an evaluation to its numbers: the model, the questions and the reward are put together
+here."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -68,8 +69,8 @@ def evaluate(
     told: Callable[[str], None] = lambda sentence: None,
     began: Callable[[EvalConfig], None] = lambda config: None,
 ) -> Result:
-    """Loads, asks, grades, counts. `told` hears what the user should know of the data; `began` gets the settings, filled in, when
-    everything is ready."""
+    """Loads, asks, grades, counts. `told` hears what the user should know of the data; `began` gets the
+    settings, filled in, when everything is ready."""
     named = find_set(config.set) if config.set is not None else None
     folder = folder_of(config.model)
     with reward_for(config, named) as (reward, ballot):
@@ -84,7 +85,9 @@ def evaluate(
         sampling = sampling_of(config)
         evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
         processes = workers(model.num_parameters(), model.device)
-        with closing(TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots, processes=processes)) as sampler:
+        with closing(
+            TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots, processes=processes)
+        ) as sampler:
             began(config)
             start = time.perf_counter()
             graded = evaluation(sampler)
@@ -92,7 +95,12 @@ def evaluate(
         check_graders(graded)
         items = items_of(graded, config.per_question, ballot)
     weights = {name: weight.detach() for name, weight in model.named_parameters()}
-    about = {"model_folder": folder, "weights": fingerprint(weights), "seconds": round(seconds, 3), **surroundings()}
+    about = {
+        "model_folder": folder,
+        "weights": fingerprint(weights),
+        "seconds": round(seconds, 3),
+        **surroundings(),
+    }
     numbers = numbers_of(items, config.k, config.seed)
     if isinstance(reward, Instructions):
         numbers["parts"] |= instruction_level(numbers["parts"])
@@ -116,7 +124,9 @@ def folder_of(model: str) -> str:
     if (folder / "run.json").is_file() and not (folder / "config.json").exists():
         latest = folder / "checkpoints" / "latest"
         if not latest.exists():
-            raise UserError(f"the run {model} has no checkpoint yet; go on with it by `menon train --resume {model}`")
+            raise UserError(
+                f"the run {model} has no checkpoint yet; go on with it by `menon train --resume {model}`"
+            )
         return str(latest.resolve())
     return model_name(model)
 
@@ -124,7 +134,9 @@ def folder_of(model: str) -> str:
 # Questions
 
 
-def settled(config: EvalConfig, named: NamedSet | None, told: Callable[[str], None]) -> tuple[EvalConfig, list[Row]]:
+def settled(
+    config: EvalConfig, named: NamedSet | None, told: Callable[[str], None]
+) -> tuple[EvalConfig, list[Row]]:
     """The questions, and the settings with what was left open filled in from the task or set."""
     if named is not None:
         rows, skipped = rows_of_set(named, str(config.set), Path(str(config.path)), config.on_bad)
@@ -165,7 +177,9 @@ def some_of(rows: list[Row], config: EvalConfig) -> list[Row]:
     """n rows drawn at random, in their order: the same for every model, template and seed."""
     n = config.n or len(rows)
     if n > len(rows):
-        raise UserError(f"n is {n}, and {config.source} has {len(rows)} questions; lower n, or leave it out to take all")
+        raise UserError(
+            f"n is {n}, and {config.source} has {len(rows)} questions; lower n, or leave it out to take all"
+        )
     chosen = sorted(stream(0, "questions", len(rows)).permutation(len(rows))[:n].tolist())
     return [rows[place] for place in chosen]
 
@@ -202,7 +216,9 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Bal
     if name is not None:
         rewards = REWARDS | CHECKS
         if name not in rewards:
-            raise UserError(f"there is no reward '{name}'{nearest(name, rewards)}; your own is file.py:function")
+            raise UserError(
+                f"there is no reward '{name}'{nearest(name, rewards)}; your own is file.py:function"
+            )
         reward: Reward = rewards[name]()
         return reward, ballot_of(reward)
     if config.data is None:
@@ -218,16 +234,19 @@ CHECKS: dict[str, Callable[[], Reward]] = {
     "code": CodeTests,
     "instructions": Instructions,
 }
-"""Rewards by name; those of the named sets. What an answer states is read leniently: nobody learns from it, so nobody can learn
-to game it."""
+"""Rewards by name; those of the named sets. What an answer states is read leniently: nobody learns from it,
+so nobody can learn to game it."""
 
 
 def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, told: Callable[[str], None]) -> None:
-    """A set whose own answers are not right by its verifier cannot be solved: said, and the set kept whole."""
+    """A set whose own answers are not right by its verifier cannot be solved: said, and the set kept
+    whole."""
     spell = getattr(grading.reward, "spell", None)
     if spell is None:
         return
-    wrong = [p for p in prompts if p.answer is not None and grading.judge(p, spell(p.text, p.answer)).acc != 1]
+    wrong = [
+        p for p in prompts if p.answer is not None and grading.judge(p, spell(p.text, p.answer)).acc != 1
+    ]
     if wrong:
         told(
             f"the gold answers of {len(wrong)} of {len(prompts)} questions earn no reward by this verifier, "
@@ -239,6 +258,7 @@ def check_graders(graded: Sequence[Graded]) -> None:
     failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
     if len(failed) > MAX_FAILED * len(graded):
         raise UserError(
-            f"the reward failed on {len(failed)} of {len(graded)} answers (at most {MAX_FAILED:.0%} may fail), "
+            f"the reward failed on {len(failed)} of {len(graded)} answers (at most {MAX_FAILED:.0%} may "
+            "fail), "
             f"first with: {failed[0].error or 'a score of NaN'}; mend it and evaluate again"
         )

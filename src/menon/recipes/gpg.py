@@ -9,9 +9,11 @@ from menon.update.optimiser import Optimiser
 
 
 def gpg() -> RunConfig:
-    """Centred rewards times answers / answers of groups that teach; no ratio, no clip, no KL, one update a step.
+    """Centred rewards times answers / answers of groups that teach; no ratio, no clip, no KL, one update a
+    step.
 
-    The authors also ask other prompts when fewer than .6 of the groups teach: `rollout=dynamic_sampling` keeps only such groups.
+    The authors also ask other prompts when fewer than .6 of the groups teach: `rollout=dynamic_sampling`
+    keeps only such groups.
     """
     return RunConfig(
         recipe="gpg",

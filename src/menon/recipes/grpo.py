@@ -12,8 +12,8 @@ def grpo() -> RunConfig:
     """Advantages relative to the group, PPO clip .2, no KL, every token of an update weighs the same.
 
     The paper's own objective divides by each answer's length and has a KL term:
-    `objective.policy.share=sequence_mean_token_mean reference=frozen objective.kl.loss=kl objective.kl.coef=0.04
-    objective.kl.share=sequence_mean_token_mean`.
+    `objective.policy.share=sequence_mean_token_mean reference=frozen objective.kl.loss=kl
+    objective.kl.coef=0.04 objective.kl.share=sequence_mean_token_mean`.
     """
     return RunConfig(
         recipe="grpo",

@@ -10,14 +10,19 @@ from menon.update.optimiser import Optimiser
 
 
 def grpo_masked() -> RunConfig:
-    """As the recipe `grpo`, but only tokens with a probability below .9 learn, and advantages are whitened over them.
+    """As the recipe `grpo`, but only tokens with a probability below .9 learn, and advantages are whitened
+    over them.
 
     `threshold` sets both.
     """
     return RunConfig(
         recipe="grpo_masked",
         advantage={"credit": GRPO(std_mode="population", eps=1e-8), "whiten": Whiten(below=0.9)},
-        objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2, limit=10), SelectedMean(), ProbabilityMask(below=0.9))},
+        objective={
+            "policy": Term(
+                PPOClip(clip_low=0.2, clip_high=0.2, limit=10), SelectedMean(), ProbabilityMask(below=0.9)
+            )
+        },
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=2,
     )
@@ -32,5 +37,5 @@ PAPER = {
     "top_p": 0.9,
     "learning_rate": 1e-6,
 }
-"""512 answers a step in updates of 64, drawn with top-p .9 and learned from as if drawn from everything. They go over
-them twice; here it is once."""
+"""512 answers a step in updates of 64, drawn with top-p .9 and learned from as if drawn from everything. They
+go over them twice; here it is once."""

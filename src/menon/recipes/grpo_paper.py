@@ -9,7 +9,8 @@ from menon.update.optimiser import Optimiser
 
 
 def grpo_paper() -> RunConfig:
-    """Each answer weighs the same whatever its length; .04 of k3 to the model as it was at the start is part of the loss."""
+    """Each answer weighs the same whatever its length; .04 of k3 to the model as it was at the start is part
+    of the loss."""
     return RunConfig(
         recipe="grpo_paper",
         advantage={"credit": GRPO()},

@@ -9,8 +9,8 @@ from menon.update.optimiser import Optimiser
 
 
 def grpo_passk() -> RunConfig:
-    """Only an answer that is better than all others of its group is credited, with its lead. With rewards of 0 and 1 that is
-    an answer that was right alone, so groups are small: 4 samples.
+    """Only an answer that is better than all others of its group is credited, with its lead. With rewards of
+    0 and 1 that is an answer that was right alone, so groups are small: 4 samples.
     """
     return RunConfig(
         recipe="grpo_passk",

@@ -9,9 +9,11 @@ from menon.update.optimiser import Optimiser
 
 
 def gspo() -> RunConfig:
-    """Clip 3e-4/4e-4 on the geometric mean of an answer's token ratios, no KL; four updates a step, as theirs.
+    """Clip 3e-4/4e-4 on the geometric mean of an answer's token ratios, no KL; four updates a step, as
+    theirs.
 
-    The clip ranges belong to answers of hundreds of tokens and more: in short answers the mean ratio moves further.
+    The clip ranges belong to answers of hundreds of tokens and more: in short answers the mean ratio moves
+    further.
     """
     return RunConfig(
         recipe="gspo",

@@ -10,8 +10,8 @@ from menon.update.optimiser import Optimiser
 
 
 def kl_cov() -> RunConfig:
-    """A share of 2e-3 of the tokens, those of largest covariance, pays 1 * |log-ratio|; no clip, no KL to a reference; all-right
-    and all-wrong groups are asked again.
+    """A share of 2e-3 of the tokens, those of largest covariance, pays 1 * |log-ratio|; no clip, no KL to a
+    reference; all-right and all-wrong groups are asked again.
     """
     return RunConfig(
         recipe="kl_cov",

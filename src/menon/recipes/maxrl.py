@@ -9,7 +9,8 @@ from menon.update.optimiser import Optimiser
 
 
 def maxrl() -> RunConfig:
-    """Centred rewards over the group's mean: the rarer a right answer, the more it weighs. One update a step."""
+    """Centred rewards over the group's mean: the rarer a right answer, the more it weighs. One update a
+    step."""
     return RunConfig(
         recipe="maxrl",
         advantage={"credit": MaxRL()},

@@ -9,7 +9,8 @@ from menon.update.optimiser import Optimiser
 
 
 def opo() -> RunConfig:
-    """Each answer against the length-weighted mean of its group; one update a step, no clip, no KL, no entropy term."""
+    """Each answer against the length-weighted mean of its group; one update a step, no clip, no KL, no
+    entropy term."""
     return RunConfig(
         recipe="opo",
         advantage={"credit": OPO()},

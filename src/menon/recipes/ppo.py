@@ -9,9 +9,9 @@ from menon.update.optimiser import Optimiser
 
 
 def ppo() -> RunConfig:
-    """A separate critic, GAE with lambda = gamma = 1, whitened; clip .2 for policy and value, rule reward, no KL, no entropy
-    bonus; one policy update a step (on-policy), several of the critic. Theirs draws the critic's head from U(-sqrt 5, sqrt 5),
-    which a short run has no time to forget.
+    """A separate critic, GAE with lambda = gamma = 1, whitened; clip .2 for policy and value, rule reward, no
+    KL, no entropy bonus; one policy update a step (on-policy), several of the critic. Theirs draws the
+    critic's head from U(-sqrt 5, sqrt 5), which a short run has no time to forget.
     """
     return RunConfig(
         recipe="ppo",
@@ -31,6 +31,10 @@ PAPER = {
     "samples_per_prompt": 64,
     "max_new_tokens": 8000,
     "optimiser": {"learning_rate": 1e-6, "warmup_updates": 50},
-    "critic": {"updates_per_step": 12, "init": "orz", "optimiser": {"learning_rate": 5e-6, "warmup_updates": 50}},
+    "critic": {
+        "updates_per_step": 12,
+        "init": "orz",
+        "optimiser": {"learning_rate": 5e-6, "warmup_updates": 50},
+    },
 }
 """Questions of up to 2048 tokens."""

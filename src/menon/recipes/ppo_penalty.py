@@ -9,8 +9,8 @@ from menon.update.optimiser import Optimiser
 
 
 def ppo_penalty() -> RunConfig:
-    """The plain surrogate, and beside it KL(pi_old || pi), whose coefficient doubles where a step moves the policy by more than
-    1.5 times the target .01 and halves where by less than two thirds of it.
+    """The plain surrogate, and beside it KL(pi_old || pi), whose coefficient doubles where a step moves the
+    policy by more than 1.5 times the target .01 and halves where by less than two thirds of it.
     """
     return RunConfig(
         recipe="ppo_penalty",

@@ -1,4 +1,5 @@
-"""The built-in base model from nothing: maximum likelihood on a generated corpus, through the same offline step as all else."""
+"""The built-in base model from nothing: maximum likelihood on a generated corpus, through the same offline
+step as all else."""
 
 import json
 import shutil
@@ -43,10 +44,11 @@ UNFINISHED = "unfinished"
 
 
 def pretrain(recipe: Recipe, out: Path, tell: Callable[[str], None] = print) -> None:
-    """Trains the model of the recipe and writes it to a folder, an ordinary Hugging Face one, with its recipe beside it.
+    """Trains the model of the recipe and writes it to a folder, an ordinary Hugging Face one, with its recipe
+    beside it.
 
-    Saved every `SAVE_EVERY` updates; asked again with the same recipe and folder after it was stopped, it goes on as if it had
-    not been, bit for bit. UserError: the folder holds anything else.
+    Saved every `SAVE_EVERY` updates; asked again with the same recipe and folder after it was stopped, it
+    goes on as if it had not been, bit for bit. UserError: the folder holds anything else.
     """
     model = untrained(recipe)
     learner = TorchLearner(model, optimiser_of(recipe), tokens_per_forward=recipe.tokens_per_update)
@@ -60,10 +62,15 @@ def pretrain(recipe: Recipe, out: Path, tell: Callable[[str], None] = print) -> 
         if now - told > TELL_EVERY or number == recipe.updates:
             told, left = now, (now - start) / (number - done) * (recipe.updates - number)
             nll = float(metrics["nll"])
-            tell(f"update {number:>{len(str(recipe.updates))}}/{recipe.updates}  nats per token {nll:.4f}  {left:5.0f} s left")
+            tell(
+                f"update {number:>{len(str(recipe.updates))}}/{recipe.updates}  nats per token {nll:.4f}  "
+                f"{left:5.0f} s left"
+            )
         if number % SAVE_EVERY == 0:
             snapshot = Snapshot(number, {"policy": learner.weights()}, learner.state())
-            checkpoint.save(out / UNFINISHED, snapshot, lambda folder: hf_models.export(model, letters, folder), keep=1)
+            checkpoint.save(
+                out / UNFINISHED, snapshot, lambda folder: hf_models.export(model, letters, folder), keep=1
+            )
     hf_models.export(model, letters, out)
     shutil.rmtree(out / UNFINISHED)
 
@@ -77,7 +84,10 @@ def begin(recipe: Recipe, out: Path, learner: TorchLearner, tell: Callable[[str]
         disk.write_json(out / "pretrain.json", asdict(recipe))
         return 0
     if disk.read_json(out / "pretrain.json") != json.loads(json.dumps(asdict(recipe))):
-        raise UserError(f"{out} was begun with other settings; repeat those to go on with it, or name a new folder with out=")
+        raise UserError(
+            f"{out} was begun with other settings; repeat those to go on with it, or name a new folder "
+            "with out="
+        )
     snapshot = checkpoint.newest(out / UNFINISHED, tell, keep=1)
     if snapshot is None:
         return 0

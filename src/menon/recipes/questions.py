@@ -1,4 +1,5 @@
-"""Which questions a run asks, and how they reach the policy: from a task, an environment or data to prompts."""
+"""Which questions a run asks, and how they reach the policy: from a task, an environment or data to
+prompts."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -46,13 +47,19 @@ def rows_of(path: str, config: RunConfig, told: Callable[[str], None]) -> list[R
 
 
 def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[Row]]:
-    """A tenth of the questions, at most `most`, held out. Chosen by a hash of the question, so that neither the order of the
-    file nor a doubled row can carry a question over to the other side."""
-    names = sorted({str(row["question"]) for row in rows}, key=lambda name: hashlib.blake2b(name.encode()).digest())
+    """A tenth of the questions, at most `most`, held out. Chosen by a hash of the question, so that neither
+    the order of the file nor a doubled row can carry a question over to the other side."""
+    names = sorted(
+        {str(row["question"]) for row in rows}, key=lambda name: hashlib.blake2b(name.encode()).digest()
+    )
     if len(names) < 2:
-        raise UserError(f"{source} holds one question only; a run needs one to train on and another to evaluate with")
+        raise UserError(
+            f"{source} holds one question only; a run needs one to train on and another to evaluate with"
+        )
     held = set(names[: max(1, min(most, len(names) // 10))])
-    return [row for row in rows if str(row["question"]) not in held], [row for row in rows if str(row["question"]) in held]
+    return [row for row in rows if str(row["question"]) not in held], [
+        row for row in rows if str(row["question"]) in held
+    ]
 
 
 def task_of(config: RunConfig) -> Task:
@@ -81,7 +88,8 @@ def prompts_of(
     grade: Grade,
     told: Callable[[str], None],
 ) -> list[Prompt]:
-    """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full reward."""
+    """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full
+    reward."""
     prompts = rendered(rows, config.template, model, tokenizer, config.max_new_tokens, config.on_bad, told)
     if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
         prompts, unproved = prove_golds(prompts, grade, spell, config.on_bad)
@@ -119,7 +127,8 @@ def stop_of(config: RunConfig) -> tuple[str, ...]:
 
 
 def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:
-    """With the begin-of-text token that the tokenizer itself puts in front, once, and nothing behind the text."""
+    """With the begin-of-text token that the tokenizer itself puts in front, once, and nothing behind the
+    text."""
     begin = tokenizer.bos_token
     ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
 
@@ -134,4 +143,6 @@ def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequenc
 def chat_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, str]]], str] | None:
     if not tokenizer.chat_template:
         return None
-    return lambda messages: str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return lambda messages: str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    )

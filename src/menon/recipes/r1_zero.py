@@ -10,8 +10,8 @@ from menon.update.reference import HardReset
 
 
 def r1_zero() -> RunConfig:
-    """.001 of k3 to the reference, which is replaced every 400 steps. The range 10 is stated for the first stage of R1 alone:
-    ratios up to 11, and 0 is no bound.
+    """.001 of k3 to the reference, which is replaced every 400 steps. The range 10 is stated for the first
+    stage of R1 alone: ratios up to 11, and 0 is no bound.
     """
     return RunConfig(
         recipe="r1_zero",
@@ -35,5 +35,5 @@ PAPER = {
     "reference_update.every": 25,
     "learning_rate": 3e-6,
 }
-"""Their step is one update, of 32 questions x 16 answers; 8192 answers are written at once and make 16 of them. So 400 of their
-steps are 25 of ours. From their step 8200 on answers may have 65536 tokens."""
+"""Their step is one update, of 32 questions x 16 answers; 8192 answers are written at once and make 16 of
+them. So 400 of their steps are 25 of ours. From their step 8200 on answers may have 65536 tokens."""

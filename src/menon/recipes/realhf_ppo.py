@@ -1,4 +1,5 @@
-"""PPO of "Is DPO Superior to PPO" (arXiv 2404.10719; ReaLHF): normalised advantages, a large batch, a reference that follows."""
+"""PPO of "Is DPO Superior to PPO" (arXiv 2404.10719; ReaLHF): normalised advantages, a large batch, a
+reference that follows."""
 
 from menon.advantage import KLInReward, NormalisedGAE, RewardNorm, Whiten
 from menon.config import Critic, RunConfig
@@ -10,11 +11,13 @@ from menon.update.reference import MovingAverage
 
 
 def realhf_ppo() -> RunConfig:
-    """GAE with lambda = gamma = 1, advantages over their population's deviation + 1e-5, k1 to the reference in the reward with
-    .1, a reference that follows the policy by .001 a step; clip .2 for policy and value; rewards within 20, values normalised.
+    """GAE with lambda = gamma = 1, advantages over their population's deviation + 1e-5, k1 to the reference
+    in the reward with .1, a reference that follows the policy by .001 a step; clip .2 for policy and value;
+    rewards within 20, values normalised.
 
-    It trains on truncated samples: answers are drawn from the 200 likeliest tokens, with a bias that theirs removes by a mask on
-    the trainer's logits and this does not. The share of probability kept is `sampling/kept`.
+    It trains on truncated samples: answers are drawn from the 200 likeliest tokens, with a bias that theirs
+    removes by a mask on the trainer's logits and this does not. The share of probability kept is
+    `sampling/kept`.
     """
     return RunConfig(
         recipe="realhf_ppo",

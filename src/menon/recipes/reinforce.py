@@ -1,4 +1,5 @@
-"""REINFORCE with whitened returns (Williams 1992; REINFORCE++ without its clip and its KL, arXiv 2501.03262)."""
+"""REINFORCE with whitened returns (Williams 1992; REINFORCE++ without its clip and its KL, arXiv
+2501.03262)."""
 
 from menon.advantage import Reinforce, Whiten
 from menon.config import RunConfig
@@ -9,7 +10,8 @@ from menon.update.optimiser import Optimiser
 
 
 def reinforce() -> RunConfig:
-    """The reward that is still to come, whitened over all tokens of the step; one update, so it stays on-policy."""
+    """The reward that is still to come, whitened over all tokens of the step; one update, so it stays
+    on-policy."""
     return RunConfig(
         recipe="reinforce",
         advantage={"credit": Reinforce(), "whiten": Whiten()},

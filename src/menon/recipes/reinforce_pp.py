@@ -9,7 +9,8 @@ from menon.update.optimiser import Optimiser
 
 
 def reinforce_pp() -> RunConfig:
-    """The reward that is still to come with a KL penalty on every token, whitened over all tokens; PPO clip .2."""
+    """The reward that is still to come with a KL penalty on every token, whitened over all tokens; PPO clip
+    .2."""
     return RunConfig(
         recipe="reinforce_pp",
         advantage={"kl": KLInReward(beta=0.001), "credit": ReinforcePP()},

@@ -9,8 +9,9 @@ from menon.update.optimiser import Optimiser
 
 
 def reinforce_pp_baseline() -> RunConfig:
-    """Rewards less the mean of their group, then whitened over all tokens of the step; PPO clip .2; k2 to the reference with
-    `reference=frozen objective.kl.loss='{kind: kl, estimator: k2}' objective.kl.share=token_mean objective.kl.coef=0.001`.
+    """Rewards less the mean of their group, then whitened over all tokens of the step; PPO clip .2; k2 to the
+    reference with `reference=frozen objective.kl.loss='{kind: kl, estimator: k2}'
+    objective.kl.share=token_mean objective.kl.coef=0.001`.
     """
     return RunConfig(
         recipe="reinforce_pp_baseline",

@@ -10,7 +10,8 @@ from menon.update.optimiser import Optimiser
 
 
 def remax() -> RunConfig:
-    """Each answer against the reward of the policy's greedy answer, which costs one answer more per prompt; one update a step."""
+    """Each answer against the reward of the policy's greedy answer, which costs one answer more per prompt;
+    one update a step."""
     return RunConfig(
         recipe="remax",
         advantage={"credit": ReMax()},

@@ -1,4 +1,5 @@
-"""Rewards that ask a model, from their settings: the models are loaded here and given to the reward as callables."""
+"""Rewards that ask a model, from their settings: the models are loaded here and given to the reward as
+callables."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,7 +18,11 @@ from menon.reward.protocols import Reward
 
 
 def model_reward(settings: ModelReward, device: torch.device) -> Reward:
-    return preference_of(settings, device) if isinstance(settings, PreferenceReward) else judge_of(settings, device)
+    return (
+        preference_of(settings, device)
+        if isinstance(settings, PreferenceReward)
+        else judge_of(settings, device)
+    )
 
 
 def judge_of(settings: JudgeReward, device: torch.device) -> Judge:
@@ -41,15 +46,21 @@ def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer
         return whole(text if chat is None else chat([{"role": "user", "content": text}]))
 
     def decode(tokens: Sequence[int]) -> str:
-        return str(tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return str(
+            tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
 
     bare: Callable[[str], Sequence[int]] = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
     scorer = TorchScorer(model, device=device) if with_scorer else None
-    return Completer(TorchSampler(model, tokenizer), tokenize, decode, begins_of(bare) if with_scorer else (), scorer)
+    return Completer(
+        TorchSampler(model, tokenizer), tokenize, decode, begins_of(bare) if with_scorer else (), scorer
+    )
 
 
 def preference_of(settings: PreferenceReward, device: torch.device) -> Preference:
-    model = load_preference_model(settings.model, device, torch.float32 if device.type == "cpu" else torch.bfloat16)
+    model = load_preference_model(
+        settings.model, device, torch.float32 if device.type == "cpu" else torch.bfloat16
+    )
     return Preference(
         model,
         settings.mean,

@@ -23,9 +23,11 @@ from menon.types import Graded, Request, Rollout, Verdict
 @dataclass(frozen=True)
 class SampleConfig:
     model: str = "base"
-    """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on the hub."""
+    """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on
+    the hub."""
     task: Task | None = None
-    """Its held-out question number `question` is asked, and its verdict told; without a text to answer it is chain_sum."""
+    """Its held-out question number `question` is asked, and its verdict told; without a text to answer it is
+    chain_sum."""
     question: int = 1
     """Counted from 1."""
     n: int = 4
@@ -54,7 +56,8 @@ class Sampled:
 
 
 def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
-    """`n` answers to a text, or without one to a held-out question of a task. acc is NaN where nobody knows what is right."""
+    """`n` answers to a text, or without one to a held-out question of a task. acc is NaN where nobody knows
+    what is right."""
     asked = EvalConfig(
         model=config.model,
         task=config.task,
@@ -66,11 +69,15 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
         seed=config.seed,
     )
     rows = [{"question": text}] if text is not None else [held_out(asked, config.question)]
-    model, tokenizer = load_policy(folder_of(config.model), WEIGHTS_DTYPE[config.dtype], device_of(config.device))
+    model, tokenizer = load_policy(
+        folder_of(config.model), WEIGHTS_DTYPE[config.dtype], device_of(config.device)
+    )
     if config.dtype == "bfloat16":
         model = own_copy(model, torch.bfloat16)
     prompts = prompts_of(rows, asked, model, tokenizer, lambda sentence: None)
-    requests = [Request(prompts[0], sampling_of(asked), number, purpose="sample") for number in range(config.n)]
+    requests = [
+        Request(prompts[0], sampling_of(asked), number, purpose="sample") for number in range(config.n)
+    ]
     sampler = TorchSampler(model, tokenizer, seed=config.seed)
     with reward_for(asked, None) as (reward, _):
         graded = answer(requests, [0] * config.n, sampler, grading_of(reward) if text is None else unjudged)
@@ -81,7 +88,9 @@ def held_out(asked: EvalConfig, number: int) -> Row:
     """Question `number` of the task's held-out ones, counted from 1."""
     room = (asked.task or ChainSum()).room("heldout")
     if number > room:
-        raise UserError(f"question is {number}, and {asked.source} has {room} held-out questions; take a lower number")
+        raise UserError(
+            f"question is {number}, and {asked.source} has {room} held-out questions; take a lower number"
+        )
     return task_rows(replace(asked, n=number))[-1]
 
 

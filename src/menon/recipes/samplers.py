@@ -30,19 +30,28 @@ def sampler_of(
     if config.dtype != "bfloat16":
         return TorchSampler(model, tokenizer, **settings), ByReference()
     if not has_bf16(model.device):
-        told(f"this {model.device.type} has no bfloat16 instructions and emulates them slowly; dtype=float32 is faster here")
+        told(
+            f"this {model.device.type} has no bfloat16 instructions and emulates them slowly; "
+            "dtype=float32 is faster here"
+        )
     return TorchSampler(own_copy(model, torch.bfloat16), tokenizer, **settings), ByCopy()
 
 
-def tell_of_memory(config: RunConfig, sampler: TorchSampler, prompts: Sequence[Prompt], told: Callable[[str], None]) -> None:
+def tell_of_memory(
+    config: RunConfig, sampler: TorchSampler, prompts: Sequence[Prompt], told: Callable[[str], None]
+) -> None:
     """What the caches of a step take, where that is more than there is."""
     longest = max(len(prompt.tokens) for prompt in prompts) + config.max_new_tokens
     if (fits := sampler.fitting(longest)) < (wanted := at_once(config)):
-        told(f"free memory holds {fits} answers of up to {longest} tokens, so as many and not {wanted} are written at a time")
+        told(
+            f"free memory holds {fits} answers of up to {longest} tokens, so as many and not {wanted} are "
+            "written at a time"
+        )
 
 
 def at_once(config: RunConfig) -> int:
-    """Most answers that are written at a time. Fresh ones from all cuts of a step are asked for together, and fill the slots."""
+    """Most answers that are written at a time. Fresh ones from all cuts of a step are asked for together, and
+    fill the slots."""
     own = config.rollout
     if isinstance(own, SegmentsRollout):
         return config.slots

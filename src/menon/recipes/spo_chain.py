@@ -11,17 +11,21 @@ from menon.update.optimiser import Optimiser
 
 
 def spo_chain() -> RunConfig:
-    """Answers are cut before every fifth token with a probability below .9, and nine fresh answers from each cut say what the
-    state there is worth. Only tokens below .9 learn; their advantages are whitened. 1e-4 of k3 to the start is in the loss.
+    """Answers are cut before every fifth token with a probability below .9, and nine fresh answers from each
+    cut say what the state there is worth. Only tokens below .9 learn; their advantages are whitened. 1e-4 of
+    k3 to the start is in the loss.
 
     `threshold` sets every .9 of it: the cuts, the mask and the whitening. Without the mask:
-    `objective.policy.select=null objective.policy.share=token_mean advantage.credit.below=1 advantage.whiten.below=1`.
+    `objective.policy.select=null objective.policy.share=token_mean advantage.credit.below=1
+    advantage.whiten.below=1`.
     """
     return RunConfig(
         recipe="spo_chain",
         advantage={"credit": SegmentCredit(below=0.9), "whiten": Whiten(below=0.9)},
         objective={
-            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2, limit=10), SelectedMean(), ProbabilityMask(below=0.9)),
+            "policy": Term(
+                PPOClip(clip_low=0.2, clip_high=0.2, limit=10), SelectedMean(), ProbabilityMask(below=0.9)
+            ),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
         rollout=SegmentsRollout(partition="cutpoints", interval=5, threshold=0.9, value_samples=9),
@@ -42,5 +46,5 @@ PAPER = {
     "top_p": 0.9,
     "learning_rate": 1e-6,
 }
-"""512 answers a step in updates of 64, drawn with top-p .9 and learned from as if drawn from everything. They go over
-them twice; here it is once."""
+"""512 answers a step in updates of 64, drawn with top-p .9 and learned from as if drawn from everything. They
+go over them twice; here it is once."""

@@ -11,9 +11,10 @@ from menon.update.optimiser import Optimiser
 
 
 def spo_tree() -> RunConfig:
-    """Every question grows a tree; an edge earns what its end is worth beyond its start. At most 32 edges of a question are
-    trained in a step, the others wait for up to 8; tokens below .9 alone learn, advantages are whitened over them, and 1e-4 of
-    k3 to the start is in the loss. The ratio is to the policy that wrote the edge.
+    """Every question grows a tree; an edge earns what its end is worth beyond its start. At most 32 edges of
+    a question are trained in a step, the others wait for up to 8; tokens below .9 alone learn, advantages are
+    whitened over them, and 1e-4 of k3 to the start is in the loss. The ratio is to the policy that wrote the
+    edge.
 
     `threshold` sets the .9 of mask and whitening.
     """
@@ -21,7 +22,9 @@ def spo_tree() -> RunConfig:
         recipe="spo_tree",
         advantage={"credit": SegmentCredit(), "whiten": Whiten(below=0.9)},
         objective={
-            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2, limit=10), SelectedMean(), ProbabilityMask(below=0.9)),
+            "policy": Term(
+                PPOClip(clip_low=0.2, clip_high=0.2, limit=10), SelectedMean(), ProbabilityMask(below=0.9)
+            ),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
         rollout=TreeRollout(branching=(4, 4, 4), segment_tokens=(8,), edges_per_step=256),
@@ -44,5 +47,6 @@ PAPER = {
     "rollout": {"branching": [6, 6, 6], "segment_tokens": [30], "edges_per_step": 1024},
     "learning_rate": 1e-6,
 }
-"""RhoMath-1.1B on GSM8K: 1024 edges a step in updates of 128. Segments have 100 tokens on MATH, 600 for long answers of
-R1-Distill-1.5B (32 questions, 512 edges). Drawn with top-p .9 and learned from as if drawn from everything."""
+"""RhoMath-1.1B on GSM8K: 1024 edges a step in updates of 128. Segments have 100 tokens on MATH, 600 for long
+answers of R1-Distill-1.5B (32 questions, 512 edges). Drawn with top-p .9 and learned from as if drawn from
+everything."""

@@ -13,12 +13,15 @@ from menon.update.optimiser import Optimiser
 def top_entropy() -> RunConfig:
     """As the recipe `dapo`, and the loss is the mean over the selected tokens.
 
-    The ablation in which performance collapses: `objective.policy.select.keep=bottom objective.policy.select.fraction=.8`.
+    The ablation in which performance collapses: `objective.policy.select.keep=bottom
+    objective.policy.select.fraction=.8`.
     """
     return RunConfig(
         recipe="top_entropy",
         advantage={"overlong": Overlong(limit=96, buffer=19), "credit": GRPO()},
-        objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.28), SelectedMean(), TopEntropy(fraction=0.2))},
+        objective={
+            "policy": Term(PPOClip(clip_low=0.2, clip_high=0.28), SelectedMean(), TopEntropy(fraction=0.2))
+        },
         rollout=DynamicRollout(),
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=2,

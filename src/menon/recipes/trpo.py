@@ -10,8 +10,8 @@ from menon.update.optimiser import Optimiser
 
 
 def trpo() -> RunConfig:
-    """At most .01 of KL a step, by ten iterations of conjugate gradient with damping .1; for small models, as it goes through the
-    batch a dozen times and more. The optimiser plays no part.
+    """At most .01 of KL a step, by ten iterations of conjugate gradient with damping .1; for small models, as
+    it goes through the batch a dozen times and more. The optimiser plays no part.
     """
     return RunConfig(
         recipe="trpo",

@@ -10,8 +10,9 @@ from menon.update.optimiser import Optimiser
 
 
 def vapo() -> RunConfig:
-    """The critic learns alone first. Then GAE with a lambda by length for the policy and lambda 1 for the critic, clip .2/.28,
-    and an imitation of correct answers. Their alpha, .05, is for thousands of tokens: below 20 tokens it gives lambda 0.
+    """The critic learns alone first. Then GAE with a lambda by length for the policy and lambda 1 for the
+    critic, clip .2/.28, and an imitation of correct answers. Their alpha, .05, is for thousands of tokens:
+    below 20 tokens it gives lambda 0.
     """
     return RunConfig(
         recipe="vapo",

@@ -10,8 +10,8 @@ from menon.update.optimiser import Optimiser
 
 
 def vineppo() -> RunConfig:
-    """Every line is a step; nine fresh answers from its beginning say what the state there is worth. PPO clip .2, advantages
-    whitened, 1e-4 of k3 to the start in the loss, no mask."""
+    """Every line is a step; nine fresh answers from its beginning say what the state there is worth. PPO clip
+    .2, advantages whitened, 1e-4 of k3 to the start in the loss, no mask."""
     return RunConfig(
         recipe="vineppo",
         advantage={"credit": SegmentCredit(), "whiten": Whiten()},
@@ -38,5 +38,5 @@ PAPER = {
     "rollout.max_values": 20,
     "learning_rate": 1e-6,
 }
-"""Of MATH (GSM8K: 25 values). Answers are drawn with top-p .9 and learned from as if drawn from everything. They go over
-them twice; here it is once."""
+"""Of MATH (GSM8K: 25 values). Answers are drawn with top-p .9 and learned from as if drawn from everything.
+They go over them twice; here it is once."""

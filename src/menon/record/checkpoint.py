@@ -1,4 +1,5 @@
-"""Checkpoints: an ordinary Hugging Face folder with a `state` folder inside, whole or absent, checked when it is read."""
+"""Checkpoints: an ordinary Hugging Face folder with a `state` folder inside, whole or absent, checked when it
+is read."""
 
 import hashlib
 import json
@@ -47,7 +48,8 @@ class Snapshot:
 
 
 def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = KEEP) -> Path:
-    """Writes `folder/step_000100` aside, syncs it, renames it, points `latest` at it and keeps the newest `keep` and the best.
+    """Writes `folder/step_000100` aside, syncs it, renames it, points `latest` at it and keeps the newest
+    `keep` and the best.
 
     A failure (no room) removes what was half written and leaves every older checkpoint as it was.
     """
@@ -70,8 +72,8 @@ def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = KEEP) -> 
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep` and the one that `best` points at; renamed first, so that one half removed does not look
-    like a checkpoint."""
+    """Removes all but the newest `keep` and the one that `best` points at; renamed first, so that one half
+    removed does not look like a checkpoint."""
     best = os.readlink(folder / BEST) if (folder / BEST).is_symlink() else ""
     for step in steps_in(folder)[:-keep]:
         if _name(step) == best:
@@ -117,7 +119,9 @@ def load(path: Path) -> Snapshot:
         tensors = load_file(path / STATE / "tensors.safetensors")
         exported = _exported(path)
         weights = {
-            role: {name: exported[name] if name in exported and name not in own else own[name] for name in names}
+            role: {
+                name: exported[name] if name in exported and name not in own else own[name] for name in names
+            }
             for role, names in about["weights"].items()
             for own in [load_file(path / STATE / f"{role}.safetensors")]
         }
@@ -128,7 +132,9 @@ def load(path: Path) -> Snapshot:
 
 def steps_in(folder: Path) -> list[int]:
     """Steps with a checkpoint, in order; half-written and set-aside ones have other names."""
-    found = [re.fullmatch(r"step_(\d{6,})", path.name) for path in (folder.iterdir() if folder.is_dir() else ())]
+    found = [
+        re.fullmatch(r"step_(\d{6,})", path.name) for path in (folder.iterdir() if folder.is_dir() else ())
+    ]
     return sorted(int(match[1]) for match in found if match)
 
 
@@ -144,8 +150,8 @@ def _set_aside(paths: list[Path]) -> None:
 
 
 def _write_state(path: Path, snapshot: Snapshot) -> None:
-    """state.json, tensors.safetensors, and per model the weights that the Hugging Face folder does not hold bit for bit
-    (all of a critic's; the policy's own where the export has another precision or ties them)."""
+    """state.json, tensors.safetensors, and per model the weights that the Hugging Face folder does not hold
+    bit for bit (all of a critic's; the policy's own where the export has another precision or ties them)."""
     tensors: dict[str, Tensor] = {}
     about = {
         "step": snapshot.step,
@@ -160,12 +166,16 @@ def _write_state(path: Path, snapshot: Snapshot) -> None:
 
 def _not_exported(path: Path, role: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     there = _exported(path) if role == EXPORTED else {}
-    return {name: w.detach().cpu() for name, w in weights.items() if name not in there or not _same_bits(there[name], w)}
+    return {
+        name: w.detach().cpu()
+        for name, w in weights.items()
+        if name not in there or not _same_bits(there[name], w)
+    }
 
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous, and copied only where two share memory or one is a view of more: the moments of a large model take as much
-    memory as twice its weights."""
+    """Contiguous, and copied only where two share memory or one is a view of more: the moments of a large
+    model take as much memory as twice its weights."""
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():

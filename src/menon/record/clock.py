@@ -8,7 +8,8 @@ import torch
 
 
 class Clock:
-    """`with clock("update"): ...` adds up seconds by name, those of a GPU with what it was asked for in them."""
+    """`with clock("update"): ...` adds up seconds by name, those of a GPU with what it was asked for in
+    them."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()

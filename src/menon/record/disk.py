@@ -97,7 +97,8 @@ def json_line(value: dict[str, Any]) -> bytes:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSON-lines file up to the first torn one (a process that is killed may leave half a line)."""
+    """The lines of a JSON-lines file up to the first torn one (a process that is killed may leave half a
+    line)."""
     lines: list[dict[str, Any]] = []
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
         try:
@@ -113,7 +114,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def cause(error: BaseException) -> str | None:
     """What the system said when a write failed, or None if the error is of another kind.
 
-    The Rust libraries (safetensors, tokenizers) raise their own types and carry the number of the error in the text alone.
+    The Rust libraries (safetensors, tokenizers) raise their own types and carry the number of the error in
+    the text alone.
     """
     if isinstance(error, OSError) and error.errno is not None:
         number = error.errno

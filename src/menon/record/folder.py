@@ -23,14 +23,16 @@ from menon.types import Graded, StepReport
 
 
 def determinism(device: str) -> str:
-    """`replay`: same configuration, machine and thread count give the same bits, resume included. On a GPU, where some sums and
-    the backward pass of attention add in any order, only `invariance`: the same random stream, numbers up to rounding."""
+    """`replay`: same configuration, machine and thread count give the same bits, resume included. On a GPU,
+    where some sums and the backward pass of attention add in any order, only `invariance`: the same random
+    stream, numbers up to rounding."""
     gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     return "invariance" if gpu else "replay"
 
 
 def recorded(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What run.json and metrics.jsonl hold, of a run that is done or under way. UserError: no run, no step."""
+    """What run.json and metrics.jsonl hold, of a run that is done or under way. UserError: no run, no
+    step."""
     about = disk.read_json(run / "run.json")
     if not isinstance(about, dict):
         raise UserError(f"{run} holds no run (it has no run.json); name the folder that menon train wrote")
@@ -44,8 +46,8 @@ def recorded(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 class RunFolder:
     """An open run folder; locked until it is closed. Use it in a `with`.
 
-    run.json, metrics.jsonl, evaluations.jsonl, sittings.json, transcripts/step_000012.parquet, evaluations/step_000012.parquet,
-    checkpoints/, report.json, report.md.
+    run.json, metrics.jsonl, evaluations.jsonl, sittings.json, transcripts/step_000012.parquet,
+    evaluations/step_000012.parquet, checkpoints/, report.json, report.md.
     """
 
     path: Path
@@ -61,13 +63,20 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             lock = Lock(path / "lock")
         except OSError as error:
-            raise UserError(f"the run folder {path} cannot be made ({disk.cause(error)}); set out= to another folder") from None
+            raise UserError(
+                f"the run folder {path} cannot be made ({disk.cause(error)}); set out= to another folder"
+            ) from None
         try:
             if (path / "run.json").exists():
                 how = f"go on with it by `{resume_command(path)}`, or set out= to a new folder"
                 raise UserError(f"{path} holds a run already; {how}")
             level = determinism(str(settings.get("device", "cpu")))
-            about = {"settings": dict(settings), "seed": settings.get("seed"), "determinism": level, **surroundings()}
+            about = {
+                "settings": dict(settings),
+                "seed": settings.get("seed"),
+                "determinism": level,
+                **surroundings(),
+            }
             with writing(path):
                 disk.write_json(path / "run.json", about | {"created": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
         except BaseException:
@@ -80,18 +89,24 @@ class RunFolder:
         """The folder of a run that is to go on. UserError if there is none, or if it is running."""
         path = Path(path)
         if not (path / "run.json").exists():
-            raise UserError(f"{path} holds no run (it has no run.json); start one with `menon train out={path}`")
+            raise UserError(
+                f"{path} holds no run (it has no run.json); start one with `menon train out={path}`"
+            )
         lock = Lock(path / "lock")
         about = disk.read_json(path / "run.json")
         if not isinstance(about, dict) or not isinstance(about.get("settings"), dict):
             lock.close()
-            raise UserError(f"{path / 'run.json'} is damaged, so the run cannot go on; start a new one with another out=")
+            raise UserError(
+                f"{path / 'run.json'} is damaged, so the run cannot go on; start a new one with another out="
+            )
         return RunFolder(path, about, lock)
 
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -107,9 +122,15 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def changes(self) -> list[str]:
-        """What differs between here and where the run began; bit-identity is promised only when nothing does."""
-        then, now = (_flat({k: about.get(k) for k in ("versions", "machine")}) for about in (self.about, surroundings()))
-        return [f"{name} was {then[name]} and is {now.get(name)}" for name in then if then[name] != now.get(name)]
+        """What differs between here and where the run began; bit-identity is promised only when nothing
+        does."""
+        then, now = (
+            _flat({k: about.get(k) for k in ("versions", "machine")})
+            for about in (self.about, surroundings())
+        )
+        return [
+            f"{name} was {then[name]} and is {now.get(name)}" for name in then if then[name] != now.get(name)
+        ]
 
     # The record of the steps
 
@@ -135,12 +156,19 @@ class RunFolder:
     def evaluation(self, step: int) -> dict[str, Any] | None:
         """The numbers of the evaluation after a step (0: before the first), if it was done."""
         lines = disk.read_lines(self.path / "evaluations.jsonl")
-        return next(({k: v for k, v in line.items() if k != "step"} for line in lines if line["step"] == step), None)
+        return next(
+            ({k: v for k, v in line.items() if k != "step"} for line in lines if line["step"] == step), None
+        )
 
     def best(self, among: Collection[int] | None = None) -> int | None:
-        """The step whose evaluation was the most accurate, the first of equal ones; of those `among`. Not the start."""
+        """The step whose evaluation was the most accurate, the first of equal ones; of those `among`. Not the
+        start."""
         lines = disk.read_lines(self.path / "evaluations.jsonl")
-        scored = {line["step"]: line["accuracy"] for line in lines if line["step"] > 0 and line.get("accuracy") is not None}
+        scored = {
+            line["step"]: line["accuracy"]
+            for line in lines
+            if line["step"] > 0 and line.get("accuracy") is not None
+        }
         steps = [step for step in scored if among is None or step in among]
         return max(steps, key=lambda step: (scored[step], -step), default=None)
 
@@ -158,11 +186,15 @@ class RunFolder:
         return checkpoint.save(self.checkpoints, snapshot, export)
 
     def rewind(self, step: int) -> None:
-        """Takes back everything after a step: lines (a torn last one too), transcripts, leftovers, the report."""
+        """Takes back everything after a step: lines (a torn last one too), transcripts, leftovers, the
+        report."""
         for name in ("metrics.jsonl", "evaluations.jsonl"):
             file = self.path / name
             if file.exists():
-                disk.write(file, b"".join(disk.json_line(line) for line in disk.read_lines(file) if line["step"] <= step))
+                disk.write(
+                    file,
+                    b"".join(disk.json_line(line) for line in disk.read_lines(file) if line["step"] <= step),
+                )
         kept = {f"step_{number:06d}.parquet" for number in range(step + 1)}
         for name in ("transcripts", "evaluations"):
             for file in (self.path / name).glob("*"):
@@ -181,7 +213,9 @@ class RunFolder:
         return found if isinstance(found, list) else []
 
     def record_sittings(self, sittings: list[dict[str, Any]]) -> None:
-        disk.write_json(self.path / "sittings.json", sittings, sync=False)  # every step; a sync costs more than it is worth
+        disk.write_json(
+            self.path / "sittings.json", sittings, sync=False
+        )  # every step; a sync costs more than it is worth
 
     def report(self) -> dict[str, Any] | None:
         """The report of a finished run."""
@@ -199,7 +233,8 @@ def resume_command(path: Path) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Around everything that writes to a run folder: a full disk becomes one sentence that says what was kept."""
+    """Around everything that writes to a run folder: a full disk becomes one sentence that says what was
+    kept."""
     try:
         yield
     except UserError:
@@ -209,7 +244,11 @@ def writing(path: Path) -> Iterator[None]:
         if cause is None:
             raise
         steps = checkpoint.steps_in(path / "checkpoints")
-        kept = f"everything up to the checkpoint of step {steps[-1]} is kept" if steps else "there is no checkpoint yet"
+        kept = (
+            f"everything up to the checkpoint of step {steps[-1]} is kept"
+            if steps
+            else "there is no checkpoint yet"
+        )
         first = "make room" if cause == disk.NO_ROOM else "mend that"
         how = f"{first}, then go on with `{resume_command(path)}`"
         raise UserError(f"writing to {path} failed: {cause}; {kept}; {how}") from error
@@ -259,7 +298,9 @@ def _readable(name: str, report: Mapping[str, Any]) -> str:
     """The report for a person."""
     before, after = report["before"], report["after"]
     table = "\n".join(
-        f"| {words} | {before[key]:{form}} | {after[key]:{form}} |" for key, words, form in ROWS if key in before and key in after
+        f"| {words} | {before[key]:{form}} | {after[key]:{form}} |"
+        for key, words, form in ROWS
+        if key in before and key in after
     )
     return f"""# {name}
 

@@ -14,7 +14,8 @@ from menon.errors import UserError
 class Lock:
     """Held from construction to `close`; the system lets go of it when the process dies, however it dies.
 
-    A forked child (a pool of graders) must not keep it alive after its parent was killed, so it closes its copy at once.
+    A forked child (a pool of graders) must not keep it alive after its parent was killed, so it closes its
+    copy at once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,7 +27,8 @@ class Lock:
             owner = self._file.read().decode() or "unknown"
             self._file.close()
             raise UserError(
-                f"another run (process {owner}) is writing to {path.parent}; wait for it or set out= to another folder"
+                f"another run (process {owner}) is writing to {path.parent}; wait for it or set out= to "
+                "another folder"
             ) from None
         with suppress(OSError):  # the number is a courtesy; a full disk shows where it matters
             self._file.truncate(0)
@@ -52,7 +54,8 @@ def held(path: Path) -> bool:
 
 
 def _closer(file: "weakref.ref[BinaryIO]") -> Callable[[], None]:
-    """Closes a file if it still exists. Only closes it: to unlock it here would unlock it for the parent too."""
+    """Closes a file if it still exists. Only closes it: to unlock it here would unlock it for the parent
+    too."""
 
     def close() -> None:
         if open_file := file():

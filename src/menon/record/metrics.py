@@ -1,4 +1,5 @@
-"""Numbers of one step under the names of spec 9.1. Invalid sequences are in none of them; an empty denominator gives 0."""
+"""Numbers of one step under the names of spec 9.1. Invalid sequences are in none of them; an empty
+denominator gives 0."""
 
 import math
 import re
@@ -23,7 +24,9 @@ REFLECTION = {
 }
 """Open-Reasoner-Zero's patterns, case-sensitive (spec 9.2)."""
 CAPITALISED = re.compile(r"Wait,|Recheck[,\s]|Retry|Alternatively,|However,")
-R1_WORDS = re.compile(r"\b(?:wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)\b", re.IGNORECASE)
+R1_WORDS = re.compile(
+    r"\b(?:wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)\b", re.IGNORECASE
+)
 """The words counted in the R1 paper (spec 9.2)."""
 FORMAT = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -32,7 +35,8 @@ COVARIANCE_TOPS = {"top002": 0.0002, "top02": 0.002, "top2": 0.02, "top20": 0.2,
 
 
 def batch_metrics(batch: Batch) -> dict[str, Metric]:
-    """What a batch says of itself: accuracy, groups, lengths, entropy; advantages and values where it has them.
+    """What a batch says of itself: accuracy, groups, lengths, entropy; advantages and values where it has
+    them.
 
     Lengths count action tokens. Standard deviations are Bessel's; of fewer than two numbers they are 0.
     """
@@ -59,17 +63,21 @@ def batch_metrics(batch: Batch) -> dict[str, Metric]:
             "adv/absmax": Max(float(advantage.abs().max()) if len(advantage) else 0.0),
         }
     if batch.value is not None and batch.ret is not None:
-        metrics["value/explained_var"] = Mean(_explained(batch.value[batch.trained], batch.ret[batch.trained]))
+        metrics["value/explained_var"] = Mean(
+            _explained(batch.value[batch.trained], batch.ret[batch.trained])
+        )
     if batch.advantage is not None and (logp := batch.policy_logp) is not None:
         metrics |= covariances(batch.advantage, logp, batch.trained)
     return metrics
 
 
 def covariances(advantage: Tensor, logp: Tensor, trained: Tensor) -> dict[str, Metric]:
-    """What drives the entropy down (arXiv 2505.22617): the covariance of log-prob and advantage over all trained tokens of finite
-    log-prob, and the mean of the tokens that contribute most."""
+    """What drives the entropy down (arXiv 2505.22617): the covariance of log-prob and advantage over all
+    trained tokens of finite log-prob, and the mean of the tokens that contribute most."""
     counted = trained & logp.isfinite()
-    product = ragged.centred_product(advantage.double(), torch.where(counted, logp, 0).double(), counted)[counted]
+    product = ragged.centred_product(advantage.double(), torch.where(counted, logp, 0).double(), counted)[
+        counted
+    ]
     ranked = product.sort(descending=True).values
     tops = {name: ranked[: math.ceil(share * len(ranked))] for name, share in COVARIANCE_TOPS.items()}
     return {"cov/mean": _mean(product), **{f"cov/{name}": _mean(values) for name, values in tops.items()}}
@@ -82,7 +90,9 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
     """
     counted = [g for g in graded if not np.isnan(g.verdict.score)]
     texts = [g.rollout.text for g in counted]
-    found = {name: np.array([bool(p.search(text)) for text in texts], dtype=bool) for name, p in REFLECTION.items()}
+    found = {
+        name: np.array([bool(p.search(text)) for text in texts], dtype=bool) for name, p in REFLECTION.items()
+    }
     reflects = np.any(list(found.values()), axis=0)
     correct = np.array([g.verdict.acc == 1 for g in counted], dtype=bool)
     length = np.array([g.rollout.num_actions for g in counted], dtype=np.float64)
@@ -115,9 +125,9 @@ def shown(graded: Sequence[Graded]) -> dict[str, list[float]]:
 
 
 def summary(graded: Sequence[Graded]) -> dict[str, float]:
-    """An evaluation in a few numbers: accuracy (mean acc), mean_length (action tokens), entropy (mean over action tokens, in
-    nats), n answers counted, how many graders failed (those answers are not counted), and where the task knows them
-    working_share and reflection_share."""
+    """An evaluation in a few numbers: accuracy (mean acc), mean_length (action tokens), entropy (mean over
+    action tokens, in nats), n answers counted, how many graders failed (those answers are not counted), and
+    where the task knows them working_share and reflection_share."""
     counted = [g for g in graded if not (np.isnan(g.verdict.score) or np.isnan(g.verdict.acc))]
     entropies = [g.rollout.entropy[g.rollout.is_action].astype(np.float64) for g in counted]
     return {
@@ -190,7 +200,8 @@ def _explained(value: Tensor, ret: Tensor) -> float:
 
 
 def _well_formed(graded: Graded) -> bool:
-    """Spec 6.3: the two tagged parts and nothing else, each tag once; the prompt may have opened <think> already."""
+    """Spec 6.3: the two tagged parts and nothing else, each tag once; the prompt may have opened <think>
+    already."""
     text = graded.rollout.text.strip()
     if graded.rollout.prompt.text.rstrip().endswith("<think>"):
         text = "<think>" + text

@@ -10,8 +10,8 @@ from torch import Tensor
 
 
 def encode(value: Any, tensors: dict[str, Tensor], name: str = "state") -> Any:
-    """Strict JSON for numbers, strings, None, lists, tuples and dicts; tensors and arrays go to `tensors` under their path, those
-    on a CPU as they are: write them before they change.
+    """Strict JSON for numbers, strings, None, lists, tuples and dicts; tensors and arrays go to `tensors`
+    under their path, those on a CPU as they are: write them before they change.
 
     What JSON cannot say is a dictionary with one `$` key. TypeError names the place of anything else.
 
@@ -35,8 +35,15 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str = "state") -> Any:
         items = {key: encode(item, tensors, f"{name}.{key}") for key, item in value.items()}
         if all(isinstance(key, str) and not key.startswith("$") for key in items):
             return items
-        return {"$pairs": [[encode(key, tensors, f"{name}.key{i}"), item] for i, (key, item) in enumerate(items.items())]}
-    raise TypeError(f"{name} is a {type(value).__name__}; state holds numbers, strings, tensors, lists, tuples and dicts of them")
+        return {
+            "$pairs": [
+                [encode(key, tensors, f"{name}.key{i}"), item] for i, (key, item) in enumerate(items.items())
+            ]
+        }
+    raise TypeError(
+        f"{name} is a {type(value).__name__}; state holds numbers, strings, tensors, lists, tuples and "
+        "dicts of them"
+    )
 
 
 def _keep(tensor: Tensor, tensors: dict[str, Tensor], name: str) -> str:

@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW = 2048
-"""Only an answer's last tokens count: loops sit at the end, and a step of long answers should not wait for its metrics."""
+"""Only an answer's last tokens count: loops sit at the end, and a step of long answers should not wait for
+its metrics."""
 
 
 def repeat_scores(answers: Sequence[NDArray]) -> NDArray[np.float64]:
     """[S] 2 * sum(LCP) / (n * (n + 1)) of each answer's n tokens, in [0, 1); 0 for an empty one.
 
-    LCP are the common prefixes of neighbours in the sorted suffixes. All answers are sorted at once by prefix doubling
-    (n log^2 n), with the answer as the highest digit, so that a suffix is compared within its answer only.
+    LCP are the common prefixes of neighbours in the sorted suffixes. All answers are sorted at once by prefix
+    doubling (n log^2 n), with the answer as the highest digit, so that a suffix is compared within its answer
+    only.
 
     >>> repeat_scores([np.array([5, 5, 5, 5])]).tolist()  # prefixes 1 + 2 + 3: 2 * 6 / (4 * 5)
     [0.6]
@@ -39,8 +41,11 @@ def repeat_scores(answers: Sequence[NDArray]) -> NDArray[np.float64]:
     return 2 * sums / np.maximum(size * (size + 1), 1)
 
 
-def _ranks(token: NDArray[np.int64], owner: NDArray[np.int64], end: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Per level k the rank of every suffix by its first 2^k tokens, up to the level that tells all suffixes apart."""
+def _ranks(
+    token: NDArray[np.int64], owner: NDArray[np.int64], end: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """Per level k the rank of every suffix by its first 2^k tokens, up to the level that tells all suffixes
+    apart."""
     total = len(token)
     place = np.arange(total)
     ranks = [np.unique(owner * (int(token.max()) + 1) + token, return_inverse=True)[1]]

@@ -1,4 +1,5 @@
-"""Mirrors of a run's numbers in TensorBoard and Weights & Biases; `metrics.jsonl` stays the truth, and no mirror stops a run."""
+"""Mirrors of a run's numbers in TensorBoard and Weights & Biases; `metrics.jsonl` stays the truth, and no
+mirror stops a run."""
 
 import importlib.util
 import os
@@ -20,9 +21,12 @@ class Mirror(Protocol):
 
 
 class TensorBoard:
-    """RUN/tensorboard, made anew from the record whenever a sitting begins, so that no step is in it twice."""
+    """RUN/tensorboard, made anew from the record whenever a sitting begins, so that no step is in it
+    twice."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], lines: Sequence[tuple[int, Numbers]]) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], lines: Sequence[tuple[int, Numbers]]
+    ) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)
@@ -40,12 +44,15 @@ class TensorBoard:
 
 
 class WandB:
-    """One run of Weights & Biases for all sittings of a folder, below RUN/wandb; offline where no key is known.
+    """One run of Weights & Biases for all sittings of a folder, below RUN/wandb; offline where no key is
+    known.
 
     The service goes on behind the last step that it has; an offline record is made anew like TensorBoard's.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], lines: Sequence[tuple[int, Numbers]]) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], lines: Sequence[tuple[int, Numbers]]
+    ) -> None:
         import wandb
 
         mode: Any = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
@@ -82,7 +89,8 @@ def check(tracker: str) -> None:
     found = importlib.util.find_spec(tracker)
     if found is None or found.origin is None:  # a mere folder of that name
         raise UserError(
-            f"tracker={tracker} needs the package {tracker}; install it by pip install 'menon[trackers]', or leave it out"
+            f"tracker={tracker} needs the package {tracker}; install it by pip install 'menon[trackers]', "
+            "or leave it out"
         )
 
 
@@ -104,7 +112,9 @@ class Tracked:
         """`lines`: step and numbers of all that is recorded so far, in order."""
 
         def make() -> None:
-            self.mirror = MIRRORS[self.tracker](folder, settings, [(step, plain(numbers)) for step, numbers in lines])
+            self.mirror = MIRRORS[self.tracker](
+                folder, settings, [(step, plain(numbers)) for step, numbers in lines]
+            )
 
         self._try(make)
 
@@ -123,9 +133,15 @@ class Tracked:
         except Exception as error:
             self.mirror = None
             why = " ".join(str(error).split())[:200] or type(error).__name__
-            self.told(f"{self.tracker} failed ({why}) and is left out from here on; everything is in metrics.jsonl")
+            self.told(
+                f"{self.tracker} failed ({why}) and is left out from here on; everything is in metrics.jsonl"
+            )
 
 
 def plain(numbers: Numbers) -> dict[str, float]:
     """The finite numbers alone, without the step."""
-    return {k: float(v) for k, v in numbers.items() if isinstance(v, int | float) and k != "step" and abs(v) < float("inf")}
+    return {
+        k: float(v)
+        for k, v in numbers.items()
+        if isinstance(v, int | float) and k != "step" and abs(v) < float("inf")
+    }

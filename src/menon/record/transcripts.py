@@ -1,4 +1,5 @@
-"""Every rollout of a step in one Parquet file: its texts, its verdict, and all that is known of its tokens."""
+"""Every rollout of a step in one Parquet file: its texts, its verdict, and all that is known of its
+tokens."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +24,12 @@ TOKEN_COLUMN = {"token": "tokens"}
 def write_transcript(path: Path, report: StepReport) -> None:
     """One row per rollout, in the order of the batch.
 
-    Columns: step, group, sample, prompt_index, prompt, answer (gold), completion, finish, score, acc (NaN: the grader failed,
-    or does not know), parts, error; of a node node, parent, depth, node_value, standard_error; learn (False: it is not learned
-    from) and age (steps since it was written); and as lists over all tokens of the sequence, prompt included: tokens, is_action
-    and every other column that the step filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value,
-    state_value, reward, advantage, ret). Written aside and renamed; OSError if there is no room.
+    Columns: step, group, sample, prompt_index, prompt, answer (gold), completion, finish, score, acc (NaN:
+    the grader failed, or does not know), parts, error; of a node node, parent, depth, node_value,
+    standard_error; learn (False: it is not learned from) and age (steps since it was written); and as lists
+    over all tokens of the sequence, prompt included: tokens, is_action and every other column that the step
+    filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value, state_value, reward,
+    advantage, ret). Written aside and renamed; OSError if there is no room.
     """
     sink = pa.BufferOutputStream()
     pq.write_table(_table(report), sink, compression="zstd")
@@ -55,7 +57,8 @@ def read_transcript(path: Path) -> list[dict[str, Any]]:
 
 
 def read_batch(path: Path) -> Batch:
-    """A step's tokens again: what an analysis needs of them, without texts. Rewards are as the advantage stage left them."""
+    """A step's tokens again: what an analysis needs of them, without texts. Rewards are as the advantage
+    stage left them."""
     table = pq.read_table(path)
     offset = np.cumsum([0, *pc.list_value_length(table["tokens"]).to_numpy()])
 
@@ -65,14 +68,20 @@ def read_batch(path: Path) -> Batch:
         return torch.from_numpy(flat.to_numpy().copy())
 
     per_token = {name: TOKEN_COLUMN.get(name, name) for name in columns_per("token")}
-    tokens: dict[str, Any] = {name: tensor(stored) for name, stored in per_token.items() if stored in table.column_names}
+    tokens: dict[str, Any] = {
+        name: tensor(stored) for name, stored in per_token.items() if stored in table.column_names
+    }
     return Batch(
         offset=torch.from_numpy(offset.astype(np.int64)),
         group=tensor("group"),
-        finish=torch.tensor([FINISHES.index(finish) for finish in table["finish"].to_pylist()], dtype=torch.int64),
+        finish=torch.tensor(
+            [FINISHES.index(finish) for finish in table["finish"].to_pylist()], dtype=torch.int64
+        ),
         valid=~tensor("score").isnan(),
         acc=tensor("acc").float(),
-        learn=torch.tensor(table["learn"].to_pylist(), dtype=torch.bool) if "learn" in table.column_names else None,
+        learn=torch.tensor(table["learn"].to_pylist(), dtype=torch.bool)
+        if "learn" in table.column_names
+        else None,
         **tokens,
     )
 
@@ -86,7 +95,9 @@ def _table(report: StepReport) -> pa.Table:
         "sample": pa.array([r.sample for r in rollouts], pa.int64()),
         "prompt_index": pa.array([r.prompt.index for r in rollouts], pa.int64()),
         "prompt": pa.array([_sound(r.prompt.text) for r in rollouts], pa.string()),
-        "answer": pa.array([None if r.prompt.answer is None else _sound(r.prompt.answer) for r in rollouts], pa.string()),
+        "answer": pa.array(
+            [None if r.prompt.answer is None else _sound(r.prompt.answer) for r in rollouts], pa.string()
+        ),
         "completion": pa.array([_sound(r.text) for r in rollouts], pa.string()),
         "finish": pa.array([r.finish for r in rollouts], pa.string()),
         "score": pa.array([v.score for v in verdicts], pa.float64()),
@@ -96,7 +107,9 @@ def _table(report: StepReport) -> pa.Table:
         "node": pa.array([r.node for r in rollouts], pa.int64()),
         "parent": pa.array([r.parent for r in rollouts], pa.int64()),
         "depth": pa.array([r.depth for r in rollouts], pa.int64()),
-        "node_value": pa.array([g.verdict.score if g.rollout.node >= 0 else np.nan for g in report.graded], pa.float64()),
+        "node_value": pa.array(
+            [g.verdict.score if g.rollout.node >= 0 else np.nan for g in report.graded], pa.float64()
+        ),
         "standard_error": pa.array(_standard_errors(rollouts), pa.float64()),
         "learn": pa.array([g.learn for g in report.graded], pa.bool_()),
         "age": pa.array([g.age for g in report.graded], pa.int64()),
@@ -110,7 +123,9 @@ def _table(report: StepReport) -> pa.Table:
 def _standard_errors(rollouts: Sequence[Rollout]) -> list[float]:
     """Of each node's value, which its children start from; a leaf has none, and what is no node neither."""
     starts = {(r.group, r.parent): state for r in rollouts if r.node >= 0 for state in r.states.values()}
-    return [state.error if r.node >= 0 and (state := starts.get((r.group, r.node))) else np.nan for r in rollouts]
+    return [
+        state.error if r.node >= 0 and (state := starts.get((r.group, r.node))) else np.nan for r in rollouts
+    ]
 
 
 def _sound(text: str) -> str:

@@ -1,4 +1,5 @@
-"""The same questions before and after: which pairs of answers a page shows, and what became of all of them."""
+"""The same questions before and after: which pairs of answers a page shows, and what became of all of
+them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

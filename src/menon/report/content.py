@@ -41,7 +41,11 @@ class Content:
         """Where the questions came from: the data or the task; else what the policy acted in."""
         if data := self.settings.get("data"):
             return str(data)
-        kinds = {name: part.get("kind", "your own") for name in ("task", "environment") if (part := self.settings.get(name))}
+        kinds = {
+            name: part.get("kind", "your own")
+            for name in ("task", "environment")
+            if (part := self.settings.get(name))
+        }
         return str(kinds.get("task") or (f"environment {kinds['environment']}" if kinds else "chain_sum"))
 
     @property

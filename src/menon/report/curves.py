@@ -22,24 +22,56 @@ def _is_number(value: Any) -> bool:
 def curves(lines: Lines, evaluations: Lines) -> list[Chart]:
     charts = [
         _accuracy(lines, evaluations),
-        Chart("Reward", _named(lines, {"reward/mean": "mean", "reward/std": "deviation"}), "As the grader gave it."),
+        Chart(
+            "Reward",
+            _named(lines, {"reward/mean": "mean", "reward/std": "deviation"}),
+            "As the grader gave it.",
+        ),
         _lengths(lines),
         Chart("Working and reflection", _shows(lines, evaluations), _shows_note(lines), 0, 1),
         Chart("Entropy", _named(lines, ENTROPY), "Nats, over the tokens that the policy wrote.", 0),
         Chart("What each group teaches", _named(lines, GROUPS), GROUPS_NOTE, 0, 1, stacked=True),
-        Chart("Clip", _named(lines, CLIP), "Share of tokens whose gradient was cut off, over all updates of the step.", 0),
+        Chart(
+            "Clip",
+            _named(lines, CLIP),
+            "Share of tokens whose gradient was cut off, over all updates of the step.",
+            0,
+        ),
         _divergence(lines),
-        Chart("Gradient", _named(lines, {"grad_norm": "norm"}), "Before it is clipped; mean over the updates of the step.", 0),
-        Chart("Speed", (Line("tokens a second", _speed(lines), 1),), "Written tokens over the whole time of the step.", 0),
+        Chart(
+            "Gradient",
+            _named(lines, {"grad_norm": "norm"}),
+            "Before it is clipped; mean over the updates of the step.",
+            0,
+        ),
+        Chart(
+            "Speed",
+            (Line("tokens a second", _speed(lines), 1),),
+            "Written tokens over the whole time of the step.",
+            0,
+        ),
     ]
     return [chart for chart in charts if any(line.points for line in chart.lines)]
 
 
-ENTROPY = {"entropy/mean": "mean", "entropy/p50": "median", "entropy/p80": "80th percentile", "entropy/p95": "95th percentile"}
+ENTROPY = {
+    "entropy/mean": "mean",
+    "entropy/p50": "median",
+    "entropy/p80": "80th percentile",
+    "entropy/p95": "95th percentile",
+}
 GROUPS = {"groups/all_correct": "solved", "groups/mixed": "mixed", "groups/all_wrong": "failed"}
 GROUPS_NOTE = "Share of the prompts whose answers were all right, some right, none right. Only mixed ones teach a group."
 CLIP = {"clip/frac": "clipped", "clip/low": "below", "clip/high": "above"}
-TONES = {"solved": 3, "mixed": 1, "failed": 2, "deviation": 4, "median": 3, "80th percentile": 5, "95th percentile": 4}
+TONES = {
+    "solved": 3,
+    "mixed": 1,
+    "failed": 2,
+    "deviation": 4,
+    "median": 3,
+    "80th percentile": 5,
+    "95th percentile": 4,
+}
 TONES |= {"below": 2, "above": 3}
 """Colours by what a line shows; the others have the first."""
 
@@ -50,13 +82,22 @@ def _named(lines: Lines, names: Mapping[str, str]) -> tuple[Line, ...]:
 
 def _accuracy(lines: Lines, evaluations: Lines) -> Chart:
     held_out = Line("held out", series(evaluations, "accuracy"), 2, dots=True)
-    return Chart("Accuracy", (Line("training", series(lines, "acc/mean"), 1), held_out), "Share of right answers.", 0, 1)
+    return Chart(
+        "Accuracy",
+        (Line("training", series(lines, "acc/mean"), 1), held_out),
+        "Share of right answers.",
+        0,
+        1,
+    )
 
 
 def _lengths(lines: Lines) -> Chart:
     """A mean over no answer is recorded as 0, and no answer is that short: such a point is left out."""
     names = {"len/correct": ("right", 3), "len/wrong": ("wrong", 2), "len/p95": ("95th percentile", 4)}
-    drawn = [Line(label, [(x, y) for x, y in series(lines, name) if y > 0], tone) for name, (label, tone) in names.items()]
+    drawn = [
+        Line(label, [(x, y) for x, y in series(lines, name) if y > 0], tone)
+        for name, (label, tone) in names.items()
+    ]
     return Chart("Length by correctness", tuple(drawn), "Tokens of an answer.", 0)
 
 
@@ -90,11 +131,17 @@ def _divergence(lines: Lines) -> Chart:
 
 def _speed(lines: Lines) -> Points:
     seconds = dict(series(lines, "time/step"))
-    return [(step, tokens / seconds[step]) for step, tokens in series(lines, "tokens/generated") if seconds.get(step)]
+    return [
+        (step, tokens / seconds[step])
+        for step, tokens in series(lines, "tokens/generated")
+        if seconds.get(step)
+    ]
 
 
 def times(lines: Lines) -> dict[str, float]:
     """Seconds by part of the step over the whole run, the largest first."""
-    names = sorted({name for line in lines for name in line if name.startswith("time/") and name != "time/step"})
+    names = sorted(
+        {name for line in lines for name in line if name.startswith("time/") and name != "time/step"}
+    )
     total = {name.removeprefix("time/"): sum(y for _, y in series(lines, name)) for name in names}
     return dict(sorted(total.items(), key=lambda item: -item[1]))

@@ -1,4 +1,5 @@
-"""The page: one file of HTML with its style, its charts and its few lines of script inside; nothing is fetched."""
+"""The page: one file of HTML with its style, its charts and its few lines of script inside; nothing is
+fetched."""
 
 from pathlib import Path
 

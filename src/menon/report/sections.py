@@ -1,4 +1,5 @@
-"""The parts of a page. Everything that a model or a user wrote is escaped, and its control characters are replaced."""
+"""The parts of a page. Everything that a model or a user wrote is escaped, and its control characters are
+replaced."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -62,7 +63,8 @@ def lead(content: Content) -> str:
     rivals = []
     if "best_accuracy" in before:
         best = float(before["best_temperature"])
-        # Those at temperature 1 are the vote's, so that the mean is another than that of the one answer of the sentence before.
+        # Those at temperature 1 are the vote's, so that the mean is another than that of the one answer of
+        # the sentence before.
         how = "1, eight answers each" if best == 1 else f"{best:g}"
         rivals.append(f"{before['best_accuracy']:.3f} at its best temperature ({how})")
     if "maj_at_8" in before:
@@ -106,7 +108,8 @@ def answers(content: Content) -> Iterator[str]:
     note += f" among the first {len(content.after)}." if content.after else "."
     if content.after:
         note += (
-            " Colour marks the tokens at which the two models disagree: the KL between their next-token distributions there, "
+            " Colour marks the tokens at which the two models disagree: the KL between their next-token "
+            "distributions there, "
             f"from {VISIBLE_KL:g} nats (none) to {FULL_KL:g} (full)."
         )
     yield f'<p class="quiet">{note}</p>'
@@ -118,7 +121,9 @@ def one_pair(pair: Pair, before: Marked | None, after: Marked | None) -> Iterato
     gold = pair.before["answer"]
     right = f" <span>the answer is {safe(str(gold))}</span>" if gold is not None else ""
     yield f'<div class="card pair"><h3>{safe(pair.before["prompt"])}{right}</h3>'
-    for when, kind, row, marks in zip(("before", "after"), pair.kind, (pair.before, pair.after), (before, after), strict=True):
+    for when, kind, row, marks in zip(
+        ("before", "after"), pair.kind, (pair.before, pair.after), (before, after), strict=True
+    ):
         yield f"<div><pre>{coloured(marks) if marks else safe(row['completion']) or '(empty)'}</pre>"
         yield f'{when}: <span class="{kind}">{kind}</span>, {told_of(row)}</div>'
     yield "</div>"
@@ -130,7 +135,8 @@ def told_of(row: Row) -> str:
 
 
 def coloured(marks: Marked) -> str:
-    """Line breaks at the very beginning would be eaten by the browser, and a model's are shown as they are."""
+    """Line breaks at the very beginning would be eaten by the browser, and a model's are shown as they
+    are."""
     found = []
     for text, kl in marks:
         shown = printable(text)
@@ -155,17 +161,22 @@ def distance(content: Content) -> Iterator[str]:
         yield "checkpoint of an evaluated step.</p>"
         return
     yield (
-        f"<p>On {drift['answers']} answers of the model after step {drift['step']}, KL(trained || start) sums to <b>"
-        f"{drift['sequence_kl']:.2f} nats</b> an answer; <b>{drift['first_token_share']:.0%}</b> of it sits on the first token "
+        f"<p>On {drift['answers']} answers of the model after step {drift['step']}, KL(trained || start) "
+        "sums to <b>"
+        f"{drift['sequence_kl']:.2f} nats</b> an answer; <b>{drift['first_token_share']:.0%}</b> of it "
+        "sits on the first token "
         f"({drift['first_token_kl']:.2f} nats). On the start's own answers KL(start || trained) is "
-        f"{drift['back']['sequence_kl']:.2f} nats, {drift['back']['first_token_share']:.0%} of it on the first token.</p>"
+        f"{drift['back']['sequence_kl']:.2f} nats, {drift['back']['first_token_share']:.0%} of it on the "
+        "first token.</p>"
     )
     lines = (
         Line("trained model's answers", positions(drift), 1),
         Line("the start's answers", positions(drift["back"]), 4),
     )
     note = "Nats, mean over the answers that are that long; places that fewer than a tenth of the answers reach are left out."
-    yield drawn(Chart("KL at each token of the answer", lines, note, 0, across="token")).replace('"chart"', '"chart wide"', 1)
+    yield drawn(Chart("KL at each token of the answer", lines, note, 0, across="token")).replace(
+        '"chart"', '"chart wide"', 1
+    )
 
 
 def positions(side: Mapping[str, Any]) -> list[tuple[float, float]]:
@@ -185,7 +196,10 @@ def time(content: Content) -> Iterator[str]:
         yield '<p class="quiet">The run kept no times.</p>'
         return
     tones = {name: 0 if name == "outside of steps" else 1 + place % 5 for place, name in enumerate(spent)}
-    bars = [f'<i class="t{tones[name]}" style="width:{100 * s / whole:.2f}%" title="{name}"></i>' for name, s in spent.items()]
+    bars = [
+        f'<i class="t{tones[name]}" style="width:{100 * s / whole:.2f}%" title="{name}"></i>'
+        for name, s in spent.items()
+    ]
     yield f'<div class="share">{"".join(bars)}</div><table><thead><tr><th>part<th>seconds<th>share<th>a step</tr></thead>'
     for name, seconds in spent.items():
         each = f"{seconds / len(content.lines):.3f} s" if name != "outside of steps" else ""

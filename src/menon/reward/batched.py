@@ -12,14 +12,17 @@ class NoReply(Exception):
 
 
 def ask(function: Callable[[Any], Any], items: Sequence[Any], limit: float) -> Sequence[Any]:
-    """One result for each item. NoReply if the function raises, takes longer than `limit` seconds, or returns something else."""
+    """One result for each item. NoReply if the function raises, takes longer than `limit` seconds, or returns
+    something else."""
     try:
         results = Call(function, list(items)).result(limit)
     except Late as late:
         raise NoReply(f"{late} for {len(items)} answers") from late
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # sys.exit and timeouts of libraries are no Exception, and a run must survive them
+    except (
+        BaseException
+    ) as error:  # sys.exit and timeouts of libraries are no Exception, and a run must survive them
         raise NoReply(f"raised {describe(error)}") from error
     results = results.tolist() if hasattr(results, "tolist") else results
     if not isinstance(results, Sequence) or isinstance(results, str | bytes):

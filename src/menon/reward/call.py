@@ -12,18 +12,22 @@ from menon.types import Verdict
 
 
 class UserReward:
-    """Calls `f(prompt, completion, answer, **columns)`, or a function written for TRL, verl or OpenRLHF as it is.
+    """Calls `f(prompt, completion, answer, **columns)`, or a function written for TRL, verl or OpenRLHF as it
+    is.
 
-    Parameters: `function` is a name, `file.py:function` or `package.module:function`, or the function itself; `time_limit` is in
-    seconds per answer. A function that can be imported by name runs in a process of its own, which is killed and replaced when
-    it hangs or dies; a change that the running program makes to its module is not seen there. Any other (a lambda, a notebook's,
-    a closure) runs in a thread: the limit holds, but a thread that hangs goes on and keeps its core.
+    Parameters: `function` is a name, `file.py:function` or `package.module:function`, or the function itself;
+    `time_limit` is in seconds per answer. A function that can be imported by name runs in a process of its
+    own, which is killed and replaced when it hangs or dies; a change that the running program makes to its
+    module is not seen there. Any other (a lambda, a notebook's, a closure) runs in a thread: the limit holds,
+    but a thread that hangs goes on and keeps its core.
 
-    A function that raises, takes too long, or returns NaN, infinity, None, another type or another number of rewards than one
-    gives a NaN verdict whose `error` says so. UserError at construction: no such function, or another signature.
+    A function that raises, takes too long, or returns NaN, infinity, None, another type or another number of
+    rewards than one gives a NaN verdict whose `error` says so. UserError at construction: no such function,
+    or another signature.
 
-    `acc` is "acc" of a dict, "scores" of OpenRLHF's, or a Verdict's; of a bare number it is 1 where that is at least 1, else 0.
-    A function of TRL that compares the answers of a group cannot work here: it sees one answer at a time.
+    `acc` is "acc" of a dict, "scores" of OpenRLHF's, or a Verdict's; of a bare number it is 1 where that is
+    at least 1, else 0. A function of TRL that compares the answers of a group cannot work here: it sees one
+    answer at a time.
     """
 
     def __init__(self, function: str | Callable[..., Any], time_limit: float = 10.0) -> None:
@@ -34,7 +38,13 @@ class UserReward:
         self.isolated: Isolated = InProcess(name) if name else InThread(_callable(function))
 
     def __call__(
-        self, prompt: str, completion: str, answer: str, finish: str = "stop", completion_ids: Any = (), **columns: Any
+        self,
+        prompt: str,
+        completion: str,
+        answer: str,
+        finish: str = "stop",
+        completion_ids: Any = (),
+        **columns: Any,
     ) -> Verdict:
         ids = [int(token) for token in completion_ids]
         return self.isolated.ask(Asked(prompt, completion, answer, columns, finish, ids), self.time_limit)
@@ -50,7 +60,8 @@ class UserReward:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Where another process finds the same function, else nothing. The main program is not run a second time for it."""
+    """Where another process finds the same function, else nothing. The main program is not run a second time
+    for it."""
     module = sys.modules.get(getattr(function, "__module__", ""))
     name = getattr(function, "__qualname__", "")
     if module is None or module.__name__ == "__main__" or getattr(module, name, None) is not function:

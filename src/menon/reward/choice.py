@@ -17,7 +17,8 @@ _LETTER = re.compile(
     re.IGNORECASE,
 )
 _ANOTHER = re.compile(
-    r"^\s*(?:[,，、;/&]|and\b|or\b)\s*(?:and\b|or\b)?\s*[(\[]?\s*[A-J]\s*(?:[)\].,]|$|\s+(?:and|or)\b)", re.IGNORECASE
+    r"^\s*(?:[,，、;/&]|and\b|or\b)\s*(?:and\b|or\b)?\s*[(\[]?\s*[A-J]\s*(?:[)\].,]|$|\s+(?:and|or)\b)",
+    re.IGNORECASE,
 )
 _MENTIONED = re.compile(
     r"\b(?:option|choice|choose|chose|select|pick|answer)\s+(?:is\s+)?\(?([A-J])\b(?!')|\(?\b([A-J])\b\)?\s+is\s+(?:the\s+)?(?:correct|right)"
@@ -31,7 +32,8 @@ def gold_letter(gold: str) -> str | None:
 
 
 def letter(text: str) -> str | None:
-    """The letter that an answer begins with: `B`, `b`, `(B) 42`, `Option B`, `B. because`; None for several or none."""
+    """The letter that an answer begins with: `B`, `b`, `(B) 42`, `Option B`, `B. because`; None for several
+    or none."""
     found = _LETTER.match(" ".join(_WRAPPING.sub("", text[:300]).split()))
     if found is None or _ANOTHER.match(found[4]):
         return None
@@ -39,7 +41,8 @@ def letter(text: str) -> str | None:
 
 
 def mentioned(text: str) -> str | None:
-    """The last letter that a text calls its choice without marking it: `I choose C`, `D is the correct answer`."""
+    """The last letter that a text calls its choice without marking it: `I choose C`, `D is the correct
+    answer`."""
     found = _MENTIONED.findall(text[-1000:])
     return (found[-1][0] or found[-1][1]) if found else None
 
@@ -52,7 +55,9 @@ class MultipleChoice:
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
         found = stated(prompt, completion, self.ways)
-        score = float(found is not None and letter(found) is not None and letter(found) == gold_letter(answer))
+        score = float(
+            found is not None and letter(found) is not None and letter(found) == gold_letter(answer)
+        )
         return Verdict(score, acc=score)
 
     def spell(self, prompt: str, answer: str) -> str:

@@ -8,7 +8,8 @@ LANGUAGES = ("", "python", "python3", "py", "py3", "python 3")
 
 
 def last_block(completion: str) -> str | None:
-    """What the last closed fenced block holds: the last that says Python, else the last of any; None without one.
+    """What the last closed fenced block holds: the last that says Python, else the last of any; None without
+    one.
 
     >>> last_block("so:\\n```python\\nprint(1)\\n```\\nwhich prints 1")
     'print(1)\\n'
@@ -27,8 +28,8 @@ def last_block(completion: str) -> str | None:
 
 
 def completed(question: str, code: str, entry: str) -> str:
-    """The program: where the question is the beginning of one (HumanEval), its imports and helpers go in front, and code that is
-    only the body of its last function is put into it."""
+    """The program: where the question is the beginning of one (HumanEval), its imports and helpers go in
+    front, and code that is only the body of its last function is put into it."""
     if not entry or not defines(question, entry) or not parses(question):
         return code
     if defines(code, entry):
@@ -46,6 +47,7 @@ def parses(code: str) -> bool:
 
 
 def defines(code: str, name: str) -> bool:
-    """Whether code seems to define a function, class or variable of that name at its top; broken code is searched too."""
+    """Whether code seems to define a function, class or variable of that name at its top; broken code is
+    searched too."""
     name = re.escape(name)
     return re.search(rf"^(?:async\s+def|def|class)\s+{name}\b|^{name}\s*[:=]", code, re.MULTILINE) is not None

@@ -7,15 +7,17 @@ Compare = Literal["tokens", "lines"]
 
 
 def same_output(printed: bytes, expected: str, compare: Compare = "tokens", tolerance: float = 1e-6) -> bool:
-    """`tokens`: the words between white space agree, one by one; where the expected word is written as a fraction (3.5, 1e-3) a
-    number within `tolerance`, relative or absolute, will do, and whole numbers must agree exactly. `lines`: the text agrees but
-    for white space at the ends of lines and of the text.
+    """`tokens`: the words between white space agree, one by one; where the expected word is written as a
+    fraction (3.5, 1e-3) a number within `tolerance`, relative or absolute, will do, and whole numbers must
+    agree exactly. `lines`: the text agrees but for white space at the ends of lines and of the text.
     """
     text = printed.decode("utf-8", errors="replace")
     if compare == "lines":
         return lines(text) == lines(expected)
     words, wanted = text.split(), expected.split()
-    return len(words) == len(wanted) and all(map(lambda w, e: w == e or close(w, e, tolerance), words, wanted))
+    return len(words) == len(wanted) and all(
+        map(lambda w, e: w == e or close(w, e, tolerance), words, wanted)
+    )
 
 
 def lines(text: str) -> list[str]:

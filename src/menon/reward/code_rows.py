@@ -37,9 +37,10 @@ class BadTests(ValueError):
 def suite_of(columns: Mapping[str, Any]) -> Suite:
     """The tests of a row. BadTests if it has none, or none that can be read.
 
-    `tests`: a list of {input, output} or of code, or one piece of code. `test` with `entry_point`: HumanEval. `test_list` with
-    `test_setup_code`, or `tests` with `setup`: MBPP. `input_output`: APPS, an object or its JSON, with `inputs`, `outputs` and
-    perhaps `fn_name`. `public_tests`, `private_tests`, `generated_tests`: CodeContests, each {input: [...], output: [...]}.
+    `tests`: a list of {input, output} or of code, or one piece of code. `test` with `entry_point`: HumanEval.
+    `test_list` with `test_setup_code`, or `tests` with `setup`: MBPP. `input_output`: APPS, an object or its
+    JSON, with `inputs`, `outputs` and perhaps `fn_name`. `public_tests`, `private_tests`, `generated_tests`:
+    CodeContests, each {input: [...], output: [...]}.
     """
     given = {name: columns[name] for name in TEST_COLUMNS if columns.get(name)}
     if not given:
@@ -54,13 +55,18 @@ def suite_of(columns: Mapping[str, Any]) -> Suite:
         every = _parsed(given.get("tests", given.get("test_list")))
         every = every if isinstance(every, list) else [every]
         return Suite(tuple(_one(test, setup) for test in every), entry)
-    return Suite(tuple(case for name in TEST_COLUMNS if name in given for case in _pairs(_parsed(given[name]), name)), entry)
+    return Suite(
+        tuple(case for name in TEST_COLUMNS if name in given for case in _pairs(_parsed(given[name]), name)),
+        entry,
+    )
 
 
 def _human_eval(code: Any, entry: str) -> Check:
     if not isinstance(code, str) or not entry:
         raise BadTests("'test' must be code and needs 'entry_point' beside it, the name of the function")
-    return Check(f"{code}\n\ncheck({entry})\n" if "def check(" in code and f"\ncheck({entry})" not in code else code)
+    return Check(
+        f"{code}\n\ncheck({entry})\n" if "def check(" in code and f"\ncheck({entry})" not in code else code
+    )
 
 
 def _one(test: Any, setup: str) -> InputOutput | Check:
@@ -73,16 +79,24 @@ def _one(test: Any, setup: str) -> InputOutput | Check:
 
 
 def _pairs(columns: Any, name: str) -> list[InputOutput]:
-    if not isinstance(columns, Mapping) or not all(isinstance(columns.get(key), list) for key in ("input", "output")):
+    if not isinstance(columns, Mapping) or not all(
+        isinstance(columns.get(key), list) for key in ("input", "output")
+    ):
         raise BadTests(f"'{name}' must be an object with the lists 'input' and 'output'")
     if len(columns["input"]) != len(columns["output"]):
         raise BadTests(f"'{name}' has {len(columns['input'])} inputs and {len(columns['output'])} outputs")
-    return [InputOutput(_text(given), _text(wanted)) for given, wanted in zip(columns["input"], columns["output"], strict=True)]
+    return [
+        InputOutput(_text(given), _text(wanted))
+        for given, wanted in zip(columns["input"], columns["output"], strict=True)
+    ]
 
 
 def _apps(columns: Any) -> Suite:
-    """Scripts, or with `fn_name` calls of a function, or of a method of `Solution`, with the arguments in each input."""
-    if not isinstance(columns, Mapping) or not all(isinstance(columns.get(key), list) for key in ("inputs", "outputs")):
+    """Scripts, or with `fn_name` calls of a function, or of a method of `Solution`, with the arguments in
+    each input."""
+    if not isinstance(columns, Mapping) or not all(
+        isinstance(columns.get(key), list) for key in ("inputs", "outputs")
+    ):
         raise BadTests("'input_output' must be an object with the lists 'inputs' and 'outputs'")
     pairs = {"input": columns["inputs"], "output": columns["outputs"]}
     name = columns.get("fn_name")
@@ -90,19 +104,26 @@ def _apps(columns: Any) -> Suite:
         return Suite(tuple(_pairs(pairs, "input_output")))
     if not str(name).isidentifier():
         raise BadTests(f"'fn_name' is {name!r}, which is no name of a function")
-    calls = [_call(str(name), given, wanted) for given, wanted in zip(pairs["input"], pairs["output"], strict=False)]
+    calls = [
+        _call(str(name), given, wanted)
+        for given, wanted in zip(pairs["input"], pairs["output"], strict=False)
+    ]
     if len(calls) != len(pairs["input"]) or len(calls) != len(pairs["output"]):
         raise BadTests(f"'input_output' has {len(pairs['input'])} inputs and {len(pairs['output'])} outputs")
     return Suite(tuple(calls), str(name))
 
 
 def _call(name: str, given: Any, wanted: Any) -> Check:
-    """JSON knows no tuples, so a tuple counts as a list; an expected result may stand in a list of its own (APPS)."""
+    """JSON knows no tuples, so a tuple counts as a list; an expected result may stand in a list of its own
+    (APPS)."""
     arguments = [_parsed(line) for line in given.split("\n")] if isinstance(given, str) else given
     if not isinstance(arguments, list):
         raise BadTests(f"an input of '{name}' is no list of arguments")
     wanted = _parsed(wanted) if isinstance(wanted, str) and isinstance(given, str) else wanted
-    return Check(f"{SAME}\n_result = {name}(*{arguments!r})\nassert _same(_result, {wanted!r}) or _same([_result], {wanted!r})\n")
+    return Check(
+        f"{SAME}\n_result = {name}(*{arguments!r})\nassert _same(_result, {wanted!r}) or _same([_result], "
+        f"{wanted!r})\n"
+    )
 
 
 SAME = """

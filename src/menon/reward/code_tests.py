@@ -46,14 +46,16 @@ class Run:
 
 @dataclass(frozen=True)
 class CodeTests:
-    """1 if the program in the last fenced block of an answer passes all tests of its row, else 0; or the share that it passes.
+    """1 if the program in the last fenced block of an answer passes all tests of its row, else 0; or the
+    share that it passes.
 
-    The columns of a row hold its tests (`code_rows.suite_of`). Every test runs in a fresh process of the sandbox; what is
-    expected never enters the process of model code, and the verdict is made outside of it. No block is wrong, and so is
-    hitting a limit.
-    A test that is broken itself, or a sandbox that fails, gives a NaN verdict with `error`.
+    The columns of a row hold its tests (`code_rows.suite_of`). Every test runs in a fresh process of the
+    sandbox; what is expected never enters the process of model code, and the verdict is made outside of it.
+    No block is wrong, and so is hitting a limit. A test that is broken itself, or a sandbox that fails, gives
+    a NaN verdict with `error`.
 
-    `acc` is 1 if all tests pass. UserError: there is no such level of the sandbox, or this machine lacks a layer of it.
+    `acc` is 1 if all tests pass. UserError: there is no such level of the sandbox, or this machine lacks a
+    layer of it.
     """
 
     score: Literal["all", "fraction"] = "all"
@@ -76,7 +78,10 @@ class CodeTests:
 
     def __post_init__(self) -> None:
         if self.total_s <= 0 or self.most_tests < 0 or self.tolerance < 0:
-            raise UserError("the code reward's total_s must be positive, and most_tests and tolerance must not be negative")
+            raise UserError(
+                "the code reward's total_s must be positive, and most_tests and tolerance must not be "
+                "negative"
+            )
         self.limits  # noqa: B018 - refuses what is out of range
         if not self.is_remote:
             require(self.sandbox)
@@ -88,7 +93,11 @@ class CodeTests:
     @property
     def header(self) -> dict[str, str]:
         """For the header of a run: where model code runs, and how closed in it is."""
-        return {"sandbox": f"runner {self.sandbox}" if self.is_remote else f"{require(self.sandbox)} ({self.sandbox})"}
+        return {
+            "sandbox": f"runner {self.sandbox}"
+            if self.is_remote
+            else f"{require(self.sandbox)} ({self.sandbox})"
+        }
 
     @property
     def limits(self) -> Limits:
@@ -126,7 +135,8 @@ class CodeTests:
         return f"```python\n{answer}\n```"
 
     def run(self, program: str, tests: Suite, helpers: str = "") -> Run:
-        """Runs a program against tests. `helpers`: trusted code whose names the tests use before the program's.
+        """Runs a program against tests. `helpers`: trusted code whose names the tests use before the
+        program's.
 
         BrokenTest, SandboxError: no verdict.
         """
@@ -157,7 +167,9 @@ class CodeTests:
             return cases
         return tuple(cases[place * len(cases) // self.most_tests] for place in range(self.most_tests))
 
-    def elsewhere(self, program: str, cases: tuple[InputOutput | Check, ...], entry: str, helpers: str) -> Run:
+    def elsewhere(
+        self, program: str, cases: tuple[InputOutput | Check, ...], entry: str, helpers: str
+    ) -> Run:
         request = {
             "code": program,
             "tests": [asdict(case) for case in cases],
@@ -170,14 +182,22 @@ class CodeTests:
         }
         said = ask(self.sandbox, request, self.wall_s * len(cases) + SLACK)
         cpu, memory = (float(said.get(name) or 0) for name in ("cpu_seconds", "memory_mb"))
-        return Run(said["outcome"], str(said.get("why", "")), said["passed"], said["total"], cpu, memory, left=0)
+        return Run(
+            said["outcome"], str(said.get("why", "")), said["passed"], said["total"], cpu, memory, left=0
+        )
 
-    def judge(self, program: str, case: InputOutput | Check, entry: str, helpers: str) -> tuple[Outcome, str, Finished]:
+    def judge(
+        self, program: str, case: InputOutput | Check, entry: str, helpers: str
+    ) -> tuple[Outcome, str, Finished]:
         code = program.encode(errors="replace")
         if isinstance(case, InputOutput):
             finished = self.execute([Task("script", code, case.input.encode(errors="replace"))])
             if (ended := ended_badly(finished)) or finished.code:
-                return ended or outcome_of(finished.errors), last_line(finished.errors) or finished.why, finished
+                return (
+                    ended or outcome_of(finished.errors),
+                    last_line(finished.errors) or finished.why,
+                    finished,
+                )
             right = same_output(finished.output, case.output, self.compare, self.tolerance)
             return "pass" if right else "fail", "" if right else "another output", finished
         asked = {"test": case.code, "entry": entry, "helpers": helpers}

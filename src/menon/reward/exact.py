@@ -16,11 +16,13 @@ _NUMBER = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?")
 
 @dataclass(frozen=True)
 class ExactMatch:
-    r"""1 if the result that a completion states is the gold answer, else 0 (spec 6.1; 6.2 without its algebra).
+    r"""1 if the result that a completion states is the gold answer, else 0 (spec 6.1; 6.2 without its
+    algebra).
 
-    The first way of `extract.WAYS` that finds a result decides: `<answer>`, `\boxed{}`, `Answer:`, `####`. Nothing stated,
-    nothing behind `</think>`, or a malformed box is wrong. Numbers are compared exactly, with `$` and thousands' commas taken
-    out, so 1,000 = 1000.0 and .1 is not .10001; anything else must be the same string. A truncated answer counts as it stands.
+    The first way of `extract.WAYS` that finds a result decides: `<answer>`, `\boxed{}`, `Answer:`, `####`.
+    Nothing stated, nothing behind `</think>`, or a malformed box is wrong. Numbers are compared exactly, with
+    `$` and thousands' commas taken out, so 1,000 = 1000.0 and .1 is not .10001; anything else must be the
+    same string. A truncated answer counts as it stands.
     """
 
     kind: Literal["exact"] = "exact"

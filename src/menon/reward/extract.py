@@ -1,4 +1,5 @@
-"""Where an answer states its result (spec 6.1). Each way gives the result as written, or None; all run in linear time."""
+"""Where an answer states its result (spec 6.1). Each way gives the result as written, or None; all run in
+linear time."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +11,9 @@ NEAR_END = 300
 
 _LINE = re.compile(r"(?i)answer\s*:\s*([^\n]+)")
 _HASH = re.compile(r"####\s*(\$?-?\$?[0-9.,]+)")
-_BRACES = re.compile(r"(?P<box>\\{1,2}(?:f?boxed|fbox)\s*\{)|\\{1,2}boxed (?P<bare>[^\s$\\{}]+)|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(
+    r"(?P<box>\\{1,2}(?:f?boxed|fbox)\s*\{)|\\{1,2}boxed (?P<bare>[^\s$\\{}]+)|\\.|[{}]", re.DOTALL
+)
 
 
 def stated(prompt: str, completion: str, ways: Iterable[Way]) -> str | None:
@@ -22,7 +25,8 @@ def stated(prompt: str, completion: str, ways: Iterable[Way]) -> str | None:
 
 
 def after_thinking(prompt: str, completion: str) -> str | None:
-    """The text behind the last `</think>`; None where thinking was opened, by the prompt or in the text, and never closed."""
+    """The text behind the last `</think>`; None where thinking was opened, by the prompt or in the text, and
+    never closed."""
     _, closed, behind = completion.rpartition("</think>")
     if "<think>" in behind or (not closed and prompt.rstrip().endswith("<think>")):
         return None
@@ -42,7 +46,8 @@ def answer_tag(text: str) -> str | None:
 
 
 def boxed(text: str) -> str | None:
-    r"""What the last `\boxed{...}` or `\fbox{...}` holds, or `5` of `\boxed 5`; None where its braces do not balance.
+    r"""What the last `\boxed{...}` or `\fbox{...}` holds, or `5` of `\boxed 5`; None where its braces do not
+    balance.
 
     Of boxes inside one another the outermost counts; escaped braces are text.
     """
@@ -80,13 +85,15 @@ def hash_marks(text: str) -> str | None:
 
 
 WAYS: tuple[Way, ...] = (answer_tag, boxed, answer_line, hash_marks)
-"""The first that finds something wins. There is no "last number": a policy would learn to end with numbers."""
+"""The first that finds something wins. There is no "last number": a policy would learn to end with
+numbers."""
 
 
 # Ways for evaluation only: what a person would take for the result
 
 _MARK = re.compile(
-    r"\$\$?|\\[()\[\]]|\\(?:begin|end)\{(?:equation|align|aligned|gather|multline|displaymath)\*?\}|\\.", re.DOTALL
+    r"\$\$?|\\[()\[\]]|\\(?:begin|end)\{(?:equation|align|aligned|gather|multline|displaymath)\*?\}|\\.",
+    re.DOTALL,
 )
 _CLOSES = {"$": "$", "$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 _ROWS = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")
@@ -105,7 +112,9 @@ _PROSE = re.compile(r"(?<![\\A-Za-z])[^\W\d_\u3040-\u30ff\u3400-\u9fff]{3,}|[\u3
 _PERCENT = re.compile(r"\s*(?:\\?%|percent(?:age)?\b|pct\b)")
 _JOINS = re.compile(r"\s*(?:[,;]\s*(?:and|or)?|and|or)\s*|\s+")
 _DIGIT = re.compile(r"\d")
-_BESIDE_NUMBERS = re.compile(r"(?<![\\A-Za-z])(?!(?:and|or|sqrt|pi|sin|cos|tan|log|ln)(?![A-Za-z]))[^\W\d_]{2}")
+_BESIDE_NUMBERS = re.compile(
+    r"(?<![\\A-Za-z])(?!(?:and|or|sqrt|pi|sin|cos|tan|log|ln)(?![A-Za-z]))[^\W\d_]{2}"
+)
 SHORT = 200
 """Characters of a text that may be a result as a whole."""
 WORDS = 2
@@ -113,8 +122,8 @@ WORDS = 2
 
 
 def phrase(text: str) -> str | None:
-    """What follows the last "the answer is" or "Answer:", wherever it is: a formula, or the rest of its sentence, or if that is
-    prose its first number."""
+    """What follows the last "the answer is" or "Answer:", wherever it is: a formula, or the rest of its
+    sentence, or if that is prose its first number."""
     found = None
     for found in _PHRASE.finditer(text):  # noqa: B007 - the last one counts
         pass
@@ -127,13 +136,16 @@ def phrase(text: str) -> str | None:
     sentence = (_SENTENCE.match(behind) or [""])[0].strip()
     if not sentence:
         return None
-    if len(_PROSE.findall(sentence)) > WORDS and not (len(sentence) > 1 and not sentence[1].isalnum() and sentence[0].isalpha()):
+    if len(_PROSE.findall(sentence)) > WORDS and not (
+        len(sentence) > 1 and not sentence[1].isalnum() and sentence[0].isalpha()
+    ):
         return first_number(sentence) or sentence
     return sentence
 
 
 def last_value(text: str) -> str | None:
-    """A short text without prose as a whole; else the last formula or the last number, whichever comes later."""
+    """A short text without prose as a whole; else the last formula or the last number, whichever comes
+    later."""
     whole = text.strip()
     if whole and len(whole) <= SHORT and "\n" not in whole and not is_sentence(whole):
         spans = list(formulas(whole))
@@ -148,7 +160,8 @@ def last_value(text: str) -> str | None:
 
 
 def formulas(text: str) -> Iterator[tuple[int, int]]:
-    """Bounds of what stands between dollar signs or LaTeX's brackets; an opening sign that is never closed is none."""
+    """Bounds of what stands between dollar signs or LaTeX's brackets; an opening sign that is never closed is
+    none."""
     opened: tuple[str, int] | None = None
     for found in _MARK.finditer(text):
         mark = found[0]
@@ -185,7 +198,8 @@ def is_sentence(text: str) -> bool:
 
 
 def last_formula(text: str) -> tuple[str | None, int]:
-    """The last formula that is none of prose between two prices, with those joined to it by commas, `and`, `or`; and its end."""
+    """The last formula that is none of prose between two prices, with those joined to it by commas, `and`,
+    `or`; and its end."""
     spans = [(start, end) for start, end in formulas(text) if not is_prose(text[start:end])][-20:]
     if not spans:
         return None, -1

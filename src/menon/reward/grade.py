@@ -18,7 +18,8 @@ GIVEN = ("prompt", "completion", "answer", "finish", "completion_ids")
 class Grading:
     """Gives each answer to one reward; never raises for what a model wrote.
 
-    A truncated answer keeps the score that the reward gives it (spec 0.5); a reward that minds reads `finish`.
+    A truncated answer keeps the score that the reward gives it (spec 0.5); a reward that minds reads
+    `finish`.
     """
 
     reward: Reward
@@ -27,27 +28,33 @@ class Grading:
     def __call__(self, rollout: Rollout) -> Verdict:
         return seen(judge(self.reward, "menon", asked_of(rollout)), rollout.text, self.shows)
 
-    def judge(self, prompt: Prompt, completion: str, finish: str = "stop", completion_ids: Sequence[int] = ()) -> Verdict:
+    def judge(
+        self, prompt: Prompt, completion: str, finish: str = "stop", completion_ids: Sequence[int] = ()
+    ) -> Verdict:
         """The verdict of an answer that nobody sampled."""
         return judge(self.reward, "menon", asked(prompt, completion, finish, completion_ids))
 
 
 @dataclass(frozen=True)
 class BatchGrading(Grading):
-    """For a reward that is faster with many answers at once: it gets all of a step (or a round) together; some at a time,
-    while others are written, if its verdicts stand apart."""
+    """For a reward that is faster with many answers at once: it gets all of a step (or a round) together;
+    some at a time, while others are written, if its verdicts stand apart."""
 
     reward: BatchReward
 
     @property
     def apart(self) -> bool:
-        """Whether a verdict depends on its own answer alone, to the last bit, whatever is judged in the same call."""
+        """Whether a verdict depends on its own answer alone, to the last bit, whatever is judged in the same
+        call."""
         return bool(getattr(self.reward, "apart", False))
 
     def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         """In the order of the rollouts."""
         verdicts = self.reward.many([asked_of(rollout) for rollout in rollouts])
-        return [seen(verdict, rollout.text, self.shows) for verdict, rollout in zip(verdicts, rollouts, strict=True)]
+        return [
+            seen(verdict, rollout.text, self.shows)
+            for verdict, rollout in zip(verdicts, rollouts, strict=True)
+        ]
 
 
 def grading_of(reward: Reward, shows: Shows = MappingProxyType({})) -> Grading:
@@ -56,7 +63,11 @@ def grading_of(reward: Reward, shows: Shows = MappingProxyType({})) -> Grading:
 
 def seen(verdict: Verdict, text: str, shows: Shows) -> Verdict:
     """With what the answer shows; a verdict that nobody looks further into stays itself."""
-    return replace(verdict, shows={name: float(look(text)) for name, look in shows.items()}) if shows else verdict
+    return (
+        replace(verdict, shows={name: float(look(text)) for name, look in shows.items()})
+        if shows
+        else verdict
+    )
 
 
 def asked_of(rollout: Rollout) -> Asked:

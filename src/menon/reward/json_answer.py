@@ -18,9 +18,9 @@ _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 
 @dataclass(frozen=True)
 class JsonAnswer:
-    """1 if the answer is the JSON of the gold answer, else 0: the last `<answer>`, else the last fenced block, else the whole
-    text behind the thought. Order counts in lists, not in objects; 1 and 1.0 are the same number; a key that stands twice is
-    refused.
+    """1 if the answer is the JSON of the gold answer, else 0: the last `<answer>`, else the last fenced
+    block, else the whole text behind the thought. Order counts in lists, not in objects; 1 and 1.0 are the
+    same number; a key that stands twice is refused.
 
     `partial`: of two objects the share of the keys of both whose values are the same.
     """
@@ -51,7 +51,9 @@ def parse(text: str) -> tuple[Any] | None:
     if len(text) > LONGEST or max(text.count("["), text.count("{")) > LONGEST // 10:
         return None
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_number, parse_float=_number)
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_number, parse_float=_number
+        )
         return (value,)
     except (ValueError, RecursionError):
         return None

@@ -1,4 +1,5 @@
-"""A language model as verifier: does the last line of an answer agree with the reference (arXiv 2503.23829; spec 6.7)?"""
+"""A language model as verifier: does the last line of an answer agree with the reference (arXiv 2503.23829;
+spec 6.7)?"""
 
 import math
 import re
@@ -16,7 +17,8 @@ from menon.reward.signatures import Asked
 from menon.types import Verdict
 
 Reply = tuple[str, Mapping[str, float]] | Exception
-"""What the judge wrote, with probabilities of its first token by text; or why this one prompt got no reply."""
+"""What the judge wrote, with probabilities of its first token by text; or why this one prompt got no
+reply."""
 
 Complete = Callable[[Sequence[str]], Sequence[Reply]]
 """Prompts -> one reply each. A recipe builds it from a model folder or a server."""
@@ -35,15 +37,18 @@ _DECISION = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
 class Judge:
     """Binary: R = 1 if the judge's decision c is yes, else 0. Soft: R = P if c = yes, 1 - P if c = no.
 
-    P is the probability of the first token that the judge wrote; with `renorm` P(YES) / (P(YES) + P(NO)), each over all first
-    tokens that begin the word. c is read from the first line of the reply, which must be yes or no in any case; any other reply
-    is unparsable: reward 0, counted by the part `judge_unparsable`. `acc` is 1 where c is yes.
+    P is the probability of the first token that the judge wrote; with `renorm` P(YES) / (P(YES) + P(NO)),
+    each over all first tokens that begin the word. c is read from the first line of the reply, which must be
+    yes or no in any case; any other reply is unparsable: reward 0, counted by the part `judge_unparsable`.
+    `acc` is 1 where c is yes.
 
-    The judge sees the question, the reference, and only the last non-empty line of the answer: no reasoning, which could talk it
-    into a yes. An answer without such a line is wrong and not asked. Equal triples are asked once and remembered.
+    The judge sees the question, the reference, and only the last non-empty line of the answer: no reasoning,
+    which could talk it into a yes. An answer without such a line is wrong and not asked. Equal triples are
+    asked once and remembered.
 
-    NaN with an error: a row without a reference; a call that raises, takes longer than `time_limit` seconds for a batch, or
-    returns something else than one reply per prompt; a soft verdict without a probability in [0, 1]. These are not remembered.
+    NaN with an error: a row without a reference; a call that raises, takes longer than `time_limit` seconds
+    for a batch, or returns something else than one reply per prompt; a soft verdict without a probability in
+    [0, 1]. These are not remembered.
     """
 
     complete: Complete
@@ -54,18 +59,23 @@ class Judge:
     batch_size: int = 64
     """Prompts per call."""
     time_limit: float = 120.0
-    memory: OrderedDict[tuple[str, str, str], Verdict] = field(default_factory=OrderedDict, compare=False, repr=False)
+    memory: OrderedDict[tuple[str, str, str], Verdict] = field(
+        default_factory=OrderedDict, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         check_prompt(self.prompt, "the judge's prompt")
         if self.batch_size < 1 or not self.time_limit > 0:
             raise UserError(
-                f"a judge's batch_size ({self.batch_size}) must be at least 1, its time_limit ({self.time_limit}) positive"
+                f"a judge's batch_size ({self.batch_size}) must be at least 1, its time_limit "
+                f"({self.time_limit}) positive"
             )
         if self.renorm and not self.soft:
             raise UserError("renorm changes the soft reward only; set soft=true as well, or leave it out")
 
-    def __call__(self, prompt: str, completion: str, answer: str, question: Any = None, **columns: Any) -> Verdict:
+    def __call__(
+        self, prompt: str, completion: str, answer: str, question: Any = None, **columns: Any
+    ) -> Verdict:
         """One answer; `many` is the same for a batch and faster."""
         return self.many([Asked(prompt, completion, answer, {"question": question})])[0]
 
@@ -76,7 +86,9 @@ class Judge:
         found: dict[tuple[str, str, str], Verdict] = {}
         for start in range(0, len(wanted), self.batch_size):
             found |= self._ask(wanted[start : start + self.batch_size])
-        verdicts = [t if isinstance(t, Verdict) else found[t] if t in found else self.memory[t] for t in triples]
+        verdicts = [
+            t if isinstance(t, Verdict) else found[t] if t in found else self.memory[t] for t in triples
+        ]
         self._remember({t: v for t, v in found.items() if not math.isnan(v.score)})
         return verdicts
 
@@ -140,14 +152,18 @@ def read_prompt(path: str | Path) -> str:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the judge's prompt {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise UserError(
+            f"the judge's prompt {path} cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from None
     check_prompt(text, f"the judge's prompt {path}")
     return text
 
 
 def check_prompt(text: str, name: str) -> None:
     if missing := [place for place in PLACES if place not in text]:
-        raise UserError(f"{name} lacks {' and '.join(missing)}; it needs {', '.join(PLACES)}, each where its text goes")
+        raise UserError(
+            f"{name} lacks {' and '.join(missing)}; it needs {', '.join(PLACES)}, each where its text goes"
+        )
 
 
 def fill(prompt: str, triple: tuple[str, str, str]) -> str:
@@ -159,7 +175,11 @@ def fill(prompt: str, triple: tuple[str, str, str]) -> str:
 def triple_of(asked: Asked) -> tuple[str, str, str] | Verdict:
     """Question, last line and reference; a verdict where there is nothing to ask."""
     if not asked.answer:
-        return Verdict(math.nan, math.nan, error="the judge has no reference answer for this question; give the row an 'answer'")
+        return Verdict(
+            math.nan,
+            math.nan,
+            error="the judge has no reference answer for this question; give the row an 'answer'",
+        )
     lines = [line.strip() for line in asked.completion.splitlines() if line.strip()]
     if not lines:
         return Verdict(0.0, 0.0, {"judge_unparsable": 0.0})
@@ -184,11 +204,15 @@ def decision_of(text: str) -> bool | None:
 
 
 def first(text: str, probabilities: Mapping[str, float]) -> float:
-    """The probability of the first token of the reply: of the longest of the given tokens that the reply begins with."""
+    """The probability of the first token of the reply: of the longest of the given tokens that the reply
+    begins with."""
     text = text.strip()
     tokens = [token for token in probabilities if token.strip() and text.startswith(token.strip())]
     if not tokens:
-        raise NoReply("gave no probability of its first token, which the soft reward needs; ask the binary one (soft=false)")
+        raise NoReply(
+            "gave no probability of its first token, which the soft reward needs; ask the binary one "
+            "(soft=false)"
+        )
     return sound(max((len(token.strip()), probabilities[token]) for token in tokens)[1])
 
 

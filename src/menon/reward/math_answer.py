@@ -42,13 +42,15 @@ KNOWN: tuple[tuple[str, str, bool], ...] = (
 class MathAnswer:
     """1 if the stated result equals the gold answer, else 0 (spec 6.1, 6.2).
 
-    The thought is cut off, and the first of `ways` that finds a result decides (`extract.WAYS` for training; `extract.LENIENT`
-    also takes what a person would take). The result is compared as a normal form of strings, numbers exactly, and if that does
-    not settle it by the rules of `math_compare` in one of `workers` processes, within `seconds` of CPU time.
+    The thought is cut off, and the first of `ways` that finds a result decides (`extract.WAYS` for training;
+    `extract.LENIENT` also takes what a person would take). The result is compared as a normal form of
+    strings, numbers exactly, and if that does not settle it by the rules of `math_compare` in one of
+    `workers` processes, within `seconds` of CPU time.
 
-    `parts` counts what was not plainly right or wrong: `unparsable` (nothing stated, or no mathematics) and `too_costly` (over a
-    limit), both wrong. Where a worker fails for another reason the verdict is NaN with an error. A gold answer that is a letter
-    from A to J is compared as a choice, one of words as words. Safe to call from several threads.
+    `parts` counts what was not plainly right or wrong: `unparsable` (nothing stated, or no mathematics) and
+    `too_costly` (over a limit), both wrong. Where a worker fails for another reason the verdict is NaN with
+    an error. A gold answer that is a letter from A to J is compared as a choice, one of words as words. Safe
+    to call from several threads.
 
     UserError at construction if the verifier does not judge some known pairs rightly.
     """
@@ -70,7 +72,11 @@ class MathAnswer:
         except Broken as error:
             return Verdict(float("nan"), float("nan"), error=f"the math verifier failed: {error}")
         score = float(state == "right")
-        return Verdict(score, score, {"unparsable": float(state == "unparsable"), "too_costly": float(state == "too costly")})
+        return Verdict(
+            score,
+            score,
+            {"unparsable": float(state == "unparsable"), "too_costly": float(state == "too costly")},
+        )
 
     def many(self, asked: Sequence[Asked]) -> list[Verdict]:
         """All workers at once; a costly answer delays nobody else."""
@@ -112,7 +118,8 @@ def core(gold: str) -> str:
 
 
 def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State]) -> State:
-    """`whole`: the text that the result was taken from, which may itself be the answer where the gold is prose."""
+    """`whole`: the text that the result was taken from, which may itself be the answer where the gold is
+    prose."""
     wanted = choice.gold_letter(gold)
     if wanted is not None:
         found = choice.letter(result) or choice.mentioned(whole)
@@ -122,7 +129,10 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
         return "unparsable"
     if squeeze(one) == squeeze(other):
         return "right"
-    numbers = decimal(one.replace(" ", "")), decimal(other.replace(" ", "") if not re.search(r"\d \d", other) else other)
+    numbers = (
+        decimal(one.replace(" ", "")),
+        decimal(other.replace(" ", "") if not re.search(r"\d \d", other) else other),
+    )
     if numbers[0] is not None and numbers[1] is not None:
         if numbers[0] == numbers[1]:
             return "right"

@@ -1,7 +1,9 @@
-"""Whether a stated answer says the same as the gold answer: rules for the outer form, values for what is inside.
+"""Whether a stated answer says the same as the gold answer: rules for the outer form, values for what is
+inside.
 
-Order counts in tuples and intervals, not in sets and lists; round and square brackets differ; a list is no single answer; `x = 3`
-answers `3`, `y = 3` does not answer `x = 3`. What the rules do not cover goes to Math-Verify. Runs in a worker process.
+Order counts in tuples and intervals, not in sets and lists; round and square brackets differ; a list is no
+single answer; `x = 3` answers `3`, `y = 3` does not answer `x = 3`. What the rules do not cover goes to
+Math-Verify. Runs in a worker process.
 """
 
 from collections.abc import Sequence
@@ -67,7 +69,11 @@ def same(gold: Node, stated: Node) -> bool:
         raise Unknown("a set that has to be worked out")
     if {gold.head, stated.head} & {"list", "set", "cup"}:
         found = same_members(members(gold), members(stated))
-        if not found and "cup" in (gold.head, stated.head) and {gold.head, stated.head} <= {"cup", "pair", "set"}:
+        if (
+            not found
+            and "cup" in (gold.head, stated.head)
+            and {gold.head, stated.head} <= {"cup", "pair", "set"}
+        ):
             raise Unknown("intervals that may meet")
         return found
     if gold.head == "matrix" and stated.head == "matrix":
@@ -101,7 +107,9 @@ def distinct_labels(nodes: Sequence[Node]) -> bool:
     if len(nodes) < 2 or not all(map(is_assignment, nodes)):
         return False
     labels = [node.parts[0] for node in nodes]
-    return len({str(label.value).partition("_")[0] if label.head == "name" else str(label) for label in labels}) == len(nodes)
+    return len(
+        {str(label.value).partition("_")[0] if label.head == "name" else str(label) for label in labels}
+    ) == len(nodes)
 
 
 def members(node: Node) -> tuple[Node, ...]:
@@ -109,7 +117,11 @@ def members(node: Node) -> tuple[Node, ...]:
     if node.head == "cup":
         return tuple(member for part in node.parts for member in members(part))
     if node.head in ("list", "set"):
-        return tuple(variant for part in node.parts for variant in (members(signs(part)) if has_sign(part) else (part,)))
+        return tuple(
+            variant
+            for part in node.parts
+            for variant in (members(signs(part)) if has_sign(part) else (part,))
+        )
     return (node,)
 
 
@@ -118,7 +130,9 @@ def worked_out(node: Node) -> Node:
     if node.head not in ("cap", "setminus") or any(part.head != "set" for part in node.parts):
         return node
     left, right = (members(part) for part in node.parts)
-    return Node("set", tuple(one for one in left if any(same(one, other) for other in right) == (node.head == "cap")))
+    return Node(
+        "set", tuple(one for one in left if any(same(one, other) for other in right) == (node.head == "cap"))
+    )
 
 
 def round_brackets(node: Node) -> bool:
@@ -187,7 +201,8 @@ def is_assignment(node: Node) -> bool:
 
 
 def is_symbolic(node: Node) -> bool:
-    """A name, an application f(x), a product or ratio or tuple of names: what an answer may be labelled with."""
+    """A name, an application f(x), a product or ratio or tuple of names: what an answer may be labelled
+    with."""
     if node.head in ("name", "word"):
         return node.value not in ("pi", "e", "i", "infty")
     if node.head == "call":
@@ -196,7 +211,8 @@ def is_symbolic(node: Node) -> bool:
 
 
 def leads_to(equation: Node) -> bool:
-    """Whether an equation states its last member: it begins with a name, or it is a chain of constants that is true."""
+    """Whether an equation states its last member: it begins with a name, or it is a chain of constants that
+    is true."""
     first, last = equation.parts[0], equation.parts[-1]
     if is_symbolic(first):
         return True
@@ -218,8 +234,12 @@ def member_of(node: Node) -> Node:
 
 
 def same_units(gold: Node, stated: Node) -> bool:
-    """Units that only one of them has do not count; two known units must be the same. Percent may be meant as hundredths."""
-    one, other = str(gold.value or "") if gold.head == "unit" else "", str(stated.value or "") if stated.head == "unit" else ""
+    """Units that only one of them has do not count; two known units must be the same. Percent may be meant as
+    hundredths."""
+    one, other = (
+        str(gold.value or "") if gold.head == "unit" else "",
+        str(stated.value or "") if stated.head == "unit" else "",
+    )
     gold, stated = (node.parts[0] if node.head == "unit" else node for node in (gold, stated))
     if one in UNITS and other in UNITS and UNITS[one] != UNITS[other]:
         return False
@@ -249,7 +269,14 @@ def same_relations(gold: Node, stated: Node) -> bool:
             return False
     left = comparisons(stated)
     for sign, difference in comparisons(gold):
-        found = next((place for place, (other, it) in enumerate(left) if sign == other and same_side(sign, difference, it)), None)
+        found = next(
+            (
+                place
+                for place, (other, it) in enumerate(left)
+                if sign == other and same_side(sign, difference, it)
+            ),
+            None,
+        )
         if found is None:
             return False
         del left[found]
@@ -259,7 +286,12 @@ def same_relations(gold: Node, stated: Node) -> bool:
 def is_y_of_x(one: Node, other: Node) -> bool:
     """y and f(x), but not f(2) or f(y)."""
     names = [part.value for part in other.parts if part.head == "name"]
-    return one == Node("name", (), "y") and other.head == "call" and len(other.parts) == len(names) and "y" not in names
+    return (
+        one == Node("name", (), "y")
+        and other.head == "call"
+        and len(other.parts) == len(names)
+        and "y" not in names
+    )
 
 
 def comparisons(relation: Node) -> list[tuple[str, Node]]:
@@ -277,7 +309,9 @@ def same_side(sign: str, one: Node, other: Node) -> bool:
     try:
         if one == other:
             return True
-        if not math_value.names(one) and not math_value.names(other):  # 1 < 2 and 3 < 5 are both true, and not the same
+        if not math_value.names(one) and not math_value.names(
+            other
+        ):  # 1 < 2 and 3 < 5 are both true, and not the same
             return in_order(one.parts, other.parts)
         return math_value.ratio_is_constant(one, other, positive=sign in ("<", "<="))
     except Undefined:
@@ -295,7 +329,10 @@ def interval_where(node: Node, other: Node) -> Node:
     infinite = Node("name", (), "infty")
     parts, found = node.parts, str(node.value).split()
     if found == ["!="] and labels(parts[0]):
-        below, above = Node("pair", (Node("neg", (infinite,)), parts[1]), "()"), Node("pair", (parts[1], infinite), "()")
+        below, above = (
+            Node("pair", (Node("neg", (infinite,)), parts[1]), "()"),
+            Node("pair", (parts[1], infinite), "()"),
+        )
         return Node("cup", (below, above))
     if any(sign in (">", ">=") for sign in found):
         parts, found = parts[::-1], [sign.replace(">", "<") for sign in found[::-1]]
@@ -364,7 +401,8 @@ def holds(what: str, node: Node) -> bool:
 
 
 def stands_for(decimal: Node, other: Node) -> bool:
-    """A decimal for a number that has no finite one (rounded or cut at its last digit), or a float with its noise."""
+    """A decimal for a number that has no finite one (rounded or cut at its last digit), or a float with its
+    noise."""
     negative = decimal.head == "neg"
     literal = decimal.parts[0] if negative else decimal
     if literal.head != "number" or not literal.places or not isinstance(literal.value, Fraction):

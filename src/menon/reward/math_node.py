@@ -47,7 +47,12 @@ def negated(node: Node) -> Node:
 
 
 def is_whole(node: Node) -> bool:
-    return node.head == "number" and node.places == 0 and isinstance(node.value, Fraction) and node.value.denominator == 1
+    return (
+        node.head == "number"
+        and node.places == 0
+        and isinstance(node.value, Fraction)
+        and node.value.denominator == 1
+    )
 
 
 def is_proper(node: Node) -> bool:

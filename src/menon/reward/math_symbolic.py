@@ -1,8 +1,9 @@
-r"""What our own rules cannot decide (sums, integrals, limits, products of matrices, differences of sets), by Math-Verify.
+r"""What our own rules cannot decide (sums, integrals, limits, products of matrices, differences of sets), by
+Math-Verify.
 
-Its LaTeX parser builds sympy objects from a grammar and never runs text; its reader for plain expressions (sympy's `parse_expr`,
-which does) is not used. Parser and comparison are slow and may hang, so they run in a worker process under a limit on its CPU
-time, behind the guards below.
+Its LaTeX parser builds sympy objects from a grammar and never runs text; its reader for plain expressions
+(sympy's `parse_expr`, which does) is not used. Parser and comparison are slow and may hang, so they run in a
+worker process under a limit on its CPU time, behind the guards below.
 """
 
 import logging
@@ -55,13 +56,15 @@ def too_large(text: str) -> bool:
 
 
 def parse(text: str) -> Any:
-    """A sympy object, or None. An integral without bounds stands for many functions and is None; limits are of both sides, where
-    the parser means the right one."""
+    """A sympy object, or None. An integral without bounds stands for many functions and is None; limits are
+    of both sides, where the parser means the right one."""
     try:
         value = reader()(braced(text.replace("°", "^{\\circ}").replace("%", "\\%")))
         if any(len(bounds) < 3 for integral in value.atoms(sympy().Integral) for bounds in integral.limits):
             return None
-        return value.replace(lambda part: isinstance(part, sympy().Limit) and part.args[2].is_finite, both_sides)
+        return value.replace(
+            lambda part: isinstance(part, sympy().Limit) and part.args[2].is_finite, both_sides
+        )
     except Exception:  # the parser raises whatever its grammar meets: any fault of the text is "not readable"
         return None
 
@@ -99,12 +102,16 @@ def reader() -> Any:
     from latex2sympy2_extended import latex2sympy
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 
-    return lambda text: latex2sympy(text, is_real=False, conversion_config=ConversionConfig(lowercase_symbols=False))
+    return lambda text: latex2sympy(
+        text, is_real=False, conversion_config=ConversionConfig(lowercase_symbols=False)
+    )
 
 
 @cache
 def verify() -> Any:
     import math_verify
 
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limit is off: ours is outside
+    logging.getLogger("math_verify").setLevel(
+        logging.ERROR
+    )  # it warns that its own time limit is off: ours is outside
     return lambda gold, stated: math_verify.verify(gold, stated, timeout_seconds=None)

@@ -11,13 +11,15 @@ def words(text: str) -> frozenset[str]:
 
 
 FUNCTIONS = words(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh log ln lg exp max min gcd lcm"
+    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh log ln lg exp max "
+    "min gcd lcm"
 )
 OPAQUE = frozenset("fgh")
 """Letters that are read as functions where a bracket follows; any other letter is multiplied."""
 CONSTANTS = words("pi infty")
 LETTERS = words(
-    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon varphi chi psi omega "
+    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon "
+    "varphi chi psi omega "
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar"
 )
 WRAPPERS = words("vec overrightarrow bar hat tilde overline widehat widetilde underline angle triangle")
@@ -31,7 +33,8 @@ DENIALS = re.compile(r"\b(?:not|no|never|neither|except|isn't|without)\b|n't\b")
 
 
 class Terms:
-    """The lower levels of a recursive descent; each method reads one level of binding, from sums down to single signs."""
+    """The lower levels of a recursive descent; each method reads one level of binding, from sums down to
+    single signs."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
@@ -119,7 +122,9 @@ class Terms:
 
     def per(self, node: Node) -> Node:
         """km/h: a unit under a unit."""
-        return Node("unit", node.parts if node.head == "unit" else (node,), f"{node.value or ''}/{self.take().text}")
+        return Node(
+            "unit", node.parts if node.head == "unit" else (node,), f"{node.value or ''}/{self.take().text}"
+        )
 
     def signed(self) -> Node:
         if self.next == "-":
@@ -158,7 +163,11 @@ class Terms:
         ahead = self.tokens[self.place + 1 : self.place + 3]
         inner = node.parts[0] if node.head == "neg" else node
         if not (
-            is_whole(inner) and token.gap and [t.text for t in ahead[:1]] == ["/"] and ahead[1:] and ahead[1].kind == "number"
+            is_whole(inner)
+            and token.gap
+            and [t.text for t in ahead[:1]] == ["/"]
+            and ahead[1:]
+            and ahead[1].kind == "number"
         ):
             raise Unreadable("has two numbers side by side")
         upper, _, lower = self.take(), self.take(), self.take()
@@ -214,7 +223,8 @@ class Terms:
     # Atoms
 
     def argument(self, signed: bool = False) -> Node:
-        """What a command or `^` takes: a group in braces, or the one sign that follows (a whole number where it stands alone)."""
+        """What a command or `^` takes: a group in braces, or the one sign that follows (a whole number where
+        it stands alone)."""
         if self.next == "{":
             return self.group("{", "}")
         if signed and self.next in ("-", "+"):
@@ -289,7 +299,9 @@ class Terms:
             sign = self.take().text
             depth += (sign == "{") - (sign == "}")
             if depth <= 0:
-                return "_" + "".join(token.text for token in self.tokens[start : self.place] if token.text not in "{}")
+                return "_" + "".join(
+                    token.text for token in self.tokens[start : self.place] if token.text not in "{}"
+                )
 
     def absolute(self) -> Node:
         self.expect("|")
@@ -360,7 +372,11 @@ class Terms:
             arguments = inside.parts if inside.head == "pair" else (inside,)
         else:
             arguments = (self.operand(),)
-        if exponent is not None and exponent == Node("neg", (number(1),)) and name in ("sin", "cos", "tan", "cot", "sec", "csc"):
+        if (
+            exponent is not None
+            and exponent == Node("neg", (number(1),))
+            and name in ("sin", "cos", "tan", "cot", "sec", "csc")
+        ):
             return Node("arc" + name, arguments)
         node = Node(name, arguments + base)
         return node if exponent is None else Node("^", (node, exponent))

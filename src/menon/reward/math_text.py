@@ -1,4 +1,5 @@
-r"""The normal form of a written answer: one spelling for what is written in many ways. Text in, text out, linear time."""
+r"""The normal form of a written answer: one spelling for what is written in many ways. Text in, text out,
+linear time."""
 
 import re
 import unicodedata
@@ -61,10 +62,14 @@ _SIGNS = r"""
 ℚ Q
 ℂ C
 """
-_GREEK = r"\alpha \beta \gamma \delta \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi o \pi \rho "
+_GREEK = (
+    r"\alpha \beta \gamma \delta \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi o \pi \rho "
+)
 _GREEK += r"\varsigma \sigma \tau \upsilon \varphi \chi \psi \omega"
 SIGNS = {
-    sign: spelt + " " * spelt.startswith("\\") for signs, spelt in map(str.split, _SIGNS.split("\n")[1:-1]) for sign in signs
+    sign: spelt + " " * spelt.startswith("\\")
+    for signs, spelt in map(str.split, _SIGNS.split("\n")[1:-1])
+    for sign in signs
 }
 SIGNS |= {chr(ord("α") + place): name + " " for place, name in enumerate(_GREEK.split())}
 SIGNS |= {"°": "^\\circ ", "″": "''"} | dict.fromkeys("€£¥₹₽", "")
@@ -103,7 +108,12 @@ _SAME = [
     (re.compile(r"\\(?:mod|mathbin\{mod\})(?![a-zA-Z])"), r"\\bmod "),
     (re.compile(r"\\epsilon(?![a-zA-Z])"), r"\\varepsilon "),
     (re.compile(r"\\phi(?![a-zA-Z])"), r"\\varphi "),
-    (re.compile(r"\\(?:mathbb|Bbb|mathbf|bm|boldsymbol|mathcal|mathit)(?:\s*\{\s*([A-Za-z])\s*\}| +([A-Za-z]))"), r"\1\2"),
+    (
+        re.compile(
+            r"\\(?:mathbb|Bbb|mathbf|bm|boldsymbol|mathcal|mathit)(?:\s*\{\s*([A-Za-z])\s*\}| +([A-Za-z]))"
+        ),
+        r"\1\2",
+    ),
     (re.compile(r"\{([^{}\\]*)\\choose(?![a-zA-Z])([^{}\\]*)\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\(?:mathrm|operatorname\*?)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
     (re.compile(r"(?<![\d}) /])\\(?:text|textbf|textit|textrm|mbox)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
@@ -113,7 +123,10 @@ _SAME = [
         ),
         r"\\text{",
     ),
-    (re.compile(r"\\text\s*\{\s*(arc)?(sin|cos|tan|cot|sec|csc|log|ln|lg|exp|min|max|gcd|lcm|sqrt)\s*\}"), r"\\\1\2 "),
+    (
+        re.compile(r"\\text\s*\{\s*(arc)?(sin|cos|tan|cot|sec|csc|log|ln|lg|exp|min|max|gcd|lcm|sqrt)\s*\}"),
+        r"\\\1\2 ",
+    ),
     (re.compile(r"\\text\s*\{\s*(%|percent|percentage|pct)\s*\}"), "%"),
     (re.compile(r"\\text\s*\{\s*([\d.,]+)\s*\}"), r"\1"),
     (re.compile(r"\\[hv]?phantom(?![a-zA-Z])\s*(?:\{[^{}]*\}|-)?"), ""),
@@ -129,7 +142,13 @@ _FUNCTION = re.compile(
 _DOUBLED = re.compile(
     r"(?<!\\)\\\\(?=(?:frac|dfrac|tfrac|left|right|sqrt|text|pi|cdot|times|boxed|mathrm|infty|cup|pm|circ|begin|end|theta|alpha)(?![a-z]))"
 )
-_LOST = [("\x0crac", "\\frac"), ("\text{", "\\text{"), ("\times", "\\times"), ("\x08oxed", "\\boxed"), ("\right", "\\right")]
+_LOST = [
+    ("\x0crac", "\\frac"),
+    ("\text{", "\\text{"),
+    ("\times", "\\times"),
+    ("\x08oxed", "\\boxed"),
+    ("\right", "\\right"),
+]
 """A command whose backslash and letter some program took for a control character."""
 _JOINED = re.compile(r"(?<=\d)(?:\s*\{\s*,\s*\}\s*|,\s*\\!\s*)(?=\d{3}(?!\d))")
 GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)")
@@ -187,11 +206,14 @@ def _vulgar(found: re.Match[str]) -> str:
 
 
 def _digit(letter: str) -> str:
-    return letter if letter.isascii() or unicodedata.category(letter) != "Nd" else str(unicodedata.digit(letter))
+    return (
+        letter if letter.isascii() or unicodedata.category(letter) != "Nd" else str(unicodedata.digit(letter))
+    )
 
 
 def squeeze(text: str) -> str:
-    """The key of a tidied text: no spaces but between digits, no braces around one sign, no full stop at its end."""
+    """The key of a tidied text: no spaces but between digits, no braces around one sign, no full stop at its
+    end."""
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(?<!\d) +| +(?!\d)", "", text)
     text = re.sub(r"\{([A-Za-z0-9])\}", r"\1", text)
@@ -200,7 +222,8 @@ def squeeze(text: str) -> str:
 
 
 def decimal(text: str) -> tuple[bool, str, int] | None:
-    """A number in one form: negative, its digits without zeros at either end, and the power of ten of the last; else None.
+    """A number in one form: negative, its digits without zeros at either end, and the power of ten of the
+    last; else None.
 
     Digits are compared as text, so a number may have a million of them. 0 is (False, "", 0).
     """

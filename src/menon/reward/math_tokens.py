@@ -9,7 +9,8 @@ LONGEST = 2000
 LONGEST_CYCLE = 40
 """Digits of a repeating decimal."""
 LONG = 4
-"""More letters than this in a row are a word; fewer are a product of variables, unless they are a unit behind a value."""
+"""More letters than this in a row are a word; fewer are a product of variables, unless they are a unit behind
+a value."""
 
 _UNITS = """
 cm centimeter centimeters centimetre centimetres
@@ -45,7 +46,9 @@ kph kmh
 """
 UNITS = {name: line.split()[0] for line in _UNITS.strip().splitlines() for name in line.split()}
 """A unit's names -> its first one."""
-COUNTED = frozenset(["unit", "units", "sq", "square", "cubic", "men", "way", "ways", "cup", "cups", "gal", "times"])
+COUNTED = frozenset(
+    ["unit", "units", "sq", "square", "cubic", "men", "way", "ways", "cup", "cups", "gal", "times"]
+)
 """Short words behind a value that are no units to be compared."""
 
 
@@ -84,7 +87,9 @@ class Token:
 def tokens_of(text: str) -> list[Token]:
     if len(text) > LONGEST:
         raise TooLarge(f"longer than {LONGEST} characters")
-    text = _MATRIX.sub(lambda found: "\\det \\matrix " if found[1] else "\\matrix ", _END.sub(r"\\endmatrix ", text))
+    text = _MATRIX.sub(
+        lambda found: "\\det \\matrix " if found[1] else "\\matrix ", _END.sub(r"\\endmatrix ", text)
+    )
     text = _BARE_WORD.sub(_word, _REPEATING.sub(_repeat, text))
     tokens: list[Token] = []
     gap = False
@@ -109,18 +114,25 @@ def _repeat(found: re.Match[str]) -> str:
     whole, fixed, cycle = found[1] or "0", found[2], found[3]
     if len(fixed) + len(cycle) > LONGEST_CYCLE:
         raise TooLarge("a very long repeating decimal")
-    value = Fraction(int(whole + fixed + cycle) - int(whole + fixed or "0"), 10 ** len(fixed) * (10 ** len(cycle) - 1))
+    value = Fraction(
+        int(whole + fixed + cycle) - int(whole + fixed or "0"), 10 ** len(fixed) * (10 ** len(cycle) - 1)
+    )
     return f"(\\frac{{{value.numerator}}}{{{value.denominator}}})"
 
 
 def _word(found: re.Match[str]) -> str:
-    """Letters without spaces are a product of variables, unless they are a unit, a joining word, or long enough for a word."""
+    """Letters without spaces are a product of variables, unless they are a unit, a joining word, or long
+    enough for a word."""
     letters = found[1]
     if letters is None:
         return found[0]
     before = found.string[: found.start()].rstrip()[-1:]
     behind_value = before.isdigit() or before in ("}", ")", "°", "%")
-    if letters.lower() in ("and", "or") or len(letters) > LONG or (behind_value and letters.lower() in UNITS.keys() | COUNTED):
+    if (
+        letters.lower() in ("and", "or")
+        or len(letters) > LONG
+        or (behind_value and letters.lower() in UNITS.keys() | COUNTED)
+    ):
         return f"\\word{{{letters}}}"
     return letters
 

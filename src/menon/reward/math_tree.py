@@ -1,7 +1,9 @@
-r"""What a tidied answer says, as a tree: numbers, names, functions, tuples, intervals, sets, lists, relations, matrices.
+r"""What a tidied answer says, as a tree: numbers, names, functions, tuples, intervals, sets, lists,
+relations, matrices.
 
-A reader of our own, so that a model's text reaches no parser that could run it, and so that the outer form (pairs, sets, units,
-chains of equations) is judged by rules rather than guessed. It refuses what it does not know with `Unreadable`.
+A reader of our own, so that a model's text reaches no parser that could run it, and so that the outer form
+(pairs, sets, units, chains of equations) is judged by rules rather than guessed. It refuses what it does not
+know with `Unreadable`.
 """
 
 from menon.reward.math_node import Node
@@ -24,7 +26,12 @@ def read(text: str) -> Node:
 def listed(nodes: list[Node]) -> Node:
     """One item as it is, several as a list; in `x = 2, 3` the label is for all."""
     first, *rest = nodes
-    if rest and first.head == "relation" and first.value == "=" and not any(node.head == "relation" for node in rest):
+    if (
+        rest
+        and first.head == "relation"
+        and first.value == "="
+        and not any(node.head == "relation" for node in rest)
+    ):
         return Node("relation", (first.parts[0], Node("list", (first.parts[1], *rest))), "=")
     return Node("list", tuple(nodes)) if rest else first
 
@@ -37,7 +44,8 @@ class Reader(Terms):
         self.depth = 0
 
     def items(self) -> Node:
-        """`a, b; c`: one item as it is, several as a list; groups of several items between semicolons are tuples."""
+        """`a, b; c`: one item as it is, several as a list; groups of several items between semicolons are
+        tuples."""
         self.depth += 1
         if self.depth > DEEPEST:
             raise TooLarge("nested too deeply")

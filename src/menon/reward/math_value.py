@@ -1,7 +1,8 @@
 """What a tree is worth: an exact fraction where that exists, else a complex number of 100 digits.
 
-Two expressions are the same if their values are at several points (variables get fixed values that nobody writes down). Fractions
-are compared exactly, other numbers to 75 digits. It is bounded, but by checks that could have holes: it runs in a worker only.
+Two expressions are the same if their values are at several points (variables get fixed values that nobody
+writes down). Fractions are compared exactly, other numbers to 75 digits. It is bounded, but by checks that
+could have holes: it runs in a worker only.
 """
 
 import hashlib
@@ -44,7 +45,8 @@ ctx.dps = DIGITS
 
 
 def same_values(left: Node, right: Node) -> bool:
-    """At every point. Unknown, TooLarge; Undefined where either is undefined at more than half of the points."""
+    """At every point. Unknown, TooLarge; Undefined where either is undefined at more than half of the
+    points."""
     free = names(left) | names(right)
     missed = 0
     for point in range(POINTS if free else 1):
@@ -61,8 +63,8 @@ def same_values(left: Node, right: Node) -> bool:
 
 
 def ratio_is_constant(left: Node, right: Node, positive: bool) -> bool:
-    """Whether left = c * right with one real c at every point: the equations `left = 0` and `right = 0` say the same.
-    `positive`: c must be so, as for inequalities."""
+    """Whether left = c * right with one real c at every point: the equations `left = 0` and `right = 0` say
+    the same. `positive`: c must be so, as for inequalities."""
     first: Value | None = None
     for point in range(POINTS):
         try:
@@ -79,7 +81,10 @@ def ratio_is_constant(left: Node, right: Node, positive: bool) -> bool:
     if first is None:
         raise Undefined
     factor = real(first)
-    return bool(abs(ctx.im(factor)) <= ctx.mpf(10) ** -AGREEMENT * abs(factor) and (not positive or ctx.re(factor) > 0))
+    return bool(
+        abs(ctx.im(factor)) <= ctx.mpf(10) ** -AGREEMENT * abs(factor)
+        and (not positive or ctx.re(factor) > 0)
+    )
 
 
 def constant(node: Node) -> Value | None:
@@ -166,8 +171,8 @@ def variable(name: str, point: int) -> Value:
 
 
 def hidden(name: str, point: int) -> Fraction:
-    """A fixed fraction: small and positive, small and negative, around 1, or between 2 and 5. Fractions, so that polynomials are
-    compared exactly, however large they get."""
+    """A fixed fraction: small and positive, small and negative, around 1, or between 2 and 5. Fractions, so
+    that polynomials are compared exactly, however large they get."""
     digest = int.from_bytes(hashlib.blake2b(f"{name}/{point}".encode(), digest_size=8).digest(), "big")
     share = Fraction(digest % 1009 + 1, 1013)
     return (share / 3, -share / 3, (share + 1) * Fraction(2, 3), 2 + 3 * share)[point]
@@ -189,13 +194,17 @@ def add(*terms: Value) -> Value:
 
 
 def times(one: Value, other: Value) -> Value:
-    return one * other if isinstance(one, Fraction) and isinstance(other, Fraction) else real(one) * real(other)
+    return (
+        one * other if isinstance(one, Fraction) and isinstance(other, Fraction) else real(one) * real(other)
+    )
 
 
 def divide(one: Value, other: Value) -> Value:
     if is_zero(other):
         raise Undefined
-    return one / other if isinstance(one, Fraction) and isinstance(other, Fraction) else real(one) / real(other)
+    return (
+        one / other if isinstance(one, Fraction) and isinstance(other, Fraction) else real(one) / real(other)
+    )
 
 
 def power(base: Value, exponent: Value) -> Value:
@@ -212,7 +221,11 @@ def power(base: Value, exponent: Value) -> Value:
             return power(rooted, Fraction(exponent.numerator))
     if is_zero(base):
         raise Undefined
-    if isinstance(exponent, Fraction) and exponent.denominator % 2 == 1 < exponent.denominator and is_negative(base):
+    if (
+        isinstance(exponent, Fraction)
+        and exponent.denominator % 2 == 1 < exponent.denominator
+        and is_negative(base)
+    ):
         result = power(-base, exponent)  # the real root, as in school
         return -result if exponent.numerator % 2 else result
     if abs(real(exponent)) * max(1, abs(ctx.log(abs(real(base)), 2))) > MAGNITUDE:
@@ -234,7 +247,11 @@ def exact_root(value: Fraction, degree: int) -> Fraction | None:
     if not 1 <= degree <= 64:
         return None
     upper, lower = (whole_root(part, degree) for part in (value.numerator, value.denominator))
-    return Fraction(upper, lower) if upper**degree == value.numerator and lower**degree == value.denominator else None
+    return (
+        Fraction(upper, lower)
+        if upper**degree == value.numerator and lower**degree == value.denominator
+        else None
+    )
 
 
 def whole_root(value: int, degree: int) -> int:
@@ -258,7 +275,10 @@ def factorial(value: Value) -> Value:
 
 
 def binomial(upper: Value, lower: Value) -> Value:
-    if all(isinstance(part, Fraction) and part.denominator == 1 and 0 <= part <= 10_000 for part in (upper, lower)):
+    if all(
+        isinstance(part, Fraction) and part.denominator == 1 and 0 <= part <= 10_000
+        for part in (upper, lower)
+    ):
         return Fraction(math.comb(int(upper), int(lower)))
     return ctx.binomial(real(upper), real(lower))
 
@@ -277,7 +297,13 @@ def rounded(value: Value, way: Callable[[Any], Any]) -> Value:
 def logarithm(value: Value, base: Value | None = None) -> Value:
     if is_zero(value):
         raise Undefined
-    if base is not None and isinstance(value, Fraction) and isinstance(base, Fraction) and base > 1 and value > 0:
+    if (
+        base is not None
+        and isinstance(value, Fraction)
+        and isinstance(base, Fraction)
+        and base > 1
+        and value > 0
+    ):
         guess = Fraction(int(ctx.nint(ctx.log(real(value)) / ctx.log(real(base)))))
         if abs(guess) < 1000 and power(base, guess) == value:
             return guess
@@ -286,11 +312,15 @@ def logarithm(value: Value, base: Value | None = None) -> Value:
 
 
 def iterated(node: Node, point: int) -> Value:
-    """A finite sum or product, term by term; one with variable bounds as some number that depends on its bounds and its body."""
+    """A finite sum or product, term by term; one with variable bounds as some number that depends on its
+    bounds and its body."""
     index, body = str(node.value), node.parts[2]
     start, end = (worth(part, point) for part in node.parts[:2])
     if names(node.parts[0]) | names(node.parts[1]):
-        terms = [worth(put(body, index, Node("number", (), hidden("index", place))), point) for place in range(POINTS)]
+        terms = [
+            worth(put(body, index, Node("number", (), hidden("index", place))), point)
+            for place in range(POINTS)
+        ]
         return opaque(node.head, [start, end, *terms], point)
     if not all(isinstance(bound, Fraction) and bound.denominator == 1 for bound in (start, end)):
         raise Undefined
@@ -341,7 +371,10 @@ def angle(node: Node, point: int) -> Value:
 
 
 ANGLES: dict[str, Callable[[Any], Any]] = {
-    **{name: getattr(ctx, name) for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh")},
+    **{
+        name: getattr(ctx, name)
+        for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh")
+    },
     **{"arc" + name: getattr(ctx, "a" + name) for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
 }
 RULES: dict[str, Callable[..., Value]] = {

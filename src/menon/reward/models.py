@@ -28,7 +28,8 @@ class JudgeReward:
     def __post_init__(self) -> None:
         if not self.model:
             raise UserError(
-                "a judge needs a model: set reward.model to a folder, or to the name of one on the server at reward.url"
+                "a judge needs a model: set reward.model to a folder, or to the name of one on the server "
+                "at reward.url"
             )
 
 
@@ -49,7 +50,9 @@ class PreferenceReward:
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise UserError("a preference reward needs reward.model: the folder of a model with a scalar head")
+            raise UserError(
+                "a preference reward needs reward.model: the folder of a model with a scalar head"
+            )
 
 
 ModelReward = JudgeReward | PreferenceReward

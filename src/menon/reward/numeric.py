@@ -15,8 +15,9 @@ LONGEST = 400
 
 @dataclass(frozen=True)
 class Numeric:
-    """1 if |stated - gold| <= absolute + relative * |gold|, else 0. Both are decimal numbers, perhaps with an exponent, or a
-    fraction `a/b`; the comparison is exact. Anything else stated is wrong. For measured answers; mathematics wants `math`.
+    """1 if |stated - gold| <= absolute + relative * |gold|, else 0. Both are decimal numbers, perhaps with an
+    exponent, or a fraction `a/b`; the comparison is exact. Anything else stated is wrong. For measured
+    answers; mathematics wants `math`.
 
     >>> Numeric(relative=0.01)("", "\\\\boxed{9.95}", "10").score
     1.0
@@ -28,7 +29,9 @@ class Numeric:
 
     def __post_init__(self) -> None:
         if not (self.relative >= 0 and self.absolute >= 0):
-            raise UserError(f"the tolerances of numeric are {self.relative} and {self.absolute}; neither can be negative")
+            raise UserError(
+                f"the tolerances of numeric are {self.relative} and {self.absolute}; neither can be negative"
+            )
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
         gold, found = number(answer), number(stated(prompt, completion, WAYS) or "")

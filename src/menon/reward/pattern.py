@@ -12,9 +12,11 @@ from menon.types import Verdict
 
 @dataclass(frozen=True)
 class Pattern:
-    """1 if what was stated (`whole`: the whole answer) matches a regular expression from its first to its last character, else 0.
+    """1 if what was stated (`whole`: the whole answer) matches a regular expression from its first to its
+    last character, else 0.
 
-    `pattern` is for all rows; "" takes each row's gold answer. Matching can take forever, so it runs in a worker process.
+    `pattern` is for all rows; "" takes each row's gold answer. Matching can take forever, so it runs in a
+    worker process.
     """
 
     pattern: str = ""

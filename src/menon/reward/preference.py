@@ -19,13 +19,13 @@ Score = Callable[[Sequence[str]], Sequence[float]]
 class Preference:
     """R = clip((s - mean) / std, -clip, clip), s the raw score of the whole text; `acc` is unknown (NaN).
 
-    `mean` and `std` are those of the raw scores of held-out demonstrations, measured once before the run, so that rewards of
-    different preference models are of one size. An answer that was cut (finish "length") has no end for the model to score: with
-    `missing_end` c >= 0 its reward is c * R (0: nothing, as in ReaLHF; 1: no difference), with c < 0 it is c itself
-    (OpenRLHF's rule). Where c <= 0 it is not sent to the model.
+    `mean` and `std` are those of the raw scores of held-out demonstrations, measured once before the run, so
+    that rewards of different preference models are of one size. An answer that was cut (finish "length") has
+    no end for the model to score: with `missing_end` c >= 0 its reward is c * R (0: nothing, as in ReaLHF; 1:
+    no difference), with c < 0 it is c itself (OpenRLHF's rule). Where c <= 0 it is not sent to the model.
 
-    NaN with an error: a call that raises, takes longer than `time_limit` seconds for a batch, returns something else than one
-    number per text, or a score that is not finite.
+    NaN with an error: a call that raises, takes longer than `time_limit` seconds for a batch, returns
+    something else than one number per text, or a score that is not finite.
     """
 
     score: Score
@@ -34,7 +34,8 @@ class Preference:
     clip: float = 20.0
     missing_end: float = 0.0
     template: str = ""
-    """What the model was trained on: text with {question} and {response}. "": the policy's prompt and the answer behind it."""
+    """What the model was trained on: text with {question} and {response}. "": the policy's prompt and the
+    answer behind it."""
     batch_size: int = 64
     """Texts per call."""
     time_limit: float = 600.0
@@ -43,11 +44,16 @@ class Preference:
         if not self.std > 0 or not self.clip > 0:
             raise UserError(f"a preference reward's std ({self.std}) and clip ({self.clip}) must be positive")
         if self.batch_size < 1 or not self.time_limit > 0:
-            raise UserError(f"a preference reward's batch_size ({self.batch_size}) must be at least 1, its time_limit positive")
+            raise UserError(
+                f"a preference reward's batch_size ({self.batch_size}) must be at least 1, its time_limit "
+                "positive"
+            )
         if self.template and not all(place in self.template for place in ("{question}", "{response}")):
             raise UserError("a preference reward's template needs both {question} and {response}")
 
-    def __call__(self, prompt: str, completion: str, answer: str, finish: str = "stop", **columns: Any) -> Verdict:
+    def __call__(
+        self, prompt: str, completion: str, answer: str, finish: str = "stop", **columns: Any
+    ) -> Verdict:
         """One answer; `many` is the same for a batch and faster."""
         return self.many([Asked(prompt, completion, answer, columns, finish)])[0]
 
@@ -72,7 +78,9 @@ class Preference:
         if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
             return failed(f"returned {score!r} as a score")
         reward = max(-self.clip, min(self.clip, (score - self.mean) / self.std))
-        return Verdict(reward * self.missing_end if asked.finish == "length" else reward, math.nan, {"raw": float(score)})
+        return Verdict(
+            reward * self.missing_end if asked.finish == "length" else reward, math.nan, {"raw": float(score)}
+        )
 
     def text(self, asked: Asked) -> str:
         if not self.template:

@@ -14,8 +14,9 @@ def prove_golds(
 ) -> tuple[list[Prompt], int]:
     """The prompts whose gold answer is right by their own verifier, and the number of the others.
 
-    `spell(prompt, answer)` writes a completion that states an answer (`ExactMatch.spell`); so this is for built-in rewards, whose
-    way of stating is known. UserError names the rows that fail, unless they are to be skipped and others remain.
+    `spell(prompt, answer)` writes a completion that states an answer (`ExactMatch.spell`); so this is for
+    built-in rewards, whose way of stating is known. UserError names the rows that fail, unless they are to be
+    skipped and others remain.
     """
     proved: list[Prompt] = []
     faults: list[str] = []

@@ -10,7 +10,8 @@ from menon.types import Verdict
 
 @dataclass(frozen=True)
 class Repetition:
-    """-most * (1 - distinct / all) of an answer's n-grams of tokens (spec 6.8); 0 for an answer of fewer than n tokens.
+    """-most * (1 - distinct / all) of an answer's n-grams of tokens (spec 6.8); 0 for an answer of fewer than
+    n tokens.
 
     >>> Repetition(n=2)("", "", "", completion_ids=[1, 2, 1, 2, 1]).score  # 12 21 12 21: 2 of 4 are distinct
     -0.5
@@ -25,7 +26,12 @@ class Repetition:
             raise UserError(f"n of repetition is {self.n}; an n-gram has at least one token")
 
     def __call__(
-        self, prompt: str, completion: str, answer: str = "", completion_ids: Sequence[int] = (), **columns: object
+        self,
+        prompt: str,
+        completion: str,
+        answer: str = "",
+        completion_ids: Sequence[int] = (),
+        **columns: object,
     ) -> Verdict:
         ids = tuple(completion_ids)
         grams = [ids[place : place + self.n] for place in range(len(ids) - self.n + 1)]

@@ -1,7 +1,7 @@
 """Rewards by rule that a configuration can name, and how they are put together.
 
-A rule is a frozen dataclass whose `kind` is its name. Most are rewards as they stand; `build` makes rewards of those that own
-processes or hold other rules.
+A rule is a frozen dataclass whose `kind` is its name. Most are rewards as they stand; `build` makes rewards
+of those that own processes or hold other rules.
 """
 
 import math
@@ -31,8 +31,8 @@ class Math:
     """Mathematical equality: `math_answer.MathAnswer`."""
 
     ways: tuple[str, ...] = tuple(way.__name__ for way in extract.WAYS)
-    """Where a result may be stated, the first that is found counts: answer_tag, boxed, answer_line, hash_marks; and for an
-    evaluation phrase, last_value."""
+    """Where a result may be stated, the first that is found counts: answer_tag, boxed, answer_line,
+    hash_marks; and for an evaluation phrase, last_value."""
     workers: int = 2
     seconds: float = 0.4
     """CPU time of one comparison."""
@@ -41,7 +41,9 @@ class Math:
     def __post_init__(self) -> None:
         known = {way.__name__: way for way in (*extract.WAYS, *extract.LENIENT)}
         if odd := [way for way in self.ways if way not in known]:
-            raise UserError(f"math knows no way '{odd[0]}' of stating a result; choose from {', '.join(known)}")
+            raise UserError(
+                f"math knows no way '{odd[0]}' of stating a result; choose from {', '.join(known)}"
+            )
 
     def build(self) -> MathAnswer:
         return MathAnswer([getattr(extract, way) for way in self.ways], self.workers, self.seconds)
@@ -62,8 +64,8 @@ FormRule = Format | TagCount | Language | Repetition
 
 @dataclass(frozen=True)
 class Stopped:
-    """A right answer counts only where it ended by itself, a stop string included (Open-Reasoner-Zero, arXiv 2503.24290): no
-    format, no length, no KL term."""
+    """A right answer counts only where it ended by itself, a stop string included (Open-Reasoner-Zero, arXiv
+    2503.24290): no format, no length, no KL term."""
 
     answer: AnswerRule = field(default_factory=Math)
     kind: Literal["orz"] = "orz"
@@ -71,10 +73,11 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Cosine:
-    """A reward that depends on length (open-r1; spec 6.8): v_min + (v_max - v_min) (1 + cos(pi * tokens / max_tokens)) / 2.
+    """A reward that depends on length (open-r1; spec 6.8): v_min + (v_max - v_min) (1 + cos(pi * tokens /
+    max_tokens)) / 2.
 
-    A right answer falls from `right_short` to `right_long`, a wrong one rises from `wrong_short` to `wrong_long`; a length above
-    max_tokens counts as max_tokens.
+    A right answer falls from `right_short` to `right_long`, a wrong one rises from `wrong_short` to
+    `wrong_long`; a length above max_tokens counts as max_tokens.
     """
 
     max_tokens: int = 1024
@@ -96,10 +99,11 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Staged:
-    """First the form, then the answer: `malformed` without the tags of `format`, else `unparsable`, `wrong` or `right`.
+    """First the form, then the answer: `malformed` without the tags of `format`, else `unparsable`, `wrong`
+    or `right`.
 
-    The defaults are Logic-RL's (arXiv 2502.14768: form +1 or -1, and answer 2, -1.5, or -2 where there is none); TinyZero's are
-    0, .1, .1, 1.
+    The defaults are Logic-RL's (arXiv 2502.14768: form +1 or -1, and answer 2, -1.5, or -2 where there is
+    none); TinyZero's are 0, .1, .1, 1.
     """
 
     malformed: float = -3.0
@@ -122,10 +126,12 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Mix:
-    """The weighted sum of named parts, before any statistics over a group; R1-Zero's reward is `{math: 1, format: 1}`.
+    """The weighted sum of named parts, before any statistics over a group; R1-Zero's reward is `{math: 1,
+    format: 1}`.
 
-    A part is named by a kind with its weight, or has a rule and a weight. Each part's own score is in the verdict's parts under
-    its name. acc is that of the first part that knows it. Where a part fails, so does the sum.
+    A part is named by a kind with its weight, or has a rule and a weight. Each part's own score is in the
+    verdict's parts under its name. acc is that of the first part that knows it. Where a part fails, so does
+    the sum.
     """
 
     parts: Mapping[str, float | Weighted] = field(default_factory=dict)
@@ -136,7 +142,10 @@ class Mix:
             raise UserError("mix holds no part; give it some, like reward.parts='{math: 1, format: 0.2}'")
         for name, part in self.parts.items():
             if not isinstance(part, Weighted) and (name not in KINDS or name == "mix"):
-                raise UserError(f"mix: there is no reward '{name}'; name one of {', '.join(KINDS)}, or give the part a rule")
+                raise UserError(
+                    f"mix: there is no reward '{name}'; name one of {', '.join(KINDS)}, or give the part "
+                    "a rule"
+                )
 
 
 RulePart = AnswerRule | FormRule | ShapedRule | Mix
@@ -155,7 +164,12 @@ def build(rule: Any) -> Reward:
     if isinstance(rule, Stopped | Cosine | Staged):
         return Shaped(rule, build(rule.answer))
     if isinstance(rule, Mix):
-        return Mixed({name: p if isinstance(p, Weighted) else Weighted(KINDS[name](), p) for name, p in rule.parts.items()})
+        return Mixed(
+            {
+                name: p if isinstance(p, Weighted) else Weighted(KINDS[name](), p)
+                for name, p in rule.parts.items()
+            }
+        )
     return UserReward(rule) if isinstance(rule, str) else rule
 
 
@@ -179,12 +193,22 @@ class Shaped:
             self.spell = answer.spell
 
     def __call__(
-        self, prompt: str, completion: str, answer: str, finish: str = "stop", completion_ids: Sequence[int] = (), **columns: Any
+        self,
+        prompt: str,
+        completion: str,
+        answer: str,
+        finish: str = "stop",
+        completion_ids: Sequence[int] = (),
+        **columns: Any,
     ) -> Verdict:
-        verdict = judge(self.answer, "menon", Asked(prompt, completion, answer, columns, finish, list(completion_ids)))
+        verdict = judge(
+            self.answer, "menon", Asked(prompt, completion, answer, columns, finish, list(completion_ids))
+        )
         if verdict.error:
             return verdict
-        return Verdict(self.score(verdict, prompt, completion, finish, len(completion_ids)), verdict.acc, verdict.parts)
+        return Verdict(
+            self.score(verdict, prompt, completion, finish, len(completion_ids)), verdict.acc, verdict.parts
+        )
 
     def score(self, verdict: Verdict, prompt: str, completion: str, finish: str, tokens: int) -> float:
         rule = self.rule
@@ -215,7 +239,13 @@ class Mixed:
             raise
 
     def __call__(
-        self, prompt: str, completion: str, answer: str, finish: str = "stop", completion_ids: Sequence[int] = (), **columns: Any
+        self,
+        prompt: str,
+        completion: str,
+        answer: str,
+        finish: str = "stop",
+        completion_ids: Sequence[int] = (),
+        **columns: Any,
     ) -> Verdict:
         asked = Asked(prompt, completion, answer, columns, finish, list(completion_ids))
         verdicts = {name: judge(reward, "menon", asked) for name, reward in self.rewards.items()}

@@ -1,7 +1,9 @@
-"""Reward functions as people have them: ours, and those of TRL, verl and OpenRLHF, told apart by their parameters.
+"""Reward functions as people have them: ours, and those of TRL, verl and OpenRLHF, told apart by their
+parameters.
 
-Each is asked about one answer at a time; where a framework passes lists, they have one element. `judge` never raises for what a
-function does: whatever is no finite number comes back as a NaN verdict that says what happened.
+Each is asked about one answer at a time; where a framework passes lists, they have one element. `judge` never
+raises for what a function does: whatever is no finite number comes back as a NaN verdict that says what
+happened.
 """
 
 import asyncio
@@ -47,11 +49,15 @@ class Asked:
 def shape_of(function: Callable[..., Any], name: str) -> Shape:
     """Unusable with the four signatures if it is none of them."""
     if isinstance(function, type) or not callable(function):
-        raise Unusable(f"{name} is {'a class' if isinstance(function, type) else 'no function'}; name a function")
+        raise Unusable(
+            f"{name} is {'a class' if isinstance(function, type) else 'no function'}; name a function"
+        )
     try:
         names = inspect.signature(function).parameters
     except (TypeError, ValueError) as error:
-        raise Unusable(f"{name} has no signature that can be read ({error}); wrap it in a function") from error
+        raise Unusable(
+            f"{name} has no signature that can be read ({error}); wrap it in a function"
+        ) from error
     if "solution_str" in names:
         return "verl"
     if "queries" in names:
@@ -62,7 +68,8 @@ def shape_of(function: Callable[..., Any], name: str) -> Shape:
         return "menon"
     taken = ", ".join(str(parameter) for parameter in names.values())
     raise Unusable(
-        f"{name} takes ({taken}), which is none of the signatures that can be called: {'; '.join(SIGNATURES)}. "
+        f"{name} takes ({taken}), which is none of the signatures that can be called: "
+        f"{'; '.join(SIGNATURES)}. "
         "Rename its parameters or wrap it"
     )
 
@@ -77,7 +84,9 @@ def judge(function: Callable[..., Any], shape: Shape, asked: Asked) -> Verdict:
         return failed(str(error))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # sys.exit and timeouts of libraries are no Exception, and a run must survive them
+    except (
+        BaseException
+    ) as error:  # sys.exit and timeouts of libraries are no Exception, and a run must survive them
         return failed(f"raised {describe(error, file_of(function))}")
 
 
@@ -94,7 +103,9 @@ def arguments(function: Callable[..., Any], shape: Shape, asked: Asked) -> dict[
         given = {name: gold for name in GOLD if name in required} | given
     if missing := sorted(required - given.keys()):
         raise Unusable(f"needs {', '.join(map(repr, missing))}; there is only {', '.join(sorted(given))}")
-    return given if takes_all else {name: value for name, value in given.items() if name in required | optional}
+    return (
+        given if takes_all else {name: value for name, value in given.items() if name in required | optional}
+    )
 
 
 @lru_cache
@@ -108,7 +119,13 @@ def _parameters(function: Callable[..., Any]) -> tuple[frozenset[str], frozenset
 
 def _menon(asked: Asked) -> dict[str, Any]:
     own = {"finish": asked.finish, "completion_ids": asked.completion_ids}
-    return {**asked.columns, **own, "prompt": asked.prompt, "completion": asked.completion, "answer": asked.answer}
+    return {
+        **asked.columns,
+        **own,
+        "prompt": asked.prompt,
+        "completion": asked.completion,
+        "answer": asked.answer,
+    }
 
 
 def _trl(asked: Asked) -> dict[str, Any]:
@@ -139,11 +156,17 @@ def _openrlhf(asked: Asked) -> dict[str, Any]:
     return {"queries": [asked.prompt + asked.completion], "prompts": [asked.prompt], "labels": [asked.answer]}
 
 
-GIVEN: dict[Shape, Callable[[Asked], dict[str, Any]]] = {"menon": _menon, "trl": _trl, "verl": _verl, "openrlhf": _openrlhf}
+GIVEN: dict[Shape, Callable[[Asked], dict[str, Any]]] = {
+    "menon": _menon,
+    "trl": _trl,
+    "verl": _verl,
+    "openrlhf": _openrlhf,
+}
 
 
 def read(result: Any, shape: Shape) -> Verdict:
-    """`acc` is what the function says it is ("acc", OpenRLHF's "scores" from 0 to 1); else whether the score is at least 1."""
+    """`acc` is what the function says it is ("acc", OpenRLHF's "scores" from 0 to 1); else whether the score
+    is at least 1."""
     if isinstance(result, Verdict):
         if result.error:
             return result
@@ -163,7 +186,9 @@ def read(result: Any, shape: Shape) -> Verdict:
 
 def entry(result: Mapping[str, Any], name: str) -> Any:
     if name not in result:
-        raise Unusable(f"returned a dict without '{name}' (it has {', '.join(map(repr, result)) or 'nothing'})")
+        raise Unusable(
+            f"returned a dict without '{name}' (it has {', '.join(map(repr, result)) or 'nothing'})"
+        )
     return result[name]
 
 
@@ -172,7 +197,9 @@ def verdict(score: Any, acc: Any = None, parts: Mapping[str, Any] | None = None)
     correct = float(value >= 1) if acc is None else number(acc, "an acc of ")
     if not 0 <= correct <= 1:
         raise Unusable(f"returned an acc of {correct:g}; it must be from 0 to 1")
-    numbers = {str(name): float(part) for name, part in (parts or {}).items() if isinstance(part, bool | int | float)}
+    numbers = {
+        str(name): float(part) for name, part in (parts or {}).items() if isinstance(part, bool | int | float)
+    }
     return Verdict(value, correct, numbers)
 
 

@@ -17,8 +17,9 @@ _FORMULA = re.compile(r"\$[^$]*\$|\\\(.*?\\\)|\\\[.*?\\\]|\\[a-zA-Z]+", re.DOTAL
 
 @dataclass(frozen=True)
 class Overlap:
-    """The gold answer's words in the answer behind the thought: 1 if they are in it side by side, else 0; `soft`: the share of
-    the words of both that both have (Jaccard). The rule baselines of arXiv 2503.23829; see `judge` for what beats them."""
+    """The gold answer's words in the answer behind the thought: 1 if they are in it side by side, else 0;
+    `soft`: the share of the words of both that both have (Jaccard). The rule baselines of arXiv 2503.23829;
+    see `judge` for what beats them."""
 
     soft: bool = False
     kind: Literal["overlap"] = "overlap"
@@ -37,8 +38,9 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Language:
-    """The share of an answer's words that are in the target language (DeepSeek-R1, arXiv 2501.12948), told by their script: `en`
-    any Latin word, `zh` any Chinese character, which counts as a word. Formulas do not count; an answer without words has 1."""
+    """The share of an answer's words that are in the target language (DeepSeek-R1, arXiv 2501.12948), told by
+    their script: `en` any Latin word, `zh` any Chinese character, which counts as a word. Formulas do not
+    count; an answer without words has 1."""
 
     language: str = "en"
     kind: Literal["language"] = "language"

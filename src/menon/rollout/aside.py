@@ -10,10 +10,11 @@ from menon.types import Rollout, Verdict
 def judge_aside(
     finished: Iterable[tuple[int, Rollout]], judge: Callable[[list[Rollout]], list[Verdict]]
 ) -> tuple[dict[int, Rollout], dict[int, Verdict]]:
-    """Rollouts and verdicts by place. `judge` gets, in one thread, whatever has finished since it was last free.
+    """Rollouts and verdicts by place. `judge` gets, in one thread, whatever has finished since it was last
+    free.
 
-    What it is given together depends on the machine's timing, so a verdict must depend on its own answer alone. An error of
-    `judge` ends the writing and is raised here.
+    What it is given together depends on the machine's timing, so a verdict must depend on its own answer
+    alone. An error of `judge` ends the writing and is raised here.
     """
     rollouts: dict[int, Rollout] = {}
     verdicts: dict[int, Verdict] = {}

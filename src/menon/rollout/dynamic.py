@@ -1,4 +1,5 @@
-"""Dynamic sampling: only groups that still teach something (DAPO, arXiv 2503.14476, section 3.2; spec 1.10)."""
+"""Dynamic sampling: only groups that still teach something (DAPO, arXiv 2503.14476, section 3.2; spec
+1.10)."""
 
 import math
 from collections.abc import Sequence
@@ -17,11 +18,13 @@ Kind = Literal["kept", "all_wrong", "all_correct", "ungraded"]
 class DynamicSampling:
     """Keeps a group iff `lo < mean acc < hi`, and asks new prompts until `prompts_per_step` groups are kept.
 
-    `acc` is the raw correctness, before any shaping: with a shaped reward an all-wrong group of different lengths would pass.
-    Answers whose grader failed are left out of the mean; a group without any graded answer is not kept.
+    `acc` is the raw correctness, before any shaping: with a shaped reward an all-wrong group of different
+    lengths would pass. Answers whose grader failed are left out of the mean; a group without any graded
+    answer is not kept.
 
-    What is kept beyond `prompts_per_step` is dropped from the end, in the order of the prompts. The order of arrival would keep
-    the questions that are answered quickly, and so teach brevity; it would also make a run depend on the machine's timing.
+    What is kept beyond `prompts_per_step` is dropped from the end, in the order of the prompts. The order of
+    arrival would keep the questions that are answered quickly, and so teach brevity; it would also make a run
+    depend on the machine's timing.
     """
 
     prompts_per_step: int
@@ -38,20 +41,36 @@ class DynamicSampling:
     """One turn, or turns with an environment."""
 
     def __post_init__(self) -> None:
-        if self.prompts_per_step < 1 or self.prompts_per_round < 0 or self.max_rounds < 1 or self.min_groups < 1:
-            raise UserError("prompts_per_step, max_rounds and min_groups must be at least 1, prompts_per_round at least 0")
+        if (
+            self.prompts_per_step < 1
+            or self.prompts_per_round < 0
+            or self.max_rounds < 1
+            or self.min_groups < 1
+        ):
+            raise UserError(
+                "prompts_per_step, max_rounds and min_groups must be at least 1, prompts_per_round at least 0"
+            )
         if self.min_groups > self.prompts_per_step:
-            raise UserError(f"min_groups {self.min_groups} is more than the {self.prompts_per_step} prompts_per_step")
+            raise UserError(
+                f"min_groups {self.min_groups} is more than the {self.prompts_per_step} prompts_per_step"
+            )
         if not self.lo < self.hi:
             raise UserError(f"no accuracy lies between lo {self.lo} and hi {self.hi}; raise hi or lower lo")
-        if not any(self.lo < correct / self.samples_per_prompt < self.hi for correct in range(self.samples_per_prompt + 1)):
+        if not any(
+            self.lo < correct / self.samples_per_prompt < self.hi
+            for correct in range(self.samples_per_prompt + 1)
+        ):
             raise UserError(
-                f"no group of {self.samples_per_prompt} can have an accuracy between {self.lo} and {self.hi}; "
+                f"no group of {self.samples_per_prompt} can have an accuracy between {self.lo} and "
+                f"{self.hi}; "
                 "raise samples_per_prompt or widen the range"
             )
 
-    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]:
-        """Groups in the order of their prompts, numbered from 0 without gaps, and the counts of what was generated.
+    def __call__(
+        self, prompts: Prompts, sampler: Sampler, grade: Grade
+    ) -> tuple[list[Graded], dict[str, Metric]]:
+        """Groups in the order of their prompts, numbered from 0 without gaps, and the counts of what was
+        generated.
 
         UserError when the rounds are used up before `min_groups` groups are kept.
         """
@@ -60,7 +79,9 @@ class DynamicSampling:
         rounds = 0
         while len(kept) < self.prompts_per_step and rounds < self.max_rounds:
             asked = prompts.take(self.prompts_per_round or self.prompts_per_step)
-            groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade, len(seen), self.answer)
+            groups = answer_groups(
+                asked, self.samples_per_prompt, self.sampling, sampler, grade, len(seen), self.answer
+            )
             seen += groups
             kept += [group for group in groups if self.kind(group) == "kept"]
             rounds += 1
@@ -83,7 +104,8 @@ class DynamicSampling:
         return "all_wrong" if mean <= self.lo else "all_correct"
 
     def count(self, seen: Sequence[Sequence[Graded]]) -> dict[str, Metric]:
-        """`groups_kept` counts the surplus too: it says how many groups of those generated could be trained on."""
+        """`groups_kept` counts the surplus too: it says how many groups of those generated could be trained
+        on."""
         kinds = [self.kind(group) for group in seen]
         answers = [answer for group in seen for answer in group]
         return {
@@ -96,13 +118,21 @@ class DynamicSampling:
             "tokens/generated": Sum(sum(answer.rollout.num_actions for answer in answers)),
         }
 
-    def complaint(self, kept: int, rounds: int, counts: dict[str, Metric], seen: Sequence[Sequence[Graded]]) -> str:
+    def complaint(
+        self, kept: int, rounds: int, counts: dict[str, Metric], seen: Sequence[Sequence[Graded]]
+    ) -> str:
         number = {name.removeprefix("dynamic/"): int(float(metric)) for name, metric in counts.items()}
         errors = [answer.verdict.error for group in seen for answer in group if answer.verdict.error]
-        failed = f" {number['failed_answers']} answers could not be graded, the first because: {errors[0]}" if errors else ""
+        failed = (
+            f" {number['failed_answers']} answers could not be graded, the first because: {errors[0]}"
+            if errors
+            else ""
+        )
         return (
-            f"dynamic sampling kept {kept} of {number['groups_generated']} groups in {rounds} rounds and needs {self.min_groups} "
-            f"({number['all_correct']} with accuracy at or above {self.hi:g}, {number['all_wrong']} at or below {self.lo:g}). "
+            f"dynamic sampling kept {kept} of {number['groups_generated']} groups in {rounds} rounds and "
+            f"needs {self.min_groups} "
+            f"({number['all_correct']} with accuracy at or above {self.hi:g}, {number['all_wrong']} at or "
+            f"below {self.lo:g}). "
             f"Use easier or harder questions, more samples_per_prompt or more max_rounds.{failed}"
         )
 

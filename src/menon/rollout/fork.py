@@ -13,18 +13,23 @@ from menon.types import Estimate, Graded, Request, Rollout, Sampling
 def fork(rollout: Rollout, cut: int, k: int, sampling: Sampling, purpose: str = "fork") -> list[Request]:
     """K requests that go on after the first `cut` tokens of an answer (0 <= cut < its length).
 
-    A continuation may use what the whole answer has left of `sampling.max_new_tokens`. Its random stream is named by the
-    prompt's visit and the prefix itself, not by the sample that was cut: equal prefixes go on equally, and none depends on
-    which other answers exist.
+    A continuation may use what the whole answer has left of `sampling.max_new_tokens`. Its random stream is
+    named by the prompt's visit and the prefix itself, not by the sample that was cut: equal prefixes go on
+    equally, and none depends on which other answers exist.
     """
     tokens = rollout.answer_tokens
     if k < 1:
         raise ValueError(f"a fork has at least 1 continuation, not {k}")
     if not 0 <= cut < len(tokens):
-        raise ValueError(f"an answer of {len(tokens)} tokens cannot be cut at {cut}; a cut leaves at least one token to write")
+        raise ValueError(
+            f"an answer of {len(tokens)} tokens cannot be cut at {cut}; a cut leaves at least one token "
+            "to write"
+        )
     left = sampling.max_new_tokens - cut
     if left < 1:
-        raise ValueError(f"nothing may follow a prefix of {cut} tokens with max_new_tokens {sampling.max_new_tokens}")
+        raise ValueError(
+            f"nothing may follow a prefix of {cut} tokens with max_new_tokens {sampling.max_new_tokens}"
+        )
     prefix = tokens[:cut]
     digest = hashlib.blake2b(prefix.astype("<i4").tobytes(), digest_size=7).digest()
     branch = int.from_bytes(digest, "big")
@@ -72,8 +77,8 @@ def explore(
 ) -> Explored:
     """K continuations from each cut of each rollout, all of them handed to the sampler at once.
 
-    `cuts[i]` are numbers of answer tokens of `rollouts[i]` that are kept. Prefixes that are equal, within one answer or between
-    answers to one visit of a prompt, are continued once.
+    `cuts[i]` are numbers of answer tokens of `rollouts[i]` that are kept. Prefixes that are equal, within one
+    answer or between answers to one visit of a prompt, are continued once.
     """
     if len(rollouts) != len(cuts):
         raise ValueError(f"{len(rollouts)} rollouts and {len(cuts)} lists of cuts")
@@ -96,9 +101,11 @@ def prefix_values(
     grade: Grade,
     sampling: Sampling,
 ) -> list[list[float]]:
-    """The mean score of K fresh continuations from each cut of each rollout (VinePPO, arXiv 2410.01679, eq. 5).
+    """The mean score of K fresh continuations from each cut of each rollout (VinePPO, arXiv 2410.01679, eq.
+    5).
 
-    In the shape of `cuts` (see `explore`). A continuation whose grader failed is left out of the mean; NaN where all failed.
+    In the shape of `cuts` (see `explore`). A continuation whose grader failed is left out of the mean; NaN
+    where all failed.
     """
     found = explore(rollouts, cuts, k, sampler, grade, sampling).estimates()
     return [[math.nan if estimate is None else estimate.value for estimate in row] for row in found]

@@ -1,4 +1,5 @@
-"""Groups with a baseline: one greedy answer more per prompt, scored and not trained on (ReMax, arXiv 2310.10505)."""
+"""Groups with a baseline: one greedy answer more per prompt, scored and not trained on (ReMax, arXiv
+2310.10505)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +14,8 @@ from menon.types import Graded, Mean, Metric, Request, Sampling, Sum
 class GreedyBaseline:
     """Every prompt of a step is answered `samples_per_prompt` times at random and once greedily.
 
-    The greedy answer's score becomes the `baseline` of its group's answers (NaN where its grader failed); the answer itself is
-    in no batch. Cost: one generation more per prompt.
+    The greedy answer's score becomes the `baseline` of its group's answers (NaN where its grader failed); the
+    answer itself is in no batch. Cost: one generation more per prompt.
     """
 
     prompts_per_step: int
@@ -27,8 +28,11 @@ class GreedyBaseline:
         if self.prompts_per_step < 1 or self.samples_per_prompt < 1:
             raise UserError("prompts_per_step and samples_per_prompt must be at least 1")
 
-    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]:
-        """In the order of the prompts, then of the samples, whatever finished first; and what the greedy answers were like."""
+    def __call__(
+        self, prompts: Prompts, sampler: Sampler, grade: Grade
+    ) -> tuple[list[Graded], dict[str, Metric]]:
+        """In the order of the prompts, then of the samples, whatever finished first; and what the greedy
+        answers were like."""
         size = self.samples_per_prompt
         greedy = replace(self.sampling, temperature=0.0, top_p=1.0, top_k=0)
         kinds = [self.sampling] * size + [greedy]
@@ -37,7 +41,9 @@ class GreedyBaseline:
             for prompt, visit in prompts.take(self.prompts_per_step)
             for sample, sampling in enumerate(kinds)
         ]
-        graded = self.answer(requests, [place // len(kinds) for place in range(len(requests))], sampler, grade)
+        graded = self.answer(
+            requests, [place // len(kinds) for place in range(len(requests))], sampler, grade
+        )
         groups = [graded[place : place + len(kinds)] for place in range(0, len(graded), len(kinds))]
         kept = [replace(one, baseline=last.verdict.score) for *sampled, last in groups for one in sampled]
         written = sum(one.rollout.num_actions for one in graded)

@@ -10,25 +10,34 @@ from menon.rollout.protocols import Answer, Grade, GradeAll, Prompts, Sampler
 from menon.types import Completion, Graded, Metric, Prompt, Request, Rollout, Sampling, Verdict
 
 
-def answer(requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade) -> list[Graded]:
-    """One turn each. Answers are graded in a thread while others are written; a grader that would rather have all of them at once
-    gets them so, unless it says that its verdicts stand `apart`.
+def answer(
+    requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade
+) -> list[Graded]:
+    """One turn each. Answers are graded in a thread while others are written; a grader that would rather have
+    all of them at once gets them so, unless it says that its verdicts stand `apart`.
 
-    The result is in the order of the requests, which carry the given group numbers. RuntimeError if the sampler leaves a request
-    without an answer, answers one twice, or answers one that was not asked.
+    The result is in the order of the requests, which carry the given group numbers. RuntimeError if the
+    sampler leaves a request without an answer, answers one twice, or answers one that was not asked.
     """
-    finished = ((place, Rollout.of(completion, groups[place])) for place, completion in written(requests, sampler))
+    finished = (
+        (place, Rollout.of(completion, groups[place])) for place, completion in written(requests, sampler)
+    )
     rollouts, verdicts = judged(finished, grade)
     return [Graded(rollouts[place], verdicts[place]) for place in range(len(requests))]
 
 
-def judged(finished: Iterable[tuple[int, Rollout]], grade: Grade) -> tuple[dict[int, Rollout], dict[int, Verdict]]:
-    """Rollouts and verdicts by place. Graders that get all rollouts at once get them in the order of their places."""
+def judged(
+    finished: Iterable[tuple[int, Rollout]], grade: Grade
+) -> tuple[dict[int, Rollout], dict[int, Verdict]]:
+    """Rollouts and verdicts by place. Graders that get all rollouts at once get them in the order of their
+    places."""
     if isinstance(grade, GradeAll) and not getattr(grade, "apart", False):
         rollouts = dict(sorted(finished, key=lambda one: one[0]))
         verdicts = grade.grade_all(list(rollouts.values())) if rollouts else []
         return rollouts, dict(zip(rollouts, verdicts, strict=True))
-    return judge_aside(finished, grade.grade_all if isinstance(grade, GradeAll) else partial(_one_by_one, grade))
+    return judge_aside(
+        finished, grade.grade_all if isinstance(grade, GradeAll) else partial(_one_by_one, grade)
+    )
 
 
 def _one_by_one(grade: Grade, rollouts: Sequence[Rollout]) -> list[Verdict]:
@@ -59,14 +68,17 @@ def answer_groups(
     answer: Answer = answer,
 ) -> list[list[Graded]]:
     """One list per (prompt, visit), in order of the samples; groups are numbered from `first`."""
-    requests = [Request(prompt, sampling, sample, visit) for prompt, visit in asked for sample in range(samples)]
+    requests = [
+        Request(prompt, sampling, sample, visit) for prompt, visit in asked for sample in range(samples)
+    ]
     numbers = [first + place // samples for place in range(len(requests))]
     graded = answer(requests, numbers, sampler, grade)
     return [graded[place : place + samples] for place in range(0, len(graded), samples)]
 
 
 def name_of(request: Request) -> tuple[int, int, int, tuple[int, ...]]:
-    """What tells the requests of one call apart: prompt, visit, sample and way through the tree name a random stream."""
+    """What tells the requests of one call apart: prompt, visit, sample and way through the tree name a random
+    stream."""
     return request.prompt.index, request.visit, request.sample, request.path
 
 
@@ -84,8 +96,12 @@ class Groups:
         if self.prompts_per_step < 1 or self.samples_per_prompt < 1:
             raise UserError("prompts_per_step and samples_per_prompt must be at least 1")
 
-    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]:
+    def __call__(
+        self, prompts: Prompts, sampler: Sampler, grade: Grade
+    ) -> tuple[list[Graded], dict[str, Metric]]:
         """In the order of the prompts, then of the samples, whatever finished first."""
         asked = prompts.take(self.prompts_per_step)
-        groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade, answer=self.answer)
+        groups = answer_groups(
+            asked, self.samples_per_prompt, self.sampling, sampler, grade, answer=self.answer
+        )
         return [graded for group in groups for graded in group], {}

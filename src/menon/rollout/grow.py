@@ -28,7 +28,8 @@ class Node:
 
 @dataclass
 class Tree:
-    """Of one visit to one prompt. Node 0 is the prompt itself and has no entry in `nodes`: node n is `nodes[n - 1]`."""
+    """Of one visit to one prompt. Node 0 is the prompt itself and has no entry in `nodes`: node n is `nodes[n
+    - 1]`."""
 
     prompt: Prompt
     visit: int
@@ -51,8 +52,8 @@ class Tree:
 
 @dataclass(frozen=True)
 class Shape:
-    """`branching[d]` children for each unfinished node of depth d. A node above the last level has room for `segment_tokens`
-    tokens (one number, or one for each of those levels)."""
+    """`branching[d]` children for each unfinished node of depth d. A node above the last level has room for
+    `segment_tokens` tokens (one number, or one for each of those levels)."""
 
     branching: tuple[int, ...] = (6, 6, 6)
     segment_tokens: tuple[int, ...] = (30,)
@@ -62,23 +63,31 @@ class Shape:
             given = "-".join(map(str, self.branching)) or "empty"
             raise UserError(f"branching is {given}; it takes numbers of children, like 6-6-6")
         levels = len(self.branching) - 1
-        if not self.segment_tokens or min(self.segment_tokens) < 1 or len(self.segment_tokens) not in (1, levels):
+        if (
+            not self.segment_tokens
+            or min(self.segment_tokens) < 1
+            or len(self.segment_tokens) not in (1, levels)
+        ):
             given = "-".join(map(str, self.segment_tokens)) or "empty"
             raise UserError(
-                f"segment_tokens is {given}; it takes one number, or one for each of the {levels} levels above the last"
+                f"segment_tokens is {given}; it takes one number, or one for each of the {levels} levels "
+                "above the last"
             )
 
     @property
     def budgets(self) -> list[int]:
         """Tokens of a node on each level above the last."""
         levels = len(self.branching) - 1
-        return list(self.segment_tokens) * levels if len(self.segment_tokens) == 1 else list(self.segment_tokens)
+        return (
+            list(self.segment_tokens) * levels if len(self.segment_tokens) == 1 else list(self.segment_tokens)
+        )
 
     def check(self, max_new_tokens: int) -> None:
         """UserError where the last level would have no room."""
         if (used := sum(self.budgets)) >= max_new_tokens:
             raise UserError(
-                f"the levels above the last take {used} tokens ({'-'.join(map(str, self.budgets))}), and answers have room for "
+                f"the levels above the last take {used} tokens ({'-'.join(map(str, self.budgets))}), and "
+                "answers have room for "
                 f"{max_new_tokens}; lower segment_tokens, or raise max_new_tokens"
             )
 
@@ -89,15 +98,19 @@ class Shape:
     def most_tokens(self, prompt_tokens: int, max_new_tokens: int) -> int:
         """Distinct tokens of a tree in which no answer ends early."""
         nodes, total = 1, prompt_tokens
-        for width, room in zip(self.branching, [*self.budgets, max_new_tokens - sum(self.budgets)], strict=True):
+        for width, room in zip(
+            self.branching, [*self.budgets, max_new_tokens - sum(self.budgets)], strict=True
+        ):
             nodes *= width
             total += nodes * room
         return total
 
 
-def grow(asked: Sequence[tuple[Prompt, int]], shape: Shape, sampling: Sampling, sampler: Sampler, grade: Grade) -> list[Tree]:
-    """Whole trees with the verdicts of their leaves. Each level is written for all trees at once, from what the sampler has
-    computed for the level above."""
+def grow(
+    asked: Sequence[tuple[Prompt, int]], shape: Shape, sampling: Sampling, sampler: Sampler, grade: Grade
+) -> list[Tree]:
+    """Whole trees with the verdicts of their leaves. Each level is written for all trees at once, from what
+    the sampler has computed for the level above."""
     trees = [Tree(prompt, visit) for prompt, visit in asked]
     open_nodes = [(group, 0) for group in range(len(trees))]
     with holding(sampler):
@@ -105,7 +118,9 @@ def grow(asked: Sequence[tuple[Prompt, int]], shape: Shape, sampling: Sampling, 
             last = depth == len(shape.branching)
             places = [(group, parent, child) for group, parent in open_nodes for child in range(width)]
             room = None if last else shape.budgets[depth - 1]
-            requests = [request_of(trees[group], parent, child, sampling, room) for group, parent, child in places]
+            requests = [
+                request_of(trees[group], parent, child, sampling, room) for group, parent, child in places
+            ]
             open_nodes = level(trees, places, requests, last, sampler, grade)
     return trees
 
@@ -127,7 +142,8 @@ def level(
     sampler: Sampler,
     grade: Grade,
 ) -> list[tuple[int, int]]:
-    """Writes one level, its leaves graded, and adds it to the trees in the order of the requests; gives the nodes that go on."""
+    """Writes one level, its leaves graded, and adds it to the trees in the order of the requests; gives the
+    nodes that go on."""
     numbers: list[int] = []
     count = [len(tree.nodes) for tree in trees]
     for group, _, _ in places:
@@ -152,4 +168,11 @@ def level(
 def node_of(completion: Completion, group: int, number: int, parent: int, last: bool) -> Node:
     request = completion.request
     rollout = replace(Rollout.of(completion, group, number, parent), depth=len(request.path))
-    return Node(parent, len(request.path), request.path, rollout.answer_tokens, rollout, last or completion.finish != "length")
+    return Node(
+        parent,
+        len(request.path),
+        request.path,
+        rollout.answer_tokens,
+        rollout,
+        last or completion.finish != "length",
+    )

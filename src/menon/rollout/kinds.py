@@ -15,7 +15,8 @@ class GroupsRollout:
 
 @dataclass(frozen=True)
 class DynamicRollout:
-    """Groups that teach nothing are dropped, and other prompts asked in their place: `rollout.dynamic.DynamicSampling`."""
+    """Groups that teach nothing are dropped, and other prompts asked in their place:
+    `rollout.dynamic.DynamicSampling`."""
 
     lo: float = 0.0
     hi: float = 1.0
@@ -36,7 +37,8 @@ class GreedyRollout:
 class SegmentsRollout:
     """Groups of answers, cut into segments that begin with a sampled value: `rollout.segments.Segments`.
 
-    `partition`: "cutpoints" by `interval` and `threshold`, "tokens" by `segment_tokens`, "parts" by `parts`, "lines".
+    `partition`: "cutpoints" by `interval` and `threshold`, "tokens" by `segment_tokens`, "parts" by `parts`,
+    "lines".
     """
 
     partition: Literal["cutpoints", "tokens", "parts", "lines"] = "cutpoints"
@@ -50,7 +52,8 @@ class SegmentsRollout:
 
 
 def dashed(value: Any) -> Any:
-    """Numbers in a row as people write a tree's shape: "6-6-6" is [6, 6, 6], and a number alone is a list of one."""
+    """Numbers in a row as people write a tree's shape: "6-6-6" is [6, 6, 6], and a number alone is a list of
+    one."""
     if isinstance(value, str) and all(part.isdecimal() for part in value.split("-")):
         return [int(part) for part in value.split("-")]
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
@@ -61,7 +64,8 @@ Dashed = Annotated[tuple[int, ...], BeforeValidator(dashed)]
 
 @dataclass(frozen=True)
 class TreeRollout:
-    """A tree of continuations for each prompt, and the edges of earlier trees that still wait: `rollout.trees.Trees`."""
+    """A tree of continuations for each prompt, and the edges of earlier trees that still wait:
+    `rollout.trees.Trees`."""
 
     branching: Dashed = (6, 6, 6)
     segment_tokens: Dashed = (30,)

@@ -7,7 +7,8 @@ from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
 from menon.types import Graded, Metric
 
 ROLLOUT = "/rollout"
-"""Under which name the state of the collector stands beside those of the advantage parts; no part can be called so."""
+"""Under which name the state of the collector stands beside those of the advantage parts; no part can be
+called so."""
 
 
 def collected(

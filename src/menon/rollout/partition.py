@@ -1,4 +1,5 @@
-"""Where an answer is cut into segments. A cut is a number of answer tokens that are kept: the state after them; 0 is the prompt.
+"""Where an answer is cut into segments. A cut is a number of answer tokens that are kept: the state after
+them; 0 is the prompt.
 
 Every partition is `f(rollout) -> cuts`, rising, each smaller than the answer's length.
 """
@@ -17,10 +18,11 @@ Partition = Callable[[Rollout], list[int]]
 
 @dataclass(frozen=True)
 class CutPoints:
-    """Before every `interval`-th uncertain token, beginning with the first (SPO-chain, arXiv 2505.23564, section 4.1).
+    """Before every `interval`-th uncertain token, beginning with the first (SPO-chain, arXiv 2505.23564,
+    section 4.1).
 
-    A token is uncertain where the policy that wrote it gave it a probability below `threshold`. So each segment holds `interval`
-    of them. None: no cut.
+    A token is uncertain where the policy that wrote it gave it a probability below `threshold`. So each
+    segment holds `interval` of them. None: no cut.
     """
 
     interval: int = 5
@@ -51,7 +53,8 @@ class FixedTokens:
 
 @dataclass(frozen=True)
 class EqualParts:
-    """Into `parts` of equal length, longer ones first; the prompt is no cut, so the first part gets no credit."""
+    """Into `parts` of equal length, longer ones first; the prompt is no cut, so the first part gets no
+    credit."""
 
     parts: int = 4
 

@@ -14,7 +14,8 @@ class Sampler(Protocol):
     """Counts the weights it was given; every token carries it."""
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        """Completions as they finish, in any order. A request's tokens depend on its own name and the weights alone."""
+        """Completions as they finish, in any order. A request's tokens depend on its own name and the weights
+        alone."""
         ...
 
 
@@ -23,11 +24,12 @@ class Holds(Protocol):
     """A sampler that can keep what it computed for sequences that others will go on from."""
 
     def holding(self) -> AbstractContextManager[None]:
-        """While it lasts, finished sequences stay computed, and a request whose prompt and prefix begin like one of them (or like
-        a part of it) computes only the rest: nothing but its first new token where the prefix is a whole finished answer.
+        """While it lasts, finished sequences stay computed, and a request whose prompt and prefix begin like
+        one of them (or like a part of it) computes only the rest: nothing but its first new token where the
+        prefix is a whole finished answer.
 
-        What is kept is forgotten with new weights and at the end; where memory does not suffice, less is kept and more computed
-        again. Texts and numbers are those without it (law 3).
+        What is kept is forgotten with new weights and at the end; where memory does not suffice, less is kept
+        and more computed again. Texts and numbers are those without it (law 3).
         """
         ...
 
@@ -79,16 +81,19 @@ class Notes(Protocol):
 
 
 class Answer(Protocol):
-    """Requests to graded answers, in their order: `groups.answer`, or turns with an environment (`turns.Turns`)."""
+    """Requests to graded answers, in their order: `groups.answer`, or turns with an environment
+    (`turns.Turns`)."""
 
-    def __call__(self, requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade) -> list[Graded]: ...
+    def __call__(
+        self, requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade
+    ) -> list[Graded]: ...
 
 
 class Collect(Protocol):
     """Text of one step, graded as it finishes: the `rollout` of a plan.
 
-    Also what only the collector saw: groups that were written and dropped are in no batch. A collector with memory has
-    `init() -> State`, is given its state last, and gives the next one last.
+    Also what only the collector saw: groups that were written and dropped are in no batch. A collector with
+    memory has `init() -> State`, is given its state last, and gives the next one last.
     """
 
     def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade, *state: Any) -> tuple[Any, ...]:

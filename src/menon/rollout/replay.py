@@ -1,4 +1,5 @@
-"""The replay buffer of a tree's edges: what is trained in this step, what waits for a later one (SPO-tree, arXiv 2505.23564)."""
+"""The replay buffer of a tree's edges: what is trained in this step, what waits for a later one (SPO-tree,
+arXiv 2505.23564)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,18 +12,20 @@ from menon.streams import stream
 from menon.types import Estimate, Graded, Prompt, Rollout, Verdict
 
 State = Mapping[str, Any]
-"""`step`, the steps so far; `edges`, those that wait, each as `frozen` gives it with the step that wrote it."""
+"""`step`, the steps so far; `edges`, those that wait, each as `frozen` gives it with the step that wrote
+it."""
 Visit = tuple[int, int]
 """A prompt's index and the number of the visit to it."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """At most `per_question` edges of a question are trained in a step, drawn at random from all that it has left, of earlier
-    visits too; the others wait. An edge that was written `max_age` steps ago is dropped. An edge is trained once.
+    """At most `per_question` edges of a question are trained in a step, drawn at random from all that it has
+    left, of earlier visits too; the others wait. An edge that was written `max_age` steps ago is dropped. An
+    edge is trained once.
 
-    `per_step` bounds the edges of a step, newer ones first; 0: no bound. The behaviour log-probs stay with an edge, so a
-    loss can compare with the policy that wrote it.
+    `per_step` bounds the edges of a step, newer ones first; 0: no bound. The behaviour log-probs stay with an
+    edge, so a loss can compare with the policy that wrote it.
     """
 
     per_question: int = 32
@@ -39,7 +42,8 @@ class Replay:
         return {"step": 0, "edges": []}
 
     def choose(self, fresh: Sequence[Graded], state: State, seed: int) -> tuple[list[Graded], State, int]:
-        """The edges that are trained now, each with its age, the next state, and how many edges were dropped for their age."""
+        """The edges that are trained now, each with its age, the next state, and how many edges were dropped
+        for their age."""
         step = state["step"] + 1
         waiting = [thawed(edge, step) for edge in state["edges"]]
         kept = [edge for edge in waiting if edge.age < self.max_age]
@@ -75,14 +79,20 @@ def frozen(edge: Graded, step: int) -> dict[str, Any]:
     return {
         "written": step - edge.age,
         "score": edge.verdict.score,
-        "prompt": {"index": prompt.index, "tokens": prompt.tokens, "text": prompt.text, "answer": prompt.answer},
+        "prompt": {
+            "index": prompt.index,
+            "tokens": prompt.tokens,
+            "text": prompt.text,
+            "answer": prompt.answer,
+        },
         "states": {place: (state.value, state.std, state.count) for place, state in rollout.states.items()},
         **{name: getattr(rollout, name) for name in (*PER_TOKEN, *PLAIN)},
     }
 
 
 def thawed(edge: Mapping[str, Any], step: int) -> Graded:
-    """The inverse of `frozen`, some steps later. Its raw correctness was counted when it was written, and is left out."""
+    """The inverse of `frozen`, some steps later. Its raw correctness was counted when it was written, and is
+    left out."""
     states = {int(place): Estimate(*state) for place, state in edge["states"].items()}
     given = {name: edge[name] for name in (*PER_TOKEN, *PLAIN)}
     rollout = Rollout(prompt=Prompt(**edge["prompt"]), states=states, **given)

@@ -1,4 +1,5 @@
-"""Answers in segments, with Monte-Carlo values where these begin (SPO-chain, arXiv 2505.23564; VinePPO, arXiv 2410.01679)."""
+"""Answers in segments, with Monte-Carlo values where these begin (SPO-chain, arXiv 2505.23564; VinePPO, arXiv
+2410.01679)."""
 
 import math
 from collections.abc import Sequence
@@ -21,12 +22,14 @@ WITHOUT_END = {
 
 @dataclass(frozen=True)
 class Segments:
-    """Groups of answers; the value of each state where a segment begins is the mean score of `value_samples` fresh answers
-    from there, by the policy that wrote it and with its sampling. A fresh answer that is cut by `max_new_tokens` scores 0.
+    """Groups of answers; the value of each state where a segment begins is the mean score of `value_samples`
+    fresh answers from there, by the policy that wrote it and with its sampling. A fresh answer that is cut by
+    `max_new_tokens` scores 0.
 
-    At most `max_values` states of an answer are estimated, its first ones (0: all); a later one takes the value of the next, so
-    that the segment between them gets no credit (VinePPO: 25 on GSM8K). So does a state whose every grading failed. The values
-    are in `Rollout.states`. No cut: the answer is written once and gets no credit. `tokens/generated` counts fresh answers too.
+    At most `max_values` states of an answer are estimated, its first ones (0: all); a later one takes the
+    value of the next, so that the segment between them gets no credit (VinePPO: 25 on GSM8K). So does a state
+    whose every grading failed. The values are in `Rollout.states`. No cut: the answer is written once and
+    gets no credit. `tokens/generated` counts fresh answers too.
     """
 
     prompts_per_step: int
@@ -42,8 +45,11 @@ class Segments:
         if self.max_values < 0:
             raise UserError(f"max_values is {self.max_values}; it must be at least 1, or 0 for all")
 
-    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade) -> tuple[list[Graded], dict[str, Metric]]:
-        """In the order of the prompts, then of the samples; and how many states were estimated at what cost."""
+    def __call__(
+        self, prompts: Prompts, sampler: Sampler, grade: Grade
+    ) -> tuple[list[Graded], dict[str, Metric]]:
+        """In the order of the prompts, then of the samples; and how many states were estimated at what
+        cost."""
         asked = prompts.take(self.prompts_per_step)
         with holding(sampler):  # a cut answer goes on from what is computed of it
             groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade)
@@ -51,10 +57,17 @@ class Segments:
             rollouts = [g.rollout for g in graded]
             cuts = [self.partition(rollout) for rollout in rollouts]
             asked_cuts = [places[: self.max_values or None] for places in cuts]
-            explored = explore(rollouts, asked_cuts, self.value_samples, sampler, finished_only(grade), self.sampling)
+            explored = explore(
+                rollouts, asked_cuts, self.value_samples, sampler, finished_only(grade), self.sampling
+            )
         estimates = explored.estimates()
         valued = [
-            replace(one, rollout=with_states(one.rollout, places, fill_backwards(found, len(places), one.verdict.score)))
+            replace(
+                one,
+                rollout=with_states(
+                    one.rollout, places, fill_backwards(found, len(places), one.verdict.score)
+                ),
+            )
             for one, places, found in zip(graded, cuts, estimates, strict=True)
         ]
         metrics = metrics_of(explored, estimates)
@@ -63,7 +76,8 @@ class Segments:
 
 
 def fill_backwards(found: Sequence[Estimate | None], count: int, outcome: float) -> list[Estimate]:
-    """[count] states of an answer: those that nobody estimated take the value of the next one, behind the last the outcome."""
+    """[count] states of an answer: those that nobody estimated take the value of the next one, behind the
+    last the outcome."""
     filled: list[Estimate] = []
     after = Estimate(outcome, 0.0, 0)
     for estimate in reversed([*found, *[None] * (count - len(found))]):
@@ -79,7 +93,8 @@ def with_states(rollout: Rollout, cuts: Sequence[int], states: Sequence[Estimate
 
 @dataclass(frozen=True)
 class Finished:
-    """A grader for which a cut answer is worth nothing, whatever stands in it; one that was given up says nothing."""
+    """A grader for which a cut answer is worth nothing, whatever stands in it; one that was given up says
+    nothing."""
 
     grade: Grade
 

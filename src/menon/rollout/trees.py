@@ -1,4 +1,5 @@
-"""Trees of continuations (SPO-tree, arXiv 2505.23564, section 4.1): values from the leaves up, edges to train on."""
+"""Trees of continuations (SPO-tree, arXiv 2505.23564, section 4.1): values from the leaves up, edges to train
+on."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +23,13 @@ SAME = 1e-9
 
 @dataclass(frozen=True)
 class Trees:
-    """A tree of the given shape for every prompt. A node above the last level that has used its room is continued; one that ends
-    before is a leaf early. Nodes of the last level run to their end, within `sampling.max_new_tokens` for the whole answer; where
-    that cuts one it scores 0.
+    """A tree of the given shape for every prompt. A node above the last level that has used its room is
+    continued; one that ends before is a leaf early. Nodes of the last level run to their end, within
+    `sampling.max_new_tokens` for the whole answer; where that cuts one it scores 0.
 
-    Every node is one sequence: prompt and prefix are given, its own tokens are actions, so each token carries loss once. All
-    nodes are in the record; those are learned from whose value differs from their parent's, as far as `replay` lets them, and
-    edges of earlier steps that were left waiting.
+    Every node is one sequence: prompt and prefix are given, its own tokens are actions, so each token carries
+    loss once. All nodes are in the record; those are learned from whose value differs from their parent's, as
+    far as `replay` lets them, and edges of earlier steps that were left waiting.
     """
 
     prompts_per_step: int
@@ -48,16 +49,23 @@ class Trees:
     def __call__(
         self, prompts: Prompts, sampler: Sampler, grade: Grade, state: State
     ) -> tuple[list[Graded], dict[str, Metric], State]:
-        """Nodes level by level within each tree, trees in the order of the prompts; behind them edges of earlier steps."""
-        trees = grow(prompts.take(self.prompts_per_step), self.shape, self.sampling, sampler, finished_only(grade))
+        """Nodes level by level within each tree, trees in the order of the prompts; behind them edges of
+        earlier steps."""
+        trees = grow(
+            prompts.take(self.prompts_per_step), self.shape, self.sampling, sampler, finished_only(grade)
+        )
         found = [self.estimates(tree, "score") for tree in trees]
-        edges = [edge for tree, estimates in zip(trees, found, strict=True) for edge in tree_edges(tree, estimates)]
+        edges = [
+            edge for tree, estimates in zip(trees, found, strict=True) for edge in tree_edges(tree, estimates)
+        ]
         chosen, state, dropped = self.replay.choose([edge for edge in edges if edge.learn], state, self.seed)
         now = {(edge.rollout.group, edge.rollout.node) for edge in chosen if not edge.age}
         fresh = [replace(edge, learn=(edge.rollout.group, edge.rollout.node) in now) for edge in edges]
         old = regrouped([edge for edge in chosen if edge.age], len(trees))
         right = [self.estimates(tree, "acc")[0] for tree in trees]
-        metrics = metrics_of(trees, [estimates[0] for estimates in found], right, len(self.shape.branching)) | {
+        metrics = metrics_of(
+            trees, [estimates[0] for estimates in found], right, len(self.shape.branching)
+        ) | {
             "tree/edges": Sum(sum(edge.learn for edge in edges)),
             "replay/fresh": Sum(len(now)),
             "replay/old": Sum(len(old)),
@@ -72,8 +80,9 @@ class Trees:
 
 
 def tree_edges(tree: Tree, found: Sequence[Estimate | None]) -> list[Graded]:
-    """Every node as a sequence: it starts in its parent's value, and its score is its own. `learn` says that the two differ;
-    a node that the sampler gave up before its first token starts nowhere and teaches nothing."""
+    """Every node as a sequence: it starts in its parent's value, and its score is its own. `learn` says that
+    the two differ; a node that the sampler gave up before its first token starts nowhere and teaches
+    nothing."""
     edges = []
     for node, verdict, value in zip(tree.nodes, tree.verdicts, found[1:], strict=True):
         start = found[node.parent]
@@ -83,22 +92,29 @@ def tree_edges(tree: Tree, found: Sequence[Estimate | None]) -> list[Graded]:
         known = value is not None and value.count > 0 and start.count > 0 and not empty
         rollout = replace(node.rollout, states={} if empty else {place: start})
         own = verdict if node.leaf or value is None else Verdict(value.value, math.nan)
-        edges.append(Graded(rollout, own, learn=known and value is not None and abs(value.value - start.value) > SAME))
+        edges.append(
+            Graded(rollout, own, learn=known and value is not None and abs(value.value - start.value) > SAME)
+        )
     return edges
 
 
 def metrics_of(
     trees: Sequence[Tree], roots: Sequence[Estimate | None], right: Sequence[Estimate | None], levels: int
 ) -> dict[str, Metric]:
-    """Of whole answers, weighed by the tree: what the policy would score and how long its answers would be, without the bias that
-    nodes which end early have fewer leaves. `roots` and `right` are score and correctness of the prompts' nodes."""
+    """Of whole answers, weighed by the tree: what the policy would score and how long its answers would be,
+    without the bias that nodes which end early have fewer leaves. `roots` and `right` are score and
+    correctness of the prompts' nodes."""
     leaves = list(leaves_of(trees))
     nodes = [node for tree in trees for node in tree.nodes]
     lengths = [len(node.prefix) for node, _, _ in leaves] or [0]
 
     def mean(kept: Callable[[Node, Verdict], float | None]) -> Mean:
         """Over leaves for which there is a number."""
-        known = [(weight, number) for node, verdict, weight in leaves if (number := kept(node, verdict)) is not None]
+        known = [
+            (weight, number)
+            for node, verdict, weight in leaves
+            if (number := kept(node, verdict)) is not None
+        ]
         return Mean(sum(weight * number for weight, number in known), sum(weight for weight, _ in known))
 
     return {

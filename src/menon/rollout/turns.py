@@ -1,7 +1,9 @@
-"""Answers in turns with an environment: the policy writes, the environment answers, and so on, in one sequence.
+"""Answers in turns with an environment: the policy writes, the environment answers, and so on, in one
+sequence.
 
-Tokens in, tokens out: what the policy wrote is never tokenised again, an observation is tokenised once and appended. Each turn
-goes on from all that was before (`Request.prefix`), and a token's random number goes by its place in the whole answer.
+Tokens in, tokens out: what the policy wrote is never tokenised again, an observation is tokenised once and
+appended. Each turn goes on from all that was before (`Request.prefix`), and a token's random number goes by
+its place in the whole answer.
 """
 
 import math
@@ -25,7 +27,13 @@ from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Ve
 
 PARALLEL = os.cpu_count() or 1
 """Calls of environments that run side by side."""
-OBSERVED = {"logp": np.float32, "log_kept": np.float32, "entropy": np.float32, "version": np.int32, "reward": np.float32}
+OBSERVED = {
+    "logp": np.float32,
+    "log_kept": np.float32,
+    "entropy": np.float32,
+    "version": np.int32,
+    "reward": np.float32,
+}
 """Columns that are 0 where the policy did not write."""
 
 
@@ -33,13 +41,15 @@ OBSERVED = {"logp": np.float32, "log_kept": np.float32, "entropy": np.float32, "
 class Turns:
     """Answers each request in turns until the environment says that the episode is over (finish "stop").
 
-    A request's `max_new_tokens` bounds all that follows the prompt, observations included; where it or `max_turns` is used up the
-    answer is cut (finish "length"), and a turn that was cut itself is not shown to the environment.
+    A request's `max_new_tokens` bounds all that follows the prompt, observations included; where it or
+    `max_turns` is used up the answer is cut (finish "length"), and a turn that was cut itself is not shown to
+    the environment.
 
-    An environment that raises, takes longer than `time_limit` seconds for one call or returns something of another type ends its
-    episode (finish "abort") with a NaN verdict that says so. The verdicts of the others are the grader's, with the environment's
-    rewards added to the score, and three parts: `turns`, `observed` (1 if the policy got to read an observation) and
-    `environment` (the sum of its rewards). The grader reads the whole text, observations included.
+    An environment that raises, takes longer than `time_limit` seconds for one call or returns something of
+    another type ends its episode (finish "abort") with a NaN verdict that says so. The verdicts of the others
+    are the grader's, with the environment's rewards added to the score, and three parts: `turns`, `observed`
+    (1 if the policy got to read an observation) and `environment` (the sum of its rewards). The grader reads
+    the whole text, observations included.
     """
 
     environment: Environment
@@ -54,9 +64,13 @@ class Turns:
 
     def __post_init__(self) -> None:
         if self.max_turns < 1 or not self.time_limit > 0:
-            raise UserError(f"max_turns ({self.max_turns}) must be at least 1 and an environment's time_limit positive")
+            raise UserError(
+                f"max_turns ({self.max_turns}) must be at least 1 and an environment's time_limit positive"
+            )
 
-    def __call__(self, requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade) -> list[Graded]:
+    def __call__(
+        self, requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade
+    ) -> list[Graded]:
         """In the order of the requests, which carry the given group numbers."""
         room = threading.Semaphore(PARALLEL)
         episodes = [Episode(request, group, self) for request, group in zip(requests, groups, strict=True)]
@@ -77,7 +91,11 @@ class Turns:
         self._wait(calls)
 
     def _close(self, episodes: "Sequence[Episode]") -> None:
-        closing = [Call(close) for episode in episodes if (close := getattr(episode.environment, "close", None)) is not None]
+        closing = [
+            Call(close)
+            for episode in episodes
+            if (close := getattr(episode.environment, "close", None)) is not None
+        ]
         for call in closing:
             with suppress(Exception):  # nothing depends on it any more
                 call.result(self.time_limit)
@@ -107,7 +125,9 @@ class Episode:
 
     def __init__(self, request: Request, group: int, turns: Turns) -> None:
         if len(request.prefix):
-            raise ValueError("an answer in turns cannot go on from a prefix: its environment would not know of it")
+            raise ValueError(
+                "an answer in turns cannot go on from a prefix: its environment would not know of it"
+            )
         self.asked, self.group, self.turns = request, group, turns
         self.environment: Environment = replace(turns.environment)  # type: ignore[type-var]  # any dataclass
         self.tokens: Tokens = no_tokens()
@@ -123,7 +143,9 @@ class Episode:
 
     def reset(self) -> Any:
         prompt, request = self.asked.prompt, self.asked
-        seed = stream(self.turns.seed, "environment", request.purpose, request.visit, prompt.index).integers(2**31)
+        seed = stream(self.turns.seed, "environment", request.purpose, request.visit, prompt.index).integers(
+            2**31
+        )
         return self.environment.reset(prompt, int(seed))
 
     def begin(self, observation: Any) -> None:
@@ -137,7 +159,9 @@ class Episode:
     def request(self) -> Request:
         sampling = self.asked.sampling
         stop = (*sampling.stop, *getattr(self.environment, "stop", ()))
-        return replace(self.asked, sampling=replace(sampling, max_new_tokens=self.left, stop=stop), prefix=self.tokens)
+        return replace(
+            self.asked, sampling=replace(sampling, max_new_tokens=self.left, stop=stop), prefix=self.tokens
+        )
 
     def takes(self, completion: Completion) -> bool:
         """Appends a turn; is it for the environment to answer?"""
@@ -198,7 +222,8 @@ class Episode:
         size = len(prompt.tokens)
         types = {"is_action": np.bool_, **OBSERVED}
         columns: dict[str, Any] = {
-            name: np.concatenate([np.zeros(size, dtype=types[name]), *pieces]) for name, pieces in self.columns.items()
+            name: np.concatenate([np.zeros(size, dtype=types[name]), *pieces])
+            for name, pieces in self.columns.items()
         }
         return Rollout(
             prompt=prompt,

@@ -16,7 +16,8 @@ LONGEST_ANSWER = 4 << 20
 LONGEST_QUESTION = 64 << 20
 
 OUT, CHANNEL, CODE, READY = 1, 3, 4, 5
-"""Descriptors: where a test's outcome goes, the conversation, what to run, and a last sign before model code runs."""
+"""Descriptors: where a test's outcome goes, the conversation, what to run, and a last sign before model code
+runs."""
 
 
 def module(name: str) -> dict[str, Any]:
@@ -67,7 +68,8 @@ def exit_code(code: Any) -> int:
 
 
 def finish(names: dict[str, Any], status: int) -> None:
-    """As an interpreter ends: threads, exit functions, files; without taking itself apart, which costs more than most runs."""
+    """As an interpreter ends: threads, exit functions, files; without taking itself apart, which costs more
+    than most runs."""
     import atexit
     import threading
 
@@ -97,7 +99,8 @@ def solution() -> None:
 
 
 def test() -> None:
-    """Runs a test and writes its outcome: {"passed": bool, "why": text, "fault": whether the test itself is broken}."""
+    """Runs a test and writes its outcome: {"passed": bool, "why": text, "fault": whether the test itself is
+    broken}."""
     asked = json.loads(read_all(CODE))
     outcome_file = os.dup(OUT)
     os.dup2(2, OUT)  # what the test prints is no outcome
@@ -108,7 +111,8 @@ def test() -> None:
 
 
 def judge(asked: dict[str, str], caller: Caller) -> dict[str, Any]:
-    """`asked`: the `test`, perhaps the `entry` point, and trusted `helpers` that win over the solution's own."""
+    """`asked`: the `test`, perhaps the `entry` point, and trusted `helpers` that win over the solution's
+    own."""
     code = asked["test"]
     try:
         names = free_names(code)

@@ -1,7 +1,9 @@
-"""The process between the grader and model code: it starts each run in a fresh process, watches it, ends it and cleans up.
+"""The process between the grader and model code: it starts each run in a fresh process, watches it, ends it
+and cleans up.
 
-It runs no model code and knows no test: programs, tests and outputs are descriptors that it hands on unread. It lives as long as
-the program that started it, and model code runs in a copy of it, so that a run costs a fork and not the start of an interpreter.
+It runs no model code and knows no test: programs, tests and outputs are descriptors that it hands on unread.
+It lives as long as the program that started it, and model code runs in a copy of it, so that a run costs a
+fork and not the start of an interpreter.
 """
 
 import fcntl
@@ -24,11 +26,24 @@ from menon.sandbox.limits import Limits
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 NEW_USER, NEW_NET, NEW_IPC = 0x10000000, 0x40000000, 0x08000000
 SPARE_TASKS = 128
-"""More than the user's other programs may start while model code runs, so that they do not take its threads away."""
+"""More than the user's other programs may start while model code runs, so that they do not take its threads
+away."""
 
 SETUP_FAILED = 97
 
-PRELOADED = ("bisect", "collections", "functools", "heapq", "itertools", "math", "operator", "random", "re", "string", "typing")
+PRELOADED = (
+    "bisect",
+    "collections",
+    "functools",
+    "heapq",
+    "itertools",
+    "math",
+    "operator",
+    "random",
+    "re",
+    "string",
+    "typing",
+)
 """What most solutions import; loaded once."""
 
 Start = Callable[[], None]
@@ -56,9 +71,11 @@ class Keeper:
                 return start
             self.owner.sendall(json.dumps(reply).encode())
 
-    def run(self, most: Limits, roles: list[str], layers: list[str], given: list[int]) -> tuple[Start | None, dict[str, Any]]:
-        """One run: of a script, or of a solution and its test, which talk to each other. Each has four descriptors in `given`:
-        its input, its output (a test's outcome), its errors and its code."""
+    def run(
+        self, most: Limits, roles: list[str], layers: list[str], given: list[int]
+    ) -> tuple[Start | None, dict[str, Any]]:
+        """One run: of a script, or of a solution and its test, which talk to each other. Each has four
+        descriptors in `given`: its input, its output (a test's outcome), its errors and its code."""
         private = os.path.join(self.root, "run")
         os.mkdir(private, 0o700)
         talk = [end.detach() for end in socket.socketpair()]
@@ -74,7 +91,8 @@ class Keeper:
         for descriptor in (*given, *talk, closed):
             os.close(descriptor)
         reply = self.supervise(members, most, private, "seccomp" not in layers)
-        # One that was ended before it came so far has run nothing; one that could not be closed in has said so.
+        # One that was ended before it came so far has run nothing; one that could not be closed in has said
+        # so.
         failed = reply.pop("setup_failed")
         reply["closed_in"] = len(os.read(ready, 16)) == len(roles) or not failed
         reply["namespaces"] = self.namespaces
@@ -82,7 +100,9 @@ class Keeper:
         tidy.remove_tree(private)
         return None, reply
 
-    def supervise(self, members: list[int], most: Limits, private: str, count_children: bool) -> dict[str, Any]:
+    def supervise(
+        self, members: list[int], most: Limits, private: str, count_children: bool
+    ) -> dict[str, Any]:
         ending = watch.watch(members, members[-1], most, private, self.owner.fileno(), count_children)
         ended = []
         for pid in members:
@@ -101,7 +121,9 @@ class Keeper:
             "left": watch.end_all(),
         }
 
-    def copy(self, role: str, own: list[int], layers: list[str], most: Limits, private: str, tasks: int) -> Start:
+    def copy(
+        self, role: str, own: list[int], layers: list[str], most: Limits, private: str, tasks: int
+    ) -> Start:
         """Closes this fresh process in. Whatever fails here ends it before it runs anything."""
         try:
             os.setsid()
@@ -136,11 +158,16 @@ def only_descriptors(own: list[int]) -> None:
 
 
 def own_namespaces() -> bool:
-    """A network without devices and System V objects of its own, where the kernel lets an ordinary user have them."""
+    """A network without devices and System V objects of its own, where the kernel lets an ordinary user have
+    them."""
     user, group = os.getuid(), os.getgid()
     try:
         unshare(NEW_USER | NEW_NET | NEW_IPC)
-        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user} {user} 1"),
+            ("gid_map", f"{group} {group} 1"),
+        ):
             Path(f"/proc/self/{name}").write_text(text)
     except OSError:
         return False

@@ -1,7 +1,8 @@
-"""File rules (Landlock) through raw system calls: what may be read, and the one directory that may be written.
+"""File rules (Landlock) through raw system calls: what may be read, and the one directory that may be
+written.
 
-Rights that a kernel does not know are left out (ABI 1 is Linux 5.13). TCP and scopes (signals, abstract sockets) are refused
-from ABI 4 and 6 on; the system-call filter refuses them on every kernel.
+Rights that a kernel does not know are left out (ABI 1 is Linux 5.13). TCP and scopes (signals, abstract
+sockets) are refused from ABI 4 and 6 on; the system-call filter refuses them on every kernel.
 """
 
 import ctypes
@@ -13,7 +14,9 @@ from menon.sandbox.kernel import syscall
 CREATE, ADD, RESTRICT = 444, 445, 446
 VERSION_FLAG, PATH_BENEATH, QUIET = 1, 1, 1
 
-EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REFER, TRUNCATE, IOCTL_DEV = (1 << bit for bit in (0, 1, 2, 3, 13, 14, 15))
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REFER, TRUNCATE, IOCTL_DEV = (
+    1 << bit for bit in (0, 1, 2, 3, 13, 14, 15)
+)
 FS_RIGHTS = {1: 1 << 13, 2: 1 << 14, 3: 1 << 15, 4: 1 << 15, 5: 1 << 16}
 """ABI -> one above its file rights; later ones have those of 5."""
 FILE_ONLY = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
@@ -29,7 +32,8 @@ def abi() -> int:
 
 
 def apply(readable: Sequence[str], private: str) -> None:
-    """From here on this process reads `readable` and `private`, writes in `private`, starts no program. Needs no_new_privs."""
+    """From here on this process reads `readable` and `private`, writes in `private`, starts no program. Needs
+    no_new_privs."""
     version = abi()
     handled = FS_RIGHTS[min(max(version, 1), 5)] - 1
     words = [handled, TCP if version >= 4 else 0, SCOPES if version >= 6 else 0]

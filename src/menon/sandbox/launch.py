@@ -1,4 +1,5 @@
-"""The grader's side: starts keepers and has them run programs, whose output it reads from memory that the kernel bounds."""
+"""The grader's side: starts keepers and has them run programs, whose output it reads from memory that the
+kernel bounds."""
 
 import json
 import os
@@ -17,7 +18,9 @@ from typing import Any
 from menon.sandbox.limits import Limits
 from menon.sandbox.tidy import remove_tree
 
-SCRIPT = "import sys; sys.path.insert(0, sys.argv.pop()); from menon.sandbox.keeper import main; (main() or int)()"
+SCRIPT = (
+    "import sys; sys.path.insert(0, sys.argv.pop()); from menon.sandbox.keeper import main; (main() or int)()"
+)
 START_LIMIT = 60.0
 SLACK = 30.0
 """Seconds that a keeper may take beyond a run's own limit, on a very busy machine, before it is replaced."""
@@ -50,7 +53,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is over; everything in it may have been chosen by model code except `why`, `left` and the measurements."""
+    """A run that is over; everything in it may have been chosen by model code except `why`, `left` and the
+    measurements."""
 
     why: str
     """"exit", or the limit that it hit: "timeout", "tasks", "disk"."""
@@ -102,14 +106,20 @@ class Sandbox:
         try:
             for task in tasks:
                 files += [memory(task.input), memory(), memory(), memory(task.code)]
-            message = {"limits": asdict(limits), "roles": [task.role for task in tasks], "layers": self.layers}
+            message = {
+                "limits": asdict(limits),
+                "roles": [task.role for task in tasks],
+                "layers": self.layers,
+            }
             with suppress(OSError):  # then nothing comes back, and that is told
                 socket.send_fds(self.owner, [json.dumps(message).encode()], files)
             reply = self.receive(limits.wall_s + SLACK)
             if not reply.pop("closed_in"):
                 raise SandboxError("a process could not be closed in")
             most = limits.output_mb << 20
-            return Finished(output=content(files[-3], most), errors=content(files[2], KEPT, at_end=True), **reply)
+            return Finished(
+                output=content(files[-3], most), errors=content(files[2], KEPT, at_end=True), **reply
+            )
         finally:
             for descriptor in files:
                 os.close(descriptor)
@@ -146,7 +156,9 @@ def memory(data: bytes = b"") -> int:
         while view:
             view = view[os.write(descriptor, view) :]
         os.lseek(descriptor, 0, os.SEEK_SET)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+        fcntl.fcntl(
+            descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
+        )
     return descriptor
 
 
@@ -160,7 +172,15 @@ def readable_paths() -> list[str]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     own = [sysconfig.get_path(name) for name in names]
     base = Path(sys.base_prefix) / "lib"
-    system = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache"]
+    system = [
+        "/lib",
+        "/lib64",
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/share/zoneinfo",
+        "/etc/ld.so.cache",
+    ]
     devices = ["/dev/zero", "/dev/urandom", "/dev/random"]
     return list(dict.fromkeys([*own, str(base), *system, *devices]))
 

@@ -19,8 +19,10 @@ LEVELS: dict[str, tuple[str, ...]] = {
 """Level -> the layers that must be there. Those that are there are always used."""
 
 NEEDS = {
-    "landlock": "Linux 5.13 or later with landlock among the security modules (lsm=...,landlock on the kernel's command line)",
-    "seccomp": "a Linux kernel with seccomp filters on x86-64 or aarch64, and a container that lets a process add one",
+    "landlock": "Linux 5.13 or later with landlock among the security modules (lsm=...,landlock on the kernel's "
+    "command line)",
+    "seccomp": "a Linux kernel with seccomp filters on x86-64 or aarch64, and a container that lets a process "
+    "add one",
     "namespaces": "user namespaces for ordinary users (optional: an empty network under the system-call filter)",
 }
 
@@ -65,10 +67,15 @@ class Layers:
 def layers() -> Layers:
     """UserError where nothing can be run at all."""
     if sys.platform != "linux":
-        raise UserError(f"model code is run in a sandbox of Linux, and this is {sys.platform}; name a runner's URL as sandbox")
+        raise UserError(
+            f"model code is run in a sandbox of Linux, and this is {sys.platform}; name a runner's URL as "
+            "sandbox"
+        )
     found: set[str] = set()
     namespaces = False
-    wanted = [("landlock", "seccomp"), ("landlock",), ("seccomp",), ()] if landlock.abi() else [("seccomp",), ()]
+    wanted = (
+        [("landlock", "seccomp"), ("landlock",), ("seccomp",), ()] if landlock.abi() else [("seccomp",), ()]
+    )
     why = ""
     for tried in wanted:
         try:
@@ -93,7 +100,9 @@ def probe(tried: tuple[str, ...]) -> tuple[set[str], bool]:
     try:
         finished = sandbox.run([Task("script", PROBE)], Limits())
         if finished.code:
-            raise SandboxError(f"a first program failed there: {finished.errors.decode(errors='replace')[-300:]}")
+            raise SandboxError(
+                f"a first program failed there: {finished.errors.decode(errors='replace')[-300:]}"
+            )
         held = json.loads(finished.output)
         return {name for name in tried if held[name]}, finished.namespaces
     except ValueError as error:
@@ -115,7 +124,9 @@ def require(level: str) -> Layers:
     if lacking:
         smaller = next(name for name, needed in LEVELS.items() if set(needed) <= set(here.active))
         needs = "; ".join(f"{name} needs {NEEDS[name]}" for name in lacking)
-        raise UserError(f"the sandbox lacks {' and '.join(lacking)} here ({needs}); accept less with sandbox={smaller}")
+        raise UserError(
+            f"the sandbox lacks {' and '.join(lacking)} here ({needs}); accept less with sandbox={smaller}"
+        )
     return here
 
 

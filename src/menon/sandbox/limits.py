@@ -15,7 +15,8 @@ class Limits:
     """Of one run of one program."""
 
     time_s: float = 6.0
-    """CPU seconds, and seconds in all without those that it waited for a core, so that a busy machine changes no verdict."""
+    """CPU seconds, and seconds in all without those that it waited for a core, so that a busy machine changes
+    no verdict."""
     wall_s: float = 15.0
     """Seconds in all, whatever it waited for."""
     memory_mb: int = 512
@@ -35,11 +36,14 @@ class Limits:
             if not value > 0:
                 raise UserError(f"{name} is {value}; it must be positive")
         if self.memory_mb < 64:
-            raise UserError(f"memory_mb is {self.memory_mb}; Python itself needs about 50, so give it at least 64")
+            raise UserError(
+                f"memory_mb is {self.memory_mb}; Python itself needs about 50, so give it at least 64"
+            )
 
 
 def apply(limits: Limits, tasks: int) -> None:
-    """Sets the limits of this process and its children. `tasks`: how many its user may have; root is not held to it."""
+    """Sets the limits of this process and its children. `tasks`: how many its user may have; root is not held
+    to it."""
     seconds = int(limits.time_s) + 2
     most = {
         resource.RLIMIT_CPU: seconds,

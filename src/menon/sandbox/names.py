@@ -9,7 +9,18 @@ from importlib import import_module
 
 BUILTIN = frozenset(dir(builtins))
 ALIASES = {"np": "numpy", "numpy": "numpy", "pd": "pandas", "pandas": "pandas"}
-LIBRARY = ("math", "copy", "collections", "itertools", "functools", "random", "string", "typing", "decimal", "fractions")
+LIBRARY = (
+    "math",
+    "copy",
+    "collections",
+    "itertools",
+    "functools",
+    "random",
+    "string",
+    "typing",
+    "decimal",
+    "fractions",
+)
 """Where a test that imports nothing may have a function from."""
 
 
@@ -17,7 +28,12 @@ def free_names(code: str) -> set[str]:
     """Global names that code reads and never binds, without built-in ones. SyntaxError if it is no Python."""
     top = symtable.symtable(code, "test", "exec")
     bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
-    bound |= {s.get_name() for table in _tables(top) for s in table.get_symbols() if s.is_declared_global() and s.is_assigned()}
+    bound |= {
+        s.get_name()
+        for table in _tables(top)
+        for s in table.get_symbols()
+        if s.is_declared_global() and s.is_assigned()
+    }
     read = {
         s.get_name()
         for table in _tables(top)
@@ -34,11 +50,22 @@ def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
 
 
 def library_names(code: str, names: set[str], entry: str) -> dict[str, tuple[str, str]]:
-    """Those of `names` that mean a library and not model code, which must not decide what `isclose` is: name -> module and what
-    of it ("": itself). Functions only where something else is left to be tested, because `gcd` may be the task."""
-    bases = {n.value.id for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
-    modules = {name: (ALIASES.get(name, name), "") for name in names & bases if name in sys.stdlib_module_names | ALIASES.keys()}
-    functions = {name: (library, name) for library in LIBRARY for name in (names - {entry} - bases) & _public(library)}
+    """Those of `names` that mean a library and not model code, which must not decide what `isclose` is: name
+    -> module and what of it ("": itself). Functions only where something else is left to be tested, because
+    `gcd` may be the task."""
+    bases = {
+        n.value.id
+        for n in ast.walk(ast.parse(code))
+        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
+    }
+    modules = {
+        name: (ALIASES.get(name, name), "")
+        for name in names & bases
+        if name in sys.stdlib_module_names | ALIASES.keys()
+    }
+    functions = {
+        name: (library, name) for library in LIBRARY for name in (names - {entry} - bases) & _public(library)
+    }
     left = names - modules.keys() - functions.keys()
     return modules | functions if entry or left else modules
 
@@ -49,7 +76,8 @@ def _public(library: str) -> set[str]:
 
 
 def first_call(code: str) -> str:
-    """The function that a test calls first, for a solution that is named like a built-in function (`assert sum(10, 15) == 6`)."""
+    """The function that a test calls first, for a solution that is named like a built-in function (`assert
+    sum(10, 15) == 6`)."""
     calls = [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     first = min(calls, key=lambda call: (call.lineno, call.col_offset), default=None)
     return first.func.id if first is not None and isinstance(first.func, ast.Name) else ""
@@ -61,5 +89,7 @@ def definitions(code: str) -> str:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
-    kept = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)]
+    kept = [
+        n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+    ]
     return "\n".join(ast.unparse(node) for node in kept) + "\n" if len(kept) == len(tree.body) else ""

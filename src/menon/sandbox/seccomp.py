@@ -1,7 +1,7 @@
 """A filter of system calls (seccomp-BPF) written by hand: what is not on the list fails with EPERM.
 
-Refusing is chosen over killing, so that a program meets an ordinary OSError and libraries that only probe still work. A call of
-another architecture kills the process: its numbers mean something else.
+Refusing is chosen over killing, so that a program meets an ordinary OSError and libraries that only probe
+still work. A call of another architecture kills the process: its numbers mean something else.
 """
 
 import ctypes
@@ -42,9 +42,12 @@ Rules = dict[str, tuple[Word, ...] | int]
 def rules(pid: int) -> Rules:
     """What the calls of `RULED` may do in the process `pid`."""
     own = Word(0, (pid,))
-    no_new_file = Word(1, (0, 1, 2, 0o1001, 0o1002), mask=0o1003)  # O_RDONLY | O_TRUNC would empty a file that may only be read
+    no_new_file = Word(
+        1, (0, 1, 2, 0o1001, 0o1002), mask=0o1003
+    )  # O_RDONLY | O_TRUNC would empty a file that may only be read
     return {
-        # Threads only. clone3 hides its flags behind a pointer; the C library falls back to clone where there is none.
+        # Threads only. clone3 hides its flags behind a pointer; the C library falls back to clone where there
+        # is none.
         "clone": (Word(0, (CLONE_THREAD,), mask=CLONE_THREAD | CLONE_NEW),),
         "clone3": ENOSYS,
         "openat2": ENOSYS,
@@ -56,7 +59,9 @@ def rules(pid: int) -> Rules:
         "prctl": (Word(0, (15, 16, 0x53564D41)),),  # names of threads and of memory
         # F_SETOWN, F_SETSIG, F_NOTIFY and leases would send signals to other processes.
         "fcntl": (Word(1, (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)),),
-        "ioctl": (Word(1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),),  # is it a terminal, its size, bytes waiting, flags
+        "ioctl": (
+            Word(1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
+        ),  # is it a terminal, its size, bytes waiting, flags
         # asyncio wakes itself through such a pair; only stream pairs, which can send nowhere else.
         "socketpair": (Word(0, (1,)), Word(1, (1,), mask=0xF)),
     }
@@ -64,7 +69,12 @@ def rules(pid: int) -> Rules:
 
 def program(machine: str, pid: int) -> list[tuple[int, int, int, int]]:
     """The filter as BPF instructions (operation, jump if true, jump if false, constant)."""
-    code = [(LOAD, 0, 0, ARCH), (EQUAL, 1, 0, AUDIT_ARCH[machine]), (RETURN, 0, 0, KILL_PROCESS), (LOAD, 0, 0, NUMBER)]
+    code = [
+        (LOAD, 0, 0, ARCH),
+        (EQUAL, 1, 0, AUDIT_ARCH[machine]),
+        (RETURN, 0, 0, KILL_PROCESS),
+        (LOAD, 0, 0, NUMBER),
+    ]
     for number in numbers(FREE, machine).values():
         code += [(EQUAL, 0, 1, number), (RETURN, 0, 0, ALLOW)]
     ruled = rules(pid)
@@ -79,7 +89,10 @@ def _block(rule: tuple[Word, ...] | int) -> list[tuple[int, int, int, int]]:
         return [(RETURN, 0, 0, ERRNO | rule)]
     block: list[tuple[int, int, int, int]] = []
     for word in rule:
-        block += [(LOAD, 0, 0, ARGUMENTS + 8 * word.argument), (AND, 0, 0, word.mask)]  # both machines are little-endian
+        block += [
+            (LOAD, 0, 0, ARGUMENTS + 8 * word.argument),
+            (AND, 0, 0, word.mask),
+        ]  # both machines are little-endian
         left = len(word.values)
         block += [(EQUAL, left - place, 0, value) for place, value in enumerate(word.values)]
         block += [(RETURN, 0, 0, ERRNO | EPERM)]
@@ -87,7 +100,12 @@ def _block(rule: tuple[Word, ...] | int) -> list[tuple[int, int, int, int]]:
 
 
 class _Instruction(ctypes.Structure):
-    _fields_ = (("code", ctypes.c_uint16), ("jt", ctypes.c_uint8), ("jf", ctypes.c_uint8), ("k", ctypes.c_uint32))
+    _fields_ = (
+        ("code", ctypes.c_uint16),
+        ("jt", ctypes.c_uint8),
+        ("jf", ctypes.c_uint8),
+        ("k", ctypes.c_uint32),
+    )
 
 
 class _Program(ctypes.Structure):

@@ -1,4 +1,5 @@
-"""System calls that model code may make, with their numbers on x86-64 and aarch64 (`-`: the machine has no such call)."""
+"""System calls that model code may make, with their numbers on x86-64 and aarch64 (`-`: the machine has no
+such call)."""
 
 FREE = """
 access 21 -; alarm 37 -; arch_prctl 158 -; brk 12 214; chdir 80 49; clock_getres 229 114; clock_gettime 228 113;
@@ -25,9 +26,10 @@ timer_create 222 107; timer_delete 226 111; timer_getoverrun 225 109; timer_gett
 timerfd_create 283 85; timerfd_gettime 287 87; timerfd_settime 286 86; times 100 153; umask 95 166; uname 63 160;
 unlink 87 -; unlinkat 263 35; wait4 61 260; waitid 247 95; write 1 64; writev 20 66
 """
-"""Allowed with any arguments: they reach only what the process has open, its own memory, time, threads and signals, or a path,
-which is the file rules' affair. Not here, so refused: sockets, exec, fork, ptrace and reading other processes, namespaces,
-mounts, keys, BPF, io_uring, userfaultfd, perf, modules, changing owner, mode, times or user, memfd, System V memory."""
+"""Allowed with any arguments: they reach only what the process has open, its own memory, time, threads and
+signals, or a path, which is the file rules' affair. Not here, so refused: sockets, exec, fork, ptrace and
+reading other processes, namespaces, mounts, keys, BPF, io_uring, userfaultfd, perf, modules, changing owner,
+mode, times or user, memfd, System V memory."""
 
 RULED = """
 clone 56 220; clone3 435 435; fcntl 72 25; ioctl 16 29; kill 62 129; open 2 -; openat 257 56; openat2 437 437; prctl 157 167;

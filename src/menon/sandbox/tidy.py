@@ -1,4 +1,5 @@
-"""Directories that hostile programs leave: too deep for recursion, without permissions, with links out of them."""
+"""Directories that hostile programs leave: too deep for recursion, without permissions, with links out of
+them."""
 
 import os
 import stat
@@ -7,7 +8,8 @@ from itertools import count
 
 
 def measure(path: str, most: int) -> tuple[int, int]:
-    """Files and directories in a directory, and the bytes that they occupy; stops counting above `most` of them.
+    """Files and directories in a directory, and the bytes that they occupy; stops counting above `most` of
+    them.
 
     A directory that hides what is in it counts as too many.
     """
@@ -31,7 +33,8 @@ def measure(path: str, most: int) -> tuple[int, int]:
 
 
 def remove_tree(path: str) -> None:
-    """Removes a directory and all in it without following links. Deep ones are moved up first, so that no path gets long."""
+    """Removes a directory and all in it without following links. Deep ones are moved up first, so that no
+    path gets long."""
     if os.path.islink(path):
         os.unlink(path)
         return
@@ -71,7 +74,9 @@ def _lift(top: int, name: str, names: "count[int]") -> None:
             if stat.S_ISDIR(os.stat(child, dir_fd=inner, follow_symlinks=False).st_mode):
                 with suppress(OSError):
                     os.chmod(child, 0o700, dir_fd=inner)  # a directory that moves must be writable itself
-                os.rename(child, f".menon-{next(names)}-{os.urandom(8).hex()}", src_dir_fd=inner, dst_dir_fd=top)
+                os.rename(
+                    child, f".menon-{next(names)}-{os.urandom(8).hex()}", src_dir_fd=inner, dst_dir_fd=top
+                )
             else:
                 os.unlink(child, dir_fd=inner)
     finally:

@@ -1,4 +1,5 @@
-"""A run seen from outside: its time, threads and files, measured so that a busy machine does not change the verdict."""
+"""A run seen from outside: its time, threads and files, measured so that a busy machine does not change the
+verdict."""
 
 import os
 import select
@@ -22,13 +23,17 @@ class Ending:
     """How a run ended, and what it used."""
 
     why: str
-    """"exit", or the limit that it hit: "timeout", "tasks", "disk"; "abandoned" when nobody waits for it any more."""
+    """"exit", or the limit that it hit: "timeout", "tasks", "disk"; "abandoned" when nobody waits for it any
+    more."""
     seconds: float
 
 
-def watch(members: Sequence[int], last: int, limits: Limits, private: str, owner: int, count_children: bool) -> Ending:
-    """Waits until the process `last` ends or one of `members` goes over a limit. `owner`: a descriptor that is readable when the
-    program that asked is gone. `count_children`: look for processes that members started, which the filter otherwise refuses."""
+def watch(
+    members: Sequence[int], last: int, limits: Limits, private: str, owner: int, count_children: bool
+) -> Ending:
+    """Waits until the process `last` ends or one of `members` goes over a limit. `owner`: a descriptor that
+    is readable when the program that asked is gone. `count_children`: look for processes that members
+    started, which the filter otherwise refuses."""
     began = time.monotonic()
     poll = select.poll()
     ended = os.pidfd_open(last)
@@ -89,12 +94,19 @@ def threads(pid: int) -> int:
 
 
 def descendants(pids: Sequence[int]) -> list[int]:
-    """Processes below these, found by their parents; those whose parent has died are the keeper's own children."""
-    parents = {int(name): int(fields[1]) for name in os.listdir("/proc") if name.isdecimal() and (fields := _stat(int(name)))}
+    """Processes below these, found by their parents; those whose parent has died are the keeper's own
+    children."""
+    parents = {
+        int(name): int(fields[1])
+        for name in os.listdir("/proc")
+        if name.isdecimal() and (fields := _stat(int(name)))
+    }
     found: list[int] = []
     level = {os.getpid(), *pids}
     while level:
-        level = {pid for pid, parent in parents.items() if parent in level and pid not in found and pid not in pids}
+        level = {
+            pid for pid, parent in parents.items() if parent in level and pid not in found and pid not in pids
+        }
         found += level
     return found
 
@@ -108,7 +120,8 @@ def _stat(pid: int) -> list[str]:
 
 
 def end_all(seconds: float = 5.0) -> int:
-    """Kills every child of this process, and theirs, until none is left (they fall to us: we are their subreaper).
+    """Kills every child of this process, and theirs, until none is left (they fall to us: we are their
+    subreaper).
 
     How many were still running when the run was over.
     """

@@ -1,7 +1,8 @@
 """Plain data between the process of the tests and the process of model code, as lines of JSON.
 
-Nothing is ever unpickled, and nothing that arrives is called: whatever model code returns is reduced to these types, subclasses
-to their base, and anything else to a number under which the other side may ask for it (`remote.Thing`).
+Nothing is ever unpickled, and nothing that arrives is called: whatever model code returns is reduced to these
+types, subclasses to their base, and anything else to a number under which the other side may ask for it
+(`remote.Thing`).
 """
 
 import json
@@ -35,7 +36,8 @@ class Closed(BaseException):
 
 
 def encode(value: Any, refer: Refer, depth: int = 0) -> Any:
-    """As JSON knows it. Types are compared by identity or base: no method of a value decides what it is taken for."""
+    """As JSON knows it. Types are compared by identity or base: no method of a value decides what it is taken
+    for."""
     if depth > DEEPEST:
         raise ValueError(f"the value is nested more than {DEEPEST} deep")
     if value is None or value is True or value is False:

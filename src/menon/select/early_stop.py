@@ -1,4 +1,5 @@
-"""No more updates in a step once the policy has moved far enough (PPO's common early stop; ReaLHF, SPO by the mean ratio)."""
+"""No more updates in a step once the policy has moved far enough (PPO's common early stop; ReaLHF, SPO by the
+mean ratio)."""
 
 import math
 from dataclasses import dataclass
@@ -17,11 +18,13 @@ LIMIT = 20.0
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """Keeps every token of an update, or none once the policy is too far from the old one over that update's tokens.
+    """Keeps every token of an update, or none once the policy is too far from the old one over that update's
+    tokens.
 
-    Too far: the mean of rho - 1 - log rho (an estimate of KL(pi_old || pi)) is above `kl`, or the mean of rho above `ratio`.
-    Where every term is stopped the update is not made (update/empty), so the policy stays where it is for the rest of the step.
-    The log-ratio is clamped to +-20. The first update of a step is always made.
+    Too far: the mean of rho - 1 - log rho (an estimate of KL(pi_old || pi)) is above `kl`, or the mean of rho
+    above `ratio`. Where every term is stopped the update is not made (update/empty), so the policy stays
+    where it is for the rest of the step. The log-ratio is clamped to +-20. The first update of a step is
+    always made.
     """
 
     kl: float | None = 0.01
@@ -41,8 +44,12 @@ class EarlyStop:
             return {self.column: batch.trained}
         change = torch.where(batch.trained, current("logp")["logp"] - batch.old_logp, 0).clamp(-LIMIT, LIMIT)
         ratio = change.exp()
-        near = float(ragged.masked_mean(ratio - 1 - change, batch.trained)) <= (math.inf if self.kl is None else self.kl)
-        small = float(ragged.masked_mean(ratio, batch.trained)) <= (math.inf if self.ratio is None else self.ratio)
+        near = float(ragged.masked_mean(ratio - 1 - change, batch.trained)) <= (
+            math.inf if self.kl is None else self.kl
+        )
+        small = float(ragged.masked_mean(ratio, batch.trained)) <= (
+            math.inf if self.ratio is None else self.ratio
+        )
         return {self.column: batch.trained & near & small}
 
     def __call__(self, batch: Batch) -> Tensor:

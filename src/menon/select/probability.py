@@ -12,10 +12,11 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class ProbabilityMask:
-    """Keeps the tokens whose probability under the old policy is below `below`; all of them if an update has none.
+    """Keeps the tokens whose probability under the old policy is below `below`; all of them if an update has
+    none.
 
-    Where nobody scored the old policy (the first update of a step) its probabilities are those of the sampler that wrote the
-    text. The authors divide by the kept tokens: share `SelectedMean`.
+    Where nobody scored the old policy (the first update of a step) its probabilities are those of the sampler
+    that wrote the text. The authors divide by the kept tokens: share `SelectedMean`.
     """
 
     below: float = 0.9
@@ -24,7 +25,9 @@ class ProbabilityMask:
 
     def __post_init__(self) -> None:
         if not 0 < self.below <= 1:
-            raise UserError(f"below of ProbabilityMask is {self.below}; it is a probability above 0 and at most 1")
+            raise UserError(
+                f"below of ProbabilityMask is {self.below}; it is a probability above 0 and at most 1"
+            )
 
     def __call__(self, batch: Batch) -> Tensor:
         uncertain = batch.trained & (batch.need("policy_logp", self) < math.log(self.below))

@@ -14,11 +14,13 @@ from menon.update.protocols import Current
 
 @dataclass(frozen=True)
 class TopEntropy:
-    """Keeps the tokens whose entropy is at least the k-th largest of the whole update, k = ceil(fraction N), N trained tokens.
+    """Keeps the tokens whose entropy is at least the k-th largest of the whole update, k = ceil(fraction N),
+    N trained tokens.
 
-    Ties at the threshold all stay, so equal entropies keep every token. "current" entropies are those of the policy as it
-    is before this update, "old" those before the step. The authors divide by the kept tokens: share `SelectedMean`.
-    `keep` "bottom" keeps the k tokens of least entropy instead, for the ablation in which performance collapses.
+    Ties at the threshold all stay, so equal entropies keep every token. "current" entropies are those of the
+    policy as it is before this update, "old" those before the step. The authors divide by the kept tokens:
+    share `SelectedMean`. `keep` "bottom" keeps the k tokens of least entropy instead, for the ablation in
+    which performance collapses.
     """
 
     fraction: float = 0.2
@@ -29,14 +31,19 @@ class TopEntropy:
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
-            raise UserError(f"fraction of TopEntropy is {self.fraction}; it must be above 0 and at most 1 (1 keeps every token)")
+            raise UserError(
+                f"fraction of TopEntropy is {self.fraction}; it must be above 0 and at most 1 (1 keeps "
+                "every token)"
+            )
 
     @property
     def reads(self) -> tuple[str, ...]:
         return ("old_entropy",) if self.statistics == "old" else ()
 
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
-        entropy = current("entropy")["entropy"] if self.statistics == "current" else batch.need("entropy", self)
+        entropy = (
+            current("entropy")["entropy"] if self.statistics == "current" else batch.need("entropy", self)
+        )
         height = entropy if self.keep == "top" else -entropy
         known = height[batch.trained]
         if not len(known):

@@ -12,7 +12,8 @@ from menon.types import FINISHES
 
 @dataclass(frozen=True)
 class NotTruncated:
-    """Drops every token of an answer that was cut at its length limit; its reward still counts in its group's statistics."""
+    """Drops every token of an answer that was cut at its length limit; its reward still counts in its group's
+    statistics."""
 
     kind: Literal["not_truncated"] = "not_truncated"
     reads: ClassVar[tuple[str, ...]] = ()

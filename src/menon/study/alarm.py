@@ -34,9 +34,14 @@ def alarms(entropy: Sequence[float], reward: Sequence[float]) -> list[Alarm]:
         if below >= LONG:
             found.setdefault("collapse", Alarm("collapse", i + 1, f"entropy below {LOW} for {LONG} steps"))
         if h < LITTLE * entropy[0]:
-            found.setdefault("collapse", Alarm("collapse", i + 1, f"entropy below {LITTLE:.0%} of the first step"))
+            found.setdefault(
+                "collapse", Alarm("collapse", i + 1, f"entropy below {LITTLE:.0%} of the first step")
+            )
         if h > MUCH * entropy[0] and _falling(reward[: i + 1]):
-            found.setdefault("explosion", Alarm("explosion", i + 1, f"entropy above {MUCH:g} times the start, reward falling"))
+            found.setdefault(
+                "explosion",
+                Alarm("explosion", i + 1, f"entropy above {MUCH:g} times the start, reward falling"),
+            )
     return list(found.values())
 
 

@@ -25,7 +25,9 @@ def change_by_bin(base_N: NDArray, trained_N: NDArray, bins: int = BINS) -> list
     UserError with fewer tokens than bins.
     """
     if len(base_N) < bins:
-        raise UserError(f"{bins} bins of entropy need as many tokens, and there are {len(base_N)}; take more transcripts")
+        raise UserError(
+            f"{bins} bins of entropy need as many tokens, and there are {len(base_N)}; take more transcripts"
+        )
     base, change = np.asarray(base_N, dtype=np.float64), np.asarray(trained_N, dtype=np.float64) - base_N
     parts = np.array_split(np.argsort(base, kind="stable"), bins)
     return [Bin(len(part), float(base[part].mean()), float(change[part].mean())) for part in parts]

@@ -33,7 +33,9 @@ def transcripts(run: Path) -> list[Path]:
     """In the order of the steps. UserError if there is none."""
     files = sorted((run / "transcripts").glob("step_*.parquet"))
     if not files:
-        raise UserError(f"{run} holds no transcripts, so there are no tokens to look at; name a whole run folder")
+        raise UserError(
+            f"{run} holds no transcripts, so there are no tokens to look at; name a whole run folder"
+        )
     return files
 
 
@@ -68,14 +70,20 @@ class Policies:
         """Steps with a checkpoint. UserError if there is none."""
         steps = checkpoint.steps_in(self.folder)
         if not steps:
-            raise UserError("there is no checkpoint yet, so nothing to compare with the base; let the run go on")
+            raise UserError(
+                "there is no checkpoint yet, so nothing to compare with the base; let the run go on"
+            )
         return steps
 
     def entropies(self, which: int | Literal["start"], tokens: Sequence[Tokens]) -> NDArray[np.float64]:
         """Teacher-forced, at the run's temperature, of all tokens in their order."""
         name = self.start if which == "start" else str(self.folder / f"step_{which:06d}")
-        scorer = TorchScorer(load_policy(name)[0], temperature=self.temperature, tokens_per_forward=self.tokens_per_forward)
-        return np.concatenate([scorer.score(t.batch, ["entropy"])["entropy"][t.batch.trained].double().numpy() for t in tokens])
+        scorer = TorchScorer(
+            load_policy(name)[0], temperature=self.temperature, tokens_per_forward=self.tokens_per_forward
+        )
+        return np.concatenate(
+            [scorer.score(t.batch, ["entropy"])["entropy"][t.batch.trained].double().numpy() for t in tokens]
+        )
 
     @cached_property
     def tokenizer(self) -> Any:

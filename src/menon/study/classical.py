@@ -1,7 +1,8 @@
-"""The methods that the large ones descend from, on a grid with a cliff: exact values, TD(0), SARSA, Q-learning, REINFORCE.
+"""The methods that the large ones descend from, on a grid with a cliff: exact values, TD(0), SARSA,
+Q-learning, REINFORCE.
 
-Cliff walking is example 6.6 of Sutton and Barto, "Reinforcement Learning" (2018); here a fall ends the walk. `docs/classical.md`
-reads this file aloud. `python -m menon.study.classical` prints what it finds.
+Cliff walking is example 6.6 of Sutton and Barto, "Reinforcement Learning" (2018); here a fall ends the walk.
+`docs/classical.md` reads this file aloud. `python -m menon.study.classical` prints what it finds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,8 @@ class Grid:
 
 
 def cliff(rows: int = 4, columns: int = 8, fall: float = -100.0) -> Grid:
-    """Start and goal are the lower corners, all between them is cliff. A step costs 1, one over the edge -`fall`."""
+    """Start and goal are the lower corners, all between them is cliff. A step costs 1, one over the edge
+    -`fall`."""
     places = rows * columns
     bottom = (rows - 1) * columns
     ended = np.zeros(places, dtype=bool)
@@ -57,7 +59,8 @@ def returns(reward_T: Sequence[float], gamma: float = 1.0) -> Array:
 
 
 def exact_values(grid: Grid, policy_SA: Array, gamma: float = 1.0) -> Array:
-    """V = r + gamma P V solved as a linear system; 0 where the walk has ended. The policy must reach an end from everywhere."""
+    """V = r + gamma P V solved as a linear system; 0 where the walk has ended. The policy must reach an end
+    from everywhere."""
     states = np.arange(len(grid.ended_S))
     move_SS = np.zeros((len(states), len(states)))
     for action in range(len(MOVES)):
@@ -76,8 +79,8 @@ def walk(grid: Grid, policy_SA: Array, rng: np.random.Generator, start: int | No
 
 
 def td0(grid: Grid, policy_SA: Array, rng: np.random.Generator, walks: int, gamma: float = 1.0) -> Array:
-    """V(s) += alpha (r + gamma V(s') - V(s)) after every step; alpha = (visits of s)^-.8, which sums to infinity while its
-    squares do not. Walks start anywhere, so that every state is visited."""
+    """V(s) += alpha (r + gamma V(s') - V(s)) after every step; alpha = (visits of s)^-.8, which sums to
+    infinity while its squares do not. Walks start anywhere, so that every state is visited."""
     value, visits = np.zeros(len(grid.ended_S)), np.zeros(len(grid.ended_S))
     alive = np.flatnonzero(~grid.ended_S)
     for _ in range(walks):
@@ -94,11 +97,13 @@ def epsilon_greedy(q_SA: Array, epsilon: float) -> Array:
     return policy
 
 
-def learn_actions(grid: Grid, rng: np.random.Generator, on_policy: bool, walks: int = 3000, epsilon: float = 0.1) -> Array:
+def learn_actions(
+    grid: Grid, rng: np.random.Generator, on_policy: bool, walks: int = 3000, epsilon: float = 0.1
+) -> Array:
     """Q(s, a) += alpha (r + next - Q(s, a)), alpha = .1, while walking epsilon-greedily.
 
-    On-policy (SARSA) `next` is Q(s', a') of the action that is then really taken, stumbles included; off-policy (Q-learning)
-    it is max over a' of Q(s', a'), as if there were no stumbles to come.
+    On-policy (SARSA) `next` is Q(s', a') of the action that is then really taken, stumbles included;
+    off-policy (Q-learning) it is max over a' of Q(s', a'), as if there were no stumbles to come.
     """
     q = np.zeros(grid.reward_SA.shape)
 
@@ -129,11 +134,15 @@ def softmax(logits_SA: Array) -> Array:
     return weight / weight.sum(1, keepdims=True)
 
 
-def reinforce(grid: Grid, rng: np.random.Generator, anywhere: bool = True, updates: int = 150, rate: float = 2.0) -> Array:
-    """Logits of a policy, by the policy gradient: mean over 64 walks of the sum of grad log pi(a_t | s_t) A_t.
+def reinforce(
+    grid: Grid, rng: np.random.Generator, anywhere: bool = True, updates: int = 150, rate: float = 2.0
+) -> Array:
+    """Logits of a policy, by the policy gradient: mean over 64 walks of the sum of grad log pi(a_t | s_t)
+    A_t.
 
-    A_t is the return that is still to come, whitened over the update, as in the recipe `reinforce`; grad log pi with respect to
-    the logits of s_t is onehot(a_t) - pi(. | s_t). Walks start anywhere, or all at the start.
+    A_t is the return that is still to come, whitened over the update, as in the recipe `reinforce`; grad log
+    pi with respect to the logits of s_t is onehot(a_t) - pi(. | s_t). Walks start anywhere, or all at the
+    start.
     """
     logits = np.zeros(grid.reward_SA.shape)
     alive = np.flatnonzero(~grid.ended_S)
@@ -144,7 +153,9 @@ def reinforce(grid: Grid, rng: np.random.Generator, anywhere: bool = True, updat
         to_go = np.concatenate([returns([reward for _, _, reward, _ in steps]) for steps in drawn])
         credit = (to_go - to_go.mean()) / (to_go.std() + 1e-8)
         gradient = np.zeros_like(logits)
-        for (state, action, _, _), advantage in zip((step for steps in drawn for step in steps), credit, strict=True):
+        for (state, action, _, _), advantage in zip(
+            (step for steps in drawn for step in steps), credit, strict=True
+        ):
             gradient[state] -= policy[state] * advantage
             gradient[state, action] += advantage
         logits += rate * gradient / len(drawn)
@@ -166,12 +177,18 @@ def main() -> None:
     exact, learned = exact_values(grid, policy), td0(grid, policy, rng, walks=4000)
     alive = ~grid.ended_S
     off, size = np.abs(learned - exact)[alive].mean(), np.abs(exact)[alive].mean()
-    print(f"TD(0) after 4000 walks: values of {size:.1f} are off by {off:.2f} on average from the linear system's")
+    print(
+        f"TD(0) after 4000 walks: values of {size:.1f} are off by {off:.2f} on average from the linear "
+        "system's"
+    )
     for name, on_policy in (("Q-learning", False), ("SARSA", True)):
         q = learn_actions(grid, rng, on_policy)
         path = greedy_path(grid, q)
         stumbling = exact_values(grid, epsilon_greedy(q, 0.1))[grid.start]
-        print(f"\n{name}: {len(path) - 1} steps; expected return where one step in ten is random: {stumbling:.1f}")
+        print(
+            f"\n{name}: {len(path) - 1} steps; expected return where one step in ten is random: "
+            f"{stumbling:.1f}"
+        )
         print(drawing(grid, path))
     print()
     for name, anywhere in (("anywhere", True), ("at the start alone", False)):

@@ -1,7 +1,9 @@
-"""Does the covariance of log-prob and advantage say where the entropy goes? (The Entropy Mechanism, arXiv 2505.22617)
+"""Does the covariance of log-prob and advantage say where the entropy goes? (The Entropy Mechanism, arXiv
+2505.22617)
 
-Policy gradient on a tabular softmax changes the entropy by about -learning_rate * Cov(log pi, pi A), natural gradient by
--learning_rate * Cov(log pi, A): a likely token with a positive advantage lowers it, a rare one raises it.
+Policy gradient on a tabular softmax changes the entropy by about -learning_rate * Cov(log pi, pi A), natural
+gradient by -learning_rate * Cov(log pi, A): a likely token with a positive advantage lowers it, a rare one
+raises it.
 """
 
 from collections.abc import Sequence
@@ -19,15 +21,22 @@ LEAST_STEPS = 4
 
 
 def of_step(batch: Batch) -> dict[str, float]:
-    """`mean` and `top002` ... `top50` over the whole step, and `group`: the covariance inside a prompt group, averaged.
+    """`mean` and `top002` ... `top50` over the whole step, and `group`: the covariance inside a prompt group,
+    averaged.
 
     UserError if the batch has no advantages or log-probs.
     """
     logp, advantage = batch.policy_logp, batch.advantage
     if logp is None or advantage is None:
         missing = "log-probs" if logp is None else "advantages"
-        raise UserError(f"the transcript holds no {missing}, so there is no covariance; study a run of reinforcement learning")
-    found = {name.removeprefix("cov/"): float(value) for name, value in covariances(advantage, logp, batch.trained).items()}
+        raise UserError(
+            f"the transcript holds no {missing}, so there is no covariance; study a run of reinforcement "
+            "learning"
+        )
+    found = {
+        name.removeprefix("cov/"): float(value)
+        for name, value in covariances(advantage, logp, batch.trained).items()
+    }
     return found | {"group": _inside_groups(batch, advantage.double(), logp.double())}
 
 
@@ -49,11 +58,17 @@ def direction(entropy: Sequence[float], covariance: Sequence[float]) -> float:
 
     UserError with fewer than 4 steps, or where either never changes.
     """
-    change, cause = np.diff(np.asarray(entropy, dtype=np.float64)), np.asarray(covariance, dtype=np.float64)[:-1]
+    change, cause = (
+        np.diff(np.asarray(entropy, dtype=np.float64)),
+        np.asarray(covariance, dtype=np.float64)[:-1],
+    )
     if len(entropy) < LEAST_STEPS:
-        raise UserError(f"a direction needs {LEAST_STEPS} steps and there are {len(entropy)}; let the run go on")
+        raise UserError(
+            f"a direction needs {LEAST_STEPS} steps and there are {len(entropy)}; let the run go on"
+        )
     if np.ptp(change) == 0 or np.ptp(cause) == 0:
         raise UserError(
-            "the entropy or the covariance does the same at every step, so they have no correlation; let the run go on"
+            "the entropy or the covariance does the same at every step, so they have no correlation; let "
+            "the run go on"
         )
     return float(np.corrcoef(change, cause)[0, 1])

@@ -1,12 +1,14 @@
-"""Does credit for segments pay? SPO-chain, SPO-tree, VinePPO, GRPO with and without a mask, and PPO at equal budgets.
+"""Does credit for segments pay? SPO-chain, SPO-tree, VinePPO, GRPO with and without a mask, and PPO at equal
+budgets.
 
     python -m menon.study.credit FOLDER [--tokens 300000] [--seconds 600] [--seeds 0 1 2 3 4] [--arms grpo spo_tree ...]
                                         [--words task=long_chain ...] [--every 5]
 
-Each arm is trained with each seed until it has written `tokens` (those of its values included) and spent `seconds` in steps. The
-held-out accuracy is read off the run's own evaluations at both budgets, between two of them in proportion. A finished run is one
-line of FOLDER/runs.jsonl and is not run again, a broken one goes on; after every run FOLDER/table.md is written, and printed at
-the end. Intervals are Student's t over seeds; differences to an arm are taken seed by seed.
+Each arm is trained with each seed until it has written `tokens` (those of its values included) and spent
+`seconds` in steps. The held-out accuracy is read off the run's own evaluations at both budgets, between two
+of them in proportion. A finished run is one line of FOLDER/runs.jsonl and is not run again, a broken one goes
+on; after every run FOLDER/table.md is written, and printed at the end. Intervals are Student's t over seeds;
+differences to an arm are taken seed by seed.
 """
 
 import argparse
@@ -60,13 +62,16 @@ class Budget:
 
 def spent(cell: Cell) -> tuple[list[float], list[float]]:
     """[steps + 1] tokens and seconds up to and with each finished step, 0 before the first."""
-    lines = cell.lines[: (cell.report or {"steps": 0})["steps"]]  # a run that broke has lines behind its last report
+    lines = cell.lines[
+        : (cell.report or {"steps": 0})["steps"]
+    ]  # a run that broke has lines behind its last report
     tokens, seconds = ([float(line[name]) for line in lines] for name in ("tokens/generated", "time/step"))
     return [0.0, *accumulate(tokens)], [0.0, *accumulate(seconds)]
 
 
 def train(cell: Cell, budget: Budget) -> dict[str, Any] | None:
-    """The run's line; None where the command failed. The number of steps is foreseen from those that there are."""
+    """The run's line; None where the command failed. The number of steps is foreseen from those that there
+    are."""
     steps = budget.every
     while cell.train(steps):
         tokens, seconds = spent(cell)
@@ -114,9 +119,13 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return middle, middle - half, middle + half
 
 
-def differences(runs: Runs, arm: Callable[[Mapping[str, Mapping[str, Any]]], float], needs: Sequence[str]) -> list[float]:
+def differences(
+    runs: Runs, arm: Callable[[Mapping[str, Mapping[str, Any]]], float], needs: Sequence[str]
+) -> list[float]:
     """One number for each seed that all needed arms have."""
-    seeds = [seed for seed in sorted(runs.get(needs[0], {})) if all(seed in runs.get(name, {}) for name in needs)]
+    seeds = [
+        seed for seed in sorted(runs.get(needs[0], {})) if all(seed in runs.get(name, {}) for name in needs)
+    ]
     return [arm({name: runs[name][seed] for name in needs}) for seed in seeds]
 
 
@@ -153,7 +162,10 @@ CLAIMS = (
         "S10",
         "intervals 2 and 5 above 100",
         ("spo_chain", "spo_chain-2", "spo_chain-100"),
-        lambda r: (r["spo_chain"]["at_tokens"] + r["spo_chain-2"]["at_tokens"]) / 2 - r["spo_chain-100"]["at_tokens"],
+        lambda r: (
+            (r["spo_chain"]["at_tokens"] + r["spo_chain-2"]["at_tokens"]) / 2
+            - r["spo_chain-100"]["at_tokens"]
+        ),
     ),
     Claim(
         "S11",
@@ -224,11 +236,17 @@ def compare(cells: Sequence[Cell], budget: Budget, folder: Path) -> None:
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")
         (folder / "table.md").write_text("\n".join(table(stored(file))) + "\n", encoding="utf-8")
-        print(f"{cell.path.name}: {line['at_tokens']:.3f} at equal tokens, {line['at_seconds']:.3f} at equal time", flush=True)
+        print(
+            f"{cell.path.name}: {line['at_tokens']:.3f} at equal tokens, {line['at_seconds']:.3f} at "
+            "equal time",
+            flush=True,
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokens", type=float, default=300_000)
     parser.add_argument("--seconds", type=float, default=600)

@@ -1,4 +1,5 @@
-"""How far the policy has moved from its start, token by token: on what it now writes, and on what the start wrote."""
+"""How far the policy has moved from its start, token by token: on what it now writes, and on what the start
+wrote."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,10 +39,11 @@ class Drift:
 def drift(run: Path, settings: Mapping[str, Any], answers: int = ANSWERS) -> Drift:
     """Reads both sides' answers to the same held-out questions with both models, at temperature 1.
 
-    `numbers`: step, answers; then of the trained model's answers sequence_kl (nats: KL(trained || start) summed over an answer's
-    tokens, mean over answers), first_token_kl, first_token_share of the whole, and per_position (mean over the answers that are
-    that long) with reach (their share). `back` has the same of the start's answers and KL(start || trained). UserError where
-    the folder lacks the answers or the checkpoint.
+    `numbers`: step, answers; then of the trained model's answers sequence_kl (nats: KL(trained || start)
+    summed over an answer's tokens, mean over answers), first_token_kl, first_token_share of the whole, and
+    per_position (mean over the answers that are that long) with reach (their share). `back` has the same of
+    the start's answers and KL(start || trained). UserError where the folder lacks the answers or the
+    checkpoint.
     """
     step = last_step(run)
     device = device_of(str(settings.get("device", "auto")))
@@ -58,16 +60,25 @@ def drift(run: Path, settings: Mapping[str, Any], answers: int = ANSWERS) -> Dri
         kl = models[writer].score(batch, [need], models)["kl"].double().numpy()
         sides.append((batch, kl))
     (now, kl_now), (then, kl_then) = sides
-    numbers = {"step": step, "answers": now.num_sequences, **by_position(now, kl_now), "back": by_position(then, kl_then)}
+    numbers = {
+        "step": step,
+        "answers": now.num_sequences,
+        **by_position(now, kl_now),
+        "back": by_position(then, kl_then),
+    }
     return Drift(numbers, marked(then, kl_then, tokenizer.decode), marked(now, kl_now, tokenizer.decode))
 
 
 def last_step(run: Path) -> int:
     """The last evaluated step whose checkpoint is there."""
-    evaluated = {int(file.stem.removeprefix("step_")) for file in (run / "evaluations").glob("step_*.parquet")}
+    evaluated = {
+        int(file.stem.removeprefix("step_")) for file in (run / "evaluations").glob("step_*.parquet")
+    }
     steps = [step for step in checkpoint.steps_in(run / "checkpoints") if step in evaluated]
     if 0 not in evaluated or not steps:
-        raise UserError(f"{run} holds no answers of an evaluation before and after training; let the run go on to its end")
+        raise UserError(
+            f"{run} holds no answers of an evaluation before and after training; let the run go on to its end"
+        )
     return steps[-1]
 
 
@@ -78,7 +89,10 @@ def first_answers(file: Path, most: int) -> Batch:
 
 def by_position(batch: Batch, kl: NDArray[np.float64]) -> dict[str, Any]:
     """Means over answers of the KL at their first, second, ... token, and of its sum."""
-    rows = [kl[a:b][batch.is_action[a:b].numpy()] for a, b in zip(batch.offset[:-1], batch.offset[1:], strict=True)]
+    rows = [
+        kl[a:b][batch.is_action[a:b].numpy()]
+        for a, b in zip(batch.offset[:-1], batch.offset[1:], strict=True)
+    ]
     rows = [row for row in rows if len(row)]
     if not rows:
         raise UserError("the evaluation's answers are all empty; there is nothing to measure a distance on")
@@ -114,7 +128,9 @@ def pieces(decode: Callable[[list[int]], Any], tokens: Sequence[int]) -> list[st
     waiting: list[int] = []
     for token in tokens:
         waiting.append(token)
-        text = str(decode(last + waiting))[len(str(decode(last))) :]  # some tokenizers drop the space of a first token
+        text = str(decode(last + waiting))[
+            len(str(decode(last))) :
+        ]  # some tokenizers drop the space of a first token
         whole = not text.endswith("\N{REPLACEMENT CHARACTER}") or len(waiting) >= 4
         found.append(text if whole else "")
         last, waiting = (waiting, []) if whole else (last, waiting)

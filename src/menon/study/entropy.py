@@ -1,4 +1,5 @@
-"""All that a run folder says of its entropy: from the folder to one plain dictionary, which is stored in it."""
+"""All that a run folder says of its entropy: from the folder to one plain dictionary, which is stored in
+it."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,7 +24,8 @@ STUDY = "study"
 RESULT = "entropy.json"
 FORECAST = "entropy_forecast.json"
 SHARES = {"a twelfth": 1 / 12, "a third": 1 / 3}
-"""Of the steps, after which the paper says how much of the entropy was spent and how much of the score was gained."""
+"""Of the steps, after which the paper says how much of the entropy was spent and how much of the score was
+gained."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class EntropyStudy:
 
 
 def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
-    """Reads a run that is done or under way; stores `study/entropy.json` in it. A part that this run cannot give is
-    {"missing": why}. UserError: no run, no step."""
+    """Reads a run that is done or under way; stores `study/entropy.json` in it. A part that this run cannot
+    give is {"missing": why}. UserError: no run, no step."""
     about, lines = recorded(run)
     planned = max(int(about["settings"].get("steps", 0)), len(lines))
     entropy = [line["entropy/mean"] for line in lines]
@@ -82,8 +84,9 @@ def attempt(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def points(run: Path, lines: list[dict[str, Any]]) -> tuple[str, list[float], list[float]]:
     """Where the scores come from, and H_k and R_k of the same weights.
 
-    The evaluation after step k goes with the training text of step k + 1, which the same weights wrote. With too few evaluations
-    for a fit the score is the accuracy on the training questions, which were new to the policy if the run saw none twice.
+    The evaluation after step k goes with the training text of step k + 1, which the same weights wrote. With
+    too few evaluations for a fit the score is the accuracy on the training questions, which were new to the
+    policy if the run saw none twice.
     """
     entropy = {line["step"]: line["entropy/mean"] for line in lines}
     measured = [e for e in disk.read_lines(run / "evaluations.jsonl") if e["step"] + 1 in entropy]
@@ -95,20 +98,24 @@ def points(run: Path, lines: list[dict[str, Any]]) -> tuple[str, list[float], li
 def law(run: Path, lines: list[dict[str, Any]], planned: int) -> dict[str, Any]:
     score, h, r = points(run, lines)
     fitted = entropy_law.fit(h, r)
-    spent = {name: [entropy_law.spent(h, share), entropy_law.spent(r, share)] for name, share in SHARES.items()}
+    spent = {
+        name: [entropy_law.spent(h, share), entropy_law.spent(r, share)] for name, share in SHARES.items()
+    }
     expected = round(planned * len(h) / len(lines))
     early = attempt(lambda: forecast(run, score, h, r, entropy_law.early_points(expected)))
     return {"score": score, **plain(fitted), "best": max(r), "last": r[-1], "spent": spent, "forecast": early}
 
 
 def forecast(run: Path, score: str, h: list[float], r: list[float], count: int) -> dict[str, Any]:
-    """From the first `count` points. It is stored when it is first made, and a stored one is scored, never made again, as long as
-    the run's first points are those that it was made from."""
+    """From the first `count` points. It is stored when it is first made, and a stored one is scored, never
+    made again, as long as the run's first points are those that it was made from."""
     file = run / STUDY / FORECAST
     made = disk.read_json(file)
     if not isinstance(made, dict) or made["h"] != h[: len(made["h"])] or made["r"] != r[: len(made["r"])]:
         if len(h) < count:
-            raise UserError(f"a forecast is made from the first {count} points, and there are {len(h)}; let the run go on")
+            raise UserError(
+                f"a forecast is made from the first {count} points, and there are {len(h)}; let the run go on"
+            )
         made = {"score": score, "h": h[:count], "r": r[:count], "made_after": len(h)}
         entropy_law.fit(made["h"], made["r"])
         file.parent.mkdir(exist_ok=True)
@@ -130,7 +137,9 @@ def covariances(run: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
     known = {line["step"]: line["entropy/mean"] for line in lines}
     files = {step: file for file in transcripts(run) if (step := step_of(file)) in known}
     if len(files) != len(known):
-        raise UserError(f"{run} holds {len(files)} transcripts of {len(known)} steps; the covariance follows all of them")
+        raise UserError(
+            f"{run} holds {len(files)} transcripts of {len(known)} steps; the covariance follows all of them"
+        )
     steps = [covariance.of_step(read_batch(file)) for file in files.values()]
     entropy = list(known.values())
 
@@ -138,7 +147,13 @@ def covariances(run: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
         return attempt(lambda: {"correlation": covariance.direction(entropy, [step[name] for step in steps])})
 
     positive = sum(step["mean"] > 0 for step in steps)
-    return {"first": steps[0], "last": steps[-1], "positive": positive, "mean": towards("mean"), "group": towards("group")}
+    return {
+        "first": steps[0],
+        "last": steps[-1],
+        "positive": positive,
+        "mean": towards("mean"),
+        "group": towards("group"),
+    }
 
 
 def fixed_answers(policies: Policies, tokens: list[Tokens]) -> dict[str, Any]:
@@ -149,7 +164,12 @@ def fixed_answers(policies: Policies, tokens: list[Tokens]) -> dict[str, Any]:
     last = others[max(named)]
     rows = [{"step": 0, "mean": float(base.mean()), "with_base": 1.0, "with_last": overlap(last, base)}]
     for step, values in others.items():
-        row = {"step": step, "mean": float(values.mean()), "with_base": overlap(values, base), "with_last": overlap(last, values)}
+        row = {
+            "step": step,
+            "mean": float(values.mean()),
+            "with_base": overlap(values, base),
+            "with_last": overlap(last, values),
+        }
         rows.append(row)
     return {"tokens": len(base), "overlap": rows, "bins": [asdict(b) for b in change_by_bin(base, last)]}
 

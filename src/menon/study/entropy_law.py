@@ -1,8 +1,8 @@
 """Score against entropy: R = b - a exp(H) (The Entropy Mechanism, arXiv 2505.22617).
 
 The law says what is left to gain: at H = 0 nothing can be traded any more, and R is b - a. It describes runs
-that leave their entropy alone. Clip-Cov, KL-Cov and entropy bonuses leave the curve, so a ceiling is a forecast of "if nothing
-changes", no bound.
+that leave their entropy alone. Clip-Cov, KL-Cov and entropy bonuses leave the curve, so a ceiling is a
+forecast of "if nothing changes", no bound.
 """
 
 import math
@@ -56,19 +56,25 @@ class Accuracy:
 def fit(entropy: ArrayLike, score: ArrayLike) -> Law:
     """The law through points (H_k, R_k), [K] each, entropy in nats.
 
-    The interval is a bootstrap of the residuals in blocks of about K^(1/3) neighbours, because the points of one run are not
-    independent. It says how well the line is known, given that it is a line. UserError: fewer than 8 points, entropies that are
-    all the same, a score that rises with the entropy.
+    The interval is a bootstrap of the residuals in blocks of about K^(1/3) neighbours, because the points of
+    one run are not independent. It says how well the line is known, given that it is a line. UserError: fewer
+    than 8 points, entropies that are all the same, a score that rises with the entropy.
     """
     h, r = (np.asarray(values, dtype=np.float64) for values in (entropy, score))
     if len(h) < LEAST_POINTS:
-        raise UserError(f"the law of entropy needs {LEAST_POINTS} points and there are {len(h)}; let the run go on")
+        raise UserError(
+            f"the law of entropy needs {LEAST_POINTS} points and there are {len(h)}; let the run go on"
+        )
     if np.ptp(np.exp(h)) == 0:
-        raise UserError("the entropy is the same at every step, so there is no law to fit; fit a run whose entropy changes")
+        raise UserError(
+            "the entropy is the same at every step, so there is no law to fit; fit a run whose entropy "
+            "changes"
+        )
     a, b = line(h, r)
     if not a > 0:
         raise UserError(
-            f"the score does not fall as the entropy rises (a = {a:.3g}), so the law R = b - a exp(H) does not hold here; "
+            f"the score does not fall as the entropy rises (a = {a:.3g}), so the law R = b - a exp(H) "
+            "does not hold here; "
             "leave it out for this run"
         )
     left = r - (b - a * np.exp(h))
@@ -77,7 +83,8 @@ def fit(entropy: ArrayLike, score: ArrayLike) -> Law:
 
 
 def line(entropy: Series, score: Series) -> tuple[float, float]:
-    """a and b by least squares, which are linear in u = exp(H): a = -Cov(u, R) / Var(u), b = mean R + a mean u."""
+    """a and b by least squares, which are linear in u = exp(H): a = -Cov(u, R) / Var(u), b = mean R + a mean
+    u."""
     u = np.exp(entropy)
     away = u - u.mean()
     a = -float((away * (score - score.mean())).sum() / (away**2).sum())
@@ -85,7 +92,8 @@ def line(entropy: Series, score: Series) -> tuple[float, float]:
 
 
 def early_points(steps: int) -> int:
-    """How many points of a run of so many steps a forecast is made from: 15 %, at least as many as a fit needs."""
+    """How many points of a run of so many steps a forecast is made from: 15 %, at least as many as a fit
+    needs."""
     return max(LEAST_POINTS, math.ceil(EARLY * steps))
 
 
@@ -97,14 +105,16 @@ def judge(law: Law, entropy: ArrayLike, score: ArrayLike) -> Accuracy:
 
 
 def spent(values: ArrayLike, share: float) -> float:
-    """Which part of the change from first to last value is done after this share of the steps; 0 where nothing changes."""
+    """Which part of the change from first to last value is done after this share of the steps; 0 where
+    nothing changes."""
     v = np.asarray(values, dtype=np.float64)
     whole = v[-1] - v[0]
     return float((v[round(share * (len(v) - 1))] - v[0]) / whole) if whole else 0.0
 
 
 def _ceilings(entropy: Series, fitted: Series, left: Series) -> tuple[float, float]:
-    """2.5th and 97.5th percentile of the ceiling over resampled residuals, blown up by the two degrees of freedom of the line."""
+    """2.5th and 97.5th percentile of the ceiling over resampled residuals, blown up by the two degrees of
+    freedom of the line."""
     n = len(left)
     block = math.ceil(n ** (1 / 3))
     left = left * math.sqrt(n / (n - 2))

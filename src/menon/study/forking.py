@@ -28,9 +28,12 @@ class Tables:
 
 
 def tables(token_N: NDArray, entropy_N: NDArray, n_min: int = N_MIN, rows: int = 100) -> Tables:
-    """At most `rows` each; equal means in the order of the tokens' numbers. Empty where no token is frequent enough."""
+    """At most `rows` each; equal means in the order of the tokens' numbers. Empty where no token is frequent
+    enough."""
     names, of, count = np.unique(token_N, return_inverse=True, return_counts=True)
-    mean = np.bincount(of, weights=np.asarray(entropy_N, dtype=np.float64), minlength=len(names)) / np.maximum(count, 1)
+    mean = np.bincount(
+        of, weights=np.asarray(entropy_N, dtype=np.float64), minlength=len(names)
+    ) / np.maximum(count, 1)
     kept = np.flatnonzero(count >= n_min)
 
     def ranked(height: NDArray) -> list[Row]:

@@ -29,7 +29,9 @@ def spread(entropy_N: NDArray) -> Spread:
     """UserError if there is no token."""
     values = np.asarray(entropy_N, dtype=np.float64)
     if not len(values):
-        raise UserError("there is no token to measure: every answer is empty, or its grader failed; look at another step")
+        raise UserError(
+            "there is no token to measure: every answer is empty, or its grader failed; look at another step"
+        )
     percentiles = {f"p{p}": float(np.percentile(values, p)) for p in PERCENTILES}
     threshold = float(values[top(values)].min())
     return Spread(len(values), float(values.mean()), percentiles, float((values < 0.01).mean()), threshold)

@@ -7,8 +7,8 @@ from menon.study.measures import TOP, top
 
 
 def overlap(entropy_N: NDArray, other_N: NDArray, share: float = TOP) -> float:
-    """Part of the other's top positions that are among one's own, on the same tokens; global over all of them, as the sources do
-    not say otherwise. Chance gives `share`. 0 without tokens.
+    """Part of the other's top positions that are among one's own, on the same tokens; global over all of
+    them, as the sources do not say otherwise. Chance gives `share`. 0 without tokens.
 
     >>> overlap(np.array([3.0, 1.0, 2.0, 0.0, 0.0]), np.array([0.0, 1.0, 2.0, 0.0, 3.0]), share=0.4)
     0.5

@@ -1,9 +1,10 @@
 """What zero-RL does to the built-in base models, one arm per question, several seeds each, in one table.
 
-    python -m menon.study.phenomena FOLDER [--jobs 2] [--seeds 0 1 2 3 4] [--steps 30] [--arms default kl ...] [--table FILE]
+    python -m menon.study.phenomena FOLDER [--jobs 2] [--seeds 0 1 2 3 4] [--steps 30] [--arms default kl ...]
+    [--table FILE]
 
-Runs are kept in FOLDER/ARM-SEED and resumed; the table is written anew after each of them. An arm differs from
-`default` (the recipe grpo on the task chain_sum) in what its name says.
+Runs are kept in FOLDER/ARM-SEED and resumed; the table is written anew after each of them. An arm differs
+from `default` (the recipe grpo on the task chain_sum) in what its name says.
 """
 
 import argparse
@@ -73,12 +74,18 @@ def table(cells: Sequence[Cell]) -> str:
     lines = ["| | " + " | ".join(arm.name for arm, _ in found) + " |", "|" + "---|" * (len(found) + 1)]
     lines.append("| seeds | " + " | ".join(str(len(runs)) for _, runs in found) + " |")
     for name, (read, digits) in COLUMNS.items():
-        lines.append(f"| {name} | " + " | ".join(shown([read(run) for run in runs], digits) for _, runs in found) + " |")
+        lines.append(
+            f"| {name} | "
+            + " | ".join(shown([read(run) for run in runs], digits) for _, runs in found)
+            + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])

@@ -1,4 +1,5 @@
-"""`report.html` of a run, and what it adds to `report.json`: made at the end of a run and by `menon report`."""
+"""`report.html` of a run, and what it adds to `report.json`: made at the end of a run and by `menon
+report`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,12 +14,13 @@ from menon.study.drift import drift
 
 PAGE = "report.html"
 AT_ONCE = 2**30
-"""Bytes of weights up to which the end of a run loads start and policy again to compare them; it can be done later."""
+"""Bytes of weights up to which the end of a run loads start and policy again to compare them; it can be done
+later."""
 
 
 def report(run: Path, told: Callable[[str], None] = lambda sentence: None) -> Content:
-    """Writes the page. The distance to the start is measured where the folder allows it, and kept in the report.json of a run
-    that is done. UserError: no run, or no step."""
+    """Writes the page. The distance to the start is measured where the folder allows it, and kept in the
+    report.json of a run that is done. UserError: no run, or no step."""
     content = gather(run)
     try:
         found = drift(run, content.settings)
@@ -33,12 +35,19 @@ def report(run: Path, told: Callable[[str], None] = lambda sentence: None) -> Co
 
 
 def at_the_end(run: Path, told: Callable[[str], None]) -> Mapping[str, Any]:
-    """As `report`, for a run that is done: what it adds to the report. It has all it needs on the disk already, so whatever goes
-    wrong here is said and costs it nothing. Large models are not loaded a second time; `menon report` does that."""
+    """As `report`, for a run that is done: what it adds to the report. It has all it needs on the disk
+    already, so whatever goes wrong here is said and costs it nothing. Large models are not loaded a second
+    time; `menon report` does that."""
     try:
-        if sum(file.stat().st_size for file in (run / "checkpoints" / "latest").glob("*.safetensors")) > AT_ONCE:
+        if (
+            sum(file.stat().st_size for file in (run / "checkpoints" / "latest").glob("*.safetensors"))
+            > AT_ONCE
+        ):
             write(run / PAGE, gather(run))
-            told(f"the distance to the start is not measured yet; `menon report {run}` loads both models and does it")
+            told(
+                f"the distance to the start is not measured yet; `menon report {run}` loads both models "
+                "and does it"
+            )
             return {}
         content = report(run, told)
     except Exception as error:

@@ -1,12 +1,13 @@
-"""How good are estimates of values? A critic, the group's mean and Monte-Carlo answers against exact values, on a language model
-small enough to know them.
+"""How good are estimates of values? A critic, the group's mean and Monte-Carlo answers against exact values,
+on a language model small enough to know them.
 
     python -m menon.study.value_quality [--answers 64] [--repeats 2000]
 
-Two letters and an end, answers of up to six tokens, a policy drawn at random; an answer is right with at least two letters b in
-it and an end of its own. Every state's value is exact, by recursion. Each estimator is asked again and again for the values of
-all states: bias is how far its mean is off, deviation how much it moves, each as the root of the mean square over states as often
-as answers visit them. Cost is in tokens: answers that it needs beside those that are trained on, for each of those.
+Two letters and an end, answers of up to six tokens, a policy drawn at random; an answer is right with at
+least two letters b in it and an end of its own. Every state's value is exact, by recursion. Each estimator is
+asked again and again for the values of all states: bias is how far its mean is off, deviation how much it
+moves, each as the root of the mean square over states as often as answers visit them. Cost is in tokens:
+answers that it needs beside those that are trained on, for each of those.
 """
 
 import argparse
@@ -28,7 +29,8 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class World:
-    """The policy, and what is true under it. States are prefixes without an end, in the order of their lengths."""
+    """The policy, and what is true under it. States are prefixes without an end, in the order of their
+    lengths."""
 
     states: tuple[State, ...]
     policy: Array
@@ -51,7 +53,9 @@ def reward(state: State, ended: bool) -> float:
 
 def world(seed: int) -> World:
     states = tuple(state for size in range(LENGTH) for state in product((0, 1), repeat=size))
-    logits = stream(seed, "value quality").normal(size=(len(states), 3)) - np.array([0, 0, 2])  # few early ends
+    logits = stream(seed, "value quality").normal(size=(len(states), 3)) - np.array(
+        [0, 0, 2]
+    )  # few early ends
     policy = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     row = {state: i for i, state in enumerate(states)}
     value, left, visits = (np.zeros(len(states)) for _ in range(3))
@@ -93,7 +97,8 @@ def group_mean(w: World, draw: np.random.Generator) -> Array:
 
 
 def monte_carlo(k: int) -> Estimator:
-    """The mean of k fresh answers: k right ones out of k are as likely as a coin of the state's value says."""
+    """The mean of k fresh answers: k right ones out of k are as likely as a coin of the state's value
+    says."""
     return lambda w, draw: draw.binomial(k, w.value) / k
 
 
@@ -116,7 +121,12 @@ def coarse(w: World) -> Array:
 
 def fine(w: World) -> Array:
     """What a good one sees: letters so far by length, and the last one."""
-    return np.array([[1.0, len(s), s.count(1), min(s.count(1), 2), len(s) * s.count(1), float(s[-1:] == (1,))] for s in w.states])
+    return np.array(
+        [
+            [1.0, len(s), s.count(1), min(s.count(1), 2), len(s) * s.count(1), float(s[-1:] == (1,))]
+            for s in w.states
+        ]
+    )
 
 
 def states_alone(w: World) -> Array:
@@ -125,8 +135,8 @@ def states_alone(w: World) -> Array:
 
 
 def tree(branching: tuple[int, ...], every: int) -> Estimator:
-    """SPO-tree: nodes after every few tokens, each worth the mean of its children. Of a state without a node what its nearest
-    node above says."""
+    """SPO-tree: nodes after every few tokens, each worth the mean of its children. Of a state without a node
+    what its nearest node above says."""
 
     def grown(w: World, draw: np.random.Generator) -> Array:
         found: dict[int, list[float]] = {}
@@ -187,25 +197,33 @@ def rows(w: World, answers: int, repeats: int) -> Iterator[Row]:
         cost = k * float((w.visits * w.left).sum()) * whole
         yield measured(w, f"Monte-Carlo, {k} answers", monte_carlo(k), cost, repeats)
     for shape in ((2, 2, 2), (4, 4, 4)):
-        yield measured(w, f"tree {'-'.join(map(str, shape))}, nodes after 2 tokens", tree(shape, 2), 0.0, slow)
+        yield measured(
+            w, f"tree {'-'.join(map(str, shape))}, nodes after 2 tokens", tree(shape, 2), 0.0, slow
+        )
     for name, features in (("length alone", coarse), ("length and letters", fine), ("a table", states_alone)):
         yield measured(w, f"critic, {name}, {answers} answers", critic(answers, features), 0.0, slow)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--answers", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     w = world(asked.seed)
     print(
-        f"value of the question {w.value[0]:.3f}, an answer has {w.left[0]:.2f} tokens, values of states deviate by "
+        f"value of the question {w.value[0]:.3f}, an answer has {w.left[0]:.2f} tokens, values of states "
+        "deviate by "
         f"{np.sqrt((w.visits * (w.value - (w.visits * w.value).sum()) ** 2).sum()):.3f}\n"
     )
     print("| estimate | bias | deviation | error | tokens for an answer |\n|---|---|---|---|---|")
     for row in rows(w, asked.answers, asked.repeats):
-        print(f"| {row.name} | {row.bias:.3f} | {row.deviation:.3f} | {row.error:.3f} | {row.cost:.1f} |", flush=True)
+        print(
+            f"| {row.name} | {row.bias:.3f} | {row.deviation:.3f} | {row.error:.3f} | {row.cost:.1f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

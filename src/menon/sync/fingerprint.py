@@ -18,8 +18,8 @@ BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int32}
 def fingerprint(weights: Mapping[str, Tensor], like: Mapping[str, Tensor] | None = None) -> str:
     """32 hexadecimal digits that depend on every name, dtype, shape and bit, and on nothing else.
 
-    Not on the order of the mapping, the device, or whether two names share one tensor. With `like`, only its names count, and
-    every tensor as it would be in the dtype that its counterpart has there.
+    Not on the order of the mapping, the device, or whether two names share one tensor. With `like`, only its
+    names count, and every tensor as it would be in the dtype that its counterpart has there.
     """
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(weights if like is None else like):
@@ -32,8 +32,8 @@ def fingerprint(weights: Mapping[str, Tensor], like: Mapping[str, Tensor] | None
 def bit_sum(weight: Tensor) -> int:
     """Sum over all elements of (bits as an integer) * (odd pseudo-random factor of its place), modulo 2^64.
 
-    One changed number always changes it, for its factor is odd; swapped ones do but for a chance of at most 2^-32. Integer
-    sums have no order, so every device gives the same.
+    One changed number always changes it, for its factor is odd; swapped ones do but for a chance of at most
+    2^-32. Integer sums have no order, so every device gives the same.
     """
     flat = weight.contiguous().flatten()
     flat = (torch.view_as_real(flat).flatten() if flat.is_complex() else flat).view(BITS[flat.element_size()])

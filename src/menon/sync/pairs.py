@@ -11,11 +11,14 @@ from menon.update.protocols import Learner
 def pairs(learner: Learner, sampler: Sampler) -> tuple[Holder, dict[str, tuple[Tensor, Tensor]]]:
     """The sampler, and by name the learner's and the sampler's tensor for all that the sampler holds.
 
-    A learner may have a critic's `value_head.*` besides. UserError if the sampler's weights cannot be reached, or the two hold
-    other names or shapes.
+    A learner may have a critic's `value_head.*` besides. UserError if the sampler's weights cannot be
+    reached, or the two hold other names or shapes.
     """
     if not isinstance(sampler, Holder):
-        raise UserError(f"{type(sampler).__name__} does not show its weights to this process; choose another weight channel")
+        raise UserError(
+            f"{type(sampler).__name__} does not show its weights to this process; choose another weight "
+            "channel"
+        )
     given, held = learner.weights(), sampler.weights()
     policy = {name for name in given if not name.startswith("value_head.")}
     if odd := sorted(policy ^ held.keys()):

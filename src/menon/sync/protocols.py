@@ -20,5 +20,6 @@ class Holder(Sampler, Protocol):
 
 class WeightChannel(Protocol):
     def publish(self, learner: Learner, sampler: Sampler) -> str:
-        """Gives the sampler the learner's weights, raises its version, checks that both hold the same; their fingerprint."""
+        """Gives the sampler the learner's weights, raises its version, checks that both hold the same; their
+        fingerprint."""
         ...

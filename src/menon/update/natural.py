@@ -1,7 +1,9 @@
-"""TRPO: the natural gradient within a trust region (Schulman et al., arXiv 1502.05477, section 6 and appendix C).
+"""TRPO: the natural gradient within a trust region (Schulman et al., arXiv 1502.05477, section 6 and appendix
+C).
 
-For a small model in this process: it keeps the distribution over the whole vocabulary at every token of an update, and goes
-through the update once for each product with the Fisher matrix and for each step that it tries.
+For a small model in this process: it keeps the distribution over the whole vocabulary at every token of an
+update, and goes through the update once for each product with the Fisher matrix and for each step that it
+tries.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,8 +23,9 @@ from menon.update.protocols import Learner, LogitRows, Models, Need, Reduction
 
 @dataclass(frozen=True)
 class NaturalGradient:
-    """How far to go, and how to get there. The step is the largest of sqrt(2 max_kl / s'Fs) s, times `shrink` as often as it
-    takes, that lowers the loss and stays within `max_kl`; if none of `tries` does, the weights stay as they are."""
+    """How far to go, and how to get there. The step is the largest of sqrt(2 max_kl / s'Fs) s, times `shrink`
+    as often as it takes, that lowers the loss and stays within `max_kl`; if none of `tries` does, the weights
+    stay as they are."""
 
     max_kl: float = 0.01
     """Of KL(pi_old || pi) over the vocabulary, the mean over the trained tokens of the update."""
@@ -33,9 +36,16 @@ class NaturalGradient:
     tries: int = 10
 
     def __post_init__(self) -> None:
-        if self.max_kl <= 0 or self.damping < 0 or self.iterations < 1 or self.tries < 1 or not 0 < self.shrink < 1:
+        if (
+            self.max_kl <= 0
+            or self.damping < 0
+            or self.iterations < 1
+            or self.tries < 1
+            or not 0 < self.shrink < 1
+        ):
             raise UserError(
-                "of a natural gradient, max_kl must be positive, damping 0 or more, iterations and tries at least 1, and shrink "
+                "of a natural gradient, max_kl must be positive, damping 0 or more, iterations and tries "
+                "at least 1, and shrink "
                 "between 0 and 1"
             )
 
@@ -50,7 +60,8 @@ class InProcess(Learner, Protocol):
 
 
 def forward_kl(logits: Tensor, other: Tensor | None) -> Tensor:
-    """[n, V] -> [n] KL(other || logits); without another, against itself without gradient: 0, with the Fisher as its Hessian."""
+    """[n, V] -> [n] KL(other || logits); without another, against itself without gradient: 0, with the Fisher
+    as its Hessian."""
     kept = (logits.detach() if other is None else other).log_softmax(-1)
     return (kept.exp() * (kept - logits.log_softmax(-1))).sum(-1)
 
@@ -60,13 +71,17 @@ MOVED = Reduction("moved", forward_kl, other="before")
 
 
 class NaturalLearner:
-    """A `Learner` that moves by TRPO's step instead of its own optimiser's. Everything else is the inner learner's."""
+    """A `Learner` that moves by TRPO's step instead of its own optimiser's. Everything else is the inner
+    learner's."""
 
     workers = 1
 
     def __init__(self, inner: Learner, setting: NaturalGradient) -> None:
         if not isinstance(inner, InProcess):
-            raise UserError("a natural gradient differentiates twice through a model in this process; use the built-in learner")
+            raise UserError(
+                "a natural gradient differentiates twice through a model in this process; use the "
+                "built-in learner"
+            )
         self.inner, self.setting = inner, setting
         self.tokens_per_forward, self.device = inner.tokens_per_forward, inner.device
         self._micros: list[Micro] = []
@@ -97,14 +112,16 @@ class NaturalLearner:
             now = self.inner.forward(micro.batch, micro.needs, models)
             merge(metrics, loss_of(now, micro)[1])
             if micro.batch.old_logp is None and "logp" in now:
-                # On the first update losses take the old policy to be the one now; the search needs it fixed while weights move.
+                # On the first update losses take the old policy to be the one now; the search needs it fixed
+                # while weights move.
                 micro = replace(micro, batch=replace(micro.batch, old_logp=now["logp"]))
             self._micros.append(micro)
         self._models = models
         return metrics
 
     def step(self) -> dict[str, Metric]:
-        """Metrics: grad_norm, trpo/kl of the step taken, trpo/tries, trpo/rejected (1: the weights stayed)."""
+        """Metrics: grad_norm, trpo/kl of the step taken, trpo/tries, trpo/rejected (1: the weights
+        stayed)."""
         micros, self._micros = self._micros, []
         weighed = any(bool((ready.weight != 0).any()) for micro in micros for ready in micro.terms.values())
         metrics: dict[str, Metric] = {"update/empty": Sum(int(not weighed)), "update/skipped": Sum(0)}
@@ -128,11 +145,15 @@ class Region:
         norm = float(gradient.norm())
         if not norm > 0 or not torch.isfinite(gradient).all():
             return {"update/skipped": Sum(int(norm != 0)), "grad_norm": Mean(norm)}
-        direction = conjugate_gradient(lambda v: self.fisher(v) + setting.damping * v, -gradient, setting.iterations)
+        direction = conjugate_gradient(
+            lambda v: self.fisher(v) + setting.damping * v, -gradient, setting.iterations
+        )
         curvature = float(direction @ self.fisher(direction))
         if curvature <= 0:
             return {"update/skipped": Sum(1), "grad_norm": Mean(norm)}
-        return {"grad_norm": Mean(norm)} | self.search((2 * setting.max_kl / curvature) ** 0.5 * direction, loss, setting)
+        return {"grad_norm": Mean(norm)} | self.search(
+            (2 * setting.max_kl / curvature) ** 0.5 * direction, loss, setting
+        )
 
     @torch.no_grad()
     def search(self, full: Tensor, loss: float, setting: NaturalGradient) -> dict[str, Metric]:
@@ -156,7 +177,8 @@ class Region:
         return total, loss
 
     def fisher(self, vector: Tensor) -> Tensor:
-        """The Fisher matrix of the next-token distributions, meaned over the trained tokens, times a vector."""
+        """The Fisher matrix of the next-token distributions, meaned over the trained tokens, times a
+        vector."""
         product = torch.zeros_like(vector)
         for micro in self.micros:
             kl = self.learner.forward(micro.batch, (FISHER,), self.models)[FISHER.name]
@@ -176,7 +198,9 @@ class Region:
 
     @torch.no_grad()
     def move(self, start: list[Tensor], by: Tensor) -> None:
-        for weight, origin, change in zip(self.weights, start, by.split([w.numel() for w in self.weights]), strict=True):
+        for weight, origin, change in zip(
+            self.weights, start, by.split([w.numel() for w in self.weights]), strict=True
+        ):
             weight.copy_(origin + change.view_as(weight))
 
 
@@ -187,7 +211,9 @@ class Kept:
 
     def __init__(self, rows: LogitRows, batch: Batch) -> None:
         place = batch.is_action.nonzero()[:, 0]
-        self._row = torch.zeros_like(batch.token).index_copy(0, place, torch.arange(len(place), device=place.device))
+        self._row = torch.zeros_like(batch.token).index_copy(
+            0, place, torch.arange(len(place), device=place.device)
+        )
         self._logits = rows(place)
 
     def score(self, batch: Batch, needs: Iterable[Need], models: Models | None = None) -> dict[str, Tensor]:
@@ -197,9 +223,11 @@ class Kept:
         return lambda places: self._logits[self._row[places]]
 
 
-def conjugate_gradient(apply: Callable[[Tensor], Tensor], target: Tensor, iterations: int, enough: float = 1e-10) -> Tensor:
-    """x with apply(x) = target, for a symmetric positive `apply`; stops early where the squared residual is below `enough` of the
-    target's."""
+def conjugate_gradient(
+    apply: Callable[[Tensor], Tensor], target: Tensor, iterations: int, enough: float = 1e-10
+) -> Tensor:
+    """x with apply(x) = target, for a symmetric positive `apply`; stops early where the squared residual is
+    below `enough` of the target's."""
     x, residual = torch.zeros_like(target), target.clone()
     direction, size = residual.clone(), residual @ residual
     bound = enough * size
@@ -221,4 +249,7 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
 def flat_gradient(value: Tensor, weights: list[Tensor], create_graph: bool = False) -> Tensor:
     """One vector; 0 for weights that the value does not depend on."""
     found = torch.autograd.grad(value, weights, create_graph=create_graph, allow_unused=True)
-    return flat(torch.zeros_like(weight) if slope is None else slope for weight, slope in zip(weights, found, strict=True))
+    return flat(
+        torch.zeros_like(weight) if slope is None else slope
+        for weight, slope in zip(weights, found, strict=True)
+    )

@@ -1,7 +1,9 @@
-"""An objective is a tuple of terms; an update's loss is the plain sum over terms and tokens of coef * loss * weight.
+"""An objective is a tuple of terms; an update's loss is the plain sum over terms and tokens of coef * loss *
+weight.
 
-Everything that depends on the whole update (statistics, selections, shares) is settled in `prepare`, before `cut` divides the
-update into what fits into memory. So the cut cannot change the gradient, and every term keeps its own normaliser.
+Everything that depends on the whole update (statistics, selections, shares) is settled in `prepare`, before
+`cut` divides the update into what fits into memory. So the cut cannot change the gradient, and every term
+keeps its own normaliser.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +26,8 @@ K = TypeVar("K", covariant=True)
 
 @dataclass(frozen=True)
 class Term(Generic[L, W, C, K]):
-    """One summand of an objective. (Generic so that a configuration can say which losses, shares, ... it reads.)"""
+    """One summand of an objective. (Generic so that a configuration can say which losses, shares, ... it
+    reads.)"""
 
     loss: L
     share: W
@@ -51,7 +54,8 @@ class Update:
     model: str = "policy"
     count: int = 1
     old: Literal["trainer", "behaviour"] = "trainer"
-    """Whose log-probs ratios compare with: the trainer's before the step, or those of the sampler (nothing is scored then)."""
+    """Whose log-probs ratios compare with: the trainer's before the step, or those of the sampler (nothing is
+    scored then)."""
     after: int = 0
     """Steps of the run that pass without it: a policy waits for its critic."""
 
@@ -74,7 +78,8 @@ class Part:
     rows: Tensor
     """[K] sequences of the step's batch."""
     first: bool
-    """The model has not moved since the batch was scored: old is the detached new, and nobody needs to score it."""
+    """The model has not moved since the batch was scored: old is the detached new, and nobody needs to score
+    it."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,8 @@ class Micro:
 def split(batch: Batch, update: Update, seed: int, step: int) -> list[Part]:
     """Deals the units of a batch into `count` updates of nearly equal size, shuffled by a named stream.
 
-    One update takes the batch as it stands. With fewer units than updates there are as many updates as units. Sequences that
-    are not learned from are in no update.
+    One update takes the batch as it stands. With fewer units than updates there are as many updates as units.
+    Sequences that are not learned from are in no update.
     """
     learned = torch.arange(batch.num_sequences) if batch.learn is None else batch.learn.nonzero()[:, 0]
     unit = unit_of(batch, update.unit)[learned]
@@ -119,7 +124,8 @@ def split(batch: Batch, update: Update, seed: int, step: int) -> list[Part]:
 
 
 def coefficient(term: str) -> str:
-    """The column of a batch by which the advantage stage steers a term: it multiplies the term's coefficient."""
+    """The column of a batch by which the advantage stage steers a term: it multiplies the term's
+    coefficient."""
     return f"coefficient/{term}"
 
 
@@ -140,7 +146,9 @@ def prepare(part: Part, batch: Batch, models: Models) -> tuple[Batch, dict[str, 
         columns: dict[str, Tensor] = {}
         for piece in pieces(term):
             if isinstance(piece, Prepares):
-                columns |= piece.prepare(replace(batch, columns=columns), _current(model, batch, part.first, models))
+                columns |= piece.prepare(
+                    replace(batch, columns=columns), _current(model, batch, part.first, models)
+                )
         view = replace(batch, columns=columns)
         selected = batch.trained if term.select is None else term.select(view) & batch.trained
         steered = batch.columns.get(coefficient(name), torch.ones((), dtype=batch.reward.dtype))
@@ -149,7 +157,8 @@ def prepare(part: Part, batch: Batch, models: Models) -> tuple[Batch, dict[str, 
 
 
 def _current(model: Scorer, batch: Batch, first: bool, models: Models):
-    """Scores the model as it is now. On the first update its entropies are the batch's own and cost nothing."""
+    """Scores the model as it is now. On the first update its entropies are the batch's own and cost
+    nothing."""
 
     def score(*needs: Need) -> dict[str, Tensor]:
         known = {"entropy": batch.entropy} if first and batch.entropy is not None else {}
@@ -159,30 +168,39 @@ def _current(model: Scorer, batch: Batch, first: bool, models: Models):
     return score
 
 
-def cut(batch: Batch, terms: Mapping[str, Ready], unit: Unit, tokens_per_forward: int, workers: int = 1) -> Iterator[Micro]:
+def cut(
+    batch: Batch, terms: Mapping[str, Ready], unit: Unit, tokens_per_forward: int, workers: int = 1
+) -> Iterator[Micro]:
     """Divides an update into forward passes."""
     for rows in forward_rows(batch, unit, tokens_per_forward, workers):
         tokens = tokens_of(batch.offset, rows)
         yield Micro(
             take(batch, rows),
             {
-                name: replace(ready, weight=ready.weight[tokens], columns={k: v[tokens] for k, v in ready.columns.items()})
+                name: replace(
+                    ready,
+                    weight=ready.weight[tokens],
+                    columns={k: v[tokens] for k, v in ready.columns.items()},
+                )
                 for name, ready in terms.items()
             },
         )
 
 
 def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int, workers: int = 1) -> list[Tensor]:
-    """Sequences of each forward pass: units sorted by their longest sequence, so that little of a padded pass is padding.
+    """Sequences of each forward pass: units sorted by their longest sequence, so that little of a padded pass
+    is padding.
 
-    As many passes as there are `workers` run at a time, and these have at most `tokens_per_forward` padded tokens, where no
-    single unit is larger; several workers share a smaller batch too.
+    As many passes as there are `workers` run at a time, and these have at most `tokens_per_forward` padded
+    tokens, where no single unit is larger; several workers share a smaller batch too.
     """
     if workers > 1:
         tokens_per_forward = min(tokens_per_forward, batch.num_tokens) // workers
     size = batch.lengths
     names, unit_index = torch.unique(unit_of(batch, unit), return_inverse=True)
-    members = torch.zeros(len(names), dtype=torch.int64, device=size.device).index_add(0, unit_index, torch.ones_like(size))
+    members = torch.zeros(len(names), dtype=torch.int64, device=size.device).index_add(
+        0, unit_index, torch.ones_like(size)
+    )
     longest = torch.zeros_like(members).scatter_reduce(0, unit_index, size, reduce="amax")
     rows_by_unit = torch.argsort(unit_index, stable=True).split(members.tolist())
     passes: list[list[Tensor]] = []
@@ -231,14 +249,17 @@ def loss_of(now: Mapping[str, Tensor], micro: Micro) -> tuple[Tensor, dict[str, 
 
 
 def correct(ready: Ready, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, dict[str, Metric]]:
-    """[N] the weight of a term's tokens after its corrections; mismatch/masked is the share that they leave out."""
+    """[N] the weight of a term's tokens after its corrections; mismatch/masked is the share that they leave
+    out."""
     if not ready.term.correction:
         return ready.weight, {}
     factor = torch.ones_like(ready.weight)
     for correction in ready.term.correction:
         factor = factor * correction(now["logp"].detach(), batch)
     masked = torch.where(batch.trained, factor == 0, False)
-    return ready.weight * torch.where(batch.trained, factor, 0), {"mismatch/masked": Mean(masked.sum(), batch.trained.sum())}
+    return ready.weight * torch.where(batch.trained, factor, 0), {
+        "mismatch/masked": Mean(masked.sum(), batch.trained.sum())
+    }
 
 
 def weighs(now: Mapping[str, Tensor], micro: Micro) -> Tensor:
@@ -248,8 +269,9 @@ def weighs(now: Mapping[str, Tensor], micro: Micro) -> Tensor:
 
 
 def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-    """Of the policy before the step's updates from the reference, by the sampled tokens: k1 = k and k3 = exp(-k) - 1 + k per
-    token, and the mean over sequences of the summed k1 (spec 2.14). Where nobody scored old log-probs: before its own update."""
+    """Of the policy before the step's updates from the reference, by the sampled tokens: k1 = k and k3 =
+    exp(-k) - 1 + k per token, and the mean over sequences of the summed k1 (spec 2.14). Where nobody scored
+    old log-probs: before its own update."""
     if batch.ref_logp is None or "logp" not in now:
         return {}
     old = now["logp"] if batch.old_logp is None else batch.old_logp
@@ -264,13 +286,18 @@ def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
 
 
 def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-    """How far trainer and sampler differ on the same weights (spec 2.11): w = pi_old / pi_behaviour, which should be 1.
+    """How far trainer and sampler differ on the same weights (spec 2.11): w = pi_old / pi_behaviour, which
+    should be 1.
 
-    Read off where the new log-prob is the old one, on the first update of a step. A sampler on stale weights shows here.
+    Read off where the new log-prob is the old one, on the first update of a step. A sampler on stale weights
+    shows here.
     """
     if batch.behaviour_logp is None or batch.old_logp is not None or "logp" not in now:
         return {}
-    d, counted = torch.where(batch.trained, now["logp"] - batch.behaviour_logp, 0).clamp(-20, 20), batch.trained.sum()
+    d, counted = (
+        torch.where(batch.trained, now["logp"] - batch.behaviour_logp, 0).clamp(-20, 20),
+        batch.trained.sum(),
+    )
     return {
         "mismatch/abs": Mean(d.abs().sum(), counted),
         "mismatch/k3": Mean((d.exp() - 1 - d).sum(), counted),

@@ -9,9 +9,11 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW (Loshchilov and Hutter, 2019) with warm-up, a schedule per update and a clip of the gradient's norm.
+    """AdamW (Loshchilov and Hutter, 2019) with warm-up, a schedule per update and a clip of the gradient's
+    norm.
 
-    The defaults are those of Open-Reasoner-Zero but for the learning rate, which suits a model of a million weights.
+    The defaults are those of Open-Reasoner-Zero but for the learning rate, which suits a model of a million
+    weights.
     """
 
     learning_rate: float = 1e-4
@@ -33,15 +35,20 @@ class Optimiser:
         for name in ("learning_rate", "eps", "weight_decay", "warmup_updates", "total_updates", "clip_norm"):
             number = getattr(self, name)
             if not (math.isfinite(number) and number >= 0):
-                raise UserError(f"the optimiser's {name} is {number}; it must be a finite number that is not negative")
+                raise UserError(
+                    f"the optimiser's {name} is {number}; it must be a finite number that is not negative"
+                )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"the optimiser's betas are {self.betas}; each must be at least 0 and below 1")
         if not 0 <= self.final_fraction <= 1:
-            raise UserError(f"the optimiser's final_fraction is {self.final_fraction}; it must lie between 0 and 1")
+            raise UserError(
+                f"the optimiser's final_fraction is {self.final_fraction}; it must lie between 0 and 1"
+            )
         if self.schedule != "constant" and self.total_updates <= self.warmup_updates:
             raise UserError(
                 f"a {self.schedule} schedule needs total_updates above warmup_updates "
-                f"({self.total_updates} against {self.warmup_updates}); set total_updates to the updates of the whole run"
+                f"({self.total_updates} against {self.warmup_updates}); set total_updates to the updates "
+                "of the whole run"
             )
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reduction:
-    """Something computed over the whole vocabulary, inside the learner's chunk loop, so that [N, V] never exists.
+    """Something computed over the whole vocabulary, inside the learner's chunk loop, so that [N, V] never
+    exists.
 
     `reduce(logits [n, V], other_logits [n, V] | None) -> [n]`; logits are divided by the temperature already.
     """
@@ -28,8 +29,8 @@ class Reduction:
 
 
 Need = Literal["logp", "entropy", "value", "value_after"] | Reduction
-"""What a forward pass can be asked for; each yields one [N] column, 0 where the token is not an action. `value` is that of the
-state before the token, `value_after` that of the state behind it."""
+"""What a forward pass can be asked for; each yields one [N] column, 0 where the token is not an action.
+`value` is that of the state before the token, `value_after` that of the state behind it."""
 
 
 def name_of(need: Need) -> str:
@@ -48,7 +49,8 @@ class Scorer(Protocol):
     """Memory: padded tokens of the forward passes that run at a time. Cannot change a result."""
 
     def score(self, batch: Batch, needs: Iterable[Need], models: "Models | None" = None) -> dict[str, Tensor]:
-        """[N] columns without gradient, on the batch's device, by name ("logp", "entropy", "value", a reduction's)."""
+        """[N] columns without gradient, on the batch's device, by name ("logp", "entropy", "value", a
+        reduction's)."""
         ...
 
     def logits(self, batch: Batch) -> LogitRows:
@@ -64,11 +66,13 @@ class Learner(Scorer, Protocol):
     """Forward passes that run at a time. Cannot change a result."""
 
     def accumulate(self, micros: "Iterable[Micro]", models: "Models") -> dict[str, Metric]:
-        """Adds the gradient of the micro-batches' share of the update's loss; gives the metrics of its terms."""
+        """Adds the gradient of the micro-batches' share of the update's loss; gives the metrics of its
+        terms."""
         ...
 
     def step(self) -> dict[str, Metric]:
-        """One optimiser step: clips; skips and counts a non-finite gradient. Metrics: grad_norm, learning_rate, skipped."""
+        """One optimiser step: clips; skips and counts a non-finite gradient. Metrics: grad_norm,
+        learning_rate, skipped."""
         ...
 
     def weights(self) -> Mapping[str, Tensor]:
@@ -76,7 +80,8 @@ class Learner(Scorer, Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything beside the weights that a resumed run needs: numbers, strings, tensors, nested dicts of them."""
+        """Everything beside the weights that a resumed run needs: numbers, strings, tensors, nested dicts of
+        them."""
         ...
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -93,7 +98,8 @@ class Loss(Protocol):
 
     @property
     def unit(self) -> Unit:
-        """What one number belongs to; a unit's number sits on its last action token (a pair's on the preferred one's)."""
+        """What one number belongs to; a unit's number sits on its last action token (a pair's on the
+        preferred one's)."""
         ...
 
     @property
@@ -103,7 +109,8 @@ class Loss(Protocol):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Columns that the batch must hold ("ref_logp", "advantage", ...); a run that cannot fill them does not start."""
+        """Columns that the batch must hold ("ref_logp", "advantage", ...); a run that cannot fill them does
+        not start."""
         ...
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
@@ -111,7 +118,8 @@ class Loss(Protocol):
         ...
 
     def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        """Metrics under the names of spec 9.1; called without gradient. The means are over `batch.trained`."""
+        """Metrics under the names of spec 9.1; called without gradient. The means are over
+        `batch.trained`."""
         ...
 
 
@@ -135,14 +143,15 @@ class Share(Protocol):
 
 
 class Correction(Protocol):
-    """How much a token's loss counts although another policy wrote it: an importance weight, or 0 for what is too far off."""
+    """How much a token's loss counts although another policy wrote it: an importance weight, or 0 for what is
+    too far off."""
 
     @property
     def reads(self) -> tuple[str, ...]: ...
 
     def __call__(self, logp: Tensor, batch: Batch) -> Tensor:
-        """[N] weights, finite and 0 or more; they multiply the loss after any clip and no denominator. `logp` [N] is that of
-        the policy now, without gradient; sequences are whole."""
+        """[N] weights, finite and 0 or more; they multiply the loss after any clip and no denominator. `logp`
+        [N] is that of the policy now, without gradient; sequences are whole."""
         ...
 
 
@@ -154,7 +163,8 @@ class Current(Protocol):
 
 @runtime_checkable
 class Prepares(Protocol):
-    """A loss or selection with statistics over a whole update; runs once per update, before anything is cut."""
+    """A loss or selection with statistics over a whole update; runs once per update, before anything is
+    cut."""
 
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
         """[N] columns; the part finds them in `batch.columns`."""

@@ -22,7 +22,8 @@ class HasWeights(Scorer, Protocol):
 
 @dataclass(frozen=True)
 class HardReset:
-    """The reference becomes the policy after every `every` steps (DeepSeek-R1-Zero: 400; arXiv 2501.12948)."""
+    """The reference becomes the policy after every `every` steps (DeepSeek-R1-Zero: 400; arXiv
+    2501.12948)."""
 
     every: int = 400
     kind: Literal["hard_reset"] = "hard_reset"
@@ -50,7 +51,8 @@ class MovingAverage:
         _at_least_one(self)
         if not 0 < self.rate <= 1:
             raise UserError(
-                f"rate of the moving reference is {self.rate}; it lies above 0 and is at most 1, which is a hard reset"
+                f"rate of the moving reference is {self.rate}; it lies above 0 and is at most 1, which is "
+                "a hard reset"
             )
 
     def __call__(self, step: int, models: Models) -> None:
@@ -64,7 +66,8 @@ ReferencePart = HardReset | MovingAverage
 
 @torch.no_grad()
 def blend(models: Models, rate: float) -> None:
-    """Moves the reference's weights towards the policy's, in place. Weights of the policy alone (a value head) stay out."""
+    """Moves the reference's weights towards the policy's, in place. Weights of the policy alone (a value
+    head) stay out."""
     policy, reference = weights_of(models, "policy"), weights_of(models, "reference")
     for name, weight in reference.items():
         if rate == 1:
@@ -77,10 +80,14 @@ def weights_of(models: Models, role: str) -> Mapping[str, Tensor]:
     """UserError where that model is not in this process or not there at all."""
     model = models.get(role)
     if not isinstance(model, HasWeights):
-        raise UserError(f"a reference that follows the policy needs a {role} in this process; set reference=frozen")
+        raise UserError(
+            f"a reference that follows the policy needs a {role} in this process; set reference=frozen"
+        )
     return model.weights()
 
 
 def _at_least_one(part: ReferencePart) -> None:
     if part.every < 1:
-        raise UserError(f"every of the moving reference is {part.every}; it counts steps and must be at least 1")
+        raise UserError(
+            f"every of the moving reference is {part.every}; it counts steps and must be at least 1"
+        )

@@ -32,9 +32,10 @@ SOURCES: dict[str, tuple[str, Need]] = {
 def score(batch: Batch, parts: list[Part], by_credit: Collection[str], models: Models) -> Batch:
     """Fills the columns that the advantage stage (`by_credit`) and the losses read, and no others.
 
-    Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The first update of
-    a step starts from the old policy: losses take the detached new log-prob there, and old_logp is scored for the others. Where
-    the sampler's log-probs are taken for the old ones, none is scored.
+    Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The
+    first update of a step starts from the old policy: losses take the detached new log-prob there, and
+    old_logp is scored for the others. Where the sampler's log-probs are taken for the old ones, none is
+    scored.
     """
     bypass = any(part.update.old == "behaviour" for part in parts)
     if bypass:
@@ -43,9 +44,13 @@ def score(batch: Batch, parts: list[Part], by_credit: Collection[str], models: M
     wanted -= {"old_logp"} if bypass else set()
     for column in sorted(wanted):
         if (role := SOURCES[column][0]) not in models:
-            raise UserError(f"'{column}' is needed, and this run has no {role} model; set {role} in the configuration")
+            raise UserError(
+                f"'{column}' is needed, and this run has no {role} model; set {role} in the configuration"
+            )
     filled: dict[str, Tensor] = {}
-    for model in {id(models[SOURCES[column][0]]): models[SOURCES[column][0]] for column in sorted(wanted)}.values():
+    for model in {
+        id(models[SOURCES[column][0]]): models[SOURCES[column][0]] for column in sorted(wanted)
+    }.values():
         own = [column for column in sorted(wanted) if models[SOURCES[column][0]] is model]
         for part in parts:
             spared = {"old_logp"} - set(by_credit) if part.first else set()
@@ -59,5 +64,7 @@ def score(batch: Batch, parts: list[Part], by_credit: Collection[str], models: M
                 # A token that nobody scored must not look like a number.
                 nowhere = torch.full((batch.num_tokens,), torch.nan, dtype=numbers.dtype)
                 filled.setdefault(name, nowhere)[tokens] = numbers
-    columns: dict[str, Any] = {"entropy" if name == "old_entropy" else name: column for name, column in filled.items()}
+    columns: dict[str, Any] = {
+        "entropy" if name == "old_entropy" else name: column for name, column in filled.items()
+    }
     return replace(batch, **columns)

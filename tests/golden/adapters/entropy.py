@@ -30,13 +30,17 @@ class Given(nn.Module):
         return SimpleNamespace(logits=self.logits[:, : input_ids.shape[1]])
 
 
-def columns_of_logits(batch: Batch, logits: Tensor, token: np.ndarray, needs: Sequence[Any]) -> dict[str, Tensor]:
+def columns_of_logits(
+    batch: Batch, logits: Tensor, token: np.ndarray, needs: Sequence[Any]
+) -> dict[str, Tensor]:
     """By the package's own forward pass."""
     size = batch.lengths - 1
     inside = torch.arange(token.shape[1]) < size[:, None]
     tokens = torch.zeros_like(batch.token).masked_scatter(batch.position > 0, torch.as_tensor(token)[inside])
     batch = replace(batch, token=tokens)
-    behind = torch.zeros(logits.shape[0], 1, logits.shape[2], dtype=logits.dtype)  # what the last token would predict
+    behind = torch.zeros(
+        logits.shape[0], 1, logits.shape[2], dtype=logits.dtype
+    )  # what the last token would predict
     model = Given(torch.cat([logits, behind], 1))
     network = Network(trunk=model, whole=model)
     return Head(network, 1.0, 1 << 30)(run_trunk(network, batch), batch, needs, {})
@@ -45,7 +49,9 @@ def columns_of_logits(batch: Batch, logits: Tensor, token: np.ndarray, needs: Se
 def logprobs_entropy(record: Record) -> None:
     logits = torch.tensor(record.inputs["logits"], requires_grad=True)
     batch = batch_of(np.ones(record.mask.shape), dtype=record.dtype)  # every position counts
-    columns = columns_of_logits(batch, logits / record.settings["temperature"], record.inputs["labels"], ("logp", "entropy"))
+    columns = columns_of_logits(
+        batch, logits / record.settings["temperature"], record.inputs["labels"], ("logp", "entropy")
+    )
     record.check("logprobs", rows_of(batch, columns["logp"], record.width))
     record.check("entropy", rows_of(batch, columns["entropy"], record.width))
     (gradient,) = torch.autograd.grad(columns["logp"].sum() + 0.5 * columns["entropy"].sum(), logits)
@@ -59,7 +65,10 @@ def entropy_bonus(record: Record) -> None:
     token = np.zeros(record.mask.shape, dtype=np.int64)
     every = batch_of(np.ones(record.mask.shape), dtype=record.dtype)
     record.check(
-        "entropy", rows_of(every, columns_of_logits(every, logits.detach(), token, ("entropy",))["entropy"], record.width)
+        "entropy",
+        rows_of(
+            every, columns_of_logits(every, logits.detach(), token, ("entropy",))["entropy"], record.width
+        ),
     )
     columns = columns_of_logits(batch, logits, token, ("entropy",))
     loss, _ = loss_and_metrics(Term(EntropyBonus(), share), batch, columns)
@@ -69,10 +78,13 @@ def entropy_bonus(record: Record) -> None:
 
 
 def top(record: Record) -> None:
-    """TRL names the quantile below which tokens are dropped; the authors of 80/20 name the share that is kept."""
+    """TRL names the quantile below which tokens are dropped; the authors of 80/20 name the share that is
+    kept."""
     settings = record.settings
     fraction = settings["top_ratio"] if "top_ratio" in settings else 1 - settings["threshold_quantile"]
-    if fraction == 0:  # the authors' code keeps one token then; here a fraction of 0 is refused, so the least one is asked for
+    if (
+        fraction == 0
+    ):  # the authors' code keeps one token then; here a fraction of 0 is refused, so the least one is asked for
         fraction = 1e-9
     batch = record.batch(entropy="entropies")
     column = TopEntropy(fraction, "old").prepare(batch, lambda *needs: {})["top_entropy"]

@@ -1,4 +1,5 @@
-"""Group estimators of verl, SkyRL, TRL, NeMo-RL, OpenRLHF, Oat, ORZ, SPO, prime-rl, AReaL and GPG's authors."""
+"""Group estimators of verl, SkyRL, TRL, NeMo-RL, OpenRLHF, Oat, ORZ, SPO, prime-rl, AReaL and GPG's
+authors."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,18 @@ import numpy as np
 
 from golden.adapters.tools import batch_with, check_advantages, compare_loss, run
 from golden.records import Record
-from menon.advantage import GPG, GRPO, OPO, RLOO, GRPOPassK, KLInAdvantage, KLInReward, MaxRL, ReinforceBaseline, Whiten
+from menon.advantage import (
+    GPG,
+    GRPO,
+    OPO,
+    RLOO,
+    GRPOPassK,
+    KLInAdvantage,
+    KLInReward,
+    MaxRL,
+    ReinforceBaseline,
+    Whiten,
+)
 from menon.loss import KL, PolicyGradient
 from menon.loss.share import TokenMean
 from menon.update.objective import Term
@@ -54,9 +66,12 @@ def nemo_grpo(record: Record) -> None:
 
 
 def openrlhf(record: Record) -> None:
-    """Rewards are compared and then clipped; the penalty is taken off as a return-to-go; only one kind is whitened after."""
+    """Rewards are compared and then clipped; the penalty is taken off as a return-to-go; only one kind is
+    whitened after."""
     settings = record.settings
-    part = {"group_norm": GRPO("bessel", eps=1e-9), "rloo": RLOO()}.get(record.function.rsplit(".", 1)[1], GRPO("none"))
+    part = {"group_norm": GRPO("bessel", eps=1e-9), "rloo": RLOO()}.get(
+        record.function.rsplit(".", 1)[1], GRPO("none")
+    )
     zero = np.zeros_like(record.inputs["kl"])
     batch = run(record.batch(outcome="rewards", old_logp="kl", ref_logp=zero), part)
     if settings["reward_clip_range"]:
@@ -86,7 +101,8 @@ def spo(record: Record) -> None:
 
 
 def given_rewards(record: Record) -> dict[str, Any]:
-    """A row without any reward is one whose grader failed; the weighted sum of reward functions is the reward stage's work."""
+    """A row without any reward is one whose grader failed; the weighted sum of reward functions is the reward
+    stage's work."""
     rewards = np.asarray(record.inputs["rewards_per_func"], dtype=np.float64)
     weights = record.inputs.get("reward_weights", np.ones(rewards.shape[1]))
     return {"outcome": np.nansum(rewards * weights, axis=1), "valid": ~np.isnan(rewards).all(1)}
@@ -99,10 +115,17 @@ def trl_grpo(record: Record) -> None:
         credit(record, part, **given_rewards(record))
         return
     each = np.asarray(record.inputs["rewards_per_func"], dtype=np.float64)
-    found = [run(record.batch(outcome=column, valid=~np.isnan(column)), part).advantage for column in np.nan_to_num(each).T]
-    total = sum(weight * column for weight, column in zip(record.inputs["reward_weights"], found, strict=True))
+    found = [
+        run(record.batch(outcome=column, valid=~np.isnan(column)), part).advantage
+        for column in np.nan_to_num(each).T
+    ]
+    total = sum(
+        weight * column for weight, column in zip(record.inputs["reward_weights"], found, strict=True)
+    )
     summed = record.batch(advantage=rows_of(record.batch(), total, record.width))
-    check_advantages(record, run(summed, Whiten(eps=record.settings["std_eps"], eps_on="deviation", scope="sequence")))
+    check_advantages(
+        record, run(summed, Whiten(eps=record.settings["std_eps"], eps_on="deviation", scope="sequence"))
+    )
 
 
 def trl_rloo(record: Record) -> None:
@@ -113,7 +136,11 @@ def trl_rloo(record: Record) -> None:
     if settings["beta"]:
         given |= {"old_logp": "old_logprobs", "ref_logp": "ref_logprobs"}
     parts: list[Any] = [KLInReward(settings["beta"])] if settings["beta"] else []
-    after = [Whiten(eps=settings["norm_eps"], eps_on="deviation", scope="sequence")] if settings["normalize_advantages"] else []
+    after = (
+        [Whiten(eps=settings["norm_eps"], eps_on="deviation", scope="sequence")]
+        if settings["normalize_advantages"]
+        else []
+    )
     credit(record, *parts, RLOO(), *after, **given)
 
 
@@ -122,10 +149,13 @@ def gpg_verl(record: Record) -> None:
 
 
 def gpg_authors(record: Record) -> None:
-    """They divide the loss by the share of groups that teach, and the recorded advantages come before that."""
+    """They divide the loss by the share of groups that teach, and the recorded advantages come before
+    that."""
     settings = record.settings
     plain = GRPO("bessel" if settings["scale_rewards"] else "none", eps=settings["std_eps"])
-    one_token = batch_of(np.ones((len(record.mask), 1)), outcome=record.inputs["rewards"], group=record.inputs["group_index"])
+    one_token = batch_of(
+        np.ones((len(record.mask), 1)), outcome=record.inputs["rewards"], group=record.inputs["group_index"]
+    )
     check_advantages(record, run(one_token, plain))  # theirs has one number per row, for empty rows too
     batch = run(batch_with(record, outcome="rewards"), plain)
     if settings["adjust_gd"]:
@@ -138,13 +168,20 @@ def gpg_authors(record: Record) -> None:
 
 
 def areal_rewards(record: Record) -> None:
-    """Group means and deviations are GRPO's, with others' means RLOO's; over the batch it whitens answers of one token."""
+    """Group means and deviations are GRPO's, with others' means RLOO's; over the batch it whitens answers of
+    one token."""
     settings, x = record.settings, record.inputs["x"]
     if x.ndim == 2:
         areal_tokens(record)
         return
-    mode: Any = "none" if settings["std_level"] is None else ("bessel" if settings["std_unbiased"] else "population")
-    group = record.inputs.get("group_index", np.zeros(len(x))) if settings["mean_level"] == "group" else np.zeros(len(x))
+    mode: Any = (
+        "none" if settings["std_level"] is None else ("bessel" if settings["std_unbiased"] else "population")
+    )
+    group = (
+        record.inputs.get("group_index", np.zeros(len(x)))
+        if settings["mean_level"] == "group"
+        else np.zeros(len(x))
+    )
     batch = batch_of(np.ones((len(x), 1)), outcome=x, group=group, dtype=record.dtype)
     if settings["mean_level"] == "batch":
         parts: list[Any] = [ReinforceBaseline(), Whiten(mode, eps=settings["eps"], eps_on="deviation")]
@@ -157,12 +194,17 @@ def areal_rewards(record: Record) -> None:
 def areal_tokens(record: Record) -> None:
     """Over all tokens of the batch, or of each group apart."""
     settings = record.settings
-    mode: Any = "none" if settings["std_level"] is None else ("bessel" if settings["std_unbiased"] else "population")
+    mode: Any = (
+        "none" if settings["std_level"] is None else ("bessel" if settings["std_unbiased"] else "population")
+    )
     part = Whiten(mode, eps=settings["eps"], eps_on="deviation")
     size = settings["group_size"] if settings["mean_level"] == "group" else len(record.mask)
     found = []
     for start in range(0, len(record.mask), size):
-        batch = run(batch_of(record.mask[start : start + size], advantage=record.inputs["x"][start : start + size]), part)
+        batch = run(
+            batch_of(record.mask[start : start + size], advantage=record.inputs["x"][start : start + size]),
+            part,
+        )
         found.append(rows_of(batch, batch.advantage, record.width))
     record.check("normalized", np.concatenate(found))
 

@@ -1,4 +1,5 @@
-"""Policy losses and their gradients: verl, SkyRL, OpenRLHF, ORZ, ReaLHF, SPO, slime, AReaL, prime-rl, the authors' own codes."""
+"""Policy losses and their gradients: verl, SkyRL, OpenRLHF, ORZ, ReaLHF, SPO, slime, AReaL, prime-rl, the
+authors' own codes."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,15 @@ from menon.loss import (
 from menon.loss.correction import CorrectionPart
 from menon.loss.importance import Importance
 from menon.loss.reject import Reject
-from menon.loss.share import Constant, PromptMean, SelectedMean, SequenceMean, SequenceMeanTokenMean, SharePart, TokenMean
+from menon.loss.share import (
+    Constant,
+    PromptMean,
+    SelectedMean,
+    SequenceMean,
+    SequenceMeanTokenMean,
+    SharePart,
+    TokenMean,
+)
 from menon.select import ProbabilityMask, TopEntropy
 from menon.update.objective import Term
 from rows import column_of, rows_of, value_and_gradient
@@ -41,7 +50,8 @@ def ppo_of(record: Record) -> PPOClip | DualClip:
 
 
 def share_by_mode(record: Record) -> tuple[SharePart, float]:
-    """Where the loss names its aggregation, that; where it says token level or not, the mean over tokens or over rows."""
+    """Where the loss names its aggregation, that; where it says token level or not, the mean over tokens or
+    over rows."""
     settings = record.settings
     if "loss_agg_mode" in settings:
         return share_of(record, settings["loss_agg_mode"])
@@ -91,13 +101,22 @@ def skyrl_correction(record: Record) -> tuple[CorrectionPart, ...]:
         parts.append(Importance("sequence", high=given["sequence_tis_ratio_clip_high"]))
     if "sequence_mask_metric" in given:
         metric = given["sequence_mask_metric"]
-        over, prefix, low, high = {"product": ("sum", "product", 0.5, 2.0), "geometric": ("mean", "geo", 0.99, 1.01)}[metric]
+        over, prefix, low, high = {
+            "product": ("sum", "product", 0.5, 2.0),
+            "geometric": ("mean", "geo", 0.99, 1.01),
+        }[metric]
         bounds = given.get(f"{prefix}_mask_high", high), given.get(f"{prefix}_mask_low", low)
         parts.append(Reject(*bounds, over=over))  # type: ignore[arg-type]
     if "token_mask_is_threshold_low" in given:
-        parts.append(Reject(given["token_mask_is_threshold_high"], given["token_mask_is_threshold_low"], over="token"))
+        parts.append(
+            Reject(given["token_mask_is_threshold_high"], given["token_mask_is_threshold_low"], over="token")
+        )
     if "outlier_token_is_threshold_low" in given:
-        parts.append(Reject(given["outlier_token_is_threshold_high"], given["outlier_token_is_threshold_low"], over="max"))
+        parts.append(
+            Reject(
+                given["outlier_token_is_threshold_high"], given["outlier_token_is_threshold_low"], over="max"
+            )
+        )
     return tuple(parts)
 
 
@@ -123,11 +142,15 @@ def skyrl_kl_cov(record: Record) -> None:
 
 def skyrl_dppo(record: Record) -> None:
     own = record.settings["dppo"]
-    skyrl(record, DPPO(own["delta_low"], own["delta_high"], drift=0, distance=own["dppo_type"].removeprefix("binary_")))
+    skyrl(
+        record,
+        DPPO(own["delta_low"], own["delta_high"], drift=0, distance=own["dppo_type"].removeprefix("binary_")),
+    )
 
 
 def openrlhf(record: Record) -> None:
-    """Bounds of the weights are a pair; IcePop drops, a sequence mask keeps raw weights of the sequences it keeps."""
+    """Bounds of the weights are a pair; IcePop drops, a sequence mask keeps raw weights of the sequences it
+    keeps."""
     settings = record.settings
     correction: tuple[CorrectionPart, ...] = ()
     if settings.get("enable_vllm_is_correction"):
@@ -155,7 +178,9 @@ def spo(record: Record) -> None:
     select = ProbabilityMask(settings["threshold"]) if settings["use_prob_mask"] else None
     terms: list[Any] = [(1.0, Term(ppo_of(record), SelectedMean(), select))]
     if settings["kl_coef"]:
-        name = {"mse": "k2", "kl": "k1", "control_variate": "k3", "abs": "abs"}[settings["kl_penalty_loss_type"]]
+        name = {"mse": "k2", "kl": "k1", "control_variate": "k3", "abs": "abs"}[
+            settings["kl_penalty_loss_type"]
+        ]
         part = KL(name, limit=10.0, most=NO_BOUND)  # type: ignore[arg-type]
         terms.append((record.share_of_filled_rows, Term(part, SequenceMean(), select, settings["kl_coef"])))
     compare_loss(record, *terms)
@@ -173,13 +198,15 @@ def skyrl_cispo(record: Record) -> None:
 
 
 def slime(record: Record) -> None:
-    """Unreduced losses; the gradient is that of their sum. GSPO repeats its number on each of a row's tokens."""
+    """Unreduced losses; the gradient is that of their sum. GSPO repeats its number on each of a row's
+    tokens."""
     (low, high), limit = clip_of(record), limit_of(record)
     batch = batch_with(record)
     now = {"logp": column_of(batch, record.inputs["logprobs"], record.dtype)}
-    part = {"cispo": lambda: CISPO(1 - low, 1 + high, limit), "gspo": lambda: GSPO(low, high, limit=limit)}.get(
-        record.variant, lambda: ppo_of(record)
-    )()
+    part = {
+        "cispo": lambda: CISPO(1 - low, 1 + high, limit),
+        "gspo": lambda: GSPO(low, high, limit=limit),
+    }.get(record.variant, lambda: ppo_of(record))()
     number = part(now, batch)
     if record.variant == "gspo":
         total = torch.stack([each.sum() for each in number.split(batch.lengths.tolist())])
@@ -191,7 +218,9 @@ def slime(record: Record) -> None:
 
 def gspo(record: Record) -> None:
     batch, correction = corrected(record)
-    compare_loss(record, (1.0, Term(GSPO(*clip_of(record)), SequenceMean(), correction=correction)), batch=batch)
+    compare_loss(
+        record, (1.0, Term(GSPO(*clip_of(record)), SequenceMean(), correction=correction)), batch=batch
+    )
 
 
 def geo_mean(record: Record) -> None:
@@ -246,19 +275,23 @@ def sapo(record: Record) -> None:
         skyrl(record, sapo_of(record))
     else:
         batch, correction = corrected(record)
-        compare_loss(record, (1.0, Term(sapo_of(record), SequenceMeanTokenMean(), correction=correction)), batch=batch)
+        compare_loss(
+            record, (1.0, Term(sapo_of(record), SequenceMeanTokenMean(), correction=correction)), batch=batch
+        )
 
 
 def eighty_twenty(record: Record) -> None:
     """Its mask becomes the selection, so a token mean counts the selected tokens."""
     mode = record.settings["loss_agg_mode"]
     share, scale = (SelectedMean(), 1.0) if mode == "token-mean" else share_of(record, mode)
-    compare_loss(record, (scale, Term(ppo_of(record), share, TopEntropy(record.settings["top_ratio"], "old"))))
+    compare_loss(
+        record, (scale, Term(ppo_of(record), share, TopEntropy(record.settings["top_ratio"], "old")))
+    )
 
 
 def decoupled(record: Record) -> None:
-    """AReaL. `proximal` is our old policy; a missing sampler is the old policy itself. Filters by a divergence drop tokens and
-    keep the raw weights of the others."""
+    """AReaL. `proximal` is our old policy; a missing sampler is the old policy itself. Filters by a
+    divergence drop tokens and keep the raw weights of the others."""
     inputs, settings = record.inputs, record.settings
     batch = batch_with(record, old_logp="proximal_logprobs")
     correction: tuple[CorrectionPart, ...] = ()
@@ -271,12 +304,16 @@ def decoupled(record: Record) -> None:
         # One advantage per row, the mean of its tokens'.
         size = np.maximum(record.mask.sum(1, keepdims=True), 1)
         mean = (inputs["advantages"] * record.mask).sum(1, keepdims=True) / size
-        batch = batch_with(record, old_logp="proximal_logprobs", advantage=np.array(np.broadcast_to(mean, record.mask.shape)))
+        batch = batch_with(
+            record, old_logp="proximal_logprobs", advantage=np.array(np.broadcast_to(mean, record.mask.shape))
+        )
         part = GSPOToken(*clip_of(record), limit_of(record))
     compare_loss(record, (1.0, Term(part, TokenMean(), correction=correction)), batch=batch)
 
 
-def areal_filter(level: str, action: str, metric: str, agg: str, upper: float, lower: float | None) -> tuple[CorrectionPart, ...]:
+def areal_filter(
+    level: str, action: str, metric: str, agg: str, upper: float, lower: float | None
+) -> tuple[CorrectionPart, ...]:
     low = lower or 0.0
     if metric == "ratio" and level == "token":
         return (Importance("token", "drop" if action == "mask" else "clamp", low, upper),)
@@ -296,12 +333,20 @@ def prime(record: Record) -> None:
         both = settings["ipo_threshold"]
         part = DPPO(both, both, drift=settings["kl_tau"], sides="both", limit=limit_of(record))
     else:
-        part = DPPO(settings["dppo_mask_low"], settings["dppo_mask_high"], drift=settings["kl_tau"], limit=limit_of(record))
+        part = DPPO(
+            settings["dppo_mask_low"],
+            settings["dppo_mask_high"],
+            drift=settings["kl_tau"],
+            limit=limit_of(record),
+        )
     compare_loss(record, (1.0, Term(part, TokenMean())), batch=batch)
 
 
 def sft(record: Record) -> None:
-    compare_loss(record, (1.0, Term(NLL(), TokenMean() if record.settings["token_level_loss"] else SequenceMeanTokenMean())))
+    compare_loss(
+        record,
+        (1.0, Term(NLL(), TokenMean() if record.settings["token_level_loss"] else SequenceMeanTokenMean())),
+    )
 
 
 def aggregation(record: Record) -> None:

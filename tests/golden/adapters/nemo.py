@@ -14,7 +14,8 @@ from menon.update.objective import Term
 
 
 def clipped_pg(record: Record) -> None:
-    """Means divide by the tokens, or by the rows, of a global batch; the KL term has the gradient of the sampling."""
+    """Means divide by the tokens, or by the rows, of a global batch; the KL term has the gradient of the
+    sampling."""
     settings = record.settings
     tokens = int(record.mask.sum()) / settings["global_valid_toks"]
     rows = int(record.filled.sum()) / settings["global_valid_seqs"]
@@ -42,7 +43,10 @@ def correction_of(record: Record) -> tuple[Any, ...]:
     settings = record.settings
     if not settings.get("use_importance_sampling_correction"):
         return ()
-    high, low = settings.get("truncated_importance_sampling_ratio"), settings.get("truncated_importance_sampling_ratio_min", 0.0)
+    high, low = (
+        settings.get("truncated_importance_sampling_ratio"),
+        settings.get("truncated_importance_sampling_ratio_min", 0.0),
+    )
     return {
         None: (Importance(high=NO_BOUND),),
         "tis": (Importance(high=high or NO_BOUND),),

@@ -23,10 +23,14 @@ def whole_answers(record: Record) -> None:
     policy = np.concatenate([inputs["policy_chosen_logps"], inputs["policy_rejected_logps"]])[:, None]
     reference = np.zeros_like(policy)
     if not record.settings.get("reference_free"):
-        reference = np.concatenate([inputs["reference_chosen_logps"], inputs["reference_rejected_logps"]])[:, None]
+        reference = np.concatenate([inputs["reference_chosen_logps"], inputs["reference_rejected_logps"]])[
+            :, None
+        ]
     pair, acc = [*range(count)] * 2, [1.0] * count + [0.0] * count
     batch = batch_of(np.ones((2 * count, 1)), ref_logp=reference, pair=pair, acc=acc, dtype=record.dtype)
-    value, gradient = value_and_gradient(dpo_of(record), batch, {"logp": column_of(batch, policy, record.dtype)})
+    value, gradient = value_and_gradient(
+        dpo_of(record), batch, {"logp": column_of(batch, policy, record.dtype)}
+    )
     record.check("loss", value)
     rows = rows_of(batch, gradient)[:, 0]
     record.check_gradient("policy_chosen_logps", rows[:count])
@@ -44,7 +48,10 @@ def nemo(record: Record) -> None:
     """Rows alternate between chosen and rejected."""
     count = len(record.mask) // 2
     by_tokens(
-        record, record.batch(ref_logp="per_token_ref_logprobs", pair=np.repeat(np.arange(count), 2), acc=[1.0, 0.0] * count)
+        record,
+        record.batch(
+            ref_logp="per_token_ref_logprobs", pair=np.repeat(np.arange(count), 2), acc=[1.0, 0.0] * count
+        ),
     )
 
 
@@ -52,9 +59,13 @@ def trl(record: Record) -> None:
     """Rows 0 to n-1 are chosen; a row's reference log-prob lies on its last token."""
     count = len(record.mask) // 2
     reference = np.zeros(record.mask.shape)
-    totals = np.concatenate([record.inputs["reference_chosen_logps"], record.inputs["reference_rejected_logps"]])
+    totals = np.concatenate(
+        [record.inputs["reference_chosen_logps"], record.inputs["reference_rejected_logps"]]
+    )
     reference[np.arange(2 * count), [int(np.flatnonzero(row)[-1]) for row in record.mask]] = totals
-    by_tokens(record, record.batch(ref_logp=reference, pair=[*range(count)] * 2, acc=[1.0] * count + [0.0] * count))
+    by_tokens(
+        record, record.batch(ref_logp=reference, pair=[*range(count)] * 2, acc=[1.0] * count + [0.0] * count)
+    )
 
 
 def row_logps(record: Record) -> None:

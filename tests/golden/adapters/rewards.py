@@ -37,7 +37,9 @@ def realhf(record: Record) -> None:
 
 
 def controller(record: Record) -> None:
-    part = KLInReward(record.settings["init_kl_coef"], record.settings["target_kl"], record.settings["horizon"])
+    part = KLInReward(
+        record.settings["init_kl_coef"], record.settings["target_kl"], record.settings["horizon"]
+    )
     beta, found = part.beta, []
     for measured, count in zip(record.inputs["observed_kl"], record.inputs["n_steps"], strict=True):
         beta = part.steer(beta, float(measured), int(count))
@@ -49,7 +51,9 @@ def overlong(record: Record) -> None:
     """verl and AReaL do not cap the penalty. Answers of the recorded lengths, all with tokens."""
     settings = record.settings
     capped = record.function.startswith("openrlhf")
-    part = Overlong(settings["max_response_length"], settings["overlong_buffer_len"], settings["penalty_factor"], capped)
+    part = Overlong(
+        settings["max_response_length"], settings["overlong_buffer_len"], settings["penalty_factor"], capped
+    )
     length = torch.as_tensor(record.inputs["response_length"]).to(record.dtype)
     record.check("reward", torch.as_tensor(record.inputs["score"]) + part.penalty(length))
 

@@ -33,7 +33,9 @@ def weights_verl(record: Record) -> None:
     batch = batch_with(record)
     assert batch.old_logp is not None
     part = Importance(
-        settings["rollout_is"], high=settings["rollout_is_threshold"], normalise=settings["rollout_is_batch_normalize"]
+        settings["rollout_is"],
+        high=settings["rollout_is_threshold"],
+        normalise=settings["rollout_is_batch_normalize"],
     )
     record.check("rollout_is_weights", rows_of(batch, factor(batch, batch.old_logp, part), record.width))
 
@@ -62,7 +64,8 @@ def factor_of_empty(record: Record, part: Importance) -> Tensor:
 
 
 def rejects_of(names: str, thresholds: str) -> list[Reject]:
-    """verl compares the inverse weight with its bounds for k1, so they turn round; a single one u means [1 / u, u]."""
+    """verl compares the inverse weight with its bounds for k1, so they turn round; a single one u means [1 /
+    u, u]."""
     parts = []
     for name, bound in zip(names.split(","), str(thresholds).split(","), strict=True):
         over, divergence = name.removeprefix("seq_").split("_")
@@ -91,8 +94,8 @@ def metrics(record: Record) -> None:
 
 
 def bypass(record: Record) -> None:
-    """No old policy: the ratio of PPO is to the sampler's, or REINFORCE is weighed by it. Rejected tokens leave the denominator
-    there and stay in it here, which is undone."""
+    """No old policy: the ratio of PPO is to the sampler's, or REINFORCE is weighed by it. Rejected tokens
+    leave the denominator there and stay in it here, which is undone."""
     settings = record.settings
     share, scale = share_of(record, settings["loss_agg_mode"])
     correction: list[Any] = []
@@ -105,12 +108,15 @@ def bypass(record: Record) -> None:
         correction.append(Importance(settings["rollout_is"], high=settings["rollout_is_threshold"], **part))
     if settings["rollout_rs"]:
         rejects = [
-            replace(part, trainer="current") for part in rejects_of(settings["rollout_rs"], settings["rollout_rs_threshold"])
+            replace(part, trainer="current")
+            for part in rejects_of(settings["rollout_rs"], settings["rollout_rs_threshold"])
         ]
         logp = column_of(batch, record.inputs["logprobs"], record.dtype).detach()
         kept = factor(batch, logp, *rejects) > 0
         counted = share(batch, batch.trained)
-        scale *= float(counted[batch.trained].sum() / counted[kept].sum().clamp(min=1e-30)) if kept.any() else 1.0
+        scale *= (
+            float(counted[batch.trained].sum() / counted[kept].sum().clamp(min=1e-30)) if kept.any() else 1.0
+        )
         correction += rejects
     loss: Any = ppo_of(record) if ppo else PolicyGradient()
     compare_loss(record, (scale, Term(loss, share, correction=tuple(correction))), batch=batch)
@@ -119,7 +125,9 @@ def bypass(record: Record) -> None:
 def opsm(record: Record) -> None:
     batch = batch_with(record)
     logp = column_of(batch, record.inputs["logprobs"], record.dtype).detach()
-    record.check("mask", rows_of(batch, factor(batch, logp, OPSM(record.settings["opsm_delta"])), record.width))
+    record.check(
+        "mask", rows_of(batch, factor(batch, logp, OPSM(record.settings["opsm_delta"])), record.width)
+    )
 
 
 def m2po(record: Record) -> None:

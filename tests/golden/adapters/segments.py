@@ -18,7 +18,9 @@ from menon.types import Estimate
 from rows import batch_of, rows_of
 
 
-def answer_of(cuts: Sequence[int], states: Sequence[Estimate], length: int, outcome: float, **given: Any) -> Batch:
+def answer_of(
+    cuts: Sequence[int], states: Sequence[Estimate], length: int, outcome: float, **given: Any
+) -> Batch:
     """One answer with values where its segments begin."""
     batch = batch_of([[1] * length], outcome=[outcome], **given)
     columns = torch.full((3, batch.num_tokens), torch.nan, dtype=torch.float64)
@@ -49,7 +51,9 @@ def equal(record: Record) -> None:
     cuts = equal_parts(length, record.settings["parts"])
     states = [Estimate(value, 0.0, 1) for value in record.inputs["boundary_values"].tolist()]
     record.check("cutpoints", np.array(cuts) - 1)
-    record.check("advantages", credited(answer_of(cuts, states, length, record.inputs["score"]), SegmentCredit()))
+    record.check(
+        "advantages", credited(answer_of(cuts, states, length, record.inputs["score"]), SegmentCredit())
+    )
 
 
 def steps(record: Record) -> None:
@@ -58,7 +62,10 @@ def steps(record: Record) -> None:
     assert not rewards[:-1].any()
     found = [None if np.isnan(value) else Estimate(value, 0.0, 1) for value in values.tolist()]
     states = fill_backwards(found, len(rewards), float(rewards[-1]))
-    record.check("advantages", credited(answer_of(range(len(rewards)), states, len(rewards), rewards[-1]), SegmentCredit()))
+    record.check(
+        "advantages",
+        credited(answer_of(range(len(rewards)), states, len(rewards), rewards[-1]), SegmentCredit()),
+    )
 
 
 def tree(record: Record) -> None:
@@ -83,8 +90,12 @@ def tree(record: Record) -> None:
     part = SegmentCredit(method)
     credit = rows_of(batch, run(batch, part).need("advantage", part))[:, 0].tolist()
     kept = [i for i, a in enumerate(credit) if a != 0 or not record.settings["only_nonzero"]]
-    record.check_part("edges", [edge["advantage"] for edge in record.outputs["edges"]], [credit[i] for i in kept])
-    record.check_part("edge values", [edge["value"] for edge in record.outputs["edges"]], [outcome[i][0] for i in kept])
+    record.check_part(
+        "edges", [edge["advantage"] for edge in record.outputs["edges"]], [credit[i] for i in kept]
+    )
+    record.check_part(
+        "edge values", [edge["value"] for edge in record.outputs["edges"]], [outcome[i][0] for i in kept]
+    )
 
 
 def walk(children: Sequence[Any], path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Any]]:

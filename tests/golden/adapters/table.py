@@ -1,5 +1,6 @@
-"""Function of a peer -> the adapter that runs our code on its records. An adapter maps names, rescales and composes; it holds no
-formula of its own. Functions whose code does not exist here yet are listed with what they wait for."""
+"""Function of a peer -> the adapter that runs our code on its records. An adapter maps names, rescales and
+composes; it holds no formula of its own. Functions whose code does not exist here yet are listed with what
+they wait for."""
 
 from collections.abc import Callable
 
@@ -22,8 +23,24 @@ from golden.records import Record
 
 Adapter = Callable[[Record], None]
 
-MODULES = (entropy, groups, kl, losses, nemo, pairs, rewards, rollout, segments, token_advantages, trl, values, whitening)
-ADAPTERS: dict[str, Adapter] = {name: adapter for module in MODULES for name, adapter in module.ADAPTERS.items()}
+MODULES = (
+    entropy,
+    groups,
+    kl,
+    losses,
+    nemo,
+    pairs,
+    rewards,
+    rollout,
+    segments,
+    token_advantages,
+    trl,
+    values,
+    whitening,
+)
+ADAPTERS: dict[str, Adapter] = {
+    name: adapter for module in MODULES for name, adapter in module.ADAPTERS.items()
+}
 
 PREFERENCE, DISTILLATION = "preference losses", "distillation"
 OPTIONAL = "an estimator or loss that nobody has built here"

@@ -1,4 +1,5 @@
-"""GAE, return-to-go and REINFORCE++ of verl, SkyRL, OpenRLHF, ORZ, SPO, TRL, slime, NeMo-RL, ReaLHF and AReaL; ReMax."""
+"""GAE, return-to-go and REINFORCE++ of verl, SkyRL, OpenRLHF, ORZ, SPO, TRL, slime, NeMo-RL, ReaLHF and
+AReaL; ReMax."""
 
 import math
 from dataclasses import replace
@@ -30,7 +31,8 @@ from rows import rows_of
 
 
 def whitened(record: Record, batch: Batch, name: str = "advantages", shift: float = 0.0) -> None:
-    """The peers' count / (count - 1) is a quotient of single-precision numbers; ours is rescaled by that rounding (6e-8)."""
+    """The peers' count / (count - 1) is a quotient of single-precision numbers; ours is rescaled by that
+    rounding (6e-8)."""
     count = np.float32(record.mask.sum())
     exact = float(count) / (float(count) - 1)
     scale = math.sqrt(exact / float(count / (count - 1)))
@@ -43,7 +45,8 @@ def gae_of(record: Record, **given: Any) -> GAE:
 
 
 def with_values(record: Record, **columns: Any) -> Batch:
-    """With the value behind each row's end, where the record has it; rows without an end token are the truncated ones."""
+    """With the value behind each row's end, where the record has it; rows without an end token are the
+    truncated ones."""
     inputs = record.inputs
     if "values_with_bootstrap" not in inputs:
         return record.batch(value=inputs.get("values", np.zeros(record.mask.shape)), **columns)
@@ -72,7 +75,9 @@ def openrlhf(record: Record) -> None:
     settings = record.settings
     clip = settings["reward_clip_range"] or [-math.inf, math.inf]
     zero = np.zeros_like(record.inputs["kl"])
-    batch = record.batch(outcome=np.clip(record.inputs["rewards"], *clip), value="values", old_logp="kl", ref_logp=zero)
+    batch = record.batch(
+        outcome=np.clip(record.inputs["rewards"], *clip), value="values", old_logp="kl", ref_logp=zero
+    )
     estimator: Any = gae_of(record) if ".gae" in record.function else Reinforce(settings["gamma"])
     raw = run(batch, KLInReward(beta=settings["kl_coef"]), estimator)
     if raw.ret is not None:
@@ -97,7 +102,9 @@ def spo(record: Record) -> None:
     if settings["whiten"]:
         whitened(record, raw)
     else:
-        check_advantages(record, run(raw, Whiten(eps=settings["eps"], centre=False)) if settings["rescale_only"] else raw)
+        check_advantages(
+            record, run(raw, Whiten(eps=settings["eps"], centre=False)) if settings["rescale_only"] else raw
+        )
     record.check("returns", rows_of(batch, Reinforce(settings["gamma"])(batch).advantage, record.width))
 
 
@@ -113,8 +120,14 @@ def trl_ppo(record: Record) -> None:
 def nemo_gae(record: Record) -> None:
     settings = record.settings
     part: Any = gae_of(record)
-    if settings["lam_value"] is not None or settings["lam_policy"] is not None or settings["length_adaptive_alpha"]:
-        lam, critic = (settings[n] if settings[n] is not None else settings["lam"] for n in ("lam_policy", "lam_value"))
+    if (
+        settings["lam_value"] is not None
+        or settings["lam_policy"] is not None
+        or settings["length_adaptive_alpha"]
+    ):
+        lam, critic = (
+            settings[n] if settings[n] is not None else settings["lam"] for n in ("lam_policy", "lam_value")
+        )
         part = VAPO(settings["length_adaptive_alpha"], lam, critic, settings["gamma"])
     raw = run(with_values(record, outcome="rewards"), part)
     check_returns(record, raw)
@@ -128,11 +141,14 @@ def realhf(record: Record) -> None:
     raw = run(with_values(record, reward="token_level_rewards"), gae_of(record, bootstrap_truncated=True))
     check_advantages(record, raw, "advantages_raw")
     check_returns(record, raw)
-    check_advantages(record, run(raw, Whiten("population", eps=record.settings["norm_eps"], eps_on="deviation")))
+    check_advantages(
+        record, run(raw, Whiten("population", eps=record.settings["norm_eps"], eps_on="deviation"))
+    )
 
 
 def areal(record: Record) -> None:
-    """Rewards are scaled and clipped first (without a critic all values are 0); any estimator of the KL can be the penalty."""
+    """Rewards are scaled and clipped first (without a critic all values are 0); any estimator of the KL can
+    be the penalty."""
     settings, inputs = record.settings, record.inputs
     bound = settings["reward_clip"]
     outcome = np.clip(inputs["rewards"] * settings["reward_scaling"], -bound, bound)
@@ -140,7 +156,9 @@ def areal(record: Record) -> None:
     penalty = estimate(settings["kl_estimator"], k1).numpy()
     finish = ["length" if cut else "stop" for cut in inputs["no_eos"]]
     columns = {"outcome": outcome, "old_logp": penalty, "ref_logp": np.zeros_like(penalty)}
-    batch = with_values(record, **columns, **({} if "values_with_bootstrap" in inputs else {"finish": finish}))
+    batch = with_values(
+        record, **columns, **({} if "values_with_bootstrap" in inputs else {"finish": finish})
+    )
     if batch.value_after is None:
         batch = replace(batch, value_after=torch.zeros_like(batch.reward))
     first: list[Any] = [TruncatedReward(factor=0)] if settings["mask_no_eos_with_zero"] else []
@@ -158,7 +176,9 @@ def reinforce_pp_verl(record: Record) -> None:
     whitened(record, raw)
     ours = run(batch, ReinforcePP(record.settings["gamma"]))
     assert ours.advantage is not None
-    assert torch.equal(ours.advantage, run(raw, Whiten()).advantage)  # the part by that name is the same chain
+    assert torch.equal(
+        ours.advantage, run(raw, Whiten()).advantage
+    )  # the part by that name is the same chain
 
 
 def reinforce_pp_baseline_verl(record: Record) -> None:
@@ -198,12 +218,18 @@ def returns_slime(record: Record) -> None:
 
 def remax(record: Record) -> None:
     batch = record.batch(reward="token_level_rewards")
-    check_advantages(record, run(replace(batch, baseline=torch.as_tensor(record.inputs["reward_baselines"])), ReMax()))
+    check_advantages(
+        record, run(replace(batch, baseline=torch.as_tensor(record.inputs["reward_baselines"])), ReMax())
+    )
 
 
 def optimal_token(record: Record) -> None:
     """Its returns reach over the tokens between turns too."""
-    columns: dict[str, Any] = {"reward": "token_level_rewards", "old_logp": "old_logprobs", "collision": "sum_pi_squared"}
+    columns: dict[str, Any] = {
+        "reward": "token_level_rewards",
+        "old_logp": "old_logprobs",
+        "collision": "sum_pi_squared",
+    }
     weights = record.inputs.get("rollout_is_weights")
     if weights is not None:
         columns["behaviour_logp"] = record.inputs["old_logprobs"] - np.log(np.where(record.mask, weights, 1))

@@ -1,4 +1,5 @@
-"""What adapters share: running a loss or a chain of advantage parts, and translating a peer's way of averaging."""
+"""What adapters share: running a loss or a chain of advantage parts, and translating a peer's way of
+averaging."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,8 +29,11 @@ Scaled = tuple[float, AnyTerm]
 
 
 def batch_with(record: Record, **given: Any) -> Batch:
-    """The record's batch with every column that it knows. An advantage per row goes to each of the row's tokens."""
-    columns: dict[str, Any] = {column: record.inputs[name] for column, name in COLUMNS.items() if name in record.inputs} | given
+    """The record's batch with every column that it knows. An advantage per row goes to each of the row's
+    tokens."""
+    columns: dict[str, Any] = {
+        column: record.inputs[name] for column, name in COLUMNS.items() if name in record.inputs
+    } | given
     advantage = columns.get("advantage")
     if advantage is not None and np.ndim(advantage) == 1:
         columns["advantage"] = np.repeat(np.asarray(advantage)[:, None], record.width, axis=1)
@@ -37,7 +41,11 @@ def batch_with(record: Record, **given: Any) -> Batch:
 
 
 def compare_loss(
-    record: Record, *terms: Scaled, first: bool = False, batch: Batch | None = None, leaves: Sequence[str] = ("logp",)
+    record: Record,
+    *terms: Scaled,
+    first: bool = False,
+    batch: Batch | None = None,
+    leaves: Sequence[str] = ("logp",),
 ) -> None:
     """Losses of the terms and their gradients add."""
     inputs = {"logp": "logprobs", "entropy": "entropies", "value": "values"}
@@ -87,7 +95,9 @@ def limit_of(record: Record) -> float:
     peer = record.function.partition(".")[0]
     if record.function in ("verl.loss.clip_cov", "verl.loss.kl_cov"):
         return LARGEST
-    return {"verl": 20.0, "openrlhf": 20.0, "skyrl": 20.0, "eighty_twenty": 20.0, "spo": 10.0}.get(peer, LARGEST)
+    return {"verl": 20.0, "openrlhf": 20.0, "skyrl": 20.0, "eighty_twenty": 20.0, "spo": 10.0}.get(
+        peer, LARGEST
+    )
 
 
 def share_of(record: Record, mode: str) -> tuple[SharePart, float]:

@@ -57,7 +57,9 @@ def grpo(record: Record) -> None:
     """Masks of whole rows keep their tokens in the denominator; the entropy is always a token mean."""
     settings, inputs = record.settings, record.inputs
     share, scale = share_of_trl(record)
-    select = TopEntropy(settings["top_entropy_quantile"], "old") if settings["top_entropy_quantile"] < 1 else None
+    select = (
+        TopEntropy(settings["top_entropy_quantile"], "old") if settings["top_entropy_quantile"] < 1 else None
+    )
     batch, weights = corrected(record)
     correction: tuple[Any, ...] = weights
     if settings["off_policy_mask_threshold"] is not None:
@@ -75,8 +77,16 @@ def grpo(record: Record) -> None:
 def rloo(record: Record) -> None:
     compare_loss(
         record,
-        (record.share_of_filled_rows, Term(GSPO(*clip_of(record), ratio="product", limit=limit_of(record)), SequenceMean())),
+        (
+            record.share_of_filled_rows,
+            Term(GSPO(*clip_of(record), ratio="product", limit=limit_of(record)), SequenceMean()),
+        ),
     )
 
 
-ADAPTERS = {"trl.loss.gmpo": grpo, "trl.loss.grpo": grpo, "trl.loss.grpo_top_entropy": grpo, "trl.loss.rloo": rloo}
+ADAPTERS = {
+    "trl.loss.gmpo": grpo,
+    "trl.loss.grpo": grpo,
+    "trl.loss.grpo_top_entropy": grpo,
+    "trl.loss.rloo": rloo,
+}

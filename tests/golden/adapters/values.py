@@ -16,7 +16,10 @@ def value(record: Record) -> None:
     by_rows = record.function.startswith(("skyrl", "orz")) or settings.get("token_level_loss") is False
     scaled: tuple[SharePart, float] = (TokenMean(), 1.0)
     if by_rows:
-        scaled = (SequenceMeanTokenMean(), record.share_of_filled_rows if record.function.startswith("skyrl") else 1.0)
+        scaled = (
+            SequenceMeanTokenMean(),
+            record.share_of_filled_rows if record.function.startswith("skyrl") else 1.0,
+        )
     elif "loss_agg_mode" in settings:
         scaled = share_of(record, settings["loss_agg_mode"])
     share, scale = scaled

@@ -25,7 +25,26 @@ from scripted import ScriptedSampler, is_gold, question
         ("12.5*2", 25),
         ("0.1+0.2", Fraction(3, 10)),
         ("9" * 50 + "*" + "9" * 49, int("9" * 50) * int("9" * 49)),
-        *((bad, None) for bad in ("", " ", "1+", "*2", "(1", "1)", "()", "1 2", "1/0", "1/(2-2)", "2**3", "1.", ".5", "٣", "x")),
+        *(
+            (bad, None)
+            for bad in (
+                "",
+                " ",
+                "1+",
+                "*2",
+                "(1",
+                "1)",
+                "()",
+                "1 2",
+                "1/0",
+                "1/(2-2)",
+                "2**3",
+                "1.",
+                ".5",
+                "٣",
+                "x",
+            )
+        ),
         ("1+" * (LONGEST // 2) + "1", None),
         ("(" * LONGEST, None),
         ("-" * 99 + "1", -1),
@@ -107,7 +126,10 @@ def test_an_answer_that_uses_it():
             for completion in super().generate(requests):
                 if completion.text.endswith("="):
                     keep = slice(0, -1)
-                    cut = {name: getattr(completion, name)[keep] for name in ("tokens", "logp", "log_kept", "entropy", "version")}
+                    cut = {
+                        name: getattr(completion, name)[keep]
+                        for name in ("tokens", "logp", "log_kept", "entropy", "version")
+                    }
                     completion = type(completion)(**{**vars(completion), **cut})
                 yield completion
 
@@ -118,7 +140,9 @@ def test_an_answer_that_uses_it():
         return "".join(chr(t) for t in tokens if t)
 
     turns = Turns(Calculator(), lambda text: [ord(c) for c in text], text_of)
-    (graded,) = turns([Request(question(0, answer="\n3+8=11\n11+5=16\n#16"), Sampling(64))], [0], Stopping(script), is_gold)
+    (graded,) = turns(
+        [Request(question(0, answer="\n3+8=11\n11+5=16\n#16"), Sampling(64))], [0], Stopping(script), is_gold
+    )
     assert graded.verdict.score == 1
     assert graded.verdict.parts == {"turns": 3.0, "observed": 1.0, "environment": 0.0}
     rollout = graded.rollout

@@ -48,7 +48,9 @@ def test_halving_finds_every_number():
 
 def test_rows():
     game = GuessNumber(low=1, high=50)
-    train, held = ([row["answer"] for row in game.rows(split, game.room(split), 0)] for split in ("train", "heldout"))
+    train, held = (
+        [row["answer"] for row in game.rows(split, game.room(split), 0)] for split in ("train", "heldout")
+    )
     assert sorted(map(int, train + held)) == list(range(1, 51))
     assert sorted(map(int, held)) == [10, 20, 30, 40, 50]
     assert game.rows("train", 5, 3) == game.rows("train", 5, 3) != game.rows("train", 5, 4)

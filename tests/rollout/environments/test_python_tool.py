@@ -41,7 +41,9 @@ def test_the_last_block_counts_and_an_answer_ends():
     assert tool.step("so it is 1024") == ("", 0.0, True)
 
 
-@pytest.mark.parametrize("settings", [{"time_s": 0}, {"most_output": 0}, {"memory_mb": 1}, {"sandbox": "none at all"}])
+@pytest.mark.parametrize(
+    "settings", [{"time_s": 0}, {"most_output": 0}, {"memory_mb": 1}, {"sandbox": "none at all"}]
+)
 def test_settings_are_checked(settings):
     with pytest.raises(UserError):
         PythonTool(**{"sandbox": LEVEL} | settings)

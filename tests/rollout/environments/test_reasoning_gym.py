@@ -38,11 +38,20 @@ class TestWithThePackage:
     def test_right_answers_earn_1(self):
         gym = ReasoningGym("basic_arithmetic")
         rows = gym.rows("train", 4, 0)
-        said = {0: rows[0]["answer"], 1: f"thinking\n<answer> {rows[1]['answer']} </answer> done", 2: "no idea", 3: ""}
+        said = {
+            0: rows[0]["answer"],
+            1: f"thinking\n<answer> {rows[1]['answer']} </answer> done",
+            2: "no idea",
+            3: "",
+        }
         prompts = [Prompt(i, no_tokens(), row["question"], row["answer"], row) for i, row in enumerate(rows)]
         requests = [Request(prompt, Sampling(200)) for prompt in prompts]
-        turns = Turns(gym, lambda text: [ord(c) for c in text], lambda tokens: "".join(chr(t) for t in tokens if t))
-        graded = turns(requests, range(4), ScriptedSampler(lambda request: said[request.prompt.index]), environment_alone)
+        turns = Turns(
+            gym, lambda text: [ord(c) for c in text], lambda tokens: "".join(chr(t) for t in tokens if t)
+        )
+        graded = turns(
+            requests, range(4), ScriptedSampler(lambda request: said[request.prompt.index]), environment_alone
+        )
         assert [g.verdict.score for g in graded[:2]] == [1, 1]
         assert [g.verdict.acc for g in graded] == [1, 1, 0, 0]
         assert all(g.verdict.score < 1 for g in graded[2:])

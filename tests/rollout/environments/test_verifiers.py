@@ -64,10 +64,16 @@ class TestWithThePackage:
     def played(self, said, **settings):
         own = Verifiers("doubling", **settings)
         rows = own.rows("train", 3, 0)
-        prompts = [Prompt(i, question(i).tokens, str(row["question"]), row["answer"], row) for i, row in enumerate(rows)]
+        prompts = [
+            Prompt(i, question(i).tokens, str(row["question"]), row["answer"], row)
+            for i, row in enumerate(rows)
+        ]
         requests = [Request(prompt, Sampling(60)) for prompt in prompts]
         turns = Turns(
-            own, lambda text: [ord(c) for c in text], lambda tokens: "".join(chr(t) for t in tokens if t), time_limit=20
+            own,
+            lambda text: [ord(c) for c in text],
+            lambda tokens: "".join(chr(t) for t in tokens if t),
+            time_limit=20,
         )
         return turns(requests, range(3), ScriptedSampler(said), environment_alone)
 
@@ -92,7 +98,9 @@ class TestWithThePackage:
     def test_chat_markup(self):
         graded = self.played(lambda request: "1", before="[u]", after="[a]", chat=True)
         assert graded[1].rollout.text == "1[u]now 2[a]1[u]now 4[a]1"
-        assert Verifiers("doubling", chat=True).rows("train", 1, 0)[0]["question"] == [{"role": "user", "content": "start 0"}]
+        assert Verifiers("doubling", chat=True).rows("train", 1, 0)[0]["question"] == [
+            {"role": "user", "content": "start 0"}
+        ]
 
     def test_rows_without_an_evaluation_set_are_divided(self):
         own = Verifiers("doubling")

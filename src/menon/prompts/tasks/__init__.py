@@ -13,7 +13,8 @@ Task = ChainSum | LongChain | Countdown | Sorting | Boolean | WordProblems | Sub
 """Every built-in task; `kind` is its name."""
 
 TASKS: dict[str, type[Task]] = {
-    task.kind: task for task in (ChainSum, LongChain, Countdown, Sorting, Boolean, WordProblems, Subjects, Shortcut)
+    task.kind: task
+    for task in (ChainSum, LongChain, Countdown, Sorting, Boolean, WordProblems, Subjects, Shortcut)
 }
 
 __all__ = [

@@ -25,7 +25,8 @@ LEVELS = (Level(2, 2), Level(2, 4), Level(3, 6), Level(4, 8))
 class Boolean:
     """Chains of T and F with `&` (and), `|` (or), `^` (exactly one) and `!` (not, of the letter behind it).
 
-    No operator binds more tightly than another: a chain is worked out from left to right, `T|T&F` is `(T|T)&F` = F.
+    No operator binds more tightly than another: a chain is worked out from left to right, `T|T&F` is
+    `(T|T)&F` = F.
 
     | difficulty | chains | operators in each |
     |---|---|---|

@@ -1,7 +1,7 @@
 """Sums of several small terms: `3+8+5+2=?`.
 
-The problem a small model can work through line by line but cannot do in its head. A response ends with its answer behind
-a hash mark, with or without working before it:
+The problem a small model can work through line by line but cannot do in its head. A response ends with its
+answer behind a hash mark, with or without working before it:
 
     3+8+5+2=?#20                                a guess
     3+8+5+2=?\\n3+8=11\\n11+5=16\\n16+2=18\\n#18     worked
@@ -24,7 +24,8 @@ _CHECK = re.compile(r"=[0-9]+ (?:ok|wait, )")
 
 @dataclass(frozen=True)
 class ChainSum:
-    """Sums of `min_terms` to `max_terms` terms (each count equally often), each term from 1 to `10**digits - 1`.
+    """Sums of `min_terms` to `max_terms` terms (each count equally often), each term from 1 to `10**digits -
+    1`.
 
     >>> ChainSum().rows("train", 1, seed=0)[0].keys()
     dict_keys(['question', 'answer'])
@@ -41,7 +42,8 @@ class ChainSum:
     def __post_init__(self) -> None:
         if self.min_terms < 2 or self.max_terms < self.min_terms:
             raise UserError(
-                f"A sum needs 2 <= min_terms <= max_terms, not min_terms={self.min_terms} and max_terms={self.max_terms}."
+                f"A sum needs 2 <= min_terms <= max_terms, not min_terms={self.min_terms} and "
+                f"max_terms={self.max_terms}."
             )
         if self.digits not in (1, 2):
             raise UserError(f"Terms have 1 or 2 digits, not {self.digits}.")
@@ -65,7 +67,8 @@ class ChainSum:
         return [rng.randint(1, self.largest_term) for _ in range(count)]
 
     def room(self, split: str) -> int:
-        """How many different rows `rows` gives for a split: all of them where they can be counted, else about half."""
+        """How many different rows `rows` gives for a split: all of them where they can be counted, else about
+        half."""
         total = sum(self.largest_term**count for count in range(self.min_terms, self.max_terms + 1))
         return share_of(split, total, self._every)
 
@@ -87,10 +90,11 @@ class ChainSum:
         return bool(_CHECK.search(completion))
 
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
-        """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else 0.0.
+        """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else
+        0.0.
 
-        Text is untrusted: whatever is empty, unfinished or malformed is wrong, and nothing raises. Only the end counts, so a
-        list of guesses earns no more than its last one.
+        Text is untrusted: whatever is empty, unfinished or malformed is wrong, and nothing raises. Only the
+        end counts, so a list of guesses earns no more than its last one.
         """
         return float(extract(completion) == answer)
 

@@ -1,9 +1,9 @@
 """Search by trying and checking: which of these numbers make the target?
 
-The question gives numbers in rising order and a target, `3,8,14,17>6=?`; the answer is an expression that makes it. Nothing tells
-which pair to try, so answers that go on trying until a trial hits are right, and guesses are not. Any expression that follows the
-rules is right; the row's `answer` is one of them. It is stated behind a hash mark at the end, as the results of `chain_sum`
-are, or in `<answer>` tags:
+The question gives numbers in rising order and a target, `3,8,14,17>6=?`; the answer is an expression that
+makes it. Nothing tells which pair to try, so answers that go on trying until a trial hits are right, and
+guesses are not. Any expression that follows the rules is right; the row's `answer` is one of them. It is
+stated behind a hash mark at the end, as the results of `chain_sum` are, or in `<answer>` tags:
 
     3,8,14,17>6=?#14-8                              a guess
     3,8,14,17>6=?\\n8-3=5\\n17-14=3\\n14-8=6\\n#14-8     three trials, the last one hits
@@ -70,16 +70,17 @@ class Countdown:
     | 4 | 3 | all | + - * / | 99 |
     | 5 | 4 | all | + - * / | 99 |
 
-    Difficulties 4 and 5 are the game as TinyZero plays it. The numbers stand in rising order, so that a question has one spelling
-    and no other order of it can be in the other split. A pair has one sum and one positive difference: at most 6 trials at
-    difficulty 1 and 12 at difficulty 2.
+    Difficulties 4 and 5 are the game as TinyZero plays it. The numbers stand in rising order, so that a
+    question has one spelling and no other order of it can be in the other split. A pair has one sum and one
+    positive difference: at most 6 trials at difficulty 1 and 12 at difficulty 2.
 
     >>> Countdown().rows("train", 1, seed=0)
     [{'question': '4,7,11>7=?', 'answer': '11-4', 'nums': [4, 7, 11], 'target': 7}]
     """
 
     difficulty: int = 1
-    """1 to 5. The built-in search base has only seen 1; the 12 trials of 2 need more room than a run's default of 96 tokens."""
+    """1 to 5. The built-in search base has only seen 1; the 12 trials of 2 need more room than a run's
+    default of 96 tokens."""
     kind: Literal["countdown"] = "countdown"
 
     def __post_init__(self) -> None:
@@ -122,12 +123,15 @@ class Countdown:
         """Whether an answer goes on after a trial that missed: a line with a trial follows another."""
         return bool(_RETRY.search(completion))
 
-    def grade(self, prompt: str, completion: str, answer: str, question: str = "", **columns: object) -> float:
-        """1.0 if the completion ends with an expression that makes the target of the right number of the given numbers, each at
-        most once, with this difficulty's operators; else 0.0.
+    def grade(
+        self, prompt: str, completion: str, answer: str, question: str = "", **columns: object
+    ) -> float:
+        """1.0 if the completion ends with an expression that makes the target of the right number of the
+        given numbers, each at most once, with this difficulty's operators; else 0.0.
 
-        The question is read from the row (`question`) or, without one, from the prompt. Arithmetic is exact: a division
-        may leave a fraction on the way. Text is untrusted: whatever is malformed is wrong, and nothing raises.
+        The question is read from the row (`question`) or, without one, from the prompt. Arithmetic is exact:
+        a division may leave a fraction on the way. Text is untrusted: whatever is malformed is wrong, and
+        nothing raises.
         """
         asked = _QUESTION.search(question or prompt)
         expression = extract(completion)
@@ -192,8 +196,9 @@ OPERATORS: dict[type[ast.operator], tuple[str, Callable[[Fraction, Fraction], Fr
 
 
 def evaluate(expression: str, operators: str) -> Made | None:
-    """The exact value of an expression and the numbers in it; None where it is malformed, uses another operator, or divides by
-    zero. Signs in front of a number and `**` and `//` are none of the four operators."""
+    """The exact value of an expression and the numbers in it; None where it is malformed, uses another
+    operator, or divides by zero. Signs in front of a number and `**` and `//` are none of the four
+    operators."""
     if len(expression) > LONGEST:
         return None
     try:

@@ -1,8 +1,9 @@
 """Long chains of additions and subtractions: `3+5-6+4-...=?`, where one late slip decides.
 
-Every step is easy, because the running total stays small; there are so many of them that an answer is right only if none went
-wrong. So most wrong answers are right up to some step, and a method of credit can be asked whether it finds that step. A response
-states its answer as that of `chain_sum` does, with or without working before it:
+Every step is easy, because the running total stays small; there are so many of them that an answer is right
+only if none went wrong. So most wrong answers are right up to some step, and a method of credit can be asked
+whether it finds that step. A response states its answer as that of `chain_sum` does, with or without working
+before it:
 
     3+5-6+4=?\\n3+5=8\\n8-6=2\\n2+4=6\\n#6
 """
@@ -25,10 +26,12 @@ _SECOND_THOUGHT = re.compile(r"=[0-9]+ wait, ")
 
 @dataclass(frozen=True)
 class LongChain:
-    """Chains of `steps` additions or subtractions of one-digit terms, whose totals all lie between 1 and `largest`.
+    """Chains of `steps` additions or subtractions of one-digit terms, whose totals all lie between 1 and
+    `largest`.
 
-    The question begins with the first total; each next total is drawn evenly from those within reach, so a total is hardly more
-    likely than another at the end either, and a guess is right about one time in `largest`.
+    The question begins with the first total; each next total is drawn evenly from those within reach, so a
+    total is hardly more likely than another at the end either, and a guess is right about one time in
+    `largest`.
 
     >>> LongChain(steps=3).rows("train", 1, seed=0)
     [{'question': '9-6+5-3=?', 'answer': '5'}]
@@ -86,7 +89,8 @@ class LongChain:
         return bool(_SECOND_THOUGHT.search(completion))
 
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
-        """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else 0.0; as `ChainSum`."""
+        """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else
+        0.0; as `ChainSum`."""
         return float(extract(completion) == answer)
 
 

@@ -72,7 +72,8 @@ class Sorting:
         return found.group(1).replace(" ", "") if found else None
 
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
-        """1.0 if the completion ends with `#` and exactly the right list (a space behind a comma is no fault), else 0.0."""
+        """1.0 if the completion ends with `#` and exactly the right list (a space behind a comma is no
+        fault), else 0.0."""
         return float(self.stated(completion) == answer)
 
 

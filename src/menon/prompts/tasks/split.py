@@ -1,4 +1,5 @@
-"""What every built-in task shares: two splits that cannot overlap, and different rows drawn from one of them."""
+"""What every built-in task shares: two splits that cannot overlap, and different rows drawn from one of
+them."""
 
 import hashlib
 import random
@@ -16,15 +17,18 @@ Row = dict[str, Any]
 
 
 def split_of(question: str) -> str:
-    """The one split that a question belongs to, by a hash of its text: no list has to be kept and none can overlap."""
+    """The one split that a question belongs to, by a hash of its text: no list has to be kept and none can
+    overlap."""
     digest = hashlib.blake2b(question.encode(), digest_size=8).digest()
     return "heldout" if int.from_bytes(digest, "big") % 100 < HELD_OUT_PERCENT else "train"
 
 
 def share_of(split: str, total: int, every: Callable[[], Iterator[str]] | None = None) -> int:
-    """How many different rows a split of `total` questions gives: all of them where they can be counted, else about half.
+    """How many different rows a split of `total` questions gives: all of them where they can be counted, else
+    about half.
 
-    Half, because drawing the last few of a large set by chance would take nearly for ever. `every` lists the questions.
+    Half, because drawing the last few of a large set by chance would take nearly for ever. `every` lists the
+    questions.
     """
     if split not in SPLITS:
         raise UserError(f"The split is one of {', '.join(SPLITS)}, not {split!r}.")
@@ -34,7 +38,9 @@ def share_of(split: str, total: int, every: Callable[[], Iterator[str]] | None =
     return total * percent // 200
 
 
-def draw_rows(task: object, split: str, n: int, room: int, draw: Callable[[random.Random], Row], seed: str) -> list[Row]:
+def draw_rows(
+    task: object, split: str, n: int, room: int, draw: Callable[[random.Random], Row], seed: str
+) -> list[Row]:
     """`n` different rows of one split, in the order in which `draw` gives them; `seed` names the task too."""
     if not 0 <= n <= room:
         raise UserError(f"{task} can give 0 to {room} different {split!r} rows, not {n}.")

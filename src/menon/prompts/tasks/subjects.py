@@ -2,9 +2,10 @@
 
     Which element has the symbol W?#wolfram
 
-The gold answer is one wording, so exact matching calls many right answers wrong; that is what a judge is for (`reward=judge`).
-Each row also carries the other wordings that we thought of (`synonyms`), and the task's own verifier takes those: a baseline
-without a judge, to compare one with. At difficulty 3 there are questions that ask why, whose right answers no list can hold.
+The gold answer is one wording, so exact matching calls many right answers wrong; that is what a judge is for
+(`reward=judge`). Each row also carries the other wordings that we thought of (`synonyms`), and the task's own
+verifier takes those: a baseline without a judge, to compare one with. At difficulty 3 there are questions
+that ask why, whose right answers no list can hold.
 """
 
 import random
@@ -69,7 +70,11 @@ class Subjects:
     def _every(self, split: str) -> Iterator[tuple[Fact, str]]:
         if split not in SPLITS:
             raise UserError(f"The split is one of {', '.join(SPLITS)}, not {split!r}.")
-        here = [fact for fact in facts() if fact.difficulty <= self.difficulty and split_of(fact.question) == split]
+        here = [
+            fact
+            for fact in facts()
+            if fact.difficulty <= self.difficulty and split_of(fact.question) == split
+        ]
         return ((fact, form) for fact in here for form in FORMS)
 
     def room(self, split: str) -> int:
@@ -81,8 +86,11 @@ class Subjects:
         found = _STATED.search(completion.rstrip()[-500:])
         return (normal(found.group(1) or found.group(2) or "") or None) if found else None
 
-    def grade(self, prompt: str, completion: str, answer: str, synonyms: Iterable[str] = (), **columns: object) -> float:
-        """1.0 if the completion ends with the answer or one of its synonyms, behind `#` or in `<answer>` tags, else 0.0.
+    def grade(
+        self, prompt: str, completion: str, answer: str, synonyms: Iterable[str] = (), **columns: object
+    ) -> float:
+        """1.0 if the completion ends with the answer or one of its synonyms, behind `#` or in `<answer>`
+        tags, else 0.0.
 
         Capitals, accents, punctuation and articles do not matter.
         """
@@ -91,7 +99,12 @@ class Subjects:
 
 def row(fact: Fact, form: str) -> dict[str, Any]:
     question = form.format(q=fact.question, subject=fact.subject.capitalize())
-    return {"question": question, "answer": fact.answer, "synonyms": list(fact.synonyms), "subject": fact.subject}
+    return {
+        "question": question,
+        "answer": fact.answer,
+        "synonyms": list(fact.synonyms),
+        "subject": fact.subject,
+    }
 
 
 def normal(text: str) -> str:
@@ -99,7 +112,11 @@ def normal(text: str) -> str:
     >>> normal("The  Doppler-Effect."), normal("Washington, D.C."), normal("København")
     ('doppler effect', 'washington dc', 'københavn')
     """
-    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(letter))
+    plain = "".join(
+        letter
+        for letter in unicodedata.normalize("NFKD", text.casefold())
+        if not unicodedata.combining(letter)
+    )
     words = plain.replace("-", " ").translate(str.maketrans("", "", string.punctuation + "’")).split()
     return " ".join(words[1:] if len(words) > 1 and words[0] in _ARTICLES else words)
 
@@ -115,4 +132,10 @@ def is_fact(line: str) -> bool:
 
 def read_fact(line: str) -> Fact:
     difficulty, subject, question, answer, others = (part.strip() for part in line.split("|"))
-    return Fact(int(difficulty), subject, question, answer, tuple(text.strip() for text in others.split(";") if text.strip()))
+    return Fact(
+        int(difficulty),
+        subject,
+        question,
+        answer,
+        tuple(text.strip() for text in others.split(";") if text.strip()),
+    )

@@ -10,7 +10,16 @@ from typing import Any, Literal
 from menon.prompts.tasks.chain_sum import extract
 from menon.prompts.tasks.split import draw_rows, level_of, share_of
 
-NAMES = {"Ann": "She", "Ben": "He", "Eva": "She", "Leo": "He", "Mia": "She", "Sam": "He", "Zoe": "She", "Tom": "He"}
+NAMES = {
+    "Ann": "She",
+    "Ben": "He",
+    "Eva": "She",
+    "Leo": "He",
+    "Mia": "She",
+    "Sam": "He",
+    "Zoe": "She",
+    "Tom": "He",
+}
 THINGS = ("pens", "eggs", "keys", "cups", "nuts", "figs", "hats", "maps")
 GAINS = ("finds", "buys", "is given")
 LOSSES = ("gives away", "loses", "sells")
@@ -32,7 +41,8 @@ LEVELS = (Level(1, False, False), Level(2, False, False), Level(3, True, False),
 
 @dataclass(frozen=True)
 class WordProblems:
-    """Somebody has some things, gets and loses some, and we ask how many are left. Amounts stay between 1 and 60.
+    """Somebody has some things, gets and loses some, and we ask how many are left. Amounts stay between 1 and
+    60.
 
     | difficulty | what happens |
     |---|---|
@@ -58,7 +68,9 @@ class WordProblems:
 
     def rows(self, split: str, n: int, seed: int) -> list[dict[str, Any]]:
         """`n` different questions of one split, the same for the same arguments."""
-        return draw_rows(self, split, n, self.room(split), self._row, f"word_problems {self.difficulty} {seed}")
+        return draw_rows(
+            self, split, n, self.room(split), self._row, f"word_problems {self.difficulty} {seed}"
+        )
 
     def _row(self, rng: random.Random) -> dict[str, Any]:
         name, other = rng.sample(list(NAMES), 2)
@@ -70,7 +82,10 @@ class WordProblems:
             sentences.append(f"{name if self.level.aside else NAMES[name]} {what}.")
         if self.level.aside:  # first or last, where nothing can be taken to be about it
             sentences.insert(rng.choice((0, len(sentences))), f"{other} has {rng.randint(2, 20)} {thing}.")
-        return {"question": f"{' '.join(sentences)} How many {thing} does {name} have?", "answer": str(amount)}
+        return {
+            "question": f"{' '.join(sentences)} How many {thing} does {name} have?",
+            "answer": str(amount),
+        }
 
     def change(self, amount: int, rng: random.Random) -> tuple[str, int]:
         """Something that happens to the things, and how many there are then."""
@@ -82,7 +97,8 @@ class WordProblems:
         return f"{rng.choice(GAINS)} {by}", amount + by
 
     def room(self, split: str) -> int:
-        """How many different rows `rows` gives for a split: about half of those in which everything is a gain."""
+        """How many different rows `rows` gives for a split: about half of those in which everything is a
+        gain."""
         return share_of(split, len(NAMES) * len(THINGS) * 19 * (len(GAINS) * 9) ** self.level.changes)
 
     def stated(self, completion: str) -> str | None:
@@ -90,5 +106,6 @@ class WordProblems:
         return extract(completion)
 
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
-        """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else 0.0; as `ChainSum`."""
+        """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else
+        0.0; as `ChainSum`."""
         return float(extract(completion) == answer)

@@ -23,8 +23,9 @@ class Refused(Exception):
 class Calculator:
     """Ends a turn at `=` and appends the value of the expression in front of it, or `error`.
 
-    The expression is what stands between the last other character (a letter, a new line, another `=`) and the `=`: numbers,
-    `+ - * /` and brackets. A turn without `=` is the answer, and the end. It gives no reward: the task's grader does.
+    The expression is what stands between the last other character (a letter, a new line, another `=`) and the
+    `=`: numbers, `+ - * /` and brackets. A turn without `=` is the answer, and the end. It gives no reward:
+    the task's grader does.
     """
 
     kind: Literal["calculator"] = "calculator"
@@ -36,7 +37,9 @@ class Calculator:
     def step(self, text: str) -> tuple[str, float, bool]:
         if "=" not in text:
             return "", 0.0, True
-        if not text.endswith("="):  # the model's token goes on behind the sign: it has given the result itself
+        if not text.endswith(
+            "="
+        ):  # the model's token goes on behind the sign: it has given the result itself
             return "", 0.0, False
         found = _EXPRESSION.search(text[:-1])
         try:

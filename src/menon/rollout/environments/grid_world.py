@@ -23,8 +23,8 @@ Place = tuple[int, int]
 
 @dataclass
 class GridWorld:
-    """A move is the first of the letters U, D, L, R in a line (`up` is U). The observation is the grid after it, or `wall`, or
-    `no move`; reaching G earns 1 and ends the episode. `max_turns` bounds it.
+    """A move is the first of the letters U, D, L, R in a line (`up` is U). The observation is the grid after
+    it, or `wall`, or `no move`; reaching G earns 1 and ends the episode. `max_turns` bounds it.
 
     The grid is the one in the prompt: its lines of `A.#G`, A where one stands, G the goal, # a wall.
     """
@@ -40,7 +40,10 @@ class GridWorld:
 
     def __post_init__(self) -> None:
         if min(self.width, self.height) < 1 or not 0 <= self.walls <= self.width * self.height - 2:
-            raise UserError(f"a grid of {self.width} x {self.height} has no room for {self.walls} walls, a start and a goal")
+            raise UserError(
+                f"a grid of {self.width} x {self.height} has no room for {self.walls} walls, a start and "
+                "a goal"
+            )
 
     def reset(self, prompt: Prompt, seed: int) -> str:
         text = prompt.columns.get("question")
@@ -48,7 +51,9 @@ class GridWorld:
         self.grid = [line for line in lines if line and set(line) <= SIGNS]
         drawn = "\n".join(self.grid)
         if drawn.count("A") != 1 or drawn.count("G") != 1 or len({len(line) for line in self.grid}) != 1:
-            raise UserError("the question holds no grid: lines of one length of the signs A.#G, with one A and one G")
+            raise UserError(
+                "the question holds no grid: lines of one length of the signs A.#G, with one A and one G"
+            )
         self.at = find(self.grid, "A")
         self.grid = [line.replace("A", ".") for line in self.grid]
         return ""
@@ -67,7 +72,8 @@ class GridWorld:
         return f"{gap}{shown(self.grid, self.at)}", 0.0, False
 
     def rows(self, split: str, n: int, seed: int) -> list[dict[str, str]]:
-        """Up to `n` different grids of one split, fewer where the size has no more; the answer is a shortest way."""
+        """Up to `n` different grids of one split, fewer where the size has no more; the answer is a shortest
+        way."""
         rng = stream(seed, "grid_world", self.width, self.height, self.walls)
         rows: dict[str, str] = {}
         for _ in range(TRIES * n):
@@ -76,7 +82,10 @@ class GridWorld:
                 rows.setdefault(grid, way)
                 if len(rows) == n:
                     break
-        return [{"question": f"Go from A to G, one of U, D, L, R a line.\n{grid}", "answer": way} for grid, way in rows.items()]
+        return [
+            {"question": f"Go from A to G, one of U, D, L, R a line.\n{grid}", "answer": way}
+            for grid, way in rows.items()
+        ]
 
     def room(self, split: str) -> int:
         cells = self.width * self.height

@@ -13,10 +13,11 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 @dataclass
 class GuessNumber:
-    """A guess is the last number of a line. The observation is `higher` or `lower`, or `no number`; a hit earns 1 and ends the
-    episode, the last of `guesses` lines without a hit ends it with 0.
+    """A guess is the last number of a line. The observation is `higher` or `lower`, or `no number`; a hit
+    earns 1 and ends the episode, the last of `guesses` lines without a hit ends it with 0.
 
-    The number is the row's answer; where that is no number, it is drawn from the seed, for each visit of a prompt anew.
+    The number is the row's answer; where that is no number, it is drawn from the seed, for each visit of a
+    prompt anew.
     """
 
     low: int = 1
@@ -30,7 +31,8 @@ class GuessNumber:
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high or self.guesses < 1:
             raise UserError(
-                f"there is nothing to guess from {self.low} to {self.high} in {self.guesses} guesses; mend low, high, guesses"
+                f"there is nothing to guess from {self.low} to {self.high} in {self.guesses} guesses; "
+                "mend low, high, guesses"
             )
 
     def reset(self, prompt: Prompt, seed: int) -> str:
@@ -60,4 +62,6 @@ class GuessNumber:
         return len(self._numbers(split))
 
     def _numbers(self, split: str) -> list[int]:
-        return [x for x in range(self.low, self.high + 1) if (x % 10 == self.high % 10) == (split == "heldout")]
+        return [
+            x for x in range(self.low, self.high + 1) if (x % 10 == self.high % 10) == (split == "heldout")
+        ]

@@ -15,11 +15,12 @@ WHY = {"timeout": "the program took too long", "tasks": "too many processes", "d
 
 @dataclass(frozen=True)
 class PythonTool:
-    """Ends a turn at `</python>`, runs the text since the last `<python>` as a script of its own (nothing is kept from one call
-    to the next), and appends what it printed, or the last line of its error, between `<output>` and `</output>`.
+    """Ends a turn at `</python>`, runs the text since the last `<python>` as a script of its own (nothing is
+    kept from one call to the next), and appends what it printed, or the last line of its error, between
+    `<output>` and `</output>`.
 
-    A turn without `</python>` is the answer, and the end. It gives no reward: the task's grader does. UserError where the machine
-    lacks a layer of the sandbox; a sandbox that fails later gives a NaN verdict.
+    A turn without `</python>` is the answer, and the end. It gives no reward: the task's grader does.
+    UserError where the machine lacks a layer of the sandbox; a sandbox that fails later gives a NaN verdict.
     """
 
     time_s: float = 6.0
@@ -34,7 +35,9 @@ class PythonTool:
 
     def __post_init__(self) -> None:
         if self.most_output < 1:
-            raise UserError(f"most_output is {self.most_output}; the policy must be able to read at least 1 character")
+            raise UserError(
+                f"most_output is {self.most_output}; the policy must be able to read at least 1 character"
+            )
         self.limits  # noqa: B018 - refuses what is out of range
         require(self.sandbox)
 

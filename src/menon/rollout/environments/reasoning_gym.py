@@ -1,4 +1,5 @@
-"""Tasks of the library reasoning-gym: questions that it makes without end, each scored by its own data set."""
+"""Tasks of the library reasoning-gym: questions that it makes without end, each scored by its own data
+set."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -18,8 +19,9 @@ HELD_OUT_PERCENT = 10
 class ReasoningGym:
     """One turn: the answer is scored by the data set, from 0 to 1, and that is the reward.
 
-    The answer is what stands in the last `<answer>`, or the last line where there is none. `settings` are the data set's own
-    (`reasoning_gym.create_dataset(dataset, **settings)`). Which questions are held out goes by a hash of the question.
+    The answer is what stands in the last `<answer>`, or the last line where there is none. `settings` are the
+    data set's own (`reasoning_gym.create_dataset(dataset, **settings)`). Which questions are held out goes by
+    a hash of the question.
     """
 
     dataset: str = ""
@@ -34,7 +36,9 @@ class ReasoningGym:
     def reset(self, prompt: Prompt, seed: int) -> str:
         self.entry = prompt.columns.get("entry")
         if self.entry is None:
-            raise UserError("this question is not one of reasoning-gym; leave data and task out, so that it asks its own")
+            raise UserError(
+                "this question is not one of reasoning-gym; leave data and task out, so that it asks its own"
+            )
         return ""
 
     def step(self, text: str) -> tuple[str, float, bool]:
@@ -51,7 +55,9 @@ class ReasoningGym:
             entry = made_here[place]
             question = str(entry["question"])
             if split_of(question) == split:
-                rows.setdefault(question, {"question": question, "answer": str(entry["answer"]), "entry": entry})
+                rows.setdefault(
+                    question, {"question": question, "answer": str(entry["answer"]), "entry": entry}
+                )
                 if len(rows) == n:
                     break
         return list(rows.values())
@@ -67,12 +73,14 @@ def made(name: str, settings: dict[str, Any], seed: int, size: int) -> Any:
         known = import_module("reasoning_gym.factory").DATASETS
     except ImportError as error:
         raise UserError(
-            f"the environment reasoning_gym needs a package that is missing ({error.name}); pip install 'menon[reasoning-gym]'"
+            f"the environment reasoning_gym needs a package that is missing ({error.name}); pip install "
+            "'menon[reasoning-gym]'"
         ) from error
     if name not in known:
         near = ", ".join(sorted(known)[:8])
         raise UserError(
-            f"reasoning-gym has no data set '{name}'; set environment.dataset to one of its {len(known)}, like {near}"
+            f"reasoning-gym has no data set '{name}'; set environment.dataset to one of its {len(known)}, "
+            f"like {near}"
         )
     try:
         return library.create_dataset(name, seed=seed, size=size, **settings)

@@ -1,8 +1,9 @@
 """Environments written for the library verifiers (0.1), turn by turn.
 
-Such an environment drives its rollout itself and asks a client for the model's messages. Here the client is a bridge: the
-rollout waits in a thread of its own until the policy's text comes, and what it then asks with is the next observation. The policy
-stays token in, token out, and nothing of the environment is copied or patched.
+Such an environment drives its rollout itself and asks a client for the model's messages. Here the client is a
+bridge: the rollout waits in a thread of its own until the policy's text comes, and what it then asks with is
+the next observation. The policy stays token in, token out, and nothing of the environment is copied or
+patched.
 """
 
 import asyncio
@@ -24,10 +25,11 @@ from menon.types import Prompt
 class Verifiers:
     """`verifiers.load_environment(environment, **arguments)`; its own rubric gives the reward, at the end.
 
-    Its messages are shown to the policy as `before` + content + `after`. For a chat model these hold its markup
-    (`before="\\n<|im_start|>user\\n"`, `after="<|im_end|>\\n<|im_start|>assistant\\n"`), together with `chat=true`, which leaves
-    questions as messages for `template=chat`; without it a question is the contents of its messages. Tools that are called by
-    other means than text are not supported. An answer that is cut is not scored: its reward is 0.
+    Its messages are shown to the policy as `before` + content + `after`. For a chat model these hold its
+    markup (`before="\\n<|im_start|>user\\n"`, `after="<|im_end|>\\n<|im_start|>assistant\\n"`), together with
+    `chat=true`, which leaves questions as messages for `template=chat`; without it a question is the contents
+    of its messages. Tools that are called by other means than text are not supported. An answer that is cut
+    is not scored: its reward is 0.
     """
 
     environment: str = ""
@@ -47,7 +49,9 @@ class Verifiers:
     def reset(self, prompt: Prompt, seed: int) -> str:
         row = prompt.columns.get("input")
         if row is None:
-            raise UserError("this question is not the environment's own; leave data and task out, so that it asks them")
+            raise UserError(
+                "this question is not the environment's own; leave data and task out, so that it asks them"
+            )
         self.bridge = Bridge(self.load(), row)
         event, _ = self.bridge.hears()
         if event == "end":
@@ -150,7 +154,10 @@ def client_for(ask: Callable[[Any], Any]) -> Any:
         message = types.ResponseMessage(content=text, finish_reason="stop", is_truncated=False)
         return types.Response(id="policy", created=int(time.time()), model="policy", message=message)
 
-    members = {name: get_response if name == "get_response" else absent for name in (*base.__abstractmethods__, "get_response")}
+    members = {
+        name: get_response if name == "get_response" else absent
+        for name in (*base.__abstractmethods__, "get_response")
+    }
     return type("BridgeClient", (base,), members)(None)
 
 
@@ -166,18 +173,23 @@ def loaded(name: str, arguments: str) -> Any:
         load = library.load_environment
     except ImportError as error:
         raise UserError(
-            f"the environment verifiers needs a package that is missing ({error.name}); pip install 'menon[verifiers]'"
+            f"the environment verifiers needs a package that is missing ({error.name}); pip install "
+            "'menon[verifiers]'"
         ) from error
     except AttributeError as error:
         raise UserError(
             "this version of verifiers has no load_environment; menon takes versions 0.1 (menon[verifiers])"
         ) from error
     if not name:
-        raise UserError("set environment.environment to the name of an environment that is installed for verifiers")
+        raise UserError(
+            "set environment.environment to the name of an environment that is installed for verifiers"
+        )
     try:
         return load(name, **json.loads(arguments))
     except Exception as error:  # whatever its own module does
-        raise UserError(f"verifiers cannot load the environment '{name}': {type(error).__name__}: {error}") from error
+        raise UserError(
+            f"verifiers cannot load the environment '{name}': {type(error).__name__}: {error}"
+        ) from error
 
 
 def plain(message: Any) -> dict[str, str]:
