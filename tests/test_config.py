@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from menon.advantage import GAE, GRPO, KLInReward, SegmentCredit, Whiten
+from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
 from menon.config import Critic, RunConfig, changed, own_code
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
-from menon.loss.share import SequenceMean, TokenMean
+from menon.loss.aggregation import SequenceMean, TokenMean
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Countdown
 from menon.recipes import RECIPES, recipe
 from menon.rollout.kinds import DynamicRollout, SegmentsRollout
 from menon.select import Correct, ProbabilityMask
 from menon.settings import override, plain, read
+from menon.shaping import KLInReward
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 
@@ -362,7 +363,7 @@ def test_corrections_are_a_list_of_parts():
         ("grpo", {"objective.policy.loss": "gspo"}, "gives one number per answer; set objective.policy.share=sequence_mean"),
         ("gspo", {"objective.policy.loss": "geo_mean", "objective.policy.share": "prompt_mean"}, "set objective.policy.share="),
         ("gspo", {"objective.policy.select": "top_entropy"}, "and objective.policy.select=top_entropy chooses among tokens"),
-        ("dapo", {"max_new_tokens": 50}, "counts up to 96 tokens, and answers have room for 50; set advantage.overlong.limit=50"),
+        ("dapo", {"max_new_tokens": 50}, "counts up to 96 tokens, and answers have room for 50; set shaping.overlong.limit=50"),
         ("ppo", {"natural": {}, "critic": {"shared_trunk": True, "updates_per_step": 1}}, "set critic.shared_trunk=false"),
         ("remax", {"rollout": "groups"}, "compares with greedy answers, and this run writes none"),
         ("rloo", {"updates_per_step": 2}, "which after the first of 2 updates it is not; set updates_per_step=1"),

@@ -71,7 +71,7 @@ class Watcher(Protocol):
 
     def stepped(self, report: StepReport) -> None: ...
 
-    def told(self, sentence: str) -> None:
+    def notify(self, sentence: str) -> None:
         """Something the user should know: a damaged checkpoint was passed over, a stop request was heard."""
         ...
 
@@ -94,12 +94,12 @@ def loop(
     """
     done = folder.report()
     if done is not None and done["steps"] >= run.steps:
-        watch.told(
+        watch.notify(
             f"{folder.path} has finished its {done['steps']} steps already; set steps= higher to go on "
             "with it"
         )
         return done
-    with stop_requests(watch.told) as asked:
+    with stop_requests(watch.notify) as asked:
         step, memory = resume(run, folder, watch)
         sitting = Sitting(folder, step)
         watch.started(folder.path, step + 1, run.steps)
@@ -163,7 +163,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
         "after": None if stopped else folder.evaluation(step),
     }
     if stopped:
-        watch.told(f"stopped after step {step} of {run.steps}; go on with `{resume_command(folder.path)}`")
+        watch.notify(f"stopped after step {step} of {run.steps}; go on with `{resume_command(folder.path)}`")
     else:
         with writing(folder.path):
             folder.write_report(report)
@@ -242,15 +242,15 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, Memory]:
     """Puts the run and its folder where the newest usable checkpoint left them; gives that step and the
     memory there."""
     with writing(folder.path):
-        snapshot = checkpoint.newest(folder.checkpoints, watch.told)
+        snapshot = checkpoint.newest(folder.checkpoints, watch.notify)
     step = 0 if snapshot is None else snapshot.step
     if step > run.steps:
         raise UserError(f"{folder.path} has done {step} steps already; set steps= to {step} or more")
     if folder.sittings():
         for change in folder.changes():
-            watch.told(f"{change}, so the run may differ in the last bits from one that never stopped")
+            watch.notify(f"{change}, so the run may differ in the last bits from one that never stopped")
     if snapshot is None and folder.metrics():
-        watch.told("there is no usable checkpoint, so the run starts again at step 0")
+        watch.notify("there is no usable checkpoint, so the run starts again at step 0")
     with writing(folder.path):
         folder.rewind(step)
     if snapshot is None:
@@ -304,7 +304,7 @@ class Sitting:
 
 
 @contextmanager
-def stop_requests(told: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+def stop_requests(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C or SIGTERM was heard. After the first of them the usual handlers are back, so a second
     one ends the process at once. What the process was started to ignore (`nohup`, a script's background)
     stays ignored. Only the main thread may set handlers; in another one nothing is heard."""
@@ -322,7 +322,7 @@ def stop_requests(told: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
             "stop request heard: the step is finished and saved first; once more ends at once and loses it"
         )
         # From a thread: a handler that printed could interrupt a print that holds the same stream.
-        threading.Thread(target=told, args=(sentence,), daemon=True).start()
+        threading.Thread(target=notify, args=(sentence,), daemon=True).start()
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -13,12 +13,12 @@ from menon.rollout.memory import ROLLOUT, collected
 from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
 from menon.sync.protocols import WeightChannel
 from menon.types import Metric, StepReport, merge
-from menon.update.objective import Part, Update, cut, prepare, split, steered
+from menon.update.objective import MiniBatch, Update, cut, prepare, split, steered
 from menon.update.protocols import Learner, Models
 from menon.update.scoring import score
 
 Memory = Mapping[str, Any]
-"""State of the parts that have one, by the part's name: what `record.plain` can write."""
+"""State of the parts that have one, by the part's name: what `record.state_codec` can write."""
 
 
 class Credit(Protocol):
@@ -107,7 +107,7 @@ def look_back(parts: Mapping[str, Credit], memory: Memory, metrics: Mapping[str,
     return {**memory, **{name: part.after(memory[name], metrics) for name, part in looking.items()}}
 
 
-def learn(batch: Batch, parts: list[Part], models: Models) -> dict[str, Metric]:
+def learn(batch: Batch, parts: list[MiniBatch], models: Models) -> dict[str, Metric]:
     """The updates of one step."""
     metrics: dict[str, Metric] = {}
     for part in parts:

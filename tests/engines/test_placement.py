@@ -14,17 +14,17 @@ import torch
 
 from batches import VOCAB, random_batch
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
+from menon.correction.reject import Reject
 from menon.engines import machine, packed
 from menon.engines.completer import Completer, begins_of
+from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.forward import ValueModel, value_head
 from menon.engines.preference_model import PreferenceModel
 from menon.engines.torch_learner import TorchLearner, TorchScorer
-from menon.engines.torch_sampler import TorchSampler, own_copy
 from menon.loss import GSPO, VESPO, EntropyBonus, PPOClip, ValueLoss
+from menon.loss.aggregation import TokenMean
 from menon.loss.exact_kl import ExactKL
 from menon.loss.kl import KL
-from menon.loss.reject import Reject
-from menon.loss.share import TokenMean
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Completion, Request, Sampling

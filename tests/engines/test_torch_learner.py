@@ -9,16 +9,16 @@ from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2Fo
 
 from batches import VOCAB, near, random_batch
 from helpers import KINDS, tiny_model
+from menon.correction.reject import Reject
 from menon.engines import decoder, forward
 from menon.engines.forward import ValueModel, take_apart, value_head
 from menon.engines.torch_learner import MOST_SKIPPED, TorchLearner, TorchScorer
 from menon.errors import UserError
+from menon.loss.aggregation import TokenMean
 from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import REVERSE_KL, ExactKL
 from menon.loss.kl import KL
 from menon.loss.ppo_clip import PPOClip
-from menon.loss.reject import Reject
-from menon.loss.share import TokenMean
 from menon.loss.value import ValueLoss
 from menon.offline import offline_step
 from menon.types import Metric, Unit
@@ -530,7 +530,7 @@ class Uphill:
     def __call__(self, now, batch):
         return -now["logp"] * (batch.token == self.token)
 
-    def watch(self, now, batch) -> dict[str, Metric]:
+    def metrics(self, now, batch) -> dict[str, Metric]:
         return {}
 
 

@@ -25,7 +25,7 @@ from menon.advantage import (
 )
 from menon.batch import Batch, take, tokens_of
 from menon.loss import GSPO, KL, PolicyGradient, PPOClip
-from menon.loss.share import (
+from menon.loss.aggregation import (
     Constant,
     PromptMean,
     SelectedMean,

@@ -5,10 +5,10 @@ from typing import Any, get_args
 
 import pytest
 
-from menon.advantage import AdvantagePart
-from menon.combinations import SHAPES
+from menon.config import CreditPart
 from menon.loss import LossPart
 from menon.select import SelectPart
+from menon.validate import SHAPES
 from oracle import exact, gradient, measured, policy, right, shaped, singles, tables
 from toy import log_probability
 
@@ -26,7 +26,7 @@ def test_every_part_has_a_row():
     named = set().union(
         *(kinds_in(part) for row in ROWS.values() for part in (*row.parts, row.term.loss, row.term.select))
     )
-    every = {part.kind for union in (AdvantagePart, LossPart, SelectPart) for part in get_args(union)}
+    every = {part.kind for union in (CreditPart, LossPart, SelectPart) for part in get_args(union)}
     assert every - NO_ESTIMATOR <= named
 
 

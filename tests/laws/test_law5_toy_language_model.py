@@ -13,23 +13,11 @@ import torch
 from torch import Tensor
 
 from menon import ragged
-from menon.advantage import (
-    GAE,
-    GPG,
-    GRPO,
-    OPO,
-    RLOO,
-    VAPO,
-    GRPOPassK,
-    KLInAdvantage,
-    KLInReward,
-    MaxRL,
-    Reinforce,
-    ReMax,
-)
+from menon.advantage import GAE, GPG, GRPO, OPO, RLOO, VAPO, GRPOPassK, KLInAdvantage, MaxRL, Reinforce, ReMax
 from menon.batch import Batch, take
 from menon.loss import DPO, GSPO, KL, EntropyBonus, ExactKL, PolicyGradient, PPOClip
-from menon.loss.share import Constant, PairMean, PromptMean, SequenceMean, SequenceMeanTokenMean
+from menon.loss.aggregation import Constant, PairMean, PromptMean, SequenceMean, SequenceMeanTokenMean
+from menon.shaping import KLInReward
 from menon.update.objective import Term
 from toy import (
     END,

@@ -12,13 +12,13 @@ import torch
 
 from menon.advantage import SegmentCredit, Whiten
 from menon.advantage.segment import tree_values
-from menon.engines.torch_sampler import TorchSampler
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.loop import Run, loop
 from menon.loss import PPOClip
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.prompts.order import ByDifficulty
-from menon.rollout.grow import Shape
 from menon.rollout.replay import Replay
+from menon.rollout.tree_growth import Shape
 from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns
 from menon.sync.by_copy import ByCopy

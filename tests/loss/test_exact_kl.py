@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from menon.loss import ExactKL
+from menon.loss.aggregation import TokenMean
 from menon.loss.exact_kl import FORWARD_KL, REVERSE_KL, forward_kl, reverse_kl
-from menon.loss.share import TokenMean
 from menon.update.objective import Term
 from rows import batch_of, loss_and_metrics
 

@@ -5,7 +5,7 @@ import pytest
 
 from menon.errors import UserError
 from menon.loss import GeoMean
-from menon.loss.share import SequenceMean
+from menon.loss.aggregation import SequenceMean
 from menon.update.objective import Term
 from rows import batch_of, column_of, loss_and_metrics
 from worked import NEW, tokens, update, worked

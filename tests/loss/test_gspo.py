@@ -5,7 +5,7 @@ import torch
 
 from menon import ragged
 from menon.loss import GSPO
-from menon.loss.share import SequenceMean, SequenceMeanTokenMean
+from menon.loss.aggregation import SequenceMean, SequenceMeanTokenMean
 from menon.update.objective import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
@@ -58,7 +58,7 @@ class TokenForm:
         advantage = torch.where(batch.trained, batch.advantage, 0)
         return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - self.low, 1 + self.high))
 
-    def watch(self, now, batch):
+    def metrics(self, now, batch):
         return {}
 
 

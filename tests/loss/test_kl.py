@@ -6,7 +6,7 @@ import pytest
 
 from menon.errors import UserError
 from menon.loss import KL
-from menon.loss.share import SequenceMean, TokenMean
+from menon.loss.aggregation import SequenceMean, TokenMean
 from menon.update.objective import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 

@@ -3,7 +3,7 @@
 import pytest
 
 from menon.loss import PolicyGradient
-from menon.loss.share import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
+from menon.loss.aggregation import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.update.objective import Term
 from rows import batch_of, column_of, rows_of, value_and_gradient
 

@@ -3,7 +3,7 @@
 import pytest
 
 from menon.loss import PolicyGradient, Surrogate
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.update.objective import Term
 from worked import tokens, update, worked
 

@@ -4,7 +4,7 @@ import pytest
 
 from menon.errors import UserError
 from menon.loss import ValueLoss
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.update.objective import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 

@@ -4,27 +4,17 @@ import json
 
 import pytest
 
-from menon.advantage import (
-    GAE,
-    GRPO,
-    RLOO,
-    KLInReward,
-    NormalisedGAE,
-    Overlong,
-    RewardNorm,
-    SegmentCredit,
-    TruncatedReward,
-    Whiten,
-)
+from menon.advantage import GAE, GRPO, RLOO, NormalisedGAE, SegmentCredit, Whiten
 from menon.cli.command import Asked, start
 from menon.config import Critic, RunConfig, changed
 from menon.errors import UserError
 from menon.loss import CISPO, GSPO, KL, SAPO, ClipCov, KLCov, PPOClip
-from menon.loss.share import Constant, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
+from menon.loss.aggregation import Constant, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.recipes import RECIPES, SCALES, recipe
 from menon.rollout.kinds import DynamicRollout, SegmentsRollout, TreeRollout
 from menon.select import ProbabilityMask, TopEntropy
 from menon.settings import plain, read
+from menon.shaping import KLInReward, Overlong, RewardNorm, TruncatedReward
 from menon.update.objective import Term
 from menon.update.reference import HardReset, MovingAverage
 

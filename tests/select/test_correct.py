@@ -1,7 +1,7 @@
 import pytest
 
 from menon.loss import NLL
-from menon.loss.share import SelectedMean
+from menon.loss.aggregation import SelectedMean
 from menon.select import Correct
 from menon.update.objective import Term
 from rows import batch_of, column_of, value_and_gradient

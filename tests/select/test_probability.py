@@ -6,7 +6,7 @@ import pytest
 
 from menon.errors import UserError
 from menon.loss import NLL
-from menon.loss.share import SelectedMean
+from menon.loss.aggregation import SelectedMean
 from menon.select import ProbabilityMask
 from menon.update.objective import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of

@@ -11,9 +11,9 @@ from helpers import tiny_model
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
 from menon.loss import Surrogate
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.update.natural import NaturalGradient, NaturalLearner, conjugate_gradient
-from menon.update.objective import Part, Term, Update, cut, prepare
+from menon.update.objective import MiniBatch, Term, Update, cut, prepare
 from menon.update.optimiser import Optimiser
 from menon.update.protocols import Need, Reduction
 from rows import Known, batch_of
@@ -66,7 +66,7 @@ class Table:
 def step(inner, batch, setting, update=SURROGATE, tokens_per_forward=1 << 30):
     learner = NaturalLearner(inner, setting)
     ready_batch, terms = prepare(
-        Part(update, torch.arange(batch.num_sequences), True), batch, {"policy": inner}
+        MiniBatch(update, torch.arange(batch.num_sequences), True), batch, {"policy": inner}
     )
     learner.accumulate(cut(ready_batch, terms, update.unit, tokens_per_forward), {})
     return {name: float(metric) for name, metric in learner.step().items()}
@@ -182,7 +182,7 @@ def test_old_log_probs_of_later_updates_are_kept():
     )
     learner = NaturalLearner(inner, NaturalGradient(max_kl=1e-3))
     ready_batch, terms = prepare(
-        Part(SURROGATE, torch.arange(batch.num_sequences), False), batch, {"policy": inner}
+        MiniBatch(SURROGATE, torch.arange(batch.num_sequences), False), batch, {"policy": inner}
     )
     ratio = float(learner.accumulate(cut(ready_batch, terms, "token", 1 << 30), {})["ratio/mean"])
     assert ratio != pytest.approx(1, abs=1e-3)

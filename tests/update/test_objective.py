@@ -38,7 +38,7 @@ class Double:
     def __call__(self, now, batch):
         return 2 * now["logp"]
 
-    def watch(self, now, batch):
+    def metrics(self, now, batch):
         return {"seen": Mean(batch.trained.sum(), 1)}
 
 

@@ -13,7 +13,7 @@ from menon.batch import Batch
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.loss import PPOClip
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.update.objective import Micro, Term, Update, loss_of, mismatch, prepare, split
 from menon.update.scoring import score
 

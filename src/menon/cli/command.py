@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from menon import threads
 from menon.base import default_model
-from menon.cli import threads
-from menon.cli.threads import Threads
 from menon.errors import UserError
 from menon.settings import Tree, merged, nested, override, read_file
+from menon.threads import Threads
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
@@ -187,7 +187,7 @@ def settings_of(file: Path) -> Mapping[str, Any]:
 @contextmanager
 def built(config: "RunConfig") -> Iterator[tuple["Run", list[str]]]:
     """The run, and what its user should know of the data."""
-    from menon.recipes.build import build, close
+    from menon.assembly.build import build, close
     from menon.record.trackers import check
 
     if config.tracker is not None:
@@ -213,20 +213,20 @@ def drive(
         mirrored(watch, config.tracker, folder.settings) as seen,
     ):
         for note in notes:
-            watch.told(note)
-        return loop(replace(run, present=lambda path: at_the_end(path, watch.told)), folder, seen)
+            watch.notify(note)
+        return loop(replace(run, present=lambda path: at_the_end(path, watch.notify)), folder, seen)
 
 
 @contextmanager
 def mirrored(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str, Any]) -> Iterator["Watcher"]:
     """The watcher, and behind it the tracker that the run names."""
-    from menon.cli.mirrored import Mirrored
+    from menon.assembly.tracking import Mirrored
     from menon.record.trackers import Tracked
 
     if tracker is None:
         yield watch
         return
-    tracked = Tracked(tracker, watch.told)
+    tracked = Tracked(tracker, watch.notify)
     try:
         yield Mirrored(watch, tracked, settings)
     finally:
@@ -251,8 +251,8 @@ def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
 def asked_in(config: "RunConfig") -> str:
     """Where the questions come from, what answers the policy, and what grades it if that is not the task's
     own."""
+    from menon.assembly.questions import own_questions
     from menon.prompts.tasks import name_of
-    from menon.recipes.questions import own_questions
 
     own = own_questions(config)
     reward = config.reward if isinstance(config.reward, str | None) else kind_or_name(config.reward)
@@ -316,8 +316,8 @@ def pretrain(words: Sequence[str]) -> int:
     chosen = threads.choose(settings)
     settings.pop("threads", None)
     use(chosen, "cpu")
-    from menon.recipes.pretrain import RECIPES
-    from menon.recipes.pretrain import pretrain as make
+    from menon.assembly.pretrain import RECIPES
+    from menon.assembly.pretrain import pretrain as make
     from menon.settings import nearest, read
 
     if name not in RECIPES:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from menon.engines.decoder import Decoder
-from menon.engines.decoder_slots import DecoderSlots, renewed
-from menon.engines.held import Held
-from menon.engines.sampler_run import Job, Run, Voice
+from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
+from menon.engines.decoding.prefix_cache import Held
+from menon.engines.decoding.scheduler import Job, Run, Voice
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
 from menon.types import Completion

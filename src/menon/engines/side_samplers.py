@@ -20,8 +20,8 @@ from torch import nn
 
 from menon.child import command, ending
 from menon.engines.decoder import Decoder
+from menon.engines.decoding.scheduler import Job, Voice
 from menon.engines.sampler_process import FORGET, STOP, Message
-from menon.engines.sampler_run import Job, Voice
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
 from menon.types import Completion, Request

@@ -15,7 +15,7 @@ from menon.batch import Batch, take, tokens_of
 from menon.engines import machine
 from menon.engines.forward import Head, run_trunk, take_apart
 from menon.engines.log_probs import CHUNK, wide
-from menon.engines.side_by_side import side_by_side
+from menon.engines.parallel_passes import side_by_side
 from menon.errors import UserError
 from menon.types import Mean, Metric, Sum, merge
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs

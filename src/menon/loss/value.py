@@ -48,7 +48,7 @@ class ValueLoss:
             loss = torch.maximum(loss, self._penalty(held - target))
         return loss
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         return {"value/loss": mean_over(self(now, batch), batch.trained)}
 
     def _penalty(self, error: Tensor) -> Tensor:

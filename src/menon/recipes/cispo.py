@@ -3,7 +3,7 @@
 from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import CISPO
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 

@@ -1,10 +1,11 @@
 """DAPO (arXiv 2503.14476): clip-higher, token mean, dynamic sampling, soft penalty on long answers."""
 
-from menon.advantage import GRPO, Overlong
+from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import PPOClip
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.rollout.kinds import DynamicRollout
+from menon.shaping import Overlong
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 
@@ -13,7 +14,7 @@ def dapo() -> RunConfig:
     """Clip .2/.28, no KL; groups that are all right or all wrong are asked again; the last fifth of the room
     costs up to 1.
 
-    With another `max_new_tokens` set `advantage.overlong.limit` to it.
+    With another `max_new_tokens` set `shaping.overlong.limit` to it.
     """
     return RunConfig(
         recipe="dapo",

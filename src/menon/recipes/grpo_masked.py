@@ -3,7 +3,7 @@
 from menon.advantage import GRPO, Whiten
 from menon.config import RunConfig
 from menon.loss import PPOClip
-from menon.loss.share import SelectedMean
+from menon.loss.aggregation import SelectedMean
 from menon.select import ProbabilityMask
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser

@@ -3,7 +3,7 @@
 from menon.advantage import RLOO
 from menon.config import RunConfig
 from menon.loss import PolicyGradient
-from menon.loss.share import SequenceMean
+from menon.loss.aggregation import SequenceMean
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 

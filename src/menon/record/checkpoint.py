@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from menon.record import disk
-from menon.record.plain import decode, encode
+from menon.record.state_codec import decode, encode
 
 Export = Callable[[Path], None]
 """Writes the policy as a Hugging Face folder."""
@@ -44,7 +44,7 @@ class Snapshot:
     weights: Mapping[str, Mapping[str, Tensor]]
     """Of every model that learns, by role."""
     state: Mapping[str, Any]
-    """The rest, as `record.plain` can write it."""
+    """The rest, as `record.state_codec` can write it."""
 
 
 def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = KEEP) -> Path:
@@ -92,8 +92,8 @@ def mark_best(folder: Path, step: int | None, keep: int = KEEP) -> None:
     prune(folder, keep)
 
 
-def newest(folder: Path, told: Told, keep: int = KEEP) -> Snapshot | None:
-    """The newest usable checkpoint. A damaged one is set aside under another name, and the user is told."""
+def newest(folder: Path, notify: Told, keep: int = KEEP) -> Snapshot | None:
+    """The newest usable checkpoint. A damaged one is set aside under another name, and the user is notify."""
     damaged = []
     for step in reversed(steps_in(folder)):
         path = folder / _name(step)
@@ -101,7 +101,7 @@ def newest(folder: Path, told: Told, keep: int = KEEP) -> Snapshot | None:
             snapshot = load(path)
         except Damaged as error:
             damaged.append(path)
-            told(f"the checkpoint {path} is damaged ({error}) and is passed over")
+            notify(f"the checkpoint {path} is damaged ({error}) and is passed over")
             continue
         _set_aside(damaged)
         disk.link(folder / "latest", path.name)

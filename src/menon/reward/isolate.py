@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 
 from menon.child import command, ending
 from menon.errors import UserError
-from menon.reward.signatures import Asked, Shape, Unusable, failed, judge, shape_of
+from menon.reward.code.signatures import Asked, Shape, Unusable, failed, judge, shape_of
 from menon.types import Verdict
 
 START_LIMIT = 120.0

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from menon.own import describe, load_object
+from menon.user_code import describe, load_object
 
 RECYCLE = 2000
 """Calls after which a worker is replaced, so that caches of its libraries cannot grow without end."""

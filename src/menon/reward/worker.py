@@ -13,8 +13,8 @@ from queue import SimpleQueue
 from typing import IO
 
 from menon.errors import UserError
-from menon.own import describe, load_object
-from menon.reward.signatures import Asked, Unusable, judge, shape_of
+from menon.reward.code.signatures import Asked, Unusable, judge, shape_of
+from menon.user_code import describe, load_object
 
 
 def main() -> None:

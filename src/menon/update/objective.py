@@ -16,7 +16,7 @@ from torch import Tensor
 from menon.batch import Batch, sent, take, to, tokens_of, unit_of
 from menon.streams import stream
 from menon.types import Max, Mean, Metric, Sum, Unit, merge
-from menon.update.protocols import Correction, Loss, Models, Need, Prepares, Scorer, Select, Share
+from menon.update.protocols import Aggregation, Correction, Loss, Models, Need, Prepares, Scorer, Select
 
 L = TypeVar("L", covariant=True)
 W = TypeVar("W", covariant=True)
@@ -38,7 +38,7 @@ class Term(Generic[L, W, C, K]):
     """For text that another policy wrote; the product of all."""
 
 
-AnyTerm = Term[Loss, Share, Select, Correction]
+AnyTerm = Term[Loss, Aggregation, Select, Correction]
 
 
 def pieces(term: AnyTerm) -> tuple[Loss | Select | Correction, ...]:
@@ -71,7 +71,7 @@ class Update:
 
 
 @dataclass(frozen=True)
-class Part:
+class MiniBatch:
     """The sequences of one optimiser step."""
 
     update: Update
@@ -106,7 +106,7 @@ class Micro:
         return tuple(dict.fromkeys((*(need for term in terms for need in term.loss.needs), *corrected)))
 
 
-def split(batch: Batch, update: Update, seed: int, step: int) -> list[Part]:
+def split(batch: Batch, update: Update, seed: int, step: int) -> list[MiniBatch]:
     """Deals the units of a batch into `count` updates of nearly equal size, shuffled by a named stream.
 
     One update takes the batch as it stands. With fewer units than updates there are as many updates as units.
@@ -117,10 +117,10 @@ def split(batch: Batch, update: Update, seed: int, step: int) -> list[Part]:
     names, unit = torch.unique(unit, return_inverse=True)
     count = min(update.count, len(names))
     if count <= 1:
-        return [Part(update, learned, True)] if len(learned) else []
+        return [MiniBatch(update, learned, True)] if len(learned) else []
     order = torch.from_numpy(stream(seed, "split", update.model, step).permutation(len(names)))
     rows = [learned[torch.isin(unit, units)] for units in order.tensor_split(count)]
-    return [Part(update, row, first=i == 0) for i, row in enumerate(rows)]
+    return [MiniBatch(update, row, first=i == 0) for i, row in enumerate(rows)]
 
 
 def coefficient(term: str) -> str:
@@ -135,7 +135,7 @@ def steered(batch: Batch) -> dict[str, Metric]:
     return {name: Mean(float(column[0])) for name, column in columns.items() if len(column)}
 
 
-def prepare(part: Part, batch: Batch, models: Models) -> tuple[Batch, dict[str, Ready]]:
+def prepare(part: MiniBatch, batch: Batch, models: Models) -> tuple[Batch, dict[str, Ready]]:
     """One update's batch, and its terms with shares, selections and statistics over the whole of it."""
     batch = take(batch, part.rows)
     if part.first and part.update.old == "trainer":
@@ -242,7 +242,7 @@ def loss_of(now: Mapping[str, Tensor], micro: Micro) -> tuple[Tensor, dict[str, 
         loss = (counted * weight).sum()
         losses.append(loss)
         with torch.no_grad():
-            merge(metrics, {f"loss/{name}": Sum(loss.detach())} | masked | ready.term.loss.watch(now, view))
+            merge(metrics, {f"loss/{name}": Sum(loss.detach())} | masked | ready.term.loss.metrics(now, view))
     with torch.no_grad():
         merge(metrics, mismatch(now, micro.batch) | distance(now, micro.batch))
     return torch.stack(losses).sum(), metrics

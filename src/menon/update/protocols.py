@@ -117,7 +117,7 @@ class Loss(Protocol):
         """[N] loss. `now` holds what `needs` named, with gradient."""
         ...
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         """Metrics under the names of spec 9.1; called without gradient. The means are over
         `batch.trained`."""
         ...
@@ -134,7 +134,7 @@ class Select(Protocol):
         ...
 
 
-class Share(Protocol):
+class Aggregation(Protocol):
     """How much each token weighs in the sum that is an update's loss."""
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:

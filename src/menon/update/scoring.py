@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menon.batch import Batch, take, tokens_of
 from menon.errors import UserError
-from menon.update.objective import Part
+from menon.update.objective import MiniBatch
 from menon.update.protocols import Models, Need, Reduction, name_of
 
 
@@ -29,7 +29,7 @@ SOURCES: dict[str, tuple[str, Need]] = {
 """Column -> the model that fills it, and what that model is asked."""
 
 
-def score(batch: Batch, parts: list[Part], by_credit: Collection[str], models: Models) -> Batch:
+def score(batch: Batch, parts: list[MiniBatch], by_credit: Collection[str], models: Models) -> Batch:
     """Fills the columns that the advantage stage (`by_credit`) and the losses read, and no others.
 
     Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The
