@@ -20,8 +20,8 @@ from menon.rollout.kinds import DynamicRollout, SegmentsRollout
 from menon.select import Correct, ProbabilityMask
 from menon.settings import override, plain, read
 from menon.shaping import KLInReward
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())})
 KL_TERM = {"loss": "kl", "share": "token_mean", "coef": 0.04}
@@ -363,7 +363,7 @@ def test_corrections_are_a_list_of_parts():
         ("grpo", {"objective.policy.loss": "gspo"}, "gives one number per answer; set objective.policy.share=sequence_mean"),
         ("gspo", {"objective.policy.loss": "geo_mean", "objective.policy.share": "prompt_mean"}, "set objective.policy.share="),
         ("gspo", {"objective.policy.select": "top_entropy"}, "and objective.policy.select=top_entropy chooses among tokens"),
-        ("dapo", {"max_new_tokens": 50}, "counts up to 96 tokens, and answers have room for 50; set shaping.overlong.limit=50"),
+        ("dapo", {"max_new_tokens": 50}, "counts up to 96 tokens, and answers have room for 50; set advantage.overlong.limit=50"),
         ("ppo", {"natural": {}, "critic": {"shared_trunk": True, "updates_per_step": 1}}, "set critic.shared_trunk=false"),
         ("remax", {"rollout": "groups"}, "compares with greedy answers, and this run writes none"),
         ("rloo", {"updates_per_step": 2}, "which after the first of 2 updates it is not; set updates_per_step=1"),

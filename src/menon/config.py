@@ -22,10 +22,9 @@ from menon.rollout.kinds import GroupsRollout, RolloutPart
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
 from menon.shaping import ShapingPart
-from menon.update.natural import NaturalGradient
-from menon.update.objective import Term
-from menon.update.optimiser import Optimiser
+from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.reference import ReferencePart
+from menon.update.terms import Term
 from menon.user_code import reference_of, source_hash
 from menon.validate import check, parts_of
 

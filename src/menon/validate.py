@@ -9,8 +9,8 @@ from menon.rollout.kinds import SegmentsRollout, TreeRollout
 from menon.rollout.replay import Replay
 from menon.rollout.tree_growth import TreeShape
 from menon.shaping import Overlong
-from menon.update.objective import AnyTerm
-from menon.update.protocols import Reduction
+from menon.update.protocols import VALUE, Reduction
+from menon.update.terms import AnyTerm
 
 if TYPE_CHECKING:
     from menon.config import Critic, RunConfig
@@ -57,7 +57,7 @@ def check(config: "RunConfig") -> None:
         )
         if reference and config.reference == "none":
             raise UserError(f"{name} compares with a reference, and this run has none; set reference=frozen")
-        if (reads & {"value", "value_after"} or "value" in needs) and config.critic is None:
+        if (reads & {"value", "value_after"} or VALUE in needs) and config.critic is None:
             raise UserError(
                 f"{name} needs a critic, and this run has none; start from the recipe ppo, or give the "
                 "run a critic"
@@ -175,7 +175,7 @@ def check_terms(config: "RunConfig") -> None:
     for name, term in config.objective.items():
         kind, select = getattr(term.loss, "kind", ""), getattr(term.select, "kind", "")
         check_old(config, name, term)
-        if apart and "value" in term.loss.needs:
+        if apart and VALUE in term.loss.needs:
             raise UserError(f"objective.{name}.loss is the critic's; name it critic.objective.{name}.loss")
         if kind in ANSWER_LOSSES and getattr(term.share, "kind", "") in TOKEN_SHARES:
             raise UserError(

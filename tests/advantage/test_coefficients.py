@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from rows import Known, batch_of
 
 from menon.control.entropy_coefficient import EntropyCoefficient
 from menon.control.kl_coefficient import KLCoefficient
@@ -11,8 +12,8 @@ from menon.loss import NLL
 from menon.loss.aggregation import TokenMean
 from menon.step import give_credit, look_back
 from menon.types import Mean
-from menon.update.objective import MiniBatch, Term, Update, prepare, steered
-from rows import Known, batch_of
+from menon.update.objective import prepare
+from menon.update.terms import MiniBatch, Term, Update, steered
 
 
 def weight(batch, name):

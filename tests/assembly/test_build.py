@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from helpers import tiny_model, tiny_tokenizer
+
 from menon.advantage import GRPO
 from menon.assembly.build import build, close, device_of
 from menon.assembly.questions import apart, chat_with, stop_of, tokenize_with
@@ -27,7 +27,7 @@ from menon.rollout.kinds import DynamicRollout
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Sampling
-from menon.update.objective import Term
+from menon.update.terms import Term
 
 BASE = RunConfig(
     advantage={"credit": GRPO()},

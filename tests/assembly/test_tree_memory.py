@@ -1,6 +1,6 @@
 import pytest
-
 from helpers import prompt, tiny_model, tiny_tokenizer
+
 from menon.advantage.segment import tree_values
 from menon.assembly import tree_memory
 from menon.assembly.tree_memory import check_memory, estimate

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from helpers import prompt
+
 from menon.cli.terminal import (
     Live,
     Terminal,

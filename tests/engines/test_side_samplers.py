@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 import pytest
 import torch
-
 from helpers import Kind, prompt, tiny_model, tiny_tokenizer
+
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import export
 from menon.engines.side_samplers import deal

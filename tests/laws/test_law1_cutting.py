@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
+
 from menon.batch import Batch, take
 from menon.correction import M2PO, Importance, Reject
 from menon.engines.forward import ValueModel, value_head
@@ -40,8 +40,9 @@ from menon.loss.ppo_clip import PPOClip
 from menon.loss.value import ValueLoss
 from menon.loss.vespo import VESPO
 from menon.select.top_entropy import TopEntropy
-from menon.update.objective import MiniBatch, Term, Update, cut, prepare
+from menon.update.objective import cut, prepare
 from menon.update.optimiser import Optimiser
+from menon.update.terms import MiniBatch, Term, Update
 
 WHOLE = 10**9
 CUTS = (1, 30, 50)
@@ -117,7 +118,7 @@ def setting(request) -> Setting:
         return value_head(hidden, "orz", seed).to(dtype)
 
     torch.set_num_threads(1)
-    policy = TorchLearner(model(0), Optimiser(), temperature=0.8, value_head=head(0))
+    policy = TorchLearner(model(0), Optimiser(), temperature=0.8, heads={"value": head(0)})
     critic = TorchLearner(ValueModel(model(1).base_model, head(1)), Optimiser())
     models = {"policy": policy, "critic": critic, "reference": TorchScorer(model(2), temperature=0.8)}
     batch = random_batch(dtype=dtype)

@@ -15,8 +15,8 @@ from menon.rollout.kinds import DynamicRollout, SegmentsRollout, TreeRollout
 from menon.select import ProbabilityMask, TopEntropy
 from menon.settings import plain, read
 from menon.shaping import KLInReward, Overlong, RewardNorm, TruncatedReward
-from menon.update.objective import Term
 from menon.update.reference import HardReset, MovingAverage
+from menon.update.terms import Term
 
 ORZ = (128, 64, 8000)
 """What is taken where a paper names no number."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from helpers import prompt, tiny_model, tiny_tokenizer
+
 from menon.advantage.segment import tree_values
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.rollout.groups import Groups

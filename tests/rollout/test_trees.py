@@ -5,17 +5,17 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from scripted import Queue, ScriptedSampler
 
 from menon.advantage import SegmentCredit
 from menon.advantage.segment import tree_values
 from menon.batch import pack
 from menon.errors import UserError
-from menon.record.state_codec import decode, encode
 from menon.rollout.replay import Replay
 from menon.rollout.tree_growth import TreeShape
 from menon.rollout.trees import Trees
+from menon.state_codec import decode, encode
 from menon.types import Sampling, Verdict
-from scripted import Queue, ScriptedSampler
 
 SAMPLING = Sampling(max_new_tokens=8)
 WRITTEN = {

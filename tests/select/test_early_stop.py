@@ -2,14 +2,15 @@
 
 import pytest
 import torch
+from rows import Known, column_of
+from worked import NEW, worked
 
 from menon.errors import UserError
 from menon.loss import Surrogate
 from menon.loss.aggregation import TokenMean
 from menon.select import EarlyStop
-from menon.update.objective import MiniBatch, Term, Update, prepare
-from rows import Known, column_of
-from worked import NEW, worked
+from menon.update.objective import prepare
+from menon.update.terms import MiniBatch, Term, Update
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from rows import Known, batch_of, column_of, loss_and_metrics, rows_of
 
 from menon.errors import UserError
 from menon.loss import NLL
 from menon.loss.aggregation import SelectedMean, TokenMean
 from menon.select import TopEntropy
-from menon.update.objective import MiniBatch, Term, Update, prepare
-from rows import Known, batch_of, column_of, loss_and_metrics, rows_of
+from menon.update.objective import prepare
+from menon.update.terms import MiniBatch, Term, Update
 
 H = [0.01, 0.9, 0.3, 2, 0.05, 0.6, 0.02, 1.1, 0.4, 0.001]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from toy import END, Answer, Toy, answers, batch_of_answers, expected_loss, log_probability, prefixes, table
 
 from menon import advantage as adv
 from menon import loss as obj
@@ -23,8 +24,7 @@ from menon import select
 from menon.batch import Batch, take
 from menon.correction import importance
 from menon.loss import aggregation as share
-from menon.update.objective import Term
-from toy import END, Answer, Toy, answers, batch_of_answers, expected_loss, log_probability, prefixes, table
+from menon.update.terms import Term
 
 LENGTH, GROUP = 3, 3
 

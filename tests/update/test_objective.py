@@ -9,7 +9,8 @@ import torch
 
 from menon.batch import Batch
 from menon.types import Mean
-from menon.update.objective import Term, Update, cut, forward_rows, loss_of, prepare, split
+from menon.update.objective import cut, forward_rows, loss_of, prepare
+from menon.update.terms import Term, Update, split
 
 
 def batch_of(lengths: list[int], groups: list[int] | None = None) -> Batch:

@@ -1,27 +1,22 @@
-"""From a configuration to a run in this process: the placement. What is heavy is built last."""
+"""From a configuration to the parts of a run."""
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from menon.advantage.segment import tree_values
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
+from menon.assembly.header import header
+from menon.assembly.placement import device_of, place
 from menon.assembly.questions import own_questions, prompts_of, questions, stop_of, task_of
 from menon.assembly.reward_models import model_reward
-from menon.assembly.samplers import sampler_of, tell_of_memory
+from menon.assembly.samplers import tell_of_memory
 from menon.assembly.tree_memory import check_memory
-from menon.base import BASES
 from menon.config import RunConfig
-from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.forward import value_head
-from menon.engines.hf_models import export, load_policy, load_value_model
-from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
@@ -46,11 +41,10 @@ from menon.rollout.tree_growth import TreeShape
 from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import nearest
+from menon.source.online import Online
 from menon.step import Plan
 from menon.types import Sampling
-from menon.update.natural import NaturalLearner
-from menon.update.objective import Update
-from menon.update.protocols import Learner, Scorer
+from menon.update.terms import Update
 
 Rollout = Groups | DynamicSampling | GreedyBaseline | Segments | Trees
 
@@ -59,59 +53,48 @@ REWARDS: dict[str, Callable[[], Reward]] = {
     **{kind: partial(rules.named, kind) for kind in rules.KINDS},
 }
 ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
-CORPUS = {"base": "sums", "search_base": "search"}
-"""What `menon pretrain` makes a built-in model from."""
-WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
-"""What the learner's weights are kept in; bfloat16 runs compute in bfloat16 on float32 weights."""
 
 
-def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Run:
-    """Everything of a run, in one process and on one device. `notify` hears what the user should know. See
-    `close`."""
+def build(
+    config: RunConfig, notify: Callable[[str], None] = lambda sentence: None
+) -> AbstractContextManager[Run]:
+    """Everything of a run, in this process and on one device; `notify` hears what the user should know. Leaving the
+    `with` ends what was started beside this process."""
     rollout = rollout_of(config)
-    grade = grade_of(config)
-    try:
-        return assemble(config, rollout, grade, notify)
-    except BaseException:
-        close_grade(grade)
-        raise
+    return _built(config, rollout, grade_of(config), notify)
 
 
-def assemble(config: RunConfig, rollout: Rollout, grade: Grade, notify: Callable[[str], None]) -> Run:
-    rows, heldout_rows = questions(config, notify)
-    device = device_of(config.device)
-    name = model_name(config.model)
-    model, tokenizer = load_policy(name, WEIGHTS_DTYPE[config.dtype], device)
-    prompts = prompts_of(rows, config, model, tokenizer, grade, notify)
-    heldout = prompts_of(heldout_rows, config, model, tokenizer, grade, notify)
-    sampler, channel = sampler_of(config, model, tokenizer, notify)
+@contextmanager
+def _built(config: RunConfig, rollout: Rollout, grade: Grade, notify: Callable[[str], None]) -> Iterator[Run]:
     with ExitStack() as undo:
-        undo.callback(sampler.close)
-        tell_of_memory(config, sampler, prompts, notify)
-        if isinstance(rollout, Trees):
-            check_memory(rollout, prompts, sampler)
-        answer = answer_with(config, tokenizer)
-        collect = with_tokenizer(rollout, answer, tokenizer)
-        evaluation = Evaluation(
-            tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer
+        undo.callback(close_grade, grade)
+        rows, heldout_rows = questions(config, notify)
+        placed = undo.enter_context(place(config, notify))
+        prompts, heldout = (
+            prompts_of(part, config, placed.context, placed.tokenizer, grade, notify)
+            for part in (rows, heldout_rows)
         )
-        run = Run(
-            plan=Plan(
-                collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update
-            ),
-            prompts=ORDERS[config.order](prompts, config.seed),
-            sampler=sampler,
-            models=models_of(config, model, name, device),
-            channel=channel,
-            evaluate=evaluation,
-            probe=probe_of(config, evaluation),
-            export=lambda folder: export(model, tokenizer, folder),
+        tell_of_memory(config, placed.sampler, prompts, notify)
+        if isinstance(rollout, Trees):
+            check_memory(rollout, prompts, placed.sampler)
+        answer = answer_with(config, placed.tokenizer)
+        collect = with_tokenizer(rollout, answer, placed.tokenizer)
+        sampling = Sampling(config.max_new_tokens, stop=stop_of(config))
+        evaluation = Evaluation(tuple(heldout), grade, sampling, answer=answer)
+        source = Online(ORDERS[config.order](prompts, config.seed), placed.sampler, collect, grade)
+        undo.callback(source.close)
+        yield Run(
+            plan=Plan(config.advantage, updates_of(config), config.seed, reference=config.reference_update),
+            source=source,
+            host=placed.host,
+            channel=placed.channel,
             steps=config.steps,
+            evaluate=partial(evaluation, placed.sampler),
+            probe=partial(probe_of(config, evaluation), placed.sampler),
             save_every=config.save_every,
             evaluate_every=config.evaluate_every,
+            header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
-        undo.pop_all()
-    return run
 
 
 def probe_of(config: RunConfig, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:
@@ -120,14 +103,9 @@ def probe_of(config: RunConfig, evaluation: Evaluation) -> Callable[[Sampler], M
         return lambda sampler: {}
     if config.data is None and config.reward is None and own_questions(config) is None:
         return Probe(evaluation, config.report_questions, equivalence_of_task(task_of(config)))
-    return Probe(evaluation, config.report_questions, equivalence_of(getattr(evaluation.grade, "reward", None)))
-
-
-def close(run: Run) -> None:
-    """Ends what a run has started beside this process."""
-    if isinstance(run.sampler, TorchSampler):
-        run.sampler.close()
-    close_grade(run.plan.grade)
+    return Probe(
+        evaluation, config.report_questions, equivalence_of(getattr(evaluation.grade, "reward", None))
+    )
 
 
 def close_grade(grade: Grade) -> None:
@@ -255,67 +233,3 @@ def reward_of(config: RunConfig) -> Reward:
             f"there is no reward '{reward}'{nearest(reward, REWARDS)}; your own is file.py:function"
         )
     return REWARDS[reward]()
-
-
-# Models
-
-
-def device_of(name: str) -> torch.device:
-    try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-    except RuntimeError:
-        raise UserError(f"there is no device '{name}'; use auto, cpu, cuda, or cuda:1 and so on") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"there is no engine for device '{name}'; use auto, cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"device is '{name}', and torch sees {torch.cuda.device_count()} GPUs here; use device=cpu or "
-            "another number"
-        )
-    if device.index is not None:
-        torch.cuda.set_device(device)  # what torch does and tells of "the" GPU is then this one's
-    return device
-
-
-def model_name(model: str) -> str:
-    """What `load_policy` takes: the folder of a built-in base, or the name itself."""
-    if model not in BASES:
-        return model
-    if not (BASES[model] / "config.json").exists():
-        raise UserError(
-            f"the built-in model '{model}' is missing here; make one with `menon pretrain "
-            f"corpus={CORPUS[model]} out=my-base` "
-            "and use model=my-base"
-        )
-    return str(BASES[model])
-
-
-def models_of(
-    config: RunConfig, model: PreTrainedModel, name: str, device: torch.device
-) -> dict[str, Scorer]:
-    """By role: policy, and where the configuration has them reference and critic. All start from the same
-    weights."""
-    settings: dict[str, Any] = {
-        "temperature": config.temperature,
-        "tokens_per_forward": config.tokens_per_forward,
-        "device": device,
-        "autocast": torch.bfloat16 if config.dtype == "bfloat16" else None,
-    }
-    models: dict[str, Scorer] = {}
-    if config.reference == "frozen":
-        models["reference"] = TorchScorer(copy.deepcopy(model).requires_grad_(False), **settings)
-    critic = config.critic
-    if critic is not None and critic.shared_trunk:
-        weight: Any = model.get_input_embeddings().weight
-        head = value_head(weight.shape[1], critic.init, config.seed).to(weight.dtype)
-        both = stepping(TorchLearner(model, config.optimiser, value_head=head, **settings), config)
-        return {"policy": both, "critic": both, **models}
-    if critic is not None:
-        value_model = load_value_model(name, WEIGHTS_DTYPE[config.dtype], device, critic.init, config.seed)
-        models["critic"] = TorchLearner(value_model, critic.optimiser, **settings)
-    return {"policy": stepping(TorchLearner(model, config.optimiser, **settings), config), **models}
-
-
-def stepping(policy: Learner, config: RunConfig) -> Learner:
-    """With its own optimiser, or by natural gradients."""
-    return policy if config.natural is None else NaturalLearner(policy, config.natural)

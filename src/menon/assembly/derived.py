@@ -10,7 +10,8 @@ import torch
 import transformers
 from torch import nn
 
-from menon.assembly.build import model_name, rollout_of
+from menon.assembly.build import rollout_of
+from menon.assembly.placement import model_name
 from menon.assembly.samplers import at_once
 from menon.assembly.tree_memory import estimate
 from menon.config import RunConfig

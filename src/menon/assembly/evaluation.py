@@ -13,14 +13,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
-from menon.assembly.build import (
-    REWARDS,
-    WEIGHTS_DTYPE,
-    device_of,
-    model_name,
-)
+from menon.assembly.build import REWARDS
+from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
 from menon.assembly.questions import rendered
 from menon.config import RunConfig
+from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
 from menon.engines.machine import workers
@@ -192,14 +189,18 @@ def prompts_of(
     notify: Callable[[str], None],
 ) -> list[Prompt]:
     most = config.max_new_tokens or MAX_NEW_TOKENS
-    return rendered(rows, config.template or "none", model, tokenizer, most, config.on_bad, notify)
+    return rendered(
+        rows, config.template or "none", context_of(model), tokenizer, most, config.on_bad, notify
+    )
 
 
 # Rewards
 
 
 @contextmanager
-def reward_for(config: EvalConfig, named: NamedSet | None) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
+def reward_for(
+    config: EvalConfig, named: NamedSet | None
+) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
     """The reward, and how its answers are compared where that is known; closed afterwards."""
     reward, equivalence = make_reward(config, named)
     try:

@@ -5,10 +5,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from menon.config import RunConfig
-from menon.engines.decoder import context_of
 from menon.errors import OnBad, UserError
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
@@ -83,14 +82,16 @@ def own_questions(config: RunConfig) -> Any:
 def prompts_of(
     rows: Sequence[Row],
     config: RunConfig,
-    model: PreTrainedModel,
+    context: int | None,
     tokenizer: PreTrainedTokenizerBase,
     grade: Grade,
     notify: Callable[[str], None],
 ) -> list[Prompt]:
     """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full
     reward."""
-    prompts = rendered(rows, config.template, model, tokenizer, config.max_new_tokens, config.on_bad, notify)
+    prompts = rendered(
+        rows, config.template, context, tokenizer, config.max_new_tokens, config.on_bad, notify
+    )
     if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
         prompts, unproved = prove_golds(prompts, grade, spell, config.on_bad)
         if unproved:
@@ -101,7 +102,7 @@ def prompts_of(
 def rendered(
     rows: Sequence[Row],
     template: str,
-    model: PreTrainedModel,
+    context: int | None,
     tokenizer: PreTrainedTokenizerBase,
     max_new_tokens: int,
     on_bad: OnBad,
@@ -113,7 +114,7 @@ def rendered(
         template,
         tokenize_with(tokenizer),
         chat=chat_with(tokenizer),
-        context=context_of(model) or 2**31,
+        context=context or 2**31,
         max_new_tokens=max_new_tokens,
         on_bad=on_bad,
     )

@@ -187,18 +187,15 @@ def settings_of(file: Path) -> Mapping[str, Any]:
 @contextmanager
 def built(config: "RunConfig") -> Iterator[tuple["Run", list[str]]]:
     """The run, and what its user should know of the data."""
-    from menon.assembly.build import build, close
+    from menon.assembly.build import build
     from menon.record.trackers import check
 
     if config.tracker is not None:
         check(config.tracker)
 
     notes: list[str] = []
-    run = build(config, notes.append)
-    try:
+    with build(config, notes.append) as run:
         yield run, notes
-    finally:
-        close(run)
 
 
 def drive(
@@ -209,7 +206,7 @@ def drive(
     from menon.study.report import at_the_end
 
     with (
-        terminal(header(config, chosen, run)) as watch,
+        terminal(header(run, chosen)) as watch,
         mirrored(watch, config.tracker, folder.settings) as seen,
     ):
         for note in notes:
@@ -233,62 +230,10 @@ def mirrored(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str,
         tracked.close()
 
 
-def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
+def header(run: "Run", chosen: Threads) -> dict[str, str]:
     """What a run is, line by line."""
-    policy: Any = run.models["policy"]
-    count = sum(weight.numel() for weight in policy.weights().values())
-    updates = f"{config.updates_per_step} update" + ("s" if config.updates_per_step > 1 else "")
-    return {
-        "recipe": config.recipe,
-        "model": f"{config.model}, {quantity(count)} parameters",
-        "task": asked_in(config),
-        "step": f"{size_of(config)}, {updates}, learning rate {config.optimiser.learning_rate:g}",
-        "machine": f"{policy.device}, {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
-        **getattr(getattr(run.plan.grade, "reward", None), "header", {}),
-    }
-
-
-def asked_in(config: "RunConfig") -> str:
-    """Where the questions come from, what answers the policy, and what grades it if that is not the task's
-    own."""
-    from menon.assembly.questions import own_questions
-    from menon.prompts.tasks import name_of
-
-    own = own_questions(config)
-    reward = config.reward if isinstance(config.reward, str | None) else kind_or_name(config.reward)
-    return ", ".join(
-        [
-            config.data or name_of(config.task or own),
-            *(
-                [f"environment {name_of(config.environment)}"]
-                if config.environment is not None and own is None
-                else []
-            ),
-            *([f"reward {reward}"] if reward else []),
-        ]
-    )
-
-
-def size_of(config: "RunConfig") -> str:
-    """What is written in a step, as far as the configuration settles it."""
-    if (branching := getattr(config.rollout, "branching", None)) is not None:
-        return f"{config.prompts_per_step} trees of {'-'.join(map(str, branching))}"
-    return f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples"
-
-
-def kind_or_name(reward: Any) -> str:
-    return str(getattr(reward, "kind", None) or getattr(reward, "__name__", "your own"))
-
-
-def quantity(count: int) -> str:
-    """
-    >>> quantity(5_984), quantity(886_400), quantity(494_032_768), quantity(7_600_000_000)
-    ('5,984', '0.89 M', '494 M', '7.6 B')
-    """
-    if count < 1e5:
-        return f"{count:,}"
-    size, unit = (count / 1e6, "M") if count < 1e9 else (count / 1e9, "B")
-    return f"{size:.2g} {unit}" if size < 10 else f"{size:.0f} {unit}"
+    machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"
+    return {**run.header, "machine": machine}
 
 
 def use(chosen: Threads, device: str) -> None:

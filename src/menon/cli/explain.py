@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from menon import threads
-from menon.cli.command import configured, quantity, size_of, understand, use
+from menon.cli.command import configured, understand, use
 from menon.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def beside(config: "RunConfig") -> str:
 
 def trees(config: "RunConfig", found: "Sizes") -> Iterator[str]:
     each = found.tokens_at_most // config.prompts_per_step
+    from menon.assembly.header import size_of
+
     yield f"  a step       {size_of(config)}, each of at most {each:,} tokens"
     yield f"               at most {found.answers:,} whole answers, {found.tokens_at_most:,} tokens"
     yield f"  an update    at most {found.per_update:,.0f} edges, learning rate {config.optimiser.learning_rate:g}"
@@ -96,6 +98,8 @@ def peak(config: "RunConfig", shape: "ModelSize | None") -> Iterator[str]:
         yield f"  memory       unknown: {config.model} is not on this disk; name a local folder"
         return
     parts = memory(config, shape)
+    from menon.assembly.header import quantity
+
     yield f"  memory       about {sum(parts.values()) / GIB:,.2f} GiB for {config.model}, {quantity(shape.parameters)} parameters"
     for name, size in parts.items():
         yield f"    {name:<18}{size / GIB:>10,.3f} GiB"

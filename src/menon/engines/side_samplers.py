@@ -192,4 +192,6 @@ def bare(job: Job) -> Job:
     """Without what only this process needs: texts and columns of the questions."""
     given = {id(request.prompt): request.prompt for request in job.requests}
     prompts = {name: replace(prompt, text="", answer=None, columns={}) for name, prompt in given.items()}
-    return replace(job, requests=[replace(request, prompt=prompts[id(request.prompt)]) for request in job.requests])
+    return replace(
+        job, requests=[replace(request, prompt=prompts[id(request.prompt)]) for request in job.requests]
+    )

@@ -115,5 +115,7 @@ class PairMean:
         return _weigh(batch, selected, len(pairs_of(batch)[0]))
 
 
-AggregationPart = TokenMean | SelectedMean | SequenceMeanTokenMean | SequenceMean | Constant | PromptMean | PairMean
+AggregationPart = (
+    TokenMean | SelectedMean | SequenceMeanTokenMean | SequenceMean | Constant | PromptMean | PairMean
+)
 """What a configuration file can name."""

@@ -6,8 +6,8 @@ from menon.config import RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
 from menon.rollout.environments import Calculator
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def calculator() -> RunConfig:

@@ -5,8 +5,8 @@ from menon.config import RunConfig
 from menon.loss import ClipCov
 from menon.loss.aggregation import TokenMean
 from menon.rollout.kinds import DynamicRollout
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def clip_cov() -> RunConfig:

@@ -6,15 +6,15 @@ from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
 from menon.rollout.kinds import DynamicRollout
 from menon.shaping import Overlong
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def dapo() -> RunConfig:
     """Clip .2/.28, no KL; groups that are all right or all wrong are asked again; the last fifth of the room
     costs up to 1.
 
-    With another `max_new_tokens` set `shaping.overlong.limit` to it.
+    With another `max_new_tokens` set `advantage.overlong.limit` to it.
     """
     return RunConfig(
         recipe="dapo",

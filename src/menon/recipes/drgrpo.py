@@ -5,8 +5,8 @@ from menon.config import RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import Constant
 from menon.shaping import TruncatedReward
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def drgrpo() -> RunConfig:

@@ -5,8 +5,8 @@ from menon.config import RunConfig
 from menon.control import PenaltyCoefficient
 from menon.loss import OldKL, Surrogate
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def ppo_penalty() -> RunConfig:

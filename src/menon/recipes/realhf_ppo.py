@@ -6,9 +6,9 @@ from menon.config import Critic, RunConfig
 from menon.loss import PPOClip, ValueLoss
 from menon.loss.aggregation import TokenMean
 from menon.shaping import KLInReward, RewardNorm
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 from menon.update.reference import MovingAverage
+from menon.update.terms import Term
 
 
 def realhf_ppo() -> RunConfig:

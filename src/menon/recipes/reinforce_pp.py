@@ -5,8 +5,8 @@ from menon.config import RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
 from menon.shaping import KLInReward
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def reinforce_pp() -> RunConfig:

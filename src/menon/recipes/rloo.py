@@ -4,8 +4,8 @@ from menon.advantage import RLOO
 from menon.config import RunConfig
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import SequenceMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def rloo() -> RunConfig:

@@ -6,8 +6,8 @@ from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SelectedMean, SequenceMean
 from menon.rollout.kinds import SegmentsRollout
 from menon.select import ProbabilityMask
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def spo_chain() -> RunConfig:

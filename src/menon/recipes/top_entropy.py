@@ -7,8 +7,8 @@ from menon.loss.aggregation import SelectedMean
 from menon.rollout.kinds import DynamicRollout
 from menon.select import TopEntropy
 from menon.shaping import Overlong
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def top_entropy() -> RunConfig:

@@ -5,8 +5,8 @@ from menon.config import Critic, RunConfig
 from menon.loss import NLL, PPOClip, ValueLoss
 from menon.loss.aggregation import SelectedMean, TokenMean
 from menon.select import Correct
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def vapo() -> RunConfig:

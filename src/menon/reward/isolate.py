@@ -159,6 +159,11 @@ class InThread:
         self.asked.put(None)
 
 
-def _work(function: Callable[..., Any], shape: Shape, asked: SimpleQueue[Asked | None], replies: SimpleQueue[Verdict]) -> None:
+def _work(
+    function: Callable[..., Any],
+    shape: Shape,
+    asked: SimpleQueue[Asked | None],
+    replies: SimpleQueue[Verdict],
+) -> None:
     while (next_one := asked.get()) is not None:
         replies.put(judge(function, shape, next_one))

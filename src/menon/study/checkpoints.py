@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from menon.assembly.build import model_name
+from menon.assembly.placement import model_name
 from menon.batch import Batch
 from menon.engines.hf_models import folder_of, load_policy, load_tokenizer
 from menon.engines.torch_learner import TorchScorer

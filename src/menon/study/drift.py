@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from menon.assembly.build import device_of, model_name
+from menon.assembly.placement import device_of, model_name
 from menon.batch import Batch, take
 from menon.engines.hf_models import load_policy
 from menon.engines.torch_learner import TorchScorer

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from rows import batch_of, column_of, rows_of
 from torch import Tensor
 
 from golden.adapters.losses import ppo_of
@@ -15,8 +16,8 @@ from menon.correction.m2po import M2PO
 from menon.correction.opsm import OPSM
 from menon.correction.reject import Reject
 from menon.loss import PolicyGradient
-from menon.update.objective import Term, mismatch
-from rows import batch_of, column_of, rows_of
+from menon.update.objective import mismatch
+from menon.update.terms import Term
 
 
 def factor(batch: Batch, logp: Tensor, *parts: Any) -> Tensor:

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from rows import column_of, loss_and_metrics, rows_of
 
 from golden.records import Record
 from menon.batch import Batch
 from menon.correction.importance import Importance
 from menon.loss.aggregation import AggregationPart, Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.loss.ratio import LARGEST
-from menon.update.objective import AnyTerm
-from rows import column_of, loss_and_metrics, rows_of
+from menon.update.terms import AnyTerm
 
 COLUMNS = {
     "advantage": "advantages",

@@ -5,18 +5,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
+from menon.update.natural import NaturalGradient, NaturalLearner, conjugate_gradient
+from rows import Known, batch_of
+
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
 from menon.loss import Surrogate
 from menon.loss.aggregation import TokenMean
-from menon.update.natural import NaturalGradient, NaturalLearner, conjugate_gradient
-from menon.update.objective import MiniBatch, Term, Update, cut, prepare
+from menon.update.objective import cut, prepare
 from menon.update.optimiser import Optimiser
 from menon.update.protocols import Need, Reduction
-from rows import Known, batch_of
+from menon.update.terms import MiniBatch, Term, Update
 
 SURROGATE = Update({"policy": Term(Surrogate(), TokenMean())})
 

@@ -7,7 +7,7 @@ tries.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -15,39 +15,12 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from menon.batch import Batch
+from menon.engines.protocols import Learner, LogitRows, Models
 from menon.errors import UserError
 from menon.types import Mean, Metric, Sum, merge
 from menon.update.objective import Micro, loss_of, moved
-from menon.update.protocols import Learner, LogitRows, Models, Need, Reduction
-
-
-@dataclass(frozen=True)
-class NaturalGradient:
-    """How far to go, and how to get there. The step is the largest of sqrt(2 max_kl / s'Fs) s, times `shrink`
-    as often as it takes, that lowers the loss and stays within `max_kl`; if none of `tries` does, the weights
-    stay as they are."""
-
-    max_kl: float = 0.01
-    """Of KL(pi_old || pi) over the vocabulary, the mean over the trained tokens of the update."""
-    damping: float = 0.1
-    iterations: int = 10
-    """Of conjugate gradient."""
-    shrink: float = 0.8
-    tries: int = 10
-
-    def __post_init__(self) -> None:
-        if (
-            self.max_kl <= 0
-            or self.damping < 0
-            or self.iterations < 1
-            or self.tries < 1
-            or not 0 < self.shrink < 1
-        ):
-            raise UserError(
-                "of a natural gradient, max_kl must be positive, damping 0 or more, iterations and tries "
-                "at least 1, and shrink "
-                "between 0 and 1"
-            )
+from menon.update.optimiser import NaturalGradient
+from menon.update.protocols import Need, Reduction
 
 
 @runtime_checkable
@@ -217,7 +190,10 @@ class Kept:
         self._logits = rows(place)
 
     def score(self, batch: Batch, needs: Iterable[Need], models: Models | None = None) -> dict[str, Tensor]:
-        raise NotImplementedError
+        raise NotImplementedError("only its logits are kept")
+
+    def weights(self) -> Mapping[str, Tensor]:
+        return {}
 
     def logits(self, batch: Batch) -> LogitRows:
         return lambda places: self._logits[self._row[places]]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from menon.record.state_codec import decode, encode
+from menon.state_codec import decode, encode
 
 
 def there_and_back(value):
