@@ -181,12 +181,15 @@ MISSING = "(nothing)"
 """In place of a value that a line does not have."""
 
 
+KINDS = ("metrics", "evaluations", "transcripts", "checkpoint")
+
+
 @dataclass(frozen=True)
 class Table:
     """One file of a run folder; of a checkpoint all its files, with one row."""
 
     kind: str
-    """metrics, evaluations, transcripts or checkpoint."""
+    """One of `KINDS`."""
     columns: dict[str, list[Any]]
     """Name -> a value for each row: a number, a text, a list of values, a Tensor, or MISSING."""
     types: dict[str, str]
@@ -212,12 +215,15 @@ class Difference:
 def compare(old: Path, new: Path) -> str:
     """What differs between two run folders; "" if nothing does."""
     tables, others = tables_of(old), tables_of(new)
+    for side, found in (("OLD", tables), ("NEW", others)):
+        if absent := [kind for kind in KINDS if kind not in {table.kind for table in found.values()}]:
+            return f"different: the run of {side} left no {absent[0]}"
     files = [*tables, *(file for file in others if file not in tables)]
-    found = [one for file in files for one in in_file(file, tables.get(file), others.get(file))]
-    if not found:
+    differ = [one for file in files for one in in_file(file, tables.get(file), others.get(file))]
+    if not differ:
         return ""
-    first = min(found, key=lambda one: one.step)  # of equal ones the one that comes first
-    return f"different: {first.what}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+    first = min(differ, key=lambda one: one.step)  # of equal ones the one that comes first
+    return f"different: {first.what}" + (f" (and {len(differ) - 1} more)" if len(differ) > 1 else "")
 
 
 def in_file(file: str, old: Table | None, new: Table | None) -> Iterator[Difference]:
@@ -326,14 +332,14 @@ def tables_of(run: Path) -> dict[str, Table]:
             step = float(file.stem.removeprefix("step_"))
             found[f"{folder}/{file.name}"] = Table("transcripts", columns, types, step)
     for kind in ("metrics", "evaluations"):
-        found[f"{kind}.jsonl"] = Table(kind, json_lines(run / f"{kind}.jsonl"), {})
-    latest = (run / "checkpoints" / "latest").resolve(strict=True)
-    columns = {}
+        if (run / f"{kind}.jsonl").exists():
+            found[f"{kind}.jsonl"] = Table(kind, json_lines(run / f"{kind}.jsonl"), {})
+    latest = (run / "checkpoints" / "latest").resolve()
+    tensors: dict[str, list[Any]] = {}
     for file in sorted(latest.rglob("*.safetensors")):
-        columns |= {
-            f"{file.relative_to(latest)}:{name}": [value] for name, value in safetensors(file).items()
-        }
-    return found | {"checkpoints/latest": Table("checkpoint", columns, {}, math.inf)}
+        name = file.relative_to(latest)
+        tensors |= {f"{name}:{tensor}": [value] for tensor, value in safetensors(file).items()}
+    return found | ({"checkpoints/latest": Table("checkpoint", tensors, {}, math.inf)} if tensors else {})
 
 
 def json_lines(path: Path) -> dict[str, list[Any]]:

@@ -148,6 +148,13 @@ def test_a_file_that_one_run_lacks(tmp_path):
     assert same_run.compare(old, new) == "different: transcripts/step_000002.parquet exists only in OLD"
 
 
+def test_a_run_without_a_part_of_its_record_is_never_the_same(tmp_path):
+    old, new = run(tmp_path / "old"), run(tmp_path / "new")
+    for folder in (old, new):
+        (folder / "checkpoints" / "latest").unlink()
+    assert same_run.compare(old, new) == "different: the run of OLD left no checkpoint"
+
+
 def test_a_tensor_of_another_model(tmp_path):
     old, new = run(tmp_path / "old"), run(tmp_path / "new")
     write_tensors(new / "checkpoints/latest/state/critic.safetensors", {"bias": ("BF16", [1], b"\x81\x3f")})
