@@ -73,7 +73,7 @@ COMMON = {
 ALONE: dict[str, Any] = {"fixed_slots": "true", "slots": 16}
 """For turns and trees. One checkout may wait for the slowest answer of a round where another goes on at once,
 so other sequences are computed beside an answer; with fixed slots its bits do not depend on them. They do
-depend on how many slots a process has (each of the two has 8 here), and on its neighbours again where a process
+depend on how many slots a process has (each of the two has 8 here), and on neighbours again where a process
 computes with several threads that divide its slots unevenly (which no process of a small model does)."""
 OWN: dict[str, dict[str, Any]] = {
     "calculator": ALONE,
