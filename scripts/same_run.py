@@ -42,7 +42,14 @@ HELP = """Trains each RECIPE for a few steps with two seeds from the checkouts O
 metrics, transcripts and final weights bit for bit. Prints one line for each recipe and seed and then
 identical=N different=N; the exit code is 0 if nothing differs."""
 
-RENAMED: dict[str, str] = {}
+_OLD_STATE, _STATE = ("checkpoint:state/tensors.safetensors:state." + word for word in ("memory.", ""))
+RENAMED: dict[str, str] = {
+    # The host of the models writes its own files; a recorder writes the state of source and parts.
+    f"{_STATE}learners.": "checkpoint:state/optimisers.safetensors:state.learners.",
+    # A rollout's state belongs to its source, the others are those of the parts.
+    f"{_OLD_STATE}/rollout.": f"{_STATE}source.rollout.",
+    _OLD_STATE: f"{_STATE}parts.",
+}
 """Names of OLD -> names of NEW, where a new name was decided on. A name is the kind of table and the column
 in it: `metrics:loss/policy`, `evaluations:accuracy`, `transcripts:behaviour_logp` (of evaluations as well),
 and `checkpoint:state/critic.safetensors:head.weight` for a tensor. An entry that ends in `/`, `.` or `:`
