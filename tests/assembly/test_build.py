@@ -13,7 +13,7 @@ from menon.advantage import GRPO
 from menon.assembly.build import build, close, device_of
 from menon.assembly.questions import apart, chat_with, stop_of, tokenize_with
 from menon.base import BASES
-from menon.config import RunConfig, changed
+from menon.config import OnlineSource, RunConfig, changed
 from menon.engines.hf_models import export
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
@@ -29,12 +29,7 @@ from menon.sync.by_reference import ByReference
 from menon.types import Sampling
 from menon.update.terms import Term
 
-BASE = RunConfig(
-    advantage={"credit": GRPO()},
-    objective={"policy": Term(PPOClip(), TokenMean())},
-    max_new_tokens=8,
-    heldout=6,
-)
+BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())}, source=OnlineSource(max_new_tokens=8, heldout=6))
 
 
 @pytest.fixture(scope="session")

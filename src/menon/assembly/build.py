@@ -79,32 +79,39 @@ def _built(config: RunConfig, rollout: Rollout, grade: Grade, notify: Callable[[
             check_memory(rollout, prompts, placed.sampler)
         answer = answer_with(config, placed.tokenizer)
         collect = with_tokenizer(rollout, answer, placed.tokenizer)
-        sampling = Sampling(config.max_new_tokens, stop=stop_of(config))
+        sampling = Sampling(config.source.max_new_tokens, stop=stop_of(config))
         evaluation = Evaluation(tuple(heldout), grade, sampling, answer=answer)
-        source = Online(ORDERS[config.order](prompts, config.seed), placed.sampler, collect, grade)
+        source = Online(
+            ORDERS[config.source.order](prompts, config.control.seed), placed.sampler, collect, grade
+        )
         undo.callback(source.close)
         yield Run(
-            plan=Plan(config.advantage, updates_of(config), config.seed, reference=config.reference_update),
+            plan=Plan(
+                config.advantage,
+                updates_of(config),
+                config.control.seed,
+                reference=config.models.reference_update,
+            ),
             source=source,
             host=placed.host,
             channel=placed.channel,
-            steps=config.steps,
+            steps=config.control.steps,
             evaluate=partial(evaluation, placed.sampler),
             probe=partial(probe_of(config, evaluation), placed.sampler),
-            save_every=config.save_every,
-            evaluate_every=config.evaluate_every,
+            save_every=config.control.save_every,
+            evaluate_every=config.control.evaluate_every,
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
 
 
 def probe_of(config: RunConfig, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:
     """Best temperature and vote on some of the held-out questions; nothing where the run asks for none."""
-    if not config.report_questions:
+    if not config.source.report_questions:
         return lambda sampler: {}
-    if config.data is None and config.reward is None and own_questions(config) is None:
-        return Probe(evaluation, config.report_questions, equivalence_of_task(task_of(config)))
+    if config.source.data is None and config.source.reward is None and own_questions(config) is None:
+        return Probe(evaluation, config.source.report_questions, equivalence_of_task(task_of(config)))
     return Probe(
-        evaluation, config.report_questions, equivalence_of(getattr(evaluation.grade, "reward", None))
+        evaluation, config.source.report_questions, equivalence_of(getattr(evaluation.grade, "reward", None))
     )
 
 
@@ -119,28 +126,35 @@ def close_reward(reward: Reward) -> None:
 
 def rollout_of(config: RunConfig) -> Rollout:
     sampling = Sampling(
-        config.max_new_tokens, config.temperature, config.top_p, config.top_k, stop_of(config)
+        config.source.max_new_tokens,
+        config.source.temperature,
+        config.source.top_p,
+        config.source.top_k,
+        stop_of(config),
     )
-    size = (config.prompts_per_step, config.samples_per_prompt, sampling)
-    if isinstance(config.rollout, DynamicRollout):
-        own = config.rollout
+    size = (config.source.prompts_per_step, config.source.samples_per_prompt, sampling)
+    if isinstance(config.source.rollout, DynamicRollout):
+        own = config.source.rollout
         return DynamicSampling(*size, own.lo, own.hi, own.prompts_per_round, own.max_rounds, own.min_groups)
-    if isinstance(config.rollout, GreedyRollout):
+    if isinstance(config.source.rollout, GreedyRollout):
         return GreedyBaseline(*size)
-    if isinstance(config.rollout, SegmentsRollout):
+    if isinstance(config.source.rollout, SegmentsRollout):
         return Segments(
-            *size, partition_of(config.rollout), config.rollout.value_samples, config.rollout.max_values
+            *size,
+            partition_of(config.source.rollout),
+            config.source.rollout.value_samples,
+            config.source.rollout.max_values,
         )
-    if isinstance(config.rollout, TreeRollout):
-        tree = config.rollout
+    if isinstance(config.source.rollout, TreeRollout):
+        tree = config.source.rollout
         replay = Replay(tree.edges_per_question, tree.max_age, tree.edges_per_step)
         return Trees(
-            config.prompts_per_step,
+            config.source.prompts_per_step,
             sampling,
             tree_values,
             TreeShape(tree.branching, tree.segment_tokens),
             replay,
-            config.seed,
+            config.control.seed,
         )
     return Groups(*size)
 
@@ -169,21 +183,28 @@ def with_tokenizer(rollout: Rollout, answer: Answer, tokenizer: PreTrainedTokeni
 
 
 def updates_of(config: RunConfig) -> tuple[Update, ...]:
-    if config.critic is not None and config.critic.shared_trunk:
+    if config.models.critic is not None and config.models.critic.shared_trunk:
         return (
-            Update(config.objective | config.critic.objective, "policy", config.updates_per_step, config.old),
+            Update(
+                config.objective | config.models.critic.objective,
+                "policy",
+                config.models.policy.updates_per_step,
+                config.models.policy.old,
+            ),
         )
-    alone = 0 if config.critic is None else config.critic.pretrain_steps
-    policy = Update(config.objective, "policy", config.updates_per_step, config.old, alone)
-    if config.critic is None:
+    alone = 0 if config.models.critic is None else config.models.critic.pretrain_steps
+    policy = Update(
+        config.objective, "policy", config.models.policy.updates_per_step, config.models.policy.old, alone
+    )
+    if config.models.critic is None:
         return (policy,)
-    return (policy, Update(config.critic.objective, "critic", config.critic.updates_per_step))
+    return (policy, Update(config.models.critic.objective, "critic", config.models.critic.updates_per_step))
 
 
 def grade_of(config: RunConfig) -> Grade:
     """The reward's verdict; of an environment that asks its own questions and has no other reward, what it
     gave."""
-    if config.reward is None and own_questions(config) is not None:
+    if config.source.reward is None and own_questions(config) is not None:
         return environment_alone
     return grading_of(reward_of(config), shows_of(config))
 
@@ -191,7 +212,7 @@ def grade_of(config: RunConfig) -> Grade:
 def shows_of(config: RunConfig) -> Shows:
     """What the task looks for in an answer, where questions are a task's: whether it shows working, whether
     it reflects."""
-    if config.data is not None or own_questions(config) is not None:
+    if config.source.data is not None or own_questions(config) is not None:
         return {}
     task = task_of(config)
     looks = {"working": getattr(task, "works", None), "reflection": getattr(task, "reflects", None)}
@@ -200,7 +221,7 @@ def shows_of(config: RunConfig) -> Shows:
 
 def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer:
     """One turn, or turns with the run's environment."""
-    if config.environment is None:
+    if config.source.environment is None:
         return answer
 
     def tokenize(text: str) -> list[int]:
@@ -211,17 +232,17 @@ def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer
             tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
 
-    return Turns(config.environment, tokenize, decode, config.seed, config.max_turns)
+    return Turns(config.source.environment, tokenize, decode, config.control.seed, config.source.max_turns)
 
 
 def reward_of(config: RunConfig) -> Reward:
     """The task's own, a rule, tests of programs, a model, or the user's function."""
-    task = task_of(config) if config.data is None else None
-    reward = config.reward
+    task = task_of(config) if config.source.data is None else None
+    reward = config.source.reward
     if reward is None:
         return ExactMatch() if task is None else task.grade
     if isinstance(reward, ModelReward):
-        return model_reward(reward, device_of(config.device))
+        return model_reward(reward, device_of(config.engine.device))
     if isinstance(reward, rules.RulePart):
         return rules.build(reward)
     if isinstance(reward, CodeTests):

@@ -68,16 +68,16 @@ class Sizes:
 
 
 def sizes(config: RunConfig) -> Sizes:
-    count, rollout = config.updates_per_step, rollout_of(config)
-    updates = config.steps * count
+    count, rollout = config.models.policy.updates_per_step, rollout_of(config)
+    updates = config.control.steps * count
     if isinstance(rollout, Trees):
-        trees, shape, replay = config.prompts_per_step, rollout.shape, rollout.replay
+        trees, shape, replay = config.source.prompts_per_step, rollout.shape, rollout.replay
         edges = min(replay.per_question, shape.most_nodes()) * trees * replay.max_age
         edges = min(edges, replay.per_step) if replay.per_step else edges
-        leaves, tokens = math.prod(shape.branching), shape.most_tokens(0, config.max_new_tokens)
+        leaves, tokens = math.prod(shape.branching), shape.most_tokens(0, config.source.max_new_tokens)
         return Sizes(trees * leaves, trees * tokens, edges / count, updates, replay.max_age * count - 1)
-    answers = config.prompts_per_step * config.samples_per_prompt
-    return Sizes(answers, answers * config.max_new_tokens, answers / count, updates, count - 1)
+    answers = config.source.prompts_per_step * config.source.samples_per_prompt
+    return Sizes(answers, answers * config.source.max_new_tokens, answers / count, updates, count - 1)
 
 
 def size_of_model(name: str) -> ModelSize | None:
@@ -119,15 +119,15 @@ def side_by_side(config: RunConfig, shape: ModelSize | None) -> int:
 
 
 def on_cpu(config: RunConfig) -> bool:
-    return config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
+    return config.engine.device == "cpu" or (config.engine.device == "auto" and not torch.cuda.is_available())
 
 
 def tokens_per_pass(config: RunConfig, tokens: float, workers: int) -> int:
     """Of an update's tokens; see `update.objective.forward_rows`."""
     return (
-        config.tokens_per_forward
+        config.engine.tokens_per_forward
         if workers == 1
-        else max(1, int(min(config.tokens_per_forward, tokens)) // workers)
+        else max(1, int(min(config.engine.tokens_per_forward, tokens)) // workers)
     )
 
 
@@ -143,8 +143,11 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
     """
     workers = side_by_side(config, shape)
-    number, own = BYTES[config.dtype], 2 if config.dtype == "bfloat16" else BYTES[config.dtype]
-    learning = 1 + (config.critic is not None and not config.critic.shared_trunk)
+    number, own = (
+        BYTES[config.engine.dtype],
+        2 if config.engine.dtype == "bfloat16" else BYTES[config.engine.dtype],
+    )
+    learning = 1 + (config.models.critic is not None and not config.models.critic.shared_trunk)
     per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
     here, small = on_cpu(config), shape.family and shape.parameters <= machine.SMALL
     cached = (
@@ -154,18 +157,18 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
         (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)
     )  # in fp32, see `decoder.causal`
     rollout = rollout_of(config)
-    keys = at_once(config) * (PROMPT + config.max_new_tokens) * cached
+    keys = at_once(config) * (PROMPT + config.source.max_new_tokens) * cached
     if isinstance(rollout, Trees):
         keys = estimate(rollout, PROMPT, cached, at_once(config))
     found: dict[str, Any] = {
         "weights": learning * number * shape.parameters,
         "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,
         "optimiser": learning * 2 * number * shape.parameters,
-        "reference": (config.reference != "none") * number * shape.parameters,
-        "sampler's copies": (config.dtype == "bfloat16") * 2 * shape.parameters
+        "reference": (config.models.reference != "none") * number * shape.parameters,
+        "sampler's copies": (config.engine.dtype == "bfloat16") * 2 * shape.parameters
         + workers * own * shape.copied,
-        "activations": (own * per_token + attention) * config.tokens_per_forward,
-        "logits": COPIES * 4 * min(CHUNK, config.tokens_per_forward * shape.vocabulary),
+        "activations": (own * per_token + attention) * config.engine.tokens_per_forward,
+        "logits": COPIES * 4 * min(CHUNK, config.engine.tokens_per_forward * shape.vocabulary),
         "keys and values": keys,
         "libraries": LIBRARIES + (workers - 1) * OTHER_PROCESS,
     }

@@ -13,7 +13,7 @@ def tell_of_memory(
     config: RunConfig, sampler: TorchSampler, prompts: Sequence[Prompt], notify: Callable[[str], None]
 ) -> None:
     """What the caches of a step take, where that is more than there is."""
-    longest = max(len(prompt.tokens) for prompt in prompts) + config.max_new_tokens
+    longest = max(len(prompt.tokens) for prompt in prompts) + config.source.max_new_tokens
     if (fits := sampler.fitting(longest)) < (wanted := at_once(config)):
         notify(
             f"free memory holds {fits} answers of up to {longest} tokens, so as many and not {wanted} are "
@@ -24,8 +24,8 @@ def tell_of_memory(
 def at_once(config: RunConfig) -> int:
     """Most answers that are written at a time. Fresh ones from all cuts of a step are asked for together, and
     fill the slots."""
-    own = config.rollout
+    own = config.source.rollout
     if isinstance(own, SegmentsRollout):
-        return config.slots
-    width = math.prod(own.branching) if isinstance(own, TreeRollout) else config.samples_per_prompt
-    return min(config.slots, config.prompts_per_step * width)
+        return config.engine.slots
+    width = math.prod(own.branching) if isinstance(own, TreeRollout) else config.source.samples_per_prompt
+    return min(config.engine.slots, config.source.prompts_per_step * width)

@@ -1,7 +1,7 @@
 """SPO-chain (arXiv 2505.23564): credit for segments between the tokens that were a choice."""
 
 from menon.advantage import SegmentCredit, Whiten
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SelectedMean, SequenceMean
 from menon.rollout.kinds import SegmentsRollout
@@ -15,7 +15,7 @@ def spo_chain() -> RunConfig:
     cut say what the state there is worth. Only tokens below .9 learn; their advantages are whitened. 1e-4 of
     k3 to the start is in the loss.
 
-    `threshold` sets every .9 of it: the cuts, the mask and the whitening. Without the mask:
+    Every .9 of it is a setting of its own: the cuts, the mask and the whitening. Without the mask:
     `objective.policy.select=null objective.policy.share=token_mean advantage.credit.below=1
     advantage.whiten.below=1`.
     """
@@ -28,12 +28,14 @@ def spo_chain() -> RunConfig:
             ),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
-        rollout=SegmentsRollout(partition="cutpoints", interval=5, threshold=0.9, value_samples=9),
-        prompts_per_step=16,
-        samples_per_prompt=4,
-        reference="frozen",
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        source=OnlineSource(
+            rollout=SegmentsRollout(partition="cutpoints", interval=5, threshold=0.9, value_samples=9),
+            prompts_per_step=16,
+            samples_per_prompt=4,
+        ),
+        models=Models(
+            policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2), reference="frozen"
+        ),
     )
 
 

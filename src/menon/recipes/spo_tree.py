@@ -1,7 +1,7 @@
 """SPO-tree (arXiv 2505.23564): credit for segments of fixed length, by a tree of answers to each question."""
 
 from menon.advantage import SegmentCredit, Whiten
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SelectedMean, SequenceMean
 from menon.rollout.kinds import TreeRollout
@@ -16,7 +16,7 @@ def spo_tree() -> RunConfig:
     whitened over them, and 1e-4 of k3 to the start is in the loss. The ratio is to the policy that wrote the
     edge.
 
-    `threshold` sets the .9 of mask and whitening.
+    Mask and whitening each have their own `below`.
     """
     return RunConfig(
         recipe="spo_tree",
@@ -27,13 +27,15 @@ def spo_tree() -> RunConfig:
             ),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
-        rollout=TreeRollout(branching=(4, 4, 4), segment_tokens=(8,), edges_per_step=256),
-        prompts_per_step=8,
-        samples_per_prompt=1,
-        old="behaviour",
-        reference="frozen",
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        source=OnlineSource(
+            rollout=TreeRollout(branching=(4, 4, 4), segment_tokens=(8,), edges_per_step=256),
+            prompts_per_step=8,
+            samples_per_prompt=1,
+        ),
+        models=Models(
+            policy=Policy(old="behaviour", optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2),
+            reference="frozen",
+        ),
     )
 
 
