@@ -11,17 +11,20 @@ from menon.correction import CorrectionPart
 from menon.errors import OnBad, UserError, at_least
 from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
+from menon.parts import Around
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
 from menon.reward.code.tests import CodeTests
 from menon.reward.models import ModelReward
 from menon.reward.rules import RulePart
+from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
-from menon.rollout.kinds import GroupsRollout, RolloutPart
+from menon.rollout.groups import Groups
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
 from menon.shaping import ShapingPart
+from menon.types import Sampling
 from menon.update.natural import NaturalGradient
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
@@ -135,7 +138,7 @@ class RunConfig:
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token; without any those of the template (orz has
     some)."""
-    rollout: Rollout = field(default_factory=GroupsRollout)
+    rollout: Rollout = field(default_factory=Groups)
     environment: Environment | None = None
     """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together.
     Without data and task its own questions are asked, if it has any, and its rewards are all there is."""
@@ -201,7 +204,7 @@ class RunConfig:
             )
         if self.reference_update is not None and self.reference == "none":
             raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
-        check(self)
+        check(self, around_of(self))
 
 
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
@@ -250,6 +253,14 @@ def _has(tree: Any, place: str) -> bool:
             return False
         tree = tree[name]
     return True
+
+
+def around_of(config: RunConfig) -> Around:
+    """What a configuration alone says of the program around its parts."""
+    sampling = Sampling(
+        config.max_new_tokens, config.temperature, config.top_p, config.top_k, tuple(config.stop)
+    )
+    return Around(config.prompts_per_step, config.samples_per_prompt, sampling, config.seed)
 
 
 def own_code(config: RunConfig) -> dict[str, str]:

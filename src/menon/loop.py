@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from menon.errors import UserError
+from menon.parts import Around
 from menon.record import checkpoint
 from menon.record.checkpoint import Snapshot
 from menon.record.folder import RunFolder, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
-from menon.rollout.protocols import Collect, Grade, Notes, Prompts, Sampler
+from menon.rollout.protocols import Collect, Collected, Grade, Notes, Prompts, Sampler
 from menon.step import Memory, Plan, learner_of, train_step
 from menon.sync.protocols import WeightChannel
 from menon.types import Graded, StepReport
@@ -182,10 +183,12 @@ def due(step: int, every: int) -> bool:
 def checked(collect: Collect, where: str, folder: Path) -> Collect:
     """A rollout that raises GradersFailed before anything is learned from what it wrote."""
 
-    def collect_and_check(prompts: Prompts, sampler: Sampler, grade: Grade, *state: Any) -> tuple[Any, ...]:
-        found = collect(prompts, sampler, grade, *state)
-        check_graders(found[0], where, folder)
-        return found
+    def collect_and_check(
+        prompts: Prompts, sampler: Sampler, grade: Grade, around: Around, *state: Any
+    ) -> Collected:
+        gathered = collect(prompts, sampler, grade, around, *state)
+        check_graders(gathered.graded, where, folder)
+        return gathered
 
     return collect_and_check
 

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from menon.batch import Batch, columns_per, pack
 from menon.errors import UserError
+from menon.parts import Around, Observes, Stateful
 from menon.record.clock import Clock
 from menon.record.metrics import batch_metrics, text_metrics
-from menon.rollout.memory import ROLLOUT, collected
-from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
+from menon.rollout.protocols import Collect, Collected, Grade, Prompts, Sampler
 from menon.sync.protocols import WeightChannel
 from menon.types import Metric, StepReport, merge
 from menon.update.objective import MiniBatch, Update, cut, prepare, split, steered
@@ -19,6 +19,8 @@ from menon.update.scoring import score
 
 Memory = Mapping[str, Any]
 """State of the parts that have one, by the part's name: what `record.state_codec` can write."""
+ROLLOUT = "/rollout"
+"""The name of the rollout's state beside those of the advantage parts; no part can be called so."""
 
 
 class Credit(Protocol):
@@ -38,6 +40,8 @@ class Plan:
     """What a run does in every step. Its parts are frozen dataclasses that a recipe constructs."""
 
     rollout: Collect
+    around: Around
+    """What the rollout uses of the program: how much it writes, and how."""
     grade: Grade
     advantage: Mapping[str, Credit]
     updates: tuple[Update, ...]
@@ -52,7 +56,7 @@ class Plan:
     def memory(self) -> Memory:
         """The state that a run starts from."""
         parts: Mapping[str, Any] = {ROLLOUT: self.rollout, **self.advantage}
-        return {name: part.init() for name, part in parts.items() if hasattr(part, "init")}
+        return {name: part.init() for name, part in parts.items() if isinstance(part, Stateful)}
 
 
 def train_step(
@@ -67,8 +71,9 @@ def train_step(
     clock = Clock()
     with clock("rollout"):
         # Graded as it finishes: refills and trees need grades inside.
-        graded, gathered, memory = collected(plan.rollout, prompts, sampler, plan.grade, memory)
-        batch = pack(graded)
+        gathered = collect(plan, prompts, sampler, memory)
+        memory = memory if gathered.state is None else {**memory, ROLLOUT: gathered.state}
+        batch = pack(gathered.graded)
     with clock("score"):
         parts = [part for update in plan.updates for part in split(batch, update, plan.seed, step)]
         batch = score(batch, parts, plan.credit_reads, models)
@@ -82,12 +87,20 @@ def train_step(
             plan.reference(step, models)
         fingerprint = channel.publish(learner_of(models, "policy"), sampler)
     with clock("report"):
-        merge(metrics, batch_metrics(batch) | text_metrics(graded) | gathered | steered(batch))
+        seen = batch_metrics(batch) | text_metrics(gathered.graded) | dict(gathered.metrics)
+        merge(metrics, seen | steered(batch))
     numbers = {name: float(metric) for name, metric in metrics.items()} | clock.times()
     columns = {
         name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None
     }
-    return StepReport(step, numbers, tuple(graded), columns, batch.offset.numpy(), fingerprint), memory
+    graded = tuple(gathered.graded)
+    return StepReport(step, numbers, graded, columns, batch.offset.numpy(), fingerprint), memory
+
+
+def collect(plan: Plan, prompts: Prompts, sampler: Sampler, memory: Memory) -> Collected:
+    """A step's text; a rollout with a state gets it and leaves the next one."""
+    state = (memory[ROLLOUT],) if ROLLOUT in memory else ()
+    return plan.rollout(prompts, sampler, plan.grade, plan.around, *state)
 
 
 def give_credit(batch: Batch, parts: Mapping[str, Credit], memory: Memory) -> tuple[Batch, Memory]:
@@ -103,7 +116,7 @@ def give_credit(batch: Batch, parts: Mapping[str, Credit], memory: Memory) -> tu
 
 def look_back(parts: Mapping[str, Credit], memory: Memory, metrics: Mapping[str, Metric]) -> Memory:
     """Parts that learn from what the updates measured have `after(state, metrics) -> state`."""
-    looking = {name: part for name, part in parts.items() if name in memory and hasattr(part, "after")}
+    looking = {name: part for name, part in parts.items() if name in memory and isinstance(part, Observes)}
     return {**memory, **{name: part.after(memory[name], metrics) for name, part in looking.items()}}
 
 

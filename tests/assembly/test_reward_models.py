@@ -146,8 +146,8 @@ def test_an_environment_of_ones_own(folder, tmp_path):
     config = settings(folder, environment={"kind": name, "word": "hi"}, max_turns=3, task="chain_sum")
     assert own_code(config).keys() == {name}
     run = build(config)
-    assert isinstance(run.plan.rollout.answer, Turns)
-    assert (run.plan.rollout.answer.max_turns, run.plan.rollout.answer.environment.word) == (3, "hi")
+    assert isinstance(run.plan.around.answer, Turns)
+    assert (run.plan.around.answer.max_turns, run.plan.around.answer.environment.word) == (3, "hi")
     graded = run.evaluate(run.sampler)
     assert all(g.rollout.text.startswith("hi") for g in graded)
     assert read(RunConfig, json.loads(json.dumps(plain(config)))).environment.word == "hi"

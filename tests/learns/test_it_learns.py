@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from menon.loop import Run
-from menon.rollout.groups import Groups
+from menon.parts import Around
 from menon.step import train_step
 from menon.types import Rollout, Sampling, Verdict
 from tiny_run import tiny_run
@@ -35,7 +35,7 @@ def rewards(run: Run, steps: int) -> list[float]:
 def test_the_reward_rises(algorithm):
     run = tiny_run(algorithm, grade=share_of_letter)
     without_kl = {name: part for name, part in run.plan.advantage.items() if name != "kl"}
-    plan = replace(run.plan, rollout=Groups(8, 8, Sampling(max_new_tokens=5)), advantage=without_kl)
+    plan = replace(run.plan, around=Around(8, 8, Sampling(max_new_tokens=5)), advantage=without_kl)
     curve = rewards(replace(run, plan=plan), 40)
     assert sum(curve[:3]) / 3 < 0.15
     assert sum(curve[-3:]) / 3 > 0.8

@@ -20,6 +20,7 @@ from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.loop import Run
 from menon.loss import PolicyGradient, PPOClip, ValueLoss
 from menon.loss.aggregation import SequenceMean, TokenMean
+from menon.parts import Around
 from menon.prompts.order import Shuffled
 from menon.record.folder import RunFolder
 from menon.rollout.groups import Groups, answer
@@ -76,7 +77,7 @@ def tiny_run(
         advantage = {"credit": GAE()}
         value = Update({"value": Term(ValueLoss(), TokenMean())}, model="critic", count=2)
         updates = [Update({"policy": Term(PPOClip(), TokenMean())}, count=2), value]
-    plan = Plan(Groups(3, 2, SAMPLING), grade, advantage, tuple(updates), seed)
+    plan = Plan(Groups(), Around(3, 2, SAMPLING, seed), grade, advantage, tuple(updates), seed)
     run = Run(
         plan=plan,
         prompts=Shuffled(questions, seed),

@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from menon.advantage.segment import tree_values
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.questions import own_questions, prompts_of, questions, stop_of, task_of
 from menon.assembly.reward_models import model_reward
-from menon.assembly.samplers import sampler_of, tell_of_memory
-from menon.assembly.tree_memory import check_memory
+from menon.assembly.rollout_memory import check_memory
+from menon.assembly.samplers import sampler_of
 from menon.base import BASES
-from menon.config import RunConfig
+from menon.config import RunConfig, around_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
@@ -26,6 +25,7 @@ from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
+from menon.parts import Around, built
 from menon.prompts.order import ByDifficulty, Shuffled
 from menon.reward import rules
 from menon.reward.call import UserReward
@@ -34,16 +34,8 @@ from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.models import ModelReward
 from menon.reward.protocols import Reward
-from menon.rollout.dynamic import DynamicSampling
-from menon.rollout.greedy import GreedyBaseline
-from menon.rollout.groups import Groups, answer
-from menon.rollout.kinds import DynamicRollout, GreedyRollout, SegmentsRollout, TreeRollout
-from menon.rollout.partition import CutPoints, EqualParts, FixedTokens, Lines, Partition
+from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
-from menon.rollout.replay import Replay
-from menon.rollout.segments import Segments
-from menon.rollout.tree_growth import TreeShape
-from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import nearest
 from menon.step import Plan
@@ -51,8 +43,6 @@ from menon.types import Sampling
 from menon.update.natural import NaturalLearner
 from menon.update.objective import Update
 from menon.update.protocols import Learner, Scorer
-
-Rollout = Groups | DynamicSampling | GreedyBaseline | Segments | Trees
 
 REWARDS: dict[str, Callable[[], Reward]] = {
     "code": CodeTests,
@@ -68,16 +58,18 @@ WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64":
 def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Run:
     """Everything of a run, in one process and on one device. `notify` hears what the user should know. See
     `close`."""
-    rollout = rollout_of(config)
+    around = around_of(config)
+    around = replace(around, sampling=replace(around.sampling, stop=stop_of(config)), notify=notify)
     grade = grade_of(config)
     try:
-        return assemble(config, rollout, grade, notify)
+        return assemble(config, around, grade)
     except BaseException:
         close_grade(grade)
         raise
 
 
-def assemble(config: RunConfig, rollout: Rollout, grade: Grade, notify: Callable[[str], None]) -> Run:
+def assemble(config: RunConfig, around: Around, grade: Grade) -> Run:
+    notify = around.notify
     rows, heldout_rows = questions(config, notify)
     device = device_of(config.device)
     name = model_name(config.model)
@@ -87,17 +79,23 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, notify: Callable
     sampler, channel = sampler_of(config, model, tokenizer, notify)
     with ExitStack() as undo:
         undo.callback(sampler.close)
-        tell_of_memory(config, sampler, prompts, notify)
-        if isinstance(rollout, Trees):
-            check_memory(rollout, prompts, sampler)
-        answer = answer_with(config, tokenizer)
-        collect = with_tokenizer(rollout, answer, tokenizer)
+        check_memory(config.rollout, around, prompts, sampler)
+        around = with_tokenizer(around, config, tokenizer)
         evaluation = Evaluation(
-            tuple(heldout), grade, Sampling(config.max_new_tokens, stop=stop_of(config)), answer=answer
+            tuple(heldout),
+            grade,
+            Sampling(config.max_new_tokens, stop=around.sampling.stop),
+            answer=around.answer or answer,
         )
         run = Run(
             plan=Plan(
-                collect, grade, config.advantage, updates_of(config), config.seed, config.reference_update
+                built(config.rollout, around),
+                around,
+                grade,
+                {name: built(part, around) for name, part in config.advantage.items()},
+                updates_of(config),
+                config.seed,
+                config.reference_update,
             ),
             prompts=ORDERS[config.order](prompts, config.seed),
             sampler=sampler,
@@ -139,55 +137,13 @@ def close_reward(reward: Reward) -> None:
     rules.close(reward)
 
 
-def rollout_of(config: RunConfig) -> Rollout:
-    sampling = Sampling(
-        config.max_new_tokens, config.temperature, config.top_p, config.top_k, stop_of(config)
-    )
-    size = (config.prompts_per_step, config.samples_per_prompt, sampling)
-    if isinstance(config.rollout, DynamicRollout):
-        own = config.rollout
-        return DynamicSampling(*size, own.lo, own.hi, own.prompts_per_round, own.max_rounds, own.min_groups)
-    if isinstance(config.rollout, GreedyRollout):
-        return GreedyBaseline(*size)
-    if isinstance(config.rollout, SegmentsRollout):
-        return Segments(
-            *size, partition_of(config.rollout), config.rollout.value_samples, config.rollout.max_values
-        )
-    if isinstance(config.rollout, TreeRollout):
-        tree = config.rollout
-        replay = Replay(tree.edges_per_question, tree.max_age, tree.edges_per_step)
-        return Trees(
-            config.prompts_per_step,
-            sampling,
-            tree_values,
-            TreeShape(tree.branching, tree.segment_tokens),
-            replay,
-            config.seed,
-        )
-    return Groups(*size)
+def with_tokenizer(around: Around, config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Around:
+    """What only a tokenizer can give."""
 
+    def decode_each() -> list[str]:
+        return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
 
-def partition_of(own: SegmentsRollout) -> Partition:
-    """Lines are told apart by tokens, so theirs comes with the tokenizer."""
-    kinds: dict[str, Partition] = {
-        "cutpoints": CutPoints(own.interval, own.threshold),
-        "tokens": FixedTokens(own.segment_tokens),
-        "parts": EqualParts(own.parts),
-        "lines": Lines(()),
-    }
-    return kinds[own.partition]
-
-
-def with_tokenizer(rollout: Rollout, answer: Answer, tokenizer: PreTrainedTokenizerBase) -> Rollout:
-    """The rollout with what only a tokenizer can give."""
-    if not isinstance(rollout, Segments | Trees):
-        return replace(rollout, answer=answer)
-    if isinstance(rollout, Trees) or not isinstance(rollout.partition, Lines):
-        return rollout
-    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    return replace(
-        rollout, partition=Lines(frozenset(token for token, piece in enumerate(pieces) if "\n" in piece))
-    )
+    return replace(around, answer=answer_with(config, tokenizer), decode_each=decode_each)
 
 
 def updates_of(config: RunConfig) -> tuple[Update, ...]:

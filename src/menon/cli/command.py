@@ -271,9 +271,11 @@ def asked_in(config: "RunConfig") -> str:
 
 def size_of(config: "RunConfig") -> str:
     """What is written in a step, as far as the configuration settles it."""
-    if (branching := getattr(config.rollout, "branching", None)) is not None:
-        return f"{config.prompts_per_step} trees of {'-'.join(map(str, branching))}"
-    return f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples"
+    from menon.config import around_of
+    from menon.rollout.protocols import sizes_of
+
+    groups = f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples"
+    return sizes_of(config.rollout, around_of(config)).form or groups
 
 
 def kind_or_name(reward: Any) -> str:

@@ -4,7 +4,7 @@ from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import ClipCov
 from menon.loss.aggregation import TokenMean
-from menon.rollout.kinds import DynamicRollout
+from menon.rollout.dynamic import DynamicSampling
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 
@@ -17,7 +17,7 @@ def clip_cov() -> RunConfig:
         recipe="clip_cov",
         advantage={"credit": GRPO()},
         objective={"policy": Term(ClipCov(fraction=2e-4, low=1.0, high=5.0), TokenMean())},
-        rollout=DynamicRollout(),
+        rollout=DynamicSampling(),
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=8,
     )

@@ -4,7 +4,7 @@ from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
-from menon.rollout.kinds import DynamicRollout
+from menon.rollout.dynamic import DynamicSampling
 from menon.shaping import Overlong
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
@@ -20,7 +20,7 @@ def dapo() -> RunConfig:
         recipe="dapo",
         advantage={"overlong": Overlong(limit=96, buffer=19), "credit": GRPO()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.28), TokenMean())},
-        rollout=DynamicRollout(),
+        rollout=DynamicSampling(),
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=2,
     )

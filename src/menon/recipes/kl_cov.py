@@ -4,7 +4,7 @@ from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import KLCov
 from menon.loss.aggregation import TokenMean
-from menon.rollout.kinds import DynamicRollout
+from menon.rollout.dynamic import DynamicSampling
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 
@@ -17,7 +17,7 @@ def kl_cov() -> RunConfig:
         recipe="kl_cov",
         advantage={"credit": GRPO()},
         objective={"policy": Term(KLCov(fraction=2e-3, penalty=1.0), TokenMean())},
-        rollout=DynamicRollout(),
+        rollout=DynamicSampling(),
         optimiser=Optimiser(learning_rate=3e-4),
         updates_per_step=8,
     )

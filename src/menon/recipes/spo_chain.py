@@ -4,7 +4,7 @@ from menon.advantage import SegmentCredit, Whiten
 from menon.config import RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SelectedMean, SequenceMean
-from menon.rollout.kinds import SegmentsRollout
+from menon.rollout.segments import Segments
 from menon.select import ProbabilityMask
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
@@ -28,7 +28,7 @@ def spo_chain() -> RunConfig:
             ),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
-        rollout=SegmentsRollout(partition="cutpoints", interval=5, threshold=0.9, value_samples=9),
+        rollout=Segments(partition="cutpoints", interval=5, threshold=0.9, value_samples=9),
         prompts_per_step=16,
         samples_per_prompt=4,
         reference="frozen",

@@ -4,7 +4,7 @@ from menon.advantage import SegmentCredit, Whiten
 from menon.config import RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SelectedMean, SequenceMean
-from menon.rollout.kinds import TreeRollout
+from menon.rollout.trees import Trees
 from menon.select import ProbabilityMask
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
@@ -27,7 +27,7 @@ def spo_tree() -> RunConfig:
             ),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
-        rollout=TreeRollout(branching=(4, 4, 4), segment_tokens=(8,), edges_per_step=256),
+        rollout=Trees(branching=(4, 4, 4), segment_tokens=(8,), edges_per_step=256),
         prompts_per_step=8,
         samples_per_prompt=1,
         old="behaviour",

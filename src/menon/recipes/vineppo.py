@@ -4,7 +4,7 @@ from menon.advantage import SegmentCredit, Whiten
 from menon.config import RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SequenceMean, TokenMean
-from menon.rollout.kinds import SegmentsRollout
+from menon.rollout.segments import Segments
 from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 
@@ -19,7 +19,7 @@ def vineppo() -> RunConfig:
             "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2, limit=10), TokenMean()),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
-        rollout=SegmentsRollout(partition="lines", value_samples=9),
+        rollout=Segments(partition="lines", value_samples=9),
         prompts_per_step=16,
         samples_per_prompt=4,
         reference="frozen",
