@@ -11,18 +11,21 @@ from menon.correction import CorrectionPart
 from menon.errors import OnBad, UserError, at_least
 from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
+from menon.parts import Around
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
 from menon.reward.code.tests import CodeTests
 from menon.reward.models import ModelReward
 from menon.reward.rules import RulePart
+from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
-from menon.rollout.kinds import GroupsRollout, RolloutPart
+from menon.rollout.groups import Groups
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
 from menon.shaping import ShapingPart
 from menon.short_names import spelt_out
+from menon.types import Sampling
 from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.reference import ReferencePart
 from menon.update.terms import Term
@@ -86,7 +89,7 @@ class OnlineSource:
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token; without any those of the template (orz has
     some)."""
-    rollout: Rollout = field(default_factory=GroupsRollout)
+    rollout: Rollout = field(default_factory=Groups)
     environment: Environment | None = None
     """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together.
     Without data and task its own questions are asked, if it has any, and its rewards are all there is."""
@@ -236,7 +239,7 @@ class RunConfig:
     """Written by the command: name of each part or function of your own -> the hash of its source."""
 
     def __post_init__(self) -> None:
-        check(self)
+        check(self, around_of(self))
 
 
 OWNERS: tuple[tuple[str, ...], ...] = (
@@ -281,6 +284,13 @@ def settings_of_format_1(settings: Mapping[str, Any]) -> Tree:
         tree = merged(tree, nested({owner: own}))
     rest = ("advantage", "objective", "recipe", "scale", "own_code")
     return tree | {name: settings[name] for name in rest if name in settings}
+
+
+def around_of(config: RunConfig) -> Around:
+    """What a configuration alone says of the program around its parts."""
+    own = config.source
+    sampling = Sampling(own.max_new_tokens, own.temperature, own.top_p, own.top_k, tuple(own.stop))
+    return Around(own.prompts_per_step, own.samples_per_prompt, sampling, config.control.seed)
 
 
 def own_code(config: RunConfig) -> dict[str, str]:

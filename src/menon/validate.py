@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from menon.advantage import SegmentCredit
 from menon.errors import UserError
-from menon.rollout.kinds import SegmentsRollout, TreeRollout
-from menon.rollout.replay import Replay
-from menon.rollout.tree_growth import TreeShape
+from menon.parts import Around, Checks
+from menon.rollout.protocols import sizes_of
+from menon.rollout.segments import Segments
 from menon.shaping import Overlong
-from menon.update.protocols import VALUE, Reduction
+from menon.update.protocols import Reduction
 from menon.update.terms import AnyTerm
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ AFTER = ("whiten", "kl_in_advantage")
 """Kinds that change advantages."""
 
 
-def check(config: "RunConfig") -> None:
+def check(config: "RunConfig", around: Around) -> None:
     """Parts that ask for what the run does not have."""
     if not config.objective:
         raise UserError("objective holds no term; give it one, like objective.policy.loss=ppo_clip")
@@ -57,16 +57,16 @@ def check(config: "RunConfig") -> None:
         )
         if reference and config.models.reference == "none":
             raise UserError(f"{name} compares with a reference, and this run has none; set reference=frozen")
-        if (reads & {"value", "value_after"} or VALUE in needs) and config.models.critic is None:
+        if (reads & {"value", "value_after"} or "value" in needs) and config.models.critic is None:
             raise UserError(
                 f"{name} needs a critic, and this run has none; start from the recipe ppo, or give the "
                 "run a critic"
             )
-        if "baseline" in reads and config.source.rollout.kind != "greedy_baseline":
+        if "baseline" in reads and getattr(config.source.rollout, "kind", "") != "greedy_baseline":
             raise UserError(
                 f"{name} compares with greedy answers, and this run writes none; set rollout=greedy_baseline"
             )
-        if "state_value" in reads and config.source.rollout.kind not in SAMPLES_VALUES:
+        if "state_value" in reads and getattr(config.source.rollout, "kind", "") not in SAMPLES_VALUES:
             raise UserError(
                 f"{name} needs sampled values, and this run samples none; set "
                 f"rollout={' or '.join(SAMPLES_VALUES)}"
@@ -95,6 +95,13 @@ def check(config: "RunConfig") -> None:
             )
     if config.models.critic is not None:
         check_critic(config, config.models.critic)
+    if isinstance(config.source.rollout, Checks):
+        config.source.rollout.check("rollout", around)
+    if sizes_of(config.source.rollout, around).max_age > 1 and config.models.policy.old == "trainer":
+        raise UserError(
+            "edges that wait were not written by the policy before the step; set old=behaviour, or "
+            "rollout.max_age=1"
+        )
     check_segments(config)
     check_order(config)
     check_terms(config)
@@ -102,46 +109,20 @@ def check(config: "RunConfig") -> None:
 
 def check_segments(config: "RunConfig") -> None:
     """Rollouts that go on from the middle of an answer."""
-    own, room = config.source.rollout, config.source.max_new_tokens
-    if own.kind not in SAMPLES_VALUES:
+    own = config.source.rollout
+    if getattr(own, "kind", "") not in SAMPLES_VALUES:
         return
     if config.source.environment is not None:
         raise UserError(
             "segments go on from the middle of an answer, which no environment can; leave the environment out"
         )
-    if isinstance(own, TreeRollout):
-        check_tree(config, own)
     for name, part in config.advantage.items():
-        if isinstance(own, SegmentsRollout) and isinstance(part, SegmentCredit) and part.method != "rloo":
+        if isinstance(own, Segments) and isinstance(part, SegmentCredit) and part.method != "rloo":
             raise UserError(
                 f"advantage.{name}.method={part.method} compares a node with its siblings, and segments "
                 "have none; "
                 f"set advantage.{name}.method=rloo, or rollout=tree"
             )
-    if isinstance(own, SegmentsRollout) and own.partition == "tokens" and own.segment_tokens >= room:
-        raise UserError(
-            f"segments of {own.segment_tokens} tokens cut no answer of at most {room}; lower "
-            "segment_tokens, or raise "
-            "max_new_tokens"
-        )
-
-
-def check_tree(config: "RunConfig", own: TreeRollout) -> None:
-    """A tree that fits, and ratios to a policy that is known: edges that waited were written by an older
-    one."""
-    if config.source.samples_per_prompt > 1:
-        raise UserError(
-            f"samples_per_prompt is {config.source.samples_per_prompt}, and branching alone says how many "
-            "answers a tree has; "
-            "set samples_per_prompt=1"
-        )
-    TreeShape(own.branching, own.segment_tokens).check(config.source.max_new_tokens)
-    Replay(own.edges_per_question, own.max_age, own.edges_per_step)
-    if own.max_age > 1 and config.models.policy.old == "trainer":
-        raise UserError(
-            "edges that wait were not written by the policy before the step; set old=behaviour, or "
-            "rollout.max_age=1"
-        )
 
 
 def check_order(config: "RunConfig") -> None:
@@ -175,7 +156,7 @@ def check_terms(config: "RunConfig") -> None:
     for name, term in config.objective.items():
         kind, select = getattr(term.loss, "kind", ""), getattr(term.select, "kind", "")
         check_old(config, name, term)
-        if apart and VALUE in term.loss.needs:
+        if apart and "value" in term.loss.needs:
             raise UserError(f"objective.{name}.loss is the critic's; name it critic.objective.{name}.loss")
         if kind in ANSWER_LOSSES and getattr(term.share, "kind", "") in TOKEN_SHARES:
             raise UserError(

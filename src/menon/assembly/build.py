@@ -1,26 +1,25 @@
 """From a configuration to the parts of a run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from menon.advantage.segment import tree_values
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
 from menon.assembly.placement import device_of, place
 from menon.assembly.questions import own_questions, prompts_of, questions, stop_of, task_of
 from menon.assembly.reward_models import model_reward
-from menon.assembly.samplers import tell_of_memory
-from menon.assembly.tree_memory import check_memory
-from menon.config import RunConfig
+from menon.assembly.rollout_memory import check_memory
+from menon.config import RunConfig, around_of
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
+from menon.parts import Around, built
 from menon.prompts.order import ByDifficulty, Shuffled
 from menon.reward import rules
 from menon.reward.call import UserReward
@@ -29,24 +28,15 @@ from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.models import ModelReward
 from menon.reward.protocols import Reward
-from menon.rollout.dynamic import DynamicSampling
-from menon.rollout.greedy import GreedyBaseline
-from menon.rollout.groups import Groups, answer
-from menon.rollout.kinds import DynamicRollout, GreedyRollout, SegmentsRollout, TreeRollout
-from menon.rollout.partition import CutPoints, EqualParts, FixedTokens, Lines, Partition
+from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
-from menon.rollout.replay import Replay
-from menon.rollout.segments import Segments
-from menon.rollout.tree_growth import TreeShape
-from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import nearest
 from menon.source.online import Online
+from menon.source.queued import Queued
 from menon.step import Plan
 from menon.types import Sampling
 from menon.update.terms import Update
-
-Rollout = Groups | DynamicSampling | GreedyBaseline | Segments | Trees
 
 REWARDS: dict[str, Callable[[], Reward]] = {
     "code": CodeTests,
@@ -55,18 +45,14 @@ REWARDS: dict[str, Callable[[], Reward]] = {
 ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 
 
-def build(
-    config: RunConfig, notify: Callable[[str], None] = lambda sentence: None
-) -> AbstractContextManager[Run]:
-    """Everything of a run, in this process and on one device; `notify` hears what the user should know. Leaving the
-    `with` ends what was started beside this process."""
-    rollout = rollout_of(config)
-    return _built(config, rollout, grade_of(config), notify)
-
-
 @contextmanager
-def _built(config: RunConfig, rollout: Rollout, grade: Grade, notify: Callable[[str], None]) -> Iterator[Run]:
+def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Iterator[Run]:
+    """Everything of a run, in this process and on one device; `notify` hears what the user should know. Leaving
+    the `with` ends what was started beside this process."""
+    around = around_of(config)
+    around = replace(around, sampling=replace(around.sampling, stop=stop_of(config)), notify=notify)
     with ExitStack() as undo:
+        grade = grade_of(config)
         undo.callback(close_grade, grade)
         rows, heldout_rows = questions(config, notify)
         placed = undo.enter_context(place(config, notify))
@@ -74,20 +60,24 @@ def _built(config: RunConfig, rollout: Rollout, grade: Grade, notify: Callable[[
             prompts_of(part, config, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
         )
-        tell_of_memory(config, placed.sampler, prompts, notify)
-        if isinstance(rollout, Trees):
-            check_memory(rollout, prompts, placed.sampler)
-        answer = answer_with(config, placed.tokenizer)
-        collect = with_tokenizer(rollout, answer, placed.tokenizer)
-        sampling = Sampling(config.source.max_new_tokens, stop=stop_of(config))
-        evaluation = Evaluation(tuple(heldout), grade, sampling, answer=answer)
-        source = Online(
-            ORDERS[config.source.order](prompts, config.control.seed), placed.sampler, collect, grade
+        check_memory(config.source.rollout, around, prompts, placed.sampler)
+        around = with_tokenizer(around, config, placed.tokenizer)
+        sampling = Sampling(config.source.max_new_tokens, stop=around.sampling.stop)
+        evaluation = Evaluation(tuple(heldout), grade, sampling, answer=around.answer or answer)
+        source = Queued(
+            Online(
+                ORDERS[config.source.order](prompts, config.control.seed),
+                placed.sampler,
+                built(config.source.rollout, around),
+                grade,
+                around,
+            ),
+            config.source.ahead,
         )
         undo.callback(source.close)
         yield Run(
             plan=Plan(
-                config.advantage,
+                {name: built(part, around) for name, part in config.advantage.items()},
                 updates_of(config),
                 config.control.seed,
                 reference=config.models.reference_update,
@@ -124,62 +114,13 @@ def close_reward(reward: Reward) -> None:
     rules.close(reward)
 
 
-def rollout_of(config: RunConfig) -> Rollout:
-    sampling = Sampling(
-        config.source.max_new_tokens,
-        config.source.temperature,
-        config.source.top_p,
-        config.source.top_k,
-        stop_of(config),
-    )
-    size = (config.source.prompts_per_step, config.source.samples_per_prompt, sampling)
-    if isinstance(config.source.rollout, DynamicRollout):
-        own = config.source.rollout
-        return DynamicSampling(*size, own.lo, own.hi, own.prompts_per_round, own.max_rounds, own.min_groups)
-    if isinstance(config.source.rollout, GreedyRollout):
-        return GreedyBaseline(*size)
-    if isinstance(config.source.rollout, SegmentsRollout):
-        return Segments(
-            *size,
-            partition_of(config.source.rollout),
-            config.source.rollout.value_samples,
-            config.source.rollout.max_values,
-        )
-    if isinstance(config.source.rollout, TreeRollout):
-        tree = config.source.rollout
-        replay = Replay(tree.edges_per_question, tree.max_age, tree.edges_per_step)
-        return Trees(
-            config.source.prompts_per_step,
-            sampling,
-            tree_values,
-            TreeShape(tree.branching, tree.segment_tokens),
-            replay,
-            config.control.seed,
-        )
-    return Groups(*size)
+def with_tokenizer(around: Around, config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Around:
+    """What only a tokenizer can give."""
 
+    def decode_each() -> list[str]:
+        return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
 
-def partition_of(own: SegmentsRollout) -> Partition:
-    """Lines are told apart by tokens, so theirs comes with the tokenizer."""
-    kinds: dict[str, Partition] = {
-        "cutpoints": CutPoints(own.interval, own.threshold),
-        "tokens": FixedTokens(own.segment_tokens),
-        "parts": EqualParts(own.parts),
-        "lines": Lines(()),
-    }
-    return kinds[own.partition]
-
-
-def with_tokenizer(rollout: Rollout, answer: Answer, tokenizer: PreTrainedTokenizerBase) -> Rollout:
-    """The rollout with what only a tokenizer can give."""
-    if not isinstance(rollout, Segments | Trees):
-        return replace(rollout, answer=answer)
-    if isinstance(rollout, Trees) or not isinstance(rollout.partition, Lines):
-        return rollout
-    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    return replace(
-        rollout, partition=Lines(frozenset(token for token, piece in enumerate(pieces) if "\n" in piece))
-    )
+    return replace(around, answer=answer_with(config, tokenizer), decode_each=decode_each)
 
 
 def updates_of(config: RunConfig) -> tuple[Update, ...]:

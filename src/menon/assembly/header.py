@@ -3,10 +3,10 @@
 from typing import Any
 
 from menon.assembly.questions import own_questions
-from menon.config import RunConfig
+from menon.config import RunConfig, around_of
 from menon.prompts.tasks import name_of
 from menon.reward.grade import Grading
-from menon.rollout.protocols import Grade
+from menon.rollout.protocols import Grade, sizes_of
 
 
 def header(config: RunConfig, parameters: int, device: str, grade: Grade) -> dict[str, str]:
@@ -47,9 +47,8 @@ def asked_in(config: RunConfig) -> str:
 
 def size_of(config: RunConfig) -> str:
     """What is written in a step, as far as the configuration settles it."""
-    if (branching := getattr(config.source.rollout, "branching", None)) is not None:
-        return f"{config.source.prompts_per_step} trees of {'-'.join(map(str, branching))}"
-    return f"{config.source.prompts_per_step} prompts x {config.source.samples_per_prompt} samples"
+    groups = f"{config.source.prompts_per_step} prompts x {config.source.samples_per_prompt} samples"
+    return sizes_of(config.source.rollout, around_of(config)).form or groups
 
 
 def kind_or_name(reward: Any) -> str:

@@ -76,7 +76,7 @@ def sampler_of(
     tokenizer: PreTrainedTokenizerBase,
     notify: Callable[[str], None],
 ) -> TorchSampler:
-    """On the learner's own weights where both have one dtype, else on a copy."""
+    """On the learner's own weights where both have one dtype and take turns, else on a copy."""
     settings: dict[str, Any] = {
         "seed": config.control.seed,
         "slots": config.engine.slots,
@@ -84,7 +84,8 @@ def sampler_of(
         "processes": workers(model.num_parameters(), model.device),
     }
     if config.engine.dtype != "bfloat16":
-        return TorchSampler(model, tokenizer, **settings)
+        weights = copy.deepcopy(model).requires_grad_(False) if config.source.ahead else model
+        return TorchSampler(weights, tokenizer, **settings)
     if not has_bf16(model.device):
         notify(
             f"this {model.device.type} has no bfloat16 instructions and emulates them slowly; dtype=float32 "

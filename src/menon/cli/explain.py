@@ -37,9 +37,7 @@ def step(config: "RunConfig", workers: int) -> Iterator[str]:
 
     found = sizes(config)
     yield f"menon explain  {config.recipe}, scale {config.scale}"
-    yield from (
-        trees(config, found) if config.source.rollout.kind == "tree" else answers(config, found, workers)
-    )
+    yield from whole(config, found) if found.step.form else answers(config, found, workers)
     yield f"  the run      {config.control.steps:,} steps of {config.models.policy.updates_per_step} = {found.updates:,} updates of the policy"
     yield f"  off-policy   {off_policy(config, found)}"
 
@@ -55,45 +53,38 @@ def answers(config: "RunConfig", found: "Sizes", workers: int) -> Iterator[str]:
     from menon.assembly.derived import tokens_per_pass
 
     tokens, rate = (
-        found.tokens_at_most / config.models.policy.updates_per_step,
+        found.per_update * config.source.max_new_tokens,
         config.models.policy.optimiser.learning_rate,
     )
     size = tokens_per_pass(config, tokens, workers)
     passes = math.ceil(tokens / size)
     prompts, samples = config.source.prompts_per_step, config.source.samples_per_prompt
-    yield f"  a step       {prompts:,} prompts x {samples:,} samples = {found.answers:,} answers"
-    yield f"               at most {config.source.max_new_tokens:,} tokens each, {found.tokens_at_most:,} in all"
-    if more := beside(config):
-        yield f"               {more}"
+    yield f"  a step       {prompts:,} prompts x {samples:,} samples = {found.step.answers:,} answers"
+    yield f"               at most {config.source.max_new_tokens:,} tokens each, {found.step.tokens:,} in all"
+    if found.step.more:
+        yield f"               {found.step.more}"
     yield f"  an update    {found.per_update:,.0f} answers, at most {tokens:,.0f} tokens, learning rate {rate:g}"
     yield f"               {passes:,} forward pass{'es' if passes > 1 else ''} of {size:,} tokens,"
     yield "               if every answer is that long, prompts not counted"
 
 
-def beside(config: "RunConfig") -> str:
-    """What a rollout writes beyond its groups."""
-    samples = getattr(config.source.rollout, "value_samples", 0)
-    return {
-        "dynamic_sampling": "and more, where groups teach nothing and others take their place",
-        "greedy_baseline": "and a greedy answer to each prompt",
-        "segments": f"and {samples} continuations from where each segment begins",
-    }.get(config.source.rollout.kind, "")
-
-
-def trees(config: "RunConfig", found: "Sizes") -> Iterator[str]:
-    each = found.tokens_at_most // config.source.prompts_per_step
-    from menon.assembly.header import size_of
-
-    yield f"  a step       {size_of(config)}, each of at most {each:,} tokens"
-    yield f"               at most {found.answers:,} whole answers, {found.tokens_at_most:,} tokens"
-    yield f"  an update    at most {found.per_update:,.0f} edges, learning rate {config.models.policy.optimiser.learning_rate:g}"
+def whole(config: "RunConfig", found: "Sizes") -> Iterator[str]:
+    """Of rollouts that are not prompts times samples."""
+    size = found.step
+    each = size.tokens // config.source.prompts_per_step
+    yield f"  a step       {size.form}, each of at most {each:,} tokens"
+    yield f"               at most {size.answers:,} whole answers, {size.tokens:,} tokens"
+    yield (
+        f"  an update    at most {found.per_update:,.0f} {size.unit}, "
+        f"learning rate {config.models.policy.optimiser.learning_rate:g}"
+    )
 
 
 def off_policy(config: "RunConfig", found: "Sizes") -> str:
     if not found.lag:
         return "none: each answer teaches once, and the weights that wrote it"
-    if config.source.rollout.kind == "tree":
-        return f"an edge may wait, and is learned from at most {found.lag} updates late"
+    if found.step.max_age > 1:
+        return f"{found.step.unit} may wait, and are learned from at most {found.lag} updates late"
     return f"an answer is learned from {found.lag / 2:g} updates late on average, {found.lag} at most"
 
 

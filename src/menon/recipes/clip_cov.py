@@ -4,7 +4,7 @@ from menon.advantage import GRPO
 from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import ClipCov
 from menon.loss.aggregation import TokenMean
-from menon.rollout.kinds import DynamicRollout
+from menon.rollout.dynamic import DynamicSampling
 from menon.update.optimiser import Optimiser
 from menon.update.terms import Term
 
@@ -17,7 +17,7 @@ def clip_cov() -> RunConfig:
         recipe="clip_cov",
         advantage={"credit": GRPO()},
         objective={"policy": Term(ClipCov(fraction=2e-4, low=1.0, high=5.0), TokenMean())},
-        source=OnlineSource(rollout=DynamicRollout()),
+        source=OnlineSource(rollout=DynamicSampling()),
         models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=8)),
     )
 

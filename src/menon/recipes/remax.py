@@ -4,7 +4,7 @@ from menon.advantage import ReMax
 from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import TokenMean
-from menon.rollout.kinds import GreedyRollout
+from menon.rollout.greedy import GreedyBaseline
 from menon.update.optimiser import Optimiser
 from menon.update.terms import Term
 
@@ -16,7 +16,7 @@ def remax() -> RunConfig:
         recipe="remax",
         advantage={"credit": ReMax()},
         objective={"policy": Term(PolicyGradient(), TokenMean())},
-        source=OnlineSource(rollout=GreedyRollout()),
+        source=OnlineSource(rollout=GreedyBaseline()),
         models=Models(policy=Policy(optimiser=Optimiser(learning_rate=5e-4))),
     )
 

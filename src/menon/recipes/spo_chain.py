@@ -4,7 +4,7 @@ from menon.advantage import SegmentCredit, Whiten
 from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SelectedMean, SequenceMean
-from menon.rollout.kinds import SegmentsRollout
+from menon.rollout.segments import Segments
 from menon.select import ProbabilityMask
 from menon.update.optimiser import Optimiser
 from menon.update.terms import Term
@@ -15,7 +15,7 @@ def spo_chain() -> RunConfig:
     cut say what the state there is worth. Only tokens below .9 learn; their advantages are whitened. 1e-4 of
     k3 to the start is in the loss.
 
-    Every .9 of it is a setting of its own: the cuts, the mask and the whitening. Without the mask:
+    `threshold` sets every .9 of it: the cuts, the mask and the whitening. Without the mask:
     `objective.policy.select=null objective.policy.share=token_mean advantage.credit.below=1
     advantage.whiten.below=1`.
     """
@@ -29,7 +29,7 @@ def spo_chain() -> RunConfig:
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
         source=OnlineSource(
-            rollout=SegmentsRollout(partition="cutpoints", interval=5, threshold=0.9, value_samples=9),
+            rollout=Segments(partition="cutpoints", interval=5, threshold=0.9, value_samples=9),
             prompts_per_step=16,
             samples_per_prompt=4,
         ),

@@ -4,7 +4,7 @@ from menon.advantage import SegmentCredit, Whiten
 from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SelectedMean, SequenceMean
-from menon.rollout.kinds import TreeRollout
+from menon.rollout.trees import Trees
 from menon.select import ProbabilityMask
 from menon.update.optimiser import Optimiser
 from menon.update.terms import Term
@@ -16,7 +16,7 @@ def spo_tree() -> RunConfig:
     whitened over them, and 1e-4 of k3 to the start is in the loss. The ratio is to the policy that wrote the
     edge.
 
-    Mask and whitening each have their own `below`.
+    `threshold` sets the .9 of mask and whitening.
     """
     return RunConfig(
         recipe="spo_tree",
@@ -28,7 +28,7 @@ def spo_tree() -> RunConfig:
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
         source=OnlineSource(
-            rollout=TreeRollout(branching=(4, 4, 4), segment_tokens=(8,), edges_per_step=256),
+            rollout=Trees(branching=(4, 4, 4), segment_tokens=(8,), edges_per_step=256),
             prompts_per_step=8,
             samples_per_prompt=1,
         ),

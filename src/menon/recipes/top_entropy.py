@@ -4,7 +4,7 @@ from menon.advantage import GRPO
 from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import SelectedMean
-from menon.rollout.kinds import DynamicRollout
+from menon.rollout.dynamic import DynamicSampling
 from menon.select import TopEntropy
 from menon.shaping import Overlong
 from menon.update.optimiser import Optimiser
@@ -23,7 +23,7 @@ def top_entropy() -> RunConfig:
         objective={
             "policy": Term(PPOClip(clip_low=0.2, clip_high=0.28), SelectedMean(), TopEntropy(fraction=0.2))
         },
-        source=OnlineSource(rollout=DynamicRollout()),
+        source=OnlineSource(rollout=DynamicSampling()),
         models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2)),
     )
 

@@ -4,7 +4,7 @@ from menon.advantage import SegmentCredit, Whiten
 from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SequenceMean, TokenMean
-from menon.rollout.kinds import SegmentsRollout
+from menon.rollout.segments import Segments
 from menon.update.optimiser import Optimiser
 from menon.update.terms import Term
 
@@ -20,9 +20,7 @@ def vineppo() -> RunConfig:
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
         source=OnlineSource(
-            rollout=SegmentsRollout(partition="lines", value_samples=9),
-            prompts_per_step=16,
-            samples_per_prompt=4,
+            rollout=Segments(partition="lines", value_samples=9), prompts_per_step=16, samples_per_prompt=4
         ),
         models=Models(
             policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2), reference="frozen"
