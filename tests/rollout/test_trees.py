@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from menon.record.state_codec import decode, encode
+from menon.state_codec import decode, encode
 from scripted import Bound, Queue, ScriptedSampler
 
 from menon.advantage import SegmentCredit
