@@ -26,8 +26,8 @@ from menon.update.terms import MiniBatch, Term, Update
 )
 def test_all_or_nothing(select, first, kept):
     part = MiniBatch(Update({"term": Term(Surrogate(), TokenMean(), select)}), torch.arange(2), first)
-    _, ready = prepare(part, worked(), {"policy": Known({"logp": column_of(worked(), NEW)})})
-    assert int((ready["term"].weight != 0).sum()) == kept
+    job = prepare(part, worked(), Known({"logp": column_of(worked(), NEW)}))
+    assert int((job.terms["term"].weight != 0).sum()) == kept
 
 
 def test_refuses_a_stop_that_stops_nothing():
