@@ -21,7 +21,8 @@ def python(*words: str, folder: Path | None = None) -> subprocess.CompletedProce
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=folder, env=environment, timeout=120)
 
 
-HEAVY = "[name for name in ('torch', 'transformers', 'pydantic', 'rich', 'numpy') if name in sys.modules]"
+LIBRARIES = ("torch", "transformers", "pydantic", "rich", "numpy", "httpx2", "tenacity")
+HEAVY = f"[name for name in {LIBRARIES} if name in sys.modules]"
 
 
 @pytest.mark.parametrize(
