@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,9 +24,9 @@ from typing import Any
 import torch
 
 from menon.errors import UserError
+from menon.report.charts import TONES_IN_TURN, Axis, Chart, Line, Points, picture
 from side_by_side import models
 from side_by_side.menon_step_side import steps_of
-from side_by_side.plot import Points, log_log
 from side_by_side.report import last_line, machine, row
 from side_by_side.task import write_questions
 
@@ -87,13 +88,14 @@ def exponent(points: Points) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
 
 
-def picture(lines: Mapping[str, Points], exponents: Mapping[str, float]) -> str:
-    """All series from a common start: how many times as large as its smallest a size is, and how many times as long it takes."""
-    grown = {
-        f"{name} {exponents[name]:.2f}": [(x / points[0][0], y / points[0][1]) for x, y in points]
-        for name, points in lines.items()
-    }
-    return log_log("time of a step, against what grows (exponent)", "times as large as the smallest", grown)
+def chart(lines: Mapping[str, Points], exponents: Mapping[str, float]) -> Chart:
+    """Each series as ratios to its smallest size: times as large, times as long."""
+    grown = tuple(
+        Line(f"{name} {exponents[name]:.2f}", [(x / points[0][0], y / points[0][1]) for x, y in points], tone)
+        for tone, (name, points) in zip(cycle(TONES_IN_TURN), lines.items(), strict=False)
+    )
+    up, across = Axis("times as long", log=True), Axis("times as large as the smallest", log=True)
+    return Chart("time of a step, against what grows (exponent)", grown, up=up, across=across)
 
 
 def main() -> None:
@@ -121,7 +123,7 @@ def main() -> None:
                 lines[name].append((own.parameters if name == "model" else size.tokens, own.seconds))
     exponents = {name: exponent(points) for name, points in lines.items()}
     if given.plot is not None:
-        given.plot.write_text(picture(lines, exponents))
+        given.plot.write_text(picture(chart(lines, exponents)), encoding="utf-8")
     print("\n" + last_line(**exponents) + "\n" + last_line(tokens_exponent=exponents["length"]))
 
 
