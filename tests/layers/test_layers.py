@@ -22,6 +22,7 @@ MAY: dict[str, set[str]] = {
     "parts": {"menon.types", "menon.errors"},
     "streams": {"numpy"},
     "deadline": set(),
+    "http": {"httpx2", "tenacity"},
     "child": set(),
     "ragged": {"torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
@@ -31,7 +32,7 @@ MAY: dict[str, set[str]] = {
     "reward": STANDARD
     | {"menon.types", "menon.user_code", "menon.child", "menon.reward", "menon.sandbox", "menon.deadline"}
     | {"math_verify", "latex2sympy2_extended", "mpmath"},
-    "sandbox": STANDARD | {"menon.types", "menon.sandbox"},
+    "sandbox": STANDARD | {"menon.types", "menon.http", "menon.sandbox"},
     "advantage": DATA | ARITHMETIC | {"menon.advantage"},
     "shaping": DATA | ARITHMETIC | {"menon.shaping"},
     "control": DATA | ARITHMETIC | {"menon.control"},
@@ -57,7 +58,7 @@ MAY: dict[str, set[str]] = {
     }
     | {"menon.rollout.protocols"},
     "engines": DATA
-    | {f"menon.{part}" for part in ("update", "rollout", "sync", "deadline", "child", "engines")}
+    | {f"menon.{part}" for part in ("update", "rollout", "sync", "deadline", "child", "http", "engines")}
     | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba"},
 }
 """Room of the package -> prefixes of what it may import beside the standard library."""
