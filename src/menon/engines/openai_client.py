@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from menon.deadline import Call
 from menon.errors import UserError
+from menon.processes.deadline import Call
 
 Reply = tuple[str, Mapping[str, float]] | Exception
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from menon.deadline import Call, Late
 from menon.own import describe
+from menon.processes.deadline import Call, Late
 
 
 class NoReply(Exception):
