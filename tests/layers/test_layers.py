@@ -58,7 +58,6 @@ MAY: dict[str, set[str]] = {
     | {
         "menon.types",
         "menon.own",
-        "menon.child",
         "menon.processes",
         "menon.reward",
         "menon.sandbox",

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -175,10 +176,12 @@ def test_a_reward_by_name_runs_apart_and_is_closed(folder, tmp_path):
     run = built(folder, reward=f"{tmp_path / 'own.py'}:score")
     graded = run.evaluate(run.sampler)
     assert [g.verdict.score for g in graded] == [len(g.rollout.text) / 100 for g in graded]
-    process = run.plan.grade.reward.isolated.process
-    assert process.poll() is None
+    worker = run.plan.grade.reward.isolated.worker
+    pid = worker.pid
+    assert psutil.pid_exists(pid)
     close(run)
-    assert process.poll() is not None
+    assert worker.pid == 0
+    assert not psutil.pid_exists(pid)
 
 
 def test_devices():
