@@ -41,7 +41,7 @@ PIECES = (
         "machine",
         "side_by_side",
     ),
-    *("sampler_process", "side_samplers", "shared_weights"),
+    *("sampler_process", "worker_samplers", "shared_weights"),
 )
 """Of engines, for other engines to use; never a whole one."""
 
@@ -49,7 +49,6 @@ MAY: dict[str, set[str]] = {
     "errors": set(),
     "types": {"numpy", "menon.errors"},
     "streams": {"numpy"},
-    "child": set(),
     "processes": {"menon.errors", "menon.processes"},
     "ragged": {"torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
@@ -85,7 +84,6 @@ MAY: dict[str, set[str]] = {
         "menon.update",
         "menon.rollout",
         "menon.sync",
-        "menon.child",
         "menon.processes",
         "transformers",
         "tokenizers",
