@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from rows import Known, batch_of
 
 from menon.control.entropy_coefficient import EntropyCoefficient
 from menon.control.kl_coefficient import KLCoefficient
@@ -14,6 +13,7 @@ from menon.step import give_credit, observe
 from menon.types import Mean
 from menon.update.objective import prepare
 from menon.update.terms import MiniBatch, Term, Update, steered
+from rows import Known, batch_of
 
 
 def weight(batch, name):

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
-from helpers import tiny_model, tiny_tokenizer
-from tiny_run import models_of, online
 
+from helpers import tiny_model, tiny_tokenizer
 from menon.advantage import GRPO
 from menon.assembly.build import build
 from menon.assembly.placement import device_of
@@ -30,6 +30,7 @@ from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Sampling
 from menon.update.terms import Term
+from tiny_run import models_of, online
 
 BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())}, source=OnlineSource(max_new_tokens=8, heldout=6))
 
@@ -213,9 +214,11 @@ def test_a_reward_by_name_runs_apart_and_is_closed(folder, tmp_path):
     with build(config) as run:
         graded = run.evaluate()
         assert [g.verdict.score for g in graded] == [len(g.rollout.text) / 100 for g in graded]
-        process = online(run).grade.reward.isolated.process
-        assert process.poll() is None
-    assert process.poll() is not None
+        worker = online(run).grade.reward.isolated.worker
+        pid = worker.pid
+        assert psutil.pid_exists(pid)
+    assert worker.pid == 0
+    assert not psutil.pid_exists(pid)
 
 
 def test_devices():

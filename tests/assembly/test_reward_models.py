@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import BYTES, tiny_model, tiny_tokenizer
 from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
-from tiny_run import online
+from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.assembly.build import build
 from menon.assembly.reward_models import judge_of
 from menon.config import RunConfig, changed, own_code
@@ -23,6 +22,7 @@ from menon.reward.preference import Preference
 from menon.rollout.environments import Calculator, GridWorld, GuessNumber
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import plain, read
+from tiny_run import online
 
 CPU = torch.device("cpu")
 

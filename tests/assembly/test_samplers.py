@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.assembly import placement
 from menon.assembly.placement import sampler_of

@@ -5,8 +5,8 @@ import json
 
 import pytest
 import torch
-from helpers import tiny_model
 
+from helpers import tiny_model
 from menon.assembly.derived import ModelSize, memory, num_workers, size_of_model, sizes, tokens_per_pass
 from menon.cli import explain as explaining
 from menon.cli import main

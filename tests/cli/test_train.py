@@ -7,8 +7,8 @@ import pytest
 
 import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
-from menon.cli import main
 from menon.assembly.header import asked_in
+from menon.cli import main
 from menon.cli.command import configured, understand
 from menon.engines.hf_models import export
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers import BYTES, tiny_model, tiny_tokenizer
 
+from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.engines.completer import Completer, begins_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.torch_learner import TorchScorer

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
-from rows import Known, batch_of
-
 from menon.engines.in_process import InProcessHost
 from menon.engines.natural_gradient import NaturalLearner, conjugate_gradient
 from menon.engines.torch_learner import TorchLearner
@@ -19,6 +18,7 @@ from menon.update.objective import cut, prepare
 from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.protocols import Need, Reduction
 from menon.update.terms import MiniBatch, Term, Update
+from rows import Known, batch_of
 
 SURROGATE = Update({"policy": Term(Surrogate(), TokenMean())})
 

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from batches import VOCAB, random_batch
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
-from pretend_device import Log, pretend_device
-from updates import micros
-
 from menon.correction.reject import Reject
 from menon.engines import machine, packed
 from menon.engines.completer import Completer, begins_of
@@ -34,6 +32,8 @@ from menon.types import Completion, Request, Sampling
 from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.protocols import VALUE, VALUE_AFTER
 from menon.update.terms import Term, Update
+from pretend_device import Log, pretend_device
+from updates import micros
 
 V = 40
 

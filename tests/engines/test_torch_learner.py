@@ -5,11 +5,10 @@ from typing import ClassVar
 
 import pytest
 import torch
+from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM
+
 from batches import VOCAB, near, random_batch
 from helpers import KINDS, tiny_model
-from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM
-from updates import learn, micros
-
 from menon.correction.reject import Reject
 from menon.engines import decoder, forward
 from menon.engines.forward import ValueModel, take_apart, value_head
@@ -26,6 +25,7 @@ from menon.types import Metric, Unit
 from menon.update.optimiser import Optimiser
 from menon.update.protocols import VALUE, VALUE_AFTER, Need, Reduction
 from menon.update.terms import Term, Update
+from updates import learn, micros
 
 TAU = 0.7
 POLICY = Update({"policy": Term(PPOClip(), TokenMean()), "kl": Term(KL(), TokenMean(), coef=0.1)})

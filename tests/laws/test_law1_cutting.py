@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
-
 from menon.batch import Batch, take
 from menon.correction import M2PO, Importance, Reject
 from menon.engines.forward import ValueModel, value_head

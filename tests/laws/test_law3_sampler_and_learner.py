@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 
+from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.batch import Batch, pack
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.torch_learner import TorchLearner, TorchScorer

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from oracle import exact, gradient, measured, policy, right, shaped, singles, tables
-from toy import log_probability
 
 from menon.config import CreditPart
 from menon.loss import LossPart
 from menon.select import SelectPart
 from menon.validate import SHAPES
+from oracle import exact, gradient, measured, policy, right, shaped, singles, tables
+from toy import log_probability
 
 PAGE = Path(__file__).parents[2] / "docs" / "oracle.md"
 NO_ESTIMATOR = {"entropy_coefficient", "kl_coefficient", "penalty_coefficient", "value", "dpo"} | set(SHAPES)

@@ -4,7 +4,6 @@ import copy
 from dataclasses import replace
 
 import pytest
-from tiny_run import Watching, models_of, opened, tiny_run, traces
 
 from menon.engines.in_process import InProcessHost
 from menon.engines.torch_learner import TorchScorer
@@ -13,6 +12,7 @@ from menon.loss import KL
 from menon.loss.aggregation import TokenMean
 from menon.update.reference import HardReset, MovingAverage
 from menon.update.terms import Term
+from tiny_run import Watching, models_of, opened, tiny_run, traces
 
 
 def built(part, steps: int):

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, cast
 
 import pytest
 import torch
-from tiny_run import Algorithm, Watching, critic_first, models_of, online, opened, tiny_run, traces, weights_of
 
 from menon.advantage import SegmentCredit, Whiten
 from menon.engines.decoding.torch_sampler import TorchSampler
@@ -24,6 +23,17 @@ from menon.source.online import Online
 from menon.sync.by_copy import ByCopy
 from menon.types import Prompt, Sampling, StepReport
 from menon.update.terms import Term, Update
+from tiny_run import (
+    Algorithm,
+    Watching,
+    critic_first,
+    models_of,
+    online,
+    opened,
+    tiny_run,
+    traces,
+    weights_of,
+)
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_and_resume.py"
 STEPS = 5

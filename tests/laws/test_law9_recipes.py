@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from helpers import ALPHABET, tiny_model, tiny_tokenizer
 
 import menon
+from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.config import CreditPart, RunConfig, changed
 from menon.correction import CorrectionPart
 from menon.engines.hf_models import export

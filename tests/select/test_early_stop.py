@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from rows import Known, column_of
-from worked import NEW, worked
 
 from menon.errors import UserError
 from menon.loss import Surrogate
@@ -11,6 +9,8 @@ from menon.loss.aggregation import TokenMean
 from menon.select import EarlyStop
 from menon.update.objective import prepare
 from menon.update.terms import MiniBatch, Term, Update
+from rows import Known, column_of
+from worked import NEW, worked
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from rows import Known, batch_of, column_of, loss_and_metrics, rows_of
 
 from menon.errors import UserError
 from menon.loss import NLL
@@ -10,6 +9,7 @@ from menon.loss.aggregation import SelectedMean, TokenMean
 from menon.select import TopEntropy
 from menon.update.objective import prepare
 from menon.update.terms import MiniBatch, Term, Update
+from rows import Known, batch_of, column_of, loss_and_metrics, rows_of
 
 H = [0.01, 0.9, 0.3, 2, 0.05, 0.6, 0.02, 1.1, 0.4, 0.001]
 

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import pytest
 import torch
+
 from batches import random_batch
 from helpers import tiny_model
-
 from menon.batch import Batch
 from menon.engines.in_process import InProcessHost
 from menon.engines.torch_learner import TorchScorer

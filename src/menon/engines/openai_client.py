@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from menon.deadline import Call
 from menon.errors import UserError
 from menon.http import JsonServer, ServerFailed
+from menon.processes.deadline import Call
 
 Reply = tuple[str, Mapping[str, float]] | Exception
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from menon.deadline import Call, Late
+from menon.processes.deadline import Call, Late
 from menon.user_code import describe
 
 
@@ -12,17 +12,14 @@ class NoReply(Exception):
 
 
 def ask(function: Callable[[Any], Any], items: Sequence[Any], limit: float) -> Sequence[Any]:
-    """One result for each item. NoReply if the function raises, takes longer than `limit` seconds, or returns
-    something else."""
+    """One result for each item. NoReply if the function raises, takes longer than `limit` seconds, or returns something else."""
     try:
         results = Call(function, list(items)).result(limit)
     except Late as late:
         raise NoReply(f"{late} for {len(items)} answers") from late
     except KeyboardInterrupt:
         raise
-    except (
-        BaseException
-    ) as error:  # sys.exit and timeouts of libraries are no Exception, and a run must survive them
+    except BaseException as error:  # sys.exit and timeouts of libraries are no Exception, and a run must survive them
         raise NoReply(f"raised {describe(error)}") from error
     results = results.tolist() if hasattr(results, "tolist") else results
     if not isinstance(results, Sequence) or isinstance(results, str | bytes):
