@@ -21,15 +21,15 @@ import numpy as np
 import torch
 
 from menon.advantage.segment import tree_values
+from menon.assembly.build import build
 from menon.base import WEIGHTS
 from menon.config import changed
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
-from menon.engines.torch_sampler import TorchSampler
 from menon.loop import Run
 from menon.recipes import recipe
-from menon.recipes.build import build
 from menon.rollout.groups import Groups
-from menon.rollout.grow import Shape
+from menon.rollout.tree_growth import Shape
 from menon.rollout.trees import Trees
 from menon.step import Memory, train_step
 from menon.types import Prompt, Rollout, Sampling, Verdict

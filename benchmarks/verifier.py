@@ -22,7 +22,7 @@ from typing import Any
 from menon.prompts.reader import read_rows
 from menon.reward.exact import ExactMatch
 from menon.reward.extract import LENIENT
-from menon.reward.math_answer import MathAnswer
+from menon.reward.math.answer import MathAnswer
 from menon.reward.protocols import Reward
 
 Case = Mapping[str, Any]

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from menon.assembly.build import model_name
 from menon.base.search import HABITS
 from menon.base.tokenizer import END_ID, PAD_ID, decode, encode
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
-from menon.engines.torch_sampler import TorchSampler
 from menon.prompts.tasks import Countdown, LongChain
-from menon.recipes.build import model_name
 from menon.settings import override
 from menon.types import Prompt, Request, Sampling
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from menon.reward.extract import LENIENT
-from menon.reward.math_answer import MathAnswer
+from menon.reward.math.answer import MathAnswer
 
 SEEDS = [
     ("\\frac{1}{2}", "\\boxed{0.5}"),

@@ -14,11 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from menon.assembly.evaluation import evaluate, folder_of
 from menon.eval.config import EvalConfig
 from menon.eval.run import Item
 from menon.prompts.tasks import ChainSum
 from menon.prompts.tasks.chain_sum import extract
-from menon.recipes.evaluation import evaluate, folder_of
 
 FOLDER = Path("lm_eval_check")
 MAX_NEW_TOKENS = 128  # as the generation_config of the shipped base has it, which lm-eval obeys

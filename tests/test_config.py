@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from menon.advantage import GAE, GRPO, KLInReward, SegmentCredit, Whiten
+from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
 from menon.config import Critic, RunConfig, changed, own_code
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
-from menon.loss.share import SequenceMean, TokenMean
+from menon.loss.aggregation import SequenceMean, TokenMean
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Countdown
 from menon.recipes import RECIPES, recipe
 from menon.rollout.kinds import DynamicRollout, SegmentsRollout
 from menon.select import Correct, ProbabilityMask
 from menon.settings import override, plain, read
-from menon.update.objective import Term
+from menon.shaping import KLInReward
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())})
 KL_TERM = {"loss": "kl", "share": "token_mean", "coef": 0.04}

@@ -15,12 +15,11 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from menon.advantage import AdvantagePart
 from menon.cli.command import understand
-from menon.config import RunConfig, changed
+from menon.config import CreditPart, RunConfig, changed
+from menon.correction import CorrectionPart
 from menon.loss import LossPart
-from menon.loss.correction import CorrectionPart
-from menon.loss.share import SharePart
+from menon.loss.aggregation import AggregationPart
 from menon.recipes import recipe
 from menon.select import SelectPart
 
@@ -44,7 +43,7 @@ def commands() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "union", [AdvantagePart, LossPart, SelectPart, CorrectionPart, SharePart], ids=lambda u: str(u)[:30]
+    "union", [CreditPart, LossPart, SelectPart, CorrectionPart, AggregationPart], ids=lambda u: str(u)[:30]
 )
 def test_every_part_is_named_on_a_page(union):
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from menon.assembly.build import build, close
 from menon.config import changed
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.torch_learner import TorchLearner
-from menon.engines.torch_sampler import TorchSampler
 from menon.loop import Run, loop
 from menon.recipes import recipe
-from menon.recipes.build import build, close
 from menon.step import StepReport, train_step
 from pretend_device import pretend_device
 from tiny_run import Algorithm, Watching, even, opened, tiny_run, traces, weights_of

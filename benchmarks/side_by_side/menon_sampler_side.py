@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
-from menon.engines.torch_sampler import TorchSampler
 from menon.types import Prompt, Request, Sampling
 from side_by_side.channel import serve
 

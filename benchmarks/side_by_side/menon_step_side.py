@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from menon.assembly.build import build as build_run
 from menon.config import changed
 from menon.loop import Run
 from menon.recipes import recipe
-from menon.recipes.build import build as build_run
 from menon.reward.grade import grading_of
 from menon.step import train_step
 from menon.types import Completion, Request, StepReport

@@ -12,7 +12,12 @@ import sys
 def command(module: str) -> list[str]:
     """What to start for `main()` of a module; further words are its arguments, from `sys.argv[2]` on."""
     program = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {module} import main; main()"
-    return [sys.executable, "-c", program, json.dumps([entry for entry in sys.path if isinstance(entry, str)])]
+    return [
+        sys.executable,
+        "-c",
+        program,
+        json.dumps([entry for entry in sys.path if isinstance(entry, str)]),
+    ]
 
 
 def ending(process: subprocess.Popen[bytes]) -> str:

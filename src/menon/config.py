@@ -6,33 +6,35 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from menon.advantage import AdvantagePart
-from menon.combinations import check, parts_of
+from menon.control import ControlPart
+from menon.correction import CorrectionPart
 from menon.errors import OnBad, UserError, at_least
 from menon.loss import LossPart
-from menon.loss.correction import CorrectionPart
-from menon.loss.share import SharePart
-from menon.own import reference_of, source_hash
+from menon.loss.aggregation import AggregationPart
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
-from menon.reward.code_tests import CodeTests
+from menon.reward.code.tests import CodeTests
 from menon.reward.models import ModelReward
 from menon.reward.rules import RulePart
 from menon.rollout.environments import EnvironmentPart
 from menon.rollout.kinds import GroupsRollout, RolloutPart
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
-from menon.update.natural import NaturalGradient
-from menon.update.objective import Term
-from menon.update.optimiser import Optimiser
+from menon.shaping import ShapingPart
+from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.reference import ReferencePart
+from menon.update.terms import Term
+from menon.user_code import reference_of, source_hash
+from menon.validate import check, parts_of
 
-Credit = Annotated[AdvantagePart, choice(AdvantagePart, "reads")]
+CreditPart = AdvantagePart | ShapingPart | ControlPart
+Credit = Annotated[CreditPart, choice(CreditPart, "reads")]
 Objective = dict[
     str,
     Term[
-        Annotated[LossPart, choice(LossPart, "unit", "needs", "reads", "watch")],
-        Annotated[SharePart, choice(SharePart)],
+        Annotated[LossPart, choice(LossPart, "unit", "needs", "reads", "metrics")],
+        Annotated[AggregationPart, choice(AggregationPart)],
         Annotated[SelectPart, choice(SelectPart, "reads")],
         Annotated[CorrectionPart, choice(CorrectionPart, "reads")],
     ],

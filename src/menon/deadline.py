@@ -18,7 +18,9 @@ class Call(Generic[T]):
     does not keep the program from ending.
     """
 
-    def __init__(self, function: Callable[..., T], *args: Any, room: threading.Semaphore | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., T], *args: Any, room: threading.Semaphore | None = None
+    ) -> None:
         self._call = (function, args)
         self._room = room
         self._started, self._done = threading.Event(), threading.Event()
@@ -34,7 +36,9 @@ class Call(Generic[T]):
         try:
             self._value: T = function(*args)
             self._error: BaseException | None = None
-        except BaseException as error:  # sys.exit in foreign code must not end a run; `result` raises it where it is awaited
+        except (
+            BaseException
+        ) as error:  # sys.exit in foreign code must not end a run; `result` raises it where it is awaited
             self._error = error
         with self._lock:
             self._done.set()

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
 from menon.errors import UserError
-from menon.own import load_object, reference_of
+from menon.user_code import load_object, reference_of
 
 T = TypeVar("T")
 Tree = dict[str, Any]

@@ -2,21 +2,22 @@
 
 import pytest
 import torch
+from rows import Known, batch_of
 
-from menon.advantage.entropy_coefficient import EntropyCoefficient
-from menon.advantage.kl_coefficient import KLCoefficient
-from menon.advantage.penalty_coefficient import PenaltyCoefficient
+from menon.control.entropy_coefficient import EntropyCoefficient
+from menon.control.kl_coefficient import KLCoefficient
+from menon.control.penalty_coefficient import PenaltyCoefficient
 from menon.errors import UserError
 from menon.loss import NLL
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.step import give_credit, look_back
 from menon.types import Mean
-from menon.update.objective import Part, Term, Update, prepare, steered
-from rows import Known, batch_of
+from menon.update.objective import prepare
+from menon.update.terms import MiniBatch, Term, Update, steered
 
 
 def weight(batch, name):
-    part = Part(Update({name: Term(NLL(), TokenMean(), coef=2.0)}), torch.arange(batch.num_sequences), True)
+    part = MiniBatch(Update({name: Term(NLL(), TokenMean(), coef=2.0)}), torch.arange(batch.num_sequences), True)
     whole, ready = prepare(part, batch, {"policy": Known({})})
     return float(ready[name].weight[whole.trained][0])
 

@@ -5,13 +5,13 @@ import json
 
 import pytest
 import torch
-
 from helpers import tiny_model
+
+from menon.assembly.derived import ModelSize, memory, side_by_side, size_of_model, sizes, tokens_per_pass
 from menon.cli import explain as explaining
 from menon.cli import main
 from menon.config import changed
 from menon.recipes import recipe
-from menon.recipes.derived import Shape, memory, shape_of, side_by_side, sizes, tokens_per_pass
 
 
 def test_sizes_of_a_step():
@@ -37,7 +37,7 @@ def test_sizes_of_trees():
 def test_memory_of_trees():
     """Their keys and values: those of 128 + 5280 distinct tokens, and 25 bytes for each of 84 nodes' 224
     tokens; 256 slots."""
-    shape = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
+    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
     cached = 4 * 2 * 2 * 8
     assert (
         memory(recipe("spo_tree"), shape)["keys and values"]
@@ -48,12 +48,12 @@ def test_memory_of_trees():
 def test_shape_is_read_without_the_weights(tmp_path):
     model = tiny_model("qwen2", hidden=16, layers=2, vocab=50)
     model.config.save_pretrained(tmp_path)
-    shape = shape_of(str(tmp_path))
+    shape = size_of_model(str(tmp_path))
     assert shape is not None
     assert shape.parameters == sum(weight.numel() for weight in model.parameters())
     assert (shape.layers, shape.hidden, shape.intermediate, shape.kv, shape.vocabulary) == (2, 16, 32, 8, 50)
     assert (shape.family, shape.copied) == (True, 2 * (2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 32) + 50 * 16)
-    assert shape_of("nobody/has-this") is None
+    assert size_of_model("nobody/has-this") is None
 
 
 def test_memory_by_hand():
@@ -62,7 +62,7 @@ def test_memory_by_hand():
     config = dataclasses.replace(
         recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, slots=256
     )
-    shape = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
+    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
     assert memory(config, shape) == {
         "weights": 4000,
         "gradients": 4000,
@@ -90,7 +90,7 @@ def test_memory_with_passes_side_by_side(monkeypatch):
     config = dataclasses.replace(
         recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, device="cpu"
     )
-    shape = Shape(
+    shape = ModelSize(
         parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True, copied=300
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
@@ -114,7 +114,7 @@ def test_memory_with_passes_side_by_side(monkeypatch):
 def test_who_works_side_by_side(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     config = dataclasses.replace(recipe("grpo"), device="cpu")
-    small = Shape(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True)
+    small = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True)
     assert side_by_side(config, small) == 3
     assert side_by_side(dataclasses.replace(config, device="cuda"), small) == 1
     assert side_by_side(config, dataclasses.replace(small, family=False)) == 1

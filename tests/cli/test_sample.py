@@ -6,15 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
-from menon import recipes
+
+from menon.assembly.sample import SampleConfig, sample
 from menon.cli import main
 from menon.cli.sample import coloured, facts
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import export
-from menon.engines.torch_sampler import TorchSampler
 from menon.prompts.tasks import LongChain
-from menon.recipes.sample import SampleConfig, sample
 from menon.settings import read
 
 
@@ -62,8 +61,7 @@ def test_a_task_has_its_settings(folder):
 def test_bfloat16_keeps_rotary_frequencies(folder, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        recipes.sample,
-        "TorchSampler",
+        "menon.assembly.sample.TorchSampler",
         lambda model, *args, **kw: seen.append(model) or TorchSampler(model, *args, **kw),
     )
     sample(SampleConfig(folder, n=1, max_new_tokens=4, dtype="bfloat16"), "1+1=")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from helpers import prompt
+
 from menon.cli.terminal import (
     Live,
     Terminal,
@@ -63,7 +63,7 @@ def play(watch: Terminal) -> None:
         watch.evaluated(0, {"accuracy": 0.125, "mean_length": 9.96, "entropy": 1.0})
         watch.stepped(report(1))
         watch.stepped(report(2))
-        watch.told("something happened")
+        watch.notify("something happened")
         watch.finished(
             {
                 "wall_s": 61.2,

@@ -30,8 +30,8 @@ class Riddles:
 def words(tmp_path, monkeypatch) -> list[str]:
     """A tiny run in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("menon.recipes.questions.TASK_ROWS", 50)
-    monkeypatch.setattr("menon.cli.threads.prepare", lambda *_: None)
+    monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
+    monkeypatch.setattr("menon.threads.prepare", lambda *_: None)
     export(
         tiny_model("qwen3", vocab=len(ALPHABET) + 1), tiny_tokenizer(len(ALPHABET) + 1), tmp_path / "model"
     )

@@ -13,8 +13,8 @@ import pytest
 
 from menon.engines.openai_client import OpenAIClient
 from menon.errors import UserError
+from menon.reward.code.signatures import Asked
 from menon.reward.judge import Judge
-from menon.reward.signatures import Asked
 
 Answer = Callable[[dict[str, Any], int], tuple[int, Any]]
 

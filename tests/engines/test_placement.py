@@ -11,27 +11,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from batches import VOCAB, random_batch
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
+from menon.update.natural import NaturalGradient, NaturalLearner
+from pretend_device import Log, pretend_device
+
+from menon.correction.reject import Reject
 from menon.engines import machine, packed
 from menon.engines.completer import Completer, begins_of
+from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.forward import ValueModel, value_head
 from menon.engines.preference_model import PreferenceModel
 from menon.engines.torch_learner import TorchLearner, TorchScorer
-from menon.engines.torch_sampler import TorchSampler, own_copy
 from menon.loss import GSPO, VESPO, EntropyBonus, PPOClip, ValueLoss
+from menon.loss.aggregation import TokenMean
 from menon.loss.exact_kl import ExactKL
 from menon.loss.kl import KL
-from menon.loss.reject import Reject
-from menon.loss.share import TokenMean
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Completion, Request, Sampling
-from menon.update.natural import NaturalGradient, NaturalLearner
-from menon.update.objective import Term, Update, cut, prepare, split
+from menon.update.objective import cut, prepare
 from menon.update.optimiser import Optimiser
-from pretend_device import Log, pretend_device
+from menon.update.terms import Term, Update, split
 
 V = 40
 
@@ -212,7 +213,7 @@ class TestLearner:
             model, batch = tiny_model(vocab=VOCAB), random_batch(4)
             if shared:
                 learner = TorchLearner(
-                    model, Optimiser(1e-3), device=device, value_head=value_head(16, "orz")
+                    model, Optimiser(1e-3), device=device, heads={"value": value_head(16, "orz")}
                 )
             else:
                 learner = TorchLearner(

@@ -11,11 +11,11 @@ import numpy as np
 import psutil
 import pytest
 import torch
-
 from helpers import Kind, prompt, tiny_model, tiny_tokenizer
+
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import export
 from menon.engines.side_samplers import deal
-from menon.engines.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.types import Completion, Request, Sampling
 
@@ -223,7 +223,7 @@ def test_holding_may_begin_and_end_while_a_call_is_under_way(two, one):
 
 
 def test_all_processes_hold_a_quarter_of_the_memory_together(monkeypatch):
-    monkeypatch.setattr("menon.engines.torch_sampler.free_bytes", lambda device: 8000)
+    monkeypatch.setattr("menon.engines.decoding.torch_sampler.free_bytes", lambda device: 8000)
     sampler = sampler_of(2)
     with sampler.holding():
         job = sampler._job(requests(), 4)

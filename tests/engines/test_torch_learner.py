@@ -5,26 +5,27 @@ from typing import ClassVar
 
 import pytest
 import torch
-from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM
-
 from batches import VOCAB, near, random_batch
 from helpers import KINDS, tiny_model
+from menon.offline import offline_step
+from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM
+
+from menon.correction.reject import Reject
 from menon.engines import decoder, forward
 from menon.engines.forward import ValueModel, take_apart, value_head
 from menon.engines.torch_learner import MOST_SKIPPED, TorchLearner, TorchScorer
 from menon.errors import UserError
+from menon.loss.aggregation import TokenMean
 from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import REVERSE_KL, ExactKL
 from menon.loss.kl import KL
 from menon.loss.ppo_clip import PPOClip
-from menon.loss.reject import Reject
-from menon.loss.share import TokenMean
 from menon.loss.value import ValueLoss
-from menon.offline import offline_step
 from menon.types import Metric, Unit
-from menon.update.objective import Term, Update, cut, prepare, split
+from menon.update.objective import cut, prepare
 from menon.update.optimiser import Optimiser
 from menon.update.protocols import Learner, Need, Reduction
+from menon.update.terms import Term, Update, split
 
 TAU = 0.7
 POLICY = Update({"policy": Term(PPOClip(), TokenMean()), "kl": Term(KL(), TokenMean(), coef=0.1)})
@@ -112,13 +113,13 @@ class TestColumns:
             torch.nn.init.zeros_(model.get_output_embeddings().weight)  # then all logits are 0, scaled or not
             assert take_apart(model).whole is model
             with pytest.raises(UserError, match="share its trunk"):
-                TorchScorer(model, value_head=value_head(16))
+                TorchScorer(model, heads={"value": value_head(16)})
 
     def test_value_is_that_of_the_state_before_the_token(self):
         model, batch = tiny_model(vocab=VOCAB), random_batch(4)
         head = value_head(16, "orz", seed=3)
         assert 2 < head.weight.abs().max() <= math.sqrt(5)
-        shared = TorchScorer(model, value_head=head).score(batch, ("logp", "value"))
+        shared = TorchScorer(model, heads={"value": head}).score(batch, ("logp", "value"))
         apart = TorchScorer(ValueModel(model.base_model, head)).score(batch, ("value",))
         assert torch.equal(shared["value"], apart["value"])
         start, t = int(batch.offset[0]), int(batch.offset[1]) - 1
@@ -323,7 +324,7 @@ class TestUpdates:
         assert losses[-1] < 0.2 * losses[0]
 
     def test_one_pass_serves_policy_and_value_on_a_shared_trunk(self, monkeypatch):
-        learner = learner_of(value_head=value_head(16, "orz"))
+        learner = learner_of(heads={"value": value_head(16, "orz")})
         assert "value_head.weight" in learner.weights()
         passes = []
         monkeypatch.setattr(
@@ -368,7 +369,7 @@ class TestSideBySide:
             torch.set_num_threads(workers)
             head = value_head(16, "orz").to(dtype)
             learner = TorchLearner(
-                tiny_model(vocab=VOCAB, dtype=dtype), Optimiser(1e-2), value_head=head, **settings
+                tiny_model(vocab=VOCAB, dtype=dtype), Optimiser(1e-2), heads={"value": head}, **settings
             )
             assert learner.workers == workers
             yield learner
@@ -475,15 +476,15 @@ def test_resume_equals_never_having_stopped():
             broken = replace(batch, advantage=torch.full_like(batch.advantage, math.nan))
             offline_step(broken if step == 4 else batch, POLICY, {"policy": learner}, 0, step)
 
-    unbroken = learner_of(optimiser=schedule, value_head=value_head(16))
+    unbroken = learner_of(optimiser=schedule, heads={"value": value_head(16)})
     steps(unbroken, 0, 8)
-    stopped = learner_of(optimiser=schedule, value_head=value_head(16))
+    stopped = learner_of(optimiser=schedule, heads={"value": value_head(16)})
     steps(stopped, 0, 5)
     weights, state = weights_of(stopped), copy.deepcopy(stopped.state())
     assert {type(key) for key in state} == {str}
     assert (state["updates"], state["skipped_in_a_row"]) == (4, 1)
 
-    resumed = learner_of(seed=9, optimiser=schedule, value_head=value_head(16))
+    resumed = learner_of(seed=9, optimiser=schedule, heads={"value": value_head(16)})
     steps(resumed, 0, 2)  # what it held before must not matter
     places = {name: weight.data_ptr() for name, weight in resumed.weights().items()}
     resumed.load(weights, state)
@@ -530,7 +531,7 @@ class Uphill:
     def __call__(self, now, batch):
         return -now["logp"] * (batch.token == self.token)
 
-    def watch(self, now, batch) -> dict[str, Metric]:
+    def metrics(self, now, batch) -> dict[str, Metric]:
         return {}
 
 

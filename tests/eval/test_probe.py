@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
-
 from helpers import prompt
+
 from menon.eval.probe import VOTES, Probe
-from menon.eval.run import Ballot, Evaluation
+from menon.eval.run import AnswerEquivalence, Evaluation
 from menon.types import Completion, Request, Rollout, Sampling, Verdict
 
 
@@ -32,12 +32,12 @@ def grade(rollout: Rollout) -> Verdict:
     return Verdict(acc, acc)
 
 
-BALLOT = Ballot(lambda graded: graded.rollout.text, str.__eq__)
+BALLOT = AnswerEquivalence(lambda graded: graded.rollout.text, str.__eq__)
 
 
-def probe(say, questions: int = 2, ballot: Ballot | None = BALLOT) -> dict:
+def probe(say, questions: int = 2, equivalence: AnswerEquivalence | None = BALLOT) -> dict:
     prompts = tuple(prompt(i, f"{i}=", "a") for i in range(3))
-    return Probe(Evaluation(prompts, grade, Sampling()), questions, ballot)(Told(say))
+    return Probe(Evaluation(prompts, grade, Sampling()), questions, equivalence)(Told(say))
 
 
 def test_numbers():
@@ -66,7 +66,7 @@ def test_the_lowest_of_equal_temperatures_is_told():
 
 
 def test_without_a_way_to_compare_there_is_no_vote():
-    assert "maj_at_8" not in probe(lambda *_: "a", ballot=None)
+    assert "maj_at_8" not in probe(lambda *_: "a", equivalence=None)
 
 
 def test_answers_that_could_not_be_graded_are_in_no_number():
@@ -92,7 +92,8 @@ def test_each_answer_is_asked_once():
 
 def test_with_a_real_sampler_the_first_answer_is_the_evaluations_own():
     from helpers import tiny_model, tiny_tokenizer
-    from menon.engines.torch_sampler import TorchSampler
+
+    from menon.engines.decoding.torch_sampler import TorchSampler
 
     texts: list[tuple[int, int, str]] = []
 

@@ -6,19 +6,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from helpers import prompt, tiny_model, tiny_tokenizer
-from menon.engines.torch_sampler import TorchSampler
+from scripted import ScriptedSampler, is_gold, question
+
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
-from menon.eval.run import Ballot, Evaluation, Item, items_of, key_of, numbers_of, plain_item, read_item
+from menon.eval.run import (
+    AnswerEquivalence,
+    Evaluation,
+    Item,
+    items_of,
+    key_of,
+    numbers_of,
+    plain_item,
+    read_item,
+)
 from menon.rollout.groups import answer
 from menon.types import Request, Rollout, Sampling, Verdict
-from scripted import ScriptedSampler, is_gold, question
 
 VOCAB = 40
 NAN = float("nan")
 SAMPLING = Sampling(max_new_tokens=6)
-BALLOT = Ballot(lambda graded: graded.rollout.text or None, str.__eq__)
+BALLOT = AnswerEquivalence(lambda graded: graded.rollout.text or None, str.__eq__)
 
 
 def sampler(seed: int = 0) -> TorchSampler:

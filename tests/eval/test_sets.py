@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from menon.assembly.evaluation import reward_for
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
 from menon.eval.sets import SETS, find, find_set, rows_of_set
-from menon.recipes.evaluation import reward_for
 from menon.reward.grade import grading_of
 from menon.types import Prompt
 

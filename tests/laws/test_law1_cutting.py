@@ -10,14 +10,23 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
+
 from menon.batch import Batch, take
+from menon.correction import M2PO, Importance, Reject
 from menon.engines.forward import ValueModel, value_head
 from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.loss.aggregation import (
+    Constant,
+    PairMean,
+    PromptMean,
+    SelectedMean,
+    SequenceMean,
+    SequenceMeanTokenMean,
+    TokenMean,
+)
 from menon.loss.clip_cov import ClipCov
-from menon.loss.correction import M2PO, Importance, Reject
 from menon.loss.dpo import DPO
 from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import ExactKL
@@ -28,20 +37,12 @@ from menon.loss.kl import KL
 from menon.loss.kl_cov import KLCov
 from menon.loss.nll import NLL
 from menon.loss.ppo_clip import PPOClip
-from menon.loss.share import (
-    Constant,
-    PairMean,
-    PromptMean,
-    SelectedMean,
-    SequenceMean,
-    SequenceMeanTokenMean,
-    TokenMean,
-)
 from menon.loss.value import ValueLoss
 from menon.loss.vespo import VESPO
 from menon.select.top_entropy import TopEntropy
-from menon.update.objective import Part, Term, Update, cut, prepare
+from menon.update.objective import cut, prepare
 from menon.update.optimiser import Optimiser
+from menon.update.terms import MiniBatch, Term, Update
 
 WHOLE = 10**9
 CUTS = (1, 30, 50)
@@ -117,7 +118,7 @@ def setting(request) -> Setting:
         return value_head(hidden, "orz", seed).to(dtype)
 
     torch.set_num_threads(1)
-    policy = TorchLearner(model(0), Optimiser(), temperature=0.8, value_head=head(0))
+    policy = TorchLearner(model(0), Optimiser(), temperature=0.8, heads={"value": head(0)})
     critic = TorchLearner(ValueModel(model(1).base_model, head(1)), Optimiser())
     models = {"policy": policy, "critic": critic, "reference": TorchScorer(model(2), temperature=0.8)}
     batch = random_batch(dtype=dtype)
@@ -133,7 +134,7 @@ def gradient(
     learner = setting.models[update.model]
     assert isinstance(learner, TorchLearner)
     learner.tokens_per_forward = tokens_per_forward
-    part = Part(update, torch.arange(batch.num_sequences), first=False)
+    part = MiniBatch(update, torch.arange(batch.num_sequences), first=False)
     ready_batch, terms = prepare(part, batch, setting.models)
     micros = list(cut(ready_batch, terms, update.unit, tokens_per_forward, learner.workers))
     learner.accumulate(micros, setting.models)

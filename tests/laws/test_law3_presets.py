@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers import ALPHABET, tiny_model, tiny_tokenizer
 
 import menon
-from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.engines.hf_models import export
 from menon.recipes import RECIPES, recipe
 
@@ -49,7 +49,7 @@ def odd() -> Callable[..., float]:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_first_update(name, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("menon.recipes.questions.TASK_ROWS", 50)
+    monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
     monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
     out = tmp_path / "run"
     settings = {**SMALL, **ONE_UPDATE, **SHORTER.get(name, {}), **AT_ONCE.get(name, {})}

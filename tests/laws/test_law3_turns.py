@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
+
 from menon.batch import pack
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.torch_learner import TorchScorer
-from menon.engines.torch_sampler import TorchSampler
 from menon.rollout.groups import answer
 from menon.rollout.turns import Turns
 from menon.types import Graded, Request, Rollout, Sampling, Verdict

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from rows import batch_of, value_and_gradient
 from torch import Tensor
 
 from menon import ragged
@@ -25,7 +26,7 @@ from menon.advantage import (
 )
 from menon.batch import Batch, take, tokens_of
 from menon.loss import GSPO, KL, PolicyGradient, PPOClip
-from menon.loss.share import (
+from menon.loss.aggregation import (
     Constant,
     PromptMean,
     SelectedMean,
@@ -33,8 +34,7 @@ from menon.loss.share import (
     SequenceMeanTokenMean,
     TokenMean,
 )
-from menon.update.objective import Term
-from rows import batch_of, value_and_gradient
+from menon.update.terms import Term
 
 MODES = ("bessel", "population", "loo", "none")
 OTHERS = [OPO(), GPG(), GPG("bessel"), GRPOPassK(), GRPOPassK("bessel"), ReinforcePPBaseline()]

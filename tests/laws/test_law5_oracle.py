@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-
-from menon.advantage import AdvantagePart
-from menon.combinations import SHAPES
-from menon.loss import LossPart
-from menon.select import SelectPart
 from oracle import exact, gradient, measured, policy, right, shaped, singles, tables
 from toy import log_probability
+
+from menon.config import CreditPart
+from menon.loss import LossPart
+from menon.select import SelectPart
+from menon.validate import SHAPES
 
 PAGE = Path(__file__).parents[2] / "docs" / "oracle.md"
 NO_ESTIMATOR = {"entropy_coefficient", "kl_coefficient", "penalty_coefficient", "value", "dpo"} | set(SHAPES)
@@ -26,7 +26,7 @@ def test_every_part_has_a_row():
     named = set().union(
         *(kinds_in(part) for row in ROWS.values() for part in (*row.parts, row.term.loss, row.term.select))
     )
-    every = {part.kind for union in (AdvantagePart, LossPart, SelectPart) for part in get_args(union)}
+    every = {part.kind for union in (CreditPart, LossPart, SelectPart) for part in get_args(union)}
     assert every - NO_ESTIMATOR <= named
 
 

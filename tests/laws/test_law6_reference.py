@@ -4,14 +4,14 @@ import copy
 from dataclasses import replace
 
 import pytest
+from tiny_run import Watching, opened, tiny_run, traces
 
 from menon.engines.torch_learner import TorchScorer
 from menon.loop import loop
 from menon.loss import KL
-from menon.loss.share import TokenMean
-from menon.update.objective import Term
+from menon.loss.aggregation import TokenMean
 from menon.update.reference import HardReset, MovingAverage, weights_of
-from tiny_run import Watching, opened, tiny_run, traces
+from menon.update.terms import Term
 
 
 def built(part, steps: int):

@@ -9,22 +9,22 @@ from typing import Any, ClassVar, cast
 
 import pytest
 import torch
+from tiny_run import Algorithm, Watching, critic_first, opened, tiny_run, traces, weights_of
 
 from menon.advantage import SegmentCredit, Whiten
 from menon.advantage.segment import tree_values
-from menon.engines.torch_sampler import TorchSampler
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.loop import Run, loop
 from menon.loss import PPOClip
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.prompts.order import ByDifficulty
-from menon.rollout.grow import Shape
 from menon.rollout.replay import Replay
+from menon.rollout.tree_growth import Shape
 from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns
 from menon.sync.by_copy import ByCopy
 from menon.types import Prompt, Sampling, StepReport
-from menon.update.objective import Term, Update
-from tiny_run import Algorithm, Watching, critic_first, opened, tiny_run, traces, weights_of
+from menon.update.terms import Term, Update
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_and_resume.py"
 STEPS = 5

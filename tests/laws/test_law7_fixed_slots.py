@@ -4,10 +4,10 @@ whichever order."""
 import numpy as np
 import pytest
 import torch
-
 from helpers import prompt, tiny_model, tiny_tokenizer
-from menon.engines import decode_weights, torch_sampler
-from menon.engines.torch_sampler import TorchSampler
+
+from menon.engines.decoding import decode_weights, torch_sampler
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.rollout.protocols import holding
 from menon.types import Completion, Request, Sampling

@@ -4,9 +4,9 @@ number of slots."""
 import numpy as np
 import pytest
 import torch
-
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
-from menon.engines.torch_sampler import TorchSampler
+
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.types import Completion, Request, Sampling
 
 V = 40

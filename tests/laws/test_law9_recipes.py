@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from helpers import ALPHABET, tiny_model, tiny_tokenizer
 
 import menon
-from helpers import ALPHABET, tiny_model, tiny_tokenizer
-from menon.advantage import AdvantagePart
-from menon.combinations import AFTER, SHAPES
-from menon.config import RunConfig, changed
+from menon.config import CreditPart, RunConfig, changed
+from menon.correction import CorrectionPart
 from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.loss import LossPart
-from menon.loss.correction import CorrectionPart
-from menon.loss.share import SharePart
+from menon.loss.aggregation import AggregationPart
 from menon.recipes import RECIPES, recipe
 from menon.select import SelectPart
 from menon.settings import read
+from menon.validate import AFTER, SHAPES
 
 VOCABULARY = len(ALPHABET) + 1
 """So small that some answers end before they are cut."""
@@ -137,7 +136,7 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
                 {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN},
             )
     cases["loss pg"][1]["updates_per_step"] = 1  # it refuses more
-    for part in get_args(AdvantagePart):
+    for part in get_args(CreditPart):
         given = {"kind": part.kind, **SETTINGS.get(part.kind, {})}
         reads = part(**SETTINGS.get(part.kind, {})).reads
         table: dict[str, Any] = {"credit": given}
@@ -158,7 +157,7 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
         if part.kind == "grpo_passk":
             changes["samples_per_prompt"] = 2  # or two right ones tie at the top, and nothing is learned
         cases[f"advantage {part.kind}"] = ("ppo" if "value" in reads else "grpo", changes)
-    for part in get_args(SharePart):
+    for part in get_args(AggregationPart):
         if part.kind != "pair_mean":
             cases[f"share {part.kind}"] = (
                 "grpo",
@@ -197,7 +196,7 @@ def half() -> Callable[..., float]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_steps(case, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("menon.recipes.questions.TASK_ROWS", 50)
+    monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
     monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
     name, changes = CASES[case]
     out = tmp_path / "run"
@@ -226,7 +225,7 @@ def test_two_steps(case, model, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_same_seed_is_the_same_run(name, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("menon.recipes.questions.TASK_ROWS", 50)
+    monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
     prints = []
     for run, seed in (("a", 1), ("b", 1), ("c", 2)):
         menon.train(

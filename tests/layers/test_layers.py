@@ -7,43 +7,14 @@ import menon
 
 PACKAGE = Path(menon.__file__).parent
 OPEN = {
-    "recipes",
-    "cli",
-    "study",
-    "workbench",
-    "base",
-    "config",
-    "combinations",
-    "settings",
-    "own",
-    "errors",
-    "__init__",
-    "__main__",
+    *("recipes", "cli", "study", "workbench", "assembly", "base"),
+    *("config", "validate", "settings", "user_code", "threads", "errors", "__init__", "__main__"),
 }
 
 STANDARD = {"numpy", "menon.errors"}
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged"}
 PROTOCOLS = {"menon.rollout.protocols", "menon.update.protocols", "menon.sync.protocols"}
-
-PIECES = (
-    *("forward", "hf_models", "decoder", "packed", "log_probs", "draw", "stop_strings"),
-    *(
-        "decoder_slots",
-        "decode_weights",
-        "decode_graphs",
-        "cpu_step",
-        "cpu_kernels",
-        "block_cache",
-        "model_slots",
-        "slot_cache",
-        "sampler_run",
-        "held",
-        "machine",
-        "side_by_side",
-    ),
-    *("sampler_process", "side_samplers", "shared_weights"),
-)
-"""Of engines, for other engines to use; never a whole one."""
+ARITHMETIC = {"menon.moments", "menon.adaptive_kl"}
 
 MAY: dict[str, set[str]] = {
     "errors": set(),
@@ -53,25 +24,21 @@ MAY: dict[str, set[str]] = {
     "child": set(),
     "ragged": {"torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
+    "moments": DATA,
+    "adaptive_kl": DATA,
     "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts", "pyarrow"},
     "reward": STANDARD
-    | {
-        "menon.types",
-        "menon.own",
-        "menon.child",
-        "menon.reward",
-        "menon.sandbox",
-        "menon.deadline",
-        "math_verify",
-        "latex2sympy2_extended",
-        "mpmath",
-    },
+    | {"menon.types", "menon.user_code", "menon.child", "menon.reward", "menon.sandbox", "menon.deadline"}
+    | {"math_verify", "latex2sympy2_extended", "mpmath"},
     "sandbox": STANDARD | {"menon.types", "menon.sandbox"},
-    "advantage": DATA | {"menon.advantage"},
+    "advantage": DATA | ARITHMETIC | {"menon.advantage"},
+    "shaping": DATA | ARITHMETIC | {"menon.shaping"},
+    "control": DATA | ARITHMETIC | {"menon.control"},
     "select": DATA | {"menon.select"} | PROTOCOLS,
     "loss": DATA | {"menon.loss"} | PROTOCOLS,
+    "correction": DATA | {"menon.correction"} | PROTOCOLS,
     "rollout": DATA
-    | {"menon.rollout", "pydantic", "menon.deadline", "menon.own", "menon.sandbox"}
+    | {"menon.rollout", "pydantic", "menon.deadline", "menon.user_code", "menon.sandbox"}
     | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
@@ -89,25 +56,12 @@ MAY: dict[str, set[str]] = {
     }
     | {"menon.rollout.protocols"},
     "engines": DATA
-    | {
-        "menon.update",
-        "menon.rollout",
-        "menon.sync",
-        "menon.deadline",
-        "menon.child",
-        "transformers",
-        "tokenizers",
-        "safetensors",
-        "huggingface_hub",
-        "psutil",
-        "numba",
-    }
-    | {f"menon.engines.{piece}" for piece in PIECES},
+    | {f"menon.{part}" for part in ("update", "rollout", "sync", "deadline", "child", "engines")}
+    | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba"},
 }
-"""Part of the package -> prefixes of what it may import beside the standard library."""
+"""Room of the package -> prefixes of what it may import beside the standard library."""
 
 NEVER = {"advantage": "torch.distributed", "select": "torch.distributed", "loss": "torch.distributed"}
-ENGINES = {path.stem for path in (PACKAGE / "engines").glob("*.py")} - {"__init__"}
 
 
 def imports(path: Path) -> set[str]:

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from rows import NAN, batch_of, column_of, loss_and_metrics
 
+from menon.correction import M2PO, OPSM, Importance, Reject
 from menon.errors import UserError
 from menon.loss import (
     CISPO,
@@ -29,10 +31,8 @@ from menon.loss import (
     Surrogate,
     ValueLoss,
 )
-from menon.loss.correction import M2PO, OPSM, Importance, Reject
-from menon.loss.share import PairMean, SequenceMean, TokenMean
-from menon.update.objective import Term
-from rows import NAN, batch_of, column_of, loss_and_metrics
+from menon.loss.aggregation import PairMean, SequenceMean, TokenMean
+from menon.update.terms import Term
 
 LOSSES = [
     PolicyGradient(),

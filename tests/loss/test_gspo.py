@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 from menon import ragged
 from menon.loss import GSPO
-from menon.loss.share import SequenceMean, SequenceMeanTokenMean
-from menon.update.objective import Term
-from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
+from menon.loss.aggregation import SequenceMean, SequenceMeanTokenMean
+from menon.update.terms import Term
 
 MASK = [[1, 1, 1], [1, 1, 0]]
 OLD = [[-1, -0.5, -2], [-0.2, -1.5, 0]]
@@ -58,7 +58,7 @@ class TokenForm:
         advantage = torch.where(batch.trained, batch.advantage, 0)
         return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - self.low, 1 + self.high))
 
-    def watch(self, now, batch):
+    def metrics(self, now, batch):
         return {}
 
 

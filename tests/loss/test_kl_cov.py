@@ -3,14 +3,14 @@
 
 import pytest
 import torch
+from rows import batch_of, column_of, loss_and_metrics, rows_of
+from worked import NEW, update, worked
 
 from menon.errors import UserError
 from menon.loss import KLCov
+from menon.loss.aggregation import TokenMean
 from menon.loss.covariance import covariance
-from menon.loss.share import TokenMean
-from menon.update.objective import Term
-from rows import batch_of, column_of, loss_and_metrics, rows_of
-from worked import NEW, update, worked
+from menon.update.terms import Term
 
 
 def test_covariances():

@@ -2,11 +2,11 @@
 
 import pytest
 
+from menon.assembly.build import reward_of
 from menon.config import RunConfig, changed
 from menon.errors import UserError
 from menon.recipes import recipe
-from menon.recipes.build import reward_of
-from menon.reward.code_tests import CodeTests
+from menon.reward.code.tests import CodeTests
 from menon.sandbox.layers import pool
 from menon.settings import plain, read
 

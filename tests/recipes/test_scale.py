@@ -4,29 +4,19 @@ import json
 
 import pytest
 
-from menon.advantage import (
-    GAE,
-    GRPO,
-    RLOO,
-    KLInReward,
-    NormalisedGAE,
-    Overlong,
-    RewardNorm,
-    SegmentCredit,
-    TruncatedReward,
-    Whiten,
-)
+from menon.advantage import GAE, GRPO, RLOO, NormalisedGAE, SegmentCredit, Whiten
 from menon.cli.command import Asked, start
 from menon.config import Critic, RunConfig, changed
 from menon.errors import UserError
 from menon.loss import CISPO, GSPO, KL, SAPO, ClipCov, KLCov, PPOClip
-from menon.loss.share import Constant, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
+from menon.loss.aggregation import Constant, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.recipes import RECIPES, SCALES, recipe
 from menon.rollout.kinds import DynamicRollout, SegmentsRollout, TreeRollout
 from menon.select import ProbabilityMask, TopEntropy
 from menon.settings import plain, read
-from menon.update.objective import Term
+from menon.shaping import KLInReward, Overlong, RewardNorm, TruncatedReward
 from menon.update.reference import HardReset, MovingAverage
+from menon.update.terms import Term
 
 ORZ = (128, 64, 8000)
 """What is taken where a paper names no number."""

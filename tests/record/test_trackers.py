@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from menon.cli.mirrored import Mirrored, recorded
+from menon.assembly.tracking import Mirrored, recorded
 from menon.errors import UserError
 from menon.loop import loop
 from menon.record import trackers

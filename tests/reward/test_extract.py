@@ -13,7 +13,7 @@ from menon.reward.extract import (
     last_value,
     phrase,
 )
-from menon.reward.math_text import decimal, squeeze, tidy, words
+from menon.reward.math.text import decimal, squeeze, tidy, words
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from menon.reward.extract import LENIENT
-from menon.reward.math_answer import MathAnswer
+from menon.reward.math.answer import MathAnswer
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "fuzz_verifier.py"
 

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from menon.errors import UserError
+from menon.reward.code.signatures import Asked
 from menon.reward.grade import BatchGrading, grading_of
 from menon.reward.judge import LONGEST_LINE, PLACES, Judge, decision_of, fill, own_prompt, read_prompt
-from menon.reward.signatures import Asked
 from menon.rollout.groups import Groups
 from menon.types import Verdict
 from scripted import Queue, ScriptedSampler

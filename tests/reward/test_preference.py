@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from menon.errors import UserError
+from menon.reward.code.signatures import Asked
 from menon.reward.grade import BatchGrading, grading_of
 from menon.reward.preference import Preference
-from menon.reward.signatures import Asked
 
 
 class Scoring:

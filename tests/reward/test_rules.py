@@ -6,6 +6,7 @@ import pytest
 from menon.errors import UserError
 from menon.reward import rules
 from menon.reward.choice import MultipleChoice
+from menon.reward.code.signatures import Asked
 from menon.reward.exact import ExactMatch
 from menon.reward.format import Format, TagCount
 from menon.reward.json_answer import JsonAnswer
@@ -13,7 +14,6 @@ from menon.reward.numeric import Numeric
 from menon.reward.pattern import Matcher, Pattern
 from menon.reward.repetition import Repetition
 from menon.reward.rules import Choice, Cosine, Math, Mix, Staged, Stopped, Weighted, build
-from menon.reward.signatures import Asked
 from menon.reward.words import Language, Overlap
 from menon.settings import read, reader
 

@@ -5,17 +5,17 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from scripted import Queue, ScriptedSampler
 
 from menon.advantage import SegmentCredit
 from menon.advantage.segment import tree_values
 from menon.batch import pack
 from menon.errors import UserError
-from menon.record.plain import decode, encode
-from menon.rollout.grow import Shape
 from menon.rollout.replay import Replay
+from menon.rollout.tree_growth import TreeShape
 from menon.rollout.trees import Trees
+from menon.state_codec import decode, encode
 from menon.types import Sampling, Verdict
-from scripted import Queue, ScriptedSampler
 
 SAMPLING = Sampling(max_new_tokens=8)
 WRITTEN = {
@@ -44,7 +44,7 @@ def named(*right):
 
 
 def trees(prompts=1, branching=(2, 2, 2), segment_tokens=(2,), sampling=SAMPLING, **replay):
-    return Trees(prompts, sampling, tree_values, Shape(branching, segment_tokens), Replay(**replay))
+    return Trees(prompts, sampling, tree_values, TreeShape(branching, segment_tokens), Replay(**replay))
 
 
 def grown(grade, made=None, written=script):
@@ -357,6 +357,6 @@ def test_refused(made, said):
 
 def test_the_size_of_a_full_tree():
     """Six children with 30 tokens, 36 with 30, 216 with 36, behind a prompt of 60."""
-    shape = Shape((6, 6, 6), (30,))
+    shape = TreeShape((6, 6, 6), (30,))
     assert shape.most_tokens(60, 96) == 60 + 180 + 1080 + 7776
     assert shape.most_nodes() == 258

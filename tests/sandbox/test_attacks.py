@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from menon.reward.code_rows import Check, InputOutput, Suite
-from menon.reward.code_tests import CodeTests
+from menon.reward.code.rows import Check, InputOutput, Suite
+from menon.reward.code.tests import CodeTests
 from menon.sandbox.watch import descendants
 
 SUM = "a,b=map(int,input().split())\n"

@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from menon.reward.code_tests import CodeTests
+from menon.reward.code.tests import CodeTests
 from menon.sandbox.launch import SandboxError
 from menon.sandbox.runner import ask
 

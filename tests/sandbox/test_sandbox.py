@@ -11,7 +11,7 @@ import pytest
 
 import menon
 from menon.errors import UserError
-from menon.reward.code_tests import CodeTests
+from menon.reward.code.tests import CodeTests
 from menon.sandbox import layers as module
 from menon.sandbox.launch import Finished, Sandbox, SandboxError, Task
 from menon.sandbox.layers import LEVELS, Layers, check_level, require

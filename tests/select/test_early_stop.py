@@ -2,14 +2,15 @@
 
 import pytest
 import torch
+from rows import Known, column_of
+from worked import NEW, worked
 
 from menon.errors import UserError
 from menon.loss import Surrogate
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.select import EarlyStop
-from menon.update.objective import Part, Term, Update, prepare
-from rows import Known, column_of
-from worked import NEW, worked
+from menon.update.objective import prepare
+from menon.update.terms import MiniBatch, Term, Update
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from worked import NEW, worked
     ],
 )
 def test_all_or_nothing(select, first, kept):
-    part = Part(Update({"term": Term(Surrogate(), TokenMean(), select)}), torch.arange(2), first)
+    part = MiniBatch(Update({"term": Term(Surrogate(), TokenMean(), select)}), torch.arange(2), first)
     _, ready = prepare(part, worked(), {"policy": Known({"logp": column_of(worked(), NEW)})})
     assert int((ready["term"].weight != 0).sum()) == kept
 

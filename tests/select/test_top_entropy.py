@@ -2,20 +2,21 @@
 
 import pytest
 import torch
+from rows import Known, batch_of, column_of, loss_and_metrics, rows_of
 
 from menon.errors import UserError
 from menon.loss import NLL
-from menon.loss.share import SelectedMean, TokenMean
+from menon.loss.aggregation import SelectedMean, TokenMean
 from menon.select import TopEntropy
-from menon.update.objective import Part, Term, Update, prepare
-from rows import Known, batch_of, column_of, loss_and_metrics, rows_of
+from menon.update.objective import prepare
+from menon.update.terms import MiniBatch, Term, Update
 
 H = [0.01, 0.9, 0.3, 2, 0.05, 0.6, 0.02, 1.1, 0.4, 0.001]
 
 
 def chosen(select, batch, now=None):
     term = Term(NLL(), TokenMean(), select)
-    part = Part(Update({"term": term}), torch.arange(batch.num_sequences), first=now is None)
+    part = MiniBatch(Update({"term": term}), torch.arange(batch.num_sequences), first=now is None)
     batch, ready = prepare(part, batch, {"policy": Known(now or {})})
     return rows_of(batch, (ready["term"].weight > 0).double())
 

@@ -1,8 +1,9 @@
-from menon.loss import NLL
-from menon.loss.share import SelectedMean
-from menon.select import NotTruncated
-from menon.update.objective import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of
+
+from menon.loss import NLL
+from menon.loss.aggregation import SelectedMean
+from menon.select import NotTruncated
+from menon.update.terms import Term
 
 
 def test_drops_answers_at_the_limit():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers import prompt, tiny_model, tiny_tokenizer
-from menon.engines.torch_sampler import TorchSampler
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference

@@ -9,7 +9,8 @@ import torch
 
 from menon.batch import Batch
 from menon.types import Mean
-from menon.update.objective import Term, Update, cut, forward_rows, loss_of, prepare, split
+from menon.update.objective import cut, forward_rows, loss_of, prepare
+from menon.update.terms import Term, Update, split
 
 
 def batch_of(lengths: list[int], groups: list[int] | None = None) -> Batch:
@@ -38,7 +39,7 @@ class Double:
     def __call__(self, now, batch):
         return 2 * now["logp"]
 
-    def watch(self, now, batch):
+    def metrics(self, now, batch):
         return {"seen": Mean(batch.trained.sum(), 1)}
 
 

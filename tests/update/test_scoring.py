@@ -6,16 +6,17 @@ from typing import ClassVar
 
 import pytest
 import torch
-
 from batches import random_batch
 from helpers import tiny_model
+
 from menon.batch import Batch
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.loss import PPOClip
-from menon.loss.share import TokenMean
-from menon.update.objective import Micro, Term, Update, loss_of, mismatch, prepare, split
+from menon.loss.aggregation import TokenMean
+from menon.update.objective import Micro, loss_of, mismatch, prepare
 from menon.update.scoring import score
+from menon.update.terms import Term, Update, split
 
 
 @dataclass(frozen=True)

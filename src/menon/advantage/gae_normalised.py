@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from menon.advantage.gae import GAE, check_fractions
-from menon.advantage.moments import Moments, mean_and_deviation, nothing_seen, remembered
 from menon.batch import Batch
 from menon.errors import UserError
+from menon.moments import Moments, mean_and_deviation, nothing_seen, remembered
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from menon.cli.check_verifier import reward_named
 from menon.errors import SHOWN, UserError
 from menon.prompts.reader import read_rows
+from menon.reward.code.signatures import Asked, judge
 from menon.reward.grade import GIVEN
 from menon.reward.rules import close
-from menon.reward.signatures import Asked, judge
 
 
 def check_data(path: str, reward: str = "math") -> int:

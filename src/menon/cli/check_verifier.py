@@ -13,11 +13,11 @@ from typing import Any
 
 from menon.errors import UserError
 from menon.prompts.sources import read_bytes
+from menon.reward.code.signatures import Asked, judge
 from menon.reward.extract import LENIENT, WAYS
-from menon.reward.math_answer import MathAnswer
+from menon.reward.math.answer import MathAnswer
 from menon.reward.protocols import Reward
 from menon.reward.rules import KINDS, build, close
-from menon.reward.signatures import Asked, judge
 from menon.settings import nearest
 from menon.types import Verdict
 

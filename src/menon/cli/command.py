@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from menon import threads
 from menon.base import default_model
-from menon.cli import threads
-from menon.cli.threads import Threads
 from menon.errors import UserError
 from menon.settings import Tree, merged, nested, override, read_file
+from menon.threads import Threads
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
@@ -187,18 +187,15 @@ def settings_of(file: Path) -> Mapping[str, Any]:
 @contextmanager
 def built(config: "RunConfig") -> Iterator[tuple["Run", list[str]]]:
     """The run, and what its user should know of the data."""
-    from menon.recipes.build import build, close
+    from menon.assembly.build import build
     from menon.record.trackers import check
 
     if config.tracker is not None:
         check(config.tracker)
 
     notes: list[str] = []
-    run = build(config, notes.append)
-    try:
+    with build(config, notes.append) as run:
         yield run, notes
-    finally:
-        close(run)
 
 
 def drive(
@@ -209,86 +206,34 @@ def drive(
     from menon.study.report import at_the_end
 
     with (
-        terminal(header(config, chosen, run)) as watch,
+        terminal(header(run, chosen)) as watch,
         mirrored(watch, config.tracker, folder.settings) as seen,
     ):
         for note in notes:
-            watch.told(note)
-        return loop(replace(run, present=lambda path: at_the_end(path, watch.told)), folder, seen)
+            watch.notify(note)
+        return loop(replace(run, present=lambda path: at_the_end(path, watch.notify)), folder, seen)
 
 
 @contextmanager
 def mirrored(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str, Any]) -> Iterator["Watcher"]:
     """The watcher, and behind it the tracker that the run names."""
-    from menon.cli.mirrored import Mirrored
+    from menon.assembly.tracking import Mirrored
     from menon.record.trackers import Tracked
 
     if tracker is None:
         yield watch
         return
-    tracked = Tracked(tracker, watch.told)
+    tracked = Tracked(tracker, watch.notify)
     try:
         yield Mirrored(watch, tracked, settings)
     finally:
         tracked.close()
 
 
-def header(config: "RunConfig", chosen: Threads, run: "Run") -> dict[str, str]:
+def header(run: "Run", chosen: Threads) -> dict[str, str]:
     """What a run is, line by line."""
-    policy: Any = run.models["policy"]
-    count = sum(weight.numel() for weight in policy.weights().values())
-    updates = f"{config.updates_per_step} update" + ("s" if config.updates_per_step > 1 else "")
-    return {
-        "recipe": config.recipe,
-        "model": f"{config.model}, {quantity(count)} parameters",
-        "task": asked_in(config),
-        "step": f"{size_of(config)}, {updates}, learning rate {config.optimiser.learning_rate:g}",
-        "machine": f"{policy.device}, {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
-        **getattr(getattr(run.plan.grade, "reward", None), "header", {}),
-    }
-
-
-def asked_in(config: "RunConfig") -> str:
-    """Where the questions come from, what answers the policy, and what grades it if that is not the task's
-    own."""
-    from menon.prompts.tasks import name_of
-    from menon.recipes.questions import own_questions
-
-    own = own_questions(config)
-    reward = config.reward if isinstance(config.reward, str | None) else kind_or_name(config.reward)
-    return ", ".join(
-        [
-            config.data or name_of(config.task or own),
-            *(
-                [f"environment {name_of(config.environment)}"]
-                if config.environment is not None and own is None
-                else []
-            ),
-            *([f"reward {reward}"] if reward else []),
-        ]
-    )
-
-
-def size_of(config: "RunConfig") -> str:
-    """What is written in a step, as far as the configuration settles it."""
-    if (branching := getattr(config.rollout, "branching", None)) is not None:
-        return f"{config.prompts_per_step} trees of {'-'.join(map(str, branching))}"
-    return f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples"
-
-
-def kind_or_name(reward: Any) -> str:
-    return str(getattr(reward, "kind", None) or getattr(reward, "__name__", "your own"))
-
-
-def quantity(count: int) -> str:
-    """
-    >>> quantity(5_984), quantity(886_400), quantity(494_032_768), quantity(7_600_000_000)
-    ('5,984', '0.89 M', '494 M', '7.6 B')
-    """
-    if count < 1e5:
-        return f"{count:,}"
-    size, unit = (count / 1e6, "M") if count < 1e9 else (count / 1e9, "B")
-    return f"{size:.2g} {unit}" if size < 10 else f"{size:.0f} {unit}"
+    machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"
+    return {**run.header, "machine": machine}
 
 
 def use(chosen: Threads, device: str) -> None:
@@ -316,8 +261,8 @@ def pretrain(words: Sequence[str]) -> int:
     chosen = threads.choose(settings)
     settings.pop("threads", None)
     use(chosen, "cpu")
-    from menon.recipes.pretrain import RECIPES
-    from menon.recipes.pretrain import pretrain as make
+    from menon.assembly.pretrain import RECIPES
+    from menon.assembly.pretrain import pretrain as make
     from menon.settings import nearest, read
 
     if name not in RECIPES:

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from menon import __version__
-from menon.cli import threads
+from menon import __version__, threads
 from menon.errors import UserError
 
 PACKAGES = (

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from menon.cli import threads
+from menon import threads
 from menon.cli.command import use
 from menon.errors import UserError
 from menon.settings import Tree, merged, nested, override
 
 if TYPE_CHECKING:
-    from menon.cli.threads import Threads
+    from menon.assembly.evaluation import Result
     from menon.eval.compare import Comparison
     from menon.eval.config import EvalConfig
-    from menon.recipes.evaluation import Result
+    from menon.threads import Threads
 
 
 def evaluate(words: Sequence[str]) -> int:
@@ -61,8 +61,8 @@ def measure(settings: Mapping[str, Any], say: Callable[[str], None]) -> tuple["R
     everything is ready."""
     chosen = threads.choose(settings)
     use(chosen, str(settings.get("device", "auto")))
+    from menon.assembly.evaluation import evaluate as run
     from menon.eval.config import EvalConfig, write_result
-    from menon.recipes.evaluation import evaluate as run
     from menon.settings import plain, read
 
     config = read(EvalConfig, {**settings, "threads": chosen.count})

@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from menon.cli import threads
-from menon.cli.command import configured, quantity, size_of, understand, use
+from menon import threads
+from menon.cli.command import configured, understand, use
 from menon.errors import UserError
 
 if TYPE_CHECKING:
+    from menon.assembly.derived import ModelSize, Sizes
     from menon.config import RunConfig
-    from menon.recipes.derived import Shape, Sizes
 
 
 def explain(words: Sequence[str]) -> int:
@@ -22,9 +22,9 @@ def explain(words: Sequence[str]) -> int:
     chosen = threads.choose(asked.settings)
     use(chosen, "cpu")
     config = configured(asked, chosen.count)
-    from menon.recipes.derived import shape_of, side_by_side
+    from menon.assembly.derived import side_by_side, size_of_model
 
-    shape = shape_of(config.model)
+    shape = size_of_model(config.model)
     workers = side_by_side(config, shape)
     for line in [*step(config, workers), *parted(chosen, workers), "", *peak(config, shape)]:
         print(line)
@@ -32,7 +32,7 @@ def explain(words: Sequence[str]) -> int:
 
 
 def step(config: "RunConfig", workers: int) -> Iterator[str]:
-    from menon.recipes.derived import sizes
+    from menon.assembly.derived import sizes
 
     found = sizes(config)
     yield f"menon explain  {config.recipe}, scale {config.scale}"
@@ -49,7 +49,7 @@ def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
 
 
 def answers(config: "RunConfig", found: "Sizes", workers: int) -> Iterator[str]:
-    from menon.recipes.derived import tokens_per_pass
+    from menon.assembly.derived import tokens_per_pass
 
     tokens, rate = found.tokens_at_most / config.updates_per_step, config.optimiser.learning_rate
     size = tokens_per_pass(config, tokens, workers)
@@ -76,6 +76,8 @@ def beside(config: "RunConfig") -> str:
 
 def trees(config: "RunConfig", found: "Sizes") -> Iterator[str]:
     each = found.tokens_at_most // config.prompts_per_step
+    from menon.assembly.header import size_of
+
     yield f"  a step       {size_of(config)}, each of at most {each:,} tokens"
     yield f"               at most {found.answers:,} whole answers, {found.tokens_at_most:,} tokens"
     yield f"  an update    at most {found.per_update:,.0f} edges, learning rate {config.optimiser.learning_rate:g}"
@@ -89,13 +91,15 @@ def off_policy(config: "RunConfig", found: "Sizes") -> str:
     return f"an answer is learned from {found.lag / 2:g} updates late on average, {found.lag} at most"
 
 
-def peak(config: "RunConfig", shape: "Shape | None") -> Iterator[str]:
-    from menon.recipes.derived import GIB, memory
+def peak(config: "RunConfig", shape: "ModelSize | None") -> Iterator[str]:
+    from menon.assembly.derived import GIB, memory
 
     if shape is None:
         yield f"  memory       unknown: {config.model} is not on this disk; name a local folder"
         return
     parts = memory(config, shape)
+    from menon.assembly.header import quantity
+
     yield f"  memory       about {sum(parts.values()) / GIB:,.2f} GiB for {config.model}, {quantity(shape.parameters)} parameters"
     for name, size in parts.items():
         yield f"    {name:<18}{size / GIB:>10,.3f} GiB"

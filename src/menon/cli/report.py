@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from menon.cli import threads
+from menon import threads
 from menon.cli.command import use
 from menon.errors import UserError
 

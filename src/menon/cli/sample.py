@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from menon.cli import threads
+from menon import threads
 from menon.cli.command import use
 from menon.cli.evaluate import understand
 from menon.cli.terminal import printable
@@ -15,7 +15,7 @@ from menon.errors import UserError
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from menon.recipes.sample import Sampled
+    from menon.assembly.sample import Sampled
 
 SETTING = re.compile(r"[A-Za-z_.]+=")
 """How a setting begins; a question may hold an equals sign too."""
@@ -39,8 +39,8 @@ def sample(words: Sequence[str]) -> int:
     use(threads.choose(settings), str(settings.get("device", "auto")))
     from rich.console import Console
 
-    from menon.recipes.sample import SampleConfig
-    from menon.recipes.sample import sample as drawn
+    from menon.assembly.sample import SampleConfig
+    from menon.assembly.sample import sample as drawn
     from menon.settings import read
 
     config = read(SampleConfig, settings)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from menon.cli import threads
+from menon import threads
 from menon.cli.command import use
 from menon.cli.evaluate import understand
 from menon.cli.terminal import printable

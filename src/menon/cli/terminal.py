@@ -83,7 +83,7 @@ class Terminal:
         self.say(f"    {mark}")
         self.say("")
 
-    def told(self, sentence: str) -> None:
+    def notify(self, sentence: str) -> None:
         self.say(f"menon: {sentence}")
 
     def finished(self, report: Mapping[str, Any]) -> None:
@@ -160,7 +160,7 @@ class Live(Terminal):
             self.console.print(Text(f"  {line}"))
         self.console.print(Text(f"  {'✓' if right else '✗'} {mark}\n", style="green" if right else "yellow"))
 
-    def told(self, sentence: str) -> None:
+    def notify(self, sentence: str) -> None:
         from rich.text import Text
 
         self.console.print(Text(f"menon: {sentence}", style="yellow"))

@@ -56,7 +56,9 @@ class OpenAIClient:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UserError(f"'{self.url}' is no address of a server; write one like http://127.0.0.1:8000/v1")
+            raise UserError(
+                f"'{self.url}' is no address of a server; write one like http://127.0.0.1:8000/v1"
+            )
         if self.parallel < 1 or self.retries < 0 or not self.time_limit > 0:
             raise UserError("a server's parallel must be at least 1, retries at least 0, time_limit positive")
 
@@ -75,7 +77,9 @@ class OpenAIClient:
         }
         for attempt in range(self.retries + 1):
             if attempt:
-                time.sleep(self.pause * 2 ** (attempt - 1) * random.uniform(1, 1.2))  # or all prompts come back at once
+                time.sleep(
+                    self.pause * 2 ** (attempt - 1) * random.uniform(1, 1.2)
+                )  # or all prompts come back at once
             try:
                 return reply_of(self._post(body))
             except urllib.error.HTTPError as error:
@@ -83,7 +87,9 @@ class OpenAIClient:
                 if error.code not in AGAIN:
                     return failure
             except (OSError, ValueError) as error:  # no connection, time-out, no JSON
-                failure = ServerFailed(f"{self.url} gave no answer: {getattr(error, 'reason', None) or error}")
+                failure = ServerFailed(
+                    f"{self.url} gave no answer: {getattr(error, 'reason', None) or error}"
+                )
             except ServerFailed as error:
                 return error
         return failure

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from menon.engines.decoder import Decoder
-from menon.engines.decoder_slots import DecoderSlots, renewed
-from menon.engines.held import Held
-from menon.engines.sampler_run import Job, Run, Voice
+from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
+from menon.engines.decoding.prefix_cache import Held
+from menon.engines.decoding.scheduler import Job, Run, Voice
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
 from menon.types import Completion
@@ -27,7 +27,10 @@ def main() -> None:
     """Arguments: the descriptors of the weights and of the conversation. First comes the network with its voice, then jobs."""
     torch.set_num_threads(1)
     weights, conversation = (int(word) for word in sys.argv[2:])
-    with Connection(conversation) as run, suppress(EOFError, OSError):  # the run may be gone at any time, however it ended
+    with (
+        Connection(conversation) as run,
+        suppress(EOFError, OSError),
+    ):  # the run may be gone at any time, however it ended
         writer = Writer(run, *SharedWeights(weights).loads(run.recv_bytes()))
         while True:
             writer.hear(run.recv())
@@ -55,12 +58,16 @@ class Writer:
         if job.room is not None:
             self.held = self.held or Held(job.room)
         slots = renewed(self.kept, self.decoder, job.places, job.fixed)
-        self.kept = None  # until the job is done: damaged weights leave numbers behind that no later job may meet
+        self.kept = (
+            None  # until the job is done: damaged weights leave numbers behind that no later job may meet
+        )
         place = {id(request): place for place, request in enumerate(job.requests)}
         writing = Run(slots, job, self.voice, None if job.room is None else self.held)
         while writing.busy and not self.run.poll():
             if finished := writing.step(job.version):
-                self.run.send([(place[id(completion.request)], fields(completion)) for completion in finished])
+                self.run.send(
+                    [(place[id(completion.request)], fields(completion)) for completion in finished]
+                )
         if slots.cache.nbytes <= job.keep:
             self.kept = slots
         return writing.computed_tokens

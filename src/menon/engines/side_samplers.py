@@ -20,8 +20,8 @@ from torch import nn
 
 from menon.child import command, ending
 from menon.engines.decoder import Decoder
+from menon.engines.decoding.scheduler import Job, Voice
 from menon.engines.sampler_process import FORGET, STOP, Message
-from menon.engines.sampler_run import Job, Voice
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
 from menon.types import Completion, Request
@@ -192,4 +192,6 @@ def bare(job: Job) -> Job:
     """Without what only this process needs: texts and columns of the questions."""
     given = {id(request.prompt): request.prompt for request in job.requests}
     prompts = {name: replace(prompt, text="", answer=None, columns={}) for name, prompt in given.items()}
-    return replace(job, requests=[replace(request, prompt=prompts[id(request.prompt)]) for request in job.requests])
+    return replace(
+        job, requests=[replace(request, prompt=prompts[id(request.prompt)]) for request in job.requests]
+    )

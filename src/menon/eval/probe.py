@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from menon.eval.metrics import average
-from menon.eval.run import Ballot, Evaluation, items_of, vote
+from menon.eval.run import AnswerEquivalence, Evaluation, items_of, vote
 from menon.rollout.protocols import Sampler
 from menon.types import Graded, Request
 
@@ -28,7 +28,7 @@ class Probe:
 
     evaluation: Evaluation
     questions: int
-    ballot: Ballot | None = None
+    equivalence: AnswerEquivalence | None = None
     """None where answers cannot be compared; then there is no vote."""
 
     def __call__(self, sampler: Sampler) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Probe:
         }
         numbers |= {"accuracy_at": {f"{kind:g}": value for kind, value in known.items()}}
         return numbers | (
-            {} if self.ballot is None else {"maj_at_8": majority_of(columns[:VOTES], self.ballot)}
+            {} if self.equivalence is None else {"maj_at_8": majority_of(columns[:VOTES], self.equivalence)}
         )
 
 
@@ -66,9 +66,9 @@ def accuracy(graded: Sequence[Graded]) -> float:
     return average(np.array([g.verdict.acc for g in graded], dtype=np.float64))
 
 
-def majority_of(columns: Sequence[Sequence[Graded]], ballot: Ballot) -> float:
+def majority_of(columns: Sequence[Sequence[Graded]], equivalence: AnswerEquivalence) -> float:
     """maj@8: the mean over the questions whose samples all could be graded; 0 where there is none."""
     flat = [g for row in zip(*columns, strict=True) for g in row]
-    votes = np.array([vote(item, len(columns)) for item in items_of(flat, len(columns), ballot)])
+    votes = np.array([vote(item, len(columns)) for item in items_of(flat, len(columns), equivalence)])
     known = votes[~np.isnan(votes)]
     return float(known.mean()) if len(known) else 0.0

@@ -46,7 +46,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Ballot:
+class AnswerEquivalence:
     """How answers are compared with each other, for the vote of maj@k."""
 
     stated: Callable[[Graded], str | None]
@@ -78,15 +78,17 @@ class Item:
     """What the first grader that failed said."""
 
 
-def items_of(graded: Sequence[Graded], samples: int, ballot: Ballot | None = None) -> list[Item]:
+def items_of(
+    graded: Sequence[Graded], samples: int, equivalence: AnswerEquivalence | None = None
+) -> list[Item]:
     """One per question, in the order of the questions."""
-    return [item_of(graded[place : place + samples], ballot) for place in range(0, len(graded), samples)]
+    return [item_of(graded[place : place + samples], equivalence) for place in range(0, len(graded), samples)]
 
 
-def item_of(graded: Sequence[Graded], ballot: Ballot | None) -> Item:
+def item_of(graded: Sequence[Graded], equivalence: AnswerEquivalence | None) -> Item:
     prompt = graded[0].rollout.prompt
     common = set.intersection(*(set(g.verdict.parts) for g in graded))
-    stated = [None if ballot is None else ballot.stated(g) for g in graded]
+    stated = [None if equivalence is None else equivalence.stated(g) for g in graded]
     return Item(
         question=prompt.index,
         key=key_of(prompt),
@@ -94,7 +96,7 @@ def item_of(graded: Sequence[Graded], ballot: Ballot | None) -> Item:
         acc=tuple(float(g.verdict.acc) for g in graded),
         score=tuple(float(g.verdict.score) for g in graded),
         stated=tuple(stated),
-        kind=() if ballot is None else tuple(int(kind) for kind in kinds(stated, ballot.same)),
+        kind=() if equivalence is None else tuple(int(kind) for kind in kinds(stated, equivalence.same)),
         length=tuple(g.rollout.num_actions for g in graded),
         finish=tuple(g.rollout.finish for g in graded),
         parts={name: tuple(float(g.verdict.parts[name]) for g in graded) for name in sorted(common)},

@@ -13,7 +13,7 @@ from menon.prompts.reader import Row, read_rows
 from menon.settings import nearest
 
 Check = Literal["math", "choice", "numeric", "code", "instructions"]
-"""How an answer is checked; `recipes.evaluation` makes the reward."""
+"""How an answer is checked; `assembly.evaluation` makes the reward."""
 ENDINGS = (".jsonl", ".jsonl.gz")
 
 

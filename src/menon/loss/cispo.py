@@ -43,7 +43,7 @@ class CISPO:
         weight = log_ratio(now, batch, self.limit).detach().exp().clamp(self.low, self.high)
         return -weight * advantage_of(batch, self) * torch.where(batch.trained, now["logp"], 0)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio = log_ratio(now, batch, self.limit).exp()
         return {
             "clip/frac": mean_over((ratio < self.low) | (ratio > self.high), batch.trained),

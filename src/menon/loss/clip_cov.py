@@ -89,7 +89,7 @@ class ClipCov:
         loss = clipped(log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self), self)
         return torch.where(batch.columns[self.column], 0, loss)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)
         dropped = {"cov/dropped": mean_over(batch.columns[self.column], batch.trained)}
         return clip_metrics(ratio, advantage, self, batch.trained) | dropped

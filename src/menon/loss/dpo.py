@@ -48,7 +48,7 @@ class DPO:
         loss_P = -(1 - smoothing) * logsigmoid(margin_P) - smoothing * logsigmoid(-margin_P)
         return loss_P.new_zeros(batch.num_tokens).index_add(0, place_P, loss_P)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         margin_P, _ = self._margins(now, batch)
         return {
             "dpo/accuracy": Mean((margin_P > 0).sum(), len(margin_P)),

@@ -50,7 +50,7 @@ class DPPO:
         outside = self._outside(now["logp"].detach(), advantage, batch)
         return torch.where(outside, 0, -advantage * change.exp()) + self.drift * change.square()
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio = self._change(now, batch).exp()
         return {
             "clip/frac": mean_over(

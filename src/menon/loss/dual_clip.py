@@ -56,7 +56,7 @@ class DualClip:
         loss = clipped(ratio, advantage, self)
         return torch.where(advantage < 0, torch.minimum(loss, -advantage * self.bound), loss)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)
         held = {"clip/dual": mean_over((ratio > self.bound) & (advantage < 0), batch.trained)}
         return clip_metrics(ratio, advantage, self, batch.trained) | held

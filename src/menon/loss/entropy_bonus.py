@@ -25,5 +25,5 @@ class EntropyBonus:
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return -torch.where(batch.trained, now["entropy"], 0)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         return {}

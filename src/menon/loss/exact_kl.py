@@ -58,5 +58,5 @@ class ExactKL:
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return torch.where(batch.trained, now[self._reduction.name], 0)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         return {"kl/ref_full": mean_over(now[self._reduction.name], batch.trained)}

@@ -48,7 +48,7 @@ class GeoMean:
         place_S = ragged.last(batch.trained, batch.offset)[present]
         return ratio_S.new_zeros(batch.num_tokens).index_add(0, place_S, -advantage_S * ratio_S)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         change, advantage = log_ratio(now, batch, self.limit), advantage_of(batch, self)
         low, high = (change < -self.low) & (advantage < 0), (change > self.high) & (advantage > 0)
         ratio_S, _ = self._ratio(now, batch)

@@ -51,7 +51,7 @@ class GSPO:
         loss_S = torch.maximum(-advantage_S * ratio_S, -advantage_S * clipped_S)
         return loss_S.new_zeros(batch.num_tokens).index_add(0, place_S, loss_S)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio_S, advantage_S, _ = self._of_sequences(now, batch)
         return clip_metrics(ratio_S, advantage_S, self, torch.ones_like(ratio_S, dtype=torch.bool))
 

@@ -41,7 +41,7 @@ class GSPOToken:
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return clipped(self._ratio(now, batch), advantage_of(batch, self), self)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         return clip_metrics(self._ratio(now, batch), advantage_of(batch, self), self, batch.trained)
 
     def _ratio(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:

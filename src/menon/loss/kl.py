@@ -93,7 +93,7 @@ class KL:
         estimates = estimate(self.estimator, self._k(now, batch), self.limit, self.most)
         return estimates if self.weigh is None else estimates * self._ratio(now, batch)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         """Nothing: kl/* is measured for every term alike, before the step's updates
         (`update.objective.distance`)."""
         return {}

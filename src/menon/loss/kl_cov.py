@@ -58,7 +58,7 @@ class KLCov:
             batch.columns[self.column], self.penalty * change.abs(), 0
         )
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio = log_ratio(now, batch, self.limit).exp()
         return {
             "cov/penalised": mean_over(batch.columns[self.column], batch.trained),

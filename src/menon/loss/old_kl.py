@@ -32,5 +32,5 @@ class OldKL:
         change = log_ratio(now, batch)
         return change.exp() - 1 - change
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         return {} if batch.old_logp is None else {"kl/old": mean_over(self(now, batch), batch.trained)}

@@ -25,5 +25,5 @@ class PolicyGradient:
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return -advantage_of(batch, self) * torch.where(batch.trained, now["logp"], 0)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         return {}

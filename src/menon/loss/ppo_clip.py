@@ -37,7 +37,7 @@ class PPOClip:
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return clipped(log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self), self)
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         return clip_metrics(
             log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self), self, batch.trained
         )

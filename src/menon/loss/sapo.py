@@ -45,7 +45,7 @@ class SAPO:
         tau = self._tau(advantage)
         return -advantage * torch.sigmoid(tau * (ratio - 1)) * 4 / tau
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio = log_ratio(now, batch, self.limit).exp()
         gate = torch.sigmoid(self._tau(advantage_of(batch, self)) * (ratio - 1))
         return {

@@ -29,7 +29,7 @@ class Surrogate:
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return -advantage_of(batch, self) * log_ratio(now, batch).exp()
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio = log_ratio(now, batch).exp()
         return {
             "ratio/mean": mean_over(ratio, batch.trained),

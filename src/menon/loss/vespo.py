@@ -54,7 +54,7 @@ class VESPO:
             * torch.where(batch.trained & logp.isfinite(), logp, 0)
         )
 
-    def watch(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio_S = self._log_ratios(now, batch)[batch.action_lengths > 0].exp()
         return {
             "gate/mean": mean_over(self._phi(now, batch, advantage_of(batch, self)), batch.trained),

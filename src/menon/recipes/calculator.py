@@ -4,10 +4,10 @@ on."""
 from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import PPOClip
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.rollout.environments import Calculator
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def calculator() -> RunConfig:

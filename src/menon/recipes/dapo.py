@@ -1,12 +1,13 @@
 """DAPO (arXiv 2503.14476): clip-higher, token mean, dynamic sampling, soft penalty on long answers."""
 
-from menon.advantage import GRPO, Overlong
+from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import PPOClip
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.rollout.kinds import DynamicRollout
-from menon.update.objective import Term
+from menon.shaping import Overlong
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def dapo() -> RunConfig:

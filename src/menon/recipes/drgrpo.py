@@ -1,11 +1,12 @@
 """Dr.GRPO (arXiv 2503.20783): GRPO without its two biases."""
 
-from menon.advantage import GRPO, TruncatedReward
+from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import PPOClip
-from menon.loss.share import Constant
-from menon.update.objective import Term
+from menon.loss.aggregation import Constant
+from menon.shaping import TruncatedReward
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def drgrpo() -> RunConfig:

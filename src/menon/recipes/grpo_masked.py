@@ -3,10 +3,10 @@
 from menon.advantage import GRPO, Whiten
 from menon.config import RunConfig
 from menon.loss import PPOClip
-from menon.loss.share import SelectedMean
+from menon.loss.aggregation import SelectedMean
 from menon.select import ProbabilityMask
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def grpo_masked() -> RunConfig:

@@ -3,10 +3,10 @@
 from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import KLCov
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.rollout.kinds import DynamicRollout
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def kl_cov() -> RunConfig:

@@ -3,9 +3,9 @@
 from menon.advantage import GAE, Whiten
 from menon.config import Critic, RunConfig
 from menon.loss import PPOClip, ValueLoss
-from menon.loss.share import TokenMean
-from menon.update.objective import Term
+from menon.loss.aggregation import TokenMean
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def ppo() -> RunConfig:

@@ -1,11 +1,12 @@
 """PPO with a KL penalty instead of a clip (arXiv 1707.06347, section 4), on group advantages."""
 
-from menon.advantage import GRPO, PenaltyCoefficient
+from menon.advantage import GRPO
 from menon.config import RunConfig
+from menon.control import PenaltyCoefficient
 from menon.loss import OldKL, Surrogate
-from menon.loss.share import TokenMean
-from menon.update.objective import Term
+from menon.loss.aggregation import TokenMean
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def ppo_penalty() -> RunConfig:

@@ -3,10 +3,10 @@
 from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import KL, PPOClip
-from menon.loss.share import SequenceMeanTokenMean
-from menon.update.objective import Term
+from menon.loss.aggregation import SequenceMeanTokenMean
 from menon.update.optimiser import Optimiser
 from menon.update.reference import HardReset
+from menon.update.terms import Term
 
 
 def r1_zero() -> RunConfig:

@@ -1,13 +1,14 @@
 """PPO of "Is DPO Superior to PPO" (arXiv 2404.10719; ReaLHF): normalised advantages, a large batch, a
 reference that follows."""
 
-from menon.advantage import KLInReward, NormalisedGAE, RewardNorm, Whiten
+from menon.advantage import NormalisedGAE, Whiten
 from menon.config import Critic, RunConfig
 from menon.loss import PPOClip, ValueLoss
-from menon.loss.share import TokenMean
-from menon.update.objective import Term
+from menon.loss.aggregation import TokenMean
+from menon.shaping import KLInReward, RewardNorm
 from menon.update.optimiser import Optimiser
 from menon.update.reference import MovingAverage
+from menon.update.terms import Term
 
 
 def realhf_ppo() -> RunConfig:

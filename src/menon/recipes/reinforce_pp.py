@@ -1,11 +1,12 @@
 """REINFORCE++ (arXiv 2501.03262): no critic and no groups, whitened over the step."""
 
-from menon.advantage import KLInReward, ReinforcePP
+from menon.advantage import ReinforcePP
 from menon.config import RunConfig
 from menon.loss import PPOClip
-from menon.loss.share import TokenMean
-from menon.update.objective import Term
+from menon.loss.aggregation import TokenMean
+from menon.shaping import KLInReward
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def reinforce_pp() -> RunConfig:

@@ -3,10 +3,10 @@
 from menon.advantage import ReMax
 from menon.config import RunConfig
 from menon.loss import PolicyGradient
-from menon.loss.share import TokenMean
+from menon.loss.aggregation import TokenMean
 from menon.rollout.kinds import GreedyRollout
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def remax() -> RunConfig:

@@ -3,9 +3,9 @@
 from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import SAPO
-from menon.loss.share import SequenceMeanTokenMean
-from menon.update.objective import Term
+from menon.loss.aggregation import SequenceMeanTokenMean
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def sapo() -> RunConfig:

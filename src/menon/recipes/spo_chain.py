@@ -3,11 +3,11 @@
 from menon.advantage import SegmentCredit, Whiten
 from menon.config import RunConfig
 from menon.loss import KL, PPOClip
-from menon.loss.share import SelectedMean, SequenceMean
+from menon.loss.aggregation import SelectedMean, SequenceMean
 from menon.rollout.kinds import SegmentsRollout
 from menon.select import ProbabilityMask
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def spo_chain() -> RunConfig:

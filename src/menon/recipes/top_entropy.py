@@ -1,13 +1,14 @@
 """Beyond the 80/20 rule (arXiv 2506.01939): DAPO on the fifth of the tokens with the highest entropy."""
 
-from menon.advantage import GRPO, Overlong
+from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import PPOClip
-from menon.loss.share import SelectedMean
+from menon.loss.aggregation import SelectedMean
 from menon.rollout.kinds import DynamicRollout
 from menon.select import TopEntropy
-from menon.update.objective import Term
+from menon.shaping import Overlong
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def top_entropy() -> RunConfig:

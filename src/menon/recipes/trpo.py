@@ -3,10 +3,9 @@
 from menon.advantage import GRPO
 from menon.config import RunConfig
 from menon.loss import Surrogate
-from menon.loss.share import TokenMean
-from menon.update.natural import NaturalGradient
-from menon.update.objective import Term
-from menon.update.optimiser import Optimiser
+from menon.loss.aggregation import TokenMean
+from menon.update.optimiser import NaturalGradient, Optimiser
+from menon.update.terms import Term
 
 
 def trpo() -> RunConfig:

@@ -3,10 +3,10 @@
 from menon.advantage import VAPO, Whiten
 from menon.config import Critic, RunConfig
 from menon.loss import NLL, PPOClip, ValueLoss
-from menon.loss.share import SelectedMean, TokenMean
+from menon.loss.aggregation import SelectedMean, TokenMean
 from menon.select import Correct
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def vapo() -> RunConfig:

@@ -3,10 +3,10 @@
 from menon.advantage import SegmentCredit, Whiten
 from menon.config import RunConfig
 from menon.loss import KL, PPOClip
-from menon.loss.share import SequenceMean, TokenMean
+from menon.loss.aggregation import SequenceMean, TokenMean
 from menon.rollout.kinds import SegmentsRollout
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def vineppo() -> RunConfig:

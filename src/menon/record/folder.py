@@ -54,6 +54,8 @@ class RunFolder:
     about: Mapping[str, Any]
     """run.json."""
     lock: Lock
+    resume: str = ""
+    """What goes on with the run; "": `menon train --resume`."""
 
     @staticmethod
     def create(path: Path | str, settings: Mapping[str, Any]) -> "RunFolder":
@@ -118,6 +120,10 @@ class RunFolder:
         return self.about["settings"]
 
     @property
+    def resume_command(self) -> str:
+        return self.resume or resume_command(self.path)
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -178,12 +184,12 @@ class RunFolder:
         if steps:
             checkpoint.mark_best(self.checkpoints, self.best(steps))
 
-    def save(self, snapshot: checkpoint.Snapshot, export: checkpoint.Export) -> Path:
+    def save(self, snapshot: checkpoint.Snapshot, models: checkpoint.SaveModels) -> Path:
         """A checkpoint; the metrics up to it are made durable first, so that it never stands without them."""
         for name in ("metrics.jsonl", "evaluations.jsonl"):
             if (self.path / name).exists():
                 disk.sync_file(self.path / name)
-        return checkpoint.save(self.checkpoints, snapshot, export)
+        return checkpoint.save(self.checkpoints, snapshot, models)
 
     def rewind(self, step: int) -> None:
         """Takes back everything after a step: lines (a torn last one too), transcripts, leftovers, the
@@ -296,7 +302,7 @@ ROWS = (
 
 def _readable(name: str, report: Mapping[str, Any]) -> str:
     """The report for a person."""
-    before, after = report["before"], report["after"]
+    before, after = report["before"] or {}, report["after"] or {}
     table = "\n".join(
         f"| {words} | {before[key]:{form}} | {after[key]:{form}} |"
         for key, words, form in ROWS

@@ -49,7 +49,9 @@ def thinned(points: Points, most: int = MOST_POINTS) -> Points:
     if run <= 1:
         return points
     pieces = [points[i : i + run] for i in range(0, len(points), run)]
-    return [(sum(x for x, _ in piece) / len(piece), sum(y for _, y in piece) / len(piece)) for piece in pieces]
+    return [
+        (sum(x for x, _ in piece) / len(piece), sum(y for _, y in piece) / len(piece)) for piece in pieces
+    ]
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -118,12 +120,18 @@ class Frame:
 
 def drawn(chart: Chart) -> str:
     """One figure with its title, legend and note; "" without a point to draw."""
-    lines = [Line(line.name, thinned(line.points), line.tone, line.dots) for line in chart.lines if line.points]
+    lines = [
+        Line(line.name, thinned(line.points), line.tone, line.dots) for line in chart.lines if line.points
+    ]
     if not lines:
         return ""
     heights = piled(lines) if chart.stacked else lines
     frame = Frame(chart, heights)
-    marks = [area(frame, heights, place) for place in range(len(lines))] if chart.stacked else [mark(frame, ln) for ln in lines]
+    marks = (
+        [area(frame, heights, place) for place in range(len(lines))]
+        if chart.stacked
+        else [mark(frame, ln) for ln in lines]
+    )
     legend = " ".join(f'<span class="key t{ln.tone}">{escape(ln.name)} <b></b></span>' for ln in lines)
     points = [[[frame.x(x), x, number(y)] for x, y in line.points] for line in lines]
     hover = f'<line class="cursor" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
@@ -155,7 +163,11 @@ def piled(lines: Sequence[Line]) -> list[Line]:
     found = []
     for line in lines:
         totals = [total + y for total, (_, y) in zip(totals, line.points, strict=True)]
-        found.append(Line(line.name, [(x, total) for (x, _), total in zip(line.points, totals, strict=True)], line.tone))
+        found.append(
+            Line(
+                line.name, [(x, total) for (x, _), total in zip(line.points, totals, strict=True)], line.tone
+            )
+        )
     return found
 
 

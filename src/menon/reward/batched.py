@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from menon.deadline import Call, Late
-from menon.own import describe
+from menon.user_code import describe
 
 
 class NoReply(Exception):

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from menon.errors import UserError
-from menon.own import reference_of
+from menon.reward.code.signatures import Asked
 from menon.reward.isolate import InProcess, InThread, Isolated
-from menon.reward.signatures import Asked
 from menon.types import Verdict
+from menon.user_code import reference_of
 
 
 class UserReward:

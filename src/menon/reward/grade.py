@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from menon.reward.code.signatures import Asked, judge
 from menon.reward.protocols import BatchReward, Reward
-from menon.reward.signatures import Asked, judge
 from menon.types import Prompt, Rollout, Verdict
 
 Shows = Mapping[str, Callable[[str], bool]]

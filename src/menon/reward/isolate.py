@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 
 from menon.child import command, ending
 from menon.errors import UserError
-from menon.reward.signatures import Asked, Shape, Unusable, failed, judge, shape_of
+from menon.reward.code.signatures import Asked, Shape, Unusable, failed, judge, shape_of
 from menon.types import Verdict
 
 START_LIMIT = 120.0
@@ -159,6 +159,11 @@ class InThread:
         self.asked.put(None)
 
 
-def _work(function: Callable[..., Any], shape: Shape, asked: SimpleQueue[Asked | None], replies: SimpleQueue[Verdict]) -> None:
+def _work(
+    function: Callable[..., Any],
+    shape: Shape,
+    asked: SimpleQueue[Asked | None],
+    replies: SimpleQueue[Verdict],
+) -> None:
     while (next_one := asked.get()) is not None:
         replies.put(judge(function, shape, next_one))

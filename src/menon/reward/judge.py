@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from menon.errors import UserError
-from menon.own import describe
 from menon.reward.batched import NoReply, ask
-from menon.reward.signatures import Asked
+from menon.reward.code.signatures import Asked
 from menon.types import Verdict
+from menon.user_code import describe
 
 Reply = tuple[str, Mapping[str, float]] | Exception
 """What the judge wrote, with probabilities of its first token by text; or why this one prompt got no

@@ -1,4 +1,4 @@
-"""Settings of rewards that ask a model; `recipes.reward_models` builds them."""
+"""Settings of rewards that ask a model; `assembly.reward_models` builds them."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -6,7 +6,7 @@ from typing import Literal
 
 from menon.errors import UserError
 from menon.reward.extract import WAYS, stated
-from menon.reward.math_text import decimal, tidy
+from menon.reward.math.text import decimal, tidy
 from menon.types import Verdict
 
 LONGEST = 400

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from menon.own import describe, load_object
+from menon.user_code import describe, load_object
 
 RECYCLE = 2000
 """Calls after which a worker is replaced, so that caches of its libraries cannot grow without end."""
@@ -54,7 +54,9 @@ def start(number: int, sockets: list[int], why: str, function: Callable[..., Any
 
 
 def serve(line: socket.socket, why: str, function: Callable[..., Any], seconds: float) -> int:
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process: a handler would wait for the end of a long multiplication
+    signal.signal(
+        signal.SIGPROF, signal.SIG_DFL
+    )  # ends the process: a handler would wait for the end of a long multiplication
     send(line, {"pid": os.getpid(), "died": why})
     stream = line.makefile("rb")
     for _ in range(RECYCLE):

@@ -116,7 +116,9 @@ class Pool:
         while True:
             self.start()
             with suppress(Empty):
-                slot = self.free.get(timeout=1.0)  # then again: another thread may have closed the workers meanwhile
+                slot = self.free.get(
+                    timeout=1.0
+                )  # then again: another thread may have closed the workers meanwhile
                 if slot in self.slots:
                     return slot
                 slot.line.close()
@@ -188,7 +190,9 @@ class Pool:
             slots, self.slots = self.slots, []
             for slot in slots:
                 with suppress(OSError):
-                    slot.line.shutdown(socket.SHUT_RDWR)  # the workers end, then the nursery; a thread that waits wakes up
+                    slot.line.shutdown(
+                        socket.SHUT_RDWR
+                    )  # the workers end, then the nursery; a thread that waits wakes up
             with suppress(Empty):
                 while True:
                     self.free.get_nowait().line.close()  # those in use are closed by their users

@@ -7,8 +7,8 @@ from typing import Any
 
 from menon.errors import UserError
 from menon.reward.batched import NoReply, ask
+from menon.reward.code.signatures import Asked
 from menon.reward.judge import question_of
-from menon.reward.signatures import Asked
 from menon.types import Verdict
 
 Score = Callable[[Sequence[str]], Sequence[float]]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from menon.reward.signatures import Asked
+from menon.reward.code.signatures import Asked
 from menon.types import Verdict
 
 

@@ -13,15 +13,15 @@ from menon.errors import UserError
 from menon.reward import extract
 from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
+from menon.reward.code.signatures import Asked, judge
 from menon.reward.exact import ExactMatch
 from menon.reward.format import Format, TagCount, well_formed
 from menon.reward.json_answer import JsonAnswer
-from menon.reward.math_answer import MathAnswer
+from menon.reward.math.answer import MathAnswer
 from menon.reward.numeric import Numeric
 from menon.reward.pattern import Matcher, Pattern
 from menon.reward.protocols import Reward
 from menon.reward.repetition import Repetition
-from menon.reward.signatures import Asked, judge
 from menon.reward.words import Language, Overlap
 from menon.types import Verdict
 

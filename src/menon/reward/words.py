@@ -7,7 +7,7 @@ from typing import Literal
 
 from menon.errors import UserError
 from menon.reward.extract import after_thinking
-from menon.reward.math_text import words
+from menon.reward.math.text import words
 from menon.types import Verdict
 
 _LATIN = re.compile(r"[^\W\d_]+")

@@ -13,8 +13,8 @@ from queue import SimpleQueue
 from typing import IO
 
 from menon.errors import UserError
-from menon.own import describe, load_object
-from menon.reward.signatures import Asked, Unusable, judge, shape_of
+from menon.reward.code.signatures import Asked, Unusable, judge, shape_of
+from menon.user_code import describe, load_object
 
 
 def main() -> None:
@@ -22,7 +22,9 @@ def main() -> None:
     lines: SimpleQueue[bytes] = SimpleQueue()
     asked = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the user's input() and print() must not touch the conversation
+    os.dup2(
+        os.open(os.devnull, os.O_RDONLY), 0
+    )  # the user's input() and print() must not touch the conversation
     os.dup2(2, 1)
     threading.Thread(target=listen, args=(asked, lines), daemon=True).start()
     name = json.loads(lines.get())

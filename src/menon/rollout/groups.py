@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from menon.errors import UserError
-from menon.rollout.aside import judge_aside
+from menon.rollout.grade_async import judge_aside
 from menon.rollout.protocols import Answer, Grade, GradeAll, Prompts, Sampler
 from menon.types import Completion, Graded, Metric, Prompt, Request, Rollout, Sampling, Verdict
 

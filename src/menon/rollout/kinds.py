@@ -1,4 +1,4 @@
-"""What a configuration file can name as rollout; `recipes.build` makes the collectors of them."""
+"""What a configuration file can name as rollout; `assembly.build` makes the collectors of them."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from menon.errors import at_least
-from menon.rollout.grow import Node, Shape, Tree, grow
 from menon.rollout.protocols import Grade, Prompts, Sampler
 from menon.rollout.replay import Replay, State, regrouped
 from menon.rollout.segments import finished_only
+from menon.rollout.tree_growth import Node, Tree, TreeShape, grow
 from menon.types import Estimate, Graded, Max, Mean, Metric, Sampling, Sum, Verdict
 
 TreeValues = Callable[[Sequence[int], Sequence[float]], list[Estimate | None]]
@@ -35,7 +35,7 @@ class Trees:
     prompts_per_step: int
     sampling: Sampling
     values: TreeValues
-    shape: Shape = field(default_factory=Shape)
+    shape: TreeShape = field(default_factory=TreeShape)
     replay: Replay = field(default_factory=Replay)
     seed: int = 0
 

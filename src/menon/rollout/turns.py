@@ -18,12 +18,12 @@ import numpy as np
 
 from menon.deadline import Call, Late
 from menon.errors import UserError
-from menon.own import describe
 from menon.rollout.environments.protocol import Environment
 from menon.rollout.groups import written
 from menon.rollout.protocols import Grade, GradeAll, Sampler, holding
 from menon.streams import stream
 from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Verdict, no_tokens
+from menon.user_code import describe
 
 PARALLEL = os.cpu_count() or 1
 """Calls of environments that run side by side."""

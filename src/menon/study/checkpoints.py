@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from menon.assembly.placement import model_name
 from menon.batch import Batch
 from menon.engines.hf_models import folder_of, load_policy, load_tokenizer
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
-from menon.recipes.build import model_name
 from menon.record import checkpoint
 from menon.record.transcripts import read_batch
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from menon.assembly.placement import device_of, model_name
 from menon.batch import Batch, take
 from menon.engines.hf_models import load_policy
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.loss.exact_kl import reverse_kl
-from menon.recipes.build import device_of, model_name
 from menon.record import checkpoint
 from menon.record.transcripts import read_batch
 from menon.report.answers import Marked

@@ -18,14 +18,14 @@ AT_ONCE = 2**30
 later."""
 
 
-def report(run: Path, told: Callable[[str], None] = lambda sentence: None) -> Content:
+def report(run: Path, notify: Callable[[str], None] = lambda sentence: None) -> Content:
     """Writes the page. The distance to the start is measured where the folder allows it, and kept in the
     report.json of a run that is done. UserError: no run, or no step."""
     content = gather(run)
     try:
         found = drift(run, content.settings)
     except UserError as error:
-        told(f"the distance to the start is left out: {error}")
+        notify(f"the distance to the start is left out: {error}")
     else:
         content = replace(content, drift=found.numbers, before=found.before, after=found.after)
         if content.report is not None:
@@ -34,7 +34,7 @@ def report(run: Path, told: Callable[[str], None] = lambda sentence: None) -> Co
     return content
 
 
-def at_the_end(run: Path, told: Callable[[str], None]) -> Mapping[str, Any]:
+def at_the_end(run: Path, notify: Callable[[str], None]) -> Mapping[str, Any]:
     """As `report`, for a run that is done: what it adds to the report. It has all it needs on the disk
     already, so whatever goes wrong here is said and costs it nothing. Large models are not loaded a second
     time; `menon report` does that."""
@@ -44,13 +44,13 @@ def at_the_end(run: Path, told: Callable[[str], None]) -> Mapping[str, Any]:
             > AT_ONCE
         ):
             write(run / PAGE, gather(run))
-            told(
+            notify(
                 f"the distance to the start is not measured yet; `menon report {run}` loads both models "
                 "and does it"
             )
             return {}
-        content = report(run, told)
+        content = report(run, notify)
     except Exception as error:
-        told(f"{run / PAGE} could not be made ({error}); `menon report {run}` tries again")
+        notify(f"{run / PAGE} could not be made ({error}); `menon report {run}` tries again")
         return {}
     return {} if content.drift is None else {"drift": content.drift}

@@ -65,7 +65,12 @@ class Cell:
             words = [*self.arm.words, f"seed={self.seed}", f"steps={steps}", "threads=1", f"out={self.path}"]
         with open(f"{self.path}.log", "a") as log:
             command = [sys.executable, "-m", "menon", "train", *words]
-            return subprocess.run(command, env=os.environ | ONE_THREAD, stdout=log, stderr=log, check=False).returncode == 0
+            return (
+                subprocess.run(
+                    command, env=os.environ | ONE_THREAD, stdout=log, stderr=log, check=False
+                ).returncode
+                == 0
+            )
 
 
 def cells_of(arms: Iterable[Arm], seeds: Sequence[int], folder: Path) -> list[Cell]:
@@ -74,7 +79,9 @@ def cells_of(arms: Iterable[Arm], seeds: Sequence[int], folder: Path) -> list[Ce
     return [Cell(arm, seed, folder) for seed in seeds for arm in arms]
 
 
-def sweep(cells: Sequence[Cell], steps: Callable[[Cell], int], jobs: int, after: Callable[[Cell], None]) -> None:
+def sweep(
+    cells: Sequence[Cell], steps: Callable[[Cell], int], jobs: int, after: Callable[[Cell], None]
+) -> None:
     """Trains every cell to its number of steps, `jobs` at a time, one thread each; `after` hears of each that is done."""
 
     def one(cell: Cell) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rows import batch_of, loss_and_metrics, rows_of
 from torch import Tensor, nn
 
 from golden.adapters.tools import share_of
@@ -15,8 +16,7 @@ from menon.batch import Batch
 from menon.engines.forward import Head, Network, run_trunk
 from menon.loss import EntropyBonus
 from menon.select import TopEntropy
-from menon.update.objective import Term
-from rows import batch_of, loss_and_metrics, rows_of
+from menon.update.terms import Term
 
 
 class Given(nn.Module):

@@ -5,25 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from rows import batch_of, rows_of
 
 from golden.adapters.tools import batch_with, check_advantages, compare_loss, run
 from golden.records import Record
-from menon.advantage import (
-    GPG,
-    GRPO,
-    OPO,
-    RLOO,
-    GRPOPassK,
-    KLInAdvantage,
-    KLInReward,
-    MaxRL,
-    ReinforceBaseline,
-    Whiten,
-)
+from menon.advantage import GPG, GRPO, OPO, RLOO, GRPOPassK, KLInAdvantage, MaxRL, ReinforceBaseline, Whiten
 from menon.loss import KL, PolicyGradient
-from menon.loss.share import TokenMean
-from menon.update.objective import Term
-from rows import batch_of, rows_of
+from menon.loss.aggregation import TokenMean
+from menon.shaping import KLInReward
+from menon.update.terms import Term
 
 EPS = ("epsilon", "std_eps", "eps")
 

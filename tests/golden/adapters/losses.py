@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from rows import column_of, rows_of, value_and_gradient
 
 from golden.adapters.tools import NO_BOUND, batch_with, clip_of, compare_loss, corrected, limit_of, share_of
 from golden.records import Record
+from menon.correction import CorrectionPart
+from menon.correction.importance import Importance
+from menon.correction.reject import Reject
 from menon.loss import (
     CISPO,
     DPPO,
@@ -24,21 +28,17 @@ from menon.loss import (
     PolicyGradient,
     PPOClip,
 )
-from menon.loss.correction import CorrectionPart
-from menon.loss.importance import Importance
-from menon.loss.reject import Reject
-from menon.loss.share import (
+from menon.loss.aggregation import (
+    AggregationPart,
     Constant,
     PromptMean,
     SelectedMean,
     SequenceMean,
     SequenceMeanTokenMean,
-    SharePart,
     TokenMean,
 )
 from menon.select import ProbabilityMask, TopEntropy
-from menon.update.objective import Term
-from rows import column_of, rows_of, value_and_gradient
+from menon.update.terms import Term
 
 DUAL = ("dual_clip", "c_clip", "clip_ratio_c", "ratio_clip_c", "eps_clip_c")
 
@@ -49,7 +49,7 @@ def ppo_of(record: Record) -> PPOClip | DualClip:
     return PPOClip(*clip_of(record), limit) if bound is None else DualClip(*clip_of(record), bound, limit)
 
 
-def share_by_mode(record: Record) -> tuple[SharePart, float]:
+def share_by_mode(record: Record) -> tuple[AggregationPart, float]:
     """Where the loss names its aggregation, that; where it says token level or not, the mean over tokens or
     over rows."""
     settings = record.settings
@@ -80,7 +80,7 @@ def by_mode(part: Any) -> Any:
 SKYRL_SHARES = ("token_mean", "sequence_mean", "seq_mean_token_sum_norm", "prompt_mean", "token_mean_legacy")
 
 
-def skyrl_share(record: Record) -> tuple[SharePart, float]:
+def skyrl_share(record: Record) -> tuple[AggregationPart, float]:
     """Row means divide by all rows."""
     return {
         "token_mean": (TokenMean(), 1.0),

@@ -5,12 +5,12 @@ from typing import Any
 from golden.adapters.losses import ppo_of
 from golden.adapters.tools import NO_BOUND, batch_with, clip_of, compare_loss, limit_of
 from golden.records import Record
+from menon.correction.importance import Importance
+from menon.correction.reject import Reject
 from menon.loss import CISPO, GSPO, KL, NLL, PolicyGradient
-from menon.loss.importance import Importance
-from menon.loss.reject import Reject
-from menon.loss.share import SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
+from menon.loss.aggregation import SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.select import Correct
-from menon.update.objective import Term
+from menon.update.terms import Term
 
 
 def clipped_pg(record: Record) -> None:

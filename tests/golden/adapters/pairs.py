@@ -2,14 +2,14 @@
 
 import numpy as np
 import torch
+from rows import batch_of, column_of, rows_of, value_and_gradient
 
 from golden.adapters.entropy import columns_of_logits
 from golden.records import Record
 from menon import ragged
 from menon.loss import DPO
-from menon.loss.share import PairMean
-from menon.update.objective import Term
-from rows import batch_of, column_of, rows_of, value_and_gradient
+from menon.loss.aggregation import PairMean
+from menon.update.terms import Term
 
 
 def dpo_of(record: Record) -> Term:

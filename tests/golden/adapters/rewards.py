@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from rows import batch_of, rows_of
 
 from golden.adapters.tools import run
 from golden.records import Record
-from menon.advantage import KLInReward, Overlong, TruncatedReward
+from menon.adaptive_kl import steered
 from menon.eval.metrics import pass_at_k
-from rows import batch_of, rows_of
+from menon.shaping import KLInReward, Overlong, TruncatedReward
 
 
 def paid(record: Record, *first: Any, **columns: Any) -> None:
@@ -42,7 +43,7 @@ def controller(record: Record) -> None:
     )
     beta, found = part.beta, []
     for measured, count in zip(record.inputs["observed_kl"], record.inputs["n_steps"], strict=True):
-        beta = part.steer(beta, float(measured), int(count))
+        beta = steered(beta, float(measured), int(count), record.settings["target_kl"], record.settings["horizon"])
         found.append(beta)
     record.check("coef_after_each_update", np.array(found))
 

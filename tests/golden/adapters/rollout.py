@@ -4,19 +4,20 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from rows import batch_of, column_of, rows_of
 from torch import Tensor
 
 from golden.adapters.losses import ppo_of
 from golden.adapters.tools import NO_BOUND, batch_with, compare_loss, share_of
 from golden.records import Record
 from menon.batch import Batch
+from menon.correction.importance import Importance
+from menon.correction.m2po import M2PO
+from menon.correction.opsm import OPSM
+from menon.correction.reject import Reject
 from menon.loss import PolicyGradient
-from menon.loss.importance import Importance
-from menon.loss.m2po import M2PO
-from menon.loss.opsm import OPSM
-from menon.loss.reject import Reject
-from menon.update.objective import Term, mismatch
-from rows import batch_of, column_of, rows_of
+from menon.update.objective import mismatch
+from menon.update.terms import Term
 
 
 def factor(batch: Batch, logp: Tensor, *parts: Any) -> Tensor:

@@ -16,17 +16,16 @@ from menon.advantage import (
     GRPO,
     VAPO,
     KLInAdvantage,
-    KLInReward,
     OptimalToken,
     Reinforce,
     ReinforcePP,
     ReinforcePPBaseline,
     ReMax,
-    TruncatedReward,
     Whiten,
 )
 from menon.batch import Batch
 from menon.loss.kl import estimate
+from menon.shaping import KLInReward, TruncatedReward
 from rows import rows_of
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from rows import column_of, loss_and_metrics, rows_of
 
 from golden.records import Record
 from menon.batch import Batch
-from menon.loss.importance import Importance
+from menon.correction.importance import Importance
+from menon.loss.aggregation import AggregationPart, Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.loss.ratio import LARGEST
-from menon.loss.share import Constant, SequenceMean, SequenceMeanTokenMean, SharePart, TokenMean
-from menon.update.objective import AnyTerm
-from rows import column_of, loss_and_metrics, rows_of
+from menon.update.terms import AnyTerm
 
 COLUMNS = {
     "advantage": "advantages",
@@ -100,7 +100,7 @@ def limit_of(record: Record) -> float:
     )
 
 
-def share_of(record: Record, mode: str) -> tuple[SharePart, float]:
+def share_of(record: Record, mode: str) -> tuple[AggregationPart, float]:
     """verl's name of an aggregation -> the share, and the factor to its normaliser."""
     count = int(record.filled.sum())
     size = record.settings.get("dp_size", 1)
@@ -109,7 +109,7 @@ def share_of(record: Record, mode: str) -> tuple[SharePart, float]:
         return TokenMean(), size * tokens / record.settings.get("batch_num_tokens", tokens)
     if mode == "seq-mean-token-sum-norm":  # verl does not divide by the number of rows
         return Constant(int(record.settings.get("loss_scale_factor") or record.width)), float(count)
-    share: SharePart = SequenceMean() if mode == "seq-mean-token-sum" else SequenceMeanTokenMean()
+    share: AggregationPart = SequenceMean() if mode == "seq-mean-token-sum" else SequenceMeanTokenMean()
     return share, size * count / record.settings.get("global_batch_size", count)
 
 

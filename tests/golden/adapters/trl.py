@@ -7,14 +7,14 @@ import numpy as np
 from golden.adapters.losses import ppo_of
 from golden.adapters.tools import NO_BOUND, Scaled, clip_of, compare_loss, corrected, limit_of
 from golden.records import Record
+from menon.correction.opsm import OPSM
 from menon.loss import CISPO, GSPO, KL, SAPO, VESPO, DualClip, EntropyBonus, GeoMean, GSPOToken
-from menon.loss.opsm import OPSM
-from menon.loss.share import Constant, SequenceMean, SequenceMeanTokenMean, SharePart, TokenMean
+from menon.loss.aggregation import AggregationPart, Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.select import TopEntropy
-from menon.update.objective import Term
+from menon.update.terms import Term
 
 
-def share_of_trl(record: Record) -> tuple[SharePart, float]:
+def share_of_trl(record: Record) -> tuple[AggregationPart, float]:
     """Row means divide by all rows; `dapo`, `cispo` and `vespo` by the tokens of a global batch."""
     settings, rows = record.settings, record.share_of_filled_rows
     steps = settings["gradient_accumulation_steps"]

@@ -3,8 +3,8 @@
 from golden.adapters.tools import compare_loss, share_of
 from golden.records import Record
 from menon.loss import ValueLoss
-from menon.loss.share import SequenceMeanTokenMean, SharePart, TokenMean
-from menon.update.objective import Term
+from menon.loss.aggregation import AggregationPart, SequenceMeanTokenMean, TokenMean
+from menon.update.terms import Term
 
 CLIPS = ("cliprange_value", "value_clip", "clip_eps", "cliprange", "value_eps_clip")
 
@@ -14,7 +14,7 @@ def value(record: Record) -> None:
     clip = next(settings[name] for name in CLIPS if name in settings)
     huber = settings["huber_delta"] if settings.get("loss") == "huber" else None
     by_rows = record.function.startswith(("skyrl", "orz")) or settings.get("token_level_loss") is False
-    scaled: tuple[SharePart, float] = (TokenMean(), 1.0)
+    scaled: tuple[AggregationPart, float] = (TokenMean(), 1.0)
     if by_rows:
         scaled = (
             SequenceMeanTokenMean(),

@@ -1,0 +1,50 @@
+"""How answers are compared with each other, for votes: by the reward that knows when two of them are the
+same."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from menon.eval.measure import WithinTolerance
+from menon.eval.run import AnswerEquivalence
+from menon.reward.choice import MultipleChoice, letter
+from menon.reward.exact import ExactMatch, same
+from menon.reward.extract import WAYS, Way, stated
+from menon.reward.math.answer import MathAnswer, decide
+from menon.reward.pool import Broken
+from menon.types import Graded
+
+
+def equivalence_of_task(task: Any) -> AnswerEquivalence | None:
+    """By what the task reads as the stated answer; None for a task that does not say."""
+    said = getattr(task, "stated", None)
+    return None if said is None else AnswerEquivalence(lambda graded: said(graded.rollout.text), str.__eq__)
+
+
+def equivalence_of(reward: Any) -> AnswerEquivalence | None:
+    """How a reward's answers are compared, by the reward itself; None where it has no answers to compare."""
+    if isinstance(reward, ExactMatch):
+        return AnswerEquivalence(stated_by(WAYS), same)
+    if isinstance(reward, MultipleChoice):
+        said = stated_by(reward.ways)
+        return AnswerEquivalence(lambda graded: letter(said(graded) or ""), str.__eq__)
+    if isinstance(reward, WithinTolerance):
+        return AnswerEquivalence(stated_by(reward.ways), reward.alike)
+    if isinstance(reward, MathAnswer):
+        return AnswerEquivalence(stated_by(reward.ways), equal_by(reward))
+    return None
+
+
+def stated_by(ways: Sequence[Way]) -> Callable[[Graded], str | None]:
+    return lambda graded: stated(graded.rollout.prompt.text, graded.rollout.text, ways)
+
+
+def equal_by(reward: MathAnswer) -> Callable[[str, str], bool]:
+    """The verifier's own comparison, with the answer that was stated first in the gold's place."""
+
+    def equal(first: str, other: str) -> bool:
+        try:
+            return decide(first, other, other, reward.pool.ask) == "right"
+        except Broken:
+            return False
+
+    return equal

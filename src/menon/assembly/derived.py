@@ -1,0 +1,172 @@
+"""What follows from a configuration before anything runs: sizes of a step, how far off-policy it learns,
+memory."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from menon.assembly.build import rollout_of
+from menon.assembly.placement import model_name
+from menon.assembly.samplers import at_once
+from menon.assembly.tree_memory import estimate
+from menon.config import RunConfig
+from menon.engines import machine
+from menon.engines.decoder import is_family
+from menon.engines.hf_models import quiet
+from menon.engines.log_probs import CHUNK
+from menon.rollout.trees import Trees
+
+GIB = 2**30
+BYTES = {"float32": 4, "bfloat16": 4, "float64": 8}
+"""Of a learner's number; bfloat16 runs keep float32 weights."""
+COPIES = 3
+"""Of a chunk of logits: themselves, their log-softmax, their gradient."""
+PROMPT = 128
+"""Tokens of a prompt, which are not known yet."""
+LIBRARIES, OTHER_PROCESS = 2**29, 190 * 2**20
+"""Bytes of this process before its model comes, and those of another one that writes answers before its
+first."""
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What memory depends on."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    intermediate: int
+    kv: int
+    """Numbers of one token's keys (and as many values) in one layer."""
+    vocabulary: int
+    family: bool = False
+    """Of the Llama family, by its class."""
+    copied: int = 0
+    """Numbers that its sampler keeps a second time, in each of its processes."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rollouts that refill, or sample values, write more than this; then it is the least."""
+
+    answers: int
+    """Of a step; of trees their leaves, at most."""
+    tokens_at_most: int
+    """Written in a step."""
+    per_update: float
+    """Answers that an update learns from; edges of trees, at most."""
+    updates: int
+    """Of the policy in the whole run."""
+    lag: int
+    """Updates between the weights that wrote an answer, or an edge that waited, and those that learn from it,
+    at most. Without waiting edges half of it is the mean."""
+
+
+def sizes(config: RunConfig) -> Sizes:
+    count, rollout = config.updates_per_step, rollout_of(config)
+    updates = config.steps * count
+    if isinstance(rollout, Trees):
+        trees, shape, replay = config.prompts_per_step, rollout.shape, rollout.replay
+        edges = min(replay.per_question, shape.most_nodes()) * trees * replay.max_age
+        edges = min(edges, replay.per_step) if replay.per_step else edges
+        leaves, tokens = math.prod(shape.branching), shape.most_tokens(0, config.max_new_tokens)
+        return Sizes(trees * leaves, trees * tokens, edges / count, updates, replay.max_age * count - 1)
+    answers = config.prompts_per_step * config.samples_per_prompt
+    return Sizes(answers, answers * config.max_new_tokens, answers / count, updates, count - 1)
+
+
+def size_of_model(name: str) -> ModelSize | None:
+    """From a model's config.json alone, its weights laid out without memory. None for a model that is not on
+    this disk."""
+    folder = Path(model_name(name)).expanduser()
+    if not (folder / "config.json").is_file():
+        return None
+    with quiet(), torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    heads, hidden = config.num_attention_heads, config.hidden_size
+    width = getattr(config, "head_dim", None) or hidden // heads
+    return ModelSize(
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        layers=config.num_hidden_layers,
+        hidden=hidden,
+        intermediate=getattr(config, "intermediate_size", None) or 4 * hidden,
+        kv=width * (getattr(config, "num_key_value_heads", None) or heads),
+        vocabulary=config.vocab_size,
+        family=is_family(model),
+        copied=copied_in(model),
+    )
+
+
+def copied_in(model: nn.Module) -> int:
+    """Numbers of the matrices that a sampler's process has copies of: those of a small model's layers, and
+    its head."""
+    linear = {name: part.weight.numel() for name, part in model.named_modules() if type(part) is nn.Linear}
+    layers = sum(count for name, count in linear.items() if "layers." in name)
+    return sum(linear.values()) if is_family(model) and layers <= machine.SMALL else 0
+
+
+def side_by_side(config: RunConfig, shape: ModelSize | None) -> int:
+    """How many processes write answers, and how many passes of the learner run at a time, with the threads
+    that torch has now."""
+    device = torch.device("cpu" if on_cpu(config) else "cuda")
+    return machine.workers(shape.parameters, device) if shape and shape.family else 1
+
+
+def on_cpu(config: RunConfig) -> bool:
+    return config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
+
+
+def tokens_per_pass(config: RunConfig, tokens: float, workers: int) -> int:
+    """Of an update's tokens; see `update.objective.forward_rows`."""
+    return (
+        config.tokens_per_forward
+        if workers == 1
+        else max(1, int(min(config.tokens_per_forward, tokens)) // workers)
+    )
+
+
+def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
+    """Bytes by what holds them, when the policy learns; its sampler's cache is kept between steps.
+
+    Weights, gradient and AdamW's two moments of everything that learns; gradients of passes that run side by
+    side, and of the one that is being added; a copy of the weights for a sampler in bfloat16, and of the
+    matrices for each of its processes; the reference; what a forward pass of `tokens_per_forward` keeps for
+    its backward pass (8 hidden, 4 intermediate and 2 key-value numbers a token and layer: a Llama block with
+    fused attention); a chunk of logits three times; keys and values of all slots, with answers of full length
+    and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
+    share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
+    """
+    workers = side_by_side(config, shape)
+    number, own = BYTES[config.dtype], 2 if config.dtype == "bfloat16" else BYTES[config.dtype]
+    learning = 1 + (config.critic is not None and not config.critic.shared_trunk)
+    per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
+    here, small = on_cpu(config), shape.family and shape.parameters <= machine.SMALL
+    cached = (
+        (own if small and here else number) * 2 * shape.layers * shape.kv
+    )  # see `engines.decoding.decode_weights.cache_dtype`
+    attention = (
+        (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)
+    )  # in fp32, see `decoder.causal`
+    rollout = rollout_of(config)
+    keys = at_once(config) * (PROMPT + config.max_new_tokens) * cached
+    if isinstance(rollout, Trees):
+        keys = estimate(rollout, PROMPT, cached, at_once(config))
+    found: dict[str, Any] = {
+        "weights": learning * number * shape.parameters,
+        "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,
+        "optimiser": learning * 2 * number * shape.parameters,
+        "reference": (config.reference != "none") * number * shape.parameters,
+        "sampler's copies": (config.dtype == "bfloat16") * 2 * shape.parameters
+        + workers * own * shape.copied,
+        "activations": (own * per_token + attention) * config.tokens_per_forward,
+        "logits": COPIES * 4 * min(CHUNK, config.tokens_per_forward * shape.vocabulary),
+        "keys and values": keys,
+        "libraries": LIBRARIES + (workers - 1) * OTHER_PROCESS,
+    }
+    return {name: float(size) for name, size in found.items() if size}

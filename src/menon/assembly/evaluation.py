@@ -1,0 +1,265 @@
+"""From the settings of an evaluation to its numbers: the model, the questions and the reward are put together
+here."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
+from menon.assembly.build import REWARDS
+from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
+from menon.assembly.questions import rendered
+from menon.config import RunConfig
+from menon.engines.decoder import context_of
+from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
+from menon.engines.hf_models import load_policy
+from menon.engines.machine import workers
+from menon.errors import UserError
+from menon.eval.config import EvalConfig
+from menon.eval.ifeval import Instructions, instruction_level
+from menon.eval.measure import WithinTolerance
+from menon.eval.run import AnswerEquivalence, Evaluation, Item, items_of, numbers_of
+from menon.eval.sets import NamedSet, find_set, rows_of_set
+from menon.loop import MAX_FAILED
+from menon.prompts.reader import Row, read_rows
+from menon.prompts.tasks import ChainSum
+from menon.prompts.template import find_template
+from menon.record.folder import surroundings
+from menon.reward.call import UserReward
+from menon.reward.choice import MultipleChoice
+from menon.reward.code.tests import CodeTests
+from menon.reward.exact import ExactMatch
+from menon.reward.extract import LENIENT
+from menon.reward.grade import Grading, grading_of
+from menon.reward.math.answer import MathAnswer
+from menon.reward.protocols import Reward
+from menon.settings import nearest
+from menon.streams import stream
+from menon.sync.fingerprint import fingerprint
+from menon.types import Graded, Prompt, Sampling
+
+TASK_QUESTIONS = 200
+"""Held-out questions of a built-in task, where nobody asks for another number."""
+MAX_NEW_TOKENS = RunConfig.max_new_tokens
+"""As in a run."""
+
+
+@dataclass(frozen=True)
+class Result:
+    config: EvalConfig
+    """With everything that was left open filled in."""
+    about: dict[str, Any]
+    """The model's folder and the fingerprint of its weights, seconds, versions, machine."""
+    numbers: dict[str, Any]
+    items: list[Item]
+
+
+def evaluate(
+    config: EvalConfig,
+    notify: Callable[[str], None] = lambda sentence: None,
+    on_ready: Callable[[EvalConfig], None] = lambda config: None,
+) -> Result:
+    """Loads, asks, grades, counts. `notify` hears what the user should know of the data; `on_ready` gets the
+    settings, filled in, when everything is ready."""
+    named = find_set(config.set) if config.set is not None else None
+    folder = folder_of(config.model)
+    with reward_for(config, named) as (reward, equivalence):
+        config, rows = settled(config, named, notify)
+        model, tokenizer = load_policy(folder, WEIGHTS_DTYPE[config.dtype], device_of(config.device))
+        if config.dtype == "bfloat16":
+            model = own_copy(model, torch.bfloat16)
+        prompts = prompts_of(rows, config, model, tokenizer, notify)
+        config = replace(config, n=len(prompts))
+        grading = grading_of(reward)
+        tell_of_golds(prompts, grading, notify)
+        sampling = sampling_of(config)
+        evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
+        processes = workers(model.num_parameters(), model.device)
+        with closing(
+            TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots, processes=processes)
+        ) as sampler:
+            on_ready(config)
+            start = time.perf_counter()
+            graded = evaluation(sampler)
+            seconds = time.perf_counter() - start
+        check_graders(graded)
+        items = items_of(graded, config.per_question, equivalence)
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    about = {
+        "model_folder": folder,
+        "weights": fingerprint(weights),
+        "seconds": round(seconds, 3),
+        **surroundings(),
+    }
+    numbers = numbers_of(items, config.k, config.seed)
+    if isinstance(reward, Instructions):
+        numbers["parts"] |= instruction_level(numbers["parts"])
+    return Result(config, about, numbers, items)
+
+
+def sampling_of(config: EvalConfig) -> Sampling:
+    return Sampling(
+        config.max_new_tokens or MAX_NEW_TOKENS,
+        config.temperature,
+        config.top_p,
+        stop=config.stop,
+        forking_temperature=config.forking_temperature,
+        entropy_threshold=config.entropy_threshold,
+    )
+
+
+def folder_of(model: str) -> str:
+    """What `load_policy` takes: of a run folder its newest checkpoint."""
+    folder = Path(model).expanduser()
+    if (folder / "run.json").is_file() and not (folder / "config.json").exists():
+        latest = folder / "checkpoints" / "latest"
+        if not latest.exists():
+            raise UserError(
+                f"the run {model} has no checkpoint yet; go on with it by `menon train --resume {model}`"
+            )
+        return str(latest.resolve())
+    return model_name(model)
+
+
+# Questions
+
+
+def settled(
+    config: EvalConfig, named: NamedSet | None, notify: Callable[[str], None]
+) -> tuple[EvalConfig, list[Row]]:
+    """The questions, and the settings with what was left open filled in from the task or set."""
+    if named is not None:
+        rows, skipped = rows_of_set(named, str(config.set), Path(str(config.path)), config.on_bad)
+        config = replace(
+            config,
+            template=config.template or named.template,
+            max_new_tokens=config.max_new_tokens or named.max_new_tokens,
+            stop=config.stop or named.stop,
+        )
+    elif config.data is not None:
+        rows, skipped = read_rows(config.data, config.on_bad, columns=config.columns)
+    else:
+        rows, skipped = task_rows(config), 0
+        config = replace(config, task=config.task or ChainSum())
+    if skipped:
+        notify(f"{skipped} rows of {config.path or config.data} cannot be used and are left out")
+    filled = replace(
+        config,
+        template=config.template or "none",
+        max_new_tokens=config.max_new_tokens or MAX_NEW_TOKENS,
+        n=config.n or len(rows),
+        samples=config.per_question,
+        stop=config.stop or find_template(config.template or "none").stop,
+    )
+    return filled, some_of(rows, filled)
+
+
+def task_rows(config: EvalConfig) -> list[Row]:
+    """Held-out questions, the same as those of a training run's evaluation."""
+    task = config.task or ChainSum()
+    room = task.room("heldout")
+    if config.n is not None and config.n > room:
+        raise UserError(f"n is {config.n}, and {config.source} has {room} held-out questions; lower n")
+    return list(task.rows("heldout", config.n or min(TASK_QUESTIONS, room), 0))
+
+
+def some_of(rows: list[Row], config: EvalConfig) -> list[Row]:
+    """n rows drawn at random, in their order: the same for every model, template and seed."""
+    n = config.n or len(rows)
+    if n > len(rows):
+        raise UserError(
+            f"n is {n}, and {config.source} has {len(rows)} questions; lower n, or leave it out to take all"
+        )
+    chosen = sorted(stream(0, "questions", len(rows)).permutation(len(rows))[:n].tolist())
+    return [rows[place] for place in chosen]
+
+
+def prompts_of(
+    rows: Sequence[Row],
+    config: EvalConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    notify: Callable[[str], None],
+) -> list[Prompt]:
+    most = config.max_new_tokens or MAX_NEW_TOKENS
+    return rendered(
+        rows, config.template or "none", context_of(model), tokenizer, most, config.on_bad, notify
+    )
+
+
+# Rewards
+
+
+@contextmanager
+def reward_for(
+    config: EvalConfig, named: NamedSet | None
+) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
+    """The reward, and how its answers are compared where that is known; closed afterwards."""
+    reward, equivalence = make_reward(config, named)
+    try:
+        yield reward, equivalence
+    finally:
+        if close := getattr(reward, "close", None):
+            close()
+
+
+def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, AnswerEquivalence | None]:
+    if config.reward is not None and (not isinstance(config.reward, str) or ":" in config.reward):
+        return UserReward(config.reward), None
+    name = config.reward or (named.check if named is not None else None)
+    if name is not None:
+        rewards = REWARDS | CHECKS
+        if name not in rewards:
+            raise UserError(
+                f"there is no reward '{name}'{nearest(name, rewards)}; your own is file.py:function"
+            )
+        reward: Reward = rewards[name]()
+        return reward, equivalence_of(reward)
+    if config.data is None:
+        task = config.task or ChainSum()
+        return task.grade, equivalence_of_task(task)
+    return ExactMatch(), equivalence_of(ExactMatch())
+
+
+CHECKS: dict[str, Callable[[], Reward]] = {
+    "math": lambda: MathAnswer(LENIENT),
+    "choice": lambda: MultipleChoice(LENIENT),
+    "numeric": lambda: WithinTolerance(ways=LENIENT),
+    "code": CodeTests,
+    "instructions": Instructions,
+}
+"""Rewards by name; those of the named sets. What an answer states is read leniently: nobody learns from it,
+so nobody can learn to game it."""
+
+
+def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, notify: Callable[[str], None]) -> None:
+    """A set whose own answers are not right by its verifier cannot be solved: said, and the set kept
+    whole."""
+    spell = getattr(grading.reward, "spell", None)
+    if spell is None:
+        return
+    wrong = [
+        p for p in prompts if p.answer is not None and grading.judge(p, spell(p.text, p.answer)).acc != 1
+    ]
+    if wrong:
+        notify(
+            f"the gold answers of {len(wrong)} of {len(prompts)} questions earn no reward by this verifier, "
+            f"first that of row {wrong[0].index + 1} ({wrong[0].answer!r}); no model can be right there"
+        )
+
+
+def check_graders(graded: Sequence[Graded]) -> None:
+    failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
+    if len(failed) > MAX_FAILED * len(graded):
+        raise UserError(
+            f"the reward failed on {len(failed)} of {len(graded)} answers (at most {MAX_FAILED:.0%} may "
+            "fail), "
+            f"first with: {failed[0].error or 'a score of NaN'}; mend it and evaluate again"
+        )

@@ -1,0 +1,149 @@
+"""Which questions a run asks, and how they reach the policy: from a task, an environment or data to
+prompts."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from transformers import PreTrainedTokenizerBase
+
+from menon.config import RunConfig
+from menon.errors import OnBad, UserError
+from menon.prompts.reader import Row, read_rows
+from menon.prompts.render import render
+from menon.prompts.tasks import ChainSum, Task
+from menon.prompts.template import find_template
+from menon.reward.grade import Grading
+from menon.reward.prove import prove_golds
+from menon.rollout.protocols import Grade
+from menon.types import Prompt
+
+TASK_ROWS = 10_000
+"""Questions of a built-in task that a run draws from."""
+
+
+def questions(config: RunConfig, notify: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
+    """Rows to train on and held-out rows."""
+    if config.data is None:
+        task: Questions = own_questions(config) or task_of(config)
+        train = task.rows("train", min(TASK_ROWS, task.room("train")), config.seed)
+        heldout = task.rows("heldout", min(config.heldout, task.room("heldout")), 0)
+        for split, rows_of_split in (("training", train), ("held-out", heldout)):
+            if not rows_of_split:
+                raise UserError(f"{task} has no {split} question; give it settings that allow more questions")
+        return list(train), list(heldout)
+    rows = rows_of(config.data, config, notify)
+    if config.heldout_data is None:
+        return apart(rows, config.heldout, config.data)
+    return rows, rows_of(config.heldout_data, config, notify)[: config.heldout]
+
+
+def rows_of(path: str, config: RunConfig, notify: Callable[[str], None]) -> list[Row]:
+    rows, skipped = read_rows(path, config.on_bad, columns=config.columns)
+    if skipped:
+        notify(f"{skipped} rows of {path} cannot be used and are left out")
+    return rows
+
+
+def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[Row]]:
+    """A tenth of the questions, at most `most`, held out. Chosen by a hash of the question, so that neither
+    the order of the file nor a doubled row can carry a question over to the other side."""
+    names = sorted(
+        {str(row["question"]) for row in rows}, key=lambda name: hashlib.blake2b(name.encode()).digest()
+    )
+    if len(names) < 2:
+        raise UserError(
+            f"{source} holds one question only; a run needs one to train on and another to evaluate with"
+        )
+    held = set(names[: max(1, min(most, len(names) // 10))])
+    return [row for row in rows if str(row["question"]) not in held], [
+        row for row in rows if str(row["question"]) in held
+    ]
+
+
+def task_of(config: RunConfig) -> Task:
+    return config.task or ChainSum()
+
+
+class Questions(Protocol):
+    """A task, or an environment that has questions of its own."""
+
+    def rows(self, split: str, n: int, seed: int) -> Sequence[Row]: ...
+
+    def room(self, split: str) -> int: ...
+
+
+def own_questions(config: RunConfig) -> Any:
+    """The environment, where it is to ask its own questions."""
+    own = config.data is None and config.task is None and hasattr(config.environment, "rows")
+    return config.environment if own else None
+
+
+def prompts_of(
+    rows: Sequence[Row],
+    config: RunConfig,
+    context: int | None,
+    tokenizer: PreTrainedTokenizerBase,
+    grade: Grade,
+    notify: Callable[[str], None],
+) -> list[Prompt]:
+    """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full
+    reward."""
+    prompts = rendered(
+        rows, config.template, context, tokenizer, config.max_new_tokens, config.on_bad, notify
+    )
+    if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
+        prompts, unproved = prove_golds(prompts, grade, spell, config.on_bad)
+        if unproved:
+            notify(f"{unproved} questions have an answer that earns no reward and are left out")
+    return prompts
+
+
+def rendered(
+    rows: Sequence[Row],
+    template: str,
+    context: int | None,
+    tokenizer: PreTrainedTokenizerBase,
+    max_new_tokens: int,
+    on_bad: OnBad,
+    notify: Callable[[str], None],
+) -> list[Prompt]:
+    """Questions as this model reads them; `notify` hears how many do not fit into its context."""
+    prompts, long = render(
+        rows,
+        template,
+        tokenize_with(tokenizer),
+        chat=chat_with(tokenizer),
+        context=context or 2**31,
+        max_new_tokens=max_new_tokens,
+        on_bad=on_bad,
+    )
+    if long:
+        notify(f"{long} questions do not fit into the context and are left out")
+    return prompts
+
+
+def stop_of(config: RunConfig) -> tuple[str, ...]:
+    return config.stop or find_template(config.template).stop
+
+
+def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:
+    """With the begin-of-text token that the tokenizer itself puts in front, once, and nothing behind the
+    text."""
+    begin = tokenizer.bos_token
+    ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
+
+    def tokenize(text: str) -> list[int]:
+        special = not (begin and text.startswith(begin))
+        ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
+        return ids[:-1] if ends and special else ids
+
+    return tokenize
+
+
+def chat_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, str]]], str] | None:
+    if not tokenizer.chat_template:
+        return None
+    return lambda messages: str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    )

@@ -1,0 +1,105 @@
+"""A few answers of a model to one question, token by token: behind `menon sample`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from menon.assembly.evaluation import (
+    MAX_NEW_TOKENS,
+    folder_of,
+    prompts_of,
+    reward_for,
+    sampling_of,
+    task_rows,
+)
+from menon.assembly.placement import WEIGHTS_DTYPE, device_of
+from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
+from menon.engines.hf_models import load_policy
+from menon.errors import UserError, at_least
+from menon.eval.config import EvalConfig, Task
+from menon.prompts.reader import Row
+from menon.prompts.tasks import ChainSum
+from menon.reward.grade import grading_of
+from menon.rollout.groups import answer
+from menon.study.drift import pieces
+from menon.types import Graded, Request, Rollout, Verdict
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    model: str = "base"
+    """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on
+    the hub."""
+    task: Task | None = None
+    """Its held-out question number `question` is asked, and its verdict told; without a text to answer it is
+    chain_sum."""
+    question: int = 1
+    """Counted from 1."""
+    n: int = 4
+    """Answers."""
+    template: str = "none"
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = MAX_NEW_TOKENS
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    threads: int | None = None
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("question", "n", "max_new_tokens"):
+            at_least(1, name, getattr(self, name))
+        at_least(0, "seed", self.seed)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    graded: Graded
+    pieces: Sequence[str]
+    """The text of each token."""
+
+
+def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
+    """`n` answers to a text, or without one to a held-out question of a task. acc is NaN where nobody knows
+    what is right."""
+    asked = EvalConfig(
+        model=config.model,
+        task=config.task,
+        template=config.template,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        max_new_tokens=config.max_new_tokens,
+        stop=config.stop,
+        seed=config.seed,
+    )
+    rows = [{"question": text}] if text is not None else [held_out(asked, config.question)]
+    model, tokenizer = load_policy(
+        folder_of(config.model), WEIGHTS_DTYPE[config.dtype], device_of(config.device)
+    )
+    if config.dtype == "bfloat16":
+        model = own_copy(model, torch.bfloat16)
+    prompts = prompts_of(rows, asked, model, tokenizer, lambda sentence: None)
+    requests = [
+        Request(prompts[0], sampling_of(asked), number, purpose="sample") for number in range(config.n)
+    ]
+    sampler = TorchSampler(model, tokenizer, seed=config.seed)
+    with reward_for(asked, None) as (reward, _):
+        graded = answer(requests, [0] * config.n, sampler, grading_of(reward) if text is None else unjudged)
+    return [Sampled(g, pieces(tokenizer.decode, g.rollout.answer_tokens.tolist())) for g in graded]
+
+
+def held_out(asked: EvalConfig, number: int) -> Row:
+    """Question `number` of the task's held-out ones, counted from 1."""
+    room = (asked.task or ChainSum()).room("heldout")
+    if number > room:
+        raise UserError(
+            f"question is {number}, and {asked.source} has {room} held-out questions; take a lower number"
+        )
+    return task_rows(replace(asked, n=number))[-1]
+
+
+def unjudged(rollout: Rollout) -> Verdict:
+    return Verdict(0.0, float("nan"))

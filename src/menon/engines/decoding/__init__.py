@@ -1,0 +1,1 @@
+"""The built-in sampler: requests, slots, blocks of keys and values, tokens."""

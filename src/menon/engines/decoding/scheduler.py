@@ -1,0 +1,360 @@
+"""Continuous batching: one call of `generate`, whatever computes the tokens.
+
+A fixed number of slots. Finished sequences leave at once and waiting requests take their place; only live
+rows are computed. Each distinct beginning (prompt plus prefix) is computed once for all its requests. Its
+last token is left to the first decoding step, where every request feeds it anyway, so that prefill needs no
+logits.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from menon.engines.decoding.draw import draw, temperature_by_entropy
+from menon.engines.decoding.prefix_cache import Held
+from menon.engines.decoding.stop_strings import StopStrings
+from menon.errors import UserError
+from menon.streams import stream
+from menon.types import Completion, Finish, Request, Tokens
+
+PREFILL_TOKENS = 16384
+"""Most padded tokens of one prefill pass."""
+
+
+class Slots(Protocol):
+    """Keys and values of sequences in rows, of which 0..n-1 are live."""
+
+    device: torch.device
+
+    def refresh(self) -> None:
+        """The weights have changed."""
+        ...
+
+    def prefill(self, ids: Tensor, lengths: list[int]) -> list[Any]:
+        """Token ids [S, L], padded on the right -> the starts of sequences, as only these slots understand
+        them. Views."""
+        ...
+
+    def extend(self, starts: list[Any], ids: Tensor, lengths: list[int]) -> list[Any]:
+        """The same starts made longer by the first `lengths[i]` tokens of row i of `ids`."""
+        ...
+
+    def copy(self, start: Any) -> Any:
+        """A start with memory of its own."""
+        ...
+
+    def start(self, row: int, length: int) -> Tensor | None:
+        """The first `length` keys and values of a row, with memory of their own; None where they cannot be
+        kept."""
+        ...
+
+    def fill(self, rows: Tensor, start: Any) -> None:
+        """These rows begin with the given start."""
+        ...
+
+    def move(self, source: Tensor, target: Tensor, width: int) -> None:
+        """Row source[i] takes the place of row target[i]; none of them is longer than `width`."""
+        ...
+
+    def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
+        """One token for each of the first n rows, written at its position -> logits [n, V] of the next."""
+        ...
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How tokens read."""
+
+    text: Callable[[list[int]], str]
+    """Tokens -> text, special ones left out."""
+    special: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """The requests of a call, or one process's part of them."""
+
+    requests: list[Request]
+    places: int
+    """Slots, of which `fixed` computes all."""
+    version: int
+    seed: int
+    end_tokens: np.ndarray
+    fixed: bool
+    room: int | None
+    """Bytes for what is held for later jobs; None: nothing is."""
+    keep: int
+    """Most bytes of a cache that is kept for the next job."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A request and the tokens that it goes on from: prompt and prefix."""
+
+    request: Request
+    given: Tokens
+    key: bytes
+
+
+class Run:
+    """Who waits, who is live, what was written. Row i of every array is slot i; the first n are live."""
+
+    def __init__(self, slots: Slots, job: Job, voice: Voice, held: Held | None) -> None:
+        self.slots, self.job, self.voice, self.version = slots, job, voice, job.version
+        self.held = held
+        """Where the starts of finished sequences are kept, if they are."""
+        self.waiting = deque(by_beginning(job.requests))
+        self.computed_tokens = 0
+        self.shelf: dict[bytes, Any] = {}
+        """Starts that a waiting request will need again; at most one, for requests wait in the order of their
+        beginnings."""
+        self.n = 0
+        self.request: list[Request] = []
+        self.stops: list[StopStrings | None] = []
+        size = max((request.sampling.max_new_tokens for request in job.requests), default=0)
+
+        def array(dtype: Any, *shape: int) -> np.ndarray:
+            return np.zeros((job.places, *shape), dtype=dtype)
+
+        self.token, self.position = array(np.int64), array(np.int64)
+        """What is fed next, and its place in the sequence."""
+        self.count, self.limit, self.top_k = array(np.int64), array(np.int64), array(np.int64)
+        self.temperature, self.top_p = array(np.float32), array(np.float64)
+        self.forking, self.threshold = array(np.float32), array(np.float32)
+        """The temperature of uncertain tokens, NaN where there is none, and the entropy above which a token
+        is one."""
+        self.uniform = array(np.float64, size)
+        self.tokens, self.versions = array(np.int32, size), array(np.int32, size)
+        self.numbers = array(np.float32, size, 3)
+        """logp, log_kept, entropy."""
+        self.arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        self.done = np.zeros(0, dtype=np.int64)
+        """Rows whose sequences are finished."""
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.n > len(self.done) or self.waiting)
+
+    def step(self, version: int) -> list[Completion]:
+        """Lets requests in, writes one token for each live one; those that are finished. A new version means
+        new weights."""
+        if version != self.version:
+            self.slots.refresh()
+            self.shelf.clear()
+            self.version = version
+        self._change()
+        n, rows = self.n, np.arange(self.n)
+        logits = self.slots.decode(self.token[:n], self.position[:n]).float()
+        self.computed_tokens += n
+        token, numbers = self._draw(logits)
+        at = self.count[:n]
+        self.tokens[rows, at], self.versions[rows, at], self.numbers[rows, at] = token, version, numbers
+        self.token[:n] = token
+        self.position[:n] += 1
+        self.count[:n] += 1
+        stopped = (token[:, None] == self.job.end_tokens).any(1) | self._stop_strings(token)
+        self.done = np.flatnonzero(stopped | (self.count[:n] >= self.limit[:n]))
+        if self.held is not None:
+            self._hold(self.held.at(version))
+        return [self._completion(row, "stop" if stopped[row] else "length") for row in self.done.tolist()]
+
+    def _hold(self, held: Held) -> None:
+        """All but the last token of a finished sequence went through the network. Where new weights came in
+        the middle of it, its keys and values are of neither."""
+        for row in self.done.tolist():
+            request, length = self.request[row], int(self.position[row])
+            if request.last or self.versions[row, 0] != self.version:
+                continue
+            start = self.slots.start(row, length)
+            if start is not None:
+                tokens = np.concatenate(
+                    [request.prompt.tokens, request.prefix, self.tokens[row, : self.count[row] - 1]]
+                )
+                held.add(tokens, start)
+
+    def _draw(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens [n] and their numbers [n, 3]; `logits` may have rows beyond the live ones."""
+        n = len(logits)
+        uniform = self.uniform[np.arange(n), np.minimum(self.count[:n], self.uniform.shape[1] - 1)]
+        settings = (
+            uniform,
+            self.top_p[:n],
+            self.top_k[:n],
+            self.temperature[:n],
+            self.forking[:n],
+            self.threshold[:n],
+        )
+        number, top_p, top_k, *by_entropy = (torch.from_numpy(value) for value in settings)
+        with torch.inference_mode():
+            drawn = draw(logits, number, temperature_by_entropy(logits, *by_entropy), top_p, top_k)
+            return drawn.token.cpu().numpy()[: self.n], torch.stack(drawn[1:], -1).cpu().numpy()[: self.n]
+
+    def _change(self) -> None:
+        """Waiting requests take the rows of finished ones and those still free; then the last rows close what
+        gaps are left."""
+        free = [*self.done.tolist(), *range(self.n, self.job.places)][: len(self.waiting)]
+        entering = [self.waiting.popleft() for _ in range(len(free))]
+        gaps = self.done[len(free) :]
+        self.n += max(0, len(free) - len(self.done))
+        self._admit(entering, free)
+        if len(gaps):
+            self._close(gaps)
+        self.done = self.done[:0]
+
+    def _admit(self, entering: list[Waiting], rows: list[int]) -> None:
+        groups: dict[bytes, list[int]] = {}
+        given: dict[bytes, Tokens] = {}
+        for waiting, row in zip(entering, rows, strict=True):
+            groups.setdefault(waiting.key, []).append(row)
+            given[waiting.key] = waiting.given
+            self._seat(waiting, row)
+        missing = [key for key in groups if key not in self.shelf]
+        ready = (
+            dict(zip(missing, self._prefill([given[key][:-1] for key in missing]), strict=True)) | self.shelf
+        )
+        for key, places in groups.items():
+            if ready[key] is not None:
+                self.slots.fill(self._tensor(np.array(places)), ready[key])
+        if entering:
+            needed = self.waiting[0].key if self.waiting else b""
+            self.shelf = {
+                key: self.slots.copy(start)
+                for key, start in ready.items()
+                if key == needed and start is not None
+            }
+
+    def _prefill(self, given: list[Tokens]) -> list[Any]:
+        """Starts of whole sequences, from what is held where it is; None for one of no tokens."""
+        known = [None if self.held is None else self.held.at(self.version).find(tokens) for tokens in given]
+        have = [0 if start is None else start.shape[-2] for start in known]
+        found: list[Any] = list(known)
+        for goes_on in (False, True):
+            mine = [
+                place
+                for place, start in enumerate(known)
+                if (start is not None) == goes_on and len(given[place]) > have[place]
+            ]
+            for part in passes([len(given[place]) for place in mine]):
+                places = [mine[i] for i in part]
+                rest = [given[place][have[place] :] for place in places]
+                ids, lengths = self._tensor(padded(rest)), [len(tokens) for tokens in rest]
+                self.computed_tokens += sum(lengths)
+                starts = [known[place] for place in places]
+                made = (
+                    self.slots.extend(starts, ids, lengths) if goes_on else self.slots.prefill(ids, lengths)
+                )
+                for place, start in zip(places, made, strict=True):
+                    found[place] = start
+        return found
+
+    def _seat(self, waiting: Waiting, row: int) -> None:
+        request, given = waiting.request, waiting.given
+        sampling, prefix = request.sampling, request.prefix
+        name = (request.visit, request.prompt.index, request.sample, *request.path)
+        size = sampling.max_new_tokens
+        # A token's number goes by its place in the whole answer, prefix included.
+        uniform = stream(self.job.seed, request.purpose, *name).random(len(prefix) + size)
+        self.uniform[row, :size] = uniform[len(prefix) :]
+        self.token[row], self.position[row], self.count[row], self.limit[row] = (
+            given[-1],
+            len(given) - 1,
+            0,
+            size,
+        )
+        self.temperature[row], self.top_p[row], self.top_k[row] = (
+            sampling.temperature,
+            sampling.top_p,
+            sampling.top_k,
+        )
+        self.forking[row] = np.nan if sampling.forking_temperature is None else sampling.forking_temperature
+        self.threshold[row] = sampling.entropy_threshold
+        stops = (
+            StopStrings(self.voice.text, self.voice.special, sampling.stop, prefix) if sampling.stop else None
+        )
+        if row == len(self.request):
+            self.request.append(request)
+            self.stops.append(stops)
+        else:
+            self.request[row], self.stops[row] = request, stops
+
+    def _stop_strings(self, tokens: np.ndarray) -> np.ndarray:
+        ends = np.zeros(self.n, dtype=np.bool_)
+        for row, stop in enumerate(self.stops):
+            if stop is not None:
+                ends[row] = stop.ends(int(tokens[row]))
+        return ends
+
+    def _completion(self, row: int, finish: Finish) -> Completion:
+        request, count = self.request[row], self.count[row]
+        tokens = self.tokens[row, :count].copy()
+        logp, log_kept, entropy = self.numbers[row, :count].T.copy()
+        if not np.isfinite(logp).all():
+            raise UserError(
+                f"the model gives no finite log-probs after prompt {request.prompt.index}; its weights "
+                "are damaged: lower "
+                "learning_rate, or go back to an earlier checkpoint"
+            )
+        answer = [*request.prefix.tolist(), *tokens.tolist()]
+        return Completion(
+            request=request,
+            tokens=tokens,
+            logp=logp,
+            log_kept=log_kept,
+            entropy=entropy,
+            version=self.versions[row, :count].copy(),
+            finish=finish,
+            text=self.voice.text(answer),
+        )
+
+    def _close(self, gaps: np.ndarray) -> None:
+        """The last rows move into the gaps, which are in ascending order."""
+        left = self.n - len(gaps)
+        stays = np.ones(self.n, dtype=np.bool_)
+        stays[gaps] = False
+        target, source = gaps[gaps < left], left + np.flatnonzero(stays[left:])
+        if len(source):
+            self.slots.move(self._tensor(source), self._tensor(target), int(self.position[source].max()))
+            for array in self.arrays:
+                array[target] = array[source]
+            for into, out in zip(target, source, strict=True):
+                self.request[into], self.stops[into] = self.request[out], self.stops[out]
+        del self.request[left:], self.stops[left:]
+        self.n = left
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.slots.device)
+
+
+def by_beginning(requests: list[Request]) -> list[Waiting]:
+    """Requests with the same beginning side by side, in the order of their first appearance."""
+    groups: dict[bytes, list[Waiting]] = {}
+    for request in requests:
+        given = np.concatenate([request.prompt.tokens, request.prefix], dtype=np.int32)
+        key = given.tobytes()
+        groups.setdefault(key, []).append(Waiting(request, given, key))
+    return [waiting for group in groups.values() for waiting in group]
+
+
+def padded(rows: list[Tokens]) -> np.ndarray:
+    """[S, L] with zeros on the right."""
+    ids = np.zeros((len(rows), max(len(tokens) for tokens in rows)), dtype=np.int64)
+    for row, tokens in enumerate(rows):
+        ids[row, : len(tokens)] = tokens
+    return ids
+
+
+def passes(lengths: list[int]) -> list[list[int]]:
+    """Places of each prefill pass, sorted by length so that little is padding; sequences of no tokens need
+    none."""
+    found: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+        if lengths[place]:
+            if not found or lengths[place] * (len(found[-1]) + 1) > PREFILL_TOKENS:
+                found.append([])
+            found[-1].append(place)
+    return found

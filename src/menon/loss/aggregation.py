@@ -1,0 +1,121 @@
+"""How much each token weighs in an update. Weights come from the whole update, so its cut into passes cannot
+change them.
+
+Sequences and prompts count when they hold a trained token: empty answers and those whose grader failed are in
+no denominator. Only `SelectedMean` lets a selection change its denominator.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from menon import ragged
+from menon.batch import Batch
+from menon.errors import UserError
+from menon.loss.pairs import pairs_of
+
+
+def _weigh(batch: Batch, selected: Tensor, count: Tensor | float) -> Tensor:
+    """1 / count on the selected tokens, 0 elsewhere; `count` is a number or [N]."""
+    dtype = batch.reward.dtype
+    inverse = 1 / torch.as_tensor(count, dtype=dtype, device=selected.device).clamp(
+        min=torch.finfo(dtype).tiny
+    )
+    return torch.where(selected, inverse, 0)
+
+
+def _num_sequences(batch: Batch) -> Tensor:
+    return (batch.action_lengths > 0).sum()
+
+
+@dataclass(frozen=True)
+class TokenMean:
+    """1 / trained tokens of the update (DAPO)."""
+
+    kind: Literal["token_mean"] = "token_mean"
+
+    def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
+        return _weigh(batch, selected, batch.trained.sum())
+
+
+@dataclass(frozen=True)
+class SelectedMean:
+    """1 / selected tokens of the update (the 80/20 authors' code)."""
+
+    kind: Literal["selected_mean"] = "selected_mean"
+
+    def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
+        return _weigh(batch, selected, selected.sum())
+
+
+@dataclass(frozen=True)
+class SequenceMeanTokenMean:
+    """1 / (sequences * trained tokens of the own one) (GRPO): each answer weighs the same, a long one less
+    per token."""
+
+    kind: Literal["sequence_mean_token_mean"] = "sequence_mean_token_mean"
+
+    def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
+        return _weigh(
+            batch, selected, _num_sequences(batch) * ragged.spread(batch.action_lengths, batch.offset)
+        )
+
+
+@dataclass(frozen=True)
+class SequenceMean:
+    """1 / sequences: the mean of sums over tokens (REINFORCE, RLOO), and of losses with one number per
+    sequence."""
+
+    kind: Literal["sequence_mean"] = "sequence_mean"
+
+    def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
+        return _weigh(batch, selected, _num_sequences(batch))
+
+
+@dataclass(frozen=True)
+class Constant:
+    """1 / (sequences * length) with a fixed length, normally the limit of an answer (Dr.GRPO): no weight
+    depends on lengths."""
+
+    length: int
+    kind: Literal["constant"] = "constant"
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise UserError(
+                f"length of the Constant share is {self.length}; set it to the most tokens an answer may have"
+            )
+
+    def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
+        return _weigh(batch, selected, _num_sequences(batch) * self.length)
+
+
+@dataclass(frozen=True)
+class PromptMean:
+    """1 / (prompts * trained tokens of the own prompt's answers): each prompt weighs the same."""
+
+    kind: Literal["prompt_mean"] = "prompt_mean"
+
+    def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
+        names, index = torch.unique(batch.group, return_inverse=True)
+        tokens_P = ragged.sum_by(batch.action_lengths, index, len(names))
+        return _weigh(batch, selected, (tokens_P > 0).sum() * ragged.spread(tokens_P[index], batch.offset))
+
+
+@dataclass(frozen=True)
+class PairMean:
+    """1 / pairs of the update, for losses with one number per pair; pairs that no loss can use do not
+    count."""
+
+    kind: Literal["pair_mean"] = "pair_mean"
+
+    def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
+        return _weigh(batch, selected, len(pairs_of(batch)[0]))
+
+
+AggregationPart = (
+    TokenMean | SelectedMean | SequenceMeanTokenMean | SequenceMean | Constant | PromptMean | PairMean
+)
+"""What a configuration file can name."""

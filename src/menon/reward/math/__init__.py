@@ -1,0 +1,1 @@
+"""Is this the right answer? The verifier for mathematics, from text to a verdict."""

@@ -1,0 +1,160 @@
+"""Mathematical equality: does an answer state a result that equals the gold answer?"""
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+from menon.errors import UserError
+from menon.reward import choice
+from menon.reward.code.signatures import Asked
+from menon.reward.extract import WAYS, Way, after_thinking, boxed, stated
+from menon.reward.math.text import GROUPED, decimal, squeeze, tidy, words
+from menon.reward.pool import Broken, Costly, Pool
+from menon.types import Verdict
+
+State = Literal["right", "wrong", "unparsable", "too costly"]
+
+LONGEST = 2000
+"""Characters of a result that is looked into; a longer one is compared as a string or as a number."""
+FLOAT = 15
+"""Digits of a decimal that may be a float with noise in its last ones."""
+
+_PROSE = re.compile(r"(?=[^a-zA-Z]*[a-zA-Z])(?=.*[A-Za-z]{3})[^\W\d_][\w\s.,;:!?'\"&-]*", re.DOTALL)
+_PIECES = re.compile(r"\\(?:text\w*|mathrm|mbox)\s*\{([^{}]*)\}|(\b(?:and|or)\b)")
+
+KNOWN: tuple[tuple[str, str, bool], ...] = (
+    ("18", "18.0", True),
+    ("\\frac{1}{2}", "0.5", True),
+    ("\\sqrt{8}", "2\\sqrt{2}", True),
+    ("(1, 2)", "(1,2)", True),
+    ("x^2-1", "(x-1)(x+1)", True),
+    ("\\int_0^1 x dx", "\\frac12", True),
+    ("18", "19", False),
+    ("(1, 2)", "(2, 1)", False),
+    ("[0, 1)", "[0, 1]", False),
+    ("\\pi", "\\frac{22}{7}", False),
+    ("10^{400}", "10^{401}", False),
+)
+"""Gold, stated, equal: what a verifier that works must say."""
+
+
+class MathAnswer:
+    """1 if the stated result equals the gold answer, else 0 (spec 6.1, 6.2).
+
+    The thought is cut off, and the first of `ways` that finds a result decides (`extract.WAYS` for training;
+    `extract.LENIENT` also takes what a person would take). The result is compared as a normal form of
+    strings, numbers exactly, and if that does not settle it by the rules of `math_compare` in one of
+    `workers` processes, within `seconds` of CPU time.
+
+    `parts` counts what was not plainly right or wrong: `unparsable` (nothing stated, or no mathematics) and
+    `too_costly` (over a limit), both wrong. Where a worker fails for another reason the verdict is NaN with
+    an error. A gold answer that is a letter from A to J is compared as a choice, one of words as words. Safe
+    to call from several threads.
+
+    UserError at construction if the verifier does not judge some known pairs rightly.
+    """
+
+    apart = True
+
+    def __init__(self, ways: Sequence[Way] = WAYS, workers: int = 2, seconds: float = 0.4) -> None:
+        self.ways = tuple(ways)
+        self.pool = Pool("menon.reward.math.worker:compare", workers, seconds)
+        try:
+            self.test()
+        except BaseException:
+            self.close()
+            raise
+
+    def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
+        try:
+            state = self.judge(prompt, completion, answer)
+        except Broken as error:
+            return Verdict(float("nan"), float("nan"), error=f"the math verifier failed: {error}")
+        score = float(state == "right")
+        return Verdict(
+            score,
+            score,
+            {"unparsable": float(state == "unparsable"), "too_costly": float(state == "too costly")},
+        )
+
+    def many(self, asked: Sequence[Asked]) -> list[Verdict]:
+        """All workers at once; a costly answer delays nobody else."""
+        with ThreadPoolExecutor(self.pool.workers) as threads:
+            return list(threads.map(lambda one: self(one.prompt, one.completion, one.answer or ""), asked))
+
+    def judge(self, prompt: str, completion: str, answer: str) -> State:
+        gold = core(answer)
+        result = stated(prompt, completion, self.ways) or ""
+        whole = result if self.ways == WAYS else after_thinking(prompt, completion) or ""
+        if not gold:
+            return "wrong"
+        return decide(gold, result, whole, lambda one, other: self.pool.ask(one, other))
+
+    def test(self) -> None:
+        for gold, result, right in KNOWN:
+            try:
+                found = self.judge("", f"\\boxed{{{result}}}", gold)
+            except Broken as error:
+                raise UserError(f"the math verifier cannot start: {error}") from error
+            if (found == "right") != right:
+                raise UserError(
+                    f"the math verifier finds {result} {found} where {gold} is asked, in its self-test; "
+                    "install menon's dependencies again"
+                )
+
+    def spell(self, prompt: str, answer: str) -> str:
+        """The shortest completion that states an answer: with it a data set's gold answers are proved."""
+        close = "</think>" if prompt.rstrip().endswith("<think>") else ""
+        return f"{close}\\boxed{{{core(answer)}}}"
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def core(gold: str) -> str:
+    """The result in a gold answer, which may be a box or a whole solution with one."""
+    return (boxed(gold) or gold).strip()
+
+
+def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State]) -> State:
+    """`whole`: the text that the result was taken from, which may itself be the answer where the gold is
+    prose."""
+    wanted = choice.gold_letter(gold)
+    if wanted is not None:
+        found = choice.letter(result) or choice.mentioned(whole)
+        return "unparsable" if found is None else "right" if found == wanted else "wrong"
+    one, other = tidy(gold), tidy(strip(result))
+    if not other or not one:
+        return "unparsable"
+    if squeeze(one) == squeeze(other):
+        return "right"
+    numbers = (
+        decimal(one.replace(" ", "")),
+        decimal(other.replace(" ", "") if not re.search(r"\d \d", other) else other),
+    )
+    if numbers[0] is not None and numbers[1] is not None:
+        if numbers[0] == numbers[1]:
+            return "right"
+        if max(len(numbers[0][1]), len(numbers[1][1])) < FLOAT or numbers[1][2] >= 0:
+            return "wrong"
+    prose = _PIECES.sub(r"\1", gold).strip()
+    if _PROSE.fullmatch(prose):
+        if words(prose) and words(prose) in (words(result), words(whole)):
+            return "right"
+        if len(prose) > 4:
+            return "wrong"
+    if max(len(one), len(other)) > LONGEST:
+        return "too costly"
+    try:
+        state = ask(one, other)
+        if state != "right" and GROUPED.search(result):  # 1,234 may be a list after all
+            state = ask(one, tidy(strip(result), grouped=False))
+    except Costly:
+        return "too costly"
+    return state
+
+
+def strip(result: str) -> str:
+    """Without quotation marks, emphasis and full stops around it."""
+    return result.strip().strip("*\"“”'`").rstrip(" \t\n.。\\")

@@ -1,0 +1,430 @@
+"""Whether a stated answer says the same as the gold answer: rules for the outer form, values for what is
+inside.
+
+Order counts in tuples and intervals, not in sets and lists; round and square brackets differ; a list is no
+single answer; `x = 3` answers `3`, `y = 3` does not answer `x = 3`. What the rules do not cover goes to
+Math-Verify. Runs in a worker process.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Literal
+
+from menon.reward.math import symbolic as math_symbolic
+from menon.reward.math import value as math_value
+from menon.reward.math.node import Node, number
+from menon.reward.math.text import words
+from menon.reward.math.tokens import UNITS, TooLarge, Unreadable
+from menon.reward.math.tree import read
+from menon.reward.math.value import Undefined, Unknown
+
+Found = Literal["right", "wrong", "unparsable", "too costly"]
+
+FEWEST = 6
+"""Significant digits that a decimal must have to stand for a number without a finite decimal."""
+FLOAT = 15
+"""Significant digits of a float that was printed in full; its last ones are noise."""
+
+
+def compare(gold: str, stated: str) -> Found:
+    """Of two tidied texts. The worker's entry."""
+    try:
+        right = read_or_none(gold)
+        left = read_or_none(stated)
+        if right is not None and left is not None:
+            try:
+                return "right" if same(right, left) else "wrong"
+            except Unknown:
+                pass
+        return math_symbolic.compare(gold, stated, left is not None)
+    except (TooLarge, RecursionError, MemoryError, OverflowError):
+        return "too costly"
+
+
+def read_or_none(text: str) -> Node | None:
+    try:
+        return read(text)
+    except Unreadable:
+        return None
+
+
+def same(gold: Node, stated: Node) -> bool:
+    if gold == stated:
+        return True
+    gold, stated = aligned(signs(gold), signs(stated))
+    if gold.head == "unit" or stated.head == "unit":
+        return same_units(gold, stated)
+    if gold.head == "relation" and stated.head == "relation":
+        return same_relations(gold, stated)
+    gold, stated = worked_out(interval_where(gold, stated)), worked_out(interval_where(stated, gold))
+    if "relation" in (gold.head, stated.head):
+        return False
+    if gold.head == "pair" and stated.head == "pair":
+        return gold.value == stated.value and in_order(gold.parts, stated.parts)
+    if {gold.head, stated.head} in ({"pair", "list"}, {"pair", "matrix"}):
+        return round_brackets(gold) and round_brackets(stated) and in_order(entries(gold), entries(stated))
+    if {gold.head, stated.head} & {"cap", "setminus"}:
+        if gold.head == stated.head and in_order(gold.parts, stated.parts):
+            return True
+        raise Unknown("a set that has to be worked out")
+    if {gold.head, stated.head} & {"list", "set", "cup"}:
+        found = same_members(members(gold), members(stated))
+        if (
+            not found
+            and "cup" in (gold.head, stated.head)
+            and {gold.head, stated.head} <= {"cup", "pair", "set"}
+        ):
+            raise Unknown("intervals that may meet")
+        return found
+    if gold.head == "matrix" and stated.head == "matrix":
+        return in_order(gold.parts, stated.parts)
+    if gold.head == "row" and stated.head == "row":
+        return in_order(gold.parts, stated.parts)
+    return same_leaf(gold, stated)
+
+
+def in_order(gold: Sequence[Node], stated: Sequence[Node]) -> bool:
+    return len(gold) == len(stated) and all(same(one, other) for one, other in zip(gold, stated, strict=True))
+
+
+def same_members(gold: Sequence[Node], stated: Sequence[Node]) -> bool:
+    """Each member of one has its own in the other, in any order."""
+    if len(gold) != len(stated) or len(gold) > 100:
+        return False
+    if distinct_labels(gold) and not any(node.head == "relation" for node in stated):
+        return in_order(gold, stated)
+    left = list(stated)
+    for one in gold:
+        found = next((place for place, other in enumerate(left) if same(one, other)), None)
+        if found is None:
+            return False
+        del left[found]
+    return True
+
+
+def distinct_labels(nodes: Sequence[Node]) -> bool:
+    """`AB = 4, CD = 5` is an order; `x_1 = 1, x_2 = 2` and `x = 1, x = 2` are solutions of one thing."""
+    if len(nodes) < 2 or not all(map(is_assignment, nodes)):
+        return False
+    labels = [node.parts[0] for node in nodes]
+    return len(
+        {str(label.value).partition("_")[0] if label.head == "name" else str(label) for label in labels}
+    ) == len(nodes)
+
+
+def members(node: Node) -> tuple[Node, ...]:
+    """Of a set, a list or a union; anything else is one member."""
+    if node.head == "cup":
+        return tuple(member for part in node.parts for member in members(part))
+    if node.head in ("list", "set"):
+        return tuple(
+            variant
+            for part in node.parts
+            for variant in (members(signs(part)) if has_sign(part) else (part,))
+        )
+    return (node,)
+
+
+def worked_out(node: Node) -> Node:
+    """What is common to two finite sets, or in the first alone, as a set."""
+    if node.head not in ("cap", "setminus") or any(part.head != "set" for part in node.parts):
+        return node
+    left, right = (members(part) for part in node.parts)
+    return Node(
+        "set", tuple(one for one in left if any(same(one, other) for other in right) == (node.head == "cap"))
+    )
+
+
+def round_brackets(node: Node) -> bool:
+    return node.value == "()" if node.head == "pair" else True
+
+
+def entries(node: Node) -> tuple[Node, ...]:
+    """Of a tuple, a list, or a column."""
+    if node.head == "matrix":
+        return tuple(row.parts[0] for row in node.parts) if len(node.parts[0].parts) == 1 else node.parts
+    return node.parts
+
+
+# Plus and minus
+
+
+def has_sign(node: Node) -> bool:
+    return node.head in ("pm", "mp") or any(has_sign(part) for part in node.parts)
+
+
+def signs(node: Node) -> Node:
+    """`a \\pm b` is the list of both."""
+    if node.head in ("list", "set", "cup") or not has_sign(node):
+        return Node(node.head, members(node)) if node.head in ("list", "set") and has_sign(node) else node
+    return Node("list", (signed(node, True), signed(node, False)))
+
+
+def signed(node: Node, upper: bool) -> Node:
+    parts = tuple(signed(part, upper) for part in node.parts)
+    if node.head in ("pm", "mp"):
+        return parts[0] if (node.head == "pm") == upper else Node("neg", parts)
+    return replace(node, parts=parts)
+
+
+# Labels
+
+
+def aligned(gold: Node, stated: Node) -> tuple[Node, Node]:
+    """Without labels that only one of them has: `x = 3` and 3, `x \\in S` and S, `\\sqrt4 = 2` and 2."""
+    gold, stated = exact_side(gold), exact_side(stated)
+    gold_equation, stated_equation = is_equation(gold), is_equation(stated)
+    if stated_equation and gold.head != "relation" and leads_to(stated):
+        stated = stated.parts[-1]
+    elif gold_equation and stated.head != "relation" and is_symbolic(gold.parts[0]):
+        gold = gold.parts[-1]
+    return member_of(gold), member_of(stated)
+
+
+def exact_side(node: Node) -> Node:
+    """`70/9 \\approx 7.78` is 70/9; `x \\approx 7.78` is an equation."""
+    if node.head != "relation" or "~" not in str(node.value).split():
+        return node
+    signs_ = str(node.value).split()
+    place = signs_.index("~")
+    if place == 0:
+        return Node("relation", node.parts[:2], "=") if is_symbolic(node.parts[0]) else node.parts[0]
+    return Node("relation", node.parts[: place + 1], " ".join(signs_[:place]))
+
+
+def is_equation(node: Node) -> bool:
+    return node.head == "relation" and set(str(node.value).split()) == {"="}
+
+
+def is_assignment(node: Node) -> bool:
+    return is_equation(node) and is_symbolic(node.parts[0])
+
+
+def is_symbolic(node: Node) -> bool:
+    """A name, an application f(x), a product or ratio or tuple of names: what an answer may be labelled
+    with."""
+    if node.head in ("name", "word"):
+        return node.value not in ("pi", "e", "i", "infty")
+    if node.head == "call":
+        return True
+    return node.head in ("*", "/", "pair", "abs", "list") and all(is_symbolic(part) for part in node.parts)
+
+
+def leads_to(equation: Node) -> bool:
+    """Whether an equation states its last member: it begins with a name, or it is a chain of constants that
+    is true."""
+    first, last = equation.parts[0], equation.parts[-1]
+    if is_symbolic(first):
+        return True
+    if math_value.names(first):
+        return False
+    try:
+        return same_leaf(last, first) or same_leaf(first, last)
+    except Unknown:
+        return True
+
+
+def member_of(node: Node) -> Node:
+    if node.head == "relation" and node.value == "in" and is_symbolic(node.parts[0]):
+        return node.parts[1]
+    return node
+
+
+# Units
+
+
+def same_units(gold: Node, stated: Node) -> bool:
+    """Units that only one of them has do not count; two known units must be the same. Percent may be meant as
+    hundredths."""
+    one, other = (
+        str(gold.value or "") if gold.head == "unit" else "",
+        str(stated.value or "") if stated.head == "unit" else "",
+    )
+    gold, stated = (node.parts[0] if node.head == "unit" else node for node in (gold, stated))
+    if one in UNITS and other in UNITS and UNITS[one] != UNITS[other]:
+        return False
+    if one != other and one.startswith("mod ") and other.startswith("mod "):
+        return False
+    if "percent" in (one, other) and one and other and one != other:
+        return False
+    if (one == "percent") != (other == "percent"):
+        hundredth = Node("/", (gold if one == "percent" else stated, number(100)))
+        if same(hundredth, stated if one == "percent" else gold):
+            return True
+    return same(gold, stated)
+
+
+# Relations
+
+
+def same_relations(gold: Node, stated: Node) -> bool:
+    """Each comparison of one is the other's, multiplied by a number (a positive one for an inequality)."""
+    if is_assignment(gold) and is_assignment(stated):
+        one, other = gold.parts[0], stated.parts[0]
+        if one == other:
+            return same(gold.parts[-1], stated.parts[-1])
+        if is_y_of_x(one, other) or is_y_of_x(other, one):
+            return same(gold.parts[-1], stated.parts[-1])
+        if one.head == other.head == "name" and one.value not in math_value.names(stated):
+            return False
+    left = comparisons(stated)
+    for sign, difference in comparisons(gold):
+        found = next(
+            (
+                place
+                for place, (other, it) in enumerate(left)
+                if sign == other and same_side(sign, difference, it)
+            ),
+            None,
+        )
+        if found is None:
+            return False
+        del left[found]
+    return not left
+
+
+def is_y_of_x(one: Node, other: Node) -> bool:
+    """y and f(x), but not f(2) or f(y)."""
+    names = [part.value for part in other.parts if part.head == "name"]
+    return (
+        one == Node("name", (), "y")
+        and other.head == "call"
+        and len(other.parts) == len(names)
+        and "y" not in names
+    )
+
+
+def comparisons(relation: Node) -> list[tuple[str, Node]]:
+    """Two by two, as `difference < 0`, `difference = 0`, ..."""
+    found = []
+    for place, sign in enumerate(str(relation.value).split()):
+        left, right = relation.parts[place], relation.parts[place + 1]
+        if sign in (">", ">="):
+            sign, left, right = sign.replace(">", "<"), right, left
+        found.append((sign, Node("+", (left, Node("neg", (right,))))))
+    return found
+
+
+def same_side(sign: str, one: Node, other: Node) -> bool:
+    try:
+        if one == other:
+            return True
+        if not math_value.names(one) and not math_value.names(
+            other
+        ):  # 1 < 2 and 3 < 5 are both true, and not the same
+            return in_order(one.parts, other.parts)
+        return math_value.ratio_is_constant(one, other, positive=sign in ("<", "<="))
+    except Undefined:
+        return False
+
+
+def interval_where(node: Node, other: Node) -> Node:
+    """`0 < x < 1` as (0, 1) where it is compared with an interval; several such as their union."""
+    if other.head not in ("pair", "cup"):
+        return node
+    if node.head == "list" and all(part.head == "relation" and not is_equation(part) for part in node.parts):
+        return Node("cup", tuple(interval_where(part, other) for part in node.parts))
+    if node.head != "relation":
+        return node
+    infinite = Node("name", (), "infty")
+    parts, found = node.parts, str(node.value).split()
+    if found == ["!="] and labels(parts[0]):
+        below, above = (
+            Node("pair", (Node("neg", (infinite,)), parts[1]), "()"),
+            Node("pair", (parts[1], infinite), "()"),
+        )
+        return Node("cup", (below, above))
+    if any(sign in (">", ">=") for sign in found):
+        parts, found = parts[::-1], [sign.replace(">", "<") for sign in found[::-1]]
+    if any(sign not in ("<", "<=") for sign in found):
+        return node
+    opened, closed = "(" if found[0] == "<" else "[", ")" if found[-1] == "<" else "]"
+    if len(parts) == 3 and labels(parts[1]):
+        return Node("pair", (parts[0], parts[2]), opened + closed)
+    if len(parts) == 2 and labels(parts[0]):
+        return Node("pair", (Node("neg", (infinite,)), parts[1]), "(" + closed)
+    if len(parts) == 2 and labels(parts[1]):
+        return Node("pair", (parts[0], infinite), opened + ")")
+    return node
+
+
+def labels(node: Node) -> bool:
+    return is_symbolic(node) and node.head in ("name", "call", "*")
+
+
+# Single values
+
+
+def same_leaf(gold: Node, stated: Node) -> bool:
+    if gold == stated:
+        return True
+    if "word" in (gold.head, stated.head):
+        return spelling(gold) == spelling(stated)
+    if "based" in (gold.head, stated.head):
+        return same_numeral(gold, stated)
+    if holds("infty", gold) or holds("infty", stated) or holds("matrix", gold) != holds("matrix", stated):
+        if any(holds(head, node) for head in ("sum", "prod") for node in (gold, stated)):
+            raise Unknown("an endless sum")
+        return False
+    if stands_for(stated, gold) or stands_for(gold, stated):
+        return True
+    try:
+        return math_value.same_values(gold, stated)
+    except Undefined:
+        return False
+
+
+def spelling(node: Node) -> str:
+    """Of a word, or of letters written side by side."""
+    if node.head == "*":
+        return "".join(spelling(part) for part in node.parts)
+    return words(str(node.value)).replace(" ", "") if node.head in ("word", "name") else "\0" + str(node)
+
+
+def same_numeral(gold: Node, stated: Node) -> bool:
+    """Digits in a base: the base may be left out, as the question has named it, but not changed."""
+    one, other = (node.value if node.head == "based" else whole_digits(node) for node in (gold, stated))
+    bases = [node.parts for node in (gold, stated) if node.head == "based"]
+    return one is not None and one == other and all(base == bases[0] for base in bases)
+
+
+def whole_digits(node: Node) -> str | None:
+    is_whole = node.head == "number" and isinstance(node.value, Fraction) and node.value.denominator == 1
+    return str(node.value) if is_whole else None
+
+
+def holds(what: str, node: Node) -> bool:
+    """A head, or a name."""
+    if node.head in (what, "det"):
+        return node.head == what
+    return (node.head == "name" and node.value == what) or any(holds(what, part) for part in node.parts)
+
+
+def stands_for(decimal: Node, other: Node) -> bool:
+    """A decimal for a number that has no finite one (rounded or cut at its last digit), or a float with its
+    noise."""
+    negative = decimal.head == "neg"
+    literal = decimal.parts[0] if negative else decimal
+    if literal.head != "number" or not literal.places or not isinstance(literal.value, Fraction):
+        return False
+    value = math_value.constant(other)
+    if value is None:
+        return False
+    written = -literal.value if negative else literal.value
+    significant = len(str(abs(literal.value.numerator * 10**literal.places // literal.value.denominator)))
+    if isinstance(value, Fraction):
+        distance: Fraction | float = abs(value - written)
+        if is_finite_decimal(value):
+            return significant >= FLOAT and distance <= abs(value) / 10 ** (FLOAT - 1)
+        return significant >= FEWEST and distance < Fraction(1, 10**literal.places)
+    gap = abs(value - math_value.real(written))
+    return significant >= FEWEST and bool(gap < math_value.real(Fraction(1, 10**literal.places)))
+
+
+def is_finite_decimal(value: Fraction) -> bool:
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return rest == 1

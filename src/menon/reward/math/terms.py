@@ -1,0 +1,403 @@
+"""Reading sums, products, powers and functions."""
+
+import re
+
+from menon.reward.math.node import Node, is_proper, is_whole, joined, literal, negated, number
+from menon.reward.math.tokens import Token, Unreadable
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FUNCTIONS = words(
+    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh log ln lg exp max "
+    "min gcd lcm"
+)
+OPAQUE = frozenset("fgh")
+"""Letters that are read as functions where a bracket follows; any other letter is multiplied."""
+CONSTANTS = words("pi infty")
+LETTERS = words(
+    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon "
+    "varphi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar"
+)
+WRAPPERS = words("vec overrightarrow bar hat tilde overline widehat widetilde underline angle triangle")
+CLOSERS = words("rfloor rceil } pm mp cdot div bmod pmod \\ endmatrix")
+"""Commands that begin no factor."""
+_RELATIONS = r"= =|< <|> >|\lt <|\gt >|\le <=|\ge >=|\ne !=|\in in|\notin notin|\subset subset|\approx ~|\sim ~|\simeq ~"
+RELATIONS = {pair.split()[0]: pair.split()[1] for pair in _RELATIONS.split("|")}
+"""As written -> as kept."""
+SETS = {"\\cup": "cup", "\\cap": "cap", "\\setminus": "setminus"}
+DENIALS = re.compile(r"\b(?:not|no|never|neither|except|isn't|without)\b|n't\b")
+
+
+class Terms:
+    """The lower levels of a recursive descent; each method reads one level of binding, from sums down to
+    single signs."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.place = 0
+        self.bars = 0
+        """Absolute values that are open: a bar closes the last one."""
+        self.describes = False
+        """In front of the bar or colon of {x | x > 0}."""
+
+    # What the levels above read
+
+    def items(self) -> Node:
+        raise NotImplementedError
+
+    def relation(self) -> Node:
+        raise NotImplementedError
+
+    def bracketed(self) -> Node:
+        raise NotImplementedError
+
+    def braces(self) -> Node:
+        raise NotImplementedError
+
+    def matrix(self) -> Node:
+        raise NotImplementedError
+
+    # Tokens
+
+    @property
+    def next(self) -> str:
+        return self.tokens[self.place].text if self.place < len(self.tokens) and not self.wordy else ""
+
+    @property
+    def wordy(self) -> bool:
+        return self.kind in ("text", "word")
+
+    @property
+    def kind(self) -> str:
+        return self.tokens[self.place].kind if self.place < len(self.tokens) else ""
+
+    def take(self) -> Token:
+        if self.place >= len(self.tokens):
+            raise Unreadable("ends too early")
+        self.place += 1
+        return self.tokens[self.place - 1]
+
+    def expect(self, text: str) -> None:
+        if self.take().text != text:
+            raise Unreadable(f"lacks {text!r}")
+
+    # Arithmetic
+
+    def sum(self) -> Node:
+        terms: list[Node] = []
+        if self.next in ("\\pm", "\\mp"):
+            head = self.take().text[1:]
+            terms.append(Node(head, (self.product(),)))
+        else:
+            terms.append(self.product())
+        while self.next in ("+", "-", "\\pm", "\\mp"):
+            sign = self.take().text
+            term = self.product()
+            terms.append(term if sign == "+" else negated(term) if sign == "-" else Node(sign[1:], (term,)))
+        return terms[0] if len(terms) == 1 else Node("+", tuple(terms))
+
+    def product(self) -> Node:
+        node = self.signed()
+        while True:
+            if self.next in ("*", "\\cdot"):
+                self.take()
+                node = joined("*", node, self.signed())
+            elif self.next in ("/", "\\div") or (self.next == ":" and not self.describes):
+                self.take()
+                node = self.per(node) if self.wordy else joined("/", node, self.signed())
+            elif self.next == "\\bmod":
+                self.take()
+                node = Node("mod", (node, self.signed()))
+            elif self.next == "\\pmod":
+                self.take()
+                node = Node("unit", (node,), f"mod {self.argument(signed=True).value}")
+            elif self.starts_factor():
+                node = self.beside(node)
+            else:
+                return node
+
+    def per(self, node: Node) -> Node:
+        """km/h: a unit under a unit."""
+        return Node(
+            "unit", node.parts if node.head == "unit" else (node,), f"{node.value or ''}/{self.take().text}"
+        )
+
+    def signed(self) -> Node:
+        if self.next == "-":
+            self.take()
+            return negated(self.signed())
+        if self.next == "+":
+            self.take()
+            return self.signed()
+        return self.power()
+
+    def starts_factor(self) -> bool:
+        if self.kind in ("number", "letter", "text", "word"):
+            return True
+        if self.kind == "command":
+            return self.next not in RELATIONS and self.next not in SETS and self.next[1:] not in CLOSERS
+        return self.next in ("(", "[", "{") or (self.next == "|" and self.bars == 0 and not self.describes)
+
+    def beside(self, node: Node) -> Node:
+        """Two factors side by side: a product, a number with its unit, or a mixed number."""
+        token = self.tokens[self.place]
+        if self.wordy:
+            return self.unit(node)
+        if token.kind == "number":
+            return self.mixed(node, token)
+        factor = self.power()
+        if is_whole(node) and is_proper(factor) and token.text == "\\frac":
+            return Node("+", (node, factor))
+        if node.head == "neg" and is_whole(node.parts[0]) and is_proper(factor) and token.text == "\\frac":
+            return Node("neg", (Node("+", (node.parts[0], factor)),))
+        return joined("*", node, factor)
+
+    def mixed(self, node: Node, token: Token) -> Node:
+        """`1 1/2`; any other two numbers side by side are no answer."""
+        if self.place and self.tokens[self.place - 1].text == ")":  # (n - 2) 2^n
+            return joined("*", node, self.power())
+        ahead = self.tokens[self.place + 1 : self.place + 3]
+        inner = node.parts[0] if node.head == "neg" else node
+        if not (
+            is_whole(inner)
+            and token.gap
+            and [t.text for t in ahead[:1]] == ["/"]
+            and ahead[1:]
+            and ahead[1].kind == "number"
+        ):
+            raise Unreadable("has two numbers side by side")
+        upper, _, lower = self.take(), self.take(), self.take()
+        part = Node("/", (literal(upper.text), literal(lower.text)))
+        whole = Node("+", (inner, part))
+        return Node("neg", (whole,)) if node.head == "neg" else whole
+
+    def unit(self, node: Node) -> Node:
+        """A value with words behind it; `cm^2` belongs to the words."""
+        words = [self.text()]
+        while self.wordy or self.next == "^":
+            words.append(self.text() if self.wordy else self.raised())
+        return Node("unit", node.parts if node.head == "unit" else (node,), " ".join(words))
+
+    def text(self) -> str:
+        words = self.take().text
+        if DENIALS.search(words):
+            raise Unreadable(f"says {words!r}")
+        return words
+
+    def raised(self) -> str:
+        self.take()
+        node = self.argument()
+        return f"^{node.value}"
+
+    def power(self) -> Node:
+        node = self.postfix(self.atom())
+        if self.next == "^":
+            self.take()
+            if self.next in ("\\prime", "'"):
+                self.take()
+                return node
+            if self.wordy:
+                return Node("unit", (node,), self.text())
+            exponent = self.argument(signed=True)
+            node = self.postfix(Node("^", (node, exponent)))
+        return node
+
+    def postfix(self, node: Node) -> Node:
+        while True:
+            if self.next == "!":
+                self.take()
+                node = Node("factorial", (node,))
+            elif self.next == "%":
+                self.take()
+                node = Node("unit", (node,), "percent")
+            elif self.next == "°":
+                self.take()
+                node = Node("unit", (node,), "degree")
+            else:
+                return node
+
+    # Atoms
+
+    def argument(self, signed: bool = False) -> Node:
+        """What a command or `^` takes: a group in braces, or the one sign that follows (a whole number where
+        it stands alone)."""
+        if self.next == "{":
+            return self.group("{", "}")
+        if signed and self.next in ("-", "+"):
+            return self.signed()
+        token = self.tokens[self.place] if self.place < len(self.tokens) else Token("", "", False)
+        if token.text.isdigit() and len(token.text) > 1 and not signed:  # \frac12, \sqrt12
+            self.tokens[self.place] = Token("number", token.text[1:], False)
+            return literal(token.text[0])
+        return self.atom()
+
+    def group(self, opened: str, closed: str) -> Node:
+        self.expect(opened)
+        bars, self.bars = self.bars, 0
+        node = self.items()
+        self.bars = bars
+        self.expect(closed)
+        return node
+
+    def atom(self) -> Node:
+        kind, text = self.kind, self.next
+        if kind == "number":
+            return self.numeral()
+        if kind == "letter":
+            return self.name(self.take().text)
+        if self.wordy:
+            return self.said()
+        if text in ("(", "["):
+            return self.bracketed()
+        if text == "{":
+            return self.group("{", "}")
+        if text == "|":
+            return self.absolute()
+        if kind == "command":
+            return self.command(self.take().text[1:])
+        raise Unreadable(f"has {text!r} where a value should be" if text else "ends too early")
+
+    def said(self) -> Node:
+        r"""Text in front of a value is dropped (`\text{The answer is } 42`); words alone are the answer."""
+        first, words = self.place, self.text()
+        while self.wordy:
+            words += " " + self.text()
+        if not (self.starts_factor() or self.next in ("-", "+")):
+            return Node("word", (), words)
+        if any(token.kind == "word" for token in self.tokens[first : self.place]):
+            raise Unreadable("is prose")
+        return self.product()
+
+    def numeral(self) -> Node:
+        token = self.take()
+        if self.next == "_":
+            self.take()
+            base = self.argument()
+            return Node("based", (base,), token.text.lstrip("0") or "0")
+        return literal(token.text)
+
+    def name(self, letter: str) -> Node:
+        subscript = self.subscript()
+        while self.next == "'":
+            letter += self.take().text
+        name = letter + subscript
+        if letter[0] in OPAQUE and self.next == "(":
+            inside = self.bracketed()
+            return Node("call", inside.parts if inside.head == "pair" else (inside,), name)
+        return Node("name", (), name)
+
+    def subscript(self) -> str:
+        if self.next != "_":
+            return ""
+        self.take()
+        start, depth = self.place, 0
+        while True:  # whatever it says: it is a part of the name
+            sign = self.take().text
+            depth += (sign == "{") - (sign == "}")
+            if depth <= 0:
+                return "_" + "".join(
+                    token.text for token in self.tokens[start : self.place] if token.text not in "{}"
+                )
+
+    def absolute(self) -> Node:
+        self.expect("|")
+        self.bars += 1
+        node = self.relation()
+        self.bars -= 1
+        self.expect("|")
+        return Node("abs", (node,))
+
+    def command(self, name: str) -> Node:
+        if name == "frac":
+            return Node("/", (self.argument(), self.argument()))
+        if name == "binom":
+            return Node("binom", (self.argument(), self.argument()))
+        if name == "sqrt":
+            return self.root()
+        if name in FUNCTIONS:
+            return self.function(name)
+        if name in ("sum", "prod"):
+            return self.iterated(name)
+        if name in CONSTANTS:
+            return Node("name", (), name)
+        if name in LETTERS:
+            return self.name(name)
+        if name in ("lfloor", "lceil"):
+            inside = self.items()
+            self.expect("\\r" + name[1:])
+            return Node(name[1:], (inside,))
+        if name == "{":
+            return self.braces()
+        if name == "emptyset":
+            return Node("set")
+        if name in WRAPPERS:
+            return self.wrapped(name)
+        if name == "matrix":
+            return self.matrix()
+        if name == "det":
+            return Node("det", (self.atom(),))
+        raise Unreadable(f"holds the unknown command \\{name}")
+
+    def wrapped(self, name: str) -> Node:
+        """A vector's arrow, a line over a segment's ends: a name of its own."""
+        start = self.place
+        self.argument() if self.next == "{" else self.atom()
+        letters = "".join(token.text for token in self.tokens[start : self.place] if token.text not in "{}")
+        return Node("name", (), f"{name} {letters}")
+
+    def root(self) -> Node:
+        degree = number(2)
+        if self.next == "[":
+            self.take()
+            degree = self.items()
+            self.expect("]")
+        inside = self.bracketed() if self.next == "(" else self.argument(signed=True)
+        return Node("root", (inside, degree))
+
+    def function(self, name: str) -> Node:
+        """\\sin^2 x, \\log_2 8, \\sin(x), \\sin 2x: without brackets, the factors up to the next function."""
+        base: tuple[Node, ...] = ()
+        exponent: Node | None = None
+        while self.next in ("_", "^"):
+            if self.take().text == "_":
+                base = (self.argument(),)
+            else:
+                exponent = self.argument(signed=True)
+        if self.next == "(":
+            inside = self.bracketed()
+            arguments = inside.parts if inside.head == "pair" else (inside,)
+        else:
+            arguments = (self.operand(),)
+        if (
+            exponent is not None
+            and exponent == Node("neg", (number(1),))
+            and name in ("sin", "cos", "tan", "cot", "sec", "csc")
+        ):
+            return Node("arc" + name, arguments)
+        node = Node(name, arguments + base)
+        return node if exponent is None else Node("^", (node, exponent))
+
+    def iterated(self, name: str) -> Node:
+        """\\sum_{k=0}^{n} and its body, which reaches to the next plus or minus."""
+        self.expect("_")
+        start = self.group("{", "}")
+        self.expect("^")
+        end = self.argument(signed=True)
+        if start.head != "relation" or start.value != "=" or start.parts[0].head != "name":
+            raise Unreadable("is a sum over something else")
+        return Node(name, (start.parts[1], end, self.product()), str(start.parts[0].value))
+
+    def operand(self) -> Node:
+        if self.next == "{":
+            return self.group("{", "}")
+        if self.next == "-":
+            self.take()
+            return Node("neg", (self.operand(),))
+        node = self.power()
+        while self.kind in ("number", "letter") or self.next[1:] in CONSTANTS | LETTERS | {"frac", "sqrt"}:
+            node = self.beside(node)
+        return node

@@ -1,0 +1,10 @@
+"""Rewards changed before credit is given: penalties on length and truncation, KL, normalisation."""
+
+from menon.shaping.kl_reward import KLInReward
+from menon.shaping.length_reward import LengthReward
+from menon.shaping.overlong import Overlong
+from menon.shaping.reward_norm import RewardNorm
+from menon.shaping.truncated_reward import TruncatedReward
+
+ShapingPart = KLInReward | LengthReward | Overlong | RewardNorm | TruncatedReward
+"""What a configuration file can name."""

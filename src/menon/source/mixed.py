@@ -1,0 +1,64 @@
+"""Several sources in fixed proportions: imitation beside reinforcement, a replay beside new text."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from menon.errors import UserError
+from menon.source.protocols import Gathered, Source
+from menon.types import StepReport
+
+
+class Mixed:
+    """Each step comes from one of the sources: that which is furthest behind its share of the steps so far.
+
+    No chance is involved, so a mixture of 3 to 1 gives exactly one step of the second in every four; of equally late
+    sources the first one is next.
+    """
+
+    def __init__(self, sources: Mapping[str, Source], weights: Mapping[str, float]) -> None:
+        if sources.keys() != weights.keys() or not sources:
+            odd = sorted(sources.keys() ^ weights.keys()) or ["none"]
+            raise UserError(
+                f"a mixture needs one weight for each source; '{odd[0]}' lacks the one or the other"
+            )
+        if not all(math.isfinite(weight) and weight > 0 for weight in weights.values()):
+            raise UserError(f"weights of a mixture must be positive numbers, not {dict(weights)}")
+        total = sum(weights.values())
+        self.sources = dict(sources)
+        self.shares = {name: weights[name] / total for name in sources}
+        self._taken = dict.fromkeys(sources, 0)
+        self._last = next(iter(sources))
+
+    def next(self) -> Gathered:
+        steps = sum(self._taken.values()) + 1
+        self._last = max(self.sources, key=lambda name: self.shares[name] * steps - self._taken[name])
+        self._taken[self._last] += 1
+        return self.sources[self._last].next()
+
+    def learned(self, report: StepReport) -> None:
+        self.sources[self._last].learned(report)
+
+    def published(self, version: int) -> None:
+        for source in self.sources.values():
+            source.published(version)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "taken": dict(self._taken),
+            "sources": {name: source.state() for name, source in self.sources.items()},
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        if state["taken"].keys() != self.sources.keys():
+            odd = sorted(state["taken"].keys() ^ self.sources.keys())
+            raise UserError(
+                f"this run began with another mixture ('{odd[0]}'); put it back, or start a new run"
+            )
+        self._taken = {name: int(count) for name, count in state["taken"].items()}
+        for name, source in self.sources.items():
+            source.load(state["sources"][name])
+
+    def close(self) -> None:
+        for source in self.sources.values():
+            source.close()

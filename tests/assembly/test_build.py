@@ -1,0 +1,251 @@
+"""From a configuration to the parts of a run."""
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import tiny_model, tiny_tokenizer
+
+from menon.advantage import GRPO
+from menon.assembly.build import build, close, device_of
+from menon.assembly.questions import apart, chat_with, stop_of, tokenize_with
+from menon.base import BASES
+from menon.config import RunConfig, changed
+from menon.engines.hf_models import export
+from menon.engines.torch_learner import TorchLearner
+from menon.errors import UserError
+from menon.loop import Run
+from menon.loss import PPOClip
+from menon.loss.aggregation import TokenMean
+from menon.recipes import recipe
+from menon.rollout.dynamic import DynamicSampling
+from menon.rollout.groups import Groups
+from menon.rollout.kinds import DynamicRollout
+from menon.sync.by_copy import ByCopy
+from menon.sync.by_reference import ByReference
+from menon.types import Sampling
+from menon.update.terms import Term
+
+BASE = RunConfig(
+    advantage={"credit": GRPO()},
+    objective={"policy": Term(PPOClip(), TokenMean())},
+    max_new_tokens=8,
+    heldout=6,
+)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """A random model in an ordinary folder."""
+    path = tmp_path_factory.mktemp("model")
+    export(tiny_model("qwen3"), tiny_tokenizer(), path)
+    return path
+
+
+def jsonl(path: Path, rows: int) -> Path:
+    path.write_text(
+        "".join(json.dumps({"question": f"{i}+{i}=", "answer": 2 * i}) + "\n" for i in range(rows))
+    )
+    return path
+
+
+def built(folder: Path, **settings) -> Run:
+    return build(changed(BASE, {"model": str(folder), "device": "cpu", **settings}))
+
+
+def test_the_parts_of_a_plain_run(folder):
+    run = built(folder, prompts_per_step=3, steps=9, save_every=4)
+    assert run.plan.rollout == Groups(3, 8, Sampling(8))
+    assert isinstance(run.channel, ByReference)
+    assert list(run.models) == ["policy"]
+    policy = run.models["policy"]
+    assert isinstance(policy, TorchLearner)
+    assert run.sampler.model is policy.model  # nothing can be stale
+    assert (run.steps, run.save_every, policy.optimiser) == (9, 4, BASE.optimiser)
+    (prompt, visit), *_ = run.prompts.take(1)
+    assert prompt.text.endswith("=?")
+    assert visit == 0
+    assert bytes(prompt.tokens.tolist()).decode() == prompt.text
+
+
+def test_the_evaluation_is_at_temperature_1_and_the_same_each_time(folder):
+    run = built(folder, temperature=0.5, seed=3)
+    first, second = run.evaluate(run.sampler), run.evaluate(run.sampler)
+    assert len(first) == 6
+    assert [g.rollout.tokens.tolist() for g in first] == [g.rollout.tokens.tolist() for g in second]
+    assert [g.rollout.prompt.text for g in first] == [
+        g.rollout.prompt.text for g in built(folder).evaluate(run.sampler)
+    ]
+    rollout = first[0].rollout
+    with torch.no_grad():
+        logp_LV = (
+            run.models["policy"].model(torch.tensor([rollout.tokens.tolist()])).logits[0].log_softmax(-1)
+        )
+    place = len(rollout.prompt.tokens)
+    assert rollout.logp[place] == pytest.approx(float(logp_LV[place - 1, rollout.tokens[place]]), abs=1e-4)
+
+
+def test_a_critic_and_a_reference_start_from_the_policys_weights(folder):
+    changes = {
+        "model": str(folder),
+        "reference": "frozen",
+        "dtype": "float64",
+        "device": "cpu",
+        "critic.init": "orz",
+    }
+    run = build(changed(recipe("ppo"), changes))
+    policy, reference, critic = (run.models[name].model for name in ("policy", "reference", "critic"))
+    for name, weight in policy.named_parameters():
+        other = dict(reference.named_parameters())[name]
+        assert torch.equal(weight, other)
+        assert weight.data_ptr() != other.data_ptr()
+        assert weight.dtype == torch.float64
+    trunk = dict(critic.trunk.named_parameters())
+    assert all(torch.equal(weight, trunk[name]) for name, weight in policy.base_model.named_parameters())
+    assert 0 < critic.head.weight.abs().max().item() <= 5**0.5
+    assert [update.model for update in run.plan.updates] == ["policy", "critic"]
+    assert [update.count for update in run.plan.updates] == [1, 4]
+
+
+def test_bfloat16_keeps_fp32_weights_and_samples_from_a_copy(folder):
+    run = built(folder, dtype="bfloat16")
+    policy = run.models["policy"]
+    assert policy.autocast == torch.bfloat16
+    assert {w.dtype for w in policy.weights().values()} == {torch.float32}
+    assert {w.dtype for w in run.sampler.weights().values()} == {torch.bfloat16}
+    assert isinstance(run.channel, ByCopy)
+
+
+def test_dynamic_sampling_gets_its_own_settings(folder):
+    run = built(
+        folder, rollout=DynamicRollout(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2)
+    )
+    assert run.plan.rollout == DynamicSampling(32, 8, Sampling(8), 0.1, 0.9, 5, 3, 2)
+
+
+def test_data_is_split_by_a_hash_of_the_question(folder, tmp_path):
+    file = jsonl(tmp_path / "d.jsonl", 40)
+    run = built(folder, data=str(file))
+    held = {prompt.text for prompt in run.evaluate.prompts}
+    trained = {prompt.text for prompt in run.prompts.prompts}
+    assert (len(held), len(trained)) == (4, 36)
+    assert not held & trained
+    rows = [{"question": f"{i}+{i}=", "answer": str(2 * i)} for i in range(40)]
+    for order in (rows, rows[::-1], rows + rows[:7]):  # neither order nor doubled rows carry a question over
+        assert {row["question"] for row in apart(order, 6, "f")[1]} == held
+    assert len(apart(rows, 2, "f")[1]) == 2
+
+
+def test_golds_that_fail_their_verifier_are_listed_before_anything_trains(folder, tmp_path):
+    rows = [{"problem": f"{i}+{i}=", "answer": f"{2 * i}" if i % 4 else "}{"} for i in range(12)]
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(rows))
+    with pytest.raises(UserError, match=r"row \d+ \('(\d+)\+\1='\): its own answer '\}\{' earns 0"):
+        built(folder, data=str(path))
+
+
+def test_a_task_without_held_out_questions_is_refused(folder, tmp_path):
+    lines = ["from dataclasses import dataclass", "@dataclass(frozen=True)", "class One:"]
+    lines += [
+        "    def rows(self, split, n, seed):",
+        "        return [{'question': '1+1=', 'answer': '2'}][:n]",
+    ]
+    lines += ["    def room(self, split):", "        return 1 if split == 'train' else 0"]
+    lines += ["    def grade(self, prompt, completion, answer):", "        return 0.0"]
+    (tmp_path / "one.py").write_text("\n".join(lines))
+    with pytest.raises(
+        UserError, match=r"^One\(\) has no held-out question; give it settings that allow more questions$"
+    ):
+        built(folder, task=f"{tmp_path / 'one.py'}:One")
+
+
+def test_answers_end_where_those_of_the_template_did():
+    assert stop_of(changed(BASE, {"template": "drgrpo_r1"})) == ("</answer>",)
+    assert stop_of(changed(BASE, {"template": "drgrpo_r1", "stop": ["\n"]})) == ("\n",)
+    assert stop_of(BASE) == ()
+
+
+def test_held_out_data_of_its_own(folder, tmp_path):
+    data, other = jsonl(tmp_path / "a.jsonl", 5), jsonl(tmp_path / "b.jsonl", 9)
+    run = built(folder, data=str(data), heldout_data=str(other))
+    assert (len(run.prompts.prompts), len(run.evaluate.prompts)) == (5, 6)
+
+
+def test_bad_rows_stop_or_are_left_out_and_told(folder, tmp_path):
+    file = jsonl(tmp_path / "d.jsonl", 10)
+    file.write_text(file.read_text() + "no json\n" + json.dumps({"question": "1" * 200, "answer": 1}) + "\n")
+    with pytest.raises(UserError, match="line 11"):
+        built(folder, data=str(file))
+    told: list[str] = []
+    config = changed(BASE, {"model": str(folder), "data": str(file), "on_bad": "skip", "device": "cpu"})
+    run = build(config, told.append)
+    assert len(run.prompts.prompts) + len(run.evaluate.prompts) == 10
+    assert told == [
+        f"1 rows of {file} cannot be used and are left out",
+        "1 questions do not fit into the context and are left out",
+    ]
+
+
+def test_one_question_is_not_enough(folder, tmp_path):
+    with pytest.raises(UserError, match="holds one question only"):
+        built(folder, data=str(jsonl(tmp_path / "d.jsonl", 1)))
+
+
+def test_a_reward_by_name_runs_apart_and_is_closed(folder, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "def score(prompt, completion, answer, **columns):\n    return len(completion) / 100\n"
+    )
+    run = built(folder, reward=f"{tmp_path / 'own.py'}:score")
+    graded = run.evaluate(run.sampler)
+    assert [g.verdict.score for g in graded] == [len(g.rollout.text) / 100 for g in graded]
+    process = run.plan.grade.reward.isolated.process
+    assert process.poll() is None
+    close(run)
+    assert process.poll() is not None
+
+
+def test_devices():
+    assert device_of("cpu") == torch.device("cpu")
+    assert device_of("auto").type in ("cpu", "cuda")
+    for name in ("tpu", "meta", "cuda:99"):
+        with pytest.raises(UserError, match=name):
+            device_of(name)
+
+
+class Fake:
+    """A tokenizer that puts <s> in front and </s> behind, as some do."""
+
+    bos_token, eos_token_id, chat_template = "<s>", 2, None
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        bare = [1] * text.startswith("<s>") + [ord(c) for c in text.removeprefix("<s>")]
+        return {"input_ids": [1, *bare, 2] if add_special_tokens else bare}
+
+
+def test_one_begin_token_in_front_and_nothing_behind():
+    tokenize = tokenize_with(Fake())
+    assert tokenize("ab") == [1, 97, 98]
+    assert tokenize("<s>ab") == [1, 97, 98]
+    assert tokenize_with(tiny_tokenizer())("ab") == [97, 98]
+    assert chat_with(tiny_tokenizer()) is None
+
+
+def test_a_chat_template_leaves_room_for_the_answer():
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[a]{% endif %}"
+    chat = chat_with(tokenizer)
+    assert chat is not None
+    assert chat([{"role": "user", "content": "hi"}]) == "[user]hi[a]"
+
+
+def test_no_built_in_model_is_one_sentence(monkeypatch, tmp_path):
+    for name, corpus in (("base", "sums"), ("search_base", "search")):
+        monkeypatch.setitem(BASES, name, tmp_path)
+        with pytest.raises(
+            UserError,
+            match=f"'{name}' is missing here; make one with `menon pretrain corpus={corpus} out=my-base`",
+        ):
+            build(replace(BASE, device="cpu", model=name))

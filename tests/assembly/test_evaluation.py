@@ -1,0 +1,123 @@
+"""The pieces that an evaluation is put together from: questions, rewards, votes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers import tiny_model, tiny_tokenizer
+from scripted import complete, question
+
+from menon.assembly.evaluation import equivalence_of, evaluate, reward_for, some_of
+from menon.engines.hf_models import export
+from menon.eval.config import EvalConfig
+from menon.eval.metrics import kinds
+from menon.eval.sets import SETS
+from menon.reward.grade import grading_of
+from menon.types import Graded, Request, Rollout, Sampling, Verdict
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """A random model with room for long questions."""
+    path = tmp_path_factory.mktemp("model")
+    export(tiny_model("qwen3", context=8192), tiny_tokenizer(), path)
+    return path
+
+
+def wrote(text: str) -> Graded:
+    request = Request(question(0), Sampling(max_new_tokens=len(text) + 1))
+    return Graded(Rollout.of(complete(request, text), 0), Verdict(0.0, 0.0))
+
+
+def classes(check: str, *texts: str) -> list[int]:
+    """Which of the answers vote together."""
+    named = next(named for named in SETS.values() if named.check == check)
+    with reward_for(EvalConfig(set="x", path="x"), named) as (reward, equivalence):
+        assert equivalence is not None
+        assert equivalence_of(reward) is not None
+        return kinds([equivalence.stated(wrote(text)) for text in texts], equivalence.same).tolist()
+
+
+def test_votes_are_by_the_verifiers_own_comparison():
+    boxes = (
+        "\\boxed{\\frac{1}{2}}",
+        "\\boxed{0.5}",
+        "\\boxed{2}",
+        "<think> hm",
+        "the answer is 1/2.",
+        "\\boxed{\\sqrt{4}}",
+    )
+    assert classes("math", *boxes) == [0, 0, 1, -1, 0, 1]
+    assert classes("choice", "\\boxed{B}", "The answer is (b).", "\\boxed{\\text{C}}", "\\boxed{A or B}") == [
+        0,
+        0,
+        1,
+        -1,
+    ]
+    assert classes("numeric", "\\boxed{100}", "\\boxed{103 J}", "\\boxed{110}") == [0, 0, 1]
+
+
+def test_no_vote_where_answers_have_no_comparison():
+    for check in ("code", "instructions"):
+        named = next(named for named in SETS.values() if named.check == check)
+        with reward_for(EvalConfig(set="x", path="x"), named) as (_, equivalence):
+            assert equivalence is None
+
+
+def test_some_questions_are_the_same_for_every_seed_and_model():
+    rows = [{"question": str(i), "answer": "1"} for i in range(50)]
+    chosen = some_of(rows, EvalConfig(n=10))
+    assert chosen == some_of(rows, EvalConfig(n=10, seed=3, model="other", template="abel"))
+    assert chosen == sorted(chosen, key=lambda row: int(row["question"]))
+    assert len({row["question"] for row in chosen}) == 10
+    assert chosen != rows[:10]
+    assert some_of(rows, EvalConfig()) == rows
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "gpqa_diamond", "scibench", "human_eval", "ifeval"])
+def test_a_real_set_is_evaluated(name, folder, shared):
+    template = "none" if SETS[name].template == "chat" else None
+    config = EvalConfig(
+        str(folder),
+        set=name,
+        path=str(shared / "data"),
+        n=3,
+        k=2,
+        max_new_tokens=6,
+        template=template,
+        device="cpu",
+    )
+    told: list[str] = []
+    done = evaluate(config, told.append)
+    assert told == []
+    assert (done.numbers["n"], done.numbers["samples"], done.numbers["avg@2"]["value"]) == (
+        3,
+        2,
+        0.0,
+    )  # a random model
+    assert done.numbers["failed"] == 0
+    assert done.config == replace(config, template=template or SETS[name].template, samples=2)
+    assert ("maj@2" in done.numbers) == (SETS[name].check in ("math", "choice", "numeric"))
+    assert ("instruction_strict" in done.numbers["parts"]) == (name == "ifeval")
+
+
+def test_a_file_may_name_its_check(folder, tmp_path):
+    file = tmp_path / "own.jsonl"
+    file.write_text(json.dumps({"question": "half?", "answer": "1/2"}) + "\n")
+    for name, judged in (("math", 1.0), ("exact", 0.0), (None, 0.0)):
+        with reward_for(EvalConfig(data=str(file), reward=name), None) as (reward, _):
+            assert grading_of(reward).judge(question(0, answer="1/2"), "\\boxed{0.5}").acc == judged
+
+
+def test_golds_that_nobody_can_meet_are_told_and_kept(folder, tmp_path):
+    file = tmp_path / "gpqa_diamond.jsonl"
+    rows = [{"question": "Which? (A) x (B) y", "answer": answer} for answer in ("A", "both", "B")]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told: list[str] = []
+    config = EvalConfig(str(folder), set="gpqa_diamond", path=str(file), max_new_tokens=4, device="cpu")
+    assert evaluate(config, told.append).numbers["n"] == 3
+    assert told == [
+        "the gold answers of 1 of 3 questions earn no reward by this verifier, first that of row 2 ('both'); "
+        "no model can be right there"
+    ]

@@ -1,0 +1,183 @@
+"""Rewards that ask a model, from settings to verdicts."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen3Config, Qwen3ForSequenceClassification
+
+from helpers import BYTES, tiny_model, tiny_tokenizer
+from menon.assembly.build import build
+from menon.assembly.reward_models import judge_of
+from menon.config import RunConfig, changed, own_code
+from menon.engines.hf_models import export
+from menon.engines.openai_client import OpenAIClient
+from menon.errors import UserError
+from menon.recipes import recipe
+from menon.reward.judge import Judge, own_prompt
+from menon.reward.models import JudgeReward, PreferenceReward
+from menon.reward.preference import Preference
+from menon.rollout.environments import Calculator, GridWorld, GuessNumber
+from menon.rollout.turns import Turns, environment_alone
+from menon.settings import plain, read
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    export(tiny_model(context=2048, seed=3), tiny_tokenizer(), path / "policy")
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        **sizes, head_dim=4, vocab_size=BYTES, num_labels=1, initializer_range=0.3, pad_token_id=BYTES - 1
+    )
+    export(Qwen3ForSequenceClassification(config).eval(), tiny_tokenizer(), path / "preference")
+    return path
+
+
+def settings(folder: Path, **more) -> RunConfig:
+    small = {"model": str(folder / "policy"), "device": "cpu", "max_new_tokens": 6, "heldout": 3}
+    return changed(recipe("grpo", "a folder"), {**small, **more})
+
+
+def test_a_judge_here(folder, tmp_path):
+    prompt = tmp_path / "own.txt"
+    prompt.write_text("{question} {final_step} {reference} ?")
+    judge = {
+        "kind": "judge",
+        "model": str(folder / "policy"),
+        "soft": True,
+        "renorm": True,
+        "prompt": str(prompt),
+    }
+    run = build(settings(folder, reward=judge))
+    reward = run.plan.grade.reward
+    assert isinstance(reward, Judge)
+    assert reward.prompt == "{question} {final_step} {reference} ?"
+    graded = run.evaluate(run.sampler)
+    asked = [g for g in graded if g.rollout.text.strip()]
+    assert asked
+    assert all(
+        g.verdict.parts["judge_unparsable"] == 1 and g.verdict.score == 0 for g in asked
+    )  # a random model decides nothing
+    replies = reward.complete(["x", "y"])
+    assert all({"Y", "N", "y", "n"} <= probabilities.keys() for _, probabilities in replies)
+
+
+def test_a_judge_on_a_server():
+    judge = judge_of(
+        JudgeReward("judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7), CPU
+    )
+    assert judge.complete == OpenAIClient("http://127.0.0.1:1/v1", "judge-7b", "MY_KEY")
+    assert (judge.batch_size, judge.prompt, judge.soft) == (7, own_prompt(), False)
+
+
+def test_a_preference_model(folder):
+    run = build(
+        settings(
+            folder,
+            reward={"kind": "preference", "model": str(folder / "preference"), "std": 2, "missing_end": 1},
+        )
+    )
+    assert isinstance(run.plan.grade.reward, Preference)
+    graded = run.evaluate(run.sampler)
+    for g in graded:
+        assert g.verdict.score == pytest.approx(g.verdict.parts["raw"] / 2)
+        assert math.isnan(g.verdict.acc)
+    assert len({g.verdict.score for g in graded}) == 3
+
+
+def test_settings_of_models_go_through_run_json_and_the_command_line():
+    config = changed(recipe("grpo"), {"reward": "judge", "reward.model": "a", "reward.soft": "true"})
+    assert config.reward == JudgeReward("a", soft=True)
+    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+    assert own_code(config) == {}
+    config = changed(recipe("grpo"), {"reward": {"kind": "preference", "model": "b", "clip": 10}})
+    assert config.reward == PreferenceReward("b", clip=10)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"reward": "judge"}, "a judge needs a model"),
+        ({"reward": "preference"}, "a preference reward needs reward.model"),
+        (
+            {"reward": {"kind": "judge", "model": "a", "sof": True}},
+            "did you mean 'soft'|did you mean 'reward.soft'",
+        ),
+        ({"reward": {"kind": "jury", "model": "a"}}, "unknown kind 'jury'"),
+    ],
+)
+def test_wrong_settings_of_a_model(change, sentence):
+    with pytest.raises(UserError, match=sentence):
+        changed(recipe("grpo"), change)
+
+
+OWN = """
+from dataclasses import dataclass
+
+@dataclass
+class Shout:
+    word: str = "HEY"
+    stop = ("!",)
+
+    def reset(self, prompt, seed):
+        return self.word
+
+    def step(self, text):
+        return "", 1.0, True
+"""
+
+
+def test_an_environment_of_ones_own(folder, tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    name = f"{file}:Shout"
+    config = settings(folder, environment={"kind": name, "word": "hi"}, max_turns=3, task="chain_sum")
+    assert own_code(config).keys() == {name}
+    run = build(config)
+    assert isinstance(run.plan.rollout.answer, Turns)
+    assert (run.plan.rollout.answer.max_turns, run.plan.rollout.answer.environment.word) == (3, "hi")
+    graded = run.evaluate(run.sampler)
+    assert all(g.rollout.text.startswith("hi") for g in graded)
+    assert read(RunConfig, json.loads(json.dumps(plain(config)))).environment.word == "hi"
+    with pytest.raises(UserError, match="wrd"):
+        settings(folder, environment={"kind": name, "wrd": "hi"})
+    file.write_text(
+        "from dataclasses import dataclass\n@dataclass\nclass Shout:\n    def reset(self, prompt, "
+        "seed):\n        return ''\n"
+    )
+    with pytest.raises(UserError, match="lacks 'step'"):
+        settings(folder, environment=f"{file}:Shout")
+
+
+def test_who_asks_and_who_grades(folder):
+    """An environment with questions asks them and grades alone, unless data, task or reward say otherwise."""
+    game = build(settings(folder, environment={"kind": "guess_number", "high": 20}))
+    assert game.plan.grade is environment_alone
+    assert game.evaluate.prompts[0].text.startswith("I think of a number from 1 to 20.")
+    tool = build(settings(folder, environment="calculator"))
+    assert tool.plan.grade.reward.__name__ == "grade"
+    assert tool.evaluate.prompts[0].text.endswith("=?")
+    assert (
+        build(settings(folder, environment="grid_world", task="chain_sum"))
+        .evaluate.prompts[0]
+        .text.endswith("=?")
+    )
+    assert changed(recipe("calculator"), {"environment": None}).environment is None
+    for kind, cls in (("calculator", Calculator), ("guess_number", GuessNumber), ("grid_world", GridWorld)):
+        assert changed(recipe("grpo"), {"environment": kind}).environment == cls()
+    with pytest.raises(UserError, match="unknown kind 'calculater'; did you mean 'calculator'"):
+        changed(recipe("grpo"), {"environment": "calculater"})
+    with pytest.raises(UserError, match="max_turns is 0"):
+        changed(recipe("calculator"), {"max_turns": 0})

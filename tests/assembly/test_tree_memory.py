@@ -1,0 +1,33 @@
+import pytest
+from helpers import prompt, tiny_model, tiny_tokenizer
+
+from menon.advantage.segment import tree_values
+from menon.assembly import tree_memory
+from menon.assembly.tree_memory import check_memory, estimate
+from menon.engines.decoding.torch_sampler import TorchSampler
+from menon.errors import UserError
+from menon.rollout.tree_growth import TreeShape
+from menon.rollout.trees import Trees
+from menon.types import Sampling
+
+TREES = Trees(2, Sampling(9), tree_values, TreeShape((2, 3), (4,)))
+
+
+def test_the_estimate_by_hand():
+    """A tree of 3 + 2 * 4 + 6 * 5 = 41 distinct tokens and 8 nodes of at most 12 tokens; 4 slots of 12."""
+    assert estimate(TREES, 3, 100, 4) == 2 * (41 * 100 + 8 * 12 * 25) + 4 * 12 * 100
+
+
+def test_trees_larger_than_memory_are_refused(monkeypatch):
+    sampler, prompts = (
+        TorchSampler(tiny_model(), tiny_tokenizer(), slots=4),
+        [prompt(0, "1+2="), prompt(1, "1+")],
+    )
+    needed = estimate(TREES, 4, 128, 4)
+    monkeypatch.setattr(tree_memory, "free_bytes", lambda device: needed)
+    check_memory(TREES, prompts, sampler)
+    monkeypatch.setattr(tree_memory, "free_bytes", lambda device: needed - 1)
+    with pytest.raises(
+        UserError, match=r"the trees of a step \(2 of 2-3\) may take .* lower prompts_per_step, branching"
+    ):
+        check_memory(TREES, prompts, sampler)

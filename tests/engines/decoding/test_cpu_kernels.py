@@ -1,0 +1,211 @@
+"""Kernels against PyTorch, and a whole step of them against the one of PyTorch's operations."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from helpers import network_of, slots_of, tiny_model
+from menon.engines.decoder import Affine
+from menon.engines.decoding import cpu_kernels, decode_weights
+from menon.engines.decoding.block_cache import BlockCache
+from menon.engines.decoding.cpu_kernels import array_of
+from menon.engines.machine import SMALL
+
+V = 40
+EPS = np.float32(1e-6)
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (5, 24), (64, 128)])
+def test_rms_norm(shape):
+    x, weight = random(*shape) * 3, random(shape[1])
+    want = F.rms_norm(x, shape[1:], weight, 1e-6)
+    out, half = torch.empty(shape), torch.empty(shape, dtype=torch.bfloat16)
+    for to in (out, half):
+        cpu_kernels.rms_norm[to.dtype](array_of(x), array_of(weight), EPS, array_of(to))
+    torch.testing.assert_close(out, want, atol=1e-6, rtol=1e-6)
+    assert torch.equal(half, out.bfloat16())  # rounded to the nearest, as PyTorch does
+
+
+def test_numbers_in_bfloat16_are_those_of_pytorch():
+    """Written and read, ties and odd numbers included. With eps 0 a row of one number is normed to its sign,
+    so the weight is what is written; a share of 1 reads the number back."""
+    odd = [0.0, -0.0, 1.0, 1.00390625, 1.01171875, -3.14159, 1e-40, 3.4e38, torch.inf, -torch.inf, torch.nan]
+    for number in (*odd, *random(200).tolist()):
+        out = torch.empty(1, 1, dtype=torch.bfloat16)
+        given = (np.ones((1, 1), np.float32), np.array([number], np.float32), np.float32(0))
+        cpu_kernels.rms_norm[torch.bfloat16](*given, array_of(out))
+        torch.testing.assert_close(out, torch.tensor([[number]]).bfloat16(), rtol=0, atol=0, equal_nan=True)
+        assert torch.equal(out.signbit(), torch.tensor([[number]]).signbit()) or number != number
+        cache, read = BlockCache(1, 1, 1, 1, out, few=False), torch.empty(1, 1, 1, 1)
+        cache.fill(torch.tensor([0]), out.view(1, 1, 1, 1, 1).expand(1, 2, 1, 1, 1))
+        where = (np.zeros(1, np.int64), cache.begins[0], cache.borders, array_of(cache.memory))
+        cpu_kernels.mix[torch.bfloat16](np.eye(1, 32, dtype=np.float32)[None, None], *where, array_of(read))
+        torch.testing.assert_close(read.view(1, 1), out.float(), rtol=0, atol=0, equal_nan=True)
+
+
+def filled(lengths: list[int], heads: int, size: int, dtype: torch.dtype) -> tuple[BlockCache, Tensor]:
+    """A cache of two layers and [layers, 2, rows, heads, longest, size], what it holds."""
+    cache = BlockCache(2, len(lengths), heads, size, torch.zeros((), dtype=dtype), few=False)
+    cache.reserve(max(lengths))
+    held = random(2, 2, len(lengths), heads, max(lengths), size).to(dtype)
+    for row, length in enumerate(lengths):
+        cache.fill(torch.tensor([row]), held[:, :, row, :, :length])
+    return cache, held
+
+
+def attended(
+    cache: BlockCache, q: Tensor, lengths: list[int], width: int, layer: int = 1
+) -> tuple[Tensor, Tensor]:
+    """q [n, heads, per head, D] -> scores [n, heads, per head, width] and what was mixed."""
+    at, out, scores = np.array(lengths) - 1, torch.empty_like(q), q.new_empty(*q.shape[:3], width)
+    where = (at, cache.begins[layer], cache.borders, array_of(cache.memory))
+    cpu_kernels.score[cache.memory.dtype](array_of(q), *where, array_of(scores))
+    cpu_kernels.mix[cache.memory.dtype](array_of(scores.softmax(-1)), *where, array_of(out))
+    return scores, out
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lengths", [[1, 1, 2], [31, 32, 33, 1, 64], [300, 7, 65, 129, 511]])
+def test_attention_is_that_of_each_row_alone(lengths, dtype):
+    cache, held = filled(lengths, 3, 20, dtype)
+    q = random(len(lengths), 3, 2, 20)
+    scores, out = attended(cache, q, lengths, cache.width(max(lengths)))
+    for row, length in enumerate(lengths):
+        keys, values = held[1, :, row, :, :length].float()
+        want = F.scaled_dot_product_attention(q[row], keys, values)
+        torch.testing.assert_close(out[row], want, atol=2e-6, rtol=0)
+        assert (scores[row, ..., length:] == -torch.inf).all()
+
+
+def test_a_rows_bits_depend_on_no_other_row():
+    lengths = [300, 7, 65, 129, 511]
+    cache, _ = filled(lengths, 3, 20, torch.float32)
+    q = random(5, 3, 2, 20)
+    whole = attended(cache, q, lengths, 512)[1]
+    fewer = attended(cache, q[:3], [300, 7, 64], cache.width(300))[1]
+    assert torch.equal(whole[:2], fewer[:2])
+    cache.fill(torch.tensor([4]), torch.full((2, 2, 3, 511, 20), torch.nan))
+    assert torch.equal(attended(cache, q, lengths, 512)[1][:4], whole[:4])
+
+
+def steps(model: PreTrainedModel, kernels: bool, monkeypatch: Any, fixed: bool = False) -> list[Tensor]:
+    """Logits of rows that begin after 0 to 60 tokens and leave from the last on, at three caches' sizes."""
+    monkeypatch.setattr(decode_weights, "SMALL", SMALL if kernels else 0)
+    slots, logits, rng = slots_of(model, 6, fixed), [], np.random.default_rng(0)
+    position = np.array([0, 60, 29, 31, 5, 17])
+    for row, length in enumerate(position):
+        if length:
+            ids = torch.from_numpy(rng.integers(0, V, (1, length)))
+            slots.fill(torch.tensor([row]), slots.prefill(ids, [int(length)])[0])
+    assert (slots.cpu_step is not None) == kernels
+    for step in range(80):
+        n = 6 - step // 16
+        logits.append(slots.decode(rng.integers(0, V, n), position[:n] + step)[:n].clone())
+    return logits
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_a_step_is_that_of_pytorchs_operations(kind, fixed, monkeypatch):
+    model = tiny_model(kind, vocab=V, hidden=40)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" in name or name.endswith("bias"):
+                weight.add_(random(*weight.shape) * 0.2)
+    for got, want in zip(
+        steps(model, True, monkeypatch, fixed), steps(model, False, monkeypatch, fixed), strict=True
+    ):
+        assert (got - want).norm() < 1e-5 * want.norm()
+
+
+def test_a_step_in_bfloat16(monkeypatch):
+    """Its distance from the same weights in fp32 is that of PyTorch's operations."""
+    half = tiny_model(vocab=V, hidden=64).to(torch.bfloat16)
+    ours, plain = (torch.cat(steps(half, kernels, monkeypatch)) for kernels in (True, False))
+    exact = torch.cat(steps(half.float(), True, monkeypatch))
+    assert 0 < (ours - exact).norm() < 1.2 * (plain - exact).norm() < 0.05 * exact.norm()
+
+
+def test_keys_and_values_in_bfloat16_are_rounded_once():
+    """Those of the first layer come from a token's embedding alone, with nothing that was rounded before them
+    but h and qkv."""
+    model = tiny_model("qwen3", vocab=V).to(torch.bfloat16)
+    slots = slots_of(model)
+    slots.decode(np.array([7]), np.array([3]))
+    kept = slots.start(0, 4)[0, :, :, 3]
+    (whole,) = slots.prefill(torch.tensor([[1, 2, 3, 7]]), [4])
+    assert kept.dtype == whole.dtype == torch.bfloat16
+    assert torch.equal(kept, whole[0, :, :, 3])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_new_weights_are_seen_wherever_they_lie(dtype, elsewhere):
+    """Norms too, which are read where they lie in fp32 and are copies in bfloat16."""
+    model = tiny_model("qwen3", vocab=V).to(dtype)
+    slots = slots_of(model)
+    slots.decode(np.array([7]), np.array([0]))
+    with torch.no_grad():
+        for weight in model.parameters():
+            new = weight * 0.5 + 0.25
+            if elsewhere:
+                weight.data = new
+            else:
+                weight.copy_(new)
+    slots.refresh()
+    assert torch.equal(
+        slots.decode(np.array([7]), np.array([0])), slots_of(model).decode(np.array([7]), np.array([0]))
+    )
+
+
+def test_a_kernel_has_one_signature():
+    """Two, compiled by two processes at a time, can spoil what numba keeps on disk."""
+    for dtype in (torch.float32, torch.bfloat16):
+        for kind in ("llama", "qwen3"):
+            slots_of(tiny_model(kind, vocab=V).to(dtype)).decode(np.array([7, 8]), np.array([0, 40]))
+        for kernel in (cpu_kernels.rms_norm, cpu_kernels.place, cpu_kernels.score, cpu_kernels.mix):
+            assert len(kernel[dtype].signatures) == 1
+
+
+def test_which_models_have_kernels(monkeypatch):
+    def asked(dtype: torch.dtype, head: torch.dtype | None = None) -> tuple[bool, torch.dtype]:
+        model: Any = tiny_model(vocab=V, tied=False).to(dtype)
+        decoder = network_of(model)
+        if head is not None:
+            decoder = replace(decoder, head=Affine(model.lm_head.weight.to(head)))
+        return decode_weights.has_kernels(decoder), decode_weights.cache_dtype(decoder)
+
+    assert asked(torch.float32) == (True, torch.float32)
+    assert asked(torch.bfloat16) == (True, torch.bfloat16)
+    assert asked(torch.float64) == (False, torch.float64)
+    assert asked(torch.float32, head=torch.bfloat16) == (False, torch.float32)
+    layers = sum(weight.numel() for weight in decode_weights.matrices(network_of(tiny_model(vocab=V))))
+    monkeypatch.setattr(decode_weights, "SMALL", layers)  # the embedding counts too, as in `machine.workers`
+    assert asked(torch.bfloat16) == (False, torch.float32)
+
+
+def test_kernels_work_where_nothing_can_be_kept_on_disk(monkeypatch):
+    real: Callable[..., Any] = numba.njit
+
+    def refuse(function: Any, **options: Any) -> Any:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(function, **options)
+
+    monkeypatch.setattr(numba, "njit", refuse)
+    out = np.zeros((1, 2), np.float32)
+    fresh = cpu_kernels.compiled(cpu_kernels.rms_norm[torch.float32].py_func)
+    fresh[torch.float32](np.array([[3, 4]], np.float32), np.ones(2, np.float32), np.float32(0), out)
+    np.testing.assert_allclose(out, np.array([[3, 4]]) / 12.5**0.5, rtol=1e-6)

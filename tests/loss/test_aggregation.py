@@ -1,0 +1,68 @@
+"""Weights by hand: answers of 3 and 1 tokens to prompt 5, of 2 tokens to prompt 6, an empty one and a failed
+one."""
+
+import pytest
+
+from menon.errors import UserError
+from menon.loss.aggregation import (
+    Constant,
+    PairMean,
+    PromptMean,
+    SelectedMean,
+    SequenceMean,
+    SequenceMeanTokenMean,
+    TokenMean,
+)
+from rows import batch_of, rows_of
+
+MASK = [[1, 1, 1], [1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 1, 0]]
+VALID = [True, True, True, True, False]
+GROUP = [5, 5, 6, 7, 7]
+SELECTED = [[1, 0, 1], [1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("share", "rows"),
+    [
+        (TokenMean(), [1 / 6, 1 / 6, 1 / 6]),
+        (SelectedMean(), [1 / 4, 1 / 4, 1 / 4]),
+        (SequenceMeanTokenMean(), [1 / 9, 1 / 3, 1 / 6]),
+        (SequenceMean(), [1 / 3, 1 / 3, 1 / 3]),
+        (Constant(10), [1 / 30, 1 / 30, 1 / 30]),
+        (PromptMean(), [1 / 8, 1 / 8, 1 / 4]),
+    ],
+)
+def test_weights_of_the_selected_tokens(share, rows):
+    batch = batch_of(MASK, valid=VALID, group=GROUP)
+    selected = (batch_of(MASK, ret=SELECTED).ret == 1) & batch.trained
+    expected = [
+        [chosen * weight for chosen in row] for row, weight in zip(SELECTED, [*rows, 0, 0], strict=True)
+    ]
+    assert rows_of(batch, share(batch, selected)).tolist() == [pytest.approx(row) for row in expected]
+
+
+@pytest.mark.parametrize("share", [TokenMean(), SequenceMeanTokenMean(), PromptMean()])
+def test_a_mean_of_ones_is_one(share):
+    batch = batch_of(MASK, valid=VALID, group=GROUP)
+    assert float(share(batch, batch.trained).sum()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "share", [TokenMean(), SelectedMean(), SequenceMeanTokenMean(), SequenceMean(), Constant(3), PromptMean()]
+)
+def test_nothing_trained_weighs_nothing(share):
+    batch = batch_of([[0, 0], [0, 0]])
+    assert share(batch, batch.trained).tolist() == [0, 0]
+
+
+def test_pairs():
+    """Two pairs; a third whose loser's grader failed is not counted."""
+    batch = batch_of(
+        [[1, 1]] * 6, pair=[0, 1, 0, 1, 2, 2], acc=[1.0, 0, 0, 1, 1, 0], valid=[True] * 5 + [False]
+    )
+    assert set(PairMean()(batch, batch.trained)[batch.trained].tolist()) == {0.5}
+
+
+def test_refuses_a_length_of_zero():
+    with pytest.raises(UserError, match="length of the Constant share is 0"):
+        Constant(0)

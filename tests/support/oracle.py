@@ -1,0 +1,325 @@
+"""The oracle's table: each estimator's and each objective's expected gradient on the toy language model,
+against the true one.
+
+A step is one group of three answers of up to three tokens, and all 15^3 of them are listed (as 680 without
+order, each as often as it can be drawn). Every part sees one step at a time, so statistics over a step are
+those of that group.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import combinations_with_replacement
+from typing import Any
+
+import torch
+from torch import Tensor
+from toy import END, Answer, Toy, answers, batch_of_answers, expected_loss, log_probability, prefixes, table
+
+from menon import advantage as adv
+from menon import loss as obj
+from menon import select
+from menon.batch import Batch, take
+from menon.correction import importance
+from menon.loss import aggregation as share
+from menon.update.terms import Term
+
+LENGTH, GROUP = 3, 3
+
+
+def right(answer: Answer) -> float:
+    """Binary: at least one 1 and a clean end."""
+    return float(1 in answer and answer[-1] == END)
+
+
+def shaped(answer: Answer) -> float:
+    """Many values: .25 per one, -1/16 per token, 1 for a clean end."""
+    return 0.25 * answer.count(1) - 0.0625 * len(answer) + float(answer[-1] == END)
+
+
+REWARDS: dict[str, Callable[[Answer], float]] = {"binary": right, "shaped": shaped}
+UNBIASED = Term(obj.PolicyGradient(), share.SequenceMean())
+
+
+def policy() -> Tensor:
+    return table(LENGTH, 0).requires_grad_()
+
+
+def reference() -> Tensor:
+    return table(LENGTH, 1, 0.5)
+
+
+def gradient(value: Tensor, of: Tensor) -> Tensor:
+    return torch.autograd.grad(value, of)[0]
+
+
+@cache
+def singles(reward: str) -> Batch:
+    """Every answer once, with what parts may read: log-probs, true values, correctness, the greedy answer's
+    reward."""
+    batch, theta = batch_of_answers(LENGTH, REWARDS[reward]), policy().detach()
+    states = batch.columns["state"]
+    logp, ref = (Toy(t, states).score(batch, ("logp",))["logp"] for t in (theta, reference()))
+    p, said = log_probability(batch, theta).exp(), answers(LENGTH)
+    greedy = said[int(torch.tensor([_greedy(a, theta) for a in said]).nonzero()[0])]
+    inside = {s: torch.tensor([a[: len(s)] == s for a in said]) for s in prefixes(LENGTH)}
+    value = torch.tensor(
+        [float((p * batch.outcome)[i].sum() / p[i].sum()) for i in inside.values()], dtype=torch.float64
+    )[states]
+    return replace(
+        batch,
+        behaviour_logp=logp,
+        ref_logp=ref,
+        value=value,
+        collision=theta.detach().softmax(-1).square().sum(-1)[states],
+        acc=torch.tensor([right(a) for a in said], dtype=torch.float64),
+        baseline=torch.full((len(said),), REWARDS[reward](greedy), dtype=torch.float64),
+    )
+
+
+def _greedy(answer: Answer, theta: Tensor) -> bool:
+    row = prefixes(LENGTH)
+    return all(int(theta[row[answer[:place]]].argmax()) == token for place, token in enumerate(answer))
+
+
+@cache
+def steps(reward: str) -> tuple[tuple[Batch, ...], Tensor]:
+    """Every group, and its probability."""
+    batch = singles(reward)
+    p = log_probability(batch, policy().detach()).exp()
+    members = list(combinations_with_replacement(range(batch.num_sequences), GROUP))
+    ways = [
+        math.factorial(GROUP) / math.prod(math.factorial(n) for n in Counter(m).values()) for m in members
+    ]
+    groups = tuple(
+        replace(take(batch, torch.tensor(m)), group=torch.zeros(GROUP, dtype=torch.int64)) for m in members
+    )
+    return groups, torch.tensor(ways, dtype=torch.float64) * p[torch.tensor(members)].prod(1)
+
+
+def credited(batch: Batch, parts: Sequence[Any]) -> Batch:
+    for part in parts:
+        batch = part(batch, part.init())[0] if hasattr(part, "init") else part(batch)
+    return batch
+
+
+def measured(parts: Sequence[Any], term: Any, reward: str) -> Tensor:
+    """The expected gradient that is climbed: minus that of the loss, as the package computes it for a step's
+    first update."""
+    theta = policy()
+    groups, weight = steps(reward)
+    old = "old_logp" in {name for part in parts for name in getattr(part, "reads", ())}
+    done = [credited(replace(g, old_logp=g.behaviour_logp) if old else g, parts) for g in groups]
+    loss = sum(
+        (expected_loss(term, g, w[None], theta, reference()) for g, w in zip(done, weight, strict=True)),
+        theta.sum() * 0,
+    )
+    return gradient(-loss, theta)
+
+
+def exact(reward: str) -> Tensor:
+    theta = policy()
+    batch = singles(reward)
+    return gradient((log_probability(batch, theta).exp() * batch.outcome).sum(), theta)
+
+
+def exact_kl() -> Tensor:
+    """The direction that lowers the KL of whole answers to the reference."""
+    theta, batch = policy(), singles("binary")
+    own, other = log_probability(batch, theta), log_probability(batch, reference())
+    return gradient(-(own.exp() * (own - other)).sum(), theta)
+
+
+def exact_entropy() -> Tensor:
+    theta = policy()
+    own = log_probability(singles("binary"), theta)
+    return gradient(-(own.exp() * own).sum(), theta)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: what it is, how its advantages are made and what is differentiated."""
+
+    name: str
+    parts: tuple[Any, ...]
+    term: Any = UNBIASED
+    rewards: tuple[str, ...] = ("binary", "shaped")
+    target: Callable[[], Tensor] | None = None
+    """In place of the gradient of the expected reward."""
+
+    def numbers(self) -> list[tuple[float, float] | None]:
+        """(cosine, length ratio) for each reward; None where it is not asked."""
+        found: list[tuple[float, float] | None] = []
+        for reward in REWARDS:
+            if reward not in self.rewards:
+                found.append(None)
+                continue
+            true = exact(reward) if self.target is None else self.target()
+            mine = measured(self.parts, self.term, reward)
+            size = float(mine.norm() / true.norm())
+            found.append(
+                (
+                    float((mine * true).sum() / (mine.norm() * true.norm())) if size > 1e-9 else float("nan"),
+                    size,
+                )
+            )
+        return found
+
+    def line(self) -> str:
+        numbers = self.numbers()
+        return f"| {self.name} | {' | '.join(_cell(n) for n in numbers)} | {verdict([n for n in numbers if n])} |"
+
+
+def _cell(pair: tuple[float, float] | None) -> str:
+    if pair is None:
+        return "- | -"
+    return f"{'-' if math.isnan(pair[0]) else f'{pair[0]:.4f}'} | {pair[1]:.4f}"
+
+
+def verdict(pairs: Sequence[tuple[float, float]]) -> str:
+    if all(size < 1e-9 for _, size in pairs):
+        return "no gradient"
+    if any(not cosine > 1 - 1e-9 for cosine, _ in pairs):
+        return "biased"
+    if all(abs(size - 1) < 1e-9 for _, size in pairs):
+        return "unbiased"
+    return (
+        "scaled" if max(s for _, s in pairs) - min(s for _, s in pairs) < 1e-9 else "scaled, by the question"
+    )
+
+
+RLOO = (adv.RLOO(),)
+
+
+def of_estimators() -> list[Row]:
+    wrong_values = Wrong()
+    return [
+        Row("`reinforce`", (adv.Reinforce(),)),
+        Row("`reinforce`, gamma .5", (adv.Reinforce(gamma=0.5),)),
+        Row("`reinforce`, then `whiten`", (adv.Reinforce(), adv.Whiten())),
+        Row("`reinforce_baseline`", (adv.ReinforceBaseline(),)),
+        Row("`reinforce_pp`", (adv.ReinforcePP(),)),
+        Row("`reinforce_pp`, whiten_scope sequence", (adv.ReinforcePP(whiten_scope="sequence"),)),
+        Row("`reinforce_pp_baseline`", (adv.ReinforcePPBaseline(),)),
+        Row("`reinforce_pp_baseline`, whiten_scope sequence", (adv.ReinforcePPBaseline("sequence"),)),
+        Row("`rloo`", RLOO),
+        Row("`remax`", (adv.ReMax(),)),
+        *(
+            Row(f"`grpo`, std_mode {mode}", (adv.GRPO(mode),))
+            for mode in ("bessel", "population", "loo", "batch", "none")
+        ),
+        Row("`grpo_passk`", (adv.GRPOPassK(),)),
+        Row("`opo`", (adv.OPO(),)),
+        Row("`optimal_token`", (adv.OptimalToken(),)),
+        Row("`gpg`", (adv.GPG(),)),
+        Row("`maxrl` (no negative rewards)", (adv.MaxRL(),), rewards=("binary",)),
+        Row("`gae`, lam 1, true values", (adv.GAE(),)),
+        Row("`gae`, lam .5, true values", (adv.GAE(lam=0.5),)),
+        Row("`gae`, lam 1, wrong values", (wrong_values, adv.GAE())),
+        Row("`gae`, lam .5, wrong values", (wrong_values, adv.GAE(lam=0.5))),
+        Row("`gae_normalised`, lam .5, first step, true values", (adv.NormalisedGAE(lam=0.5),)),
+        Row("`vapo`, alpha .5, true values", (adv.VAPO(alpha=0.5),)),
+        Row("`vapo`, alpha .5, wrong values", (wrong_values, adv.VAPO(alpha=0.5))),
+        Row("`segment`, true values at every token", (Sampled(1), adv.SegmentCredit())),
+        Row("`segment`, true values at every second token", (Sampled(2), adv.SegmentCredit())),
+        Row("`segment`, true values, cut points below .5", (Sampled(0), adv.SegmentCredit())),
+        Row("`segment`, values .2 off", (Sampled(2, 0.2), adv.SegmentCredit())),
+        Row("`truncated_reward`, then `rloo`", (adv.TruncatedReward(), *RLOO)),
+        Row("`overlong`, limit 3, buffer 2, then `rloo`", (adv.Overlong(3, 2), *RLOO)),
+        Row("`length_reward`, then `rloo`", (adv.LengthReward(), *RLOO)),
+        Row("`reward_norm`, then `rloo`", (adv.RewardNorm(), *RLOO)),
+        Row("`kl_in_reward`, beta .1, then `reinforce`", (adv.KLInReward(0.1), adv.Reinforce())),
+        Row("`rloo`, then `kl_in_advantage`, beta .1", (*RLOO, adv.KLInAdvantage(0.1))),
+    ]
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A critic that has learned nothing yet: other numbers in place of the values, the same for the same
+    state."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        return replace(batch, value=0.3 * table(LENGTH, seed=7)[:, 0][batch.columns["state"]])
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """True values, or values that are off, where segments of so many tokens begin; 0: before every token with
+    p < .5."""
+
+    every: int
+    off: float = 0.0
+
+    def __call__(self, batch: Batch) -> Batch:
+        uncertain = batch.need("behaviour_logp", self) < math.log(0.5)
+        starts = batch.is_action & ((batch.position - 1) % self.every == 0 if self.every else uncertain)
+        wrong = self.off * torch.where(batch.position > 2, 1.0, -1.0)
+        return replace(batch, state_value=torch.where(starts, batch.need("value", self) + wrong, torch.nan))
+
+
+def of_objectives() -> list[Row]:
+    """With RLOO's unbiased advantages, and the mean over answers of sums over tokens where a part does not
+    ask for another."""
+    answers_mean, tokens = share.SequenceMean(), share.SequenceMeanTokenMean()
+
+    def row(
+        name: str, loss: Any, weigh: Any = answers_mean, chosen: Any = None, correction: tuple[Any, ...] = ()
+    ) -> Row:
+        return Row(name, RLOO, Term(loss, weigh, chosen, correction=correction))
+
+    pg, ppo = obj.PolicyGradient(), obj.PPOClip()
+    named = [pg, obj.Surrogate(), ppo, obj.DualClip(), obj.CISPO(), obj.SAPO(), obj.DPPO(), obj.VESPO()]
+    named += [obj.KLCov(), obj.ClipCov()]
+    sequences = [
+        ("`gspo`", obj.GSPO()),
+        ("`gspo`, ratio product", obj.GSPO(0.2, 0.2, "product")),
+        ("`geo_mean`", obj.GeoMean()),
+    ]
+    chosen = [
+        select.TopEntropy(),
+        select.ProbabilityMask(below=0.5),
+        select.NotTruncated(),
+        select.EarlyStop(),
+    ]
+    return [
+        *(row(f"`{loss.kind}`", loss) for loss in named),
+        *(row(name, loss) for name, loss in sequences),
+        row("`gspo_token`, share sequence_mean_token_mean", obj.GSPOToken(), tokens),
+        row("`gspo_token`, share sequence_mean", obj.GSPOToken()),
+        row("`ppo_clip`, share constant 3", ppo, share.Constant(LENGTH)),
+        row("`ppo_clip`, share token_mean", ppo, share.TokenMean()),
+        row("`ppo_clip`, share prompt_mean", ppo, share.PromptMean()),
+        row("`ppo_clip`, share sequence_mean_token_mean", ppo, tokens),
+        *(row(f"`ppo_clip`, select {part.kind}", ppo, share.SelectedMean(), part) for part in chosen[:1]),
+        *(row(f"`ppo_clip`, select {part.kind}", ppo, answers_mean, part) for part in chosen[1:]),
+        row("`ppo_clip`, correction importance", ppo, correction=(importance.Importance(),)),
+        Row(
+            "`nll`, select correct, against the reward", RLOO, Term(obj.NLL(), answers_mean, select.Correct())
+        ),
+    ]
+
+
+def of_penalties() -> list[Row]:
+    """Terms beside the policy's, against what they stand for over whole answers."""
+    one = ("binary",)
+
+    def row(name: str, loss: Any, target: Callable[[], Tensor] = exact_kl) -> Row:
+        return Row(name, RLOO, Term(loss, share.SequenceMean()), one, target)
+
+    return [
+        *(row(f"`kl`, estimator {k}", obj.KL(k)) for k in ("k1", "abs", "k2", "k3", "k1+", "k3+")),
+        *(row(f"`kl`, estimator {k}, weigh current", obj.KL(k, "current")) for k in ("k1", "k3")),
+        row("`exact_kl`", obj.ExactKL()),
+        row("`exact_kl`, direction forward", obj.ExactKL("forward")),
+        row("`old_kl`", obj.OldKL()),
+        row("`entropy`", obj.EntropyBonus(), exact_entropy),
+    ]
+
+
+HEAD = "| part | cosine, binary | length, binary | cosine, shaped | length, shaped | verdict |\n|---|---|---|---|---|---|"
+
+
+def tables() -> dict[str, list[Row]]:
+    return {"Advantages": of_estimators(), "Objectives": of_objectives(), "Penalties": of_penalties()}
