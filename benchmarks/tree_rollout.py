@@ -20,21 +20,21 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from menon.advantage.segment import tree_values
 from menon.assembly.build import build
 from menon.base import WEIGHTS
 from menon.config import changed
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
 from menon.loop import Run
+from menon.parts import Around
 from menon.recipes import recipe
 from menon.rollout.groups import Groups
-from menon.rollout.tree_growth import Shape
+from menon.rollout.tree_growth import TreeShape
 from menon.rollout.trees import Trees
 from menon.step import Memory, train_step
 from menon.types import Prompt, Rollout, Sampling, Verdict
 
-SHAPE, SAMPLING, PROMPT = Shape((6, 6, 6), (30,)), Sampling(max_new_tokens=96), 60
+SHAPE, SAMPLING, PROMPT = TreeShape((6, 6, 6), (30,)), Sampling(max_new_tokens=96), 60
 LEAVES = 6 * 6 * 6
 
 
@@ -66,13 +66,13 @@ def endless(slots: int) -> TorchSampler:
 def computed(prompts: int) -> tuple[int, int, int]:
     """(computed for trees, distinct tokens of the trees, computed for independent answers)."""
     sampler = endless(256)
-    trees = Trees(prompts, SAMPLING, tree_values, SHAPE)
-    graded, _, _ = trees(Fixed(), sampler, parity, trees.init())
+    trees, around = Trees(SHAPE.branching, SHAPE.segment_tokens), Around(prompts, sampling=SAMPLING)
+    graded = trees(Fixed(), sampler, parity, around, trees.init()).graded
     distinct = prompts * PROMPT + sum(int(g.rollout.is_action.sum()) for g in graded)
     assert distinct == prompts * SHAPE.most_tokens(PROMPT, SAMPLING.max_new_tokens)
     by_tree = sampler.computed_tokens
     sampler = endless(256)
-    Groups(prompts, LEAVES, SAMPLING)(Fixed(), sampler, parity)
+    Groups()(Fixed(), sampler, parity, Around(prompts, LEAVES, SAMPLING))
     return by_tree, distinct, sampler.computed_tokens
 
 

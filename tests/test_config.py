@@ -16,7 +16,8 @@ from menon.loss.aggregation import SequenceMean, TokenMean
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Countdown
 from menon.recipes import RECIPES, recipe
-from menon.rollout.kinds import DynamicRollout, SegmentsRollout
+from menon.rollout.dynamic import DynamicSampling
+from menon.rollout.segments import Segments
 from menon.select import Correct, ProbabilityMask
 from menon.settings import override, plain, read
 from menon.shaping import KLInReward
@@ -43,7 +44,7 @@ def test_settings_reach_their_places():
     assert config.optimiser == Optimiser(learning_rate=1e-3, betas=(0.9, 0.99))
     assert config.objective["policy"] == Term(GSPO(clip_high=0.1), SequenceMean(), Correct())
     assert config.objective["kl"] == Term(KL(), TokenMean(), coef=0.04)
-    assert config.rollout == DynamicRollout(max_rounds=3)
+    assert config.rollout == DynamicSampling(max_rounds=3)
     assert changed(BASE, {"data": "x", "columns.answer": "meta.gold"}).columns == Columns(answer="meta.gold")
 
 
@@ -128,7 +129,7 @@ def test_run_json_gives_the_same_configuration(name):
 def test_short_names_of_segments():
     """A threshold is one number, however many parts have it."""
     config = changed(recipe("spo_chain"), {"interval": "2", "threshold": "0.8", "value_samples": 4})
-    assert config.rollout == SegmentsRollout(interval=2, threshold=0.8, value_samples=4)
+    assert config.rollout == Segments(interval=2, threshold=0.8, value_samples=4)
     assert config.advantage == {"credit": SegmentCredit(below=0.8), "whiten": Whiten(below=0.8)}
     assert config.objective["policy"].select == ProbabilityMask(below=0.8)
     masked = changed(recipe("grpo_masked"), {"threshold": 0.7})

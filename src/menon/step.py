@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from menon.batch import Batch, columns_per
+from menon.parts import Observes, Stateful
 from menon.record.clock import Clock
 from menon.record.metrics import batch_metrics, text_metrics
 from menon.source.protocols import Gathered
@@ -57,7 +58,7 @@ class Plan:
 
     def initial_state(self) -> PartState:
         """The state of its parts that a run starts from."""
-        return {name: part.init() for name, part in self.advantage.items() if hasattr(part, "init")}
+        return {name: part.init() for name, part in self.advantage.items() if isinstance(part, Stateful)}
 
 
 def improve(
@@ -101,7 +102,7 @@ def give_credit(batch: Batch, parts: Mapping[str, Credit], state: PartState) -> 
 
 def observe(parts: Mapping[str, Credit], state: PartState, metrics: Mapping[str, Metric]) -> PartState:
     """Parts that learn from what the updates measured have `after(state, metrics) -> state`."""
-    observing = {name: part for name, part in parts.items() if name in state and hasattr(part, "after")}
+    observing = {name: part for name, part in parts.items() if name in state and isinstance(part, Observes)}
     return {**state, **{name: part.after(state[name], metrics) for name, part in observing.items()}}
 
 

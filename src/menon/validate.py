@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from menon.advantage import SegmentCredit
 from menon.errors import UserError
-from menon.rollout.kinds import SegmentsRollout, TreeRollout
-from menon.rollout.replay import Replay
-from menon.rollout.tree_growth import TreeShape
+from menon.parts import Around, Checks
+from menon.rollout.protocols import sizes_of
+from menon.rollout.segments import Segments
 from menon.shaping import Overlong
-from menon.update.protocols import VALUE, Reduction
+from menon.update.protocols import Reduction
 from menon.update.terms import AnyTerm
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ AFTER = ("whiten", "kl_in_advantage")
 """Kinds that change advantages."""
 
 
-def check(config: "RunConfig") -> None:
+def check(config: "RunConfig", around: Around) -> None:
     """Parts that ask for what the run does not have."""
     if not config.objective:
         raise UserError("objective holds no term; give it one, like objective.policy.loss=ppo_clip")
@@ -55,18 +55,18 @@ def check(config: "RunConfig") -> None:
         reference = "ref_logp" in reads or any(
             isinstance(need, Reduction) and need.other == "reference" for need in needs
         )
-        if reference and config.reference == "none":
+        if reference and config.models.reference == "none":
             raise UserError(f"{name} compares with a reference, and this run has none; set reference=frozen")
-        if (reads & {"value", "value_after"} or VALUE in needs) and config.critic is None:
+        if (reads & {"value", "value_after"} or "value" in needs) and config.models.critic is None:
             raise UserError(
                 f"{name} needs a critic, and this run has none; start from the recipe ppo, or give the "
                 "run a critic"
             )
-        if "baseline" in reads and config.rollout.kind != "greedy_baseline":
+        if "baseline" in reads and getattr(config.source.rollout, "kind", "") != "greedy_baseline":
             raise UserError(
                 f"{name} compares with greedy answers, and this run writes none; set rollout=greedy_baseline"
             )
-        if "state_value" in reads and config.rollout.kind not in SAMPLES_VALUES:
+        if "state_value" in reads and getattr(config.source.rollout, "kind", "") not in SAMPLES_VALUES:
             raise UserError(
                 f"{name} needs sampled values, and this run samples none; set "
                 f"rollout={' or '.join(SAMPLES_VALUES)}"
@@ -84,17 +84,24 @@ def check(config: "RunConfig") -> None:
             raise UserError(
                 f"{name} learns from preferences, and this run writes single answers; choose another loss"
             )
-        if getattr(part, "kind", "") in COMPARES and config.samples_per_prompt < 2:
+        if getattr(part, "kind", "") in COMPARES and config.source.samples_per_prompt < 2:
             raise UserError(
                 f"{name} compares the answers to one prompt; set samples_per_prompt to at least 2"
             )
-        if isinstance(part, Overlong) and part.limit > (room := config.max_new_tokens):
+        if isinstance(part, Overlong) and part.limit > (room := config.source.max_new_tokens):
             raise UserError(
                 f"{name} counts up to {part.limit} tokens, and answers have room for {room}; set "
                 f"{name}.limit={room}"
             )
-    if config.critic is not None:
-        check_critic(config, config.critic)
+    if config.models.critic is not None:
+        check_critic(config, config.models.critic)
+    if isinstance(config.source.rollout, Checks):
+        config.source.rollout.check("rollout", around)
+    if sizes_of(config.source.rollout, around).max_age > 1 and config.models.policy.old == "trainer":
+        raise UserError(
+            "edges that wait were not written by the policy before the step; set old=behaviour, or "
+            "rollout.max_age=1"
+        )
     check_segments(config)
     check_order(config)
     check_terms(config)
@@ -102,46 +109,20 @@ def check(config: "RunConfig") -> None:
 
 def check_segments(config: "RunConfig") -> None:
     """Rollouts that go on from the middle of an answer."""
-    own, room = config.rollout, config.max_new_tokens
-    if own.kind not in SAMPLES_VALUES:
+    own = config.source.rollout
+    if getattr(own, "kind", "") not in SAMPLES_VALUES:
         return
-    if config.environment is not None:
+    if config.source.environment is not None:
         raise UserError(
             "segments go on from the middle of an answer, which no environment can; leave the environment out"
         )
-    if isinstance(own, TreeRollout):
-        check_tree(config, own)
     for name, part in config.advantage.items():
-        if isinstance(own, SegmentsRollout) and isinstance(part, SegmentCredit) and part.method != "rloo":
+        if isinstance(own, Segments) and isinstance(part, SegmentCredit) and part.method != "rloo":
             raise UserError(
                 f"advantage.{name}.method={part.method} compares a node with its siblings, and segments "
                 "have none; "
                 f"set advantage.{name}.method=rloo, or rollout=tree"
             )
-    if isinstance(own, SegmentsRollout) and own.partition == "tokens" and own.segment_tokens >= room:
-        raise UserError(
-            f"segments of {own.segment_tokens} tokens cut no answer of at most {room}; lower "
-            "segment_tokens, or raise "
-            "max_new_tokens"
-        )
-
-
-def check_tree(config: "RunConfig", own: TreeRollout) -> None:
-    """A tree that fits, and ratios to a policy that is known: edges that waited were written by an older
-    one."""
-    if config.samples_per_prompt > 1:
-        raise UserError(
-            f"samples_per_prompt is {config.samples_per_prompt}, and branching alone says how many "
-            "answers a tree has; "
-            "set samples_per_prompt=1"
-        )
-    TreeShape(own.branching, own.segment_tokens).check(config.max_new_tokens)
-    Replay(own.edges_per_question, own.max_age, own.edges_per_step)
-    if own.max_age > 1 and config.old == "trainer":
-        raise UserError(
-            "edges that wait were not written by the policy before the step; set old=behaviour, or "
-            "rollout.max_age=1"
-        )
 
 
 def check_order(config: "RunConfig") -> None:
@@ -171,11 +152,11 @@ def check_order(config: "RunConfig") -> None:
 
 def check_terms(config: "RunConfig") -> None:
     """Terms whose parts do not go together, or that stand in the wrong objective."""
-    apart = config.critic is None or not config.critic.shared_trunk
+    apart = config.models.critic is None or not config.models.critic.shared_trunk
     for name, term in config.objective.items():
         kind, select = getattr(term.loss, "kind", ""), getattr(term.select, "kind", "")
         check_old(config, name, term)
-        if apart and VALUE in term.loss.needs:
+        if apart and "value" in term.loss.needs:
             raise UserError(f"objective.{name}.loss is the critic's; name it critic.objective.{name}.loss")
         if kind in ANSWER_LOSSES and getattr(term.share, "kind", "") in TOKEN_SHARES:
             raise UserError(
@@ -192,15 +173,15 @@ def check_terms(config: "RunConfig") -> None:
 def check_old(config: "RunConfig", name: str, term: AnyTerm) -> None:
     """Losses and corrections that ask how far the policy is from the one that wrote the text."""
     weighed = any(getattr(part, "trainer", "") == "current" for part in term.correction)
-    if getattr(term.loss, "kind", "") == "pg" and not weighed and config.updates_per_step > 1:
+    if getattr(term.loss, "kind", "") == "pg" and not weighed and config.models.policy.updates_per_step > 1:
         raise UserError(
             f"objective.{name}.loss=pg takes the text for the policy's own, which after the first of "
-            f"{config.updates_per_step} "
+            f"{config.models.policy.updates_per_step} "
             "updates it is not; set updates_per_step=1, take a loss with a ratio, like ppo_clip, or "
             "weigh it: "
             f"objective.{name}.correction='[{{kind: importance, trainer: current}}]'"
         )
-    if config.old == "behaviour" and any(
+    if config.models.policy.old == "behaviour" and any(
         {"old_logp", "behaviour_logp"} <= set(part.reads) for part in term.correction
     ):
         raise UserError(
@@ -215,13 +196,13 @@ def check_critic(config: "RunConfig", critic: "Critic") -> None:
         raise UserError(
             "critic.objective holds no term; give it one, or leave the critic out with critic=null"
         )
-    if critic.shared_trunk and critic.updates_per_step != config.updates_per_step:
+    if critic.shared_trunk and critic.updates_per_step != config.models.policy.updates_per_step:
         raise UserError(
-            f"a critic on the policy's trunk learns in the policy's updates, {config.updates_per_step} a "
+            f"a critic on the policy's trunk learns in the policy's updates, {config.models.policy.updates_per_step} a "
             "step; "
-            f"set critic.updates_per_step={config.updates_per_step}"
+            f"set critic.updates_per_step={config.models.policy.updates_per_step}"
         )
-    if critic.shared_trunk and config.natural is not None:
+    if critic.shared_trunk and config.models.policy.natural is not None:
         raise UserError(
             "a natural step measures the policy's KL alone, not that of a value head; set "
             "critic.shared_trunk=false"
@@ -267,19 +248,19 @@ def check_pretraining(config: "RunConfig", critic: "Critic") -> None:
 
 
 def terms_of(config: "RunConfig") -> set[str]:
-    return {*config.objective, *(config.critic.objective if config.critic is not None else {})}
+    return {*config.objective, *(config.models.critic.objective if config.models.critic is not None else {})}
 
 
 def parts_of(config: "RunConfig") -> Iterator[tuple[str, Any]]:
     """Every part with its name in the configuration."""
     for name, part in config.advantage.items():
         yield f"advantage.{name}", part
-    if config.environment is not None:
-        yield "environment", config.environment
-    if config.task is not None:
-        yield "task", config.task
+    if config.source.environment is not None:
+        yield "environment", config.source.environment
+    if config.source.task is not None:
+        yield "task", config.source.task
     objectives = {"objective": config.objective} | (
-        {"critic.objective": config.critic.objective} if config.critic else {}
+        {"critic.objective": config.models.critic.objective} if config.models.critic else {}
     )
     for where, objective in objectives.items():
         for name, term in objective.items():

@@ -13,7 +13,7 @@ from menon.advantage import GRPO
 from menon.assembly.build import build, close, device_of
 from menon.assembly.questions import apart, chat_with, stop_of, tokenize_with
 from menon.base import BASES
-from menon.config import RunConfig, changed
+from menon.config import OnlineSource, RunConfig, changed
 from menon.engines.hf_models import export
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
@@ -23,18 +23,12 @@ from menon.loss.aggregation import TokenMean
 from menon.recipes import recipe
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.groups import Groups
-from menon.rollout.kinds import DynamicRollout
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Sampling
 from menon.update.terms import Term
 
-BASE = RunConfig(
-    advantage={"credit": GRPO()},
-    objective={"policy": Term(PPOClip(), TokenMean())},
-    max_new_tokens=8,
-    heldout=6,
-)
+BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())}, source=OnlineSource(max_new_tokens=8, heldout=6))
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +52,8 @@ def built(folder: Path, **settings) -> Run:
 
 def test_the_parts_of_a_plain_run(folder):
     run = built(folder, prompts_per_step=3, steps=9, save_every=4)
-    assert run.plan.rollout == Groups(3, 8, Sampling(8))
+    assert (run.plan.rollout, run.plan.around.prompts_per_step) == (Groups(), 3)
+    assert (run.plan.around.samples_per_prompt, run.plan.around.sampling) == (8, Sampling(8))
     assert isinstance(run.channel, ByReference)
     assert list(run.models) == ["policy"]
     policy = run.models["policy"]
@@ -121,9 +116,9 @@ def test_bfloat16_keeps_fp32_weights_and_samples_from_a_copy(folder):
 
 def test_dynamic_sampling_gets_its_own_settings(folder):
     run = built(
-        folder, rollout=DynamicRollout(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2)
+        folder, rollout=DynamicSampling(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2)
     )
-    assert run.plan.rollout == DynamicSampling(32, 8, Sampling(8), 0.1, 0.9, 5, 3, 2)
+    assert run.plan.rollout == DynamicSampling(0.1, 0.9, 5, 3, 2)
 
 
 def test_data_is_split_by_a_hash_of_the_question(folder, tmp_path):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import BYTES, tiny_model, tiny_tokenizer
 from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
-from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.assembly.build import build
 from menon.assembly.reward_models import judge_of
 from menon.config import RunConfig, changed, own_code
@@ -146,8 +146,8 @@ def test_an_environment_of_ones_own(folder, tmp_path):
     config = settings(folder, environment={"kind": name, "word": "hi"}, max_turns=3, task="chain_sum")
     assert own_code(config).keys() == {name}
     run = build(config)
-    assert isinstance(run.plan.rollout.answer, Turns)
-    assert (run.plan.rollout.answer.max_turns, run.plan.rollout.answer.environment.word) == (3, "hi")
+    assert isinstance(run.plan.around.answer, Turns)
+    assert (run.plan.around.answer.max_turns, run.plan.around.answer.environment.word) == (3, "hi")
     graded = run.evaluate(run.sampler)
     assert all(g.rollout.text.startswith("hi") for g in graded)
     assert read(RunConfig, json.loads(json.dumps(plain(config)))).environment.word == "hi"

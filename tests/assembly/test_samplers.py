@@ -3,11 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from helpers import prompt, tiny_model, tiny_tokenizer
+from menon.assembly.samplers import sampler_of
+
 from menon.assembly import samplers
-from menon.assembly.samplers import at_once, sampler_of, tell_of_memory
-from menon.config import RunConfig, changed
+from menon.assembly.rollout_memory import at_once, check_memory
+from menon.config import RunConfig, around_of, changed
 from menon.engines.decoding import decode_weights, torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
@@ -60,16 +61,20 @@ def test_bytes_of_keys_and_values(monkeypatch):
     assert sampler(dtype=torch.bfloat16).bytes_per_token() == 2 * 2 * 2 * 4 * 4
 
 
+def most(config):
+    return at_once(config.rollout, around_of(config), config.slots)
+
+
 def test_how_many_answers_are_written_at_a_time():
     assert (
-        at_once(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 256})) == 12
+        most(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 256})) == 12
     )
-    assert at_once(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 7})) == 7
+    assert most(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 7})) == 7
     assert (
-        at_once(changed(recipe("spo_tree"), {"prompts_per_step": 2, "branching": "2-3-4", "slots": 256}))
+        most(changed(recipe("spo_tree"), {"prompts_per_step": 2, "branching": "2-3-4", "slots": 256}))
         == 48
     )
-    assert at_once(changed(recipe("spo_chain"), {"prompts_per_step": 1, "slots": 256})) == 256
+    assert most(changed(recipe("spo_chain"), {"prompts_per_step": 1, "slots": 256})) == 256
 
 
 def test_a_cache_larger_than_memory_makes_fewer_slots(monkeypatch):
@@ -85,9 +90,9 @@ def test_a_cache_larger_than_memory_makes_fewer_slots(monkeypatch):
     assert small.fitting(40) == 5
     assert {c.request.prompt.index: c.tokens.tolist() for c in small.generate(asked)} == want
     told: list[str] = []
-    tell_of_memory(
-        config(), TorchSampler(tiny_model(), tiny_tokenizer()), [prompt(0, "1234567890")], told.append
-    )
+    around = replace(around_of(config()), notify=told.append)
+    bare = TorchSampler(tiny_model(), tiny_tokenizer())
+    check_memory(config().rollout, around, [prompt(0, "1234567890")], bare)
     assert told == [
         "free memory holds 5 answers of up to 40 tokens, so as many and not 16 are written at a time"
     ]

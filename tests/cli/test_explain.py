@@ -18,7 +18,7 @@ def test_sizes_of_a_step():
     """grpo on a laptop: 32 x 8 answers of 96 tokens, 30 steps of 2 updates; the second update is one
     behind."""
     found = sizes(recipe("grpo"))
-    assert (found.answers, found.tokens_at_most, found.per_update) == (256, 24_576, 128)
+    assert (found.step.answers, found.step.tokens, found.per_update) == (256, 24_576, 128)
     assert (found.updates, found.lag) == (60, 1)
     assert sizes(dataclasses.replace(recipe("grpo"), updates_per_step=8)).lag == 7
 
@@ -28,7 +28,7 @@ def test_sizes_of_trees():
     tokens each. 256 edges a step in 2 updates; one that waits 7 steps is learned from by the 16th update that
     follows, which is 15 behind."""
     found = sizes(recipe("spo_tree"))
-    assert (found.answers, found.tokens_at_most, found.per_update) == (8 * 64, 8 * 5280, 128)
+    assert (found.step.answers, found.step.tokens, found.per_update) == (8 * 64, 8 * 5280, 128)
     assert (found.updates, found.lag) == (60, 15)
     unbounded = changed(recipe("spo_tree"), {"rollout.edges_per_step": 0, "rollout.max_age": 2})
     assert (sizes(unbounded).per_update, sizes(unbounded).lag) == (8 * 32 * 2 / 2, 3)
@@ -194,5 +194,5 @@ def test_trees(capsys):
     assert main(["explain", "spo_tree", "threads=1"]) == 0
     text = capsys.readouterr().out
     assert "8 trees of 4-4-4, each of at most 5,280 tokens" in text
-    assert "an edge may wait, and is learned from at most 15 updates late" in text
+    assert "edges may wait, and are learned from at most 15 updates late" in text
     assert "samples" not in text

@@ -12,14 +12,12 @@ import torch
 from tiny_run import Algorithm, Watching, critic_first, opened, tiny_run, traces, weights_of
 
 from menon.advantage import SegmentCredit, Whiten
-from menon.advantage.segment import tree_values
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.loop import Run, loop
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
+from menon.parts import Around
 from menon.prompts.order import ByDifficulty
-from menon.rollout.replay import Replay
-from menon.rollout.tree_growth import Shape
 from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns
 from menon.sync.by_copy import ByCopy
@@ -45,10 +43,10 @@ def built(algorithm: str, save_every: int) -> Run:
     if variant == "turns":
         return in_turns(run)
     if variant == "tree":
-        trees = Trees(3, Sampling(5), tree_values, Shape((3, 2), (2,)), Replay(per_question=2))
+        trees, around = Trees((3, 2), (2,), edges_per_question=2), Around(3, 1, Sampling(5))
         credit = {"credit": SegmentCredit(), "whiten": Whiten()}
         update = Update({"policy": Term(PPOClip(), TokenMean())}, count=2, old="behaviour")
-        return replace(run, plan=replace(run.plan, rollout=trees, advantage=credit, updates=(update,)))
+        return replace(run, plan=replace(run.plan, rollout=trees, around=around, advantage=credit, updates=(update,)))
     if variant == "difficulty":
         return replace(run, prompts=ByDifficulty(run.prompts.prompts, run.prompts.seed))  # type: ignore[attr-defined]
     if variant == "pretrained":
@@ -81,8 +79,8 @@ def in_turns(run: Run) -> Run:
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
-    rollout = replace(run.plan.rollout, answer=Turns(Dice(), encode, tokenizer.decode), sampling=Sampling(16))  # type: ignore[type-var]
-    return replace(run, plan=replace(run.plan, rollout=rollout))
+    around = replace(run.plan.around, answer=Turns(Dice(), encode, tokenizer.decode), sampling=Sampling(16))
+    return replace(run, plan=replace(run.plan, around=around))
 
 
 @pytest.mark.parametrize(

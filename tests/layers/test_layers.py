@@ -11,7 +11,7 @@ OPEN = {
     *("config", "validate", "settings", "user_code", "threads", "errors", "__init__", "__main__"),
 }
 
-STANDARD = {"numpy", "menon.errors"}
+STANDARD = {"numpy", "menon.errors", "menon.parts"}
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged"}
 PROTOCOLS = {"menon.rollout.protocols", "menon.update.protocols", "menon.sync.protocols"}
 ARITHMETIC = {"menon.moments", "menon.adaptive_kl"}
@@ -19,6 +19,7 @@ ARITHMETIC = {"menon.moments", "menon.adaptive_kl"}
 MAY: dict[str, set[str]] = {
     "errors": set(),
     "types": {"numpy", "menon.errors"},
+    "parts": {"menon.types", "menon.errors"},
     "streams": {"numpy"},
     "deadline": set(),
     "child": set(),

@@ -8,12 +8,12 @@ stale sampler, a shift by one or an advantage on the wrong token each keep it th
 from dataclasses import replace
 
 import pytest
+from tiny_run import tiny_run
 
 from menon.loop import Run
-from menon.rollout.groups import Groups
+from menon.parts import Around
 from menon.step import train_step
 from menon.types import Rollout, Sampling, Verdict
-from tiny_run import tiny_run
 
 LETTER = 7
 
@@ -35,7 +35,7 @@ def rewards(run: Run, steps: int) -> list[float]:
 def test_the_reward_rises(algorithm):
     run = tiny_run(algorithm, grade=share_of_letter)
     without_kl = {name: part for name, part in run.plan.advantage.items() if name != "kl"}
-    plan = replace(run.plan, rollout=Groups(8, 8, Sampling(max_new_tokens=5)), advantage=without_kl)
+    plan = replace(run.plan, around=Around(8, 8, Sampling(max_new_tokens=5)), advantage=without_kl)
     curve = rewards(replace(run, plan=plan), 40)
     assert sum(curve[:3]) / 3 < 0.15
     assert sum(curve[-3:]) / 3 > 0.8

@@ -11,7 +11,9 @@ from menon.errors import UserError
 from menon.loss import CISPO, GSPO, KL, SAPO, ClipCov, KLCov, PPOClip
 from menon.loss.aggregation import Constant, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.recipes import RECIPES, SCALES, recipe
-from menon.rollout.kinds import DynamicRollout, SegmentsRollout, TreeRollout
+from menon.rollout.dynamic import DynamicSampling
+from menon.rollout.segments import Segments
+from menon.rollout.trees import Trees
 from menon.select import ProbabilityMask, TopEntropy
 from menon.settings import plain, read
 from menon.shaping import KLInReward, Overlong, RewardNorm, TruncatedReward
@@ -114,7 +116,7 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
     )
     for name in ("dapo", "top_entropy", "kl_cov", "clip_cov"):
         rollout = of[name].rollout
-        assert isinstance(rollout, DynamicRollout)
+        assert isinstance(rollout, DynamicSampling)
         assert (rollout.lo, rollout.hi, rollout.max_rounds) == (0.0, 1.0, 10)
     nearer = PPOClip(0.2, 0.2, limit=10)  # SPO's code bounds log-ratios there
     mask = Term(nearer, SelectedMean(), ProbabilityMask(below=0.9))
@@ -122,7 +124,7 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
     assert policy["vineppo"] == Term(nearer, TokenMean())
     assert list(of["spo_chain"].advantage.values()) == [SegmentCredit(below=0.9), Whiten(below=0.9)]
     assert list(of["vineppo"].advantage.values()) == [SegmentCredit(), Whiten()]
-    assert of["spo_chain"].rollout == SegmentsRollout("cutpoints", interval=5, threshold=0.9, value_samples=9)
+    assert of["spo_chain"].rollout == Segments("cutpoints", interval=5, threshold=0.9, value_samples=9)
     assert (policy["spo_tree"], of["spo_tree"].old) == (mask, "behaviour")
     assert list(of["spo_tree"].advantage.values()) == [SegmentCredit("rloo"), Whiten(below=0.9)]
     assert (of["spo_tree"].rollout.edges_per_question, of["spo_tree"].rollout.max_age) == (32, 8)
@@ -156,7 +158,7 @@ def test_published_extras():
     dapo = recipe("dapo", scale="paper")
     assert dapo.advantage["overlong"] == Overlong(limit=20480, buffer=4096, factor=1.0)
     assert recipe("top_entropy", scale="paper").advantage["overlong"] == dapo.advantage["overlong"]
-    assert (dapo.optimiser.weight_decay, dapo.rollout) == (0.1, DynamicRollout(prompts_per_round=3 * 512))
+    assert (dapo.optimiser.weight_decay, dapo.rollout) == (0.1, DynamicSampling(prompts_per_round=3 * 512))
     assert recipe("drgrpo", scale="paper").objective["policy"].share == Constant(length=3000)
     zero = recipe("r1_zero", scale="paper")
     assert isinstance(zero.reference_update, HardReset)
@@ -165,8 +167,8 @@ def test_published_extras():
     for name in ("spo_chain", "spo_tree", "vineppo", "grpo_masked"):
         own = recipe(name, scale="paper")
         assert (own.temperature, own.top_p, own.top_k) == (0.6, 0.9, 0)
-    assert recipe("spo_tree", scale="paper").rollout == TreeRollout((6, 6, 6), (30,), 32, 1024, 8)
-    assert recipe("vineppo", scale="paper").rollout == SegmentsRollout(
+    assert recipe("spo_tree", scale="paper").rollout == Trees((6, 6, 6), (30,), 32, 1024, 8)
+    assert recipe("vineppo", scale="paper").rollout == Segments(
         "lines", value_samples=9, max_values=20
     )
     rloo = recipe("rloo", scale="paper")

@@ -5,6 +5,7 @@ import re
 import time
 
 import pytest
+from scripted import Bound, Queue, ScriptedSampler
 
 from menon.errors import UserError
 from menon.reward.code.signatures import Asked
@@ -12,7 +13,6 @@ from menon.reward.grade import BatchGrading, grading_of
 from menon.reward.judge import LONGEST_LINE, PLACES, Judge, decision_of, fill, own_prompt, read_prompt
 from menon.rollout.groups import Groups
 from menon.types import Verdict
-from scripted import Queue, ScriptedSampler
 
 PLAIN = "{question}|{final_step}|{reference}"
 
@@ -208,6 +208,6 @@ def test_a_step_asks_its_judge_in_one_batch():
     grading = grading_of(Judge(judging, PLAIN))
     assert isinstance(grading, BatchGrading)
     sampler = ScriptedSampler(lambda request: "yes" if request.sample == request.prompt.index else "no")
-    graded, _ = Groups(2, 2)(Queue(), sampler, grading)
+    graded, _ = Bound(Groups(), 2, 2)(Queue(), sampler, grading)
     assert [g.verdict.score for g in graded] == [1, 0, 0, 1]
     assert judging.batches == [["q0=|yes|7", "q0=|no|7", "q1=|no|7", "q1=|yes|7"]]

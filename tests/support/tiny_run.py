@@ -22,6 +22,7 @@ from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.loop import Run
 from menon.loss import PolicyGradient, PPOClip, ValueLoss
 from menon.loss.aggregation import SequenceMean, TokenMean
+from menon.parts import Around
 from menon.prompts.order import Shuffled
 from menon.record.folder import RunFolder
 from menon.rollout.groups import Groups, answer
@@ -83,7 +84,7 @@ def tiny_run(
         updates = [Update({"policy": Term(PPOClip(), TokenMean())}, count=2), value]
     run = Run(
         plan=Plan(advantage, tuple(updates), seed),
-        source=Online(Shuffled(questions, seed), sampler, Groups(3, 2, SAMPLING), grade),
+        source=Online(Shuffled(questions, seed), sampler, Groups(), grade, Around(3, 2, SAMPLING)),
         host=InProcessHost(models, {"policy": partial(export, model, tokenizer)}),
         channel=ByReference(policy, sampler),
         evaluate=evaluate,

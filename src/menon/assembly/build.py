@@ -1,26 +1,25 @@
 """From a configuration to the parts of a run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from menon.advantage.segment import tree_values
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
 from menon.assembly.placement import device_of, place
 from menon.assembly.questions import own_questions, prompts_of, questions, stop_of, task_of
 from menon.assembly.reward_models import model_reward
-from menon.assembly.samplers import tell_of_memory
-from menon.assembly.tree_memory import check_memory
-from menon.config import RunConfig
+from menon.assembly.rollout_memory import check_memory
+from menon.config import RunConfig, around_of
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
+from menon.parts import Around, built
 from menon.prompts.order import ByDifficulty, Shuffled
 from menon.reward import rules
 from menon.reward.call import UserReward
@@ -29,24 +28,15 @@ from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.models import ModelReward
 from menon.reward.protocols import Reward
-from menon.rollout.dynamic import DynamicSampling
-from menon.rollout.greedy import GreedyBaseline
-from menon.rollout.groups import Groups, answer
-from menon.rollout.kinds import DynamicRollout, GreedyRollout, SegmentsRollout, TreeRollout
-from menon.rollout.partition import CutPoints, EqualParts, FixedTokens, Lines, Partition
+from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
-from menon.rollout.replay import Replay
-from menon.rollout.segments import Segments
-from menon.rollout.tree_growth import TreeShape
-from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import nearest
 from menon.source.online import Online
+from menon.source.queued import Queued
 from menon.step import Plan
 from menon.types import Sampling
 from menon.update.terms import Update
-
-Rollout = Groups | DynamicSampling | GreedyBaseline | Segments | Trees
 
 REWARDS: dict[str, Callable[[], Reward]] = {
     "code": CodeTests,
@@ -55,18 +45,14 @@ REWARDS: dict[str, Callable[[], Reward]] = {
 ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 
 
-def build(
-    config: RunConfig, notify: Callable[[str], None] = lambda sentence: None
-) -> AbstractContextManager[Run]:
-    """Everything of a run, in this process and on one device; `notify` hears what the user should know. Leaving the
-    `with` ends what was started beside this process."""
-    rollout = rollout_of(config)
-    return _built(config, rollout, grade_of(config), notify)
-
-
 @contextmanager
-def _built(config: RunConfig, rollout: Rollout, grade: Grade, notify: Callable[[str], None]) -> Iterator[Run]:
+def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Iterator[Run]:
+    """Everything of a run, in this process and on one device; `notify` hears what the user should know. Leaving
+    the `with` ends what was started beside this process."""
+    around = around_of(config)
+    around = replace(around, sampling=replace(around.sampling, stop=stop_of(config)), notify=notify)
     with ExitStack() as undo:
+        grade = grade_of(config)
         undo.callback(close_grade, grade)
         rows, heldout_rows = questions(config, notify)
         placed = undo.enter_context(place(config, notify))
@@ -74,37 +60,48 @@ def _built(config: RunConfig, rollout: Rollout, grade: Grade, notify: Callable[[
             prompts_of(part, config, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
         )
-        tell_of_memory(config, placed.sampler, prompts, notify)
-        if isinstance(rollout, Trees):
-            check_memory(rollout, prompts, placed.sampler)
-        answer = answer_with(config, placed.tokenizer)
-        collect = with_tokenizer(rollout, answer, placed.tokenizer)
-        sampling = Sampling(config.max_new_tokens, stop=stop_of(config))
-        evaluation = Evaluation(tuple(heldout), grade, sampling, answer=answer)
-        source = Online(ORDERS[config.order](prompts, config.seed), placed.sampler, collect, grade)
+        check_memory(config.source.rollout, around, prompts, placed.sampler)
+        around = with_tokenizer(around, config, placed.tokenizer)
+        sampling = Sampling(config.source.max_new_tokens, stop=around.sampling.stop)
+        evaluation = Evaluation(tuple(heldout), grade, sampling, answer=around.answer or answer)
+        source = Queued(
+            Online(
+                ORDERS[config.source.order](prompts, config.control.seed),
+                placed.sampler,
+                built(config.source.rollout, around),
+                grade,
+                around,
+            ),
+            config.source.ahead,
+        )
         undo.callback(source.close)
         yield Run(
-            plan=Plan(config.advantage, updates_of(config), config.seed, reference=config.reference_update),
+            plan=Plan(
+                {name: built(part, around) for name, part in config.advantage.items()},
+                updates_of(config),
+                config.control.seed,
+                reference=config.models.reference_update,
+            ),
             source=source,
             host=placed.host,
             channel=placed.channel,
-            steps=config.steps,
+            steps=config.control.steps,
             evaluate=partial(evaluation, placed.sampler),
             probe=partial(probe_of(config, evaluation), placed.sampler),
-            save_every=config.save_every,
-            evaluate_every=config.evaluate_every,
+            save_every=config.control.save_every,
+            evaluate_every=config.control.evaluate_every,
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
 
 
 def probe_of(config: RunConfig, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:
     """Best temperature and vote on some of the held-out questions; nothing where the run asks for none."""
-    if not config.report_questions:
+    if not config.source.report_questions:
         return lambda sampler: {}
-    if config.data is None and config.reward is None and own_questions(config) is None:
-        return Probe(evaluation, config.report_questions, equivalence_of_task(task_of(config)))
+    if config.source.data is None and config.source.reward is None and own_questions(config) is None:
+        return Probe(evaluation, config.source.report_questions, equivalence_of_task(task_of(config)))
     return Probe(
-        evaluation, config.report_questions, equivalence_of(getattr(evaluation.grade, "reward", None))
+        evaluation, config.source.report_questions, equivalence_of(getattr(evaluation.grade, "reward", None))
     )
 
 
@@ -117,73 +114,38 @@ def close_reward(reward: Reward) -> None:
     rules.close(reward)
 
 
-def rollout_of(config: RunConfig) -> Rollout:
-    sampling = Sampling(
-        config.max_new_tokens, config.temperature, config.top_p, config.top_k, stop_of(config)
-    )
-    size = (config.prompts_per_step, config.samples_per_prompt, sampling)
-    if isinstance(config.rollout, DynamicRollout):
-        own = config.rollout
-        return DynamicSampling(*size, own.lo, own.hi, own.prompts_per_round, own.max_rounds, own.min_groups)
-    if isinstance(config.rollout, GreedyRollout):
-        return GreedyBaseline(*size)
-    if isinstance(config.rollout, SegmentsRollout):
-        return Segments(
-            *size, partition_of(config.rollout), config.rollout.value_samples, config.rollout.max_values
-        )
-    if isinstance(config.rollout, TreeRollout):
-        tree = config.rollout
-        replay = Replay(tree.edges_per_question, tree.max_age, tree.edges_per_step)
-        return Trees(
-            config.prompts_per_step,
-            sampling,
-            tree_values,
-            TreeShape(tree.branching, tree.segment_tokens),
-            replay,
-            config.seed,
-        )
-    return Groups(*size)
+def with_tokenizer(around: Around, config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Around:
+    """What only a tokenizer can give."""
 
+    def decode_each() -> list[str]:
+        return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
 
-def partition_of(own: SegmentsRollout) -> Partition:
-    """Lines are told apart by tokens, so theirs comes with the tokenizer."""
-    kinds: dict[str, Partition] = {
-        "cutpoints": CutPoints(own.interval, own.threshold),
-        "tokens": FixedTokens(own.segment_tokens),
-        "parts": EqualParts(own.parts),
-        "lines": Lines(()),
-    }
-    return kinds[own.partition]
-
-
-def with_tokenizer(rollout: Rollout, answer: Answer, tokenizer: PreTrainedTokenizerBase) -> Rollout:
-    """The rollout with what only a tokenizer can give."""
-    if not isinstance(rollout, Segments | Trees):
-        return replace(rollout, answer=answer)
-    if isinstance(rollout, Trees) or not isinstance(rollout.partition, Lines):
-        return rollout
-    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    return replace(
-        rollout, partition=Lines(frozenset(token for token, piece in enumerate(pieces) if "\n" in piece))
-    )
+    return replace(around, answer=answer_with(config, tokenizer), decode_each=decode_each)
 
 
 def updates_of(config: RunConfig) -> tuple[Update, ...]:
-    if config.critic is not None and config.critic.shared_trunk:
+    if config.models.critic is not None and config.models.critic.shared_trunk:
         return (
-            Update(config.objective | config.critic.objective, "policy", config.updates_per_step, config.old),
+            Update(
+                config.objective | config.models.critic.objective,
+                "policy",
+                config.models.policy.updates_per_step,
+                config.models.policy.old,
+            ),
         )
-    alone = 0 if config.critic is None else config.critic.pretrain_steps
-    policy = Update(config.objective, "policy", config.updates_per_step, config.old, alone)
-    if config.critic is None:
+    alone = 0 if config.models.critic is None else config.models.critic.pretrain_steps
+    policy = Update(
+        config.objective, "policy", config.models.policy.updates_per_step, config.models.policy.old, alone
+    )
+    if config.models.critic is None:
         return (policy,)
-    return (policy, Update(config.critic.objective, "critic", config.critic.updates_per_step))
+    return (policy, Update(config.models.critic.objective, "critic", config.models.critic.updates_per_step))
 
 
 def grade_of(config: RunConfig) -> Grade:
     """The reward's verdict; of an environment that asks its own questions and has no other reward, what it
     gave."""
-    if config.reward is None and own_questions(config) is not None:
+    if config.source.reward is None and own_questions(config) is not None:
         return environment_alone
     return grading_of(reward_of(config), shows_of(config))
 
@@ -191,7 +153,7 @@ def grade_of(config: RunConfig) -> Grade:
 def shows_of(config: RunConfig) -> Shows:
     """What the task looks for in an answer, where questions are a task's: whether it shows working, whether
     it reflects."""
-    if config.data is not None or own_questions(config) is not None:
+    if config.source.data is not None or own_questions(config) is not None:
         return {}
     task = task_of(config)
     looks = {"working": getattr(task, "works", None), "reflection": getattr(task, "reflects", None)}
@@ -200,7 +162,7 @@ def shows_of(config: RunConfig) -> Shows:
 
 def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer:
     """One turn, or turns with the run's environment."""
-    if config.environment is None:
+    if config.source.environment is None:
         return answer
 
     def tokenize(text: str) -> list[int]:
@@ -211,17 +173,17 @@ def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer
             tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
 
-    return Turns(config.environment, tokenize, decode, config.seed, config.max_turns)
+    return Turns(config.source.environment, tokenize, decode, config.control.seed, config.source.max_turns)
 
 
 def reward_of(config: RunConfig) -> Reward:
     """The task's own, a rule, tests of programs, a model, or the user's function."""
-    task = task_of(config) if config.data is None else None
-    reward = config.reward
+    task = task_of(config) if config.source.data is None else None
+    reward = config.source.reward
     if reward is None:
         return ExactMatch() if task is None else task.grade
     if isinstance(reward, ModelReward):
-        return model_reward(reward, device_of(config.device))
+        return model_reward(reward, device_of(config.engine.device))
     if isinstance(reward, rules.RulePart):
         return rules.build(reward)
     if isinstance(reward, CodeTests):

@@ -16,7 +16,7 @@ from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_tas
 from menon.assembly.build import REWARDS
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
 from menon.assembly.questions import rendered
-from menon.config import RunConfig
+from menon.config import OnlineSource
 from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
@@ -47,7 +47,7 @@ from menon.types import Graded, Prompt, Sampling
 
 TASK_QUESTIONS = 200
 """Held-out questions of a built-in task, where nobody asks for another number."""
-MAX_NEW_TOKENS = RunConfig.max_new_tokens
+MAX_NEW_TOKENS = OnlineSource.max_new_tokens
 """As in a run."""
 
 

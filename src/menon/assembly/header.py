@@ -3,20 +3,22 @@
 from typing import Any
 
 from menon.assembly.questions import own_questions
-from menon.config import RunConfig
+from menon.config import RunConfig, around_of
 from menon.prompts.tasks import name_of
 from menon.reward.grade import Grading
-from menon.rollout.protocols import Grade
+from menon.rollout.protocols import Grade, sizes_of
 
 
 def header(config: RunConfig, parameters: int, device: str, grade: Grade) -> dict[str, str]:
-    updates = f"{config.updates_per_step} update" + ("s" if config.updates_per_step > 1 else "")
+    updates = f"{config.models.policy.updates_per_step} update" + (
+        "s" if config.models.policy.updates_per_step > 1 else ""
+    )
     return {
         "recipe": config.recipe,
-        "model": f"{config.model}, {quantity(parameters)} parameters",
+        "model": f"{config.models.policy.model}, {quantity(parameters)} parameters",
         "task": asked_in(config),
-        "step": f"{size_of(config)}, {updates}, learning rate {config.optimiser.learning_rate:g}",
-        "machine": f"{device}, {config.dtype}",
+        "step": f"{size_of(config)}, {updates}, learning rate {config.models.policy.optimiser.learning_rate:g}",
+        "machine": f"{device}, {config.engine.dtype}",
         **(getattr(grade.reward, "header", {}) if isinstance(grade, Grading) else {}),
     }
 
@@ -25,13 +27,17 @@ def asked_in(config: RunConfig) -> str:
     """Where the questions come from, what answers the policy, and what grades it if that is not the task's
     own."""
     own = own_questions(config)
-    reward = config.reward if isinstance(config.reward, str | None) else kind_or_name(config.reward)
+    reward = (
+        config.source.reward
+        if isinstance(config.source.reward, str | None)
+        else kind_or_name(config.source.reward)
+    )
     return ", ".join(
         [
-            config.data or name_of(config.task or own),
+            config.source.data or name_of(config.source.task or own),
             *(
-                [f"environment {name_of(config.environment)}"]
-                if config.environment is not None and own is None
+                [f"environment {name_of(config.source.environment)}"]
+                if config.source.environment is not None and own is None
                 else []
             ),
             *([f"reward {reward}"] if reward else []),
@@ -41,9 +47,8 @@ def asked_in(config: RunConfig) -> str:
 
 def size_of(config: RunConfig) -> str:
     """What is written in a step, as far as the configuration settles it."""
-    if (branching := getattr(config.rollout, "branching", None)) is not None:
-        return f"{config.prompts_per_step} trees of {'-'.join(map(str, branching))}"
-    return f"{config.prompts_per_step} prompts x {config.samples_per_prompt} samples"
+    groups = f"{config.source.prompts_per_step} prompts x {config.source.samples_per_prompt} samples"
+    return sizes_of(config.source.rollout, around_of(config)).form or groups
 
 
 def kind_or_name(reward: Any) -> str:

@@ -58,9 +58,9 @@ class Placed(AbstractContextManager):
 
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
     """Everything in this process and on one device, all models from the same start."""
-    device = device_of(config.device)
-    name = model_name(config.model)
-    model, tokenizer = load_policy(name, WEIGHTS_DTYPE[config.dtype], device)
+    device = device_of(config.engine.device)
+    name = model_name(config.models.policy.model)
+    model, tokenizer = load_policy(name, WEIGHTS_DTYPE[config.engine.dtype], device)
     sampler = sampler_of(
         config, model, tokenizer, notify
     )  # first: it may move the weights into shared memory
@@ -76,15 +76,16 @@ def sampler_of(
     tokenizer: PreTrainedTokenizerBase,
     notify: Callable[[str], None],
 ) -> TorchSampler:
-    """On the learner's own weights where both have one dtype, else on a copy."""
+    """On the learner's own weights where both have one dtype and take turns, else on a copy."""
     settings: dict[str, Any] = {
-        "seed": config.seed,
-        "slots": config.slots,
-        "fixed_slots": config.fixed_slots,
+        "seed": config.control.seed,
+        "slots": config.engine.slots,
+        "fixed_slots": config.engine.fixed_slots,
         "processes": workers(model.num_parameters(), model.device),
     }
-    if config.dtype != "bfloat16":
-        return TorchSampler(model, tokenizer, **settings)
+    if config.engine.dtype != "bfloat16":
+        weights = copy.deepcopy(model).requires_grad_(False) if config.source.ahead else model
+        return TorchSampler(weights, tokenizer, **settings)
     if not has_bf16(model.device):
         notify(
             f"this {model.device.type} has no bfloat16 instructions and emulates them slowly; dtype=float32 "
@@ -98,25 +99,32 @@ def models_of(
 ) -> dict[str, Scorer]:
     """By role: policy, and where the configuration has them reference and critic."""
     settings: dict[str, Any] = {
-        "temperature": config.temperature,
-        "tokens_per_forward": config.tokens_per_forward,
+        "temperature": config.source.temperature,
+        "tokens_per_forward": config.engine.tokens_per_forward,
         "device": device,
-        "autocast": torch.bfloat16 if config.dtype == "bfloat16" else None,
+        "autocast": torch.bfloat16 if config.engine.dtype == "bfloat16" else None,
     }
     models: dict[str, Scorer] = {}
-    if config.reference == "frozen":
+    if config.models.reference == "frozen":
         models["reference"] = TorchScorer(copy.deepcopy(model).requires_grad_(False), **settings)
-    critic = config.critic
+    critic = config.models.critic
     if critic is not None and critic.shared_trunk:
         weight: Any = model.get_input_embeddings().weight
-        head = value_head(weight.shape[1], critic.init, config.seed).to(weight.dtype)
-        both = TorchLearner(model, config.optimiser, heads={"value": head}, **settings)
+        head = value_head(weight.shape[1], critic.init, config.control.seed).to(weight.dtype)
+        both = TorchLearner(model, config.models.policy.optimiser, heads={"value": head}, **settings)
         return {"policy": both, "critic": both, **models}
     if critic is not None:
-        value_model = load_value_model(name, WEIGHTS_DTYPE[config.dtype], device, critic.init, config.seed)
+        value_model = load_value_model(
+            name, WEIGHTS_DTYPE[config.engine.dtype], device, critic.init, config.control.seed
+        )
         models["critic"] = TorchLearner(value_model, critic.optimiser, **settings)
-    policy: Learner = TorchLearner(model, config.optimiser, **settings)
-    return {"policy": policy if config.natural is None else NaturalLearner(policy, config.natural), **models}
+    policy: Learner = TorchLearner(model, config.models.policy.optimiser, **settings)
+    return {
+        "policy": policy
+        if config.models.policy.natural is None
+        else NaturalLearner(policy, config.models.policy.natural),
+        **models,
+    }
 
 
 def device_of(name: str) -> torch.device:

@@ -24,22 +24,22 @@ TASK_ROWS = 10_000
 
 def questions(config: RunConfig, notify: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
     """Rows to train on and held-out rows."""
-    if config.data is None:
+    if config.source.data is None:
         task: Questions = own_questions(config) or task_of(config)
-        train = task.rows("train", min(TASK_ROWS, task.room("train")), config.seed)
-        heldout = task.rows("heldout", min(config.heldout, task.room("heldout")), 0)
+        train = task.rows("train", min(TASK_ROWS, task.room("train")), config.control.seed)
+        heldout = task.rows("heldout", min(config.source.heldout, task.room("heldout")), 0)
         for split, rows_of_split in (("training", train), ("held-out", heldout)):
             if not rows_of_split:
                 raise UserError(f"{task} has no {split} question; give it settings that allow more questions")
         return list(train), list(heldout)
-    rows = rows_of(config.data, config, notify)
-    if config.heldout_data is None:
-        return apart(rows, config.heldout, config.data)
-    return rows, rows_of(config.heldout_data, config, notify)[: config.heldout]
+    rows = rows_of(config.source.data, config, notify)
+    if config.source.heldout_data is None:
+        return apart(rows, config.source.heldout, config.source.data)
+    return rows, rows_of(config.source.heldout_data, config, notify)[: config.source.heldout]
 
 
 def rows_of(path: str, config: RunConfig, notify: Callable[[str], None]) -> list[Row]:
-    rows, skipped = read_rows(path, config.on_bad, columns=config.columns)
+    rows, skipped = read_rows(path, config.source.on_bad, columns=config.source.columns)
     if skipped:
         notify(f"{skipped} rows of {path} cannot be used and are left out")
     return rows
@@ -62,7 +62,7 @@ def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[
 
 
 def task_of(config: RunConfig) -> Task:
-    return config.task or ChainSum()
+    return config.source.task or ChainSum()
 
 
 class Questions(Protocol):
@@ -75,8 +75,12 @@ class Questions(Protocol):
 
 def own_questions(config: RunConfig) -> Any:
     """The environment, where it is to ask its own questions."""
-    own = config.data is None and config.task is None and hasattr(config.environment, "rows")
-    return config.environment if own else None
+    own = (
+        config.source.data is None
+        and config.source.task is None
+        and hasattr(config.source.environment, "rows")
+    )
+    return config.source.environment if own else None
 
 
 def prompts_of(
@@ -90,10 +94,16 @@ def prompts_of(
     """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full
     reward."""
     prompts = rendered(
-        rows, config.template, context, tokenizer, config.max_new_tokens, config.on_bad, notify
+        rows,
+        config.source.template,
+        context,
+        tokenizer,
+        config.source.max_new_tokens,
+        config.source.on_bad,
+        notify,
     )
     if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
-        prompts, unproved = prove_golds(prompts, grade, spell, config.on_bad)
+        prompts, unproved = prove_golds(prompts, grade, spell, config.source.on_bad)
         if unproved:
             notify(f"{unproved} questions have an answer that earns no reward and are left out")
     return prompts
@@ -124,7 +134,7 @@ def rendered(
 
 
 def stop_of(config: RunConfig) -> tuple[str, ...]:
-    return config.stop or find_template(config.template).stop
+    return config.source.stop or find_template(config.source.template).stop
 
 
 def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:

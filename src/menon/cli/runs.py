@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from menon.errors import UserError
+from menon.settings import setting
 
 HEAD = ("run", "recipe", "model", "steps", "state", "before", "after", "minutes")
 
@@ -45,9 +46,9 @@ def row_of(path: Path) -> tuple[str, ...]:
     later = [line for line in evaluations if line["step"] > 0]
     return (
         path.name,
-        str(settings.get("recipe") or "-"),
-        str(settings.get("model") or "-"),
-        f"{done}/{settings.get('steps', '?')}",
+        str(setting(settings, "recipe") or "-"),
+        str(setting(settings, "model") or "-"),
+        f"{done}/{setting(settings, 'steps', '?')}",
         state(path),
         accuracy(evaluations[0] if evaluations and evaluations[0]["step"] == 0 else None),
         accuracy(later[-1] if later else None),

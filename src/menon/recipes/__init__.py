@@ -74,10 +74,12 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     config: RunConfig = getattr(module, name)()
     if scale == "laptop" and model in BASES:
         return config
-    critic = config.critic
+    models = config.models
+    policy = replace(models.policy, optimiser=replace(models.policy.optimiser, learning_rate=POLICY_RATE))
+    critic = models.critic
     if critic is not None:
         critic = replace(critic, optimiser=replace(critic.optimiser, learning_rate=CRITIC_RATE))
-    config = replace(config, critic=critic, optimiser=replace(config.optimiser, learning_rate=POLICY_RATE))
+    config = replace(config, models=replace(models, policy=policy, critic=critic))
     return config if scale == "laptop" else published(name, module, config)
 
 

@@ -1,7 +1,7 @@
 """OPO (arXiv 2505.23585): exactly on-policy, with the baseline of least variance."""
 
 from menon.advantage import OPO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import TokenMean
 from menon.update.optimiser import Optimiser
@@ -15,7 +15,7 @@ def opo() -> RunConfig:
         recipe="opo",
         advantage={"credit": OPO()},
         objective={"policy": Term(PolicyGradient(), TokenMean())},
-        optimiser=Optimiser(learning_rate=5e-4),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=5e-4))),
     )
 
 

@@ -9,6 +9,7 @@ from menon.record import disk
 from menon.record.folder import recorded
 from menon.record.transcripts import read_transcript
 from menon.report.answers import Marked, Pair, paired
+from menon.settings import setting
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Content:
     @property
     def source(self) -> str:
         """Where the questions came from: the data or the task; else what the policy acted in."""
-        if data := self.settings.get("data"):
+        if data := setting(self.settings, "data"):
             return str(data)
         kinds = {
             name: part.get("kind", "your own")
             for name in ("task", "environment")
-            if (part := self.settings.get(name))
+            if (part := setting(self.settings, name))
         }
         return str(kinds.get("task") or (f"environment {kinds['environment']}" if kinds else "chain_sum"))
 

@@ -9,6 +9,7 @@ from menon.report.answers import Marked, Pair, Row, chosen, counts
 from menon.report.charts import Chart, Line, drawn
 from menon.report.content import Content
 from menon.report.curves import curves, times
+from menon.settings import setting
 
 NUMBERS = (
     ("accuracy", "accuracy at temperature 1", ".3f"),
@@ -38,11 +39,11 @@ def head(content: Content) -> Iterator[str]:
     settings = content.settings
     written = sum(float(line.get("tokens/generated") or 0) for line in content.lines)
     facts = [
-        str(settings.get("recipe") or "a run"),
-        f"model {settings.get('model', '?')}",
+        str(setting(settings, "recipe") or "a run"),
+        f"model {setting(settings, 'model', '?')}",
         content.source,
-        f"seed {settings.get('seed', '?')}",
-        f"{content.steps} of {settings.get('steps', content.steps)} steps",
+        f"seed {setting(settings, 'seed', '?')}",
+        f"{content.steps} of {setting(settings, 'steps', content.steps)} steps",
         f"{written:,.0f} tokens written",
         duration(content.wall_s),
     ]

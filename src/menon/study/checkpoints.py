@@ -16,6 +16,7 @@ from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.record import checkpoint
 from menon.record.transcripts import read_batch
+from menon.settings import setting
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Policies:
 
     def __init__(self, run: Path, settings: Mapping[str, Any], tokens_per_forward: int) -> None:
         self.folder = run / "checkpoints"
-        self.start = model_name(str(settings["model"]))
-        self.temperature = float(settings["temperature"])
+        self.start = model_name(str(setting(settings, "model")))
+        self.temperature = float(setting(settings, "temperature"))
         self.tokens_per_forward = tokens_per_forward
 
     def named(self) -> list[int]:

@@ -19,6 +19,7 @@ from menon.loss.exact_kl import reverse_kl
 from menon.record import checkpoint
 from menon.record.transcripts import read_batch
 from menon.report.answers import Marked
+from menon.settings import setting
 from menon.update.protocols import Reduction
 
 ANSWERS = 64
@@ -46,11 +47,13 @@ def drift(run: Path, settings: Mapping[str, Any], answers: int = ANSWERS) -> Dri
     checkpoint.
     """
     step = last_step(run)
-    device = device_of(str(settings.get("device", "auto")))
-    start, tokenizer = load_policy(model_name(str(settings["model"])), torch.float32, device)
+    device = device_of(str(setting(settings, "device", "auto")))
+    start, tokenizer = load_policy(model_name(str(setting(settings, "model"))), torch.float32, device)
     trained, _ = load_policy(run / "checkpoints" / f"step_{step:06d}", torch.float32, device)
     models = {
-        name: TorchScorer(model, tokens_per_forward=int(settings["tokens_per_forward"]), device=device)
+        name: TorchScorer(
+            model, tokens_per_forward=int(setting(settings, "tokens_per_forward")), device=device
+        )
         for name, model in (("start", start), ("trained", trained))
     }
     sides = []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import prompt
 
-from menon.cli.terminal import (
+from menon.report.terminal import (
     Live,
     Terminal,
     duration,
