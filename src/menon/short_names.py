@@ -13,9 +13,9 @@ from menon.settings import Tree, merged, nearest, own_part, plain
 def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> Tree:
     """A change with every short name written out.
 
-    A name that `cls` lacks stands for the setting of that name in the first group of owners (dotted paths) that has
-    one; inside a table, for the one setting of that name below it. UserError: no setting has the name, or several in
-    the group have it.
+    A name that `cls` lacks stands for the setting of that name in the first group of owners (dotted paths)
+    that has one; inside a table, for the one setting of that name below it. UserError: no setting has the
+    name, or several in the group have it.
     """
     whole: Tree = {}
     for name, value in change.items():
@@ -42,8 +42,21 @@ def _find(name: str, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> t
         below = [(*start, *path) for start in group for path in _paths(*_reach(tree, cls, start))]
         if places := [path for path in below if path[-1] == name]:
             return _only(name, places)
-    own = {n for group in starts for start in group for n in _own_names(*_reach(tree, cls, start))}
-    raise UserError(f"unknown setting '{name}'{nearest(name, sorted(own | set(_field_names(cls))))}")
+    reached = [_reach(tree, cls, start) for group in starts for start in group]
+    if elsewhere := [part for _, hint in reached for part in _kinds_with(name, hint)]:
+        has = "has" if len(elsewhere) == 1 else "have"
+        raise UserError(f"this run has no setting '{name}'; {' and '.join(elsewhere)} {has} one")
+    names = {path[-1] for place in reached for path in _paths(*place)} | set(_field_names(cls))
+    raise UserError(f"unknown setting '{name}'{nearest(name, sorted(names))}")
+
+
+def _kinds_with(name: str, owner: Any) -> Iterator[str]:
+    """Kinds of an owner's parts that have such a setting, as they are chosen: `rollout=tree`."""
+    table = _table_for(owner, {})
+    for field, hint in _hints(table).items() if table is not None else ():
+        for part in _tables_in(hint):
+            if (kind := getattr(part, "kind", "")) and name in _field_names(part):
+                yield f"{field}={kind}"
 
 
 def _only(name: str, places: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
@@ -51,11 +64,6 @@ def _only(name: str, places: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
         both = " and ".join(".".join(path) for path in places)
         raise UserError(f"'{name}' could be {both}; write the one that you mean")
     return places[0]
-
-
-def _own_names(tree: Any, hint: Any) -> list[str]:
-    table = _table_for(hint, {})
-    return [] if table is None else _field_names(table)
 
 
 def _spelt_below(value: Any, tree: Any, hint: Any) -> Any:
@@ -119,7 +127,8 @@ def _bare(hint: Any) -> Any:
 
 
 def _table_for(hint: Any, tree: Any) -> Any:
-    """The dataclass that a value of this type is; of several that with the value's `kind`. None: it is no table."""
+    """The dataclass that a value of this type is; of several that with the value's `kind`. None: it is no
+    table."""
     tables = list(_tables_in(hint))
     if typing.get_origin(_bare(hint)) not in (typing.Union, types.UnionType):
         return tables[0] if tables else None

@@ -9,7 +9,7 @@ from menon.parts import Around, Checks
 from menon.rollout.protocols import sizes_of
 from menon.rollout.segments import Segments
 from menon.shaping import Overlong
-from menon.update.protocols import Reduction
+from menon.update.protocols import VALUE, Reduction
 from menon.update.terms import AnyTerm
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def check(config: "RunConfig", around: Around) -> None:
         )
         if reference and config.models.reference == "none":
             raise UserError(f"{name} compares with a reference, and this run has none; set reference=frozen")
-        if (reads & {"value", "value_after"} or "value" in needs) and config.models.critic is None:
+        if (reads & {"value", "value_after"} or VALUE in needs) and config.models.critic is None:
             raise UserError(
                 f"{name} needs a critic, and this run has none; start from the recipe ppo, or give the "
                 "run a critic"
@@ -156,7 +156,7 @@ def check_terms(config: "RunConfig") -> None:
     for name, term in config.objective.items():
         kind, select = getattr(term.loss, "kind", ""), getattr(term.select, "kind", "")
         check_old(config, name, term)
-        if apart and "value" in term.loss.needs:
+        if apart and VALUE in term.loss.needs:
             raise UserError(f"objective.{name}.loss is the critic's; name it critic.objective.{name}.loss")
         if kind in ANSWER_LOSSES and getattr(term.share, "kind", "") in TOKEN_SHARES:
             raise UserError(
