@@ -16,7 +16,8 @@ from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
 from menon.reward.code.tests import CodeTests
-from menon.reward.models import ModelReward
+from menon.reward.judge import Judge
+from menon.reward.preference import Preference
 from menon.reward.rules import RulePart
 from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
@@ -47,7 +48,7 @@ Rollout = Annotated[RolloutPart, choice(RolloutPart)]
 Moving = Annotated[ReferencePart, choice(ReferencePart)]
 Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
-RewardPart = ModelReward | CodeTests | RulePart
+RewardPart = Judge | Preference | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 SHORT: dict[str, str | tuple[str, ...]] = {
     "learning_rate": "optimiser.learning_rate",

@@ -4,19 +4,18 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.questions import own_questions, prompts_of, questions, stop_of, task_of
-from menon.assembly.reward_models import model_reward
+from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
 from menon.assembly.samplers import sampler_of
 from menon.base import BASES
-from menon.config import RunConfig, around_of
+from menon.config import RewardPart, RunConfig, around_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
@@ -26,13 +25,11 @@ from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
 from menon.parts import Around, built
+from menon.parts import close as close_part
 from menon.prompts.order import ByDifficulty, Shuffled
-from menon.reward import rules
 from menon.reward.call import UserReward
-from menon.reward.code.tests import CodeTests
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
-from menon.reward.models import ModelReward
 from menon.reward.protocols import Reward
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
@@ -44,10 +41,6 @@ from menon.update.natural import NaturalLearner
 from menon.update.objective import Update
 from menon.update.protocols import Learner, Scorer
 
-REWARDS: dict[str, Callable[[], Reward]] = {
-    "code": CodeTests,
-    **{kind: partial(rules.named, kind) for kind in rules.KINDS},
-}
 ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 CORPUS = {"base": "sums", "search_base": "search"}
 """What `menon pretrain` makes a built-in model from."""
@@ -59,8 +52,14 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     """Everything of a run, in one process and on one device. `notify` hears what the user should know. See
     `close`."""
     around = around_of(config)
-    around = replace(around, sampling=replace(around.sampling, stop=stop_of(config)), notify=notify)
-    grade = grade_of(config)
+    around = replace(
+        around,
+        sampling=replace(around.sampling, stop=stop_of(config)),
+        notify=notify,
+        device=config.device,
+    )
+    around = with_models(around, lambda: device_of(config.device))
+    grade = grade_of(config, around)
     try:
         return assemble(config, around, grade)
     except BaseException:
@@ -130,11 +129,7 @@ def close(run: Run) -> None:
 
 def close_grade(grade: Grade) -> None:
     if isinstance(grade, Grading):
-        close_reward(grade.reward)
-
-
-def close_reward(reward: Reward) -> None:
-    rules.close(reward)
+        close_part(grade.reward)
 
 
 def with_tokenizer(around: Around, config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Around:
@@ -158,12 +153,12 @@ def updates_of(config: RunConfig) -> tuple[Update, ...]:
     return (policy, Update(config.critic.objective, "critic", config.critic.updates_per_step))
 
 
-def grade_of(config: RunConfig) -> Grade:
+def grade_of(config: RunConfig, around: Around) -> Grade:
     """The reward's verdict; of an environment that asks its own questions and has no other reward, what it
     gave."""
     if config.reward is None and own_questions(config) is not None:
         return environment_alone
-    return grading_of(reward_of(config), shows_of(config))
+    return grading_of(reward_of(config, around), shows_of(config))
 
 
 def shows_of(config: RunConfig) -> Shows:
@@ -192,25 +187,22 @@ def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer
     return Turns(config.environment, tokenize, decode, config.seed, config.max_turns)
 
 
-def reward_of(config: RunConfig) -> Reward:
-    """The task's own, a rule, tests of programs, a model, or the user's function."""
+def reward_of(config: RunConfig, around: Around) -> Reward:
+    """The task's own, a part, or the user's function, which is isolated."""
     task = task_of(config) if config.data is None else None
     reward = config.reward
     if reward is None:
         return ExactMatch() if task is None else task.grade
-    if isinstance(reward, ModelReward):
-        return model_reward(reward, device_of(config.device))
-    if isinstance(reward, rules.RulePart):
-        return rules.build(reward)
-    if isinstance(reward, CodeTests):
-        return reward
+    if isinstance(reward, RewardPart):
+        return built(reward, around)
     if not isinstance(reward, str) or ":" in reward:
-        return UserReward(reward)
-    if reward not in REWARDS:
+        return UserReward(built(reward, around))
+    kinds = {part.kind: part for part in get_args(RewardPart)}
+    if reward not in kinds:
         raise UserError(
-            f"there is no reward '{reward}'{nearest(reward, REWARDS)}; your own is file.py:function"
+            f"there is no reward '{reward}'{nearest(reward, kinds)}; your own is file.py:function"
         )
-    return REWARDS[reward]()
+    return built(kinds[reward](), around)
 
 
 # Models
