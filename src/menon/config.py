@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from menon.advantage import AdvantagePart
+from menon.columns import Setup
 from menon.control import ControlPart
 from menon.correction import CorrectionPart
 from menon.errors import OnBad, UserError, at_least
@@ -31,7 +32,7 @@ from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 from menon.update.reference import ReferencePart
 from menon.user_code import reference_of, source_hash
-from menon.validate import check, parts_of
+from menon.validate import check
 
 CreditPart = AdvantagePart | ShapingPart | ControlPart
 Credit = Annotated[CreditPart, choice(CreditPart, "reads")]
@@ -205,7 +206,7 @@ class RunConfig:
             )
         if self.reference_update is not None and self.reference == "none":
             raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
-        check(self, around_of(self))
+        check(setup_of(self))
 
 
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
@@ -264,9 +265,26 @@ def around_of(config: RunConfig) -> Around:
     return Around(config.prompts_per_step, config.samples_per_prompt, sampling, config.seed)
 
 
+def setup_of(config: RunConfig) -> Setup:
+    """What decides whether the parts of a run go together."""
+    return Setup(
+        rollout=config.rollout,
+        around=around_of(config),
+        advantage=config.advantage,
+        objective=config.objective,
+        critic=config.critic,
+        reference=config.reference != "none",
+        old_is_behaviour=config.old == "behaviour",
+        updates_per_step=config.updates_per_step,
+        natural=config.natural is not None,
+        environment=config.environment,
+        task=config.task,
+    )
+
+
 def own_code(config: RunConfig) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
-    types = [type(part) for _, part in parts_of(config)]
+    types = [type(part) for _, part in setup_of(config).parts()]
     names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
     if config.reward is not None and not isinstance(config.reward, str | RewardPart):
         names.append(reference_of(config.reward))
