@@ -10,14 +10,14 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.assembly.build import build
-from menon.assembly.reward_models import judge_of
+from menon.assembly.reward_models import with_models
 from menon.config import RunConfig, changed, own_code
 from menon.engines.hf_models import export
 from menon.engines.openai_client import OpenAIClient
 from menon.errors import UserError
+from menon.parts import Around
 from menon.recipes import recipe
 from menon.reward.judge import Judge, own_prompt
-from menon.reward.models import JudgeReward, PreferenceReward
 from menon.reward.preference import Preference
 from menon.rollout.environments import Calculator, GridWorld, GuessNumber
 from menon.rollout.turns import Turns, environment_alone
@@ -76,8 +76,8 @@ def test_a_judge_here(folder, tmp_path):
 
 
 def test_a_judge_on_a_server():
-    judge = judge_of(
-        JudgeReward("judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7), CPU
+    judge = Judge("judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7).build(
+        with_models(Around(), lambda: CPU)
     )
     assert judge.complete == OpenAIClient("http://127.0.0.1:1/v1", "judge-7b", "MY_KEY")
     assert (judge.batch_size, judge.prompt, judge.soft) == (7, own_prompt(), False)
@@ -96,11 +96,11 @@ def test_a_preference_model(folder):
 
 def test_settings_of_models_go_through_run_json_and_the_command_line():
     config = changed(recipe("grpo"), {"reward": "judge", "reward.model": "a", "reward.soft": "true"})
-    assert config.reward == JudgeReward("a", soft=True)
+    assert config.reward == Judge("a", soft=True)
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
     assert own_code(config) == {}
     config = changed(recipe("grpo"), {"reward": {"kind": "preference", "model": "b", "clip": 10}})
-    assert config.reward == PreferenceReward("b", clip=10)
+    assert config.reward == Preference("b", clip=10)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import menon
 PACKAGE = Path(menon.__file__).parent
 OPEN = {
     *("recipes", "cli", "study", "workbench", "assembly", "base"),
-    *("config", "validate", "settings", "user_code", "threads", "errors", "__init__", "__main__"),
+    *("config", "validate", "columns", "settings", "user_code", "threads", "errors", "__init__", "__main__"),
 }
 
 STANDARD = {"numpy", "menon.errors", "menon.parts"}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,21 +12,18 @@ from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_tas
 from menon.assembly.header import header
 from menon.assembly.placement import device_of, place
 from menon.assembly.questions import own_questions, prompts_of, questions, stop_of, task_of
-from menon.assembly.reward_models import model_reward
+from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
-from menon.config import Models, Objective, OnlineSource, RunConfig, around_of
+from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
-from menon.parts import Around, built
+from menon.parts import Around, built, close
 from menon.prompts.order import ByDifficulty, Shuffled
-from menon.reward import rules
 from menon.reward.call import UserReward
-from menon.reward.code.tests import CodeTests
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
-from menon.reward.models import ModelReward
 from menon.reward.protocols import Reward
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
@@ -38,10 +35,6 @@ from menon.step import Plan
 from menon.types import Sampling
 from menon.update.terms import Update
 
-REWARDS: dict[str, Callable[[], Reward]] = {
-    "code": CodeTests,
-    **{kind: partial(rules.named, kind) for kind in rules.KINDS},
-}
 ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 
 
@@ -50,9 +43,15 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     """Everything of a run, in this process and on one device; `notify` hears what the user should know. Leaving
     the `with` ends what was started beside this process."""
     around = around_of(config)
-    around = replace(around, sampling=replace(around.sampling, stop=stop_of(config.source)), notify=notify)
+    around = replace(
+        around,
+        sampling=replace(around.sampling, stop=stop_of(config.source)),
+        notify=notify,
+        device=config.engine.device,
+    )
+    around = with_models(around, lambda: device_of(config.engine.device))
     with ExitStack() as undo:
-        grade = grade_of(config.source, reward_of(config.source, config.engine.device))
+        grade = grade_of(config.source, reward_of(config.source, around))
         undo.callback(close_grade, grade)
         rows, heldout_rows = questions(config.source, config.control.seed, notify)
         placed = undo.enter_context(place(config, notify))
@@ -107,11 +106,7 @@ def probe_of(source: OnlineSource, evaluation: Evaluation) -> Callable[[Sampler]
 
 def close_grade(grade: Grade) -> None:
     if isinstance(grade, Grading):
-        close_reward(grade.reward)
-
-
-def close_reward(reward: Reward) -> None:
-    rules.close(reward)
+        close(grade.reward)
 
 
 def with_tokenizer(around: Around, source: OnlineSource, tokenizer: PreTrainedTokenizerBase) -> Around:
@@ -170,22 +165,19 @@ def answer_with(source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerB
     return Turns(source.environment, tokenize, decode, seed, source.max_turns)
 
 
-def reward_of(source: OnlineSource, device: str) -> Reward:
-    """The task's own, a rule, tests of programs, a model, or the user's function."""
+def reward_of(source: OnlineSource, around: Around) -> Reward:
+    """The task's own, a part, or the user's function, which is isolated."""
     task = task_of(source) if source.data is None else None
     reward = source.reward
     if reward is None:
         return ExactMatch() if task is None else task.grade
-    if isinstance(reward, ModelReward):
-        return model_reward(reward, device_of(device))
-    if isinstance(reward, rules.RulePart):
-        return rules.build(reward)
-    if isinstance(reward, CodeTests):
-        return reward
+    if isinstance(reward, RewardPart):
+        return built(reward, around)
     if not isinstance(reward, str) or ":" in reward:
-        return UserReward(reward)
-    if reward not in REWARDS:
+        return UserReward(built(reward, around))
+    kinds = {part.kind: part for part in get_args(RewardPart)}
+    if reward not in kinds:
         raise UserError(
-            f"there is no reward '{reward}'{nearest(reward, REWARDS)}; your own is file.py:function"
+            f"there is no reward '{reward}'{nearest(reward, kinds)}; your own is file.py:function"
         )
-    return REWARDS[reward]()
+    return built(kinds[reward](), around)

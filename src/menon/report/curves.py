@@ -51,7 +51,15 @@ CLIP = {"clip/frac": "clipped", "clip/low": "below", "clip/high": "above"}
 CLIP_NOTE = "Share of tokens whose gradient was cut off, over all updates of the step."
 GRADIENT_NOTE = "Norm before it is clipped; mean over the updates of the step."
 SPEED_NOTE = "Written tokens over the whole time of the step."
-TONES = {"solved": 3, "mixed": 1, "failed": 2, "deviation": 4, "median": 3, "80th percentile": 5, "95th percentile": 4}
+TONES = {
+    "solved": 3,
+    "mixed": 1,
+    "failed": 2,
+    "deviation": 4,
+    "median": 3,
+    "80th percentile": 5,
+    "95th percentile": 4,
+}
 TONES |= {"below": 2, "above": 3}
 """Colours by what a line shows; the others have the first."""
 
@@ -106,11 +114,17 @@ def _divergence(lines: Lines) -> Chart:
 
 def _speed(lines: Lines) -> Points:
     seconds = dict(series(lines, "time/step"))
-    return [(step, tokens / seconds[step]) for step, tokens in series(lines, "tokens/generated") if seconds.get(step)]
+    return [
+        (step, tokens / seconds[step])
+        for step, tokens in series(lines, "tokens/generated")
+        if seconds.get(step)
+    ]
 
 
 def times(lines: Lines) -> dict[str, float]:
     """Seconds by part of the step over the whole run, the largest first."""
-    names = sorted({name for line in lines for name in line if name.startswith("time/") and name != "time/step"})
+    names = sorted(
+        {name for line in lines for name in line if name.startswith("time/") and name != "time/step"}
+    )
     total = {name.removeprefix("time/"): sum(y for _, y in series(lines, name)) for name in names}
     return dict(sorted(total.items(), key=lambda item: -item[1]))

@@ -19,7 +19,9 @@ def ask(function: Callable[[Any], Any], items: Sequence[Any], limit: float) -> S
         raise NoReply(f"{late} for {len(items)} answers") from late
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # sys.exit and timeouts of libraries are no Exception, and a run must survive them
+    except (
+        BaseException
+    ) as error:  # sys.exit and timeouts of libraries are no Exception, and a run must survive them
         raise NoReply(f"raised {describe(error)}") from error
     results = results.tolist() if hasattr(results, "tolist") else results
     if not isinstance(results, Sequence) or isinstance(results, str | bytes):
