@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
@@ -82,7 +81,7 @@ def cost(size: Size, folder: Path, repeats: int) -> Cost:
     taken = [
         (steps.seconds(), steps.metric("time/rollout"), steps.metric("time/update")) for _ in range(repeats)
     ]
-    policy: Any = steps.run.models["policy"]
+    policy = steps.policy
     parameters = sum(weight.numel() for weight in policy.weights().values())
     seconds, rollout, update = (median(column) for column in zip(*taken, strict=True))
     return Cost(seconds, rollout, update, parameters)
