@@ -27,8 +27,8 @@ from menon.base import WEIGHTS
 from menon.config import changed
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
-from menon.recipes import recipe
 from menon.loop import Run
+from menon.recipes import recipe
 from menon.record.clock import Clock
 from menon.rollout.groups import Groups
 from menon.rollout.tree_growth import TreeShape

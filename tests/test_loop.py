@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from faults import Disk, filling
+from tiny_run import Watching, critic_first, even, models_of, opened, tiny_run, traces, weights_of
+
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
 from menon.loop import Run, loop, stop_requests
 from menon.record import checkpoint
 from menon.record.transcripts import read_transcript
 from menon.types import Rollout, StepReport, Verdict
-from tiny_run import Watching, critic_first, even, models_of, opened, tiny_run, traces, weights_of
 
 
 def drive(

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pretend_device import pretend_device
+from tiny_run import Algorithm, Watching, even, models_of, online, opened, tiny_run, traces, weights_of
 
 from menon.assembly.build import build
 from menon.config import changed
@@ -16,8 +18,6 @@ from menon.recipes import recipe
 from menon.record.clock import Clock
 from menon.step import improve
 from menon.types import StepReport
-from pretend_device import pretend_device
-from tiny_run import Algorithm, Watching, even, models_of, online, opened, tiny_run, traces, weights_of
 
 
 def run_to(path, steps: int, algorithm: Algorithm, device: str) -> dict[str, np.ndarray]:

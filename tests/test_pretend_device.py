@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-
 from helpers import tiny_model
 from pretend_device import Pretended, WrongPlace, pretend_device
 

@@ -22,7 +22,6 @@ from menon.types import Completion, Request, StepReport
 from side_by_side.channel import serve
 from side_by_side.task import digits
 
-
 OPEN = ExitStack()
 """Runs that last as long as the process, as its measurements do."""
 

@@ -91,9 +91,7 @@ def test_the_evaluation_is_at_temperature_1_and_the_same_each_time(built):
     first, second = run.evaluate(), run.evaluate()
     assert len(first) == 6
     assert [g.rollout.tokens.tolist() for g in first] == [g.rollout.tokens.tolist() for g in second]
-    assert [g.rollout.prompt.text for g in first] == [
-        g.rollout.prompt.text for g in built().evaluate()
-    ]
+    assert [g.rollout.prompt.text for g in first] == [g.rollout.prompt.text for g in built().evaluate()]
     rollout = first[0].rollout
     with torch.no_grad():
         logp_LV = (
@@ -136,9 +134,7 @@ def test_bfloat16_keeps_fp32_weights_and_samples_from_a_copy(built):
 
 
 def test_dynamic_sampling_gets_its_own_settings(built):
-    run = built(
-        rollout=DynamicRollout(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2)
-    )
+    run = built(rollout=DynamicRollout(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2))
     assert online(run).rollout == DynamicSampling(32, 8, Sampling(8), 0.1, 0.9, 5, 3, 2)
 
 

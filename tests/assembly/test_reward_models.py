@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForSequenceClassification
-
 from helpers import BYTES, tiny_model, tiny_tokenizer
 from tiny_run import online
+from transformers import Qwen3Config, Qwen3ForSequenceClassification
+
 from menon.assembly.build import build
 from menon.assembly.reward_models import judge_of
 from menon.config import RunConfig, changed, own_code

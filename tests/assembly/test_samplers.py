@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from helpers import prompt, tiny_model, tiny_tokenizer
+
 from menon.assembly import placement
 from menon.assembly.placement import sampler_of
 from menon.assembly.samplers import at_once, tell_of_memory
@@ -24,9 +24,7 @@ def config(**changes) -> RunConfig:
 def test_the_configs_settings_reach_the_sampler():
     told: list[str] = []
     model = tiny_model()
-    sampler = sampler_of(
-        config(slots=7, fixed_slots=True, seed=3), model, tiny_tokenizer(), told.append
-    )
+    sampler = sampler_of(config(slots=7, fixed_slots=True, seed=3), model, tiny_tokenizer(), told.append)
     assert sampler.model is model
     assert (sampler.slots, sampler.fixed_slots, sampler.seed, told) == (7, True, 3, [])
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers import ALPHABET, tiny_model, tiny_tokenizer
 
 import menon
-from helpers import ALPHABET, tiny_model, tiny_tokenizer
-from menon.cli import main
 from menon.assembly.header import asked_in
+from menon.cli import main
 from menon.cli.command import configured, understand
 from menon.engines.hf_models import export
 

@@ -1,6 +1,5 @@
 """The host of models in this process: the reference for all other hosts."""
 
-import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -335,7 +334,11 @@ class TestWideColumns:
     def test_a_head_of_three_outputs_by_hand(self):
         scorer, batch = self.scorer(tokens_per_forward=40), random_batch(4)
         host = InProcessHost({"policy": scorer})
-        asks = [Ask("policy", Head("three")), Ask("policy", Head("three", "after"), "next"), Ask("policy", "logp")]
+        asks = [
+            Ask("policy", Head("three")),
+            Ask("policy", Head("three", "after"), "next"),
+            Ask("policy", "logp"),
+        ]
         columns = host.score(batch, asks)
         assert columns["three"].shape == columns["next"].shape == (batch.num_tokens, 3)
         assert columns["logp"].shape == (batch.num_tokens,)
@@ -370,7 +373,9 @@ class TestWideColumns:
                 if batch.is_action[place]:
                     for need, layer in ((Hidden(-1), -1), (Hidden(1), 1)):
                         expected = states[layer][0, place - start - 1]
-                        torch.testing.assert_close(found[name_of(need)][place], expected, rtol=1e-4, atol=1e-4)
+                        torch.testing.assert_close(
+                            found[name_of(need)][place], expected, rtol=1e-4, atol=1e-4
+                        )
 
     @pytest.mark.parametrize("need", [Hidden(-1), Hidden(1), Head("three")])
     def test_gradient_flows(self, need):

@@ -9,7 +9,17 @@ from typing import Any, ClassVar, cast
 
 import pytest
 import torch
-from tiny_run import Algorithm, Watching, critic_first, models_of, online, opened, tiny_run, traces, weights_of
+from tiny_run import (
+    Algorithm,
+    Watching,
+    critic_first,
+    models_of,
+    online,
+    opened,
+    tiny_run,
+    traces,
+    weights_of,
+)
 
 from menon.advantage import SegmentCredit, Whiten
 from menon.advantage.segment import tree_values

@@ -8,13 +8,13 @@ stale sampler, a shift by one or an advantage on the wrong token each keep it th
 from dataclasses import replace
 
 import pytest
+from tiny_run import online, tiny_run
 
 from menon.loop import Run
-from menon.rollout.groups import Groups
 from menon.record.clock import Clock
+from menon.rollout.groups import Groups
 from menon.step import improve
 from menon.types import Rollout, Sampling, Verdict
-from tiny_run import online, tiny_run
 
 LETTER = 7
 

@@ -2,6 +2,7 @@
 one."""
 
 import pytest
+from rows import batch_of, rows_of
 
 from menon.errors import UserError
 from menon.loss.aggregation import (
@@ -13,7 +14,6 @@ from menon.loss.aggregation import (
     SequenceMeanTokenMean,
     TokenMean,
 )
-from rows import batch_of, rows_of
 
 MASK = [[1, 1, 1], [1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 1, 0]]
 VALID = [True, True, True, True, False]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from menon.record import checkpoint
 from menon.record.checkpoint import Damaged, Snapshot

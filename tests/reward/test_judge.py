@@ -5,6 +5,7 @@ import re
 import time
 
 import pytest
+from scripted import Queue, ScriptedSampler
 
 from menon.errors import UserError
 from menon.reward.code.signatures import Asked
@@ -12,7 +13,6 @@ from menon.reward.grade import BatchGrading, grading_of
 from menon.reward.judge import LONGEST_LINE, PLACES, Judge, decision_of, fill, own_prompt, read_prompt
 from menon.rollout.groups import Groups
 from menon.types import Verdict
-from scripted import Queue, ScriptedSampler
 
 PLAIN = "{question}|{final_step}|{reference}"
 

@@ -19,9 +19,8 @@ from torch import Tensor
 from toy import END, Answer, Toy, answers, batch_of_answers, expected_loss, log_probability, prefixes, table
 
 from menon import advantage as adv
-from menon import shaping
 from menon import loss as obj
-from menon import select
+from menon import select, shaping
 from menon.batch import Batch, take
 from menon.correction import importance
 from menon.loss import aggregation as share

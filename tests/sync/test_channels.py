@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import prompt, tiny_model, tiny_tokenizer
 from torch import Tensor, nn
 
-from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.in_process import InProcessHost
 from menon.errors import UserError
@@ -139,4 +139,6 @@ def test_without_a_sampler_the_weights_go_nowhere():
     channel = NoSampler(InProcessHost({"policy": learner}))
     assert channel.publish(4) == Published(4, fingerprint(learner.weights()))
     other_weights(model)
-    assert channel.publish(5) == Published(5, fingerprint(tiny_model(seed=5, vocab=V).state_dict(keep_vars=True), like=learner.weights()))
+    assert channel.publish(5) == Published(
+        5, fingerprint(tiny_model(seed=5, vocab=V).state_dict(keep_vars=True), like=learner.weights())
+    )

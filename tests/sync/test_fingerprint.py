@@ -2,8 +2,8 @@ import time
 
 import pytest
 import torch
-
 from helpers import tiny_model
+
 from menon.sync.fingerprint import bit_sum, factors, fingerprint
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -15,7 +16,6 @@ from transformers import (
     PreTrainedModel,
 )
 
-from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
 from menon.streams import stream
