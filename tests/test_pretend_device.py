@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+
 from helpers import tiny_model
 from pretend_device import Pretended, WrongPlace, pretend_device
 

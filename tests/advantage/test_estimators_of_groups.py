@@ -3,11 +3,11 @@ one prompt."""
 
 import pytest
 import torch
-from rows import batch_of, rows_of
 
 from menon.advantage import GPG, GRPO, OPO, GRPOPassK, MaxRL, ReinforceBaseline, ReinforcePPBaseline
 from menon.batch import pack
 from menon.errors import UserError
+from rows import batch_of, rows_of
 
 LENGTHS = [4, 2, 6, 3]
 MASK = (torch.arange(6) < torch.tensor(LENGTHS)[:, None]).long()

@@ -1,10 +1,10 @@
 """Spec 11.1: r = [0, 0, 0, 1], V = [.5, .6, .4, .7]."""
 
 import pytest
-from rows import batch_of, rows_of
 
 from menon.advantage import GAE
 from menon.errors import UserError
+from rows import batch_of, rows_of
 
 REWARD, VALUE = [[0, 0, 0, 1]], [[0.5, 0.6, 0.4, 0.7]]
 

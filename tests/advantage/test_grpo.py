@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from rows import batch_of, rows_of
 
 from menon.advantage import GRPO
 from menon.errors import UserError
+from rows import batch_of, rows_of
 
 LENGTHS = [4, 2, 6, 3]
 MASK = [[1] * n + [0] * (6 - n) for n in LENGTHS]

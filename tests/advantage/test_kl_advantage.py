@@ -1,8 +1,8 @@
 import pytest
-from rows import batch_of, rows_of
 
 from menon.advantage import GRPO, KLInAdvantage
 from menon.errors import UserError
+from rows import batch_of, rows_of
 
 
 def batch(**given):

@@ -4,10 +4,10 @@ second."""
 import math
 
 import pytest
-from rows import batch_of, rows_of
 
 from menon.advantage import OptimalToken
 from menon.errors import UserError
+from rows import batch_of, rows_of
 
 MASK = [[1, 1, 0], [1, 1, 1]]
 P = [[0.25, 0.25, 1], [0.5, 0.75, 1]]

@@ -1,8 +1,8 @@
 import pytest
-from rows import batch_of, rows_of
 
 from menon.advantage import ReinforcePP
 from menon.errors import UserError
+from rows import batch_of, rows_of
 
 
 def credit(part, batch):

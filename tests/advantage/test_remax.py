@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rows import batch_of, rows_of
 
 from menon.advantage import ReMax
+from rows import batch_of, rows_of
 
 
 def with_baseline(batch, values):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from rows import batch_of, rows_of
 
 from menon.advantage import RLOO
+from rows import batch_of, rows_of
 
 MASK = [[1] * n + [0] * (6 - n) for n in (4, 2, 6, 3)]
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rows import batch_of, rows_of
 
 from menon.advantage import GAE, VAPO
 from menon.errors import UserError
+from rows import batch_of, rows_of
 
 REWARD, VALUE = [[0, 0, 0, 1]], [[0.5, 0.6, 0.4, 0.7]]
 

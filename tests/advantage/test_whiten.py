@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from rows import batch_of, rows_of
 
 from menon.advantage import Whiten
+from rows import batch_of, rows_of
 
 
 def test_sample_variance():

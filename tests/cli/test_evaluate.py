@@ -5,15 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import tiny_model, tiny_tokenizer
-from tiny_run import Watching, opened, tiny_run
 
 import menon
+from helpers import tiny_model, tiny_tokenizer
 from menon.base import WEIGHTS
 from menon.cli import main
 from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.eval.config import read_result
+from tiny_run import Watching, opened, tiny_run
 
 SMALL = ("threads=1", "device=cpu", "max_new_tokens=24")
 

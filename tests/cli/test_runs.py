@@ -1,11 +1,11 @@
 """`menon runs`: one line for each, with the state that it is in."""
 
 import pytest
-from tiny_run import Watching, tiny_run
 
 from menon.cli import main
 from menon.loop import loop
 from menon.record.folder import RunFolder
+from tiny_run import Watching, tiny_run
 
 
 def test_states_and_numbers(tmp_path, capsys):

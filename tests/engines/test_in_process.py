@@ -201,8 +201,11 @@ class TestFiles:
         host = InProcessHost({"policy": TorchLearner(tiny_model(vocab=VOCAB + 1), Optimiser())})
         with pytest.raises(UserError, match="the checkpoint holds another model"):
             host.load(tmp_path / "small")
-        with pytest.raises(UserError, match="this run has no policy model"):
+        with pytest.raises(UserError, match="the checkpoint holds no critic that learned"):
             InProcessHost({"critic": learner_of()}).load(tmp_path / "small")
+        InProcessHost({"policy": learner_of(), "critic": learner_of(1)}).save(tmp_path / "two")
+        with pytest.raises(UserError, match="this run has no critic model"):
+            InProcessHost({"policy": learner_of()}).load(tmp_path / "two")
 
     def test_a_checkpoint_without_a_model_that_learns_is_refused(self, tmp_path):
         InProcessHost({"policy": learner_of()}).save(tmp_path)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import batch_of
 from torch import Tensor
 
 from menon.batch import Batch
+from rows import batch_of
 
 
 def decode(value: Any) -> Any:

@@ -2,7 +2,6 @@
 one."""
 
 import pytest
-from rows import batch_of, rows_of
 
 from menon.errors import UserError
 from menon.loss.aggregation import (
@@ -14,6 +13,7 @@ from menon.loss.aggregation import (
     SequenceMeanTokenMean,
     TokenMean,
 )
+from rows import batch_of, rows_of
 
 MASK = [[1, 1, 1], [1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 1, 0]]
 VALID = [True, True, True, True, False]

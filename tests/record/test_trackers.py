@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import Watching, opened, tiny_run
 
 from menon.assembly.tracking import Mirrored, recorded
 from menon.errors import UserError
 from menon.loop import loop
 from menon.record import trackers
 from menon.record.trackers import Tracked, check, plain, run_id
+from tiny_run import Watching, opened, tiny_run
 
 
 class Memory:

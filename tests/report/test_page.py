@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_run import Watching, opened, tiny_run
 
 from menon.errors import UserError
 from menon.loop import loop
@@ -17,6 +16,7 @@ from menon.report.answers import chosen, counts, paired
 from menon.report.content import gather
 from menon.report.curves import curves, times
 from menon.report.page import page
+from tiny_run import Watching, opened, tiny_run
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import re
 import time
 
 import pytest
-from scripted import Queue, ScriptedSampler
 
 from menon.errors import UserError
 from menon.reward.code.signatures import Asked
@@ -13,6 +12,7 @@ from menon.reward.grade import BatchGrading, grading_of
 from menon.reward.judge import LONGEST_LINE, PLACES, Judge, decision_of, fill, own_prompt, read_prompt
 from menon.rollout.groups import Groups
 from menon.types import Verdict
+from scripted import Queue, ScriptedSampler
 
 PLAIN = "{question}|{final_step}|{reference}"
 

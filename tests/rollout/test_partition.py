@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from scripted import complete, question
 
 from menon.errors import UserError
 from menon.rollout.partition import CutPoints, EqualParts, FixedTokens, Lines
 from menon.types import Request, Rollout, Sampling
+from scripted import complete, question
 
 P = [0.99, 0.5, 0.95, 0.2, 0.97, 0.85, 0.99, 0.3, 0.6]
 

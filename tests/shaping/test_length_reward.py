@@ -1,8 +1,8 @@
 import pytest
-from rows import batch_of
 
 from menon.errors import UserError
 from menon.shaping import LengthReward
+from rows import batch_of
 
 
 def test_shorter_than_the_others():

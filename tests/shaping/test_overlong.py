@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rows import batch_of, rows_of
 
 from menon.errors import UserError
 from menon.shaping import Overlong
+from rows import batch_of, rows_of
 
 
 def test_the_papers_numbers():

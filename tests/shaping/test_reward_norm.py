@@ -1,9 +1,9 @@
 import pytest
 import torch
-from rows import batch_of
 
 from menon.errors import UserError
 from menon.shaping import RewardNorm
+from rows import batch_of
 
 
 def outcomes(part, rewards, state=None, **more):

@@ -1,7 +1,7 @@
 import pytest
-from rows import batch_of, rows_of
 
 from menon.shaping import TruncatedReward
+from rows import batch_of, rows_of
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from rows import batch_of
 
 from menon import ragged
 from menon.advantage import GAE, GRPO
@@ -18,6 +17,7 @@ from menon.study.classical import (
     softmax,
     td0,
 )
+from rows import batch_of
 
 
 def test_the_discount_recursion_by_hand():

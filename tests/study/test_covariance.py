@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from batches import random_batch
 
+from batches import random_batch
 from menon.batch import Batch
 from menon.errors import UserError
 from menon.study.covariance import direction, of_step

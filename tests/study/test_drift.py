@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from helpers import tiny_model, tiny_tokenizer
-from tiny_run import VOCAB, Watching, opened, tiny_run
 
+from helpers import tiny_model, tiny_tokenizer
 from menon.batch import Batch
 from menon.engines.hf_models import export, load_policy
 from menon.errors import UserError
 from menon.loop import loop
 from menon.record.transcripts import read_transcript
 from menon.study.drift import by_position, drift, pieces
+from tiny_run import VOCAB, Watching, opened, tiny_run
 
 
 def test_positions():

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import tiny_model, tiny_tokenizer
-from tiny_run import VOCAB, Watching, tiny_run
 
+from helpers import tiny_model, tiny_tokenizer
 from menon.cli import main
 from menon.engines.hf_models import export
 from menon.errors import UserError
@@ -16,6 +15,7 @@ from menon.loop import loop
 from menon.record.folder import RunFolder
 from menon.study.checkpoints import Policies, tokens_of_run
 from menon.study.entropy import EntropyStudy, forecast, law, points, study
+from tiny_run import VOCAB, Watching, tiny_run
 
 STEPS = 4
 

@@ -4,15 +4,15 @@ fails costs the run."""
 import json
 
 import pytest
-from helpers import tiny_model, tiny_tokenizer
-from tiny_run import VOCAB, Watching, tiny_run
 
+from helpers import tiny_model, tiny_tokenizer
 from menon.cli import main
 from menon.engines.hf_models import export
 from menon.loop import loop
 from menon.record.folder import RunFolder
 from menon.study import report as made
 from menon.study.report import at_the_end
+from tiny_run import VOCAB, Watching, tiny_run
 
 
 @pytest.fixture

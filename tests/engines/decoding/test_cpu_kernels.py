@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import network_of, slots_of, tiny_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from helpers import network_of, slots_of, tiny_model
 from menon.engines.decoder import Affine
 from menon.engines.decoding import cpu_kernels, decode_weights
 from menon.engines.decoding.block_cache import BlockCache

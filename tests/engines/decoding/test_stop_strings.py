@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from helpers import BYTES, tiny_tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from helpers import BYTES, tiny_tokenizer
 from menon.engines.decoding.stop_strings import StopStrings, special_ids, text_of
 from menon.types import no_tokens
 

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -16,6 +15,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
 from menon.streams import stream

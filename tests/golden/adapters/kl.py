@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from rows import column_of, rows_of
 
 from golden.adapters.tools import NO_BOUND
 from golden.records import Record
 from menon.loss import KL
 from menon.loss.ratio import LARGEST, LIMIT
+from rows import column_of, rows_of
 
 ESTIMATORS = {"kl": "k1", "mse": "k2", "low_var_kl": "k3", "control_variate": "k3"}
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import rows_of
 
 from golden.adapters.tools import NO_BOUND, check_advantages, check_returns, run
 from golden.records import Record
@@ -27,6 +26,7 @@ from menon.advantage import (
 from menon.batch import Batch
 from menon.loss.kl import estimate
 from menon.shaping import KLInReward, TruncatedReward
+from rows import rows_of
 
 
 def whitened(record: Record, batch: Batch, name: str = "advantages", shift: float = 0.0) -> None:

@@ -1,13 +1,13 @@
 """Normalisation of columns by verl, OpenRLHF, ReaLHF and ORZ."""
 
 import numpy as np
-from rows import batch_of, rows_of
 
 from golden.adapters.token_advantages import whitened
 from golden.adapters.tools import run
 from golden.records import Record
 from menon import ragged
 from menon.advantage import Whiten
+from rows import batch_of, rows_of
 
 
 def verl(record: Record) -> None:

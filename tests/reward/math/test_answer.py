@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-from math_pairs import DIFFERENT, EQUAL, NOT_STATED, STATED
 
+from math_pairs import DIFFERENT, EQUAL, NOT_STATED, STATED
 from menon.errors import UserError
 from menon.prompts.reader import read_rows
 from menon.reward.extract import LENIENT, after_thinking, stated

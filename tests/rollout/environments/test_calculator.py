@@ -4,11 +4,11 @@ import random
 from fractions import Fraction
 
 import pytest
-from scripted import ScriptedSampler, is_gold, question
 
 from menon.rollout.environments.calculator import LONGEST, Calculator, Refused, evaluate, spelt
 from menon.rollout.turns import Turns
 from menon.types import Request, Sampling
+from scripted import ScriptedSampler, is_gold, question
 
 
 @pytest.mark.parametrize(

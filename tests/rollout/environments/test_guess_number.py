@@ -1,10 +1,10 @@
 """Guess the number."""
 
 import pytest
-from scripted import question
 
 from menon.errors import UserError
 from menon.rollout.environments.guess_number import GuessNumber
+from scripted import question
 
 
 def test_a_game():

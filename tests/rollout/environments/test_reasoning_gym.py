@@ -3,12 +3,12 @@
 import sys
 
 import pytest
-from scripted import ScriptedSampler
 
 from menon.errors import UserError
 from menon.rollout.environments.reasoning_gym import ReasoningGym
 from menon.rollout.turns import Turns, environment_alone
 from menon.types import Prompt, Request, Sampling, no_tokens
+from scripted import ScriptedSampler
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch):

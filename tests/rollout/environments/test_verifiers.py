@@ -6,12 +6,12 @@ import textwrap
 from types import ModuleType
 
 import pytest
-from scripted import ScriptedSampler, question
 
 from menon.errors import UserError
 from menon.rollout.environments.verifiers import Verifiers, loaded
 from menon.rollout.turns import Turns, environment_alone
 from menon.types import Prompt, Request, Sampling
+from scripted import ScriptedSampler, question
 
 OWN = '''
 import verifiers as vf
