@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
@@ -74,8 +73,10 @@ def cost(size: Size, folder: Path, repeats: int) -> Cost:
     questions = write_questions(models.questions(QUESTIONS), folder / "questions.jsonl")
     steps = steps_of(model, questions, "float32", size.samples, [size.length] * (size.prompts * size.samples))
     steps.seconds()
-    taken = [(steps.seconds(), steps.metric("time/rollout"), steps.metric("time/update")) for _ in range(repeats)]
-    policy: Any = steps.run.models["policy"]
+    taken = [
+        (steps.seconds(), steps.metric("time/rollout"), steps.metric("time/update")) for _ in range(repeats)
+    ]
+    policy = steps.policy
     parameters = sum(weight.numel() for weight in policy.weights().values())
     seconds, rollout, update = (median(column) for column in zip(*taken, strict=True))
     return Cost(seconds, rollout, update, parameters)

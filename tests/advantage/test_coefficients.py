@@ -17,7 +17,9 @@ from rows import Known, batch_of
 
 
 def weight(batch, name):
-    part = MiniBatch(Update({name: Term(NLL(), TokenMean(), coef=2.0)}), torch.arange(batch.num_sequences), True)
+    part = MiniBatch(
+        Update({name: Term(NLL(), TokenMean(), coef=2.0)}), torch.arange(batch.num_sequences), True
+    )
     job = prepare(part, batch, Known({}))
     return float(job.terms[name].weight[job.batch.trained][0])
 

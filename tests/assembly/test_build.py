@@ -87,9 +87,7 @@ def test_the_evaluation_is_at_temperature_1_and_the_same_each_time(built):
     first, second = run.evaluate(), run.evaluate()
     assert len(first) == 6
     assert [g.rollout.tokens.tolist() for g in first] == [g.rollout.tokens.tolist() for g in second]
-    assert [g.rollout.prompt.text for g in first] == [
-        g.rollout.prompt.text for g in built().evaluate()
-    ]
+    assert [g.rollout.prompt.text for g in first] == [g.rollout.prompt.text for g in built().evaluate()]
     rollout = first[0].rollout
     with torch.no_grad():
         logp_LV = (

@@ -24,9 +24,7 @@ def config(**changes) -> RunConfig:
 def test_the_configs_settings_reach_the_sampler():
     told: list[str] = []
     model = tiny_model()
-    sampler = sampler_of(
-        config(slots=7, fixed_slots=True, seed=3), model, tiny_tokenizer(), told.append
-    )
+    sampler = sampler_of(config(slots=7, fixed_slots=True, seed=3), model, tiny_tokenizer(), told.append)
     assert sampler.model is model
     assert (sampler.slots, sampler.fixed_slots, sampler.seed, told) == (7, True, 3, [])
 

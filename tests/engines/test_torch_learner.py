@@ -312,8 +312,7 @@ class TestUpdates:
         critic = TorchLearner(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16)), Optimiser(1e-2))
         update = Update({"value": Term(ValueLoss(), TokenMean())}, model="critic")
         losses = [
-            float(learn(random_batch(), update, {"critic": critic}, 0, s)["loss/value"])
-            for s in range(40)
+            float(learn(random_batch(), update, {"critic": critic}, 0, s)["loss/value"]) for s in range(40)
         ]
         assert losses[-1] < 0.2 * losses[0]
 

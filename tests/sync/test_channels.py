@@ -139,4 +139,6 @@ def test_without_a_sampler_the_weights_go_nowhere():
     channel = NoSampler(InProcessHost({"policy": learner}))
     assert channel.publish(4) == Published(4, fingerprint(learner.weights()))
     other_weights(model)
-    assert channel.publish(5) == Published(5, fingerprint(tiny_model(seed=5, vocab=V).state_dict(keep_vars=True), like=learner.weights()))
+    assert channel.publish(5) == Published(
+        5, fingerprint(tiny_model(seed=5, vocab=V).state_dict(keep_vars=True), like=learner.weights())
+    )

@@ -55,5 +55,7 @@ def test_what_cannot_be_is_refused():
         HardReset(every=0)
     with pytest.raises(UserError, match="above 0"):
         MovingAverage(rate=0)
-    with pytest.raises(UserError, match="this run has no reference model; set reference in the configuration"):
+    with pytest.raises(
+        UserError, match="this run has no reference model; set reference in the configuration"
+    ):
         HardReset(every=1)(1, InProcessHost({"policy": models()["policy"]}))

@@ -122,7 +122,9 @@ def test_the_chance_that_two_draws_agree(batch):
 
 
 def test_a_missing_model_is_named(batch):
-    with pytest.raises(UserError, match="this run has no reference model; set reference in the configuration"):
+    with pytest.raises(
+        UserError, match="this run has no reference model; set reference in the configuration"
+    ):
         score(batch, parts_of(batch, "ref_logp"), (), InProcessHost({"policy": Scripted(1)}))
 
 
