@@ -131,8 +131,7 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
         "ref_logp": "compares with a reference, and this run has none; set reference=frozen",
         "value": critic,
         "value_after": critic,
-        "baseline": "compares with greedy answers, and this run writes none; set "
-        + rollouts_for("baseline"),
+        "baseline": "compares with greedy answers, and this run writes none; set " + rollouts_for("baseline"),
         "state_value": values,
         "state_std": values,
         "state_count": values,

@@ -117,7 +117,9 @@ def probe_of(config: RunConfig, evaluation: Evaluation) -> Callable[[Sampler], M
         return lambda sampler: {}
     if config.data is None and config.reward is None and own_questions(config) is None:
         return Probe(evaluation, config.report_questions, equivalence_of_task(task_of(config)))
-    return Probe(evaluation, config.report_questions, equivalence_of(getattr(evaluation.grade, "reward", None)))
+    return Probe(
+        evaluation, config.report_questions, equivalence_of(getattr(evaluation.grade, "reward", None))
+    )
 
 
 def close(run: Run) -> None:

@@ -200,7 +200,9 @@ def prompts_of(
 
 
 @contextmanager
-def reward_for(config: EvalConfig, named: NamedSet | None) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
+def reward_for(
+    config: EvalConfig, named: NamedSet | None
+) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
     """The reward, and how its answers are compared where that is known; closed afterwards."""
     reward, equivalence = make_reward(config, named)
     try:

@@ -15,7 +15,10 @@ from menon.sync.protocols import WeightChannel
 
 
 def sampler_of(
-    config: RunConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, notify: Callable[[str], None]
+    config: RunConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    notify: Callable[[str], None],
 ) -> tuple[TorchSampler, WeightChannel]:
     """By reference where sampler and learner have one dtype, else on a copy."""
     settings: dict[str, Any] = {

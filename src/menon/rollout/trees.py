@@ -117,17 +117,15 @@ class Trees:
             finished_only(grade),
         )
         found = [estimates(tree, "score") for tree in trees]
-        edges = [
-            edge for tree, values in zip(trees, found, strict=True) for edge in tree_edges(tree, values)
-        ]
-        chosen, state, dropped = self.replay.choose([edge for edge in edges if edge.learn], state, around.seed)
+        edges = [edge for tree, values in zip(trees, found, strict=True) for edge in tree_edges(tree, values)]
+        chosen, state, dropped = self.replay.choose(
+            [edge for edge in edges if edge.learn], state, around.seed
+        )
         now = {(edge.rollout.group, edge.rollout.node) for edge in chosen if not edge.age}
         fresh = [replace(edge, learn=(edge.rollout.group, edge.rollout.node) in now) for edge in edges]
         old = regrouped([edge for edge in chosen if edge.age], len(trees))
         right = [estimates(tree, "acc")[0] for tree in trees]
-        metrics = metrics_of(
-            trees, [values[0] for values in found], right, len(self.shape.branching)
-        ) | {
+        metrics = metrics_of(trees, [values[0] for values in found], right, len(self.shape.branching)) | {
             "tree/edges": Sum(sum(edge.learn for edge in edges)),
             "replay/fresh": Sum(len(now)),
             "replay/old": Sum(len(old)),
