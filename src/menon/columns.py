@@ -12,10 +12,15 @@ from menon.errors import UserError
 from menon.parts import Around
 from menon.rollout import RolloutPart
 from menon.update.protocols import Reduction
-from menon.update.scoring import SOURCES
 
 TEXT = frozenset({"reward", "behaviour_logp", "log_kept", "version", "entropy"})
 """Columns that every rollout's text has."""
+SCORED = {
+    "policy": ("old_logp", "old_entropy", "collision"),
+    "reference": ("ref_logp",),
+    "critic": ("value", "value_after"),
+}
+"""Columns by the model that fills them (`update.scoring`)."""
 STEERS = "coefficient/"
 """How a column begins that steers a term."""
 
@@ -85,9 +90,9 @@ def reads_of(part: Any) -> list[str]:
 def check_columns(setup: Setup) -> None:
     """Every column that is read is filled before, by one part; a part that changes a column comes before
     those that use it."""
-    models = {"policy": True, "reference": setup.reference, "critic": setup.critic is not None}
-    filled = dict.fromkeys(setup.given, "")
-    filled |= {column: "" for column, (role, _) in SOURCES.items() if models.get(role)}
+    roles = {"policy": True, "reference": setup.reference, "critic": setup.critic is not None}
+    scored = [column for role, is_there in roles.items() if is_there for column in SCORED[role]]
+    filled = dict.fromkeys([*setup.given, *scored], "")
     filled |= dict.fromkeys(written_by(setup.rollout), "rollout")
     used: dict[str, str] = {}
     silent = False
@@ -111,7 +116,8 @@ def check_columns(setup: Setup) -> None:
 
 def outside() -> set[str]:
     """Columns that no part of the advantage stage can fill."""
-    return {*SOURCES, "pair", *(column for part in get_args(RolloutPart) for column in written_by(part))}
+    scored = {column for columns in SCORED.values() for column in columns}
+    return {"pair"} | scored | {column for part in get_args(RolloutPart) for column in written_by(part)}
 
 
 def written_by(part: Any) -> tuple[str, ...]:
