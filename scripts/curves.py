@@ -6,14 +6,15 @@ FOLDER holds runs by the names RECIPE-SEED, as `benchmarks/presets.py` leaves th
 answers (`acc/mean`); a dot is the accuracy on held-out questions, where it was measured.
 """
 
-import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from menon.recipes import RECIPES
+from menon.record.reader import RunView
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 460, 220, 40, 30, 34
 COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#8e6c8a", "#b08900")
@@ -22,21 +23,18 @@ Place = Callable[[int, float], tuple[float, float]]
 """Step and accuracy -> where that is drawn."""
 
 
-def read(path: Path, name: str) -> Line:
-    if not path.exists():
-        return []
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+def read(rows: Sequence[Mapping[str, Any]], name: str) -> Line:
     return [(row["step"], row[name]) for row in rows if row.get(name) is not None]
 
 
 def runs(folder: Path) -> dict[str, dict[int, tuple[Line, Line]]]:
     """Recipe -> seed -> (training accuracy, held-out accuracy) by step, of the runs that have come to an end."""
     found: dict[str, dict[int, tuple[Line, Line]]] = defaultdict(dict)
-    for report in sorted(folder.glob("*/report.json")):
-        recipe, _, seed = report.parent.name.rpartition("-")
-        line = read(report.parent / "metrics.jsonl", "acc/mean")
+    for view in map(RunView, sorted(folder.iterdir())):
+        recipe, _, seed = view.path.name.rpartition("-")
+        line = read(view.metrics, "acc/mean") if view.report is not None else []
         if recipe in RECIPES and seed.isdigit() and line:
-            found[recipe][int(seed)] = (line, read(report.parent / "evaluations.jsonl", "accuracy"))
+            found[recipe][int(seed)] = (line, read(view.evaluations, "accuracy"))
     return dict(found)
 
 

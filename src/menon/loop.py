@@ -20,6 +20,8 @@ from menon.record.checkpoint import Snapshot
 from menon.record.folder import RunFolder, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
+from menon.record.session import Session
+from menon.record.spans import TextSpans
 from menon.rollout.protocols import Collect, Grade, Notes, Prompts, Sampler
 from menon.step import Memory, Plan, learner_of, train_step
 from menon.sync.protocols import WeightChannel
@@ -54,6 +56,8 @@ class Run:
     """Steps between evaluations besides the one before and the one after; 0: none."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
     """What is made of the folder of a run that is done, and adds to its report."""
+    spans: TextSpans | None = None
+    """Gives the recorded answers the text of each of their tokens."""
 
 
 class Watcher(Protocol):
@@ -101,7 +105,7 @@ def loop(
         return done
     with stop_requests(watch.notify) as asked:
         step, memory = resume(run, folder, watch)
-        sitting = Sitting(folder, step)
+        session = Session(folder, step)
         watch.started(folder.path, step + 1, run.steps)
         place = run.prompts.state()
         try:
@@ -112,7 +116,7 @@ def loop(
                 memory = advance(run, folder, watch, step, memory)
                 step, place = step + 1, run.prompts.state()
                 stopped = asked() or stop()
-                sitting.reached(step)
+                session.reached(step)
                 if stopped or step == run.steps or due(step, run.save_every):
                     save(run, folder, step, memory, place)
                 if not stopped:
@@ -121,7 +125,9 @@ def loop(
         except GradersFailed:
             save(run, folder, step, memory, place)  # what was learned before is sound
             raise
-        sitting.reached(step)
+        session.reached(step)
+        if stopped:
+            folder.event("stop_requested", step)
         return conclude(run, folder, watch, step, stopped)
 
 
@@ -134,7 +140,8 @@ def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, memory: Memo
         run.prompts.note(report.graded)
     report = replace(report, metrics={**report.metrics, **memory_held()})
     with writing(folder.path):
-        folder.record(report)
+        folder.record(report, run.spans)
+    folder.event("published", report.step, version=run.sampler.version, fingerprint=report.fingerprint)
     watch.stepped(report)
     return after
 
@@ -145,11 +152,12 @@ def evaluate(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
     wanted = step in (0, run.steps) or due(step, run.evaluate_every)
     if not wanted or folder.evaluation(step) is not None:
         return
+    start = time.perf_counter()
     graded = run.evaluate(run.sampler)
     check_graders(graded, f"the evaluation after step {step}", folder.path)
     numbers = {**summary(graded), **(run.probe(run.sampler) if step in (0, run.steps) else {})}
     with writing(folder.path):
-        folder.record_evaluation(step, numbers, graded)
+        folder.record_evaluation(step, numbers, graded, run.spans, time.perf_counter() - start)
     watch.evaluated(step, numbers)
 
 
@@ -157,7 +165,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
     """The report; of a finished run it is written."""
     report = {
         "steps": step,
-        "wall_s": sum(sitting["wall_s"] for sitting in folder.sittings()),
+        "wall_s": folder.view.wall_s,
         "generated_tokens": int(sum(line["tokens/generated"] for line in folder.metrics())),
         "before": folder.evaluation(0),
         "after": None if stopped else folder.evaluation(step),
@@ -169,6 +177,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
             folder.write_report(report)
         report |= run.present(folder.path)
         watch.finished(report)
+    folder.event("session_ended", step, why="stopped" if stopped else "finished")
     return report
 
 
@@ -246,7 +255,7 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, Memory]:
     step = 0 if snapshot is None else snapshot.step
     if step > run.steps:
         raise UserError(f"{folder.path} has done {step} steps already; set steps= to {step} or more")
-    if folder.sittings():
+    if folder.view.sessions:
         for change in folder.changes():
             watch.notify(f"{change}, so the run may differ in the last bits from one that never stopped")
     if snapshot is None and folder.metrics():
@@ -260,6 +269,7 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, Memory]:
         raise RuntimeError(
             f"the weights restored from {folder.path} are not those that step {step} left behind"
         )
+    folder.event("restored", step, version=run.sampler.version, fingerprint=fingerprint)
     return step, snapshot.state["memory"]
 
 
@@ -285,22 +295,7 @@ def learners_of(models: Models) -> dict[str, Learner]:
     return found
 
 
-# Time and stop requests
-
-
-class Sitting:
-    """One stretch of a run that was resumed any number of times; keeps its part of the wall time in the
-    folder."""
-
-    def __init__(self, folder: RunFolder, step: int) -> None:
-        self._start = time.perf_counter()
-        self._folder, self._first, self._before = folder, step + 1, folder.sittings()
-        self.reached(step)
-
-    def reached(self, step: int) -> None:
-        sitting = {"first_step": self._first, "last_step": step, "wall_s": time.perf_counter() - self._start}
-        with writing(self._folder.path):
-            self._folder.record_sittings([*self._before, sitting])
+# Stop requests
 
 
 @contextmanager

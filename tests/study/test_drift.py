@@ -6,11 +6,14 @@ import torch
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.batch import Batch
+from menon.engines.decoding.stop_strings import text_of
 from menon.engines.hf_models import export, load_policy
 from menon.errors import UserError
 from menon.loop import loop
+from menon.record.reader import RunView
+from menon.record.spans import TextSpans
 from menon.record.transcripts import read_transcript
-from menon.study.drift import by_position, drift, pieces
+from menon.study.drift import by_position, drift, texts_of
 from tiny_run import VOCAB, Watching, opened, tiny_run
 
 
@@ -47,7 +50,7 @@ def run(tmp_path_factory):
 
 def test_against_the_models_own_logits(run):
     path, settings = run
-    found = drift(path, settings)
+    found = drift(RunView(path), settings)
     start, _ = load_policy(settings["model"])
     trained, _ = load_policy(path / "checkpoints" / "step_000002")
     total = first = 0.0
@@ -74,19 +77,37 @@ def test_against_the_models_own_logits(run):
 
 def test_a_policy_that_has_not_moved_is_at_no_distance(run):
     path, settings = run
-    found = drift(path, settings | {"model": str(path / "checkpoints" / "step_000002")})
+    found = drift(RunView(path), settings | {"model": str(path / "checkpoints" / "step_000002")})
     assert found.numbers["sequence_kl"] == 0
     assert found.numbers["first_token_share"] == 0
 
 
-def test_pieces_make_the_text_again():
-    tokenizer = tiny_tokenizer()
-    tokens = tokenizer.encode("a€b", add_special_tokens=False)
-    assert pieces(tokenizer.decode, tokens) == ["a", "", "", "€", "b"]
+def test_marks_are_the_text_of_the_tokens(run):
+    """As they were recorded; and decoded again where the folder does not hold them."""
+    path, settings = run
+    found = drift(RunView(path), settings)
+    view = RunView(path)
+    for step, marks in ((0, found.before), (2, found.after)):
+        rows = view.answers.rows(step, ["text", "text_start", "is_action"])
+        assert sorted(marks) == list(range(len(rows)))
+        for number, row in enumerate(rows):
+            begin = row["text_start"][row["is_action"].index(True)]
+            assert "".join(text for text, _ in marks[number]) == row["text"][begin:]
+        batch = view.answers.batch(step)
+        texts = [(row["text"], row["text_start"]) for row in rows]
+        assert texts_of(view, step, batch, tiny_tokenizer(VOCAB)) == texts
+        again = [
+            (text, start.tolist())
+            for text, start in map(
+                TextSpans(text_of(tiny_tokenizer(VOCAB), skip_special=False)),
+                (np.array(tokens) for tokens in batch.token.tensor_split(batch.offset[1:-1])),
+            )
+        ]
+        assert again == texts
 
 
 def test_a_folder_without_answers(tmp_path):
     with pytest.raises(
         UserError, match="holds no answers of an evaluation before and after training; let the run go"
     ):
-        drift(tmp_path, {})
+        drift(RunView(tmp_path), {})

@@ -13,6 +13,7 @@ import torch
 
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.advantage import GAE, GRPO, Reinforce, Whiten
+from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.forward import ValueModel, value_head
 from menon.engines.hf_models import export
@@ -22,6 +23,7 @@ from menon.loss import PolicyGradient, PPOClip, ValueLoss
 from menon.loss.aggregation import SequenceMean, TokenMean
 from menon.prompts.order import Shuffled
 from menon.record.folder import RunFolder
+from menon.record.spans import TextSpans
 from menon.rollout.groups import Groups, answer
 from menon.rollout.protocols import Grade, Sampler
 from menon.shaping import KLInReward
@@ -89,6 +91,7 @@ def tiny_run(
         steps=steps,
         save_every=1,
         evaluate_every=2,
+        spans=TextSpans(text_of(tokenizer, skip_special=False)),
     )
     return replace(run, **settings)
 

@@ -18,6 +18,7 @@ from menon.assembly.samplers import sampler_of, tell_of_memory
 from menon.assembly.tree_memory import check_memory
 from menon.base import BASES
 from menon.config import RunConfig
+from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
@@ -27,6 +28,7 @@ from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
 from menon.prompts.order import ByDifficulty, Shuffled
+from menon.record.spans import TextSpans
 from menon.reward import rules
 from menon.reward.call import UserReward
 from menon.reward.code.tests import CodeTests
@@ -109,6 +111,7 @@ def assemble(config: RunConfig, rollout: Rollout, grade: Grade, notify: Callable
             steps=config.steps,
             save_every=config.save_every,
             evaluate_every=config.evaluate_every,
+            spans=TextSpans(text_of(tokenizer, skip_special=False)),
         )
         undo.pop_all()
     return run

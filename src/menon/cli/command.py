@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from menon import threads
 from menon.base import default_model
 from menon.errors import UserError
+from menon.record.layout import Layout
+from menon.record.reader import RunView, current_settings, damaged, read_about
 from menon.settings import Tree, merged, nested, override, read_file
 from menon.threads import Threads
 
@@ -69,7 +71,7 @@ def understand(words: Sequence[str]) -> Asked:
         elif word.endswith(".json"):
             again = {
                 name: value
-                for name, value in settings_of(Path(word)).items()
+                for name, value in current_settings(read_about(Path(word))).items()
                 if name not in ("out", "own_code")
             }
         elif recipe is None:
@@ -106,7 +108,7 @@ def start(asked: Asked) -> dict[str, Any]:
 
     config = configured(asked, chosen.count)
     out = Path(config.out)
-    if (out / "run.json").exists():
+    if Layout(out).about.exists():
         raise UserError(
             f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a "
             "new folder"
@@ -146,8 +148,12 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(
             f"a resumed run keeps its '{late[0]}'; only {', '.join(LATER)} can change, or start a new run"
         )
-    settings = settings_of(path / "run.json")
-    chosen = Threads(int(settings["threads"]), "as the run began")
+    view = RunView.open(path)
+    view.check_resumable()
+    settings = view.settings
+    if not isinstance(settings.get("threads"), int):
+        raise damaged(view.layout.about)
+    chosen = Threads(settings["threads"], "as the run began")
     use(chosen, str(settings.get("device", "auto")))
     from menon.config import RunConfig, changed, own_code
     from menon.record.folder import RunFolder
@@ -163,25 +169,6 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
             )
         with built(config) as (run, notes):
             return drive(config, chosen, run, notes, folder)
-
-
-def settings_of(file: Path) -> Mapping[str, Any]:
-    """The settings in a run's run.json, read before torch is imported."""
-    import json
-
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))["settings"]
-        int(settings["threads"])
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{file.parent} holds no run (it has no {file.name}); start one with `menon train "
-            f"out={file.parent}`"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{file} is damaged, so the run cannot go on; start a new one with another out="
-        ) from None
-    return settings
 
 
 @contextmanager
