@@ -1,19 +1,19 @@
 """KL by position, against numbers worked out by hand and against the models' own logits."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.batch import Batch
-from menon.engines.decoding.stop_strings import text_of
 from menon.engines.hf_models import export, load_policy
 from menon.errors import UserError
 from menon.loop import loop
 from menon.record.reader import RunView
-from menon.record.spans import TextSpans
+from menon.record.spans import pieces_of
 from menon.record.transcripts import read_transcript
-from menon.study.drift import by_position, drift, texts_of
+from menon.study.drift import by_position, drift, text_of_tokens
 from tiny_run import VOCAB, Watching, opened, tiny_run
 
 
@@ -82,7 +82,7 @@ def test_a_policy_that_has_not_moved_is_at_no_distance(run):
     assert found.numbers["first_token_share"] == 0
 
 
-def test_marks_are_the_text_of_the_tokens(run):
+def test_marks_are_the_text_of_the_tokens(run, tmp_path):
     """As they were recorded; and decoded again where the folder does not hold them."""
     path, settings = run
     found = drift(RunView(path), settings)
@@ -93,17 +93,14 @@ def test_marks_are_the_text_of_the_tokens(run):
         for number, row in enumerate(rows):
             begin = row["text_start"][row["is_action"].index(True)]
             assert "".join(text for text, _ in marks[number]) == row["text"][begin:]
-        batch = view.answers.batch(step)
-        texts = [(row["text"], row["text_start"]) for row in rows]
-        assert texts_of(view, step, batch, tiny_tokenizer(VOCAB)) == texts
-        again = [
-            (text, start.tolist())
-            for text, start in map(
-                TextSpans(text_of(tiny_tokenizer(VOCAB), skip_special=False)),
-                (np.array(tokens) for tokens in batch.token.tensor_split(batch.offset[1:-1])),
-            )
-        ]
-        assert again == texts
+        stored = [pieces_of(row["text"], row["text_start"]) for row in rows]
+        batch, tokenizer = view.answers.batch(step), tiny_tokenizer(VOCAB)
+        assert text_of_tokens(view, step, batch, tokenizer) == stored
+        old = tmp_path / str(step) / "evaluations" / f"step_{step:06d}.parquet"
+        old.parent.mkdir(parents=True)
+        table = pq.read_table(view.answers.path(step)).drop_columns(["text", "text_start"])
+        pq.write_table(table, old)
+        assert text_of_tokens(RunView(tmp_path / str(step)), step, batch, tokenizer) == stored
 
 
 def test_a_folder_without_answers(tmp_path):

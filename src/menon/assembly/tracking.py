@@ -42,7 +42,7 @@ def held_out(numbers: Numbers) -> dict[str, Any]:
 
 
 def recorded(folder: Path) -> list[tuple[int, Numbers]]:
-    """All lines so far by step; an evaluation comes behind the step that it followed."""
+    """All lines so far by step; an evaluation comes after the step that it followed."""
     view = RunView(folder)
     steps = [(line["step"], 0, line) for line in view.metrics]
     evaluations = [(line["step"], 1, held_out(line)) for line in view.evaluations]

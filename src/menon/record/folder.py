@@ -38,7 +38,7 @@ def determinism(device: str) -> str:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """An open run folder, locked until it is closed; use it in a `with`. docs/run_folder.md lists its files."""
+    """An open run folder, locked until it is closed; use it in a `with`. Its files: docs/run_folder.md."""
 
     path: Path
     about: Mapping[str, Any]
@@ -96,8 +96,8 @@ class RunFolder:
 
     def _failed(self, error: BaseException) -> None:
         """The end of a session that an error ended; without a word where even that cannot be written."""
-        kinds = [event["kind"] for event in self.view.all_events]
-        if kinds.count("session_started") > kinds.count("session_ended"):
+        sessions = [event for event in self.view.all_events if event["kind"].startswith("session_")]
+        if sessions and sessions[-1].get("process") == os.getpid():  # started here, and not ended yet
             what = " ".join(str(error).split())[:200] or type(error).__name__
             with suppress(OSError):
                 self._events.write("session_ended", self.view.steps, why="failed", error=what)

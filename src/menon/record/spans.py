@@ -1,6 +1,6 @@
 """Which characters of a sequence's text each token wrote."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import accumulate, chain, pairwise
 
@@ -78,6 +78,11 @@ class TextSpans:
         plain = [(token, text) for token, text in words if text.isascii() and text.isalpha()]
         longer = [(token, text) for token, text in plain if len(text) > 1]
         return next((([token], text) for token, text in [*longer, *plain]), ([], ""))
+
+
+def pieces_of(text: str, start: Sequence[int]) -> list[str]:
+    """What each token wrote, from a sequence's text and where its tokens begin in it."""
+    return [text[a:b] for a, b in pairwise([*start, len(text)])]
 
 
 class Pieces(dict[int, str]):

@@ -48,7 +48,7 @@ class WandB:
     """One run of Weights & Biases for all sessions of a folder, below RUN/wandb; offline where no key is
     known.
 
-    The service goes on behind the last step that it has; an offline record is made anew like TensorBoard's.
+    The service goes on after the last step that it has; an offline record is made anew like TensorBoard's.
     """
 
     def __init__(

@@ -27,8 +27,9 @@ def write_transcript(path: Path, report: StepReport, spans: TextSpans | None = N
     over all tokens of the sequence, prompt included: tokens, is_action and every other column that the step
     filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value, state_value, reward,
     advantage, ret). With `spans` also text (the whole sequence, special tokens shown) and text_start (where
-    each token begins in it; see `record.spans`). Where a sampler gave them alternatives and alternatives_logp:
-    lists over the action tokens of k tokens and of their log-probs. Written aside and renamed; OSError if there is no room.
+    each token begins in it; see `record.spans`). Where a sampler gave them, alternatives and
+    alternatives_logp: lists over the action tokens, each of k tokens or of their log-probs. Written aside and
+    renamed; OSError if there is no room.
     """
     write_table(path, _table(report, spans))
 

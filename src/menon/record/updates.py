@@ -46,15 +46,21 @@ def read_updates(path: Path) -> list[UpdateRecord]:
         end = begin + len(list(rows))
         part = table.slice(begin, end - begin)
         lengths = pc.list_value_length(part["weight"]).to_numpy()
-        arrays = {name: _flat(part[name]) for name in TOKENS}
-        weight = arrays.pop("weight")
-        assert weight is not None  # every row has weights
-        records.append(UpdateRecord(*key, sequence[begin:end], np.cumsum([0, *lengths]), weight, **arrays))
+        records.append(
+            UpdateRecord(
+                *key,
+                sequence=sequence[begin:end],
+                offset=np.cumsum([0, *lengths]),
+                weight=pc.list_flatten(part["weight"]).to_numpy(),
+                logp_before=_flat(part["logp_before"]),
+                logp_after=_flat(part["logp_after"]),
+            )
+        )
         begin = end
     return records
 
 
-def _rows(record: UpdateRecord, values: NDArray | None) -> list[NDArray | None]:
+def _rows(record: UpdateRecord, values: NDArray | None) -> Sequence[NDArray | None]:
     if values is None:
         return [None] * len(record.sequence)
     return np.split(values, record.offset[1:-1]) if len(record.sequence) else []

@@ -3,7 +3,6 @@ wrote."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.loss.exact_kl import reverse_kl
 from menon.record.reader import RunView
-from menon.record.spans import TextSpans
+from menon.record.spans import TextSpans, pieces_of
 from menon.report.answers import Marked
 from menon.update.protocols import Reduction
 
@@ -59,7 +58,7 @@ def drift(view: RunView, settings: Mapping[str, Any], answers: int = ANSWERS) ->
         batch = first_answers(view, which, answers)
         need = Reduction("kl", reverse_kl, other=reader)
         kl = models[writer].score(batch, [need], models)["kl"].double().numpy()
-        sides.append((batch, kl, marked(batch, kl, texts_of(view, which, batch, tokenizer))))
+        sides.append((batch, kl, marked(batch, kl, text_of_tokens(view, which, batch, tokenizer))))
     (now, kl_now, after), (then, kl_then, before) = sides
     numbers = {
         "step": step,
@@ -108,28 +107,24 @@ def by_position(batch: Batch, kl: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def marked(
-    batch: Batch, kl: NDArray[np.float64], texts: Sequence[tuple[str, Sequence[int]]]
-) -> dict[int, Marked]:
-    """Row -> the text and the KL of each token from the first action on. `texts`: text of each sequence and
-    where its tokens begin in it."""
+def marked(batch: Batch, kl: NDArray[np.float64], pieces: Sequence[Sequence[str]]) -> dict[int, Marked]:
+    """Row -> the text and the KL of each token from the first action on. `pieces`: the text of each token of
+    each sequence."""
     found = {}
     for row in range(batch.num_sequences):
         a, b = int(batch.offset[row]), int(batch.offset[row + 1])
-        text, start = texts[row]
-        pieces = [text[i:j] for i, j in pairwise([*start, len(text)])]
         acts = batch.is_action[a:b].nonzero()[:, 0]
         begin = int(acts[0]) if len(acts) else b - a
         end = min(b - a, begin + LONGEST)
-        found[row] = list(zip(pieces[begin:end], kl[a + begin : a + end].tolist(), strict=True))
+        found[row] = list(zip(pieces[row][begin:end], kl[a + begin : a + end].tolist(), strict=True))
     return found
 
 
-def texts_of(view: RunView, step: int, batch: Batch, tokenizer: Any) -> list[tuple[str, Sequence[int]]]:
-    """Text of the first answers of an evaluation and where their tokens begin: as recorded, or decoded where
-    the folder does not hold it (format 1)."""
+def text_of_tokens(view: RunView, step: int, batch: Batch, tokenizer: Any) -> list[list[str]]:
+    """The text of each token of an evaluation's first answers: as recorded, or decoded where the folder does
+    not hold it (format 1)."""
     if {"text", "text_start"} <= set(view.answers.columns(step)):
         rows = view.answers.rows(step, ["text", "text_start"])[: batch.num_sequences]
-        return [(row["text"], row["text_start"]) for row in rows]
+        return [pieces_of(row["text"], row["text_start"]) for row in rows]
     spans = TextSpans(text_of(tokenizer, skip_special=False))
-    return [spans(tokens.numpy()) for tokens in batch.token.tensor_split(batch.offset[1:-1])]
+    return [pieces_of(*spans(tokens.numpy())) for tokens in batch.token.tensor_split(batch.offset[1:-1])]
