@@ -174,6 +174,19 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A sequence to learn from that no sampler of the run wrote: a document, an answer to imitate. Arrays are [L]."""
+
+    tokens: Tokens
+    is_action: NDArray[np.bool_]
+    """True for the tokens that a policy would have written, the end token included: those that are learned."""
+    group: int = 0
+    """Examples with the same number belong to one prompt."""
+    score: float = 0.0
+    """What it is worth, for a run that learns from worth."""
+
+
+@dataclass(frozen=True)
 class Rollout:
     """One whole sequence: prompt, what the policy wrote, and what an environment put between. Arrays are
     [L]."""
@@ -383,7 +396,7 @@ class StepReport:
     present."""
     offset: NDArray[np.int64]
     """[S+1] bounds of the sequences in `columns`."""
-    fingerprint: str
-    """Of the weights that the sampler now holds."""
+    fingerprint: str = ""
+    """Of the weights that the sampler then holds; "" until they are published."""
     updates: tuple[UpdateRecord, ...] = ()
     """What each update did, where the run records it."""

@@ -6,9 +6,8 @@ from pathlib import Path
 from menon.batch import columns_per
 from menon.loop import loop
 from menon.record.events import KINDS
-from menon.record.formats import FORMAT
 from menon.record.layout import Layout
-from menon.record.reader import RunView
+from menon.record.reader import FORMAT, RunView
 from menon.record.transcripts import TOKEN_COLUMN
 from menon.record.updates import KEY, TOKENS
 from tiny_run import Watching, opened, tiny_run

@@ -1,10 +1,12 @@
 """A sampler that writes what a test told it to."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
-from menon.types import Completion, Prompt, Request, Rollout, Verdict
+from menon.parts import Around, built
+from menon.types import Completion, Prompt, Request, Rollout, Sampling, Verdict
 
 Script = Callable[[Request], str]
 """The new text of a request, without its prefix."""
@@ -77,3 +79,27 @@ def is_gold(rollout: Rollout) -> Verdict:
     """1 where the whole answer text is the gold answer."""
     right = float(rollout.text == rollout.prompt.answer)
     return Verdict(right, right)
+
+
+class Bound:
+    """A rollout in a step of one size: `(prompts, sampler, grade[, state]) -> graded, metrics[, state]`."""
+
+    def __init__(
+        self,
+        rollout: Any,
+        prompts: int = 1,
+        samples: int = 1,
+        sampling: Sampling = Sampling(),  # noqa: B008
+        **settings: Any,
+    ) -> None:
+        self.around = Around(prompts, samples, sampling, **settings)
+        self.rollout = built(rollout, self.around)
+        if hasattr(rollout, "check"):
+            rollout.check("rollout", self.around)
+
+    def init(self) -> Any:
+        return self.rollout.init()
+
+    def __call__(self, prompts: Any, sampler: Any, grade: Any, *state: Any) -> Any:
+        found = self.rollout(prompts, sampler, grade, self.around, *state)
+        return (list(found.graded), found.metrics, found.state)[: 3 if state else 2]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menon import threads
-from menon.cli.command import use
+from menon.assembly.run import use
 from menon.errors import UserError
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from menon.errors import UserError
+from menon.settings import setting
 
 HEAD = ("run", "recipe", "model", "steps", "state", "before", "after", "minutes")
 
@@ -44,9 +45,9 @@ def row_of(path: Path) -> tuple[str, ...]:
     later = [line for line in view.evaluations if line["step"] > 0]
     return (
         path.name,
-        str(view.settings.get("recipe") or "-"),
-        str(view.settings.get("model") or "-"),
-        f"{view.steps}/{view.settings.get('steps', '?')}",
+        str(setting(view.settings, "recipe") or "-"),
+        str(setting(view.settings, "model") or "-"),
+        f"{view.steps}/{setting(view.settings, 'steps', '?')}",
         view.state,
         accuracy(view.evaluation(0)),
         accuracy(later[-1] if later else None),

@@ -76,7 +76,7 @@ def tree_rows(run: Path, step: int, question: int) -> list[Row]:
 def drawn(rows: Sequence[Row]) -> Iterator[str]:
     """The prompt with its value, then every node below its parent: value, standard error, by how much it is
     better than its parent, its own text; * marks what was learned from in that step."""
-    from menon.cli.terminal import printable
+    from menon.report.terminal import printable
 
     children: dict[int, list[Row]] = {}
     for row in rows:

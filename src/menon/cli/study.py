@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from menon import threads
-from menon.cli.command import use
+from menon.assembly.run import use
 from menon.cli.evaluate import understand
-from menon.cli.terminal import printable
 from menon.errors import UserError
+from menon.report.terminal import printable
 
 SHOWN = 12
 """Rows of the forking tables on the terminal; all of them are in the file."""

@@ -18,10 +18,9 @@ from menon import __version__
 from menon.errors import UserError
 from menon.record import checkpoint, disk
 from menon.record.events import Events
-from menon.record.formats import FORMAT
 from menon.record.layout import LINES, Layout, step_file, steps_in
 from menon.record.lock import Lock
-from menon.record.reader import RunView
+from menon.record.reader import FORMAT, RunView
 from menon.record.spans import TextSpans
 from menon.record.transcripts import write_answers, write_transcript
 from menon.record.updates import write_updates
@@ -44,6 +43,8 @@ class RunFolder:
     about: Mapping[str, Any]
     """run.json."""
     lock: Lock
+    resume: str = ""
+    """What goes on with the run; "": `menon train --resume`."""
 
     @staticmethod
     def create(path: Path | str, settings: Mapping[str, Any]) -> "RunFolder":
@@ -120,6 +121,10 @@ class RunFolder:
         return RunView(self.path)
 
     @property
+    def resume_command(self) -> str:
+        return self.resume or resume_command(self.path)
+
+    @property
     def checkpoints(self) -> Path:
         return self.layout.checkpoints
 
@@ -193,13 +198,13 @@ class RunFolder:
             if checkpoint.mark_best(self.checkpoints, best):
                 self._events.write("best", self.view.steps, best=best)
 
-    def save(self, snapshot: checkpoint.Snapshot, export: checkpoint.Export) -> Path:
+    def save(self, snapshot: checkpoint.Snapshot, models: checkpoint.SaveModels) -> Path:
         """A checkpoint; the metrics up to it are made durable first, so that it never stands without them."""
         for name in LINES:
             if (self.path / name).exists():
                 disk.sync_file(self.path / name)
         start = time.perf_counter()
-        path = checkpoint.save(self.checkpoints, snapshot, export)
+        path = checkpoint.save(self.checkpoints, snapshot, models)
         self._events.write("saved", snapshot.step, seconds=time.perf_counter() - start)
         return path
 
@@ -309,7 +314,7 @@ ROWS = (
 
 def _readable(name: str, report: Mapping[str, Any]) -> str:
     """The report for a person."""
-    before, after = report["before"], report["after"]
+    before, after = report["before"] or {}, report["after"] or {}
     table = "\n".join(
         f"| {words} | {before[key]:{form}} | {after[key]:{form}} |"
         for key, words, form in ROWS

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from menon.errors import UserError
 from menon.record import disk
-from menon.record.formats import FORMAT, settings_of_format_1
 from menon.record.layout import Layout, step_file, steps_in
 from menon.record.lock import held
 
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
 
 Line = dict[str, Any]
 """One line of a JSON-lines file, or one entry of a JSON list."""
+FORMAT = 2
+"""What `run.json` says under `format`. Folders of format 1 have no such number; they keep their sessions in
+`sittings.json`, and have neither events nor the text of each token."""
 State = Literal["running", "stopped", "finished"]
 
 
@@ -122,8 +124,9 @@ class RunView:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The resolved configuration, under the names that this version reads."""
-        return current_settings(self.about)
+        """The resolved configuration as it was written; `menon.settings.setting` finds a name in those of
+        every format."""
+        return dict(self.about["settings"])
 
     @cached_property
     def metrics(self) -> list[Line]:
@@ -264,9 +267,3 @@ def read_about(file: Path) -> Mapping[str, Any]:
 
 def damaged(file: Path) -> DamagedRun:
     return DamagedRun(f"{file} is damaged; put back a copy of it, or start a new run with another out=")
-
-
-def current_settings(about: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings of a run.json of any format, under the names that this version reads."""
-    settings: Mapping[str, Any] = about["settings"]
-    return settings if about.get("format", 1) == FORMAT else settings_of_format_1(settings)

@@ -6,6 +6,7 @@ from typing import Any
 
 from menon.record.reader import RunView
 from menon.report.answers import Marked, Pair, paired
+from menon.settings import setting
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Content:
 
     name: str
     about: Mapping[str, Any]
-    """What `run.json` holds, its settings under the names that this version reads."""
+    """What `run.json` holds."""
     lines: Sequence[Mapping[str, Any]]
     """One per finished step."""
     evaluations: Sequence[Mapping[str, Any]]
@@ -36,12 +37,12 @@ class Content:
     @property
     def source(self) -> str:
         """Where the questions came from: the data or the task; else what the policy acted in."""
-        if data := self.settings.get("data"):
+        if data := setting(self.settings, "data"):
             return str(data)
         kinds = {
             name: part.get("kind", "your own")
             for name in ("task", "environment")
-            if (part := self.settings.get(name))
+            if (part := setting(self.settings, name))
         }
         return str(kinds.get("task") or (f"environment {kinds['environment']}" if kinds else "chain_sum"))
 
@@ -65,7 +66,7 @@ def gather(view: RunView) -> Content:
     """UserError for a run that has not finished a step."""
     return Content(
         name=view.name,
-        about={**view.about, "settings": view.settings},
+        about=view.about,
         lines=view.finished_steps(),
         evaluations=view.evaluations,
         report=view.report,

@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from menon.assembly.build import model_name
+from menon.assembly.placement import model_name
 from menon.batch import Batch
 from menon.engines.hf_models import folder_of, load_policy, load_tokenizer
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.record.reader import RunView
+from menon.settings import setting
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Policies:
 
     def __init__(self, view: RunView, tokens_per_forward: int) -> None:
         self.view = view
-        self.start = model_name(str(view.settings["model"]))
-        self.temperature = float(view.settings["temperature"])
+        self.start = model_name(str(setting(view.settings, "model")))
+        self.temperature = float(setting(view.settings, "temperature"))
         self.tokens_per_forward = tokens_per_forward
 
     def named(self) -> list[int]:

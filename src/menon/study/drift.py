@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from menon.assembly.build import device_of, model_name
+from menon.assembly.placement import device_of, model_name
 from menon.batch import Batch, take
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.hf_models import load_policy
@@ -19,6 +19,7 @@ from menon.loss.exact_kl import reverse_kl
 from menon.record.reader import RunView
 from menon.record.spans import TextSpans, pieces_of
 from menon.report.answers import Marked
+from menon.settings import setting
 from menon.update.protocols import Reduction
 
 ANSWERS = 64
@@ -46,11 +47,13 @@ def drift(view: RunView, settings: Mapping[str, Any], answers: int = ANSWERS) ->
     checkpoint.
     """
     step = last_step(view)
-    device = device_of(str(settings.get("device", "auto")))
-    start, tokenizer = load_policy(model_name(str(settings["model"])), torch.float32, device)
+    device = device_of(str(setting(settings, "device", "auto")))
+    start, tokenizer = load_policy(model_name(str(setting(settings, "model"))), torch.float32, device)
     trained, _ = load_policy(view.layout.checkpoint(step), torch.float32, device)
     models = {
-        name: TorchScorer(model, tokens_per_forward=int(settings["tokens_per_forward"]), device=device)
+        name: TorchScorer(
+            model, tokens_per_forward=int(setting(settings, "tokens_per_forward")), device=device
+        )
         for name, model in (("start", start), ("trained", trained))
     }
     sides = []

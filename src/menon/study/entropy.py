@@ -11,6 +11,7 @@ import numpy as np
 from menon.errors import UserError, at_least
 from menon.record import disk
 from menon.record.reader import RunView
+from menon.settings import setting
 from menon.study import covariance, entropy_law
 from menon.study.alarm import alarms
 from menon.study.bins import change_by_bin
@@ -49,7 +50,7 @@ def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
     give is {"missing": why}. UserError: no run, no step."""
     view = RunView.open(run)
     lines = view.finished_steps()
-    planned = max(int(view.settings.get("steps", 0)), len(lines))
+    planned = max(int(setting(view.settings, "steps", 0)), len(lines))
     entropy = [line["entropy/mean"] for line in lines]
     tokens, steps = tokens_of_run(view, settings.transcripts)
     policies = Policies(view, settings.tokens_per_forward)
