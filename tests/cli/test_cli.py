@@ -82,7 +82,7 @@ def test_help_and_version(capsys, monkeypatch):
         (["train", "none.yaml"], "menon: there is no settings file none.yaml"),
         (["train", "grpo", "ppo"], "menon: 'ppo' is neither key=value nor a .yaml or .toml file, and the recipe is"),
         (["train", "--resume"], "menon: --resume needs the folder of a run, like --resume runs/mine"),
-        (["train", "--resume", "none"], "menon: none holds no run (it has no run.json); start one with `menon train out=none`"),
+        (["train", "--resume", "none"], "menon: none holds no run (it has no run.json); name the folder that menon train wrote, or"),
         (["train", "grpo", "--resume", "x"], "menon: --resume goes on with the run's own settings; leave the recipe"),
         (["train", "--resume=x", "seed=2"], "menon: a resumed run keeps its 'seed'; only steps, save_every,"),
         (["train", "threads=1", "data=none.jsonl"], "menon: there is no file none.jsonl (looked from "),
