@@ -141,10 +141,12 @@ class RunFolder:
     # The record of the steps
 
     def record(self, report: StepReport) -> None:
-        """Transcript first, so that a line of metrics says that its step is recorded whole."""
+        """Transcript first, so that a line of metrics says that its step is recorded whole. A step on rows that were
+        given has none."""
         transcripts = self.path / "transcripts"
         transcripts.mkdir(exist_ok=True)
-        write_transcript(transcripts / f"step_{report.step:06d}.parquet", report)
+        if len(report.graded) == len(report.offset) - 1:
+            write_transcript(transcripts / f"step_{report.step:06d}.parquet", report)
         line = {"step": report.step, **report.metrics, "fingerprint": report.fingerprint}
         disk.append(self.path / "metrics.jsonl", disk.json_line(line))
 
