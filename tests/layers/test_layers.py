@@ -81,7 +81,7 @@ MAY: dict[str, set[str]] = {
     "report": STANDARD | {"menon.record", "menon.report"},
     "eval": STANDARD
     | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")}
-    | {"menon.rollout.protocols"},
+    | {"menon.rollout.protocols", "lm_eval", "nltk", "langdetect"},
     "engines": DATA
     | {
         "menon.update",
