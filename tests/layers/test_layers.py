@@ -60,11 +60,8 @@ MAY: dict[str, set[str]] = {
     "loop": DATA | {"menon.record", "menon.step"} | PROTOCOLS,
     "report": STANDARD | {"menon.record", "menon.report", "menon.settings", "menon.types", "rich"},
     "eval": STANDARD
-    | {
-        f"menon.{part}"
-        for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")
-    }
-    | {"menon.rollout.protocols"},
+    | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")}
+    | {"menon.rollout.protocols", "lm_eval", "nltk", "langdetect"},
     "engines": DATA
     | {f"menon.{part}" for part in ("update", "rollout", "sync", "processes", "http", "engines", "state_codec")}
     | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba"},
