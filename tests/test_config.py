@@ -158,8 +158,8 @@ def test_short_names_of_segments():
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("grpo", {"threshold": 0.5}, "this run has no setting 'threshold'; rollout=segments has one"),
-        ("grpo", {"interval": 5}, "this run has no setting 'interval'; rollout=segments has one"),
+        ("grpo", {"threshold": 0.5}, "this run has no setting 'threshold'; it belongs to rollout=segments"),
+        ("grpo", {"interval": 5}, "this run has no setting 'interval'; it belongs to rollout=segments"),
         ("grpo", {"advantage.credit": "segment"}, "set rollout=segments"),
         ("spo_chain", {"threshold": 1.5}, "in source.rollout: threshold is 1.5; it is a probability"),
         ("spo_chain", {"advantage.credit.below": 1.5}, "below of SegmentCredit is 1.5; it is a probability"),
@@ -185,7 +185,7 @@ def test_short_names_of_segments():
         ),
         ("spo_tree", {"old": "trainer"}, "set old=behaviour, or rollout.max_age=1"),
         ("spo_tree", {"environment": "calculator"}, "leave the environment out"),
-        ("grpo", {"branching": "6-6-6"}, "this run has no setting 'branching'; rollout=tree has one"),
+        ("grpo", {"branching": "6-6-6"}, "this run has no setting 'branching'; it belongs to rollout=tree"),
         ("spo_chain", {"rollout.partition": "words"}, "it takes 'cutpoints', 'tokens', 'parts' or 'lines'"),
     ],
 )
