@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
-from menon.config import Critic, RunConfig, changed, own_code
+from menon.config import Critic, RunConfig, changed, own_code, settings_of_format_1
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
 from menon.loss.aggregation import SequenceMean, TokenMean
@@ -549,3 +549,31 @@ def test_parts_of_one_recipe_go_with_those_of_another(name, change):
 def test_text_of_another_policy_from_the_command_line(settings):
     config = changed(recipe("grpo"), dict(override(each) for each in settings))
     assert config.models.policy.old == "behaviour" or config.objective["policy"].correction
+
+
+FORMAT_1 = json.loads((Path(__file__).parent / "data" / "settings_of_format_1.json").read_text())
+"""Recipe -> the settings that a run.json had when each stood at the top."""
+
+
+@pytest.mark.parametrize("name", FORMAT_1)
+def test_settings_of_format_1_are_those_of_the_recipe(name):
+    assert read(RunConfig, settings_of_format_1(FORMAT_1[name])) == recipe(name)
+
+
+def test_settings_of_format_1_that_were_changed():
+    flat = FORMAT_1["ppo"] | {
+        "steps": 3,
+        "template": "orz",
+        "updates_per_step": 2,
+        "threads": 2,
+        "old": "behaviour",
+    }
+    flat["critic"] = flat["critic"] | {"updates_per_step": 6}
+    expected = changed(
+        recipe("ppo"),
+        {"steps": 3, "template": "orz", "updates_per_step": 2, "threads": 2, "old": "behaviour"},
+        {"critic.updates_per_step": 6},
+    )
+    assert read(RunConfig, settings_of_format_1(flat)) == expected
+    with pytest.raises(UserError, match=r"control\.steps is 'many'; it takes a whole number"):
+        read(RunConfig, settings_of_format_1(flat | {"steps": "many"}))

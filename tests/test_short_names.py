@@ -211,10 +211,21 @@ def test_a_function_as_reward_is_not_loaded_to_find_a_name(tmp_path: Path):
 
 def test_every_owner_comes_back_from_json():
     change = {
-        "seed": 5, "tracker": "wandb", "stop": ["\n"], "top_p": 0.5, "columns": {"question": "q"}, "data": "x",
-        "betas": [0.5, 0.75], "old": "behaviour", "reference": "frozen", "reference_update": "hard_reset",
-        "dtype": "float64", "threads": 2, "advantage.whiten": "whiten", "clip_high": 0.5,
-    }  # fmt: skip
+        "seed": 5,
+        "tracker": "wandb",
+        "stop": ["\n"],
+        "top_p": 0.5,
+        "columns": {"question": "q"},
+        "data": "x",
+        "betas": [0.5, 0.75],
+        "old": "behaviour",
+        "reference": "frozen",
+        "reference_update": "hard_reset",
+        "dtype": "float64",
+        "threads": 2,
+        "advantage.whiten": "whiten",
+        "clip_high": 0.5,
+    }
     config = changed(recipe("grpo"), change)
     again = read(RunConfig, json.loads(json.dumps(plain(config))))
     assert again == config
