@@ -10,6 +10,7 @@ import pytest
 
 from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
 from menon.config import Critic, RunConfig, changed, own_code, settings_of_format_1
+from menon.control import EntropyCoefficient
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
 from menon.loss.aggregation import SequenceMean, TokenMean
@@ -181,7 +182,7 @@ def test_short_names_of_segments():
         (
             "spo_chain",
             {"advantage.credit.method": "grpo"},
-            "segments have none; set advantage.credit.method=rloo, or rollout=tree",
+            "advantage.credit compares a node with its siblings, .* no tree; set rollout=tree, or another",
         ),
         ("spo_tree", {"old": "trainer"}, "set old=behaviour, or rollout.max_age=1"),
         ("spo_tree", {"environment": "calculator"}, "leave the environment out"),
@@ -201,7 +202,7 @@ def test_segments_that_do_not_fit_are_refused(name, change, sentence):
         ({"advantage": {"credit": "whiten"}}, "comes after an estimator"),
         (
             {"advantage": {"credit": "grpo", "long": {"kind": "overlong", "limit": 9, "buffer": 3}}},
-            "comes before the others",
+            "comes before advantage.credit, which uses them",
         ),
         (
             {"advantage.credit": "optimal_token", "samples_per_prompt": 1},
@@ -229,6 +230,124 @@ class Mine:
     def __call__(self, batch):
         return replace(batch, advantage=batch.reward * self.scale)
 """
+
+
+OWN_PARTS = """
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from menon.rollout.protocols import Collected
+
+@dataclass(frozen=True)
+class Halved:
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("reward",)
+    def __call__(self, batch):
+        return replace(batch, reward=batch.reward / 2)
+
+@dataclass(frozen=True)
+class Credit:
+    compares: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
+    def __call__(self, batch):
+        return replace(batch, advantage=batch.reward)
+
+@dataclass(frozen=True)
+class Novel(Credit):
+    reads: ClassVar[tuple[str, ...]] = ("reward", "novelty")
+
+@dataclass(frozen=True)
+class Novelty:
+    reads: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ("novelty",)
+    def __call__(self, batch):
+        return replace(batch, columns={**batch.columns, "novelty": batch.reward})
+
+@dataclass(frozen=True)
+class Baseline(Novelty):
+    writes: ClassVar[tuple[str, ...]] = ("baseline",)
+
+@dataclass(frozen=True)
+class One:
+    few: int = 1
+    def __call__(self, prompts, sampler, grade, around):
+        return Collected([])
+    def check(self, name, around):
+        from menon.errors import UserError
+        if self.few > around.prompts_per_step:
+            raise UserError(f"{name}.few is {self.few}")
+"""
+
+
+CHANGES = "advantage.own changes rewards and so comes before advantage.credit, which uses them"
+
+
+@pytest.mark.parametrize(
+    ("advantage", "sentence"),
+    [
+        ({"own": "Halved", "long": {"kind": "overlong", "limit": 9, "buffer": 3}, "credit": "grpo"}, None),
+        ({"new": "Novelty", "credit": "Novel"}, None),
+        ({"credit": "grpo", "own": "Halved"}, CHANGES),
+        ({"credit": "Credit", "own": "Halved"}, CHANGES),
+        (
+            {"credit": "grpo", "second": "Credit"},
+            "advantage.second would replace what advantage.credit gave, 'advantage'; take one away, as by "
+            "advantage.credit=null",
+        ),
+        (
+            {"credit": "Novel"},
+            "advantage.credit reads 'novelty', which nothing before it fills; put a part before it that "
+            "writes 'novelty'",
+        ),
+        ({"credit": "Novel", "new": "Novelty"}, "advantage.credit reads 'novelty', which nothing before it"),
+        (
+            {"own": "Halved", "credit": None},
+            "objective.policy.loss needs advantages, and no advantage part makes them",
+        ),
+    ],
+)
+def test_parts_of_ones_own_are_held_to_what_they_read_and_write(tmp_path, advantage, sentence):
+    (tmp_path / "own.py").write_text(OWN_PARTS)
+    table = {
+        name: f"{tmp_path}/own.py:{part}" if isinstance(part, str) and part[0].isupper() else part
+        for name, part in advantage.items()
+    }
+    if sentence is None:
+        assert list(changed(BASE, {"advantage": table}).advantage) == list(advantage)
+        return
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        changed(BASE, {"advantage": table})
+
+
+def test_a_rollout_of_ones_own_is_a_part_like_others(tmp_path):
+    (tmp_path / "own.py").write_text(OWN_PARTS)
+    name = f"{tmp_path}/own.py:One"
+    config = changed(BASE, {"rollout": {"kind": name, "few": "3"}})
+    assert config.source.rollout.few == 3
+    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+    assert list(own_code(config)) == [name]
+    with pytest.raises(UserError, match=r"rollout\.few is 99"):
+        changed(BASE, {"rollout": {"kind": name, "few": 99}})
+    compares = {"advantage": {"credit": f"{tmp_path}/own.py:Credit"}, "samples_per_prompt": 1}
+    with pytest.raises(UserError, match=r"advantage\.credit compares the answers to one prompt"):
+        changed(BASE, compares)
+    table = {"b": f"{tmp_path}/own.py:Baseline", "credit": "grpo"}
+    twice = {"rollout": "greedy_baseline", "advantage": table}
+    with pytest.raises(UserError, match=r"advantage\.b would replace what rollout gave, 'baseline'; take"):
+        changed(BASE, twice)
+
+
+def test_what_a_part_reads_depends_on_its_settings():
+    assert (Whiten().reads, Whiten(below=0.9).reads) == (("advantage",), ("advantage", "behaviour_logp"))
+    assert EntropyCoefficient(target=1.0).reads == ("entropy",)
+    assert EntropyCoefficient(target=1.0, term="bonus").writes == ("coefficient/bonus",)
+    assert (GRPO().writes, GAE().writes) == (("advantage",), ("advantage", "ret"))
+    assert SegmentCredit("grpo").reads == ("reward", "state_value", "parent", "state_std")
+    steered_twice = {"advantage": {"credit": "grpo", "a": "penalty_coefficient", "b": "penalty_coefficient"}}
+    term = {"objective.penalty": {"loss": "old_kl", "share": "token_mean"}}
+    with pytest.raises(UserError, match=r"advantage\.b would replace what advantage\.a gave, 'coefficient"):
+        changed(BASE, steered_twice, term)
 
 
 def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
@@ -310,8 +429,8 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         ),
         (
             {"advantage.kl": "kl_in_reward", "reference": "frozen"},
-            "advantage.kl changes rewards and so comes before the others; write advantage='{kl: ..., "
-            "credit: ...}'",
+            "advantage.kl changes rewards and so comes before advantage.credit, which uses them; write "
+            "advantage='{kl: ..., credit: ...}'",
         ),
         (
             {"advantage.credit": "gae"},
@@ -320,7 +439,7 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         ),
         (
             {"advantage.credit": None},
-            "objective.policy.loss needs advantages, and this run has no advantage part; set "
+            "objective.policy.loss needs advantages, and no advantage part makes them; set "
             "advantage.credit=grpo",
         ),
         (
@@ -412,7 +531,8 @@ def test_corrections_are_a_list_of_parts():
         (
             "grpo",
             {"advantage.gae": "rloo"},
-            "advantage.gae would replace what advantage.credit gave; take one away",
+            "advantage.gae would replace what advantage.credit gave, 'advantage'; take one away, as by "
+            "advantage.credit=null",
         ),
         (
             "ppo",

@@ -10,7 +10,7 @@ import pytest
 from menon.config import OWNERS, RunConfig, changed
 from menon.errors import UserError
 from menon.recipes import recipe
-from menon.reward.models import JudgeReward
+from menon.reward.judge import Judge
 from menon.rollout.dynamic import DynamicSampling
 from menon.settings import nested, override, plain, read
 from menon.short_names import spelt_out
@@ -86,9 +86,9 @@ def test_an_owners_own_setting_goes_before_those_of_its_parts():
     config = changed(
         recipe("grpo"), {"reward": {"kind": "judge", "model": "j"}}, {"model": "m", "soft": True}
     )
-    assert config.source.reward == JudgeReward(model="j", soft=True)
+    assert config.source.reward == Judge(model="j", soft=True)
     assert config.models.policy.model == "m"
-    assert changed(config, {"reward.model": "k"}).source.reward == JudgeReward(model="k", soft=True)
+    assert changed(config, {"reward.model": "k"}).source.reward == Judge(model="k", soft=True)
 
 
 @pytest.mark.parametrize(

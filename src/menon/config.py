@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from menon.advantage import AdvantagePart
+from menon.columns import Setup
 from menon.control import ControlPart
 from menon.correction import CorrectionPart
 from menon.errors import OnBad, UserError, at_least
@@ -16,7 +17,8 @@ from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
 from menon.reward.code.tests import CodeTests
-from menon.reward.models import ModelReward
+from menon.reward.judge import Judge
+from menon.reward.preference import Preference
 from menon.reward.rules import RulePart
 from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
@@ -30,7 +32,7 @@ from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.reference import ReferencePart
 from menon.update.terms import Term
 from menon.user_code import reference_of, source_hash
-from menon.validate import check, parts_of
+from menon.validate import check
 
 CreditPart = AdvantagePart | ShapingPart | ControlPart
 Credit = Annotated[CreditPart, choice(CreditPart, "reads")]
@@ -47,7 +49,7 @@ Rollout = Annotated[RolloutPart, choice(RolloutPart)]
 Moving = Annotated[ReferencePart, choice(ReferencePart)]
 Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
-RewardPart = ModelReward | CodeTests | RulePart
+RewardPart = Judge | Preference | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 
 
@@ -239,7 +241,7 @@ class RunConfig:
     """Written by the command: name of each part or function of your own -> the hash of its source."""
 
     def __post_init__(self) -> None:
-        check(self, around_of(self))
+        check(setup_of(self))
 
 
 OWNERS: tuple[tuple[str, ...], ...] = (
@@ -294,9 +296,27 @@ def around_of(config: RunConfig) -> Around:
     return Around(own.prompts_per_step, own.samples_per_prompt, sampling, config.control.seed)
 
 
+def setup_of(config: RunConfig) -> Setup:
+    """What decides whether the parts of a run go together."""
+    policy = config.models.policy
+    return Setup(
+        rollout=config.source.rollout,
+        around=around_of(config),
+        advantage=config.advantage,
+        objective=config.objective,
+        critic=config.models.critic,
+        reference=config.models.reference != "none",
+        old_is_behaviour=policy.old == "behaviour",
+        updates_per_step=policy.updates_per_step,
+        natural=policy.natural is not None,
+        environment=config.source.environment,
+        task=config.source.task,
+    )
+
+
 def own_code(config: RunConfig) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
-    types = [type(part) for _, part in parts_of(config)]
+    types = [type(part) for _, part in setup_of(config).parts()]
     names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
     if config.source.reward is not None and not isinstance(config.source.reward, str | RewardPart):
         names.append(reference_of(config.source.reward))

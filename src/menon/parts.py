@@ -83,7 +83,7 @@ class Stateful(Protocol):
     """A part that remembers earlier steps: it is called with its state last, and gives the next one."""
 
     def init(self) -> Any:
-        """The state that a run starts from: what `record.state_codec` can write."""
+        """The state that a run starts from: what `state_codec` can write."""
         ...
 
 

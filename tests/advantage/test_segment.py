@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rows import NAN, batch_of, rows_of
 
 from menon.advantage import SegmentCredit, Whiten
 from menon.errors import UserError
 from menon.rollout.tree_values import tree_values
 from menon.types import Estimate
+from rows import NAN, batch_of, rows_of
 
 P = [0.99, 0.5, 0.95, 0.2, 0.97, 0.85, 0.99, 0.3, 0.6]
 LOGP = [math.log(p) for p in P]

@@ -5,9 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import tiny_model, tiny_tokenizer
-from scripted import complete, question
 
+from helpers import tiny_model, tiny_tokenizer
 from menon.assembly.evaluation import equivalence_of, evaluate, reward_for, some_of
 from menon.engines.hf_models import export
 from menon.eval.config import EvalConfig
@@ -15,6 +14,7 @@ from menon.eval.metrics import kinds
 from menon.eval.sets import SETS
 from menon.reward.grade import grading_of
 from menon.types import Graded, Request, Rollout, Sampling, Verdict
+from scripted import complete, question
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 import pytest
-from helpers import prompt, tiny_model, tiny_tokenizer
 
+from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.assembly import rollout_memory
 from menon.assembly.rollout_memory import check_memory
 from menon.engines.decoding.torch_sampler import TorchSampler

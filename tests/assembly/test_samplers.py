@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import prompt, tiny_model, tiny_tokenizer
-from menon.assembly.samplers import sampler_of
 
-from menon.assembly import samplers
+from helpers import prompt, tiny_model, tiny_tokenizer
+from menon.assembly import placement
+from menon.assembly.placement import sampler_of
 from menon.assembly.rollout_memory import at_once, check_memory
 from menon.config import RunConfig, around_of, changed
 from menon.engines.decoding import decode_weights, torch_sampler
@@ -14,7 +14,6 @@ from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.recipes import recipe
 from menon.recipes.grpo import grpo
-from menon.sync.by_copy import ByCopy
 from menon.types import Request, Sampling
 
 
@@ -24,21 +23,21 @@ def config(**changes) -> RunConfig:
 
 def test_the_configs_settings_reach_the_sampler():
     told: list[str] = []
-    sampler, _ = sampler_of(
-        config(slots=7, fixed_slots=True, seed=3), tiny_model(), tiny_tokenizer(), told.append
-    )
+    model = tiny_model()
+    sampler = sampler_of(config(slots=7, fixed_slots=True, seed=3), model, tiny_tokenizer(), told.append)
+    assert sampler.model is model
     assert (sampler.slots, sampler.fixed_slots, sampler.seed, told) == (7, True, 3, [])
 
 
 def test_a_machine_without_bfloat16_is_told_and_works(monkeypatch):
-    monkeypatch.setattr(samplers, "has_bf16", lambda device: False)
+    monkeypatch.setattr(placement, "has_bf16", lambda device: False)
     told: list[str] = []
     model = tiny_model()
-    sampler, channel = sampler_of(config(dtype="bfloat16"), model, tiny_tokenizer(), told.append)
+    sampler = sampler_of(config(dtype="bfloat16"), model, tiny_tokenizer(), told.append)
     assert told == [
         "this cpu has no bfloat16 instructions and emulates them slowly; dtype=float32 is faster here"
     ]
-    assert isinstance(channel, ByCopy)
+    assert sampler.model is not model
     assert {w.dtype for w in sampler.weights().values()} == {torch.bfloat16}
     # The copy's rotary frequencies stay as they were: in bf16 far positions would be wrong.
     assert torch.equal(sampler.model.model.rotary_emb.inv_freq, model.model.rotary_emb.inv_freq)

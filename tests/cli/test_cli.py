@@ -23,7 +23,8 @@ def python(*words: str, folder: Path | None = None) -> subprocess.CompletedProce
     )
 
 
-HEAVY = "[name for name in ('torch', 'transformers', 'pydantic', 'rich', 'numpy') if name in sys.modules]"
+LIBRARIES = ("torch", "transformers", "pydantic", "rich", "numpy", "httpx2", "tenacity")
+HEAVY = f"[name for name in {LIBRARIES} if name in sys.modules]"
 
 
 @pytest.mark.parametrize(

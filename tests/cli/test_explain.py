@@ -5,9 +5,9 @@ import json
 
 import pytest
 import torch
-from helpers import tiny_model
 
-from menon.assembly.derived import ModelSize, memory, side_by_side, size_of_model, sizes, tokens_per_pass
+from helpers import tiny_model
+from menon.assembly.derived import ModelSize, memory, num_workers, size_of_model, sizes, tokens_per_pass
 from menon.cli import explain as explaining
 from menon.cli import main
 from menon.config import changed
@@ -84,7 +84,7 @@ def test_memory_by_hand():
     assert on_gpu["activations"] == narrow
 
 
-def test_memory_with_passes_side_by_side(monkeypatch):
+def test_memory_with_parallel_passes(monkeypatch):
     """Three threads. Beside the gradient that is kept, four of passes: three that run and one that is added.
     Three samplers have copies of 300 numbers each; two of them are processes of 190 MiB. Tokens and slots are
     shared."""
@@ -97,10 +97,10 @@ def test_memory_with_passes_side_by_side(monkeypatch):
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     alone = memory(config, shape)
-    assert (side_by_side(config, shape), alone["gradients"], alone["sampler's copies"]) == (1, 4000, 1200)
+    assert (num_workers(config, shape), alone["gradients"], alone["sampler's copies"]) == (1, 4000, 1200)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     apart = memory(config, shape)
-    assert (side_by_side(config, shape), apart["gradients"], apart["sampler's copies"]) == (3, 20_000, 3600)
+    assert (num_workers(config, shape), apart["gradients"], apart["sampler's copies"]) == (3, 20_000, 3600)
     assert apart["libraries"] == 2**29 + 2 * 190 * 2**20
     assert all(
         apart[name] == alone[name]
@@ -113,15 +113,15 @@ def test_memory_with_passes_side_by_side(monkeypatch):
     )  # a small model's cache on a CPU has the dtype of its weights
 
 
-def test_who_works_side_by_side(monkeypatch):
+def test_how_many_workers(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     config = changed(recipe("grpo"), {"device": "cpu"})
     small = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True)
-    assert side_by_side(config, small) == 3
-    assert side_by_side(changed(config, {"device": "cuda"}), small) == 1
-    assert side_by_side(config, dataclasses.replace(small, family=False)) == 1
-    assert side_by_side(config, dataclasses.replace(small, parameters=2**26 + 1)) == 1
-    assert side_by_side(config, None) == 1
+    assert num_workers(config, small) == 3
+    assert num_workers(changed(config, {"device": "cuda"}), small) == 1
+    assert num_workers(config, dataclasses.replace(small, family=False)) == 1
+    assert num_workers(config, dataclasses.replace(small, parameters=2**26 + 1)) == 1
+    assert num_workers(config, None) == 1
 
 
 def test_tokens_of_a_pass():

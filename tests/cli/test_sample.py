@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import ALPHABET, tiny_model, tiny_tokenizer
 
+from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.assembly.sample import SampleConfig, sample
 from menon.cli import main
 from menon.cli.sample import coloured, facts

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import network_of, tiny_model
 from torch import Tensor
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
+from helpers import network_of, tiny_model
 from menon.engines.decoder import Decoder, causal, decoder_of, hidden_states
 
 V = 40

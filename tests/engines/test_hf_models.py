@@ -3,7 +3,6 @@ import json
 import huggingface_hub
 import pytest
 import torch
-from helpers import END, KINDS, tiny_model, tiny_tokenizer
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -15,6 +14,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from helpers import END, KINDS, tiny_model, tiny_tokenizer
 from menon.engines.hf_models import end_token_ids, export, load_policy, load_value_model
 from menon.errors import UserError
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import Kind, prompt, tiny_model, tiny_tokenizer
 
+from helpers import Kind, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.rollout.protocols import holding
 from menon.types import Completion, Request, Sampling, Tokens

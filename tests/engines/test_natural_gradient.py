@@ -5,19 +5,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
-from menon.update.natural import NaturalGradient, NaturalLearner, conjugate_gradient
-from rows import Known, batch_of
-
+from menon.engines.in_process import InProcessHost
+from menon.engines.natural_gradient import NaturalLearner, conjugate_gradient
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
 from menon.loss import Surrogate
 from menon.loss.aggregation import TokenMean
 from menon.update.objective import cut, prepare
-from menon.update.optimiser import Optimiser
+from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.protocols import Need, Reduction
 from menon.update.terms import MiniBatch, Term, Update
+from rows import Known, batch_of
 
 SURROGATE = Update({"policy": Term(Surrogate(), TokenMean())})
 
@@ -66,10 +67,9 @@ class Table:
 
 def step(inner, batch, setting, update=SURROGATE, tokens_per_forward=1 << 30):
     learner = NaturalLearner(inner, setting)
-    ready_batch, terms = prepare(
-        MiniBatch(update, torch.arange(batch.num_sequences), True), batch, {"policy": inner}
-    )
-    learner.accumulate(cut(ready_batch, terms, update.unit, tokens_per_forward), {})
+    part = MiniBatch(update, torch.arange(batch.num_sequences), True)
+    job = prepare(part, batch, InProcessHost({"policy": inner}))
+    learner.accumulate(cut(job, tokens_per_forward), {})
     return {name: float(metric) for name, metric in learner.step().items()}
 
 
@@ -182,9 +182,8 @@ def test_old_log_probs_of_later_updates_are_kept():
         random_batch(dtype=torch.float64), inner.score(random_batch(dtype=torch.float64), ("logp",))["logp"]
     )
     learner = NaturalLearner(inner, NaturalGradient(max_kl=1e-3))
-    ready_batch, terms = prepare(
-        MiniBatch(SURROGATE, torch.arange(batch.num_sequences), False), batch, {"policy": inner}
-    )
-    ratio = float(learner.accumulate(cut(ready_batch, terms, "token", 1 << 30), {})["ratio/mean"])
+    part = MiniBatch(SURROGATE, torch.arange(batch.num_sequences), False)
+    job = prepare(part, batch, InProcessHost({"policy": inner}))
+    ratio = float(learner.accumulate(cut(job, 1 << 30), {})["ratio/mean"])
     assert ratio != pytest.approx(1, abs=1e-3)
     assert 0 < float(learner.step()["trpo/kl"]) <= 1e-3

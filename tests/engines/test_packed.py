@@ -3,10 +3,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from batches import VOCAB, random_batch
-from helpers import tiny_model
 from torch.profiler import ProfilerActivity, profile
 
+from batches import VOCAB, random_batch
+from helpers import tiny_model
 from menon.batch import take
 from menon.engines.decoder import decoder_of, hidden_states
 from menon.engines.forward import run_trunk, take_apart

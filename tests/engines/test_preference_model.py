@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import BYTES, tiny_model, tiny_tokenizer
 from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
+from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.engines.hf_models import export
 from menon.engines.preference_model import load_preference_model, passes
 from menon.errors import UserError

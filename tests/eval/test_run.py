@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import prompt, tiny_model, tiny_tokenizer
-from scripted import ScriptedSampler, is_gold, question
 
+from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.eval.run import (
@@ -23,6 +22,7 @@ from menon.eval.run import (
 )
 from menon.rollout.groups import answer
 from menon.types import Request, Rollout, Sampling, Verdict
+from scripted import ScriptedSampler, is_gold, question
 
 VOCAB = 40
 NAN = float("nan")

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
-
 from menon.batch import Batch, take
 from menon.correction import M2PO, Importance, Reject
 from menon.engines.forward import ValueModel, value_head
+from menon.engines.in_process import InProcessHost
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.loss.aggregation import (
     Constant,
@@ -135,8 +136,8 @@ def gradient(
     assert isinstance(learner, TorchLearner)
     learner.tokens_per_forward = tokens_per_forward
     part = MiniBatch(update, torch.arange(batch.num_sequences), first=False)
-    ready_batch, terms = prepare(part, batch, setting.models)
-    micros = list(cut(ready_batch, terms, update.unit, tokens_per_forward, learner.workers))
+    job = prepare(part, batch, InProcessHost(setting.models))
+    micros = list(cut(job, tokens_per_forward, learner.workers))
     learner.accumulate(micros, setting.models)
     grads = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in learner.weights().values()]
     for weight in learner.weights().values():

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import ALPHABET, tiny_model, tiny_tokenizer
 
 import menon
+from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.engines.hf_models import export
 from menon.recipes import RECIPES, recipe
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 
+from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.batch import pack
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.torch_learner import TorchScorer

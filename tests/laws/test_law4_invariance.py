@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rows import batch_of, value_and_gradient
 from torch import Tensor
 
 from menon import ragged
@@ -35,6 +34,7 @@ from menon.loss.aggregation import (
     TokenMean,
 )
 from menon.update.terms import Term
+from rows import batch_of, value_and_gradient
 
 MODES = ("bessel", "population", "loo", "none")
 OTHERS = [OPO(), GPG(), GPG("bessel"), GRPOPassK(), GRPOPassK("bessel"), ReinforcePPBaseline()]

@@ -11,6 +11,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+
+from menon import ragged
+from menon.advantage import GAE, GPG, GRPO, OPO, RLOO, VAPO, GRPOPassK, KLInAdvantage, MaxRL, Reinforce, ReMax
+from menon.batch import Batch, take
+from menon.loss import DPO, GSPO, KL, EntropyBonus, ExactKL, PolicyGradient, PPOClip
+from menon.loss.aggregation import Constant, PairMean, PromptMean, SequenceMean, SequenceMeanTokenMean
+from menon.shaping import KLInReward
+from menon.update.terms import Term
 from toy import (
     END,
     Answer,
@@ -23,14 +31,6 @@ from toy import (
     prefixes,
     table,
 )
-
-from menon import ragged
-from menon.advantage import GAE, GPG, GRPO, OPO, RLOO, VAPO, GRPOPassK, KLInAdvantage, MaxRL, Reinforce, ReMax
-from menon.batch import Batch, take
-from menon.loss import DPO, GSPO, KL, EntropyBonus, ExactKL, PolicyGradient, PPOClip
-from menon.loss.aggregation import Constant, PairMean, PromptMean, SequenceMean, SequenceMeanTokenMean
-from menon.shaping import KLInReward
-from menon.update.terms import Term
 
 LENGTH = 6
 CLOSE = {"rtol": 0, "atol": 1e-10}

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, cast
 
 import pytest
 import torch
-from tiny_run import Algorithm, Watching, critic_first, opened, tiny_run, traces, weights_of
 
 from menon.advantage import SegmentCredit, Whiten
 from menon.engines.decoding.torch_sampler import TorchSampler
@@ -20,9 +19,21 @@ from menon.parts import Around
 from menon.prompts.order import ByDifficulty
 from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns
+from menon.source.online import Online
 from menon.sync.by_copy import ByCopy
 from menon.types import Prompt, Sampling, StepReport
 from menon.update.terms import Term, Update
+from tiny_run import (
+    Algorithm,
+    Watching,
+    critic_first,
+    models_of,
+    online,
+    opened,
+    tiny_run,
+    traces,
+    weights_of,
+)
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_and_resume.py"
 STEPS = 5
@@ -46,14 +57,20 @@ def built(algorithm: str, save_every: int) -> Run:
         trees, around = Trees((3, 2), (2,), edges_per_question=2), Around(3, 1, Sampling(5))
         credit = {"credit": SegmentCredit(), "whiten": Whiten()}
         update = Update({"policy": Term(PPOClip(), TokenMean())}, count=2, old="behaviour")
-        return replace(run, plan=replace(run.plan, rollout=trees, around=around, advantage=credit, updates=(update,)))
+        source = Online(online(run).prompts, online(run).sampler, trees, online(run).grade, around)
+        plan = replace(run.plan, advantage=credit, updates=(update,))
+        return replace(run, source=source, plan=plan)
     if variant == "difficulty":
-        return replace(run, prompts=ByDifficulty(run.prompts.prompts, run.prompts.seed))  # type: ignore[attr-defined]
+        prompts: Any = online(run).prompts
+        online(run).prompts = ByDifficulty(prompts.prompts, prompts.seed)
+        return run
     if variant == "pretrained":
         return critic_first(run, 3)
-    assert isinstance(run.sampler, TorchSampler)
-    own: Any = copy.deepcopy(run.sampler.model).to(torch.bfloat16)
-    return replace(run, sampler=TorchSampler(own, run.sampler.tokenizer), channel=ByCopy())
+    shared = online(run).sampler
+    assert isinstance(shared, TorchSampler)
+    own: Any = copy.deepcopy(shared.model).to(torch.bfloat16)
+    online(run).sampler = sampler = TorchSampler(own, shared.tokenizer)
+    return replace(run, channel=ByCopy(models_of(run)["policy"], sampler))
 
 
 @dataclass
@@ -73,14 +90,15 @@ class Dice:
 
 
 def in_turns(run: Run) -> Run:
-    assert isinstance(run.sampler, TorchSampler)
-    tokenizer: Any = run.sampler.tokenizer
+    source: Any = online(run)
+    tokenizer: Any = source.sampler.tokenizer
 
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
-    around = replace(run.plan.around, answer=Turns(Dice(), encode, tokenizer.decode), sampling=Sampling(16))
-    return replace(run, plan=replace(run.plan, around=around))
+    turns = Turns(Dice(), encode, tokenizer.decode)
+    source.around = replace(source.around, answer=turns, sampling=Sampling(16))
+    return run
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ whichever order."""
 import numpy as np
 import pytest
 import torch
-from helpers import prompt, tiny_model, tiny_tokenizer
 
+from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding import decode_weights, torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError

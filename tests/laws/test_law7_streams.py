@@ -4,8 +4,8 @@ number of slots."""
 import numpy as np
 import pytest
 import torch
-from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 
+from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.types import Completion, Request, Sampling
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from helpers import ALPHABET, tiny_model, tiny_tokenizer
 
 import menon
+from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.config import CreditPart, RunConfig, changed
 from menon.correction import CorrectionPart
 from menon.engines.hf_models import export
@@ -19,8 +19,11 @@ from menon.loss.aggregation import AggregationPart
 from menon.recipes import RECIPES, recipe
 from menon.select import SelectPart
 from menon.settings import read
-from menon.validate import AFTER, SHAPES
+from menon.shaping import ShapingPart
 
+SHAPES = {part.kind for part in get_args(ShapingPart)}
+AFTER = {"whiten", "kl_in_advantage"}
+"""Kinds that change advantages."""
 VOCABULARY = len(ALPHABET) + 1
 """So small that some answers end before they are cut."""
 SMALL = {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, "heldout": 3, "max_new_tokens": 12} | {

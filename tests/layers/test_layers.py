@@ -8,7 +8,7 @@ import menon
 PACKAGE = Path(menon.__file__).parent
 OPEN = {
     *("recipes", "cli", "study", "workbench", "assembly", "base"),
-    *("config", "validate", "settings", "user_code", "threads", "errors", "__init__", "__main__"),
+    *("config", "validate", "columns", "settings", "user_code", "threads", "errors", "__init__", "__main__"),
 }
 
 STANDARD = {"numpy", "menon.errors", "menon.parts"}
@@ -21,17 +21,17 @@ MAY: dict[str, set[str]] = {
     "types": {"numpy", "menon.errors"},
     "parts": {"menon.types", "menon.errors"},
     "streams": {"numpy"},
-    "deadline": set(),
-    "child": set(),
+    "http": {"httpx2", "tenacity"},
+    "processes": {"menon.errors", "menon.processes"},
     "ragged": {"torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
     "moments": DATA,
     "adaptive_kl": DATA,
     "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts", "pyarrow"},
     "reward": STANDARD
-    | {"menon.types", "menon.user_code", "menon.child", "menon.reward", "menon.sandbox", "menon.deadline"}
+    | {"menon.types", "menon.user_code", "menon.processes", "menon.reward", "menon.sandbox"}
     | {"math_verify", "latex2sympy2_extended", "mpmath"},
-    "sandbox": STANDARD | {"menon.types", "menon.sandbox"},
+    "sandbox": STANDARD | {"menon.types", "menon.http", "menon.sandbox"},
     "advantage": DATA | ARITHMETIC | {"menon.advantage"},
     "shaping": DATA | ARITHMETIC | {"menon.shaping"},
     "control": DATA | ARITHMETIC | {"menon.control"},
@@ -39,7 +39,7 @@ MAY: dict[str, set[str]] = {
     "loss": DATA | {"menon.loss"} | PROTOCOLS,
     "correction": DATA | {"menon.correction"} | PROTOCOLS,
     "rollout": DATA
-    | {"menon.rollout", "pydantic", "menon.deadline", "menon.user_code", "menon.sandbox"}
+    | {"menon.rollout", "pydantic", "menon.processes", "menon.user_code", "menon.sandbox"}
     | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
@@ -57,7 +57,7 @@ MAY: dict[str, set[str]] = {
     }
     | {"menon.rollout.protocols"},
     "engines": DATA
-    | {f"menon.{part}" for part in ("update", "rollout", "sync", "deadline", "child", "engines")}
+    | {f"menon.{part}" for part in ("update", "rollout", "sync", "processes", "http", "engines")}
     | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba"},
 }
 """Room of the package -> prefixes of what it may import beside the standard library."""

@@ -2,12 +2,12 @@
 | -.5."""
 
 import pytest
-from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 from menon.errors import UserError
 from menon.loss import CISPO
 from menon.loss.aggregation import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 OLD = [[-1, -0.5, -2], [-0.2, -1.5, 0]]
 NEW = [[-0.7, -0.6, -1.2], [-0.3, -0.9, 0]]

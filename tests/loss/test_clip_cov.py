@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from batches import random_batch
-from rows import column_of, loss_and_metrics
-from worked import NEW, update, worked
 
+from batches import random_batch
 from menon.batch import take
 from menon.errors import UserError
 from menon.loss import ClipCov, PPOClip
 from menon.loss.aggregation import TokenMean
 from menon.loss.clip_cov import draws
 from menon.update.terms import Term
+from rows import column_of, loss_and_metrics
+from worked import NEW, update, worked
 
 
 def of(**settings):

@@ -3,14 +3,14 @@
 
 import pytest
 import torch
-from rows import batch_of, column_of, loss_and_metrics, rows_of
-from worked import NEW, OLD, update, worked
 
 from menon.correction import M2PO, OPSM, Importance, Reject
 from menon.errors import UserError
 from menon.loss import PolicyGradient, PPOClip
 from menon.loss.aggregation import SelectedMean, TokenMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of
+from worked import NEW, OLD, update, worked
 
 ROLLOUT = [[-0.9, -0.8, -2.9], [-0.15, -1.3, 0]]
 LOSS = [-1.2, -0.904837, -1.2, 0.452419, 0.911059]

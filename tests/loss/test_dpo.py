@@ -1,12 +1,12 @@
 """Spec 11.5: S_w = -12, S_l = -15, reference -13, -14.5: h = 1 - (-.5) = 1.5."""
 
 import pytest
-from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 from menon.errors import UserError
 from menon.loss import DPO
 from menon.loss.aggregation import PairMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 # The preferred answer is the second row; sums over three and two tokens.
 MASK = [[1, 1, 0], [1, 1, 1]]

@@ -2,13 +2,13 @@
 .183440."""
 
 import pytest
-from rows import batch_of, column_of, loss_and_metrics, rows_of
-from worked import ADVANTAGE, MASK, NEW, OLD, tokens, update
 
 from menon.errors import UserError
 from menon.loss import DPPO
 from menon.loss.aggregation import TokenMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of
+from worked import ADVANTAGE, MASK, NEW, OLD, tokens, update
 
 SETTING = {"low": 0.05, "high": 0.15, "drift": 0.0}
 

@@ -1,13 +1,13 @@
 """Spec 11.3 with bound 1.5: only the last token (A = -.5, rho = 1.822119) is held, at .5 * 1.5 = .75."""
 
 import pytest
-from rows import column_of, loss_and_metrics
-from worked import NEW, tokens, update, worked
 
 from menon.errors import UserError
 from menon.loss import DualClip, PPOClip
 from menon.loss.aggregation import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.update.terms import Term
+from rows import column_of, loss_and_metrics
+from worked import NEW, tokens, update, worked
 
 DUAL = DualClip(bound=1.5)
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rows import NAN, batch_of, column_of, loss_and_metrics
 
 from menon.correction import M2PO, OPSM, Importance, Reject
 from menon.errors import UserError
@@ -33,6 +32,7 @@ from menon.loss import (
 )
 from menon.loss.aggregation import PairMean, SequenceMean, TokenMean
 from menon.update.terms import Term
+from rows import NAN, batch_of, column_of, loss_and_metrics
 
 LOSSES = [
     PolicyGradient(),

@@ -2,13 +2,13 @@
 1.284025."""
 
 import pytest
-from rows import batch_of, column_of, loss_and_metrics
-from worked import NEW, tokens, update, worked
 
 from menon.errors import UserError
 from menon.loss import GeoMean
 from menon.loss.aggregation import SequenceMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics
+from worked import NEW, tokens, update, worked
 
 
 def test_one_number_per_sequence():

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 from menon import ragged
 from menon.loss import GSPO
 from menon.loss.aggregation import SequenceMean, SequenceMeanTokenMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 MASK = [[1, 1, 1], [1, 1, 0]]
 OLD = [[-1, -0.5, -2], [-0.2, -1.5, 0]]

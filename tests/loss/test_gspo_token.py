@@ -3,12 +3,12 @@ test_gspo.py."""
 
 import pytest
 import torch
-from rows import batch_of, column_of, value_and_gradient
-from worked import tokens, update, worked
 
 from menon.loss import GSPO, GSPOToken
 from menon.loss.aggregation import SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, value_and_gradient
+from worked import tokens, update, worked
 
 
 def test_per_token():

@@ -1,9 +1,9 @@
 import pytest
-from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 from menon.loss import NLL
 from menon.loss.aggregation import TokenMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 
 def test_value_gradient_metric():

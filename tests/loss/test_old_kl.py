@@ -1,12 +1,12 @@
 """Spec 11.3: rho - 1 - d = .049859, .004837, .425541 | .004837, .222119 with d = .3, -.1, .8 | -.1, .6."""
 
 import pytest
-from rows import column_of, loss_and_metrics
-from worked import NEW, tokens, update, worked
 
 from menon.loss import OldKL
 from menon.loss.aggregation import TokenMean
 from menon.update.terms import Term
+from rows import column_of, loss_and_metrics
+from worked import NEW, tokens, update, worked
 
 
 def test_per_token():

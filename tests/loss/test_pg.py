@@ -1,11 +1,11 @@
 """Spec 11.3, row pg."""
 
 import pytest
-from rows import batch_of, column_of, rows_of, value_and_gradient
 
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, rows_of, value_and_gradient
 
 NEW = [[-0.7, -0.6, -1.2], [-0.3, -0.9, 0]]
 ADVANTAGE = [[1, 1, 1], [-0.5, -0.5, 0]]

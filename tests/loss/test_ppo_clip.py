@@ -2,13 +2,13 @@
 1.822119."""
 
 import pytest
-from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 from torch import tensor
 
 from menon.errors import UserError
 from menon.loss import PPOClip
 from menon.loss.aggregation import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 MASK = [[1, 1, 1], [1, 1, 0]]
 OLD = [[-1, -0.5, -2], [-0.2, -1.5, 0]]

@@ -3,13 +3,13 @@
 import math
 
 import pytest
-from rows import column_of, loss_and_metrics
-from worked import NEW, tokens, update, worked
 
 from menon.errors import UserError
 from menon.loss import SAPO
 from menon.loss.aggregation import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.update.terms import Term
+from rows import column_of, loss_and_metrics
+from worked import NEW, tokens, update, worked
 
 
 def test_per_token():

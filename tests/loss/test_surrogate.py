@@ -1,11 +1,11 @@
 """Spec 11.3: -A rho = -1.349859, -.904837, -2.225541 | .452419, .911059; the mean of five is -.623352."""
 
 import pytest
-from worked import tokens, update, worked
 
 from menon.loss import PolicyGradient, Surrogate
 from menon.loss.aggregation import TokenMean
 from menon.update.terms import Term
+from worked import tokens, update, worked
 
 EXPECTED = [-1.349859, -0.904837, -2.225541, 0.452419, 0.911059]
 

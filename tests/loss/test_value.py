@@ -1,12 +1,12 @@
 """Spec 11.3: v = .6, .1, .9, v_old = .3, .2, .8, ret = 1, 0, 1, c = .2: clipped v = .5, .1, .9."""
 
 import pytest
-from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 from menon.errors import UserError
 from menon.loss import ValueLoss
 from menon.loss.aggregation import TokenMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 
 def case():

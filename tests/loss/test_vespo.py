@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from rows import batch_of, column_of, loss_and_metrics, value_and_gradient
-from worked import NEW, tokens, update, worked
 
 from menon.errors import UserError
 from menon.loss import VESPO, PolicyGradient
 from menon.loss.aggregation import SequenceMean, TokenMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics, value_and_gradient
+from worked import NEW, tokens, update, worked
 
 
 def phi(change, advantage, loss=VESPO()):  # noqa: B008 (frozen)

@@ -3,7 +3,7 @@
 import pytest
 
 from menon.assembly.build import reward_of
-from menon.config import RunConfig, changed
+from menon.config import RunConfig, around_of, changed
 from menon.errors import UserError
 from menon.recipes import recipe
 from menon.reward.code.tests import CodeTests
@@ -25,7 +25,7 @@ def test_by_its_name_with_settings_and_back_from_the_record():
         recipe("grpo"), named, {"reward.score": "fraction"}, {"reward.sandbox": "without_landlock"}
     )
     assert config.source.reward == CodeTests(score="fraction", sandbox="without_landlock")
-    assert reward_of(config) == config.source.reward
+    assert reward_of(config.source, around_of(config)) == config.source.reward
     assert read(RunConfig, plain(config)).source.reward == config.source.reward
 
 

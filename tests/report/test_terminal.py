@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import prompt
 
+from helpers import prompt
 from menon.report.terminal import (
     Live,
     Terminal,

@@ -1,11 +1,11 @@
 import math
 
 import pytest
-from scripted import Bound, Queue, ScriptedSampler, is_gold
 
 from menon.errors import UserError
 from menon.rollout.dynamic import DynamicSampling
 from menon.types import Verdict
+from scripted import Bound, Queue, ScriptedSampler, is_gold
 
 
 def correct(counts):

@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from scripted import Bound, Queue, ScriptedSampler, complete, is_gold, question
 
 from menon.rollout.fork import fork, prefix_values
 from menon.rollout.groups import Groups, answer
 from menon.types import Request, Rollout, Sampling, Verdict
+from scripted import Bound, Queue, ScriptedSampler, complete, is_gold, question
 
 SAMPLING = Sampling(max_new_tokens=10)
 

@@ -1,11 +1,11 @@
 import threading
 
 import pytest
-from scripted import Bound, Queue, ScriptedSampler, is_gold
 
 from menon.rollout.grade_async import judge_aside
 from menon.rollout.groups import Groups
 from menon.rollout.protocols import GradeAll
+from scripted import Bound, Queue, ScriptedSampler, is_gold
 
 PATIENCE = 20.0
 """Seconds; nobody waits so long unless something is broken."""

@@ -1,12 +1,12 @@
 import math
 
 import pytest
-from scripted import Bound, Queue, ScriptedSampler, is_gold
 
 from menon.batch import pack
 from menon.errors import UserError
 from menon.rollout.greedy import GreedyBaseline
 from menon.types import Sampling, Verdict
+from scripted import Bound, Queue, ScriptedSampler, is_gold
 
 
 def script(request):

@@ -1,9 +1,9 @@
 import pytest
-from scripted import Bound, Queue, ScriptedSampler, complete, is_gold
 
 from menon.errors import UserError
 from menon.rollout.groups import Groups
 from menon.types import Sampling
+from scripted import Bound, Queue, ScriptedSampler, complete, is_gold
 
 
 def told(request):

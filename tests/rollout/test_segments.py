@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted import Bound, Queue, ScriptedSampler, complete, question
 
 from menon.advantage import SegmentCredit, Whiten
 from menon.batch import pack
@@ -14,6 +13,7 @@ from menon.rollout.partition import CutPoints, FixedTokens, Lines
 from menon.rollout.protocols import GradeAll
 from menon.rollout.segments import Segments, fill_backwards, finished_only
 from menon.types import Estimate, Request, Rollout, Sampling, Verdict
+from scripted import Bound, Queue, ScriptedSampler, complete, question
 
 SAMPLING = Sampling(max_new_tokens=12)
 P = {"3": 0.99, "+": 0.5, "4": 0.95, "=": 0.2, "7": 0.97, "8": 0.6, "\x00": 0.99}

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from helpers import prompt, tiny_model, tiny_tokenizer
-from scripted import Bound
 
+from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.rollout.groups import Groups
 from menon.rollout.tree_growth import TreeShape
 from menon.rollout.trees import Trees
 from menon.types import Sampling, Verdict
+from scripted import Bound
 
 
 class Two:

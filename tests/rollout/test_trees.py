@@ -5,8 +5,6 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from menon.record.state_codec import decode, encode
-from scripted import Bound, Queue, ScriptedSampler
 
 from menon.advantage import SegmentCredit
 from menon.batch import pack
@@ -14,7 +12,9 @@ from menon.errors import UserError
 from menon.rollout.replay import Replay
 from menon.rollout.tree_growth import TreeShape
 from menon.rollout.trees import Trees
+from menon.state_codec import decode, encode
 from menon.types import Sampling, Verdict
+from scripted import Bound, Queue, ScriptedSampler
 
 SAMPLING = Sampling(max_new_tokens=8)
 WRITTEN = {

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from scripted import Bound, Queue, ScriptedSampler, is_gold, question
 
 from menon.batch import pack
 from menon.errors import UserError
@@ -16,6 +15,7 @@ from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.groups import Groups
 from menon.rollout.turns import Turns, environment_alone
 from menon.types import Request, Sampling, Verdict
+from scripted import Bound, Queue, ScriptedSampler, is_gold, question
 
 
 def tokenize(text: str) -> list[int]:

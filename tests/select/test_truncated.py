@@ -1,9 +1,8 @@
-from rows import batch_of, column_of, loss_and_metrics, rows_of
-
 from menon.loss import NLL
 from menon.loss.aggregation import SelectedMean
 from menon.select import NotTruncated
 from menon.update.terms import Term
+from rows import batch_of, column_of, loss_and_metrics, rows_of
 
 
 def test_drops_answers_at_the_limit():

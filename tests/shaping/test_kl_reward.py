@@ -1,11 +1,11 @@
 """The KL of spec 11.3 in the reward, and the controller of spec 11.4."""
 
 import pytest
-from rows import batch_of, rows_of
 
 from menon.adaptive_kl import steered
 from menon.errors import UserError
 from menon.shaping import KLInReward
+from rows import batch_of, rows_of
 
 OLD = [[-0.7, -0.6, -1.2], [-0.3, -0.9, 0]]
 REF = [[-1.1, -0.4, -1.9], [-0.5, -1.0, 0]]

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from helpers import prompt, tiny_model, tiny_tokenizer
 
+from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.advantage import GAE, GRPO, Reinforce, Whiten
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.forward import ValueModel, value_head

@@ -3,10 +3,9 @@
 
 from typing import Any
 
-from rows import batch_of, column_of, rows_of, value_and_gradient
-
 from menon.batch import Batch
 from menon.update.terms import Term
+from rows import batch_of, column_of, rows_of, value_and_gradient
 
 MASK = [[1, 1, 1], [1, 1, 0]]
 OLD = [[-1, -0.5, -2], [-0.2, -1.5, 0]]

@@ -37,10 +37,16 @@ class SegmentCredit:
     method: Method = "rloo"
     below: float = 1.0
     kind: Literal["segment"] = "segment"
-    reads: ClassVar[tuple[str, ...]] = ("state_value",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
 
     def __post_init__(self) -> None:
         check_probability(self, self.below)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        siblings = {"rloo": (), "grpo": ("parent", "state_std"), "leave_one_out": ("parent", "state_count")}
+        choice = () if self.below == 1 else ("behaviour_logp",)
+        return ("reward", "state_value", *siblings[self.method], *choice)
 
     def __call__(self, batch: Batch) -> Batch:
         if batch.state_value is None:  # no answer of the step has a segment

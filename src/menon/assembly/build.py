@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,21 +12,18 @@ from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_tas
 from menon.assembly.header import header
 from menon.assembly.placement import device_of, place
 from menon.assembly.questions import own_questions, prompts_of, questions, stop_of, task_of
-from menon.assembly.reward_models import model_reward
+from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
-from menon.config import RunConfig, around_of
+from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
-from menon.parts import Around, built
+from menon.parts import Around, built, close
 from menon.prompts.order import ByDifficulty, Shuffled
-from menon.reward import rules
 from menon.reward.call import UserReward
-from menon.reward.code.tests import CodeTests
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
-from menon.reward.models import ModelReward
 from menon.reward.protocols import Reward
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
@@ -38,10 +35,6 @@ from menon.step import Plan
 from menon.types import Sampling
 from menon.update.terms import Update
 
-REWARDS: dict[str, Callable[[], Reward]] = {
-    "code": CodeTests,
-    **{kind: partial(rules.named, kind) for kind in rules.KINDS},
-}
 ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 
 
@@ -50,18 +43,24 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     """Everything of a run, in this process and on one device; `notify` hears what the user should know. Leaving
     the `with` ends what was started beside this process."""
     around = around_of(config)
-    around = replace(around, sampling=replace(around.sampling, stop=stop_of(config)), notify=notify)
+    around = replace(
+        around,
+        sampling=replace(around.sampling, stop=stop_of(config.source)),
+        notify=notify,
+        device=config.engine.device,
+    )
+    around = with_models(around, lambda: device_of(config.engine.device))
     with ExitStack() as undo:
-        grade = grade_of(config)
+        grade = grade_of(config.source, reward_of(config.source, around))
         undo.callback(close_grade, grade)
-        rows, heldout_rows = questions(config, notify)
+        rows, heldout_rows = questions(config.source, config.control.seed, notify)
         placed = undo.enter_context(place(config, notify))
         prompts, heldout = (
-            prompts_of(part, config, placed.context, placed.tokenizer, grade, notify)
+            prompts_of(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
         )
         check_memory(config.source.rollout, around, prompts, placed.sampler)
-        around = with_tokenizer(around, config, placed.tokenizer)
+        around = with_tokenizer(around, config.source, placed.tokenizer)
         sampling = Sampling(config.source.max_new_tokens, stop=around.sampling.stop)
         evaluation = Evaluation(tuple(heldout), grade, sampling, answer=around.answer or answer)
         source = Queued(
@@ -78,7 +77,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         yield Run(
             plan=Plan(
                 {name: built(part, around) for name, part in config.advantage.items()},
-                updates_of(config),
+                updates_of(config.objective, config.models),
                 config.control.seed,
                 reference=config.models.reference_update,
             ),
@@ -87,82 +86,72 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             channel=placed.channel,
             steps=config.control.steps,
             evaluate=partial(evaluation, placed.sampler),
-            probe=partial(probe_of(config, evaluation), placed.sampler),
+            probe=partial(probe_of(config.source, evaluation), placed.sampler),
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
 
 
-def probe_of(config: RunConfig, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:
+def probe_of(source: OnlineSource, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:
     """Best temperature and vote on some of the held-out questions; nothing where the run asks for none."""
-    if not config.source.report_questions:
+    if not source.report_questions:
         return lambda sampler: {}
-    if config.source.data is None and config.source.reward is None and own_questions(config) is None:
-        return Probe(evaluation, config.source.report_questions, equivalence_of_task(task_of(config)))
-    return Probe(
-        evaluation, config.source.report_questions, equivalence_of(getattr(evaluation.grade, "reward", None))
-    )
+    if source.data is None and source.reward is None and own_questions(source) is None:
+        equivalence = equivalence_of_task(task_of(source))
+    else:
+        equivalence = equivalence_of(getattr(evaluation.grade, "reward", None))
+    return Probe(evaluation, source.report_questions, equivalence)
 
 
 def close_grade(grade: Grade) -> None:
     if isinstance(grade, Grading):
-        close_reward(grade.reward)
+        close(grade.reward)
 
 
-def close_reward(reward: Reward) -> None:
-    rules.close(reward)
-
-
-def with_tokenizer(around: Around, config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Around:
+def with_tokenizer(around: Around, source: OnlineSource, tokenizer: PreTrainedTokenizerBase) -> Around:
     """What only a tokenizer can give."""
 
     def decode_each() -> list[str]:
         return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
 
-    return replace(around, answer=answer_with(config, tokenizer), decode_each=decode_each)
+    return replace(around, answer=answer_with(source, around.seed, tokenizer), decode_each=decode_each)
 
 
-def updates_of(config: RunConfig) -> tuple[Update, ...]:
-    if config.models.critic is not None and config.models.critic.shared_trunk:
-        return (
-            Update(
-                config.objective | config.models.critic.objective,
-                "policy",
-                config.models.policy.updates_per_step,
-                config.models.policy.old,
-            ),
-        )
-    alone = 0 if config.models.critic is None else config.models.critic.pretrain_steps
-    policy = Update(
-        config.objective, "policy", config.models.policy.updates_per_step, config.models.policy.old, alone
+def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
+    policy, critic = models.policy, models.critic
+    if critic is None:
+        return (Update(objective, "policy", policy.updates_per_step, policy.old),)
+    if critic.shared_trunk:
+        both = objective | critic.objective
+        return (Update(both, "policy", policy.updates_per_step, policy.old),)
+    return (
+        Update(objective, "policy", policy.updates_per_step, policy.old, after=critic.pretrain_steps),
+        Update(critic.objective, "critic", critic.updates_per_step),
     )
-    if config.models.critic is None:
-        return (policy,)
-    return (policy, Update(config.models.critic.objective, "critic", config.models.critic.updates_per_step))
 
 
-def grade_of(config: RunConfig) -> Grade:
+def grade_of(source: OnlineSource, reward: Reward) -> Grade:
     """The reward's verdict; of an environment that asks its own questions and has no other reward, what it
     gave."""
-    if config.source.reward is None and own_questions(config) is not None:
+    if source.reward is None and own_questions(source) is not None:
         return environment_alone
-    return grading_of(reward_of(config), shows_of(config))
+    return grading_of(reward, shows_of(source))
 
 
-def shows_of(config: RunConfig) -> Shows:
+def shows_of(source: OnlineSource) -> Shows:
     """What the task looks for in an answer, where questions are a task's: whether it shows working, whether
     it reflects."""
-    if config.source.data is not None or own_questions(config) is not None:
+    if source.data is not None or own_questions(source) is not None:
         return {}
-    task = task_of(config)
+    task = task_of(source)
     looks = {"working": getattr(task, "works", None), "reflection": getattr(task, "reflects", None)}
     return {name: look for name, look in looks.items() if look is not None}
 
 
-def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer:
+def answer_with(source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerBase) -> Answer:
     """One turn, or turns with the run's environment."""
-    if config.source.environment is None:
+    if source.environment is None:
         return answer
 
     def tokenize(text: str) -> list[int]:
@@ -173,25 +162,22 @@ def answer_with(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Answer
             tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
 
-    return Turns(config.source.environment, tokenize, decode, config.control.seed, config.source.max_turns)
+    return Turns(source.environment, tokenize, decode, seed, source.max_turns)
 
 
-def reward_of(config: RunConfig) -> Reward:
-    """The task's own, a rule, tests of programs, a model, or the user's function."""
-    task = task_of(config) if config.source.data is None else None
-    reward = config.source.reward
+def reward_of(source: OnlineSource, around: Around) -> Reward:
+    """The task's own, a part, or the user's function, which is isolated."""
+    task = task_of(source) if source.data is None else None
+    reward = source.reward
     if reward is None:
         return ExactMatch() if task is None else task.grade
-    if isinstance(reward, ModelReward):
-        return model_reward(reward, device_of(config.engine.device))
-    if isinstance(reward, rules.RulePart):
-        return rules.build(reward)
-    if isinstance(reward, CodeTests):
-        return reward
+    if isinstance(reward, RewardPart):
+        return built(reward, around)
     if not isinstance(reward, str) or ":" in reward:
-        return UserReward(reward)
-    if reward not in REWARDS:
+        return UserReward(built(reward, around))
+    kinds = {part.kind: part for part in get_args(RewardPart)}
+    if reward not in kinds:
         raise UserError(
-            f"there is no reward '{reward}'{nearest(reward, REWARDS)}; your own is file.py:function"
+            f"there is no reward '{reward}'{nearest(reward, kinds)}; your own is file.py:function"
         )
-    return REWARDS[reward]()
+    return built(kinds[reward](), around)

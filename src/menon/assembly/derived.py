@@ -11,7 +11,7 @@ from torch import nn
 
 from menon.assembly.placement import model_name
 from menon.assembly.rollout_memory import key_bytes
-from menon.config import RunConfig, around_of
+from menon.config import Engine, RunConfig, around_of
 from menon.engines import machine
 from menon.engines.decoder import is_family
 from menon.engines.hf_models import quiet
@@ -95,24 +95,22 @@ def copied_in(model: nn.Module) -> int:
     return sum(linear.values()) if is_family(model) and layers <= machine.SMALL else 0
 
 
-def side_by_side(config: RunConfig, shape: ModelSize | None) -> int:
+def num_workers(engine: Engine, model: ModelSize | None) -> int:
     """How many processes write answers, and how many passes of the learner run at a time, with the threads
     that torch has now."""
-    device = torch.device("cpu" if on_cpu(config) else "cuda")
-    return machine.workers(shape.parameters, device) if shape and shape.family else 1
+    device = torch.device("cpu" if on_cpu(engine) else "cuda")
+    return machine.workers(model.parameters, device) if model and model.family else 1
 
 
-def on_cpu(config: RunConfig) -> bool:
-    return config.engine.device == "cpu" or (config.engine.device == "auto" and not torch.cuda.is_available())
+def on_cpu(engine: Engine) -> bool:
+    return engine.device == "cpu" or (engine.device == "auto" and not torch.cuda.is_available())
 
 
-def tokens_per_pass(config: RunConfig, tokens: float, workers: int) -> int:
+def tokens_per_pass(engine: Engine, tokens: float, workers: int) -> int:
     """Of an update's tokens; see `update.objective.forward_rows`."""
-    return (
-        config.engine.tokens_per_forward
-        if workers == 1
-        else max(1, int(min(config.engine.tokens_per_forward, tokens)) // workers)
-    )
+    if workers == 1:
+        return engine.tokens_per_forward
+    return max(1, int(min(engine.tokens_per_forward, tokens)) // workers)
 
 
 def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
@@ -126,30 +124,26 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
     share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
     """
-    workers = side_by_side(config, shape)
-    number, own = (
-        BYTES[config.engine.dtype],
-        2 if config.engine.dtype == "bfloat16" else BYTES[config.engine.dtype],
-    )
-    learning = 1 + (config.models.critic is not None and not config.models.critic.shared_trunk)
+    engine, models, workers = config.engine, config.models, num_workers(config.engine, shape)
+    number = BYTES[engine.dtype]
+    own = 2 if engine.dtype == "bfloat16" else number
+    learning = 1 + (models.critic is not None and not models.critic.shared_trunk)
     per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
-    here, small = on_cpu(config), shape.family and shape.parameters <= machine.SMALL
-    cached = (
-        (own if small and here else number) * 2 * shape.layers * shape.kv
-    )  # see `engines.decoding.decode_weights.cache_dtype`
-    attention = (
-        (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)
-    )  # in fp32, see `decoder.causal`
-    keys = key_bytes(config.source.rollout, around_of(config), PROMPT, cached, config.engine.slots)
+    here, small = on_cpu(engine), shape.family and shape.parameters <= machine.SMALL
+    # See `engines.decoding.decode_weights.cache_dtype`.
+    cached = (own if small and here else number) * 2 * shape.layers * shape.kv
+    # In fp32, see `decoder.causal`.
+    attention = (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)
+    keys = key_bytes(config.source.rollout, around_of(config), PROMPT, cached, engine.slots)
+    copies = (engine.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.copied
     found: dict[str, Any] = {
         "weights": learning * number * shape.parameters,
         "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,
         "optimiser": learning * 2 * number * shape.parameters,
-        "reference": (config.models.reference != "none") * number * shape.parameters,
-        "sampler's copies": (config.engine.dtype == "bfloat16") * 2 * shape.parameters
-        + workers * own * shape.copied,
-        "activations": (own * per_token + attention) * config.engine.tokens_per_forward,
-        "logits": COPIES * 4 * min(CHUNK, config.engine.tokens_per_forward * shape.vocabulary),
+        "reference": (models.reference != "none") * number * shape.parameters,
+        "sampler's copies": copies,
+        "activations": (own * per_token + attention) * engine.tokens_per_forward,
+        "logits": COPIES * 4 * min(CHUNK, engine.tokens_per_forward * shape.vocabulary),
         "keys and values": keys,
         "libraries": LIBRARIES + (workers - 1) * OTHER_PROCESS,
     }

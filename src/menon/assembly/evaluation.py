@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
-from menon.assembly.build import REWARDS
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
 from menon.assembly.questions import rendered
 from menon.config import OnlineSource
@@ -28,6 +27,7 @@ from menon.eval.measure import WithinTolerance
 from menon.eval.run import AnswerEquivalence, Evaluation, Item, items_of, numbers_of
 from menon.eval.sets import NamedSet, find_set, rows_of_set
 from menon.loop import MAX_FAILED
+from menon.parts import Around, built, close
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.tasks import ChainSum
 from menon.prompts.template import find_template
@@ -36,10 +36,11 @@ from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
 from menon.reward.code.tests import CodeTests
 from menon.reward.exact import ExactMatch
-from menon.reward.extract import LENIENT
+from menon.reward.extract import LENIENT, Way, names
 from menon.reward.grade import Grading, grading_of
 from menon.reward.math.answer import MathAnswer
 from menon.reward.protocols import Reward
+from menon.reward.rules import KINDS
 from menon.settings import nearest
 from menon.streams import stream
 from menon.sync.fingerprint import fingerprint
@@ -206,8 +207,7 @@ def reward_for(
     try:
         yield reward, equivalence
     finally:
-        if close := getattr(reward, "close", None):
-            close()
+        close(reward)
 
 
 def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, AnswerEquivalence | None]:
@@ -215,12 +215,12 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ans
         return UserReward(config.reward), None
     name = config.reward or (named.check if named is not None else None)
     if name is not None:
-        rewards = REWARDS | CHECKS
+        rewards = KINDS | CHECKS
         if name not in rewards:
             raise UserError(
                 f"there is no reward '{name}'{nearest(name, rewards)}; your own is file.py:function"
             )
-        reward: Reward = rewards[name]()
+        reward: Reward = built(rewards[name](), Around())
         return reward, equivalence_of(reward)
     if config.data is None:
         task = config.task or ChainSum()
@@ -228,9 +228,14 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ans
     return ExactMatch(), equivalence_of(ExactMatch())
 
 
+@dataclass(frozen=True)
+class LenientChoice(MultipleChoice):
+    ways: ClassVar[tuple[Way, ...]] = LENIENT
+
+
 CHECKS: dict[str, Callable[[], Reward]] = {
-    "math": lambda: MathAnswer(LENIENT),
-    "choice": lambda: MultipleChoice(LENIENT),
+    "math": lambda: MathAnswer(names(LENIENT)),
+    "choice": LenientChoice,
     "numeric": lambda: WithinTolerance(ways=LENIENT),
     "code": CodeTests,
     "instructions": Instructions,

@@ -3,52 +3,35 @@
 from typing import Any
 
 from menon.assembly.questions import own_questions
-from menon.config import RunConfig, around_of
+from menon.config import OnlineSource, RunConfig, around_of
 from menon.prompts.tasks import name_of
 from menon.reward.grade import Grading
 from menon.rollout.protocols import Grade, sizes_of
 
 
 def header(config: RunConfig, parameters: int, device: str, grade: Grade) -> dict[str, str]:
-    updates = f"{config.models.policy.updates_per_step} update" + (
-        "s" if config.models.policy.updates_per_step > 1 else ""
-    )
+    policy, source = config.models.policy, config.source
+    updates = f"{policy.updates_per_step} update" + ("s" if policy.updates_per_step > 1 else "")
+    groups = f"{source.prompts_per_step} prompts x {source.samples_per_prompt} samples"
+    written = sizes_of(source.rollout, around_of(config)).form or groups
     return {
         "recipe": config.recipe,
-        "model": f"{config.models.policy.model}, {quantity(parameters)} parameters",
-        "task": asked_in(config),
-        "step": f"{size_of(config)}, {updates}, learning rate {config.models.policy.optimiser.learning_rate:g}",
+        "model": f"{policy.model}, {quantity(parameters)} parameters",
+        "task": asked_in(source),
+        "step": f"{written}, {updates}, learning rate {policy.optimiser.learning_rate:g}",
         "machine": f"{device}, {config.engine.dtype}",
         **(getattr(grade.reward, "header", {}) if isinstance(grade, Grading) else {}),
     }
 
 
-def asked_in(config: RunConfig) -> str:
+def asked_in(source: OnlineSource) -> str:
     """Where the questions come from, what answers the policy, and what grades it if that is not the task's
     own."""
-    own = own_questions(config)
-    reward = (
-        config.source.reward
-        if isinstance(config.source.reward, str | None)
-        else kind_or_name(config.source.reward)
-    )
-    return ", ".join(
-        [
-            config.source.data or name_of(config.source.task or own),
-            *(
-                [f"environment {name_of(config.source.environment)}"]
-                if config.source.environment is not None and own is None
-                else []
-            ),
-            *([f"reward {reward}"] if reward else []),
-        ]
-    )
-
-
-def size_of(config: RunConfig) -> str:
-    """What is written in a step, as far as the configuration settles it."""
-    groups = f"{config.source.prompts_per_step} prompts x {config.source.samples_per_prompt} samples"
-    return sizes_of(config.source.rollout, around_of(config)).form or groups
+    own, environment = own_questions(source), source.environment
+    reward = source.reward if isinstance(source.reward, str | None) else kind_or_name(source.reward)
+    beside = [f"environment {name_of(environment)}"] if environment is not None and own is None else []
+    graded = [f"reward {reward}"] if reward else []
+    return ", ".join([source.data or name_of(source.task or own), *beside, *graded])
 
 
 def kind_or_name(reward: Any) -> str:

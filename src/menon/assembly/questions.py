@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
-from menon.config import RunConfig
+from menon.config import OnlineSource
 from menon.errors import OnBad, UserError
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
@@ -22,24 +22,24 @@ TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""
 
 
-def questions(config: RunConfig, notify: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
+def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
     """Rows to train on and held-out rows."""
-    if config.source.data is None:
-        task: Questions = own_questions(config) or task_of(config)
-        train = task.rows("train", min(TASK_ROWS, task.room("train")), config.control.seed)
-        heldout = task.rows("heldout", min(config.source.heldout, task.room("heldout")), 0)
+    if source.data is None:
+        task: Questions = own_questions(source) or task_of(source)
+        train = task.rows("train", min(TASK_ROWS, task.room("train")), seed)
+        heldout = task.rows("heldout", min(source.heldout, task.room("heldout")), 0)
         for split, rows_of_split in (("training", train), ("held-out", heldout)):
             if not rows_of_split:
                 raise UserError(f"{task} has no {split} question; give it settings that allow more questions")
         return list(train), list(heldout)
-    rows = rows_of(config.source.data, config, notify)
-    if config.source.heldout_data is None:
-        return apart(rows, config.source.heldout, config.source.data)
-    return rows, rows_of(config.source.heldout_data, config, notify)[: config.source.heldout]
+    rows = rows_of(source.data, source, notify)
+    if source.heldout_data is None:
+        return apart(rows, source.heldout, source.data)
+    return rows, rows_of(source.heldout_data, source, notify)[: source.heldout]
 
 
-def rows_of(path: str, config: RunConfig, notify: Callable[[str], None]) -> list[Row]:
-    rows, skipped = read_rows(path, config.source.on_bad, columns=config.source.columns)
+def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
+    rows, skipped = read_rows(path, source.on_bad, columns=source.columns)
     if skipped:
         notify(f"{skipped} rows of {path} cannot be used and are left out")
     return rows
@@ -61,8 +61,8 @@ def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[
     ]
 
 
-def task_of(config: RunConfig) -> Task:
-    return config.source.task or ChainSum()
+def task_of(source: OnlineSource) -> Task:
+    return source.task or ChainSum()
 
 
 class Questions(Protocol):
@@ -73,19 +73,15 @@ class Questions(Protocol):
     def room(self, split: str) -> int: ...
 
 
-def own_questions(config: RunConfig) -> Any:
+def own_questions(source: OnlineSource) -> Any:
     """The environment, where it is to ask its own questions."""
-    own = (
-        config.source.data is None
-        and config.source.task is None
-        and hasattr(config.source.environment, "rows")
-    )
-    return config.source.environment if own else None
+    own = source.data is None and source.task is None and hasattr(source.environment, "rows")
+    return source.environment if own else None
 
 
 def prompts_of(
     rows: Sequence[Row],
-    config: RunConfig,
+    source: OnlineSource,
     context: int | None,
     tokenizer: PreTrainedTokenizerBase,
     grade: Grade,
@@ -95,15 +91,15 @@ def prompts_of(
     reward."""
     prompts = rendered(
         rows,
-        config.source.template,
+        source.template,
         context,
         tokenizer,
-        config.source.max_new_tokens,
-        config.source.on_bad,
+        source.max_new_tokens,
+        source.on_bad,
         notify,
     )
     if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
-        prompts, unproved = prove_golds(prompts, grade, spell, config.source.on_bad)
+        prompts, unproved = prove_golds(prompts, grade, spell, source.on_bad)
         if unproved:
             notify(f"{unproved} questions have an answer that earns no reward and are left out")
     return prompts
@@ -133,8 +129,8 @@ def rendered(
     return prompts
 
 
-def stop_of(config: RunConfig) -> tuple[str, ...]:
-    return config.source.stop or find_template(config.source.template).stop
+def stop_of(source: OnlineSource) -> tuple[str, ...]:
+    return source.stop or find_template(source.template).stop
 
 
 def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:

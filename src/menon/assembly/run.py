@@ -20,7 +20,7 @@ from menon.threads import Threads
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
-    from menon.loop import Run, Watcher
+    from menon.loop import Watcher
     from menon.record.folder import RunFolder
     from menon.record.trackers import Tracker
 
@@ -48,8 +48,7 @@ def start(
             f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder"
         )
     config = replace(config, own_code=own_code(config))
-    with built(config) as (run, notes), RunFolder.create(out, plain(config)) as folder:
-        return drive(run, notes, chosen, config.control.tracker, folder, show)
+    return drive(config, chosen, lambda: RunFolder.create(out, plain(config)), show)
 
 
 def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]:
@@ -74,8 +73,7 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
             raise UserError(
                 f"{odd[0]} is not what it was when the run began; put the old code back, or start a new run"
             )
-        with built(config) as (run, notes):
-            return drive(run, notes, chosen, config.control.tracker, folder, show)
+        return drive(config, chosen, lambda: folder, show)
 
 
 def together(changes: Sequence[Tree], again: Tree | None = None) -> Tree:
@@ -121,35 +119,27 @@ def settings_in(file: Path) -> Tree:
     return settings
 
 
-@contextmanager
-def built(config: "RunConfig") -> Iterator[tuple["Run", list[str]]]:
-    """The run, and what its user should know of the data."""
+def drive(
+    config: "RunConfig", chosen: Threads, open_folder: Callable[[], "RunFolder"], show: Show
+) -> dict[str, Any]:
+    """Builds the run, opens its folder, and loops; what the user should know of the data is said above it."""
     from menon.assembly.build import build
+    from menon.loop import loop
     from menon.record.trackers import check
+    from menon.study.report import at_the_end
 
     if config.control.tracker is not None:
         check(config.control.tracker)
     notes: list[str] = []
-    with build(config, notes.append) as run:
-        yield run, notes
-
-
-def drive(
-    run: "Run",
-    notes: Sequence[str],
-    chosen: Threads,
-    tracker: "Tracker | None",
-    folder: "RunFolder",
-    show: Show,
-) -> dict[str, Any]:
-    from menon.loop import loop
-    from menon.study.report import at_the_end
-
-    machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"
-    with show({**run.header, "machine": machine}) as watch, tracked(watch, tracker, folder.settings) as seen:
-        for note in notes:
-            watch.notify(note)
-        return loop(replace(run, present=lambda path: at_the_end(path, watch.notify)), folder, seen)
+    with build(config, notes.append) as run, open_folder() as folder:
+        machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"
+        with (
+            show({**run.header, "machine": machine}) as watch,
+            tracked(watch, config.control.tracker, folder.settings) as seen,
+        ):
+            for note in notes:
+                watch.notify(note)
+            return loop(replace(run, present=lambda path: at_the_end(path, watch.notify)), folder, seen)
 
 
 @contextmanager

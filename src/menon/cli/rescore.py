@@ -8,9 +8,9 @@ from typing import Any
 
 from menon.cli.check_verifier import reward_named
 from menon.errors import UserError
+from menon.parts import close
 from menon.reward.code.signatures import Asked, judge
 from menon.reward.protocols import BatchReward, Reward
-from menon.reward.rules import close
 from menon.types import Verdict
 
 READ = ["step", "prompt", "answer", "completion", "finish", "score", "acc", "tokens", "is_action"]

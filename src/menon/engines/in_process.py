@@ -10,7 +10,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.engines import model_files
-from menon.engines.protocols import Learner, Models, Scorer
+from menon.engines.protocols import Learner, Models, Scorer, check_same_model
 from menon.errors import UserError
 from menon.state_codec import decode, encode
 from menon.sync.fingerprint import fingerprint
@@ -108,13 +108,19 @@ class InProcessHost:
         about = json.loads((folder / STATE / "models.json").read_text(encoding="utf-8"))
         states = decode(about["learners"], load_file(folder / STATE / "optimisers.safetensors"))
         exported = model_files.tensors_in(folder)
+        if missing := sorted(self._learners().keys() - states.keys()):
+            raise UserError(
+                f"the checkpoint holds no {missing[0]} that learned; load it with the models it was made of"
+            )
         for role, names in about["weights"].items():
             own = load_file(folder / STATE / f"{role}.safetensors")
             weights = {name: own[name] if name in own else exported[name] for name in names}
             if role in states:
                 self._learner(role).load(weights, states[role])
                 continue
-            for name, weight in self._model(role).weights().items():
+            follower = self._model(role).weights()
+            check_same_model(follower, weights)
+            for name, weight in follower.items():
                 weight.copy_(weights[name])
             self._followers.add(role)
 

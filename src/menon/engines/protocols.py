@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from menon.batch import Batch
+from menon.errors import UserError
 from menon.types import Metric
 from menon.update.objective import Micro
 from menon.update.protocols import Need
@@ -55,6 +56,15 @@ class Learner(Scorer, Protocol):
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Takes a checkpoint's weights and state, bit for bit."""
         ...
+
+
+def check_same_model(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """UserError unless a checkpoint's weights have the names and shapes of a model's."""
+    odd = sorted(own.keys() ^ given.keys()) or sorted(n for n in own if own[n].shape != given[n].shape)
+    if odd:
+        raise UserError(
+            f"the checkpoint holds another model: '{odd[0]}' does not fit; load it with the model it was made of"
+        )
 
 
 Models = Mapping[str, Scorer]

@@ -1,8 +1,11 @@
-"""A process that writes a part of each call's answers, with one thread. Of the weights it has the places alone."""
+"""A worker process that generates a share of each call's completions on one thread.
 
-import sys
-from contextlib import suppress
-from multiprocessing.connection import Connection
+It maps the learner's weights from shared memory instead of holding a copy.
+"""
+
+import pickle
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,64 +16,76 @@ from menon.engines.decoding.prefix_cache import Held
 from menon.engines.decoding.scheduler import Job, Run, Voice
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
+from menon.processes.wire import Connection, RemoteError
 from menon.types import Completion
 
-STOP, FORGET = "stop", "forget"
-"""What a process hears beside jobs: to end the one that it is at, and to let go of what it holds."""
-Answers = list[tuple[int, dict[str, Any]]]
-"""Places in the job's requests, and the fields of their completions, all but the request."""
-Message = Answers | int | str
-"""Some answers; at the end of a job the tokens that were computed, or why it ended."""
+REQUESTS, STOP, FORGET = "requests", "stop", "forget"
+"""Messages to a worker. `[REQUESTS, first]` brings a pickled job, whose requests are numbered from `first`;
+STOP drops every request that is not answered yet; FORGET frees the keys and values that are held for later
+requests."""
+COMPLETIONS, STOPPED = "completions", "stopped"
+"""Messages from a worker, with the number of tokens computed since its last one. `[COMPLETIONS, tokens]`
+brings pickled `Answers`; `[STOPPED, tokens]` confirms a STOP: no completion of an earlier request follows."""
+Answers = list[tuple[int, Mapping[str, Any]]]
+"""Numbers of requests, and the fields of their completions without the request."""
 
 
-def main() -> None:
-    """Arguments: the descriptors of the weights and of the conversation. First comes the network with its voice, then jobs."""
-    torch.set_num_threads(1)
-    weights, conversation = (int(word) for word in sys.argv[2:])
-    with (
-        Connection(conversation) as run,
-        suppress(EOFError, OSError),
-    ):  # the run may be gone at any time, however it ended
-        writer = Writer(run, *SharedWeights(weights).loads(run.recv_bytes()))
-        while True:
-            writer.hear(run.recv())
+class SamplerHandler:
+    """What a worker runs. It first receives the descriptor of the shared weights, and the network that uses
+    them."""
 
-
-class Writer:
-    """Writes for the process at the other end of a conversation."""
-
-    def __init__(self, run: Connection, decoder: Decoder, voice: Voice) -> None:
-        self.run, self.decoder, self.voice = run, decoder, voice
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        self.jobs: deque[tuple[int, Job]] = deque()
         self.held: Held | None = None
         self.kept: DecoderSlots | None = None
 
-    def hear(self, message: Job | str) -> None:
-        if isinstance(message, Job):
+    def __call__(self, connection: Connection) -> None:
+        self.connection = connection
+        weights = SharedWeights(*connection.receive_descriptors(1))
+        decoder, voice = weights.loads(connection.receive().body)
+        while True:
+            while not self.jobs:
+                if self.receive() == STOP:
+                    connection.send([STOPPED, 0])
+            first, job = self.jobs.popleft()
             try:
-                self.run.send(self.write(message))
+                self.write(first, job, decoder, voice)
             except UserError as error:
-                self.run.send(str(error))
-        elif message == FORGET:
-            self.held = None
+                self.jobs.clear()
+                connection.write(RemoteError.of(error).encode())
 
-    def write(self, job: Job) -> int:
-        """Sends answers as they finish, until all are written or something else is said; the tokens that were computed."""
+    def receive(self) -> str:
+        """Waits for one message and acts on it; its name."""
+        (name, *first), body = self.connection.receive()
+        if name == REQUESTS:
+            self.jobs.append((*first, pickle.loads(body)))
+        elif name == STOP:
+            self.jobs.clear()
+        elif name == FORGET:
+            self.held = None
+        return name
+
+    def write(self, first: int, job: Job, decoder: Decoder, voice: Voice) -> None:
+        """Sends completions as they finish, until all are sent or a STOP arrives. A job that arrives
+        meanwhile is next."""
         if job.room is not None:
             self.held = self.held or Held(job.room)
-        slots = renewed(self.kept, self.decoder, job.places, job.fixed)
-        self.kept = (
-            None  # until the job is done: damaged weights leave numbers behind that no later job may meet
-        )
-        place = {id(request): place for place, request in enumerate(job.requests)}
-        writing = Run(slots, job, self.voice, None if job.room is None else self.held)
-        while writing.busy and not self.run.poll():
-            if finished := writing.step(job.version):
-                self.run.send(
-                    [(place[id(completion.request)], fields(completion)) for completion in finished]
-                )
+        slots = renewed(self.kept, decoder, job.places, job.fixed)
+        self.kept = None  # until the job is done: after an error its NaNs must not reach a later job
+        number = {id(request): first + place for place, request in enumerate(job.requests)}
+        run = Run(slots, job, voice, None if job.room is None else self.held)
+        reported = 0
+        while run.busy:
+            if self.connection.waiting() and self.receive() == STOP:
+                self.connection.send([STOPPED, run.computed_tokens - reported])
+                break
+            if finished := run.step(job.version):
+                answers = [(number[id(completion.request)], fields(completion)) for completion in finished]
+                self.connection.send([COMPLETIONS, run.computed_tokens - reported], pickle.dumps(answers))
+                reported = run.computed_tokens
         if slots.cache.nbytes <= job.keep:
             self.kept = slots
-        return writing.computed_tokens
 
 
 def fields(completion: Completion) -> dict[str, Any]:

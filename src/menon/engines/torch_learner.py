@@ -16,7 +16,7 @@ from menon.engines import machine
 from menon.engines.forward import Readout, run_trunk, take_apart
 from menon.engines.log_probs import CHUNK, wide
 from menon.engines.parallel_passes import side_by_side
-from menon.engines.protocols import LogitRows, Models
+from menon.engines.protocols import LogitRows, Models, check_same_model
 from menon.errors import UserError
 from menon.types import Mean, Metric, Sum, merge
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs
@@ -248,14 +248,7 @@ class TorchLearner(TorchScorer):
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Copies into the live tensors, so whoever shares them sees the new numbers."""
         own = self.weights()
-        if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
-            odd = sorted(own.keys() ^ weights.keys()) or sorted(
-                n for n in own if own[n].shape != weights[n].shape
-            )
-            raise UserError(
-                f"the checkpoint holds another model: '{odd[0]}' does not fit; load it with the model it "
-                "was made of"
-            )
+        check_same_model(own, weights)
         for name, weight in own.items():
             weight.copy_(weights[name])
         self._updates, self._skipped_in_a_row = int(state["updates"]), int(state["skipped_in_a_row"])

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from menon.base import BASES
@@ -61,6 +60,7 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     built-in base; only the learning rates differ for another model. At scale paper all published numbers
     hold: the PAPER of the recipe's module.
     """
+    from menon.config import changed
     from menon.settings import nearest
 
     if name not in RECIPES:
@@ -80,13 +80,8 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     if critic is not None:
         critic = replace(critic, optimiser=replace(critic.optimiser, learning_rate=CRITIC_RATE))
     config = replace(config, models=replace(models, policy=policy, critic=critic))
-    return config if scale == "laptop" else published(name, module, config)
-
-
-def published(name: str, module: ModuleType, config: "RunConfig") -> "RunConfig":
-    """The recipe with its paper's numbers."""
-    from menon.config import changed
-
+    if scale == "laptop":
+        return config
     if not hasattr(module, "PAPER"):
         raise UserError(f"no published numbers of the recipe '{name}' are known here; leave scale=paper out")
     return changed(config, UNSTATED, module.PAPER, {"scale": "paper"})

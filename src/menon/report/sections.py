@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from menon.report.answers import Marked, Pair, Row, chosen, counts
-from menon.report.charts import Chart, Line, drawn
+from menon.report.charts import Axis, Chart, Line, figure
 from menon.report.content import Content
 from menon.report.curves import curves, times
 from menon.settings import setting
@@ -93,7 +93,8 @@ def numbers(content: Content) -> Iterator[str]:
 
 def charts(content: Content) -> Iterator[str]:
     yield '<h2>Training</h2><p class="quiet">Each point is a step; dots are evaluations on the held-out questions.</p>'
-    yield f'<div class="grid-of">{"".join(drawn(chart) for chart in curves(content.lines, content.evaluations))}</div>'
+    figures = [figure(chart) for chart in curves(content.lines, content.evaluations)]
+    yield f'<div class="grid-of">{"".join(figures)}</div>'
 
 
 # The same questions
@@ -174,10 +175,9 @@ def distance(content: Content) -> Iterator[str]:
         Line("trained model's answers", positions(drift), 1),
         Line("the start's answers", positions(drift["back"]), 4),
     )
-    note = "Nats, mean over the answers that are that long; places that fewer than a tenth of the answers reach are left out."
-    yield drawn(Chart("KL at each token of the answer", lines, note, 0, across="token")).replace(
-        '"chart"', '"chart wide"', 1
-    )
+    note = "Mean over the answers that are that long, as far as a tenth of the answers reach."
+    chart = Chart("KL at each token of the answer", lines, note, Axis(unit="nats", low=0), Axis("token"))
+    yield figure(chart).replace('"chart"', '"chart wide"', 1)
 
 
 def positions(side: Mapping[str, Any]) -> list[tuple[float, float]]:

@@ -1,11 +1,13 @@
 """Several sources in fixed proportions: imitation beside reinforcement, a replay beside new text."""
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from menon.errors import UserError
 from menon.source.protocols import Gathered, Source
+from menon.source.queued import Queued
 from menon.types import StepReport
 
 
@@ -24,20 +26,28 @@ class Mixed:
             )
         if not all(math.isfinite(weight) and weight > 0 for weight in weights.values()):
             raise UserError(f"weights of a mixture must be positive numbers, not {dict(weights)}")
+        if ahead := [name for name, source in sources.items() if isinstance(source, Queued) and source.ahead]:
+            raise UserError(
+                f"'{ahead[0]}' of a mixture writes ahead, also while another source is learned from; put the queue "
+                "around the mixture"
+            )
         total = sum(weights.values())
         self.sources = dict(sources)
         self.shares = {name: weights[name] / total for name in sources}
         self._taken = dict.fromkeys(sources, 0)
-        self._last = next(iter(sources))
+        self._given: deque[str] = deque()
+        """Whose the steps are that were handed out and not learned yet; more than one where a queue asks ahead."""
 
     def next(self) -> Gathered:
         steps = sum(self._taken.values()) + 1
-        self._last = max(self.sources, key=lambda name: self.shares[name] * steps - self._taken[name])
-        self._taken[self._last] += 1
-        return self.sources[self._last].next()
+        name = max(self.sources, key=lambda name: self.shares[name] * steps - self._taken[name])
+        gathered = self.sources[name].next()
+        self._taken[name] += 1
+        self._given.append(name)
+        return gathered
 
     def learned(self, report: StepReport) -> None:
-        self.sources[self._last].learned(report)
+        self.sources[self._given.popleft()].learned(report)
 
     def published(self, version: int) -> None:
         for source in self.sources.values():
@@ -56,6 +66,7 @@ class Mixed:
                 f"this run began with another mixture ('{odd[0]}'); put it back, or start a new run"
             )
         self._taken = {name: int(count) for name, count in state["taken"].items()}
+        self._given.clear()
         for name, source in self.sources.items():
             source.load(state["sources"][name])
 

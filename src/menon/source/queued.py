@@ -9,8 +9,8 @@ from menon.errors import at_least
 from menon.source.protocols import Gathered, Source
 from menon.types import StepReport
 
-Written = tuple[dict[str, Any], Gathered]
-"""The state of the inner source before a step, and the step."""
+Written = tuple[dict[str, Any], Gathered | Exception]
+"""The state of the inner source before a step, and the step or why there is none."""
 
 
 class Queued:
@@ -36,6 +36,8 @@ class Queued:
             return self.inner.next()
         self._fill(self._writer, max(1, self.ahead))
         _, gathered = self._queue[0].result()
+        if isinstance(gathered, Exception):
+            raise gathered
         self._queue.popleft()
         self._fill(self._writer, self.ahead)
         return gathered
@@ -45,7 +47,11 @@ class Queued:
             self._queue.append(writer.submit(self._write))
 
     def _write(self) -> Written:
-        return self.inner.state(), self.inner.next()
+        before = self.inner.state()
+        try:
+            return before, self.inner.next()
+        except Exception as error:
+            return before, error
 
     def learned(self, report: StepReport) -> None:
         wait(self._queue)
@@ -55,9 +61,7 @@ class Queued:
         self.inner.published(version)
 
     def state(self) -> dict[str, Any]:
-        if self._queue and self._queue[0].exception() is None:
-            return self._queue[0].result()[0]
-        return self.inner.state()
+        return self._queue[0].result()[0] if self._queue else self.inner.state()
 
     def load(self, state: Mapping[str, Any]) -> None:
         self._queue.clear()

@@ -96,10 +96,11 @@ class Corpus:
 
 
 def fingerprint_of(rows: Sequence[Example]) -> str:
-    """16 hexadecimal digits that depend on every token of every row and on their order."""
+    """16 hexadecimal digits that depend on everything in every row and on the order of the rows."""
     digest = hashlib.blake2b(digest_size=8)
     for row in rows:
         digest.update(len(row.tokens).to_bytes(8, "little"))
         digest.update(np.ascontiguousarray(row.tokens, dtype="<i4").tobytes())
         digest.update(np.packbits(row.is_action).tobytes())
+        digest.update(np.array([row.group, row.score], dtype="<f8").tobytes())
     return digest.hexdigest()

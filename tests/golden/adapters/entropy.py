@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import batch_of, loss_and_metrics, rows_of
 from torch import Tensor, nn
 
 from golden.adapters.tools import share_of
@@ -17,6 +16,7 @@ from menon.engines.forward import Head, Network, run_trunk
 from menon.loss import EntropyBonus
 from menon.select import TopEntropy
 from menon.update.terms import Term
+from rows import batch_of, loss_and_metrics, rows_of
 
 
 class Given(nn.Module):

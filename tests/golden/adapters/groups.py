@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from rows import batch_of, rows_of
 
 from golden.adapters.tools import batch_with, check_advantages, compare_loss, run
 from golden.records import Record
@@ -14,6 +13,7 @@ from menon.loss import KL, PolicyGradient
 from menon.loss.aggregation import TokenMean
 from menon.shaping import KLInReward
 from menon.update.terms import Term
+from rows import batch_of, rows_of
 
 EPS = ("epsilon", "std_eps", "eps")
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import column_of, rows_of, value_and_gradient
 
 from golden.adapters.tools import NO_BOUND, batch_with, clip_of, compare_loss, corrected, limit_of, share_of
 from golden.records import Record
@@ -39,6 +38,7 @@ from menon.loss.aggregation import (
 )
 from menon.select import ProbabilityMask, TopEntropy
 from menon.update.terms import Term
+from rows import column_of, rows_of, value_and_gradient
 
 DUAL = ("dual_clip", "c_clip", "clip_ratio_c", "ratio_clip_c", "eps_clip_c")
 

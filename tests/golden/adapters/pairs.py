@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from rows import batch_of, column_of, rows_of, value_and_gradient
 
 from golden.adapters.entropy import columns_of_logits
 from golden.records import Record
@@ -10,6 +9,7 @@ from menon import ragged
 from menon.loss import DPO
 from menon.loss.aggregation import PairMean
 from menon.update.terms import Term
+from rows import batch_of, column_of, rows_of, value_and_gradient
 
 
 def dpo_of(record: Record) -> Term:

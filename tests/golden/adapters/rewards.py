@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import batch_of, rows_of
 
 from golden.adapters.tools import run
 from golden.records import Record
 from menon.adaptive_kl import steered
 from menon.eval.metrics import pass_at_k
 from menon.shaping import KLInReward, Overlong, TruncatedReward
+from rows import batch_of, rows_of
 
 
 def paid(record: Record, *first: Any, **columns: Any) -> None:

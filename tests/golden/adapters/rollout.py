@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from rows import batch_of, column_of, rows_of
 from torch import Tensor
 
 from golden.adapters.losses import ppo_of
@@ -18,6 +17,7 @@ from menon.correction.reject import Reject
 from menon.loss import PolicyGradient
 from menon.update.objective import mismatch
 from menon.update.terms import Term
+from rows import batch_of, column_of, rows_of
 
 
 def factor(batch: Batch, logp: Tensor, *parts: Any) -> Tensor:

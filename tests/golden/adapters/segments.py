@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import batch_of, rows_of
 
 from golden.adapters.tools import check_advantages, run
 from golden.records import Record
@@ -17,6 +16,7 @@ from menon.rollout.partition import cut_points, equal_parts
 from menon.rollout.segments import fill_backwards
 from menon.rollout.tree_values import tree_values
 from menon.types import Estimate
+from rows import batch_of, rows_of
 
 
 def answer_of(

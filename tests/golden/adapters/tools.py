@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import column_of, loss_and_metrics, rows_of
 
 from golden.records import Record
 from menon.batch import Batch
@@ -14,6 +13,7 @@ from menon.correction.importance import Importance
 from menon.loss.aggregation import AggregationPart, Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.loss.ratio import LARGEST
 from menon.update.terms import AnyTerm
+from rows import column_of, loss_and_metrics, rows_of
 
 COLUMNS = {
     "advantage": "advantages",

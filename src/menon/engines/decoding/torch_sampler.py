@@ -23,7 +23,7 @@ from menon.engines.decoding.scheduler import Job, Run, Slots, Voice
 from menon.engines.decoding.stop_strings import special_ids, text_of
 from menon.engines.hf_models import cache_per_token, end_token_ids
 from menon.engines.machine import free_bytes, one_thread
-from menon.engines.side_samplers import SideSamplers
+from menon.engines.worker_samplers import WorkerSamplers
 from menon.errors import UserError
 from menon.types import Completion, Request
 
@@ -77,7 +77,7 @@ class TorchSampler:
         several = processes > 1 and model.device.type == "cpu" and is_family(model)
         self.parts = processes if several else 1
         """Into how many a call is divided."""
-        self._sides = SideSamplers(model, processes - 1) if several else None
+        self._workers = WorkerSamplers(model, processes - 1) if several else None
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Completions as they finish. All requests are checked before any is answered."""
@@ -128,16 +128,16 @@ class TorchSampler:
             return
         self._check_model()
         self._checked = True
-        if self._sides and self.decoder:
-            self._sides.introduce(self.decoder, self.voice)
+        if self._workers and self.decoder:
+            self._workers.introduce(self.decoder, self.voice)
         else:
             self.close()
 
     def close(self) -> None:
         """Ends the other processes; what is asked from now on is written in this one."""
-        if self._sides:
-            self._sides.close()
-            self._sides = None
+        if self._workers:
+            self._workers.close()
+            self._workers = None
 
     def weights(self) -> Mapping[str, Tensor]:
         """Name -> tensor, the live ones, tied ones once."""
@@ -148,28 +148,28 @@ class TorchSampler:
         """See `rollout.protocols.Holds`. Takes at most a quarter of the memory that is free now."""
         outer = self._held
         self._held = outer or Held(free_bytes(self.model.device) // 4 // self.parts)
-        sides = self._sides if outer is None else None
-        if sides:
-            sides.hold(True)
+        workers = self._workers if outer is None else None
+        if workers:
+            workers.hold(True)
         try:
             yield
         finally:
             self._held = outer
-            if sides:
-                sides.hold(False)
+            if workers:
+                workers.hold(False)
 
     def _answer(self, requests: list[Request], places: int) -> Iterator[Completion]:
         """With so many places in each process."""
-        sides = self._sides
-        if sides is None or sides.busy:
+        workers = self._workers
+        if workers is None or workers.busy:
             yield from self._write(self._job(requests, places))
             return
-        mine, *others = [self._job(part, places) for part in sides.deal(requests)]
-        before = sides.computed_tokens
+        mine, *others = [self._job(part, places) for part in workers.deal(requests)]
+        before = workers.computed_tokens
         try:
-            yield from sides.answer(others, self._write(mine))
+            yield from workers.answer(others, self._write(mine))
         finally:
-            self.computed_tokens += sides.computed_tokens - before
+            self.computed_tokens += workers.computed_tokens - before
 
     def _job(self, requests: list[Request], places: int) -> Job:
         return Job(
@@ -190,7 +190,7 @@ class TorchSampler:
         run = Run(slots, job, self.voice, None if job.room is None else self._held)
         while run.busy:
             before = run.computed_tokens
-            with one_thread() if self._sides else nullcontext():
+            with one_thread() if self._workers else nullcontext():
                 finished = run.step(self.version)
             self.computed_tokens += run.computed_tokens - before
             yield from finished

@@ -1,4 +1,4 @@
-"""Calls into code that may hang (a server, a user's environment), each in a thread that can be left behind."""
+"""Calls into code that may hang (a server, a user's environment), each in a thread that can be abandoned."""
 
 import threading
 from collections.abc import Callable
@@ -14,8 +14,8 @@ class Late(Exception):
 class Call(Generic[T]):
     """`function(*args)`, which starts at once, or when `room` lets it.
 
-    A thread cannot be killed. One that hangs goes on and keeps what it holds, but not its place in `room`, and as a daemon it
-    does not keep the program from ending.
+    A thread cannot be killed. One that hangs goes on and keeps what it holds, but not its place in `room`,
+    and as a daemon it does not keep the program from ending.
     """
 
     def __init__(
@@ -50,7 +50,8 @@ class Call(Generic[T]):
             self._room.release()
 
     def result(self, limit: float | None = None) -> T:
-        """What the function gave or raised; `Late` if it takes more than `limit` seconds from its start (None: no limit)."""
+        """What the function returned or raised; `Late` if it takes more than `limit` seconds from its
+        start."""
         self._started.wait()
         if not self._done.wait(limit):
             with self._lock:

@@ -11,11 +11,11 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from helpers import Kind, prompt, tiny_model, tiny_tokenizer
 
+from helpers import Kind, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import export
-from menon.engines.side_samplers import deal
+from menon.engines.worker_samplers import deal
 from menon.errors import UserError
 from menon.types import Completion, Request, Sampling
 
@@ -152,13 +152,13 @@ def test_the_same_in_bfloat16():
 
 
 def test_a_model_without_a_short_path_needs_no_processes():
-    assert sampler_of(2, kind="gpt2")._sides is None
+    assert sampler_of(2, kind="gpt2")._workers is None
 
 
 def test_a_dead_process_is_said():
     sampler = sampler_of(2)
     answers(sampler, requests())
-    os.kill(sampler._sides.sides[0].process.pid, signal.SIGKILL)
+    os.kill(sampler._workers.workers[0].pid, signal.SIGKILL)
     for _ in range(2):
         with pytest.raises(UserError, match=r"has ended \(signal SIGKILL\); if memory ran out .* threads=1"):
             list(sampler.generate(requests()))
@@ -168,8 +168,8 @@ def test_a_dead_process_is_said():
 
 def test_a_process_that_dies_before_the_first_call_is_said():
     sampler = sampler_of(2)
-    sampler._sides.sides[0].process.kill()
-    sampler._sides.sides[0].listener.join()
+    sampler._workers.workers[0].kill()
+    assert sampler._workers.inbox.get(timeout=60) == (0, None)
     with pytest.raises(UserError, match="has ended"):
         list(sampler.generate(requests()))
     sampler.close()
@@ -186,7 +186,7 @@ def test_damaged_weights_are_said_and_the_processes_go_on():
             list(sampler.generate(requests()))
         norm.copy_(before)
     assert_same(answers(sampler, requests()), want)
-    assert (sampler._sides.busy, sampler._sides.inbox.empty()) == (False, True)
+    assert (sampler._workers.busy, sampler._workers.inbox.empty()) == (False, True)
     sampler.close()
 
 
@@ -198,6 +198,40 @@ def test_what_cannot_be_sent_is_raised_before_anything_is_asked(two):
     assert len(list(two.generate(asked))) == 15
 
 
+def test_more_can_be_asked_while_others_are_written(two, one):
+    asked = requests(samples=6)
+    workers = two._workers
+    two._ready()
+    for part in (asked[:7], asked[7:8], asked[8:]):
+        workers.ask([two._job(part, 8)])
+    found = {}
+    while any(workers.unanswered):
+        found |= {id(c.request): c for c in workers.take()}
+    assert_same([found[id(request)] for request in asked], answers(one, asked))
+    assert workers.inbox.empty()
+
+
+def test_what_is_not_wanted_any_more_is_not_answered(two, one):
+    asked = requests(samples=6)
+    workers = two._workers
+    for part in (asked[:7], asked[7:]):
+        workers.ask([two._job(part, 4)])
+    assert workers.take()
+    workers.stop()
+    assert (workers.unanswered, workers.inbox.empty()) == ([{}], True)
+    assert_same(answers(two, requests()), answers(one, requests()))
+
+
+def test_another_failure_of_a_process_is_said():
+    sampler = sampler_of(2)
+    asked = requests()
+    odd = replace(asked[-1], sampling=replace(asked[-1].sampling, stop=(3,)))
+    with pytest.raises(UserError, match=r"has failed \(AttributeError: 'int' object has no attribute .*threads=1"):
+        list(sampler.generate([*asked[:-1], odd]))
+    sampler.close()
+    assert len(list(sampler.generate(asked))) == 15
+
+
 def test_a_call_that_is_interrupted_ends_the_processes():
     sampler = sampler_of(2)
     answers(sampler, requests())
@@ -205,10 +239,10 @@ def test_a_call_that_is_interrupted_ends_the_processes():
     def interrupted(*args: object) -> list[Completion]:
         raise KeyboardInterrupt
 
-    sampler._sides._take = interrupted
+    sampler._workers.take = interrupted
     with pytest.raises(KeyboardInterrupt):
         list(sampler.generate(requests()))
-    assert not sampler._sides.close.alive
+    assert not sampler._workers.close.alive
     sampler.close()
     assert len(list(sampler.generate(requests()))) == 15
 
@@ -234,7 +268,7 @@ def test_all_processes_hold_a_quarter_of_the_memory_together(monkeypatch):
 def test_nothing_stays_behind():
     sampler = sampler_of(2)
     answers(sampler, requests())
-    process = psutil.Process(sampler._sides.sides[0].process.pid)
+    process = psutil.Process(sampler._workers.workers[0].pid)
     del sampler
     gc.collect()
     assert not process.is_running()
@@ -243,10 +277,10 @@ def test_nothing_stays_behind():
 def test_a_process_ends_with_its_run():
     sampler = sampler_of(2)
     answers(sampler, requests())
-    side = sampler._sides.sides[0]
-    with socket.socket(fileno=os.dup(side.connection.fileno())) as conversation:
-        conversation.shutdown(socket.SHUT_RDWR)  # as when the run is killed
-    assert side.process.wait(timeout=10) == 0
+    worker = sampler._workers.workers[0]
+    process = psutil.Process(worker.pid)
+    worker.connection.socket.shutdown(socket.SHUT_RDWR)  # as when the run is killed
+    assert process.wait(timeout=10) == 0
     sampler.close()
 
 

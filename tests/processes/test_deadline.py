@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from menon.deadline import Call, Late
+from menon.processes.deadline import Call, Late
 
 
 def test_a_call_gives_its_value_or_raises_its_error():
