@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
-from menon.config import Critic, RunConfig, changed, own_code
+from menon.config import Critic, RunConfig, changed, own_code, settings_of_format_1
 from menon.control import EntropyCoefficient
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
@@ -159,8 +159,8 @@ def test_short_names_of_segments():
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("grpo", {"threshold": 0.5}, "this run has no setting 'threshold'; rollout=segments has one"),
-        ("grpo", {"interval": 5}, "this run has no setting 'interval'; rollout=segments has one"),
+        ("grpo", {"threshold": 0.5}, "this run has no setting 'threshold'; it belongs to rollout=segments"),
+        ("grpo", {"interval": 5}, "this run has no setting 'interval'; it belongs to rollout=segments"),
         ("grpo", {"advantage.credit": "segment"}, "set rollout=segments"),
         ("spo_chain", {"threshold": 1.5}, "in source.rollout: threshold is 1.5; it is a probability"),
         ("spo_chain", {"advantage.credit.below": 1.5}, "below of SegmentCredit is 1.5; it is a probability"),
@@ -186,7 +186,7 @@ def test_short_names_of_segments():
         ),
         ("spo_tree", {"old": "trainer"}, "set old=behaviour, or rollout.max_age=1"),
         ("spo_tree", {"environment": "calculator"}, "leave the environment out"),
-        ("grpo", {"branching": "6-6-6"}, "this run has no setting 'branching'; rollout=tree has one"),
+        ("grpo", {"branching": "6-6-6"}, "this run has no setting 'branching'; it belongs to rollout=tree"),
         ("spo_chain", {"rollout.partition": "words"}, "it takes 'cutpoints', 'tokens', 'parts' or 'lines'"),
     ],
 )
@@ -301,7 +301,10 @@ CHANGES = "advantage.own changes rewards and so comes before advantage.credit, w
             "writes 'novelty'",
         ),
         ({"credit": "Novel", "new": "Novelty"}, "advantage.credit reads 'novelty', which nothing before it"),
-        ({"own": "Halved", "credit": None}, "objective.policy.loss needs advantages, and no advantage part makes them"),
+        (
+            {"own": "Halved", "credit": None},
+            "objective.policy.loss needs advantages, and no advantage part makes them",
+        ),
     ],
 )
 def test_parts_of_ones_own_are_held_to_what_they_read_and_write(tmp_path, advantage, sentence):
@@ -321,7 +324,7 @@ def test_a_rollout_of_ones_own_is_a_part_like_others(tmp_path):
     (tmp_path / "own.py").write_text(OWN_PARTS)
     name = f"{tmp_path}/own.py:One"
     config = changed(BASE, {"rollout": {"kind": name, "few": "3"}})
-    assert config.rollout.few == 3
+    assert config.source.rollout.few == 3
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
     assert list(own_code(config)) == [name]
     with pytest.raises(UserError, match=r"rollout\.few is 99"):
@@ -436,7 +439,8 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         ),
         (
             {"advantage.credit": None},
-            "objective.policy.loss needs advantages, and no advantage part makes them; set advantage.credit=grpo",
+            "objective.policy.loss needs advantages, and no advantage part makes them; set "
+            "advantage.credit=grpo",
         ),
         (
             {"objective.policy": None},
@@ -524,15 +528,52 @@ def test_corrections_are_a_list_of_parts():
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("grpo", {"advantage.gae": "rloo"}, "advantage.gae would replace what advantage.credit gave, 'advantage'; take one away, as by advantage.credit=null"),
-        ("ppo", {"advantage.credit": "grpo"}, "critic.objective.value.loss learns returns, and no advantage part makes them"),
-        ("ppo", {"objective.x": {"loss": "value", "share": "token_mean"}}, "is the critic's; name it critic.objective.x.loss"),
-        ("ppo", {"critic.objective.x": {"loss": "pg", "share": "token_mean"}}, "is the policy's; name it objective.x.loss"),
-        ("grpo", {"objective.policy.loss": "gspo"}, "gives one number per answer; set objective.policy.share=sequence_mean"),
-        ("gspo", {"objective.policy.loss": "geo_mean", "objective.policy.share": "prompt_mean"}, "set objective.policy.share="),
-        ("gspo", {"objective.policy.select": "top_entropy"}, "and objective.policy.select=top_entropy chooses among tokens"),
-        ("dapo", {"max_new_tokens": 50}, "counts up to 96 tokens, and answers have room for 50; set advantage.overlong.limit=50"),
-        ("ppo", {"natural": {}, "critic": {"shared_trunk": True, "updates_per_step": 1}}, "set critic.shared_trunk=false"),
+        (
+            "grpo",
+            {"advantage.gae": "rloo"},
+            "advantage.gae would replace what advantage.credit gave, 'advantage'; take one away, as by "
+            "advantage.credit=null",
+        ),
+        (
+            "ppo",
+            {"advantage.credit": "grpo"},
+            "critic.objective.value.loss learns returns, and no advantage part makes them",
+        ),
+        (
+            "ppo",
+            {"objective.x": {"loss": "value", "share": "token_mean"}},
+            "is the critic's; name it critic.objective.x.loss",
+        ),
+        (
+            "ppo",
+            {"critic.objective.x": {"loss": "pg", "share": "token_mean"}},
+            "is the policy's; name it objective.x.loss",
+        ),
+        (
+            "grpo",
+            {"objective.policy.loss": "gspo"},
+            "gives one number per answer; set objective.policy.share=sequence_mean",
+        ),
+        (
+            "gspo",
+            {"objective.policy.loss": "geo_mean", "objective.policy.share": "prompt_mean"},
+            "set objective.policy.share=",
+        ),
+        (
+            "gspo",
+            {"objective.policy.select": "top_entropy"},
+            "and objective.policy.select=top_entropy chooses among tokens",
+        ),
+        (
+            "dapo",
+            {"max_new_tokens": 50},
+            "counts up to 96 tokens, and answers have room for 50; set advantage.overlong.limit=50",
+        ),
+        (
+            "ppo",
+            {"natural": {}, "critic": {"shared_trunk": True, "updates_per_step": 1}},
+            "set critic.shared_trunk=false",
+        ),
         ("remax", {"rollout": "groups"}, "compares with greedy answers, and this run writes none"),
         (
             "rloo",
@@ -628,3 +669,31 @@ def test_parts_of_one_recipe_go_with_those_of_another(name, change):
 def test_text_of_another_policy_from_the_command_line(settings):
     config = changed(recipe("grpo"), dict(override(each) for each in settings))
     assert config.models.policy.old == "behaviour" or config.objective["policy"].correction
+
+
+FORMAT_1 = json.loads((Path(__file__).parent / "data" / "settings_of_format_1.json").read_text())
+"""Recipe -> the settings that a run.json had when each stood at the top."""
+
+
+@pytest.mark.parametrize("name", FORMAT_1)
+def test_settings_of_format_1_are_those_of_the_recipe(name):
+    assert read(RunConfig, settings_of_format_1(FORMAT_1[name])) == recipe(name)
+
+
+def test_settings_of_format_1_that_were_changed():
+    flat = FORMAT_1["ppo"] | {
+        "steps": 3,
+        "template": "orz",
+        "updates_per_step": 2,
+        "threads": 2,
+        "old": "behaviour",
+    }
+    flat["critic"] = flat["critic"] | {"updates_per_step": 6}
+    expected = changed(
+        recipe("ppo"),
+        {"steps": 3, "template": "orz", "updates_per_step": 2, "threads": 2, "old": "behaviour"},
+        {"critic.updates_per_step": 6},
+    )
+    assert read(RunConfig, settings_of_format_1(flat)) == expected
+    with pytest.raises(UserError, match=r"control\.steps is 'many'; it takes a whole number"):
+        read(RunConfig, settings_of_format_1(flat | {"steps": "many"}))

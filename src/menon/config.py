@@ -248,11 +248,12 @@ OWNERS: tuple[tuple[str, ...], ...] = (
     ("control",),
     ("source",),
     ("models.policy",),
-    ("models",),
     ("engine",),
     ("advantage", "objective"),
+    ("models",),
 )
-"""Where a name without dots is looked up, in this order; places in one group are searched together."""
+"""Where a name without dots is looked up, in this order; places in one group are searched together. What only
+the critic has comes last, so that beside a critic a name means what it means without one."""
 
 
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:

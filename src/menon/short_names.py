@@ -1,13 +1,14 @@
 """Short names of settings: what a name without dots stands for, found by the types of a configuration."""
 
 import dataclasses
+import difflib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from menon.errors import UserError
-from menon.settings import Tree, merged, nearest, own_part, plain
+from menon.settings import Tree, merged, own_part, plain
 
 
 def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> Tree:
@@ -18,45 +19,51 @@ def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]
     name, or several in the group have it.
     """
     whole: Tree = {}
-    for name, value in change.items():
+    groups = [[tuple(owner.split(".")) for owner in group] for group in owners]
+    own = {name for group in groups for start in group for name in _own_names(_reach(tree, cls, start)[1])}
+    # What an owner has itself goes first: it may name a part whose settings stand beside it.
+    for name in sorted(change, key=lambda name: name not in own):
+        value = change[name]
         if name in _field_names(cls):
-            piece = {name: _spelt_below(value, tree.get(name), _hints(cls)[name])}
+            piece = {name: _spelt_below(value, tree.get(name), _hints(cls)[name], (name,))}
         else:
-            path = _find(name, merged(tree, whole), cls, owners)
-            piece = {path[-1]: _spelt_below(value, *_reach(tree, cls, path))}
+            path = _find(name, merged(tree, whole), cls, groups)
+            piece = {path[-1]: _spelt_below(value, *_reach(tree, cls, path), path)}
             for key in reversed(path[:-1]):
                 piece = {key: piece}
         whole = merged(whole, piece)
     return whole
 
 
-def _find(name: str, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> tuple[str, ...]:
+def _find(name: str, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, ...]]]) -> tuple[str, ...]:
     """An owner's own setting goes before those of its parts: a judge has a `model` too."""
-    starts = [[tuple(owner.split(".")) for owner in group] for group in owners]
-    for group in starts:
+    for group in groups:
         for start in group:
-            table = _table_for(_reach(tree, cls, start)[1], {})
-            if table is not None and name in _field_names(table):
+            if name in _own_names(_reach(tree, cls, start)[1]):
                 return (*start, name)
-    for group in starts:
+    for group in groups:
         below = [(*start, *path) for start in group for path in _paths(*_reach(tree, cls, start))]
         if places := [path for path in below if path[-1] == name]:
             return _only(name, places)
-    reached = [_reach(tree, cls, start) for group in starts for start in group]
+    reached = [_reach(tree, cls, start) for group in groups for start in group]
     if elsewhere := [part for _, hint in reached for part in _kinds_with(name, hint)]:
-        has = "has" if len(elsewhere) == 1 else "have"
-        raise UserError(f"this run has no setting '{name}'; {' and '.join(elsewhere)} {has} one")
+        raise UserError(
+            f"this run has no setting '{name}'; it belongs to {' or '.join(elsewhere)}, which must come "
+            "before it"
+        )
     names = {path[-1] for place in reached for path in _paths(*place)} | set(_field_names(cls))
-    raise UserError(f"unknown setting '{name}'{nearest(name, sorted(names))}")
+    near = difflib.get_close_matches(name, sorted(names), 1, 0.6)
+    advice = f"did you mean '{near[0]}'?" if near else "`menon train --help` lists them all"
+    raise UserError(f"unknown setting '{name}'; {advice}")
 
 
 def _kinds_with(name: str, owner: Any) -> Iterator[str]:
-    """Kinds of an owner's parts that have such a setting, as they are chosen: `rollout=tree`."""
-    table = _table_for(owner, {})
-    for field, hint in _hints(table).items() if table is not None else ():
+    """Parts of an owner that have such a setting, as they are chosen: `rollout=tree`."""
+    for field in _own_names(owner):
+        hint = _hints(_table_for(owner, {}))[field]
         for part in _tables_in(hint):
-            if (kind := getattr(part, "kind", "")) and name in _field_names(part):
-                yield f"{field}={kind}"
+            if name in _field_names(part):
+                yield f"{field}={part.kind}" if hasattr(part, "kind") else field
 
 
 def _only(name: str, places: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
@@ -66,24 +73,31 @@ def _only(name: str, places: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return places[0]
 
 
-def _spelt_below(value: Any, tree: Any, hint: Any) -> Any:
-    """Short names inside a table: a name that the table lacks is the one setting of that name below it."""
+def _own_names(hint: Any) -> list[str]:
+    table = _table_for(hint, {})
+    return [] if table is None else _field_names(table)
+
+
+def _spelt_below(value: Any, tree: Any, hint: Any, above: tuple[str, ...]) -> Any:
+    """Short names inside a table, which stands at the path `above`: a name that the table lacks is the one
+    setting of that name below it."""
     if not isinstance(value, Mapping):
         return value
     table = _table_for(hint, value if "kind" in value else tree if tree is not None else value)
     if typing.get_origin(_bare(hint)) is dict:
         inner, tree = typing.get_args(_bare(hint))[1], tree if isinstance(tree, Mapping) else {}
-        return {key: _spelt_below(item, tree.get(key), inner) for key, item in value.items()}
+        return {key: _spelt_below(item, tree.get(key), inner, (*above, key)) for key, item in value.items()}
     if table is None:
         return value
     tree = tree if isinstance(tree, Mapping) else {}
     spelt: Tree = {}
     for name, item in value.items():
         if name in _field_names(table) or name == "kind":
-            piece = {name: _spelt_below(item, tree.get(name), _hints(table).get(name, Any))}
+            inner = _hints(table).get(name, Any)
+            piece = {name: _spelt_below(item, tree.get(name), inner, (*above, name))}
         else:
-            places = [path for path in _paths(tree, table) if path[-1] == name]
-            path = _only(name, places) if places else (name,)
+            places = [(*above, *path) for path in _paths(tree, table) if path[-1] == name]
+            path = _only(name, places)[len(above) :] if places else (name,)
             piece = {path[-1]: item}
             for key in reversed(path[:-1]):
                 piece = {key: piece}
@@ -132,6 +146,8 @@ def _table_for(hint: Any, tree: Any) -> Any:
     tables = list(_tables_in(hint))
     if typing.get_origin(_bare(hint)) not in (typing.Union, types.UnionType):
         return tables[0] if tables else None
+    if isinstance(tree, str) and str in typing.get_args(_bare(hint)) and ":" in tree:
+        return None  # the name of a function; its file is not loaded here
     kind = tree if isinstance(tree, str) else tree.get("kind") if isinstance(tree, Mapping) else None
     if isinstance(kind, str) and ":" in kind:
         return own_part(kind, ())

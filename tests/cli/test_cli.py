@@ -74,29 +74,74 @@ def test_help_and_version(capsys, monkeypatch):
     ("words", "sentence"),
     [
         (["trian"], "menon: there is no command 'trian'; did you mean train? (see menon --help)"),
-        (["train", "reinforc", "threads=1"], "menon: there is no recipe 'reinforc'; did you mean 'reinforce'?"),
+        (
+            ["train", "reinforc", "threads=1"],
+            "menon: there is no recipe 'reinforc'; did you mean 'reinforce'?",
+        ),
         (["train", "threads=1", "stepz=3"], "menon: unknown setting 'stepz'; did you mean 'steps'?"),
-        (["train", "threads=0"], "menon: threads is '0'; give a whole number of at least 1, or leave it out to use what is free"),
-        (["train", "steps", "=", "3"], "menon: '=' is not a setting; write key=value without spaces around '=', like steps=20"),
-        (["train", "--steps=3"], "menon: there is no option --steps; settings are written without dashes, like steps=20"),
+        (
+            ["train", "threads=0"],
+            "menon: threads is '0'; give a whole number of at least 1, or leave it out to use what is free",
+        ),
+        (
+            ["train", "steps", "=", "3"],
+            "menon: '=' is not a setting; write key=value without spaces around '=', like steps=20",
+        ),
+        (
+            ["train", "--steps=3"],
+            "menon: there is no option --steps; settings are written without dashes, like steps=20",
+        ),
         (["train", "none.yaml"], "menon: there is no settings file none.yaml"),
-        (["train", "grpo", "ppo"], "menon: 'ppo' is neither key=value nor a .yaml or .toml file, and the recipe is"),
+        (
+            ["train", "grpo", "ppo"],
+            "menon: 'ppo' is neither key=value nor a .yaml or .toml file, and the recipe is",
+        ),
         (["train", "--resume"], "menon: --resume needs the folder of a run, like --resume runs/mine"),
-        (["train", "--resume", "none"], "menon: none holds no run (it has no run.json); name the folder that menon train wrote, or"),
-        (["train", "grpo", "--resume", "x"], "menon: --resume goes on with the run's own settings; leave the recipe"),
+        (
+            ["train", "--resume", "none"],
+            "menon: none holds no run (it has no run.json); name the folder that menon train wrote, or",
+        ),
+        (
+            ["train", "grpo", "--resume", "x"],
+            "menon: --resume goes on with the run's own settings; leave the recipe",
+        ),
         (["train", "--resume=x", "seed=2"], "menon: a resumed run keeps its 'seed'; only steps, save_every,"),
         (["train", "threads=1", "data=none.jsonl"], "menon: there is no file none.jsonl (looked from "),
-        (["train", "threads=1", "model=./none"], "menon: there is no folder ./none; name a model folder, or a model on"),
-        (["train", "threads=1", "reward=exactly"], "menon: there is no reward 'exactly'; did you mean 'exact'?"),
-        (["train", "threads=1", "task=chain_sums"], "menon: in task: unknown kind 'chain_sums'; did you mean 'chain_sum'?"),
-        (["train", "threads=1", "device=tpu"], "menon: there is no device 'tpu'; use auto, cpu, cuda, or cuda:1 and so on"),
-        (["train", "threads=1", "rollout=dynamic_sampling", "rollout.lo=2"], "menon: in rollout: no accuracy lies between lo 2.0 and hi 1.0"),
+        (
+            ["train", "threads=1", "model=./none"],
+            "menon: there is no folder ./none; name a model folder, or a model on",
+        ),
+        (
+            ["train", "threads=1", "reward=exactly"],
+            "menon: there is no reward 'exactly'; did you mean 'exact'?",
+        ),
+        (
+            ["train", "threads=1", "task=chain_sums"],
+            "menon: in source.task: unknown kind 'chain_sums'; did you mean 'chain_sum'?",
+        ),
+        (
+            ["train", "threads=1", "device=tpu"],
+            "menon: there is no device 'tpu'; use auto, cpu, cuda, or cuda:1 and so on",
+        ),
+        (
+            ["train", "threads=1", "rollout=dynamic_sampling", "rollout.lo=2"],
+            "menon: in source.rollout: no accuracy lies between lo 2.0 and hi 1.0",
+        ),
         (["pretrain"], "menon: pretrain needs a folder for the model: menon pretrain out=my-base"),
-        (["pretrain", "grpo"], "menon: pretrain takes key=value only, like menon pretrain out=my-base seed=2"),
-        (["pretrain", "out=x", "threads=1", "corpus=sum"], "menon: there is no corpus 'sum'; did you mean 'sums'?"),
-        (["pretrain", "out=x", "threads=1", "update=3"], "menon: unknown setting 'update'; did you mean 'updates'?"),
+        (
+            ["pretrain", "grpo"],
+            "menon: pretrain takes key=value only, like menon pretrain out=my-base seed=2",
+        ),
+        (
+            ["pretrain", "out=x", "threads=1", "corpus=sum"],
+            "menon: there is no corpus 'sum'; did you mean 'sums'?",
+        ),
+        (
+            ["pretrain", "out=x", "threads=1", "update=3"],
+            "menon: unknown setting 'update'; did you mean 'updates'?",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_line(words, sentence, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", dict(os.environ))

@@ -20,7 +20,7 @@ def test_sizes_of_a_step():
     found = sizes(recipe("grpo"))
     assert (found.step.answers, found.step.tokens, found.per_update) == (256, 24_576, 128)
     assert (found.updates, found.lag) == (60, 1)
-    assert sizes(dataclasses.replace(recipe("grpo"), updates_per_step=8)).lag == 7
+    assert sizes(changed(recipe("grpo"), {"updates_per_step": 8})).lag == 7
 
 
 def test_sizes_of_trees():
@@ -59,8 +59,9 @@ def test_shape_is_read_without_the_weights(tmp_path):
 def test_memory_by_hand():
     """P numbers: 4 bytes each for weights and gradient, 8 for the moments. Activations: 2 layers * (8 * 16 +
     4 * 32 + 2 * 8) numbers a token. Keys and values: 8 slots of 128 + 96 tokens, 2 * 2 * 8 numbers each."""
-    config = dataclasses.replace(
-        recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, slots=256
+    config = changed(
+        recipe("grpo"),
+        {"prompts_per_step": 2, "samples_per_prompt": 4, "tokens_per_forward": 100, "slots": 256},
     )
     shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
     assert memory(config, shape) == {
@@ -72,14 +73,14 @@ def test_memory_by_hand():
         "keys and values": 4 * 8 * 224 * 32,
         "libraries": 2**29,
     }
-    half = memory(dataclasses.replace(config, dtype="bfloat16", reference="frozen"), shape)
+    half = memory(changed(config, {"dtype": "bfloat16", "reference": "frozen"}), shape)
     assert (half["weights"], half["reference"], half["sampler's copies"]) == (4000, 4000, 2000)
     assert half["keys and values"] == 4 * 8 * 224 * 32  # the sampler's cache is wide
     narrow = 2 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 100
     assert (
         half["activations"] == narrow + 2 * 2 * 2 * (16 + 8) * 100
     )  # of attention twice as much: it is in fp32 on a CPU
-    on_gpu = memory(dataclasses.replace(config, dtype="bfloat16", device="cuda"), shape)
+    on_gpu = memory(changed(config, {"dtype": "bfloat16", "device": "cuda"}), shape)
     assert on_gpu["activations"] == narrow
 
 
@@ -87,8 +88,9 @@ def test_memory_with_parallel_passes(monkeypatch):
     """Three threads. Beside the gradient that is kept, four of passes: three that run and one that is added.
     Three samplers have copies of 300 numbers each; two of them are processes of 190 MiB. Tokens and slots are
     shared."""
-    config = dataclasses.replace(
-        recipe("grpo"), prompts_per_step=2, samples_per_prompt=4, tokens_per_forward=100, device="cpu"
+    config = changed(
+        recipe("grpo"),
+        {"prompts_per_step": 2, "samples_per_prompt": 4, "tokens_per_forward": 100, "device": "cpu"},
     )
     shape = ModelSize(
         parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True, copied=300
@@ -104,7 +106,7 @@ def test_memory_with_parallel_passes(monkeypatch):
         apart[name] == alone[name]
         for name in ("weights", "optimiser", "activations", "logits", "keys and values")
     )
-    half = memory(dataclasses.replace(config, dtype="bfloat16"), shape)
+    half = memory(changed(config, {"dtype": "bfloat16"}), shape)
     assert half["sampler's copies"] == 2 * 1000 + 3 * 2 * 300
     assert (
         half["keys and values"] == alone["keys and values"] / 2
@@ -113,10 +115,10 @@ def test_memory_with_parallel_passes(monkeypatch):
 
 def test_how_many_workers(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    config = dataclasses.replace(recipe("grpo"), device="cpu")
+    config = changed(recipe("grpo"), {"device": "cpu"})
     small = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True)
     assert num_workers(config, small) == 3
-    assert num_workers(dataclasses.replace(config, device="cuda"), small) == 1
+    assert num_workers(changed(config, {"device": "cuda"}), small) == 1
     assert num_workers(config, dataclasses.replace(small, family=False)) == 1
     assert num_workers(config, dataclasses.replace(small, parameters=2**26 + 1)) == 1
     assert num_workers(config, None) == 1

@@ -8,8 +8,9 @@ import pytest
 import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.assembly.header import asked_in
+from menon.assembly.run import configured
 from menon.cli import main
-from menon.cli.command import configured, understand
+from menon.cli.command import understand
 from menon.engines.hf_models import export
 
 REWARD = "def half(prompt, completion, answer, completion_ids):\n    return float(sum(completion_ids) % 2)\n"
@@ -68,11 +69,8 @@ def test_a_run_from_words_to_report(words, capsys):
     assert report["before"].keys() & report["after"].keys() >= {"accuracy", "best_accuracy", "probe_n"}
     assert Path("a/report.html").read_text().startswith("<!doctype html>")
     settings = json.loads(Path("a/run.json").read_text())["settings"]
-    assert (settings["threads"], settings["recipe"], settings["optimiser"]["learning_rate"]) == (
-        1,
-        "grpo",
-        1e-2,
-    )
+    assert (settings["engine"]["threads"], settings["recipe"]) == (1, "grpo")
+    assert settings["models"]["policy"]["optimiser"]["learning_rate"] == 1e-2
     assert list(settings["own_code"]) == ["rewards.py:half"]
 
 
@@ -140,7 +138,7 @@ def test_a_fault_in_mid_run_is_one_line(words, monkeypatch, capsys):
         capsys.readouterr().err
         == "menon: out of memory; lower tokens_per_forward and slots, or take a smaller model\n"
     )
-    assert json.loads(Path("a/run.json").read_text())["settings"]["steps"] == 2
+    assert json.loads(Path("a/run.json").read_text())["settings"]["control"]["steps"] == 2
 
 
 @pytest.mark.parametrize(
@@ -156,4 +154,5 @@ def test_a_fault_in_mid_run_is_one_line(words, monkeypatch, capsys):
 def test_the_header_says_what_is_asked(words, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "riddles.py").write_text(RIDDLES)
-    assert asked_in(configured(understand(["grpo", *words]), 1)) == line
+    asked = understand(["grpo", *words])
+    assert asked_in(configured(asked.recipe, asked.changes, 1).source) == line

@@ -206,12 +206,12 @@ def test_the_command_lays_settings_over_the_scale(tmp_path, monkeypatch):
     def unwatched(header: Mapping[str, str]) -> AbstractContextManager[Watcher]:
         raise AssertionError(header)
 
-    def built(config: RunConfig) -> None:
+    def drive(config: RunConfig, *rest: object) -> None:
         seen.append(config)
         raise Stop
 
     monkeypatch.setattr("menon.assembly.run.use", lambda chosen, device: None)
-    monkeypatch.setattr("menon.assembly.run.built", built)
+    monkeypatch.setattr("menon.assembly.run.drive", drive)
     changes = ({"samples_per_prompt": "4"}, {"scale": "paper"}, {"out": str(tmp_path), "threads": 1})
     with pytest.raises(Stop):
         start("dapo", changes, unwatched)
