@@ -24,6 +24,7 @@ from menon.recipes import recipe
 from menon.rollout.groups import Groups
 from menon.rollout.dynamic import DynamicSampling
 from menon.sync.by_copy import ByCopy
+from menon.step import train_step
 from menon.sync.by_reference import ByReference
 from menon.types import Sampling
 from menon.update.objective import Term
@@ -124,6 +125,46 @@ def test_dynamic_sampling_gets_its_own_settings(folder):
         folder, rollout=DynamicSampling(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2)
     )
     assert run.plan.rollout == DynamicSampling(0.1, 0.9, 5, 3, 2)
+
+
+OWN = """
+from dataclasses import dataclass, replace
+
+from menon.rollout.groups import answer_groups
+from menon.rollout.protocols import Collected
+
+@dataclass(frozen=True)
+class Backwards:
+    "Groups, the last prompt first."
+    def __call__(self, prompts, sampler, grade, around):
+        asked = prompts.take(around.prompts_per_step)
+        groups = answer_groups(asked, around.samples_per_prompt, around.sampling, sampler, grade)
+        return Collected([one for group in reversed(groups) for one in group])
+
+@dataclass(frozen=True)
+class Seeded:
+    "The seed of the run, which only build can tell."
+    scale: float = 1.0
+    seed: int = -1
+    def build(self, around):
+        return replace(self, seed=around.seed)
+    def __call__(self, prompt, completion, answer):
+        return self.seed * self.scale
+"""
+
+
+def test_a_rollout_and_a_reward_of_ones_own(folder, tmp_path):
+    """Neither gives sizes, columns or checks: what is missing has its usual meaning."""
+    (tmp_path / "own.py").write_text(OWN)
+    own = {
+        "rollout": f"{tmp_path}/own.py:Backwards",
+        "reward": {"kind": f"{tmp_path}/own.py:Seeded", "scale": "0.5"},
+    }
+    run = built(folder, prompts_per_step=2, samples_per_prompt=2, seed=3, **own)
+    report, _ = train_step(1, run.prompts, run.plan, run.sampler, run.models, run.channel, run.plan.memory())
+    assert [g.rollout.group for g in report.graded] == [1, 1, 0, 0]
+    assert {g.verdict.score for g in report.graded} == {1.5}
+    close(run)
 
 
 def test_data_is_split_by_a_hash_of_the_question(folder, tmp_path):
