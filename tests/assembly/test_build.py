@@ -136,6 +136,45 @@ def test_dynamic_sampling_gets_its_own_settings(built):
     assert online(run).rollout == DynamicSampling(0.1, 0.9, 5, 3, 2)
 
 
+OWN = """
+from dataclasses import dataclass, replace
+
+from menon.rollout.groups import answer_groups
+from menon.rollout.protocols import Collected
+
+@dataclass(frozen=True)
+class Backwards:
+    "Groups, the last prompt first."
+    def __call__(self, prompts, sampler, grade, around):
+        asked = prompts.take(around.prompts_per_step)
+        groups = answer_groups(asked, around.samples_per_prompt, around.sampling, sampler, grade)
+        return Collected([one for group in reversed(groups) for one in group])
+
+@dataclass(frozen=True)
+class Seeded:
+    "The seed of the run, which only build can tell."
+    scale: float = 1.0
+    seed: int = -1
+    def build(self, around):
+        return replace(self, seed=around.seed)
+    def __call__(self, prompt, completion, answer):
+        return self.seed * self.scale
+"""
+
+
+def test_a_rollout_and_a_reward_of_ones_own(built, tmp_path):
+    """Neither gives sizes, columns or checks: what is missing has its usual meaning."""
+    (tmp_path / "own.py").write_text(OWN)
+    own = {
+        "rollout": f"{tmp_path}/own.py:Backwards",
+        "reward": {"kind": f"{tmp_path}/own.py:Seeded", "scale": "0.5"},
+    }
+    run = built(prompts_per_step=2, samples_per_prompt=2, seed=3, **own)
+    gathered = run.source.next()
+    assert [g.rollout.group for g in gathered.graded] == [1, 1, 0, 0]
+    assert {g.verdict.score for g in gathered.graded} == {1.5}
+
+
 def test_data_is_split_by_a_hash_of_the_question(built, tmp_path):
     file = jsonl(tmp_path / "d.jsonl", 40)
     run = built(data=str(file))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import prompt, tiny_model, tiny_tokenizer
 
+from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.batch import Batch, pack
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.in_process import InProcessHost

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_run import Watching, models_of, online, opened, tiny_run, traces, weights_of
 
 from menon.engines.in_process import InProcessHost
 from menon.loop import Run, loop
@@ -18,6 +17,7 @@ from menon.step import Plan
 from menon.sync.no_sampler import NoSampler
 from menon.types import Example, StepReport
 from menon.update.terms import Term, Update
+from tiny_run import Watching, models_of, online, opened, tiny_run, traces, weights_of
 
 STEPS = 6
 
