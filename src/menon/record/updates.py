@@ -48,7 +48,9 @@ def read_updates(path: Path) -> list[UpdateRecord]:
         lengths = pc.list_value_length(part["weight"]).to_numpy()
         records.append(
             UpdateRecord(
-                *key,
+                update=key[0],
+                model=key[1],
+                term=key[2],
                 sequence=sequence[begin:end],
                 offset=np.cumsum([0, *lengths]),
                 weight=pc.list_flatten(part["weight"]).to_numpy(),
