@@ -48,7 +48,9 @@ def chart(recipe: str, runs: Mapping[int, tuple[Points, Points]]) -> Chart:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    to = Path(sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parents[1] / "docs" / "algorithms" / "curves")
+    to = Path(
+        sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parents[1] / "docs" / "algorithms" / "curves"
+    )
     to.mkdir(parents=True, exist_ok=True)
     for recipe, lines in runs(folder).items():
         (to / f"{recipe}.svg").write_text(picture(chart(recipe, lines)), encoding="utf-8")

@@ -32,7 +32,11 @@ from menon.types import Sampling
 from menon.update.terms import Term
 from tiny_run import models_of, online
 
-BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())}, source=OnlineSource(max_new_tokens=8, heldout=6))
+BASE = RunConfig(
+    advantage={"credit": GRPO()},
+    objective={"policy": Term(PPOClip(), TokenMean())},
+    source=OnlineSource(max_new_tokens=8, heldout=6),
+)
 
 
 @pytest.fixture(scope="session")
@@ -130,9 +134,7 @@ def test_bfloat16_keeps_fp32_weights_and_samples_from_a_copy(built):
 
 
 def test_dynamic_sampling_gets_its_own_settings(built):
-    run = built(
-        rollout=DynamicSampling(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2)
-    )
+    run = built(rollout=DynamicSampling(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2))
     assert online(run).rollout == DynamicSampling(0.1, 0.9, 5, 3, 2)
 
 

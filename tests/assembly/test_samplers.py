@@ -65,13 +65,10 @@ def most(config):
 
 
 def test_how_many_answers_are_written_at_a_time():
-    assert (
-        most(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 256})) == 12
-    )
+    assert most(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 256})) == 12
     assert most(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 7})) == 7
     assert (
-        most(changed(recipe("spo_tree"), {"prompts_per_step": 2, "branching": "2-3-4", "slots": 256}))
-        == 48
+        most(changed(recipe("spo_tree"), {"prompts_per_step": 2, "branching": "2-3-4", "slots": 256})) == 48
     )
     assert most(changed(recipe("spo_chain"), {"prompts_per_step": 1, "slots": 256})) == 256
 

@@ -24,7 +24,12 @@ V = 40
 
 def sampler_of(processes: int, kind: Kind = "qwen3", fixed_slots: bool = False) -> TorchSampler:
     return TorchSampler(
-        tiny_model(kind, vocab=V), tiny_tokenizer(V), seed=5, slots=8, fixed_slots=fixed_slots, processes=processes
+        tiny_model(kind, vocab=V),
+        tiny_tokenizer(V),
+        seed=5,
+        slots=8,
+        fixed_slots=fixed_slots,
+        processes=processes,
     )
 
 
@@ -70,7 +75,9 @@ def test_the_same_answers_as_one_process(two, one):
     assert_same(got, answers(one, asked))
     assert {c.finish for c in got} == {"stop", "length"}
     assert all(c.request is request for c, request in zip(got, asked, strict=True))
-    split = len(asked[5].prompt.tokens) - 1  # of the second prompt's five answers two are written here: it is computed twice
+    split = (
+        len(asked[5].prompt.tokens) - 1
+    )  # of the second prompt's five answers two are written here: it is computed twice
     assert two.computed_tokens == one.computed_tokens + split
 
 
@@ -144,7 +151,9 @@ def test_fixed_slots_repeat_to_the_bit():
 
 def test_the_same_in_bfloat16():
     one, two = (
-        TorchSampler(tiny_model("qwen3", vocab=V).to(torch.bfloat16), tiny_tokenizer(V), seed=5, processes=processes)
+        TorchSampler(
+            tiny_model("qwen3", vocab=V).to(torch.bfloat16), tiny_tokenizer(V), seed=5, processes=processes
+        )
         for processes in (1, 2)
     )
     assert_same(answers(two, requests()), answers(one, requests()))
@@ -226,7 +235,9 @@ def test_another_failure_of_a_process_is_said():
     sampler = sampler_of(2)
     asked = requests()
     odd = replace(asked[-1], sampling=replace(asked[-1].sampling, stop=(3,)))
-    with pytest.raises(UserError, match=r"has failed \(AttributeError: 'int' object has no attribute .*threads=1"):
+    with pytest.raises(
+        UserError, match=r"has failed \(AttributeError: 'int' object has no attribute .*threads=1"
+    ):
         list(sampler.generate([*asked[:-1], odd]))
     sampler.close()
     assert len(list(sampler.generate(asked))) == 15

@@ -88,7 +88,11 @@ def test_both_kinds_of_steps_are_learned_from(tmp_path):
     """Steps 2 and 5 are rows: no text, no reward, and the policy moves."""
     seen: list[tuple[int, int, str]] = []
     run = built("mixed", 0)
-    drive(tmp_path / "run", run, Watching(lambda done: seen.append((done.step, len(done.graded), done.fingerprint))))
+    drive(
+        tmp_path / "run",
+        run,
+        Watching(lambda done: seen.append((done.step, len(done.graded), done.fingerprint))),
+    )
     assert [count for _, count, _ in seen] == [6, 0, 6, 6, 0, 6]
     assert len({fingerprint for *_, fingerprint in seen}) == STEPS
     assert models_of(run).keys() == {"policy"}

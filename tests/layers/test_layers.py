@@ -9,7 +9,18 @@ import menon
 PACKAGE = Path(menon.__file__).parent
 OPEN = {
     *("recipes", "cli", "study", "workbench", "assembly", "base"),
-    *("config", "validate", "columns", "settings", "short_names", "user_code", "threads", "errors", "__init__", "__main__"),
+    *(
+        "config",
+        "validate",
+        "columns",
+        "settings",
+        "short_names",
+        "user_code",
+        "threads",
+        "errors",
+        "__init__",
+        "__main__",
+    ),
 }
 
 STANDARD = {"numpy", "menon.errors", "menon.parts"}
@@ -60,10 +71,16 @@ MAY: dict[str, set[str]] = {
     "loop": DATA | {"menon.record", "menon.step"} | PROTOCOLS,
     "report": STANDARD | {"menon.record", "menon.report", "menon.settings", "menon.types", "rich"},
     "eval": STANDARD
-    | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")}
+    | {
+        f"menon.{part}"
+        for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")
+    }
     | {"menon.rollout.protocols", "lm_eval", "nltk", "langdetect"},
     "engines": DATA
-    | {f"menon.{part}" for part in ("update", "rollout", "sync", "processes", "http", "engines", "state_codec")}
+    | {
+        f"menon.{part}"
+        for part in ("update", "rollout", "sync", "processes", "http", "engines", "state_codec")
+    }
     | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba"},
 }
 """Room of the package -> prefixes of what it may import beside the standard library."""
@@ -183,7 +200,10 @@ def circles(graph: Mapping[str, Collection[str]]) -> list[list[str]]:
 
 def test_circles_are_found():
     assert circles({"a": ["b"], "b": ["c"], "c": []}) == []
-    assert circles({"a": ["b"], "b": ["c"], "c": ["a"], "d": ["a", "d"], "e": ["d"]}) == [["a", "b", "c"], ["d"]]
+    assert circles({"a": ["b"], "b": ["c"], "c": ["a"], "d": ["a", "d"], "e": ["d"]}) == [
+        ["a", "b", "c"],
+        ["d"],
+    ]
 
 
 def test_no_import_circle_exists():

@@ -176,7 +176,9 @@ def test_a_state_whose_graders_all_failed_takes_the_next_value():
 def test_a_truncated_continuation_scores_nothing():
     """What it says would be right, but it never ends."""
     sampler = Sure(lambda request: "3+4=7" if not len(request.prefix) else "+4=7777777777777"[:20])
-    graded, _ = Bound(Segments(CutPoints(5), value_samples=2), 1, 1, SAMPLING)(Queue(), sampler, lambda rollout: Verdict(1.0, 1.0))
+    graded, _ = Bound(Segments(CutPoints(5), value_samples=2), 1, 1, SAMPLING)(
+        Queue(), sampler, lambda rollout: Verdict(1.0, 1.0)
+    )
     assert [state.value for state in graded[0].rollout.states.values()] == [0.0]
 
 

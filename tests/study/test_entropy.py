@@ -91,7 +91,7 @@ def test_a_whole_study(run):
 def test_a_planted_law_is_found_and_its_forecast_made_early(tmp_path):
     """60 steps: nine points; the later scores lie .02 above the law."""
     run = tmp_path / "run"
-    early = planted(run, H[:9], R[:9])
+    planted(run, H[:9], R[:9])
     first = law(RunView(run), planned=60)
     assert (first["ceiling"], first["r2"]) == (pytest.approx(0.6), pytest.approx(1))
     assert (first["forecast"]["points"], first["forecast"]["made_after"], first["forecast"]["scored"]) == (

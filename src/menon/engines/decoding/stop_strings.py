@@ -18,9 +18,7 @@ def special_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
     return frozenset(tokenizer.all_special_ids) | {token for token, content in added if content.special}
 
 
-def text_of(
-    tokenizer: "PreTrainedTokenizerBase", skip_special: bool = True
-) -> Callable[[list[int]], str]:
+def text_of(tokenizer: "PreTrainedTokenizerBase", skip_special: bool = True) -> Callable[[list[int]], str]:
     """Tokens -> text, special ones left out or shown, and nothing tidied. Can be pickled.
 
     What a fast tokenizer wraps is asked itself where the wrapper adds nothing: it takes a tenth of the time.
