@@ -82,6 +82,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
                 updates_of(config.objective, config.models),
                 config.control.seed,
                 reference=config.models.reference_update,
+                record_updates=config.control.record == "full",
             ),
             source=source,
             host=placed.host,
