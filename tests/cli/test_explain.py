@@ -97,10 +97,18 @@ def test_memory_with_parallel_passes(monkeypatch):
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     alone = memory(config, shape)
-    assert (num_workers(config, shape), alone["gradients"], alone["sampler's copies"]) == (1, 4000, 1200)
+    assert (num_workers(config.engine, shape), alone["gradients"], alone["sampler's copies"]) == (
+        1,
+        4000,
+        1200,
+    )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     apart = memory(config, shape)
-    assert (num_workers(config, shape), apart["gradients"], apart["sampler's copies"]) == (3, 20_000, 3600)
+    assert (num_workers(config.engine, shape), apart["gradients"], apart["sampler's copies"]) == (
+        3,
+        20_000,
+        3600,
+    )
     assert apart["libraries"] == 2**29 + 2 * 190 * 2**20
     assert all(
         apart[name] == alone[name]
@@ -117,18 +125,18 @@ def test_how_many_workers(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     config = changed(recipe("grpo"), {"device": "cpu"})
     small = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True)
-    assert num_workers(config, small) == 3
-    assert num_workers(changed(config, {"device": "cuda"}), small) == 1
-    assert num_workers(config, dataclasses.replace(small, family=False)) == 1
-    assert num_workers(config, dataclasses.replace(small, parameters=2**26 + 1)) == 1
-    assert num_workers(config, None) == 1
+    assert num_workers(config.engine, small) == 3
+    assert num_workers(changed(config, {"device": "cuda"}).engine, small) == 1
+    assert num_workers(config.engine, dataclasses.replace(small, family=False)) == 1
+    assert num_workers(config.engine, dataclasses.replace(small, parameters=2**26 + 1)) == 1
+    assert num_workers(config.engine, None) == 1
 
 
 def test_tokens_of_a_pass():
     """Of an update of 6,144 or 24,576 tokens at 8,192 a forward pass."""
-    config = recipe("grpo")
-    assert [tokens_per_pass(config, 24_576, workers) for workers in (1, 2, 3)] == [8192, 4096, 2730]
-    assert [tokens_per_pass(config, 6144, workers) for workers in (1, 2)] == [8192, 3072]
+    engine = recipe("grpo").engine
+    assert [tokens_per_pass(engine, 24_576, workers) for workers in (1, 2, 3)] == [8192, 4096, 2730]
+    assert [tokens_per_pass(engine, 6144, workers) for workers in (1, 2)] == [8192, 3072]
 
 
 def test_what_is_printed(capsys):
@@ -150,7 +158,7 @@ def test_what_two_threads_do(capsys, monkeypatch):
     assert main(["explain", "grpo", "threads=2", "device=cpu"]) == 0
     text = capsys.readouterr().out
     assert "3 forward passes of 4,096 tokens" in text
-    assert "2 processes write answers, 2 passes run side by side" in text
+    assert "2 processes write answers, 2 passes run in parallel" in text
     assert f"{(2**29 + 190 * 2**20) / 2**30:.3f} GiB" in text
     assert max(map(len, text.splitlines())) <= 80
 
