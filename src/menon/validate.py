@@ -19,16 +19,25 @@ def check(setup: Setup) -> None:
         )
     check_columns(setup)
     for name, part in setup.parts():
-        if compares(part) and setup.around.samples_per_prompt < 2:
-            raise UserError(
-                f"{name} compares the answers to one prompt; set samples_per_prompt to at least 2"
-            )
+        if compares(part):
+            check_comparison(setup, name)
         if isinstance(part, Checks):
             part.check(name, setup.around)
     check_rollout(setup)
     check_terms(setup)
     if setup.critic is not None:
         check_critic(setup, setup.critic)
+
+
+def check_comparison(setup: Setup, name: str) -> None:
+    """A part that compares the answers to one prompt gets several."""
+    if setup.around.samples_per_prompt < 2:
+        raise UserError(f"{name} compares the answers to one prompt; set samples_per_prompt to at least 2")
+    size = sizes_of(setup.rollout, setup.around)
+    if size.sequences < 2 * setup.around.prompts_per_step:
+        raise UserError(
+            f"{name} compares the answers to one prompt, and the rollout keeps one of each; let it keep more"
+        )
 
 
 def check_rollout(setup: Setup) -> None:

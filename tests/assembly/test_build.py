@@ -51,7 +51,7 @@ def jsonl(path: Path, rows: int) -> Path:
 
 
 @pytest.fixture
-def built():
+def built(folder):
     """Builds runs that end with the test."""
     with ExitStack() as open_runs:
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.assembly.build import build

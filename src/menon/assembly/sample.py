@@ -91,7 +91,9 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
         graded = answer(requests, [0] * config.n, sampler, grading_of(reward) if text is None else unjudged)
     spans = TextSpans(text_of(tokenizer, skip_special=False))
     begin = len(prompts[0].tokens)
-    return [Sampled(g, pieces_of(*spans(g.rollout.tokens))[begin:]) for g in graded]
+    found = [spans(g.rollout.tokens) for g in graded]
+    texts = [pieces_of(text, start.tolist())[begin:] for text, start in found]
+    return [Sampled(g, pieces) for g, pieces in zip(graded, texts, strict=True)]
 
 
 def held_out(asked: EvalConfig, number: int) -> Row:

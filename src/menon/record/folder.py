@@ -153,10 +153,11 @@ class RunFolder:
     # The record of the steps
 
     def record(self, report: StepReport, spans: TextSpans | None = None) -> None:
-        """Transcript first, so that a line of metrics says that its step is recorded whole. `spans` gives the
-        transcript the text of each token."""
+        """Transcript first, so that a line of metrics says that its step is recorded whole; a step on rows
+        that were given has none. `spans` gives the transcript the text of each token."""
         self.layout.transcripts.mkdir(exist_ok=True)
-        write_transcript(step_file(self.layout.transcripts, report.step), report, spans)
+        if len(report.graded) == len(report.offset) - 1:
+            write_transcript(step_file(self.layout.transcripts, report.step), report, spans)
         if report.updates:
             self.layout.updates.mkdir(exist_ok=True)
             write_updates(step_file(self.layout.updates, report.step), report.step, report.updates)

@@ -42,15 +42,15 @@ def read_updates(path: Path) -> list[UpdateRecord]:
     keys = list(zip(*(table[name].to_pylist() for name in KEY), strict=True))
     sequence = table["sequence"].to_numpy()
     records, begin = [], 0
-    for key, rows in groupby(keys):
+    for (update, model, term), rows in groupby(keys):
         end = begin + len(list(rows))
         part = table.slice(begin, end - begin)
         lengths = pc.list_value_length(part["weight"]).to_numpy()
         records.append(
             UpdateRecord(
-                update=key[0],
-                model=key[1],
-                term=key[2],
+                update,
+                model,
+                term,
                 sequence=sequence[begin:end],
                 offset=np.cumsum([0, *lengths]),
                 weight=pc.list_flatten(part["weight"]).to_numpy(),

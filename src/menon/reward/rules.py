@@ -16,6 +16,7 @@ from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
 from menon.reward.code.signatures import Asked, judge
 from menon.reward.exact import ExactMatch
+from menon.reward.f1 import WordF1
 from menon.reward.format import Format, TagCount, well_formed
 from menon.reward.json_answer import JsonAnswer
 from menon.reward.math.answer import MathAnswer
@@ -25,7 +26,7 @@ from menon.reward.repetition import Repetition
 from menon.reward.words import Language, Overlap
 from menon.types import Verdict
 
-AnswerRule = MathAnswer | ExactMatch | Numeric | MultipleChoice | Pattern | JsonAnswer | Overlap
+AnswerRule = MathAnswer | ExactMatch | Numeric | MultipleChoice | Pattern | JsonAnswer | Overlap | WordF1
 """Rules of correctness."""
 FormRule = Format | TagCount | Language | Repetition
 """Rules of form: their acc is unknown."""

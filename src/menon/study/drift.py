@@ -130,4 +130,5 @@ def text_of_tokens(view: RunView, step: int, batch: Batch, tokenizer: Any) -> li
         rows = view.answers.rows(step, ["text", "text_start"])[: batch.num_sequences]
         return [pieces_of(row["text"], row["text_start"]) for row in rows]
     spans = TextSpans(text_of(tokenizer, skip_special=False))
-    return [pieces_of(*spans(tokens.numpy())) for tokens in batch.token.tensor_split(batch.offset[1:-1])]
+    found = [spans(tokens.numpy()) for tokens in batch.token.tensor_split(batch.offset[1:-1])]
+    return [pieces_of(text, start.tolist()) for text, start in found]
