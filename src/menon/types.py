@@ -389,7 +389,7 @@ class StepReport:
 
     step: int
     metrics: Mapping[str, float]
-    """Spec 9.1 names."""
+    """Names as in docs/numerics.md, 15."""
     graded: tuple[Graded, ...]
     columns: Mapping[str, NDArray]
     """Per-token arrays of the batch ([N], in the order of `graded`): advantage, old_logp, ... where

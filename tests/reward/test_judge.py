@@ -1,4 +1,4 @@
-"""The judge, by spec 6.7 and the numbers of 11.5."""
+"""The judge, by docs/numerics.md, 13.7 and 19.5."""
 
 import math
 import re

@@ -31,7 +31,7 @@ class Holds(Protocol):
         prefix is a whole finished answer.
 
         What is kept is forgotten with new weights and at the end; where memory does not suffice, less is kept
-        and more computed again. Texts and numbers are those without it (law 3).
+        and more computed again. Texts and numbers are those without it (docs/laws.md, law 3).
         """
         ...
 
