@@ -159,8 +159,8 @@ def test_a_node_all_of_whose_children_failed():
 
 def test_answers_that_the_sampler_gave_up_count_as_failed():
     class Gives(ScriptedSampler):
-        def generate(self, requests):
-            for completion in super().generate(requests):
+        def write(self, requests):
+            for completion in super().write(requests):
                 yield replace(completion, finish="abort") if completion.request.path == (1,) else completion
 
     made = trees(sampling=Sampling(10))
@@ -172,8 +172,8 @@ def test_answers_that_the_sampler_gave_up_count_as_failed():
 
 def test_an_answer_that_was_given_up_before_its_first_token():
     class Gives(ScriptedSampler):
-        def generate(self, requests):
-            for completion in super().generate(requests):
+        def write(self, requests):
+            for completion in super().write(requests):
                 if completion.request.path == (1,):
                     none = {
                         name: getattr(completion, name)[:0]
@@ -221,9 +221,9 @@ def test_the_levels_of_all_trees_are_asked_together():
     calls = []
 
     class Counting(ScriptedSampler):
-        def generate(self, requests):
+        def write(self, requests):
             calls.append(len(list(requests)))
-            return super().generate(requests)
+            return super().write(requests)
 
     made = trees(3, sampling=Sampling(10))
     made(Queue(), Counting(script), named("right"), made.init())

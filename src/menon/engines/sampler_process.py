@@ -1,7 +1,11 @@
-"""A process that writes a part of each call's answers, with one thread. Of the weights it has the places alone."""
+"""A worker process that writes a part of each stream's completions, with one thread. It maps the learner's weights
+from shared memory instead of holding a copy."""
 
 import sys
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -9,62 +13,144 @@ import torch
 
 from menon.engines.decoder import Decoder
 from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
-from menon.engines.decoding.prefix_cache import Held
-from menon.engines.decoding.scheduler import Job, Run, Voice
+from menon.engines.decoding.lane import Lane
+from menon.engines.decoding.scheduler import Detokenizer, Settings
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
-from menon.types import Completion
+from menon.types import Completion, Request
 
-STOP, FORGET = "stop", "forget"
-"""What a process hears beside jobs: to end the one that it is at, and to let go of what it holds."""
-Answers = list[tuple[int, dict[str, Any]]]
-"""Places in the job's requests, and the fields of their completions, all but the request."""
-Message = Answers | int | str
-"""Some answers; at the end of a job the tokens that were computed, or why it ended."""
+END = "end"
+"""The last word on a stream; a process answers it with `Ended`."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """The first word on a stream; requests follow."""
+
+    settings: Settings
+    settles: bool
+
+
+@dataclass(frozen=True)
+class Further:
+    """Requests that follow from the next `count` completions of this process; with 0 from none."""
+
+    count: int
+    requests: Sequence[Request]
+    first: int
+    """Number of the first of them among the stream's requests to this process."""
+    most: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """The completions of one step: numbers of their requests, and all other fields."""
+
+    completions: Sequence[tuple[int, dict[str, Any]]]
+    computed_tokens: int
+    """Since the last message."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    computed_tokens: int
 
 
 def main() -> None:
-    """Arguments: the descriptors of the weights and of the conversation. First comes the network with its voice, then jobs."""
+    """Arguments: the descriptors of the weights and of the conversation. The network and its detokenizer come
+    first, then streams."""
     torch.set_num_threads(1)
     weights, conversation = (int(word) for word in sys.argv[2:])
-    with Connection(conversation) as run, suppress(EOFError, OSError):  # the run may be gone at any time, however it ended
+    with Connection(conversation) as run, suppress(EOFError, OSError):  # the run may be gone at any time
         writer = Writer(run, *SharedWeights(weights).loads(run.recv_bytes()))
         while True:
-            writer.hear(run.recv())
+            writer.write(run.recv())
 
 
 class Writer:
     """Writes for the process at the other end of a conversation."""
 
-    def __init__(self, run: Connection, decoder: Decoder, voice: Voice) -> None:
-        self.run, self.decoder, self.voice = run, decoder, voice
-        self.held: Held | None = None
+    def __init__(self, run: Connection, decoder: Decoder, detokenizer: Detokenizer) -> None:
+        self.run, self.decoder, self.detokenizer = run, decoder, detokenizer
         self.kept: DecoderSlots | None = None
 
-    def hear(self, message: Job | str) -> None:
-        if isinstance(message, Job):
-            try:
-                self.run.send(self.write(message))
-            except UserError as error:
-                self.run.send(str(error))
-        elif message == FORGET:
-            self.held = None
-
-    def write(self, job: Job) -> int:
-        """Sends answers as they finish, until all are written or something else is said; the tokens that were computed."""
-        if job.room is not None:
-            self.held = self.held or Held(job.room)
-        slots = renewed(self.kept, self.decoder, job.places, job.fixed)
-        self.kept = None  # until the job is done: damaged weights leave numbers behind that no later job may meet
-        place = {id(request): place for place, request in enumerate(job.requests)}
-        writing = Run(slots, job, self.voice, None if job.room is None else self.held)
-        while writing.busy and not self.run.poll():
-            if finished := writing.step(job.version):
-                self.run.send([(place[id(completion.request)], fields(completion)) for completion in finished])
-        if slots.cache.nbytes <= job.keep:
-            self.kept = slots
-        return writing.computed_tokens
+    def write(self, begin: Begin) -> None:
+        """One stream, to its end."""
+        part = Part(self, begin)
+        try:
+            part.run()
+        except UserError as error:  # damaged weights: no later stream may meet the numbers that they left
+            self.run.send(str(error))
+            while self.run.recv() != END:
+                pass
+            part.slots = None
+        self.kept = part.slots
+        if self.kept is not None and self.kept.cache.nbytes > begin.settings.kept_bytes:
+            self.kept = None
+        self.run.send(Ended(part.new_tokens()))
 
 
-def fields(completion: Completion) -> dict[str, Any]:
+class Part:
+    """This process's part of a stream."""
+
+    def __init__(self, writer: Writer, begin: Begin) -> None:
+        self.writer, self.begin = writer, begin
+        self.conversation = writer.run
+        self.heard: deque[Further] = deque()
+        """What has come and is not due."""
+        self.number: dict[int, int] = {}
+        """id of a request that is being written -> its number in the stream."""
+        self.lane: Lane | None = None
+        self.slots: DecoderSlots | None = None
+        self.version = self.counted = 0
+
+    def run(self) -> None:
+        """Sends completions as they finish, until the end of the stream is heard."""
+        while self._settle():
+            assert self.lane is not None
+            if finished := self.lane.step(self.version):
+                fields = [(self.number.pop(id(each.request)), without_request(each)) for each in finished]
+                self.conversation.send(Written(fields, self.new_tokens()))
+
+    def _settle(self) -> bool:
+        """Waits for what must be settled before the next step; False at the end of the stream."""
+        while self.lane is None or self.lane.overdue or not self.lane.busy:
+            message = self.heard.popleft() if self.heard else self.conversation.recv()
+            if message == END:
+                return False
+            self._take(message)
+        while self.conversation.poll():
+            message = self.conversation.recv()
+            if message == END:
+                return False
+            self.heard.append(message)
+        return True
+
+    def _take(self, further: Further) -> None:
+        self.version = further.version
+        for place, request in enumerate(further.requests):
+            self.number[id(request)] = further.first + place
+        if self.lane is None:
+            begin, words = self.begin, self.writer.detokenizer
+            self.lane = Lane.of(
+                further.requests, further.most, begin.settles, begin.settings, self._slots_for, words
+            )
+        else:
+            self.lane.settle(further.count, further.requests, further.most)
+
+    def _slots_for(self, places: int) -> DecoderSlots:
+        kept, self.writer.kept = self.writer.kept, None
+        self.slots = renewed(kept, self.writer.decoder, places, self.begin.settings.fixed)
+        return self.slots
+
+    def new_tokens(self) -> int:
+        """Computed since this was last asked."""
+        if self.lane is None:
+            return 0
+        before, self.counted = self.counted, self.lane.scheduler.computed_tokens
+        return self.counted - before
+
+
+def without_request(completion: Completion) -> dict[str, Any]:
     return {name: value for name, value in vars(completion).items() if name != "request"}

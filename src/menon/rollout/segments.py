@@ -8,9 +8,9 @@ from typing import Any
 
 from menon.errors import UserError, at_least
 from menon.rollout.fork import Explored, explore
-from menon.rollout.groups import answer_groups
+from menon.rollout.groups import answer_groups, answer_on
 from menon.rollout.partition import CutPoints, Partition
-from menon.rollout.protocols import Grade, GradeAll, Prompts, Sampler, holding
+from menon.rollout.protocols import Grade, GradeAll, Prompts, Sampler
 from menon.types import Estimate, Graded, Mean, Metric, Rollout, Sampling, Sum, Verdict
 
 WITHOUT_END = {
@@ -51,14 +51,21 @@ class Segments:
         """In the order of the prompts, then of the samples; and how many states were estimated at what
         cost."""
         asked = prompts.take(self.prompts_per_step)
-        with holding(sampler):  # a cut answer goes on from what is computed of it
-            groups = answer_groups(asked, self.samples_per_prompt, self.sampling, sampler, grade)
+        with sampler.open(keep=True) as stream:  # a cut answer goes on from what is computed of it
+            groups = answer_groups(
+                asked,
+                self.samples_per_prompt,
+                self.sampling,
+                sampler,
+                grade,
+                answer=lambda requests, groups, sampler, grade: answer_on(stream, requests, groups, grade),
+            )
             graded = [one for group in groups for one in group]
             rollouts = [g.rollout for g in graded]
             cuts = [self.partition(rollout) for rollout in rollouts]
             asked_cuts = [places[: self.max_values or None] for places in cuts]
             explored = explore(
-                rollouts, asked_cuts, self.value_samples, sampler, finished_only(grade), self.sampling
+                rollouts, asked_cuts, self.value_samples, stream, finished_only(grade), self.sampling
             )
         estimates = explored.estimates()
         valued = [
