@@ -8,6 +8,7 @@ transformers = pytest.importorskip("transformers")
 import json  # noqa: E402
 
 import numpy as np  # noqa: E402
+from scripted import written_by
 
 from menon.base import BASE_OF_TASK, BASES, SEARCH_WEIGHTS, default_model  # noqa: E402
 from menon.base.search import SearchRecipe  # noqa: E402
@@ -27,7 +28,7 @@ def sampler():
 
 def answers(sampler, texts: list[str], temperature: float) -> list[str]:
     prompts = [Prompt(i, np.array(encode(text), dtype=np.int32), text) for i, text in enumerate(texts)]
-    found = sampler.generate([Request(prompt, Sampling(96, temperature)) for prompt in prompts])
+    found = written_by(sampler, [Request(prompt, Sampling(96, temperature)) for prompt in prompts])
     said = {completion.request.prompt.index: completion.text for completion in found}
     return [said[i] for i in range(len(texts))]
 

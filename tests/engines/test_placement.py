@@ -2,7 +2,6 @@
 waits."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -11,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from batches import VOCAB, random_batch
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
+from pretend_device import Log, pretend_device
+from scripted import answered, written_by
+
 from menon.correction.reject import Reject
 from menon.engines import machine, packed
 from menon.engines.completer import Completer, begins_of
@@ -31,7 +32,6 @@ from menon.types import Completion, Request, Sampling
 from menon.update.natural import NaturalGradient, NaturalLearner
 from menon.update.objective import Term, Update, cut, prepare, split
 from menon.update.optimiser import Optimiser
-from pretend_device import Log, pretend_device
 
 V = 40
 
@@ -71,13 +71,13 @@ class TestSampler:
         sampler = TorchSampler(
             tiny_model(kind, vocab=V).to(device), tiny_tokenizer(V), seed=5, slots=5, **settings
         )
-        with sampler.holding() if held else nullcontext():
-            found = list(sampler.generate(self.requests()))
+        with sampler.open(keep=held) as stream:
+            found = answered(stream, self.requests())
             on = [
                 replace(c.request, prefix=np.concatenate([c.request.prefix, c.tokens]), path=(1,))
                 for c in found
             ]
-            return [*found, *(sampler.generate(on) if held else ())]
+            return [*found, *(answered(stream, on) if held else ())]
 
     @pytest.mark.parametrize(
         ("kind", "settings"),
@@ -98,11 +98,11 @@ class TestSampler:
             sampler.end_tokens = np.array([-1])
             settings = Sampling(20, top_p=0.9), Sampling(20, temperature=0.5), Sampling(20, temperature=0)
             requests = [Request(prompt(i, [1, 2, 3], vocab=V), setting) for i, setting in enumerate(settings)]
-            list(sampler.generate(requests[:1]))
+            written_by(sampler, requests[:1])
             log.clear()
-            list(sampler.generate(requests))
+            written_by(sampler, requests)
         assert len(log.waits) == 2 * 20
-        assert all("sampler_run.py" in wait for wait in log.waits)
+        assert all("scheduler.py" in wait for wait in log.waits)
 
     def test_weights_reach_it_both_ways(self, monkeypatch):
         with pretend_device(monkeypatch):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
+from scripted import written_by
+
 from menon.batch import Batch, pack
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.torch_learner import TorchLearner, TorchScorer
@@ -22,7 +23,7 @@ def sampled(sampler: TorchSampler, sampling: Sampling) -> Batch:
         prompt(i, rng.integers(0, V - 1, size=size), vocab=V) for i, size in enumerate((3, 30, 12, 1, 7))
     ]
     asked = [Request(p, sampling, sample=k) for p in prompts for k in range(8)]
-    rollouts = (Rollout.of(c, group=c.request.prompt.index) for c in sampler.generate(asked))
+    rollouts = (Rollout.of(c, group=c.request.prompt.index) for c in written_by(sampler, asked))
     batch = pack([Graded(rollout, Verdict(score=1.0, acc=1.0)) for rollout in rollouts])
     assert batch.num_tokens > 600
     return batch

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from scripted import Queue, ScriptedSampler
 
 from menon.advantage import SegmentCredit
 from menon.advantage.segment import tree_values
@@ -15,7 +16,6 @@ from menon.rollout.replay import Replay
 from menon.rollout.tree_growth import TreeShape
 from menon.rollout.trees import Trees
 from menon.types import Sampling, Verdict
-from scripted import Queue, ScriptedSampler
 
 SAMPLING = Sampling(max_new_tokens=8)
 WRITTEN = {
@@ -310,7 +310,7 @@ def test_a_bound_on_a_step_takes_newer_edges_first():
         assert float(metrics["replay/waiting"]) == waiting
 
 
-def test_graders_that_want_all_at_once_are_asked_once_for_a_level():
+def test_graders_that_want_all_at_once_are_asked_once_for_all_trees():
     class Batched:
         sizes: list[int] = []  # noqa: RUF012
 
@@ -324,7 +324,7 @@ def test_graders_that_want_all_at_once_are_asked_once_for_a_level():
     made, grade = trees(sampling=Sampling(10)), Batched()
     graded, _, _ = made(Queue(), ScriptedSampler(script), grade, made.init())
     assert [g.verdict.score for g in graded] == [0.25, 1, 0.5, 0, 1, 0]
-    assert grade.sizes == [1, 1, 2]
+    assert grade.sizes == [4]
     grade.sizes.clear()
     made(Queue(), ScriptedSampler(lambda request: "x" * 30), grade, made.init())
     assert grade.sizes == []  # no answer ended, on any level

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from menon.rollout.protocols import Sampler
+from menon.rollout.protocols import Sampler, Stream
 from menon.types import Completion, Prompt, Request, Rollout, Verdict
 
 Script = Callable[[Request], str]
@@ -47,11 +47,22 @@ class RoundStream:
             yield from self.sampler.write(requests)
 
 
-def written(sampler: Sampler, requests: Iterable[Request], keep: bool = False) -> list[Completion]:
+def written_by(sampler: Sampler, requests: Iterable[Request]) -> list[Completion]:
     """The completions of a stream of its own."""
-    with sampler.open(keep) as stream:
+    return list(begun(sampler, requests))
+
+
+def begun(sampler: Sampler, requests: Iterable[Request]) -> Iterator[Completion]:
+    """The same, one after another."""
+    with sampler.open() as stream:
         stream.ask(list(requests))
-        return list(stream)
+        yield from stream
+
+
+def answered(stream: Stream, requests: Iterable[Request]) -> list[Completion]:
+    """The completions of an open stream."""
+    stream.ask(list(requests))
+    return list(stream)
 
 
 class ScriptedSampler(RoundSampler):

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import prompt, tiny_model, tiny_tokenizer
+from scripted import written_by
 from torch import Tensor, nn
 
-from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.sync.by_copy import ByCopy
@@ -24,11 +25,12 @@ class Weights:
     named: dict[str, Tensor]
     version: int = 0
     asked: list[str] = field(default_factory=list)
+    gives: frozenset[str] = frozenset()
 
     def weights(self) -> Mapping[str, Tensor]:
         return self.named
 
-    def generate(self, requests: Any) -> Any:
+    def open(self, keep: bool = False) -> Any:
         raise NotImplementedError
 
 
@@ -42,7 +44,7 @@ def sampler_of(model: Any) -> TorchSampler:
 
 def greedy(sampler: TorchSampler) -> list[int]:
     request = Request(prompt(0, [1, 2, 3], vocab=V), Sampling(max_new_tokens=12, temperature=0.0))
-    return next(iter(sampler.generate([request]))).tokens.tolist()
+    return written_by(sampler, [request])[0].tokens.tolist()
 
 
 def other_weights(model: nn.Module, seed: int = 5) -> None:
@@ -122,8 +124,9 @@ def test_other_models_are_refused(channel):
 
     class Remote:
         version = 0
+        gives = frozenset[str]()
 
-        def generate(self, requests: Any) -> Any:
+        def open(self, keep: bool = False) -> Any:
             raise NotImplementedError
 
     with pytest.raises(UserError, match=r"Remote does not show its weights"):

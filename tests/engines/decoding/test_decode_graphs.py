@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import prompt, slots_of, tiny_model, tiny_tokenizer
+from scripted import written_by
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from helpers import prompt, slots_of, tiny_model, tiny_tokenizer
 from menon.engines.decoding import decode_weights, decoder_slots
 from menon.engines.decoding.decode_graphs import capture_on
 from menon.engines.decoding.decoder_slots import DecoderSlots
@@ -141,7 +142,7 @@ def test_a_sampler_that_records_writes_the_same(monkeypatch):
     def written() -> list[dict[Any, Any]]:
         sampler = TorchSampler(model, tiny_tokenizer(V), seed=3, slots=5)
         return [
-            {(c.request.prompt.index, c.request.sample): c for c in sampler.generate(requests)}
+            {(c.request.prompt.index, c.request.sample): c for c in written_by(sampler, requests)}
             for _ in range(2)
         ]
 
