@@ -2,14 +2,12 @@
 
     python benchmarks/growth.py [--threads 1] [--repeats 3] [--plot benchmarks/results/growth.svg] [--quick]
 
-One at a time is changed of: 16 prompts a step, 8 samples of each, answers of 64 tokens (all of one length,
-ends of text not heeded), a model of 0.8 M random weights. The step is that of `step_vs_trl.py`: rollout,
-reward, advantage, one update, weights to the sampler. Each size: one step to warm up, then the median of the
-next ones. All in float32 and in this process.
+One at a time is changed of: 16 prompts a step, 8 samples of each, answers of 64 tokens (all of one length, ends of text not
+heeded), a model of 0.8 M random weights. The step is that of `step_vs_trl.py`: rollout, reward, advantage, one update, weights to
+the sampler. Each size: one step to warm up, then the median of the next ones. All in float32 and in this process.
 
-An exponent is the slope of log seconds over log size by least squares: 1 is linear, below 1 costs are shared.
-Last line: `tokens_exponent=R`, over the tokens of a step as its answers grow longer, where attention would
-show.
+An exponent is the slope of log seconds over log size by least squares: 1 is linear, below 1 costs are shared. Last line:
+`tokens_exponent=R`, over the tokens of a step as its answers grow longer, where attention would show.
 """
 
 import argparse
@@ -18,16 +16,16 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
 from menon.errors import UserError
+from menon.report.charts import TONES_IN_TURN, Axis, Chart, Line, Points, picture
 from side_by_side import models
 from side_by_side.menon_step_side import steps_of
-from side_by_side.plot import Points, log_log
 from side_by_side.report import last_line, machine, row
 from side_by_side.task import write_questions
 
@@ -66,11 +64,7 @@ def series(quick: bool) -> dict[str, list[Size]]:
         "length": [replace(start, length=n) for n in (16, 32, 64, 128, 256, 512)],
         "model": [replace(start, model=name) for name in ("0.8M", "4.8M", "25M")],
     }
-    return (
-        {name: sizes[:3] if name != "model" else sizes[:2] for name, sizes in found.items()}
-        if quick
-        else found
-    )
+    return {name: sizes[:3] if name != "model" else sizes[:2] for name, sizes in found.items()} if quick else found
 
 
 def cost(size: Size, folder: Path, repeats: int) -> Cost:
@@ -82,7 +76,7 @@ def cost(size: Size, folder: Path, repeats: int) -> Cost:
     taken = [
         (steps.seconds(), steps.metric("time/rollout"), steps.metric("time/update")) for _ in range(repeats)
     ]
-    policy: Any = steps.run.models["policy"]
+    policy = steps.policy
     parameters = sum(weight.numel() for weight in policy.weights().values())
     seconds, rollout, update = (median(column) for column in zip(*taken, strict=True))
     return Cost(seconds, rollout, update, parameters)
@@ -95,14 +89,14 @@ def exponent(points: Points) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
 
 
-def picture(lines: Mapping[str, Points], exponents: Mapping[str, float]) -> str:
-    """All series from a common start: how many times as large as its smallest a size is, and how many times
-    as long it takes."""
-    grown = {
-        f"{name} {exponents[name]:.2f}": [(x / points[0][0], y / points[0][1]) for x, y in points]
-        for name, points in lines.items()
-    }
-    return log_log("time of a step, against what grows (exponent)", "times as large as the smallest", grown)
+def chart(lines: Mapping[str, Points], exponents: Mapping[str, float]) -> Chart:
+    """Each series as ratios to its smallest size: times as large, times as long."""
+    grown = tuple(
+        Line(f"{name} {exponents[name]:.2f}", [(x / points[0][0], y / points[0][1]) for x, y in points], tone)
+        for tone, (name, points) in zip(cycle(TONES_IN_TURN), lines.items(), strict=False)
+    )
+    up, across = Axis("times as long", log=True), Axis("times as large as the smallest", log=True)
+    return Chart("time of a step, against what grows (exponent)", grown, up=up, across=across)
 
 
 def main() -> None:
@@ -114,11 +108,7 @@ def main() -> None:
     given = asked.parse_args()
     torch.set_num_threads(given.threads)
     print(f"{machine()}, {given.threads} threads\n")
-    print(
-        row("", "size", "prompts x samples x tokens", "s a step", "rollout", "update", "tokens/s")
-        + "\n"
-        + row(*["---"] * 7)
-    )
+    print(row("", "size", "prompts x samples x tokens", "s a step", "rollout", "update", "tokens/s") + "\n" + row(*["---"] * 7))
     costs: dict[Size, Cost] = {}
     lines: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="menon-bench-") as folder:
@@ -130,14 +120,11 @@ def main() -> None:
                 own = costs[size]
                 shape = f"{size.prompts} x {size.samples} x {size.length}"
                 times = (f"{seconds:.2f}" for seconds in (own.seconds, own.rollout, own.update))
-                print(
-                    row(name, getattr(size, name), shape, *times, f"{size.tokens / own.seconds:,.0f}"),
-                    flush=True,
-                )
+                print(row(name, getattr(size, name), shape, *times, f"{size.tokens / own.seconds:,.0f}"), flush=True)
                 lines[name].append((own.parameters if name == "model" else size.tokens, own.seconds))
     exponents = {name: exponent(points) for name, points in lines.items()}
     if given.plot is not None:
-        given.plot.write_text(picture(lines, exponents))
+        given.plot.write_text(picture(chart(lines, exponents)), encoding="utf-8")
     print("\n" + last_line(**exponents) + "\n" + last_line(tokens_exponent=exponents["length"]))
 
 

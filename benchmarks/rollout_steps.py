@@ -1,11 +1,12 @@
-"""How full the slots are while a recipe writes its text: decoding steps, and the mean number of sequences in one.
+"""How full the slots are while a recipe writes its text: decoding steps, and the mean number of sequences in
+one.
 
     python benchmarks/rollout_steps.py [--recipes calculator spo_tree] [--steps 5] [--threads 1]
 
-Trains each recipe at laptop scale on the built-in base and counts, for each training step, the decoding steps of
-this process, the sequences that each of them computed, and the seconds of the rollout. Counts do not depend on the
-machine but for the last bits of its arithmetic. Last line: `RECIPE=steps,sequences,seconds ...`, medians over the
-training steps.
+Trains each recipe at laptop scale on the built-in base and counts, for each training step, the decoding steps
+of this process, the sequences that each of them computed, and the seconds of the rollout. Counts do not
+depend on the machine but for the last bits of its arithmetic. Last line: `RECIPE=steps,sequences,seconds
+...`, medians over the training steps.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from menon.assembly.build import build
 from menon.config import changed
 from menon.engines.decoding.decoder_slots import DecoderSlots
 from menon.recipes import recipe
-from menon.step import train_step
+from tree_rollout import one_step
 
 
 @contextmanager
@@ -42,21 +43,19 @@ def counted() -> Iterator[list[int]]:
 
 def measured(name: str, steps: int, seed: int) -> Iterator[tuple[int, float, float]]:
     """Of each training step: decoding steps, sequences in one of them, seconds of the rollout."""
-    run = build(changed(recipe(name), {"threads": torch.get_num_threads(), "seed": seed, "heldout": 1}))
-    memory = run.plan.memory()
-    for step in range(1, steps + 1):
-        with counted() as rows:
-            report, memory = train_step(
-                step, run.prompts, run.plan, run.sampler, run.models, run.channel, memory
+    settings = {"threads": torch.get_num_threads(), "seed": seed, "heldout": 1}
+    with build(changed(recipe(name), settings)) as run:
+        state = run.plan.initial_state()
+        for step in range(1, steps + 1):
+            with counted() as rows:
+                numbers, state = one_step(run, step, state)
+            found = len(rows), sum(rows) / len(rows), numbers["time/rollout"]
+            print(
+                f"{name:<10} step {step}: {numbers['tokens/generated']:>6,.0f} tokens, {found[0]} decoding "
+                f"steps of {found[1]:.1f} sequences, {found[2]:.2f} s",
+                flush=True,
             )
-        numbers = report.metrics
-        found = len(rows), sum(rows) / len(rows), numbers["time/rollout"]
-        print(
-            f"{name:<10} step {step}: {numbers['tokens/generated']:>6,.0f} tokens, {found[0]} decoding steps of "
-            f"{found[1]:.1f} sequences, {found[2]:.2f} s, fingerprint {report.fingerprint[:8]}",
-            flush=True,
-        )
-        yield found
+            yield found
 
 
 def main() -> None:

@@ -16,25 +16,27 @@ seconds of a step per 1000 tokens that it wrote (the first step of each is not c
 import argparse
 import statistics
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
 import torch
 
-from menon.advantage.segment import tree_values
 from menon.assembly.build import build
 from menon.base import WEIGHTS
 from menon.config import changed
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
 from menon.loop import Run
+from menon.parts import Around
 from menon.recipes import recipe
+from menon.record.clock import Clock
 from menon.rollout.groups import Groups
-from menon.rollout.tree_growth import Shape
+from menon.rollout.tree_growth import TreeShape
 from menon.rollout.trees import Trees
-from menon.step import Memory, train_step
+from menon.step import PartState, improve
 from menon.types import Prompt, Rollout, Sampling, Verdict
 
-SHAPE, SAMPLING, PROMPT = Shape((6, 6, 6), (30,)), Sampling(max_new_tokens=96), 60
+SHAPE, SAMPLING, PROMPT = TreeShape((6, 6, 6), (30,)), Sampling(max_new_tokens=96), 60
 LEAVES = 6 * 6 * 6
 
 
@@ -66,39 +68,48 @@ def endless(slots: int) -> TorchSampler:
 def computed(prompts: int) -> tuple[int, int, int]:
     """(computed for trees, distinct tokens of the trees, computed for independent answers)."""
     sampler = endless(256)
-    trees = Trees(prompts, SAMPLING, tree_values, SHAPE)
-    graded, _, _ = trees(Fixed(), sampler, parity, trees.init())
+    trees, around = Trees(SHAPE.branching, SHAPE.segment_tokens), Around(prompts, sampling=SAMPLING)
+    graded = trees(Fixed(), sampler, parity, around, trees.init()).graded
     distinct = prompts * PROMPT + sum(int(g.rollout.is_action.sum()) for g in graded)
     assert distinct == prompts * SHAPE.most_tokens(PROMPT, SAMPLING.max_new_tokens)
     by_tree = sampler.computed_tokens
     sampler = endless(256)
-    Groups(prompts, LEAVES, SAMPLING)(Fixed(), sampler, parity)
+    Groups()(Fixed(), sampler, parity, Around(prompts, LEAVES, SAMPLING))
     return by_tree, distinct, sampler.computed_tokens
 
 
 def seconds_per_1000(names: Sequence[str], steps: int) -> dict[str, list[float]]:
     """Of each counted step of each recipe."""
-    runs: dict[str, Run] = {
-        name: build(changed(recipe(name), {"threads": torch.get_num_threads()})) for name in names
-    }
-    memory: dict[str, Memory] = {name: run.plan.memory() for name, run in runs.items()}
     found: dict[str, list[float]] = {name: [] for name in names}
-    for step in range(1, steps + 2):
-        for name, run in runs.items():
-            report, memory[name] = train_step(
-                step, run.prompts, run.plan, run.sampler, run.models, run.channel, memory[name]
-            )
-            numbers = report.metrics
-            if step > 1:
-                found[name].append(1000 * numbers["time/step"] / numbers["tokens/generated"])
-            print(
-                f"{name:<9} step {step}: {numbers['tokens/generated']:>7,.0f} tokens, "
-                f"{numbers['time/step']:6.2f} s, of which "
-                f"rollout {numbers['time/rollout']:.2f}, score {numbers['time/score']:.2f}, update "
-                f"{numbers['time/update']:.2f}",
-                flush=True,
-            )
+    with ExitStack() as stack:
+        settings = {"threads": torch.get_num_threads()}
+        runs = {name: stack.enter_context(build(changed(recipe(name), settings))) for name in names}
+        states: dict[str, PartState] = {name: run.plan.initial_state() for name, run in runs.items()}
+        for step in range(1, steps + 2):
+            for name, run in runs.items():
+                numbers, states[name] = one_step(run, step, states[name])
+                if step > 1:
+                    found[name].append(1000 * numbers["time/step"] / numbers["tokens/generated"])
+                print(
+                    f"{name:<9} step {step}: {numbers['tokens/generated']:>7,.0f} tokens, "
+                    f"{numbers['time/step']:6.2f} s, of which "
+                    f"rollout {numbers['time/rollout']:.2f}, score {numbers['time/score']:.2f}, update "
+                    f"{numbers['time/update']:.2f}",
+                    flush=True,
+                )
     return found
+
+
+def one_step(run: Run, step: int, state: PartState) -> tuple[dict[str, float], PartState]:
+    """Metrics and times of a step, and the state of the parts after it."""
+    clock = Clock()
+    with clock("rollout"):
+        gathered = run.source.next()
+    report, state = improve(step, gathered, run.plan, run.host, state, clock)
+    run.source.learned(report)
+    with clock("sync"):
+        run.source.published(run.channel.publish(step).version)
+    return {**report.metrics, **clock.times()}, state
 
 
 def main() -> None:

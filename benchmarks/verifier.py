@@ -21,7 +21,7 @@ from typing import Any
 
 from menon.prompts.reader import read_rows
 from menon.reward.exact import ExactMatch
-from menon.reward.extract import LENIENT
+from menon.reward.extract import LENIENT, names
 from menon.reward.math.answer import MathAnswer
 from menon.reward.protocols import Reward
 
@@ -40,7 +40,7 @@ def main() -> None:
     ]
     tame = [case for case in cases if "hostile" not in case.get("group", "") + case.get("kind", "")]
     started = time.perf_counter()
-    verifier = MathAnswer(LENIENT)
+    verifier = MathAnswer(names(LENIENT))
     started = time.perf_counter() - started
     lenient, exact = accepted_by(verifier), accepted_by(ExactMatch())
     print(

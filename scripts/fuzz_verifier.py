@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from menon.reward.extract import LENIENT
+from menon.reward.extract import LENIENT, names
 from menon.reward.math.answer import MathAnswer
 
 SEEDS = [
@@ -149,7 +149,7 @@ def main() -> int:
     random_numbers = random.Random(options.seed)
     os.chdir(tempfile.mkdtemp())
     others = set(psutil.Process().children(recursive=True))
-    verifier = MathAnswer(LENIENT, workers=options.workers)
+    verifier = MathAnswer(names(LENIENT), workers=options.workers)
     tally: Counter[str] = Counter()
     slowest, early = 0.0, 0.0
 

@@ -10,18 +10,20 @@ import pytest
 
 from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
 from menon.config import Critic, RunConfig, changed, own_code
+from menon.control import EntropyCoefficient
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
 from menon.loss.aggregation import SequenceMean, TokenMean
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Countdown
 from menon.recipes import RECIPES, recipe
-from menon.rollout.kinds import DynamicRollout, SegmentsRollout
+from menon.rollout.dynamic import DynamicSampling
+from menon.rollout.segments import Segments
 from menon.select import Correct, ProbabilityMask
 from menon.settings import override, plain, read
 from menon.shaping import KLInReward
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())})
 KL_TERM = {"loss": "kl", "share": "token_mean", "coef": 0.04}
@@ -39,33 +41,37 @@ def test_settings_reach_their_places():
         {"objective.policy.loss.clip_high": ".1", "rollout": "dynamic_sampling", "rollout.max_rounds": "3"},
         {"objective.kl": KL_TERM, "reference": "frozen", "optimiser.betas": [0.9, 0.99]},
     )
-    assert (config.steps, config.samples_per_prompt) == (7, 16)
-    assert config.optimiser == Optimiser(learning_rate=1e-3, betas=(0.9, 0.99))
+    assert (config.control.steps, config.source.samples_per_prompt) == (7, 16)
+    assert config.models.policy.optimiser == Optimiser(learning_rate=1e-3, betas=(0.9, 0.99))
     assert config.objective["policy"] == Term(GSPO(clip_high=0.1), SequenceMean(), Correct())
     assert config.objective["kl"] == Term(KL(), TokenMean(), coef=0.04)
-    assert config.rollout == DynamicRollout(max_rounds=3)
-    assert changed(BASE, {"data": "x", "columns.answer": "meta.gold"}).columns == Columns(answer="meta.gold")
+    assert config.source.rollout == DynamicSampling(max_rounds=3)
+    source = changed(BASE, {"data": "x", "columns.answer": "meta.gold"}).source
+    assert source.columns == Columns(answer="meta.gold")
 
 
 def test_later_changes_win_and_the_recipe_is_not_touched():
-    assert changed(BASE, {"steps": 5}, {"steps": 6}).steps == 6
-    assert BASE.steps == RunConfig(BASE.advantage, BASE.objective).steps
+    assert changed(BASE, {"steps": 5}, {"steps": 6}).control.steps == 6
+    assert BASE.control.steps == RunConfig(BASE.advantage, BASE.objective).control.steps
 
 
 def test_short_names():
+    """A learning rate is the policy's, beside a critic too."""
     config = changed(recipe("ppo"), {"learning_rate": 0.25, "critic.learning_rate": 0.5})
-    assert config.critic is not None
-    assert (config.optimiser.learning_rate, config.critic.optimiser.learning_rate) == (0.25, 0.5)
-    assert changed(config, {"learning_rate": 1}, {"optimiser.learning_rate": 2}).optimiser.learning_rate == 2
+    assert config.models.critic is not None
+    rates = [part.optimiser.learning_rate for part in (config.models.policy, config.models.critic)]
+    assert rates == [0.25, 0.5]
+    again = changed(config, {"learning_rate": 1}, {"optimiser.learning_rate": 2})
+    assert again.models.policy.optimiser.learning_rate == 2
 
 
 def test_a_task_is_a_part_with_settings_and_may_be_ones_own(tmp_path: Path):
-    assert changed(BASE, {"task": "countdown", "task.difficulty": "3"}).task == Countdown(3)
+    assert changed(BASE, {"task": "countdown", "task.difficulty": "3"}).source.task == Countdown(3)
     file = tmp_path / "mine.py"
     file.write_text(OWN_TASK)
     config = changed(BASE, {"task": {"kind": f"{file}:Doubles", "most": 7}})
     again = read(RunConfig, json.loads(json.dumps(plain(config))))
-    assert again.task.rows("train", 1, 0) == [{"question": "7+7=", "answer": "14"}]
+    assert again.source.task.rows("train", 1, 0) == [{"question": "7+7=", "answer": "14"}]
     assert list(own_code(config)) == [f"{file}:Doubles"]
     with pytest.raises(UserError, match=r"Half lacks 'room'; see the protocol of its stage$"):
         changed(BASE, {"task": f"{file}:Half"})
@@ -110,9 +116,9 @@ def test_objects_are_taken_as_they_are():
 
     critic = Critic({"value": Term(ValueLoss(), TokenMean())})
     config = changed(BASE, {"reward": reward, "advantage.credit": GAE(lam=0.5), "critic": critic})
-    assert config.reward is reward
+    assert config.source.reward is reward
     assert config.advantage["credit"] == GAE(lam=0.5)
-    assert config.critic == critic
+    assert config.models.critic == critic
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -125,30 +131,39 @@ def test_run_json_gives_the_same_configuration(name):
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
 
 
+MASK_BELOW = {"advantage.whiten.below": 0.8, "objective.policy.select.below": 0.8}
+
+
 def test_short_names_of_segments():
-    """A threshold is one number, however many parts have it."""
+    """The rollout's settings by their short names; each part that masks or whitens has its own `below`."""
     config = changed(recipe("spo_chain"), {"interval": "2", "threshold": "0.8", "value_samples": 4})
-    assert config.rollout == SegmentsRollout(interval=2, threshold=0.8, value_samples=4)
+    assert config.advantage == recipe("spo_chain").advantage
+    config = changed(config, {"advantage.credit.below": 0.8}, MASK_BELOW)
+    assert config.source.rollout == Segments(interval=2, threshold=0.8, value_samples=4)
     assert config.advantage == {"credit": SegmentCredit(below=0.8), "whiten": Whiten(below=0.8)}
     assert config.objective["policy"].select == ProbabilityMask(below=0.8)
-    masked = changed(recipe("grpo_masked"), {"threshold": 0.7})
-    assert (masked.advantage["whiten"].below, masked.objective["policy"].select.below) == (0.7, 0.7)
-    tree = changed(recipe("spo_tree"), {"branching": "4-5-6", "segment_tokens": "20", "threshold": 0.8})
-    assert tree.rollout == replace(recipe("spo_tree").rollout, branching=(4, 5, 6), segment_tokens=(20,))
+    masked = changed(recipe("grpo_masked"), MASK_BELOW)
+    assert (masked.advantage["whiten"].below, masked.objective["policy"].select.below) == (0.8, 0.8)
+    tree = changed(recipe("spo_tree"), {"branching": "4-5-6", "segment_tokens": "20"}, MASK_BELOW)
+    rollout = recipe("spo_tree").source.rollout
+    assert tree.source.rollout == replace(rollout, branching=(4, 5, 6), segment_tokens=(20,))
     assert tree.objective["policy"].select.below == tree.advantage["whiten"].below == 0.8
-    assert changed(tree, {"branching": [2, 3, 2], "segment_tokens": [7, 9]}).rollout.segment_tokens == (7, 9)
-    assert changed(tree, {"branching": 6, "segment_tokens": 7}).rollout.branching == (6,)
-    plain_grpo = {"objective.policy.select": "probability", "threshold": 0.5}
+    shapes = {"branching": [2, 3, 2], "segment_tokens": [7, 9]}, {"branching": 6, "segment_tokens": 7}
+    three, one = (changed(tree, shape).source.rollout for shape in shapes)
+    assert (three.branching, three.segment_tokens) == ((2, 3, 2), (7, 9))
+    assert (one.branching, one.segment_tokens) == ((6,), (7,))
+    plain_grpo = {"objective.policy.select": "probability", "below": 0.5}
     assert changed(BASE, plain_grpo).objective["policy"].select.below == 0.5
 
 
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("grpo", {"threshold": 0.5}, "nothing in this run masks or cuts by a threshold"),
-        ("grpo", {"interval": 5}, "in rollout: unknown setting 'interval'"),
+        ("grpo", {"threshold": 0.5}, "this run has no setting 'threshold'; rollout=segments has one"),
+        ("grpo", {"interval": 5}, "this run has no setting 'interval'; rollout=segments has one"),
         ("grpo", {"advantage.credit": "segment"}, "set rollout=segments"),
-        ("spo_chain", {"threshold": 1.5}, "below of SegmentCredit is 1.5; it is a probability"),
+        ("spo_chain", {"threshold": 1.5}, "in source.rollout: threshold is 1.5; it is a probability"),
+        ("spo_chain", {"advantage.credit.below": 1.5}, "below of SegmentCredit is 1.5; it is a probability"),
         ("spo_chain", {"environment": "calculator"}, "leave the environment out"),
         (
             "spo_chain",
@@ -167,11 +182,11 @@ def test_short_names_of_segments():
         (
             "spo_chain",
             {"advantage.credit.method": "grpo"},
-            "segments have none; set advantage.credit.method=rloo, or rollout=tree",
+            "advantage.credit compares a node with its siblings, .* no tree; set rollout=tree, or another",
         ),
         ("spo_tree", {"old": "trainer"}, "set old=behaviour, or rollout.max_age=1"),
         ("spo_tree", {"environment": "calculator"}, "leave the environment out"),
-        ("grpo", {"branching": "6-6-6"}, "in rollout: unknown setting 'branching'"),
+        ("grpo", {"branching": "6-6-6"}, "this run has no setting 'branching'; rollout=tree has one"),
         ("spo_chain", {"rollout.partition": "words"}, "it takes 'cutpoints', 'tokens', 'parts' or 'lines'"),
     ],
 )
@@ -187,7 +202,7 @@ def test_segments_that_do_not_fit_are_refused(name, change, sentence):
         ({"advantage": {"credit": "whiten"}}, "comes after an estimator"),
         (
             {"advantage": {"credit": "grpo", "long": {"kind": "overlong", "limit": 9, "buffer": 3}}},
-            "comes before the others",
+            "comes before advantage.credit, which uses them",
         ),
         (
             {"advantage.credit": "optimal_token", "samples_per_prompt": 1},
@@ -217,6 +232,121 @@ class Mine:
 """
 
 
+OWN_PARTS = """
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from menon.rollout.protocols import Collected
+
+@dataclass(frozen=True)
+class Halved:
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("reward",)
+    def __call__(self, batch):
+        return replace(batch, reward=batch.reward / 2)
+
+@dataclass(frozen=True)
+class Credit:
+    compares: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
+    def __call__(self, batch):
+        return replace(batch, advantage=batch.reward)
+
+@dataclass(frozen=True)
+class Novel(Credit):
+    reads: ClassVar[tuple[str, ...]] = ("reward", "novelty")
+
+@dataclass(frozen=True)
+class Novelty:
+    reads: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ("novelty",)
+    def __call__(self, batch):
+        return replace(batch, columns={**batch.columns, "novelty": batch.reward})
+
+@dataclass(frozen=True)
+class Baseline(Novelty):
+    writes: ClassVar[tuple[str, ...]] = ("baseline",)
+
+@dataclass(frozen=True)
+class One:
+    few: int = 1
+    def __call__(self, prompts, sampler, grade, around):
+        return Collected([])
+    def check(self, name, around):
+        from menon.errors import UserError
+        if self.few > around.prompts_per_step:
+            raise UserError(f"{name}.few is {self.few}")
+"""
+
+
+CHANGES = "advantage.own changes rewards and so comes before advantage.credit, which uses them"
+
+
+@pytest.mark.parametrize(
+    ("advantage", "sentence"),
+    [
+        ({"own": "Halved", "long": {"kind": "overlong", "limit": 9, "buffer": 3}, "credit": "grpo"}, None),
+        ({"new": "Novelty", "credit": "Novel"}, None),
+        ({"credit": "grpo", "own": "Halved"}, CHANGES),
+        ({"credit": "Credit", "own": "Halved"}, CHANGES),
+        (
+            {"credit": "grpo", "second": "Credit"},
+            "advantage.second would replace what advantage.credit gave, 'advantage'; take one away, as by "
+            "advantage.credit=null",
+        ),
+        (
+            {"credit": "Novel"},
+            "advantage.credit reads 'novelty', which nothing before it fills; put a part before it that "
+            "writes 'novelty'",
+        ),
+        ({"credit": "Novel", "new": "Novelty"}, "advantage.credit reads 'novelty', which nothing before it"),
+        ({"own": "Halved", "credit": None}, "objective.policy.loss needs advantages, and no advantage part makes them"),
+    ],
+)
+def test_parts_of_ones_own_are_held_to_what_they_read_and_write(tmp_path, advantage, sentence):
+    (tmp_path / "own.py").write_text(OWN_PARTS)
+    table = {
+        name: f"{tmp_path}/own.py:{part}" if isinstance(part, str) and part[0].isupper() else part
+        for name, part in advantage.items()
+    }
+    if sentence is None:
+        assert list(changed(BASE, {"advantage": table}).advantage) == list(advantage)
+        return
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        changed(BASE, {"advantage": table})
+
+
+def test_a_rollout_of_ones_own_is_a_part_like_others(tmp_path):
+    (tmp_path / "own.py").write_text(OWN_PARTS)
+    name = f"{tmp_path}/own.py:One"
+    config = changed(BASE, {"rollout": {"kind": name, "few": "3"}})
+    assert config.rollout.few == 3
+    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+    assert list(own_code(config)) == [name]
+    with pytest.raises(UserError, match=r"rollout\.few is 99"):
+        changed(BASE, {"rollout": {"kind": name, "few": 99}})
+    compares = {"advantage": {"credit": f"{tmp_path}/own.py:Credit"}, "samples_per_prompt": 1}
+    with pytest.raises(UserError, match=r"advantage\.credit compares the answers to one prompt"):
+        changed(BASE, compares)
+    table = {"b": f"{tmp_path}/own.py:Baseline", "credit": "grpo"}
+    twice = {"rollout": "greedy_baseline", "advantage": table}
+    with pytest.raises(UserError, match=r"advantage\.b would replace what rollout gave, 'baseline'; take"):
+        changed(BASE, twice)
+
+
+def test_what_a_part_reads_depends_on_its_settings():
+    assert (Whiten().reads, Whiten(below=0.9).reads) == (("advantage",), ("advantage", "behaviour_logp"))
+    assert EntropyCoefficient(target=1.0).reads == ("entropy",)
+    assert EntropyCoefficient(target=1.0, term="bonus").writes == ("coefficient/bonus",)
+    assert (GRPO().writes, GAE().writes) == (("advantage",), ("advantage", "ret"))
+    assert SegmentCredit("grpo").reads == ("reward", "state_value", "parent", "state_std")
+    steered_twice = {"advantage": {"credit": "grpo", "a": "penalty_coefficient", "b": "penalty_coefficient"}}
+    term = {"objective.penalty": {"loss": "old_kl", "share": "token_mean"}}
+    with pytest.raises(UserError, match=r"advantage\.b would replace what advantage\.a gave, 'coefficient"):
+        changed(BASE, steered_twice, term)
+
+
 def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
     file = tmp_path / "own.py"
     file.write_text(OWN)
@@ -239,24 +369,53 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
     ("change", "sentence"),
     [
         ({"learning_rat": 1}, "unknown setting 'learning_rat'; did you mean 'learning_rate'?"),
-        ({"objective.policy.loss.clip_hi": 1}, "in objective.policy.loss: unknown setting 'clip_hi'; did you mean 'clip_high'?"),
-        ({"objective.policy.loss": "ppo_clp"}, "in objective.policy.loss: unknown kind 'ppo_clp'; did you mean 'ppo_clip'?"),
-        ({"objective.policy.los": "gspo"}, "unknown setting 'objective.policy.los'; did you mean 'objective.policy.loss'?"),
+        (
+            {"objective.policy.loss.clip_hi": 1},
+            "in objective.policy.loss: unknown setting 'clip_hi'; did you mean 'clip_high'?",
+        ),
+        (
+            {"objective.policy.loss": "ppo_clp"},
+            "in objective.policy.loss: unknown kind 'ppo_clp'; did you mean 'ppo_clip'?",
+        ),
+        (
+            {"objective.policy.los": "gspo"},
+            "unknown setting 'objective.policy.los'; did you mean 'objective.policy.loss'?",
+        ),
         ({"objective.kl.loss": "kl"}, "in objective.kl: 'share' is missing"),
-        ({"critic.objectiv": {}}, "unknown setting 'critic.objectiv'; did you mean 'critic.objective'?"),
-        ({"dtype": "fp16"}, "dtype is 'fp16'; it takes 'float32', 'bfloat16' or 'float64'"),
-        ({"steps": 0}, "steps is 0; it must be at least 1"),
-        ({"seed": -1}, "seed is -1; it must be at least 0"),
-        ({"threads": 0}, "threads is 0; it must be at least 1"),
-        ({"temperature": 0}, "temperature is 0; training draws answers at random, so it must be positive"),
+        (
+            {"critic.objectiv": {}},
+            "unknown setting 'models.critic.objectiv'; did you mean 'models.critic.objective'?",
+        ),
+        ({"dtype": "fp16"}, "engine.dtype is 'fp16'; it takes 'float32', 'bfloat16' or 'float64'"),
+        ({"steps": 0}, "in control: steps is 0; it must be at least 1"),
+        ({"seed": -1}, "in control: seed is -1; it must be at least 0"),
+        ({"threads": 0}, "in engine: threads is 0; it must be at least 1"),
+        (
+            {"temperature": 0},
+            "in source: temperature is 0; training draws answers at random, so it must be positive",
+        ),
         (
             {"data": "a", "task": "chain_sum"},
-            "data and task are both given; questions come from one of them, so leave the other out",
+            "in source: data and task are both given; questions come from one of them, so leave the other "
+            "out",
         ),
-        ({"task": {"kind": "countdown", "difficulty": 6}}, "in task: countdown has difficulties 1 to 5, not 6."),
-        ({"columns.answer": "a"}, "columns says how to read data, and this run reads none; give it data, or leave columns out"),
-        ({"heldout_data": "a"}, "heldout_data is given without data; a task has held-out questions of its own"),
-        ({"objective.kl": KL_TERM}, "objective.kl.loss compares with a reference, and this run has none; set reference=frozen"),
+        (
+            {"task": {"kind": "countdown", "difficulty": 6}},
+            "in source.task: countdown has difficulties 1 to 5, not 6.",
+        ),
+        (
+            {"columns.answer": "a"},
+            "in source: columns says how to read data, and this run reads none; give it data, or leave "
+            "columns out",
+        ),
+        (
+            {"heldout_data": "a"},
+            "in source: heldout_data is given without data; a task has held-out questions of its own",
+        ),
+        (
+            {"objective.kl": KL_TERM},
+            "objective.kl.loss compares with a reference, and this run has none; set reference=frozen",
+        ),
         (
             {"objective.kl": {"loss": "exact_kl", "share": "token_mean"}},
             "objective.kl.loss compares with a reference, and this run has none; set reference=frozen",
@@ -267,8 +426,8 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         ),
         (
             {"advantage.kl": "kl_in_reward", "reference": "frozen"},
-            "advantage.kl changes rewards and so comes before the others; write advantage='{kl: ..., "
-            "credit: ...}'",
+            "advantage.kl changes rewards and so comes before advantage.credit, which uses them; write "
+            "advantage='{kl: ..., credit: ...}'",
         ),
         (
             {"advantage.credit": "gae"},
@@ -277,19 +436,27 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         ),
         (
             {"advantage.credit": None},
-            "objective.policy.loss needs advantages, and this run has no advantage part; set "
-            "advantage.credit=grpo",
+            "objective.policy.loss needs advantages, and no advantage part makes them; set advantage.credit=grpo",
         ),
-        ({"objective.policy": None}, "objective holds no term; give it one, like objective.policy.loss=ppo_clip"),
-        ({"critic": {"objective": {}}}, "critic.objective holds no term; give it one, or leave the critic out with critic=null"),
-        ({"samples_per_prompt": 1}, "advantage.credit compares the answers to one prompt; set samples_per_prompt to at least 2"),
+        (
+            {"objective.policy": None},
+            "objective holds no term; give it one, like objective.policy.loss=ppo_clip",
+        ),
+        (
+            {"critic": {"objective": {}}},
+            "critic.objective holds no term; give it one, or leave the critic out with critic=null",
+        ),
+        (
+            {"samples_per_prompt": 1},
+            "advantage.credit compares the answers to one prompt; set samples_per_prompt to at least 2",
+        ),
         (
             {"objective.policy.loss": "dpo", "reference": "frozen"},
             "objective.policy.loss learns from preferences, and this run writes single answers; choose "
             "another loss",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_run_is_refused_in_one_sentence(change, sentence):
     with pytest.raises(UserError) as error:
         changed(BASE, change)
@@ -303,8 +470,9 @@ def test_an_unknown_recipe():
 
 def test_another_model_than_the_built_in_one_gets_the_papers_learning_rates():
     config = recipe("ppo", "a/folder")
-    assert config.critic is not None
-    assert (config.optimiser.learning_rate, config.critic.optimiser.learning_rate) == (1e-6, 5e-6)
+    assert config.models.critic is not None
+    rates = [part.optimiser.learning_rate for part in (config.models.policy, config.models.critic)]
+    assert rates == [1e-6, 5e-6]
     assert recipe("grpo", "a/folder") == changed(recipe("grpo"), {"learning_rate": 1e-6})
 
 
@@ -313,8 +481,8 @@ def test_a_shared_trunk_has_one_set_of_updates():
     with pytest.raises(UserError, match=r"set critic\.updates_per_step=1"):
         changed(recipe("ppo"), shared)
     config = changed(recipe("ppo"), shared, {"critic.updates_per_step": 1})
-    assert config.critic is not None
-    assert config.critic.shared_trunk
+    assert config.models.critic is not None
+    assert config.models.critic.shared_trunk
     with pytest.raises(UserError, match="both have a term 'policy'"):
         changed(config, {"critic.objective.policy": {"loss": "value", "share": "token_mean"}})
 
@@ -323,16 +491,16 @@ def test_the_settings_of_open_reasoner_zero():
     """Spec 1.1 and 2.18: lambda = gamma = 1, whitened, clip .2 for policy and value, one policy update, no
     KL, no bonus."""
     config = recipe("ppo")
-    assert config.critic is not None
-    assert (config.advantage["credit"], config.updates_per_step, config.reference) == (
+    assert config.models.critic is not None
+    assert (config.advantage["credit"], config.models.policy.updates_per_step, config.models.reference) == (
         GAE(gamma=1.0, lam=1.0),
         1,
         "none",
     )
     assert list(config.advantage) == ["credit", "whiten"]
     assert config.objective == {"policy": Term(PPOClip(0.2, 0.2), TokenMean())}
-    assert config.critic.objective["value"].loss.clip == 0.2
-    assert config.critic.updates_per_step > 1
+    assert config.models.critic.objective["value"].loss.clip == 0.2
+    assert config.models.critic.updates_per_step > 1
 
 
 def test_a_part_that_steers_a_term_needs_it():
@@ -356,24 +524,40 @@ def test_corrections_are_a_list_of_parts():
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("grpo", {"advantage.gae": "rloo"}, "advantage.gae would replace what advantage.credit gave; take one away"),
+        ("grpo", {"advantage.gae": "rloo"}, "advantage.gae would replace what advantage.credit gave, 'advantage'; take one away, as by advantage.credit=null"),
         ("ppo", {"advantage.credit": "grpo"}, "critic.objective.value.loss learns returns, and no advantage part makes them"),
         ("ppo", {"objective.x": {"loss": "value", "share": "token_mean"}}, "is the critic's; name it critic.objective.x.loss"),
         ("ppo", {"critic.objective.x": {"loss": "pg", "share": "token_mean"}}, "is the policy's; name it objective.x.loss"),
         ("grpo", {"objective.policy.loss": "gspo"}, "gives one number per answer; set objective.policy.share=sequence_mean"),
         ("gspo", {"objective.policy.loss": "geo_mean", "objective.policy.share": "prompt_mean"}, "set objective.policy.share="),
         ("gspo", {"objective.policy.select": "top_entropy"}, "and objective.policy.select=top_entropy chooses among tokens"),
-        ("dapo", {"max_new_tokens": 50}, "counts up to 96 tokens, and answers have room for 50; set shaping.overlong.limit=50"),
+        ("dapo", {"max_new_tokens": 50}, "counts up to 96 tokens, and answers have room for 50; set advantage.overlong.limit=50"),
         ("ppo", {"natural": {}, "critic": {"shared_trunk": True, "updates_per_step": 1}}, "set critic.shared_trunk=false"),
         ("remax", {"rollout": "groups"}, "compares with greedy answers, and this run writes none"),
-        ("rloo", {"updates_per_step": 2}, "which after the first of 2 updates it is not; set updates_per_step=1"),
-        ("grpo", {"old": "behaviour", "objective.policy.correction": ["importance"]}, "set trainer=current in it, or old="),
+        (
+            "rloo",
+            {"updates_per_step": 2},
+            "which after the first of 2 updates it is not; set updates_per_step=1",
+        ),
+        (
+            "grpo",
+            {"old": "behaviour", "objective.policy.correction": ["importance"]},
+            "set trainer=current in it, or old=",
+        ),
         ("ppo", {"critic": {"pretrain_steps": -1}}, "critic.pretrain_steps is -1; it must be at least 0"),
-        ("ppo", {"critic": {"pretrain_steps": 2, "shared_trunk": True, "updates_per_step": 1}}, "trunk cannot learn before it"),
-        ("ppo", {"critic.pretrain_steps": 2, "advantage.credit.lam": 0.9}, "advantage.credit.lam is 0.9; set it to 1"),
+        (
+            "ppo",
+            {"critic": {"pretrain_steps": 2, "shared_trunk": True, "updates_per_step": 1}},
+            "trunk cannot learn before it",
+        ),
+        (
+            "ppo",
+            {"critic.pretrain_steps": 2, "advantage.credit.lam": 0.9},
+            "advantage.credit.lam is 0.9; set it to 1",
+        ),
         ("vapo", {"advantage.credit.lam_critic": 0.9}, "advantage.credit.lam_critic is 0.9; set it to 1"),
     ],
-)  # fmt: skip
+)
 def test_combinations_without_sense_are_refused(name, change, sentence):
     with pytest.raises(UserError, match=re.escape(sentence)):
         changed(recipe(name), change)
@@ -443,4 +627,4 @@ def test_parts_of_one_recipe_go_with_those_of_another(name, change):
 )
 def test_text_of_another_policy_from_the_command_line(settings):
     config = changed(recipe("grpo"), dict(override(each) for each in settings))
-    assert config.old == "behaviour" or config.objective["policy"].correction
+    assert config.models.policy.old == "behaviour" or config.objective["policy"].correction

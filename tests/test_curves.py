@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+from menon.report.charts import picture
+
 PATH = Path(__file__).parents[1] / "scripts" / "curves.py"
 SPEC = importlib.util.spec_from_file_location("curves", PATH)
 assert SPEC is not None
@@ -35,11 +37,18 @@ def test_a_line_per_seed_of_finished_runs(tmp_path):
 
 
 def test_points_are_where_the_axes_say(tmp_path):
-    picture = ElementTree.fromstring(curves.drawn("a < b", {0: ([(1, 0.5), (2, 1.0)], [(0, 0.0)])}))
+    drawn = ElementTree.fromstring(picture(curves.chart("grpo", {3: ([(1, 0.5), (2, 1.0)], [(0, 0.0)])})))
     name = "{http://www.w3.org/2000/svg}"
-    [line] = picture.findall(f"{name}polyline")
-    # Steps 0 to 2 span 404 from 40 on, accuracies 0 to 1 span 156 upwards from 186.
-    assert line.attrib["points"] == "242.0,108.0 444.0,30.0"
-    [dot] = picture.findall(f"{name}circle")
-    assert (dot.attrib["cx"], dot.attrib["cy"]) == ("40.0", "186.0")
-    assert picture.findall(f"{name}text")[0].text == "a < b"
+    _, line = drawn.findall(f"{name}polyline")  # the first is the legend's
+    # Steps 0 to 2 span 392 from 52 on, accuracies 0 to 1 span 190 upwards from 238.
+    assert line.attrib["points"] == "248.0,143.0 444.0,48.0"
+    _, dot = drawn.findall(f"{name}circle")
+    assert (dot.attrib["cx"], dot.attrib["cy"]) == ("52.0", "238.0")
+    texts = [text.text for text in drawn.findall(f"{name}text")]
+    assert texts[:3] == ["grpo: accuracy on chain_sum", "seed 3", "seed 3, held out"]
+
+
+def test_seeds_have_colours_in_turn_and_runs_without_evaluations_are_drawn():
+    chart = curves.chart("grpo", {seed: ([(1, 0.5), (2, 0.6)], []) for seed in range(6)})
+    assert [line.tone for line in chart.lines if not line.dots] == [1, 2, 3, 5, 4, 1]
+    assert "held out" not in picture(chart)

@@ -1,22 +1,23 @@
 """Whole runs on a pretended GPU: rollout, scores, updates, new weights to the sampler, checkpoints and going
 on from them."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from menon.assembly.build import build, close
+from menon.assembly.build import build
 from menon.config import changed
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.torch_learner import TorchLearner
 from menon.loop import Run, loop
 from menon.recipes import recipe
-from menon.step import StepReport, train_step
+from menon.record.clock import Clock
+from menon.step import improve
+from menon.types import StepReport
 from pretend_device import pretend_device
-from tiny_run import Algorithm, Watching, even, opened, tiny_run, traces, weights_of
+from tiny_run import Algorithm, Watching, even, models_of, online, opened, tiny_run, traces, weights_of
 
 
 def run_to(path, steps: int, algorithm: Algorithm, device: str) -> dict[str, np.ndarray]:
@@ -58,27 +59,28 @@ def settings_of(device: str, dtype: str) -> dict[str, Any]:
 
 
 def a_step(run: Run) -> StepReport:
-    plan = replace(run.plan, grade=even)
-    report, _ = train_step(1, run.prompts, plan, run.sampler, run.models, run.channel, plan.memory())
-    close(run)
+    online(run).grade = even
+    report, _ = improve(1, run.source.next(), run.plan, run.host, run.plan.initial_state(), Clock())
+    run.channel.publish(1)
     return report
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_recipe_builds_everything_there(dtype, monkeypatch):
     """Two dtypes, so that weights reach the sampler by reference and by copy."""
-    here = a_step(build(changed(recipe("ppo"), settings_of("cpu", dtype))))
-    with pretend_device(monkeypatch, capability=(7, 5)):
-        run = build(changed(recipe("ppo"), settings_of("cuda:0" if dtype == "bfloat16" else "auto", dtype)))
-        sampler, policy = run.sampler, run.models["policy"]
+    with build(changed(recipe("ppo"), settings_of("cpu", dtype))) as run:
+        here = a_step(run)
+    there = changed(recipe("ppo"), settings_of("cuda:0" if dtype == "bfloat16" else "auto", dtype))
+    with pretend_device(monkeypatch, capability=(7, 5)), build(there) as run:
+        sampler, policy = online(run).sampler, models_of(run)["policy"]
         assert isinstance(sampler, TorchSampler)
         assert isinstance(policy, TorchLearner)
         assert sampler.parts == policy.workers == 1
         held = [
             *sampler.weights().values(),
             *policy.weights().values(),
-            *run.models["critic"].weights().values(),
-        ]  # type: ignore[attr-defined]
+            *models_of(run)["critic"].weights().values(),
+        ]
         assert {weight.device for weight in held} == {torch.device("cuda:0")}
         report = a_step(run)
     for got, want in zip(report.graded, here.graded, strict=True):

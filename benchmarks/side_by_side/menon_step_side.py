@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -13,30 +14,44 @@ from menon.assembly.build import build as build_run
 from menon.config import changed
 from menon.loop import Run
 from menon.recipes import recipe
+from menon.record.clock import Clock
 from menon.reward.grade import grading_of
-from menon.step import train_step
+from menon.source.online import Online
+from menon.step import improve
 from menon.types import Request, StepReport
 from side_by_side.channel import serve
 from side_by_side.task import digits
+
+OPEN = ExitStack()
+"""Runs that last as long as the process, as its measurements do."""
 
 
 class Steps:
     """One step after another of a run; `seconds()` is what the next one takes."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.memory = run.plan.memory()
+    def __init__(self, run: Run, source: Online) -> None:
+        self.run, self.source = run, source
+        self.state = run.plan.initial_state()
         self.step = 0
         self.report: StepReport | None = None
         """Of the last step."""
 
     def seconds(self) -> float:
         run, self.step = self.run, self.step + 1
-        start = time.perf_counter()
-        self.report, self.memory = train_step(
-            self.step, run.prompts, run.plan, run.sampler, run.models, run.channel, self.memory
-        )
+        start, clock = time.perf_counter(), Clock()
+        with clock("rollout"):
+            gathered = self.source.next()
+        report, self.state = improve(self.step, gathered, run.plan, run.host, self.state, clock)
+        self.source.learned(report)
+        with clock("sync"):
+            self.source.published(run.channel.publish(self.step).version)
+        self.report = replace(report, metrics={**report.metrics, **clock.times()})
         return time.perf_counter() - start
+
+    @property
+    def policy(self) -> Any:
+        host: Any = self.run.host
+        return host.models["policy"]
 
     def metric(self, name: str) -> float:
         """Of the last step."""
@@ -63,9 +78,11 @@ def steps_of(
         "slots": len(limits),
         "heldout": 1,
     }
-    run = build_run(changed(recipe("grpo"), changes))
-    script(run.sampler, limits)
-    return Steps(replace(run, plan=replace(run.plan, grade=grading_of(reward))))
+    run = OPEN.enter_context(build_run(changed(recipe("grpo"), changes)))
+    assert isinstance(run.source, Online)
+    script(run.source.sampler, limits)
+    run.source.grade = grading_of(reward)
+    return Steps(run, run.source)
 
 
 def reward(prompt: str, completion: str, answer: str, **columns: Any) -> float:
@@ -84,7 +101,10 @@ def script(sampler: Any, limits: Sequence[int]) -> None:
         def ask_scripted(requests: Sequence[Request]) -> None:
             pairs = zip(requests, limits, strict=True)
             ask(
-                [replace(each, sampling=replace(each.sampling, max_new_tokens=limit)) for each, limit in pairs]
+                [
+                    replace(each, sampling=replace(each.sampling, max_new_tokens=limit))
+                    for each, limit in pairs
+                ]
             )
 
         stream.ask = ask_scripted

@@ -14,9 +14,10 @@ def train(recipe: str = "grpo", /, **overrides: Any) -> dict[str, Any]:
 
     >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=my_function, steps=20)  # doctest: +SKIP
     """
-    from menon.cli.command import train_from_python
+    from menon.assembly.run import start
+    from menon.report.terminal import terminal
 
-    return train_from_python(recipe, overrides)
+    return start(recipe, (dict(overrides),), terminal)
 
 
 def evaluate(model: str = "base", /, **settings: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from menon import ragged
 from menon.errors import UserError
-from menon.types import FINISHES, Graded, Rollout, Unit
+from menon.types import FINISHES, Example, Graded, Rollout, Unit
 
 TOKEN = {"per": "token"}
 SEQUENCE = {"per": "sequence"}
@@ -193,6 +193,26 @@ def pack(graded: Sequence[Graded]) -> Batch:
         parent=column([r.parent for r in rollouts], torch.int64) if tree else None,
         learn=column([g.learn for g in graded], torch.bool) if not all(g.learn for g in graded) else None,
         **_states(rollouts, offset),
+    )
+
+
+def pack_examples(examples: Sequence[Example]) -> Batch:
+    """Sequences that no sampler of the run wrote, in one row: without a behaviour policy's columns."""
+    offset = torch.tensor(np.cumsum([0] + [len(example.tokens) for example in examples]), dtype=torch.int64)
+    is_action = torch.from_numpy(np.concatenate([example.is_action for example in examples]))
+    place = ragged.last(is_action, offset)
+    place = torch.where(place >= 0, place, offset[1:] - 1)
+    score = torch.tensor([example.score for example in examples], dtype=torch.float32)
+    count = len(examples)
+    return Batch(
+        offset=offset,
+        token=torch.from_numpy(np.concatenate([example.tokens for example in examples])).long(),
+        is_action=is_action,
+        reward=torch.zeros(len(is_action)).index_add(0, place, score),
+        group=torch.tensor([example.group for example in examples]),
+        finish=torch.full((count,), FINISHES.index("stop")),
+        valid=torch.ones(count, dtype=torch.bool),
+        acc=torch.full((count,), torch.nan),
     )
 
 

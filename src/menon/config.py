@@ -2,32 +2,37 @@
 keeps."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal
 
 from menon.advantage import AdvantagePart
+from menon.columns import Setup
 from menon.control import ControlPart
 from menon.correction import CorrectionPart
 from menon.errors import OnBad, UserError, at_least
 from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
+from menon.parts import Around
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
 from menon.reward.code.tests import CodeTests
-from menon.reward.models import ModelReward
+from menon.reward.judge import Judge
+from menon.reward.preference import Preference
 from menon.reward.rules import RulePart
+from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
-from menon.rollout.kinds import GroupsRollout, RolloutPart
+from menon.rollout.groups import Groups
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
 from menon.shaping import ShapingPart
-from menon.update.natural import NaturalGradient
-from menon.update.objective import Term
-from menon.update.optimiser import Optimiser
+from menon.short_names import spelt_out
+from menon.types import Sampling
+from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.reference import ReferencePart
+from menon.update.terms import Term
 from menon.user_code import reference_of, source_hash
-from menon.validate import check, parts_of
+from menon.validate import check
 
 CreditPart = AdvantagePart | ShapingPart | ControlPart
 Credit = Annotated[CreditPart, choice(CreditPart, "reads")]
@@ -44,56 +49,14 @@ Rollout = Annotated[RolloutPart, choice(RolloutPart)]
 Moving = Annotated[ReferencePart, choice(ReferencePart)]
 Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
-RewardPart = ModelReward | CodeTests | RulePart
+RewardPart = Judge | Preference | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
-SHORT: dict[str, str | tuple[str, ...]] = {
-    "learning_rate": "optimiser.learning_rate",
-    **{name: f"rollout.{name}" for name in ("interval", "branching", "segment_tokens", "value_samples")},
-    "threshold": (
-        "rollout.threshold",
-        "advantage.credit.below",
-        "advantage.whiten.below",
-        "objective.policy.select.below",
-    ),
-}
-"""Name -> where it is set; of several places those that the run has."""
 
 
 @dataclass(frozen=True)
-class Critic:
-    """A value model that starts from the policy's weights and learns beside it. `learning_rate` is short for
-    `optimiser.learning_rate`."""
+class OnlineSource:
+    """What a run learns from: questions, how the policy answers them, and what the answers are worth."""
 
-    objective: Objective
-    optimiser: Optimiser = field(default_factory=Optimiser)
-    updates_per_step: int = 1
-    pretrain_steps: int = 0
-    """First steps of the run, in which the critic alone learns, from answers of the policy as it starts."""
-    init: Literal["zero", "orz"] = "zero"
-    """Of the head: zeros, or as Open-Reasoner-Zero draws it."""
-    shared_trunk: bool = False
-    """A head on the policy's own trunk: its terms are summed with the policy's, in the policy's updates and
-    by its optimiser."""
-    short: ClassVar[tuple[str, ...]] = ("learning_rate",)
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that decides a run. The names of `SHORT` are short for longer ones, as `learning_rate` for
-    `optimiser.learning_rate`."""
-
-    advantage: dict[str, Credit]
-    """Parts in the order in which they run."""
-    objective: Objective
-    recipe: str = ""
-    scale: Literal["laptop", "paper"] = "laptop"
-    """Whose numbers the recipe began with: those for the built-in base, or the published ones."""
-    seed: int = 0
-    out: str = ""
-    """The run folder."""
-    steps: int = 30
-    model: str = "base"
-    """"base" or "search_base" (built in), a folder, or a name on the Hugging Face hub."""
     data: str | None = None
     """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or
     hub:NAME."""
@@ -119,13 +82,6 @@ class RunConfig:
     """Every question once per epoch, or those that are answered wrong more often: `prompts.order`."""
     prompts_per_step: int = 32
     samples_per_prompt: int = 8
-    updates_per_step: int = 1
-    tokens_per_forward: int = 8192
-    """Padded tokens of the forward passes that run at a time: memory only."""
-    slots: int = 256
-    """Answers that are written at the same time: memory and speed only."""
-    fixed_slots: bool = False
-    """Always compute all slots, so that an answer's bits do not depend on its neighbours; slower."""
     max_new_tokens: int = 96
     temperature: float = 1.0
     top_p: float = 1.0
@@ -135,55 +91,20 @@ class RunConfig:
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token; without any those of the template (orz has
     some)."""
-    rollout: Rollout = field(default_factory=GroupsRollout)
+    rollout: Rollout = field(default_factory=Groups)
     environment: Environment | None = None
     """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together.
     Without data and task its own questions are asked, if it has any, and its rewards are all there is."""
     max_turns: int = 16
-    old: Literal["trainer", "behaviour"] = "trainer"
-    """Whose log-probs the policy's ratios compare with: the trainer's before the step, or the sampler's,
-    which saves a pass."""
-    optimiser: Optimiser = field(default_factory=Optimiser)
-    natural: NaturalGradient | None = None
-    """TRPO's step for the policy instead of the optimiser's; for small models on one device."""
-    critic: Critic | None = None
-    reference: Literal["none", "frozen"] = "none"
-    """frozen: the policy as it was at the start."""
-    reference_update: Moving | None = None
-    """hard_reset or moving_average: how a reference follows the policy; null: not at all."""
-    threads: int | None = None
-    """Without a number as many as are free."""
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    device: str = "auto"
-    """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
-    save_every: int = 20
-    """Steps between checkpoints; 0: only the last one."""
-    evaluate_every: int = 0
-    """Steps between evaluations besides the first and the last; 0: none."""
-    tracker: Tracker | None = None
-    """tensorboard or wandb: where the numbers are mirrored; null: nowhere."""
-    own_code: dict[str, str] = field(default_factory=dict)
-    """Written by the command: name of each part or function of your own -> the hash of its source."""
-    short: ClassVar[tuple[str, ...]] = tuple(SHORT)
+    ahead: int = 0
+    """Steps that may be written before earlier ones are learned from, by a thread of its own and a sampler
+    with a copy of the weights; 0: each step is written by the newest weights."""
 
     def __post_init__(self) -> None:
-        positive = [
-            "steps",
-            "heldout",
-            "prompts_per_step",
-            "samples_per_prompt",
-            "updates_per_step",
-            "tokens_per_forward",
-        ]
-        for name in (*positive, "slots", "max_new_tokens", "max_turns"):
+        for name in ("heldout", "prompts_per_step", "samples_per_prompt", "max_new_tokens", "max_turns"):
             at_least(1, name, getattr(self, name))
-        for name in ("seed", "save_every", "evaluate_every", "report_questions"):
-            at_least(0, name, getattr(self, name))
-        if self.threads is not None:
-            at_least(1, "threads", self.threads)
-        if self.critic is not None:
-            at_least(1, "critic.updates_per_step", self.critic.updates_per_step)
-            at_least(0, "critic.pretrain_steps", self.critic.pretrain_steps)
+        at_least(0, "report_questions", self.report_questions)
+        at_least(0, "ahead", self.ahead)
         if self.temperature <= 0:
             raise UserError(
                 f"temperature is {self.temperature:g}; training draws answers at random, so it must be "
@@ -199,65 +120,205 @@ class RunConfig:
             raise UserError(
                 "columns says how to read data, and this run reads none; give it data, or leave columns out"
             )
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The model that is trained, and how an update moves it."""
+
+    model: str = "base"
+    """"base" or "search_base" (built in), a folder, or a name on the Hugging Face hub."""
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    natural: NaturalGradient | None = None
+    """TRPO's step for the policy instead of the optimiser's; for small models on one device."""
+    updates_per_step: int = 1
+    old: Literal["trainer", "behaviour"] = "trainer"
+    """Whose log-probs the policy's ratios compare with: the trainer's before the step, or the sampler's,
+    which saves a pass."""
+
+    def __post_init__(self) -> None:
+        at_least(1, "updates_per_step", self.updates_per_step)
+
+
+@dataclass(frozen=True)
+class Critic:
+    """A value model that starts from the policy's weights and learns beside it."""
+
+    objective: Objective
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    updates_per_step: int = 1
+    pretrain_steps: int = 0
+    """First steps of the run, in which the critic alone learns, from answers of the policy as it starts."""
+    init: Literal["zero", "orz"] = "zero"
+    """Of the head: zeros, or as Open-Reasoner-Zero draws it."""
+    shared_trunk: bool = False
+    """A head on the policy's own trunk: its terms are summed with the policy's, in the policy's updates and
+    by its optimiser."""
+
+    def __post_init__(self) -> None:
+        at_least(1, "critic.updates_per_step", self.updates_per_step)
+        at_least(0, "critic.pretrain_steps", self.pretrain_steps)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a run by role. All start from the policy's weights."""
+
+    policy: Policy = field(default_factory=Policy)
+    critic: Critic | None = None
+    reference: Literal["none", "frozen"] = "none"
+    """frozen: the policy as it was at the start."""
+    reference_update: Moving | None = None
+    """hard_reset or moving_average: how a reference follows the policy; null: not at all."""
+
+    def __post_init__(self) -> None:
         if self.reference_update is not None and self.reference == "none":
             raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
-        check(self)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where and how it computes: memory and speed, and the last bits of numbers."""
+
+    tokens_per_forward: int = 8192
+    """Padded tokens of the forward passes that run at a time: memory only."""
+    slots: int = 256
+    """Answers that are written at the same time: memory and speed only."""
+    fixed_slots: bool = False
+    """Always compute all slots, so that an answer's bits do not depend on its neighbours; slower."""
+    threads: int | None = None
+    """Without a number as many as are free."""
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    device: str = "auto"
+    """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        at_least(1, "tokens_per_forward", self.tokens_per_forward)
+        at_least(1, "slots", self.slots)
+        if self.threads is not None:
+            at_least(1, "threads", self.threads)
+
+
+@dataclass(frozen=True)
+class Control:
+    """How long a run is, what it leaves, and from which seed it draws."""
+
+    seed: int = 0
+    out: str = ""
+    """The run folder."""
+    steps: int = 30
+    save_every: int = 20
+    """Steps between checkpoints; 0: only the last one."""
+    evaluate_every: int = 0
+    """Steps between evaluations besides the first and the last; 0: none."""
+    tracker: Tracker | None = None
+    """tensorboard or wandb: where the numbers are mirrored; null: nowhere."""
+
+    def __post_init__(self) -> None:
+        at_least(1, "steps", self.steps)
+        for name in ("seed", "save_every", "evaluate_every"):
+            at_least(0, name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run; each setting belongs to the component that uses it.
+
+    A name without dots stands for the setting of that name in the first of `OWNERS` that has one.
+    """
+
+    advantage: dict[str, Credit]
+    """Parts in the order in which they run."""
+    objective: Objective
+    source: OnlineSource = field(default_factory=OnlineSource)
+    models: Models = field(default_factory=Models)
+    engine: Engine = field(default_factory=Engine)
+    control: Control = field(default_factory=Control)
+    recipe: str = ""
+    scale: Literal["laptop", "paper"] = "laptop"
+    """Whose numbers the recipe began with: those for the built-in base, or the published ones."""
+    own_code: dict[str, str] = field(default_factory=dict)
+    """Written by the command: name of each part or function of your own -> the hash of its source."""
+
+    def __post_init__(self) -> None:
+        check(setup_of(self))
+
+
+OWNERS: tuple[tuple[str, ...], ...] = (
+    ("control",),
+    ("source",),
+    ("models.policy",),
+    ("models",),
+    ("engine",),
+    ("advantage", "objective"),
+)
+"""Where a name without dots is looked up, in this order; places in one group are searched together."""
 
 
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
     """A recipe's configuration with the settings of files and overrides laid over it, later ones over earlier
     ones.
 
-    Names may be dotted. `null` takes a named advantage part or term away.
+    Names may be dotted or short. `null` takes a named advantage part or term away.
     """
     tree = plain(config)
     for change in changes:
-        tree = merged(tree, _long_names(nested(change), tree))
-    for table in (tree, tree.get("critic")):
-        for name in ("advantage", "objective"):
-            if isinstance(table, dict) and isinstance(table.get(name), dict):
-                table[name] = {key: value for key, value in table[name].items() if value is not None}
+        tree = merged(tree, spelt_out(nested(change), tree, RunConfig, OWNERS))
+    critic = tree["models"].get("critic")
+    for table, name in ((tree, "advantage"), (tree, "objective"), (critic, "objective")):
+        if isinstance(table, dict) and isinstance(table.get(name), dict):
+            table[name] = {key: value for key, value in table[name].items() if value is not None}
     return read(RunConfig, tree)
 
 
-def _long_names(change: Tree, tree: Tree) -> Tree:
-    """Short names in a change to a tree spelt out, here and for the critic; of several places those that are
-    there."""
-    if isinstance(change.get("critic"), dict):
-        change = change | {"critic": _long_names(change["critic"], {})}
-    for short, long in SHORT.items():
-        if short in change:
-            value = change[short]
-            after = merged(tree, {key: item for key, item in change.items() if key != short})
-            places = [long] if isinstance(long, str) else [place for place in long if _has(after, place)]
-            if not places:
-                raise UserError(
-                    f"nothing in this run masks or cuts by a {short}; start from spo_chain or grpo_masked"
-                )
-            rest, spelt = (
-                {key: item for key, item in change.items() if key != short},
-                nested(dict.fromkeys(places, value)),
-            )
-            change = merged(spelt, rest) if isinstance(long, str) else merged(rest, spelt)
-    return change
+def settings_of_format_1(settings: Mapping[str, Any]) -> Tree:
+    """The settings of a run.json without a format number, in which each stood at the top."""
+    tree: Tree = {}
+    for owner in ("control", "source", "models.policy", "models", "engine"):
+        cls = {
+            "control": Control,
+            "source": OnlineSource,
+            "models.policy": Policy,
+            "models": Models,
+            "engine": Engine,
+        }[owner]
+        own = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
+        tree = merged(tree, nested({owner: own}))
+    rest = ("advantage", "objective", "recipe", "scale", "own_code")
+    return tree | {name: settings[name] for name in rest if name in settings}
 
 
-def _has(tree: Any, place: str) -> bool:
-    for name in place.split("."):
-        if isinstance(tree, str):  # a kind with its defaults
-            return True
-        if not isinstance(tree, dict) or name not in tree:
-            return False
-        tree = tree[name]
-    return True
+def around_of(config: RunConfig) -> Around:
+    """What a configuration alone says of the program around its parts."""
+    own = config.source
+    sampling = Sampling(own.max_new_tokens, own.temperature, own.top_p, own.top_k, tuple(own.stop))
+    return Around(own.prompts_per_step, own.samples_per_prompt, sampling, config.control.seed)
+
+
+def setup_of(config: RunConfig) -> Setup:
+    """What decides whether the parts of a run go together."""
+    policy = config.models.policy
+    return Setup(
+        rollout=config.source.rollout,
+        around=around_of(config),
+        advantage=config.advantage,
+        objective=config.objective,
+        critic=config.models.critic,
+        reference=config.models.reference != "none",
+        old_is_behaviour=policy.old == "behaviour",
+        updates_per_step=policy.updates_per_step,
+        natural=policy.natural is not None,
+        environment=config.source.environment,
+        task=config.source.task,
+    )
 
 
 def own_code(config: RunConfig) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
-    types = [type(part) for _, part in parts_of(config)]
+    types = [type(part) for _, part in setup_of(config).parts()]
     names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
-    if config.reward is not None and not isinstance(config.reward, str | RewardPart):
-        names.append(reference_of(config.reward))
-    elif isinstance(config.reward, str) and ":" in config.reward:
-        names.append(config.reward)
+    if config.source.reward is not None and not isinstance(config.source.reward, str | RewardPart):
+        names.append(reference_of(config.source.reward))
+    elif isinstance(config.source.reward, str) and ":" in config.source.reward:
+        names.append(config.source.reward)
     return {name: source_hash(name) for name in names}

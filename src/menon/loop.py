@@ -5,27 +5,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from menon.errors import UserError
 from menon.record import checkpoint
 from menon.record.checkpoint import Snapshot
+from menon.record.clock import Clock
 from menon.record.folder import RunFolder, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
-from menon.rollout.protocols import Collect, Grade, Notes, Prompts, Sampler
-from menon.step import Memory, Plan, learner_of, train_step
+from menon.record.session import Session
+from menon.record.spans import TextSpans
+from menon.source.protocols import Source
+from menon.step import PartState, Plan, improve
 from menon.sync.protocols import WeightChannel
 from menon.types import Graded, StepReport
-from menon.update.protocols import Learner, Models
-from menon.update.reference import weights_of
+from menon.update.host import ModelHost
 
 MAX_FAILED = 0.1
 """Share of answers whose grader may fail; above it a run stops, because it would learn from what is left by
@@ -34,26 +34,27 @@ accident."""
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that a loop drives, built by a recipe; no part of it is a framework's object."""
+    """Everything that a loop drives, built by the assembly; no part of it is a framework's object."""
 
     plan: Plan
-    prompts: Prompts
-    sampler: Sampler
-    models: Models
+    source: Source
+    host: ModelHost
     channel: WeightChannel
-    evaluate: Callable[[Sampler], list[Graded]]
-    """Graded answers to the held-out set at temperature 1."""
-    probe: Callable[[Sampler], Mapping[str, Any]]
-    """What else is asked of the policy before the first step and after the last one (`eval.probe`)."""
-    export: Callable[[Path], None]
-    """Writes the policy as an ordinary Hugging Face folder."""
     steps: int
+    evaluate: Callable[[], list[Graded]] | None = None
+    """Graded answers to the held-out set at temperature 1; None: a run that writes no text."""
+    probe: Callable[[], Mapping[str, Any]] = dict
+    """What else is asked of the policy before the first step and after the last one (`eval.probe`)."""
     save_every: int = 0
     """Steps between checkpoints; 0: only the last one. Independent of it a stop request saves."""
     evaluate_every: int = 0
     """Steps between evaluations besides the one before and the one after; 0: none."""
+    header: Mapping[str, str] = field(default_factory=dict)
+    """What the run is, line by line."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
     """What is made of the folder of a run that is done, and adds to its report."""
+    spans: TextSpans | None = None
+    """Gives the recorded answers the text of each of their tokens."""
 
 
 class Watcher(Protocol):
@@ -100,56 +101,65 @@ def loop(
         )
         return done
     with stop_requests(watch.notify) as asked:
-        step, memory = resume(run, folder, watch)
-        sitting = Sitting(folder, step)
+        step, state = resume(run, folder, watch)
+        session = Session(folder, step)
         watch.started(folder.path, step + 1, run.steps)
-        place = run.prompts.state()
+        place = run.source.state()
         try:
             evaluate(run, folder, watch, step)
-            keep_best(run, folder, step, memory, place)
+            keep_best(run, folder, step, state, place)
             stopped = asked() or stop()
             while step < run.steps and not stopped:
-                memory = advance(run, folder, watch, step, memory)
-                step, place = step + 1, run.prompts.state()
+                state = advance(run, folder, watch, step + 1, state)
+                step, place = step + 1, run.source.state()
                 stopped = asked() or stop()
-                sitting.reached(step)
+                session.reached(step)
                 if stopped or step == run.steps or due(step, run.save_every):
-                    save(run, folder, step, memory, place)
+                    save(run, folder, step, state, place)
                 if not stopped:
                     evaluate(run, folder, watch, step)
-                    keep_best(run, folder, step, memory, place)
+                    keep_best(run, folder, step, state, place)
         except GradersFailed:
-            save(run, folder, step, memory, place)  # what was learned before is sound
+            save(run, folder, step, state, place)  # what was learned before is sound
             raise
-        sitting.reached(step)
+        session.reached(step)
+        if stopped:
+            folder.event("stop_requested", step)
         return conclude(run, folder, watch, step, stopped)
 
 
-def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, memory: Memory) -> Memory:
-    """The step after `step`, recorded; the memory that it leaves. GradersFailed before it has changed a
-    weight."""
-    plan = replace(run.plan, rollout=checked(run.plan.rollout, f"step {step + 1}", folder.path))
-    report, after = train_step(step + 1, run.prompts, plan, run.sampler, run.models, run.channel, memory)
-    if isinstance(run.prompts, Notes):
-        run.prompts.note(report.graded)
-    report = replace(report, metrics={**report.metrics, **memory_held()})
+def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartState) -> PartState:
+    """One step, recorded; the state of the parts that it leaves. GradersFailed before it has changed a weight."""
+    clock = Clock()
+    with clock("rollout"):
+        gathered = run.source.next()
+    check_graders(gathered.graded, f"step {step}", folder.path)
+    report, state = improve(step, gathered, run.plan, run.host, state, clock)
+    run.source.learned(report)
+    with clock("sync"):
+        published = run.channel.publish(step)
+    run.source.published(published.version)
+    metrics = {**report.metrics, **clock.times(), **memory_held()}
+    report = replace(report, metrics=metrics, fingerprint=published.fingerprint)
     with writing(folder.path):
-        folder.record(report)
+        folder.record(report, run.spans)
+    folder.event("published", step, version=published.version, fingerprint=published.fingerprint)
     watch.stepped(report)
-    return after
+    return state
 
 
 def evaluate(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
     """Evaluates after a step where the run asks for it (always before the first and after the last), unless
     that was done."""
     wanted = step in (0, run.steps) or due(step, run.evaluate_every)
-    if not wanted or folder.evaluation(step) is not None:
+    if run.evaluate is None or not wanted or folder.evaluation(step) is not None:
         return
-    graded = run.evaluate(run.sampler)
+    start = time.perf_counter()
+    graded = run.evaluate()
     check_graders(graded, f"the evaluation after step {step}", folder.path)
-    numbers = {**summary(graded), **(run.probe(run.sampler) if step in (0, run.steps) else {})}
+    numbers = {**summary(graded), **(run.probe() if step in (0, run.steps) else {})}
     with writing(folder.path):
-        folder.record_evaluation(step, numbers, graded)
+        folder.record_evaluation(step, numbers, graded, run.spans, time.perf_counter() - start)
     watch.evaluated(step, numbers)
 
 
@@ -157,18 +167,19 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
     """The report; of a finished run it is written."""
     report = {
         "steps": step,
-        "wall_s": sum(sitting["wall_s"] for sitting in folder.sittings()),
+        "wall_s": folder.view.wall_s,
         "generated_tokens": int(sum(line["tokens/generated"] for line in folder.metrics())),
         "before": folder.evaluation(0),
         "after": None if stopped else folder.evaluation(step),
     }
     if stopped:
-        watch.notify(f"stopped after step {step} of {run.steps}; go on with `{resume_command(folder.path)}`")
+        watch.notify(f"stopped after step {step} of {run.steps}; go on with `{folder.resume_command}`")
     else:
         with writing(folder.path):
             folder.write_report(report)
         report |= run.present(folder.path)
         watch.finished(report)
+    folder.event("session_ended", step, why="stopped" if stopped else "finished")
     return report
 
 
@@ -177,17 +188,6 @@ def due(step: int, every: int) -> bool:
 
 
 # Failed graders
-
-
-def checked(collect: Collect, where: str, folder: Path) -> Collect:
-    """A rollout that raises GradersFailed before anything is learned from what it wrote."""
-
-    def collect_and_check(prompts: Prompts, sampler: Sampler, grade: Grade, *state: Any) -> tuple[Any, ...]:
-        found = collect(prompts, sampler, grade, *state)
-        check_graders(found[0], where, folder)
-        return found
-
-    return collect_and_check
 
 
 def check_graders(graded: Sequence[Graded], where: str, folder: Path) -> None:
@@ -204,49 +204,32 @@ def check_graders(graded: Sequence[Graded], where: str, folder: Path) -> None:
 # Save and resume
 
 
-def save(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[str, Any]) -> None:
-    """A checkpoint of the state after `step`, unless there is one; `place` is where the prompts stood
-    then."""
+def save(run: Run, folder: RunFolder, step: int, state: PartState, place: Mapping[str, Any]) -> None:
+    """A checkpoint of the state after `step`, unless there is one; `place` is where the source stood then."""
     if step == 0 or step in checkpoint.steps_in(folder.checkpoints):
         return
-    learners = learners_of(run.models)
-    snapshot = Snapshot(
-        step,
-        weights={role: learner.weights() for role, learner in learners.items()} | moving(run),
-        state={
-            "learners": {role: learner.state() for role, learner in learners.items()},
-            "memory": memory,
-            "prompts": place,
-            "version": run.sampler.version,
-        },
-    )
     with writing(folder.path):
-        folder.save(snapshot, run.export)
+        folder.save(Snapshot(step, {"parts": state, "source": place}), run.host.save)
 
 
-def keep_best(run: Run, folder: RunFolder, step: int, memory: Memory, place: Mapping[str, Any]) -> None:
+def keep_best(run: Run, folder: RunFolder, step: int, state: PartState, place: Mapping[str, Any]) -> None:
     """A checkpoint of the step if its evaluation is the best so far; `checkpoints/best` points at the best
     one."""
     if folder.best() == step:
-        save(run, folder, step, memory, place)
+        save(run, folder, step, state, place)
     with writing(folder.path):
         folder.mark_best()
 
 
-def moving(run: Run) -> dict[str, Mapping[str, Tensor]]:
-    """The weights of a reference that follows the policy; one that stays is made again from the start."""
-    return {} if run.plan.reference is None else {"reference": weights_of(run.models, "reference")}
-
-
-def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, Memory]:
-    """Puts the run and its folder where the newest usable checkpoint left them; gives that step and the
-    memory there."""
+def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]:
+    """Puts the run and its folder where the newest usable checkpoint left them; that step and the state of the
+    parts there."""
     with writing(folder.path):
         snapshot = checkpoint.newest(folder.checkpoints, watch.notify)
     step = 0 if snapshot is None else snapshot.step
     if step > run.steps:
         raise UserError(f"{folder.path} has done {step} steps already; set steps= to {step} or more")
-    if folder.sittings():
+    if folder.view.sessions:
         for change in folder.changes():
             watch.notify(f"{change}, so the run may differ in the last bits from one that never stopped")
     if snapshot is None and folder.metrics():
@@ -254,53 +237,20 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, Memory]:
     with writing(folder.path):
         folder.rewind(step)
     if snapshot is None:
-        return 0, run.plan.memory()
-    fingerprint = restore(run, snapshot)
+        return 0, run.plan.initial_state()
+    run.host.load(snapshot.folder)
+    run.source.load(snapshot.state["source"])
+    published = run.channel.publish(step)
+    fingerprint = published.fingerprint
     if any(line["step"] == step and line["fingerprint"] != fingerprint for line in folder.metrics()):
         raise RuntimeError(
             f"the weights restored from {folder.path} are not those that step {step} left behind"
         )
-    return step, snapshot.state["memory"]
+    folder.event("restored", step, version=published.version, fingerprint=fingerprint)
+    return step, snapshot.state["parts"]
 
 
-def restore(run: Run, snapshot: Snapshot) -> str:
-    """Gives everything its state back; the fingerprint of the weights that the sampler now holds."""
-    for role, learner in learners_of(run.models).items():
-        learner.load(snapshot.weights[role], snapshot.state["learners"][role])
-    with torch.no_grad():
-        for role, weights in moving(run).items():
-            for name, weight in weights.items():
-                weight.copy_(snapshot.weights[role][name])
-    run.prompts.load(snapshot.state["prompts"])
-    run.sampler.version = snapshot.state["version"] - 1  # publishing raises it by one
-    return run.channel.publish(learner_of(run.models, "policy"), run.sampler)
-
-
-def learners_of(models: Models) -> dict[str, Learner]:
-    """Every model that learns, once, under the first of its roles."""
-    found: dict[str, Learner] = {}
-    for role, model in sorted(models.items(), key=lambda item: (item[0] != "policy", item[0])):
-        if isinstance(model, Learner) and not any(model is other for other in found.values()):
-            found[role] = model
-    return found
-
-
-# Time and stop requests
-
-
-class Sitting:
-    """One stretch of a run that was resumed any number of times; keeps its part of the wall time in the
-    folder."""
-
-    def __init__(self, folder: RunFolder, step: int) -> None:
-        self._start = time.perf_counter()
-        self._folder, self._first, self._before = folder, step + 1, folder.sittings()
-        self.reached(step)
-
-    def reached(self, step: int) -> None:
-        sitting = {"first_step": self._first, "last_step": step, "wall_s": time.perf_counter() - self._start}
-        with writing(self._folder.path):
-            self._folder.record_sittings([*self._before, sitting])
+# Stop requests
 
 
 @contextmanager

@@ -82,6 +82,21 @@ def override(text: str) -> tuple[str, Any]:
     return key, value
 
 
+def setting(settings: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    """A setting of a tree that is not read yet, by its short or its full name.
+
+    >>> setting({"engine": {"threads": 2}}, "threads"), setting({"threads": 3}, "threads"), setting({}, "device", "auto")
+    (2, 3, 'auto')
+    """
+    for owner in ("", "control", "source", "models.policy", "models", "engine"):
+        table: Any = settings
+        for key in owner.split(".") if owner else ():
+            table = table.get(key) if isinstance(table, Mapping) else None
+        if isinstance(table, Mapping) and name in table:
+            return table[name]
+    return default
+
+
 def nested(settings: Mapping[str, Any]) -> Tree:
     """Dotted names as nested dictionaries, later ones over earlier ones.
 
@@ -340,7 +355,7 @@ def _names(hint: Any, path: tuple[Any, ...]) -> list[str]:
             hint = typing.get_type_hints(typing.get_origin(table) or table, include_extras=True)[key]
     cls = _table(hint)
     cls = typing.get_origin(cls) or cls
-    return [f.name for f in dataclasses.fields(cls) if f.init] + list(getattr(cls, "short", ()))
+    return [f.name for f in dataclasses.fields(cls) if f.init]
 
 
 def _table(hint: Any) -> Any:

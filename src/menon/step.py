@@ -1,30 +1,29 @@
-"""One training step, from prompts to record. Stages receive other stages as arguments and never import
-them."""
+"""One training step: what it does with the text or the rows that a source gathered. Stages receive other stages as
+arguments and never import them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from menon.batch import Batch, columns_per, pack
-from menon.errors import UserError
+from menon.batch import Batch, columns_per
+from menon.parts import Observes, Stateful
 from menon.record.clock import Clock
 from menon.record.metrics import batch_metrics, text_metrics
-from menon.rollout.memory import ROLLOUT, collected
-from menon.rollout.protocols import Collect, Grade, Prompts, Sampler
-from menon.sync.protocols import WeightChannel
+from menon.source.protocols import Gathered
 from menon.types import Metric, StepReport, merge
-from menon.update.objective import MiniBatch, Update, cut, prepare, split, steered
-from menon.update.protocols import Learner, Models
+from menon.update.host import ModelHost
+from menon.update.objective import prepare
 from menon.update.scoring import score
+from menon.update.terms import Update, split, steered
 
-Memory = Mapping[str, Any]
-"""State of the parts that have one, by the part's name: what `record.state_codec` can write."""
+PartState = Mapping[str, Any]
+"""State of the parts that have one, by the part's name: what `state_codec` can write."""
 
 
 class Credit(Protocol):
     """A part of the advantage stage: batch in, batch out with rewards, advantages or value targets set.
 
-    A part with memory has `init() -> State` and is called as `part(batch, state) -> (batch, state)`.
+    A part with a state has `init() -> State` and is called as `part(batch, state) -> (batch, state)`.
     """
 
     @property
@@ -33,102 +32,83 @@ class Credit(Protocol):
     def __call__(self, batch: Batch, *state: Any) -> Any: ...
 
 
+class Arrange(Protocol):
+    """Says what of a batch stands together, before it is dealt into updates: pairs from grades, the best of n.
+
+    Sets `pair` and `learn`; sequences stay where they are, for the record is written in their order.
+    """
+
+    def __call__(self, batch: Batch) -> Batch: ...
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run does in every step. Its parts are frozen dataclasses that a recipe constructs."""
 
-    rollout: Collect
-    grade: Grade
     advantage: Mapping[str, Credit]
     updates: tuple[Update, ...]
     seed: int
-    reference: Callable[[int, Models], None] | None = None
+    arrange: tuple[Arrange, ...] = ()
+    reference: Callable[[int, ModelHost], None] | None = None
     """What moves the reference after a step (`update.reference`); None: it stays."""
 
     @property
     def credit_reads(self) -> set[str]:
         return {column for part in self.advantage.values() for column in part.reads}
 
-    def memory(self) -> Memory:
-        """The state that a run starts from."""
-        parts: Mapping[str, Any] = {ROLLOUT: self.rollout, **self.advantage}
-        return {name: part.init() for name, part in parts.items() if hasattr(part, "init")}
+    def initial_state(self) -> PartState:
+        """The state of its parts that a run starts from."""
+        return {name: part.init() for name, part in self.advantage.items() if isinstance(part, Stateful)}
 
 
-def train_step(
-    step: int,
-    prompts: Prompts,
-    plan: Plan,
-    sampler: Sampler,
-    models: Models,
-    channel: WeightChannel,
-    memory: Memory,
-) -> tuple[StepReport, Memory]:
-    clock = Clock()
-    with clock("rollout"):
-        # Graded as it finishes: refills and trees need grades inside.
-        graded, gathered, memory = collected(plan.rollout, prompts, sampler, plan.grade, memory)
-        batch = pack(graded)
+def improve(
+    step: int, gathered: Gathered, plan: Plan, host: ModelHost, state: PartState, clock: Clock
+) -> tuple[StepReport, PartState]:
     with clock("score"):
-        parts = [part for update in plan.updates for part in split(batch, update, plan.seed, step)]
-        batch = score(batch, parts, plan.credit_reads, models)
+        batch = gathered.batch
+        for arrange in plan.arrange:
+            batch = arrange(batch)
+        minibatches = [part for update in plan.updates for part in split(batch, update, plan.seed, step)]
+        batch = score(batch, minibatches, plan.credit_reads, host)
     with clock("advantage"):
-        batch, memory = give_credit(batch, plan.advantage, memory)
+        batch, state = give_credit(batch, plan.advantage, state)
     with clock("update"):
-        metrics = learn(batch, [part for part in parts if step > part.update.after], models)
-        memory = look_back(plan.advantage, memory, metrics)
-    with clock("sync"):
+        metrics: dict[str, Metric] = {}
+        for minibatch in minibatches:
+            if step > minibatch.update.after:
+                job = prepare(minibatch, batch, host)  # whole-update statistics, before anything is cut
+                merge(
+                    metrics, host.update(minibatch.update.model, job)
+                )  # cuts for memory; one optimiser step
+        state = observe(plan.advantage, state, metrics)
         if plan.reference is not None:
-            plan.reference(step, models)
-        fingerprint = channel.publish(learner_of(models, "policy"), sampler)
+            plan.reference(step, host)
     with clock("report"):
-        merge(metrics, batch_metrics(batch) | text_metrics(graded) | gathered | steered(batch))
-    numbers = {name: float(metric) for name, metric in metrics.items()} | clock.times()
+        texts = text_metrics(gathered.graded) if gathered.graded else {}
+        merge(metrics, batch_metrics(batch) | texts | dict(gathered.metrics) | steered(batch))
+    return report_of(step, gathered, batch, metrics), state
+
+
+def give_credit(batch: Batch, parts: Mapping[str, Credit], state: PartState) -> tuple[Batch, PartState]:
+    """Runs the advantage stage in its order; parts with a state get theirs and leave the next one."""
+    state = dict(state)
+    for name, part in parts.items():
+        if name in state:
+            batch, state[name] = part(batch, state[name])
+        else:
+            batch = part(batch)
+    return batch, state
+
+
+def observe(parts: Mapping[str, Credit], state: PartState, metrics: Mapping[str, Metric]) -> PartState:
+    """Parts that learn from what the updates measured have `after(state, metrics) -> state`."""
+    observing = {name: part for name, part in parts.items() if name in state and isinstance(part, Observes)}
+    return {**state, **{name: part.after(state[name], metrics) for name, part in observing.items()}}
+
+
+def report_of(step: int, gathered: Gathered, batch: Batch, metrics: Mapping[str, Metric]) -> StepReport:
     columns = {
         name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None
     }
-    return StepReport(step, numbers, tuple(graded), columns, batch.offset.numpy(), fingerprint), memory
-
-
-def give_credit(batch: Batch, parts: Mapping[str, Credit], memory: Memory) -> tuple[Batch, Memory]:
-    """Runs the advantage stage in its order; parts with memory get their state and leave the next one."""
-    memory = dict(memory)
-    for name, part in parts.items():
-        if name in memory:
-            batch, memory[name] = part(batch, memory[name])
-        else:
-            batch = part(batch)
-    return batch, memory
-
-
-def look_back(parts: Mapping[str, Credit], memory: Memory, metrics: Mapping[str, Metric]) -> Memory:
-    """Parts that learn from what the updates measured have `after(state, metrics) -> state`."""
-    looking = {name: part for name, part in parts.items() if name in memory and hasattr(part, "after")}
-    return {**memory, **{name: part.after(memory[name], metrics) for name, part in looking.items()}}
-
-
-def learn(batch: Batch, parts: list[MiniBatch], models: Models) -> dict[str, Metric]:
-    """The updates of one step."""
-    metrics: dict[str, Metric] = {}
-    for part in parts:
-        learner = learner_of(models, part.update.model)
-        batch_of_part, terms = prepare(part, batch, models)  # whole-update statistics, before anything is cut
-        micros = cut(batch_of_part, terms, part.update.unit, learner.tokens_per_forward, learner.workers)
-        merge(
-            metrics, learner.accumulate(micros, models)
-        )  # memory and speed only: the cut cannot change the result
-        own = learner.step()
-        merge(
-            metrics,
-            own if part.update.model == "policy" else {f"{part.update.model}/{k}": v for k, v in own.items()},
-        )
-    return metrics
-
-
-def learner_of(models: Models, name: str) -> Learner:
-    model = models[name]
-    if not isinstance(model, Learner):
-        raise UserError(
-            f"the {name} model cannot learn; give it an optimiser or take its terms out of the objective"
-        )
-    return model
+    numbers = {name: float(metric) for name, metric in metrics.items()}
+    return StepReport(step, numbers, gathered.graded, columns, batch.offset.numpy())

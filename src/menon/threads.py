@@ -12,6 +12,7 @@ from typing import Any
 
 from menon.base import BASES
 from menon.errors import UserError
+from menon.settings import setting
 
 SMALL_MODEL_CAP = 4
 """A step of a built-in base is too little work for more parts than this. Who asks for more gets them, up to
@@ -34,7 +35,7 @@ class Threads:
 def choose(settings: Mapping[str, Any]) -> Threads:
     """The thread count of raw settings (`threads`, `model`); what the user asked for goes before what
     fits."""
-    asked = settings.get("threads")
+    asked = setting(settings, "threads")
     if asked is not None:
         if isinstance(asked, bool) or not str(asked).isdecimal() or int(asked) < 1:
             raise UserError(
@@ -43,7 +44,7 @@ def choose(settings: Mapping[str, Any]) -> Threads:
             )
         return Threads(int(asked), "as asked")
     cores, busy = cores_here(), busy_cores()
-    small = settings.get("model", "base") in BASES
+    small = setting(settings, "model", "base") in BASES
     fits = max(1, int(cores - busy + (SPARE_SMALL if small else SPARE)))
     if small and fits > SMALL_MODEL_CAP:
         return Threads(SMALL_MODEL_CAP, "enough for a small model")

@@ -9,16 +9,19 @@ from menon.control.penalty_coefficient import PenaltyCoefficient
 from menon.errors import UserError
 from menon.loss import NLL
 from menon.loss.aggregation import TokenMean
-from menon.step import give_credit, look_back
+from menon.step import give_credit, observe
 from menon.types import Mean
-from menon.update.objective import MiniBatch, Term, Update, prepare, steered
+from menon.update.objective import prepare
+from menon.update.terms import MiniBatch, Term, Update, steered
 from rows import Known, batch_of
 
 
 def weight(batch, name):
-    part = MiniBatch(Update({name: Term(NLL(), TokenMean(), coef=2.0)}), torch.arange(batch.num_sequences), True)
-    whole, ready = prepare(part, batch, {"policy": Known({})})
-    return float(ready[name].weight[whole.trained][0])
+    part = MiniBatch(
+        Update({name: Term(NLL(), TokenMean(), coef=2.0)}), torch.arange(batch.num_sequences), True
+    )
+    job = prepare(part, batch, Known({}))
+    return float(job.terms[name].weight[job.batch.trained][0])
 
 
 def test_a_coefficient_multiplies_its_term_alone():
@@ -48,14 +51,14 @@ def test_adaptive_kl(kl, factor):
 def test_penalty_doubles_and_halves(measured, after):
     """Target .01: above .015, below .00667."""
     part = PenaltyCoefficient()
-    memory = look_back({"steer": part}, {"steer": part.init()}, {"kl/old": Mean(3 * measured, 3)})
+    memory = observe({"steer": part}, {"steer": part.init()}, {"kl/old": Mean(3 * measured, 3)})
     assert memory["steer"]["beta"] == after
 
 
 def test_penalty_stays_where_nothing_was_measured_and_other_memories_too():
     part, kl = PenaltyCoefficient(), KLCoefficient()
     memory = {"steer": {"beta": 0.7}, "kl": {"beta": 0.1}}
-    assert look_back({"steer": part, "kl": kl}, memory, {}) == memory
+    assert observe({"steer": part, "kl": kl}, memory, {}) == memory
 
 
 def test_entropy_counts_while_it_is_low():

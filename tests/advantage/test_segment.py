@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from menon.advantage import SegmentCredit, Whiten
-from menon.advantage.segment import tree_values
 from menon.errors import UserError
+from menon.rollout.tree_values import tree_values
 from menon.types import Estimate
 from rows import NAN, batch_of, rows_of
 

@@ -2,18 +2,21 @@
 
 import copy
 import json
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.advantage import GRPO
-from menon.assembly.build import build, close, device_of
+from menon.assembly.build import build
+from menon.assembly.placement import device_of
 from menon.assembly.questions import apart, chat_with, stop_of, tokenize_with
 from menon.base import BASES
-from menon.config import RunConfig, changed
+from menon.config import OnlineSource, RunConfig, changed
 from menon.engines.hf_models import export
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
@@ -23,18 +26,13 @@ from menon.loss.aggregation import TokenMean
 from menon.recipes import recipe
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.groups import Groups
-from menon.rollout.kinds import DynamicRollout
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Sampling
-from menon.update.objective import Term
+from menon.update.terms import Term
+from tiny_run import models_of, online
 
-BASE = RunConfig(
-    advantage={"credit": GRPO()},
-    objective={"policy": Term(PPOClip(), TokenMean())},
-    max_new_tokens=8,
-    heldout=6,
-)
+BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())}, source=OnlineSource(max_new_tokens=8, heldout=6))
 
 
 @pytest.fixture(scope="session")
@@ -52,37 +50,48 @@ def jsonl(path: Path, rows: int) -> Path:
     return path
 
 
-def built(folder: Path, **settings) -> Run:
-    return build(changed(BASE, {"model": str(folder), "device": "cpu", **settings}))
+@pytest.fixture
+def built(folder):
+    """Builds runs that end with the test."""
+    with ExitStack() as open_runs:
+
+        def entered(**settings) -> Run:
+            config = changed(BASE, {"model": str(folder), "device": "cpu", **settings})
+            return open_runs.enter_context(build(config))
+
+        yield entered
 
 
-def test_the_parts_of_a_plain_run(folder):
-    run = built(folder, prompts_per_step=3, steps=9, save_every=4)
-    assert run.plan.rollout == Groups(3, 8, Sampling(8))
+def heldout_of(run: Run) -> list[str]:
+    return [prompt.text for prompt in run.evaluate.func.prompts]
+
+
+def test_the_parts_of_a_plain_run(built):
+    run = built(prompts_per_step=3, steps=9, save_every=4)
+    assert (online(run).rollout, online(run).around.prompts_per_step) == (Groups(), 3)
+    assert (online(run).around.samples_per_prompt, online(run).around.sampling) == (8, Sampling(8))
     assert isinstance(run.channel, ByReference)
-    assert list(run.models) == ["policy"]
-    policy = run.models["policy"]
+    assert list(run.host.roles) == ["policy"]
+    policy = models_of(run)["policy"]
     assert isinstance(policy, TorchLearner)
-    assert run.sampler.model is policy.model  # nothing can be stale
+    assert online(run).sampler.model is policy.model  # nothing can be stale
     assert (run.steps, run.save_every, policy.optimiser) == (9, 4, BASE.optimiser)
-    (prompt, visit), *_ = run.prompts.take(1)
+    (prompt, visit), *_ = online(run).prompts.take(1)
     assert prompt.text.endswith("=?")
     assert visit == 0
     assert bytes(prompt.tokens.tolist()).decode() == prompt.text
 
 
-def test_the_evaluation_is_at_temperature_1_and_the_same_each_time(folder):
-    run = built(folder, temperature=0.5, seed=3)
-    first, second = run.evaluate(run.sampler), run.evaluate(run.sampler)
+def test_the_evaluation_is_at_temperature_1_and_the_same_each_time(built):
+    run = built(temperature=0.5, seed=3)
+    first, second = run.evaluate(), run.evaluate()
     assert len(first) == 6
     assert [g.rollout.tokens.tolist() for g in first] == [g.rollout.tokens.tolist() for g in second]
-    assert [g.rollout.prompt.text for g in first] == [
-        g.rollout.prompt.text for g in built(folder).evaluate(run.sampler)
-    ]
+    assert [g.rollout.prompt.text for g in first] == [g.rollout.prompt.text for g in built().evaluate()]
     rollout = first[0].rollout
     with torch.no_grad():
         logp_LV = (
-            run.models["policy"].model(torch.tensor([rollout.tokens.tolist()])).logits[0].log_softmax(-1)
+            models_of(run)["policy"].model(torch.tensor([rollout.tokens.tolist()])).logits[0].log_softmax(-1)
         )
     place = len(rollout.prompt.tokens)
     assert rollout.logp[place] == pytest.approx(float(logp_LV[place - 1, rollout.tokens[place]]), abs=1e-4)
@@ -96,8 +105,9 @@ def test_a_critic_and_a_reference_start_from_the_policys_weights(folder):
         "device": "cpu",
         "critic.init": "orz",
     }
-    run = build(changed(recipe("ppo"), changes))
-    policy, reference, critic = (run.models[name].model for name in ("policy", "reference", "critic"))
+    with build(changed(recipe("ppo"), changes)) as run:
+        models = models_of(run)
+    policy, reference, critic = (models[name].model for name in ("policy", "reference", "critic"))
     for name, weight in policy.named_parameters():
         other = dict(reference.named_parameters())[name]
         assert torch.equal(weight, other)
@@ -110,27 +120,27 @@ def test_a_critic_and_a_reference_start_from_the_policys_weights(folder):
     assert [update.count for update in run.plan.updates] == [1, 4]
 
 
-def test_bfloat16_keeps_fp32_weights_and_samples_from_a_copy(folder):
-    run = built(folder, dtype="bfloat16")
-    policy = run.models["policy"]
+def test_bfloat16_keeps_fp32_weights_and_samples_from_a_copy(built):
+    run = built(dtype="bfloat16")
+    policy = models_of(run)["policy"]
     assert policy.autocast == torch.bfloat16
     assert {w.dtype for w in policy.weights().values()} == {torch.float32}
-    assert {w.dtype for w in run.sampler.weights().values()} == {torch.bfloat16}
+    assert {w.dtype for w in online(run).sampler.weights().values()} == {torch.bfloat16}
     assert isinstance(run.channel, ByCopy)
 
 
-def test_dynamic_sampling_gets_its_own_settings(folder):
+def test_dynamic_sampling_gets_its_own_settings(built):
     run = built(
-        folder, rollout=DynamicRollout(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2)
+        rollout=DynamicSampling(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2)
     )
-    assert run.plan.rollout == DynamicSampling(32, 8, Sampling(8), 0.1, 0.9, 5, 3, 2)
+    assert online(run).rollout == DynamicSampling(0.1, 0.9, 5, 3, 2)
 
 
-def test_data_is_split_by_a_hash_of_the_question(folder, tmp_path):
+def test_data_is_split_by_a_hash_of_the_question(built, tmp_path):
     file = jsonl(tmp_path / "d.jsonl", 40)
-    run = built(folder, data=str(file))
-    held = {prompt.text for prompt in run.evaluate.prompts}
-    trained = {prompt.text for prompt in run.prompts.prompts}
+    run = built(data=str(file))
+    held = set(heldout_of(run))
+    trained = {prompt.text for prompt in online(run).prompts.prompts}
     assert (len(held), len(trained)) == (4, 36)
     assert not held & trained
     rows = [{"question": f"{i}+{i}=", "answer": str(2 * i)} for i in range(40)]
@@ -139,15 +149,15 @@ def test_data_is_split_by_a_hash_of_the_question(folder, tmp_path):
     assert len(apart(rows, 2, "f")[1]) == 2
 
 
-def test_golds_that_fail_their_verifier_are_listed_before_anything_trains(folder, tmp_path):
+def test_golds_that_fail_their_verifier_are_listed_before_anything_trains(built, tmp_path):
     rows = [{"problem": f"{i}+{i}=", "answer": f"{2 * i}" if i % 4 else "}{"} for i in range(12)]
     path = tmp_path / "data.json"
     path.write_text(json.dumps(rows))
     with pytest.raises(UserError, match=r"row \d+ \('(\d+)\+\1='\): its own answer '\}\{' earns 0"):
-        built(folder, data=str(path))
+        built(data=str(path))
 
 
-def test_a_task_without_held_out_questions_is_refused(folder, tmp_path):
+def test_a_task_without_held_out_questions_is_refused(built, tmp_path):
     lines = ["from dataclasses import dataclass", "@dataclass(frozen=True)", "class One:"]
     lines += [
         "    def rows(self, split, n, seed):",
@@ -159,7 +169,7 @@ def test_a_task_without_held_out_questions_is_refused(folder, tmp_path):
     with pytest.raises(
         UserError, match=r"^One\(\) has no held-out question; give it settings that allow more questions$"
     ):
-        built(folder, task=f"{tmp_path / 'one.py'}:One")
+        built(task=f"{tmp_path / 'one.py'}:One")
 
 
 def test_answers_end_where_those_of_the_template_did():
@@ -168,43 +178,45 @@ def test_answers_end_where_those_of_the_template_did():
     assert stop_of(BASE) == ()
 
 
-def test_held_out_data_of_its_own(folder, tmp_path):
+def test_held_out_data_of_its_own(built, tmp_path):
     data, other = jsonl(tmp_path / "a.jsonl", 5), jsonl(tmp_path / "b.jsonl", 9)
-    run = built(folder, data=str(data), heldout_data=str(other))
-    assert (len(run.prompts.prompts), len(run.evaluate.prompts)) == (5, 6)
+    run = built(data=str(data), heldout_data=str(other))
+    assert (len(online(run).prompts.prompts), len(heldout_of(run))) == (5, 6)
 
 
-def test_bad_rows_stop_or_are_left_out_and_told(folder, tmp_path):
+def test_bad_rows_stop_or_are_left_out_and_told(built, folder, tmp_path):
     file = jsonl(tmp_path / "d.jsonl", 10)
     file.write_text(file.read_text() + "no json\n" + json.dumps({"question": "1" * 200, "answer": 1}) + "\n")
     with pytest.raises(UserError, match="line 11"):
-        built(folder, data=str(file))
+        built(data=str(file))
     told: list[str] = []
     config = changed(BASE, {"model": str(folder), "data": str(file), "on_bad": "skip", "device": "cpu"})
-    run = build(config, told.append)
-    assert len(run.prompts.prompts) + len(run.evaluate.prompts) == 10
+    with build(config, told.append) as run:
+        assert len(online(run).prompts.prompts) + len(heldout_of(run)) == 10
     assert told == [
         f"1 rows of {file} cannot be used and are left out",
         "1 questions do not fit into the context and are left out",
     ]
 
 
-def test_one_question_is_not_enough(folder, tmp_path):
+def test_one_question_is_not_enough(built, tmp_path):
     with pytest.raises(UserError, match="holds one question only"):
-        built(folder, data=str(jsonl(tmp_path / "d.jsonl", 1)))
+        built(data=str(jsonl(tmp_path / "d.jsonl", 1)))
 
 
 def test_a_reward_by_name_runs_apart_and_is_closed(folder, tmp_path):
     (tmp_path / "own.py").write_text(
         "def score(prompt, completion, answer, **columns):\n    return len(completion) / 100\n"
     )
-    run = built(folder, reward=f"{tmp_path / 'own.py'}:score")
-    graded = run.evaluate(run.sampler)
-    assert [g.verdict.score for g in graded] == [len(g.rollout.text) / 100 for g in graded]
-    process = run.plan.grade.reward.isolated.process
-    assert process.poll() is None
-    close(run)
-    assert process.poll() is not None
+    config = changed(BASE, {"model": str(folder), "device": "cpu", "reward": f"{tmp_path / 'own.py'}:score"})
+    with build(config) as run:
+        graded = run.evaluate()
+        assert [g.verdict.score for g in graded] == [len(g.rollout.text) / 100 for g in graded]
+        worker = online(run).grade.reward.isolated.worker
+        pid = worker.pid
+        assert psutil.pid_exists(pid)
+    assert worker.pid == 0
+    assert not psutil.pid_exists(pid)
 
 
 def test_devices():
@@ -248,4 +260,4 @@ def test_no_built_in_model_is_one_sentence(monkeypatch, tmp_path):
             UserError,
             match=f"'{name}' is missing here; make one with `menon pretrain corpus={corpus} out=my-base`",
         ):
-            build(replace(BASE, device="cpu", model=name))
+            build(replace(BASE, device="cpu", model=name)).__enter__()

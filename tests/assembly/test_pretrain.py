@@ -1,18 +1,23 @@
 """A base model from nothing."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from menon.assembly.pretrain import RECIPES, batch_of, pretrain, untrained
+from menon import loop
+from menon.assembly import pretrain as make
+from menon.assembly.pretrain import RECIPES, examples_of, pretrain, untrained
 from menon.base.corpus import PretrainRecipe
 from menon.base.recipe import ModelShape, batches
+from menon.batch import pack_examples
 from menon.engines.hf_models import load_policy
 from menon.errors import UserError
-from menon.recipes import pretrain as make
+from menon.record import checkpoint
 
 SMALL = PretrainRecipe(
     shape=ModelShape(hidden=32, layers=1, feed_forward=32, head_size=8),
@@ -23,7 +28,7 @@ SMALL = PretrainRecipe(
 
 
 def test_a_document_teaches_its_response_and_its_end():
-    batch = batch_of([([51, 43], [10, 35, 256]), ([52], [256])])
+    batch = pack_examples(examples_of([([51, 43], [10, 35, 256]), ([52], [256])]))
     assert batch.token.tolist() == [51, 43, 10, 35, 256, 52, 256]
     assert batch.trained.tolist() == [False, False, True, True, True, False, True]
     assert batch.valid.all()
@@ -37,7 +42,7 @@ def test_it_learns_is_seeded_and_is_an_ordinary_folder(tmp_path: Path):
     assert a == b
     model, tokenizer = load_policy(tmp_path / "a")
     assert tokenizer("1+2=?")["input_ids"] == list(b"1+2=?")
-    batch = batch_of(next(batches(SMALL)))
+    batch = pack_examples(examples_of(next(batches(SMALL))))
 
     def nats(network) -> float:
         total = 0.0
@@ -66,18 +71,18 @@ def test_stopped_and_asked_again_it_goes_on_bit_for_bit(tmp_path: Path, monkeypa
     monkeypatch.setattr(make, "SAVE_EVERY", 5)
     lines: list[str] = []
     pretrain(SMALL, tmp_path / "whole", lines.append)
-    real = make.offline.offline_step
+    real = loop.improve
 
-    def stopped(*given):
-        if given[-1] == 8:
+    def killed(step, *given):
+        if step == 8:
             raise KeyboardInterrupt
-        return real(*given)
+        return real(step, *given)
 
-    monkeypatch.setattr(make.offline, "offline_step", stopped)
+    monkeypatch.setattr(loop, "improve", killed)
     with pytest.raises(KeyboardInterrupt):
         pretrain(SMALL, tmp_path / "cut", lines.append)
-    monkeypatch.setattr(make.offline, "offline_step", real)
-    assert (tmp_path / "cut" / "unfinished" / "step_000005").is_dir()
+    monkeypatch.setattr(loop, "improve", real)
+    assert checkpoint.steps_in(tmp_path / "cut" / "unfinished" / "checkpoints") == [5]
     with pytest.raises(
         UserError, match="was begun with other settings; repeat those to go on with it, or name a new folder"
     ):
@@ -89,6 +94,27 @@ def test_stopped_and_asked_again_it_goes_on_bit_for_bit(tmp_path: Path, monkeypa
     assert whole == cut
     with pytest.raises(UserError, match="exists already"):
         pretrain(SMALL, tmp_path / "cut", lines.append)
+
+
+def test_a_stop_request_saves_and_says_how_to_go_on(tmp_path: Path, monkeypatch):
+    real, usual = loop.improve, signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def stopped(step, *given):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(step, *given)
+
+    monkeypatch.setattr(loop, "improve", stopped)
+    lines: list[str] = []
+    pretrain(SMALL, tmp_path / "cut", lines.append)
+    monkeypatch.setattr(loop, "improve", real)
+    signal.signal(signal.SIGTERM, usual)
+    assert lines[-1] == "stopped after step 3 of 12; go on with `menon pretrain with the same settings`"
+    assert checkpoint.steps_in(tmp_path / "cut" / "unfinished" / "checkpoints") == [3]
+    pretrain(SMALL, tmp_path / "cut", lines.append)
+    pretrain(SMALL, tmp_path / "whole", lines.append)
+    whole, cut = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert whole == cut
 
 
 @pytest.mark.parametrize(("corpus", "nats"), [("sums", 3.051), ("search", 2.903)])

@@ -10,18 +10,19 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.assembly.build import build
-from menon.assembly.reward_models import judge_of
+from menon.assembly.reward_models import with_models
 from menon.config import RunConfig, changed, own_code
 from menon.engines.hf_models import export
 from menon.engines.openai_client import OpenAIClient
 from menon.errors import UserError
+from menon.parts import Around
 from menon.recipes import recipe
 from menon.reward.judge import Judge, own_prompt
-from menon.reward.models import JudgeReward, PreferenceReward
 from menon.reward.preference import Preference
 from menon.rollout.environments import Calculator, GridWorld, GuessNumber
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import plain, read
+from tiny_run import online
 
 CPU = torch.device("cpu")
 
@@ -60,11 +61,11 @@ def test_a_judge_here(folder, tmp_path):
         "renorm": True,
         "prompt": str(prompt),
     }
-    run = build(settings(folder, reward=judge))
-    reward = run.plan.grade.reward
-    assert isinstance(reward, Judge)
-    assert reward.prompt == "{question} {final_step} {reference} ?"
-    graded = run.evaluate(run.sampler)
+    with build(settings(folder, reward=judge)) as run:
+        reward = online(run).grade.reward
+        assert isinstance(reward, Judge)
+        assert reward.prompt == "{question} {final_step} {reference} ?"
+        graded = run.evaluate()
     asked = [g for g in graded if g.rollout.text.strip()]
     assert asked
     assert all(
@@ -75,22 +76,18 @@ def test_a_judge_here(folder, tmp_path):
 
 
 def test_a_judge_on_a_server():
-    judge = judge_of(
-        JudgeReward("judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7), CPU
+    judge = Judge("judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7).build(
+        with_models(Around(), lambda: CPU)
     )
     assert judge.complete == OpenAIClient("http://127.0.0.1:1/v1", "judge-7b", "MY_KEY")
     assert (judge.batch_size, judge.prompt, judge.soft) == (7, own_prompt(), False)
 
 
 def test_a_preference_model(folder):
-    run = build(
-        settings(
-            folder,
-            reward={"kind": "preference", "model": str(folder / "preference"), "std": 2, "missing_end": 1},
-        )
-    )
-    assert isinstance(run.plan.grade.reward, Preference)
-    graded = run.evaluate(run.sampler)
+    reward = {"kind": "preference", "model": str(folder / "preference"), "std": 2, "missing_end": 1}
+    with build(settings(folder, reward=reward)) as run:
+        assert isinstance(online(run).grade.reward, Preference)
+        graded = run.evaluate()
     for g in graded:
         assert g.verdict.score == pytest.approx(g.verdict.parts["raw"] / 2)
         assert math.isnan(g.verdict.acc)
@@ -99,11 +96,11 @@ def test_a_preference_model(folder):
 
 def test_settings_of_models_go_through_run_json_and_the_command_line():
     config = changed(recipe("grpo"), {"reward": "judge", "reward.model": "a", "reward.soft": "true"})
-    assert config.reward == JudgeReward("a", soft=True)
+    assert config.reward == Judge("a", soft=True)
     assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
     assert own_code(config) == {}
     config = changed(recipe("grpo"), {"reward": {"kind": "preference", "model": "b", "clip": 10}})
-    assert config.reward == PreferenceReward("b", clip=10)
+    assert config.reward == Preference("b", clip=10)
 
 
 @pytest.mark.parametrize(
@@ -145,10 +142,11 @@ def test_an_environment_of_ones_own(folder, tmp_path):
     name = f"{file}:Shout"
     config = settings(folder, environment={"kind": name, "word": "hi"}, max_turns=3, task="chain_sum")
     assert own_code(config).keys() == {name}
-    run = build(config)
-    assert isinstance(run.plan.rollout.answer, Turns)
-    assert (run.plan.rollout.answer.max_turns, run.plan.rollout.answer.environment.word) == (3, "hi")
-    graded = run.evaluate(run.sampler)
+    with build(config) as run:
+        turns = online(run).around.answer
+        assert isinstance(turns, Turns)
+        assert (turns.max_turns, turns.environment.word) == (3, "hi")
+        graded = run.evaluate()
     assert all(g.rollout.text.startswith("hi") for g in graded)
     assert read(RunConfig, json.loads(json.dumps(plain(config)))).environment.word == "hi"
     with pytest.raises(UserError, match="wrd"):
@@ -163,17 +161,14 @@ def test_an_environment_of_ones_own(folder, tmp_path):
 
 def test_who_asks_and_who_grades(folder):
     """An environment with questions asks them and grades alone, unless data, task or reward say otherwise."""
-    game = build(settings(folder, environment={"kind": "guess_number", "high": 20}))
-    assert game.plan.grade is environment_alone
-    assert game.evaluate.prompts[0].text.startswith("I think of a number from 1 to 20.")
-    tool = build(settings(folder, environment="calculator"))
-    assert tool.plan.grade.reward.__name__ == "grade"
-    assert tool.evaluate.prompts[0].text.endswith("=?")
-    assert (
-        build(settings(folder, environment="grid_world", task="chain_sum"))
-        .evaluate.prompts[0]
-        .text.endswith("=?")
-    )
+    with build(settings(folder, environment={"kind": "guess_number", "high": 20})) as game:
+        assert online(game).grade is environment_alone
+        assert game.evaluate.func.prompts[0].text.startswith("I think of a number from 1 to 20.")
+    with build(settings(folder, environment="calculator")) as tool:
+        assert online(tool).grade.reward.__name__ == "grade"
+        assert tool.evaluate.func.prompts[0].text.endswith("=?")
+    with build(settings(folder, environment="grid_world", task="chain_sum")) as chains:
+        assert chains.evaluate.func.prompts[0].text.endswith("=?")
     assert changed(recipe("calculator"), {"environment": None}).environment is None
     for kind, cls in (("calculator", Calculator), ("guess_number", GuessNumber), ("grid_world", GridWorld)):
         assert changed(recipe("grpo"), {"environment": kind}).environment == cls()

@@ -3,19 +3,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import prompt, tiny_model, tiny_tokenizer
-from scripted import written_by
 
-from menon.assembly import samplers
-from menon.assembly.samplers import at_once, sampler_of, tell_of_memory
-from menon.config import RunConfig, changed
+from helpers import prompt, tiny_model, tiny_tokenizer
+from menon.assembly import placement
+from menon.assembly.placement import sampler_of
+from menon.assembly.rollout_memory import at_once, check_memory
+from menon.config import RunConfig, around_of, changed
 from menon.engines.decoding import decode_weights, torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.recipes import recipe
 from menon.recipes.grpo import grpo
-from menon.sync.by_copy import ByCopy
 from menon.types import Request, Sampling
+from scripted import written_by
 
 
 def config(**changes) -> RunConfig:
@@ -24,21 +24,21 @@ def config(**changes) -> RunConfig:
 
 def test_the_configs_settings_reach_the_sampler():
     told: list[str] = []
-    sampler, _ = sampler_of(
-        config(slots=7, fixed_slots=True, seed=3), tiny_model(), tiny_tokenizer(), told.append
-    )
+    model = tiny_model()
+    sampler = sampler_of(config(slots=7, fixed_slots=True, seed=3), model, tiny_tokenizer(), told.append)
+    assert sampler.model is model
     assert (sampler.slots, sampler.fixed_slots, sampler.seed, told) == (7, True, 3, [])
 
 
 def test_a_machine_without_bfloat16_is_told_and_works(monkeypatch):
-    monkeypatch.setattr(samplers, "has_bf16", lambda device: False)
+    monkeypatch.setattr(placement, "has_bf16", lambda device: False)
     told: list[str] = []
     model = tiny_model()
-    sampler, channel = sampler_of(config(dtype="bfloat16"), model, tiny_tokenizer(), told.append)
+    sampler = sampler_of(config(dtype="bfloat16"), model, tiny_tokenizer(), told.append)
     assert told == [
         "this cpu has no bfloat16 instructions and emulates them slowly; dtype=float32 is faster here"
     ]
-    assert isinstance(channel, ByCopy)
+    assert sampler.model is not model
     assert {w.dtype for w in sampler.weights().values()} == {torch.bfloat16}
     # The copy's rotary frequencies stay as they were: in bf16 far positions would be wrong.
     assert torch.equal(sampler.model.model.rotary_emb.inv_freq, model.model.rotary_emb.inv_freq)
@@ -61,16 +61,17 @@ def test_bytes_of_keys_and_values(monkeypatch):
     assert sampler(dtype=torch.bfloat16).bytes_per_token() == 2 * 2 * 2 * 4 * 4
 
 
+def most(config):
+    return at_once(config.rollout, around_of(config), config.slots)
+
+
 def test_how_many_answers_are_written_at_a_time():
+    assert most(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 256})) == 12
+    assert most(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 7})) == 7
     assert (
-        at_once(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 256})) == 12
+        most(changed(recipe("spo_tree"), {"prompts_per_step": 2, "branching": "2-3-4", "slots": 256})) == 48
     )
-    assert at_once(changed(recipe("grpo"), {"prompts_per_step": 3, "samples_per_prompt": 4, "slots": 7})) == 7
-    assert (
-        at_once(changed(recipe("spo_tree"), {"prompts_per_step": 2, "branching": "2-3-4", "slots": 256}))
-        == 48
-    )
-    assert at_once(changed(recipe("spo_chain"), {"prompts_per_step": 1, "slots": 256})) == 256
+    assert most(changed(recipe("spo_chain"), {"prompts_per_step": 1, "slots": 256})) == 256
 
 
 def test_a_cache_larger_than_memory_makes_fewer_slots(monkeypatch):
@@ -86,9 +87,9 @@ def test_a_cache_larger_than_memory_makes_fewer_slots(monkeypatch):
     assert small.fitting(40) == 5
     assert {c.request.prompt.index: c.tokens.tolist() for c in written_by(small, asked)} == want
     told: list[str] = []
-    tell_of_memory(
-        config(), TorchSampler(tiny_model(), tiny_tokenizer()), [prompt(0, "1234567890")], told.append
-    )
+    around = replace(around_of(config()), notify=told.append)
+    bare = TorchSampler(tiny_model(), tiny_tokenizer())
+    check_memory(config().rollout, around, [prompt(0, "1234567890")], bare)
     assert told == [
         "free memory holds 5 answers of up to 40 tokens, so as many and not 16 are written at a time"
     ]

@@ -8,7 +8,6 @@ transformers = pytest.importorskip("transformers")
 import json  # noqa: E402
 
 import numpy as np  # noqa: E402
-from scripted import written_by
 
 from menon.base import BASE_OF_TASK, BASES, SEARCH_WEIGHTS, default_model  # noqa: E402
 from menon.base.search import SearchRecipe  # noqa: E402
@@ -16,6 +15,7 @@ from menon.base.tokenizer import END_ID, build, encode  # noqa: E402
 from menon.engines.decoding.torch_sampler import TorchSampler  # noqa: E402
 from menon.prompts.tasks import TASKS, Countdown, LongChain  # noqa: E402
 from menon.types import Prompt, Request, Sampling  # noqa: E402
+from scripted import written_by
 
 N = 128
 

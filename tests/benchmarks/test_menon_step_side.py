@@ -23,11 +23,11 @@ def test_a_step_writes_the_settled_lengths_and_learns(tmp_path):
     path = write_questions(questions(40), tmp_path / "questions.jsonl")
     limits = [3, 9, 5, 7]
     steps = steps_of(str(WEIGHTS), path, "float32", samples=2, limits=limits)
-    weights = steps.run.models["policy"].weights()
+    weights = steps.policy.weights()
     before = {name: weight.detach().clone() for name, weight in weights.items()}
     assert steps.seconds() > 0
     assert steps.metric("tokens/generated") == sum(limits)
-    assert steps.run.plan.grade is not None
+    assert steps.source.grade is not None
     moved = max(float((weights[name].detach() - before[name]).abs().max()) for name in before)
     # AdamW's first step moves a weight by about the learning rate, 1e-6.
     assert moved == pytest.approx(1e-6, rel=0.05)

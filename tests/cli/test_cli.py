@@ -23,7 +23,8 @@ def python(*words: str, folder: Path | None = None) -> subprocess.CompletedProce
     )
 
 
-HEAVY = "[name for name in ('torch', 'transformers', 'pydantic', 'rich', 'numpy') if name in sys.modules]"
+LIBRARIES = ("torch", "transformers", "pydantic", "rich", "numpy", "httpx2", "tenacity")
+HEAVY = f"[name for name in {LIBRARIES} if name in sys.modules]"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_help_and_version(capsys, monkeypatch):
         (["train", "none.yaml"], "menon: there is no settings file none.yaml"),
         (["train", "grpo", "ppo"], "menon: 'ppo' is neither key=value nor a .yaml or .toml file, and the recipe is"),
         (["train", "--resume"], "menon: --resume needs the folder of a run, like --resume runs/mine"),
-        (["train", "--resume", "none"], "menon: none holds no run (it has no run.json); start one with `menon train out=none`"),
+        (["train", "--resume", "none"], "menon: none holds no run (it has no run.json); name the folder that menon train wrote, or"),
         (["train", "grpo", "--resume", "x"], "menon: --resume goes on with the run's own settings; leave the recipe"),
         (["train", "--resume=x", "seed=2"], "menon: a resumed run keeps its 'seed'; only steps, save_every,"),
         (["train", "threads=1", "data=none.jsonl"], "menon: there is no file none.jsonl (looked from "),
@@ -89,7 +90,7 @@ def test_help_and_version(capsys, monkeypatch):
         (["train", "threads=1", "reward=exactly"], "menon: there is no reward 'exactly'; did you mean 'exact'?"),
         (["train", "threads=1", "task=chain_sums"], "menon: in task: unknown kind 'chain_sums'; did you mean 'chain_sum'?"),
         (["train", "threads=1", "device=tpu"], "menon: there is no device 'tpu'; use auto, cpu, cuda, or cuda:1 and so on"),
-        (["train", "threads=1", "rollout=dynamic_sampling", "rollout.lo=2"], "menon: no accuracy lies between lo 2.0 and hi 1.0"),
+        (["train", "threads=1", "rollout=dynamic_sampling", "rollout.lo=2"], "menon: in rollout: no accuracy lies between lo 2.0 and hi 1.0"),
         (["pretrain"], "menon: pretrain needs a folder for the model: menon pretrain out=my-base"),
         (["pretrain", "grpo"], "menon: pretrain takes key=value only, like menon pretrain out=my-base seed=2"),
         (["pretrain", "out=x", "threads=1", "corpus=sum"], "menon: there is no corpus 'sum'; did you mean 'sums'?"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers import tiny_model
-from menon.assembly.derived import ModelSize, memory, side_by_side, size_of_model, sizes, tokens_per_pass
+from menon.assembly.derived import ModelSize, memory, num_workers, size_of_model, sizes, tokens_per_pass
 from menon.cli import explain as explaining
 from menon.cli import main
 from menon.config import changed
@@ -18,7 +18,7 @@ def test_sizes_of_a_step():
     """grpo on a laptop: 32 x 8 answers of 96 tokens, 30 steps of 2 updates; the second update is one
     behind."""
     found = sizes(recipe("grpo"))
-    assert (found.answers, found.tokens_at_most, found.per_update) == (256, 24_576, 128)
+    assert (found.step.answers, found.step.tokens, found.per_update) == (256, 24_576, 128)
     assert (found.updates, found.lag) == (60, 1)
     assert sizes(dataclasses.replace(recipe("grpo"), updates_per_step=8)).lag == 7
 
@@ -28,7 +28,7 @@ def test_sizes_of_trees():
     tokens each. 256 edges a step in 2 updates; one that waits 7 steps is learned from by the 16th update that
     follows, which is 15 behind."""
     found = sizes(recipe("spo_tree"))
-    assert (found.answers, found.tokens_at_most, found.per_update) == (8 * 64, 8 * 5280, 128)
+    assert (found.step.answers, found.step.tokens, found.per_update) == (8 * 64, 8 * 5280, 128)
     assert (found.updates, found.lag) == (60, 15)
     unbounded = changed(recipe("spo_tree"), {"rollout.edges_per_step": 0, "rollout.max_age": 2})
     assert (sizes(unbounded).per_update, sizes(unbounded).lag) == (8 * 32 * 2 / 2, 3)
@@ -83,7 +83,7 @@ def test_memory_by_hand():
     assert on_gpu["activations"] == narrow
 
 
-def test_memory_with_passes_side_by_side(monkeypatch):
+def test_memory_with_parallel_passes(monkeypatch):
     """Three threads. Beside the gradient that is kept, four of passes: three that run and one that is added.
     Three samplers have copies of 300 numbers each; two of them are processes of 190 MiB. Tokens and slots are
     shared."""
@@ -95,10 +95,10 @@ def test_memory_with_passes_side_by_side(monkeypatch):
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     alone = memory(config, shape)
-    assert (side_by_side(config, shape), alone["gradients"], alone["sampler's copies"]) == (1, 4000, 1200)
+    assert (num_workers(config, shape), alone["gradients"], alone["sampler's copies"]) == (1, 4000, 1200)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     apart = memory(config, shape)
-    assert (side_by_side(config, shape), apart["gradients"], apart["sampler's copies"]) == (3, 20_000, 3600)
+    assert (num_workers(config, shape), apart["gradients"], apart["sampler's copies"]) == (3, 20_000, 3600)
     assert apart["libraries"] == 2**29 + 2 * 190 * 2**20
     assert all(
         apart[name] == alone[name]
@@ -111,15 +111,15 @@ def test_memory_with_passes_side_by_side(monkeypatch):
     )  # a small model's cache on a CPU has the dtype of its weights
 
 
-def test_who_works_side_by_side(monkeypatch):
+def test_how_many_workers(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     config = dataclasses.replace(recipe("grpo"), device="cpu")
     small = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True)
-    assert side_by_side(config, small) == 3
-    assert side_by_side(dataclasses.replace(config, device="cuda"), small) == 1
-    assert side_by_side(config, dataclasses.replace(small, family=False)) == 1
-    assert side_by_side(config, dataclasses.replace(small, parameters=2**26 + 1)) == 1
-    assert side_by_side(config, None) == 1
+    assert num_workers(config, small) == 3
+    assert num_workers(dataclasses.replace(config, device="cuda"), small) == 1
+    assert num_workers(config, dataclasses.replace(small, family=False)) == 1
+    assert num_workers(config, dataclasses.replace(small, parameters=2**26 + 1)) == 1
+    assert num_workers(config, None) == 1
 
 
 def test_tokens_of_a_pass():
@@ -194,5 +194,5 @@ def test_trees(capsys):
     assert main(["explain", "spo_tree", "threads=1"]) == 0
     text = capsys.readouterr().out
     assert "8 trees of 4-4-4, each of at most 5,280 tokens" in text
-    assert "an edge may wait, and is learned from at most 15 updates late" in text
+    assert "edges may wait, and are learned from at most 15 updates late" in text
     assert "samples" not in text

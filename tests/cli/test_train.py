@@ -7,8 +7,9 @@ import pytest
 
 import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
+from menon.assembly.header import asked_in
 from menon.cli import main
-from menon.cli.command import asked_in, configured, understand
+from menon.cli.command import configured, understand
 from menon.engines.hf_models import export
 
 REWARD = "def half(prompt, completion, answer, completion_ids):\n    return float(sum(completion_ids) % 2)\n"
@@ -133,7 +134,7 @@ def test_a_fault_in_mid_run_is_one_line(words, monkeypatch, capsys):
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr("menon.loop.train_step", fail)
+    monkeypatch.setattr("menon.loop.improve", fail)
     assert main([*words, "out=a"]) == 2
     assert (
         capsys.readouterr().err

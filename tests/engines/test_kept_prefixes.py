@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import Kind, prompt, tiny_model, tiny_tokenizer
-from scripted import answered
 
+from helpers import Kind, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.rollout.protocols import Stream
 from menon.types import Completion, Request, Sampling, Tokens
+from scripted import answered
 
 V = 40
 

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from batches import VOCAB, random_batch
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
-from pretend_device import Log, pretend_device
-from scripted import answered, written_by
-
 from menon.correction.reject import Reject
 from menon.engines import machine, packed
 from menon.engines.completer import Completer, begins_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.forward import ValueModel, value_head
+from menon.engines.natural_gradient import NaturalLearner
 from menon.engines.preference_model import PreferenceModel
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.loss import GSPO, VESPO, EntropyBonus, PPOClip, ValueLoss
@@ -29,9 +28,12 @@ from menon.loss.kl import KL
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Completion, Request, Sampling
-from menon.update.natural import NaturalGradient, NaturalLearner
-from menon.update.objective import Term, Update, cut, prepare, split
-from menon.update.optimiser import Optimiser
+from menon.update.optimiser import NaturalGradient, Optimiser
+from menon.update.protocols import VALUE, VALUE_AFTER
+from menon.update.terms import Term, Update
+from pretend_device import Log, pretend_device
+from scripted import answered, written_by
+from updates import micros
 
 V = 40
 
@@ -111,8 +113,8 @@ class TestSampler:
             copied = TorchSampler(own_copy(learner.model, torch.bfloat16), tiny_tokenizer(V))
             with torch.no_grad():
                 learner.model.lm_head.weight.add_(1)
-            ByReference().publish(learner, shared)
-            ByCopy().publish(learner, copied)
+            ByReference(learner, shared).publish(1)
+            ByCopy(learner, copied).publish(1)
             own, theirs = learner.weights(), copied.weights()
             assert all(torch.equal(own[name].to(torch.bfloat16), theirs[name]) for name in own)
             assert {weight.device.type for weight in theirs.values()} == {"cuda"}
@@ -124,11 +126,6 @@ OBJECTIVE = {
     "exact": Term(ExactKL(), TokenMean(), coef=0.1),
     "entropy": Term(EntropyBonus(), TokenMean(), coef=0.1),
 }
-
-
-def micros(learner: Any, update: Update, models: dict[str, Any], batch: Any) -> Any:
-    ready, terms = prepare(split(batch, update, 0, 0)[0], batch, models)
-    return cut(ready, terms, update.unit, learner.tokens_per_forward, learner.workers)
 
 
 class TestLearner:
@@ -159,7 +156,7 @@ class TestLearner:
         found: dict[str, Any] = dict(learner.score(batch, ("logp", "entropy")))
         update = Update(dict(terms))
         for number in range(2):
-            parts = micros(learner, update, models, batch)
+            parts = micros(learner, update, batch, models)
             if log is not None:
                 log.clear()
             metrics = learner.accumulate(parts, models)
@@ -212,18 +209,18 @@ class TestLearner:
             model, batch = tiny_model(vocab=VOCAB), random_batch(4)
             if shared:
                 learner = TorchLearner(
-                    model, Optimiser(1e-3), device=device, value_head=value_head(16, "orz")
+                    model, Optimiser(1e-3), device=device, heads={"value": value_head(16, "orz")}
                 )
             else:
                 learner = TorchLearner(
                     ValueModel(model.base_model, value_head(16, "orz")), Optimiser(1e-3), device=device
                 )
-            found = learner.score(batch, ("value", "value_after"))
+            found = learner.score(batch, (VALUE, VALUE_AFTER))
             update, models = (
                 Update({"value": Term(ValueLoss(), TokenMean())}, model="critic"),
                 {"critic": learner},
             )
-            learner.accumulate(micros(learner, update, models, batch), models)
+            learner.accumulate(micros(learner, update, batch, models), models)
             learner.step()
             return found | {name: weight.detach().cpu() for name, weight in learner.weights().items()}
 
@@ -241,7 +238,7 @@ class TestLearner:
             update = Update({"policy": Term(PPOClip(), TokenMean())})
 
             def step() -> dict[str, Any]:
-                learner.accumulate(micros(learner, update, {"policy": learner}, batch), {})
+                learner.accumulate(micros(learner, update, batch, {"policy": learner}), {})
                 learner.step()
                 return {name: weight.detach().cpu().clone() for name, weight in learner.weights().items()}
 
@@ -318,7 +315,7 @@ class TestPackedAttention:
     def columns(self, learner: TorchLearner, batch: Any) -> dict[str, Any]:
         found = learner.score(batch, ("logp", "entropy"))
         update = Update({"policy": Term(PPOClip(), TokenMean())})
-        learner.accumulate(micros(learner, update, {"policy": learner}, batch), {})
+        learner.accumulate(micros(learner, update, batch, {"policy": learner}), {})
         grads = [weight.grad.flatten() for weight in learner.weights().values() if weight.grad is not None]
         return found | {"gradient": torch.cat(grads).to("cpu")}
 

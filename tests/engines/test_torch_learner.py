@@ -12,6 +12,7 @@ from helpers import KINDS, tiny_model
 from menon.correction.reject import Reject
 from menon.engines import decoder, forward
 from menon.engines.forward import ValueModel, take_apart, value_head
+from menon.engines.protocols import Learner
 from menon.engines.torch_learner import MOST_SKIPPED, TorchLearner, TorchScorer
 from menon.errors import UserError
 from menon.loss.aggregation import TokenMean
@@ -20,11 +21,11 @@ from menon.loss.exact_kl import REVERSE_KL, ExactKL
 from menon.loss.kl import KL
 from menon.loss.ppo_clip import PPOClip
 from menon.loss.value import ValueLoss
-from menon.offline import offline_step
 from menon.types import Metric, Unit
-from menon.update.objective import Term, Update, cut, prepare, split
 from menon.update.optimiser import Optimiser
-from menon.update.protocols import Learner, Need, Reduction
+from menon.update.protocols import VALUE, VALUE_AFTER, Need, Reduction
+from menon.update.terms import Term, Update
+from updates import learn, micros
 
 TAU = 0.7
 POLICY = Update({"policy": Term(PPOClip(), TokenMean()), "kl": Term(KL(), TokenMean(), coef=0.1)})
@@ -42,12 +43,6 @@ def by_hand(model, batch, tau=1.0):
                 logp[t] = logits[batch.token[t]] - logits.logsumexp(-1)
                 entropy[t] = logits.logsumexp(-1) - (logits.softmax(-1) * logits).sum()
     return {"logp": logp, "entropy": entropy}
-
-
-def micros(learner, update, batch, models):
-    part = split(batch, update, 0, 0)[0]
-    ready_batch, terms = prepare(part, batch, models)
-    return cut(ready_batch, terms, update.unit, learner.tokens_per_forward, learner.workers)
 
 
 def gradients(learner, update, batch, models=None):
@@ -105,21 +100,21 @@ class TestColumns:
         batch = random_batch(4)
         for model in (scaled, capped):
             scorer = TorchScorer(model, temperature=TAU, vocabulary_chunk=7 * VOCAB)
-            assert scorer.head.network.whole is model
+            assert scorer.readout.network.whole is model
             scored = scorer.score(batch, ("logp", "entropy"))
             for name, column in by_hand(model, batch, TAU).items():
                 torch.testing.assert_close(scored[name], column, rtol=1e-5, atol=2e-5)
             torch.nn.init.zeros_(model.get_output_embeddings().weight)  # then all logits are 0, scaled or not
             assert take_apart(model).whole is model
             with pytest.raises(UserError, match="share its trunk"):
-                TorchScorer(model, value_head=value_head(16))
+                TorchScorer(model, heads={"value": value_head(16)})
 
     def test_value_is_that_of_the_state_before_the_token(self):
         model, batch = tiny_model(vocab=VOCAB), random_batch(4)
         head = value_head(16, "orz", seed=3)
         assert 2 < head.weight.abs().max() <= math.sqrt(5)
-        shared = TorchScorer(model, value_head=head).score(batch, ("logp", "value"))
-        apart = TorchScorer(ValueModel(model.base_model, head)).score(batch, ("value",))
+        shared = TorchScorer(model, heads={"value": head}).score(batch, ("logp", VALUE))
+        apart = TorchScorer(ValueModel(model.base_model, head)).score(batch, (VALUE,))
         assert torch.equal(shared["value"], apart["value"])
         start, t = int(batch.offset[0]), int(batch.offset[1]) - 1
         with torch.no_grad():
@@ -129,8 +124,8 @@ class TestColumns:
     def test_value_after_is_the_value_before_the_next_token_and_goes_on_behind_the_last(self):
         model, batch = tiny_model(vocab=VOCAB), random_batch(4)
         critic = TorchScorer(ValueModel(model.base_model, value_head(16, "orz", seed=3)))
-        scored = critic.score(batch, ("value", "value_after"))
-        assert torch.equal(scored["value"], critic.score(batch, ("value",))["value"])
+        scored = critic.score(batch, (VALUE, VALUE_AFTER))
+        assert torch.equal(scored["value"], critic.score(batch, (VALUE,))["value"])
         pair = batch.is_action & batch.is_action.roll(-1) & (batch.position.roll(-1) > batch.position)
         assert pair.sum() > 5
         assert torch.allclose(
@@ -143,7 +138,7 @@ class TestColumns:
 
     def test_a_new_critic_says_zero_if_asked_so(self):
         critic = TorchScorer(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16)))
-        assert torch.all(critic.score(random_batch(), ("value",))["value"] == 0)
+        assert torch.all(critic.score(random_batch(), (VALUE,))["value"] == 0)
 
     def test_a_reduction_sees_both_models_at_the_temperature(self):
         policy, reference = (TorchScorer(tiny_model(seed=s, vocab=VOCAB), temperature=TAU) for s in (0, 1))
@@ -168,7 +163,7 @@ class TestColumns:
         with pytest.raises(UserError, match="begins with a token of the policy"):
             learner_of().score(replace(batch, is_action=first), ("logp",))
         with pytest.raises(UserError, match="no value head"):
-            learner_of().score(batch, ("value",))
+            learner_of().score(batch, (VALUE,))
         with pytest.raises(UserError, match="no vocabulary"):
             TorchScorer(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16))).score(
                 batch, ("logp",)
@@ -258,7 +253,7 @@ class TestUpdates:
         """Moments show what AdamW was given: exp_avg = (1 - beta1) * gradient."""
         learner = learner_of(optimiser=Optimiser(clip_norm=0.01))
         batch = random_batch()
-        metrics = offline_step(
+        metrics = learn(
             near(batch, learner.score(batch, ("logp",))["logp"]), POLICY, {"policy": learner}, 0, 0
         )
         given = torch.cat([m["exp_avg"].flatten() / 0.1 for m in learner.state()["moments"].values()])
@@ -269,32 +264,32 @@ class TestUpdates:
         learner, batch = learner_of(), random_batch()
         batch = near(batch, learner.score(batch, ("logp",))["logp"])
         models = {"policy": learner}
-        offline_step(batch, POLICY, models, 0, 0)
+        learn(batch, POLICY, models, 0, 0)
         before, moments = weights_of(learner), copy.deepcopy(learner.state()["moments"])
         broken = replace(batch, advantage=torch.where(batch.is_action, math.inf, 0.0))
-        metrics = offline_step(broken, POLICY, models, 0, 1)
+        metrics = learn(broken, POLICY, models, 0, 1)
         assert float(metrics["update/skipped"]) == 1
         assert "grad_norm" not in metrics
         assert same(before, weights_of(learner))
         assert all(same(moments[name], kept) for name, kept in learner.state()["moments"].items())
         assert learner.state()["updates"] == 1
-        metrics = offline_step(batch, POLICY, models, 0, 2)  # and the next one is sound again
+        metrics = learn(batch, POLICY, models, 0, 2)  # and the next one is sound again
         assert float(metrics["update/skipped"]) == 0
         assert not same(before, weights_of(learner))
         for step in range(MOST_SKIPPED - 1):
-            offline_step(broken, POLICY, models, 0, step)
+            learn(broken, POLICY, models, 0, step)
         with pytest.raises(
             UserError, match="10 updates in a row had a gradient that is not finite; lower learning_rate"
         ):
-            offline_step(broken, POLICY, models, 0, 0)
+            learn(broken, POLICY, models, 0, 0)
 
     def test_an_update_where_every_token_is_masked_moves_nothing(self):
         learner, batch = learner_of(optimiser=Optimiser(1e-2, weight_decay=0.1)), random_batch()
         batch = near(batch, learner.score(batch, ("logp",))["logp"])
         models = {"policy": learner}
-        offline_step(batch, POLICY, models, 0, 0)
+        learn(batch, POLICY, models, 0, 0)
         before = weights_of(learner)
-        metrics = offline_step(replace(batch, valid=torch.zeros_like(batch.valid)), POLICY, models, 0, 1)
+        metrics = learn(replace(batch, valid=torch.zeros_like(batch.valid)), POLICY, models, 0, 1)
         assert (float(metrics["update/empty"]), float(metrics["update/skipped"])) == (1, 0)
         assert same(before, weights_of(learner))
         assert learner.state()["updates"] == 1
@@ -306,10 +301,10 @@ class TestUpdates:
         models = {"policy": learner}
         term = Term(PPOClip(), TokenMean(), correction=(Reject(1.01, 0.99),))
         near_by = replace(batch, behaviour_logp=own)
-        assert float(offline_step(near_by, Update({"policy": term}), models, 0, 0)["update/empty"]) == 0
+        assert float(learn(near_by, Update({"policy": term}), models, 0, 0)["update/empty"]) == 0
         before = weights_of(learner)
         far = replace(batch, behaviour_logp=own - 1)
-        metrics = offline_step(far, Update({"policy": term}), models, 0, 1)
+        metrics = learn(far, Update({"policy": term}), models, 0, 1)
         assert (float(metrics["update/empty"]), float(metrics["mismatch/masked"])) == (1, 1)
         assert same(before, weights_of(learner))
 
@@ -317,13 +312,12 @@ class TestUpdates:
         critic = TorchLearner(ValueModel(tiny_model(vocab=VOCAB).base_model, value_head(16)), Optimiser(1e-2))
         update = Update({"value": Term(ValueLoss(), TokenMean())}, model="critic")
         losses = [
-            float(offline_step(random_batch(), update, {"critic": critic}, 0, s)["loss/value"])
-            for s in range(40)
+            float(learn(random_batch(), update, {"critic": critic}, 0, s)["loss/value"]) for s in range(40)
         ]
         assert losses[-1] < 0.2 * losses[0]
 
     def test_one_pass_serves_policy_and_value_on_a_shared_trunk(self, monkeypatch):
-        learner = learner_of(value_head=value_head(16, "orz"))
+        learner = learner_of(heads={"value": value_head(16, "orz")})
         assert "value_head.weight" in learner.weights()
         passes = []
         monkeypatch.setattr(
@@ -368,7 +362,7 @@ class TestSideBySide:
             torch.set_num_threads(workers)
             head = value_head(16, "orz").to(dtype)
             learner = TorchLearner(
-                tiny_model(vocab=VOCAB, dtype=dtype), Optimiser(1e-2), value_head=head, **settings
+                tiny_model(vocab=VOCAB, dtype=dtype), Optimiser(1e-2), heads={"value": head}, **settings
             )
             assert learner.workers == workers
             yield learner
@@ -378,7 +372,7 @@ class TestSideBySide:
     def test_changes_neither_gradient_nor_metrics_nor_scores(self, dtype, bound, tokens_per_forward):
         batch = random_batch(dtype=dtype)
         alone, beside = self.learners(dtype, tokens_per_forward=tokens_per_forward)
-        scored, again = (learner.score(batch, ("logp", "entropy", "value")) for learner in (alone, beside))
+        scored, again = (learner.score(batch, ("logp", "entropy", VALUE)) for learner in (alone, beside))
         for name, column in again.items():
             assert not column.requires_grad
             torch.testing.assert_close(column, scored[name], rtol=bound, atol=5 * bound)
@@ -388,7 +382,7 @@ class TestSideBySide:
         ]
         assert cuts[1] >= 2 * cuts[0]
         assert distance(gradients(beside, self.BOTH, batch), gradients(alone, self.BOTH, batch)) < bound
-        one, two = (offline_step(batch, self.BOTH, {"policy": learner}, 0, 0) for learner in (alone, beside))
+        one, two = (learn(batch, self.BOTH, {"policy": learner}, 0, 0) for learner in (alone, beside))
         assert {"grad_norm", "kl/ref_k1", "ratio/mean", "loss/value", "update/empty"} <= one.keys()
         assert {name: float(metric) for name, metric in two.items()} == pytest.approx(
             {name: float(metric) for name, metric in one.items()}, rel=10 * bound, abs=10 * bound
@@ -400,7 +394,7 @@ class TestSideBySide:
             _, learner = self.learners(tokens_per_forward=40)
             batch = near(random_batch(), learner.score(random_batch(), ("logp",))["logp"])
             for step in range(3):
-                offline_step(batch, replace(self.BOTH, count=2), {"policy": learner}, 0, step)
+                learn(batch, replace(self.BOTH, count=2), {"policy": learner}, 0, step)
             runs.append(weights_of(learner))
         assert same(*runs)
 
@@ -427,10 +421,10 @@ class TestSideBySide:
         batch = near(random_batch(), learner.score(random_batch(), ("logp",))["logp"])
         before = weights_of(learner)
         nothing = replace(batch, valid=torch.zeros_like(batch.valid))
-        assert float(offline_step(nothing, self.BOTH, {"policy": learner}, 0, 0)["update/empty"]) == 1
+        assert float(learn(nothing, self.BOTH, {"policy": learner}, 0, 0)["update/empty"]) == 1
         assert same(before, weights_of(learner))
         assert learner.accumulate([], {"policy": learner}) == {}
-        assert float(offline_step(batch, self.BOTH, {"policy": learner}, 0, 1)["update/empty"]) == 0
+        assert float(learn(batch, self.BOTH, {"policy": learner}, 0, 1)["update/empty"]) == 0
         assert not same(before, weights_of(learner))
 
     def test_a_forward_pass_that_is_not_ours_runs_alone(self):
@@ -460,7 +454,7 @@ def test_same_inputs_same_bits():
         learner = learner_of(tokens_per_forward=40, vocabulary_chunk=5 * VOCAB)
         batch = near(batch, learner.score(batch, ("logp",))["logp"])
         for step in range(3):
-            offline_step(batch, replace(POLICY, count=2), {"policy": learner}, 0, step)
+            learn(batch, replace(POLICY, count=2), {"policy": learner}, 0, step)
         runs.append(weights_of(learner))
     assert same(*runs)
 
@@ -473,17 +467,17 @@ def test_resume_equals_never_having_stopped():
             batch = random_batch(seed=step)
             batch = near(batch, learner.score(batch, ("logp",))["logp"], seed=step)
             broken = replace(batch, advantage=torch.full_like(batch.advantage, math.nan))
-            offline_step(broken if step == 4 else batch, POLICY, {"policy": learner}, 0, step)
+            learn(broken if step == 4 else batch, POLICY, {"policy": learner}, 0, step)
 
-    unbroken = learner_of(optimiser=schedule, value_head=value_head(16))
+    unbroken = learner_of(optimiser=schedule, heads={"value": value_head(16)})
     steps(unbroken, 0, 8)
-    stopped = learner_of(optimiser=schedule, value_head=value_head(16))
+    stopped = learner_of(optimiser=schedule, heads={"value": value_head(16)})
     steps(stopped, 0, 5)
     weights, state = weights_of(stopped), copy.deepcopy(stopped.state())
     assert {type(key) for key in state} == {str}
     assert (state["updates"], state["skipped_in_a_row"]) == (4, 1)
 
-    resumed = learner_of(seed=9, optimiser=schedule, value_head=value_head(16))
+    resumed = learner_of(seed=9, optimiser=schedule, heads={"value": value_head(16)})
     steps(resumed, 0, 2)  # what it held before must not matter
     places = {name: weight.data_ptr() for name, weight in resumed.weights().items()}
     resumed.load(weights, state)
@@ -503,10 +497,10 @@ def test_a_checkpoint_from_before_the_first_update_wipes_the_moments():
     batch = random_batch()
     batch = near(batch, fresh.score(batch, ("logp",))["logp"])
     weights, state = weights_of(fresh), copy.deepcopy(fresh.state())
-    offline_step(batch, POLICY, {"policy": used}, 0, 0)
+    learn(batch, POLICY, {"policy": used}, 0, 0)
     used.load(weights, state)
     for learner in (fresh, used):
-        offline_step(batch, POLICY, {"policy": learner}, 0, 1)
+        learn(batch, POLICY, {"policy": learner}, 0, 1)
     assert same(weights_of(fresh), weights_of(used))
 
 
@@ -546,7 +540,7 @@ def test_it_learns_in_bfloat16_too():
     token = int(batch.token[3])
     update = Update({"nll": Term(Uphill(token), TokenMean())})
     for step in range(20):
-        offline_step(batch, update, {"policy": learner}, 0, step)
+        learn(batch, update, {"policy": learner}, 0, step)
     wished = batch.is_action & (batch.token == token)
     after = learner.score(batch, ("logp",))["logp"]
     assert float(after[wished].mean()) > float(rough[wished].mean()) + 1

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from helpers import prompt
-from scripted import RoundSampler
 
+from helpers import prompt
 from menon.eval.probe import VOTES, Probe
 from menon.eval.run import AnswerEquivalence, Evaluation
 from menon.types import Completion, Request, Rollout, Sampling, Verdict
+from scripted import RoundSampler
 
 
 class Told(RoundSampler):
@@ -91,7 +91,6 @@ def test_each_answer_is_asked_once():
 
 def test_with_a_real_sampler_the_first_answer_is_the_evaluations_own():
     from helpers import tiny_model, tiny_tokenizer
-
     from menon.engines.decoding.torch_sampler import TorchSampler
 
     texts: list[tuple[int, int, str]] = []

@@ -16,6 +16,7 @@ from helpers import tiny_model
 from menon.batch import Batch, take
 from menon.correction import M2PO, Importance, Reject
 from menon.engines.forward import ValueModel, value_head
+from menon.engines.in_process import InProcessHost
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.loss.aggregation import (
     Constant,
@@ -40,8 +41,9 @@ from menon.loss.ppo_clip import PPOClip
 from menon.loss.value import ValueLoss
 from menon.loss.vespo import VESPO
 from menon.select.top_entropy import TopEntropy
-from menon.update.objective import MiniBatch, Term, Update, cut, prepare
+from menon.update.objective import cut, prepare
 from menon.update.optimiser import Optimiser
+from menon.update.terms import MiniBatch, Term, Update
 
 WHOLE = 10**9
 CUTS = (1, 30, 50)
@@ -117,7 +119,7 @@ def setting(request) -> Setting:
         return value_head(hidden, "orz", seed).to(dtype)
 
     torch.set_num_threads(1)
-    policy = TorchLearner(model(0), Optimiser(), temperature=0.8, value_head=head(0))
+    policy = TorchLearner(model(0), Optimiser(), temperature=0.8, heads={"value": head(0)})
     critic = TorchLearner(ValueModel(model(1).base_model, head(1)), Optimiser())
     models = {"policy": policy, "critic": critic, "reference": TorchScorer(model(2), temperature=0.8)}
     batch = random_batch(dtype=dtype)
@@ -134,8 +136,8 @@ def gradient(
     assert isinstance(learner, TorchLearner)
     learner.tokens_per_forward = tokens_per_forward
     part = MiniBatch(update, torch.arange(batch.num_sequences), first=False)
-    ready_batch, terms = prepare(part, batch, setting.models)
-    micros = list(cut(ready_batch, terms, update.unit, tokens_per_forward, learner.workers))
+    job = prepare(part, batch, InProcessHost(setting.models))
+    micros = list(cut(job, tokens_per_forward, learner.workers))
     learner.accumulate(micros, setting.models)
     grads = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in learner.weights().values()]
     for weight in learner.weights().values():

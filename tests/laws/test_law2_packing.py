@@ -19,7 +19,7 @@ CASES = [(kind, torch.float32, 1e-6) for kind in KINDS] + [("gpt2", torch.float6
 @pytest.mark.parametrize(("kind", "dtype", "bound"), CASES)
 def test_a_sequence_among_others_equals_itself_alone(kind, dtype, bound):
     scorer = TorchScorer(
-        tiny_model(kind, 0, VOCAB, dtype, spread=0.1), value_head=value_head(16, "orz").to(dtype)
+        tiny_model(kind, 0, VOCAB, dtype, spread=0.1), heads={"value": value_head(16, "orz").to(dtype)}
     )
     batch = random_batch(dtype=dtype)
     together = scorer.score(batch, NEEDS)

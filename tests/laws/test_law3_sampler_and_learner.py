@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
-from scripted import written_by
 
+from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.batch import Batch, pack
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.torch_learner import TorchLearner, TorchScorer
@@ -13,6 +12,7 @@ from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Graded, Request, Rollout, Sampling, Verdict
 from menon.update.optimiser import Optimiser
+from scripted import written_by
 
 V = 40
 
@@ -62,21 +62,22 @@ def test_greedy_is_scored_at_temperature_1():
     )
 
 
-@pytest.mark.parametrize("channel", [ByReference(), ByCopy()], ids=["by_reference", "by_copy"])
-def test_after_learning_and_publishing(channel):
+@pytest.mark.parametrize("kind", [ByReference, ByCopy])
+def test_after_learning_and_publishing(kind):
     """The bound holds for the new weights, and the old sampler's numbers are far from it: staleness would be
     seen."""
     model = tiny_model(vocab=V)
     learner = TorchLearner(model, Optimiser(learning_rate=0.01))
-    own = model if isinstance(channel, ByReference) else tiny_model(vocab=V, seed=9)
+    own = model if kind is ByReference else tiny_model(vocab=V, seed=9)
     sampler = TorchSampler(own, tiny_tokenizer(V))
-    channel.publish(learner, sampler)
+    channel = kind(learner, sampler)
+    channel.publish(1)
     stale = sampled(sampler, Sampling(40))
     assert_agree(stale, learner)
     with torch.no_grad():
         for weight in model.parameters():
             weight += 0.02 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
-    channel.publish(learner, sampler)
+    channel.publish(2)
     assert_agree(sampled(sampler, Sampling(40)), learner)
     with pytest.raises(AssertionError):
         assert_agree(stale, learner)

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import prompt, tiny_model, tiny_tokenizer
-from scripted import begun, written_by
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
+from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding import decode_weights, torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.types import Completion, Request, Sampling
+from scripted import begun, written_by
 
 V = 40
 

@@ -33,7 +33,7 @@ from menon.loss.aggregation import (
     SequenceMeanTokenMean,
     TokenMean,
 )
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, value_and_gradient
 
 MODES = ("bessel", "population", "loo", "none")

@@ -18,7 +18,7 @@ from menon.batch import Batch, take
 from menon.loss import DPO, GSPO, KL, EntropyBonus, ExactKL, PolicyGradient, PPOClip
 from menon.loss.aggregation import Constant, PairMean, PromptMean, SequenceMean, SequenceMeanTokenMean
 from menon.shaping import KLInReward
-from menon.update.objective import Term
+from menon.update.terms import Term
 from toy import (
     END,
     Answer,

@@ -5,26 +5,29 @@ from dataclasses import replace
 
 import pytest
 
+from menon.engines.in_process import InProcessHost
 from menon.engines.torch_learner import TorchScorer
 from menon.loop import loop
 from menon.loss import KL
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
-from menon.update.reference import HardReset, MovingAverage, weights_of
-from tiny_run import Watching, opened, tiny_run, traces
+from menon.update.reference import HardReset, MovingAverage
+from menon.update.terms import Term
+from tiny_run import Watching, models_of, opened, tiny_run, traces
 
 
 def built(part, steps: int):
     """GRPO with a KL to a copy of the policy at the start, which moves."""
     run = tiny_run("grpo", steps=steps, save_every=1)
-    policy = run.models["policy"]
+    models = models_of(run)
+    policy = models["policy"]
     reference = TorchScorer(copy.deepcopy(policy.model).requires_grad_(False))
     updates = tuple(
         replace(each, terms={**each.terms, "kl": Term(KL(), TokenMean(), coef=0.5)})
         for each in run.plan.updates
     )
     plan = replace(run.plan, updates=updates, reference=part)
-    return replace(run, plan=plan, models={**run.models, "reference": reference})
+    assert isinstance(run.host, InProcessHost)
+    return replace(run, plan=plan, host=InProcessHost({**models, "reference": reference}, run.host.exports))
 
 
 @pytest.mark.parametrize("part", [HardReset(every=2), MovingAverage(rate=0.3)], ids=lambda part: part.kind)
@@ -39,7 +42,7 @@ def test_resumed_after_three_steps(tmp_path, part):
     with opened(tmp_path / "broken") as folder:
         loop(resumed, folder, Watching())
     assert traces(tmp_path / "broken") == traces(tmp_path / "whole")
-    one, other = (weights_of(run.models, "reference") for run in (whole, resumed))
+    one, other = (models_of(run)["reference"].weights() for run in (whole, resumed))
     assert all((one[name] == other[name]).all() for name in one)
-    start = weights_of(built(part, 5).models, "reference")
+    start = models_of(built(part, 5))["reference"].weights()
     assert any((one[name] != start[name]).any() for name in one)

@@ -11,20 +11,29 @@ import pytest
 import torch
 
 from menon.advantage import SegmentCredit, Whiten
-from menon.advantage.segment import tree_values
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.loop import Run, loop
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
+from menon.parts import Around
 from menon.prompts.order import ByDifficulty
-from menon.rollout.replay import Replay
-from menon.rollout.tree_growth import Shape
 from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns
+from menon.source.online import Online
 from menon.sync.by_copy import ByCopy
 from menon.types import Prompt, Sampling, StepReport
-from menon.update.objective import Term, Update
-from tiny_run import Algorithm, Watching, critic_first, opened, tiny_run, traces, weights_of
+from menon.update.terms import Term, Update
+from tiny_run import (
+    Algorithm,
+    Watching,
+    critic_first,
+    models_of,
+    online,
+    opened,
+    tiny_run,
+    traces,
+    weights_of,
+)
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_and_resume.py"
 STEPS = 5
@@ -45,17 +54,23 @@ def built(algorithm: str, save_every: int) -> Run:
     if variant == "turns":
         return in_turns(run)
     if variant == "tree":
-        trees = Trees(3, Sampling(5), tree_values, Shape((3, 2), (2,)), Replay(per_question=2))
+        trees, around = Trees((3, 2), (2,), edges_per_question=2), Around(3, 1, Sampling(5))
         credit = {"credit": SegmentCredit(), "whiten": Whiten()}
         update = Update({"policy": Term(PPOClip(), TokenMean())}, count=2, old="behaviour")
-        return replace(run, plan=replace(run.plan, rollout=trees, advantage=credit, updates=(update,)))
+        source = Online(online(run).prompts, online(run).sampler, trees, online(run).grade, around)
+        plan = replace(run.plan, advantage=credit, updates=(update,))
+        return replace(run, source=source, plan=plan)
     if variant == "difficulty":
-        return replace(run, prompts=ByDifficulty(run.prompts.prompts, run.prompts.seed))  # type: ignore[attr-defined]
+        prompts: Any = online(run).prompts
+        online(run).prompts = ByDifficulty(prompts.prompts, prompts.seed)
+        return run
     if variant == "pretrained":
         return critic_first(run, 3)
-    assert isinstance(run.sampler, TorchSampler)
-    own: Any = copy.deepcopy(run.sampler.model).to(torch.bfloat16)
-    return replace(run, sampler=TorchSampler(own, run.sampler.tokenizer), channel=ByCopy())
+    shared = online(run).sampler
+    assert isinstance(shared, TorchSampler)
+    own: Any = copy.deepcopy(shared.model).to(torch.bfloat16)
+    online(run).sampler = sampler = TorchSampler(own, shared.tokenizer)
+    return replace(run, channel=ByCopy(models_of(run)["policy"], sampler))
 
 
 @dataclass
@@ -75,14 +90,15 @@ class Dice:
 
 
 def in_turns(run: Run) -> Run:
-    assert isinstance(run.sampler, TorchSampler)
-    tokenizer: Any = run.sampler.tokenizer
+    source: Any = online(run)
+    tokenizer: Any = source.sampler.tokenizer
 
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
-    rollout = replace(run.plan.rollout, answer=Turns(Dice(), encode, tokenizer.decode), sampling=Sampling(16))  # type: ignore[type-var]
-    return replace(run, plan=replace(run.plan, rollout=rollout))
+    turns = Turns(Dice(), encode, tokenizer.decode)
+    source.around = replace(source.around, answer=turns, sampling=Sampling(16))
+    return run
 
 
 @pytest.mark.parametrize(
@@ -100,7 +116,7 @@ def in_turns(run: Run) -> Run:
     ],
 )
 def test_killed_after_every_step(tmp_path, algorithm: str, save_every: int):
-    """Every step is the last one of some sitting, which loses it: it comes after the step's record and before
+    """Every step is the last one of some session, which loses it: it comes after the step's record and before
     its checkpoint."""
     whole = built(algorithm, save_every)
     with opened(tmp_path / "whole") as folder:

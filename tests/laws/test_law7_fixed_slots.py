@@ -4,13 +4,13 @@ whichever order."""
 import numpy as np
 import pytest
 import torch
-from helpers import prompt, tiny_model, tiny_tokenizer
-from scripted import answered, written_by
 
+from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding import decode_weights, torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.types import Completion, Request, Sampling
+from scripted import answered, written_by
 
 V = 40
 SIZES = {"odd": {"hidden": 24, "context": 512}, "wide": {"hidden": 128, "layers": 3, "context": 512}}

@@ -4,11 +4,11 @@ number of slots."""
 import numpy as np
 import pytest
 import torch
-from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
-from scripted import written_by
 
+from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.types import Completion, Request, Sampling
+from scripted import written_by
 
 V = 40
 SETTINGS = (

@@ -1,5 +1,5 @@
-"""Law 7 for requests that follow from completions: when environments answer, and which process is faster, changes no
-bit. And law 3: texts and numbers are those of one round after another."""
+"""Law 7 for requests that follow from completions: when environments answer, and which process is faster,
+changes no bit. And law 3: texts and numbers are those of one round after another."""
 
 import random
 import time
@@ -9,16 +9,15 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from helpers import prompt, tiny_model, tiny_tokenizer
-from scripted import RoundSampler, answered
 
-from menon.advantage.segment import tree_values
+from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.decoding.torch_stream import TorchStream
-from menon.rollout.tree_growth import TreeShape
+from menon.errors import UserError
 from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns
 from menon.types import Completion, Graded, Request, Rollout, Sampling, Verdict
+from scripted import Bound, RoundSampler, answered
 
 V = 40
 COLUMNS = ("tokens", "is_action", "logp", "log_kept", "entropy")
@@ -79,7 +78,7 @@ def grown(sampler: TorchSampler | Rounds) -> list[Graded]:
         def take(self, count):
             return [(prompt(i, [i + 1, 2, 3], vocab=V), 0) for i in range(count)]
 
-    trees = Trees(3, Sampling(14), tree_values, TreeShape((3, 2, 2), (4,)))
+    trees = Bound(Trees((3, 2, 2), (4,)), 3, 1, Sampling(14))
     return trees(Three(), sampler, nothing, trees.init())[0]
 
 
@@ -172,9 +171,13 @@ def test_a_request_that_does_not_fit_is_refused_when_it_is_read():
         yield replace(request, path=(1,))
         yield long
 
-    with pytest.raises(Exception, match="lower max_new_tokens"), sampler.open(keep=True) as stream:
-        stream.ask([Request(prompt(i, [1, 2], vocab=V), Sampling(4)) for i in range(4)])
-        for completion in stream:
-            stream.ask(late(completion.request))
+    def write() -> None:
+        with sampler.open(keep=True) as stream:
+            stream.ask([Request(prompt(i, [1, 2], vocab=V), Sampling(4)) for i in range(4)])
+            for completion in stream:
+                stream.ask(late(completion.request))
+
+    with pytest.raises(UserError, match="lower max_new_tokens"):
+        write()
     assert len(in_turns(sampler)) == 20  # and its processes go on
     sampler.close()

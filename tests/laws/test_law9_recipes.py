@@ -19,8 +19,11 @@ from menon.loss.aggregation import AggregationPart
 from menon.recipes import RECIPES, recipe
 from menon.select import SelectPart
 from menon.settings import read
-from menon.validate import AFTER, SHAPES
+from menon.shaping import ShapingPart
 
+SHAPES = {part.kind for part in get_args(ShapingPart)}
+AFTER = {"whiten", "kl_in_advantage"}
+"""Kinds that change advantages."""
 VOCABULARY = len(ALPHABET) + 1
 """So small that some answers end before they are cut."""
 SMALL = {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, "heldout": 3, "max_new_tokens": 12} | {

@@ -10,10 +10,11 @@ from dataclasses import replace
 import pytest
 
 from menon.loop import Run
-from menon.rollout.groups import Groups
-from menon.step import train_step
+from menon.parts import Around
+from menon.record.clock import Clock
+from menon.step import improve
 from menon.types import Rollout, Sampling, Verdict
-from tiny_run import tiny_run
+from tiny_run import online, tiny_run
 
 LETTER = 7
 
@@ -24,9 +25,10 @@ def share_of_letter(rollout: Rollout) -> Verdict:
 
 
 def rewards(run: Run, steps: int) -> list[float]:
-    memory, found = run.plan.memory(), []
+    state, found = run.plan.initial_state(), []
     for step in range(1, steps + 1):
-        report, memory = train_step(step, run.prompts, run.plan, run.sampler, run.models, run.channel, memory)
+        report, state = improve(step, run.source.next(), run.plan, run.host, state, Clock())
+        run.channel.publish(step)
         found.append(report.metrics["reward/mean"])
     return found
 
@@ -35,7 +37,7 @@ def rewards(run: Run, steps: int) -> list[float]:
 def test_the_reward_rises(algorithm):
     run = tiny_run(algorithm, grade=share_of_letter)
     without_kl = {name: part for name, part in run.plan.advantage.items() if name != "kl"}
-    plan = replace(run.plan, rollout=Groups(8, 8, Sampling(max_new_tokens=5)), advantage=without_kl)
-    curve = rewards(replace(run, plan=plan), 40)
+    online(run).around = Around(8, 8, Sampling(max_new_tokens=5))
+    curve = rewards(replace(run, plan=replace(run.plan, advantage=without_kl)), 40)
     assert sum(curve[:3]) / 3 < 0.15
     assert sum(curve[-3:]) / 3 > 0.8

@@ -6,7 +6,7 @@ import pytest
 from menon.errors import UserError
 from menon.loss import CISPO
 from menon.loss.aggregation import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 OLD = [[-1, -0.5, -2], [-0.2, -1.5, 0]]

@@ -11,7 +11,7 @@ from menon.errors import UserError
 from menon.loss import ClipCov, PPOClip
 from menon.loss.aggregation import TokenMean
 from menon.loss.clip_cov import draws
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import column_of, loss_and_metrics
 from worked import NEW, update, worked
 

@@ -8,7 +8,7 @@ from menon.correction import M2PO, OPSM, Importance, Reject
 from menon.errors import UserError
 from menon.loss import PolicyGradient, PPOClip
 from menon.loss.aggregation import SelectedMean, TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of
 from worked import NEW, OLD, update, worked
 

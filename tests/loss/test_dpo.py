@@ -5,7 +5,7 @@ import pytest
 from menon.errors import UserError
 from menon.loss import DPO
 from menon.loss.aggregation import PairMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 # The preferred answer is the second row; sums over three and two tokens.

@@ -6,7 +6,7 @@ import pytest
 from menon.errors import UserError
 from menon.loss import DPPO
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of
 from worked import ADVANTAGE, MASK, NEW, OLD, tokens, update
 

@@ -6,7 +6,7 @@ import torch
 from menon.loss import ExactKL
 from menon.loss.aggregation import TokenMean
 from menon.loss.exact_kl import FORWARD_KL, REVERSE_KL, forward_kl, reverse_kl
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, loss_and_metrics
 
 POLICY = torch.tensor([[1.0, 1.0, 0.5], [0.3, -2.0, 1.0]], dtype=torch.float64)

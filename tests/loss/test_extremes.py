@@ -31,7 +31,7 @@ from menon.loss import (
     ValueLoss,
 )
 from menon.loss.aggregation import PairMean, SequenceMean, TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import NAN, batch_of, column_of, loss_and_metrics
 
 LOSSES = [

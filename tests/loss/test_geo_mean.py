@@ -6,7 +6,7 @@ import pytest
 from menon.errors import UserError
 from menon.loss import GeoMean
 from menon.loss.aggregation import SequenceMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics
 from worked import NEW, tokens, update, worked
 

@@ -6,7 +6,7 @@ import torch
 from menon import ragged
 from menon.loss import GSPO
 from menon.loss.aggregation import SequenceMean, SequenceMeanTokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 MASK = [[1, 1, 1], [1, 1, 0]]

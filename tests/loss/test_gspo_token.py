@@ -6,7 +6,7 @@ import torch
 
 from menon.loss import GSPO, GSPOToken
 from menon.loss.aggregation import SequenceMean, SequenceMeanTokenMean, TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, value_and_gradient
 from worked import tokens, update, worked
 

@@ -7,7 +7,7 @@ import pytest
 from menon.errors import UserError
 from menon.loss import KL
 from menon.loss.aggregation import SequenceMean, TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 NEW = [[-0.7, -0.6, -1.2], [-0.3, -0.9, 0]]

@@ -8,7 +8,7 @@ from menon.errors import UserError
 from menon.loss import KLCov
 from menon.loss.aggregation import TokenMean
 from menon.loss.covariance import covariance
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of
 from worked import NEW, update, worked
 

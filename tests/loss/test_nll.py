@@ -2,7 +2,7 @@ import pytest
 
 from menon.loss import NLL
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 

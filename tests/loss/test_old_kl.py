@@ -4,7 +4,7 @@ import pytest
 
 from menon.loss import OldKL
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import column_of, loss_and_metrics
 from worked import NEW, tokens, update, worked
 

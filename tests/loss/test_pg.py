@@ -4,7 +4,7 @@ import pytest
 
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, rows_of, value_and_gradient
 
 NEW = [[-0.7, -0.6, -1.2], [-0.3, -0.9, 0]]

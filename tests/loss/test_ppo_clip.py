@@ -7,7 +7,7 @@ from torch import tensor
 from menon.errors import UserError
 from menon.loss import PPOClip
 from menon.loss.aggregation import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
 MASK = [[1, 1, 1], [1, 1, 0]]

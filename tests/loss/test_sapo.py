@@ -7,7 +7,7 @@ import pytest
 from menon.errors import UserError
 from menon.loss import SAPO
 from menon.loss.aggregation import Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import column_of, loss_and_metrics
 from worked import NEW, tokens, update, worked
 

@@ -4,7 +4,7 @@ import pytest
 
 from menon.loss import PolicyGradient, Surrogate
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from worked import tokens, update, worked
 
 EXPECTED = [-1.349859, -0.904837, -2.225541, 0.452419, 0.911059]

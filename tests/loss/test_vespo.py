@@ -9,7 +9,7 @@ import torch
 from menon.errors import UserError
 from menon.loss import VESPO, PolicyGradient
 from menon.loss.aggregation import SequenceMean, TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, value_and_gradient
 from worked import NEW, tokens, update, worked
 

@@ -3,7 +3,7 @@
 import pytest
 
 from menon.assembly.build import reward_of
-from menon.config import RunConfig, changed
+from menon.config import RunConfig, around_of, changed
 from menon.errors import UserError
 from menon.recipes import recipe
 from menon.reward.code.tests import CodeTests
@@ -24,13 +24,13 @@ def test_by_its_name_with_settings_and_back_from_the_record():
     config = changed(
         recipe("grpo"), named, {"reward.score": "fraction"}, {"reward.sandbox": "without_landlock"}
     )
-    assert config.reward == CodeTests(score="fraction", sandbox="without_landlock")
-    assert reward_of(config) == config.reward
-    assert read(RunConfig, plain(config)).reward == config.reward
+    assert config.source.reward == CodeTests(score="fraction", sandbox="without_landlock")
+    assert reward_of(config.source, around_of(config)) == config.source.reward
+    assert read(RunConfig, plain(config)).source.reward == config.source.reward
 
 
 def test_a_level_that_is_none_is_refused():
-    with pytest.raises(UserError, match="sandbox is 'off'; it is full, without_landlock"):
+    with pytest.raises(UserError, match=r"in source\.reward: sandbox is 'off'; it is full, without_landlock"):
         changed(recipe("grpo"), {"data": "x.jsonl", "reward": {"kind": "code", "sandbox": "off"}})
-    with pytest.raises(UserError, match="in reward: unknown setting 'sandboxx'"):
+    with pytest.raises(UserError, match=r"in source\.reward: unknown setting 'sandboxx'"):
         changed(recipe("grpo"), {"data": "x.jsonl", "reward": {"kind": "code", "sandboxx": "off"}})

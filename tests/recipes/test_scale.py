@@ -1,22 +1,27 @@
 """scale=paper: each recipe's published numbers, from the papers and not from the recipes."""
 
 import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import pytest
 
 from menon.advantage import GAE, GRPO, RLOO, NormalisedGAE, SegmentCredit, Whiten
-from menon.cli.command import Asked, start
+from menon.assembly.run import start
 from menon.config import Critic, RunConfig, changed
 from menon.errors import UserError
+from menon.loop import Watcher
 from menon.loss import CISPO, GSPO, KL, SAPO, ClipCov, KLCov, PPOClip
 from menon.loss.aggregation import Constant, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.recipes import RECIPES, SCALES, recipe
-from menon.rollout.kinds import DynamicRollout, SegmentsRollout, TreeRollout
+from menon.rollout.dynamic import DynamicSampling
+from menon.rollout.segments import Segments
+from menon.rollout.trees import Trees
 from menon.select import ProbabilityMask, TopEntropy
 from menon.settings import plain, read
 from menon.shaping import KLInReward, Overlong, RewardNorm, TruncatedReward
-from menon.update.objective import Term
 from menon.update.reference import HardReset, MovingAverage
+from menon.update.terms import Term
 
 ORZ = (128, 64, 8000)
 """What is taken where a paper names no number."""
@@ -50,23 +55,23 @@ UNPUBLISHED = RECIPES.keys() - SIZES.keys()
 
 
 def critic_of(config: RunConfig) -> Critic:
-    assert config.critic is not None
-    return config.critic
+    assert config.models.critic is not None
+    return config.models.critic
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes(name):
     config = recipe(name, scale="paper")
-    optimiser = config.optimiser
+    optimiser = config.models.policy.optimiser
     assert (
-        config.prompts_per_step,
-        config.samples_per_prompt,
-        config.updates_per_step,
-        config.max_new_tokens,
+        config.source.prompts_per_step,
+        config.source.samples_per_prompt,
+        config.models.policy.updates_per_step,
+        config.source.max_new_tokens,
         optimiser.learning_rate,
         optimiser.warmup_updates,
     ) == SIZES[name]
-    assert (config.temperature, optimiser.clip_norm, optimiser.schedule) == (
+    assert (config.source.temperature, optimiser.clip_norm, optimiser.schedule) == (
         TEMPERATURE.get(name, 1.0),
         1.0,
         "constant",
@@ -97,10 +102,10 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
     assert of["grpo_paper"].objective["kl"] == Term(KL("k3"), SequenceMeanTokenMean(), coef=0.04)
     assert of["r1_zero"].objective["kl"] == Term(KL("k3"), SequenceMeanTokenMean(), coef=0.001)
     assert of["realhf_ppo"].advantage["kl"] == KLInReward(beta=0.1)
-    assert of["realhf_ppo"].reference_update == MovingAverage(rate=0.001)
+    assert of["realhf_ppo"].models.reference_update == MovingAverage(rate=0.001)
     assert of["ppo"].advantage["credit"] == GAE(gamma=1.0, lam=1.0)
     assert of["realhf_ppo"].advantage["credit"] == NormalisedGAE(gamma=1.0, lam=1.0, decay=0.99995, eps=1e-5)
-    assert (of["realhf_ppo"].advantage["clip"], of["realhf_ppo"].top_k) == (
+    assert (of["realhf_ppo"].advantage["clip"], of["realhf_ppo"].source.top_k) == (
         RewardNorm(over="none", clip=20.0),
         200,
     )
@@ -113,8 +118,8 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
         == 0.2
     )
     for name in ("dapo", "top_entropy", "kl_cov", "clip_cov"):
-        rollout = of[name].rollout
-        assert isinstance(rollout, DynamicRollout)
+        rollout = of[name].source.rollout
+        assert isinstance(rollout, DynamicSampling)
         assert (rollout.lo, rollout.hi, rollout.max_rounds) == (0.0, 1.0, 10)
     nearer = PPOClip(0.2, 0.2, limit=10)  # SPO's code bounds log-ratios there
     mask = Term(nearer, SelectedMean(), ProbabilityMask(below=0.9))
@@ -122,10 +127,13 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
     assert policy["vineppo"] == Term(nearer, TokenMean())
     assert list(of["spo_chain"].advantage.values()) == [SegmentCredit(below=0.9), Whiten(below=0.9)]
     assert list(of["vineppo"].advantage.values()) == [SegmentCredit(), Whiten()]
-    assert of["spo_chain"].rollout == SegmentsRollout("cutpoints", interval=5, threshold=0.9, value_samples=9)
-    assert (policy["spo_tree"], of["spo_tree"].old) == (mask, "behaviour")
+    assert of["spo_chain"].source.rollout == Segments("cutpoints", interval=5, threshold=0.9, value_samples=9)
+    assert (policy["spo_tree"], of["spo_tree"].models.policy.old) == (mask, "behaviour")
     assert list(of["spo_tree"].advantage.values()) == [SegmentCredit("rloo"), Whiten(below=0.9)]
-    assert (of["spo_tree"].rollout.edges_per_question, of["spo_tree"].rollout.max_age) == (32, 8)
+    assert (of["spo_tree"].source.rollout.edges_per_question, of["spo_tree"].source.rollout.max_age) == (
+        32,
+        8,
+    )
     for name in ("spo_chain", "spo_tree", "vineppo"):
         assert of[name].objective["kl"] == Term(KL("k3"), SequenceMean(), coef=1e-4)
     without = of.keys() - {
@@ -138,7 +146,7 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
         "spo_tree",
         "vineppo",
     }
-    assert {of[name].reference for name in without} == {"none"}
+    assert {of[name].models.reference for name in without} == {"none"}
 
 
 def test_published_extras():
@@ -151,26 +159,31 @@ def test_published_extras():
     )
     assert (vapo.updates_per_step, vapo.optimiser.learning_rate, vapo.pretrain_steps) == (16, 2e-6, 50)
     assert (realhf.updates_per_step, realhf.optimiser.learning_rate) == (4, 5e-6)
-    assert recipe("ppo", scale="paper").optimiser.betas == (0.9, 0.95)
+    assert recipe("ppo", scale="paper").models.policy.optimiser.betas == (0.9, 0.95)
     assert recipe("vapo", scale="paper").advantage["credit"].alpha == 0.05
     dapo = recipe("dapo", scale="paper")
     assert dapo.advantage["overlong"] == Overlong(limit=20480, buffer=4096, factor=1.0)
     assert recipe("top_entropy", scale="paper").advantage["overlong"] == dapo.advantage["overlong"]
-    assert (dapo.optimiser.weight_decay, dapo.rollout) == (0.1, DynamicRollout(prompts_per_round=3 * 512))
+    assert (dapo.models.policy.optimiser.weight_decay, dapo.source.rollout) == (
+        0.1,
+        DynamicSampling(prompts_per_round=3 * 512),
+    )
     assert recipe("drgrpo", scale="paper").objective["policy"].share == Constant(length=3000)
     zero = recipe("r1_zero", scale="paper")
-    assert isinstance(zero.reference_update, HardReset)
-    assert zero.reference_update.every * zero.updates_per_step == 400  # their steps are our updates
-    assert zero.prompts_per_step * zero.samples_per_prompt == 8192
+    update = zero.models.reference_update
+    assert isinstance(update, HardReset)
+    assert update.every * zero.models.policy.updates_per_step == 400  # their steps are our updates
+    assert zero.source.prompts_per_step * zero.source.samples_per_prompt == 8192
     for name in ("spo_chain", "spo_tree", "vineppo", "grpo_masked"):
-        own = recipe(name, scale="paper")
+        own = recipe(name, scale="paper").source
         assert (own.temperature, own.top_p, own.top_k) == (0.6, 0.9, 0)
-    assert recipe("spo_tree", scale="paper").rollout == TreeRollout((6, 6, 6), (30,), 32, 1024, 8)
-    assert recipe("vineppo", scale="paper").rollout == SegmentsRollout(
+    assert recipe("spo_tree", scale="paper").source.rollout == Trees((6, 6, 6), (30,), 32, 1024, 8)
+    assert recipe("vineppo", scale="paper").source.rollout == Segments(
         "lines", value_samples=9, max_values=20
     )
     rloo = recipe("rloo", scale="paper")
-    assert (list(rloo.advantage.values()), rloo.reference) == ([KLInReward(beta=0.05), RLOO()], "frozen")
+    assert list(rloo.advantage.values()) == [KLInReward(beta=0.05), RLOO()]
+    assert rloo.models.reference == "frozen"
 
 
 @pytest.mark.parametrize("name", sorted(UNPUBLISHED))
@@ -190,38 +203,26 @@ def test_the_command_lays_settings_over_the_scale(tmp_path, monkeypatch):
     class Stop(Exception):
         pass
 
+    def unwatched(header: Mapping[str, str]) -> AbstractContextManager[Watcher]:
+        raise AssertionError(header)
+
     def built(config: RunConfig) -> None:
         seen.append(config)
         raise Stop
 
-    monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
-    monkeypatch.setattr("menon.cli.command.built", built)
+    monkeypatch.setattr("menon.assembly.run.use", lambda chosen, device: None)
+    monkeypatch.setattr("menon.assembly.run.built", built)
+    changes = ({"samples_per_prompt": "4"}, {"scale": "paper"}, {"out": str(tmp_path), "threads": 1})
     with pytest.raises(Stop):
-        start(
-            Asked(
-                "dapo",
-                changes=(
-                    {"samples_per_prompt": "4"},
-                    {"scale": "paper"},
-                    {"out": str(tmp_path), "threads": 1},
-                ),
-            )
-        )
-    assert (seen[0].scale, seen[0].prompts_per_step, seen[0].samples_per_prompt) == ("paper", 512, 4)
+        start("dapo", changes, unwatched)
+    source = seen[0].source
+    assert (seen[0].scale, source.prompts_per_step, source.samples_per_prompt) == ("paper", 512, 4)
     with pytest.raises(UserError, match="scale chooses the numbers of a recipe, and a run"):
-        start(Asked(again=plain(seen[0]), changes=({"scale": "laptop"}, {"threads": 1})))
+        start(None, ({"scale": "laptop"}, {"threads": 1}), unwatched, again=plain(seen[0]))
 
 
 def test_a_paper_run_can_be_changed_like_any_other():
     config = changed(recipe("dapo", scale="paper"), {"learning_rate": 1e-5, "prompts_per_step": 8})
-    assert (
-        config.scale,
-        config.optimiser.learning_rate,
-        config.optimiser.warmup_updates,
-        config.prompts_per_step,
-    ) == (
-        "paper",
-        1e-5,
-        320,
-        8,
-    )
+    optimiser = config.models.policy.optimiser
+    assert (config.scale, config.source.prompts_per_step) == ("paper", 8)
+    assert (optimiser.learning_rate, optimiser.warmup_updates) == (1e-5, 320)

@@ -174,7 +174,7 @@ def test_saving_syncs_the_metrics_first(tmp_path, monkeypatch):
     with RunFolder.create(tmp_path, {}) as folder:
         folder.record(report(1))
         folder.record_evaluation(0, NUMBERS)
-        folder.save(checkpoint.Snapshot(1, {}, {}), lambda path: None)
+        folder.save(checkpoint.Snapshot(1, {}), lambda path: None)
     assert order == ["metrics.jsonl", "evaluations.jsonl", "checkpoint"]
 
 

@@ -204,3 +204,22 @@ def test_a_column_that_is_no_plain_data_is_named(reward):
     with pytest.raises(UserError, match=r"a column cannot be sent to the reward's process as JSON .*make it plain data"):
         reward("3+4=", "7", "7", when=object())
     assert reward("3+4=", "7", "7", when=json.loads("[1]")).score == 1
+
+
+def test_an_interrupt_does_not_give_its_verdict_to_the_next_answer(reward, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reward.isolated.worker.connection, "receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            reward("3+4=", "7", "7")
+    assert [reward("3+4=", text, "7").score for text in ("8", "7", "8")] == [0, 1, 0]
+
+
+def test_an_interrupt_within_the_function_is_its_failure(tmp_path):
+    source = "def score(completion):\n    if completion:\n        raise KeyboardInterrupt\n    return 1\n"
+    (tmp_path / "stops.py").write_text(source)
+    with UserReward(f"{tmp_path}/stops.py:score") as reward:
+        assert reward("", "x", "").error == "the reward function raised KeyboardInterrupt (stops.py:3)"
+        assert reward("", "", "").score == 1

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from menon.errors import UserError
-from menon.reward import nursery, pool
+from menon.reward import pool
 from menon.reward.pool import Broken, Costly, Pool
 
 
@@ -48,6 +48,20 @@ def test_another_failure_is_broken(two):
     assert two.ask("echo", 1) == 1
 
 
+def test_a_result_that_cannot_be_sent_is_broken(two):
+    with pytest.raises(Broken, match="TypeError: Object of type object is not JSON serializable"):
+        two.ask("object")
+    assert two.ask("echo", 1) == 1
+
+
+def test_a_function_that_cannot_be_imported_is_named():
+    missing = Pool("pool_functions:missing")
+    for _ in range(3):
+        with pytest.raises(Broken, match="pool_functions holds no 'missing'"):
+            missing.ask("echo")
+    missing.close()
+
+
 def test_a_call_killed_from_outside_is_tried_once_more(two):
     with pytest.raises(Broken, match="a worker was killed from outside"):
         two.ask("killed")
@@ -74,8 +88,8 @@ def test_a_costly_call_leaves_the_other_worker_to_the_others(two):
 
 def test_it_survives_the_death_of_all_its_processes(two):
     assert two.ask("echo", 1) == 1
-    nursery = psutil.Process(two.nursery.pid)
-    for process in [*nursery.children(), nursery]:
+    forkserver = psutil.Process(two.forkserver.server.pid)
+    for process in [*forkserver.children(), forkserver]:
         process.kill()
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(lambda place: two.ask("echo", place), range(20))) == list(range(20))
@@ -87,6 +101,7 @@ def test_closing_leaves_no_process_and_no_file(two):
     other = Pool("pool_functions:act", seconds=0.2)
     with pytest.raises(Costly):
         other.ask("spin")
+    assert [other.ask("echo", place) for place in range(2)] == [0, 1]  # a worker starts when it is its turn
     assert len(set(children()) - others) == 3
     other.close()
     assert set(children()) <= others
@@ -114,19 +129,15 @@ def test_a_fork_gets_workers_of_its_own(two):
 
 
 def test_workers_are_replaced_after_many_calls(monkeypatch):
-    assert nursery.RECYCLE == 2000
+    assert pool.RECYCLE == 2000
     one = Pool("pool_functions:act", workers=1)
     try:
-        pids = {one.ask("pid") for _ in range(2 * nursery.RECYCLE + 10)}
+        pids = {one.ask("pid") for _ in range(2 * pool.RECYCLE + 10)}
     finally:
         one.close()
     assert len(pids) == 3
 
 
-def test_a_pool_needs_a_worker_and_a_function():
+def test_a_pool_needs_a_worker():
     with pytest.raises(UserError, match="workers is 0"):
         Pool("pool_functions:act", workers=0)
-    missing = Pool("pool_functions:missing")
-    with pytest.raises(Broken):
-        missing.ask("echo")
-    missing.close()

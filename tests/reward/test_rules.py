@@ -4,18 +4,25 @@ import time
 import pytest
 
 from menon.errors import UserError
+from menon.parts import Around
 from menon.reward import rules
 from menon.reward.choice import MultipleChoice
 from menon.reward.code.signatures import Asked
 from menon.reward.exact import ExactMatch
 from menon.reward.format import Format, TagCount
 from menon.reward.json_answer import JsonAnswer
+from menon.reward.math.answer import MathAnswer
 from menon.reward.numeric import Numeric
-from menon.reward.pattern import Matcher, Pattern
+from menon.reward.pattern import Pattern
 from menon.reward.repetition import Repetition
-from menon.reward.rules import Choice, Cosine, Math, Mix, Staged, Stopped, Weighted, build
+from menon.reward.rules import Cosine, Mix, Staged, Stopped, Weighted, reward_from
 from menon.reward.words import Language, Overlap
 from menon.settings import read, reader
+
+
+def build(rule):
+    return reward_from(rule, Around())
+
 
 WELL = "<think>a</think> <answer>\\boxed{5}</answer>"
 
@@ -163,7 +170,7 @@ def test_json_by_keys():
 
 
 def test_pattern_takes_a_row_or_its_own_and_never_hangs():
-    matcher = Matcher(Pattern())
+    matcher = build(Pattern())
     try:
         assert score(matcher, "\\boxed{2024-01-31}", r"\d{4}-\d\d-\d\d") == 1
         assert score(matcher, "\\boxed{2024-01-31!}", r"\d{4}-\d\d-\d\d") == 0
@@ -184,8 +191,8 @@ def test_pattern_takes_a_row_or_its_own_and_never_hangs():
 def test_cosine():
     """Spec 11.5: at most 100 tokens; right at 0, 50, 100: 1, .75, .5; wrong: -1, -.75, -.5."""
     rule = Cosine(max_tokens=100)
-    assert [rule.score(True, tokens) for tokens in (0, 50, 100, 200)] == pytest.approx([1, 0.75, 0.5, 0.5])
-    assert [rule.score(False, tokens) for tokens in (0, 50, 100, 200)] == pytest.approx(
+    assert [rule.of_length(True, tokens) for tokens in (0, 50, 100, 200)] == pytest.approx([1, 0.75, 0.5, 0.5])
+    assert [rule.of_length(False, tokens) for tokens in (0, 50, 100, 200)] == pytest.approx(
         [-1, -0.75, -0.5, -0.5]
     )
     made = build(Cosine(max_tokens=4, answer=ExactMatch()))
@@ -242,16 +249,16 @@ def test_rules_by_name():
     assert read(
         Mix, {"parts": {"math": 1, "a": {"rule": {"kind": "numeric", "relative": 0.1}, "weight": 2}}}
     ) == Mix({"math": 1.0, "a": Weighted(Numeric(relative=0.1), 2.0)})
-    assert isinstance(build(Choice()), MultipleChoice)
+    assert isinstance(reader(rules.RulePart)("choice"), MultipleChoice)
     for wrong, said in (({"parts": {"mth": 1}}, "there is no reward 'mth'"), ({}, "mix holds no part")):
         with pytest.raises(UserError, match=said):
             read(Mix, wrong)
     with pytest.raises(UserError, match="math knows no way 'box'"):
-        Math(ways=("box",))
+        MathAnswer(ways=("box",))
 
 
 def test_many_answers_at_once_come_back_in_order():
-    made = build(Math(ways=("boxed",)))
+    made = build(MathAnswer(ways=("boxed",)))
     try:
         asked = [Asked("", f"\\boxed{{\\sqrt{{{place * place}}}}}", str(place)) for place in range(40)]
         asked[7] = Asked("", "#### 7", "7")

@@ -5,7 +5,7 @@ import pytest
 from menon.errors import UserError
 from menon.rollout.dynamic import DynamicSampling
 from menon.types import Verdict
-from scripted import Queue, ScriptedSampler, is_gold
+from scripted import Bound, Queue, ScriptedSampler, is_gold
 
 
 def correct(counts):
@@ -21,7 +21,7 @@ def numbers(counts):
 
 def test_refills_until_enough_groups_are_kept_with_exact_counts():
     # of 4 samples each, correct:      round 1: 0, 4    round 2: 2, 0    round 3: 4, 4    round 4: 1, 3
-    graded, counts = DynamicSampling(2, 4)(Queue(), correct([0, 4, 2, 0, 4, 4, 1, 3]), is_gold)
+    graded, counts = Bound(DynamicSampling(), 2, 4)(Queue(), correct([0, 4, 2, 0, 4, 4, 1, 3]), is_gold)
     assert [g.rollout.prompt.index for g in graded] == [2] * 4 + [6] * 4
     assert [g.rollout.group for g in graded] == [0] * 4 + [1] * 4
     assert [g.verdict.acc for g in graded] == [1, 1, 0, 0, 1, 0, 0, 0]
@@ -39,7 +39,7 @@ def test_refills_until_enough_groups_are_kept_with_exact_counts():
 
 def test_surplus_is_dropped_in_prompt_order_though_it_arrives_first():
     prompts = Queue()
-    graded, counts = DynamicSampling(2, 2, prompts_per_round=4)(prompts, correct([1, 0, 1, 1]), is_gold)
+    graded, counts = Bound(DynamicSampling(prompts_per_round=4), 2, 2)(prompts, correct([1, 0, 1, 1]), is_gold)
     assert [g.rollout.prompt.index for g in graded] == [
         0,
         0,
@@ -51,7 +51,7 @@ def test_surplus_is_dropped_in_prompt_order_though_it_arrives_first():
 
 
 def test_range_is_strict_on_both_sides():
-    graded, _ = DynamicSampling(1, 4, lo=0.25, hi=0.75)(Queue(), correct([1, 3, 2]), is_gold)
+    graded, _ = Bound(DynamicSampling(lo=0.25, hi=0.75), 1, 4)(Queue(), correct([1, 3, 2]), is_gold)
     assert {g.rollout.prompt.index for g in graded} == {2}
 
 
@@ -60,7 +60,7 @@ def test_selects_by_raw_correctness_not_by_the_shaped_score():
         return Verdict(score=rollout.sample / 10, acc=0.0)
 
     with pytest.raises(UserError, match="3 at or below 0"):
-        DynamicSampling(1, 4, max_rounds=3)(Queue(), correct([]), shaped)
+        Bound(DynamicSampling(max_rounds=3), 1, 4)(Queue(), correct([]), shaped)
 
 
 def test_failed_grades_are_left_out_of_the_mean():
@@ -71,7 +71,7 @@ def test_failed_grades_are_left_out_of_the_mean():
 
     # Prompt 1: its only right answer cannot be graded, so the rest is all wrong. Prompt 2: one right, one
     # wrong remain.
-    graded, counts = DynamicSampling(1, 3)(Queue(), correct([0, 1, 2]), failing)
+    graded, counts = Bound(DynamicSampling(), 1, 3)(Queue(), correct([0, 1, 2]), failing)
     assert {g.rollout.prompt.index for g in graded} == {2}
     assert (numbers(counts)["ungraded"], numbers(counts)["all_wrong"], numbers(counts)["failed_answers"]) == (
         1,
@@ -81,7 +81,7 @@ def test_failed_grades_are_left_out_of_the_mean():
 
 
 def test_round_limit_trains_on_what_is_there():
-    graded, counts = DynamicSampling(3, 2, max_rounds=2, min_groups=2)(
+    graded, counts = Bound(DynamicSampling(max_rounds=2, min_groups=2), 3, 2)(
         Queue(), correct([1, 0, 0, 0, 1, 2]), is_gold
     )
     assert [g.rollout.prompt.index for g in graded] == [0, 0, 4, 4]
@@ -91,7 +91,7 @@ def test_round_limit_trains_on_what_is_there():
 
 def test_round_limit_with_too_few_groups_says_what_to_change():
     with pytest.raises(UserError) as caught:
-        DynamicSampling(2, 2, max_rounds=2, min_groups=2)(Queue(), correct([1, 2, 0, 0]), is_gold)
+        Bound(DynamicSampling(max_rounds=2, min_groups=2), 2, 2)(Queue(), correct([1, 2, 0, 0]), is_gold)
     assert str(caught.value) == (
         "dynamic sampling kept 1 of 4 groups in 2 rounds and needs 2 (1 with accuracy at or above 1, 2 at "
         "or below 0). "
@@ -104,7 +104,7 @@ def test_round_limit_with_a_broken_grader_shows_its_error():
     with pytest.raises(
         UserError, match=r"4 answers could not be graded, the first because: ZeroDivisionError in my\.py"
     ):
-        DynamicSampling(1, 2, max_rounds=2)(Queue(), correct([]), lambda rollout: broken)
+        Bound(DynamicSampling(max_rounds=2), 1, 2)(Queue(), correct([]), lambda rollout: broken)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,10 @@ def test_round_limit_with_a_broken_grader_shows_its_error():
         ({"lo": 0.3, "hi": 0.4}, "no group of 4 can have an accuracy between 0.3 and 0.4"),
         ({"lo": 0.5, "hi": 0.5}, "no accuracy lies between"),
         ({"max_rounds": 0}, "at least 1"),
-        ({"min_groups": 3}, "min_groups 3 is more than the 2 prompts_per_step"),
+        ({"min_groups": 3}, "min_groups 3 of rollout is more than the 2 prompts_per_step"),
     ],
 )
 def test_settings_that_can_never_work_are_refused(wrong, sentence):
+    sizes = (wrong.pop("prompts_per_step", 2), wrong.pop("samples_per_prompt", 4))
     with pytest.raises(UserError, match=sentence):
-        DynamicSampling(**{"prompts_per_step": 2, "samples_per_prompt": 4} | wrong)
+        Bound(DynamicSampling(**wrong), *sizes)

@@ -6,7 +6,7 @@ import pytest
 from menon.rollout.fork import fork, prefix_values
 from menon.rollout.groups import Groups, answer
 from menon.types import Request, Rollout, Sampling, Verdict
-from scripted import Queue, ScriptedSampler, complete, is_gold, question
+from scripted import Bound, Queue, ScriptedSampler, complete, is_gold, question
 
 SAMPLING = Sampling(max_new_tokens=10)
 
@@ -93,7 +93,7 @@ def test_failed_grades_are_left_out_and_nothing_left_is_nan():
 
 
 def test_rollouts_of_a_step_can_be_forked_at_any_place():
-    graded, _ = Groups(1, 2, SAMPLING)(
+    graded, _ = Bound(Groups(), 1, 2, SAMPLING)(
         Queue(), ScriptedSampler(lambda request: "7" * (request.sample + 1)), is_gold
     )
     values = prefix_values(

@@ -5,7 +5,7 @@ import pytest
 from menon.rollout.grade_async import judge_aside
 from menon.rollout.groups import Groups
 from menon.rollout.protocols import GradeAll
-from scripted import Queue, ScriptedSampler, is_gold
+from scripted import Bound, Queue, ScriptedSampler, is_gold
 
 PATIENCE = 20.0
 """Seconds; nobody waits so long unless something is broken."""
@@ -31,7 +31,7 @@ def test_answers_are_graded_while_others_are_written_and_keep_their_order():
         graded.release()
         return is_gold(rollout)
 
-    answers, _ = Groups(2, 3)(Queue(), Waiting(graded), grade)
+    answers, _ = Bound(Groups(), 2, 3)(Queue(), Waiting(graded), grade)
     assert [(a.rollout.group, a.rollout.sample) for a in answers] == [
         (0, 0),
         (0, 1),
@@ -55,7 +55,7 @@ def test_the_sampler_does_not_wait_for_a_slow_grader():
         assert written.wait(PATIENCE), "the sampler waits for the grader"
         return is_gold(rollout)
 
-    assert len(Groups(1, 4)(Queue(), Fast(lambda request: ""), grade)[0]) == 4
+    assert len(Bound(Groups(), 1, 4)(Queue(), Fast(lambda request: ""), grade)[0]) == 4
 
 
 class Many:
@@ -76,8 +76,8 @@ class Many:
 def test_a_grader_of_many_gets_all_at_once_unless_its_verdicts_stand_apart():
     together, apart = Many(False), Many(True)
     assert isinstance(together, GradeAll)
-    one, _ = Groups(2, 2)(Queue(), ScriptedSampler(lambda request: str(request.sample)), together)
-    other, _ = Groups(2, 2)(Queue(), Waiting(apart.graded), apart)
+    one, _ = Bound(Groups(), 2, 2)(Queue(), ScriptedSampler(lambda request: str(request.sample)), together)
+    other, _ = Bound(Groups(), 2, 2)(Queue(), Waiting(apart.graded), apart)
     assert together.calls == [4]
     assert apart.calls == [1, 1, 1, 1]
     assert [a.verdict for a in one] == [a.verdict for a in other]

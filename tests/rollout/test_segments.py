@@ -13,7 +13,7 @@ from menon.rollout.partition import CutPoints, FixedTokens, Lines
 from menon.rollout.protocols import GradeAll
 from menon.rollout.segments import Segments, fill_backwards, finished_only
 from menon.types import Estimate, Request, Rollout, Sampling, Verdict
-from scripted import Queue, ScriptedSampler, complete, question
+from scripted import Bound, Queue, ScriptedSampler, complete, question
 
 SAMPLING = Sampling(max_new_tokens=12)
 P = {"3": 0.99, "+": 0.5, "4": 0.95, "=": 0.2, "7": 0.97, "8": 0.6, "\x00": 0.99}
@@ -47,7 +47,7 @@ def sums(rollout: Rollout) -> Verdict:
 
 def collected(partition, sampler=None, grade=sums, k=4, **settings):
     sampler = sampler or Sure(script)
-    return Segments(1, 2, SAMPLING, partition, k, **settings)(Queue(), sampler, grade)
+    return Bound(Segments(partition, value_samples=k, **settings), 1, 2, SAMPLING)(Queue(), sampler, grade)
 
 
 def rows(column, batch):
@@ -141,7 +141,7 @@ def test_lines_of_vineppo_with_too_few_values():
         right = float(rollout.text.endswith("3"))
         return Verdict(right, right)
 
-    collect = Segments(1, 1, SAMPLING, Lines({10}), 4, max_values=2)
+    collect = Bound(Segments(Lines({10}), value_samples=4, max_values=2), 1, 1, SAMPLING)
     graded, _ = collect(Queue(), ScriptedSampler(lines), ends_with_3)
     batch = pack(graded)
     assert rows(SegmentCredit()(batch).advantage, batch) == [[-0.25, -0.25, 0.75, 0.75, 0, 0]]
@@ -176,7 +176,9 @@ def test_a_state_whose_graders_all_failed_takes_the_next_value():
 def test_a_truncated_continuation_scores_nothing():
     """What it says would be right, but it never ends."""
     sampler = Sure(lambda request: "3+4=7" if not len(request.prefix) else "+4=7777777777777"[:20])
-    graded, _ = Segments(1, 1, SAMPLING, CutPoints(5), 2)(Queue(), sampler, lambda rollout: Verdict(1.0, 1.0))
+    graded, _ = Bound(Segments(CutPoints(5), value_samples=2), 1, 1, SAMPLING)(
+        Queue(), sampler, lambda rollout: Verdict(1.0, 1.0)
+    )
     assert [state.value for state in graded[0].rollout.states.values()] == [0.0]
 
 

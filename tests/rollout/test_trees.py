@@ -5,17 +5,16 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from scripted import Queue, ScriptedSampler
 
 from menon.advantage import SegmentCredit
-from menon.advantage.segment import tree_values
 from menon.batch import pack
 from menon.errors import UserError
-from menon.record.state_codec import decode, encode
 from menon.rollout.replay import Replay
 from menon.rollout.tree_growth import TreeShape
 from menon.rollout.trees import Trees
+from menon.state_codec import decode, encode
 from menon.types import Sampling, Verdict
+from scripted import Bound, Queue, ScriptedSampler
 
 SAMPLING = Sampling(max_new_tokens=8)
 WRITTEN = {
@@ -44,7 +43,12 @@ def named(*right):
 
 
 def trees(prompts=1, branching=(2, 2, 2), segment_tokens=(2,), sampling=SAMPLING, **replay):
-    return Trees(prompts, sampling, tree_values, TreeShape(branching, segment_tokens), Replay(**replay))
+    given = {
+        "edges_per_question": replay.get("per_question", 32),
+        "edges_per_step": replay.get("per_step", 0),
+        "max_age": replay.get("max_age", 8),
+    }
+    return Bound(Trees(branching, segment_tokens, **given), prompts, 1, sampling)
 
 
 def grown(grade, made=None, written=script):

@@ -15,7 +15,7 @@ from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.groups import Groups
 from menon.rollout.turns import Turns, environment_alone
 from menon.types import Request, Sampling, Verdict
-from scripted import Queue, ScriptedSampler, is_gold, question
+from scripted import Bound, Queue, ScriptedSampler, is_gold, question
 
 
 def tokenize(text: str) -> list[int]:
@@ -273,10 +273,10 @@ def test_groups_and_dynamic_sampling_take_turns():
             return "", float(text == "7"), True
 
     turns = Turns(Once(), tokenize, decode)
-    graded, _ = Groups(2, 2, Sampling(9), turns)(Queue(), ScriptedSampler(said), environment_alone)
+    graded, _ = Bound(Groups(), 2, 2, Sampling(9), answer=turns)(Queue(), ScriptedSampler(said), environment_alone)
     assert [g.verdict.score for g in graded] == [1, 0, 1, 0]
     assert [g.verdict.acc for g in graded] == [1, 0, 1, 0]
-    kept, counts = DynamicSampling(1, 2, Sampling(9), answer=turns)(
+    kept, counts = Bound(DynamicSampling(), 1, 2, Sampling(9), answer=turns)(
         Queue(), ScriptedSampler(said), environment_alone
     )
     assert len(kept) == 2

@@ -70,7 +70,24 @@ def test_anything_but_a_verdict_is_no_verdict(runner, reply):
         ask(runner.url, {}, 5)
 
 
-def test_nobody_there():
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        ((500, {"error": {"message": "no room"}}), "the runner cannot be asked: URL answered 500: no room"),
+        ((200, b"["), "the runner cannot be asked: URL gave no answer: Expecting value: line 1"),
+        ((200, b" " * (1 << 21)), "the runner cannot be asked: URL answered with more than 1048576 bytes"),
+        ((200, {"outcome": "error", "why": "no room"}), "the runner URL gave no verdict: no room"),
+    ],
+)
+def test_a_failure_is_one_sentence_and_the_runner_is_asked_once(runner, reply, why):
+    runner.replies.append(reply)
+    with pytest.raises(SandboxError) as caught:
+        ask(runner.url, {}, 5)
+    assert str(caught.value).replace(runner.url, "URL").startswith(why)
+    assert len(runner.asked) == 1
+
+
+def test_no_runner_there():
     verdict = CodeTests(sandbox="http://127.0.0.1:9/run")("", ANSWER, **ROW)
     assert "cannot be asked" in verdict.error
     assert verdict.score != verdict.score

@@ -3,7 +3,7 @@ import pytest
 from menon.loss import NLL
 from menon.loss.aggregation import SelectedMean
 from menon.select import Correct
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, value_and_gradient
 
 MASK, LOGP = [[1, 1], [1, 0], [1, 1]], [[-1, -3], [-5, 0], [-7, -7]]

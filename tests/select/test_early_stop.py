@@ -7,7 +7,8 @@ from menon.errors import UserError
 from menon.loss import Surrogate
 from menon.loss.aggregation import TokenMean
 from menon.select import EarlyStop
-from menon.update.objective import MiniBatch, Term, Update, prepare
+from menon.update.objective import prepare
+from menon.update.terms import MiniBatch, Term, Update
 from rows import Known, column_of
 from worked import NEW, worked
 
@@ -25,8 +26,8 @@ from worked import NEW, worked
 )
 def test_all_or_nothing(select, first, kept):
     part = MiniBatch(Update({"term": Term(Surrogate(), TokenMean(), select)}), torch.arange(2), first)
-    _, ready = prepare(part, worked(), {"policy": Known({"logp": column_of(worked(), NEW)})})
-    assert int((ready["term"].weight != 0).sum()) == kept
+    job = prepare(part, worked(), Known({"logp": column_of(worked(), NEW)}))
+    assert int((job.terms["term"].weight != 0).sum()) == kept
 
 
 def test_refuses_a_stop_that_stops_nothing():

@@ -8,7 +8,7 @@ from menon.errors import UserError
 from menon.loss import NLL
 from menon.loss.aggregation import SelectedMean
 from menon.select import ProbabilityMask
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of
 
 LOGP = [[math.log(p) for p in (0.99, 0.5, 0.95, 0.2, 0.97, 0.85)]]

@@ -7,7 +7,8 @@ from menon.errors import UserError
 from menon.loss import NLL
 from menon.loss.aggregation import SelectedMean, TokenMean
 from menon.select import TopEntropy
-from menon.update.objective import MiniBatch, Term, Update, prepare
+from menon.update.objective import prepare
+from menon.update.terms import MiniBatch, Term, Update
 from rows import Known, batch_of, column_of, loss_and_metrics, rows_of
 
 H = [0.01, 0.9, 0.3, 2, 0.05, 0.6, 0.02, 1.1, 0.4, 0.001]
@@ -16,8 +17,8 @@ H = [0.01, 0.9, 0.3, 2, 0.05, 0.6, 0.02, 1.1, 0.4, 0.001]
 def chosen(select, batch, now=None):
     term = Term(NLL(), TokenMean(), select)
     part = MiniBatch(Update({"term": term}), torch.arange(batch.num_sequences), first=now is None)
-    batch, ready = prepare(part, batch, {"policy": Known(now or {})})
-    return rows_of(batch, (ready["term"].weight > 0).double())
+    job = prepare(part, batch, Known(now or {}))
+    return rows_of(job.batch, (job.terms["term"].weight > 0).double())
 
 
 def test_over_the_whole_update():

@@ -1,7 +1,7 @@
 from menon.loss import NLL
 from menon.loss.aggregation import SelectedMean
 from menon.select import NotTruncated
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of
 
 

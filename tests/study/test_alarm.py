@@ -3,7 +3,7 @@ from menon.study.alarm import alarms
 FALLING = [0.5] * 5 + [0.4] * 5
 
 
-def notify(entropy, reward=()):
+def told(entropy, reward=()):
     return [(alarm.kind, alarm.step) for alarm in alarms(entropy, reward or [0.5] * len(entropy))]
 
 

@@ -4,11 +4,12 @@ import json
 import math
 import sys
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 
 from menon.study import sweep
-from menon.study.sweep import Arm, Cell, by_arm, cells_of, shown
+from menon.study.sweep import Arm, Cell, by_arm, cells_of, half_width, shown, t_quantile
 
 ARMS = (Arm("a", ("grpo",)), Arm("b", ("grpo", "learning_rate=1e-4")))
 
@@ -66,3 +67,23 @@ def test_intervals_are_students() -> None:
     assert shown([0.5]) == "0.500"
     assert shown([math.nan, 0.25], 2) == "0.25"
     assert shown([]) == "-"
+
+
+def test_quantiles_of_students_t() -> None:
+    # Closed forms of one, two and four degrees of freedom (Shaw 2006), at 97.5 %.
+    assert t_quantile(1) == pytest.approx(math.tan(0.475 * math.pi), rel=1e-12)
+    assert t_quantile(2) == pytest.approx(0.95 * math.sqrt(2 / (1 - 0.95**2)), rel=1e-12)
+    q = math.cos(math.acos(math.sqrt(0.0975)) / 3) / math.sqrt(0.0975)
+    assert t_quantile(4) == pytest.approx(2 * math.sqrt(q - 1), rel=1e-12)
+    # Printed tables, which give three digits.
+    table = {3: 3.182, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 20: 2.086, 30: 2.042, 120: 1.980}
+    assert {freedom: round(t_quantile(freedom), 3) for freedom in table} == table
+    # It tends to the quantile of the normal distribution: z + (z^3 + z) / (4 v) + ... (Abramowitz and Stegun 26.7.5).
+    z = NormalDist().inv_cdf(0.975)
+    assert t_quantile(100_000) == pytest.approx(z + (z**3 + z) / 400_000, abs=1e-9)
+
+
+def test_the_interval_of_many_values_is_as_exact_as_that_of_few() -> None:
+    # 0 to 20: standard deviation sqrt(38.5), 20 degrees of freedom, 21 values: 2.0859634 * 6.2048 / sqrt(21)
+    assert half_width(range(21)) == pytest.approx(2.8244, abs=1e-4)
+    assert half_width([1.0]) == math.inf

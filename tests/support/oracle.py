@@ -19,11 +19,11 @@ from torch import Tensor
 
 from menon import advantage as adv
 from menon import loss as obj
-from menon import select
+from menon import select, shaping
 from menon.batch import Batch, take
 from menon.correction import importance
 from menon.loss import aggregation as share
-from menon.update.objective import Term
+from menon.update.terms import Term
 from toy import END, Answer, Toy, answers, batch_of_answers, expected_loss, log_probability, prefixes, table
 
 LENGTH, GROUP = 3, 3
@@ -226,11 +226,11 @@ def of_estimators() -> list[Row]:
         Row("`segment`, true values at every second token", (Sampled(2), adv.SegmentCredit())),
         Row("`segment`, true values, cut points below .5", (Sampled(0), adv.SegmentCredit())),
         Row("`segment`, values .2 off", (Sampled(2, 0.2), adv.SegmentCredit())),
-        Row("`truncated_reward`, then `rloo`", (adv.TruncatedReward(), *RLOO)),
-        Row("`overlong`, limit 3, buffer 2, then `rloo`", (adv.Overlong(3, 2), *RLOO)),
-        Row("`length_reward`, then `rloo`", (adv.LengthReward(), *RLOO)),
-        Row("`reward_norm`, then `rloo`", (adv.RewardNorm(), *RLOO)),
-        Row("`kl_in_reward`, beta .1, then `reinforce`", (adv.KLInReward(0.1), adv.Reinforce())),
+        Row("`truncated_reward`, then `rloo`", (shaping.TruncatedReward(), *RLOO)),
+        Row("`overlong`, limit 3, buffer 2, then `rloo`", (shaping.Overlong(3, 2), *RLOO)),
+        Row("`length_reward`, then `rloo`", (shaping.LengthReward(), *RLOO)),
+        Row("`reward_norm`, then `rloo`", (shaping.RewardNorm(), *RLOO)),
+        Row("`kl_in_reward`, beta .1, then `reinforce`", (shaping.KLInReward(0.1), adv.Reinforce())),
         Row("`rloo`, then `kl_in_advantage`, beta .1", (*RLOO, adv.KLInAdvantage(0.1))),
     ]
 

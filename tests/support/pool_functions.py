@@ -27,5 +27,7 @@ def act(what, value=None):
         raise ValueError("as asked")
     if what == "nap":
         time.sleep(value)
+    if what == "object":
+        return object()
     if what == "pid":
         return os.getpid()

@@ -1,9 +1,9 @@
 """Batches from padded rows of answers, the layout in which papers and other libraries write their
 examples."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,8 +11,10 @@ from torch import Tensor
 from menon import ragged
 from menon.batch import Batch
 from menon.types import FINISHES, Metric
-from menon.update.objective import AnyTerm, Micro, MiniBatch, Update, loss_of, prepare
-from menon.update.protocols import LogitRows, Models, Need
+from menon.update.host import Ask, ModelHost
+from menon.update.objective import Micro, loss_of, prepare
+from menon.update.protocols import name_of
+from menon.update.terms import AnyTerm, MiniBatch, Update
 
 NAN = float("nan")
 
@@ -90,17 +92,13 @@ def rows_of(batch: Batch, column: Tensor, width: int | None = None) -> Tensor:
 
 @dataclass(frozen=True)
 class Known:
-    """A scorer that knows its columns already."""
+    """A host whose policy's columns are known already."""
 
     columns: dict[str, Tensor]
-    tokens_per_forward: int = 1 << 30
+    roles: frozenset[str] = frozenset({"policy"})
 
-    def score(self, batch: Batch, needs: Iterable[Need], models: Models | None = None) -> dict[str, Tensor]:
-        names = [need if isinstance(need, str) else need.name for need in needs]
-        return {name: self.columns[name].detach() for name in names}
-
-    def logits(self, batch: Batch) -> LogitRows:
-        raise NotImplementedError
+    def score(self, batch: Batch, asks: Sequence[Ask]) -> dict[str, Tensor]:
+        return {ask.name: self.columns[name_of(ask.need)].detach() for ask in asks}
 
 
 def loss_and_metrics(
@@ -108,8 +106,8 @@ def loss_and_metrics(
 ) -> tuple[Tensor, dict[str, Metric]]:
     """What one update with this one term gives, by the package's own path from terms to a loss."""
     part = MiniBatch(Update({"term": term}), torch.arange(batch.num_sequences), first)
-    batch, ready = prepare(part, batch, {"policy": Known(now)})
-    return loss_of(now, Micro(batch, ready))
+    job = prepare(part, batch, cast(ModelHost, Known(now)))
+    return loss_of(now, Micro(job.batch, job.terms))
 
 
 def value_and_gradient(

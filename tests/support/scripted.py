@@ -1,20 +1,21 @@
 """Samplers that write what a test tells them to."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
+from menon.parts import Around, built
 from menon.rollout.protocols import Sampler, Stream
-from menon.types import Completion, Prompt, Request, Rollout, Verdict
+from menon.types import Completion, Prompt, Request, Rollout, Sampling, Verdict
 
 Script = Callable[[Request], str]
 """The new text of a request, without its prefix."""
 
 
 class RoundSampler:
-    """A `Sampler` whose streams write round by round: all that was asked, then all that was asked meanwhile. A
-    test's own sampler has `write`."""
+    """A `Sampler` whose streams write round by round: all that was asked, then all that was asked meanwhile.
+    A test's own sampler has `write`."""
 
     version = 0
     gives = frozenset({"entropy", "log_kept"})
@@ -131,3 +132,27 @@ def is_gold(rollout: Rollout) -> Verdict:
     """1 where the whole answer text is the gold answer."""
     right = float(rollout.text == rollout.prompt.answer)
     return Verdict(right, right)
+
+
+class Bound:
+    """A rollout in a step of one size: `(prompts, sampler, grade[, state]) -> graded, metrics[, state]`."""
+
+    def __init__(
+        self,
+        rollout: Any,
+        prompts: int = 1,
+        samples: int = 1,
+        sampling: Sampling = Sampling(),  # noqa: B008
+        **settings: Any,
+    ) -> None:
+        self.around = Around(prompts, samples, sampling, **settings)
+        self.rollout = built(rollout, self.around)
+        if hasattr(rollout, "check"):
+            rollout.check("rollout", self.around)
+
+    def init(self) -> Any:
+        return self.rollout.init()
+
+    def __call__(self, prompts: Any, sampler: Any, grade: Any, *state: Any) -> Any:
+        found = self.rollout(prompts, sampler, grade, self.around, *state)
+        return (list(found.graded), found.metrics, found.state)[: 3 if state else 2]

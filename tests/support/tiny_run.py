@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,23 +14,28 @@ import torch
 
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.advantage import GAE, GRPO, Reinforce, Whiten
+from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.forward import ValueModel, value_head
 from menon.engines.hf_models import export
+from menon.engines.in_process import InProcessHost
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.loop import Run
 from menon.loss import PolicyGradient, PPOClip, ValueLoss
 from menon.loss.aggregation import SequenceMean, TokenMean
+from menon.parts import Around
 from menon.prompts.order import Shuffled
 from menon.record.folder import RunFolder
+from menon.record.spans import TextSpans
 from menon.rollout.groups import Groups, answer
-from menon.rollout.protocols import Grade, Sampler
+from menon.rollout.protocols import Grade
 from menon.shaping import KLInReward
+from menon.source.online import Online
 from menon.step import Plan
 from menon.sync.by_reference import ByReference
 from menon.types import Graded, Request, Rollout, Sampling, StepReport, Verdict
-from menon.update.objective import Term, Update
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term, Update
 
 Algorithm = Literal["reinforce", "grpo", "ppo"]
 VOCAB = 40
@@ -59,7 +65,9 @@ def tiny_run(
     policy = TorchLearner(model, Optimiser(learning_rate=1e-2), device=device)
     models: dict[str, Any] = {"policy": policy}
 
-    def evaluate(sampler: Sampler) -> list[Graded]:
+    sampler = TorchSampler(model, tokenizer, seed=seed)
+
+    def evaluate() -> list[Graded]:
         requests = [Request(question, SAMPLING, purpose="evaluate") for question in held_out]
         return answer(requests, range(len(requests)), sampler, grade)
 
@@ -76,21 +84,30 @@ def tiny_run(
         advantage = {"credit": GAE()}
         value = Update({"value": Term(ValueLoss(), TokenMean())}, model="critic", count=2)
         updates = [Update({"policy": Term(PPOClip(), TokenMean())}, count=2), value]
-    plan = Plan(Groups(3, 2, SAMPLING), grade, advantage, tuple(updates), seed)
     run = Run(
-        plan=plan,
-        prompts=Shuffled(questions, seed),
-        sampler=TorchSampler(model, tokenizer, seed=seed),
-        models=models,
-        channel=ByReference(),
+        plan=Plan(advantage, tuple(updates), seed),
+        source=Online(Shuffled(questions, seed), sampler, Groups(), grade, Around(3, 2, SAMPLING)),
+        host=InProcessHost(models, {"policy": partial(export, model, tokenizer)}),
+        channel=ByReference(policy, sampler),
         evaluate=evaluate,
-        probe=lambda sampler: {},
-        export=lambda folder: export(model, tokenizer, folder),
         steps=steps,
         save_every=1,
         evaluate_every=2,
+        spans=TextSpans(text_of(tokenizer, skip_special=False)),
     )
     return replace(run, **settings)
+
+
+def models_of(run: Run) -> dict[str, Any]:
+    """The models behind a run's host, by role."""
+    assert isinstance(run.host, InProcessHost)
+    return run.host.models
+
+
+def online(run: Run) -> Online:
+    """The source of a run whose policy writes."""
+    assert isinstance(run.source, Online)
+    return run.source
 
 
 def critic_first(run: Run, steps: int) -> Run:
@@ -152,7 +169,7 @@ def traces(path: Path) -> dict[str, Any]:
 
 
 def weights_of(run: Run) -> dict[str, np.ndarray]:
-    policy = run.models["policy"]
+    policy = models_of(run)["policy"]
     assert isinstance(policy, TorchLearner)
     return {
         name: weight.detach().cpu().to(torch.float64).numpy().copy()

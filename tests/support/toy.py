@@ -15,9 +15,12 @@ from torch import Tensor
 
 from menon import ragged
 from menon.batch import Batch, take
+from menon.engines.in_process import InProcessHost
+from menon.engines.protocols import LogitRows, Models
 from menon.types import FINISHES
-from menon.update.objective import AnyTerm, Micro, MiniBatch, Update, loss_of, prepare
-from menon.update.protocols import LogitRows, Models, Need
+from menon.update.objective import Micro, loss_of, prepare
+from menon.update.protocols import Need
+from menon.update.terms import AnyTerm, MiniBatch, Update
 
 END = 2
 Answer = tuple[int, ...]
@@ -102,6 +105,9 @@ class Toy:
     def logits(self, batch: Batch) -> LogitRows:
         raise NotImplementedError
 
+    def weights(self) -> dict[str, Tensor]:
+        return {}
+
 
 def log_probability(batch: Batch, logits_of_state: Tensor) -> Tensor:
     """[S] log-probability of each answer, with gradient."""
@@ -132,7 +138,8 @@ def expected_loss(
     if reference is not None:
         models["reference"] = Toy(reference, states)
     part = MiniBatch(Update({"term": term}), torch.arange(batch.num_sequences), first=True)
-    whole, ready = prepare(part, batch, models)
+    job = prepare(part, batch, InProcessHost(models))
+    whole, ready = job.batch, job.terms
     _, group = torch.unique(batch.group, return_inverse=True)
     by_token = ragged.spread((probability_of_group * len(probability_of_group))[group], batch.offset)
     weighted = {name: replace(each, weight=each.weight * by_token) for name, each in ready.items()}

@@ -4,7 +4,7 @@
 from typing import Any
 
 from menon.batch import Batch
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, rows_of, value_and_gradient
 
 MASK = [[1, 1, 1], [1, 1, 0]]

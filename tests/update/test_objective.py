@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from menon.batch import Batch
+from menon.engines.in_process import InProcessHost
 from menon.types import Mean
-from menon.update.objective import Term, Update, cut, forward_rows, loss_of, prepare, split
+from menon.update.objective import cut, forward_rows, loss_of, prepare
+from menon.update.terms import Term, Update, split
 
 
 def batch_of(lengths: list[int], groups: list[int] | None = None) -> Batch:
@@ -75,6 +77,10 @@ class Counting:
         return {str(need): batch.token.float() for need in needs}
 
 
+def host(scorer) -> InProcessHost:
+    return InProcessHost({"policy": scorer})
+
+
 def update(count=1, **kwargs) -> Update:
     return Update({"policy": Term(Double(**kwargs), Mine())}, count=count)
 
@@ -135,9 +141,9 @@ def test_passes_that_run_at_a_time_share_the_budget(budget):
 def test_cut_carries_weights_to_their_tokens():
     batch = batch_of([2, 4, 1])
     part = split(batch, update(), 0, 0)[0]
-    whole, ready = prepare(part, batch, {"policy": Counting()})
+    job = prepare(part, batch, host(Counting()))
     total = torch.tensor(0.0)
-    for micro in cut(whole, ready, "token", 4):
+    for micro in cut(job, 4):
         loss, metrics = loss_of({"logp": micro.batch.token.float()}, micro)
         total = total + loss
         assert float(metrics["seen"]) == micro.batch.num_tokens
@@ -151,18 +157,18 @@ def test_a_statistic_sees_the_whole_update_and_is_free_on_the_first():
     part = split(batch, one, 0, 0)[0]
     scorer = Counting()
     for known, asked in ((None, 1), (batch.token.float(), 1)):
-        whole, ready = prepare(part, replace(batch, entropy=known), {"policy": scorer})
+        job = prepare(part, replace(batch, entropy=known), host(scorer))
         assert scorer.asked == asked
-        weights = ready["policy"].weight
+        weights = job.terms["policy"].weight
         assert weights.tolist() == pytest.approx([0, 0, 0, 0, 1 / 7, 1 / 7, 1 / 7])
-        pieces = list(cut(whole, ready, "token", 1))
+        pieces = list(cut(job, 1))
         assert sum(float(m.terms["policy"].weight.sum()) for m in pieces) == pytest.approx(3 / 7)
 
 
 def test_an_infinite_loss_outside_of_the_selection_does_not_leak():
     batch = batch_of([3])
     one = Update({"policy": Term(Double(), Mine(), AboveMedian(), coef=0.5)})
-    whole, ready = prepare(split(batch, one, 0, 0)[0], batch, {"policy": Counting()})
-    micro = next(cut(whole, ready, "token", 10))
+    job = prepare(split(batch, one, 0, 0)[0], batch, host(Counting()))
+    micro = next(cut(job, 10))
     loss, _ = loss_of({"logp": torch.tensor([0.0, float("inf"), 3.0])}, micro)
     assert loss == pytest.approx(0.5 * 2 * 3 / 3)

@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
+from menon.engines.in_process import InProcessHost
 from menon.errors import UserError
 from menon.update.reference import HardReset, MovingAverage
 
@@ -29,9 +30,9 @@ def models():
 
 def test_hard_reset_after_every_second_step():
     both = models()
-    HardReset(every=2)(1, both)
+    HardReset(every=2)(1, InProcessHost(both))
     assert both["reference"].named["w"].tolist() == [0, 4]
-    HardReset(every=2)(2, both)
+    HardReset(every=2)(2, InProcessHost(both))
     assert both["reference"].named["w"].tolist() == [1, 2]
     both["policy"].named["w"] += 1  # a copy, not the same tensor
     assert both["reference"].named["w"].tolist() == [1, 2]
@@ -41,11 +42,11 @@ def test_moving_average():
     """.25 * 1 + .75 * 0 = .25; again .25 + .75 * .25 = .4375. 4: 3.5, 3.125."""
     both = models()
     part = MovingAverage(rate=0.25)
-    part(1, both)
+    part(1, InProcessHost(both))
     assert both["reference"].named["w"].tolist() == [0.25, 3.5]
-    part(2, both)
+    part(2, InProcessHost(both))
     assert both["reference"].named["w"].tolist() == [0.4375, 3.125]
-    MovingAverage(rate=0.25, every=3)(4, both)
+    MovingAverage(rate=0.25, every=3)(4, InProcessHost(both))
     assert both["reference"].named["w"].tolist() == [0.4375, 3.125]
 
 
@@ -54,5 +55,7 @@ def test_what_cannot_be_is_refused():
         HardReset(every=0)
     with pytest.raises(UserError, match="above 0"):
         MovingAverage(rate=0)
-    with pytest.raises(UserError, match="reference in this process"):
-        HardReset(every=1)(1, {"policy": models()["policy"]})
+    with pytest.raises(
+        UserError, match="this run has no reference model; set reference in the configuration"
+    ):
+        HardReset(every=1)(1, InProcessHost({"policy": models()["policy"]}))

@@ -10,12 +10,15 @@ import torch
 from batches import random_batch
 from helpers import tiny_model
 from menon.batch import Batch
+from menon.engines.in_process import InProcessHost
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Micro, Term, Update, loss_of, mismatch, prepare, split
+from menon.update.objective import Micro, loss_of, mismatch, prepare
+from menon.update.protocols import VALUE, Need, name_of
 from menon.update.scoring import score
+from menon.update.terms import Term, Update, split
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,13 @@ class Reads:
 class Scripted:
     def __init__(self, number: float):
         self.number = number
-        self.asked: list[tuple[str, ...]] = []
+        self.asked: list[tuple[Need, ...]] = []
 
     def score(self, batch, needs, models=None):
         self.asked.append(tuple(needs))
         return {
-            need: torch.full((batch.num_tokens,), self.number + float(need == "entropy")) for need in needs
+            name_of(need): torch.full((batch.num_tokens,), self.number + float(need == "entropy"))
+            for need in needs
         }
 
 
@@ -48,14 +52,14 @@ def batch():
 
 def test_nothing_is_scored_that_nobody_reads(batch):
     policy = Scripted(1)
-    assert score(batch, parts_of(batch, "old_logp"), (), {"policy": policy}).old_logp is None
+    assert score(batch, parts_of(batch, "old_logp"), (), InProcessHost({"policy": policy})).old_logp is None
     assert policy.asked == []
 
 
 def test_the_first_update_needs_no_old_logp(batch):
     policy = Scripted(1)
     parts = parts_of(batch, "old_logp", count=2)
-    old = score(batch, parts, (), {"policy": policy}).old_logp
+    old = score(batch, parts, (), InProcessHost({"policy": policy})).old_logp
     first = torch.isin(
         torch.repeat_interleave(torch.arange(batch.num_sequences), batch.lengths), parts[0].rows
     )
@@ -74,22 +78,21 @@ def test_the_samplers_numbers_instead_of_old_ones(batch):
     )
     update = Update({"policy": Term(PPOClip(), TokenMean())}, count=2, old="behaviour")
     parts = split(batch, update, seed=0, step=0)
-    scored = score(batch, parts, ("old_logp",), {"policy": policy})
+    scored = score(batch, parts, ("old_logp",), InProcessHost({"policy": policy}))
     assert policy.asked == []
     assert (scored.old_logp == 1).all()
     for part in parts:
-        ready_batch, terms = prepare(part, scored, {"policy": policy})
-        now = {"logp": torch.zeros(ready_batch.num_tokens)}
-        loss, metrics = loss_of(now, Micro(ready_batch, terms))
+        job = prepare(part, scored, InProcessHost({"policy": policy}))
+        now = {"logp": torch.zeros(job.batch.num_tokens)}
+        loss, metrics = loss_of(now, Micro(job.batch, job.terms))
         assert float(loss) == pytest.approx(max(math.exp(-1), 0.8))
         assert float(metrics["ratio/mean"]) == pytest.approx(math.exp(-1))
 
 
 def test_credit_that_reads_old_logp_gets_it_for_every_token(batch):
     policy, reference = Scripted(1), Scripted(2)
-    scored = score(
-        batch, parts_of(batch), ("old_logp", "ref_logp"), {"policy": policy, "reference": reference}
-    )
+    host = InProcessHost({"policy": policy, "reference": reference})
+    scored = score(batch, parts_of(batch), ("old_logp", "ref_logp"), host)
     assert (scored.old_logp == 1).all()
     assert (scored.ref_logp == 2).all()
 
@@ -98,15 +101,15 @@ def test_one_pass_for_all_that_one_model_is_asked(batch):
     """Policy and critic on one trunk."""
     shared = Scripted(1)
     parts = parts_of(batch, "old_entropy")
-    scored = score(batch, parts, ("old_logp", "value"), {"policy": shared, "critic": shared})
-    assert [set(asked) for asked in shared.asked] == [{"logp", "entropy", "value"}]
+    scored = score(batch, parts, ("old_logp", "value"), InProcessHost({"policy": shared, "critic": shared}))
+    assert [set(asked) for asked in shared.asked] == [{"logp", "entropy", VALUE}]
     assert (scored.entropy == 2).all()
 
 
 def test_the_chance_that_two_draws_agree(batch):
     """Of a real model, token by token on the prefix; only where a part reads it."""
     model = tiny_model(seed=3)
-    scorer = {"policy": TorchScorer(model)}
+    scorer = InProcessHost({"policy": TorchScorer(model)})
     found = score(batch, parts_of(batch), ("collision",), scorer).collision
     expected = torch.zeros(batch.num_tokens)
     for place in batch.is_action.nonzero()[:, 0].tolist():
@@ -119,8 +122,10 @@ def test_the_chance_that_two_draws_agree(batch):
 
 
 def test_a_missing_model_is_named(batch):
-    with pytest.raises(UserError, match="'ref_logp' is needed, and this run has no reference model"):
-        score(batch, parts_of(batch, "ref_logp"), (), {"policy": Scripted(1)})
+    with pytest.raises(
+        UserError, match="this run has no reference model; set reference in the configuration"
+    ):
+        score(batch, parts_of(batch, "ref_logp"), (), InProcessHost({"policy": Scripted(1)}))
 
 
 def test_mismatch_by_hand():

@@ -1,7 +1,7 @@
 """Generalised advantage estimation (Schulman et al., arXiv 1506.02438, equation 16)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -28,10 +28,14 @@ class GAE:
     lam: float = 1.0
     bootstrap_truncated: bool = False
     kind: Literal["gae"] = "gae"
+    writes: ClassVar[tuple[str, ...]] = ("advantage", "ret")
+    returns_by: ClassVar[str] = "lam"
+    """The setting that is the lambda of the returns."""
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("value", "value_after") if self.bootstrap_truncated else ("value",)
+        values = ("value", "value_after") if self.bootstrap_truncated else ("value",)
+        return ("reward", *values)
 
     def __post_init__(self) -> None:
         check_fractions(self, "gamma", "lam")

@@ -2,7 +2,7 @@
 head)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from menon.advantage.gae import GAE, check_fractions
 from menon.batch import Batch
@@ -27,6 +27,9 @@ class NormalisedGAE:
     decay: float = 0.99995
     eps: float = 1e-5
     kind: Literal["gae_normalised"] = "gae_normalised"
+    writes: ClassVar[tuple[str, ...]] = ("advantage", "ret")
+    returns_by: ClassVar[str] = "lam"
+    """The setting that is the lambda of the returns."""
 
     def __post_init__(self) -> None:
         check_fractions(self, "gamma", "lam")

@@ -27,7 +27,9 @@ class GPG:
     std_mode: Literal["none", "bessel"] = "none"
     eps: float = 1e-4
     kind: Literal["gpg"] = "gpg"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
+    compares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         GRPO(self.std_mode, self.eps)  # refuses a negative eps

@@ -27,7 +27,9 @@ class GRPO:
     std_mode: Literal["bessel", "population", "loo", "none", "batch"] = "bessel"
     eps: float = 1e-6
     kind: Literal["grpo"] = "grpo"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
+    compares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.eps < 0:

@@ -23,7 +23,9 @@ class GRPOPassK:
     std_mode: Literal["none", "bessel"] = "none"
     eps: float = 1e-6
     kind: Literal["grpo_passk"] = "grpo_passk"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
+    compares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.eps < 0:

@@ -27,7 +27,8 @@ class KLInAdvantage:
     pays: Literal["own", "rest"] = "rest"
     gamma: float = 1.0
     kind: Literal["kl_in_advantage"] = "kl_in_advantage"
-    reads: ClassVar[tuple[str, ...]] = ("old_logp", "ref_logp")
+    reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp", "ref_logp")
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
 
     def __post_init__(self) -> None:
         if self.beta < 0 or not 0 <= self.gamma <= 1:

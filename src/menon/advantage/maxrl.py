@@ -21,7 +21,9 @@ class MaxRL:
 
     eps: float = 0.0
     kind: Literal["maxrl"] = "maxrl"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
+    compares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.eps < 0:

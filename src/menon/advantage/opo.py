@@ -20,7 +20,9 @@ class OPO:
     """
 
     kind: Literal["opo"] = "opo"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
+    compares: ClassVar[bool] = True
 
     def __call__(self, batch: Batch) -> Batch:
         outcome, length = batch.outcome.double(), batch.action_lengths.double()

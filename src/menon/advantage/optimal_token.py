@@ -1,7 +1,7 @@
 """The optimal token baseline: a baseline for each place of the answers to one prompt (spec 1.8; verl)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -31,14 +31,13 @@ class OptimalToken:
     out."""
     eps: float = 1e-8
     kind: Literal["optimal_token"] = "optimal_token"
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
+    compares: ClassVar[bool] = True
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return (
-            ("old_logp", "collision")
-            if self.importance is None
-            else ("old_logp", "collision", "behaviour_logp")
-        )
+        weighed = () if self.importance is None else ("behaviour_logp",)
+        return ("reward", "old_logp", "collision", *weighed)
 
     def __post_init__(self) -> None:
         if not self.eps > 0:

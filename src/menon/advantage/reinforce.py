@@ -19,7 +19,8 @@ class Reinforce:
 
     gamma: float = 1.0
     kind: Literal["reinforce"] = "reinforce"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
 
     def __post_init__(self) -> None:
         if not 0 <= self.gamma <= 1:

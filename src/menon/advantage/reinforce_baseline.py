@@ -20,7 +20,8 @@ class ReinforceBaseline:
     """
 
     kind: Literal["reinforce_baseline"] = "reinforce_baseline"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
 
     def __call__(self, batch: Batch) -> Batch:
         outcome = batch.outcome.double()

@@ -21,7 +21,8 @@ class ReinforcePP:
     gamma: float = 1.0
     whiten_scope: Scope = "token"
     kind: Literal["reinforce_pp"] = "reinforce_pp"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
 
     def __post_init__(self) -> None:
         Reinforce(self.gamma)  # refuses what is no discount

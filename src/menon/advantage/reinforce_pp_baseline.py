@@ -20,7 +20,9 @@ class ReinforcePPBaseline:
 
     whiten_scope: Scope = "token"
     kind: Literal["reinforce_pp_baseline"] = "reinforce_pp_baseline"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
+    compares: ClassVar[bool] = True
 
     def __call__(self, batch: Batch) -> Batch:
         return Whiten(scope=self.whiten_scope)(GRPO(std_mode="none")(batch))

@@ -21,7 +21,8 @@ class ReMax:
     """
 
     kind: Literal["remax"] = "remax"
-    reads: ClassVar[tuple[str, ...]] = ("baseline",)
+    reads: ClassVar[tuple[str, ...]] = ("reward", "baseline")
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
 
     def __call__(self, batch: Batch) -> Batch:
         baseline = ragged.spread(batch.need("baseline", self), batch.offset).to(batch.reward.dtype)

@@ -18,7 +18,9 @@ class RLOO:
     """
 
     kind: Literal["rloo"] = "rloo"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
+    compares: ClassVar[bool] = True
 
     def __call__(self, batch: Batch) -> Batch:
         return credit_groups(batch, self.of_group)

@@ -2,7 +2,6 @@
 2410.01679)."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -12,7 +11,6 @@ from torch import Tensor
 from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.types import Estimate
 
 Method = Literal["rloo", "grpo", "leave_one_out"]
 EPS = 1e-8
@@ -39,10 +37,16 @@ class SegmentCredit:
     method: Method = "rloo"
     below: float = 1.0
     kind: Literal["segment"] = "segment"
-    reads: ClassVar[tuple[str, ...]] = ("state_value",)
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
 
     def __post_init__(self) -> None:
         check_probability(self, self.below)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        siblings = {"rloo": (), "grpo": ("parent", "state_std"), "leave_one_out": ("parent", "state_count")}
+        choice = () if self.below == 1 else ("behaviour_logp",)
+        return ("reward", "state_value", *siblings[self.method], *choice)
 
     def __call__(self, batch: Batch) -> Batch:
         if batch.state_value is None:  # no answer of the step has a segment
@@ -73,28 +77,6 @@ class SegmentCredit:
             count = batch.need("state_count", self)[starts].double()
             return torch.where(count > 1, count / (count - 1).clamp(min=1), 0)
         return 1.0
-
-
-def tree_values(parent: Sequence[int], scores: Sequence[float]) -> list[Estimate | None]:
-    """[nodes] value of every node, from the leaves to the root: a leaf's is its score, any other's the mean
-    of its children's, each of which weighs the same (an early leaf counts as one child).
-
-    Node 0 is the root; `parent[i] < i` for all others. `scores` holds those of the leaves; NaN on inner
-    nodes, and on leaves whose grader failed: such a leaf has no value (None) and is not counted. A node all
-    of whose children are so has value 0.
-    """
-    children: list[list[int]] = [[] for _ in parent]
-    for node, above in enumerate(parent):
-        if node:
-            children[above].append(node)
-    values: list[Estimate | None] = [None] * len(parent)
-    for node in reversed(range(len(parent))):
-        if children[node]:
-            known = [estimate.value for child in children[node] if (estimate := values[child]) is not None]
-            values[node] = Estimate.of(known) if known else Estimate(0.0, 0.0, 0)
-        elif not math.isnan(scores[node]):
-            values[node] = Estimate(scores[node], 0.0, 1)
-    return values
 
 
 def check_probability(part: object, below: float) -> None:

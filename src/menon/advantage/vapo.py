@@ -2,7 +2,7 @@
 section 4.2)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -29,10 +29,14 @@ class VAPO:
     gamma: float = 1.0
     bootstrap_truncated: bool = False
     kind: Literal["vapo"] = "vapo"
+    writes: ClassVar[tuple[str, ...]] = ("advantage", "ret")
+    returns_by: ClassVar[str] = "lam_critic"
+    """The setting that is the lambda of the returns."""
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("value", "value_after") if self.bootstrap_truncated else ("value",)
+        values = ("value", "value_after") if self.bootstrap_truncated else ("value",)
+        return ("reward", *values)
 
     def __post_init__(self) -> None:
         check_fractions(self, "lam", "lam_critic", "gamma")

@@ -37,7 +37,7 @@ class Whiten:
     centre: bool = True
     below: float = 1.0
     kind: Literal["whiten"] = "whiten"
-    reads: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ("advantage",)
 
     def __post_init__(self) -> None:
         if self.eps < 0:
@@ -49,6 +49,10 @@ class Whiten:
             raise UserError(
                 "below of Whiten chooses tokens, and scope=sequence counts answers; leave one of them out"
             )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("advantage",) if self.below == 1 else ("advantage", "behaviour_logp")
 
     def __call__(self, batch: Batch) -> Batch:
         advantage, trained = batch.need("advantage", self), batch.trained

@@ -30,7 +30,7 @@ def equivalence_of(reward: Any) -> AnswerEquivalence | None:
     if isinstance(reward, WithinTolerance):
         return AnswerEquivalence(stated_by(reward.ways), reward.alike)
     if isinstance(reward, MathAnswer):
-        return AnswerEquivalence(stated_by(reward.ways), equal_by(reward))
+        return AnswerEquivalence(stated_by(reward.found_by), equal_by(reward))
     return None
 
 

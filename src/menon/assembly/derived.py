@@ -1,7 +1,6 @@
 """What follows from a configuration before anything runs: sizes of a step, how far off-policy it learns,
 memory."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,14 @@ import torch
 import transformers
 from torch import nn
 
-from menon.assembly.build import model_name, rollout_of
-from menon.assembly.samplers import at_once
-from menon.assembly.tree_memory import estimate
-from menon.config import RunConfig
+from menon.assembly.placement import model_name
+from menon.assembly.rollout_memory import key_bytes
+from menon.config import Engine, RunConfig, around_of
 from menon.engines import machine
 from menon.engines.decoder import is_family
 from menon.engines.hf_models import quiet
 from menon.engines.log_probs import CHUNK
-from menon.rollout.trees import Trees
+from menon.rollout.protocols import StepSizes, sizes_of
 
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 4, "float64": 8}
@@ -51,32 +49,19 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rollouts that refill, or sample values, write more than this; then it is the least."""
-
-    answers: int
-    """Of a step; of trees their leaves, at most."""
-    tokens_at_most: int
-    """Written in a step."""
+    step: StepSizes
     per_update: float
-    """Answers that an update learns from; edges of trees, at most."""
+    """Sequences that an update learns from, at most."""
     updates: int
     """Of the policy in the whole run."""
     lag: int
-    """Updates between the weights that wrote an answer, or an edge that waited, and those that learn from it,
-    at most. Without waiting edges half of it is the mean."""
+    """Updates between the weights that wrote a sequence and those that learn from it, at most. Where none
+    waits for a later step, half of it is the mean."""
 
 
 def sizes(config: RunConfig) -> Sizes:
-    count, rollout = config.updates_per_step, rollout_of(config)
-    updates = config.steps * count
-    if isinstance(rollout, Trees):
-        trees, shape, replay = config.prompts_per_step, rollout.shape, rollout.replay
-        edges = min(replay.per_question, shape.most_nodes()) * trees * replay.max_age
-        edges = min(edges, replay.per_step) if replay.per_step else edges
-        leaves, tokens = math.prod(shape.branching), shape.most_tokens(0, config.max_new_tokens)
-        return Sizes(trees * leaves, trees * tokens, edges / count, updates, replay.max_age * count - 1)
-    answers = config.prompts_per_step * config.samples_per_prompt
-    return Sizes(answers, answers * config.max_new_tokens, answers / count, updates, count - 1)
+    count, step = config.models.policy.updates_per_step, sizes_of(config.source.rollout, around_of(config))
+    return Sizes(step, step.sequences / count, config.control.steps * count, step.max_age * count - 1)
 
 
 def size_of_model(name: str) -> ModelSize | None:
@@ -110,24 +95,22 @@ def copied_in(model: nn.Module) -> int:
     return sum(linear.values()) if is_family(model) and layers <= machine.SMALL else 0
 
 
-def side_by_side(config: RunConfig, shape: ModelSize | None) -> int:
+def num_workers(engine: Engine, model: ModelSize | None) -> int:
     """How many processes write answers, and how many passes of the learner run at a time, with the threads
     that torch has now."""
-    device = torch.device("cpu" if on_cpu(config) else "cuda")
-    return machine.workers(shape.parameters, device) if shape and shape.family else 1
+    device = torch.device("cpu" if on_cpu(engine) else "cuda")
+    return machine.workers(model.parameters, device) if model and model.family else 1
 
 
-def on_cpu(config: RunConfig) -> bool:
-    return config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
+def on_cpu(engine: Engine) -> bool:
+    return engine.device == "cpu" or (engine.device == "auto" and not torch.cuda.is_available())
 
 
-def tokens_per_pass(config: RunConfig, tokens: float, workers: int) -> int:
+def tokens_per_pass(engine: Engine, tokens: float, workers: int) -> int:
     """Of an update's tokens; see `update.objective.forward_rows`."""
-    return (
-        config.tokens_per_forward
-        if workers == 1
-        else max(1, int(min(config.tokens_per_forward, tokens)) // workers)
-    )
+    if workers == 1:
+        return engine.tokens_per_forward
+    return max(1, int(min(engine.tokens_per_forward, tokens)) // workers)
 
 
 def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
@@ -141,30 +124,26 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
     share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
     """
-    workers = side_by_side(config, shape)
-    number, own = BYTES[config.dtype], 2 if config.dtype == "bfloat16" else BYTES[config.dtype]
-    learning = 1 + (config.critic is not None and not config.critic.shared_trunk)
+    engine, models, workers = config.engine, config.models, num_workers(config.engine, shape)
+    number = BYTES[engine.dtype]
+    own = 2 if engine.dtype == "bfloat16" else number
+    learning = 1 + (models.critic is not None and not models.critic.shared_trunk)
     per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
-    here, small = on_cpu(config), shape.family and shape.parameters <= machine.SMALL
-    cached = (
-        (own if small and here else number) * 2 * shape.layers * shape.kv
-    )  # see `engines.decoding.decode_weights.cache_dtype`
-    attention = (
-        (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)
-    )  # in fp32, see `decoder.causal`
-    rollout = rollout_of(config)
-    keys = at_once(config) * (PROMPT + config.max_new_tokens) * cached
-    if isinstance(rollout, Trees):
-        keys = estimate(rollout, PROMPT, cached, at_once(config))
+    here, small = on_cpu(engine), shape.family and shape.parameters <= machine.SMALL
+    # See `engines.decoding.decode_weights.cache_dtype`.
+    cached = (own if small and here else number) * 2 * shape.layers * shape.kv
+    # In fp32, see `decoder.causal`.
+    attention = (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)
+    keys = key_bytes(config.source.rollout, around_of(config), PROMPT, cached, engine.slots)
+    copies = (engine.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.copied
     found: dict[str, Any] = {
         "weights": learning * number * shape.parameters,
         "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,
         "optimiser": learning * 2 * number * shape.parameters,
-        "reference": (config.reference != "none") * number * shape.parameters,
-        "sampler's copies": (config.dtype == "bfloat16") * 2 * shape.parameters
-        + workers * own * shape.copied,
-        "activations": (own * per_token + attention) * config.tokens_per_forward,
-        "logits": COPIES * 4 * min(CHUNK, config.tokens_per_forward * shape.vocabulary),
+        "reference": (models.reference != "none") * number * shape.parameters,
+        "sampler's copies": copies,
+        "activations": (own * per_token + attention) * engine.tokens_per_forward,
+        "logits": COPIES * 4 * min(CHUNK, engine.tokens_per_forward * shape.vocabulary),
         "keys and values": keys,
         "libraries": LIBRARIES + (workers - 1) * OTHER_PROCESS,
     }

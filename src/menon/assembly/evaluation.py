@@ -6,21 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
-from menon.assembly.build import (
-    REWARDS,
-    WEIGHTS_DTYPE,
-    device_of,
-    model_name,
-)
+from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
 from menon.assembly.questions import rendered
-from menon.config import RunConfig
+from menon.config import OnlineSource
+from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
 from menon.engines.machine import workers
@@ -31,18 +27,22 @@ from menon.eval.measure import WithinTolerance
 from menon.eval.run import AnswerEquivalence, Evaluation, Item, items_of, numbers_of
 from menon.eval.sets import NamedSet, find_set, rows_of_set
 from menon.loop import MAX_FAILED
+from menon.parts import Around, built, close
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.tasks import ChainSum
 from menon.prompts.template import find_template
 from menon.record.folder import surroundings
+from menon.record.layout import Layout
+from menon.record.reader import RunView
 from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
 from menon.reward.code.tests import CodeTests
 from menon.reward.exact import ExactMatch
-from menon.reward.extract import LENIENT
+from menon.reward.extract import LENIENT, Way, names
 from menon.reward.grade import Grading, grading_of
 from menon.reward.math.answer import MathAnswer
 from menon.reward.protocols import Reward
+from menon.reward.rules import KINDS
 from menon.settings import nearest
 from menon.streams import stream
 from menon.sync.fingerprint import fingerprint
@@ -50,7 +50,7 @@ from menon.types import Graded, Prompt, Sampling
 
 TASK_QUESTIONS = 200
 """Held-out questions of a built-in task, where nobody asks for another number."""
-MAX_NEW_TOKENS = RunConfig.max_new_tokens
+MAX_NEW_TOKENS = OnlineSource.max_new_tokens
 """As in a run."""
 
 
@@ -121,8 +121,8 @@ def sampling_of(config: EvalConfig) -> Sampling:
 def folder_of(model: str) -> str:
     """What `load_policy` takes: of a run folder its newest checkpoint."""
     folder = Path(model).expanduser()
-    if (folder / "run.json").is_file() and not (folder / "config.json").exists():
-        latest = folder / "checkpoints" / "latest"
+    if Layout(folder).about.is_file() and not (folder / "config.json").exists():
+        latest = RunView.open(folder).layout.latest
         if not latest.exists():
             raise UserError(
                 f"the run {model} has no checkpoint yet; go on with it by `menon train --resume {model}`"
@@ -192,21 +192,24 @@ def prompts_of(
     notify: Callable[[str], None],
 ) -> list[Prompt]:
     most = config.max_new_tokens or MAX_NEW_TOKENS
-    return rendered(rows, config.template or "none", model, tokenizer, most, config.on_bad, notify)
+    return rendered(
+        rows, config.template or "none", context_of(model), tokenizer, most, config.on_bad, notify
+    )
 
 
 # Rewards
 
 
 @contextmanager
-def reward_for(config: EvalConfig, named: NamedSet | None) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
+def reward_for(
+    config: EvalConfig, named: NamedSet | None
+) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
     """The reward, and how its answers are compared where that is known; closed afterwards."""
     reward, equivalence = make_reward(config, named)
     try:
         yield reward, equivalence
     finally:
-        if close := getattr(reward, "close", None):
-            close()
+        close(reward)
 
 
 def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, AnswerEquivalence | None]:
@@ -214,12 +217,12 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ans
         return UserReward(config.reward), None
     name = config.reward or (named.check if named is not None else None)
     if name is not None:
-        rewards = REWARDS | CHECKS
+        rewards = KINDS | CHECKS
         if name not in rewards:
             raise UserError(
                 f"there is no reward '{name}'{nearest(name, rewards)}; your own is file.py:function"
             )
-        reward: Reward = rewards[name]()
+        reward: Reward = built(rewards[name](), Around())
         return reward, equivalence_of(reward)
     if config.data is None:
         task = config.task or ChainSum()
@@ -227,9 +230,14 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ans
     return ExactMatch(), equivalence_of(ExactMatch())
 
 
+@dataclass(frozen=True)
+class LenientChoice(MultipleChoice):
+    ways: ClassVar[tuple[Way, ...]] = LENIENT
+
+
 CHECKS: dict[str, Callable[[], Reward]] = {
-    "math": lambda: MathAnswer(LENIENT),
-    "choice": lambda: MultipleChoice(LENIENT),
+    "math": lambda: MathAnswer(names(LENIENT)),
+    "choice": LenientChoice,
     "numeric": lambda: WithinTolerance(ways=LENIENT),
     "code": CodeTests,
     "instructions": Instructions,

@@ -4,31 +4,35 @@ step as all else."""
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from menon import offline
 from menon.base import tokenizer
 from menon.base.corpus import PretrainRecipe
 from menon.base.recipe import Recipe, batches
 from menon.base.search import SearchRecipe
-from menon.batch import Batch, pack
 from menon.engines import hf_models
+from menon.engines.in_process import InProcessHost
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
+from menon.loop import Run, loop
 from menon.loss import NLL
 from menon.loss.aggregation import TokenMean
-from menon.record import checkpoint, disk
-from menon.record.checkpoint import Snapshot
-from menon.types import Graded, Prompt, Rollout, Verdict
-from menon.update.objective import Term, Update
+from menon.record import disk
+from menon.record.folder import RunFolder
+from menon.record.layout import Layout
+from menon.source.rows import Corpus
+from menon.step import Plan
+from menon.sync.no_sampler import NoSampler
+from menon.types import Example, StepReport
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term, Update
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,7 +44,7 @@ TELL_EVERY = 5.0
 SAVE_EVERY = 250
 """Updates."""
 UNFINISHED = "unfinished"
-"""Folder of checkpoints in the model's; gone when the model is done."""
+"""Folder of the run in the model's; gone when the model is done."""
 
 
 def pretrain(recipe: Recipe, out: Path, tell: Callable[[str], None] = print) -> None:
@@ -52,48 +56,67 @@ def pretrain(recipe: Recipe, out: Path, tell: Callable[[str], None] = print) -> 
     """
     model = untrained(recipe)
     learner = TorchLearner(model, optimiser_of(recipe), tokens_per_forward=recipe.tokens_per_update)
-    update = Update({"nll": Term(NLL(), TokenMean())})
     letters = tokenizer.build(recipe.shape.context)
-    done = begin(recipe, out, learner, tell)
-    start = last = time.perf_counter()
-    for number, documents in islice(enumerate(batches(recipe), start=1), done, None):
-        metrics = offline.offline_step(batch_of(documents), update, {"policy": learner}, recipe.seed, number)
-        now = time.perf_counter()
-        if now - last > TELL_EVERY or number == recipe.updates:
-            last, left = now, (now - start) / (number - done) * (recipe.updates - number)
-            nll = float(metrics["nll"])
-            tell(
-                f"update {number:>{len(str(recipe.updates))}}/{recipe.updates}  nats per token {nll:.4f}  "
-                f"{left:5.0f} s left"
-            )
-        if number % SAVE_EVERY == 0:
-            snapshot = Snapshot(number, {"policy": learner.weights()}, learner.state())
-            checkpoint.save(
-                out / UNFINISHED, snapshot, lambda folder: hf_models.export(model, letters, folder), keep=1
-            )
-    hf_models.export(model, letters, out)
+    host = InProcessHost({"policy": learner}, {"policy": partial(hf_models.export, model, letters)})
+    settings = json.loads(json.dumps(asdict(recipe)))
+    run = Run(
+        plan=Plan({}, (Update({"nll": Term(NLL(), TokenMean())}),), recipe.seed),
+        source=Corpus(lambda: map(examples_of, batches(recipe)), json.dumps(settings, sort_keys=True)),
+        host=host,
+        channel=NoSampler(host),
+        steps=recipe.updates,
+        save_every=SAVE_EVERY,
+    )
+    with begin(settings, out) as folder:
+        report = loop(run, folder, Progress(recipe.updates, tell))
+        if report["steps"] < recipe.updates:
+            return
+    host.export("policy", out)
     shutil.rmtree(out / UNFINISHED)
 
 
-def begin(recipe: Recipe, out: Path, learner: TorchLearner, tell: Callable[[str], None]) -> int:
-    """Makes the folder, or goes on in it; the updates that are done."""
-    if not (out / UNFINISHED).is_dir():
+def begin(settings: Mapping[str, Any], out: Path) -> RunFolder:
+    """The folder of the run within the model's, new or to be gone on with."""
+    unfinished, again = out / UNFINISHED, "menon pretrain with the same settings"
+    if not unfinished.is_dir():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{out} exists already; name a new folder with out=")
-        (out / UNFINISHED).mkdir(parents=True)
-        disk.write_json(out / "pretrain.json", asdict(recipe))
-        return 0
-    if disk.read_json(out / "pretrain.json") != json.loads(json.dumps(asdict(recipe))):
+        unfinished.mkdir(parents=True)
+        disk.write_json(out / "pretrain.json", dict(settings))
+    elif disk.read_json(out / "pretrain.json") != settings:
         raise UserError(
-            f"{out} was begun with other settings; repeat those to go on with it, or name a new folder "
-            "with out="
+            f"{out} was begun with other settings; repeat those to go on with it, or name a new folder with out="
         )
-    snapshot = checkpoint.newest(out / UNFINISHED, tell, keep=1)
-    if snapshot is None:
-        return 0
-    learner.load(snapshot.weights["policy"], snapshot.state)
-    tell(f"going on after update {snapshot.step}")
-    return snapshot.step
+    if Layout(unfinished).about.exists():
+        return replace(RunFolder.open(unfinished), resume=again)
+    return replace(RunFolder.create(unfinished, {**settings, "device": "cpu"}), resume=again)
+
+
+class Progress:
+    """A `Watcher` that says now and then how far it is."""
+
+    def __init__(self, updates: int, tell: Callable[[str], None]) -> None:
+        self.updates, self.notify = updates, tell
+        self.first = self.start = self.last = 0.0
+
+    def started(self, folder: Path, first_step: int, steps: int) -> None:
+        self.start = self.last = time.perf_counter()
+        self.first = first_step
+        if first_step > 1:
+            self.notify(f"going on after update {first_step - 1}")
+
+    def evaluated(self, step: int, numbers: Mapping[str, Any]) -> None:
+        pass
+
+    def stepped(self, report: StepReport) -> None:
+        now, step = time.perf_counter(), report.step
+        if now - self.last > TELL_EVERY or step == self.updates:
+            self.last, left = now, (now - self.start) / (step - self.first + 1) * (self.updates - step)
+            count = f"{step:>{len(str(self.updates))}}/{self.updates}"
+            self.notify(f"update {count}  nats per token {report.metrics['nll']:.4f}  {left:5.0f} s left")
+
+    def finished(self, report: Mapping[str, Any]) -> None:
+        pass
 
 
 def untrained(recipe: Recipe) -> "PreTrainedModel":
@@ -117,25 +140,13 @@ def optimiser_of(recipe: Recipe) -> Optimiser:
     )
 
 
-def batch_of(documents: Iterable[tuple[Sequence[int], Sequence[int]]]) -> Batch:
+def examples_of(documents: Iterable[tuple[Sequence[int], Sequence[int]]]) -> list[Example]:
     """Prompts and responses as tokens; the model learns the responses, their end included."""
-    return pack([graded_of(number, prompt, response) for number, (prompt, response) in enumerate(documents)])
-
-
-def graded_of(number: int, prompt: Sequence[int], response: Sequence[int]) -> Graded:
-    """A document as if the policy had written its response."""
-    tokens = np.array([*prompt, *response], dtype=np.int32)
-    nothing = np.zeros(len(tokens), dtype=np.float32)
-    rollout = Rollout(
-        prompt=Prompt(number, tokens[: len(prompt)], ""),
-        tokens=tokens,
-        is_action=np.arange(len(tokens)) >= len(prompt),
-        logp=nothing,
-        log_kept=nothing,
-        entropy=nothing,
-        version=np.zeros(len(tokens), dtype=np.int32),
-        finish="stop",
-        text="",
-        group=number,
-    )
-    return Graded(rollout, Verdict(0.0, float("nan")))
+    return [
+        Example(
+            np.array([*prompt, *response], dtype=np.int32),
+            np.arange(len(prompt) + len(response)) >= len(prompt),
+            group=number,
+        )
+        for number, (prompt, response) in enumerate(documents)
+    ]

@@ -5,10 +5,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from menon.config import RunConfig
-from menon.engines.decoder import context_of
+from menon.config import OnlineSource
 from menon.errors import OnBad, UserError
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
@@ -23,24 +22,24 @@ TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""
 
 
-def questions(config: RunConfig, notify: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
+def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
     """Rows to train on and held-out rows."""
-    if config.data is None:
-        task: Questions = own_questions(config) or task_of(config)
-        train = task.rows("train", min(TASK_ROWS, task.room("train")), config.seed)
-        heldout = task.rows("heldout", min(config.heldout, task.room("heldout")), 0)
+    if source.data is None:
+        task: Questions = own_questions(source) or task_of(source)
+        train = task.rows("train", min(TASK_ROWS, task.room("train")), seed)
+        heldout = task.rows("heldout", min(source.heldout, task.room("heldout")), 0)
         for split, rows_of_split in (("training", train), ("held-out", heldout)):
             if not rows_of_split:
                 raise UserError(f"{task} has no {split} question; give it settings that allow more questions")
         return list(train), list(heldout)
-    rows = rows_of(config.data, config, notify)
-    if config.heldout_data is None:
-        return apart(rows, config.heldout, config.data)
-    return rows, rows_of(config.heldout_data, config, notify)[: config.heldout]
+    rows = rows_of(source.data, source, notify)
+    if source.heldout_data is None:
+        return apart(rows, source.heldout, source.data)
+    return rows, rows_of(source.heldout_data, source, notify)[: source.heldout]
 
 
-def rows_of(path: str, config: RunConfig, notify: Callable[[str], None]) -> list[Row]:
-    rows, skipped = read_rows(path, config.on_bad, columns=config.columns)
+def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
+    rows, skipped = read_rows(path, source.on_bad, columns=source.columns)
     if skipped:
         notify(f"{skipped} rows of {path} cannot be used and are left out")
     return rows
@@ -62,8 +61,8 @@ def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[
     ]
 
 
-def task_of(config: RunConfig) -> Task:
-    return config.task or ChainSum()
+def task_of(source: OnlineSource) -> Task:
+    return source.task or ChainSum()
 
 
 class Questions(Protocol):
@@ -74,25 +73,33 @@ class Questions(Protocol):
     def room(self, split: str) -> int: ...
 
 
-def own_questions(config: RunConfig) -> Any:
+def own_questions(source: OnlineSource) -> Any:
     """The environment, where it is to ask its own questions."""
-    own = config.data is None and config.task is None and hasattr(config.environment, "rows")
-    return config.environment if own else None
+    own = source.data is None and source.task is None and hasattr(source.environment, "rows")
+    return source.environment if own else None
 
 
 def prompts_of(
     rows: Sequence[Row],
-    config: RunConfig,
-    model: PreTrainedModel,
+    source: OnlineSource,
+    context: int | None,
     tokenizer: PreTrainedTokenizerBase,
     grade: Grade,
     notify: Callable[[str], None],
 ) -> list[Prompt]:
     """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full
     reward."""
-    prompts = rendered(rows, config.template, model, tokenizer, config.max_new_tokens, config.on_bad, notify)
+    prompts = rendered(
+        rows,
+        source.template,
+        context,
+        tokenizer,
+        source.max_new_tokens,
+        source.on_bad,
+        notify,
+    )
     if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
-        prompts, unproved = prove_golds(prompts, grade, spell, config.on_bad)
+        prompts, unproved = prove_golds(prompts, grade, spell, source.on_bad)
         if unproved:
             notify(f"{unproved} questions have an answer that earns no reward and are left out")
     return prompts
@@ -101,7 +108,7 @@ def prompts_of(
 def rendered(
     rows: Sequence[Row],
     template: str,
-    model: PreTrainedModel,
+    context: int | None,
     tokenizer: PreTrainedTokenizerBase,
     max_new_tokens: int,
     on_bad: OnBad,
@@ -113,7 +120,7 @@ def rendered(
         template,
         tokenize_with(tokenizer),
         chat=chat_with(tokenizer),
-        context=context_of(model) or 2**31,
+        context=context or 2**31,
         max_new_tokens=max_new_tokens,
         on_bad=on_bad,
     )
@@ -122,8 +129,8 @@ def rendered(
     return prompts
 
 
-def stop_of(config: RunConfig) -> tuple[str, ...]:
-    return config.stop or find_template(config.template).stop
+def stop_of(source: OnlineSource) -> tuple[str, ...]:
+    return source.stop or find_template(source.template).stop
 
 
 def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:

@@ -1,7 +1,7 @@
-"""Rewards that ask a model, from their settings: the models are loaded here and given to the reward as
-callables."""
+"""The models of rewards that ask one: loaded here, and given to the rewards as callables."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -11,28 +11,18 @@ from menon.engines.hf_models import load_policy
 from menon.engines.openai_client import OpenAIClient
 from menon.engines.preference_model import load_preference_model
 from menon.engines.torch_learner import TorchScorer
-from menon.reward.judge import Complete, Judge, own_prompt, read_prompt
-from menon.reward.models import JudgeReward, ModelReward, PreferenceReward
-from menon.reward.preference import Preference
-from menon.reward.protocols import Reward
+from menon.parts import Around
+from menon.reward.preference import Score
 
 
-def model_reward(settings: ModelReward, device: torch.device) -> Reward:
-    return (
-        preference_of(settings, device)
-        if isinstance(settings, PreferenceReward)
-        else judge_of(settings, device)
+def with_models(around: Around, device: Callable[[], torch.device]) -> Around:
+    """The program as rewards see it that ask a model; a model is loaded when its reward is built."""
+    return replace(
+        around,
+        load_judge=lambda name, with_scorer: local_judge(name, device(), with_scorer),
+        connect_judge=OpenAIClient,
+        load_preference=lambda name: local_preference(name, device()),
     )
-
-
-def judge_of(settings: JudgeReward, device: torch.device) -> Judge:
-    prompt = read_prompt(settings.prompt) if settings.prompt else own_prompt()
-    complete: Complete
-    if settings.url:
-        complete = OpenAIClient(settings.url, settings.model, settings.key_variable)
-    else:
-        complete = local_judge(settings.model, device, with_scorer=settings.renorm)
-    return Judge(complete, prompt, settings.soft, settings.renorm, settings.batch_size, settings.time_limit)
 
 
 def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer:
@@ -57,17 +47,5 @@ def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer
     )
 
 
-def preference_of(settings: PreferenceReward, device: torch.device) -> Preference:
-    model = load_preference_model(
-        settings.model, device, torch.float32 if device.type == "cpu" else torch.bfloat16
-    )
-    return Preference(
-        model,
-        settings.mean,
-        settings.std,
-        settings.clip,
-        settings.missing_end,
-        settings.template,
-        settings.batch_size,
-        settings.time_limit,
-    )
+def local_preference(name: str, device: torch.device) -> Score:
+    return load_preference_model(name, device, torch.float32 if device.type == "cpu" else torch.bfloat16)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from menon.settings import setting
+
 WEIGHTS = Path(__file__).parent / "weights"
 """An ordinary Hugging Face folder: `AutoModelForCausalLM.from_pretrained(WEIGHTS)`."""
 SEARCH_WEIGHTS = Path(__file__).parent / "search_weights"
@@ -20,6 +22,6 @@ def default_model(settings: Mapping[str, Any]) -> str:
     >>> default_model({"task": "countdown"}), default_model({"task": {"kind": "sorting"}}), default_model({})
     ('search_base', 'base', 'base')
     """
-    task = settings.get("task")
+    task = setting(settings, "task")
     kind = task.get("kind") if isinstance(task, Mapping) else task
     return BASE_OF_TASK.get(str(kind), "base")

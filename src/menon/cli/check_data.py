@@ -2,10 +2,10 @@
 
 from menon.cli.check_verifier import reward_named
 from menon.errors import SHOWN, UserError
+from menon.parts import close
 from menon.prompts.reader import read_rows
 from menon.reward.code.signatures import Asked, judge
 from menon.reward.grade import GIVEN
-from menon.reward.rules import close
 
 
 def check_data(path: str, reward: str = "math") -> int:

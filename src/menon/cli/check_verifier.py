@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from menon.errors import UserError
+from menon.parts import Around, built, close
 from menon.prompts.sources import read_bytes
 from menon.reward.code.signatures import Asked, judge
-from menon.reward.extract import LENIENT, WAYS
+from menon.reward.extract import LENIENT, WAYS, names
 from menon.reward.math.answer import MathAnswer
 from menon.reward.protocols import Reward
-from menon.reward.rules import KINDS, build, close
+from menon.reward.rules import KINDS, reward_from
 from menon.settings import nearest
 from menon.types import Verdict
 
@@ -106,10 +107,10 @@ def reward_named(name: str, ways: str = "strict") -> Reward:
     if ways not in ("strict", "lenient"):
         raise UserError(f"ways is '{ways}'; choose strict, as in training, or lenient")
     if name == "math":
-        return MathAnswer(LENIENT if ways == "lenient" else WAYS)
+        return built(MathAnswer(names(LENIENT if ways == "lenient" else WAYS)), Around())
     if ":" not in name and name not in KINDS:
         raise UserError(f"there is no reward '{name}'{nearest(name, KINDS)}; your own is file.py:function")
-    return build(name if ":" in name else KINDS[name]())
+    return reward_from(name if ":" in name else KINDS[name](), Around())
 
 
 def judge_case(case: Mapping[str, Any], reward: Reward) -> Judged:

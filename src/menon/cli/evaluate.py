@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menon import threads
-from menon.cli.command import use
+from menon.assembly.run import use
 from menon.errors import UserError
 from menon.settings import Tree, merged, nested, override
 

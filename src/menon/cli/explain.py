@@ -1,16 +1,17 @@
 """`menon explain RECIPE key=value ...`: what a run would do, before anything runs."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from menon import threads
-from menon.cli.command import configured, quantity, size_of, understand, use
+from menon.assembly.run import configured, use
+from menon.cli.command import understand
 from menon.errors import UserError
 
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
-    from menon.config import RunConfig
+    from menon.config import Engine, OnlineSource
 
 
 def explain(words: Sequence[str]) -> int:
@@ -21,84 +22,85 @@ def explain(words: Sequence[str]) -> int:
         )
     chosen = threads.choose(asked.settings)
     use(chosen, "cpu")
-    config = configured(asked, chosen.count)
-    from menon.assembly.derived import side_by_side, size_of_model
+    config = configured(asked.recipe, asked.changes, chosen.count, asked.again)
+    from menon.assembly.derived import memory, num_workers, size_of_model, sizes
 
-    shape = size_of_model(config.model)
-    workers = side_by_side(config, shape)
-    for line in [*step(config, workers), *parted(chosen, workers), "", *peak(config, shape)]:
-        print(line)
+    policy, found = config.models.policy, sizes(config)
+    model = size_of_model(policy.model)
+    workers = num_workers(config.engine, model)
+    rate = policy.optimiser.learning_rate
+    if found.step.form:
+        step = whole(config.source, found, rate)
+    else:
+        step = answers(config.source, found, rate, config.engine, workers)
+    updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
+    lines = [
+        f"menon explain  {config.recipe}, scale {config.scale}",
+        *step,
+        f"  the run      {config.control.steps:,} steps of {updates}",
+        f"  off-policy   {off_policy(found)}",
+        *parted(chosen, workers),
+        "",
+        *peak(policy.model, model, {} if model is None else memory(config, model)),
+    ]
+    print("\n".join(lines))
     return 0
-
-
-def step(config: "RunConfig", workers: int) -> Iterator[str]:
-    from menon.assembly.derived import sizes
-
-    found = sizes(config)
-    yield f"menon explain  {config.recipe}, scale {config.scale}"
-    yield from trees(config, found) if config.rollout.kind == "tree" else answers(config, found, workers)
-    yield f"  the run      {config.steps:,} steps of {config.updates_per_step} = {found.updates:,} updates of the policy"
-    yield f"  off-policy   {off_policy(config, found)}"
 
 
 def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
     """Who has the threads."""
     yield f"  threads      {chosen.count} ({chosen.reason})"
     if workers > 1:
-        yield f"               {workers} processes write answers, {workers} passes run side by side"
+        yield f"               {workers} processes write answers, {workers} passes run in parallel"
 
 
-def answers(config: "RunConfig", found: "Sizes", workers: int) -> Iterator[str]:
+def answers(
+    source: "OnlineSource", found: "Sizes", rate: float, engine: "Engine", workers: int
+) -> Iterator[str]:
     from menon.assembly.derived import tokens_per_pass
 
-    tokens, rate = found.tokens_at_most / config.updates_per_step, config.optimiser.learning_rate
-    size = tokens_per_pass(config, tokens, workers)
+    tokens = found.per_update * source.max_new_tokens
+    size = tokens_per_pass(engine, tokens, workers)
     passes = math.ceil(tokens / size)
-    prompts, samples = config.prompts_per_step, config.samples_per_prompt
-    yield f"  a step       {prompts:,} prompts x {samples:,} samples = {found.answers:,} answers"
-    yield f"               at most {config.max_new_tokens:,} tokens each, {found.tokens_at_most:,} in all"
-    if more := beside(config):
-        yield f"               {more}"
-    yield f"  an update    {found.per_update:,.0f} answers, at most {tokens:,.0f} tokens, learning rate {rate:g}"
+    prompts, samples = source.prompts_per_step, source.samples_per_prompt
+    yield f"  a step       {prompts:,} prompts x {samples:,} samples = {found.step.answers:,} answers"
+    yield f"               at most {source.max_new_tokens:,} tokens each, {found.step.tokens:,} in all"
+    if found.step.more:
+        yield f"               {found.step.more}"
+    each = f"{found.per_update:,.0f} answers, at most {tokens:,.0f} tokens, learning rate {rate:g}"
+    yield f"  an update    {each}"
     yield f"               {passes:,} forward pass{'es' if passes > 1 else ''} of {size:,} tokens,"
     yield "               if every answer is that long, prompts not counted"
 
 
-def beside(config: "RunConfig") -> str:
-    """What a rollout writes beyond its groups."""
-    samples = getattr(config.rollout, "value_samples", 0)
-    return {
-        "dynamic_sampling": "and more, where groups teach nothing and others take their place",
-        "greedy_baseline": "and a greedy answer to each prompt",
-        "segments": f"and {samples} continuations from where each segment begins",
-    }.get(config.rollout.kind, "")
+def whole(source: "OnlineSource", found: "Sizes", rate: float) -> Iterator[str]:
+    """Of rollouts that are not prompts times samples."""
+    size = found.step
+    each = size.tokens // source.prompts_per_step
+    yield f"  a step       {size.form}, each of at most {each:,} tokens"
+    yield f"               at most {size.answers:,} whole answers, {size.tokens:,} tokens"
+    yield f"  an update    at most {found.per_update:,.0f} {size.unit}, learning rate {rate:g}"
 
 
-def trees(config: "RunConfig", found: "Sizes") -> Iterator[str]:
-    each = found.tokens_at_most // config.prompts_per_step
-    yield f"  a step       {size_of(config)}, each of at most {each:,} tokens"
-    yield f"               at most {found.answers:,} whole answers, {found.tokens_at_most:,} tokens"
-    yield f"  an update    at most {found.per_update:,.0f} edges, learning rate {config.optimiser.learning_rate:g}"
-
-
-def off_policy(config: "RunConfig", found: "Sizes") -> str:
+def off_policy(found: "Sizes") -> str:
     if not found.lag:
         return "none: each answer teaches once, and the weights that wrote it"
-    if config.rollout.kind == "tree":
-        return f"an edge may wait, and is learned from at most {found.lag} updates late"
+    if found.step.max_age > 1:
+        return f"{found.step.unit} may wait, and are learned from at most {found.lag} updates late"
     return f"an answer is learned from {found.lag / 2:g} updates late on average, {found.lag} at most"
 
 
-def peak(config: "RunConfig", shape: "ModelSize | None") -> Iterator[str]:
-    from menon.assembly.derived import GIB, memory
+def peak(name: str, model: "ModelSize | None", parts: Mapping[str, float]) -> Iterator[str]:
+    from menon.assembly.derived import GIB
+    from menon.assembly.header import quantity
 
-    if shape is None:
-        yield f"  memory       unknown: {config.model} is not on this disk; name a local folder"
+    if model is None:
+        yield f"  memory       unknown: {name} is not on this disk; name a local folder"
         return
-    parts = memory(config, shape)
-    yield f"  memory       about {sum(parts.values()) / GIB:,.2f} GiB for {config.model}, {quantity(shape.parameters)} parameters"
-    for name, size in parts.items():
-        yield f"    {name:<18}{size / GIB:>10,.3f} GiB"
+    total = f"{sum(parts.values()) / GIB:,.2f} GiB"
+    yield f"  memory       about {total} for {name}, {quantity(model.parameters)} parameters"
+    for part, size in parts.items():
+        yield f"    {part:<18}{size / GIB:>10,.3f} GiB"
     yield "    if passes are full, prompts have 128 tokens and answers their full length,"
     yield "    with AdamW and fused attention; a checkpoint copies AdamW's moments for a"
     yield "    moment, and processes that grade come on top"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menon import threads
-from menon.cli.command import use
+from menon.assembly.run import use
 from menon.errors import UserError
 
 
@@ -13,9 +13,9 @@ def report(words: Sequence[str]) -> int:
         raise UserError("report takes the folder of a run: menon report runs/mine")
     run = Path(words[0])
     use(threads.choose({}), "auto")
-    from menon.study.report import PAGE
+    from menon.record.layout import Layout
     from menon.study.report import report as made
 
     made(run, lambda sentence: print(f"menon: {sentence}"))
-    print(f"the report is in {run / PAGE}", flush=True)
+    print(f"the report is in {Layout(run).page}", flush=True)
     return 0

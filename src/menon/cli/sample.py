@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from menon import threads
-from menon.cli.command import use
+from menon.assembly.run import use
 from menon.cli.evaluate import understand
-from menon.cli.terminal import printable
 from menon.errors import UserError
+from menon.report.terminal import printable
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from menon import threads
-from menon.cli.command import use
+from menon.assembly.run import use
 from menon.cli.evaluate import understand
-from menon.cli.terminal import printable
 from menon.errors import UserError
+from menon.report.terminal import printable
 
 SHOWN = 12
 """Rows of the forking tables on the terminal; all of them are in the file."""
@@ -22,15 +22,16 @@ def study(words: Sequence[str]) -> int:
         raise UserError("study takes entropy and a run folder: menon study entropy runs/mine")
     run = Path(plain[1])
     use(threads.choose(settings), "cpu")
+    from menon.record.layout import Layout
     from menon.settings import read
-    from menon.study.entropy import RESULT, STUDY, EntropyStudy
+    from menon.study.entropy import RESULT, EntropyStudy
     from menon.study.entropy import study as made
 
     found = made(run, read(EntropyStudy, settings))
     print(f"menon study entropy  {run}\n")
     for line in report(found):
         print(line)
-    print(f"\n  all numbers   {run / STUDY / RESULT}", flush=True)
+    print(f"\n  all numbers   {Layout(run).study / RESULT}", flush=True)
     return 0
 
 

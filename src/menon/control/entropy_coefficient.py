@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from menon import ragged
 from menon.batch import Batch
-from menon.control.steer import State, steer
+from menon.control.steer import State, column, steer
 from menon.errors import UserError
 
 
@@ -25,7 +25,7 @@ class EntropyCoefficient:
     start: float = 0.01
     change: float = 0.005
     kind: Literal["entropy_coefficient"] = "entropy_coefficient"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("entropy",)
 
     def __post_init__(self) -> None:
         if self.target <= 0 or self.start < 0 or self.change <= 0:
@@ -33,6 +33,10 @@ class EntropyCoefficient:
                 f"target {self.target} and change {self.change} of EntropyCoefficient must be positive, "
                 f"start {self.start} 0 or more"
             )
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        return (column(self.term),)
 
     def init(self) -> State:
         return {"coefficient": self.start}

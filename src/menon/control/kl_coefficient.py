@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from menon.adaptive_kl import mean_kl, sampled_kl, steered
 from menon.batch import Batch
-from menon.control.steer import State, steer
+from menon.control.steer import State, column, steer
 from menon.errors import UserError
 
 
@@ -32,6 +32,10 @@ class KLCoefficient:
                 f"start {self.start}, target {self.target} and horizon {self.horizon} of KLCoefficient "
                 "must be positive"
             )
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        return (column(self.term),)
 
     def init(self) -> State:
         return {"beta": self.start}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from menon.batch import Batch
-from menon.control.steer import State, steer
+from menon.control.steer import State, column, steer
 from menon.errors import UserError
 from menon.types import Metric
 
@@ -32,6 +32,10 @@ class PenaltyCoefficient:
             raise UserError(
                 f"start {self.start} and target {self.target} of PenaltyCoefficient must be positive"
             )
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        return (column(self.term),)
 
     def init(self) -> State:
         return {"beta": self.start}

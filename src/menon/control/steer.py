@@ -10,10 +10,15 @@ from menon.batch import Batch
 State = Mapping[str, float]
 
 
+def column(term: str) -> str:
+    """What the advantage stage fills to steer a term (`update.objective.coefficient`)."""
+    return f"coefficient/{term}"
+
+
 def steer(batch: Batch, term: str, coefficient: float) -> Batch:
     """The batch with a number that multiplies the coefficient of the term of that name in all updates of the
     step."""
-    column = torch.full(
+    number = torch.full(
         (batch.num_tokens,), coefficient, dtype=batch.reward.dtype, device=batch.reward.device
     )
-    return replace(batch, columns={**batch.columns, f"coefficient/{term}": column})
+    return replace(batch, columns={**batch.columns, column(term): number})

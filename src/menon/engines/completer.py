@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from menon.batch import pack
+from menon.engines.protocols import Scorer
 from menon.errors import UserError
 from menon.rollout.protocols import Sampler
 from menon.types import Completion, Graded, Prompt, Request, Rollout, Sampling, Tokens, Verdict
-from menon.update.protocols import Reduction, Scorer
+from menon.update.protocols import Reduction
 
 Reply = tuple[str, Mapping[str, float]] | Exception
 

@@ -1,8 +1,8 @@
 """One forward pass over a batch: the shift by one, the trunk, and the vocabulary in chunks. Torch alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -15,11 +15,14 @@ from menon.batch import Batch, sent
 from menon.engines.decoder import Decoder, decoder_of, hidden_states
 from menon.engines.log_probs import log_probs, wide
 from menon.engines.packed import attention, pack_distinct, pick
+from menon.engines.protocols import LogitRows
 from menon.errors import UserError
 from menon.streams import stream
-from menon.update.protocols import LogitRows, Need, Reduction, name_of
+from menon.update.protocols import Head, Hidden, Need, Reduction, name_of
 
 ValueInit = Literal["zero", "orz"]
+OfStates = Head | Hidden
+"""Needs that hidden states answer, without the vocabulary."""
 
 
 class ValueModel(nn.Module):
@@ -52,7 +55,8 @@ class Network:
     than this."""
     whole: nn.Module | None = None
     """The whole model, for one whose logits are not simply head(hidden): then [S, L, V] is made at once."""
-    value: nn.Linear | None = None
+    heads: Mapping[str, nn.Linear] = field(default_factory=dict)
+    """By name: hidden states [n, d] -> [n, k]."""
     context: int | None = None
     """Most tokens of a sequence, where the model says so."""
     decoder: Decoder | None = None
@@ -60,7 +64,7 @@ class Network:
 
 
 @torch.no_grad()
-def take_apart(model: Any, value: nn.Linear | None = None) -> Network:
+def take_apart(model: Any, heads: Mapping[str, nn.Linear] | None = None) -> Network:
     """Finds trunk and heads of a causal LM of `transformers` or of a `ValueModel`.
 
     Some models scale or soft-cap their logits, each under names of its own. So a model is asked rather than
@@ -68,13 +72,13 @@ def take_apart(model: Any, value: nn.Linear | None = None) -> Network:
     returns what it makes, unchanged.
     """
     if isinstance(model, ValueModel):
-        return Network(
-            model.trunk, value=model.head, context=_context(model.trunk), decoder=decoder_of(model.trunk)
-        )
+        own = {"value": model.head, **(heads or {})}
+        return Network(model.trunk, heads=own, context=_context(model.trunk), decoder=decoder_of(model.trunk))
     context, head = _context(model), model.get_output_embeddings()
     if head is not None and model.base_model is not model and _plain(model, head):
-        return Network(model.base_model, head=head, value=value, context=context, decoder=decoder_of(model))
-    if value is not None:
+        decoder = decoder_of(model)
+        return Network(model.base_model, head=head, heads=heads or {}, context=context, decoder=decoder)
+    if heads:
         raise UserError(
             "this model scales its logits and cannot share its trunk with a critic; give the run a critic "
             "of its own"
@@ -115,15 +119,21 @@ class States:
     rows: Tensor
     """[A, d] hidden states before them; [A, V] logits where the whole model ran."""
     after: Tensor | None = None
-    """[A, d] hidden states behind them, where they were asked for."""
+    """[A, d] hidden states after them, where they were asked for."""
+    hidden: Mapping[int, Tensor] = field(default_factory=dict)
+    """Layer -> [A, d] its output before them, where it was asked for."""
 
 
 def run_trunk(
-    network: Network, batch: Batch, autocast: torch.dtype | None = None, after: bool = False
+    network: Network,
+    batch: Batch,
+    autocast: torch.dtype | None = None,
+    after: bool = False,
+    layers: Collection[int] = (),
 ) -> States:
     """One forward pass over all sequences of the batch, on the network's device; with `after` also the states
-    behind the action tokens. What is computed where is settled where the batch is: on the host, or a GPU is
-    waited for many times."""
+    after the action tokens, with `layers` also the outputs of these. What is computed where is settled where
+    the batch is: on the host, or a GPU is waited for many times."""
     device = next(network.trunk.parameters(), batch.token).device
     place = batch.is_action.nonzero()[:, 0]
     if bool((batch.position[place] == 0).any()):
@@ -141,10 +151,11 @@ def run_trunk(
     needed[torch.cat([before, place]) if after else before] = True
     decoder = network.decoder
     with torch.autocast(device.type, dtype=autocast) if autocast else nullcontext():
-        if decoder is not None and longest <= (decoder.longest or longest):
+        inner: dict[int, Tensor] = {}
+        if decoder is not None and not layers and longest <= (decoder.longest or longest):
             rows, row_of = _distinct_states(decoder, batch, needed, autocast)
         else:
-            rows, row_of = _padded_states(network, batch, device)
+            rows, row_of, inner = _padded_states(network, batch, device, layers)
 
     def states(index: Tensor) -> Tensor:
         return pick(rows, sent(row_of[index], device))
@@ -154,6 +165,7 @@ def run_trunk(
         sent(batch.token[place], device),
         states(before),
         states(place) if after else None,
+        {layer: pick(rows, sent(row_of[before], device)) for layer, rows in inner.items()},
     )
 
 
@@ -168,20 +180,23 @@ def _distinct_states(
     ), packed.place
 
 
-def _padded_states(network: Network, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The same by the model's own forward, [S * L, d] or [S * L, V]. Rows are padded on the right and no mask
-    is given: causal attention cannot look ahead, and with a mask `transformers` would leave the fast causal
-    kernel."""
+def _padded_states(
+    network: Network, batch: Batch, device: torch.device, layers: Collection[int] = ()
+) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
+    """The same by the model's own forward, [S * L, d] or [S * L, V], and the outputs of layers. Rows are padded
+    on the right and no mask is given: causal attention cannot look ahead, and with a mask `transformers` would
+    leave the fast causal kernel."""
     ids = sent(ragged.pad(batch.token, batch.offset), device)
-    if network.whole is None:
-        grown = network.trunk(input_ids=ids, use_cache=False).last_hidden_state
-    else:
-        grown = network.whole(input_ids=ids, use_cache=False).logits
-    return grown.flatten(0, 1), ragged.owner(batch.offset, batch.num_tokens) * ids.shape[1] + batch.position
+    how: dict[str, Any] = {"use_cache": False} | ({"output_hidden_states": True} if layers else {})
+    output = (network.whole or network.trunk)(input_ids=ids, **how)
+    grown = output.last_hidden_state if network.whole is None else output.logits
+    inner = {layer: output.hidden_states[layer].flatten(0, 1) for layer in layers}
+    row_of = ragged.owner(batch.offset, batch.num_tokens) * ids.shape[1] + batch.position
+    return grown.flatten(0, 1), row_of, inner
 
 
 @dataclass(frozen=True)
-class Head:
+class Readout:
     """How states become columns."""
 
     network: Network
@@ -192,27 +207,19 @@ class Head:
     def __call__(
         self, states: States, batch: Batch, needs: Sequence[Need], others: Mapping[str, LogitRows]
     ) -> dict[str, Tensor]:
-        """[N] columns, 0 where the token is not an action."""
-        columns: dict[str, Tensor] = {}
-        if "value" in needs:
-            columns["value"] = self._value(states.rows)
-        if "value_after" in needs and states.after is not None:
-            columns["value_after"] = self._value(states.after)
-        over_vocabulary = [need for need in needs if need not in ("value", "value_after")]
+        """[N] or [N, k] columns, 0 where the token is not an action."""
+        columns = {
+            name_of(need): self._of_states(states, need) for need in needs if isinstance(need, OfStates)
+        }
+        over_vocabulary = [need for need in needs if not isinstance(need, OfStates)]
         for need in over_vocabulary:
             if need not in ("logp", "entropy") and not isinstance(need, Reduction):
                 raise ValueError(
-                    "a forward pass yields 'logp', 'entropy', 'value', 'value_after' or a Reduction, not "
-                    f"{need!r}"
+                    f"a forward pass yields 'logp', 'entropy', a Head, Hidden or a Reduction, not {need!r}"
                 )
         if over_vocabulary:
             columns |= self._over_vocabulary(states, over_vocabulary, others)
-        return {
-            name: torch.zeros(batch.num_tokens, dtype=column.dtype, device=column.device).index_copy(
-                0, states.place, column
-            )
-            for name, column in columns.items()
-        }
+        return {name: _spread(column, states.place, batch.num_tokens) for name, column in columns.items()}
 
     def logits(self, states: States, rows: Tensor) -> Tensor:
         """[n, V] logits / temperature of some of the states. The head runs in the dtype of its weights,
@@ -224,12 +231,17 @@ class Head:
             logits = self.network.head(logits.to(next(self.network.head.parameters()).dtype))
         return logits.to(wide(logits.dtype)) / self.temperature
 
-    def _value(self, rows: Tensor) -> Tensor:
-        head = self.network.value
-        if head is None:
-            raise UserError("this model has no value head; give the run a critic of its own")
-        values = head(rows.to(head.weight.dtype))[:, 0]
-        return values.to(wide(values.dtype))
+    def _of_states(self, states: States, need: Head | Hidden) -> Tensor:
+        """[A] or [A, k]."""
+        if isinstance(need, Hidden):
+            return states.hidden.get(need.layer, states.rows)
+        head = self.network.heads.get(need.name)
+        rows = states.rows if need.at == "before" else states.after
+        if head is None or rows is None:
+            raise UserError(f"this model has no {need.name} head; give the run a critic of its own")
+        outputs = head(rows.to(head.weight.dtype))
+        outputs = outputs[:, 0] if head.out_features == 1 else outputs
+        return outputs.to(wide(outputs.dtype))
 
     def _over_vocabulary(
         self, states: States, needs: Sequence[Need], others: Mapping[str, LogitRows]
@@ -277,3 +289,9 @@ class Head:
                 other = others[need.other](states.place[rows]) if need.other else None
                 columns[need.name] = need.reduce(logits, other)
         return tuple(columns[name_of(need)] for need in needs)
+
+
+def _spread(column: Tensor, place: Tensor, num_tokens: int) -> Tensor:
+    """[A, ...] -> [N, ...], 0 elsewhere."""
+    empty = torch.zeros(num_tokens, *column.shape[1:], dtype=column.dtype, device=column.device)
+    return empty.index_copy(0, place, column)

@@ -1,44 +1,32 @@
-"""An OpenAI-compatible server (vLLM, llama.cpp, a hosted one), asked for short replies with their first token's probabilities.
+"""An OpenAI-compatible server (vLLM, llama.cpp): short replies, with probabilities of their first token."""
 
-The standard library's HTTP is enough: one POST per prompt, several at a time.
-"""
-
-import json
 import math
 import os
-import random
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from menon.deadline import Call
 from menon.errors import UserError
+from menon.http import JsonServer, ServerFailed
+from menon.processes.deadline import Call
 
 Reply = tuple[str, Mapping[str, float]] | Exception
 
-AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
-"""Answers of a server that may be other ones a little later."""
 SHOWN = 300
-"""Characters of a server's complaint."""
-
-
-class ServerFailed(Exception):
-    """No usable reply; the message says why."""
+"""Characters that are shown of an answer that cannot be used."""
 
 
 @dataclass(frozen=True)
 class OpenAIClient:
-    """Prompts -> (text, probability by text of the likeliest first tokens), by `POST {url}/chat/completions` at temperature 0.
+    """Prompts -> (text, probability by text of the likeliest first tokens), at temperature 0.
 
-    `url` ends where the API begins (`http://127.0.0.1:8000/v1`). The key is read from the environment variable
-    `key_variable`, so that it stands in no file of the run. A prompt is asked again up to `retries` times where another answer
-    is possible (no connection, time-out, overload); one that fails for good gets an Exception in place of its reply.
+    Each prompt is one `POST {url}/chat/completions`; `url` ends where the API begins
+    (`http://127.0.0.1:8000/v1`). The key is read from the environment variable `key_variable`, so that it
+    stands in no file of the run. A prompt is asked again up to `retries` times where another answer is
+    possible (no connection, time-out, overload). A prompt that fails for good gets an Exception in place of
+    its reply.
     """
 
     url: str
@@ -56,15 +44,17 @@ class OpenAIClient:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UserError(f"'{self.url}' is no address of a server; write one like http://127.0.0.1:8000/v1")
+            raise UserError(f"'{self.url}' is no server's address; write one like http://127.0.0.1:8000/v1")
         if self.parallel < 1 or self.retries < 0 or not self.time_limit > 0:
             raise UserError("a server's parallel must be at least 1, retries at least 0, time_limit positive")
 
     def __call__(self, prompts: Sequence[str]) -> list[Reply]:
         room = threading.Semaphore(self.parallel)
-        return [call.result() for call in [Call(self._ask, prompt, room=room) for prompt in prompts]]
+        with JsonServer(self.url, self.time_limit, self.retries, self.pause) as server:
+            calls = [Call(self._ask, server, prompt, room=room) for prompt in prompts]
+            return [call.result() for call in calls]
 
-    def _ask(self, prompt: str) -> Reply:
+    def _ask(self, server: JsonServer, prompt: str) -> Reply:
         body = {
             "model": self.model,
             "messages": [{"role": "user", "content": prompt}],
@@ -73,40 +63,12 @@ class OpenAIClient:
             "logprobs": True,
             "top_logprobs": 20,
         }
-        for attempt in range(self.retries + 1):
-            if attempt:
-                time.sleep(self.pause * 2 ** (attempt - 1) * random.uniform(1, 1.2))  # or all prompts come back at once
-            try:
-                return reply_of(self._post(body))
-            except urllib.error.HTTPError as error:
-                failure = ServerFailed(f"{self.url} answered {error.code}: {complaint(error)}")
-                if error.code not in AGAIN:
-                    return failure
-            except (OSError, ValueError) as error:  # no connection, time-out, no JSON
-                failure = ServerFailed(f"{self.url} gave no answer: {getattr(error, 'reason', None) or error}")
-            except ServerFailed as error:
-                return error
-        return failure
-
-    def _post(self, body: dict[str, Any]) -> Any:
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.key_variable):
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(
-            f"{self.url.rstrip('/')}/chat/completions", json.dumps(body).encode(), headers, method="POST"
-        )
-        with urllib.request.urlopen(request, timeout=self.time_limit) as response:
-            return json.loads(response.read())
-
-
-def complaint(error: urllib.error.HTTPError) -> str:
-    """What the server says of it, in one line."""
-    with error:
-        text = error.read(10_000).decode("utf-8", "replace")
-    with suppress(ValueError, KeyError, TypeError):
-        text = str(json.loads(text)["error"]["message"])
-    text = " ".join(text.split()) or str(error.reason)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+        key = os.environ.get(self.key_variable)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            return reply_of(server.post(body, "chat/completions", headers))
+        except ServerFailed as error:
+            return error
 
 
 def reply_of(answer: Any) -> tuple[str, dict[str, float]]:

@@ -1,12 +1,10 @@
-"""A worker process that writes a part of each stream's completions, with one thread. It maps the learner's weights
-from shared memory instead of holding a copy."""
+"""A worker process that writes a part of each stream's completions, with one thread. It maps the learner's
+weights from shared memory instead of holding a copy."""
 
-import sys
+import pickle
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
@@ -17,10 +15,14 @@ from menon.engines.decoding.lane import Lane
 from menon.engines.decoding.scheduler import Detokenizer, Settings
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
+from menon.processes.wire import Connection, RemoteError
 from menon.types import Completion, Request
 
-END = "end"
-"""The last word on a stream; a process answers it with `Ended`."""
+BEGIN, FURTHER, END = "begin", "further", "end"
+"""Messages to a worker: the first of a stream, with a pickled `Begin`; requests, with a pickled `Further`;
+the last one, which a worker answers with ENDED."""
+WRITTEN, ENDED = "written", "ended"
+"""Messages from a worker, with a pickled `Written`. None of a stream follows after ENDED."""
 
 
 @dataclass(frozen=True)
@@ -52,51 +54,45 @@ class Written:
     """Since the last message."""
 
 
-@dataclass(frozen=True)
-class Ended:
-    computed_tokens: int
+class SamplerHandler:
+    """What a worker runs. It first receives the descriptor of the shared weights and the network that uses
+    them, with its detokenizer; then streams."""
 
-
-def main() -> None:
-    """Arguments: the descriptors of the weights and of the conversation. The network and its detokenizer come
-    first, then streams."""
-    torch.set_num_threads(1)
-    weights, conversation = (int(word) for word in sys.argv[2:])
-    with Connection(conversation) as run, suppress(EOFError, OSError):  # the run may be gone at any time
-        writer = Writer(run, *SharedWeights(weights).loads(run.recv_bytes()))
-        while True:
-            writer.write(run.recv())
-
-
-class Writer:
-    """Writes for the process at the other end of a conversation."""
-
-    def __init__(self, run: Connection, decoder: Decoder, detokenizer: Detokenizer) -> None:
-        self.run, self.decoder, self.detokenizer = run, decoder, detokenizer
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
         self.kept: DecoderSlots | None = None
+
+    def __call__(self, connection: Connection) -> None:
+        self.connection = connection
+        weights = SharedWeights(*connection.receive_descriptors(1))
+        self.decoder: Decoder
+        self.detokenizer: Detokenizer
+        self.decoder, self.detokenizer = weights.loads(connection.receive().body)
+        while True:
+            self.write(pickle.loads(connection.receive().body))
 
     def write(self, begin: Begin) -> None:
         """One stream, to its end."""
         part = Part(self, begin)
         try:
             part.run()
-        except UserError as error:  # damaged weights: no later stream may meet the numbers that they left
-            self.run.send(str(error))
-            while self.run.recv() != END:
+        except UserError as error:
+            self.connection.write(RemoteError.of(error).encode())
+            while self.connection.receive().data[0] != END:
                 pass
-            part.slots = None
+            part.slots = None  # after an error its NaNs must not reach a later stream
         self.kept = part.slots
         if self.kept is not None and self.kept.cache.nbytes > begin.settings.kept_bytes:
             self.kept = None
-        self.run.send(Ended(part.new_tokens()))
+        self.connection.send([ENDED], pickle.dumps(Written([], part.new_tokens())))
 
 
 class Part:
     """This process's part of a stream."""
 
-    def __init__(self, writer: Writer, begin: Begin) -> None:
-        self.writer, self.begin = writer, begin
-        self.conversation = writer.run
+    def __init__(self, handler: SamplerHandler, begin: Begin) -> None:
+        self.handler, self.begin = handler, begin
+        self.connection = handler.connection
         self.heard: deque[Further] = deque()
         """What has come and is not due."""
         self.number: dict[int, int] = {}
@@ -111,28 +107,31 @@ class Part:
             assert self.lane is not None
             if finished := self.lane.step(self.version):
                 fields = [(self.number.pop(id(each.request)), without_request(each)) for each in finished]
-                self.conversation.send(Written(fields, self.new_tokens()))
+                self.connection.send([WRITTEN], pickle.dumps(Written(fields, self.new_tokens())))
 
     def _settle(self) -> bool:
         """Waits for what must be settled before the next step; False at the end of the stream."""
         while self.lane is None or self.lane.overdue or not self.lane.busy:
-            message = self.heard.popleft() if self.heard else self.conversation.recv()
-            if message == END:
+            if (further := self.heard.popleft() if self.heard else self._receive()) is None:
                 return False
-            self._take(message)
-        while self.conversation.poll():
-            message = self.conversation.recv()
-            if message == END:
+            self._take(further)
+        while self.connection.waiting():
+            if (further := self._receive()) is None:
                 return False
-            self.heard.append(message)
+            self.heard.append(further)
         return True
+
+    def _receive(self) -> Further | None:
+        """The next message; None is the end of the stream."""
+        (name,), body = self.connection.receive()
+        return None if name == END else pickle.loads(body)
 
     def _take(self, further: Further) -> None:
         self.version = further.version
         for place, request in enumerate(further.requests):
             self.number[id(request)] = further.first + place
         if self.lane is None:
-            begin, words = self.begin, self.writer.detokenizer
+            begin, words = self.begin, self.handler.detokenizer
             self.lane = Lane.of(
                 further.requests, further.most, begin.settles, begin.settings, self._slots_for, words
             )
@@ -140,8 +139,8 @@ class Part:
             self.lane.settle(further.count, further.requests, further.most)
 
     def _slots_for(self, places: int) -> DecoderSlots:
-        kept, self.writer.kept = self.writer.kept, None
-        self.slots = renewed(kept, self.writer.decoder, places, self.begin.settings.fixed)
+        kept, self.handler.kept = self.handler.kept, None
+        self.slots = renewed(kept, self.handler.decoder, places, self.begin.settings.fixed)
         return self.slots
 
     def new_tokens(self) -> int:

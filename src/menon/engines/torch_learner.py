@@ -13,21 +13,22 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from menon.batch import Batch, take, tokens_of
 from menon.engines import machine
-from menon.engines.forward import Head, run_trunk, take_apart
+from menon.engines.forward import Readout, run_trunk, take_apart
 from menon.engines.log_probs import CHUNK, wide
 from menon.engines.parallel_passes import side_by_side
+from menon.engines.protocols import LogitRows, Models, check_same_model
 from menon.errors import UserError
 from menon.types import Mean, Metric, Sum, merge
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs
 from menon.update.optimiser import Optimiser, rate
-from menon.update.protocols import LogitRows, Models, Need, Reduction, name_of
+from menon.update.protocols import Head, Hidden, Need, Reduction, name_of
 
 MOST_SKIPPED = 10
 """Updates in a row without a finite gradient after which a run stops."""
 
 
 class TorchScorer:
-    """A `Scorer` over a causal LM or a `ValueModel`; `value_head` puts a critic on a causal LM's own trunk.
+    """A `Scorer` over a causal LM or a `ValueModel`; `heads` puts linear heads by name on its trunk, like a critic's.
 
     `temperature` divides the logits of every column; `autocast` runs the trunk in that dtype;
     `vocabulary_chunk` is the most elements of logits that exist at once. Neither it nor `tokens_per_forward`
@@ -44,22 +45,22 @@ class TorchScorer:
         device: torch.device | str = "cpu",
         autocast: torch.dtype | None = None,
         vocabulary_chunk: int = CHUNK,
-        value_head: nn.Linear | None = None,
+        heads: Mapping[str, nn.Linear] | None = None,
     ) -> None:
         if temperature <= 0:
             raise UserError(f"temperature is {temperature}; log-probs for training need a positive one")
         if tokens_per_forward < 1 or vocabulary_chunk < 1:
             raise UserError("tokens_per_forward and vocabulary_chunk must be at least 1")
         self.model = model.to(device).eval()
-        self.value_head = None if value_head is None else value_head.to(device)
+        self.heads = {name: head.to(device) for name, head in (heads or {}).items()}
         self.tokens_per_forward = tokens_per_forward
         self.device = torch.device(device)
         self.autocast = autocast
-        network = take_apart(self.model, self.value_head)
+        network = take_apart(self.model, self.heads)
         size = sum(weight.numel() for weight in self.weights().values())
         # A forward pass that is not ours may write to its model.
         self.workers = 1 if network.decoder is None else machine.workers(size, self.device)
-        self.head = Head(network, temperature, vocabulary_chunk // self.workers)
+        self.readout = Readout(network, temperature, vocabulary_chunk // self.workers)
 
     def score(self, batch: Batch, needs: Iterable[Need], models: Models | None = None) -> dict[str, Tensor]:
         needs = tuple(dict.fromkeys(needs))
@@ -78,13 +79,15 @@ class TorchScorer:
         side_by_side(run, passes, self.workers, done.append)
         for tokens, scored in done:  # at the end: to read a column is to wait for its pass
             for name, column in scored.items():
+                if columns[name].shape[1:] != column.shape[1:]:
+                    columns[name] = columns[name].new_zeros(batch.num_tokens, *column.shape[1:])
                 columns[name][tokens] = column.to(columns[name])
         return columns
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> LogitRows:
         """Rows are divided by this scorer's temperature and come back on the asker's device."""
-        states = run_trunk(self.head.network, batch, self.autocast)
+        states = run_trunk(self.readout.network, batch, self.autocast)
         row_of = torch.full(
             (batch.num_tokens,), len(states.place), device=self.device
         )  # out of range: no action, no row
@@ -92,7 +95,7 @@ class TorchScorer:
 
         @torch.no_grad()
         def rows(places: Tensor) -> Tensor:
-            return self.head.logits(states, row_of[places.to(self.device)]).to(places.device)
+            return self.readout.logits(states, row_of[places.to(self.device)]).to(places.device)
 
         return rows
 
@@ -105,8 +108,18 @@ class TorchScorer:
             for need in needs
             if isinstance(need, Reduction) and need.other
         }
-        states = run_trunk(self.head.network, batch, self.autocast, after="value_after" in needs)
-        return self.head(states, batch, needs, others)
+        states = run_trunk(
+            self.readout.network,
+            batch,
+            self.autocast,
+            after=any(isinstance(need, Head) and need.at == "after" for need in needs),
+            layers={need.layer for need in needs if isinstance(need, Hidden) and not self._is_last(need)},
+        )
+        return self.readout(states, batch, needs, others)
+
+    def _is_last(self, need: Hidden) -> bool:
+        """What the heads see is there in any pass, but of a model that runs as a whole."""
+        return need.layer == -1 and self.readout.network.whole is None
 
     def _other(self, need: Reduction, batch: Batch, models: Models) -> LogitRows:
         if need.other not in models:
@@ -119,8 +132,8 @@ class TorchScorer:
         """The live tensors under the model's own names, tied ones once; a shared trunk's critic is
         `value_head.weight`."""
         named: dict[str, Tensor] = dict(self.model.named_parameters())
-        if self.value_head is not None:
-            named["value_head.weight"] = self.value_head.weight
+        for name, head in self.heads.items():
+            named |= {f"{name}_head.{part}": weight for part, weight in head.named_parameters()}
         return named
 
 
@@ -235,14 +248,7 @@ class TorchLearner(TorchScorer):
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Copies into the live tensors, so whoever shares them sees the new numbers."""
         own = self.weights()
-        if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
-            odd = sorted(own.keys() ^ weights.keys()) or sorted(
-                n for n in own if own[n].shape != weights[n].shape
-            )
-            raise UserError(
-                f"the checkpoint holds another model: '{odd[0]}' does not fit; load it with the model it "
-                "was made of"
-            )
+        check_same_model(own, weights)
         for name, weight in own.items():
             weight.copy_(weights[name])
         self._updates, self._skipped_in_a_row = int(state["updates"]), int(state["skipped_in_a_row"])

@@ -78,7 +78,10 @@ def nth_paragraph_first_word(text: str, num_paragraphs: int, nth_paragraph: int,
     if sum(bool(part.strip()) for part in parts) != num_paragraphs or nth_paragraph > len(parts):
         return False
     paragraph = parts[nth_paragraph - 1].split()
-    return bool(paragraph) and re.split(r"[.,?!'\"]", paragraph[0].lstrip("'\""))[0].lower() == first_word.lower()
+    return (
+        bool(paragraph)
+        and re.split(r"[.,?!'\"]", paragraph[0].lstrip("'\""))[0].lower() == first_word.lower()
+    )
 
 
 # Content and format
@@ -90,7 +93,10 @@ def placeholders(text: str, num_placeholders: int) -> bool:
 
 def postscript(text: str, postscript_marker: str) -> bool:
     letters = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}
-    return re.search(letters.get(postscript_marker, re.escape(postscript_marker.lower())), text.lower()) is not None
+    return (
+        re.search(letters.get(postscript_marker, re.escape(postscript_marker.lower())), text.lower())
+        is not None
+    )
 
 
 def bullets(text: str, num_bullets: int) -> bool:
@@ -211,20 +217,32 @@ class Instructions:
         strict = [follows(completion, name, given) for name, given in checks]
         loose = [any(follows(text, name, given) for text in relaxed(completion)) for name, given in checks]
         score = float(all(strict))
-        parts = {"loose": all(loose), "followed": sum(strict), "followed_loose": sum(loose), "instructions": len(checks)}
+        parts = {
+            "loose": all(loose),
+            "followed": sum(strict),
+            "followed_loose": sum(loose),
+            "instructions": len(checks),
+        }
         return Verdict(score, score, {name: float(value) for name, value in parts.items()})
 
 
 def follows(text: str, name: str, given: Mapping[str, Any]) -> bool:
     """KeyError for an instruction that nobody has written a check for."""
     check = CHECKS[name]
-    return bool(text.strip()) and check(text, **{key: value for key, value in given.items() if value is not None})
+    return bool(text.strip()) and check(
+        text, **{key: value for key, value in given.items() if value is not None}
+    )
 
 
 def relaxed(text: str) -> Iterator[str]:
     """The text as it is, without its first line, its last, or both; and each of these without stars."""
     lines = text.split("\n")
-    for piece in (text, "\n".join(lines[1:]).strip(), "\n".join(lines[:-1]).strip(), "\n".join(lines[1:-1]).strip()):
+    for piece in (
+        text,
+        "\n".join(lines[1:]).strip(),
+        "\n".join(lines[:-1]).strip(),
+        "\n".join(lines[1:-1]).strip(),
+    ):
         yield piece
         yield piece.replace("*", "")
 
@@ -232,4 +250,7 @@ def relaxed(text: str) -> Iterator[str]:
 def instruction_level(parts: Mapping[str, float]) -> dict[str, float]:
     """Shares of all instructions, from the means of the parts over prompts."""
     total = parts["instructions"]
-    return {"instruction_strict": parts["followed"] / total, "instruction_loose": parts["followed_loose"] / total}
+    return {
+        "instruction_strict": parts["followed"] / total,
+        "instruction_loose": parts["followed_loose"] / total,
+    }

@@ -78,7 +78,9 @@ class Item:
     """What the first grader that failed said."""
 
 
-def items_of(graded: Sequence[Graded], samples: int, equivalence: AnswerEquivalence | None = None) -> list[Item]:
+def items_of(
+    graded: Sequence[Graded], samples: int, equivalence: AnswerEquivalence | None = None
+) -> list[Item]:
     """One per question, in the order of the questions."""
     return [item_of(graded[place : place + samples], equivalence) for place in range(0, len(graded), samples)]
 

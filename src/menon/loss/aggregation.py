@@ -2,11 +2,12 @@
 change them.
 
 Sequences and prompts count when they hold a trained token: empty answers and those whose grader failed are in
-no denominator. Only `SelectedMean` lets a selection change its denominator.
+no denominator. Only `SelectedMean` lets a selection change its denominator. `per` is what a
+denominator counts: a loss with one number per sequence has no token to be counted.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.pairs import pairs_of
+from menon.types import Unit
 
 
 def _weigh(batch: Batch, selected: Tensor, count: Tensor | float) -> Tensor:
@@ -35,6 +37,7 @@ class TokenMean:
     """1 / trained tokens of the update (DAPO)."""
 
     kind: Literal["token_mean"] = "token_mean"
+    per: ClassVar[Unit] = "token"
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
         return _weigh(batch, selected, batch.trained.sum())
@@ -45,6 +48,7 @@ class SelectedMean:
     """1 / selected tokens of the update (the 80/20 authors' code)."""
 
     kind: Literal["selected_mean"] = "selected_mean"
+    per: ClassVar[Unit] = "token"
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
         return _weigh(batch, selected, selected.sum())
@@ -56,6 +60,7 @@ class SequenceMeanTokenMean:
     per token."""
 
     kind: Literal["sequence_mean_token_mean"] = "sequence_mean_token_mean"
+    per: ClassVar[Unit] = "token"
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
         return _weigh(
@@ -69,6 +74,7 @@ class SequenceMean:
     sequence."""
 
     kind: Literal["sequence_mean"] = "sequence_mean"
+    per: ClassVar[Unit] = "sequence"
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
         return _weigh(batch, selected, _num_sequences(batch))
@@ -81,6 +87,7 @@ class Constant:
 
     length: int
     kind: Literal["constant"] = "constant"
+    per: ClassVar[Unit] = "sequence"
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -97,6 +104,7 @@ class PromptMean:
     """1 / (prompts * trained tokens of the own prompt's answers): each prompt weighs the same."""
 
     kind: Literal["prompt_mean"] = "prompt_mean"
+    per: ClassVar[Unit] = "token"
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
         names, index = torch.unique(batch.group, return_inverse=True)
@@ -110,10 +118,13 @@ class PairMean:
     count."""
 
     kind: Literal["pair_mean"] = "pair_mean"
+    per: ClassVar[Unit] = "pair"
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
         return _weigh(batch, selected, len(pairs_of(batch)[0]))
 
 
-AggregationPart = TokenMean | SelectedMean | SequenceMeanTokenMean | SequenceMean | Constant | PromptMean | PairMean
+AggregationPart = (
+    TokenMean | SelectedMean | SequenceMeanTokenMean | SequenceMean | Constant | PromptMean | PairMean
+)
 """What a configuration file can name."""

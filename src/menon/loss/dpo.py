@@ -31,6 +31,7 @@ class DPO:
     label_smoothing: float = 0.0
     kind: Literal["dpo"] = "dpo"
     unit: ClassVar[Unit] = "pair"
+    per: ClassVar[Unit] = "pair"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
     reads: ClassVar[tuple[str, ...]] = ("ref_logp",)
 

@@ -30,6 +30,7 @@ class GeoMean:
     limit: float = LIMIT
     kind: Literal["geo_mean"] = "geo_mean"
     unit: ClassVar[Unit] = "sequence"
+    per: ClassVar[Unit] = "sequence"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
     reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp")
 

@@ -38,6 +38,7 @@ class GSPO:
     limit: float = LIMIT
     kind: Literal["gspo"] = "gspo"
     unit: ClassVar[Unit] = "sequence"
+    per: ClassVar[Unit] = "sequence"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
     reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp")
 

@@ -19,6 +19,8 @@ class PolicyGradient:
 
     kind: Literal["pg"] = "pg"
     unit: ClassVar[Unit] = "token"
+    on_policy: ClassVar[bool] = True
+    """It takes the text for the policy's own."""
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
     reads: ClassVar[tuple[str, ...]] = ("advantage",)
 

@@ -13,7 +13,7 @@ from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.ratio import mean_over
 from menon.types import Metric, Unit
-from menon.update.protocols import Need
+from menon.update.protocols import VALUE, Need
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ValueLoss:
     huber: float | None = None
     kind: Literal["value"] = "value"
     unit: ClassVar[Unit] = "token"
-    needs: ClassVar[tuple[Need, ...]] = ("value",)
+    needs: ClassVar[tuple[Need, ...]] = (VALUE,)
     reads: ClassVar[tuple[str, ...]] = ("value", "ret")
 
     def __post_init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from menon.base import BASES
@@ -61,6 +60,7 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     built-in base; only the learning rates differ for another model. At scale paper all published numbers
     hold: the PAPER of the recipe's module.
     """
+    from menon.config import changed
     from menon.settings import nearest
 
     if name not in RECIPES:
@@ -74,17 +74,14 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     config: RunConfig = getattr(module, name)()
     if scale == "laptop" and model in BASES:
         return config
-    critic = config.critic
+    models = config.models
+    policy = replace(models.policy, optimiser=replace(models.policy.optimiser, learning_rate=POLICY_RATE))
+    critic = models.critic
     if critic is not None:
         critic = replace(critic, optimiser=replace(critic.optimiser, learning_rate=CRITIC_RATE))
-    config = replace(config, critic=critic, optimiser=replace(config.optimiser, learning_rate=POLICY_RATE))
-    return config if scale == "laptop" else published(name, module, config)
-
-
-def published(name: str, module: ModuleType, config: "RunConfig") -> "RunConfig":
-    """The recipe with its paper's numbers."""
-    from menon.config import changed
-
+    config = replace(config, models=replace(models, policy=policy, critic=critic))
+    if scale == "laptop":
+        return config
     if not hasattr(module, "PAPER"):
         raise UserError(f"no published numbers of the recipe '{name}' are known here; leave scale=paper out")
     return changed(config, UNSTATED, module.PAPER, {"scale": "paper"})

@@ -2,12 +2,12 @@
 on."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Control, Models, OnlineSource, Policy, RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
 from menon.rollout.environments import Calculator
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def calculator() -> RunConfig:
@@ -19,10 +19,9 @@ def calculator() -> RunConfig:
     """
     return RunConfig(
         recipe="calculator",
-        steps=20,
         advantage={"credit": GRPO()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
-        environment=Calculator(),
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        source=OnlineSource(environment=Calculator()),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2)),
+        control=Control(steps=20),
     )

@@ -1,11 +1,11 @@
 """CISPO (MiniMax-M1, arXiv 2506.13585): the weight is clipped, the gradient is not."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import CISPO
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def cispo() -> RunConfig:
@@ -16,8 +16,7 @@ def cispo() -> RunConfig:
         recipe="cispo",
         advantage={"credit": GRPO()},
         objective={"policy": Term(CISPO(low=0.0, high=1.28), TokenMean())},
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=4,
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=4)),
     )
 
 

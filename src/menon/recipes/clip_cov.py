@@ -1,12 +1,12 @@
 """Clip-Cov (arXiv 2505.22617): a few tokens that would collapse the entropy are left out."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import ClipCov
 from menon.loss.aggregation import TokenMean
-from menon.rollout.kinds import DynamicRollout
-from menon.update.objective import Term
+from menon.rollout.dynamic import DynamicSampling
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def clip_cov() -> RunConfig:
@@ -17,9 +17,8 @@ def clip_cov() -> RunConfig:
         recipe="clip_cov",
         advantage={"credit": GRPO()},
         objective={"policy": Term(ClipCov(fraction=2e-4, low=1.0, high=5.0), TokenMean())},
-        rollout=DynamicRollout(),
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=8,
+        source=OnlineSource(rollout=DynamicSampling()),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=8)),
     )
 
 

@@ -1,13 +1,13 @@
 """DAPO (arXiv 2503.14476): clip-higher, token mean, dynamic sampling, soft penalty on long answers."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
-from menon.rollout.kinds import DynamicRollout
+from menon.rollout.dynamic import DynamicSampling
 from menon.shaping import Overlong
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def dapo() -> RunConfig:
@@ -20,9 +20,8 @@ def dapo() -> RunConfig:
         recipe="dapo",
         advantage={"overlong": Overlong(limit=96, buffer=19), "credit": GRPO()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.28), TokenMean())},
-        rollout=DynamicRollout(),
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        source=OnlineSource(rollout=DynamicSampling()),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2)),
     )
 
 

@@ -1,12 +1,12 @@
 """Dr.GRPO (arXiv 2503.20783): GRPO without its two biases."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import Constant
 from menon.shaping import TruncatedReward
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def drgrpo() -> RunConfig:
@@ -20,8 +20,7 @@ def drgrpo() -> RunConfig:
         recipe="drgrpo",
         advantage={"truncated": TruncatedReward(factor=0.0), "credit": GRPO(std_mode="none")},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), Constant(length=96))},
-        optimiser=Optimiser(learning_rate=1e-3),
-        updates_per_step=2,
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=1e-3), updates_per_step=2)),
     )
 
 

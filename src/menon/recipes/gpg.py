@@ -1,11 +1,11 @@
 """GPG (arXiv 2504.02546): the policy gradient alone."""
 
 from menon.advantage import GPG
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def gpg() -> RunConfig:
@@ -19,7 +19,7 @@ def gpg() -> RunConfig:
         recipe="gpg",
         advantage={"credit": GPG()},
         objective={"policy": Term(PolicyGradient(), TokenMean())},
-        optimiser=Optimiser(learning_rate=5e-4),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=5e-4))),
     )
 
 

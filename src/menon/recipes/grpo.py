@@ -1,11 +1,11 @@
 """Zero-RL without a critic (DeepSeekMath, arXiv 2402.03300; DeepSeek-R1-Zero, arXiv 2501.12948)."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def grpo() -> RunConfig:
@@ -19,6 +19,5 @@ def grpo() -> RunConfig:
         recipe="grpo",
         advantage={"credit": GRPO()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2)),
     )

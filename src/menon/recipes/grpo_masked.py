@@ -1,19 +1,19 @@
 """GRPO with the probability mask of SPO (arXiv 2505.23564, section 5.2)."""
 
 from menon.advantage import GRPO, Whiten
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import SelectedMean
 from menon.select import ProbabilityMask
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def grpo_masked() -> RunConfig:
     """As the recipe `grpo`, but only tokens with a probability below .9 learn, and advantages are whitened
     over them.
 
-    `threshold` sets both.
+    Both have their own `below`.
     """
     return RunConfig(
         recipe="grpo_masked",
@@ -23,8 +23,7 @@ def grpo_masked() -> RunConfig:
                 PPOClip(clip_low=0.2, clip_high=0.2, limit=10), SelectedMean(), ProbabilityMask(below=0.9)
             )
         },
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2)),
     )
 
 

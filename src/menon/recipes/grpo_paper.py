@@ -1,11 +1,11 @@
 """GRPO as its paper states it (DeepSeekMath, arXiv 2402.03300)."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SequenceMeanTokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def grpo_paper() -> RunConfig:
@@ -18,8 +18,7 @@ def grpo_paper() -> RunConfig:
             "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), SequenceMeanTokenMean()),
             "kl": Term(KL("k3"), SequenceMeanTokenMean(), coef=0.04),
         },
-        reference="frozen",
-        optimiser=Optimiser(learning_rate=5e-4),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=5e-4)), reference="frozen"),
     )
 
 

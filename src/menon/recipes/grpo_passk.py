@@ -1,11 +1,11 @@
 """GRPO for the best of k (arXiv 2503.19595): one winner per group."""
 
 from menon.advantage import GRPOPassK
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def grpo_passk() -> RunConfig:
@@ -16,8 +16,6 @@ def grpo_passk() -> RunConfig:
         recipe="grpo_passk",
         advantage={"credit": GRPOPassK()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
-        prompts_per_step=64,
-        samples_per_prompt=4,
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        source=OnlineSource(prompts_per_step=64, samples_per_prompt=4),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2)),
     )

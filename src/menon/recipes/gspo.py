@@ -1,11 +1,11 @@
 """GSPO (arXiv 2507.18071): one ratio and one clip per answer."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import GSPO
 from menon.loss.aggregation import SequenceMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def gspo() -> RunConfig:
@@ -19,8 +19,7 @@ def gspo() -> RunConfig:
         recipe="gspo",
         advantage={"credit": GRPO()},
         objective={"policy": Term(GSPO(clip_low=3e-4, clip_high=4e-4), SequenceMean())},
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=4,
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=4)),
     )
 
 

@@ -1,12 +1,12 @@
 """KL-Cov (arXiv 2505.22617): a penalty on the few tokens that would collapse the entropy."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import KLCov
 from menon.loss.aggregation import TokenMean
-from menon.rollout.kinds import DynamicRollout
-from menon.update.objective import Term
+from menon.rollout.dynamic import DynamicSampling
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def kl_cov() -> RunConfig:
@@ -17,9 +17,8 @@ def kl_cov() -> RunConfig:
         recipe="kl_cov",
         advantage={"credit": GRPO()},
         objective={"policy": Term(KLCov(fraction=2e-3, penalty=1.0), TokenMean())},
-        rollout=DynamicRollout(),
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=8,
+        source=OnlineSource(rollout=DynamicSampling()),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=8)),
     )
 
 

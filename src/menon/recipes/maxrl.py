@@ -1,11 +1,11 @@
 """MaxRL (arXiv 2602.02710): towards maximum likelihood of the right answer."""
 
 from menon.advantage import MaxRL
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def maxrl() -> RunConfig:
@@ -15,5 +15,5 @@ def maxrl() -> RunConfig:
         recipe="maxrl",
         advantage={"credit": MaxRL()},
         objective={"policy": Term(PolicyGradient(), TokenMean())},
-        optimiser=Optimiser(learning_rate=3e-4),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4))),
     )

@@ -1,11 +1,11 @@
 """OPO (arXiv 2505.23585): exactly on-policy, with the baseline of least variance."""
 
 from menon.advantage import OPO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def opo() -> RunConfig:
@@ -15,7 +15,7 @@ def opo() -> RunConfig:
         recipe="opo",
         advantage={"credit": OPO()},
         objective={"policy": Term(PolicyGradient(), TokenMean())},
-        optimiser=Optimiser(learning_rate=5e-4),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=5e-4))),
     )
 
 

@@ -1,11 +1,11 @@
 """PPO as Open-Reasoner-Zero uses it (arXiv 2503.24290), scaled to a laptop."""
 
 from menon.advantage import GAE, Whiten
-from menon.config import Critic, RunConfig
+from menon.config import Critic, Models, Policy, RunConfig
 from menon.loss import PPOClip, ValueLoss
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def ppo() -> RunConfig:
@@ -17,11 +17,13 @@ def ppo() -> RunConfig:
         recipe="ppo",
         advantage={"credit": GAE(gamma=1.0, lam=1.0), "whiten": Whiten()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
-        optimiser=Optimiser(learning_rate=5e-4),
-        critic=Critic(
-            objective={"value": Term(ValueLoss(clip=0.2), TokenMean())},
-            optimiser=Optimiser(learning_rate=1e-3),
-            updates_per_step=4,
+        models=Models(
+            policy=Policy(optimiser=Optimiser(learning_rate=5e-4)),
+            critic=Critic(
+                objective={"value": Term(ValueLoss(clip=0.2), TokenMean())},
+                optimiser=Optimiser(learning_rate=1e-3),
+                updates_per_step=4,
+            ),
         ),
     )
 

@@ -1,12 +1,12 @@
 """PPO with a KL penalty instead of a clip (arXiv 1707.06347, section 4), on group advantages."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.control import PenaltyCoefficient
 from menon.loss import OldKL, Surrogate
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def ppo_penalty() -> RunConfig:
@@ -17,6 +17,5 @@ def ppo_penalty() -> RunConfig:
         recipe="ppo_penalty",
         advantage={"credit": GRPO(), "steer": PenaltyCoefficient(term="penalty", start=1.0, target=0.01)},
         objective={"policy": Term(Surrogate(), TokenMean()), "penalty": Term(OldKL(), TokenMean())},
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=4,
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=4)),
     )

@@ -1,12 +1,12 @@
 """DeepSeek-R1-Zero (arXiv 2501.12948): GRPO with hardly a clip, and a reference that is renewed."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SequenceMeanTokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 from menon.update.reference import HardReset
+from menon.update.terms import Term
 
 
 def r1_zero() -> RunConfig:
@@ -20,10 +20,11 @@ def r1_zero() -> RunConfig:
             "policy": Term(PPOClip(clip_low=1.0, clip_high=10.0), SequenceMeanTokenMean()),
             "kl": Term(KL("k3"), SequenceMeanTokenMean(), coef=0.001),
         },
-        reference="frozen",
-        reference_update=HardReset(every=400),
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        models=Models(
+            policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2),
+            reference="frozen",
+            reference_update=HardReset(every=400),
+        ),
     )
 
 

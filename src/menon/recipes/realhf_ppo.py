@@ -2,13 +2,13 @@
 reference that follows."""
 
 from menon.advantage import NormalisedGAE, Whiten
-from menon.config import Critic, RunConfig
+from menon.config import Critic, Models, OnlineSource, Policy, RunConfig
 from menon.loss import PPOClip, ValueLoss
 from menon.loss.aggregation import TokenMean
 from menon.shaping import KLInReward, RewardNorm
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
 from menon.update.reference import MovingAverage
+from menon.update.terms import Term
 
 
 def realhf_ppo() -> RunConfig:
@@ -29,16 +29,17 @@ def realhf_ppo() -> RunConfig:
             "whiten": Whiten(std_mode="population", eps=1e-5, eps_on="deviation"),
         },
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
-        top_k=200,
-        reference="frozen",
-        reference_update=MovingAverage(rate=0.001),
-        optimiser=Optimiser(learning_rate=3e-4),
-        critic=Critic(
-            objective={"value": Term(ValueLoss(clip=0.2), TokenMean())},
-            optimiser=Optimiser(learning_rate=1e-3),
-            updates_per_step=4,
+        source=OnlineSource(top_k=200),
+        models=Models(
+            policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=4),
+            reference="frozen",
+            reference_update=MovingAverage(rate=0.001),
+            critic=Critic(
+                objective={"value": Term(ValueLoss(clip=0.2), TokenMean())},
+                optimiser=Optimiser(learning_rate=1e-3),
+                updates_per_step=4,
+            ),
         ),
-        updates_per_step=4,
     )
 
 

@@ -2,11 +2,11 @@
 2501.03262)."""
 
 from menon.advantage import Reinforce, Whiten
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def reinforce() -> RunConfig:
@@ -16,5 +16,5 @@ def reinforce() -> RunConfig:
         recipe="reinforce",
         advantage={"credit": Reinforce(), "whiten": Whiten()},
         objective={"policy": Term(PolicyGradient(), TokenMean())},
-        optimiser=Optimiser(learning_rate=5e-4),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=5e-4))),
     )

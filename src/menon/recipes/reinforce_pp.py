@@ -1,12 +1,12 @@
 """REINFORCE++ (arXiv 2501.03262): no critic and no groups, whitened over the step."""
 
 from menon.advantage import ReinforcePP
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
 from menon.shaping import KLInReward
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def reinforce_pp() -> RunConfig:
@@ -16,9 +16,9 @@ def reinforce_pp() -> RunConfig:
         recipe="reinforce_pp",
         advantage={"kl": KLInReward(beta=0.001), "credit": ReinforcePP()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
-        reference="frozen",
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        models=Models(
+            policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2), reference="frozen"
+        ),
     )
 
 

@@ -1,11 +1,11 @@
 """REINFORCE++ with the mean of the group as its baseline (arXiv 2501.03262, section 3)."""
 
 from menon.advantage import ReinforcePPBaseline
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def reinforce_pp_baseline() -> RunConfig:
@@ -17,6 +17,5 @@ def reinforce_pp_baseline() -> RunConfig:
         recipe="reinforce_pp_baseline",
         advantage={"credit": ReinforcePPBaseline()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2)),
     )

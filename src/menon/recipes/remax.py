@@ -1,12 +1,12 @@
 """ReMax (arXiv 2310.10505): the greedy answer is the baseline."""
 
 from menon.advantage import ReMax
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import TokenMean
-from menon.rollout.kinds import GreedyRollout
-from menon.update.objective import Term
+from menon.rollout.greedy import GreedyBaseline
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def remax() -> RunConfig:
@@ -16,8 +16,8 @@ def remax() -> RunConfig:
         recipe="remax",
         advantage={"credit": ReMax()},
         objective={"policy": Term(PolicyGradient(), TokenMean())},
-        rollout=GreedyRollout(),
-        optimiser=Optimiser(learning_rate=5e-4),
+        source=OnlineSource(rollout=GreedyBaseline()),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=5e-4))),
     )
 
 

@@ -1,11 +1,11 @@
 """RLOO (Kool et al. 2019; Ahmadian et al., arXiv 2402.14740): the other answers as the baseline."""
 
 from menon.advantage import RLOO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import SequenceMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def rloo() -> RunConfig:
@@ -18,7 +18,7 @@ def rloo() -> RunConfig:
         recipe="rloo",
         advantage={"credit": RLOO()},
         objective={"policy": Term(PolicyGradient(), SequenceMean())},
-        optimiser=Optimiser(learning_rate=5e-4),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=5e-4))),
     )
 
 

@@ -1,11 +1,11 @@
 """SAPO (arXiv 2511.20347): a gate that closes softly instead of a clip."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, Policy, RunConfig
 from menon.loss import SAPO
 from menon.loss.aggregation import SequenceMeanTokenMean
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def sapo() -> RunConfig:
@@ -14,8 +14,7 @@ def sapo() -> RunConfig:
         recipe="sapo",
         advantage={"credit": GRPO()},
         objective={"policy": Term(SAPO(tau_positive=1.0, tau_negative=1.05), SequenceMeanTokenMean())},
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=4,
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=4)),
     )
 
 

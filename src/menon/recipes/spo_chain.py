@@ -1,13 +1,13 @@
 """SPO-chain (arXiv 2505.23564): credit for segments between the tokens that were a choice."""
 
 from menon.advantage import SegmentCredit, Whiten
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SelectedMean, SequenceMean
-from menon.rollout.kinds import SegmentsRollout
+from menon.rollout.segments import Segments
 from menon.select import ProbabilityMask
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def spo_chain() -> RunConfig:
@@ -28,12 +28,14 @@ def spo_chain() -> RunConfig:
             ),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
-        rollout=SegmentsRollout(partition="cutpoints", interval=5, threshold=0.9, value_samples=9),
-        prompts_per_step=16,
-        samples_per_prompt=4,
-        reference="frozen",
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        source=OnlineSource(
+            rollout=Segments(partition="cutpoints", interval=5, threshold=0.9, value_samples=9),
+            prompts_per_step=16,
+            samples_per_prompt=4,
+        ),
+        models=Models(
+            policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2), reference="frozen"
+        ),
     )
 
 

@@ -1,13 +1,13 @@
 """SPO-tree (arXiv 2505.23564): credit for segments of fixed length, by a tree of answers to each question."""
 
 from menon.advantage import SegmentCredit, Whiten
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SelectedMean, SequenceMean
-from menon.rollout.kinds import TreeRollout
+from menon.rollout.trees import Trees
 from menon.select import ProbabilityMask
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def spo_tree() -> RunConfig:
@@ -27,13 +27,15 @@ def spo_tree() -> RunConfig:
             ),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
-        rollout=TreeRollout(branching=(4, 4, 4), segment_tokens=(8,), edges_per_step=256),
-        prompts_per_step=8,
-        samples_per_prompt=1,
-        old="behaviour",
-        reference="frozen",
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        source=OnlineSource(
+            rollout=Trees(branching=(4, 4, 4), segment_tokens=(8,), edges_per_step=256),
+            prompts_per_step=8,
+            samples_per_prompt=1,
+        ),
+        models=Models(
+            policy=Policy(old="behaviour", optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2),
+            reference="frozen",
+        ),
     )
 
 

@@ -1,14 +1,14 @@
 """Beyond the 80/20 rule (arXiv 2506.01939): DAPO on the fifth of the tokens with the highest entropy."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import PPOClip
 from menon.loss.aggregation import SelectedMean
-from menon.rollout.kinds import DynamicRollout
+from menon.rollout.dynamic import DynamicSampling
 from menon.select import TopEntropy
 from menon.shaping import Overlong
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def top_entropy() -> RunConfig:
@@ -23,9 +23,8 @@ def top_entropy() -> RunConfig:
         objective={
             "policy": Term(PPOClip(clip_low=0.2, clip_high=0.28), SelectedMean(), TopEntropy(fraction=0.2))
         },
-        rollout=DynamicRollout(),
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        source=OnlineSource(rollout=DynamicSampling()),
+        models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2)),
     )
 
 

@@ -1,12 +1,11 @@
 """TRPO (arXiv 1502.05477): one natural-gradient step within a trust region, on group advantages."""
 
 from menon.advantage import GRPO
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import Surrogate
 from menon.loss.aggregation import TokenMean
-from menon.update.natural import NaturalGradient
-from menon.update.objective import Term
-from menon.update.optimiser import Optimiser
+from menon.update.optimiser import NaturalGradient, Optimiser
+from menon.update.terms import Term
 
 
 def trpo() -> RunConfig:
@@ -15,10 +14,14 @@ def trpo() -> RunConfig:
     """
     return RunConfig(
         recipe="trpo",
-        prompts_per_step=16,
         advantage={"credit": GRPO()},
         objective={"policy": Term(Surrogate(), TokenMean())},
-        natural=NaturalGradient(max_kl=0.01),
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=1,
+        source=OnlineSource(prompts_per_step=16),
+        models=Models(
+            policy=Policy(
+                natural=NaturalGradient(max_kl=0.01),
+                optimiser=Optimiser(learning_rate=3e-4),
+                updates_per_step=1,
+            )
+        ),
     )

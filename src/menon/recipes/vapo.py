@@ -1,12 +1,12 @@
 """VAPO (arXiv 2504.05118): PPO with a critic, made fit for long answers."""
 
 from menon.advantage import VAPO, Whiten
-from menon.config import Critic, RunConfig
+from menon.config import Critic, Models, Policy, RunConfig
 from menon.loss import NLL, PPOClip, ValueLoss
 from menon.loss.aggregation import SelectedMean, TokenMean
 from menon.select import Correct
-from menon.update.objective import Term
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def vapo() -> RunConfig:
@@ -21,14 +21,15 @@ def vapo() -> RunConfig:
             "policy": Term(PPOClip(clip_low=0.2, clip_high=0.28), TokenMean()),
             "imitation": Term(NLL(), SelectedMean(), Correct(), coef=0.1),
         },
-        optimiser=Optimiser(learning_rate=3e-4),
-        critic=Critic(
-            objective={"value": Term(ValueLoss(clip=0.5), TokenMean())},
-            optimiser=Optimiser(learning_rate=1e-3),
-            updates_per_step=4,
-            pretrain_steps=5,
+        models=Models(
+            policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2),
+            critic=Critic(
+                objective={"value": Term(ValueLoss(clip=0.5), TokenMean())},
+                optimiser=Optimiser(learning_rate=1e-3),
+                updates_per_step=4,
+                pretrain_steps=5,
+            ),
         ),
-        updates_per_step=2,
     )
 
 

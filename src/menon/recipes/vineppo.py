@@ -1,12 +1,12 @@
 """VinePPO (arXiv 2410.01679): Monte-Carlo values behind every line of an answer, in place of a critic."""
 
 from menon.advantage import SegmentCredit, Whiten
-from menon.config import RunConfig
+from menon.config import Models, OnlineSource, Policy, RunConfig
 from menon.loss import KL, PPOClip
 from menon.loss.aggregation import SequenceMean, TokenMean
-from menon.rollout.kinds import SegmentsRollout
-from menon.update.objective import Term
+from menon.rollout.segments import Segments
 from menon.update.optimiser import Optimiser
+from menon.update.terms import Term
 
 
 def vineppo() -> RunConfig:
@@ -19,12 +19,12 @@ def vineppo() -> RunConfig:
             "policy": Term(PPOClip(clip_low=0.2, clip_high=0.2, limit=10), TokenMean()),
             "kl": Term(KL("k3"), SequenceMean(), coef=1e-4),
         },
-        rollout=SegmentsRollout(partition="lines", value_samples=9),
-        prompts_per_step=16,
-        samples_per_prompt=4,
-        reference="frozen",
-        optimiser=Optimiser(learning_rate=3e-4),
-        updates_per_step=2,
+        source=OnlineSource(
+            rollout=Segments(partition="lines", value_samples=9), prompts_per_step=16, samples_per_prompt=4
+        ),
+        models=Models(
+            policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2), reference="frozen"
+        ),
     )
 
 

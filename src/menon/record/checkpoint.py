@@ -4,31 +4,26 @@ is read."""
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from menon.record import disk
-from menon.record.state_codec import decode, encode
+from menon.record.layout import step_name, steps_in
+from menon.state_codec import decode, encode
 
-Export = Callable[[Path], None]
-"""Writes the policy as a Hugging Face folder."""
-Told = Callable[[str], None]
+SaveModels = Callable[[Path], None]
+"""Writes the models into a checkpoint's folder (`ModelHost.save`)."""
 
 STATE = "state"
 SEAL = f"{STATE}/files.json"
 KEEP = 2
 BEST = "best"
-EXPORTED = "policy"
-"""The model whose weights the Hugging Face folder holds."""
 
 
 class Damaged(Exception):
@@ -37,28 +32,28 @@ class Damaged(Exception):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that a run needs to go on as if it had never stopped."""
+    """What a run needs beside its models to go on as if it had never stopped."""
 
     step: int
     """Steps done."""
-    weights: Mapping[str, Mapping[str, Tensor]]
-    """Of every model that learns, by role."""
     state: Mapping[str, Any]
-    """The rest, as `record.state_codec` can write it."""
+    """Of the source and the parts, as `state_codec` can write it."""
+    folder: Path = Path()
+    """Where it was read: the models' own files are there (`ModelHost.load`)."""
 
 
-def save(folder: Path, snapshot: Snapshot, export: Export, keep: int = KEEP) -> Path:
+def save(folder: Path, snapshot: Snapshot, models: SaveModels, keep: int = KEEP) -> Path:
     """Writes `folder/step_000100` aside, syncs it, renames it, points `latest` at it and keeps the newest
     `keep` and the best.
 
     A failure (no room) removes what was half written and leaves every older checkpoint as it was.
     """
-    path = folder / _name(snapshot.step)
+    path = folder / step_name(snapshot.step)
     aside = path.with_name(path.name + ".tmp")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         (aside / STATE).mkdir(parents=True)
-        export(aside)
+        models(aside)
         _write_state(aside, snapshot)
         _seal(aside)
         os.replace(aside, path)
@@ -76,27 +71,31 @@ def prune(folder: Path, keep: int) -> None:
     removed does not look like a checkpoint."""
     best = os.readlink(folder / BEST) if (folder / BEST).is_symlink() else ""
     for step in steps_in(folder)[:-keep]:
-        if _name(step) == best:
+        if step_name(step) == best:
             continue
-        aside = folder / f"{_name(step)}.tmp"
-        os.replace(folder / _name(step), aside)
+        aside = folder / f"{step_name(step)}.tmp"
+        os.replace(folder / step_name(step), aside)
         shutil.rmtree(aside)
 
 
-def mark_best(folder: Path, step: int | None, keep: int = KEEP) -> None:
-    """Points `best` at the checkpoint of a step, which is then never removed; None: there is no best one."""
-    if step is None:
+def mark_best(folder: Path, step: int | None, keep: int = KEEP) -> bool:
+    """Points `best` at the checkpoint of a step, which is then never removed; None: there is no best one.
+    Whether that changed anything."""
+    before = os.readlink(folder / BEST) if (folder / BEST).is_symlink() else None
+    after = None if step is None else step_name(step)
+    if after is None:
         (folder / BEST).unlink(missing_ok=True)
-    elif not (folder / BEST).is_symlink() or os.readlink(folder / BEST) != _name(step):
-        disk.link(folder / BEST, _name(step))
+    elif after != before:
+        disk.link(folder / BEST, after)
     prune(folder, keep)
+    return after != before
 
 
-def newest(folder: Path, notify: Told, keep: int = KEEP) -> Snapshot | None:
-    """The newest usable checkpoint. A damaged one is set aside under another name, and the user is notify."""
+def newest(folder: Path, notify: Callable[[str], None], keep: int = KEEP) -> Snapshot | None:
+    """The newest usable checkpoint. A damaged one is set aside under another name, and the user is told."""
     damaged = []
     for step in reversed(steps_in(folder)):
-        path = folder / _name(step)
+        path = folder / step_name(step)
         try:
             snapshot = load(path)
         except Damaged as error:
@@ -112,34 +111,15 @@ def newest(folder: Path, notify: Told, keep: int = KEEP) -> Snapshot | None:
 
 
 def load(path: Path) -> Snapshot:
-    """Reads a checkpoint after checking every file of it. Damaged if a bit is not as it was written."""
+    """Reads a checkpoint after checking every file of it, the models' too. Damaged if a bit is not as it was
+    written."""
     _check(path)
     try:
         about = json.loads((path / STATE / "state.json").read_text(encoding="utf-8"))
         tensors = load_file(path / STATE / "tensors.safetensors")
-        exported = _exported(path)
-        weights = {
-            role: {
-                name: exported[name] if name in exported and name not in own else own[name] for name in names
-            }
-            for role, names in about["weights"].items()
-            for own in [load_file(path / STATE / f"{role}.safetensors")]
-        }
-        return Snapshot(about["step"], weights, decode(about["state"], tensors))
+        return Snapshot(about["step"], decode(about["state"], tensors), path)
     except (ValueError, KeyError, OSError) as error:
         raise Damaged(f"its state cannot be read: {error}") from error
-
-
-def steps_in(folder: Path) -> list[int]:
-    """Steps with a checkpoint, in order; half-written and set-aside ones have other names."""
-    found = [
-        re.fullmatch(r"step_(\d{6,})", path.name) for path in (folder.iterdir() if folder.is_dir() else ())
-    ]
-    return sorted(int(match[1]) for match in found if match)
-
-
-def _name(step: int) -> str:
-    return f"step_{step:06d}"
 
 
 def _set_aside(paths: list[Path]) -> None:
@@ -150,59 +130,11 @@ def _set_aside(paths: list[Path]) -> None:
 
 
 def _write_state(path: Path, snapshot: Snapshot) -> None:
-    """state.json, tensors.safetensors, and per model the weights that the Hugging Face folder does not hold
-    bit for bit (all of a critic's; the policy's own where the export has another precision or ties them)."""
+    """state.json and tensors.safetensors."""
     tensors: dict[str, Tensor] = {}
-    about = {
-        "step": snapshot.step,
-        "weights": {role: list(weights) for role, weights in snapshot.weights.items()},
-        "state": encode(snapshot.state, tensors),
-    }
-    for role, weights in snapshot.weights.items():
-        save_file(apart(_not_exported(path, role, weights)), path / STATE / f"{role}.safetensors")
-    save_file(apart(tensors), path / STATE / "tensors.safetensors")
+    about = {"step": snapshot.step, "state": encode(snapshot.state, tensors)}
+    save_file(tensors, path / STATE / "tensors.safetensors")
     (path / STATE / "state.json").write_text(json.dumps(about, allow_nan=False), encoding="utf-8")
-
-
-def _not_exported(path: Path, role: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    there = _exported(path) if role == EXPORTED else {}
-    return {
-        name: w.detach().cpu()
-        for name, w in weights.items()
-        if name not in there or not _same_bits(there[name], w)
-    }
-
-
-def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous, and copied only where two share memory or one is a view of more: the moments of a large
-    model take as much memory as twice its weights."""
-    found: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        tensor = tensor.contiguous()
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes:
-            tensor = tensor.clone()
-        seen.add(tensor.untyped_storage().data_ptr())
-        found[name] = tensor
-    return found
-
-
-def _exported(path: Path) -> dict[str, Tensor]:
-    """The weights in the Hugging Face folder."""
-    found: dict[str, Tensor] = {}
-    for file in sorted(path.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as weights:
-            found |= {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
-    return found
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    """Also tells 0 from -0 and one NaN from another."""
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    a, b = (x.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for x in (a, b))
-    return torch.equal(a, b)
 
 
 def _files(path: Path) -> list[str]:

@@ -1,17 +1,47 @@
-"""Small charts as SVG text. Colours are CSS variables of the page, so one drawing serves light and dark."""
+"""A chart as plain data, and its one drawing: as a figure of a page, or as a picture in a file of its own.
+
+Colours are CSS variables (`charts.css`), so one drawing serves light and dark.
+"""
 
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
+from pathlib import Path
+from typing import TypeVar
 
-WIDTH, HEIGHT = 380, 190
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 24
 MOST_POINTS = 400
-"""Of one line; a longer run is drawn in means of neighbouring steps."""
+"""Of one line; a longer one is drawn in means of neighbours."""
+MARKED = 12
+"""A line of at most so many points shows each of them, in a chart without dots."""
+TONES_IN_TURN = (1, 2, 3, 5, 4)
+"""Colours of lines whose colour means nothing, in turn: blue, orange, green, violet, grey."""
+STYLE = Path(__file__).with_name("charts.css")
 
+Point = tuple[float, ...]
+"""A place, and its value; of a band the two values that bound it."""
+P = TypeVar("P", bound=Point)
 Points = Sequence[tuple[float, float]]
+
+# The description: plain data, which `dataclasses.asdict` and `json.dumps` write
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is counted along a side of the chart."""
+
+    label: str = ""
+    unit: str = ""
+    low: float | None = None
+    """The scale begins here or lower; `high` likewise."""
+    high: float | None = None
+    log: bool = False
+    """In logarithms, from the smallest value to the largest; all of them must be positive."""
+
+    @property
+    def text(self) -> str:
+        return ", ".join(part for part in (self.label, self.unit) if part)
 
 
 @dataclass(frozen=True)
@@ -20,9 +50,19 @@ class Line:
     points: Points
     """Place and value, in order; values are finite."""
     tone: int
-    """Number of its colour."""
+    """Number of its colour, 0 to 5."""
     dots: bool = False
     """Dots joined by nothing, for what is measured now and then."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A range around a line: an interval, a spread."""
+
+    name: str
+    points: Sequence[tuple[float, float, float]]
+    """Place, lower and upper value, in order; values are finite."""
+    tone: int
 
 
 @dataclass(frozen=True)
@@ -30,16 +70,23 @@ class Chart:
     title: str
     lines: tuple[Line, ...]
     note: str = ""
-    low: float | None = None
-    """The scale begins here or lower; `high` likewise."""
-    high: float | None = None
+    up: Axis = Axis()
+    across: Axis = Axis("step")
+    bands: tuple[Band, ...] = ()
+    """Drawn below the lines."""
     stacked: bool = False
-    """Areas on top of each other; all lines then have the same places."""
-    across: str = "step"
-    """What the places count."""
+    """Lines as areas on top of each other; all of them then have the same places."""
+
+    @property
+    def parts(self) -> tuple[Line | Band, ...]:
+        """In the order of the legend."""
+        return (*self.lines, *self.bands)
 
 
-def thinned(points: Points, most: int = MOST_POINTS) -> Points:
+# Numbers and scales
+
+
+def thinned(points: Sequence[P], most: int = MOST_POINTS) -> Sequence[P]:
     """Means of runs of neighbours, so that at most `most` are left.
 
     >>> thinned([(1, 2.0), (2, 4.0), (3, 6.0), (4, 8.0), (5, 1.0)], most=3)
@@ -49,10 +96,11 @@ def thinned(points: Points, most: int = MOST_POINTS) -> Points:
     if run <= 1:
         return points
     pieces = [points[i : i + run] for i in range(0, len(points), run)]
-    return [(sum(x for x, _ in piece) / len(piece), sum(y for _, y in piece) / len(piece)) for piece in pieces]
+    means = [tuple(sum(column) / len(column) for column in zip(*piece, strict=True)) for piece in pieces]
+    return means  # type: ignore[return-value]
 
 
-def ticks(low: float, high: float, count: int = 4) -> list[float]:
+def ticks(low: float, high: float, count: int = 3) -> list[float]:
     """Round numbers over [low, high]: steps of 1, 2 or 5 times a power of ten, the fewest that are at least `count`.
 
     >>> ticks(0, 1), ticks(3, 58)
@@ -67,6 +115,19 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     step = max(factor * power for factor in (1, 2, 5) if factor * power <= size * (1 + 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [float(f"{place * step:.12g}") for place in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Both ends, and the powers of ten between that are a tenth of the way from either.
+
+    >>> log_ticks(0.5, 200), log_ticks(0.9, 200), log_ticks(3, 3)
+    ([0.5, 1.0, 10.0, 100.0, 200], [0.9, 10.0, 100.0, 200], [3])
+    """
+    if low == high:
+        return [low]
+    powers = [10.0**n for n in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    span = math.log(high / low)
+    return sorted({low, high, *(p for p in powers if 0.1 < math.log(p / low) / span < 0.9)})
 
 
 def number(value: float) -> str:
@@ -87,66 +148,131 @@ def exact(value: float) -> str:
     return f"{value:,.12g}"
 
 
-class Frame:
-    """Where a place and a value are drawn."""
+@dataclass(frozen=True)
+class Scale:
+    """From values to shares of a side's length."""
 
-    def __init__(self, chart: Chart, lines: Sequence[Line]) -> None:
-        places = [x for line in lines for x, _ in line.points]
-        values = [y for line in lines for _, y in line.points]
-        bounds = [bound for bound in (chart.low, chart.high) if bound is not None]
-        self.ticks = ticks(min([*values, *bounds]), max([*values, *bounds]))
-        self.first, self.last = min(places), max(places)
+    low: float
+    high: float
+    log: bool
+    ticks: Sequence[float]
 
-    def x(self, place: float) -> float:
-        share = (place - self.first) / (self.last - self.first) if self.last > self.first else 0.5
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * share, 1)
+    def share(self, value: float) -> float:
+        if self.high == self.low:
+            return 0.5
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
 
-    def y(self, value: float) -> float:
-        low, high = self.ticks[0], self.ticks[-1]
-        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low), 1)
-
-    def axes(self, across: str) -> Iterator[str]:
-        for value in self.ticks:
-            y = self.y(value)
-            yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
-            yield f'<text x="{LEFT - 6}" y="{y + 3.5}" text-anchor="end">{exact(value)}</text>'
-        for place in sorted({self.first, round((self.first + self.last) / 2), self.last}):
-            anchor = "end" if place == self.last > self.first else "middle"
-            label = f"{across} {exact(place)}" if place == self.last else exact(place)
-            yield f'<text x="{self.x(place)}" y="{HEIGHT - 8}" text-anchor="{anchor}">{escape(label)}</text>'
+    def label(self, tick: float) -> str:
+        return number(tick) if self.log else exact(tick)
 
 
-def drawn(chart: Chart) -> str:
-    """One figure with its title, legend and note; "" without a point to draw."""
-    lines = [Line(line.name, thinned(line.points), line.tone, line.dots) for line in chart.lines if line.points]
-    if not lines:
-        return ""
-    heights = piled(lines) if chart.stacked else lines
-    frame = Frame(chart, heights)
-    marks = [area(frame, heights, place) for place in range(len(lines))] if chart.stacked else [mark(frame, ln) for ln in lines]
-    legend = " ".join(f'<span class="key t{ln.tone}">{escape(ln.name)} <b></b></span>' for ln in lines)
-    points = [[[frame.x(x), x, number(y)] for x, y in line.points] for line in lines]
-    hover = f'<line class="cursor" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-    return "\n".join(
-        [
-            f'<figure class="chart" data-across="{escape(chart.across)}" data-points="{escape(json.dumps(points))}">',
-            f"<figcaption><strong>{escape(chart.title)}</strong><span class=at></span></figcaption>",
-            f"<div class=legend>{legend}</div>",
-            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
-            *frame.axes(chart.across),
-            *marks,
-            f"{hover}</svg>",
-            f"<p>{escape(chart.note)}</p>" if chart.note else "",
-            "</figure>",
-        ]
+def scale_up(axis: Axis, values: Sequence[float]) -> Scale:
+    """Of values: it begins and ends with a round number."""
+    low, high = bounds(axis, values)
+    if axis.log:
+        return Scale(low, high, True, log_ticks(low, high))
+    marks = ticks(low, high)
+    return Scale(marks[0], marks[-1], False, marks)
+
+
+def scale_across(axis: Axis, places: Sequence[float]) -> Scale:
+    """Of places: from the first to the last, with the middle between them."""
+    low, high = bounds(axis, places)
+    if axis.log:
+        return Scale(low, high, True, log_ticks(low, high))
+    middle = (low + high) / 2
+    return Scale(
+        low,
+        high,
+        False,
+        sorted({low, round(middle) if low == int(low) and high == int(high) else middle, high}),
     )
 
 
-def mark(frame: Frame, line: Line) -> str:
-    places = [(frame.x(x), frame.y(y)) for x, y in line.points]
-    if line.dots or len(places) == 1:
-        return "".join(f'<circle class="t{line.tone}" cx="{x}" cy="{y}" r="3.2"/>' for x, y in places)
-    return f'<polyline class="t{line.tone}" points="{" ".join(f"{x},{y}" for x, y in places)}"/>'
+def bounds(axis: Axis, values: Sequence[float]) -> tuple[float, float]:
+    wanted = [*values, *(bound for bound in (axis.low, axis.high) if bound is not None)]
+    return min(wanted), max(wanted)
+
+
+# The drawing
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes in the units of the drawing: pixels at its natural size."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+
+PAGE = Layout(380, 200, 44, 10, 10, 36)
+PICTURE = Layout(460, 260, 52, 16, 32, 38)
+ROW = 16
+"""Height of a row of names in a picture, and of the text over the scale."""
+
+
+class Frame:
+    """Where a place and a value of a chart are drawn."""
+
+    def __init__(self, chart: Chart, layout: Layout) -> None:
+        heights = piled(chart.lines) if chart.stacked else chart.lines
+        points: list[Point] = [point for line in heights for point in line.points]
+        points += [point for band in chart.bands for point in band.points]
+        self.chart = chart
+        self.layout = replace(layout, top=layout.top + ROW) if chart.up.text else layout
+        self.up = scale_up(chart.up, [value for point in points for value in point[1:]])
+        self.across = scale_across(chart.across, [point[0] for point in points])
+
+    def x(self, place: float) -> float:
+        at = self.layout
+        return round(at.left + (at.width - at.left - at.right) * self.across.share(place), 1)
+
+    def y(self, value: float) -> float:
+        at = self.layout
+        return round(at.height - at.bottom - (at.height - at.top - at.bottom) * self.up.share(value), 1)
+
+    def pairs(self, points: Points) -> str:
+        return " ".join(f"{self.x(x)},{self.y(y)}" for x, y in points)
+
+    def axes(self) -> Iterator[str]:
+        at = self.layout
+        floor, end = at.height - at.bottom, at.width - at.right
+        for value in self.up.ticks:
+            y = self.y(value)
+            yield f'<line class="grid" x1="{at.left}" x2="{end}" y1="{y}" y2="{y}"/>'
+            yield f'<text x="{at.left - 6}" y="{y + 3.5}" text-anchor="end">{self.up.label(value)}</text>'
+        for place in self.across.ticks:
+            x = self.x(place)
+            anchor = "end" if x == end else "middle"
+            yield f'<text x="{x}" y="{floor + 14}" text-anchor="{anchor}">{self.across.label(place)}</text>'
+        middle, label = round((at.left + end) / 2, 1), escape(self.chart.across.text)
+        yield f'<text x="{middle}" y="{floor + 28}" text-anchor="middle">{label}</text>'
+        if self.chart.up.text:
+            yield f'<text x="{at.left}" y="{at.top - 8}">{escape(self.chart.up.text)}</text>'
+
+    def marks(self) -> Iterator[str]:
+        for band in self.chart.bands:
+            upper = [(x, high) for x, _, high in band.points]
+            lower = [(x, low) for x, low, _ in reversed(band.points)]
+            yield f'<polygon class="band t{band.tone}" points="{self.pairs([*upper, *lower])}"/>'
+        if self.chart.stacked:
+            yield from areas(self)
+            return
+        marked = 0 if any(line.dots for line in self.chart.lines) else MARKED
+        for line in self.chart.lines:
+            alone = line.dots or len(line.points) == 1
+            if not alone:
+                yield f'<polyline class="t{line.tone}" points="{self.pairs(line.points)}"/>'
+            if alone or len(line.points) <= marked:
+                for x, y in line.points:
+                    r = 3.2 if alone else 2.4
+                    yield f'<circle class="t{line.tone}" cx="{self.x(x)}" cy="{self.y(y)}" r="{r}"/>'
 
 
 def piled(lines: Sequence[Line]) -> list[Line]:
@@ -155,13 +281,106 @@ def piled(lines: Sequence[Line]) -> list[Line]:
     found = []
     for line in lines:
         totals = [total + y for total, (_, y) in zip(totals, line.points, strict=True)]
-        found.append(Line(line.name, [(x, total) for (x, _), total in zip(line.points, totals, strict=True)], line.tone))
+        heights = [(x, total) for (x, _), total in zip(line.points, totals, strict=True)]
+        found.append(replace(line, points=heights))
     return found
 
 
-def area(frame: Frame, heights: Sequence[Line], place: int) -> str:
-    """Between a line of `piled` and the one below it."""
-    top = [(frame.x(x), frame.y(y)) for x, y in heights[place].points]
-    below = heights[place - 1].points if place else [(x, 0.0) for x, _ in heights[place].points]
-    bottom = [(frame.x(x), frame.y(y)) for x, y in reversed(below)]
-    return f'<polygon class="t{heights[place].tone}" points="{" ".join(f"{x},{y}" for x, y in [*top, *bottom])}"/>'
+def areas(frame: Frame) -> Iterator[str]:
+    """Between each line of `piled` and the one below it."""
+    heights = piled(frame.chart.lines)
+    below: Points = [(x, 0.0) for x, _ in heights[0].points]
+    for line in heights:
+        yield f'<polygon class="t{line.tone}" points="{frame.pairs([*line.points, *reversed(below)])}"/>'
+        below = line.points
+
+
+def ready(chart: Chart) -> Chart:
+    """Without empty lines and bands, and with at most `MOST_POINTS` points in each."""
+    lines = tuple(replace(line, points=thinned(line.points)) for line in chart.lines if line.points)
+    bands = tuple(replace(band, points=thinned(band.points)) for band in chart.bands if band.points)
+    return replace(chart, lines=lines, bands=bands)
+
+
+def in_words(chart: Chart) -> str:
+    """What a reader hears who does not see the drawing: its title, and where each line begins and ends."""
+    said = []
+    for line in chart.lines:
+        (first, start), (last, end) = line.points[0], line.points[-1]
+        words = f"{line.name} {number(start)} at {chart.across.label} {exact(first)}"
+        said.append(words if len(line.points) == 1 else f"{words}, {number(end)} at {exact(last)}")
+    return "; ".join([chart.title, *said])
+
+
+def figure(chart: Chart) -> str:
+    """A figure of a page, with title, names and note as text beside the drawing; "" without a point to draw.
+
+    `data-points` holds what `page.js` shows under the pointer: of each line and band, pixel, place and text.
+    """
+    chart = ready(chart)
+    if not chart.lines:
+        return ""
+    frame = Frame(chart, PAGE)
+    named = [(line.name, f"key t{line.tone}{' dot' * line.dots}") for line in chart.lines]
+    named += [(band.name, f"key t{band.tone} wide") for band in chart.bands]
+    legend = " ".join(f'<span class="{kind}">{escape(name)} <b></b></span>' for name, kind in named)
+    points = [
+        [[frame.x(x), x, " to ".join(map(number, values))] for x, *values in part.points]  # under the pointer
+        for part in chart.parts
+    ]
+    at = frame.layout
+    across = escape(chart.across.label)
+    return "\n".join(
+        [
+            f'<figure class="chart" data-across="{across}" data-points="{escape(json.dumps(points))}">',
+            f"<figcaption><strong>{escape(chart.title)}</strong><span class=at></span></figcaption>",
+            f"<div class=legend>{legend}</div>",
+            f'<svg viewBox="0 0 {at.width} {at.height}" role="img" aria-label="{escape(in_words(chart))}">',
+            *frame.axes(),
+            *frame.marks(),
+            f'<line class="cursor" y1="{at.top}" y2="{at.height - at.bottom}"/></svg>',
+            f"<p>{escape(chart.note)}</p>" if chart.note else "",
+            "</figure>",
+        ]
+    )
+
+
+def picture(chart: Chart) -> str:
+    """A file of its own (SVG), with title and names in the drawing; ValueError without a point to draw."""
+    chart = ready(chart)
+    if not chart.lines:
+        raise ValueError(f"the chart {chart.title!r} has no point to draw")
+    names, bottom = legend_rows(chart)
+    frame = Frame(chart, replace(PICTURE, height=PICTURE.height + bottom - PICTURE.top, top=bottom))
+    at = frame.layout
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {at.width} {at.height}" width="{at.width}"'
+            f' height="{at.height}" role="img" aria-label="{escape(in_words(chart))}">',
+            f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>",
+            f'<rect class="ground" width="{at.width}" height="{at.height}"/>',
+            f'<text class="title" x="{at.left}" y="17">{escape(chart.title)}</text>',
+            *names,
+            *frame.axes(),
+            *frame.marks(),
+            "</svg>\n",
+        ]
+    )
+
+
+def legend_rows(chart: Chart) -> tuple[list[str], int]:
+    """The names with samples of their marks, in rows, and the y where the drawing may begin below them."""
+    x, y, found = PICTURE.left, PICTURE.top, []
+    for part in chart.parts:
+        width = 36 + round(5.6 * len(part.name))  # a letter is about half as wide as high
+        if x + width > PICTURE.width and x > PICTURE.left:
+            x, y = PICTURE.left, y + ROW
+        if isinstance(part, Band):
+            sample = f'<rect class="band t{part.tone}" x="{x}" y="{y - 4}" width="16" height="8"/>'
+        elif part.dots:
+            sample = f'<circle class="t{part.tone}" cx="{x + 8}" cy="{y}" r="3.2"/>'
+        else:
+            sample = f'<polyline class="t{part.tone}" points="{x},{y} {x + 16},{y}"/>'
+        found += [sample, f'<text x="{x + 21}" y="{y + 3.5}">{escape(part.name)}</text>']
+        x += width
+    return found, y + ROW

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from menon.report.charts import Chart, Line, Points
+from menon.report.charts import Axis, Chart, Line, Points
 
 Lines = Sequence[Mapping[str, Any]]
 """Of metrics.jsonl or evaluations.jsonl."""
@@ -20,49 +20,37 @@ def _is_number(value: Any) -> bool:
 
 
 def curves(lines: Lines, evaluations: Lines) -> list[Chart]:
+    reward = {"reward/mean": "mean", "reward/std": "deviation"}
     charts = [
         _accuracy(lines, evaluations),
-        Chart(
-            "Reward",
-            _named(lines, {"reward/mean": "mean", "reward/std": "deviation"}),
-            "As the grader gave it.",
-        ),
+        Chart("Reward", _named(lines, reward), "As the grader gave it."),
         _lengths(lines),
-        Chart("Working and reflection", _shows(lines, evaluations), _shows_note(lines), 0, 1),
-        Chart("Entropy", _named(lines, ENTROPY), "Nats, over the tokens that the policy wrote.", 0),
-        Chart("What each group teaches", _named(lines, GROUPS), GROUPS_NOTE, 0, 1, stacked=True),
-        Chart(
-            "Clip",
-            _named(lines, CLIP),
-            "Share of tokens whose gradient was cut off, over all updates of the step.",
-            0,
-        ),
+        Chart("Working and reflection", _shows(lines, evaluations), _shows_note(lines), SHARE),
+        Chart("Entropy", _named(lines, ENTROPY), ENTROPY_NOTE, Axis(unit="nats", low=0)),
+        Chart("What each group teaches", _named(lines, GROUPS), GROUPS_NOTE, SHARE, stacked=True),
+        Chart("Clip", _named(lines, CLIP), CLIP_NOTE, Axis(low=0)),
         _divergence(lines),
-        Chart(
-            "Gradient",
-            _named(lines, {"grad_norm": "norm"}),
-            "Before it is clipped; mean over the updates of the step.",
-            0,
-        ),
-        Chart(
-            "Speed",
-            (Line("tokens a second", _speed(lines), 1),),
-            "Written tokens over the whole time of the step.",
-            0,
-        ),
+        Chart("Gradient", _named(lines, {"grad_norm": "norm"}), GRADIENT_NOTE, Axis(low=0)),
+        Chart("Speed", (Line("speed", _speed(lines), 1),), SPEED_NOTE, Axis(unit="tokens a second", low=0)),
     ]
     return [chart for chart in charts if any(line.points for line in chart.lines)]
 
 
+SHARE = Axis(low=0, high=1)
 ENTROPY = {
     "entropy/mean": "mean",
     "entropy/p50": "median",
     "entropy/p80": "80th percentile",
     "entropy/p95": "95th percentile",
 }
+LENGTHS_NOTE = "Mean over right and over wrong answers; the percentile is over all."
+ENTROPY_NOTE = "Over the tokens that the policy wrote."
 GROUPS = {"groups/all_correct": "solved", "groups/mixed": "mixed", "groups/all_wrong": "failed"}
 GROUPS_NOTE = "Share of the prompts whose answers were all right, some right, none right. Only mixed ones teach a group."
 CLIP = {"clip/frac": "clipped", "clip/low": "below", "clip/high": "above"}
+CLIP_NOTE = "Share of tokens whose gradient was cut off, over all updates of the step."
+GRADIENT_NOTE = "Norm before it is clipped; mean over the updates of the step."
+SPEED_NOTE = "Written tokens over the whole time of the step."
 TONES = {
     "solved": 3,
     "mixed": 1,
@@ -82,23 +70,17 @@ def _named(lines: Lines, names: Mapping[str, str]) -> tuple[Line, ...]:
 
 def _accuracy(lines: Lines, evaluations: Lines) -> Chart:
     held_out = Line("held out", series(evaluations, "accuracy"), 2, dots=True)
-    return Chart(
-        "Accuracy",
-        (Line("training", series(lines, "acc/mean"), 1), held_out),
-        "Share of right answers.",
-        0,
-        1,
-    )
+    training = Line("training", series(lines, "acc/mean"), 1)
+    return Chart("Accuracy", (training, held_out), "Share of right answers.", SHARE)
 
 
 def _lengths(lines: Lines) -> Chart:
     """A mean over no answer is recorded as 0, and no answer is that short: such a point is left out."""
     names = {"len/correct": ("right", 3), "len/wrong": ("wrong", 2), "len/p95": ("95th percentile", 4)}
-    drawn = [
-        Line(label, [(x, y) for x, y in series(lines, name) if y > 0], tone)
-        for name, (label, tone) in names.items()
-    ]
-    return Chart("Length by correctness", tuple(drawn), "Tokens of an answer.", 0)
+    drawn = []
+    for name, (label, tone) in names.items():
+        drawn.append(Line(label, [(x, y) for x, y in series(lines, name) if y > 0], tone))
+    return Chart("Length by correctness", tuple(drawn), LENGTHS_NOTE, Axis(unit="tokens", low=0))
 
 
 def _shows(lines: Lines, evaluations: Lines) -> tuple[Line, ...]:
@@ -123,10 +105,11 @@ def _divergence(lines: Lines) -> Chart:
     """Distance to the reference where there is one, else how far updates moved off the sampler."""
     if series(lines, "kl/seq"):
         line = Line("of a whole answer", series(lines, "kl/seq"), 1)
-        return Chart("KL to the reference", (line,), "Nats, of the sampled tokens; mean over answers.")
+        note = "Of the sampled tokens; mean over answers."
+        return Chart("KL to the reference", (line,), note, Axis(unit="nats"))
     spread = [(x, y - 1) for x, y in series(lines, "ratio/max")]
     note = "New over old probability of a token, less 1. This run has no reference to measure a KL to."
-    return Chart("Largest ratio", (Line("max ratio - 1", spread, 1),), note, 0)
+    return Chart("Largest ratio", (Line("max ratio - 1", spread, 1),), note, Axis(low=0))
 
 
 def _speed(lines: Lines) -> Points:

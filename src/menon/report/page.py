@@ -5,6 +5,7 @@ from pathlib import Path
 
 from menon.record import disk
 from menon.report import sections
+from menon.report.charts import STYLE
 from menon.report.content import Content
 
 HERE = Path(__file__).parent
@@ -23,7 +24,8 @@ PARTS = (
 
 def page(content: Content) -> str:
     body = "\n".join(piece for part in PARTS for piece in part(content))
-    style, script = (HERE.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    files = [STYLE, HERE / "page.css", HERE / "page.js"]
+    charts, style, script = (file.read_text(encoding="utf-8") for file in files)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -32,7 +34,7 @@ def page(content: Content) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{sections.safe(content.name)} · menon</title>
 <style>
-{style}</style>
+{charts}{style}</style>
 </head>
 <body>
 <main>

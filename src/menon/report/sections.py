@@ -6,9 +6,10 @@ from html import escape
 from typing import Any
 
 from menon.report.answers import Marked, Pair, Row, chosen, counts
-from menon.report.charts import Chart, Line, drawn
+from menon.report.charts import Axis, Chart, Line, figure
 from menon.report.content import Content
 from menon.report.curves import curves, times
+from menon.settings import setting
 
 NUMBERS = (
     ("accuracy", "accuracy at temperature 1", ".3f"),
@@ -38,11 +39,11 @@ def head(content: Content) -> Iterator[str]:
     settings = content.settings
     written = sum(float(line.get("tokens/generated") or 0) for line in content.lines)
     facts = [
-        str(settings.get("recipe") or "a run"),
-        f"model {settings.get('model', '?')}",
+        str(setting(settings, "recipe") or "a run"),
+        f"model {setting(settings, 'model', '?')}",
         content.source,
-        f"seed {settings.get('seed', '?')}",
-        f"{content.steps} of {settings.get('steps', content.steps)} steps",
+        f"seed {setting(settings, 'seed', '?')}",
+        f"{content.steps} of {setting(settings, 'steps', content.steps)} steps",
         f"{written:,.0f} tokens written",
         duration(content.wall_s),
     ]
@@ -92,7 +93,8 @@ def numbers(content: Content) -> Iterator[str]:
 
 def charts(content: Content) -> Iterator[str]:
     yield '<h2>Training</h2><p class="quiet">Each point is a step; dots are evaluations on the held-out questions.</p>'
-    yield f'<div class="grid-of">{"".join(drawn(chart) for chart in curves(content.lines, content.evaluations))}</div>'
+    figures = [figure(chart) for chart in curves(content.lines, content.evaluations)]
+    yield f'<div class="grid-of">{"".join(figures)}</div>'
 
 
 # The same questions
@@ -173,10 +175,9 @@ def distance(content: Content) -> Iterator[str]:
         Line("trained model's answers", positions(drift), 1),
         Line("the start's answers", positions(drift["back"]), 4),
     )
-    note = "Nats, mean over the answers that are that long; places that fewer than a tenth of the answers reach are left out."
-    yield drawn(Chart("KL at each token of the answer", lines, note, 0, across="token")).replace(
-        '"chart"', '"chart wide"', 1
-    )
+    note = "Mean over the answers that are that long, as far as a tenth of the answers reach."
+    chart = Chart("KL at each token of the answer", lines, note, Axis(unit="nats", low=0), Axis("token"))
+    yield figure(chart).replace('"chart"', '"chart wide"', 1)
 
 
 def positions(side: Mapping[str, Any]) -> list[tuple[float, float]]:

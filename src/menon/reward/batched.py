@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from menon.deadline import Call, Late
+from menon.processes.deadline import Call, Late
 from menon.user_code import describe
 
 
@@ -12,8 +12,7 @@ class NoReply(Exception):
 
 
 def ask(function: Callable[[Any], Any], items: Sequence[Any], limit: float) -> Sequence[Any]:
-    """One result for each item. NoReply if the function raises, takes longer than `limit` seconds, or returns
-    something else."""
+    """One result for each item. NoReply if the function raises, takes longer than `limit` seconds, or returns something else."""
     try:
         results = Call(function, list(items)).result(limit)
     except Late as late:

@@ -1,8 +1,8 @@
 """Multiple choice: the letter that an answer settles on."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from menon.reward.extract import WAYS, Way, stated
 from menon.types import Verdict
@@ -51,7 +51,9 @@ def mentioned(text: str) -> str | None:
 class MultipleChoice:
     """1 if the stated letter is the gold one, else 0; a gold that is no letter from A to J is never met."""
 
-    ways: Sequence[Way] = WAYS
+    kind: Literal["choice"] = "choice"
+    ways: ClassVar[tuple[Way, ...]] = WAYS
+    """Where the letter may be stated; a subclass for evaluation is more lenient."""
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
         found = stated(prompt, completion, self.ways)

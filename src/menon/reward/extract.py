@@ -4,6 +4,8 @@ linear time."""
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from menon.errors import UserError
+
 Way = Callable[[str], str | None]
 
 NEAR_END = 300
@@ -220,3 +222,19 @@ def first_number(text: str) -> str | None:
 
 LENIENT: tuple[Way, ...] = (answer_tag, boxed, hash_marks, phrase, last_value)
 """For evaluation and for checking a verifier."""
+
+
+def names(ways: Iterable[Way]) -> tuple[str, ...]:
+    """What a configuration calls them."""
+    return tuple(way.__name__ for way in ways)
+
+
+def ways_named(wanted: Iterable[str], asker: str) -> tuple[Way, ...]:
+    """The ways of these names; UserError if there is no such way."""
+    known = {way.__name__: way for way in (*WAYS, *LENIENT)}
+    for name in wanted:
+        if name not in known:
+            raise UserError(
+                f"{asker} knows no way '{name}' of stating a result; choose from {', '.join(known)}"
+            )
+    return tuple(known[name] for name in wanted)

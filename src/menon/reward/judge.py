@@ -5,12 +5,14 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from menon.errors import UserError
+from menon.parts import Around
 from menon.reward.batched import NoReply, ask
 from menon.reward.code.signatures import Asked
 from menon.types import Verdict
@@ -21,7 +23,7 @@ Reply = tuple[str, Mapping[str, float]] | Exception
 reply."""
 
 Complete = Callable[[Sequence[str]], Sequence[Reply]]
-"""Prompts -> one reply each. A recipe builds it from a model folder or a server."""
+"""Prompts -> one reply each. `Around` makes it from a model folder or a server."""
 
 PLACES = ("{question}", "{final_step}", "{reference}")
 LONGEST_LINE = 1000
@@ -51,20 +53,31 @@ class Judge:
     [0, 1]. These are not remembered.
     """
 
-    complete: Complete
-    prompt: str = field(default_factory=lambda: own_prompt())
-    """Text with {question}, {final_step} and {reference}."""
+    model: str | Complete = ""
+    """A folder or a name on the hub, run here; with `url` the name that the server knows it by. From Python
+    also a function."""
+    url: str = ""
+    """Where an OpenAI-compatible server's API begins, like http://127.0.0.1:8000/v1."""
+    key_variable: str = "OPENAI_API_KEY"
+    """Environment variable that holds the server's key."""
     soft: bool = False
     renorm: bool = False
+    prompt: str = ""
+    """A file with {question}, {final_step} and {reference}, or a text with them; "": the built-in one."""
     batch_size: int = 64
     """Prompts per call."""
     time_limit: float = 120.0
-    memory: OrderedDict[tuple[str, str, str], Verdict] = field(
-        default_factory=OrderedDict, compare=False, repr=False
-    )
+    """Seconds for one batch."""
+    kind: Literal["judge"] = "judge"
 
     def __post_init__(self) -> None:
-        check_prompt(self.prompt, "the judge's prompt")
+        if not self.model:
+            raise UserError(
+                "a judge needs a model: set reward.model to a folder, or to the name of one on the server "
+                "at reward.url"
+            )
+        if holds_a_place(self.prompt):
+            check_prompt(self.prompt, "the judge's prompt")
         if self.batch_size < 1 or not self.time_limit > 0:
             raise UserError(
                 f"a judge's batch_size ({self.batch_size}) must be at least 1, its time_limit "
@@ -72,6 +85,34 @@ class Judge:
             )
         if self.renorm and not self.soft:
             raise UserError("renorm changes the soft reward only; set soft=true as well, or leave it out")
+
+    def build(self, around: Around) -> "Judge":
+        """With the model that its name stands for, and the text of its prompt."""
+        prompt = self.text
+        if not isinstance(self.model, str):
+            return replace(self, prompt=prompt)
+        if self.url:
+            return replace(
+                self, prompt=prompt, model=around.connect_judge(self.url, self.model, self.key_variable)
+            )
+        return replace(self, prompt=prompt, model=around.load_judge(self.model, self.renorm))
+
+    @property
+    def complete(self) -> Complete:
+        assert not isinstance(self.model, str), "a judge is built before it is asked"
+        return self.model
+
+    @cached_property
+    def text(self) -> str:
+        """With the places that are filled for each answer."""
+        if not self.prompt:
+            return own_prompt()
+        return self.prompt if holds_a_place(self.prompt) else read_prompt(self.prompt)
+
+    @cached_property
+    def memory(self) -> OrderedDict[tuple[str, str, str], Verdict]:
+        """Verdicts of triples that were asked, the newest last."""
+        return OrderedDict()
 
     def __call__(
         self, prompt: str, completion: str, answer: str, question: Any = None, **columns: Any
@@ -94,7 +135,7 @@ class Judge:
 
     def _ask(self, triples: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], Verdict]:
         try:
-            replies = ask(self.complete, [fill(self.prompt, triple) for triple in triples], self.time_limit)
+            replies = ask(self.complete, [fill(self.text, triple) for triple in triples], self.time_limit)
         except NoReply as error:
             return {triple: failed(error) for triple in triples}
         return {triple: self._verdict(reply) for triple, reply in zip(triples, replies, strict=True)}
@@ -157,6 +198,10 @@ def read_prompt(path: str | Path) -> str:
         ) from None
     check_prompt(text, f"the judge's prompt {path}")
     return text
+
+
+def holds_a_place(text: str) -> bool:
+    return any(place in text for place in PLACES)
 
 
 def check_prompt(text: str, name: str) -> None:

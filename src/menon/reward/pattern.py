@@ -1,10 +1,12 @@
 """Answers that match a regular expression."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from menon.errors import UserError
+from menon.parts import Around
 from menon.reward.extract import WAYS, stated
 from menon.reward.pool import Broken, Costly, Pool
 from menon.types import Verdict
@@ -29,20 +31,20 @@ class Pattern:
         except re.error as error:
             raise UserError(f"the pattern {self.pattern!r} is no regular expression: {error}") from None
 
+    def build(self, around: Around) -> "Pattern":
+        """With a worker of its own, which starts with the first answer."""
+        return replace(self)
 
-class Matcher:
-    """The reward of a `Pattern`."""
-
-    def __init__(self, rule: Pattern) -> None:
-        self.rule = rule
-        self.pool = Pool("menon.reward.pattern:matches", seconds=0.2)
+    @cached_property
+    def pool(self) -> Pool:
+        return Pool("menon.reward.pattern:matches", seconds=0.2)
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: Any) -> Verdict:
-        text = completion if self.rule.whole else stated(prompt, completion, WAYS)
+        text = completion if self.whole else stated(prompt, completion, WAYS)
         if text is None:
             return Verdict(0.0, 0.0, {"too_costly": 0.0})
         try:
-            score = float(self.pool.ask(self.rule.pattern or answer, text.strip()))
+            score = float(self.pool.ask(self.pattern or answer, text.strip()))
         except Costly:
             return Verdict(0.0, 0.0, {"too_costly": 1.0})
         except Broken as error:

@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from menon.errors import UserError
+from menon.parts import Around
 from menon.reward.batched import NoReply, ask
 from menon.reward.code.signatures import Asked
 from menon.reward.judge import question_of
 from menon.types import Verdict
 
 Score = Callable[[Sequence[str]], Sequence[float]]
-"""Whole texts -> raw scores of the preference model. A recipe builds it from a model folder."""
+"""Whole texts -> raw scores of the preference model. `Around` makes it from a model folder."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Preference:
     something else than one number per text, or a score that is not finite.
     """
 
-    score: Score
+    model: str | Score = ""
+    """A folder or a name on the hub with a scalar head; from Python also a function."""
     mean: float = 0.0
     std: float = 1.0
     clip: float = 20.0
@@ -39,8 +41,13 @@ class Preference:
     batch_size: int = 64
     """Texts per call."""
     time_limit: float = 600.0
+    kind: Literal["preference"] = "preference"
 
     def __post_init__(self) -> None:
+        if not self.model:
+            raise UserError(
+                "a preference reward needs reward.model: the folder of a model with a scalar head"
+            )
         if not self.std > 0 or not self.clip > 0:
             raise UserError(f"a preference reward's std ({self.std}) and clip ({self.clip}) must be positive")
         if self.batch_size < 1 or not self.time_limit > 0:
@@ -50,6 +57,17 @@ class Preference:
             )
         if self.template and not all(place in self.template for place in ("{question}", "{response}")):
             raise UserError("a preference reward's template needs both {question} and {response}")
+
+    def build(self, around: Around) -> "Preference":
+        """With the model that its name stands for."""
+        if not isinstance(self.model, str):
+            return self
+        return replace(self, model=around.load_preference(self.model))
+
+    @property
+    def score(self) -> Score:
+        assert not isinstance(self.model, str), "a preference model is built before it is asked"
+        return self.model
 
     def __call__(
         self, prompt: str, completion: str, answer: str, finish: str = "stop", **columns: Any

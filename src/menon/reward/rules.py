@@ -1,78 +1,84 @@
 """Rewards by rule that a configuration can name, and how they are put together.
 
-A rule is a frozen dataclass whose `kind` is its name. Most are rewards as they stand; `build` makes rewards
-of those that own processes or hold other rules.
+A rule is a frozen dataclass whose `kind` is its name, and the reward itself; `build` gives rewards that own
+processes, or hold other rules, what they need.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from menon.errors import UserError
-from menon.reward import extract
+from menon.parts import Around, built, close
 from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
 from menon.reward.code.signatures import Asked, judge
 from menon.reward.exact import ExactMatch
+from menon.reward.f1 import WordF1
 from menon.reward.format import Format, TagCount, well_formed
 from menon.reward.json_answer import JsonAnswer
 from menon.reward.math.answer import MathAnswer
 from menon.reward.numeric import Numeric
-from menon.reward.pattern import Matcher, Pattern
-from menon.reward.protocols import Reward
+from menon.reward.pattern import Pattern
 from menon.reward.repetition import Repetition
 from menon.reward.words import Language, Overlap
 from menon.types import Verdict
 
-
-@dataclass(frozen=True)
-class Math:
-    """Mathematical equality: `math_answer.MathAnswer`."""
-
-    ways: tuple[str, ...] = tuple(way.__name__ for way in extract.WAYS)
-    """Where a result may be stated, the first that is found counts: answer_tag, boxed, answer_line,
-    hash_marks; and for an evaluation phrase, last_value."""
-    workers: int = 2
-    seconds: float = 0.4
-    """CPU time of one comparison."""
-    kind: Literal["math"] = "math"
-
-    def __post_init__(self) -> None:
-        known = {way.__name__: way for way in (*extract.WAYS, *extract.LENIENT)}
-        if odd := [way for way in self.ways if way not in known]:
-            raise UserError(
-                f"math knows no way '{odd[0]}' of stating a result; choose from {', '.join(known)}"
-            )
-
-    def build(self) -> MathAnswer:
-        return MathAnswer([getattr(extract, way) for way in self.ways], self.workers, self.seconds)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A letter from A to J: `choice.MultipleChoice`."""
-
-    kind: Literal["choice"] = "choice"
-
-
-AnswerRule = Math | ExactMatch | Numeric | Choice | Pattern | JsonAnswer | Overlap
+AnswerRule = MathAnswer | ExactMatch | Numeric | MultipleChoice | Pattern | JsonAnswer | Overlap | WordF1
 """Rules of correctness."""
 FormRule = Format | TagCount | Language | Repetition
 """Rules of form: their acc is unknown."""
 
 
+class Shaped:
+    """An answer's correctness with a rule about it: `score` says what."""
+
+    answer: Any
+
+    def build(self, around: Around) -> Any:
+        return replace(self, answer=built(self.answer, around))  # type: ignore[type-var]  # all are dataclasses
+
+    @property
+    def spell(self) -> Callable[[str, str], str]:
+        return self.answer.spell
+
+    def __call__(
+        self,
+        prompt: str,
+        completion: str,
+        answer: str,
+        finish: str = "stop",
+        completion_ids: Sequence[int] = (),
+        **columns: Any,
+    ) -> Verdict:
+        asked = Asked(prompt, completion, answer, columns, finish, list(completion_ids))
+        verdict = judge(self.answer, "menon", asked)
+        return verdict if verdict.error else replace(verdict, score=self.score(verdict, asked))
+
+    def score(self, verdict: Verdict, asked: Asked) -> float:
+        """Of an answer with the verdict of `answer`."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        close(self.answer)
+
+
 @dataclass(frozen=True)
-class Stopped:
+class Stopped(Shaped):
     """A right answer counts only where it ended by itself, a stop string included (Open-Reasoner-Zero, arXiv
     2503.24290): no format, no length, no KL term."""
 
-    answer: AnswerRule = field(default_factory=Math)
+    answer: AnswerRule = field(default_factory=MathAnswer)
     kind: Literal["orz"] = "orz"
+
+    def score(self, verdict: Verdict, asked: Asked) -> float:
+        return float(verdict.acc == 1 and asked.finish == "stop")
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(Shaped):
     """A reward that depends on length (open-r1; spec 6.8): v_min + (v_max - v_min) (1 + cos(pi * tokens /
     max_tokens)) / 2.
 
@@ -85,20 +91,23 @@ class Cosine:
     right_long: float = 0.5
     wrong_short: float = -1.0
     wrong_long: float = -0.5
-    answer: AnswerRule = field(default_factory=Math)
+    answer: AnswerRule = field(default_factory=MathAnswer)
     kind: Literal["cosine"] = "cosine"
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise UserError(f"max_tokens of cosine is {self.max_tokens}; it must be at least 1")
 
-    def score(self, right: bool, tokens: int) -> float:
+    def score(self, verdict: Verdict, asked: Asked) -> float:
+        return self.of_length(verdict.acc == 1, len(asked.completion_ids))
+
+    def of_length(self, right: bool, tokens: int) -> float:
         short, long = (self.right_short, self.right_long) if right else (self.wrong_short, self.wrong_long)
         return long + (short - long) * (1 + math.cos(math.pi * min(tokens / self.max_tokens, 1.0))) / 2
 
 
 @dataclass(frozen=True)
-class Staged:
+class Staged(Shaped):
     """First the form, then the answer: `malformed` without the tags of `format`, else `unparsable`, `wrong`
     or `right`.
 
@@ -110,8 +119,15 @@ class Staged:
     unparsable: float = -1.0
     wrong: float = -0.5
     right: float = 3.0
-    answer: AnswerRule = field(default_factory=Math)
+    answer: AnswerRule = field(default_factory=MathAnswer)
     kind: Literal["staged"] = "staged"
+
+    def score(self, verdict: Verdict, asked: Asked) -> float:
+        if not well_formed(asked.prompt, asked.completion):
+            return self.malformed
+        if verdict.acc == 1:
+            return self.right
+        return self.unparsable if verdict.parts.get("unparsable") else self.wrong
 
 
 ShapedRule = Stopped | Cosine | Staged
@@ -147,96 +163,24 @@ class Mix:
                     "a rule"
                 )
 
+    @cached_property
+    def weighted(self) -> dict[str, Weighted]:
+        """The parts, each with its rule; a bare number is the weight of the rule of that name."""
+        return {
+            name: part if isinstance(part, Weighted) else Weighted(KINDS[name](), part)
+            for name, part in self.parts.items()
+        }
 
-RulePart = AnswerRule | FormRule | ShapedRule | Mix
-"""What a configuration file can name."""
-KINDS: dict[str, type] = {part.kind: part for part in get_args(RulePart)}
-
-
-def build(rule: Any) -> Reward:
-    """The reward of a rule. Rewards that own processes have `close()`."""
-    if isinstance(rule, Math):
-        return rule.build()
-    if isinstance(rule, Choice):
-        return MultipleChoice()
-    if isinstance(rule, Pattern):
-        return Matcher(rule)
-    if isinstance(rule, Stopped | Cosine | Staged):
-        return Shaped(rule, build(rule.answer))
-    if isinstance(rule, Mix):
-        return Mixed(
-            {
-                name: p if isinstance(p, Weighted) else Weighted(KINDS[name](), p)
-                for name, p in rule.parts.items()
-            }
-        )
-    return UserReward(rule) if isinstance(rule, str) else rule
-
-
-def named(kind: str) -> Reward:
-    """The reward of that kind with its defaults."""
-    return build(KINDS[kind]())
-
-
-def close(reward: Reward) -> None:
-    """Ends what a reward has started."""
-    if hasattr(reward, "close"):
-        reward.close()
-
-
-class Shaped:
-    """An answer's correctness with a rule about it."""
-
-    def __init__(self, rule: ShapedRule, answer: Reward) -> None:
-        self.rule, self.answer = rule, answer
-        if hasattr(answer, "spell"):
-            self.spell = answer.spell
-
-    def __call__(
-        self,
-        prompt: str,
-        completion: str,
-        answer: str,
-        finish: str = "stop",
-        completion_ids: Sequence[int] = (),
-        **columns: Any,
-    ) -> Verdict:
-        verdict = judge(
-            self.answer, "menon", Asked(prompt, completion, answer, columns, finish, list(completion_ids))
-        )
-        if verdict.error:
-            return verdict
-        return Verdict(
-            self.score(verdict, prompt, completion, finish, len(completion_ids)), verdict.acc, verdict.parts
-        )
-
-    def score(self, verdict: Verdict, prompt: str, completion: str, finish: str, tokens: int) -> float:
-        rule = self.rule
-        right = verdict.acc == 1
-        if isinstance(rule, Stopped):
-            return float(right and finish == "stop")
-        if isinstance(rule, Cosine):
-            return rule.score(right, tokens)
-        if not well_formed(prompt, completion):
-            return rule.malformed
-        return rule.right if right else rule.unparsable if verdict.parts.get("unparsable") else rule.wrong
-
-    def close(self) -> None:
-        close(self.answer)
-
-
-class Mixed:
-    """The reward of a `Mix`."""
-
-    def __init__(self, parts: Mapping[str, Weighted]) -> None:
-        self.weights = {name: part.weight for name, part in parts.items()}
-        self.rewards: dict[str, Reward] = {}
+    def build(self, around: Around) -> "Mix":
+        made: dict[str, Weighted] = {}
         try:
-            for name, part in parts.items():
-                self.rewards[name] = build(part.rule)
+            for name, part in self.weighted.items():
+                made[name] = replace(part, rule=reward_from(part.rule, around))
         except BaseException:
-            self.close()
+            for part in made.values():
+                close(part.rule)
             raise
+        return replace(self, parts=made)
 
     def __call__(
         self,
@@ -248,16 +192,27 @@ class Mixed:
         **columns: Any,
     ) -> Verdict:
         asked = Asked(prompt, completion, answer, columns, finish, list(completion_ids))
-        verdicts = {name: judge(reward, "menon", asked) for name, reward in self.rewards.items()}
+        rules: dict[str, Any] = {name: part.rule for name, part in self.weighted.items()}
+        verdicts = {name: judge(rule, "menon", asked) for name, rule in rules.items()}
         if failed := [f"{name}: {verdict.error}" for name, verdict in verdicts.items() if verdict.error]:
             return Verdict(math.nan, math.nan, error=failed[0])
         parts = {name: verdict.score for name, verdict in verdicts.items()}
         for verdict in verdicts.values():
             parts = {**verdict.parts, **parts}
         known = [verdict.acc for verdict in verdicts.values() if not math.isnan(verdict.acc)]
-        score = sum(self.weights[name] * verdict.score for name, verdict in verdicts.items())
+        score = sum(self.weighted[name].weight * verdict.score for name, verdict in verdicts.items())
         return Verdict(score, known[0] if known else math.nan, parts)
 
     def close(self) -> None:
-        for reward in self.rewards.values():
-            close(reward)
+        for part in self.weighted.values():
+            close(part.rule)
+
+
+RulePart = AnswerRule | FormRule | ShapedRule | Mix
+"""What a configuration file can name."""
+KINDS: dict[str, type] = {part.kind: part for part in get_args(RulePart)}
+
+
+def reward_from(rule: Any, around: Around) -> Any:
+    """The reward of a rule, or of the name of a function, `file.py:function`."""
+    return UserReward(rule) if isinstance(rule, str) else built(rule, around)

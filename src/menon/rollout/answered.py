@@ -13,8 +13,8 @@ Key = TypeVar("Key")
 class Answered(Generic[Key]):
     """Asks a stream, and iterates over `(key, completion)` as answers finish; exactly one for each request.
 
-    ValueError for a request whose name is that of one that is not answered yet; RuntimeError if the stream leaves
-    a request without an answer, answers one twice, or answers one that was not asked.
+    ValueError for a request whose name is that of one that is not answered yet; RuntimeError if the stream
+    leaves a request without an answer, answers one twice, or answers one that was not asked.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -49,5 +49,6 @@ class Answered(Generic[Key]):
 
 
 def name_of(request: Request) -> Name:
-    """Tells the requests that are being answered apart: prompt, visit, sample and path name a random stream."""
+    """Tells the requests that are being answered apart: prompt, visit, sample and path name a random
+    stream."""
     return request.prompt.index, request.visit, request.sample, request.path

@@ -3,15 +3,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from menon.errors import UserError
+from menon.parts import Around
 from menon.rollout.groups import answer, answer_groups
-from menon.rollout.protocols import Answer, Grade, Notes, Prompts, Sampler
-from menon.types import Graded, Metric, Sampling, Sum
+from menon.rollout.protocols import Collected, Grade, Notes, Prompts, Sampler, StepSizes, group_sizes
+from menon.types import Graded, Metric, Sum
 
-Kind = Literal["kept", "all_wrong", "all_correct", "ungraded"]
+Signal = Literal["kept", "all_wrong", "all_correct", "ungraded"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,6 @@ class DynamicSampling:
     depend on the machine's timing.
     """
 
-    prompts_per_step: int
-    samples_per_prompt: int
-    sampling: Sampling = field(default_factory=Sampling)
     lo: float = 0.0
     hi: float = 1.0
     prompts_per_round: int = 0
@@ -37,38 +35,31 @@ class DynamicSampling:
     max_rounds: int = 10
     min_groups: int = 1
     """When the rounds are used up, a step is trained on this many groups or more."""
-    answer: Answer = answer
-    """One turn, or turns with an environment."""
+    kind: Literal["dynamic_sampling"] = "dynamic_sampling"
 
     def __post_init__(self) -> None:
-        if (
-            self.prompts_per_step < 1
-            or self.prompts_per_round < 0
-            or self.max_rounds < 1
-            or self.min_groups < 1
-        ):
-            raise UserError(
-                "prompts_per_step, max_rounds and min_groups must be at least 1, prompts_per_round at least 0"
-            )
-        if self.min_groups > self.prompts_per_step:
-            raise UserError(
-                f"min_groups {self.min_groups} is more than the {self.prompts_per_step} prompts_per_step"
-            )
+        if self.prompts_per_round < 0 or self.max_rounds < 1 or self.min_groups < 1:
+            raise UserError("max_rounds and min_groups must be at least 1, prompts_per_round at least 0")
         if not self.lo < self.hi:
             raise UserError(f"no accuracy lies between lo {self.lo} and hi {self.hi}; raise hi or lower lo")
-        if not any(
-            self.lo < correct / self.samples_per_prompt < self.hi
-            for correct in range(self.samples_per_prompt + 1)
-        ):
+
+    def check(self, name: str, around: Around) -> None:
+        prompts, samples = around.prompts_per_step, around.samples_per_prompt
+        if self.min_groups > prompts:
             raise UserError(
-                f"no group of {self.samples_per_prompt} can have an accuracy between {self.lo} and "
-                f"{self.hi}; "
+                f"min_groups {self.min_groups} of {name} is more than the {prompts} prompts_per_step; "
+                "lower it"
+            )
+        if not any(self.lo < correct / samples < self.hi for correct in range(samples + 1)):
+            raise UserError(
+                f"no group of {samples} can have an accuracy between {self.lo} and {self.hi} as {name} asks; "
                 "raise samples_per_prompt or widen the range"
             )
 
-    def __call__(
-        self, prompts: Prompts, sampler: Sampler, grade: Grade
-    ) -> tuple[list[Graded], dict[str, Metric]]:
+    def sizes(self, around: Around) -> StepSizes:
+        return group_sizes(around, "and more, where groups teach nothing and others take their place")
+
+    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around) -> Collected:
         """Groups in the order of their prompts, numbered from 0 without gaps, and the counts of what was
         generated.
 
@@ -77,24 +68,30 @@ class DynamicSampling:
         seen: list[list[Graded]] = []
         kept: list[list[Graded]] = []
         rounds = 0
-        while len(kept) < self.prompts_per_step and rounds < self.max_rounds:
-            asked = prompts.take(self.prompts_per_round or self.prompts_per_step)
+        while len(kept) < around.prompts_per_step and rounds < self.max_rounds:
+            asked = prompts.take(self.prompts_per_round or around.prompts_per_step)
             groups = answer_groups(
-                asked, self.samples_per_prompt, self.sampling, sampler, grade, len(seen), self.answer
+                asked,
+                around.samples_per_prompt,
+                around.sampling,
+                sampler,
+                grade,
+                len(seen),
+                around.answer or answer,
             )
             seen += groups
-            kept += [group for group in groups if self.kind(group) == "kept"]
+            kept += [group for group in groups if self.signal(group) == "kept"]
             rounds += 1
-        if isinstance(prompts, Notes):  # of the groups that are dropped nobody else can tell
-            prompts.note([answer for group in seen for answer in group])
+        if isinstance(prompts, Notes):  # the groups that are dropped are seen here only
+            prompts.note([graded for group in seen for graded in group])
         counts = self.count(seen)
         if len(kept) < self.min_groups:
             raise UserError(self.complaint(len(kept), rounds, counts, seen))
-        kept = kept[: self.prompts_per_step]
-        graded = [regroup(answer, number) for number, group in enumerate(kept) for answer in group]
-        return graded, counts | {"dynamic/rounds": Sum(rounds)}
+        kept = kept[: around.prompts_per_step]
+        graded = [regroup(one, number) for number, group in enumerate(kept) for one in group]
+        return Collected(graded, counts | {"dynamic/rounds": Sum(rounds)})
 
-    def kind(self, group: Sequence[Graded]) -> Kind:
+    def signal(self, group: Sequence[Graded]) -> Signal:
         accs = [answer.verdict.acc for answer in group if not math.isnan(answer.verdict.acc)]
         if not accs:
             return "ungraded"
@@ -106,7 +103,7 @@ class DynamicSampling:
     def count(self, seen: Sequence[Sequence[Graded]]) -> dict[str, Metric]:
         """`groups_kept` counts the surplus too: it says how many groups of those generated could be trained
         on."""
-        kinds = [self.kind(group) for group in seen]
+        kinds = [self.signal(group) for group in seen]
         answers = [answer for group in seen for answer in group]
         return {
             "dynamic/groups_generated": Sum(len(seen)),

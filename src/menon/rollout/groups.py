@@ -1,15 +1,15 @@
 """A fixed number of answers to each question."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from menon.errors import UserError
+from menon.parts import Around
 from menon.rollout.answered import Answered
 from menon.rollout.grade_async import judge_aside
-from menon.rollout.protocols import Answer, Grade, GradeAll, Prompts, Sampler, Stream
-from menon.types import Graded, Metric, Prompt, Request, Rollout, Sampling, Verdict
+from menon.rollout.protocols import Answer, Collected, Grade, GradeAll, Prompts, Sampler, Stream
+from menon.types import Graded, Prompt, Request, Rollout, Sampling, Verdict
 
 Key = TypeVar("Key", int, tuple[int, ...])
 
@@ -77,22 +77,17 @@ def answer_groups(
 class Groups:
     """Every prompt of a step is answered `samples_per_prompt` times; one group per visit of a prompt."""
 
-    prompts_per_step: int
-    samples_per_prompt: int
-    sampling: Sampling = field(default_factory=Sampling)
-    answer: Answer = answer
-    """One turn, or turns with an environment."""
+    kind: Literal["groups"] = "groups"
 
-    def __post_init__(self) -> None:
-        if self.prompts_per_step < 1 or self.samples_per_prompt < 1:
-            raise UserError("prompts_per_step and samples_per_prompt must be at least 1")
-
-    def __call__(
-        self, prompts: Prompts, sampler: Sampler, grade: Grade
-    ) -> tuple[list[Graded], dict[str, Metric]]:
+    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around) -> Collected:
         """In the order of the prompts, then of the samples, whatever finished first."""
-        asked = prompts.take(self.prompts_per_step)
+        asked = prompts.take(around.prompts_per_step)
         groups = answer_groups(
-            asked, self.samples_per_prompt, self.sampling, sampler, grade, answer=self.answer
+            asked,
+            around.samples_per_prompt,
+            around.sampling,
+            sampler,
+            grade,
+            answer=around.answer or answer,
         )
-        return [graded for group in groups for graded in group], {}
+        return Collected([graded for group in groups for graded in group])

@@ -5,7 +5,7 @@ Every partition is `f(rollout) -> cuts`, rising, each smaller than the answer's 
 """
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +78,11 @@ class Lines:
         ends = np.isin(tokens[:size], list(self.newline_tokens))
         behind = np.flatnonzero(ends[:-1] & ~ends[1:]) + 1  # an empty line is no step
         return [0, *behind.tolist()] if size else []
+
+
+def newline_tokens(texts: Sequence[str]) -> frozenset[int]:
+    """Those of all tokens, by their texts, that hold a line's end."""
+    return frozenset(token for token, text in enumerate(texts) if "\n" in text)
 
 
 def cut_points(logp: np.ndarray, interval: int, threshold: float) -> list[int]:

@@ -1,9 +1,11 @@
 """The seams of a rollout: who writes text, who grades it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
-from menon.types import Completion, Graded, Prompt, Request, Rollout, Verdict
+from menon.parts import Around
+from menon.types import Completion, Graded, Metric, Prompt, Request, Rollout, Verdict
 
 
 class Stream(Protocol):
@@ -17,18 +19,18 @@ class Stream(Protocol):
     """
 
     def ask(self, requests: Iterable[Request]) -> None:
-        """Further requests, also while others are being written. What is asked after a completion was taken from
-        the iterator and before the next one is *what follows from it*.
+        """Further requests, also while others are being written. What is asked after a completion was taken
+        from the iterator and before the next one is *what follows from it*.
 
         A sequence is read and checked at once. Any other iterable, such as a generator that waits for an
-        environment, is read when the sampler needs it, in another thread perhaps; so decoding goes on while it
-        waits. To repeat bit for bit, it must depend on the completions of its own prompt alone.
+        environment, is read when the sampler needs it, in another thread perhaps; so decoding goes on while
+        it waits. To repeat bit for bit, it must depend on the completions of its own prompt alone.
         """
         ...
 
     def __iter__(self) -> Iterator[Completion]:
-        """Completions as they finish, in any order. Ends when all that was asked is answered; after more was asked
-        it can be iterated again. A request's tokens depend on its own name and the weights alone."""
+        """Completions as they finish, in any order. Ends when all that was asked is answered; after more was
+        asked it can be iterated again. A request's tokens depend on its own name and the weights alone."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -47,12 +49,12 @@ class Sampler(Protocol):
     """Of `entropy` and `log_kept` those that its completions have; the others are None."""
 
     def open(self, keep: bool = False) -> Stream:
-        """`keep`: requests will go on from finished sequences. These stay computed while the stream is open, and a
-        request whose prompt and prefix begin like one of them (or like a part of it) computes only the rest:
-        its first new token alone where the prefix is a whole finished answer.
+        """`keep`: requests will go on from finished sequences. These stay computed while the stream is open,
+        and a request whose prompt and prefix begin like one of them (or like a part of it) computes only the
+        rest: its first new token alone where the prefix is a whole finished answer.
 
-        What is kept is forgotten with new weights and at the end; where memory does not suffice, less is kept and
-        more is computed again. Texts and numbers are those without it (law 3).
+        What is kept is forgotten with new weights and at the end; where memory does not suffice, less is kept
+        and more is computed again. Texts and numbers are those without it (law 3).
         """
         ...
 
@@ -102,13 +104,72 @@ class Answer(Protocol):
     ) -> list[Graded]: ...
 
 
-class Collect(Protocol):
-    """Text of one step, graded as it finishes: the `rollout` of a plan.
+@dataclass(frozen=True)
+class Collected:
+    """One step's text."""
 
-    Also what only the collector saw: groups that were written and dropped are in no batch. A collector with
-    memory has `init() -> State`, is given its state last, and gives the next one last.
+    graded: Sequence[Graded]
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    """Also of what only the rollout saw: groups that were written and dropped are in no batch."""
+    state: Any = None
+    """The next state of a `Stateful` rollout."""
+
+
+class Collect(Protocol):
+    """A rollout: it writes the text of one step and grades it as it finishes.
+
+    It may declare the columns that it `writes`, and that it `forks`: that it goes on from the middle of
+    answers, which no environment can. A `Stateful` one is given its state last.
     """
 
-    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade, *state: Any) -> tuple[Any, ...]:
-        """`(graded, metrics)` or `(graded, metrics, state)`."""
+    def __call__(
+        self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around, *state: Any
+    ) -> Collected: ...
+
+
+@dataclass(frozen=True)
+class StepSizes:
+    """What a rollout writes in a step, at most. A rollout with `more` writes more; then it is the least."""
+
+    answers: int
+    """Whole answers."""
+    tokens: int
+    at_once: int | None
+    """Answers that are written at a time; None: as many as the sampler has slots."""
+    sequences: int
+    """Those that the step learns from."""
+    unit: str = "answers"
+    """What one of these sequences is called."""
+    max_age: int = 1
+    """Steps in which a sequence may be learned from, the one that wrote it included."""
+    form: str = ""
+    """How a step is put together, where that is not prompts times samples."""
+    more: str = ""
+    """What is written besides, in words."""
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A rollout whose step is not `samples_per_prompt` answers to each prompt."""
+
+    def sizes(self, around: Around) -> StepSizes: ...
+
+
+@runtime_checkable
+class TakesMemory(Protocol):
+    """A rollout that keeps more in the sampler's cache than the answers that are being written."""
+
+    def cache_bytes(self, around: Around, prompt_tokens: int, per_token: int, slots: int) -> int:
+        """Keys and values, and what is kept of each sequence, if no answer ends early. `per_token` is in
+        bytes."""
         ...
+
+
+def group_sizes(around: Around, more: str = "") -> StepSizes:
+    """Of `samples_per_prompt` answers to each prompt."""
+    answers = around.prompts_per_step * around.samples_per_prompt
+    return StepSizes(answers, answers * around.sampling.max_new_tokens, answers, answers, more=more)
+
+
+def sizes_of(rollout: Any, around: Around) -> StepSizes:
+    return rollout.sizes(around) if isinstance(rollout, Sized) else group_sizes(around)

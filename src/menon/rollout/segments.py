@@ -2,16 +2,25 @@
 2410.01679)."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 from menon.errors import UserError, at_least
+from menon.parts import Around
 from menon.rollout.fork import Explored, explore
 from menon.rollout.groups import answer_groups, answer_on
-from menon.rollout.partition import CutPoints, Partition
-from menon.rollout.protocols import Grade, GradeAll, Prompts, Sampler
-from menon.types import Estimate, Graded, Mean, Metric, Rollout, Sampling, Sum, Verdict
+from menon.rollout.partition import CutPoints, EqualParts, FixedTokens, Lines, Partition, newline_tokens
+from menon.rollout.protocols import (
+    Collected,
+    Grade,
+    GradeAll,
+    Prompts,
+    Sampler,
+    StepSizes,
+    group_sizes,
+)
+from menon.types import Estimate, Mean, Metric, Rollout, Sum, Verdict
 
 WITHOUT_END = {
     "length": Verdict(0.0, 0.0),
@@ -32,40 +41,74 @@ class Segments:
     gets no credit. `tokens/generated` counts fresh answers too.
     """
 
-    prompts_per_step: int
-    samples_per_prompt: int
-    sampling: Sampling = field(default_factory=Sampling)
-    partition: Partition = field(default_factory=CutPoints)
+    partition: Literal["cutpoints", "tokens", "parts", "lines"] | Partition = "cutpoints"
+    """Where answers are cut: "cutpoints" by `interval` and `threshold`, "tokens" by `segment_tokens`, "parts"
+    by `parts`, "lines"; from Python also a function of your own."""
+    interval: int = 5
+    threshold: float = 0.9
+    segment_tokens: int = 30
+    parts: int = 4
     value_samples: int = 9
     max_values: int = 0
+    kind: Literal["segments"] = "segments"
+    writes: ClassVar[tuple[str, ...]] = ("state_value", "state_std", "state_count")
+    forks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("prompts_per_step", "samples_per_prompt", "value_samples"):
-            at_least(1, name, getattr(self, name))
+        CutPoints(self.interval, self.threshold)  # these three refuse settings that cut nothing
+        FixedTokens(self.segment_tokens)
+        EqualParts(self.parts)
+        at_least(1, "value_samples", self.value_samples)
         if self.max_values < 0:
             raise UserError(f"max_values is {self.max_values}; it must be at least 1, or 0 for all")
 
-    def __call__(
-        self, prompts: Prompts, sampler: Sampler, grade: Grade
-    ) -> tuple[list[Graded], dict[str, Metric]]:
+    def build(self, around: Around) -> "Segments":
+        """With the function that its partition names. Lines are told by tokens, so theirs comes with the
+        tokenizer."""
+        made: dict[Any, Callable[[], Partition]] = {
+            "cutpoints": lambda: CutPoints(self.interval, self.threshold),
+            "tokens": lambda: FixedTokens(self.segment_tokens),
+            "parts": lambda: EqualParts(self.parts),
+            "lines": lambda: Lines(newline_tokens(around.token_texts)),
+        }
+        if not isinstance(self.partition, str):
+            return self
+        return replace(self, partition=made[self.partition]())
+
+    def check(self, name: str, around: Around) -> None:
+        room = around.sampling.max_new_tokens
+        if self.partition == "tokens" and self.segment_tokens >= room:
+            raise UserError(
+                f"segments of {self.segment_tokens} tokens cut no answer of at most {room}; lower "
+                "segment_tokens, or raise max_new_tokens"
+            )
+
+    def sizes(self, around: Around) -> StepSizes:
+        """Fresh answers from all cuts of a step are asked for together, and fill the slots."""
+        more = f"and {self.value_samples} continuations from where each segment begins"
+        return replace(group_sizes(around, more), at_once=None)
+
+    def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around) -> Collected:
         """In the order of the prompts, then of the samples; and how many states were estimated at what
         cost."""
-        asked = prompts.take(self.prompts_per_step)
+        partition = self.build(around).partition
+        assert callable(partition)
+        asked = prompts.take(around.prompts_per_step)
         with sampler.open(keep=True) as stream:  # a cut answer goes on from what is computed of it
             groups = answer_groups(
                 asked,
-                self.samples_per_prompt,
-                self.sampling,
+                around.samples_per_prompt,
+                around.sampling,
                 sampler,
                 grade,
                 answer=lambda requests, groups, sampler, grade: answer_on(stream, requests, groups, grade),
             )
             graded = [one for group in groups for one in group]
             rollouts = [g.rollout for g in graded]
-            cuts = [self.partition(rollout) for rollout in rollouts]
+            cuts = [partition(rollout) for rollout in rollouts]
             asked_cuts = [places[: self.max_values or None] for places in cuts]
             explored = explore(
-                rollouts, asked_cuts, self.value_samples, stream, finished_only(grade), self.sampling
+                rollouts, asked_cuts, self.value_samples, stream, finished_only(grade), around.sampling
             )
         estimates = explored.estimates()
         valued = [
@@ -79,7 +122,7 @@ class Segments:
         ]
         metrics = metrics_of(explored, estimates)
         written = sum(one.rollout.num_actions for one in graded)
-        return valued, metrics | {"tokens/generated": Sum(written + explored.generated_tokens)}
+        return Collected(valued, metrics | {"tokens/generated": Sum(written + explored.generated_tokens)})
 
 
 def fill_backwards(found: Sequence[Estimate | None], count: int, outcome: float) -> list[Estimate]:

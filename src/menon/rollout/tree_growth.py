@@ -115,8 +115,8 @@ class TreeShape:
 def grow(
     asked: Sequence[tuple[Prompt, int]], shape: TreeShape, sampling: Sampling, sampler: Sampler, grade: Grade
 ) -> list[Tree]:
-    """Whole trees with the verdicts of their leaves. A node's children are asked as soon as it is finished, and go
-    on from what the sampler has computed for it."""
+    """Whole trees with the verdicts of their leaves. A node's children are asked as soon as it is finished,
+    and go on from what the sampler has computed for it."""
     trees = [Tree(prompt, visit) for prompt, visit in asked]
     finished: list[dict[Path, Completion]] = [{} for _ in trees]
     with sampler.open(keep=True) as stream:
@@ -144,8 +144,8 @@ def grow(
 def children(
     tree: Tree, group: int, path: Path, prefix: Tokens, shape: TreeShape, sampling: Sampling
 ) -> list[tuple[tuple[int, Path], Request]]:
-    """Requests for the children of the node with this path and answer so far. Those of the last level may use what
-    the whole answer has left."""
+    """Requests for the children of the node with this path and answer so far. Those of the last level may use
+    what the whole answer has left."""
     depth = len(path)
     last = depth + 1 == len(shape.branching)
     room = sampling.max_new_tokens - len(prefix) if last else shape.budgets[depth]

@@ -3,22 +3,37 @@ on."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import BeforeValidator
 
-from menon.errors import at_least
-from menon.rollout.protocols import Grade, Prompts, Sampler
+from menon.errors import UserError
+from menon.parts import Around
+from menon.rollout.protocols import Collected, Grade, Prompts, Sampler, StepSizes
 from menon.rollout.replay import Replay, State, regrouped
 from menon.rollout.segments import finished_only
 from menon.rollout.tree_growth import Node, Tree, TreeShape, grow
-from menon.types import Estimate, Graded, Max, Mean, Metric, Sampling, Sum, Verdict
+from menon.rollout.tree_values import tree_values
+from menon.types import Estimate, Graded, Max, Mean, Metric, Sum, Verdict
 
-TreeValues = Callable[[Sequence[int], Sequence[float]], list[Estimate | None]]
-"""Parents and scores of the nodes -> their values (`advantage.segment.tree_values`)."""
 SAME = 1e-9
 """Values that differ by less than rounding teach nothing."""
+RECORD_BYTES = 25
+"""What a node keeps of each token of its sequence: its number, log-prob, log kept, entropy, version, and
+whose it is."""
+
+
+def dashed(value: Any) -> Any:
+    """Numbers in a row as people write a tree's shape: "6-6-6" is [6, 6, 6], and a number alone is a list of
+    one."""
+    if isinstance(value, str) and all(part.isdecimal() for part in value.split("-")):
+        return [int(part) for part in value.split("-")]
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Dashed = Annotated[tuple[int, ...], BeforeValidator(dashed)]
 
 
 @dataclass(frozen=True)
@@ -32,51 +47,97 @@ class Trees:
     far as `replay` lets them, and edges of earlier steps that were left waiting.
     """
 
-    prompts_per_step: int
-    sampling: Sampling
-    values: TreeValues
-    shape: TreeShape = field(default_factory=TreeShape)
-    replay: Replay = field(default_factory=Replay)
-    seed: int = 0
+    branching: Dashed = (6, 6, 6)
+    segment_tokens: Dashed = (30,)
+    edges_per_question: int = 32
+    edges_per_step: int = 0
+    max_age: int = 8
+    kind: Literal["tree"] = "tree"
+    writes: ClassVar[tuple[str, ...]] = (
+        *("state_value", "state_std", "state_count"),
+        *("node", "parent", "learn"),
+    )
+    forks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        at_least(1, "prompts_per_step", self.prompts_per_step)
-        self.shape.check(self.sampling.max_new_tokens)
+        self.shape, self.replay  # noqa: B018  # both refuse settings without sense
+
+    @property
+    def shape(self) -> TreeShape:
+        return TreeShape(self.branching, self.segment_tokens)
+
+    @property
+    def replay(self) -> Replay:
+        return Replay(self.edges_per_question, self.max_age, self.edges_per_step)
+
+    def check(self, name: str, around: Around) -> None:
+        if around.samples_per_prompt > 1:
+            raise UserError(
+                f"samples_per_prompt is {around.samples_per_prompt}, and branching alone says how many "
+                "answers a tree has; set samples_per_prompt=1"
+            )
+        self.shape.check(around.sampling.max_new_tokens)
+
+    def sizes(self, around: Around) -> StepSizes:
+        trees, shape, replay = around.prompts_per_step, self.shape, self.replay
+        leaves = trees * math.prod(shape.branching)
+        edges = min(replay.per_question, shape.most_nodes()) * trees * replay.max_age
+        return StepSizes(
+            answers=leaves,
+            tokens=trees * shape.most_tokens(0, around.sampling.max_new_tokens),
+            at_once=leaves,
+            sequences=min(edges, replay.per_step) if replay.per_step else edges,
+            unit="edges",
+            max_age=replay.max_age,
+            form=f"{trees} trees of {'-'.join(map(str, shape.branching))}",
+        )
+
+    def cache_bytes(self, around: Around, prompt_tokens: int, per_token: int, slots: int) -> int:
+        """Keys and values of all distinct tokens of the trees and of the answers that are being written, and
+        the record of every node."""
+        room = around.sampling.max_new_tokens
+        distinct, nodes = self.shape.most_tokens(prompt_tokens, room), self.shape.most_nodes()
+        whole = prompt_tokens + room
+        trees = around.prompts_per_step * (distinct * per_token + nodes * whole * RECORD_BYTES)
+        return trees + slots * whole * per_token
 
     def init(self) -> State:
         return self.replay.init()
 
     def __call__(
-        self, prompts: Prompts, sampler: Sampler, grade: Grade, state: State
-    ) -> tuple[list[Graded], dict[str, Metric], State]:
+        self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around, state: State
+    ) -> Collected:
         """Nodes level by level within each tree, trees in the order of the prompts; behind them edges of
         earlier steps."""
         trees = grow(
-            prompts.take(self.prompts_per_step), self.shape, self.sampling, sampler, finished_only(grade)
+            prompts.take(around.prompts_per_step),
+            self.shape,
+            around.sampling,
+            sampler,
+            finished_only(grade),
         )
-        found = [self.estimates(tree, "score") for tree in trees]
-        edges = [
-            edge for tree, estimates in zip(trees, found, strict=True) for edge in tree_edges(tree, estimates)
-        ]
-        chosen, state, dropped = self.replay.choose([edge for edge in edges if edge.learn], state, self.seed)
+        found = [estimates(tree, "score") for tree in trees]
+        edges = [edge for tree, values in zip(trees, found, strict=True) for edge in tree_edges(tree, values)]
+        chosen, state, dropped = self.replay.choose(
+            [edge for edge in edges if edge.learn], state, around.seed
+        )
         now = {(edge.rollout.group, edge.rollout.node) for edge in chosen if not edge.age}
         fresh = [replace(edge, learn=(edge.rollout.group, edge.rollout.node) in now) for edge in edges]
         old = regrouped([edge for edge in chosen if edge.age], len(trees))
-        right = [self.estimates(tree, "acc")[0] for tree in trees]
-        metrics = metrics_of(
-            trees, [estimates[0] for estimates in found], right, len(self.shape.branching)
-        ) | {
+        right = [estimates(tree, "acc")[0] for tree in trees]
+        metrics = metrics_of(trees, [values[0] for values in found], right, len(self.shape.branching)) | {
             "tree/edges": Sum(sum(edge.learn for edge in edges)),
             "replay/fresh": Sum(len(now)),
             "replay/old": Sum(len(old)),
             "replay/waiting": Sum(len(state["edges"])),
             "replay/dropped": Sum(dropped),
         }
-        return [*fresh, *old], metrics, state
+        return Collected([*fresh, *old], metrics, state)
 
-    def estimates(self, tree: Tree, of: Literal["score", "acc"]) -> list[Estimate | None]:
-        """Of every node, the prompt first."""
-        return self.values(tree.parents, [math.nan, *(getattr(verdict, of) for verdict in tree.verdicts)])
+
+def estimates(tree: Tree, of: Literal["score", "acc"]) -> list[Estimate | None]:
+    """Of every node, the prompt first."""
+    return tree_values(tree.parents, [math.nan, *(getattr(verdict, of) for verdict in tree.verdicts)])
 
 
 def tree_edges(tree: Tree, found: Sequence[Estimate | None]) -> list[Graded]:

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from menon.deadline import Call, Late
 from menon.errors import UserError
+from menon.processes.deadline import Call, Late
 from menon.rollout.answered import Answered
 from menon.rollout.environments.protocol import Environment
 from menon.rollout.protocols import Grade, GradeAll, Sampler

@@ -38,12 +38,15 @@ class Solution:
     def answer(self, asked: dict[str, Any]) -> None:
         try:
             arguments = [decode(argument, self.resolve) for argument in asked["arguments"]]
-            keywords = {name: decode(value, self.resolve) for name, value in asked.get("keywords", {}).items()}
+            keywords = {
+                name: decode(value, self.resolve) for name, value in asked.get("keywords", {}).items()
+            }
             result = OPERATIONS[asked["do"]](self, *arguments, **keywords)
             changed: list[Any] = [
                 [place, value]
                 for place, given in enumerate(arguments)
-                if type(given) in MUTABLE and (value := encode(given, self.refer)) != asked["arguments"][place]
+                if type(given) in MUTABLE
+                and (value := encode(given, self.refer)) != asked["arguments"][place]
             ]
             reply = {"result": encode(result, self.refer), "changed": changed}
         except BaseException as error:  # SystemExit too: it ends a call, not the conversation
@@ -51,7 +54,9 @@ class Solution:
         self.line.send(reply)
 
     def refer(self, thing: Any) -> dict[str, Any]:
-        number = self.numbers.setdefault(id(thing), len(self.things))  # it is kept alive, so its id stays its own
+        number = self.numbers.setdefault(
+            id(thing), len(self.things)
+        )  # it is kept alive, so its id stays its own
         self.things[number] = thing
         return {"thing": number}
 
@@ -66,7 +71,9 @@ class Solution:
 
     def call_back(self, function: int, arguments: tuple[Any, ...]) -> Any:
         """Calls a function of the tests that came as an argument."""
-        self.line.send({"function": function, "arguments": [encode(argument, self.refer) for argument in arguments]})
+        self.line.send(
+            {"function": function, "arguments": [encode(argument, self.refer) for argument in arguments]}
+        )
         reply = self.line.receive()
         if "raised" in reply:
             raise RuntimeError(reply["raised"])
@@ -112,7 +119,10 @@ class Caller:
     def ask(self, do: str, *arguments: Any, **keywords: Any) -> Any:
         if self.broken:
             raise Closed(self.broken)
-        message: dict[str, Any] = {"do": do, "arguments": [encode(argument, self.refer) for argument in arguments]}
+        message: dict[str, Any] = {
+            "do": do,
+            "arguments": [encode(argument, self.refer) for argument in arguments],
+        }
         if keywords:
             message["keywords"] = {name: encode(value, self.refer) for name, value in keywords.items()}
         reply = self.trusting(lambda: self.exchange(message))

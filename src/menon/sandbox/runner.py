@@ -1,10 +1,9 @@
-"""A runner on another machine, by HTTP: what it says of a program is taken as the verdict (its protocol: docs/sandbox.md)."""
+"""A runner on another machine, by HTTP: its reply is taken as the verdict (the protocol: docs/sandbox.md)."""
 
-import json
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from menon.http import JsonServer, ServerFailed
 from menon.sandbox.launch import SandboxError
 
 LONGEST_REPLY = 1 << 20
@@ -12,20 +11,16 @@ OUTCOMES = ("pass", "fail", "timeout", "memory", "sandbox")
 
 
 def ask(url: str, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """POSTs `{"code", "tests", "entry", "helpers", "limits", ...}`; `{"outcome", "passed", "total", ...}` comes back.
+    """POSTs `{"code", "tests", "entry", ...}` and returns the reply, `{"outcome", "passed", "total", ...}`.
 
-    SandboxError if the runner cannot be reached, is late, says that it failed ("outcome": "error"), or answers something else.
+    SandboxError if the runner cannot be reached, takes more than `seconds`, says that it failed ("outcome":
+    "error"), or answers something else. It is asked once: what to do about a failure is the caller's to say.
     """
-    asked = urllib.request.Request(url, json.dumps(request).encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(asked, timeout=seconds) as reply:
-            data = reply.read(LONGEST_REPLY)
-    except (OSError, ValueError) as error:
-        raise SandboxError(f"the runner {url} cannot be asked: {error}") from error
-    try:
-        said = json.loads(data)
-    except ValueError as error:
-        raise SandboxError(f"the runner {url} answered no JSON") from error
+        with JsonServer(url, seconds, longest=LONGEST_REPLY) as server:
+            said = server.post(request)
+    except ServerFailed as error:
+        raise SandboxError(f"the runner cannot be asked: {error}") from error
     if not isinstance(said, dict) or said.get("outcome") not in OUTCOMES or not _counts(said):
         why = said.get("why", "") if isinstance(said, dict) else ""
         raise SandboxError(f"the runner {url} gave no verdict: {str(why or said)[:200]}")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.errors import UserError
+from menon.types import Unit
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class ProbabilityMask:
 
     below: float = 0.9
     kind: Literal["probability"] = "probability"
+    per: ClassVar[Unit] = "token"
     reads: ClassVar[tuple[str, ...]] = ("behaviour_logp",)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.errors import UserError
+from menon.types import Unit
 from menon.update.protocols import Current
 
 
@@ -27,6 +28,7 @@ class TopEntropy:
     statistics: Literal["current", "old"] = "current"
     keep: Literal["top", "bottom"] = "top"
     kind: Literal["top_entropy"] = "top_entropy"
+    per: ClassVar[Unit] = "token"
     column: ClassVar[str] = "top_entropy"
 
     def __post_init__(self) -> None:

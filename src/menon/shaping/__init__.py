@@ -2,9 +2,10 @@
 
 from menon.shaping.kl_reward import KLInReward
 from menon.shaping.length_reward import LengthReward
+from menon.shaping.linear_length import LinearLength
 from menon.shaping.overlong import Overlong
 from menon.shaping.reward_norm import RewardNorm
 from menon.shaping.truncated_reward import TruncatedReward
 
-ShapingPart = KLInReward | LengthReward | Overlong | RewardNorm | TruncatedReward
+ShapingPart = KLInReward | LengthReward | LinearLength | Overlong | RewardNorm | TruncatedReward
 """What a configuration file can name."""

@@ -22,7 +22,8 @@ class KLInReward:
     target: float | None = None
     horizon: float = 10_000
     kind: Literal["kl_in_reward"] = "kl_in_reward"
-    reads: ClassVar[tuple[str, ...]] = ("old_logp", "ref_logp")
+    reads: ClassVar[tuple[str, ...]] = ("reward", "old_logp", "ref_logp")
+    writes: ClassVar[tuple[str, ...]] = ("reward",)
 
     def __post_init__(self) -> None:
         if self.beta < 0:

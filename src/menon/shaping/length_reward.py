@@ -23,7 +23,9 @@ class LengthReward:
 
     factor: float = 1.0
     kind: Literal["length_reward"] = "length_reward"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("reward",)
+    compares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.factor < 0:

@@ -9,6 +9,7 @@ from torch import Tensor
 from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
+from menon.parts import Around
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Overlong:
     factor: float = 1.0
     capped: bool = True
     kind: Literal["overlong"] = "overlong"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("reward",)
 
     def __post_init__(self) -> None:
         if not 0 < self.buffer <= self.limit or self.factor < 0:
@@ -36,6 +38,14 @@ class Overlong:
                 f"limit {self.limit}, buffer {self.buffer} and factor {self.factor} of Overlong: the "
                 "buffer lies between 1 and "
                 "the limit, and the factor is 0 or more"
+            )
+
+    def check(self, name: str, around: Around) -> None:
+        room = around.sampling.max_new_tokens
+        if self.limit > room:
+            raise UserError(
+                f"{name} counts up to {self.limit} tokens, and answers have room for {room}; set "
+                f"{name}.limit={room}"
             )
 
     def __call__(self, batch: Batch) -> Batch:

@@ -32,7 +32,8 @@ class RewardNorm:
     decay: float = 0.99
     eps: float = 1e-5
     kind: Literal["reward_norm"] = "reward_norm"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("reward",)
 
     def __post_init__(self) -> None:
         if (self.clip is not None and self.clip <= 0) or not 0 <= self.decay < 1 or self.eps < 0:

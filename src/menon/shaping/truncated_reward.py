@@ -23,7 +23,8 @@ class TruncatedReward:
     factor: float = 0.0
     value: float | None = None
     kind: Literal["truncated_reward"] = "truncated_reward"
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("reward",)
+    writes: ClassVar[tuple[str, ...]] = ("reward",)
 
     def __call__(self, batch: Batch) -> Batch:
         last = ragged.last(batch.trained, batch.offset)

@@ -4,11 +4,10 @@ from torch import Tensor
 
 from menon.errors import UserError
 from menon.rollout.protocols import Sampler
-from menon.sync.protocols import Holder
-from menon.update.protocols import Learner
+from menon.sync.protocols import HasWeights, Holder
 
 
-def pairs(learner: Learner, sampler: Sampler) -> tuple[Holder, dict[str, tuple[Tensor, Tensor]]]:
+def pairs(learner: HasWeights, sampler: Sampler) -> tuple[Holder, dict[str, tuple[Tensor, Tensor]]]:
     """The sampler, and by name the learner's and the sampler's tensor for all that the sampler holds.
 
     A learner may have a critic's `value_head.*` besides. UserError if the sampler's weights cannot be

@@ -1,5 +1,4 @@
-"""An objective is a tuple of terms; an update's loss is the plain sum over terms and tokens of coef * loss *
-weight.
+"""From a minibatch to its loss.
 
 Everything that depends on the whole update (statistics, selections, shares) is settled in `prepare`, before
 `cut` divides the update into what fits into memory. So the cut cannot change the gradient, and every term
@@ -8,88 +7,15 @@ keeps its own normaliser.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from menon.batch import Batch, sent, take, to, tokens_of, unit_of
-from menon.streams import stream
 from menon.types import Max, Mean, Metric, Sum, Unit, merge
-from menon.update.protocols import Aggregation, Correction, Loss, Models, Need, Prepares, Scorer, Select
-
-L = TypeVar("L", covariant=True)
-W = TypeVar("W", covariant=True)
-C = TypeVar("C", covariant=True)
-K = TypeVar("K", covariant=True)
-
-
-@dataclass(frozen=True)
-class Term(Generic[L, W, C, K]):
-    """One summand of an objective. (Generic so that a configuration can say which losses, shares, ... it
-    reads.)"""
-
-    loss: L
-    share: W
-    select: C | None = None
-    """None: every trained token."""
-    coef: float = 1.0
-    correction: tuple[K, ...] = ()
-    """For text that another policy wrote; the product of all."""
-
-
-AnyTerm = Term[Loss, Aggregation, Select, Correction]
-
-
-def pieces(term: AnyTerm) -> tuple[Loss | Select | Correction, ...]:
-    """The parts of a term that may read columns or prepare some."""
-    return (term.loss, *([term.select] if term.select is not None else []), *term.correction)
-
-
-@dataclass(frozen=True)
-class Update:
-    """Which model learns from which terms, in how many optimiser steps per step of the run."""
-
-    terms: Mapping[str, AnyTerm]
-    model: str = "policy"
-    count: int = 1
-    old: Literal["trainer", "behaviour"] = "trainer"
-    """Whose log-probs ratios compare with: the trainer's before the step, or those of the sampler (nothing is
-    scored then)."""
-    after: int = 0
-    """Steps of the run that pass without it: a policy waits for its critic."""
-
-    @property
-    def unit(self) -> Unit:
-        """The coarsest unit among the terms."""
-        order: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
-        return max((term.loss.unit for term in self.terms.values()), key=order.index)
-
-    @property
-    def reads(self) -> set[str]:
-        return {column for term in self.terms.values() for part in pieces(term) for column in part.reads}
-
-
-@dataclass(frozen=True)
-class MiniBatch:
-    """The sequences of one optimiser step."""
-
-    update: Update
-    rows: Tensor
-    """[K] sequences of the step's batch."""
-    first: bool
-    """The model has not moved since the batch was scored: old is the detached new, and nobody needs to score
-    it."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A term whose whole-update quantities are settled."""
-
-    term: AnyTerm
-    weight: Tensor
-    """[N] coef * share."""
-    columns: Mapping[str, Tensor]
+from menon.update.host import Ask, Job, ModelHost, Ready
+from menon.update.protocols import Current, Need, Prepares
+from menon.update.terms import MiniBatch, coefficient, pieces
 
 
 @dataclass(frozen=True)
@@ -106,83 +32,50 @@ class Micro:
         return tuple(dict.fromkeys((*(need for term in terms for need in term.loss.needs), *corrected)))
 
 
-def split(batch: Batch, update: Update, seed: int, step: int) -> list[MiniBatch]:
-    """Deals the units of a batch into `count` updates of nearly equal size, shuffled by a named stream.
-
-    One update takes the batch as it stands. With fewer units than updates there are as many updates as units.
-    Sequences that are not learned from are in no update.
-    """
-    learned = torch.arange(batch.num_sequences) if batch.learn is None else batch.learn.nonzero()[:, 0]
-    unit = unit_of(batch, update.unit)[learned]
-    names, unit = torch.unique(unit, return_inverse=True)
-    count = min(update.count, len(names))
-    if count <= 1:
-        return [MiniBatch(update, learned, True)] if len(learned) else []
-    order = torch.from_numpy(stream(seed, "split", update.model, step).permutation(len(names)))
-    rows = [learned[torch.isin(unit, units)] for units in order.tensor_split(count)]
-    return [MiniBatch(update, row, first=i == 0) for i, row in enumerate(rows)]
-
-
-def coefficient(term: str) -> str:
-    """The column of a batch by which the advantage stage steers a term: it multiplies the term's
-    coefficient."""
-    return f"coefficient/{term}"
-
-
-def steered(batch: Batch) -> dict[str, Metric]:
-    """Those coefficients as metrics."""
-    columns = {name: column for name, column in batch.columns.items() if name.startswith(coefficient(""))}
-    return {name: Mean(float(column[0])) for name, column in columns.items() if len(column)}
-
-
-def prepare(part: MiniBatch, batch: Batch, models: Models) -> tuple[Batch, dict[str, Ready]]:
-    """One update's batch, and its terms with shares, selections and statistics over the whole of it."""
-    batch = take(batch, part.rows)
-    if part.first and part.update.old == "trainer":
+def prepare(minibatch: MiniBatch, batch: Batch, host: ModelHost) -> Job:
+    """One update: its sequences, and its terms with weights, selections and statistics over the whole of it."""
+    update = minibatch.update
+    batch = take(batch, minibatch.rows)
+    if minibatch.first and update.old == "trainer":
         batch = replace(batch, old_logp=None)
-    model = models[part.update.model]
+    current = _current(host, update.model, batch, minibatch.first)
     ready = {}
-    for name, term in part.update.terms.items():
+    for name, term in update.terms.items():
         columns: dict[str, Tensor] = {}
         for piece in pieces(term):
             if isinstance(piece, Prepares):
-                columns |= piece.prepare(
-                    replace(batch, columns=columns), _current(model, batch, part.first, models)
-                )
+                columns |= piece.prepare(replace(batch, columns=columns), current)
         view = replace(batch, columns=columns)
         selected = batch.trained if term.select is None else term.select(view) & batch.trained
         steered = batch.columns.get(coefficient(name), torch.ones((), dtype=batch.reward.dtype))
         ready[name] = Ready(term, term.coef * steered * term.share(view, selected), columns)
-    return batch, ready
+    return Job(batch, ready, update.unit)
 
 
-def _current(model: Scorer, batch: Batch, first: bool, models: Models):
-    """Scores the model as it is now. On the first update its entropies are the batch's own and cost
-    nothing."""
+def _current(host: ModelHost, role: str, batch: Batch, first: bool) -> Current:
+    """Scores the model as it is now. On the first update its entropies are the batch's own and cost nothing."""
 
     def score(*needs: Need) -> dict[str, Tensor]:
         known = {"entropy": batch.entropy} if first and batch.entropy is not None else {}
-        missing = [need for need in needs if need not in known]
-        return {**known, **(model.score(batch, missing, models) if missing else {})}
+        missing = [Ask(role, need) for need in needs if need not in known]
+        return {**known, **(host.score(batch, missing) if missing else {})}
 
     return score
 
 
-def cut(
-    batch: Batch, terms: Mapping[str, Ready], unit: Unit, tokens_per_forward: int, workers: int = 1
-) -> Iterator[Micro]:
+def cut(job: Job, tokens_per_forward: int, workers: int = 1) -> Iterator[Micro]:
     """Divides an update into forward passes."""
-    for rows in forward_rows(batch, unit, tokens_per_forward, workers):
-        tokens = tokens_of(batch.offset, rows)
+    for rows in forward_rows(job.batch, job.unit, tokens_per_forward, workers):
+        tokens = tokens_of(job.batch.offset, rows)
         yield Micro(
-            take(batch, rows),
+            take(job.batch, rows),
             {
                 name: replace(
                     ready,
                     weight=ready.weight[tokens],
                     columns={k: v[tokens] for k, v in ready.columns.items()},
                 )
-                for name, ready in terms.items()
+                for name, ready in job.terms.items()
             },
         )
 

@@ -52,6 +52,35 @@ class Optimiser:
             )
 
 
+@dataclass(frozen=True)
+class NaturalGradient:
+    """TRPO's step in place of AdamW's: how far to go, and how to get there. The step is the largest of sqrt(2 max_kl / s'Fs) s, times `shrink`
+    as often as it takes, that lowers the loss and stays within `max_kl`; if none of `tries` does, the weights
+    stay as they are."""
+
+    max_kl: float = 0.01
+    """Of KL(pi_old || pi) over the vocabulary, the mean over the trained tokens of the update."""
+    damping: float = 0.1
+    iterations: int = 10
+    """Of conjugate gradient."""
+    shrink: float = 0.8
+    tries: int = 10
+
+    def __post_init__(self) -> None:
+        if (
+            self.max_kl <= 0
+            or self.damping < 0
+            or self.iterations < 1
+            or self.tries < 1
+            or not 0 < self.shrink < 1
+        ):
+            raise UserError(
+                "of a natural gradient, max_kl must be positive, damping 0 or more, iterations and tries "
+                "at least 1, and shrink "
+                "between 0 and 1"
+            )
+
+
 def rate(optimiser: Optimiser, updates: int) -> float:
     """The learning rate of the update that follows `updates` earlier ones.
 

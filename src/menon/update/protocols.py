@@ -1,16 +1,13 @@
-"""The seams between an objective and whatever holds the weights."""
+"""The parts of an objective, and what they can ask of a forward pass."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from menon.batch import Batch
 from menon.types import Metric, Unit
-
-if TYPE_CHECKING:
-    from menon.update.objective import Micro
 
 
 @dataclass(frozen=True)
@@ -28,69 +25,45 @@ class Reduction:
     """Model whose logits come second (without gradient), for instance "reference"; "" for none."""
 
 
-Need = Literal["logp", "entropy", "value", "value_after"] | Reduction
-"""What a forward pass can be asked for; each yields one [N] column, 0 where the token is not an action.
-`value` is that of the state before the token, `value_after` that of the state behind it."""
+@dataclass(frozen=True)
+class Head:
+    """The output of a named head on a model's hidden states: "value", "reward", a projection."""
+
+    name: str
+    at: Literal["before", "after"] = "before"
+    """The state before the token, or the one after it."""
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """[N, d] hidden states before the tokens, after one of the model's layers."""
+
+    layer: int = -1
+    """As an index into the layers' outputs; -1 is what the heads see."""
+
+
+VALUE, VALUE_AFTER = Head("value"), Head("value", "after")
+
+Need = Literal["logp", "entropy"] | Head | Hidden | Reduction
+"""What a forward pass can be asked for. Each yields one column, 0 where the token is not an action: [N], or [N, k] for a
+head of k outputs and for hidden states."""
 
 
 def name_of(need: Need) -> str:
-    """The column that a need yields."""
-    return need.name if isinstance(need, Reduction) else need
+    """The column that a need yields.
 
-
-LogitRows = Callable[[Tensor], Tensor]
-"""Places [n] of action tokens -> the logits [n, V] that predict them."""
-
-
-class Scorer(Protocol):
-    """Weights that can be asked about tokens: policy, reference, critic, teacher."""
-
-    tokens_per_forward: int
-    """Memory: padded tokens of the forward passes that run at a time. Cannot change a result."""
-
-    def score(self, batch: Batch, needs: Iterable[Need], models: "Models | None" = None) -> dict[str, Tensor]:
-        """[N] columns without gradient, on the batch's device, by name ("logp", "entropy", "value", a
-        reduction's)."""
-        ...
-
-    def logits(self, batch: Batch) -> LogitRows:
-        """One forward pass without gradient; rows of logits are then made on request."""
-        ...
-
-
-@runtime_checkable
-class Learner(Scorer, Protocol):
-    """A scorer that learns. One update = any number of `accumulate`, then one `step`."""
-
-    workers: int
-    """Forward passes that run at a time. Cannot change a result."""
-
-    def accumulate(self, micros: "Iterable[Micro]", models: "Models") -> dict[str, Metric]:
-        """Adds the gradient of the micro-batches' share of the update's loss; gives the metrics of its
-        terms."""
-        ...
-
-    def step(self) -> dict[str, Metric]:
-        """One optimiser step: clips; skips and counts a non-finite gradient. Metrics: grad_norm,
-        learning_rate, skipped."""
-        ...
-
-    def weights(self) -> Mapping[str, Tensor]:
-        """Name -> tensor, the live ones."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Everything beside the weights that a resumed run needs: numbers, strings, tensors, nested dicts of
-        them."""
-        ...
-
-    def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Takes a checkpoint's weights and state, bit for bit."""
-        ...
-
-
-Models = Mapping[str, Scorer]
-"""By role: "policy", "critic", "reference", "teacher". Two roles may name one object (a shared trunk)."""
+    >>> name_of("logp"), name_of(VALUE), name_of(VALUE_AFTER), name_of(Hidden())
+    ('logp', 'value', 'value_after', 'hidden/-1')
+    """
+    match need:
+        case str():
+            return need
+        case Head(name, at):
+            return name if at == "before" else f"{name}_after"
+        case Hidden(layer):
+            return f"hidden/{layer}"
+        case _:
+            return need.name
 
 
 class Loss(Protocol):

@@ -1,23 +1,10 @@
 """References that follow the policy, between steps (spec 2.15)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
-
-import torch
-from torch import Tensor
+from typing import Literal
 
 from menon.errors import UserError
-from menon.update.protocols import Models, Scorer
-
-
-@runtime_checkable
-class HasWeights(Scorer, Protocol):
-    """A scorer whose weights can be reached from this process."""
-
-    def weights(self) -> Mapping[str, Tensor]:
-        """Name -> tensor, the live ones, under the policy's names."""
-        ...
+from menon.update.host import ModelHost
 
 
 @dataclass(frozen=True)
@@ -31,9 +18,9 @@ class HardReset:
     def __post_init__(self) -> None:
         _at_least_one(self)
 
-    def __call__(self, step: int, models: Models) -> None:
+    def __call__(self, step: int, host: ModelHost) -> None:
         if step % self.every == 0:
-            blend(models, 1.0)
+            host.follow("reference", "policy", 1.0)
 
 
 @dataclass(frozen=True)
@@ -55,35 +42,13 @@ class MovingAverage:
                 "a hard reset"
             )
 
-    def __call__(self, step: int, models: Models) -> None:
+    def __call__(self, step: int, host: ModelHost) -> None:
         if step % self.every == 0:
-            blend(models, self.rate)
+            host.follow("reference", "policy", self.rate)
 
 
 ReferencePart = HardReset | MovingAverage
 """What a configuration file can name."""
-
-
-@torch.no_grad()
-def blend(models: Models, rate: float) -> None:
-    """Moves the reference's weights towards the policy's, in place. Weights of the policy alone (a value
-    head) stay out."""
-    policy, reference = weights_of(models, "policy"), weights_of(models, "reference")
-    for name, weight in reference.items():
-        if rate == 1:
-            weight.copy_(policy[name])
-        else:
-            weight.lerp_(policy[name].to(weight), rate)
-
-
-def weights_of(models: Models, role: str) -> Mapping[str, Tensor]:
-    """UserError where that model is not in this process or not there at all."""
-    model = models.get(role)
-    if not isinstance(model, HasWeights):
-        raise UserError(
-            f"a reference that follows the policy needs a {role} in this process; set reference=frozen"
-        )
-    return model.weights()
 
 
 def _at_least_one(part: ReferencePart) -> None:

@@ -1,6 +1,6 @@
 """Columns that models fill before the updates of a step."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from menon.batch import Batch, take, tokens_of
-from menon.errors import UserError
-from menon.update.objective import MiniBatch
-from menon.update.protocols import Models, Need, Reduction, name_of
+from menon.update.host import Ask, ModelHost
+from menon.update.protocols import VALUE, VALUE_AFTER, Reduction
+from menon.update.terms import MiniBatch
 
 
 def collision(logits: Tensor, other: Tensor | None) -> Tensor:
@@ -18,53 +18,41 @@ def collision(logits: Tensor, other: Tensor | None) -> Tensor:
     return logits.softmax(-1).square().sum(-1)
 
 
-SOURCES: dict[str, tuple[str, Need]] = {
-    "old_logp": ("policy", "logp"),
-    "ref_logp": ("reference", "logp"),
-    "value": ("critic", "value"),
-    "value_after": ("critic", "value_after"),
-    "old_entropy": ("policy", "entropy"),
-    "collision": ("policy", Reduction("collision", collision)),
+ASKS: dict[str, Ask] = {
+    "old_logp": Ask("policy", "logp", "old_logp"),
+    "ref_logp": Ask("reference", "logp", "ref_logp"),
+    "value": Ask("critic", VALUE),
+    "value_after": Ask("critic", VALUE_AFTER),
+    "old_entropy": Ask("policy", "entropy", "entropy"),
+    "collision": Ask("policy", Reduction("collision", collision)),
 }
-"""Column -> the model that fills it, and what that model is asked."""
+"""What parts read -> who is asked for it, and the column of the batch that it fills."""
 
 
-def score(batch: Batch, parts: list[MiniBatch], by_credit: Collection[str], models: Models) -> Batch:
+def score(
+    batch: Batch, minibatches: Sequence[MiniBatch], by_credit: Collection[str], host: ModelHost
+) -> Batch:
     """Fills the columns that the advantage stage (`by_credit`) and the losses read, and no others.
 
-    Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The
-    first update of a step starts from the old policy: losses take the detached new log-prob there, and
-    old_logp is scored for the others. Where the sampler's log-probs are taken for the old ones, none is
-    scored.
+    Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The first
+    update of a step starts from the old policy: losses take the detached new log-prob there, and old_logp is scored
+    for the others. Where the sampler's log-probs are taken for the old ones, none is scored.
     """
-    bypass = any(part.update.old == "behaviour" for part in parts)
+    bypass = any(minibatch.update.old == "behaviour" for minibatch in minibatches)
     if bypass:
         batch = replace(batch, old_logp=batch.behaviour_logp)
-    wanted = (set(by_credit) | {column for part in parts for column in part.update.reads}) & SOURCES.keys()
-    wanted -= {"old_logp"} if bypass else set()
-    for column in sorted(wanted):
-        if (role := SOURCES[column][0]) not in models:
-            raise UserError(
-                f"'{column}' is needed, and this run has no {role} model; set {role} in the configuration"
-            )
-    filled: dict[str, Tensor] = {}
-    for model in {
-        id(models[SOURCES[column][0]]): models[SOURCES[column][0]] for column in sorted(wanted)
-    }.values():
-        own = [column for column in sorted(wanted) if models[SOURCES[column][0]] is model]
-        for part in parts:
-            spared = {"old_logp"} - set(by_credit) if part.first else set()
-            asked = {SOURCES[column][1]: column for column in own if column not in spared}
-            if part.update.model != "policy" or not asked:
-                continue
-            tokens = tokens_of(batch.offset, part.rows)
-            scored = model.score(take(batch, part.rows), tuple(asked), models)
-            for need, name in asked.items():
-                numbers = scored[name_of(need)]
-                # A token that nobody scored must not look like a number.
-                nowhere = torch.full((batch.num_tokens,), torch.nan, dtype=numbers.dtype)
-                filled.setdefault(name, nowhere)[tokens] = numbers
-    columns: dict[str, Any] = {
-        "entropy" if name == "old_entropy" else name: column for name, column in filled.items()
-    }
-    return replace(batch, **columns)
+    read = set(by_credit).union(*(minibatch.update.reads for minibatch in minibatches))
+    wanted = sorted((read & ASKS.keys()) - ({"old_logp"} if bypass else set()))
+    columns: dict[str, Tensor] = {}
+    for minibatch in minibatches:
+        spared = {"old_logp"} - set(by_credit) if minibatch.first else set()
+        asks = [ASKS[name] for name in wanted if name not in spared]
+        if minibatch.update.model != "policy" or not asks:
+            continue
+        tokens = tokens_of(batch.offset, minibatch.rows)
+        for name, numbers in host.score(take(batch, minibatch.rows), asks).items():
+            # A token that was not scored must not look like a number.
+            unknown = torch.full((batch.num_tokens,), torch.nan, dtype=numbers.dtype)
+            columns.setdefault(name, unknown)[tokens] = numbers
+    filled: dict[str, Any] = columns
+    return replace(batch, **filled)

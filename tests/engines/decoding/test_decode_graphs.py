@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import prompt, slots_of, tiny_model, tiny_tokenizer
-from scripted import written_by
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from helpers import prompt, slots_of, tiny_model, tiny_tokenizer
 from menon.engines.decoding import decode_weights, decoder_slots
 from menon.engines.decoding.decode_graphs import capture_on
 from menon.engines.decoding.decoder_slots import DecoderSlots
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.types import Request, Sampling
+from scripted import written_by
 
 V = 40
 

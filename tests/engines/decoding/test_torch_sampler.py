@@ -5,8 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
-from scripted import begun, written_by
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -17,10 +15,12 @@ from transformers import (
     PreTrainedModel,
 )
 
+from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
 from menon.streams import stream
 from menon.types import Completion, Request, Sampling
+from scripted import begun, written_by
 
 V = 40
 END = V - 1
@@ -230,8 +230,7 @@ def test_tokens_carry_the_version_that_wrote_them():
     sampler = sampler_of(tiny_model(vocab=V), slots=1)
     sampler.version = 3
     completions = begun(
-        sampler,
-        [Request(prompt(0, [1], vocab=V), Sampling(max_new_tokens=2), sample=k) for k in range(2)]
+        sampler, [Request(prompt(0, [1], vocab=V), Sampling(max_new_tokens=2), sample=k) for k in range(2)]
     )
     assert set(next(completions).version.tolist()) == {3}
     sampler.version = 4

@@ -15,7 +15,7 @@ from menon.batch import Batch
 from menon.engines.forward import Head, Network, run_trunk
 from menon.loss import EntropyBonus
 from menon.select import TopEntropy
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, loss_and_metrics, rows_of
 
 

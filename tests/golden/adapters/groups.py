@@ -12,7 +12,7 @@ from menon.advantage import GPG, GRPO, OPO, RLOO, GRPOPassK, KLInAdvantage, MaxR
 from menon.loss import KL, PolicyGradient
 from menon.loss.aggregation import TokenMean
 from menon.shaping import KLInReward
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, rows_of
 
 EPS = ("epsilon", "std_eps", "eps")

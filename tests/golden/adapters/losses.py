@@ -37,7 +37,7 @@ from menon.loss.aggregation import (
     TokenMean,
 )
 from menon.select import ProbabilityMask, TopEntropy
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import column_of, rows_of, value_and_gradient
 
 DUAL = ("dual_clip", "c_clip", "clip_ratio_c", "ratio_clip_c", "eps_clip_c")

@@ -10,7 +10,7 @@ from menon.correction.reject import Reject
 from menon.loss import CISPO, GSPO, KL, NLL, PolicyGradient
 from menon.loss.aggregation import SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.select import Correct
-from menon.update.objective import Term
+from menon.update.terms import Term
 
 
 def clipped_pg(record: Record) -> None:

@@ -8,7 +8,7 @@ from golden.records import Record
 from menon import ragged
 from menon.loss import DPO
 from menon.loss.aggregation import PairMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 from rows import batch_of, column_of, rows_of, value_and_gradient
 
 

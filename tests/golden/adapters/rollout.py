@@ -15,7 +15,8 @@ from menon.correction.m2po import M2PO
 from menon.correction.opsm import OPSM
 from menon.correction.reject import Reject
 from menon.loss import PolicyGradient
-from menon.update.objective import Term, mismatch
+from menon.update.objective import mismatch
+from menon.update.terms import Term
 from rows import batch_of, column_of, rows_of
 
 

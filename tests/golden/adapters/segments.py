@@ -10,10 +10,11 @@ import torch
 from golden.adapters.tools import check_advantages, run
 from golden.records import Record
 from menon.advantage import SegmentCredit, Whiten
-from menon.advantage.segment import Method, tree_values
+from menon.advantage.segment import Method
 from menon.batch import Batch
 from menon.rollout.partition import cut_points, equal_parts
 from menon.rollout.segments import fill_backwards
+from menon.rollout.tree_values import tree_values
 from menon.types import Estimate
 from rows import batch_of, rows_of
 

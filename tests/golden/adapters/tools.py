@@ -12,7 +12,7 @@ from menon.batch import Batch
 from menon.correction.importance import Importance
 from menon.loss.aggregation import AggregationPart, Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.loss.ratio import LARGEST
-from menon.update.objective import AnyTerm
+from menon.update.terms import AnyTerm
 from rows import column_of, loss_and_metrics, rows_of
 
 COLUMNS = {

@@ -11,7 +11,7 @@ from menon.correction.opsm import OPSM
 from menon.loss import CISPO, GSPO, KL, SAPO, VESPO, DualClip, EntropyBonus, GeoMean, GSPOToken
 from menon.loss.aggregation import AggregationPart, Constant, SequenceMean, SequenceMeanTokenMean, TokenMean
 from menon.select import TopEntropy
-from menon.update.objective import Term
+from menon.update.terms import Term
 
 
 def share_of_trl(record: Record) -> tuple[AggregationPart, float]:

@@ -4,7 +4,7 @@ from golden.adapters.tools import compare_loss, share_of
 from golden.records import Record
 from menon.loss import ValueLoss
 from menon.loss.aggregation import AggregationPart, SequenceMeanTokenMean, TokenMean
-from menon.update.objective import Term
+from menon.update.terms import Term
 
 CLIPS = ("cliprange_value", "value_clip", "clip_eps", "cliprange", "value_eps_clip")
 

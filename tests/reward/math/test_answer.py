@@ -8,8 +8,9 @@ import pytest
 
 from math_pairs import DIFFERENT, EQUAL, NOT_STATED, STATED
 from menon.errors import UserError
+from menon.parts import Around
 from menon.prompts.reader import read_rows
-from menon.reward.extract import LENIENT, after_thinking, stated
+from menon.reward.extract import LENIENT, after_thinking, names, stated
 from menon.reward.math import answer as math_answer
 from menon.reward.math.answer import MathAnswer, core, decide
 from menon.reward.math.compare import compare
@@ -18,7 +19,7 @@ from menon.reward.pool import Broken
 
 @pytest.fixture(scope="module")
 def verifier():
-    verifier = MathAnswer(LENIENT)
+    verifier = MathAnswer(names(LENIENT))
     yield verifier
     verifier.close()
 
@@ -166,4 +167,4 @@ def test_it_does_not_start_where_known_pairs_come_out_wrong(monkeypatch):
     with pytest.raises(
         UserError, match=r"finds 2\\sqrt\{2\} right where \\sqrt\{8\} is asked, in its self-test"
     ):
-        MathAnswer(workers=1)
+        MathAnswer(workers=1).build(Around())

@@ -1,14 +1,15 @@
 """When further requests join the sequences that one process is writing: the same step every time.
 
-Which sequences are neighbours in a decoding step changes the last bits of their numbers, so a run repeats bit for
-bit only if a request joins in the same step whenever it runs. A request that follows from a completion may come
-early or late: an environment takes its time, and another process may be busy. So it does not join when it comes.
-The completions of each step are *settled* in their order: all that follows from them is known, or that nothing
-does. The next step is computed only when all but a quarter of the unfinished sequences are settled, and of what
-has been settled earlier than that nothing is looked at. Both depend on what was written and on nothing else.
+Which sequences are neighbours in a decoding step changes the last bits of their numbers, so a run repeats bit
+for bit only if each request joins in the same step every time. A request that follows from a completion may
+come early or late, because environments take their time and the other process may be busy. So it does not join
+when it comes. The completions of a process are *settled* in their order: the process learns what follows from
+them, or that nothing does. Before a step it waits until the unsettled completions are at most a quarter as many
+as the unfinished sequences, and it settles no more than that, even if more has come. So the step in which a
+request joins depends on what was written and on nothing else.
 
-The quarter is what environments get to work in while other sequences are written. Without it every step would wait
-for them; with more, slots would be empty while requests for them lie ready.
+The quarter is what environments get to work in while other sequences are written. Without it every step would
+wait for them; with more, slots would be empty while requests for them lie ready.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +39,8 @@ class Lane:
         slots: Callable[[int], Slots],
         detokenizer: Detokenizer,
     ) -> "Lane":
-        """A lane with its first requests, of which at most `most` are live at a time; `slots` makes so many."""
+        """A lane with its first requests, of which at most `most` are live at a time; `slots` makes so
+        many."""
         made = slots(most if settings.fixed else max(1, min(most, len(requests))))
         prefixes = None if settings.prefix_bytes is None else PrefixCache(settings.prefix_bytes)
         lane = Lane(Scheduler(made, settings, detokenizer, prefixes), settles)

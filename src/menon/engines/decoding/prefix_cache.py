@@ -9,8 +9,8 @@ from menon.types import Tokens
 
 
 class PrefixCache:
-    """Starts by their tokens, found by the longest common beginning. At most `room` bytes; what comes after that is
-    not kept.
+    """Starts by their tokens, found by the longest common beginning. At most `room` bytes; what comes after
+    that is not kept.
 
     Big-endian tokens sort as numbers do, so the longest common beginning of a sequence is that with one of
     its neighbours.

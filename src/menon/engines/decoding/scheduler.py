@@ -1,8 +1,10 @@
-"""Continuous batching: the requests of one stream, or one process's part of them, whatever computes the tokens.
+"""Continuous batching: the requests of one stream, or one process's part of them, whatever computes the
+tokens.
 
-Finished sequences leave their slots at once and queued requests take their place; only live rows are computed.
-Each distinct beginning (prompt plus prefix) is computed once for all requests that are queued with it. Its last
-token is left to the first decoding step, where every request feeds it anyway, so that prefill needs no logits.
+Finished sequences leave their slots at once and queued requests take their place; only live rows are
+computed. Each distinct beginning (prompt plus prefix) is computed once for all requests that are queued with
+it. Its last token is left to the first decoding step, where every request feeds it anyway, so that prefill
+needs no logits.
 """
 
 from collections import deque
@@ -102,11 +104,11 @@ class Queued:
 
 
 class RequestQueue:
-    """Requests in the order in which they get slots: those with the same beginning side by side, beginnings in
-    the order of their first request.
+    """Requests in the order in which they get slots: those with the same beginning side by side, beginnings
+    in the order of their first request.
 
-    Requests from whose answers others follow come before those that are `last`: what follows has to be written
-    too, and at the end slots would be empty while it is.
+    Requests from whose answers others follow come before those that are `last`: what follows has to be
+    written too, and at the end slots would be empty while it is.
     """
 
     def __init__(self) -> None:
@@ -146,8 +148,8 @@ class RequestQueue:
 
 
 class Scheduler:
-    """Which requests are queued, which are live, what was written. Row i of every array is slot i; the first n
-    are live."""
+    """Which requests are queued, which are live, what was written. Row i of every array is slot i; the first
+    n are live."""
 
     def __init__(
         self, slots: Slots, settings: Settings, detokenizer: Detokenizer, prefixes: PrefixCache | None
@@ -185,8 +187,8 @@ class Scheduler:
         """Rows whose sequences are finished."""
 
     def ask(self, requests: Sequence[Request], most: int) -> None:
-        """Queues requests, also while others are being written. From now on no request gets a slot while `most`
-        sequences are live."""
+        """Queues requests, also while others are being written. From now on no request gets a slot while
+        `most` sequences are live."""
         self.queue.add(requests)
         self.most = most
         live = self.n - len(self.done)
@@ -267,8 +269,8 @@ class Scheduler:
             return drawn.token.cpu().numpy()[: self.n], torch.stack(drawn[1:], -1).cpu().numpy()[: self.n]
 
     def _change(self) -> None:
-        """Queued requests take the rows of finished ones and those still free; then the last rows fill the gaps
-        that remain."""
+        """Queued requests take the rows of finished ones and those still free; then the last rows fill the
+        gaps that remain."""
         count = min(len(self.queue), max(0, self.most - (self.n - len(self.done))))
         free = [*self.done.tolist(), *range(self.n, self.places)][:count]
         entering = self.queue.take(len(free))
@@ -300,7 +302,8 @@ class Scheduler:
             }
 
     def _prefill(self, given: list[Tokens]) -> list[Any]:
-        """Starts of whole sequences, from the prefix cache as far as it has them; None for one of no tokens."""
+        """Starts of whole sequences, from the prefix cache as far as it has them; None for one of no
+        tokens."""
         kept = None if self.prefixes is None or self.version is None else self.prefixes.at(self.version)
         known = [None if kept is None else kept.find(tokens) for tokens in given]
         have = [0 if start is None else start.shape[-2] for start in known]

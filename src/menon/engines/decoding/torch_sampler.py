@@ -23,7 +23,7 @@ from menon.engines.decoding.stop_strings import special_ids, text_of
 from menon.engines.decoding.torch_stream import TorchStream
 from menon.engines.hf_models import cache_per_token, end_token_ids
 from menon.engines.machine import free_bytes, one_thread
-from menon.engines.side_samplers import Read, SideSamplers, WorkerLanes
+from menon.engines.worker_samplers import Read, WorkerLanes, WorkerSamplers
 from menon.errors import UserError
 from menon.types import Request
 
@@ -39,8 +39,8 @@ class TorchSampler:
     sequences are written at a time, fewer where memory does not suffice. With `fixed_slots` an answer's bits
     do not depend on its neighbours: all slots are always computed (Llama family only). With `processes` above
     1 other processes write their parts of every stream from the same weights (Llama family on a CPU; for any
-    other this one writes all); new weights then come when all that was asked is answered. Errors: `UserError` for
-    a model that cannot decode by rows, and for requests that do not fit into its context or into memory.
+    other this one writes all); new weights then come when all that was asked is answered. Errors: `UserError`
+    for a model that cannot decode by rows, and for requests that do not fit into its context or into memory.
     """
 
     version = 0
@@ -77,10 +77,11 @@ class TorchSampler:
         several = processes > 1 and model.device.type == "cpu" and is_family(model)
         self.parts = processes if several else 1
         """Into how many the requests of a stream are divided."""
-        self._sides = SideSamplers(model, processes - 1) if several else None
+        self._workers = WorkerSamplers(model, processes - 1) if several else None
 
     def open(self, keep: bool = False) -> TorchStream:
-        """See `rollout.protocols.Sampler`. What is kept takes at most a quarter of the memory that is free now."""
+        """See `rollout.protocols.Sampler`. What is kept takes at most a quarter of the memory that is free
+        now."""
         room = free_bytes(self.model.device) // 4 // self.parts if keep else None
         settings = Settings(
             self.seed,
@@ -134,16 +135,16 @@ class TorchSampler:
             return
         self._check_model()
         self._checked = True
-        if self._sides and self.decoder:
-            self._sides.introduce(self.decoder, self.detokenizer)
+        if self._workers and self.decoder:
+            self._workers.introduce(self.decoder, self.detokenizer)
         else:
             self.close()
 
     def close(self) -> None:
         """Ends the other processes; what is asked from now on is written in this one."""
-        if self._sides:
-            self._sides.close()
-            self._sides = None
+        if self._workers:
+            self._workers.close()
+            self._workers = None
 
     def weights(self) -> Mapping[str, Tensor]:
         """Name -> tensor, the live ones, tied ones once."""
@@ -151,12 +152,12 @@ class TorchSampler:
 
     def worker_lanes(self, settings: Settings, keep: bool, read: Read) -> WorkerLanes | None:
         """The other processes' parts of a stream; None where this one writes all."""
-        sides = self._sides
-        return None if sides is None or sides.busy else WorkerLanes(sides, settings, keep, read)
+        workers = self._workers
+        return None if workers is None or workers.busy else WorkerLanes(workers, settings, keep, read)
 
     def threads(self) -> AbstractContextManager[None]:
         """What a decoding step of this process runs with."""
-        return one_thread() if self._sides else nullcontext()
+        return one_thread() if self._workers else nullcontext()
 
     def slots_for(self, places: int) -> Slots:
         if self.decoder is None:

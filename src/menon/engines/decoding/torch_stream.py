@@ -1,4 +1,5 @@
-"""A stream of the built-in sampler: requests are dealt to lanes, completions are handed out as lanes finish them.
+"""A stream of the built-in sampler: requests are dealt to lanes, completions are handed out as lanes finish
+them.
 
 Lane 0 is this process. The others are worker processes, if there are any that no other stream uses.
 """
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from menon.engines.decoding.lane import Lane
 from menon.engines.decoding.scheduler import Settings
-from menon.engines.side_samplers import Asked, WorkerLanes
+from menon.engines.worker_samplers import Asked, WorkerLanes
 from menon.types import Completion, Request
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class TorchStream:
-    """See `rollout.protocols.Stream`. All requests of an `ask` are checked before any of them is answered: at once
-    those of a sequence, the others when they are read. UserError for one that cannot be answered."""
+    """See `rollout.protocols.Stream`. All requests of an `ask` are checked before any of them is answered: at
+    once those of a sequence, the others when they are read. UserError for one that cannot be answered."""
 
     def __init__(self, sampler: "TorchSampler", keep: bool, settings: Settings) -> None:
         self.sampler, self.keep, self.settings = sampler, keep, settings
@@ -86,8 +87,8 @@ class TorchStream:
         return own and self.settling is None and (self.workers is None or self.workers.done)
 
     def _next(self) -> Completion | None:
-        """The next completion; None when all that was asked is answered. What was asked since the last one follows
-        from it."""
+        """The next completion; None when all that was asked is answered. What was asked since the last one
+        follows from it."""
         if self.settling is not None:
             self.following += self.asked
             self.asked = []

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, Literal
 
 from menon.errors import UserError
+from menon.parts import Around
 from menon.reward import choice
 from menon.reward.code.signatures import Asked
-from menon.reward.extract import WAYS, Way, after_thinking, boxed, stated
+from menon.reward.extract import WAYS, Way, after_thinking, boxed, names, stated, ways_named
 from menon.reward.math.text import GROUPED, decimal, squeeze, tidy, words
 from menon.reward.pool import Broken, Costly, Pool
 from menon.types import Verdict
@@ -39,6 +42,7 @@ KNOWN: tuple[tuple[str, str, bool], ...] = (
 """Gold, stated, equal: what a verifier that works must say."""
 
 
+@dataclass(frozen=True)
 class MathAnswer:
     """1 if the stated result equals the gold answer, else 0 (spec 6.1, 6.2).
 
@@ -52,19 +56,38 @@ class MathAnswer:
     an error. A gold answer that is a letter from A to J is compared as a choice, one of words as words. Safe
     to call from several threads.
 
-    UserError at construction if the verifier does not judge some known pairs rightly.
+    The processes start with the first comparison.
     """
 
-    apart = True
+    ways: tuple[str, ...] = names(WAYS)
+    """Where a result may be stated, the first that is found counts: answer_tag, boxed, answer_line,
+    hash_marks; and for an evaluation phrase, last_value."""
+    workers: int = 2
+    seconds: float = 0.4
+    """CPU time of one comparison."""
+    kind: Literal["math"] = "math"
+    apart: ClassVar[bool] = True
 
-    def __init__(self, ways: Sequence[Way] = WAYS, workers: int = 2, seconds: float = 0.4) -> None:
-        self.ways = tuple(ways)
-        self.pool = Pool("menon.reward.math.worker:compare", workers, seconds)
+    def __post_init__(self) -> None:
+        ways_named(self.ways, self.kind)
+
+    def build(self, around: Around) -> "MathAnswer":
+        """With processes of its own, tried on known pairs; UserError if it does not judge them rightly."""
+        own = replace(self)
         try:
-            self.test()
+            own.test()
         except BaseException:
-            self.close()
+            own.close()
             raise
+        return own
+
+    @cached_property
+    def found_by(self) -> tuple[Way, ...]:
+        return ways_named(self.ways, self.kind)
+
+    @cached_property
+    def pool(self) -> Pool:
+        return Pool("menon.reward.math.worker:compare", self.workers, self.seconds)
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
         try:
@@ -85,8 +108,8 @@ class MathAnswer:
 
     def judge(self, prompt: str, completion: str, answer: str) -> State:
         gold = core(answer)
-        result = stated(prompt, completion, self.ways) or ""
-        whole = result if self.ways == WAYS else after_thinking(prompt, completion) or ""
+        result = stated(prompt, completion, self.found_by) or ""
+        whole = result if self.found_by == WAYS else after_thinking(prompt, completion) or ""
         if not gold:
             return "wrong"
         return decide(gold, result, whole, lambda one, other: self.pool.ask(one, other))

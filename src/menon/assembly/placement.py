@@ -1,0 +1,157 @@
+"""Where the models of a run live, who writes with which weights, and how new weights get there."""
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from menon.base import BASES
+from menon.config import RunConfig
+from menon.engines.decoder import context_of
+from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
+from menon.engines.forward import value_head
+from menon.engines.hf_models import export, load_policy, load_value_model
+from menon.engines.in_process import InProcessHost
+from menon.engines.machine import has_bf16, workers
+from menon.engines.natural_gradient import NaturalLearner
+from menon.engines.protocols import Learner, Scorer
+from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.errors import UserError
+from menon.sync.by_copy import ByCopy
+from menon.sync.by_reference import ByReference
+from menon.sync.protocols import WeightChannel
+
+CORPUS = {"base": "sums", "search_base": "search"}
+"""What `menon pretrain` makes a built-in model from."""
+WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+"""What the learner's weights are kept in; bfloat16 runs compute in bfloat16 on float32 weights."""
+
+
+@dataclass(frozen=True)
+class Placed(AbstractContextManager):
+    """The models of a run, its sampler, and the channel between them. Leaving its `with` ends what was started
+    beside this process."""
+
+    host: InProcessHost
+    sampler: TorchSampler
+    channel: WeightChannel
+    tokenizer: PreTrainedTokenizerBase
+    context: int | None
+    """Most tokens of a sequence that the policy reads; None: it does not say."""
+
+    @property
+    def parameters(self) -> int:
+        """Of the policy."""
+        return sum(weight.numel() for weight in self.host.models["policy"].weights().values())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.sampler.close()
+
+
+def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
+    """Everything in this process and on one device, all models from the same start."""
+    device = device_of(config.engine.device)
+    name = model_name(config.models.policy.model)
+    model, tokenizer = load_policy(name, WEIGHTS_DTYPE[config.engine.dtype], device)
+    sampler = sampler_of(
+        config, model, tokenizer, notify
+    )  # first: it may move the weights into shared memory
+    models = models_of(config, model, name, device)
+    channel = (ByReference if sampler.model is model else ByCopy)(models["policy"], sampler)
+    host = InProcessHost(models, {"policy": partial(export, model, tokenizer)})
+    return Placed(host, sampler, channel, tokenizer, context_of(model))
+
+
+def sampler_of(
+    config: RunConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    notify: Callable[[str], None],
+) -> TorchSampler:
+    """On the learner's own weights where both have one dtype and take turns, else on a copy."""
+    settings: dict[str, Any] = {
+        "seed": config.control.seed,
+        "slots": config.engine.slots,
+        "fixed_slots": config.engine.fixed_slots,
+        "processes": workers(model.num_parameters(), model.device),
+    }
+    if config.engine.dtype != "bfloat16":
+        weights = copy.deepcopy(model).requires_grad_(False) if config.source.ahead else model
+        return TorchSampler(weights, tokenizer, **settings)
+    if not has_bf16(model.device):
+        notify(
+            f"this {model.device.type} has no bfloat16 instructions and emulates them slowly; dtype=float32 "
+            "is faster here"
+        )
+    return TorchSampler(own_copy(model, torch.bfloat16), tokenizer, **settings)
+
+
+def models_of(
+    config: RunConfig, model: PreTrainedModel, name: str, device: torch.device
+) -> dict[str, Scorer]:
+    """By role: policy, and where the configuration has them reference and critic."""
+    settings: dict[str, Any] = {
+        "temperature": config.source.temperature,
+        "tokens_per_forward": config.engine.tokens_per_forward,
+        "device": device,
+        "autocast": torch.bfloat16 if config.engine.dtype == "bfloat16" else None,
+    }
+    models: dict[str, Scorer] = {}
+    if config.models.reference == "frozen":
+        models["reference"] = TorchScorer(copy.deepcopy(model).requires_grad_(False), **settings)
+    critic = config.models.critic
+    if critic is not None and critic.shared_trunk:
+        weight: Any = model.get_input_embeddings().weight
+        head = value_head(weight.shape[1], critic.init, config.control.seed).to(weight.dtype)
+        both = TorchLearner(model, config.models.policy.optimiser, heads={"value": head}, **settings)
+        return {"policy": both, "critic": both, **models}
+    if critic is not None:
+        value_model = load_value_model(
+            name, WEIGHTS_DTYPE[config.engine.dtype], device, critic.init, config.control.seed
+        )
+        models["critic"] = TorchLearner(value_model, critic.optimiser, **settings)
+    policy: Learner = TorchLearner(model, config.models.policy.optimiser, **settings)
+    return {
+        "policy": policy
+        if config.models.policy.natural is None
+        else NaturalLearner(policy, config.models.policy.natural),
+        **models,
+    }
+
+
+def device_of(name: str) -> torch.device:
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    except RuntimeError:
+        raise UserError(f"there is no device '{name}'; use auto, cpu, cuda, or cuda:1 and so on") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"there is no engine for device '{name}'; use auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device is '{name}', and torch sees {torch.cuda.device_count()} GPUs here; use device=cpu or "
+            "another number"
+        )
+    if device.index is not None:
+        torch.cuda.set_device(device)  # what torch does and tells of "the" GPU is then this one's
+    return device
+
+
+def model_name(model: str) -> str:
+    """What `load_policy` takes: the folder of a built-in base, or the name itself."""
+    if model not in BASES:
+        return model
+    if not (BASES[model] / "config.json").exists():
+        raise UserError(
+            f"the built-in model '{model}' is missing here; make one with `menon pretrain "
+            f"corpus={CORPUS[model]} out=my-base` "
+            "and use model=my-base"
+        )
+    return str(BASES[model])

@@ -1,0 +1,166 @@
+"""Starting, resuming and driving a run: what the command and `menon.train` call.
+
+Threads are chosen and set before anything imports torch, so heavy modules are imported inside the functions.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from menon import threads
+from menon.base import default_model
+from menon.errors import UserError
+from menon.record.layout import Layout
+from menon.record.reader import RunView, damaged, read_about
+from menon.settings import Tree, merged, nested, setting
+from menon.threads import Threads
+
+if TYPE_CHECKING:
+    from menon.config import RunConfig
+    from menon.loop import Watcher
+    from menon.record.folder import RunFolder
+    from menon.record.trackers import Tracker
+
+LATER = ("steps", "save_every", "evaluate_every", "tracker")
+"""Settings that a resumed run may change: they do not touch what it has done."""
+Show = Callable[[Mapping[str, str]], "AbstractContextManager[Watcher]"]
+"""The header of a run, line by line -> who watches it."""
+
+
+def start(
+    recipe: str | None, changes: Sequence[Tree], show: Show, again: Tree | None = None
+) -> dict[str, Any]:
+    """A new run; its report. `again` are the settings of an earlier run, to be repeated, in place of a recipe."""
+    settings = together(changes, again)
+    chosen = threads.choose(settings)
+    use(chosen, str(setting(settings, "device", "auto")))
+    from menon.config import own_code
+    from menon.record.folder import RunFolder
+    from menon.settings import plain
+
+    config = configured(recipe, changes, chosen.count, again)
+    out = Path(config.control.out)
+    if Layout(out).about.exists():
+        raise UserError(
+            f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder"
+        )
+    config = replace(config, own_code=own_code(config))
+    return drive(config, chosen, lambda: RunFolder.create(out, plain(config)), show)
+
+
+def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]:
+    """Goes on with a run; its report. Only settings of what is still to come can change."""
+    fixed = [name for name in changes if name.rpartition(".")[2] not in LATER]
+    if fixed:
+        raise UserError(
+            f"a resumed run keeps its '{fixed[0]}'; only {', '.join(LATER)} can change, or start a new run"
+        )
+    view = RunView.open(path)
+    view.check_resumable()
+    settings = settings_in(view.layout.about)
+    chosen = Threads(int(setting(settings, "threads")), "as the run began")
+    use(chosen, str(setting(settings, "device", "auto")))
+    from menon.config import RunConfig, changed, own_code
+    from menon.record.folder import RunFolder
+    from menon.settings import read
+
+    with RunFolder.open(path) as folder:
+        config = changed(read(RunConfig, folder.settings), changes)
+        now = own_code(config)
+        odd = [name for name, code in config.own_code.items() if now.get(name) != code]
+        if odd:
+            raise UserError(
+                f"{odd[0]} is not what it was when the run began; put the old code back, or start a new run"
+            )
+        return drive(config, chosen, lambda: folder, show)
+
+
+def together(changes: Sequence[Tree], again: Tree | None = None) -> Tree:
+    """All changes as one tree, for what must be known before anything heavy is imported."""
+    tree: Tree = dict(again or {})
+    for change in changes:
+        tree = merged(tree, nested(change))
+    return tree
+
+
+def configured(
+    recipe: str | None, changes: Sequence[Tree], count: int, again: Tree | None = None
+) -> "RunConfig":
+    """The whole configuration of a new run with so many threads."""
+    from menon.config import RunConfig, changed, settings_of_format_1
+    from menon.recipes import recipe as named
+    from menon.settings import read
+
+    settings = together(changes, again)
+    name = recipe or str(setting(settings, "recipe") or "grpo")
+    scale = str(setting(settings, "scale") or "laptop")
+    if again is not None and setting(again, "scale", "laptop") != scale:
+        raise UserError(
+            "scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or name a recipe"
+        )
+    model = str(setting(settings, "model") or default_model(settings))
+    if again is not None and "control" not in again:
+        again = settings_of_format_1(again)
+    base = named(name, model, scale) if again is None else read(RunConfig, again)
+    out = Path(str(setting(settings, "out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
+    last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), "model": model}
+    return changed(base, *changes, last)
+
+
+def settings_in(file: Path) -> Tree:
+    """The settings in a run's run.json of any format, read before torch is imported."""
+    settings: Tree = read_about(file)["settings"]
+    if not isinstance(setting(settings, "threads"), int):
+        raise damaged(file)
+    return settings
+
+
+def drive(
+    config: "RunConfig", chosen: Threads, open_folder: Callable[[], "RunFolder"], show: Show
+) -> dict[str, Any]:
+    """Builds the run, opens its folder, and loops; what the user should know of the data is said above it."""
+    from menon.assembly.build import build
+    from menon.loop import loop
+    from menon.record.trackers import check
+    from menon.study.report import at_the_end
+
+    if config.control.tracker is not None:
+        check(config.control.tracker)
+    notes: list[str] = []
+    with build(config, notes.append) as run, open_folder() as folder:
+        machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"
+        with (
+            show({**run.header, "machine": machine}) as watch,
+            tracked(watch, config.control.tracker, folder.settings) as seen,
+        ):
+            for note in notes:
+                watch.notify(note)
+            return loop(replace(run, present=lambda path: at_the_end(path, watch.notify)), folder, seen)
+
+
+@contextmanager
+def tracked(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str, Any]) -> Iterator["Watcher"]:
+    """The watcher, and beside it the tracker that the run names."""
+    from menon.assembly.tracking import Mirrored
+    from menon.record.trackers import Tracked
+
+    if tracker is None:
+        yield watch
+        return
+    mirror = Tracked(tracker, watch.notify)
+    try:
+        yield Mirrored(watch, mirror, settings)
+    finally:
+        mirror.close()
+
+
+def use(chosen: Threads, device: str) -> None:
+    """Sets the threads; a torch that is loaded already (in a notebook) is set directly."""
+    threads.prepare(chosen, device, os.environ)
+    import torch
+
+    torch.set_num_threads(chosen.count)

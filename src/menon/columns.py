@@ -1,0 +1,174 @@
+"""Who fills the columns that the parts of a run read: one walk over the parts, in their order.
+
+A column is filled by the rollout, by a model that scores the text, or by a part of the advantage stage. What
+a part asks for and nothing before it fills is refused, and so is a second part that would fill it again.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, get_args
+
+from menon.errors import UserError
+from menon.parts import Around
+from menon.rollout import RolloutPart
+from menon.update.protocols import VALUE, Reduction
+from menon.update.scoring import ASKS
+
+TEXT = frozenset({"reward", "behaviour_logp", "log_kept", "version", "entropy"})
+"""Columns that every rollout's text has."""
+STEERS = "coefficient/"
+"""How a column begins that steers a term."""
+
+
+class CriticSettings(Protocol):
+    """What is asked of a critic."""
+
+    @property
+    def objective(self) -> Mapping[str, Any]: ...
+    @property
+    def updates_per_step(self) -> int: ...
+    @property
+    def pretrain_steps(self) -> int: ...
+    @property
+    def shared_trunk(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parts of a run, and what else decides whether they go together."""
+
+    rollout: Any
+    around: Around
+    advantage: Mapping[str, Any]
+    objective: Mapping[str, Any]
+    critic: CriticSettings | None = None
+    reference: bool = False
+    """There is a reference model."""
+    old_is_behaviour: bool = False
+    """The sampler's log-probs are taken for those of the old policy."""
+    updates_per_step: int = 1
+    natural: bool = False
+    """The policy is moved by natural gradients."""
+    environment: Any = None
+    task: Any = None
+    given: frozenset[str] = TEXT
+    """Columns that the text has beside what the rollout writes."""
+
+    def objectives(self) -> dict[str, Mapping[str, Any]]:
+        """By place in the configuration."""
+        critic = {} if self.critic is None else {"critic.objective": self.critic.objective}
+        return {"objective": self.objective, **critic}
+
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """Every part with its place in the configuration; those of the advantage stage in their order."""
+        single = {"rollout": self.rollout, "environment": self.environment, "task": self.task}
+        yield from ((name, part) for name, part in single.items() if part is not None)
+        yield from ((f"advantage.{name}", part) for name, part in self.advantage.items())
+        for where, objective in self.objectives().items():
+            for name, term in objective.items():
+                pieces = [("loss", term.loss), ("share", term.share), ("select", term.select)]
+                pieces += [("correction", correction) for correction in term.correction]
+                yield from ((f"{where}.{name}.{what}", part) for what, part in pieces if part is not None)
+
+
+def reads_of(part: Any) -> list[str]:
+    """Columns that must be there, those that its forward pass implies included."""
+    needs = getattr(part, "needs", ())
+    implied = {
+        "ref_logp": any(isinstance(need, Reduction) and need.other == "reference" for need in needs),
+        "value": VALUE in needs,
+        "pair": getattr(part, "unit", "") == "pair",
+    }
+    return [*(column for column, is_read in implied.items() if is_read), *getattr(part, "reads", ())]
+
+
+def check_columns(setup: Setup) -> None:
+    """Every column that is read is filled before, by one part; a part that changes a column comes before
+    those that use it."""
+    models = {"policy": True, "reference": setup.reference, "critic": setup.critic is not None}
+    filled = dict.fromkeys(setup.given, "")
+    filled |= {column: "" for column, ask in ASKS.items() if models.get(ask.role)}
+    filled |= dict.fromkeys(written_by(setup.rollout), "rollout")
+    used: dict[str, str] = {}
+    silent = False
+    for name, part in ((name, part) for name, part in setup.parts() if name != "rollout"):
+        in_stage, reads = name.startswith("advantage."), reads_of(part)
+        writes = getattr(part, "writes", None if in_stage else ())
+        for column in reads:
+            if column not in filled and not (silent and column not in outside()):
+                raise lacking(name, column, changes=column in (writes or ()))
+        silent |= writes is None  # it may have filled any column of its stage
+        for column in writes or ():
+            if filled.get(column) and column not in reads:
+                raise twice(name, filled[column], column)
+            if column in used:
+                raise late(setup, name, used[column], column)
+            check_steered(setup, name, column)
+            filled[column] = name
+        if in_stage:
+            used |= {column: name for column in reads if column not in (writes or ()) and column not in used}
+
+
+def outside() -> set[str]:
+    """Columns that no part of the advantage stage can fill."""
+    return {*ASKS, "pair", *(column for part in get_args(RolloutPart) for column in written_by(part))}
+
+
+def written_by(part: Any) -> tuple[str, ...]:
+    return getattr(part, "writes", ())
+
+
+def rollouts_for(column: str) -> str:
+    kinds = [part.kind for part in get_args(RolloutPart) if column in written_by(part)]
+    return " or ".join(f"rollout={kind}" for kind in kinds)
+
+
+def lacking(name: str, column: str, changes: bool) -> UserError:
+    """Of a column that nothing before it fills; `changes`: the part would change it."""
+    critic = "needs a critic, and this run has none; start from the recipe ppo, or give the run a critic"
+    values = f"needs sampled values, and this run samples none; set {rollouts_for('state_value')}"
+    said = {
+        "ref_logp": "compares with a reference, and this run has none; set reference=frozen",
+        "value": critic,
+        "value_after": critic,
+        "baseline": "compares with greedy answers, and this run writes none; set " + rollouts_for("baseline"),
+        "state_value": values,
+        "state_std": values,
+        "state_count": values,
+        "parent": "compares a node with its siblings, and this run grows no tree; set "
+        f"{rollouts_for('parent')}, or another method",
+        "pair": "learns from preferences, and this run writes single answers; choose another loss",
+        "advantage": "needs advantages, and no advantage part makes them; set advantage.credit=grpo",
+        "ret": "learns returns, and no advantage part makes them; set advantage.credit=gae, or leave the "
+        "critic out with critic=null",
+    }
+    if column == "advantage" and changes:
+        return UserError(
+            f"{name} changes advantages and so comes after an estimator; put one before it, like grpo"
+        )
+    rest = f"reads '{column}', which nothing before it fills; put a part before it that writes '{column}'"
+    return UserError(f"{name} {said.get(column, rest)}")
+
+
+def twice(name: str, other: str, column: str) -> UserError:
+    also = f", as by {other}=null" if other.startswith("advantage.") else ""
+    return UserError(f"{name} would replace what {other} gave, '{column}'; take one away{also}")
+
+
+def late(setup: Setup, name: str, user: str, column: str) -> UserError:
+    """Of a part that changes a column which one before it has used."""
+    own, names = name.removeprefix("advantage."), list(setup.advantage)
+    order = ", ".join(f"{n}: ..." for n in [own, *(n for n in names if n != own)])
+    what = {"reward": "rewards", "advantage": "advantages"}.get(column, f"'{column}'")
+    return UserError(
+        f"{name} changes {what} and so comes before {user}, which uses them; write advantage='{{{order}}}'"
+    )
+
+
+def check_steered(setup: Setup, name: str, column: str) -> None:
+    """A part that steers a term has one."""
+    term = column.removeprefix(STEERS)
+    if term != column and not any(term in objective for objective in setup.objectives().values()):
+        raise UserError(
+            f"{name} steers the term '{term}', which the objective does not have; add objective.{term}.loss"
+        )

@@ -1,0 +1,118 @@
+"""What every part may use of the running program, and what it may say about itself.
+
+A part is a frozen dataclass: its fields are settings, `__call__` is its mathematics. All else is optional: a
+part without `build` is used as it stands, one without `check` fits every run, and one that does not say what
+it `writes` may fill any column.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+from menon.errors import at_least
+from menon.types import Graded, Metric, Sampling
+
+
+def _absent(*arguments: Any) -> Any:
+    raise RuntimeError("this part was built without a model or a tokenizer; give its Around what it asks for")
+
+
+@dataclass(frozen=True)
+class Around:
+    """What parts use of the running program. All fields have defaults, so that sizes can be asked of a
+    configuration and parts can be used alone."""
+
+    prompts_per_step: int = 1
+    samples_per_prompt: int = 1
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+    answer: Callable[..., list[Graded]] | None = None
+    """`rollout.protocols.Answer`: turns with an environment; None: one turn each."""
+    decode_each: Callable[[], Sequence[str]] = _absent
+    """The text of each token of the vocabulary alone, in the order of their numbers."""
+    notify: Callable[[str], None] = lambda sentence: None
+    """Takes a sentence that the user should read."""
+    device: str = "cpu"
+    load_judge: Callable[[str, bool], Any] = _absent
+    """(model, with probabilities) -> `reward.judge.Complete` of a model in this process."""
+    connect_judge: Callable[[str, str, str], Any] = _absent
+    """(URL, model, environment variable of the key) -> `reward.judge.Complete` of a server."""
+    load_preference: Callable[[str], Any] = _absent
+    """Model -> `reward.preference.Score`."""
+
+    def __post_init__(self) -> None:
+        at_least(1, "prompts_per_step", self.prompts_per_step)
+        at_least(1, "samples_per_prompt", self.samples_per_prompt)
+
+    @cached_property
+    def token_texts(self) -> Sequence[str]:
+        """`decode_each`, asked once."""
+        return self.decode_each()
+
+
+@runtime_checkable
+class Builds(Protocol):
+    """A part that needs something of the running program before its first call."""
+
+    def build(self, around: Around) -> Any:
+        """The part that is called: usually a copy in which a name has become what it names. UserError says
+        what is missing."""
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A part that does not fit every run."""
+
+    def check(self, name: str, around: Around) -> None:
+        """UserError if it does not fit; `name` is the part's place in the configuration."""
+        ...
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """A part that says whether it compares the answers to one prompt; then a single one teaches nothing."""
+
+    @property
+    def compares(self) -> bool: ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A part that remembers earlier steps: it is called with its state last, and gives the next one."""
+
+    def init(self) -> Any:
+        """The state that a run starts from: what `state_codec` can write."""
+        ...
+
+
+@runtime_checkable
+class Observes(Protocol):
+    """A stateful part that learns from what the updates of a step measured."""
+
+    def after(self, state: Any, metrics: Mapping[str, Metric]) -> Any:
+        """The next state."""
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A part that has started processes."""
+
+    def close(self) -> None: ...
+
+
+def built(part: Any, around: Around) -> Any:
+    """The part as it is called in a run."""
+    return part.build(around) if isinstance(part, Builds) else part
+
+
+def close(part: Any) -> None:
+    """Ends what a part has started."""
+    if isinstance(part, Closes):
+        part.close()
+
+
+def compares(part: Any) -> bool:
+    return isinstance(part, Compares) and bool(part.compares)

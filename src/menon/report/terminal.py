@@ -1,0 +1,283 @@
+"""What a person sees of a run: a live bar on a terminal, plain lines elsewhere."""
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from menon.record.layout import Layout
+from menon.types import Graded, StepReport
+
+SAMPLES = 6
+"""Sample answers shown over a whole run."""
+SAMPLE_LINES = 12
+"""Most lines of one answer that are shown."""
+MEMORY = 0.8
+"""How much of the time per step is remembered in the forecast of the time left."""
+
+
+class Terminal:
+    """Plain lines: no colours, no cursor movement, one line per step. `Live` makes the same events move."""
+
+    def __init__(self, header: Mapping[str, str], stream: TextIO | None = None) -> None:
+        self.header = header
+        self.stream = stream or sys.stdout
+        self.steps = 0
+        self.folder = Path()
+        self.seconds_per_step = 0.0
+        self.began = 0.0
+        self.seconds_after = 0.0
+        """Of the evaluation after the last step, as long as the one before the first took."""
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        pass
+
+    def started(self, folder: Path, first_step: int, steps: int) -> None:
+        self.folder, self.steps, self.began = folder, steps, time.monotonic()
+        self.say(title(self.header))
+        for label, text in {**self.header, "folder": str(folder)}.items():
+            if label != "recipe":
+                self.say(f"  {label:<9}{text}")
+        if first_step > 1:
+            self.say(f"  going on after step {first_step - 1}")
+        self.say("")
+
+    def evaluated(self, step: int, numbers: Mapping[str, float]) -> None:
+        if step == 0:
+            self.seconds_after = time.monotonic() - self.began
+        self.say(evaluation(step, numbers))
+
+    def stepped(self, report: StepReport) -> None:
+        self.forecast(report)
+        self.show(report)
+        if report.step % max(1, self.steps // SAMPLES) == 0 and report.graded:
+            whole = [
+                g for g in report.graded if g.verdict.acc == g.verdict.acc
+            ] or report.graded  # not a node within a tree
+            self.sample(report, whole[report.step % len(whole)])
+
+    def show(self, report: StepReport) -> None:
+        parts = [f"{label} {text:>{width}}" for label, text, width in numbers_of(report)]
+        step = f"step {report.step:>{len(str(self.steps))}}/{self.steps}"
+        self.say("  ".join([step, *parts, f"{self.left(report)} left"]))
+
+    def forecast(self, report: StepReport) -> None:
+        took = report.metrics.get("time/step", 0.0)
+        known = self.seconds_per_step
+        self.seconds_per_step = took if not known else MEMORY * known + (1 - MEMORY) * took
+
+    def left(self, report: StepReport) -> str:
+        return duration((self.steps - report.step) * self.seconds_per_step + self.seconds_after)
+
+    def sample(self, report: StepReport, graded: Graded) -> None:
+        question, answer, mark = sample_of(graded)
+        self.say("")
+        self.say(f"    {question}")
+        for line in answer:
+            self.say(f"    | {line}")
+        self.say(f"    {mark}")
+        self.say("")
+
+    def notify(self, sentence: str) -> None:
+        self.say(f"menon: {sentence}")
+
+    def finished(self, report: Mapping[str, Any]) -> None:
+        self.say("")
+        for line in summary(report, self.folder):
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        encoding = (
+            self.stream.encoding or "utf-8"
+        )  # what a stream of few letters cannot hold must not end a run
+        print(line.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True)
+
+
+class Live(Terminal):
+    """A bar and a line of numbers at the bottom; everything else scrolls above them."""
+
+    def __init__(self, header: Mapping[str, str], stream: TextIO | None = None) -> None:
+        super().__init__(header, stream)
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self.console = Console(file=self.stream, highlight=False)
+        self.live = RichLive(console=self.console, refresh_per_second=4, transient=True)
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.live.stop()
+
+    def say(self, line: str) -> None:
+        from rich.text import Text
+
+        self.console.print(Text(line))
+
+    def started(self, folder: Path, first_step: int, steps: int) -> None:
+        from rich.text import Text
+
+        self.folder, self.steps, self.began = folder, steps, time.monotonic()
+        self.console.print(Text(title(self.header), style="bold"))
+        for label, text in {**self.header, "folder": str(folder)}.items():
+            if label != "recipe":
+                self.console.print(Text.assemble((f"  {label:<9}", "dim"), text))
+        if first_step > 1:
+            self.say(f"  going on after step {first_step - 1}")
+        self.say("")
+        self.live.start()
+        self.live.update(Text("looking at the model before training ...", style="dim"))
+
+    def show(self, report: StepReport) -> None:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        bar = Table.grid(padding=(0, 2))
+        step = Text(f"step {report.step}/{self.steps}", style="bold")
+        width = max(10, min(40, self.console.width - 34))
+        done = ProgressBar(self.steps, report.step, width=width, complete_style="cyan", finished_style="cyan")
+        bar.add_row(step, done, Text(f"{self.left(report)} left", style="dim"))
+        numbers = Text("  ").join(
+            Text.assemble((f"{label} ", "dim"), (f"{text:>{width}}", "cyan"))
+            for label, text, width in numbers_of(report)
+        )
+        self.live.update(Group(bar, numbers))
+
+    def sample(self, report: StepReport, graded: Graded) -> None:
+        from rich.text import Text
+
+        question, answer, mark = sample_of(graded)
+        right = graded.verdict.acc == 1
+        numbers = "  ".join(f"{label} {text}" for label, text, _ in numbers_of(report)[:3])
+        self.console.print(Text(f"step {report.step}  {numbers}", style="dim"))
+        self.console.print(Text(f"  {question}", style="bold"))
+        for line in answer:
+            self.console.print(Text(f"  {line}"))
+        self.console.print(Text(f"  {'✓' if right else '✗'} {mark}\n", style="green" if right else "yellow"))
+
+    def notify(self, sentence: str) -> None:
+        from rich.text import Text
+
+        self.console.print(Text(f"menon: {sentence}", style="yellow"))
+
+    def finished(self, report: Mapping[str, Any]) -> None:
+        self.live.stop()
+        super().finished(report)
+
+
+def terminal(header: Mapping[str, str], stream: TextIO | None = None) -> Terminal:
+    """The one that fits the stream."""
+    stream = stream or sys.stdout
+    return (
+        Live(header, stream)
+        if stream.isatty() and shutil.get_terminal_size().columns >= 60
+        else Terminal(header, stream)
+    )
+
+
+# What is said, without how
+
+
+def title(header: Mapping[str, str]) -> str:
+    from menon import __version__
+
+    return f"menon {__version__}  {header.get('recipe', '')}".rstrip()
+
+
+def numbers_of(report: StepReport) -> list[tuple[str, str, int]]:
+    """Label, text and width of a step's main numbers."""
+    metrics = report.metrics
+    seconds = metrics.get("time/step", 0.0)
+    speed = metrics.get("tokens/generated", 0.0) / seconds if seconds else 0.0
+    return [
+        ("accuracy", f"{metrics.get('acc/mean', 0.0):.3f}", 5),
+        ("length", f"{metrics.get('len/mean', 0.0):.1f}", 5),
+        ("entropy", f"{metrics.get('entropy/mean', 0.0):.3f}", 5),
+        ("clip", f"{metrics.get('clip/frac', 0.0):.3f}", 5),
+        ("tokens/s", f"{speed:,.0f}", 6),
+    ]
+
+
+def evaluation(step: int, numbers: Mapping[str, float]) -> str:
+    when = "before" if step == 0 else f"step {step}"
+    return (
+        f"held out, {when}:  accuracy {numbers.get('accuracy', 0.0):.3f}  "
+        f"length {numbers.get('mean_length', 0.0):.1f}  entropy {numbers.get('entropy', 0.0):.3f}"
+    )
+
+
+def sample_of(graded: Graded) -> tuple[str, list[str], str]:
+    """The question in one line, the answer's lines, the verdict. A model's text may hold anything: control
+    characters are replaced, so that it cannot steer the terminal."""
+    rollout, verdict = graded.rollout, graded.verdict
+    question = " ".join(printable(rollout.prompt.text).split()) or "(empty prompt)"
+    lines = [printable(line) for line in rollout.text.strip("\n").split("\n")]
+    if len(lines) > SAMPLE_LINES:
+        lines = [*lines[: SAMPLE_LINES // 2], "...", *lines[-SAMPLE_LINES // 2 :]]
+    if verdict.score != verdict.score:
+        mark = f"could not be graded: {verdict.error}"
+    else:
+        mark = "right" if verdict.acc == 1 else "wrong" if verdict.acc == 0 else f"reward {verdict.score:g}"
+        mark += (
+            ""
+            if verdict.acc == 1 or rollout.prompt.answer is None
+            else f", the answer is {printable(rollout.prompt.answer)}"
+        )
+    cut = " (cut at max_new_tokens)" if rollout.finish == "length" else ""
+    return shortened(question), [shortened(line) for line in lines], mark + cut
+
+
+def printable(text: str) -> str:
+    return "".join(
+        c if c.isprintable() else " " if c in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def shortened(text: str, most: int = 160) -> str:
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(59.6), duration(3700)
+    ('1:00', '1:01:40')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
+    """The last words: what changed, what it took, where it is, what to type next."""
+    before, after = report.get("before") or {}, report.get("after") or {}
+    rows = [
+        ("accuracy", "accuracy", ".3f"),
+        ("best_accuracy", "at its best temperature", ".3f"),
+        ("maj_at_8", "by a vote of eight", ".3f"),
+        ("mean_length", "mean length", ".1f"),
+        ("entropy", "entropy", ".3f"),
+    ]
+    lines = [f"{'on held-out questions':<27}{'before':>8}   {'after':>8}"]
+    for key, label, form in rows:
+        if key in before and key in after:
+            lines.append(f"  {label:<25}{before[key]:>8{form}} > {after[key]:>8{form}}")
+    took = duration(float(report.get("wall_s", 0.0)))
+    tokens = f"{int(report.get('generated_tokens', 0)):,}"
+    steps = int(report.get("steps", 0))
+    layout = Layout(folder)
+    return [
+        *lines,
+        "",
+        f"{steps} steps, {tokens} tokens written, {took}",
+        "",
+        f"  the report     {layout.page}",
+        f"  every answer   {layout.transcripts}",
+        f"  the model      {layout.checkpoint(steps)}",
+        f"  go on          menon train --resume {folder} steps={2 * steps}",
+    ]

@@ -1,0 +1,41 @@
+"""Words in common, for short free-form answers (F1 of SQuAD, arXiv 1606.05250, section 6.1)."""
+
+import re
+import string
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from menon.reward.extract import WAYS, stated
+from menon.types import Verdict
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_MARKS = str.maketrans("", "", string.punctuation)
+
+
+@dataclass(frozen=True)
+class WordF1:
+    """2 P R / (P + R) of the stated result's words against the gold answer's: with c words in common, each
+    counted as often as both have it, P = c / stated words and R = c / gold words. `acc` is 1 where the words
+    are the same, in the same order.
+
+    Lower case, without punctuation and without the articles a, an and the, as in SQuAD's own script. The
+    result is what the first of `extract.WAYS` finds; nothing stated is 0, and so is a gold answer without a
+    word.
+
+    >>> WordF1()("", "\\\\boxed{the red house}", "red old house").score  # c = 2: P = 2/2, R = 2/3
+    0.8
+    """
+
+    kind: Literal["f1"] = "f1"
+
+    def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
+        gold, said = words(answer), words(stated(prompt, completion, WAYS) or "")
+        common = (Counter(gold) & Counter(said)).total()
+        if not common:
+            return Verdict(0.0, 0.0)
+        return Verdict(2 * common / (len(gold) + len(said)), float(gold == said))
+
+
+def words(text: str) -> list[str]:
+    return _ARTICLES.sub(" ", text.lower().translate(_MARKS)).split()

@@ -1,0 +1,169 @@
+"""Short names of settings: what a name without dots stands for, found by the types of a configuration."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from menon.errors import UserError
+from menon.settings import Tree, merged, nearest, own_part, plain
+
+
+def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> Tree:
+    """A change with every short name written out.
+
+    A name that `cls` lacks stands for the setting of that name in the first group of owners (dotted paths)
+    that has one; inside a table, for the one setting of that name below it. UserError: no setting has the
+    name, or several in the group have it.
+    """
+    whole: Tree = {}
+    for name, value in change.items():
+        if name in _field_names(cls):
+            piece = {name: _spelt_below(value, tree.get(name), _hints(cls)[name])}
+        else:
+            path = _find(name, merged(tree, whole), cls, owners)
+            piece = {path[-1]: _spelt_below(value, *_reach(tree, cls, path))}
+            for key in reversed(path[:-1]):
+                piece = {key: piece}
+        whole = merged(whole, piece)
+    return whole
+
+
+def _find(name: str, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """An owner's own setting goes before those of its parts: a judge has a `model` too."""
+    starts = [[tuple(owner.split(".")) for owner in group] for group in owners]
+    for group in starts:
+        for start in group:
+            table = _table_for(_reach(tree, cls, start)[1], {})
+            if table is not None and name in _field_names(table):
+                return (*start, name)
+    for group in starts:
+        below = [(*start, *path) for start in group for path in _paths(*_reach(tree, cls, start))]
+        if places := [path for path in below if path[-1] == name]:
+            return _only(name, places)
+    reached = [_reach(tree, cls, start) for group in starts for start in group]
+    if elsewhere := [part for _, hint in reached for part in _kinds_with(name, hint)]:
+        has = "has" if len(elsewhere) == 1 else "have"
+        raise UserError(f"this run has no setting '{name}'; {' and '.join(elsewhere)} {has} one")
+    names = {path[-1] for place in reached for path in _paths(*place)} | set(_field_names(cls))
+    raise UserError(f"unknown setting '{name}'{nearest(name, sorted(names))}")
+
+
+def _kinds_with(name: str, owner: Any) -> Iterator[str]:
+    """Kinds of an owner's parts that have such a setting, as they are chosen: `rollout=tree`."""
+    table = _table_for(owner, {})
+    for field, hint in _hints(table).items() if table is not None else ():
+        for part in _tables_in(hint):
+            if (kind := getattr(part, "kind", "")) and name in _field_names(part):
+                yield f"{field}={kind}"
+
+
+def _only(name: str, places: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    if len(places) > 1:
+        both = " and ".join(".".join(path) for path in places)
+        raise UserError(f"'{name}' could be {both}; write the one that you mean")
+    return places[0]
+
+
+def _spelt_below(value: Any, tree: Any, hint: Any) -> Any:
+    """Short names inside a table: a name that the table lacks is the one setting of that name below it."""
+    if not isinstance(value, Mapping):
+        return value
+    table = _table_for(hint, value if "kind" in value else tree if tree is not None else value)
+    if typing.get_origin(_bare(hint)) is dict:
+        inner, tree = typing.get_args(_bare(hint))[1], tree if isinstance(tree, Mapping) else {}
+        return {key: _spelt_below(item, tree.get(key), inner) for key, item in value.items()}
+    if table is None:
+        return value
+    tree = tree if isinstance(tree, Mapping) else {}
+    spelt: Tree = {}
+    for name, item in value.items():
+        if name in _field_names(table) or name == "kind":
+            piece = {name: _spelt_below(item, tree.get(name), _hints(table).get(name, Any))}
+        else:
+            places = [path for path in _paths(tree, table) if path[-1] == name]
+            path = _only(name, places) if places else (name,)
+            piece = {path[-1]: item}
+            for key in reversed(path[:-1]):
+                piece = {key: piece}
+        spelt = merged(spelt, piece)
+    return spelt
+
+
+def _reach(tree: Any, hint: Any, path: Sequence[str]) -> tuple[Any, Any]:
+    """What stands at a path, and its type."""
+    for name in path:
+        table = _table_for(hint, tree)
+        hint = typing.get_args(_bare(hint))[1] if table is None else _hints(table).get(name, Any)
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return tree, hint
+
+
+def _paths(tree: Any, hint: Any) -> Iterator[tuple[str, ...]]:
+    """Every setting below a place, as a path from there."""
+    if typing.get_origin(_bare(hint)) is dict:
+        inner = typing.get_args(_bare(hint))[1]
+        for key, item in (tree or {}).items() if isinstance(tree, Mapping) else ():
+            yield from ((key, *path) for path in _paths(item, inner))
+        return
+    table = _table_for(hint, tree)
+    if table is None:
+        return
+    for f in dataclasses.fields(typing.get_origin(table) or table):
+        if f.init and f.name != "kind":
+            yield (f.name,)
+            value = tree[f.name] if isinstance(tree, Mapping) and f.name in tree else _default(f)
+            yield from ((f.name, *path) for path in _paths(value, _hints(table)[f.name]))
+
+
+def _default(f: dataclasses.Field) -> Any:
+    made = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+    return None if made is dataclasses.MISSING else plain(made)
+
+
+def _bare(hint: Any) -> Any:
+    return _bare(typing.get_args(hint)[0]) if typing.get_origin(hint) is typing.Annotated else hint
+
+
+def _table_for(hint: Any, tree: Any) -> Any:
+    """The dataclass that a value of this type is; of several that with the value's `kind`. None: it is no
+    table."""
+    tables = list(_tables_in(hint))
+    if typing.get_origin(_bare(hint)) not in (typing.Union, types.UnionType):
+        return tables[0] if tables else None
+    kind = tree if isinstance(tree, str) else tree.get("kind") if isinstance(tree, Mapping) else None
+    if isinstance(kind, str) and ":" in kind:
+        return own_part(kind, ())
+    if kind is not None:
+        return next((table for table in tables if getattr(table, "kind", None) == kind), None)
+    return tables[0] if tree is not None and len(tables) == 1 else None
+
+
+def _tables_in(hint: Any) -> Iterator[Any]:
+    hint = _bare(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        for arg in typing.get_args(hint):
+            yield from _tables_in(arg)
+    elif dataclasses.is_dataclass(typing.get_origin(hint) or hint):
+        yield hint
+
+
+def _hints(table: Any) -> dict[str, Any]:
+    """Field -> type, parameters of a generic dataclass filled in."""
+    cls = typing.get_origin(table) or table
+    filled = dict(zip(getattr(cls, "__parameters__", ()), typing.get_args(table), strict=False))
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {name: _filled(hint, filled) for name, hint in hints.items()}
+
+
+def _filled(hint: Any, filled: Mapping[Any, Any]) -> Any:
+    if isinstance(hint, typing.TypeVar):
+        return filled.get(hint, Any)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.Union[tuple(_filled(arg, filled) for arg in typing.get_args(hint))]  # noqa: UP007
+    return hint
+
+
+def _field_names(table: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(typing.get_origin(table) or table) if f.init]

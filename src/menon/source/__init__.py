@@ -1,0 +1,1 @@
+"""What a training step learns from: text that the policy writes, rows that are there, a queue, a mixture."""

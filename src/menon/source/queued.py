@@ -1,0 +1,73 @@
+"""Steps that are written ahead, while earlier ones are learned from."""
+
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from menon.errors import at_least
+from menon.source.protocols import Gathered, Source
+from menon.types import StepReport
+
+Written = tuple[dict[str, Any], Gathered | Exception]
+"""The state of the inner source before a step, and the step or why there is none."""
+
+
+class Queued:
+    """A thread that asks `inner` for up to `ahead` steps beyond the one that is learned from.
+
+    `ahead=0` calls `inner` directly: the synchronous run. Otherwise a step is written by weights that are at most
+    `ahead` versions old. What was begun is finished before weights are published, so which weights wrote what
+    depends on the order of the calls alone, and not on how fast either side is.
+
+    The state is that of `inner` before the oldest step that was not handed out: a resumed run asks the prompts of
+    the queue again and trains none twice.
+    """
+
+    def __init__(self, inner: Source, ahead: int = 0) -> None:
+        at_least(0, "ahead", ahead)
+        self.inner, self.ahead = inner, ahead
+        self._writer = ThreadPoolExecutor(1, "menon-source") if ahead else None
+        self._queue: deque[Future[Written]] = deque()
+
+    def next(self) -> Gathered:
+        """An error of the inner source is raised where its step would have been handed out."""
+        if self._writer is None:
+            return self.inner.next()
+        self._fill(self._writer, max(1, self.ahead))
+        _, gathered = self._queue[0].result()
+        if isinstance(gathered, Exception):
+            raise gathered
+        self._queue.popleft()
+        self._fill(self._writer, self.ahead)
+        return gathered
+
+    def _fill(self, writer: ThreadPoolExecutor, count: int) -> None:
+        while len(self._queue) < count:
+            self._queue.append(writer.submit(self._write))
+
+    def _write(self) -> Written:
+        before = self.inner.state()
+        try:
+            return before, self.inner.next()
+        except Exception as error:
+            return before, error
+
+    def learned(self, report: StepReport) -> None:
+        wait(self._queue)
+        self.inner.learned(report)
+
+    def published(self, version: int) -> None:
+        self.inner.published(version)
+
+    def state(self) -> dict[str, Any]:
+        return self._queue[0].result()[0] if self._queue else self.inner.state()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self._queue.clear()
+        self.inner.load(state)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.shutdown(cancel_futures=True)
+        self.inner.close()

@@ -1,0 +1,106 @@
+"""Sequences that are there already: a corpus, examples to imitate, answers of a teacher, preference pairs."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from menon.batch import pack_examples
+from menon.errors import UserError
+from menon.source.protocols import Gathered
+from menon.streams import stream
+from menon.types import Example, StepReport
+
+
+class Rows:
+    """`per_step` examples a step, every one once per epoch, in an order that the seed and the epoch name.
+
+    The last step of an epoch goes on into the next one. `seed=None` keeps the order of the rows.
+    """
+
+    def __init__(self, rows: Sequence[Example], per_step: int, seed: int | None = 0) -> None:
+        if not rows or per_step < 1:
+            raise UserError(f"{len(rows)} rows and {per_step} rows a step; a source needs at least 1 of each")
+        self.rows, self.per_step, self.seed = rows, per_step, seed
+        self._taken = 0
+        self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, dtype=np.int64))
+        self._fingerprint = fingerprint_of(rows)
+
+    def next(self) -> Gathered:
+        places = range(self._taken, self._taken + self.per_step)
+        self._taken += self.per_step
+        return Gathered(pack_examples([self.rows[self._row(place)] for place in places]))
+
+    def _row(self, place: int) -> int:
+        epoch, index = divmod(place, len(self.rows))
+        if self.seed is None:
+            return index
+        if self._order[0] != epoch:
+            self._order = (epoch, stream(self.seed, "rows", epoch).permutation(len(self.rows)))
+        return int(self._order[1][index])
+
+    def learned(self, report: StepReport) -> None:
+        pass
+
+    def published(self, version: int) -> None:
+        pass
+
+    def state(self) -> dict[str, Any]:
+        return {"taken": self._taken, "rows": self._fingerprint}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        if state["rows"] != self._fingerprint:
+            raise UserError(
+                "the rows are not those that this run began with; put the old ones back, or start a new run"
+            )
+        self._taken = int(state["taken"])
+
+    def close(self) -> None:
+        pass
+
+
+class Corpus:
+    """Steps of a corpus that is generated: `steps()` gives the examples of one step after the other, the same each time
+    it is called. `name` stands for the corpus and all its settings."""
+
+    def __init__(self, steps: Callable[[], Iterator[Sequence[Example]]], name: str) -> None:
+        self.steps, self.name = steps, name
+        self._taken = 0
+        self._stream = steps()
+
+    def next(self) -> Gathered:
+        self._taken += 1
+        return Gathered(pack_examples(next(self._stream)))
+
+    def learned(self, report: StepReport) -> None:
+        pass
+
+    def published(self, version: int) -> None:
+        pass
+
+    def state(self) -> dict[str, Any]:
+        return {"taken": self._taken, "name": self.name}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        if state["name"] != self.name:
+            raise UserError(
+                "the corpus is not the one that this run began with; put the old settings back, or start a new run"
+            )
+        self._taken = int(state["taken"])
+        self._stream = islice(self.steps(), self._taken, None)
+
+    def close(self) -> None:
+        pass
+
+
+def fingerprint_of(rows: Sequence[Example]) -> str:
+    """16 hexadecimal digits that depend on everything in every row and on the order of the rows."""
+    digest = hashlib.blake2b(digest_size=8)
+    for row in rows:
+        digest.update(len(row.tokens).to_bytes(8, "little"))
+        digest.update(np.ascontiguousarray(row.tokens, dtype="<i4").tobytes())
+        digest.update(np.packbits(row.is_action).tobytes())
+        digest.update(np.array([row.group, row.score], dtype="<f8").tobytes())
+    return digest.hexdigest()

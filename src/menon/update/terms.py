@@ -1,0 +1,105 @@
+"""An objective is a tuple of terms; an update's loss is the plain sum over terms and tokens of coef * loss * weight."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from menon.batch import Batch, unit_of
+from menon.streams import stream
+from menon.types import Mean, Metric, Unit
+from menon.update.protocols import Aggregation, Correction, Loss, Select
+
+LossKind = TypeVar("LossKind", covariant=True)
+AggregationKind = TypeVar("AggregationKind", covariant=True)
+SelectKind = TypeVar("SelectKind", covariant=True)
+CorrectionKind = TypeVar("CorrectionKind", covariant=True)
+
+
+@dataclass(frozen=True)
+class Term(Generic[LossKind, AggregationKind, SelectKind, CorrectionKind]):
+    """One summand of an objective. (Generic so that a configuration can say which losses, shares, ... it
+    reads.)"""
+
+    loss: LossKind
+    share: AggregationKind
+    select: SelectKind | None = None
+    """None: every trained token."""
+    coef: float = 1.0
+    correction: tuple[CorrectionKind, ...] = ()
+    """For text that another policy wrote; the product of all."""
+
+
+AnyTerm = Term[Loss, Aggregation, Select, Correction]
+
+
+def pieces(term: AnyTerm) -> tuple[Loss | Select | Correction, ...]:
+    """The parts of a term that may read columns or prepare some."""
+    return (term.loss, *([term.select] if term.select is not None else []), *term.correction)
+
+
+@dataclass(frozen=True)
+class Update:
+    """Which model learns from which terms, in how many optimiser steps per step of the run."""
+
+    terms: Mapping[str, AnyTerm]
+    model: str = "policy"
+    count: int = 1
+    old: Literal["trainer", "behaviour"] = "trainer"
+    """Whose log-probs ratios compare with: the trainer's before the step, or those of the sampler (nothing is
+    scored then)."""
+    after: int = 0
+    """Steps of the run that pass without it: a policy waits for its critic."""
+
+    @property
+    def unit(self) -> Unit:
+        """The coarsest unit among the terms."""
+        order: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
+        return max((term.loss.unit for term in self.terms.values()), key=order.index)
+
+    @property
+    def reads(self) -> set[str]:
+        return {column for term in self.terms.values() for part in pieces(term) for column in part.reads}
+
+
+@dataclass(frozen=True)
+class MiniBatch:
+    """The sequences of one optimiser step."""
+
+    update: Update
+    rows: Tensor
+    """[K] sequences of the step's batch."""
+    first: bool
+    """The model has not moved since the batch was scored: old is the detached new, and does not have to be
+    scored."""
+
+
+def split(batch: Batch, update: Update, seed: int, step: int) -> list[MiniBatch]:
+    """Deals the units of a batch into `count` updates of nearly equal size, shuffled by a named stream.
+
+    One update takes the batch as it stands. With fewer units than updates there are as many updates as units.
+    Sequences that are not learned from are in no update.
+    """
+    learned = torch.arange(batch.num_sequences) if batch.learn is None else batch.learn.nonzero()[:, 0]
+    unit = unit_of(batch, update.unit)[learned]
+    names, unit = torch.unique(unit, return_inverse=True)
+    count = min(update.count, len(names))
+    if count <= 1:
+        return [MiniBatch(update, learned, True)] if len(learned) else []
+    order = torch.from_numpy(stream(seed, "split", update.model, step).permutation(len(names)))
+    rows = [learned[torch.isin(unit, units)] for units in order.tensor_split(count)]
+    return [MiniBatch(update, row, first=i == 0) for i, row in enumerate(rows)]
+
+
+def coefficient(term: str) -> str:
+    """The column of a batch by which the advantage stage steers a term: it multiplies the term's
+    coefficient."""
+    return f"coefficient/{term}"
+
+
+def steered(batch: Batch) -> dict[str, Metric]:
+    """Those coefficients as metrics."""
+    columns = {name: column for name, column in batch.columns.items() if name.startswith(coefficient(""))}
+    return {name: Mean(float(column[0])) for name, column in columns.items() if len(column)}
