@@ -134,6 +134,8 @@ class Episode:
         self.tokens: Tokens = no_tokens()
         """All that follows the prompt."""
         self.columns: dict[str, list[np.ndarray]] = {name: [] for name in ("is_action", *OBSERVED)}
+        self.turns_written: list[tuple[int, Completion]] = []
+        """Where each turn begins in what follows the prompt."""
         self.finish: Finish | None = None
         self.text, self.fault = "", ""
         self.num_turns = self.observed = 0
@@ -167,6 +169,7 @@ class Episode:
     def takes(self, completion: Completion) -> bool:
         """Appends a turn; is it for the environment to answer?"""
         size = len(completion.tokens)
+        self.turns_written.append((len(self.tokens), completion))
         self.append(
             completion.tokens,
             np.ones(size, dtype=np.bool_),
@@ -235,7 +238,21 @@ class Episode:
             sample=self.asked.sample,
             visit=self.asked.visit,
             **columns,
+            **self._alternatives(size),
         )
+
+    def _alternatives(self, prompt_tokens: int) -> dict[str, Any]:
+        """[L, k] of all turns, empty where the policy did not write; nothing where they were not recorded."""
+        recorded = [turn.alternatives for _, turn in self.turns_written if turn.alternatives is not None]
+        if not recorded:
+            return {}
+        shape = (prompt_tokens + len(self.tokens), recorded[0].shape[1])
+        tokens, logp = np.full(shape, -1, dtype=np.int32), np.full(shape, np.nan, dtype=np.float32)
+        for begin, turn in self.turns_written:
+            rows = slice(prompt_tokens + begin, prompt_tokens + begin + len(turn.tokens))
+            if turn.alternatives is not None and turn.alternatives_logp is not None:
+                tokens[rows], logp[rows] = turn.alternatives, turn.alternatives_logp
+        return {"alternatives": tokens, "alternatives_logp": logp}
 
 
 def verdicts_of(episodes: Sequence[Episode], grade: Grade) -> list[Graded]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from menon.engines.decoding.draw import draw, temperature_by_entropy
+from menon.engines.decoding.draw import draw, most_probable, temperature_by_entropy
 from menon.engines.decoding.prefix_cache import PrefixCache
 from menon.engines.decoding.stop_strings import StopStrings
 from menon.errors import UserError
@@ -92,6 +92,8 @@ class Settings:
     """Most bytes of the prefix cache; None: there is none."""
     kept_bytes: int
     """Most bytes of the slots' keys and values that are kept for the next stream."""
+    alternatives: int = 0
+    """How many of the most probable tokens are recorded beside each token that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,9 @@ class Scheduler:
         self.tokens, self.versions = array(np.int32, 0), array(np.int32, 0)
         self.numbers = array(np.float32, 0, 3)
         """logp, log_kept, entropy."""
+        self.others = array(np.int32, 0, settings.alternatives)
+        self.others_logp = array(np.float32, 0, settings.alternatives)
+        """The most probable tokens, and their log-probs."""
         self.columns = [name for name, value in vars(self).items() if isinstance(value, np.ndarray)]
         self.done = np.zeros(0, dtype=np.int64)
         """Rows whose sequences are finished."""
@@ -227,6 +232,8 @@ class Scheduler:
         self.computed_tokens += n
         token, numbers = self._draw(logits)
         at = self.count[:n]
+        if self.settings.alternatives:
+            self.others[rows, at], self.others_logp[rows, at] = self._alternatives(logits[:n])
         self.tokens[rows, at], self.versions[rows, at], self.numbers[rows, at] = token, version, numbers
         self.token[:n] = token
         self.position[:n] += 1
@@ -267,6 +274,15 @@ class Scheduler:
         with torch.inference_mode():
             drawn = draw(logits, number, temperature_by_entropy(logits, *by_entropy), top_p, top_k)
             return drawn.token.cpu().numpy()[: self.n], torch.stack(drawn[1:], -1).cpu().numpy()[: self.n]
+
+    def _alternatives(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """[n, k] the most probable tokens, and their log-probs."""
+        n = len(logits)
+        settings = (self.temperature[:n], self.forking[:n], self.threshold[:n])
+        with torch.inference_mode():
+            temperature = temperature_by_entropy(logits, *(torch.from_numpy(value) for value in settings))
+            tokens, logp = most_probable(logits, temperature, self.settings.alternatives)
+        return tokens.cpu().numpy(), logp.cpu().numpy()
 
     def _change(self) -> None:
         """Queued requests take the rows of finished ones and those still free; then the last rows fill the
@@ -383,6 +399,8 @@ class Scheduler:
             version=self.versions[row, :count].copy(),
             finish=finish,
             text=self.detokenizer.text(answer),
+            alternatives=self.others[row, :count].copy() if self.settings.alternatives else None,
+            alternatives_logp=self.others_logp[row, :count].copy() if self.settings.alternatives else None,
         )
 
     def _compact(self, gaps: np.ndarray) -> None:

@@ -55,6 +55,7 @@ class TorchSampler:
         slots: int = 256,
         fixed_slots: bool = False,
         processes: int = 1,
+        alternatives: int = 0,
     ) -> None:
         if slots < 1:
             raise UserError(f"slots is {slots}; a sampler needs room for at least 1 sequence")
@@ -70,6 +71,8 @@ class TorchSampler:
         self.context = context_of(model)
         embedding: Any = model.get_input_embeddings()
         self.vocabulary: int = embedding.num_embeddings
+        self.alternatives = min(alternatives, self.vocabulary)
+        """How many of the most probable tokens a completion has beside each token that was drawn."""
         self.decoder: Decoder | None = None
         """The network in plain data, where it is one of the Llama family; known from the first request on."""
         self._checked = False
@@ -90,6 +93,7 @@ class TorchSampler:
             # The bits of a kept start depend on how it came about.
             prefix_bytes=None if self.fixed_slots else room,
             kept_bytes=KEEP // self.parts,
+            alternatives=self.alternatives,
         )
         return TorchStream(self, keep, settings)
 
