@@ -67,11 +67,11 @@ HEAD = """# Every recipe on the built-in base
 python benchmarks/presets.py FOLDER --steps 6 --more 12
 ```
 
-Laptop scale, task `chain_sum`, `menon train RECIPE seed=SEED heldout=200 report_questions=0 threads=1`. Each cell is the accuracy
-on 200 held-out questions, one answer each at temperature 1, before -> after. The column of steps says how far the runs of a row
-went, and the column before it how many there are: one that has gained .2 may stop early, one that has not goes on (`--steps`,
-`--more`). Seconds and generated tokens are means of one run; seconds are those of a machine that had other work to do (2-core x86
-CPU, one thread for each run).
+Laptop scale, task `chain_sum`, `menon train RECIPE seed=SEED heldout=200 report_questions=0 threads=1`. Each
+cell is the accuracy on 200 held-out questions, one answer each at temperature 1, before -> after. The column
+of steps says how far the runs of a row went, and the column before it how many there are: one that has gained
+.2 may stop early, one that has not goes on (`--steps`, `--more`). Seconds and generated tokens are means of
+one run; seconds are those of a machine that had other work to do (2-core x86 CPU, one thread for each run).
 
 """
 

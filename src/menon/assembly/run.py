@@ -34,7 +34,8 @@ Show = Callable[[Mapping[str, str]], "AbstractContextManager[Watcher]"]
 def start(
     recipe: str | None, changes: Sequence[Tree], show: Show, again: Tree | None = None
 ) -> dict[str, Any]:
-    """A new run; its report. `again` are the settings of an earlier run, to be repeated, in place of a recipe."""
+    """A new run; its report. `again` are the settings of an earlier run, to be repeated, in place of a
+    recipe."""
     settings = together(changes, again)
     chosen = threads.choose(settings)
     use(chosen, str(setting(settings, "device", "auto")))

@@ -62,8 +62,8 @@ class Rows:
 
 
 class Corpus:
-    """Steps of a corpus that is generated: `steps()` gives the examples of one step after the other, the same each time
-    it is called. `name` stands for the corpus and all its settings."""
+    """Steps of a corpus that is generated: `steps()` gives the examples of one step after the other, the same
+    each time it is called. `name` stands for the corpus and all its settings."""
 
     def __init__(self, steps: Callable[[], Iterator[Sequence[Example]]], name: str) -> None:
         self.steps, self.name = steps, name
