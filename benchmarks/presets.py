@@ -55,7 +55,10 @@ def table(cells: Sequence[Cell], seeds: Sequence[int]) -> str:
     reached = [name for name, found in run.items() if found and all(gain(cell) >= ENOUGH for cell in found)]
     short = [name for name, found in run.items() if found and name not in reached]
     missing = [name for name, found in run.items() if not found]
-    last = f"Up by at least .2 with every seed that was run: {', '.join(reached) or 'none'} ({len(reached)} of {len(run)})."
+    last = (
+        f"Up by at least .2 with every seed that was run: {', '.join(reached) or 'none'} "
+        f"({len(reached)} of {len(run)})."
+    )
     last += f" Not: {', '.join(short)}." if short else ""
     last += f" Not run: {', '.join(missing)}." if missing else ""
     return "\n".join([*lines, "", last]) + "\n"

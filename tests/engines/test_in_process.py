@@ -110,7 +110,7 @@ class TestScore:
 
     def test_an_unknown_role_is_one_sentence(self):
         host = InProcessHost({"policy": Held()})
-        with pytest.raises(UserError, match="^this run has no teacher model; set teacher in the config"):
+        with pytest.raises(UserError, match=r"^this run has no teacher model; set teacher in the config"):
             host.score(random_batch(), [Ask("teacher", "logp")])
 
 

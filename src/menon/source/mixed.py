@@ -28,8 +28,8 @@ class Mixed:
             raise UserError(f"weights of a mixture must be positive numbers, not {dict(weights)}")
         if ahead := [name for name, source in sources.items() if isinstance(source, Queued) and source.ahead]:
             raise UserError(
-                f"'{ahead[0]}' of a mixture writes ahead, also while another source is learned from; put the queue "
-                "around the mixture"
+                f"'{ahead[0]}' of a mixture writes ahead, also while another source is learned from; "
+                "put the queue around the mixture"
             )
         total = sum(weights.values())
         self.sources = dict(sources)

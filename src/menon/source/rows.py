@@ -86,7 +86,8 @@ class Corpus:
     def load(self, state: Mapping[str, Any]) -> None:
         if state["name"] != self.name:
             raise UserError(
-                "the corpus is not the one that this run began with; put the old settings back, or start a new run"
+                "the corpus is not the one that this run began with; put the old settings back, or "
+                "start a new run"
             )
         self._taken = int(state["taken"])
         self._stream = islice(self.steps(), self._taken, None)
