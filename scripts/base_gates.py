@@ -160,7 +160,10 @@ def left(trained: Any, base: Any, prompts: Sequence[str], texts: Sequence[str]) 
         kl = (p.exp() * (p - q)).sum(-1)
         first.append(float(kl[0]))
         whole.append(float(kl.sum()))
-    return f"KL from the base {np.mean(whole):.2f} nats a sequence, {np.mean(first) / np.mean(whole):.3f} of it on the first token"
+    return (
+        f"KL from the base {np.mean(whole):.2f} nats a sequence, "
+        f"{np.mean(first) / np.mean(whole):.3f} of it on the first token"
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def train(recipe: str = "grpo", /, **overrides: Any) -> dict[str, Any]:
     Overrides are the settings of the command, and may hold objects; dotted names are written as nested
     dictionaries or as `**{"objective.policy.loss": "gspo"}`.
 
-    >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=my_function, steps=20)  # doctest: +SKIP
+    >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=mine, steps=20)  # doctest: +SKIP
     """
     from menon.assembly.run import start
     from menon.report.terminal import terminal

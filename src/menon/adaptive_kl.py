@@ -1,5 +1,5 @@
-"""The adaptive KL controller of Ziegler et al. (arXiv 1909.08593, section 2.2), for a coefficient in the reward or in
-the loss."""
+"""The adaptive KL controller of Ziegler et al. (arXiv 1909.08593, section 2.2), for a coefficient in the
+reward or in the loss."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ def sampled_kl(batch: Batch, part: object) -> Tensor:
 
 
 def mean_kl(k1: Tensor, batch: Batch) -> tuple[float, int]:
-    """The mean over the answers with tokens of their token means, and how many answers these are; (0, 0) without one."""
+    """The mean over the answers with tokens of their token means, and how many answers these are; (0, 0)
+    without one."""
     length = batch.action_lengths
     present = length > 0
     if not present.any():

@@ -129,7 +129,8 @@ def loop(
 
 
 def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartState) -> PartState:
-    """One step, recorded; the state of the parts that it leaves. GradersFailed before it has changed a weight."""
+    """One step, recorded; the state of the parts that it leaves. GradersFailed before it has changed a
+    weight."""
     clock = Clock()
     with clock("rollout"):
         gathered = run.source.next()
@@ -222,8 +223,8 @@ def keep_best(run: Run, folder: RunFolder, step: int, state: PartState, place: M
 
 
 def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]:
-    """Puts the run and its folder where the newest usable checkpoint left them; that step and the state of the
-    parts there."""
+    """Puts the run and its folder where the newest usable checkpoint left them; that step and the state of
+    the parts there."""
     with writing(folder.path):
         snapshot = checkpoint.newest(folder.checkpoints, watch.notify)
     step = 0 if snapshot is None else snapshot.step

@@ -1,4 +1,5 @@
-"""Credit for each token: estimators of advantages and value targets, and what changes advantages after them."""
+"""Credit for each token: estimators of advantages and value targets, and what changes advantages after
+them."""
 
 from menon.advantage.gae import GAE
 from menon.advantage.gae_normalised import NormalisedGAE

@@ -42,8 +42,8 @@ ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 
 @contextmanager
 def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Iterator[Run]:
-    """Everything of a run, in this process and on one device; `notify` hears what the user should know. Leaving
-    the `with` ends what was started beside this process."""
+    """Everything of a run, in this process and on one device; `notify` hears what the user should know.
+    Leaving the `with` ends what was started beside this process."""
     around = around_of(config)
     around = replace(
         around,

@@ -37,8 +37,8 @@ WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64":
 
 @dataclass(frozen=True)
 class Placed(AbstractContextManager):
-    """The models of a run, its sampler, and the channel between them. Leaving its `with` ends what was started
-    beside this process."""
+    """The models of a run, its sampler, and the channel between them. Leaving its `with` ends what was
+    started beside this process."""
 
     host: InProcessHost
     sampler: TorchSampler

@@ -19,18 +19,18 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon train grpo data=FILE.jsonl model=NAME  train any causal language model on your own questions
   menon train ppo settings.yaml seed=3         a recipe, a file of settings, single settings
   menon train --resume RUN                     go on with a run, as if it had never stopped
-  menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of a model, or of the newest checkpoint of a run
+  menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of a model or of a run's newest checkpoint
   menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
   menon compare A.json B.json                  two evaluations, question by question
-  menon sample MODEL 'QUESTION' n=4            answers with their log-probs, coloured by how uncertain each token was
-  menon explain RECIPE key=value               sizes of a step, how far off-policy, memory: before anything runs
+  menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty
+  menon explain RECIPE key=value               sizes of a step, distance off-policy, memory, before it runs
   menon runs [FOLDER]                          the runs in a folder: state, steps, accuracy before and after
-  menon report RUN                             a run on one page: curves, answers before and after, distance, time
+  menon report RUN                             a run on one page: curves, answers before and after, time
   menon check verifier FILE.jsonl              does a verifier say what labelled answers deserve, and in time
-  menon check code FILE.jsonl                  does the code reward say what labelled programs expect, and hold them
+  menon check code FILE.jsonl                  does the code reward judge labelled programs right
   menon check data FILE                        does every gold answer earn the full reward
-  menon study entropy RUN                      a run's entropy: its law and forecast, forking tokens, overlap with the base
-  menon show RUN --tree STEP                   a tree of answers, node by node with its value (recipe spo_tree)
+  menon study entropy RUN                      a run's entropy: its law, a forecast, its forking tokens
+  menon show RUN --tree STEP                   a tree of answers with the value of each node (recipe spo_tree)
   menon rescore RUN --reward math              what another reward says of the answers that a run has stored
   menon doctor                                 what this machine has, and what is missing for what
   menon pretrain out=FOLDER                    make the built-in base model from nothing
@@ -149,4 +149,7 @@ def fault(error: BaseException) -> str:
     ) as file:
         file.write(trace)
     what = " ".join(str(error).split())[:200]
-    return f"a fault in menon itself ({type(error).__name__}: {what}); please report it with {file.name} (--debug shows it here)"
+    return (
+        f"a fault in menon itself ({type(error).__name__}: {what}); please report it with "
+        f"{file.name} (--debug shows it here)"
+    )

@@ -38,7 +38,10 @@ def show(words: Sequence[str]) -> int:
 
 def understand(words: Sequence[str]) -> tuple[Path, int, int]:
     """The run's folder, the step, and which of its questions, counted from 1."""
-    usage = "menon show takes a run's folder and a step, like menon show runs/mine --tree 12, and maybe --question 3"
+    usage = (
+        "menon show takes a run's folder and a step, like menon show runs/mine --tree 12, and "
+        "maybe --question 3"
+    )
     plain: list[str] = []
     numbers: dict[str, int] = {}
     rest = iter(words)
@@ -88,7 +91,10 @@ def drawn(rows: Sequence[Row]) -> Iterator[str]:
     deviation = (
         (sum((score - value[0]) ** 2 for score in spread) / len(spread)) ** 0.5 if spread else math.nan
     )
-    yield f"value {value[0]:.3f} ± {deviation / max(len(spread), 1) ** 0.5:.3f}   {len(rows)} nodes   * learned from in this step"
+    yield (
+        f"value {value[0]:.3f} ± {deviation / max(len(spread), 1) ** 0.5:.3f}   {len(rows)} nodes "
+        "  * learned from in this step"
+    )
 
     def below(node: int, lead: str, text: str) -> Iterator[str]:
         for i, row in enumerate(children.get(node, ())):
@@ -98,7 +104,10 @@ def drawn(rows: Sequence[Row]) -> Iterator[str]:
             mark = "*" if row["learn"] else " "
             score = "failed" if math.isnan(row["score"]) else f"{row['score']:.2f}{error}"
             stem = lead + ("└ " if end else "├ ")
-            yield f"{mark} {stem}{score} ({row['score'] - value[node]:+.2f})  {clipped(printable(own))}{ending(row)}"
+            yield (
+                f"{mark} {stem}{score} ({row['score'] - value[node]:+.2f})  "
+                f"{clipped(printable(own))}{ending(row)}"
+            )
             yield from below(row["node"], lead + ("  " if end else "│ "), row["completion"])
 
     yield from below(0, "", "")

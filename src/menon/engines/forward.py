@@ -183,9 +183,9 @@ def _distinct_states(
 def _padded_states(
     network: Network, batch: Batch, device: torch.device, layers: Collection[int] = ()
 ) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
-    """The same by the model's own forward, [S * L, d] or [S * L, V], and the outputs of layers. Rows are padded
-    on the right and no mask is given: causal attention cannot look ahead, and with a mask `transformers` would
-    leave the fast causal kernel."""
+    """The same by the model's own forward, [S * L, d] or [S * L, V], and the outputs of layers. Rows are
+    padded on the right and no mask is given: causal attention cannot look ahead, and with a mask
+    `transformers` would leave the fast causal kernel."""
     ids = sent(ragged.pad(batch.token, batch.offset), device)
     how: dict[str, Any] = {"use_cache": False} | ({"output_hidden_states": True} if layers else {})
     output = (network.whole or network.trunk)(input_ids=ids, **how)

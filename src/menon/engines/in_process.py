@@ -28,14 +28,16 @@ Export = Callable[[Path], None]
 class InProcessHost:
     """A `ModelHost` over models that are in this process.
 
-    `exports` holds, by role, how a model becomes a Hugging Face folder; a policy without one is saved in `state` whole.
+    `exports` holds, by role, how a model becomes a Hugging Face folder; a policy without one is saved in
+    `state` whole.
     """
 
     def __init__(self, models: Models, exports: Mapping[str, Export] | None = None) -> None:
         self.models = dict(models)
         self.exports = dict(exports or {})
         self._followers: set[str] = set()
-        """Roles that have moved without learning; the others that do not learn are made again from the start."""
+        """Roles that have moved without learning; the others that do not learn are made again from the
+        start."""
 
     @property
     def roles(self) -> frozenset[str]:

@@ -19,8 +19,8 @@ def tensors_in(folder: Path) -> dict[str, Tensor]:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """One safetensors file. Contiguous, and copied only where two share memory or one is a view of more: the moments
-    of a large model take as much memory as twice its weights."""
+    """One safetensors file. Contiguous, and copied only where two share memory or one is a view of more: the
+    moments of a large model take as much memory as twice its weights."""
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():

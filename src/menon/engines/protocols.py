@@ -41,16 +41,18 @@ class Learner(Scorer, Protocol):
     """Forward passes that run at a time. Cannot change a result."""
 
     def accumulate(self, micros: Iterable[Micro], models: "Models") -> dict[str, Metric]:
-        """Adds the gradient of the micro-batches' share of the update's loss; gives the metrics of its terms."""
+        """Adds the gradient of the micro-batches' share of the update's loss; gives the metrics of its
+        terms."""
         ...
 
     def step(self) -> dict[str, Metric]:
-        """One optimiser step: clips; skips and counts a non-finite gradient. Metrics: grad_norm, learning_rate,
-        update/empty, update/skipped."""
+        """One optimiser step: clips; skips and counts a non-finite gradient. Metrics: grad_norm,
+        learning_rate, update/empty, update/skipped."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything beside the weights that a resumed run needs: numbers, strings, tensors, nested dicts of them."""
+        """Everything beside the weights that a resumed run needs: numbers, strings, tensors, nested dicts of
+        them."""
         ...
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -63,7 +65,8 @@ def check_same_model(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> 
     odd = sorted(own.keys() ^ given.keys()) or sorted(n for n in own if own[n].shape != given[n].shape)
     if odd:
         raise UserError(
-            f"the checkpoint holds another model: '{odd[0]}' does not fit; load it with the model it was made of"
+            f"the checkpoint holds another model: '{odd[0]}' does not fit; load it with the model "
+            "it was made of"
         )
 
 

@@ -26,7 +26,8 @@ class SharedWeights:
     @staticmethod
     @torch.no_grad()
     def of(parameters: Iterable[nn.Parameter]) -> "SharedWeights":
-        """Moves parameters on a CPU there. They stay the same objects; tensors that were views of them do not follow."""
+        """Moves parameters on a CPU there. They stay the same objects; tensors that were views of them do not
+        follow."""
         parameters = list(parameters)
         begins, size = [], 0
         for parameter in parameters:
@@ -44,7 +45,8 @@ class SharedWeights:
         return begin if 0 <= begin < len(self.memory) else None
 
     def tensor(self, begin: int, dtype: torch.dtype, shape: torch.Size) -> Tensor:
-        """With a storage of its own, as if it were alone there: what saves models looks at storages to find tied weights."""
+        """With a storage of its own, as if it were alone there: what saves models looks at storages to find
+        tied weights."""
         return torch.frombuffer(self.memory, dtype=dtype, count=shape.numel(), offset=begin).view(shape)
 
     def dumps(self, value: Any) -> bytes:
@@ -79,7 +81,8 @@ class _Unpickler(pickle.Unpickler):
 
 
 def nameless(size: int) -> int:
-    """The descriptor of a file of so many bytes that no folder lists; in memory where the system has such files."""
+    """The descriptor of a file of so many bytes that no folder lists; in memory where the system has such
+    files."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("menon weights")
     else:

@@ -28,7 +28,8 @@ MOST_SKIPPED = 10
 
 
 class TorchScorer:
-    """A `Scorer` over a causal LM or a `ValueModel`; `heads` puts linear heads by name on its trunk, like a critic's.
+    """A `Scorer` over a causal LM or a `ValueModel`; `heads` puts linear heads by name on its trunk, like a
+    critic's.
 
     `temperature` divides the logits of every column; `autocast` runs the trunk in that dtype;
     `vocabulary_chunk` is the most elements of logits that exist at once. Neither it nor `tokens_per_forward`

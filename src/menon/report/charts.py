@@ -101,7 +101,8 @@ def thinned(points: Sequence[P], most: int = MOST_POINTS) -> Sequence[P]:
 
 
 def ticks(low: float, high: float, count: int = 3) -> list[float]:
-    """Round numbers over [low, high]: steps of 1, 2 or 5 times a power of ten, the fewest that are at least `count`.
+    """Round numbers over [low, high]: steps of 1, 2 or 5 times a power of ten, the fewest that are at least
+    `count`.
 
     >>> ticks(0, 1), ticks(3, 58)
     ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0])

@@ -12,7 +12,8 @@ class NoReply(Exception):
 
 
 def ask(function: Callable[[Any], Any], items: Sequence[Any], limit: float) -> Sequence[Any]:
-    """One result for each item. NoReply if the function raises, takes longer than `limit` seconds, or returns something else."""
+    """One result for each item. NoReply if the function raises, takes longer than `limit` seconds, or returns
+    something else."""
     try:
         results = Call(function, list(items)).result(limit)
     except Late as late:

@@ -138,7 +138,8 @@ def covariances(view: RunView) -> dict[str, Any]:
     there = [step for step in view.transcripts.require() if step in known]
     if len(there) != len(known):
         raise UserError(
-            f"{view.path} holds {len(there)} transcripts of {len(known)} steps; the covariance follows all of them"
+            f"{view.path} holds {len(there)} transcripts of {len(known)} steps; the covariance "
+            "follows all of them"
         )
     steps = [covariance.of_step(view.transcripts.batch(step)) for step in there]
     entropy = list(known.values())

@@ -54,9 +54,9 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class NaturalGradient:
-    """TRPO's step in place of AdamW's: how far to go, and how to get there. The step is the largest of sqrt(2 max_kl / s'Fs) s, times `shrink`
-    as often as it takes, that lowers the loss and stays within `max_kl`; if none of `tries` does, the weights
-    stay as they are."""
+    """TRPO's step in place of AdamW's: how far to go, and how to get there. The step is the largest of sqrt(2
+    max_kl / s'Fs) s, times `shrink` as often as it takes, that lowers the loss and stays within `max_kl`; if
+    none of `tries` does, the weights stay as they are."""
 
     max_kl: float = 0.01
     """Of KL(pi_old || pi) over the vocabulary, the mean over the trained tokens of the update."""

@@ -295,9 +295,18 @@ def test_a_copy_of_its_own_keeps_its_buffers_and_its_ties():
 def test_a_sliding_window_bounds_the_context():
     torch.manual_seed(0)
     config = MistralConfig(
-        vocab_size=V, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        max_position_embeddings=128, sliding_window=24, eos_token_id=END, bos_token_id=None, initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=V,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        sliding_window=24,
+        eos_token_id=END,
+        bos_token_id=None,
+        initializer_range=0.3,
+    )
     model = MistralForCausalLM(config).eval()
     requests = [replace(r, sampling=replace(r.sampling, max_new_tokens=5)) for r in ragged_requests()[:12]]
     for completion, request in zip(answers(model, requests, slots=3), requests, strict=True):
