@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from menon.cli.words import understand
 from menon.errors import UserError
 from menon.settings import setting
 
@@ -11,15 +12,19 @@ HEAD = ("run", "recipe", "model", "steps", "state", "before", "after", "minutes"
 
 
 def runs(words: Sequence[str]) -> int:
-    if len(words) > 1 or any("=" in word or word.startswith("-") for word in words):
-        raise UserError("runs takes one folder at most: menon runs, or menon runs experiments")
-    folder = Path(words[0] if words else "runs")
+    """Lists the runs in a folder, one line each: state, steps, held-out accuracy before and after, minutes.
+    Without a folder those in runs/."""
+    usage = "runs takes one folder at most: menon runs, or menon runs experiments"
+    found = understand(words, no_option=usage)
+    if len(found.plain) > 1 or found.overrides:
+        raise UserError(usage)
+    folder = Path(found.plain[0] if found.plain else "runs")
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; runs are in runs/ unless out= names another place")
-    found = sorted({path.parent for pattern in ("run.json", "*/run.json") for path in folder.glob(pattern)})
-    if not found:
+    paths = sorted({path.parent for pattern in ("run.json", "*/run.json") for path in folder.glob(pattern)})
+    if not paths:
         raise UserError(f"{folder} holds no runs (no folder with a run.json); start one with menon train")
-    for line in aligned([HEAD, *map(row_of, found)]):
+    for line in aligned([HEAD, *map(row_of, paths)]):
         print(line)
     return 0
 
