@@ -30,7 +30,7 @@ EXTRAS = {
     "eval": ("lm-eval", "accelerate"),
     "bench": ("trl",),
     "docs": ("zensical", "mdformat", "mdformat-gfm"),
-    "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil", "menon[docs]"),
+    "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil", "menon"),
 }
 """Extra of the package -> what it installs."""
 GIB = 2**30

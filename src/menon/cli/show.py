@@ -92,7 +92,8 @@ def drawn(rows: Sequence[Row]) -> Iterator[str]:
     deviation = (
         (sum((score - value[0]) ** 2 for score in spread) / len(spread)) ** 0.5 if spread else math.nan
     )
-    yield f"value {value[0]:.3f} ± {deviation / max(len(spread), 1) ** 0.5:.3f}   {len(rows)} nodes   * learned from in this step"
+    error = deviation / max(len(spread), 1) ** 0.5
+    yield f"value {value[0]:.3f} ± {error:.3f}   {len(rows)} nodes   * learned from in this step"
 
     def below(node: int, lead: str, text: str) -> Iterator[str]:
         for i, row in enumerate(children.get(node, ())):
@@ -102,7 +103,8 @@ def drawn(rows: Sequence[Row]) -> Iterator[str]:
             mark = "*" if row["learn"] else " "
             score = "failed" if math.isnan(row["score"]) else f"{row['score']:.2f}{error}"
             stem = lead + ("└ " if end else "├ ")
-            yield f"{mark} {stem}{score} ({row['score'] - value[node]:+.2f})  {clipped(printable(own))}{ending(row)}"
+            credit = f"{row['score'] - value[node]:+.2f}"
+            yield f"{mark} {stem}{score} ({credit})  {clipped(printable(own))}{ending(row)}"
             yield from below(row["node"], lead + ("  " if end else "│ "), row["completion"])
 
     yield from below(0, "", "")
