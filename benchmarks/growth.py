@@ -64,7 +64,11 @@ def series(quick: bool) -> dict[str, list[Size]]:
         "length": [replace(start, length=n) for n in (16, 32, 64, 128, 256, 512)],
         "model": [replace(start, model=name) for name in ("0.8M", "4.8M", "25M")],
     }
-    return {name: sizes[:3] if name != "model" else sizes[:2] for name, sizes in found.items()} if quick else found
+    return (
+        {name: sizes[:3] if name != "model" else sizes[:2] for name, sizes in found.items()}
+        if quick
+        else found
+    )
 
 
 def cost(size: Size, folder: Path, repeats: int) -> Cost:
@@ -108,7 +112,11 @@ def main() -> None:
     given = asked.parse_args()
     torch.set_num_threads(given.threads)
     print(f"{machine()}, {given.threads} threads\n")
-    print(row("", "size", "prompts x samples x tokens", "s a step", "rollout", "update", "tokens/s") + "\n" + row(*["---"] * 7))
+    print(
+        row("", "size", "prompts x samples x tokens", "s a step", "rollout", "update", "tokens/s")
+        + "\n"
+        + row(*["---"] * 7)
+    )
     costs: dict[Size, Cost] = {}
     lines: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="menon-bench-") as folder:
@@ -120,7 +128,10 @@ def main() -> None:
                 own = costs[size]
                 shape = f"{size.prompts} x {size.samples} x {size.length}"
                 times = (f"{seconds:.2f}" for seconds in (own.seconds, own.rollout, own.update))
-                print(row(name, getattr(size, name), shape, *times, f"{size.tokens / own.seconds:,.0f}"), flush=True)
+                print(
+                    row(name, getattr(size, name), shape, *times, f"{size.tokens / own.seconds:,.0f}"),
+                    flush=True,
+                )
                 lines[name].append((own.parameters if name == "model" else size.tokens, own.seconds))
     exponents = {name: exponent(points) for name, points in lines.items()}
     if given.plot is not None:

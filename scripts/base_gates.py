@@ -68,8 +68,9 @@ def main() -> None:
 def write(policy: tuple[Any, Any], prompts: Sequence[str], temperature: float) -> list[str]:
     sampling = Sampling(MOST, temperature)
     given = [Prompt(i, np.array(encode(text), dtype=np.int32), text) for i, text in enumerate(prompts)]
-    found = TorchSampler(*policy, seed=0).generate([Request(prompt, sampling) for prompt in given])
-    texts = {completion.request.prompt.index: completion.text for completion in found}
+    with TorchSampler(*policy, seed=0).open() as stream:
+        stream.ask([Request(prompt, sampling) for prompt in given])
+        texts = {completion.request.prompt.index: completion.text for completion in stream}
     return [texts[i] for i in range(len(prompts))]
 
 

@@ -6,35 +6,33 @@ FOLDER holds runs by the names RECIPE-SEED, as `benchmarks/presets.py` leaves th
 answers (`acc/mean`); a dot is the accuracy on held-out questions, where it was measured.
 """
 
-import json
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from menon.recipes import RECIPES
+from menon.record.reader import RunView
 from menon.report.charts import TONES_IN_TURN, Axis, Chart, Line, picture
 
 Points = list[tuple[int, float]]
 """Step and accuracy."""
 
 
-def read(path: Path, name: str) -> Points:
-    if not path.exists():
-        return []
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+def read(rows: Sequence[Mapping[str, Any]], name: str) -> Points:
     return [(row["step"], row[name]) for row in rows if row.get(name) is not None]
 
 
 def runs(folder: Path) -> dict[str, dict[int, tuple[Points, Points]]]:
     """Recipe -> seed -> (training accuracy, held-out accuracy) by step, of the runs that have come to an end."""
     found: dict[str, dict[int, tuple[Points, Points]]] = defaultdict(dict)
-    for report in sorted(folder.glob("*/report.json")):
-        recipe, _, seed = report.parent.name.rpartition("-")
-        line = read(report.parent / "metrics.jsonl", "acc/mean")
+    for view in map(RunView, sorted(folder.iterdir())):
+        recipe, _, seed = view.path.name.rpartition("-")
+        line = read(view.metrics, "acc/mean") if view.report is not None else []
         if recipe in RECIPES and seed.isdigit() and line:
-            found[recipe][int(seed)] = (line, read(report.parent / "evaluations.jsonl", "accuracy"))
+            found[recipe][int(seed)] = (line, read(view.evaluations, "accuracy"))
     return dict(found)
 
 
@@ -50,7 +48,9 @@ def chart(recipe: str, runs: Mapping[int, tuple[Points, Points]]) -> Chart:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    to = Path(sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parents[1] / "docs" / "algorithms" / "curves")
+    to = Path(
+        sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parents[1] / "docs" / "algorithms" / "curves"
+    )
     to.mkdir(parents=True, exist_ok=True)
     for recipe, lines in runs(folder).items():
         (to / f"{recipe}.svg").write_text(picture(chart(recipe, lines)), encoding="utf-8")

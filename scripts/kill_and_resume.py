@@ -9,7 +9,7 @@ building of the run to the middle of a checkpoint, and one run may be killed sev
 (without times), evaluations, transcripts and the last checkpoint (weights, optimiser, everything) must be
 those of an unbroken run, byte for byte. One kill counts as one test.
 
-A sitting is a fork of this process, which has imported everything and done nothing: it has one thread, no
+A session is a fork of this process, which has imported everything and done nothing: it has one thread, no
 tensor, and has drawn no random number. So the child is where a new interpreter would be after its imports,
 without the seconds that they take. Killing it is killing a whole process: only its files outlive it. That a
 fork is as good as a new interpreter is checked as well: the first recipe's unbroken run is repeated by one,
@@ -29,6 +29,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from menon.record.layout import Layout
+from menon.record.reader import RunView
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ("grpo", "ppo", "reinforce", "calculator")
@@ -174,7 +177,7 @@ def run_broken(
     instants: list[str] = []
     while True:
         # A kill can come before there is a run to go on with; then it is started again.
-        now = ["train", "--resume", str(path)] if (path / "run.json").exists() else words
+        now = ["train", "--resume", str(path)] if Layout(path).about.exists() else words
         child = fork(lambda now=now: command(now), log)  # type: ignore[misc]
         instant = chance.uniform(0, seconds) if len(instants) < most else None
         code = finish(child, instant)
@@ -231,18 +234,17 @@ def differences(path: Path, other: Path) -> str:
 def traces(path: Path) -> dict[str, object]:
     """What a run leaves: metrics without times, and the bytes of evaluations, transcripts and the last
     checkpoint."""
-    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    layout = Layout(path)
     metrics = [
         {key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))}
-        for line in lines
+        for line in RunView(path).metrics
     ]
-    last = (path / "checkpoints" / "latest").resolve()
     files = [
-        path / "evaluations.jsonl",
-        *path.glob("transcripts/*"),
-        *(file for file in last.rglob("*") if file.is_file()),
+        layout.evaluations,
+        *layout.transcripts.iterdir(),
+        *(file for file in layout.latest.resolve().rglob("*") if file.is_file()),
     ]
-    return {"metrics.jsonl": metrics} | {
+    return {layout.metrics.name: metrics} | {
         str(file.resolve().relative_to(path.resolve())): file.read_bytes() for file in files
     }
 

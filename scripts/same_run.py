@@ -56,7 +56,11 @@ and `checkpoint:state/critic.safetensors:head.weight` for a tensor. An entry tha
 stands for all names that begin with it. Write the reason beside each entry. The values are compared as
 before."""
 
-ADDED: tuple[str, ...] = ()
+ADDED: tuple[str, ...] = (
+    # The text of each token, so that no reader has to decode tokens (docs/run_folder.md).
+    "transcripts:text",
+    "transcripts:text_start",
+)
 """Names that only NEW has because a new column or metric was decided on; written as in `RENAMED`, with the
 reason."""
 

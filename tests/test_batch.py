@@ -55,7 +55,7 @@ def test_a_failed_grader_leaves_an_invalid_sequence():
 
 
 def test_an_empty_answer_keeps_its_reward():
-    """It counts in group statistics and has no token that a loss could touch (spec 0.5)."""
+    """It counts in group statistics and has no token that a loss could touch (docs/numerics.md, 3.3)."""
     batch = pack([graded("", -0.5)])
     assert batch.outcome.tolist() == [-0.5]
     assert not batch.trained.any()

@@ -492,8 +492,8 @@ def test_a_shared_trunk_has_one_set_of_updates():
 
 
 def test_the_settings_of_open_reasoner_zero():
-    """Spec 1.1 and 2.18: lambda = gamma = 1, whitened, clip .2 for policy and value, one policy update, no
-    KL, no bonus."""
+    """Open-Reasoner-Zero, arXiv 2503.24290: lambda = gamma = 1, whitened, clip .2 for policy and value, one
+    policy update, no KL, no bonus."""
     config = recipe("ppo")
     assert config.models.critic is not None
     assert (config.advantage["credit"], config.models.policy.updates_per_step, config.models.reference) == (
@@ -645,7 +645,7 @@ def test_parts_of_one_recipe_go_with_those_of_another(name, change):
 
 @pytest.mark.parametrize(
     "settings",
-    [  # every row of spec 2.11, as typed
+    [  # every kind of correction of docs/numerics.md, 6.3 to 6.5, as typed
         ["objective.policy.correction=[{kind: importance, high: 2}]"],
         ["objective.policy.correction=[{kind: importance, low: .5, high: 2}]"],
         ["objective.policy.correction=[{kind: importance, level: sequence, high: 2}]"],

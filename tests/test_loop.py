@@ -24,7 +24,7 @@ from tiny_run import Watching, critic_first, even, models_of, opened, tiny_run, 
 def drive(
     path: Path, run: Run | None = None, watch: Watching | None = None, stop_after: int | None = None
 ) -> Watching:
-    """One sitting. `stop_after`: as many steps of the run are done when it is asked to stop."""
+    """One session. `stop_after`: as many steps of the run are done when it is asked to stop."""
     watch = watch or Watching()
     run = run or tiny_run()
     with opened(path) as folder:
@@ -200,16 +200,16 @@ def final(path: Path) -> dict:
     }
 
 
-def test_wall_time_adds_up_over_sittings(tmp_path):
+def test_wall_time_adds_up_over_sessions(tmp_path):
     watch = Watching(on_step=lambda report: time.sleep(0.1))
     for step in (1, 2):
         drive(tmp_path / "run", watch=watch, stop_after=step)
     drive(tmp_path / "run", watch=watch)
     assert watch.report is not None
     assert watch.report["wall_s"] > 0.4
-    sittings = json.loads((tmp_path / "run" / "sittings.json").read_text())
-    assert [(s["first_step"], s["last_step"]) for s in sittings] == [(1, 1), (2, 2), (3, 4)]
-    assert watch.report["wall_s"] == sum(s["wall_s"] for s in sittings)
+    sessions = json.loads((tmp_path / "run" / "sessions.json").read_text())
+    assert [(s["first_step"], s["last_step"]) for s in sessions] == [(1, 1), (2, 2), (3, 4)]
+    assert watch.report["wall_s"] == sum(s["wall_s"] for s in sessions)
 
 
 def test_a_finished_run_gives_its_report_again(tmp_path):
@@ -274,7 +274,7 @@ def test_what_a_kill_leaves_behind(whole, tmp_path):
     (path / "transcripts" / "step_000002.parquet").write_bytes(b"of another world")
     (path / "transcripts" / "step_000003.parquet.tmp").write_bytes(b"half")
     shutil.copytree(path / "checkpoints" / "step_000001", path / "checkpoints" / "step_000002.tmp")
-    (path / "sittings.json.tmp").write_bytes(b"[")
+    (path / "sessions.json.tmp").write_bytes(b"[")
     drive(path)
     assert traces(path) == traces(whole)
 
@@ -307,7 +307,7 @@ def test_another_machine_is_named(tmp_path):
 
 
 def test_a_disk_that_fills_up_at_any_write_costs_one_sentence(tmp_path):
-    """Every write, sync and rename of a sitting of one step is the first to fail in turn; some of them are
+    """Every write, sync and rename of a session of one step is the first to fail in turn; some of them are
     then resumed."""
     start, count = tmp_path / "start", Disk(tmp_path / "count")
     drive(start, tiny_run(steps=2), stop_after=1)

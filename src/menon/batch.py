@@ -120,7 +120,7 @@ class Batch:
 
     @property
     def action_lengths(self) -> Tensor:
-        """[S] trained tokens of each sequence: L_i of the spec."""
+        """[S] trained tokens of each sequence: L_i in formulas."""
         return ragged.sequence_sum(self.trained.long(), self.offset)
 
     @property

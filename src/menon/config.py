@@ -230,6 +230,9 @@ class Control:
     """Steps between evaluations besides the first and the last; 0: none."""
     tracker: Tracker | None = None
     """Where the numbers are mirrored; null: nowhere."""
+    record: Literal["lean", "full"] = "lean"
+    """full: also, for every update and term, each token's weight and the policy's log-probs before and after
+    it, and the most probable tokens beside each token that was drawn."""
 
     def __post_init__(self) -> None:
         at_least(1, "steps", self.steps)

@@ -19,6 +19,8 @@ from menon.record.clock import Clock
 from menon.record.folder import RunFolder, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
+from menon.record.session import Session
+from menon.record.spans import TextSpans
 from menon.source.protocols import Source
 from menon.step import PartState, Plan, improve
 from menon.sync.protocols import WeightChannel
@@ -51,6 +53,8 @@ class Run:
     """What the run is, line by line."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
     """What is made of the folder of a run that is done, and adds to its report."""
+    spans: TextSpans | None = None
+    """Gives the recorded answers the text of each of their tokens."""
 
 
 class Watcher(Protocol):
@@ -98,7 +102,7 @@ def loop(
         return done
     with stop_requests(watch.notify) as asked:
         step, state = resume(run, folder, watch)
-        sitting = Sitting(folder, step)
+        session = Session(folder, step)
         watch.started(folder.path, step + 1, run.steps)
         place = run.source.state()
         try:
@@ -109,7 +113,7 @@ def loop(
                 state = advance(run, folder, watch, step + 1, state)
                 step, place = step + 1, run.source.state()
                 stopped = asked() or stop()
-                sitting.reached(step)
+                session.reached(step)
                 if stopped or step == run.steps or due(step, run.save_every):
                     save(run, folder, step, state, place)
                 if not stopped:
@@ -118,7 +122,9 @@ def loop(
         except GradersFailed:
             save(run, folder, step, state, place)  # what was learned before is sound
             raise
-        sitting.reached(step)
+        session.reached(step)
+        if stopped:
+            folder.event("stop_requested", step)
         return conclude(run, folder, watch, step, stopped)
 
 
@@ -136,7 +142,8 @@ def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartS
     metrics = {**report.metrics, **clock.times(), **memory_held()}
     report = replace(report, metrics=metrics, fingerprint=published.fingerprint)
     with writing(folder.path):
-        folder.record(report)
+        folder.record(report, run.spans)
+    folder.event("published", step, version=published.version, fingerprint=published.fingerprint)
     watch.stepped(report)
     return state
 
@@ -147,11 +154,12 @@ def evaluate(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
     wanted = step in (0, run.steps) or due(step, run.evaluate_every)
     if run.evaluate is None or not wanted or folder.evaluation(step) is not None:
         return
+    start = time.perf_counter()
     graded = run.evaluate()
     check_graders(graded, f"the evaluation after step {step}", folder.path)
     numbers = {**summary(graded), **(run.probe() if step in (0, run.steps) else {})}
     with writing(folder.path):
-        folder.record_evaluation(step, numbers, graded)
+        folder.record_evaluation(step, numbers, graded, run.spans, time.perf_counter() - start)
     watch.evaluated(step, numbers)
 
 
@@ -159,7 +167,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
     """The report; of a finished run it is written."""
     report = {
         "steps": step,
-        "wall_s": sum(sitting["wall_s"] for sitting in folder.sittings()),
+        "wall_s": folder.view.wall_s,
         "generated_tokens": int(sum(line["tokens/generated"] for line in folder.metrics())),
         "before": folder.evaluation(0),
         "after": None if stopped else folder.evaluation(step),
@@ -171,6 +179,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
             folder.write_report(report)
         report |= run.present(folder.path)
         watch.finished(report)
+    folder.event("session_ended", step, why="stopped" if stopped else "finished")
     return report
 
 
@@ -220,7 +229,7 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]
     step = 0 if snapshot is None else snapshot.step
     if step > run.steps:
         raise UserError(f"{folder.path} has done {step} steps already; set steps= to {step} or more")
-    if folder.sittings():
+    if folder.view.sessions:
         for change in folder.changes():
             watch.notify(f"{change}, so the run may differ in the last bits from one that never stopped")
     if snapshot is None and folder.metrics():
@@ -231,30 +240,17 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]
         return 0, run.plan.initial_state()
     run.host.load(snapshot.folder)
     run.source.load(snapshot.state["source"])
-    fingerprint = run.channel.publish(step).fingerprint
+    published = run.channel.publish(step)
+    fingerprint = published.fingerprint
     if any(line["step"] == step and line["fingerprint"] != fingerprint for line in folder.metrics()):
         raise RuntimeError(
             f"the weights restored from {folder.path} are not those that step {step} left behind"
         )
+    folder.event("restored", step, version=published.version, fingerprint=fingerprint)
     return step, snapshot.state["parts"]
 
 
-# Time and stop requests
-
-
-class Sitting:
-    """One stretch of a run that was resumed any number of times; keeps its part of the wall time in the
-    folder."""
-
-    def __init__(self, folder: RunFolder, step: int) -> None:
-        self._start = time.perf_counter()
-        self._folder, self._first, self._before = folder, step + 1, folder.sittings()
-        self.reached(step)
-
-    def reached(self, step: int) -> None:
-        sitting = {"first_step": self._first, "last_step": step, "wall_s": time.perf_counter() - self._start}
-        with writing(self._folder.path):
-            self._folder.record_sittings([*self._before, sitting])
+# Stop requests
 
 
 @contextmanager

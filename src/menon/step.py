@@ -1,7 +1,7 @@
 """One training step: what it does with the text or the rows that a source gathered. Stages receive other stages as
 arguments and never import them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,11 +10,12 @@ from menon.parts import Observes, Stateful
 from menon.record.clock import Clock
 from menon.record.metrics import batch_metrics, text_metrics
 from menon.source.protocols import Gathered
-from menon.types import Metric, StepReport, merge
+from menon.types import Metric, StepReport, UpdateRecord, merge
 from menon.update.host import ModelHost
 from menon.update.objective import prepare
+from menon.update.recording import recorded_update
 from menon.update.scoring import score
-from menon.update.terms import Update, split, steered
+from menon.update.terms import MiniBatch, Update, split, steered
 
 PartState = Mapping[str, Any]
 """State of the parts that have one, by the part's name: what `state_codec` can write."""
@@ -51,6 +52,8 @@ class Plan:
     arrange: tuple[Arrange, ...] = ()
     reference: Callable[[int, ModelHost], None] | None = None
     """What moves the reference after a step (`update.reference`); None: it stays."""
+    record_updates: bool = False
+    """Keep what each update did to each token, for the record."""
 
     @property
     def credit_reads(self) -> set[str]:
@@ -65,28 +68,44 @@ def improve(
     step: int, gathered: Gathered, plan: Plan, host: ModelHost, state: PartState, clock: Clock
 ) -> tuple[StepReport, PartState]:
     with clock("score"):
-        batch = gathered.batch
-        for arrange in plan.arrange:
-            batch = arrange(batch)
+        batch = arranged(gathered.batch, plan.arrange)
         minibatches = [part for update in plan.updates for part in split(batch, update, plan.seed, step)]
-        batch = score(batch, minibatches, plan.credit_reads, host)
+        batch = score(batch, minibatches, plan.credit_reads, host)  # only the columns that parts read
     with clock("advantage"):
         batch, state = give_credit(batch, plan.advantage, state)
     with clock("update"):
-        metrics: dict[str, Metric] = {}
-        for minibatch in minibatches:
-            if step > minibatch.update.after:
-                job = prepare(minibatch, batch, host)  # whole-update statistics, before anything is cut
-                merge(
-                    metrics, host.update(minibatch.update.model, job)
-                )  # cuts for memory; one optimiser step
+        due = [minibatch for minibatch in minibatches if step > minibatch.update.after]
+        metrics, updates = learn(batch, due, host, plan.record_updates)
         state = observe(plan.advantage, state, metrics)
         if plan.reference is not None:
             plan.reference(step, host)
     with clock("report"):
         texts = text_metrics(gathered.graded) if gathered.graded else {}
         merge(metrics, batch_metrics(batch) | texts | dict(gathered.metrics) | steered(batch))
-    return report_of(step, gathered, batch, metrics), state
+    return report_of(step, gathered, batch, metrics, updates), state
+
+
+def arranged(batch: Batch, arrange: Sequence[Arrange]) -> Batch:
+    for part in arrange:
+        batch = part(batch)
+    return batch
+
+
+def learn(
+    batch: Batch, minibatches: Sequence[MiniBatch], host: ModelHost, record: bool = False
+) -> tuple[dict[str, Metric], list[UpdateRecord]]:
+    """The updates of one step: their metrics, and where asked for a record of what each did."""
+    metrics: dict[str, Metric] = {}
+    updates: list[UpdateRecord] = []
+    for number, minibatch in enumerate(minibatches):
+        job = prepare(minibatch, batch, host)  # whole-update statistics, before anything is cut
+        if record:
+            learned, records = recorded_update(number, minibatch, job, host)
+            updates += records
+        else:
+            learned = host.update(minibatch.update.model, job)  # cuts for memory; one optimiser step
+        merge(metrics, learned)
+    return metrics, updates
 
 
 def give_credit(batch: Batch, parts: Mapping[str, Credit], state: PartState) -> tuple[Batch, PartState]:
@@ -106,9 +125,16 @@ def observe(parts: Mapping[str, Credit], state: PartState, metrics: Mapping[str,
     return {**state, **{name: part.after(state[name], metrics) for name, part in observing.items()}}
 
 
-def report_of(step: int, gathered: Gathered, batch: Batch, metrics: Mapping[str, Metric]) -> StepReport:
+def report_of(
+    step: int,
+    gathered: Gathered,
+    batch: Batch,
+    metrics: Mapping[str, Metric],
+    updates: Sequence[UpdateRecord],
+) -> StepReport:
     columns = {
         name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None
     }
     numbers = {name: float(metric) for name, metric in metrics.items()}
-    return StepReport(step, numbers, gathered.graded, columns, batch.offset.numpy())
+    offset = batch.offset.numpy()
+    return StepReport(step, numbers, gathered.graded, columns, offset, updates=tuple(updates))

@@ -141,6 +141,11 @@ class Completion:
     text: str
     """The answer as a grader reads it: prefix and new tokens decoded together (a character may lie across the
     seam), stop strings kept, special tokens left out."""
+    alternatives: Tokens | None = None
+    """[T, k] the k most probable tokens at each place, the most probable one first, where the sampler was
+    asked for them."""
+    alternatives_logp: Floats | None = None
+    """[T, k] their raw log-probs at the sampling temperature."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +219,10 @@ class Rollout:
     reward: Floats | None = None
     """What an environment gave, each on the last token of the turn that earned it; None: nothing.
     `Verdict.score` includes it."""
+    alternatives: Tokens | None = None
+    """[L, k] the k most probable tokens where the policy wrote one, -1 elsewhere; None: not recorded."""
+    alternatives_logp: Floats | None = None
+    """[L, k] their log-probs, NaN elsewhere."""
 
     @property
     def answer_tokens(self) -> Tokens:
@@ -235,6 +244,11 @@ class Rollout:
         def behind(values: NDArray) -> NDArray:
             return np.concatenate([np.zeros(before, dtype=values.dtype), values])
 
+        def below(values: NDArray | None, empty: float) -> NDArray | None:
+            if values is None:
+                return None
+            return np.concatenate([np.full((before, values.shape[1]), empty, dtype=values.dtype), values])
+
         return Rollout(
             prompt=request.prompt,
             tokens=np.concatenate([given, completion.tokens]),
@@ -250,6 +264,8 @@ class Rollout:
             visit=request.visit,
             node=node,
             parent=parent,
+            alternatives=below(completion.alternatives, -1),
+            alternatives_logp=below(completion.alternatives_logp, np.nan),
         )
 
 
@@ -334,12 +350,46 @@ def merge(into: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class UpdateRecord:
+    """What one term of one update did to the tokens of its minibatch.
+
+    Two sequences of two and one tokens; the update made the first token more likely:
+
+    >>> record = UpdateRecord(
+    ...     update=0, model="policy", term="policy", sequence=np.array([4, 7]), offset=np.array([0, 2, 3]),
+    ...     weight=np.array([0.5, 0.0, 0.5], dtype=np.float32),
+    ...     logp_before=np.array([-1.5, -0.5, -2.0], dtype=np.float32),
+    ...     logp_after=np.array([-1.25, -0.5, -2.0], dtype=np.float32),
+    ... )
+    >>> float((record.logp_after - record.logp_before)[0])
+    0.25
+    """
+
+    update: int
+    """Number of the update in its step, from 0, over all models."""
+    model: str
+    """Role of the model that was updated."""
+    term: str
+    """Name of the term in the objective."""
+    sequence: NDArray[np.int64]
+    """[M] the sequences of the minibatch, as rows of the step's transcript."""
+    offset: NDArray[np.int64]
+    """[M+1] bounds of the sequences in the arrays below."""
+    weight: Floats
+    """[n] share of each token in the update's loss, coefficient and corrections included; 0: not in it."""
+    logp_before: Floats | None = None
+    """[n] log-probs of the policy before the update, at the sampling temperature."""
+    logp_after: Floats | None = None
+    """[n] the same after it."""
+
+
+@dataclass(frozen=True)
 class StepReport:
     """What one step leaves for the record."""
 
     step: int
     metrics: Mapping[str, float]
-    """Spec 9.1 names."""
+    """Names as in docs/numerics.md, 15."""
     graded: tuple[Graded, ...]
     columns: Mapping[str, NDArray]
     """Per-token arrays of the batch ([N], in the order of `graded`): advantage, old_logp, ... where
@@ -348,3 +398,5 @@ class StepReport:
     """[S+1] bounds of the sequences in `columns`."""
     fingerprint: str = ""
     """Of the weights that the sampler then holds; "" until they are published."""
+    updates: tuple[UpdateRecord, ...] = ()
+    """What each update did, where the run records it."""

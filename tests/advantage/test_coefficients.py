@@ -40,7 +40,7 @@ def test_a_coefficient_multiplies_its_term_alone():
 
 @pytest.mark.parametrize(("kl", "factor"), [(0.01, 0.99488), (0.06, 1.0), (0.12, 1.00512)])
 def test_adaptive_kl(kl, factor):
-    """Spec 11.4: target .06, 256 answers, horizon 10000."""
+    """Example of docs/numerics.md, 19.4: target .06, 256 answers, horizon 10000."""
     part = KLCoefficient(start=1.0, target=0.06)
     batch = batch_of([[1]] * 256, old_logp=[[0]] * 256, ref_logp=[[-kl]] * 256)
     _, after = part(batch, part.init())

@@ -1,5 +1,5 @@
-"""Spec 11.2: one group of four answers with 4, 2, 6 and 3 tokens; the estimators that compare the answers to
-one prompt."""
+"""Example of docs/numerics.md, 19.2: one group of four answers with 4, 2, 6 and 3 tokens; the estimators that
+compare the answers to one prompt."""
 
 import pytest
 import torch

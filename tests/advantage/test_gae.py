@@ -1,4 +1,4 @@
-"""Spec 11.1: r = [0, 0, 0, 1], V = [.5, .6, .4, .7]."""
+"""Example of docs/numerics.md, 19.1: r = [0, 0, 0, 1], V = [.5, .6, .4, .7]."""
 
 import pytest
 

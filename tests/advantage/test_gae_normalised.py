@@ -1,5 +1,5 @@
-"""The example of spec 11.1, r = [0, 0, 0, 1] and V = [.5, .6, .4, .7], through a critic that speaks
-normalised."""
+"""The example of docs/numerics.md, 19.1, r = [0, 0, 0, 1] and V = [.5, .6, .4, .7], through a critic that
+speaks normalised."""
 
 import math
 
@@ -31,7 +31,7 @@ def test_values_are_read_on_the_scale_of_what_was_seen():
     """Moments of returns 2 +- 1 (second moment 5): v = (V - 2) / 1 gives what GAE gives for V."""
     part, state = NormalisedGAE(lam=0.95, eps=1e-12), {"mean": 2 * 0.5, "square": 5 * 0.5, "weight": 0.5}
     batch, after = part(batch_of([[1, 1, 1, 1]], reward=REWARD, value=[[v - 2 for v in VALUE[0]]]), state)
-    # Spec 11.1 for lam .95.
+    # Example of docs/numerics.md, 19.1, for lam .95.
     assert rows_of(batch, batch.advantage)[0].tolist() == pytest.approx(
         [0.437962, 0.355750, 0.585, 0.3], abs=1e-6
     )

@@ -1,4 +1,4 @@
-"""Spec 11.2: four answers of 4, 2, 6 and 3 tokens to one prompt."""
+"""Example of docs/numerics.md, 19.2: four answers of 4, 2, 6 and 3 tokens to one prompt."""
 
 import pytest
 import torch

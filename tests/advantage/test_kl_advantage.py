@@ -6,8 +6,8 @@ from rows import batch_of, rows_of
 
 
 def batch(**given):
-    """k1 = .4, -.2, .7 in the first answer and .2 in the second (spec 11.3); credit +-.5 of a group of
-    two."""
+    """k1 = .4, -.2, .7 in the first answer and .2 in the second (docs/numerics.md, 19.3); credit +-.5 of a
+    group of two."""
     old, ref = [[-0.7, -0.6, -1.2], [-0.3, 0, 0]], [[-1.1, -0.4, -1.9], [-0.5, 0, 0]]
     return GRPO("none")(batch_of([[1, 1, 1], [1, 0, 0]], outcome=[1, 0], old_logp=old, ref_logp=ref, **given))
 

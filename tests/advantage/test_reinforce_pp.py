@@ -10,7 +10,8 @@ def credit(part, batch):
 
 
 def test_two_answers():
-    """Spec 11.2: 1 (3 tokens) and 0 (2 tokens): mean .6, sample variance (3 * .16 + 2 * .36) / 4 = .3."""
+    """Example of docs/numerics.md, 19.2: 1 (3 tokens) and 0 (2 tokens): mean .6, sample variance (3 * .16 +
+    2 * .36) / 4 = .3."""
     rows = credit(ReinforcePP(), batch_of([[1, 1, 1], [1, 1, 0]], outcome=[1, 0]))
     assert rows[0].tolist() == pytest.approx([0.730297] * 3, abs=1e-6)
     assert rows[1].tolist() == pytest.approx([-1.095445] * 2 + [0], abs=1e-6)

@@ -1,5 +1,5 @@
-"""Spec 11.6: probabilities .99, .5, .95, .2, .97, .85, .99, .3, .6, interval 2, values .5, .25, .75 before
-tokens 1, 5 and 8."""
+"""Example of docs/numerics.md, 19.6: probabilities .99, .5, .95, .2, .97, .85, .99, .3, .6, interval 2,
+values .5, .25, .75 before tokens 1, 5 and 8."""
 
 import math
 from dataclasses import replace
@@ -85,7 +85,7 @@ def test_old_log_probs_go_before_the_samplers_where_they_are_known():
     assert credit(SegmentCredit(below=0.9), made) == [[0, 0.5, 0]]
 
 
-def test_a_tree_of_the_spec():
+def test_a_worked_tree():
     """Root with a (leaves 1 and 0) and b, which finished early with 1."""
     values = tree_values([0, 0, 0, 1, 1], [N, N, 1.0, 1.0, 0.0])
     assert values == [

@@ -1,4 +1,4 @@
-"""Spec 11.1 with a lambda per answer."""
+"""Example of docs/numerics.md, 19.1, with a lambda per answer."""
 
 from dataclasses import replace
 
@@ -27,7 +27,8 @@ def test_lambda_by_length():
 
 @pytest.mark.parametrize(("length", "lam"), [(10, 0), (20, 0), (40, 0.5), (100, 0.8), (1000, 0.98)])
 def test_the_papers_alpha(length, lam):
-    """Spec 11.1. One reward at the end and values 0: the first token's advantage is lam^(length - 1)."""
+    """Example of docs/numerics.md, 19.1. One reward at the end and values 0: the first token's advantage is
+    lam^(length - 1)."""
     batch = VAPO()(batch_of(torch.ones(1, length), outcome=[1], value=torch.zeros(1, length)))
     assert float(rows_of(batch, batch.advantage)[0, -2]) == pytest.approx(lam, abs=1e-9)
 
@@ -50,9 +51,9 @@ TRUNCATED = [-0.1622, -0.276, -0.08, -0.4]
     "part", [GAE(lam=0.95, bootstrap_truncated=True), VAPO(alpha=0, lam=0.95, bootstrap_truncated=True)]
 )
 def test_bootstrap_of_a_truncated_answer(part):
-    """Spec 11.1: r = 0, V behind the last token .3. delta = .1, -.2, .3, .3 - .7 = -.4: -.4; .3 - .38 = -.08;
-    -.2 - .076 = -.276; .1 - .2622. An answer that ended has no value behind it, whatever the critic says; nor
-    has an empty one."""
+    """Example of docs/numerics.md, 19.1: r = 0, V behind the last token .3. delta = .1, -.2, .3, .3 - .7 =
+    -.4: -.4; .3 - .38 = -.08; -.2 - .076 = -.276; .1 - .2622. An answer that ended has no value behind it,
+    whatever the critic says; nor has an empty one."""
     mask = [[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]
     value, after = [VALUE[0]] * 3, [[9, 9, 9, 0.3], [9, 9, 9, 9], [9] * 4]
     batch = batch_of(

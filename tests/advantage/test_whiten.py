@@ -1,4 +1,4 @@
-"""Spec 11.1, whitening of .437962, .355750, .585, .3."""
+"""Example of docs/numerics.md, 19.1, whitening of .437962, .355750, .585, .3."""
 
 from dataclasses import replace
 

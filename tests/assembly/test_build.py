@@ -32,7 +32,11 @@ from menon.types import Sampling
 from menon.update.terms import Term
 from tiny_run import models_of, online
 
-BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())}, source=OnlineSource(max_new_tokens=8, heldout=6))
+BASE = RunConfig(
+    advantage={"credit": GRPO()},
+    objective={"policy": Term(PPOClip(), TokenMean())},
+    source=OnlineSource(max_new_tokens=8, heldout=6),
+)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +55,7 @@ def jsonl(path: Path, rows: int) -> Path:
 
 
 @pytest.fixture
-def built():
+def built(folder):
     """Builds runs that end with the test."""
     with ExitStack() as open_runs:
 
@@ -130,10 +134,47 @@ def test_bfloat16_keeps_fp32_weights_and_samples_from_a_copy(built):
 
 
 def test_dynamic_sampling_gets_its_own_settings(built):
-    run = built(
-        rollout=DynamicSampling(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2)
-    )
+    run = built(rollout=DynamicSampling(lo=0.1, hi=0.9, max_rounds=3, prompts_per_round=5, min_groups=2))
     assert online(run).rollout == DynamicSampling(0.1, 0.9, 5, 3, 2)
+
+
+OWN = """
+from dataclasses import dataclass, replace
+
+from menon.rollout.groups import answer_groups
+from menon.rollout.protocols import Collected
+
+@dataclass(frozen=True)
+class Backwards:
+    "Groups, the last prompt first."
+    def __call__(self, prompts, sampler, grade, around):
+        asked = prompts.take(around.prompts_per_step)
+        groups = answer_groups(asked, around.samples_per_prompt, around.sampling, sampler, grade)
+        return Collected([one for group in reversed(groups) for one in group])
+
+@dataclass(frozen=True)
+class Seeded:
+    "The seed of the run, which only build can tell."
+    scale: float = 1.0
+    seed: int = -1
+    def build(self, around):
+        return replace(self, seed=around.seed)
+    def __call__(self, prompt, completion, answer):
+        return self.seed * self.scale
+"""
+
+
+def test_a_rollout_and_a_reward_of_ones_own(built, tmp_path):
+    """Neither gives sizes, columns or checks: what is missing has its usual meaning."""
+    (tmp_path / "own.py").write_text(OWN)
+    own = {
+        "rollout": f"{tmp_path}/own.py:Backwards",
+        "reward": {"kind": f"{tmp_path}/own.py:Seeded", "scale": "0.5"},
+    }
+    run = built(prompts_per_step=2, samples_per_prompt=2, seed=3, **own)
+    gathered = run.source.next()
+    assert [g.rollout.group for g in gathered.graded] == [1, 1, 0, 0]
+    assert {g.verdict.score for g in gathered.graded} == {1.5}
 
 
 def test_data_is_split_by_a_hash_of_the_question(built, tmp_path):

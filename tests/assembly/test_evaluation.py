@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,21 @@ def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model")
     export(tiny_model("qwen3", context=8192), tiny_tokenizer(), path)
     return path
+
+
+@pytest.fixture
+def nothing_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the published checks of IFEval, which are an extra (tests/eval/test_ifeval.py has them)."""
+
+    def follows(asked: list[str], completion: str) -> SimpleNamespace:
+        return SimpleNamespace(follow_instruction_list=[False] * len(asked))
+
+    checks = SimpleNamespace(
+        InputExample=lambda key, ids, prompt, kwargs: ids,
+        test_instruction_following_strict=follows,
+        test_instruction_following_loose=follows,
+    )
+    monkeypatch.setattr("menon.eval.ifeval.published_checks", lambda: checks)
 
 
 def wrote(text: str) -> Graded:
@@ -58,7 +74,7 @@ def test_votes_are_by_the_verifiers_own_comparison():
     assert classes("numeric", "\\boxed{100}", "\\boxed{103 J}", "\\boxed{110}") == [0, 0, 1]
 
 
-def test_no_vote_where_answers_have_no_comparison():
+def test_no_vote_where_answers_have_no_comparison(nothing_followed):
     for check in ("code", "instructions"):
         named = next(named for named in SETS.values() if named.check == check)
         with reward_for(EvalConfig(set="x", path="x"), named) as (_, equivalence):
@@ -76,7 +92,7 @@ def test_some_questions_are_the_same_for_every_seed_and_model():
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "gpqa_diamond", "scibench", "human_eval", "ifeval"])
-def test_a_real_set_is_evaluated(name, folder, shared):
+def test_a_real_set_is_evaluated(name, folder, shared, nothing_followed):
     template = "none" if SETS[name].template == "chat" else None
     config = EvalConfig(
         str(folder),

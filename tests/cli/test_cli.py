@@ -99,7 +99,7 @@ def test_help_and_version(capsys, monkeypatch):
         (["train", "--resume"], "menon: --resume needs the folder of a run, like --resume runs/mine"),
         (
             ["train", "--resume", "none"],
-            "menon: none holds no run (it has no run.json); start one with `menon train out=none`",
+            "menon: none holds no run (it has no run.json); name the folder that menon train wrote, or",
         ),
         (
             ["train", "grpo", "--resume", "x"],

@@ -107,7 +107,7 @@ def test_a_run_folder_and_its_newest_checkpoint_are_models(tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(WEIGHTS, run / "checkpoints" / "step_000003")
     (run / "checkpoints" / "latest").symlink_to("step_000003")
-    (run / "run.json").write_text("{}")
+    (run / "run.json").write_text('{"settings": {}}')
     words = ("task=chain_sum", "n=4")
     for name, model in {"a": "base", "b": run, "c": run / "checkpoints" / "latest"}.items():
         evaluated(capsys, str(model), *words, f"out={tmp_path / name}.json")
@@ -268,7 +268,7 @@ def test_folders_and_sets_that_cannot_be_evaluated(folder, tmp_path, capsys):
     shutil.copy(folder / "config.json", empty)
     assert said(str(empty)).startswith(f"{empty} has no weights (*.safetensors)")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text("{}")
+    (tmp_path / "run" / "run.json").write_text('{"settings": {}}')
     assert "has no checkpoint yet; go on with it by `menon train --resume" in said(str(tmp_path / "run"))
     (tmp_path / "nothing.jsonl").write_text("")
     assert "is empty; give it rows with 'question' and 'answer'" in said(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from menon.cli import main
+from menon.record.folder import RunFolder
 from menon.record.transcripts import write_transcript
 from menon.types import Graded, Prompt, Rollout, StepReport, Verdict
 
@@ -44,6 +45,7 @@ def stored(folder, step, answers):
 
 @pytest.fixture
 def run(tmp_path):
+    RunFolder.create(tmp_path, {}).close()
     stored(
         tmp_path,
         1,
@@ -95,10 +97,16 @@ def test_the_ways_of_an_evaluation(run):
         ([], "takes a run's folder and a reward"),
         (["{run}"], "takes a run's folder and a reward"),
         (["{run}", "--reward", "mth"], "did you mean 'math'?"),
-        (["{run}/nothing", "--reward", "math"], "holds no stored answers"),
+        (["{run}/nothing", "--reward", "math"], "holds no run (it has no run.json)"),
         (["{run}", "--rewrd", "math"], "takes no option '--rewrd'"),
     ],
 )
 def test_a_mistake_is_one_sentence(run, capsys, words, said):
     assert main(["rescore", *(word.format(run=run) for word in words)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_run_without_answers(tmp_path, capsys):
+    RunFolder.create(tmp_path, {}).close()
+    assert main(["rescore", str(tmp_path), "--reward", "math"]) == 2
+    assert "holds no transcripts (no transcripts/step_*.parquet)" in capsys.readouterr().err

@@ -23,7 +23,7 @@ def test_states_and_numbers(tmp_path, capsys):
     assert head.split() == ["run", "recipe", "model", "steps", "state", "before", "after", "minutes"]
     cells = [line.split() for line in lines]
     assert [row[:5] for row in cells] == [
-        ["a", "grpo", "m", "2/2", "done"],
+        ["a", "grpo", "m", "2/2", "finished"],
         ["b", "grpo", "m", "1/4", "stopped"],
         ["broken", "-", "-", "-", "damaged"],
         ["c", "ppo", "-", "0/9", "running"],

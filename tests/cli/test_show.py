@@ -6,6 +6,7 @@ import pytest
 from menon.batch import columns_per, pack
 from menon.cli.show import show
 from menon.errors import UserError
+from menon.record.folder import RunFolder
 from menon.record.transcripts import write_transcript
 from menon.types import Estimate, Graded, Prompt, Rollout, StepReport, Verdict
 
@@ -43,6 +44,7 @@ def run(tmp_path):
         node(1, 0, 1, "c", Estimate(0, 0, 1), 0.0, 0.0, group=1),
         node(9, 1, 2, "old", A, 1.0, group=2, age=2),
     ]
+    RunFolder.create(tmp_path, {}).close()
     (tmp_path / "transcripts").mkdir()
     for step, chosen in ((3, graded), (4, [])):
         batch = pack(chosen)
@@ -76,7 +78,7 @@ def test_another_question(run, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--tree", "5"], "has no step 5; it has 3 to 4"),
+        (["--tree", "5"], "has no transcripts of step 5; it has 3 to 4"),
         (["--tree", "4"], "grew no trees; runs of the recipe spo_tree do"),
         (["--tree", "3", "--question", "3"], "has 2 questions"),
         (["--tree", "x"], "--tree takes a number from 1 on, not 'x'"),
@@ -91,5 +93,8 @@ def test_mistakes(run, words, said):
 
 
 def test_no_run(tmp_path):
-    with pytest.raises(UserError, match="it holds no transcripts at all"):
+    with pytest.raises(UserError, match=r"holds no run \(it has no run.json\)"):
+        show([str(tmp_path), "--tree", "1"])
+    RunFolder.create(tmp_path, {}).close()
+    with pytest.raises(UserError, match="has no transcripts of step 1; it has no transcripts at all"):
         show([str(tmp_path), "--tree", "1"])

@@ -69,7 +69,9 @@ def test_a_judge_on_a_model_of_bytes():
     fixed_V = torch.tensor(logits, dtype=torch.float32)
     model.get_output_embeddings().register_forward_hook(lambda module, given, out: fixed_V.expand_as(out))
     plain = "{question}{final_step}{reference}"
-    (verdict,) = Judge(completer(model, max_new_tokens=1), prompt=plain, soft=True).many([Asked("p", "x", "a")])
+    (verdict,) = Judge(completer(model, max_new_tokens=1), prompt=plain, soft=True).many(
+        [Asked("p", "x", "a")]
+    )
     assert (verdict.score, verdict.parts["judge_unparsable"]) == (0, 1)
 
     def spelt(tokens) -> str:
@@ -79,7 +81,9 @@ def test_a_judge_on_a_model_of_bytes():
         TorchSampler(model, tiny_tokenizer()), encode, spelt, begins_of(encode), TorchScorer(model)
     )
     replies = [("YES", probabilities) for _, probabilities in whole(["x"])]
-    (verdict,) = Judge(lambda prompts: replies, prompt=plain, soft=True, renorm=True).many([Asked("p", "x", "a")])
+    (verdict,) = Judge(lambda prompts: replies, prompt=plain, soft=True, renorm=True).many(
+        [Asked("p", "x", "a")]
+    )
     assert verdict.score == pytest.approx(0.75, abs=1e-5)
     (verdict,) = Judge(lambda prompts: replies, prompt=plain, soft=True).many([Asked("p", "x", "a")])
     assert verdict.score == pytest.approx(0.75, abs=1e-5)

@@ -60,7 +60,9 @@ class Server:
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
 
-def said(text: Any, top: dict[str, float] | None = None, first: tuple[str, float] | None = None) -> dict[str, Any]:
+def said(
+    text: Any, top: dict[str, float] | None = None, first: tuple[str, float] | None = None
+) -> dict[str, Any]:
     choice: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
     if top is not None:
         token, p = first or next(iter(top.items()))
@@ -166,7 +168,9 @@ def test_a_judge_on_a_server(server):
 
     server.answer = answer
     judge = Judge(client(server), soft=True)
-    verdicts = judge.many([Asked("q", "3+8=11\n#25", "25"), Asked("q", "#24", "25"), Asked("q", "so\n#25", "25")])
+    verdicts = judge.many(
+        [Asked("q", "3+8=11\n#25", "25"), Asked("q", "#24", "25"), Asked("q", "so\n#25", "25")]
+    )
     assert [v.score for v in verdicts] == pytest.approx([0.9, 0.2, 0.9])
     assert len(server.asked) == 2
     server.answer = lambda body, count: (401, {"error": {"message": "no key"}})
@@ -176,7 +180,8 @@ def test_a_judge_on_a_server(server):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"url": "localhost:80"}, {"url": "ftp://x/"}, {"parallel": 0}, {"retries": -1}, {"time_limit": 0}]
+    "settings",
+    [{"url": "localhost:80"}, {"url": "ftp://x/"}, {"parallel": 0}, {"retries": -1}, {"time_limit": 0}],
 )
 def test_settings_are_checked(settings):
     with pytest.raises(UserError):

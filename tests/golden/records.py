@@ -1,5 +1,4 @@
-"""Recorded inputs and outputs of other libraries' own code (../shared/golden/README.md describes the
-format)."""
+"""Recorded inputs and outputs of other libraries' own code (docs/laws.md, law 8)."""
 
 import json
 from collections.abc import Mapping

@@ -436,8 +436,8 @@ def optimum(batch: Batch, reference: Tensor, beta: float) -> tuple[Tensor, float
 
 
 def test_the_optimum_of_the_regularised_objective():
-    """Spec 7.1: at pi* the expected gradient of KLInReward and REINFORCE is zero, and J = beta log Z - beta
-    KL(pi || pi*)."""
+    """Korbak et al., arXiv 2205.11275: at pi* the expected gradient of KLInReward and REINFORCE is zero, and
+    J = beta log Z - beta KL(pi || pi*)."""
     beta, reference = 0.4, table(LENGTH, 1, 0.5)
     bare = batch_of_answers(LENGTH, shaped)
     star, log_z = optimum(bare, reference, beta)

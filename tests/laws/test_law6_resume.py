@@ -116,7 +116,7 @@ def in_turns(run: Run) -> Run:
     ],
 )
 def test_killed_after_every_step(tmp_path, algorithm: str, save_every: int):
-    """Every step is the last one of some sitting, which loses it: it comes after the step's record and before
+    """Every step is the last one of some session, which loses it: it comes after the step's record and before
     its checkpoint."""
     whole = built(algorithm, save_every)
     with opened(tmp_path / "whole") as folder:

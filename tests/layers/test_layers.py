@@ -1,6 +1,7 @@
 """The table of who may import whom (docs/architecture.md), held by walking every import of the package."""
 
 import ast
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import menon
@@ -8,12 +9,29 @@ import menon
 PACKAGE = Path(menon.__file__).parent
 OPEN = {
     *("recipes", "cli", "study", "workbench", "assembly", "base"),
-    *("config", "validate", "columns", "settings", "user_code", "threads", "errors", "__init__", "__main__"),
+    *(
+        "config",
+        "validate",
+        "columns",
+        "settings",
+        "short_names",
+        "user_code",
+        "threads",
+        "errors",
+        "__init__",
+        "__main__",
+    ),
 }
 
 STANDARD = {"numpy", "menon.errors", "menon.parts"}
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged"}
-PROTOCOLS = {"menon.rollout.protocols", "menon.update.protocols", "menon.sync.protocols"}
+PROTOCOLS = {
+    "menon.rollout.protocols",
+    "menon.update.protocols",
+    "menon.update.host",
+    "menon.sync.protocols",
+    "menon.source.protocols",
+}
 ARITHMETIC = {"menon.moments", "menon.adaptive_kl"}
 
 MAY: dict[str, set[str]] = {
@@ -24,6 +42,7 @@ MAY: dict[str, set[str]] = {
     "http": {"httpx2", "tenacity"},
     "processes": {"menon.errors", "menon.processes"},
     "ragged": {"torch"},
+    "state_codec": {"numpy", "torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
     "moments": DATA,
     "adaptive_kl": DATA,
@@ -43,21 +62,25 @@ MAY: dict[str, set[str]] = {
     | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
+    "source": DATA | {"menon.source"} | PROTOCOLS,
     "record": DATA
-    | {"menon.record", "menon.__version__", "pyarrow", "safetensors", "psutil", "wandb"}
+    | {"menon.record", "menon.state_codec", "menon.settings", "menon.__version__"}
+    | {"pyarrow", "safetensors", "psutil", "wandb"}
     | PROTOCOLS,
-    "step": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync"},
-    "loop": DATA | {"menon.record", "menon.update", "menon.rollout", "menon.sync", "menon.step"},
-    "offline": DATA | {"menon.update", "menon.step"},
-    "report": STANDARD | {"menon.record", "menon.report"},
+    "step": DATA | {"menon.record", "menon.update"} | PROTOCOLS,
+    "loop": DATA | {"menon.record", "menon.step"} | PROTOCOLS,
+    "report": STANDARD | {"menon.record", "menon.report", "menon.settings", "menon.types", "rich"},
     "eval": STANDARD
     | {
         f"menon.{part}"
         for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")
     }
-    | {"menon.rollout.protocols"},
+    | {"menon.rollout.protocols", "lm_eval", "nltk", "langdetect"},
     "engines": DATA
-    | {f"menon.{part}" for part in ("update", "rollout", "sync", "processes", "http", "engines")}
+    | {
+        f"menon.{part}"
+        for part in ("update", "rollout", "sync", "processes", "http", "engines", "state_codec")
+    }
     | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba"},
 }
 """Room of the package -> prefixes of what it may import beside the standard library."""
@@ -117,6 +140,78 @@ def test_nothing_imports_the_edge():
         if allowed(name, edge)
     ]
     assert wrong == []
+
+
+def test_assembly_is_for_the_edge_alone():
+    """What builds runs is imported by what starts them, and by nothing that runs in one."""
+    edge = {"assembly", "cli", "study", "workbench", "__init__", "__main__"}
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for part, path in parts()
+        if part not in edge
+        for name in imports(path)
+        if allowed(name, {"menon.assembly"})
+    ]
+    assert wrong == []
+
+
+def module_imports(tree: ast.Module, modules: Collection[str]) -> set[str]:
+    """Modules of the package that are imported when a module is, for type checkers too; not inside functions."""
+    found, waiting = set(), list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If | ast.Try | ast.With | ast.ClassDef):
+            waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            # `from package import module` names the module; other names are the package's own.
+            found |= {name if name in modules else node.module for name in inner}
+    return found & set(modules)
+
+
+def circles(graph: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """Strongly connected components of more than one node, or that name themselves (Tarjan 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph[node]:
+            if other not in index:
+                visit(other)
+            if other in stack:
+                low[node] = min(low[node], low[other])
+        if low[node] == index[node]:
+            component = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(component) > 1 or node in graph[node]:
+                found.append(sorted(component))
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+def test_circles_are_found():
+    assert circles({"a": ["b"], "b": ["c"], "c": []}) == []
+    assert circles({"a": ["b"], "b": ["c"], "c": ["a"], "d": ["a", "d"], "e": ["d"]}) == [
+        ["a", "b", "c"],
+        ["d"],
+    ]
+
+
+def test_no_import_circle_exists():
+    trees = {}
+    for _, path in parts():
+        name = ".".join(("menon", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        trees[name] = ast.parse(path.read_text(encoding="utf-8"))
+    assert circles({name: sorted(module_imports(tree, trees)) for name, tree in trees.items()}) == []
 
 
 def test_code_stays_small():

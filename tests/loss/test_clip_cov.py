@@ -1,4 +1,4 @@
-"""Spec 11.3's example; covariances .024, .084, -.276 | -.396, .144."""
+"""Example of docs/numerics.md, 19.3; covariances .024, .084, -.276 | -.396, .144."""
 
 from dataclasses import replace
 

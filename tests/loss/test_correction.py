@@ -1,5 +1,5 @@
-"""Spec 11.3: w = .904837, 1.349859, 2.459603 | .951229, .818731; products 3.004166 / .778801; geometric
-1.442917 / .882497."""
+"""Example of docs/numerics.md, 19.3: w = .904837, 1.349859, 2.459603 | .951229, .818731; products
+3.004166 / .778801; geometric 1.442917 / .882497."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def test_weights(part, expected):
 
 
 def test_the_whole_loss():
-    """Spec 11.3: truncated at 2 -.706188; IcePop [.5, 5] -.816493."""
+    """Example of docs/numerics.md, 19.3: truncated at 2 -.706188; IcePop [.5, 5] -.816493."""
     assert update(Term(PPOClip(), TokenMean(), correction=(Importance(),)), batch())[0] == pytest.approx(
         -0.706188, abs=1e-6
     )

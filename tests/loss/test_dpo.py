@@ -1,4 +1,4 @@
-"""Spec 11.5: S_w = -12, S_l = -15, reference -13, -14.5: h = 1 - (-.5) = 1.5."""
+"""Example of docs/numerics.md, 19.5: S_w = -12, S_l = -15, reference -13, -14.5: h = 1 - (-.5) = 1.5."""
 
 import pytest
 

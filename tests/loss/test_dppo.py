@@ -1,5 +1,5 @@
-"""Spec 11.3 with the old policy as the sampler: p - p_behaviour = .128706, -.057719, .165859 | -.077913,
-.183440."""
+"""Example of docs/numerics.md, 19.3, with the old policy as the sampler: p - p_behaviour = .128706, -.057719,
+.165859 | -.077913, .183440."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""Spec 11.3 with bound 1.5: only the last token (A = -.5, rho = 1.822119) is held, at .5 * 1.5 = .75."""
+"""Example of docs/numerics.md, 19.3, with bound 1.5: only the last token (A = -.5, rho = 1.822119) is held,
+at .5 * 1.5 = .75."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""Spec 11.3: mean log-ratios (.3 - .1 + .8) / 3 = 1/3 and (-.1 + .6) / 2 = .25; s = 1.395612, 1.284025."""
+"""Example of docs/numerics.md, 19.3: mean log-ratios (.3 - .1 + .8) / 3 = 1/3 and (-.1 + .6) / 2 = .25; s =
+1.395612, 1.284025."""
 
 import pytest
 import torch
@@ -42,8 +43,8 @@ def test_gradient():
 
 
 class TokenForm:
-    """Spec 2.6 as the papers' implementations write it: s_it = sg(s_i) pi_t / sg(pi_t), a loss on every
-    token."""
+    """The token form (docs/numerics.md, 7.6) as the papers' implementations write it: s_it = sg(s_i)
+    pi_t / sg(pi_t), a loss on every token."""
 
     unit, needs, reads = "sequence", ("logp",), ("advantage", "old_logp")
 

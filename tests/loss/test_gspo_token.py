@@ -1,5 +1,5 @@
-"""Spec 11.3: s = 1.395612, 1.284025 on each token of a sequence; its equality with GSPO is in
-test_gspo.py."""
+"""Example of docs/numerics.md, 19.3: s = 1.395612, 1.284025 on each token of a sequence; its equality with
+GSPO is in test_gspo.py."""
 
 import pytest
 import torch

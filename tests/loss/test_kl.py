@@ -1,4 +1,4 @@
-"""Spec 11.3: k = .4, -.2, .7 / .2, .1."""
+"""Example of docs/numerics.md, 19.3: k = .4, -.2, .7 / .2, .1."""
 
 import math
 
@@ -131,8 +131,8 @@ def test_straight_through_has_the_gradient_of_k2(estimator):
 
 
 def test_weighed_by_the_ratio():
-    """Spec 11.3: the mean of rho k3 is .115512. Gradient rho (k3 + 1 - exp(-k)): first token 1.349859
-    (.070320 + .329680)."""
+    """Example of docs/numerics.md, 19.3: the mean of rho k3 is .115512. Gradient rho (k3 + 1 - exp(-k)):
+    first token 1.349859 (.070320 + .329680)."""
     batch, now = near(old_logp=OLD)
     value, gradient = value_and_gradient(Term(KL("k3", "old"), TokenMean()), batch, now)
     assert value == pytest.approx(0.115512, abs=1e-6)

@@ -1,5 +1,5 @@
-"""Spec 11.3: covariances .024, .084, -.276 | -.396, .144. With k = 1 the last token pays |d| = .6: .911059 +
-.6 = 1.511059."""
+"""Example of docs/numerics.md, 19.3: covariances .024, .084, -.276 | -.396, .144. With k = 1 the last token
+pays |d| = .6: .911059 + .6 = 1.511059."""
 
 import pytest
 import torch

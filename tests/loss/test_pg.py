@@ -1,4 +1,4 @@
-"""Spec 11.3, row pg."""
+"""Example of docs/numerics.md, 19.3, row pg."""
 
 import pytest
 

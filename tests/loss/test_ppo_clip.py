@@ -1,5 +1,5 @@
-"""Spec 11.3. rho = exp(.3), exp(-.1), exp(.8) | exp(-.1), exp(.6) = 1.349859, .904837, 2.225541 | .904837,
-1.822119."""
+"""Example of docs/numerics.md, 19.3. rho = exp(.3), exp(-.1), exp(.8) | exp(-.1), exp(.6) = 1.349859,
+.904837, 2.225541 | .904837, 1.822119."""
 
 import pytest
 from torch import tensor

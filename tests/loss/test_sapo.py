@@ -1,4 +1,4 @@
-"""Spec 11.3 with tau 1.0 and 1.05."""
+"""Example of docs/numerics.md, 19.3, with tau 1.0 and 1.05."""
 
 import math
 

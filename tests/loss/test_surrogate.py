@@ -1,4 +1,5 @@
-"""Spec 11.3: -A rho = -1.349859, -.904837, -2.225541 | .452419, .911059; the mean of five is -.623352."""
+"""Example of docs/numerics.md, 19.3: -A rho = -1.349859, -.904837, -2.225541 | .452419, .911059; the mean of
+five is -.623352."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""Spec 11.3: v = .6, .1, .9, v_old = .3, .2, .8, ret = 1, 0, 1, c = .2: clipped v = .5, .1, .9."""
+"""Example of docs/numerics.md, 19.3: v = .6, .1, .9, v_old = .3, .2, .8, ret = 1, 0, 1, c = .2: clipped v =
+.5, .1, .9."""
 
 import pytest
 

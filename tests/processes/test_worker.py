@@ -344,7 +344,9 @@ def test_a_fork_of_this_process_does_not_end_its_workers(worker):
 
 def test_other_systems_are_named(monkeypatch):
     monkeypatch.delattr(os, "fork")
-    with pytest.raises(UserError, match=r"^worker processes need Linux or macOS; on Windows run Menon in WSL$"):
+    with pytest.raises(
+        UserError, match=r"^worker processes need Linux or macOS; on Windows run Menon in WSL$"
+    ):
         spawned()
 
 

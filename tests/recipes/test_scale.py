@@ -83,7 +83,7 @@ def test_sizes(name):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_constants_of_the_algorithms_hold_at_both_scales(scale):
-    """Spec 2.18 and the sections it points to."""
+    """What the recipes' papers name (docs/papers.md)."""
     clip, higher = PPOClip(0.2, 0.2), PPOClip(0.2, 0.28)
     of = {name: recipe(name, scale=scale) for name in SIZES}
     policy = {name: config.objective["policy"] for name, config in of.items()}

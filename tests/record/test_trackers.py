@@ -31,12 +31,12 @@ class Memory:
         self.closed = True
 
 
-def sitting(
+def session(
     path: Path, tracker: Any = "tensorboard", stop_after: int | None = None, steps: int = 4
 ) -> tuple[Tracked, Watching]:
-    """One sitting of a run with a tracker."""
+    """One session of a run with a tracker."""
     watch = Watching()
-    tracked = Tracked(tracker, watch.told)
+    tracked = Tracked(tracker, watch.notify)
     with opened(path) as folder:
         settings = folder.settings
         stop = lambda: stop_after is not None and len(folder.metrics()) >= stop_after  # noqa: E731
@@ -50,7 +50,7 @@ def lines_of(path: Path, name: str = "metrics.jsonl") -> list[dict]:
 
 def test_a_mirror_holds_the_record(tmp_path, monkeypatch):
     monkeypatch.setitem(trackers.MIRRORS, "tensorboard", Memory)
-    tracked, watch = sitting(tmp_path / "run")
+    tracked, watch = session(tmp_path / "run")
     mirror: Any = tracked.mirror
     assert [step for step, _ in mirror.rows] == [0, 1, 2, 2, 3, 4, 4]
     assert [numbers for step, numbers in mirror.rows if "acc/mean" in numbers] == [
@@ -68,7 +68,7 @@ def test_a_mirror_holds_the_record(tmp_path, monkeypatch):
 
 def test_a_mirror_that_fails_says_so_once_and_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setitem(trackers.MIRRORS, "wandb", lambda *given: Memory(*given, breaks_at=2))
-    tracked, watch = sitting(tmp_path / "run", "wandb")
+    tracked, watch = session(tmp_path / "run", "wandb")
     assert watch.sentences == [
         "wandb failed (the service is down) and is left out from here on; everything is in metrics.jsonl"
     ]
@@ -82,7 +82,7 @@ def test_a_mirror_that_cannot_begin(tmp_path, monkeypatch):
         raise OSError("no room")
 
     monkeypatch.setitem(trackers.MIRRORS, "wandb", refuse)
-    _, watch = sitting(tmp_path / "run", "wandb", steps=1)
+    _, watch = session(tmp_path / "run", "wandb", steps=1)
     assert watch.sentences == [
         "wandb failed (no room) and is left out from here on; everything is in metrics.jsonl"
     ]
@@ -109,7 +109,7 @@ def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
         check("nowhere")
 
 
-def test_a_run_has_one_name_over_its_sittings(tmp_path):
+def test_a_run_has_one_name_over_its_sessions(tmp_path):
     opened(tmp_path / "a").close()
     opened(tmp_path / "b").close()
     (tmp_path / "b" / "run.json").write_text("{}")
@@ -124,7 +124,7 @@ def test_tensorboard_holds_each_step_once_after_a_resume(tmp_path):
 
     path = tmp_path / "run"
     for stop_after, steps in ((2, 4), (None, 4), (None, 5)):
-        tracked, watch = sitting(path, "tensorboard", stop_after, steps)
+        tracked, watch = session(path, "tensorboard", stop_after, steps)
         tracked.close()
         assert not any("failed" in sentence for sentence in watch.sentences)
     events = EventAccumulator(str(path / "tensorboard"))
@@ -162,7 +162,7 @@ def test_wandb_offline_holds_each_step_once_after_a_resume(tmp_path, monkeypatch
     monkeypatch.setenv("WANDB_MODE", "offline")
     path = tmp_path / "run"
     for stop_after in (2, None):
-        tracked, watch = sitting(path, "wandb", stop_after)
+        tracked, watch = session(path, "wandb", stop_after)
         tracked.close()
         assert not any("failed" in sentence for sentence in watch.sentences)
     (file,) = (path / "wandb").glob("offline-run-*/*.wandb")

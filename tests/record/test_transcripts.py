@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from menon.batch import columns_per, pack
-from menon.record.transcripts import read_batch, read_transcript, write_transcript
+from menon.record.stored_batch import read_batch
+from menon.record.transcripts import read_transcript, write_transcript
 from menon.types import Estimate, Graded, Prompt, Rollout, StepReport, Verdict
 
 

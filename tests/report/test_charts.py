@@ -80,7 +80,9 @@ def test_equal_values_lie_within_a_scale(value):
     assert TOP <= places[0][1] <= FLOOR
 
 
-@pytest.mark.parametrize(("low", "high"), [(10.1, 11.9), (0.986, 0.999), (0.0, 3e-13), (1000.0, 1001.0), (99.0, 101.0)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(10.1, 11.9), (0.986, 0.999), (0.0, 3e-13), (1000.0, 1001.0), (99.0, 101.0)]
+)
 def test_ticks_differ_in_what_they_say(low, high):
     svg = figure(Chart("a", (Line("x", [(1, low), (2, high)], 1),)))
     labels = re.findall(rf'<text x="{LEFT - 6}" [^>]+>([^<a-z]+(?:e-\d+)?)</text>', svg)

@@ -11,6 +11,7 @@ import pytest
 
 from menon.errors import UserError
 from menon.loop import loop
+from menon.record.reader import RunView
 from menon.record.transcripts import read_transcript
 from menon.report.answers import chosen, counts, paired
 from menon.report.content import gather
@@ -55,7 +56,7 @@ def parsed(text: str) -> Reader:
 
 
 def test_the_page_says_what_the_folder_holds(run):
-    content = gather(run)
+    content = gather(RunView.open(run))
     text = page(content)
     lines = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
     first, last = lines[0], lines[-1]
@@ -74,13 +75,13 @@ def test_the_page_says_what_the_folder_holds(run):
     ],
 )
 def test_the_page_says_what_was_asked(run, settings, source):
-    content = gather(run)
+    content = gather(RunView.open(run))
     about = {**content.about, "settings": {**settings, "model": "m", "seed": 7}}
     assert f"model m · {source} · seed 7" in page(type(content)(**{**vars(content), "about": about}))
 
 
 def test_the_lead_compares_with_the_start_at_its_best(run):
-    content = gather(run)
+    content = gather(RunView.open(run))
     start = {
         **content.evaluations[0],
         "best_accuracy": 0.357,
@@ -101,12 +102,12 @@ def test_the_lead_compares_with_the_start_at_its_best(run):
 
 
 def test_time_outside_of_steps_has_a_colour_of_its_own(run):
-    text = page(gather(run))
+    text = page(gather(RunView.open(run)))
     assert text.count('<i class="t0"') == text.count('<span class="key t0">outside of steps</span>') == 1
 
 
 def test_the_page_stands_alone(run):
-    reader = parsed(page(gather(run)))
+    reader = parsed(page(gather(RunView.open(run))))
     for tag, attrs in reader.seen:
         assert tag not in ("link", "img", "iframe", "object")
         assert not attrs.keys() & {"src", "href", "srcset"}
@@ -114,7 +115,7 @@ def test_the_page_stands_alone(run):
 
 
 def test_what_a_model_writes_cannot_act(run, tmp_path):
-    content = gather(run)
+    content = gather(RunView.open(run))
     evil = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\x1b[2J"
     pair = content.pairs[0]
     rows = [{**row, "completion": evil, "prompt": evil, "answer": evil} for row in (pair.before, pair.after)]
@@ -134,7 +135,7 @@ def test_what_a_model_writes_cannot_act(run, tmp_path):
 
 def test_pairs_are_of_the_same_question(run):
     before, after = (read_transcript(run / "evaluations" / f"step_00000{i}.parquet") for i in (0, 4))
-    pairs = gather(run).pairs
+    pairs = gather(RunView.open(run)).pairs
     assert [(p.before["completion"], p.after["completion"]) for p in pairs] == [
         (b["completion"], a["completion"]) for b, a in zip(before, after, strict=True)
     ]
@@ -207,7 +208,7 @@ def test_times_are_sums_over_steps():
 
 
 def test_seconds_of_the_page_are_those_of_the_run(run):
-    text = page(gather(run))
+    text = page(gather(RunView.open(run)))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     update = sum(line["time/update"] for line in lines)
     found = re.search(r">update</span><td>([\d.]+)<", text)
@@ -218,7 +219,7 @@ def test_seconds_of_the_page_are_those_of_the_run(run):
 def test_a_run_under_way_has_a_page(tmp_path):
     with opened(tmp_path / "run") as folder:
         loop(tiny_run(evaluate_every=0), folder, Watching(), lambda: len(folder.metrics()) >= 1)
-    text = page(gather(tmp_path / "run"))
+    text = page(gather(RunView.open(tmp_path / "run")))
     parsed(text)
     assert "no two evaluations of the same questions yet" in text
     assert "Not measured" in text
@@ -228,12 +229,12 @@ def test_folders_without_a_run(tmp_path):
     with pytest.raises(
         UserError, match=r"holds no run \(it has no run.json\); name the folder that menon train wrote"
     ):
-        gather(tmp_path)
+        gather(RunView.open(tmp_path))
     opened(tmp_path / "new").close()
     with pytest.raises(
         UserError, match="has not finished a step yet, so there is nothing to report; wait for one"
     ):
-        gather(tmp_path / "new")
+        gather(RunView.open(tmp_path / "new"))
 
 
 def test_evaluations_keep_their_answers(run):

@@ -151,7 +151,9 @@ def test_functions_are_named_where_another_process_can_find_them():
 
 
 def test_a_lambda_runs_here_with_the_same_limit():
-    with UserReward(lambda completion, answer: time.sleep(5) if completion == "hang" else completion == answer, 0.2) as reward:
+    with UserReward(
+        lambda completion, answer: time.sleep(5) if completion == "hang" else completion == answer, 0.2
+    ) as reward:
         start = time.perf_counter()
         verdicts = [reward("3+4=", text, "7") for text in ("7", "hang", "8", "7")]
         assert time.perf_counter() - start < 2
@@ -173,7 +175,9 @@ def test_an_unguarded_script_is_not_run_again_and_a_killed_run_leaves_no_process
         "reward('', 'hang', '')\n"
     )
     path = os.pathsep.join(p for p in sys.path if p)
-    run = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path})
+    run = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}
+    )
     assert run.stdout is not None
     assert run.stdout.readline() == b"started\n"
     worker = int(run.stdout.readline())
@@ -195,13 +199,17 @@ def alive(pid):
 
 
 def test_the_worker_loads_no_torch(tmp_path):
-    (tmp_path / "loaded.py").write_text("import sys\ndef score(completion):\n    return 'torch' in sys.modules\n")
+    (tmp_path / "loaded.py").write_text(
+        "import sys\ndef score(completion):\n    return 'torch' in sys.modules\n"
+    )
     with UserReward(f"{tmp_path}/loaded.py:score") as reward:
         assert reward("", "", "").score == 0
 
 
 def test_a_column_that_is_no_plain_data_is_named(reward):
-    with pytest.raises(UserError, match=r"a column cannot be sent to the reward's process as JSON .*make it plain data"):
+    with pytest.raises(
+        UserError, match=r"a column cannot be sent to the reward's process as JSON .*make it plain data"
+    ):
         reward("3+4=", "7", "7", when=object())
     assert reward("3+4=", "7", "7", when=json.loads("[1]")).score == 1
 

@@ -1,4 +1,4 @@
-"""The preference model's score as reward, by spec 4.1."""
+"""The preference model's score as reward, by docs/numerics.md, 13.7."""
 
 import json
 import math

@@ -189,9 +189,12 @@ def test_pattern_takes_a_row_or_its_own_and_never_hangs():
 
 
 def test_cosine():
-    """Spec 11.5: at most 100 tokens; right at 0, 50, 100: 1, .75, .5; wrong: -1, -.75, -.5."""
+    """Example of docs/numerics.md, 19.5: at most 100 tokens; right at 0, 50, 100: 1, .75, .5; wrong: -1,
+    -.75, -.5."""
     rule = Cosine(max_tokens=100)
-    assert [rule.of_length(True, tokens) for tokens in (0, 50, 100, 200)] == pytest.approx([1, 0.75, 0.5, 0.5])
+    assert [rule.of_length(True, tokens) for tokens in (0, 50, 100, 200)] == pytest.approx(
+        [1, 0.75, 0.5, 0.5]
+    )
     assert [rule.of_length(False, tokens) for tokens in (0, 50, 100, 200)] == pytest.approx(
         [-1, -0.75, -0.5, -0.5]
     )

@@ -39,7 +39,9 @@ def test_refills_until_enough_groups_are_kept_with_exact_counts():
 
 def test_surplus_is_dropped_in_prompt_order_though_it_arrives_first():
     prompts = Queue()
-    graded, counts = Bound(DynamicSampling(prompts_per_round=4), 2, 2)(prompts, correct([1, 0, 1, 1]), is_gold)
+    graded, counts = Bound(DynamicSampling(prompts_per_round=4), 2, 2)(
+        prompts, correct([1, 0, 1, 1]), is_gold
+    )
     assert [g.rollout.prompt.index for g in graded] == [
         0,
         0,

@@ -20,7 +20,8 @@ def written(text, room=20, logp=None):
 
 @pytest.mark.parametrize(("interval", "cuts"), [(1, [1, 3, 5, 7, 8]), (2, [1, 5, 8]), (5, [1]), (100, [1])])
 def test_cut_points_of_the_spec(interval, cuts):
-    """Spec 11.6: tokens 1, 3, 5, 7 and 8 are uncertain; a cut keeps what is before one."""
+    """Example of docs/numerics.md, 19.6: tokens 1, 3, 5, 7 and 8 are uncertain; a cut keeps what is before
+    one."""
     assert CutPoints(interval)(written("12345678", logp=P)) == cuts
 
 

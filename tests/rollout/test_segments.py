@@ -23,8 +23,8 @@ P = {"3": 0.99, "+": 0.5, "4": 0.95, "=": 0.2, "7": 0.97, "8": 0.6, "\x00": 0.99
 class Sure(ScriptedSampler):
     """With the probabilities of `P`."""
 
-    def generate(self, requests):
-        for completion in super().generate(requests):
+    def write(self, requests):
+        for completion in super().write(requests):
             completion.logp[:] = [math.log(P[chr(token)]) for token in completion.tokens]
             yield completion
 
@@ -81,8 +81,8 @@ def test_a_chain_token_by_token():
 
 def test_a_fresh_answer_that_was_given_up_says_nothing():
     class Gives(Sure):
-        def generate(self, requests):
-            for completion in super().generate(requests):
+        def write(self, requests):
+            for completion in super().write(requests):
                 path = completion.request.path
                 yield replace(completion, finish="abort") if path and path[1] == 3 else completion
 
@@ -176,7 +176,9 @@ def test_a_state_whose_graders_all_failed_takes_the_next_value():
 def test_a_truncated_continuation_scores_nothing():
     """What it says would be right, but it never ends."""
     sampler = Sure(lambda request: "3+4=7" if not len(request.prefix) else "+4=7777777777777"[:20])
-    graded, _ = Bound(Segments(CutPoints(5), value_samples=2), 1, 1, SAMPLING)(Queue(), sampler, lambda rollout: Verdict(1.0, 1.0))
+    graded, _ = Bound(Segments(CutPoints(5), value_samples=2), 1, 1, SAMPLING)(
+        Queue(), sampler, lambda rollout: Verdict(1.0, 1.0)
+    )
     assert [state.value for state in graded[0].rollout.states.values()] == [0.0]
 
 

@@ -273,7 +273,9 @@ def test_groups_and_dynamic_sampling_take_turns():
             return "", float(text == "7"), True
 
     turns = Turns(Once(), tokenize, decode)
-    graded, _ = Bound(Groups(), 2, 2, Sampling(9), answer=turns)(Queue(), ScriptedSampler(said), environment_alone)
+    graded, _ = Bound(Groups(), 2, 2, Sampling(9), answer=turns)(
+        Queue(), ScriptedSampler(said), environment_alone
+    )
     assert [g.verdict.score for g in graded] == [1, 0, 1, 0]
     assert [g.verdict.acc for g in graded] == [1, 0, 1, 0]
     kept, counts = Bound(DynamicSampling(), 1, 2, Sampling(9), answer=turns)(

@@ -1,4 +1,4 @@
-"""Spec 11.3's example: the mean of rho - 1 - d is .141439, the mean ratio 1.441439."""
+"""Example of docs/numerics.md, 19.3: the mean of rho - 1 - d is .141439, the mean ratio 1.441439."""
 
 import pytest
 import torch

@@ -1,4 +1,5 @@
-"""Probabilities .99, .5, .95, .2, .97, .85 (spec 11.6): below .9 are tokens 1, 3 and 5; log .9 = -.105361."""
+"""Probabilities .99, .5, .95, .2, .97, .85 (docs/numerics.md, 19.6): below .9 are tokens 1, 3 and 5; log .9 =
+-.105361."""
 
 import math
 

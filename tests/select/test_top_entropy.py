@@ -1,4 +1,4 @@
-"""Spec 11.4: of ten entropies at fraction .2, k = 2: the tokens with 2 and 1.1."""
+"""Example of docs/numerics.md, 19.4: of ten entropies at fraction .2, k = 2: the tokens with 2 and 1.1."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The KL of spec 11.3 in the reward, and the controller of spec 11.4."""
+"""The KL of docs/numerics.md, 19.3, in the reward, and the controller of docs/numerics.md, 19.4."""
 
 import pytest
 

@@ -9,7 +9,7 @@ from rows import batch_of, rows_of
 
 
 def test_the_papers_numbers():
-    """Spec 11.5: limit 20480, buffer 4096."""
+    """Example of docs/numerics.md, 19.5: limit 20480, buffer 4096."""
     part = Overlong(20480, 4096)
     lengths = torch.tensor([0.0, 16384, 18432, 20480, 24576])
     assert part.penalty(lengths).tolist() == [0, 0, -0.5, -1, -1]

@@ -13,7 +13,8 @@ def outcomes(part, rewards, state=None, **more):
 
 
 def test_the_z_score_of_the_spec():
-    """Spec 11.5: [.8, .4, 0, 1] has mean .55 and population standard deviation .384057."""
+    """Example of docs/numerics.md, 19.5: [.8, .4, 0, 1] has mean .55 and population standard deviation
+    .384057."""
     found, _ = outcomes(RewardNorm(), [0.8, 0.4, 0, 1])
     assert found == pytest.approx([0.650945, -0.390567, -1.432078, 1.171700], abs=1e-5)
     kept, _ = outcomes(RewardNorm(center=False), [0.8, 0.4, 0, 1])

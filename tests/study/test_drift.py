@@ -1,6 +1,7 @@
 """KL by position, against numbers worked out by hand and against the models' own logits."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -9,8 +10,10 @@ from menon.batch import Batch
 from menon.engines.hf_models import export, load_policy
 from menon.errors import UserError
 from menon.loop import loop
+from menon.record.reader import RunView
+from menon.record.spans import pieces_of
 from menon.record.transcripts import read_transcript
-from menon.study.drift import by_position, drift, pieces
+from menon.study.drift import by_position, drift, text_of_tokens
 from tiny_run import VOCAB, Watching, opened, tiny_run
 
 
@@ -47,7 +50,7 @@ def run(tmp_path_factory):
 
 def test_against_the_models_own_logits(run):
     path, settings = run
-    found = drift(path, settings)
+    found = drift(RunView(path), settings)
     start, _ = load_policy(settings["model"])
     trained, _ = load_policy(path / "checkpoints" / "step_000002")
     total = first = 0.0
@@ -74,19 +77,34 @@ def test_against_the_models_own_logits(run):
 
 def test_a_policy_that_has_not_moved_is_at_no_distance(run):
     path, settings = run
-    found = drift(path, settings | {"model": str(path / "checkpoints" / "step_000002")})
+    found = drift(RunView(path), settings | {"model": str(path / "checkpoints" / "step_000002")})
     assert found.numbers["sequence_kl"] == 0
     assert found.numbers["first_token_share"] == 0
 
 
-def test_pieces_make_the_text_again():
-    tokenizer = tiny_tokenizer()
-    tokens = tokenizer.encode("a€b", add_special_tokens=False)
-    assert pieces(tokenizer.decode, tokens) == ["a", "", "", "€", "b"]
+def test_marks_are_the_text_of_the_tokens(run, tmp_path):
+    """As they were recorded; and decoded again where the folder does not hold them."""
+    path, settings = run
+    found = drift(RunView(path), settings)
+    view = RunView(path)
+    for step, marks in ((0, found.before), (2, found.after)):
+        rows = view.answers.rows(step, ["text", "text_start", "is_action"])
+        assert sorted(marks) == list(range(len(rows)))
+        for number, row in enumerate(rows):
+            begin = row["text_start"][row["is_action"].index(True)]
+            assert "".join(text for text, _ in marks[number]) == row["text"][begin:]
+        stored = [pieces_of(row["text"], row["text_start"]) for row in rows]
+        batch, tokenizer = view.answers.batch(step), tiny_tokenizer(VOCAB)
+        assert text_of_tokens(view, step, batch, tokenizer) == stored
+        old = tmp_path / str(step) / "evaluations" / f"step_{step:06d}.parquet"
+        old.parent.mkdir(parents=True)
+        table = pq.read_table(view.answers.path(step)).drop_columns(["text", "text_start"])
+        pq.write_table(table, old)
+        assert text_of_tokens(RunView(tmp_path / str(step)), step, batch, tokenizer) == stored
 
 
 def test_a_folder_without_answers(tmp_path):
     with pytest.raises(
         UserError, match="holds no answers of an evaluation before and after training; let the run go"
     ):
-        drift(tmp_path, {})
+        drift(RunView(tmp_path), {})

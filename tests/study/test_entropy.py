@@ -13,6 +13,7 @@ from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.loop import loop
 from menon.record.folder import RunFolder
+from menon.record.reader import RunView
 from menon.study.checkpoints import Policies, tokens_of_run
 from menon.study.entropy import EntropyStudy, forecast, law, points, study
 from tiny_run import VOCAB, Watching, tiny_run
@@ -50,11 +51,11 @@ R = [0.9 - 0.3 * math.exp(h) for h in H]
 
 def test_a_policy_reads_its_own_answers_as_it_wrote_them(run):
     """The first step was written by the start, the last one by the checkpoint before it."""
-    policies = Policies(run, json.loads((run / "run.json").read_text())["settings"], 64)
-    (first,), steps = tokens_of_run(run, 1, first=True)
+    policies = Policies(RunView.open(run), 64)
+    (first,), steps = tokens_of_run(RunView(run), 1, first=True)
     assert steps == [1]
     np.testing.assert_allclose(policies.entropies("start", [first]), first.entropy, atol=1e-5)
-    (last,), steps = tokens_of_run(run, 1)
+    (last,), steps = tokens_of_run(RunView(run), 1)
     assert steps == [STEPS]
     np.testing.assert_allclose(policies.entropies(STEPS - 1, [last]), last.entropy, atol=1e-5)
     assert np.abs(policies.entropies("start", [last]) - last.entropy).max() > 1e-3
@@ -90,42 +91,46 @@ def test_a_whole_study(run):
 def test_a_planted_law_is_found_and_its_forecast_made_early(tmp_path):
     """60 steps: nine points; the later scores lie .02 above the law."""
     run = tmp_path / "run"
-    early = planted(run, H[:9], R[:9])
-    first = law(run, early, planned=60)
+    planted(run, H[:9], R[:9])
+    first = law(RunView(run), planned=60)
     assert (first["ceiling"], first["r2"]) == (pytest.approx(0.6), pytest.approx(1))
     assert (first["forecast"]["points"], first["forecast"]["made_after"], first["forecast"]["scored"]) == (
         9,
         9,
         None,
     )
-    later = law(run, planted(run, H, R[:9] + [r + 0.02 for r in R[9:]]), planned=60)
+    planted(run, H, R[:9] + [r + 0.02 for r in R[9:]])
+    later = law(RunView(run), planned=60)
     assert later["forecast"]["made_after"] == 9
     assert later["forecast"]["scored"] == {
         "points": 51,
         "rmse": pytest.approx(0.02),
         "final_error": pytest.approx(-0.02),
     }
-    longer = law(run, planted(run, H, R), planned=600)  # 90 points would be asked for; the stored one stands
+    planted(run, H, R)
+    longer = law(RunView(run), planned=600)  # 90 points would be asked for; the stored one stands
     assert longer["forecast"]["points"] == 9
 
 
 def test_a_forecast_of_other_points_is_made_again(tmp_path):
-    forecast(tmp_path, "x", H[:8], R[:8], 8)
-    assert forecast(tmp_path, "x", H[:8], [0.5 * r for r in R[:8]], 8)["ceiling"] == pytest.approx(0.3)
+    forecast(RunView(tmp_path), "x", H[:8], R[:8], 8)
+    assert forecast(RunView(tmp_path), "x", H[:8], [0.5 * r for r in R[:8]], 8)["ceiling"] == pytest.approx(
+        0.3
+    )
     with pytest.raises(UserError, match="made from the first 9 points, and there are 8"):
-        forecast(tmp_path / "other", "x", H[:8], R[:8], 9)
+        forecast(RunView(tmp_path / "other"), "x", H[:8], R[:8], 9)
 
 
 def test_held_out_scores_go_with_the_text_of_the_same_weights(tmp_path):
-    lines = planted(tmp_path, H[:20], R[:20])
+    planted(tmp_path, H[:20], R[:20])
     evaluations = [{"step": step, "accuracy": step / 100} for step in (0, 2, 4, 6, 8, 10, 12, 14, 20)]
     (tmp_path / "evaluations.jsonl").write_text("".join(json.dumps(e) + "\n" for e in evaluations))
-    score, h, r = points(tmp_path, lines)  # the evaluation after step 20 has no text of its weights yet
+    score, h, r = points(RunView(tmp_path))  # the evaluation after step 20 has no text of its weights yet
     assert score == "held out"
     assert h == [H[step] for step in (0, 2, 4, 6, 8, 10, 12, 14)]
     assert r == [0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14]
     (tmp_path / "evaluations.jsonl").write_text(json.dumps(evaluations[0]) + "\n")
-    assert points(tmp_path, lines) == ("training questions", H[:20], R[:20])
+    assert points(RunView(tmp_path)) == ("training questions", H[:20], R[:20])
 
 
 def test_the_command(run, capsys):

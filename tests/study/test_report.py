@@ -65,7 +65,11 @@ def test_a_page_that_cannot_be_made_costs_the_run_nothing(run, monkeypatch):
     [
         ([], "report takes the folder of a run: menon report runs/mine"),
         (["a", "b"], "report takes the folder of a run: menon report runs/mine"),
-        (["nowhere"], "nowhere holds no run (it has no run.json); name the folder that menon train wrote"),
+        (
+            ["nowhere"],
+            "nowhere holds no run (it has no run.json); name the folder that menon train wrote, or start one "
+            "with `menon train out=nowhere`",
+        ),
     ],
 )
 def test_mistakes(words, sentence, capsys):

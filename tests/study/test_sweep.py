@@ -21,10 +21,17 @@ def finish(cell: Cell, steps: int) -> None:
 
 
 def test_all_arms_run_with_the_first_seed_before_any_with_the_second(tmp_path: Path) -> None:
-    assert [(cell.arm.name, cell.seed) for cell in cells_of(ARMS, (3, 4), tmp_path)] == [("a", 3), ("b", 3), ("a", 4), ("b", 4)]
+    assert [(cell.arm.name, cell.seed) for cell in cells_of(ARMS, (3, 4), tmp_path)] == [
+        ("a", 3),
+        ("b", 3),
+        ("a", 4),
+        ("b", 4),
+    ]
 
 
-def test_what_is_finished_is_left_alone_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_finished_is_left_alone_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran: list[list[str]] = []
 
     class Done:
@@ -40,7 +47,9 @@ def test_what_is_finished_is_left_alone_and_the_rest_goes_on(tmp_path: Path, mon
     heard: list[str] = []
     sweep.sweep(cells, lambda cell: 5, 1, lambda cell: heard.append(cell.arm.name))
     assert heard == ["a", "b"]
-    assert ran == [["grpo", "learning_rate=1e-4", "seed=0", "steps=5", "threads=1", f"out={tmp_path / 'b-0'}"]]
+    assert ran == [
+        ["grpo", "learning_rate=1e-4", "seed=0", "steps=5", "threads=1", f"out={tmp_path / 'b-0'}"]
+    ]
     sweep.sweep(cells[:1], lambda cell: 9, 1, lambda cell: None)
     assert ran[1:] == [["--resume", str(tmp_path / "a-0"), "steps=9"]]
     # Stopped after eleven steps on the way to more, before its report.
@@ -49,7 +58,9 @@ def test_what_is_finished_is_left_alone_and_the_rest_goes_on(tmp_path: Path, mon
     assert ran[2:] == [["--resume", str(tmp_path / "a-0"), "steps=11"]]
 
 
-def test_a_failed_command_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_command_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     sweep.sweep(cells_of(ARMS[:1], (0,), tmp_path), lambda cell: 1, 1, lambda cell: None)
     assert "a-0: failed" in capsys.readouterr().out
@@ -58,7 +69,10 @@ def test_a_failed_command_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_arms_hold_their_finished_cells(tmp_path: Path) -> None:
     cells = cells_of(ARMS, (0, 1), tmp_path)
     finish(cells[3], 1)
-    assert [(arm.name, [cell.seed for cell in found]) for arm, found in by_arm(cells)] == [("a", []), ("b", [1])]
+    assert [(arm.name, [cell.seed for cell in found]) for arm, found in by_arm(cells)] == [
+        ("a", []),
+        ("b", [1]),
+    ]
 
 
 def test_intervals_are_students() -> None:
@@ -76,7 +90,18 @@ def test_quantiles_of_students_t() -> None:
     q = math.cos(math.acos(math.sqrt(0.0975)) / 3) / math.sqrt(0.0975)
     assert t_quantile(4) == pytest.approx(2 * math.sqrt(q - 1), rel=1e-12)
     # Printed tables, which give three digits.
-    table = {3: 3.182, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 20: 2.086, 30: 2.042, 120: 1.980}
+    table = {
+        3: 3.182,
+        5: 2.571,
+        6: 2.447,
+        7: 2.365,
+        8: 2.306,
+        9: 2.262,
+        10: 2.228,
+        20: 2.086,
+        30: 2.042,
+        120: 1.980,
+    }
     assert {freedom: round(t_quantile(freedom), 3) for freedom in table} == table
     # It tends to the quantile of the normal distribution: z + (z^3 + z) / (4 v) + ... (Abramowitz and Stegun 26.7.5).
     z = NormalDist().inv_cdf(0.975)

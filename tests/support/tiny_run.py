@@ -14,6 +14,7 @@ import torch
 
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.advantage import GAE, GRPO, Reinforce, Whiten
+from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.forward import ValueModel, value_head
 from menon.engines.hf_models import export
@@ -25,6 +26,7 @@ from menon.loss.aggregation import SequenceMean, TokenMean
 from menon.parts import Around
 from menon.prompts.order import Shuffled
 from menon.record.folder import RunFolder
+from menon.record.spans import TextSpans
 from menon.rollout.groups import Groups, answer
 from menon.rollout.protocols import Grade
 from menon.shaping import KLInReward
@@ -91,6 +93,7 @@ def tiny_run(
         steps=steps,
         save_every=1,
         evaluate_every=2,
+        spans=TextSpans(text_of(tokenizer, skip_special=False)),
     )
     return replace(run, **settings)
 

@@ -16,6 +16,7 @@ from menon.sync.fingerprint import fingerprint
 from menon.sync.no_sampler import NoSampler
 from menon.sync.protocols import Published
 from menon.types import Request, Sampling
+from scripted import written_by
 
 V = 40
 
@@ -27,11 +28,12 @@ class Weights:
     named: dict[str, Tensor]
     version: int = 0
     asked: list[str] = field(default_factory=list)
+    gives: frozenset[str] = frozenset()
 
     def weights(self) -> Mapping[str, Tensor]:
         return self.named
 
-    def generate(self, requests: Any) -> Any:
+    def open(self, keep: bool = False) -> Any:
         raise NotImplementedError
 
 
@@ -45,7 +47,7 @@ def sampler_of(model: Any) -> TorchSampler:
 
 def greedy(sampler: TorchSampler) -> list[int]:
     request = Request(prompt(0, [1, 2, 3], vocab=V), Sampling(max_new_tokens=12, temperature=0.0))
-    return next(iter(sampler.generate([request]))).tokens.tolist()
+    return written_by(sampler, [request])[0].tokens.tolist()
 
 
 def other_weights(model: nn.Module, seed: int = 5) -> None:
@@ -124,8 +126,9 @@ def test_other_models_are_refused(channel):
 
     class Remote:
         version = 0
+        gives = frozenset[str]()
 
-        def generate(self, requests: Any) -> Any:
+        def open(self, keep: bool = False) -> Any:
             raise NotImplementedError
 
     with pytest.raises(UserError, match=r"Remote does not show its weights"):

@@ -1,4 +1,5 @@
-"""The optimal token baseline: a baseline for each place of the answers to one prompt (spec 1.8; verl)."""
+"""The optimal token baseline: a baseline for each place of the answers to one prompt (verl;
+docs/numerics.md, 10.15)."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal

@@ -15,12 +15,14 @@ from menon.assembly.questions import own_questions, prompts_of, questions, stop_
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
 from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of
+from menon.engines.decoding.stop_strings import text_of
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Run
 from menon.parts import Around, built, close
 from menon.prompts.order import ByDifficulty, Shuffled
+from menon.record.spans import TextSpans
 from menon.reward.call import UserReward
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
@@ -80,6 +82,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
                 updates_of(config.objective, config.models),
                 config.control.seed,
                 reference=config.models.reference_update,
+                record_updates=config.control.record == "full",
             ),
             source=source,
             host=placed.host,
@@ -89,6 +92,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             probe=partial(probe_of(config.source, evaluation), placed.sampler),
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
+            spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
 

@@ -32,6 +32,8 @@ from menon.prompts.reader import Row, read_rows
 from menon.prompts.tasks import ChainSum
 from menon.prompts.template import find_template
 from menon.record.folder import surroundings
+from menon.record.layout import Layout
+from menon.record.reader import RunView
 from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
 from menon.reward.code.tests import CodeTests
@@ -119,8 +121,8 @@ def sampling_of(config: EvalConfig) -> Sampling:
 def folder_of(model: str) -> str:
     """What `load_policy` takes: of a run folder its newest checkpoint."""
     folder = Path(model).expanduser()
-    if (folder / "run.json").is_file() and not (folder / "config.json").exists():
-        latest = folder / "checkpoints" / "latest"
+    if Layout(folder).about.is_file() and not (folder / "config.json").exists():
+        latest = RunView.open(folder).layout.latest
         if not latest.exists():
             raise UserError(
                 f"the run {model} has no checkpoint yet; go on with it by `menon train --resume {model}`"

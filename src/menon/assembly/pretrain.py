@@ -26,6 +26,7 @@ from menon.loss import NLL
 from menon.loss.aggregation import TokenMean
 from menon.record import disk
 from menon.record.folder import RunFolder
+from menon.record.layout import Layout
 from menon.source.rows import Corpus
 from menon.step import Plan
 from menon.sync.no_sampler import NoSampler
@@ -86,7 +87,7 @@ def begin(settings: Mapping[str, Any], out: Path) -> RunFolder:
         raise UserError(
             f"{out} was begun with other settings; repeat those to go on with it, or name a new folder with out="
         )
-    if (unfinished / "run.json").exists():
+    if Layout(unfinished).about.exists():
         return replace(RunFolder.open(unfinished), resume=again)
     return replace(RunFolder.create(unfinished, {**settings, "device": "cpu"}), resume=again)
 

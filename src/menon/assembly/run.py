@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from menon import threads
 from menon.base import default_model
 from menon.errors import UserError
-from menon.record import disk
+from menon.record.layout import Layout
+from menon.record.reader import RunView, damaged, read_about
 from menon.settings import Tree, merged, nested, setting
 from menon.threads import Threads
 
@@ -43,7 +44,7 @@ def start(
 
     config = configured(recipe, changes, chosen.count, again)
     out = Path(config.control.out)
-    if (out / "run.json").exists():
+    if Layout(out).about.exists():
         raise UserError(
             f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder"
         )
@@ -58,7 +59,9 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
         raise UserError(
             f"a resumed run keeps its '{fixed[0]}'; only {', '.join(LATER)} can change, or start a new run"
         )
-    settings = settings_in(path / "run.json")
+    view = RunView.open(path)
+    view.check_resumable()
+    settings = settings_in(view.layout.about)
     chosen = Threads(int(setting(settings, "threads")), "as the run began")
     use(chosen, str(setting(settings, "device", "auto")))
     from menon.config import RunConfig, changed, own_code
@@ -88,7 +91,7 @@ def configured(
     recipe: str | None, changes: Sequence[Tree], count: int, again: Tree | None = None
 ) -> "RunConfig":
     """The whole configuration of a new run with so many threads."""
-    from menon.config import RunConfig, changed
+    from menon.config import RunConfig, changed, settings_of_format_1
     from menon.recipes import recipe as named
     from menon.settings import read
 
@@ -100,6 +103,8 @@ def configured(
             "scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or name a recipe"
         )
     model = str(setting(settings, "model") or default_model(settings))
+    if again is not None and "control" not in again:
+        again = settings_of_format_1(again)
     base = named(name, model, scale) if again is None else read(RunConfig, again)
     out = Path(str(setting(settings, "out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), "model": model}
@@ -107,15 +112,10 @@ def configured(
 
 
 def settings_in(file: Path) -> Tree:
-    """The settings in a run's run.json, read before torch is imported."""
-    about = disk.read_json(file)
-    if about is None and not file.exists():
-        raise UserError(
-            f"{file.parent} holds no run (it has no {file.name}); start one with `menon train out={file.parent}`"
-        )
-    settings = about.get("settings") if isinstance(about, dict) else None
-    if not isinstance(settings, dict) or not isinstance(setting(settings, "threads"), int):
-        raise UserError(f"{file} is damaged, so the run cannot go on; start a new one with another out=")
+    """The settings in a run's run.json of any format, read before torch is imported."""
+    settings: Tree = read_about(file)["settings"]
+    if not isinstance(setting(settings, "threads"), int):
+        raise damaged(file)
     return settings
 
 

@@ -15,15 +15,16 @@ from menon.assembly.evaluation import (
     task_rows,
 )
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of
+from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
 from menon.errors import UserError, at_least
 from menon.eval.config import EvalConfig, Task
 from menon.prompts.reader import Row
 from menon.prompts.tasks import ChainSum
+from menon.record.spans import TextSpans, pieces_of
 from menon.reward.grade import grading_of
 from menon.rollout.groups import answer
-from menon.study.drift import pieces
 from menon.types import Graded, Request, Rollout, Verdict
 
 
@@ -97,7 +98,11 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
     sampler = TorchSampler(model, tokenizer, seed=config.seed)
     with reward_for(asked, None) as (reward, _):
         graded = answer(requests, [0] * config.n, sampler, grading_of(reward) if text is None else unjudged)
-    return [Sampled(g, pieces(tokenizer.decode, g.rollout.answer_tokens.tolist())) for g in graded]
+    spans = TextSpans(text_of(tokenizer, skip_special=False))
+    begin = len(prompts[0].tokens)
+    found = [spans(g.rollout.tokens) for g in graded]
+    texts = [pieces_of(text, start.tolist())[begin:] for text, start in found]
+    return [Sampled(g, pieces) for g, pieces in zip(graded, texts, strict=True)]
 
 
 def held_out(asked: EvalConfig, number: int) -> Row:

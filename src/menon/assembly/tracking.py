@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from menon.loop import Watcher
-from menon.record import disk
+from menon.record.reader import RunView
 from menon.record.trackers import Numbers, Tracked
 from menon.types import StepReport
 
@@ -42,9 +42,8 @@ def held_out(numbers: Numbers) -> dict[str, Any]:
 
 
 def recorded(folder: Path) -> list[tuple[int, Numbers]]:
-    """All lines so far by step; an evaluation comes behind the step that it followed."""
-    steps = [(line["step"], 0, line) for line in disk.read_lines(folder / "metrics.jsonl")]
-    evaluations = [
-        (line["step"], 1, held_out(line)) for line in disk.read_lines(folder / "evaluations.jsonl")
-    ]
+    """All lines so far by step; an evaluation comes after the step that it followed."""
+    view = RunView(folder)
+    steps = [(line["step"], 0, line) for line in view.metrics]
+    evaluations = [(line["step"], 1, held_out(line)) for line in view.evaluations]
     return [(step, numbers) for step, _, numbers in sorted([*steps, *evaluations], key=lambda row: row[:2])]

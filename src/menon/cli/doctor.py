@@ -27,7 +27,7 @@ EXTRAS = {
     "datasets": ("datasets",),
     "verifiers": ("verifiers",),
     "trackers": ("tensorboard", "wandb"),
-    "eval": ("lm-eval", "accelerate"),
+    "eval": ("lm-eval", "nltk", "langdetect", "accelerate"),
     "bench": ("trl",),
     "docs": ("zensical", "mdformat", "mdformat-gfm"),
     "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil", "menon"),

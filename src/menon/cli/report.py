@@ -18,9 +18,9 @@ def report(words: Sequence[str]) -> int:
         raise UserError(usage)
     run = Path(found.plain[0])
     use(threads.choose({}), "auto")
-    from menon.study.report import PAGE
+    from menon.record.layout import Layout
     from menon.study.report import report as made
 
     made(run, lambda sentence: print(f"menon: {sentence}"))
-    print(f"the report is in {run / PAGE}", flush=True)
+    print(f"the report is in {Layout(run).page}", flush=True)
     return 0

@@ -3,8 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from menon.cli.check_verifier import reward_named
 from menon.cli.words import understand
@@ -14,6 +13,9 @@ from menon.reward.code.signatures import Asked, judge
 from menon.reward.protocols import BatchReward, Reward
 from menon.types import Verdict
 
+if TYPE_CHECKING:
+    from menon.record.reader import RunView
+
 READ = ["step", "prompt", "answer", "completion", "finish", "score", "acc", "tokens", "is_action"]
 
 
@@ -21,16 +23,16 @@ def rescore(words: Sequence[str]) -> int:
     """Grades the answers that a run has stored with another reward (--reward X; for math also ways=lenient).
     Prints both rewards' means and where they differ, and stores that in the run's folder as
     rescore_NAME.json."""
-    run, reward, ways = asked_by(words)
+    view, reward, ways = asked_by(words)
     made = reward_named(reward, ways)
     try:
-        pairs = regrade(run, made)
+        pairs = regrade(view, made)
     finally:
         close(made)
     numbers = {"reward": reward, "ways": ways, **summary(pairs)}
     from menon.record import disk
 
-    file = run / f"rescore_{re.sub(r'[^A-Za-z0-9]+', '_', reward).strip('_')}.json"
+    file = view.path / f"rescore_{re.sub(r'[^A-Za-z0-9]+', '_', reward).strip('_')}.json"
     disk.write_json(file, numbers)
     for line in table(numbers):
         print(line)
@@ -38,8 +40,8 @@ def rescore(words: Sequence[str]) -> int:
     return 0
 
 
-def asked_by(words: Sequence[str]) -> tuple[Path, str, str]:
-    """The run's folder, the reward (`--reward X` or `reward=X`), and where `math` looks for results
+def asked_by(words: Sequence[str]) -> tuple["RunView", str, str]:
+    """The run, the reward (`--reward X` or `reward=X`), and where `math` looks for results
     (`ways=lenient`)."""
     no_option = "menon rescore takes no option '{option}'; it takes a run's folder and --reward X"
     found = understand(words, ("reward",), no_option=no_option)
@@ -50,22 +52,18 @@ def asked_by(words: Sequence[str]) -> tuple[Path, str, str]:
         raise UserError(
             "menon rescore takes a run's folder and a reward, like menon rescore runs/mine --reward math"
         )
-    run = Path(plain[0])
-    if not any((run / "transcripts").glob("step_*.parquet")):
-        raise UserError(
-            f"{run} holds no stored answers (there is no transcripts/step_*.parquet in it); name the "
-            "folder of a run"
-        )
-    return run, reward, ways
+    from menon.record.reader import RunView
+
+    view = RunView.open(plain[0])
+    view.transcripts.require()
+    return view, reward, ways
 
 
-def regrade(run: Path, reward: Reward) -> list[tuple[Verdict, Verdict]]:
+def regrade(view: "RunView", reward: Reward) -> list[tuple[Verdict, Verdict]]:
     """What each stored answer was given, and what the reward gives it."""
-    import pyarrow.parquet as pq
-
     pairs: list[tuple[Verdict, Verdict]] = []
-    for file in sorted((run / "transcripts").glob("step_*.parquet")):
-        rows = pq.read_table(file, columns=READ).to_pylist()
+    for step in view.transcripts.steps:
+        rows = view.transcripts.rows(step, READ)
         given = [Verdict(row["score"], row["acc"]) for row in rows]
         pairs += zip(given, verdicts(reward, [asked_of(row) for row in rows]), strict=True)
     return pairs

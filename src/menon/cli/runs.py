@@ -21,7 +21,9 @@ def runs(words: Sequence[str]) -> int:
     folder = Path(found.plain[0] if found.plain else "runs")
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; runs are in runs/ unless out= names another place")
-    paths = sorted({path.parent for pattern in ("run.json", "*/run.json") for path in folder.glob(pattern)})
+    from menon.record.layout import runs_in
+
+    paths = runs_in(folder)
     if not paths:
         raise UserError(f"{folder} holds no runs (no folder with a run.json); start one with menon train")
     for line in aligned([HEAD, *map(row_of, paths)]):
@@ -37,37 +39,25 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def row_of(path: Path) -> tuple[str, ...]:
-    """damaged: a folder whose run.json cannot be read."""
-    from menon.record import disk
+    """State damaged: the run.json cannot be read; newer: a later menon wrote the folder."""
+    from menon.record.reader import NewerFormat, RunView
 
-    about = disk.read_json(path / "run.json")
-    if not isinstance(about, dict) or not isinstance(about.get("settings"), Mapping):
-        return path.name, "-", "-", "-", "damaged", "-", "-", "-"
-    settings: Mapping[str, Any] = about["settings"]
-    lines = disk.read_lines(path / "metrics.jsonl")
-    evaluations = disk.read_lines(path / "evaluations.jsonl")
-    done = lines[-1]["step"] if lines else 0
-    minutes = sum(float(sitting["wall_s"]) for sitting in disk.read_json(path / "sittings.json") or []) / 60
-    later = [line for line in evaluations if line["step"] > 0]
+    try:
+        view = RunView.open(path)
+    except UserError as error:
+        state = "newer" if isinstance(error, NewerFormat) else "damaged"
+        return path.name, "-", "-", "-", state, "-", "-", "-"
+    later = [line for line in view.evaluations if line["step"] > 0]
     return (
         path.name,
-        str(setting(settings, "recipe") or "-"),
-        str(setting(settings, "model") or "-"),
-        f"{done}/{setting(settings, 'steps', '?')}",
-        state(path),
-        accuracy(evaluations[0] if evaluations and evaluations[0]["step"] == 0 else None),
+        str(setting(view.settings, "recipe") or "-"),
+        str(setting(view.settings, "model") or "-"),
+        f"{view.steps}/{setting(view.settings, 'steps', '?')}",
+        view.state,
+        accuracy(view.evaluation(0)),
         accuracy(later[-1] if later else None),
-        f"{minutes:.1f}",
+        f"{view.wall_s / 60:.1f}",
     )
-
-
-def state(path: Path) -> str:
-    """done, running (somebody holds its lock), or stopped."""
-    from menon.record.lock import held
-
-    if (path / "report.json").exists():
-        return "done"
-    return "running" if held(path / "lock") else "stopped"
 
 
 def accuracy(line: Mapping[str, Any] | None) -> str:

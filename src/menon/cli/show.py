@@ -55,18 +55,10 @@ def asked_by(words: Sequence[str]) -> tuple[Path, int, int]:
 
 def tree_rows(run: Path, step: int, question: int) -> list[Row]:
     """The nodes of one tree, as the step's transcript has them."""
-    import pyarrow.parquet as pq
+    from menon.record.reader import RunView
 
-    file = run / "transcripts" / f"step_{step:06d}.parquet"
-    if not file.exists():
-        known = sorted(
-            int(path.stem.removeprefix("step_")) for path in (run / "transcripts").glob("step_*.parquet")
-        )
-        steps = f"; it has {known[0]} to {known[-1]}" if known else "; it holds no transcripts at all"
-        raise UserError(f"{run} has no step {step}{steps}")
-    rows = [
-        row for row in pq.read_table(file, columns=READ).to_pylist() if row["node"] >= 0 and not row["age"]
-    ]
+    transcripts = RunView.open(run).transcripts
+    rows = [row for row in transcripts.rows(step, READ) if row["node"] >= 0 and not row["age"]]
     groups = list(dict.fromkeys(row["group"] for row in rows))
     if not groups:
         raise UserError(f"step {step} of {run} grew no trees; runs of the recipe spo_tree do")

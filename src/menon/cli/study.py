@@ -25,15 +25,16 @@ def study(words: Sequence[str]) -> int:
         raise UserError("study takes entropy and a run folder: menon study entropy runs/mine")
     run = Path(plain[1])
     use(threads.choose(settings), "cpu")
+    from menon.record.layout import Layout
     from menon.settings import read
-    from menon.study.entropy import RESULT, STUDY, EntropyStudy
+    from menon.study.entropy import RESULT, EntropyStudy
     from menon.study.entropy import study as made
 
     found = made(run, read(EntropyStudy, settings))
     print(f"menon study entropy  {run}\n")
     for line in report(found):
         print(line)
-    print(f"\n  all numbers   {run / STUDY / RESULT}", flush=True)
+    print(f"\n  all numbers   {Layout(run).study / RESULT}", flush=True)
     return 0
 
 

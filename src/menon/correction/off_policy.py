@@ -7,8 +7,9 @@ from torch import Tensor
 
 from menon import ragged
 from menon.batch import Batch
-from menon.loss.ratio import LIMIT
 
+LIMIT = 20.0
+"""Log-ratios are held within +- this before exp."""
 Trainer = Literal["old", "current"]
 
 

@@ -35,8 +35,8 @@ class ValueModel(nn.Module):
 
 
 def value_head(hidden_size: int, init: ValueInit = "zero", seed: int = 0) -> nn.Linear:
-    """A bias-free linear head: all zeros, or U(-sqrt 5, sqrt 5) as in Open-Reasoner-Zero's code (spec
-    1.1)."""
+    """A bias-free linear head: all zeros, or U(-sqrt 5, sqrt 5) as in Open-Reasoner-Zero's code (arXiv
+    2503.24290)."""
     head = nn.Linear(hidden_size, 1, bias=False)
     drawn = stream(seed, "value_head").uniform(-(5**0.5), 5**0.5, size=(1, hidden_size))
     with torch.no_grad():

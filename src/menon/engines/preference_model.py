@@ -15,9 +15,9 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class PreferenceModel:
-    """Texts -> the scalar head's score of each at its last token (spec 4.1), which is an end-of-text token:
-    one is appended where the text has none. Padding stands on the right, where causal attention never looks.
-    UserError for a text beyond `context`."""
+    """Texts -> the scalar head's score of each at its last token (docs/numerics.md, 13.7), which is an
+    end-of-text token: one is appended where the text has none. Padding stands on the right, where causal
+    attention never looks. UserError for a text beyond `context`."""
 
     model: Any
     tokenizer: transformers.PreTrainedTokenizerBase

@@ -1,5 +1,5 @@
-"""Numbers of an evaluation: avg@k, pass@k, maj@k (also called cons@k), and intervals over problems (spec
-9.4).
+"""Numbers of an evaluation: avg@k, pass@k, maj@k (also called cons@k), and intervals over problems
+(docs/numerics.md, 18.1).
 
 A problem has n samples with `acc_n` (1 right, 0 wrong, NaN where the grader failed) and, where answers can be
 compared, `kind_n`: samples that state the same answer have the same number from 0 on, -1 states none. Samples

@@ -15,8 +15,7 @@ from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
 LIMIT = 10.0
-"""The log of an answer's ratio is held below it where the loss says nothing else."""
-"""The log of a sequence's ratio is held below it; above, the gradient is 0."""
+"""The log of a sequence's ratio is held below it where the loss says nothing else; above, the gradient is 0."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a question becomes the text that the policy reads (spec 8.2).
+"""How a question becomes the text that the policy reads.
 
 The published templates, exactly; base models are sensitive to every character of them.
 """

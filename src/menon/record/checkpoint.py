@@ -4,7 +4,6 @@ is read."""
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from menon.record import disk
+from menon.record.layout import step_name, steps_in
 from menon.state_codec import decode, encode
 
 SaveModels = Callable[[Path], None]
@@ -48,7 +48,7 @@ def save(folder: Path, snapshot: Snapshot, models: SaveModels, keep: int = KEEP)
 
     A failure (no room) removes what was half written and leaves every older checkpoint as it was.
     """
-    path = folder / _name(snapshot.step)
+    path = folder / step_name(snapshot.step)
     aside = path.with_name(path.name + ".tmp")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -71,27 +71,31 @@ def prune(folder: Path, keep: int) -> None:
     removed does not look like a checkpoint."""
     best = os.readlink(folder / BEST) if (folder / BEST).is_symlink() else ""
     for step in steps_in(folder)[:-keep]:
-        if _name(step) == best:
+        if step_name(step) == best:
             continue
-        aside = folder / f"{_name(step)}.tmp"
-        os.replace(folder / _name(step), aside)
+        aside = folder / f"{step_name(step)}.tmp"
+        os.replace(folder / step_name(step), aside)
         shutil.rmtree(aside)
 
 
-def mark_best(folder: Path, step: int | None, keep: int = KEEP) -> None:
-    """Points `best` at the checkpoint of a step, which is then never removed; None: there is no best one."""
-    if step is None:
+def mark_best(folder: Path, step: int | None, keep: int = KEEP) -> bool:
+    """Points `best` at the checkpoint of a step, which is then never removed; None: there is no best one.
+    Whether that changed anything."""
+    before = os.readlink(folder / BEST) if (folder / BEST).is_symlink() else None
+    after = None if step is None else step_name(step)
+    if after is None:
         (folder / BEST).unlink(missing_ok=True)
-    elif not (folder / BEST).is_symlink() or os.readlink(folder / BEST) != _name(step):
-        disk.link(folder / BEST, _name(step))
+    elif after != before:
+        disk.link(folder / BEST, after)
     prune(folder, keep)
+    return after != before
 
 
 def newest(folder: Path, notify: Callable[[str], None], keep: int = KEEP) -> Snapshot | None:
     """The newest usable checkpoint. A damaged one is set aside under another name, and the user is told."""
     damaged = []
     for step in reversed(steps_in(folder)):
-        path = folder / _name(step)
+        path = folder / step_name(step)
         try:
             snapshot = load(path)
         except Damaged as error:
@@ -116,18 +120,6 @@ def load(path: Path) -> Snapshot:
         return Snapshot(about["step"], decode(about["state"], tensors), path)
     except (ValueError, KeyError, OSError) as error:
         raise Damaged(f"its state cannot be read: {error}") from error
-
-
-def steps_in(folder: Path) -> list[int]:
-    """Steps with a checkpoint, in order; half-written and set-aside ones have other names."""
-    found = [
-        re.fullmatch(r"step_(\d{6,})", path.name) for path in (folder.iterdir() if folder.is_dir() else ())
-    ]
-    return sorted(int(match[1]) for match in found if match)
-
-
-def _name(step: int) -> str:
-    return f"step_{step:06d}"
 
 
 def _set_aside(paths: list[Path]) -> None:

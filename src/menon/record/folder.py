@@ -1,11 +1,11 @@
-"""The run folder: what a run was told, what it measured, what it wrote (design, section 6)."""
+"""Writing to a run folder: settings, numbers, answers, checkpoints, report. `record.reader` reads it."""
 
 import os
 import platform
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,8 +17,13 @@ import torch
 from menon import __version__
 from menon.errors import UserError
 from menon.record import checkpoint, disk
+from menon.record.events import Events
+from menon.record.layout import LINES, Layout, step_file, steps_in
 from menon.record.lock import Lock
+from menon.record.reader import FORMAT, RunView
+from menon.record.spans import TextSpans
 from menon.record.transcripts import write_answers, write_transcript
+from menon.record.updates import write_updates
 from menon.types import Graded, StepReport
 
 
@@ -30,25 +35,9 @@ def determinism(device: str) -> str:
     return "invariance" if gpu else "replay"
 
 
-def recorded(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What run.json and metrics.jsonl hold, of a run that is done or under way. UserError: no run, no
-    step."""
-    about = disk.read_json(run / "run.json")
-    if not isinstance(about, dict):
-        raise UserError(f"{run} holds no run (it has no run.json); name the folder that menon train wrote")
-    lines = disk.read_lines(run / "metrics.jsonl")
-    if not lines:
-        raise UserError(f"{run} has not finished a step yet, so there is nothing to report; wait for one")
-    return about, lines
-
-
 @dataclass(frozen=True)
 class RunFolder:
-    """An open run folder; locked until it is closed. Use it in a `with`.
-
-    run.json, metrics.jsonl, evaluations.jsonl, sittings.json, transcripts/step_000012.parquet,
-    evaluations/step_000012.parquet, checkpoints/, report.json, report.md.
-    """
+    """An open run folder, locked until it is closed; use it in a `with`. Its files: docs/run_folder.md."""
 
     path: Path
     about: Mapping[str, Any]
@@ -63,24 +52,26 @@ class RunFolder:
         path = Path(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            lock = Lock(path / "lock")
+            lock = Lock(Layout(path).lock)
         except OSError as error:
             raise UserError(
                 f"the run folder {path} cannot be made ({disk.cause(error)}); set out= to another folder"
             ) from None
         try:
-            if (path / "run.json").exists():
+            if Layout(path).about.exists():
                 how = f"go on with it by `{resume_command(path)}`, or set out= to a new folder"
                 raise UserError(f"{path} holds a run already; {how}")
             level = determinism(str(settings.get("device", "cpu")))
             about = {
+                "format": FORMAT,
                 "settings": dict(settings),
                 "seed": settings.get("seed"),
                 "determinism": level,
                 **surroundings(),
             }
             with writing(path):
-                disk.write_json(path / "run.json", about | {"created": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+                created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+                disk.write_json(Layout(path).about, about | {"created": created})
         except BaseException:
             lock.close()
             raise
@@ -88,20 +79,11 @@ class RunFolder:
 
     @staticmethod
     def open(path: Path | str) -> "RunFolder":
-        """The folder of a run that is to go on. UserError if there is none, or if it is running."""
-        path = Path(path)
-        if not (path / "run.json").exists():
-            raise UserError(
-                f"{path} holds no run (it has no run.json); start one with `menon train out={path}`"
-            )
-        lock = Lock(path / "lock")
-        about = disk.read_json(path / "run.json")
-        if not isinstance(about, dict) or not isinstance(about.get("settings"), dict):
-            lock.close()
-            raise UserError(
-                f"{path / 'run.json'} is damaged, so the run cannot go on; start a new one with another out="
-            )
-        return RunFolder(path, about, lock)
+        """The folder of a run that is to go on. UserError: there is none, it is damaged or of another format,
+        or it is running."""
+        view = RunView.open(path)
+        view.check_resumable()
+        return RunFolder(view.path, view.about, Lock(view.layout.lock))
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -109,7 +91,17 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._failed(error)
         self.close()
+
+    def _failed(self, error: BaseException) -> None:
+        """The end of a session that an error ended; without a word where even that cannot be written."""
+        sessions = [event for event in self.view.all_events if event["kind"].startswith("session_")]
+        if sessions and sessions[-1].get("process") == os.getpid():  # started here, and not ended yet
+            what = " ".join(str(error).split())[:200] or type(error).__name__
+            with suppress(OSError):
+                self._events.write("session_ended", self.view.steps, why="failed", error=what)
 
     def close(self) -> None:
         self.lock.close()
@@ -120,12 +112,21 @@ class RunFolder:
         return self.about["settings"]
 
     @property
+    def layout(self) -> Layout:
+        return Layout(self.path)
+
+    @property
+    def view(self) -> RunView:
+        """What the folder holds now."""
+        return RunView(self.path)
+
+    @property
     def resume_command(self) -> str:
         return self.resume or resume_command(self.path)
 
     @property
     def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+        return self.layout.checkpoints
 
     def changes(self) -> list[str]:
         """What differs between here and where the run began; bit-identity is promised only when nothing
@@ -138,99 +139,111 @@ class RunFolder:
             f"{name} was {then[name]} and is {now.get(name)}" for name in then if then[name] != now.get(name)
         ]
 
+    # What happened
+
+    @property
+    def _events(self) -> Events:
+        return Events(self.layout.events)
+
+    def event(self, kind: str, step: int, **details: Any) -> None:
+        """One event (`record.events.KINDS`) with `step` steps done."""
+        with writing(self.path):
+            self._events.write(kind, step, **details)
+
     # The record of the steps
 
-    def record(self, report: StepReport) -> None:
-        """Transcript first, so that a line of metrics says that its step is recorded whole."""
-        transcripts = self.path / "transcripts"
-        transcripts.mkdir(exist_ok=True)
-        write_transcript(transcripts / f"step_{report.step:06d}.parquet", report)
+    def record(self, report: StepReport, spans: TextSpans | None = None) -> None:
+        """Transcript first, so that a line of metrics says that its step is recorded whole; a step on rows
+        that were given has none. `spans` gives the transcript the text of each token."""
+        self.layout.transcripts.mkdir(exist_ok=True)
+        if len(report.graded) == len(report.offset) - 1:
+            write_transcript(step_file(self.layout.transcripts, report.step), report, spans)
+        if report.updates:
+            self.layout.updates.mkdir(exist_ok=True)
+            write_updates(step_file(self.layout.updates, report.step), report.step, report.updates)
         line = {"step": report.step, **report.metrics, "fingerprint": report.fingerprint}
-        disk.append(self.path / "metrics.jsonl", disk.json_line(line))
+        disk.append(self.layout.metrics, disk.json_line(line))
 
     def metrics(self) -> list[dict[str, Any]]:
-        return disk.read_lines(self.path / "metrics.jsonl")
+        return self.view.metrics
 
-    def record_evaluation(self, step: int, numbers: Mapping[str, Any], graded: Sequence[Graded] = ()) -> None:
-        """The answers first, so that a line of numbers says that its evaluation is recorded whole."""
+    def record_evaluation(
+        self,
+        step: int,
+        numbers: Mapping[str, Any],
+        graded: Sequence[Graded] = (),
+        spans: TextSpans | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """The answers first, so that a line of numbers says that its evaluation is recorded whole. `seconds`:
+        how long it took."""
         if graded:
-            folder = self.path / "evaluations"
-            folder.mkdir(exist_ok=True)
-            write_answers(folder / f"step_{step:06d}.parquet", step, graded)
-        disk.append(self.path / "evaluations.jsonl", disk.json_line({"step": step, **numbers}))
+            self.layout.answers.mkdir(exist_ok=True)
+            write_answers(step_file(self.layout.answers, step), step, graded, spans)
+        disk.append(self.layout.evaluations, disk.json_line({"step": step, **numbers}))
+        counted = {name: numbers.get(name) for name in ("accuracy", "n")}
+        self._events.write("evaluated", step, **counted, seconds=seconds)
 
     def evaluation(self, step: int) -> dict[str, Any] | None:
         """The numbers of the evaluation after a step (0: before the first), if it was done."""
-        lines = disk.read_lines(self.path / "evaluations.jsonl")
-        return next(
-            ({k: v for k, v in line.items() if k != "step"} for line in lines if line["step"] == step), None
-        )
+        return self.view.evaluation(step)
 
-    def best(self, among: Collection[int] | None = None) -> int | None:
-        """The step whose evaluation was the most accurate, the first of equal ones; of those `among`. Not the
-        start."""
-        lines = disk.read_lines(self.path / "evaluations.jsonl")
-        scored = {
-            line["step"]: line["accuracy"]
-            for line in lines
-            if line["step"] > 0 and line.get("accuracy") is not None
-        }
-        steps = [step for step in scored if among is None or step in among]
-        return max(steps, key=lambda step: (scored[step], -step), default=None)
+    def best(self) -> int | None:
+        """The step whose evaluation was the most accurate; see `RunView.best`."""
+        return self.view.best()
 
     def mark_best(self) -> None:
         """Points `checkpoints/best` at the best evaluated checkpoint that there is."""
-        steps = checkpoint.steps_in(self.checkpoints)
-        if steps:
-            checkpoint.mark_best(self.checkpoints, self.best(steps))
+        if steps := steps_in(self.checkpoints):
+            best = self.view.best(steps)
+            if checkpoint.mark_best(self.checkpoints, best):
+                self._events.write("best", self.view.steps, best=best)
 
     def save(self, snapshot: checkpoint.Snapshot, models: checkpoint.SaveModels) -> Path:
         """A checkpoint; the metrics up to it are made durable first, so that it never stands without them."""
-        for name in ("metrics.jsonl", "evaluations.jsonl"):
+        for name in LINES:
             if (self.path / name).exists():
                 disk.sync_file(self.path / name)
-        return checkpoint.save(self.checkpoints, snapshot, models)
+        start = time.perf_counter()
+        path = checkpoint.save(self.checkpoints, snapshot, models)
+        self._events.write("saved", snapshot.step, seconds=time.perf_counter() - start)
+        return path
 
     def rewind(self, step: int) -> None:
         """Takes back everything after a step: lines (a torn last one too), transcripts, leftovers, the
-        report."""
-        for name in ("metrics.jsonl", "evaluations.jsonl"):
+        report. Events after it are marked as undone."""
+        self._events.rewind(step)
+        for name in LINES:
             file = self.path / name
             if file.exists():
                 disk.write(
                     file,
                     b"".join(disk.json_line(line) for line in disk.read_lines(file) if line["step"] <= step),
                 )
-        kept = {f"step_{number:06d}.parquet" for number in range(step + 1)}
-        for name in ("transcripts", "evaluations"):
-            for file in (self.path / name).glob("*"):
-                if file.name not in kept:
+        for folder in (self.layout.transcripts, self.layout.answers, self.layout.updates):
+            kept = {step_file(folder, number) for number in range(step + 1)}
+            for file in folder.glob("*"):
+                if file not in kept:
                     file.unlink()
         for left in self.checkpoints.glob("*.tmp"):
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-        for name in ("report.json", "report.md", "report.html"):
-            (self.path / name).unlink(missing_ok=True)
+        for file in (self.layout.report, self.layout.report_text, self.layout.page):
+            file.unlink(missing_ok=True)
 
     # The whole
 
-    def sittings(self) -> list[dict[str, Any]]:
-        """first_step, last_step and wall_s of every time that somebody let the run go on."""
-        found = disk.read_json(self.path / "sittings.json")
-        return found if isinstance(found, list) else []
-
-    def record_sittings(self, sittings: list[dict[str, Any]]) -> None:
-        disk.write_json(
-            self.path / "sittings.json", sittings, sync=False
-        )  # every step; a sync costs more than it is worth
+    def record_sessions(self, sessions: list[dict[str, Any]]) -> None:
+        # After every step; a sync costs more than it is worth.
+        disk.write_json(self.layout.sessions, sessions, sync=False)
 
     def report(self) -> dict[str, Any] | None:
         """The report of a finished run."""
-        found = disk.read_json(self.path / "report.json")
-        return found if isinstance(found, dict) else None
+        report = self.view.report
+        return None if report is None else dict(report)
 
     def write_report(self, report: Mapping[str, Any]) -> None:
-        disk.write(self.path / "report.md", _readable(self.path.name, report).encode())
-        disk.write_json(self.path / "report.json", dict(report))
+        disk.write(self.layout.report_text, _readable(self.path.name, report).encode())
+        disk.write_json(self.layout.report, dict(report))
 
 
 def resume_command(path: Path) -> str:
@@ -249,13 +262,13 @@ def writing(path: Path) -> Iterator[None]:
         cause = disk.cause(error)
         if cause is None:
             raise
-        steps = checkpoint.steps_in(path / "checkpoints")
+        steps = steps_in(Layout(path).checkpoints)
         kept = (
             f"everything up to the checkpoint of step {steps[-1]} is kept"
             if steps
             else "there is no checkpoint yet"
         )
-        first = "make room" if cause == disk.NO_ROOM else "mend that"
+        first = "make room" if cause == disk.NO_ROOM else "fix that"
         how = f"{first}, then go on with `{resume_command(path)}`"
         raise UserError(f"writing to {path} failed: {cause}; {kept}; {how}") from error
 

@@ -1,5 +1,5 @@
-"""Numbers of one step under the names of spec 9.1. Invalid sequences are in none of them; an empty
-denominator gives 0."""
+"""Numbers of one step under the names of docs/numerics.md, 15. Invalid sequences are in none of them; an
+empty denominator gives 0."""
 
 import math
 import re
@@ -22,16 +22,16 @@ REFLECTION = {
     "alternatively": re.compile(r"alternatively,"),
     "however": re.compile(r"however,"),
 }
-"""Open-Reasoner-Zero's patterns, case-sensitive (spec 9.2)."""
+"""Open-Reasoner-Zero's patterns, case-sensitive (docs/numerics.md, 15.3)."""
 CAPITALISED = re.compile(r"Wait,|Recheck[,\s]|Retry|Alternatively,|However,")
 R1_WORDS = re.compile(
     r"\b(?:wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)\b", re.IGNORECASE
 )
-"""The words counted in the R1 paper (spec 9.2)."""
+"""The words counted in the R1 paper (docs/numerics.md, 15.3)."""
 FORMAT = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 COVARIANCE_TOPS = {"top002": 0.0002, "top02": 0.002, "top2": 0.02, "top20": 0.2, "top50": 0.5}
-"""Name, which is the percentage without its point -> share of the tokens (spec 3.2)."""
+"""Name, which is the percentage without its point -> share of the tokens (docs/numerics.md, 15.4)."""
 
 
 def batch_metrics(batch: Batch) -> dict[str, Metric]:
@@ -200,8 +200,8 @@ def _explained(value: Tensor, ret: Tensor) -> float:
 
 
 def _well_formed(graded: Graded) -> bool:
-    """Spec 6.3: the two tagged parts and nothing else, each tag once; the prompt may have opened <think>
-    already."""
+    """The form of docs/numerics.md, 13.3: the two tagged parts and nothing else, each tag once; the prompt
+    may have opened <think> already."""
     text = graded.rollout.text.strip()
     if graded.rollout.prompt.text.rstrip().endswith("<think>"):
         text = "<think>" + text

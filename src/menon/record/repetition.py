@@ -1,4 +1,4 @@
-"""How much of an answer repeats itself: the repeat score of Open-Reasoner-Zero (spec 9.3)."""
+"""How much of an answer repeats itself: the repeat score of Open-Reasoner-Zero (docs/numerics.md, 15.3)."""
 
 from collections.abc import Sequence
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from menon.errors import UserError
+from menon.record.layout import Layout
 
 Tracker = Literal["tensorboard", "wandb"]
 Numbers = Mapping[str, Any]
@@ -21,7 +22,7 @@ class Mirror(Protocol):
 
 
 class TensorBoard:
-    """RUN/tensorboard, made anew from the record whenever a sitting begins, so that no step is in it
+    """RUN/tensorboard, made anew from the record whenever a session begins, so that no step is in it
     twice."""
 
     def __init__(
@@ -44,10 +45,10 @@ class TensorBoard:
 
 
 class WandB:
-    """One run of Weights & Biases for all sittings of a folder, below RUN/wandb; offline where no key is
+    """One run of Weights & Biases for all sessions of a folder, below RUN/wandb; offline where no key is
     known.
 
-    The service goes on behind the last step that it has; an offline record is made anew like TensorBoard's.
+    The service goes on after the last step that it has; an offline record is made anew like TensorBoard's.
     """
 
     def __init__(
@@ -95,10 +96,10 @@ def check(tracker: str) -> None:
 
 
 def run_id(folder: Path) -> str:
-    """The same for every sitting of a folder, another one for another run in its place."""
+    """The same for every session of a folder, another one for another run in its place."""
     import hashlib
 
-    return hashlib.blake2b((folder / "run.json").read_bytes(), digest_size=8).hexdigest()
+    return hashlib.blake2b(Layout(folder).about.read_bytes(), digest_size=8).hexdigest()
 
 
 class Tracked:

@@ -7,21 +7,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from menon.batch import Batch, columns_per
-from menon.record import disk
-from menon.types import FINISHES, Graded, Rollout, StepReport
+from menon.record.parquet import write_table
+from menon.record.spans import TextSpans
+from menon.types import Graded, Rollout, StepReport
 
 TOKEN_COLUMN = {"token": "tokens"}
 """A batch's column -> its name in a transcript, where that differs."""
 
 
-def write_transcript(path: Path, report: StepReport) -> None:
+def write_transcript(path: Path, report: StepReport, spans: TextSpans | None = None) -> None:
     """One row per rollout, in the order of the batch.
 
     Columns: step, group, sample, prompt_index, prompt, answer (gold), completion, finish, score, acc (NaN:
@@ -29,14 +26,15 @@ def write_transcript(path: Path, report: StepReport) -> None:
     standard_error; learn (False: it is not learned from) and age (steps since it was written); and as lists
     over all tokens of the sequence, prompt included: tokens, is_action and every other column that the step
     filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value, state_value, reward,
-    advantage, ret). Written aside and renamed; OSError if there is no room.
+    advantage, ret). With `spans` also text (the whole sequence, special tokens shown) and text_start (where
+    each token begins in it; see `record.spans`). Where a sampler gave them, alternatives and
+    alternatives_logp: lists over the action tokens, each of k tokens or of their log-probs. Written aside and
+    renamed; OSError if there is no room.
     """
-    sink = pa.BufferOutputStream()
-    pq.write_table(_table(report), sink, compression="zstd")
-    disk.write(path, sink.getvalue())
+    write_table(path, _table(report, spans))
 
 
-def write_answers(path: Path, step: int, graded: Sequence[Graded]) -> None:
+def write_answers(path: Path, step: int, graded: Sequence[Graded], spans: TextSpans | None = None) -> None:
     """The answers of an evaluation in the same form, with what the sampler knew of their tokens."""
     rollouts = [g.rollout for g in graded]
     offset = np.cumsum([0, *(len(r.tokens) for r in rollouts)])
@@ -47,46 +45,16 @@ def write_answers(path: Path, step: int, graded: Sequence[Graded]) -> None:
     columns = {"token": column("tokens"), "is_action": column("is_action"), "behaviour_logp": column("logp")}
     columns |= {name: column(name) for name in ("entropy", "version")}
     columns["reward"] = np.zeros(int(offset[-1]), dtype=np.float32)
-    write_transcript(path, StepReport(step, {}, tuple(graded), columns, offset, ""))
+    write_transcript(path, StepReport(step, {}, tuple(graded), columns, offset, ""), spans)
 
 
-def read_transcript(path: Path) -> list[dict[str, Any]]:
-    """The rows of `write_transcript`; `parts` is a dictionary again."""
-    rows = pq.read_table(path).to_pylist()
-    return [row | {"parts": dict(row["parts"])} for row in rows]
+def read_transcript(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of `write_transcript`, with the named columns or all; `parts` is a dictionary again."""
+    rows = pq.read_table(path, columns=None if columns is None else list(columns)).to_pylist()
+    return [row | {"parts": dict(row["parts"])} if "parts" in row else row for row in rows]
 
 
-def read_batch(path: Path) -> Batch:
-    """A step's tokens again: what an analysis needs of them, without texts. Rewards are as the advantage
-    stage left them."""
-    table = pq.read_table(path)
-    offset = np.cumsum([0, *pc.list_value_length(table["tokens"]).to_numpy()])
-
-    def tensor(name: str) -> Tensor:
-        column = table[name]
-        flat = pc.list_flatten(column) if pa.types.is_large_list(column.type) else column
-        return torch.from_numpy(flat.to_numpy().copy())
-
-    per_token = {name: TOKEN_COLUMN.get(name, name) for name in columns_per("token")}
-    tokens: dict[str, Any] = {
-        name: tensor(stored) for name, stored in per_token.items() if stored in table.column_names
-    }
-    return Batch(
-        offset=torch.from_numpy(offset.astype(np.int64)),
-        group=tensor("group"),
-        finish=torch.tensor(
-            [FINISHES.index(finish) for finish in table["finish"].to_pylist()], dtype=torch.int64
-        ),
-        valid=~tensor("score").isnan(),
-        acc=tensor("acc").float(),
-        learn=torch.tensor(table["learn"].to_pylist(), dtype=torch.bool)
-        if "learn" in table.column_names
-        else None,
-        **tokens,
-    )
-
-
-def _table(report: StepReport) -> pa.Table:
+def _table(report: StepReport, spans: TextSpans | None) -> pa.Table:
     rollouts = [g.rollout for g in report.graded]
     verdicts = [g.verdict for g in report.graded]
     columns = {
@@ -117,7 +85,31 @@ def _table(report: StepReport) -> pa.Table:
     bounds = pa.array(report.offset.astype(np.int64), pa.int64())
     for name, values in report.columns.items():
         columns[TOKEN_COLUMN.get(name, name)] = pa.LargeListArray.from_arrays(bounds, pa.array(values))
+    columns |= _alternatives(rollouts)
+    if spans is not None:
+        texts = [spans(rollout.tokens) for rollout in rollouts]
+        starts = np.concatenate([start for _, start in texts]) if texts else np.zeros(0, dtype=np.int32)
+        columns["text"] = pa.array([_sound(text) for text, _ in texts], pa.string())
+        columns["text_start"] = pa.LargeListArray.from_arrays(bounds, pa.array(starts, pa.int32()))
     return pa.table(columns)
+
+
+def _alternatives(rollouts: Sequence[Rollout]) -> dict[str, pa.Array]:
+    """The k most probable tokens for each action token, where a sampler gave them: lists over the actions of
+    a sequence, null for a sequence without."""
+    wide = next((r.alternatives.shape[1] for r in rollouts if r.alternatives is not None), None)
+    if wide is None:
+        return {}
+    columns = {}
+    for name, kind in (("alternatives", pa.int32()), ("alternatives_logp", pa.float32())):
+        rows = [None if (given := getattr(r, name)) is None else given[r.is_action] for r in rollouts]
+        lengths = [0 if row is None else len(row) for row in rows]
+        offset = pa.array(np.cumsum([0, *lengths]), pa.int64())
+        flat = np.concatenate([row.reshape(-1) for row in rows if row is not None])
+        inner = pa.FixedSizeListArray.from_arrays(pa.array(flat, kind), wide)
+        missing = pa.array([row is None for row in rows])
+        columns[name] = pa.LargeListArray.from_arrays(offset, inner, mask=missing)
+    return columns
 
 
 def _standard_errors(rollouts: Sequence[Rollout]) -> list[float]:
@@ -129,5 +121,6 @@ def _standard_errors(rollouts: Sequence[Rollout]) -> list[float]:
 
 
 def _sound(text: str) -> str:
-    """Half a surrogate pair, which a byte-level model can be made to write, has no UTF-8."""
+    """Half a surrogate pair, which a byte-level model can be made to write, has no UTF-8: a question mark
+    takes its place."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from menon.record import disk
-from menon.record.folder import recorded
-from menon.record.transcripts import read_transcript
+from menon.record.reader import RunView
 from menon.report.answers import Marked, Pair, paired
 from menon.settings import setting
 
@@ -18,12 +15,12 @@ class Content:
 
     name: str
     about: Mapping[str, Any]
-    """run.json."""
+    """What `run.json` holds."""
     lines: Sequence[Mapping[str, Any]]
-    """metrics.jsonl."""
+    """One per finished step."""
     evaluations: Sequence[Mapping[str, Any]]
     report: Mapping[str, Any] | None
-    """report.json, of a run that is done."""
+    """Of a run that has finished."""
     wall_s: float
     pairs: Sequence[Pair]
     """Answers to the held-out questions at the start and in the last evaluation."""
@@ -65,25 +62,22 @@ class Content:
         return later[-1] if later else {}
 
 
-def gather(run: Path) -> Content:
-    """UserError: no run, or a run that has not finished a step."""
-    about, lines = recorded(run)
-    evaluations = disk.read_lines(run / "evaluations.jsonl")
-    report = disk.read_json(run / "report.json")
-    sittings = disk.read_json(run / "sittings.json") or []
+def gather(view: RunView) -> Content:
+    """UserError for a run that has not finished a step."""
     return Content(
-        name=run.resolve().name,
-        about=about,
-        lines=lines,
-        evaluations=evaluations,
-        report=report if isinstance(report, dict) else None,
-        wall_s=sum(float(sitting["wall_s"]) for sitting in sittings),
-        pairs=pairs_of(run, evaluations),
+        name=view.name,
+        about=view.about,
+        lines=view.finished_steps(),
+        evaluations=view.evaluations,
+        report=view.report,
+        wall_s=view.wall_s,
+        pairs=pairs_of(view),
     )
 
 
-def pairs_of(run: Path, evaluations: Sequence[Mapping[str, Any]]) -> list[Pair]:
-    files = [run / "evaluations" / f"step_{line['step']:06d}.parquet" for line in evaluations]
-    if len(files) < 2 or evaluations[0]["step"] != 0 or not (files[0].exists() and files[-1].exists()):
+def pairs_of(view: RunView) -> list[Pair]:
+    """Answers to the same questions before the first step and in the last evaluation; [] without both."""
+    steps = [line["step"] for line in view.evaluations]
+    if len(steps) < 2 or steps[0] != 0 or not {0, steps[-1]} <= set(view.answers.steps):
         return []
-    return paired(read_transcript(files[0]), read_transcript(files[-1]))
+    return paired(view.answers.rows(0), view.answers.rows(steps[-1]))

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from menon.record.layout import Layout
 from menon.types import Graded, StepReport
 
 SAMPLES = 6
@@ -269,14 +270,14 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
     took = duration(float(report.get("wall_s", 0.0)))
     tokens = f"{int(report.get('generated_tokens', 0)):,}"
     steps = int(report.get("steps", 0))
-    model = folder / "checkpoints" / f"step_{steps:06d}"
+    layout = Layout(folder)
     return [
         *lines,
         "",
         f"{steps} steps, {tokens} tokens written, {took}",
         "",
-        f"  the report     {folder / 'report.html'}",
-        f"  every answer   {folder / 'transcripts'}",
-        f"  the model      {model}",
+        f"  the report     {layout.page}",
+        f"  every answer   {layout.transcripts}",
+        f"  the model      {layout.checkpoint(steps)}",
         f"  go on          menon train --resume {folder} steps={2 * steps}",
     ]

@@ -16,8 +16,7 @@ _NUMBER = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?")
 
 @dataclass(frozen=True)
 class ExactMatch:
-    r"""1 if the result that a completion states is the gold answer, else 0 (spec 6.1; 6.2 without its
-    algebra).
+    r"""1 if the result that a completion states is the gold answer, else 0 (docs/numerics.md, 13.1 and 13.2).
 
     The first way of `extract.WAYS` that finds a result decides: `<answer>`, `\boxed{}`, `Answer:`, `####`.
     Nothing stated, nothing behind `</think>`, or a malformed box is wrong. Numbers are compared exactly, with

@@ -1,5 +1,5 @@
-"""Where an answer states its result (spec 6.1). Each way gives the result as written, or None; all run in
-linear time."""
+"""Where an answer states its result (docs/numerics.md, 13.1). Each way gives the result as written, or None;
+all run in linear time."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator

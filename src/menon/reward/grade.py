@@ -18,8 +18,8 @@ GIVEN = ("prompt", "completion", "answer", "finish", "completion_ids")
 class Grading:
     """Gives each answer to one reward; never raises for what a model wrote.
 
-    A truncated answer keeps the score that the reward gives it (spec 0.5); a reward that minds reads
-    `finish`.
+    A truncated answer keeps the score that the reward gives it (docs/numerics.md, 3.4); a reward that minds
+    reads `finish`.
     """
 
     reward: Reward

@@ -1,5 +1,5 @@
-"""A language model as verifier: does the last line of an answer agree with the reference (arXiv 2503.23829;
-spec 6.7)?"""
+"""A language model as verifier: does the last line of an answer agree with the reference (arXiv
+2503.23829)?"""
 
 import math
 import re

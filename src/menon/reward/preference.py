@@ -1,4 +1,4 @@
-"""A preference model's score as reward (spec 4.1, "at RL time")."""
+"""A preference model's score as reward (docs/numerics.md, 13.7)."""
 
 import math
 from collections.abc import Callable, Sequence

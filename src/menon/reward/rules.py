@@ -79,8 +79,8 @@ class Stopped(Shaped):
 
 @dataclass(frozen=True)
 class Cosine(Shaped):
-    """A reward that depends on length (open-r1; spec 6.8): v_min + (v_max - v_min) (1 + cos(pi * tokens /
-    max_tokens)) / 2.
+    """A reward that depends on length (open-r1; docs/numerics.md, 13.5): v_min + (v_max - v_min) (1 +
+    cos(pi * tokens / max_tokens)) / 2.
 
     A right answer falls from `right_short` to `right_long`, a wrong one rises from `wrong_short` to
     `wrong_long`; a length above max_tokens counts as max_tokens.

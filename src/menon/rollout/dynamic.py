@@ -1,5 +1,4 @@
-"""Dynamic sampling: only groups that still teach something (DAPO, arXiv 2503.14476, section 3.2; spec
-1.10)."""
+"""Dynamic sampling: only groups that still teach something (DAPO, arXiv 2503.14476, section 3.2)."""
 
 import math
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ its place in the whole answer.
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,9 +18,9 @@ import numpy as np
 
 from menon.errors import UserError
 from menon.processes.deadline import Call, Late
+from menon.rollout.answered import Answered
 from menon.rollout.environments.protocol import Environment
-from menon.rollout.groups import written
-from menon.rollout.protocols import Grade, GradeAll, Sampler, holding
+from menon.rollout.protocols import Grade, GradeAll, Sampler
 from menon.streams import stream
 from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Verdict, no_tokens
 from menon.user_code import describe
@@ -75,20 +75,21 @@ class Turns:
         room = threading.Semaphore(PARALLEL)
         episodes = [Episode(request, group, self) for request, group in zip(requests, groups, strict=True)]
         self._wait([(episode.begin, Call(episode.reset, room=room)) for episode in episodes])
-        with holding(sampler):  # a turn goes on from the one before
-            while live := [episode for episode in episodes if episode.finish is None]:
-                self._turn(live, sampler, room)
+        with sampler.open(keep=True) as stream:  # a turn goes on from the one before
+            answers = Answered[Episode](stream)
+            answers.ask([(episode, episode.request()) for episode in episodes if episode.finish is None])
+            for episode, completion in answers:
+                if episode.takes(completion):
+                    step = Call(episode.environment.step, self.decode(completion.tokens.tolist()), room=room)
+                    answers.ask(self._next_turn(episode, step))
         self._close(episodes)
         return verdicts_of(episodes, grade)
 
-    def _turn(self, live: "Sequence[Episode]", sampler: Sampler, room: threading.Semaphore) -> None:
-        calls: list[tuple[Callable[[Any], None], Call]] = []
-        for place, completion in written([episode.request() for episode in live], sampler):
-            episode = live[place]
-            if episode.takes(completion):
-                step = Call(episode.environment.step, self.decode(completion.tokens.tolist()), room=room)
-                calls.append((episode.goes_on, step))
-        self._wait(calls)
+    def _next_turn(self, episode: "Episode", step: Call) -> "Iterator[tuple[Episode, Request]]":
+        """Waits for the environment, and asks unless the episode is over."""
+        self._wait([(episode.goes_on, step)])
+        if episode.finish is None:
+            yield episode, episode.request()
 
     def _close(self, episodes: "Sequence[Episode]") -> None:
         closing = [

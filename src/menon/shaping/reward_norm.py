@@ -1,4 +1,5 @@
-"""Rewards on one scale: the last thing that happens to them before credit is given (spec 6.9)."""
+"""Rewards on one scale: the last thing that happens to them before credit is given
+(docs/numerics.md, 11.4)."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal

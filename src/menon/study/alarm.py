@@ -1,4 +1,5 @@
-"""A policy that has stopped exploring, or come apart (spec 3.8; limits of this project, not of a paper)."""
+"""A policy that has stopped exploring, or come apart (docs/numerics.md, 18.3; limits of this project, not of
+a paper)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,9 +1,8 @@
 """A run's answers and the policies that can read them again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +13,7 @@ from menon.batch import Batch
 from menon.engines.hf_models import folder_of, load_policy, load_tokenizer
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
-from menon.record import checkpoint
-from menon.record.transcripts import read_batch
+from menon.record.reader import RunView
 from menon.settings import setting
 
 
@@ -30,25 +28,12 @@ class Tokens:
     """When they were written, at the sampling temperature."""
 
 
-def transcripts(run: Path) -> list[Path]:
-    """In the order of the steps. UserError if there is none."""
-    files = sorted((run / "transcripts").glob("step_*.parquet"))
-    if not files:
-        raise UserError(
-            f"{run} holds no transcripts, so there are no tokens to look at; name a whole run folder"
-        )
-    return files
-
-
-def tokens_of_run(run: Path, count: int, first: bool = False) -> tuple[list[Tokens], list[int]]:
-    """The tokens of the last (or the first) `count` steps, one entry a step, and the numbers of the steps."""
-    files = transcripts(run)
-    files = files[:count] if first else files[-count:]
-    return [_tokens(read_batch(file)) for file in files], [step_of(file) for file in files]
-
-
-def step_of(transcript: Path) -> int:
-    return int(transcript.stem.removeprefix("step_"))
+def tokens_of_run(view: RunView, count: int, first: bool = False) -> tuple[list[Tokens], list[int]]:
+    """The tokens of the last (or the first) `count` steps, one entry a step, and the numbers of the steps.
+    UserError if there is none."""
+    steps = view.transcripts.require()
+    steps = steps[:count] if first else steps[-count:]
+    return [_tokens(view.transcripts.batch(step)) for step in steps], steps
 
 
 def _tokens(batch: Batch) -> Tokens:
@@ -61,15 +46,15 @@ def _tokens(batch: Batch) -> Tokens:
 class Policies:
     """The model that a run started from and its checkpoints, loaded one at a time."""
 
-    def __init__(self, run: Path, settings: Mapping[str, Any], tokens_per_forward: int) -> None:
-        self.folder = run / "checkpoints"
-        self.start = model_name(str(setting(settings, "model")))
-        self.temperature = float(setting(settings, "temperature"))
+    def __init__(self, view: RunView, tokens_per_forward: int) -> None:
+        self.view = view
+        self.start = model_name(str(setting(view.settings, "model")))
+        self.temperature = float(setting(view.settings, "temperature"))
         self.tokens_per_forward = tokens_per_forward
 
     def named(self) -> list[int]:
         """Steps with a checkpoint. UserError if there is none."""
-        steps = checkpoint.steps_in(self.folder)
+        steps = self.view.checkpoints
         if not steps:
             raise UserError(
                 "there is no checkpoint yet, so nothing to compare with the base; let the run go on"
@@ -78,7 +63,7 @@ class Policies:
 
     def entropies(self, which: int | Literal["start"], tokens: Sequence[Tokens]) -> NDArray[np.float64]:
         """Teacher-forced, at the run's temperature, of all tokens in their order."""
-        name = self.start if which == "start" else str(self.folder / f"step_{which:06d}")
+        name = self.start if which == "start" else str(self.view.layout.checkpoint(which))
         scorer = TorchScorer(
             load_policy(name)[0], temperature=self.temperature, tokens_per_forward=self.tokens_per_forward
         )

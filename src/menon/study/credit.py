@@ -84,7 +84,7 @@ def train(cell: Cell, budget: Budget) -> dict[str, Any] | None:
 
 
 def line_of(cell: Cell, tokens: Sequence[float], seconds: Sequence[float], budget: Budget) -> dict[str, Any]:
-    found = [json.loads(line) for line in (cell.path / "evaluations.jsonl").read_text().splitlines()]
+    found = cell.view.evaluations
     steps, accuracy = [e["step"] for e in found], [e["accuracy"] for e in found]
     late = cell.lines[-max(1, len(cell.lines) // 4) :]
     return {

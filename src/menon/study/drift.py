@@ -1,9 +1,8 @@
 """How far the policy has moved from its start, token by token: on what it now writes, and on what the start
 wrote."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 
 from menon.assembly.placement import device_of, model_name
 from menon.batch import Batch, take
+from menon.engines.decoding.stop_strings import text_of
 from menon.engines.hf_models import load_policy
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.loss.exact_kl import reverse_kl
-from menon.record import checkpoint
-from menon.record.transcripts import read_batch
+from menon.record.reader import RunView
+from menon.record.spans import TextSpans, pieces_of
 from menon.report.answers import Marked
 from menon.settings import setting
 from menon.update.protocols import Reduction
@@ -37,7 +37,7 @@ class Drift:
     after: Mapping[int, Marked]
 
 
-def drift(run: Path, settings: Mapping[str, Any], answers: int = ANSWERS) -> Drift:
+def drift(view: RunView, settings: Mapping[str, Any], answers: int = ANSWERS) -> Drift:
     """Reads both sides' answers to the same held-out questions with both models, at temperature 1.
 
     `numbers`: step, answers; then of the trained model's answers sequence_kl (nats: KL(trained || start)
@@ -46,10 +46,10 @@ def drift(run: Path, settings: Mapping[str, Any], answers: int = ANSWERS) -> Dri
     the start's answers and KL(start || trained). UserError where the folder lacks the answers or the
     checkpoint.
     """
-    step = last_step(run)
+    step = last_step(view)
     device = device_of(str(setting(settings, "device", "auto")))
     start, tokenizer = load_policy(model_name(str(setting(settings, "model"))), torch.float32, device)
-    trained, _ = load_policy(run / "checkpoints" / f"step_{step:06d}", torch.float32, device)
+    trained, _ = load_policy(view.layout.checkpoint(step), torch.float32, device)
     models = {
         name: TorchScorer(
             model, tokens_per_forward=int(setting(settings, "tokens_per_forward")), device=device
@@ -58,35 +58,33 @@ def drift(run: Path, settings: Mapping[str, Any], answers: int = ANSWERS) -> Dri
     }
     sides = []
     for which, writer, reader in ((step, "trained", "start"), (0, "start", "trained")):
-        batch = first_answers(run / "evaluations" / f"step_{which:06d}.parquet", answers)
+        batch = first_answers(view, which, answers)
         need = Reduction("kl", reverse_kl, other=reader)
         kl = models[writer].score(batch, [need], models)["kl"].double().numpy()
-        sides.append((batch, kl))
-    (now, kl_now), (then, kl_then) = sides
+        sides.append((batch, kl, marked(batch, kl, text_of_tokens(view, which, batch, tokenizer))))
+    (now, kl_now, after), (then, kl_then, before) = sides
     numbers = {
         "step": step,
         "answers": now.num_sequences,
         **by_position(now, kl_now),
         "back": by_position(then, kl_then),
     }
-    return Drift(numbers, marked(then, kl_then, tokenizer.decode), marked(now, kl_now, tokenizer.decode))
+    return Drift(numbers, before, after)
 
 
-def last_step(run: Path) -> int:
+def last_step(view: RunView) -> int:
     """The last evaluated step whose checkpoint is there."""
-    evaluated = {
-        int(file.stem.removeprefix("step_")) for file in (run / "evaluations").glob("step_*.parquet")
-    }
-    steps = [step for step in checkpoint.steps_in(run / "checkpoints") if step in evaluated]
+    evaluated = view.answers.steps
+    steps = [step for step in view.checkpoints if step in evaluated]
     if 0 not in evaluated or not steps:
         raise UserError(
-            f"{run} holds no answers of an evaluation before and after training; let the run go on to its end"
+            f"{view.path} holds no answers of an evaluation before and after training; let the run go on to its end"
         )
     return steps[-1]
 
 
-def first_answers(file: Path, most: int) -> Batch:
-    batch = read_batch(file)
+def first_answers(view: RunView, step: int, most: int) -> Batch:
+    batch = view.answers.batch(step)
     return take(batch, torch.arange(min(most, batch.num_sequences)))
 
 
@@ -112,29 +110,25 @@ def by_position(batch: Batch, kl: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def marked(batch: Batch, kl: NDArray[np.float64], decode: Callable[[list[int]], Any]) -> dict[int, Marked]:
+def marked(batch: Batch, kl: NDArray[np.float64], pieces: Sequence[Sequence[str]]) -> dict[int, Marked]:
+    """Row -> the text and the KL of each token from the first action on. `pieces`: the text of each token of
+    each sequence."""
     found = {}
     for row in range(batch.num_sequences):
         a, b = int(batch.offset[row]), int(batch.offset[row + 1])
         acts = batch.is_action[a:b].nonzero()[:, 0]
-        begin = a + int(acts[0]) if len(acts) else b
-        end = min(b, begin + LONGEST)
-        texts = pieces(decode, batch.token[begin:end].tolist())
-        found[row] = list(zip(texts, kl[begin:end].tolist(), strict=True))
+        begin = int(acts[0]) if len(acts) else b - a
+        end = min(b - a, begin + LONGEST)
+        found[row] = list(zip(pieces[row][begin:end], kl[a + begin : a + end].tolist(), strict=True))
     return found
 
 
-def pieces(decode: Callable[[list[int]], Any], tokens: Sequence[int]) -> list[str]:
-    """The text of each token; a character that is spread over several stands with the last of them."""
-    found: list[str] = []
-    last: list[int] = []
-    waiting: list[int] = []
-    for token in tokens:
-        waiting.append(token)
-        text = str(decode(last + waiting))[
-            len(str(decode(last))) :
-        ]  # some tokenizers drop the space of a first token
-        whole = not text.endswith("\N{REPLACEMENT CHARACTER}") or len(waiting) >= 4
-        found.append(text if whole else "")
-        last, waiting = (waiting, []) if whole else (last, waiting)
-    return found
+def text_of_tokens(view: RunView, step: int, batch: Batch, tokenizer: Any) -> list[list[str]]:
+    """The text of each token of an evaluation's first answers: as recorded, or decoded where the folder does
+    not hold it (format 1)."""
+    if {"text", "text_start"} <= set(view.answers.columns(step)):
+        rows = view.answers.rows(step, ["text", "text_start"])[: batch.num_sequences]
+        return [pieces_of(row["text"], row["text_start"]) for row in rows]
+    spans = TextSpans(text_of(tokenizer, skip_special=False))
+    found = [spans(tokens.numpy()) for tokens in batch.token.tensor_split(batch.offset[1:-1])]
+    return [pieces_of(text, start.tolist()) for text, start in found]

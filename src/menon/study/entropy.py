@@ -10,17 +10,16 @@ import numpy as np
 
 from menon.errors import UserError, at_least
 from menon.record import disk
-from menon.record.folder import recorded
-from menon.record.transcripts import read_batch
+from menon.record.reader import RunView
+from menon.settings import setting
 from menon.study import covariance, entropy_law
 from menon.study.alarm import alarms
 from menon.study.bins import change_by_bin
-from menon.study.checkpoints import Policies, Tokens, step_of, tokens_of_run, transcripts
+from menon.study.checkpoints import Policies, Tokens, tokens_of_run
 from menon.study.forking import N_MIN, tables
 from menon.study.measures import spread
 from menon.study.overlap import overlap
 
-STUDY = "study"
 RESULT = "entropy.json"
 FORECAST = "entropy_forecast.json"
 SHARES = {"a twelfth": 1 / 12, "a third": 1 / 3}
@@ -51,25 +50,26 @@ class EntropyStudy:
 def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
     """Reads a run that is done or under way; stores `study/entropy.json` in it. A part that this run cannot
     give is {"missing": why}. UserError: no run, no step."""
-    about, lines = recorded(run)
-    planned = max(int(about["settings"].get("steps", 0)), len(lines))
+    view = RunView.open(run)
+    lines = view.finished_steps()
+    planned = max(int(setting(view.settings, "steps", 0)), len(lines))
     entropy = [line["entropy/mean"] for line in lines]
-    tokens, steps = tokens_of_run(run, settings.transcripts)
-    policies = Policies(run, about["settings"], settings.tokens_per_forward)
+    tokens, steps = tokens_of_run(view, settings.transcripts)
+    policies = Policies(view, settings.tokens_per_forward)
     scored = attempt(lambda: fixed_answers(policies, tokens))
     found = {
         "steps": len(lines),
         "entropy": {"first": entropy[0], "last": entropy[-1]},
-        "law": attempt(lambda: law(run, lines, planned)),
+        "law": attempt(lambda: law(view, planned)),
         "alarms": [asdict(alarm) for alarm in alarms(entropy, [line["reward/mean"] for line in lines])],
-        "covariance": attempt(lambda: covariances(run, lines)),
+        "covariance": attempt(lambda: covariances(view)),
         "tokens": {"steps": steps, **asdict(spread(np.concatenate([t.entropy for t in tokens])))},
-        "first_step": asdict(spread(tokens_of_run(run, 1, first=True)[0][0].entropy)),
+        "first_step": asdict(spread(tokens_of_run(view, 1, first=True)[0][0].entropy)),
         "fixed_answers": scored,
         "forking": attempt(lambda: forking(policies, tokens, settings)),
     }
-    (run / STUDY).mkdir(exist_ok=True)
-    disk.write_json(run / STUDY / RESULT, found)
+    view.layout.study.mkdir(exist_ok=True)
+    disk.write_json(view.layout.study / RESULT, found)
     return found
 
 
@@ -83,35 +83,35 @@ def attempt(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 # The law
 
 
-def points(run: Path, lines: list[dict[str, Any]]) -> tuple[str, list[float], list[float]]:
+def points(view: RunView) -> tuple[str, list[float], list[float]]:
     """Where the scores come from, and H_k and R_k of the same weights.
 
     The evaluation after step k goes with the training text of step k + 1, which the same weights wrote. With
     too few evaluations for a fit the score is the accuracy on the training questions, which were new to the
     policy if the run saw none twice.
     """
-    entropy = {line["step"]: line["entropy/mean"] for line in lines}
-    measured = [e for e in disk.read_lines(run / "evaluations.jsonl") if e["step"] + 1 in entropy]
+    entropy = {line["step"]: line["entropy/mean"] for line in view.metrics}
+    measured = [e for e in view.evaluations if e["step"] + 1 in entropy]
     if len(measured) >= entropy_law.LEAST_POINTS:
         return "held out", [entropy[e["step"] + 1] for e in measured], [e["accuracy"] for e in measured]
-    return "training questions", list(entropy.values()), [line["acc/mean"] for line in lines]
+    return "training questions", list(entropy.values()), [line["acc/mean"] for line in view.metrics]
 
 
-def law(run: Path, lines: list[dict[str, Any]], planned: int) -> dict[str, Any]:
-    score, h, r = points(run, lines)
+def law(view: RunView, planned: int) -> dict[str, Any]:
+    score, h, r = points(view)
     fitted = entropy_law.fit(h, r)
     spent = {
         name: [entropy_law.spent(h, share), entropy_law.spent(r, share)] for name, share in SHARES.items()
     }
-    expected = round(planned * len(h) / len(lines))
-    early = attempt(lambda: forecast(run, score, h, r, entropy_law.early_points(expected)))
+    expected = round(planned * len(h) / len(view.metrics))
+    early = attempt(lambda: forecast(view, score, h, r, entropy_law.early_points(expected)))
     return {"score": score, **plain(fitted), "best": max(r), "last": r[-1], "spent": spent, "forecast": early}
 
 
-def forecast(run: Path, score: str, h: list[float], r: list[float], count: int) -> dict[str, Any]:
+def forecast(view: RunView, score: str, h: list[float], r: list[float], count: int) -> dict[str, Any]:
     """From the first `count` points. It is stored when it is first made, and a stored one is scored, never
     made again, as long as the run's first points are those that it was made from."""
-    file = run / STUDY / FORECAST
+    file = view.layout.study / FORECAST
     made = disk.read_json(file)
     if not isinstance(made, dict) or made["h"] != h[: len(made["h"])] or made["r"] != r[: len(made["r"])]:
         if len(h) < count:
@@ -134,15 +134,15 @@ def plain(fitted: entropy_law.Law) -> dict[str, Any]:
 # Tokens
 
 
-def covariances(run: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
+def covariances(view: RunView) -> dict[str, Any]:
     """Of every step, and whether they say where the entropy goes; over the batch and inside prompt groups."""
-    known = {line["step"]: line["entropy/mean"] for line in lines}
-    files = {step: file for file in transcripts(run) if (step := step_of(file)) in known}
-    if len(files) != len(known):
+    known = {line["step"]: line["entropy/mean"] for line in view.metrics}
+    there = [step for step in view.transcripts.require() if step in known]
+    if len(there) != len(known):
         raise UserError(
-            f"{run} holds {len(files)} transcripts of {len(known)} steps; the covariance follows all of them"
+            f"{view.path} holds {len(there)} transcripts of {len(known)} steps; the covariance follows all of them"
         )
-    steps = [covariance.of_step(read_batch(file)) for file in files.values()]
+    steps = [covariance.of_step(view.transcripts.batch(step)) for step in there]
     entropy = list(known.values())
 
     def towards(name: str) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from typing import Any
 
 from menon.errors import UserError
 from menon.record import disk
+from menon.record.layout import Layout
+from menon.record.reader import RunView
 from menon.report.content import Content, gather
 from menon.report.page import write
 from menon.study.drift import drift
 
-PAGE = "report.html"
 AT_ONCE = 2**30
 """Bytes of weights up to which the end of a run loads start and policy again to compare them; it can be done
 later."""
@@ -21,16 +22,17 @@ later."""
 def report(run: Path, notify: Callable[[str], None] = lambda sentence: None) -> Content:
     """Writes the page. The distance to the start is measured where the folder allows it, and kept in the
     report.json of a run that is done. UserError: no run, or no step."""
-    content = gather(run)
+    view = RunView.open(run)
+    content = gather(view)
     try:
-        found = drift(run, content.settings)
+        found = drift(view, content.settings)
     except UserError as error:
         notify(f"the distance to the start is left out: {error}")
     else:
         content = replace(content, drift=found.numbers, before=found.before, after=found.after)
         if content.report is not None:
-            disk.write_json(run / "report.json", {**content.report, "drift": found.numbers})
-    write(run / PAGE, content)
+            disk.write_json(view.layout.report, {**content.report, "drift": found.numbers})
+    write(view.layout.page, content)
     return content
 
 
@@ -38,12 +40,10 @@ def at_the_end(run: Path, notify: Callable[[str], None]) -> Mapping[str, Any]:
     """As `report`, for a run that is done: what it adds to the report. It has all it needs on the disk
     already, so whatever goes wrong here is said and costs it nothing. Large models are not loaded a second
     time; `menon report` does that."""
+    layout = Layout(run)
     try:
-        if (
-            sum(file.stat().st_size for file in (run / "checkpoints" / "latest").glob("*.safetensors"))
-            > AT_ONCE
-        ):
-            write(run / PAGE, gather(run))
+        if sum(file.stat().st_size for file in layout.latest.glob("*.safetensors")) > AT_ONCE:
+            write(layout.page, gather(RunView.open(run)))
             notify(
                 f"the distance to the start is not measured yet; `menon report {run}` loads both models "
                 "and does it"
@@ -51,6 +51,6 @@ def at_the_end(run: Path, notify: Callable[[str], None]) -> Mapping[str, Any]:
             return {}
         content = report(run, notify)
     except Exception as error:
-        notify(f"{run / PAGE} could not be made ({error}); `menon report {run}` tries again")
+        notify(f"{layout.page} could not be made ({error}); `menon report {run}` tries again")
         return {}
     return {} if content.drift is None else {"drift": content.drift}

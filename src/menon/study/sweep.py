@@ -4,7 +4,6 @@ An arm is a name and the words of `menon train`. What is finished is not run aga
 arms run with the first seed, then all with the second, so that a sweep cut short still compares like with like.
 """
 
-import json
 import math
 import os
 import subprocess
@@ -18,6 +17,8 @@ from statistics import mean, stdev
 from typing import Any
 
 import mpmath
+
+from menon.record.reader import RunView
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 ctx = mpmath.MPContext()  # a context of its own: the precision of the shared one belongs to others
@@ -46,24 +47,27 @@ class Cell:
         return self.folder / f"{self.arm.name}-{self.seed}"
 
     @property
+    def view(self) -> RunView:
+        """The run as it is now."""
+        return RunView(self.path)
+
+    @property
     def report(self) -> dict[str, Any] | None:
-        file = self.path / "report.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        return None if (report := self.view.report) is None else dict(report)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
         """The metrics, one line per step."""
-        return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+        return self.view.metrics
 
     def train(self, steps: int) -> bool:
         """To that many steps, from where the run is; False where the command failed. It prints into FOLDER/NAME-SEED.log."""
         report = self.report
         if report is not None and report["steps"] >= steps:
             return True
-        if (self.path / "run.json").exists():
+        if self.view.layout.about.exists():
             # A run that was stopped may be further already.
-            done = len(self.lines) if (self.path / "metrics.jsonl").exists() else 0
-            words = ["--resume", str(self.path), f"steps={max(steps, done)}"]
+            words = ["--resume", str(self.path), f"steps={max(steps, len(self.lines))}"]
         else:
             words = [*self.arm.words, f"seed={self.seed}", f"steps={steps}", "threads=1", f"out={self.path}"]
         with open(f"{self.path}.log", "a") as log:

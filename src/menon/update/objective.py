@@ -163,8 +163,8 @@ def weighs(now: Mapping[str, Tensor], micro: Micro) -> Tensor:
 
 def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     """Of the policy before the step's updates from the reference, by the sampled tokens: k1 = k and k3 =
-    exp(-k) - 1 + k per token, and the mean over sequences of the summed k1 (spec 2.14). Where nobody scored
-    old log-probs: before its own update."""
+    exp(-k) - 1 + k per token, and the mean over sequences of the summed k1 (docs/numerics.md, 15.6). Where
+    nobody scored old log-probs: before its own update."""
     if batch.ref_logp is None or "logp" not in now:
         return {}
     old = now["logp"] if batch.old_logp is None else batch.old_logp
@@ -179,8 +179,8 @@ def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
 
 
 def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-    """How far trainer and sampler differ on the same weights (spec 2.11): w = pi_old / pi_behaviour, which
-    should be 1.
+    """How far trainer and sampler differ on the same weights (docs/numerics.md, 15.6): w =
+    pi_old / pi_behaviour, which should be 1.
 
     Read off where the new log-prob is the old one, on the first update of a step. A sampler on stale weights
     shows here.

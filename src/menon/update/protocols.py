@@ -91,7 +91,7 @@ class Loss(Protocol):
         ...
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        """Metrics under the names of spec 9.1; called without gradient. The means are over
+        """Metrics under the names of docs/numerics.md, 15; called without gradient. The means are over
         `batch.trained`."""
         ...
 

@@ -1,4 +1,4 @@
-"""References that follow the policy, between steps (spec 2.15)."""
+"""References that follow the policy, between steps (docs/numerics.md, 12.5)."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -43,7 +43,9 @@ def controller(record: Record) -> None:
     )
     beta, found = part.beta, []
     for measured, count in zip(record.inputs["observed_kl"], record.inputs["n_steps"], strict=True):
-        beta = steered(beta, float(measured), int(count), record.settings["target_kl"], record.settings["horizon"])
+        beta = steered(
+            beta, float(measured), int(count), record.settings["target_kl"], record.settings["horizon"]
+        )
         found.append(beta)
     record.check("coef_after_each_update", np.array(found))
 

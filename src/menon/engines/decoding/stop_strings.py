@@ -18,8 +18,8 @@ def special_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
     return frozenset(tokenizer.all_special_ids) | {token for token, content in added if content.special}
 
 
-def text_of(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[int]], str]:
-    """Tokens -> text, special ones left out and nothing tidied. Can be pickled.
+def text_of(tokenizer: "PreTrainedTokenizerBase", skip_special: bool = True) -> Callable[[list[int]], str]:
+    """Tokens -> text, special ones left out or shown, and nothing tidied. Can be pickled.
 
     What a fast tokenizer wraps is asked itself where the wrapper adds nothing: it takes a tenth of the time.
     """
@@ -31,9 +31,9 @@ def text_of(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[int]], str]:
         isinstance(tokenizer, PreTrainedTokenizerFast)
         and type(tokenizer)._decode is PreTrainedTokenizerFast._decode
     ):
-        return partial(tokenizer.backend_tokenizer.decode, skip_special_tokens=True)
+        return partial(tokenizer.backend_tokenizer.decode, skip_special_tokens=skip_special)
     whole: Any = tokenizer
-    return partial(whole.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return partial(whole.decode, skip_special_tokens=skip_special, clean_up_tokenization_spaces=False)
 
 
 class StopStrings:

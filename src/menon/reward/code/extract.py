@@ -1,4 +1,4 @@
-"""The program in an answer (spec 6.6)."""
+"""The program in an answer (docs/numerics.md, 13.4)."""
 
 import ast
 import re

@@ -1,4 +1,5 @@
-"""A reward for programs: the share of tests that they pass, or whether they pass all (spec 6.6)."""
+"""A reward for programs: the share of tests that they pass, or whether they pass all
+(docs/numerics.md, 13.4)."""
 
 import json
 import math

@@ -44,7 +44,7 @@ KNOWN: tuple[tuple[str, str, bool], ...] = (
 
 @dataclass(frozen=True)
 class MathAnswer:
-    """1 if the stated result equals the gold answer, else 0 (spec 6.1, 6.2).
+    """1 if the stated result equals the gold answer, else 0 (docs/numerics.md, 13.1 and 13.2).
 
     The thought is cut off, and the first of `ways` that finds a result decides (`extract.WAYS` for training;
     `extract.LENIENT` also takes what a person would take). The result is compared as a normal form of

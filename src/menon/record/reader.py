@@ -1,0 +1,269 @@
+"""The one reader of run folders, for commands, reports, studies and scripts: of a run that has finished, was
+stopped or is under way."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from menon.errors import UserError
+from menon.record import disk
+from menon.record.layout import Layout, step_file, steps_in
+from menon.record.lock import held
+
+if TYPE_CHECKING:
+    from menon.batch import Batch
+    from menon.types import UpdateRecord
+
+Line = dict[str, Any]
+"""One line of a JSON-lines file, or one entry of a JSON list."""
+FORMAT = 2
+"""What `run.json` says under `format`. Folders of format 1 have no such number; they keep their sessions in
+`sittings.json`, and have neither events nor the text of each token."""
+State = Literal["running", "stopped", "finished"]
+
+
+class NoRun(UserError):
+    """The folder has no run.json."""
+
+
+class DamagedRun(UserError):
+    """The run.json cannot be read, or lacks what every run.json has."""
+
+
+class NewerFormat(UserError):
+    """A newer menon wrote the folder."""
+
+
+@dataclass(frozen=True)
+class StepFiles:
+    """The Parquet files of a folder, one per step: transcripts of training, or answers of evaluations."""
+
+    folder: Path
+    holds: str
+    """What they are in a message, like "transcripts"."""
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps that have a file, in order."""
+        return steps_in(self.folder, ".parquet")
+
+    def path(self, step: int) -> Path:
+        """The file of a step. UserError if there is none, with the steps that there are."""
+        file = step_file(self.folder, step)
+        if not file.exists():
+            known = self.steps
+            there = f"{known[0]} to {known[-1]}" if known else f"no {self.holds} at all"
+            raise UserError(f"{self.folder.parent} has no {self.holds} of step {step}; it has {there}")
+        return file
+
+    def require(self) -> list[int]:
+        """`steps`. UserError if there are none."""
+        if not (steps := self.steps):
+            raise UserError(
+                f"{self.folder.parent} holds no {self.holds} (no {self.folder.name}/step_*.parquet); name a "
+                "whole run folder"
+            )
+        return steps
+
+    def columns(self, step: int) -> list[str]:
+        """Names of the columns of a step's file."""
+        import pyarrow.parquet as pq
+
+        return list(pq.read_schema(self.path(step)).names)
+
+    def rows(self, step: int, columns: Sequence[str] | None = None) -> list[Line]:
+        """One dictionary per answer with the named columns, or with all (docs/run_folder.md lists them)."""
+        from menon.record.transcripts import read_transcript
+
+        return read_transcript(self.path(step), columns)
+
+    def batch(self, step: int) -> "Batch":
+        """The tokens of a step as the flat batch, without texts."""
+        from menon.record.stored_batch import read_batch
+
+        return read_batch(self.path(step))
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What a run folder says. `RunView(path)` reads nothing; each part is read when it is first asked for and
+    then kept, so a view shows a running run as it was then, and a new view shows what came since.
+
+    Only `about` and what follows from it (`format`, `settings`) need a run.json; `RunView.open` asks for it
+    at once.
+    """
+
+    path: Path
+
+    @staticmethod
+    def open(path: Path | str) -> "RunView":
+        """The view of a folder that holds a run. Errors: NoRun, DamagedRun, NewerFormat."""
+        view = RunView(Path(path))
+        _ = view.about
+        return view
+
+    @property
+    def layout(self) -> Layout:
+        """Where the files are."""
+        return Layout(self.path)
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @cached_property
+    def about(self) -> Mapping[str, Any]:
+        """run.json as it was written: format, settings, seed, determinism, versions, machine, created."""
+        return read_about(self.layout.about)
+
+    @property
+    def format(self) -> int:
+        return int(self.about.get("format", 1))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The resolved configuration as it was written; `menon.settings.setting` finds a name in those of
+        every format."""
+        return dict(self.about["settings"])
+
+    @cached_property
+    def metrics(self) -> list[Line]:
+        """One line per finished step; [] before the first."""
+        return disk.read_lines(self.layout.metrics)
+
+    def finished_steps(self) -> list[Line]:
+        """`metrics` of a run that has finished a step. UserError if it has not."""
+        if not self.metrics:
+            raise UserError(
+                f"{self.path} has not finished a step yet, so there is nothing to report; wait for one"
+            )
+        return self.metrics
+
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return int(self.metrics[-1]["step"]) if self.metrics else 0
+
+    @cached_property
+    def evaluations(self) -> list[Line]:
+        """One line per evaluation of the held-out questions; `step` 0 is the one before the first step."""
+        return disk.read_lines(self.layout.evaluations)
+
+    def evaluation(self, step: int) -> Line | None:
+        """The numbers of the evaluation after a step (0: before the first), if it was done."""
+        lines = (line for line in self.evaluations if line["step"] == step)
+        return next(({name: value for name, value in line.items() if name != "step"} for line in lines), None)
+
+    def best(self, among: Collection[int] | None = None) -> int | None:
+        """The step (of those `among`) whose evaluation was the most accurate, the first of equal ones; never
+        the start. None if no trained policy was evaluated."""
+        scored = {
+            line["step"]: line["accuracy"]
+            for line in self.evaluations
+            if line["step"] > 0 and line.get("accuracy") is not None
+        }
+        steps = [step for step in scored if among is None or step in among]
+        return max(steps, key=lambda step: (scored[step], -step), default=None)
+
+    @cached_property
+    def sessions(self) -> list[Line]:
+        """first_step, last_step and wall_s of each session: one process's stretch of the run."""
+        for file in (self.layout.sessions, self.layout.sittings):
+            if isinstance(found := disk.read_json(file), list):
+                return found
+        return []
+
+    @cached_property
+    def all_events(self) -> list[Line]:
+        """Every event, those that a resume has undone among them."""
+        return disk.read_lines(self.layout.events)
+
+    @property
+    def events(self) -> list[Line]:
+        """What happened to the run as it stands, in order (`record.events.KINDS`); [] in format 1."""
+        return [event for event in self.all_events if not event.get("undone")]
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of all sessions."""
+        return sum(float(session["wall_s"]) for session in self.sessions)
+
+    @cached_property
+    def report(self) -> Mapping[str, Any] | None:
+        """The report of a finished run."""
+        found = disk.read_json(self.layout.report)
+        return found if isinstance(found, dict) else None
+
+    @property
+    def state(self) -> State:
+        """finished: it has a report. running: a process holds its lock. stopped: neither."""
+        if self.layout.report.exists():
+            return "finished"
+        return "running" if held(self.layout.lock) else "stopped"
+
+    @property
+    def transcripts(self) -> StepFiles:
+        """Every answer of each training step."""
+        return StepFiles(self.layout.transcripts, "transcripts")
+
+    @property
+    def answers(self) -> StepFiles:
+        """Every answer of each evaluation, by the step that it followed."""
+        return StepFiles(self.layout.answers, "answers of evaluations")
+
+    @property
+    def updates(self) -> StepFiles:
+        """What the updates of each training step did to its tokens; no file where the run did not record
+        it."""
+        return StepFiles(self.layout.updates, "updates")
+
+    def update_records(self, step: int) -> "list[UpdateRecord]":
+        """`updates` of a step as arrays. UserError where they were not recorded."""
+        from menon.record.updates import read_updates
+
+        return read_updates(self.updates.path(step))
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """Steps with a checkpoint, in order; `layout.checkpoint(step)` is its folder."""
+        return steps_in(self.layout.checkpoints)
+
+    def check_resumable(self) -> None:
+        """UserError for a folder of an earlier format: this version reads it and does not write to it."""
+        if self.format != FORMAT:
+            raise UserError(
+                f"{self.path} was written by an earlier menon (run folder format {self.format}), and this "
+                f"one cannot resume it; repeat it with `menon train {self.layout.about} out=NEW`, or train "
+                f"its model further with model={self.layout.latest}"
+            )
+
+
+def read_about(file: Path) -> Mapping[str, Any]:
+    """A run.json. Errors: NoRun, DamagedRun, NewerFormat."""
+    try:
+        there = file.is_file()
+    except OSError:
+        there = False
+    if not there:
+        raise NoRun(
+            f"{file.parent} holds no run (it has no {file.name}); name the folder that menon train wrote, or "
+            f"start one with `menon train out={file.parent}`"
+        )
+    about = disk.read_json(file)
+    if not isinstance(about, dict) or not isinstance(about.get("settings"), dict):
+        raise damaged(file)
+    number = about.get("format", 1)
+    if not isinstance(number, int) or number < 1:
+        raise damaged(file)
+    if number > FORMAT:
+        raise NewerFormat(
+            f"{file.parent} was written by a newer menon (run folder format {number}; this one reads up to "
+            f"{FORMAT}); update menon"
+        )
+    return about
+
+
+def damaged(file: Path) -> DamagedRun:
+    return DamagedRun(f"{file} is damaged; put back a copy of it, or start a new run with another out=")
