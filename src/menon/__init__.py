@@ -27,6 +27,7 @@ def evaluate(model: str = "base", /, **settings: Any) -> dict[str, Any]:
 
     >>> menon.evaluate("runs/mine", task="chain_sum", n=200, k=8)["avg@8"]  # doctest: +SKIP
     """
-    from menon.cli.evaluate import from_python
+    from menon.assembly.evaluate import evaluate as measured
+    from menon.assembly.evaluate import summary
 
-    return from_python(model, settings)
+    return summary(measured({"model": model, **settings})[0])

@@ -81,10 +81,15 @@ class OnlineSource:
     order: Literal["shuffled", "by_difficulty"] = "shuffled"
     """Every question once per epoch, or those that are answered wrong more often: `prompts.order`."""
     prompts_per_step: int = 32
+    """Questions that are asked in a step."""
     samples_per_prompt: int = 8
+    """Answers to each of them."""
     max_new_tokens: int = 96
+    """Longest answer."""
     temperature: float = 1.0
+    """Of the answers that are learned from."""
     top_p: float = 1.0
+    """Answers are drawn from the likeliest tokens that hold this much of the probability; see `top_k`."""
     top_k: int = 0
     """Answers are drawn from what these keep (0: all), and learned from as if they were drawn from
     everything: a bias, which `sampling/kept` shows."""
@@ -92,10 +97,12 @@ class OnlineSource:
     """Strings that end an answer besides the end-of-text token; without any those of the template (orz has
     some)."""
     rollout: Rollout = field(default_factory=Groups)
+    """How the answers of a step are written: groups of whole answers, or with more structure."""
     environment: Environment | None = None
     """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together.
     Without data and task its own questions are asked, if it has any, and its rewards are all there is."""
     max_turns: int = 16
+    """Most turns of an episode with an environment."""
     ahead: int = 0
     """Steps that may be written before earlier ones are learned from, by a thread of its own and a sampler
     with a copy of the weights; 0: each step is written by the newest weights."""
@@ -129,9 +136,11 @@ class Policy:
     model: str = "base"
     """"base" or "search_base" (built in), a folder, or a name on the Hugging Face hub."""
     optimiser: Optimiser = field(default_factory=Optimiser)
+    """AdamW: learning rate, moments, schedule, clipping."""
     natural: NaturalGradient | None = None
     """TRPO's step for the policy instead of the optimiser's; for small models on one device."""
     updates_per_step: int = 1
+    """Optimiser steps on the answers of a step; each takes its share of them."""
     old: Literal["trainer", "behaviour"] = "trainer"
     """Whose log-probs the policy's ratios compare with: the trainer's before the step, or the sampler's,
     which saves a pass."""
@@ -145,8 +154,11 @@ class Critic:
     """A value model that starts from the policy's weights and learns beside it."""
 
     objective: Objective
+    """Terms by name, like value: what the critic learns."""
     optimiser: Optimiser = field(default_factory=Optimiser)
+    """The same settings as the policy's."""
     updates_per_step: int = 1
+    """Optimiser steps on the answers of a step."""
     pretrain_steps: int = 0
     """First steps of the run, in which the critic alone learns, from answers of the policy as it starts."""
     init: Literal["zero", "orz"] = "zero"
@@ -165,11 +177,13 @@ class Models:
     """The models of a run by role. All start from the policy's weights."""
 
     policy: Policy = field(default_factory=Policy)
+    """The model that is trained."""
     critic: Critic | None = None
+    """A value model, for estimators that need one; null: none."""
     reference: Literal["none", "frozen"] = "none"
     """frozen: the policy as it was at the start."""
     reference_update: Moving | None = None
-    """hard_reset or moving_average: how a reference follows the policy; null: not at all."""
+    """How a reference follows the policy; null: not at all."""
 
     def __post_init__(self) -> None:
         if self.reference_update is not None and self.reference == "none":
@@ -189,6 +203,7 @@ class Engine:
     threads: int | None = None
     """Without a number as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Of the weights that compute; with bfloat16 the optimiser keeps float32 ones."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
 
@@ -204,15 +219,17 @@ class Control:
     """How long a run is, what it leaves, and from which seed it draws."""
 
     seed: int = 0
+    """Of every draw of the run: the same seed, the same run."""
     out: str = ""
     """The run folder."""
     steps: int = 30
+    """From prompts to an improved model, so many times."""
     save_every: int = 20
     """Steps between checkpoints; 0: only the last one."""
     evaluate_every: int = 0
     """Steps between evaluations besides the first and the last; 0: none."""
     tracker: Tracker | None = None
-    """tensorboard or wandb: where the numbers are mirrored; null: nowhere."""
+    """Where the numbers are mirrored; null: nowhere."""
     record: Literal["lean", "full"] = "lean"
     """full: also, for every update and term, each token's weight and the policy's log-probs before and after
     it, and the most probable tokens beside each token that was drawn."""
@@ -233,6 +250,7 @@ class RunConfig:
     advantage: dict[str, Credit]
     """Parts in the order in which they run."""
     objective: Objective
+    """Terms by name, each with loss, share, select, coef and correction; an update lowers their sum."""
     source: OnlineSource = field(default_factory=OnlineSource)
     models: Models = field(default_factory=Models)
     engine: Engine = field(default_factory=Engine)

@@ -36,9 +36,11 @@ class EntropyStudy:
     n_min: int = N_MIN
     """Occurrences that a token of the forking tables has at least."""
     rows: int = 100
-    """Of those tables."""
+    """Rows of the tables of forking tokens."""
     tokens_per_forward: int = 8192
+    """Padded tokens of a forward pass: memory only."""
     threads: int | None = None
+    """Without a number as many as are free."""
 
     def __post_init__(self) -> None:
         for name in ("transcripts", "n_min", "rows", "tokens_per_forward"):

@@ -17,9 +17,13 @@ class Optimiser:
     """
 
     learning_rate: float = 1e-4
+    """The full rate, after the warm-up. Recipes set their own."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the averages of the gradient and of its square."""
     eps: float = 1e-8
+    """Added to the root of the squares' average."""
     weight_decay: float = 0.0
+    """Decoupled from the gradient, as in AdamW."""
     warmup_updates: int = 0
     """Updates of a linear rise; the first one is not zero, the last one is the full rate."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
