@@ -1,7 +1,7 @@
 """Law 11: a publish changes nothing that it should not.
 
-With a learning rate of 0 any number of publishes leaves texts, log-probs and fingerprints of both ends as they
-were; with a positive one the sampler answers with the new weights, and with no cache of the old.
+With a learning rate of 0 any number of publishes leaves texts, log-probs and fingerprints of both ends as
+they were; with a positive one the sampler answers with the new weights, and with no cache of the old.
 """
 
 from dataclasses import dataclass, replace
