@@ -15,7 +15,7 @@ from menon.base.tokenizer import END_ID, build, encode  # noqa: E402
 from menon.engines.decoding.torch_sampler import TorchSampler  # noqa: E402
 from menon.prompts.tasks import TASKS, Countdown, LongChain  # noqa: E402
 from menon.types import Prompt, Request, Sampling  # noqa: E402
-from scripted import written_by
+from scripted import written_by  # noqa: E402
 
 N = 128
 

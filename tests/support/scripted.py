@@ -18,7 +18,6 @@ class RoundSampler:
     A test's own sampler has `write`."""
 
     version = 0
-    gives = frozenset({"entropy", "log_kept"})
 
     def write(self, requests: list[Request]) -> Iterator[Completion]:
         """The completions of one round."""

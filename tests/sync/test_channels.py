@@ -28,7 +28,6 @@ class Weights:
     named: dict[str, Tensor]
     version: int = 0
     asked: list[str] = field(default_factory=list)
-    gives: frozenset[str] = frozenset()
 
     def weights(self) -> Mapping[str, Tensor]:
         return self.named
@@ -126,7 +125,6 @@ def test_other_models_are_refused(channel):
 
     class Remote:
         version = 0
-        gives = frozenset[str]()
 
         def open(self, keep: bool = False) -> Any:
             raise NotImplementedError

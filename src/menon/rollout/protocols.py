@@ -45,8 +45,6 @@ class Sampler(Protocol):
 
     version: int
     """Counts the weights it was given; every token carries it."""
-    gives: frozenset[str]
-    """Of `entropy` and `log_kept` those that its completions have; the others are None."""
 
     def open(self, keep: bool = False) -> Stream:
         """`keep`: requests will go on from finished sequences. These stay computed while the stream is open,

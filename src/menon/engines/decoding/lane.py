@@ -1,15 +1,15 @@
 """When further requests join the sequences that one process is writing: the same step every time.
 
-Which sequences are neighbours in a decoding step changes the last bits of their numbers, so a run repeats bit
-for bit only if each request joins in the same step every time. A request that follows from a completion may
-come early or late, because environments take their time and the other process may be busy. So it does not join
-when it comes. The completions of a process are *settled* in their order: the process learns what follows from
-them, or that nothing does. Before a step it waits until the unsettled completions are at most a quarter as many
-as the unfinished sequences, and it settles no more than that, even if more has come. So the step in which a
-request joins depends on what was written and on nothing else.
+Which sequences are neighbours in a decoding step changes the last bits of their numbers, so a run repeats
+bit for bit only if each request joins in the same step every time. A request that follows from a completion
+may come early or late, because environments take their time and the other process may be busy. So it does
+not join when it comes. The completions of a process are *settled* in their order: the process learns what
+follows from them, or that nothing does. Before a step it waits until the unsettled completions are at most
+a quarter as many as the unfinished sequences, and it settles no more than that, even if more has come. So
+the step in which a request joins depends on what was written and on nothing else.
 
-The quarter is what environments get to work in while other sequences are written. Without it every step would
-wait for them; with more, slots would be empty while requests for them lie ready.
+The quarter is what environments get to work in while other sequences are written. Without it every step
+would wait for them; with more, slots would be empty while requests for them lie ready.
 """
 
 from collections.abc import Callable, Sequence

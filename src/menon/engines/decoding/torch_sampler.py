@@ -44,7 +44,6 @@ class TorchSampler:
     """
 
     version = 0
-    gives = frozenset({"entropy", "log_kept"})
 
     def __init__(
         self,
