@@ -44,6 +44,7 @@ LINES = sorted(
         (str(path.relative_to(ROOT)), line)
         for path in TEXTS
         for line in commands(path.read_text(encoding="utf-8"))
+        if not line.endswith("--resume")  # the command's name in a sentence
     }
 )
 
