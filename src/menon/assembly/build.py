@@ -65,16 +65,14 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         around = with_tokenizer(around, config.source, placed.tokenizer)
         sampling = Sampling(config.source.max_new_tokens, stop=around.sampling.stop)
         evaluation = Evaluation(tuple(heldout), grade, sampling, answer=around.answer or answer)
-        source = Queued(
-            Online(
-                ORDERS[config.source.order](prompts, config.control.seed),
-                placed.sampler,
-                built(config.source.rollout, around),
-                grade,
-                around,
-            ),
-            config.source.ahead,
+        online = Online(
+            ORDERS[config.source.order](prompts, config.control.seed),
+            placed.sampler,
+            built(config.source.rollout, around),
+            grade,
+            around,
         )
+        source = Queued(online, config.source.ahead) if config.source.ahead else online
         undo.callback(source.close)
         yield Run(
             plan=Plan(
