@@ -63,7 +63,7 @@ def measure(settings: Mapping[str, Any], say: Callable[[str], None]) -> tuple["R
     use(chosen, str(settings.get("device", "auto")))
     from menon.assembly.evaluation import evaluate as run
     from menon.eval.config import EvalConfig, write_result
-    from menon.settings import plain, read
+    from menon.settings import plain_data, read
 
     config = read(EvalConfig, {**settings, "threads": chosen.count})
     out = Path(config.out or default_out(config.model, config.source))
@@ -78,7 +78,7 @@ def measure(settings: Mapping[str, Any], say: Callable[[str], None]) -> tuple["R
 
     notes: list[str] = []
     done = run(config, notes.append, began)
-    stored = {**plain(done.config), "out": str(out)}
+    stored = {**plain_data(done.config), "out": str(out)}
     write_result(out, stored, done.about, done.numbers, done.items)
     return done, [*notes, f"every sample's verdict is in {out}"]
 
@@ -131,9 +131,8 @@ def table(done: "Result") -> list[str]:
     hidden = {"pass@1", "maj@1", f"cons@{config.k}"} if config.per_question > 1 else {"pass@1", "cons@1"}
     for name, number in numbers.items():
         if isinstance(number, dict) and "low" in number and name not in hidden:
-            lines.append(
-                f"  {name:<10}{shown(number['value']):>7}   {shown(number['low'])} to {shown(number['high'])}"
-            )
+            value, low, high = (number_or_dash(number[key]) for key in ("value", "low", "high"))
+            lines.append(f"  {name:<10}{value:>7}   {low} to {high}")
     for name, value in numbers["parts"].items():
         lines.append(f"  {name:<24}{value:>7.3f}")
     lines += [
@@ -150,7 +149,7 @@ def silent(numbers: Mapping[str, Any]) -> str:
     return f", states no answer {numbers['no_answer']:.3f}" if "no_answer" in numbers else ""
 
 
-def shown(value: float | None) -> str:
+def number_or_dash(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -159,7 +158,7 @@ def compare(words: Sequence[str]) -> int:
     files, settings = understand(words)
     if len(files) != 2 or settings:
         raise UserError("compare takes two results of `menon eval`: menon compare A.json B.json")
-    from menon.eval.compare import compare as compared
+    from menon.eval.compare import compare_results as compared
     from menon.eval.config import read_result
 
     (about_a, a), (about_b, b) = (read_result(Path(file)) for file in files)

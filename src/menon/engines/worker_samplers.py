@@ -42,7 +42,7 @@ class WorkerSamplers:
         """Messages of all workers, each with its worker's index."""
         launch = Spawn("menon.engines.sampler_process:SamplerHandler", environment=ONE_THREAD)
         self.workers = [Worker(launch) for _ in range(count)]
-        self.close = weakref.finalize(self, close, self.workers, self.weights)
+        self.close = weakref.finalize(self, close_workers, self.workers, self.weights)
         for index, worker in enumerate(self.workers):
             worker.start()
             worker.listen(self.inbox, index)
@@ -163,7 +163,7 @@ class WorkerSamplers:
             self.inbox.put((index, None))
 
 
-def close(workers: Sequence[Worker], weights: SharedWeights) -> None:
+def close_workers(workers: Sequence[Worker], weights: SharedWeights) -> None:
     for worker in workers:
         worker.close()
     os.close(weights.descriptor)
