@@ -1,5 +1,4 @@
-"""One training step: what it does with the text or the rows that a source gathered. Stages receive other
-stages as arguments and never import them."""
+"""One training step, from what a source gathered to a report. Stages receive other stages as arguments."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,6 @@ class Credit(Protocol):
 
 class Arrange(Protocol):
     """Says what stands together before a batch is dealt into updates: pairs from grades, the best of n.
-
     Sets `pair` and `learn`; sequences stay where they are, for the record is written in their order.
     """
 
