@@ -78,7 +78,7 @@ def test_the_parts_of_a_plain_run(built):
     policy = models_of(run)["policy"]
     assert isinstance(policy, TorchLearner)
     assert online(run).sampler.model is policy.model  # nothing can be stale
-    assert (run.steps, run.save_every, policy.optimiser) == (9, 4, BASE.optimiser)
+    assert (run.steps, run.save_every, policy.optimiser) == (9, 4, BASE.models.policy.optimiser)
     (prompt, visit), *_ = online(run).prompts.take(1)
     assert prompt.text.endswith("=?")
     assert visit == 0

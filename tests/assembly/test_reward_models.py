@@ -148,7 +148,7 @@ def test_an_environment_of_ones_own(folder, tmp_path):
         assert (turns.max_turns, turns.environment.word) == (3, "hi")
         graded = run.evaluate()
     assert all(g.rollout.text.startswith("hi") for g in graded)
-    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))).environment.word == "hi"
+    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))).source.environment.word == "hi"
     with pytest.raises(UserError, match="wrd"):
         settings(folder, environment={"kind": name, "wrd": "hi"})
     file.write_text(
@@ -169,9 +169,9 @@ def test_who_asks_and_who_grades(folder):
         assert tool.evaluate.func.prompts[0].text.endswith("=?")
     with build(settings(folder, environment="grid_world", task="chain_sum")) as chains:
         assert chains.evaluate.func.prompts[0].text.endswith("=?")
-    assert changed(recipe("calculator"), {"environment": None}).environment is None
+    assert changed(recipe("calculator"), {"environment": None}).source.environment is None
     for kind, cls in (("calculator", Calculator), ("guess_number", GuessNumber), ("grid_world", GridWorld)):
-        assert changed(recipe("grpo"), {"environment": kind}).environment == cls()
+        assert changed(recipe("grpo"), {"environment": kind}).source.environment == cls()
     with pytest.raises(UserError, match="unknown kind 'calculater'; did you mean 'calculator'"):
         changed(recipe("grpo"), {"environment": "calculater"})
     with pytest.raises(UserError, match="max_turns is 0"):

@@ -19,7 +19,8 @@ from scripted import written_by
 
 
 def config(**changes) -> RunConfig:
-    return replace(grpo(), prompts_per_step=4, samples_per_prompt=4, max_new_tokens=30, **changes)
+    sizes = {"prompts_per_step": 4, "samples_per_prompt": 4, "max_new_tokens": 30}
+    return changed(grpo(), {**sizes, **changes})
 
 
 def test_the_configs_settings_reach_the_sampler():

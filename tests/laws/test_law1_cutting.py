@@ -49,6 +49,10 @@ WHOLE = 10**9
 CUTS = (1, 30, 50)
 """One unit in each pass; a few; some."""
 
+AMPLIFIED = {"geo_mean": 2.0}
+"""How much larger the bound is in fp32: the mean log-ratio of an answer is in the gradient of each of its tokens,
+so a rounding of one logit moves all of them. Measured: 1.5e-6 on a CPU without AVX-512 (AMD Zen 3), below 1e-6 on
+one with it (Zen 4)."""
 KINDS = {torch.float32: ("qwen3", 1e-6), torch.float64: ("gpt2", 1e-12)}
 
 POLICY = {
@@ -145,6 +149,12 @@ def gradient(
     return torch.cat([grad.flatten() for grad in grads]), len(micros)
 
 
+def bound_of(setting: Setting, update: Update) -> float:
+    kinds = [getattr(term.loss, "kind", "") for term in update.terms.values()]
+    fp32 = next(iter(setting.models[update.model].weights().values())).dtype == torch.float32
+    return setting.bound * max(AMPLIFIED.get(kind, 1.0) if fp32 else 1.0 for kind in kinds)
+
+
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
@@ -161,7 +171,7 @@ def test_the_cut_cannot_change_the_gradient(setting: Setting, update: Update):
         for batch in (setting.batch, shuffled):
             other, passes = gradient(setting, update, tokens_per_forward, batch)
             assert passes > 1
-            assert distance(other, whole) < setting.bound, f"{passes} passes"
+            assert distance(other, whole) < bound_of(setting, update), f"{passes} passes"
 
 
 @pytest.mark.parametrize("update", [*list(POLICY.values())[::4], CRITIC])
@@ -171,7 +181,7 @@ def test_passes_side_by_side_cannot_change_the_gradient(setting: Setting, update
     for tokens_per_forward in (WHOLE, *CUTS):
         other, passes = gradient(setting, update, tokens_per_forward)
         assert passes > 1
-        assert distance(other, whole) < setting.bound, f"{passes} passes"
+        assert distance(other, whole) < bound_of(setting, update), f"{passes} passes"
 
 
 def test_a_term_matters(setting: Setting):
