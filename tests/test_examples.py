@@ -7,7 +7,7 @@ from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DEADLINE = 600
-"""Seconds: about 25 on one free core; other tests may share it."""
+"""Seconds. It needs about 30 of one core, which other tests may share."""
 
 
 def test_grpo_by_hand_learns_within_120_lines():
