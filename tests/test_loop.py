@@ -391,7 +391,7 @@ def test_failing_graders_stop_the_run_before_it_learns(whole, tmp_path):
         "the reward failed on 1 of 6 answers in step 3 (at most 10% may fail), first with: no answer to "
         in sentence
     )
-    assert sentence.endswith(f"mend it, then go on with `menon train --resume {path}`")
+    assert sentence.endswith(f"fix it, then go on with `menon train --resume {path}`")
     assert checkpoint.steps_in(path / "checkpoints") == [2]  # what was learned until then is not lost
     assert not (path / "transcripts" / "step_000003.parquet").exists()
     watch = drive(path)
@@ -408,15 +408,15 @@ def test_failing_graders_of_an_evaluation_stop_the_run(tmp_path):
     assert checkpoint.steps_in(tmp_path / "run" / "checkpoints") == [2]
 
 
-def test_a_few_failing_graders_are_counted(tmp_path):
+def test_a_few_failing_graders_are_counted():
     from menon.loop import check_graders
     from menon.types import Graded
 
     bad, good = (Graded(None, Verdict(score, 1.0)) for score in (float("nan"), 1.0))  # type: ignore[arg-type]
-    check_graders([bad] + [good] * 9, "step 1", tmp_path)
-    with pytest.raises(UserError, match=r"on 2 of 19 .* a score of NaN"):
-        check_graders([bad] * 2 + [good] * 17, "step 1", tmp_path)
-    check_graders([], "step 1", tmp_path)
+    check_graders([bad] + [good] * 9, "step 1", "go on")
+    with pytest.raises(UserError, match=r"on 2 of 19 .* a score of NaN; fix it, then go on$"):
+        check_graders([bad] * 2 + [good] * 17, "step 1", "go on")
+    check_graders([], "step 1", "go on")
 
 
 # Stop requests

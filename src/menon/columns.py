@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
+from menon.batch import STEERS
 from menon.errors import UserError
 from menon.parts import Around
 from menon.rollout import RolloutPart
@@ -16,8 +17,6 @@ from menon.update.scoring import ASKS
 
 TEXT = frozenset({"reward", "behaviour_logp", "log_kept", "version", "entropy"})
 """Columns that every rollout's text has."""
-STEERS = "coefficient/"
-"""How a column begins that steers a term."""
 
 
 class CriticSettings(Protocol):

@@ -32,6 +32,6 @@ __all__ = [
 ]
 
 
-def name_of(task: object) -> str:
+def task_name(task: object) -> str:
     """What a task is called in a line of text; None is the one that is asked without a choice."""
     return ChainSum.kind if task is None else str(getattr(task, "kind", type(task).__name__))
