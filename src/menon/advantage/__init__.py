@@ -1,4 +1,5 @@
-"""Credit for each token: estimators of advantages and value targets, and what changes advantages after them."""
+"""Credit for each token: estimators of advantages and value targets, and parts that change advantages after
+them."""
 
 from menon.advantage.gae import GAE
 from menon.advantage.gae_normalised import NormalisedGAE
@@ -39,4 +40,4 @@ AdvantagePart = (
     | VAPO
     | Whiten
 )
-"""What a configuration file can name."""
+"""The parts that a configuration file can name."""

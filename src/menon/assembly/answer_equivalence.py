@@ -1,5 +1,4 @@
-"""How answers are compared with each other, for votes: by the reward that knows when two of them are the
-same."""
+"""How answers are compared with each other for votes: the reward decides when two answers are the same."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +14,8 @@ from menon.types import Graded
 
 
 def equivalence_of_task(task: Any) -> AnswerEquivalence | None:
-    """By what the task reads as the stated answer; None for a task that does not say."""
+    """Two answers are the same if the task reads the same stated answer in both; None for a task that reads
+    none."""
     said = getattr(task, "stated", None)
     return None if said is None else AnswerEquivalence(lambda graded: said(graded.rollout.text), str.__eq__)
 

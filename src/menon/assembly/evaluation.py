@@ -49,15 +49,15 @@ from menon.sync.fingerprint import fingerprint
 from menon.types import Graded, Prompt, Sampling
 
 TASK_QUESTIONS = 200
-"""Held-out questions of a built-in task, where nobody asks for another number."""
+"""How many held-out questions of a built-in task are asked by default."""
 MAX_NEW_TOKENS = OnlineSource.max_new_tokens
-"""As in a run."""
+"""Most tokens of an answer by default, as in a run."""
 
 
 @dataclass(frozen=True)
 class Result:
     config: EvalConfig
-    """With everything that was left open filled in."""
+    """The settings, with all defaults filled in."""
     about: dict[str, Any]
     """The model's folder and the fingerprint of its weights, seconds, versions, machine."""
     numbers: dict[str, Any]
@@ -69,8 +69,9 @@ def evaluate(
     notify: Callable[[str], None] = lambda sentence: None,
     on_ready: Callable[[EvalConfig], None] = lambda config: None,
 ) -> Result:
-    """Loads, asks, grades, counts. `notify` hears what the user should know of the data; `on_ready` gets the
-    settings, filled in, when everything is ready."""
+    """Loads the model, asks the questions, grades the answers and computes the numbers. `notify` gets
+    sentences about the data that the user should read; `on_ready` gets the settings with all defaults filled
+    in, before the first question."""
     named = find_set(config.set) if config.set is not None else None
     folder = folder_of(config.model)
     with reward_for(config, named) as (reward, equivalence):
@@ -119,7 +120,7 @@ def sampling_of(config: EvalConfig) -> Sampling:
 
 
 def folder_of(model: str) -> str:
-    """What `load_policy` takes: of a run folder its newest checkpoint."""
+    """The folder or name that `load_policy` takes; for a run folder this is its newest checkpoint."""
     folder = Path(model).expanduser()
     if Layout(folder).about.is_file() and not (folder / "config.json").exists():
         latest = RunView.open(folder).layout.latest
@@ -137,7 +138,7 @@ def folder_of(model: str) -> str:
 def settled(
     config: EvalConfig, named: NamedSet | None, notify: Callable[[str], None]
 ) -> tuple[EvalConfig, list[Row]]:
-    """The questions, and the settings with what was left open filled in from the task or set."""
+    """The settings, with defaults filled in from the task or set, and the questions."""
     if named is not None:
         rows, skipped = rows_of_set(named, str(config.set), Path(str(config.path)), config.on_bad)
         config = replace(
@@ -204,7 +205,8 @@ def prompts_of(
 def reward_for(
     config: EvalConfig, named: NamedSet | None
 ) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
-    """The reward, and how its answers are compared where that is known; closed afterwards."""
+    """The reward, and how its answers are compared where that is known. The reward is closed at the end of
+    the `with`."""
     reward, equivalence = make_reward(config, named)
     try:
         yield reward, equivalence
@@ -242,13 +244,13 @@ CHECKS: dict[str, Callable[[], Reward]] = {
     "code": CodeTests,
     "instructions": Instructions,
 }
-"""Rewards by name; those of the named sets. What an answer states is read leniently: nobody learns from it,
-so nobody can learn to game it."""
+"""Rewards by name, for the named sets. They read leniently what an answer states: no policy trains on these
+scores, so none can learn to exploit them."""
 
 
 def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, notify: Callable[[str], None]) -> None:
-    """A set whose own answers are not right by its verifier cannot be solved: said, and the set kept
-    whole."""
+    """Notifies when gold answers of a set earn no reward by its verifier, so that no model can be right
+    there. The questions stay in the set."""
     spell = getattr(grading.reward, "spell", None)
     if spell is None:
         return

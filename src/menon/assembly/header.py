@@ -1,4 +1,4 @@
-"""What a run is, in the lines that stand above it."""
+"""The lines that describe a run, printed above its progress."""
 
 from typing import Any
 
@@ -25,8 +25,8 @@ def header(config: RunConfig, parameters: int, device: str, grade: Grade) -> dic
 
 
 def asked_in(source: OnlineSource) -> str:
-    """Where the questions come from, what answers the policy, and what grades it if that is not the task's
-    own."""
+    """Where the questions come from, which environment answers the policy, and which reward grades it if it
+    is not the task's own."""
     own, environment = own_questions(source), source.environment
     reward = source.reward if isinstance(source.reward, str | None) else kind_or_name(source.reward)
     beside = [f"environment {name_of(environment)}"] if environment is not None and own is None else []

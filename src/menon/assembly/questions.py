@@ -1,5 +1,4 @@
-"""Which questions a run asks, and how they reach the policy: from a task, an environment or data to
-prompts."""
+"""Which questions a run asks, and how they become prompts: from a task, an environment or data."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -46,8 +45,9 @@ def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> l
 
 
 def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[Row]]:
-    """A tenth of the questions, at most `most`, held out. Chosen by a hash of the question, so that neither
-    the order of the file nor a doubled row can carry a question over to the other side."""
+    """Holds out a tenth of the questions, at most `most`: (rows to train on, held-out rows). A hash of the
+    question decides, so a question that stands twice in the file is always on one side, and the order of the
+    file does not matter."""
     names = sorted(
         {str(row["question"]) for row in rows}, key=lambda name: hashlib.blake2b(name.encode()).digest()
     )
@@ -66,7 +66,7 @@ def task_of(source: OnlineSource) -> Task:
 
 
 class Questions(Protocol):
-    """A task, or an environment that has questions of its own."""
+    """What asks questions: a task, or an environment that has questions of its own."""
 
     def rows(self, split: str, n: int, seed: int) -> Sequence[Row]: ...
 
@@ -74,7 +74,7 @@ class Questions(Protocol):
 
 
 def own_questions(source: OnlineSource) -> Any:
-    """The environment, where it is to ask its own questions."""
+    """The environment, if it asks its own questions in this run, else None."""
     own = source.data is None and source.task is None and hasattr(source.environment, "rows")
     return source.environment if own else None
 
@@ -87,8 +87,8 @@ def prompts_of(
     grade: Grade,
     notify: Callable[[str], None],
 ) -> list[Prompt]:
-    """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full
-    reward."""
+    """The rendered questions. Where it is known how an answer is stated, each gold answer was graded and
+    earned the full reward."""
     prompts = rendered(
         rows,
         source.template,
@@ -114,7 +114,8 @@ def rendered(
     on_bad: OnBad,
     notify: Callable[[str], None],
 ) -> list[Prompt]:
-    """Questions as this model reads them; `notify` hears how many do not fit into its context."""
+    """The questions as this model reads them; `notify` gets the number of those that do not fit into its
+    context."""
     prompts, long = render(
         rows,
         template,
@@ -134,8 +135,8 @@ def stop_of(source: OnlineSource) -> tuple[str, ...]:
 
 
 def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:
-    """With the begin-of-text token that the tokenizer itself puts in front, once, and nothing behind the
-    text."""
+    """A function from text to tokens. It puts the tokenizer's own begin-of-text token in front, once, and
+    adds nothing after the text."""
     begin = tokenizer.bos_token
     ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
 

@@ -1,4 +1,4 @@
-"""A few answers of a model to one question, token by token: behind `menon sample`."""
+"""A few answers of a model to one question, token by token: the implementation of `menon sample`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,12 +34,12 @@ class SampleConfig:
     """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on
     the hub."""
     task: Task | None = None
-    """Its held-out question number `question` is asked, and its verdict told; without a text to answer it is
-    chain_sum."""
+    """The task whose held-out question number `question` is asked and whose verdict is shown; chain_sum where
+    no text is given."""
     question: int = 1
-    """Counted from 1."""
+    """Number of the held-out question, counted from 1."""
     n: int = 4
-    """Answers."""
+    """How many answers are drawn."""
     template: str = "none"
     temperature: float = 1.0
     top_p: float = 1.0
@@ -64,8 +64,8 @@ class Sampled:
 
 
 def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
-    """`n` answers to a text, or without one to a held-out question of a task. acc is NaN where nobody knows
-    what is right."""
+    """`n` answers to a text, or to a held-out question of a task if there is no text. acc is NaN where the
+    right answer is not known."""
     asked = EvalConfig(
         model=config.model,
         task=config.task,
@@ -97,7 +97,7 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
 
 
 def held_out(asked: EvalConfig, number: int) -> Row:
-    """Question `number` of the task's held-out ones, counted from 1."""
+    """Held-out question `number` of the task, counted from 1."""
     room = (asked.task or ChainSum()).room("heldout")
     if number > room:
         raise UserError(

@@ -12,4 +12,4 @@ from menon.correction.opsm import OPSM
 from menon.correction.reject import Reject
 
 CorrectionPart = Importance | M2PO | OPSM | Reject
-"""What a configuration file can name."""
+"""The parts that a configuration file can name."""
