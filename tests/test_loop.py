@@ -288,7 +288,7 @@ def test_weights_that_are_not_restored_whole_are_noticed(tmp_path):
 
     run = tiny_run()
     models_of(run)["policy"].__class__ = Forgetful
-    with pytest.raises(RuntimeError, match="are not those that step 2 left behind"):
+    with pytest.raises(RuntimeError, match="are not those that step 2 ended with"):
         drive(tmp_path / "run", run)
 
 
@@ -391,7 +391,7 @@ def test_failing_graders_stop_the_run_before_it_learns(whole, tmp_path):
         "the reward failed on 1 of 6 answers in step 3 (at most 10% may fail), first with: no answer to "
         in sentence
     )
-    assert sentence.endswith(f"mend it, then go on with `menon train --resume {path}`")
+    assert sentence.endswith(f"fix it, then go on with `menon train --resume {path}`")
     assert checkpoint.steps_in(path / "checkpoints") == [2]  # what was learned until then is not lost
     assert not (path / "transcripts" / "step_000003.parquet").exists()
     watch = drive(path)

@@ -1,5 +1,5 @@
-"""The adaptive KL controller of Ziegler et al. (arXiv 1909.08593, section 2.2), for a coefficient in the reward or in
-the loss."""
+"""The adaptive KL controller of Ziegler et al. (arXiv 1909.08593, section 2.2), for a coefficient in the
+reward or in the loss."""
 
 import torch
 from torch import Tensor

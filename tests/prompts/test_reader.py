@@ -125,7 +125,7 @@ def test_many_faults_are_counted_and_the_first_are_shown(file):
 
 
 def test_skipping_everything_is_refused(file):
-    with pytest.raises(UserError, match=r"2 of 2 rows cannot be used.*there is no other"):
+    with pytest.raises(UserError, match=r"2 of 2 rows cannot be used.*there is no usable row"):
         read_rows(file("{}", "{}"), on_bad="skip")
 
 
@@ -244,7 +244,7 @@ def test_columns_by_name_settle_what_fits_two_layouts():
 def test_a_file_that_fits_two_layouts_is_refused_with_the_way_out(file):
     path = file('{"question": "q", "problem": "p", "answer": "7"}')
     with pytest.raises(
-        UserError, match=r"choose with columns\.question=question or columns\.question=problem\. Mend them"
+        UserError, match=r"choose with columns\.question=question or columns\.question=problem\. Fix them"
     ):
         read_rows(path)
     assert read_rows(path, columns=Columns("problem")) == ([{"question": "p", "answer": "7"}], 0)

@@ -270,5 +270,5 @@ def check_graders(graded: Sequence[Graded]) -> None:
         raise UserError(
             f"the reward failed on {len(failed)} of {len(graded)} answers (at most {MAX_FAILED:.0%} may "
             "fail), "
-            f"first with: {failed[0].error or 'a score of NaN'}; mend it and evaluate again"
+            f"first with: {failed[0].error or 'a score of NaN'}; fix it and evaluate again"
         )

@@ -23,13 +23,14 @@ from menon.sandbox.layers import pool, require
 from menon.sandbox.watch import descendants
 
 GROWTH_MB = 256
-"""More memory than this that the grader takes for one case is an escape: it holds what model code wrote."""
+"""If the grader takes more memory than this for one case, model code has filled it: that counts as an
+escape."""
 REQUIRED = ("id", "solution", "tests", "expected")
 
 
 @dataclass
 class Judged:
-    """One case."""
+    """One case with the outcome that the reward gave it, and the escapes that were seen."""
 
     case: Mapping[str, Any]
     outcome: str
@@ -51,8 +52,8 @@ class Judged:
 
 
 def check_code(path: str, sandbox: str = "full") -> int:
-    """Judges the cases of a file (fields as in docs/sandbox.md), tells those that go wrong, and counts; 0 if
-    all is right.
+    """Judges the cases of a file (fields as in docs/sandbox.md), prints those that go wrong, and counts;
+    returns 0 if all are right.
 
     UserError: the file cannot be read, or the sandbox lacks a layer.
     """
@@ -128,7 +129,7 @@ def outcome_of(reward: CodeTests, case: Mapping[str, Any]) -> tuple[str, str]:
     return run.outcome, run.why
 
 
-# What a program must not be able to do
+# Things that a program must not be able to do
 
 
 @contextmanager
@@ -144,8 +145,8 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def watching(case: Mapping[str, Any], sandbox: str, escapes: list[str]) -> Iterator[None]:
-    """Tells of processes and files that are there afterwards and were not before, and of memory that the
-    grader took."""
+    """Adds to `escapes` the processes and files that are there afterwards and were not before, and memory
+    that the grader took."""
     solution = str(case["solution"])
     files, processes, memory = names_here(), set(descendants(())), peak_mb()
     yield
@@ -175,7 +176,8 @@ def names_here() -> dict[str, set[str]]:
 
 
 def named_in(name: str, solution: str) -> bool:
-    """Other programs write here too: a new file is this program's if it names it, perhaps up to a number."""
+    """Whether the solution names this new file, perhaps up to a number. Other programs write to the same
+    places, so a file that it does not name is not counted."""
     stem = re.sub(r"\d+", "", name)
     return len(stem) > 2 and (name in solution or stem in solution)
 
@@ -186,13 +188,13 @@ def peak_mb() -> float:
 
 @contextmanager
 def listening(setup: Mapping[str, Any], escapes: list[str]) -> Iterator[None]:
-    """A server on each local port that `setup` names for one; whoever reaches it has escaped."""
+    """Runs a server on each local port that `setup` names; a program that reaches one of them has escaped."""
     servers = []
     for port in (port for key, value in setup.items() if "listen" in key for port in ports(value)):
         try:
             server = socket.create_server(("127.0.0.1", port))
         except OSError:
-            continue  # somebody listens there already, so there is something to reach
+            continue  # another server listens there already, so there is one to reach
         servers.append(server)
         threading.Thread(target=count_visits, args=(server, port, escapes), daemon=True).start()
     try:

@@ -23,9 +23,9 @@ from menon.settings import nearest
 from menon.types import Verdict
 
 LIMIT = 2.0
-"""Seconds within which a case must be judged, where it names no other."""
+"""Seconds within which a case must be judged if it names no limit of its own."""
 SHOWN = 20
-"""Cases that went wrong and are told one by one."""
+"""How many of the cases that went wrong are printed one by one."""
 FLAGS = ("unparsable", "too_costly")
 
 
@@ -56,8 +56,8 @@ class Judged:
 
 
 def check_verifier(path: str, reward: str = "math", ways: str = "lenient") -> int:
-    """Judges the cases of a file (docs/rewards.md) one after the other, prints a table, and counts; 0 if all
-    is right.
+    """Judges the cases of a file (docs/rewards.md) one after the other, prints a table, and counts; returns 0
+    if all are right.
 
     Parameters: `reward` is a kind, or a function file.py:name; `ways` says where `math` looks for results:
     strict, as in training, or lenient. UserError: the file cannot be read, a case lacks a field, or there is
@@ -103,7 +103,7 @@ def read_cases(path: str) -> list[dict[str, Any]]:
 
 
 def reward_named(name: str, ways: str = "strict") -> Reward:
-    """By its kind, or a function of one's own."""
+    """The reward of this kind, or the function file.py:name."""
     if ways not in ("strict", "lenient"):
         raise UserError(f"ways is '{ways}'; choose strict, as in training, or lenient")
     if name == "math":
@@ -167,8 +167,8 @@ def short(text: str) -> str:
 
 
 def last_line(judged: Sequence[Judged]) -> str:
-    """Accuracy and false accepts over what is not disputed, limits and errors over everything, times without
-    the hostile ones."""
+    """The last line of the output. Accuracy and false accepts are over the cases that are not disputed,
+    limits and errors over all, times over all but the hostile ones."""
     counted = [one for one in judged if counts(one)]
     times = [1000 * one.seconds for one in judged if not one.hostile] or [math.nan]
     return (

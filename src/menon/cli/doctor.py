@@ -31,12 +31,12 @@ EXTRAS = {
     "bench": ("trl",),
     "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil"),
 }
-"""Extra of the package -> what it installs."""
+"""Extra of the package -> the packages that it installs."""
 GIB = 2**30
 
 
 def doctor(words: Sequence[str] = ()) -> int:
-    """Prints it; the exit code is 0 if everything that rewards need is here."""
+    """Prints what this machine has; the exit code is 0 if everything that rewards need is there."""
     if words:
         raise UserError(f"menon doctor takes no settings; leave '{words[0]}' out")
     print(
@@ -71,7 +71,7 @@ def version_of(package: str) -> str | None:
 
 
 def extras() -> Iterator[str]:
-    """What of each extra is not installed."""
+    """A line for each extra with the packages that are not installed."""
     for number, (extra, packages) in enumerate(EXTRAS.items()):
         missing = [package for package in packages if version_of(package) is None]
         state = f"lacks {', '.join(missing)}; pip install 'menon[{extra}]'" if missing else "complete"
@@ -86,7 +86,7 @@ def memory() -> str:
 
 
 def disk_line() -> str:
-    """Where runs are written unless out= names another place."""
+    """Free space of the disk on which runs are written unless out= names another place."""
     found = shutil.disk_usage(".")
     return f"{found.free / GIB:.1f} GiB free of {found.total / GIB:.1f} in {Path.cwd()}"
 

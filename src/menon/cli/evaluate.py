@@ -41,7 +41,7 @@ def evaluate(words: Sequence[str]) -> int:
 
 
 def understand(words: Sequence[str]) -> tuple[list[str], Tree]:
-    """Words without '=', and settings."""
+    """The words without '=', and the settings."""
     plain: list[str] = []
     settings: Tree = {}
     for word in words:
@@ -57,8 +57,8 @@ def understand(words: Sequence[str]) -> tuple[list[str], Tree]:
 
 
 def measure(settings: Mapping[str, Any], say: Callable[[str], None]) -> tuple["Result", list[str]]:
-    """Evaluates and stores; what is left to be told of it. `say` gets the lines of the header, once
-    everything is ready."""
+    """Evaluates and stores the result; returns it with the sentences to print after the table. `say` gets the
+    lines of the header when everything is ready."""
     chosen = threads.choose(settings)
     use(chosen, str(settings.get("device", "auto")))
     from menon.assembly.evaluation import evaluate as run
@@ -89,7 +89,7 @@ def default_out(model: str, source: str) -> Path:
 
 
 def summary(done: "Result") -> dict[str, Any]:
-    """The numbers in one flat line; intervals as [low, high]."""
+    """The numbers in one flat dictionary; intervals as [low, high]."""
     flat: dict[str, Any] = {"model": done.config.model, "source": done.config.source}
     for name, number in done.numbers.items():
         if isinstance(number, dict) and "low" in number:
@@ -101,12 +101,12 @@ def summary(done: "Result") -> dict[str, Any]:
 
 
 def from_python(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`menon.evaluate`."""
+    """The implementation of `menon.evaluate`."""
     return summary(measure({"model": model, **settings}, lambda line: None)[0])
 
 
 def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
-    """What is asked of what."""
+    """The lines above the table: the questions, the sampling and the machine."""
     answers = f"{config.per_question} answer" + ("s" if config.per_question > 1 else "")
     source = config.source + (f" ({config.path})" if config.path else "")
     temperature = f"{config.temperature:g}"

@@ -48,7 +48,7 @@ def explain(words: Sequence[str]) -> int:
 
 
 def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
-    """Who has the threads."""
+    """How the threads are divided."""
     yield f"  threads      {chosen.count} ({chosen.reason})"
     if workers > 1:
         yield f"               {workers} processes write answers, {workers} passes run in parallel"
@@ -74,7 +74,7 @@ def answers(
 
 
 def whole(source: "OnlineSource", found: "Sizes", rate: float) -> Iterator[str]:
-    """Of rollouts that are not prompts times samples."""
+    """The sizes of a step whose rollouts are not prompts times samples."""
     size = found.step
     each = size.tokens // source.prompts_per_step
     yield f"  a step       {size.form}, each of at most {each:,} tokens"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SETTING = re.compile(r"[A-Za-z_.]+=")
 """How a setting begins; a question may hold an equals sign too."""
 SURE, UNSURE = 0.05, 2.0
-"""Nats: a token below the first has no colour, one from the second on the strongest."""
+"""Entropies in nats: a token below the first has no colour; one at or above the second has the strongest."""
 
 
 def sample(words: Sequence[str]) -> int:
@@ -71,7 +71,8 @@ def facts(one: "Sampled") -> str:
 
 
 def coloured(one: "Sampled") -> "Text":
-    """The more uncertain, the stronger. Control characters are replaced, but for line breaks."""
+    """The answer, each token coloured more strongly the more uncertain it was. Control characters except line
+    breaks are replaced."""
     from rich.text import Text
 
     rollout = one.graded.rollout

@@ -1,5 +1,5 @@
-"""`menon study entropy RUN`: what a run's record says, as tables; the numbers are stored in the run
-folder."""
+"""`menon study entropy RUN`: what a run's record says about entropy, as tables. The numbers are stored in the
+run folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -152,7 +152,7 @@ def forking(part: dict[str, Any]) -> list[str]:
 
 
 def shown(text: str) -> str:
-    """A token as one can tell it from its neighbours: quoted, with no control character."""
+    """A token in quotes and without control characters, so that it can be told from its neighbours."""
     return printable(repr(text))[:13]
 
 

@@ -11,7 +11,7 @@ State = Mapping[str, float]
 
 
 def column(term: str) -> str:
-    """What the advantage stage fills to steer a term (`update.objective.coefficient`)."""
+    """Name of the column that the advantage stage fills to steer a term (`update.objective.coefficient`)."""
     return f"coefficient/{term}"
 
 

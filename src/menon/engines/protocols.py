@@ -1,4 +1,4 @@
-"""What the in-process host is made of: models that can be asked, and models that learn."""
+"""The parts of the in-process host: models that score tokens, and models that learn."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -12,11 +12,11 @@ from menon.update.objective import Micro
 from menon.update.protocols import Need
 
 LogitRows = Callable[[Tensor], Tensor]
-"""Places [n] of action tokens -> the logits [n, V] that predict them."""
+"""Indices [n] of action tokens -> the logits [n, V] that predict them."""
 
 
 class Scorer(Protocol):
-    """Weights that can be asked about tokens: a reference, a teacher."""
+    """A model that scores tokens: a reference, a teacher."""
 
     def score(self, batch: Batch, needs: Iterable[Need], models: "Models | None" = None) -> dict[str, Tensor]:
         """[N] or [N, k] columns without gradient, on the batch's device, by the needs' names."""
@@ -36,21 +36,23 @@ class Learner(Scorer, Protocol):
     """A scorer that learns: a policy, a critic. One update = any number of `accumulate`, then one `step`."""
 
     tokens_per_forward: int
-    """Memory: padded tokens of the forward passes that run at a time. Cannot change a result."""
+    """Padded tokens of the forward passes that run at a time; bounds memory and cannot change a result."""
     workers: int
     """Forward passes that run at a time. Cannot change a result."""
 
     def accumulate(self, micros: Iterable[Micro], models: "Models") -> dict[str, Metric]:
-        """Adds the gradient of the micro-batches' share of the update's loss; gives the metrics of its terms."""
+        """Adds the gradient of the micro-batches' share of the update's loss; gives the metrics of its
+        terms."""
         ...
 
     def step(self) -> dict[str, Metric]:
-        """One optimiser step: clips; skips and counts a non-finite gradient. Metrics: grad_norm, learning_rate,
-        update/empty, update/skipped."""
+        """One optimiser step. It clips the gradient, and skips and counts the update if the gradient is not
+        finite. Metrics: grad_norm, learning_rate, update/empty, update/skipped."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything beside the weights that a resumed run needs: numbers, strings, tensors, nested dicts of them."""
+        """Everything beside the weights that a resumed run needs: numbers, strings, tensors, nested dicts of
+        them."""
         ...
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
