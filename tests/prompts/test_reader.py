@@ -85,8 +85,8 @@ FAULTS = {
     '{"prompt": [{"role": "user", "content": ""}], "answer": "7"}': "'prompt' is empty",
     '{"question": "3+4="}': "no 'answer' (the object is empty)",
     '{"question": "3+4=", "answer": null, "id": 1}': "no 'answer' (the columns are 'id')",
-    '{"question": "3+4=", "solution": "It is 7."}': "'solution' states no answer behind '####' or in \\boxed{}",
-    '{"prompt": "3+4=", "solution": "It is\\n7."}': "'solution' states no answer behind '####' or in \\boxed{}; give the row",
+    '{"question": "3+4=", "solution": "It is 7."}': "'solution' states no answer after '####' or in \\boxed{}",
+    '{"prompt": "3+4=", "solution": "It is\\n7."}': "'solution' states no answer after '####' or in \\boxed{}; give the row",
     '{"prompt": "3+4=", "answer": "7", "reward_model": {"ground_truth": "8"}}': "'answer' and "
     "'reward_model.ground_truth' may each be the answer; choose with columns.answer=answer or "
     "columns.answer=reward_model.ground_truth",

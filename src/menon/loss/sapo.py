@@ -1,4 +1,4 @@
-"""SAPO: a gate that closes softly instead of a clip (arXiv 2511.20347)."""
+"""SAPO: a smooth gate instead of a clip (arXiv 2511.20347)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
