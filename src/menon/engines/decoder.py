@@ -170,8 +170,7 @@ def _close(got: Tensor, want: Tensor) -> bool:
 
 
 def is_family(model: nn.Module) -> bool:
-    """Whether the model belongs to the family, judged by its class alone; `decoder_of` also compares
-    numbers."""
+    """Whether the model is of the family, by its class alone; `decoder_of` also compares numbers."""
     names = {f"{kind}{end}" for kind in FAMILY for end in ("Model", "ForCausalLM")}
     return type(model).__name__ in names and type(model).__module__.startswith("transformers.")
 

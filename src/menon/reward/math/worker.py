@@ -1,5 +1,5 @@
-"""What a worker of the math verifier calls; importing it loads all that it needs before workers are
-forked."""
+"""The functions that a worker of the math verifier calls. Importing this module loads everything that they
+need, before workers are forked."""
 
 from menon.reward.math import symbolic as math_symbolic
 from menon.reward.math.compare import compare
@@ -11,7 +11,7 @@ for text in (
 ):
     math_symbolic.parse(
         text
-    )  # the parser learns its grammar while it reads; what it learns here, all workers know
+    )  # the parser builds its grammar on first use; all workers inherit what is built here
 math_symbolic.verify()
 
 __all__ = ["compare"]
