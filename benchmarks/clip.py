@@ -74,11 +74,12 @@ HEAD = """# Clips compared
 python benchmarks/clip.py FOLDER --steps {steps} --seeds {seeds} --rate {rate:g} --updates {updates}
 ```
 
-The built-in base on `chain_sum`, 16 prompts x 8 answers, {updates} updates a step, learning rate {rate:g}, {steps} steps, 2-core
-x86 CPU, one thread. Mean over seeds and half the width of its 95 % interval (Student's t). Held-out: 500 questions, one answer
-each at temperature 1, after the last step; training: the mean over all steps; entropy: that of the last step, in nats. The last
-column says whether every seed clipped at least 2 % of its tokens (`gspo`: answers): where it says no, the clip hardly acted, and
-nothing follows from that row. `sapo` has no bound that could be counted.
+The built-in base on `chain_sum`, 16 prompts x 8 answers, {updates} updates a step, learning rate {rate:g},
+{steps} steps, 2-core x86 CPU, one thread. Mean over seeds and half the width of its 95 % interval (Student's
+t). Held-out: 500 questions, one answer each at temperature 1, after the last step; training: the mean over
+all steps; entropy: that of the last step, in nats. The last column says whether every seed clipped at least
+2 % of its tokens (`gspo`: answers): where it says no, the clip hardly acted, and nothing follows from that
+row. `sapo` has no bound that could be counted.
 
 | arm | seeds | held-out | training | clip fraction | entropy at the end | largest ratio | 2 % reached |
 |---|---|---|---|---|---|---|---|

@@ -55,7 +55,10 @@ def table(cells: Sequence[Cell], seeds: Sequence[int]) -> str:
     reached = [name for name, found in run.items() if found and all(gain(cell) >= ENOUGH for cell in found)]
     short = [name for name, found in run.items() if found and name not in reached]
     missing = [name for name, found in run.items() if not found]
-    last = f"Up by at least .2 with every seed that was run: {', '.join(reached) or 'none'} ({len(reached)} of {len(run)})."
+    last = (
+        f"Up by at least .2 with every seed that was run: {', '.join(reached) or 'none'} "
+        f"({len(reached)} of {len(run)})."
+    )
     last += f" Not: {', '.join(short)}." if short else ""
     last += f" Not run: {', '.join(missing)}." if missing else ""
     return "\n".join([*lines, "", last]) + "\n"
@@ -67,11 +70,11 @@ HEAD = """# Every recipe on the built-in base
 python benchmarks/presets.py FOLDER --steps 6 --more 12
 ```
 
-Laptop scale, task `chain_sum`, `menon train RECIPE seed=SEED heldout=200 report_questions=0 threads=1`. Each cell is the accuracy
-on 200 held-out questions, one answer each at temperature 1, before -> after. The column of steps says how far the runs of a row
-went, and the column before it how many there are: one that has gained .2 may stop early, one that has not goes on (`--steps`,
-`--more`). Seconds and generated tokens are means of one run; seconds are those of a machine that had other work to do (2-core x86
-CPU, one thread for each run).
+Laptop scale, task `chain_sum`, `menon train RECIPE seed=SEED heldout=200 report_questions=0 threads=1`. Each
+cell is the accuracy on 200 held-out questions, one answer each at temperature 1, before -> after. The column
+of steps says how far the runs of a row went, and the column before it how many there are: one that has gained
+.2 may stop early, one that has not goes on (`--steps`, `--more`). Seconds and generated tokens are means of
+one run; seconds are those of a machine that had other work to do (2-core x86 CPU, one thread for each run).
 
 """
 

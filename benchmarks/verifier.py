@@ -91,7 +91,10 @@ def row(name: str, cases: Sequence[Case], accepts: Callable[[Case], bool]) -> st
         if "hostile" not in case.get("group", "") + case.get("kind", "")
     ]
     median, mean = (1000 * measure(tame) for measure in (statistics.median, statistics.mean))
-    return f"| {name} | {counted} | {right / counted:.4f} | {false} | {median:.2f} | {mean:.2f} | {max(times):.2f} |"
+    return (
+        f"| {name} | {counted} | {right / counted:.4f} | {false} | {median:.2f} | {mean:.2f} | "
+        f"{max(times):.2f} |"
+    )
 
 
 def throughput(verifier: MathAnswer, cases: Sequence[Case]) -> float:

@@ -68,8 +68,9 @@ def main() -> None:
 def write(policy: tuple[Any, Any], prompts: Sequence[str], temperature: float) -> list[str]:
     sampling = Sampling(MOST, temperature)
     given = [Prompt(i, np.array(encode(text), dtype=np.int32), text) for i, text in enumerate(prompts)]
-    found = TorchSampler(*policy, seed=0).generate([Request(prompt, sampling) for prompt in given])
-    texts = {completion.request.prompt.index: completion.text for completion in found}
+    with TorchSampler(*policy, seed=0).open() as stream:
+        stream.ask([Request(prompt, sampling) for prompt in given])
+        texts = {completion.request.prompt.index: completion.text for completion in stream}
     return [texts[i] for i in range(len(prompts))]
 
 
@@ -159,7 +160,10 @@ def left(trained: Any, base: Any, prompts: Sequence[str], texts: Sequence[str]) 
         kl = (p.exp() * (p - q)).sum(-1)
         first.append(float(kl[0]))
         whole.append(float(kl.sum()))
-    return f"KL from the base {np.mean(whole):.2f} nats a sequence, {np.mean(first) / np.mean(whole):.3f} of it on the first token"
+    return (
+        f"KL from the base {np.mean(whole):.2f} nats a sequence, "
+        f"{np.mean(first) / np.mean(whole):.3f} of it on the first token"
+    )
 
 
 if __name__ == "__main__":

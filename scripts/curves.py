@@ -2,8 +2,9 @@
 
     python scripts/curves.py FOLDER [docs/algorithms/curves]
 
-FOLDER holds runs by the names RECIPE-SEED, as `benchmarks/presets.py` leaves them. A line is the training accuracy of each step's
-answers (`acc/mean`); a dot is the accuracy on held-out questions, where it was measured.
+FOLDER holds runs by the names RECIPE-SEED, as `benchmarks/presets.py` leaves them. A line is the training
+accuracy of each step's answers (`acc/mean`); a dot is the accuracy on held-out questions, where it was
+measured.
 """
 
 import sys
@@ -26,7 +27,8 @@ def read(rows: Sequence[Mapping[str, Any]], name: str) -> Points:
 
 
 def runs(folder: Path) -> dict[str, dict[int, tuple[Points, Points]]]:
-    """Recipe -> seed -> (training accuracy, held-out accuracy) by step, of the runs that have come to an end."""
+    """Recipe -> seed -> (training accuracy, held-out accuracy) by step, of the runs that have come to an
+    end."""
     found: dict[str, dict[int, tuple[Points, Points]]] = defaultdict(dict)
     for view in map(RunView, sorted(folder.iterdir())):
         recipe, _, seed = view.path.name.rpartition("-")

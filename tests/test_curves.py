@@ -1,4 +1,5 @@
-"""Curves are drawn from run folders: a line per seed, at the right places, of runs that have come to an end."""
+"""Curves are drawn from run folders: a line per seed, at the right places, of runs that have come to an
+end."""
 
 import importlib.util
 import json

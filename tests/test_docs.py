@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from menon.cli.command import understand
+from menon.cli.command import asked_by
 from menon.config import CreditPart, RunConfig, changed
 from menon.correction import CorrectionPart
 from menon.loss import LossPart
@@ -66,7 +66,7 @@ def test_links_lead_somewhere(path):
 
 @pytest.mark.parametrize(("page", "line"), commands(), ids=lambda text: text[:50])
 def test_commands_are_understood(page, line):
-    asked = understand(shlex.split(line)[2:])
+    asked = asked_by(shlex.split(line)[2:])
     assert asked.recipe is not None, f"{page}: {line}"
     assert isinstance(changed(recipe(asked.recipe), *asked.changes), RunConfig)
 

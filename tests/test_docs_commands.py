@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from menon.assembly.run import configured
-from menon.cli.command import understand
+from menon.cli.command import asked_by
 from menon.config import RunConfig
 from menon.recipes import recipe
 from menon.settings import plain
@@ -64,7 +64,7 @@ def test_a_line_gives_a_configuration(page, line):
     if "reasoning_gym" in line:
         pytest.importorskip("reasoning_gym")
     words = [word for word in shlex.split(line, comments=True)[2:] if word != "..."]
-    asked = understand(words)
+    asked = asked_by(words)
     if asked.resume is None:
         assert isinstance(configured(asked.recipe, asked.changes, 1, asked.again), RunConfig)
     else:

@@ -11,8 +11,14 @@ import torch
 
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
-from menon.types import Prompt, Request, Sampling
+from menon.types import Completion, Prompt, Request, Sampling
 from side_by_side.channel import serve
+
+
+def answers(sampler: TorchSampler, requests: list[Request]) -> list[Completion]:
+    with sampler.open() as stream:
+        stream.ask(requests)
+        return list(stream)
 
 
 def build(folder: str, device: str = "cpu") -> Callable[..., dict[str, Any]]:
@@ -23,9 +29,8 @@ def build(folder: str, device: str = "cpu") -> Callable[..., dict[str, Any]]:
         sampler.end_tokens = np.array(
             [-1]
         )  # no token ends a text: every answer has the length that was asked for
-        list(
-            sampler.generate([Request(Prompt(0, np.array([0], dtype=np.int32), ""), Sampling(1))])
-        )  # starts its processes
+        # Starts its processes.
+        answers(sampler, [Request(Prompt(0, np.array([0], dtype=np.int32), ""), Sampling(1))])
         return sampler
 
     def answer(
@@ -40,7 +45,7 @@ def build(folder: str, device: str = "cpu") -> Callable[..., dict[str, Any]]:
             for place, limit in enumerate(limits)
         ]
         start = time.perf_counter()
-        written = list(sampler.generate(requests))
+        written = answers(sampler, requests)
         seconds = time.perf_counter() - start
         if any(len(done.tokens) != done.request.sampling.max_new_tokens for done in written) or len(
             written

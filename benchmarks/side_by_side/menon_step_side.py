@@ -1,7 +1,7 @@
 """Our training step, as the recipe grpo builds it, on a sampler whose answers have settled lengths."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -18,7 +18,7 @@ from menon.record.clock import Clock
 from menon.reward.grade import grading_of
 from menon.source.online import Online
 from menon.step import improve
-from menon.types import Completion, Request, StepReport
+from menon.types import Request, StepReport
 from side_by_side.channel import serve
 from side_by_side.task import digits
 
@@ -90,17 +90,27 @@ def reward(prompt: str, completion: str, answer: str, **columns: Any) -> float:
 
 
 def script(sampler: Any, limits: Sequence[int]) -> None:
-    """Gives the requests of each call the settled lengths, in their order; no token ends a text."""
-    generate = sampler.generate
+    """Gives the requests of each stream the settled lengths, in their order; no token ends a text."""
+    open_stream = sampler.open
     sampler.end_tokens = np.array([-1])
 
-    def scripted(requests: Sequence[Request]) -> Iterator[Completion]:
-        pairs = zip(requests, limits, strict=True)
-        return generate(
-            [replace(each, sampling=replace(each.sampling, max_new_tokens=limit)) for each, limit in pairs]
-        )
+    def scripted(keep: bool = False) -> Any:
+        stream = open_stream(keep)
+        ask = stream.ask
 
-    sampler.generate = scripted
+        def ask_scripted(requests: Sequence[Request]) -> None:
+            pairs = zip(requests, limits, strict=True)
+            ask(
+                [
+                    replace(each, sampling=replace(each.sampling, max_new_tokens=limit))
+                    for each, limit in pairs
+                ]
+            )
+
+        stream.ask = ask_scripted
+        return stream
+
+    sampler.open = scripted
 
 
 def build(**start: Any) -> Callable[..., dict[str, Any]]:

@@ -12,7 +12,7 @@ def train(recipe: str = "grpo", /, **overrides: Any) -> dict[str, Any]:
     Overrides are the settings of the command, and may hold objects; dotted names are written as nested
     dictionaries or as `**{"objective.policy.loss": "gspo"}`.
 
-    >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=my_function, steps=20)  # doctest: +SKIP
+    >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=mine, steps=20)  # doctest: +SKIP
     """
     from menon.assembly.run import start
     from menon.report.terminal import terminal
@@ -27,6 +27,7 @@ def evaluate(model: str = "base", /, **settings: Any) -> dict[str, Any]:
 
     >>> menon.evaluate("runs/mine", task="chain_sum", n=200, k=8)["avg@8"]  # doctest: +SKIP
     """
-    from menon.cli.evaluate import from_python
+    from menon.assembly.evaluate import evaluate as measured
+    from menon.assembly.evaluate import summary
 
-    return from_python(model, settings)
+    return summary(measured({"model": model, **settings})[0])

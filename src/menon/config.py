@@ -82,10 +82,15 @@ class OnlineSource:
     """shuffled: every question once per epoch; by_difficulty: questions that are answered wrong come more
     often (`prompts.order`)."""
     prompts_per_step: int = 32
+    """Questions that are asked in a step."""
     samples_per_prompt: int = 8
+    """Answers to each of them."""
     max_new_tokens: int = 96
+    """Longest answer."""
     temperature: float = 1.0
+    """Of the answers that are learned from."""
     top_p: float = 1.0
+    """Answers are drawn from the likeliest tokens that hold this much of the probability; see `top_k`."""
     top_k: int = 0
     """Answers are drawn from the tokens that top_p and top_k keep (top_k 0: all), and learned from as if they
     were drawn from all tokens. This is a bias; `sampling/kept` shows how large."""
@@ -93,11 +98,13 @@ class OnlineSource:
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
     rollout: Rollout = field(default_factory=Groups)
+    """How the answers of a step are written: groups of whole answers, or with more structure."""
     environment: Environment | None = None
     """The environment that answers the policy, turn by turn; `max_new_tokens` then counts turns and
     observations together. Without data and task, it asks its own questions if it has any, and its rewards are
     the only ones."""
     max_turns: int = 16
+    """Most turns of an episode with an environment."""
     ahead: int = 0
     """How many steps may be written before earlier ones are learned from; a separate thread and a sampler
     with a copy of the weights write them. 0: each step is written by the newest weights."""
@@ -131,9 +138,11 @@ class Policy:
     model: str = "base"
     """"base" or "search_base" (built in), a folder, or a name on the Hugging Face hub."""
     optimiser: Optimiser = field(default_factory=Optimiser)
+    """AdamW: learning rate, moments, schedule, clipping."""
     natural: NaturalGradient | None = None
     """TRPO's step for the policy instead of the optimiser's; for small models on one device."""
     updates_per_step: int = 1
+    """Optimiser steps on the answers of a step; each takes its share of them."""
     old: Literal["trainer", "behaviour"] = "trainer"
     """Whose log-probs are the denominator of the policy's ratios: the trainer's before the step, or the
     sampler's, which saves a forward pass."""
@@ -147,8 +156,11 @@ class Critic:
     """A value model that starts from the policy's weights and learns beside it."""
 
     objective: Objective
+    """Terms by name, like value: what the critic learns."""
     optimiser: Optimiser = field(default_factory=Optimiser)
+    """The same settings as the policy's."""
     updates_per_step: int = 1
+    """Optimiser steps on the answers of a step."""
     pretrain_steps: int = 0
     """The number of first steps in which only the critic learns, from answers of the untrained policy."""
     init: Literal["zero", "orz"] = "zero"
@@ -167,11 +179,13 @@ class Models:
     """The models of a run by role. All start from the policy's weights."""
 
     policy: Policy = field(default_factory=Policy)
+    """The model that is trained."""
     critic: Critic | None = None
+    """A value model, for estimators that need one; null: none."""
     reference: Literal["none", "frozen"] = "none"
     """frozen: the policy as it was at the start."""
     reference_update: Moving | None = None
-    """hard_reset or moving_average: how a reference follows the policy; null: not at all."""
+    """How a reference follows the policy; null: not at all."""
 
     def __post_init__(self) -> None:
         if self.reference_update is not None and self.reference == "none":
@@ -192,6 +206,7 @@ class Engine:
     threads: int | None = None
     """Threads; null: as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Of the weights that compute; with bfloat16 the optimiser keeps float32 ones."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
 
@@ -207,15 +222,17 @@ class Control:
     """How long a run is, what it writes, and its random seed."""
 
     seed: int = 0
+    """Of every draw of the run: the same seed, the same run."""
     out: str = ""
     """The run folder."""
     steps: int = 30
+    """From prompts to an improved model, so many times."""
     save_every: int = 20
     """Steps between checkpoints; 0: only the last one."""
     evaluate_every: int = 0
     """Steps between evaluations besides the first and the last; 0: none."""
     tracker: Tracker | None = None
-    """tensorboard or wandb: where the numbers are mirrored; null: nowhere."""
+    """Where the numbers are mirrored; null: nowhere."""
     record: Literal["lean", "full"] = "lean"
     """full: also, for every update and term, each token's weight and the policy's log-probs before and after
     it, and the most probable tokens beside each token that was drawn."""
@@ -236,6 +253,7 @@ class RunConfig:
     advantage: dict[str, Credit]
     """Parts in the order in which they run."""
     objective: Objective
+    """Terms by name, each with loss, share, select, coef and correction; an update lowers their sum."""
     source: OnlineSource = field(default_factory=OnlineSource)
     models: Models = field(default_factory=Models)
     engine: Engine = field(default_factory=Engine)

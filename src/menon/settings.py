@@ -85,8 +85,10 @@ def override(text: str) -> tuple[str, Any]:
 def setting(settings: Mapping[str, Any], name: str, default: Any = None) -> Any:
     """A setting of a tree that is not read yet, by its short or its full name.
 
-    >>> setting({"engine": {"threads": 2}}, "threads"), setting({"threads": 3}, "threads"), setting({}, "device", "auto")
-    (2, 3, 'auto')
+    >>> setting({"engine": {"threads": 2}}, "threads"), setting({"threads": 3}, "threads")
+    (2, 3)
+    >>> setting({}, "device", "auto")
+    'auto'
     """
     for owner in ("", "control", "source", "models.policy", "models", "engine"):
         table: Any = settings

@@ -1,5 +1,5 @@
-"""One training step: what it does with the text or the rows that a source gathered. Stages receive other stages as
-arguments and never import them."""
+"""One training step: what it does with the text or the rows that a source gathered. Stages receive other
+stages as arguments and never import them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,8 @@ class Credit(Protocol):
 
 
 class Arrange(Protocol):
-    """Says what of a batch stands together, before it is dealt into updates: pairs from grades, the best of n.
+    """Says what of a batch stands together, before it is dealt into updates: pairs from grades, the best of
+    n.
 
     Sets `pair` and `learn`; sequences stay where they are, for the record is written in their order.
     """

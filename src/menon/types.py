@@ -175,11 +175,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Example:
-    """A sequence to learn from that no sampler of the run wrote: a document, an answer to imitate. Arrays are [L]."""
+    """A sequence to learn from that no sampler of the run wrote: a document, an answer to imitate. Arrays are
+    [L]."""
 
     tokens: Tokens
     is_action: NDArray[np.bool_]
-    """True for the tokens that a policy would have written, the end token included: those that are learned."""
+    """True for the tokens that a policy would have written, the end token included: those that are
+    learned."""
     group: int = 0
     """Examples with the same number belong to one prompt."""
     score: float = 0.0

@@ -288,7 +288,10 @@ def test_one_begin_token_in_front_and_nothing_behind():
 
 def test_a_chat_template_leaves_room_for_the_answer():
     tokenizer = copy.deepcopy(tiny_tokenizer())
-    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[a]{% endif %}"
+    tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}[a]{% endif %}"
+    )
     chat = chat_with(tokenizer)
     assert chat is not None
     assert chat([{"role": "user", "content": "hi"}]) == "[user]hi[a]"

@@ -15,6 +15,7 @@ from menon.errors import UserError
 from menon.recipes import recipe
 from menon.recipes.grpo import grpo
 from menon.types import Request, Sampling
+from scripted import written_by
 
 
 def config(**changes) -> RunConfig:
@@ -41,7 +42,7 @@ def test_a_machine_without_bfloat16_is_told_and_works(monkeypatch):
     assert {w.dtype for w in sampler.weights().values()} == {torch.bfloat16}
     # The copy's rotary frequencies stay as they were: in bf16 far positions would be wrong.
     assert torch.equal(sampler.model.model.rotary_emb.inv_freq, model.model.rotary_emb.inv_freq)
-    (completion,) = sampler.generate([Request(prompt(0, "1+1="), Sampling(max_new_tokens=3))])
+    (completion,) = written_by(sampler, [Request(prompt(0, "1+1="), Sampling(max_new_tokens=3))])
     assert np.isfinite(completion.logp).all()
 
 
@@ -78,13 +79,13 @@ def test_a_cache_larger_than_memory_makes_fewer_slots(monkeypatch):
     bytes."""
     sampler = TorchSampler(tiny_model(), tiny_tokenizer(), slots=16)
     asked = [Request(prompt(i, "12345678"), Sampling(max_new_tokens=32)) for i in range(16)]
-    want = {c.request.prompt.index: c.tokens.tolist() for c in sampler.generate(asked)}
+    want = {c.request.prompt.index: c.tokens.tolist() for c in written_by(sampler, asked)}
     small = TorchSampler(tiny_model(), tiny_tokenizer(), slots=16)
     monkeypatch.setattr(
         torch_sampler, "free_bytes", lambda device: int(128 * 40 * 1.5 * 5)
     )  # five of 40 tokens, and to grow
     assert small.fitting(40) == 5
-    assert {c.request.prompt.index: c.tokens.tolist() for c in small.generate(asked)} == want
+    assert {c.request.prompt.index: c.tokens.tolist() for c in written_by(small, asked)} == want
     told: list[str] = []
     around = replace(around_of(config()), notify=told.append)
     bare = TorchSampler(tiny_model(), tiny_tokenizer())
@@ -94,4 +95,4 @@ def test_a_cache_larger_than_memory_makes_fewer_slots(monkeypatch):
     ]
     monkeypatch.setattr(torch_sampler, "free_bytes", lambda device: 5000)
     with pytest.raises(UserError, match=r"one sequence of 40 tokens take .* are free; lower max_new_tokens"):
-        TorchSampler(tiny_model(), tiny_tokenizer()).generate(asked)
+        written_by(TorchSampler(tiny_model(), tiny_tokenizer()), asked)

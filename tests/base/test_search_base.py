@@ -15,6 +15,7 @@ from menon.base.tokenizer import END_ID, build, encode  # noqa: E402
 from menon.engines.decoding.torch_sampler import TorchSampler  # noqa: E402
 from menon.prompts.tasks import TASKS, Countdown, LongChain  # noqa: E402
 from menon.types import Prompt, Request, Sampling  # noqa: E402
+from scripted import written_by  # noqa: E402
 
 N = 128
 
@@ -27,7 +28,7 @@ def sampler():
 
 def answers(sampler, texts: list[str], temperature: float) -> list[str]:
     prompts = [Prompt(i, np.array(encode(text), dtype=np.int32), text) for i, text in enumerate(texts)]
-    found = sampler.generate([Request(prompt, Sampling(96, temperature)) for prompt in prompts])
+    found = written_by(sampler, [Request(prompt, Sampling(96, temperature)) for prompt in prompts])
     said = {completion.request.prompt.index: completion.text for completion in found}
     return [said[i] for i in range(len(texts))]
 

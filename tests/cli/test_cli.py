@@ -11,7 +11,7 @@ import pytest
 
 import menon.cli
 from menon.cli import main
-from menon.cli.command import understand
+from menon.cli.command import asked_by
 from menon.errors import UserError
 
 
@@ -64,7 +64,7 @@ def test_help_and_version(capsys, monkeypatch):
         in narrow
     )
     monkeypatch.delenv("COLUMNS")
-    assert main(["train", "--help"]) == 0
+    assert main(["help"]) == 0
     assert capsys.readouterr().out == text
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"menon {menon.__version__}\n"
@@ -216,11 +216,11 @@ def test_every_ending_is_one_line(error, code, text, monkeypatch, capsys, tmp_pa
 def test_words_are_understood(tmp_path):
     file = tmp_path / "a.toml"
     file.write_text("steps = 3\nseed = 1\n")
-    asked = understand(["ppo", "seed=2", str(file), "critic.learning_rate=.5"])
+    asked = asked_by(["ppo", "seed=2", str(file), "critic.learning_rate=.5"])
     assert asked.recipe == "ppo"
     assert asked.settings == {
         "steps": 3,
         "seed": "2",
         "critic": {"learning_rate": ".5"},
     }  # files first, then overrides
-    assert understand([]).recipe is None
+    assert asked_by([]).recipe is None

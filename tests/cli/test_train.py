@@ -10,7 +10,7 @@ from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.assembly.header import asked_in
 from menon.assembly.run import configured
 from menon.cli import main
-from menon.cli.command import understand
+from menon.cli.command import asked_by
 from menon.engines.hf_models import export
 
 REWARD = "def half(prompt, completion, answer, completion_ids):\n    return float(sum(completion_ids) % 2)\n"
@@ -154,5 +154,5 @@ def test_a_fault_in_mid_run_is_one_line(words, monkeypatch, capsys):
 def test_the_header_says_what_is_asked(words, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "riddles.py").write_text(RIDDLES)
-    asked = understand(["grpo", *words])
+    asked = asked_by(["grpo", *words])
     assert asked_in(configured(asked.recipe, asked.changes, 1).source) == line

@@ -110,7 +110,7 @@ class TestScore:
 
     def test_an_unknown_role_is_one_sentence(self):
         host = InProcessHost({"policy": Held()})
-        with pytest.raises(UserError, match="^this run has no teacher model; set teacher in the config"):
+        with pytest.raises(UserError, match=r"^this run has no teacher model; set teacher in the config"):
             host.score(random_batch(), [Ask("teacher", "logp")])
 
 
@@ -311,7 +311,8 @@ class TestFollow:
         return InProcessHost({"policy": policy, "reference": Held({"w": torch.tensor([0.0, 4.0])})})
 
     def test_by_hand(self):
-        """.25 * 1 + .75 * 0 = .25; .25 * 2 + .75 * 4 = 3.5. The leader's head stays out; 1 copies the bits."""
+        """.25 * 1 + .75 * 0 = .25; .25 * 2 + .75 * 4 = 3.5. The leader's head stays out; 1 copies the
+        bits."""
         host = self.models()
         host.follow("reference", "policy", 0.25)
         assert host.models["reference"].weights()["w"].tolist() == [0.25, 3.5]
@@ -365,8 +366,8 @@ class TestWideColumns:
 
     @pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
     def test_hidden_states_are_those_of_transformers(self, kind):
-        """Hidden(i) is before a token what `output_hidden_states` has after layer i: there 0 is the embedding,
-        and the last one comes after the last norm."""
+        """Hidden(i) is before a token what `output_hidden_states` has after layer i: there 0 is the
+        embedding, and the last one comes after the last norm."""
         model, batch = tiny_model(kind, vocab=VOCAB, layers=3), random_batch(4)
         found = TorchScorer(model, tokens_per_forward=40).score(batch, (Hidden(-1), Hidden(1)))
         for start, end in zip(batch.offset[:-1].tolist(), batch.offset[1:].tolist(), strict=True):

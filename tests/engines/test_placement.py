@@ -2,7 +2,6 @@
 waits."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -33,6 +32,7 @@ from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.protocols import VALUE, VALUE_AFTER
 from menon.update.terms import Term, Update
 from pretend_device import Log, pretend_device
+from scripted import answered, written_by
 from updates import micros
 
 V = 40
@@ -73,13 +73,13 @@ class TestSampler:
         sampler = TorchSampler(
             tiny_model(kind, vocab=V).to(device), tiny_tokenizer(V), seed=5, slots=5, **settings
         )
-        with sampler.holding() if held else nullcontext():
-            found = list(sampler.generate(self.requests()))
+        with sampler.open(keep=held) as stream:
+            found = answered(stream, self.requests())
             on = [
                 replace(c.request, prefix=np.concatenate([c.request.prefix, c.tokens]), path=(1,))
                 for c in found
             ]
-            return [*found, *(sampler.generate(on) if held else ())]
+            return [*found, *(answered(stream, on) if held else ())]
 
     @pytest.mark.parametrize(
         ("kind", "settings"),
@@ -100,9 +100,9 @@ class TestSampler:
             sampler.end_tokens = np.array([-1])
             settings = Sampling(20, top_p=0.9), Sampling(20, temperature=0.5), Sampling(20, temperature=0)
             requests = [Request(prompt(i, [1, 2, 3], vocab=V), setting) for i, setting in enumerate(settings)]
-            list(sampler.generate(requests[:1]))
+            written_by(sampler, requests[:1])
             log.clear()
-            list(sampler.generate(requests))
+            written_by(sampler, requests)
         assert len(log.waits) == 2 * 20
         assert all("scheduler.py" in wait for wait in log.waits)
 

@@ -14,10 +14,12 @@ import torch
 
 from helpers import Kind, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
+from menon.engines.decoding.torch_stream import TorchStream
 from menon.engines.hf_models import export
 from menon.engines.worker_samplers import deal
 from menon.errors import UserError
 from menon.types import Completion, Request, Sampling
+from scripted import answered, begun, written_by
 
 V = 40
 
@@ -56,8 +58,9 @@ def requests(samples: int = 5, stop: tuple[str, ...] = (), new: int = 20) -> lis
     return [Request(p, settings[k % 2], sample=k) for p in prompts for k in range(samples)]
 
 
-def answers(sampler: TorchSampler, asked: list[Request]) -> list[Completion]:
-    found = {id(c.request): c for c in sampler.generate(asked)}
+def answers(asked_of: TorchSampler | TorchStream, asked: list[Request]) -> list[Completion]:
+    write = written_by if isinstance(asked_of, TorchSampler) else answered
+    found = {id(c.request): c for c in write(asked_of, asked)}
     return [found[id(request)] for request in asked]
 
 
@@ -87,14 +90,12 @@ def test_both_processes_write(two):
         [(0, k) for k in range(5)] + [(1, 0), (1, 1)],
         [(1, 2), (1, 3), (1, 4)] + [(2, k) for k in range(5)],
     ]
-    own: list[Request] = []
-    write = two._write
-    two._write = lambda job: own.extend(job.requests) or write(job)
-    try:
-        assert len(list(two.generate(requests()))) == 15
-    finally:
-        del two._write
-    assert len(own) == 7
+    with two.open() as stream:
+        stream.ask(requests())
+        completions = iter(stream)
+        next(completions)
+        assert [lane.asked for lane in stream.workers.lanes] == [8]
+        assert len(list(completions)) == 14
 
 
 def test_new_weights_are_seen_at_once(two, one):
@@ -113,12 +114,12 @@ def test_new_weights_are_seen_at_once(two, one):
 
 def test_what_is_held_stays_with_its_process(two, one):
     def tree(sampler: TorchSampler) -> list[Completion]:
-        with sampler.holding():
-            roots = answers(sampler, requests(samples=3, new=12))
+        with sampler.open(keep=True) as stream:
+            roots = answers(stream, requests(samples=3, new=12))
             before = sampler.computed_tokens
             children = [replace(c.request, prefix=c.tokens, path=(k,)) for c in roots for k in range(2)]
             # Other questions first, so that dealing by place alone would move them.
-            found = answers(sampler, children[::-1])
+            found = answers(stream, children[::-1])
         written = sum(len(c.tokens) for c in found)
         assert sampler.computed_tokens - before == written  # of what was held nothing is computed again
         return found
@@ -127,14 +128,14 @@ def test_what_is_held_stays_with_its_process(two, one):
 
 
 def test_a_call_that_is_given_up_leaves_the_next_one_whole(two, one):
-    begun = two.generate(requests())
-    next(begun)
-    begun.close()
+    begins = begun(two, requests())
+    next(begins)
+    begins.close()
     assert_same(answers(two, requests()), answers(one, requests()))
 
 
 def test_a_call_within_a_call(two, one):
-    outer = two.generate(requests())
+    outer = begun(two, requests())
     first = next(outer)
     inner = answers(two, requests(samples=2))
     assert_same(inner, answers(one, requests(samples=2)))
@@ -170,9 +171,9 @@ def test_a_dead_process_is_said():
     os.kill(sampler._workers.workers[0].pid, signal.SIGKILL)
     for _ in range(2):
         with pytest.raises(UserError, match=r"has ended \(signal SIGKILL\); if memory ran out .* threads=1"):
-            list(sampler.generate(requests()))
+            written_by(sampler, requests())
     sampler.close()
-    assert len(list(sampler.generate(requests()))) == 15  # in this process
+    assert len(written_by(sampler, requests())) == 15  # in this process
 
 
 def test_a_process_that_dies_before_the_first_call_is_said():
@@ -180,7 +181,7 @@ def test_a_process_that_dies_before_the_first_call_is_said():
     sampler._workers.workers[0].kill()
     assert sampler._workers.inbox.get(timeout=60) == (0, None)
     with pytest.raises(UserError, match="has ended"):
-        list(sampler.generate(requests()))
+        written_by(sampler, requests())
     sampler.close()
 
 
@@ -192,7 +193,7 @@ def test_damaged_weights_are_said_and_the_processes_go_on():
     with torch.no_grad():
         norm.fill_(float("nan"))
         with pytest.raises(UserError, match="weights are damaged"):
-            list(sampler.generate(requests()))
+            written_by(sampler, requests())
         norm.copy_(before)
     assert_same(answers(sampler, requests()), want)
     assert (sampler._workers.busy, sampler._workers.inbox.empty()) == (False, True)
@@ -203,32 +204,8 @@ def test_what_cannot_be_sent_is_raised_before_anything_is_asked(two):
     asked = requests()
     odd = replace(asked[-1], purpose=NotSent("train"))
     with pytest.raises(TypeError, match="cannot go"):
-        list(two.generate([*asked[:-1], odd]))
-    assert len(list(two.generate(asked))) == 15
-
-
-def test_more_can_be_asked_while_others_are_written(two, one):
-    asked = requests(samples=6)
-    workers = two._workers
-    two._ready()
-    for part in (asked[:7], asked[7:8], asked[8:]):
-        workers.ask([two._job(part, 8)])
-    found = {}
-    while any(workers.unanswered):
-        found |= {id(c.request): c for c in workers.take()}
-    assert_same([found[id(request)] for request in asked], answers(one, asked))
-    assert workers.inbox.empty()
-
-
-def test_what_is_not_wanted_any_more_is_not_answered(two, one):
-    asked = requests(samples=6)
-    workers = two._workers
-    for part in (asked[:7], asked[7:]):
-        workers.ask([two._job(part, 4)])
-    assert workers.take()
-    workers.stop()
-    assert (workers.unanswered, workers.inbox.empty()) == ([{}], True)
-    assert_same(answers(two, requests()), answers(one, requests()))
+        written_by(two, [*asked[:-1], odd])
+    assert len(written_by(two, asked)) == 15
 
 
 def test_another_failure_of_a_process_is_said():
@@ -238,9 +215,9 @@ def test_another_failure_of_a_process_is_said():
     with pytest.raises(
         UserError, match=r"has failed \(AttributeError: 'int' object has no attribute .*threads=1"
     ):
-        list(sampler.generate([*asked[:-1], odd]))
+        written_by(sampler, [*asked[:-1], odd])
     sampler.close()
-    assert len(list(sampler.generate(asked))) == 15
+    assert len(written_by(sampler, asked)) == 15
 
 
 def test_a_call_that_is_interrupted_ends_the_processes():
@@ -250,29 +227,19 @@ def test_a_call_that_is_interrupted_ends_the_processes():
     def interrupted(*args: object) -> list[Completion]:
         raise KeyboardInterrupt
 
-    sampler._workers.take = interrupted
+    sampler._workers.inbox = type("", (), {"get": interrupted, "empty": lambda self: False})()
     with pytest.raises(KeyboardInterrupt):
-        list(sampler.generate(requests()))
+        written_by(sampler, requests())
     assert not sampler._workers.close.alive
     sampler.close()
-    assert len(list(sampler.generate(requests()))) == 15
+    assert len(written_by(sampler, requests())) == 15
 
 
-def test_holding_may_begin_and_end_while_a_call_is_under_way(two, one):
-    begun = two.generate(requests())
-    first = next(begun)
-    with two.holding():
-        pass
-    found = {id(c.request): c for c in [first, *begun]}
-    assert len(found) == 15
-
-
-def test_all_processes_hold_a_quarter_of_the_memory_together(monkeypatch):
+def test_all_processes_keep_a_quarter_of_the_memory_together(monkeypatch):
     monkeypatch.setattr("menon.engines.decoding.torch_sampler.free_bytes", lambda device: 8000)
     sampler = sampler_of(2)
-    with sampler.holding():
-        job = sampler._job(requests(), 4)
-        assert (sampler._held.whole, job.room) == (1000, 1000)
+    assert sampler.open(keep=True).settings.prefix_bytes == 1000
+    assert sampler.open().settings.prefix_bytes is None
     sampler.close()
 
 
@@ -300,7 +267,7 @@ def test_weights_that_are_not_shared_any_more_are_said():
     answers(sampler, requests())
     sampler.model.double()
     with pytest.raises(UserError, match="were replaced and not changed in place"):
-        list(sampler.generate(requests()))
+        written_by(sampler, requests())
     sampler.close()
 
 

@@ -1,6 +1,6 @@
 """Best temperature and vote, on answers whose every verdict is known."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,17 +9,16 @@ from helpers import prompt
 from menon.eval.probe import VOTES, Probe
 from menon.eval.run import AnswerEquivalence, Evaluation
 from menon.types import Completion, Request, Rollout, Sampling, Verdict
+from scripted import RoundSampler
 
 
-class Told:
-    """A sampler that writes what `say(question, sample, temperature)` says."""
-
-    version = 0
+class Told(RoundSampler):
+    """Writes what `say(question, sample, temperature)` says."""
 
     def __init__(self, say):
         self.say = say
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+    def write(self, requests: list[Request]) -> Iterator[Completion]:
         for r in requests:
             text = self.say(r.prompt.index, r.sample, r.sampling.temperature)
             one = np.zeros(1, dtype=np.float32)

@@ -1,7 +1,7 @@
 """Law 11: a publish changes nothing that it should not.
 
-With a learning rate of 0 any number of publishes leaves texts, log-probs and fingerprints of both ends as they were;
-with a positive one the sampler answers with the new weights, and with no cache of the old.
+With a learning rate of 0 any number of publishes leaves texts, log-probs and fingerprints of both ends as
+they were; with a positive one the sampler answers with the new weights, and with no cache of the old.
 """
 
 from dataclasses import dataclass, replace
@@ -18,12 +18,14 @@ from menon.engines.in_process import InProcessHost
 from menon.engines.torch_learner import TorchLearner
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import TokenMean
+from menon.rollout.protocols import Stream
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Completion, Graded, Request, Rollout, Sampling, Verdict
 from menon.update.objective import prepare
 from menon.update.optimiser import Optimiser
 from menon.update.terms import MiniBatch, Term, Update
+from scripted import answered, written_by
 
 V = 40
 UPDATE = Update({"policy": Term(PolicyGradient(), TokenMean())})
@@ -35,14 +37,16 @@ class Ends:
     sampler: TorchSampler
     channel: Any
 
-    def written(self) -> list[Completion]:
-        """Of prompts that share beginnings, so that caches have something to share."""
+    def written(self, stream: Stream | None = None) -> list[Completion]:
+        """Of prompts that share beginnings, so that caches have something to share; on an open stream, or on
+        one of its own."""
         asked = [
             Request(prompt(i, [1, 2, 3, *[4 + i] * i], vocab=V), Sampling(12, temperature=t), sample=k)
             for i in range(3)
             for k, t in enumerate((1.0, 0.7, 0.0))
         ]
-        return sorted(self.sampler.generate(asked), key=lambda c: (c.request.prompt.index, c.request.sample))
+        found = answered(stream, asked) if stream else written_by(self.sampler, asked)
+        return sorted(found, key=lambda c: (c.request.prompt.index, c.request.sample))
 
     def learn(self) -> Batch:
         """One update on what is written now; advantages that pull one way."""
@@ -108,14 +112,14 @@ def test_after_learning_the_sampler_writes_with_the_new_weights_and_no_cache_of_
 
 
 @BOTH
-def test_what_is_held_between_calls_is_forgotten_with_new_weights(channel):
+def test_prefixes_that_are_kept_are_forgotten_with_new_weights(channel):
     both = ends(channel, "qwen3", learning_rate=0.05)
-    with both.sampler.holding():
-        before = both.written()
-        assert same(both.written(), before)
+    with both.sampler.open(keep=True) as stream:
+        before = both.written(stream)
+        assert same(both.written(stream), before)
         both.learn()
         both.channel.publish(1)
-        now = both.written()
+        now = both.written(stream)
     fresh = TorchSampler(own_copy(both.host.models["policy"].model, torch.float32), tiny_tokenizer(V))
     assert same(now, Ends(both.host, fresh, None).written())
     assert not same(now, before)

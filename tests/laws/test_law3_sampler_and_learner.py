@@ -12,6 +12,7 @@ from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Graded, Request, Rollout, Sampling, Verdict
 from menon.update.optimiser import Optimiser
+from scripted import written_by
 
 V = 40
 
@@ -22,7 +23,7 @@ def sampled(sampler: TorchSampler, sampling: Sampling) -> Batch:
         prompt(i, rng.integers(0, V - 1, size=size), vocab=V) for i, size in enumerate((3, 30, 12, 1, 7))
     ]
     asked = [Request(p, sampling, sample=k) for p in prompts for k in range(8)]
-    rollouts = (Rollout.of(c, group=c.request.prompt.index) for c in sampler.generate(asked))
+    rollouts = (Rollout.of(c, group=c.request.prompt.index) for c in written_by(sampler, asked))
     batch = pack([Graded(rollout, Verdict(score=1.0, acc=1.0)) for rollout in rollouts])
     assert batch.num_tokens > 600
     return batch

@@ -12,6 +12,7 @@ from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding import decode_weights, torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.types import Completion, Request, Sampling
+from scripted import begun, written_by
 
 V = 40
 
@@ -46,7 +47,7 @@ def written(
     model: PreTrainedModel, requests: list[Request]
 ) -> tuple[TorchSampler, dict[tuple[int, int], Completion]]:
     sampler = TorchSampler(model, tiny_tokenizer(V), seed=3, slots=7)
-    return sampler, {(c.request.prompt.index, c.request.sample): c for c in sampler.generate(requests)}
+    return sampler, {(c.request.prompt.index, c.request.sample): c for c in written_by(sampler, requests)}
 
 
 @pytest.mark.parametrize("small", [True, False])
@@ -87,8 +88,8 @@ def test_new_weights_are_seen_between_and_within_calls():
     start = [Request(prompt(0, [3, 1, 4], vocab=V), Sampling(max_new_tokens=4), sample=k) for k in range(2)]
     sampler = TorchSampler(model, tiny_tokenizer(V), slots=1)
     sampler.end_tokens = np.array([-1])
-    before = list(sampler.generate(start))
-    going = sampler.generate(start)
+    before = written_by(sampler, start)
+    going = begun(sampler, start)
     first = next(going)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -96,7 +97,7 @@ def test_new_weights_are_seen_between_and_within_calls():
                 weight.mul_(0.5)
     sampler.version += 1
     second = next(going)
-    after = list(sampler.generate(start))
+    after = written_by(sampler, start)
     assert first.logp.tolist() == before[0].logp.tolist()
     assert second.version.tolist() == [1] * 4
     assert np.abs(after[1].logp - before[1].logp).max() > 0.01

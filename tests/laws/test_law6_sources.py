@@ -1,5 +1,5 @@
-"""Law 6 on sources: a run on a mixture of rows and of its own text, and one on rows alone, go on as if they had
-never stopped."""
+"""Law 6 on sources: a run on a mixture of rows and of its own text, and one on rows alone, go on as if they
+had never stopped."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -9,8 +9,8 @@ from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding import decode_weights, torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
-from menon.rollout.protocols import holding
 from menon.types import Completion, Request, Sampling
+from scripted import answered, written_by
 
 V = 40
 SIZES = {"odd": {"hidden": 24, "context": 512}, "wide": {"hidden": 128, "layers": 3, "context": 512}}
@@ -34,7 +34,11 @@ def bits(completion: Completion) -> tuple[bytes, ...]:
 
 
 def written(sampler: TorchSampler, asked: list[Request]) -> dict[tuple[int, int], Completion]:
-    return {(c.request.prompt.index, c.request.sample): c for c in sampler.generate(asked)}
+    return by_name(written_by(sampler, asked))
+
+
+def by_name(completions: list[Completion]) -> dict[tuple[int, int], Completion]:
+    return {(c.request.prompt.index, c.request.sample): c for c in completions}
 
 
 @pytest.fixture(params=["small", "large"])
@@ -56,9 +60,9 @@ def test_bits_do_not_depend_on_company(kind, size, dtype):
     rng = np.random.default_rng(0)
     shuffled = written(sampler, [asked[i] for i in rng.permutation(len(asked))])
     alone = {key: c for request in asked[::4] for key, c in written(sampler, [request]).items()}
-    with holding(sampler):
-        written(sampler, asked)
-        again = written(sampler, asked[::-1])
+    with sampler.open(keep=True) as stream:
+        answered(stream, asked)
+        again = by_name(answered(stream, asked[::-1]))
     for other in (shuffled, alone, again):
         for key, completion in other.items():
             assert bits(completion) == bits(together[key]), key
@@ -88,7 +92,7 @@ def test_one_slot_and_too_little_memory(monkeypatch):
         UserError,
         match=r"fixed_slots computes all 16 slots, and free memory holds \d+ sequences of 10 tokens",
     ):
-        sampler.generate(asked)
+        written_by(sampler, asked)
 
 
 def test_other_models_cannot():
@@ -97,4 +101,4 @@ def test_other_models_cannot():
         UserError,
         match=r"fixed_slots needs a model of the Llama, Qwen2, Qwen3, Mistral kind, and this is GPT2",
     ):
-        sampler.generate(requests())
+        written_by(sampler, requests())

@@ -8,6 +8,7 @@ import torch
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.types import Completion, Request, Sampling
+from scripted import written_by
 
 V = 40
 SETTINGS = (
@@ -30,7 +31,7 @@ def answers(
     model: torch.nn.Module, asked: list[Request], slots: int, seed: int = 0
 ) -> dict[tuple[int, int], Completion]:
     sampler = TorchSampler(model, tiny_tokenizer(V), seed=seed, slots=slots)
-    return {(c.request.prompt.index, c.request.sample): c for c in sampler.generate(asked)}
+    return {(c.request.prompt.index, c.request.sample): c for c in written_by(sampler, asked)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,7 +71,7 @@ def test_every_part_of_a_name_leads_to_another_answer():
         Request(prompt(1, [1, 2, 3], vocab=V), free),
     ]
     sampler = TorchSampler(model, tiny_tokenizer(V), seed=0)
-    written = {tuple(completion.tokens.tolist()) for completion in sampler.generate(asked)}
+    written = {tuple(completion.tokens.tolist()) for completion in written_by(sampler, asked)}
     assert len(written) == len(asked)
     assert (
         answers(model, asked[:1], 1, seed=1)[0, 0].tokens.tolist()

@@ -156,7 +156,8 @@ def test_assembly_is_for_the_edge_alone():
 
 
 def module_imports(tree: ast.Module, modules: Collection[str]) -> set[str]:
-    """Modules of the package that are imported when a module is, for type checkers too; not inside functions."""
+    """Modules of the package that are imported when a module is, for type checkers too; not inside
+    functions."""
     found, waiting = set(), list(tree.body)
     while waiting:
         node = waiting.pop()

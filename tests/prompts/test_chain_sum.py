@@ -57,8 +57,8 @@ def test_every_gold_answer_passes_with_and_without_working():
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "#", "27", "# 27", "#27.", "#027", "#+27", "#-27", "#2 7", "#27 or 28", "#27\n3+4=7", "#26\n#", "#27#", "##",
-     "#２７", "#٢٧", "\x00", "#27\x00", "\udc80", "#" + "9" * 10_000],
+    ["", " ", "#", "27", "# 27", "#27.", "#027", "#+27", "#-27", "#2 7", "#27 or 28", "#27\n3+4=7",
+     "#26\n#", "#27#", "##", "#２７", "#٢٧", "\x00", "#27\x00", "\udc80", "#" + "9" * 10_000],
 )  # fmt: skip
 def test_malformed_answers_earn_nothing_and_raise_nothing(text):
     assert ChainSum().grade("3+24=?", text, "27") == 0.0

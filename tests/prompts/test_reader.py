@@ -72,26 +72,42 @@ FAULTS = {
     "3": "a number instead of an object",
     "null": "null instead of an object",
     "{}": "no 'prompt', 'question' or 'problem' (the object is empty); name it with columns.question=",
-    '{"q": "3+4=", "answer": "7"}': "no 'prompt', 'question' or 'problem' (the columns are 'q', 'answer'); name it",
+    '{"q": "3+4=", "answer": "7"}': (
+        "no 'prompt', 'question' or 'problem' (the columns are 'q', 'answer'); name it"
+    ),
     '{"prompt": "a", "question": "b", "answer": "7"}': "'prompt' and 'question' may each be the question; "
     "choose with columns.question=prompt or columns.question=question",
     '{"question": " ", "answer": "7"}': "'question' is empty",
-    '{"question": 3, "answer": "7"}': "'question' is a number; it must be a string or a list of chat messages",
+    '{"question": 3, "answer": "7"}': (
+        "'question' is a number; it must be a string or a list of chat messages"
+    ),
     '{"prompt": null, "answer": "7"}': "'prompt' is null; it must be a string or a list of chat messages",
     '{"prompt": [], "answer": "7"}': "'prompt' is a list, but not of chat messages",
     '{"prompt": ["hi"], "answer": "7"}': "'prompt' is a list, but not of chat messages",
-    '{"prompt": [{"role": "user", "content": ["hi"]}], "answer": "7"}': "'prompt' is a list, but not of chat messages",
-    '{"prompt": [{"role": "assistant", "content": "Hi"}], "answer": "7"}': "the last message of 'prompt' is the assistant's",
+    '{"prompt": [{"role": "user", "content": ["hi"]}], "answer": "7"}': (
+        "'prompt' is a list, but not of chat messages"
+    ),
+    '{"prompt": [{"role": "assistant", "content": "Hi"}], "answer": "7"}': (
+        "the last message of 'prompt' is the assistant's"
+    ),
     '{"prompt": [{"role": "user", "content": ""}], "answer": "7"}': "'prompt' is empty",
     '{"question": "3+4="}': "no 'answer' (the object is empty)",
     '{"question": "3+4=", "answer": null, "id": 1}': "no 'answer' (the columns are 'id')",
-    '{"question": "3+4=", "solution": "It is 7."}': "'solution' states no answer after '####' or in \\boxed{}",
-    '{"prompt": "3+4=", "solution": "It is\\n7."}': "'solution' states no answer after '####' or in \\boxed{}; give the row",
+    '{"question": "3+4=", "solution": "It is 7."}': (
+        "'solution' states no answer after '####' or in \\boxed{}"
+    ),
+    '{"prompt": "3+4=", "solution": "It is\\n7."}': (
+        "'solution' states no answer after '####' or in \\boxed{}; give the row"
+    ),
     '{"prompt": "3+4=", "answer": "7", "reward_model": {"ground_truth": "8"}}': "'answer' and "
     "'reward_model.ground_truth' may each be the answer; choose with columns.answer=answer or "
     "columns.answer=reward_model.ground_truth",
-    '{"prompt": "3+4=", "reward_model": {"ground_truth": ["7"]}}': "'reward_model.ground_truth' is a list; it must be a string",
-    '{"prompt": "3+4=", "reward_model": "rule"}': "no 'answer' (the columns are 'reward_model'); name it with columns.answer=",
+    '{"prompt": "3+4=", "reward_model": {"ground_truth": ["7"]}}': (
+        "'reward_model.ground_truth' is a list; it must be a string"
+    ),
+    '{"prompt": "3+4=", "reward_model": "rule"}': (
+        "no 'answer' (the columns are 'reward_model'); name it with columns.answer="
+    ),
     '{"question": "3+4=", "answer": ""}': "'answer' is empty",
     '{"question": "3+4=", "answer": true}': "'answer' is true; it must be a string or a number",
     '{"question": "3+4=", "answer": ["7"]}': "'answer' is a list; it must be a string or a number",

@@ -36,7 +36,8 @@ def score(prompt, completion, answer, **columns):
         os.write(1, b"a write\\n")
         return input()
     if completion == "columns":
-        return {"score": columns["level"], "acc": 0, "ids": sum(columns["completion_ids"]), "cut": columns["finish"] == "length"}
+        ids, cut = sum(columns["completion_ids"]), columns["finish"] == "length"
+        return {"score": columns["level"], "acc": 0, "ids": ids, "cut": cut}
     return right(completion, answer)
 
 async def later(completions, **kwargs):
@@ -126,7 +127,9 @@ def test_what_cannot_be_called_is_refused_at_once(file, tmp_path):
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit(2)\n")
     (tmp_path / "dies.py").write_text("import os\nos._exit(2)\n")
     for name, sentence in {
-        f"{file}:wrong": r"my.py:wrong takes \(text\), which is none of the signatures that can be called: f\(prompt,",
+        f"{file}:wrong": (
+            r"my.py:wrong takes \(text\), which is none of the signatures that can be called: f\(prompt,"
+        ),
         f"{file}:Klass": "my.py:Klass is a class; name a function",
         f"{file}:nothing": "my.py holds no 'nothing'",
         f"{tmp_path}/missing.py:f": "there is no file .*missing.py",

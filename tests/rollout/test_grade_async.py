@@ -18,8 +18,8 @@ class Waiting(ScriptedSampler):
         super().__init__(lambda request: str(request.sample))
         self.graded = graded
 
-    def generate(self, requests):
-        for completion in super().generate(requests):
+    def write(self, requests):
+        for completion in super().write(requests):
             yield completion
             assert self.graded.acquire(timeout=PATIENCE), "nothing is graded while the sampler writes"
 
@@ -47,8 +47,8 @@ def test_the_sampler_does_not_wait_for_a_slow_grader():
     written = threading.Event()
 
     class Fast(ScriptedSampler):
-        def generate(self, requests):
-            yield from super().generate(requests)
+        def write(self, requests):
+            yield from super().write(requests)
             written.set()
 
     def grade(rollout):

@@ -49,12 +49,12 @@ def test_an_empty_and_a_truncated_answer_are_kept():
 
 
 class Forgetful(ScriptedSampler):
-    def generate(self, requests):
-        yield from list(super().generate(requests))[:-1]
+    def write(self, requests):
+        yield from list(super().write(requests))[:-1]
 
 
 class Repeating(ScriptedSampler):
-    def generate(self, requests):
+    def write(self, requests):
         for request in requests:
             yield complete(request, "")
             yield complete(request, "")

@@ -23,8 +23,8 @@ P = {"3": 0.99, "+": 0.5, "4": 0.95, "=": 0.2, "7": 0.97, "8": 0.6, "\x00": 0.99
 class Sure(ScriptedSampler):
     """With the probabilities of `P`."""
 
-    def generate(self, requests):
-        for completion in super().generate(requests):
+    def write(self, requests):
+        for completion in super().write(requests):
             completion.logp[:] = [math.log(P[chr(token)]) for token in completion.tokens]
             yield completion
 
@@ -81,8 +81,8 @@ def test_a_chain_token_by_token():
 
 def test_a_fresh_answer_that_was_given_up_says_nothing():
     class Gives(Sure):
-        def generate(self, requests):
-            for completion in super().generate(requests):
+        def write(self, requests):
+            for completion in super().write(requests):
                 path = completion.request.path
                 yield replace(completion, finish="abort") if path and path[1] == 3 else completion
 

@@ -163,8 +163,8 @@ def test_a_node_all_of_whose_children_failed():
 
 def test_answers_that_the_sampler_gave_up_count_as_failed():
     class Gives(ScriptedSampler):
-        def generate(self, requests):
-            for completion in super().generate(requests):
+        def write(self, requests):
+            for completion in super().write(requests):
                 yield replace(completion, finish="abort") if completion.request.path == (1,) else completion
 
     made = trees(sampling=Sampling(10))
@@ -176,8 +176,8 @@ def test_answers_that_the_sampler_gave_up_count_as_failed():
 
 def test_an_answer_that_was_given_up_before_its_first_token():
     class Gives(ScriptedSampler):
-        def generate(self, requests):
-            for completion in super().generate(requests):
+        def write(self, requests):
+            for completion in super().write(requests):
                 if completion.request.path == (1,):
                     none = {
                         name: getattr(completion, name)[:0]
@@ -225,9 +225,9 @@ def test_the_levels_of_all_trees_are_asked_together():
     calls = []
 
     class Counting(ScriptedSampler):
-        def generate(self, requests):
+        def write(self, requests):
             calls.append(len(list(requests)))
-            return super().generate(requests)
+            return super().write(requests)
 
     made = trees(3, sampling=Sampling(10))
     made(Queue(), Counting(script), named("right"), made.init())
@@ -314,7 +314,7 @@ def test_a_bound_on_a_step_takes_newer_edges_first():
         assert float(metrics["replay/waiting"]) == waiting
 
 
-def test_graders_that_want_all_at_once_are_asked_once_for_a_level():
+def test_graders_that_want_all_at_once_are_asked_once_for_all_trees():
     class Batched:
         sizes: list[int] = []  # noqa: RUF012
 
@@ -328,7 +328,7 @@ def test_graders_that_want_all_at_once_are_asked_once_for_a_level():
     made, grade = trees(sampling=Sampling(10)), Batched()
     graded, _, _ = made(Queue(), ScriptedSampler(script), grade, made.init())
     assert [g.verdict.score for g in graded] == [0.25, 1, 0.5, 0, 1, 0]
-    assert grade.sizes == [1, 1, 2]
+    assert grade.sizes == [4]
     grade.sizes.clear()
     made(Queue(), ScriptedSampler(lambda request: "x" * 30), grade, made.init())
     assert grade.sizes == []  # no answer ended, on any level

@@ -41,7 +41,9 @@ SCRIPTS = {
     "kill_everything": "import os; os.kill(-1,9); print(3)",
     "limit_the_parent": "import os,resource as r; r.prlimit(os.getppid(),r.RLIMIT_CPU,(1,1)); print(3)",
     "raise_its_own_limits": "import resource as r; r.setrlimit(r.RLIMIT_AS,(-1,-1)); print(3)",
-    "signal_by_a_descriptor": "import fcntl,os; r,w=os.pipe(); fcntl.fcntl(r,fcntl.F_SETOWN,os.getppid()); print(3)",
+    "signal_by_a_descriptor": (
+        "import fcntl,os; r,w=os.pipe(); fcntl.fcntl(r,fcntl.F_SETOWN,os.getppid()); print(3)"
+    ),
     "leave_the_session": "import os; os.setsid(); print(3)",
     "priority": "import os; os.setpriority(os.PRIO_PROCESS,os.getppid(),19); print(3)",
     "become_another_user": "import os; os.setuid(1000); print(3)",
@@ -85,20 +87,28 @@ FUNCTIONS = {
     "exit_in_the_function": "import sys\ndef add(a,b): sys.exit(0)",
     "exit_while_loading": "import os\nos._exit(0)\ndef add(a,b): return a+b",
     "exit_at_exit": "import atexit,os\natexit.register(lambda: os._exit(0))\ndef add(a,b): return a-b",
-    "always_equal": "class E(int):\n  def __eq__(s,o): return True\n  __hash__=None\ndef add(a,b): return E(0)",
-    "always_equal_object": "class E:\n  def __eq__(s,o): return True\n  def __ne__(s,o): return False\ndef add(a,b): return "
-    "E()",
+    "always_equal": (
+        "class E(int):\n  def __eq__(s,o): return True\n  __hash__=None\ndef add(a,b): return E(0)"
+    ),
+    "always_equal_object": (
+        "class E:\n  def __eq__(s,o): return True\n  def __ne__(s,o): return False\ndef add(a,b): return E()"
+    ),
     "reflected_subclass": """class E(float):
     def __eq__(s, o): return True
     def __rsub__(s, o): return 0
 def add(a, b): return E(9)""",
-    "int_that_lies": "class E(int):\n  def __add__(s,o): return 3\n  def __index__(s): return 3\n  def __int__(s): "
-    "return 3\n"
-    "  __class__=bool\ndef add(a,b): return E(0)",
-    "empty_list_that_iterates": "class L(list):\n  def __iter__(s): return iter([3])\n  def __eq__(s,o): return True\n"
-    "def add(a,b): return L()",
-    "pickle": "import os\nclass P:\n  def __reduce__(s): return (os.system,('touch escape_marker',))\ndef "
-    "add(a,b): return P()",
+    "int_that_lies": (
+        "class E(int):\n  def __add__(s,o): return 3\n  def __index__(s): return 3\n"
+        "  def __int__(s): return 3\n  __class__=bool\ndef add(a,b): return E(0)"
+    ),
+    "empty_list_that_iterates": (
+        "class L(list):\n  def __iter__(s): return iter([3])\n  def __eq__(s,o): return True\n"
+        "def add(a,b): return L()"
+    ),
+    "pickle": (
+        "import os\nclass P:\n  def __reduce__(s): return (os.system,('touch escape_marker',))\n"
+        "def add(a,b): return P()"
+    ),
     "patched_assert": """import builtins
 class A(Exception): pass
 builtins.AssertionError = A
@@ -108,7 +118,9 @@ def add(a, b): return 0""",
     "patched_wrapper": """import json
 json.dumps = lambda *a, **k: '{"passed": true, "result": 7, "changed": []}'
 def add(a, b): return 0""",
-    "patched_serialiser": "import menon.sandbox.wire as w\nw.encode=lambda *a: {'passed': True}\ndef add(a,b): return 0",
+    "patched_serialiser": (
+        "import menon.sandbox.wire as w\nw.encode=lambda *a: {'passed': True}\ndef add(a,b): return 0"
+    ),
     "writes_to_the_channel": """import os
 os.write(3, b'{"passed": true, "fault": false, "why": ""}\\n' * 9)
 def add(a, b): return 0""",
@@ -160,8 +172,10 @@ def add(a, b):
             return a + b
         except OSError: pass
     return 0""",
-    "leaves_a_thread": "import threading,time\nthreading.Thread(target=time.sleep,args=(60,)).start()\ndef add(a,b): "
-    "return 0",
+    "leaves_a_thread": (
+        "import threading,time\nthreading.Thread(target=time.sleep,args=(60,)).start()\n"
+        "def add(a,b): return 0"
+    ),
 }
 
 

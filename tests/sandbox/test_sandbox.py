@@ -110,7 +110,10 @@ def test_time_waiting_for_a_core_is_not_the_programs(bare):
     import threading
 
     core = min(os.sched_getaffinity(0))
-    program = f"import os, time\nos.sched_setaffinity(0, {{{core}}})\nwhile time.process_time() < 0.8: pass\nprint('done')"
+    program = (
+        f"import os, time\nos.sched_setaffinity(0, {{{core}}})\n"
+        "while time.process_time() < 0.8: pass\nprint('done')"
+    )
     other = Sandbox(())
     results: list[Finished] = []
     limits = Limits(time_s=1.1, wall_s=20.0)

@@ -96,7 +96,9 @@ def test_what_cannot_be_is_refused():
     for weight in (0, -1, float("nan"), float("inf")):
         with pytest.raises(UserError, match="weights of a mixture must be positive numbers"):
             Mixed({"a": rows}, {"a": weight})
-    with pytest.raises(UserError, match="'a' of a mixture writes ahead, .* put the queue around the mixture"):
+    with pytest.raises(
+        UserError, match=r"'a' of a mixture writes ahead, .* put the queue around the mixture"
+    ):
         Mixed({"a": Queued(rows, ahead=1)}, {"a": 1})
     Mixed({"a": Queued(rows)}, {"a": 1})
 

@@ -60,8 +60,8 @@ def test_none_ahead_is_the_synchronous_run_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize("ahead", [1, 2])
 def test_versions_are_at_most_so_old_and_the_run_is_the_same_however_long_writing_takes(tmp_path, ahead):
-    """With the weights' version v at the start of step v + 1: the first steps are fresher, all others as old as
-    they may be."""
+    """With the weights' version v at the start of step v + 1: the first steps are fresher, all others as old
+    as they may be."""
     ages: list[int] = []
 
     def see(done: StepReport) -> None:
@@ -136,8 +136,8 @@ def test_what_was_taken_before_an_error_is_asked_again():
 
 @pytest.mark.parametrize("ahead", [1, 2])
 def test_a_resumed_run_trains_no_prompt_twice_and_loses_none(tmp_path, ahead):
-    """Law 10 as far as one process goes: over kills after every step the multiset of trained prompts is that of the
-    prompts in the order of drawing. What was written ahead and lost is drawn again."""
+    """Law 10 as far as one process goes: over kills after every step the multiset of trained prompts is that
+    of the prompts in the order of drawing. What was written ahead and lost is drawn again."""
 
     class Killed(BaseException):
         """Nothing catches it, as nothing catches a kill."""

@@ -69,7 +69,7 @@ def test_changed_rows_are_refused(change):
     state = Rows(examples(4), 2).state()
     changed = Rows(change(examples(4)), 2)
     with pytest.raises(
-        UserError, match="^the rows are not those that this run began with; put the old ones back"
+        UserError, match=r"^the rows are not those that this run began with; put the old ones back"
     ):
         changed.load(state)
     Rows(examples(4), 2).load(state)
@@ -113,6 +113,6 @@ class TestCorpus:
 
     def test_another_corpus_is_refused(self):
         with pytest.raises(
-            UserError, match="^the corpus is not the one that this run began with; put the old set"
+            UserError, match=r"^the corpus is not the one that this run began with; put the old set"
         ):
             Corpus(self.steps, "b").load(Corpus(self.steps, "a").state())

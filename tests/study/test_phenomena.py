@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from menon.cli.command import understand
+from menon.cli.command import asked_by
 from menon.config import changed
 from menon.prompts.template import find_template
 from menon.recipes import recipe
@@ -39,7 +39,7 @@ def test_a_line_per_number_and_a_column_per_arm(tmp_path: Path, capsys: pytest.C
 
 def test_every_arm_is_a_run_that_differs_from_the_default() -> None:
     runs = {
-        name: changed(recipe("grpo"), *understand(["grpo", *words]).changes)
+        name: changed(recipe("grpo"), *asked_by(["grpo", *words]).changes)
         for name, words in phenomena.ARMS.items()
     }
     assert all(run != runs["default"] for name, run in runs.items() if name != "default")

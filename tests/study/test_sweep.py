@@ -103,7 +103,8 @@ def test_quantiles_of_students_t() -> None:
         120: 1.980,
     }
     assert {freedom: round(t_quantile(freedom), 3) for freedom in table} == table
-    # It tends to the quantile of the normal distribution: z + (z^3 + z) / (4 v) + ... (Abramowitz and Stegun 26.7.5).
+    # It tends to the quantile of the normal distribution: z + (z^3 + z) / (4 v) + ... (Abramowitz and Stegun
+    # 26.7.5).
     z = NormalDist().inv_cdf(0.975)
     assert t_quantile(100_000) == pytest.approx(z + (z**3 + z) / 400_000, abs=1e-9)
 

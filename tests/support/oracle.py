@@ -169,7 +169,10 @@ class Row:
 
     def line(self) -> str:
         numbers = self.numbers()
-        return f"| {self.name} | {' | '.join(_cell(n) for n in numbers)} | {verdict([n for n in numbers if n])} |"
+        return (
+            f"| {self.name} | {' | '.join(_cell(n) for n in numbers)} | "
+            f"{verdict([n for n in numbers if n])} |"
+        )
 
 
 def _cell(pair: tuple[float, float] | None) -> str:
@@ -318,7 +321,10 @@ def of_penalties() -> list[Row]:
     ]
 
 
-HEAD = "| part | cosine, binary | length, binary | cosine, shaped | length, shaped | verdict |\n|---|---|---|---|---|---|"
+HEAD = (
+    "| part | cosine, binary | length, binary | cosine, shaped | length, shaped | verdict |\n"
+    "|---|---|---|---|---|---|"
+)
 
 
 def tables() -> dict[str, list[Row]]:

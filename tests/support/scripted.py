@@ -1,18 +1,71 @@
-"""A sampler that writes what a test told it to."""
+"""Samplers that write what a test tells them to."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from menon.parts import Around, built
+from menon.rollout.protocols import Sampler, Stream
 from menon.types import Completion, Prompt, Request, Rollout, Sampling, Verdict
 
 Script = Callable[[Request], str]
 """The new text of a request, without its prefix."""
 
 
-class ScriptedSampler:
+class RoundSampler:
+    """A `Sampler` whose streams write round by round: all that was asked, then all that was asked meanwhile.
+    A test's own sampler has `write`."""
+
+    version = 0
+
+    def write(self, requests: list[Request]) -> Iterator[Completion]:
+        """The completions of one round."""
+        raise NotImplementedError
+
+    def open(self, keep: bool = False) -> "RoundStream":
+        return RoundStream(self)
+
+
+class RoundStream:
+    def __init__(self, sampler: RoundSampler) -> None:
+        self.sampler = sampler
+        self.asked: list[Iterable[Request]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def ask(self, requests: Iterable[Request]) -> None:
+        self.asked.append(requests)
+
+    def __iter__(self) -> Iterator[Completion]:
+        while self.asked:
+            requests = [request for asked in self.asked for request in asked]
+            self.asked = []
+            yield from self.sampler.write(requests)
+
+
+def written_by(sampler: Sampler, requests: Iterable[Request]) -> list[Completion]:
+    """The completions of a stream of its own."""
+    return list(begun(sampler, requests))
+
+
+def begun(sampler: Sampler, requests: Iterable[Request]) -> Iterator[Completion]:
+    """The same, one after another."""
+    with sampler.open() as stream:
+        stream.ask(list(requests))
+        yield from stream
+
+
+def answered(stream: Stream, requests: Iterable[Request]) -> list[Completion]:
+    """The completions of an open stream."""
+    stream.ask(list(requests))
+    return list(stream)
+
+
+class ScriptedSampler(RoundSampler):
     """One token per character (its code point) and an end token 0; answers finish in the reverse order of the
     requests."""
 
@@ -21,8 +74,7 @@ class ScriptedSampler:
         self.version = version
         self.asked: list[Request] = []
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        requests = list(requests)
+    def write(self, requests: list[Request]) -> Iterator[Completion]:
         self.asked += requests
         for request in reversed(requests):
             yield complete(request, self.script(request), self.version)

@@ -16,6 +16,7 @@ from menon.sync.fingerprint import fingerprint
 from menon.sync.no_sampler import NoSampler
 from menon.sync.protocols import Published
 from menon.types import Request, Sampling
+from scripted import written_by
 
 V = 40
 
@@ -31,7 +32,7 @@ class Weights:
     def weights(self) -> Mapping[str, Tensor]:
         return self.named
 
-    def generate(self, requests: Any) -> Any:
+    def open(self, keep: bool = False) -> Any:
         raise NotImplementedError
 
 
@@ -45,7 +46,7 @@ def sampler_of(model: Any) -> TorchSampler:
 
 def greedy(sampler: TorchSampler) -> list[int]:
     request = Request(prompt(0, [1, 2, 3], vocab=V), Sampling(max_new_tokens=12, temperature=0.0))
-    return next(iter(sampler.generate([request]))).tokens.tolist()
+    return written_by(sampler, [request])[0].tokens.tolist()
 
 
 def other_weights(model: nn.Module, seed: int = 5) -> None:
@@ -125,7 +126,7 @@ def test_other_models_are_refused(channel):
     class Remote:
         version = 0
 
-        def generate(self, requests: Any) -> Any:
+        def open(self, keep: bool = False) -> Any:
             raise NotImplementedError
 
     with pytest.raises(UserError, match=r"Remote does not show its weights"):

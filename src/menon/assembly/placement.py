@@ -29,6 +29,8 @@ from menon.sync.protocols import WeightChannel
 
 CORPUS = {"base": "sums", "search_base": "search"}
 """The corpus from which `menon pretrain` makes each built-in model."""
+ALTERNATIVES = 8
+"""Most probable tokens that `record=full` keeps beside each token that was drawn."""
 WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 """The dtype of the learner's weights, by the run's dtype; bfloat16 runs compute in bfloat16 on float32
 weights."""
@@ -84,6 +86,7 @@ def sampler_of(
         "slots": config.engine.slots,
         "fixed_slots": config.engine.fixed_slots,
         "processes": workers(model.num_parameters(), model.device),
+        "alternatives": ALTERNATIVES if config.control.record == "full" else 0,
     }
     if config.engine.dtype != "bfloat16":
         weights = copy.deepcopy(model).requires_grad_(False) if config.source.ahead else model

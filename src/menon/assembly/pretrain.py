@@ -86,7 +86,8 @@ def begin(settings: Mapping[str, Any], out: Path) -> RunFolder:
         disk.write_json(out / "pretrain.json", dict(settings))
     elif disk.read_json(out / "pretrain.json") != settings:
         raise UserError(
-            f"{out} was begun with other settings; repeat those to go on with it, or name a new folder with out="
+            f"{out} was begun with other settings; repeat those to go on with it, or name a new "
+            "folder with out="
         )
     if Layout(unfinished).about.exists():
         return replace(RunFolder.open(unfinished), resume=again)

@@ -47,7 +47,8 @@ def start(
     out = Path(config.control.out)
     if Layout(out).about.exists():
         raise UserError(
-            f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= to a new folder"
+            f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= "
+            "to a new folder"
         )
     config = replace(config, own_code=own_code(config))
     return drive(config, chosen, lambda: RunFolder.create(out, plain(config)), show)
@@ -101,7 +102,8 @@ def configured(
     scale = str(setting(settings, "scale") or "laptop")
     if again is not None and setting(again, "scale", "laptop") != scale:
         raise UserError(
-            "scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or name a recipe"
+            "scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or "
+            "name a recipe"
         )
     model = str(setting(settings, "model") or default_model(settings))
     if again is not None and "control" not in again:

@@ -41,14 +41,23 @@ class SampleConfig:
     n: int = 4
     """How many answers are drawn."""
     template: str = "none"
+    """A template by name, or text with {q} for the question."""
     temperature: float = 1.0
+    """0: the likeliest token always."""
     top_p: float = 1.0
+    """Answers are drawn from the likeliest tokens that hold this much of the probability."""
     max_new_tokens: int = MAX_NEW_TOKENS
+    """Longest answer."""
     stop: tuple[str, ...] = ()
+    """Strings that end an answer besides the end-of-text token."""
     seed: int = 0
+    """Of the answers."""
     threads: int | None = None
+    """Without a number as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Of the weights."""
     device: str = "auto"
+    """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
         for name in ("question", "n", "max_new_tokens"):

@@ -45,14 +45,19 @@ class Recipe(ABC):
     """Maximum likelihood on the responses of a generated corpus."""
 
     seed: int = 1
+    """Of the corpus and of the first weights."""
     shape: ModelShape = field(default_factory=ModelShape)
+    """Sizes of the model."""
     tokens_per_update: int = 2048
     """Tokens of prompts and responses in an update; an update is filled with whole documents."""
     updates: int = 2000
+    """Optimiser steps."""
     peak_learning_rate: float = 3e-3
+    """The rate after the warm-up."""
     warm_up: int = 150
     """Updates in which the learning rate rises linearly; then it falls by a cosine to a tenth of the peak."""
     weight_decay: float = 0.05
+    """Decoupled from the gradient, as in AdamW."""
 
     @abstractmethod
     def documents(self) -> Iterator[tuple[str, str]]:

@@ -19,18 +19,18 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon train grpo data=FILE.jsonl model=NAME  train any causal language model on your own questions
   menon train ppo settings.yaml seed=3         a recipe, a file of settings, single settings
   menon train --resume RUN                     go on with a run, as if it had never stopped
-  menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of a model, or of the newest checkpoint of a run
+  menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of a model or of a run's newest checkpoint
   menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
   menon compare A.json B.json                  two evaluations, question by question
-  menon sample MODEL 'QUESTION' n=4            answers with their log-probs, coloured by how uncertain each token was
-  menon explain RECIPE key=value               sizes of a step, how far off-policy, memory: before anything runs
+  menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty
+  menon explain RECIPE key=value               sizes of a step, how off-policy, memory: before anything runs
   menon runs [FOLDER]                          the runs in a folder: state, steps, accuracy before and after
-  menon report RUN                             a run on one page: curves, answers before and after, distance, time
+  menon report RUN                             a run on one page: curves, answers, distance, time
   menon check verifier FILE.jsonl              does a verifier say what labelled answers deserve, and in time
-  menon check code FILE.jsonl                  does the code reward say what labelled programs expect, and hold them
+  menon check code FILE.jsonl                  does the code reward judge labelled programs, and hold them
   menon check data FILE                        does every gold answer earn the full reward
-  menon study entropy RUN                      a run's entropy: its law and forecast, forking tokens, overlap with the base
-  menon show RUN --tree STEP                   a tree of answers, node by node with its value (recipe spo_tree)
+  menon study entropy RUN                      a run's entropy: law and forecast, forking tokens, overlap
+  menon show RUN --tree STEP                   a tree of answers, node by node with its value (spo_tree)
   menon rescore RUN --reward math              what another reward says of the answers that a run has stored
   menon doctor                                 what this machine has, and what is missing for what
   menon pretrain out=FOLDER                    make the built-in base model from nothing
@@ -43,7 +43,7 @@ Settings are key=value; a dot goes inside, and a part is named by its kind:
   out=runs/mine  threads=4  reward=my_file.py:my_function
   objective.policy.loss=gspo  objective.policy.loss.clip_high=.28
 
-  --debug    show stack traces       --version       --help
+  --debug    show stack traces       --version       menon COMMAND --help: its settings
 """
 
 COMMANDS = {
@@ -83,8 +83,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help") or "--help" in words or "-h" in words:
-        print(help_text(), end="")
+    asked_for_help = not words or words[0] == "help" or "--help" in words or "-h" in words
+    if asked_for_help:
+        print(help_of_command(words) if words and words[0] in COMMANDS else help_text(), end="")
         return 0
     if words == ["--version"]:
         from menon import __version__
@@ -104,7 +105,16 @@ def run(words: list[str]) -> int:
     return int(getattr(import_module(f"menon.cli.{module}"), name)(rest))
 
 
+def help_of_command(words: Sequence[str]) -> str:
+    """Of `menon COMMAND [RECIPE] --help`."""
+    from menon.cli.help import help_of
+
+    module, _, name = COMMANDS[words[0]].partition(":")
+    return help_of(words[0], words[1:], HELP, (module, name))
+
+
 def help_text() -> str:
+    """The general help, folded to the width of the terminal."""
     from menon.recipes import RECIPES
 
     width = max(map(len, RECIPES))
@@ -149,4 +159,7 @@ def fault(error: BaseException) -> str:
     ) as file:
         file.write(trace)
     what = " ".join(str(error).split())[:200]
-    return f"a fault in menon itself ({type(error).__name__}: {what}); please report it with {file.name} (--debug shows it here)"
+    return (
+        f"a fault in menon itself ({type(error).__name__}: {what}); please report it with {file.name} "
+        "(--debug shows it here)"
+    )

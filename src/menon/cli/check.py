@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Sequence
 from importlib import import_module
 
+from menon.cli.words import understand
 from menon.errors import UserError
 
 CHECKS = {
@@ -16,8 +17,12 @@ the exit code."""
 
 
 def check(words: Sequence[str]) -> int:
-    what, file, *rest = [*words, "", ""][: max(2, len(words))]
-    if what not in CHECKS or not file or "=" in file:
+    """Holds rewards and data against what they should say: a verifier against labelled answers, the code
+    reward against labelled programs, a data set's gold answers against the reward. Exit code 1 if one is
+    not right."""
+    given = understand(words, no_option="menon check takes no option '{option}'; settings are key=value")
+    what, file, *more = [*given.plain, "", ""][: max(2, len(given.plain))]
+    if what not in CHECKS or not file or more:
         raise UserError(
             f"menon check takes what to check ({', '.join(CHECKS)}) and a file, like menon check code "
             "cases.jsonl"
@@ -25,10 +30,7 @@ def check(words: Sequence[str]) -> int:
     module, _, name = CHECKS[what].partition(":")
     function = getattr(import_module(f"menon.cli.{module}"), name)
     takes = list(inspect.signature(function).parameters)[1:]
-    settings = {}
-    for word in rest:
-        key, equals, value = word.partition("=")
-        if key not in takes or not equals or not value:
+    for key, value in given.settings.items():
+        if key not in takes or not isinstance(value, str):
             raise UserError(f"menon check {what} takes no '{key}'; it takes {', '.join(takes)}, as key=value")
-        settings[key] = value
-    return int(function(file, **settings))
+    return int(function(file, **given.settings))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from menon import threads
 from menon.assembly.run import resume, settings_in, start, together, use
+from menon.cli.words import understand
 from menon.errors import UserError
 from menon.report.terminal import terminal
-from menon.settings import Tree, override, read_file
+from menon.settings import Tree, read_file
 
 
 @dataclass(frozen=True)
@@ -27,27 +28,14 @@ class Asked:
         return together(self.changes, self.again)
 
 
-def understand(words: Sequence[str]) -> Asked:
+def asked_by(words: Sequence[str]) -> Asked:
+    """What the words of `train` or `explain` ask for. UserError: words that do not go together."""
+    found = understand(words, ("resume",))
     recipe: str | None = None
     again: Tree | None = None
-    resume: Path | None = None
     files: list[Tree] = []
-    overrides: list[Tree] = []
-    rest = iter(words)
-    for word in rest:
-        if word == "--resume" or word.startswith("--resume="):
-            folder = word.partition("=")[2] or next(rest, "")
-            if not folder:
-                raise UserError("--resume needs the folder of a run, like --resume runs/mine")
-            resume = Path(folder)
-        elif word.startswith("-"):
-            raise UserError(
-                f"there is no option {word.partition('=')[0]}; settings are written without dashes, like "
-                "steps=20"
-            )
-        elif "=" in word:
-            overrides.append(dict([override(word)]))
-        elif word.endswith((".yaml", ".yml", ".toml")):
+    for word in found.plain:
+        if word.endswith((".yaml", ".yml", ".toml")):
             files.append(read_file(Path(word)))
         elif word.endswith(".json"):
             again = to_repeat(settings_in(Path(word)))
@@ -58,11 +46,14 @@ def understand(words: Sequence[str]) -> Asked:
                 f"'{word}' is neither key=value nor a .yaml or .toml file, and the recipe is '{recipe}' "
                 "already"
             )
+    folder = found.options.get("resume")
+    if folder == "":
+        raise UserError("--resume needs the folder of a run, like --resume runs/mine")
     if again is not None and recipe:
         raise UserError(f"the run.json says all that the recipe '{recipe}' would; leave one of them out")
-    if resume is not None and (recipe or files or again):
+    if folder and (recipe or files or again):
         raise UserError("--resume goes on with the run's own settings; leave the recipe and the files out")
-    return Asked(recipe, again, (*files, *overrides), resume)
+    return Asked(recipe, again, (*files, *found.overrides), Path(folder) if folder else None)
 
 
 def to_repeat(settings: Tree) -> Tree:
@@ -73,7 +64,9 @@ def to_repeat(settings: Tree) -> Tree:
 
 
 def train(words: Sequence[str]) -> int:
-    asked = understand(words)
+    """Trains: a recipe, changed by files of settings and by key=value. A run.json in place of the recipe
+    repeats that run; --resume RUN goes on with one."""
+    asked = asked_by(words)
     if asked.resume is not None:
         resume(asked.resume, asked.settings, terminal)
     else:
@@ -82,7 +75,10 @@ def train(words: Sequence[str]) -> int:
 
 
 def pretrain(words: Sequence[str]) -> int:
-    asked = understand(words)
+    """Makes a built-in base model from nothing and writes it to the folder out=: the model of sums, or with
+    corpus=search that of searching and long chains. threads= as in `menon train`. Stopped and asked again,
+    it goes on."""
+    asked = asked_by(words)
     if asked.recipe or asked.resume:
         raise UserError("pretrain takes key=value only, like menon pretrain out=my-base seed=2")
     settings = asked.settings

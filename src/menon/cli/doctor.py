@@ -29,14 +29,16 @@ EXTRAS = {
     "trackers": ("tensorboard", "wandb"),
     "eval": ("lm-eval", "nltk", "langdetect", "accelerate"),
     "bench": ("trl",),
-    "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil"),
+    "docs": ("zensical", "mdformat", "mdformat-gfm"),
+    "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil", "menon"),
 }
 """Extra of the package -> the packages that it installs."""
 GIB = 2**30
 
 
 def doctor(words: Sequence[str] = ()) -> int:
-    """Prints what this machine has; the exit code is 0 if everything that rewards need is there."""
+    """Says what this machine has, and what is missing for what: packages, extras, threads, devices, memory,
+    the sandbox. Exit code 0 if everything that rewards need is here."""
     if words:
         raise UserError(f"menon doctor takes no settings; leave '{words[0]}' out")
     print(

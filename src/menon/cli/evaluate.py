@@ -1,15 +1,15 @@
 """`menon eval` and `menon compare`, from words to a table and a file."""
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menon import threads
-from menon.assembly.run import use
+from menon.assembly.evaluate import evaluate as measured
+from menon.assembly.evaluate import summary
+from menon.cli.words import NO_OPTION, understand
 from menon.errors import UserError
-from menon.settings import Tree, merged, nested, override
 
 if TYPE_CHECKING:
     from menon.assembly.evaluation import Result
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 def evaluate(words: Sequence[str]) -> int:
-    """`menon eval MODEL key=value ...`: a table, and as the last line of the output the numbers as JSON."""
-    models, settings = understand(words)
+    """Evaluates a model on held-out questions: avg@k, pass@k and maj@k with intervals. Prints a table, and as
+    the last line the numbers as JSON; every answer's verdict goes into a file."""
+    found = understand(words, no_option=NO_OPTION)
+    models, settings = found.plain, found.settings
     if len(models) > 1:
         raise UserError(f"'{models[1]}' is neither key=value nor the model, which is '{models[0]}' already")
     if models and "model" in settings:
@@ -33,76 +35,15 @@ def evaluate(words: Sequence[str]) -> int:
         raise UserError(
             "eval needs a model: menon eval base task=chain_sum, or the folder of a model or of a run"
         )
-    done, notes = measure(settings, lambda line: print(line, flush=True))
+
+    def on_ready(config: "EvalConfig", chosen: "Threads") -> None:
+        print("\n".join(header(config, chosen)), flush=True)
+
+    done, notes = measured(settings, on_ready)
     for line in [*table(done), *(f"  {note}" for note in notes)]:
         print(line)
     print(json.dumps(summary(done)), flush=True)
     return 0
-
-
-def understand(words: Sequence[str]) -> tuple[list[str], Tree]:
-    """The words without '=', and the settings."""
-    plain: list[str] = []
-    settings: Tree = {}
-    for word in words:
-        if word.startswith("-"):
-            raise UserError(
-                f"there is no option {word.partition('=')[0]}; settings are written without dashes, like k=8"
-            )
-        if "=" in word and not Path(word).exists():
-            settings = merged(settings, nested(dict([override(word)])))
-        else:
-            plain.append(word)
-    return plain, settings
-
-
-def measure(settings: Mapping[str, Any], say: Callable[[str], None]) -> tuple["Result", list[str]]:
-    """Evaluates and stores the result; returns it with the sentences to print after the table. `say` gets the
-    lines of the header when everything is ready."""
-    chosen = threads.choose(settings)
-    use(chosen, str(settings.get("device", "auto")))
-    from menon.assembly.evaluation import evaluate as run
-    from menon.eval.config import EvalConfig, write_result
-    from menon.settings import plain, read
-
-    config = read(EvalConfig, {**settings, "threads": chosen.count})
-    out = Path(config.out or default_out(config.model, config.source))
-    if out.is_dir():
-        raise UserError(f"out is the folder {out}; name a file in it, like out={out / 'result.json'}")
-    if out.exists():
-        raise UserError(f"{out} exists already; set out= to a new file")
-
-    def began(ready: EvalConfig) -> None:
-        for line in header(ready, chosen):
-            say(line)
-
-    notes: list[str] = []
-    done = run(config, notes.append, began)
-    stored = {**plain(done.config), "out": str(out)}
-    write_result(out, stored, done.about, done.numbers, done.items)
-    return done, [*notes, f"every sample's verdict is in {out}"]
-
-
-def default_out(model: str, source: str) -> Path:
-    name = "-".join(Path(word).name.split(".")[0] for word in (model, source))
-    return Path("evaluations") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-
-
-def summary(done: "Result") -> dict[str, Any]:
-    """The numbers in one flat dictionary; intervals as [low, high]."""
-    flat: dict[str, Any] = {"model": done.config.model, "source": done.config.source}
-    for name, number in done.numbers.items():
-        if isinstance(number, dict) and "low" in number:
-            flat[name] = number["value"]
-            flat[f"{name}_interval"] = [number["low"], number["high"]]
-        else:
-            flat[name] = number
-    return flat | {"seconds": done.about["seconds"]}
-
-
-def from_python(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The implementation of `menon.evaluate`."""
-    return summary(measure({"model": model, **settings}, lambda line: None)[0])
 
 
 def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
@@ -155,18 +96,20 @@ def shown(value: float | None) -> str:
 
 
 def compare(words: Sequence[str]) -> int:
-    """`menon compare A.json B.json`."""
-    files, settings = understand(words)
-    if len(files) != 2 or settings:
+    """Compares two results of `menon eval` question by question: the difference with a paired interval, and
+    McNemar's test. The last line is JSON."""
+    found = understand(words, no_option=NO_OPTION)
+    files = found.plain
+    if len(files) != 2 or found.overrides:
         raise UserError("compare takes two results of `menon eval`: menon compare A.json B.json")
     from menon.eval.compare import compare as compared
     from menon.eval.config import read_result
 
     (about_a, a), (about_b, b) = (read_result(Path(file)) for file in files)
-    found = compared(a, b)
-    for line in verdict(found, files, (about_a, about_b)):
+    comparison = compared(a, b)
+    for line in verdict(comparison, files, (about_a, about_b)):
         print(line)
-    print(json.dumps(vars(found)), flush=True)
+    print(json.dumps(vars(comparison)), flush=True)
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from menon import threads
 from menon.assembly.run import configured, use
-from menon.cli.command import understand
+from menon.cli.command import asked_by
 from menon.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def explain(words: Sequence[str]) -> int:
-    asked = understand(words)
+    """Says what a run would do, before anything runs: sizes of a step and of an update, how far off-policy
+    it learns, threads, memory. Takes what `menon train` takes."""
+    asked = asked_by(words)
     if asked.resume is not None:
         raise UserError(
             "explain is about a run that has not begun; name a recipe or a file of settings, without --resume"

@@ -5,13 +5,18 @@ from pathlib import Path
 
 from menon import threads
 from menon.assembly.run import use
+from menon.cli.words import understand
 from menon.errors import UserError
 
 
 def report(words: Sequence[str]) -> int:
-    if len(words) != 1 or words[0].startswith("-"):
-        raise UserError("report takes the folder of a run: menon report runs/mine")
-    run = Path(words[0])
+    """Writes a run's page (report.html) anew from its record: curves, answers before and after, distance,
+    time. The run may still be going on."""
+    usage = "report takes the folder of a run: menon report runs/mine"
+    found = understand(words, no_option=usage)
+    if len(found.plain) != 1 or found.overrides:
+        raise UserError(usage)
+    run = Path(found.plain[0])
     use(threads.choose({}), "auto")
     from menon.record.layout import Layout
     from menon.study.report import report as made

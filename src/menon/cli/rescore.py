@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from menon.cli.check_verifier import reward_named
+from menon.cli.words import understand
 from menon.errors import UserError
 from menon.parts import close
 from menon.reward.code.signatures import Asked, judge
@@ -19,9 +20,10 @@ READ = ["step", "prompt", "answer", "completion", "finish", "score", "acc", "tok
 
 
 def rescore(words: Sequence[str]) -> int:
-    """Prints the means of both rewards and where they differ, and stores these numbers in the run's folder as
+    """Grades the answers that a run has stored with another reward (--reward X; for math also ways=lenient).
+    Prints the means of both rewards and where they differ, and stores these numbers in the run's folder as
     rescore_NAME.json."""
-    view, reward, ways = understand(words)
+    view, reward, ways = asked_by(words)
     made = reward_named(reward, ways)
     try:
         pairs = regrade(view, made)
@@ -38,24 +40,15 @@ def rescore(words: Sequence[str]) -> int:
     return 0
 
 
-def understand(words: Sequence[str]) -> tuple["RunView", str, str]:
+def asked_by(words: Sequence[str]) -> tuple["RunView", str, str]:
     """The run, the reward (`--reward X` or `reward=X`), and where `math` looks for results
     (`ways=lenient`)."""
-    plain: list[str] = []
-    reward, ways = "", "strict"
-    rest = iter(words)
-    for word in rest:
-        if word in ("--reward", "reward"):
-            reward = next(rest, "")
-        elif word.startswith(("--reward=", "reward=")):
-            reward = word.partition("=")[2]
-        elif word.startswith("ways="):
-            ways = word.partition("=")[2]
-        elif word.startswith("-"):
-            raise UserError(f"menon rescore takes no option '{word}'; it takes a run's folder and --reward X")
-        else:
-            plain.append(word)
-    if len(plain) != 1 or not reward:
+    no_option = "menon rescore takes no option '{option}'; it takes a run's folder and --reward X"
+    found = understand(words, ("reward",), no_option=no_option)
+    plain, settings = found.plain, found.settings
+    reward = found.options.get("reward") or str(settings.pop("reward", None) or "")
+    ways = str(settings.pop("ways", "strict"))
+    if len(plain) != 1 or not reward or settings:
         raise UserError(
             "menon rescore takes a run's folder and a reward, like menon rescore runs/mine --reward math"
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from menon.cli.words import understand
 from menon.errors import UserError
 from menon.settings import setting
 
@@ -11,17 +12,21 @@ HEAD = ("run", "recipe", "model", "steps", "state", "before", "after", "minutes"
 
 
 def runs(words: Sequence[str]) -> int:
-    if len(words) > 1 or any("=" in word or word.startswith("-") for word in words):
-        raise UserError("runs takes one folder at most: menon runs, or menon runs experiments")
-    folder = Path(words[0] if words else "runs")
+    """Lists the runs in a folder, one line each: state, steps, held-out accuracy before and after, minutes.
+    Without a folder those in runs/."""
+    usage = "runs takes one folder at most: menon runs, or menon runs experiments"
+    found = understand(words, no_option=usage)
+    if len(found.plain) > 1 or found.overrides:
+        raise UserError(usage)
+    folder = Path(found.plain[0] if found.plain else "runs")
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; runs are in runs/ unless out= names another place")
     from menon.record.layout import runs_in
 
-    found = runs_in(folder)
-    if not found:
+    paths = runs_in(folder)
+    if not paths:
         raise UserError(f"{folder} holds no runs (no folder with a run.json); start one with menon train")
-    for line in aligned([HEAD, *map(row_of, found)]):
+    for line in aligned([HEAD, *map(row_of, paths)]):
         print(line)
     return 0
 

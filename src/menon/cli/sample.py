@@ -1,14 +1,13 @@
 """`menon sample MODEL [QUESTION]`: answers with their log-probs, on a terminal coloured by how uncertain each
 token was."""
 
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from menon import threads
 from menon.assembly.run import use
-from menon.cli.evaluate import understand
+from menon.cli.words import NO_OPTION, understand
 from menon.errors import UserError
 from menon.report.terminal import printable
 
@@ -17,16 +16,15 @@ if TYPE_CHECKING:
 
     from menon.assembly.sample import Sampled
 
-SETTING = re.compile(r"[A-Za-z_.]+=")
-"""How a setting begins; a question may hold an equals sign too."""
 SURE, UNSURE = 0.05, 2.0
 """Entropies in nats: a token below the first has no colour; one at or above the second has the strongest."""
 
 
 def sample(words: Sequence[str]) -> int:
-    written = [word for word in words if not (word.startswith("-") or SETTING.match(word))]
-    settings = understand([word for word in words if word not in written])[1]
-    plain = list(written)
+    """Shows answers of a model with their log-probs; on a terminal each token is coloured by how uncertain it
+    was. Without a question, a held-out one of a task."""
+    found = understand(words, sentences=True, no_option=NO_OPTION)
+    settings, plain = found.settings, list(found.plain)
     if plain and "model" not in settings:
         settings["model"] = plain.pop(0)
     if len(plain) > 1 or "model" not in settings:
@@ -44,16 +42,16 @@ def sample(words: Sequence[str]) -> int:
     from menon.settings import read
 
     config = read(SampleConfig, settings)
-    found = drawn(config, plain[0] if plain else None)
+    answers = drawn(config, plain[0] if plain else None)
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    prompt = found[0].graded.rollout.prompt
+    prompt = answers[0].graded.rollout.prompt
     gold = f"   the answer is {printable(prompt.answer)}" if prompt.answer is not None else ""
     console.print(f"menon sample  {config.model}", markup=False)
     console.print(f"  question     {printable(prompt.text)}{gold}", markup=False)
     console.print(
         f"  temperature  {config.temperature:g}, top_p {config.top_p:g}, seed {config.seed}", markup=False
     )
-    for number, one in enumerate(found, start=1):
+    for number, one in enumerate(answers, start=1):
         console.print(f"\n{number}  {facts(one)}", markup=False)
         console.print(coloured(one))
     return 0

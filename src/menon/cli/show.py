@@ -1,11 +1,11 @@
 """`menon show RUN --tree STEP`: a tree of a step's answers, drawn in the terminal."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from menon.cli.words import understand
 from menon.errors import UserError
 
 READ = [
@@ -29,32 +29,28 @@ WIDTH = 60
 
 
 def show(words: Sequence[str]) -> int:
-    run, step, question = understand(words)
+    """Draws a tree of a step's answers (--tree STEP), node by node with its value; --question 2 takes the
+    tree of the second question. For runs of the recipe spo_tree."""
+    run, step, question = asked_by(words)
     rows = tree_rows(run, step, question)
     for line in drawn(rows):
         print(line)
     return 0
 
 
-def understand(words: Sequence[str]) -> tuple[Path, int, int]:
+def asked_by(words: Sequence[str]) -> tuple[Path, int, int]:
     """The run's folder, the step, and the number of the question within the step, counted from 1."""
-    usage = "menon show takes a run's folder and a step, like menon show runs/mine --tree 12, and maybe --question 3"
-    plain: list[str] = []
-    numbers: dict[str, int] = {}
-    rest = iter(words)
-    for word in rest:
-        if found := re.fullmatch(r"--(tree|question)(?:=(.*))?", word):
-            name, value = found[1], found[2] if found[2] is not None else next(rest, "")
-            if not value.isdecimal() or not int(value):
-                raise UserError(f"--{name} takes a number from 1 on, not '{value}'; {usage}")
-            numbers[name] = int(value)
-        elif word.startswith("-"):
-            raise UserError(f"there is no option '{word}'; {usage}")
-        else:
-            plain.append(word)
-    if len(plain) != 1 or "tree" not in numbers:
+    usage = (
+        "menon show takes a run's folder and a step, like menon show runs/mine --tree 12, and maybe "
+        "--question 3"
+    )
+    found = understand(words, ("tree", "question"), no_option="there is no option '{option}'; " + usage)
+    for name, value in found.options.items():
+        if not value.isdecimal() or not int(value):
+            raise UserError(f"--{name} takes a number from 1 on, not '{value}'; {usage}")
+    if len(found.plain) != 1 or found.overrides or "tree" not in found.options:
         raise UserError(usage)
-    return Path(plain[0]), numbers["tree"], numbers.get("question", 1)
+    return Path(found.plain[0]), int(found.options["tree"]), int(found.options.get("question", 1))
 
 
 def tree_rows(run: Path, step: int, question: int) -> list[Row]:
@@ -89,7 +85,8 @@ def drawn(rows: Sequence[Row]) -> Iterator[str]:
     deviation = (
         (sum((score - value[0]) ** 2 for score in spread) / len(spread)) ** 0.5 if spread else math.nan
     )
-    yield f"value {value[0]:.3f} ± {deviation / max(len(spread), 1) ** 0.5:.3f}   {len(rows)} nodes   * learned from in this step"
+    error = deviation / max(len(spread), 1) ** 0.5
+    yield f"value {value[0]:.3f} ± {error:.3f}   {len(rows)} nodes   * learned from in this step"
 
     def below(node: int, lead: str, text: str) -> Iterator[str]:
         for i, row in enumerate(children.get(node, ())):
@@ -99,7 +96,8 @@ def drawn(rows: Sequence[Row]) -> Iterator[str]:
             mark = "*" if row["learn"] else " "
             score = "failed" if math.isnan(row["score"]) else f"{row['score']:.2f}{error}"
             stem = lead + ("└ " if end else "├ ")
-            yield f"{mark} {stem}{score} ({row['score'] - value[node]:+.2f})  {clipped(printable(own))}{ending(row)}"
+            credit = f"{row['score'] - value[node]:+.2f}"
+            yield f"{mark} {stem}{score} ({credit})  {clipped(printable(own))}{ending(row)}"
             yield from below(row["node"], lead + ("  " if end else "│ "), row["completion"])
 
     yield from below(0, "", "")

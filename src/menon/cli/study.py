@@ -7,7 +7,7 @@ from typing import Any
 
 from menon import threads
 from menon.assembly.run import use
-from menon.cli.evaluate import understand
+from menon.cli.words import NO_OPTION, understand
 from menon.errors import UserError
 from menon.report.terminal import printable
 
@@ -17,7 +17,10 @@ INDENT = "  "
 
 
 def study(words: Sequence[str]) -> int:
-    plain, settings = understand(words)
+    """Studies a run's entropy from its record: the law that links it to the score, forking tokens, overlap
+    with the base. Prints tables and stores the numbers in the run's folder."""
+    asked = understand(words, no_option=NO_OPTION)
+    plain, settings = asked.plain, asked.settings
     if len(plain) != 2 or plain[0] != "entropy":
         raise UserError("study takes entropy and a run folder: menon study entropy runs/mine")
     run = Path(plain[1])

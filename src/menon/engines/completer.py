@@ -48,10 +48,10 @@ class Completer:
             for place, text in enumerate(prompts)
         ]
         found: dict[int, Completion] = {}
-        for completion in self.sampler.generate(
-            [Request(prompt, sampling, purpose="judge") for prompt in asked]
-        ):
-            found[completion.request.prompt.index] = completion
+        with self.sampler.open() as stream:
+            stream.ask([Request(prompt, sampling, purpose="judge") for prompt in asked])
+            for completion in stream:
+                found[completion.request.prompt.index] = completion
         others = self._others([prompt.tokens for prompt in asked])
         replies: list[tuple[str, Mapping[str, float]]] = []
         for place in range(len(asked)):

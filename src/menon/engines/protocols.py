@@ -65,7 +65,8 @@ def check_same_model(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> 
     odd = sorted(own.keys() ^ given.keys()) or sorted(n for n in own if own[n].shape != given[n].shape)
     if odd:
         raise UserError(
-            f"the checkpoint holds another model: '{odd[0]}' does not fit; load it with the model it was made of"
+            f"the checkpoint holds another model: '{odd[0]}' does not fit; load it with the model "
+            "it was made of"
         )
 
 

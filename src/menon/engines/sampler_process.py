@@ -1,92 +1,155 @@
-"""A worker process that generates a share of each call's completions on one thread.
-
-It maps the learner's weights from shared memory instead of holding a copy.
-"""
+"""A worker process that writes a part of each stream's completions, with one thread. It maps the learner's
+weights from shared memory instead of holding a copy."""
 
 import pickle
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from menon.engines.decoder import Decoder
 from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
-from menon.engines.decoding.prefix_cache import Held
-from menon.engines.decoding.scheduler import Job, Run, Voice
+from menon.engines.decoding.lane import Lane
+from menon.engines.decoding.scheduler import Detokenizer, Settings
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
 from menon.processes.wire import Connection, RemoteError
-from menon.types import Completion
+from menon.types import Completion, Request
 
-REQUESTS, STOP, FORGET = "requests", "stop", "forget"
-"""Messages to a worker. `[REQUESTS, first]` brings a pickled job, whose requests are numbered from `first`;
-STOP drops every request that is not answered yet; FORGET frees the keys and values that are held for later
-requests."""
-COMPLETIONS, STOPPED = "completions", "stopped"
-"""Messages from a worker, with the number of tokens computed since its last one. `[COMPLETIONS, tokens]`
-brings pickled `Answers`; `[STOPPED, tokens]` confirms a STOP: no completion of an earlier request follows."""
-Answers = list[tuple[int, Mapping[str, Any]]]
-"""Numbers of requests, and the fields of their completions without the request."""
+BEGIN, FURTHER, END = "begin", "further", "end"
+"""Messages to a worker: the first of a stream, with a pickled `Begin`; requests, with a pickled `Further`;
+the last one, which a worker answers with ENDED."""
+WRITTEN, ENDED = "written", "ended"
+"""Messages from a worker, with a pickled `Written`. None of a stream follows after ENDED."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """The first word on a stream; requests follow."""
+
+    settings: Settings
+    settles: bool
+
+
+@dataclass(frozen=True)
+class Further:
+    """Requests that follow from the next `count` completions of this process; with 0 from none."""
+
+    count: int
+    requests: Sequence[Request]
+    first: int
+    """Number of the first of them among the stream's requests to this process."""
+    most: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """The completions of one step: numbers of their requests, and all other fields."""
+
+    completions: Sequence[tuple[int, dict[str, Any]]]
+    computed_tokens: int
+    """Since the last message."""
 
 
 class SamplerHandler:
-    """What a worker runs. It first receives the descriptor of the shared weights, and the network that uses
-    them."""
+    """What a worker runs. It first receives the descriptor of the shared weights and the network that uses
+    them, with its detokenizer; then streams."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
-        self.jobs: deque[tuple[int, Job]] = deque()
-        self.held: Held | None = None
         self.kept: DecoderSlots | None = None
 
     def __call__(self, connection: Connection) -> None:
         self.connection = connection
         weights = SharedWeights(*connection.receive_descriptors(1))
-        decoder, voice = weights.loads(connection.receive().body)
+        self.decoder: Decoder
+        self.detokenizer: Detokenizer
+        self.decoder, self.detokenizer = weights.loads(connection.receive().body)
         while True:
-            while not self.jobs:
-                if self.receive() == STOP:
-                    connection.send([STOPPED, 0])
-            first, job = self.jobs.popleft()
-            try:
-                self.write(first, job, decoder, voice)
-            except UserError as error:
-                self.jobs.clear()
-                connection.write(RemoteError.of(error).encode())
+            self.write(pickle.loads(connection.receive().body))
 
-    def receive(self) -> str:
-        """Waits for one message and acts on it; its name."""
-        (name, *first), body = self.connection.receive()
-        if name == REQUESTS:
-            self.jobs.append((*first, pickle.loads(body)))
-        elif name == STOP:
-            self.jobs.clear()
-        elif name == FORGET:
-            self.held = None
-        return name
-
-    def write(self, first: int, job: Job, decoder: Decoder, voice: Voice) -> None:
-        """Sends completions as they finish, until all are sent or a STOP arrives. A job that arrives
-        meanwhile is next."""
-        if job.room is not None:
-            self.held = self.held or Held(job.room)
-        slots = renewed(self.kept, decoder, job.places, job.fixed)
-        self.kept = None  # until the job is done: after an error its NaNs must not reach a later job
-        number = {id(request): first + place for place, request in enumerate(job.requests)}
-        run = Run(slots, job, voice, None if job.room is None else self.held)
-        reported = 0
-        while run.busy:
-            if self.connection.waiting() and self.receive() == STOP:
-                self.connection.send([STOPPED, run.computed_tokens - reported])
-                break
-            if finished := run.step(job.version):
-                answers = [(number[id(completion.request)], fields(completion)) for completion in finished]
-                self.connection.send([COMPLETIONS, run.computed_tokens - reported], pickle.dumps(answers))
-                reported = run.computed_tokens
-        if slots.cache.nbytes <= job.keep:
-            self.kept = slots
+    def write(self, begin: Begin) -> None:
+        """One stream, to its end."""
+        part = Part(self, begin)
+        try:
+            part.run()
+        except UserError as error:
+            self.connection.write(RemoteError.of(error).encode())
+            while self.connection.receive().data[0] != END:
+                pass
+            part.slots = None  # after an error its NaNs must not reach a later stream
+        self.kept = part.slots
+        if self.kept is not None and self.kept.cache.nbytes > begin.settings.kept_bytes:
+            self.kept = None
+        self.connection.send([ENDED], pickle.dumps(Written([], part.new_tokens())))
 
 
-def fields(completion: Completion) -> dict[str, Any]:
+class Part:
+    """This process's part of a stream."""
+
+    def __init__(self, handler: SamplerHandler, begin: Begin) -> None:
+        self.handler, self.begin = handler, begin
+        self.connection = handler.connection
+        self.heard: deque[Further] = deque()
+        """What has come and is not due."""
+        self.number: dict[int, int] = {}
+        """id of a request that is being written -> its number in the stream."""
+        self.lane: Lane | None = None
+        self.slots: DecoderSlots | None = None
+        self.version = self.counted = 0
+
+    def run(self) -> None:
+        """Sends completions as they finish, until the end of the stream is heard."""
+        while self._settle():
+            assert self.lane is not None
+            if finished := self.lane.step(self.version):
+                fields = [(self.number.pop(id(each.request)), without_request(each)) for each in finished]
+                self.connection.send([WRITTEN], pickle.dumps(Written(fields, self.new_tokens())))
+
+    def _settle(self) -> bool:
+        """Waits for what must be settled before the next step; False at the end of the stream."""
+        while self.lane is None or self.lane.overdue or not self.lane.busy:
+            if (further := self.heard.popleft() if self.heard else self._receive()) is None:
+                return False
+            self._take(further)
+        while self.connection.waiting():
+            if (further := self._receive()) is None:
+                return False
+            self.heard.append(further)
+        return True
+
+    def _receive(self) -> Further | None:
+        """The next message; None is the end of the stream."""
+        (name,), body = self.connection.receive()
+        return None if name == END else pickle.loads(body)
+
+    def _take(self, further: Further) -> None:
+        self.version = further.version
+        for place, request in enumerate(further.requests):
+            self.number[id(request)] = further.first + place
+        if self.lane is None:
+            begin, words = self.begin, self.handler.detokenizer
+            self.lane = Lane.of(
+                further.requests, further.most, begin.settles, begin.settings, self._slots_for, words
+            )
+        else:
+            self.lane.settle(further.count, further.requests, further.most)
+
+    def _slots_for(self, places: int) -> DecoderSlots:
+        kept, self.handler.kept = self.handler.kept, None
+        self.slots = renewed(kept, self.handler.decoder, places, self.begin.settings.fixed)
+        return self.slots
+
+    def new_tokens(self) -> int:
+        """Computed since this was last asked."""
+        if self.lane is None:
+            return 0
+        before, self.counted = self.counted, self.lane.scheduler.computed_tokens
+        return self.counted - before
+
+
+def without_request(completion: Completion) -> dict[str, Any]:
     return {name: value for name, value in vars(completion).items() if name != "request"}

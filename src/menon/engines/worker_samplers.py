@@ -1,135 +1,151 @@
-"""Worker processes that write a part of each call's completions, beside the sampler's own process.
+"""Worker processes that write a part of each stream's completions: started with a sampler, ended with it.
 
-Two samplers in threads of one process would wait for each other's Python code; two processes do not.
+Two samplers in threads of one process wait for each other's bookkeeping; two processes do not.
 """
 
 import os
 import pickle
+import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from queue import SimpleQueue
+from typing import Any, NoReturn
 
 from torch import nn
 
 from menon.engines.decoder import Decoder
-from menon.engines.decoding.scheduler import Job, Voice
-from menon.engines.sampler_process import COMPLETIONS, FORGET, REQUESTS, STOP, STOPPED, Answers
+from menon.engines.decoding.scheduler import Detokenizer, Settings
+from menon.engines.sampler_process import BEGIN, END, ENDED, FURTHER, Begin, Further, Written
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
-from menon.processes.wire import Closed, Message
-from menon.processes.worker import Ended, Inbox, Spawn, Worker
-from menon.types import Completion, Request
+from menon.processes.wire import Closed, Message, RemoteError
+from menon.processes.worker import Ended, Spawn, Worker
+from menon.types import Completion, Prompt, Request
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+Asked = Iterable[Request]
+Read = Callable[[Iterable[Asked]], list[Request]]
+"""Asked -> all requests, checked; it may wait for some of them."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What follows from completions is known and sent: so many requests more will be answered."""
+
+    count: int
 
 
 class WorkerSamplers:
-    """`count` worker processes that share the memory of the model's parameters, which move there.
-
-    `answer` is a whole call of a sampler. Its parts also work alone, in any order: `ask` sends more requests,
-    also while others are being written; `take` returns completions as they finish; `stop` drops the requests
-    that are not answered.
-    """
+    """`count` worker processes that share the memory of the model's parameters, which move there."""
 
     def __init__(self, model: nn.Module, count: int) -> None:
         """Starts them. They import their libraries while this process goes on."""
         self.parameters = list(model.parameters())
         self.weights = SharedWeights.of(self.parameters)
-        self.inbox: Inbox[int] = SimpleQueue()
-        """Messages of all workers, each with its worker's index."""
+        self.inbox: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        """Index of a worker, and its message, `Settled`, what it or a late request raised, or None once it
+        has ended."""
         launch = Spawn("menon.engines.sampler_process:SamplerHandler", environment=ONE_THREAD)
         self.workers = [Worker(launch) for _ in range(count)]
         self.close = weakref.finalize(self, close, self.workers, self.weights)
         for index, worker in enumerate(self.workers):
             worker.start()
             worker.listen(self.inbox, index)
-            with suppress(Closed):  # it has died; the first call reports that
+            with suppress(Closed):  # it has died; the first stream reports that
                 worker.connection.send_descriptors(self.weights.descriptor)
-        self.num_asked = 0
-        """Requests so far; each gets the next number."""
-        self.unanswered: list[dict[int, Request]] = [{} for _ in self.workers]
-        """For each worker, number -> request."""
-        self.seats: dict[int, int] | None = None
-        """While finished prefixes are held: prompt -> the process that holds its prefixes (0: this one)."""
-        self.computed_tokens = 0
-        """By all workers, in all calls so far."""
         self.busy = False
-        """Whether a call of `answer` is under way. There can be one, because it takes every worker's
-        messages."""
+        """A stream uses them; another one cannot, for a process does one thing at a time."""
 
-    def introduce(self, decoder: Decoder, voice: Voice) -> None:
+    def introduce(self, decoder: Decoder, detokenizer: Detokenizer) -> None:
         """Sends the network, before any requests."""
-        data = self.weights.dumps((decoder, voice))
+        data = self.weights.dumps((decoder, detokenizer))
         for index in range(len(self.workers)):
-            self._send(index, "network", body=data)
+            self.send(index, "network", data)
 
-    def hold(self, on: bool) -> None:
-        """Whether workers keep the keys and values of finished sequences for later requests."""
-        self.seats = {} if on else None
-        if not on and not self.busy:
-            self._forget()
-
-    def deal(self, requests: Sequence[Request]) -> list[list[Request]]:
-        """This process's part, and one for each worker."""
-        return deal(requests, len(self.workers) + 1, self.seats)
-
-    def answer(self, jobs: Sequence[Job], own: Iterator[Completion]) -> Iterator[Completion]:
-        """Completions of `own`, this process's part, and between them those of the workers, one job for each.
-        UserError if a worker fails or dies."""
-        self.ask(jobs)
-        self.busy = True
+    def send(self, index: int, name: str, body: bytes = b"") -> None:
         try:
-            for completion in own:
-                yield completion
-                while not self.inbox.empty():
-                    yield from self.take()
-            while any(self.unanswered):
-                yield from self.take()
-        except (GeneratorExit, UserError):
-            self.stop()
-            raise
-        except BaseException:
-            self.close()  # a message may have been sent or taken in part
-            raise
-        finally:
-            self.busy = False
-            if self.seats is None and self.close.alive:
-                self._forget()  # a `holding` may have ended meanwhile
+            self.workers[index].send([name], body)
+        except Ended:
+            self.inbox.put((index, None))
 
-    def ask(self, jobs: Sequence[Job]) -> None:
-        """Sends more requests, one job for each worker. If one cannot be pickled, that is raised before any
-        is sent."""
+    def check(self) -> None:
+        """UserError if the processes would not see the weights of now."""
         if any(self.weights.place(parameter) is None for parameter in self.parameters):
             raise UserError(
                 "the sampler's weights were replaced and not changed in place, so its processes do not see "
                 "the new ones; make a new sampler"
             )
-        data = [pickle.dumps(bare(job)) for job in jobs]
+
+
+class WorkerLanes:
+    """The parts of a stream that worker processes write. Lane n is process n - 1; lane 0 is this process.
+
+    A process is sent what follows from its own completions and nothing else, in their order, so what it
+    computes in which step does not depend on how fast the others are (`decoding.lane`).
+    """
+
+    def __init__(self, workers: WorkerSamplers, settings: Settings, keep: bool, read: Read) -> None:
+        self.workers, self.keep = workers, keep
+        self.prompts: dict[int, int] = {}
+        """Index of a prompt -> the lane that has its kept prefixes."""
+        begin = pickle.dumps(Begin(settings, keep))
+        self.lanes = [WorkerLane(workers, index, begin, read) for index in range(len(workers.workers))]
+        workers.busy = True
+
+    @property
+    def done(self) -> bool:
+        """All is answered, and all that follows from the answers is sent."""
+        return not any(lane.owed or lane.unsettled for lane in self.lanes)
+
+    @property
+    def has_sent(self) -> bool:
+        return not self.workers.inbox.empty()
+
+    def deal(self, requests: Sequence[Request], most: int, version: int) -> list[Request]:
+        """Sends every process its part and returns this process's. UserError if one cannot see the
+        weights."""
+        self.workers.check()
+        mine, *others = deal(requests, len(self.lanes) + 1, self.prompts if self.keep else None)
+        data = [lane.packed(0, part, most, version) for lane, part in zip(self.lanes, others, strict=True)]
+        for lane, part, message in zip(self.lanes, others, data, strict=True):
+            if part:
+                lane.owed += len(part)
+                lane.send(message)
+        return mine
+
+    def settle(self, lane: int, count: int, following: list[Asked], most: int, version: int) -> None:
+        """What follows from the next `count` completions of a lane."""
+        self.lanes[lane - 1].settle(count, following, most, version)
+
+    def take(self) -> tuple[int, list[Completion], int]:
+        """Waits for a message: number of its lane, completions, tokens that were computed since the last one.
+        UserError if a worker fails or dies."""
         try:
-            for index, job in enumerate(jobs):
-                if job.requests:
-                    first, self.num_asked = self.num_asked, self.num_asked + len(job.requests)
-                    self.unanswered[index].update(enumerate(job.requests, first))
-                    self._send(index, REQUESTS, first, body=data[index])
+            index, message = self.workers.inbox.get()
+            lane = self.lanes[index]
+            if isinstance(message, Settled):
+                lane.unsettled -= 1
+                lane.owed += message.count
+                return index + 1, [], 0
+            if isinstance(message, Message):
+                written: Written = pickle.loads(message.body)
+                lane.owed -= len(written.completions)
+                return index + 1, lane.completions(written), written.computed_tokens
+            self._fail(index, message)
+        except UserError:
+            raise
         except BaseException:
-            self.close()  # as in `answer`
+            self.workers.close()  # a message may have been sent or taken in part
             raise
 
-    def take(self) -> list[Completion]:
-        """Waits for the next message of any worker and returns the completions in it. UserError if a worker
-        fails or dies."""
-        index, message = self.inbox.get()
-        if isinstance(message, Message):
-            name, tokens = message.data
-            self.computed_tokens += tokens
-            answers: Answers = pickle.loads(message.body) if name == COMPLETIONS else []
-            return [Completion(self.unanswered[index].pop(number), **fields) for number, fields in answers]
-        self.unanswered[index].clear()
+    def _fail(self, index: int, message: BaseException | None) -> NoReturn:
         if message is None:
-            how = f"has ended ({self.workers[index].ended().words})"
+            how = f"has ended ({self.workers.workers[index].ended().words})"
+        elif not isinstance(message, RemoteError):
+            raise message
         elif message.kind == "UserError":
             raise UserError(message.text)
         else:
@@ -139,28 +155,96 @@ class WorkerSamplers:
             "with threads=1"
         )
 
-    def stop(self) -> None:
-        """Drops the requests that are not answered, and waits until their workers confirm it."""
-        waiting = {index for index, requests in enumerate(self.unanswered) if requests}
-        for index in waiting:
-            self.unanswered[index].clear()
-            self._send(index, STOP)
-        while waiting:
-            index, message = self.inbox.get()
-            if isinstance(message, Message):
-                self.computed_tokens += message.data[1]
-            if message is None or (isinstance(message, Message) and message.data[0] == STOPPED):
-                waiting.discard(index)
+    def end(self) -> int:
+        """Ends the stream in every process; the tokens that were computed and not yet reported."""
+        computed = 0
+        if self.workers.close.alive:
+            open_lanes = {lane.index for lane in self.lanes if lane.end()}
+            while open_lanes:
+                index, message = self.workers.inbox.get()
+                if message is None:
+                    open_lanes.discard(index)
+                elif isinstance(message, Message):
+                    computed += pickle.loads(message.body).computed_tokens
+                    if message.data[0] == ENDED:
+                        open_lanes.discard(index)
+        self.workers.busy = False
+        return computed
 
-    def _forget(self) -> None:
-        for index in range(len(self.workers)):
-            self._send(index, FORGET)
 
-    def _send(self, index: int, *data: str | int, body: bytes = b"") -> None:
-        try:
-            self.workers[index].send(data, body)
-        except Ended:
-            self.inbox.put((index, None))
+class WorkerLane:
+    """One process's part of a stream, as the other end sees it."""
+
+    def __init__(self, workers: WorkerSamplers, index: int, begin: bytes, read: Read) -> None:
+        self.workers, self.index, self.begin, self.read = workers, index, begin, read
+        self.requests: dict[int, Request] = {}
+        """Those without an answer, by number."""
+        self.asked = self.owed = 0
+        """How many requests were sent, and how many answers are still to come."""
+        self.unsettled = 0
+        """Steps of the process of which it does not know yet what follows."""
+        self.begun, self.open = False, True
+        self.lock = threading.Lock()
+        self.late: SimpleQueue[Callable[[], None] | None] | None = None
+
+    def packed(self, count: int, requests: Sequence[Request], most: int, version: int) -> bytes:
+        first = self.asked
+        self.asked += len(requests)
+        self.requests.update(enumerate(requests, first))
+        return pickle.dumps(Further(count, bare(requests), first, most, version))
+
+    def send(self, data: bytes) -> None:
+        if not self.begun:
+            self.begun = True
+            self.workers.send(self.index, BEGIN, self.begin)
+        self.workers.send(self.index, FURTHER, data)
+
+    def completions(self, written: Written) -> list[Completion]:
+        return [
+            Completion(request=self.requests.pop(place), **fields) for place, fields in written.completions
+        ]
+
+    def settle(self, count: int, following: list[Asked], most: int, version: int) -> None:
+        """Sends what follows from the next completions. Where that must be waited for a thread does it, in
+        the same order, so that this process can go on."""
+
+        def work() -> None:
+            try:
+                requests = self.read(following)
+                data = self.packed(count, requests, most, version)
+                message: Settled | BaseException = Settled(len(requests))
+            except BaseException as error:
+                data, message = b"", error
+            with self.lock:
+                if self.open:
+                    self.workers.inbox.put((self.index, message))
+                    if data:
+                        self.send(data)
+
+        self.unsettled += 1
+        waits = not all(isinstance(requests, Sequence) for requests in following)
+        if waits and self.late is None:
+            self.late = SimpleQueue()
+            threading.Thread(target=do_in_order, args=(self.late,), daemon=True).start()
+        if self.late is None:
+            work()
+        else:
+            self.late.put(work)
+
+    def end(self) -> bool:
+        """Says the last word; will the process answer it?"""
+        with self.lock:
+            self.open = False
+        if self.late is not None:
+            self.late.put(None)
+        if self.begun:
+            self.workers.send(self.index, END)
+        return self.begun
+
+
+def do_in_order(late: "SimpleQueue[Callable[[], None] | None]") -> None:
+    while (work := late.get()) is not None:
+        work()
 
 
 def close(workers: Sequence[Worker], weights: SharedWeights) -> None:
@@ -169,27 +253,27 @@ def close(workers: Sequence[Worker], weights: SharedWeights) -> None:
     os.close(weights.descriptor)
 
 
-def deal(requests: Sequence[Request], count: int, seats: dict[int, int] | None) -> list[list[Request]]:
-    """Equal parts, in which requests of one prompt are neighbours; with `seats`, all of a prompt go to the
-    same process in every call."""
+def deal(requests: Sequence[Request], count: int, lanes: dict[int, int] | None) -> list[list[Request]]:
+    """As many requests to each, those of a prompt side by side; with `lanes` all of a prompt go to one, and
+    always to the same."""
     by_prompt: dict[int, list[Request]] = {}
     for request in requests:
         by_prompt.setdefault(request.prompt.index, []).append(request)
-    if seats is None:
+    if lanes is None:
         ordered = [request for group in by_prompt.values() for request in group]
         cuts = [len(ordered) * part // count for part in range(count + 1)]
         return [ordered[begin:end] for begin, end in pairwise(cuts)]
     parts: list[list[Request]] = [[] for _ in range(count)]
     for index, group in by_prompt.items():
-        seat = seats.setdefault(index, min(range(count), key=lambda part: len(parts[part])))
-        parts[seat].extend(group)
+        lane = lanes.setdefault(index, min(range(count), key=lambda part: len(parts[part])))
+        parts[lane].extend(group)
     return parts
 
 
-def bare(job: Job) -> Job:
-    """The job without what only this process needs: texts and columns of the questions."""
-    given = {id(request.prompt): request.prompt for request in job.requests}
-    prompts = {name: replace(prompt, text="", answer=None, columns={}) for name, prompt in given.items()}
-    return replace(
-        job, requests=[replace(request, prompt=prompts[id(request.prompt)]) for request in job.requests]
-    )
+def bare(requests: Sequence[Request]) -> list[Request]:
+    """Without what only this process needs: texts and columns of the questions."""
+    found: dict[int, Prompt] = {}
+    for request in requests:
+        prompt = request.prompt
+        found.setdefault(id(prompt), replace(prompt, text="", answer=None, columns={}))
+    return [replace(request, prompt=found[id(request.prompt)]) for request in requests]

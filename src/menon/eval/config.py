@@ -49,25 +49,31 @@ class EvalConfig:
     samples: int | None = None
     """Answers to each question; default: k. With more than k the estimates are better."""
     temperature: float = 1.0
+    """Of the answers; 0: the likeliest token always."""
     forking_temperature: float | None = None
     """The temperature, instead of `temperature`, of tokens whose entropy at temperature 1 is above
     `entropy_threshold`."""
     entropy_threshold: float = Sampling.entropy_threshold
     """In nats; see `forking_temperature`."""
     top_p: float = 1.0
+    """Answers are drawn from the likeliest tokens that hold this much of the probability."""
     max_new_tokens: int | None = None
     """Most tokens of an answer; default: the set's own, else that of a run (96)."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
     seed: int = 0
+    """Of the answers, and of the intervals."""
     on_bad: OnBad = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""
     slots: int = 256
     """Answers that are written at the same time. Affects memory and speed only."""
     threads: int | None = None
+    """Without a number as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Of the weights."""
     device: str = "auto"
+    """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
     out: str = ""
     """The file of results."""
 

@@ -54,7 +54,10 @@ def render(
         columns = {name: value for name, value in row.items() if name != "answer"}
         prompts.append(Prompt(index, tokens, rendered, row.get("answer"), columns))
     if faults and (on_bad == "stop" or not prompts):
-        room = f"prompts for a context of {context} tokens with max_new_tokens={max_new_tokens} (lower it, or take a longer context)"
+        room = (
+            f"prompts for a context of {context} tokens with max_new_tokens={max_new_tokens} "
+            "(lower it, or take a longer context)"
+        )
         refuse_rows(room, faults, total=len(rows))
     return prompts, len(faults)
 

@@ -81,7 +81,7 @@ class TextSpans:
         return next((([token], text) for token, text in [*longer, *plain]), ([], ""))
 
 
-def pieces_of(text: str, start: Sequence[int] | NDArray[np.int32]) -> list[str]:
+def pieces_of(text: str, start: Sequence[int]) -> list[str]:
     """What each token wrote, from a sequence's text and where its tokens begin in it."""
     return [text[a:b] for a, b in pairwise([*start, len(text)])]
 

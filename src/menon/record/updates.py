@@ -25,8 +25,8 @@ def write_updates(path: Path, step: int, records: Sequence[UpdateRecord]) -> Non
     rows = sum(len(record.sequence) for record in records)
     columns = {"step": pa.array(np.full(rows, step), pa.int64())}
     for name, kind in zip(KEY, (pa.int64(), pa.string(), pa.string()), strict=True):
-        values = [[getattr(record, name)] * len(record.sequence) for record in records]
-        columns[name] = pa.array(sum(values, []), kind)
+        values = [getattr(record, name) for record in records for _ in record.sequence]
+        columns[name] = pa.array(values, kind)
     columns["sequence"] = pa.array([int(row) for record in records for row in record.sequence], pa.int64())
     for name in TOKENS:
         columns[name] = pa.array(

@@ -46,7 +46,10 @@ ENTROPY = {
 LENGTHS_NOTE = "Mean over right and over wrong answers; the percentile is over all."
 ENTROPY_NOTE = "Over the tokens that the policy wrote."
 GROUPS = {"groups/all_correct": "solved", "groups/mixed": "mixed", "groups/all_wrong": "failed"}
-GROUPS_NOTE = "Share of the prompts whose answers were all right, some right, none right. Only mixed ones teach a group."
+GROUPS_NOTE = (
+    "Share of the prompts whose answers were all right, some right, none right. Only "
+    "mixed ones teach a group."
+)
 CLIP = {"clip/frac": "clipped", "clip/low": "below", "clip/high": "above"}
 CLIP_NOTE = "Share of tokens whose gradient was cut off, over all updates of the step."
 GRADIENT_NOTE = "Norm before it is clipped; mean over the updates of the step."
@@ -98,7 +101,10 @@ def _shows(lines: Lines, evaluations: Lines) -> tuple[Line, ...]:
 def _shows_note(lines: Lines) -> str:
     if series(lines, "shows/working") or series(lines, "shows/reflection"):
         return "Share of answers, as the task tells them from their text."
-    return "Share of answers with wait, recheck, retry, alternatively or however; this task knows no working of its own."
+    return (
+        "Share of answers with wait, recheck, retry, alternatively or however; this task knows "
+        "no working of its own."
+    )
 
 
 def _divergence(lines: Lines) -> Chart:

@@ -60,7 +60,10 @@ def lead(content: Content) -> str:
     if not before or not after:
         return ""
     n = int(after.get("n", 0))
-    text = f"Held-out accuracy at temperature 1 went from <b>{before['accuracy']:.3f}</b> to <b>{after['accuracy']:.3f}</b> "
+    text = (
+        f"Held-out accuracy at temperature 1 went from <b>{before['accuracy']:.3f}</b> to "
+        f"<b>{after['accuracy']:.3f}</b> "
+    )
     text += f"({n:,} questions)"
     rivals = []
     if "best_accuracy" in before:
@@ -83,17 +86,26 @@ def numbers(content: Content) -> Iterator[str]:
     if not rows:
         return
     when = f"after step {after['step']}"
-    yield f"<h2>Before and after</h2><table><thead><tr><th>held-out questions<th>before<th>{when}<th class=bars></tr></thead>"
+    yield (
+        "<h2>Before and after</h2>"
+        f"<table><thead><tr><th>held-out questions<th>before<th>{when}<th class=bars></tr></thead>"
+    )
     for key, label, form in rows:
         old, new = float(before[key]), float(after[key])
         most = 1.0 if form == ".3f" and max(old, new) <= 1 and key != "entropy" else max(old, new) or 1.0
-        bars = f'<i class="old" style="width:{100 * old / most:.1f}%"></i><i style="width:{100 * new / most:.1f}%"></i>'
+        bars = (
+            f'<i class="old" style="width:{100 * old / most:.1f}%"></i>'
+            f'<i style="width:{100 * new / most:.1f}%"></i>'
+        )
         yield f'<tr><td>{label}<td>{old:{form}}<td class="new">{new:{form}}<td class="bars">{bars}</tr>'
     yield "</table>"
 
 
 def charts(content: Content) -> Iterator[str]:
-    yield '<h2>Training</h2><p class="quiet">Each point is a step; dots are evaluations on the held-out questions.</p>'
+    yield (
+        '<h2>Training</h2><p class="quiet">Each point is a step; dots are evaluations on the '
+        "held-out questions.</p>"
+    )
     figures = [figure(chart) for chart in curves(content.lines, content.evaluations)]
     yield f'<div class="grid-of">{"".join(figures)}</div>'
 
@@ -146,7 +158,10 @@ def coloured(marks: Marked) -> str:
         if kl >= VISIBLE_KL and text:
             strength = min(0.85, 0.85 * kl / FULL_KL)
             line = "\n" if shown.endswith("\n") else ""
-            shown = f'<u style="--kl:{strength:.2f}" title="{kl:.2f} nats">{escape(shown.replace(chr(10), "⏎"))}</u>{line}'
+            shown = (
+                f'<u style="--kl:{strength:.2f}" title="{kl:.2f} nats">'
+                f"{escape(shown.replace(chr(10), '⏎'))}</u>{line}"
+            )
         else:
             shown = escape(shown)
         found.append(shown)
@@ -160,7 +175,10 @@ def distance(content: Content) -> Iterator[str]:
     yield "<h2>How far from the start</h2>"
     drift = content.drift
     if drift is None:
-        yield '<p class="quiet">Not measured. <code>menon report RUN</code> reads the answers with both models, once there is a '
+        yield (
+            '<p class="quiet">Not measured. <code>menon report RUN</code> reads the answers with '
+            "both models, once there is a "
+        )
         yield "checkpoint of an evaluated step.</p>"
         return
     yield (
@@ -202,7 +220,10 @@ def time(content: Content) -> Iterator[str]:
         f'<i class="t{tones[name]}" style="width:{100 * s / whole:.2f}%" title="{name}"></i>'
         for name, s in spent.items()
     ]
-    yield f'<div class="share">{"".join(bars)}</div><table><thead><tr><th>part<th>seconds<th>share<th>a step</tr></thead>'
+    yield (
+        f'<div class="share">{"".join(bars)}</div>'
+        "<table><thead><tr><th>part<th>seconds<th>share<th>a step</tr></thead>"
+    )
     for name, seconds in spent.items():
         each = f"{seconds / len(content.lines):.3f} s" if name != "outside of steps" else ""
         key = f'<span class="key t{tones[name]}">{escape(name)}</span>'

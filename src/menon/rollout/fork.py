@@ -5,8 +5,8 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from menon.rollout.groups import answer
-from menon.rollout.protocols import Grade, Sampler
+from menon.rollout.groups import answer_on
+from menon.rollout.protocols import Grade, Sampler, Stream
 from menon.types import Estimate, Graded, Request, Rollout, Sampling
 
 
@@ -71,11 +71,11 @@ def explore(
     rollouts: Sequence[Rollout],
     cuts: Sequence[Sequence[int]],
     k: int,
-    sampler: Sampler,
+    stream: Stream,
     grade: Grade,
     sampling: Sampling,
 ) -> Explored:
-    """K continuations from each cut of each rollout, all of them handed to the sampler at once.
+    """K continuations from each cut of each rollout, all of them asked at once.
 
     `cuts[i]` are numbers of answer tokens of `rollouts[i]` that are kept. Prefixes that are equal, within one
     answer or between answers to one visit of a prompt, are continued once.
@@ -89,7 +89,7 @@ def explore(
         names.append(tuple((rollout.prompt.index, rollout.visit, requests[0].path[0]) for requests in forks))
         wanted.update(zip(names[-1], forks, strict=True))
     requests = [request for group in wanted.values() for request in group]
-    graded = answer(requests, [place // k for place in range(len(requests))], sampler, grade)
+    graded = answer_on(stream, requests, [place // k for place in range(len(requests))], grade)
     return Explored(tuple(names), {name: graded[i * k : (i + 1) * k] for i, name in enumerate(wanted)})
 
 
@@ -107,7 +107,8 @@ def prefix_values(
     In the shape of `cuts` (see `explore`). A continuation whose grader failed is left out of the mean; NaN
     where all failed.
     """
-    found = explore(rollouts, cuts, k, sampler, grade, sampling).estimates()
+    with sampler.open() as stream:
+        found = explore(rollouts, cuts, k, stream, grade, sampling).estimates()
     return [[math.nan if estimate is None else estimate.value for estimate in row] for row in found]
 
 

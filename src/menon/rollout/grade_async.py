@@ -3,22 +3,25 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import TypeVar
 
 from menon.types import Rollout, Verdict
 
+Key = TypeVar("Key")
+
 
 def judge_aside(
-    finished: Iterable[tuple[int, Rollout]], judge: Callable[[list[Rollout]], list[Verdict]]
-) -> tuple[dict[int, Rollout], dict[int, Verdict]]:
-    """Rollouts and verdicts by place. `judge` gets, in one thread, whatever has finished since it was last
+    finished: Iterable[tuple[Key, Rollout]], judge: Callable[[list[Rollout]], list[Verdict]]
+) -> tuple[dict[Key, Rollout], dict[Key, Verdict]]:
+    """Rollouts and verdicts by key. `judge` gets, in one thread, whatever has finished since it was last
     free.
 
     What it is given together depends on the machine's timing, so a verdict must depend on its own answer
     alone. An error of `judge` ends the writing and is raised here.
     """
-    rollouts: dict[int, Rollout] = {}
-    verdicts: dict[int, Verdict] = {}
-    waiting: SimpleQueue[int | None] = SimpleQueue()
+    rollouts: dict[Key, Rollout] = {}
+    verdicts: dict[Key, Verdict] = {}
+    waiting: SimpleQueue[Key | None] = SimpleQueue()
 
     def work() -> None:
         more = True
@@ -27,18 +30,18 @@ def judge_aside(
             while not waiting.empty():
                 taken.append(waiting.get())
             more = None not in taken
-            places = [place for place in taken if place is not None]
-            if places:
-                verdicts.update(zip(places, judge([rollouts[place] for place in places]), strict=True))
+            keys = [key for key in taken if key is not None]
+            if keys:
+                verdicts.update(zip(keys, judge([rollouts[key] for key in keys]), strict=True))
 
     with ThreadPoolExecutor(1) as thread:
         working = thread.submit(work)
         try:
-            for place, rollout in finished:
+            for key, rollout in finished:
                 if working.done():
                     break
-                rollouts[place] = rollout
-                waiting.put(place)
+                rollouts[key] = rollout
+                waiting.put(key)
         finally:
             waiting.put(None)
         working.result()

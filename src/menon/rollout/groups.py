@@ -1,14 +1,17 @@
 """A fixed number of answers to each question."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 from menon.parts import Around
+from menon.rollout.answered import Answered
 from menon.rollout.grade_async import judge_aside
-from menon.rollout.protocols import Answer, Collected, Grade, GradeAll, Prompts, Sampler
-from menon.types import Completion, Graded, Prompt, Request, Rollout, Sampling, Verdict
+from menon.rollout.protocols import Answer, Collected, Grade, GradeAll, Prompts, Sampler, Stream
+from menon.types import Graded, Prompt, Request, Rollout, Sampling, Verdict
+
+Key = TypeVar("Key", int, tuple[int, ...])
 
 
 def answer(
@@ -17,21 +20,28 @@ def answer(
     """One turn each. Answers are graded in a thread while others are written; a grader that would rather have
     all of them at once gets them so, unless it says that its verdicts stand `apart`.
 
-    The result is in the order of the requests, which carry the given group numbers. RuntimeError if the
-    sampler leaves a request without an answer, answers one twice, or answers one that was not asked.
+    The result is in the order of the requests, which carry the given group numbers. Errors: `Answered`.
     """
-    finished = (
-        (place, Rollout.of(completion, groups[place])) for place, completion in written(requests, sampler)
-    )
+    with sampler.open() as stream:
+        return answer_on(stream, requests, groups, grade)
+
+
+def answer_on(
+    stream: Stream, requests: Sequence[Request], groups: Sequence[int], grade: Grade
+) -> list[Graded]:
+    """The same on a stream that is open, of which nothing else is being asked."""
+    answers = Answered[int](stream)
+    answers.ask(list(enumerate(requests)))
+    finished = ((place, Rollout.of(completion, groups[place])) for place, completion in answers)
     rollouts, verdicts = judged(finished, grade)
     return [Graded(rollouts[place], verdicts[place]) for place in range(len(requests))]
 
 
 def judged(
-    finished: Iterable[tuple[int, Rollout]], grade: Grade
-) -> tuple[dict[int, Rollout], dict[int, Verdict]]:
-    """Rollouts and verdicts by place. Graders that get all rollouts at once get them in the order of their
-    places."""
+    finished: Iterable[tuple[Key, Rollout]], grade: Grade
+) -> tuple[dict[Key, Rollout], dict[Key, Verdict]]:
+    """Rollouts and verdicts by key. Graders that get all rollouts at once get them in the order of their
+    keys."""
     if isinstance(grade, GradeAll) and not getattr(grade, "apart", False):
         rollouts = dict(sorted(finished, key=lambda one: one[0]))
         verdicts = grade.grade_all(list(rollouts.values())) if rollouts else []
@@ -43,20 +53,6 @@ def judged(
 
 def _one_by_one(grade: Grade, rollouts: Sequence[Rollout]) -> list[Verdict]:
     return [grade(rollout) for rollout in rollouts]
-
-
-def written(requests: Sequence[Request], sampler: Sampler) -> Iterator[tuple[int, Completion]]:
-    """Completions as they finish, each with the place of its request; exactly one for each."""
-    waiting = {name_of(request): place for place, request in enumerate(requests)}
-    if len(waiting) < len(requests):
-        raise ValueError("two requests have the same name; they would get the same random stream")
-    for completion in sampler.generate(requests):
-        name = name_of(completion.request)
-        if name not in waiting:
-            raise RuntimeError(f"the sampler answered {name}, which was not asked or is answered already")
-        yield waiting.pop(name), completion
-    if waiting:
-        raise RuntimeError(f"the sampler left {len(waiting)} of {len(requests)} requests without an answer")
 
 
 def answer_groups(
@@ -75,12 +71,6 @@ def answer_groups(
     numbers = [first + place // samples for place in range(len(requests))]
     graded = answer(requests, numbers, sampler, grade)
     return [graded[place : place + samples] for place in range(0, len(graded), samples)]
-
-
-def name_of(request: Request) -> tuple[int, int, int, tuple[int, ...]]:
-    """What tells the requests of one call apart: prompt, visit, sample and way through the tree name a random
-    stream."""
-    return request.prompt.index, request.visit, request.sample, request.path
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,43 @@
 """The seams of a rollout: who writes text, who grades it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from menon.parts import Around
 from menon.types import Completion, Graded, Metric, Prompt, Request, Rollout, Verdict
+
+
+class Stream(Protocol):
+    """Requests in, completions out, until the stream is closed.
+
+    >>> with sampler.open(keep=True) as stream:
+    ...     stream.ask(requests)
+    ...     for completion in stream:
+    ...         if goes_on(completion):
+    ...             stream.ask([replace(completion.request, prefix=completion.tokens, path=(0,))])
+    """
+
+    def ask(self, requests: Iterable[Request]) -> None:
+        """Further requests, also while others are being written. What is asked after a completion was taken
+        from the iterator and before the next one is *what follows from it*.
+
+        A sequence is read and checked at once. Any other iterable, such as a generator that waits for an
+        environment, is read when the sampler needs it, in another thread perhaps; so decoding goes on while
+        it waits. To repeat bit for bit, it must depend on the completions of its own prompt alone.
+        """
+        ...
+
+    def __iter__(self) -> Iterator[Completion]:
+        """Completions as they finish, in any order. Ends when all that was asked is answered; after more was
+        asked it can be iterated again. A request's tokens depend on its own name and the weights alone."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None:
+        """Gives up what has not been answered, and forgets what was kept."""
+        ...
 
 
 class Sampler(Protocol):
@@ -15,35 +46,15 @@ class Sampler(Protocol):
     version: int
     """Counts the weights it was given; every token carries it."""
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        """Completions as they finish, in any order. A request's tokens depend on its own name and the weights
-        alone."""
-        ...
-
-
-@runtime_checkable
-class Holds(Protocol):
-    """A sampler that can keep what it computed for sequences that others will go on from."""
-
-    def holding(self) -> AbstractContextManager[None]:
-        """While it lasts, finished sequences stay computed, and a request whose prompt and prefix begin like
-        one of them (or like a part of it) computes only the rest: nothing but its first new token where the
-        prefix is a whole finished answer.
+    def open(self, keep: bool = False) -> Stream:
+        """`keep`: requests will go on from finished sequences. These stay computed while the stream is open,
+        and a request whose prompt and prefix begin like one of them (or like a part of it) computes only the
+        rest: its first new token alone where the prefix is a whole finished answer.
 
         What is kept is forgotten with new weights and at the end; where memory does not suffice, less is kept
-        and more computed again. Texts and numbers are those without it (docs/laws.md, law 3).
+        and more is computed again. Texts and numbers are those without it (docs/laws.md, law 3).
         """
         ...
-
-
-def holding(sampler: Sampler) -> AbstractContextManager[None]:
-    """`sampler.holding()` where it can, for levels of a tree or turns of an episode; else nothing:
-
-    >>> with holding(sampler):
-    ...     parents = list(sampler.generate(requests))
-    ...     children = list(sampler.generate([replace(c.request, prefix=c.tokens, path=(0,)) for c in parents]))
-    """
-    return sampler.holding() if isinstance(sampler, Holds) else nullcontext()
 
 
 class Grade(Protocol):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from menon.errors import UserError, at_least
 from menon.parts import Around
 from menon.rollout.fork import Explored, explore
-from menon.rollout.groups import answer_groups
+from menon.rollout.groups import answer_groups, answer_on
 from menon.rollout.partition import CutPoints, EqualParts, FixedTokens, Lines, Partition, newline_tokens
 from menon.rollout.protocols import (
     Collected,
@@ -19,7 +19,6 @@ from menon.rollout.protocols import (
     Sampler,
     StepSizes,
     group_sizes,
-    holding,
 )
 from menon.types import Estimate, Mean, Metric, Rollout, Sum, Verdict
 
@@ -95,14 +94,21 @@ class Segments:
         partition = self.build(around).partition
         assert callable(partition)
         asked = prompts.take(around.prompts_per_step)
-        with holding(sampler):  # a cut answer goes on from what is computed of it
-            groups = answer_groups(asked, around.samples_per_prompt, around.sampling, sampler, grade)
+        with sampler.open(keep=True) as stream:  # a cut answer goes on from what is computed of it
+            groups = answer_groups(
+                asked,
+                around.samples_per_prompt,
+                around.sampling,
+                sampler,
+                grade,
+                answer=lambda requests, groups, sampler, grade: answer_on(stream, requests, groups, grade),
+            )
             graded = [one for group in groups for one in group]
             rollouts = [g.rollout for g in graded]
             cuts = [partition(rollout) for rollout in rollouts]
             asked_cuts = [places[: self.max_values or None] for places in cuts]
             explored = explore(
-                rollouts, asked_cuts, self.value_samples, sampler, finished_only(grade), around.sampling
+                rollouts, asked_cuts, self.value_samples, stream, finished_only(grade), around.sampling
             )
         estimates = explored.estimates()
         valued = [

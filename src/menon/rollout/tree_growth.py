@@ -1,16 +1,22 @@
-"""Growing trees of continuations, level by level."""
+"""Growing trees of continuations."""
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from menon.errors import UserError
-from menon.rollout.groups import judged, written
-from menon.rollout.protocols import Grade, Sampler, holding
+from menon.rollout.answered import Answered
+from menon.rollout.groups import judged
+from menon.rollout.protocols import Grade, Sampler
 from menon.types import Completion, Prompt, Request, Rollout, Sampling, Tokens, Verdict, no_tokens
 
 INNER = Verdict(math.nan, math.nan)
+
+Path = tuple[int, ...]
+"""Child numbers from the prompt down."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class Node:
 
     parent: int
     depth: int
-    path: tuple[int, ...]
+    path: Path
     prefix: Tokens
     """Of the whole answer, the node's own tokens included."""
     rollout: Rollout
@@ -109,70 +115,59 @@ class TreeShape:
 def grow(
     asked: Sequence[tuple[Prompt, int]], shape: TreeShape, sampling: Sampling, sampler: Sampler, grade: Grade
 ) -> list[Tree]:
-    """Whole trees with the verdicts of their leaves. Each level is written for all trees at once, from what
-    the sampler has computed for the level above."""
+    """Whole trees with the verdicts of their leaves. A node's children are asked as soon as it is finished,
+    and go on from what the sampler has computed for it."""
     trees = [Tree(prompt, visit) for prompt, visit in asked]
-    open_nodes = [(group, 0) for group in range(len(trees))]
-    with holding(sampler):
-        for depth, width in enumerate(shape.branching, 1):
-            last = depth == len(shape.branching)
-            places = [(group, parent, child) for group, parent in open_nodes for child in range(width)]
-            room = None if last else shape.budgets[depth - 1]
-            requests = [
-                request_of(trees[group], parent, child, sampling, room) for group, parent, child in places
-            ]
-            open_nodes = level(trees, places, requests, last, sampler, grade)
+    finished: list[dict[Path, Completion]] = [{} for _ in trees]
+    with sampler.open(keep=True) as stream:
+        answers = Answered[tuple[int, Path]](stream)
+
+        def leaves() -> Iterator[tuple[tuple[int, ...], Rollout]]:
+            for (group, path), completion in answers:
+                finished[group][path] = completion
+                if is_leaf(completion, shape):
+                    yield (len(path), group, *path), Rollout.of(completion, group)
+                else:
+                    above = np.concatenate([completion.request.prefix, completion.tokens])
+                    answers.ask(children(trees[group], group, path, above, shape, sampling))
+
+        nothing = no_tokens()
+        roots = [children(tree, group, (), nothing, shape, sampling) for group, tree in enumerate(trees)]
+        answers.ask([child for root in roots for child in root])
+        _, verdicts = judged(leaves(), grade)
+    for group, tree in enumerate(trees):
+        fill(tree, group, finished[group], shape)
+        tree.verdicts = [verdicts.get((node.depth, group, *node.path), INNER) for node in tree.nodes]
     return trees
 
 
-def request_of(tree: Tree, parent: int, child: int, sampling: Sampling, room: int | None) -> Request:
-    """One child of a node; without `room` it may use what the whole answer has left."""
-    above = tree.nodes[parent - 1] if parent else None
-    prefix, path = (no_tokens(), ()) if above is None else (above.prefix, above.path)
-    left = sampling.max_new_tokens - len(prefix)
-    own = replace(sampling, max_new_tokens=left if room is None else room)
-    return Request(tree.prompt, own, visit=tree.visit, path=(*path, child), prefix=prefix, last=room is None)
+def children(
+    tree: Tree, group: int, path: Path, prefix: Tokens, shape: TreeShape, sampling: Sampling
+) -> list[tuple[tuple[int, Path], Request]]:
+    """Requests for the children of the node with this path and answer so far. Those of the last level may use
+    what the whole answer has left."""
+    depth = len(path)
+    last = depth + 1 == len(shape.branching)
+    room = sampling.max_new_tokens - len(prefix) if last else shape.budgets[depth]
+    own = replace(sampling, max_new_tokens=room)
+    paths = [(*path, child) for child in range(shape.branching[depth])]
+    return [
+        ((group, path), Request(tree.prompt, own, visit=tree.visit, path=path, prefix=prefix, last=last))
+        for path in paths
+    ]
 
 
-def level(
-    trees: list[Tree],
-    places: Sequence[tuple[int, int, int]],
-    requests: Sequence[Request],
-    last: bool,
-    sampler: Sampler,
-    grade: Grade,
-) -> list[tuple[int, int]]:
-    """Writes one level, its leaves graded, and adds it to the trees in the order of the requests; gives the
-    nodes that go on."""
-    numbers: list[int] = []
-    count = [len(tree.nodes) for tree in trees]
-    for group, _, _ in places:
-        count[group] += 1
-        numbers.append(count[group])
-    found: dict[int, Node] = {}
-
-    def leaves() -> Iterator[tuple[int, Rollout]]:
-        for place, completion in written(requests, sampler):
-            group, parent, _ = places[place]
-            found[place] = node_of(completion, group, numbers[place], parent, last)
-            if found[place].leaf:
-                yield place, found[place].rollout
-
-    _, verdicts = judged(leaves(), grade)
-    for place, (group, _, _) in enumerate(places):
-        trees[group].nodes.append(found[place])
-        trees[group].verdicts.append(verdicts.get(place, INNER))
-    return [(places[place][0], numbers[place]) for place in range(len(places)) if not found[place].leaf]
+def is_leaf(completion: Completion, shape: TreeShape) -> bool:
+    """Nothing goes on from it: it has ended, or is on the last level."""
+    return completion.finish != "length" or len(completion.request.path) == len(shape.branching)
 
 
-def node_of(completion: Completion, group: int, number: int, parent: int, last: bool) -> Node:
-    request = completion.request
-    rollout = replace(Rollout.of(completion, group, number, parent), depth=len(request.path))
-    return Node(
-        parent,
-        len(request.path),
-        request.path,
-        rollout.answer_tokens,
-        rollout,
-        last or completion.finish != "length",
-    )
+def fill(tree: Tree, group: int, finished: Mapping[Path, Completion], shape: TreeShape) -> None:
+    """Puts the nodes in, level by level and each level in the order of the paths, whatever finished first."""
+    number: dict[Path, int] = {(): 0}
+    for path in sorted(finished, key=lambda path: (len(path), path)):
+        completion, parent = finished[path], number[path[:-1]]
+        number[path] = len(number)
+        rollout = replace(Rollout.of(completion, group, number[path], parent), depth=len(path))
+        leaf = is_leaf(completion, shape)
+        tree.nodes.append(Node(parent, len(path), path, rollout.answer_tokens, rollout, leaf))

@@ -9,7 +9,7 @@ its place in the whole answer.
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,9 +18,9 @@ import numpy as np
 
 from menon.errors import UserError
 from menon.processes.deadline import Call, Late
+from menon.rollout.answered import Answered
 from menon.rollout.environments.protocol import Environment
-from menon.rollout.groups import written
-from menon.rollout.protocols import Grade, GradeAll, Sampler, holding
+from menon.rollout.protocols import Grade, GradeAll, Sampler
 from menon.streams import stream
 from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Verdict, no_tokens
 from menon.user_code import describe
@@ -75,20 +75,21 @@ class Turns:
         room = threading.Semaphore(PARALLEL)
         episodes = [Episode(request, group, self) for request, group in zip(requests, groups, strict=True)]
         self._wait([(episode.begin, Call(episode.reset, room=room)) for episode in episodes])
-        with holding(sampler):  # a turn goes on from the one before
-            while live := [episode for episode in episodes if episode.finish is None]:
-                self._turn(live, sampler, room)
+        with sampler.open(keep=True) as stream:  # a turn goes on from the one before
+            answers = Answered[Episode](stream)
+            answers.ask([(episode, episode.request()) for episode in episodes if episode.finish is None])
+            for episode, completion in answers:
+                if episode.takes(completion):
+                    step = Call(episode.environment.step, self.decode(completion.tokens.tolist()), room=room)
+                    answers.ask(self._next_turn(episode, step))
         self._close(episodes)
         return verdicts_of(episodes, grade)
 
-    def _turn(self, live: "Sequence[Episode]", sampler: Sampler, room: threading.Semaphore) -> None:
-        calls: list[tuple[Callable[[Any], None], Call]] = []
-        for place, completion in written([episode.request() for episode in live], sampler):
-            episode = live[place]
-            if episode.takes(completion):
-                step = Call(episode.environment.step, self.decode(completion.tokens.tolist()), room=room)
-                calls.append((episode.goes_on, step))
-        self._wait(calls)
+    def _next_turn(self, episode: "Episode", step: Call) -> "Iterator[tuple[Episode, Request]]":
+        """Waits for the environment, and asks unless the episode is over."""
+        self._wait([(episode.goes_on, step)])
+        if episode.finish is None:
+            yield episode, episode.request()
 
     def _close(self, episodes: "Sequence[Episode]") -> None:
         closing = [
@@ -133,6 +134,8 @@ class Episode:
         self.tokens: Tokens = no_tokens()
         """All that follows the prompt."""
         self.columns: dict[str, list[np.ndarray]] = {name: [] for name in ("is_action", *OBSERVED)}
+        self.turns_written: list[tuple[int, Completion]] = []
+        """Where each turn begins in what follows the prompt."""
         self.finish: Finish | None = None
         self.text, self.fault = "", ""
         self.num_turns = self.observed = 0
@@ -166,6 +169,7 @@ class Episode:
     def takes(self, completion: Completion) -> bool:
         """Appends a turn; is it for the environment to answer?"""
         size = len(completion.tokens)
+        self.turns_written.append((len(self.tokens), completion))
         self.append(
             completion.tokens,
             np.ones(size, dtype=np.bool_),
@@ -234,7 +238,21 @@ class Episode:
             sample=self.asked.sample,
             visit=self.asked.visit,
             **columns,
+            **self._alternatives(size),
         )
+
+    def _alternatives(self, prompt_tokens: int) -> dict[str, Any]:
+        """[L, k] of all turns, empty where the policy did not write; nothing where they were not recorded."""
+        recorded = [turn.alternatives for _, turn in self.turns_written if turn.alternatives is not None]
+        if not recorded:
+            return {}
+        shape = (prompt_tokens + len(self.tokens), recorded[0].shape[1])
+        tokens, logp = np.full(shape, -1, dtype=np.int32), np.full(shape, np.nan, dtype=np.float32)
+        for begin, turn in self.turns_written:
+            rows = slice(prompt_tokens + begin, prompt_tokens + begin + len(turn.tokens))
+            if turn.alternatives is not None and turn.alternatives_logp is not None:
+                tokens[rows], logp[rows] = turn.alternatives, turn.alternatives_logp
+        return {"alternatives": tokens, "alternatives_logp": logp}
 
 
 def verdicts_of(episodes: Sequence[Episode], grade: Grade) -> list[Graded]:

@@ -19,11 +19,17 @@ LEVELS: dict[str, tuple[str, ...]] = {
 """Level -> the layers that must be there. Those that are there are always used."""
 
 NEEDS = {
-    "landlock": "Linux 5.13 or later with landlock among the security modules (lsm=...,landlock on the kernel's "
-    "command line)",
-    "seccomp": "a Linux kernel with seccomp filters on x86-64 or aarch64, and a container that lets a process "
-    "add one",
-    "namespaces": "user namespaces for ordinary users (optional: an empty network under the system-call filter)",
+    "landlock": (
+        "Linux 5.13 or later with landlock among the security modules "
+        "(lsm=...,landlock on the kernel's command line)"
+    ),
+    "seccomp": (
+        "a Linux kernel with seccomp filters on x86-64 or aarch64, "
+        "and a container that lets a process add one"
+    ),
+    "namespaces": (
+        "user namespaces for ordinary users (optional: an empty network under the system-call filter)"
+    ),
 }
 
 PROBE = b"""
@@ -47,7 +53,8 @@ thread = threading.Thread(target=open("kept", "w").close)
 thread.start()
 thread.join()
 seccomp = [refused(socket.socket), refused(fork), refused(lambda: os.kill(os.getppid(), 0))]
-landlock = [refused(lambda: os.listdir("/")), refused(lambda: open("/etc/passwd")), refused(lambda: open("../probe", "w"))]
+reached = [lambda: os.listdir("/"), lambda: open("/etc/passwd"), lambda: open("../probe", "w")]
+landlock = [refused(do) for do in reached]
 print(json.dumps({"seccomp": all(seccomp), "landlock": all(landlock)}))
 """
 """Run inside: what must work works, and what must be refused is."""

@@ -1,8 +1,9 @@
-"""Both ends of the conversation about model code: `Solution` answers in its process, `Caller` asks from the process of the tests.
+"""Both ends of the conversation about model code: `Solution` answers in its process, `Caller` asks from the
+process of the tests.
 
-The tests' process holds the expected values and never runs model code; model code's process gets the arguments of calls and
-nothing else. What it answers is a claim, whoever wrote it: there is no channel to forge, no verdict to print, no result to
-unpickle.
+The tests' process holds the expected values and never runs model code; model code's process gets the
+arguments of calls and nothing else. What it answers is a claim, whoever wrote it: there is no channel to
+forge, no verdict to print, no result to unpickle.
 """
 
 import builtins
@@ -202,8 +203,8 @@ def change(given: Any, now: Any) -> None:
 class Thing:
     """An object of model code that is no plain data: a function, a class, an instance, an iterator.
 
-    It can be called, read, written and iterated. Comparisons and arithmetic are not passed on: it is equal to itself alone,
-    so that a class of model code has no say in whether a test holds.
+    It can be called, read, written and iterated. Comparisons and arithmetic are not passed on: it is equal to
+    itself alone, so that a class of model code has no say in whether a test holds.
     """
 
     __slots__ = ("_caller", "_number")

@@ -14,8 +14,8 @@ from menon.types import StepReport
 class Mixed:
     """Each step comes from one of the sources: that which is furthest behind its share of the steps so far.
 
-    No chance is involved, so a mixture of 3 to 1 gives exactly one step of the second in every four; of equally late
-    sources the first one is next.
+    No chance is involved, so a mixture of 3 to 1 gives exactly one step of the second in every four; of
+    equally late sources the first one is next.
     """
 
     def __init__(self, sources: Mapping[str, Source], weights: Mapping[str, float]) -> None:
@@ -28,15 +28,16 @@ class Mixed:
             raise UserError(f"weights of a mixture must be positive numbers, not {dict(weights)}")
         if ahead := [name for name, source in sources.items() if isinstance(source, Queued) and source.ahead]:
             raise UserError(
-                f"'{ahead[0]}' of a mixture writes ahead, also while another source is learned from; put the queue "
-                "around the mixture"
+                f"'{ahead[0]}' of a mixture writes ahead, also while another source is learned from; "
+                "put the queue around the mixture"
             )
         total = sum(weights.values())
         self.sources = dict(sources)
         self.shares = {name: weights[name] / total for name in sources}
         self._taken = dict.fromkeys(sources, 0)
         self._given: deque[str] = deque()
-        """Whose the steps are that were handed out and not learned yet; more than one where a queue asks ahead."""
+        """Whose the steps are that were handed out and not learned yet; more than one where a queue asks
+        ahead."""
 
     def next(self) -> Gathered:
         steps = sum(self._taken.values()) + 1

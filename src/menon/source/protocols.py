@@ -22,12 +22,14 @@ class Gathered:
 
 
 class Source(Protocol):
-    """An endless supply of steps. Calls come in this order: `next`, `learned`, `published`, `state`; then again."""
+    """An endless supply of steps. Calls come in this order: `next`, `learned`, `published`, `state`; then
+    again."""
 
     def next(self) -> Gathered: ...
 
     def learned(self, report: StepReport) -> None:
-        """The step's updates are done. When it returns, nothing is being written, so the weights may be replaced."""
+        """The step's updates are done. When it returns, nothing is being written, so the weights may be
+        replaced."""
         ...
 
     def published(self, version: int) -> None:

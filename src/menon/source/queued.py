@@ -16,12 +16,12 @@ Written = tuple[dict[str, Any], Gathered | Exception]
 class Queued:
     """A thread that asks `inner` for up to `ahead` steps beyond the one that is learned from.
 
-    `ahead=0` calls `inner` directly: the synchronous run. Otherwise a step is written by weights that are at most
-    `ahead` versions old. What was begun is finished before weights are published, so which weights wrote what
-    depends on the order of the calls alone, and not on how fast either side is.
+    `ahead=0` calls `inner` directly: the synchronous run. Otherwise a step is written by weights that are at
+    most `ahead` versions old. What was begun is finished before weights are published, so which weights wrote
+    what depends on the order of the calls alone, and not on how fast either side is.
 
-    The state is that of `inner` before the oldest step that was not handed out: a resumed run asks the prompts of
-    the queue again and trains none twice.
+    The state is that of `inner` before the oldest step that was not handed out: a resumed run asks the
+    prompts of the queue again and trains none twice.
     """
 
     def __init__(self, inner: Source, ahead: int = 0) -> None:

@@ -62,8 +62,8 @@ class Rows:
 
 
 class Corpus:
-    """Steps of a corpus that is generated: `steps()` gives the examples of one step after the other, the same each time
-    it is called. `name` stands for the corpus and all its settings."""
+    """Steps of a corpus that is generated: `steps()` gives the examples of one step after the other, the same
+    each time it is called. `name` stands for the corpus and all its settings."""
 
     def __init__(self, steps: Callable[[], Iterator[Sequence[Example]]], name: str) -> None:
         self.steps, self.name = steps, name
@@ -86,7 +86,8 @@ class Corpus:
     def load(self, state: Mapping[str, Any]) -> None:
         if state["name"] != self.name:
             raise UserError(
-                "the corpus is not the one that this run began with; put the old settings back, or start a new run"
+                "the corpus is not the one that this run began with; put the old settings back, or "
+                "start a new run"
             )
         self._taken = int(state["taken"])
         self._stream = islice(self.steps(), self._taken, None)

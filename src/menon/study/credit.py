@@ -1,8 +1,8 @@
 """Does credit for segments pay? SPO-chain, SPO-tree, VinePPO, GRPO with and without a mask, and PPO at equal
 budgets.
 
-    python -m menon.study.credit FOLDER [--tokens 300000] [--seconds 600] [--seeds 0 1 2 3 4] [--arms grpo spo_tree ...]
-                                        [--words task=long_chain ...] [--every 5]
+    python -m menon.study.credit FOLDER [--tokens 300000] [--seconds 600] [--seeds 0 1 2 3 4]
+                                        [--arms grpo spo_tree ...] [--words task=long_chain ...] [--every 5]
 
 Each arm is trained with each seed until it has written `tokens` (those of its values included) and spent
 `seconds` in steps. The held-out accuracy is read off the run's own evaluations at both budgets, between two
@@ -188,7 +188,10 @@ def verdict(low: float, high: float) -> str:
 
 def table(runs: Runs) -> Iterator[str]:
     """Lines of Markdown: every arm, its difference to GRPO, and the claims."""
-    yield "| arm | seeds | at equal tokens | against grpo | at equal time | against grpo | right answers, tokens |"
+    yield (
+        "| arm | seeds | at equal tokens | against grpo | at equal time | against grpo "
+        "| right answers, tokens |"
+    )
     yield "|---|---|---|---|---|---|---|"
     for arm, of_seed in runs.items():
         cells = [arm, str(len(of_seed))]

@@ -78,7 +78,8 @@ def last_step(view: RunView) -> int:
     steps = [step for step in view.checkpoints if step in evaluated]
     if 0 not in evaluated or not steps:
         raise UserError(
-            f"{view.path} holds no answers of an evaluation before and after training; let the run go on to its end"
+            f"{view.path} holds no answers of an evaluation before and after training; let the run "
+            "go on to its end"
         )
     return steps[-1]
 

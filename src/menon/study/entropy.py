@@ -36,9 +36,11 @@ class EntropyStudy:
     n_min: int = N_MIN
     """Occurrences that a token of the forking tables has at least."""
     rows: int = 100
-    """Of those tables."""
+    """Rows of the tables of forking tokens."""
     tokens_per_forward: int = 8192
+    """Padded tokens of a forward pass: memory only."""
     threads: int | None = None
+    """Without a number as many as are free."""
 
     def __post_init__(self) -> None:
         for name in ("transcripts", "n_min", "rows", "tokens_per_forward"):
@@ -138,7 +140,8 @@ def covariances(view: RunView) -> dict[str, Any]:
     there = [step for step in view.transcripts.require() if step in known]
     if len(there) != len(known):
         raise UserError(
-            f"{view.path} holds {len(there)} transcripts of {len(known)} steps; the covariance follows all of them"
+            f"{view.path} holds {len(there)} transcripts of {len(known)} steps; the covariance "
+            "follows all of them"
         )
     steps = [covariance.of_step(view.transcripts.batch(step)) for step in there]
     entropy = list(known.values())

@@ -1,7 +1,8 @@
 """Arms times seeds: every run through the command, each in a folder of its own, resumable at any point.
 
-An arm is a name and the words of `menon train`. What is finished is not run again, so a sweep can be stopped and started; all
-arms run with the first seed, then all with the second, so that a sweep cut short still compares like with like.
+An arm is a name and the words of `menon train`. What is finished is not run again, so a sweep can be stopped
+and started; all arms run with the first seed, then all with the second, so that a sweep cut short still
+compares like with like.
 """
 
 import math
@@ -61,7 +62,8 @@ class Cell:
         return self.view.metrics
 
     def train(self, steps: int) -> bool:
-        """To that many steps, from where the run is; False where the command failed. It prints into FOLDER/NAME-SEED.log."""
+        """To that many steps, from where the run is; False where the command failed. It prints into
+        FOLDER/NAME-SEED.log."""
         report = self.report
         if report is not None and report["steps"] >= steps:
             return True
@@ -89,7 +91,8 @@ def cells_of(arms: Iterable[Arm], seeds: Sequence[int], folder: Path) -> list[Ce
 def sweep(
     cells: Sequence[Cell], steps: Callable[[Cell], int], jobs: int, after: Callable[[Cell], None]
 ) -> None:
-    """Trains every cell to its number of steps, `jobs` at a time, one thread each; `after` hears of each that is done."""
+    """Trains every cell to its number of steps, `jobs` at a time, one thread each; `after` hears of each that
+    is done."""
 
     def one(cell: Cell) -> None:
         ok = cell.train(steps(cell))
@@ -138,8 +141,9 @@ def half_width(values: Sequence[float]) -> float:
 def t_quantile(freedom: int) -> float:
     """The 97.5 % quantile of Student's t with `freedom` degrees of freedom, to the precision of a float.
 
-    It solves P(|T| > t) = I_x(freedom / 2, 1 / 2) = 5 % with x = freedom / (freedom + t^2), where I is the regularised
-    incomplete beta function (Abramowitz and Stegun 26.7.1). The solution falls from 12.71 at one degree to 1.96.
+    It solves P(|T| > t) = I_x(freedom / 2, 1 / 2) = 5 % with x = freedom / (freedom + t^2), where I is the
+    regularised incomplete beta function (Abramowitz and Stegun 26.7.1). The solution falls from 12.71 at one
+    degree to 1.96.
 
     >>> round(t_quantile(2), 3)
     4.303

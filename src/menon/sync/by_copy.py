@@ -1,4 +1,5 @@
-"""The sampler has weights of its own, in its own dtype and on its own device; the policy's are copied into them."""
+"""The sampler has weights of its own, in its own dtype and on its own device; the policy's are copied into
+them."""
 
 import torch
 
@@ -9,7 +10,8 @@ from menon.sync.protocols import HasWeights, Published
 
 
 class ByCopy:
-    """RuntimeError if, after the copy, the sampler does not hold the policy's weights bit for bit (in its own dtype)."""
+    """RuntimeError if, after the copy, the sampler does not hold the policy's weights bit for bit (in its own
+    dtype)."""
 
     def __init__(self, policy: HasWeights, sampler: Sampler) -> None:
         self.policy, self.sampler = policy, sampler

@@ -18,8 +18,8 @@ class ByReference:
         for name, (given, held) in shared.items():
             if (given.data_ptr(), given.dtype, given.device) != (held.data_ptr(), held.dtype, held.device):
                 raise UserError(
-                    f"the sampler has its own copy of '{name}', which would never learn; give it the learner's "
-                    "model, or publish by copy"
+                    f"the sampler has its own copy of '{name}', which would never learn; "
+                    "give it the learner's model, or publish by copy"
                 )
         holder.version = version
         return Published(version, fingerprint(holder.weights()))

@@ -21,8 +21,8 @@ class WeightChannel(Protocol):
     """Made with both its ends by whatever places them (`assembly.placement`)."""
 
     def publish(self, version: int) -> Published:
-        """Gives the sampler the weights that the policy has now, under that version, and checks that both ends hold
-        the same; RuntimeError if they do not."""
+        """Gives the sampler the weights that the policy has now, under that version, and checks that both
+        ends hold the same; RuntimeError if they do not."""
         ...
 
 

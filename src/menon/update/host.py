@@ -1,6 +1,8 @@
-"""The seam between a training step and the models: what can be asked of them, and what is given to them to learn.
+"""The seam between a training step and the models: what can be asked of them, and what is given to them to
+learn.
 
-Everything that passes is plain data, so a host may live in this process, in the ranks of a cluster or behind a service.
+Everything that passes is plain data, so a host may live in this process, in the ranks of a cluster or behind
+a service.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,19 +64,19 @@ class ModelHost(Protocol):
     def roles(self) -> frozenset[str]: ...
 
     def score(self, batch: Batch, asks: Sequence[Ask]) -> dict[str, Tensor]:
-        """[N] or [N, k] columns by the asks' names, without gradient, on the batch's device; 0 where a token is not
-        an action. UserError names a role that the host lacks."""
+        """[N] or [N, k] columns by the asks' names, without gradient, on the batch's device; 0 where a token
+        is not an action. UserError names a role that the host lacks."""
         ...
 
     def update(self, role: str, job: Job) -> dict[str, Metric]:
-        """One optimiser step: cuts the job for memory, adds up its gradient, clips, moves the weights. How it cuts
-        cannot change the result. Metrics of the job's terms; grad_norm, learning_rate, update/empty and
+        """One optimiser step: cuts the job for memory, adds up its gradient, clips, moves the weights. How it
+        cuts cannot change the result. Metrics of the job's terms; grad_norm, learning_rate, update/empty and
         update/skipped of the optimiser, after `role/` for other roles than the policy."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes all that a resumed run needs of the models: the policy as an ordinary Hugging Face folder, the rest
-        in `folder/state`. No tensor passes the caller."""
+        """Writes all that a resumed run needs of the models: the policy as an ordinary Hugging Face folder,
+        the rest in `folder/state`. No tensor passes the caller."""
         ...
 
     def load(self, folder: Path) -> None:

@@ -33,7 +33,8 @@ class Micro:
 
 
 def prepare(minibatch: MiniBatch, batch: Batch, host: ModelHost) -> Job:
-    """One update: its sequences, and its terms with weights, selections and statistics over the whole of it."""
+    """One update: its sequences, and its terms with weights, selections and statistics over the whole of
+    it."""
     update = minibatch.update
     batch = take(batch, minibatch.rows)
     if minibatch.first and update.old == "trainer":
@@ -53,7 +54,8 @@ def prepare(minibatch: MiniBatch, batch: Batch, host: ModelHost) -> Job:
 
 
 def _current(host: ModelHost, role: str, batch: Batch, first: bool) -> Current:
-    """Scores the model as it is now. On the first update its entropies are the batch's own and cost nothing."""
+    """Scores the model as it is now. On the first update its entropies are the batch's own and cost
+    nothing."""
 
     def score(*needs: Need) -> dict[str, Tensor]:
         known = {"entropy": batch.entropy} if first and batch.entropy is not None else {}

@@ -17,9 +17,13 @@ class Optimiser:
     """
 
     learning_rate: float = 1e-4
+    """The full rate, after the warm-up. Recipes set their own."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the averages of the gradient and of its square."""
     eps: float = 1e-8
+    """Added to the root of the squares' average."""
     weight_decay: float = 0.0
+    """Decoupled from the gradient, as in AdamW."""
     warmup_updates: int = 0
     """Updates of a linear rise; the first one is not zero, the last one is the full rate."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
@@ -54,9 +58,9 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class NaturalGradient:
-    """TRPO's step in place of AdamW's: how far to go, and how to get there. The step is the largest of sqrt(2 max_kl / s'Fs) s, times `shrink`
-    as often as it takes, that lowers the loss and stays within `max_kl`; if none of `tries` does, the weights
-    stay as they are."""
+    """TRPO's step in place of AdamW's: how far to go, and how to get there. The step is the largest of sqrt(2
+    max_kl / s'Fs) s, times `shrink` as often as it takes, that lowers the loss and stays within `max_kl`; if
+    none of `tries` does, the weights stay as they are."""
 
     max_kl: float = 0.01
     """Of KL(pi_old || pi) over the vocabulary, the mean over the trained tokens of the update."""

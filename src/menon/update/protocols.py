@@ -45,8 +45,8 @@ class Hidden:
 VALUE, VALUE_AFTER = Head("value"), Head("value", "after")
 
 Need = Literal["logp", "entropy"] | Head | Hidden | Reduction
-"""What a forward pass can be asked for. Each yields one column, 0 where the token is not an action: [N], or [N, k] for a
-head of k outputs and for hidden states."""
+"""What a forward pass can be asked for. Each yields one column, 0 where the token is not an action: [N], or
+[N, k] for a head of k outputs and for hidden states."""
 
 
 def name_of(need: Need) -> str:

@@ -17,8 +17,8 @@ LOGP = "logp"
 def recorded_update(
     number: int, minibatch: MiniBatch, job: Job, host: ModelHost
 ) -> tuple[dict[str, Metric], list[UpdateRecord]]:
-    """`host.update`, and one record for each term. A policy is scored before and after it, which costs two more
-    passes over the mini-batch and changes nothing else; a critic has no log-probs."""
+    """`host.update`, and one record for each term. A policy is scored before and after it, which costs two
+    more passes over the mini-batch and changes nothing else; a critic has no log-probs."""
     role = minibatch.update.model
     asks = [Ask(role, "logp")] if role == "policy" else []
     before = host.score(job.batch, asks) if asks else {}

@@ -34,9 +34,10 @@ def score(
 ) -> Batch:
     """Fills the columns that the advantage stage (`by_credit`) and the losses read, and no others.
 
-    Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The first
-    update of a step starts from the old policy: losses take the detached new log-prob there, and old_logp is scored
-    for the others. Where the sampler's log-probs are taken for the old ones, none is scored.
+    Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The
+    first update of a step starts from the old policy: losses take the detached new log-prob there, and
+    old_logp is scored for the others. Where the sampler's log-probs are taken for the old ones, none is
+    scored.
     """
     bypass = any(minibatch.update.old == "behaviour" for minibatch in minibatches)
     if bypass:

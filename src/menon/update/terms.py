@@ -1,4 +1,5 @@
-"""An objective is a tuple of terms; an update's loss is the plain sum over terms and tokens of coef * loss * weight."""
+"""An objective is a tuple of terms; an update's loss is the plain sum over terms and tokens of coef * loss *
+weight."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -17,6 +17,7 @@ from menon.engines.decoding.decode_graphs import capture_on
 from menon.engines.decoding.decoder_slots import DecoderSlots
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.types import Request, Sampling
+from scripted import written_by
 
 V = 40
 
@@ -141,7 +142,7 @@ def test_a_sampler_that_records_writes_the_same(monkeypatch):
     def written() -> list[dict[Any, Any]]:
         sampler = TorchSampler(model, tiny_tokenizer(V), seed=3, slots=5)
         return [
-            {(c.request.prompt.index, c.request.sample): c for c in sampler.generate(requests)}
+            {(c.request.prompt.index, c.request.sample): c for c in written_by(sampler, requests)}
             for _ in range(2)
         ]
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import torch
 
-from menon.engines.decoding.draw import Drawn, draw, kept_by, temperature_by_entropy
+from menon.engines.decoding.draw import Drawn, draw, kept_by, most_probable, temperature_by_entropy
 
 P = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15], dtype=torch.float64)
 
@@ -125,3 +125,14 @@ def test_the_temperature_of_uncertain_tokens():
     assert temperature_by_entropy(logits, low, torch.full((3,), torch.nan), torch.zeros(3)) is low
     at = temperature_by_entropy(logits[:1], low[:1], high[:1], torch.tensor([math.log(2) + 1e-4]))
     assert at.tolist() == [1.0]  # at or below the threshold is certain
+
+
+def test_the_most_probable_tokens_with_their_log_probs_at_the_rows_temperature():
+    """At temperature 1/2 the probabilities .1 .4 .05 .3 .15 become their squares over .285."""
+    logits = P.log().float().expand(3, -1)
+    tokens, logp = most_probable(logits, torch.tensor([1.0, 0.5, 0.0]), 3)
+    assert tokens.tolist() == [[1, 3, 4]] * 3
+    squares = [0.16 / 0.285, 0.09 / 0.285, 0.0225 / 0.285]
+    expected = torch.tensor([[0.4, 0.3, 0.15], squares, [0.4, 0.3, 0.15]])
+    torch.testing.assert_close(logp.exp(), expected, atol=1e-6, rtol=0)
+    assert most_probable(logits, torch.ones(3), 9)[0].shape == (3, 5)

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from menon.engines.decoding.prefix_cache import Held
+from menon.engines.decoding.prefix_cache import PrefixCache
 from menon.types import Tokens
 
 
@@ -12,7 +12,7 @@ def start(tokens: Tokens) -> torch.Tensor:
 
 def test_finds_the_longest_common_beginning():
     rng = np.random.default_rng(0)
-    held, kept = Held(10**6), []
+    held, kept = PrefixCache(10**6), []
     for _ in range(300):
         tokens = rng.integers(0, 3, size=rng.integers(1, 9)).astype(np.int32) * 1000
         held.add(tokens, start(tokens))
@@ -33,7 +33,7 @@ def test_finds_the_longest_common_beginning():
 
 def test_keeps_no_beginning_of_another_and_no_more_than_there_is_room():
     one, two, other = (np.array(tokens, dtype=np.int32) for tokens in ([1, 2], [1, 2, 3], [4, 5, 6]))
-    held = Held(room=20)  # five numbers
+    held = PrefixCache(room=20)  # five numbers
     held.add(one, start(one))
     held.add(two, start(two))
     held.add(one, start(one))

@@ -20,6 +20,7 @@ from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
 from menon.streams import stream
 from menon.types import Completion, Request, Sampling
+from scripted import begun, written_by
 
 V = 40
 END = V - 1
@@ -43,7 +44,7 @@ def name(request: Request) -> tuple[Any, ...]:
 
 def answers(model: PreTrainedModel, requests: list[Request], slots: int = 256) -> list[Completion]:
     """In the order of the requests."""
-    by_name = {name(c.request): c for c in sampler_of(model, slots).generate(requests)}
+    by_name = {name(c.request): c for c in written_by(sampler_of(model, slots), requests)}
     assert len(by_name) == len(requests)
     return [by_name[name(request)] for request in requests]
 
@@ -178,7 +179,7 @@ def test_a_beginning_is_computed_once_for_its_group():
     requests = [Request(long, Sampling(max_new_tokens=4), sample=k) for k in range(8)]
     for slots in (8, 3, 1):
         sampler = sampler_of(model, slots)
-        written = sum(len(c.tokens) for c in sampler.generate(requests))
+        written = sum(len(c.tokens) for c in written_by(sampler, requests))
         assert sampler.computed_tokens == 99 + written, f"{slots} slots"
     # Requests of one prompt far apart in the list still share it.
     other = prompt(1, np.arange(50) % END, vocab=V)
@@ -186,7 +187,7 @@ def test_a_beginning_is_computed_once_for_its_group():
         request for k in range(3) for request in (requests[k], Request(other, requests[k].sampling, sample=k))
     ]
     sampler = sampler_of(model, 2)
-    written = sum(len(c.tokens) for c in sampler.generate(mixed))
+    written = sum(len(c.tokens) for c in written_by(sampler, mixed))
     assert sampler.computed_tokens == 99 + 49 + written
 
 
@@ -220,7 +221,7 @@ def test_first_tokens_follow_the_exact_distribution():
         p = torch.softmax(model(input_ids=torch.tensor([[4, 7]])).logits[0, -1].double(), 0).numpy()
     n = 4000
     requests = [Request(start, Sampling(max_new_tokens=1), sample=k) for k in range(n)]
-    counts = np.bincount([c.tokens[0] for c in sampler_of(model, n).generate(requests)], minlength=V)
+    counts = np.bincount([c.tokens[0] for c in written_by(sampler_of(model, n), requests)], minlength=V)
     # Chi-square with V - 1 degrees of freedom: mean V - 1, standard deviation sqrt(2 (V - 1)).
     assert ((counts - n * p) ** 2 / (n * p)).sum() < V - 1 + 4 * np.sqrt(2 * (V - 1))
 
@@ -228,8 +229,8 @@ def test_first_tokens_follow_the_exact_distribution():
 def test_tokens_carry_the_version_that_wrote_them():
     sampler = sampler_of(tiny_model(vocab=V), slots=1)
     sampler.version = 3
-    completions = sampler.generate(
-        [Request(prompt(0, [1], vocab=V), Sampling(max_new_tokens=2), sample=k) for k in range(2)]
+    completions = begun(
+        sampler, [Request(prompt(0, [1], vocab=V), Sampling(max_new_tokens=2), sample=k) for k in range(2)]
     )
     assert set(next(completions).version.tolist()) == {3}
     sampler.version = 4
@@ -246,7 +247,7 @@ def test_the_learners_module_is_left_as_it_was():
     model.transformer.h[0].eval()
     flags = [module.training for module in model.modules()]
     got = {}
-    for completion in sampler_of(model, slots=2).generate(requests):
+    for completion in begun(sampler_of(model, slots=2), requests):
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
         assert [module.training for module in model.modules()] == flags
@@ -294,15 +295,24 @@ def test_a_copy_of_its_own_keeps_its_buffers_and_its_ties():
 def test_a_sliding_window_bounds_the_context():
     torch.manual_seed(0)
     config = MistralConfig(
-        vocab_size=V, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        max_position_embeddings=128, sliding_window=24, eos_token_id=END, bos_token_id=None, initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=V,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        sliding_window=24,
+        eos_token_id=END,
+        bos_token_id=None,
+        initializer_range=0.3,
+    )
     model = MistralForCausalLM(config).eval()
     requests = [replace(r, sampling=replace(r.sampling, max_new_tokens=5)) for r in ragged_requests()[:12]]
     for completion, request in zip(answers(model, requests, slots=3), requests, strict=True):
         assert_same(completion, reference(model, request))
     with pytest.raises(UserError, match=r"context is 24; lower max_new_tokens"):
-        sampler_of(model).generate([Request(prompt(0, [1] * 20, vocab=V), Sampling(max_new_tokens=5))])
+        written_by(sampler_of(model), [Request(prompt(0, [1] * 20, vocab=V), Sampling(max_new_tokens=5))])
 
 
 MISFITS: dict[str, tuple[Callable[[], Request], str]] = {
@@ -333,7 +343,7 @@ def test_requests_that_cannot_be_answered(case):
     make, sentence = MISFITS[case]
     sampler = sampler_of(tiny_model(vocab=V))
     with pytest.raises(UserError, match=sentence):
-        sampler.generate([Request(prompt(0, [1], vocab=V)), make()])  # before anything is computed
+        written_by(sampler, [Request(prompt(0, [1], vocab=V)), make()])  # before anything is computed
     assert sampler.computed_tokens == 0
 
 
@@ -366,17 +376,17 @@ def test_no_requests():
 def test_a_model_that_cannot_decode_by_rows_is_refused(model):
     torch.manual_seed(0)
     with pytest.raises(UserError, match=r"use a model with plain attention in every layer"):
-        sampler_of(model().eval()).generate([Request(prompt(0, [1], vocab=V))])
+        written_by(sampler_of(model().eval()), [Request(prompt(0, [1], vocab=V))])
 
 
 def test_broken_weights_are_told():
     model = tiny_model(vocab=V)
     sampler = sampler_of(model)
-    list(sampler.generate([Request(prompt(0, [1], vocab=V))]))
+    written_by(sampler, [Request(prompt(0, [1], vocab=V))])
     with torch.no_grad():
         model.get_input_embeddings().weight[:] = float("nan")
     with pytest.raises(UserError, match=r"no finite log-probs after prompt 3; its weights are damaged"):
-        list(sampler.generate([Request(prompt(3, [1], vocab=V))]))
+        written_by(sampler, [Request(prompt(3, [1], vocab=V))])
 
 
 def test_a_kept_cache_changes_no_bit_and_a_damaged_one_is_not_kept():
@@ -388,11 +398,11 @@ def test_a_kept_cache_changes_no_bit_and_a_damaged_one_is_not_kept():
         columns = ("tokens", "logp", "log_kept", "entropy")
         return {
             name(c.request): tuple(getattr(c, k).tobytes() for k in columns)
-            for c in sampler.generate(requests)
+            for c in written_by(sampler, requests)
         }
 
     fresh = bits(sampler_of(model))
-    list(sampler.generate([long]))
+    written_by(sampler, [long])
     assert bits(sampler) == fresh
     kept = sampler._kept
     assert bits(sampler) == fresh

@@ -82,9 +82,8 @@ def top(record: Record) -> None:
     kept."""
     settings = record.settings
     fraction = settings["top_ratio"] if "top_ratio" in settings else 1 - settings["threshold_quantile"]
-    if (
-        fraction == 0
-    ):  # the authors' code keeps one token then; here a fraction of 0 is refused, so the least one is asked for
+    if fraction == 0:
+        # The authors' code keeps one token then. A fraction of 0 is refused here, so ask for the least one.
         fraction = 1e-9
     batch = record.batch(entropy="entropies")
     column = TopEntropy(fraction, "old").prepare(batch, lambda *needs: {})["top_entropy"]

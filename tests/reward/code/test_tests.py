@@ -152,7 +152,10 @@ def apply(f, xs): return [f(x) for x in xs]
         assert check("def sum(a, b): return a * b", "assert sum(10, 15) == 150") == "pass"
 
     def test_helpers_of_the_question_win_over_the_answers(self):
-        question = "def poly(xs, x):\n    return sum(c * x ** i for i, c in enumerate(xs))\n\n\ndef root(xs):\n    'A zero.'\n"
+        question = (
+            "def poly(xs, x):\n    return sum(c * x ** i for i, c in enumerate(xs))\n\n\n"
+            "def root(xs):\n    'A zero.'\n"
+        )
         test = "def check(candidate):\n    assert abs(poly([-2, 1], candidate([-2, 1]))) < 1e-6\n"
         row = {"test": test, "entry_point": "root", "question": question}
         assert CodeTests()("", fenced("def root(xs):\n    return -xs[0] / xs[1]"), **row).score == 1

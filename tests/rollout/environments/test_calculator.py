@@ -122,8 +122,8 @@ def test_an_answer_that_uses_it():
     class Stopping(ScriptedSampler):
         """Without the end token where a stop string ends the turn."""
 
-        def generate(self, requests):
-            for completion in super().generate(requests):
+        def write(self, requests):
+            for completion in super().write(requests):
                 if completion.text.endswith("="):
                     keep = slice(0, -1)
                     cut = {

@@ -81,6 +81,15 @@ class BlockCache:
         self.begins = self.borders[:-1] * self.each + piece * sizes
         """[layers, 2, blocks]: the row of `memory` where a block of a layer's keys or values begins."""
 
+    def grow(self, rows: int) -> None:
+        """Room for so many rows, more than there are; these keep their keys and values."""
+        before, (layers, two, had, heads) = self.blocks, self.shape
+        self.shape = (layers, two, rows, heads)
+        each = math.prod(self.shape)
+        self._use(self.capacity, self.memory.new_zeros(self.capacity * each, self.memory.shape[1]))
+        for old, new in zip(before, self.blocks, strict=True):
+            new[:, :, :had] = old
+
     def fill(self, rows: Tensor, start: Tensor) -> None:
         """These rows begin with [layers, 2, key_heads, length, head_dim]."""
         self.reserve(start.shape[3])

@@ -149,6 +149,14 @@ class DecoderSlots:
         self.cache.move(source, target, width)
 
     @torch.inference_mode()
+    def grow(self, rows: int) -> None:
+        """Room for so many rows; those that are there keep their keys and values."""
+        if rows > self.slots:
+            self.slots = rows
+            self.cache.grow(rows)
+            self._grown()
+
+    @torch.inference_mode()
     def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
         """One token for each of the first n rows -> logits [n, V] of the next; of all slots where they are
         fixed. The next call may overwrite them."""
@@ -206,7 +214,7 @@ class DecoderSlots:
 
 
 def renewed(slots: DecoderSlots | None, decoder: Decoder, places: int, fixed: bool) -> DecoderSlots:
-    """Slots for that many sequences: those of an earlier call where they are enough, with the weights of
+    """Slots for that many sequences: those of an earlier stream where they are enough, with the weights of
     now."""
     if slots is None or slots.slots < places:
         return DecoderSlots(decoder, places, fixed)

@@ -54,6 +54,15 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
     return Drawn(token, logp.gather(-1, token[:, None])[:, 0], log_kept, entropy)
 
 
+def most_probable(logits: Tensor, temperature: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """[n, count] the most probable tokens of each row, the most probable one first, and their log-probs at the
+    row's temperature (at 1 where it is 0); for the place of `temperature` [n] see `draw`."""
+    warm = torch.where(temperature == 0, 1, temperature)
+    logp = torch.log_softmax(logits / sent(warm, logits.device)[:, None], dim=-1)
+    found = logp.topk(min(count, logits.shape[-1]), dim=-1)
+    return found.indices, found.values
+
+
 def temperature_by_entropy(logits: Tensor, temperature: Tensor, forking: Tensor, threshold: Tensor) -> Tensor:
     """[n] `forking` where it is a number and the entropy at temperature 1 is above `threshold`, else
     `temperature`; for the place of the three see `draw`."""

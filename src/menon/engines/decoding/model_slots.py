@@ -36,7 +36,7 @@ class ModelSlots:
         return starts(cache, lengths)
 
     def extend(self, starts: list[Start], ids: Tensor, lengths: list[int]) -> list[Start]:
-        raise NotImplementedError("nothing is held, so nothing can be extended")
+        raise NotImplementedError("no start is kept, so none can be extended")
 
     def start(self, row: int, length: int) -> None:
         """Caches of `transformers` are many kinds of things; none is kept."""
@@ -54,6 +54,11 @@ class ModelSlots:
     def move(self, source: Tensor, target: Tensor, width: int) -> None:
         """Row source[i] takes the place of row target[i]; none of them is longer than `width`."""
         self.cache.move(source, target, width)
+
+    @torch.no_grad()
+    def grow(self, rows: int) -> None:
+        """Room for so many rows; those that are there keep their keys and values."""
+        self.cache.grow(rows)
 
     @torch.no_grad()
     def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:

@@ -8,9 +8,9 @@ from torch import Tensor
 from menon.types import Tokens
 
 
-class Held:
-    """Starts by their tokens, found by the longest common beginning. At most `room` bytes; what comes then is
-    not kept.
+class PrefixCache:
+    """Starts by their tokens, found by the longest common beginning. At most `room` bytes; what comes after
+    that is not kept.
 
     Big-endian tokens sort as numbers do, so the longest common beginning of a sequence is that with one of
     its neighbours.
@@ -23,7 +23,7 @@ class Held:
         self.keys: list[bytes] = []
         self.starts: dict[bytes, Tensor] = {}
 
-    def at(self, version: int) -> "Held":
+    def at(self, version: int) -> "PrefixCache":
         """Forgets what other weights computed."""
         if version != self.version:
             self.room += sum(start.nbytes for start in self.starts.values())

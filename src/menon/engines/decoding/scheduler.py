@@ -1,13 +1,14 @@
-"""Continuous batching: one call of `generate`, whatever computes the tokens.
+"""Continuous batching: the requests of one stream, or one process's part of them, whatever computes the
+tokens.
 
-A fixed number of slots. Finished sequences leave at once and waiting requests take their place; only live
-rows are computed. Each distinct beginning (prompt plus prefix) is computed once for all its requests. Its
-last token is left to the first decoding step, where every request feeds it anyway, so that prefill needs no
-logits.
+Finished sequences leave their slots at once and queued requests take their place; only live rows are
+computed. Each distinct beginning (prompt plus prefix) is computed once for all requests that are queued with
+it. Its last token is left to the first decoding step, where every request feeds it anyway, so that prefill
+needs no logits.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from menon.engines.decoding.draw import draw, temperature_by_entropy
-from menon.engines.decoding.prefix_cache import Held
+from menon.engines.decoding.draw import draw, most_probable, temperature_by_entropy
+from menon.engines.decoding.prefix_cache import PrefixCache
 from menon.engines.decoding.stop_strings import StopStrings
 from menon.errors import UserError
 from menon.streams import stream
@@ -61,14 +62,18 @@ class Slots(Protocol):
         """Row source[i] takes the place of row target[i]; none of them is longer than `width`."""
         ...
 
+    def grow(self, rows: int) -> None:
+        """Room for so many rows; those that are there keep their keys and values."""
+        ...
+
     def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
         """One token for each of the first n rows, written at its position -> logits [n, V] of the next."""
         ...
 
 
 @dataclass(frozen=True)
-class Voice:
-    """How tokens read."""
+class Detokenizer:
+    """Tokens to text."""
 
     text: Callable[[list[int]], str]
     """Tokens -> text, special ones left out."""
@@ -76,50 +81,97 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Job:
-    """The requests of a call, or one process's part of them."""
+class Settings:
+    """What holds for all requests of a stream."""
 
-    requests: list[Request]
-    places: int
-    """Slots, of which `fixed` computes all."""
-    version: int
     seed: int
     end_tokens: np.ndarray
     fixed: bool
-    room: int | None
-    """Bytes for what is held for later jobs; None: nothing is."""
-    keep: int
-    """Most bytes of a cache that is kept for the next job."""
+    """All slots are computed in every step."""
+    prefix_bytes: int | None
+    """Most bytes of the prefix cache; None: there is none."""
+    kept_bytes: int
+    """Most bytes of the slots' keys and values that are kept for the next stream."""
+    alternatives: int = 0
+    """How many of the most probable tokens are recorded beside each token that is drawn."""
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A request and the tokens that it goes on from: prompt and prefix."""
+class Queued:
+    """A request that has no slot yet, and the tokens that it goes on from: prompt and prefix."""
 
     request: Request
     given: Tokens
     key: bytes
 
 
-class Run:
-    """Who waits, who is live, what was written. Row i of every array is slot i; the first n are live."""
+class RequestQueue:
+    """Requests in the order in which they get slots: those with the same beginning side by side, beginnings
+    in the order of their first request.
 
-    def __init__(self, slots: Slots, job: Job, voice: Voice, held: Held | None) -> None:
-        self.slots, self.job, self.voice, self.version = slots, job, voice, job.version
-        self.held = held
-        """Where the starts of finished sequences are kept, if they are."""
-        self.waiting = deque(by_beginning(job.requests))
+    Requests from whose answers others follow come before those that are `last`: what follows has to be
+    written too, and at the end slots would be empty while it is.
+    """
+
+    def __init__(self) -> None:
+        self.groups: dict[tuple[bool, bytes], deque[Queued]] = {}
+        """By whether they are last, and their beginning."""
+        self.size = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def add(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            given = np.concatenate([request.prompt.tokens, request.prefix], dtype=np.int32)
+            key = given.tobytes()
+            self.groups.setdefault((request.last, key), deque()).append(Queued(request, given, key))
+        self.size += len(requests)
+
+    def take(self, count: int) -> list[Queued]:
+        """The next requests, at most so many."""
+        taken: list[Queued] = []
+        while len(taken) < count and (name := self._next()):
+            group = self.groups[name]
+            taken += [group.popleft() for _ in range(min(len(group), count - len(taken)))]
+            if not group:
+                del self.groups[name]
+        self.size -= len(taken)
+        return taken
+
+    @property
+    def next_key(self) -> bytes:
+        """The beginning of the next request; empty if there is none."""
+        name = self._next()
+        return name[1] if name else b""
+
+    def _next(self) -> tuple[bool, bytes] | None:
+        return next((name for name in self.groups if not name[0]), next(iter(self.groups), None))
+
+
+class Scheduler:
+    """Which requests are queued, which are live, what was written. Row i of every array is slot i; the first
+    n are live."""
+
+    def __init__(
+        self, slots: Slots, settings: Settings, detokenizer: Detokenizer, prefixes: PrefixCache | None
+    ) -> None:
+        self.slots, self.settings, self.detokenizer = slots, settings, detokenizer
+        self.prefixes = prefixes
+        """Keys and values of finished sequences, where they are kept."""
+        self.version: int | None = None
+        """Of the weights of the last step."""
+        self.queue = RequestQueue()
         self.computed_tokens = 0
-        self.shelf: dict[bytes, Any] = {}
-        """Starts that a waiting request will need again; at most one, for requests wait in the order of their
-        beginnings."""
-        self.n = 0
+        self.shared_prefix: dict[bytes, Any] = {}
+        """Starts that a queued request will need again; at most one, for requests are queued in the order of
+        their beginnings."""
+        self.n = self.places = self.most = 0
         self.request: list[Request] = []
         self.stops: list[StopStrings | None] = []
-        size = max((request.sampling.max_new_tokens for request in job.requests), default=0)
 
         def array(dtype: Any, *shape: int) -> np.ndarray:
-            return np.zeros((job.places, *shape), dtype=dtype)
+            return np.zeros((0, *shape), dtype=dtype)
 
         self.token, self.position = array(np.int64), array(np.int64)
         """What is fed next, and its place in the sequence."""
@@ -128,24 +180,51 @@ class Run:
         self.forking, self.threshold = array(np.float32), array(np.float32)
         """The temperature of uncertain tokens, NaN where there is none, and the entropy above which a token
         is one."""
-        self.uniform = array(np.float64, size)
-        self.tokens, self.versions = array(np.int32, size), array(np.int32, size)
-        self.numbers = array(np.float32, size, 3)
+        self.uniform = array(np.float64, 0)
+        self.tokens, self.versions = array(np.int32, 0), array(np.int32, 0)
+        self.numbers = array(np.float32, 0, 3)
         """logp, log_kept, entropy."""
-        self.arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        self.others = array(np.int32, 0, settings.alternatives)
+        self.others_logp = array(np.float32, 0, settings.alternatives)
+        """The most probable tokens, and their log-probs."""
+        self.columns = [name for name, value in vars(self).items() if isinstance(value, np.ndarray)]
         self.done = np.zeros(0, dtype=np.int64)
         """Rows whose sequences are finished."""
 
+    def ask(self, requests: Sequence[Request], most: int) -> None:
+        """Queues requests, also while others are being written. From now on no request gets a slot while
+        `most` sequences are live."""
+        self.queue.add(requests)
+        self.most = most
+        live = self.n - len(self.done)
+        places = most if self.settings.fixed else min(most, live + len(self.queue))
+        if places > self.places:
+            # Growing copies all keys and values, so it at least doubles the room.
+            self.places = max(places, min(most, 2 * self.places))
+            self.slots.grow(self.places)
+        self._reserve(max((request.sampling.max_new_tokens for request in requests), default=0))
+
+    def _reserve(self, new_tokens: int) -> None:
+        """Rows for all places, of up to so many new tokens. What is there is kept."""
+        rows, size = self.tokens.shape
+        more = (0, max(0, self.places - rows)), (0, max(0, new_tokens - size)), (0, 0)
+        if more[0][1] or more[1][1]:
+            for name in self.columns:
+                value = getattr(self, name)
+                setattr(self, name, np.pad(value, more[: value.ndim]))
+
     @property
-    def busy(self) -> bool:
-        return bool(self.n > len(self.done) or self.waiting)
+    def size(self) -> int:
+        """Sequences that are live or queued."""
+        return self.n - len(self.done) + len(self.queue)
 
     def step(self, version: int) -> list[Completion]:
-        """Lets requests in, writes one token for each live one; those that are finished. A new version means
-        new weights."""
+        """Gives slots to queued requests and writes one token for each live sequence. Returns those that are
+        finished. A new version means new weights."""
         if version != self.version:
-            self.slots.refresh()
-            self.shelf.clear()
+            if self.version is not None:
+                self.slots.refresh()
+            self.shared_prefix.clear()
             self.version = version
         self._change()
         n, rows = self.n, np.arange(self.n)
@@ -153,17 +232,19 @@ class Run:
         self.computed_tokens += n
         token, numbers = self._draw(logits)
         at = self.count[:n]
+        if self.settings.alternatives:
+            self.others[rows, at], self.others_logp[rows, at] = self._alternatives(logits[:n])
         self.tokens[rows, at], self.versions[rows, at], self.numbers[rows, at] = token, version, numbers
         self.token[:n] = token
         self.position[:n] += 1
         self.count[:n] += 1
-        stopped = (token[:, None] == self.job.end_tokens).any(1) | self._stop_strings(token)
+        stopped = (token[:, None] == self.settings.end_tokens).any(1) | self._stop_strings(token)
         self.done = np.flatnonzero(stopped | (self.count[:n] >= self.limit[:n]))
-        if self.held is not None:
-            self._hold(self.held.at(version))
+        if self.prefixes is not None:
+            self._keep(self.prefixes.at(version))
         return [self._completion(row, "stop" if stopped[row] else "length") for row in self.done.tolist()]
 
-    def _hold(self, held: Held) -> None:
+    def _keep(self, prefixes: PrefixCache) -> None:
         """All but the last token of a finished sequence went through the network. Where new weights came in
         the middle of it, its keys and values are of neither."""
         for row in self.done.tolist():
@@ -175,7 +256,7 @@ class Run:
                 tokens = np.concatenate(
                     [request.prompt.tokens, request.prefix, self.tokens[row, : self.count[row] - 1]]
                 )
-                held.add(tokens, start)
+                prefixes.add(tokens, start)
 
     def _draw(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Tokens [n] and their numbers [n, 3]; `logits` may have rows beyond the live ones."""
@@ -194,43 +275,53 @@ class Run:
             drawn = draw(logits, number, temperature_by_entropy(logits, *by_entropy), top_p, top_k)
             return drawn.token.cpu().numpy()[: self.n], torch.stack(drawn[1:], -1).cpu().numpy()[: self.n]
 
+    def _alternatives(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """[n, k] the most probable tokens, and their log-probs."""
+        n = len(logits)
+        settings = (self.temperature[:n], self.forking[:n], self.threshold[:n])
+        with torch.inference_mode():
+            temperature = temperature_by_entropy(logits, *(torch.from_numpy(value) for value in settings))
+            tokens, logp = most_probable(logits, temperature, self.settings.alternatives)
+        return tokens.cpu().numpy(), logp.cpu().numpy()
+
     def _change(self) -> None:
-        """Waiting requests take the rows of finished ones and those still free; then the last rows close what
-        gaps are left."""
-        free = [*self.done.tolist(), *range(self.n, self.job.places)][: len(self.waiting)]
-        entering = [self.waiting.popleft() for _ in range(len(free))]
+        """Queued requests take the rows of finished ones and those still free; then the last rows fill the
+        gaps that remain."""
+        count = min(len(self.queue), max(0, self.most - (self.n - len(self.done))))
+        free = [*self.done.tolist(), *range(self.n, self.places)][:count]
+        entering = self.queue.take(len(free))
         gaps = self.done[len(free) :]
         self.n += max(0, len(free) - len(self.done))
         self._admit(entering, free)
         if len(gaps):
-            self._close(gaps)
+            self._compact(gaps)
         self.done = self.done[:0]
 
-    def _admit(self, entering: list[Waiting], rows: list[int]) -> None:
+    def _admit(self, entering: list[Queued], rows: list[int]) -> None:
         groups: dict[bytes, list[int]] = {}
         given: dict[bytes, Tokens] = {}
-        for waiting, row in zip(entering, rows, strict=True):
-            groups.setdefault(waiting.key, []).append(row)
-            given[waiting.key] = waiting.given
-            self._seat(waiting, row)
-        missing = [key for key in groups if key not in self.shelf]
-        ready = (
-            dict(zip(missing, self._prefill([given[key][:-1] for key in missing]), strict=True)) | self.shelf
-        )
+        for queued, row in zip(entering, rows, strict=True):
+            groups.setdefault(queued.key, []).append(row)
+            given[queued.key] = queued.given
+            self._seat(queued, row)
+        missing = [key for key in groups if key not in self.shared_prefix]
+        starts = self._prefill([given[key][:-1] for key in missing])
+        ready = dict(zip(missing, starts, strict=True)) | self.shared_prefix
         for key, places in groups.items():
             if ready[key] is not None:
                 self.slots.fill(self._tensor(np.array(places)), ready[key])
         if entering:
-            needed = self.waiting[0].key if self.waiting else b""
-            self.shelf = {
+            self.shared_prefix = {
                 key: self.slots.copy(start)
                 for key, start in ready.items()
-                if key == needed and start is not None
+                if key == self.queue.next_key and start is not None
             }
 
     def _prefill(self, given: list[Tokens]) -> list[Any]:
-        """Starts of whole sequences, from what is held where it is; None for one of no tokens."""
-        known = [None if self.held is None else self.held.at(self.version).find(tokens) for tokens in given]
+        """Starts of whole sequences, from the prefix cache as far as it has them; None for one of no
+        tokens."""
+        kept = None if self.prefixes is None or self.version is None else self.prefixes.at(self.version)
+        known = [None if kept is None else kept.find(tokens) for tokens in given]
         have = [0 if start is None else start.shape[-2] for start in known]
         found: list[Any] = list(known)
         for goes_on in (False, True):
@@ -252,13 +343,13 @@ class Run:
                     found[place] = start
         return found
 
-    def _seat(self, waiting: Waiting, row: int) -> None:
-        request, given = waiting.request, waiting.given
+    def _seat(self, queued: Queued, row: int) -> None:
+        request, given = queued.request, queued.given
         sampling, prefix = request.sampling, request.prefix
         name = (request.visit, request.prompt.index, request.sample, *request.path)
         size = sampling.max_new_tokens
         # A token's number goes by its place in the whole answer, prefix included.
-        uniform = stream(self.job.seed, request.purpose, *name).random(len(prefix) + size)
+        uniform = stream(self.settings.seed, request.purpose, *name).random(len(prefix) + size)
         self.uniform[row, :size] = uniform[len(prefix) :]
         self.token[row], self.position[row], self.count[row], self.limit[row] = (
             given[-1],
@@ -273,9 +364,8 @@ class Run:
         )
         self.forking[row] = np.nan if sampling.forking_temperature is None else sampling.forking_temperature
         self.threshold[row] = sampling.entropy_threshold
-        stops = (
-            StopStrings(self.voice.text, self.voice.special, sampling.stop, prefix) if sampling.stop else None
-        )
+        words = self.detokenizer
+        stops = StopStrings(words.text, words.special, sampling.stop, prefix) if sampling.stop else None
         if row == len(self.request):
             self.request.append(request)
             self.stops.append(stops)
@@ -308,10 +398,12 @@ class Run:
             entropy=entropy,
             version=self.versions[row, :count].copy(),
             finish=finish,
-            text=self.voice.text(answer),
+            text=self.detokenizer.text(answer),
+            alternatives=self.others[row, :count].copy() if self.settings.alternatives else None,
+            alternatives_logp=self.others_logp[row, :count].copy() if self.settings.alternatives else None,
         )
 
-    def _close(self, gaps: np.ndarray) -> None:
+    def _compact(self, gaps: np.ndarray) -> None:
         """The last rows move into the gaps, which are in ascending order."""
         left = self.n - len(gaps)
         stays = np.ones(self.n, dtype=np.bool_)
@@ -319,7 +411,8 @@ class Run:
         target, source = gaps[gaps < left], left + np.flatnonzero(stays[left:])
         if len(source):
             self.slots.move(self._tensor(source), self._tensor(target), int(self.position[source].max()))
-            for array in self.arrays:
+            for name in self.columns:
+                array = getattr(self, name)
                 array[target] = array[source]
             for into, out in zip(target, source, strict=True):
                 self.request[into], self.stops[into] = self.request[out], self.stops[out]
@@ -328,16 +421,6 @@ class Run:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.slots.device)
-
-
-def by_beginning(requests: list[Request]) -> list[Waiting]:
-    """Requests with the same beginning side by side, in the order of their first appearance."""
-    groups: dict[bytes, list[Waiting]] = {}
-    for request in requests:
-        given = np.concatenate([request.prompt.tokens, request.prefix], dtype=np.int32)
-        key = given.tobytes()
-        groups.setdefault(key, []).append(Waiting(request, given, key))
-    return [waiting for group in groups.values() for waiting in group]
 
 
 def padded(rows: list[Tokens]) -> np.ndarray:

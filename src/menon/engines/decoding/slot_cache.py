@@ -80,6 +80,13 @@ class SlotLayer(CacheLayerMixin):
         self.keys[target, :, :width] = self.keys[source, :, :width]
         self.values[target, :, :width] = self.values[source, :, :width]
 
+    def grow(self, rows: int) -> None:
+        """Room for so many rows; those that are there keep their keys and values."""
+        if self.is_initialized and rows > len(self.keys):
+            more = (0, 0, 0, 0, 0, 0, 0, rows - len(self.keys))
+            self.keys = torch.nn.functional.pad(self.keys, more)
+            self.values = torch.nn.functional.pad(self.values, more)
+
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.cursor.width, 0
 
@@ -112,6 +119,12 @@ class SlotCache(Cache):
             if index == len(self.layers):
                 self.layers.append(SlotLayer(self.cursor))
             self.layers[index].fill(rows, keys, values)
+
+    def grow(self, rows: int) -> None:
+        """Room for so many rows; those that are there keep their keys and values."""
+        self.cursor.slots = max(rows, self.cursor.slots)
+        for layer in self.layers:
+            layer.grow(rows)
 
     def move(self, source: Tensor, target: Tensor, width: int) -> None:
         """Row source[i] takes the place of row target[i]; none of them is longer than `width`."""

@@ -5,8 +5,8 @@ Models of the Llama family take a short path of their own (`decoder_slots`), any
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,17 @@ from menon.engines.decoder import FAMILY, Decoder, context_of, decoder_of, is_fa
 from menon.engines.decoding.decode_weights import cache_dtype
 from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
 from menon.engines.decoding.model_slots import ModelSlots, evaluating
-from menon.engines.decoding.prefix_cache import Held
-from menon.engines.decoding.scheduler import Job, Run, Slots, Voice
+from menon.engines.decoding.scheduler import Detokenizer, Settings, Slots
 from menon.engines.decoding.stop_strings import special_ids, text_of
+from menon.engines.decoding.torch_stream import TorchStream
 from menon.engines.hf_models import cache_per_token, end_token_ids
 from menon.engines.machine import free_bytes, one_thread
-from menon.engines.worker_samplers import WorkerSamplers
+from menon.engines.worker_samplers import Read, WorkerLanes, WorkerSamplers
 from menon.errors import UserError
-from menon.types import Completion, Request
+from menon.types import Request
 
 KEEP = 2**29
-"""Most bytes of caches that are kept for the next call."""
+"""Most bytes of slots that are kept for the next stream."""
 
 
 class TorchSampler:
@@ -38,9 +38,9 @@ class TorchSampler:
     The model may be the learner's own (`sync.by_reference`) or a copy (`sync.by_copy`). At most `slots`
     sequences are written at a time, fewer where memory does not suffice. With `fixed_slots` an answer's bits
     do not depend on its neighbours: all slots are always computed (Llama family only). With `processes` above
-    1 other processes write their parts of every call from the same weights (Llama family on a CPU; for any
-    other this one writes all); new weights then come between calls. Errors: `UserError` for a model that
-    cannot decode by rows, and for requests that do not fit into its context or into memory.
+    1 other processes write their parts of every stream from the same weights (Llama family on a CPU; for any
+    other this one writes all); new weights then come when all that was asked is answered. Errors: `UserError`
+    for a model that cannot decode by rows, and for requests that do not fit into its context or into memory.
     """
 
     version = 0
@@ -54,6 +54,7 @@ class TorchSampler:
         slots: int = 256,
         fixed_slots: bool = False,
         processes: int = 1,
+        alternatives: int = 0,
     ) -> None:
         if slots < 1:
             raise UserError(f"slots is {slots}; a sampler needs room for at least 1 sequence")
@@ -65,37 +66,46 @@ class TorchSampler:
         self.computed_tokens = 0
         """Tokens that went through the model so far, in prefill and in decoding; padding is not counted."""
         self.end_tokens = np.array(end_token_ids(model, tokenizer))
-        self.voice = Voice(text_of(tokenizer), special_ids(tokenizer))
+        self.detokenizer = Detokenizer(text_of(tokenizer), special_ids(tokenizer))
         self.context = context_of(model)
         embedding: Any = model.get_input_embeddings()
         self.vocabulary: int = embedding.num_embeddings
+        self.alternatives = min(alternatives, self.vocabulary)
+        """How many of the most probable tokens a completion has beside each token that was drawn."""
         self.decoder: Decoder | None = None
-        """The network in plain data, where it is one of the Llama family; known from the first call on."""
+        """The network in plain data, where it is one of the Llama family; known from the first request on."""
         self._checked = False
-        self._held: Held | None = None
         self._kept: DecoderSlots | None = None
         several = processes > 1 and model.device.type == "cpu" and is_family(model)
         self.parts = processes if several else 1
-        """Into how many a call is divided."""
+        """Into how many the requests of a stream are divided."""
         self._workers = WorkerSamplers(model, processes - 1) if several else None
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        """Completions as they finish. All requests are checked before any is answered."""
-        requests = list(requests)
-        for request in requests:
-            self._check(request)
-        self._ready()
-        longest = max(
-            (len(r.prompt.tokens) + len(r.prefix) + r.sampling.max_new_tokens for r in requests), default=1
+    def open(self, keep: bool = False) -> TorchStream:
+        """See `rollout.protocols.Sampler`. What is kept takes at most a quarter of the memory that is free
+        now."""
+        room = free_bytes(self.model.device) // 4 // self.parts if keep else None
+        settings = Settings(
+            self.seed,
+            self.end_tokens,
+            self.fixed_slots,
+            # The bits of a kept start depend on how it came about.
+            prefix_bytes=None if self.fixed_slots else room,
+            kept_bytes=KEEP // self.parts,
+            alternatives=self.alternatives,
         )
+        return TorchStream(self, keep, settings)
+
+    def most_in_each(self, longest: int) -> int:
+        """How many sequences of up to so many tokens each process writes at a time."""
+        self._ready()
         fits = self.fitting(longest)
         if self.fixed_slots and fits < self.slots:
             raise UserError(
                 f"fixed_slots computes all {self.slots} slots, and free memory holds {fits} sequences of "
-                f"{longest} tokens; "
-                f"set slots={fits}, or lower max_new_tokens"
+                f"{longest} tokens; set slots={fits}, or lower max_new_tokens"
             )
-        return self._answer(requests, -(-fits // self.parts))
+        return -(-fits // self.parts)
 
     def fitting(self, longest: int) -> int:
         """How many sequences of so many tokens can be written at a time: `slots`, or what the free memory
@@ -129,7 +139,7 @@ class TorchSampler:
         self._check_model()
         self._checked = True
         if self._workers and self.decoder:
-            self._workers.introduce(self.decoder, self.voice)
+            self._workers.introduce(self.decoder, self.detokenizer)
         else:
             self.close()
 
@@ -143,67 +153,28 @@ class TorchSampler:
         """Name -> tensor, the live ones, tied ones once."""
         return dict(self.model.named_parameters())
 
-    @contextmanager
-    def holding(self) -> Iterator[None]:
-        """See `rollout.protocols.Holds`. Takes at most a quarter of the memory that is free now."""
-        outer = self._held
-        self._held = outer or Held(free_bytes(self.model.device) // 4 // self.parts)
-        workers = self._workers if outer is None else None
-        if workers:
-            workers.hold(True)
-        try:
-            yield
-        finally:
-            self._held = outer
-            if workers:
-                workers.hold(False)
-
-    def _answer(self, requests: list[Request], places: int) -> Iterator[Completion]:
-        """With so many places in each process."""
+    def worker_lanes(self, settings: Settings, keep: bool, read: Read) -> WorkerLanes | None:
+        """The other processes' parts of a stream; None where this one writes all."""
         workers = self._workers
-        if workers is None or workers.busy:
-            yield from self._write(self._job(requests, places))
-            return
-        mine, *others = [self._job(part, places) for part in workers.deal(requests)]
-        before = workers.computed_tokens
-        try:
-            yield from workers.answer(others, self._write(mine))
-        finally:
-            self.computed_tokens += workers.computed_tokens - before
+        return None if workers is None or workers.busy else WorkerLanes(workers, settings, keep, read)
 
-    def _job(self, requests: list[Request], places: int) -> Job:
-        return Job(
-            requests,
-            places if self.fixed_slots else min(places, len(requests)),
-            self.version,
-            self.seed,
-            self.end_tokens,
-            self.fixed_slots,
-            # The bits of a kept start depend on how it came about.
-            room=None if self._held is None or self.fixed_slots else self._held.whole,
-            keep=KEEP // self.parts,
-        )
+    def threads(self) -> AbstractContextManager[None]:
+        """What a decoding step of this process runs with."""
+        return one_thread() if self._workers else nullcontext()
 
-    def _write(self, job: Job) -> Iterator[Completion]:
-        """In this process."""
-        slots = self._slots(job.places)
-        run = Run(slots, job, self.voice, None if job.room is None else self._held)
-        while run.busy:
-            before = run.computed_tokens
-            with one_thread() if self._workers else nullcontext():
-                finished = run.step(self.version)
-            self.computed_tokens += run.computed_tokens - before
-            yield from finished
-        if isinstance(slots, DecoderSlots) and slots.cache.nbytes <= job.keep:
-            self._kept = slots
-
-    def _slots(self, places: int) -> Slots:
+    def slots_for(self, places: int) -> Slots:
         if self.decoder is None:
             return ModelSlots(self.model, places)
-        kept, self._kept = self._kept, None  # two calls may be under way
+        kept, self._kept = self._kept, None  # two streams may be open
         return renewed(kept, self.decoder, places, self.fixed_slots)
 
-    def _check(self, request: Request) -> None:
+    def keep_slots(self, slots: Slots) -> None:
+        """For the next stream, if they are not too large."""
+        if isinstance(slots, DecoderSlots) and slots.cache.nbytes <= KEEP // self.parts:
+            self._kept = slots
+
+    def check(self, request: Request) -> None:
+        """UserError for a request that the model cannot answer."""
         prompt, new = request.prompt, request.sampling.max_new_tokens
         if not len(prompt.tokens):
             raise UserError(f"prompt {prompt.index} is empty; a model needs at least one token to go on from")
@@ -245,7 +216,7 @@ class TorchSampler:
                 whole = [
                     self.model(input_ids=ids[None], use_cache=False).logits[0, -1].float() for ids in given
                 ]
-            slots = self._slots(len(given))
+            slots = self.slots_for(len(given))
             for row, ids in enumerate(given):
                 (start,) = slots.prefill(ids[None, :-2], [len(ids) - 2])
                 slots.fill(torch.tensor([row], device=ids.device), start)

@@ -25,7 +25,10 @@ LETTERS = words(
 WRAPPERS = words("vec overrightarrow bar hat tilde overline widehat widetilde underline angle triangle")
 CLOSERS = words("rfloor rceil } pm mp cdot div bmod pmod \\ endmatrix")
 """Commands that begin no factor."""
-_RELATIONS = r"= =|< <|> >|\lt <|\gt >|\le <=|\ge >=|\ne !=|\in in|\notin notin|\subset subset|\approx ~|\sim ~|\simeq ~"
+_RELATIONS = (
+    r"= =|< <|> >|\lt <|\gt >|\le <=|\ge >=|\ne !=|\in in|\notin notin|\subset subset|"
+    r"\approx ~|\sim ~|\simeq ~"
+)
 RELATIONS = {pair.split()[0]: pair.split()[1] for pair in _RELATIONS.split("|")}
 """A relation as written -> as stored."""
 SETS = {"\\cup": "cup", "\\cap": "cap", "\\setminus": "setminus"}

@@ -8,8 +8,9 @@ import pytest
 
 from helpers import Kind, prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.rollout.protocols import holding
+from menon.rollout.protocols import Stream
 from menon.types import Completion, Request, Sampling, Tokens
+from scripted import answered
 
 V = 40
 
@@ -20,9 +21,15 @@ def sampler_of(kind: Kind = "qwen3", slots: int = 4) -> TorchSampler:
     return sampler
 
 
-def answers(sampler: TorchSampler, requests: list[Request]) -> list[Completion]:
-    found = {(c.request.prompt.index, c.request.path): c for c in sampler.generate(requests)}
+def answers(stream: Stream, requests: list[Request]) -> list[Completion]:
+    found = {(c.request.prompt.index, c.request.path): c for c in answered(stream, requests)}
     return [found[request.prompt.index, request.path] for request in requests]
+
+
+def alone(sampler: TorchSampler, requests: list[Request]) -> list[Completion]:
+    """On a stream of its own, which keeps nothing."""
+    with sampler.open() as stream:
+        return answers(stream, requests)
 
 
 def parents(count: int = 3) -> list[Request]:
@@ -50,12 +57,12 @@ def children(whole: list[Completion]) -> list[Request]:
 @pytest.mark.parametrize("kind", ["qwen3", "qwen2", "gpt2"])
 def test_children_are_the_same_with_and_without(kind):
     plain, keeping = sampler_of(kind), sampler_of(kind)
-    roots = answers(plain, parents())
-    want = answers(plain, children(roots))
-    with holding(keeping):
-        assert [c.tokens.tolist() for c in answers(keeping, parents())] == [c.tokens.tolist() for c in roots]
-        got = answers(keeping, children(roots))
-        third = answers(keeping, [child(c, np.concatenate([c.request.prefix, c.tokens]), 0) for c in got])
+    roots = alone(plain, parents())
+    want = alone(plain, children(roots))
+    with keeping.open(keep=True) as stream:
+        assert [c.tokens.tolist() for c in answers(stream, parents())] == [c.tokens.tolist() for c in roots]
+        got = answers(stream, children(roots))
+        third = answers(stream, [child(c, np.concatenate([c.request.prefix, c.tokens]), 0) for c in got])
     assert all(len(c.tokens) == 5 for c in third)
     for a, b in zip(got, want, strict=True):
         assert a.tokens.tolist() == b.tokens.tolist()
@@ -65,18 +72,17 @@ def test_children_are_the_same_with_and_without(kind):
 
 def test_a_child_computes_only_what_is_new():
     sampler = sampler_of()
-    with sampler.holding():
-        roots = answers(sampler, parents())
+    with sampler.open(keep=True) as stream:
+        roots = answers(stream, parents())
         before = sampler.computed_tokens
-        answers(sampler, children(roots))
+        answers(stream, children(roots))
         # Each of 12 children feeds the last token of its beginning and four of its own; three of them,
         # besides, the three that stand between: the last of the parent and two of the three new ones.
         assert sampler.computed_tokens - before == 12 * 5 + 3 * 3
-        assert answers(sampler, children(roots)[:1])[
-            0
-        ].tokens.tolist()  # and again, from what the children left
+        # And again, from what the children left.
+        assert answers(stream, children(roots)[:1])[0].tokens.tolist()
     before = sampler.computed_tokens
-    answers(sampler, children(roots)[:1])
+    alone(sampler, children(roots)[:1])
     assert (
         sampler.computed_tokens - before == len(roots[0].request.prompt.tokens) + len(roots[0].tokens) + 4
     )  # nothing is left
@@ -84,14 +90,14 @@ def test_a_child_computes_only_what_is_new():
 
 def test_new_weights_make_old_states_worthless():
     sampler = sampler_of()
-    with sampler.holding():
-        roots = answers(sampler, parents(1))
-        with_old = answers(sampler, children(roots)[:1])
+    with sampler.open(keep=True) as stream:
+        roots = answers(stream, parents(1))
+        with_old = answers(stream, children(roots)[:1])
         for weight in sampler.weights().values():
             weight.data.mul_(0.7)
         sampler.version += 1
-        got = answers(sampler, children(roots))
-    fresh = answers(sampler, children(roots))
+        got = answers(stream, children(roots))
+    fresh = alone(sampler, children(roots))
     for a, b in zip(got, fresh, strict=True):
         np.testing.assert_allclose(a.logp, b.logp, atol=2e-5)
     assert np.abs(with_old[0].entropy - fresh[0].entropy).max() > 1e-3
@@ -99,33 +105,48 @@ def test_new_weights_make_old_states_worthless():
 
 def test_what_two_weights_have_written_is_not_kept():
     sampler = sampler_of()
-    with sampler.holding():
-        writing = sampler.generate(parents(2))
+    with sampler.open(keep=True) as stream:
+        stream.ask(parents(2))
+        writing = iter(stream)
         next(writing)  # the first one, of eight tokens; the other is to write a ninth
         for weight in sampler.weights().values():
             weight.data.mul_(0.7)
         sampler.version += 1
         (mixed,) = writing
         assert set(mixed.version.tolist()) == {0, 1}
-        got = answers(sampler, children([mixed])[:1])
-    fresh = answers(sampler, children([mixed])[:1])
+        got = answers(stream, children([mixed])[:1])
+    fresh = alone(sampler, children([mixed])[:1])
     np.testing.assert_allclose(got[0].logp, fresh[0].logp, atol=2e-5)
 
 
 def test_what_nothing_goes_on_from_is_not_kept():
     sampler = sampler_of()
-    with sampler.holding():
-        (root,) = answers(sampler, [replace(parents(1)[0], last=True)])
+    with sampler.open(keep=True) as stream:
+        (root,) = answers(stream, [replace(parents(1)[0], last=True)])
         before = sampler.computed_tokens
-        answers(sampler, children([root])[:1])
+        answers(stream, children([root])[:1])
         assert sampler.computed_tokens - before == len(root.request.prompt.tokens) + len(root.tokens) + 4
 
 
-def test_holding_within_holding_is_one():
-    sampler = sampler_of()
-    with sampler.holding():
-        with sampler.holding():
-            roots = answers(sampler, parents(1))
-        before = sampler.computed_tokens
-        answers(sampler, children(roots)[:1])
-        assert sampler.computed_tokens - before == 5
+def test_children_are_asked_while_others_are_written():
+    """As many texts and numbers as level by level, in fewer decoding steps, and nothing is computed twice."""
+    sampler, steps = sampler_of(slots=16), []
+    with sampler.open(keep=True) as stream:
+        roots = answers(stream, parents())
+        levels = answers(stream, children(roots))
+    computed = sampler.computed_tokens
+    found = {}
+    with sampler.open(keep=True) as stream:
+        stream.ask(parents())
+        for completion in stream:
+            found[completion.request.prompt.index, completion.request.path] = completion
+            steps.append(len(completion.tokens))
+            if len(completion.request.path) == 1:
+                stream.ask(children([completion]))
+    assert sampler.computed_tokens == 2 * computed
+    # The first parent ends first, so its children are finished before the last parent's.
+    assert steps[:3] == [8, 9, 10]
+    for want in (*roots, *levels):
+        got = found[want.request.prompt.index, want.request.path]
+        assert got.tokens.tolist() == want.tokens.tolist()
+        np.testing.assert_allclose(got.logp, want.logp, atol=2e-5)

@@ -1,0 +1,63 @@
+"""The grammar of the command, once: positional words, settings `key=value`, options `--name VALUE`."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from menon.errors import UserError
+from menon.settings import Tree, merged, nested, override
+
+SETTING = re.compile(r"[A-Za-z_.]+=")
+"""How a setting begins where other words may be sentences, which hold equals signs too."""
+NO_OPTION = "there is no option {option}; settings are written without dashes, like k=8"
+"""What evaluations and studies say."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What stands in a command line, each kind in its order."""
+
+    plain: tuple[str, ...]
+    overrides: tuple[Tree, ...]
+    """One table each: which name it stands for may depend on those before it."""
+    options: dict[str, str]
+    """Name without dashes -> value; "" where none was given."""
+
+    @property
+    def settings(self) -> Tree:
+        """All overrides as one tree, later ones over earlier ones."""
+        tree: Tree = {}
+        for one in self.overrides:
+            tree = merged(tree, nested(one))
+        return tree
+
+
+def understand(
+    words: Sequence[str],
+    options: Sequence[str] = (),
+    *,
+    sentences: bool = False,
+    no_option: str = "there is no option {option}; settings are written without dashes, like steps=20",
+) -> Words:
+    """Sorts the words of a command; `options` are the names that it takes, without dashes.
+
+    A word with '=' is a setting unless a file has that name; with `sentences` only if it begins with a name
+    and '='. UserError: an option that the command does not take (`no_option` is the sentence), or a setting
+    without a key.
+    """
+    plain: list[str] = []
+    overrides: list[Tree] = []
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name in options:
+            found[name] = value if equals else next(rest, "")
+        elif word.startswith("-"):
+            raise UserError(no_option.format(option=word.partition("=")[0]))
+        elif SETTING.match(word) if sentences else "=" in word and not Path(word).exists():
+            overrides.append(dict([override(word)]))
+        else:
+            plain.append(word)
+    return Words(tuple(plain), tuple(overrides), found)

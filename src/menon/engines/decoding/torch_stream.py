@@ -1,0 +1,160 @@
+"""A stream of the built-in sampler: requests are dealt to lanes, completions are handed out as lanes finish
+them.
+
+Lane 0 is this process. The others are worker processes, if there are any that no other stream uses.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Self
+
+from menon.engines.decoding.lane import Lane
+from menon.engines.decoding.scheduler import Settings
+from menon.engines.worker_samplers import Asked, WorkerLanes
+from menon.types import Completion, Request
+
+if TYPE_CHECKING:
+    from menon.engines.decoding.torch_sampler import TorchSampler
+
+
+class TorchStream:
+    """See `rollout.protocols.Stream`. All requests of an `ask` are checked before any of them is answered: at
+    once those of a sequence, the others when they are read. UserError for one that cannot be answered."""
+
+    def __init__(self, sampler: "TorchSampler", keep: bool, settings: Settings) -> None:
+        self.sampler, self.keep, self.settings = sampler, keep, settings
+        self.asked: list[Asked] = []
+        """Since the last completion was handed out."""
+        self.longest = self.most = 0
+        """Most tokens of a sequence, prompt included; how many sequences each lane may write at a time."""
+        self.batch: deque[Completion] = deque()
+        """Completions of one step of one lane that are still to be handed out."""
+        self.following: list[Asked] = []
+        """What follows from those that were."""
+        self.settling: tuple[int, int] | None = None
+        """Number of the lane that wrote them, and how many of them must be settled."""
+        self.own: Lane | None = None
+        self.unread: deque[tuple[int, list[Asked]]] = deque()
+        """What settles the completions of lane 0: how many, and what follows from them."""
+        self.workers: WorkerLanes | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        whole = self.done
+        if self.workers is not None:
+            self.sampler.computed_tokens += self.workers.end()
+        if self.own is not None and whole:
+            self.sampler.keep_slots(self.own.scheduler.slots)
+        self.own = self.workers = None
+
+    def ask(self, requests: Iterable[Request]) -> None:
+        if isinstance(requests, Sequence):
+            self._check(requests)
+        self.asked.append(requests)
+
+    def __iter__(self) -> Iterator[Completion]:
+        while (completion := self._next()) is not None:
+            yield completion
+
+    def _check(self, requests: Sequence[Request]) -> None:
+        """UserError for requests that do not fit into the model's context or into memory."""
+        for request in requests:
+            self.sampler.check(request)
+        longest = max(
+            (len(r.prompt.tokens) + len(r.prefix) + r.sampling.max_new_tokens for r in requests), default=1
+        )
+        if longest > self.longest:
+            self.most, self.longest = self.sampler.most_in_each(longest), longest
+
+    def read(self, asked: Iterable[Asked]) -> list[Request]:
+        """All requests, checked; waits for those that are not known yet."""
+        found: list[Request] = []
+        for requests in asked:
+            if isinstance(requests, Sequence):
+                found += requests
+            else:
+                late = list(requests)
+                self._check(late)
+                found += late
+        return found
+
+    @property
+    def done(self) -> bool:
+        """All is answered, and nothing follows."""
+        own = self.own is None or not (self.own.busy or self.unread)
+        return own and self.settling is None and (self.workers is None or self.workers.done)
+
+    def _next(self) -> Completion | None:
+        """The next completion; None when all that was asked is answered. What was asked since the last one
+        follows from it."""
+        if self.settling is not None:
+            self.following += self.asked
+            self.asked = []
+            if not self.batch:
+                self._settle(*self.settling)
+        while not self.batch:
+            if self.done and not self.asked:
+                return None
+            if self.done:
+                requests, self.asked = self.read(self.asked), []
+                self._deal(requests)
+            else:
+                self._advance()
+        return self.batch.popleft()
+
+    def _settle(self, lane: int, count: int) -> None:
+        following, self.following, self.settling = self.following, [], None
+        if not count and not following:
+            return
+        if lane:
+            assert self.workers is not None
+            self.workers.settle(lane, count, following, self.most, self.sampler.version)
+        else:
+            self.unread.append((count, following))
+
+    def _deal(self, requests: list[Request]) -> None:
+        """Gives every lane its part, when none of them has anything to do."""
+        if self.own is None:
+            self.workers = self.sampler.worker_lanes(self.settings, self.keep, self.read)
+        mine = requests
+        if self.workers is not None:
+            mine = self.workers.deal(requests, self.most, self.sampler.version)
+        if self.own is None:
+            words = self.sampler.detokenizer
+            self.own = Lane.of(mine, self.most, self.keep, self.settings, self.sampler.slots_for, words)
+        else:
+            self.own.settle(0, mine, self.most)
+
+    def _advance(self) -> None:
+        """Takes what a worker sent, or computes a step of this process."""
+        assert self.own is not None
+        if self.workers is not None and (self.workers.has_sent or not (self.own.busy or self.unread)):
+            lane, finished, computed = self.workers.take()
+            self.sampler.computed_tokens += computed
+        else:
+            self._settle_own(self.own)
+            lane, finished = 0, self._step(self.own) if self.own.busy else []
+        if finished:
+            self.batch.extend(finished)
+            self.settling = lane, self.own.to_settle(finished)
+
+    def _settle_own(self, own: Lane) -> None:
+        """In the order of the steps: what is known, and what must be known before the next one."""
+        while self.unread and (own.overdue or not own.busy or known(self.unread[0][1])):
+            count, following = self.unread.popleft()
+            own.settle(count, self.read(following), self.most)
+
+    def _step(self, own: Lane) -> list[Completion]:
+        before = own.scheduler.computed_tokens
+        try:
+            with self.sampler.threads():
+                return own.step(self.sampler.version)
+        finally:
+            self.sampler.computed_tokens += own.scheduler.computed_tokens - before
+
+
+def known(asked: Iterable[Asked]) -> bool:
+    """Reading these waits for nothing."""
+    return all(isinstance(requests, Sequence) for requests in asked)

@@ -1,0 +1,103 @@
+"""The grammar of the command: one function for every command."""
+
+import pytest
+
+from menon.cli import main
+from menon.cli.words import understand
+from menon.errors import UserError
+
+
+def test_kinds_of_words(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = understand(
+        ["base", "k=8", "--tree", "12", "task.steps=3", "more", "--resume=a=b"], ("tree", "resume")
+    )
+    assert found.plain == ("base", "more")
+    assert found.overrides == ({"k": "8"}, {"task.steps": "3"})
+    assert found.settings == {"k": "8", "task": {"steps": "3"}}
+    assert found.options == {"tree": "12", "resume": "a=b"}
+    assert understand(["x", "--tree"], ("tree",)).options == {"tree": ""}
+
+
+def test_later_settings_win():
+    assert understand(["k=1", "task=a", "task.n=2", "k=3"]).settings == {
+        "k": "3",
+        "task": {"kind": "a", "n": "2"},
+    }
+
+
+def test_a_file_whose_name_holds_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=1.json").write_text("{}")
+    assert understand(["a=1.json", "b=1.json"]).plain == ("a=1.json",)
+
+
+def test_sentences_may_hold_equals_signs():
+    found = understand(["base", "3+4=?", "what is a = b?", "n=2"], sentences=True)
+    assert found.plain == ("base", "3+4=?", "what is a = b?")
+    assert found.settings == {"n": "2"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--steps=3"], "there is no option --steps; settings are written without dashes, like steps=20"),
+        (["-n", "3"], "there is no option -n; settings are written without dashes, like steps=20"),
+        (["=3"], "'=3' is not a setting; write key=value without spaces around '=', like steps=20"),
+    ],
+)
+def test_mistakes(words, sentence):
+    with pytest.raises(UserError) as error:
+        understand(words, ("tree",))
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["explain", "--k"], "there is no option --k; settings are written without dashes, like steps=20"),
+        (["eval", "base", "--k=2"], "there is no option --k; settings are written without dashes, like k=8"),
+        (
+            ["sample", "base", "--n", "2"],
+            "there is no option --n; settings are written without dashes, like k=8",
+        ),
+        (
+            ["study", "entropy", "--k"],
+            "there is no option --k; settings are written without dashes, like k=8",
+        ),
+        (
+            ["compare", "a", "b", "k=8"],
+            "compare takes two results of `menon eval`: menon compare A.json B.json",
+        ),
+        (
+            ["rescore", "a", "--rewrd", "b"],
+            "menon rescore takes no option '--rewrd'; it takes a run's folder and",
+        ),
+        (
+            ["rescore", "a", "--reward", "b", "k=1"],
+            "menon rescore takes a run's folder and a reward, like menon",
+        ),
+        (
+            ["show", "a", "--tre", "1"],
+            "there is no option '--tre'; menon show takes a run's folder and a step",
+        ),
+        (["show", "a", "--tree", "1", "k=1"], "menon show takes a run's folder and a step, like menon show"),
+        (
+            ["check", "data", "a", "--reward=b"],
+            "menon check takes no option '--reward'; settings are key=value",
+        ),
+        (
+            ["check", "data", "a", "b"],
+            "menon check takes what to check (verifier, data, code) and a file, like",
+        ),
+        (["check", "data", "a", "ways=b"], "menon check data takes no 'ways'; it takes reward, as key=value"),
+        (["report", "a", "k=1"], "report takes the folder of a run: menon report runs/mine"),
+        (["runs", "--all"], "runs takes one folder at most: menon runs, or menon runs experiments"),
+        (["doctor", "k=1"], "menon doctor takes no settings; leave 'k=1' out"),
+    ],
+)
+def test_each_command_in_one_sentence(words, sentence, capsys):
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"menon: {sentence}")
+    assert printed.count("\n") == 1
