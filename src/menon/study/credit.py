@@ -1,14 +1,14 @@
-"""Does credit for segments pay? SPO-chain, SPO-tree, VinePPO, GRPO with and without a mask, and PPO at equal
+"""Does credit for segments help? SPO-chain, SPO-tree, VinePPO, GRPO with and without a mask, and PPO at equal
 budgets.
 
     python -m menon.study.credit FOLDER [--tokens 300000] [--seconds 600] [--seeds 0 1 2 3 4]
                                         [--arms grpo spo_tree ...] [--words task=long_chain ...] [--every 5]
 
 Each arm is trained with each seed until it has written `tokens` (those of its values included) and spent
-`seconds` in steps. The held-out accuracy is read off the run's own evaluations at both budgets, between two
-of them in proportion. A finished run is one line of FOLDER/runs.jsonl and is not run again, a broken one goes
-on; after every run FOLDER/table.md is written, and printed at the end. Intervals are Student's t over seeds;
-differences to an arm are taken seed by seed.
+`seconds` in steps. The held-out accuracy at both budgets is interpolated linearly between the run's own
+evaluations. A finished run is one line of FOLDER/runs.jsonl and is not run again; an interrupted one is
+resumed. FOLDER/table.md is written after every run, and printed at the end. Intervals are by Student's t over
+seeds; differences between arms are taken seed by seed.
 """
 
 import argparse
@@ -64,14 +64,14 @@ def spent(cell: Cell) -> tuple[list[float], list[float]]:
     """[steps + 1] tokens and seconds up to and with each finished step, 0 before the first."""
     lines = cell.lines[
         : (cell.report or {"steps": 0})["steps"]
-    ]  # a run that broke has lines behind its last report
+    ]  # an interrupted run has lines after its last report
     tokens, seconds = ([float(line[name]) for line in lines] for name in ("tokens/generated", "time/step"))
     return [0.0, *accumulate(tokens)], [0.0, *accumulate(seconds)]
 
 
 def train(cell: Cell, budget: Budget) -> dict[str, Any] | None:
-    """The run's line; None where the command failed. The number of steps is foreseen from those that there
-    are."""
+    """Trains a cell and returns its line; None if the command failed. The number of steps is predicted from
+    the steps so far."""
     steps = budget.every
     while cell.train(steps):
         tokens, seconds = spent(cell)
@@ -102,7 +102,7 @@ def line_of(cell: Cell, tokens: Sequence[float], seconds: Sequence[float], budge
 
 
 def between(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
-    """y at x, in proportion between the two nearest points; xs rise."""
+    """y at x by linear interpolation; xs are increasing."""
     place = min(max(bisect_left(xs, x), 1), len(xs) - 1)
     (x0, x1), (y0, y1) = xs[place - 1 : place + 1], ys[place - 1 : place + 1]
     return y0 + (y1 - y0) * min(max((x - x0) / (x1 - x0), 0), 1)
@@ -112,7 +112,7 @@ def between(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and the 95 % interval of it; of one value the interval is everything."""
+    """The mean and its 95 % interval, which is infinite for a single value."""
     if not values:
         return math.nan, -math.inf, math.inf
     middle, half = mean(values), half_width(values)
@@ -131,7 +131,7 @@ def differences(
 
 @dataclass(frozen=True)
 class Claim:
-    """A difference that the paper says is positive."""
+    """A difference that the paper claims to be positive."""
 
     name: str
     says: str
@@ -227,7 +227,7 @@ def stored(file: Path) -> dict[str, dict[int, dict[str, Any]]]:
 
 
 def compare(cells: Sequence[Cell], budget: Budget, folder: Path) -> None:
-    """Every cell that has no line yet, one after the other."""
+    """Trains every cell that has no line yet, one after the other."""
     file = folder / "runs.jsonl"
     for cell in cells:
         if cell.seed in stored(file).get(cell.arm.name, {}):
