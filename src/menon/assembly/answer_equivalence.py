@@ -35,6 +35,8 @@ def equivalence_of(reward: Any) -> AnswerEquivalence | None:
 
 
 def stated_by(ways: Sequence[Way]) -> Callable[[Graded], str | None]:
+    """A function that finds the answer stated in a graded rollout, by the first of these ways that finds
+    one."""
     return lambda graded: stated(graded.rollout.prompt.text, graded.rollout.text, ways)
 
 

@@ -110,6 +110,7 @@ def probe_of(source: OnlineSource, evaluation: Evaluation) -> Callable[[Sampler]
 
 
 def close_grade(grade: Grade) -> None:
+    """Ends the processes of the grader's reward."""
     if isinstance(grade, Grading):
         close(grade.reward)
 
@@ -124,6 +125,7 @@ def with_tokenizer(around: Around, source: OnlineSource, tokenizer: PreTrainedTo
 
 
 def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
+    """The updates of a step: those of the policy, and of the critic if it has a trunk of its own."""
     policy, critic = models.policy, models.critic
     if critic is None:
         return (Update(objective, "policy", policy.updates_per_step, policy.old),)

@@ -48,6 +48,8 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class Sizes:
+    """The sizes of a run that follow from its configuration."""
+
     step: StepSizes
     per_update: float
     """Sequences that an update learns from, at most."""
@@ -59,6 +61,7 @@ class Sizes:
 
 
 def sizes(config: RunConfig) -> Sizes:
+    """Computes the sizes of a run from its configuration."""
     count, step = config.models.policy.updates_per_step, sizes_of(config.source.rollout, around_of(config))
     return Sizes(step, step.sequences / count, config.control.steps * count, step.max_age * count - 1)
 
@@ -102,6 +105,7 @@ def num_workers(engine: Engine, model: ModelSize | None) -> int:
 
 
 def on_cpu(engine: Engine) -> bool:
+    """Whether the run will compute on a CPU."""
     return engine.device == "cpu" or (engine.device == "auto" and not torch.cuda.is_available())
 
 

@@ -56,6 +56,8 @@ MAX_NEW_TOKENS = OnlineSource.max_new_tokens
 
 @dataclass(frozen=True)
 class Result:
+    """The result of an evaluation: settings, numbers, and the verdicts of all samples."""
+
     config: EvalConfig
     """The settings, with all defaults filled in."""
     about: dict[str, Any]
@@ -109,6 +111,7 @@ def evaluate(
 
 
 def sampling_of(config: EvalConfig) -> Sampling:
+    """How the answers of an evaluation are drawn."""
     return Sampling(
         config.max_new_tokens or MAX_NEW_TOKENS,
         config.temperature,
@@ -192,6 +195,7 @@ def prompts_of(
     tokenizer: PreTrainedTokenizerBase,
     notify: Callable[[str], None],
 ) -> list[Prompt]:
+    """The rows as prompts that fit into the model's context."""
     most = config.max_new_tokens or MAX_NEW_TOKENS
     return rendered(
         rows, config.template or "none", context_of(model), tokenizer, most, config.on_bad, notify
@@ -215,6 +219,8 @@ def reward_for(
 
 
 def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, AnswerEquivalence | None]:
+    """Makes the reward of an evaluation, and how its answers are compared for votes (None: they cannot
+    be)."""
     if config.reward is not None and (not isinstance(config.reward, str) or ":" in config.reward):
         return UserReward(config.reward), None
     name = config.reward or (named.check if named is not None else None)
@@ -234,6 +240,8 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ans
 
 @dataclass(frozen=True)
 class LenientChoice(MultipleChoice):
+    """Multiple choice that reads leniently which letter an answer states."""
+
     ways: ClassVar[tuple[Way, ...]] = LENIENT
 
 
@@ -265,6 +273,7 @@ def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, notify: Callable[
 
 
 def check_graders(graded: Sequence[Graded]) -> None:
+    """UserError if the reward failed on more than `MAX_FAILED` of the answers."""
     failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
     if len(failed) > MAX_FAILED * len(graded):
         raise UserError(

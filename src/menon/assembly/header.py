@@ -10,6 +10,7 @@ from menon.rollout.protocols import Grade, sizes_of
 
 
 def header(config: RunConfig, parameters: int, device: str, grade: Grade) -> dict[str, str]:
+    """The header of a run: label -> text of each line."""
     policy, source = config.models.policy, config.source
     updates = f"{policy.updates_per_step} update" + ("s" if policy.updates_per_step > 1 else "")
     groups = f"{source.prompts_per_step} prompts x {source.samples_per_prompt} samples"
@@ -35,6 +36,7 @@ def asked_in(source: OnlineSource) -> str:
 
 
 def kind_or_name(reward: Any) -> str:
+    """The name of a reward in a line of text."""
     return str(getattr(reward, "kind", None) or getattr(reward, "__name__", "your own"))
 
 

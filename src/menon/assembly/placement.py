@@ -133,6 +133,7 @@ def models_of(
 
 
 def device_of(name: str) -> torch.device:
+    """The device of a name such as auto, cpu or cuda:1; UserError if this machine does not have it."""
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
     except RuntimeError:

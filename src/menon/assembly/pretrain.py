@@ -132,6 +132,7 @@ def untrained(recipe: Recipe) -> "PreTrainedModel":
 
 
 def optimiser_of(recipe: Recipe) -> Optimiser:
+    """The optimiser of a recipe: AdamW with a linear warm-up and a cosine schedule."""
     return Optimiser(
         learning_rate=recipe.peak_learning_rate,
         weight_decay=recipe.weight_decay,

@@ -38,6 +38,7 @@ def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) ->
 
 
 def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
+    """The rows of a data set; `notify` gets the number of rows that are left out."""
     rows, skipped = read_rows(path, source.on_bad, columns=source.columns)
     if skipped:
         notify(f"{skipped} rows of {path} cannot be used and are left out")
@@ -62,6 +63,7 @@ def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[
 
 
 def task_of(source: OnlineSource) -> Task:
+    """The task of the source, or the default task."""
     return source.task or ChainSum()
 
 
@@ -131,6 +133,7 @@ def rendered(
 
 
 def stop_of(source: OnlineSource) -> tuple[str, ...]:
+    """The strings that end an answer: those of the settings, or else those of the template."""
     return source.stop or find_template(source.template).stop
 
 
@@ -149,6 +152,7 @@ def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequenc
 
 
 def chat_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, str]]], str] | None:
+    """A function that applies the tokenizer's chat template; None if it has none."""
     if not tokenizer.chat_template:
         return None
     return lambda messages: str(

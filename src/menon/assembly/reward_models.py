@@ -50,4 +50,5 @@ def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer
 
 
 def local_preference(name: str, device: torch.device) -> Score:
+    """A preference model in this process."""
     return load_preference_model(name, device, torch.float32 if device.type == "cpu" else torch.bfloat16)

@@ -30,6 +30,8 @@ from menon.types import Graded, Request, Rollout, Verdict
 
 @dataclass(frozen=True)
 class SampleConfig:
+    """The settings of `menon sample`."""
+
     model: str = "base"
     """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on
     the hub."""
@@ -67,6 +69,8 @@ class SampleConfig:
 
 @dataclass(frozen=True)
 class Sampled:
+    """One answer, with the text of each of its tokens."""
+
     graded: Graded
     pieces: Sequence[str]
     """The text of each token."""
@@ -116,4 +120,5 @@ def held_out(asked: EvalConfig, number: int) -> Row:
 
 
 def unjudged(rollout: Rollout) -> Verdict:
+    """The verdict of an answer to a free text: its correctness is unknown."""
     return Verdict(0.0, float("nan"))

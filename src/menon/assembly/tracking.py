@@ -38,6 +38,7 @@ class Mirrored:
 
 
 def held_out(numbers: Numbers) -> dict[str, Any]:
+    """The numbers of an evaluation by the names that a tracker shows."""
     return {HELD_OUT + name: value for name, value in numbers.items() if name != "step"}
 
 

@@ -83,6 +83,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run(words: list[str]) -> int:
+    """Runs the command that the words name, or prints help; returns its exit code."""
     asked_for_help = not words or words[0] == "help" or "--help" in words or "-h" in words
     if asked_for_help:
         print(help_of_command(words) if words and words[0] in COMMANDS else help_text(), end="")

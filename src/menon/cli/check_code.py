@@ -73,6 +73,7 @@ def check_code(path: str, sandbox: str = "full") -> int:
 
 
 def read_cases(path: Path) -> list[dict[str, Any]]:
+    """The cases of a JSON-lines file; UserError if it cannot be read or a case lacks a field."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -97,6 +98,7 @@ def read_cases(path: Path) -> list[dict[str, Any]]:
 
 
 def check_case(case: Mapping[str, Any], sandbox: str) -> Judged:
+    """Runs one case in the sandbox and judges it."""
     most_s = float(case.get("must_return_within_s") or 60.0)
     time_s = float(case.get("timeout_s") or 6.0)
     wall_s = min(2.5 * time_s, most_s - 1) if most_s > 1 else most_s
@@ -122,6 +124,7 @@ def check_case(case: Mapping[str, Any], sandbox: str) -> Judged:
 
 
 def outcome_of(reward: CodeTests, case: Mapping[str, Any]) -> tuple[str, str]:
+    """The outcome that the reward gives a case, and why."""
     try:
         run: Run = reward.run(str(case["solution"]), suite_of(case))
     except (BadTests, BrokenTest, SandboxError) as error:
@@ -134,6 +137,7 @@ def outcome_of(reward: CodeTests, case: Mapping[str, Any]) -> tuple[str, str]:
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets environment variables, and restores the old ones afterwards."""
     before = dict(os.environ)
     os.environ.update({name: str(value) for name, value in variables.items()})
     try:
@@ -183,6 +187,7 @@ def named_in(name: str, solution: str) -> bool:
 
 
 def peak_mb() -> float:
+    """The peak memory of this process, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -222,6 +227,7 @@ def ports(value: Any) -> list[int]:
 
 
 def count_visits(server: socket.socket, port: int, escapes: list[str]) -> None:
+    """Adds each connection to a local server to `escapes`."""
     with suppress(OSError):
         while True:
             visitor, _ = server.accept()

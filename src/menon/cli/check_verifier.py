@@ -82,6 +82,7 @@ def check_verifier(path: str, reward: str = "math", ways: str = "lenient") -> in
 
 
 def read_cases(path: str) -> list[dict[str, Any]]:
+    """The cases of a JSON-lines file; UserError if it cannot be read or a case lacks a field."""
     cases = []
     for number, line in enumerate(read_bytes(Path(path)).split(b"\n"), start=1):
         if not line.strip():
@@ -114,6 +115,7 @@ def reward_named(name: str, ways: str = "strict") -> Reward:
 
 
 def judge_case(case: Mapping[str, Any], reward: Reward) -> Judged:
+    """Judges one case by the reward, and measures the time."""
     response = f"\\boxed{{{case['response']}}}" if case.get("mode") == "answer" else case["response"]
     began = time.perf_counter()
     verdict = judge(reward, "menon", Asked("", response, case["gold"]))
@@ -121,10 +123,12 @@ def judge_case(case: Mapping[str, Any], reward: Reward) -> Judged:
 
 
 def counts(one: Judged) -> bool:
+    """Whether a case counts in the accuracy: its expected verdict is not disputed."""
     return not one.case.get("disputed")
 
 
 def report(judged: Sequence[Judged]) -> list[str]:
+    """The lines of the table, and of the cases that went wrong."""
     counted = [one for one in judged if counts(one)]
     head = f"{len(judged)} cases, {len(judged) - len(counted)} of them disputed and not counted"
     lines = [
@@ -149,6 +153,7 @@ def report(judged: Sequence[Judged]) -> list[str]:
 
 
 def outcome(one: Judged) -> str:
+    """The outcome of a case in a word, for the table."""
     if one.verdict.error:
         return "error"
     flag = next((flag for flag in FLAGS if one.verdict.parts.get(flag)), "wrong")
@@ -156,12 +161,14 @@ def outcome(one: Judged) -> str:
 
 
 def describe(one: Judged) -> str:
+    """One line about a case that went wrong."""
     said = one.verdict.error or f"{'accepted' if one.accepted else 'refused'} in {one.seconds:.2f} s"
     gold, response = (short(one.case[name]) for name in ("gold", "response"))
     return f"  {one.case.get('id', '')} {said}: gold {gold}, response {response}"
 
 
 def short(text: str) -> str:
+    """A text in quotes, shortened for one line."""
     shown = repr(text)
     return shown if len(shown) <= 60 else f"...{shown[-57:]}"
 

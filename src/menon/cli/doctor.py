@@ -61,11 +61,13 @@ def doctor(words: Sequence[str] = ()) -> int:
 
 
 def versions() -> Iterator[str]:
+    """Lines with the versions of the packages that menon depends on."""
     for name in PACKAGES:
         yield f"{name:<13}{version_of(name) or 'missing; install menon again with its dependencies'}"
 
 
 def version_of(package: str) -> str | None:
+    """The installed version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -81,6 +83,7 @@ def extras() -> Iterator[str]:
 
 
 def memory() -> str:
+    """The free and total memory of this machine."""
     import psutil
 
     found = psutil.virtual_memory()
@@ -94,11 +97,13 @@ def disk_line() -> str:
 
 
 def thread_line() -> str:
+    """The number of threads that a run would get, and why."""
     chosen = threads.choose({})
     return f"{threads.plural(chosen.count, 'thread')} ({chosen.reason})"
 
 
 def device() -> str:
+    """The devices that torch can use."""
     if importlib.util.find_spec("torch") is None:
         return "unknown without torch"
     import torch

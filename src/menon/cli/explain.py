@@ -59,6 +59,7 @@ def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
 def answers(
     source: "OnlineSource", found: "Sizes", rate: float, engine: "Engine", workers: int
 ) -> Iterator[str]:
+    """The sizes of a step of prompts times samples."""
     from menon.assembly.derived import tokens_per_pass
 
     tokens = found.per_update * source.max_new_tokens
@@ -85,6 +86,7 @@ def whole(source: "OnlineSource", found: "Sizes", rate: float) -> Iterator[str]:
 
 
 def off_policy(found: "Sizes") -> str:
+    """By how many updates answers are learned from late, in words."""
     if not found.lag:
         return "none: each answer teaches once, and the weights that wrote it"
     if found.step.max_age > 1:
@@ -93,6 +95,7 @@ def off_policy(found: "Sizes") -> str:
 
 
 def peak(name: str, model: "ModelSize | None", parts: Mapping[str, float]) -> Iterator[str]:
+    """The lines about memory."""
     from menon.assembly.derived import GIB
     from menon.assembly.header import quantity
 

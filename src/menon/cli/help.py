@@ -96,6 +96,7 @@ def section(owner: str, settings: Sequence[Setting], width: int) -> Iterator[str
 
 
 def indented(lines: Sequence[str]) -> list[str]:
+    """The lines with an indentation of two spaces; empty lines stay empty."""
     return [f"  {line}" if line else "" for line in lines]
 
 
@@ -110,6 +111,7 @@ def paragraphs(text: str, width: int) -> list[str]:
 
 @cache
 def tree_of(module: str) -> ast.Module:
+    """The syntax tree of a module of this package."""
     path = PACKAGE.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return ast.parse(file.read_text(encoding="utf-8"))
@@ -121,6 +123,7 @@ def docstring(module: str, name: str) -> str:
 
 
 def defined(module: str, name: str) -> ast.FunctionDef | ast.ClassDef:
+    """The function or class of this name in a module."""
     for node in tree_of(module).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             return node
@@ -184,6 +187,7 @@ def alternatives(module: str, node: ast.expr) -> list[str]:
 
 
 def default_of(module: str, value: ast.expr | None) -> str:
+    """The default of a field, as it is shown."""
     if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name):  # Class.field
         origin = value_of(module, value.value.id)[0]
         named = [f for f in fields_of(origin, value.value.id) if ast.unparse(f.target) == value.attr]

@@ -77,6 +77,7 @@ def asked_of(row: Mapping[str, Any]) -> Asked:
 
 
 def verdicts(reward: Reward, asked: Sequence[Asked]) -> Sequence[Verdict]:
+    """The reward's verdicts of the answers, in their order."""
     return (
         reward.many(asked)
         if isinstance(reward, BatchReward)
@@ -103,16 +104,19 @@ def summary(pairs: Sequence[tuple[Verdict, Verdict]]) -> dict[str, Any]:
 
 
 def side(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """The numbers of one reward: mean score and accuracy where they are known, and how often it failed."""
     scores = [verdict.score for verdict in verdicts if not math.isnan(verdict.score)]
     accs = [verdict.acc for verdict in verdicts if not math.isnan(verdict.acc)]
     return {"mean": mean(scores), "accuracy": mean(accs), "failed": len(verdicts) - len(scores)}
 
 
 def mean(values: Sequence[float]) -> float:
+    """The mean; 0 without values."""
     return math.fsum(values) / len(values) if values else 0.0
 
 
 def table(numbers: Mapping[str, Any]) -> list[str]:
+    """The lines of the table that compares the old and the new reward."""
     old, new, confusion = numbers["old"], numbers["new"], numbers["confusion"]
     return [
         f"{numbers['answers']} answers, {numbers['same_score']} with the same score",

@@ -62,5 +62,6 @@ def row_of(path: Path) -> tuple[str, ...]:
 
 
 def accuracy(line: Mapping[str, Any] | None) -> str:
+    """The accuracy of an evaluation as a cell; `-` if there is none."""
     value = None if line is None else line.get("accuracy")
     return "-" if value is None else f"{value:.3f}"

@@ -58,6 +58,7 @@ def sample(words: Sequence[str]) -> int:
 
 
 def facts(one: "Sampled") -> str:
+    """One line about an answer: length, finish, verdict, log-prob and entropy."""
     rollout, acc = one.graded.rollout, one.graded.verdict.acc
     acts = rollout.is_action
     count, logp = int(acts.sum()), float(rollout.logp[acts].sum())

@@ -111,9 +111,11 @@ def ending(row: Row) -> str:
 
 
 def clipped(text: str) -> str:
+    """A text shortened to `WIDTH` characters."""
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 4]} ..."
 
 
 def mean(values: Sequence[float]) -> float:
+    """The mean of the values that are not NaN."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else 0.0

@@ -20,6 +20,8 @@ WINDOW = 5
 
 @dataclass(frozen=True)
 class Alarm:
+    """The entropy or the reward of a run shows a problem from this step on."""
+
     kind: Literal["collapse", "explosion"]
     step: int
     """The first step, from 1, at which it is true."""

@@ -12,6 +12,8 @@ BINS = 20
 
 @dataclass(frozen=True)
 class Bin:
+    """One share of the tokens, by their entropy under the base."""
+
     tokens: int
     base: float
     """Mean entropy under the base."""

@@ -69,6 +69,7 @@ def exact_values(grid: Grid, policy_SA: Array, gamma: float = 1.0) -> Array:
 
 
 def walk(grid: Grid, policy_SA: Array, rng: np.random.Generator, start: int | None = None) -> Iterator[Step]:
+    """The steps of a walk by the policy, until an end state or `LIMIT` steps."""
     state, taken = grid.start if start is None else start, 0
     while not grid.ended_S[state] and taken < LIMIT:
         action = int(rng.choice(len(MOVES), p=policy_SA[state]))
@@ -130,6 +131,7 @@ def greedy_path(grid: Grid, q_SA: Array) -> list[int]:
 
 
 def softmax(logits_SA: Array) -> Array:
+    """Logits [states, actions] -> probabilities of the actions."""
     weight = np.exp(logits_SA - logits_SA.max(1, keepdims=True))
     return weight / weight.sum(1, keepdims=True)
 
@@ -171,6 +173,7 @@ def drawing(grid: Grid, path: Sequence[int]) -> str:
 
 
 def main() -> None:
+    """Prints the results that docs/classical.md discusses."""
     grid, rng = cliff(), np.random.default_rng(0)
     policy = epsilon_greedy(learn_actions(grid, rng, on_policy=True), 0.2)
     exact, learned = exact_values(grid, policy), td0(grid, policy, rng, walks=4000)

@@ -54,6 +54,8 @@ Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Budget:
+    """The budget of every run: tokens, seconds, and steps between evaluations."""
+
     tokens: float
     seconds: float
     every: int
@@ -84,6 +86,7 @@ def train(cell: Cell, budget: Budget) -> dict[str, Any] | None:
 
 
 def line_of(cell: Cell, tokens: Sequence[float], seconds: Sequence[float], budget: Budget) -> dict[str, Any]:
+    """The line of a finished run in runs.jsonl."""
     found = cell.view.evaluations
     steps, accuracy = [e["step"] for e in found], [e["accuracy"] for e in found]
     late = cell.lines[-max(1, len(cell.lines) // 4) :]
@@ -183,6 +186,7 @@ CLAIMS = (
 
 
 def verdict(low: float, high: float) -> str:
+    """Whether an interval of the difference reproduces a claim."""
     return "reproduced" if low > 0 else "not reproduced" if high < 0 else "undecided"
 
 
@@ -210,6 +214,7 @@ def table(runs: Runs) -> Iterator[str]:
 
 
 def shown(middle: float, low: float, high: float, sign: str = "") -> str:
+    """A mean with its interval, as a cell of the table."""
     if math.isnan(middle):
         return "-"
     return f"{middle:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if math.isfinite(low) else "")
@@ -219,6 +224,7 @@ def shown(middle: float, low: float, high: float, sign: str = "") -> str:
 
 
 def stored(file: Path) -> dict[str, dict[int, dict[str, Any]]]:
+    """The lines of the runs that are finished, by arm and seed."""
     runs: dict[str, dict[int, dict[str, Any]]] = {}
     for text in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         line = json.loads(text)
@@ -247,6 +253,7 @@ def compare(cells: Sequence[Cell], budget: Budget, folder: Path) -> None:
 
 
 def main() -> None:
+    """Trains all arms, then writes and prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -29,6 +29,8 @@ LONGEST = 2000
 
 @dataclass(frozen=True)
 class Drift:
+    """The distance of a policy from its start, and the marked answers of both."""
+
     numbers: Mapping[str, Any]
     """The entry `drift` of `report.json`."""
     before: Mapping[int, Marked]
@@ -84,6 +86,7 @@ def last_step(view: RunView) -> int:
 
 
 def first_answers(view: RunView, step: int, most: int) -> Batch:
+    """The first `most` answers of the evaluation after a step, as a batch."""
     batch = view.answers.batch(step)
     return take(batch, torch.arange(min(most, batch.num_sequences)))
 

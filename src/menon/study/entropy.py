@@ -73,6 +73,7 @@ def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
 
 
 def attempt(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result of a part of the study, or {"missing": why} if it raises UserError."""
     try:
         return part()
     except UserError as error:
@@ -97,6 +98,7 @@ def points(view: RunView) -> tuple[str, list[float], list[float]]:
 
 
 def law(view: RunView, planned: int) -> dict[str, Any]:
+    """The fitted law of score and entropy, and its forecast."""
     score, h, r = points(view)
     fitted = entropy_law.fit(h, r)
     spent = {
@@ -127,6 +129,7 @@ def forecast(view: RunView, score: str, h: list[float], r: list[float], count: i
 
 
 def plain(fitted: entropy_law.Law) -> dict[str, Any]:
+    """A fitted law as plain data, with its ceiling."""
     return {**asdict(fitted), "ceiling": fitted.ceiling}
 
 
@@ -178,6 +181,7 @@ def fixed_answers(policies: Policies, tokens: list[Tokens]) -> dict[str, Any]:
 
 
 def forking(policies: Policies, tokens: list[Tokens], settings: EntropyStudy) -> dict[str, Any]:
+    """The tables of forking tokens, with the text of each token."""
     token, entropy = (np.concatenate([getattr(t, name) for t in tokens]) for name in ("token", "entropy"))
     found = asdict(tables(token, entropy, settings.n_min, settings.rows))
     for row in found["top"] + found["bottom"]:

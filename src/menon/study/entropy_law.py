@@ -24,6 +24,8 @@ Series = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Law:
+    """A fitted law R = b - a exp(H), and the interval of its ceiling."""
+
     a: float
     b: float
     r2: float

@@ -11,6 +11,8 @@ N_MIN = 500
 
 @dataclass(frozen=True)
 class Row:
+    """One token with its number of occurrences and its mean entropy."""
+
     token: int
     occurrences: int
     entropy: float
@@ -19,6 +21,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Tables:
+    """The tokens of highest and lowest mean entropy."""
+
     top: list[Row]
     """The tokens of highest mean entropy, the highest first."""
     bottom: list[Row]

@@ -15,6 +15,8 @@ TOP = 0.2
 
 @dataclass(frozen=True)
 class Spread:
+    """The distribution of token entropies in a few numbers, in nats."""
+
     tokens: int
     mean: float
     percentiles: dict[str, float]

@@ -31,10 +31,12 @@ ARMS: Mapping[str, tuple[str, ...]] = {
 
 
 def side(which: str, name: str) -> Callable[[Cell], float]:
+    """A number of the run's report, before or after training."""
     return lambda cell: (cell.report or {})[which].get(name, math.nan)
 
 
 def drift(name: str) -> Callable[[Cell], float]:
+    """A number of the drift in the run's report."""
     return lambda cell: (cell.report or {}).get("drift", {}).get(name, math.nan)
 
 
@@ -84,6 +86,7 @@ def table(cells: Sequence[Cell]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Trains all arms and writes the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

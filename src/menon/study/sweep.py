@@ -82,6 +82,7 @@ class Cell:
 
 
 def cells_of(arms: Iterable[Arm], seeds: Sequence[int], folder: Path) -> list[Cell]:
+    """All arms with the first seed, then with the second, and so on."""
     arms = list(arms)
     folder.mkdir(parents=True, exist_ok=True)
     return [Cell(arm, seed, folder) for seed in seeds for arm in arms]

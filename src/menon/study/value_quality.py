@@ -48,10 +48,12 @@ class World:
 
 
 def reward(state: State, ended: bool) -> float:
+    """1 for an answer that ended and has at least two letters b, else 0."""
     return float(ended and state.count(1) >= 2)
 
 
 def world(seed: int) -> World:
+    """A random policy, with the exact values of its states."""
     states = tuple(state for size in range(LENGTH) for state in product((0, 1), repeat=size))
     logits = stream(seed, "value quality").normal(size=(len(states), 3)) - np.array(
         [0, 0, 2]
@@ -164,6 +166,8 @@ def tree(branching: tuple[int, ...], every: int) -> Estimator:
 
 @dataclass(frozen=True)
 class Row:
+    """The quality of one estimator."""
+
     name: str
     bias: float
     """Square root of the mean squared bias."""
@@ -176,6 +180,7 @@ class Row:
 
 
 def measured(w: World, name: str, estimator: Estimator, cost: float, repeats: int, seed: int = 0) -> Row:
+    """Bias, deviation and error of an estimator, from `repeats` sets of estimates."""
     draws = np.stack([estimator(w, stream(seed, "estimate", name, i)) for i in range(repeats)])
     bias = draws.mean(0) - w.value
     # The sampling error of the mean over this many draws is not bias.
@@ -189,6 +194,7 @@ def measured(w: World, name: str, estimator: Estimator, cost: float, repeats: in
 
 
 def rows(w: World, answers: int, repeats: int) -> Iterator[Row]:
+    """The rows of the table, one per estimator."""
     whole = float(w.left[0])
     yield measured(w, "group mean of 8", group_mean, 0.0, repeats)
     slow = max(50, repeats // 10)
@@ -205,6 +211,7 @@ def rows(w: World, answers: int, repeats: int) -> Iterator[Row]:
 
 
 def main() -> None:
+    """Prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
