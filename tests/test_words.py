@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BANNED = re.compile(
-    r"\b(nobody|whoever|mend|mends|mended|mending|behind|(?:the|its|whose) way back|(?:a|the|its|their) told)\b",
+    r"\b(nobody|whoever|mend|mends|mended|mending|behind|(?:the|its|whose) way back"
+    r"|(?:a|the|its|their) told)\b",
     re.IGNORECASE,
 )
 PYTHON = sorted(path for folder in ("src", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
