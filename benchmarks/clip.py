@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from menon.study.sweep import Arm, Cell, by_arm, cells_of, shown, sweep
+from menon.study.sweep import Arm, Cell, by_arm, cells_of, mean_text, sweep
 
 TABLE = Path(__file__).parent / "results" / "clip.md"
 ENOUGH = 0.02
@@ -58,11 +58,11 @@ def row(name: str, cells: Sequence[Cell]) -> str:
     if not reports:
         return f"| {name} | 0 | - | - | - | - | - | - |"
     parts = [
-        shown([report["after"]["accuracy"] for report in reports]),
-        shown([mean(line["acc/mean"] for line in cell.lines) for cell in cells]),
-        shown([fraction(cell) for cell in cells], 4),
-        shown([last(cell, "entropy/mean") for cell in cells]),
-        shown(highest, 1),
+        mean_text([report["after"]["accuracy"] for report in reports]),
+        mean_text([mean(line["acc/mean"] for line in cell.lines) for cell in cells]),
+        mean_text([fraction(cell) for cell in cells], 4),
+        mean_text([last(cell, "entropy/mean") for cell in cells]),
+        mean_text(highest, 1),
         "yes" if all(fraction(cell) >= ENOUGH for cell in cells) else "no",
     ]
     return f"| {name} | {len(reports)} | {' | '.join(parts)} |"

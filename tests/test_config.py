@@ -20,7 +20,7 @@ from menon.recipes import RECIPES, recipe
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.segments import Segments
 from menon.select import Correct, ProbabilityMask
-from menon.settings import override, plain, read
+from menon.settings import override, plain_data, read
 from menon.shaping import KLInReward
 from menon.update.optimiser import Optimiser
 from menon.update.terms import Term
@@ -70,7 +70,7 @@ def test_a_task_is_a_part_with_settings_and_may_be_ones_own(tmp_path: Path):
     file = tmp_path / "mine.py"
     file.write_text(OWN_TASK)
     config = changed(BASE, {"task": {"kind": f"{file}:Doubles", "most": 7}})
-    again = read(RunConfig, json.loads(json.dumps(plain(config))))
+    again = read(RunConfig, json.loads(json.dumps(plain_data(config))))
     assert again.source.task.rows("train", 1, 0) == [{"question": "7+7=", "answer": "14"}]
     assert list(own_code(config)) == [f"{file}:Doubles"]
     with pytest.raises(UserError, match=r"Half lacks 'room'; see the protocol of its stage$"):
@@ -128,7 +128,7 @@ def test_run_json_gives_the_same_configuration(name):
     config = changed(
         recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": rollout, "stop": ["\n\n"]}
     )
-    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
 
 
 MASK_BELOW = {"advantage.whiten.below": 0.8, "objective.policy.select.below": 0.8}
@@ -325,7 +325,7 @@ def test_a_rollout_of_ones_own_is_a_part_like_others(tmp_path):
     name = f"{tmp_path}/own.py:One"
     config = changed(BASE, {"rollout": {"kind": name, "few": "3"}})
     assert config.source.rollout.few == 3
-    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
     assert list(own_code(config)) == [name]
     with pytest.raises(UserError, match=r"rollout\.few is 99"):
         changed(BASE, {"rollout": {"kind": name, "few": 99}})
@@ -359,7 +359,7 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         BASE, {"advantage.credit": f"{file}:Mine", "advantage.credit.scale": "3", "reward": f"{reward}:score"}
     )
     assert config.advantage["credit"].scale == 3.0
-    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
     hashes = {
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in (("Mine", file), ("score", reward))

@@ -408,15 +408,15 @@ def test_failing_graders_of_an_evaluation_stop_the_run(tmp_path):
     assert checkpoint.steps_in(tmp_path / "run" / "checkpoints") == [2]
 
 
-def test_a_few_failing_graders_are_counted(tmp_path):
+def test_a_few_failing_graders_are_counted():
     from menon.loop import check_graders
     from menon.types import Graded
 
     bad, good = (Graded(None, Verdict(score, 1.0)) for score in (float("nan"), 1.0))  # type: ignore[arg-type]
-    check_graders([bad] + [good] * 9, "step 1", tmp_path)
-    with pytest.raises(UserError, match=r"on 2 of 19 .* a score of NaN"):
-        check_graders([bad] * 2 + [good] * 17, "step 1", tmp_path)
-    check_graders([], "step 1", tmp_path)
+    check_graders([bad] + [good] * 9, "step 1", "go on")
+    with pytest.raises(UserError, match=r"on 2 of 19 .* a score of NaN; fix it, then go on$"):
+        check_graders([bad] * 2 + [good] * 17, "step 1", "go on")
+    check_graders([], "step 1", "go on")
 
 
 # Stop requests

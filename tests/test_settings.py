@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pytest
 
 from menon.errors import UserError
-from menon.settings import choice, merged, nested, override, plain, read, read_file
+from menon.settings import choice, merged, nested, override, plain_data, read, read_file
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def test_a_tree_becomes_dataclasses():
 
 def test_what_is_written_reads_back():
     one = Drawing({"a": Square(3, True), "b": Circle(1e-9)}, Pen(0.1, (1, 2, 3)), "t", 4, "a5")
-    assert read(Drawing, plain(one)) == one
-    assert plain(one)["shapes"]["a"] == {"side": 3, "filled": True, "kind": "square"}
+    assert read(Drawing, plain_data(one)) == one
+    assert plain_data(one)["shapes"]["a"] == {"side": 3, "filled": True, "kind": "square"}
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_an_own_part_comes_from_a_file_and_goes_back_to_its_name(tmp_path: Path)
     file.write_text(OWN)
     one = drawing(**{"shapes.a": {"kind": f"{file}:Star", "points": "6"}})
     assert one.shapes["a"]() == 6
-    assert plain(one)["shapes"]["a"] == {"kind": f"{file}:Star", "points": 6}
-    assert read(Drawing, plain(one)) == one
+    assert plain_data(one)["shapes"]["a"] == {"kind": f"{file}:Star", "points": 6}
+    assert read(Drawing, plain_data(one)) == one
 
 
 @pytest.mark.parametrize(

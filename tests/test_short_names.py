@@ -12,7 +12,7 @@ from menon.errors import UserError
 from menon.recipes import recipe
 from menon.reward.judge import Judge
 from menon.rollout.dynamic import DynamicSampling
-from menon.settings import nested, override, plain, read
+from menon.settings import nested, override, plain_data, read
 from menon.short_names import spelt_out
 
 
@@ -26,7 +26,7 @@ def at(config: RunConfig, path: str) -> Any:
 
 
 def spelt(name: str, change: dict[str, Any]) -> Any:
-    return spelt_out(nested(change), plain(recipe(name)), RunConfig, OWNERS)
+    return spelt_out(nested(change), plain_data(recipe(name)), RunConfig, OWNERS)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_in_one_table_the_order_does_not_matter():
     ):
         assert changed(recipe("grpo"), table).source.rollout == DynamicSampling(max_rounds=3)
     seen = changed(recipe("grpo"), {"difficulty": 3, "task": "countdown", "steps": 2})
-    assert (plain(seen.source.task), seen.control.steps) == ({"difficulty": 3, "kind": "countdown"}, 2)
+    assert (plain_data(seen.source.task), seen.control.steps) == ({"difficulty": 3, "kind": "countdown"}, 2)
 
 
 BOTH = "; write the one that you mean"
@@ -194,7 +194,7 @@ def test_parts_of_ones_own(tmp_path: Path):
     named = {"advantage.credit": f"{file}:Doubled", "environment": f"{file}:Riddles"}
     config = changed(recipe("grpo"), named, {"strength": "3", "hardness": "4"})
     assert (config.advantage["credit"].strength, config.source.environment.hardness) == (3.0, 4)
-    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
     with pytest.raises(UserError, match="unknown setting 'strenght'; did you mean 'strength'"):
         changed(config, {"strenght": 1})
 
@@ -227,7 +227,7 @@ def test_every_owner_comes_back_from_json():
         "clip_high": 0.5,
     }
     config = changed(recipe("grpo"), change)
-    again = read(RunConfig, json.loads(json.dumps(plain(config))))
+    again = read(RunConfig, json.loads(json.dumps(plain_data(config))))
     assert again == config
     assert again != recipe("grpo")
     owners = (again.control, again.source, again.models, again.engine, again.advantage, again.objective)

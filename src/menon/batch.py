@@ -15,6 +15,13 @@ from menon.types import FINISHES, Example, Graded, Rollout, Unit
 
 TOKEN = {"per": "token"}
 SEQUENCE = {"per": "sequence"}
+STEERS = "coefficient/"
+"""How the name of a column begins that steers a term."""
+
+
+def coefficient_column(term: str) -> str:
+    """The column by which the advantage stage steers a term: it multiplies the term's coefficient."""
+    return f"{STEERS}{term}"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
+from menon.batch import STEERS
 from menon.errors import UserError
 from menon.parts import Around
 from menon.rollout import RolloutPart
@@ -17,8 +18,6 @@ from menon.update.scoring import ASKS
 
 TEXT = frozenset({"reward", "behaviour_logp", "log_kept", "version", "entropy"})
 """Columns that every rollout fills."""
-STEERS = "coefficient/"
-"""The prefix of columns that steer the coefficient of a term."""
 
 
 class CriticSettings(Protocol):

@@ -24,7 +24,7 @@ from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
 from menon.rollout.groups import Groups
 from menon.select import SelectPart
-from menon.settings import Tree, choice, choice_or_else, merged, nested, plain, read
+from menon.settings import Tree, choice, choice_or_else, merged, nested, plain_data, read
 from menon.shaping import ShapingPart
 from menon.short_names import spelt_out
 from menon.types import Sampling
@@ -286,7 +286,7 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
 
     Names may be dotted or short. `null` takes a named advantage part or term away.
     """
-    tree = plain(config)
+    tree = plain_data(config)
     for change in changes:
         tree = merged(tree, spelt_out(nested(change), tree, RunConfig, OWNERS))
     critic = tree["models"].get("critic")

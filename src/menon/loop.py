@@ -106,7 +106,7 @@ def loop(
         watch.started(folder.path, step + 1, run.steps)
         place = run.source.state()
         try:
-            evaluate(run, folder, watch, step)
+            evaluate_run(run, folder, watch, step)
             keep_best(run, folder, step, state, place)
             stopped = asked() or stop()
             while step < run.steps and not stopped:
@@ -117,7 +117,7 @@ def loop(
                 if stopped or step == run.steps or due(step, run.save_every):
                     save(run, folder, step, state, place)
                 if not stopped:
-                    evaluate(run, folder, watch, step)
+                    evaluate_run(run, folder, watch, step)
                     keep_best(run, folder, step, state, place)
         except GradersFailed:
             save(run, folder, step, state, place)  # the earlier steps are sound, so they are saved
@@ -134,7 +134,7 @@ def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartS
     clock = Clock()
     with clock("rollout"):
         gathered = run.source.next()
-    check_graders(gathered.graded, f"step {step}", folder.path)
+    check_graders(gathered.graded, f"step {step}", f"go on with `{resume_command(folder.path)}`")
     report, state = improve(step, gathered, run.plan, run.host, state, clock)
     run.source.learned(report)
     with clock("sync"):
@@ -149,7 +149,7 @@ def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartS
     return state
 
 
-def evaluate(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
+def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
     """Evaluates after a step if the run asks for it (always before the first step and after the last), unless
     it is done already."""
     wanted = step in (0, run.steps) or due(step, run.evaluate_every)
@@ -157,7 +157,8 @@ def evaluate(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
         return
     start = time.perf_counter()
     graded = run.evaluate()
-    check_graders(graded, f"the evaluation after step {step}", folder.path)
+    again = f"go on with `{resume_command(folder.path)}`"
+    check_graders(graded, f"the evaluation after step {step}", again)
     numbers = {**summary(graded), **(run.probe() if step in (0, run.steps) else {})}
     with writing(folder.path):
         folder.record_evaluation(step, numbers, graded, run.spans, time.perf_counter() - start)
@@ -191,14 +192,14 @@ def due(step: int, every: int) -> bool:
 # Failed graders
 
 
-def check_graders(graded: Sequence[Graded], where: str, folder: Path) -> None:
+def check_graders(graded: Sequence[Graded], where: str, then: str) -> None:
+    """GradersFailed if too many answers of `where` have no score; `then` is what to do after the repair."""
     failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
     if len(failed) > MAX_FAILED * len(graded):
         raise GradersFailed(
             f"the reward failed on {len(failed)} of {len(graded)} answers in {where} (at most "
-            f"{MAX_FAILED:.0%} may fail), "
-            f"first with: {failed[0].error or 'a score of NaN'}; fix it, then go on with "
-            f"`{resume_command(folder)}`"
+            f"{MAX_FAILED:.0%} may fail), first with: {failed[0].error or 'a score of NaN'}; "
+            f"fix it, then {then}"
         )
 
 

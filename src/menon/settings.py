@@ -128,7 +128,7 @@ def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
     for key, value in more.items():
         old = tree.get(key)
         if dataclasses.is_dataclass(old) and not isinstance(old, type) and isinstance(value, Mapping):
-            old = plain(old)
+            old = plain_data(old)
         if isinstance(old, dict) and "kind" in old and isinstance(value, str):
             value = {"kind": value}
         if isinstance(old, str) and isinstance(value, Mapping):
@@ -143,7 +143,7 @@ def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
     return {key: tree[key] for key in more} if more.keys() >= tree.keys() else tree
 
 
-def plain(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
     """A tree of dataclasses as plain data that JSON can hold and `read` can read again."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         # A user's own part is identified by the name of its class, whatever its `kind` is. Parts are called;
@@ -155,14 +155,14 @@ def plain(value: Any) -> Any:
             else {}
         )
         return own | {
-            f.name: plain(getattr(value, f.name))
+            f.name: plain_data(getattr(value, f.name))
             for f in dataclasses.fields(value)
             if f.init and f.name not in own
         }
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain_data(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
+        return [plain_data(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     return reference_of(value) if callable(value) else value
@@ -202,7 +202,7 @@ def reader(union: Any, *members: str, called: bool = True) -> Callable[[Any], An
             return value
         value = {"kind": value} if isinstance(value, str) else value
         if not isinstance(value, Mapping):
-            raise UserError(f"{shown(value)} is not a part; name its kind ({', '.join(classes)})")
+            raise UserError(f"{value_text(value)} is not a part; name its kind ({', '.join(classes)})")
         kind = value.get("kind")
         if not isinstance(kind, str):
             raise UserError(f"a part needs its kind ({', '.join(classes)})")
@@ -266,7 +266,7 @@ def _refuse_bool(given: Any, read: Any, path: tuple[str, ...]) -> None:
         and isinstance(given, bool) != isinstance(read, bool)
     ):
         takes = "true or false" if isinstance(read, bool) else "a number"
-        raise UserError(f"{'.'.join(path)} is {shown(given)}; it takes {takes}")
+        raise UserError(f"{'.'.join(path)} is {value_text(given)}; it takes {takes}")
 
 
 # Error messages
@@ -308,7 +308,7 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
     else:
         same = [e["type"] for place, e in errors if place[: len(path)] == path]
         allowed = " or ".join(dict.fromkeys(TAKES.get(kind.split("_")[0], "something else") for kind in same))
-    return f"{'.'.join(map(str, path))} is {shown(_at(tree, path))}; it takes {allowed}"
+    return f"{'.'.join(map(str, path))} is {value_text(_at(tree, path))}; it takes {allowed}"
 
 
 def nearest(name: str, names: Iterable[str], above: Iterable[str] = ()) -> str:
@@ -323,7 +323,7 @@ def nearest(name: str, names: Iterable[str], above: Iterable[str] = ()) -> str:
     return f"; did you mean '{dotted[0]}'?" if found else f"; there are {', '.join(dotted)}"
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as a user would write it."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")

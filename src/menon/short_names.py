@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from menon.errors import UserError
-from menon.settings import Tree, merged, own_part, plain
+from menon.settings import Tree, merged, own_part, plain_data
 
 
 def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> Tree:
@@ -135,7 +135,7 @@ def _paths(tree: Any, hint: Any) -> Iterator[tuple[str, ...]]:
 
 def _default(f: dataclasses.Field) -> Any:
     made = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
-    return None if made is dataclasses.MISSING else plain(made)
+    return None if made is dataclasses.MISSING else plain_data(made)
 
 
 def _bare(hint: Any) -> Any:

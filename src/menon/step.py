@@ -1,14 +1,13 @@
-"""One training step: what it does with the text or the rows that a source gathered. Stages receive other
-stages as arguments and never import them."""
+"""One training step, from what a source gathered to a report. Stages receive other stages as arguments."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from menon.batch import Batch, columns_per
+from menon.batch import Batch
 from menon.parts import Observes, Stateful
 from menon.record.clock import Clock
-from menon.record.metrics import batch_metrics, text_metrics
+from menon.record.metrics import batch_metrics, step_report, text_metrics
 from menon.source.protocols import Gathered
 from menon.types import Metric, StepReport, UpdateRecord, merge
 from menon.update.host import ModelHost
@@ -34,9 +33,8 @@ class Credit(Protocol):
 
 
 class Arrange(Protocol):
-    """Decides which sequences of a batch belong together, before it is split into updates: pairs from grades,
-    the best of n.  It sets `pair` and `learn`, and does not move sequences, because the record is written in
-    their order.
+    """Says what stands together before a batch is dealt into updates: pairs from grades, the best of n.
+    Sets `pair` and `learn`; sequences stay where they are, for the record is written in their order.
     """
 
     def __call__(self, batch: Batch) -> Batch: ...
@@ -68,8 +66,10 @@ def improve(
     step: int, gathered: Gathered, plan: Plan, host: ModelHost, state: PartState, clock: Clock
 ) -> tuple[StepReport, PartState]:
     with clock("score"):
-        batch = arranged(gathered.batch, plan.arrange)
-        minibatches = [part for update in plan.updates for part in split(batch, update, plan.seed, step)]
+        batch = gathered.batch
+        for part in plan.arrange:
+            batch = part(batch)
+        minibatches = [mini for update in plan.updates for mini in split(batch, update, plan.seed, step)]
         batch = score(batch, minibatches, plan.credit_reads, host)  # only the columns that parts read
     with clock("advantage"):
         batch, state = give_credit(batch, plan.advantage, state)
@@ -82,13 +82,8 @@ def improve(
     with clock("report"):
         texts = text_metrics(gathered.graded) if gathered.graded else {}
         merge(metrics, batch_metrics(batch) | texts | dict(gathered.metrics) | steered(batch))
-    return report_of(step, gathered, batch, metrics, updates), state
-
-
-def arranged(batch: Batch, arrange: Sequence[Arrange]) -> Batch:
-    for part in arrange:
-        batch = part(batch)
-    return batch
+        report = step_report(step, gathered.graded, batch, metrics, updates)
+    return report, state
 
 
 def learn(
@@ -124,18 +119,3 @@ def observe(parts: Mapping[str, Credit], state: PartState, metrics: Mapping[str,
     """The state after the parts have read the metrics of the updates, by `after(state, metrics) -> state`."""
     observing = {name: part for name, part in parts.items() if name in state and isinstance(part, Observes)}
     return {**state, **{name: part.after(state[name], metrics) for name, part in observing.items()}}
-
-
-def report_of(
-    step: int,
-    gathered: Gathered,
-    batch: Batch,
-    metrics: Mapping[str, Metric],
-    updates: Sequence[UpdateRecord],
-) -> StepReport:
-    columns = {
-        name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None
-    }
-    numbers = {name: float(metric) for name, metric in metrics.items()}
-    offset = batch.offset.numpy()
-    return StepReport(step, numbers, gathered.graded, columns, offset, updates=tuple(updates))

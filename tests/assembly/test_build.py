@@ -3,7 +3,6 @@
 import copy
 import json
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -214,9 +213,9 @@ def test_a_task_without_held_out_questions_is_refused(built, tmp_path):
 
 
 def test_answers_end_where_those_of_the_template_did():
-    assert stop_of(changed(BASE, {"template": "drgrpo_r1"})) == ("</answer>",)
-    assert stop_of(changed(BASE, {"template": "drgrpo_r1", "stop": ["\n"]})) == ("\n",)
-    assert stop_of(BASE) == ()
+    assert stop_of(changed(BASE, {"template": "drgrpo_r1"}).source) == ("</answer>",)
+    assert stop_of(changed(BASE, {"template": "drgrpo_r1", "stop": ["\n"]}).source) == ("\n",)
+    assert stop_of(BASE.source) == ()
 
 
 def test_held_out_data_of_its_own(built, tmp_path):
@@ -304,4 +303,4 @@ def test_no_built_in_model_is_one_sentence(monkeypatch, tmp_path):
             UserError,
             match=f"'{name}' is missing here; make one with `menon pretrain corpus={corpus} out=my-base`",
         ):
-            build(replace(BASE, device="cpu", model=name)).__enter__()
+            build(changed(BASE, {"device": "cpu", "model": name})).__enter__()

@@ -21,7 +21,7 @@ from menon.reward.judge import Judge, own_prompt
 from menon.reward.preference import Preference
 from menon.rollout.environments import Calculator, GridWorld, GuessNumber
 from menon.rollout.turns import Turns, environment_alone
-from menon.settings import plain, read
+from menon.settings import plain_data, read
 from tiny_run import online
 
 CPU = torch.device("cpu")
@@ -96,11 +96,11 @@ def test_a_preference_model(folder):
 
 def test_settings_of_models_go_through_run_json_and_the_command_line():
     config = changed(recipe("grpo"), {"reward": "judge", "reward.model": "a", "reward.soft": "true"})
-    assert config.reward == Judge("a", soft=True)
-    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+    assert config.source.reward == Judge("a", soft=True)
+    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
     assert own_code(config) == {}
     config = changed(recipe("grpo"), {"reward": {"kind": "preference", "model": "b", "clip": 10}})
-    assert config.reward == Preference("b", clip=10)
+    assert config.source.reward == Preference("b", clip=10)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_environment_of_ones_own(folder, tmp_path):
         assert (turns.max_turns, turns.environment.word) == (3, "hi")
         graded = run.evaluate()
     assert all(g.rollout.text.startswith("hi") for g in graded)
-    assert read(RunConfig, json.loads(json.dumps(plain(config)))).environment.word == "hi"
+    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))).environment.word == "hi"
     with pytest.raises(UserError, match="wrd"):
         settings(folder, environment={"kind": name, "wrd": "hi"})
     file.write_text(

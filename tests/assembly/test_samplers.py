@@ -62,7 +62,7 @@ def test_bytes_of_keys_and_values(monkeypatch):
 
 
 def most(config):
-    return at_once(config.rollout, around_of(config), config.slots)
+    return at_once(config.source.rollout, around_of(config), config.engine.slots)
 
 
 def test_how_many_answers_are_written_at_a_time():

@@ -27,7 +27,7 @@ from menon.types import merge
 from menon.update.host import Ask
 from menon.update.objective import cut, prepare
 from menon.update.optimiser import Optimiser
-from menon.update.protocols import VALUE, Head, Hidden, name_of
+from menon.update.protocols import VALUE, Head, Hidden, need_column
 from menon.update.terms import MiniBatch, Term, Update
 
 POLICY = Update({"policy": Term(PPOClip(), TokenMean())})
@@ -47,8 +47,8 @@ class Held:
         return self.named
 
     def score(self, batch, needs, models=None):
-        self.asked.append({name_of(need) for need in needs})
-        return {name_of(need): torch.full((batch.num_tokens,), self.number) for need in needs}
+        self.asked.append({need_column(need) for need in needs})
+        return {need_column(need): torch.full((batch.num_tokens,), self.number) for need in needs}
 
     def logits(self, batch):
         raise NotImplementedError
@@ -378,13 +378,13 @@ class TestWideColumns:
                     for need, layer in ((Hidden(-1), -1), (Hidden(1), 1)):
                         expected = states[layer][0, place - start - 1]
                         torch.testing.assert_close(
-                            found[name_of(need)][place], expected, rtol=1e-4, atol=1e-4
+                            found[need_column(need)][place], expected, rtol=1e-4, atol=1e-4
                         )
 
     @pytest.mark.parametrize("need", [Hidden(-1), Hidden(1), Head("three")])
     def test_gradient_flows(self, need):
         scorer, batch = self.scorer(), random_batch(4)
-        column = scorer.forward(batch, (need,), {})[name_of(need)]
+        column = scorer.forward(batch, (need,), {})[need_column(need)]
         column.square().sum().backward()
         first = next(iter(scorer.model.parameters()))
         assert first.grad is not None

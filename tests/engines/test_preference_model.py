@@ -8,7 +8,7 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.engines.hf_models import export
-from menon.engines.preference_model import load_preference_model, passes
+from menon.engines.preference_model import load_preference_model, padded_passes
 from menon.errors import UserError
 from menon.reward.code.signatures import Asked
 from menon.reward.preference import Preference
@@ -93,5 +93,5 @@ def test_folders_that_are_no_preference_model(tmp_path):
 
 
 def test_passes():
-    assert passes([3, 1, 2, 9, 3], 6) == [[1, 2], [0, 4], [3]]
-    assert passes([], 5) == []
+    assert padded_passes([3, 1, 2, 9, 3], 6) == [[1, 2], [0, 4], [3]]
+    assert padded_passes([], 5) == []

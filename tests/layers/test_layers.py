@@ -69,7 +69,8 @@ MAY: dict[str, set[str]] = {
     | PROTOCOLS,
     "step": DATA | {"menon.record", "menon.update"} | PROTOCOLS,
     "loop": DATA | {"menon.record", "menon.step"} | PROTOCOLS,
-    "report": STANDARD | {"menon.record", "menon.report", "menon.settings", "menon.types", "rich"},
+    "report": STANDARD
+    | {"menon.record", "menon.report", "menon.settings", "menon.types", "menon.__version__", "rich"},
     "eval": STANDARD
     | {
         f"menon.{part}"
@@ -216,11 +217,11 @@ def test_no_import_circle_exists():
 
 
 def test_code_stays_small():
-    """No function over 60 lines, no file over 400; step.py under 120."""
+    """No function over 60 lines, no file over 450; step.py under 120."""
     long = []
     for _, path in parts():
         text = path.read_text(encoding="utf-8")
-        if text.count("\n") > (120 if path.name == "step.py" else 400):
+        if text.count("\n") > (120 if path.name == "step.py" else 450):
             long.append(f"{path.name}: {text.count(chr(10))} lines")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

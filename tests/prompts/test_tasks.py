@@ -13,10 +13,10 @@ from menon.prompts.tasks import (
     Subjects,
     WordProblems,
     boolean,
-    name_of,
     shortcut,
     sorting,
     subjects,
+    task_name,
     word_problems,
 )
 from menon.prompts.tasks.boolean import value
@@ -85,8 +85,8 @@ def test_an_impossible_difficulty_is_refused(task):
 
 
 def test_tasks_are_known_by_their_kind():
-    assert all(name == task.kind == name_of(task()) for name, task in TASKS.items())
-    assert name_of(None) == "chain_sum"
+    assert all(name == task.kind == task_name(task()) for name, task in TASKS.items())
+    assert task_name(None) == "chain_sum"
     assert set(TASKS.values()) == {type(task) for task in EVERY} | {TASKS["countdown"]}
 
 

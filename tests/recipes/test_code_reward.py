@@ -8,7 +8,7 @@ from menon.errors import UserError
 from menon.recipes import recipe
 from menon.reward.code.tests import CodeTests
 from menon.sandbox.layers import pool
-from menon.settings import plain, read
+from menon.settings import plain_data, read
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def test_by_its_name_with_settings_and_back_from_the_record():
     )
     assert config.source.reward == CodeTests(score="fraction", sandbox="without_landlock")
     assert reward_of(config.source, around_of(config)) == config.source.reward
-    assert read(RunConfig, plain(config)).source.reward == config.source.reward
+    assert read(RunConfig, plain_data(config)).source.reward == config.source.reward
 
 
 def test_a_level_that_is_none_is_refused():

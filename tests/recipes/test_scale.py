@@ -18,7 +18,7 @@ from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.segments import Segments
 from menon.rollout.trees import Trees
 from menon.select import ProbabilityMask, TopEntropy
-from menon.settings import plain, read
+from menon.settings import plain_data, read
 from menon.shaping import KLInReward, Overlong, RewardNorm, TruncatedReward
 from menon.update.reference import HardReset, MovingAverage
 from menon.update.terms import Term
@@ -78,7 +78,7 @@ def test_sizes(name):
     )
     assert config == recipe(name, "a/folder", "paper")
     assert (config.recipe, config.scale) == (name, "paper")
-    assert read(RunConfig, json.loads(json.dumps(plain(config)))) == config
+    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -218,7 +218,7 @@ def test_the_command_lays_settings_over_the_scale(tmp_path, monkeypatch):
     source = seen[0].source
     assert (seen[0].scale, source.prompts_per_step, source.samples_per_prompt) == ("paper", 512, 4)
     with pytest.raises(UserError, match="scale chooses the numbers of a recipe, and a run"):
-        start(None, ({"scale": "laptop"}, {"threads": 1}), unwatched, again=plain(seen[0]))
+        start(None, ({"scale": "laptop"}, {"threads": 1}), unwatched, again=plain_data(seen[0]))
 
 
 def test_a_paper_run_can_be_changed_like_any_other():

@@ -12,7 +12,7 @@ from menon.assembly.tracking import Mirrored, recorded
 from menon.errors import UserError
 from menon.loop import loop
 from menon.record import trackers
-from menon.record.trackers import Tracked, check, plain, run_id
+from menon.record.trackers import Tracked, check, finite_numbers, run_id
 from tiny_run import Watching, opened, tiny_run
 
 
@@ -54,13 +54,13 @@ def test_a_mirror_holds_the_record(tmp_path, monkeypatch):
     mirror: Any = tracked.mirror
     assert [step for step, _ in mirror.rows] == [0, 1, 2, 2, 3, 4, 4]
     assert [numbers for step, numbers in mirror.rows if "acc/mean" in numbers] == [
-        plain(line) for line in lines_of(tmp_path / "run")
+        finite_numbers(line) for line in lines_of(tmp_path / "run")
     ]
     assert (
         mirror.rows[0][1]["heldout/accuracy"]
         == lines_of(tmp_path / "run", "evaluations.jsonl")[0]["accuracy"]
     )
-    assert [(step, plain(numbers)) for step, numbers in recorded(tmp_path / "run")] == mirror.rows
+    assert [(step, finite_numbers(numbers)) for step, numbers in recorded(tmp_path / "run")] == mirror.rows
     assert watch.steps == [1, 2, 3, 4]
     tracked.close()
     assert mirror.closed
@@ -89,7 +89,7 @@ def test_a_mirror_that_cannot_begin(tmp_path, monkeypatch):
 
 
 def test_what_is_mirrored_is_finite():
-    assert plain(
+    assert finite_numbers(
         {"step": 3, "a": 1, "b": float("nan"), "c": None, "d": "x", "e": float("inf"), "f": 0.5}
     ) == {"a": 1.0, "f": 0.5}
 

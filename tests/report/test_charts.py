@@ -19,7 +19,7 @@ from menon.report.charts import (
     figure,
     in_words,
     log_ticks,
-    number,
+    number_text,
     picture,
     thinned,
     ticks,
@@ -117,7 +117,7 @@ def test_names_are_escaped():
     svg = figure(Chart("<b>", (Line('"><script>', [(1, 1.0), (2, 2.0)], 1),)))
     assert "<script>" not in svg
     assert "<b></b>" in svg.replace("&lt;b&gt;", "")
-    assert number(1234.5) == "1,234"
+    assert number_text(1234.5) == "1,234"
 
 
 def test_a_band_lies_around_its_line_and_widens_the_scale():

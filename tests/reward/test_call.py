@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from menon.errors import UserError
-from menon.reward.call import UserReward, name_of
+from menon.reward.call import UserReward, importable_name
 from menon.reward.exact import same
 
 MY = """
@@ -148,9 +148,9 @@ def test_what_cannot_be_called_is_refused_at_once(file, tmp_path):
 
 
 def test_functions_are_named_where_another_process_can_find_them():
-    assert name_of(same) == "menon.reward.exact:same"
-    assert name_of(lambda completion: 1.0) == ""
-    assert name_of(print) == ""
+    assert importable_name(same) == "menon.reward.exact:same"
+    assert importable_name(lambda completion: 1.0) == ""
+    assert importable_name(print) == ""
 
 
 def test_a_lambda_runs_here_with_the_same_limit():

@@ -84,6 +84,6 @@ def test_settings_that_cannot_work_are_refused(change, sentence):
 
 def test_its_sizes():
     config = changed(recipe("grpo"), {"rollout": "best_of", "rollout.keep": "4"})
-    assert config.rollout == BestOf(4)
-    size = config.rollout.sizes(Bound(BestOf(), 3, 8, Sampling(10)).around)
+    assert config.source.rollout == BestOf(4)
+    size = config.source.rollout.sizes(Bound(BestOf(), 3, 8, Sampling(10)).around)
     assert (size.answers, size.tokens, size.sequences, size.at_once) == (24, 240, 12, 24)

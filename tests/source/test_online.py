@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from menon.batch import pack
+from menon.parts import Around
 from menon.prompts.order import ByDifficulty
 from menon.rollout.groups import Groups
 from sources import report
@@ -15,7 +16,8 @@ def test_a_step_is_what_the_rollout_gives():
     source, alone = online(tiny_run()), online(tiny_run())
     for _ in range(3):
         gathered = source.next()
-        graded, metrics = Groups(3, 2, SAMPLING)(alone.prompts, alone.sampler, even)
+        collected = Groups()(alone.prompts, alone.sampler, even, Around(3, 2, SAMPLING))
+        graded, metrics = collected.graded, collected.metrics
         assert [g.rollout.tokens.tolist() for g in gathered.graded] == [
             g.rollout.tokens.tolist() for g in graded
         ]

@@ -7,7 +7,18 @@ import pytest
 from menon.config import changed
 from menon.recipes import recipe
 from menon.settings import override
-from menon.study.credit import ARMS, WORDS, Budget, between, compare, interval, line_of, stored, table, train
+from menon.study.credit import (
+    ARMS,
+    WORDS,
+    Budget,
+    between,
+    compare_arms,
+    interval,
+    line_of,
+    stored,
+    table,
+    train,
+)
 from menon.study.sweep import Arm, Cell
 
 
@@ -57,9 +68,9 @@ def test_intervals():
 
 def test_finished_runs_are_not_run_again(tmp_path):
     budget = Budget(400, 8, 5)
-    compare([cell(tmp_path, seed=seed) for seed in (0, 1)], budget, tmp_path)
+    compare_arms([cell(tmp_path, seed=seed) for seed in (0, 1)], budget, tmp_path)
     before = (tmp_path / "runs.jsonl").read_text()
-    compare([cell(tmp_path, seed=seed) for seed in (0, 1, 2)], budget, tmp_path)
+    compare_arms([cell(tmp_path, seed=seed) for seed in (0, 1, 2)], budget, tmp_path)
     after = (tmp_path / "runs.jsonl").read_text()
     assert after.startswith(before)
     assert sorted(stored(tmp_path / "runs.jsonl")["grpo"]) == [0, 1, 2]

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import pytest
 
 from menon.study import sweep
-from menon.study.sweep import Arm, Cell, by_arm, cells_of, half_width, shown, t_quantile
+from menon.study.sweep import Arm, Cell, by_arm, cells_of, half_width, mean_text, t_quantile
 
 ARMS = (Arm("a", ("grpo",)), Arm("b", ("grpo", "learning_rate=1e-4")))
 
@@ -77,10 +77,10 @@ def test_arms_hold_their_finished_cells(tmp_path: Path) -> None:
 
 def test_intervals_are_students() -> None:
     # mean .6, sd .1, three seeds: 4.303 * .1 / sqrt(3) = .248
-    assert shown([0.5, 0.7, 0.6]) == "0.600 ± 0.248"
-    assert shown([0.5]) == "0.500"
-    assert shown([math.nan, 0.25], 2) == "0.25"
-    assert shown([]) == "-"
+    assert mean_text([0.5, 0.7, 0.6]) == "0.600 ± 0.248"
+    assert mean_text([0.5]) == "0.500"
+    assert mean_text([math.nan, 0.25], 2) == "0.25"
+    assert mean_text([]) == "-"
 
 
 def test_quantiles_of_students_t() -> None:

@@ -13,7 +13,7 @@ from menon.batch import Batch
 from menon.types import FINISHES, Metric
 from menon.update.host import Ask, ModelHost
 from menon.update.objective import Micro, loss_of, prepare
-from menon.update.protocols import name_of
+from menon.update.protocols import need_column
 from menon.update.terms import AnyTerm, MiniBatch, Update
 
 NAN = float("nan")
@@ -98,7 +98,7 @@ class Known:
     roles: frozenset[str] = frozenset({"policy"})
 
     def score(self, batch: Batch, asks: Sequence[Ask]) -> dict[str, Tensor]:
-        return {ask.name: self.columns[name_of(ask.need)].detach() for ask in asks}
+        return {ask.name: self.columns[need_column(ask.need)].detach() for ask in asks}
 
 
 def loss_and_metrics(

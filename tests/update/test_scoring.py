@@ -16,7 +16,7 @@ from menon.errors import UserError
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
 from menon.update.objective import Micro, loss_of, mismatch, prepare
-from menon.update.protocols import VALUE, Need, name_of
+from menon.update.protocols import VALUE, Need, need_column
 from menon.update.scoring import score
 from menon.update.terms import Term, Update, split
 
@@ -36,7 +36,7 @@ class Scripted:
     def score(self, batch, needs, models=None):
         self.asked.append(tuple(needs))
         return {
-            name_of(need): torch.full((batch.num_tokens,), self.number + float(need == "entropy"))
+            need_column(need): torch.full((batch.num_tokens,), self.number + float(need == "entropy"))
             for need in needs
         }
 

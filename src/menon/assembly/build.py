@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
 from menon.assembly.placement import device_of, place
-from menon.assembly.questions import own_questions, prompts_of, questions, stop_of, task_of
+from menon.assembly.questions import own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
 from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of
@@ -58,23 +58,21 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         rows, heldout_rows = questions(config.source, config.control.seed, notify)
         placed = undo.enter_context(place(config, notify))
         prompts, heldout = (
-            prompts_of(part, config.source, placed.context, placed.tokenizer, grade, notify)
+            prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
         )
         check_memory(config.source.rollout, around, prompts, placed.sampler)
         around = with_tokenizer(around, config.source, placed.tokenizer)
         sampling = Sampling(config.source.max_new_tokens, stop=around.sampling.stop)
         evaluation = Evaluation(tuple(heldout), grade, sampling, answer=around.answer or answer)
-        source = Queued(
-            Online(
-                ORDERS[config.source.order](prompts, config.control.seed),
-                placed.sampler,
-                built(config.source.rollout, around),
-                grade,
-                around,
-            ),
-            config.source.ahead,
+        online = Online(
+            ORDERS[config.source.order](prompts, config.control.seed),
+            placed.sampler,
+            built(config.source.rollout, around),
+            grade,
+            around,
         )
+        source = Queued(online, config.source.ahead) if config.source.ahead else online
         undo.callback(source.close)
         yield Run(
             plan=Plan(

@@ -30,7 +30,7 @@ def evaluate(
     use(chosen, str(settings.get("device", "auto")))
     from menon.assembly.evaluation import evaluate as run
     from menon.eval.config import EvalConfig, write_result
-    from menon.settings import plain, read
+    from menon.settings import plain_data, read
 
     config = read(EvalConfig, {**settings, "threads": chosen.count})
     out = Path(config.out or default_out(config.model, config.source))
@@ -40,7 +40,7 @@ def evaluate(
         raise UserError(f"{out} exists already; set out= to a new file")
     notes: list[str] = []
     done = run(config, notes.append, lambda ready: on_ready(ready, chosen))
-    stored = {**plain(done.config), "out": str(out)}
+    stored = {**plain_data(done.config), "out": str(out)}
     write_result(out, stored, done.about, done.numbers, done.items)
     return done, [*notes, f"every sample's verdict is in {out}"]
 

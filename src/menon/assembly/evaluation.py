@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -26,7 +25,7 @@ from menon.eval.ifeval import Instructions, instruction_level
 from menon.eval.measure import WithinTolerance
 from menon.eval.run import AnswerEquivalence, Evaluation, Item, items_of, numbers_of
 from menon.eval.sets import NamedSet, find_set, rows_of_set
-from menon.loop import MAX_FAILED
+from menon.loop import check_graders
 from menon.parts import Around, built, close
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.tasks import ChainSum
@@ -46,7 +45,7 @@ from menon.reward.rules import KINDS
 from menon.settings import nearest
 from menon.streams import stream
 from menon.sync.fingerprint import fingerprint
-from menon.types import Graded, Prompt, Sampling
+from menon.types import Prompt, Sampling
 
 TASK_QUESTIONS = 200
 """How many held-out questions of a built-in task are asked by default."""
@@ -81,7 +80,7 @@ def evaluate(
         model, tokenizer = load_policy(folder, WEIGHTS_DTYPE[config.dtype], device_of(config.device))
         if config.dtype == "bfloat16":
             model = own_copy(model, torch.bfloat16)
-        prompts = prompts_of(rows, config, model, tokenizer, notify)
+        prompts = prompts_to_evaluate(rows, config, model, tokenizer, notify)
         config = replace(config, n=len(prompts))
         grading = grading_of(reward)
         tell_of_golds(prompts, grading, notify)
@@ -95,7 +94,7 @@ def evaluate(
             start = time.perf_counter()
             graded = evaluation(sampler)
             seconds = time.perf_counter() - start
-        check_graders(graded)
+        check_graders(graded, "the evaluation", "evaluate again")
         items = items_of(graded, config.per_question, equivalence)
     weights = {name: weight.detach() for name, weight in model.named_parameters()}
     about = {
@@ -188,7 +187,7 @@ def some_of(rows: list[Row], config: EvalConfig) -> list[Row]:
     return [rows[place] for place in chosen]
 
 
-def prompts_of(
+def prompts_to_evaluate(
     rows: Sequence[Row],
     config: EvalConfig,
     model: PreTrainedModel,
@@ -269,15 +268,4 @@ def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, notify: Callable[
         notify(
             f"the gold answers of {len(wrong)} of {len(prompts)} questions earn no reward by this verifier, "
             f"first that of row {wrong[0].index + 1} ({wrong[0].answer!r}); no model can be right there"
-        )
-
-
-def check_graders(graded: Sequence[Graded]) -> None:
-    """UserError if the reward failed on more than `MAX_FAILED` of the answers."""
-    failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
-    if len(failed) > MAX_FAILED * len(graded):
-        raise UserError(
-            f"the reward failed on {len(failed)} of {len(graded)} answers (at most {MAX_FAILED:.0%} may "
-            "fail), "
-            f"first with: {failed[0].error or 'a score of NaN'}; fix it and evaluate again"
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 from menon.assembly.questions import own_questions
 from menon.config import OnlineSource, RunConfig, around_of
-from menon.prompts.tasks import name_of
+from menon.prompts.tasks import task_name
 from menon.reward.grade import Grading
 from menon.rollout.protocols import Grade, sizes_of
 
@@ -30,9 +30,9 @@ def asked_in(source: OnlineSource) -> str:
     is not the task's own."""
     own, environment = own_questions(source), source.environment
     reward = source.reward if isinstance(source.reward, str | None) else kind_or_name(source.reward)
-    beside = [f"environment {name_of(environment)}"] if environment is not None and own is None else []
+    beside = [f"environment {task_name(environment)}"] if environment is not None and own is None else []
     graded = [f"reward {reward}"] if reward else []
-    return ", ".join([source.data or name_of(source.task or own), *beside, *graded])
+    return ", ".join([source.data or task_name(source.task or own), *beside, *graded])
 
 
 def kind_or_name(reward: Any) -> str:

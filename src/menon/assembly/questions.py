@@ -81,7 +81,7 @@ def own_questions(source: OnlineSource) -> Any:
     return source.environment if own else None
 
 
-def prompts_of(
+def prompts_to_train(
     rows: Sequence[Row],
     source: OnlineSource,
     context: int | None,

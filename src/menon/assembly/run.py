@@ -41,7 +41,7 @@ def start(
     use(chosen, str(setting(settings, "device", "auto")))
     from menon.config import own_code
     from menon.record.folder import RunFolder
-    from menon.settings import plain
+    from menon.settings import plain_data
 
     config = configured(recipe, changes, chosen.count, again)
     out = Path(config.control.out)
@@ -51,7 +51,7 @@ def start(
             "to a new folder"
         )
     config = replace(config, own_code=own_code(config))
-    return drive(config, chosen, lambda: RunFolder.create(out, plain(config)), show)
+    return drive(config, chosen, lambda: RunFolder.create(out, plain_data(config)), show)
 
 
 def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from menon.assembly.evaluation import (
     MAX_NEW_TOKENS,
     folder_of,
-    prompts_of,
+    prompts_to_evaluate,
     reward_for,
     sampling_of,
     task_rows,
@@ -95,7 +95,7 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
     )
     if config.dtype == "bfloat16":
         model = own_copy(model, torch.bfloat16)
-    prompts = prompts_of(rows, asked, model, tokenizer, lambda sentence: None)
+    prompts = prompts_to_evaluate(rows, asked, model, tokenizer, lambda sentence: None)
     requests = [
         Request(prompts[0], sampling_of(asked), number, purpose="sample") for number in range(config.n)
     ]

@@ -73,9 +73,8 @@ def table(done: "Result") -> list[str]:
     hidden = {"pass@1", "maj@1", f"cons@{config.k}"} if config.per_question > 1 else {"pass@1", "cons@1"}
     for name, number in numbers.items():
         if isinstance(number, dict) and "low" in number and name not in hidden:
-            lines.append(
-                f"  {name:<10}{shown(number['value']):>7}   {shown(number['low'])} to {shown(number['high'])}"
-            )
+            value, low, high = (number_or_dash(number[key]) for key in ("value", "low", "high"))
+            lines.append(f"  {name:<10}{value:>7}   {low} to {high}")
     for name, value in numbers["parts"].items():
         lines.append(f"  {name:<24}{value:>7.3f}")
     lines += [
@@ -93,8 +92,7 @@ def silent(numbers: Mapping[str, Any]) -> str:
     return f", states no answer {numbers['no_answer']:.3f}" if "no_answer" in numbers else ""
 
 
-def shown(value: float | None) -> str:
-    """A number to three digits; `-` if there is none."""
+def number_or_dash(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -105,7 +103,7 @@ def compare(words: Sequence[str]) -> int:
     files = found.plain
     if len(files) != 2 or found.overrides:
         raise UserError("compare takes two results of `menon eval`: menon compare A.json B.json")
-    from menon.eval.compare import compare as compared
+    from menon.eval.compare import compare_results as compared
     from menon.eval.config import read_result
 
     (about_a, a), (about_b, b) = (read_result(Path(file)) for file in files)

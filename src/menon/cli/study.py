@@ -154,14 +154,14 @@ def forking(part: dict[str, Any]) -> list[str]:
         lines.append(
             "  "
             + "".join(
-                f"{shown(row['text']):<14}{row['entropy']:>8.4f}{row['occurrences']:>8}    "
+                f"{token_text(row['text']):<14}{row['entropy']:>8.4f}{row['occurrences']:>8}    "
                 for row in (high, low)
             )
         )
     return [line.rstrip() for line in lines]
 
 
-def shown(text: str) -> str:
+def token_text(text: str) -> str:
     """A token in quotes and without control characters, so that it can be told from its neighbours."""
     return printable(repr(text))[:13]
 

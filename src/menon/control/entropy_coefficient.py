@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from menon import ragged
-from menon.batch import Batch
-from menon.control.steer import State, column, steer
+from menon.batch import Batch, coefficient_column
+from menon.control.steer import State, steer
 from menon.errors import UserError
 
 
@@ -36,7 +36,7 @@ class EntropyCoefficient:
 
     @property
     def writes(self) -> tuple[str, ...]:
-        return (column(self.term),)
+        return (coefficient_column(self.term),)
 
     def init(self) -> State:
         return {"coefficient": self.start}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from menon.adaptive_kl import mean_kl, sampled_kl, steered
-from menon.batch import Batch
-from menon.control.steer import State, column, steer
+from menon.batch import Batch, coefficient_column
+from menon.control.steer import State, steer
 from menon.errors import UserError
 
 
@@ -35,7 +35,7 @@ class KLCoefficient:
 
     @property
     def writes(self) -> tuple[str, ...]:
-        return (column(self.term),)
+        return (coefficient_column(self.term),)
 
     def init(self) -> State:
         return {"beta": self.start}

@@ -5,14 +5,9 @@ from dataclasses import replace
 
 import torch
 
-from menon.batch import Batch
+from menon.batch import Batch, coefficient_column
 
 State = Mapping[str, float]
-
-
-def column(term: str) -> str:
-    """Name of the column that the advantage stage fills to steer a term (`update.objective.coefficient`)."""
-    return f"coefficient/{term}"
 
 
 def steer(batch: Batch, term: str, coefficient: float) -> Batch:
@@ -21,4 +16,4 @@ def steer(batch: Batch, term: str, coefficient: float) -> Batch:
     number = torch.full(
         (batch.num_tokens,), coefficient, dtype=batch.reward.dtype, device=batch.reward.device
     )
-    return replace(batch, columns={**batch.columns, column(term): number})
+    return replace(batch, columns={**batch.columns, coefficient_column(term): number})

@@ -18,7 +18,7 @@ from menon.engines.packed import attention, pack_distinct, pick
 from menon.engines.protocols import LogitRows
 from menon.errors import UserError
 from menon.streams import stream
-from menon.update.protocols import Head, Hidden, Need, Reduction, name_of
+from menon.update.protocols import Head, Hidden, Need, Reduction, need_column
 
 ValueInit = Literal["zero", "orz"]
 OfStates = Head | Hidden
@@ -209,7 +209,7 @@ class Readout:
     ) -> dict[str, Tensor]:
         """[N] or [N, k] columns, 0 where the token is not an action."""
         columns = {
-            name_of(need): self._of_states(states, need) for need in needs if isinstance(need, OfStates)
+            need_column(need): self._of_states(states, need) for need in needs if isinstance(need, OfStates)
         }
         over_vocabulary = [need for need in needs if not isinstance(need, OfStates)]
         for need in over_vocabulary:
@@ -254,7 +254,7 @@ class Readout:
             logp, entropy = log_probs(
                 states.rows, target, temperature=self.temperature, entropy="entropy" in needs, **how
             )
-            return {name_of(need): logp if need == "logp" else entropy for need in needs}
+            return {need_column(need): logp if need == "logp" else entropy for need in needs}
         every = torch.arange(len(target), device=target.device)
         chunks = every.split(self._rows_per_chunk(states))
         run: Callable[..., tuple[Tensor, ...]] = partial(self._reduce, states, needs, others)
@@ -263,7 +263,7 @@ class Readout:
         else:
             pieces = [run(rows) for rows in chunks]
         return {
-            name_of(need): torch.cat(column)
+            need_column(need): torch.cat(column)
             for need, column in zip(needs, zip(*pieces, strict=True), strict=True)
         }
 
@@ -288,7 +288,7 @@ class Readout:
             if isinstance(need, Reduction):
                 other = others[need.other](states.place[rows]) if need.other else None
                 columns[need.name] = need.reduce(logits, other)
-        return tuple(columns[name_of(need)] for need in needs)
+        return tuple(columns[need_column(need)] for need in needs)
 
 
 def _spread(column: Tensor, place: Tensor, num_tokens: int) -> Tensor:

@@ -17,7 +17,7 @@ from menon.sync.fingerprint import fingerprint
 from menon.types import Metric, merge
 from menon.update.host import Ask, Job
 from menon.update.objective import cut
-from menon.update.protocols import name_of
+from menon.update.protocols import need_column
 
 STATE = "state"
 """Folder beside the exported policy that holds what a Hugging Face folder does not."""
@@ -51,7 +51,7 @@ class InProcessHost:
         columns: dict[str, Tensor] = {}
         for mine in by_model.values():
             scored = self._model(mine[0].role).score(batch, [ask.need for ask in mine], self.models)
-            columns |= {ask.name: scored[name_of(ask.need)] for ask in mine}
+            columns |= {ask.name: scored[need_column(ask.need)] for ask in mine}
         return columns
 
     def update(self, role: str, job: Job) -> dict[str, Metric]:

@@ -32,15 +32,15 @@ class InProcess(Learner, Protocol):
     def forward(self, batch: Batch, needs: Iterable[Need], models: Models) -> dict[str, Tensor]: ...
 
 
-def forward_kl(logits: Tensor, other: Tensor | None) -> Tensor:
+def kl_from(logits: Tensor, other: Tensor | None) -> Tensor:
     """[n, V] -> [n] KL(other || logits). If other is None, it is the detached logits: the value is 0, and the
     Hessian is the Fisher matrix."""
     kept = (logits.detach() if other is None else other).log_softmax(-1)
     return (kept.exp() * (kept - logits.log_softmax(-1))).sum(-1)
 
 
-FISHER = Reduction("fisher", forward_kl)
-MOVED = Reduction("moved", forward_kl, other="before")
+FISHER = Reduction("fisher", kl_from)
+MOVED = Reduction("moved", kl_from, other="before")
 
 
 class NaturalLearner:

@@ -28,7 +28,7 @@ class PreferenceModel:
     def __call__(self, texts: Sequence[str]) -> list[float]:
         rows = [self._tokens(text) for text in texts]
         scores = [0.0] * len(rows)
-        for places in passes([len(row) for row in rows], self.tokens_per_forward):
+        for places in padded_passes([len(row) for row in rows], self.tokens_per_forward):
             width = max(len(rows[place]) for place in places)
             ids = torch.zeros(len(places), width, dtype=torch.int64)
             mask = torch.zeros(len(places), width, dtype=torch.int64)
@@ -113,7 +113,7 @@ def head_of(model: Any, name: str = "this model") -> Callable[[torch.Tensor], to
     return head
 
 
-def passes(lengths: Sequence[int], most: int) -> list[list[int]]:
+def padded_passes(lengths: Sequence[int], most: int) -> list[list[int]]:
     """Indices of the texts of each forward pass, in order of length: at most `most` padded tokens each (or a
     single text)."""
     found: list[list[int]] = []

@@ -21,7 +21,7 @@ from menon.errors import UserError
 from menon.types import Mean, Metric, Sum, merge
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs
 from menon.update.optimiser import Optimiser, rate
-from menon.update.protocols import Head, Hidden, Need, Reduction, name_of
+from menon.update.protocols import Head, Hidden, Need, Reduction, need_column
 
 MOST_SKIPPED = 10
 """Updates in a row without a finite gradient after which a run stops."""
@@ -66,7 +66,7 @@ class TorchScorer:
         needs = tuple(dict.fromkeys(needs))
         dtype = wide(next(self.model.parameters()).dtype)
         columns = {
-            name_of(need): torch.zeros(batch.num_tokens, dtype=dtype, device=batch.token.device)
+            need_column(need): torch.zeros(batch.num_tokens, dtype=dtype, device=batch.token.device)
             for need in needs
         }
 

@@ -50,7 +50,7 @@ class WorkerSamplers:
         has ended."""
         launch = Spawn("menon.engines.sampler_process:SamplerHandler", environment=ONE_THREAD)
         self.workers = [Worker(launch) for _ in range(count)]
-        self.close = weakref.finalize(self, close, self.workers, self.weights)
+        self.close = weakref.finalize(self, close_workers, self.workers, self.weights)
         for index, worker in enumerate(self.workers):
             worker.start()
             worker.listen(self.inbox, index)
@@ -248,7 +248,7 @@ def do_in_order(late: "SimpleQueue[Callable[[], None] | None]") -> None:
         work()
 
 
-def close(workers: Sequence[Worker], weights: SharedWeights) -> None:
+def close_workers(workers: Sequence[Worker], weights: SharedWeights) -> None:
     for worker in workers:
         worker.close()
     os.close(weights.descriptor)

@@ -37,7 +37,7 @@ class Comparison:
     """Exact two-sided McNemar test of only_a against only_b."""
 
 
-def compare(a: Sequence[Item], b: Sequence[Item], seed: int = 0) -> Comparison:
+def compare_results(a: Sequence[Item], b: Sequence[Item], seed: int = 0) -> Comparison:
     """Compares two evaluations; UserError if their questions differ."""
     pairs = paired(a, b)
     means = [(average(np.array(x.acc)), average(np.array(y.acc))) for x, y in pairs]
@@ -98,5 +98,5 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * sum(comb(n, i) for i in range(fewer + 1)) / 2**n)
 
 
-def plain(comparison: Comparison) -> dict[str, Any]:
+def plain_comparison(comparison: Comparison) -> dict[str, Any]:
     return dict(vars(comparison))

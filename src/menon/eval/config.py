@@ -10,7 +10,7 @@ from menon.errors import OnBad, UserError, at_least
 from menon.eval.run import Item, plain_item, read_item
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
-from menon.prompts.tasks import name_of
+from menon.prompts.tasks import task_name
 from menon.record import disk
 from menon.settings import choice
 from menon.types import Sampling
@@ -118,7 +118,7 @@ class EvalConfig:
     @property
     def source(self) -> str:
         """A short name of the questions' source."""
-        return self.set or self.data or name_of(self.task)
+        return self.set or self.data or task_name(self.task)
 
 
 def write_result(

@@ -3,7 +3,7 @@ empty denominator gives 0."""
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from menon import ragged
-from menon.batch import Batch
+from menon.batch import Batch, columns_per
 from menon.record.repetition import repeat_scores
-from menon.types import FINISHES, Graded, Max, Mean, Metric, Sum
+from menon.types import FINISHES, Graded, Max, Mean, Metric, StepReport, Sum, UpdateRecord
 
 REFLECTION = {
     "wait": re.compile(r"wait,"),
@@ -71,6 +71,22 @@ def batch_metrics(batch: Batch) -> dict[str, Metric]:
     return metrics
 
 
+def step_report(
+    step: int,
+    graded: tuple[Graded, ...],
+    batch: Batch,
+    metrics: Mapping[str, Metric],
+    updates: Sequence[UpdateRecord],
+) -> StepReport:
+    """What a step leaves for the record: its numbers, its text, and the batch's columns of one value a
+    token."""
+    columns = {
+        name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None
+    }
+    numbers = {name: float(metric) for name, metric in metrics.items()}
+    return StepReport(step, numbers, graded, columns, batch.offset.numpy(), updates=tuple(updates))
+
+
 def covariances(advantage: Tensor, logp: Tensor, trained: Tensor) -> dict[str, Metric]:
     """The covariance of log-prob and advantage, which drives the entropy down (arXiv 2505.22617), over all
     trained tokens of finite log-prob, and its means over the tokens that contribute most."""
@@ -114,10 +130,10 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
             if not np.isnan(value):
                 parts.setdefault(name, []).append(value)
     metrics |= {f"reward/parts/{name}": _share(values) for name, values in sorted(parts.items())}
-    return metrics | {f"shows/{name}": _share(values) for name, values in shown(counted).items()}
+    return metrics | {f"shows/{name}": _share(values) for name, values in scores_shown(counted).items()}
 
 
-def shown(graded: Sequence[Graded]) -> dict[str, list[float]]:
+def scores_shown(graded: Sequence[Graded]) -> dict[str, list[float]]:
     """The behaviours of the answers (`Verdict.shows`) by name, for answers whose task looks for them."""
     names = sorted({name for g in graded for name in g.verdict.shows})
     return {name: [g.verdict.shows[name] for g in graded if name in g.verdict.shows] for name in names}
@@ -135,7 +151,7 @@ def summary(graded: Sequence[Graded]) -> dict[str, float]:
         "entropy": float(_share(np.concatenate(entropies) if entropies else [])),
         "n": float(len(counted)),
         "failed": float(len(graded) - len(counted)),
-    } | {f"{name}_share": float(_share(values)) for name, values in shown(counted).items()}
+    } | {f"{name}_share": float(_share(values)) for name, values in scores_shown(counted).items()}
 
 
 def _mean(values: Tensor) -> Mean:

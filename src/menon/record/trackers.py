@@ -116,14 +116,14 @@ class Tracked:
 
         def make() -> None:
             self.mirror = MIRRORS[self.tracker](
-                folder, settings, [(step, plain(numbers)) for step, numbers in lines]
+                folder, settings, [(step, finite_numbers(numbers)) for step, numbers in lines]
             )
 
         self._try(make)
 
     def write(self, step: int, numbers: Numbers) -> None:
         if (mirror := self.mirror) is not None:
-            self._try(lambda: mirror.write(step, plain(numbers)))
+            self._try(lambda: mirror.write(step, finite_numbers(numbers)))
 
     def close(self) -> None:
         if (mirror := self.mirror) is not None:
@@ -141,7 +141,7 @@ class Tracked:
             )
 
 
-def plain(numbers: Numbers) -> dict[str, float]:
+def finite_numbers(numbers: Numbers) -> dict[str, float]:
     """The finite numbers alone, without the step."""
     return {
         k: float(v)

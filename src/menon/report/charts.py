@@ -132,10 +132,10 @@ def log_ticks(low: float, high: float) -> list[float]:
     return sorted({low, high, *(p for p in powers if 0.1 < math.log(p / low) / span < 0.9)})
 
 
-def number(value: float) -> str:
+def number_text(value: float) -> str:
     """A measured value, to three digits.
 
-    >>> number(0.984), number(1234.5), number(99.97), number(0.00012)
+    >>> number_text(0.984), number_text(1234.5), number_text(99.97), number_text(0.00012)
     ('0.984', '1,234', '100', '0.00012')
     """
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
@@ -167,7 +167,7 @@ class Scale:
         return (value - self.low) / (self.high - self.low)
 
     def label(self, tick: float) -> str:
-        return number(tick) if self.log else exact(tick)
+        return number_text(tick) if self.log else exact(tick)
 
 
 def scale_up(axis: Axis, values: Sequence[float]) -> Scale:
@@ -309,8 +309,8 @@ def in_words(chart: Chart) -> str:
     said = []
     for line in chart.lines:
         (first, start), (last, end) = line.points[0], line.points[-1]
-        words = f"{line.name} {number(start)} at {chart.across.label} {exact(first)}"
-        said.append(words if len(line.points) == 1 else f"{words}, {number(end)} at {exact(last)}")
+        words = f"{line.name} {number_text(start)} at {chart.across.label} {exact(first)}"
+        said.append(words if len(line.points) == 1 else f"{words}, {number_text(end)} at {exact(last)}")
     return "; ".join([chart.title, *said])
 
 
@@ -329,7 +329,9 @@ def figure(chart: Chart) -> str:
     named += [(band.name, f"key t{band.tone} wide") for band in chart.bands]
     legend = " ".join(f'<span class="{kind}">{escape(name)} <b></b></span>' for name, kind in named)
     points = [
-        [[frame.x(x), x, " to ".join(map(number, values))] for x, *values in part.points]  # under the pointer
+        [
+            [frame.x(x), x, " to ".join(map(number_text, values))] for x, *values in part.points
+        ]  # under the pointer
         for part in chart.parts
     ]
     at = frame.layout

@@ -34,7 +34,7 @@ class UserReward:
         if not time_limit > 0:
             raise UserError(f"the reward's time_limit is {time_limit} s; it must be positive")
         self.time_limit = time_limit
-        name = function if isinstance(function, str) else name_of(function)
+        name = function if isinstance(function, str) else importable_name(function)
         self.isolated: Isolated = InProcess(name) if name else InThread(_callable(function))
 
     def __call__(
@@ -59,7 +59,7 @@ class UserReward:
         self.close()
 
 
-def name_of(function: Callable[..., Any]) -> str:
+def importable_name(function: Callable[..., Any]) -> str:
     """The name by which another process can import the function, or "" if there is none. A function of the
     main program has none, because importing it would run that program again."""
     module = sys.modules.get(getattr(function, "__module__", ""))

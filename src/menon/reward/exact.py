@@ -47,7 +47,7 @@ def same(gold: str, result: str) -> bool:
         return False
     if gold == result:
         return True
-    numbers = number(gold), number(result)
+    numbers = exact_number(gold), exact_number(result)
     return numbers[0] is not None and numbers[0] == numbers[1]
 
 
@@ -61,7 +61,7 @@ def tidy(text: str) -> str:
     return text.strip()
 
 
-def number(text: str) -> Decimal | None:
+def exact_number(text: str) -> Decimal | None:
     text = text.replace("\\$", "").replace("$", "").rstrip(".,")
     if len(text) > LONGEST or not any("0" <= letter <= "9" for letter in text) or not _NUMBER.fullmatch(text):
         return None

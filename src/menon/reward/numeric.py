@@ -34,7 +34,7 @@ class Numeric:
             )
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
-        gold, found = number(answer), number(stated(prompt, completion, WAYS) or "")
+        gold, found = stated_number(answer), stated_number(stated(prompt, completion, WAYS) or "")
         near = gold is not None and found is not None and abs(found - gold) <= self.margin(gold)
         return Verdict(float(near), float(near))
 
@@ -42,7 +42,7 @@ class Numeric:
         return Fraction(self.absolute) + Fraction(self.relative) * abs(gold)
 
 
-def number(text: str) -> Fraction | None:
+def stated_number(text: str) -> Fraction | None:
     """The value of a decimal number or of a fraction of two; thousands' commas, dollar and percent signs are
     dropped."""
     text = tidy(text).strip().rstrip(".%").replace(" ", "")

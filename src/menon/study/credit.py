@@ -200,9 +200,9 @@ def table(runs: Runs) -> Iterator[str]:
     for arm, of_seed in runs.items():
         cells = [arm, str(len(of_seed))]
         for name in ("at_tokens", "at_seconds"):
-            cells.append(shown(*interval([line[name] for line in of_seed.values()])))
+            cells.append(interval_text(*interval([line[name] for line in of_seed.values()])))
             against = differences(runs, lambda r, n=name, a=arm: r[a][n] - r["grpo"][n], (arm, "grpo"))  # type: ignore[misc]
-            cells.append("-" if arm == "grpo" else shown(*interval(against), sign="+"))
+            cells.append("-" if arm == "grpo" else interval_text(*interval(against), sign="+"))
         cells.append(f"{mean(line['length_correct'] for line in of_seed.values()):.1f}")
         yield f"| {' | '.join(cells)} |"
     yield ""
@@ -210,11 +210,10 @@ def table(runs: Runs) -> Iterator[str]:
     yield "|---|---|---|---|"
     for claim in CLAIMS:
         found = interval(differences(runs, claim.by, claim.needs))
-        yield f"| {claim.name} | {claim.says} | {shown(*found, sign='+')} | {verdict(*found[1:])} |"
+        yield f"| {claim.name} | {claim.says} | {interval_text(*found, sign='+')} | {verdict(*found[1:])} |"
 
 
-def shown(middle: float, low: float, high: float, sign: str = "") -> str:
-    """A mean with its interval, as a cell of the table."""
+def interval_text(middle: float, low: float, high: float, sign: str = "") -> str:
     if math.isnan(middle):
         return "-"
     return f"{middle:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if math.isfinite(low) else "")
@@ -232,7 +231,7 @@ def stored(file: Path) -> dict[str, dict[int, dict[str, Any]]]:
     return runs
 
 
-def compare(cells: Sequence[Cell], budget: Budget, folder: Path) -> None:
+def compare_arms(cells: Sequence[Cell], budget: Budget, folder: Path) -> None:
     """Trains every cell that has no line yet, one after the other."""
     file = folder / "runs.jsonl"
     for cell in cells:
@@ -267,7 +266,7 @@ def main() -> None:
     asked = parser.parse_args()
     shared = (*asked.words, f"evaluate_every={asked.every}")
     cells = cells_of((Arm(name, (*ARMS[name], *shared)) for name in asked.arms), asked.seeds, asked.folder)
-    compare(cells, Budget(asked.tokens, asked.seconds, asked.every), asked.folder)
+    compare_arms(cells, Budget(asked.tokens, asked.seconds, asked.every), asked.folder)
     print("\n".join(table(stored(asked.folder / "runs.jsonl"))))
 
 

@@ -106,7 +106,14 @@ def law(view: RunView, planned: int) -> dict[str, Any]:
     }
     expected = round(planned * len(h) / len(view.metrics))
     early = attempt(lambda: forecast(view, score, h, r, entropy_law.early_points(expected)))
-    return {"score": score, **plain(fitted), "best": max(r), "last": r[-1], "spent": spent, "forecast": early}
+    return {
+        "score": score,
+        **law_numbers(fitted),
+        "best": max(r),
+        "last": r[-1],
+        "spent": spent,
+        "forecast": early,
+    }
 
 
 def forecast(view: RunView, score: str, h: list[float], r: list[float], count: int) -> dict[str, Any]:
@@ -125,11 +132,10 @@ def forecast(view: RunView, score: str, h: list[float], r: list[float], count: i
         disk.write_json(file, made)
     early, used = entropy_law.fit(made["h"], made["r"]), len(made["h"])
     scored = asdict(entropy_law.judge(early, h[used:], r[used:])) if len(h) > used else None
-    return {**plain(early), "made_after": made["made_after"], "scored": scored}
+    return {**law_numbers(early), "made_after": made["made_after"], "scored": scored}
 
 
-def plain(fitted: entropy_law.Law) -> dict[str, Any]:
-    """A fitted law as plain data, with its ceiling."""
+def law_numbers(fitted: entropy_law.Law) -> dict[str, Any]:
     return {**asdict(fitted), "ceiling": fitted.ceiling}
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from menon.study.sweep import Arm, Cell, by_arm, cells_of, shown, sweep
+from menon.study.sweep import Arm, Cell, by_arm, cells_of, mean_text, sweep
 
 PENALTY = ("reference=frozen", "objective.kl.loss=kl", "objective.kl.share=token_mean")
 ARMS: Mapping[str, tuple[str, ...]] = {
@@ -79,7 +79,7 @@ def table(cells: Sequence[Cell]) -> str:
     for name, (read, digits) in COLUMNS.items():
         lines.append(
             f"| {name} | "
-            + " | ".join(shown([read(run) for run in runs], digits) for _, runs in found)
+            + " | ".join(mean_text([read(run) for run in runs], digits) for _, runs in found)
             + " |"
         )
     return "\n".join(lines) + "\n"

@@ -116,10 +116,10 @@ def by_arm(cells: Iterable[Cell]) -> Iterator[tuple[Arm, list[Cell]]]:
         yield first[name], found
 
 
-def shown(values: Sequence[float], digits: int = 3) -> str:
+def mean_text(values: Sequence[float], digits: int = 3) -> str:
     """The mean and, over two seeds or more, the half width of its 95 % interval.
 
-    >>> shown([0.5, 0.7, 0.6])
+    >>> mean_text([0.5, 0.7, 0.6])
     '0.600 ± 0.248'
     """
     known = [value for value in values if not math.isnan(value)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.types import Metric, Unit
-from menon.update.protocols import Need, name_of
+from menon.update.protocols import Need, need_column
 from menon.update.terms import AnyTerm
 
 
@@ -30,7 +30,7 @@ class Ask:
 
     @property
     def name(self) -> str:
-        return self.column or name_of(self.need)
+        return self.column or need_column(self.need)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from menon.batch import Batch, sent, take, to, tokens_of, unit_of
+from menon.batch import Batch, coefficient_column, sent, take, to, tokens_of, unit_of
 from menon.types import Max, Mean, Metric, Sum, Unit, merge
 from menon.update.host import Ask, Job, ModelHost, Ready
 from menon.update.protocols import Current, Need, Prepares
-from menon.update.terms import MiniBatch, coefficient, pieces
+from menon.update.terms import MiniBatch, pieces
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def prepare(minibatch: MiniBatch, batch: Batch, host: ModelHost) -> Job:
                 columns |= piece.prepare(replace(batch, columns=columns), current)
         view = replace(batch, columns=columns)
         selected = batch.trained if term.select is None else term.select(view) & batch.trained
-        steered = batch.columns.get(coefficient(name), torch.ones((), dtype=batch.reward.dtype))
+        steered = batch.columns.get(coefficient_column(name), torch.ones((), dtype=batch.reward.dtype))
         ready[name] = Ready(term, term.coef * steered * term.share(view, selected), columns)
     return Job(batch, ready, update.unit)
 

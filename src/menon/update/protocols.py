@@ -49,10 +49,10 @@ Need = Literal["logp", "entropy"] | Head | Hidden | Reduction
 [N, k] for a head of k outputs and for hidden states."""
 
 
-def name_of(need: Need) -> str:
+def need_column(need: Need) -> str:
     """The column that a need yields.
 
-    >>> name_of("logp"), name_of(VALUE), name_of(VALUE_AFTER), name_of(Hidden())
+    >>> need_column("logp"), need_column(VALUE), need_column(VALUE_AFTER), need_column(Hidden())
     ('logp', 'value', 'value_after', 'hidden/-1')
     """
     match need:

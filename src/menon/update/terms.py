@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from menon.batch import Batch, unit_of
+from menon.batch import STEERS, Batch, unit_of
 from menon.streams import stream
 from menon.types import Mean, Metric, Unit
 from menon.update.protocols import Aggregation, Correction, Loss, Select
@@ -93,13 +93,7 @@ def split(batch: Batch, update: Update, seed: int, step: int) -> list[MiniBatch]
     return [MiniBatch(update, row, first=i == 0) for i, row in enumerate(rows)]
 
 
-def coefficient(term: str) -> str:
-    """The column of a batch by which the advantage stage steers a term: it multiplies the term's
-    coefficient."""
-    return f"coefficient/{term}"
-
-
 def steered(batch: Batch) -> dict[str, Metric]:
     """The coefficients that parts steer, as metrics."""
-    columns = {name: column for name, column in batch.columns.items() if name.startswith(coefficient(""))}
+    columns = {name: column for name, column in batch.columns.items() if name.startswith(STEERS)}
     return {name: Mean(float(column[0])) for name, column in columns.items() if len(column)}

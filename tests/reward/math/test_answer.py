@@ -13,7 +13,7 @@ from menon.prompts.reader import read_rows
 from menon.reward.extract import LENIENT, after_thinking, names, stated
 from menon.reward.math import answer as math_answer
 from menon.reward.math.answer import MathAnswer, core, decide
-from menon.reward.math.compare import compare
+from menon.reward.math.compare import compare_answers
 from menon.reward.pool import Broken
 
 
@@ -26,7 +26,9 @@ def verifier():
 
 def decided(gold, response, ways=LENIENT):
     """As the verifier does, with the rules in this process."""
-    return decide(core(gold), stated("", response, ways) or "", after_thinking("", response) or "", compare)
+    return decide(
+        core(gold), stated("", response, ways) or "", after_thinking("", response) or "", compare_answers
+    )
 
 
 @pytest.mark.parametrize(("gold", "box"), EQUAL)

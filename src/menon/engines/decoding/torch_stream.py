@@ -6,22 +6,35 @@ Lane 0 is this process. The others are worker processes, if there are any that n
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Self
+from contextlib import AbstractContextManager
+from typing import Protocol, Self
 
 from menon.engines.decoding.lane import Lane
-from menon.engines.decoding.scheduler import Settings
-from menon.engines.worker_samplers import Asked, WorkerLanes
+from menon.engines.decoding.scheduler import Detokenizer, Settings, Slots
+from menon.engines.worker_samplers import Asked, Read, WorkerLanes
 from menon.types import Completion, Request
 
-if TYPE_CHECKING:
-    from menon.engines.decoding.torch_sampler import TorchSampler
+
+class Owner(Protocol):
+    """What a stream uses of its sampler (`torch_sampler.TorchSampler` says what each does)."""
+
+    version: int
+    computed_tokens: int
+    detokenizer: Detokenizer
+
+    def check(self, request: Request) -> None: ...
+    def most_in_each(self, longest: int) -> int: ...
+    def slots_for(self, places: int) -> Slots: ...
+    def keep_slots(self, slots: Slots) -> None: ...
+    def threads(self) -> AbstractContextManager[None]: ...
+    def worker_lanes(self, settings: Settings, keep: bool, read: Read) -> WorkerLanes | None: ...
 
 
 class TorchStream:
     """See `rollout.protocols.Stream`. All requests of an `ask` are checked before any of them is answered:
     those of a sequence at once, others when they are read. UserError for one that cannot be answered."""
 
-    def __init__(self, sampler: "TorchSampler", keep: bool, settings: Settings) -> None:
+    def __init__(self, sampler: Owner, keep: bool, settings: Settings) -> None:
         self.sampler, self.keep, self.settings = sampler, keep, settings
         self.asked: list[Asked] = []
         """Requests since the last completion was returned."""

@@ -32,6 +32,6 @@ __all__ = [
 ]
 
 
-def name_of(task: object) -> str:
+def task_name(task: object) -> str:
     """The name of a task in a line of text; None stands for the default task."""
     return ChainSum.kind if task is None else str(getattr(task, "kind", type(task).__name__))

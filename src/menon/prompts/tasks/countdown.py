@@ -137,7 +137,7 @@ class Countdown:
         expression = extract(completion)
         if asked is None or expression is None:
             return 0.0
-        made = evaluate(expression, self.level.operators)
+        made = value_of_expression(expression, self.level.operators)
         if made is None:
             return 0.0
         value, used = made
@@ -198,7 +198,7 @@ OPERATORS: dict[type[ast.operator], tuple[str, Callable[[Fraction, Fraction], Fr
 }
 
 
-def evaluate(expression: str, operators: str) -> Made | None:
+def value_of_expression(expression: str, operators: str) -> Made | None:
     """The exact value of an expression and the numbers in it; None where it is malformed, uses another
     operator, or divides by zero. Signs in front of a number and `**` and `//` are none of the four
     operators."""

@@ -16,7 +16,7 @@ def same_output(printed: bytes, expected: str, compare: Compare = "tokens", tole
         return lines(text) == lines(expected)
     words, wanted = text.split(), expected.split()
     return len(words) == len(wanted) and all(
-        map(lambda w, e: w == e or close(w, e, tolerance), words, wanted)
+        map(lambda w, e: w == e or nearly_equal(w, e, tolerance), words, wanted)
     )
 
 
@@ -24,7 +24,7 @@ def lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
-def close(word: str, expected: str, tolerance: float) -> bool:
+def nearly_equal(word: str, expected: str, tolerance: float) -> bool:
     if not any(mark in expected for mark in ".eE") or len(word) > 400 or len(expected) > 400 or "_" in word:
         return False
     try:

@@ -192,8 +192,8 @@ def entry(result: Mapping[str, Any], name: str) -> Any:
 
 
 def verdict(score: Any, acc: Any = None, parts: Mapping[str, Any] | None = None) -> Verdict:
-    value = number(score)
-    correct = float(value >= 1) if acc is None else number(acc, "an acc of ")
+    value = score_number(score)
+    correct = float(value >= 1) if acc is None else score_number(acc, "an acc of ")
     if not 0 <= correct <= 1:
         raise Unusable(f"returned an acc of {correct:g}; it must be from 0 to 1")
     numbers = {
@@ -202,7 +202,7 @@ def verdict(score: Any, acc: Any = None, parts: Mapping[str, Any] | None = None)
     return Verdict(value, correct, numbers)
 
 
-def number(value: Any, what: str = "") -> float:
+def score_number(value: Any, what: str = "") -> float:
     if value is None:
         raise Unusable(f"returned {what}None")
     try:

@@ -87,7 +87,7 @@ class MathAnswer:
 
     @cached_property
     def pool(self) -> Pool:
-        return Pool("menon.reward.math.worker:compare", self.workers, self.seconds)
+        return Pool("menon.reward.math.worker:compare_answers", self.workers, self.seconds)
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
         try:

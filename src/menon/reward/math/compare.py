@@ -11,7 +11,7 @@ from typing import Literal
 
 from menon.reward.math import symbolic as math_symbolic
 from menon.reward.math import value as math_value
-from menon.reward.math.node import Node, number
+from menon.reward.math.node import Node, number_node
 from menon.reward.math.text import words
 from menon.reward.math.tokens import UNITS, TooLarge, Unreadable
 from menon.reward.math.tree import read
@@ -25,7 +25,7 @@ FLOAT = 15
 """Significant digits of a float that was printed in full; the last of them are rounding noise."""
 
 
-def compare(gold: str, stated: str) -> Found:
+def compare_answers(gold: str, stated: str) -> Found:
     """Compares two tidied texts; this is the function that a worker calls."""
     try:
         right = read_or_none(gold)
@@ -35,7 +35,7 @@ def compare(gold: str, stated: str) -> Found:
                 return "right" if same(right, left) else "wrong"
             except Unknown:
                 pass
-        return math_symbolic.compare(gold, stated, left is not None)
+        return math_symbolic.compare_symbolically(gold, stated, left is not None)
     except (TooLarge, RecursionError, MemoryError, OverflowError):
         return "too costly"
 
@@ -247,7 +247,7 @@ def same_units(gold: Node, stated: Node) -> bool:
     if "percent" in (one, other) and one and other and one != other:
         return False
     if (one == "percent") != (other == "percent"):
-        hundredth = Node("/", (gold if one == "percent" else stated, number(100)))
+        hundredth = Node("/", (gold if one == "percent" else stated, number_node(100)))
         if same(hundredth, stated if one == "percent" else gold):
             return True
     return same(gold, stated)

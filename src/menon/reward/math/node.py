@@ -29,7 +29,7 @@ class Node:
     """Digits after the decimal point of a number that is written with one."""
 
 
-def number(value: Fraction | int, places: int = 0) -> Node:
+def number_node(value: Fraction | int, places: int = 0) -> Node:
     return Node("number", (), Fraction(value), places)
 
 
@@ -66,4 +66,4 @@ def literal(text: str) -> Node:
     if abs(power) > LARGEST or len(mantissa) > LARGEST:
         raise TooLarge("a very large number")
     places = len(mantissa.partition(".")[2])
-    return number(Fraction(int(mantissa.replace(".", "")), 10**places) * Fraction(10) ** power, places)
+    return number_node(Fraction(int(mantissa.replace(".", "")), 10**places) * Fraction(10) ** power, places)

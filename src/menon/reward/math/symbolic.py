@@ -30,7 +30,9 @@ _LARGE = re.compile(
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{5,}")
 
 
-def compare(gold: str, stated: str, readable: bool) -> Literal["right", "wrong", "unparsable", "too costly"]:
+def compare_symbolically(
+    gold: str, stated: str, readable: bool
+) -> Literal["right", "wrong", "unparsable", "too costly"]:
     """`readable`: `tree.read` could read the stated answer."""
     no: Literal["wrong", "unparsable"] = "wrong" if readable else "unparsable"
     if not (_NEEDED.search(gold) or _NEEDED.search(stated)):

@@ -2,7 +2,7 @@
 
 import re
 
-from menon.reward.math.node import Node, is_proper, is_whole, joined, literal, negated, number
+from menon.reward.math.node import Node, is_proper, is_whole, joined, literal, negated, number_node
 from menon.reward.math.tokens import Token, Unreadable
 
 
@@ -353,7 +353,7 @@ class Terms:
         return Node("name", (), f"{name} {letters}")
 
     def root(self) -> Node:
-        degree = number(2)
+        degree = number_node(2)
         if self.next == "[":
             self.take()
             degree = self.items()
@@ -377,7 +377,7 @@ class Terms:
             arguments = (self.operand(),)
         if (
             exponent is not None
-            and exponent == Node("neg", (number(1),))
+            and exponent == Node("neg", (number_node(1),))
             and name in ("sin", "cos", "tan", "cot", "sec", "csc")
         ):
             return Node("arc" + name, arguments)

@@ -2,16 +2,15 @@
 need, before workers are forked."""
 
 from menon.reward.math import symbolic as math_symbolic
-from menon.reward.math.compare import compare
+from menon.reward.math.compare import compare_answers
 
 for text in (
     r"\int_{0}^{1} x^2 dx",
     r"\sum_{k=1}^{n} \frac{k}{2}",
     r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}",
 ):
-    math_symbolic.parse(
-        text
-    )  # the parser builds its grammar on first use; all workers inherit what is built here
+    # The parser learns its grammar while it reads; what it learns here, all workers know.
+    math_symbolic.parse(text)
 math_symbolic.verify()
 
-__all__ = ["compare"]
+__all__ = ["compare_answers"]
