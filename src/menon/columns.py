@@ -1,4 +1,4 @@
-"""Who fills the columns that the parts of a run read: one walk over the parts, in their order.
+"""Checks that every column which the parts of a run read is filled: one walk over the parts, in their order.
 
 A column is filled by the rollout, by a model that scores the text, or by a part of the advantage stage. A
 column that a part reads and nothing before it fills is refused, and so is a second part that would fill a

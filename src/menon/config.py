@@ -88,7 +88,7 @@ class OnlineSource:
     max_new_tokens: int = 96
     """Longest answer."""
     temperature: float = 1.0
-    """Of the answers that are learned from."""
+    """Temperature of the answers that are learned from."""
     top_p: float = 1.0
     """Answers are drawn from the likeliest tokens that hold this much of the probability; see `top_k`."""
     top_k: int = 0
@@ -206,7 +206,7 @@ class Engine:
     threads: int | None = None
     """Threads; null: as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the weights that compute; with bfloat16 the optimiser keeps float32 ones."""
+    """Dtype of the weights that compute; with bfloat16 the optimiser keeps float32 weights."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
 
@@ -222,11 +222,11 @@ class Control:
     """How long a run is, what it writes, and its random seed."""
 
     seed: int = 0
-    """Of every draw of the run: the same seed, the same run."""
+    """Seed of every random draw of the run: the same seed gives the same run."""
     out: str = ""
     """The run folder."""
     steps: int = 30
-    """From prompts to an improved model, so many times."""
+    """Number of training steps, each from prompts to an improved model."""
     save_every: int = 20
     """Steps between checkpoints; 0: only the last one."""
     evaluate_every: int = 0

@@ -1,4 +1,4 @@
-"""What every part may use of the running program, and what it may declare about itself.
+"""The protocols of parts: what a part may use of the running program, and what it may declare about itself.
 
 A part is a frozen dataclass: its fields are settings, `__call__` is its mathematics. All else is optional: a
 part without `build` is used as it stands, one without `check` fits every run, and one that does not say what

@@ -17,7 +17,7 @@ from menon.update.scoring import score
 from menon.update.terms import MiniBatch, Update, split, steered
 
 PartState = Mapping[str, Any]
-"""State of the parts that have one, by the part's name: what `state_codec` can write."""
+"""State of the parts that have one, by the part's name, in types that `state_codec` can write."""
 
 
 class Credit(Protocol):
@@ -33,8 +33,8 @@ class Credit(Protocol):
 
 
 class Arrange(Protocol):
-    """Says what stands together before a batch is dealt into updates: pairs from grades, the best of n.
-    Sets `pair` and `learn`; sequences stay where they are, for the record is written in their order.
+    """Says which sequences belong together before a batch is split into updates: pairs, the best of n. It
+    sets `pair` and `learn`, and moves no sequence, because the record is written in their order.
     """
 
     def __call__(self, batch: Batch) -> Batch: ...
@@ -104,8 +104,7 @@ def learn(
 
 
 def give_credit(batch: Batch, parts: Mapping[str, Credit], state: PartState) -> tuple[Batch, PartState]:
-    """Runs the parts of the advantage stage in order; a part with a state gets it and returns the next
-    one."""
+    """Runs the advantage stage's parts in order; a part with a state gets it and returns the next one."""
     state = dict(state)
     for name, part in parts.items():
         if name in state:

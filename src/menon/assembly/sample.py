@@ -53,11 +53,11 @@ class SampleConfig:
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token."""
     seed: int = 0
-    """Of the answers."""
+    """Seed of the answers."""
     threads: int | None = None
     """Without a number as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the weights."""
+    """Dtype of the weights."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
 

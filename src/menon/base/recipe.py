@@ -45,7 +45,7 @@ class Recipe(ABC):
     """Maximum likelihood on the responses of a generated corpus."""
 
     seed: int = 1
-    """Of the corpus and of the first weights."""
+    """Seed of the corpus and of the first weights."""
     shape: ModelShape = field(default_factory=ModelShape)
     """Sizes of the model."""
     tokens_per_update: int = 2048

@@ -107,7 +107,7 @@ def run(words: list[str]) -> int:
 
 
 def help_of_command(words: Sequence[str]) -> str:
-    """Of `menon COMMAND [RECIPE] --help`."""
+    """The text of `menon COMMAND [RECIPE] --help`."""
     from menon.cli.help import help_of
 
     module, _, name = COMMANDS[words[0]].partition(":")

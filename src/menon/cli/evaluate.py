@@ -93,6 +93,7 @@ def silent(numbers: Mapping[str, Any]) -> str:
 
 
 def number_or_dash(value: float | None) -> str:
+    """A number to three digits; `-` if there is none."""
     return "-" if value is None else f"{value:.3f}"
 
 

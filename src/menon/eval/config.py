@@ -49,7 +49,7 @@ class EvalConfig:
     samples: int | None = None
     """Answers to each question; default: k. With more than k the estimates are better."""
     temperature: float = 1.0
-    """Of the answers; 0: the likeliest token always."""
+    """Temperature of the answers; 0: always the most probable token."""
     forking_temperature: float | None = None
     """The temperature, instead of `temperature`, of tokens whose entropy at temperature 1 is above
     `entropy_threshold`."""
@@ -63,7 +63,7 @@ class EvalConfig:
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
     seed: int = 0
-    """Of the answers, and of the intervals."""
+    """Seed of the answers and of the intervals."""
     on_bad: OnBad = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""
     slots: int = 256
@@ -71,7 +71,7 @@ class EvalConfig:
     threads: int | None = None
     """Without a number as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the weights."""
+    """Dtype of the weights."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
     out: str = ""

@@ -173,7 +173,7 @@ def spread(values: Sequence[float], seed: int) -> dict[str, float | None]:
 
 
 def plain_item(item: Item) -> dict[str, Any]:
-    """As strict JSON: NaN becomes null."""
+    """An item as strict JSON: NaN becomes null."""
 
     def clean(value: Any) -> Any:
         return None if isinstance(value, float) and np.isnan(value) else value

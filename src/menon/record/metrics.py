@@ -78,8 +78,7 @@ def step_report(
     metrics: Mapping[str, Metric],
     updates: Sequence[UpdateRecord],
 ) -> StepReport:
-    """What a step leaves for the record: its numbers, its text, and the batch's columns of one value a
-    token."""
+    """The results of a step for the record: its numbers, its text, and the batch's columns per token."""
     columns = {
         name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None
     }

@@ -105,7 +105,7 @@ class RunView:
 
     @property
     def layout(self) -> Layout:
-        """Where the files are."""
+        """The paths of the files."""
         return Layout(self.path)
 
     @property

@@ -57,7 +57,7 @@ class Explored:
     """Name of a prefix -> its K graded continuations."""
 
     def estimates(self) -> list[list[Estimate | None]]:
-        """In the shape of the cuts; None where the grader failed on every continuation."""
+        """Estimates in the shape of the cuts; None where the grader failed on every continuation."""
         known = {name: known_scores(group) for name, group in self.continued.items()}
         found = {name: Estimate.of(scores) if scores else None for name, scores in known.items()}
         return [[found[name] for name in row] for row in self.names]

@@ -135,7 +135,7 @@ class Episode:
         """All tokens after the prompt."""
         self.columns: dict[str, list[np.ndarray]] = {name: [] for name in ("is_action", *OBSERVED)}
         self.turns_written: list[tuple[int, Completion]] = []
-        """Where each turn begins in what follows the prompt."""
+        """The turns, each with the index after the prompt at which it begins."""
         self.finish: Finish | None = None
         self.text, self.fault = "", ""
         self.num_turns = self.observed = 0

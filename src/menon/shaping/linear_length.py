@@ -21,7 +21,7 @@ class LinearLength:
     """
 
     slope: float = 0.001
-    """What a token costs."""
+    """The penalty of each token beyond `free`."""
     free: int = 0
     """Tokens that cost nothing."""
     kind: Literal["linear_length"] = "linear_length"

@@ -214,6 +214,7 @@ def table(runs: Runs) -> Iterator[str]:
 
 
 def interval_text(middle: float, low: float, high: float, sign: str = "") -> str:
+    """A mean with its interval, as a cell of the table."""
     if math.isnan(middle):
         return "-"
     return f"{middle:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if math.isfinite(low) else "")

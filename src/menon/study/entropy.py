@@ -136,6 +136,7 @@ def forecast(view: RunView, score: str, h: list[float], r: list[float], count: i
 
 
 def law_numbers(fitted: entropy_law.Law) -> dict[str, Any]:
+    """A fitted law as plain data, with its ceiling."""
     return {**asdict(fitted), "ceiling": fitted.ceiling}
 
 

@@ -117,7 +117,7 @@ class BlockCache:
         ]
 
     def view(self, mask: Tensor, rows: Tensor | None = None) -> View:
-        """Of the first n rows. `mask`: [n, 1, width]. `rows`: [n] bool, or None for all."""
+        """The view of the first n rows. `mask`: [n, 1, width]. `rows`: [n] bool, or None for all."""
         n, _, width = mask.shape
         heads = self.shape[3]
         blocks = [block.flatten(2, 3)[:, :, : n * heads] for block in self.first_positions(width)]
@@ -125,7 +125,7 @@ class BlockCache:
         return View(blocks, masks, None if rows is None else rows.repeat_interleave(heads)[:, None, None])
 
     def places(self, position: Tensor) -> Tensor:
-        """Where keys and values of one position [n] of each of the first n rows lie: [layers, 2 * n *
+        """Indices of the keys and values of one position [n] of each of the first n rows: [layers, 2 * n *
         key_heads]."""
         layers, two, rows, heads = self.shape
         device, n = position.device, position.shape[0]

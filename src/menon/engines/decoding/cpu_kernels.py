@@ -18,8 +18,8 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def compiled(function: Any) -> dict[torch.dtype, Any]:
-    """By the dtype of the weights; each at its first call, and kept on disk where there is a place that can
-    be written to.
+    """The compiled function by the dtype of the weights. Each is compiled at its first call, and cached on
+    disk if a folder is writable.
 
     One for each: two processes that keep two signatures of one function at a time may leave an index on disk
     that mixes them up.

@@ -82,7 +82,8 @@ class Verifiers:
         return len(self._rows(split))
 
     def _rows(self, split: str) -> list[dict[str, Any]]:
-        """Of an environment without an evaluation set every tenth row of its training set is held out."""
+        """Rows of a split. If an environment has no evaluation set, every tenth row of its training set is
+        held out."""
         environment = self.load()
         rows = [dict(row) for row in environment.get_dataset()]
         if environment.eval_dataset is None:
