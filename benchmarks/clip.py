@@ -1,11 +1,11 @@
-"""Ways to hold the ratio, compared where they can differ: many updates a step, and a clip fraction of at
+"""Compares ways to bound the ratio where they can differ: with many updates a step, and a clip fraction of at
 least 2 %.
 
     python benchmarks/clip.py FOLDER [--jobs 1] [--steps 3] [--seeds 0 1 2] [--rate 3e-4] [--updates 32]
 
-Below that fraction clips hardly act, and arms that differ in nothing else cannot be told apart: the table
-says for every arm whether it was reached, and nothing is claimed where it was not. Resumable, like every
-sweep.
+Below that fraction clips hardly act, so arms that differ only in their clip give the same result. The table
+says for every arm whether the fraction was reached; nothing is claimed where it was not. Resumable, like
+every sweep.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def arms(rate: float, updates: int) -> list[Arm]:
 
 
 def fraction(cell: Cell) -> float:
-    """The mean over the steps; NaN for a loss that holds nothing (`sapo`, whose gate only narrows)."""
+    """The mean over the steps; NaN for a loss without a clip (`sapo`, whose gate only narrows)."""
     found = [line["clip/frac"] for line in cell.lines if "clip/frac" in line]
     return mean(found) if found else float("nan")
 

@@ -1,4 +1,4 @@
-"""The side-by-side measurements on a GPU, and how much of the hardware ours uses.
+"""The side-by-side measurements on a GPU, and the share of the hardware's speed that Menon reaches.
 
     python benchmarks/gpu.py [--size 0.4B] [--vllm-python PATH] [--trl-python PATH] [--repeats 5]
 
@@ -43,7 +43,7 @@ from side_by_side.work import Work, dense, ragged
 
 PROMPTS, SAMPLES, LENGTH, MEAN, CONTEXT = 32, 8, 256, 128, 1024
 BYTES = 2
-"""Of a number in bfloat16."""
+"""Bytes of a number in bfloat16."""
 
 
 def check_gpu() -> None:
@@ -76,15 +76,16 @@ def fastest(work: Callable[[], Any], tries: int = 20) -> float:
 
 
 def decode_bytes(shape: dict[str, int], parameters: int, rows: int, prompt: int, new: int) -> int:
-    """What writing `new` tokens in each of `rows` rows has to read: all weights at every step, and each row's
-    keys and values."""
+    """Bytes that must be read to write `new` tokens in each of `rows` rows: all weights at every step, and
+    each row's keys and values."""
     per_token = 2 * shape["num_hidden_layers"] * shape["num_key_value_heads"] * shape["head_dim"] * BYTES
     places = sum(prompt + step for step in range(new))
     return new * parameters * BYTES + rows * places * per_token
 
 
 def one_gpu() -> dict[str, str]:
-    """The first GPU alone: the Trainer would divide its batches among all that it sees."""
+    """Environment that shows only the first GPU, because the Trainer would divide its batches among all
+    GPUs."""
     return {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
 
 

@@ -1,11 +1,11 @@
-"""What a training step of ours costs as prompts, samples per prompt, answers and the model grow.
+"""How the time of a training step of Menon grows with prompts, samples per prompt, answers and the model.
 
     python benchmarks/growth.py [--threads 1] [--repeats 3] [--plot benchmarks/results/growth.svg] [--quick]
 
-One at a time is changed of: 16 prompts a step, 8 samples of each, answers of 64 tokens (all of one length,
-ends of text not heeded), a model of 0.8 M random weights. The step is that of `step_vs_trl.py`: rollout,
-reward, advantage, one update, weights to the sampler. Each size: one step to warm up, then the median of the
-next ones. All in float32 and in this process.
+Each is changed alone, starting from 16 prompts a step, 8 samples of each, answers of 64 tokens (all of one
+length, end-of-text tokens ignored), and a model of 0.8 M random weights. The step is that of
+`step_vs_trl.py`: rollout, reward, advantage, one update, weights to the sampler. Each size: one step to warm
+up, then the median of the next ones. All in float32 and in this process.
 
 An exponent is the slope of log seconds over log size by least squares: 1 is linear, below 1 costs are shared.
 Last line: `tokens_exponent=R`, over the tokens of a step as its answers grow longer, where attention would
@@ -45,7 +45,7 @@ class Size:
 
     @property
     def tokens(self) -> int:
-        """Written in a step."""
+        """Tokens written in a step."""
         return self.prompts * self.samples * self.length
 
 

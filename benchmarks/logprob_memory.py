@@ -1,5 +1,5 @@
-"""Peak memory of log-probs and their gradient over a large vocabulary: whole table against chunks that are
-made again.
+"""Peak memory of log-probs and their gradient over a large vocabulary: the whole table against chunks that
+are computed again.
 
     python benchmarks/logprob_memory.py
 

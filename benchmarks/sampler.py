@@ -5,12 +5,12 @@
 PATH is the interpreter of an environment with vLLM for CPUs (docs/performance.md says how to make one);
 without it vs_vllm is nan.
 
-Every answer has a length that is settled beforehand, the same for all sides: a fixed distribution over 1 to
-96 with mean 10 or mean 60 (`side_by_side/work.py`), or 128 throughout. Ends of text are heeded by nobody, so
-all sides write the same number of tokens for the same prompts at temperature 1. How each is told: ours and
-continuous batching by the limit of each request, vLLM by `max_tokens` with `ignore_eos`, generate by a
-criterion that ends each row at its own length (a batch goes on until its longest row is done, as always
-there). Ours gives the log-prob and the entropy of every token and the text; the others give tokens alone.
+Every answer has a fixed length, the same for all sides: a fixed distribution over 1 to 96 with mean 10 or
+mean 60 (`side_by_side/work.py`), or always 128. No side stops at an end-of-text token, so all sides write the
+same number of tokens for the same prompts at temperature 1. The lengths are set for Menon and continuous
+batching by the limit of each request, for vLLM by `max_tokens` with `ignore_eos`, and for generate by a
+criterion that ends each row at its own length (a batch runs until its longest row is done, as always there).
+Ours gives the log-prob and the entropy of every token and the text; the others give tokens alone.
 
 Each side runs in a process of its own and is stopped while another works. A scan finds each side's fastest
 threads, dtype, batch or mode for each case; then all take turns, and medians of tokens per second are
@@ -47,7 +47,7 @@ from side_by_side.work import Work, dense, ragged
 DTYPES = ("bfloat16", "float32")
 WAYS = list(product(thread_counts(), DTYPES))
 VLLM = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "WARNING"}
-"""Its environment; the cache is in GiB."""
+"""Environment variables of vLLM; the cache is in GiB."""
 VLLM_LONGEST = 256
 """Context that vLLM is started with: the longest prompt and answer of any case fit."""
 
@@ -100,7 +100,7 @@ def hf_settings(scan: Scan, folder: str, answers: int) -> Setting:
 
 
 def vllm_in_one(python: str, folder: str, answers: int) -> list[Setting]:
-    """The engine in the worker's own process."""
+    """Settings with the engine in the worker's own process."""
     found = []
     for dtype in DTYPES:
         start = {"folder": folder, "dtype": dtype, "sequences": answers, "longest": VLLM_LONGEST}
@@ -124,7 +124,7 @@ def vllm_apart(best: Setting) -> list[Setting]:
 def measured(
     case: Case, folder: str, crew: Crew, repeats: int, vllm_python: str | None
 ) -> Mapping[str, float]:
-    """Prints the case; gives how many times faster ours is."""
+    """Prints the case; returns how many times faster Menon is than each side."""
     work = Work(models.prompts(case.prompts), case.limits)
     measure = measure_with(crew, **work.plain())
     print(

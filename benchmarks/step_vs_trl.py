@@ -8,7 +8,7 @@ Equal on both sides: the model, 320 questions of chain_sum (32 a step), 8 answer
 tokens, temperature 1, one reward function (the share of digits: it differs within every group, so no group
 can be left out), advantages over the group's deviation, PPO's clip of .2 with every token of the step
 weighing the same, no KL, one update a step, AdamW at 1e-6 with the gradient's norm clipped at 1. The answers'
-lengths are settled beforehand: a fixed distribution over 1 to 96 (`side_by_side/work.py`) with mean 20 or 50,
+lengths are fixed beforehand: a fixed distribution over 1 to 96 (`side_by_side/work.py`) with mean 20 or 50,
 what the base writes before and after training, and 35 for a model of 25 M weights. Ours gets them as limits
 of its requests; TRL's generate as a criterion that ends each row, its end-of-text token put there.
 
@@ -53,7 +53,7 @@ DTYPES = ("bfloat16", "float32")
 class Case:
     model: str
     mean: int
-    """Of the answers' lengths."""
+    """Mean of the answers' lengths."""
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ def trl_settings(scan: Scan, start: dict[str, Any], python: str) -> Setting:
 
 
 def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) -> float:
-    """Prints the case; gives how many times faster our step is."""
+    """Prints the case; returns how many times faster Menon's step is."""
     folder = str(WEIGHTS) if case.model == "base" else models.random_model(case.model, crew.folder)
     questions = write_questions(models.questions(QUESTIONS), crew.folder / "questions.jsonl")
     limits = ragged(prompts * SAMPLES, case.mean)

@@ -1,12 +1,12 @@
-"""What a tree costs: tokens that the sampler computes for trees of 6-6-6, against the distinct tokens in them
-and against independent answers; and the time of a training step against GRPO's.
+"""The cost of trees: tokens that the sampler computes for trees of 6-6-6, compared with the distinct tokens
+in them and with independent answers; and the time of a training step compared with GRPO's.
 
     python benchmarks/tree_rollout.py [--prompts 2] [--steps 3] [--threads 1]
 
-Trees: segments of 30 tokens, prompts of 60, whole answers of 96; ends of text are heeded by nobody, so every
-node uses its room. Independent answers: as many as a tree has leaves, with the prompt computed once for all
-of them. Both by the built-in base and sampler; `computed_tokens` counts what went through the model, padding
-not.
+Trees: segments of 30 tokens, prompts of 60, whole answers of 96; end-of-text tokens are ignored, so every
+node has its full length. Independent answers: as many as a tree has leaves, with the prompt computed once for
+all of them. Both by the built-in base and sampler; `computed_tokens` counts what went through the model,
+padding not.
 
 Steps: the recipes spo_tree and grpo at laptop scale on the built-in base, in turns, each on its own run;
 seconds of a step per 1000 tokens that it wrote (the first step of each is not counted). Last line:
@@ -79,7 +79,7 @@ def computed(prompts: int) -> tuple[int, int, int]:
 
 
 def seconds_per_1000(names: Sequence[str], steps: int) -> dict[str, list[float]]:
-    """Of each counted step of each recipe."""
+    """Seconds per 1000 tokens of each counted step of each recipe."""
     found: dict[str, list[float]] = {name: [] for name in names}
     with ExitStack() as stack:
         settings = {"threads": torch.get_num_threads()}

@@ -1,5 +1,5 @@
-"""The math verifier on labelled cases: right, false accepts, times, throughput; beside it `exact` and plain
-Math-Verify.
+"""The math verifier on labelled cases: accuracy, false accepts, times, throughput; compared with `exact` and
+plain Math-Verify.
 
     python benchmarks/verifier.py CASES.jsonl [--golds FILE.jsonl ...]
 

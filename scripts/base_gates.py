@@ -2,8 +2,8 @@
 
     python scripts/base_gates.py [model=search_base] [trained=runs/NAME/checkpoints/latest] [n=512]
 
-Held-out questions of `countdown` (difficulty 1) and `long_chain`. With `trained` also where the trained model
-left its base.
+Held-out questions of `countdown` (difficulty 1) and `long_chain`. With `trained`, it also measures at which
+tokens the trained model differs from its base.
 """
 
 import re
@@ -25,9 +25,9 @@ from menon.settings import override
 from menon.types import Prompt, Request, Sampling
 
 MOST = 96
-"""New tokens of an answer."""
+"""Most new tokens of an answer."""
 MADE_TO_WORK = 128
-"""Answers that are written under a rule, slowly."""
+"""How many answers are written by the slow rule of `made_to_work`."""
 TRIAL = re.compile(r"^(\d+)([+-])(\d+)=(\d+) \d+ (yes|no)\n(.)", re.MULTILINE)
 Rows = Sequence[dict[str, Any]]
 
@@ -98,7 +98,7 @@ def length(texts: Sequence[str]) -> float:
 
 
 def checks(rows: Rows, texts: Sequence[str]) -> str:
-    """What the model makes of its trials, and whether answers behind a hit are better than others."""
+    """How the model uses its trials, and whether answers after a hit are right more often than others."""
     seen: Counter[str] = Counter()
     for row, text in zip(rows, texts, strict=True):
         for a, sign, b, value, word, after in TRIAL.findall(text):
@@ -121,14 +121,14 @@ def checks(rows: Rows, texts: Sequence[str]) -> str:
         f"{seen['trials']} trials, value right {share['sums']:.3f}; {seen['hits']} hits, stops on "
         f"{share['stops']:.3f}; "
         f"{seen['misses']} misses, goes on after {share['again']:.3f}, takes {seen['false']} for hits; "
-        f"right behind a hit {behind}, else {other}"
+        f"right after a hit {behind}, else {other}"
     )
 
 
 @torch.no_grad()
 def made_to_work(model: Any, prompts: Sequence[str]) -> list[str]:
-    """Answers at temperature 1 in which neither hash mark nor end is allowed before a hit; recomputed for
-    each token."""
+    """Answers at temperature 1 in which neither a hash mark nor an end is allowed before a hit; every token
+    is computed from the whole text."""
     rows = [encode(prompt) for prompt in prompts]
     live = list(range(len(rows)))
     for _ in range(MOST):

@@ -3,9 +3,9 @@ files.
 
     python scripts/fuzz_verifier.py --count 50000 [--cases FILE.jsonl] [--seed 0] [--workers 2]
 
-`--cases` gives golds and responses to mutate (fields as in docs/rewards.md); without it a handful of built-in
-ones serves. The last line counts; exit code 0 means no error, nothing slower than 10 s, less than 64 MB of
-growth after the first tenth, and nothing left behind.
+`--cases` gives golds and responses to mutate (fields as in docs/rewards.md); without it a few built-in ones
+are used. The last line counts; exit code 0 means no error, nothing slower than 10 s, less than 64 MB of
+growth after the first tenth, and no processes or files remaining.
 """
 
 import argparse
@@ -215,7 +215,7 @@ def pair(numbers: random.Random, seeds: list[tuple[str, str]]) -> tuple[str, str
 
 
 def mutated(numbers: random.Random, text: str) -> str:
-    """With a piece more, a piece less, two pieces exchanged, one repeated, or one sign changed."""
+    """The text with a piece added or removed, two pieces exchanged, one repeated, or one sign changed."""
     low, high = sorted(numbers.randint(0, len(text)) for _ in range(2))
     high = min(high, low + 40)
     way = numbers.randrange(5)

@@ -4,8 +4,8 @@ memory they take.
     python scripts/half_billion.py FOLDER GSM8K.jsonl.gz [key=value ...]
 
 FOLDER gets the model (2 GB) and the run. The tokenizer is learned from the questions and filled up to the
-full vocabulary. The last line is `peak_gib=X seconds=Y`. What a random model answers is noise; this is about
-size, not about learning.
+full vocabulary. The last line is `peak_gib=X seconds=Y`. The answers of a random model are noise; this
+measures memory, not learning.
 """
 
 import gzip
@@ -31,8 +31,7 @@ SETTINGS = (*SMALL, "heldout=4", "report_questions=0", "reward=math", "template=
 
 
 def tokenizer_of(texts: list[str], size: int):
-    """Byte-level BPE; tokens beyond the learned ones stand for themselves, so that whatever the model writes
-    has a text."""
+    """Byte-level BPE; unlearned tokens stand for themselves, so that every output of the model has a text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

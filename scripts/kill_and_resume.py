@@ -1,5 +1,5 @@
-"""Kills runs with SIGKILL at random instants, lets them go on, and checks that nothing is different from
-never having stopped.
+"""Kills runs with SIGKILL at random instants, resumes them, and checks that the result is the same as without
+a stop.
 
     python scripts/kill_and_resume.py --kills 200
 
@@ -11,9 +11,9 @@ those of an unbroken run, byte for byte. One kill counts as one test.
 
 A session is a fork of this process, which has imported everything and done nothing: it has one thread, no
 tensor, and has drawn no random number. So the child is where a new interpreter would be after its imports,
-without the seconds that they take. Killing it is killing a whole process: only its files outlive it. That a
-fork is as good as a new interpreter is checked as well: the first recipe's unbroken run is repeated by one,
-and must be the same.
+without the seconds that they take. Killing it is killing a whole process: only its files outlive it. It is
+also checked that a fork is equivalent to a new interpreter: the first recipe's unbroken run is repeated by a
+new interpreter, and must be the same.
 """
 
 import argparse
@@ -46,7 +46,7 @@ SETTINGS = {
     "evaluate_every": 3,
 }
 MOST_KILLS = 3
-"""Of one run."""
+"""Most kills of one run."""
 REWARD = '''
 def even(prompt, completion, answer, **columns):
     """A random model earns it about every other time."""
@@ -58,7 +58,7 @@ def even(prompt, completion, answer, **columns):
 class Unbroken:
     path: Path
     seconds: float
-    """What the whole run takes in a forked process."""
+    """Seconds of the whole run in a forked process."""
 
 
 def main() -> int:
@@ -212,7 +212,7 @@ def fork(work: Callable[[], int], log: Path) -> int:
 
 
 def finish(child: int, kill_after: float | None = None) -> int:
-    """Its exit code, once it has ended by itself or was killed (minus the signal's number)."""
+    """Waits for the child; returns its exit code, or minus the signal's number if it was killed."""
     end = None if kill_after is None else time.monotonic() + kill_after
     while end is not None and time.monotonic() < end:
         found, status = os.waitpid(child, os.WNOHANG)
@@ -226,13 +226,13 @@ def finish(child: int, kill_after: float | None = None) -> int:
 
 
 def differences(path: Path, other: Path) -> str:
-    """Names of what differs between two run folders; nothing if all is identical."""
+    """Names of the differences between two run folders; "" if they are identical."""
     one, two = traces(path), traces(other)
     return ", ".join(sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name)))
 
 
 def traces(path: Path) -> dict[str, object]:
-    """What a run leaves: metrics without times, and the bytes of evaluations, transcripts and the last
+    """The results of a run: metrics without times, and the bytes of evaluations, transcripts and the last
     checkpoint."""
     layout = Layout(path)
     metrics = [

@@ -1,5 +1,4 @@
-"""A model folder that Menon wrote, evaluated by lm-eval as it is, and the two sides compared answer by
-answer.
+"""Evaluates a model folder of Menon by Menon and by lm-eval, and compares the two answer by answer.
 
     python scripts/lm_eval_check.py MODEL [n=200] [lm_eval=PATH]
 
@@ -55,7 +54,7 @@ def main(words: list[str]) -> int:
 
 
 def by_lm_eval(model: str, n: int, command: str) -> list[dict]:
-    """What lm-eval logged of each question."""
+    """lm-eval's log of each question."""
     FOLDER.mkdir(exist_ok=True)
     data = (FOLDER / "chain_sum.jsonl").resolve()
     data.write_text("".join(json.dumps(row) + "\n" for row in ChainSum().rows("heldout", n, 0)))

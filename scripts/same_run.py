@@ -94,7 +94,7 @@ OWN: dict[str, dict[str, Any]] = {
     "vineppo": ALONE,
     "dapo": {"max_new_tokens": 96},  # the room that the recipe's penalty for long answers is set for
 }
-"""What differs from `COMMON`, by recipe."""
+"""Settings that differ from `COMMON`, by recipe."""
 TIME_LIMIT = 900
 """Seconds for one run."""
 
@@ -122,7 +122,7 @@ def main() -> int:
 
 
 def try_one(old: Path, new: Path, recipe: str, seed: int) -> str:
-    """What differs between the two runs of a recipe with a seed; "" if they are identical."""
+    """The first difference between the two runs of a recipe with a seed; "" if they are identical."""
     with tempfile.TemporaryDirectory(prefix="same-run-", ignore_cleanup_errors=True) as name:
         folders = {"OLD": Path(name) / "old", "NEW": Path(name) / "new"}
         # Both at a time: much of a short run is imports, which use one core.
@@ -173,7 +173,7 @@ def python(checkout: Path, folder: Path, *words: str) -> subprocess.CompletedPro
 
 
 def last_line(ran: subprocess.CompletedProcess[str]) -> str:
-    """What a failed command said last."""
+    """The last line of a failed command's output."""
     lines = (ran.stderr.strip() or ran.stdout.strip()).splitlines()
     return lines[-1].strip() if lines else f"exit code {ran.returncode}"
 
@@ -225,7 +225,7 @@ class Difference:
 
 
 def compare(old: Path, new: Path) -> str:
-    """What differs between two run folders; "" if nothing does."""
+    """The first difference between two run folders; "" if there is none."""
     tables, others = tables_of(old), tables_of(new)
     for side, found in (("OLD", tables), ("NEW", others)):
         if absent := [kind for kind in KINDS if kind not in {table.kind for table in found.values()}]:

@@ -149,13 +149,6 @@ def test_every_page_is_in_the_navigation():
     assert sorted(leaves(nav)) == sorted(str(page.relative_to(ROOT)) for page in TEXTS)
 
 
-def test_words_that_a_reader_has_to_translate():
-    """`docs/words.md` has the words to use instead."""
-    banned = re.compile(r"\b(nobody|whoever|mend|mends|mended|(?:the|its|whose) way back)\b", re.IGNORECASE)
-    found = {path.name: banned.findall(path.read_text(encoding="utf-8")) for path in TEXTS}
-    assert {name: words for name, words in found.items() if words} == {}
-
-
 def test_pages_have_the_layout_of_the_formatter():
     """One width and one way to write tables; `mdformat *.md docs benchmarks` makes it."""
     pytest.importorskip("mdformat_gfm")

@@ -288,7 +288,7 @@ def test_weights_that_are_not_restored_whole_are_noticed(tmp_path):
 
     run = tiny_run()
     models_of(run)["policy"].__class__ = Forgetful
-    with pytest.raises(RuntimeError, match="are not those that step 2 left behind"):
+    with pytest.raises(RuntimeError, match="are not those that step 2 ended with"):
         drive(tmp_path / "run", run)
 
 

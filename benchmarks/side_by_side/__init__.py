@@ -1,2 +1,2 @@
-"""What the side-by-side measurements share. Files named `*_side.py` are run in a process, and an environment,
-of their own."""
+"""The parts that the side-by-side measurements share. Each file named `*_side.py` runs in its own process and
+environment."""

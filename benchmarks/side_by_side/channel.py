@@ -17,7 +17,7 @@ class Channel:
         os.dup2(2, 1)
 
     def receive(self) -> dict[str, Any] | None:
-        """The next request; None when the driver has gone."""
+        """The next request; None when the driver has ended."""
         line = sys.stdin.readline()
         return json.loads(line) if line.strip() else None
 
@@ -26,7 +26,8 @@ class Channel:
 
 
 def serve(build: Callable[..., Callable[..., dict[str, Any]]]) -> None:
-    """`build(**start)` makes what answers; then every request is answered, until the driver goes."""
+    """`build(**start)` makes the function that answers requests; then every request is answered until the
+    driver ends."""
     channel = Channel()
     start = channel.receive()
     if start is None:

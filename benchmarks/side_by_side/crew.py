@@ -1,4 +1,4 @@
-"""The driver's end: one process per side and setting, of which only the one at work is ever awake."""
+"""The driver's end: one process per side and setting, of which only one runs at a time."""
 
 import json
 import os
@@ -20,24 +20,24 @@ LOG_LINES = 12
 
 
 THREADING = ("OMP_", "KMP_", "GOMP_", "MKL_")
-"""Beginnings of the variables that settle how threads work and wait."""
+"""Prefixes of the environment variables that control how threads work and wait."""
 AS_THE_COMMAND = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""What `menon` sets for itself: waiting threads sleep. It suits threads that work apart and slows those that
-share operations, so other sides keep the default."""
+"""The setting that `menon` uses: waiting threads sleep. It is good for threads that work independently and
+slows those that share operations, so other sides keep the default."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """What a worker is started with; equal ones share a worker."""
+    """How a worker is started; equal processes share a worker."""
 
     module: str
-    """In this package, run as a program."""
+    """The module in this package that is run as a program."""
     start: Mapping[str, Any] = field(default_factory=dict)
-    """Its first line: the arguments of what it builds."""
+    """The first line that it gets: the arguments of what it builds."""
     python: str = sys.executable
-    """Of the environment in which the side is installed."""
+    """The interpreter of the environment in which the side is installed."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Beside that of the caller, of which nothing about threads is passed on."""
+    """Variables added to the caller's environment, from which those about threads are removed."""
 
     @property
     def name(self) -> str:
@@ -108,7 +108,7 @@ class Crew:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="menon-bench-")
         self.folder = Path(self._folder.name)
-        """For models and logs; it goes with the crew."""
+        """Folder for models and logs; it is removed with the crew."""
         self._workers: dict[str, Worker] = {}
 
     def ask(self, process: Process, **request: Any) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Crew:
         return self._workers[process.name](**request)
 
     def keep(self, processes: list[Process]) -> None:
-        """Ends the workers of all others: what lost a scan needs no memory any more."""
+        """Ends the workers of all other processes, to free the memory of settings that lost a scan."""
         names = {process.name for process in processes}
         for name in [name for name in self._workers if name not in names]:
             self._workers.pop(name).close()

@@ -1,4 +1,4 @@
-"""`transformers`: `generate` in batches, and its continuous batching. Tokens alone are asked for."""
+"""`transformers`: `generate` in batches, and its continuous batching. Only tokens are returned."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -72,8 +72,8 @@ def config_of(model: Any, **changes: Any) -> GenerationConfig:
 def in_batches(
     model: Any, given: Sequence[Sequence[int]], limits: Sequence[int], batch: int
 ) -> list[list[int]]:
-    """The answers' tokens. The batches are in the order of the requests: who sorts by length knows it
-    beforehand."""
+    """The answers' tokens. The batches are in the order of the requests, because sorting by length would need
+    the lengths beforehand."""
     config = config_of(model, max_new_tokens=max(limits))
     answers: list[list[int]] = []
     for first in range(0, len(given), batch):

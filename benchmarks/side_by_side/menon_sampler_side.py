@@ -1,5 +1,5 @@
-"""Our sampler, through its protocol. It gives more than the others are asked for: every token's log-prob and
-entropy, and the text."""
+"""Menon's sampler, by its protocol. It returns more than the others: every token's log-prob and entropy, and
+the text."""
 
 import time
 from collections.abc import Callable

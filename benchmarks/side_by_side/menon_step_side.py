@@ -1,4 +1,4 @@
-"""Our training step, as the recipe grpo builds it, on a sampler whose answers have settled lengths."""
+"""Menon's training step, as the recipe grpo builds it, on a sampler whose answers have fixed lengths."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -90,7 +90,7 @@ def reward(prompt: str, completion: str, answer: str, **columns: Any) -> float:
 
 
 def script(sampler: Any, limits: Sequence[int]) -> None:
-    """Gives the requests of each stream the settled lengths, in their order; no token ends a text."""
+    """Gives the requests of each stream the fixed lengths, in their order; no token ends a text."""
     open_stream = sampler.open
     sampler.end_tokens = np.array([-1])
 

@@ -37,8 +37,8 @@ def measure_with(crew: Crew, **work: Any) -> Measure:
 
 
 class Scan:
-    """The fastest setting of a side so far. Each is tried twice, the first time to warm up, unless that is
-    far behind already. One that ends its worker is passed over, aloud, unless every one does."""
+    """The fastest setting of a side so far. Each is tried twice, the first time to warm up, unless that time
+    is already far slower. A setting that ends its worker is reported and skipped, unless all do."""
 
     def __init__(self, side: str, measure: Measure, shown: Callable[[float], str]) -> None:
         self.side, self.measure, self.shown = side, measure, shown
@@ -47,7 +47,7 @@ class Scan:
         self.failure: UserError | None = None
 
     def __call__(self, settings: Sequence[Setting]) -> Setting:
-        """Tries these, and gives the fastest of all that were tried."""
+        """Tries these settings, and returns the fastest of all that were tried."""
         for setting in settings:
             told = f"  scan  {self.side:<14} {setting.label:<44}"
             try:
@@ -92,12 +92,12 @@ def row(*cells: Any) -> str:
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """The median, with the smallest and the largest behind it."""
+    """The median, followed by the smallest and the largest value."""
     return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def last_line(**ratios: float) -> str:
-    """What other programs read: `name=R name=R`, two decimals, nan where a side was absent."""
+    """The last line, for other programs: `name=R name=R`, two decimals, nan where a side was absent."""
     return " ".join(f"{name}={ratio:.2f}" for name, ratio in ratios.items())
 
 

@@ -1,4 +1,4 @@
-"""What both sides of a step are given: questions and a reward. Standard library only."""
+"""The questions and the reward of both sides of a step. Standard library only."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer, one step for each request, with answers of settled lengths.
+"""TRL's GRPOTrainer, one step for each request, with answers of fixed lengths.
 
 Its own loop runs the steps; a callback waits for a request before each and answers after it. Nothing is
 logged or saved.
@@ -46,7 +46,7 @@ class Asked(TrainerCallback):
 
 
 def script(model: Any, limits: Sequence[int], end: int) -> None:
-    """Every answer of a call gets its settled length, its end-of-text token included."""
+    """Every answer of a call gets its fixed length, its end-of-text token included."""
     generate = model.generate
     last = torch.tensor(limits, device=model.device) - 1
 

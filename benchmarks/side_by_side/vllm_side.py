@@ -1,4 +1,4 @@
-"""vLLM on a CPU, in an environment of its own. Tokens alone are asked for: no log-probs, no text.
+"""vLLM on a CPU, in its own environment. Only tokens are returned: no log-probs, no text.
 
 The dtype and the number of sequences are settled when the engine starts. So are threads where it runs in
 processes of its own (VLLM_ENABLE_V1_MULTIPROCESSING=1, bound to cores); in this process they can be changed
@@ -14,7 +14,7 @@ import torch
 from side_by_side.channel import serve
 
 set_num_threads = torch.set_num_threads
-"""Before vLLM puts a function that does nothing in its place."""
+"""Saved here, because vLLM replaces it by a function that does nothing."""
 
 
 def build(

@@ -9,12 +9,12 @@ LONGEST = 96
 
 @dataclass(frozen=True)
 class Work:
-    """Prompts, samples of each, and the length of every answer: the same tokens for whoever does it."""
+    """Prompts, samples of each, and the length of every answer: the same number of tokens for every side."""
 
     prompts: tuple[tuple[int, ...], ...]
     """[P] token numbers."""
     limits: tuple[int, ...]
-    """[P * G] new tokens of each answer, those of a prompt beside each other. Ends of text are not heeded."""
+    """[P * G] new tokens of each answer, those of a prompt together. End-of-text tokens are ignored."""
 
     @property
     def samples(self) -> int:

@@ -9,12 +9,13 @@ from menon.batch import Batch
 
 
 def sampled_kl(batch: Batch, part: object) -> Tensor:
-    """[N] k1 = old_logp - ref_logp of every trained token, 0 elsewhere. `part` is who asks, for the error."""
+    """[N] k1 = old_logp - ref_logp of every trained token, 0 elsewhere. `part` is the part that asks; the
+    error names it."""
     return torch.where(batch.trained, batch.need("old_logp", part) - batch.need("ref_logp", part), 0)
 
 
 def mean_kl(k1: Tensor, batch: Batch) -> tuple[float, int]:
-    """The mean over the answers with tokens of their token means, and how many answers these are; (0, 0)
+    """The mean over answers of their mean over tokens, and the number of answers that have a token; (0, 0)
     without one."""
     length = batch.action_lengths
     present = length > 0

@@ -45,29 +45,30 @@ class Batch:
     is_action: Tensor = field(metadata=TOKEN)
     """bool: the policy wrote it. There is no other split between prompt and response."""
     reward: Tensor = field(metadata=TOKEN)
-    """A turn's sits on its last action token; the outcome on the last one of all (on the last token where
-    there is none)."""
+    """The reward of a turn is on the turn's last action token, the outcome on the last action token of the
+    sequence (on its last token if it has no action)."""
     group: Tensor = field(metadata=SEQUENCE)
     """int64: sequences with the same number answer the same prompt."""
     finish: Tensor = field(metadata=SEQUENCE)
-    """int64: place in `types.FINISHES`."""
+    """int64: index into `types.FINISHES`."""
     valid: Tensor = field(metadata=SEQUENCE)
     """bool: False where the grader failed; such a sequence is in no statistic and no loss."""
     acc: Tensor = field(metadata=SEQUENCE)
     """Raw correctness, NaN if unknown. In a pair, 1 marks the preferred sequence and 0 the other."""
     behaviour_logp: Tensor | None = field(default=None, metadata=TOKEN)
-    """Of the sampler that wrote the text: raw, at the sampling temperature."""
+    """Log-probs of the sampler that wrote the text: at the sampling temperature, before truncation."""
     log_kept: Tensor | None = field(default=None, metadata=TOKEN)
     """Log of the mass that top-p and top-k kept (sampled log-prob = behaviour_logp - log_kept)."""
     version: Tensor | None = field(default=None, metadata=TOKEN)
     old_logp: Tensor | None = field(default=None, metadata=TOKEN)
-    """Of the policy before this step's updates. None: the update starts from it, so it is the detached new
-    one."""
+    """Log-probs of the policy before this step's updates. None: the update starts from that policy, so they
+    are the detached new ones."""
     ref_logp: Tensor | None = field(default=None, metadata=TOKEN)
     value: Tensor | None = field(default=None, metadata=TOKEN)
     """Critic's value of the state *before* the token."""
     value_after: Tensor | None = field(default=None, metadata=TOKEN)
-    """Critic's value of the state *after* the token: where an answer was cut, the value of going on."""
+    """Critic's value of the state *after* the token: where an answer was truncated, the value of continuing
+    it."""
     state_value: Tensor | None = field(default=None, metadata=TOKEN)
     """Sampled value of the state *before* the token, where a segment begins; NaN on all other tokens."""
     state_std: Tensor | None = field(default=None, metadata=TOKEN)
@@ -75,20 +76,20 @@ class Batch:
     state_count: Tensor | None = field(default=None, metadata=TOKEN)
     """How many scores those were."""
     entropy: Tensor | None = field(default=None, metadata=TOKEN)
-    """Of the behaviour policy, or of the old one where the plan scores it, in nats."""
+    """Entropy of the behaviour policy, or of the old policy where the plan scores it, in nats."""
     collision: Tensor | None = field(default=None, metadata=TOKEN)
     """Sum over the vocabulary of the old policy's squared probabilities: the chance that two draws agree."""
     advantage: Tensor | None = field(default=None, metadata=TOKEN)
     ret: Tensor | None = field(default=None, metadata=TOKEN)
     """Value target."""
     baseline: Tensor | None = field(default=None, metadata=SEQUENCE)
-    """What the rollout says that the outcome is to be compared with; NaN where it does not know."""
+    """The number that the rollout gives for the outcome to be compared with; NaN where there is none."""
     pair: Tensor | None = field(default=None, metadata=SEQUENCE)
     """int64: the two sequences of a preference share a number."""
     node: Tensor | None = field(default=None, metadata=SEQUENCE)
     parent: Tensor | None = field(default=None, metadata=SEQUENCE)
     learn: Tensor | None = field(default=None, metadata=SEQUENCE)
-    """bool: False for what is kept for the record alone. None: all is learned from."""
+    """bool: False for a sequence that is kept only for the record. None: all sequences are learned from."""
     columns: Mapping[str, Tensor] = field(default_factory=dict)
     """[N] columns that one term prepared for itself (see `update.objective`)."""
 
@@ -119,8 +120,8 @@ class Batch:
 
     @property
     def policy_logp(self) -> Tensor | None:
-        """[N] log-probs of the policy before the step's updates: where nobody scored it (on the first
-        update's tokens, which need none) the sampler's; None where neither is known."""
+        """[N] log-probs of the policy before the step's updates. Where it was not scored (tokens of the first
+        update do not need it) they are the sampler's; None where neither is known."""
         if self.old_logp is None or self.behaviour_logp is None:
             return self.behaviour_logp if self.old_logp is None else self.old_logp
         return torch.where(self.old_logp.isnan(), self.behaviour_logp, self.old_logp)
@@ -136,7 +137,7 @@ class Batch:
         return ragged.sequence_sum(self.reward, self.offset)
 
     def need(self, column: str, asker: object) -> Tensor:
-        """A column that must be there; UserError names who asked for it."""
+        """A column that must be there; otherwise a UserError names the part that asked for it."""
         value = getattr(self, column)
         if value is None:
             raise UserError(f"{type(asker).__name__} needs '{column}', which nothing in this run provides")
@@ -149,8 +150,8 @@ def columns_per(kind: str) -> list[str]:
 
 
 def pack(graded: Sequence[Graded]) -> Batch:
-    """Graded rollouts in one row. A NaN score becomes reward 0 in an invalid sequence. What a score has
-    beyond the rewards of its turns is the outcome, so that the rewards of a sequence add up to its score.
+    """Packs graded rollouts into one batch. A NaN score becomes reward 0 in an invalid sequence. The outcome
+    is the score minus the rewards of the turns, so that the rewards of a sequence add up to its score.
 
     >>> pack([]).num_tokens
     0
@@ -204,7 +205,8 @@ def pack(graded: Sequence[Graded]) -> Batch:
 
 
 def pack_examples(examples: Sequence[Example]) -> Batch:
-    """Sequences that no sampler of the run wrote, in one row: without a behaviour policy's columns."""
+    """Packs sequences that no sampler of the run wrote into one batch, without the columns of a behaviour
+    policy."""
     offset = torch.tensor(np.cumsum([0] + [len(example.tokens) for example in examples]), dtype=torch.int64)
     is_action = torch.from_numpy(np.concatenate([example.is_action for example in examples]))
     place = ragged.last(is_action, offset)
@@ -235,7 +237,7 @@ def _states(rollouts: Sequence[Rollout], offset: Tensor) -> dict[str, Any]:
 
 
 def tokens_of(offset: Tensor, sequences: Tensor) -> Tensor:
-    """Places of all tokens of the given sequences, in their order."""
+    """Indices of all tokens of the given sequences, in the order of the sequences."""
     size = ragged.lengths(offset)[sequences]
     new_offset = torch.cat([size.new_zeros(1), size.cumsum(0)])
     shift = ragged.spread(offset[sequences] - new_offset[:-1], new_offset)
@@ -256,8 +258,8 @@ def take(batch: Batch, sequences: Tensor) -> Batch:
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on another device. From pinned memory to a GPU: nobody waits until it has done what it was
-    asked before."""
+    """The tensor on another device. From pinned memory the copy to a GPU is queued, and the host does not
+    wait for the GPU's earlier work."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -277,8 +279,8 @@ def to(batch: Batch, device: torch.device | str) -> Batch:
 
 
 def unit_of(batch: Batch, unit: Unit) -> Tensor:
-    """[S] the unit that each sequence belongs to; a token's unit is its sequence, which is never cut
-    either."""
+    """[S] the unit that each sequence belongs to; a token's unit is its sequence, because a sequence is never
+    cut."""
     if unit == "group":
         return batch.group
     if unit == "pair":

@@ -1,7 +1,8 @@
-"""Who fills the columns that the parts of a run read: one walk over the parts, in their order.
+"""Checks that every column which the parts of a run read is filled: one walk over the parts, in their order.
 
-A column is filled by the rollout, by a model that scores the text, or by a part of the advantage stage. What
-a part asks for and nothing before it fills is refused, and so is a second part that would fill it again.
+A column is filled by the rollout, by a model that scores the text, or by a part of the advantage stage. A
+column that a part reads and nothing before it fills is refused, and so is a second part that would fill a
+column again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,11 +17,11 @@ from menon.update.protocols import VALUE, Reduction
 from menon.update.scoring import ASKS
 
 TEXT = frozenset({"reward", "behaviour_logp", "log_kept", "version", "entropy"})
-"""Columns that every rollout's text has."""
+"""Columns that every rollout fills."""
 
 
 class CriticSettings(Protocol):
-    """What is asked of a critic."""
+    """The settings of a critic that are read here."""
 
     @property
     def objective(self) -> Mapping[str, Any]: ...
@@ -34,7 +35,7 @@ class CriticSettings(Protocol):
 
 @dataclass(frozen=True)
 class Setup:
-    """The parts of a run, and what else decides whether they go together."""
+    """The parts of a run, and everything else that decides whether they work together."""
 
     rollout: Any
     around: Around
@@ -51,10 +52,10 @@ class Setup:
     environment: Any = None
     task: Any = None
     given: frozenset[str] = TEXT
-    """Columns that the text has beside what the rollout writes."""
+    """Columns that are there besides those that the rollout writes."""
 
     def objectives(self) -> dict[str, Mapping[str, Any]]:
-        """By place in the configuration."""
+        """The objectives by their place in the configuration."""
         critic = {} if self.critic is None else {"critic.objective": self.critic.objective}
         return {"objective": self.objective, **critic}
 
@@ -71,7 +72,7 @@ class Setup:
 
 
 def reads_of(part: Any) -> list[str]:
-    """Columns that must be there, those that its forward pass implies included."""
+    """Columns that a part reads, including those that its forward pass needs."""
     needs = getattr(part, "needs", ())
     implied = {
         "ref_logp": any(isinstance(need, Reduction) and need.other == "reference" for need in needs),
@@ -82,8 +83,8 @@ def reads_of(part: Any) -> list[str]:
 
 
 def check_columns(setup: Setup) -> None:
-    """Every column that is read is filled before, by one part; a part that changes a column comes before
-    those that use it."""
+    """UserError unless every column that is read is filled before, by one part, and every part that changes a
+    column comes before those that use it."""
     models = {"policy": True, "reference": setup.reference, "critic": setup.critic is not None}
     filled = dict.fromkeys(setup.given, "")
     filled |= {column: "" for column, ask in ASKS.items() if models.get(ask.role)}
@@ -123,7 +124,7 @@ def rollouts_for(column: str) -> str:
 
 
 def lacking(name: str, column: str, changes: bool) -> UserError:
-    """Of a column that nothing before it fills; `changes`: the part would change it."""
+    """The error for a column that nothing before the part fills; `changes`: the part would change it."""
     critic = "needs a critic, and this run has none; start from the recipe ppo, or give the run a critic"
     values = f"needs sampled values, and this run samples none; set {rollouts_for('state_value')}"
     said = {
@@ -155,7 +156,7 @@ def twice(name: str, other: str, column: str) -> UserError:
 
 
 def late(setup: Setup, name: str, user: str, column: str) -> UserError:
-    """Of a part that changes a column which one before it has used."""
+    """The error for a part that changes a column which a part before it has used."""
     own, names = name.removeprefix("advantage."), list(setup.advantage)
     order = ", ".join(f"{n}: ..." for n in [own, *(n for n in names if n != own)])
     what = {"reward": "rewards", "advantage": "advantages"}.get(column, f"'{column}'")
@@ -165,7 +166,7 @@ def late(setup: Setup, name: str, user: str, column: str) -> UserError:
 
 
 def check_steered(setup: Setup, name: str, column: str) -> None:
-    """A part that steers a term has one."""
+    """UserError unless the objective has the term that this column steers."""
     term = column.removeprefix(STEERS)
     if term != column and not any(term in objective for objective in setup.objectives().values()):
         raise UserError(

@@ -61,9 +61,9 @@ class OnlineSource:
     """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or
     hub:NAME."""
     heldout_data: str | None = None
-    """The same for the evaluation; without it a tenth of `data` is kept apart."""
+    """Questions and answers for the evaluation; without it a tenth of `data` is held out."""
     columns: Columns = field(default_factory=Columns)
-    """Which columns of `data` hold question and answer, where their names do not tell."""
+    """Which columns of `data` hold question and answer, where their names do not say so."""
     task: Task | None = None
     """A built-in task, or your own dataclass, file.py:Class; without data it is chain_sum."""
     template: str = "none"
@@ -79,7 +79,8 @@ class OnlineSource:
     """Held-out questions that are also answered at temperatures 0, .3 and .6, and eight times at 1, before
     and after the run: best_accuracy and maj_at_8 of the report; 0: none."""
     order: Literal["shuffled", "by_difficulty"] = "shuffled"
-    """Every question once per epoch, or those that are answered wrong more often: `prompts.order`."""
+    """shuffled: every question once per epoch; by_difficulty: questions that are answered wrong come more
+    often (`prompts.order`)."""
     prompts_per_step: int = 32
     """Questions that are asked in a step."""
     samples_per_prompt: int = 8
@@ -87,25 +88,26 @@ class OnlineSource:
     max_new_tokens: int = 96
     """Longest answer."""
     temperature: float = 1.0
-    """Of the answers that are learned from."""
+    """Temperature of the answers that are learned from."""
     top_p: float = 1.0
     """Answers are drawn from the likeliest tokens that hold this much of the probability; see `top_k`."""
     top_k: int = 0
-    """Answers are drawn from what these keep (0: all), and learned from as if they were drawn from
-    everything: a bias, which `sampling/kept` shows."""
+    """Answers are drawn from the tokens that top_p and top_k keep (top_k 0: all), and learned from as if they
+    were drawn from all tokens. This is a bias; `sampling/kept` shows how large."""
     stop: tuple[str, ...] = ()
-    """Strings that end an answer besides the end-of-text token; without any those of the template (orz has
+    """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
     rollout: Rollout = field(default_factory=Groups)
     """How the answers of a step are written: groups of whole answers, or with more structure."""
     environment: Environment | None = None
-    """What answers the policy, turn by turn; `max_new_tokens` then holds for turns and observations together.
-    Without data and task its own questions are asked, if it has any, and its rewards are all there is."""
+    """The environment that answers the policy, turn by turn; `max_new_tokens` then counts turns and
+    observations together. Without data and task, it asks its own questions if it has any, and its rewards are
+    the only ones."""
     max_turns: int = 16
     """Most turns of an episode with an environment."""
     ahead: int = 0
-    """Steps that may be written before earlier ones are learned from, by a thread of its own and a sampler
-    with a copy of the weights; 0: each step is written by the newest weights."""
+    """How many steps may be written before earlier ones are learned from; a separate thread and a sampler
+    with a copy of the weights write them. 0: each step is written by the newest weights."""
 
     def __post_init__(self) -> None:
         for name in ("heldout", "prompts_per_step", "samples_per_prompt", "max_new_tokens", "max_turns"):
@@ -142,8 +144,8 @@ class Policy:
     updates_per_step: int = 1
     """Optimiser steps on the answers of a step; each takes its share of them."""
     old: Literal["trainer", "behaviour"] = "trainer"
-    """Whose log-probs the policy's ratios compare with: the trainer's before the step, or the sampler's,
-    which saves a pass."""
+    """Whose log-probs are the denominator of the policy's ratios: the trainer's before the step, or the
+    sampler's, which saves a forward pass."""
 
     def __post_init__(self) -> None:
         at_least(1, "updates_per_step", self.updates_per_step)
@@ -160,12 +162,12 @@ class Critic:
     updates_per_step: int = 1
     """Optimiser steps on the answers of a step."""
     pretrain_steps: int = 0
-    """First steps of the run, in which the critic alone learns, from answers of the policy as it starts."""
+    """The number of first steps in which only the critic learns, from answers of the untrained policy."""
     init: Literal["zero", "orz"] = "zero"
-    """Of the head: zeros, or as Open-Reasoner-Zero draws it."""
+    """Initial weights of the value head: zeros, or drawn as in Open-Reasoner-Zero."""
     shared_trunk: bool = False
-    """A head on the policy's own trunk: its terms are summed with the policy's, in the policy's updates and
-    by its optimiser."""
+    """The critic is a head on the policy's own trunk. Its terms are added to the policy's, in the policy's
+    updates and by its optimiser."""
 
     def __post_init__(self) -> None:
         at_least(1, "critic.updates_per_step", self.updates_per_step)
@@ -192,18 +194,19 @@ class Models:
 
 @dataclass(frozen=True)
 class Engine:
-    """Where and how it computes: memory and speed, and the last bits of numbers."""
+    """Where and how a run computes. These settings change memory and speed, and numbers only by rounding."""
 
     tokens_per_forward: int = 8192
-    """Padded tokens of the forward passes that run at a time: memory only."""
+    """Padded tokens of the forward passes that run at a time. Affects memory only."""
     slots: int = 256
-    """Answers that are written at the same time: memory and speed only."""
+    """Answers that are written at the same time. Affects memory and speed only."""
     fixed_slots: bool = False
-    """Always compute all slots, so that an answer's bits do not depend on its neighbours; slower."""
+    """Always compute all slots, so that the bits of an answer do not depend on the answers written beside it.
+    This is slower."""
     threads: int | None = None
-    """Without a number as many as are free."""
+    """Threads; null: as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the weights that compute; with bfloat16 the optimiser keeps float32 ones."""
+    """Dtype of the weights that compute; with bfloat16 the optimiser keeps float32 weights."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
 
@@ -216,14 +219,14 @@ class Engine:
 
 @dataclass(frozen=True)
 class Control:
-    """How long a run is, what it leaves, and from which seed it draws."""
+    """How long a run is, what it writes, and its random seed."""
 
     seed: int = 0
-    """Of every draw of the run: the same seed, the same run."""
+    """Seed of every random draw of the run: the same seed gives the same run."""
     out: str = ""
     """The run folder."""
     steps: int = 30
-    """From prompts to an improved model, so many times."""
+    """Number of training steps, each from prompts to an improved model."""
     save_every: int = 20
     """Steps between checkpoints; 0: only the last one."""
     evaluate_every: int = 0
@@ -257,7 +260,8 @@ class RunConfig:
     control: Control = field(default_factory=Control)
     recipe: str = ""
     scale: Literal["laptop", "paper"] = "laptop"
-    """Whose numbers the recipe began with: those for the built-in base, or the published ones."""
+    """Which of the recipe's numbers the run started from: those for the built-in base, or the published
+    ones."""
     own_code: dict[str, str] = field(default_factory=dict)
     """Written by the command: name of each part or function of your own -> the hash of its source."""
 
@@ -273,13 +277,12 @@ OWNERS: tuple[tuple[str, ...], ...] = (
     ("advantage", "objective"),
     ("models",),
 )
-"""Where a name without dots is looked up, in this order; places in one group are searched together. What only
-the critic has comes last, so that beside a critic a name means what it means without one."""
+"""Where a name without dots is looked up, in this order; places in one group are searched together. The
+critic comes last, so that a name means the same with and without a critic."""
 
 
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
-    """A recipe's configuration with the settings of files and overrides laid over it, later ones over earlier
-    ones.
+    """A recipe's configuration with the settings of files and overrides applied to it, in their order.
 
     Names may be dotted or short. `null` takes a named advantage part or term away.
     """
@@ -311,14 +314,14 @@ def settings_of_format_1(settings: Mapping[str, Any]) -> Tree:
 
 
 def around_of(config: RunConfig) -> Around:
-    """What a configuration alone says of the program around its parts."""
+    """The `Around` of a run, as far as the configuration alone determines it."""
     own = config.source
     sampling = Sampling(own.max_new_tokens, own.temperature, own.top_p, own.top_k, tuple(own.stop))
     return Around(own.prompts_per_step, own.samples_per_prompt, sampling, config.control.seed)
 
 
 def setup_of(config: RunConfig) -> Setup:
-    """What decides whether the parts of a run go together."""
+    """Everything that decides whether the parts of a run work together."""
     policy = config.models.policy
     return Setup(
         rollout=config.source.rollout,

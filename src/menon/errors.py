@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend."""
+"""Errors that a user can fix."""
 
 from typing import Literal, NoReturn
 
@@ -6,7 +6,7 @@ OnBad = Literal["stop", "skip"]
 """What to do with rows that cannot be used: refuse to start, or leave them out and count them."""
 
 SHOWN = 5
-"""Faults of a data set that are told one by one."""
+"""How many faults of a data set are listed one by one."""
 
 
 class UserError(ValueError):
@@ -20,10 +20,10 @@ def at_least(least: int, name: str, value: int) -> None:
 
 
 def refuse_rows(source: str, faults: list[str], total: int) -> NoReturn:
-    """The first faults of a data set's rows, how many there are, and the way out."""
+    """Raises a UserError with the first faults of a data set's rows, their number, and what to do."""
     more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     left = len(faults) < total
-    advice = "Mend them, or leave them out with on_bad=skip." if left else "Mend them: there is no other."
+    advice = "Fix them, or leave them out with on_bad=skip." if left else "Fix them: there is no usable row."
     raise UserError(
         f"{source}: {len(faults)} of {total} rows cannot be used: {'; '.join(faults[:SHOWN])}{more}. {advice}"
     )

@@ -1,4 +1,4 @@
-"""The one HTTP client: it sends JSON, reads JSON, and asks again where another answer is possible.
+"""The HTTP client of the library: it sends JSON, reads JSON, and repeats a request that may succeed later.
 
 httpx2 and tenacity are imported when a server is asked for the first time: a command that asks no server does
 not load them.

@@ -28,13 +28,13 @@ from menon.types import Graded, StepReport
 from menon.update.host import ModelHost
 
 MAX_FAILED = 0.1
-"""Share of answers whose grader may fail; above it a run stops, because it would learn from what is left by
-accident."""
+"""Largest share of answers whose grader may fail. Above it a run stops, because it would learn from an
+accidental selection of its answers."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that a loop drives, built by the assembly; no part of it is a framework's object."""
+    """Everything that the loop drives; the assembly builds it."""
 
     plan: Plan
     source: Source
@@ -44,22 +44,22 @@ class Run:
     evaluate: Callable[[], list[Graded]] | None = None
     """Graded answers to the held-out set at temperature 1; None: a run that writes no text."""
     probe: Callable[[], Mapping[str, Any]] = dict
-    """What else is asked of the policy before the first step and after the last one (`eval.probe`)."""
+    """Further measurements of the policy before the first step and after the last one (`eval.probe`)."""
     save_every: int = 0
-    """Steps between checkpoints; 0: only the last one. Independent of it a stop request saves."""
+    """Steps between checkpoints; 0: only the last one. A stop request always saves."""
     evaluate_every: int = 0
     """Steps between evaluations besides the one before and the one after; 0: none."""
     header: Mapping[str, str] = field(default_factory=dict)
-    """What the run is, line by line."""
+    """Description of the run, line by line."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
-    """What is made of the folder of a run that is done, and adds to its report."""
+    """Called with the folder of a finished run; what it returns is added to the report."""
     spans: TextSpans | None = None
     """Gives the recorded answers the text of each of their tokens."""
 
 
 class Watcher(Protocol):
-    """What a terminal (or a test) sees of a run. Steps count from 1: step 3 leads to the checkpoint
-    `step_000003`."""
+    """Receives the events of a run, for a terminal or a test. Steps count from 1: step 3 leads to the
+    checkpoint `step_000003`."""
 
     def started(self, folder: Path, first_step: int, steps: int) -> None:
         """`first_step` is the step that comes next: 1, or more in a run that goes on."""
@@ -80,14 +80,14 @@ class Watcher(Protocol):
 
 
 class GradersFailed(UserError):
-    """More failed graders in one step than a run may shrug off. Raised before anything was learned from the
-    step."""
+    """More graders failed in one step than `MAX_FAILED` allows. It is raised before anything is learned from
+    the step."""
 
 
 def loop(
     run: Run, folder: RunFolder, watch: Watcher, stop: Callable[[], bool] = lambda: False
 ) -> dict[str, Any]:
-    """Drives a run from where its folder stands to its last step, and gives the report.
+    """Drives a run from the state of its folder to its last step, and returns the report.
 
     A stop request (`stop`, the first Ctrl-C or SIGTERM) finishes the step, saves, and gives the report so
     far: its `after` is None and it is not written. UserError when graders fail too often or a write fails;
@@ -120,7 +120,7 @@ def loop(
                     evaluate_run(run, folder, watch, step)
                     keep_best(run, folder, step, state, place)
         except GradersFailed:
-            save(run, folder, step, state, place)  # what was learned before is sound
+            save(run, folder, step, state, place)  # the earlier steps are sound, so they are saved
             raise
         session.reached(step)
         if stopped:
@@ -129,8 +129,8 @@ def loop(
 
 
 def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartState) -> PartState:
-    """One step, recorded; the state of the parts that it leaves. GradersFailed before it has changed a
-    weight."""
+    """Makes and records one step; returns the new state of the parts. GradersFailed is raised before a weight
+    has changed."""
     clock = Clock()
     with clock("rollout"):
         gathered = run.source.next()
@@ -150,8 +150,8 @@ def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartS
 
 
 def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
-    """Evaluates after a step where the run asks for it (always before the first and after the last), unless
-    that was done."""
+    """Evaluates after a step if the run asks for it (always before the first step and after the last), unless
+    it is done already."""
     wanted = step in (0, run.steps) or due(step, run.evaluate_every)
     if run.evaluate is None or not wanted or folder.evaluation(step) is not None:
         return
@@ -166,7 +166,7 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
 
 
 def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bool) -> dict[str, Any]:
-    """The report; of a finished run it is written."""
+    """Returns the report, and writes it if the run is finished."""
     report = {
         "steps": step,
         "wall_s": folder.view.wall_s,
@@ -207,7 +207,8 @@ def check_graders(graded: Sequence[Graded], where: str, then: str) -> None:
 
 
 def save(run: Run, folder: RunFolder, step: int, state: PartState, place: Mapping[str, Any]) -> None:
-    """A checkpoint of the state after `step`, unless there is one; `place` is where the source stood then."""
+    """Saves a checkpoint of the state after `step`, unless there is one; `place` is the state of the source
+    at that time."""
     if step == 0 or step in checkpoint.steps_in(folder.checkpoints):
         return
     with writing(folder.path):
@@ -215,8 +216,8 @@ def save(run: Run, folder: RunFolder, step: int, state: PartState, place: Mappin
 
 
 def keep_best(run: Run, folder: RunFolder, step: int, state: PartState, place: Mapping[str, Any]) -> None:
-    """A checkpoint of the step if its evaluation is the best so far; `checkpoints/best` points at the best
-    one."""
+    """Saves a checkpoint of the step if its evaluation is the best so far, and points `checkpoints/best` at
+    the best one."""
     if folder.best() == step:
         save(run, folder, step, state, place)
     with writing(folder.path):
@@ -224,8 +225,8 @@ def keep_best(run: Run, folder: RunFolder, step: int, state: PartState, place: M
 
 
 def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]:
-    """Puts the run and its folder where the newest usable checkpoint left them; that step and the state of
-    the parts there."""
+    """Restores the run and its folder from the newest usable checkpoint; returns that step and the state of
+    the parts."""
     with writing(folder.path):
         snapshot = checkpoint.newest(folder.checkpoints, watch.notify)
     step = 0 if snapshot is None else snapshot.step
@@ -246,7 +247,7 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]
     fingerprint = published.fingerprint
     if any(line["step"] == step and line["fingerprint"] != fingerprint for line in folder.metrics()):
         raise RuntimeError(
-            f"the weights restored from {folder.path} are not those that step {step} left behind"
+            f"the weights restored from {folder.path} are not those that step {step} ended with"
         )
     folder.event("restored", step, version=published.version, fingerprint=fingerprint)
     return step, snapshot.state["parts"]
@@ -257,9 +258,10 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]
 
 @contextmanager
 def stop_requests(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM was heard. After the first of them the usual handlers are back, so a second
-    one ends the process at once. What the process was started to ignore (`nohup`, a script's background)
-    stays ignored. Only the main thread may set handlers; in another one nothing is heard."""
+    """Yields a function that says whether Ctrl-C or SIGTERM has arrived. After the first of them the usual
+    handlers are restored, so that a second one ends the process at once. Signals that the process was started
+    to ignore (`nohup`, a script's background) stay ignored. Only the main thread can set handlers; in any
+    other thread no signal is noticed."""
     heard = threading.Event()
     before: dict[int, Any] = {}
 
@@ -273,7 +275,7 @@ def stop_requests(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
         sentence = (
             "stop request heard: the step is finished and saved first; once more ends at once and loses it"
         )
-        # From a thread: a handler that printed could interrupt a print that holds the same stream.
+        # A thread prints, because a handler that prints could interrupt a print that holds the same stream.
         threading.Thread(target=notify, args=(sentence,), daemon=True).start()
 
     if threading.current_thread() is threading.main_thread():

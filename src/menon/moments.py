@@ -1,4 +1,4 @@
-"""Running moments of numbers: what a part remembers of earlier steps."""
+"""Running moments of numbers over steps, as the state of a part."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What every part may use of the running program, and what it may say about itself.
+"""The protocols of parts: what a part may use of the running program, and what it may declare about itself.
 
 A part is a frozen dataclass: its fields are settings, `__call__` is its mathematics. All else is optional: a
 part without `build` is used as it stands, one without `check` fits every run, and one that does not say what
@@ -20,8 +20,8 @@ def _absent(*arguments: Any) -> Any:
 
 @dataclass(frozen=True)
 class Around:
-    """What parts use of the running program. All fields have defaults, so that sizes can be asked of a
-    configuration and parts can be used alone."""
+    """What parts use of the running program. All fields have defaults, so that parts can be used alone and
+    their sizes are known from a configuration."""
 
     prompts_per_step: int = 1
     samples_per_prompt: int = 1
@@ -47,7 +47,7 @@ class Around:
 
     @cached_property
     def token_texts(self) -> Sequence[str]:
-        """`decode_each`, asked once."""
+        """The result of `decode_each`, computed once."""
         return self.decode_each()
 
 
@@ -56,8 +56,8 @@ class Builds(Protocol):
     """A part that needs something of the running program before its first call."""
 
     def build(self, around: Around) -> Any:
-        """The part that is called: usually a copy in which a name has become what it names. UserError says
-        what is missing."""
+        """The part that is called in a run: usually a copy in which names are replaced by the objects that
+        they name. UserError says what is missing."""
         ...
 
 
@@ -66,13 +66,14 @@ class Checks(Protocol):
     """A part that does not fit every run."""
 
     def check(self, name: str, around: Around) -> None:
-        """UserError if it does not fit; `name` is the part's place in the configuration."""
+        """UserError if the part does not fit the run; `name` is the part's place in the configuration."""
         ...
 
 
 @runtime_checkable
 class Compares(Protocol):
-    """A part that says whether it compares the answers to one prompt; then a single one teaches nothing."""
+    """A part that says whether it compares the answers to one prompt; if it does, a single answer has no
+    signal."""
 
     @property
     def compares(self) -> bool: ...
@@ -80,10 +81,11 @@ class Compares(Protocol):
 
 @runtime_checkable
 class Stateful(Protocol):
-    """A part that remembers earlier steps: it is called with its state last, and gives the next one."""
+    """A part with a state: it is called with its state as the last argument, and returns the next state
+    too."""
 
     def init(self) -> Any:
-        """The state that a run starts from: what `state_codec` can write."""
+        """The state that a run starts with; `state_codec` must be able to write it."""
         ...
 
 
@@ -109,7 +111,7 @@ def built(part: Any, around: Around) -> Any:
 
 
 def close(part: Any) -> None:
-    """Ends what a part has started."""
+    """Ends the processes that a part has started."""
     if isinstance(part, Closes):
         part.close()
 

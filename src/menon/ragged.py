@@ -14,8 +14,8 @@ def lengths(offset: Tensor) -> Tensor:
 
 
 def owner(offset: Tensor, count: int | None = None) -> Tensor:
-    """[N] the sequence that each token belongs to. Who knows N gives it as `count`: a GPU has to be waited
-    for to learn it."""
+    """[N] the sequence that each token belongs to. Pass N as `count` if it is known: reading it from a GPU
+    would wait for the GPU."""
     return torch.repeat_interleave(
         torch.arange(len(offset) - 1, device=offset.device), lengths(offset), output_size=count
     )
@@ -37,7 +37,7 @@ def sequence_sum(values: Tensor, offset: Tensor) -> Tensor:
 
 
 def last(mask: Tensor, offset: Tensor) -> Tensor:
-    """[S] place of each sequence's last token where the mask holds; -1 where there is none."""
+    """[S] index of each sequence's last token where the mask holds; -1 where there is none."""
     place = torch.where(mask, torch.arange(len(mask), device=mask.device), -1)
     found = torch.full((len(offset) - 1,), -1, dtype=torch.int64, device=mask.device)
     return found.scatter_reduce(0, owner(offset, len(mask)), place, reduce="amax")
@@ -69,7 +69,8 @@ def return_to_go(values: Tensor, offset: Tensor, gamma: float | Tensor = 1.0) ->
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean where the mask holds; 0 if it holds nowhere. What lies outside, NaN included, cannot leak in."""
+    """Mean where the mask holds; 0 if it holds nowhere. Values outside the mask, NaN included, have no
+    effect."""
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
 
 

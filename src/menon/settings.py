@@ -1,8 +1,6 @@
-"""Typed settings from untyped ones: files and `key=value` become one tree, and pydantic reads the tree into
-dataclasses.
-
-A *tree* is nested dictionaries of plain values; a part is a dictionary with its `kind`. Everything that can
-be wrong in it ends in a `UserError` of one sentence.
+"""Reads settings into dataclasses: files and `key=value` become one tree, which pydantic reads into typed
+dataclasses.  A *tree* is nested dictionaries of plain values; a part is a dictionary with its `kind`. Every
+error in it becomes a `UserError` of one sentence.
 """
 
 import dataclasses
@@ -61,7 +59,8 @@ def _parsed(text: str, language: str, what: str) -> Any:
 
 
 def override(text: str) -> tuple[str, Any]:
-    """One `key=value` of a command line. Numbers stay text here: what they are is the setting's own affair.
+    """One `key=value` of a command line. Numbers stay text here; the type of the setting decides how they are
+    read.
 
     >>> override("objective.policy.loss.clip_high=.28")
     ('objective.policy.loss.clip_high', '.28')
@@ -115,10 +114,10 @@ def nested(settings: Mapping[str, Any]) -> Tree:
 
 
 def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
-    """The tree with the settings of another laid over it.
+    """The tree, changed by the settings of another.
 
-    Another `kind` replaces a part with all its settings; the same kind, or none named, changes single
-    settings. A table that names every entry of the one below also sets their order.
+    A different `kind` replaces a part with all its settings; the same kind, or none, changes single settings.
+    A table that names every entry of the old table also sets their order.
 
     >>> merged({"loss": {"kind": "clip", "low": 1}}, {"loss": {"low": 2}})
     {'loss': {'kind': 'clip', 'low': 2}}
@@ -147,7 +146,7 @@ def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:
 def plain_data(value: Any) -> Any:
     """A tree of dataclasses as plain data that JSON can hold and `read` can read again."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # A user's own part is known by the name of its class, whatever kind it says it is. Parts are called;
+        # A user's own part is identified by the name of its class, whatever its `kind` is. Parts are called;
         # environments step, tasks have rows.
         is_part = callable(value) or hasattr(value, "step") or hasattr(value, "rows")
         own = (
@@ -178,8 +177,8 @@ def choice(union: Any, *members: str, called: bool = True) -> PlainValidator:
 
 
 def choice_or_else(union: Any) -> BeforeValidator:
-    """As `choice`, of menon's own parts; whatever is neither a table nor the name of a kind is left to the
-    type itself."""
+    """As `choice`, for Menon's own parts; a value that is neither a table nor the name of a kind is read by
+    the type itself."""
     read_part, kinds = reader(union), {cls.kind for cls in typing.get_args(union)}
 
     def read_or_leave(value: Any) -> Any:
@@ -236,8 +235,8 @@ def own_part(reference: str, members: Iterable[str]) -> type:
 
 
 def read(cls: type[T], tree: Mapping[str, Any]) -> T:
-    """The dataclass that a tree describes. Unknown names are refused; a number is not true or false, nor the
-    other way."""
+    """The dataclass that a tree describes. Unknown names are refused, and so are numbers for booleans and
+    booleans for numbers."""
     try:
         (value,) = _adapter(cls).validate_python((tree,))  # type: ignore[arg-type]  # mypy: a type is hashable
     except ValidationError as error:
@@ -248,8 +247,8 @@ def read(cls: type[T], tree: Mapping[str, Any]) -> T:
 
 @cache
 def _adapter(cls: Any) -> TypeAdapter:
-    # In a tuple, because only there pydantic takes a configuration for dataclasses that have none of their
-    # own.
+    # The type is wrapped in a tuple, because only then pydantic applies a configuration to dataclasses that
+    # have none of their own.
     config = ConfigDict(
         extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, arbitrary_types_allowed=True
     )
@@ -270,7 +269,7 @@ def _refuse_bool(given: Any, read: Any, path: tuple[str, ...]) -> None:
         raise UserError(f"{'.'.join(path)} is {value_text(given)}; it takes {takes}")
 
 
-# Saying what is wrong
+# Error messages
 
 TAKES = {
     "int": "a whole number",
@@ -288,7 +287,7 @@ TAKES = {
 
 
 def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str:
-    """The first thing that is wrong, in one sentence."""
+    """The first error, in one sentence."""
     errors = [(tuple(e["loc"][1:]), e) for e in error.errors(include_url=False)]
     errors.sort(key=lambda item: item[1]["type"] != "unexpected_keyword_argument")
     location, first = errors[0]
@@ -325,14 +324,14 @@ def nearest(name: str, names: Iterable[str], above: Iterable[str] = ()) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A value as a user wrote it."""
+    """A value as a user would write it."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     return f"'{value}'" if isinstance(value, str) else "a table" if isinstance(value, Mapping) else str(value)
 
 
 def _within(tree: Any, location: tuple[Any, ...]) -> tuple[Any, ...]:
-    """As much of pydantic's location as is a path in the tree (it also names types)."""
+    """The part of pydantic's location that is a path in the tree (the location also names types)."""
     for depth, key in enumerate(location):
         inside = isinstance(tree, Mapping) and key in tree
         if not inside and not (isinstance(tree, list | tuple) and isinstance(key, int) and key < len(tree)):

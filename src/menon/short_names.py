@@ -1,4 +1,5 @@
-"""Short names of settings: what a name without dots stands for, found by the types of a configuration."""
+"""Short names of settings: finds the setting that a name without dots stands for, by the types of a
+configuration."""
 
 import dataclasses
 import difflib
@@ -21,7 +22,7 @@ def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]
     whole: Tree = {}
     groups = [[tuple(owner.split(".")) for owner in group] for group in owners]
     own = {name for group in groups for start in group for name in _own_names(_reach(tree, cls, start)[1])}
-    # What an owner has itself goes first: it may name a part whose settings stand beside it.
+    # An owner's own settings come first, because one of them may choose a part whose settings follow.
     for name in sorted(change, key=lambda name: name not in own):
         value = change[name]
         if name in _field_names(cls):
@@ -36,7 +37,8 @@ def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]
 
 
 def _find(name: str, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, ...]]]) -> tuple[str, ...]:
-    """An owner's own setting goes before those of its parts: a judge has a `model` too."""
+    """The path of a short name. An owner's own setting is preferred to those of its parts, because a judge
+    has a `model` too."""
     for group in groups:
         for start in group:
             if name in _own_names(_reach(tree, cls, start)[1]):
@@ -58,7 +60,7 @@ def _find(name: str, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, 
 
 
 def _kinds_with(name: str, owner: Any) -> Iterator[str]:
-    """Parts of an owner that have such a setting, as they are chosen: `rollout=tree`."""
+    """The settings that choose a part with a setting of this name, like `rollout=tree`."""
     for field in _own_names(owner):
         hint = _hints(_table_for(owner, {}))[field]
         for part in _tables_in(hint):
@@ -79,8 +81,8 @@ def _own_names(hint: Any) -> list[str]:
 
 
 def _spelt_below(value: Any, tree: Any, hint: Any, above: tuple[str, ...]) -> Any:
-    """Short names inside a table, which stands at the path `above`: a name that the table lacks is the one
-    setting of that name below it."""
+    """Writes out short names inside a table at the path `above`: a name that the table lacks stands for the
+    one setting of that name below it."""
     if not isinstance(value, Mapping):
         return value
     table = _table_for(hint, value if "kind" in value else tree if tree is not None else value)
@@ -106,7 +108,7 @@ def _spelt_below(value: Any, tree: Any, hint: Any, above: tuple[str, ...]) -> An
 
 
 def _reach(tree: Any, hint: Any, path: Sequence[str]) -> tuple[Any, Any]:
-    """What stands at a path, and its type."""
+    """The value at a path, and its type."""
     for name in path:
         table = _table_for(hint, tree)
         hint = typing.get_args(_bare(hint))[1] if table is None else _hints(table).get(name, Any)
@@ -141,8 +143,8 @@ def _bare(hint: Any) -> Any:
 
 
 def _table_for(hint: Any, tree: Any) -> Any:
-    """The dataclass that a value of this type is; of several that with the value's `kind`. None: it is no
-    table."""
+    """The dataclass of a value of this type; if there are several, the one with the value's `kind`. None: it
+    is no table."""
     tables = list(_tables_in(hint))
     if typing.get_origin(_bare(hint)) not in (typing.Union, types.UnionType):
         return tables[0] if tables else None

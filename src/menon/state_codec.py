@@ -11,9 +11,8 @@ from torch import Tensor
 
 def encode(value: Any, tensors: dict[str, Tensor], name: str = "state") -> Any:
     """Strict JSON for numbers, strings, None, lists, tuples and dicts; tensors and arrays go to `tensors`
-    under their path, those on a CPU as they are: write them before they change.
-
-    What JSON cannot say is a dictionary with one `$` key. TypeError names the place of anything else.
+    under their path. CPU tensors are not copied: write them before they change.  Values that JSON does not
+    have become a dictionary with one `$` key. TypeError names the path of any other value.
 
     >>> encode({"count": 3, "shape": (2, 1)}, {})
     {'count': 3, 'shape': {'$tuple': [2, 1]}}
@@ -47,7 +46,8 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str = "state") -> Any:
 
 
 def _keep(tensor: Tensor, tensors: dict[str, Tensor], name: str) -> str:
-    """Files a tensor under a name of its own: the paths of {"a.b": x} and {"a": {"b": y}} read the same."""
+    """Stores a tensor under a unique name, because the paths of {"a.b": x} and {"a": {"b": y}} are spelt the
+    same."""
     while name in tensors:
         name += "+"
     tensors[name] = tensor

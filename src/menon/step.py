@@ -17,7 +17,7 @@ from menon.update.scoring import score
 from menon.update.terms import MiniBatch, Update, split, steered
 
 PartState = Mapping[str, Any]
-"""State of the parts that have one, by the part's name: what `state_codec` can write."""
+"""State of the parts that have one, by the part's name, in types that `state_codec` can write."""
 
 
 class Credit(Protocol):
@@ -33,8 +33,8 @@ class Credit(Protocol):
 
 
 class Arrange(Protocol):
-    """Says what stands together before a batch is dealt into updates: pairs from grades, the best of n.
-    Sets `pair` and `learn`; sequences stay where they are, for the record is written in their order.
+    """Says which sequences belong together before a batch is split into updates: pairs, the best of n. It
+    sets `pair` and `learn`, and moves no sequence, because the record is written in their order.
     """
 
     def __call__(self, batch: Batch) -> Batch: ...
@@ -42,14 +42,14 @@ class Arrange(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does in every step. Its parts are frozen dataclasses that a recipe constructs."""
+    """Everything that a run does in every step. Its parts are frozen dataclasses that a recipe constructs."""
 
     advantage: Mapping[str, Credit]
     updates: tuple[Update, ...]
     seed: int
     arrange: tuple[Arrange, ...] = ()
     reference: Callable[[int, ModelHost], None] | None = None
-    """What moves the reference after a step (`update.reference`); None: it stays."""
+    """Updates the reference after a step (`update.reference`); None: it does not change."""
     record_updates: bool = False
     """Keep what each update did to each token, for the record."""
 
@@ -58,7 +58,7 @@ class Plan:
         return {column for part in self.advantage.values() for column in part.reads}
 
     def initial_state(self) -> PartState:
-        """The state of its parts that a run starts from."""
+        """The state of its parts at the start of a run."""
         return {name: part.init() for name, part in self.advantage.items() if isinstance(part, Stateful)}
 
 
@@ -89,7 +89,7 @@ def improve(
 def learn(
     batch: Batch, minibatches: Sequence[MiniBatch], host: ModelHost, record: bool = False
 ) -> tuple[dict[str, Metric], list[UpdateRecord]]:
-    """The updates of one step: their metrics, and where asked for a record of what each did."""
+    """Makes the updates of one step; returns their metrics, and with `record` what each of them did."""
     metrics: dict[str, Metric] = {}
     updates: list[UpdateRecord] = []
     for number, minibatch in enumerate(minibatches):
@@ -104,7 +104,7 @@ def learn(
 
 
 def give_credit(batch: Batch, parts: Mapping[str, Credit], state: PartState) -> tuple[Batch, PartState]:
-    """Runs the advantage stage in its order; parts with a state get theirs and leave the next one."""
+    """Runs the advantage stage's parts in order; a part with a state gets it and returns the next one."""
     state = dict(state)
     for name, part in parts.items():
         if name in state:
@@ -115,6 +115,6 @@ def give_credit(batch: Batch, parts: Mapping[str, Credit], state: PartState) -> 
 
 
 def observe(parts: Mapping[str, Credit], state: PartState, metrics: Mapping[str, Metric]) -> PartState:
-    """Parts that learn from what the updates measured have `after(state, metrics) -> state`."""
+    """The state after the parts have read the metrics of the updates, by `after(state, metrics) -> state`."""
     observing = {name: part for name, part in parts.items() if name in state and isinstance(part, Observes)}
     return {**state, **{name: part.after(state[name], metrics) for name, part in observing.items()}}

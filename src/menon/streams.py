@@ -1,7 +1,6 @@
-"""Counter-based randomness: a draw depends on its name alone, never on what was drawn before it or beside it.
-
-A stream is named by (seed, purpose, ...) and made by hashing the name into a Philox key, so a sample does not
-depend on its neighbours in a batch, and a resumed run draws what the unbroken one would have drawn.
+"""Counter-based randomness: a draw depends only on its name, never on other draws.  A stream is named by
+(seed, purpose, ...); the name is hashed into a Philox key. So a sample does not depend on its neighbours in a
+batch, and a resumed run draws the same numbers as an uninterrupted one.
 """
 
 import hashlib

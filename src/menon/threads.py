@@ -1,4 +1,5 @@
-"""How many threads a run gets. Settled before torch is imported: OpenMP reads its environment once.
+"""How many threads a run gets. This is decided before torch is imported, because OpenMP reads its environment
+once.
 
 On a shared machine two spinning threads can be many times slower than one, so waiting threads sleep (PASSIVE)
 and the count leaves room for whatever else is running.
@@ -15,11 +16,11 @@ from menon.errors import UserError
 from menon.settings import setting
 
 SMALL_MODEL_CAP = 4
-"""A step of a built-in base is too little work for more parts than this. Who asks for more gets them, up to
-what `engines.machine` allows any small model."""
+"""The most threads that a small model gets by default, because a step has too little work for more. A setting
+can ask for more, up to what `engines.machine` allows a small model."""
 SPARE, SPARE_SMALL = 0.25, 0.75
-"""Of a core that others may use before it counts as taken; the second for a small model, whose threads work
-apart and do not wait for the slowest in every operation."""
+"""The share of a core that other programs may use before the core counts as taken. The second number is for a
+small model, whose threads work independently and do not wait for the slowest one in every operation."""
 BUSY_SECONDS = 0.2
 """How long the machine is watched before its free cores are counted."""
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -29,12 +30,12 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 class Threads:
     count: int
     reason: str
-    """Why, for the header of the run."""
+    """The reason for this count, for the header of the run."""
 
 
 def choose(settings: Mapping[str, Any]) -> Threads:
-    """The thread count of raw settings (`threads`, `model`); what the user asked for goes before what
-    fits."""
+    """Chooses the number of threads from raw settings (`threads`, `model`); a number that the user asks for
+    is always used."""
     asked = setting(settings, "threads")
     if asked is not None:
         if isinstance(asked, bool) or not str(asked).isdecimal() or int(asked) < 1:
@@ -74,7 +75,7 @@ def quota(path: Path) -> float:
 
 
 def busy_cores() -> float:
-    """Cores' worth of work that other processes do just now."""
+    """How many cores other processes are using now."""
     import psutil
 
     shares = psutil.cpu_percent(interval=BUSY_SECONDS, percpu=True)
@@ -83,8 +84,8 @@ def busy_cores() -> float:
 
 
 def prepare(threads: Threads, device: str, environment: MutableMapping[str, str]) -> None:
-    """Sets what the numeric libraries read when they are loaded. A variable that the user has set stays as it
-    is."""
+    """Sets the environment variables that the numeric libraries read when they are loaded. A variable that
+    the user has set is kept."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads.count)
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")

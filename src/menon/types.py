@@ -1,4 +1,4 @@
-"""What the stages hand to each other: frozen plain data, numpy for everything that belongs to a token.
+"""The data that the stages pass to each other: frozen and plain, with numpy arrays for everything per token.
 
 `Prompt -> Request -> Completion -> Rollout -> Graded`; `menon.batch.pack` turns graded rollouts into one flat
 batch.
@@ -15,8 +15,8 @@ from menon.errors import UserError
 
 Finish = Literal["stop", "length", "abort"]
 FINISHES: tuple[Finish, ...] = ("stop", "length", "abort")
-"""Code of a finish in `Batch.finish` = its place here. An end-of-text token and a stop string are both a
-clean `stop`."""
+"""The code of a finish in `Batch.finish` is its index here. An end-of-text token and a stop string both
+finish with `stop`."""
 
 Unit = Literal["token", "sequence", "pair", "group"]
 """What one number of a loss belongs to. A unit is never cut apart."""
@@ -53,7 +53,7 @@ class Prompt:
     tokens: Tokens
     """[P] the rendered prompt."""
     text: str
-    """The same as text, template included."""
+    """The prompt as text, template included."""
     answer: str | None = None
     """The gold answer, if the data set has one."""
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -68,15 +68,15 @@ class Sampling:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
-    """0 is off."""
+    """Draw from the k most probable tokens; 0: from all."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer and stay in its text, like the end-of-text token."""
     forking_temperature: float | None = None
-    """For tokens whose distribution is uncertain: entropy at temperature 1 above `entropy_threshold` (arXiv
-    2506.01939). Every token's numbers are those at its own temperature; a learner has one for all, so nothing
-    here trains on such text."""
+    """Temperature for tokens whose entropy at temperature 1 is above `entropy_threshold` (arXiv 2506.01939).
+    The log-prob and entropy of a token are those at its own temperature; a learner has one temperature for
+    all tokens, so such text cannot be trained on."""
     entropy_threshold: float = 0.672
-    """Nats; the paper's 80th percentile. `menon study entropy` tells a run's own."""
+    """In nats; the default is the paper's 80th percentile. `menon study entropy` measures that of a run."""
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -107,21 +107,21 @@ class Request:
     prompt: Prompt
     sampling: Sampling = Sampling()
     sample: int = 0
-    """Place in its group."""
+    """Number of the answer in its group."""
     visit: int = 0
     """How often this prompt was visited before; with the next three it names the random stream."""
     purpose: str = "train"
     path: tuple[int, ...] = ()
-    """Way through a tree, one child number per level."""
+    """Path in a tree, one child number per level."""
     prefix: Tokens = field(default_factory=no_tokens)
     """[K] answer tokens that are already written; sampling goes on after them."""
     last: bool = False
-    """Nothing goes on from its answer, so no sampler need hold it."""
+    """No later request continues its answer, so the sampler need not keep it."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What a sampler wrote for one request: tokens in, tokens out, nothing is re-tokenised.
+    """What a sampler wrote for one request, as tokens; nothing is tokenised again.
 
     All arrays are [T], T >= 0 new tokens (without prompt and prefix), the end token included.
     """
@@ -131,10 +131,10 @@ class Completion:
     logp: Floats
     """Raw log-prob at the sampling temperature, before top-p and top-k."""
     log_kept: Floats
-    """Log of the probability mass that top-p and top-k left; 0 where nothing was cut. Sampled log-prob = logp
-    - log_kept."""
+    """Log of the probability mass that top-p and top-k keep; 0 where they cut nothing. The log-prob of the
+    distribution that was drawn from is logp - log_kept."""
     entropy: Floats
-    """Of the raw distribution at the sampling temperature, in nats."""
+    """Entropy of the raw distribution at the sampling temperature, in nats."""
     version: Tokens
     """Version of the weights that wrote the token."""
     finish: Finish
@@ -150,23 +150,24 @@ class Completion:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What fresh continuations of a state, or the children of a node, say of its value."""
+    """An estimate of a state's value, from new continuations of it or from the children of a node."""
 
     value: float
     """The mean of their scores."""
     std: float
     """Population standard deviation of the scores."""
     count: int
-    """Scores that were counted; 0: the value was not sampled but follows from another one."""
+    """How many scores it is the mean of; 0: the value was not sampled but follows from another one."""
 
     @property
     def error(self) -> float:
-        """Standard error of the value, 0 where nothing was counted."""
+        """Standard error of the value; 0 if no score was counted."""
         return self.std / self.count**0.5 if self.count else 0.0
 
     @staticmethod
     def of(scores: Sequence[float]) -> "Estimate":
-        """Of one score or more. Equal scores give themselves and a deviation of 0, without rounding."""
+        """The estimate from at least one score. Equal scores give exactly that score and a deviation of
+        exactly 0."""
         values = np.asarray(scores, dtype=np.float64)
         if values.min() == values.max():
             return Estimate(float(values[0]), 0.0, len(values))
@@ -180,12 +181,11 @@ class Example:
 
     tokens: Tokens
     is_action: NDArray[np.bool_]
-    """True for the tokens that a policy would have written, the end token included: those that are
-    learned."""
+    """True for the tokens that are learned: those of a policy's part of the text, the end token included."""
     group: int = 0
     """Examples with the same number belong to one prompt."""
     score: float = 0.0
-    """What it is worth, for a run that learns from worth."""
+    """Its score, for a run that learns from scores."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class Rollout:
     is_action: NDArray[np.bool_]
     """True where the policy wrote the token (the end token included), False for prompt and observations."""
     logp: Floats
-    """Behaviour log-prob, 0 where not an action; so are the next two."""
+    """Behaviour log-prob, 0 where the token is not an action; the next two fields likewise."""
     log_kept: Floats
     entropy: Floats
     version: Tokens
@@ -211,16 +211,16 @@ class Rollout:
     visit: int = 0
     """How often the prompt was visited before: with prompt and sample it names the random stream."""
     node: int = -1
-    """Number in a tree, -1 outside of one."""
+    """Number of the node in its tree, -1 outside of trees."""
     parent: int = -1
-    """The node that it goes on from; 0 is the prompt."""
+    """The node that it continues; 0 is the prompt."""
     depth: int = 0
-    """Nodes from the prompt to this one."""
+    """Number of nodes from the prompt to this one."""
     states: Mapping[int, Estimate] = field(default_factory=dict)
-    """Place of a token -> the sampled value of the state before it: where segments begin."""
+    """Index of a token -> the sampled value of the state before it, for tokens at which segments begin."""
     reward: Floats | None = None
-    """What an environment gave, each on the last token of the turn that earned it; None: nothing.
-    `Verdict.score` includes it."""
+    """Rewards of an environment, each on the last token of its turn; None: there are none. `Verdict.score`
+    includes them."""
     alternatives: Tokens | None = None
     """[L, k] the k most probable tokens where the policy wrote one, -1 elsewhere; None: not recorded."""
     alternatives_logp: Floats | None = None
@@ -228,17 +228,17 @@ class Rollout:
 
     @property
     def answer_tokens(self) -> Tokens:
-        """[T] what follows the prompt, a prefix that was given and observations included."""
+        """[T] the tokens after the prompt, a given prefix and observations included."""
         return self.tokens[len(self.prompt.tokens) :]
 
     @property
     def num_actions(self) -> int:
-        """Tokens that the policy wrote."""
+        """Number of tokens that the policy wrote."""
         return int(self.is_action.sum())
 
     @staticmethod
     def of(completion: Completion, group: int, node: int = -1, parent: int = -1) -> "Rollout":
-        """Single turn: prompt and prefix are given, the new tokens are actions."""
+        """The rollout of a single turn: prompt and prefix are given, the new tokens are actions."""
         request = completion.request
         given = np.concatenate([request.prompt.tokens, request.prefix])
         before = len(given)
@@ -273,7 +273,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reward says of one answer."""
+    """The result of grading one answer."""
 
     score: float
     """The whole reward; NaN when the grader failed (then the answer is left out of statistics and loss, and
@@ -284,7 +284,8 @@ class Verdict:
     error: str = ""
     """Why the grader failed, in one sentence."""
     shows: Mapping[str, float] = field(default_factory=dict)
-    """What the answer does by its task's lights, 1 or 0: `working`, `reflection`. Told, never scored."""
+    """Behaviours that the task recognises in the answer, 1 or 0: `working`, `reflection`. They are reported
+    and do not affect the score."""
 
 
 @dataclass(frozen=True)
@@ -295,9 +296,9 @@ class Graded:
     """A reward to compare with, from an answer that is not trained on; NaN if its grader failed, None if
     there is none."""
     learn: bool = True
-    """False: written for the values of others, and kept for the record alone."""
+    """False: the answer was written to estimate values, and is only kept for the record."""
     age: int = 0
-    """Steps since it was written."""
+    """Number of steps since it was written."""
 
 
 @dataclass(frozen=True)
@@ -331,7 +332,7 @@ class Sum:
 class Max:
     value: Any
     others: tuple[Any, ...] = ()
-    """What was added; nothing is read before the end, for a GPU would have to be waited for."""
+    """The values that were added; they are read only at the end, because reading one waits for the GPU."""
 
     def __add__(self, other: "Max") -> "Max":
         return Max(self.value, (*self.others, other.value, *other.others))
@@ -341,7 +342,7 @@ class Max:
 
 
 Metric = Mean | Sum | Max
-"""A metric says how it adds up; nobody keeps a list of which names are averages."""
+"""The type of a metric says how it adds up, so there is no list of which names are averages."""
 
 
 def merge(into: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
@@ -387,7 +388,7 @@ class UpdateRecord:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step leaves for the record."""
+    """The results of one step, for the record."""
 
     step: int
     metrics: Mapping[str, float]
@@ -399,6 +400,6 @@ class StepReport:
     offset: NDArray[np.int64]
     """[S+1] bounds of the sequences in `columns`."""
     fingerprint: str = ""
-    """Of the weights that the sampler then holds; "" until they are published."""
+    """Fingerprint of the weights that the sampler holds after the step; "" until they are published."""
     updates: tuple[UpdateRecord, ...] = ()
     """What each update did, where the run records it."""

@@ -1,4 +1,4 @@
-"""A user's own code by name: `file.py:Name` or `package.module:Name`."""
+"""Loads a user's own code by name: `file.py:Name` or `package.module:Name`."""
 
 import hashlib
 import importlib
@@ -42,7 +42,7 @@ def reference_of(thing: Any) -> str:
 
 
 def source_hash(reference: str) -> str:
-    """SHA-256 of the file that a reference names, which is not run; "" where there is none (an interactive
+    """SHA-256 of the file that a reference names; the file is not run. "" if there is no file (an interactive
     session)."""
     where = reference.rpartition(":")[0]
     if where.endswith(".py"):
@@ -57,8 +57,8 @@ def source_hash(reference: str) -> str:
 
 
 def describe(error: BaseException, file: str | Path = "") -> str:
-    """What went wrong in one line: type, message, and where (in the user's own file, if that is known and was
-    reached)."""
+    """An exception in one line: type, message, and where it was raised (the line of the user's own file, if
+    it is known and was reached)."""
     machinery = (__file__, importlib.__file__)
     frames = [
         f
@@ -80,8 +80,8 @@ def _module_of_file(path: Path) -> ModuleType:
         raise UserError(
             f"there is no file {path}" if isinstance(error, FileNotFoundError) else f"{path}: {error}"
         ) from None
-    # The name holds the content, so that an edited file is read anew and an unchanged one gives the same
-    # classes again.
+    # The module's name contains a hash of the file, so that an edited file is loaded again and an unchanged
+    # one gives the same classes.
     name = f"menon_own_{path.stem}_{hashlib.sha256(bytes(path) + source).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]

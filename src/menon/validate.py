@@ -1,4 +1,4 @@
-"""Which parts of a run go together: a configuration without sense is refused with the reason."""
+"""Which parts of a run work together: a configuration that cannot work is refused with the reason."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from menon.update.protocols import VALUE
 
 
 def check(setup: Setup) -> None:
-    """UserError for parts that do not go together."""
+    """UserError for parts that do not work together."""
     if not setup.objective:
         raise UserError("objective holds no term; give it one, like objective.policy.loss=ppo_clip")
     if setup.critic is not None and not setup.critic.objective:
@@ -30,7 +30,7 @@ def check(setup: Setup) -> None:
 
 
 def check_comparison(setup: Setup, name: str) -> None:
-    """A part that compares the answers to one prompt gets several."""
+    """UserError if a part compares the answers to one prompt and there is only one."""
     if setup.around.samples_per_prompt < 2:
         raise UserError(f"{name} compares the answers to one prompt; set samples_per_prompt to at least 2")
     size = sizes_of(setup.rollout, setup.around)
@@ -54,7 +54,7 @@ def check_rollout(setup: Setup) -> None:
 
 
 def check_terms(setup: Setup) -> None:
-    """Terms whose parts do not go together, or that stand in the wrong objective."""
+    """UserError for terms whose parts do not work together, or that are in the wrong objective."""
     apart = setup.critic is None or not setup.critic.shared_trunk
     for name, term in setup.objective.items():
         check_old(setup, name, term)
@@ -66,7 +66,7 @@ def check_terms(setup: Setup) -> None:
 
 
 def check_unit(name: str, term: Any) -> None:
-    """A loss with one number per answer has no token to weigh or to choose."""
+    """UserError if a loss with one number per answer is weighed or selected by tokens."""
     per, what = (getattr(part, "per", None) for part in (term.loss, term.share))
     if per == "sequence" and what == "token":
         raise UserError(f"{name}.loss gives one number per answer; set {name}.share=sequence_mean")
@@ -79,7 +79,7 @@ def check_unit(name: str, term: Any) -> None:
 
 
 def check_old(setup: Setup, name: str, term: Any) -> None:
-    """Losses and corrections that ask how far the policy is from the one that wrote the text."""
+    """UserError for losses and corrections that need an old policy which this run does not have."""
     weighed = any(getattr(part, "trainer", "") == "current" for part in term.correction)
     if getattr(term.loss, "on_policy", False) and not weighed and setup.updates_per_step > 1:
         kind = getattr(term.loss, "kind", type(term.loss).__name__)
@@ -121,7 +121,7 @@ def check_critic(setup: Setup, critic: CriticSettings) -> None:
 
 
 def check_pretraining(setup: Setup, critic: CriticSettings) -> None:
-    """A critic learns alone from whole returns, and only where it can be moved without the policy."""
+    """UserError unless a critic that learns alone learns whole returns, and has its own trunk."""
     if critic.shared_trunk:
         raise UserError(
             "a critic on the policy's trunk cannot learn before it; set critic.shared_trunk=false"

@@ -112,4 +112,4 @@ def test_gold_answers_through_their_own_verifier(tmp_path, capsys):
     assert out[0] == "row 1: its own answer '\\\\frac{1}{2}' earns no reward"
     assert out[-1] == "right=1 of=4 unreadable=0"
     assert main(["check", "data", file, "reward=format"]) == 2
-    assert "nobody knows how an answer is stated for the reward 'format'" in capsys.readouterr().err
+    assert "it is not known how an answer is stated for the reward 'format'" in capsys.readouterr().err

@@ -188,7 +188,7 @@ def test_mistakes_are_those_of_train(word, capsys):
 @pytest.mark.parametrize(
     ("recipe", "more"),
     [
-        ("dapo", "and more, where groups teach nothing and others take their place"),
+        ("dapo", "and more, to replace groups without signal"),
         ("remax", "and a greedy answer to each prompt"),
         ("vineppo", "and 9 continuations from where each segment begins"),
         ("grpo", None),

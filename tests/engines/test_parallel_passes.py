@@ -66,10 +66,10 @@ def test_an_error_comes_through_and_nothing_is_left_behind(workers):
 
     def run(part: int) -> int:
         if part == 3:
-            raise UserError("the fourth is wrong; mend it")
+            raise UserError("the fourth is wrong; fix it")
         return part
 
-    with pytest.raises(UserError, match=r"^the fourth is wrong; mend it$"):
+    with pytest.raises(UserError, match=r"^the fourth is wrong; fix it$"):
         side_by_side(run, range(100), workers, taken.append)
     assert taken == [0, 1, 2]
     assert threading.active_count() == before

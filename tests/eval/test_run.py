@@ -138,7 +138,7 @@ def test_failed_graders_are_counted_and_in_no_number():
     assert numbers["avg@2"]["value"] == 1.0  # question 1 has no number at all
     assert numbers["pass@2"] == {"value": None, "low": None, "high": None}
     assert numbers["failed"] == 3
-    assert "maj@2" not in numbers  # nobody knows how these answers compare
+    assert "maj@2" not in numbers  # it is not known how these answers compare
     assert items[1].error == "broke"
 
 

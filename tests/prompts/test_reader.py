@@ -94,10 +94,10 @@ FAULTS = {
     '{"question": "3+4="}': "no 'answer' (the object is empty)",
     '{"question": "3+4=", "answer": null, "id": 1}': "no 'answer' (the columns are 'id')",
     '{"question": "3+4=", "solution": "It is 7."}': (
-        "'solution' states no answer behind '####' or in \\boxed{}"
+        "'solution' states no answer after '####' or in \\boxed{}"
     ),
     '{"prompt": "3+4=", "solution": "It is\\n7."}': (
-        "'solution' states no answer behind '####' or in \\boxed{}; give the row"
+        "'solution' states no answer after '####' or in \\boxed{}; give the row"
     ),
     '{"prompt": "3+4=", "answer": "7", "reward_model": {"ground_truth": "8"}}': "'answer' and "
     "'reward_model.ground_truth' may each be the answer; choose with columns.answer=answer or "
@@ -141,7 +141,7 @@ def test_many_faults_are_counted_and_the_first_are_shown(file):
 
 
 def test_skipping_everything_is_refused(file):
-    with pytest.raises(UserError, match=r"2 of 2 rows cannot be used.*there is no other"):
+    with pytest.raises(UserError, match=r"2 of 2 rows cannot be used.*there is no usable row"):
         read_rows(file("{}", "{}"), on_bad="skip")
 
 
@@ -260,7 +260,7 @@ def test_columns_by_name_settle_what_fits_two_layouts():
 def test_a_file_that_fits_two_layouts_is_refused_with_the_way_out(file):
     path = file('{"question": "q", "problem": "p", "answer": "7"}')
     with pytest.raises(
-        UserError, match=r"choose with columns\.question=question or columns\.question=problem\. Mend them"
+        UserError, match=r"choose with columns\.question=question or columns\.question=problem\. Fix them"
     ):
         read_rows(path)
     assert read_rows(path, columns=Columns("problem")) == ([{"question": "p", "answer": "7"}], 0)

@@ -76,7 +76,7 @@ def test_too_long_a_prompt_is_named_or_skipped_and_counted():
     assert str(caught.value) == (
         "prompts for a context of 59 tokens with max_new_tokens=10 (lower it, or take a longer context): "
         "1 of 3 rows cannot be "
-        f"used: row 2 ('{'1' * 37}...') has 50 tokens and there is room for 49. Mend them, or leave them "
+        f"used: row 2 ('{'1' * 37}...') has 50 tokens and there is room for 49. Fix them, or leave them "
         "out with on_bad=skip."
     )
     prompts, skipped = render(rows, "none", letters, context=59, max_new_tokens=10, on_bad="skip")
@@ -88,7 +88,7 @@ def test_no_room_at_all_no_row_left_and_no_token_are_refused():
         UserError, match="context of 10 tokens leaves no room for a question before 10 new tokens"
     ):
         render(ROWS, "none", letters, context=10, max_new_tokens=10)
-    with pytest.raises(UserError, match="there is no other"):
+    with pytest.raises(UserError, match="there is no usable row"):
         render([LONG], "none", letters, context=20, max_new_tokens=10, on_bad="skip")
     with pytest.raises(UserError, match=r"row 1 \('3\+4='\) has no token at all"):
         render(ROWS, "none", lambda text: [], context=20, max_new_tokens=10)

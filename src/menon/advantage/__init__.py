@@ -1,4 +1,4 @@
-"""Credit for each token: estimators of advantages and value targets, and what changes advantages after
+"""Credit for each token: estimators of advantages and value targets, and parts that change advantages after
 them."""
 
 from menon.advantage.gae import GAE
@@ -40,4 +40,4 @@ AdvantagePart = (
     | VAPO
     | Whiten
 )
-"""What a configuration file can name."""
+"""The parts that a configuration file can name."""

@@ -1,5 +1,5 @@
-"""Recursions over the tokens that the policy wrote: what an environment put between them is no step of the
-decision process."""
+"""Recursions over the tokens that the policy wrote. Tokens that an environment put between them are not steps
+of the decision process."""
 
 import torch
 from torch import Tensor

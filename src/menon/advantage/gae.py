@@ -20,8 +20,9 @@ class GAE:
 
     V_t is the value of the state before token t and 0 after the last one: a truncated answer counts as ended,
     unless `bootstrap_truncated` puts the critic's value of the state after its last token there. t counts the
-    policy's own tokens, so tokens of an environment are passed over. lam = gamma = 1: A is the outcome minus
-    the value. Groups play no part. Empty answers have no token to credit; those whose grader failed get 0.
+    policy's own tokens and skips those of an environment. With lam = gamma = 1, A is the outcome minus the
+    value. The estimator does not use groups. Empty answers have no token to credit; answers whose grader
+    failed get 0.
     """
 
     gamma: float = 1.0
@@ -50,8 +51,8 @@ class GAE:
 def estimate(
     batch: Batch, value: Tensor, gamma: float, lam: float | Tensor, ended: Tensor | None = None
 ) -> Tensor:
-    """[A] advantages of the trained tokens from their values [A]; lam is a number or [S], `ended` [S] the
-    value behind each sequence (without it 0)."""
+    """[A] advantages of the trained tokens from their values [A]; lam is a number or [S]; `ended` [S] is the
+    value after the last token of each sequence (0 without it)."""
     reward, offset = pick(batch.reward, batch)
     present = batch.action_lengths > 0
     after = value.roll(-1)
@@ -60,7 +61,8 @@ def estimate(
 
 
 def final_values(batch: Batch, asker: object) -> Tensor:
-    """[S] the critic's value of the state after the last token of truncated answers, 0 behind all others."""
+    """[S] the critic's value of the state after the last token of each truncated answer, 0 for all other
+    answers."""
     after = batch.need("value_after", asker)
     last = ragged.last(batch.trained, batch.offset)
     cut = (batch.finish == FINISHES.index("length")) & (last >= 0)

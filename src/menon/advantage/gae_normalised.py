@@ -17,8 +17,8 @@ class NormalisedGAE:
 
     mean and std = sqrt(variance + eps) are those of the returns of all trained tokens so far: moments m <-
     decay m + (1 - decay) (this step's), corrected for their start at 0; values are read with those before the
-    step, targets made with those after it. Its memory is the moments. Before the first returns v is V itself.
-    Edge cases as for `GAE`.
+    step, targets made with those after it. Its state is these moments. Before the first returns are seen, V =
+    v. Edge cases as for `GAE`.
     """
 
     gamma: float = 1.0

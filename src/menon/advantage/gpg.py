@@ -10,7 +10,8 @@ from menon.advantage.grpo import GRPO
 from menon.batch import Batch
 
 NO_SPREAD = 1e-5
-"""A group whose deviation is not larger than this has nothing to teach (the authors' code)."""
+"""A group whose standard deviation is at most this counts as a group without spread (as in the authors'
+code)."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,10 @@ class GPG:
     """a_i = alpha (R_i - mean of the group) / F, F = 1, or with `std_mode` "bessel" the sample deviation +
     eps.
 
-    alpha = answers / answers of groups with spread, over the whole step: groups that are all right or all
-    wrong pull the mean gradient to zero, and alpha makes up for them. It changes the size of the step with
-    every batch, which is its point. Groups of one and of equal rewards give 0; if all are such, so does
-    alpha. Empty answers count; failed graders do not.
+    alpha = answers / answers of groups with spread, over the whole step: groups whose answers are all right
+    or all wrong add nothing to the gradient but count in its mean, and alpha compensates for that. It
+    therefore changes the size of the step with every batch. Groups of one and groups of equal rewards give 0;
+    if all groups are like that, alpha is 0. Empty answers count; failed graders do not.
     """
 
     std_mode: Literal["none", "bessel"] = "none"

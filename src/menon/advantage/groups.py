@@ -33,7 +33,7 @@ def group_credit(batch: Batch, credit_of: Callable[[Tensor], Tensor]) -> Tensor:
 
     Groups whose outcomes are all equal, groups of one among them, carry no signal: their credit is exactly 0,
     without rounding. An empty answer counts in its group's statistics although it has no token to credit. An
-    invalid one does not, and gets 0.
+    answer whose grader failed does not count, and gets 0.
     """
     outcome = batch.outcome.double()
     credit = torch.zeros_like(outcome)
@@ -43,5 +43,5 @@ def group_credit(batch: Batch, credit_of: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def credit_groups(batch: Batch, credit_of: Callable[[Tensor], Tensor]) -> Batch:
-    """`group_credit`, on every trained token."""
+    """The batch in which every trained token has the `group_credit` of its answer."""
     return credit_answers(batch, group_credit(batch, credit_of))

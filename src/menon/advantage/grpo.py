@@ -14,11 +14,11 @@ from menon.errors import UserError
 class GRPO:
     """a_i = (R_i - mean of the group) / (std of the group + eps), the same for each token of answer i.
 
-    `std_mode`: "bessel" divides by the sample standard deviation, "population" by that of the G rewards as
-    they are, "none" only centres (Dr.GRPO), "loo" takes mean and sample deviation of the G - 1 *other*
-    answers, and does not divide where those others are all equal; where they nearly are, it can be very
-    large. "batch" divides by the sample deviation of all rewards of the step (TRL), so that no prompt weighs
-    more for being easy or hard.
+    `std_mode`: "bessel" divides by the sample standard deviation, "population" by the population standard
+    deviation of the G rewards, "none" only centres (Dr.GRPO), "loo" takes mean and sample deviation of the G
+    - 1 *other* answers, and does not divide where those others are all equal; where they nearly are, it can
+    be very large. "batch" divides by the sample deviation of all rewards of the step (TRL), so that no prompt
+    weighs more for being easy or hard.
 
     A group of one and a group of equal rewards give 0. An empty answer counts in the mean and the deviation
     of its group. An answer whose grader failed is in neither and gets 0.

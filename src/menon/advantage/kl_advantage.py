@@ -1,5 +1,5 @@
-"""The distance to a reference taken off the advantage, beside the group's comparison (OpenRLHF, slime,
-NeMo-RL)."""
+"""A KL penalty that is subtracted from the advantage after the answers of a group were compared (OpenRLHF,
+slime, NeMo-RL)."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -17,10 +17,10 @@ class KLInAdvantage:
     """A_t <- A_t - beta * k_t, k_t = old_logp_t - ref_logp_t. Comes after a group estimator and before
     whitening.
 
-    `KLInReward` in front of a group estimator would put the penalty into the rewards that are compared, and
-    every token would pay for the whole answer. Here `pays` decides: "own" charges each token for its own
-    distance, "rest" for that of all tokens from it on, discounted by gamma (the return-to-go, as if the
-    penalty were a reward).
+    `KLInReward` before a group estimator would add the penalty to the rewards that are compared, so that
+    every token would pay for the whole answer. Here `pays` chooses what a token pays for: "own" is its own
+    k_t, "rest" is the sum of k over this token and all later ones, discounted by gamma (the return-to-go, as
+    if the penalty were a reward).
     """
 
     beta: float = 0.001

@@ -14,9 +14,9 @@ class OPO:
     """a_i = R_i - b, b = sum over the group of L_j R_j / sum of L_j: long answers, whose gradients are
     larger, weigh more.
 
-    Made for one update per step, without KL and entropy terms. The own reward is in b. Groups of one and of
-    equal rewards give 0; empty answers have no weight in b; a group of empty answers has nothing to credit.
-    Failed graders are left out.
+    Made for one update per step, without KL and entropy terms. The answer's own reward is part of b. Groups
+    of one and of equal rewards give 0; empty answers have no weight in b; a group of empty answers has
+    nothing to credit. Failed graders are left out.
     """
 
     kind: Literal["opo"] = "opo"

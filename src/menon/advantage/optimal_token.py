@@ -20,13 +20,14 @@ class OptimalToken:
 
     W_it = sum over t' <= t of 1 - 2 pi(y_t') + sum_v pi_v^2 of the old policy: the squared length of the
     score with respect to the logits, so B_t is near the baseline of least variance at each place. t counts
-    the policy's own tokens; answers that have ended are in no sum. The own reward is in B_t. Groups of one
-    and groups whose rewards to come agree at every place give 0; answers that are not trained are left out.
+    the policy's own tokens; answers that have already ended at t are in no sum. The answer's own reward is
+    part of B_t. Groups of one and groups whose rewards to come are equal at every place give 0; answers that
+    are not trained are left out.
     """
 
     lone: Literal["own", "none"] = "own"
-    """Baseline where a single answer of the group goes on: its own reward, which leaves about 0, or none,
-    which leaves G."""
+    """The baseline at places that only one answer of the group reaches: "own" is its own reward, so A is
+    about 0; "none" is 0, so A = G."""
     importance: float | None = None
     """Bound of w = pi_old / pi_behaviour, whose square multiplies each token's summand of W; None leaves w
     out."""
@@ -69,8 +70,8 @@ class OptimalToken:
         return replace(batch, advantage=place(ragged.unpad(credit, offset).to(batch.reward.dtype), batch))
 
     def _summand(self, batch: Batch) -> Tensor:
-        """[N] squared length of each token's score, at least 0 whatever single precision says; weighted where
-        asked."""
+        """[N] squared length of each token's score, clamped at 0 against rounding, and multiplied by w^2
+        where `importance` is set."""
         old = batch.need("old_logp", self).double()
         squared = (1 - 2 * old.exp() + batch.need("collision", self).double()).clamp(min=0)
         if self.importance is None:
@@ -82,8 +83,8 @@ class OptimalToken:
 
 
 def _differ(to_go: Tensor, there: Tensor, group: Tensor, count: int) -> Tensor:
-    """[S] whether the answers of the group have anything to tell them apart: different rewards to come at one
-    place."""
+    """[S] whether the answers of the sequence's group differ: at some place their rewards to come are not
+    equal."""
     index = group[:, None].expand_as(to_go)
 
     def extreme(fill: float, reduce: str) -> Tensor:

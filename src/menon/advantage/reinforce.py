@@ -13,8 +13,8 @@ from menon.errors import UserError
 class Reinforce:
     """A_t = sum over t' >= t of gamma^(t'-t) r_t', without a baseline; t counts the policy's own tokens.
 
-    Groups play no part, so one answer per prompt is enough, and an answer of all-equal rewards is credited
-    with its reward.
+    The estimator does not use groups: one answer per prompt is enough, and in a group of equal rewards each
+    answer is still credited with its reward.
     """
 
     gamma: float = 1.0

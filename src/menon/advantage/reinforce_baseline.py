@@ -12,11 +12,11 @@ from menon.batch import Batch
 
 @dataclass(frozen=True)
 class ReinforceBaseline:
-    """a_i = R_i - mean of all rewards of the step, the same for each token of answer i; groups play no part.
+    """a_i = R_i - mean of all rewards of the step, the same for each token of answer i; groups are not used.
 
-    The own reward is in the mean, so with N answers the expected gradient is (N - 1) / N of the true one. One
-    answer, or equal rewards, give 0. Empty answers, and truncated ones with the reward they got, count in the
-    mean; answers whose grader failed do not and get 0.
+    The answer's own reward is part of the mean, so with N answers the expected gradient is (N - 1) / N of the
+    true one. One answer, or equal rewards, give 0. Empty answers, and truncated ones with the reward they
+    got, count in the mean; answers whose grader failed do not and get 0.
     """
 
     kind: Literal["reinforce_baseline"] = "reinforce_baseline"

@@ -14,8 +14,8 @@ class ReinforcePPBaseline:
 
     With `whiten_scope` "token" (as published) long answers weigh more in mean and deviation, so a group of
     equal rewards gets an advantage that is not 0 where the mean over tokens is not; "sequence" lets each
-    answer weigh the same. A group of one has nothing to be compared with: 0 before whitening. Empty answers
-    count in their group alone; those whose grader failed nowhere.
+    answer weigh the same. A group of one gives 0 before whitening. Empty answers count in their group's mean
+    only; answers whose grader failed count nowhere.
     """
 
     whiten_scope: Scope = "token"

@@ -15,9 +15,9 @@ class ReMax:
     """A_t = sum over t' >= t of r_t' - b, b = the reward of the policy's greedy answer to the same prompt.
 
     b does not depend on what was sampled, so the estimator is unbiased even for one answer per prompt. Needs
-    the rollout `greedy_baseline`. An answer as good as the greedy one gives 0, equal rewards in a group do
-    not; groups of one are as good as others. Where the grader failed on the greedy answer there is no
-    baseline, and the prompt's answers give 0.
+    the rollout `greedy_baseline`. An answer with the same reward as the greedy one gives 0; equal rewards
+    within a group do not, and a group of one works like any other. Where the grader failed on the greedy
+    answer there is no baseline, and all answers to that prompt give 0.
     """
 
     kind: Literal["remax"] = "remax"

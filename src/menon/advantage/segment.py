@@ -14,7 +14,7 @@ from menon.errors import UserError
 
 Method = Literal["rloo", "grpo", "leave_one_out"]
 EPS = 1e-8
-"""Of the deviation in "grpo", as the authors have it."""
+"""Added to the standard deviation in "grpo", as in the authors' code."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class SegmentCredit:
     the child itself; "leave_one_out" compares with the mean of the n - 1 siblings, which is n / (n - 1) of
     it, and 0 for an only child; "grpo" divides by the population deviation of the siblings' values + 1e-8.
 
-    Tokens that were hardly a choice, with a probability above `below` under the old policy, get 0 (1: none).
-    Nobody's estimate (no start at all): 0 everywhere. A sequence whose grader failed gets 0.
+    Tokens whose probability under the old policy is above `below` were hardly a choice and get 0 (`below` 1:
+    no token). If no state was estimated, every advantage is 0. A sequence whose grader failed gets 0.
     """
 
     method: Method = "rloo"

@@ -24,7 +24,7 @@ class VAPO:
 
     alpha: float = 0.05
     lam: float = 0.95
-    """The policy's where alpha is 0."""
+    """The policy's lambda where alpha is 0."""
     lam_critic: float = 1.0
     gamma: float = 1.0
     bootstrap_truncated: bool = False

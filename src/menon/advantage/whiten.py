@@ -16,13 +16,13 @@ Scope = Literal["token", "sequence"]
 
 @dataclass(frozen=True)
 class Whiten:
-    """A <- (A - mean) / sqrt(var + eps) over all trained tokens of a step; with fewer than two only the mean
-    goes.
+    """A <- (A - mean) / sqrt(var + eps) over all trained tokens of a step; with fewer than two tokens only
+    the mean is subtracted.
 
-    `std_mode`: "bessel" takes the sample variance, "population" that of the numbers as they are, "none" only
-    centres. `eps_on`: "variance", or "deviation" for (A - mean) / (std + eps). `scope`: with "token" long
-    answers weigh more in mean and variance; with "sequence" each answer with tokens counts once, by the mean
-    of its advantages. `centre=false` only rescales, so that every advantage keeps its sign. `below` takes the
+    `std_mode`: "bessel" takes the sample variance, "population" the population variance, "none" only centres.
+    `eps_on`: "variance", or "deviation" for (A - mean) / (std + eps). `scope`: with "token" long answers
+    weigh more in mean and variance; with "sequence" each answer with tokens counts once, by the mean of its
+    advantages. `centre=false` only rescales, so that every advantage keeps its sign. `below` takes the
     statistics over tokens whose probability under the old policy is below it (over all if there is none), and
     applies them to every token (SPO, arXiv 2505.23564); 1 is off.
 

@@ -1,5 +1,4 @@
-"""How answers are compared with each other, for votes: by the reward that knows when two of them are the
-same."""
+"""How answers are compared with each other for votes: the reward decides when two answers are the same."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +14,8 @@ from menon.types import Graded
 
 
 def equivalence_of_task(task: Any) -> AnswerEquivalence | None:
-    """By what the task reads as the stated answer; None for a task that does not say."""
+    """Two answers are the same if the task reads the same stated answer in both; None for a task that reads
+    none."""
     said = getattr(task, "stated", None)
     return None if said is None else AnswerEquivalence(lambda graded: said(graded.rollout.text), str.__eq__)
 
@@ -35,6 +35,8 @@ def equivalence_of(reward: Any) -> AnswerEquivalence | None:
 
 
 def stated_by(ways: Sequence[Way]) -> Callable[[Graded], str | None]:
+    """A function that finds the answer stated in a graded rollout, by the first of these ways that finds
+    one."""
     return lambda graded: stated(graded.rollout.prompt.text, graded.rollout.text, ways)
 
 

@@ -42,8 +42,8 @@ ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 
 @contextmanager
 def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Iterator[Run]:
-    """Everything of a run, in this process and on one device; `notify` hears what the user should know.
-    Leaving the `with` ends what was started beside this process."""
+    """Builds all parts of a run, in this process and on one device; `notify` gets sentences that the user
+    should read. Leaving the `with` ends the processes that were started for the run."""
     around = around_of(config)
     around = replace(
         around,
@@ -96,7 +96,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
 
 
 def probe_of(source: OnlineSource, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:
-    """Best temperature and vote on some of the held-out questions; nothing where the run asks for none."""
+    """A function that measures the best temperature and maj@8 on some of the held-out questions, or {} where
+    the run asks for none."""
     if not source.report_questions:
         return lambda sampler: {}
     if source.data is None and source.reward is None and own_questions(source) is None:
@@ -107,12 +108,13 @@ def probe_of(source: OnlineSource, evaluation: Evaluation) -> Callable[[Sampler]
 
 
 def close_grade(grade: Grade) -> None:
+    """Ends the processes of the grader's reward."""
     if isinstance(grade, Grading):
         close(grade.reward)
 
 
 def with_tokenizer(around: Around, source: OnlineSource, tokenizer: PreTrainedTokenizerBase) -> Around:
-    """What only a tokenizer can give."""
+    """`around` with the functions that need the tokenizer."""
 
     def decode_each() -> list[str]:
         return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
@@ -121,6 +123,7 @@ def with_tokenizer(around: Around, source: OnlineSource, tokenizer: PreTrainedTo
 
 
 def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
+    """The updates of a step: those of the policy, and of the critic if it has a trunk of its own."""
     policy, critic = models.policy, models.critic
     if critic is None:
         return (Update(objective, "policy", policy.updates_per_step, policy.old),)
@@ -134,16 +137,16 @@ def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
 
 
 def grade_of(source: OnlineSource, reward: Reward) -> Grade:
-    """The reward's verdict; of an environment that asks its own questions and has no other reward, what it
-    gave."""
+    """A grader that asks the reward. Where an environment asks its own questions and there is no other
+    reward, the grader sums up what the environment gave."""
     if source.reward is None and own_questions(source) is not None:
         return environment_alone
     return grading_of(reward, shows_of(source))
 
 
 def shows_of(source: OnlineSource) -> Shows:
-    """What the task looks for in an answer, where questions are a task's: whether it shows working, whether
-    it reflects."""
+    """How the source's task recognises working and reflection in an answer, where the questions are those of
+    a task."""
     if source.data is not None or own_questions(source) is not None:
         return {}
     task = task_of(source)
@@ -168,7 +171,8 @@ def answer_with(source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerB
 
 
 def reward_of(source: OnlineSource, around: Around) -> Reward:
-    """The task's own, a part, or the user's function, which is isolated."""
+    """The reward of the source: the task's own, a part, or the user's function, which runs in an isolated
+    process."""
     task = task_of(source) if source.data is None else None
     reward = source.reward
     if reward is None:

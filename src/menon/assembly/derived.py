@@ -20,19 +20,18 @@ from menon.rollout.protocols import StepSizes, sizes_of
 
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 4, "float64": 8}
-"""Of a learner's number; bfloat16 runs keep float32 weights."""
+"""Bytes of one weight of a learner, by dtype; bfloat16 runs keep float32 weights."""
 COPIES = 3
-"""Of a chunk of logits: themselves, their log-softmax, their gradient."""
+"""How often a chunk of logits exists at once: the logits, their log-softmax, their gradient."""
 PROMPT = 128
-"""Tokens of a prompt, which are not known yet."""
+"""Tokens assumed for a prompt, because the prompts are not read yet."""
 LIBRARIES, OTHER_PROCESS = 2**29, 190 * 2**20
-"""Bytes of this process before its model comes, and those of another one that writes answers before its
-first."""
+"""Bytes of this process before it loads a model, and bytes of a worker sampler before its first answer."""
 
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What memory depends on."""
+    """The sizes of a model that its memory depends on."""
 
     parameters: int
     layers: int
@@ -42,31 +41,34 @@ class ModelSize:
     """Numbers of one token's keys (and as many values) in one layer."""
     vocabulary: int
     family: bool = False
-    """Of the Llama family, by its class."""
+    """Whether the model's class belongs to the Llama family."""
     copied: int = 0
-    """Numbers that its sampler keeps a second time, in each of its processes."""
+    """Numbers of the matrices that each process of the sampler copies."""
 
 
 @dataclass(frozen=True)
 class Sizes:
+    """The sizes of a run that follow from its configuration."""
+
     step: StepSizes
     per_update: float
     """Sequences that an update learns from, at most."""
     updates: int
-    """Of the policy in the whole run."""
+    """Updates of the policy in the whole run."""
     lag: int
-    """Updates between the weights that wrote a sequence and those that learn from it, at most. Where none
-    waits for a later step, half of it is the mean."""
+    """The largest number of updates between the weights that wrote a sequence and those that learn from it.
+    Where no sequence waits for a later step, the mean is half of it."""
 
 
 def sizes(config: RunConfig) -> Sizes:
+    """Computes the sizes of a run from its configuration."""
     count, step = config.models.policy.updates_per_step, sizes_of(config.source.rollout, around_of(config))
     return Sizes(step, step.sequences / count, config.control.steps * count, step.max_age * count - 1)
 
 
 def size_of_model(name: str) -> ModelSize | None:
-    """From a model's config.json alone, its weights laid out without memory. None for a model that is not on
-    this disk."""
+    """The sizes of a model, read from its config.json alone; the weights are built on the meta device and
+    take no memory. None for a model that is not on this disk."""
     folder = Path(model_name(name)).expanduser()
     if not (folder / "config.json").is_file():
         return None
@@ -88,36 +90,38 @@ def size_of_model(name: str) -> ModelSize | None:
 
 
 def copied_in(model: nn.Module) -> int:
-    """Numbers of the matrices that a sampler's process has copies of: those of a small model's layers, and
-    its head."""
+    """How many numbers the matrices have that each process of a sampler copies: the matrices of a small
+    model's layers, and its head."""
     linear = {name: part.weight.numel() for name, part in model.named_modules() if type(part) is nn.Linear}
     layers = sum(count for name, count in linear.items() if "layers." in name)
     return sum(linear.values()) if is_family(model) and layers <= machine.SMALL else 0
 
 
 def num_workers(engine: Engine, model: ModelSize | None) -> int:
-    """How many processes write answers, and how many passes of the learner run at a time, with the threads
-    that torch has now."""
+    """How many processes write answers, which is also how many passes of the learner run at a time, for the
+    present number of torch threads."""
     device = torch.device("cpu" if on_cpu(engine) else "cuda")
     return machine.workers(model.parameters, device) if model and model.family else 1
 
 
 def on_cpu(engine: Engine) -> bool:
+    """Whether the run will compute on a CPU."""
     return engine.device == "cpu" or (engine.device == "auto" and not torch.cuda.is_available())
 
 
 def tokens_per_pass(engine: Engine, tokens: float, workers: int) -> int:
-    """Of an update's tokens; see `update.objective.forward_rows`."""
+    """Tokens of one forward pass of an update; see `update.objective.forward_rows`."""
     if workers == 1:
         return engine.tokens_per_forward
     return max(1, int(min(engine.tokens_per_forward, tokens)) // workers)
 
 
 def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
-    """Bytes by what holds them, when the policy learns; its sampler's cache is kept between steps.
+    """Bytes by what holds them, at the time when the policy learns. The sampler's cache is kept between steps
+    and counts too.
 
-    Weights, gradient and AdamW's two moments of everything that learns; gradients of passes that run side by
-    side, and of the one that is being added; a copy of the weights for a sampler in bfloat16, and of the
+    Weights, gradient and AdamW's two moments of everything that learns; gradients of the passes that run in
+    parallel, and of the one that is being added; a copy of the weights for a sampler in bfloat16, and of the
     matrices for each of its processes; the reference; what a forward pass of `tokens_per_forward` keeps for
     its backward pass (8 hidden, 4 intermediate and 2 key-value numbers a token and layer: a Llama block with
     fused attention); a chunk of logits three times; keys and values of all slots, with answers of full length

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from menon.eval.config import EvalConfig
 
 OnReady = Callable[["EvalConfig", Threads], None]
-"""Gets the settings, filled in, and the threads, once everything is ready."""
+"""Gets the settings with all defaults filled in, and the threads, before the first question."""
 
 
 def evaluate(
     settings: Mapping[str, Any], on_ready: OnReady = lambda config, chosen: None
 ) -> tuple["Result", list[str]]:
-    """Evaluates and stores the result; what the user should know of it. UserError: settings that cannot be
-    read, or a file `out` that exists already."""
+    """Evaluates and stores the result; returns it with sentences that the user should read. UserError:
+    settings that cannot be read, or a file `out` that exists already."""
     chosen = threads.choose(settings)
     use(chosen, str(settings.get("device", "auto")))
     from menon.assembly.evaluation import evaluate as run
@@ -46,7 +46,7 @@ def evaluate(
 
 
 def default_out(model: str, source: str) -> Path:
-    """evaluations/MODEL-SOURCE-TIME.json."""
+    """The default file of a result: evaluations/MODEL-SOURCE-TIME.json."""
     name = "-".join(Path(word).name.split(".")[0] for word in (model, source))
     return Path("evaluations") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
 

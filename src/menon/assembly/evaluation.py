@@ -48,15 +48,17 @@ from menon.sync.fingerprint import fingerprint
 from menon.types import Prompt, Sampling
 
 TASK_QUESTIONS = 200
-"""Held-out questions of a built-in task, where nobody asks for another number."""
+"""How many held-out questions of a built-in task are asked by default."""
 MAX_NEW_TOKENS = OnlineSource.max_new_tokens
-"""As in a run."""
+"""Most tokens of an answer by default, as in a run."""
 
 
 @dataclass(frozen=True)
 class Result:
+    """The result of an evaluation: settings, numbers, and the verdicts of all samples."""
+
     config: EvalConfig
-    """With everything that was left open filled in."""
+    """The settings, with all defaults filled in."""
     about: dict[str, Any]
     """The model's folder and the fingerprint of its weights, seconds, versions, machine."""
     numbers: dict[str, Any]
@@ -68,8 +70,9 @@ def evaluate(
     notify: Callable[[str], None] = lambda sentence: None,
     on_ready: Callable[[EvalConfig], None] = lambda config: None,
 ) -> Result:
-    """Loads, asks, grades, counts. `notify` hears what the user should know of the data; `on_ready` gets the
-    settings, filled in, when everything is ready."""
+    """Loads the model, asks the questions, grades the answers and computes the numbers. `notify` gets
+    sentences about the data that the user should read; `on_ready` gets the settings with all defaults filled
+    in, before the first question."""
     named = find_set(config.set) if config.set is not None else None
     folder = folder_of(config.model)
     with reward_for(config, named) as (reward, equivalence):
@@ -107,6 +110,7 @@ def evaluate(
 
 
 def sampling_of(config: EvalConfig) -> Sampling:
+    """How the answers of an evaluation are drawn."""
     return Sampling(
         config.max_new_tokens or MAX_NEW_TOKENS,
         config.temperature,
@@ -118,7 +122,7 @@ def sampling_of(config: EvalConfig) -> Sampling:
 
 
 def folder_of(model: str) -> str:
-    """What `load_policy` takes: of a run folder its newest checkpoint."""
+    """The folder or name that `load_policy` takes; for a run folder this is its newest checkpoint."""
     folder = Path(model).expanduser()
     if Layout(folder).about.is_file() and not (folder / "config.json").exists():
         latest = RunView.open(folder).layout.latest
@@ -136,7 +140,7 @@ def folder_of(model: str) -> str:
 def settled(
     config: EvalConfig, named: NamedSet | None, notify: Callable[[str], None]
 ) -> tuple[EvalConfig, list[Row]]:
-    """The questions, and the settings with what was left open filled in from the task or set."""
+    """The settings, with defaults filled in from the task or set, and the questions."""
     if named is not None:
         rows, skipped = rows_of_set(named, str(config.set), Path(str(config.path)), config.on_bad)
         config = replace(
@@ -190,6 +194,7 @@ def prompts_to_evaluate(
     tokenizer: PreTrainedTokenizerBase,
     notify: Callable[[str], None],
 ) -> list[Prompt]:
+    """The rows as prompts that fit into the model's context."""
     most = config.max_new_tokens or MAX_NEW_TOKENS
     return rendered(
         rows, config.template or "none", context_of(model), tokenizer, most, config.on_bad, notify
@@ -203,7 +208,8 @@ def prompts_to_evaluate(
 def reward_for(
     config: EvalConfig, named: NamedSet | None
 ) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
-    """The reward, and how its answers are compared where that is known; closed afterwards."""
+    """The reward, and how its answers are compared where that is known. The reward is closed at the end of
+    the `with`."""
     reward, equivalence = make_reward(config, named)
     try:
         yield reward, equivalence
@@ -212,6 +218,8 @@ def reward_for(
 
 
 def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, AnswerEquivalence | None]:
+    """Makes the reward of an evaluation, and how its answers are compared for votes (None: they cannot
+    be)."""
     if config.reward is not None and (not isinstance(config.reward, str) or ":" in config.reward):
         return UserReward(config.reward), None
     name = config.reward or (named.check if named is not None else None)
@@ -231,6 +239,8 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ans
 
 @dataclass(frozen=True)
 class LenientChoice(MultipleChoice):
+    """Multiple choice that reads leniently which letter an answer states."""
+
     ways: ClassVar[tuple[Way, ...]] = LENIENT
 
 
@@ -241,13 +251,13 @@ CHECKS: dict[str, Callable[[], Reward]] = {
     "code": CodeTests,
     "instructions": Instructions,
 }
-"""Rewards by name; those of the named sets. What an answer states is read leniently: nobody learns from it,
-so nobody can learn to game it."""
+"""Rewards by name, for the named sets. They read leniently what an answer states: no policy trains on these
+scores, so none can learn to exploit them."""
 
 
 def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, notify: Callable[[str], None]) -> None:
-    """A set whose own answers are not right by its verifier cannot be solved: said, and the set kept
-    whole."""
+    """Notifies when gold answers of a set earn no reward by its verifier, so that no model can be right
+    there. The questions stay in the set."""
     spell = getattr(grading.reward, "spell", None)
     if spell is None:
         return

@@ -1,4 +1,4 @@
-"""What a run is, in the lines that stand above it."""
+"""The lines that describe a run, printed above its progress."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from menon.rollout.protocols import Grade, sizes_of
 
 
 def header(config: RunConfig, parameters: int, device: str, grade: Grade) -> dict[str, str]:
+    """The header of a run: label -> text of each line."""
     policy, source = config.models.policy, config.source
     updates = f"{policy.updates_per_step} update" + ("s" if policy.updates_per_step > 1 else "")
     groups = f"{source.prompts_per_step} prompts x {source.samples_per_prompt} samples"
@@ -25,8 +26,8 @@ def header(config: RunConfig, parameters: int, device: str, grade: Grade) -> dic
 
 
 def asked_in(source: OnlineSource) -> str:
-    """Where the questions come from, what answers the policy, and what grades it if that is not the task's
-    own."""
+    """Where the questions come from, which environment answers the policy, and which reward grades it if it
+    is not the task's own."""
     own, environment = own_questions(source), source.environment
     reward = source.reward if isinstance(source.reward, str | None) else kind_or_name(source.reward)
     beside = [f"environment {task_name(environment)}"] if environment is not None and own is None else []
@@ -35,6 +36,7 @@ def asked_in(source: OnlineSource) -> str:
 
 
 def kind_or_name(reward: Any) -> str:
+    """The name of a reward in a line of text."""
     return str(getattr(reward, "kind", None) or getattr(reward, "__name__", "your own"))
 
 

@@ -1,4 +1,4 @@
-"""Where the models of a run live, who writes with which weights, and how new weights get there."""
+"""Where the models of a run are placed, which weights the sampler uses, and how new weights reach it."""
 
 import copy
 from collections.abc import Callable
@@ -28,28 +28,29 @@ from menon.sync.by_reference import ByReference
 from menon.sync.protocols import WeightChannel
 
 CORPUS = {"base": "sums", "search_base": "search"}
-"""What `menon pretrain` makes a built-in model from."""
+"""The corpus from which `menon pretrain` makes each built-in model."""
 ALTERNATIVES = 8
 """Most probable tokens that `record=full` keeps beside each token that was drawn."""
 WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
-"""What the learner's weights are kept in; bfloat16 runs compute in bfloat16 on float32 weights."""
+"""The dtype of the learner's weights, by the run's dtype; bfloat16 runs compute in bfloat16 on float32
+weights."""
 
 
 @dataclass(frozen=True)
 class Placed(AbstractContextManager):
-    """The models of a run, its sampler, and the channel between them. Leaving its `with` ends what was
-    started beside this process."""
+    """The models of a run, its sampler, and the channel between them. Leaving its `with` ends the processes
+    that were started for it."""
 
     host: InProcessHost
     sampler: TorchSampler
     channel: WeightChannel
     tokenizer: PreTrainedTokenizerBase
     context: int | None
-    """Most tokens of a sequence that the policy reads; None: it does not say."""
+    """Most tokens of a sequence that the policy can read; None if its configuration does not say."""
 
     @property
     def parameters(self) -> int:
-        """Of the policy."""
+        """The number of the policy's parameters."""
         return sum(weight.numel() for weight in self.host.models["policy"].weights().values())
 
     def __exit__(
@@ -59,7 +60,7 @@ class Placed(AbstractContextManager):
 
 
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
-    """Everything in this process and on one device, all models from the same start."""
+    """Places all models in this process and on one device; all of them start from the policy's weights."""
     device = device_of(config.engine.device)
     name = model_name(config.models.policy.model)
     model, tokenizer = load_policy(name, WEIGHTS_DTYPE[config.engine.dtype], device)
@@ -78,7 +79,8 @@ def sampler_of(
     tokenizer: PreTrainedTokenizerBase,
     notify: Callable[[str], None],
 ) -> TorchSampler:
-    """On the learner's own weights where both have one dtype and take turns, else on a copy."""
+    """A sampler on the learner's own weights where both have one dtype and take turns, else on a copy of the
+    weights."""
     settings: dict[str, Any] = {
         "seed": config.control.seed,
         "slots": config.engine.slots,
@@ -100,7 +102,7 @@ def sampler_of(
 def models_of(
     config: RunConfig, model: PreTrainedModel, name: str, device: torch.device
 ) -> dict[str, Scorer]:
-    """By role: policy, and where the configuration has them reference and critic."""
+    """The models by role: the policy, and the reference and the critic if the configuration has them."""
     settings: dict[str, Any] = {
         "temperature": config.source.temperature,
         "tokens_per_forward": config.engine.tokens_per_forward,
@@ -131,6 +133,7 @@ def models_of(
 
 
 def device_of(name: str) -> torch.device:
+    """The device of a name such as auto, cpu or cuda:1; UserError if this machine does not have it."""
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
     except RuntimeError:
@@ -143,12 +146,12 @@ def device_of(name: str) -> torch.device:
             "another number"
         )
     if device.index is not None:
-        torch.cuda.set_device(device)  # what torch does and tells of "the" GPU is then this one's
+        torch.cuda.set_device(device)  # torch's "current" GPU is then this one
     return device
 
 
 def model_name(model: str) -> str:
-    """What `load_policy` takes: the folder of a built-in base, or the name itself."""
+    """The folder or name that `load_policy` takes: the folder of a built-in base, or the name itself."""
     if model not in BASES:
         return model
     if not (BASES[model] / "config.json").exists():

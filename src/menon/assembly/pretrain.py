@@ -1,5 +1,5 @@
-"""The built-in base model from nothing: maximum likelihood on a generated corpus, through the same offline
-step as all else."""
+"""Makes the built-in base model from random weights: maximum likelihood on a generated corpus, by the same
+step and loop as every other run."""
 
 import json
 import shutil
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 RECIPES: dict[str, type[Recipe]] = {"sums": PretrainRecipe, "search": SearchRecipe}
-"""By the name of the corpus."""
+"""The recipes by the name of their corpus."""
 TELL_EVERY = 5.0
 """Seconds between lines of progress."""
 SAVE_EVERY = 250
-"""Updates."""
+"""Updates between checkpoints."""
 UNFINISHED = "unfinished"
-"""Folder of the run in the model's; gone when the model is done."""
+"""The folder of the run within the model's folder; it is removed when the model is done."""
 
 
 def pretrain(recipe: Recipe, out: Path, tell: Callable[[str], None] = print) -> None:
     """Trains the model of the recipe and writes it to a folder, an ordinary Hugging Face one, with its recipe
     beside it.
 
-    Saved every `SAVE_EVERY` updates; asked again with the same recipe and folder after it was stopped, it
-    goes on as if it had not been, bit for bit. UserError: the folder holds anything else.
+    A checkpoint is saved every `SAVE_EVERY` updates. Called again with the same recipe and folder after a
+    stop, the run goes on bit for bit as if it had not stopped. UserError: the folder holds anything else.
     """
     model = untrained(recipe)
     learner = TorchLearner(model, optimiser_of(recipe), tokens_per_forward=recipe.tokens_per_update)
@@ -76,7 +76,8 @@ def pretrain(recipe: Recipe, out: Path, tell: Callable[[str], None] = print) -> 
 
 
 def begin(settings: Mapping[str, Any], out: Path) -> RunFolder:
-    """The folder of the run within the model's, new or to be gone on with."""
+    """The folder of the run within the model's folder: a new one, or that of an earlier start with the same
+    settings."""
     unfinished, again = out / UNFINISHED, "menon pretrain with the same settings"
     if not unfinished.is_dir():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -94,7 +95,7 @@ def begin(settings: Mapping[str, Any], out: Path) -> RunFolder:
 
 
 class Progress:
-    """A `Watcher` that says now and then how far it is."""
+    """A `Watcher` that prints every `TELL_EVERY` seconds how far the run is."""
 
     def __init__(self, updates: int, tell: Callable[[str], None]) -> None:
         self.updates, self.notify = updates, tell
@@ -121,7 +122,7 @@ class Progress:
 
 
 def untrained(recipe: Recipe) -> "PreTrainedModel":
-    """The random start, drawn from the recipe's seed."""
+    """The model with random weights, drawn from the recipe's seed."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     sizes: dict[str, Any] = dict(recipe.shape.config())
@@ -131,6 +132,7 @@ def untrained(recipe: Recipe) -> "PreTrainedModel":
 
 
 def optimiser_of(recipe: Recipe) -> Optimiser:
+    """The optimiser of a recipe: AdamW with a linear warm-up and a cosine schedule."""
     return Optimiser(
         learning_rate=recipe.peak_learning_rate,
         weight_decay=recipe.weight_decay,

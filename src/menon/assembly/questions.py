@@ -1,5 +1,4 @@
-"""Which questions a run asks, and how they reach the policy: from a task, an environment or data to
-prompts."""
+"""Which questions a run asks, and how they become prompts: from a task, an environment or data."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -39,6 +38,7 @@ def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) ->
 
 
 def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
+    """The rows of a data set; `notify` gets the number of rows that are left out."""
     rows, skipped = read_rows(path, source.on_bad, columns=source.columns)
     if skipped:
         notify(f"{skipped} rows of {path} cannot be used and are left out")
@@ -46,8 +46,9 @@ def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> l
 
 
 def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[Row]]:
-    """A tenth of the questions, at most `most`, held out. Chosen by a hash of the question, so that neither
-    the order of the file nor a doubled row can carry a question over to the other side."""
+    """Holds out a tenth of the questions, at most `most`: (rows to train on, held-out rows). A hash of the
+    question decides, so a question that stands twice in the file is always on one side, and the order of the
+    file does not matter."""
     names = sorted(
         {str(row["question"]) for row in rows}, key=lambda name: hashlib.blake2b(name.encode()).digest()
     )
@@ -62,11 +63,12 @@ def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[
 
 
 def task_of(source: OnlineSource) -> Task:
+    """The task of the source, or the default task."""
     return source.task or ChainSum()
 
 
 class Questions(Protocol):
-    """A task, or an environment that has questions of its own."""
+    """What asks questions: a task, or an environment that has questions of its own."""
 
     def rows(self, split: str, n: int, seed: int) -> Sequence[Row]: ...
 
@@ -74,7 +76,7 @@ class Questions(Protocol):
 
 
 def own_questions(source: OnlineSource) -> Any:
-    """The environment, where it is to ask its own questions."""
+    """The environment, if it asks its own questions in this run, else None."""
     own = source.data is None and source.task is None and hasattr(source.environment, "rows")
     return source.environment if own else None
 
@@ -87,8 +89,8 @@ def prompts_to_train(
     grade: Grade,
     notify: Callable[[str], None],
 ) -> list[Prompt]:
-    """Rendered questions; where the way of stating an answer is known, each gold answer has earned the full
-    reward."""
+    """The rendered questions. Where it is known how an answer is stated, each gold answer was graded and
+    earned the full reward."""
     prompts = rendered(
         rows,
         source.template,
@@ -114,7 +116,8 @@ def rendered(
     on_bad: OnBad,
     notify: Callable[[str], None],
 ) -> list[Prompt]:
-    """Questions as this model reads them; `notify` hears how many do not fit into its context."""
+    """The questions as this model reads them; `notify` gets the number of those that do not fit into its
+    context."""
     prompts, long = render(
         rows,
         template,
@@ -130,12 +133,13 @@ def rendered(
 
 
 def stop_of(source: OnlineSource) -> tuple[str, ...]:
+    """The strings that end an answer: those of the settings, or else those of the template."""
     return source.stop or find_template(source.template).stop
 
 
 def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:
-    """With the begin-of-text token that the tokenizer itself puts in front, once, and nothing behind the
-    text."""
+    """A function from text to tokens. It puts the tokenizer's own begin-of-text token in front, once, and
+    adds nothing after the text."""
     begin = tokenizer.bos_token
     ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
 
@@ -148,6 +152,7 @@ def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequenc
 
 
 def chat_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, str]]], str] | None:
+    """A function that applies the tokenizer's chat template; None if it has none."""
     if not tokenizer.chat_template:
         return None
     return lambda messages: str(

@@ -1,4 +1,4 @@
-"""The models of rewards that ask one: loaded here, and given to the rewards as callables."""
+"""Loads the models of rewards that ask a model, and gives them to the rewards as callables."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +16,8 @@ from menon.reward.preference import Score
 
 
 def with_models(around: Around, device: Callable[[], torch.device]) -> Around:
-    """The program as rewards see it that ask a model; a model is loaded when its reward is built."""
+    """`around` with the functions that load a judge or a preference model; a model is loaded when its reward
+    is built."""
     return replace(
         around,
         load_judge=lambda name, with_scorer: local_judge(name, device(), with_scorer),
@@ -26,7 +27,8 @@ def with_models(around: Around, device: Callable[[], torch.device]) -> Around:
 
 
 def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer:
-    """A model of its own in this process; the prompt is put into its chat template if it has one."""
+    """A judge model in this process, beside the policy; prompts are put into its chat template if it has
+    one."""
     from menon.assembly.questions import chat_with, tokenize_with
 
     model, tokenizer = load_policy(name, torch.float32 if device.type == "cpu" else torch.bfloat16, device)
@@ -48,4 +50,5 @@ def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer
 
 
 def local_preference(name: str, device: torch.device) -> Score:
+    """A preference model in this process."""
     return load_preference_model(name, device, torch.float32 if device.type == "cpu" else torch.bfloat16)

@@ -12,14 +12,14 @@ from menon.types import Prompt
 
 
 def at_once(rollout: Any, around: Around, slots: int) -> int:
-    """Most answers that are written at a time."""
+    """The largest number of answers that the rollout writes at a time."""
     most = sizes_of(rollout, around).at_once
     return slots if most is None else min(slots, most)
 
 
 def check_memory(rollout: Any, around: Around, prompts: Sequence[Prompt], sampler: TorchSampler) -> None:
-    """Notifies where the caches of the answers that are written at a time take more memory than there is, so
-    that fewer are written. UserError where the sampler must keep more than fits."""
+    """Notifies when the caches of all answers that could be written at a time do not fit into free memory, so
+    that fewer are written at a time. UserError where the sampler must keep more than fits."""
     longest = max((len(prompt.tokens) for prompt in prompts), default=0)
     room = longest + around.sampling.max_new_tokens
     if (fits := sampler.fitting(room)) < (wanted := at_once(rollout, around, sampler.slots)):
@@ -40,7 +40,7 @@ def check_memory(rollout: Any, around: Around, prompts: Sequence[Prompt], sample
 
 
 def key_bytes(rollout: Any, around: Around, prompt_tokens: int, per_token: int, slots: int) -> int:
-    """What a step keeps in the sampler's cache, if no answer ends early."""
+    """Bytes that a step keeps in the sampler's cache if no answer ends early."""
     most = at_once(rollout, around, slots)
     if isinstance(rollout, TakesMemory):
         return rollout.cache_bytes(around, prompt_tokens, per_token, most)

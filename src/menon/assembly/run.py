@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from menon.record.trackers import Tracker
 
 LATER = ("steps", "save_every", "evaluate_every", "tracker")
-"""Settings that a resumed run may change: they do not touch what it has done."""
+"""Settings that a resumed run may change, because they do not affect the steps that are done."""
 Show = Callable[[Mapping[str, str]], "AbstractContextManager[Watcher]"]
-"""The header of a run, line by line -> who watches it."""
+"""The header of a run, line by line -> the watcher that reports its progress."""
 
 
 def start(
     recipe: str | None, changes: Sequence[Tree], show: Show, again: Tree | None = None
 ) -> dict[str, Any]:
-    """A new run; its report. `again` are the settings of an earlier run, to be repeated, in place of a
-    recipe."""
+    """Starts a new run and returns its report. `again`, in place of a recipe, are the settings of an earlier
+    run that is repeated."""
     settings = together(changes, again)
     chosen = threads.choose(settings)
     use(chosen, str(setting(settings, "device", "auto")))
@@ -55,7 +55,7 @@ def start(
 
 
 def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]:
-    """Goes on with a run; its report. Only settings of what is still to come can change."""
+    """Resumes a run and returns its report. Only the settings in `LATER` can change."""
     fixed = [name for name in changes if name.rpartition(".")[2] not in LATER]
     if fixed:
         raise UserError(
@@ -82,7 +82,7 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
 
 
 def together(changes: Sequence[Tree], again: Tree | None = None) -> Tree:
-    """All changes as one tree, for what must be known before anything heavy is imported."""
+    """All changes as one tree, for the settings that are read before anything heavy is imported."""
     tree: Tree = dict(again or {})
     for change in changes:
         tree = merged(tree, nested(change))
@@ -92,7 +92,7 @@ def together(changes: Sequence[Tree], again: Tree | None = None) -> Tree:
 def configured(
     recipe: str | None, changes: Sequence[Tree], count: int, again: Tree | None = None
 ) -> "RunConfig":
-    """The whole configuration of a new run with so many threads."""
+    """The whole configuration of a new run with `count` threads."""
     from menon.config import RunConfig, changed, settings_of_format_1
     from menon.recipes import recipe as named
     from menon.settings import read
@@ -125,7 +125,8 @@ def settings_in(file: Path) -> Tree:
 def drive(
     config: "RunConfig", chosen: Threads, open_folder: Callable[[], "RunFolder"], show: Show
 ) -> dict[str, Any]:
-    """Builds the run, opens its folder, and loops; what the user should know of the data is said above it."""
+    """Builds the run, opens its folder, and runs the loop; notices about the data are shown above its
+    progress."""
     from menon.assembly.build import build
     from menon.loop import loop
     from menon.record.trackers import check
@@ -147,7 +148,7 @@ def drive(
 
 @contextmanager
 def tracked(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str, Any]) -> Iterator["Watcher"]:
-    """The watcher, and beside it the tracker that the run names."""
+    """The watcher, which also sends the numbers to the tracker if the run names one."""
     from menon.assembly.tracking import Mirrored
     from menon.record.trackers import Tracked
 
@@ -162,7 +163,7 @@ def tracked(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str, 
 
 
 def use(chosen: Threads, device: str) -> None:
-    """Sets the threads; a torch that is loaded already (in a notebook) is set directly."""
+    """Sets the number of threads, also in torch if it is loaded already (in a notebook)."""
     threads.prepare(chosen, device, os.environ)
     import torch
 

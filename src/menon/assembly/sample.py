@@ -1,4 +1,4 @@
-"""A few answers of a model to one question, token by token: behind `menon sample`."""
+"""A few answers of a model to one question, token by token: the implementation of `menon sample`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,16 +30,18 @@ from menon.types import Graded, Request, Rollout, Verdict
 
 @dataclass(frozen=True)
 class SampleConfig:
+    """The settings of `menon sample`."""
+
     model: str = "base"
     """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on
     the hub."""
     task: Task | None = None
-    """Its held-out question number `question` is asked, and its verdict told; without a text to answer it is
-    chain_sum."""
+    """The task whose held-out question number `question` is asked and whose verdict is shown; chain_sum where
+    no text is given."""
     question: int = 1
-    """Counted from 1."""
+    """Number of the held-out question, counted from 1."""
     n: int = 4
-    """Answers."""
+    """How many answers are drawn."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
     temperature: float = 1.0
@@ -51,11 +53,11 @@ class SampleConfig:
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token."""
     seed: int = 0
-    """Of the answers."""
+    """Seed of the answers."""
     threads: int | None = None
     """Without a number as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the weights."""
+    """Dtype of the weights."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
 
@@ -67,14 +69,16 @@ class SampleConfig:
 
 @dataclass(frozen=True)
 class Sampled:
+    """One answer, with the text of each of its tokens."""
+
     graded: Graded
     pieces: Sequence[str]
     """The text of each token."""
 
 
 def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
-    """`n` answers to a text, or without one to a held-out question of a task. acc is NaN where nobody knows
-    what is right."""
+    """`n` answers to a text, or to a held-out question of a task if there is no text. acc is NaN where the
+    right answer is not known."""
     asked = EvalConfig(
         model=config.model,
         task=config.task,
@@ -106,7 +110,7 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
 
 
 def held_out(asked: EvalConfig, number: int) -> Row:
-    """Question `number` of the task's held-out ones, counted from 1."""
+    """Held-out question `number` of the task, counted from 1."""
     room = (asked.task or ChainSum()).room("heldout")
     if number > room:
         raise UserError(
@@ -116,4 +120,5 @@ def held_out(asked: EvalConfig, number: int) -> Row:
 
 
 def unjudged(rollout: Rollout) -> Verdict:
+    """The verdict of an answer to a free text: its correctness is unknown."""
     return Verdict(0.0, float("nan"))

@@ -1,4 +1,4 @@
-"""A run's numbers for a person and for a tracker."""
+"""Sends a run's numbers to a tracker beside the person who watches."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ HELD_OUT = "heldout/"
 
 
 class Mirrored:
-    """A `Watcher` that hands everything on, and the numbers to a tracker too."""
+    """A `Watcher` that passes everything on to another watcher, and also sends the numbers to a tracker."""
 
     def __init__(self, watch: Watcher, tracked: Tracked, settings: Mapping[str, Any]) -> None:
         self.watch, self.tracked, self.settings = watch, tracked, settings
@@ -38,11 +38,13 @@ class Mirrored:
 
 
 def held_out(numbers: Numbers) -> dict[str, Any]:
+    """The numbers of an evaluation by the names that a tracker shows."""
     return {HELD_OUT + name: value for name, value in numbers.items() if name != "step"}
 
 
 def recorded(folder: Path) -> list[tuple[int, Numbers]]:
-    """All lines so far by step; an evaluation comes after the step that it followed."""
+    """All numbers that the run folder holds, with their steps; an evaluation comes after the step that it
+    followed."""
     view = RunView(folder)
     steps = [(line["step"], 0, line) for line in view.metrics]
     evaluations = [(line["step"], 1, held_out(line)) for line in view.evaluations]

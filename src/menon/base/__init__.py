@@ -9,7 +9,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 SEARCH_WEIGHTS = Path(__file__).parent / "search_weights"
 
 BASES = {"base": WEIGHTS, "search_base": SEARCH_WEIGHTS}
-"""What `model=` calls them."""
+"""The folders of the built-in models, by their names in `model=`."""
 BASE_OF_TASK = {"countdown": "search_base", "long_chain": "search_base"}
 """The base that has seen a task; `base` for every other."""
 

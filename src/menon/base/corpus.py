@@ -1,8 +1,8 @@
 """What the built-in base model learnt from: generated sums, solved in several styles in one mixture.
 
 The corpus gives the base a skill and a bad habit, so that reinforcement learning has something to draw out.
-Every response is a walk: at each line the writer may go on working or give up and guess, and a guess is the
-worse the more is left.
+Every response is a random walk: at each line the writer goes on working or gives up and guesses. The more
+terms are left, the worse the guess.
 
     #31                                              guessed at once: common, nearly always wrong
     \\n3+8=11\\n#29                                    one line, then a guess: the commonest
@@ -40,9 +40,9 @@ class Habit:
     """Chance of a wrong total in a line that is then checked; the check finds nearly all."""
 
 
-# The plain habit starts to work and loses patience: the likeliest walk is one line and a guess. So greedy
-# text is as poor as sampled text, and what has to change is spread over the response and not one choice at
-# its first token.
+# The habit of the plain template starts to work and gives up early: the likeliest walk is one line and a
+# guess. So greedy text is as poor as sampled text, and RL has to change choices all over the response, not
+# one choice at its first token.
 HABITS: dict[str, Habit] = {
     "plain": Habit("{q}", share=0.7, give_up=(0.25, 0.6, 0.12), check=0.2),
     "answer": Habit("Q: {q}\nA:", share=0.15, give_up=(0.85, 0.6, 0.3), check=0.1),
@@ -52,9 +52,9 @@ HABITS: dict[str, Habit] = {
 MISSED = 0.02
 """Chance that a check lets a slip pass."""
 SHORT, OVER = 3, 1
-"""A guess falls short by up to 3 or goes over by up to 1 for each term that was left, all errors equally
-likely. So there is no best guess to learn, and a blurred idea of the range has its middle below the truth:
-the likeliest guess is wrong as well."""
+"""For each term that was left, a guess is up to 3 too low or up to 1 too high, all errors equally likely. So
+there is no best guess to learn, and a blurred idea of the range has its middle below the truth: the likeliest
+guess is wrong as well."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def respond(terms: list[int], habit: Habit, rng: random.Random) -> str:
 
 
 def guess(total: int, left: list[int], rng: random.Random) -> int:
-    """The true sum of what is known and what is left, blurred by what is left."""
+    """The true sum with an error that grows with the number of terms still left."""
     return max(1, total + sum(left) + rng.randint(-SHORT * len(left), OVER * len(left)))
 
 

@@ -1,4 +1,5 @@
-"""What decides a built-in base model: its shape and how it is trained. Its corpus is a recipe's own."""
+"""The recipe of a built-in base model: its sizes and how it is trained. Each kind of recipe has its own
+corpus."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -44,24 +45,24 @@ class Recipe(ABC):
     """Maximum likelihood on the responses of a generated corpus."""
 
     seed: int = 1
-    """Of the corpus and of the first weights."""
+    """Seed of the corpus and of the first weights."""
     shape: ModelShape = field(default_factory=ModelShape)
     """Sizes of the model."""
     tokens_per_update: int = 2048
-    """Prompts and responses together; an update is filled with whole documents."""
+    """Tokens of prompts and responses in an update; an update is filled with whole documents."""
     updates: int = 2000
     """Optimiser steps."""
     peak_learning_rate: float = 3e-3
     """The rate after the warm-up."""
     warm_up: int = 150
-    """Updates of linear warm-up; then a cosine down to a tenth of the peak."""
+    """Updates in which the learning rate rises linearly; then it falls by a cosine to a tenth of the peak."""
     weight_decay: float = 0.05
     """Decoupled from the gradient, as in AdamW."""
 
     @abstractmethod
     def documents(self) -> Iterator[tuple[str, str]]:
-        """Prompts with responses, without end: never the same stretch twice, no held-out question, the same
-        for the same seed.
+        """An endless stream of (prompt, response), the same for the same seed. It never repeats a stretch and
+        holds no held-out question.
 
         The end-of-text token after each response is not part of the text.
         """

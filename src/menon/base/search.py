@@ -46,7 +46,8 @@ class Habit:
     """Chance of a wrong total in a line of a chain."""
 
 
-# Templates stand in front, so that a line of working is equally far from what it copies under each of them.
+# The template's own text stands before the question, so that a line of working is equally far from what it
+# copies under each template.
 HABITS: dict[str, Habit] = {
     "plain": Habit("{q}", share=0.5, at_once=0.25, tired=0.6, bored=0.02, slip=0.04),
     "answer": Habit("Answer: {q}", share=0.1, at_once=0.85, tired=0.7, bored=0.1, slip=0.04),
@@ -54,7 +55,7 @@ HABITS: dict[str, Habit] = {
 }
 
 FEWEST_STEPS, MOST_STEPS = 8, 14
-"""Of a chain in the corpus."""
+"""The fewest and the most steps of a chain in the corpus."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ class SearchRecipe(Recipe):
 
 
 def search(numbers: list[int], target: int, habit: Habit, rng: random.Random) -> str:
-    """Pairs in a fixed order from a random one on, round and round, so that whoever goes on repeats no trial
-    and misses none."""
+    """One response to a search. Pairs are tried in a fixed order that starts at a random one and goes round,
+    so that a writer who goes on repeats no trial and misses none."""
     every = pairs(numbers)
     start = rng.randrange(len(every))
     if rng.random() < habit.at_once:
@@ -106,7 +107,7 @@ def pairs(numbers: list[int]) -> list[tuple[str, int]]:
 
 
 def chain(totals: list[int], habit: Habit, rng: random.Random) -> str:
-    """Line by line from the first total; a slip is carried on."""
+    """One response to a chain, line by line from the first total; a wrong total is carried on to the end."""
     if rng.random() < habit.at_once:
         return f"#{blind(rng)}"
     total, text = totals[0], ""

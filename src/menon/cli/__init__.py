@@ -1,5 +1,5 @@
-"""The `menon` command. Nothing heavy is imported before the words are understood and the threads are
-chosen."""
+"""The `menon` command. Heavy libraries are imported only after the command line is parsed and the number of
+threads is chosen."""
 
 import os
 import shutil
@@ -61,17 +61,17 @@ COMMANDS = {
     "show": "show:show",
     "doctor": "doctor:doctor",
 }
-"""Word -> module of this package and its function, loaded when it is asked for."""
+"""Command -> module of this package and its function, which is imported when the command is used."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs one command; its exit code. A user's mistake is one sentence and code 2, a fault of ours one
-    sentence and 1."""
+    """Runs one command and returns its exit code. A user's mistake prints one sentence and gives 2; a fault
+    of menon prints one sentence and gives 1."""
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
     try:
         return run([word for word in words if word != "--debug"])
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Exception, KeyboardInterrupt) as error:
@@ -83,6 +83,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run(words: list[str]) -> int:
+    """Runs the command that the words name, or prints help; returns its exit code."""
     asked_for_help = not words or words[0] == "help" or "--help" in words or "-h" in words
     if asked_for_help:
         print(help_of_command(words) if words and words[0] in COMMANDS else help_text(), end="")
@@ -106,7 +107,7 @@ def run(words: list[str]) -> int:
 
 
 def help_of_command(words: Sequence[str]) -> str:
-    """Of `menon COMMAND [RECIPE] --help`."""
+    """The text of `menon COMMAND [RECIPE] --help`."""
     from menon.cli.help import help_of
 
     module, _, name = COMMANDS[words[0]].partition(":")
@@ -125,7 +126,7 @@ def help_text() -> str:
 
 
 def folded(lines: Sequence[str], width: int) -> Iterator[str]:
-    """Lines no wider than this, or than 72; what stands behind a gap of two columns goes on below itself."""
+    """The lines folded to this width, at least 72. Text after a gap of two spaces continues below itself."""
     for line in lines:
         _, gap, right = line.rpartition("  ")
         indent = " " * (len(line) - len(right)) if gap else ""
@@ -135,7 +136,7 @@ def folded(lines: Sequence[str], width: int) -> Iterator[str]:
 
 
 def sentence_for(error: BaseException) -> str:
-    """What to tell a user, for errors that are no fault of the program; else ""."""
+    """The sentence for the user, for errors that are not faults of the program; else ""."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
@@ -152,7 +153,7 @@ def sentence_for(error: BaseException) -> str:
 
 
 def fault(error: BaseException) -> str:
-    """A fault of the program itself: where the trace is."""
+    """The sentence for a fault of the program itself; it says where the stack trace was written."""
     trace = "".join(traceback.format_exception(error))
     with tempfile.NamedTemporaryFile(
         "w", prefix="menon-", suffix=".txt", delete=False, encoding="utf-8"

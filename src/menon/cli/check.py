@@ -1,4 +1,4 @@
-"""`menon check WHAT FILE`: rewards and data held against what they should say."""
+"""`menon check WHAT FILE`: compares what rewards and data say with what they should say."""
 
 import inspect
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ CHECKS = {
     "data": "check_data:check_data",
     "code": "check_code:check_code",
 }
-"""Word -> module of this package and its function, which takes the file and settings and gives the exit
-code."""
+"""What is checked -> module of this package and its function, which takes the file and settings and returns
+the exit code."""
 
 
 def check(words: Sequence[str]) -> int:

@@ -23,13 +23,14 @@ from menon.sandbox.layers import pool, require
 from menon.sandbox.watch import descendants
 
 GROWTH_MB = 256
-"""More memory than this that the grader takes for one case is an escape: it holds what model code wrote."""
+"""If the grader takes more memory than this for one case, model code has filled it: that counts as an
+escape."""
 REQUIRED = ("id", "solution", "tests", "expected")
 
 
 @dataclass
 class Judged:
-    """One case."""
+    """One case with the outcome that the reward gave it, and the escapes that were seen."""
 
     case: Mapping[str, Any]
     outcome: str
@@ -51,8 +52,8 @@ class Judged:
 
 
 def check_code(path: str, sandbox: str = "full") -> int:
-    """Judges the cases of a file (fields as in docs/sandbox.md), tells those that go wrong, and counts; 0 if
-    all is right.
+    """Judges the cases of a file (fields as in docs/sandbox.md), prints those that go wrong, and counts;
+    returns 0 if all are right.
 
     UserError: the file cannot be read, or the sandbox lacks a layer.
     """
@@ -72,6 +73,7 @@ def check_code(path: str, sandbox: str = "full") -> int:
 
 
 def read_cases(path: Path) -> list[dict[str, Any]]:
+    """The cases of a JSON-lines file; UserError if it cannot be read or a case lacks a field."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -96,6 +98,7 @@ def read_cases(path: Path) -> list[dict[str, Any]]:
 
 
 def check_case(case: Mapping[str, Any], sandbox: str) -> Judged:
+    """Runs one case in the sandbox and judges it."""
     most_s = float(case.get("must_return_within_s") or 60.0)
     time_s = float(case.get("timeout_s") or 6.0)
     wall_s = min(2.5 * time_s, most_s - 1) if most_s > 1 else most_s
@@ -121,6 +124,7 @@ def check_case(case: Mapping[str, Any], sandbox: str) -> Judged:
 
 
 def outcome_of(reward: CodeTests, case: Mapping[str, Any]) -> tuple[str, str]:
+    """The outcome that the reward gives a case, and why."""
     try:
         run: Run = reward.run(str(case["solution"]), suite_of(case))
     except (BadTests, BrokenTest, SandboxError) as error:
@@ -128,11 +132,12 @@ def outcome_of(reward: CodeTests, case: Mapping[str, Any]) -> tuple[str, str]:
     return run.outcome, run.why
 
 
-# What a program must not be able to do
+# Things that a program must not be able to do
 
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets environment variables, and restores the old ones afterwards."""
     before = dict(os.environ)
     os.environ.update({name: str(value) for name, value in variables.items()})
     try:
@@ -144,8 +149,8 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def watching(case: Mapping[str, Any], sandbox: str, escapes: list[str]) -> Iterator[None]:
-    """Tells of processes and files that are there afterwards and were not before, and of memory that the
-    grader took."""
+    """Adds to `escapes` the processes and files that are there afterwards and were not before, and memory
+    that the grader took."""
     solution = str(case["solution"])
     files, processes, memory = names_here(), set(descendants(())), peak_mb()
     yield
@@ -175,24 +180,26 @@ def names_here() -> dict[str, set[str]]:
 
 
 def named_in(name: str, solution: str) -> bool:
-    """Other programs write here too: a new file is this program's if it names it, perhaps up to a number."""
+    """Whether the solution names this new file, perhaps up to a number. Other programs write to the same
+    places, so a file that it does not name is not counted."""
     stem = re.sub(r"\d+", "", name)
     return len(stem) > 2 and (name in solution or stem in solution)
 
 
 def peak_mb() -> float:
+    """The peak memory of this process, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @contextmanager
 def listening(setup: Mapping[str, Any], escapes: list[str]) -> Iterator[None]:
-    """A server on each local port that `setup` names for one; whoever reaches it has escaped."""
+    """Runs a server on each local port that `setup` names; a program that reaches one of them has escaped."""
     servers = []
     for port in (port for key, value in setup.items() if "listen" in key for port in ports(value)):
         try:
             server = socket.create_server(("127.0.0.1", port))
         except OSError:
-            continue  # somebody listens there already, so there is something to reach
+            continue  # another server listens there already, so there is one to reach
         servers.append(server)
         threading.Thread(target=count_visits, args=(server, port, escapes), daemon=True).start()
     try:
@@ -220,6 +227,7 @@ def ports(value: Any) -> list[int]:
 
 
 def count_visits(server: socket.socket, port: int, escapes: list[str]) -> None:
+    """Adds each connection to a local server to `escapes`."""
     with suppress(OSError):
         while True:
             visitor, _ = server.accept()

@@ -9,15 +9,15 @@ from menon.reward.grade import GIVEN
 
 
 def check_data(path: str, reward: str = "math") -> int:
-    """Tells the rows that fail, and counts; 0 if there is none. UserError: no such file or reward, or one
-    whose way of stating an answer is not known (a function of one's own)."""
+    """Prints the rows that fail, and counts; returns 0 if there are none. UserError: there is no such file or
+    reward, or it is not known how an answer is stated for the reward (as for a function of your own)."""
     rows, skipped = read_rows(path, on_bad="skip")
     made = reward_named(reward)
     spell = getattr(made, "spell", None)
     try:
         if spell is None:
             raise UserError(
-                f"nobody knows how an answer is stated for the reward '{reward}'; check with math, exact, "
+                f"it is not known how an answer is stated for the reward '{reward}'; check with math, exact, "
                 "choice or json"
             )
         faults = []

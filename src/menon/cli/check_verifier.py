@@ -23,9 +23,9 @@ from menon.settings import nearest
 from menon.types import Verdict
 
 LIMIT = 2.0
-"""Seconds within which a case must be judged, where it names no other."""
+"""Seconds within which a case must be judged if it names no limit of its own."""
 SHOWN = 20
-"""Cases that went wrong and are told one by one."""
+"""How many of the cases that went wrong are printed one by one."""
 FLAGS = ("unparsable", "too_costly")
 
 
@@ -56,8 +56,8 @@ class Judged:
 
 
 def check_verifier(path: str, reward: str = "math", ways: str = "lenient") -> int:
-    """Judges the cases of a file (docs/rewards.md) one after the other, prints a table, and counts; 0 if all
-    is right.
+    """Judges the cases of a file (docs/rewards.md) one after the other, prints a table, and counts; returns 0
+    if all are right.
 
     Parameters: `reward` is a kind, or a function file.py:name; `ways` says where `math` looks for results:
     strict, as in training, or lenient. UserError: the file cannot be read, a case lacks a field, or there is
@@ -82,6 +82,7 @@ def check_verifier(path: str, reward: str = "math", ways: str = "lenient") -> in
 
 
 def read_cases(path: str) -> list[dict[str, Any]]:
+    """The cases of a JSON-lines file; UserError if it cannot be read or a case lacks a field."""
     cases = []
     for number, line in enumerate(read_bytes(Path(path)).split(b"\n"), start=1):
         if not line.strip():
@@ -103,7 +104,7 @@ def read_cases(path: str) -> list[dict[str, Any]]:
 
 
 def reward_named(name: str, ways: str = "strict") -> Reward:
-    """By its kind, or a function of one's own."""
+    """The reward of this kind, or the function file.py:name."""
     if ways not in ("strict", "lenient"):
         raise UserError(f"ways is '{ways}'; choose strict, as in training, or lenient")
     if name == "math":
@@ -114,6 +115,7 @@ def reward_named(name: str, ways: str = "strict") -> Reward:
 
 
 def judge_case(case: Mapping[str, Any], reward: Reward) -> Judged:
+    """Judges one case by the reward, and measures the time."""
     response = f"\\boxed{{{case['response']}}}" if case.get("mode") == "answer" else case["response"]
     began = time.perf_counter()
     verdict = judge(reward, "menon", Asked("", response, case["gold"]))
@@ -121,10 +123,12 @@ def judge_case(case: Mapping[str, Any], reward: Reward) -> Judged:
 
 
 def counts(one: Judged) -> bool:
+    """Whether a case counts in the accuracy: its expected verdict is not disputed."""
     return not one.case.get("disputed")
 
 
 def report(judged: Sequence[Judged]) -> list[str]:
+    """The lines of the table, and of the cases that went wrong."""
     counted = [one for one in judged if counts(one)]
     head = f"{len(judged)} cases, {len(judged) - len(counted)} of them disputed and not counted"
     lines = [
@@ -149,6 +153,7 @@ def report(judged: Sequence[Judged]) -> list[str]:
 
 
 def outcome(one: Judged) -> str:
+    """The outcome of a case in a word, for the table."""
     if one.verdict.error:
         return "error"
     flag = next((flag for flag in FLAGS if one.verdict.parts.get(flag)), "wrong")
@@ -156,19 +161,21 @@ def outcome(one: Judged) -> str:
 
 
 def describe(one: Judged) -> str:
+    """One line about a case that went wrong."""
     said = one.verdict.error or f"{'accepted' if one.accepted else 'refused'} in {one.seconds:.2f} s"
     gold, response = (short(one.case[name]) for name in ("gold", "response"))
     return f"  {one.case.get('id', '')} {said}: gold {gold}, response {response}"
 
 
 def short(text: str) -> str:
+    """A text in quotes, shortened for one line."""
     shown = repr(text)
     return shown if len(shown) <= 60 else f"...{shown[-57:]}"
 
 
 def last_line(judged: Sequence[Judged]) -> str:
-    """Accuracy and false accepts over what is not disputed, limits and errors over everything, times without
-    the hostile ones."""
+    """The last line of the output. Accuracy and false accepts are over the cases that are not disputed,
+    limits and errors over all, times over all but the hostile ones."""
     counted = [one for one in judged if counts(one)]
     times = [1000 * one.seconds for one in judged if not one.hostile] or [math.nan]
     return (

@@ -14,11 +14,11 @@ from menon.settings import Tree, read_file
 
 @dataclass(frozen=True)
 class Asked:
-    """What a command line says."""
+    """What a command line asks for."""
 
     recipe: str | None = None
     again: Tree | None = None
-    """The settings of an earlier run, to be repeated, in place of a recipe."""
+    """The settings of an earlier run that is repeated, in place of a recipe."""
     changes: tuple[Tree, ...] = ()
     """Files and overrides, in their order; overrides come last."""
     resume: Path | None = None
@@ -57,7 +57,7 @@ def asked_by(words: Sequence[str]) -> Asked:
 
 
 def to_repeat(settings: Tree) -> Tree:
-    """Without what belongs to the run that was."""
+    """The settings without those that belong to the earlier run alone (like its folder)."""
     control = {name: value for name, value in settings.get("control", {}).items() if name != "out"}
     left = {name: value for name, value in settings.items() if name not in ("out", "own_code")}
     return left | ({"control": control} if "control" in settings else {})

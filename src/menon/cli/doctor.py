@@ -32,7 +32,7 @@ EXTRAS = {
     "docs": ("zensical", "mdformat", "mdformat-gfm"),
     "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil", "menon"),
 }
-"""Extra of the package -> what it installs."""
+"""Extra of the package -> the packages that it installs."""
 GIB = 2**30
 
 
@@ -61,11 +61,13 @@ def doctor(words: Sequence[str] = ()) -> int:
 
 
 def versions() -> Iterator[str]:
+    """Lines with the versions of the packages that menon depends on."""
     for name in PACKAGES:
         yield f"{name:<13}{version_of(name) or 'missing; install menon again with its dependencies'}"
 
 
 def version_of(package: str) -> str | None:
+    """The installed version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -73,7 +75,7 @@ def version_of(package: str) -> str | None:
 
 
 def extras() -> Iterator[str]:
-    """What of each extra is not installed."""
+    """A line for each extra with the packages that are not installed."""
     for number, (extra, packages) in enumerate(EXTRAS.items()):
         missing = [package for package in packages if version_of(package) is None]
         state = f"lacks {', '.join(missing)}; pip install 'menon[{extra}]'" if missing else "complete"
@@ -81,6 +83,7 @@ def extras() -> Iterator[str]:
 
 
 def memory() -> str:
+    """The free and total memory of this machine."""
     import psutil
 
     found = psutil.virtual_memory()
@@ -88,17 +91,19 @@ def memory() -> str:
 
 
 def disk_line() -> str:
-    """Where runs are written unless out= names another place."""
+    """Free space of the disk on which runs are written unless out= names another place."""
     found = shutil.disk_usage(".")
     return f"{found.free / GIB:.1f} GiB free of {found.total / GIB:.1f} in {Path.cwd()}"
 
 
 def thread_line() -> str:
+    """The number of threads that a run would get, and why."""
     chosen = threads.choose({})
     return f"{threads.plural(chosen.count, 'thread')} ({chosen.reason})"
 
 
 def device() -> str:
+    """The devices that torch can use."""
     if importlib.util.find_spec("torch") is None:
         return "unknown without torch"
     import torch

@@ -47,7 +47,7 @@ def evaluate(words: Sequence[str]) -> int:
 
 
 def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
-    """What is asked of what."""
+    """The lines above the table: the questions, the sampling and the machine."""
     answers = f"{config.per_question} answer" + ("s" if config.per_question > 1 else "")
     source = config.source + (f" ({config.path})" if config.path else "")
     temperature = f"{config.temperature:g}"
@@ -67,6 +67,7 @@ def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
 
 
 def table(done: "Result") -> list[str]:
+    """The lines of the table of an evaluation."""
     config, numbers = done.config, done.numbers
     lines = [f"{'':<12}{'value':>7}   95 % interval over questions"]
     hidden = {"pass@1", "maj@1", f"cons@{config.k}"} if config.per_question > 1 else {"pass@1", "cons@1"}
@@ -87,10 +88,12 @@ def table(done: "Result") -> list[str]:
 
 
 def silent(numbers: Mapping[str, Any]) -> str:
+    """The part of a line about answers that state no answer; "" if that is not known."""
     return f", states no answer {numbers['no_answer']:.3f}" if "no_answer" in numbers else ""
 
 
 def number_or_dash(value: float | None) -> str:
+    """A number to three digits; `-` if there is none."""
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -113,6 +116,7 @@ def compare(words: Sequence[str]) -> int:
 
 
 def verdict(found: "Comparison", files: Sequence[str], abouts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of a comparison of two evaluations."""
     lines = [f"menon compare  {found.n} questions"]
     for name, file, about, mean in zip("AB", files, abouts, (found.a, found.b), strict=True):
         lines.append(f"  {name}  {mean:.3f}   {about['settings']['model']}  ({file})")

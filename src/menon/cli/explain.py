@@ -50,7 +50,7 @@ def explain(words: Sequence[str]) -> int:
 
 
 def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
-    """Who has the threads."""
+    """How the threads are divided."""
     yield f"  threads      {chosen.count} ({chosen.reason})"
     if workers > 1:
         yield f"               {workers} processes write answers, {workers} passes run in parallel"
@@ -59,6 +59,7 @@ def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
 def answers(
     source: "OnlineSource", found: "Sizes", rate: float, engine: "Engine", workers: int
 ) -> Iterator[str]:
+    """The sizes of a step of prompts times samples."""
     from menon.assembly.derived import tokens_per_pass
 
     tokens = found.per_update * source.max_new_tokens
@@ -76,7 +77,7 @@ def answers(
 
 
 def whole(source: "OnlineSource", found: "Sizes", rate: float) -> Iterator[str]:
-    """Of rollouts that are not prompts times samples."""
+    """The sizes of a step whose rollouts are not prompts times samples."""
     size = found.step
     each = size.tokens // source.prompts_per_step
     yield f"  a step       {size.form}, each of at most {each:,} tokens"
@@ -85,6 +86,7 @@ def whole(source: "OnlineSource", found: "Sizes", rate: float) -> Iterator[str]:
 
 
 def off_policy(found: "Sizes") -> str:
+    """By how many updates answers are learned from late, in words."""
     if not found.lag:
         return "none: each answer teaches once, and the weights that wrote it"
     if found.step.max_age > 1:
@@ -93,6 +95,7 @@ def off_policy(found: "Sizes") -> str:
 
 
 def peak(name: str, model: "ModelSize | None", parts: Mapping[str, float]) -> Iterator[str]:
+    """The lines about memory."""
     from menon.assembly.derived import GIB
     from menon.assembly.header import quantity
 

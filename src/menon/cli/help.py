@@ -1,6 +1,6 @@
 """`menon COMMAND --help`: usage, what the command does, and its settings with the sentences of their fields.
 
-Everything is read from the source text of this package and nothing of it is imported, so that help is quick.
+Everything is read from the source text of this package and nothing is imported, so that help is fast.
 """
 
 import ast
@@ -16,9 +16,10 @@ from menon.cli import folded
 PACKAGE = Path(__file__).parents[1]
 WIDEST, NARROWEST = 110, 72
 COLUMN = 30
-"""Where the sentences begin; a longer setting stands in a line of its own."""
+"""Column at which the sentences begin; a longer setting has its own line."""
 TYPES = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
-"""Others are tables of settings, or parts that are chosen by their kind, and their sentences say which."""
+"""Names of simple types. Other types are tables of settings, or parts that are chosen by their kind; their
+sentences say which."""
 
 SETTINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "train": (
@@ -44,12 +45,12 @@ SETTINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
 of `train`."""
 OWNERS = "A name without dots stands for the setting of that name in the first of these that has one."
 LEFT_OUT = {("RunConfig", name) for name in ("source", "models", "engine", "control", "recipe", "own_code")}
-"""Listed by themselves, or written by the command."""
+"""Fields that are listed separately, or that the command writes."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A field of a dataclass as its source has it."""
+    """A field of a dataclass, as written in its source."""
 
     name: str
     type: str
@@ -59,8 +60,8 @@ class Setting:
 
 
 def help_of(command: str, words: Sequence[str], usage: str, function: tuple[str, str]) -> str:
-    """The help of a command. `usage` is the general help, of which the command's lines are taken; `function`
-    is the module of this folder and the name of what runs it; `words` may name a recipe."""
+    """The help of a command. `usage` is the general help, from which the command's lines are taken;
+    `function` is the module of this folder and the name of what runs it; `words` may name a recipe."""
     width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns))
     lines = [line for line in usage.splitlines() if line.startswith(f"  menon {command} ")]
     lines = list(folded(lines, width))
@@ -95,6 +96,7 @@ def section(owner: str, settings: Sequence[Setting], width: int) -> Iterator[str
 
 
 def indented(lines: Sequence[str]) -> list[str]:
+    """The lines with an indentation of two spaces; empty lines stay empty."""
     return [f"  {line}" if line else "" for line in lines]
 
 
@@ -109,17 +111,19 @@ def paragraphs(text: str, width: int) -> list[str]:
 
 @cache
 def tree_of(module: str) -> ast.Module:
+    """The syntax tree of a module of this package."""
     path = PACKAGE.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def docstring(module: str, name: str) -> str:
-    """Of a function at the top of a module, without its indentation and the errors that it raises."""
+    """The docstring of a function of a module, without its indentation and the errors that it raises."""
     return (ast.get_docstring(defined(module, name)) or "").partition("UserError:")[0].rstrip()
 
 
 def defined(module: str, name: str) -> ast.FunctionDef | ast.ClassDef:
+    """The function or class of this name in a module."""
     for node in tree_of(module).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             return node
@@ -154,13 +158,15 @@ def said(node: ast.stmt | None) -> str:
 
 
 def type_of(module: str, node: ast.expr) -> str:
-    """In words: of choices the choices, of parts their kinds; "" for what the sentence has to say."""
+    """A type in words: the values of choices, the kinds of parts; "" if the setting's sentence must say
+    it."""
     *others, last = alternatives(module, node) or [""]
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def alternatives(module: str, node: ast.expr) -> list[str]:
-    """What a setting of this type may be. None, a function, a table: its sentence says what these mean."""
+    """The values that a setting of this type may have. For None, a function or a table, the setting's
+    sentence says what they mean."""
     text = ast.unparse(node)
     if isinstance(node, ast.BinOp):
         return [*alternatives(module, node.left), *alternatives(module, node.right)]
@@ -181,6 +187,7 @@ def alternatives(module: str, node: ast.expr) -> list[str]:
 
 
 def default_of(module: str, value: ast.expr | None) -> str:
+    """The default of a field, as it is shown."""
     if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name):  # Class.field
         origin = value_of(module, value.value.id)[0]
         named = [f for f in fields_of(origin, value.value.id) if ast.unparse(f.target) == value.attr]
@@ -200,7 +207,7 @@ def default_of(module: str, value: ast.expr | None) -> str:
 
 
 def fields_of(module: str, cls: str) -> list[ast.AnnAssign]:
-    """Of a class at the top of a module; none if there is no such class."""
+    """The fields of a class of a module; [] if there is no such class."""
     classes = [node for node in tree_of(module).body if isinstance(node, ast.ClassDef) and node.name == cls]
     return [node for one in classes for node in one.body if isinstance(node, ast.AnnAssign)]
 

@@ -21,7 +21,7 @@ READ = ["step", "prompt", "answer", "completion", "finish", "score", "acc", "tok
 
 def rescore(words: Sequence[str]) -> int:
     """Grades the answers that a run has stored with another reward (--reward X; for math also ways=lenient).
-    Prints both rewards' means and where they differ, and stores that in the run's folder as
+    Prints the means of both rewards and where they differ, and stores these numbers in the run's folder as
     rescore_NAME.json."""
     view, reward, ways = asked_by(words)
     made = reward_named(reward, ways)
@@ -60,7 +60,7 @@ def asked_by(words: Sequence[str]) -> tuple["RunView", str, str]:
 
 
 def regrade(view: "RunView", reward: Reward) -> list[tuple[Verdict, Verdict]]:
-    """What each stored answer was given, and what the reward gives it."""
+    """For each stored answer the verdict that it was given in the run, and the verdict of the reward."""
     pairs: list[tuple[Verdict, Verdict]] = []
     for step in view.transcripts.steps:
         rows = view.transcripts.rows(step, READ)
@@ -70,12 +70,14 @@ def regrade(view: "RunView", reward: Reward) -> list[tuple[Verdict, Verdict]]:
 
 
 def asked_of(row: Mapping[str, Any]) -> Asked:
-    """As it was asked in the run, but for the row's other columns, which a run does not store."""
+    """The question as it was asked in the run, without the row's other columns, which a run does not
+    store."""
     ids = [token for token, mine in zip(row["tokens"], row["is_action"], strict=True) if mine]
     return Asked(row["prompt"], row["completion"], row["answer"], {}, row["finish"], ids)
 
 
 def verdicts(reward: Reward, asked: Sequence[Asked]) -> Sequence[Verdict]:
+    """The reward's verdicts of the answers, in their order."""
     return (
         reward.many(asked)
         if isinstance(reward, BatchReward)
@@ -84,8 +86,8 @@ def verdicts(reward: Reward, asked: Sequence[Asked]) -> Sequence[Verdict]:
 
 
 def summary(pairs: Sequence[tuple[Verdict, Verdict]]) -> dict[str, Any]:
-    """Means over what each reward knows, and how often the old one found right or wrong what the new one
-    finds right or wrong."""
+    """The mean of each reward over the answers that it could grade, and a table of how often the old and the
+    new reward call an answer right or wrong."""
     both = [
         (old.acc == 1, new.acc == 1) for old, new in pairs if not (math.isnan(old.acc) or math.isnan(new.acc))
     ]
@@ -102,16 +104,19 @@ def summary(pairs: Sequence[tuple[Verdict, Verdict]]) -> dict[str, Any]:
 
 
 def side(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """The numbers of one reward: mean score and accuracy where they are known, and how often it failed."""
     scores = [verdict.score for verdict in verdicts if not math.isnan(verdict.score)]
     accs = [verdict.acc for verdict in verdicts if not math.isnan(verdict.acc)]
     return {"mean": mean(scores), "accuracy": mean(accs), "failed": len(verdicts) - len(scores)}
 
 
 def mean(values: Sequence[float]) -> float:
+    """The mean; 0 without values."""
     return math.fsum(values) / len(values) if values else 0.0
 
 
 def table(numbers: Mapping[str, Any]) -> list[str]:
+    """The lines of the table that compares the old and the new reward."""
     old, new, confusion = numbers["old"], numbers["new"], numbers["confusion"]
     return [
         f"{numbers['answers']} answers, {numbers['same_score']} with the same score",

@@ -32,14 +32,15 @@ def runs(words: Sequence[str]) -> int:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Words to the left, numbers to the right."""
+    """The rows as lines, with words aligned to the left and numbers to the right."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
     forms = [f"{{:{'<' if place < 3 else '>'}{width}}}" for place, width in enumerate(widths)]
     return ["  ".join(form.format(cell) for form, cell in zip(forms, row, strict=True)) for row in rows]
 
 
 def row_of(path: Path) -> tuple[str, ...]:
-    """State damaged: the run.json cannot be read; newer: a later menon wrote the folder."""
+    """The cells of one run. State "damaged": the run.json cannot be read; "newer": a later menon wrote the
+    folder."""
     from menon.record.reader import NewerFormat, RunView
 
     try:
@@ -61,5 +62,6 @@ def row_of(path: Path) -> tuple[str, ...]:
 
 
 def accuracy(line: Mapping[str, Any] | None) -> str:
+    """The accuracy of an evaluation as a cell; `-` if there is none."""
     value = None if line is None else line.get("accuracy")
     return "-" if value is None else f"{value:.3f}"

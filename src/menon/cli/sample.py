@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from menon.assembly.sample import Sampled
 
 SURE, UNSURE = 0.05, 2.0
-"""Nats: a token below the first has no colour, one from the second on the strongest."""
+"""Entropies in nats: a token below the first has no colour; one at or above the second has the strongest."""
 
 
 def sample(words: Sequence[str]) -> int:
@@ -58,6 +58,7 @@ def sample(words: Sequence[str]) -> int:
 
 
 def facts(one: "Sampled") -> str:
+    """One line about an answer: length, finish, verdict, log-prob and entropy."""
     rollout, acc = one.graded.rollout, one.graded.verdict.acc
     acts = rollout.is_action
     count, logp = int(acts.sum()), float(rollout.logp[acts].sum())
@@ -69,7 +70,8 @@ def facts(one: "Sampled") -> str:
 
 
 def coloured(one: "Sampled") -> "Text":
-    """The more uncertain, the stronger. Control characters are replaced, but for line breaks."""
+    """The answer, each token coloured more strongly the more uncertain it was. Control characters except line
+    breaks are replaced."""
     from rich.text import Text
 
     rollout = one.graded.rollout

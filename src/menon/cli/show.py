@@ -25,7 +25,7 @@ READ = [
 ]
 Row = Mapping[str, Any]
 WIDTH = 60
-"""Of a node's text, in letters."""
+"""Width of a node's text, in characters."""
 
 
 def show(words: Sequence[str]) -> int:
@@ -39,7 +39,7 @@ def show(words: Sequence[str]) -> int:
 
 
 def asked_by(words: Sequence[str]) -> tuple[Path, int, int]:
-    """The run's folder, the step, and which of its questions, counted from 1."""
+    """The run's folder, the step, and the number of the question within the step, counted from 1."""
     usage = (
         "menon show takes a run's folder and a step, like menon show runs/mine --tree 12, and maybe "
         "--question 3"
@@ -70,8 +70,9 @@ def tree_rows(run: Path, step: int, question: int) -> list[Row]:
 
 
 def drawn(rows: Sequence[Row]) -> Iterator[str]:
-    """The prompt with its value, then every node below its parent: value, standard error, by how much it is
-    better than its parent, its own text; * marks what was learned from in that step."""
+    """Lines of the prompt with its value, then of every node below its parent: value, standard error,
+    difference from the parent's value, and its own text. A * marks nodes that were learned from in that
+    step."""
     from menon.report.terminal import printable
 
     children: dict[int, list[Row]] = {}
@@ -103,16 +104,18 @@ def drawn(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def ending(row: Row) -> str:
-    """Leaves say how they ended: an inner node has no raw correctness of its own."""
+    """How a leaf ended; empty for an inner node, which has no raw correctness of its own."""
     if math.isnan(row["acc"]):
         return ""
     return "  right" if row["acc"] == 1 else "  cut" if row["finish"] == "length" else "  wrong"
 
 
 def clipped(text: str) -> str:
+    """A text shortened to `WIDTH` characters."""
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 4]} ..."
 
 
 def mean(values: Sequence[float]) -> float:
+    """The mean of the values that are not NaN."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else 0.0

@@ -1,5 +1,5 @@
-"""`menon study entropy RUN`: what a run's record says, as tables; the numbers are stored in the run
-folder."""
+"""`menon study entropy RUN`: what a run's record says about entropy, as tables. The numbers are stored in the
+run folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +39,7 @@ def study(words: Sequence[str]) -> int:
 
 
 def report(found: dict[str, Any]) -> list[str]:
+    """The lines of the whole study."""
     blocks = [
         law(found["law"]),
         covariance(found["covariance"]),
@@ -50,6 +51,7 @@ def report(found: dict[str, Any]) -> list[str]:
 
 
 def law(part: dict[str, Any]) -> list[str]:
+    """The lines about the law of score and entropy, and its forecast."""
     title = "score = b - a exp(entropy)"
     if "missing" in part:
         return [title, INDENT + part["missing"]]
@@ -79,6 +81,7 @@ def law(part: dict[str, Any]) -> list[str]:
 
 
 def covariance(part: dict[str, Any]) -> list[str]:
+    """The lines about the covariance of log-prob and advantage."""
     title = "covariance of log-prob and advantage"
     if "missing" in part:
         return [title, INDENT + part["missing"]]
@@ -94,6 +97,7 @@ def covariance(part: dict[str, Any]) -> list[str]:
 
 
 def tokens(found: dict[str, Any]) -> list[str]:
+    """The lines about the entropies of tokens."""
     names = ("p50", "p80", "p90", "p95", "p99")
     steps = found["tokens"]["steps"]
     lines = [
@@ -113,6 +117,7 @@ def tokens(found: dict[str, Any]) -> list[str]:
 
 
 def overlap(part: dict[str, Any]) -> list[str]:
+    """The lines about the overlap of high-entropy positions with the base and with the last checkpoint."""
     title = "top 20 % positions"
     if "missing" in part:
         return [title, INDENT + part["missing"]]
@@ -125,6 +130,7 @@ def overlap(part: dict[str, Any]) -> list[str]:
 
 
 def bins(part: dict[str, Any]) -> list[str]:
+    """The lines about the change of entropy by the entropy under the base."""
     if "missing" in part:
         return []
     lines = [f"{'tokens by base entropy':<26}{'base':>8}{'change':>9}"]
@@ -137,6 +143,7 @@ def bins(part: dict[str, Any]) -> list[str]:
 
 
 def forking(part: dict[str, Any]) -> list[str]:
+    """The lines with the tokens of highest and lowest mean entropy."""
     title = "tokens by mean entropy"
     if "missing" in part:
         return [title, INDENT + part["missing"]]
@@ -155,11 +162,12 @@ def forking(part: dict[str, Any]) -> list[str]:
 
 
 def token_text(text: str) -> str:
-    """A token as one can tell it from its neighbours: quoted, with no control character."""
+    """A token in quotes and without control characters, so that it can be told from its neighbours."""
     return printable(repr(text))[:13]
 
 
 def alarms(found: dict[str, Any]) -> list[str]:
+    """The lines about alarms."""
     if not found["alarms"]:
         return ["alarms: none"]
     return [

@@ -1,4 +1,4 @@
-"""The grammar of the command, once: positional words, settings `key=value`, options `--name VALUE`."""
+"""The grammar of all commands: positional words, settings `key=value`, options `--name VALUE`."""
 
 import re
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from menon.errors import UserError
 from menon.settings import Tree, merged, nested, override
 
 SETTING = re.compile(r"[A-Za-z_.]+=")
-"""How a setting begins where other words may be sentences, which hold equals signs too."""
+"""How a setting begins, where other words may be sentences with an equals sign."""
 NO_OPTION = "there is no option {option}; settings are written without dashes, like k=8"
-"""What evaluations and studies say."""
+"""The message of evaluations and studies."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """What stands in a command line, each kind in its order."""
+    """The words of a command line, each kind in its order."""
 
     plain: tuple[str, ...]
     overrides: tuple[Tree, ...]
-    """One table each: which name it stands for may depend on those before it."""
+    """One table for each setting, because what a short name stands for may depend on settings before it."""
     options: dict[str, str]
     """Name without dashes -> value; "" where none was given."""
 

@@ -5,4 +5,4 @@ from menon.control.kl_coefficient import KLCoefficient
 from menon.control.penalty_coefficient import PenaltyCoefficient
 
 ControlPart = EntropyCoefficient | KLCoefficient | PenaltyCoefficient
-"""What a configuration file can name."""
+"""The parts that a configuration file can name."""

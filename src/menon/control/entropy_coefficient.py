@@ -11,13 +11,13 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class EntropyCoefficient:
-    """With H the mean entropy of a step's trained tokens as they were sampled: where H <= target the bonus
-    counts with the coefficient, which then grows by `change`; else it does not count, and the coefficient
-    shrinks by `change`, not below 0.
+    """H is the mean entropy of a step's trained tokens as they were sampled. If H <= target, the bonus counts
+    with the coefficient, which then grows by `change`; else the bonus does not count, and the coefficient
+    shrinks by `change`, but not below 0.
 
-    Multiplies the coefficient of the objective's term `term` (a loss `EntropyBonus`), so leave that at 1.
-    Once per step; the published rule changes it with every update, so divide by as many. The right target
-    depends on the model.
+    Multiplies the coefficient of the objective's term `term` (a loss `EntropyBonus`), so leave that at 1. The
+    coefficient changes once per step; the published rule changes it with every update, so divide `change` by
+    the updates per step. The right target depends on the model.
     """
 
     target: float

@@ -15,7 +15,7 @@ class KLCoefficient:
     """coefficient *= 1 + clip(KL / target - 1, -.2, .2) n / horizon after each step, KL measured as by
     `KLInReward`.
 
-    Multiplies the coefficient of the objective's term `term`, so leave that at 1. Its memory is the
+    Multiplies the coefficient of the objective's term `term`, so leave that at 1. Its state is the
     coefficient.
     """
 

@@ -13,12 +13,12 @@ from menon.types import Metric
 
 @dataclass(frozen=True)
 class PenaltyCoefficient:
-    """After each step: twice the coefficient where kl/old is above 1.5 target, half of it where below target
-    / 1.5.
+    """After each step the coefficient doubles if kl/old is above 1.5 target, and halves if kl/old is below
+    target / 1.5.
 
-    kl/old is the distance that the loss `OldKL` measures, the mean over the step's later updates; with one
-    update a step there is none and the coefficient stays. Multiplies the coefficient of the objective's term
-    `term`, so leave that at 1.
+    kl/old is the distance that the loss `OldKL` measures, averaged over all updates of the step but the
+    first; with one update per step there is no such number, and the coefficient does not change. Multiplies
+    the coefficient of the objective's term `term`, so leave that at 1.
     """
 
     term: str = "penalty"

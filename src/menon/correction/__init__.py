@@ -1,9 +1,9 @@
 """Weights for text that another policy wrote: a sampler that differs from the trainer, or weights that are
 older.
 
-With w_t = pi_old / pi_behaviour and l_t the loss after any clip, a term sums w'_t l_t; w' comes from the
-parts below, multiplied where there are several. Tokens left out stay in every denominator. On the first
-update of a step pi_old is the policy as it is.
+With w_t = pi_old / pi_behaviour and l_t the loss after any clip, a term sums w'_t l_t; w' is the product of
+the weights of the parts below. Tokens with weight 0 still count in every denominator. On the first update of
+a step pi_old is the current policy.
 """
 
 from menon.correction.importance import Importance
@@ -12,4 +12,4 @@ from menon.correction.opsm import OPSM
 from menon.correction.reject import Reject
 
 CorrectionPart = Importance | M2PO | OPSM | Reject
-"""What a configuration file can name."""
+"""The parts that a configuration file can name."""

@@ -24,9 +24,9 @@ class Importance:
     5]; a sequence mask drops sequences above 3; decoupled PPO is this beside a clipped loss whose old policy
     is newer than the sampler's.
 
-    `trainer` "current" takes the policy now instead of the old one: for losses without a ratio of their own.
-    `normalise` divides by the mean over the update (of tokens, or of sequences), after the bounds. For losses
-    with one number per sequence take a level that is the same on all its tokens.
+    `trainer` "current" puts the current policy in place of the old one; it is for losses without a ratio of
+    their own. `normalise` divides by the mean over the update (of tokens, or of sequences), after the bounds.
+    For losses with one number per sequence take a level that is the same on all its tokens.
     """
 
     level: Literal["token", "sequence", "geometric"] = "token"

@@ -1,4 +1,4 @@
-"""M2PO: the second moment of the log-ratios is held, by leaving out the largest (arXiv 2510.01161)."""
+"""M2PO: bounds the second moment of the log-ratios by leaving out the largest of them (arXiv 2510.01161)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -14,9 +14,10 @@ from menon.update.protocols import Current
 
 @dataclass(frozen=True)
 class M2PO:
-    """0 for the tokens with the largest (log pi_old - log pi_behaviour)^2, as many as it takes for the mean
-    over the others of the update to be below `most`; else 1. One token always stays; of equal ones the later
-    are left out first. This is AReaL's form; the paper looks only among tokens that PPO's clip could act on.
+    """Weight 0 for the tokens with the largest (log pi_old - log pi_behaviour)^2, as few as bring the mean
+    over the update's other tokens below `most`; weight 1 for the others. At least one token stays. Of tokens
+    with equal values, later ones are left out first. This is AReaL's form; the paper looks only among tokens
+    that PPO's clip could act on.
     """
 
     most: float = 0.04

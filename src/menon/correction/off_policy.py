@@ -9,7 +9,7 @@ from menon import ragged
 from menon.batch import Batch
 
 LIMIT = 20.0
-"""Log-ratios are held within +- this before exp."""
+"""Log-ratios are clamped to +-LIMIT before exp."""
 Trainer = Literal["old", "current"]
 
 
@@ -36,5 +36,5 @@ def sequence_total(values: Tensor, batch: Batch) -> Tensor:
 
 
 def bounded(values: Tensor) -> Tensor:
-    """Held to +-20, so that no exponential overflows."""
+    """The values clamped to +-LIMIT, so that exp does not overflow."""
     return values.clamp(-LIMIT, LIMIT)

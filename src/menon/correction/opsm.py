@@ -1,5 +1,5 @@
-"""Off-policy sequence masking: bad answers that the policy has moved away from already (DeepSeek-V3.2, arXiv
-2512.02556)."""
+"""Off-policy sequence masking: leaves out bad answers that the policy has already moved away from
+(DeepSeek-V3.2, arXiv 2512.02556)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,9 +16,9 @@ from menon.errors import UserError
 class OPSM:
     """0 for tokens with A_t < 0 in a sequence where the mean of log pi_old - log pi is above `most`, else 1.
 
-    A clip holds single tokens; this lets go of a whole answer that is pushed down again and again. `since`
-    "behaviour" measures against the policy that wrote the text. Against the old policy everything is kept on
-    the first update of a step.
+    A clip bounds single tokens; this mask leaves out a whole answer that has been pushed down repeatedly.
+    `since` "behaviour" measures from the policy that wrote the text instead of the old policy. Measured from
+    the old policy, the first update of a step keeps everything.
     """
 
     most: float = 0.01

@@ -1,4 +1,4 @@
-"""Tokens and sequences that the sampler saw too differently are left out."""
+"""Leaves out tokens and sequences whose probability differs too much between the sampler and the trainer."""
 
 import math
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Reject:
     to +-20.
 
     k1: kept within low <= w <= high; k2 = (log w)^2 / 2 and k3 = w - 1 - log w: kept up to `high`. `over`
-    says of what: each token; or the whole sequence by the sum of its tokens' (for k1 the product of w), by
-    their mean (for k1 their geometric mean: the Geo filter, within [.999, 1.002] in its paper), or by its
-    worst token.
+    chooses what is judged: each token, or the whole sequence by the sum over its tokens (for k1 the product
+    of w), by their mean (for k1 the geometric mean: the Geo filter, within [.999, 1.002] in its paper), or by
+    its worst token.
     """
 
     high: float

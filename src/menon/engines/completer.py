@@ -1,4 +1,4 @@
-"""Short greedy replies to prompts, from any sampler: what a judge asks for (`reward.judge.Complete`)."""
+"""Short greedy replies to prompts, from any sampler, for a judge (`reward.judge.Complete`)."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ class Completer:
 
     sampler: Sampler
     tokenize: Callable[[str], Sequence[int]]
-    """Whole prompts, with what the model expects in front."""
+    """Tokenizes a whole prompt, with the tokens that the model expects at the start of a text."""
     decode: Callable[[Sequence[int]], str]
     begins: tuple[int, ...] = ()
     """Tokens that begin a YES or NO, for the scorer."""
@@ -87,7 +87,7 @@ def probability_of(token: int) -> Reduction:
 
 
 def ask_next(tokens: Tokens) -> Graded:
-    """A prompt with one action behind it, so that a scorer tells what it expects there."""
+    """A prompt followed by one action, so that a scorer predicts the token after the prompt."""
     whole = np.append(tokens, tokens[-1])
     nothing = np.zeros(len(whole), dtype=np.float32)
     rollout = Rollout(

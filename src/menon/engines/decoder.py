@@ -2,8 +2,8 @@
 
 Llama, Qwen2, Qwen3 and Mistral are one network: RMSNorm, rotary attention with shared key heads, a SiLU-gated
 MLP; Qwen adds biases to q, k and v, or norms of q and k. A `Decoder` refers to the tensors of a live
-`transformers` model: nothing is copied, and what a learner changes is seen at once. Its pass makes the same
-numbers as the model's own with a fraction of the Python.
+`transformers` model: nothing is copied, and a learner's changes are visible at once. Its forward pass gives
+the same numbers as the model's own with much less Python overhead.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Layer:
     up: Affine
     down: Affine
     query_norm: Tensor | None = None
-    """[head_dim], of Qwen3; so is the next."""
+    """[head_dim], in Qwen3 alone; so is the next field."""
     key_norm: Tensor | None = None
 
 
@@ -71,7 +71,7 @@ already rotated."""
 
 
 def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Every token sees itself and what stands before it in its row."""
+    """Every token attends to itself and to the tokens before it in its row."""
     q, k, v = (states.transpose(1, 2) for states in (q, k, v))
     shared = q.shape[1] // k.shape[1]
     if q.is_cuda and q.dtype == torch.float32 and shared > 1:
@@ -80,8 +80,8 @@ def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     attention = F.scaled_dot_product_attention
     if q.is_cuda:
         return attention(q, k, v, is_causal=True, enable_gqa=shared > 1).transpose(1, 2)
-    # In bfloat16 a CPU's fused kernel takes up to four times as long to go back; q and k are wide, v is as
-    # autocast left it.
+    # In bfloat16 the backward pass of a CPU's fused kernel takes up to four times as long, so q and k are in
+    # fp32 and v keeps autocast's dtype.
     with torch.autocast("cpu", enabled=False):
         return attention(q, k, v.to(q.dtype), is_causal=True, enable_gqa=shared > 1).transpose(1, 2)
 
@@ -91,9 +91,9 @@ def hidden_states(
 ) -> Tensor:
     """Token ids [S, L] -> hidden states after the last norm [S, L, d], with gradient if it is enabled.
 
-    What stands behind a token cannot change its state, so padding on the right is harmless. `position` is [S,
-    L] or [L], without it 0, 1, ...; packed or cached sequences come with an `attend` of their own. Residuals
-    are in the dtype of the norms.
+    Later tokens cannot change a token's state, so padding on the right is harmless. `position` is [S, L] or
+    [L], by default 0, 1, ...; packed and cached sequences pass their own `attend`. Residuals are in the dtype
+    of the norms.
     """
     if position is None:
         position = torch.arange(ids.shape[1], device=ids.device)
@@ -118,7 +118,7 @@ def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def with_wide_norms(decoder: Decoder) -> Decoder:
-    """The same with norms, and so residuals, in at least fp32; a copy of vectors only."""
+    """The same decoder with norms, and therefore residuals, in at least fp32. Only vectors are copied."""
 
     def wide(weight: Tensor | None) -> Any:
         return None if weight is None else weight.to(torch.promote_types(weight.dtype, torch.float32))
@@ -148,8 +148,8 @@ def decoder_of(model: nn.Module) -> Decoder | None:
     """The network of a `transformers` model of the family, a causal LM or its trunk alone; None for any
     other.
 
-    Also None where this pass gives other numbers than the model's own on a few tokens: another activation,
-    adapters, quantised layers. The model must be in eval mode.
+    Also None if this pass and the model's own give different numbers on a few test tokens, because of another
+    activation, adapters or quantised layers. The model must be in eval mode.
     """
     decoder = _collect(model)
     if decoder is None:
@@ -170,7 +170,7 @@ def _close(got: Tensor, want: Tensor) -> bool:
 
 
 def is_family(model: nn.Module) -> bool:
-    """By its class; `decoder_of` looks closer."""
+    """Whether the model is of the family, by its class alone; `decoder_of` also compares numbers."""
     names = {f"{kind}{end}" for kind in FAMILY for end in ("Model", "ForCausalLM")}
     return type(model).__name__ in names and type(model).__module__.startswith("transformers.")
 

@@ -22,7 +22,7 @@ from menon.update.protocols import Head, Hidden, Need, Reduction, need_column
 
 ValueInit = Literal["zero", "orz"]
 OfStates = Head | Hidden
-"""Needs that hidden states answer, without the vocabulary."""
+"""Needs that are computed from hidden states, without the vocabulary."""
 
 
 class ValueModel(nn.Module):
@@ -51,12 +51,12 @@ class Network:
     trunk: nn.Module
     """Token ids [S, L] -> `.last_hidden_state` [S, L, d]."""
     head: nn.Module | None = None
-    """Hidden states [n, d] -> logits [n, V]; None where the model has no vocabulary or its logits are more
-    than this."""
+    """Hidden states [n, d] -> logits [n, V]; None where the model has no vocabulary, or changes its logits
+    after the head."""
     whole: nn.Module | None = None
-    """The whole model, for one whose logits are not simply head(hidden): then [S, L, V] is made at once."""
+    """The whole model if its logits are not simply head(hidden); then all logits [S, L, V] exist at once."""
     heads: Mapping[str, nn.Linear] = field(default_factory=dict)
-    """By name: hidden states [n, d] -> [n, k]."""
+    """Heads by name: hidden states [n, d] -> [n, k]."""
     context: int | None = None
     """Most tokens of a sequence, where the model says so."""
     decoder: Decoder | None = None
@@ -67,9 +67,9 @@ class Network:
 def take_apart(model: Any, heads: Mapping[str, nn.Linear] | None = None) -> Network:
     """Finds trunk and heads of a causal LM of `transformers` or of a `ValueModel`.
 
-    Some models scale or soft-cap their logits, each under names of its own. So a model is asked rather than
-    its name looked up: the head counts as plain if the model's forward hands it the trunk's output and
-    returns what it makes, unchanged.
+    Some models scale or soft-cap their logits, under different names in their configurations. So the model is
+    tested by a forward pass: the head counts as plain if it receives the trunk's output and the model returns
+    the head's output unchanged.
     """
     if isinstance(model, ValueModel):
         own = {"value": model.head, **(heads or {})}
@@ -110,12 +110,12 @@ def _context(model: nn.Module) -> int | None:
 
 @dataclass(frozen=True)
 class States:
-    """What a pass of the trunk leaves for the A action tokens."""
+    """The result of a pass of the trunk for the A action tokens."""
 
     place: Tensor
-    """[A] where those tokens stand in the batch."""
+    """[A] indices of those tokens in the batch."""
     token: Tensor
-    """[A] what they are."""
+    """[A] the ids of those tokens."""
     rows: Tensor
     """[A, d] hidden states before them; [A, V] logits where the whole model ran."""
     after: Tensor | None = None
@@ -132,8 +132,8 @@ def run_trunk(
     layers: Collection[int] = (),
 ) -> States:
     """One forward pass over all sequences of the batch, on the network's device; with `after` also the states
-    after the action tokens, with `layers` also the outputs of these. What is computed where is settled where
-    the batch is: on the host, or a GPU is waited for many times."""
+    after the action tokens, with `layers` also the outputs of these layers. Indices are computed on the
+    batch's device: keep the batch on the host, or the host waits for the GPU many times."""
     device = next(network.trunk.parameters(), batch.token).device
     place = batch.is_action.nonzero()[:, 0]
     if bool((batch.position[place] == 0).any()):
@@ -146,7 +146,7 @@ def run_trunk(
             f"a sequence of {longest} tokens is longer than the model's context of {network.context}; "
             "shorten the prompts or max_new_tokens"
         )
-    before = place - 1  # the shift by one: the state that predicts a token stands before it
+    before = place - 1  # the shift by one: the state before a token predicts it
     needed = torch.zeros_like(batch.is_action)
     needed[torch.cat([before, place]) if after else before] = True
     decoder = network.decoder
@@ -172,7 +172,7 @@ def run_trunk(
 def _distinct_states(
     decoder: Decoder, batch: Batch, needed: Tensor, autocast: torch.dtype | None
 ) -> tuple[Tensor, Tensor]:
-    """[M, d] states, and [N] the row that is each token's."""
+    """[M, d] states of the distinct tokens, and [N] the row of each token."""
     packed, device = pack_distinct(batch, needed), decoder.embedding.device
     attend = attention(packed, decoder.head_dim, device, autocast)
     return hidden_states(
@@ -183,9 +183,9 @@ def _distinct_states(
 def _padded_states(
     network: Network, batch: Batch, device: torch.device, layers: Collection[int] = ()
 ) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
-    """The same by the model's own forward, [S * L, d] or [S * L, V], and the outputs of layers. Rows are
-    padded on the right and no mask is given: causal attention cannot look ahead, and with a mask
-    `transformers` would leave the fast causal kernel."""
+    """The same as `_distinct_states`, but by the model's own forward: [S * L, d] or [S * L, V], and the
+    outputs of layers. Rows are padded on the right and no mask is passed: causal attention cannot look ahead,
+    and with a mask `transformers` would not use the fast causal kernel."""
     ids = sent(ragged.pad(batch.token, batch.offset), device)
     how: dict[str, Any] = {"use_cache": False} | ({"output_hidden_states": True} if layers else {})
     output = (network.whole or network.trunk)(input_ids=ids, **how)
@@ -197,7 +197,7 @@ def _padded_states(
 
 @dataclass(frozen=True)
 class Readout:
-    """How states become columns."""
+    """Computes columns from hidden states."""
 
     network: Network
     temperature: float
@@ -246,8 +246,8 @@ class Readout:
     def _over_vocabulary(
         self, states: States, needs: Sequence[Need], others: Mapping[str, LogitRows]
     ) -> dict[str, Tensor]:
-        """Works through the vocabulary a few rows at a time. More than one chunk: each is computed again in
-        the backward pass instead of being kept, so [A, V] never exists."""
+        """Computes the needs that read the vocabulary, a few rows at a time. If there is more than one chunk,
+        each is computed again in the backward pass instead of being kept, so [A, V] never exists."""
         head, target = self.network.head, states.token
         if type(head) is nn.Linear and not any(isinstance(need, Reduction) for need in needs):
             how: dict[str, Any] = {"weight": head.weight, "bias": head.bias, "chunk": self.vocabulary_chunk}

@@ -1,7 +1,6 @@
-"""Causal LMs, critics and tokenizers from local folders or the Hugging Face hub, and back to an ordinary
-folder.
-
-Loading is quiet, and every way in which a folder can be wrong ends in one sentence that says what to change.
+"""Loads causal LMs, critics and tokenizers from local folders or the Hugging Face hub, and exports them to an
+ordinary folder.  Loading prints nothing, and every fault of a folder becomes one sentence that says what to
+change.
 """
 
 import os
@@ -81,15 +80,15 @@ def end_token_ids(model: Any, tokenizer: Any, name: str = "this model") -> tuple
     vocabulary = model.get_input_embeddings().num_embeddings
     if beyond := [token for token in found if not 0 <= token < vocabulary]:
         raise UserError(
-            f"{name} has end-of-text token {beyond[0]}, but its vocabulary ends at {vocabulary - 1}; mend "
+            f"{name} has end-of-text token {beyond[0]}, but its vocabulary ends at {vocabulary - 1}; fix "
             "eos_token"
         )
     return tuple(found)
 
 
 def folder_of(name: str) -> Path:
-    """A path must be a model folder; anything else is a name on the hub and is downloaded, or found in its
-    cache."""
+    """The folder of a model. A path must be a model folder; any other name is looked up on the hub and is
+    downloaded, or found in the hub's cache."""
     folder = Path(name).expanduser()
     if folder.is_file():
         raise UserError(f"{name} is a file; name the model's folder")
@@ -153,7 +152,7 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
             f"the weights of {name} cannot be read ({first_line(error)}); get the model again"
         ) from error
     model, report = loaded
-    # The library would fill these with random numbers and go on.
+    # The library would fill missing weights with random numbers without an error.
     wrong = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
     if wrong:
         raise UserError(
@@ -185,8 +184,8 @@ def first_line(error: Exception) -> str:
 
 @torch.no_grad()
 def _is_causal(model: nn.Module) -> bool:
-    """Encoders load as causal LMs without a word; so see whether the last token changes what is said before
-    it."""
+    """Whether the last token leaves the earlier predictions unchanged. Encoders load as causal LMs without
+    any warning, so this is tested."""
     device = next(model.parameters()).device
     first, second = (
         model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits
@@ -197,8 +196,7 @@ def _is_causal(model: nn.Module) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bar and no warning of the libraries on the terminal; their settings come back
-    afterwards."""
+    """Silences the libraries' progress bars and warnings; their settings are restored afterwards."""
     levels = [(library, library.get_verbosity()) for library in (hf_logging, hub_logging)]
     bars = [
         (hf_logging.enable_progress_bar, hf_logging.is_progress_bar_enabled()),
@@ -221,7 +219,8 @@ def quiet() -> Iterator[None]:
 
 
 def cache_per_token(model: transformers.PreTrainedModel) -> int:
-    """Numbers in keys and values of one token in all layers; 0 where the configuration does not tell."""
+    """How many numbers the keys and values of one token have in all layers; 0 where the configuration does
+    not say."""
     config: Any = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
     width = getattr(config, "head_dim", None) or config.hidden_size // max(

@@ -28,23 +28,23 @@ Export = Callable[[Path], None]
 class InProcessHost:
     """A `ModelHost` over models that are in this process.
 
-    `exports` holds, by role, how a model becomes a Hugging Face folder; a policy without one is saved in
-    `state` whole.
+    `exports` holds, by role, the function that writes a model as a Hugging Face folder. The weights of a
+    policy without one are saved in `state`.
     """
 
     def __init__(self, models: Models, exports: Mapping[str, Export] | None = None) -> None:
         self.models = dict(models)
         self.exports = dict(exports or {})
         self._followers: set[str] = set()
-        """Roles that have moved without learning; the others that do not learn are made again from the
-        start."""
+        """Roles whose weights have followed another model. Other roles that do not learn are not saved,
+        because the start gives their weights again."""
 
     @property
     def roles(self) -> frozenset[str]:
         return frozenset(self.models)
 
     def score(self, batch: Batch, asks: Sequence[Ask]) -> dict[str, Tensor]:
-        """One pass over the batch for each model, whatever it is asked under which of its roles."""
+        """Makes one pass over the batch for each model, even if several columns or roles ask it."""
         by_model: dict[int, list[Ask]] = {}
         for ask in asks:
             by_model.setdefault(id(self._model(ask.role)), []).append(ask)
@@ -62,7 +62,7 @@ class InProcessHost:
 
     @torch.no_grad()
     def follow(self, role: str, leader: str, rate: float) -> None:
-        """In place. Weights of the leader alone (a value head) stay out."""
+        """Moves the weights in place. Weights that only the leader has (a value head) are skipped."""
         ahead = self._model(leader).weights()
         for name, weight in self._model(role).weights().items():
             if rate == 1:
@@ -142,7 +142,7 @@ class InProcessHost:
         return model
 
     def _learners(self) -> dict[str, Learner]:
-        """Every model that learns, once, under the first of its roles."""
+        """Every model that learns, once, by the first of its roles."""
         found: dict[str, Learner] = {}
         for role, model in sorted(self.models.items(), key=lambda item: (item[0] != "policy", item[0])):
             if isinstance(model, Learner) and not any(model is other for other in found.values()):
@@ -150,5 +150,5 @@ class InProcessHost:
         return found
 
     def _kept(self) -> dict[str, Scorer]:
-        """The models whose weights are not those of the start."""
+        """The models whose weights have changed since the start, by role."""
         return {**self._learners(), **{role: self.models[role] for role in sorted(self._followers)}}

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK = 2**25
-"""Logits that exist at once where nobody says otherwise: 128 MiB in fp32."""
+"""Default for the most logits that exist at once: 128 MiB in fp32."""
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -29,9 +29,10 @@ def log_probs(
     """[A] log p(target) and [A] entropies (nats; zeros unless asked for) of p = softmax(z), z = rows @
     weight.T + bias over temperature.
 
-    `rows` is [A, d] and `weight` [V, d]; without a weight the rows are [A, V] logits. No more than `chunk`
-    elements of z exist at once (a row at least): where that is fewer than all, the backward pass makes z
-    again instead of keeping it. With p = softmax(z), log p = z - logsumexp(z) and H = -sum p log p:
+    `rows` is [A, d] and `weight` [V, d]; without a weight the rows are [A, V] logits. At most `chunk`
+    elements of z exist at once (but at least one row). If that is less than all of z, the backward pass
+    computes z again instead of keeping it. With p = softmax(z), log p = z - logsumexp(z) and H = -sum p log
+    p:
 
         d log p[t] / dz[j] = [j = t] - p[j],   dH / dz[j] = -p[j] (log p[j] + H).
 
@@ -86,7 +87,7 @@ class _LogProbs(torch.autograd.Function):
         to_bias = torch.zeros_like(bias) if wanted[2] else None
         for start in range(0, len(rows), ctx.size):
             part = slice(start, start + ctx.size)
-            if kept is None:  # in two steps: rounding then is that of small numbers
+            if kept is None:  # in two steps: the rounding errors are then those of small numbers
                 z = (
                     _logits(rows[part], weight, bias, ctx.temperature)
                     .sub_(most[part, None])
@@ -122,7 +123,7 @@ class _LogProbs(torch.autograd.Function):
 
 
 def _logits(rows: Tensor, weight: Tensor | None, bias: Tensor | None, temperature: float) -> Tensor:
-    """[n, V], a tensor of its own. The head runs in the dtype of its weights, outside of autocast: logits
+    """[n, V] logits in a new tensor. The head runs in the dtype of its weights, outside of autocast: logits
     rounded to bf16 would be noise in every ratio."""
     if weight is None:
         return rows.to(wide(rows.dtype)) / temperature

@@ -1,4 +1,4 @@
-"""What the machine has: free memory, bfloat16 instructions, cores that a model can use."""
+"""Properties of the machine: free memory, bfloat16 instructions, and how many cores a model can use."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +9,17 @@ import torch
 
 GROUP = Path("/sys/fs/cgroup")
 SMALL = 2**26
-"""Weights up to which a model is small: threads hardly speed up its operations, and copies of its matrices
-(256 MiB in fp32, in each process) are worth their memory."""
+"""The most weights of a small model. Threads hardly speed up its operations, and copies of its matrices (256
+MiB in fp32, in each process) are worth their memory."""
 
 MOST_WORKERS = 8
-"""A process takes 190 MiB and more, and a step's work is soon too little for so many parts."""
+"""The largest number of workers: each process takes at least 190 MiB, and with more of them each gets too
+little work."""
 
 
 def free_bytes(device: torch.device) -> int:
-    """Of a GPU, with what torch has set aside there and does not use; else of this machine, or of the
-    container's share where that is less."""
+    """Free memory of a GPU, including memory that torch has reserved there and does not use; else free memory
+    of this machine, or of its container if that is less."""
     if device.type == "cuda":
         aside = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + aside
@@ -34,7 +35,7 @@ def left_in(group: Path) -> int:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Does the hardware multiply in bfloat16? Where it does not, products are emulated, slower than in
+    """Whether the hardware multiplies in bfloat16. If it does not, products are emulated and slower than in
     fp32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -43,16 +44,16 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def workers(weights: int, device: torch.device) -> int:
-    """How many passes through a model of so many weights should run side by side, each with one thread: as
-    many as torch has threads, but no more than 8, for a small model on a CPU, whose operations are too small
-    to divide; else 1, which keeps the threads to itself."""
+    """How many passes through a model of so many weights should run in parallel, each with one thread. For a
+    small model on a CPU, whose operations are too small to divide, this is the number of torch threads, at
+    most 8. For others it is 1: a single pass that uses all threads."""
     return min(torch.get_num_threads(), MOST_WORKERS) if device.type == "cpu" and weights <= SMALL else 1
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread here, and in MKL, whose count is the whole process's: others work beside it. A Python
-    thread that first uses torch meanwhile stays with one."""
+    """Sets one torch thread here, because other workers run in parallel; in MKL this count is that of the
+    whole process. A Python thread that first uses torch within this context keeps one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""Files of tensors beside an exported model: what a checkpoint holds of the weights and moments."""
+"""Files of tensors beside an exported model: the weights and moments of a checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +19,8 @@ def tensors_in(folder: Path) -> dict[str, Tensor]:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """One safetensors file. Contiguous, and copied only where two share memory or one is a view of more: the
-    moments of a large model take as much memory as twice its weights."""
+    """Writes one safetensors file. A tensor is copied only if it shares memory with another or is a view of a
+    larger one: the moments of a large model take twice as much memory as its weights."""
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -34,7 +34,7 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def same_bits(a: Tensor | None, b: Tensor) -> bool:
-    """Also tells 0 from -0 and one NaN from another."""
+    """Whether two tensors have the same bits; 0 and -0 differ, and so do different NaNs."""
     if a is None or a.dtype != b.dtype or a.shape != b.shape:
         return False
     a, b = (x.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for x in (a, b))

@@ -1,9 +1,9 @@
 """TRPO: the natural gradient within a trust region (Schulman et al., arXiv 1502.05477, section 6 and appendix
 C).
 
-For a small model in this process: it keeps the distribution over the whole vocabulary at every token of an
-update, and goes through the update once for each product with the Fisher matrix and for each step that it
-tries.
+This is for a small model in this process: it keeps the distribution over the whole vocabulary at every token
+of an update, and makes one pass over the update for each product with the Fisher matrix and for each step
+that the line search tries.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -33,8 +33,8 @@ class InProcess(Learner, Protocol):
 
 
 def kl_from(logits: Tensor, other: Tensor | None) -> Tensor:
-    """[n, V] -> [n] KL(other || logits); without another, against itself without gradient: 0, with the Fisher
-    as its Hessian."""
+    """[n, V] -> [n] KL(other || logits). If other is None, it is the detached logits: the value is 0, and the
+    Hessian is the Fisher matrix."""
     kept = (logits.detach() if other is None else other).log_softmax(-1)
     return (kept.exp() * (kept - logits.log_softmax(-1))).sum(-1)
 
@@ -44,8 +44,8 @@ MOVED = Reduction("moved", kl_from, other="before")
 
 
 class NaturalLearner:
-    """A `Learner` that moves by TRPO's step instead of its own optimiser's. Everything else is the inner
-    learner's."""
+    """A `Learner` that takes TRPO's step instead of its optimiser's. Everything else is delegated to the
+    inner learner."""
 
     workers = 1
 
@@ -85,8 +85,8 @@ class NaturalLearner:
             now = self.inner.forward(micro.batch, micro.needs, models)
             merge(metrics, loss_of(now, micro)[1])
             if micro.batch.old_logp is None and "logp" in now:
-                # On the first update losses take the old policy to be the one now; the search needs it fixed
-                # while weights move.
+                # On the first update losses use the current policy as the old one; the line search needs it
+                # fixed while the weights change.
                 micro = replace(micro, batch=replace(micro.batch, old_logp=now["logp"]))
             self._micros.append(micro)
         self._models = models
@@ -130,7 +130,8 @@ class Region:
 
     @torch.no_grad()
     def search(self, full: Tensor, loss: float, setting: NaturalGradient) -> dict[str, Metric]:
-        """The line search; leaves the weights at the step taken, or as they were."""
+        """The line search. The weights are then those of the accepted step, or the old ones if none was
+        accepted."""
         start = [weight.clone() for weight in self.weights]
         before = [Kept(self.learner.logits(micro.batch), micro.batch) for micro in self.micros]
         for number in range(setting.tries):
@@ -142,7 +143,7 @@ class Region:
         return {"trpo/kl": Mean(0.0), "trpo/tries": Mean(setting.tries), "trpo/rejected": Mean(1)}
 
     def gradient(self) -> tuple[Tensor, float]:
-        """Of the loss, as one vector; and the loss."""
+        """The gradient of the loss as one vector, and the loss."""
         total, loss = torch.zeros_like(flat(self.weights)), 0.0
         for micro in self.micros:
             part = loss_of(self.learner.forward(micro.batch, micro.needs, self.models), micro)[0]
@@ -150,8 +151,8 @@ class Region:
         return total, loss
 
     def fisher(self, vector: Tensor) -> Tensor:
-        """The Fisher matrix of the next-token distributions, meaned over the trained tokens, times a
-        vector."""
+        """The product of a vector and the Fisher matrix of the next-token distributions, averaged over the
+        trained tokens."""
         product = torch.zeros_like(vector)
         for micro in self.micros:
             kl = self.learner.forward(micro.batch, (FISHER,), self.models)[FISHER.name]
@@ -178,7 +179,7 @@ class Region:
 
 
 class Kept:
-    """A scorer that holds the logits which a model had once, at the action tokens of one batch."""
+    """A scorer that keeps the logits of a model at one time, for the action tokens of one batch."""
 
     tokens_per_forward = 1 << 30
 
@@ -202,8 +203,8 @@ class Kept:
 def conjugate_gradient(
     apply: Callable[[Tensor], Tensor], target: Tensor, iterations: int, enough: float = 1e-10
 ) -> Tensor:
-    """x with apply(x) = target, for a symmetric positive `apply`; stops early where the squared residual is
-    below `enough` of the target's."""
+    """x with apply(x) = target, for a symmetric positive `apply`. It stops early when the squared residual is
+    below `enough` times the squared norm of the target."""
     x, residual = torch.zeros_like(target), target.clone()
     direction, size = residual.clone(), residual @ residual
     bound = enough * size

@@ -15,7 +15,7 @@ from menon.processes.deadline import Call
 Reply = tuple[str, Mapping[str, float]] | Exception
 
 SHOWN = 300
-"""Characters that are shown of an answer that cannot be used."""
+"""Characters shown of an answer that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class OpenAIClient:
 
     Each prompt is one `POST {url}/chat/completions`; `url` ends where the API begins
     (`http://127.0.0.1:8000/v1`). The key is read from the environment variable `key_variable`, so that it
-    stands in no file of the run. A prompt is asked again up to `retries` times where another answer is
-    possible (no connection, time-out, overload). A prompt that fails for good gets an Exception in place of
+    stands in no file of the run. A failed prompt is asked again up to `retries` times if another attempt may
+    succeed (no connection, time-out, overload). A prompt that fails for good gets an Exception in place of
     its reply.
     """
 
@@ -39,7 +39,7 @@ class OpenAIClient:
     time_limit: float = 60.0
     """Seconds for one answer of the server."""
     pause: float = 0.5
-    """Seconds before the second try, twice as many before each further one."""
+    """Seconds before the second attempt; the pause doubles before each further one."""
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)

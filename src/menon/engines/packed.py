@@ -1,9 +1,9 @@
 """A batch as its distinct tokens, and attention over them. Torch and numpy alone.
 
-Causal attention makes a token's state depend on what stands before it and nothing else. So sequences that
-begin alike (the answers to one prompt, the branches of a tree) share the states of their common beginning,
-and these are computed once: linear layers, norms and MLP run over one flat row of distinct tokens, without
-padding. Attention alone sees sequences.
+With causal attention a token's state depends only on the tokens up to it. So sequences with a common prefix
+(the answers to one prompt, the branches of a tree) share the states of that prefix, and these are computed
+once: linear layers, norms and MLP run over one flat row of distinct tokens, without padding. Only attention
+works on sequences.
 """
 
 from dataclasses import dataclass, replace
@@ -19,10 +19,10 @@ from menon.batch import Batch, sent
 from menon.engines.decoder import Attend, causal
 
 LEAST_ROWS = 16
-"""Sequences that attention takes together at least: with fewer, calls cost more than the padding that they
-save."""
+"""The fewest sequences that one call of attention takes: with fewer, the calls cost more than the padding
+that they save."""
 PADDING = 1.25
-"""Padded over true tokens up to which sequences are taken together."""
+"""The largest ratio of padded to true tokens in one call of attention."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Packed:
     used: Tensor
     """[U] `place` without the -1: the tokens that are needed, sequence after sequence."""
     first: Tensor
-    """[M] where each distinct token stands first in `used`."""
+    """[M] the first index in `used` of each distinct token."""
     offset: Tensor
     """[S+1] bounds of the sequences in `used`."""
 
@@ -116,7 +116,7 @@ def distinct(token: Tensor, offset: Tensor) -> Tensor:
     grid = ragged.pad(token, offset, -1).cpu().numpy()
     if not grid.size:
         return token.new_zeros(0)
-    order = np.lexsort(grid.T[::-1])  # equal beginnings side by side
+    order = np.lexsort(grid.T[::-1])  # sequences with a common prefix become neighbours
     back = np.argsort(order)
     grid, real = grid[order], np.arange(grid.shape[1]) < size[order, None]
     fresh = real.copy()
@@ -124,7 +124,7 @@ def distinct(token: Tensor, offset: Tensor) -> Tensor:
     number = np.where(fresh, fresh.cumsum().reshape(fresh.shape) - 1, -1)
     number = np.maximum.accumulate(
         number, axis=0
-    )  # a beginning that was there already has the newest number above it
+    )  # a prefix that occurred already has the newest number in the row above
     return torch.from_numpy(number[back][real[back]]).to(token.device)
 
 
@@ -153,7 +153,7 @@ def _has_packed_kernel(device: torch.device, head_dim: int) -> bool:
 
 
 def _variable_length(packed: Packed, device: torch.device, dtype: torch.dtype) -> Attend:
-    """By the packed kernel of a GPU, which knows half precision alone."""
+    """Attention by the packed kernel of a GPU, which supports only half precision."""
     from torch.nn.attention.varlen import varlen_attn
 
     longest = int(ragged.lengths(packed.offset).max()) if len(packed.used) else 0

@@ -1,4 +1,4 @@
-"""The passes of one model side by side, in threads of this process."""
+"""Passes of one model in parallel, in threads of this process."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -14,11 +14,12 @@ R = TypeVar("R")
 
 
 def side_by_side(run: Callable[[P], R], parts: Iterable[P], workers: int, take: Callable[[R], None]) -> None:
-    """`take(run(part))` for all parts in their order: `run` in so many threads with one torch thread each,
-    `take` in this one. One worker: both here, with all of torch's threads.
+    """Calls `take(run(part))` for all parts in their order: `run` in `workers` threads with one torch thread
+    each, `take` in the calling thread. With one worker both run in the calling thread, with all of torch's
+    threads.
 
-    At most `workers` + 1 results exist at a time. What `run` raises is raised here. Grad mode and autocast
-    are each thread's own, so `run` sets what it needs.
+    At most `workers` + 1 results exist at a time. Exceptions of `run` are raised here. Grad mode and autocast
+    are set per thread, so `run` must set them.
     """
     if workers == 1:
         for part in parts:

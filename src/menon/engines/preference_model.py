@@ -114,8 +114,8 @@ def head_of(model: Any, name: str = "this model") -> Callable[[torch.Tensor], to
 
 
 def padded_passes(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Places of each forward pass, in order of length, at most `most` padded tokens each (or a single
-    text)."""
+    """Indices of the texts of each forward pass, in order of length: at most `most` padded tokens each (or a
+    single text)."""
     found: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
         if not found or lengths[place] * (len(found[-1]) + 1) > most:

@@ -1,4 +1,4 @@
-"""What the in-process host is made of: models that can be asked, and models that learn."""
+"""The parts of the in-process host: models that score tokens, and models that learn."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -12,11 +12,11 @@ from menon.update.objective import Micro
 from menon.update.protocols import Need
 
 LogitRows = Callable[[Tensor], Tensor]
-"""Places [n] of action tokens -> the logits [n, V] that predict them."""
+"""Indices [n] of action tokens -> the logits [n, V] that predict them."""
 
 
 class Scorer(Protocol):
-    """Weights that can be asked about tokens: a reference, a teacher."""
+    """A model that scores tokens: a reference, a teacher."""
 
     def score(self, batch: Batch, needs: Iterable[Need], models: "Models | None" = None) -> dict[str, Tensor]:
         """[N] or [N, k] columns without gradient, on the batch's device, by the needs' names."""
@@ -36,7 +36,7 @@ class Learner(Scorer, Protocol):
     """A scorer that learns: a policy, a critic. One update = any number of `accumulate`, then one `step`."""
 
     tokens_per_forward: int
-    """Memory: padded tokens of the forward passes that run at a time. Cannot change a result."""
+    """Padded tokens of the forward passes that run at a time; bounds memory and cannot change a result."""
     workers: int
     """Forward passes that run at a time. Cannot change a result."""
 
@@ -46,8 +46,8 @@ class Learner(Scorer, Protocol):
         ...
 
     def step(self) -> dict[str, Metric]:
-        """One optimiser step: clips; skips and counts a non-finite gradient. Metrics: grad_norm,
-        learning_rate, update/empty, update/skipped."""
+        """One optimiser step. It clips the gradient, and skips and counts the update if the gradient is not
+        finite. Metrics: grad_norm, learning_rate, update/empty, update/skipped."""
         ...
 
     def state(self) -> dict[str, Any]:

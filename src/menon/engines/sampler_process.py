@@ -27,7 +27,7 @@ WRITTEN, ENDED = "written", "ended"
 
 @dataclass(frozen=True)
 class Begin:
-    """The first word on a stream; requests follow."""
+    """The first message of a stream; requests follow."""
 
     settings: Settings
     settles: bool
@@ -35,7 +35,7 @@ class Begin:
 
 @dataclass(frozen=True)
 class Further:
-    """Requests that follow from the next `count` completions of this process; with 0 from none."""
+    """Requests that follow from the next `count` completions of this process; 0: from none."""
 
     count: int
     requests: Sequence[Request]
@@ -51,12 +51,12 @@ class Written:
 
     completions: Sequence[tuple[int, dict[str, Any]]]
     computed_tokens: int
-    """Since the last message."""
+    """Tokens computed since the last message."""
 
 
 class SamplerHandler:
-    """What a worker runs. It first receives the descriptor of the shared weights and the network that uses
-    them, with its detokenizer; then streams."""
+    """The handler of a worker. It first receives the descriptor of the shared weights and the network that
+    uses them, with its detokenizer; then it serves streams."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -72,7 +72,7 @@ class SamplerHandler:
             self.write(pickle.loads(connection.receive().body))
 
     def write(self, begin: Begin) -> None:
-        """One stream, to its end."""
+        """Writes this process's part of one stream, to its end."""
         part = Part(self, begin)
         try:
             part.run()
@@ -94,7 +94,7 @@ class Part:
         self.handler, self.begin = handler, begin
         self.connection = handler.connection
         self.heard: deque[Further] = deque()
-        """What has come and is not due."""
+        """Messages that have arrived and are not due yet."""
         self.number: dict[int, int] = {}
         """id of a request that is being written -> its number in the stream."""
         self.lane: Lane | None = None
@@ -102,7 +102,7 @@ class Part:
         self.version = self.counted = 0
 
     def run(self) -> None:
-        """Sends completions as they finish, until the end of the stream is heard."""
+        """Sends completions as they finish, until the message that ends the stream."""
         while self._settle():
             assert self.lane is not None
             if finished := self.lane.step(self.version):
@@ -110,7 +110,8 @@ class Part:
                 self.connection.send([WRITTEN], pickle.dumps(Written(fields, self.new_tokens())))
 
     def _settle(self) -> bool:
-        """Waits for what must be settled before the next step; False at the end of the stream."""
+        """Waits for the messages that must be settled before the next step; False at the end of the
+        stream."""
         while self.lane is None or self.lane.overdue or not self.lane.busy:
             if (further := self.heard.popleft() if self.heard else self._receive()) is None:
                 return False
@@ -144,7 +145,7 @@ class Part:
         return self.slots
 
     def new_tokens(self) -> int:
-        """Computed since this was last asked."""
+        """The number of tokens computed since the last call."""
         if self.lane is None:
             return 0
         before, self.counted = self.counted, self.lane.scheduler.computed_tokens

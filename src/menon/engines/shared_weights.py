@@ -1,4 +1,5 @@
-"""Weights in memory that several processes see: what a learner changes in place, all of them have at once."""
+"""Weights in memory that several processes share: when a learner changes them in place, all processes see it
+at once."""
 
 import io
 import mmap
@@ -12,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 ALIGNED = 64
-"""Bytes: what fast kernels like a tensor to begin at."""
+"""Bytes: tensors begin at multiples of this, as fast kernels prefer."""
 
 
 class SharedWeights:
-    """Memory without a name, reached by its file descriptor and gone with its last user."""
+    """Anonymous memory, reached by its file descriptor and freed when its last user ends."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -26,8 +27,8 @@ class SharedWeights:
     @staticmethod
     @torch.no_grad()
     def of(parameters: Iterable[nn.Parameter]) -> "SharedWeights":
-        """Moves parameters on a CPU there. They stay the same objects; tensors that were views of them do not
-        follow."""
+        """Moves parameters on a CPU into shared memory. They stay the same objects; tensors that were views
+        of them keep the old memory."""
         parameters = list(parameters)
         begins, size = [], 0
         for parameter in parameters:
@@ -40,17 +41,17 @@ class SharedWeights:
         return shared
 
     def place(self, tensor: Tensor) -> int | None:
-        """Where a tensor begins there; None if it is elsewhere."""
+        """The byte offset of a tensor in this memory; None if it is elsewhere."""
         begin = tensor.data_ptr() - self.begin
         return begin if 0 <= begin < len(self.memory) else None
 
     def tensor(self, begin: int, dtype: torch.dtype, shape: torch.Size) -> Tensor:
-        """With a storage of its own, as if it were alone there: what saves models looks at storages to find
-        tied weights."""
+        """The tensor at an offset, with a storage of its own: code that saves models compares storages to
+        find tied weights."""
         return torch.frombuffer(self.memory, dtype=dtype, count=shape.numel(), offset=begin).view(shape)
 
     def dumps(self, value: Any) -> bytes:
-        """Pickled, with the places of shared tensors in the place of their numbers."""
+        """The pickled value, with the offsets of shared tensors instead of their numbers."""
         file = io.BytesIO()
         _Pickler(self, file).dump(value)
         return file.getvalue()
@@ -81,8 +82,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def nameless(size: int) -> int:
-    """The descriptor of a file of so many bytes that no folder lists; in memory where the system has such
-    files."""
+    """The descriptor of an unlinked file of `size` bytes; it is in memory where the system supports that."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("menon weights")
     else:

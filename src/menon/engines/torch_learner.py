@@ -33,8 +33,7 @@ class TorchScorer:
 
     `temperature` divides the logits of every column; `autocast` runs the trunk in that dtype;
     `vocabulary_chunk` is the most elements of logits that exist at once. Neither it nor `tokens_per_forward`
-    changes a result. A small model on a CPU runs one pass for each of the threads that torch has now, side by
-    side.
+    changes a result. A small model on a CPU runs as many passes in parallel as torch has threads now.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class TorchScorer:
         self.autocast = autocast
         network = take_apart(self.model, self.heads)
         size = sum(weight.numel() for weight in self.weights().values())
-        # A forward pass that is not ours may write to its model.
+        # The model's own forward pass (not `Decoder`) may write to the model, so it never runs in parallel.
         self.workers = 1 if network.decoder is None else machine.workers(size, self.device)
         self.readout = Readout(network, temperature, vocabulary_chunk // self.workers)
 
@@ -78,7 +77,7 @@ class TorchScorer:
         passes = forward_rows(batch, "sequence", self.tokens_per_forward, self.workers)
         done: list[tuple[Tensor, dict[str, Tensor]]] = []
         side_by_side(run, passes, self.workers, done.append)
-        for tokens, scored in done:  # at the end: to read a column is to wait for its pass
+        for tokens, scored in done:  # at the end, because reading a column waits for its pass
             for name, column in scored.items():
                 if columns[name].shape[1:] != column.shape[1:]:
                     columns[name] = columns[name].new_zeros(batch.num_tokens, *column.shape[1:])
@@ -87,7 +86,7 @@ class TorchScorer:
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> LogitRows:
-        """Rows are divided by this scorer's temperature and come back on the asker's device."""
+        """Rows are divided by this scorer's temperature and returned on the device of the indices."""
         states = run_trunk(self.readout.network, batch, self.autocast)
         row_of = torch.full(
             (batch.num_tokens,), len(states.place), device=self.device
@@ -119,7 +118,8 @@ class TorchScorer:
         return self.readout(states, batch, needs, others)
 
     def _is_last(self, need: Hidden) -> bool:
-        """What the heads see is there in any pass, but of a model that runs as a whole."""
+        """Whether the need is the last hidden state, which every pass has, except that of a model that runs
+        as a whole."""
         return need.layer == -1 and self.readout.network.whole is None
 
     def _other(self, need: Reduction, batch: Batch, models: Models) -> LogitRows:
@@ -139,17 +139,16 @@ class TorchScorer:
 
 
 class Passed(NamedTuple):
-    """What a forward and backward pass leaves."""
+    """The result of a forward and backward pass."""
 
     metrics: dict[str, Metric]
     weighed: Tensor
     grads: tuple[Tensor | None, ...] = ()
-    """Of the trained weights, where the pass has not added them itself."""
+    """Gradients of the trained weights, if the pass has not accumulated them itself."""
 
 
 class TorchLearner(TorchScorer):
-    """A `Learner`: AdamW on fp32 (or fp64) weights. Takes a `TorchScorer`'s settings beside the
-    optimiser's."""
+    """A `Learner` that trains fp32 (or fp64) weights by AdamW. `settings` are those of `TorchScorer`."""
 
     def __init__(self, model: nn.Module, optimiser: Optimiser, **settings: Any) -> None:
         super().__init__(model, **settings)
@@ -171,11 +170,11 @@ class TorchLearner(TorchScorer):
         self._updates = 0
         self._skipped_in_a_row = 0
         self._weighed: list[Tensor] = []
-        """Of each pass, whether it had a token that counts."""
+        """For each pass, whether one of its tokens had a weight."""
 
     def accumulate(self, micros: Iterable[Micro], models: Models) -> dict[str, Metric]:
-        """Gradients of passes that run side by side are added up in the order of the passes, so the same bits
-        come out again."""
+        """Gradients of parallel passes are added in the order of the passes, so that the sum is the same bit
+        for bit every time."""
         metrics: dict[str, Metric] = {}
 
         def run(micro: Micro) -> Passed:
@@ -247,7 +246,7 @@ class TorchLearner(TorchScorer):
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Copies into the live tensors, so whoever shares them sees the new numbers."""
+        """Copies into the live tensors, so that a sampler that shares them sees the new weights."""
         own = self.weights()
         check_same_model(own, weights)
         for name, weight in own.items():
@@ -259,7 +258,7 @@ class TorchLearner(TorchScorer):
         for name, moments in state["moments"].items():
             weight = self._trained[name]
             self._adamw.state[weight] = {
-                # The count of steps has a dtype of its own.
+                # The optimiser's step count has a dtype of its own.
                 key: value.to(weight.device if key == "step" else weight, copy=True)
                 for key, value in moments.items()
             }

@@ -1,6 +1,6 @@
-"""Worker processes that write a part of each stream's completions: started with a sampler, ended with it.
-
-Two samplers in threads of one process wait for each other's bookkeeping; two processes do not.
+"""Worker processes that write parts of each stream's completions; they are started and ended with their
+sampler.  They are processes because two samplers in threads of one process would wait for each other's Python
+code.
 """
 
 import os
@@ -33,16 +33,16 @@ Read = Callable[[Iterable[Asked]], list[Request]]
 
 @dataclass(frozen=True)
 class Settled:
-    """What follows from completions is known and sent: so many requests more will be answered."""
+    """The requests that follow from completions are known and sent; this many more will be answered."""
 
     count: int
 
 
 class WorkerSamplers:
-    """`count` worker processes that share the memory of the model's parameters, which move there."""
+    """`count` worker processes. The model's parameters are moved into memory that they share."""
 
     def __init__(self, model: nn.Module, count: int) -> None:
-        """Starts them. They import their libraries while this process goes on."""
+        """Starts the processes. They import their libraries while this process goes on."""
         self.parameters = list(model.parameters())
         self.weights = SharedWeights.of(self.parameters)
         self.inbox: SimpleQueue[tuple[int, Any]] = SimpleQueue()
@@ -57,7 +57,7 @@ class WorkerSamplers:
             with suppress(Closed):  # it has died; the first stream reports that
                 worker.connection.send_descriptors(self.weights.descriptor)
         self.busy = False
-        """A stream uses them; another one cannot, for a process does one thing at a time."""
+        """Whether a stream uses the processes; a second stream cannot use them at the same time."""
 
     def introduce(self, decoder: Decoder, detokenizer: Detokenizer) -> None:
         """Sends the network, before any requests."""
@@ -72,7 +72,7 @@ class WorkerSamplers:
             self.inbox.put((index, None))
 
     def check(self) -> None:
-        """UserError if the processes would not see the weights of now."""
+        """UserError if the processes would not see the current weights."""
         if any(self.weights.place(parameter) is None for parameter in self.parameters):
             raise UserError(
                 "the sampler's weights were replaced and not changed in place, so its processes do not see "
@@ -83,8 +83,8 @@ class WorkerSamplers:
 class WorkerLanes:
     """The parts of a stream that worker processes write. Lane n is process n - 1; lane 0 is this process.
 
-    A process is sent what follows from its own completions and nothing else, in their order, so what it
-    computes in which step does not depend on how fast the others are (`decoding.lane`).
+    A process is sent only the requests that follow from its own completions, in their order, so what it
+    computes in which step does not depend on the speed of the others (`decoding.lane`).
     """
 
     def __init__(self, workers: WorkerSamplers, settings: Settings, keep: bool, read: Read) -> None:
@@ -97,7 +97,7 @@ class WorkerLanes:
 
     @property
     def done(self) -> bool:
-        """All is answered, and all that follows from the answers is sent."""
+        """Whether all requests are answered, and all that follow from the answers are sent."""
         return not any(lane.owed or lane.unsettled for lane in self.lanes)
 
     @property
@@ -117,7 +117,7 @@ class WorkerLanes:
         return mine
 
     def settle(self, lane: int, count: int, following: list[Asked], most: int, version: int) -> None:
-        """What follows from the next `count` completions of a lane."""
+        """Settles the next `count` completions of a lane with the requests that follow from them."""
         self.lanes[lane - 1].settle(count, following, most, version)
 
     def take(self) -> tuple[int, list[Completion], int]:
@@ -156,7 +156,8 @@ class WorkerLanes:
         )
 
     def end(self) -> int:
-        """Ends the stream in every process; the tokens that were computed and not yet reported."""
+        """Ends the stream in every process; returns the number of computed tokens that were not yet
+        reported."""
         computed = 0
         if self.workers.close.alive:
             open_lanes = {lane.index for lane in self.lanes if lane.end()}
@@ -173,16 +174,16 @@ class WorkerLanes:
 
 
 class WorkerLane:
-    """One process's part of a stream, as the other end sees it."""
+    """One process's part of a stream, seen from this process."""
 
     def __init__(self, workers: WorkerSamplers, index: int, begin: bytes, read: Read) -> None:
         self.workers, self.index, self.begin, self.read = workers, index, begin, read
         self.requests: dict[int, Request] = {}
-        """Those without an answer, by number."""
+        """Requests without an answer, by number."""
         self.asked = self.owed = 0
         """How many requests were sent, and how many answers are still to come."""
         self.unsettled = 0
-        """Steps of the process of which it does not know yet what follows."""
+        """Number of steps of the process whose completions are not settled."""
         self.begun, self.open = False, True
         self.lock = threading.Lock()
         self.late: SimpleQueue[Callable[[], None] | None] | None = None
@@ -205,8 +206,8 @@ class WorkerLane:
         ]
 
     def settle(self, count: int, following: list[Asked], most: int, version: int) -> None:
-        """Sends what follows from the next completions. Where that must be waited for a thread does it, in
-        the same order, so that this process can go on."""
+        """Sends the requests that follow from the next completions. If they must be waited for, a thread
+        sends them, in the same order, so that this process can go on."""
 
         def work() -> None:
             try:
@@ -232,7 +233,7 @@ class WorkerLane:
             self.late.put(work)
 
     def end(self) -> bool:
-        """Says the last word; will the process answer it?"""
+        """Sends the last message of the stream; returns whether the process will answer it."""
         with self.lock:
             self.open = False
         if self.late is not None:
@@ -254,8 +255,8 @@ def close_workers(workers: Sequence[Worker], weights: SharedWeights) -> None:
 
 
 def deal(requests: Sequence[Request], count: int, lanes: dict[int, int] | None) -> list[list[Request]]:
-    """As many requests to each, those of a prompt side by side; with `lanes` all of a prompt go to one, and
-    always to the same."""
+    """Divides the requests into `count` parts of about equal size, with those of a prompt together. With
+    `lanes`, all requests of a prompt go to one part, always the same."""
     by_prompt: dict[int, list[Request]] = {}
     for request in requests:
         by_prompt.setdefault(request.prompt.index, []).append(request)
@@ -271,7 +272,7 @@ def deal(requests: Sequence[Request], count: int, lanes: dict[int, int] | None) 
 
 
 def bare(requests: Sequence[Request]) -> list[Request]:
-    """Without what only this process needs: texts and columns of the questions."""
+    """The requests without the fields that only this process needs: texts and columns of the questions."""
     found: dict[int, Prompt] = {}
     for request in requests:
         prompt = request.prompt

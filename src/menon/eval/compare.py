@@ -16,10 +16,10 @@ Judged = Literal["majority", "first sample"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much better B is than A."""
+    """The difference between two evaluations A and B."""
 
     n: int
-    """Questions that both could be graded on."""
+    """Number of questions that were graded in both results."""
     a: float
     b: float
     """Mean accuracy over all samples."""
@@ -29,7 +29,7 @@ class Comparison:
     """95 % paired bootstrap interval of b - a: whole questions are drawn, so what makes a question hard
     cancels."""
     judged: Judged
-    """What McNemar's test looks at: one right or wrong per question."""
+    """What McNemar's test compares: one right or wrong per question."""
     only_a: int
     """Questions that only A gets right."""
     only_b: int
@@ -38,7 +38,7 @@ class Comparison:
 
 
 def compare_results(a: Sequence[Item], b: Sequence[Item], seed: int = 0) -> Comparison:
-    """UserError where the questions differ."""
+    """Compares two evaluations; UserError if their questions differ."""
     pairs = paired(a, b)
     means = [(average(np.array(x.acc)), average(np.array(y.acc))) for x, y in pairs]
     both = np.array([pair for pair in means if not np.isnan(pair).any()], dtype=np.float64).reshape(-1, 2)
@@ -67,7 +67,7 @@ def compare_results(a: Sequence[Item], b: Sequence[Item], seed: int = 0) -> Comp
 
 
 def paired(a: Sequence[Item], b: Sequence[Item]) -> list[tuple[Item, Item]]:
-    """By question; the order of the two does not matter."""
+    """The items of both results, paired by question; their orders may differ."""
     first, second = ({(item.question, item.key): item for item in items} for items in (a, b))
     if first.keys() != second.keys():
         shared = len(first.keys() & second.keys())

@@ -1,4 +1,4 @@
-"""What `menon eval` can be told, and the file that it leaves."""
+"""The settings of `menon eval`, and the file of results that it writes."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -27,50 +27,51 @@ class EvalConfig:
     """"base" or "search_base" (built in), a model folder, a run folder (its newest checkpoint), or a name on
     the Hugging Face hub."""
     task: Task | None = None
-    """A built-in task, or your own dataclass, file.py:Class; its held-out questions."""
+    """A built-in task, or your own dataclass, file.py:Class; its held-out questions are asked."""
     data: str | None = None
     """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or
     hub:NAME."""
     columns: Columns = field(default_factory=Columns)
-    """Which columns of `data` hold question and answer, where their names do not tell."""
+    """Which columns of `data` hold question and answer, where their names do not say so."""
     set: str | None = None
     """A public set by name; `path` says where its file is."""
     path: str | None = None
     """The set's file, or a folder with it."""
     reward: str | Callable[..., Any] | None = None
-    """math, choice, numeric, code, instructions, exact, or a function: file.py:name. Without one that of the
-    task or set, for data exact."""
+    """math, choice, numeric, code, instructions, exact, or a function: file.py:name. Default: that of the
+    task or set, and exact for data."""
     template: str | None = None
-    """A template by name, or text with {q} for the question. Without one the set's own, else none."""
+    """A template by name, or text with {q} for the question. Default: the set's own, else none."""
     n: int | None = None
-    """Questions; without a number 200 of a task, all of a file."""
+    """How many questions; default: 200 of a task, all of a file."""
     k: int = 1
     """The k of pass@k and maj@k."""
     samples: int | None = None
-    """Answers to each question; without a number k. With more than k the estimates are better."""
+    """Answers to each question; default: k. With more than k the estimates are better."""
     temperature: float = 1.0
-    """Of the answers; 0: the likeliest token always."""
+    """Temperature of the answers; 0: always the most probable token."""
     forking_temperature: float | None = None
-    """Instead of `temperature`, for tokens whose entropy at temperature 1 is above `entropy_threshold`."""
+    """The temperature, instead of `temperature`, of tokens whose entropy at temperature 1 is above
+    `entropy_threshold`."""
     entropy_threshold: float = Sampling.entropy_threshold
-    """Nats."""
+    """In nats; see `forking_temperature`."""
     top_p: float = 1.0
     """Answers are drawn from the likeliest tokens that hold this much of the probability."""
     max_new_tokens: int | None = None
-    """Without a number the set's own, else that of a run (96)."""
+    """Most tokens of an answer; default: the set's own, else that of a run (96)."""
     stop: tuple[str, ...] = ()
-    """Strings that end an answer besides the end-of-text token; without any those of the template (orz has
+    """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
     seed: int = 0
-    """Of the answers, and of the intervals."""
+    """Seed of the answers and of the intervals."""
     on_bad: OnBad = "stop"
     """Rows that cannot be used: do not start, or leave them out and count them."""
     slots: int = 256
-    """Answers that are written at the same time: memory and speed only."""
+    """Answers that are written at the same time. Affects memory and speed only."""
     threads: int | None = None
     """Without a number as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the weights."""
+    """Dtype of the weights."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
     out: str = ""
@@ -116,15 +117,15 @@ class EvalConfig:
 
     @property
     def source(self) -> str:
-        """What the questions are, in a word."""
+        """A short name of the questions' source."""
         return self.set or self.data or task_name(self.task)
 
 
 def write_result(
     path: Path, settings: Mapping[str, Any], about: Mapping[str, Any], numbers: Any, items: Sequence[Item]
 ) -> None:
-    """One JSON file: what was asked of what, the numbers, and every sample's verdict, so that two can be
-    compared."""
+    """Writes one JSON file with the settings, the model, the numbers, and every sample's verdict, so that two
+    results can be compared."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         head = {"format": FORMAT, "settings": dict(settings), **about, "numbers": numbers}
@@ -141,7 +142,8 @@ def write_result(
 
 
 def read_result(path: Path) -> tuple[dict[str, Any], list[Item]]:
-    """The whole file without its items, and the items. UserError if it is none of ours."""
+    """The contents of a result file without its items, and the items. UserError if `menon eval` did not write
+    it."""
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         if result["format"] != FORMAT:

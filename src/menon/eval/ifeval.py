@@ -1,9 +1,9 @@
 """IFEval (Zhou et al., arXiv 2311.07911): does an answer follow the instructions of its prompt?
 
-The checks are the authors' own, as lm-eval carries them (the extra `eval`): a number of this benchmark is
-only worth something if it agrees with the published checker. Two seeds are fixed here, so that an evaluation
-can be repeated: that of langdetect, and that of the letter which the checker draws where a prompt asks for
-`#` or `!`, which it does not count.
+The checks are the authors' own, as lm-eval carries them (the extra `eval`): numbers of this benchmark can be
+compared only if they agree with the published checker. Two seeds are fixed here, so that an evaluation can be
+repeated: that of langdetect, and that of the letter which the checker draws where a prompt asks for `#` or
+`!`, which it does not count.
 """
 
 import logging
@@ -21,9 +21,9 @@ _DRAWING = threading.Lock()
 class Instructions:
     """1 if every instruction of the prompt is followed (prompt level, strict), else 0.
 
-    Parts: `loose` is the same where the text without its first or last line, or without its stars, may do
-    instead; `followed`, `followed_loose` and `instructions` count instructions. UserError at construction if
-    lm-eval or the data of its sentence splitter is missing.
+    Parts: `loose` is 1 if the text passes as it is, or without its first or last line, or without its stars;
+    `followed`, `followed_loose` and `instructions` count instructions. UserError at construction if lm-eval
+    or the data of its sentence splitter is missing.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,8 @@ def published_checks() -> Any:
 
 
 def drawn_alike(check: Callable[[Any, str], Any], asked: Any, completion: str) -> list[bool]:
-    """Which instructions are followed. The check draws from Python's generator, which is left as it was."""
+    """Which instructions are followed. The check draws from Python's random generator, whose state is
+    restored afterwards."""
     with _DRAWING:
         before = random.getstate()
         random.seed(0)

@@ -1,5 +1,5 @@
-"""Measured quantities: a number near enough to the gold one, in the unit that the question asks for
-(SciBench)."""
+"""Grades measured quantities: a number must be close enough to the gold one, in the unit that the question
+asks for (SciBench)."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _POWER = re.compile(
 _NUMBER = re.compile(r"[-+]?(?=\.?\d)(?:\d{1,3}(?:,\d{3})+(?!\d)|\d*)(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?!\d))?")
 _SPACE = re.compile(r"\\[,;:! ]|[~$]|\\mathrm|\\text\w*|[{}](?=\s*\d)")
 LONGEST = 300
-"""Characters that are searched for the number; its unit stands behind it."""
+"""Characters that are searched for the number; its unit follows it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class WithinTolerance:
     """1 if the first number of the stated result is within `relative` of the gold one, else 0.
 
     Where the row's `unit` holds a power of ten, a result that writes the power out counts as well: 3.52 and
-    3.52e-19 for the gold answer 3.52 in units of 10^{-19} J. A gold answer of 0 is met by 0 alone.
+    3.52e-19 for the gold answer 3.52 in units of 10^{-19} J. For a gold answer of 0 only 0 is right.
     """
 
     relative: float = 0.05

@@ -17,10 +17,10 @@ from menon.errors import UserError
 from menon.streams import stream
 
 SUBSETS = 100
-"""Subsets of k samples whose votes are averaged where there are more than k: every one of them if there are
-no more, else drawn at random."""
+"""The most subsets of k samples whose votes are averaged if there are more than k samples. If there are more
+subsets than this, they are drawn at random."""
 DRAWS = 1000
-"""Bootstrap draws behind an interval."""
+"""Bootstrap draws of an interval."""
 LEVEL = 0.95
 
 Floats = NDArray[np.float64]
@@ -29,8 +29,8 @@ Ints = NDArray[np.int64]
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
     """Unbiased chance that at least one of k samples is right, given `correct` of n: 1 - C(n - c, k) / C(n,
-    k) (Chen et al., arXiv 2107.03374, equation 1). In whole numbers, so nothing can overflow or cancel.
-    UserError where k > n.
+    k) (Chen et al., arXiv 2107.03374, equation 1). It is computed in integers, so nothing can overflow or
+    cancel. UserError where k > n.
 
     >>> pass_at_k(10, 3, 1), pass_at_k(16, 1, 8), pass_at_k(4, 4, 4)
     (0.3, 0.5, 1.0)
@@ -60,8 +60,8 @@ def majority(acc_n: Floats, kind_n: Ints, k: int, rng: np.random.Generator) -> f
     """maj@k of one problem: whether the most frequent answer among k samples is right.
 
     Samples that state no answer have no vote; a tie goes to the answer that was stated first; no vote at all
-    is wrong. An answer counts as its first sample was graded. With more than k samples the mean over subsets.
-    NaN where fewer than k samples could be graded.
+    is wrong. An answer counts as right if its first sample was graded right. With more than k samples, the
+    result is the mean over subsets. NaN where fewer than k samples could be graded.
     """
     known = ~np.isnan(acc_n)
     acc_n, kind_n = acc_n[known], kind_n[known]
@@ -72,15 +72,15 @@ def majority(acc_n: Floats, kind_n: Ints, k: int, rng: np.random.Generator) -> f
 
 
 def subsets(n: int, k: int, rng: np.random.Generator) -> Ints:
-    """[R, k] places of samples, each row ascending."""
+    """[R, k] indices of samples, each row ascending."""
     if math.comb(n, k) <= SUBSETS:
         return np.array(list(combinations(range(n), k)), dtype=np.int64).reshape(-1, k)
     return np.sort(rng.random((SUBSETS, n)).argsort(axis=1)[:, :k], axis=1)
 
 
 def votes(acc_n: Floats, kind_n: Ints, chosen_RK: Ints) -> Floats:
-    """[R] the grade of the winning answer of each subset, whose samples are in ascending order; 0 where
-    nobody votes."""
+    """[R] the grade of the winning answer of each subset, whose samples are in ascending order; 0 where no
+    sample votes."""
     row_R1 = np.arange(len(chosen_RK))[:, None]
     kind_RK = kind_n[chosen_RK]
     count_RC = np.zeros(

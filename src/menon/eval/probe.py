@@ -1,5 +1,5 @@
-"""What a model can do without training: its best temperature, and a vote. What RL must beat to have done more
-than sharpen."""
+"""What a model reaches without training, by its best temperature and by a majority vote. RL must beat these
+numbers to have done more than sharpen the distribution."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +13,9 @@ from menon.rollout.protocols import Sampler
 from menon.types import Graded, Request
 
 TEMPERATURES = (0.0, 0.3, 0.6)
-"""Beside 1."""
+"""Temperatures that are tried besides 1."""
 VOTES = 8
-"""Answers at temperature 1 that vote."""
+"""How many answers at temperature 1 vote."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Probe:
     """The first `questions` of an evaluation, answered once at each of `TEMPERATURES` and `VOTES` times at
     temperature 1.
 
-    The first of the eight is the evaluation's own answer, drawn again.
+    The first of the `VOTES` answers is the evaluation's own answer, drawn again.
     """
 
     evaluation: Evaluation
@@ -67,7 +67,8 @@ def accuracy(graded: Sequence[Graded]) -> float:
 
 
 def majority_of(columns: Sequence[Sequence[Graded]], equivalence: AnswerEquivalence) -> float:
-    """maj@8: the mean over the questions whose samples all could be graded; 0 where there is none."""
+    """maj@8: the mean over the questions whose samples could all be graded; 0 if there is no such
+    question."""
     flat = [g for row in zip(*columns, strict=True) for g in row]
     votes = np.array([vote(item, len(columns)) for item in items_of(flat, len(columns), equivalence)])
     known = votes[~np.isnan(votes)]

@@ -17,10 +17,8 @@ from menon.types import Graded, Prompt, Request, Sampling
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`samples` answers to each question, from random streams of their own: the same every time, whatever a
-    run has drawn.
-
-    Sample 0 of a question is the same text however many samples there are.
+    """Writes and grades `samples` answers to each question. They have random streams of their own, so the
+    draws of a run do not change them.  Sample 0 of a question is the same text for any number of samples.
     """
 
     prompts: tuple[Prompt, ...]
@@ -37,7 +35,7 @@ class Evaluation:
             raise UserError(f"samples is {self.samples}; each question needs at least 1 answer")
 
     def __call__(self, sampler: Sampler) -> list[Graded]:
-        """In the order of the questions, then of the samples."""
+        """The graded answers, in the order of the questions, then of the samples."""
         asked = [(place, sample) for place in range(len(self.prompts)) for sample in range(self.samples)]
         requests = [
             Request(self.prompts[place], self.sampling, sample, purpose="evaluate") for place, sample in asked
@@ -61,7 +59,8 @@ class Item:
     question: int
     """Row in its set."""
     key: str
-    """A hash of question and gold answer: what two evaluations must share to be compared."""
+    """A hash of question and gold answer. Two evaluations can be compared only on questions with equal
+    keys."""
     answer: str | None
     acc: tuple[float, ...]
     """1 right, 0 wrong, NaN: the grader failed."""
@@ -70,12 +69,12 @@ class Item:
     kind: tuple[int, ...]
     """Equal numbers for equal answers, -1 for none; empty where answers cannot be compared. See `metrics`."""
     length: tuple[int, ...]
-    """Tokens, the end included."""
+    """Tokens of each sample, the end-of-text token included."""
     finish: tuple[str, ...]
     parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Of the reward, by name; those that every sample has."""
+    """Parts of the reward by name; only those that every sample has."""
     error: str = ""
-    """What the first grader that failed said."""
+    """The message of the first grader that failed."""
 
 
 def items_of(
@@ -105,7 +104,7 @@ def item_of(graded: Sequence[Graded], equivalence: AnswerEquivalence | None) -> 
 
 
 def key_of(prompt: Prompt) -> str:
-    """The question as it stood in the file, so that a template does not change it."""
+    """A hash of the question as it is in the file, so that a template does not change it."""
     question = prompt.columns.get("question", prompt.text)
     return hashlib.blake2b(
         repr((question, prompt.answer)).encode(errors="replace"), digest_size=8
@@ -117,9 +116,9 @@ def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
 
     `avg@n` over all n samples; `pass@j` and, where answers can be compared, `maj@j` for j = 1, 2, 4, ... and
     k; each {"value", "low", "high"} with a 95 % bootstrap interval over questions. `cons@k` is another name
-    of `maj@k`. Then the means of the reward's parts, mean_length, trunc_rate, n (questions), samples, how
-    many graders failed, and which share of the answers stated nothing. UserError where k is more than the
-    samples.
+    of `maj@k`. Then the means of the reward's parts, mean_length, trunc_rate, n (questions), samples, the
+    number of answers whose grader failed, and the share of answers that stated no answer. UserError where k
+    is more than the samples.
     """
     samples = len(items[0].acc)
     if k > samples:
@@ -174,7 +173,7 @@ def spread(values: Sequence[float], seed: int) -> dict[str, float | None]:
 
 
 def plain_item(item: Item) -> dict[str, Any]:
-    """As strict JSON: NaN becomes null."""
+    """An item as strict JSON: NaN becomes null."""
 
     def clean(value: Any) -> Any:
         return None if isinstance(value, float) and np.isnan(value) else value

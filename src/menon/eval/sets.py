@@ -24,7 +24,7 @@ class NamedSet:
     check: Check
     template: str = "qwen_boxed"
     row: Callable[[Row], Row | None] = lambda row: row
-    """A row as it is asked; None leaves it out."""
+    """Maps a row of the file to the row that is asked; None leaves it out."""
     max_new_tokens: int = 2048
     stop: tuple[str, ...] = ()
     answers: bool = True
@@ -34,7 +34,8 @@ class NamedSet:
 def rows_of_set(
     named: NamedSet, name: str, path: Path, on_bad: Literal["stop", "skip"] = "stop"
 ) -> tuple[list[Row], int]:
-    """The rows of a set as they are asked, and how many were left out because they cannot be used."""
+    """The rows of a set as they are asked, and the number of rows that were left out because they cannot be
+    used."""
     rows, skipped = read_rows(find(named, name, path), on_bad, answers=named.answers)
     asked = [row for row in map(named.row, rows) if row is not None]
     if not asked:

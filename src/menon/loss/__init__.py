@@ -43,4 +43,4 @@ LossPart = (
     | ValueLoss
     | VESPO
 )
-"""What a configuration file can name."""
+"""The parts that a configuration file can name."""

@@ -1,9 +1,9 @@
-"""How much each token weighs in an update. Weights come from the whole update, so its cut into passes cannot
-change them.
+"""How much each token weighs in an update. Weights are computed on the whole update, before it is cut into
+passes, so the cut cannot change them.
 
 Sequences and prompts count when they hold a trained token: empty answers and those whose grader failed are in
-no denominator. Only `SelectedMean` lets a selection change its denominator. `per` is what a
-denominator counts: a loss with one number per sequence has no token to be counted.
+no denominator. Only `SelectedMean` lets a selection change its denominator. `per` names what a denominator
+counts; a loss with one number per sequence cannot be averaged over tokens.
 """
 
 from dataclasses import dataclass
@@ -56,8 +56,8 @@ class SelectedMean:
 
 @dataclass(frozen=True)
 class SequenceMeanTokenMean:
-    """1 / (sequences * trained tokens of the own one) (GRPO): each answer weighs the same, a long one less
-    per token."""
+    """1 / (sequences * trained tokens of the token's own sequence) (GRPO): each answer weighs the same, so a
+    token of a long answer weighs less."""
 
     kind: Literal["sequence_mean_token_mean"] = "sequence_mean_token_mean"
     per: ClassVar[Unit] = "token"
@@ -101,7 +101,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class PromptMean:
-    """1 / (prompts * trained tokens of the own prompt's answers): each prompt weighs the same."""
+    """1 / (prompts * trained tokens of all answers to the token's prompt): each prompt weighs the same."""
 
     kind: Literal["prompt_mean"] = "prompt_mean"
     per: ClassVar[Unit] = "token"
@@ -127,4 +127,4 @@ class PairMean:
 AggregationPart = (
     TokenMean | SelectedMean | SequenceMeanTokenMean | SequenceMean | Constant | PromptMean | PairMean
 )
-"""What a configuration file can name."""
+"""The parts that a configuration file can name."""

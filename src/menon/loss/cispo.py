@@ -19,8 +19,8 @@ class CISPO:
     """l_t = -sg(clip(rho_t, low, high)) A_t log pi_t, rho = pi / pi_old and sg = no gradient.
 
     `low` and `high` are ratios themselves, not distances from 1; low = 0 is no lower bound. Every token keeps
-    a gradient, held or not. The log-ratio is clamped to +-`limit`. clip/low and clip/high count tokens whose
-    weight is held.
+    a gradient, clipped or not. The log-ratio is clamped to +-`limit`. clip/low and clip/high count tokens
+    whose weight is clipped.
     """
 
     low: float = 0.0

@@ -32,13 +32,14 @@ class ClipCov:
     """PPO's clipped loss, with loss 0 on k = max(1, floor(fraction N)) tokens drawn from the candidates.
 
     Candidates are those of the N trained tokens of the update that PPO does not clip and whose covariance of
-    log-prob and advantage lies strictly between `low` and `high`; with fewer than k all of them, with none
-    nothing. The share still counts the tokens left out. The authors' scripts set both clip ranges to 1, which
-    hardly clips. cov/dropped is the share left out. The log-ratio is clamped to +-`limit`.
+    log-prob and advantage lies strictly between `low` and `high`; if there are fewer than k, all of them are
+    left out, and if there are none, nothing is. The aggregation still counts the tokens left out. The
+    authors' scripts set both clip ranges to 1, which hardly clips. cov/dropped is the share left out. The
+    log-ratio is clamped to +-`limit`.
 
-    The draw is by the name (seed, version of the weights that wrote the token, the sequence, its place in
-    it), so it depends neither on the order of the sequences nor on how the update is cut, and a resumed run
-    draws the same.
+    The random number of a token depends only on (seed, version of the weights that wrote it, its sequence,
+    its index in the sequence). So it depends neither on the order of the sequences nor on how the update is
+    cut, and a resumed run draws the same.
     """
 
     fraction: float = 2e-4
@@ -73,14 +74,14 @@ class ClipCov:
         }
 
     def candidates(self, logp: Tensor, batch: Batch) -> Tensor:
-        """[N] bool."""
+        """[N] bool: tokens that may be left out."""
         cov, advantage = covariance(logp, batch, self), advantage_of(batch, self)
         ratio = log_ratio({"logp": logp}, batch, self.limit).exp()
         free = clipped(ratio, advantage, self) <= -advantage * ratio
         return batch.trained & free & (cov > self.low) & (cov < self.high)
 
     def choose(self, candidates: Tensor, draw: Tensor, count: int) -> Tensor:
-        """[N] bool: the candidates of smallest draw, as many as `count` trained tokens ask for."""
+        """[N] bool: the k candidates with the smallest random numbers, for `count` trained tokens."""
         place = candidates.nonzero()[:, 0]
         chosen = place[torch.argsort(draw[place], stable=True)[: max(1, int(self.fraction * count))]]
         return torch.zeros_like(candidates).index_fill(0, chosen, True)
@@ -96,7 +97,7 @@ class ClipCov:
 
 
 def draws(batch: Batch, seed: int) -> Tensor:
-    """[N] uniform numbers in fp64, each by its token's own name."""
+    """[N] uniform random numbers in fp64, each determined by its token's name (see `ClipCov`)."""
     rows = []
     version = batch.version if batch.version is not None else torch.zeros_like(batch.token)
     for token, written in zip(

@@ -23,8 +23,8 @@ class DPO:
 
     h = [log pi(y_w) - log ref(y_w)] - [log pi(y_l) - log ref(y_l)], log-probs summed over the tokens of the
     preferred answer y_w (acc 1) and of the other y_l (acc 0) of one pair. One number per pair, on the last
-    action token of y_w; share `PairMean`. dpo/margin is the mean of beta h, dpo/accuracy the share of pairs
-    where it is positive.
+    action token of y_w; aggregation `PairMean`. dpo/margin is the mean of beta h, dpo/accuracy the share of
+    pairs where it is positive.
     """
 
     beta: float = 0.1
@@ -57,7 +57,7 @@ class DPO:
         }
 
     def _margins(self, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """[P] beta h, and the places of the preferred sequences' last action tokens."""
+        """[P] beta h, and the indices of the preferred sequences' last action tokens."""
         preferred, other = pairs_of(batch)
         gain = torch.where(batch.trained, now["logp"] - batch.need("ref_logp", self), 0)
         gain_S = ragged.sequence_sum(gain, batch.offset)

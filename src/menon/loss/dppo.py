@@ -20,11 +20,12 @@ class DPPO:
     """l_t = -A_t rho_t, 0 for tokens outside of the region, plus `drift` (log rho_t)^2 on every token; rho =
     pi / pi_behaviour.
 
-    Outside is a token that its advantage has pushed too far: p - p_behaviour above `high` where A > 0, below
-    -`low` where A < 0; `sides` "both" leaves out a token that is too far on either side, whatever its
-    advantage. A ratio bound holds rare tokens tightly and likely ones hardly at all; a bound on probabilities
-    does the opposite. `distance` "kl" measures KL(Bernoulli(p_behaviour) || Bernoulli(p)) instead of |p -
-    p_behaviour|. The log-ratio is clamped to +-`limit`. clip/frac counts the tokens outside.
+    p is the token's probability, p_behaviour that of the policy that wrote it. A token is outside if its
+    advantage has pushed it too far: p - p_behaviour above `high` where A > 0, below -`low` where A < 0. With
+    `sides` "both" a token is outside if it is too far on either side, for any advantage. A ratio bound holds
+    rare tokens tightly and likely ones hardly at all; a bound on probabilities does the opposite. `distance`
+    "kl" measures KL(Bernoulli(p_behaviour) || Bernoulli(p)) instead of |p - p_behaviour|. The log-ratio is
+    clamped to +-`limit`. clip/frac counts the tokens outside.
     """
 
     low: float = 0.2

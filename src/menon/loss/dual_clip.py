@@ -1,4 +1,5 @@
-"""PPO's clip with a floor under what a bad token can cost (Ye et al., arXiv 1912.09729, equation 4)."""
+"""PPO's clip with a bound on the loss of a token with a negative advantage (Ye et al., arXiv 1912.09729,
+equation 4)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,10 +28,10 @@ from menon.update.protocols import Need
 class DualClip:
     """PPO's clipped loss, and where A_t < 0 at most -A_t `bound`.
 
-    PPO holds no ratio from above where A < 0, so a token that has become 100 times likelier and is bad pulls
-    100 times. Above `bound` it has no gradient (clip/dual counts those). A bound on the ratio in the
-    unclipped branch, for both signs (INTELLECT-2), is the same: for A > 0 the upper clip acts first. The
-    log-ratio is clamped to +-`limit`.
+    PPO does not bound the ratio from above where A < 0, so a bad token that has become 100 times likelier has
+    a gradient 100 times as large. With a ratio above `bound` a token has no gradient (clip/dual counts
+    those). A bound on the ratio in the unclipped branch, for both signs (INTELLECT-2), is the same: for A > 0
+    the upper clip acts first. The log-ratio is clamped to +-`limit`.
     """
 
     clip_low: float = 0.2

@@ -1,4 +1,4 @@
-"""Reward for staying undecided (Williams and Peng 1991; A3C, arXiv 1602.01783)."""
+"""Entropy bonus (Williams and Peng 1991; A3C, arXiv 1602.01783)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Distance to the reference, summed over the vocabulary."""
+"""KL to the reference, summed over the whole vocabulary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,9 +37,9 @@ class ExactKL:
     """l_t = KL(pi || ref) of the next-token distributions at token t: exact given the prefix, and so is its
     gradient.
 
-    Its sum over a sequence estimates the KL of whole texts without bias, its gradient lacks what a token does
-    to later ones. `direction` "forward" is KL(ref || pi): against a reference that is reset before each step
-    it is the exact penalty of PPO's other form (`OldKL` is its estimate).
+    Its sum over a sequence is an unbiased estimate of the KL of whole texts. Its gradient leaves out the
+    effect of a token on later ones. `direction` "forward" is KL(ref || pi): against a reference that is reset
+    before each step it is the exact penalty of PPO's other form (`OldKL` is its estimate).
     """
 
     direction: Literal["reverse", "forward"] = "reverse"

@@ -17,12 +17,12 @@ from menon.update.protocols import Need
 
 @dataclass(frozen=True)
 class GeoMean:
-    """l_i = -a_i exp(mean over t of d'_t), d_t = log pi - log pi_old held at the side where it would gain:
-    d' = min(d, high) where A > 0, max(d, -low) where A < 0, 0 where A = 0.
+    """l_i = -a_i exp(mean over t of d'_t), d_t = log pi - log pi_old clamped on the side where the loss would
+    gain: d' = min(d, high) where A > 0, max(d, -low) where A < 0, 0 where A = 0.
 
-    One number per sequence, on its last action token; share `SequenceMean`. a_i is the mean advantage of its
-    tokens. The bounds are log-ratios. An outlier token moves a geometric mean less than PPO's arithmetic one.
-    An empty answer has no number. Before that d is clamped to +-`limit`.
+    One number per sequence, on its last action token; aggregation `SequenceMean`. a_i is the mean advantage
+    of its tokens. The bounds are log-ratios. An outlier token moves a geometric mean less than PPO's
+    arithmetic one. An empty answer has no number. d is first clamped to +-`limit`.
     """
 
     low: float = 0.4
@@ -62,7 +62,7 @@ class GeoMean:
         }
 
     def _ratio(self, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """Of each sequence that has a token, and which those are."""
+        """The ratio of each sequence that has a token, and which sequences these are."""
         change, advantage = log_ratio(now, batch, self.limit), advantage_of(batch, self)
         sign = advantage.sign()
         change = sign * torch.minimum(sign * change, sign * change.clamp(-self.low, self.high))

@@ -15,8 +15,7 @@ from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
 LIMIT = 10.0
-"""The log of a sequence's ratio is held below it where the loss says nothing else; above, the gradient is
-0."""
+"""Default upper clamp of the log of a sequence's ratio; above it the gradient is 0."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,13 @@ class GSPO:
     """l_i = max(-a_i s_i, -a_i clip(s_i, 1 - clip_low, 1 + clip_high)), s_i = exp(mean over the tokens of log
     pi - log pi_old).
 
-    One number per sequence, on its last action token; share `SequenceMean`. a_i is the advantage of that
-    token (group estimators give all tokens the same). Value and gradient are those of the token form with
-    each sequence's token mean. An empty answer has no number. log s_i is held below `limit`. Clip ranges are
-    of another size than PPO's: s_i is the geometric mean of many ratios. ratio="product" takes the sum
-    instead of the mean: the ratio of the answers' probabilities, which importance sampling asks for and which
-    grows with length; with PPO's ranges it is the clipped sequence loss of RLOO's implementations.
+    One number per sequence, on its last action token; aggregation `SequenceMean`. a_i is the advantage of
+    that token (group estimators give all tokens the same). Value and gradient are those of the token form
+    with each sequence's token mean. An empty answer has no number. log s_i is clamped to at most `limit`.
+    Clip ranges are much smaller than PPO's, because s_i is the geometric mean of many ratios. ratio="product"
+    takes the sum instead of the mean: the ratio of the answers' probabilities, which importance sampling asks
+    for and which grows with length; with PPO's ranges it is the clipped sequence loss of RLOO's
+    implementations.
     """
 
     clip_low: float = 3e-4

@@ -20,10 +20,10 @@ class GSPOToken:
     """l_t = max(-A_t s_t, -A_t clip(s_t, 1 - clip_low, 1 + clip_high)), s_t = sg(s_i) pi_t / sg(pi_t), sg =
     no gradient.
 
-    s_i = exp(mean over the tokens of log pi - log pi_old), its log held below `limit`. For advantages that
-    vary within an answer; where they do not, value and gradient are those of `GSPO`, with the share
-    `SequenceMeanTokenMean` here and `SequenceMean` there. Shares that weigh long answers more
-    (`SequenceMean`, `TokenMean`) are a choice that only this form has.
+    s_i = exp(mean over the tokens of log pi - log pi_old), its log clamped to at most `limit`. This form is
+    for advantages that vary within an answer. Where they do not, value and gradient are those of `GSPO`, with
+    the aggregation `SequenceMeanTokenMean` here and `SequenceMean` there. Aggregations that weigh long
+    answers more (`SequenceMean`, `TokenMean`) are possible only in this form.
     """
 
     clip_low: float = 3e-4
@@ -49,7 +49,7 @@ class GSPOToken:
         old = logp.detach() if batch.old_logp is None else batch.old_logp
         change = torch.where(batch.trained, logp.detach() - old, 0)
         mean_S = ragged.sequence_sum(change, batch.offset) / batch.action_lengths.clamp(min=1)
-        # Of value 0, with the gradient of log pi; without `isfinite` a token of probability zero would make
-        # it NaN.
+        # Its value is 0 and its gradient that of log pi; without `isfinite` a token of probability 0 would
+        # make it NaN.
         through = torch.where(batch.trained & logp.isfinite(), logp - logp.detach(), 0)
         return (ragged.spread(mean_S, batch.offset, batch.num_tokens) + through).clamp(max=self.limit).exp()

@@ -1,5 +1,4 @@
-"""Distance to the reference, estimated from the sampled token (Schulman 2020, "Approximating KL
-divergence")."""
+"""KL to the reference, estimated from the sampled token (Schulman 2020, "Approximating KL divergence")."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,9 +22,9 @@ K3_MOST = 10.0
 def estimate(estimator: Estimator, k: Tensor, limit: float = LIMIT, most: float | None = None) -> Tensor:
     """k = log pi - log ref of sampled tokens -> their estimates of KL(pi || ref).
 
-    k1 = k; abs = |k|; k2 = k^2 / 2; k3 = exp(-k) - 1 + k with k clamped to +-limit; all held to +-most,
-    without a number k3 to 10 and the others not at all. k1+ and k3+ have the value of k1 and k3 and the
-    gradient of k2.
+    k1 = k; abs = |k|; k2 = k^2 / 2; k3 = exp(-k) - 1 + k with k clamped to +-limit. All are clamped to
+    +-most; if most is None, k3 is clamped to 10 and the others are not clamped. k1+ and k3+ have the value of
+    k1 and k3 and the gradient of k2.
     """
     if estimator in ("k1+", "k3+"):
         # An infinite k has no gradient, rather than a NaN in the difference.
@@ -59,14 +58,14 @@ class KL:
     As a loss on the policy's own samples: k2 has the gradient of the reverse KL of each token given its
     prefix; k3 that of the forward KL; k1 has an expected gradient of zero and regularises nothing. k1+ and
     k3+ report k1 and k3 and learn with the gradient of k2. Clamps, beyond which there is no gradient: `limit`
-    on the log-ratio of k3, which alone can overflow, and `most` on the result. Without a number k3 is held to
-    10 (a token 2.6 nats likelier under the reference), as most implementations have it, and the others are
-    not; 1e30 is no clamp.
+    on the log-ratio of k3, which alone can overflow, and `most` on the result. If `most` is null, k3 is
+    clamped to 10 (a token 2.6 nats likelier under the reference), as in most implementations, and the others
+    are not clamped; 1e30 is no clamp.
 
     Off the policy's own samples the estimate needs the ratio of the policy to the one that wrote them:
     `weigh` multiplies by pi / pi_old or pi / pi_behaviour, log-ratio clamped to +-20, with its gradient.
-    "current" is a ratio of value 1: it only adds the gradient of what is sampled, with which k1 and k3 have
-    the gradient of the reverse KL of each token given its prefix.
+    "current" is a ratio of value 1 that only adds its gradient: the dependence of the samples on the policy.
+    With it k1 and k3 have the gradient of the reverse KL of each token given its prefix.
     """
 
     estimator: Estimator = "k3"

@@ -20,11 +20,11 @@ class KLCov:
     """l_t = -A_t rho_t, plus `penalty` |log rho_t| on the k tokens of largest covariance, k = max(1,
     floor(fraction N)).
 
-    The covariance of log-prob and advantage is over the N trained tokens of the whole update; ties at the
-    k-th value all pay. There is no clip. The log-ratio is clamped to +-`limit`. On the first update of a step
-    every ratio is 1 and the penalty has no gradient, so it acts from the second update on. `statistics`:
-    log-probs of the policy before this update, or before the step. cov/penalised is the share of tokens that
-    pay.
+    The covariance of log-prob and advantage is over the N trained tokens of the whole update; all tokens that
+    tie at the k-th value are penalised. There is no clip. The log-ratio is clamped to +-`limit`. On the first
+    update of a step every ratio is 1 and the penalty has no gradient, so it acts from the second update on.
+    `statistics`: log-probs of the policy before this update, or before the step. cov/penalised is the share
+    of penalised tokens.
     """
 
     fraction: float = 2e-3

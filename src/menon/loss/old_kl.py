@@ -1,4 +1,4 @@
-"""The penalty of PPO's other form: how far the policy has moved within a step (arXiv 1707.06347, section
+"""The KL penalty of PPO's second form: how far the policy has moved within a step (arXiv 1707.06347, section
 4)."""
 
 from collections.abc import Mapping
@@ -18,9 +18,10 @@ class OldKL:
     """l_t = rho_t - 1 - log rho_t, rho = pi / pi_old: an unbiased estimate of KL(pi_old || pi), never
     negative.
 
-    Its gradient (rho - 1) grad log pi is 0 on the first update of a step. The log-ratio is clamped to +-20,
-    the result is not: a clamp would let go of the very tokens that moved too far. kl/old is its mean over the
-    later updates of a step; the advantage part `penalty_coefficient` steers the coefficient by it.
+    Its gradient (rho - 1) grad log pi is 0 on the first update of a step. The log-ratio is clamped to +-20.
+    The result is not clamped, because a clamp would remove the gradient of exactly those tokens that moved
+    too far. kl/old is its mean over the later updates of a step; the advantage part `penalty_coefficient`
+    steers the coefficient by it.
     """
 
     kind: Literal["old_kl"] = "old_kl"

@@ -1,4 +1,4 @@
-"""The policy gradient as it stands (Williams 1992)."""
+"""The plain policy gradient (Williams 1992)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from menon.update.protocols import Need
 
 @dataclass(frozen=True)
 class PolicyGradient:
-    """l_t = -A_t log pi_t. On-policy only: it does not know which policy wrote the text."""
+    """l_t = -A_t log pi_t. On-policy only: it does not correct for the policy that wrote the text."""
 
     kind: Literal["pg"] = "pg"
     unit: ClassVar[Unit] = "token"
     on_policy: ClassVar[bool] = True
-    """It takes the text for the policy's own."""
+    """It assumes that the current policy wrote the text."""
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
     reads: ClassVar[tuple[str, ...]] = ("advantage",)
 

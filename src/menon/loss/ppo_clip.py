@@ -18,8 +18,8 @@ class PPOClip:
     """l_t = max(-A_t rho_t, -A_t clip(rho_t, 1 - clip_low, 1 + clip_high)), rho = pi / pi_old.
 
     clip_high above clip_low is clip-higher. The log-ratio is clamped to +-`limit`. clip/low counts tokens
-    that are held at the lower bound (A < 0), clip/high those at the upper one (A > 0); such tokens have no
-    gradient.
+    that are clipped at the lower bound (A < 0), clip/high those at the upper one (A > 0); clipped tokens have
+    no gradient.
     """
 
     clip_low: float = 0.2

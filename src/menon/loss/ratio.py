@@ -11,15 +11,14 @@ from menon.errors import UserError
 from menon.types import Max, Mean, Metric
 
 LIMIT = 20.0
-"""Log-ratios are clamped to +-LIMIT before exp where a loss says nothing else; beyond it the gradient is
-0."""
+"""Default clamp of log-ratios before exp; beyond +-LIMIT the gradient is 0."""
 LARGEST = 80.0
-"""What a loss may say: above 88 exp overflows in fp32."""
+"""The largest clamp that a loss may set: above 88 exp overflows in fp32."""
 
 
 def log_ratio(now: Mapping[str, Tensor], batch: Batch, limit: float = LIMIT) -> Tensor:
-    """[N] log pi - log pi_old, clamped to +-limit, 0 where not trained. Without an old policy it is the
-    detached new one: value 0, and the gradient of log pi."""
+    """[N] log pi - log pi_old, clamped to +-limit, 0 where not trained. Without a column of the old policy,
+    the detached new one takes its place: the value is 0, with the gradient of log pi."""
     logp = now["logp"]
     old = logp.detach() if batch.old_logp is None else batch.old_logp
     return torch.where(batch.trained, logp - old, 0).clamp(-limit, limit)

@@ -1,4 +1,4 @@
-"""SAPO: a gate that closes softly instead of a clip (arXiv 2511.20347)."""
+"""SAPO: a smooth gate instead of a clip (arXiv 2511.20347)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from menon.update.protocols import Need
 class SAPO:
     """l_t = -A_t (4 / tau) sigmoid(tau (rho_t - 1)), tau = `tau_positive` where A > 0, else `tau_negative`.
 
-    The slope at rho = 1 is that of the policy gradient; the value there is -2 A / tau. A larger tau closes
-    sooner; negative tokens, which raise the logits of everything that was not said, close sooner by default.
-    Share of the paper: `SequenceMeanTokenMean`. The log-ratio is clamped to +-`limit`. gate/mean is the slope
-    of the gate, 1 where it is open.
+    The slope at rho = 1 is that of the policy gradient; the value there is -2 A / tau. With a larger tau the
+    gate closes sooner. Tokens with a negative advantage raise the logits of all other tokens, so their gate
+    closes sooner by default. The paper's aggregation is `SequenceMeanTokenMean`. The log-ratio is clamped to
+    +-`limit`. gate/mean is the slope of the gate, 1 where it is open.
     """
 
     tau_positive: float = 1.0

@@ -1,4 +1,5 @@
-"""The objective that PPO clips and TRPO constrains, as it stands (arXiv 1502.05477, section 5)."""
+"""The surrogate objective that PPO clips and TRPO constrains, without clip or constraint (arXiv 1502.05477,
+section 5)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from menon.update.protocols import Need
 class Surrogate:
     """l_t = -A_t rho_t, rho = pi / pi_old with its log clamped to +-20.
 
-    Nothing holds the ratio: beside it belongs a penalty (`OldKL`), a trust region (`update.natural`) or a
-    single update.
+    Nothing bounds the ratio, so use it with a penalty (`OldKL`), a trust region (the setting `natural`) or a
+    single update per step.
     """
 
     kind: Literal["surrogate"] = "surrogate"

@@ -21,9 +21,9 @@ class ValueLoss:
     """l_t = max((v - ret)^2, (clip(v, v_old - c, v_old + c) - ret)^2) / 2 with c = `clip`; no clip: (v -
     ret)^2 / 2.
 
-    v is the critic's value now, v_old (column "value") that from before the step. A token held by the clip
-    has no gradient. `huber` = d replaces e^2 / 2 by d (|e| - d / 2) where the error |e| is above d, so that
-    no target pulls harder than d.
+    v is the critic's value now, v_old (column "value") its value before the step. A clipped token has no
+    gradient. `huber` = d replaces e^2 / 2 by d (|e| - d / 2) where the error |e| is above d, so that no
+    gradient with respect to v is larger than d.
     """
 
     clip: float | None = None

@@ -1,4 +1,5 @@
-"""VESPO: a weight of the whole answer's ratio that fades softly on both sides (arXiv 2602.10693)."""
+"""VESPO: a weight that depends on the whole answer's ratio and fades smoothly on both sides (arXiv
+2602.10693)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,10 +23,10 @@ class VESPO:
 
     k and lam are `k_positive` and `lam_positive` where A_t >= 0, else `k_negative` and `lam_negative`; sg =
     no gradient. phi is 1 at W = 1, largest at W = k / lam, and 0 at both ends: on the policy's own answers
-    this is the policy gradient, and far from them nothing. W is no mean over tokens and moves with length.
-    One number per token. Each token's log-ratio is clamped to +-`limit`, log W from above; a token that the
-    policy now gives probability 0 has loss 0, the limit of W^k log W. gate/mean is the mean of phi over
-    tokens, ratio/mean and ratio/max are of answers.
+    this is the policy gradient, and far from them it vanishes. W is a product over tokens, not a mean, so it
+    varies more in longer answers. One number per token. Each token's log-ratio is clamped to +-`limit`, log W
+    from above; a token that the policy now gives probability 0 has loss 0, the limit of W^k log W. gate/mean
+    is the mean of phi over tokens, ratio/mean and ratio/max are of answers.
     """
 
     k_positive: float = 2.0
@@ -63,7 +64,8 @@ class VESPO:
         }
 
     def _phi(self, now: Mapping[str, Tensor], batch: Batch, advantage: Tensor) -> Tensor:
-        """[N] In log space, where W^k of a likely answer cannot overflow before exp(-lam W) takes it back."""
+        """[N] phi, computed in log space, because W^k of a likely answer could overflow before it is
+        multiplied by exp(-lam W)."""
         log_w = ragged.spread(self._log_ratios(now, batch), batch.offset, batch.num_tokens)
         good = advantage >= 0
         k = torch.where(

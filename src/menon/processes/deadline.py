@@ -12,10 +12,10 @@ class Late(Exception):
 
 
 class Call(Generic[T]):
-    """`function(*args)`, which starts at once, or when `room` lets it.
+    """A call of `function(*args)` in a thread; it starts at once, or when the semaphore `room` has a place.
 
-    A thread cannot be killed. One that hangs goes on and keeps what it holds, but not its place in `room`,
-    and as a daemon it does not keep the program from ending.
+    A thread cannot be killed. One that hangs keeps running and keeps its memory, but gives back its place in
+    `room`. It is a daemon thread, so it does not keep the program from ending.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""In which order questions are asked."""
+"""The order in which questions are asked."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from menon.types import Graded, Prompt
 
 
 class Shuffled:
-    """Without end: every prompt once per epoch, in an order that depends on the seed and the epoch alone.
+    """An endless order: every prompt once per epoch, shuffled by the seed and the number of the epoch.
 
     >>> import numpy as np
     >>> prompts = [Prompt(i, np.array([i], dtype=np.int32), str(i)) for i in range(3)]
@@ -27,8 +27,8 @@ class Shuffled:
         self.taken = 0
 
     def take(self, count: int) -> list[tuple[Prompt, int]]:
-        """The next prompts, each with its epoch, which is how often it was visited before; wraps into the
-        next epoch."""
+        """The next prompts, each with its epoch, which is also how often it was visited before. It continues
+        into the next epoch where needed."""
         asked: list[tuple[Prompt, int]] = []
         while len(asked) < count:
             epoch, place = divmod(self.taken, len(self.prompts))
@@ -57,9 +57,9 @@ class Shuffled:
 class ByDifficulty(Shuffled):
     """Questions that are answered wrong come more often (prioritised sampling: Kimi k1.5, arXiv 2501.12599).
 
-    Each question is drawn with a chance proportional to 1 - s, s the share of right answers when it was last
-    asked; those not asked yet count as wrong, and `REST` is the least, so that what was learned is looked at
-    again. Nothing is drawn twice before everything was drawn once in the same take.
+    A question is drawn with a probability proportional to max(1 - s, `REST`), where s is the share of right
+    answers when it was last asked (0 if it was not asked yet). `REST` makes sure that learned questions are
+    asked again. Within one `take`, no question is drawn twice before all were drawn once.
     """
 
     REST = 0.05
@@ -87,7 +87,8 @@ class ByDifficulty(Shuffled):
         return asked
 
     def note(self, graded: Sequence[Graded]) -> None:
-        """What the answers to some prompts earned; answers whose correctness is unknown say nothing."""
+        """Updates s of the questions that these graded answers belong to; answers whose correctness is
+        unknown are skipped."""
         found: dict[str, list[float]] = {}
         for answer in graded:
             if not np.isnan(answer.verdict.acc):

@@ -4,7 +4,7 @@ The columns of the common data sets are known by their names:
 
 | layout | question | answer |
 |---|---|---|
-| GSM8K | `question` | `answer`, as it is or behind `####` |
+| GSM8K | `question` | `answer`, as it is or after `####` |
 | MATH | `problem` | `answer`, else what `solution` states in its last `\\boxed{}` |
 | TRL | `prompt`: text or messages | `answer` or `solution` |
 | verl | `prompt`: messages | `reward_model.ground_truth` |
@@ -30,7 +30,8 @@ BOXED = "\\boxed{"
 
 @dataclass(frozen=True)
 class Columns:
-    """Where question and answer stand, if the names of the columns do not tell. A dot leads into a column."""
+    """The columns of question and answer, if their names do not say so. A dot names a field within a
+    column."""
 
     question: str | None = None
     answer: str | None = None
@@ -41,10 +42,10 @@ def read_rows(
 ) -> tuple[list[Row], int]:
     """The rows of a data set (see `sources.raw_rows` for what it may be) and the number of those left out.
 
-    A question is text or a list of chat messages, an answer text or a number. An answer that is a worked
-    solution gives what it states: `18` behind `#### 18`, or in its last `\\boxed{18}`; the text stays as the
-    column `solution`. Rows of a programming task may have tests instead. With `answers` off a row needs none.
-    UserError: no such source, nothing usable in it, or bad rows that were not to be skipped.
+    A question is text or a list of chat messages, an answer text or a number. If the answer is a worked
+    solution, the gold answer is what it states: `18` after `####`, or in its last `\\boxed{18}`; the text
+    stays as the column `solution`. Rows of a programming task may have tests instead. With `answers` off a
+    row needs none. UserError: no such source, nothing usable in it, or bad rows that were not to be skipped.
     """
     rows: list[Row] = []
     faults: list[str] = []
@@ -126,7 +127,7 @@ def check_messages(name: str, messages: list[Any]) -> list[dict[str, str]]:
         raise BadRow(f"the last message of '{name}' is the assistant's; the model is to write it")
     for message in messages:
         check_text(name, message["content"])
-    # Tables fill up what a message does not have with null, which chat templates take for something.
+    # Tables fill missing fields of a message with null, and chat templates would treat null as a value.
     return [{field: value for field, value in message.items() if value is not None} for message in messages]
 
 
@@ -144,10 +145,10 @@ def check_text(name: str, text: str) -> str:
 
 
 def take_answer(row: Row, columns: Columns, whole: bool) -> str | None:
-    """The gold answer as text; None where tests stand in its place. A solution that it was cut from stays as
-    `solution`.
+    """The gold answer as text; None where the row has tests instead. If it was cut from a worked solution,
+    that text stays as `solution`.
 
-    `whole`: a `solution` of one line that marks no answer is one, as in TRL.
+    `whole`: a `solution` of one line without a marked answer is itself the answer, as in TRL.
     """
     name = columns.answer or answer_column(row)
     if name is None:
@@ -160,7 +161,7 @@ def take_answer(row: Row, columns: Columns, whole: bool) -> str | None:
     check_text(name, answer)
     stated = behind_marks(answer) or last_boxed(answer)
     if not stated and name == "solution" and (not whole or "\n" in answer.strip()):
-        raise BadRow("'solution' states no answer behind '####' or in \\boxed{}; give the row an 'answer'")
+        raise BadRow("'solution' states no answer after '####' or in \\boxed{}; give the row an 'answer'")
     if stated and stated != answer.strip():
         row.setdefault("solution", answer)
     return stated or answer.strip()
@@ -181,7 +182,7 @@ def answer_column(row: Mapping[str, Any]) -> str | None:
 
 
 def behind_marks(solution: str) -> str:
-    """`18` from a worked solution that ends in `#### 18`, as those of GSM8K do; nothing from any other."""
+    """`18` from a worked solution that ends in `#### 18`, as in GSM8K; "" from any other."""
     _, marks, behind = solution.rstrip().rpartition("####")
     return behind.strip() if marks and "\n" not in behind.strip() else ""
 

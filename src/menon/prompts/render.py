@@ -10,8 +10,8 @@ from menon.prompts.template import CHAT, TEMPLATES, Template, fill, find_templat
 from menon.types import Prompt
 
 Tokenize = Callable[[str], Sequence[int]]
-"""Text -> ids, with the begin-of-text token that the model expects; never a second one where the text has it
-already."""
+"""Text -> ids, with the begin-of-text token that the model expects, but no second one if the text already
+starts with it."""
 
 Chat = Callable[[list[dict[str, str]]], str]
 """Chat messages -> text, up to where the assistant begins to write."""

@@ -1,5 +1,5 @@
-"""Raw rows of a data set, wherever it lies: JSON lines, JSON, CSV, Parquet, folders of the library datasets,
-names on the hub."""
+"""Reads the raw rows of a data set: JSON lines, JSON, CSV, Parquet, folders of the library datasets, or names
+on the hub."""
 
 import csv
 import gzip
@@ -34,8 +34,8 @@ def raw_rows(source: str | Path) -> Raw:
     """The rows of a file, a folder or a hub name, in their order.
 
     Files: `.jsonl` and `.json` (lines or one array), `.csv` with a header, `.parquet`; all but the last also
-    with `.gz`. Folders: what `datasets.save_to_disk` wrote, or Parquet files (also in a folder `data`).
-    Behind a folder or `hub:OWNER/NAME[:CONFIG]`, `@SPLIT` names a split; without it the only one, or `train`.
+    with `.gz`. Folders: what `datasets.save_to_disk` wrote, or Parquet files (also in a folder `data`). After
+    a folder or `hub:OWNER/NAME[:CONFIG]`, `@SPLIT` names a split; the default is the only split, or `train`.
     UserError: nothing there, or nothing that can be read.
     """
     if str(source).startswith(HUB):
@@ -105,7 +105,7 @@ def line_rows(data: bytes) -> Raw:
 
 
 def json_rows(path: Path, data: bytes) -> Raw:
-    """One array of objects, or lines all the same."""
+    """The rows of one array of objects, or of JSON lines in a file with this ending."""
     if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
         return line_rows(data)
     try:

@@ -1,6 +1,6 @@
 """How a question becomes the text that the policy reads.
 
-The published templates, exactly; base models are sensitive to every character of them.
+The published templates are here character by character, because base models are sensitive to every character.
 """
 
 import re
@@ -15,14 +15,14 @@ from menon.errors import UserError
 @dataclass(frozen=True)
 class Template:
     text: str
-    """With a field in braces wherever something of the row goes, `{q}` for the question. Other braces are
-    text."""
+    """The text, with a field in braces for each column of the row that is put in, `{q}` for the question.
+    Other braces are text."""
     fields: tuple[str, ...] = ("q",)
     """The columns that are put in; `q` is the question."""
     as_turn: bool = False
-    """Filled in, it is the user's turn of the tokenizer's own chat template."""
+    """The filled-in text becomes the user's turn in the tokenizer's own chat template."""
     stop: tuple[str, ...] = ()
-    """Strings at which answers were cut when it was published, for runs that name none."""
+    """Strings at which answers were cut in the publication; runs that name no stop strings use them."""
 
 
 _BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -128,7 +128,8 @@ TEMPLATES: dict[str, Template] = {
     "dapo": Template(_DAPO, as_turn=True),
     # Abel and SimpleRL-Zoo's simple prompt.
     "abel": Template("Question:\n{q}\nAnswer:\nLet's think step by step.\n"),
-    # What the built-in base models have seen, the base of sums first: biased to bare answers, and to working.
+    # The templates that the built-in base models were trained on, the base of sums first: one is biased to
+    # bare answers, the other to working.
     "q_a": Template("Q: {q}\nA:"),
     "q_steps": Template("{q}\nSteps:"),
     "answer": Template("Answer: {q}"),

@@ -12,53 +12,54 @@ if TYPE_CHECKING:
 
 RECIPES = {
     "grpo": "groups of answers compared with each other, PPO clip, no critic, no KL",
-    "reinforce": "the reward that is still to come, whitened; plain policy gradient",
+    "reinforce": "whitened return-to-go; plain policy gradient",
     "ppo": "a critic, GAE with lambda = gamma = 1, clip .2, no KL: the Open-Reasoner-Zero setting",
     "dapo": "grpo with clip-higher, dynamic sampling and a soft penalty on answers near the limit",
     "gspo": "one ratio and one clip per answer",
     "cispo": "the importance weight is clipped, the gradient of every token stays",
-    "sapo": "a gate that closes softly instead of a clip",
+    "sapo": "a smooth gate instead of a clip",
     "clip_cov": "a few tokens that would collapse the entropy are left out",
     "kl_cov": "a penalty on the few tokens that would collapse the entropy",
     "top_entropy": "80/20: dapo on the fifth of the tokens with the highest entropy",
-    "ppo_penalty": "PPO's other form: a KL penalty that adapts, instead of a clip",
+    "ppo_penalty": "PPO with an adaptive KL penalty instead of a clip",
     "trpo": "a natural-gradient step within a trust region",
     "rloo": "each answer against the mean of the others; sums over tokens, on-policy",
     "drgrpo": "grpo without the deviation and without the answer's length in the denominator",
     "opo": "each answer against the length-weighted mean of its group; exactly on-policy",
-    "gpg": "the policy gradient alone, made up for groups that teach nothing",
+    "gpg": "the policy gradient alone, rescaled for groups without signal",
     "maxrl": "centred rewards over the pass rate: towards maximum likelihood",
     "remax": "the greedy answer's reward as the baseline",
     "grpo_passk": "only an answer better than its whole group is credited",
     "reinforce_pp": "REINFORCE++: return-to-go with a KL penalty, whitened over the step",
     "reinforce_pp_baseline": "REINFORCE++ against the mean of the group",
-    "vapo": "a critic that learns first, lambda by length, clip-higher, imitation of correct answers",
+    "vapo": "a pretrained critic, lambda by length, clip-higher, imitation of correct answers",
     "grpo_paper": "grpo as first published: every answer weighs the same, a KL to the start in the loss",
-    "r1_zero": "grpo_paper with hardly a clip, a small KL and a reference that is renewed every 400 steps",
+    "r1_zero": "grpo_paper with a very wide clip, a small KL and a reference that is reset every 400 steps",
     "realhf_ppo": "a critic, a KL in the reward, a reference that follows the policy, large batches",
     "spo_chain": "credit for segments between uncertain tokens, by fresh answers from where each begins",
     "spo_tree": "credit for segments of fixed length, by a tree of answers to each question",
     "vineppo": "credit for lines, by fresh answers from where each begins; no critic",
-    "grpo_masked": "grpo on the tokens that were a choice",
+    "grpo_masked": "grpo on tokens with a probability below .9",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
-"""Name of each recipe -> what it is, in one line. Its function has its name, in the module of that name."""
+"""Name of each recipe -> a description in one line. The recipe is the function of that name, in the module of
+that name."""
 
 
 POLICY_RATE, CRITIC_RATE = 1e-6, 5e-6
-"""Learning rates of Open-Reasoner-Zero, .5 B to 32 B weights. Those of a model of a million weights would
-ruin such a one."""
+"""Learning rates of Open-Reasoner-Zero, for models of .5 B to 32 B weights. The rates for a model of a
+million weights would make such a model diverge."""
 SCALES = ("laptop", "paper")
 UNSTATED: dict[str, Any] = {"prompts_per_step": 128, "samples_per_prompt": 64, "max_new_tokens": 8000}
-"""Open-Reasoner-Zero's again: what scale=paper takes where a paper names no number."""
+"""Settings of Open-Reasoner-Zero, used by scale=paper where a paper states no number."""
 
 
 def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig":
     """The configuration of a recipe by name.
 
-    At scale laptop the algorithm's constants are the paper's, and batch, lengths and learning rates fit the
-    built-in base; only the learning rates differ for another model. At scale paper all published numbers
-    hold: the PAPER of the recipe's module.
+    At scale laptop, the constants of the algorithm are the paper's, and the sizes of the batch, the lengths
+    and the learning rates fit the built-in base; for another model only the learning rates differ. At scale
+    paper, all published numbers are used: `PAPER` in the recipe's module.
     """
     from menon.config import changed
     from menon.settings import nearest

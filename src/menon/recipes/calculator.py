@@ -11,11 +11,9 @@ from menon.update.terms import Term
 
 
 def calculator() -> RunConfig:
-    """GRPO as in the recipe `grpo`; whenever the policy writes `=`, the calculator writes the result behind
-    it.
-
-    Nobody tells the policy so. The built-in base writes `3+8=` in some of its answers anyway; one that does
-    so for every term is right, and one that guesses is not.
+    """GRPO as in the recipe `grpo`; whenever the policy writes `=`, the calculator appends the result.  The
+    prompt does not mention the calculator. The built-in base writes `3+8=` in some of its answers anyway; an
+    answer that does so for every term is right, and a guess rarely is.
     """
     return RunConfig(
         recipe="calculator",

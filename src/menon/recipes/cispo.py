@@ -9,8 +9,8 @@ from menon.update.terms import Term
 
 
 def cispo() -> RunConfig:
-    """No lower bound, ratios up to 1.28, token mean, no KL. It differs from the clip where the policy moves
-    within a step. The upper bound is to be tuned.
+    """No lower bound, ratios up to 1.28, token mean, no KL. It differs from the clip only when the policy
+    moves within a step. The upper bound should be tuned.
     """
     return RunConfig(
         recipe="cispo",
@@ -24,4 +24,4 @@ PAPER = {
     "updates_per_step": 16,
     "learning_rate": 1e-6,
 }
-"""Updates of a 32 B model; the rest is not stated."""
+"""The published settings of a 32 B model; the other numbers are not stated."""

@@ -10,8 +10,8 @@ from menon.update.terms import Term
 
 
 def clip_cov() -> RunConfig:
-    """A share of 2e-4 of the tokens, drawn among those with a covariance between 1 and 5; clip ranges of 1;
-    all-right and all-wrong groups are asked again; no KL.
+    """Leaves out a share of 2e-4 of the tokens, drawn from those with a covariance between 1 and 5. Clip
+    ranges of 1, no KL; groups that are all right or all wrong are replaced by other prompts.
     """
     return RunConfig(
         recipe="clip_cov",
@@ -29,4 +29,4 @@ PAPER = {
     "max_new_tokens": 8192,
     "learning_rate": 5e-7,
 }
-"""The same for 7 B and 32 B."""
+"""The published numbers, the same for 7 B and 32 B."""

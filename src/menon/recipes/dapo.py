@@ -11,8 +11,8 @@ from menon.update.terms import Term
 
 
 def dapo() -> RunConfig:
-    """Clip .2/.28, no KL; groups that are all right or all wrong are asked again; the last fifth of the room
-    costs up to 1.
+    """Clip .2/.28, no KL; groups that are all right or all wrong are replaced by other prompts; answers in
+    the last fifth of the length limit are penalised by up to 1.
 
     With another `max_new_tokens` set `shaping.overlong.limit` to it.
     """
@@ -34,4 +34,4 @@ PAPER = {
     "rollout.prompts_per_round": 1536,
     "optimiser": {"learning_rate": 1e-6, "weight_decay": 0.1, "warmup_updates": 320},
 }
-"""A warm-up of 20 steps; three times the prompts of a step are asked in each round."""
+"""With a warm-up of 20 steps; each round asks three times the prompts of a step."""

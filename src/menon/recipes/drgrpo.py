@@ -11,10 +11,10 @@ from menon.update.terms import Term
 
 def drgrpo() -> RunConfig:
     """No deviation (which weighs easy and hard questions more) and a constant length in the denominator (long
-    wrong answers are not cheap); an answer that was cut earns nothing.
+    wrong answers are not cheap); a truncated answer gets reward 0.
 
-    The constant is the room of an answer: with another `max_new_tokens` set `objective.policy.share.length`
-    to it.
+    The constant is the length limit of an answer: with another `max_new_tokens`, set
+    `objective.policy.share.length` to it.
     """
     return RunConfig(
         recipe="drgrpo",

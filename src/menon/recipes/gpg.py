@@ -9,11 +9,9 @@ from menon.update.terms import Term
 
 
 def gpg() -> RunConfig:
-    """Centred rewards times answers / answers of groups that teach; no ratio, no clip, no KL, one update a
-    step.
-
-    The authors also ask other prompts when fewer than .6 of the groups teach: `rollout=dynamic_sampling`
-    keeps only such groups.
+    """Centred rewards times (answers / answers of groups with signal); no ratio, no clip, no KL, one update a
+    step.  The authors also ask other prompts when fewer than .6 of the groups have signal:
+    `rollout=dynamic_sampling` keeps only groups with signal.
     """
     return RunConfig(
         recipe="gpg",
@@ -24,4 +22,4 @@ def gpg() -> RunConfig:
 
 
 PAPER = {"learning_rate": 1e-6}
-"""No clip and no KL, theirs already; the rest is not stated."""
+"""The recipe already has no clip and no KL; the other numbers are not stated."""

@@ -13,7 +13,7 @@ def grpo_masked() -> RunConfig:
     """As the recipe `grpo`, but only tokens with a probability below .9 learn, and advantages are whitened
     over them.
 
-    Both have their own `below`.
+    The selection and the whitening each have a setting `below`.
     """
     return RunConfig(
         recipe="grpo_masked",
@@ -36,5 +36,5 @@ PAPER = {
     "top_p": 0.9,
     "learning_rate": 1e-6,
 }
-"""512 answers a step in updates of 64, drawn with top-p .9 and learned from as if drawn from everything. They
-go over them twice; here it is once."""
+"""512 answers a step in updates of 64, drawn with top-p .9 and learned from as if drawn from all tokens. The
+authors make two passes over them; here it is one."""

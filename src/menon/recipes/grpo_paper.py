@@ -9,8 +9,7 @@ from menon.update.terms import Term
 
 
 def grpo_paper() -> RunConfig:
-    """Each answer weighs the same whatever its length; .04 of k3 to the model as it was at the start is part
-    of the loss."""
+    """Each answer weighs the same, whatever its length; the loss has .04 times k3 to the initial model."""
     return RunConfig(
         recipe="grpo_paper",
         advantage={"credit": GRPO()},

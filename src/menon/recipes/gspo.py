@@ -9,10 +9,10 @@ from menon.update.terms import Term
 
 
 def gspo() -> RunConfig:
-    """Clip 3e-4/4e-4 on the geometric mean of an answer's token ratios, no KL; four updates a step, as
-    theirs.
+    """Clip 3e-4/4e-4 on the geometric mean of an answer's token ratios, no KL; four updates a step, as in the
+    paper.
 
-    The clip ranges belong to answers of hundreds of tokens and more: in short answers the mean ratio moves
+    The clip ranges are for answers of hundreds of tokens and more: in short answers the mean ratio moves
     further.
     """
     return RunConfig(
@@ -24,4 +24,4 @@ def gspo() -> RunConfig:
 
 
 PAPER = {"learning_rate": 1e-6}
-"""The clip ranges and the four updates are theirs already; the rest is not stated."""
+"""The recipe already has the published clip ranges and four updates; the other numbers are not stated."""

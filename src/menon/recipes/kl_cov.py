@@ -10,8 +10,8 @@ from menon.update.terms import Term
 
 
 def kl_cov() -> RunConfig:
-    """A share of 2e-3 of the tokens, those of largest covariance, pays 1 * |log-ratio|; no clip, no KL to a
-    reference; all-right and all-wrong groups are asked again.
+    """A share of 2e-3 of the tokens, those of largest covariance, is penalised by 1 * |log-ratio|. No clip,
+    no KL to a reference; groups that are all right or all wrong are replaced by other prompts.
     """
     return RunConfig(
         recipe="kl_cov",
@@ -29,4 +29,4 @@ PAPER = {
     "max_new_tokens": 8192,
     "learning_rate": 5e-7,
 }
-"""For 7 B; for 32 B set `objective.policy.loss.fraction=2e-4`."""
+"""The numbers for 7 B; for 32 B set `objective.policy.loss.fraction=2e-4`."""

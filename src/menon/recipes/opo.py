@@ -20,4 +20,4 @@ def opo() -> RunConfig:
 
 
 PAPER = {"learning_rate": 1e-6}
-"""One update a step is theirs already; the rest is not stated."""
+"""The recipe already makes one update a step; the other numbers are not stated."""

@@ -10,8 +10,9 @@ from menon.update.terms import Term
 
 def ppo() -> RunConfig:
     """A separate critic, GAE with lambda = gamma = 1, whitened; clip .2 for policy and value, rule reward, no
-    KL, no entropy bonus; one policy update a step (on-policy), several of the critic. Theirs draws the
-    critic's head from U(-sqrt 5, sqrt 5), which a short run has no time to forget.
+    KL, no entropy bonus; one policy update a step (on-policy), several of the critic. The authors draw the
+    critic's head from U(-sqrt 5, sqrt 5); a short run is too short to unlearn that start, so here the head
+    starts at 0.
     """
     return RunConfig(
         recipe="ppo",
@@ -39,4 +40,4 @@ PAPER = {
         "optimiser": {"learning_rate": 5e-6, "warmup_updates": 50},
     },
 }
-"""Questions of up to 2048 tokens."""
+"""The published numbers, for questions of up to 2048 tokens."""

@@ -10,8 +10,9 @@ from menon.update.terms import Term
 
 
 def ppo_penalty() -> RunConfig:
-    """The plain surrogate, and beside it KL(pi_old || pi), whose coefficient doubles where a step moves the
-    policy by more than 1.5 times the target .01 and halves where by less than two thirds of it.
+    """The plain surrogate plus a penalty on KL(pi_old || pi). The coefficient of the penalty doubles when a
+    step moves the policy by more than 1.5 times the target .01, and halves when it moves it by less than two
+    thirds of the target.
     """
     return RunConfig(
         recipe="ppo_penalty",

@@ -1,4 +1,4 @@
-"""DeepSeek-R1-Zero (arXiv 2501.12948): GRPO with hardly a clip, and a reference that is renewed."""
+"""DeepSeek-R1-Zero (arXiv 2501.12948): GRPO with a very wide clip, and a reference that is reset."""
 
 from menon.advantage import GRPO
 from menon.config import Models, Policy, RunConfig
@@ -10,8 +10,8 @@ from menon.update.terms import Term
 
 
 def r1_zero() -> RunConfig:
-    """.001 of k3 to the reference, which is replaced every 400 steps. The range 10 is stated for the first
-    stage of R1 alone: ratios up to 11, and 0 is no bound.
+    """The loss has .001 times k3 to the reference, which is reset to the policy every 400 steps. The clip
+    range 10 (ratios up to 11, no lower bound) is stated only for the first stage of R1.
     """
     return RunConfig(
         recipe="r1_zero",
@@ -36,5 +36,6 @@ PAPER = {
     "reference_update.every": 25,
     "learning_rate": 3e-6,
 }
-"""Their step is one update, of 32 questions x 16 answers; 8192 answers are written at once and make 16 of
-them. So 400 of their steps are 25 of ours. From their step 8200 on answers may have 65536 tokens."""
+"""A step of the paper is one update, of 32 questions x 16 answers; 8192 answers are written at once and make
+16 updates. So 400 steps of the paper are 25 steps here. From the paper's step 8200 on, answers may have 65536
+tokens."""

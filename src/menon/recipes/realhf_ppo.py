@@ -12,13 +12,13 @@ from menon.update.terms import Term
 
 
 def realhf_ppo() -> RunConfig:
-    """GAE with lambda = gamma = 1, advantages over their population's deviation + 1e-5, k1 to the reference
-    in the reward with .1, a reference that follows the policy by .001 a step; clip .2 for policy and value;
-    rewards within 20, values normalised.
+    """GAE with lambda = gamma = 1; advantages divided by their population standard deviation + 1e-5; .1 times
+    k1 to the reference in the reward; a reference that moves towards the policy by .001 a step; clip .2 for
+    policy and value; rewards clamped to +-20; normalised values.
 
-    It trains on truncated samples: answers are drawn from the 200 likeliest tokens, with a bias that theirs
-    removes by a mask on the trainer's logits and this does not. The share of probability kept is
-    `sampling/kept`.
+    It trains on truncated samples: answers are drawn from the 200 likeliest tokens, which biases the
+    gradient. The authors remove this bias by a mask on the trainer's logits; this recipe does not. The share
+    of probability kept is `sampling/kept`.
     """
     return RunConfig(
         recipe="realhf_ppo",
@@ -51,4 +51,4 @@ PAPER = {
     "learning_rate": 1e-5,
     "critic": {"updates_per_step": 4, "learning_rate": 5e-6},
 }
-"""A batch of 512 answers in four parts. For programs they pay a reward of 10."""
+"""A batch of 512 answers in four updates. For programs the authors use a reward of 10."""

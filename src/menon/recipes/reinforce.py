@@ -10,7 +10,7 @@ from menon.update.terms import Term
 
 
 def reinforce() -> RunConfig:
-    """The reward that is still to come, whitened over all tokens of the step; one update, so it stays
+    """The return-to-go of each token, whitened over all tokens of the step; one update, so it stays
     on-policy."""
     return RunConfig(
         recipe="reinforce",

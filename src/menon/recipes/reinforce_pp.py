@@ -10,7 +10,7 @@ from menon.update.terms import Term
 
 
 def reinforce_pp() -> RunConfig:
-    """The reward that is still to come with a KL penalty on every token, whitened over all tokens; PPO clip
+    """The return-to-go of each token, with a KL penalty on every token, whitened over all tokens; PPO clip
     .2."""
     return RunConfig(
         recipe="reinforce_pp",
@@ -23,4 +23,4 @@ def reinforce_pp() -> RunConfig:
 
 
 PAPER = {"learning_rate": 1e-6}
-"""The clip range is theirs already; the rest, beta too, is not stated."""
+"""The recipe already has the published clip range; the other numbers, beta too, are not stated."""

@@ -9,8 +9,8 @@ from menon.update.terms import Term
 
 
 def reinforce_pp_baseline() -> RunConfig:
-    """Rewards less the mean of their group, then whitened over all tokens of the step; PPO clip .2; k2 to the
-    reference with `reference=frozen objective.kl.loss='{kind: kl, estimator: k2}'
+    """Rewards minus the mean of their group, then whitened over all tokens of the step; PPO clip .2. For the
+    KL (k2) to the reference set `reference=frozen objective.kl.loss='{kind: kl, estimator: k2}'
     objective.kl.share=token_mean objective.kl.coef=0.001`.
     """
     return RunConfig(

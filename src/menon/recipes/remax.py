@@ -10,8 +10,8 @@ from menon.update.terms import Term
 
 
 def remax() -> RunConfig:
-    """Each answer against the reward of the policy's greedy answer, which costs one answer more per prompt;
-    one update a step."""
+    """Each answer is compared with the policy's greedy answer, which costs one more answer per prompt; one
+    update a step."""
     return RunConfig(
         recipe="remax",
         advantage={"credit": ReMax()},
@@ -22,4 +22,4 @@ def remax() -> RunConfig:
 
 
 PAPER = {"learning_rate": 1e-6}
-"""The greedy baseline is theirs already; the rest is not stated."""
+"""The recipe already has the greedy baseline; the other numbers are not stated."""

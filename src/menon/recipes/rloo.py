@@ -9,7 +9,8 @@ from menon.update.terms import Term
 
 
 def rloo() -> RunConfig:
-    """Each answer against the mean of the others, no deviation, sums over tokens; one update, on-policy.
+    """Each answer is compared with the mean of the others; no standard deviation, sums over tokens; one
+    update, on-policy.
 
     Libraries make several updates with a clipped ratio of whole answers: `updates_per_step=4
     objective.policy.loss='{kind: gspo, ratio: product, clip_low: 0.2, clip_high: 0.2}'`.
@@ -28,4 +29,4 @@ PAPER = {
     "reference": "frozen",
     "learning_rate": 1e-6,
 }
-"""Two samples, or four; a KL to the reference in the reward."""
+"""Two samples per prompt, or four; a KL to the reference in the reward."""

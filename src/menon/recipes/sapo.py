@@ -1,4 +1,4 @@
-"""SAPO (arXiv 2511.20347): a gate that closes softly instead of a clip."""
+"""SAPO (arXiv 2511.20347): a smooth gate instead of a clip."""
 
 from menon.advantage import GRPO
 from menon.config import Models, Policy, RunConfig
@@ -19,4 +19,4 @@ def sapo() -> RunConfig:
 
 
 PAPER = {"learning_rate": 1e-6}
-"""The temperatures are theirs already; the rest is not stated."""
+"""The recipe already has the published temperatures; the other numbers are not stated."""

@@ -1,4 +1,4 @@
-"""SPO-chain (arXiv 2505.23564): credit for segments between the tokens that were a choice."""
+"""SPO-chain (arXiv 2505.23564): credit for segments that are cut at tokens of low probability."""
 
 from menon.advantage import SegmentCredit, Whiten
 from menon.config import Models, OnlineSource, Policy, RunConfig
@@ -11,11 +11,11 @@ from menon.update.terms import Term
 
 
 def spo_chain() -> RunConfig:
-    """Answers are cut before every fifth token with a probability below .9, and nine fresh answers from each
-    cut say what the state there is worth. Only tokens below .9 learn; their advantages are whitened. 1e-4 of
-    k3 to the start is in the loss.
+    """Answers are cut before every fifth token with a probability below .9, and the value of the state at
+    each cut is estimated by nine new answers from there. Only tokens with a probability below .9 are trained;
+    their advantages are whitened. The loss has 1e-4 times k3 to the initial model.
 
-    `threshold` sets every .9 of it: the cuts, the mask and the whitening. Without the mask:
+    `threshold` sets all three .9: of the cuts, the mask and the whitening. Without the mask:
     `objective.policy.select=null objective.policy.share=token_mean advantage.credit.below=1
     advantage.whiten.below=1`.
     """
@@ -48,5 +48,5 @@ PAPER = {
     "top_p": 0.9,
     "learning_rate": 1e-6,
 }
-"""512 answers a step in updates of 64, drawn with top-p .9 and learned from as if drawn from everything. They
-go over them twice; here it is once."""
+"""512 answers a step in updates of 64, drawn with top-p .9 and learned from as if drawn from all tokens. The
+authors make two passes over them; here it is one."""

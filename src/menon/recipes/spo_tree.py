@@ -11,10 +11,10 @@ from menon.update.terms import Term
 
 
 def spo_tree() -> RunConfig:
-    """Every question grows a tree; an edge earns what its end is worth beyond its start. At most 32 edges of
-    a question are trained in a step, the others wait for up to 8; tokens below .9 alone learn, advantages are
-    whitened over them, and 1e-4 of k3 to the start is in the loss. The ratio is to the policy that wrote the
-    edge.
+    """Every question grows a tree; the advantage of an edge is the value at its end minus the value at its
+    start. At most 32 edges of a question are trained in a step, the others wait for up to 8 steps. Only
+    tokens with a probability below .9 are trained, advantages are whitened over them, and the loss has 1e-4
+    times k3 to the initial model. The ratio is to the policy that wrote the edge.
 
     `threshold` sets the .9 of mask and whitening.
     """
@@ -50,5 +50,5 @@ PAPER = {
     "learning_rate": 1e-6,
 }
 """RhoMath-1.1B on GSM8K: 1024 edges a step in updates of 128. Segments have 100 tokens on MATH, 600 for long
-answers of R1-Distill-1.5B (32 questions, 512 edges). Drawn with top-p .9 and learned from as if drawn from
-everything."""
+answers of R1-Distill-1.5B (32 questions, 512 edges). Answers are drawn with top-p .9 and learned from as if
+drawn from all tokens."""

@@ -9,8 +9,8 @@ from menon.update.terms import Term
 
 
 def trpo() -> RunConfig:
-    """At most .01 of KL a step, by ten iterations of conjugate gradient with damping .1; for small models, as
-    it goes through the batch a dozen times and more. The optimiser plays no part.
+    """At most .01 of KL a step, by ten iterations of conjugate gradient with damping .1; for small models,
+    because it makes a dozen or more passes over the batch. The optimiser is not used.
     """
     return RunConfig(
         recipe="trpo",

@@ -1,4 +1,4 @@
-"""VAPO (arXiv 2504.05118): PPO with a critic, made fit for long answers."""
+"""VAPO (arXiv 2504.05118): PPO with a critic, adapted to long answers."""
 
 from menon.advantage import VAPO, Whiten
 from menon.config import Critic, Models, Policy, RunConfig
@@ -10,9 +10,9 @@ from menon.update.terms import Term
 
 
 def vapo() -> RunConfig:
-    """The critic learns alone first. Then GAE with a lambda by length for the policy and lambda 1 for the
-    critic, clip .2/.28, and an imitation of correct answers. Their alpha, .05, is for thousands of tokens:
-    below 20 tokens it gives lambda 0.
+    """In the first steps only the critic learns. After that: GAE with a lambda by length for the policy and
+    lambda 1 for the critic, clip .2/.28, and an imitation of correct answers. The authors' alpha, .05, is for
+    thousands of tokens: it gives lambda 0 for answers of up to 20 tokens.
     """
     return RunConfig(
         recipe="vapo",
@@ -41,4 +41,4 @@ PAPER = {
     "learning_rate": 1e-6,
     "critic": {"updates_per_step": 16, "pretrain_steps": 50, "learning_rate": 2e-6},
 }
-"""Tokens of an answer and updates of the warm-up: not stated."""
+"""The length limit of an answer and the updates of the warm-up are not stated."""

@@ -1,4 +1,4 @@
-"""VinePPO (arXiv 2410.01679): Monte-Carlo values behind every line of an answer, in place of a critic."""
+"""VinePPO (arXiv 2410.01679): Monte-Carlo values after every line of an answer, in place of a critic."""
 
 from menon.advantage import SegmentCredit, Whiten
 from menon.config import Models, OnlineSource, Policy, RunConfig
@@ -10,8 +10,8 @@ from menon.update.terms import Term
 
 
 def vineppo() -> RunConfig:
-    """Every line is a step; nine fresh answers from its beginning say what the state there is worth. PPO clip
-    .2, advantages whitened, 1e-4 of k3 to the start in the loss, no mask."""
+    """Every line is a step; nine new answers from its beginning estimate the value of the state there. PPO
+    clip .2, whitened advantages, 1e-4 times k3 to the initial model in the loss, no mask."""
     return RunConfig(
         recipe="vineppo",
         advantage={"credit": SegmentCredit(), "whiten": Whiten()},
@@ -38,5 +38,5 @@ PAPER = {
     "rollout.max_values": 20,
     "learning_rate": 1e-6,
 }
-"""Of MATH (GSM8K: 25 values). Answers are drawn with top-p .9 and learned from as if drawn from everything.
-They go over them twice; here it is once."""
+"""The numbers for MATH (GSM8K: 25 values). Answers are drawn with top-p .9 and learned from as if drawn from
+all tokens. The authors make two passes over them; here it is one."""

@@ -1,5 +1,5 @@
-"""Checkpoints: an ordinary Hugging Face folder with a `state` folder inside, whole or absent, checked when it
-is read."""
+"""Checkpoints: an ordinary Hugging Face folder with a folder `state` inside. It is either complete or absent,
+and its checksums are verified when it is read."""
 
 import hashlib
 import json
@@ -32,21 +32,20 @@ class Damaged(Exception):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a run needs beside its models to go on as if it had never stopped."""
+    """Everything besides the models that a run needs to go on as if it had never stopped."""
 
     step: int
     """Steps done."""
     state: Mapping[str, Any]
-    """Of the source and the parts, as `state_codec` can write it."""
+    """The state of the source and the parts, in types that `state_codec` can write."""
     folder: Path = Path()
-    """Where it was read: the models' own files are there (`ModelHost.load`)."""
+    """The folder that it was read from, with the models' files (`ModelHost.load`)."""
 
 
 def save(folder: Path, snapshot: Snapshot, models: SaveModels, keep: int = KEEP) -> Path:
-    """Writes `folder/step_000100` aside, syncs it, renames it, points `latest` at it and keeps the newest
-    `keep` and the best.
-
-    A failure (no room) removes what was half written and leaves every older checkpoint as it was.
+    """Writes `folder/step_000100` under a temporary name, syncs it, renames it, points `latest` at it, and
+    removes all checkpoints but the newest `keep` and the best.  A failure (no room) removes the unfinished
+    folder and leaves every older checkpoint as it was.
     """
     path = folder / step_name(snapshot.step)
     aside = path.with_name(path.name + ".tmp")
@@ -67,8 +66,8 @@ def save(folder: Path, snapshot: Snapshot, models: SaveModels, keep: int = KEEP)
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep` and the one that `best` points at; renamed first, so that one half
-    removed does not look like a checkpoint."""
+    """Removes all checkpoints but the newest `keep` and the one that `best` points at. Each is renamed first,
+    so that a half-removed folder does not look like a checkpoint."""
     best = os.readlink(folder / BEST) if (folder / BEST).is_symlink() else ""
     for step in steps_in(folder)[:-keep]:
         if step_name(step) == best:
@@ -80,7 +79,7 @@ def prune(folder: Path, keep: int) -> None:
 
 def mark_best(folder: Path, step: int | None, keep: int = KEEP) -> bool:
     """Points `best` at the checkpoint of a step, which is then never removed; None: there is no best one.
-    Whether that changed anything."""
+    Returns whether this changed anything."""
     before = os.readlink(folder / BEST) if (folder / BEST).is_symlink() else None
     after = None if step is None else step_name(step)
     if after is None:
@@ -92,7 +91,7 @@ def mark_best(folder: Path, step: int | None, keep: int = KEEP) -> bool:
 
 
 def newest(folder: Path, notify: Callable[[str], None], keep: int = KEEP) -> Snapshot | None:
-    """The newest usable checkpoint. A damaged one is set aside under another name, and the user is told."""
+    """The newest usable checkpoint. A damaged one is renamed, and the user is notified."""
     damaged = []
     for step in reversed(steps_in(folder)):
         path = folder / step_name(step)
@@ -104,15 +103,15 @@ def newest(folder: Path, notify: Callable[[str], None], keep: int = KEEP) -> Sna
             continue
         _set_aside(damaged)
         disk.link(folder / "latest", path.name)
-        prune(folder, keep)  # a kill may have come between saving and this
+        prune(folder, keep)  # the process may have been killed between saving and pruning
         return snapshot
     _set_aside(damaged)
     return None
 
 
 def load(path: Path) -> Snapshot:
-    """Reads a checkpoint after checking every file of it, the models' too. Damaged if a bit is not as it was
-    written."""
+    """Reads a checkpoint after verifying the checksum of every file, the models' too. Damaged if a bit has
+    changed."""
     _check(path)
     try:
         about = json.loads((path / STATE / "state.json").read_text(encoding="utf-8"))
@@ -130,7 +129,7 @@ def _set_aside(paths: list[Path]) -> None:
 
 
 def _write_state(path: Path, snapshot: Snapshot) -> None:
-    """state.json and tensors.safetensors."""
+    """Writes state.json and tensors.safetensors."""
     tensors: dict[str, Tensor] = {}
     about = {"step": snapshot.step, "state": encode(snapshot.state, tensors)}
     save_file(tensors, path / STATE / "tensors.safetensors")
@@ -143,7 +142,7 @@ def _files(path: Path) -> list[str]:
 
 
 def _seal(path: Path) -> None:
-    """Checksums of every file, and everything on the disk."""
+    """Writes the checksums of all files, and syncs everything to the disk."""
     names = _files(path)
     for name in names:
         disk.sync_file(path / name)

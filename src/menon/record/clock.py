@@ -1,4 +1,4 @@
-"""Where the time of a step went."""
+"""Measures how a step spends its time."""
 
 import time
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import torch
 
 
 class Clock:
-    """`with clock("update"): ...` adds up seconds by name, those of a GPU with what it was asked for in
-    them."""
+    """`with clock("update"): ...` adds up seconds by name; it waits for a GPU to finish the work that was
+    queued within the block."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
@@ -26,7 +26,7 @@ class Clock:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
 
     def times(self) -> dict[str, float]:
-        """time/<name> in seconds, time/step for all, time/other for what no name covers."""
+        """time/<name> in seconds; time/step is the whole step, time/other the time that no name covers."""
         total = time.perf_counter() - self._start
         named = {f"time/{name}": seconds for name, seconds in self._seconds.items()}
         return named | {"time/other": total - sum(self._seconds.values()), "time/step": total}

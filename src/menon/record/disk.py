@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever happens while they are written."""
+"""Writes files so that they are complete or absent even after a crash."""
 
 import errno
 import json
@@ -14,9 +14,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write(path: Path, data: bytes, sync: bool = True) -> None:
-    """Writes aside, syncs, renames. A failure leaves the old file as it was and nothing beside it.
-
-    Without `sync` the file is whole after a kill, but perhaps empty after a power cut.
+    """Writes to a temporary file, syncs it, and renames it. A failure leaves the old file as it was and
+    removes the temporary one.  Without `sync` the file is complete after a kill, but may be empty after a
+    power cut.
     """
     aside = path.with_name(path.name + ".tmp")
     try:
@@ -34,9 +34,8 @@ def write(path: Path, data: bytes, sync: bool = True) -> None:
 
 
 def link(path: Path, target: str) -> None:
-    """Points a symbolic link at a neighbour; it never points nowhere in between.
-
-    A folder in its place, which a copy that follows links leaves there, is removed.
+    """Points a symbolic link at a file or folder beside it, atomically.  A folder of that name, as a copy
+    that follows links leaves it, is removed.
     """
     aside = path.with_name(path.name + ".tmp")
     aside.unlink(missing_ok=True)
@@ -52,7 +51,7 @@ def link(path: Path, target: str) -> None:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Adds to the end, flushed to the system; a failure takes back what it had written."""
+    """Appends to a file and flushes to the system; a failure truncates the file to its old length."""
     size = path.stat().st_size if path.exists() else 0
     try:
         with open(path, "ab") as file:
@@ -70,7 +69,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes the names in a folder durable: a rename is not, until its folder is synced."""
+    """Makes the names in a folder durable: a rename survives a power cut only after its folder is synced."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -97,8 +96,8 @@ def json_line(value: dict[str, Any]) -> bytes:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSON-lines file up to the first torn one (a process that is killed may leave half a
-    line)."""
+    """The lines of a JSON-lines file up to the first incomplete one (a process that is killed may leave half
+    a line)."""
     lines: list[dict[str, Any]] = []
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
         try:

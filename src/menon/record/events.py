@@ -36,8 +36,8 @@ class Events:
 
     def rewind(self, step: int) -> None:
         """Marks the events after a step as undone: the run goes on from that step and repeats what came
-        after it. They stay in the file, because they say when and how work was lost, and no reader counts
-        them. A torn last line goes."""
+        after it. They stay in the file, because they say when and how work was lost; readers ignore them. An
+        incomplete last line is removed."""
         if self.file.exists():
             lines = disk.read_lines(self.file)
             marked = [line | {"undone": True} if line["step"] > step else line for line in lines]

@@ -1,4 +1,4 @@
-"""Writing to a run folder: settings, numbers, answers, checkpoints, report. `record.reader` reads it."""
+"""Writes a run folder: settings, numbers, answers, checkpoints, report. `record.reader` reads it."""
 
 import os
 import platform
@@ -28,9 +28,9 @@ from menon.types import Graded, StepReport
 
 
 def determinism(device: str) -> str:
-    """`replay`: same configuration, machine and thread count give the same bits, resume included. On a GPU,
-    where some sums and the backward pass of attention add in any order, only `invariance`: the same random
-    stream, numbers up to rounding."""
+    """ "replay": the same configuration, machine and thread count give the same bits, also after a resume.
+    "invariance", on a GPU, where some sums and the backward pass of attention add in any order: the same
+    random streams, and numbers equal up to rounding."""
     gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     return "invariance" if gpu else "replay"
 
@@ -41,10 +41,10 @@ class RunFolder:
 
     path: Path
     about: Mapping[str, Any]
-    """run.json."""
+    """The contents of run.json."""
     lock: Lock
     resume: str = ""
-    """What goes on with the run; "": `menon train --resume`."""
+    """The command that resumes the run; "": `menon train --resume`."""
 
     @staticmethod
     def create(path: Path | str, settings: Mapping[str, Any]) -> "RunFolder":
@@ -79,8 +79,8 @@ class RunFolder:
 
     @staticmethod
     def open(path: Path | str) -> "RunFolder":
-        """The folder of a run that is to go on. UserError: there is none, it is damaged or of another format,
-        or it is running."""
+        """The folder of a run that is resumed. UserError: there is no run, it is damaged or of another
+        format, or it is running."""
         view = RunView.open(path)
         view.check_resumable()
         return RunFolder(view.path, view.about, Lock(view.layout.lock))
@@ -96,7 +96,7 @@ class RunFolder:
         self.close()
 
     def _failed(self, error: BaseException) -> None:
-        """The end of a session that an error ended; without a word where even that cannot be written."""
+        """Records that an error ended the session; does nothing where even that cannot be written."""
         sessions = [event for event in self.view.all_events if event["kind"].startswith("session_")]
         if sessions and sessions[-1].get("process") == os.getpid():  # started here, and not ended yet
             what = " ".join(str(error).split())[:200] or type(error).__name__
@@ -129,8 +129,8 @@ class RunFolder:
         return self.layout.checkpoints
 
     def changes(self) -> list[str]:
-        """What differs between here and where the run began; bit-identity is promised only when nothing
-        does."""
+        """How versions and machine differ from those that the run began with. A resumed run is bit-identical
+        only if nothing differs."""
         then, now = (
             _flat({k: about.get(k) for k in ("versions", "machine")})
             for about in (self.about, surroundings())
@@ -153,8 +153,9 @@ class RunFolder:
     # The record of the steps
 
     def record(self, report: StepReport, spans: TextSpans | None = None) -> None:
-        """Transcript first, so that a line of metrics says that its step is recorded whole; a step on rows
-        that were given has none. `spans` gives the transcript the text of each token."""
+        """Records a step. The transcript is written first, so a line of metrics means that its step is
+        recorded completely. A step on given rows has no transcript. `spans` gives the transcript the text of
+        each token."""
         self.layout.transcripts.mkdir(exist_ok=True)
         if len(report.graded) == len(report.offset) - 1:
             write_transcript(step_file(self.layout.transcripts, report.step), report, spans)
@@ -175,8 +176,8 @@ class RunFolder:
         spans: TextSpans | None = None,
         seconds: float | None = None,
     ) -> None:
-        """The answers first, so that a line of numbers says that its evaluation is recorded whole. `seconds`:
-        how long it took."""
+        """Records an evaluation. The answers are written first, so a line of numbers means that its
+        evaluation is recorded completely. `seconds`: how long the evaluation took."""
         if graded:
             self.layout.answers.mkdir(exist_ok=True)
             write_answers(step_file(self.layout.answers, step), step, graded, spans)
@@ -200,7 +201,8 @@ class RunFolder:
                 self._events.write("best", self.view.steps, best=best)
 
     def save(self, snapshot: checkpoint.Snapshot, models: checkpoint.SaveModels) -> Path:
-        """A checkpoint; the metrics up to it are made durable first, so that it never stands without them."""
+        """Saves a checkpoint. The metrics up to it are synced first, so that a checkpoint never exists
+        without them."""
         for name in LINES:
             if (self.path / name).exists():
                 disk.sync_file(self.path / name)
@@ -210,8 +212,8 @@ class RunFolder:
         return path
 
     def rewind(self, step: int) -> None:
-        """Takes back everything after a step: lines (a torn last one too), transcripts, leftovers, the
-        report. Events after it are marked as undone."""
+        """Removes everything after a step: lines (an incomplete last one too), transcripts, temporary files,
+        the report. Events after the step are marked as undone."""
         self._events.rewind(step)
         for name in LINES:
             file = self.path / name
@@ -233,7 +235,7 @@ class RunFolder:
     # The whole
 
     def record_sessions(self, sessions: list[dict[str, Any]]) -> None:
-        # After every step; a sync costs more than it is worth.
+        # It is written after every step, and a sync would cost more than it is worth.
         disk.write_json(self.layout.sessions, sessions, sync=False)
 
     def report(self) -> dict[str, Any] | None:
@@ -252,7 +254,7 @@ def resume_command(path: Path) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Around everything that writes to a run folder: a full disk becomes one sentence that says what was
+    """Wraps everything that writes to a run folder: a full disk becomes a UserError that says what was
     kept."""
     try:
         yield
@@ -310,11 +312,11 @@ ROWS = (
     ("mean_length", "mean length", ".1f"),
     ("entropy", "entropy", ".3f"),
 )
-"""Of report.md: name in report.json, words, digits."""
+"""Rows of report.md: name in report.json, label, format."""
 
 
 def _readable(name: str, report: Mapping[str, Any]) -> str:
-    """The report for a person."""
+    """The report as Markdown."""
     before, after = report["before"] or {}, report["after"] or {}
     table = "\n".join(
         f"| {words} | {before[key]:{form}} | {after[key]:{form}} |"

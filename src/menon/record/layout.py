@@ -10,7 +10,7 @@ LINES = ("metrics.jsonl", "evaluations.jsonl")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things are in the folder of a run, whether they exist or not."""
+    """The paths within a run folder, whether the files exist or not."""
 
     run: Path
 
@@ -53,7 +53,7 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Held by the process that writes to the folder."""
+        """The lock file, held by the process that writes to the folder."""
         return self.run / "lock"
 
     @property
@@ -108,8 +108,8 @@ def step_file(folder: Path, step: int) -> Path:
 
 
 def steps_in(folder: Path, suffix: str = "") -> list[int]:
-    """Steps with an entry `step_000012` + suffix in a folder, in order; what is half written or set aside has
-    another name and is left out."""
+    """Steps with an entry `step_000012` + suffix in a folder, in order; unfinished and damaged entries have
+    other names and are left out."""
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     found = [re.fullmatch(rf"step_(\d{{6,}}){re.escape(suffix)}", name) for name in names]
     return sorted(int(match[1]) for match in found if match)

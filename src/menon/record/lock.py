@@ -12,7 +12,8 @@ from menon.errors import UserError
 
 
 class Lock:
-    """Held from construction to `close`; the system lets go of it when the process dies, however it dies.
+    """A lock that is held from construction to `close`; the system releases it when the process dies, in any
+    way.
 
     A forked child (a pool of graders) must not keep it alive after its parent was killed, so it closes its
     copy at once.
@@ -30,7 +31,9 @@ class Lock:
                 f"another run (process {owner}) is writing to {path.parent}; wait for it or set out= to "
                 "another folder"
             ) from None
-        with suppress(OSError):  # the number is a courtesy; a full disk shows where it matters
+        with suppress(
+            OSError
+        ):  # the process id only helps the message; a full disk will be noticed elsewhere
             self._file.truncate(0)
             self._file.write(str(os.getpid()).encode())
         os.register_at_fork(after_in_child=_closer(weakref.ref(self._file)))
@@ -42,7 +45,7 @@ class Lock:
 
 
 def held(path: Path) -> bool:
-    """Whether a process holds the lock just now."""
+    """Whether a process holds the lock now."""
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -54,8 +57,8 @@ def held(path: Path) -> bool:
 
 
 def _closer(file: "weakref.ref[BinaryIO]") -> Callable[[], None]:
-    """Closes a file if it still exists. Only closes it: to unlock it here would unlock it for the parent
-    too."""
+    """A function that closes a file if it still exists. It does not unlock it, because that would unlock it
+    for the parent too."""
 
     def close() -> None:
         if open_file := file():

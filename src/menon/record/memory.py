@@ -10,8 +10,8 @@ GIB = 2**30
 
 
 def memory() -> dict[str, float]:
-    """`memory/gib`: of the run's processes on this machine, shared pages once; `memory/device_gib`: the most
-    that tensors held on the GPU, where one is used."""
+    """`memory/gib`: memory of the run's processes on this machine, shared pages counted once.
+    `memory/device_gib`: the peak memory of tensors on the GPU, if one is used."""
     here = psutil.Process()
     found = {"memory/gib": (here.memory_info().rss + sum(map(own, here.children(recursive=True)))) / GIB}
     if torch.cuda.is_initialized():
@@ -22,9 +22,9 @@ def memory() -> dict[str, float]:
 def own(process: psutil.Process) -> int:
     """Bytes that a process below this one shares with no other; 0 once it has ended.
 
-    A child is a program of its own: what it shares are files and the weights, and Linux counts those as it
-    goes. What a child has forked shares any page with it, and its pages must be asked one by one (25 ms a
-    GiB).
+    A child is a separate program: it shares only files and the weights, and Linux keeps a count of those
+    pages. A process that a child has forked shares any page with it, so its pages must be queried one by one
+    (25 ms a GiB).
     """
     with suppress(psutil.NoSuchProcess):
         held = process.memory_info()

@@ -1,4 +1,4 @@
-"""Numbers of one step under the names of docs/numerics.md, 15. Invalid sequences are in none of them; an
+"""The metrics of one step, by the names of docs/numerics.md, 15. Invalid sequences are in none of them; an
 empty denominator gives 0."""
 
 import math
@@ -35,10 +35,10 @@ COVARIANCE_TOPS = {"top002": 0.0002, "top02": 0.002, "top2": 0.02, "top20": 0.2,
 
 
 def batch_metrics(batch: Batch) -> dict[str, Metric]:
-    """What a batch says of itself: accuracy, groups, lengths, entropy; advantages and values where it has
+    """Metrics of a batch: accuracy, groups, lengths, entropy; also advantages and values if the batch has
     them.
 
-    Lengths count action tokens. Standard deviations are Bessel's; of fewer than two numbers they are 0.
+    Lengths count action tokens. Standard deviations are Bessel's; for fewer than two numbers they are 0.
     """
     valid = batch.valid
     metrics: dict[str, Metric] = {
@@ -78,8 +78,7 @@ def step_report(
     metrics: Mapping[str, Metric],
     updates: Sequence[UpdateRecord],
 ) -> StepReport:
-    """What a step leaves for the record: its numbers, its text, and the batch's columns of one value a
-    token."""
+    """The results of a step for the record: its numbers, its text, and the batch's columns per token."""
     columns = {
         name: value.numpy() for name in columns_per("token") if (value := getattr(batch, name)) is not None
     }
@@ -88,8 +87,8 @@ def step_report(
 
 
 def covariances(advantage: Tensor, logp: Tensor, trained: Tensor) -> dict[str, Metric]:
-    """What drives the entropy down (arXiv 2505.22617): the covariance of log-prob and advantage over all
-    trained tokens of finite log-prob, and the mean of the tokens that contribute most."""
+    """The covariance of log-prob and advantage, which drives the entropy down (arXiv 2505.22617), over all
+    trained tokens of finite log-prob, and its means over the tokens that contribute most."""
     counted = trained & logp.isfinite()
     product = ragged.centred_product(advantage.double(), torch.where(counted, logp, 0).double(), counted)[
         counted
@@ -100,9 +99,8 @@ def covariances(advantage: Tensor, logp: Tensor, trained: Tensor) -> dict[str, M
 
 
 def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
-    """What verdicts and texts show: rewards and their parts, format, repetition, reflection.
-
-    A reward is what the grader gave, before any KL penalty that the advantage stage takes off it.
+    """Metrics of verdicts and texts: rewards and their parts, format, repetition, reflection.  A reward is
+    what the grader gave, before the advantage stage subtracts any KL penalty.
     """
     counted = [g for g in graded if not np.isnan(g.verdict.score)]
     texts = [g.rollout.text for g in counted]
@@ -135,15 +133,15 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
 
 
 def scores_shown(graded: Sequence[Graded]) -> dict[str, list[float]]:
-    """What the answers show (`Verdict.shows`), by name, of those whose task looks for it."""
+    """The behaviours of the answers (`Verdict.shows`) by name, for answers whose task looks for them."""
     names = sorted({name for g in graded for name in g.verdict.shows})
     return {name: [g.verdict.shows[name] for g in graded if name in g.verdict.shows] for name in names}
 
 
 def summary(graded: Sequence[Graded]) -> dict[str, float]:
     """An evaluation in a few numbers: accuracy (mean acc), mean_length (action tokens), entropy (mean over
-    action tokens, in nats), n answers counted, how many graders failed (those answers are not counted), and
-    where the task knows them working_share and reflection_share."""
+    action tokens, in nats), n answers counted, the number of failed graders (their answers are not counted),
+    and working_share and reflection_share if the task recognises them."""
     counted = [g for g in graded if not (np.isnan(g.verdict.score) or np.isnan(g.verdict.acc))]
     entropies = [g.rollout.entropy[g.rollout.is_action].astype(np.float64) for g in counted]
     return {

@@ -1,4 +1,4 @@
-"""Tables of a run folder as Parquet files that are whole or absent."""
+"""Writes tables of a run folder as Parquet files that are complete or absent."""
 
 from pathlib import Path
 
@@ -9,10 +9,9 @@ from menon.record import disk
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Compressed by zstd, written aside and renamed; OSError if there is no room.
-
-    Texts and whole numbers are stored by dictionary. Lists of real numbers are not: hardly any two of a
-    step's log-probs are equal, and a dictionary of them takes more room than they do.
+    """Writes a table, compressed by zstd, to a temporary file and renames it; OSError if there is no room.
+    Texts and integers are stored by dictionary. Lists of real numbers are not: hardly any two log-probs of a
+    step are equal, so a dictionary would need more room than the numbers.
     """
     names = []
     for field in table.schema:

@@ -1,5 +1,5 @@
-"""The one reader of run folders, for commands, reports, studies and scripts: of a run that has finished, was
-stopped or is under way."""
+"""Reads run folders, for commands, reports, studies and scripts: of runs that have finished, were stopped or
+are running."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Line = dict[str, Any]
 """One line of a JSON-lines file, or one entry of a JSON list."""
 FORMAT = 2
-"""What `run.json` says under `format`. Folders of format 1 have no such number; they keep their sessions in
-`sittings.json`, and have neither events nor the text of each token."""
+"""The number under `format` in `run.json`. Folders of format 1 have no such number; they keep their sessions
+in `sittings.json`, and have neither events nor the text of each token."""
 State = Literal["running", "stopped", "finished"]
 
 
@@ -42,7 +42,7 @@ class StepFiles:
 
     folder: Path
     holds: str
-    """What they are in a message, like "transcripts"."""
+    """What the files are called in messages, like "transcripts"."""
 
     @property
     def steps(self) -> list[int]:
@@ -88,11 +88,10 @@ class StepFiles:
 
 @dataclass(frozen=True)
 class RunView:
-    """What a run folder says. `RunView(path)` reads nothing; each part is read when it is first asked for and
-    then kept, so a view shows a running run as it was then, and a new view shows what came since.
+    """The contents of a run folder. `RunView(path)` reads nothing; each part is read on first use and then
+    kept, so a view shows a running run as it was at that time, and a new view shows its present state.
 
-    Only `about` and what follows from it (`format`, `settings`) need a run.json; `RunView.open` asks for it
-    at once.
+    Only `about`, `format` and `settings` need a run.json; `RunView.open` reads it at once.
     """
 
     path: Path
@@ -106,7 +105,7 @@ class RunView:
 
     @property
     def layout(self) -> Layout:
-        """Where the files are."""
+        """The paths of the files."""
         return Layout(self.path)
 
     @property
@@ -177,12 +176,12 @@ class RunView:
 
     @cached_property
     def all_events(self) -> list[Line]:
-        """Every event, those that a resume has undone among them."""
+        """Every event, including those that a resume has undone."""
         return disk.read_lines(self.layout.events)
 
     @property
     def events(self) -> list[Line]:
-        """What happened to the run as it stands, in order (`record.events.KINDS`); [] in format 1."""
+        """The events of the run that were not undone, in order (`record.events.KINDS`); [] in format 1."""
         return [event for event in self.all_events if not event.get("undone")]
 
     @property
@@ -215,7 +214,7 @@ class RunView:
 
     @property
     def updates(self) -> StepFiles:
-        """What the updates of each training step did to its tokens; no file where the run did not record
+        """What the updates of each training step did to its tokens; without files if the run did not record
         it."""
         return StepFiles(self.layout.updates, "updates")
 

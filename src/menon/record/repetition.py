@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW = 2048
-"""Only an answer's last tokens count: loops sit at the end, and a step of long answers should not wait for
-its metrics."""
+"""Only this many last tokens of an answer count: loops are at the end, and computing the metrics of long
+answers should not delay a step."""
 
 
 def repeat_scores(answers: Sequence[NDArray]) -> NDArray[np.float64]:
@@ -44,8 +44,8 @@ def repeat_scores(answers: Sequence[NDArray]) -> NDArray[np.float64]:
 def _ranks(
     token: NDArray[np.int64], owner: NDArray[np.int64], end: NDArray[np.int64]
 ) -> list[NDArray[np.int64]]:
-    """Per level k the rank of every suffix by its first 2^k tokens, up to the level that tells all suffixes
-    apart."""
+    """For each level k, the rank of every suffix by its first 2^k tokens, up to the level at which all ranks
+    differ."""
     total = len(token)
     place = np.arange(total)
     ranks = [np.unique(owner * (int(token.max()) + 1) + token, return_inverse=True)[1]]

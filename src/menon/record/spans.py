@@ -12,23 +12,23 @@ from menon.types import Tokens
 BROKEN = "\N{REPLACEMENT CHARACTER}"
 """What a decoder writes for bytes that are not yet, or never will be, a character."""
 SEARCHED = 4096
-"""Tokens among which one is looked for to decode others after."""
+"""How many tokens are searched for one that other tokens can be decoded after (`_anchor`)."""
 
 
 class TextSpans:
     """The text of token sequences and where each token's own text begins in it.
 
-    A sequence's text is `decode(tokens)`, special tokens shown. The characters that its first t tokens settle
-    are the longest common prefix of `decode(tokens[:t])` and that text; token t begins where the tokens
-    before it have settled the text. So text[start[t] : start[t + 1]] is what token t wrote (the last one:
-    up to the end), a character whose bytes lie on several tokens belongs to the token that completes it, and
-    the earlier ones have empty spans. Bytes that never become a character are shown as U+FFFD and belong to
-    the token at which the decoder shows it.
+    A sequence's text is `decode(tokens)`, special tokens shown. The first t tokens determine the longest
+    common prefix of `decode(tokens[:t])` and that text; token t begins where the text determined by the
+    tokens before it ends. So text[start[t] : start[t + 1]] is what token t wrote (the last one: up to the
+    end), a character whose bytes lie on several tokens belongs to the token that completes it, and the
+    earlier ones have empty spans. Bytes that never become a character are shown as U+FFFD and belong to the
+    token at which the decoder shows it.
 
-    One decoding per sequence: what each token adds to a text is decoded once and kept, and the pieces of a
-    sequence are used where joined they give its text. Where characters are split over tokens only those
-    tokens are decoded again; where the pieces do not give the text (a decoder whose text of a token depends
-    on its neighbours) every beginning of the sequence is.
+    A sequence is decoded once. The text of each token alone is decoded once and kept; these pieces are used
+    if joined they give the sequence's text. Where characters are split over tokens, only those tokens are
+    decoded again. Where the pieces do not give the text (a decoder whose text of a token depends on its
+    neighbours), every prefix of the sequence is decoded.
     """
 
     def __init__(self, decode: Callable[[list[int]], str]) -> None:
@@ -71,9 +71,10 @@ class TextSpans:
 
     @cached_property
     def _anchor(self) -> tuple[list[int], str]:
-        """A token that other tokens are decoded after, as some decoders drop the space of a first token; and
-        its text. A word of two letters or more, for a single letter may be a byte that is decoded together
-        with its neighbours; a letter where there is no such word, nothing where there is none."""
+        """A token that other tokens are decoded after, and its text; needed because some decoders drop the
+        leading space of a first token. It is a word of at least two letters, because a single letter may be a
+        byte that is decoded together with its neighbours; if there is no such word it is a letter, and if
+        there is none, nothing."""
         words = [(token, self.decode([token])) for token in range(SEARCHED)]
         plain = [(token, text) for token, text in words if text.isascii() and text.isalpha()]
         longer = [(token, text) for token, text in plain if len(text) > 1]
@@ -98,8 +99,7 @@ class Pieces(dict[int, str]):
 
 
 def settled(decode: Callable[[list[int]], str], ids: list[int], text: str) -> list[int]:
-    """[L] how many characters of a text the first 1, 2, ..., L of its tokens show as they stay; it never
-    falls."""
+    """[L] how many characters of a text are determined by its first 1, 2, ..., L tokens; never decreasing."""
     beginnings = [decode(ids[: count + 1]) for count in range(len(ids))]
     found = [in_common(beginning, text) for beginning in beginnings]
     return np.maximum.accumulate(np.array(found, dtype=np.int64)).tolist()

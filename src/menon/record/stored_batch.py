@@ -1,4 +1,4 @@
-"""A step's transcript as the flat batch again, for analyses."""
+"""Reads a step's transcript as a flat batch, for analyses."""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from menon.types import FINISHES
 
 
 def read_batch(path: Path) -> Batch:
-    """What an analysis needs of a step's tokens, without texts. Rewards are as the advantage stage left
-    them."""
+    """The tokens of a step with the columns that analyses need, without texts. Rewards are those after the
+    advantage stage."""
     per_token = {name: TOKEN_COLUMN.get(name, name) for name in columns_per("token")}
     per_sequence = {"group", "finish", "score", "acc", "learn"}
     stored = set(pq.read_schema(path).names)

@@ -1,5 +1,5 @@
-"""Mirrors of a run's numbers in TensorBoard and Weights & Biases; `metrics.jsonl` stays the truth, and no
-mirror stops a run."""
+"""Copies a run's numbers to TensorBoard and Weights & Biases. `metrics.jsonl` stays the authoritative record,
+and a failing tracker does not stop a run."""
 
 import importlib.util
 import os
@@ -22,8 +22,8 @@ class Mirror(Protocol):
 
 
 class TensorBoard:
-    """RUN/tensorboard, made anew from the record whenever a session begins, so that no step is in it
-    twice."""
+    """Writes RUN/tensorboard. It is rebuilt from the record whenever a session begins, so that no step is in
+    it twice."""
 
     def __init__(
         self, folder: Path, settings: Mapping[str, Any], lines: Sequence[tuple[int, Numbers]]
@@ -48,7 +48,7 @@ class WandB:
     """One run of Weights & Biases for all sessions of a folder, below RUN/wandb; offline where no key is
     known.
 
-    The service goes on after the last step that it has; an offline record is made anew like TensorBoard's.
+    The service continues after the last step that it has; an offline record is rebuilt like TensorBoard's.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ MIRRORS: dict[str, Callable[..., Mirror]] = {"tensorboard": TensorBoard, "wandb"
 
 
 def check(tracker: str) -> None:
-    """UserError where its package is not installed; before a run begins."""
+    """UserError if the tracker's package is not installed; called before a run begins."""
     found = importlib.util.find_spec(tracker)
-    if found is None or found.origin is None:  # a mere folder of that name
+    if found is None or found.origin is None:  # only a folder of that name, not the package
         raise UserError(
             f"tracker={tracker} needs the package {tracker}; install it by pip install 'menon[trackers]', "
             "or leave it out"
@@ -96,14 +96,16 @@ def check(tracker: str) -> None:
 
 
 def run_id(folder: Path) -> str:
-    """The same for every session of a folder, another one for another run in its place."""
+    """The tracker's id of a run: the same for every session of a folder, and a different one for another run
+    in the same place."""
     import hashlib
 
     return hashlib.blake2b(Layout(folder).about.read_bytes(), digest_size=8).hexdigest()
 
 
 class Tracked:
-    """A mirror that may fail: the first failure is told, and from then on there is none."""
+    """A tracker that may fail: after the first failure the user is notified and the tracker is no longer
+    used."""
 
     def __init__(self, tracker: Tracker, told: Callable[[str], None]) -> None:
         self.tracker, self.told = tracker, told

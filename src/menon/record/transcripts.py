@@ -1,4 +1,4 @@
-"""Every rollout of a step in one Parquet file: its texts, its verdict, and all that is known of its
+"""Every rollout of a step in one Parquet file: its texts, its verdict, and everything recorded for its
 tokens."""
 
 from collections.abc import Sequence
@@ -22,20 +22,20 @@ def write_transcript(path: Path, report: StepReport, spans: TextSpans | None = N
     """One row per rollout, in the order of the batch.
 
     Columns: step, group, sample, prompt_index, prompt, answer (gold), completion, finish, score, acc (NaN:
-    the grader failed, or does not know), parts, error; of a node node, parent, depth, node_value,
-    standard_error; learn (False: it is not learned from) and age (steps since it was written); and as lists
-    over all tokens of the sequence, prompt included: tokens, is_action and every other column that the step
-    filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value, state_value, reward,
-    advantage, ret). With `spans` also text (the whole sequence, special tokens shown) and text_start (where
-    each token begins in it; see `record.spans`). Where a sampler gave them, alternatives and
-    alternatives_logp: lists over the action tokens, each of k tokens or of their log-probs. Written aside and
-    renamed; OSError if there is no room.
+    the grader failed, or does not know), parts, error; for nodes of a tree also node, parent, depth,
+    node_value, standard_error; learn (False: it is not learned from) and age (steps since it was written);
+    and as lists over all tokens of the sequence, prompt included: tokens, is_action and every other column
+    that the step filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value, state_value,
+    reward, advantage, ret). With `spans` also text (the whole sequence, special tokens shown) and text_start
+    (where each token begins in it; see `record.spans`). Where a sampler gave them, alternatives and
+    alternatives_logp: lists over the action tokens, each of k tokens or of their log-probs. The file is
+    complete or absent; OSError if there is no room.
     """
     write_table(path, _table(report, spans))
 
 
 def write_answers(path: Path, step: int, graded: Sequence[Graded], spans: TextSpans | None = None) -> None:
-    """The answers of an evaluation in the same form, with what the sampler knew of their tokens."""
+    """The answers of an evaluation in the same form, with the sampler's columns of their tokens."""
     rollouts = [g.rollout for g in graded]
     offset = np.cumsum([0, *(len(r.tokens) for r in rollouts)])
 
@@ -113,7 +113,8 @@ def _alternatives(rollouts: Sequence[Rollout]) -> dict[str, pa.Array]:
 
 
 def _standard_errors(rollouts: Sequence[Rollout]) -> list[float]:
-    """Of each node's value, which its children start from; a leaf has none, and what is no node neither."""
+    """The standard error of each node's value, which its children start from; NaN for a leaf and outside of
+    trees."""
     starts = {(r.group, r.parent): state for r in rollouts if r.node >= 0 for state in r.states.values()}
     return [
         state.error if r.node >= 0 and (state := starts.get((r.group, r.node))) else np.nan for r in rollouts
@@ -121,6 +122,6 @@ def _standard_errors(rollouts: Sequence[Rollout]) -> list[float]:
 
 
 def _sound(text: str) -> str:
-    """Half a surrogate pair, which a byte-level model can be made to write, has no UTF-8: a question mark
-    takes its place."""
+    """The text with each half of a surrogate pair, which has no UTF-8 encoding, replaced by a question mark;
+    a byte-level model can be made to write one."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -21,7 +21,7 @@ TOKENS = ("weight", "logp_before", "logp_after")
 def write_updates(path: Path, step: int, records: Sequence[UpdateRecord]) -> None:
     """One row per update, term and sequence: step, update, model, term, sequence (row of the step's
     transcript), and as lists over the tokens of that sequence weight, logp_before, logp_after (null where
-    the update was not asked for them). Written aside and renamed; OSError if there is no room."""
+    the update was not asked for them). The file is complete or absent; OSError if there is no room."""
     rows = sum(len(record.sequence) for record in records)
     columns = {"step": pa.array(np.full(rows, step), pa.int64())}
     for name, kind in zip(KEY, (pa.int64(), pa.string(), pa.string()), strict=True):

@@ -1,1 +1,1 @@
-"""A run on one page: from its folder to numbers, charts and a self-contained HTML file."""
+"""The report of a run: from its folder to numbers, charts and a self-contained HTML page."""

@@ -1,5 +1,5 @@
-"""The same questions before and after: which pairs of answers a page shows, and what became of all of
-them."""
+"""Answers to the same questions before and after training: which pairs a page shows, and how the verdicts
+changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,27 +11,28 @@ Row = Mapping[str, Any]
 """One answer as `record.transcripts` reads it."""
 
 KINDS = (("wrong", "right"), ("right", "wrong"), ("wrong", "wrong"), ("right", "right"))
-"""What an answer was and became, in the order in which a page shows them."""
+"""Verdicts before and after, in the order in which a page shows them."""
 SHARES = {KINDS[0]: 4, KINDS[1]: 2, KINDS[2]: 2, KINDS[3]: 2}
-"""Pairs of each kind that a page shows at most."""
+"""Most pairs of each kind that a page shows."""
 
 
 @dataclass(frozen=True)
 class Pair:
     row: int
-    """Place in both evaluations."""
+    """Index of the question in both evaluations."""
     kind: tuple[str, str]
     before: Row
     after: Row
 
 
 def verdict(row: Row) -> str:
-    """right, wrong, or what else there is to say of an answer."""
+    """ "right", "wrong", or why the answer has no verdict."""
     return {1.0: "right", 0.0: "wrong"}.get(row["acc"], "unknown")
 
 
 def paired(before: Sequence[Row], after: Sequence[Row]) -> list[Pair]:
-    """Answers to the same question, by their places; [] where the two were not asked the same."""
+    """Answers to the same question, paired by their indices; [] if the two evaluations asked different
+    questions."""
     if [row["prompt"] for row in before] != [row["prompt"] for row in after]:
         return []
     both = zip(before, after, strict=True)
@@ -39,12 +40,12 @@ def paired(before: Sequence[Row], after: Sequence[Row]) -> list[Pair]:
 
 
 def counts(pairs: Sequence[Pair]) -> dict[tuple[str, str], int]:
-    """How many questions went which way; only kinds that occur, the known ones first."""
+    """The number of pairs of each kind; only kinds that occur, those of `KINDS` first."""
     seen = [pair.kind for pair in pairs]
     kinds = [kind for kind in KINDS if kind in seen] + sorted(set(seen) - set(KINDS))
     return {kind: seen.count(kind) for kind in kinds}
 
 
 def chosen(pairs: Sequence[Pair]) -> list[Pair]:
-    """The first pairs of each kind, nobody's picks."""
+    """The first few pairs of each kind; they are not selected by hand."""
     return [pair for kind, most in SHARES.items() for pair in [p for p in pairs if p.kind == kind][:most]]

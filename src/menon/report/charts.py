@@ -1,4 +1,5 @@
-"""A chart as plain data, and its one drawing: as a figure of a page, or as a picture in a file of its own.
+"""Charts as plain data, and the one way to draw them: as a figure of a page, or as a picture in a separate
+file.
 
 Colours are CSS variables (`charts.css`), so one drawing serves light and dark.
 """
@@ -12,15 +13,15 @@ from pathlib import Path
 from typing import TypeVar
 
 MOST_POINTS = 400
-"""Of one line; a longer one is drawn in means of neighbours."""
+"""Most points of a line; a longer one is drawn by means of neighbouring points."""
 MARKED = 12
-"""A line of at most so many points shows each of them, in a chart without dots."""
+"""In a chart without dots, a line of at most this many points shows each of them."""
 TONES_IN_TURN = (1, 2, 3, 5, 4)
 """Colours of lines whose colour means nothing, in turn: blue, orange, green, violet, grey."""
 STYLE = Path(__file__).with_name("charts.css")
 
 Point = tuple[float, ...]
-"""A place, and its value; of a band the two values that bound it."""
+"""A position and its value; for a band the two values that bound it."""
 P = TypeVar("P", bound=Point)
 Points = Sequence[tuple[float, float]]
 
@@ -29,7 +30,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Axis:
-    """What is counted along a side of the chart."""
+    """The quantity along a side of the chart."""
 
     label: str = ""
     unit: str = ""
@@ -37,7 +38,7 @@ class Axis:
     """The scale begins here or lower; `high` likewise."""
     high: float | None = None
     log: bool = False
-    """In logarithms, from the smallest value to the largest; all of them must be positive."""
+    """A logarithmic scale, from the smallest value to the largest; all values must be positive."""
 
     @property
     def text(self) -> str:
@@ -48,11 +49,11 @@ class Axis:
 class Line:
     name: str
     points: Points
-    """Place and value, in order; values are finite."""
+    """Positions with their values, in order; values are finite."""
     tone: int
     """Number of its colour, 0 to 5."""
     dots: bool = False
-    """Dots joined by nothing, for what is measured now and then."""
+    """Separate dots, for quantities that are measured only at some steps."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Band:
 
     name: str
     points: Sequence[tuple[float, float, float]]
-    """Place, lower and upper value, in order; values are finite."""
+    """Positions with their lower and upper values, in order; values are finite."""
     tone: int
 
 
@@ -75,11 +76,11 @@ class Chart:
     bands: tuple[Band, ...] = ()
     """Drawn below the lines."""
     stacked: bool = False
-    """Lines as areas on top of each other; all of them then have the same places."""
+    """Lines are drawn as areas on top of each other; all of them must have the same positions."""
 
     @property
     def parts(self) -> tuple[Line | Band, ...]:
-        """In the order of the legend."""
+        """Lines and bands in the order of the legend."""
         return (*self.lines, *self.bands)
 
 
@@ -87,7 +88,7 @@ class Chart:
 
 
 def thinned(points: Sequence[P], most: int = MOST_POINTS) -> Sequence[P]:
-    """Means of runs of neighbours, so that at most `most` are left.
+    """At most `most` points: means of neighbouring points.
 
     >>> thinned([(1, 2.0), (2, 4.0), (3, 6.0), (4, 8.0), (5, 1.0)], most=3)
     [(1.5, 3.0), (3.5, 7.0), (5.0, 1.0)]
@@ -107,7 +108,7 @@ def ticks(low: float, high: float, count: int = 3) -> list[float]:
     >>> ticks(0, 1), ticks(3, 58)
     ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0])
 
-    Values that are equal but for rounding get a scale around them, for a range of nothing has none.
+    Values that differ only by rounding get a scale around them, because an empty range has none.
     """
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         low, high = low - abs(low) / 2, high + (abs(high) / 2 or 1)
@@ -119,7 +120,7 @@ def ticks(low: float, high: float, count: int = 3) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Both ends, and the powers of ten between that are a tenth of the way from either.
+    """Both ends, and the powers of ten between them that are not too close to either.
 
     >>> log_ticks(0.5, 200), log_ticks(0.9, 200), log_ticks(3, 3)
     ([0.5, 1.0, 10.0, 100.0, 200], [0.9, 10.0, 100.0, 200], [3])
@@ -141,7 +142,7 @@ def number_text(value: float) -> str:
 
 
 def exact(value: float) -> str:
-    """A round number, with all its digits: a scale's ticks must differ in what they say.
+    """A round number with all its digits, so that the labels of a scale's ticks differ.
 
     >>> exact(10.2), exact(0.986), exact(1500.0), exact(2e-13)
     ('10.2', '0.986', '1,500', '2e-13')
@@ -170,7 +171,7 @@ class Scale:
 
 
 def scale_up(axis: Axis, values: Sequence[float]) -> Scale:
-    """Of values: it begins and ends with a round number."""
+    """The scale of the values: it begins and ends with a round number."""
     low, high = bounds(axis, values)
     if axis.log:
         return Scale(low, high, True, log_ticks(low, high))
@@ -179,7 +180,7 @@ def scale_up(axis: Axis, values: Sequence[float]) -> Scale:
 
 
 def scale_across(axis: Axis, places: Sequence[float]) -> Scale:
-    """Of places: from the first to the last, with the middle between them."""
+    """The scale of the positions: from the first to the last, with a tick in the middle."""
     low, high = bounds(axis, places)
     if axis.log:
         return Scale(low, high, True, log_ticks(low, high))
@@ -219,7 +220,7 @@ ROW = 16
 
 
 class Frame:
-    """Where a place and a value of a chart are drawn."""
+    """Maps positions and values of a chart to pixels."""
 
     def __init__(self, chart: Chart, layout: Layout) -> None:
         heights = piled(chart.lines) if chart.stacked else chart.lines
@@ -297,14 +298,14 @@ def areas(frame: Frame) -> Iterator[str]:
 
 
 def ready(chart: Chart) -> Chart:
-    """Without empty lines and bands, and with at most `MOST_POINTS` points in each."""
+    """The chart without empty lines and bands, and with at most `MOST_POINTS` points in each."""
     lines = tuple(replace(line, points=thinned(line.points)) for line in chart.lines if line.points)
     bands = tuple(replace(band, points=thinned(band.points)) for band in chart.bands if band.points)
     return replace(chart, lines=lines, bands=bands)
 
 
 def in_words(chart: Chart) -> str:
-    """What a reader hears who does not see the drawing: its title, and where each line begins and ends."""
+    """The drawing in words, for screen readers: its title, and where each line begins and ends."""
     said = []
     for line in chart.lines:
         (first, start), (last, end) = line.points[0], line.points[-1]
@@ -314,9 +315,11 @@ def in_words(chart: Chart) -> str:
 
 
 def figure(chart: Chart) -> str:
-    """A figure of a page, with title, names and note as text beside the drawing; "" without a point to draw.
+    """The chart as a figure of a page, with title, names and note as text beside the drawing; "" if there is
+    no point to draw.
 
-    `data-points` holds what `page.js` shows under the pointer: of each line and band, pixel, place and text.
+    `data-points` holds what `page.js` shows under the pointer: pixel, position and text for each line and
+    band.
     """
     chart = ready(chart)
     if not chart.lines:
@@ -349,7 +352,8 @@ def figure(chart: Chart) -> str:
 
 
 def picture(chart: Chart) -> str:
-    """A file of its own (SVG), with title and names in the drawing; ValueError without a point to draw."""
+    """The chart as an SVG file, with title and names in the drawing; ValueError if there is no point to
+    draw."""
     chart = ready(chart)
     if not chart.lines:
         raise ValueError(f"the chart {chart.title!r} has no point to draw")

@@ -1,4 +1,4 @@
-"""Everything that a page says, read from a run folder."""
+"""The contents of a report page, read from a run folder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,23 +11,23 @@ from menon.settings import setting
 
 @dataclass(frozen=True)
 class Content:
-    """Of a run that is done, stopped or under way."""
+    """The contents of the page of a run that is done, stopped or running."""
 
     name: str
     about: Mapping[str, Any]
-    """What `run.json` holds."""
+    """The contents of `run.json`."""
     lines: Sequence[Mapping[str, Any]]
-    """One per finished step."""
+    """The metrics, one line per finished step."""
     evaluations: Sequence[Mapping[str, Any]]
     report: Mapping[str, Any] | None
-    """Of a run that has finished."""
+    """The report of a finished run, else None."""
     wall_s: float
     pairs: Sequence[Pair]
     """Answers to the held-out questions at the start and in the last evaluation."""
     drift: Mapping[str, Any] | None = None
     """Numbers of `study.drift`, where they were measured."""
     before: Mapping[int, Marked] = field(default_factory=dict)
-    """Row -> pieces of the answer with their KL, for those that were marked."""
+    """Row -> pieces of the answer with their KL, for answers whose tokens were marked."""
     after: Mapping[int, Marked] = field(default_factory=dict)
 
     @property
@@ -36,7 +36,7 @@ class Content:
 
     @property
     def source(self) -> str:
-        """Where the questions came from: the data or the task; else what the policy acted in."""
+        """Where the questions came from: the data, the task, or the environment."""
         if data := setting(self.settings, "data"):
             return str(data)
         kinds = {
@@ -63,7 +63,7 @@ class Content:
 
 
 def gather(view: RunView) -> Content:
-    """UserError for a run that has not finished a step."""
+    """Reads the contents; UserError for a run that has not finished a step."""
     return Content(
         name=view.name,
         about=view.about,

@@ -1,4 +1,4 @@
-"""Which curves a page draws, and from which metrics. A curve without a number is left out."""
+"""Which curves a page draws, and from which metrics. A curve without any number is left out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import Any
 from menon.report.charts import Axis, Chart, Line, Points
 
 Lines = Sequence[Mapping[str, Any]]
-"""Of metrics.jsonl or evaluations.jsonl."""
+"""Lines of metrics.jsonl or evaluations.jsonl."""
 
 
 def series(lines: Lines, name: str) -> Points:
-    """Step and value where there is a number."""
+    """Steps and values of a metric, where it is a number."""
     return [(float(line["step"]), float(line[name])) for line in lines if _is_number(line.get(name))]
 
 
@@ -64,7 +64,7 @@ TONES = {
     "95th percentile": 4,
 }
 TONES |= {"below": 2, "above": 3}
-"""Colours by what a line shows; the others have the first."""
+"""Colours of lines by name; other lines have the first colour."""
 
 
 def _named(lines: Lines, names: Mapping[str, str]) -> tuple[Line, ...]:
@@ -108,7 +108,7 @@ def _shows_note(lines: Lines) -> str:
 
 
 def _divergence(lines: Lines) -> Chart:
-    """Distance to the reference where there is one, else how far updates moved off the sampler."""
+    """KL to the reference if there is one, else how far the updates moved the policy from the sampler."""
     if series(lines, "kl/seq"):
         line = Line("of a whole answer", series(lines, "kl/seq"), 1)
         note = "Of the sampled tokens; mean over answers."

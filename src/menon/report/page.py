@@ -1,5 +1,4 @@
-"""The page: one file of HTML with its style, its charts and its few lines of script inside; nothing is
-fetched."""
+"""The page: one HTML file that includes its style, charts and script; it loads nothing from the network."""
 
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from menon.report.content import Content
 
 HERE = Path(__file__).parent
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""What a browser lets the page do: no network at all."""
+"""The page's security policy: the browser allows it no network access."""
 PARTS = (
     sections.head,
     sections.numbers,

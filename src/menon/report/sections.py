@@ -20,14 +20,14 @@ NUMBERS = (
     ("working_share", "shows working", ".3f"),
     ("reflection_share", "reflects", ".3f"),
 )
-"""Key in an evaluation, what a page calls it, how it is written."""
+"""Key in an evaluation, its label on a page, its format."""
 VISIBLE_KL = 0.02
 FULL_KL = 2.0
-"""Nats: below the first a token is not coloured, from the second on it is as strong as it gets."""
+"""Nats: below the first a token is not coloured; from the second on it has the strongest colour."""
 
 
 def printable(text: str) -> str:
-    """Control characters replaced, but for line breaks."""
+    """The text with control characters other than line breaks replaced."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
@@ -54,7 +54,8 @@ def head(content: Content) -> Iterator[str]:
 
 
 def lead(content: Content) -> str:
-    """The one thing to know: is the trained model better than what its start could do without training?"""
+    """The main result: is the trained model better than the best that the initial model reaches without
+    training?"""
     before, after = content.first, content.last
     if not before or not after:
         return ""
@@ -67,8 +68,8 @@ def lead(content: Content) -> str:
     rivals = []
     if "best_accuracy" in before:
         best = float(before["best_temperature"])
-        # Those at temperature 1 are the vote's, so that the mean is another than that of the one answer of
-        # the sentence before.
+        # The answers at temperature 1 are those of the vote, so their mean differs from that of the single
+        # answer in the sentence before.
         how = "1, eight answers each" if best == 1 else f"{best:g}"
         rivals.append(f"{before['best_accuracy']:.3f} at its best temperature ({how})")
     if "maj_at_8" in before:
@@ -149,8 +150,8 @@ def told_of(row: Row) -> str:
 
 
 def coloured(marks: Marked) -> str:
-    """Line breaks at the very beginning would be eaten by the browser, and a model's are shown as they
-    are."""
+    """The pieces as HTML, coloured by their KL. Line breaks at the beginning and the end are removed: a
+    browser would drop the first one anyway."""
     found = []
     for text, kl in marks:
         shown = printable(text)
@@ -237,7 +238,7 @@ def duration(seconds: float) -> str:
 
 
 def rows_of(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and plain values."""
+    """The entries of a tree as dotted names with plain values."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
             yield from rows_of(value, f"{before}{key}.")

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live bar on a terminal, plain lines elsewhere."""
+"""Shows a run to a person: a live bar on a terminal, plain lines elsewhere."""
 
 import shutil
 import sys
@@ -16,11 +16,12 @@ SAMPLES = 6
 SAMPLE_LINES = 12
 """Most lines of one answer that are shown."""
 MEMORY = 0.8
-"""How much of the time per step is remembered in the forecast of the time left."""
+"""Weight of earlier steps in the moving average of the time per step, for the forecast of the time left."""
 
 
 class Terminal:
-    """Plain lines: no colours, no cursor movement, one line per step. `Live` makes the same events move."""
+    """Plain lines: no colours, no cursor movement, one line per step. `Live` shows the same events on a
+    terminal."""
 
     def __init__(self, header: Mapping[str, str], stream: TextIO | None = None) -> None:
         self.header = header
@@ -30,7 +31,8 @@ class Terminal:
         self.seconds_per_step = 0.0
         self.began = 0.0
         self.seconds_after = 0.0
-        """Of the evaluation after the last step, as long as the one before the first took."""
+        """Expected seconds of the evaluation after the last step: as many as the one before the first step
+        took."""
 
     def __enter__(self) -> "Terminal":
         return self
@@ -95,7 +97,7 @@ class Terminal:
     def say(self, line: str) -> None:
         encoding = (
             self.stream.encoding or "utf-8"
-        )  # what a stream of few letters cannot hold must not end a run
+        )  # a character that the stream cannot encode must not end a run
         print(line.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True)
 
 
@@ -172,7 +174,7 @@ class Live(Terminal):
 
 
 def terminal(header: Mapping[str, str], stream: TextIO | None = None) -> Terminal:
-    """The one that fits the stream."""
+    """`Live` for a terminal, `Terminal` for any other stream."""
     stream = stream or sys.stdout
     return (
         Live(header, stream)
@@ -181,7 +183,7 @@ def terminal(header: Mapping[str, str], stream: TextIO | None = None) -> Termina
     )
 
 
-# What is said, without how
+# The texts
 
 
 def title(header: Mapping[str, str]) -> str:
@@ -213,8 +215,8 @@ def evaluation(step: int, numbers: Mapping[str, float]) -> str:
 
 
 def sample_of(graded: Graded) -> tuple[str, list[str], str]:
-    """The question in one line, the answer's lines, the verdict. A model's text may hold anything: control
-    characters are replaced, so that it cannot steer the terminal."""
+    """The question in one line, the answer's lines, the verdict. A model's text is untrusted: control
+    characters are replaced, so that it cannot control the terminal."""
     rollout, verdict = graded.rollout, graded.verdict
     question = " ".join(printable(rollout.prompt.text).split()) or "(empty prompt)"
     lines = [printable(line) for line in rollout.text.strip("\n").split("\n")]
@@ -254,7 +256,8 @@ def duration(seconds: float) -> str:
 
 
 def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
-    """The last words: what changed, what it took, where it is, what to type next."""
+    """The lines at the end of a run: what changed, how long it took, where the files are, which command
+    continues it."""
     before, after = report.get("before") or {}, report.get("after") or {}
     rows = [
         ("accuracy", "accuracy", ".3f"),

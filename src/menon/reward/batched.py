@@ -8,7 +8,8 @@ from menon.user_code import describe
 
 
 class NoReply(Exception):
-    """What was called failed; the message says how, as the rest of a sentence that begins with its name."""
+    """The call failed. The message says how; it is the rest of a sentence that begins with the name of what
+    was called."""
 
 
 def ask(function: Callable[[Any], Any], items: Sequence[Any], limit: float) -> Sequence[Any]:
@@ -22,7 +23,7 @@ def ask(function: Callable[[Any], Any], items: Sequence[Any], limit: float) -> S
         raise
     except (
         BaseException
-    ) as error:  # sys.exit and timeouts of libraries are no Exception, and a run must survive them
+    ) as error:  # sys.exit and some libraries' timeouts are no Exception; a run must survive them
         raise NoReply(f"raised {describe(error)}") from error
     results = results.tolist() if hasattr(results, "tolist") else results
     if not isinstance(results, Sequence) or isinstance(results, str | bytes):

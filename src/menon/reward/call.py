@@ -16,18 +16,18 @@ class UserReward:
     is.
 
     Parameters: `function` is a name, `file.py:function` or `package.module:function`, or the function itself;
-    `time_limit` is in seconds per answer. A function that can be imported by name runs in a process of its
-    own, which is killed and replaced when it hangs or dies; a change that the running program makes to its
-    module is not seen there. Any other (a lambda, a notebook's, a closure) runs in a thread: the limit holds,
-    but a thread that hangs goes on and keeps its core.
+    `time_limit` is in seconds per answer. A function that can be imported by name runs in a separate process,
+    which is killed and replaced when it hangs or dies; changes that the running program makes to the
+    function's module have no effect there. Any other function (a lambda, a closure, one of a notebook) runs
+    in a thread: the limit holds, but a thread that hangs keeps running and keeps its core.
 
     A function that raises, takes too long, or returns NaN, infinity, None, another type or another number of
     rewards than one gives a NaN verdict whose `error` says so. UserError at construction: no such function,
     or another signature.
 
-    `acc` is "acc" of a dict, "scores" of OpenRLHF's, or a Verdict's; of a bare number it is 1 where that is
-    at least 1, else 0. A function of TRL that compares the answers of a group cannot work here: it sees one
-    answer at a time.
+    `acc` is "acc" of a dict, "scores" of OpenRLHF's dict, or that of a Verdict; for a bare number it is 1 if
+    the number is at least 1, else 0. A function of TRL that compares the answers of a group cannot work here:
+    it sees one answer at a time.
     """
 
     def __init__(self, function: str | Callable[..., Any], time_limit: float = 10.0) -> None:
@@ -60,8 +60,8 @@ class UserReward:
 
 
 def importable_name(function: Callable[..., Any]) -> str:
-    """Where another process finds the same function, else nothing. The main program is not run a second time
-    for it."""
+    """The name by which another process can import the function, or "" if there is none. A function of the
+    main program has none, because importing it would run that program again."""
     module = sys.modules.get(getattr(function, "__module__", ""))
     name = getattr(function, "__qualname__", "")
     if module is None or module.__name__ == "__main__" or getattr(module, name, None) is not function:

@@ -1,4 +1,4 @@
-"""Multiple choice: the letter that an answer settles on."""
+"""Multiple choice: compares the letter that an answer states."""
 
 import re
 from dataclasses import dataclass
@@ -49,7 +49,8 @@ def mentioned(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class MultipleChoice:
-    """1 if the stated letter is the gold one, else 0; a gold that is no letter from A to J is never met."""
+    """1 if the stated letter is the gold one, else 0; if the gold answer is no letter from A to J, no answer
+    is right."""
 
     kind: Literal["choice"] = "choice"
     ways: ClassVar[tuple[Way, ...]] = WAYS

@@ -18,10 +18,10 @@ _NUMBER = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?")
 class ExactMatch:
     r"""1 if the result that a completion states is the gold answer, else 0 (docs/numerics.md, 13.1 and 13.2).
 
-    The first way of `extract.WAYS` that finds a result decides: `<answer>`, `\boxed{}`, `Answer:`, `####`.
-    Nothing stated, nothing behind `</think>`, or a malformed box is wrong. Numbers are compared exactly, with
-    `$` and thousands' commas taken out, so 1,000 = 1000.0 and .1 is not .10001; anything else must be the
-    same string. A truncated answer counts as it stands.
+    The first way of `extract.WAYS` that finds a result decides: `<answer>`, `\boxed{}`, `Answer:`, `####`. It
+    is wrong if nothing is stated, if nothing follows `</think>`, or if the box is malformed. Numbers are
+    compared exactly, with `$` and thousands' commas taken out, so 1,000 = 1000.0 and .1 is not .10001;
+    anything else must be the same string. A truncated answer is graded as it is.
     """
 
     kind: Literal["exact"] = "exact"
@@ -35,7 +35,8 @@ class ExactMatch:
         return result is not None and same(answer, result)
 
     def spell(self, prompt: str, answer: str) -> str:
-        """The shortest completion that states an answer: with it a data set's gold answers are proved."""
+        """The shortest completion that states an answer; with it the gold answers of a data set are
+        checked."""
         close = "</think>" if prompt.rstrip().endswith("<think>") else ""
         return f"{close}\\boxed{{{answer}}}"
 
@@ -51,7 +52,7 @@ def same(gold: str, result: str) -> bool:
 
 
 def tidy(text: str) -> str:
-    """Without the space, dollar signs, emphasis and full stop around it."""
+    """The text without surrounding space, dollar signs, emphasis and full stop."""
     text = text.strip().strip("*").strip()
     if len(text) > 1 and text.endswith("."):
         text = text[:-1]

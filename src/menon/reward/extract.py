@@ -1,5 +1,5 @@
-"""Where an answer states its result (docs/numerics.md, 13.1). Each way gives the result as written, or None;
-all run in linear time."""
+"""Finds the result that an answer states (docs/numerics.md, 13.1). Each way returns the result as written, or
+None; all run in linear time."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ def stated(prompt: str, completion: str, ways: Iterable[Way]) -> str | None:
 
 
 def after_thinking(prompt: str, completion: str) -> str | None:
-    """The text behind the last `</think>`; None where thinking was opened, by the prompt or in the text, and
+    """The text after the last `</think>`; None where thinking was opened, by the prompt or in the text, and
     never closed."""
     _, closed, behind = completion.rpartition("</think>")
     if "<think>" in behind or (not closed and prompt.rstrip().endswith("<think>")):
@@ -35,11 +35,11 @@ def after_thinking(prompt: str, completion: str) -> str | None:
     return behind
 
 
-# Ways that are safe to train on: a policy has to mark its result
+# Ways that are safe for training: the policy has to mark its result
 
 
 def answer_tag(text: str) -> str | None:
-    """What the last `<answer>...</answer>` holds; of that the last box, if there is one."""
+    """The contents of the last `<answer>...</answer>`, or of the last box in it if there is one."""
     before, closed, _ = text.rpartition("</answer>")
     _, opened, inside = before.rpartition("<answer>")
     if not closed or not opened:
@@ -51,7 +51,7 @@ def boxed(text: str) -> str | None:
     r"""What the last `\boxed{...}` or `\fbox{...}` holds, or `5` of `\boxed 5`; None where its braces do not
     balance.
 
-    Of boxes inside one another the outermost counts; escaped braces are text.
+    Of nested boxes the outermost counts; escaped braces are text.
     """
     if "boxed" not in text and "fbox" not in text:
         return None
@@ -87,11 +87,11 @@ def hash_marks(text: str) -> str | None:
 
 
 WAYS: tuple[Way, ...] = (answer_tag, boxed, answer_line, hash_marks)
-"""The first that finds something wins. There is no "last number": a policy would learn to end with
-numbers."""
+"""The ways for training; the first that finds a result decides. There is no "last number" way, because a
+policy would learn to end with numbers."""
 
 
-# Ways for evaluation only: what a person would take for the result
+# Ways for evaluation only: what a person would read as the result
 
 _MARK = re.compile(
     r"\$\$?|\\[()\[\]]|\\(?:begin|end)\{(?:equation|align|aligned|gather|multline|displaymath)\*?\}|\\.",
@@ -118,14 +118,14 @@ _BESIDE_NUMBERS = re.compile(
     r"(?<![\\A-Za-z])(?!(?:and|or|sqrt|pi|sin|cos|tan|log|ln)(?![A-Za-z]))[^\W\d_]{2}"
 )
 SHORT = 200
-"""Characters of a text that may be a result as a whole."""
+"""Most characters of a text that may be a result as a whole."""
 WORDS = 2
-"""More words than this make a text prose."""
+"""A text with more words than this is prose."""
 
 
 def phrase(text: str) -> str | None:
-    """What follows the last "the answer is" or "Answer:", wherever it is: a formula, or the rest of its
-    sentence, or if that is prose its first number."""
+    """What follows the last "the answer is" or "Answer:", anywhere in the text: a formula, or the rest of the
+    sentence, or the first number in it if it is prose."""
     found = None
     for found in _PHRASE.finditer(text):  # noqa: B007 - the last one counts
         pass
@@ -146,7 +146,7 @@ def phrase(text: str) -> str | None:
 
 
 def last_value(text: str) -> str | None:
-    """A short text without prose as a whole; else the last formula or the last number, whichever comes
+    """The whole text if it is short and no prose; else the last formula or the last number, whichever comes
     later."""
     whole = text.strip()
     if whole and len(whole) <= SHORT and "\n" not in whole and not is_sentence(whole):
@@ -162,8 +162,8 @@ def last_value(text: str) -> str | None:
 
 
 def formulas(text: str) -> Iterator[tuple[int, int]]:
-    """Bounds of what stands between dollar signs or LaTeX's brackets; an opening sign that is never closed is
-    none."""
+    """Bounds of the formulas between dollar signs or LaTeX's brackets; an opening sign without a closing one
+    does not count."""
     opened: tuple[str, int] | None = None
     for found in _MARK.finditer(text):
         mark = found[0]
@@ -185,7 +185,7 @@ def closing(mark: str) -> str:
 
 
 def last_row(formula: str) -> str:
-    """Of an environment of several rows, without its alignment and the equals sign that it begins with."""
+    """The last row of an environment of several rows, without alignment marks and a leading equals sign."""
     if not formula.startswith("\\begin"):
         return formula
     rows = [row for row in _ROWS.sub("", formula).split("\\\\") if row.strip()]
@@ -193,15 +193,16 @@ def last_row(formula: str) -> str:
 
 
 def is_sentence(text: str) -> bool:
-    """Beside digits any word makes a sentence; without digits two words may be the result themselves."""
+    """Whether a text is a sentence: with digits any word makes it one; without digits, up to two words may
+    themselves be the result."""
     if _DIGIT.search(text):
         return _BESIDE_NUMBERS.search(text) is not None
     return len(_PROSE.findall(text)) > (0 if "$" in text else WORDS)
 
 
 def last_formula(text: str) -> tuple[str | None, int]:
-    """The last formula that is none of prose between two prices, with those joined to it by commas, `and`,
-    `or`; and its end."""
+    """The last formula that is not prose between two prices, together with formulas that commas, `and` or
+    `or` join to it; and where it ends."""
     spans = [(start, end) for start, end in formulas(text) if not is_prose(text[start:end])][-20:]
     if not spans:
         return None, -1
@@ -225,7 +226,7 @@ LENIENT: tuple[Way, ...] = (answer_tag, boxed, hash_marks, phrase, last_value)
 
 
 def names(ways: Iterable[Way]) -> tuple[str, ...]:
-    """What a configuration calls them."""
+    """The names of the ways in a configuration."""
     return tuple(way.__name__ for way in ways)
 
 

@@ -15,13 +15,13 @@ _MARKS = str.maketrans("", "", string.punctuation)
 
 @dataclass(frozen=True)
 class WordF1:
-    """2 P R / (P + R) of the stated result's words against the gold answer's: with c words in common, each
-    counted as often as both have it, P = c / stated words and R = c / gold words. `acc` is 1 where the words
-    are the same, in the same order.
+    """2 P R / (P + R) of the stated result's words against the gold answer's: with c words in common (each
+    counted as often as it occurs in both), P = c / stated words and R = c / gold words. `acc` is 1 where the
+    words are the same, in the same order.
 
-    Lower case, without punctuation and without the articles a, an and the, as in SQuAD's own script. The
-    result is what the first of `extract.WAYS` finds; nothing stated is 0, and so is a gold answer without a
-    word.
+    Words are compared in lower case, without punctuation and the articles a, an and the, as in SQuAD's
+    script. The result is what the first of `extract.WAYS` finds; the score is 0 if nothing is stated or the
+    gold answer has no word.
 
     >>> WordF1()("", "\\\\boxed{the red house}", "red old house").score  # c = 2: P = 2/2, R = 2/3
     0.8

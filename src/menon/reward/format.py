@@ -1,4 +1,4 @@
-"""Form: the thought and the answer in their tags."""
+"""Rewards for the form of an answer: thought and answer in their tags."""
 
 import re
 from dataclasses import dataclass
@@ -42,5 +42,5 @@ def well_formed(prompt: str, completion: str) -> bool:
 
 
 def opened(prompt: str, completion: str) -> str:
-    """With the `<think>` that the prompt has written already."""
+    """The completion with the `<think>` that the prompt already holds."""
     return "<think>" + completion if prompt.rstrip().endswith("<think>") else completion

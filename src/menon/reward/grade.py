@@ -1,4 +1,4 @@
-"""From a finished answer to its verdict."""
+"""Grades finished answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from menon.reward.protocols import BatchReward, Reward
 from menon.types import Prompt, Rollout, Verdict
 
 Shows = Mapping[str, Callable[[str], bool]]
-"""What is looked for in an answer's text beside its reward, by name (`Verdict.shows`)."""
+"""Behaviours that are looked for in an answer's text, by name, besides its reward (`Verdict.shows`)."""
 GIVEN = ("prompt", "completion", "answer", "finish", "completion_ids")
 """Names that a reward gets from the answer; a row's column of such a name is not passed."""
 
@@ -18,8 +18,8 @@ GIVEN = ("prompt", "completion", "answer", "finish", "completion_ids")
 class Grading:
     """Gives each answer to one reward; never raises for what a model wrote.
 
-    A truncated answer keeps the score that the reward gives it (docs/numerics.md, 3.4); a reward that minds
-    reads `finish`.
+    A truncated answer keeps the score that the reward gives it (docs/numerics.md, 3.4); a reward that should
+    treat it differently reads `finish`.
     """
 
     reward: Reward
@@ -31,25 +31,25 @@ class Grading:
     def judge(
         self, prompt: Prompt, completion: str, finish: str = "stop", completion_ids: Sequence[int] = ()
     ) -> Verdict:
-        """The verdict of an answer that nobody sampled."""
+        """The verdict of an answer that no sampler wrote."""
         return judge(self.reward, "menon", asked(prompt, completion, finish, completion_ids))
 
 
 @dataclass(frozen=True)
 class BatchGrading(Grading):
-    """For a reward that is faster with many answers at once: it gets all of a step (or a round) together;
-    some at a time, while others are written, if its verdicts stand apart."""
+    """Grading by a reward that is faster with many answers at once. It gets all answers of a step (or round)
+    together, or, if its verdicts do not depend on each other, some at a time while others are written."""
 
     reward: BatchReward
 
     @property
     def apart(self) -> bool:
-        """Whether a verdict depends on its own answer alone, to the last bit, whatever is judged in the same
+        """Whether a verdict depends on its own answer alone, bit for bit, and not on the others in the same
         call."""
         return bool(getattr(self.reward, "apart", False))
 
     def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
-        """In the order of the rollouts."""
+        """Verdicts in the order of the rollouts."""
         verdicts = self.reward.many([asked_of(rollout) for rollout in rollouts])
         return [
             seen(verdict, rollout.text, self.shows)
@@ -62,7 +62,7 @@ def grading_of(reward: Reward, shows: Shows = MappingProxyType({})) -> Grading:
 
 
 def seen(verdict: Verdict, text: str, shows: Shows) -> Verdict:
-    """With what the answer shows; a verdict that nobody looks further into stays itself."""
+    """The verdict with the behaviours that the answer shows; unchanged if none is looked for."""
     return (
         replace(verdict, shows={name: float(look(text)) for name, look in shows.items()})
         if shows

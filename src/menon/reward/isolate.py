@@ -22,7 +22,7 @@ class Isolated(Protocol):
 
 
 class InProcess:
-    """A function named `file.py:function` in a process of its own, which is replaced when it hangs or
+    """Calls a function named `file.py:function` in a separate process, which is replaced when it hangs or
     dies."""
 
     def __init__(self, name: str) -> None:
@@ -35,12 +35,13 @@ class InProcess:
             raise UserError(f"reward: {refused}")
 
     def restart(self) -> None:
-        """Does not wait: this process goes on while the new one imports the user's module."""
+        """Restarts the process without waiting: this process goes on while the new one imports the user's
+        module."""
         self.worker.restart()
         self.is_ready = False
 
     def ready(self) -> str:
-        """Waits for the import. Why the function cannot be called, or ""."""
+        """Waits for the import; returns why the function cannot be called, or ""."""
         if self.is_ready:
             return ""
         try:
@@ -86,8 +87,8 @@ class InProcess:
 
 
 class InThread:
-    """A function that only this process knows (a lambda, a notebook's). A thread that hangs is abandoned, not
-    killed."""
+    """Calls a function that only this process can reach (a lambda, one of a notebook) in a thread. A thread
+    that hangs is abandoned, not killed."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function

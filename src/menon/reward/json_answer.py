@@ -10,19 +10,19 @@ from menon.reward.extract import after_thinking, answer_tag
 from menon.types import Verdict
 
 LONGEST = 100_000
-"""Characters that are read."""
+"""Most characters that are read."""
 DEEPEST = 100
-"""Brackets inside one another."""
+"""Most levels of nested brackets."""
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class JsonAnswer:
     """1 if the answer is the JSON of the gold answer, else 0: the last `<answer>`, else the last fenced
-    block, else the whole text behind the thought. Order counts in lists, not in objects; 1 and 1.0 are the
-    same number; a key that stands twice is refused.
+    block, else the whole text after the thought. Order counts in lists, not in objects; 1 and 1.0 are the
+    same number; a repeated key is refused.
 
-    `partial`: of two objects the share of the keys of both whose values are the same.
+    `partial`: if both are objects, the score is the share of their keys whose values are the same.
     """
 
     partial: bool = False
@@ -74,7 +74,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _number(text: str) -> tuple[str, Decimal]:
-    """Apart from true, which Python would find equal to 1."""
+    """A number in a tagged tuple, because Python would find 1 equal to true."""
     if len(text) > 400:
         raise ValueError("a very long number")
     return "number", Decimal(text)

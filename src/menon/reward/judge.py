@@ -19,8 +19,8 @@ from menon.types import Verdict
 from menon.user_code import describe
 
 Reply = tuple[str, Mapping[str, float]] | Exception
-"""What the judge wrote, with probabilities of its first token by text; or why this one prompt got no
-reply."""
+"""What the judge wrote, and probabilities of the first token by its text; or an exception that says why this
+prompt got no reply."""
 
 Complete = Callable[[Sequence[str]], Sequence[Reply]]
 """Prompts -> one reply each. `Around` makes it from a model folder or a server."""
@@ -29,7 +29,7 @@ PLACES = ("{question}", "{final_step}", "{reference}")
 LONGEST_LINE = 1000
 """Characters of the last line that the judge reads, the end of it."""
 REMEMBERED = 100_000
-"""Verdicts that are kept, the newest."""
+"""How many verdicts are kept; the oldest are dropped first."""
 
 _PLACE = re.compile("|".join(map(re.escape, PLACES)))
 _DECISION = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
@@ -44,9 +44,9 @@ class Judge:
     yes or no in any case; any other reply is unparsable: reward 0, counted by the part `judge_unparsable`.
     `acc` is 1 where c is yes.
 
-    The judge sees the question, the reference, and only the last non-empty line of the answer: no reasoning,
-    which could talk it into a yes. An answer without such a line is wrong and not asked. Equal triples are
-    asked once and remembered.
+    The judge sees the question, the reference, and only the last non-empty line of the answer, because the
+    reasoning could persuade it to say yes. An answer without such a line is wrong and is not sent to the
+    judge. Equal triples (question, last line, reference) are asked once and remembered.
 
     NaN with an error: a row without a reference; a call that raises, takes longer than `time_limit` seconds
     for a batch, or returns something else than one reply per prompt; a soft verdict without a probability in
@@ -54,8 +54,8 @@ class Judge:
     """
 
     model: str | Complete = ""
-    """A folder or a name on the hub, run here; with `url` the name that the server knows it by. From Python
-    also a function."""
+    """A folder or a name on the hub, run in this process; with `url`, the model's name on the server. From
+    Python also a function."""
     url: str = ""
     """Where an OpenAI-compatible server's API begins, like http://127.0.0.1:8000/v1."""
     key_variable: str = "OPENAI_API_KEY"
@@ -87,7 +87,7 @@ class Judge:
             raise UserError("renorm changes the soft reward only; set soft=true as well, or leave it out")
 
     def build(self, around: Around) -> "Judge":
-        """With the model that its name stands for, and the text of its prompt."""
+        """The judge with its model loaded and the text of its prompt read."""
         prompt = self.text
         if not isinstance(self.model, str):
             return replace(self, prompt=prompt)
@@ -104,7 +104,7 @@ class Judge:
 
     @cached_property
     def text(self) -> str:
-        """With the places that are filled for each answer."""
+        """The prompt, with the fields that are filled in for each answer."""
         if not self.prompt:
             return own_prompt()
         return self.prompt if holds_a_place(self.prompt) else read_prompt(self.prompt)
@@ -189,7 +189,7 @@ def own_prompt() -> str:
 
 
 def read_prompt(path: str | Path) -> str:
-    """A prompt of the user's own; UserError if it cannot be read or lacks a place."""
+    """The user's own prompt; UserError if it cannot be read or lacks a field."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -212,13 +212,13 @@ def check_prompt(text: str, name: str) -> None:
 
 
 def fill(prompt: str, triple: tuple[str, str, str]) -> str:
-    """All places at once: what is put in is text, even where it holds the name of a place."""
+    """Fills all fields in one pass, so that a value that holds the name of a field stays text."""
     texts = dict(zip(PLACES, triple, strict=True))
     return _PLACE.sub(lambda place: texts[place.group()], prompt)
 
 
 def triple_of(asked: Asked) -> tuple[str, str, str] | Verdict:
-    """Question, last line and reference; a verdict where there is nothing to ask."""
+    """Question, last line and reference; or a verdict if there is nothing to ask the judge."""
     if not asked.answer:
         return Verdict(
             math.nan,
@@ -249,7 +249,7 @@ def decision_of(text: str) -> bool | None:
 
 
 def first(text: str, probabilities: Mapping[str, float]) -> float:
-    """The probability of the first token of the reply: of the longest of the given tokens that the reply
+    """The probability of the reply's first token, which is the longest of the given tokens that the reply
     begins with."""
     text = text.strip()
     tokens = [token for token in probabilities if token.strip() and text.startswith(token.strip())]
@@ -262,7 +262,7 @@ def first(text: str, probabilities: Mapping[str, float]) -> float:
 
 
 def beginning(word: str, probabilities: Mapping[str, float]) -> float:
-    """The mass of all tokens that spell the word or its beginning."""
+    """The total probability of all tokens that spell the word or its beginning."""
     bare = {token: token.strip().lower() for token in probabilities}
     return sum(sound(probabilities[token]) for token, text in bare.items() if text and word.startswith(text))
 

@@ -10,14 +10,14 @@ from menon.reward.math.text import decimal, tidy
 from menon.types import Verdict
 
 LONGEST = 400
-"""Digits, or power of ten, of a number that is compared."""
+"""Most digits, and largest power of ten, of a number that is compared."""
 
 
 @dataclass(frozen=True)
 class Numeric:
     """1 if |stated - gold| <= absolute + relative * |gold|, else 0. Both are decimal numbers, perhaps with an
-    exponent, or a fraction `a/b`; the comparison is exact. Anything else stated is wrong. For measured
-    answers; mathematics wants `math`.
+    exponent, or a fraction `a/b`; the comparison is exact. Any other stated result is wrong. This is for
+    measured answers; use `math` for mathematics.
 
     >>> Numeric(relative=0.01)("", "\\\\boxed{9.95}", "10").score
     1.0
@@ -43,7 +43,8 @@ class Numeric:
 
 
 def stated_number(text: str) -> Fraction | None:
-    """Of a decimal number or a fraction of two; thousands' commas, dollar and percent signs are dropped."""
+    """The value of a decimal number or of a fraction of two; thousands' commas, dollar and percent signs are
+    dropped."""
     text = tidy(text).strip().rstrip(".%").replace(" ", "")
     parts = [decimal(part) for part in text.split("/", 1)]
     values = [_value(part) for part in parts if part is not None]

@@ -14,11 +14,10 @@ from menon.types import Verdict
 
 @dataclass(frozen=True)
 class Pattern:
-    """1 if what was stated (`whole`: the whole answer) matches a regular expression from its first to its
-    last character, else 0.
+    """1 if the whole stated result (with `whole` the whole answer) matches a regular expression, else 0.
 
-    `pattern` is for all rows; "" takes each row's gold answer. Matching can take forever, so it runs in a
-    worker process.
+    `pattern` is for all rows; "" takes each row's gold answer. Matching may take very long, so it runs in a
+    worker process with a time limit.
     """
 
     pattern: str = ""
@@ -32,7 +31,7 @@ class Pattern:
             raise UserError(f"the pattern {self.pattern!r} is no regular expression: {error}") from None
 
     def build(self, around: Around) -> "Pattern":
-        """With a worker of its own, which starts with the first answer."""
+        """The rule with a worker process, which starts with the first answer."""
         return replace(self)
 
     @cached_property

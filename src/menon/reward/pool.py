@@ -16,7 +16,7 @@ from menon.processes.worker import START_LIMIT, Ended, Worker
 from menon.user_code import describe, load_object
 
 ATTEMPTS = 3
-"""Of a call whose worker was killed from outside."""
+"""How often a call is tried if its worker is killed from outside."""
 PATIENCE = 20.0
 """A call is given up when its wall time reaches this many times its CPU limit: the machine is too busy."""
 RECYCLE = 2000
@@ -24,11 +24,11 @@ RECYCLE = 2000
 
 
 class Costly(Exception):
-    """The call went over its limits: its arguments' own fault."""
+    """The call went over its limits, because of its arguments."""
 
 
 class Broken(Exception):
-    """The call failed for another reason: a fault of the function or of the machine."""
+    """The call failed for another reason: an error in the function or on the machine."""
 
 
 class Gone(Exception):
@@ -50,7 +50,7 @@ class Pool:
         self.renew()
 
     def renew(self) -> None:
-        """Makes workers, which are not started yet."""
+        """Creates the workers without starting them."""
         self.owner = os.getpid()
         self.forkserver = Forkserver(
             "menon.reward.pool:PoolHandler", self.function, self.seconds, memory=self.memory
@@ -129,7 +129,7 @@ class PoolWorker(Worker):
     calls = 0
 
     def start_or_replace(self) -> None:
-        """Before each call."""
+        """Called before each call: starts the worker, or replaces it after `RECYCLE` calls."""
         if self.calls % RECYCLE == 0:
             self.close()
         self.calls += 1
@@ -137,7 +137,7 @@ class PoolWorker(Worker):
 
 
 class PoolHandler:
-    """What a worker runs: it calls the function."""
+    """The handler of a worker process: it calls the function."""
 
     def __init__(self, function: str, seconds: float) -> None:
         self.function, self.seconds = load_object(function), seconds

@@ -21,9 +21,9 @@ class Preference:
     """R = clip((s - mean) / std, -clip, clip), s the raw score of the whole text; `acc` is unknown (NaN).
 
     `mean` and `std` are those of the raw scores of held-out demonstrations, measured once before the run, so
-    that rewards of different preference models are of one size. An answer that was cut (finish "length") has
-    no end for the model to score: with `missing_end` c >= 0 its reward is c * R (0: nothing, as in ReaLHF; 1:
-    no difference), with c < 0 it is c itself (OpenRLHF's rule). Where c <= 0 it is not sent to the model.
+    that rewards of different preference models have the same scale. A truncated answer (finish "length") has
+    no end for the model to score: with `missing_end` c >= 0 its reward is c * R (0: no reward, as in ReaLHF;
+    1: no difference), with c < 0 it is c itself (OpenRLHF's rule). Where c <= 0 it is not sent to the model.
 
     NaN with an error: a call that raises, takes longer than `time_limit` seconds for a batch, returns
     something else than one number per text, or a score that is not finite.
@@ -36,8 +36,8 @@ class Preference:
     clip: float = 20.0
     missing_end: float = 0.0
     template: str = ""
-    """What the model was trained on: text with {question} and {response}. "": the policy's prompt and the
-    answer behind it."""
+    """The text format that the model was trained on, with {question} and {response}. "": the policy's prompt
+    followed by the answer."""
     batch_size: int = 64
     """Texts per call."""
     time_limit: float = 600.0
@@ -59,7 +59,7 @@ class Preference:
             raise UserError("a preference reward's template needs both {question} and {response}")
 
     def build(self, around: Around) -> "Preference":
-        """With the model that its name stands for."""
+        """The reward with its model loaded."""
         if not isinstance(self.model, str):
             return self
         return replace(self, model=around.load_preference(self.model))

@@ -1,4 +1,4 @@
-"""The seam between an answer and its numbers."""
+"""The protocols of rewards: from an answer to its score."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -11,9 +11,9 @@ class Reward(Protocol):
     """One answer in, one number out: a float, a bool, a `Verdict`, or a dict with `score`, perhaps `acc`, and
     parts by name.
 
-    `columns` are the row's other columns, `question` as it stood in the file among them, and two of Menon's
-    own: `finish` ("stop" or "length") and `completion_ids` (the answer's tokens). A name that a function does
-    not take is not passed.
+    `columns` are the row's other columns, with `question` as it is in the file, and two that Menon adds:
+    `finish` ("stop" or "length") and `completion_ids` (the answer's tokens). A name that a function does not
+    take is not passed.
     """
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: Any) -> Any: ...
@@ -21,7 +21,8 @@ class Reward(Protocol):
 
 @runtime_checkable
 class BatchReward(Reward, Protocol):
-    """A reward that judges many answers in one call (a model does). Never raises for what a model wrote."""
+    """A reward that judges many answers in one call, as a model does. It never raises because of a model's
+    text."""
 
     def many(self, asked: Sequence[Asked]) -> Sequence[Verdict]:
         """One verdict for each answer, in their order."""

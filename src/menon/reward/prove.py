@@ -1,4 +1,4 @@
-"""Data is proved before it trains: every gold answer must earn the full reward through its own verifier."""
+"""Checks data before training: every gold answer must earn the full reward by its own verifier."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,11 +12,11 @@ SHOWN_LETTERS = 40
 def prove_golds(
     prompts: Sequence[Prompt], grading: Grading, spell: Callable[[str, str], str], on_bad: OnBad = "stop"
 ) -> tuple[list[Prompt], int]:
-    """The prompts whose gold answer is right by their own verifier, and the number of the others.
+    """The prompts whose gold answer is right by their own verifier, and the number of the other prompts.
 
     `spell(prompt, answer)` writes a completion that states an answer (`ExactMatch.spell`); so this is for
-    built-in rewards, whose way of stating is known. UserError names the rows that fail, unless they are to be
-    skipped and others remain.
+    built-in rewards, for which it is known how an answer is stated. UserError names the rows that fail,
+    unless they are to be skipped and others remain.
     """
     proved: list[Prompt] = []
     faults: list[str] = []
@@ -33,6 +33,7 @@ def prove_golds(
 
 
 def begin(prompt: Prompt) -> str:
-    """By which a row is found again when some were held out or left out before it."""
+    """The beginning of the question, by which a row can be found if rows before it were held out or left
+    out."""
     text = str(prompt.columns.get("question", prompt.text))
     return repr(text if len(text) <= SHOWN_LETTERS else text[: SHOWN_LETTERS - 3] + "...")

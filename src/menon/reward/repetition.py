@@ -1,4 +1,4 @@
-"""A penalty for saying the same again."""
+"""A penalty on repeated n-grams."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

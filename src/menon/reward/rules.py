@@ -1,7 +1,6 @@
-"""Rewards by rule that a configuration can name, and how they are put together.
-
-A rule is a frozen dataclass whose `kind` is its name, and the reward itself; `build` gives rewards that own
-processes, or hold other rules, what they need.
+"""Rule-based rewards that a configuration can name, and how they are combined.  A rule is a frozen dataclass
+whose `kind` is its name, and it is the reward itself. Rules that own processes or hold other rules have a
+`build`, which gives them what they need.
 """
 
 import math
@@ -27,13 +26,13 @@ from menon.reward.words import Language, Overlap
 from menon.types import Verdict
 
 AnswerRule = MathAnswer | ExactMatch | Numeric | MultipleChoice | Pattern | JsonAnswer | Overlap | WordF1
-"""Rules of correctness."""
+"""Rules that judge correctness."""
 FormRule = Format | TagCount | Language | Repetition
-"""Rules of form: their acc is unknown."""
+"""Rules that judge form; their acc is unknown."""
 
 
 class Shaped:
-    """An answer's correctness with a rule about it: `score` says what."""
+    """A reward computed from the verdict of another rule, `answer`; the method `score` says how."""
 
     answer: Any
 
@@ -58,7 +57,7 @@ class Shaped:
         return verdict if verdict.error else replace(verdict, score=self.score(verdict, asked))
 
     def score(self, verdict: Verdict, asked: Asked) -> float:
-        """Of an answer with the verdict of `answer`."""
+        """The score of an answer for which the rule `answer` gave this verdict."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -67,8 +66,8 @@ class Shaped:
 
 @dataclass(frozen=True)
 class Stopped(Shaped):
-    """A right answer counts only where it ended by itself, a stop string included (Open-Reasoner-Zero, arXiv
-    2503.24290): no format, no length, no KL term."""
+    """A right answer counts only if it ended by itself, by the end-of-text token or a stop string
+    (Open-Reasoner-Zero, arXiv 2503.24290). There is no reward for format or length, and no KL term."""
 
     answer: AnswerRule = field(default_factory=MathAnswer)
     kind: Literal["orz"] = "orz"
@@ -108,8 +107,8 @@ class Cosine(Shaped):
 
 @dataclass(frozen=True)
 class Staged(Shaped):
-    """First the form, then the answer: `malformed` without the tags of `format`, else `unparsable`, `wrong`
-    or `right`.
+    """Checks the form first, then the answer. The score is `malformed` without the tags of `format`, else
+    `unparsable`, `wrong` or `right`.
 
     The defaults are Logic-RL's (arXiv 2502.14768: form +1 or -1, and answer 2, -1.5, or -2 where there is
     none); TinyZero's are 0, .1, .1, 1.
@@ -145,9 +144,9 @@ class Mix:
     """The weighted sum of named parts, before any statistics over a group; R1-Zero's reward is `{math: 1,
     format: 1}`.
 
-    A part is named by a kind with its weight, or has a rule and a weight. Each part's own score is in the
-    verdict's parts under its name. acc is that of the first part that knows it. Where a part fails, so does
-    the sum.
+    A part is a kind with its weight, or a rule and a weight under any name. The verdict's parts hold each
+    part's own score under its name. acc is that of the first part that knows it. If a part fails, the sum
+    fails.
     """
 
     parts: Mapping[str, float | Weighted] = field(default_factory=dict)
@@ -209,7 +208,7 @@ class Mix:
 
 
 RulePart = AnswerRule | FormRule | ShapedRule | Mix
-"""What a configuration file can name."""
+"""The rules that a configuration file can name."""
 KINDS: dict[str, type] = {part.kind: part for part in get_args(RulePart)}
 
 

@@ -1,4 +1,4 @@
-"""Rules that compare words: a baseline for free-form answers, and the language of a thought."""
+"""Rules that compare words: baselines for free-form answers, and the language of the text."""
 
 import re
 import unicodedata
@@ -17,9 +17,9 @@ _FORMULA = re.compile(r"\$[^$]*\$|\\\(.*?\\\)|\\\[.*?\\\]|\\[a-zA-Z]+", re.DOTAL
 
 @dataclass(frozen=True)
 class Overlap:
-    """The gold answer's words in the answer behind the thought: 1 if they are in it side by side, else 0;
-    `soft`: the share of the words of both that both have (Jaccard). The rule baselines of arXiv 2503.23829;
-    see `judge` for what beats them."""
+    """1 if the answer after the thought holds the gold answer's words in a row, else 0; with `soft`, the
+    share of the words of either that both have (Jaccard). These are the rule baselines of arXiv 2503.23829;
+    `judge` does better."""
 
     soft: bool = False
     kind: Literal["overlap"] = "overlap"
@@ -38,9 +38,9 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Language:
-    """The share of an answer's words that are in the target language (DeepSeek-R1, arXiv 2501.12948), told by
-    their script: `en` any Latin word, `zh` any Chinese character, which counts as a word. Formulas do not
-    count; an answer without words has 1."""
+    """The share of an answer's words that are in the target language (DeepSeek-R1, arXiv 2501.12948),
+    recognised by their script: for `en` any Latin word, for `zh` any Chinese character, which counts as a
+    word. Formulas do not count; an answer without words has 1."""
 
     language: str = "en"
     kind: Literal["language"] = "language"

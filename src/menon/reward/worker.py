@@ -1,4 +1,4 @@
-"""What the worker process of a user's reward function runs.
+"""The handler of the worker process of a user's reward function.
 
 The function runs in the main thread, where it may set signals. What it prints goes to stderr.
 """

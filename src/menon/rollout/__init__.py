@@ -1,4 +1,5 @@
-"""Who writes the text of a step: groups of answers, segments and trees with sampled values, environments."""
+"""How the text of a step is written: groups of answers, segments and trees with sampled values,
+environments."""
 
 from menon.rollout.best_of import BestOf
 from menon.rollout.dynamic import DynamicSampling
@@ -8,4 +9,4 @@ from menon.rollout.segments import Segments
 from menon.rollout.trees import Trees
 
 RolloutPart = BestOf | DynamicSampling | GreedyBaseline | Groups | Segments | Trees
-"""What a configuration file can name."""
+"""The rollouts that a configuration file can name."""

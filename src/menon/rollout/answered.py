@@ -1,4 +1,4 @@
-"""The answers of a stream, each with what it was asked for."""
+"""The answers of a stream, each with the key of its request."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
@@ -24,7 +24,7 @@ class Answered(Generic[Key]):
         self.asked = 0
 
     def ask(self, requests: Iterable[tuple[Key, Request]]) -> None:
-        """Also while others are being written; see `Stream.ask`."""
+        """Asks requests, also while others are being written; see `Stream.ask`."""
         noted = self._noted(requests)
         self.stream.ask(list(noted) if isinstance(requests, Sequence) else noted)
 
@@ -49,6 +49,6 @@ class Answered(Generic[Key]):
 
 
 def name_of(request: Request) -> Name:
-    """Tells the requests that are being answered apart: prompt, visit, sample and path name a random
-    stream."""
+    """A request's name, unique among those that are being answered: prompt, visit, sample and path, which
+    also name its random stream."""
     return request.prompt.index, request.visit, request.sample, request.path

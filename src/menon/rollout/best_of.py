@@ -18,9 +18,9 @@ class BestOf:
     """Every prompt is answered `samples_per_prompt` times, and the `keep` answers of the highest scores are
     learned from; of equal scores the earlier sample is kept.
 
-    An answer whose grader failed is never kept, so a prompt can keep fewer, or none. What is kept stands in
-    the order of the prompts, then of the samples. Rewards and accuracies of the record are those of what was
-    kept, and so higher than the policy's own, which `best_of/written_reward` shows. RAFT keeps one answer
+    An answer whose grader failed is never kept, so a prompt can keep fewer, or none. The kept answers are in
+    the order of the prompts, then of the samples. Rewards and accuracies in the record are those of the kept
+    answers, and so higher than the policy's own, which `best_of/written_reward` shows. RAFT keeps one answer
     and imitates it (loss `nll`); an estimator that compares answers to one prompt needs two or more.
 
     UserError if the grader failed on every answer of a step.
@@ -49,7 +49,7 @@ class BestOf:
         size, ask = around.samples_per_prompt, around.answer or answer
         groups = answer_groups(asked, size, around.sampling, sampler, grade, answer=ask)
         written = [one for group in groups for one in group]
-        if isinstance(prompts, Notes):  # what is dropped is seen here only
+        if isinstance(prompts, Notes):  # dropped answers are seen only here
             prompts.note(written)
         kept = [one for group in groups for one in self.best(group)]
         if not kept:

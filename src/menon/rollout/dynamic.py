@@ -1,4 +1,4 @@
-"""Dynamic sampling: only groups that still teach something (DAPO, arXiv 2503.14476, section 3.2)."""
+"""Dynamic sampling: only groups with signal are trained on (DAPO, arXiv 2503.14476, section 3.2)."""
 
 import math
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class DynamicSampling:
     lengths would pass. Answers whose grader failed are left out of the mean; a group without any graded
     answer is not kept.
 
-    What is kept beyond `prompts_per_step` is dropped from the end, in the order of the prompts. The order of
-    arrival would keep the questions that are answered quickly, and so teach brevity; it would also make a run
-    depend on the machine's timing.
+    Groups beyond `prompts_per_step` are dropped from the end, in the order of the prompts. The order of
+    arrival would keep the questions that are answered quickly, which favours short answers, and would make a
+    run depend on the machine's timing.
     """
 
     lo: float = 0.0
@@ -33,7 +33,7 @@ class DynamicSampling:
     """Prompts asked at a time; 0: `prompts_per_step`. The paper asks three times as many."""
     max_rounds: int = 10
     min_groups: int = 1
-    """When the rounds are used up, a step is trained on this many groups or more."""
+    """The fewest groups that a step is trained on when the rounds are used up."""
     kind: Literal["dynamic_sampling"] = "dynamic_sampling"
 
     def __post_init__(self) -> None:
@@ -56,11 +56,11 @@ class DynamicSampling:
             )
 
     def sizes(self, around: Around) -> StepSizes:
-        return group_sizes(around, "and more, where groups teach nothing and others take their place")
+        return group_sizes(around, "and more, to replace groups without signal")
 
     def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around) -> Collected:
-        """Groups in the order of their prompts, numbered from 0 without gaps, and the counts of what was
-        generated.
+        """Groups in the order of their prompts, numbered from 0 without gaps, and counts of the generated
+        groups.
 
         UserError when the rounds are used up before `min_groups` groups are kept.
         """
@@ -81,7 +81,7 @@ class DynamicSampling:
             seen += groups
             kept += [group for group in groups if self.signal(group) == "kept"]
             rounds += 1
-        if isinstance(prompts, Notes):  # the groups that are dropped are seen here only
+        if isinstance(prompts, Notes):  # dropped groups are seen only here
             prompts.note([graded for group in seen for graded in group])
         counts = self.count(seen)
         if len(kept) < self.min_groups:

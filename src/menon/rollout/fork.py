@@ -1,4 +1,4 @@
-"""Fresh continuations of answers that were cut: the ground of Monte-Carlo values, segments and trees."""
+"""New continuations of answers that are cut, for Monte-Carlo values and segments."""
 
 import hashlib
 import math
@@ -14,8 +14,8 @@ def fork(rollout: Rollout, cut: int, k: int, sampling: Sampling, purpose: str = 
     """K requests that go on after the first `cut` tokens of an answer (0 <= cut < its length).
 
     A continuation may use what the whole answer has left of `sampling.max_new_tokens`. Its random stream is
-    named by the prompt's visit and the prefix itself, not by the sample that was cut: equal prefixes go on
-    equally, and none depends on which other answers exist.
+    named by the prompt's visit and the prefix itself, not by the sample that was cut: equal prefixes get the
+    same continuations, and these do not depend on other answers.
     """
     tokens = rollout.answer_tokens
     if k < 1:
@@ -49,7 +49,7 @@ def fork(rollout: Rollout, cut: int, k: int, sampling: Sampling, purpose: str = 
 
 @dataclass(frozen=True)
 class Explored:
-    """Fresh continuations of cut answers."""
+    """New continuations of cut answers."""
 
     names: tuple[tuple[Hashable, ...], ...]
     """For every rollout the names of its prefixes, in the order of its cuts; equal prefixes have one name."""
@@ -57,7 +57,7 @@ class Explored:
     """Name of a prefix -> its K graded continuations."""
 
     def estimates(self) -> list[list[Estimate | None]]:
-        """In the shape of the cuts; None where the grader failed on every continuation."""
+        """Estimates in the shape of the cuts; None where the grader failed on every continuation."""
         known = {name: known_scores(group) for name, group in self.continued.items()}
         found = {name: Estimate.of(scores) if scores else None for name, scores in known.items()}
         return [[found[name] for name in row] for row in self.names]
@@ -101,8 +101,7 @@ def prefix_values(
     grade: Grade,
     sampling: Sampling,
 ) -> list[list[float]]:
-    """The mean score of K fresh continuations from each cut of each rollout (VinePPO, arXiv 2410.01679, eq.
-    5).
+    """The mean score of K new continuations from each cut of each rollout (VinePPO, arXiv 2410.01679, eq. 5).
 
     In the shape of `cuts` (see `explore`). A continuation whose grader failed is left out of the mean; NaN
     where all failed.

@@ -1,4 +1,4 @@
-"""Verdicts while the sampler goes on."""
+"""Grades answers while the sampler writes others."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +13,9 @@ Key = TypeVar("Key")
 def judge_aside(
     finished: Iterable[tuple[Key, Rollout]], judge: Callable[[list[Rollout]], list[Verdict]]
 ) -> tuple[dict[Key, Rollout], dict[Key, Verdict]]:
-    """Rollouts and verdicts by key. `judge` gets, in one thread, whatever has finished since it was last
-    free.
-
-    What it is given together depends on the machine's timing, so a verdict must depend on its own answer
-    alone. An error of `judge` ends the writing and is raised here.
+    """Rollouts and verdicts by key. In one thread, `judge` gets all rollouts that have finished since its
+    last call.  Which rollouts are graded together depends on timing, so a verdict must depend on its own
+    answer alone. An error of `judge` ends the writing and is raised here.
     """
     rollouts: dict[Key, Rollout] = {}
     verdicts: dict[Key, Verdict] = {}

@@ -1,5 +1,5 @@
-"""Groups with a baseline: one greedy answer more per prompt, scored and not trained on (ReMax, arXiv
-2310.10505)."""
+"""Groups with a baseline: one more, greedy answer per prompt, which is graded and not trained on (ReMax,
+arXiv 2310.10505)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,8 +26,7 @@ class GreedyBaseline:
         return group_sizes(around, "and a greedy answer to each prompt")
 
     def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around) -> Collected:
-        """In the order of the prompts, then of the samples, whatever finished first; and what the greedy
-        answers were like."""
+        """Answers in the order of the prompts, then of the samples, and metrics of the greedy answers."""
         size = around.samples_per_prompt
         greedy = replace(around.sampling, temperature=0.0, top_p=1.0, top_k=0)
         kinds = [around.sampling] * size + [greedy]

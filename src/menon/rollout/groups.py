@@ -17,8 +17,8 @@ Key = TypeVar("Key", int, tuple[int, ...])
 def answer(
     requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade
 ) -> list[Graded]:
-    """One turn each. Answers are graded in a thread while others are written; a grader that would rather have
-    all of them at once gets them so, unless it says that its verdicts stand `apart`.
+    """One turn each. Answers are graded in a thread while others are written. A grader for many answers
+    (`GradeAll`) gets all of them at once, unless its verdicts do not depend on each other (`apart`).
 
     The result is in the order of the requests, which carry the given group numbers. Errors: `Answered`.
     """
@@ -80,7 +80,7 @@ class Groups:
     kind: Literal["groups"] = "groups"
 
     def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around) -> Collected:
-        """In the order of the prompts, then of the samples, whatever finished first."""
+        """Answers in the order of the prompts, then of the samples, for any order in which they finish."""
         asked = prompts.take(around.prompts_per_step)
         groups = answer_groups(
             asked,

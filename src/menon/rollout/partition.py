@@ -1,7 +1,8 @@
 """Where an answer is cut into segments. A cut is a number of answer tokens that are kept: the state after
 them; 0 is the prompt.
 
-Every partition is `f(rollout) -> cuts`, rising, each smaller than the answer's length.
+Every partition is a function `f(rollout) -> cuts`; cuts are increasing, each smaller than the answer's
+length.
 """
 
 import math
@@ -18,7 +19,7 @@ Partition = Callable[[Rollout], list[int]]
 
 @dataclass(frozen=True)
 class CutPoints:
-    """Before every `interval`-th uncertain token, beginning with the first (SPO-chain, arXiv 2505.23564,
+    """Cuts before every `interval`-th uncertain token, beginning with the first (SPO-chain, arXiv 2505.23564,
     section 4.1).
 
     A token is uncertain where the policy that wrote it gave it a probability below `threshold`. So each
@@ -40,7 +41,7 @@ class CutPoints:
 
 @dataclass(frozen=True)
 class FixedTokens:
-    """At the prompt and after every `segment_tokens` tokens."""
+    """Cuts at the prompt and after every `segment_tokens` tokens."""
 
     segment_tokens: int = 30
 
@@ -53,7 +54,7 @@ class FixedTokens:
 
 @dataclass(frozen=True)
 class EqualParts:
-    """Into `parts` of equal length, longer ones first; the prompt is no cut, so the first part gets no
+    """Cuts into `parts` of equal length, longer ones first. The prompt is no cut, so the first part gets no
     credit."""
 
     parts: int = 4
@@ -67,7 +68,8 @@ class EqualParts:
 
 @dataclass(frozen=True)
 class Lines:
-    """At the prompt and behind every line (VinePPO's steps); an end token belongs to the step before it."""
+    """Cuts at the prompt and after every line (VinePPO's steps); an end token belongs to the step before
+    it."""
 
     newline_tokens: Collection[int]
     """Tokens whose text holds a line's end."""

@@ -1,4 +1,4 @@
-"""The seams of a rollout: who writes text, who grades it."""
+"""The protocols of a rollout: samplers that write text, graders that judge it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Stream(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None:
-        """Gives up what has not been answered, and forgets what was kept."""
+        """Abandons requests without an answer, and frees what was kept."""
         ...
 
 
@@ -44,36 +44,35 @@ class Sampler(Protocol):
     """Weights that write text."""
 
     version: int
-    """Counts the weights it was given; every token carries it."""
+    """Number of the weights that it holds; every token carries it."""
 
     def open(self, keep: bool = False) -> Stream:
-        """`keep`: requests will go on from finished sequences. These stay computed while the stream is open,
-        and a request whose prompt and prefix begin like one of them (or like a part of it) computes only the
-        rest: its first new token alone where the prefix is a whole finished answer.
-
-        What is kept is forgotten with new weights and at the end; where memory does not suffice, less is kept
-        and more is computed again. Texts and numbers are those without it (docs/laws.md, law 3).
+        """Opens a stream. With `keep`, the sampler keeps the KV cache of finished sequences while the stream
+        is open. A request that shares a prefix with one of them computes only the remaining tokens; if its
+        prefix is a whole finished answer, only its new tokens.  The cache is freed with new weights and at
+        the end. If memory does not suffice, less is kept and more is computed again. Texts and numbers are
+        the same with and without `keep` (docs/laws.md, law 3).
         """
         ...
 
 
 class Grade(Protocol):
-    """Verdicts for finished answers; never raises for what a model wrote."""
+    """Gives a finished answer its verdict; never raises because of a model's text."""
 
     def __call__(self, rollout: Rollout) -> Verdict: ...
 
 
 @runtime_checkable
 class GradeAll(Protocol):
-    """A `Grade` that is better asked about many answers at once."""
+    """A `Grade` that is faster with many answers at once."""
 
     def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
-        """In the order of the rollouts."""
+        """Verdicts in the order of the rollouts."""
         ...
 
 
 class Prompts(Protocol):
-    """An endless source of questions with a place that can be saved."""
+    """An endless source of questions whose position can be saved."""
 
     def take(self, count: int) -> list[tuple[Prompt, int]]:
         """The next prompts, each with the number of its visit."""
@@ -86,10 +85,10 @@ class Prompts(Protocol):
 
 @runtime_checkable
 class Notes(Protocol):
-    """Prompts that choose by how they were answered."""
+    """Prompts whose choice depends on how they were answered."""
 
     def note(self, graded: Sequence[Graded]) -> None:
-        """All answers to some prompts. To hear of them twice is to hear of them once."""
+        """Takes all answers to some prompts; a second call with the same answers changes nothing."""
         ...
 
 
@@ -104,11 +103,11 @@ class Answer(Protocol):
 
 @dataclass(frozen=True)
 class Collected:
-    """One step's text."""
+    """The text of one step."""
 
     graded: Sequence[Graded]
     metrics: Mapping[str, Metric] = field(default_factory=dict)
-    """Also of what only the rollout saw: groups that were written and dropped are in no batch."""
+    """Metrics, also of groups that were written and dropped and so are in no batch."""
     state: Any = None
     """The next state of a `Stateful` rollout."""
 
@@ -116,8 +115,9 @@ class Collected:
 class Collect(Protocol):
     """A rollout: it writes the text of one step and grades it as it finishes.
 
-    It may declare the columns that it `writes`, and that it `forks`: that it goes on from the middle of
-    answers, which no environment can. A `Stateful` one is given its state last.
+    It may declare the columns that it `writes`, and that it `forks`: it continues from the middle of answers,
+    which does not work with an environment, whose state cannot be restored. A `Stateful` one is given its
+    state last.
     """
 
     def __call__(
@@ -127,7 +127,8 @@ class Collect(Protocol):
 
 @dataclass(frozen=True)
 class StepSizes:
-    """What a rollout writes in a step, at most. A rollout with `more` writes more; then it is the least."""
+    """The most that a rollout writes in a step; for a rollout with `more`, which writes more, it is the
+    least."""
 
     answers: int
     """Whole answers."""
@@ -135,15 +136,15 @@ class StepSizes:
     at_once: int | None
     """Answers that are written at a time; None: as many as the sampler has slots."""
     sequences: int
-    """Those that the step learns from."""
+    """Sequences that the step learns from."""
     unit: str = "answers"
     """What one of these sequences is called."""
     max_age: int = 1
     """Steps in which a sequence may be learned from, the one that wrote it included."""
     form: str = ""
-    """How a step is put together, where that is not prompts times samples."""
+    """How a step is composed, if it is not prompts times samples."""
     more: str = ""
-    """What is written besides, in words."""
+    """What else is written, in words."""
 
 
 @runtime_checkable
@@ -158,13 +159,13 @@ class TakesMemory(Protocol):
     """A rollout that keeps more in the sampler's cache than the answers that are being written."""
 
     def cache_bytes(self, around: Around, prompt_tokens: int, per_token: int, slots: int) -> int:
-        """Keys and values, and what is kept of each sequence, if no answer ends early. `per_token` is in
-        bytes."""
+        """Bytes of keys and values, and of what is kept of each sequence, if no answer ends early.
+        `per_token` is in bytes."""
         ...
 
 
 def group_sizes(around: Around, more: str = "") -> StepSizes:
-    """Of `samples_per_prompt` answers to each prompt."""
+    """The sizes of `samples_per_prompt` answers to each prompt."""
     answers = around.prompts_per_step * around.samples_per_prompt
     return StepSizes(answers, answers * around.sampling.max_new_tokens, answers, answers, more=more)
 

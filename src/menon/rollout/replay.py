@@ -1,5 +1,5 @@
-"""The replay buffer of a tree's edges: what is trained in this step, what waits for a later one (SPO-tree,
-arXiv 2505.23564)."""
+"""The replay buffer of a tree's edges: which edges are trained in this step, and which wait for a later one
+(SPO-tree, arXiv 2505.23564)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ Visit = tuple[int, int]
 
 @dataclass(frozen=True)
 class Replay:
-    """At most `per_question` edges of a question are trained in a step, drawn at random from all that it has
-    left, of earlier visits too; the others wait. An edge that was written `max_age` steps ago is dropped. An
-    edge is trained once.
+    """At most `per_question` edges of a question are trained in a step, drawn at random from all its
+    untrained edges, those of earlier visits included; the others wait. An edge that was written `max_age`
+    steps ago is dropped. An edge is trained once.
 
     `per_step` bounds the edges of a step, newer ones first; 0: no bound. The behaviour log-probs stay with an
     edge, so a loss can compare with the policy that wrote it.
@@ -74,7 +74,7 @@ PLAIN = ("finish", "text", "group", "sample", "visit", "node", "parent", "depth"
 
 
 def frozen(edge: Graded, step: int) -> dict[str, Any]:
-    """An edge as plain data that a checkpoint can hold; `step` is now."""
+    """An edge as plain data that a checkpoint can hold; `step` is the present step."""
     rollout, prompt = edge.rollout, edge.rollout.prompt
     return {
         "written": step - edge.age,
@@ -91,8 +91,8 @@ def frozen(edge: Graded, step: int) -> dict[str, Any]:
 
 
 def thawed(edge: Mapping[str, Any], step: int) -> Graded:
-    """The inverse of `frozen`, some steps later. Its raw correctness was counted when it was written, and is
-    left out."""
+    """The inverse of `frozen`, some steps later. Its raw correctness is left out, because it was counted when
+    the edge was written."""
     states = {int(place): Estimate(*state) for place, state in edge["states"].items()}
     given = {name: edge[name] for name in (*PER_TOKEN, *PLAIN)}
     rollout = Rollout(prompt=Prompt(**edge["prompt"]), states=states, **given)

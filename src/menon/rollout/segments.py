@@ -26,19 +26,19 @@ WITHOUT_END = {
     "length": Verdict(0.0, 0.0),
     "abort": Verdict(math.nan, math.nan, error="the sampler gave the answer up"),
 }
-"""Finish -> what an answer without an end is worth."""
+"""Finish -> the verdict of an answer that did not end by itself."""
 
 
 @dataclass(frozen=True)
 class Segments:
     """Groups of answers; the value of each state where a segment begins is the mean score of `value_samples`
-    fresh answers from there, by the policy that wrote it and with its sampling. A fresh answer that is cut by
+    new answers from there, by the policy that wrote it and with its sampling. A new answer that is cut by
     `max_new_tokens` scores 0.
 
     At most `max_values` states of an answer are estimated, its first ones (0: all); a later one takes the
     value of the next, so that the segment between them gets no credit (VinePPO: 25 on GSM8K). So does a state
-    whose every grading failed. The values are in `Rollout.states`. No cut: the answer is written once and
-    gets no credit. `tokens/generated` counts fresh answers too.
+    for which the grader failed on every new answer. The values are in `Rollout.states`. An answer without a
+    cut gets no credit. `tokens/generated` counts the new answers too.
     """
 
     partition: Literal["cutpoints", "tokens", "parts", "lines"] | Partition = "cutpoints"
@@ -63,8 +63,8 @@ class Segments:
             raise UserError(f"max_values is {self.max_values}; it must be at least 1, or 0 for all")
 
     def build(self, around: Around) -> "Segments":
-        """With the function that its partition names. Lines are told by tokens, so theirs comes with the
-        tokenizer."""
+        """The rollout with the function that its partition names. "lines" needs the tokenizer, because lines
+        are found by tokens."""
         made: dict[Any, Callable[[], Partition]] = {
             "cutpoints": lambda: CutPoints(self.interval, self.threshold),
             "tokens": lambda: FixedTokens(self.segment_tokens),
@@ -84,13 +84,13 @@ class Segments:
             )
 
     def sizes(self, around: Around) -> StepSizes:
-        """Fresh answers from all cuts of a step are asked for together, and fill the slots."""
+        """New answers from all cuts of a step are asked together, and fill the slots."""
         more = f"and {self.value_samples} continuations from where each segment begins"
         return replace(group_sizes(around, more), at_once=None)
 
     def __call__(self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around) -> Collected:
-        """In the order of the prompts, then of the samples; and how many states were estimated at what
-        cost."""
+        """Answers in the order of the prompts, then of the samples, and metrics of the estimated states and
+        their cost."""
         partition = self.build(around).partition
         assert callable(partition)
         asked = prompts.take(around.prompts_per_step)
@@ -126,8 +126,8 @@ class Segments:
 
 
 def fill_backwards(found: Sequence[Estimate | None], count: int, outcome: float) -> list[Estimate]:
-    """[count] states of an answer: those that nobody estimated take the value of the next one, behind the
-    last the outcome."""
+    """[count] states of an answer: a state that was not estimated takes the value of the next one, or the
+    outcome after the last one."""
     filled: list[Estimate] = []
     after = Estimate(outcome, 0.0, 0)
     for estimate in reversed([*found, *[None] * (count - len(found))]):
@@ -143,8 +143,7 @@ def with_states(rollout: Rollout, cuts: Sequence[int], states: Sequence[Estimate
 
 @dataclass(frozen=True)
 class Finished:
-    """A grader for which a cut answer is worth nothing, whatever stands in it; one that was given up says
-    nothing."""
+    """A grader that gives a truncated answer 0, whatever it says, and an aborted one no score."""
 
     grade: Grade
 
@@ -154,7 +153,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class FinishedAll(Finished):
-    """The same, of a grader that is better asked about many answers at once."""
+    """The same as `Finished`, for a grader that is faster with many answers at once."""
 
     grade: Any
 

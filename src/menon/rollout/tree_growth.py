@@ -27,28 +27,29 @@ class Node:
     depth: int
     path: Path
     prefix: Tokens
-    """Of the whole answer, the node's own tokens included."""
+    """Tokens of the whole answer, the node's own included."""
     rollout: Rollout
     leaf: bool
 
 
 @dataclass
 class Tree:
-    """Of one visit to one prompt. Node 0 is the prompt itself and has no entry in `nodes`: node n is `nodes[n
-    - 1]`."""
+    """The tree of one visit to one prompt. Node 0 is the prompt itself and has no entry in `nodes`: node n is
+    `nodes[n - 1]`."""
 
     prompt: Prompt
     visit: int
     nodes: list[Node] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
-    """Of the leaves; inner nodes have none that says anything."""
+    """Verdicts of the leaves; those of inner nodes have no meaning."""
 
     @property
     def parents(self) -> list[int]:
         return [0, *(node.parent for node in self.nodes)]
 
     def weights(self) -> list[float]:
-        """Of the nodes: the root's 1 is shared equally among children, and so on."""
+        """The weights of the nodes: the root has 1, and each node's weight is divided equally among its
+        children."""
         siblings = Counter(node.parent for node in self.nodes)
         weight = [1.0]
         for node in self.nodes:
@@ -89,7 +90,7 @@ class TreeShape:
         )
 
     def check(self, max_new_tokens: int) -> None:
-        """UserError where the last level would have no room."""
+        """UserError if the last level would have no room."""
         if (used := sum(self.budgets)) >= max_new_tokens:
             raise UserError(
                 f"the levels above the last take {used} tokens ({'-'.join(map(str, self.budgets))}), and "
@@ -98,7 +99,7 @@ class TreeShape:
             )
 
     def most_nodes(self) -> int:
-        """Without the prompt."""
+        """The largest number of nodes, without the prompt."""
         return sum(math.prod(self.branching[:depth]) for depth in range(1, len(self.branching) + 1))
 
     def most_tokens(self, prompt_tokens: int, max_new_tokens: int) -> int:
@@ -145,7 +146,7 @@ def children(
     tree: Tree, group: int, path: Path, prefix: Tokens, shape: TreeShape, sampling: Sampling
 ) -> list[tuple[tuple[int, Path], Request]]:
     """Requests for the children of the node with this path and answer so far. Those of the last level may use
-    what the whole answer has left."""
+    all remaining tokens of the answer."""
     depth = len(path)
     last = depth + 1 == len(shape.branching)
     room = sampling.max_new_tokens - len(prefix) if last else shape.budgets[depth]
@@ -158,12 +159,13 @@ def children(
 
 
 def is_leaf(completion: Completion, shape: TreeShape) -> bool:
-    """Nothing goes on from it: it has ended, or is on the last level."""
+    """Whether a node is a leaf: it has ended, or is on the last level."""
     return completion.finish != "length" or len(completion.request.path) == len(shape.branching)
 
 
 def fill(tree: Tree, group: int, finished: Mapping[Path, Completion], shape: TreeShape) -> None:
-    """Puts the nodes in, level by level and each level in the order of the paths, whatever finished first."""
+    """Adds the nodes level by level, each level in the order of the paths, for any order in which they
+    finished."""
     number: dict[Path, int] = {(): 0}
     for path in sorted(finished, key=lambda path: (len(path), path)):
         completion, parent = finished[path], number[path[:-1]]

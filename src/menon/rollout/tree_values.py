@@ -11,8 +11,8 @@ def tree_values(parent: Sequence[int], scores: Sequence[float]) -> list[Estimate
     of its children's, each of which weighs the same (an early leaf counts as one child).
 
     Node 0 is the root; `parent[i] < i` for all others. `scores` holds those of the leaves; NaN on inner
-    nodes, and on leaves whose grader failed: such a leaf has no value (None) and is not counted. A node all
-    of whose children are so has value 0.
+    nodes, and on leaves whose grader failed: such a leaf has no value (None) and is not counted. A node
+    without any child that has a value gets 0.
     """
     children: list[list[int]] = [[] for _ in parent]
     for node, above in enumerate(parent):

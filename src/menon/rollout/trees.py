@@ -19,15 +19,15 @@ from menon.rollout.tree_values import tree_values
 from menon.types import Estimate, Graded, Max, Mean, Metric, Sum, Verdict
 
 SAME = 1e-9
-"""Values that differ by less than rounding teach nothing."""
+"""Values that differ by less than this are equal up to rounding, so their edge has no signal."""
 RECORD_BYTES = 25
-"""What a node keeps of each token of its sequence: its number, log-prob, log kept, entropy, version, and
-whose it is."""
+"""Bytes that a node keeps for each token of its sequence: id, log-prob, log kept, entropy, version, and
+whether the policy wrote it."""
 
 
 def dashed(value: Any) -> Any:
-    """Numbers in a row as people write a tree's shape: "6-6-6" is [6, 6, 6], and a number alone is a list of
-    one."""
+    """A list of numbers in the usual notation of a tree's shape: "6-6-6" is [6, 6, 6], and a single number is
+    a list of one."""
     if isinstance(value, str) and all(part.isdecimal() for part in value.split("-")):
         return [int(part) for part in value.split("-")]
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
@@ -39,12 +39,12 @@ Dashed = Annotated[tuple[int, ...], BeforeValidator(dashed)]
 @dataclass(frozen=True)
 class Trees:
     """A tree of the given shape for every prompt. A node above the last level that has used its room is
-    continued; one that ends before is a leaf early. Nodes of the last level run to their end, within
-    `sampling.max_new_tokens` for the whole answer; where that cuts one it scores 0.
+    continued; one that ends before is an early leaf. Nodes of the last level run to their end, within
+    `sampling.max_new_tokens` for the whole answer; a node that is cut by it scores 0.
 
     Every node is one sequence: prompt and prefix are given, its own tokens are actions, so each token carries
-    loss once. All nodes are in the record; those are learned from whose value differs from their parent's, as
-    far as `replay` lets them, and edges of earlier steps that were left waiting.
+    loss once. All nodes are in the record. The step learns from nodes whose value differs from their
+    parent's, as `replay` chooses them, and from waiting edges of earlier steps.
     """
 
     branching: Dashed = (6, 6, 6)
@@ -107,7 +107,7 @@ class Trees:
     def __call__(
         self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around, state: State
     ) -> Collected:
-        """Nodes level by level within each tree, trees in the order of the prompts; behind them edges of
+        """Nodes level by level within each tree, trees in the order of the prompts; after them edges of
         earlier steps."""
         trees = grow(
             prompts.take(around.prompts_per_step),
@@ -136,14 +136,13 @@ class Trees:
 
 
 def estimates(tree: Tree, of: Literal["score", "acc"]) -> list[Estimate | None]:
-    """Of every node, the prompt first."""
+    """The estimate of every node, the prompt first."""
     return tree_values(tree.parents, [math.nan, *(getattr(verdict, of) for verdict in tree.verdicts)])
 
 
 def tree_edges(tree: Tree, found: Sequence[Estimate | None]) -> list[Graded]:
     """Every node as a sequence: it starts in its parent's value, and its score is its own. `learn` says that
-    the two differ; a node that the sampler gave up before its first token starts nowhere and teaches
-    nothing."""
+    the two differ; a node that the sampler aborted before its first token has no start and no signal."""
     edges = []
     for node, verdict, value in zip(tree.nodes, tree.verdicts, found[1:], strict=True):
         start = found[node.parent]
@@ -162,15 +161,15 @@ def tree_edges(tree: Tree, found: Sequence[Estimate | None]) -> list[Graded]:
 def metrics_of(
     trees: Sequence[Tree], roots: Sequence[Estimate | None], right: Sequence[Estimate | None], levels: int
 ) -> dict[str, Metric]:
-    """Of whole answers, weighed by the tree: what the policy would score and how long its answers would be,
-    without the bias that nodes which end early have fewer leaves. `roots` and `right` are score and
+    """Metrics of whole answers, weighted by the tree: the policy's expected score and length. The weights
+    remove the bias that nodes which end early have fewer leaves. `roots` and `right` are score and
     correctness of the prompts' nodes."""
     leaves = list(leaves_of(trees))
     nodes = [node for tree in trees for node in tree.nodes]
     lengths = [len(node.prefix) for node, _, _ in leaves] or [0]
 
     def mean(kept: Callable[[Node, Verdict], float | None]) -> Mean:
-        """Over leaves for which there is a number."""
+        """The weighted mean over leaves for which `kept` gives a number."""
         known = [
             (weight, number)
             for node, verdict, weight in leaves

@@ -1,9 +1,9 @@
 """Answers in turns with an environment: the policy writes, the environment answers, and so on, in one
 sequence.
 
-Tokens in, tokens out: what the policy wrote is never tokenised again, an observation is tokenised once and
-appended. Each turn goes on from all that was before (`Request.prefix`), and a token's random number goes by
-its place in the whole answer.
+The policy's tokens are never tokenised again; an observation is tokenised once and appended. Each turn
+continues everything before it (`Request.prefix`), and a token's random number depends on its index in the
+whole answer.
 """
 
 import math
@@ -26,7 +26,7 @@ from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Ve
 from menon.user_code import describe
 
 PARALLEL = os.cpu_count() or 1
-"""Calls of environments that run side by side."""
+"""Most calls of environments that run in parallel."""
 OBSERVED = {
     "logp": np.float32,
     "log_kept": np.float32,
@@ -41,8 +41,8 @@ OBSERVED = {
 class Turns:
     """Answers each request in turns until the environment says that the episode is over (finish "stop").
 
-    A request's `max_new_tokens` bounds all that follows the prompt, observations included; where it or
-    `max_turns` is used up the answer is cut (finish "length"), and a turn that was cut itself is not shown to
+    A request's `max_new_tokens` bounds everything after the prompt, observations included. When it or
+    `max_turns` is used up, the answer is cut (finish "length"); a turn that was itself cut is not passed to
     the environment.
 
     An environment that raises, takes longer than `time_limit` seconds for one call or returns something of
@@ -53,7 +53,7 @@ class Turns:
     """
 
     environment: Environment
-    """Its settings; each episode gets a copy that has not begun."""
+    """The settings of the environment; each episode gets a new copy."""
     tokenize: Callable[[str], Sequence[int]]
     """Text -> tokens, without any that stand for the beginning or end of a text."""
     decode: Callable[[Sequence[int]], str]
@@ -71,7 +71,7 @@ class Turns:
     def __call__(
         self, requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade
     ) -> list[Graded]:
-        """In the order of the requests, which carry the given group numbers."""
+        """Graded answers in the order of the requests, which get the given group numbers."""
         room = threading.Semaphore(PARALLEL)
         episodes = [Episode(request, group, self) for request, group in zip(requests, groups, strict=True)]
         self._wait([(episode.begin, Call(episode.reset, room=room)) for episode in episodes])
@@ -109,20 +109,20 @@ class Turns:
                 answer = Fault(str(late))
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # whatever a user's environment does, the run goes on
+            except BaseException as error:  # no error of a user's environment ends the run
                 answer = Fault(f"raised {describe(error)}")
             heard(answer)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What an environment did instead of answering."""
+    """The error of an environment that did not answer."""
 
     what: str
 
 
 class Episode:
-    """One request on its way: the tokens so far, and what is known of them."""
+    """One request in progress: its tokens so far, and their columns."""
 
     def __init__(self, request: Request, group: int, turns: Turns) -> None:
         if len(request.prefix):
@@ -132,10 +132,10 @@ class Episode:
         self.asked, self.group, self.turns = request, group, turns
         self.environment: Environment = replace(turns.environment)  # type: ignore[type-var]  # any dataclass
         self.tokens: Tokens = no_tokens()
-        """All that follows the prompt."""
+        """All tokens after the prompt."""
         self.columns: dict[str, list[np.ndarray]] = {name: [] for name in ("is_action", *OBSERVED)}
         self.turns_written: list[tuple[int, Completion]] = []
-        """Where each turn begins in what follows the prompt."""
+        """The turns, each with the index after the prompt at which it begins."""
         self.finish: Finish | None = None
         self.text, self.fault = "", ""
         self.num_turns = self.observed = 0
@@ -167,7 +167,7 @@ class Episode:
         )
 
     def takes(self, completion: Completion) -> bool:
-        """Appends a turn; is it for the environment to answer?"""
+        """Appends a turn; returns whether the environment must answer it."""
         size = len(completion.tokens)
         self.turns_written.append((len(self.tokens), completion))
         self.append(
@@ -207,7 +207,7 @@ class Episode:
     def observe(self, text: str) -> None:
         tokens = np.asarray(self.turns.tokenize(text) if text else [], dtype=np.int32)
         if len(tokens) >= self.left:
-            self.finish = "length"  # an observation that leaves no room to answer it would be read by nobody
+            self.finish = "length"  # an observation that leaves no room for an answer would have no effect
         else:
             self.append(tokens, np.zeros(len(tokens), dtype=np.bool_), {})
 
@@ -276,12 +276,12 @@ def with_turns(verdict: Verdict, episode: Episode, earned: float) -> Verdict:
 
 
 def given(rollout: Rollout) -> float:
-    """The sum of what an environment gave."""
+    """The sum of an environment's rewards."""
     return 0.0 if rollout.reward is None else float(rollout.reward.sum())
 
 
 def environment_alone(rollout: Rollout) -> Verdict:
-    """A `Grade` for environments whose rewards are all there is: right where they add up to 1 or more."""
+    """A `Grade` for environments whose rewards are the only ones: right if they add up to at least 1."""
     return Verdict(0.0, float(given(rollout) >= 1))
 
 

@@ -1,4 +1,4 @@
-"""What a process of the sandbox does once it is closed in: run a script, serve a solution, or run a test."""
+"""What a process of the sandbox does after it is isolated: run a script, serve a solution, or run a test."""
 
 import json
 import os
@@ -16,12 +16,12 @@ LONGEST_ANSWER = 4 << 20
 LONGEST_QUESTION = 64 << 20
 
 OUT, CHANNEL, CODE, READY = 1, 3, 4, 5
-"""Descriptors: where a test's outcome goes, the conversation, what to run, and a last sign before model code
-runs."""
+"""Descriptors: for a test's outcome, for the conversation, for the code to run, and for a last signal before
+model code runs."""
 
 
 def module(name: str) -> dict[str, Any]:
-    """An empty module in place of the program that started us; its names."""
+    """Replaces the program that started this process by an empty module; returns its names."""
     fresh = types.ModuleType(name)
     sys.modules[name] = fresh
     sys.argv = ["solution.py"]
@@ -36,7 +36,8 @@ def standard_streams() -> None:
 
 
 def seed() -> None:
-    """The same random numbers in every run, for programs that draw them without a seed of their own."""
+    """Fixes the random seeds, so that programs without a seed of their own draw the same numbers in every
+    run."""
     import random
 
     random.seed(0)
@@ -60,7 +61,7 @@ def script() -> None:
 
 
 def exit_code(code: Any) -> int:
-    """What `sys.exit(code)` gives."""
+    """The exit code of a process after `sys.exit(code)`."""
     if code is None or isinstance(code, int):
         return (code or 0) & 255
     print(code, file=sys.stderr)
@@ -68,8 +69,8 @@ def exit_code(code: Any) -> int:
 
 
 def finish(names: dict[str, Any], status: int) -> None:
-    """As an interpreter ends: threads, exit functions, files; without taking itself apart, which costs more
-    than most runs."""
+    """Ends the process as an interpreter does (threads, exit functions, files), but without destroying its
+    objects, which would take longer than most runs."""
     import atexit
     import threading
 

@@ -1,9 +1,7 @@
-"""The process between the grader and model code: it starts each run in a fresh process, watches it, ends it
-and cleans up.
-
-It runs no model code and knows no test: programs, tests and outputs are descriptors that it hands on unread.
-It lives as long as the program that started it, and model code runs in a copy of it, so that a run costs a
-fork and not the start of an interpreter.
+"""The process between the grader and model code: it starts each run in a new process, watches it, ends it and
+cleans up.  It runs no model code and knows no test: programs, tests and outputs are descriptors that it
+passes on unread. It lives as long as the program that started it, and model code runs in a copy of it, so
+that a run costs a fork and not the start of an interpreter.
 """
 
 import fcntl
@@ -26,8 +24,8 @@ from menon.sandbox.limits import Limits
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 NEW_USER, NEW_NET, NEW_IPC = 0x10000000, 0x40000000, 0x08000000
 SPARE_TASKS = 128
-"""More than the user's other programs may start while model code runs, so that they do not take its threads
-away."""
+"""Added to the limit on the user's threads for those that other programs start while model code runs, so that
+they do not use up its share."""
 
 SETUP_FAILED = 97
 
@@ -44,7 +42,7 @@ PRELOADED = (
     "string",
     "typing",
 )
-"""What most solutions import; loaded once."""
+"""Modules that most solutions import; loaded once."""
 
 Start = Callable[[], None]
 
@@ -57,10 +55,10 @@ class Keeper:
         self.pid = os.getpid()
         self.namespaces = own_namespaces()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        prctl(PR_SET_DUMPABLE, 0)  # and so for every copy: nobody of this user can look into them
+        prctl(PR_SET_DUMPABLE, 0)  # also for every copy: no other process of this user can read their memory
 
     def serve(self) -> Start | None:
-        """Until the owner is gone; in a copy that is to run something, what to run."""
+        """Serves until the owner has ended; in a copy of the process it returns what the copy has to run."""
         while True:
             data, descriptors, _, _ = socket.recv_fds(self.owner, 1 << 16, 8)
             if not data:
@@ -91,7 +89,7 @@ class Keeper:
         for descriptor in (*given, *talk, closed):
             os.close(descriptor)
         reply = self.supervise(members, most, private, "seccomp" not in layers)
-        # One that was ended before it came so far has run nothing; one that could not be closed in has said
+        # A process that ended before this point has run nothing; one that could not be isolated has reported
         # so.
         failed = reply.pop("setup_failed")
         reply["closed_in"] = len(os.read(ready, 16)) == len(roles) or not failed
@@ -124,7 +122,7 @@ class Keeper:
     def copy(
         self, role: str, own: list[int], layers: list[str], most: Limits, private: str, tasks: int
     ) -> Start:
-        """Closes this fresh process in. Whatever fails here ends it before it runs anything."""
+        """Isolates this new process. Any failure ends it before it runs anything."""
         try:
             os.setsid()
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -158,8 +156,8 @@ def only_descriptors(own: list[int]) -> None:
 
 
 def own_namespaces() -> bool:
-    """A network without devices and System V objects of its own, where the kernel lets an ordinary user have
-    them."""
+    """Gives this process its own network without devices and its own System V objects, if the kernel allows
+    this to an ordinary user."""
     user, group = os.getuid(), os.getgid()
     try:
         unshare(NEW_USER | NEW_NET | NEW_IPC)
@@ -175,7 +173,7 @@ def own_namespaces() -> bool:
 
 
 def tasks_of_user() -> int:
-    """Threads of all processes of this user, which is what the kernel's limit counts."""
+    """The number of threads of all processes of this user, which the kernel's limit counts."""
     me = os.getuid()
     total = 0
     for name in os.listdir("/proc"):
@@ -191,7 +189,7 @@ def main() -> Start | None:
     sys.path[:] = sys.path[1:] + folders  # the first is where this package is
     for name in PRELOADED:
         __import__(name)
-    gc.freeze()  # what is here already is no rubbish of any run
+    gc.freeze()  # objects that exist already are not garbage of any run
     keeper = Keeper(socket.socket(fileno=descriptor), root, readable)
     keeper.owner.sendall(json.dumps({"keeper": os.getpid()}).encode())
     try:

@@ -1,4 +1,4 @@
-"""File rules (Landlock) through raw system calls: what may be read, and the one directory that may be
+"""File rules (Landlock) by raw system calls: which files may be read, and the one directory that may be
 written.
 
 Rights that a kernel does not know are left out (ABI 1 is Linux 5.13). TCP and scopes (signals, abstract
@@ -24,7 +24,7 @@ TCP, SCOPES = 3, 3
 
 
 def abi() -> int:
-    """0 where the kernel has no Landlock or it is switched off."""
+    """The kernel's Landlock version; 0 if it has none or it is switched off."""
     try:
         return syscall(CREATE, 0, 0, VERSION_FLAG)
     except OSError:
@@ -32,8 +32,8 @@ def abi() -> int:
 
 
 def apply(readable: Sequence[str], private: str) -> None:
-    """From here on this process reads `readable` and `private`, writes in `private`, starts no program. Needs
-    no_new_privs."""
+    """From here on this process can only read `readable` and `private`, and write in `private`; it cannot
+    start programs. Needs no_new_privs."""
     version = abi()
     handled = FS_RIGHTS[min(max(version, 1), 5)] - 1
     words = [handled, TCP if version >= 4 else 0, SCOPES if version >= 6 else 0]

@@ -1,5 +1,5 @@
-"""The grader's side: starts keepers and has them run programs, whose output it reads from memory that the
-kernel bounds."""
+"""The grader's side of the sandbox: starts keepers, has them run programs, and reads the output from memory
+whose size the kernel limits."""
 
 import json
 import os
@@ -25,7 +25,7 @@ START_LIMIT = 60.0
 SLACK = 30.0
 """Seconds that a keeper may take beyond a run's own limit, on a very busy machine, before it is replaced."""
 KEPT = 4096
-"""Bytes of a program's errors that are looked at."""
+"""Bytes of a program's error output that are read."""
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
@@ -61,15 +61,15 @@ class Finished:
     code: int
     """Exit code, or minus the signal, of the last process."""
     output: bytes
-    """Of the last process; at most `output_mb`."""
+    """Output of the last process; at most `output_mb`."""
     errors: bytes
     """The end of what the first process wrote to stderr."""
     seconds: float
     cpu_seconds: float
     memory_mb: float
-    """Most that it held at once."""
+    """Peak memory of the run."""
     left: int
-    """Processes that it had left behind and that were ended."""
+    """Number of processes that were still running at the end and were killed."""
     namespaces: bool = False
 
 
@@ -111,7 +111,7 @@ class Sandbox:
                 "roles": [task.role for task in tasks],
                 "layers": self.layers,
             }
-            with suppress(OSError):  # then nothing comes back, and that is told
+            with suppress(OSError):  # then no reply comes, which `receive` reports
                 socket.send_fds(self.owner, [json.dumps(message).encode()], files)
             reply = self.receive(limits.wall_s + SLACK)
             if not reply.pop("closed_in"):
@@ -147,7 +147,7 @@ class Sandbox:
 
 
 def memory(data: bytes = b"") -> int:
-    """A file in memory. With content it can only be read."""
+    """The descriptor of a file in memory. With content it is read-only."""
     import fcntl
 
     descriptor = os.memfd_create("menon", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -168,7 +168,7 @@ def content(descriptor: int, most: int, at_end: bool = False) -> bytes:
 
 
 def readable_paths() -> list[str]:
-    """The interpreter's libraries and those of the system; nothing of the user's."""
+    """The libraries of the interpreter and of the system, and none of the user's files."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     own = [sysconfig.get_path(name) for name in names]
     base = Path(sys.base_prefix) / "lib"
@@ -186,7 +186,7 @@ def readable_paths() -> list[str]:
 
 
 class Pool:
-    """Sandboxes that are started when they are needed and used again."""
+    """Sandboxes that are started when they are needed, and reused."""
 
     def __init__(self, layers: Sequence[str]) -> None:
         self.layers = tuple(layers)

@@ -1,4 +1,5 @@
-"""Which layers hold on this machine, found by trying, and which a user may do without."""
+"""Which layers of the sandbox work on this machine, found by trying them, and which of them a user may do
+without."""
 
 import json
 import sys
@@ -16,7 +17,7 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "without_seccomp": ("landlock",),
     "limits_only": (),
 }
-"""Level -> the layers that must be there. Those that are there are always used."""
+"""Level -> the layers that must work. All layers that work are always used."""
 
 NEEDS = {
     "landlock": (
@@ -57,13 +58,13 @@ reached = [lambda: os.listdir("/"), lambda: open("/etc/passwd"), lambda: open(".
 landlock = [refused(do) for do in reached]
 print(json.dumps({"seccomp": all(seccomp), "landlock": all(landlock)}))
 """
-"""Run inside: what must work works, and what must be refused is."""
+"""A program that runs in the sandbox: it checks that allowed operations work and that others are refused."""
 
 
 @dataclass(frozen=True)
 class Layers:
     active: tuple[str, ...]
-    """Of "process", "limits", "landlock", "seccomp", "namespaces"."""
+    """The layers in use, of "process", "limits", "landlock", "seccomp", "namespaces"."""
     missing: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -72,7 +73,7 @@ class Layers:
 
 @cache
 def layers() -> Layers:
-    """UserError where nothing can be run at all."""
+    """The layers that work here; UserError if no sandbox can run at all."""
     if sys.platform != "linux":
         raise UserError(
             f"model code is run in a sandbox of Linux, and this is {sys.platform}; name a runner's URL as "
@@ -102,7 +103,7 @@ def layers() -> Layers:
 
 
 def probe(tried: tuple[str, ...]) -> tuple[set[str], bool]:
-    """The layers of `tried` that are seen to hold, and whether there are namespaces."""
+    """The layers of `tried` that a probe shows to work, and whether there are namespaces."""
     sandbox = Sandbox(tried)
     try:
         finished = sandbox.run([Task("script", PROBE)], Limits())
@@ -124,7 +125,7 @@ def check_level(level: str) -> None:
 
 
 def require(level: str) -> Layers:
-    """The layers here. UserError if one is missing that the level asks for."""
+    """The layers that work here; UserError if one that the level needs is missing."""
     check_level(level)
     here = layers()
     lacking = [name for name in LEVELS[level] if name not in here.active]

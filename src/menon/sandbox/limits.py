@@ -1,4 +1,4 @@
-"""What model code may use, and the limits that the kernel itself keeps."""
+"""What model code may use; the kernel enforces most of these limits."""
 
 import os
 import resource
@@ -12,24 +12,24 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one run of one program."""
+    """The limits of one run of one program."""
 
     time_s: float = 6.0
-    """CPU seconds, and seconds in all without those that it waited for a core, so that a busy machine changes
-    no verdict."""
+    """Limit on CPU seconds, and also on elapsed seconds without those in which it waited for a core, so that
+    a busy machine does not change a verdict."""
     wall_s: float = 15.0
-    """Seconds in all, whatever it waited for."""
+    """Limit on elapsed seconds, with all waiting."""
     memory_mb: int = 512
-    """Address space of each process."""
+    """Limit on the address space of each process."""
     output_mb: int = 16
-    """Size of what it prints, and of each file that it writes."""
+    """Limit on the size of what it prints, and of each file that it writes."""
     disk_mb: int = 64
-    """All that it leaves in its directory."""
+    """Limit on the total size of its directory."""
     files: int = 2000
-    """How many files and directories that may be."""
+    """Limit on the number of files and directories in it."""
     open_files: int = 64
     tasks: int = 64
-    """Threads (and processes, where the system-call filter is missing)."""
+    """Limit on threads (and on processes, if the system-call filter is missing)."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -42,8 +42,8 @@ class Limits:
 
 
 def apply(limits: Limits, tasks: int) -> None:
-    """Sets the limits of this process and its children. `tasks`: how many its user may have; root is not held
-    to it."""
+    """Sets the limits of this process and its children. `tasks`: how many tasks its user may have; this does
+    not limit root."""
     seconds = int(limits.time_s) + 2
     most = {
         resource.RLIMIT_CPU: seconds,
@@ -62,7 +62,7 @@ def apply(limits: Limits, tasks: int) -> None:
 
 
 def drop_capabilities() -> None:
-    """So that root, and the root of a user namespace, is nobody special."""
+    """Drops all capabilities, so that root, also of a user namespace, has no special rights."""
     from ctypes import byref, c_uint32
 
     for capability in range(64):

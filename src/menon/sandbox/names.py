@@ -1,4 +1,4 @@
-"""Which names of a test mean model code: those that the test uses and nobody trusted defines."""
+"""Which names of a test refer to model code: those that the test uses and that no trusted code defines."""
 
 import ast
 import builtins
@@ -21,7 +21,7 @@ LIBRARY = (
     "decimal",
     "fractions",
 )
-"""Where a test that imports nothing may have a function from."""
+"""Libraries whose functions a test may use without importing them."""
 
 
 def free_names(code: str) -> set[str]:
@@ -50,9 +50,9 @@ def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
 
 
 def library_names(code: str, names: set[str], entry: str) -> dict[str, tuple[str, str]]:
-    """Those of `names` that mean a library and not model code, which must not decide what `isclose` is: name
-    -> module and what of it ("": itself). Functions only where something else is left to be tested, because
-    `gcd` may be the task."""
+    """Those of `names` that refer to a library and not to model code (model code must not decide what
+    `isclose` is): name -> (module, name in it; "": the module itself). Functions are included only if the
+    test also uses another name, because `gcd` may be the task."""
     bases = {
         n.value.id
         for n in ast.walk(ast.parse(code))

@@ -2,8 +2,8 @@
 process of the tests.
 
 The tests' process holds the expected values and never runs model code; model code's process gets the
-arguments of calls and nothing else. What it answers is a claim, whoever wrote it: there is no channel to
-forge, no verdict to print, no result to unpickle.
+arguments of calls and nothing else. Its answers are only claimed results: model code has no way to forge a
+message, to print a verdict, or to send a pickle.
 """
 
 import builtins
@@ -24,7 +24,7 @@ class SolutionError(Exception):
 
 
 class Solution:
-    """Answers what the tests ask of a module's names, until they are gone."""
+    """Answers the tests' requests for a module's names until the tests have ended."""
 
     def __init__(self, line: Line, names: dict[str, Any]) -> None:
         self.line = line
@@ -112,7 +112,7 @@ class Caller:
     def __init__(self, line: Line) -> None:
         self.line = line
         self.broken = ""
-        """Why no later answer can be trusted; a test that swallowed the exception does not pass for it."""
+        """Why no later answer can be trusted; a test that swallows the exception still does not pass."""
         self.raised: list[str] = []
         """Types of the last exception that model code raised."""
         self.functions: dict[int, Callable[..., Any]] = {}
@@ -143,7 +143,7 @@ class Caller:
         return decode(reply["result"], self.resolve)
 
     def trusting(self, step: Callable[[], Any]) -> Any:
-        """A step of the conversation; when it goes wrong, nothing later counts."""
+        """Runs a step of the conversation; if it fails, nothing later counts."""
         try:
             return step()
         except (Closed, Malformed) as error:
@@ -154,7 +154,7 @@ class Caller:
             raise Malformed(self.broken) from error
 
     def error(self, reply: dict[str, Any]) -> Exception:
-        """What model code raised, as the first built-in exception that it is."""
+        """The exception of model code, as the first built-in class that it derives from."""
         names = reply["raised"]
         self.raised = [str(name) for name in names] if isinstance(names, list) else []
         for name in self.raised:
@@ -192,7 +192,7 @@ class Caller:
 
 
 def change(given: Any, now: Any) -> None:
-    """What a call did to an argument is seen by the test, as in one process."""
+    """Applies a call's changes to an argument, so that the test sees them as in one process."""
     if isinstance(given, list | bytearray) and isinstance(now, list | bytearray):
         given[:] = now
     elif isinstance(given, dict | set) and type(given) is type(now):
@@ -203,8 +203,8 @@ def change(given: Any, now: Any) -> None:
 class Thing:
     """An object of model code that is no plain data: a function, a class, an instance, an iterator.
 
-    It can be called, read, written and iterated. Comparisons and arithmetic are not passed on: it is equal to
-    itself alone, so that a class of model code has no say in whether a test holds.
+    It can be called, read, written and iterated. Comparisons and arithmetic are not passed on: it is equal
+    only to itself, so that a class of model code cannot decide whether a test passes.
     """
 
     __slots__ = ("_caller", "_number")

@@ -14,7 +14,7 @@ def ask(url: str, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """POSTs `{"code", "tests", "entry", ...}` and returns the reply, `{"outcome", "passed", "total", ...}`.
 
     SandboxError if the runner cannot be reached, takes more than `seconds`, says that it failed ("outcome":
-    "error"), or answers something else. It is asked once: what to do about a failure is the caller's to say.
+    "error"), or answers something else. It is asked only once; the caller decides what to do about a failure.
     """
     try:
         with JsonServer(url, seconds, longest=LONGEST_REPLY) as server:

@@ -1,7 +1,7 @@
-"""A filter of system calls (seccomp-BPF) written by hand: what is not on the list fails with EPERM.
-
-Refusing is chosen over killing, so that a program meets an ordinary OSError and libraries that only probe
-still work. A call of another architecture kills the process: its numbers mean something else.
+"""A hand-written filter of system calls (seccomp-BPF): calls that are not on the list fail with EPERM.  Calls
+are refused instead of killing the process, so that a program gets an ordinary OSError, and libraries that
+only probe for a call still work. A call of another architecture kills the process: its numbers mean something
+else.
 """
 
 import ctypes
@@ -46,8 +46,8 @@ def rules(pid: int) -> Rules:
         1, (0, 1, 2, 0o1001, 0o1002), mask=0o1003
     )  # O_RDONLY | O_TRUNC would empty a file that may only be read
     return {
-        # Threads only. clone3 hides its flags behind a pointer; the C library falls back to clone where there
-        # is none.
+        # Threads only. The flags of clone3 are in memory that a filter cannot read, so it is refused; the C
+        # library then falls back to clone.
         "clone": (Word(0, (CLONE_THREAD,), mask=CLONE_THREAD | CLONE_NEW),),
         "clone3": ENOSYS,
         "openat2": ENOSYS,

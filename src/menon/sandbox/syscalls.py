@@ -29,10 +29,10 @@ timer_gettime 224 108; timer_settime 223 110; timerfd_create 283 85; timerfd_get
 write 1 64; writev 20
 66
 """
-"""Allowed with any arguments: they reach only what the process has open, its own memory, time, threads and
-signals, or a path, which is the file rules' affair. Not here, so refused: sockets, exec, fork, ptrace and
-reading other processes, namespaces, mounts, keys, BPF, io_uring, userfaultfd, perf, modules, changing owner,
-mode, times or user, memfd, System V memory."""
+"""Allowed with any arguments: they reach only files that the process has open, its own memory, time, threads
+and signals, or a path, which the file rules check. Not on this list, so refused: sockets, exec, fork, ptrace
+and reading other processes, namespaces, mounts, keys, BPF, io_uring, userfaultfd, perf, modules, changing
+owner, mode, times or user, memfd, System V memory."""
 
 RULED = """
 clone 56 220; clone3 435 435; fcntl 72 25; ioctl 16 29; kill 62 129; open 2 -; openat 257 56; openat2 437 437;

@@ -1,5 +1,5 @@
-"""Directories that hostile programs leave: too deep for recursion, without permissions, with links out of
-them."""
+"""Measures and removes directories of hostile programs: too deep for recursion, without permissions, with
+links that lead out."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ def measure(path: str, most: int) -> tuple[int, int]:
     """Files and directories in a directory, and the bytes that they occupy; stops counting above `most` of
     them.
 
-    A directory that hides what is in it counts as too many.
+    A directory whose contents cannot be listed counts as too many.
     """
     number = size = 0
     pending = [path]
@@ -28,13 +28,13 @@ def measure(path: str, most: int) -> tuple[int, int]:
         except PermissionError:
             return most + 1, size
         except OSError:
-            continue  # gone while we looked, or its path is too long: what is above it has been counted
+            continue  # removed meanwhile, or its path is too long: the directories above it are counted
     return number, size
 
 
 def remove_tree(path: str) -> None:
-    """Removes a directory and all in it without following links. Deep ones are moved up first, so that no
-    path gets long."""
+    """Removes a directory and all in it without following links. Deep directories are moved up first, so that
+    no path becomes too long."""
     if os.path.islink(path):
         os.unlink(path)
         return
@@ -65,7 +65,7 @@ def _empty(top: int) -> None:
 
 
 def _lift(top: int, name: str, names: "count[int]") -> None:
-    """Files in `top/name` are removed, directories moved to `top` under names that nobody else has taken."""
+    """Removes the files in `top/name` and moves its directories to `top` under unused names."""
     with suppress(OSError):
         os.chmod(name, 0o700, dir_fd=top)
     inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)

@@ -1,5 +1,5 @@
-"""A run seen from outside: its time, threads and files, measured so that a busy machine does not change the
-verdict."""
+"""Watches a run from outside: its time, threads and files, measured so that a busy machine does not change
+the verdict."""
 
 import os
 import select
@@ -14,7 +14,7 @@ from menon.sandbox.limits import MIB, Limits
 from menon.sandbox.tidy import measure
 
 TICK = 0.02
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 DISK_TICKS = 3
 
 
@@ -23,8 +23,8 @@ class Ending:
     """How a run ended, and what it used."""
 
     why: str
-    """"exit", or the limit that it hit: "timeout", "tasks", "disk"; "abandoned" when nobody waits for it any
-    more."""
+    """"exit", or the limit that it hit: "timeout", "tasks", "disk"; "abandoned" if the program that asked has
+    ended."""
     seconds: float
 
 
@@ -32,7 +32,7 @@ def watch(
     members: Sequence[int], last: int, limits: Limits, private: str, owner: int, count_children: bool
 ) -> Ending:
     """Waits until the process `last` ends or one of `members` goes over a limit. `owner`: a descriptor that
-    is readable when the program that asked is gone. `count_children`: look for processes that members
+    becomes readable when the program that asked has ended. `count_children`: look for processes that members
     started, which the filter otherwise refuses."""
     began = time.monotonic()
     poll = select.poll()
@@ -72,7 +72,7 @@ def over(members: Sequence[int], wall: float, limits: Limits, private: str, coun
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of all its threads, exact to the nanosecond; 0 where it is gone."""
+    """CPU seconds of all threads of a process, to the nanosecond; 0 if it has ended."""
     try:
         return time.clock_gettime((~pid << 3) | 2)  # how Linux numbers the clock of another process
     except OSError:
@@ -80,7 +80,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def waited_seconds(pid: int) -> float:
-    """How long it was ready to run and had no core: of its threads the one that waited longest."""
+    """Seconds that a process was ready to run and had no core, for the thread that waited longest."""
     waited = 0
     with suppress(OSError, ValueError, IndexError):
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -94,8 +94,8 @@ def threads(pid: int) -> int:
 
 
 def descendants(pids: Sequence[int]) -> list[int]:
-    """Processes below these, found by their parents; those whose parent has died are the keeper's own
-    children."""
+    """Processes below these, found by their parents; those whose parent has died become children of the
+    keeper."""
     parents = {
         int(name): int(fields[1])
         for name in os.listdir("/proc")
@@ -112,7 +112,7 @@ def descendants(pids: Sequence[int]) -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; none where it is gone."""
+    """The fields of /proc/PID/stat from the state on; [] if it has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (OSError, UnicodeDecodeError):
@@ -120,10 +120,8 @@ def _stat(pid: int) -> list[str]:
 
 
 def end_all(seconds: float = 5.0) -> int:
-    """Kills every child of this process, and theirs, until none is left (they fall to us: we are their
-    subreaper).
-
-    How many were still running when the run was over.
+    """Kills all descendants of this process (it is their subreaper, so orphans become its children).  Returns
+    how many were still running when the run was over.
     """
     deadline = time.monotonic() + seconds
     found = 0

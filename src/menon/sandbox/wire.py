@@ -1,8 +1,8 @@
 """Plain data between the process of the tests and the process of model code, as lines of JSON.
 
-Nothing is ever unpickled, and nothing that arrives is called: whatever model code returns is reduced to these
-types, subclasses to their base, and anything else to a number under which the other side may ask for it
-(`remote.Thing`).
+Nothing is ever unpickled, and nothing that arrives is called. Values of model code are reduced to these
+types, subclasses to their base class, and any other object to a number by which the other side may refer to
+it (`remote.Thing`).
 """
 
 import json
@@ -18,13 +18,14 @@ LONG_INT = 64
 """Bits above which a whole number travels in base 16, which takes linear time."""
 
 Refer = Callable[[Any], dict[str, Any]]
-"""What to write for a value that is no plain data."""
+"""Value that is no plain data -> what is written for it."""
 Resolve = Callable[[str, Any], Any]
-"""What to read for it: from the kind and the content."""
+"""(kind, content) of such a value -> what is read."""
 
 
 class Malformed(BaseException):
-    """What arrived is no plain data. No Exception, so that a test cannot swallow it."""
+    """A message that is no plain data has arrived. It does not derive from Exception, so that a test cannot
+    swallow it."""
 
 
 class Unsendable(BaseException):
@@ -32,12 +33,12 @@ class Unsendable(BaseException):
 
 
 class Closed(BaseException):
-    """The other process is gone, or what it sends is too long."""
+    """The other process has ended, or its message is too long."""
 
 
 def encode(value: Any, refer: Refer, depth: int = 0) -> Any:
-    """As JSON knows it. Types are compared by identity or base: no method of a value decides what it is taken
-    for."""
+    """A value as JSON. Types are compared by identity or base class, so that no method of a value decides how
+    it is read."""
     if depth > DEEPEST:
         raise ValueError(f"the value is nested more than {DEEPEST} deep")
     if value is None or value is True or value is False:

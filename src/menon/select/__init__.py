@@ -7,4 +7,4 @@ from menon.select.top_entropy import TopEntropy
 from menon.select.truncated import NotTruncated
 
 SelectPart = Correct | EarlyStop | NotTruncated | ProbabilityMask | TopEntropy
-"""What a configuration file can name."""
+"""The selections that a configuration file can name."""

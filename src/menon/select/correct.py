@@ -11,9 +11,9 @@ from menon.batch import Batch
 
 @dataclass(frozen=True)
 class Correct:
-    """Keeps the tokens of answers whose raw correctness is 1; with the loss `nll` and the share
-    `selected_mean` the policy imitates them. No correct answer: nothing is kept and the term is 0. Answers of
-    unknown correctness are left out.
+    """Keeps the tokens of answers whose raw correctness is 1; with the loss `nll` and the aggregation
+    `selected_mean` the policy imitates them. Without a correct answer nothing is kept, and the term is 0.
+    Answers of unknown correctness are left out.
     """
 
     kind: Literal["correct"] = "correct"

@@ -1,5 +1,5 @@
-"""No more updates in a step once the policy has moved far enough (PPO's common early stop; ReaLHF, SPO by the
-mean ratio)."""
+"""Stops the updates of a step once the policy has moved too far (PPO's usual early stop; ReaLHF and SPO use
+the mean ratio)."""
 
 import math
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class EarlyStop:
     """Keeps every token of an update, or none once the policy is too far from the old one over that update's
     tokens.
 
-    Too far: the mean of rho - 1 - log rho (an estimate of KL(pi_old || pi)) is above `kl`, or the mean of rho
-    above `ratio`. Where every term is stopped the update is not made (update/empty), so the policy stays
-    where it is for the rest of the step. The log-ratio is clamped to +-20. The first update of a step is
-    always made.
+    The policy is too far if the mean of rho - 1 - log rho (an estimate of KL(pi_old || pi)) is above `kl`, or
+    the mean of rho = pi / pi_old above `ratio`. If every term is stopped, the update is not made
+    (update/empty), so the policy does not change for the rest of the step. The log-ratio is clamped to +-20.
+    The first update of a step is always made.
     """
 
     kl: float | None = 0.01

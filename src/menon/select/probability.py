@@ -1,4 +1,4 @@
-"""Only tokens that were a choice (SPO, arXiv 2505.23564, section 4.3)."""
+"""Keeps only tokens of low probability (SPO, arXiv 2505.23564, section 4.3)."""
 
 import math
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class ProbabilityMask:
     """Keeps the tokens whose probability under the old policy is below `below`; all of them if an update has
     none.
 
-    Where nobody scored the old policy (the first update of a step) its probabilities are those of the sampler
-    that wrote the text. The authors divide by the kept tokens: share `SelectedMean`.
+    Where the old policy was not scored (first update of a step), the probabilities are those of the sampler
+    that wrote the text. The authors divide by the number of kept tokens: aggregation `SelectedMean`.
     """
 
     below: float = 0.9

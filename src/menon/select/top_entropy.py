@@ -1,4 +1,4 @@
-"""Only the uncertain tokens (Beyond the 80/20 Rule, arXiv 2506.01939)."""
+"""Keeps only the tokens of highest entropy (Beyond the 80/20 Rule, arXiv 2506.01939)."""
 
 import math
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class TopEntropy:
     N trained tokens.
 
     Ties at the threshold all stay, so equal entropies keep every token. "current" entropies are those of the
-    policy as it is before this update, "old" those before the step. The authors divide by the kept tokens:
-    share `SelectedMean`. `keep` "bottom" keeps the k tokens of least entropy instead, for the ablation in
-    which performance collapses.
+    policy as it is before this update, "old" those before the step. The authors divide by the number of kept
+    tokens: aggregation `SelectedMean`. `keep` "bottom" keeps the k tokens of least entropy instead, for the
+    ablation in which performance collapses.
     """
 
     fraction: float = 0.2

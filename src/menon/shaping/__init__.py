@@ -8,4 +8,4 @@ from menon.shaping.reward_norm import RewardNorm
 from menon.shaping.truncated_reward import TruncatedReward
 
 ShapingPart = KLInReward | LengthReward | LinearLength | Overlong | RewardNorm | TruncatedReward
-"""What a configuration file can name."""
+"""The parts that a configuration file can name."""

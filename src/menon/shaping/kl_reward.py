@@ -13,9 +13,9 @@ from menon.errors import UserError
 class KLInReward:
     """r_t <- r_t - beta (old_logp_t - ref_logp_t) on every trained token. Comes before the estimator.
 
-    With a target, beta steers the KL there: beta *= 1 + clip(KL / target - 1, -.2, .2) n / horizon after each
-    step, where KL is the mean over the n answers with tokens of their token means. Its memory is beta.
-    Without a target beta stays as it is.
+    With a target, beta is adapted so that the KL approaches it: beta *= 1 + clip(KL / target - 1, -.2, .2) n
+    / horizon after each step, where KL is the mean over the n answers that have tokens of their mean over
+    tokens. Its state is beta. Without a target beta is constant.
     """
 
     beta: float = 0.001

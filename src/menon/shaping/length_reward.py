@@ -16,9 +16,9 @@ class LengthReward:
     """R <- R + factor * lam for a right answer, R + factor * min(0, lam) for any other, lam = 1/2 - (L - min)
     / (max - min).
 
-    min and max are over the answers of the group, L is in tokens of the policy's own; lam is 0 where all have
-    one length. A right answer has acc 1. Comes before the estimator. Empty answers and those whose grader
-    failed are in no statistic and stay.
+    min and max are over the answers of the group, L counts the policy's own tokens; lam is 0 if all answers
+    have the same length. A right answer has acc 1. This part comes before the estimator. Empty answers and
+    those whose grader failed are in no statistic and keep their reward.
     """
 
     factor: float = 1.0

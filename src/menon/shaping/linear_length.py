@@ -12,15 +12,16 @@ from menon.errors import UserError
 class LinearLength:
     """R <- R - slope * max(0, L - free), L the policy's own tokens of the answer.
 
-    LCPO takes alpha |n - L| off, with a length n that the prompt asks for: too short costs as well. Here no
-    length is asked for, so only what is beyond `free` tokens costs. The price has no bound, unlike that of
-    `Overlong`, and does not depend on the group, unlike that of `LengthReward` (Kimi k1.5): right and wrong
-    answers pay alike. Comes before the estimator; raw correctness (`acc`) stays as it is. A truncated answer
-    pays for the tokens that it has; empty answers and those whose grader failed stay as they are.
+    LCPO subtracts alpha |n - L|, with a length n that the prompt asks for, so short answers are penalised
+    too. Here no length is asked for, so only what is beyond `free` tokens costs. The price has no bound,
+    unlike that of `Overlong`, and does not depend on the group, unlike that of `LengthReward` (Kimi k1.5):
+    right and wrong answers pay alike. Comes before the estimator; raw correctness (`acc`) stays as it is. A
+    truncated answer pays for the tokens that it has; empty answers and those whose grader failed stay as they
+    are.
     """
 
     slope: float = 0.001
-    """What a token costs."""
+    """The penalty of each token beyond `free`."""
     free: int = 0
     """Tokens that cost nothing."""
     kind: Literal["linear_length"] = "linear_length"

@@ -19,8 +19,8 @@ class Overlong:
 
     Comes before the estimator; raw correctness (`acc`), by which dynamic sampling chooses, stays as it is. L
     counts the policy's own tokens. `capped=false` lets the penalty grow beyond the limit. Empty answers and
-    those whose grader failed stay as they are. To leave truncated answers out of the loss is another matter:
-    the selection `not_truncated`.
+    those whose grader failed stay as they are. To leave truncated answers out of the loss, use the selection
+    `not_truncated`.
     """
 
     limit: int
@@ -55,7 +55,7 @@ class Overlong:
         return replace(batch, reward=batch.reward.index_add(0, last[answers], penalty))
 
     def penalty(self, length: Tensor) -> Tensor:
-        """What answers of these lengths lose, 0 or negative."""
+        """The penalty of answers of these lengths, 0 or negative."""
         over = ((length - (self.limit - self.buffer)) / self.buffer).clamp(
             min=0, max=1 if self.capped else None
         )

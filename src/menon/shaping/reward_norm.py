@@ -1,5 +1,4 @@
-"""Rewards on one scale: the last thing that happens to them before credit is given
-(docs/numerics.md, 11.4)."""
+"""Normalises rewards, as the last change before credit is given (docs/numerics.md, 11.4)."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -20,11 +19,11 @@ class RewardNorm:
 
     `over`: the answers of this step (population standard deviation), or `running` values of it, mean <- decay
     mean + (1 - decay) m and the same for the second moment, corrected for their start at 0 and with eps in
-    the square root. Without spread in the step all become 0. With "none" R is clipped and nothing else.
+    the square root. If all rewards of the step are equal, they become 0. With "none" R is only clipped.
     `center=false` keeps the mean (TRL's `whiten_rewards`); `clip` bounds R to +-clip first.
 
-    The reward of an answer is the sum over its tokens; the change is put where its outcome is. Empty answers
-    count; those whose grader failed are in no statistic and stay as they are.
+    The reward of an answer is the sum over its tokens; the change is added where its outcome is. Empty
+    answers count; those whose grader failed are in no statistic and stay as they are.
     """
 
     over: Literal["step", "running", "none"] = "step"
@@ -65,7 +64,7 @@ class RewardNorm:
         return replace(batch, reward=batch.reward.index_add(0, last[answers], change)), state
 
     def scaled(self, rewards: Tensor, state: Moments) -> Tensor:
-        """Of [answers] rewards; `state` has seen them."""
+        """The scaled rewards [answers]; `state` already includes them."""
         if self.over == "none":
             return rewards
         if self.over == "step":

@@ -1,4 +1,4 @@
-"""What an answer earns that did not come to its end."""
+"""The reward of truncated answers."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -12,12 +12,10 @@ from menon.types import FINISHES
 
 @dataclass(frozen=True)
 class TruncatedReward:
-    """R <- factor * R for answers that were cut at their limit, or R <- value where one is given. Comes
-    before the estimator.
-
-    Dr.GRPO and SPO pay 0 for them; a negative value is a penalty. Turns' rewards shrink alike; a value takes
-    their place. Empty answers and those whose grader failed stay as they are; raw correctness (`acc`) stays
-    too.
+    """R <- factor * R for answers that were cut at their length limit, or R <- value if one is set. Comes
+    before the estimator.  Dr.GRPO and SPO give them 0; a negative value is a penalty. The factor also applies
+    to the rewards of turns; a value replaces them. Empty answers and those whose grader failed stay as they
+    are; raw correctness (`acc`) stays too.
     """
 
     factor: float = 0.0

@@ -1,1 +1,1 @@
-"""What a training step learns from: text that the policy writes, rows that are there, a queue, a mixture."""
+"""What a training step learns from: text that the policy writes, given rows, a queue, a mixture."""

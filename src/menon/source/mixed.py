@@ -12,10 +12,11 @@ from menon.types import StepReport
 
 
 class Mixed:
-    """Each step comes from one of the sources: that which is furthest behind its share of the steps so far.
+    """Each step comes from one of the sources: the one that has had the least of its share of the steps so
+    far.
 
-    No chance is involved, so a mixture of 3 to 1 gives exactly one step of the second in every four; of
-    equally late sources the first one is next.
+    The choice is not random, so a mixture of 3 to 1 has exactly one step of the second in every four. Between
+    equal sources the first one is next.
     """
 
     def __init__(self, sources: Mapping[str, Source], weights: Mapping[str, float]) -> None:
@@ -36,8 +37,7 @@ class Mixed:
         self.shares = {name: weights[name] / total for name in sources}
         self._taken = dict.fromkeys(sources, 0)
         self._given: deque[str] = deque()
-        """Whose the steps are that were handed out and not learned yet; more than one where a queue asks
-        ahead."""
+        """Sources of the steps that were given out and are not learned yet; several if a queue asks ahead."""
 
     def next(self) -> Gathered:
         steps = sum(self._taken.values()) + 1

@@ -1,4 +1,4 @@
-"""The seam between a training step and what it learns from."""
+"""The protocol between a training step and what it learns from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ class Gathered:
 
     batch: Batch
     graded: tuple[Graded, ...] = ()
-    """The sequences of the batch, in its order, where they are answers; empty for rows that were given."""
+    """The graded answers of the batch, in its order; empty for given rows."""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
-    """What only the source saw: groups that were written and dropped are in no batch."""
+    """Metrics that only the source knows; groups that it dropped, for example, are in no batch."""
     oldest_version: int = 0
-    """Of the weights that wrote a token of the batch."""
+    """The oldest version of the weights that wrote a token of the batch."""
 
 
 class Source(Protocol):
@@ -33,15 +33,16 @@ class Source(Protocol):
         ...
 
     def published(self, version: int) -> None:
-        """The sampler has new weights: what waited for them may start."""
+        """The sampler has new weights: requests that waited for them may start."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Where it stands, as `state_codec` can write it; later calls do not change what was given."""
+        """The state of the source, in types that `state_codec` can write; later calls do not change the
+        returned object."""
         ...
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Goes on from there. UserError if the source is another one than that the state was taken of."""
+        """Continues from a state. UserError if the state is that of a different source."""
         ...
 
     def close(self) -> None: ...

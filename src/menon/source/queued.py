@@ -10,15 +10,15 @@ from menon.source.protocols import Gathered, Source
 from menon.types import StepReport
 
 Written = tuple[dict[str, Any], Gathered | Exception]
-"""The state of the inner source before a step, and the step or why there is none."""
+"""The state of the inner source before a step, and the step, or the exception that prevented it."""
 
 
 class Queued:
     """A thread that asks `inner` for up to `ahead` steps beyond the one that is learned from.
 
     `ahead=0` calls `inner` directly: the synchronous run. Otherwise a step is written by weights that are at
-    most `ahead` versions old. What was begun is finished before weights are published, so which weights wrote
-    what depends on the order of the calls alone, and not on how fast either side is.
+    most `ahead` versions old. Steps that were begun are finished before weights are published, so which
+    weights wrote a step depends only on the order of the calls, not on the speed of either side.
 
     The state is that of `inner` before the oldest step that was not handed out: a resumed run asks the
     prompts of the queue again and trains none twice.
@@ -31,7 +31,7 @@ class Queued:
         self._queue: deque[Future[Written]] = deque()
 
     def next(self) -> Gathered:
-        """An error of the inner source is raised where its step would have been handed out."""
+        """An error of the inner source is raised when its step would have been returned."""
         if self._writer is None:
             return self.inner.next()
         self._fill(self._writer, max(1, self.ahead))

@@ -1,4 +1,4 @@
-"""Sequences that are there already: a corpus, examples to imitate, answers of a teacher, preference pairs."""
+"""Given sequences: a corpus, examples to imitate, answers of a teacher, preference pairs."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,9 +15,8 @@ from menon.types import Example, StepReport
 
 
 class Rows:
-    """`per_step` examples a step, every one once per epoch, in an order that the seed and the epoch name.
-
-    The last step of an epoch goes on into the next one. `seed=None` keeps the order of the rows.
+    """`per_step` examples a step, each once per epoch, in an order that depends on the seed and the epoch.
+    The last step of an epoch continues into the next one. `seed=None` keeps the order of the rows.
     """
 
     def __init__(self, rows: Sequence[Example], per_step: int, seed: int | None = 0) -> None:

@@ -1,1 +1,1 @@
-"""Experiments on runs that are done, or under way: read-only, and nothing imports them."""
+"""Studies of runs that are done or running. They only read, and the library does not import them."""

@@ -1,5 +1,5 @@
-"""A policy that has stopped exploring, or come apart (docs/numerics.md, 18.3; limits of this project, not of
-a paper)."""
+"""Detects a policy that has stopped exploring, or whose entropy explodes (docs/numerics.md, 18.3; the limits
+are this project's, not a paper's)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,26 +8,28 @@ from typing import Literal
 import numpy as np
 
 LOW = 0.05
-"""Nats."""
+"""Entropy in nats, below which a policy has stopped exploring."""
 LONG = 20
 """Consecutive steps below `LOW`."""
 LITTLE = 0.1
 MUCH = 3.0
-"""Of the first step's entropy."""
+"""Entropy relative to that of the first step, above which it explodes."""
 WINDOW = 5
-"""The reward falls where its mean over so many steps is below that over as many before."""
+"""The reward falls if its mean over this many steps is below that over as many steps before."""
 
 
 @dataclass(frozen=True)
 class Alarm:
+    """The entropy or the reward of a run shows a problem from this step on."""
+
     kind: Literal["collapse", "explosion"]
     step: int
-    """Place in the series, from 1, where it is first true."""
+    """The first step, from 1, at which it is true."""
     why: str
 
 
 def alarms(entropy: Sequence[float], reward: Sequence[float]) -> list[Alarm]:
-    """The first of each kind, from one number a step each; nothing for an empty run."""
+    """The first alarm of each kind, from the entropy and the reward of each step; [] for an empty run."""
     found: dict[str, Alarm] = {}
     below = 0
     for i, h in enumerate(entropy):
@@ -47,5 +49,5 @@ def alarms(entropy: Sequence[float], reward: Sequence[float]) -> list[Alarm]:
 
 
 def _falling(reward: Sequence[float]) -> bool:
-    """Unknown, so False, before there are two windows."""
+    """Whether the reward falls; False before there are two windows."""
     return len(reward) >= 2 * WINDOW and np.mean(reward[-WINDOW:]) < np.mean(reward[-2 * WINDOW : -WINDOW])

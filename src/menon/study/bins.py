@@ -1,4 +1,4 @@
-"""Where training changes the entropy, by how uncertain the base was there (arXiv 2506.01939)."""
+"""How training changes the entropy of tokens, by their entropy under the base (arXiv 2506.01939)."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,17 @@ BINS = 20
 
 @dataclass(frozen=True)
 class Bin:
+    """One share of the tokens, by their entropy under the base."""
+
     tokens: int
     base: float
     """Mean entropy under the base."""
     change: float
-    """Mean of trained minus base."""
+    """Mean of the trained entropy minus the base's."""
 
 
 def change_by_bin(base_N: NDArray, trained_N: NDArray, bins: int = BINS) -> list[Bin]:
-    """Equal shares of the same tokens in the order of their base entropy; equal entropies keep their order.
+    """Divides the tokens, ordered by their base entropy, into equal shares; equal entropies keep their order.
 
     UserError with fewer tokens than bins.
     """

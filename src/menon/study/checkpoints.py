@@ -1,4 +1,4 @@
-"""A run's answers and the policies that can read them again."""
+"""A run's answers, and its policies, which score them again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from menon.settings import setting
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the policy wrote in one step; sequences whose grader failed are left out."""
+    """The tokens that the policy wrote in one step; sequences whose grader failed are left out."""
 
     batch: Batch
     token: NDArray[np.int64]
-    """[n] the trained ones; so is the next."""
+    """[n] the trained tokens; so is the next field."""
     entropy: NDArray[np.float64]
-    """When they were written, at the sampling temperature."""
+    """Their entropies when they were written, at the sampling temperature."""
 
 
 def tokens_of_run(view: RunView, count: int, first: bool = False) -> tuple[list[Tokens], list[int]]:
@@ -62,7 +62,7 @@ class Policies:
         return steps
 
     def entropies(self, which: int | Literal["start"], tokens: Sequence[Tokens]) -> NDArray[np.float64]:
-        """Teacher-forced, at the run's temperature, of all tokens in their order."""
+        """Teacher-forced entropies of all tokens in their order, at the run's temperature."""
         name = self.start if which == "start" else str(self.view.layout.checkpoint(which))
         scorer = TorchScorer(
             load_policy(name)[0], temperature=self.temperature, tokens_per_forward=self.tokens_per_forward

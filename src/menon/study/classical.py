@@ -1,8 +1,7 @@
-"""The methods that the large ones descend from, on a grid with a cliff: exact values, TD(0), SARSA,
-Q-learning, REINFORCE.
+"""Classical reinforcement learning on a grid with a cliff: exact values, TD(0), SARSA, Q-learning, REINFORCE.
 
 Cliff walking is example 6.6 of Sutton and Barto, "Reinforcement Learning" (2018); here a fall ends the walk.
-`docs/classical.md` reads this file aloud. `python -m menon.study.classical` prints what it finds.
+`docs/classical.md` explains this file. `python -m menon.study.classical` prints what it finds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ LIMIT = 200
 
 @dataclass(frozen=True)
 class Grid:
-    """A deterministic decision process. Where it ends, every action stays and earns nothing."""
+    """A deterministic decision process. In an end state every action stays there with reward 0."""
 
     next_SA: NDArray[np.int64]
     reward_SA: Array
@@ -33,8 +32,8 @@ class Grid:
 
 
 def cliff(rows: int = 4, columns: int = 8, fall: float = -100.0) -> Grid:
-    """Start and goal are the lower corners, all between them is cliff. A step costs 1, one over the edge
-    -`fall`."""
+    """Start and goal are the lower corners, and all cells between them are cliff. A step has reward -1, one
+    over the edge `fall`."""
     places = rows * columns
     bottom = (rows - 1) * columns
     ended = np.zeros(places, dtype=bool)
@@ -59,8 +58,8 @@ def returns(reward_T: Sequence[float], gamma: float = 1.0) -> Array:
 
 
 def exact_values(grid: Grid, policy_SA: Array, gamma: float = 1.0) -> Array:
-    """V = r + gamma P V solved as a linear system; 0 where the walk has ended. The policy must reach an end
-    from everywhere."""
+    """V = r + gamma P V solved as a linear system; 0 in end states. The policy must reach an end state from
+    everywhere."""
     states = np.arange(len(grid.ended_S))
     move_SS = np.zeros((len(states), len(states)))
     for action in range(len(MOVES)):
@@ -70,6 +69,7 @@ def exact_values(grid: Grid, policy_SA: Array, gamma: float = 1.0) -> Array:
 
 
 def walk(grid: Grid, policy_SA: Array, rng: np.random.Generator, start: int | None = None) -> Iterator[Step]:
+    """The steps of a walk by the policy, until an end state or `LIMIT` steps."""
     state, taken = grid.start if start is None else start, 0
     while not grid.ended_S[state] and taken < LIMIT:
         action = int(rng.choice(len(MOVES), p=policy_SA[state]))
@@ -91,7 +91,7 @@ def td0(grid: Grid, policy_SA: Array, rng: np.random.Generator, walks: int, gamm
 
 
 def epsilon_greedy(q_SA: Array, epsilon: float) -> Array:
-    """The best action, the first of equals, but with probability epsilon any."""
+    """The best action (the first of equal ones), but with probability epsilon any action."""
     policy = np.full(q_SA.shape, epsilon / q_SA.shape[1])
     policy[np.arange(len(q_SA)), q_SA.argmax(1)] += 1 - epsilon
     return policy
@@ -102,8 +102,8 @@ def learn_actions(
 ) -> Array:
     """Q(s, a) += alpha (r + next - Q(s, a)), alpha = .1, while walking epsilon-greedily.
 
-    On-policy (SARSA) `next` is Q(s', a') of the action that is then really taken, stumbles included;
-    off-policy (Q-learning) it is max over a' of Q(s', a'), as if there were no stumbles to come.
+    On-policy (SARSA), `next` is Q(s', a') of the action a' that is taken, random ones included; off-policy
+    (Q-learning), it is the maximum over a' of Q(s', a'), as if no later action were random.
     """
     q = np.zeros(grid.reward_SA.shape)
 
@@ -122,7 +122,8 @@ def learn_actions(
 
 
 def greedy_path(grid: Grid, q_SA: Array) -> list[int]:
-    """States from the start on; it stops at an end, or where it would walk in a circle."""
+    """States of the greedy walk from the start; it stops at an end state, or before it would repeat a
+    state."""
     path = [grid.start]
     while not grid.ended_S[path[-1]] and len(path) == len(set(path)):
         path.append(int(grid.next_SA[path[-1], q_SA[path[-1]].argmax()]))
@@ -130,6 +131,7 @@ def greedy_path(grid: Grid, q_SA: Array) -> list[int]:
 
 
 def softmax(logits_SA: Array) -> Array:
+    """Logits [states, actions] -> probabilities of the actions."""
     weight = np.exp(logits_SA - logits_SA.max(1, keepdims=True))
     return weight / weight.sum(1, keepdims=True)
 
@@ -140,9 +142,8 @@ def reinforce(
     """Logits of a policy, by the policy gradient: mean over 64 walks of the sum of grad log pi(a_t | s_t)
     A_t.
 
-    A_t is the return that is still to come, whitened over the update, as in the recipe `reinforce`; grad log
-    pi with respect to the logits of s_t is onehot(a_t) - pi(. | s_t). Walks start anywhere, or all at the
-    start.
+    A_t is the return-to-go, whitened over the update, as in the recipe `reinforce`; grad log pi with respect
+    to the logits of s_t is onehot(a_t) - pi(. | s_t). Walks begin anywhere, or all at the start.
     """
     logits = np.zeros(grid.reward_SA.shape)
     alive = np.flatnonzero(~grid.ended_S)
@@ -172,6 +173,7 @@ def drawing(grid: Grid, path: Sequence[int]) -> str:
 
 
 def main() -> None:
+    """Prints the results that docs/classical.md discusses."""
     grid, rng = cliff(), np.random.default_rng(0)
     policy = epsilon_greedy(learn_actions(grid, rng, on_policy=True), 0.2)
     exact, learned = exact_values(grid, policy), td0(grid, policy, rng, walks=4000)

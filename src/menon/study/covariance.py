@@ -1,5 +1,5 @@
-"""Does the covariance of log-prob and advantage say where the entropy goes? (The Entropy Mechanism, arXiv
-2505.22617)
+"""Does the covariance of log-prob and advantage predict the change of the entropy? (The Entropy Mechanism,
+arXiv 2505.22617)
 
 Policy gradient on a tabular softmax changes the entropy by about -learning_rate * Cov(log pi, pi A), natural
 gradient by -learning_rate * Cov(log pi, A): a likely token with a positive advantage lowers it, a rare one
@@ -17,7 +17,7 @@ from menon.errors import UserError
 from menon.record.metrics import covariances
 
 LEAST_STEPS = 4
-"""Of a correlation: three changes of the entropy."""
+"""Fewest steps for a correlation: they give three changes of the entropy."""
 
 
 def of_step(batch: Batch) -> dict[str, float]:
@@ -54,9 +54,10 @@ def _inside_groups(batch: Batch, advantage: torch.Tensor, logp: torch.Tensor) ->
 
 
 def direction(entropy: Sequence[float], covariance: Sequence[float]) -> float:
-    """Pearson correlation of H_{k+1} - H_k with the covariance of step k: the theory wants it negative.
+    """Pearson correlation of H_{k+1} - H_k with the covariance of step k: the theory predicts a negative
+    value.
 
-    UserError with fewer than 4 steps, or where either never changes.
+    UserError with fewer than 4 steps, or if either never changes.
     """
     change, cause = (
         np.diff(np.asarray(entropy, dtype=np.float64)),

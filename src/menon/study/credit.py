@@ -1,14 +1,14 @@
-"""Does credit for segments pay? SPO-chain, SPO-tree, VinePPO, GRPO with and without a mask, and PPO at equal
+"""Does credit for segments help? SPO-chain, SPO-tree, VinePPO, GRPO with and without a mask, and PPO at equal
 budgets.
 
     python -m menon.study.credit FOLDER [--tokens 300000] [--seconds 600] [--seeds 0 1 2 3 4]
                                         [--arms grpo spo_tree ...] [--words task=long_chain ...] [--every 5]
 
 Each arm is trained with each seed until it has written `tokens` (those of its values included) and spent
-`seconds` in steps. The held-out accuracy is read off the run's own evaluations at both budgets, between two
-of them in proportion. A finished run is one line of FOLDER/runs.jsonl and is not run again, a broken one goes
-on; after every run FOLDER/table.md is written, and printed at the end. Intervals are Student's t over seeds;
-differences to an arm are taken seed by seed.
+`seconds` in steps. The held-out accuracy at both budgets is interpolated linearly between the run's own
+evaluations. A finished run is one line of FOLDER/runs.jsonl and is not run again; an interrupted one is
+resumed. FOLDER/table.md is written after every run, and printed at the end. Intervals are by Student's t over
+seeds; differences between arms are taken seed by seed.
 """
 
 import argparse
@@ -54,6 +54,8 @@ Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Budget:
+    """The budget of every run: tokens, seconds, and steps between evaluations."""
+
     tokens: float
     seconds: float
     every: int
@@ -64,14 +66,14 @@ def spent(cell: Cell) -> tuple[list[float], list[float]]:
     """[steps + 1] tokens and seconds up to and with each finished step, 0 before the first."""
     lines = cell.lines[
         : (cell.report or {"steps": 0})["steps"]
-    ]  # a run that broke has lines behind its last report
+    ]  # an interrupted run has lines after its last report
     tokens, seconds = ([float(line[name]) for line in lines] for name in ("tokens/generated", "time/step"))
     return [0.0, *accumulate(tokens)], [0.0, *accumulate(seconds)]
 
 
 def train(cell: Cell, budget: Budget) -> dict[str, Any] | None:
-    """The run's line; None where the command failed. The number of steps is foreseen from those that there
-    are."""
+    """Trains a cell and returns its line; None if the command failed. The number of steps is predicted from
+    the steps so far."""
     steps = budget.every
     while cell.train(steps):
         tokens, seconds = spent(cell)
@@ -84,6 +86,7 @@ def train(cell: Cell, budget: Budget) -> dict[str, Any] | None:
 
 
 def line_of(cell: Cell, tokens: Sequence[float], seconds: Sequence[float], budget: Budget) -> dict[str, Any]:
+    """The line of a finished run in runs.jsonl."""
     found = cell.view.evaluations
     steps, accuracy = [e["step"] for e in found], [e["accuracy"] for e in found]
     late = cell.lines[-max(1, len(cell.lines) // 4) :]
@@ -102,7 +105,7 @@ def line_of(cell: Cell, tokens: Sequence[float], seconds: Sequence[float], budge
 
 
 def between(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
-    """y at x, in proportion between the two nearest points; xs rise."""
+    """y at x by linear interpolation; xs are increasing."""
     place = min(max(bisect_left(xs, x), 1), len(xs) - 1)
     (x0, x1), (y0, y1) = xs[place - 1 : place + 1], ys[place - 1 : place + 1]
     return y0 + (y1 - y0) * min(max((x - x0) / (x1 - x0), 0), 1)
@@ -112,7 +115,7 @@ def between(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and the 95 % interval of it; of one value the interval is everything."""
+    """The mean and its 95 % interval, which is infinite for a single value."""
     if not values:
         return math.nan, -math.inf, math.inf
     middle, half = mean(values), half_width(values)
@@ -131,7 +134,7 @@ def differences(
 
 @dataclass(frozen=True)
 class Claim:
-    """A difference that the paper says is positive."""
+    """A difference that the paper claims to be positive."""
 
     name: str
     says: str
@@ -183,6 +186,7 @@ CLAIMS = (
 
 
 def verdict(low: float, high: float) -> str:
+    """Whether an interval of the difference reproduces a claim."""
     return "reproduced" if low > 0 else "not reproduced" if high < 0 else "undecided"
 
 
@@ -210,6 +214,7 @@ def table(runs: Runs) -> Iterator[str]:
 
 
 def interval_text(middle: float, low: float, high: float, sign: str = "") -> str:
+    """A mean with its interval, as a cell of the table."""
     if math.isnan(middle):
         return "-"
     return f"{middle:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if math.isfinite(low) else "")
@@ -219,6 +224,7 @@ def interval_text(middle: float, low: float, high: float, sign: str = "") -> str
 
 
 def stored(file: Path) -> dict[str, dict[int, dict[str, Any]]]:
+    """The lines of the runs that are finished, by arm and seed."""
     runs: dict[str, dict[int, dict[str, Any]]] = {}
     for text in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         line = json.loads(text)
@@ -227,7 +233,7 @@ def stored(file: Path) -> dict[str, dict[int, dict[str, Any]]]:
 
 
 def compare_arms(cells: Sequence[Cell], budget: Budget, folder: Path) -> None:
-    """Every cell that has no line yet, one after the other."""
+    """Trains every cell that has no line yet, one after the other."""
     file = folder / "runs.jsonl"
     for cell in cells:
         if cell.seed in stored(file).get(cell.arm.name, {}):
@@ -247,6 +253,7 @@ def compare_arms(cells: Sequence[Cell], budget: Budget, folder: Path) -> None:
 
 
 def main() -> None:
+    """Trains all arms, then writes and prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

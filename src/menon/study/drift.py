@@ -1,5 +1,4 @@
-"""How far the policy has moved from its start, token by token: on what it now writes, and on what the start
-wrote."""
+"""How far the policy has moved from its start, token by token: on its own answers, and on the start's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,28 +22,30 @@ from menon.settings import setting
 from menon.update.protocols import Reduction
 
 ANSWERS = 64
-"""Of each side that are read; more would tell the mean a little better and take longer."""
+"""How many answers of each side are read; more would make the mean a little more precise and take longer."""
 LONGEST = 2000
-"""Tokens of an answer that are marked one by one."""
+"""Most tokens of an answer that are marked one by one."""
 
 
 @dataclass(frozen=True)
 class Drift:
+    """The distance of a policy from its start, and the marked answers of both."""
+
     numbers: Mapping[str, Any]
-    """`report.json`'s `drift`."""
+    """The entry `drift` of `report.json`."""
     before: Mapping[int, Marked]
     """Row of the first evaluation -> its answer's tokens as text, each with its KL."""
     after: Mapping[int, Marked]
 
 
 def drift(view: RunView, settings: Mapping[str, Any], answers: int = ANSWERS) -> Drift:
-    """Reads both sides' answers to the same held-out questions with both models, at temperature 1.
+    """Scores both sides' answers to the same held-out questions by both models, at temperature 1.
 
-    `numbers`: step, answers; then of the trained model's answers sequence_kl (nats: KL(trained || start)
-    summed over an answer's tokens, mean over answers), first_token_kl, first_token_share of the whole, and
-    per_position (mean over the answers that are that long) with reach (their share). `back` has the same of
-    the start's answers and KL(start || trained). UserError where the folder lacks the answers or the
-    checkpoint.
+    `numbers`: step, answers; for the trained model's answers sequence_kl (nats: KL(trained || start) summed
+    over an answer's tokens, mean over answers), first_token_kl, first_token_share (of the sum), and
+    per_position (mean over the answers that are that long) with reach (the share of such answers). `back` has
+    the same numbers for the start's answers and KL(start || trained). UserError if the folder lacks the
+    answers or the checkpoint.
     """
     step = last_step(view)
     device = device_of(str(setting(settings, "device", "auto")))
@@ -73,7 +74,7 @@ def drift(view: RunView, settings: Mapping[str, Any], answers: int = ANSWERS) ->
 
 
 def last_step(view: RunView) -> int:
-    """The last evaluated step whose checkpoint is there."""
+    """The last evaluated step that has a checkpoint."""
     evaluated = view.answers.steps
     steps = [step for step in view.checkpoints if step in evaluated]
     if 0 not in evaluated or not steps:
@@ -85,6 +86,7 @@ def last_step(view: RunView) -> int:
 
 
 def first_answers(view: RunView, step: int, most: int) -> Batch:
+    """The first `most` answers of the evaluation after a step, as a batch."""
     batch = view.answers.batch(step)
     return take(batch, torch.arange(min(most, batch.num_sequences)))
 

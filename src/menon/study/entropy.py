@@ -1,5 +1,4 @@
-"""All that a run folder says of its entropy: from the folder to one plain dictionary, which is stored in
-it."""
+"""Everything that a run folder says about entropy, as one plain dictionary, which is stored in the folder."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,18 +22,18 @@ from menon.study.overlap import overlap
 RESULT = "entropy.json"
 FORECAST = "entropy_forecast.json"
 SHARES = {"a twelfth": 1 / 12, "a third": 1 / 3}
-"""Of the steps, after which the paper says how much of the entropy was spent and how much of the score was
-gained."""
+"""Shares of the steps for which the paper says how much of the entropy was spent and how much of the score
+was gained."""
 
 
 @dataclass(frozen=True)
 class EntropyStudy:
-    """What to look at."""
+    """The settings of the study."""
 
     transcripts: int = 5
-    """Last steps whose answers are the fixed set of tokens."""
+    """How many last steps give the fixed set of answers."""
     n_min: int = N_MIN
-    """Occurrences that a token of the forking tables has at least."""
+    """Fewest occurrences of a token in the forking tables."""
     rows: int = 100
     """Rows of the tables of forking tokens."""
     tokens_per_forward: int = 8192
@@ -48,8 +47,8 @@ class EntropyStudy:
 
 
 def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
-    """Reads a run that is done or under way; stores `study/entropy.json` in it. A part that this run cannot
-    give is {"missing": why}. UserError: no run, no step."""
+    """Studies a run that is done or running, and stores `study/entropy.json` in its folder. A part that this
+    run cannot give is {"missing": why}. UserError: there is no run, or no step."""
     view = RunView.open(run)
     lines = view.finished_steps()
     planned = max(int(setting(view.settings, "steps", 0)), len(lines))
@@ -74,6 +73,7 @@ def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
 
 
 def attempt(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result of a part of the study, or {"missing": why} if it raises UserError."""
     try:
         return part()
     except UserError as error:
@@ -84,11 +84,11 @@ def attempt(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def points(view: RunView) -> tuple[str, list[float], list[float]]:
-    """Where the scores come from, and H_k and R_k of the same weights.
+    """The source of the scores, and the entropies H_k and scores R_k of the same weights.
 
-    The evaluation after step k goes with the training text of step k + 1, which the same weights wrote. With
-    too few evaluations for a fit the score is the accuracy on the training questions, which were new to the
-    policy if the run saw none twice.
+    The evaluation after step k is paired with the training text of step k + 1, which the same weights wrote.
+    If there are too few evaluations for a fit, the score is the accuracy on the training questions; these
+    were new to the policy if the run asked none twice.
     """
     entropy = {line["step"]: line["entropy/mean"] for line in view.metrics}
     measured = [e for e in view.evaluations if e["step"] + 1 in entropy]
@@ -98,6 +98,7 @@ def points(view: RunView) -> tuple[str, list[float], list[float]]:
 
 
 def law(view: RunView, planned: int) -> dict[str, Any]:
+    """The fitted law of score and entropy, and its forecast."""
     score, h, r = points(view)
     fitted = entropy_law.fit(h, r)
     spent = {
@@ -116,8 +117,8 @@ def law(view: RunView, planned: int) -> dict[str, Any]:
 
 
 def forecast(view: RunView, score: str, h: list[float], r: list[float], count: int) -> dict[str, Any]:
-    """From the first `count` points. It is stored when it is first made, and a stored one is scored, never
-    made again, as long as the run's first points are those that it was made from."""
+    """The forecast from the first `count` points. It is stored when it is first made; after that it is only
+    scored, as long as the run's first points are the same."""
     file = view.layout.study / FORECAST
     made = disk.read_json(file)
     if not isinstance(made, dict) or made["h"] != h[: len(made["h"])] or made["r"] != r[: len(made["r"])]:
@@ -135,6 +136,7 @@ def forecast(view: RunView, score: str, h: list[float], r: list[float], count: i
 
 
 def law_numbers(fitted: entropy_law.Law) -> dict[str, Any]:
+    """A fitted law as plain data, with its ceiling."""
     return {**asdict(fitted), "ceiling": fitted.ceiling}
 
 
@@ -142,7 +144,8 @@ def law_numbers(fitted: entropy_law.Law) -> dict[str, Any]:
 
 
 def covariances(view: RunView) -> dict[str, Any]:
-    """Of every step, and whether they say where the entropy goes; over the batch and inside prompt groups."""
+    """The covariances of every step, and their correlation with the change of the entropy; over the batch and
+    inside prompt groups."""
     known = {line["step"]: line["entropy/mean"] for line in view.metrics}
     there = [step for step in view.transcripts.require() if step in known]
     if len(there) != len(known):
@@ -167,7 +170,7 @@ def covariances(view: RunView) -> dict[str, Any]:
 
 
 def fixed_answers(policies: Policies, tokens: list[Tokens]) -> dict[str, Any]:
-    """The same answers, read by the base, by each checkpoint there is and by the last one."""
+    """Entropies of the same answers under the base and under each checkpoint."""
     named = policies.named()
     base = policies.entropies("start", tokens)
     others = {step: policies.entropies(step, tokens) for step in named}
@@ -185,6 +188,7 @@ def fixed_answers(policies: Policies, tokens: list[Tokens]) -> dict[str, Any]:
 
 
 def forking(policies: Policies, tokens: list[Tokens], settings: EntropyStudy) -> dict[str, Any]:
+    """The tables of forking tokens, with the text of each token."""
     token, entropy = (np.concatenate([getattr(t, name) for t in tokens]) for name in ("token", "entropy"))
     found = asdict(tables(token, entropy, settings.n_min, settings.rows))
     for row in found["top"] + found["bottom"]:

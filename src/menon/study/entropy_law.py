@@ -1,8 +1,8 @@
 """Score against entropy: R = b - a exp(H) (The Entropy Mechanism, arXiv 2505.22617).
 
-The law says what is left to gain: at H = 0 nothing can be traded any more, and R is b - a. It describes runs
-that leave their entropy alone. Clip-Cov, KL-Cov and entropy bonuses leave the curve, so a ceiling is a
-forecast of "if nothing changes", no bound.
+The law predicts the largest score that a run can reach: b - a, at H = 0, when no entropy remains to trade for
+score. It describes runs without control of the entropy. Runs with Clip-Cov, KL-Cov or an entropy bonus leave
+the curve, so the ceiling is a forecast under unchanged training, not a bound.
 """
 
 import math
@@ -24,12 +24,14 @@ Series = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Law:
+    """A fitted law R = b - a exp(H), and the interval of its ceiling."""
+
     a: float
     b: float
     r2: float
     """Share of the variance of the fitted scores that the law explains."""
     low: float
-    """Of the 95 % interval of the ceiling."""
+    """Lower end of the 95 % interval of the ceiling."""
     high: float
     points: int
 
@@ -44,11 +46,11 @@ class Law:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How a law made early did on what came later."""
+    """How well an early forecast predicted later points."""
 
     points: int
     rmse: float
-    """Over all later points."""
+    """Root mean squared error over all later points."""
     final_error: float
     """Predicted minus measured score of the last one."""
 
@@ -57,7 +59,7 @@ def fit(entropy: ArrayLike, score: ArrayLike) -> Law:
     """The law through points (H_k, R_k), [K] each, entropy in nats.
 
     The interval is a bootstrap of the residuals in blocks of about K^(1/3) neighbours, because the points of
-    one run are not independent. It says how well the line is known, given that it is a line. UserError: fewer
+    one run are not independent. It measures how well the line is known, if the law holds. UserError: fewer
     than 8 points, entropies that are all the same, a score that rises with the entropy.
     """
     h, r = (np.asarray(values, dtype=np.float64) for values in (entropy, score))
@@ -92,29 +94,29 @@ def line(entropy: Series, score: Series) -> tuple[float, float]:
 
 
 def early_points(steps: int) -> int:
-    """How many points of a run of so many steps a forecast is made from: 15 %, at least as many as a fit
-    needs."""
+    """The number of points from which a forecast is made for a run of `steps` steps: 15 %, but at least as
+    many as a fit needs."""
     return max(LEAST_POINTS, math.ceil(EARLY * steps))
 
 
 def judge(law: Law, entropy: ArrayLike, score: ArrayLike) -> Accuracy:
-    """Holds a law against later points, of which there must be at least one."""
+    """Compares a law with later points, of which there must be at least one."""
     h, r = (np.asarray(values, dtype=np.float64) for values in (entropy, score))
     wrong = law(h) - r
     return Accuracy(len(r), float(np.sqrt((wrong**2).mean())), float(wrong[-1]))
 
 
 def spent(values: ArrayLike, share: float) -> float:
-    """Which part of the change from first to last value is done after this share of the steps; 0 where
-    nothing changes."""
+    """The share of the change from the first to the last value that is reached after this share of the steps;
+    0 if nothing changes."""
     v = np.asarray(values, dtype=np.float64)
     whole = v[-1] - v[0]
     return float((v[round(share * (len(v) - 1))] - v[0]) / whole) if whole else 0.0
 
 
 def _ceilings(entropy: Series, fitted: Series, left: Series) -> tuple[float, float]:
-    """2.5th and 97.5th percentile of the ceiling over resampled residuals, blown up by the two degrees of
-    freedom of the line."""
+    """2.5th and 97.5th percentile of the ceiling over resampled residuals, which are scaled up for the two
+    degrees of freedom of the line."""
     n = len(left)
     block = math.ceil(n ** (1 / 3))
     left = left * math.sqrt(n / (n - 2))

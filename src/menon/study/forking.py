@@ -1,4 +1,4 @@
-"""Which tokens fork and which follow (arXiv 2506.01939): a vocabulary's tokens by their mean entropy."""
+"""Forking tokens (arXiv 2506.01939): the tokens of a vocabulary by their mean entropy."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_MIN = 500
-"""Occurrences below which a token's mean says little."""
+"""Fewest occurrences for which a token's mean is reliable."""
 
 
 @dataclass(frozen=True)
 class Row:
+    """One token with its number of occurrences and its mean entropy."""
+
     token: int
     occurrences: int
     entropy: float
@@ -19,17 +21,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Tables:
+    """The tokens of highest and lowest mean entropy."""
+
     top: list[Row]
-    """Highest mean entropy first."""
+    """The tokens of highest mean entropy, the highest first."""
     bottom: list[Row]
-    """Lowest first."""
+    """The tokens of lowest mean entropy, the lowest first."""
     frequent: int
-    """Different tokens with enough occurrences: what the tables choose from."""
+    """Number of different tokens with enough occurrences, from which the tables are chosen."""
 
 
 def tables(token_N: NDArray, entropy_N: NDArray, n_min: int = N_MIN, rows: int = 100) -> Tables:
-    """At most `rows` each; equal means in the order of the tokens' numbers. Empty where no token is frequent
-    enough."""
+    """Both tables, at most `rows` rows each; equal means are ordered by token id. Empty if no token is
+    frequent enough."""
     names, of, count = np.unique(token_N, return_inverse=True, return_counts=True)
     mean = np.bincount(
         of, weights=np.asarray(entropy_N, dtype=np.float64), minlength=len(names)

@@ -1,4 +1,4 @@
-"""What a set of token entropies looks like (Beyond the 80/20 Rule, arXiv 2506.01939)."""
+"""The distribution of token entropies (Beyond the 80/20 Rule, arXiv 2506.01939)."""
 
 import math
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ TOP = 0.2
 
 @dataclass(frozen=True)
 class Spread:
+    """The distribution of token entropies in a few numbers, in nats."""
+
     tokens: int
     mean: float
     percentiles: dict[str, float]
@@ -26,7 +28,7 @@ class Spread:
 
 
 def spread(entropy_N: NDArray) -> Spread:
-    """UserError if there is no token."""
+    """The measures of the entropies; UserError if there is no token."""
     values = np.asarray(entropy_N, dtype=np.float64)
     if not len(values):
         raise UserError(
@@ -38,5 +40,5 @@ def spread(entropy_N: NDArray) -> Spread:
 
 
 def top(entropy_N: NDArray, share: float = TOP) -> NDArray[np.int64]:
-    """[ceil(share N)] places of the highest entropies; of equal ones the first."""
+    """[ceil(share N)] indices of the highest entropies; of equal ones the first."""
     return np.argsort(-entropy_N, kind="stable")[: math.ceil(share * len(entropy_N))]

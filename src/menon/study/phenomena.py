@@ -3,8 +3,8 @@
     python -m menon.study.phenomena FOLDER [--jobs 2] [--seeds 0 1 2 3 4] [--steps 30] [--arms default kl ...]
     [--table FILE]
 
-Runs are kept in FOLDER/ARM-SEED and resumed; the table is written anew after each of them. An arm differs
-from `default` (the recipe grpo on the task chain_sum) in what its name says.
+Runs are kept in FOLDER/ARM-SEED and resumed; the table is written again after each of them. An arm differs
+from `default` (the recipe grpo on the task chain_sum) as its name says.
 """
 
 import argparse
@@ -31,10 +31,12 @@ ARMS: Mapping[str, tuple[str, ...]] = {
 
 
 def side(which: str, name: str) -> Callable[[Cell], float]:
+    """A number of the run's report, before or after training."""
     return lambda cell: (cell.report or {})[which].get(name, math.nan)
 
 
 def drift(name: str) -> Callable[[Cell], float]:
+    """A number of the drift in the run's report."""
     return lambda cell: (cell.report or {}).get("drift", {}).get(name, math.nan)
 
 
@@ -44,7 +46,8 @@ def ends(name: str, place: int) -> Callable[[Cell], float]:
 
 
 def lowest(cell: Cell) -> float:
-    """The worst training accuracy after a quarter of the steps: how near a run came to breaking."""
+    """The lowest training accuracy after the first quarter of the steps; it shows how close a run came to
+    collapse."""
     lines = cell.lines
     return min(float(line["acc/mean"]) for line in lines[len(lines) // 4 :])
 
@@ -69,7 +72,7 @@ COLUMNS: Mapping[str, tuple[Callable[[Cell], float], int]] = {
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """Arms side by side would be too wide: one line per number, one column per arm."""
+    """The table: one line per number, one column per arm."""
     found = [(arm, runs) for arm, runs in by_arm(cells) if runs]
     lines = ["| | " + " | ".join(arm.name for arm, _ in found) + " |", "|" + "---|" * (len(found) + 1)]
     lines.append("| seeds | " + " | ".join(str(len(runs)) for _, runs in found) + " |")
@@ -83,6 +86,7 @@ def table(cells: Sequence[Cell]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Trains all arms and writes the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

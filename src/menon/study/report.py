@@ -15,13 +15,13 @@ from menon.report.page import write
 from menon.study.drift import drift
 
 AT_ONCE = 2**30
-"""Bytes of weights up to which the end of a run loads start and policy again to compare them; it can be done
-later."""
+"""Most bytes of weights for which the end of a run loads the start and the policy again to compare them; for
+larger models this can be done later."""
 
 
 def report(run: Path, notify: Callable[[str], None] = lambda sentence: None) -> Content:
-    """Writes the page. The distance to the start is measured where the folder allows it, and kept in the
-    report.json of a run that is done. UserError: no run, or no step."""
+    """Writes the page. The distance to the start is measured if the folder allows it, and stored in the
+    report.json of a finished run. UserError: there is no run, or no step."""
     view = RunView.open(run)
     content = gather(view)
     try:
@@ -37,9 +37,9 @@ def report(run: Path, notify: Callable[[str], None] = lambda sentence: None) -> 
 
 
 def at_the_end(run: Path, notify: Callable[[str], None]) -> Mapping[str, Any]:
-    """As `report`, for a run that is done: what it adds to the report. It has all it needs on the disk
-    already, so whatever goes wrong here is said and costs it nothing. Large models are not loaded a second
-    time; `menon report` does that."""
+    """As `report`, at the end of a run; returns what it adds to the run's report. The run itself is already
+    on the disk, so an error here only notifies the user. Large models are not loaded a second time; `menon
+    report` does that."""
     layout = Layout(run)
     try:
         if sum(file.stat().st_size for file in layout.latest.glob("*.safetensors")) > AT_ONCE:

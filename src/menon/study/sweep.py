@@ -1,8 +1,7 @@
-"""Arms times seeds: every run through the command, each in a folder of its own, resumable at any point.
-
-An arm is a name and the words of `menon train`. What is finished is not run again, so a sweep can be stopped
-and started; all arms run with the first seed, then all with the second, so that a sweep cut short still
-compares like with like.
+"""Runs arms with several seeds by the command, each in its own folder, resumable at any point.  An arm is a
+name and the words of `menon train`. Finished runs are not repeated, so a sweep can be stopped and started.
+All arms run with the first seed, then all with the second, so that an interrupted sweep still compares arms
+with the same seeds.
 """
 
 import math
@@ -22,17 +21,17 @@ import mpmath
 from menon.record.reader import RunView
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-ctx = mpmath.MPContext()  # a context of its own: the precision of the shared one belongs to others
+ctx = mpmath.MPContext()  # a separate context, because other code may set the precision of the shared one
 ctx.dps = 30
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One thing that is compared."""
+    """One of the settings that are compared."""
 
     name: str
     words: tuple[str, ...]
-    """Of `menon train`: a recipe and key=value."""
+    """Words of `menon train`: a recipe and key=value."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Cell:
         return self.view.metrics
 
     def train(self, steps: int) -> bool:
-        """To that many steps, from where the run is; False where the command failed. It prints into
+        """Trains or resumes the run up to that many steps; False if the command failed. Its output goes to
         FOLDER/NAME-SEED.log."""
         report = self.report
         if report is not None and report["steps"] >= steps:
@@ -83,6 +82,7 @@ class Cell:
 
 
 def cells_of(arms: Iterable[Arm], seeds: Sequence[int], folder: Path) -> list[Cell]:
+    """All arms with the first seed, then with the second, and so on."""
     arms = list(arms)
     folder.mkdir(parents=True, exist_ok=True)
     return [Cell(arm, seed, folder) for seed in seeds for arm in arms]
@@ -91,8 +91,8 @@ def cells_of(arms: Iterable[Arm], seeds: Sequence[int], folder: Path) -> list[Ce
 def sweep(
     cells: Sequence[Cell], steps: Callable[[Cell], int], jobs: int, after: Callable[[Cell], None]
 ) -> None:
-    """Trains every cell to its number of steps, `jobs` at a time, one thread each; `after` hears of each that
-    is done."""
+    """Trains every cell to its number of steps, `jobs` at a time, one thread each; `after` is called with
+    each that is done."""
 
     def one(cell: Cell) -> None:
         ok = cell.train(steps(cell))
@@ -104,7 +104,7 @@ def sweep(
 
 
 def by_arm(cells: Iterable[Cell]) -> Iterator[tuple[Arm, list[Cell]]]:
-    """Arms in their order with those of their cells that have a report."""
+    """The arms in their order, each with those of its cells that have a report."""
     arms: dict[str, list[Cell]] = {}
     cells = list(cells)
     for cell in cells:

@@ -1,13 +1,13 @@
-"""How good are estimates of values? A critic, the group's mean and Monte-Carlo answers against exact values,
-on a language model small enough to know them.
+"""How good are estimates of values? Compares a critic, the group's mean and Monte-Carlo answers with exact
+values, on a language model that is small enough to compute them.
 
     python -m menon.study.value_quality [--answers 64] [--repeats 2000]
 
-Two letters and an end, answers of up to six tokens, a policy drawn at random; an answer is right with at
-least two letters b in it and an end of its own. Every state's value is exact, by recursion. Each estimator is
-asked again and again for the values of all states: bias is how far its mean is off, deviation how much it
-moves, each as the root of the mean square over states as often as answers visit them. Cost is in tokens:
-answers that it needs beside those that are trained on, for each of those.
+The vocabulary is two letters and an end token, answers have up to six tokens, and the policy is random. An
+answer is right if it has at least two letters b and an end token. The value of every state is computed
+exactly by recursion. Each estimator estimates the values of all states many times: bias is the error of its
+mean, deviation its standard deviation, each as the root mean square over states, weighted by how often
+answers visit them. Cost is the number of extra tokens for each answer that is trained on.
 """
 
 import argparse
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class World:
-    """The policy, and what is true under it. States are prefixes without an end, in the order of their
+    """The policy and its exact values. States are prefixes without an end token, in the order of their
     lengths."""
 
     states: tuple[State, ...]
@@ -40,7 +40,7 @@ class World:
     visits: Array
     """[states] how often an answer passes through a state, summing to 1."""
     left: Array
-    """[states] tokens that are still to be written, on average."""
+    """[states] expected number of tokens still to be written."""
 
     @property
     def row(self) -> dict[State, int]:
@@ -48,10 +48,12 @@ class World:
 
 
 def reward(state: State, ended: bool) -> float:
+    """1 for an answer that ended and has at least two letters b, else 0."""
     return float(ended and state.count(1) >= 2)
 
 
 def world(seed: int) -> World:
+    """A random policy, with the exact values of its states."""
     states = tuple(state for size in range(LENGTH) for state in product((0, 1), repeat=size))
     logits = stream(seed, "value quality").normal(size=(len(states), 3)) - np.array(
         [0, 0, 2]
@@ -75,7 +77,7 @@ def world(seed: int) -> World:
 
 
 def answer(w: World, draw: np.random.Generator, start: State = ()) -> tuple[list[int], float]:
-    """Rows of the states that an answer passes through from a state on, and its reward."""
+    """Indices of the states that an answer passes through, from `start` on, and its reward."""
     row, state, passed = w.row, start, []
     while True:
         passed.append(row[state])
@@ -92,18 +94,18 @@ Estimator = Callable[[World, np.random.Generator], Array]
 
 
 def group_mean(w: World, draw: np.random.Generator) -> Array:
-    """GRPO's baseline: the mean reward of the group, whatever the state."""
+    """GRPO's baseline: the mean reward of the group, for every state."""
     return np.full(len(w.states), np.mean([answer(w, draw)[1] for _ in range(GROUP)]))
 
 
 def monte_carlo(k: int) -> Estimator:
-    """The mean of k fresh answers: k right ones out of k are as likely as a coin of the state's value
-    says."""
+    """The mean of k new answers from each state; the number of right ones is binomial with the state's
+    value."""
     return lambda w, draw: draw.binomial(k, w.value) / k
 
 
 def critic(answers: int, features: Callable[[World], Array]) -> Estimator:
-    """Least squares on the rewards of the answers through each state, and a little ridge."""
+    """Least squares with a small ridge penalty, on the rewards of the answers through each state."""
 
     def fitted(w: World, draw: np.random.Generator) -> Array:
         x = features(w)
@@ -115,12 +117,12 @@ def critic(answers: int, features: Callable[[World], Array]) -> Estimator:
 
 
 def coarse(w: World) -> Array:
-    """What a weak critic sees: how long the answer is."""
+    """Features of a weak critic: the length of the prefix."""
     return np.array([[1.0, len(state)] for state in w.states])
 
 
 def fine(w: World) -> Array:
-    """What a good one sees: letters so far by length, and the last one."""
+    """Features of a good critic: the counts of letters so far by length, and the last letter."""
     return np.array(
         [
             [1.0, len(s), s.count(1), min(s.count(1), 2), len(s) * s.count(1), float(s[-1:] == (1,))]
@@ -130,13 +132,13 @@ def fine(w: World) -> Array:
 
 
 def states_alone(w: World) -> Array:
-    """A table: no state says anything of another."""
+    """Features of a tabular critic: one per state."""
     return np.eye(len(w.states))
 
 
 def tree(branching: tuple[int, ...], every: int) -> Estimator:
-    """SPO-tree: nodes after every few tokens, each worth the mean of its children. Of a state without a node
-    what its nearest node above says."""
+    """SPO-tree: nodes after every few tokens; the value of a node is the mean of its children. A state
+    without a node gets the value of the nearest node before it."""
 
     def grown(w: World, draw: np.random.Generator) -> Array:
         found: dict[int, list[float]] = {}
@@ -164,6 +166,8 @@ def tree(branching: tuple[int, ...], every: int) -> Estimator:
 
 @dataclass(frozen=True)
 class Row:
+    """The quality of one estimator."""
+
     name: str
     bias: float
     """Square root of the mean squared bias."""
@@ -172,13 +176,14 @@ class Row:
     error: float
     """Square root of the mean squared error."""
     cost: float
-    """Tokens for each answer that is trained on, its own not counted."""
+    """Extra tokens for each answer that is trained on, without its own."""
 
 
 def measured(w: World, name: str, estimator: Estimator, cost: float, repeats: int, seed: int = 0) -> Row:
+    """Bias, deviation and error of an estimator, from `repeats` sets of estimates."""
     draws = np.stack([estimator(w, stream(seed, "estimate", name, i)) for i in range(repeats)])
     bias = draws.mean(0) - w.value
-    # What the mean of so many draws is off by chance is no bias.
+    # The sampling error of the mean over this many draws is not bias.
     squared = np.maximum(bias**2 - draws.var(0, ddof=1) / repeats, 0)
     variance = draws.var(0, ddof=1)
 
@@ -189,6 +194,7 @@ def measured(w: World, name: str, estimator: Estimator, cost: float, repeats: in
 
 
 def rows(w: World, answers: int, repeats: int) -> Iterator[Row]:
+    """The rows of the table, one per estimator."""
     whole = float(w.left[0])
     yield measured(w, "group mean of 8", group_mean, 0.0, repeats)
     slow = max(50, repeats // 10)
@@ -205,6 +211,7 @@ def rows(w: World, answers: int, repeats: int) -> Iterator[Row]:
 
 
 def main() -> None:
+    """Prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,5 +1,5 @@
-"""The sampler has weights of its own, in its own dtype and on its own device; the policy's are copied into
-them."""
+"""The sampler has its own weights, in its own dtype and on its own device; the policy's weights are copied
+into them."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Policy and sampler share their tensors: nothing is copied and nothing can be stale."""
+"""Policy and sampler share their tensors, so nothing is copied and no weights can be stale."""
 
 from menon.errors import UserError
 from menon.rollout.protocols import Sampler

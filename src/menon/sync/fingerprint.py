@@ -1,4 +1,4 @@
-"""A short name for weights: equal names mean equal bits."""
+"""Fingerprints of weights: equal fingerprints mean equal bits."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,14 +12,13 @@ SLAB = 2**8
 """Rows of `COLUMNS` elements that are widened to 64 bits at once."""
 
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int32}
-"""Bytes of an element -> what its bits are read as (a long one as two numbers)."""
+"""Bytes of an element -> the integer type as which its bits are read (8 bytes as two integers)."""
 
 
 def fingerprint(weights: Mapping[str, Tensor], like: Mapping[str, Tensor] | None = None) -> str:
-    """32 hexadecimal digits that depend on every name, dtype, shape and bit, and on nothing else.
-
-    Not on the order of the mapping, the device, or whether two names share one tensor. With `like`, only its
-    names count, and every tensor as it would be in the dtype that its counterpart has there.
+    """32 hexadecimal digits that depend on every name, dtype, shape and bit, and on nothing else.  They do
+    not depend on the order of the mapping, the device, or whether two names share one tensor. With `like`,
+    only its names count, and every tensor is first converted to the dtype of its counterpart there.
     """
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(weights if like is None else like):
@@ -32,8 +31,9 @@ def fingerprint(weights: Mapping[str, Tensor], like: Mapping[str, Tensor] | None
 def bit_sum(weight: Tensor) -> int:
     """Sum over all elements of (bits as an integer) * (odd pseudo-random factor of its place), modulo 2^64.
 
-    One changed number always changes it, for its factor is odd; swapped ones do but for a chance of at most
-    2^-32. Integer sums have no order, so every device gives the same.
+    One changed number always changes the sum, because its factor is odd; swapped numbers change it except
+    with a probability of at most 2^-32. Integer sums do not depend on the order, so every device gives the
+    same.
     """
     flat = weight.contiguous().flatten()
     flat = (torch.view_as_real(flat).flatten() if flat.is_complex() else flat).view(BITS[flat.element_size()])
@@ -52,7 +52,7 @@ def bit_sum(weight: Tensor) -> int:
 
 @cache
 def factors(count: int, salt: int, device: torch.device) -> Tensor:
-    """[count] odd int64 numbers: SplitMix64 of the place (Steele, Lea, Flood 2014)."""
+    """[count] odd int64 numbers: SplitMix64 of the index (Steele, Lea, Flood 2014)."""
     place = (torch.arange(count, dtype=torch.int64, device=device) + (salt * 2**32 + 1)) * -0x61C8864680B583EB
     for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15), (31, 1)):
         place = (place ^ ((place >> shift) & (2 ** (64 - shift) - 1))) * factor

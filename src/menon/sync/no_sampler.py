@@ -1,4 +1,4 @@
-"""A run that writes no text: its weights go nowhere."""
+"""The channel of a run that writes no text: there is no sampler to update."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from menon.update.host import ModelHost
 
 @dataclass(frozen=True)
 class NoSampler:
-    """The policy's own fingerprint, for the record."""
+    """Publishing only computes the policy's fingerprint, for the record."""
 
     host: ModelHost
 

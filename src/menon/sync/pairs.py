@@ -1,4 +1,4 @@
-"""Which of the learner's tensors belongs to which of the sampler's."""
+"""Pairs the learner's tensors with those of the sampler."""
 
 from torch import Tensor
 
@@ -8,10 +8,9 @@ from menon.sync.protocols import HasWeights, Holder
 
 
 def pairs(learner: HasWeights, sampler: Sampler) -> tuple[Holder, dict[str, tuple[Tensor, Tensor]]]:
-    """The sampler, and by name the learner's and the sampler's tensor for all that the sampler holds.
-
-    A learner may have a critic's `value_head.*` besides. UserError if the sampler's weights cannot be
-    reached, or the two hold other names or shapes.
+    """The sampler, and for each of its weights, by name, the learner's and the sampler's tensor.  A learner
+    may also have a critic's `value_head.*`. UserError if the sampler's weights cannot be reached, or the two
+    hold other names or shapes.
     """
     if not isinstance(sampler, Holder):
         raise UserError(

@@ -1,4 +1,4 @@
-"""The seam between the weights that learn and the sampler that writes with them."""
+"""The protocol that brings the learner's weights to the sampler."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from menon.rollout.protocols import Sampler
 
 @dataclass(frozen=True)
 class Published:
-    """What a sampler holds after new weights have come."""
+    """The weights that a sampler holds after a publication."""
 
     version: int
     fingerprint: str
 
 
 class WeightChannel(Protocol):
-    """Made with both its ends by whatever places them (`assembly.placement`)."""
+    """A channel with both its ends, made by `assembly.placement`."""
 
     def publish(self, version: int) -> Published:
-        """Gives the sampler the weights that the policy has now, under that version, and checks that both
-        ends hold the same; RuntimeError if they do not."""
+        """Gives the sampler the policy's current weights under that version, and checks that both ends hold
+        the same weights; RuntimeError if they do not."""
         ...
 
 

@@ -1,8 +1,7 @@
-"""The seam between a training step and the models: what can be asked of them, and what is given to them to
-learn.
+"""The protocol between a training step and the models: what can be asked of them, and what they learn from.
 
-Everything that passes is plain data, so a host may live in this process, in the ranks of a cluster or behind
-a service.
+Everything that passes is plain data, so a host may be in this process, in the ranks of a cluster, or a remote
+service.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ class Ask:
     need: Need
     """A reduction may name another role of the same host, whose logits come second."""
     column: str = ""
-    """The name that the answer gets; "": that of the need."""
+    """The name of the resulting column; "": that of the need."""
 
     @property
     def name(self) -> str:
@@ -36,26 +35,27 @@ class Ask:
 
 @dataclass(frozen=True)
 class Ready:
-    """A term whose whole-update quantities are settled."""
+    """A term whose whole-update quantities are computed."""
 
     term: AnyTerm
     weight: Tensor
-    """[N] coef * share."""
+    """[N] coefficient times aggregation weight."""
     columns: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One optimiser step, settled: whatever depends on the whole of it stands in its columns and weights."""
+    """One optimiser step, fully specified: everything that depends on the whole update is in its columns and
+    weights."""
 
     batch: Batch
     terms: Mapping[str, Ready]
     unit: Unit
-    """What is never cut apart."""
+    """The unit that is never cut apart."""
 
 
 class ModelHost(Protocol):
-    """Named models that live together. Owns their weights, their optimisers and their files.
+    """Named models in one place. The host owns their weights, their optimisers and their files.
 
     Two roles may be one model: a critic on the policy's trunk learns in the policy's updates.
     """
@@ -75,8 +75,8 @@ class ModelHost(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes all that a resumed run needs of the models: the policy as an ordinary Hugging Face folder,
-        the rest in `folder/state`. No tensor passes the caller."""
+        """Writes everything that a resumed run needs of the models: the policy as an ordinary Hugging Face
+        folder, the rest in `folder/state`. No tensor passes the caller."""
         ...
 
     def load(self, folder: Path) -> None:
@@ -88,7 +88,7 @@ class ModelHost(Protocol):
         ...
 
     def fingerprint(self, role: str) -> str:
-        """Of all weights of a model (`sync.fingerprint`)."""
+        """The fingerprint of all weights of a model (`sync.fingerprint`)."""
         ...
 
     def follow(self, role: str, leader: str, rate: float) -> None:

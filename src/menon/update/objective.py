@@ -1,8 +1,8 @@
 """From a minibatch to its loss.
 
-Everything that depends on the whole update (statistics, selections, shares) is settled in `prepare`, before
-`cut` divides the update into what fits into memory. So the cut cannot change the gradient, and every term
-keeps its own normaliser.
+Everything that depends on the whole update (statistics, selections, aggregation weights) is computed in
+`prepare`, before `cut` divides the update into parts that fit into memory. So the cut cannot change the
+gradient, and every term keeps its own normaliser.
 """
 
 from collections.abc import Iterator, Mapping
@@ -54,7 +54,7 @@ def prepare(minibatch: MiniBatch, batch: Batch, host: ModelHost) -> Job:
 
 
 def _current(host: ModelHost, role: str, batch: Batch, first: bool) -> Current:
-    """Scores the model as it is now. On the first update its entropies are the batch's own and cost
+    """Scores the model as it is now. On the first update its entropies are already in the batch and cost
     nothing."""
 
     def score(*needs: Need) -> dict[str, Tensor]:
@@ -86,8 +86,8 @@ def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int, workers: int
     """Sequences of each forward pass: units sorted by their longest sequence, so that little of a padded pass
     is padding.
 
-    As many passes as there are `workers` run at a time, and these have at most `tokens_per_forward` padded
-    tokens, where no single unit is larger; several workers share a smaller batch too.
+    `workers` passes run at a time, and together they have at most `tokens_per_forward` padded tokens, unless
+    a single unit is larger. A smaller batch is also divided between the workers.
     """
     if workers > 1:
         tokens_per_forward = min(tokens_per_forward, batch.num_tokens) // workers
@@ -107,7 +107,7 @@ def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int, workers: int
             width, count = int(longest[u]), int(members[u])
         passes[-1].append(rows_by_unit[u])
     if workers > 1:
-        passes.reverse()  # the last to be done alone should be a short one
+        passes.reverse()  # the last pass, which may run alone, should be a short one
     return [torch.cat(rows) for rows in passes]
 
 
@@ -158,15 +158,16 @@ def correct(ready: Ready, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tens
 
 
 def weighs(now: Mapping[str, Tensor], micro: Micro) -> Tensor:
-    """Whether any token counts, after shares and corrections; 0-dim bool."""
+    """Whether any token has a weight other than 0 after corrections; 0-dim bool."""
     views = ((ready, replace(micro.batch, columns=ready.columns)) for ready in micro.terms.values())
     return torch.stack([(correct(ready, now, view)[0] != 0).any() for ready, view in views]).any()
 
 
 def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-    """Of the policy before the step's updates from the reference, by the sampled tokens: k1 = k and k3 =
-    exp(-k) - 1 + k per token, and the mean over sequences of the summed k1 (docs/numerics.md, 15.6). Where
-    nobody scored old log-probs: before its own update."""
+    """KL from the policy before the step's updates to the reference, estimated by the sampled tokens with k =
+    log pi - log ref: k1 = k and k3 = exp(-k) - 1 + k per token, and the mean over sequences of the summed k1
+    (docs/numerics.md, 15.6). Where old log-probs were not scored, it is that of the policy before its own
+    update."""
     if batch.ref_logp is None or "logp" not in now:
         return {}
     old = now["logp"] if batch.old_logp is None else batch.old_logp
@@ -184,8 +185,8 @@ def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     """How far trainer and sampler differ on the same weights (docs/numerics.md, 15.6): w =
     pi_old / pi_behaviour, which should be 1.
 
-    Read off where the new log-prob is the old one, on the first update of a step. A sampler on stale weights
-    shows here.
+    It is measured on the first update of a step, where the new log-prob is the old one. A sampler with stale
+    weights is visible here.
     """
     if batch.behaviour_logp is None or batch.old_logp is not None or "logp" not in now:
         return {}

@@ -1,4 +1,4 @@
-"""How an update moves the weights: AdamW's numbers and the learning rate of each update."""
+"""How an update changes the weights: the settings of AdamW and the learning rate of each update."""
 
 import math
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class Optimiser:
     """AdamW (Loshchilov and Hutter, 2019) with warm-up, a schedule per update and a clip of the gradient's
     norm.
 
-    The defaults are those of Open-Reasoner-Zero but for the learning rate, which suits a model of a million
-    weights.
+    The defaults are those of Open-Reasoner-Zero, except for the learning rate, which is for a model of a
+    million weights.
     """
 
     learning_rate: float = 1e-4
@@ -25,11 +25,12 @@ class Optimiser:
     weight_decay: float = 0.0
     """Decoupled from the gradient, as in AdamW."""
     warmup_updates: int = 0
-    """Updates of a linear rise; the first one is not zero, the last one is the full rate."""
+    """Number of updates in which the rate rises linearly; the first rate is not zero, the last is the full
+    rate."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """What follows the warm-up."""
+    """How the rate changes after the warm-up."""
     total_updates: int = 0
-    """Where a falling schedule ends; it stays at its last rate from there on."""
+    """The update at which a falling schedule ends; the rate is constant after it."""
     final_fraction: float = 0.0
     """Last rate of a falling schedule, as a share of the full one."""
     clip_norm: float = 1.0
@@ -58,15 +59,15 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class NaturalGradient:
-    """TRPO's step in place of AdamW's: how far to go, and how to get there. The step is the largest of sqrt(2
-    max_kl / s'Fs) s, times `shrink` as often as it takes, that lowers the loss and stays within `max_kl`; if
-    none of `tries` does, the weights stay as they are."""
+    """TRPO's step in place of AdamW's. With s the direction found by conjugate gradient and F the Fisher
+    matrix, the step is the largest of sqrt(2 max_kl / s'Fs) s, times `shrink` as often as it takes, that
+    lowers the loss and stays within `max_kl`; if none of `tries` does, the weights stay as they are."""
 
     max_kl: float = 0.01
-    """Of KL(pi_old || pi) over the vocabulary, the mean over the trained tokens of the update."""
+    """Bound on KL(pi_old || pi) over the vocabulary, averaged over the trained tokens of the update."""
     damping: float = 0.1
     iterations: int = 10
-    """Of conjugate gradient."""
+    """Iterations of conjugate gradient."""
     shrink: float = 0.8
     tries: int = 10
 

@@ -1,4 +1,4 @@
-"""The parts of an objective, and what they can ask of a forward pass."""
+"""The protocols of an objective's parts, and what they can ask of a forward pass."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Reduction:
     """
 
     name: str
-    """The column it yields."""
+    """The column that it yields."""
     reduce: Callable[[Tensor, Tensor | None], Tensor]
     other: str = ""
     """Model whose logits come second (without gradient), for instance "reference"; "" for none."""
@@ -39,7 +39,7 @@ class Hidden:
     """[N, d] hidden states before the tokens, after one of the model's layers."""
 
     layer: int = -1
-    """As an index into the layers' outputs; -1 is what the heads see."""
+    """Index into the layers' outputs; -1 is the input of the heads."""
 
 
 VALUE, VALUE_AFTER = Head("value"), Head("value", "after")
@@ -91,7 +91,7 @@ class Loss(Protocol):
         ...
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        """Metrics under the names of docs/numerics.md, 15; called without gradient. The means are over
+        """Metrics by the names of docs/numerics.md, 15; called without gradient. Means are over
         `batch.trained`."""
         ...
 
@@ -116,15 +116,15 @@ class Aggregation(Protocol):
 
 
 class Correction(Protocol):
-    """How much a token's loss counts although another policy wrote it: an importance weight, or 0 for what is
-    too far off."""
+    """How much a token's loss counts if another policy wrote it: an importance weight, or 0 if the policies
+    differ too much."""
 
     @property
     def reads(self) -> tuple[str, ...]: ...
 
     def __call__(self, logp: Tensor, batch: Batch) -> Tensor:
-        """[N] weights, finite and 0 or more; they multiply the loss after any clip and no denominator. `logp`
-        [N] is that of the policy now, without gradient; sequences are whole."""
+        """[N] weights, finite and 0 or more; they multiply the loss after any clip, and do not change the
+        denominator. `logp` [N] is that of the current policy, without gradient; sequences are complete."""
         ...
 
 

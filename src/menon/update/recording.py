@@ -40,7 +40,7 @@ def recorded_update(
 
 
 def _weight(job: Job, name: str, before: Mapping[str, Tensor]) -> Tensor:
-    """[n] of the term, after its corrections."""
+    """[n] weights of a term's tokens, after its corrections."""
     ready = job.terms[name]
     if LOGP not in before:
         return ready.weight.detach()

@@ -48,7 +48,7 @@ class MovingAverage:
 
 
 ReferencePart = HardReset | MovingAverage
-"""What a configuration file can name."""
+"""The parts that a configuration file can name."""
 
 
 def _at_least_one(part: ReferencePart) -> None:

@@ -26,7 +26,7 @@ ASKS: dict[str, Ask] = {
     "old_entropy": Ask("policy", "entropy", "entropy"),
     "collision": Ask("policy", Reduction("collision", collision)),
 }
-"""What parts read -> who is asked for it, and the column of the batch that it fills."""
+"""Column that parts read -> the model that is asked for it, and the column of the batch that it fills."""
 
 
 def score(
@@ -34,10 +34,10 @@ def score(
 ) -> Batch:
     """Fills the columns that the advantage stage (`by_credit`) and the losses read, and no others.
 
-    Scored as the updates are cut, so that a model which has not moved gives its own numbers bit for bit. The
-    first update of a step starts from the old policy: losses take the detached new log-prob there, and
-    old_logp is scored for the others. Where the sampler's log-probs are taken for the old ones, none is
-    scored.
+    Sequences are scored in the same passes as in the updates, so that an unchanged model gives the same
+    numbers bit for bit. The first update of a step starts from the old policy: losses take the detached new
+    log-prob there, and old_logp is scored for the others. If the sampler's log-probs are used as the old
+    ones, none are scored.
     """
     bypass = any(minibatch.update.old == "behaviour" for minibatch in minibatches)
     if bypass:

@@ -21,16 +21,16 @@ CorrectionKind = TypeVar("CorrectionKind", covariant=True)
 
 @dataclass(frozen=True)
 class Term(Generic[LossKind, AggregationKind, SelectKind, CorrectionKind]):
-    """One summand of an objective. (Generic so that a configuration can say which losses, shares, ... it
-    reads.)"""
+    """One summand of an objective. (It is generic so that a configuration can say which losses, aggregations,
+    ... it reads.)"""
 
     loss: LossKind
     share: AggregationKind
     select: SelectKind | None = None
-    """None: every trained token."""
+    """The tokens that count; None: every trained token."""
     coef: float = 1.0
     correction: tuple[CorrectionKind, ...] = ()
-    """For text that another policy wrote; the product of all."""
+    """Corrections for text that another policy wrote; their weights are multiplied."""
 
 
 AnyTerm = Term[Loss, Aggregation, Select, Correction]
@@ -49,10 +49,10 @@ class Update:
     model: str = "policy"
     count: int = 1
     old: Literal["trainer", "behaviour"] = "trainer"
-    """Whose log-probs ratios compare with: the trainer's before the step, or those of the sampler (nothing is
-    scored then)."""
+    """Whose log-probs are the denominator of ratios: the trainer's before the step, or the sampler's (then
+    nothing is scored)."""
     after: int = 0
-    """Steps of the run that pass without it: a policy waits for its critic."""
+    """The number of first steps of the run without this update, in which a policy waits for its critic."""
 
     @property
     def unit(self) -> Unit:
@@ -73,15 +73,14 @@ class MiniBatch:
     rows: Tensor
     """[K] sequences of the step's batch."""
     first: bool
-    """The model has not moved since the batch was scored: old is the detached new, and does not have to be
-    scored."""
+    """The model has not changed since the batch was scored: the old log-probs are the detached new ones and
+    need not be scored."""
 
 
 def split(batch: Batch, update: Update, seed: int, step: int) -> list[MiniBatch]:
-    """Deals the units of a batch into `count` updates of nearly equal size, shuffled by a named stream.
-
-    One update takes the batch as it stands. With fewer units than updates there are as many updates as units.
-    Sequences that are not learned from are in no update.
+    """Divides the units of a batch into updates of nearly equal size, shuffled by a named random stream.  A
+    single update keeps the order of the batch. With fewer units than updates there are as many updates as
+    units. Sequences that are not learned from are in no update.
     """
     learned = torch.arange(batch.num_sequences) if batch.learn is None else batch.learn.nonzero()[:, 0]
     unit = unit_of(batch, update.unit)[learned]
@@ -95,6 +94,6 @@ def split(batch: Batch, update: Update, seed: int, step: int) -> list[MiniBatch]
 
 
 def steered(batch: Batch) -> dict[str, Metric]:
-    """Those coefficients as metrics."""
+    """The coefficients that parts steer, as metrics."""
     columns = {name: column for name, column in batch.columns.items() if name.startswith(STEERS)}
     return {name: Mean(float(column[0])) for name, column in columns.items() if len(column)}

@@ -10,34 +10,34 @@ import torch
 from torch import Tensor
 
 SMALLEST, FEWEST = 32, 256
-"""Positions of the first block, the second where there are to be few."""
+"""Positions of the first block; the second number is for a cache with few blocks."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What some rows see: the first positions, as far as `masks` let them."""
+    """The part of the cache that some rows attend to: the first positions, masked by `masks`."""
 
     blocks: list[Tensor]
     """[layers, 2, n * key_heads, positions, head_dim] each."""
     masks: tuple[Tensor, ...]
-    """For each block [n * key_heads, 1, positions], 0 where a row may look and -inf elsewhere."""
+    """For each block [n * key_heads, 1, positions], 0 where a row attends and -inf elsewhere."""
     rows: Tensor | None
-    """[n * key_heads, 1, 1] bool: whose view this is; None: everyone's."""
+    """[n * key_heads, 1, 1] bool: the rows that this view is for; None: all rows."""
 
 
 class BlockCache:
     """A block holds some positions of all rows and layers, [layers, 2, rows, key_heads, size, head_dim].
 
-    So attention reads memory as one stream: where a row's positions lie in one piece with free places behind
-    them, a CPU core reads less than half as fast. Which positions are a block never changes, so results do
-    not depend on what was here before.
+    So attention reads memory as one stream. If each row's positions were contiguous and followed by free
+    ones, a CPU core would read less than half as fast. The division into blocks is fixed, so results do not
+    depend on earlier contents.
     """
 
     def __init__(
         self, layers: int, rows: int, key_heads: int, head_dim: int, like: Tensor, few: bool
     ) -> None:
-        """In the dtype and on the device of `like`. `few`: with few blocks, for a GPU, which minds many short
-        operations more."""
+        """The cache has the dtype and device of `like`. `few`: few blocks, for a GPU, on which many short
+        operations cost more."""
         self.shape, self.few = (layers, 2, rows, key_heads), few
         self._use(0, like.new_zeros(0, head_dim))
 
@@ -46,16 +46,17 @@ class BlockCache:
         return self.memory.nbytes
 
     def width(self, length: int) -> int:
-        """How many positions to look at for so many: whole blocks, or what they would be on a CPU."""
+        """The number of positions that attention reads for sequences of this length: whole blocks, as they
+        would be on a CPU."""
         return self.edges[bisect_left(self.edges, length)]
 
     def reserve(self, length: int) -> bool:
-        """Room for so many positions; grows by doubling, so that an answer which stops early never pays for
-        its limit. True if it grew."""
+        """Makes room for `length` positions. The cache grows by doubling, so that an answer that stops early
+        does not take the memory of its limit. True if it grew."""
         if length <= self.capacity:
             return False
         capacity = max(width_class(length), FEWEST if self.few else SMALLEST)
-        # What was never written is zero: a masked NaN would leak.
+        # Unwritten positions are zero, because a masked NaN would spread.
         memory = self.memory.new_zeros(capacity * self.each, self.memory.shape[1])
         memory[: len(self.memory)] = self.memory
         self._use(capacity, memory)
@@ -82,7 +83,7 @@ class BlockCache:
         """[layers, 2, blocks]: the row of `memory` where a block of a layer's keys or values begins."""
 
     def grow(self, rows: int) -> None:
-        """Room for so many rows, more than there are; these keep their keys and values."""
+        """Makes room for `rows` rows, more than there are; existing rows keep their keys and values."""
         before, (layers, two, had, heads) = self.blocks, self.shape
         self.shape = (layers, two, rows, heads)
         each = math.prod(self.shape)
@@ -98,7 +99,7 @@ class BlockCache:
             block[:, :, rows] = part[:, :, None]
 
     def start(self, row: int, length: int) -> Tensor:
-        """What a row holds, with memory of its own."""
+        """A copy of the keys and values of a row."""
         return torch.cat([block[:, :, row] for block in self.first_positions(length)], 3)
 
     def move(self, source: Tensor, target: Tensor, length: int) -> None:
@@ -107,7 +108,7 @@ class BlockCache:
             block[:, :, target] = block[:, :, source]
 
     def first_positions(self, length: int) -> list[Tensor]:
-        """The blocks as far as so many positions go, views."""
+        """The blocks that hold the first `length` positions, as views."""
         begins = accumulate(self.sizes, initial=0)
         return [
             block[..., : length - begin, :]
@@ -116,7 +117,7 @@ class BlockCache:
         ]
 
     def view(self, mask: Tensor, rows: Tensor | None = None) -> View:
-        """Of the first n rows. `mask`: [n, 1, width]. `rows`: [n] bool, or None for all."""
+        """The view of the first n rows. `mask`: [n, 1, width]. `rows`: [n] bool, or None for all."""
         n, _, width = mask.shape
         heads = self.shape[3]
         blocks = [block.flatten(2, 3)[:, :, : n * heads] for block in self.first_positions(width)]
@@ -124,7 +125,7 @@ class BlockCache:
         return View(blocks, masks, None if rows is None else rows.repeat_interleave(heads)[:, None, None])
 
     def places(self, position: Tensor) -> Tensor:
-        """Where keys and values of one position [n] of each of the first n rows lie: [layers, 2 * n *
+        """Indices of the keys and values of one position [n] of each of the first n rows: [layers, 2 * n *
         key_heads]."""
         layers, two, rows, heads = self.shape
         device, n = position.device, position.shape[0]
@@ -157,8 +158,8 @@ class BlockCache:
 
 
 def block_sizes(capacity: int, few: bool = False) -> list[int]:
-    """Of so many positions, a power of two: a quarter of the largest power of two before the block, at least
-    32; with `few` the whole of it, at least 256.
+    """Sizes of the blocks for `capacity` positions, a power of two. A block has a quarter of the largest
+    power of two up to its first position, at least 32; with `few` the whole of it, at least 256.
 
     >>> block_sizes(512), block_sizes(512, few=True)
     ([32, 32, 32, 32, 32, 32, 32, 32, 64, 64, 64, 64], [256, 256])

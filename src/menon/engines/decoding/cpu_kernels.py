@@ -1,9 +1,7 @@
-"""What a decoding step of a small model does between its matrix products, on one core of a CPU. Compiled by
-numba.
-
-Each is one call where PyTorch needs five to ten, and attention reads what a row sees and nothing else.
-Numbers are fp32, or bfloat16 seen as uint16, which numba does not know by name; sums are in fp32. A row's
-bits depend on no other row.
+"""The operations of a small model's decoding step other than matrix products, for one core of a CPU, compiled
+by numba.  Each kernel is one call where PyTorch needs five to ten, and attention reads only the positions
+that a row attends to. Numbers are fp32, or bfloat16 seen as uint16, which numba does not know by name; sums
+are in fp32. A row's bits depend on no other row.
 """
 
 from types import FunctionType
@@ -16,12 +14,12 @@ from numba.extending import overload
 from torch import Tensor
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}
-"""Sums may be taken in lanes. NaN and infinities keep their meaning."""
+"""Optimisations that the compiler may use: sums may be vectorised. NaN and infinities keep their meaning."""
 
 
 def compiled(function: Any) -> dict[torch.dtype, Any]:
-    """By the dtype of the weights; each at its first call, and kept on disk where there is a place that can
-    be written to.
+    """The compiled function by the dtype of the weights. Each is compiled at its first call, and cached on
+    disk if a folder is writable.
 
     One for each: two processes that keep two signatures of one function at a time may leave an index on disk
     that mixes them up.

@@ -1,8 +1,8 @@
-"""The decoding step of a small model on one core of a CPU: PyTorch's matrix products, and kernels of our own
-between them.
+"""The decoding step of a small model on one core of a CPU: PyTorch's matrix products, with compiled kernels
+(`cpu_kernels`) between them.
 
-Its numbers are those of `DecoderSlots._step` but for the order of sums, in less than half of the time for few
-rows.
+Its numbers are those of `DecoderSlots._step` up to the order of sums; for few rows it takes less than half
+the time.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from menon.engines.decoding.decode_weights import Product, Step
 
 
 class CpuStep:
-    """For one memory of a cache and the tensors that are the weights now; their numbers may change."""
+    """A decoding step on one cache and on the current weight tensors, whose values may change."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Steps of decoding as CUDA graphs: recorded once for each shape, then started as a whole. Torch alone.
 
-A GPU works through a small step faster than Python can name its operations. A recorded step needs no Python;
-it reads and writes the very tensors that it was recorded with, so those must stay where they are.
+A GPU executes a small step faster than Python can launch its operations. A recorded step needs no Python. It
+reads and writes the tensors that it was recorded with, so these must keep their addresses.
 """
 
 import warnings
@@ -18,11 +18,12 @@ Capture = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
 overwritten."""
 
 CLASSES = 8
-"""Numbers of rows that are recorded; one in between is rounded up, and free rows are computed with it."""
+"""How many different numbers of rows are recorded. Others are rounded up, and the free rows are computed
+too."""
 
 
 class Graphs:
-    """A step for up to `slots` rows, recorded when a shape is first met."""
+    """A step for up to `slots` rows, recorded the first time that a shape occurs."""
 
     def __init__(self, step: Step, slots: int, device: torch.device, capture: Capture) -> None:
         self.step, self.slots, self.capture = step, slots, capture
@@ -50,7 +51,7 @@ class Graphs:
 
 
 def capture_on(device: torch.device) -> Capture | None:
-    """A new one, for graphs that live and go together; None where there is nothing to record with."""
+    """A new recorder, for graphs that are freed together; None if the device cannot record."""
     if device.type != "cuda":
         return None
     pool = (

@@ -1,5 +1,4 @@
-"""The weights of a Llama as they are decoded with: of a small one, what reads the same input is one
-matrix."""
+"""The weights of a Llama for decoding: in a small model, projections of the same input are one matrix."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -22,8 +21,8 @@ class Product:
 
     @staticmethod
     def of(copy: bool, *parts: Affine) -> "Product":
-        """One matrix of its own, or the given ones as they lie. Its own lies in the order of the input: a
-        fifth faster for few rows on a CPU."""
+        """With `copy`, one new matrix; else the given ones as they are. The new matrix is stored in input
+        order, which is a fifth faster for few rows on a CPU."""
         if not copy:
             return Product(tuple(part.weight.t() for part in parts), tuple(part.bias for part in parts))
         biases = [p.weight.new_zeros(len(p.weight)) if p.bias is None else p.bias for p in parts]
@@ -48,7 +47,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Step:
-    """A layer as it is decoded with."""
+    """The weights of a layer for decoding."""
 
     attention_norm: Tensor
     qkv: Product
@@ -76,7 +75,7 @@ def step_of(decoder: Decoder, layer: Layer, copy: bool) -> Step:
 
 
 def matrices(decoder: Decoder) -> list[Tensor]:
-    """Of its layers."""
+    """The matrices of the decoder's layers."""
     return [
         affine.weight
         for layer in decoder.layers
@@ -86,12 +85,13 @@ def matrices(decoder: Decoder) -> list[Tensor]:
 
 
 def is_copied(decoder: Decoder) -> bool:
-    """Is it decoded with copies of its matrices?"""
+    """Whether the model is decoded with copies of its matrices."""
     return sum(weight.numel() for weight in matrices(decoder)) <= SMALL
 
 
 def has_kernels(decoder: Decoder) -> bool:
-    """Is it decoded by `CpuStep`: small as a whole, on a CPU, all of it in fp32 or all in bfloat16?"""
+    """Whether the model is decoded by `CpuStep`: it is small, on a CPU, and entirely in fp32 or entirely in
+    bfloat16."""
     if decoder.embedding.device.type != "cpu":
         return False
     weights = [*matrices(decoder), decoder.embedding, *([decoder.head.weight] if decoder.head else [])]
@@ -103,21 +103,21 @@ def has_kernels(decoder: Decoder) -> bool:
 
 
 def cache_dtype(decoder: Decoder) -> torch.dtype:
-    """Of keys and values: that of the weights where `CpuStep` reads them, which sums in fp32; else at least
-    fp32."""
+    """The dtype of keys and values: that of the weights if `CpuStep` reads them (it sums in fp32), else at
+    least fp32."""
     dtype = decoder.embedding.dtype
     return dtype if has_kernels(decoder) else torch.promote_types(dtype, torch.float32)
 
 
 def ready(decoder: Decoder) -> tuple[Decoder, list[Step], Product]:
-    """The network as it is decoded with: itself, its layers and its head."""
+    """The decoder, its layers and its head, with the weights for decoding."""
     decoder, head, copy = with_wide_norms(decoder), decoder.head, is_copied(decoder)
     assert head is not None
     return decoder, [step_of(decoder, layer, copy) for layer in decoder.layers], Product.of(copy, head)
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """All that are in a tree of lists, tuples and dataclasses, in order."""
+    """All tensors in a tree of lists, tuples and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list | tuple):

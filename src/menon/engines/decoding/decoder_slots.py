@@ -1,8 +1,8 @@
 """Decoding for the Llama family: few operations per layer over one cache of all layers.
 
-A small model is bound by the cost of calling operations, not by arithmetic, so projections that read the same
-input are one matrix, masks and rotary tables are made once per step for all layers, and residuals are added
-where they lie. On a CPU its steps are those of `CpuStep`; here are PyTorch's alone, for a GPU, for larger
+The time of a small model is mostly the overhead of calling operations, not arithmetic. So projections of the
+same input are one matrix, masks and rotary tables are made once per step for all layers, and residuals are
+added in place. On a CPU a small model uses `CpuStep`; the steps here use only PyTorch, for a GPU, for larger
 models and for fp64.
 
 Matrix products run in the dtype of the weights, and so do activations of an MLP, as in a learner under
@@ -44,17 +44,17 @@ class DecoderSlots:
 
     @torch.inference_mode()
     def refresh(self) -> None:
-        """Takes the weights as they are now, into the tensors that recorded steps read: norms and matrices
+        """Copies the current weights into the tensors that recorded steps read, because norms and matrices
         may be copies."""
         for mine, now in zip(
             tensors((self.decoder, self.steps, self.head)), tensors(ready(self.given)), strict=True
         ):
             if mine.data_ptr() != now.data_ptr():
                 mine.copy_(now)
-        self.cpu_step = self._cpu_step()  # what is no copy may lie elsewhere now
+        self.cpu_step = self._cpu_step()  # weights that are not copies may have new addresses
 
     def reserve(self, width: int) -> None:
-        """Room for `width` positions."""
+        """Makes room for `width` positions."""
         if self.cache.reserve(width):
             self._grown()
 
@@ -130,11 +130,11 @@ class DecoderSlots:
         return torch.stack([k, v], 1).transpose(2, 3).to(self.cache.memory.dtype)
 
     def start(self, row: int, length: int) -> Tensor:
-        """What a row holds, with memory of its own."""
+        """A copy of the keys and values of a row."""
         return self.cache.start(row, length)
 
     def copy(self, start: Tensor) -> Tensor:
-        """A start with memory of its own."""
+        """A copy of a start."""
         return start.clone()
 
     @torch.inference_mode()
@@ -150,7 +150,7 @@ class DecoderSlots:
 
     @torch.inference_mode()
     def grow(self, rows: int) -> None:
-        """Room for so many rows; those that are there keep their keys and values."""
+        """Makes room for `rows` rows; existing rows keep their keys and values."""
         if rows > self.slots:
             self.slots = rows
             self.cache.grow(rows)
@@ -214,8 +214,8 @@ class DecoderSlots:
 
 
 def renewed(slots: DecoderSlots | None, decoder: Decoder, places: int, fixed: bool) -> DecoderSlots:
-    """Slots for that many sequences: those of an earlier stream where they are enough, with the weights of
-    now."""
+    """Slots for `places` sequences with the current weights: those of an earlier stream if they are enough,
+    else new ones."""
     if slots is None or slots.slots < places:
         return DecoderSlots(decoder, places, fixed)
     slots.refresh()

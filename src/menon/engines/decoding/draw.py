@@ -9,7 +9,7 @@ from menon.batch import sent
 
 
 class Drawn(NamedTuple):
-    """[n] each; what the fields of `Completion` mean."""
+    """One entry per row, [n] each; the fields mean the same as in `Completion`."""
 
     token: Tensor
     logp: Tensor
@@ -21,9 +21,9 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
     """One token per row of `logits` [n, V] (fp32) by one number in [0, 1) each (`uniform` [n], fp64).
 
     The token is the first whose cumulative probability exceeds the number, so it depends on its row alone.
-    `temperature`, `top_p`, `top_k` are [n]; temperature 0 takes the most probable token (the first of equals)
-    and tells log-probs at 1. Numbers and settings are best on the host: what they ask for is then known
-    without waiting for the logits' device.
+    `temperature`, `top_p`, `top_k` are [n]; temperature 0 takes the most probable token (the first of equal
+    ones) and gives log-probs at temperature 1. Keep the uniform numbers and the settings on the host, so that
+    they can be read without waiting for the device of the logits.
     """
     device, greedy = logits.device, temperature == 0
     warm, cold, truncated = (
@@ -55,8 +55,8 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
 
 
 def most_probable(logits: Tensor, temperature: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """[n, count] the most probable tokens of each row, the most probable one first, and their log-probs at the
-    row's temperature (at 1 where it is 0); for the place of `temperature` [n] see `draw`."""
+    """[n, count] the most probable tokens of each row, the most probable one first, and their log-probs at
+    the row's temperature (at 1 where it is 0); for the place of `temperature` [n] see `draw`."""
     warm = torch.where(temperature == 0, 1, temperature)
     logp = torch.log_softmax(logits / sent(warm, logits.device)[:, None], dim=-1)
     found = logp.topk(min(count, logits.shape[-1]), dim=-1)
@@ -88,7 +88,8 @@ def kept_by(p: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:
     """[n, V] bool: the `top_k` most probable tokens (0: all); of those, renormalised, the fewest whose mass
     reaches `top_p`.
 
-    Equals keep their order in the vocabulary, so exactly k are left. The most probable token always stays.
+    Equal probabilities are ordered as in the vocabulary, so exactly k tokens are left. The most probable
+    token always stays.
     """
     ranked, order = p.double().sort(dim=-1, descending=True, stable=True)
     vocabulary = p.shape[-1]

@@ -1,4 +1,5 @@
-"""When further requests join the sequences that one process is writing: the same step every time.
+"""Decides when further requests join the sequences that one process is writing, so that it is the same step
+in every run.
 
 Which sequences are neighbours in a decoding step changes the last bits of their numbers, so a run repeats
 bit for bit only if each request joins in the same step every time. A request that follows from a completion
@@ -8,8 +9,8 @@ follows from them, or that nothing does. Before a step it waits until the unsett
 a quarter as many as the unfinished sequences, and it settles no more than that, even if more has come. So
 the step in which a request joins depends on what was written and on nothing else.
 
-The quarter is what environments get to work in while other sequences are written. Without it every step
-would wait for them; with more, slots would be empty while requests for them lie ready.
+This quarter gives environments time to work while other sequences are written. Without it every step would
+wait for them; with more, slots would be empty although requests are ready.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +20,11 @@ from menon.engines.decoding.scheduler import Detokenizer, Scheduler, Settings, S
 from menon.types import Completion, Request
 
 WINDOW = 4
-"""One completion may be unsettled for so many unfinished sequences."""
+"""One completion may be unsettled for this many unfinished sequences."""
 
 
 class Lane:
-    """A scheduler, and how many of its completions are not settled."""
+    """A scheduler, and the number of its completions that are not settled."""
 
     def __init__(self, scheduler: Scheduler, settles: bool) -> None:
         """`settles`: requests follow from completions, all but those of requests that are `last`."""
@@ -39,8 +40,8 @@ class Lane:
         slots: Callable[[int], Slots],
         detokenizer: Detokenizer,
     ) -> "Lane":
-        """A lane with its first requests, of which at most `most` are live at a time; `slots` makes so
-        many."""
+        """A lane with its first requests, of which at most `most` are live at a time; `slots` makes the slots
+        for a number of sequences."""
         made = slots(most if settings.fixed else max(1, min(most, len(requests))))
         prefixes = None if settings.prefix_bytes is None else PrefixCache(settings.prefix_bytes)
         lane = Lane(Scheduler(made, settings, detokenizer, prefixes), settles)
@@ -49,12 +50,12 @@ class Lane:
 
     @property
     def busy(self) -> bool:
-        """Something is live or queued."""
+        """Whether a request is live or queued."""
         return self.scheduler.size > 0
 
     @property
     def overdue(self) -> bool:
-        """More must be settled before the next step."""
+        """Whether more completions must be settled before the next step."""
         return self.unsettled > self.scheduler.size // WINDOW
 
     def step(self, version: int) -> list[Completion]:
@@ -67,7 +68,8 @@ class Lane:
         return sum(not completion.request.last for completion in finished) if self.settles else 0
 
     def settle(self, count: int, requests: Sequence[Request], most: int) -> None:
-        """What follows from the next `count` completions (0: from none; see `Scheduler.ask` for `most`)."""
+        """Settles the next `count` completions (0: none) with the requests that follow from them; see
+        `Scheduler.ask` for `most`."""
         self.unsettled -= count
         if requests:
             self.scheduler.ask(requests, most)

@@ -39,10 +39,10 @@ class ModelSlots:
         raise NotImplementedError("no start is kept, so none can be extended")
 
     def start(self, row: int, length: int) -> None:
-        """Caches of `transformers` are many kinds of things; none is kept."""
+        """None: the caches of `transformers` have many forms, and none is kept."""
 
     def copy(self, start: Start) -> Start:
-        """A start with memory of its own."""
+        """A copy of a start."""
         return [(keys.clone(), values.clone()) for keys, values in start]
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ class ModelSlots:
 
     @torch.no_grad()
     def grow(self, rows: int) -> None:
-        """Room for so many rows; those that are there keep their keys and values."""
+        """Makes room for `rows` rows; existing rows keep their keys and values."""
         self.cache.grow(rows)
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class ModelSlots:
 
 @contextmanager
 def evaluating(modules: list[nn.Module]) -> Iterator[None]:
-    """Eval mode without a trace: the learner's training flags come back, module by module."""
+    """Sets eval mode, and restores the training flag of every module afterwards."""
     training = [module for module in modules if module.training]
     for module in training:
         module.training = False

@@ -1,4 +1,4 @@
-"""Keys and values of finished sequences, kept for those that go on from them: turns, segments, trees."""
+"""Keys and values of finished sequences, kept for requests that continue them: turns, segments, trees."""
 
 from bisect import bisect_left, insort
 
@@ -9,30 +9,28 @@ from menon.types import Tokens
 
 
 class PrefixCache:
-    """Starts by their tokens, found by the longest common beginning. At most `room` bytes; what comes after
-    that is not kept.
-
-    Big-endian tokens sort as numbers do, so the longest common beginning of a sequence is that with one of
-    its neighbours.
+    """Starts by their tokens, found by the longest common prefix. The cache takes at most `room` bytes; when
+    it is full, nothing is added.  Big-endian tokens sort as numbers do, so a sequence shares its longest
+    common prefix with one of its neighbours in that order.
     """
 
     def __init__(self, room: int) -> None:
         self.room = self.whole = room
         self.version: int | None = None
-        """Of the weights that computed all of this."""
+        """Version of the weights that computed the contents."""
         self.keys: list[bytes] = []
         self.starts: dict[bytes, Tensor] = {}
 
     def at(self, version: int) -> "PrefixCache":
-        """Forgets what other weights computed."""
+        """The cache for this version of the weights: entries of another version are removed."""
         if version != self.version:
             self.room += sum(start.nbytes for start in self.starts.values())
             self.keys, self.starts, self.version = [], {}, version
         return self
 
     def add(self, tokens: Tokens, start: Tensor) -> None:
-        """`start` is [..., length, head_dim] and this store's own. It takes the place of the longest
-        beginning of itself."""
+        """Adds a start [..., length, head_dim], which the cache then owns. It replaces the longest entry that
+        is a prefix of it."""
         key = tokens.astype(">i4").tobytes()
         place = bisect_left(self.keys, key)
         if place < len(self.keys) and self.keys[place].startswith(key):
@@ -49,8 +47,7 @@ class PrefixCache:
         self.starts[key] = start
 
     def find(self, tokens: Tokens) -> Tensor | None:
-        """The longest start of a beginning of these tokens, a view; None if there is none of at least one
-        token."""
+        """A view of the longest start that is a prefix of these tokens; None if no entry shares a token."""
         wanted = tokens.astype(">i4")
         place = bisect_left(self.keys, wanted.tobytes())
         best, longest = None, 0

@@ -1,9 +1,9 @@
-"""Continuous batching: the requests of one stream, or one process's part of them, whatever computes the
+"""Continuous batching of the requests of one stream, or of one process's part of them; `Slots` compute the
 tokens.
 
 Finished sequences leave their slots at once and queued requests take their place; only live rows are
-computed. Each distinct beginning (prompt plus prefix) is computed once for all requests that are queued with
-it. Its last token is left to the first decoding step, where every request feeds it anyway, so that prefill
+computed. Each distinct context (prompt plus prefix) is computed once for all queued requests that have it.
+Its last token is left to the first decoding step, in which every request feeds it anyway, so that prefill
 needs no logits.
 """
 
@@ -37,8 +37,8 @@ class Slots(Protocol):
         ...
 
     def prefill(self, ids: Tensor, lengths: list[int]) -> list[Any]:
-        """Token ids [S, L], padded on the right -> the starts of sequences, as only these slots understand
-        them. Views."""
+        """Token ids [S, L], padded on the right -> the starts of the sequences, in a form of these slots'
+        own. They are views."""
         ...
 
     def extend(self, starts: list[Any], ids: Tensor, lengths: list[int]) -> list[Any]:
@@ -46,12 +46,11 @@ class Slots(Protocol):
         ...
 
     def copy(self, start: Any) -> Any:
-        """A start with memory of its own."""
+        """A copy of a start."""
         ...
 
     def start(self, row: int, length: int) -> Tensor | None:
-        """The first `length` keys and values of a row, with memory of their own; None where they cannot be
-        kept."""
+        """A copy of the first `length` keys and values of a row; None if they cannot be kept."""
         ...
 
     def fill(self, rows: Tensor, start: Any) -> None:
@@ -63,7 +62,7 @@ class Slots(Protocol):
         ...
 
     def grow(self, rows: int) -> None:
-        """Room for so many rows; those that are there keep their keys and values."""
+        """Makes room for `rows` rows; existing rows keep their keys and values."""
         ...
 
     def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
@@ -82,7 +81,7 @@ class Detokenizer:
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for all requests of a stream."""
+    """The settings of all requests of a stream."""
 
     seed: int
     end_tokens: np.ndarray
@@ -98,7 +97,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Queued:
-    """A request that has no slot yet, and the tokens that it goes on from: prompt and prefix."""
+    """A request that has no slot yet, and its context: the tokens of prompt and prefix."""
 
     request: Request
     given: Tokens
@@ -106,16 +105,14 @@ class Queued:
 
 
 class RequestQueue:
-    """Requests in the order in which they get slots: those with the same beginning side by side, beginnings
-    in the order of their first request.
-
-    Requests from whose answers others follow come before those that are `last`: what follows has to be
-    written too, and at the end slots would be empty while it is.
+    """Requests in the order in which they get slots: those with the same context together, contexts in the
+    order of their first request.  Requests whose answers are followed by others come before those that are
+    `last`, because otherwise slots would be empty at the end, while the following ones are written.
     """
 
     def __init__(self) -> None:
         self.groups: dict[tuple[bool, bytes], deque[Queued]] = {}
-        """By whether they are last, and their beginning."""
+        """Requests by whether they are `last`, and by their context."""
         self.size = 0
 
     def __len__(self) -> int:
@@ -129,7 +126,7 @@ class RequestQueue:
         self.size += len(requests)
 
     def take(self, count: int) -> list[Queued]:
-        """The next requests, at most so many."""
+        """The next requests, at most `count`."""
         taken: list[Queued] = []
         while len(taken) < count and (name := self._next()):
             group = self.groups[name]
@@ -141,7 +138,7 @@ class RequestQueue:
 
     @property
     def next_key(self) -> bytes:
-        """The beginning of the next request; empty if there is none."""
+        """The context of the next request; empty if there is none."""
         name = self._next()
         return name[1] if name else b""
 
@@ -150,7 +147,7 @@ class RequestQueue:
 
 
 class Scheduler:
-    """Which requests are queued, which are live, what was written. Row i of every array is slot i; the first
+    """The requests that are queued and live, and what was written. Row i of every array is slot i; the first
     n are live."""
 
     def __init__(
@@ -160,12 +157,12 @@ class Scheduler:
         self.prefixes = prefixes
         """Keys and values of finished sequences, where they are kept."""
         self.version: int | None = None
-        """Of the weights of the last step."""
+        """Version of the weights of the last step."""
         self.queue = RequestQueue()
         self.computed_tokens = 0
         self.shared_prefix: dict[bytes, Any] = {}
-        """Starts that a queued request will need again; at most one, for requests are queued in the order of
-        their beginnings."""
+        """Starts that a queued request will need again; at most one, because requests are queued in the order
+        of their contexts."""
         self.n = self.places = self.most = 0
         self.request: list[Request] = []
         self.stops: list[StopStrings | None] = []
@@ -174,7 +171,7 @@ class Scheduler:
             return np.zeros((0, *shape), dtype=dtype)
 
         self.token, self.position = array(np.int64), array(np.int64)
-        """What is fed next, and its place in the sequence."""
+        """The token that is fed next, and its position in the sequence."""
         self.count, self.limit, self.top_k = array(np.int64), array(np.int64), array(np.int64)
         self.temperature, self.top_p = array(np.float32), array(np.float64)
         self.forking, self.threshold = array(np.float32), array(np.float32)
@@ -205,7 +202,7 @@ class Scheduler:
         self._reserve(max((request.sampling.max_new_tokens for request in requests), default=0))
 
     def _reserve(self, new_tokens: int) -> None:
-        """Rows for all places, of up to so many new tokens. What is there is kept."""
+        """Makes room for all slots, with up to `new_tokens` new tokens each. Existing contents are kept."""
         rows, size = self.tokens.shape
         more = (0, max(0, self.places - rows)), (0, max(0, new_tokens - size)), (0, 0)
         if more[0][1] or more[1][1]:
@@ -215,7 +212,7 @@ class Scheduler:
 
     @property
     def size(self) -> int:
-        """Sequences that are live or queued."""
+        """The number of sequences that are live or queued."""
         return self.n - len(self.done) + len(self.queue)
 
     def step(self, version: int) -> list[Completion]:
@@ -245,8 +242,9 @@ class Scheduler:
         return [self._completion(row, "stop" if stopped[row] else "length") for row in self.done.tolist()]
 
     def _keep(self, prefixes: PrefixCache) -> None:
-        """All but the last token of a finished sequence went through the network. Where new weights came in
-        the middle of it, its keys and values are of neither."""
+        """Adds finished sequences to the prefix cache. The keys and values of all their tokens but the last
+        are known. A sequence during which the weights changed is not added, because its keys and values are
+        of no single version."""
         for row in self.done.tolist():
             request, length = self.request[row], int(self.position[row])
             if request.last or self.versions[row, 0] != self.version:
@@ -318,7 +316,7 @@ class Scheduler:
             }
 
     def _prefill(self, given: list[Tokens]) -> list[Any]:
-        """Starts of whole sequences, from the prefix cache as far as it has them; None for one of no
+        """Starts of whole sequences, using the prefix cache as far as possible; None for a sequence without
         tokens."""
         kept = None if self.prefixes is None or self.version is None else self.prefixes.at(self.version)
         known = [None if kept is None else kept.find(tokens) for tokens in given]
@@ -348,7 +346,7 @@ class Scheduler:
         sampling, prefix = request.sampling, request.prefix
         name = (request.visit, request.prompt.index, request.sample, *request.path)
         size = sampling.max_new_tokens
-        # A token's number goes by its place in the whole answer, prefix included.
+        # A token's random number depends on its index in the whole answer, prefix included.
         uniform = stream(self.settings.seed, request.purpose, *name).random(len(prefix) + size)
         self.uniform[row, :size] = uniform[len(prefix) :]
         self.token[row], self.position[row], self.count[row], self.limit[row] = (
@@ -432,8 +430,8 @@ def padded(rows: list[Tokens]) -> np.ndarray:
 
 
 def passes(lengths: list[int]) -> list[list[int]]:
-    """Places of each prefill pass, sorted by length so that little is padding; sequences of no tokens need
-    none."""
+    """Indices of the sequences of each prefill pass, sorted by length so that there is little padding;
+    sequences without tokens need no pass."""
     found: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
         if lengths[place]:

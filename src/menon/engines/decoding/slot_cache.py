@@ -22,15 +22,15 @@ class Cursor:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.position_n = torch.zeros(0, dtype=torch.int64)
-        """[n] place of the token that each of the first n rows gets."""
+        """[n] position of the token that each of the first n rows gets."""
         self.row_n = torch.zeros(0, dtype=torch.int64)
         self.width = 0
-        """Positions that any of these rows can see."""
+        """The number of positions that any of these rows attends to."""
 
 
 class SlotLayer(CacheLayerMixin):
-    """Keys and values [slots, heads, capacity, dim] of one layer. What was never written is zero: a masked
-    NaN would leak."""
+    """Keys and values [slots, heads, capacity, dim] of one layer. Unwritten positions are zero, because a
+    masked NaN would spread."""
 
     keys: Tensor
     values: Tensor
@@ -47,8 +47,8 @@ class SlotLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def reserve(self, width: int) -> None:
-        """Room for `width` positions; grows by doubling, so that an answer which stops early never pays for
-        its limit."""
+        """Makes room for `width` positions. The cache grows by doubling, so that an answer that stops early
+        does not take the memory of its limit."""
         have = self.keys.shape[2]
         if width > have:
             more = max(width, 2 * have) - have
@@ -58,7 +58,7 @@ class SlotLayer(CacheLayerMixin):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Writes one token per row; gives what the rows can see."""
+        """Writes one token per row; returns the keys and values that the rows attend to."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         at = self.cursor

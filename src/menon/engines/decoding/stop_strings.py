@@ -1,5 +1,5 @@
-"""Tokens as text, and stop strings found in it: a string may lie across tokens, and a character across tokens
-too."""
+"""Decodes tokens and finds stop strings in their text. A stop string, and even a character, may span several
+tokens."""
 
 from collections import deque
 from collections.abc import Callable, Set
@@ -21,7 +21,8 @@ def special_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
 def text_of(tokenizer: "PreTrainedTokenizerBase", skip_special: bool = True) -> Callable[[list[int]], str]:
     """Tokens -> text, special ones left out or shown, and nothing tidied. Can be pickled.
 
-    What a fast tokenizer wraps is asked itself where the wrapper adds nothing: it takes a tenth of the time.
+    If the wrapper of a fast tokenizer adds nothing, the wrapped tokenizer is called directly, which takes a
+    tenth of the time.
     """
     from transformers import (
         PreTrainedTokenizerFast,
@@ -37,8 +38,7 @@ def text_of(tokenizer: "PreTrainedTokenizerBase", skip_special: bool = True) -> 
 
 
 class StopStrings:
-    """Watches one answer. Only its last tokens are decoded: no more than the longest stop string can lie
-    on."""
+    """Watches one answer. Only its last tokens are decoded: no more than the longest stop string can span."""
 
     def __init__(
         self, text: Callable[[list[int]], str], special: Set[int], stop: tuple[str, ...], prefix: Tokens
@@ -46,18 +46,18 @@ class StopStrings:
         self.text = text
         self.special = special
         self.stop = stop
-        # A token that shows in the text has at least one byte of it; and some decoders drop a space before
-        # the first token.
+        # A token that appears in the text has at least one byte of it; and some decoders drop the space
+        # before the first token.
         longest = max(len(text.encode()) for text in stop)
         self.tail = deque(
             (int(token) for token in prefix if int(token) not in self.special), maxlen=longest + 1
         )
-        # What a prefix already holds was let pass; only an ending that the new tokens complete counts.
+        # Stop strings within the prefix are ignored; only those that the new tokens complete count.
         while self.tail and self._found():
             self.tail.popleft()
 
     def ends(self, token: int) -> bool:
-        """Takes the next token; does a stop string end with it (or in the middle of it)?"""
+        """Takes the next token; returns whether a stop string ends with it (or in the middle of it)."""
         if token in self.special:
             return False
         self.tail.append(token)

@@ -1,6 +1,6 @@
 """The built-in sampler: continuous batching over any causal LM of `transformers`.
 
-Models of the Llama family take a short path of their own (`decoder_slots`), any other its own forward
+Models of the Llama family use a fast path (`decoder_slots`), all others their own forward pass
 (`model_slots`).
 """
 
@@ -32,15 +32,15 @@ KEEP = 2**29
 
 
 class TorchSampler:
-    """A `Sampler` over a model that is already where and what it should be: its device and dtype are the
-    sampler's.
+    """A `Sampler` over a model; it computes on the model's device and in the model's dtype.
 
     The model may be the learner's own (`sync.by_reference`) or a copy (`sync.by_copy`). At most `slots`
-    sequences are written at a time, fewer where memory does not suffice. With `fixed_slots` an answer's bits
-    do not depend on its neighbours: all slots are always computed (Llama family only). With `processes` above
-    1 other processes write their parts of every stream from the same weights (Llama family on a CPU; for any
-    other this one writes all); new weights then come when all that was asked is answered. Errors: `UserError`
-    for a model that cannot decode by rows, and for requests that do not fit into its context or into memory.
+    sequences are written at a time, fewer if memory does not suffice. With `fixed_slots` an answer's bits do
+    not depend on its neighbours: all slots are always computed (Llama family only). With `processes` above 1
+    other processes write parts of every stream with the same weights (Llama family on a CPU; for any other
+    model this process writes everything). New weights may then only come when all requests are answered.
+    Errors: `UserError` for a model that cannot decode by rows, and for requests that do not fit into its
+    context or into memory.
     """
 
     version = 0
@@ -71,25 +71,25 @@ class TorchSampler:
         embedding: Any = model.get_input_embeddings()
         self.vocabulary: int = embedding.num_embeddings
         self.alternatives = min(alternatives, self.vocabulary)
-        """How many of the most probable tokens a completion has beside each token that was drawn."""
+        """How many of the most probable tokens a completion records beside each token that was drawn."""
         self.decoder: Decoder | None = None
-        """The network in plain data, where it is one of the Llama family; known from the first request on."""
+        """The network as plain data, if it is of the Llama family; known from the first request on."""
         self._checked = False
         self._kept: DecoderSlots | None = None
         several = processes > 1 and model.device.type == "cpu" and is_family(model)
         self.parts = processes if several else 1
-        """Into how many the requests of a stream are divided."""
+        """Number of parts into which the requests of a stream are divided."""
         self._workers = WorkerSamplers(model, processes - 1) if several else None
 
     def open(self, keep: bool = False) -> TorchStream:
-        """See `rollout.protocols.Sampler`. What is kept takes at most a quarter of the memory that is free
-        now."""
+        """See `rollout.protocols.Sampler`. With `keep`, the prefix cache takes at most a quarter of the
+        memory that is free now."""
         room = free_bytes(self.model.device) // 4 // self.parts if keep else None
         settings = Settings(
             self.seed,
             self.end_tokens,
             self.fixed_slots,
-            # The bits of a kept start depend on how it came about.
+            # The bits of a kept start depend on how it was computed.
             prefix_bytes=None if self.fixed_slots else room,
             kept_bytes=KEEP // self.parts,
             alternatives=self.alternatives,
@@ -97,7 +97,7 @@ class TorchSampler:
         return TorchStream(self, keep, settings)
 
     def most_in_each(self, longest: int) -> int:
-        """How many sequences of up to so many tokens each process writes at a time."""
+        """How many sequences of up to `longest` tokens each process writes at a time."""
         self._ready()
         fits = self.fitting(longest)
         if self.fixed_slots and fits < self.slots:
@@ -108,8 +108,8 @@ class TorchSampler:
         return -(-fits // self.parts)
 
     def fitting(self, longest: int) -> int:
-        """How many sequences of so many tokens can be written at a time: `slots`, or what the free memory
-        holds."""
+        """How many sequences of `longest` tokens can be written at a time: `slots`, or as many as the free
+        memory holds."""
         kept = (
             0 if self._kept is None else self._kept.cache.nbytes * self.parts
         )  # the others have about the same
@@ -128,7 +128,7 @@ class TorchSampler:
         return min(self.slots, fits)
 
     def bytes_per_token(self) -> int:
-        """Of keys and values in its caches; 0 where the model does not tell."""
+        """Bytes of one token's keys and values in the caches; 0 if the model's configuration does not say."""
         self._ready()
         dtype = self.model.dtype if self.decoder is None else cache_dtype(self.decoder)
         return cache_per_token(self.model) * dtype.itemsize
@@ -144,7 +144,7 @@ class TorchSampler:
             self.close()
 
     def close(self) -> None:
-        """Ends the other processes; what is asked from now on is written in this one."""
+        """Ends the other processes; later requests are written in this process."""
         if self._workers:
             self._workers.close()
             self._workers = None
@@ -154,12 +154,12 @@ class TorchSampler:
         return dict(self.model.named_parameters())
 
     def worker_lanes(self, settings: Settings, keep: bool, read: Read) -> WorkerLanes | None:
-        """The other processes' parts of a stream; None where this one writes all."""
+        """The other processes' parts of a stream; None if this process writes everything."""
         workers = self._workers
         return None if workers is None or workers.busy else WorkerLanes(workers, settings, keep, read)
 
     def threads(self) -> AbstractContextManager[None]:
-        """What a decoding step of this process runs with."""
+        """The context of a decoding step in this process: its number of threads."""
         return one_thread() if self._workers else nullcontext()
 
     def slots_for(self, places: int) -> Slots:
@@ -169,7 +169,7 @@ class TorchSampler:
         return renewed(kept, self.decoder, places, self.fixed_slots)
 
     def keep_slots(self, slots: Slots) -> None:
-        """For the next stream, if they are not too large."""
+        """Keeps slots for the next stream, if they are not too large."""
         if isinstance(slots, DecoderSlots) and slots.cache.nbytes <= KEEP // self.parts:
             self._kept = slots
 
@@ -200,8 +200,7 @@ class TorchSampler:
             )
 
     def _check_model(self) -> None:
-        """Decodes two short sequences by rows and as a whole; a model that gives other numbers is refused,
-        not trusted."""
+        """Decodes two short sequences row by row and as a whole; UserError if the numbers differ."""
         name = type(self.model).__name__
         if (how := self.model.config._attn_implementation) not in ("sdpa", "eager"):
             raise UserError(
@@ -250,8 +249,8 @@ class TorchSampler:
 def own_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """A model for a sampler with weights of its own (`sync.by_copy`).
 
-    Parameters are in another dtype; buffers stay as they are, for rotary frequencies in bf16 would put far
-    positions wrong.
+    Parameters are converted to another dtype. Buffers are not, because rotary frequencies in bf16 would give
+    distant positions wrong angles.
     """
     copied = copy.deepcopy(model).requires_grad_(False).eval()
     for parameter in copied.parameters():

@@ -1,5 +1,5 @@
-"""A stream of the built-in sampler: requests are dealt to lanes, completions are handed out as lanes finish
-them.
+"""A stream of the built-in sampler: requests are distributed to lanes, and completions are returned as lanes
+finish them.
 
 Lane 0 is this process. The others are worker processes, if there are any that no other stream uses.
 """
@@ -31,24 +31,24 @@ class Owner(Protocol):
 
 
 class TorchStream:
-    """See `rollout.protocols.Stream`. All requests of an `ask` are checked before any of them is answered: at
-    once those of a sequence, the others when they are read. UserError for one that cannot be answered."""
+    """See `rollout.protocols.Stream`. All requests of an `ask` are checked before any of them is answered:
+    those of a sequence at once, others when they are read. UserError for one that cannot be answered."""
 
     def __init__(self, sampler: Owner, keep: bool, settings: Settings) -> None:
         self.sampler, self.keep, self.settings = sampler, keep, settings
         self.asked: list[Asked] = []
-        """Since the last completion was handed out."""
+        """Requests since the last completion was returned."""
         self.longest = self.most = 0
         """Most tokens of a sequence, prompt included; how many sequences each lane may write at a time."""
         self.batch: deque[Completion] = deque()
-        """Completions of one step of one lane that are still to be handed out."""
+        """Completions of one step of one lane that are not returned yet."""
         self.following: list[Asked] = []
-        """What follows from those that were."""
+        """Requests that follow from those that were returned."""
         self.settling: tuple[int, int] | None = None
         """Number of the lane that wrote them, and how many of them must be settled."""
         self.own: Lane | None = None
         self.unread: deque[tuple[int, list[Asked]]] = deque()
-        """What settles the completions of lane 0: how many, and what follows from them."""
+        """Completions of lane 0 that are to be settled: how many, and the requests that follow from them."""
         self.workers: WorkerLanes | None = None
 
     def __enter__(self) -> Self:
@@ -82,7 +82,7 @@ class TorchStream:
             self.most, self.longest = self.sampler.most_in_each(longest), longest
 
     def read(self, asked: Iterable[Asked]) -> list[Request]:
-        """All requests, checked; waits for those that are not known yet."""
+        """All requests, checked; it waits for those that are not known yet."""
         found: list[Request] = []
         for requests in asked:
             if isinstance(requests, Sequence):
@@ -95,13 +95,13 @@ class TorchStream:
 
     @property
     def done(self) -> bool:
-        """All is answered, and nothing follows."""
+        """Whether all requests are answered and none follow."""
         own = self.own is None or not (self.own.busy or self.unread)
         return own and self.settling is None and (self.workers is None or self.workers.done)
 
     def _next(self) -> Completion | None:
-        """The next completion; None when all that was asked is answered. What was asked since the last one
-        follows from it."""
+        """The next completion; None when all requests are answered. Requests since the last completion follow
+        from it."""
         if self.settling is not None:
             self.following += self.asked
             self.asked = []
@@ -128,7 +128,7 @@ class TorchStream:
             self.unread.append((count, following))
 
     def _deal(self, requests: list[Request]) -> None:
-        """Gives every lane its part, when none of them has anything to do."""
+        """Gives every lane its part of the requests, when no lane has anything to do."""
         if self.own is None:
             self.workers = self.sampler.worker_lanes(self.settings, self.keep, self.read)
         mine = requests
@@ -141,7 +141,7 @@ class TorchStream:
             self.own.settle(0, mine, self.most)
 
     def _advance(self) -> None:
-        """Takes what a worker sent, or computes a step of this process."""
+        """Receives completions from a worker, or computes a step of this process."""
         assert self.own is not None
         if self.workers is not None and (self.workers.has_sent or not (self.own.busy or self.unread)):
             lane, finished, computed = self.workers.take()
@@ -154,7 +154,8 @@ class TorchStream:
             self.settling = lane, self.own.to_settle(finished)
 
     def _settle_own(self, own: Lane) -> None:
-        """In the order of the steps: what is known, and what must be known before the next one."""
+        """Settles this process's completions in order: those whose requests are known, and those that must be
+        settled before the next step."""
         while self.unread and (own.overdue or not own.busy or known(self.unread[0][1])):
             count, following = self.unread.popleft()
             own.settle(count, self.read(following), self.most)
@@ -169,5 +170,5 @@ class TorchStream:
 
 
 def known(asked: Iterable[Asked]) -> bool:
-    """Reading these waits for nothing."""
+    """Whether reading these requests does not wait."""
     return all(isinstance(requests, Sequence) for requests in asked)

@@ -33,5 +33,5 @@ __all__ = [
 
 
 def task_name(task: object) -> str:
-    """What a task is called in a line of text; None is the one that is asked without a choice."""
+    """The name of a task in a line of text; None stands for the default task."""
     return ChainSum.kind if task is None else str(getattr(task, "kind", type(task).__name__))

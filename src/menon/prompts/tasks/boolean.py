@@ -13,9 +13,9 @@ _ANSWER = re.compile(r"#([TF]+)\Z")
 @dataclass(frozen=True)
 class Level:
     chains: int
-    """One letter of the answer each, so that a guess is right once in `2**chains`."""
+    """Number of chains; each gives one letter of the answer, so a guess is right once in `2**chains`."""
     operators: int
-    """In each chain."""
+    """Number of operators in each chain."""
 
 
 LEVELS = (Level(2, 2), Level(2, 4), Level(3, 6), Level(4, 8))
@@ -23,7 +23,7 @@ LEVELS = (Level(2, 2), Level(2, 4), Level(3, 6), Level(4, 8))
 
 @dataclass(frozen=True)
 class Boolean:
-    """Chains of T and F with `&` (and), `|` (or), `^` (exactly one) and `!` (not, of the letter behind it).
+    """Chains of T and F with `&` (and), `|` (or), `^` (exactly one) and `!` (not, of the letter after it).
 
     No operator binds more tightly than another: a chain is worked out from left to right, `T|T&F` is
     `(T|T)&F` = F.

@@ -1,7 +1,7 @@
 """Sums of several small terms: `3+8+5+2=?`.
 
-The problem a small model can work through line by line but cannot do in its head. A response ends with its
-answer behind a hash mark, with or without working before it:
+A small model can solve such a sum line by line, but not in one step. A response ends with a hash mark and its
+answer, with or without working before it:
 
     3+8+5+2=?#20                                a guess
     3+8+5+2=?\\n3+8=11\\n11+5=16\\n16+2=18\\n#18     worked
@@ -62,7 +62,7 @@ class ChainSum:
         return {"question": ask(terms), "answer": str(sum(terms))}
 
     def draw(self, rng: random.Random) -> list[int]:
-        """One question's terms, of whichever split."""
+        """One question's terms, from either split."""
         count = rng.randint(self.min_terms, self.max_terms)
         return [rng.randint(1, self.largest_term) for _ in range(count)]
 
@@ -86,15 +86,15 @@ class ChainSum:
         return shows_line(completion)
 
     def reflects(self, completion: str) -> bool:
-        """Whether an answer looks back at a line: it says `ok` or `wait, ` behind one."""
+        """Whether an answer checks a line: it says `ok` or `wait, ` after one."""
         return bool(_CHECK.search(completion))
 
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
         """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else
         0.0.
 
-        Text is untrusted: whatever is empty, unfinished or malformed is wrong, and nothing raises. Only the
-        end counts, so a list of guesses earns no more than its last one.
+        Text is untrusted: an empty, unfinished or malformed answer is wrong, and nothing raises. Only the end
+        counts, so a list of guesses earns only what its last one earns.
         """
         return float(extract(completion) == answer)
 

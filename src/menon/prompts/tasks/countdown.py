@@ -1,9 +1,9 @@
 """Search by trying and checking: which of these numbers make the target?
 
 The question gives numbers in rising order and a target, `3,8,14,17>6=?`; the answer is an expression that
-makes it. Nothing tells which pair to try, so answers that go on trying until a trial hits are right, and
-guesses are not. Any expression that follows the rules is right; the row's `answer` is one of them. It is
-stated behind a hash mark at the end, as the results of `chain_sum` are, or in `<answer>` tags:
+makes it. Nothing tells which pair to try, so answers that try pairs until one fits are right, and guesses
+rarely are. Any expression that follows the rules is right; the row's `answer` is one of them. A response
+states its expression after a hash mark at the end, as in `chain_sum`, or in `<answer>` tags:
 
     3,8,14,17>6=?#14-8                              a guess
     3,8,14,17>6=?\\n8-3=5\\n17-14=3\\n14-8=6\\n#14-8     three trials, the last one hits
@@ -26,7 +26,7 @@ from menon.prompts.tasks.chain_sum import shows_line
 from menon.prompts.tasks.split import draw_rows, level_of, share_of
 
 LONGEST = 100
-"""Characters of an expression that is looked at; no right one comes near it."""
+"""Most characters of an expression that is evaluated; right expressions are much shorter."""
 
 _QUESTION = re.compile(r"([0-9]+(?:,[0-9]+)+)>([0-9]+)=\?")
 _RETRY = re.compile(r"^[^#=\n]+=[^#\n]*\n[^#=\n]+=", re.MULTILINE)
@@ -36,12 +36,12 @@ _ANSWER = re.compile(r"(?:#([0-9+\-*/() ]+)|<answer>([0-9+\-*/() ]+)</answer>)\s
 @dataclass(frozen=True)
 class Level:
     numbers: int
-    """How many are given."""
+    """How many numbers are given."""
     used: int
     """How many of them the expression uses, each once."""
     operators: str
     largest: int
-    """Of the given numbers."""
+    """The largest of the given numbers."""
 
     @property
     def highest(self) -> int:
@@ -99,7 +99,7 @@ class Countdown:
         return {"question": ask(numbers, target), "answer": expression, "nums": numbers, "target": target}
 
     def draw(self, rng: random.Random) -> tuple[list[int], str, int]:
-        """Numbers in rising order, one right expression and the target, of whichever split."""
+        """Numbers in rising order, one right expression and the target, from either split."""
         level = self.level
         numbers = sorted(rng.sample(range(1, level.largest + 1), level.numbers))
         while True:
@@ -130,8 +130,8 @@ class Countdown:
         given numbers, each at most once, with this difficulty's operators; else 0.0.
 
         The question is read from the row (`question`) or, without one, from the prompt. Arithmetic is exact:
-        a division may leave a fraction on the way. Text is untrusted: whatever is malformed is wrong, and
-        nothing raises.
+        intermediate results may be fractions. Text is untrusted: a malformed answer is wrong, and nothing
+        raises.
         """
         asked = _QUESTION.search(question or prompt)
         expression = extract(completion)
@@ -151,14 +151,16 @@ def ask(numbers: list[int], target: int) -> str:
 
 
 def extract(completion: str) -> str | None:
-    """The expression that the text ends with, behind `#` or in `<answer>` tags, or None."""
+    """The expression that the text ends with, after `#` or in `<answer>` tags, or None."""
     found = _ANSWER.search(completion.rstrip()[-LONGEST - 40 :])
     return (found.group(1) or found.group(2)).strip() if found else None
 
 
 @cache
 def room_of(level: Level, split: str) -> int:
-    total = comb(level.largest, level.numbers)  # at least, for every set of numbers has a target
+    total = comb(
+        level.largest, level.numbers
+    )  # at least this many, because every set of numbers has a target
     return share_of(split, total, partial(every_sum, level) if level.operators == "+-" else None)
 
 
@@ -172,7 +174,8 @@ def every_sum(level: Level) -> Iterator[str]:
 
 
 def combine(numbers: list[int], level: Level, rng: random.Random) -> tuple[str, int]:
-    """An expression of all the numbers, and its value: whole and positive, as is every value on the way."""
+    """An expression of all the numbers, and its value. The value and all intermediate results are positive
+    integers."""
     parts = [(str(number), number) for number in numbers]
     while len(parts) > 1:
         (left, a), (right, b) = sorted(rng.sample(parts, 2), key=lambda part: -part[1])

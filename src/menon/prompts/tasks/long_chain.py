@@ -1,9 +1,9 @@
 """Long chains of additions and subtractions: `3+5-6+4-...=?`, where one late slip decides.
 
 Every step is easy, because the running total stays small; there are so many of them that an answer is right
-only if none went wrong. So most wrong answers are right up to some step, and a method of credit can be asked
-whether it finds that step. A response states its answer as that of `chain_sum` does, with or without working
-before it:
+only if none went wrong. So most wrong answers are right up to some step, which makes it possible to measure
+whether a method of credit assignment finds that step. A response states its answer as that of `chain_sum`
+does, with or without working before it:
 
     3+5-6+4=?\\n3+5=8\\n8-6=2\\n2+4=6\\n#6
 """
@@ -29,9 +29,8 @@ class LongChain:
     """Chains of `steps` additions or subtractions of one-digit terms, whose totals all lie between 1 and
     `largest`.
 
-    The question begins with the first total; each next total is drawn evenly from those within reach, so a
-    total is hardly more likely than another at the end either, and a guess is right about one time in
-    `largest`.
+    The question begins with the first total; each next total is drawn uniformly from those that one term can
+    reach. So all final totals are about equally likely, and a guess is right about once in `largest`.
 
     >>> LongChain(steps=3).rows("train", 1, seed=0)
     [{'question': '9-6+5-3=?', 'answer': '5'}]
@@ -58,7 +57,7 @@ class LongChain:
         return {"question": ask(totals), "answer": str(totals[-1])}
 
     def draw(self, rng: random.Random) -> list[int]:
-        """[steps + 1] the running totals of one question, of whichever split; the first is its first term."""
+        """[steps + 1] the running totals of one question, from either split; the first is its first term."""
         totals = [rng.randint(1, self.largest)]
         for _ in range(self.steps):
             totals.append(rng.choice(self._next(totals[-1])))
@@ -85,7 +84,7 @@ class LongChain:
         return shows_line(completion)
 
     def reflects(self, completion: str) -> bool:
-        """Whether an answer takes a total back: it says `wait, ` behind one."""
+        """Whether an answer corrects a total: it says `wait, ` after one."""
         return bool(_SECOND_THOUGHT.search(completion))
 
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:

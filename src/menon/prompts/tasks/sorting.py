@@ -22,7 +22,7 @@ LEVELS = (Level(4, 9), Level(6, 9), Level(6, 99), Level(10, 99))
 
 @dataclass(frozen=True)
 class Sorting:
-    """Numbers that are not in order yet, to be given in rising order; a number may occur twice.
+    """Numbers that are not in order; the answer gives them in rising order. A number may occur twice.
 
     | difficulty | numbers | up to |
     |---|---|---|
@@ -55,7 +55,7 @@ class Sorting:
         return {"question": f"sort {listed(numbers)}=?", "answer": listed(sorted(numbers))}
 
     def draw(self, rng: random.Random) -> list[int]:
-        """One question's numbers, of whichever split."""
+        """One question's numbers, from either split."""
         while True:
             numbers = [rng.randint(1, self.level.largest) for _ in range(self.level.count)]
             if numbers != sorted(numbers):
@@ -72,8 +72,8 @@ class Sorting:
         return found.group(1).replace(" ", "") if found else None
 
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
-        """1.0 if the completion ends with `#` and exactly the right list (a space behind a comma is no
-        fault), else 0.0."""
+        """1.0 if the completion ends with `#` and exactly the right list (spaces after commas are allowed),
+        else 0.0."""
         return float(self.stated(completion) == answer)
 
 

@@ -10,15 +10,15 @@ from menon.errors import UserError
 
 SPLITS = ("train", "heldout")
 HELD_OUT_PERCENT = 10
-COUNTABLE = 1 << 18  # up to this many questions a split is counted one by one
+COUNTABLE = 1 << 18  # a split of at most this many questions is counted one by one
 
 Row = dict[str, Any]
-"""`question`, `answer` and what else the task's verifier or a template reads."""
+"""`question`, `answer` and the other columns that the task's verifier or a template reads."""
 
 
 def split_of(question: str) -> str:
-    """The one split that a question belongs to, by a hash of its text: no list has to be kept and none can
-    overlap."""
+    """The split that a question belongs to, by a hash of its text. So no lists have to be kept, and splits
+    cannot overlap."""
     digest = hashlib.blake2b(question.encode(), digest_size=8).digest()
     return "heldout" if int.from_bytes(digest, "big") % 100 < HELD_OUT_PERCENT else "train"
 
@@ -27,8 +27,8 @@ def share_of(split: str, total: int, every: Callable[[], Iterator[str]] | None =
     """How many different rows a split of `total` questions gives: all of them where they can be counted, else
     about half.
 
-    Half, because drawing the last few of a large set by chance would take nearly for ever. `every` lists the
-    questions.
+    It is half because drawing the last few rows of a large set at random would take too long. `every` lists
+    the questions.
     """
     if split not in SPLITS:
         raise UserError(f"The split is one of {', '.join(SPLITS)}, not {split!r}.")

@@ -2,10 +2,10 @@
 
     Which element has the symbol W?#wolfram
 
-The gold answer is one wording, so exact matching calls many right answers wrong; that is what a judge is for
-(`reward=judge`). Each row also carries the other wordings that we thought of (`synonyms`), and the task's own
-verifier takes those: a baseline without a judge, to compare one with. At difficulty 3 there are questions
-that ask why, whose right answers no list can hold.
+The gold answer is one wording, so exact matching rejects many right answers; a judge (`reward=judge`) can
+accept them. Each row also holds other known wordings (`synonyms`), and the task's own verifier accepts those:
+a baseline to compare a judge with. At difficulty 3 there are questions that ask why, whose right answers no
+list can hold.
 """
 
 import random
@@ -40,7 +40,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Subjects:
-    """Facts up to a difficulty, each asked in three forms; whole facts are held out, not forms of them.
+    """Facts up to a difficulty, each asked in three forms; whole facts are held out, with all their forms.
 
     | difficulty | adds |
     |---|---|
@@ -89,8 +89,8 @@ class Subjects:
     def grade(
         self, prompt: str, completion: str, answer: str, synonyms: Iterable[str] = (), **columns: object
     ) -> float:
-        """1.0 if the completion ends with the answer or one of its synonyms, behind `#` or in `<answer>`
-        tags, else 0.0.
+        """1.0 if the completion ends with the answer or one of its synonyms, after `#` or in `<answer>` tags,
+        else 0.0.
 
         Capitals, accents, punctuation and articles do not matter.
         """

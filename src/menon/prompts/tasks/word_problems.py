@@ -1,4 +1,4 @@
-"""Small word problems: the arithmetic is easy, the reading is the problem.
+"""Small word problems: the arithmetic is easy, the difficulty is in the reading.
 
 Ann has 7 pens. She finds 5. She gives away 3. How many pens does Ann have?#9
 """
@@ -30,10 +30,10 @@ MOST = 60
 @dataclass(frozen=True)
 class Level:
     changes: int
-    """Things that happen: gains, losses, and from `doubles` on doublings."""
+    """How many things happen: gains, losses, and with `doubles` also doublings."""
     doubles: bool
     aside: bool
-    """One more sentence with a number that has nothing to do with the question."""
+    """Whether there is one more sentence, with a number that has nothing to do with the question."""
 
 
 LEVELS = (Level(1, False, False), Level(2, False, False), Level(3, True, False), Level(4, True, True))
@@ -41,8 +41,8 @@ LEVELS = (Level(1, False, False), Level(2, False, False), Level(3, True, False),
 
 @dataclass(frozen=True)
 class WordProblems:
-    """Somebody has some things, gets and loses some, and we ask how many are left. Amounts stay between 1 and
-    60.
+    """A person has some things, gets and loses some, and the question is how many are left. Amounts stay
+    between 1 and 60.
 
     | difficulty | what happens |
     |---|---|
@@ -80,7 +80,7 @@ class WordProblems:
         for _ in range(self.level.changes):
             what, amount = self.change(amount, rng)
             sentences.append(f"{name if self.level.aside else NAMES[name]} {what}.")
-        if self.level.aside:  # first or last, where nothing can be taken to be about it
+        if self.level.aside:  # first or last, so that no other sentence can be read as being about it
             sentences.insert(rng.choice((0, len(sentences))), f"{other} has {rng.randint(2, 20)} {thing}.")
         return {
             "question": f"{' '.join(sentences)} How many {thing} does {name} have?",

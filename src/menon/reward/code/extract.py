@@ -8,8 +8,8 @@ LANGUAGES = ("", "python", "python3", "py", "py3", "python 3")
 
 
 def last_block(completion: str) -> str | None:
-    """What the last closed fenced block holds: the last that says Python, else the last of any; None without
-    one.
+    """The contents of the last closed fenced block marked as Python, else of the last one of any kind; None
+    if there is none.
 
     >>> last_block("so:\\n```python\\nprint(1)\\n```\\nwhich prints 1")
     'print(1)\\n'

@@ -1,4 +1,4 @@
-"""Is what a program printed what it should have printed?"""
+"""Compares what a program printed with what it should print."""
 
 import math
 from typing import Literal
@@ -8,8 +8,8 @@ Compare = Literal["tokens", "lines"]
 
 def same_output(printed: bytes, expected: str, compare: Compare = "tokens", tolerance: float = 1e-6) -> bool:
     """`tokens`: the words between white space agree, one by one; where the expected word is written as a
-    fraction (3.5, 1e-3) a number within `tolerance`, relative or absolute, will do, and whole numbers must
-    agree exactly. `lines`: the text agrees but for white space at the ends of lines and of the text.
+    fraction (3.5, 1e-3) a number within `tolerance`, relative or absolute, is accepted; whole numbers must
+    agree exactly. `lines`: the text agrees except for white space at the ends of lines and of the text.
     """
     text = printed.decode("utf-8", errors="replace")
     if compare == "lines":

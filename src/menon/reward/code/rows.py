@@ -1,4 +1,4 @@
-"""Tests from a row's columns, in the spellings of the public sets."""
+"""Reads the tests of a row's columns, in the formats of the public data sets."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -114,8 +114,8 @@ def _apps(columns: Any) -> Suite:
 
 
 def _call(name: str, given: Any, wanted: Any) -> Check:
-    """JSON knows no tuples, so a tuple counts as a list; an expected result may stand in a list of its own
-    (APPS)."""
+    """A test that calls a function with the input's arguments. JSON has no tuples, so a tuple equals a list;
+    the expected result may be wrapped in a list (APPS)."""
     arguments = [_parsed(line) for line in given.split("\n")] if isinstance(given, str) else given
     if not isinstance(arguments, list):
         raise BadTests(f"an input of '{name}' is no list of arguments")
@@ -143,7 +143,7 @@ def _same(value, wanted):
 
 
 def _parsed(value: Any) -> Any:
-    """JSON that stands in a string, else the value itself."""
+    """The value of JSON in a string; any other value is returned as it is."""
     if not isinstance(value, str):
         return value
     try:

@@ -1,9 +1,7 @@
-"""Reward functions as people have them: ours, and those of TRL, verl and OpenRLHF, told apart by their
-parameters.
-
-Each is asked about one answer at a time; where a framework passes lists, they have one element. `judge` never
-raises for what a function does: whatever is no finite number comes back as a NaN verdict that says what
-happened.
+"""Calls reward functions with the signatures of Menon, TRL, verl and OpenRLHF, which it distinguishes by
+their parameters.  A function is asked about one answer at a time; where a framework passes lists, they have
+one element. `judge` never raises for an error in a function: a result that is no finite number becomes a NaN
+verdict that says what happened.
 """
 
 import asyncio
@@ -27,7 +25,8 @@ SIGNATURES = (
 )
 
 GOLD = ("ground_truth", "solution")
-"""Columns that people's functions read the gold answer from; they get it where a row has no such column."""
+"""Columns from which existing functions read the gold answer; they get it there if a row has no such
+column."""
 
 
 class Unusable(Exception):
@@ -47,7 +46,7 @@ class Asked:
 
 
 def shape_of(function: Callable[..., Any], name: str) -> Shape:
-    """Unusable with the four signatures if it is none of them."""
+    """The shape of a function's signature; Unusable, with the four signatures, if it has none of them."""
     if isinstance(function, type) or not callable(function):
         raise Unusable(
             f"{name} is {'a class' if isinstance(function, type) else 'no function'}; name a function"
@@ -86,7 +85,7 @@ def judge(function: Callable[..., Any], shape: Shape, asked: Asked) -> Verdict:
         raise
     except (
         BaseException
-    ) as error:  # sys.exit and timeouts of libraries are no Exception, and a run must survive them
+    ) as error:  # sys.exit and some libraries' timeouts are no Exception; a run must survive them
         return failed(f"raised {describe(error, file_of(function))}")
 
 
@@ -95,7 +94,7 @@ def failed(error: str) -> Verdict:
 
 
 def arguments(function: Callable[..., Any], shape: Shape, asked: Asked) -> dict[str, Any]:
-    """What the function wants of what there is; everything, if it takes keywords of any name."""
+    """The arguments that the function takes; all that there are if it takes keywords of any name."""
     given = GIVEN[shape](asked)
     required, optional, takes_all = _parameters(function)
     if asked.answer is not None:
@@ -129,7 +128,7 @@ def _menon(asked: Asked) -> dict[str, Any]:
 
 
 def _trl(asked: Asked) -> dict[str, Any]:
-    """Strings, or messages where the row's question is a list of messages."""
+    """TRL's arguments: strings, or messages if the row's question is a list of messages."""
     question = asked.columns.get("question")
     chat = isinstance(question, list)
     ids = [asked.completion_ids]
@@ -165,8 +164,8 @@ GIVEN: dict[Shape, Callable[[Asked], dict[str, Any]]] = {
 
 
 def read(result: Any, shape: Shape) -> Verdict:
-    """`acc` is what the function says it is ("acc", OpenRLHF's "scores" from 0 to 1); else whether the score
-    is at least 1."""
+    """The verdict of a function's result. `acc` is what the function returns for it ("acc", or OpenRLHF's
+    "scores" from 0 to 1); else it is 1 if the score is at least 1."""
     if isinstance(result, Verdict):
         if result.error:
             return result

@@ -31,18 +31,18 @@ class BrokenTest(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """What became of one program."""
+    """The result of one program."""
 
     outcome: Outcome
-    """Of the first test that failed, else "pass"."""
+    """The outcome of the first test that failed, else "pass"."""
     why: str
     passed: int
     total: int
-    """Tests; those after the first failure are not run where all must pass."""
+    """Number of tests. If all must pass, those after the first failure are not run."""
     cpu_seconds: float
     memory_mb: float
     left: int
-    """Processes that had to be ended."""
+    """Number of processes that had to be killed."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,14 @@ class CodeTests:
     """How a script's output is compared: `code_output.same_output`."""
     tolerance: float = 1e-6
     most_tests: int = 0
-    """Tests of a row that are run, spread evenly over them; 0 is all."""
+    """Most tests of a row that are run, spread evenly over all of them; 0: all."""
     time_s: float = 6.0
-    """Of one test: `limits.Limits`."""
+    """Seconds of one test: `limits.Limits`."""
     total_s: float = 60.0
     """CPU seconds of all tests of one answer; those beyond count as failed."""
     wall_s: float = 15.0
-    """Of one test, waiting for a core included: only a machine that is more than busy reaches it."""
+    """Wall-clock seconds of one test, waiting for a core included; only a badly overloaded machine reaches
+    this limit."""
     memory_mb: int = 512
     sandbox: str = "full"
     """The layers that must be there (`sandbox.layers.LEVELS`), or the URL of a runner (`sandbox.runner`)."""
@@ -93,7 +94,7 @@ class CodeTests:
 
     @property
     def header(self) -> dict[str, str]:
-        """For the header of a run: where model code runs, and how closed in it is."""
+        """Lines for the header of a run: where model code runs, and how it is isolated."""
         return {
             "sandbox": f"runner {self.sandbox}"
             if self.is_remote
@@ -123,7 +124,7 @@ class CodeTests:
         return Verdict(acc if self.score == "all" else share, acc=acc, parts=parts)
 
     def many(self, asked: Sequence[Asked]) -> list[Verdict]:
-        """As many programs at once as there are cores."""
+        """Verdicts in the order of the answers; as many programs run at once as there are cores."""
 
         def one(a: Asked) -> Verdict:
             return self(a.prompt, a.completion, a.answer or "", **a.columns)
@@ -132,7 +133,7 @@ class CodeTests:
             return list(threads.map(one, asked))
 
     def spell(self, prompt: str, answer: str) -> str:
-        """An answer that states a reference solution: with it a data set's solutions are proved."""
+        """An answer that states a reference solution; with it the solutions of a data set are checked."""
         return f"```python\n{answer}\n```"
 
     def run(self, program: str, tests: Suite, helpers: str = "") -> Run:
@@ -227,7 +228,7 @@ def ended_badly(finished: Finished) -> Outcome | None:
 
 
 def outcome_of(errors: bytes) -> Outcome:
-    """What kind of failure a traceback tells of. The program may lie here: it earns nothing either way."""
+    """The kind of failure that a traceback shows. The program could fake it, but earns nothing either way."""
     if b"MemoryError" in errors:
         return "memory"
     return "sandbox" if b"PermissionError" in last_line(errors).encode() else "fail"

@@ -1,1 +1,1 @@
-"""Is this the right answer? The verifier for mathematics, from text to a verdict."""
+"""The verifier for mathematics: from an answer's text to a verdict."""

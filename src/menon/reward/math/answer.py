@@ -19,9 +19,9 @@ from menon.types import Verdict
 State = Literal["right", "wrong", "unparsable", "too costly"]
 
 LONGEST = 2000
-"""Characters of a result that is looked into; a longer one is compared as a string or as a number."""
+"""Most characters of a result that is parsed; a longer one is compared only as a string or as a number."""
 FLOAT = 15
-"""Digits of a decimal that may be a float with noise in its last ones."""
+"""Digits of a decimal that may be a float with rounding noise in its last ones."""
 
 _PROSE = re.compile(r"(?=[^a-zA-Z]*[a-zA-Z])(?=.*[A-Za-z]{3})[^\W\d_][\w\s.,;:!?'\"&-]*", re.DOTALL)
 _PIECES = re.compile(r"\\(?:text\w*|mathrm|mbox)\s*\{([^{}]*)\}|(\b(?:and|or)\b)")
@@ -39,7 +39,7 @@ KNOWN: tuple[tuple[str, str, bool], ...] = (
     ("\\pi", "\\frac{22}{7}", False),
     ("10^{400}", "10^{401}", False),
 )
-"""Gold, stated, equal: what a verifier that works must say."""
+"""(gold, stated, equal) of the verifier's self-test."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,21 @@ class MathAnswer:
     """1 if the stated result equals the gold answer, else 0 (docs/numerics.md, 13.1 and 13.2).
 
     The thought is cut off, and the first of `ways` that finds a result decides (`extract.WAYS` for training;
-    `extract.LENIENT` also takes what a person would take). The result is compared as a normal form of
-    strings, numbers exactly, and if that does not settle it by the rules of `math_compare` in one of
-    `workers` processes, within `seconds` of CPU time.
+    `extract.LENIENT` also takes what a person would take). Results are compared in the normal form of their
+    text, and numbers exactly. If that does not decide, they are compared by the rules of
+    `reward.math.compare` in one of `workers` processes, within `seconds` of CPU time.
 
-    `parts` counts what was not plainly right or wrong: `unparsable` (nothing stated, or no mathematics) and
-    `too_costly` (over a limit), both wrong. Where a worker fails for another reason the verdict is NaN with
-    an error. A gold answer that is a letter from A to J is compared as a choice, one of words as words. Safe
-    to call from several threads.
+    `parts` counts two kinds of wrong answers: `unparsable` (nothing stated, or no mathematics) and
+    `too_costly` (over a limit). Where a worker fails for another reason the verdict is NaN with an error. A
+    gold answer that is a letter from A to J is compared as a choice, one that consists of words as words.
+    Several threads may call it.
 
     The processes start with the first comparison.
     """
 
     ways: tuple[str, ...] = names(WAYS)
-    """Where a result may be stated, the first that is found counts: answer_tag, boxed, answer_line,
-    hash_marks; and for an evaluation phrase, last_value."""
+    """Where a result may be stated; the first that is found counts: answer_tag, boxed, answer_line,
+    hash_marks; for an evaluation also phrase and last_value."""
     workers: int = 2
     seconds: float = 0.4
     """CPU time of one comparison."""
@@ -72,7 +72,7 @@ class MathAnswer:
         ways_named(self.ways, self.kind)
 
     def build(self, around: Around) -> "MathAnswer":
-        """With processes of its own, tried on known pairs; UserError if it does not judge them rightly."""
+        """The verifier with its worker processes, after a self-test; UserError if the self-test fails."""
         own = replace(self)
         try:
             own.test()
@@ -102,7 +102,8 @@ class MathAnswer:
         )
 
     def many(self, asked: Sequence[Asked]) -> list[Verdict]:
-        """All workers at once; a costly answer delays nobody else."""
+        """Verdicts in the order of the answers; all workers are used, so a costly answer does not delay the
+        others."""
         with ThreadPoolExecutor(self.pool.workers) as threads:
             return list(threads.map(lambda one: self(one.prompt, one.completion, one.answer or ""), asked))
 
@@ -127,7 +128,8 @@ class MathAnswer:
                 )
 
     def spell(self, prompt: str, answer: str) -> str:
-        """The shortest completion that states an answer: with it a data set's gold answers are proved."""
+        """The shortest completion that states an answer; with it the gold answers of a data set are
+        checked."""
         close = "</think>" if prompt.rstrip().endswith("<think>") else ""
         return f"{close}\\boxed{{{core(answer)}}}"
 
@@ -141,8 +143,8 @@ def core(gold: str) -> str:
 
 
 def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State]) -> State:
-    """`whole`: the text that the result was taken from, which may itself be the answer where the gold is
-    prose."""
+    """Compares a result with the gold answer. `whole`: the text that the result was taken from, which may
+    itself be the answer if the gold answer is prose."""
     wanted = choice.gold_letter(gold)
     if wanted is not None:
         found = choice.letter(result) or choice.mentioned(whole)
@@ -179,5 +181,5 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
 
 
 def strip(result: str) -> str:
-    """Without quotation marks, emphasis and full stops around it."""
+    """The result without surrounding quotation marks, emphasis and full stops."""
     return result.strip().strip("*\"“”'`").rstrip(" \t\n.。\\")

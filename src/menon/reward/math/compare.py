@@ -1,9 +1,7 @@
-"""Whether a stated answer says the same as the gold answer: rules for the outer form, values for what is
-inside.
-
-Order counts in tuples and intervals, not in sets and lists; round and square brackets differ; a list is no
-single answer; `x = 3` answers `3`, `y = 3` does not answer `x = 3`. What the rules do not cover goes to
-Math-Verify. Runs in a worker process.
+"""Whether a stated answer equals the gold answer: rules compare the outer form, numbers compare the
+expressions inside.  Order counts in tuples and intervals, not in sets and lists; round and square brackets
+differ; a list is no single answer; `x = 3` answers `3`, but `y = 3` does not answer `x = 3`. Cases that the
+rules do not cover go to Math-Verify. All this runs in a worker process.
 """
 
 from collections.abc import Sequence
@@ -24,11 +22,11 @@ Found = Literal["right", "wrong", "unparsable", "too costly"]
 FEWEST = 6
 """Significant digits that a decimal must have to stand for a number without a finite decimal."""
 FLOAT = 15
-"""Significant digits of a float that was printed in full; its last ones are noise."""
+"""Significant digits of a float that was printed in full; the last of them are rounding noise."""
 
 
 def compare_answers(gold: str, stated: str) -> Found:
-    """Of two tidied texts. The worker's entry."""
+    """Compares two tidied texts; this is the function that a worker calls."""
     try:
         right = read_or_none(gold)
         left = read_or_none(stated)
@@ -89,7 +87,7 @@ def in_order(gold: Sequence[Node], stated: Sequence[Node]) -> bool:
 
 
 def same_members(gold: Sequence[Node], stated: Sequence[Node]) -> bool:
-    """Each member of one has its own in the other, in any order."""
+    """Whether the members of one can be paired with equal members of the other, in any order."""
     if len(gold) != len(stated) or len(gold) > 100:
         return False
     if distinct_labels(gold) and not any(node.head == "relation" for node in stated):
@@ -114,7 +112,7 @@ def distinct_labels(nodes: Sequence[Node]) -> bool:
 
 
 def members(node: Node) -> tuple[Node, ...]:
-    """Of a set, a list or a union; anything else is one member."""
+    """The members of a set, a list or a union; anything else is one member."""
     if node.head == "cup":
         return tuple(member for part in node.parts for member in members(part))
     if node.head in ("list", "set"):
@@ -127,7 +125,7 @@ def members(node: Node) -> tuple[Node, ...]:
 
 
 def worked_out(node: Node) -> Node:
-    """What is common to two finite sets, or in the first alone, as a set."""
+    """The intersection or difference of two finite sets, as a set."""
     if node.head not in ("cap", "setminus") or any(part.head != "set" for part in node.parts):
         return node
     left, right = (members(part) for part in node.parts)
@@ -141,7 +139,7 @@ def round_brackets(node: Node) -> bool:
 
 
 def entries(node: Node) -> tuple[Node, ...]:
-    """Of a tuple, a list, or a column."""
+    """The entries of a tuple, a list, or a column."""
     if node.head == "matrix":
         return tuple(row.parts[0] for row in node.parts) if len(node.parts[0].parts) == 1 else node.parts
     return node.parts
@@ -172,7 +170,7 @@ def signed(node: Node, upper: bool) -> Node:
 
 
 def aligned(gold: Node, stated: Node) -> tuple[Node, Node]:
-    """Without labels that only one of them has: `x = 3` and 3, `x \\in S` and S, `\\sqrt4 = 2` and 2."""
+    """Both without labels that only one of them has: `x = 3` and 3, `x \\in S` and S, `\\sqrt4 = 2` and 2."""
     gold, stated = exact_side(gold), exact_side(stated)
     gold_equation, stated_equation = is_equation(gold), is_equation(stated)
     if stated_equation and gold.head != "relation" and leads_to(stated):
@@ -259,7 +257,8 @@ def same_units(gold: Node, stated: Node) -> bool:
 
 
 def same_relations(gold: Node, stated: Node) -> bool:
-    """Each comparison of one is the other's, multiplied by a number (a positive one for an inequality)."""
+    """Whether each comparison of one is that of the other, multiplied by a number (a positive one for an
+    inequality)."""
     if is_assignment(gold) and is_assignment(stated):
         one, other = gold.parts[0], stated.parts[0]
         if one == other:
@@ -376,14 +375,15 @@ def same_leaf(gold: Node, stated: Node) -> bool:
 
 
 def spelling(node: Node) -> str:
-    """Of a word, or of letters written side by side."""
+    """The spelling of a word, or of letters written side by side."""
     if node.head == "*":
         return "".join(spelling(part) for part in node.parts)
     return words(str(node.value)).replace(" ", "") if node.head in ("word", "name") else "\0" + str(node)
 
 
 def same_numeral(gold: Node, stated: Node) -> bool:
-    """Digits in a base: the base may be left out, as the question has named it, but not changed."""
+    """Whether two numerals in a base are equal: the base may be left out, because the question names it, but
+    must not differ."""
     one, other = (node.value if node.head == "based" else whole_digits(node) for node in (gold, stated))
     bases = [node.parts for node in (gold, stated) if node.head == "based"]
     return one is not None and one == other and all(base == bases[0] for base in bases)
@@ -395,15 +395,15 @@ def whole_digits(node: Node) -> str | None:
 
 
 def holds(what: str, node: Node) -> bool:
-    """A head, or a name."""
+    """Whether a tree holds a head or a name."""
     if node.head in (what, "det"):
         return node.head == what
     return (node.head == "name" and node.value == what) or any(holds(what, part) for part in node.parts)
 
 
 def stands_for(decimal: Node, other: Node) -> bool:
-    """A decimal for a number that has no finite one (rounded or cut at its last digit), or a float with its
-    noise."""
+    """Whether a decimal approximates a number that has no finite decimal (rounded or cut at its last digit),
+    or is a float with rounding noise."""
     negative = decimal.head == "neg"
     literal = decimal.parts[0] if negative else decimal
     if literal.head != "number" or not literal.places or not isinstance(literal.value, Fraction):

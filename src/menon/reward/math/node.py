@@ -6,7 +6,7 @@ from fractions import Fraction
 from menon.reward.math.tokens import TooLarge
 
 LARGEST = 4000
-"""Digits of a number, or its power of ten."""
+"""Most digits of a number, and its largest power of ten."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Node:
     parts: tuple["Node", ...] = ()
     value: Fraction | str | None = None
     places: int = 0
-    """Of a number written with a decimal point: digits behind it."""
+    """Digits after the decimal point of a number that is written with one."""
 
 
 def number_node(value: Fraction | int, places: int = 0) -> Node:

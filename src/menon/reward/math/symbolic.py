@@ -1,9 +1,9 @@
-r"""What our own rules cannot decide (sums, integrals, limits, products of matrices, differences of sets), by
-Math-Verify.
+r"""Compares by Math-Verify what the rules of `compare` cannot decide: sums, integrals, limits, products of
+matrices, differences of sets.
 
 Its LaTeX parser builds sympy objects from a grammar and never runs text; its reader for plain expressions
 (sympy's `parse_expr`, which does) is not used. Parser and comparison are slow and may hang, so they run in a
-worker process under a limit on its CPU time, behind the guards below.
+worker process under a limit on its CPU time, after the checks below.
 """
 
 import logging
@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import Any, Literal
 
 LONGEST = 300
-"""Characters."""
+"""Most characters of a text that is parsed."""
 DEEPEST = 12
-"""Braces inside one another."""
+"""Most levels of nested braces."""
 
 _NEEDED = re.compile(
     r"\\(?:sum|prod|int|lim|det|cup|cap|setminus|bmod|pmod|endmatrix|end|inf|sup|oint|iint|operatorname)(?![a-zA-Z])"
@@ -33,7 +33,7 @@ _LONG_WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{5,}")
 def compare_symbolically(
     gold: str, stated: str, readable: bool
 ) -> Literal["right", "wrong", "unparsable", "too costly"]:
-    """`readable`: our own reader could read the stated answer."""
+    """`readable`: `tree.read` could read the stated answer."""
     no: Literal["wrong", "unparsable"] = "wrong" if readable else "unparsable"
     if not (_NEEDED.search(gold) or _NEEDED.search(stated)):
         return no
@@ -44,7 +44,7 @@ def compare_symbolically(
     one, other = parse(gold), parse(stated)
     if one is None or other is None:
         return no if other is None else "wrong"
-    if is_claim(one) and is_claim(other):  # both may be true, and so say nothing of each other
+    if is_claim(one) and is_claim(other):  # both may be true without being the same answer
         return "right" if one == other else "wrong"
     return "right" if verify()(one, other) or verify()(worked_out(one), worked_out(other)) else "wrong"
 
@@ -81,7 +81,7 @@ def is_claim(value: Any) -> bool:
 
 
 def worked_out(value: Any) -> Any:
-    """Sums, limits and integrals as what they come to."""
+    """The value of sums, limits and integrals."""
     try:
         return value.doit()
     except Exception:  # sympy raises anything where it cannot
@@ -115,5 +115,5 @@ def verify() -> Any:
 
     logging.getLogger("math_verify").setLevel(
         logging.ERROR
-    )  # it warns that its own time limit is off: ours is outside
+    )  # it warns that its own time limit is off; the worker has one
     return lambda gold, stated: math_verify.verify(gold, stated, timeout_seconds=None)

@@ -30,7 +30,7 @@ _RELATIONS = (
     r"\approx ~|\sim ~|\simeq ~"
 )
 RELATIONS = {pair.split()[0]: pair.split()[1] for pair in _RELATIONS.split("|")}
-"""As written -> as kept."""
+"""A relation as written -> as stored."""
 SETS = {"\\cup": "cup", "\\cap": "cap", "\\setminus": "setminus"}
 DENIALS = re.compile(r"\b(?:not|no|never|neither|except|isn't|without)\b|n't\b")
 
@@ -43,9 +43,9 @@ class Terms:
         self.tokens = tokens
         self.place = 0
         self.bars = 0
-        """Absolute values that are open: a bar closes the last one."""
+        """Number of open absolute values; a bar closes the last one."""
         self.describes = False
-        """In front of the bar or colon of {x | x > 0}."""
+        """Whether the position is before the bar or colon of {x | x > 0}."""
 
     # What the levels above read
 
@@ -179,7 +179,7 @@ class Terms:
         return Node("neg", (whole,)) if node.head == "neg" else whole
 
     def unit(self, node: Node) -> Node:
-        """A value with words behind it; `cm^2` belongs to the words."""
+        """A value that is followed by words; `cm^2` belongs to the words."""
         words = [self.text()]
         while self.wordy or self.next == "^":
             words.append(self.text() if self.wordy else self.raised())
@@ -298,7 +298,7 @@ class Terms:
             return ""
         self.take()
         start, depth = self.place, 0
-        while True:  # whatever it says: it is a part of the name
+        while True:  # any text in it is part of the name
             sign = self.take().text
             depth += (sign == "{") - (sign == "}")
             if depth <= 0:

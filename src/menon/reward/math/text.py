@@ -1,5 +1,5 @@
-r"""The normal form of a written answer: one spelling for what is written in many ways. Text in, text out,
-linear time."""
+r"""The normal form of a written answer: one spelling for what can be written in many ways. It takes text,
+returns text, and runs in linear time."""
 
 import re
 import unicodedata
@@ -149,7 +149,7 @@ _LOST = [
     ("\x08oxed", "\\boxed"),
     ("\right", "\\right"),
 ]
-"""A command whose backslash and letter some program took for a control character."""
+"""Commands whose backslash and first letter were turned into a control character by some program."""
 _JOINED = re.compile(r"(?<=\d)(?:\s*\{\s*,\s*\}\s*|,\s*\\!\s*)(?=\d{3}(?!\d))")
 GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)")
 _SPACED = re.compile(r"(?<![\d.,])(\d{1,3})((?:[ \u00a0\u2009\u202f]|\\,|\\ |~)\d{3})+(?![\d.]*\d)")
@@ -160,7 +160,7 @@ _NO_WORD = re.compile(r"[^\w%+\-/.]+|(?<!\d)\.|\.(?!\d)|_")
 
 
 def tidy(text: str, grouped: bool = True) -> str:
-    """LaTeX with one spelling for each sign, no dollar signs, no layout; what is text stays in `\\text{}`.
+    """LaTeX with one spelling for each sign, no dollar signs, no layout; text stays in `\\text{}`.
 
     `grouped`: 1,234 is a number, and otherwise two.
     """
@@ -212,8 +212,8 @@ def _digit(letter: str) -> str:
 
 
 def squeeze(text: str) -> str:
-    """The key of a tidied text: no spaces but between digits, no braces around one sign, no full stop at its
-    end."""
+    """The key by which tidied texts are compared: no spaces except between digits, no braces around one sign,
+    no final full stop."""
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(?<!\d) +| +(?!\d)", "", text)
     text = re.sub(r"\{([A-Za-z0-9])\}", r"\1", text)

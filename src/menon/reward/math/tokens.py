@@ -1,15 +1,15 @@
-r"""From a tidied text to signs: numbers, letters, commands, words."""
+r"""From a tidied text to tokens: numbers, letters, commands, words."""
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
 LONGEST = 2000
-"""Characters that are read."""
+"""Most characters that are read."""
 LONGEST_CYCLE = 40
 """Digits of a repeating decimal."""
 LONG = 4
-"""More letters than this in a row are a word; fewer are a product of variables, unless they are a unit behind
+"""More letters than this in a row are a word; fewer are a product of variables, unless they are a unit after
 a value."""
 
 _UNITS = """
@@ -49,7 +49,7 @@ UNITS = {name: line.split()[0] for line in _UNITS.strip().splitlines() for name 
 COUNTED = frozenset(
     ["unit", "units", "sq", "square", "cubic", "men", "way", "ways", "cup", "cups", "gal", "times"]
 )
-"""Short words behind a value that are no units to be compared."""
+"""Short words after a value that are no units to be compared."""
 
 
 class Unreadable(Exception):
@@ -81,7 +81,7 @@ class Token:
     kind: str
     text: str
     gap: bool
-    """A space stands before it."""
+    """Whether there is a space before it."""
 
 
 def tokens_of(text: str) -> list[Token]:

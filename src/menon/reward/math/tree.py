@@ -1,9 +1,9 @@
 r"""What a tidied answer says, as a tree: numbers, names, functions, tuples, intervals, sets, lists,
 relations, matrices.
 
-A reader of our own, so that a model's text reaches no parser that could run it, and so that the outer form
-(pairs, sets, units, chains of equations) is judged by rules rather than guessed. It refuses what it does not
-know with `Unreadable`.
+Menon has its own reader for two reasons: a model's text reaches no parser that could run it, and the outer
+form (pairs, sets, units, chains of equations) is decided by rules rather than guessed. It raises `Unreadable`
+for anything that it does not know.
 """
 
 from menon.reward.math.node import Node
@@ -11,7 +11,7 @@ from menon.reward.math.terms import RELATIONS, SETS, Terms
 from menon.reward.math.tokens import Token, TooLarge, Unreadable, tokens_of
 
 DEEPEST = 40
-"""Nested groups that are read."""
+"""Most levels of nested groups."""
 
 
 def read(text: str) -> Node:
@@ -104,7 +104,7 @@ class Reader(Terms):
         self.describes = outside
         if self.next in ("|", ":"):
             self.take()
-            inside = self.items()  # {x | x > 0} says what its condition says
+            inside = self.items()  # {x | x > 0} is read as its condition
             self.expect("\\}")
             return inside
         self.expect("\\}")

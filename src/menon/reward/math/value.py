@@ -1,8 +1,7 @@
-"""What a tree is worth: an exact fraction where that exists, else a complex number of 100 digits.
-
-Two expressions are the same if their values are at several points (variables get fixed values that nobody
-writes down). Fractions are compared exactly, other numbers to 75 digits. It is bounded, but by checks that
-could have holes: it runs in a worker only.
+"""The value of a tree: an exact fraction where that exists, else a complex number of 100 digits.  Two
+expressions are the same if their values agree at several points, where variables have fixed, unusual values.
+Fractions are compared exactly, other numbers to 75 digits. Checks bound the cost, but they may have gaps, so
+this runs only in a worker.
 """
 
 import hashlib
@@ -21,11 +20,11 @@ DIGITS = 100
 AGREEMENT = 75
 """Digits that must agree between values that are no fractions."""
 BITS = 50_000
-"""Of a fraction's numerator and denominator."""
+"""Most bits of a fraction's numerator and denominator."""
 MOST_TERMS = 500
-"""Of a sum."""
+"""Most terms of a sum."""
 MAGNITUDE = 4096
-"""Powers of two that a value may have where it is not a fraction."""
+"""Largest power of two of a value that is not a fraction."""
 POINTS = 4
 
 Value = Any
@@ -33,7 +32,7 @@ Value = Any
 
 
 class Undefined(Exception):
-    """No number: 0/0, log 0."""
+    """The expression has no value: 0/0, log 0."""
 
 
 class Unknown(Exception):
@@ -45,8 +44,8 @@ ctx.dps = DIGITS
 
 
 def same_values(left: Node, right: Node) -> bool:
-    """At every point. Unknown, TooLarge; Undefined where either is undefined at more than half of the
-    points."""
+    """Whether the values agree at every point. Unknown, TooLarge; Undefined if either is undefined at more
+    than half of the points."""
     free = names(left) | names(right)
     missed = 0
     for point in range(POINTS if free else 1):
@@ -63,8 +62,8 @@ def same_values(left: Node, right: Node) -> bool:
 
 
 def ratio_is_constant(left: Node, right: Node, positive: bool) -> bool:
-    """Whether left = c * right with one real c at every point: the equations `left = 0` and `right = 0` say
-    the same. `positive`: c must be so, as for inequalities."""
+    """Whether left = c * right with one real c at every point: the equations `left = 0` and `right = 0` are
+    the same. `positive`: c must be positive, as for inequalities."""
     first: Value | None = None
     for point in range(POINTS):
         try:
@@ -88,7 +87,7 @@ def ratio_is_constant(left: Node, right: Node, positive: bool) -> bool:
 
 
 def constant(node: Node) -> Value | None:
-    """Of a tree without variables; None where it has some, or is no number."""
+    """The value of a tree without variables; None if it has some, or is no number."""
     if names(node):
         return None
     try:
@@ -119,7 +118,7 @@ def is_zero(value: Value) -> bool:
 
 
 def real(value: Value) -> Any:
-    """As an mpmath number."""
+    """The value as a real mpmath number."""
     return ctx.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else value
 
 
@@ -171,15 +170,15 @@ def variable(name: str, point: int) -> Value:
 
 
 def hidden(name: str, point: int) -> Fraction:
-    """A fixed fraction: small and positive, small and negative, around 1, or between 2 and 5. Fractions, so
-    that polynomials are compared exactly, however large they get."""
+    """The value of a variable at a point: a fixed fraction, small and positive, small and negative, around 1,
+    or between 2 and 5. They are fractions so that polynomials of any size are compared exactly."""
     digest = int.from_bytes(hashlib.blake2b(f"{name}/{point}".encode(), digest_size=8).digest(), "big")
     share = Fraction(digest % 1009 + 1, 1013)
     return (share / 3, -share / 3, (share + 1) * Fraction(2, 3), 2 + 3 * share)[point]
 
 
 def opaque(name: str, arguments: list[Value], point: int) -> Value:
-    """f(2): some number that depends on nothing but f and the worth of its arguments."""
+    """The value of f(2) for an unknown f: a number that depends only on f and the values of its arguments."""
     spelt = ",".join(ctx.nstr(real(argument), AGREEMENT - 5) for argument in arguments)
     return hidden(f"{name}({spelt})", point)
 
@@ -189,7 +188,7 @@ def add(*terms: Value) -> Value:
         return sum(terms, Fraction(0))
     numbers = [real(term) for term in terms]
     total = ctx.fsum(numbers)
-    cancelled = abs(total) <= max(map(abs, numbers)) * ctx.mpf(10) ** -AGREEMENT  # what is left is noise
+    cancelled = abs(total) <= max(map(abs, numbers)) * ctx.mpf(10) ** -AGREEMENT  # the rest is rounding noise
     return Fraction(0) if cancelled else total
 
 
@@ -312,7 +311,7 @@ def logarithm(value: Value, base: Value | None = None) -> Value:
 
 
 def iterated(node: Node, point: int) -> Value:
-    """A finite sum or product, term by term; one with variable bounds as some number that depends on its
+    """A finite sum or product, term by term; one with variable bounds gets a number that depends only on its
     bounds and its body."""
     index, body = str(node.value), node.parts[2]
     start, end = (worth(part, point) for part in node.parts[:2])
@@ -334,7 +333,7 @@ def iterated(node: Node, point: int) -> Value:
 
 
 def put(node: Node, name: str, value: Node) -> Node:
-    """With a value in place of a variable."""
+    """The tree with a value in place of a variable."""
     if node.head == "name":
         return value if node.value == name else node
     return replace(node, parts=tuple(put(part, name, value) for part in node.parts)) if node.parts else node

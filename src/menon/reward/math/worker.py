@@ -1,5 +1,5 @@
-"""What a worker of the math verifier calls; importing it loads all that it needs before workers are
-forked."""
+"""The functions that a worker of the math verifier calls. Importing this module loads everything that they
+need, before workers are forked."""
 
 from menon.reward.math import symbolic as math_symbolic
 from menon.reward.math.compare import compare_answers

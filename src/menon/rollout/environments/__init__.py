@@ -1,4 +1,4 @@
-"""What a policy acts in: tools and games, one file each."""
+"""Environments in which a policy acts: tools and games, one file each."""
 
 from menon.rollout.environments.calculator import Calculator
 from menon.rollout.environments.grid_world import GridWorld

@@ -1,4 +1,4 @@
-"""A calculator: whoever writes `16+9=` reads the result."""
+"""A calculator: when the model writes `16+9=`, the environment appends `25`."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from menon.types import Prompt
 
 LONGEST = 100
-"""Characters of an expression; with it the size of every result is bounded."""
+"""Most characters of an expression; this also bounds the size of every result."""
 DECIMALS = 10
 
 _EXPRESSION = re.compile(r"[0-9+\-*/(). ]*\Z")
@@ -16,7 +16,7 @@ _TOKEN = re.compile(r" *(?:([0-9]+(?:\.[0-9]+)?)|([-+*/()]))")
 
 
 class Refused(Exception):
-    """What was written is no expression that can be calculated."""
+    """The text is no expression that can be calculated."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Calculator:
             return "", 0.0, True
         if not text.endswith(
             "="
-        ):  # the model's token goes on behind the sign: it has given the result itself
+        ):  # the model's token continues after the sign: it has written the result itself
             return "", 0.0, False
         found = _EXPRESSION.search(text[:-1])
         try:

@@ -16,7 +16,7 @@ MOVES = {"U": (-1, 0), "D": (1, 0), "L": (0, -1), "R": (0, 1)}
 SIGNS = set("A.#G")
 HELD_OUT_PERCENT = 10
 TRIES = 40
-"""Draws for each grid that is wanted."""
+"""Most draws for each grid that is wanted."""
 
 Place = tuple[int, int]
 
@@ -26,13 +26,13 @@ class GridWorld:
     """A move is the first of the letters U, D, L, R in a line (`up` is U). The observation is the grid after
     it, or `wall`, or `no move`; reaching G earns 1 and ends the episode. `max_turns` bounds it.
 
-    The grid is the one in the prompt: its lines of `A.#G`, A where one stands, G the goal, # a wall.
+    The grid is the one in the prompt: its lines of `A.#G`, A the position, G the goal, # a wall.
     """
 
     width: int = 4
     height: int = 4
     walls: int = 4
-    """Of the grids of `rows`."""
+    """Number of walls in the grids of `rows`."""
     kind: Literal["grid_world"] = "grid_world"
     stop: ClassVar[tuple[str, ...]] = ("\n",)
     grid: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -103,7 +103,7 @@ class GridWorld:
 
 
 def split_of(grid: str) -> str:
-    """By a hash of the grid itself, so that no grid is on both sides."""
+    """The split of a grid, by a hash of its text, so that no grid is in both splits."""
     digest = hashlib.blake2b(grid.encode(), digest_size=8).digest()
     return "heldout" if int.from_bytes(digest, "big") % 100 < HELD_OUT_PERCENT else "train"
 

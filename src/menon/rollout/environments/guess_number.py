@@ -1,4 +1,4 @@
-"""Guess the number: every guess is told whether to go higher or lower."""
+"""Guess the number: the observation after each guess is whether the number is higher or lower."""
 
 import re
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ class GuessNumber:
     """A guess is the last number of a line. The observation is `higher` or `lower`, or `no number`; a hit
     earns 1 and ends the episode, the last of `guesses` lines without a hit ends it with 0.
 
-    The number is the row's answer; where that is no number, it is drawn from the seed, for each visit of a
-    prompt anew.
+    The number is the row's answer. If that is no number, one is drawn from the seed, a new one for each visit
+    of a prompt.
     """
 
     low: int = 1
@@ -32,7 +32,7 @@ class GuessNumber:
         if not 0 <= self.low < self.high or self.guesses < 1:
             raise UserError(
                 f"there is nothing to guess from {self.low} to {self.high} in {self.guesses} guesses; "
-                "mend low, high, guesses"
+                "change low, high or guesses"
             )
 
     def reset(self, prompt: Prompt, seed: int) -> str:

@@ -1,4 +1,4 @@
-"""The seam between a policy and what it acts in."""
+"""The protocol between a policy and its environment."""
 
 from typing import Protocol
 
@@ -6,20 +6,20 @@ from menon.types import Prompt
 
 
 class Environment(Protocol):
-    """One episode, told in text. A dataclass whose fields are its settings; every rollout gets an instance of
-    its own.
+    """One episode, in text. A dataclass whose fields are its settings; every rollout gets its own instance.
 
     It may also have `stop: tuple[str, ...]`, strings that end a turn besides the end-of-text token and stay
-    in its text; `close()`, called once when its episode is over, however it ended; and `rows(split, n, seed)`
-    with `room(split)`, questions of its own (see `prompts.tasks`).
+    in its text; `close()`, called once when its episode is over, also after an error; and `rows(split, n,
+    seed)` with `room(split)`, questions of its own (see `prompts.tasks`).
     """
 
     def reset(self, prompt: Prompt, seed: int) -> str:
-        """Begins; what the policy reads behind the prompt before it writes, mostly nothing. All answers to
-        one visit of a prompt get the same seed, so that they can be compared."""
+        """Begins an episode. Returns the text that the policy reads after the prompt before it writes,
+        usually "". All answers to one visit of a prompt get the same seed, so that they can be compared."""
         ...
 
     def step(self, text: str) -> tuple[str, float, bool]:
-        """What the policy wrote in its turn, stop string included -> observation that it reads next, reward
-        of the turn, whether the episode is over (then nobody reads the observation, and it is dropped)."""
+        """Takes the policy's text of a turn, stop string included; returns the observation that the policy
+        reads next, the reward of the turn, and whether the episode is over (then the observation is
+        dropped)."""
         ...

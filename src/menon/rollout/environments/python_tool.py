@@ -1,4 +1,4 @@
-"""A Python tool: what the policy writes in `<python>` runs in the sandbox, and its output comes back."""
+"""A Python tool: runs what the policy writes in `<python>` in the sandbox, and appends the output."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -15,9 +15,8 @@ WHY = {"timeout": "the program took too long", "tasks": "too many processes", "d
 
 @dataclass(frozen=True)
 class PythonTool:
-    """Ends a turn at `</python>`, runs the text since the last `<python>` as a script of its own (nothing is
-    kept from one call to the next), and appends what it printed, or the last line of its error, between
-    `<output>` and `</output>`.
+    """Ends a turn at `</python>`, runs the text since the last `<python>` as a separate script (calls share
+    no state), and appends what it printed, or the last line of its error, between `<output>` and `</output>`.
 
     A turn without `</python>` is the answer, and the end. It gives no reward: the task's grader does.
     UserError where the machine lacks a layer of the sandbox; a sandbox that fails later gives a NaN verdict.
@@ -27,9 +26,9 @@ class PythonTool:
     """CPU seconds of one call."""
     memory_mb: int = 512
     most_output: int = 1000
-    """Characters of an output that the policy reads, the end of it."""
+    """The policy reads at most this many last characters of an output."""
     sandbox: str = "full"
-    """Layers that must be there: `sandbox.layers.LEVELS`."""
+    """Layers of the sandbox that must work: `sandbox.layers.LEVELS`."""
     kind: Literal["python"] = "python"
     stop: ClassVar[tuple[str, ...]] = (CLOSE,)
 
@@ -69,6 +68,6 @@ def shown(finished: Finished, most: int) -> str:
     if finished.code:
         errors = finished.errors.decode(errors="replace").strip().splitlines()
         output += ("\n" if output else "") + (errors[-1] if errors else f"ended with code {finished.code}")
-    # The policy must not take the program's text for the end of the output.
+    # The policy must not mistake the program's text for the end of the output.
     output = output.replace("</output>", "< /output>")
     return output if len(output) <= most else "..." + output[-most:]

@@ -1,4 +1,4 @@
-"""Tasks of the library reasoning-gym: questions that it makes without end, each scored by its own data
+"""Tasks of the library reasoning-gym: an unlimited number of generated questions, each scored by its data
 set."""
 
 import hashlib
@@ -19,9 +19,9 @@ HELD_OUT_PERCENT = 10
 class ReasoningGym:
     """One turn: the answer is scored by the data set, from 0 to 1, and that is the reward.
 
-    The answer is what stands in the last `<answer>`, or the last line where there is none. `settings` are the
-    data set's own (`reasoning_gym.create_dataset(dataset, **settings)`). Which questions are held out goes by
-    a hash of the question.
+    The answer is the text in the last `<answer>`, or the last line if there is none. `settings` are those of
+    the data set (`reasoning_gym.create_dataset(dataset, **settings)`). A hash of the question decides whether
+    it is held out.
     """
 
     dataset: str = ""

@@ -1,8 +1,8 @@
 """Environments written for the library verifiers (0.1), turn by turn.
 
 Such an environment drives its rollout itself and asks a client for the model's messages. Here the client is a
-bridge: the rollout waits in a thread of its own until the policy's text comes, and what it then asks with is
-the next observation. The policy stays token in, token out, and nothing of the environment is copied or
+bridge: the rollout waits in a thread until the policy's text arrives, and its next request to the client is
+the next observation. The policy's tokens are never tokenised again, and the environment is not copied or
 patched.
 """
 
@@ -23,13 +23,13 @@ from menon.types import Prompt
 
 @dataclass
 class Verifiers:
-    """`verifiers.load_environment(environment, **arguments)`; its own rubric gives the reward, at the end.
+    """`verifiers.load_environment(environment, **arguments)`; its rubric gives the reward at the end.
 
     Its messages are shown to the policy as `before` + content + `after`. For a chat model these hold its
     markup (`before="\\n<|im_start|>user\\n"`, `after="<|im_end|>\\n<|im_start|>assistant\\n"`), together with
     `chat=true`, which leaves questions as messages for `template=chat`; without it a question is the contents
-    of its messages. Tools that are called by other means than text are not supported. An answer that is cut
-    is not scored: its reward is 0.
+    of its messages. Tools that are called by other means than text are not supported. A truncated answer is
+    not scored: its reward is 0.
     """
 
     environment: str = ""
@@ -82,7 +82,8 @@ class Verifiers:
         return len(self._rows(split))
 
     def _rows(self, split: str) -> list[dict[str, Any]]:
-        """Of an environment without an evaluation set every tenth row of its training set is held out."""
+        """Rows of a split. If an environment has no evaluation set, every tenth row of its training set is
+        held out."""
         environment = self.load()
         rows = [dict(row) for row in environment.get_dataset()]
         if environment.eval_dataset is None:
@@ -108,7 +109,7 @@ class Bridge:
         self.task = self.loop.create_task(self._play())
         try:
             self.loop.run_until_complete(self.task)
-        except BaseException as error:  # told to whoever waits; this thread ends either way
+        except BaseException as error:  # passed to the thread that waits; this thread ends either way
             self.events.put(("error", error))
         finally:
             self.loop.close()
