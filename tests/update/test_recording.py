@@ -32,8 +32,8 @@ def test_recording_changes_nothing_that_is_learned(tmp_path, algorithm):
 
 
 def test_records_of_two_updates(tmp_path):
-    """Weights of the policy's term add up to 1 in each update (token mean); the second update starts where the
-    first one ended only for its own sequences; a token with a weight and an advantage moves with it."""
+    """Weights of the policy's term add up to 1 in each update (token mean); the second update starts where
+    the first one ended only for its own sequences; a token with a weight and an advantage moves with it."""
     view = driven(tmp_path / "run", "grpo", True)
     records, rows = view.update_records(1), view.transcripts.rows(1)
     assert [(record.update, record.model, record.term) for record in records] == [
