@@ -578,7 +578,7 @@ def test_corrections_are_a_list_of_parts():
         (
             "rloo",
             {"updates_per_step": 2},
-            "which after the first of 2 updates it is not; set updates_per_step=1",
+            "which is wrong after the first of 2 updates; set updates_per_step=1",
         ),
         (
             "grpo",

@@ -248,7 +248,7 @@ def test_a_damaged_checkpoint_is_passed_over(whole, tmp_path):
     assert watch.first_step == 3
     assert len(watch.sentences) == 1
     assert (
-        "step_000003 is damaged (model.safetensors is not as it was written) and is passed over"
+        "step_000003 is damaged (model.safetensors is not as it was written) and is skipped"
         in watch.sentences[0]
     )
     assert traces(tmp_path / "run") == traces(whole)
@@ -442,7 +442,7 @@ def test_the_first_signal_finishes_the_step_and_saves(whole, tmp_path, number):
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     watch = drive(tmp_path / "run", tiny_run(save_every=0), Watching(at_step_2))
     assert watch.steps == [1, 2]
-    assert any("stop request heard" in sentence for sentence in watch.sentences)
+    assert any("stop request received" in sentence for sentence in watch.sentences)
     assert any(
         s == f"stopped after step 2 of 4; go on with `menon train --resume {tmp_path / 'run'}`"
         for s in watch.sentences

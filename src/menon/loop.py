@@ -73,7 +73,7 @@ class Watcher(Protocol):
     def stepped(self, report: StepReport) -> None: ...
 
     def notify(self, sentence: str) -> None:
-        """Something the user should know: a damaged checkpoint was passed over, a stop request was heard."""
+        """Something the user should know: a damaged checkpoint was skipped, a stop request arrived."""
         ...
 
     def finished(self, report: Mapping[str, Any]) -> None: ...
@@ -273,7 +273,8 @@ def stop_requests(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
         heard.set()
         back()
         sentence = (
-            "stop request heard: the step is finished and saved first; once more ends at once and loses it"
+            "stop request received: this step is finished and saved first; a second request ends at once "
+            "and loses it"
         )
         # A thread prints, because a handler that prints could interrupt a print that holds the same stream.
         threading.Thread(target=notify, args=(sentence,), daemon=True).start()

@@ -43,7 +43,8 @@ def check_comparison(setup: Setup, name: str) -> None:
 def check_rollout(setup: Setup) -> None:
     if getattr(setup.rollout, "forks", False) and setup.environment is not None:
         raise UserError(
-            "segments go on from the middle of an answer, which no environment can; leave the environment out"
+            "segments continue from the middle of an answer, and an environment's state cannot be restored; "
+            "leave the environment out"
         )
     size = sizes_of(setup.rollout, setup.around)
     if size.max_age > 1 and not setup.old_is_behaviour:
@@ -84,8 +85,8 @@ def check_old(setup: Setup, name: str, term: Any) -> None:
     if getattr(term.loss, "on_policy", False) and not weighed and setup.updates_per_step > 1:
         kind = getattr(term.loss, "kind", type(term.loss).__name__)
         raise UserError(
-            f"objective.{name}.loss={kind} takes the text for the policy's own, which after the first of "
-            f"{setup.updates_per_step} updates it is not; set updates_per_step=1, take a loss with a ratio, "
+            f"objective.{name}.loss={kind} assumes that the policy wrote the text, which is wrong after the "
+            f"first of {setup.updates_per_step} updates; set updates_per_step=1, take a loss with a ratio, "
             f"like ppo_clip, or weigh it: objective.{name}.correction="
             "'[{kind: importance, trainer: current}]'"
         )

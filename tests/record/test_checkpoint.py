@@ -130,7 +130,7 @@ def test_the_one_before_a_damaged_one_is_used_and_the_user_told(tmp_path):
     assert found is not None
     assert same(found, snapshot(5))
     assert len(told) == 1
-    assert "step_000010 is damaged (model.safetensors is not as it was written) and is passed over" in told[0]
+    assert "step_000010 is damaged (model.safetensors is not as it was written) and is skipped" in told[0]
     assert os.readlink(tmp_path / "latest") == "step_000005"
     assert (tmp_path / "step_000010.damaged" / "config.json").exists()
     checkpoint.save(tmp_path, snapshot(10), models)

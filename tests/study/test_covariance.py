@@ -64,7 +64,7 @@ def test_direction():
 
 @pytest.mark.parametrize(
     ("entropy", "covariance", "sentence"),
-    [([1, 2, 3], [1, 2, 3], "needs 4 steps"), ([1, 2, 3, 4], [1, 2, 3, 4], "does the same")],
+    [([1, 2, 3], [1, 2, 3], "needs 4 steps"), ([1, 2, 3, 4], [1, 2, 3, 4], "is constant")],
 )
 def test_no_direction(entropy, covariance, sentence):
     with pytest.raises(UserError, match=sentence):

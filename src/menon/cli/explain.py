@@ -88,7 +88,7 @@ def whole(source: "OnlineSource", found: "Sizes", rate: float) -> Iterator[str]:
 def off_policy(found: "Sizes") -> str:
     """By how many updates answers are learned from late, in words."""
     if not found.lag:
-        return "none: each answer teaches once, and the weights that wrote it"
+        return "none: each answer is learned from once, by the weights that wrote it"
     if found.step.max_age > 1:
         return f"{found.step.unit} may wait, and are learned from at most {found.lag} updates late"
     return f"an answer is learned from {found.lag / 2:g} updates late on average, {found.lag} at most"
@@ -108,4 +108,4 @@ def peak(name: str, model: "ModelSize | None", parts: Mapping[str, float]) -> It
         yield f"    {part:<18}{size / GIB:>10,.3f} GiB"
     yield "    if passes are full, prompts have 128 tokens and answers their full length,"
     yield "    with AdamW and fused attention; a checkpoint copies AdamW's moments for a"
-    yield "    moment, and processes that grade come on top"
+    yield "    moment, and processes that grade are not included"

@@ -99,7 +99,7 @@ def newest(folder: Path, notify: Callable[[str], None], keep: int = KEEP) -> Sna
             snapshot = load(path)
         except Damaged as error:
             damaged.append(path)
-            notify(f"the checkpoint {path} is damaged ({error}) and is passed over")
+            notify(f"the checkpoint {path} is damaged ({error}) and is skipped")
             continue
         _set_aside(damaged)
         disk.link(folder / "latest", path.name)

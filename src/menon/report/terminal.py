@@ -132,7 +132,7 @@ class Live(Terminal):
             self.say(f"  going on after step {first_step - 1}")
         self.say("")
         self.live.start()
-        self.live.update(Text("looking at the model before training ...", style="dim"))
+        self.live.update(Text("evaluating the model before training ...", style="dim"))
 
     def show(self, report: StepReport) -> None:
         from rich.console import Group

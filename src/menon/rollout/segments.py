@@ -24,7 +24,7 @@ from menon.types import Estimate, Mean, Metric, Rollout, Sum, Verdict
 
 WITHOUT_END = {
     "length": Verdict(0.0, 0.0),
-    "abort": Verdict(math.nan, math.nan, error="the sampler gave the answer up"),
+    "abort": Verdict(math.nan, math.nan, error="the sampler aborted the answer"),
 }
 """Finish -> the verdict of an answer that did not end by itself."""
 

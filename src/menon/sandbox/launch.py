@@ -115,7 +115,7 @@ class Sandbox:
                 socket.send_fds(self.owner, [json.dumps(message).encode()], files)
             reply = self.receive(limits.wall_s + SLACK)
             if not reply.pop("closed_in"):
-                raise SandboxError("a process could not be closed in")
+                raise SandboxError("a process could not be isolated")
             most = limits.output_mb << 20
             return Finished(
                 output=content(files[-3], most), errors=content(files[2], KEPT, at_end=True), **reply

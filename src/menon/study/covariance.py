@@ -69,7 +69,7 @@ def direction(entropy: Sequence[float], covariance: Sequence[float]) -> float:
         )
     if np.ptp(change) == 0 or np.ptp(cause) == 0:
         raise UserError(
-            "the entropy or the covariance does the same at every step, so they have no correlation; let "
-            "the run go on"
+            "the entropy changes by the same amount at every step, or the covariance is constant, so they "
+            "have no correlation; let the run go on"
         )
     return float(np.corrcoef(change, cause)[0, 1])

@@ -165,7 +165,8 @@ def test_where_nothing_can_be_recorded_steps_go_on_and_say_so_once(monkeypatch):
     monkeypatch.setattr(decoder_slots, "capture_on", lambda device: refuse)
     slots = slots_of(model)
     with pytest.warns(
-        RuntimeWarning, match="decoding goes on without CUDA graphs, slower: operation not permitted"
+        RuntimeWarning,
+        match="decoding continues without CUDA graphs, which is slower: operation not permitted",
     ) as heard:
         got = steps(slots, [5, 3, 7])
     assert len(heard) == 1

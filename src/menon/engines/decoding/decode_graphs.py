@@ -43,7 +43,9 @@ class Graphs:
                 self.failed = True
                 self.replays.clear()
                 warnings.warn(
-                    f"decoding goes on without CUDA graphs, slower: {error}", RuntimeWarning, stacklevel=2
+                    f"decoding continues without CUDA graphs, which is slower: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
                 )
         if self.failed:
             return self.step(self.given[:, :rows], widths)
