@@ -80,8 +80,8 @@ def test_rounding_never_makes_a_negative_weight():
 
 
 def test_what_it_reads():
-    assert OptimalToken().reads == ("old_logp", "collision")
-    assert OptimalToken(importance=2).reads == ("old_logp", "collision", "behaviour_logp")
+    assert OptimalToken().reads == ("reward", "old_logp", "collision")
+    assert OptimalToken(importance=2).reads == ("reward", "old_logp", "collision", "behaviour_logp")
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_bootstrap_of_a_truncated_answer(part):
     batch = batch_of(
         mask, reward=[[0] * 4] * 3, value=value, value_after=after, finish=["length", "stop", "length"]
     )
-    assert part.reads == ("value", "value_after")
+    assert part.reads == ("reward", "value", "value_after")
     batch = part(batch)
     assert rows_of(batch, batch.advantage)[0].tolist() == pytest.approx(TRUNCATED, abs=1e-9)
     ended = GAE(lam=0.95)(batch)

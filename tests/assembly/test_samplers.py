@@ -90,7 +90,7 @@ def test_a_cache_larger_than_memory_makes_fewer_slots(monkeypatch):
     told: list[str] = []
     around = replace(around_of(config()), notify=told.append)
     bare = TorchSampler(tiny_model(), tiny_tokenizer())
-    check_memory(config().rollout, around, [prompt(0, "1234567890")], bare)
+    check_memory(config().source.rollout, around, [prompt(0, "1234567890")], bare)
     assert told == [
         "free memory holds 5 answers of up to 40 tokens, so as many and not 16 are written at a time"
     ]

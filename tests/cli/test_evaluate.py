@@ -302,7 +302,8 @@ def test_a_reward_that_fails_too_often_stops_it(folder, tmp_path, capsys):
     assert main(["eval", str(folder), *words, *SMALL]) == 2
     sentence = capsys.readouterr().err
     start = (
-        "menon: the reward failed on 4 of 4 answers (at most 10% may fail), first with: the reward function "
+        "menon: the reward failed on 4 of 4 answers in the evaluation (at most 10% may fail), first with: "
+        "the reward function "
         "raised KeyError: 'x'"
     )
     assert sentence.startswith(start)

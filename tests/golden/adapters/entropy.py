@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from golden.adapters.tools import share_of
 from golden.records import Record
 from menon.batch import Batch
-from menon.engines.forward import Head, Network, run_trunk
+from menon.engines.forward import Network, Readout, run_trunk
 from menon.loss import EntropyBonus
 from menon.select import TopEntropy
 from menon.update.terms import Term
@@ -43,7 +43,7 @@ def columns_of_logits(
     )  # what the last token would predict
     model = Given(torch.cat([logits, behind], 1))
     network = Network(trunk=model, whole=model)
-    return Head(network, 1.0, 1 << 30)(run_trunk(network, batch), batch, needs, {})
+    return Readout(network, 1.0, 1 << 30)(run_trunk(network, batch), batch, needs, {})
 
 
 def logprobs_entropy(record: Record) -> None:
