@@ -8,8 +8,9 @@ from helpers import KINDS, tiny_model
 from menon.batch import take
 from menon.engines.forward import value_head
 from menon.engines.torch_learner import TorchScorer
+from menon.update.protocols import VALUE, Need
 
-NEEDS = ("logp", "entropy", "value")
+NEEDS: tuple[Need, ...] = ("logp", "entropy", VALUE)
 
 # The norms of Llama and Qwen compute in fp32 whatever the weights, so fp64 shows more than 1e-6 in GPT-2
 # alone.
@@ -24,12 +25,12 @@ def test_a_sequence_among_others_equals_itself_alone(kind, dtype, bound):
     batch = random_batch(dtype=dtype)
     together = scorer.score(batch, NEEDS)
     alone = [scorer.score(take(batch, torch.tensor([s])), NEEDS) for s in range(batch.num_sequences)]
-    for need in NEEDS:
-        apart = torch.cat([columns[need] for columns in alone])
-        assert together[need].dtype == dtype
+    for name in ("logp", "entropy", "value"):
+        apart = torch.cat([columns[name] for columns in alone])
+        assert together[name].dtype == dtype
         size = max(1.0, float(apart.abs().max()))  # the critic's values go up to 12
-        assert float((together[need] - apart).abs().max()) < bound * size
-        assert float(together[need][batch.is_action].std()) > 0.01  # and it is not the same number everywhere
+        assert float((together[name] - apart).abs().max()) < bound * size
+        assert float(together[name][batch.is_action].std()) > 0.01  # and it is not the same number everywhere
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -50,7 +50,7 @@ def odd() -> Callable[..., float]:
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_first_update(name, model, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
-    monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
+    monkeypatch.setattr("menon.assembly.run.use", lambda chosen, device: None)
     out = tmp_path / "run"
     settings = {**SMALL, **ONE_UPDATE, **SHORTER.get(name, {}), **AT_ONCE.get(name, {})}
     menon.train(name, model=str(model), out=str(out), reward=odd(), **settings)
@@ -62,5 +62,5 @@ def test_the_first_update(name, model, tmp_path, monkeypatch):
         ratios = {key: round(ratio, 5) for key, ratio in ratios.items()}
     assert ratios == ({} if name in WITHOUT_RATIO else {"ratio/mean": 1.0, "ratio/max": 1.0})
     distances = [line[key] for key in ("kl/ref_k1", "kl/ref_k3") if key in line]
-    assert len(distances) == (2 if recipe(name).reference == "frozen" else 0)
+    assert len(distances) == (2 if recipe(name).models.reference == "frozen" else 0)
     assert all(abs(distance) <= (1e-6 if name in TO_THE_SAMPLER else 0) for distance in distances)

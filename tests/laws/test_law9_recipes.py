@@ -200,7 +200,7 @@ def half() -> Callable[..., float]:
 @pytest.mark.parametrize("case", CASES)
 def test_two_steps(case, model, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
-    monkeypatch.setattr("menon.cli.command.use", lambda chosen, device: None)
+    monkeypatch.setattr("menon.assembly.run.use", lambda chosen, device: None)
     name, changes = CASES[case]
     out = tmp_path / "run"
     report = menon.train(name, model=str(model), out=str(out), reward=half(), **{**SMALL, **changes})
