@@ -117,7 +117,7 @@ def test_the_table_says_what_is_decided():
 def test_every_arm_is_a_run(name):
     first, *words = (*ARMS[name], *WORDS)
     config = changed(recipe(first), *[dict([override(word)]) for word in words])
-    assert config.max_new_tokens == 96
+    assert config.source.max_new_tokens == 96
 
 
 def test_a_line_is_read_off_at_the_budget(tmp_path):
