@@ -44,7 +44,9 @@ def test_every_arm_is_a_run_that_differs_from_the_default() -> None:
     }
     assert all(run != runs["default"] for name, run in runs.items() if name != "default")
     assert len({repr(run) for run in runs.values()}) == len(runs)
-    assert {find_template(runs[name].source.template).text for name in ("template-answer", "template-steps")} == {
+    assert {
+        find_template(runs[name].source.template).text for name in ("template-answer", "template-steps")
+    } == {
         "Q: {q}\nA:",
         "{q}\nSteps:",
     }

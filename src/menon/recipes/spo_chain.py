@@ -15,8 +15,8 @@ def spo_chain() -> RunConfig:
     each cut is estimated by nine new answers from there. Only tokens with a probability below .9 are trained;
     their advantages are whitened. The loss has 1e-4 times k3 to the initial model.
 
-    `threshold` sets all three .9: of the cuts, the mask and the whitening. Without the mask:
-    `objective.policy.select=null objective.policy.share=token_mean advantage.credit.below=1
+    The .9 of the cuts is `rollout.threshold`; the mask and the whitening each have their own `below`. Without
+    the mask: `objective.policy.select=null objective.policy.share=token_mean advantage.credit.below=1
     advantage.whiten.below=1`.
     """
     return RunConfig(

@@ -16,7 +16,7 @@ def spo_tree() -> RunConfig:
     tokens with a probability below .9 are trained, advantages are whitened over them, and the loss has 1e-4
     times k3 to the initial model. The ratio is to the policy that wrote the edge.
 
-    `threshold` sets the .9 of mask and whitening.
+    The .9 of the mask and of the whitening are their `below`.
     """
     return RunConfig(
         recipe="spo_tree",
