@@ -313,11 +313,12 @@ def settings_of_format_1(settings: Mapping[str, Any]) -> Tree:
     return tree | {name: settings[name] for name in rest if name in settings}
 
 
-def around_of(config: RunConfig) -> Around:
-    """The `Around` of a run, as far as the configuration alone determines it."""
-    own = config.source
-    sampling = Sampling(own.max_new_tokens, own.temperature, own.top_p, own.top_k, tuple(own.stop))
-    return Around(own.prompts_per_step, own.samples_per_prompt, sampling, config.control.seed)
+def around_of(source: OnlineSource, seed: int) -> Around:
+    """What a configuration alone says of the program around its parts."""
+    sampling = Sampling(
+        source.max_new_tokens, source.temperature, source.top_p, source.top_k, tuple(source.stop)
+    )
+    return Around(source.prompts_per_step, source.samples_per_prompt, sampling, seed)
 
 
 def setup_of(config: RunConfig) -> Setup:
@@ -325,7 +326,7 @@ def setup_of(config: RunConfig) -> Setup:
     policy = config.models.policy
     return Setup(
         rollout=config.source.rollout,
-        around=around_of(config),
+        around=around_of(config.source, config.control.seed),
         advantage=config.advantage,
         objective=config.objective,
         critic=config.models.critic,

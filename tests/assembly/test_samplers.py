@@ -63,7 +63,7 @@ def test_bytes_of_keys_and_values(monkeypatch):
 
 
 def most(config):
-    return at_once(config.source.rollout, around_of(config), config.engine.slots)
+    return at_once(config.source.rollout, around_of(config.source, config.control.seed), config.engine.slots)
 
 
 def test_how_many_answers_are_written_at_a_time():
@@ -88,7 +88,7 @@ def test_a_cache_larger_than_memory_makes_fewer_slots(monkeypatch):
     assert small.fitting(40) == 5
     assert {c.request.prompt.index: c.tokens.tolist() for c in written_by(small, asked)} == want
     told: list[str] = []
-    around = replace(around_of(config()), notify=told.append)
+    around = replace(around_of(config().source, 0), notify=told.append)
     bare = TorchSampler(tiny_model(), tiny_tokenizer())
     check_memory(config().source.rollout, around, [prompt(0, "1234567890")], bare)
     assert told == [

@@ -25,7 +25,7 @@ def test_by_its_name_with_settings_and_back_from_the_record():
         recipe("grpo"), named, {"reward.score": "fraction"}, {"reward.sandbox": "without_landlock"}
     )
     assert config.source.reward == CodeTests(score="fraction", sandbox="without_landlock")
-    assert reward_of(config.source, around_of(config)) == config.source.reward
+    assert reward_of(config.source, around_of(config.source, config.control.seed)) == config.source.reward
     assert read(RunConfig, plain_data(config)).source.reward == config.source.reward
 
 

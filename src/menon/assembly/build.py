@@ -44,7 +44,7 @@ ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Iterator[Run]:
     """Builds all parts of a run, in this process and on one device; `notify` gets sentences that the user
     should read. Leaving the `with` ends the processes that were started for the run."""
-    around = around_of(config)
+    around = around_of(config.source, config.control.seed)
     around = replace(
         around,
         sampling=replace(around.sampling, stop=stop_of(config.source)),

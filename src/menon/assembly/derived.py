@@ -62,7 +62,10 @@ class Sizes:
 
 def sizes(config: RunConfig) -> Sizes:
     """Computes the sizes of a run from its configuration."""
-    count, step = config.models.policy.updates_per_step, sizes_of(config.source.rollout, around_of(config))
+    count, step = (
+        config.models.policy.updates_per_step,
+        sizes_of(config.source.rollout, around_of(config.source, config.control.seed)),
+    )
     return Sizes(step, step.sequences / count, config.control.steps * count, step.max_age * count - 1)
 
 
@@ -138,7 +141,9 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     cached = (own if small and here else number) * 2 * shape.layers * shape.kv
     # In fp32, see `decoder.causal`.
     attention = (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)
-    keys = key_bytes(config.source.rollout, around_of(config), PROMPT, cached, engine.slots)
+    keys = key_bytes(
+        config.source.rollout, around_of(config.source, config.control.seed), PROMPT, cached, engine.slots
+    )
     copies = (engine.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.copied
     found: dict[str, Any] = {
         "weights": learning * number * shape.parameters,

@@ -14,7 +14,7 @@ def header(config: RunConfig, parameters: int, device: str, grade: Grade) -> dic
     policy, source = config.models.policy, config.source
     updates = f"{policy.updates_per_step} update" + ("s" if policy.updates_per_step > 1 else "")
     groups = f"{source.prompts_per_step} prompts x {source.samples_per_prompt} samples"
-    written = sizes_of(source.rollout, around_of(config)).form or groups
+    written = sizes_of(source.rollout, around_of(config.source, config.control.seed)).form or groups
     return {
         "recipe": config.recipe,
         "model": f"{policy.model}, {quantity(parameters)} parameters",

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.base import BASES
-from menon.config import RunConfig
+from menon.config import Engine, Models, RunConfig
 from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.forward import value_head
@@ -62,12 +62,12 @@ class Placed(AbstractContextManager):
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
     """Places all models in this process and on one device; all of them start from the policy's weights."""
     device = device_of(config.engine.device)
-    name = model_name(config.models.policy.model)
-    model, tokenizer = load_policy(name, WEIGHTS_DTYPE[config.engine.dtype], device)
-    sampler = sampler_of(
-        config, model, tokenizer, notify
-    )  # first: it may move the weights into shared memory
-    models = models_of(config, model, name, device)
+    start = model_name(config.models.policy.model)
+    model, tokenizer = load_policy(start, WEIGHTS_DTYPE[config.engine.dtype], device)
+    # The sampler first: it may move the weights into shared memory.
+    sampler = sampler_of(config, model, tokenizer, notify)
+    temperature, seed = config.source.temperature, config.control.seed
+    models = models_of(config.models, config.engine, temperature, seed, model, device)
     channel = (ByReference if sampler.model is model else ByCopy)(models["policy"], sampler)
     host = InProcessHost(models, {"policy": partial(export, model, tokenizer)})
     return Placed(host, sampler, channel, tokenizer, context_of(model))
@@ -100,36 +100,35 @@ def sampler_of(
 
 
 def models_of(
-    config: RunConfig, model: PreTrainedModel, name: str, device: torch.device
+    models: Models,
+    engine: Engine,
+    temperature: float,
+    seed: int,
+    model: PreTrainedModel,
+    device: torch.device,
 ) -> dict[str, Scorer]:
     """The models by role: the policy, and the reference and the critic if the configuration has them."""
+    policy, critic = models.policy, models.critic
     settings: dict[str, Any] = {
-        "temperature": config.source.temperature,
-        "tokens_per_forward": config.engine.tokens_per_forward,
+        "temperature": temperature,
+        "tokens_per_forward": engine.tokens_per_forward,
         "device": device,
-        "autocast": torch.bfloat16 if config.engine.dtype == "bfloat16" else None,
+        "autocast": torch.bfloat16 if engine.dtype == "bfloat16" else None,
     }
-    models: dict[str, Scorer] = {}
-    if config.models.reference == "frozen":
-        models["reference"] = TorchScorer(copy.deepcopy(model).requires_grad_(False), **settings)
-    critic = config.models.critic
+    found: dict[str, Scorer] = {}
+    if models.reference == "frozen":
+        found["reference"] = TorchScorer(copy.deepcopy(model).requires_grad_(False), **settings)
     if critic is not None and critic.shared_trunk:
         weight: Any = model.get_input_embeddings().weight
-        head = value_head(weight.shape[1], critic.init, config.control.seed).to(weight.dtype)
-        both = TorchLearner(model, config.models.policy.optimiser, heads={"value": head}, **settings)
-        return {"policy": both, "critic": both, **models}
+        head = value_head(weight.shape[1], critic.init, seed).to(weight.dtype)
+        both = TorchLearner(model, policy.optimiser, heads={"value": head}, **settings)
+        return {"policy": both, "critic": both, **found}
     if critic is not None:
-        value_model = load_value_model(
-            name, WEIGHTS_DTYPE[config.engine.dtype], device, critic.init, config.control.seed
-        )
-        models["critic"] = TorchLearner(value_model, critic.optimiser, **settings)
-    policy: Learner = TorchLearner(model, config.models.policy.optimiser, **settings)
-    return {
-        "policy": policy
-        if config.models.policy.natural is None
-        else NaturalLearner(policy, config.models.policy.natural),
-        **models,
-    }
+        start, dtype = model_name(policy.model), WEIGHTS_DTYPE[engine.dtype]
+        value_model = load_value_model(start, dtype, device, critic.init, seed)
+        found["critic"] = TorchLearner(value_model, critic.optimiser, **settings)
+    learner: Learner = TorchLearner(model, policy.optimiser, **settings)
+    return {"policy": learner if policy.natural is None else NaturalLearner(learner, policy.natural), **found}
 
 
 def device_of(name: str) -> torch.device:
