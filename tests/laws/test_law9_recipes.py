@@ -20,6 +20,7 @@ from menon.recipes import RECIPES, recipe
 from menon.select import SelectPart
 from menon.settings import read
 from menon.shaping import ShapingPart
+from menon.update.protocols import VALUE
 
 SHAPES = {part.kind for part in get_args(ShapingPart)}
 AFTER = {"whiten", "kl_in_advantage"}
@@ -132,7 +133,7 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
         if part.unit not in OFFLINE:
             share = "sequence_mean" if part.unit == "sequence" else "token_mean"
             name = "policy" if "advantage" in part.reads else "more"
-            recipe_name = "ppo" if "value" in part.needs else "grpo"
+            recipe_name = "ppo" if VALUE in part.needs else "grpo"
             where = "critic.objective" if recipe_name == "ppo" else "objective"
             cases[f"loss {part.kind}"] = (
                 recipe_name,
@@ -216,13 +217,16 @@ def test_two_steps(case, model, tmp_path, monkeypatch):
     assert len({line["fingerprint"] for line in lines}) == 2  # the weights have moved
     settings = json.loads((out / "run.json").read_text())["settings"]
     expected = changed(recipe(name, "a folder"), changes)
-    got = read(RunConfig, {**settings, "reward": None, "own_code": {}})
-    assert (got.objective, got.advantage, got.critic, got.rollout, got.environment) == (
+    source = {**settings["source"], "reward": None}
+    got = read(RunConfig, {**settings, "source": source, "own_code": {}})
+    assert (got.objective, got.advantage, got.models.critic) == (
         expected.objective,
         expected.advantage,
-        expected.critic,
-        expected.rollout,
-        expected.environment,
+        expected.models.critic,
+    )
+    assert (got.source.rollout, got.source.environment) == (
+        expected.source.rollout,
+        expected.source.environment,
     )
 
 
