@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -96,7 +96,3 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """
     n, fewer = only_a + only_b, min(only_a, only_b)
     return min(1.0, 2 * sum(comb(n, i) for i in range(fewer + 1)) / 2**n)
-
-
-def plain_comparison(comparison: Comparison) -> dict[str, Any]:
-    return dict(vars(comparison))
