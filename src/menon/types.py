@@ -130,11 +130,12 @@ class Completion:
     tokens: Tokens
     logp: Floats
     """Raw log-prob at the sampling temperature, before top-p and top-k."""
-    log_kept: Floats
+    log_kept: Floats | None
     """Log of the probability mass that top-p and top-k keep; 0 where they cut nothing. The log-prob of the
-    distribution that was drawn from is logp - log_kept."""
-    entropy: Floats
-    """Entropy of the raw distribution at the sampling temperature, in nats."""
+    distribution that was drawn from is logp - log_kept. None: the sampler does not give it."""
+    entropy: Floats | None
+    """Entropy of the raw distribution at the sampling temperature, in nats. None: the sampler does not give
+    it."""
     version: Tokens
     """Version of the weights that wrote the token."""
     finish: Finish
@@ -199,8 +200,9 @@ class Rollout:
     """True where the policy wrote the token (the end token included), False for prompt and observations."""
     logp: Floats
     """Behaviour log-prob, 0 where the token is not an action; the next two fields likewise."""
-    log_kept: Floats
-    entropy: Floats
+    log_kept: Floats | None
+    """None, as of the next field: the sampler does not give it."""
+    entropy: Floats | None
     version: Tokens
     finish: Finish
     text: str
@@ -256,8 +258,8 @@ class Rollout:
             tokens=np.concatenate([given, completion.tokens]),
             is_action=behind(np.ones(len(completion.tokens), dtype=np.bool_)),
             logp=behind(completion.logp),
-            log_kept=behind(completion.log_kept),
-            entropy=behind(completion.entropy),
+            log_kept=None if completion.log_kept is None else behind(completion.log_kept),
+            entropy=None if completion.entropy is None else behind(completion.entropy),
             version=behind(completion.version),
             finish=completion.finish,
             text=completion.text,

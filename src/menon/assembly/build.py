@@ -14,7 +14,8 @@ from menon.assembly.placement import device_of, place
 from menon.assembly.questions import own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
-from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of
+from menon.columns import check_sampler
+from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
 from menon.errors import UserError
 from menon.eval.probe import Probe
@@ -57,6 +58,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         undo.callback(close_grade, grade)
         rows, heldout_rows = questions(config.source, config.control.seed, notify)
         placed = undo.enter_context(place(config, notify))
+        check_sampler(setup_of(config), placed.sampler.gives)
         prompts, heldout = (
             prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)

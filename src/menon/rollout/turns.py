@@ -133,7 +133,8 @@ class Episode:
         self.environment: Environment = replace(turns.environment)  # type: ignore[type-var]  # any dataclass
         self.tokens: Tokens = no_tokens()
         """All tokens after the prompt."""
-        self.columns: dict[str, list[np.ndarray]] = {name: [] for name in ("is_action", *OBSERVED)}
+        self.columns: dict[str, list[Any]] = {name: [] for name in ("is_action", *OBSERVED)}
+        """The pieces of each column; None in place of one that the sampler does not give."""
         self.turns_written: list[tuple[int, Completion]] = []
         """The turns, each with the index after the prompt at which it begins."""
         self.finish: Finish | None = None
@@ -211,7 +212,7 @@ class Episode:
         else:
             self.append(tokens, np.zeros(len(tokens), dtype=np.bool_), {})
 
-    def append(self, tokens: Tokens, is_action: np.ndarray, known: dict[str, np.ndarray]) -> None:
+    def append(self, tokens: Tokens, is_action: np.ndarray, known: dict[str, Any]) -> None:
         self.tokens = np.concatenate([self.tokens, tokens])
         self.columns["is_action"].append(is_action)
         for name, dtype in OBSERVED.items():
@@ -228,6 +229,7 @@ class Episode:
         columns: dict[str, Any] = {
             name: np.concatenate([np.zeros(size, dtype=types[name]), *pieces])
             for name, pieces in self.columns.items()
+            if not any(piece is None for piece in pieces)
         }
         return Rollout(
             prompt=prompt,
@@ -237,7 +239,7 @@ class Episode:
             group=self.group,
             sample=self.asked.sample,
             visit=self.asked.visit,
-            **columns,
+            **{"log_kept": None, "entropy": None, **columns},
             **self._alternatives(size),
         )
 

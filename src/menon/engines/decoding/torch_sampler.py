@@ -25,6 +25,7 @@ from menon.engines.hf_models import cache_per_token, end_token_ids
 from menon.engines.machine import free_bytes, one_thread
 from menon.engines.worker_samplers import Read, WorkerLanes, WorkerSamplers
 from menon.errors import UserError
+from menon.rollout.protocols import OPTIONAL
 from menon.types import Request
 
 KEEP = 2**29
@@ -44,6 +45,7 @@ class TorchSampler:
     """
 
     version = 0
+    gives = OPTIONAL
 
     def __init__(
         self,
