@@ -697,3 +697,10 @@ def test_settings_of_format_1_that_were_changed():
     assert read(RunConfig, settings_of_format_1(flat)) == expected
     with pytest.raises(UserError, match=r"control\.steps is 'many'; it takes a whole number"):
         read(RunConfig, settings_of_format_1(flat | {"steps": "many"}))
+
+
+def test_questions_by_difficulty_are_not_chosen_ahead():
+    with pytest.raises(
+        UserError, match=r"^in source: order=by_difficulty .* ahead=2 .*; set ahead=0 or order=shuffled$"
+    ):
+        changed(BASE, {"ahead": 2, "order": "by_difficulty"})

@@ -114,6 +114,11 @@ class OnlineSource:
             at_least(1, name, getattr(self, name))
         at_least(0, "report_questions", self.report_questions)
         at_least(0, "ahead", self.ahead)
+        if self.ahead and self.order == "by_difficulty":  # a resumed run could not choose as this one does
+            raise UserError(
+                "order=by_difficulty chooses a step's questions by the answers of all steps before it, and "
+                f"ahead={self.ahead} writes it before they are known; set ahead=0 or order=shuffled"
+            )
         if self.temperature <= 0:
             raise UserError(
                 f"temperature is {self.temperature:g}; training draws answers at random, so it must be "

@@ -134,6 +134,8 @@ def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartS
     clock = Clock()
     with clock("rollout"):
         gathered = run.source.next()
+    if gathered.waited:
+        folder.event("waited", step - 1, seconds=gathered.waited, what="text that is written ahead")
     check_graders(gathered.graded, f"step {step}", f"go on with `{resume_command(folder.path)}`")
     report, state = improve(step, gathered, run.plan, run.host, state, clock)
     run.source.learned(report)

@@ -15,7 +15,7 @@ KINDS = {
     "saved": "seconds: the checkpoint of this step is on the disk",
     "best": "best: `checkpoints/best` now points at the checkpoint of that step",
     "stop_requested": "the run stops after this step",
-    "waited": "seconds, what: one part of the run waited for another",
+    "waited": "seconds, what: the updates waited for what had not been written yet",
 }
 """Kind -> its fields besides `time`, `step` and `kind`, and what it means."""
 
