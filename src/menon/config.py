@@ -236,6 +236,9 @@ class Control:
     """Steps between checkpoints; 0: only the last one."""
     evaluate_every: int = 0
     """Steps between evaluations besides the first and the last; 0: none."""
+    stop_without_signal: bool = True
+    """Stop after ten steps in a row that taught nothing (equal rewards, no gradient, skipped updates); false:
+    only warn."""
     tracker: Tracker | None = None
     """Where the numbers are mirrored; null: nowhere."""
     record: Literal["lean", "full"] = "lean"

@@ -12,6 +12,14 @@ SHOWN = 5
 class UserError(ValueError):
     """One clear sentence that says what to change; the command prints it without a stack trace."""
 
+    exit_code = 2
+
+
+class NothingLearned(UserError):
+    """A run was stopped because its steps taught nothing."""
+
+    exit_code = 3
+
 
 def at_least(least: int, name: str, value: int) -> None:
     """UserError where a setting is below its least value."""

@@ -92,6 +92,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             probe=partial(probe_of(config.source, evaluation), placed.sampler),
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
+            stop_without_signal=config.control.stop_without_signal,
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
