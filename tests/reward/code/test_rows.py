@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from menon.reward.code.rows import BadTests, Check, InputOutput, Suite, suite_of
+from menon.reward.code.rows import suite_of
+from menon.reward.code.suite import BadTests, Check, InputOutput, Suite
 
 
 def test_pairs_of_input_and_output():

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from menon.errors import UserError
-from menon.reward.code.rows import Check, InputOutput, Suite, suite_of
+from menon.reward.code.rows import suite_of
+from menon.reward.code.suite import Check, InputOutput, Suite
 from menon.reward.code.signatures import Asked
 from menon.reward.code.tests import BrokenTest, CodeTests
 from menon.reward.grade import grading_of
