@@ -22,7 +22,7 @@ from menon.types import TEST_COLUMNS, tests_of_ground_truth
 Row = dict[str, Any]
 """`question` (a string or chat messages), `answer` (a string) and every other column as it was."""
 
-QUESTIONS = ("prompt", "question", "problem")
+QUESTIONS = ("prompt", "question", "problem", "question_content")
 GROUND_TRUTH = "reward_model.ground_truth"
 ANSWERS = ("answer", GROUND_TRUTH)
 BOXED = "\\boxed{"

@@ -138,7 +138,7 @@ def solution() -> None:
 def described(error: BaseException) -> str:
     """The error of a program that could not be loaded, for the reason of its verdict."""
     try:
-        return f"{type(error).__name__}: {error}"[:300]
+        return f"{type(error).__name__}: {error}"[:300].removesuffix(": ")
     except BaseException:
         return type(error).__name__
 

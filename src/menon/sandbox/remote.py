@@ -16,8 +16,8 @@ from menon.sandbox.wire import Closed, Line, Malformed, Unsendable, decode, enco
 MUTABLE = (list, dict, set, bytearray)
 
 
-class SolutionError(Exception):
-    """Model code raised something that is no built-in Exception, or gave what cannot be sent."""
+class SolutionError(BaseException):
+    """Model code raised something that is no Exception, such as SystemExit; so it is none here either."""
 
 
 # In the process of model code

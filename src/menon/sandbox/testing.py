@@ -50,7 +50,7 @@ def judge(asked: dict[str, str], caller: Caller) -> dict[str, Any]:
         return {"passed": False, "fault": not caller.raised, "why": f"{type(error).__name__}: {error}"}
     except BaseException as error:
         why = caller.raised[0] if caller.raised else type(error).__name__
-        return {"passed": False, "fault": False, "why": f"{why}: {str(error)[:300]}"}
+        return {"passed": False, "fault": False, "why": f"{why}: {str(error)[:300]}".removesuffix(": ")}
     if not caller.broken and not caller.used:
         return {"passed": False, "fault": True, "why": "it never uses the program"}
     if not (tally.made or tally.guarded):
@@ -62,7 +62,7 @@ def prepare(asked: dict[str, str], caller: Caller) -> tuple[dict[str, Any], dict
     """The names that the test starts with, those to be found in the program (name -> its name there), and the
     compiled test. Any exception: the test is broken."""
     code, entry = asked["test"], asked.get("entry", "")
-    tree = ast.parse(code)
+    tree = ast.parse(code, FILE)
     if not asserts_something(tree):
         raise Unusable("it asserts nothing, so every program would pass")
     if why := needs_one_process(tree):
