@@ -11,7 +11,10 @@ from menon.sandbox.layers import pool
 ADD = "def add(a, b): return a + b"
 ROWS = {
     "right": ({"tests": ["assert add(1, 2) == 3"], "solution": ADD}, ""),
-    "right, a fenced solution": ({"tests": ["assert add(1, 2) == 3"], "solution": f"So:\n```\n{ADD}\n```"}, ""),
+    "right, a fenced solution": (
+        {"tests": ["assert add(1, 2) == 3"], "solution": f"So:\n```\n{ADD}\n```"},
+        "",
+    ),
     "right, without a solution": ({"tests": [{"input": "1", "output": "2"}]}, ""),
     "right, the second of several solutions": (
         {"tests": [{"input": "1", "output": "2"}], "solutions": ["print 2", "print(2)"]},
@@ -36,8 +39,14 @@ ROWS = {
     ),
     "broken": ({"tests": ["assert add(1, 2 == 3"]}, "a test is broken: SyntaxError"),
     "weak": ({"tests": ["assert not add(0, 0)"]}, "its tests pass a program that does nothing"),
-    "weak, of a class": ({"tests": ["assert Stack().pop() is None"]}, "its tests pass a program that does noth"),
-    "no function": ({"tests": [{"input": "1", "output": "2", "testtype": "functional"}]}, "a test has the testtype"),
+    "weak, of a class": (
+        {"tests": ["assert Stack().pop() is None"]},
+        "its tests pass a program that does noth",
+    ),
+    "no function": (
+        {"tests": [{"input": "1", "output": "2", "testtype": "functional"}]},
+        "a test has the testtype",
+    ),
 }
 
 
@@ -61,6 +70,6 @@ def test_gold_answers(tmp_path, capsys):
     file = tmp_path / "rows.jsonl"
     file.write_text('{"question": "q", "answer": "B"}\n{"question": "q", "answer": "?"}')
     assert main(["check", "data", str(file), "reward=choice"]) == 1
-    assert "row 2: its own answer '?' reward" in capsys.readouterr().out
+    assert "row 2: its own answer '?' earns no reward" in capsys.readouterr().out
     assert main(["check", "data", str(file), "reward=f1"]) == 2
     assert "it is not known how an answer is stated for the reward 'f1'" in capsys.readouterr().err

@@ -65,8 +65,14 @@ out.write("unflushed\\n")
         ("quit(7)", 7),
         ("try:\n    input()\nexcept EOFError:\n    quit()", 0),
         ("print(copyright, credits, license, help); help(len)", 0),
-        ("import os; assert __file__ == os.path.abspath('solution.py') == os.path.join(os.getcwd(), 'solution.py')", 0),
-        ("assert (__builtins__.len, __cached__, __package__, __doc__, __spec__) == (len, None, None, None, None)", 0),
+        (
+            "import os; assert __file__ == os.path.join(os.getcwd(), 'solution.py')",
+            0,
+        ),
+        (
+            "assert (__builtins__.len, __cached__, __package__, __spec__) == (len, None, None, None)",
+            0,
+        ),
         ("open('own.py', 'w').write('x = 1'); import own; assert own.x == 1", 0),
     ],
 )

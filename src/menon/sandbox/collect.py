@@ -81,7 +81,7 @@ def call_unittest(kind: type) -> None:
             self.first = self.first or AssertionError("a failure was expected")
 
     result = Result()
-    loaded = unittest.defaultTestLoader.loadTestsFromTestCase(kind)  # type: ignore[arg-type]
+    loaded = unittest.defaultTestLoader.loadTestsFromTestCase(kind)
     loaded.run(result)
     if result.first is not None:
         raise result.first
@@ -90,7 +90,9 @@ def call_unittest(kind: type) -> None:
 def call_test(test: Callable[..., Any], space: Mapping[str, Any], instance: Any = None) -> None:
     """Calls one test, once for each set of its parameters."""
     marks = [*marks_of(type(instance)), *marks_of(getattr(test, "__func__", test))]
-    if any(mark.name == "skip" or (mark.name == "skipif" and mark.arguments[:1] == (True,)) for mark in marks):
+    if any(
+        mark.name == "skip" or (mark.name == "skipif" and mark.arguments[:1] == (True,)) for mark in marks
+    ):
         return
     for given in parameter_sets(marks):
         name = missing(test, given, space)
@@ -149,7 +151,12 @@ def with_fixtures(
         if isinstance(one, Fixture) and one.autouse:
             value(one.name)
     try:
-        test(**{name: value(name) for name in (*required(test), *(n for n in given if n not in required(test)))})
+        test(
+            **{
+                name: value(name)
+                for name in (*required(test), *(n for n in given if n not in required(test)))
+            }
+        )
     finally:
         for fixture in reversed(opened):
             next(fixture, None)

@@ -4,7 +4,9 @@ import re
 from dataclasses import dataclass
 
 FENCE = re.compile(r"^(?P<lead>[ \t]*(?:(?:[-*+]|\d+[.)]|>)[ \t]+|>)*)(?P<mark>`{3,}|~{3,})(?P<info>.*)$")
-PYTHON = re.compile(r"^[{.\s]*(?:i?python|py)[\d.]*(?![\w.-])(?!\s*(?:console|repl|traceback))", re.IGNORECASE)
+PYTHON = re.compile(
+    r"^[{.\s]*(?:i?python|py)[\d.]*(?![\w.-])(?!\s*(?:console|repl|traceback))", re.IGNORECASE
+)
 DEEPER = 3
 """Columns by which a closing fence may be indented more than its opening one."""
 
@@ -61,7 +63,7 @@ class Open:
 
 def blocks(text: str) -> list[Block]:
     """The closed fenced blocks of a text, in order. Fences are of backticks or tildes, in lists and
-    quotations too, and the closing one may stand behind the last line of code. A block that is never closed
+    quotations too, and the closing one may end the last line of code. A block that is never closed
     is left out.
 
     >>> [block.code for block in blocks("so:\\n```python\\nprint(1)\\n```\\nwhich prints 1")]
@@ -88,7 +90,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def is_prose(info: str) -> bool:
-    """Whether the text behind a fence is a sentence and names no language."""
+    """Whether the text after a fence is a sentence and names no language."""
     return "`" in info or (len(info.split()) > 1 and PYTHON.match(info) is None)
 
 

@@ -79,7 +79,7 @@ def notebook() -> None:
 def echoing(code: bytes) -> list[types.CodeType]:
     """A program in two parts, the second of which prints the value of its last expression, unless that is
     None or a semicolon follows."""
-    tree = compile(code, "solution.py", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    tree = ast.parse(code, "solution.py")
     last = tree.body[-1] if tree.body else None
     if not isinstance(last, ast.Expr) or code.rstrip().endswith(b";"):
         return [compile(code, "solution.py", "exec", dont_inherit=True)]

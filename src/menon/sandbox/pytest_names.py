@@ -24,7 +24,9 @@ class Approx:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, expected: Any, rel: float | None = None, abs: float | None = None, nan_ok: bool = False):
+    def __init__(
+        self, expected: Any, rel: float | None = None, abs: float | None = None, nan_ok: bool = False
+    ):
         self.expected, self.nan_ok = expected, nan_ok
         self.absolute = abs if abs is not None else 1e-12
         self.relative = rel if rel is not None else (0.0 if abs is not None else 1e-6)

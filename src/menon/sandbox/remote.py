@@ -9,7 +9,7 @@ message, to print a verdict, or to send a pickle.
 import builtins
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from menon.sandbox.wire import Closed, Line, Malformed, Unsendable, decode, encode
 
@@ -169,7 +169,7 @@ class Caller:
             self.broken = "the answer is malformed"
             raise Malformed(self.broken) from error
 
-    def error(self, reply: dict[str, Any]) -> Exception:
+    def error(self, reply: dict[str, Any]) -> BaseException:
         """The exception of model code, as the first class that it derives from and that the tests know: of
         model code, or a built-in one."""
         names = reply["raised"]
@@ -209,11 +209,11 @@ class Caller:
     def resolve(self, kind: str, content: Any) -> Any:
         if kind == "exception":
             number, names = content
-            found = self.error_class([str(name) for name in names])
-            if isinstance(found, ErrorClass) and isinstance(number, int):
-                found.thing = Thing(self, number)
-                return found
-            return Thing(self, number)
+            thing, found = Thing(self, int(number)), self.error_class([str(name) for name in names])
+            if not isinstance(found, ErrorClass):
+                return thing
+            cast(ErrorClass, found).thing = thing
+            return found
         if kind != "thing" or not isinstance(content, int):
             raise Malformed(str(kind)[:100])
         return Thing(self, content)
@@ -224,7 +224,8 @@ class Caller:
         if isinstance(built_in, type) and issubclass(built_in, BaseException):
             return built_in
         if names[0] not in self.errors:
-            self.errors[names[0]] = ErrorClass(names[0], (self.error_class(names[1:]),), {})
+            bases: tuple[type[BaseException]] = (self.error_class(names[1:]),)
+            self.errors[names[0]] = cast(type[BaseException], ErrorClass(names[0], bases, {}))
         return self.errors[names[0]]
 
 

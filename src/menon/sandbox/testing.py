@@ -8,7 +8,15 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from menon.sandbox.assertions import TALLY, Tally, asserts_something, counted, is_guard, needs_one_process, scope
+from menon.sandbox.assertions import (
+    TALLY,
+    Tally,
+    asserts_something,
+    counted,
+    is_guard,
+    needs_one_process,
+    scope,
+)
 from menon.sandbox.collect import FILE, call_tests
 from menon.sandbox.names import BUILTIN, first_call, free_names, library_names
 from menon.sandbox.pytest_names import Unusable

@@ -33,7 +33,8 @@ OF_ADD = {
         "@pytest.mark.parametrize('b', [0])\ndef test_a(a, b, c):\n    assert add(a, a) == c + b"
     ),
     "fixture": (
-        "import pytest\n@pytest.fixture\ndef two():\n    yield 2\ndef test_a(two):\n    assert add(1, two) == 3"
+        "import pytest\n@pytest.fixture\ndef two():\n    yield 2\n"
+        "def test_a(two):\n    assert add(1, two) == 3"
     ),
     "class": (
         "import pytest\nclass TestAdd:\n    def setup_method(self):\n        self.two = 2\n"
@@ -43,8 +44,9 @@ OF_ADD = {
     "approx": "from pytest import approx\ndef test_a():\n    assert [add(.1, .2), 1] == approx([.3, 1])",
     "unittest": (
         "import unittest\nclass T(unittest.TestCase):\n    @classmethod\n    def setUpClass(cls):\n"
-        "        cls.two = 2\n    def test_a(self):\n        for a in (0, 1):\n            with self.subTest(a=a):\n"
-        "                self.assertEqual(add(a, self.two), a + 2)\nif __name__ == '__main__':\n    unittest.main()"
+        "        cls.two = 2\n    def test_a(self):\n        for a in (0, 1):\n"
+        "            with self.subTest(a=a):\n                self.assertEqual(add(a, self.two), a + 2)\n"
+        "if __name__ == '__main__':\n    unittest.main()"
     ),
     "main guard": "def main():\n    assert add(1, 2) == 3\nif __name__ == '__main__':\n    main()",
     "called by itself": "def test_case(a, b, c):\n    assert add(a, b) == c\ntest_case(1, 2, 3)",
@@ -68,7 +70,8 @@ KIND = "class Poor(Exception): pass\ndef pay(n): return n"
 OF_PAY = {
     "raises": "import pytest\nfrom solution import *\ndef test_a():\n    pytest.raises(Poor, pay, 9)",
     "match": (
-        "import pytest\ndef test_a():\n    with pytest.raises(Poor, match='^only') as caught:\n        pay(9)\n"
+        "import pytest\ndef test_a():\n    with pytest.raises(Poor, match='^only') as caught:\n"
+        "        pay(9)\n"
         "    assert '5' in str(caught.value)"
     ),
     "except": "try:\n    pay(9)\n    assert False\nexcept Poor:\n    pass",
@@ -109,7 +112,10 @@ def test_tests_of_exceptions(test):
         ("import pytest\ndef test_a():\n    pytest.warns(UserWarning)\n    assert add(1, 2)", "pytest.warns"),
         ("from unittest.mock import patch\ndef test_a():\n    assert add(1, 2) == 3", "patches functions"),
         ("import io, sys\nsys.stdin = io.StringIO('1')\nassert add(1, 2) == 3", "replaces sys.stdin"),
-        ("import io, sys\nsys.stdout = o = io.StringIO()\nadd(1, 2)\nassert o.getvalue()", "what the program prints"),
+        (
+            "import io, sys\nsys.stdout = o = io.StringIO()\nadd(1, 2)\nassert o.getvalue()",
+            "what the program prints",
+        ),
     ],
 )
 @pytest.mark.parametrize("program", [ADD, ZERO, "def add(a, b): raise ImportError"])
@@ -119,7 +125,9 @@ def test_a_test_that_says_nothing_gives_no_verdict(test, why, program):
 
 
 def test_an_assertion_that_is_not_reached_does_not_pass():
-    assert run("def items(): return []", "for x in items():\n    assert x > 0").why == "no assertion was reached"
+    assert (
+        run("def items(): return []", "for x in items():\n    assert x > 0").why == "no assertion was reached"
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +142,9 @@ def test_an_assertion_that_is_not_reached_does_not_pass():
     ],
 )
 def test_the_reason_is_the_programs_own_error(program, why):
-    expects = "import pytest\ndef test_a():\n    with pytest.raises((NameError, SystemExit)):\n        add(1, 2)"
+    expects = (
+        "import pytest\ndef test_a():\n    with pytest.raises((NameError, SystemExit)):\n        add(1, 2)"
+    )
     assert run(program, "assert add(1, 2) == 3").why == why
     assert run(program, expects).outcome == "fail"
 

@@ -41,7 +41,7 @@ from menon.reward.code.extract import completed, last_block
         ("```python\nprint(0)\n\nNo:\n```python\nprint(1)\n```", "print(1)\n"),  # the first was never closed
         ("```python\nprint(1)\n```\nOr\n```python\nprint(", "print(1)\n"),
         ("```python\nprint(1)\n``` which prints 1", "print(1)\n"),
-        ("```python\ndef f():\n    \"\"\"\n    ```\n    \"\"\"\n```", 'def f():\n    """\n    ```\n    """\n'),
+        ('```python\ndef f():\n    """\n    ```\n    """\n```', 'def f():\n    """\n    ```\n    """\n'),
     ],
 )
 def test_last_block(text, code):

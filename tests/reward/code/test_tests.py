@@ -10,8 +10,8 @@ import pytest
 
 from menon.errors import UserError
 from menon.reward.code.rows import suite_of
-from menon.reward.code.suite import Check, InputOutput, Suite
 from menon.reward.code.signatures import Asked
+from menon.reward.code.suite import Check, InputOutput, Suite
 from menon.reward.code.tests import BrokenTest, CodeTests
 from menon.reward.grade import grading_of
 from menon.sandbox.layers import pool

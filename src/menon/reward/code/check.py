@@ -45,7 +45,7 @@ def fault_of(reward: CodeTests, row: Mapping[str, Any]) -> str:
 
 def solutions(row: Mapping[str, Any]) -> list[str]:
     """The solutions that a row brings, the likeliest first."""
-    found: list[str] = []
+    found: list[Any] = []
     for name in ("answer", *SOLUTIONS):
         value = parsed(row.get(name)) if name == "solutions" else row.get(name)
         if isinstance(value, Mapping):  # CodeContests

@@ -11,6 +11,17 @@ SESSION = (">>>", "In [", "$ ", "C:\\")
 """How a block begins that shows a terminal."""
 
 
+ACTS = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Import,
+    ast.ImportFrom,
+    ast.Return,
+    ast.Assert,
+)
+
+
 def last_block(completion: str, asked: Callable[[], Collection[str]] = tuple) -> str | None:
     """The program in an answer: the contents of one of its closed fenced blocks, without their margin; None
     if there is none.
@@ -54,8 +65,7 @@ def is_program(block: Block) -> bool:
     if tree is None:
         return block.is_python
     return any(
-        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
-        or isinstance(node, ast.Return | ast.Raise | ast.Assert)
+        isinstance(node, ACTS)
         or (isinstance(node, ast.Call) and called(node) in BUILTIN)
         or (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
         for node in ast.walk(tree)
@@ -70,7 +80,11 @@ def shows_use(block: Block, earlier: Sequence[Block]) -> bool:
     """Whether a block uses a function or class that only an earlier one defines, so that it cannot run
     alone."""
     code = "\n".join(before.code for before in earlier)
-    return any(defines_callable(code, name) for name in read_code(free_names, block.code) or ()) if code else False
+    return (
+        any(defines_callable(code, name) for name in read_code(free_names, block.code) or ())
+        if code
+        else False
+    )
 
 
 def completed(question: str, code: str, entry: str) -> str:

@@ -158,7 +158,9 @@ def _pairs(columns: Any, name: str) -> list[InputOutput]:
         isinstance(columns.get(key), list) for key in ("input", "output")
     ):
         raise BadTests(f"'{name}' must be an object with the lists 'input' and 'output'")
-    return [InputOutput(text(given), text(wanted)) for given, wanted in _zipped(columns, "input", "output", name)]
+    return [
+        InputOutput(text(given), text(wanted)) for given, wanted in _zipped(columns, "input", "output", name)
+    ]
 
 
 def _zipped(columns: Mapping[str, Any], inputs: str, outputs: str, name: str) -> list[tuple[Any, Any]]:

@@ -125,5 +125,13 @@ def unpacked(value: str, column: str) -> Any:
     try:
         data = zlib.decompressobj().decompress(base64.b64decode(value, validate=True), LONGEST)
         return _TextOnly(io.BytesIO(data)).load()
-    except (binascii.Error, zlib.error, pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError) as error:
+    except (
+        binascii.Error,
+        zlib.error,
+        pickle.UnpicklingError,
+        EOFError,
+        LookupError,
+        ValueError,
+        TypeError,
+    ) as error:
         raise BadTests(f"'{column}' is neither JSON nor packed tests ({error})") from None

@@ -93,7 +93,7 @@ def unclosed(text: str) -> str:
 
 
 def aligned(code: str) -> str:
-    """Code whose first line has another margin than the others, as behind a tag: the first that is Python of
+    """Code whose first line has another margin than the others, as after a tag: the first that is Python of
     the code itself, without the first line's margin, and without the others' margin too."""
     first, newline, rest = code.partition("\n")
     without = first.lstrip(" \t")
