@@ -7,7 +7,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from types import CodeType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 TALLY = "_menon_tally"
 """Name of the `Tally` among the names of a test."""
@@ -18,18 +18,32 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class Tally:
-    """Counts the assertions that held while a test ran."""
+    """Counts the assertions that held, and those that did not, while a test ran."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_fail: bool = False) -> None:
+        self.may_fail = may_fail
         self.made = 0
+        self.failed = 0
         self.guarded = False
         """Whether code ran that fails by itself (`if f(1) != 2: raise ...`)."""
         self.entered: set[CodeType] = set()
         """The functions of the test that were called."""
 
+    def check(self, value: Any) -> bool:
+        """The truth of what a test asserts."""
+        holds = bool(value)
+        self.made += holds
+        self.failed += not holds and not self.may_fail
+        return holds
+
     def count(self, value: Value) -> Value:
+        """Counts a call such as `assertEqual`, which raises by itself."""
         self.made += 1
         return value
+
+    def fail(self) -> None:
+        """Counts an assertion that a test wrote as a raise."""
+        self.failed += not self.may_fail
 
     def enter(self, guarded: bool) -> None:
         self.guarded |= guarded
@@ -39,8 +53,15 @@ class Tally:
 class _Counting(ast.NodeTransformer):
     """Adds calls of the tally to a test."""
 
-    def visit_Assert(self, node: ast.Assert) -> list[ast.stmt]:
-        return [node, _tally("count", ast.Constant(None))] if is_assertion(node) else [node]
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        if is_assertion(node):
+            node.test = _tally("check", node.test).value
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> list[ast.stmt]:
+        error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        is_failure = isinstance(error, ast.Name) and error.id == "AssertionError"
+        return [_tally("fail"), node] if is_failure else [node]
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
@@ -58,9 +79,9 @@ class _Counting(ast.NodeTransformer):
     visit_List = visit_Tuple = visit_Dict = visit_Set = literal
 
 
-def _tally(method: str, argument: ast.expr) -> ast.Expr:
+def _tally(method: str, *arguments: ast.expr) -> ast.Expr:
     function = ast.Attribute(ast.Name(TALLY, ast.Load()), method, ast.Load())
-    return ast.Expr(ast.Call(function, [argument], []))
+    return ast.Expr(ast.Call(function, list(arguments), []))
 
 
 def counted(tree: ast.Module) -> ast.Module:
@@ -162,6 +183,13 @@ def is_test(node: ast.AST) -> bool:
     if isinstance(node, ast.ClassDef):
         return node.name.startswith("Test") or any("TestCase" in ast.unparse(base) for base in node.bases)
     return isinstance(node, ast.FunctionDef) and node.name.startswith("test")
+
+
+def expects_failures(tree: ast.Module) -> bool:
+    """Whether a test marks assertions that should fail."""
+    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return not names.isdisjoint({"xfail", "expectedFailure"})
 
 
 def needs_one_process(tree: ast.Module) -> str:

@@ -14,21 +14,24 @@ FILE = "test"
 
 
 def call_tests(space: Mapping[str, Any], tally: Tally) -> None:
-    """Calls the test functions and classes that the module itself has not called; raises what the first that
-    fails raises. Unusable: one of them asks for a fixture that there is none of.
+    """Calls the test functions and classes of a module, those too that it has called itself: it may have
+    swallowed their failures. Raises what the first that fails raises. Unusable: one of them, which the others
+    do not call, takes an argument that there is no fixture for.
 
     `space`: the names of the module after it ran.
     """
     own = [value for value in space.values() if defined_here(value)]
     tests = [f for f in own if isinstance(f, types.FunctionType) and f.__name__.startswith("test")]
     # A helper named test_... that others call is asked last: by then it has run.
-    tests.sort(key=lambda test: missing(test, next(parameter_sets(marks_of(test)), {}), space) is not None)
+    tests.sort(key=lambda test: missing(test, first_set(test), space) is not None)
     hook(space.get("setup_module"))
     for test in tests:
-        if inspect.unwrap(test).__code__ not in tally.entered:
-            hook(space.get("setup_function"), test)
-            call_test(test, space)
-            hook(space.get("teardown_function"), test)
+        called = inspect.unwrap(test).__code__ in tally.entered
+        if called and missing(test, first_set(test), space) is not None:
+            continue
+        hook(space.get("setup_function"), test)
+        call_test(test, space)
+        hook(space.get("teardown_function"), test)
     for kind in own:
         if isinstance(kind, type) and is_unittest(kind):
             call_unittest(kind)
@@ -125,6 +128,10 @@ def parameter_sets(marks: list[Mark]) -> Iterator[dict[str, Any]]:
         every.append(sets)
     for combination in itertools.product(*every):
         yield {name: value for given in combination for name, value in given.items()}
+
+
+def first_set(test: Callable[..., Any]) -> dict[str, Any]:
+    return next(parameter_sets(marks_of(test)), {})
 
 
 def with_fixtures(

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 
 FENCE = re.compile(r"^(?P<lead>[ \t]*(?:(?:[-*+]|\d+[.)]|>)[ \t]+|>)*)(?P<mark>`{3,}|~{3,})(?P<info>.*)$")
+LATE = re.compile(r"^(?P<lead>)[^`~]+(?P<mark>`{3,}|~{3,})(?P<info>[^`~]+)$")
+"""A fence that follows a sentence or a tag on its line; it counts if it says Python."""
 PYTHON = re.compile(
     r"^[{.\s]*(?:i?python|py)[\d.]*(?![\w.-])(?!\s*(?:console|repl|traceback))", re.IGNORECASE
 )
@@ -71,8 +73,10 @@ def blocks(text: str) -> list[Block]:
     """
     found: list[Block] = []
     now: Open | None = None
-    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+    for line in text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         fence = FENCE.match(line)
+        if now is None and fence is None and (late := LATE.match(line)) and PYTHON.match(late["info"]):
+            fence = late
         if now is None and fence is not None and fence["mark"][0] == "`" and "`" in fence["info"]:
             continue  # code within a line
         if now is None or (fence is not None and now.gives_way(fence)):
@@ -90,8 +94,10 @@ def blocks(text: str) -> list[Block]:
 
 
 def is_prose(info: str) -> bool:
-    """Whether the text after a fence is a sentence and names no language."""
-    return "`" in info or (len(info.split()) > 1 and PYTHON.match(info) is None)
+    """Whether the text after a fence is a sentence or a tag and names no language."""
+    words = info.split()
+    is_language = len(words) == 1 and re.match(r"[\w{.#+-]", words[0]) is not None
+    return "`" in info or (bool(words) and not is_language and PYTHON.match(info) is None)
 
 
 def dedented(code: str) -> str:

@@ -59,6 +59,7 @@ def script(echo: bool = False) -> None:
     os.close(CHANNEL)
     code = read_all(CODE)
     names = module("__main__")
+    names["__annotations__"] = {}
     seed()
     status = 0
     try:

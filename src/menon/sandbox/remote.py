@@ -109,6 +109,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "text": lambda self, thing: str(thing),
     "representation": lambda self, thing: repr(thing),
     "truth": lambda self, thing: bool(thing),
+    "is_instance": lambda self, thing, kind: isinstance(thing, kind),
 }
 
 
@@ -138,7 +139,7 @@ class Caller:
         if keywords:
             message["keywords"] = {name: encode(value, self.refer) for name, value in keywords.items()}
         reply = self.trusting(lambda: self.exchange(message))
-        self.used |= do != "find"
+        self.used |= do != "find" or "raised" in reply
         if "raised" in reply:
             raise self.error(reply)
         result = self.trusting(lambda: self.read(reply, arguments))
@@ -281,6 +282,9 @@ class Thing:
 
     def __bool__(self) -> bool:
         return self._caller.ask("truth", self) is True
+
+    def __instancecheck__(self, instance: Any) -> bool:
+        return self._caller.ask("is_instance", instance, self) is True
 
     def __str__(self) -> str:
         return str(self._caller.ask("text", self))

@@ -13,6 +13,7 @@ from menon.sandbox.assertions import (
     Tally,
     asserts_something,
     counted,
+    expects_failures,
     is_guard,
     needs_one_process,
     scope,
@@ -61,9 +62,12 @@ def judge(asked: dict[str, str], caller: Caller) -> dict[str, Any]:
         return {"passed": False, "fault": False, "why": f"{why}: {str(error)[:300]}".removesuffix(": ")}
     if not caller.broken and not caller.used:
         return {"passed": False, "fault": True, "why": "it never uses the program"}
-    if not (tally.made or tally.guarded):
-        return {"passed": False, "fault": False, "why": caller.broken or "no assertion was reached"}
-    return {"passed": not caller.broken, "fault": False, "why": caller.broken}
+    why = caller.broken
+    if not why and not (tally.made or tally.guarded):
+        why = "no assertion was reached"
+    if not why and tally.failed:
+        why = "an assertion failed, and the test went on"
+    return {"passed": not why, "fault": False, "why": why}
 
 
 def prepare(asked: dict[str, str], caller: Caller) -> tuple[dict[str, Any], dict[str, str], types.CodeType]:
@@ -76,7 +80,7 @@ def prepare(asked: dict[str, str], caller: Caller) -> tuple[dict[str, Any], dict
     if why := needs_one_process(tree):
         raise Unusable(why)
     names = free_names(code)
-    tally = Tally()
+    tally = Tally(expects_failures(tree))
     tally.guarded = any(map(is_guard, scope(tree)))
     space: dict[str, Any] = {"__name__": "__main__", TALLY: tally}
     exec(compile(asked.get("helpers", ""), "helpers", "exec", dont_inherit=True), space)

@@ -54,6 +54,11 @@ OF_ADD = {
     "raise": "if add(1, 2) != 3:\n    raise ValueError",
     "exit": "import sys\nif add(1, 2) != 3:\n    sys.exit(1)\nsys.exit(0)",
     "swallowed": "try:\n    assert add(1, 2) == 3\nexcept AssertionError:\n    print('no')",
+    "swallowed, the first holds": (
+        "def test_a():\n    assert add(0, 0) == 0\n    if add(1, 2) != 3:\n        raise AssertionError\n"
+        "try:\n    test_a()\n    assert add(0, 0) == 0\n    assert add(2, 2) == 4\n"
+        "except AssertionError:\n    pass"
+    ),
     "numpy": "import numpy as np\nnp.testing.assert_allclose(add(1, 2), 3)",
 }
 
@@ -122,6 +127,12 @@ def test_tests_of_exceptions(test):
 def test_a_test_that_says_nothing_gives_no_verdict(test, why, program):
     with pytest.raises(BrokenTest, match=why):
         run(program, test)
+
+
+def test_a_class_of_the_program():
+    program = "class A: pass\nclass B(A): pass\ndef make(): return B()"
+    assert run(program, "assert isinstance(make(), A) and not isinstance(3, A)").outcome == "pass"
+    assert run(program.replace("B(A)", "B"), "assert isinstance(make(), A)").outcome == "fail"
 
 
 def test_an_assertion_that_is_not_reached_does_not_pass():

@@ -36,6 +36,8 @@ from menon.reward.code.extract import completed, last_block
         ("```python\r\nif 1:\r\n    print(1)\r\n```\r\n", "if 1:\n    print(1)\n"),
         ("1. so\n\n   ```python\n   if 1:\n       print(1)\n   ```\n", "if 1:\n    print(1)\n"),
         ("- ```python\n  print(1)\n  ```", "print(1)\n"),
+        ("<answer>```python\nprint(1)\n```</answer>", "print(1)\n"),
+        ("So: ```python\nprint(1)\n```\n\n~~~\n1\n~~~", "print(1)\n"),
         ("> ```python\n> if 1:\n>     print(1)\n> ```", "if 1:\n    print(1)\n"),
         ("```markdown\nso:\n```python\nprint(1)\n```\n```", "print(1)\n"),
         ("```python\nprint(0)\n\nNo:\n```python\nprint(1)\n```", "print(1)\n"),  # the first was never closed

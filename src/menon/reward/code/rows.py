@@ -76,6 +76,8 @@ def _functions(column: str, code: Any, entry: str) -> Check:
     defined = re.search(r"^def check\(", code, re.MULTILINE)
     if defined is None or re.search(r"(?<!def )\bcheck\(", code):
         return Check(code)
+    if re.search(r"^def check\(\s*\)", code, re.MULTILINE):
+        return Check(f"{code}\n\ncheck()\n")
     if not entry:
         raise BadTests(f"'{column}' needs 'entry_point' beside it, the name of the function")
     return Check(f"{code}\n\ncheck({entry})\n")
