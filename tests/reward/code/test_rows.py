@@ -1,5 +1,6 @@
 import base64
 import json
+import math
 import pickle
 import zlib
 
@@ -56,13 +57,14 @@ def test_code_contests():
         ({1: 2}, {"1": 2}, True),
         (None, 0, False),
         ("3", 3, False),
+        (7, float("inf"), False),
     ],
 )
 def test_apps_calls(result, wanted, right):
     (check,) = suite_of({"input_output": {"fn_name": "f", "inputs": [[1, "x"]], "outputs": [wanted]}}).cases
     assert isinstance(check, Check)
     asked = []
-    space = {"f": lambda *arguments: asked.append(arguments) or result}
+    space = {"inf": math.inf, "f": lambda *arguments: asked.append(arguments) or result}
     try:
         exec(check.code, space)
         assert right
