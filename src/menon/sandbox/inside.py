@@ -123,7 +123,7 @@ def solution() -> None:
     code = read_all(CODE)
     names = module("solution")
     seed()
-    add_starter_names(code)
+    add_starter_names(code, names)
     line = Line(CHANNEL, LONGEST_QUESTION)
     failed = ""
     try:
@@ -144,11 +144,28 @@ def described(error: BaseException) -> str:
         return type(error).__name__
 
 
-def add_starter_names(code: bytes) -> None:
-    """Adds to the built-in names those that a task's starter code uses without importing them: the names of
-    typing, and for a class `Solution` the libraries that LeetCode has imported. A test does not find them in
-    the program."""
-    libraries = ["typing", *(STARTER if b"class Solution" in code else ())]
+class ListNode:
+    """An element of a linked list, as LeetCode's starter code describes it."""
+
+    def __init__(self, val: Any = 0, next: Any = None) -> None:
+        self.val, self.next = val, next
+
+
+class TreeNode:
+    """A node of a binary tree, as LeetCode's starter code describes it."""
+
+    def __init__(self, val: Any = 0, left: Any = None, right: Any = None) -> None:
+        self.val, self.left, self.right = val, left, right
+
+
+def add_starter_names(code: bytes, names: dict[str, Any]) -> None:
+    """Adds what a task's starter code uses without importing or defining it. To the built-in names, where a
+    test does not find them: the names of typing, and for a class `Solution` the libraries that LeetCode has
+    imported. To the module's, for a class `Solution`: the nodes of lists and trees."""
+    of_leetcode = b"class Solution" in code
+    libraries = ["typing", *(STARTER if of_leetcode else ())]
+    if of_leetcode:
+        names.update(ListNode=ListNode, TreeNode=TreeNode)
     for name in libraries:
         library = import_module(name)
         vars(builtins).setdefault(name, library)

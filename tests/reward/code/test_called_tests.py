@@ -160,6 +160,14 @@ def test_the_reason_is_the_programs_own_error(program, why):
     assert run(program, expects).outcome == "fail"
 
 
+def test_nodes_of_leetcode():
+    program = "class Solution:\n    def f(self, x: Optional[ListNode]) -> Optional[ListNode]: return x.next"
+    test = "assert Solution().f(ListNode(1, ListNode(2))).val == 2"
+    assert run(program, test).outcome == "pass"
+    assert run(program.replace("return x.next", "return x"), test).outcome == "fail"
+    assert run("class ListNode: pass\n" + program, test).outcome == "fail"
+
+
 @pytest.mark.parametrize(
     ("program", "outcome"),
     [

@@ -63,6 +63,8 @@ ADD, WRONG = "def add(a, b): return a + b\n", "def add(a, b): return 0\n"
         ([("python", WRONG), ("", ADD)], 0),  # what says Python comes first
         ([("python", "class Solution:\n    def add(self, a, b): return a + b\n"), ("python", "x = 1\n")], 0),
         ([("python", "print(1)\n"), ("python", "print(2)\n")], 1),
+        ([("python", ADD), ("python", 'def add(a, b):\n    """The sum."""\n    ...\n')], 0),
+        ([("python", ADD), ("python", "def add(a, b): pass\n")], 1),
     ],
 )
 def test_the_last_block_that_defines_what_is_asked_for(blocks, program):

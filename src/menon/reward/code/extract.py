@@ -11,15 +11,7 @@ SESSION = (">>>", "In [", "$ ", "C:\\")
 """How a block begins that shows a terminal."""
 
 
-ACTS = (
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-    ast.ClassDef,
-    ast.Import,
-    ast.ImportFrom,
-    ast.Return,
-    ast.Assert,
-)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def last_block(completion: str, asked: Callable[[], Collection[str]] = tuple) -> str | None:
@@ -40,36 +32,41 @@ def last_block(completion: str, asked: Callable[[], Collection[str]] = tuple) ->
     names = asked()
     most = max(sum(defines(block.code, name) for name in names) for block in found)
     if most:
-        fitting = [b for b in found if sum(defines(b.code, name) for name in names) == most]
-        return (ranked(fitting) or fitting)[-1].code
-    return (ranked(found) or found)[-1].code
+        found = [b for b in found if sum(defines(b.code, name) for name in names) == most]
+    return last_program(found).code
 
 
-def ranked(found: Sequence[Block]) -> list[Block]:
-    """The blocks that may be the program, of the best kind that there is: Python, no language, any other."""
+def last_program(found: Sequence[Block]) -> Block:
+    """The last block that may be the program, of the best kind that there is: Python, no language, any
+    other."""
     python = [block for block in found if block.is_python]
     plain = [block for block in found if not block.info]
     for kind in (python, plain):
-        programs = [b for b in kind if is_program(b) and not shows_use(b, found[: found.index(b)])]
-        if programs:
-            return programs
-    return python or plain
+        for block in reversed(kind):
+            if is_program(block) and not shows_use(block, found[: found.index(block)]):
+                return block
+    return (python or plain or found)[-1]
 
 
 def is_program(block: Block) -> bool:
-    """Whether a block does something. Sample output (`7`, `yes`, `O(1)`, `n = 3`) and a terminal do not; code
-    that is broken counts if it says Python, because the answer then gave a broken program."""
+    """Whether a block does something. Sample output (`7`, `yes`, `O(1)`, `n = 3`), a terminal and a signature
+    (`def f(x): ...`) do not; code that is broken counts if it says Python, because the answer then gave a
+    broken program."""
     if block.code.lstrip().startswith(SESSION):
         return False
     tree = tree_of(block.code)
     if tree is None:
         return block.is_python
-    return any(
-        isinstance(node, ACTS)
-        or (isinstance(node, ast.Call) and called(node) in BUILTIN)
-        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
-        for node in ast.walk(tree)
-    )
+    return any(map(acts, ast.walk(tree)))
+
+
+def acts(node: ast.AST) -> bool:
+    if isinstance(node, FUNCTIONS):
+        last = node.body[-1]
+        return not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Constant))
+    if isinstance(node, ast.Call):
+        return called(node) in BUILTIN or isinstance(node.func, ast.Attribute)
+    return isinstance(node, ast.Import | ast.ImportFrom | ast.Return | ast.Assert | ast.Raise)
 
 
 def called(call: ast.Call) -> str:
