@@ -24,7 +24,8 @@ def call_tests(space: Mapping[str, Any], tally: Tally) -> None:
     tests = [f for f in own if isinstance(f, types.FunctionType) and f.__name__.startswith("test")]
     # A helper named test_... that others call is asked last: by then it has run.
     tests.sort(key=lambda test: missing(test, first_set(test), space) is not None)
-    hook(space.get("setup_module"))
+    module = types.SimpleNamespace(**space)
+    hook(space.get("setup_module"), module)
     for test in tests:
         called = inspect.unwrap(test).__code__ in tally.entered
         if called and missing(test, first_set(test), space) is not None:
@@ -37,7 +38,7 @@ def call_tests(space: Mapping[str, Any], tally: Tally) -> None:
             call_unittest(kind)
         elif isinstance(kind, type) and kind.__name__.startswith("Test"):
             call_class(kind, space)
-    hook(space.get("teardown_module"))
+    hook(space.get("teardown_module"), module)
 
 
 def defined_here(value: Any) -> bool:

@@ -118,6 +118,7 @@ def replace_modules(tree: ast.Module, entry: str, caller: Caller) -> bool:
         if isinstance(node, ast.Import):
             every = [(alias.name, set[str]()) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
+            node.level = 0  # a test has no package of its own
             every = [(node.module or "", {alias.name for alias in node.names})]
         else:
             continue
@@ -127,18 +128,29 @@ def replace_modules(tree: ast.Module, entry: str, caller: Caller) -> bool:
             elif name.partition(".")[0] == "unittest":
                 import_module("unittest").main = lambda *arguments, **named: None  # type: ignore[attr-defined]
             elif is_program(name, parts, entry):
-                sys.modules[name] = Program(name, caller)
+                add_module(name, Program(name, caller))
                 program = True
     return program
+
+
+def add_module(name: str, module: types.ModuleType) -> None:
+    """Makes a module importable, within packages that hold nothing else."""
+    sys.modules[name] = module
+    package, _, own = name.rpartition(".")
+    if package:
+        parent = types.ModuleType(package)
+        parent.__dict__.update({"__path__": [], own: module})
+        add_module(package, parent)
 
 
 def is_program(name: str, parts: set[str], entry: str) -> bool:
     """Whether an imported module stands for the program."""
     if name in ("solution", "__main__"):
         return True
-    if "." in name or not name or name in sys.stdlib_module_names or find_spec(name) is not None:
+    package = name.partition(".")[0]
+    if not name or package in sys.stdlib_module_names or find_spec(package) is not None:
         return False
-    return PROGRAM.fullmatch(name) is not None or (entry != "" and entry in parts)
+    return PROGRAM.fullmatch(name.rpartition(".")[2]) is not None or (entry != "" and entry in parts)
 
 
 class Program(types.ModuleType):

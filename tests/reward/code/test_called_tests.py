@@ -27,6 +27,10 @@ OF_ADD = {
     "import": "from solution import add as plus\n\ndef test_a():\n    assert plus(1, 2) == 3",
     "import all": "from solution import *\n\ndef test_a():\n    assert add(1, 2) == 3",
     "module": "import solution\n\ndef test_a():\n    assert solution.add(1, 2) == 3",
+    "of a package": (
+        "from .solution import add\nimport src.main as main\n\n"
+        "def test_a():\n    assert add(1, 2) == main.add(0, 3) == 3"
+    ),
     "another module": "from your_module import add\n\ndef test_a():\n    assert add(1, 2) == 3",
     "parametrize": (
         "import pytest\n@pytest.mark.parametrize('a, c', [(0, 0), pytest.param(1, 2, id='x')])\n"

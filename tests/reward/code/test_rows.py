@@ -139,6 +139,7 @@ ASSERTS = "assert total(3) == 6"
             "total",
         ),
         ({"test_code": ASSERTS}, [Check(ASSERTS)], ""),
+        ({"tests": ["def check(): pass"]}, [Check("def check(): pass\n\ncheck()\n")], ""),
     ],
 )
 def test_rows_of_verl_and_kodcode(row, cases, entry):
@@ -165,6 +166,7 @@ def test_leetcode_writes_one_argument_per_line():
         ({"tests": [3]}, "neither code nor"),
         ({"tests": [{"input": "1"}]}, "neither code nor"),
         ({"test": "def check(c): pass"}, "entry_point"),
+        ({"tests": ["def check(c): pass"]}, "entry_point"),
         ({"input_output": "{"}, "lists 'inputs' and 'outputs'"),
         ({"input_output": {"inputs": ["1"], "outputs": []}}, "1 inputs and 0 outputs"),
         ({"input_output": {"inputs": [[1]], "outputs": [], "fn_name": "f"}}, "1 inputs and 0 outputs"),

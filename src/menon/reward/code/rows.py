@@ -95,7 +95,7 @@ def _listed(every: Any, columns: Mapping[str, Any], setup: str, entry: str) -> S
 def _one(test: Any, columns: Mapping[str, Any], setup: str, entry: str) -> InputOutput | Check:
     test = parsed(test) if isinstance(test, str) and test.lstrip().startswith('{"') else test
     if isinstance(test, str):
-        check = _functions("tests", test, entry) if entry else Check(test)
+        check = _functions("tests", test, entry)
         return Check(f"{setup}\n{check.code}") if setup else check
     if not isinstance(test, Mapping) or "input" not in test or "output" not in test:
         raise BadTests("a test is neither code nor an object with 'input' and 'output'")
