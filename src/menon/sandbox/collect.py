@@ -94,9 +94,7 @@ def call_unittest(kind: type) -> None:
 def call_test(test: Callable[..., Any], space: Mapping[str, Any], instance: Any = None) -> None:
     """Calls one test, once for each set of its parameters."""
     marks = [*marks_of(type(instance)), *marks_of(getattr(test, "__func__", test))]
-    if any(
-        mark.name == "skip" or (mark.name == "skipif" and mark.arguments[:1] == (True,)) for mark in marks
-    ):
+    if any(mark.name == "skip" or (mark.name == "skipif" and any(mark.arguments[:1])) for mark in marks):
         return
     for given in parameter_sets(marks):
         name = missing(test, given, space)
@@ -117,8 +115,8 @@ def parameter_sets(marks: list[Mark]) -> Iterator[dict[str, Any]]:
     for mark in marks:
         if mark.name != "parametrize":
             continue
-        names, rows = (*mark.arguments, mark.named.get("argvalues"))[:2] if mark.arguments else (None, None)
-        names = mark.named.get("argnames", names)
+        given = dict(zip(("argnames", "argvalues"), mark.arguments, strict=False)) | mark.named
+        names, rows = given["argnames"], given["argvalues"]
         names = [n.strip() for n in names.split(",") if n.strip()] if isinstance(names, str) else list(names)
         sets = []
         for row in rows:
@@ -128,7 +126,7 @@ def parameter_sets(marks: list[Mark]) -> Iterator[dict[str, Any]]:
             sets.append(dict(zip(names, values, strict=True)))
         every.append(sets)
     for combination in itertools.product(*every):
-        yield {name: value for given in combination for name, value in given.items()}
+        yield {name: value for one in combination for name, value in one.items()}
 
 
 def first_set(test: Callable[..., Any]) -> dict[str, Any]:
@@ -159,12 +157,7 @@ def with_fixtures(
         if isinstance(one, Fixture) and one.autouse:
             value(one.name)
     try:
-        test(
-            **{
-                name: value(name)
-                for name in (*required(test), *(n for n in given if n not in required(test)))
-            }
-        )
+        test(**{name: value(name) for name in dict.fromkeys((*required(test), *given))})
     finally:
         for fixture in reversed(opened):
             next(fixture, None)

@@ -34,7 +34,8 @@ OF_ADD = {
     "another module": "from your_module import add\n\ndef test_a():\n    assert add(1, 2) == 3",
     "parametrize": (
         "import pytest\n@pytest.mark.parametrize('a, c', [(0, 0), pytest.param(1, 2, id='x')])\n"
-        "@pytest.mark.parametrize('b', [0])\ndef test_a(a, b, c):\n    assert add(a, a) == c + b"
+        "@pytest.mark.parametrize(argnames='b', argvalues=[0])\n"
+        "def test_a(a, b, c):\n    assert add(a, a) == c + b"
     ),
     "fixture": (
         "import pytest\n@pytest.fixture\ndef two():\n    yield 2\n"

@@ -9,8 +9,6 @@ from menon.sandbox.names import BUILTIN, free_names, read_code
 
 SESSION = (">>>", "In [", "$ ", "C:\\")
 """How a block begins that shows a terminal."""
-
-
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -77,11 +75,8 @@ def shows_use(block: Block, earlier: Sequence[Block]) -> bool:
     """Whether a block uses a function or class that only an earlier one defines, so that it cannot run
     alone."""
     code = "\n".join(before.code for before in earlier)
-    return (
-        any(defines_callable(code, name) for name in read_code(free_names, block.code) or ())
-        if code
-        else False
-    )
+    used = read_code(free_names, block.code) if code else None
+    return any(defines_callable(code, name) for name in used or ())
 
 
 def completed(question: str, code: str, entry: str) -> str:
