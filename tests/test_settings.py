@@ -140,7 +140,7 @@ def test_an_own_part_comes_from_a_file_and_goes_back_to_its_name(tmp_path: Path)
             "{file}:Plain",
             "in shapes.a: {file}:Plain is not a dataclass; a part is a frozen dataclass whose",
         ),
-        ("{file}:Still", "in shapes.a: {file}:Still lacks '__call__'; see the protocol of its stage"),
+        ("{file}:Still", "in shapes.a: {file}:Still lacks '__call__'; a part is a frozen dataclass whose"),
         ("{folder}/no.py:Star", "in shapes.a: there is no file {folder}/no.py"),
         (
             "{folder}/bad.py:Star",

@@ -12,7 +12,18 @@ from menon.correction import CorrectionPart
 from menon.errors import OnBad, UserError, at_least
 from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
-from menon.parts import Around
+from menon.parts import (
+    AGGREGATION,
+    CORRECTION,
+    CREDIT,
+    ENVIRONMENT,
+    LOSS,
+    REFERENCE,
+    ROLLOUT,
+    SELECTION,
+    TASK,
+    Around,
+)
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
@@ -31,24 +42,24 @@ from menon.types import Sampling
 from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.reference import ReferencePart
 from menon.update.terms import Term
-from menon.user_code import reference_of, source_hash
+from menon.user_code import is_own, reference_of, source_hash
 from menon.validate import check
 
 CreditPart = AdvantagePart | ShapingPart | ControlPart
-Credit = Annotated[CreditPart, choice(CreditPart, "reads")]
+Credit = Annotated[CreditPart, choice(CreditPart, CREDIT)]
 Objective = dict[
     str,
     Term[
-        Annotated[LossPart, choice(LossPart, "unit", "needs", "reads", "metrics")],
-        Annotated[AggregationPart, choice(AggregationPart)],
-        Annotated[SelectPart, choice(SelectPart, "reads")],
-        Annotated[CorrectionPart, choice(CorrectionPart, "reads")],
+        Annotated[LossPart, choice(LossPart, LOSS)],
+        Annotated[AggregationPart, choice(AggregationPart, AGGREGATION)],
+        Annotated[SelectPart, choice(SelectPart, SELECTION)],
+        Annotated[CorrectionPart, choice(CorrectionPart, CORRECTION)],
     ],
 ]
-Rollout = Annotated[RolloutPart, choice(RolloutPart)]
-Moving = Annotated[ReferencePart, choice(ReferencePart)]
-Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
-Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
+Rollout = Annotated[RolloutPart, choice(RolloutPart, ROLLOUT)]
+Moving = Annotated[ReferencePart, choice(ReferencePart, REFERENCE)]
+Task = Annotated[TaskPart, choice(TaskPart, TASK)]
+Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, ENVIRONMENT)]
 RewardPart = Judge | Preference | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 
@@ -350,7 +361,7 @@ def setup_of(config: RunConfig) -> Setup:
 def own_code(config: RunConfig) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
     types = [type(part) for _, part in setup_of(config).parts()]
-    names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
+    names = [reference_of(own) for own in types if is_own(own)]
     if config.source.reward is not None and not isinstance(config.source.reward, str | RewardPart):
         names.append(reference_of(config.source.reward))
     elif isinstance(config.source.reward, str) and ":" in config.source.reward:

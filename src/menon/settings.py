@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
 from menon.errors import UserError
-from menon.user_code import load_object, reference_of
+from menon.parts import PART, Contract
+from menon.user_code import check_members, is_own, own_class, reference_of
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -149,11 +150,7 @@ def plain_data(value: Any) -> Any:
         # A user's own part is identified by the name of its class, whatever its `kind` is. Parts are called;
         # environments step, tasks have rows.
         is_part = callable(value) or hasattr(value, "step") or hasattr(value, "rows")
-        own = (
-            {"kind": reference_of(type(value))}
-            if is_part and not type(value).__module__.startswith("menon.")
-            else {}
-        )
+        own = {"kind": reference_of(type(value))} if is_part and is_own(value) else {}
         return own | {
             f.name: plain_data(getattr(value, f.name))
             for f in dataclasses.fields(value)
@@ -171,9 +168,9 @@ def plain_data(value: Any) -> Any:
 # Reading a tree
 
 
-def choice(union: Any, *members: str, called: bool = True) -> PlainValidator:
+def choice(union: Any, contract: Contract = PART) -> PlainValidator:
     """The validator of `reader`."""
-    return PlainValidator(reader(union, *members, called=called))
+    return PlainValidator(reader(union, contract))
 
 
 def choice_or_else(union: Any) -> BeforeValidator:
@@ -191,14 +188,15 @@ def choice_or_else(union: Any) -> BeforeValidator:
     return BeforeValidator(read_or_leave)
 
 
-def reader(union: Any, *members: str, called: bool = True) -> Callable[[Any], Any]:
+def reader(union: Any, contract: Contract = PART) -> Callable[[Any], Any]:
     """Reads a union of parts by their `kind`; a bare string is a kind. A user's own part is `file.py:Class`
-    or `package.module:Class`, and has the given members, `__call__` among them if parts of its kind are
-    called."""
+    or `package.module:Class`, or an object, and has the members that the contract of its stage names."""
     classes: dict[str, type] = {cls.kind: cls for cls in typing.get_args(union) or (union,)}
 
     def read_part(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            if is_own(value) and type(value) not in classes.values():
+                check_members(type(value), reference_of(type(value)), contract)
             return value
         value = {"kind": value} if isinstance(value, str) else value
         if not isinstance(value, Mapping):
@@ -206,32 +204,12 @@ def reader(union: Any, *members: str, called: bool = True) -> Callable[[Any], An
         kind = value.get("kind")
         if not isinstance(kind, str):
             raise UserError(f"a part needs its kind ({', '.join(classes)})")
-        cls = (
-            own_part(kind, ("__call__", *members) if called else members)
-            if ":" in kind
-            else classes.get(kind)
-        )
+        cls = own_class(kind, contract) if ":" in kind else classes.get(kind)
         if cls is None:
             raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")
         return read(cls, {key: item for key, item in value.items() if key != "kind"})
 
     return read_part
-
-
-def own_part(reference: str, members: Iterable[str]) -> type:
-    """The user's dataclass of that name."""
-    cls = load_object(reference)
-    if not isinstance(cls, type) or not dataclasses.is_dataclass(cls):
-        raise UserError(
-            f"{reference} is not a dataclass; a part is a frozen dataclass whose fields are its settings"
-        )
-    present = {name for base in cls.__mro__ for name in vars(base)} | {
-        f.name for f in dataclasses.fields(cls)
-    }
-    missing = [name for name in members if name not in present]
-    if missing:
-        raise UserError(f"{reference} lacks '{missing[0]}'; see the protocol of its stage")
-    return cls
 
 
 def read(cls: type[T], tree: Mapping[str, Any]) -> T:

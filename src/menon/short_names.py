@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from menon.errors import UserError
-from menon.settings import Tree, merged, own_part, plain_data
+from menon.settings import Tree, merged, plain_data
+from menon.user_code import own_class
 
 
 def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> Tree:
@@ -152,7 +153,7 @@ def _table_for(hint: Any, tree: Any) -> Any:
         return None  # the name of a function; its file is not loaded here
     kind = tree if isinstance(tree, str) else tree.get("kind") if isinstance(tree, Mapping) else None
     if isinstance(kind, str) and ":" in kind:
-        return own_part(kind, ())
+        return own_class(kind)
     if kind is not None:
         return next((table for table in tables if getattr(table, "kind", None) == kind), None)
     return tables[0] if tree is not None and len(tables) == 1 else None

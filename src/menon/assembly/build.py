@@ -10,11 +10,12 @@ from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
+from menon.assembly.own_parts import own_credit, own_term
 from menon.assembly.placement import device_of, place
 from menon.assembly.questions import own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
-from menon.columns import check_sampler
+from menon.columns import check_sampler, estimator
 from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
 from menon.errors import UserError
@@ -78,7 +79,10 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         undo.callback(source.close)
         yield Run(
             plan=Plan(
-                {name: built(part, around) for name, part in config.advantage.items()},
+                own_credit(
+                    {name: built(part, around) for name, part in config.advantage.items()},
+                    estimator(setup_of(config)),
+                ),
                 updates_of(config.objective, config.models),
                 config.control.seed,
                 reference=config.models.reference_update,
@@ -128,14 +132,16 @@ def with_tokenizer(around: Around, source: OnlineSource, tokenizer: PreTrainedTo
 def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
     """The updates of a step: those of the policy, and of the critic if it has a trunk of its own."""
     policy, critic = models.policy, models.critic
+    own = {name: own_term(term, f"objective.{name}") for name, term in objective.items()}
+    update = Update(own, "policy", policy.updates_per_step, policy.old)
     if critic is None:
-        return (Update(objective, "policy", policy.updates_per_step, policy.old),)
+        return (update,)
+    values = {name: own_term(term, f"critic.objective.{name}") for name, term in critic.objective.items()}
     if critic.shared_trunk:
-        both = objective | critic.objective
-        return (Update(both, "policy", policy.updates_per_step, policy.old),)
+        return (replace(update, terms=own | values),)
     return (
-        Update(objective, "policy", policy.updates_per_step, policy.old, after=critic.pretrain_steps),
-        Update(critic.objective, "critic", critic.updates_per_step),
+        replace(update, after=critic.pretrain_steps),
+        Update(values, "critic", critic.updates_per_step),
     )
 
 

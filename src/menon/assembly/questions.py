@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
+from menon.assembly.own_parts import questions_of
 from menon.config import OnlineSource
 from menon.errors import OnBad, UserError
 from menon.prompts.reader import Row, read_rows
@@ -24,13 +25,15 @@ TASK_ROWS = 10_000
 def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
     """Rows to train on and held-out rows."""
     if source.data is None:
-        task: Questions = own_questions(source) or task_of(source)
-        train = task.rows("train", min(TASK_ROWS, task.room("train")), seed)
-        heldout = task.rows("heldout", min(source.heldout, task.room("heldout")), 0)
+        environment = own_questions(source)
+        task: Questions = environment or task_of(source)
+        place = "task" if environment is None else "environment"
+        train = questions_of(task, place, "train", TASK_ROWS, seed)
+        heldout = questions_of(task, place, "heldout", source.heldout, 0)
         for split, rows_of_split in (("training", train), ("held-out", heldout)):
             if not rows_of_split:
                 raise UserError(f"{task} has no {split} question; give it settings that allow more questions")
-        return list(train), list(heldout)
+        return train, heldout
     rows = rows_of(source.data, source, notify)
     if source.heldout_data is None:
         return apart(rows, source.heldout, source.data)

@@ -137,12 +137,16 @@ def folded(lines: Sequence[str], width: int) -> Iterator[str]:
 
 def sentence_for(error: BaseException) -> str:
     """The sentence for the user, for errors that are not faults of the program; else ""."""
+    from menon.user_code import own_fault
+
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
         return "stopped"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; lower tokens_per_forward and slots, or take a smaller model"
+    if said := own_fault(error):
+        return said
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("menon"):
         return (
             f"the package '{error.name}' is missing; install it, or install menon again with its dependencies"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from menon.errors import OnBad, UserError, at_least
 from menon.eval.run import Item, plain_item, read_item
+from menon.parts import TASK
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.prompts.tasks import task_name
@@ -15,7 +16,7 @@ from menon.record import disk
 from menon.settings import choice
 from menon.types import Sampling
 
-Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
+Task = Annotated[TaskPart, choice(TaskPart, TASK)]
 FORMAT = "menon-evaluation-1"
 
 

@@ -23,7 +23,7 @@ from menon.rollout.environments.protocol import Environment
 from menon.rollout.protocols import Grade, GradeAll, Sampler
 from menon.streams import stream
 from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Verdict, no_tokens
-from menon.user_code import describe
+from menon.user_code import describe, file_of, line_of
 
 PARALLEL = os.cpu_count() or 1
 """Most calls of environments that run in parallel."""
@@ -110,7 +110,8 @@ class Turns:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # no error of a user's environment ends the run
-                answer = Fault(f"raised {describe(error)}")
+                own = type(self.environment)
+                answer = Fault(f"raised {describe(error, file_of(own), line_of(own, 'reset'))}")
             heard(answer)
 
 
