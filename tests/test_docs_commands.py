@@ -12,6 +12,7 @@ from menon.cli.command import asked_by
 from menon.config import RunConfig
 from menon.recipes import recipe
 from menon.settings import plain_data
+from pages import YOUR_OWN, files_of
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -54,6 +55,8 @@ def folder(tmp_path, monkeypatch):
     """Holds what the lines name: files of settings and of code, and a run."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_file.py").write_text(OWN_CODE)
+    for name, code in files_of(YOUR_OWN).items():
+        (tmp_path / name).write_text(code)
     (tmp_path / "run.yaml").write_text("steps: 20\nobjective.policy.loss.clip_high: 0.28\n")
     (tmp_path / "RUN").mkdir()
     settings = plain_data(recipe("grpo")) | {"engine": plain_data(recipe("grpo").engine) | {"threads": 1}}
