@@ -5,11 +5,12 @@ column that a part reads and nothing before it fills is refused, and so is a sec
 column again.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args
 
-from menon.batch import STEERS
+from menon.batch import STEERS, columns_per
 from menon.errors import UserError
 from menon.parts import Around
 from menon.rollout import RolloutPart
@@ -205,7 +206,10 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
         return UserError(
             f"{name} changes advantages and so comes after an estimator; put one before it, like grpo"
         )
-    rest = f"reads '{column}', which nothing before it fills; put a part before it that writes '{column}'"
+    known = {*columns_per("token"), *columns_per("sequence"), *ASKS} - TEXT
+    near = difflib.get_close_matches(column, sorted(known - {column}), 1) if column not in known else []
+    advice = f"did you mean '{near[0]}'?" if near else f"put a part before it that writes '{column}'"
+    rest = f"reads '{column}', which nothing before it fills; {advice}"
     return UserError(f"{name} {said.get(column, rest)}")
 
 

@@ -5,6 +5,7 @@ error in it becomes a `UserError` of one sentence.
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -197,8 +198,14 @@ def reader(union: Any, contract: Contract = PART) -> Callable[[Any], Any]:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             if is_own(value) and type(value) not in classes.values():
                 check_members(type(value), reference_of(type(value)), contract)
+                check_settings(value)
             return value
         value = {"kind": value} if isinstance(value, str) else value
+        if callable(value):
+            name = getattr(value, "__name__", type(value).__name__)
+            if dataclasses.is_dataclass(value):
+                raise UserError(f"{name} is a class; give an object of it, like {name}()")
+            raise UserError(f"{name} is not an object of a dataclass; {contract}")
         if not isinstance(value, Mapping):
             raise UserError(f"{value_text(value)} is not a part; name its kind ({', '.join(classes)})")
         kind = value.get("kind")
@@ -207,9 +214,26 @@ def reader(union: Any, contract: Contract = PART) -> Callable[[Any], Any]:
         cls = own_class(kind, contract) if ":" in kind else classes.get(kind)
         if cls is None:
             raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")
-        return read(cls, {key: item for key, item in value.items() if key != "kind"})
+        part = read(cls, {key: item for key, item in value.items() if key != "kind"})
+        if is_own(part):
+            check_settings(part)
+        return part
 
     return read_part
+
+
+def check_settings(part: Any) -> None:
+    """UserError for a part of the user's with a field that run.json cannot hold."""
+    for name, value in plain_data(part).items():
+        try:
+            json.dumps(value)
+        except TypeError:
+            kind = type(getattr(part, name)).__name__
+            raise UserError(
+                f"{reference_of(type(part))}: its setting {name} is of type {kind}; settings are numbers, "
+                "text, true, false, lists and tables; make anything else in __call__, or in a field with "
+                "init=False"
+            ) from None
 
 
 def read(cls: type[T], tree: Mapping[str, Any]) -> T:

@@ -9,6 +9,7 @@ import inspect
 import os
 import sys
 import traceback
+import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,8 +69,13 @@ def own_class(reference: str, contract: Contract | None = None) -> type:
     cls = load_object(reference)
     if not isinstance(cls, type) or not hasattr(cls, "__dataclass_fields__"):
         raise UserError(
-            f"{reference} is not a dataclass; a part is a frozen dataclass whose fields are its settings"
+            f"{reference} is not a dataclass; a part is a frozen dataclass whose fields are its settings: "
+            f"write @dataclass(frozen=True) above the class (see {PAGE})"
         )
+    try:
+        typing.get_type_hints(cls)
+    except Exception as error:
+        raise UserError(f"{reference}: the types of its fields cannot be read: {error}") from error
     if contract is not None:
         check_members(cls, reference, contract)
     return cls

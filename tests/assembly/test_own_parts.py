@@ -4,24 +4,29 @@ checked at the first call."""
 from dataclasses import dataclass, make_dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from batches import random_batch
 from menon.advantage import GRPO, Whiten
-from menon.assembly.own_parts import own_credit, own_term, questions_of
+from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term, questions_of
+from menon.assembly.questions import questions
 from menon.columns import estimator
-from menon.config import RunConfig, changed, setup_of
+from menon.config import OnlineSource, RunConfig, changed, setup_of
 from menon.engines.in_process import InProcessHost
 from menon.errors import UserError
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
 from menon.prompts.tasks import ChainSum
 from menon.recipes import recipe
+from menon.rollout.groups import Groups
+from menon.rollout.protocols import Collected
 from menon.types import Max, Mean
 from menon.update.host import Job
 from menon.update.objective import cut, loss_of, prepare
 from menon.update.protocols import VALUE
+from menon.update.reference import HardReset
 from menon.update.terms import MiniBatch, Term, Update
 
 BATCH = random_batch()
@@ -345,6 +350,10 @@ def configured(*changes: Any) -> RunConfig:
         ({"unit": "tokens"}, "has unit = 'tokens'; it is one of token, sequence, pair, group"),
         ({"needs": ("logp", "advantage")}, "needs 'advantage', which a forward pass does not give"),
         ({"reads": ("ref_logp",)}, "compares with a reference, and this run has none; set reference=frozen"),
+        (
+            {"reads": ("old_logps",)},
+            "reads 'old_logps', which nothing before it fills; did you mean 'old_logp'?",
+        ),
         ({"needs": (VALUE,)}, "needs a critic, and this run has none"),
     ],
 )
@@ -423,3 +432,53 @@ def test_a_task_is_asked_for_as_many_rows_as_it_has():
     assert questions_of(task, "task", "train", 9, 3) == [{"question": "1", "answer": "1"}]
     assert asked == [("train", 5, 3)]
     assert questions_of(ChainSum(), "task", "train", 2, 0) == ChainSum().rows("train", 2, 0)
+
+
+def test_held_out_questions_that_are_trained_on_are_counted_for_the_user():
+    task = own(
+        rows=lambda self, split, n, seed: [{"question": f"{i}+1=", "answer": str(i + 1)} for i in range(n)],
+        room=lambda self, split: np.int64(9 if split == "train" else 4),
+        grade=lambda self, prompt, completion, answer: 1.0,
+    )
+    notes: list[str] = []
+    train, heldout = questions(OnlineSource(task=task), 0, notes.append)
+    assert (len(train), len(heldout)) == (9, 4)
+    assert [note.partition(",")[0] for note in notes] == [
+        "4 of the 4 held-out questions of Own are trained on too"
+    ]
+    questions(OnlineSource(), 0, notes.append)
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (
+            lambda self, *around: [],
+            "rollout=test_own_parts.py:Own returned a value of type list, not menon.rollout",
+        ),
+        (
+            lambda self, *around: Collected([3]),
+            "collected something else than graded answers (menon.types.Graded)",
+        ),
+        (lambda self: 0, "rollout=test_own_parts.py:Own raised TypeError: "),
+    ],
+)
+def test_a_rollout_that_cannot_be_used(call, sentence):
+    with pytest.raises(UserError) as error:
+        own_rollout(own(call))(1, 2, 3, 4)
+    assert sentence in str(error.value)
+
+
+def test_rollouts_and_references_are_used_as_they_stand():
+    keeps = own(lambda self, *around: Collected([], state=around[-1] + 1), init=lambda self: 4)
+    rollout = own_rollout(keeps)
+    assert rollout(1, 2, 3, 4, rollout.init()).state == 5
+    assert own_rollout(Groups()) == Groups()
+    calls: list[Any] = []
+    own_reference(own(lambda self, step, host: calls.append((step, host))))(3, "host")
+    assert calls == [(3, "host")]
+    assert own_reference(None) is None
+    assert own_reference(HardReset()) == HardReset()
+    with pytest.raises(UserError, match=r"^reference_update=test_own_parts.py:Own raised TypeError"):
+        own_reference(own(lambda self: 0))(3, "host")

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
-from menon.assembly.own_parts import own_credit, own_term
+from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
 from menon.assembly.placement import device_of, place
 from menon.assembly.questions import own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
@@ -71,7 +71,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         online = Online(
             ORDERS[config.source.order](prompts, config.control.seed),
             placed.sampler,
-            built(config.source.rollout, around),
+            own_rollout(built(config.source.rollout, around)),
             grade,
             around,
         )
@@ -85,7 +85,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
                 ),
                 updates_of(config.objective, config.models),
                 config.control.seed,
-                reference=config.models.reference_update,
+                reference=own_reference(config.models.reference_update),
                 record_updates=config.control.record == "full",
             ),
             source=source,

@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
+from menon.assembly.own_parts import questions_of, room_of
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
 from menon.assembly.questions import rendered
 from menon.config import OnlineSource
@@ -170,10 +171,10 @@ def settled(
 def task_rows(config: EvalConfig) -> list[Row]:
     """Held-out questions, the same as those of a training run's evaluation."""
     task = config.task or ChainSum()
-    room = task.room("heldout")
+    room = room_of(task, "task", "heldout")
     if config.n is not None and config.n > room:
         raise UserError(f"n is {config.n}, and {config.source} has {room} held-out questions; lower n")
-    return list(task.rows("heldout", config.n or min(TASK_QUESTIONS, room), 0))
+    return questions_of(task, "task", "heldout", config.n or TASK_QUESTIONS, 0)
 
 
 def some_of(rows: list[Row], config: EvalConfig) -> list[Row]:

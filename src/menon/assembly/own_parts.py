@@ -4,6 +4,7 @@ as its own fault, and what it returns is checked at the first call.
 Menon's own parts are used as they stand.
 """
 
+import operator
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -15,11 +16,25 @@ from torch import Tensor
 
 from menon.batch import Batch, columns_per
 from menon.errors import UserError
-from menon.parts import AGGREGATION, CORRECTION, CREDIT, LOSS, SELECTION, TASK, Contract, Observes, Stateful
+from menon.parts import (
+    AGGREGATION,
+    CORRECTION,
+    CREDIT,
+    LOSS,
+    REFERENCE,
+    ROLLOUT,
+    SELECTION,
+    TASK,
+    Contract,
+    Observes,
+    Stateful,
+)
 from menon.prompts.reader import Row
+from menon.rollout.protocols import Collected
 from menon.state_codec import encode
 from menon.step import Credit
-from menon.types import Max, Mean, Metric, Sum, Unit
+from menon.types import Graded, Max, Mean, Metric, Sum, Unit
+from menon.update.host import ModelHost
 from menon.update.protocols import NEEDS, Current, Need, Prepares
 from menon.update.terms import AnyTerm
 from menon.user_code import blame, is_own, misuse
@@ -276,6 +291,41 @@ class OwnStatefulCredit(OwnCredit):
             raise self.fail(str(error).replace(" is a ", " holds a ", 1)) from None
 
 
+class OwnRollout(OwnPart):
+    contract = ROLLOUT
+
+    def __call__(self, *arguments: Any) -> Collected:
+        def check(collected: Any) -> None:
+            if not isinstance(collected, Collected):
+                raise self.fail(f"returned {shape_of(collected)}, not menon.rollout.protocols.Collected")
+            if not all(isinstance(one, Graded) for one in collected.graded):
+                raise self.fail("collected something else than graded answers (menon.types.Graded)")
+
+        collected: Collected = self.ask("__call__", check, *arguments)
+        return collected
+
+
+class OwnStatefulRollout(OwnRollout):
+    def init(self) -> Any:
+        return self.ask("init", lambda state: None)
+
+
+class OwnReference(OwnPart):
+    contract = REFERENCE
+
+    def __call__(self, step: int, host: ModelHost) -> None:
+        self.ask("__call__", lambda result: None, step, host)
+
+
+def own_rollout(part: Any) -> Any:
+    kind = OwnStatefulRollout if isinstance(part, Stateful) else OwnRollout
+    return kind(part, "rollout") if is_own(part) else part
+
+
+def own_reference(part: Any) -> Any:
+    return OwnReference(part, "reference_update") if part is not None and is_own(part) else part
+
+
 def own_credit(advantage: Mapping[str, Any], estimator: str) -> dict[str, Credit]:
     """The parts of the advantage stage; `estimator` is the one that must set advantages."""
     credit: dict[str, Credit] = {}
@@ -288,25 +338,31 @@ def own_credit(advantage: Mapping[str, Any], estimator: str) -> dict[str, Credit
 def questions_of(asker: Any, place: str, split: str, most: int, seed: int) -> list[Row]:
     """At most so many rows of a task or of an environment that asks questions; those of the user's are
     checked."""
+    room = room_of(asker, place, split)
     if not is_own(asker):
-        return list(asker.rows(split, min(most, asker.room(split)), seed))
-    with blame(place, asker, TASK, "room"):
-        room = asker.room(split)
-    if isinstance(room, bool) or not isinstance(room, int):
-        raise misuse(
-            place, asker, f"returned {room!r} from room; return the number of rows of a split", "room"
-        )
+        return list(asker.rows(split, min(most, room), seed))
     with blame(place, asker, TASK, "rows"):
         rows = asker.rows(split, min(most, room), seed)
     if not isinstance(rows, list | tuple):
         raise misuse(place, asker, f"returned a {type(rows).__name__} from rows, not a list", "rows")
     for row in rows:
-        if not isinstance(row, dict) or not isinstance(row.get("question"), str | list):
+        if not isinstance(row, Mapping) or not isinstance(row.get("question"), str | list):
             raise misuse(place, asker, f"returned the row {row!r}, not a dict with 'question'", "rows")
         if not isinstance(row.get("answer"), str | None):
             answer = f"the answer {row['answer']!r} of a row"
             raise misuse(place, asker, f"returned {answer}, not a text; write str(...)", "rows")
-    return list(rows)
+    return [dict(row) for row in rows]
+
+
+def room_of(asker: Any, place: str, split: str) -> int:
+    """The number of rows of a split."""
+    with blame(place, asker, TASK, "room"):
+        room = asker.room(split)
+    try:
+        return operator.index(room)
+    except TypeError:
+        what = f"returned {room!r} from room; return the number of rows of a split"
+        raise misuse(place, asker, what, "room") from None
 
 
 def own_term(term: AnyTerm, place: str) -> AnyTerm:

@@ -11,7 +11,7 @@ from menon.config import OnlineSource
 from menon.errors import OnBad, UserError
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
-from menon.prompts.tasks import ChainSum, Task
+from menon.prompts.tasks import ChainSum, Task, task_name
 from menon.prompts.template import find_template
 from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
@@ -33,6 +33,12 @@ def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) ->
         for split, rows_of_split in (("training", train), ("held-out", heldout)):
             if not rows_of_split:
                 raise UserError(f"{task} has no {split} question; give it settings that allow more questions")
+        known = {str(row["question"]) for row in train}
+        if seen := sum(str(row["question"]) in known for row in heldout):
+            notify(
+                f"{seen} of the {len(heldout)} held-out questions of {task_name(task)} are trained on "
+                "too, so accuracy says little about new ones; keep the splits of its rows apart"
+            )
         return train, heldout
     rows = rows_of(source.data, source, notify)
     if source.heldout_data is None:
