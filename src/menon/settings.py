@@ -214,7 +214,7 @@ def reader(union: Any, contract: Contract = PART) -> Callable[[Any], Any]:
         cls = own_class(kind, contract) if ":" in kind else classes.get(kind)
         if cls is None:
             raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")
-        part = read(cls, {key: item for key, item in value.items() if key != "kind"})
+        part: Any = read(cls, {key: item for key, item in value.items() if key != "kind"})
         if is_own(part):
             check_settings(part)
         return part

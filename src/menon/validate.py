@@ -114,7 +114,10 @@ def check_critic(setup: Setup, critic: CriticSettings) -> None:
         check_pretraining(setup, critic)
     for name, term in critic.objective.items():
         if not critic.shared_trunk and "logp" in needs_of(term.loss):
-            raise UserError(f"critic.objective.{name}.loss is the policy's; name it objective.{name}.loss")
+            own = "" if hasattr(term.loss, "needs") else ", or say needs = (VALUE,) of menon.update.protocols"
+            raise UserError(
+                f"critic.objective.{name}.loss is the policy's; name it objective.{name}.loss{own}"
+            )
     if critic.shared_trunk and (both := setup.objective.keys() & critic.objective.keys()):
         raise UserError(
             f"the objectives of policy and critic are summed, and both have a term '{min(both)}'; rename one"

@@ -274,6 +274,10 @@ def credited(part: Any, must: bool = True, batch: Any = None) -> Any:
             "set `learn` to a tens",
         ),
         (
+            lambda self, batch: replace(batch, advantage=batch.reward, learn=batch.acc),
+            "set `learn` to torch.float32, not to bools; compare, as in x > 0",
+        ),
+        (
             lambda self, batch: replace(batch, advantage=batch.reward, columns={"a": 1}),
             "set the column 'a' to a ",
         ),
@@ -363,6 +367,17 @@ def test_what_a_loss_declares_is_read_before_the_run(attributes, sentence):
         configured({"objective.policy.loss": loss})
     assert str(error.value).startswith("objective.policy.loss")
     assert sentence in str(error.value)
+
+
+def test_a_loss_of_a_critic_says_what_it_needs():
+    learns = own(lambda self, now, batch: (now["value"] - batch.ret) ** 2)
+    with pytest.raises(UserError, match=r"or say needs = \(VALUE,\) of menon.update.protocols$"):
+        changed(recipe("ppo"), {"critic.objective.value.loss": learns})
+    says = own(lambda self, now, batch: (now["value"] - batch.ret) ** 2, needs=(VALUE,))
+    assert (
+        changed(recipe("ppo"), {"critic.objective.value.loss": says}).models.critic.objective["value"].loss
+        is says
+    )
 
 
 def test_the_part_that_must_set_advantages_is_known():

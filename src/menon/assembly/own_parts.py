@@ -257,6 +257,8 @@ class OwnCredit(OwnPart):
                 raise self.fail(
                     f"set `{name}` to {shape_of(column)}, not [{batch.num_sequences}], one per answer"
                 )
+        if result.learn is not None and result.learn.dtype != torch.bool:
+            raise self.fail(f"set `learn` to {result.learn.dtype}, not to bools; compare, as in x > 0")
         for name, column in result.columns.items():
             self.per_token(f"set the column '{name}' to", column, batch)
 
