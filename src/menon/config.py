@@ -97,6 +97,9 @@ class OnlineSource:
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
+    keep_special_tokens: bool = False
+    """Special tokens stay in the text that rewards and environments read, all but the end-of-text token that
+    ends an answer."""
     rollout: Rollout = field(default_factory=Groups)
     """How the answers of a step are written: groups of whole answers, or with more structure."""
     environment: Environment | None = None

@@ -88,7 +88,14 @@ def evaluate(
         evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
         processes = workers(model.num_parameters(), model.device)
         with closing(
-            TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots, processes=processes)
+            TorchSampler(
+                model,
+                tokenizer,
+                seed=config.seed,
+                slots=config.slots,
+                processes=processes,
+                keep_special_tokens=config.keep_special_tokens,
+            )
         ) as sampler:
             on_ready(config)
             start = time.perf_counter()

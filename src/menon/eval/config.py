@@ -62,6 +62,9 @@ class EvalConfig:
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
+    keep_special_tokens: bool = False
+    """Special tokens stay in the text that rewards read, all but the end-of-text token that ends an
+    answer."""
     seed: int = 0
     """Seed of the answers and of the intervals."""
     on_bad: OnBad = "stop"
