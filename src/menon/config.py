@@ -24,7 +24,7 @@ from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
 from menon.rollout.groups import Groups
 from menon.select import SelectPart
-from menon.settings import Tree, choice, choice_or_else, merged, nested, plain_data, read
+from menon.settings import FreeSettings, Tree, choice, choice_or_else, merged, nested, plain_data, read
 from menon.shaping import ShapingPart
 from menon.short_names import spelt_out
 from menon.types import Sampling
@@ -68,6 +68,9 @@ class OnlineSource:
     """A built-in task, or your own dataclass, file.py:Class; without data it is chain_sum."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
+    template_arguments: FreeSettings = field(default_factory=dict)
+    """What the model's chat template gets besides the messages and a row's `tools`, like enable_thinking or
+    documents."""
     reward: Reward = None
     """A rule (exact, math, choice, ..., mix), code, a judge or a preference model, or a function:
     file.py:name. Without one the task's own, for data exact."""

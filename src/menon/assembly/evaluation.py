@@ -204,7 +204,14 @@ def prompts_to_evaluate(
     """The rows as prompts that fit into the model's context."""
     most = config.max_new_tokens or MAX_NEW_TOKENS
     return rendered(
-        rows, config.template or "none", context_of(model), tokenizer, most, config.on_bad, notify
+        rows,
+        config.template or "none",
+        context_of(model),
+        tokenizer,
+        most,
+        config.on_bad,
+        notify,
+        config.template_arguments,
     )
 
 

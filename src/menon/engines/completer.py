@@ -75,7 +75,8 @@ class Completer:
 
 
 def begins_of(tokenize: Callable[[str], Sequence[int]]) -> tuple[int, ...]:
-    """The first tokens of all spellings of YES and NO; `tokenize` puts nothing in front."""
+    """The first tokens of all spellings of YES and NO; `tokenize` gives the tokens of a text that follows a
+    prompt."""
     return tuple(dict.fromkeys(int(tokenize(spelling)[0]) for spelling in SPELLINGS))
 
 
