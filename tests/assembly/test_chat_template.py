@@ -19,7 +19,8 @@ PLAIN = (
 )
 FULL = (
     "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn.\nReally') }}{% endif %}"
-    "{{ bos_token }}{% for tool in tools or [] %}({{ tool.name + '' }}{{ tool.parameters | tojson if tool.parameters }}){% endfor %}"
+    "{{ bos_token }}{% for tool in tools or [] %}"
+    "({{ tool.name + '' }}{{ tool.parameters | tojson if tool.parameters }}){% endfor %}"
     "{% for d in documents or [] %}({{ d.text }}){% endfor %}{{ messages[0].content }}"
     "{% if enable_thinking is defined and not enable_thinking %}=off{% endif %}"
 )

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
 from menon.assembly.placement import Placed, device_of, place
-from menon.assembly.questions import own_questions, prompts_to_train, questions, stop_of, task_of
+from menon.assembly.questions import check_tags, own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
 from menon.columns import check_sampler
@@ -62,6 +62,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
         )
+        check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         check_memory(config.source.rollout, around, prompts, placed.sampler)
         around = with_tokenizer(around, config.source, placed)
         sampling = Sampling(config.source.max_new_tokens, stop=around.sampling.stop)

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.chat_template import chat_with, check_used
 from menon.config import OnlineSource
+from menon.engines.decoding.stop_strings import hidden_tags
 from menon.engines.tokens import tokenize_with
 from menon.errors import OnBad, UserError
 from menon.prompts.reader import Row, read_rows
@@ -138,6 +139,15 @@ def rendered(
             "refuses them"
         )
     return prompts
+
+
+def check_tags(tokenizer: PreTrainedTokenizerBase, keep: bool, notify: Callable[[str], None]) -> None:
+    """Tells the user of tags that a reward may look for and does not see."""
+    if not keep and (tags := hidden_tags(tokenizer)):
+        notify(
+            f"{' and '.join(tags)} are special tokens of this model, which rewards and environments do not "
+            "see; keep_special_tokens=true shows them"
+        )
 
 
 def stop_of(source: OnlineSource) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Decodes tokens and finds stop strings in their text. A stop string, and even a character, may span several
 tokens."""
 
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,14 @@ def special_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
     """Tokens that do not show in a text decoded with `skip_special_tokens`."""
     added = tokenizer.added_tokens_decoder.items()
     return frozenset(tokenizer.all_special_ids) | {token for token, content in added if content.special}
+
+
+def hidden_tags(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """Special tokens that look like the end of a marked part, such as `</think>`, and have no role in the
+    tokenizer. A reward that cuts at them has to see them."""
+    roles = set(map(str, tokenizer.special_tokens_map.values()))
+    names = (str(tokenizer.convert_ids_to_tokens(token)) for token in sorted(special_ids(tokenizer)))
+    return [name for name in names if re.fullmatch(r"</\w+>", name) and name not in roles]
 
 
 def text_of(tokenizer: "PreTrainedTokenizerBase", skip_special: bool = True) -> Callable[[list[int]], str]:
