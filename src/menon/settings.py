@@ -173,7 +173,8 @@ def plain_data(value: Any) -> Any:
 
 
 def typed(settings: Any) -> Any:
-    """A table of settings whose types are not known: `true`, `false` and numbers on a command line are text.
+    """A table of settings whose types are not known: `true`, `false` and whole numbers on a command line are
+    text. Other numbers stay text, because 26.10 may be a date; YAML says otherwise: `{ratio: 26.10}`.
 
     >>> typed({"enable_thinking": "False", "budget": "512", "effort": "high"})
     {'enable_thinking': False, 'budget': 512, 'effort': 'high'}
@@ -190,7 +191,7 @@ def _typed_value(value: Any) -> Any:
         read = json.loads(value.lower())
     except ValueError:
         return value
-    return read if isinstance(read, bool | int | float) else value
+    return read if isinstance(read, bool | int) else value
 
 
 FreeSettings = Annotated[dict[str, Any], BeforeValidator(typed)]

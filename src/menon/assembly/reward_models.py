@@ -13,6 +13,7 @@ from menon.engines.openai_client import OpenAIClient
 from menon.engines.preference_model import load_preference_model
 from menon.engines.tokens import continue_with, tokenize_with
 from menon.engines.torch_learner import TorchScorer
+from menon.errors import UserError, first_line
 from menon.parts import Around
 from menon.reward.preference import Score
 
@@ -37,7 +38,14 @@ def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer
     def tokenize(text: str) -> Sequence[int]:
         if chat is None:
             return whole(text)
-        return whole(chat([{"role": "user", "content": text}], None), special=False)
+        try:
+            asked = chat([{"role": "user", "content": text}], None)
+        except Exception as error:  # a template is a program that raises what it likes
+            raise UserError(
+                f"the chat template of the judge {name} refuses its prompt ({first_line(error)}); take "
+                "another judge, or remove its chat template"
+            ) from error
+        return whole(asked, special=False)
 
     def decode(tokens: Sequence[int]) -> str:
         return str(

@@ -57,7 +57,7 @@ class Completer:
         for place in range(len(asked)):
             first = found[place].tokens[:1].tolist()
             written = {self.decode(first): math.exp(found[place].logp[0])}
-            replies.append((found[place].text, others[place] | written))
+            replies.append((found[place].text, written | others[place]))
         return replies
 
     def _others(self, prompts: Sequence[Tokens]) -> list[dict[str, float]]:

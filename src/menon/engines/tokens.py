@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from menon.engines.decoding.stop_strings import text_of
+from menon.types import Tokens
 
 ANCHORS = ("a", "1", ".", "\n")
 """Texts that another one can be tokenised after: of several kinds, because a tokenizer may join the last
@@ -59,7 +60,7 @@ def front_of(whole: list[int], inner: list[int]) -> list[int]:
     return next((whole[:place] for place in places if whole[place : place + len(inner)] == inner), [])
 
 
-def continue_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str, Sequence[int]], list[int]]:
+def continue_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str, Sequence[int] | Tokens], list[int]]:
     """A function (text, the tokens before it) -> the tokens of the text.
 
     Together with the tokens before it they decode to the earlier text followed by this one. Many tokenizers
@@ -81,7 +82,7 @@ def continue_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str, Sequence
             return None
         return whole[len(first) :]
 
-    def plain(text: str, before: Sequence[int]) -> list[int]:
+    def plain(text: str, before: Sequence[int] | Tokens) -> list[int]:
         tail = [int(token) for token in before[-CONTEXT:]]
         given, alone = decode(tail), bare(text)
         goes_on = after(given, text)
@@ -94,7 +95,7 @@ def continue_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str, Sequence
         # None is exact where the tokenizer does not know a character, which may hide in the anchor's.
         return max(anchored, key=len, default=alone)
 
-    def tokenize(text: str, before: Sequence[int]) -> list[int]:
+    def tokenize(text: str, before: Sequence[int] | Tokens) -> list[int]:
         found = special.search(text)
         start = found.start() if found else len(text)
         return [*(plain(text[:start], before) if start else []), *(bare(text[start:]) if found else [])]
