@@ -84,6 +84,7 @@ def test_one_of_several_templates_is_chosen():
         ("chat", {"enable_thinkng": True}, "sets enable_thinkng, and the model's chat template uses no such"),
         ("chat", {"tokenize": True}, "cannot set tokenize, which Menon sets itself; leave it out"),
         ("chat", {"messages": []}, "cannot set messages"),
+        ("chat", {"chat_template": "rag"}, "no chat template 'rag'; .*chat_template is one of default"),
         (
             "none",
             {"enable_thinking": True},

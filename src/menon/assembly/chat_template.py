@@ -28,9 +28,11 @@ def chat_with(tokenizer: PreTrainedTokenizerBase, arguments: Mapping[str, Any] =
     template = tokenizer.chat_template
     if not template:
         return None
-    check_arguments(arguments, "\n".join(template.values()) if isinstance(template, dict) else template)
+    templates = template if isinstance(template, dict) else {"default": template}
+    check_arguments(arguments, templates)
     shared_tools = arguments.get("tools")
-    settings = {name: value for name, value in arguments.items() if name != "tools"}
+    settings = {name: value for name, value in arguments.items() if name not in ("tools", "chat_template")}
+    chosen = templates[arguments["chat_template"]] if "chat_template" in arguments else None
 
     def chat(messages: list[dict[str, str]], tools: list[Any] | None = None) -> str:
         whole: Any = tokenizer
@@ -39,6 +41,7 @@ def chat_with(tokenizer: PreTrainedTokenizerBase, arguments: Mapping[str, Any] =
                 whole.apply_chat_template(
                     messages,
                     tools=tools or shared_tools,
+                    chat_template=chosen,
                     tokenize=False,
                     add_generation_prompt=True,
                     **settings,
@@ -53,12 +56,19 @@ def chat_with(tokenizer: PreTrainedTokenizerBase, arguments: Mapping[str, Any] =
     return chat
 
 
-def check_arguments(arguments: Mapping[str, Any], text: str) -> None:
-    """UserError for arguments that a run cannot give, or that the template with this text does not use."""
-    for name in arguments:
+def check_arguments(arguments: Mapping[str, Any], templates: Mapping[str, str]) -> None:
+    """UserError for arguments that a run cannot give, or that none of these templates uses."""
+    text = "\n".join(templates.values())
+    for name, value in arguments.items():
         if name in OURS:
             raise UserError(f"template_arguments cannot set {name}, which Menon sets itself; leave it out")
-        if name != "chat_template" and not re.search(rf"\b{re.escape(name)}\b", text):
+        if name == "chat_template":
+            if not isinstance(value, str) or value not in templates:
+                raise UserError(
+                    f"the model has no chat template '{value}'; template_arguments.chat_template is one of "
+                    f"{', '.join(templates)}"
+                )
+        elif not re.search(rf"\b{re.escape(name)}\b", text):
             raise UserError(
                 f"template_arguments sets {name}, and the model's chat template uses no such variable; "
                 "leave it out"
