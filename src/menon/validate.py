@@ -95,9 +95,9 @@ def check_old(setup: Setup, name: str, term: Any) -> None:
     weighed = any(getattr(part, "trainer", "") == "current" for part in term.correction)
     if getattr(term.loss, "on_policy", False) and not weighed and setup.updates_per_step > 1:
         raise UserError(
-            f"objective.{name}.loss={kind_of(term.loss)} assumes that the policy wrote the text, which is wrong "
-            f"after the first of {setup.updates_per_step} updates; set updates_per_step=1, take a loss with a ratio, "
-            f"like ppo_clip, or weigh it: objective.{name}.correction="
+            f"objective.{name}.loss={kind_of(term.loss)} assumes that the policy wrote the text, which is "
+            f"wrong after the first of {setup.updates_per_step} updates; set updates_per_step=1, take a loss "
+            f"with a ratio, like ppo_clip, or weigh it: objective.{name}.correction="
             "'[{kind: importance, trainer: current}]'"
         )
     if setup.old_is_behaviour and any(
