@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 import numpy as np
 
 from golden.records import Record
+from menon.correction.off_policy import LIMIT
 from menon.loss.ratio import LARGEST
 
 
@@ -26,6 +27,8 @@ class Departure:
     high: float
     when: Callable[[Record], bool] = always
     variant: str = "*"
+    relative: bool = False
+    """Sizes are of the peer's largest number, where that is above 1."""
 
     def holds(self, record: Record) -> bool:
         return (
@@ -84,6 +87,63 @@ def far(record: Record) -> bool:
     return bool((np.abs(change(record)) > LARGEST).any())
 
 
+def far_sampler(record: Record) -> bool:
+    """The old policy, or where the ratio is to the sampler the current one, is further from the sampler than a
+    weight may say."""
+    sampler = record.inputs.get("rollout_logprobs")
+    own = next(
+        (record.inputs[n] for n in ("proximal_logprobs", "old_logprobs", "logprobs") if n in record.inputs), None
+    )
+    if sampler is None or own is None:
+        return False
+    return bool((np.abs(own - sampler)[record.mask.astype(bool)] > LIMIT).any())
+
+
+def far_ratio(record: Record) -> bool:
+    """A ratio that is held below exp(20) here, where it multiplies another term."""
+    return bool((np.abs(change(record)) > LIMIT).any())
+
+
+def equal_rewards(record: Record) -> bool:
+    """A group of two or more with equal rewards."""
+    inputs = record.inputs
+    reward = inputs.get("rewards")
+    if "token_level_rewards" in inputs:
+        reward = inputs["token_level_rewards"].sum(1)
+    if reward is None:
+        return False
+    group = inputs.get("group_index", np.zeros(len(reward)))
+    each = [reward[group == name] for name in np.unique(group)]
+    return any(len(rewards) > 1 and np.ptp(rewards) < 1e-12 for rewards in each)
+
+
+def little_spread(record: Record) -> bool:
+    """A group whose variance is not 0 but below verl's floor."""
+    reward, group = record.inputs["token_level_rewards"].sum(1), record.inputs["group_index"]
+    variances = [reward[group == name].var() for name in np.unique(group)]
+    return any(0 < variance < 1e-6 for variance in variances)
+
+
+def discounted_over_gaps(record: Record) -> bool:
+    """With gamma = lam = 1 a gap is no step of time; of value 0, or not."""
+    settings = record.settings
+    return gaps(record) and (settings.get("gamma", 1) < 1 or settings.get("lam", 1) < 1)
+
+
+def paid_alone_by_tokens(record: Record) -> bool:
+    """One answer of a group has tokens, and a reward."""
+    group, reward = record.inputs["group_index"], record.inputs["token_level_rewards"]
+    return any(
+        record.filled[group == name].sum() == 1 and bool((reward * record.mask)[group == name].any())
+        for name in np.unique(group)
+    )
+
+
+def fact(name: str) -> Callable[[Record], bool]:
+    """What the adapter has seen."""
+    return lambda record: name in record.facts
+
+
 def gaps(record: Record) -> bool:
     """An untrained token between trained ones."""
     return any(
@@ -104,9 +164,11 @@ UNCLAMPED = (
     "orz.loss.policy",
     "prime_rl.loss.*",
 )
-UNCLAMPED += ("realhf.loss.policy", "slime.loss.*", "trl.loss.*", "verl.loss.*_cov")
+UNCLAMPED += ("realhf.loss.policy", "slime.loss.*", "trl.loss.*", "verl.loss.*_cov", "verl.loss.geo_mean")
 HUGE = float("inf")
 
+REST = "rounding leaves a rest where rewards are equal, which it divides by eps; here it is exactly 0"
+STEPS = "tokens of an environment count as steps of time; here only the policy's own do"
 DEPARTURES: tuple[Departure, ...] = (
     *(
         Departure(function, ONE, 1e-3, 10, group_of_one)
@@ -115,12 +177,29 @@ DEPARTURES: tuple[Departure, ...] = (
             "skyrl.advantage.maxrl",
             "spo.advantage.group",
             "verl.advantage.grpo",
+            "verl.advantage.grpo_vectorized",
             "verl.advantage.opo",
             "verl.advantage.reinforce_plus_plus_baseline",
             "verl.advantage.rloo",
         )
     ),
-    Departure("verl.advantage.*optimal_token_baseline", ONE, 1e-3, 10, paid_alone),
+    Departure("verl.advantage.optimal_token_baseline", ONE, 1e-3, 10, paid_alone),
+    Departure("verl.advantage.tir_optimal_token_baseline", ONE, 1e-3, 10, paid_alone_by_tokens),
+    Departure(
+        "verl.advantage.*optimal_token_baseline",
+        "groups of equal rewards keep a rest, and places that one answer reaches alone its reward; here they "
+        "have nothing to compare and get 0",
+        0,
+        10,
+        equal_rewards,
+    ),
+    Departure(
+        "verl.advantage.optimal_token_baseline",
+        "places are columns of the padded rows, tokens of an environment included; here the policy's own tokens",
+        0,
+        10,
+        gaps,
+    ),
     Departure(
         "verl.advantage.gpg",
         "the factor counts rewards that are not zero; the paper and its code count answers of groups with "
@@ -129,59 +208,109 @@ DEPARTURES: tuple[Departure, ...] = (
         50,
         lambda record: group_of_one(record) or gpg_factors_differ(record),
     ),
+    *(
+        Departure(function, REST, 0, high, equal_rewards)
+        for function, high in (
+            ("oat.advantage.monte_carlo", 1e-6),
+            ("openrlhf.advantage.group_norm", 1e-5),
+            ("nemo_rl.advantage.grpo", 1e-2),
+            ("skyrl.advantage.grpo", 0.3),
+            ("spo.advantage.group", 1e-6),
+            ("verl.advantage.grpo", 1e-8),
+            ("verl.advantage.grpo_vectorized", 1e-3),
+        )
+    ),
     Departure(
         "verl.advantage.grpo_vectorized",
-        "single precision leaves a rest where rewards are equal; here it is exactly 0",
+        "a variance has a floor of 1e-6; here eps is added to the deviation alone",
         0,
-        1e-3,
+        10,
+        little_spread,
+    ),
+    *(
+        Departure(
+            function,
+            "the variance has a floor, which takes the place of an eps that is added",
+            0,
+            HUGE,
+            fact("variance below the floor"),
+        )
+        for function in ("openrlhf.*", "orz.advantage.*", "nemo_rl.advantage.*")
     ),
     Departure(
         "prime_rl.advantage.grpo",
         "a reward that depends on the group's longest answer",
-        1e-6,
+        0,
         2,
-        lambda record: abs(float(record.inputs["rewards"].mean())) > 1e-3,
-        variant="length_penalty",
+        lambda record: any(
+            [record.settings.get(f"num_{name}_weight") for name in ("output_tokens", "input_tokens", "turns")]
+            + [bool(record.inputs.get(name, np.zeros(1)).any()) for name in ("output_tokens", "total_tokens", "turns")]
+        ),
     ),
     Departure(
         "trl.advantage.rloo",
         "an empty answer counts where advantages are normalised; here it has no token to credit and does not",
         1e-4,
         5,
-        empty_row,
-        variant="normalized",
+        lambda record: empty_row(record) and record.settings.get("normalize_advantages", False),
+    ),
+    Departure(
+        "trl.advantage.rloo",
+        "an answer that is alone in its group is left out where advantages are normalised; here it counts "
+        "with 0",
+        0,
+        5,
+        fact("one answer of a group has a reward"),
     ),
     Departure(
         "trl.advantage.ppo_gae",
-        "the score is paid one step after the last token, past the value there",
-        1e-4,
-        5,
+        "the score is paid one step after the last token, past the value there, and rewards can be whitened",
+        0,
+        20,
         lambda record: (
-            record.settings["lam"] < 1 and bool((record.inputs["row_lengths"] < record.width).any())
+            "rewards that are whitened" in record.facts
+            or bool((record.inputs["row_lengths"] < record.width).any())
+            and (record.settings["lam"] < 1 or record.settings["gamma"] < 1)
         ),
     ),
+    *(
+        Departure(function, STEPS, 0, 20, discounted_over_gaps)
+        for function in (
+            "openrlhf.advantage.gae",
+            "openrlhf.advantage.reinforce",
+            "orz.advantage.gae",
+            "skyrl.advantage.gae",
+            "slime.advantage.*",
+            "spo.advantage.gae",
+            "trl.advantage.ppo_gae",
+        )
+    ),
+    *(
+        Departure(
+            function,
+            "the critic's values between turns count, also without a discount",
+            0,
+            20,
+            lambda record: gaps(record) and "values" in record.inputs,
+        )
+        for function in ("orz.advantage.gae", "skyrl.advantage.gae", "slime.advantage.gae", "spo.advantage.gae")
+    ),
     Departure(
-        "slime.advantage.reinforce_plus_plus_returns",
-        "tokens of an environment count as steps of time",
-        1e-6,
-        5,
-        lambda record: gaps(record) and record.settings["gamma"] < 1,
+        "verl.advantage.reinforce_plus_plus",
+        "the return is cut where an environment's tokens begin, so the turns before the last are not rewarded",
+        0,
+        20,
+        gaps,
     ),
     Departure("spo.util.masked_whiten_prob", "Bessel's factor is rounded to single precision", 0, 1e-6),
+    Departure("spo.advantage.gae", "Bessel's factor is rounded to single precision", 0, 1e-6),
     Departure(
         "orz.advantage.normalize_padded",
         "the mean is taken over padding too and the result rounded to bfloat16",
-        1e-3,
+        0,
         2,
     ),
-    Departure(
-        "entropy_mechanism.loss.kl_cov",
-        "the percentage is capped at the number of tokens",
-        1e-4,
-        10,
-        lambda record: record.settings["k_percent"] > record.mask.sum(),
-    ),
-    Departure("skyrl.loss.kl_cov", "the KL term is a sum while the policy term is a mean", 1e-4, HUGE),
+    Departure("skyrl.loss.kl_cov", "the KL term is a sum while the policy term is a mean", 0, HUGE),
     Departure(
         "skyrl.loss.clip_cov",
         "the covariance is of advantages that are divided by the normaliser already, so its bounds mean "
@@ -190,35 +319,97 @@ DEPARTURES: tuple[Departure, ...] = (
         10,
     ),
     Departure(
-        "skyrl.loss.ppo",
+        "skyrl.loss.*",
         "a mean of the means of micro-batches",
-        1e-6,
-        1,
-        variant="reduction:token_mean_legacy",
+        0,
+        HUGE,
+        lambda record: record.settings.get("loss_reduction") == "token_mean_legacy",
     ),
     Departure(
-        "areal.loss.sapo", "the gate is put on the ratio of a whole answer", 1e-4, 10, variant="sequence"
+        "areal.loss.sapo",
+        "the gate is put on the ratio of a whole answer",
+        0,
+        HUGE,
+        fact("a gate on a sequence's ratio"),
+    ),
+    *(
+        Departure("areal.loss.decoupled_ppo", reason, 0, HUGE, fact(name))
+        for name, reason in (
+            ("a lower bound on the largest", "a lower bound holds the largest of a row; here every token's"),
+            ("a lower bound on a divergence", "divergences that are never negative can have a lower bound"),
+            ("bounds that leave out a ratio of 1", "bounds may leave out where both policies agree"),
+        )
     ),
     Departure(
-        "trl.loss.gmpo",
-        "selects tokens of a loss that has one number per answer",
-        1e-4,
+        "areal.util.normalization",
+        "the deviation can be taken around a mean of another level, or around 0",
+        0,
+        HUGE,
+        fact("a deviation around another mean"),
+    ),
+    Departure("areal.util.normalization", ONE, 0, HUGE, fact("left out of itself")),
+    Departure(
+        "verl.loss.geo_mean",
+        "a weight of 0 counts as 1e-10 in the geometric mean, here as 2e-9",
+        0,
+        HUGE,
+        fact("weights of 0"),
+    ),
+    Departure(
+        "spo.loss.policy",
+        "an estimate below 0 counts as 0, so a token that is less likely than under the reference pays nothing",
+        0,
         10,
-        lambda record: record.settings["top_entropy_quantile"] < 1,
+        fact("KL below 0"),
+    ),
+    *(
+        Departure(
+            function,
+            "the quantile is interpolated in single precision, and keeps the tokens at or above it; here the "
+            "k largest are kept",
+            0,
+            HUGE,
+            fact("a quantile that keeps other tokens"),
+        )
+        for function in ("trl.loss.*", "trl.util.high_entropy_mask")
+    ),
+    *(
+        Departure("trl.loss.*", reason, 0, HUGE, fact(name))
+        for name, reason in (
+            ("a row without a token to weigh", "a row without a token to weigh counts with its advantage"),
+            ("a token's loss with a sequence's ratio", "a token's loss or gate on the ratio of a whole answer"),
+            ("a KL times a sequence's ratio", "the KL of a token is weighed by the ratio of the whole answer"),
+            ("a mean over padding", "the mean of LUSPO is over padding too where losses are of tokens"),
+            ("a weight below 1e-8", "the weight of a whole answer has a floor"),
+        )
     ),
     Departure(
         "trl.loss.rloo",
         "an empty answer counts with its advantage, which has no gradient",
-        1e-6,
+        0,
         10,
         empty_row,
     ),
     Departure(
         "nemo_rl.loss.clipped_pg",
-        "adds 1e-8 to the number of tokens of each row",
+        "a KL's log-ratio is clamped before it is weighed; here only the weighed estimate is",
         0,
-        1e-7,
-        lambda record: not far(record),
+        HUGE,
+        fact("a clamp within a weighed estimate"),
+    ),
+    *(
+        Departure(
+            function, "weights of the sampler are not held below exp(20)", 0, HUGE, far_sampler, relative=True
+        )
+        for function in ("areal.*", "nemo_rl.*", "openrlhf.loss.*", "trl.*", "prime_rl.*")
+    ),
+    Departure(
+        "trl.loss.grpo",
+        "the KL is weighed by a ratio that is not held below exp(20)",
+        0,
+        HUGE,
+        lambda record: bool(record.settings.get("use_bias_correction_kl")) and far_ratio(record),
     ),
     *(Departure(function, FAR, 0, HUGE, far) for function in UNCLAMPED),
+    Departure("nemo_rl.*", "adds 1e-8 to the number of tokens, rows or pairs", 0, 1e-7, relative=True),
 )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from golden.adapters.tools import check_advantages, run
+from golden.adapters.tools import check_advantages, mode_of, run
 from golden.records import Record
 from menon.advantage import SegmentCredit, Whiten
 from menon.advantage.segment import Method
@@ -110,7 +110,8 @@ def walk(children: Sequence[Any], path: tuple[int, ...] = ()) -> Iterator[tuple[
 
 def whiten(record: Record) -> None:
     settings = record.settings
-    part = Whiten(eps=settings["eps"], below=settings["threshold"] if settings["probability_mask"] else 1.0)
+    below = settings.get("threshold", 0.9) if settings.get("probability_mask", True) else 1.0
+    part = Whiten(mode_of(settings.get("ddof", 1)), eps=settings.get("eps", 1e-8), below=below)
     batch = record.batch(advantage="advantages", behaviour_logp="old_logprobs")
     check_advantages(record, run(batch, part))
 
