@@ -63,9 +63,12 @@ def group_of_one(record: Record) -> bool:
 
 
 def paid_alone(record: Record) -> bool:
-    """A group of one whose rewards are given by token."""
-    group, reward = record.inputs["group_index"], record.inputs["token_level_rewards"]
-    return any(int((group == name).sum()) == 1 and bool(reward[group == name].any()) for name in group)
+    """One answer of a group has tokens, and a reward on one of them."""
+    group, reward = record.inputs["group_index"], record.inputs["token_level_rewards"] * record.mask
+    return any(
+        record.filled[group == name].sum() == 1 and bool(reward[group == name].any())
+        for name in np.unique(group)
+    )
 
 
 def change(record: Record) -> np.ndarray:
@@ -88,15 +91,12 @@ def far(record: Record) -> bool:
 
 
 def far_sampler(record: Record) -> bool:
-    """The old policy, or where the ratio is to the sampler the current one, is further from the sampler than a
-    weight may say."""
-    sampler = record.inputs.get("rollout_logprobs")
-    own = next(
-        (record.inputs[n] for n in ("proximal_logprobs", "old_logprobs", "logprobs") if n in record.inputs), None
-    )
-    if sampler is None or own is None:
+    """A policy is further from the sampler than a weight may say, on a token or on a whole row."""
+    if "rollout_logprobs" not in record.inputs:
         return False
-    return bool((np.abs(own - sampler)[record.mask.astype(bool)] > LIMIT).any())
+    names = [n for n in ("proximal_logprobs", "old_logprobs", "logprobs") if n in record.inputs]
+    gaps = [(record.inputs[name] - record.inputs["rollout_logprobs"]) * record.mask for name in names]
+    return any(max(np.abs(gap).max(), np.abs(gap.sum(1)).max()) > LIMIT for gap in gaps)
 
 
 def far_ratio(record: Record) -> bool:
@@ -117,6 +117,14 @@ def equal_rewards(record: Record) -> bool:
     return any(len(rewards) > 1 and np.ptp(rewards) < 1e-12 for rewards in each)
 
 
+def equal_to_credit(record: Record) -> bool:
+    """The answers of a group that have tokens have equal rewards."""
+    kept = record.filled
+    group = record.inputs["group_index"][kept]
+    reward = record.inputs["token_level_rewards"].sum(1)[kept]
+    return any(np.ptp(reward[group == name]) < 1e-12 for name in np.unique(group))
+
+
 def little_spread(record: Record) -> bool:
     """A group whose variance is not 0 but below verl's floor."""
     reward, group = record.inputs["token_level_rewards"].sum(1), record.inputs["group_index"]
@@ -128,15 +136,6 @@ def discounted_over_gaps(record: Record) -> bool:
     """With gamma = lam = 1 a gap is no step of time; of value 0, or not."""
     settings = record.settings
     return gaps(record) and (settings.get("gamma", 1) < 1 or settings.get("lam", 1) < 1)
-
-
-def paid_alone_by_tokens(record: Record) -> bool:
-    """One answer of a group has tokens, and a reward."""
-    group, reward = record.inputs["group_index"], record.inputs["token_level_rewards"]
-    return any(
-        record.filled[group == name].sum() == 1 and bool((reward * record.mask)[group == name].any())
-        for name in np.unique(group)
-    )
 
 
 def fact(name: str) -> Callable[[Record], bool]:
@@ -179,19 +178,18 @@ DEPARTURES: tuple[Departure, ...] = (
             "verl.advantage.grpo",
             "verl.advantage.grpo_vectorized",
             "verl.advantage.opo",
-            "verl.advantage.reinforce_plus_plus_baseline",
             "verl.advantage.rloo",
         )
     ),
-    Departure("verl.advantage.optimal_token_baseline", ONE, 1e-3, 10, paid_alone),
-    Departure("verl.advantage.tir_optimal_token_baseline", ONE, 1e-3, 10, paid_alone_by_tokens),
+    Departure("verl.advantage.reinforce_plus_plus_baseline", ONE, 0, 10, group_of_one),
+    Departure("verl.advantage.*optimal_token_baseline", ONE, 0, 10, paid_alone),
     Departure(
         "verl.advantage.*optimal_token_baseline",
         "groups of equal rewards keep a rest, and places that one answer reaches alone its reward; here they "
         "have nothing to compare and get 0",
         0,
         10,
-        equal_rewards,
+        equal_to_credit,
     ),
     Departure(
         "verl.advantage.optimal_token_baseline",
@@ -204,7 +202,7 @@ DEPARTURES: tuple[Departure, ...] = (
         "verl.advantage.gpg",
         "the factor counts rewards that are not zero; the paper and its code count answers of groups with "
         "spread",
-        1e-3,
+        0,
         50,
         lambda record: group_of_one(record) or gpg_factors_differ(record),
     ),
@@ -250,7 +248,7 @@ DEPARTURES: tuple[Departure, ...] = (
     Departure(
         "trl.advantage.rloo",
         "an empty answer counts where advantages are normalised; here it has no token to credit and does not",
-        1e-4,
+        0,
         5,
         lambda record: empty_row(record) and record.settings.get("normalize_advantages", False),
     ),
@@ -404,12 +402,15 @@ DEPARTURES: tuple[Departure, ...] = (
         for function in ("areal.*", "nemo_rl.*", "openrlhf.loss.*", "trl.*", "prime_rl.*")
     ),
     Departure(
-        "trl.loss.grpo",
+        "trl.loss.gr*",
         "the KL is weighed by a ratio that is not held below exp(20)",
         0,
         HUGE,
         lambda record: bool(record.settings.get("use_bias_correction_kl")) and far_ratio(record),
     ),
     *(Departure(function, FAR, 0, HUGE, far) for function in UNCLAMPED),
-    Departure("nemo_rl.*", "adds 1e-8 to the number of tokens, rows or pairs", 0, 1e-7, relative=True),
+    *(
+        Departure(function, "adds 1e-8 to the number of tokens, rows or pairs", 0, 1e-6, relative=True)
+        for function in ("nemo_rl.*", "openrlhf.loss.*", "verl.loss.*")
+    ),
 )

@@ -34,7 +34,7 @@ HARMLESS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("verl.loss.geo_mean", ("dual_clip",)),
     ("entropy_mechanism.loss.kl_cov", ("clip_low", "clip_high")),
     ("verl.rollout_correction.weights", ("safety_bound",)),  # 20, as here
-    ("verl.advantage.grpo_passk", ("ddof",)),
+    ("*.advantage.grpo*", ("ddof",)),  # where nothing is divided
     ("*.advantage.rloo*", ("epsilon", "ddof")),
     ("verl.advantage.o*", ("epsilon",)),
     # SkyRL's losses have ranges and bounds of their own; micro-batches divide only the legacy mean.
@@ -43,6 +43,7 @@ HARMLESS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("eps_clip_low", "eps_clip_high", "micro_batch_size", "max_seq_len", "prompt_boundaries"),
     ),
     ("skyrl.loss.*", ("policy_loss_type", "clip_ratio_c", "off_policy_correction")),
+    ("skyrl.loss.cispo", ("old_logprobs",)),  # where the ratio is to the sampler
     # Estimators without a critic.
     ("openrlhf.advantage.[!g]*", ("values", "lam", "no_std_norm", "gamma")),
     ("openrlhf.advantage.group_norm", ("values", "lam", "no_std_norm", "gamma")),
@@ -118,6 +119,8 @@ HARMLESS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "entropy_coef",
             "entropies",
             "ref_logprobs",
+            "delta",
+            "use_bias_correction_kl",
         ),
     ),
     ("*.util.*", ("ddof", "eps")),

@@ -204,15 +204,27 @@ def grpo(record: Record) -> None:
     kind = settings.get("loss_type", "dapo")
     if by_sequence(record) and kind in ("cispo", "sapo"):
         record.facts.add("a token's loss with a sequence's ratio")
-    if kind == "luspo" and (not by_sequence(record) or settings.get("beta", 0.0)):
+    if kind == "luspo" and not one_number_per_row(record):
         record.facts.add("a mean over padding")
     parts = [policy_of(record)]
     if settings.get("beta", 0.0):
         parts.append((batch_with(record), kl_of(record)))
     if settings.get("entropy_coef", 0.0):
         parts.append((batch_with(record), bonus_of(record)))
-    leaves = ("logp", "entropy") if "entropies" in record.gradient else ("logp",)
+    leaves = ("logp", "entropy") if settings.get("entropy_coef", 0.0) else ("logp",)
     compare_parts(record, *parts, first="old_logprobs" not in record.inputs, leaves=leaves)
+
+
+def one_number_per_row(record: Record) -> bool:
+    """Nothing of a token multiplies or adds to a row's loss."""
+    settings = record.settings
+    weights = record.inputs.get("importance_sampling_ratio", np.ones((1, 1)))
+    return (
+        by_sequence(record)
+        and not settings.get("beta", 0.0)
+        and settings.get("top_entropy_quantile", 1.0) >= 1
+        and np.shape(weights)[-1] == 1
+    )
 
 
 def gmpo(record: Record) -> None:
