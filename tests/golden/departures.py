@@ -5,10 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-import numpy as np
-
+from golden.conditions import (
+    discounted_over_gaps,
+    empty_row,
+    equal_rewards,
+    equal_to_credit,
+    fact,
+    far,
+    far_ratio,
+    far_sampler,
+    gaps,
+    gpg_factors_differ,
+    group_of_one,
+    length_penalty,
+    little_spread,
+    paid_alone,
+)
 from golden.records import Record
-from menon.correction.off_policy import LIMIT
 from menon.loss.ratio import LARGEST
 
 
@@ -40,118 +53,6 @@ class Departure:
 
 def departure_of(record: Record) -> Departure | None:
     return next((departure for departure in DEPARTURES if departure.holds(record)), None)
-
-
-# Conditions
-
-
-def gpg_factors_differ(record: Record) -> bool:
-    reward, group = record.inputs["rewards"], record.inputs["group_index"]
-    teaches = [len(set(reward[group == name])) > 1 for name in group]
-    return int(np.count_nonzero(reward)) != sum(teaches) and any(teaches)
-
-
-def group_of_one(record: Record) -> bool:
-    """One that has a reward and a token."""
-    group = record.inputs.get("group_index")
-    if group is None or "rewards" not in record.inputs:
-        return False
-    alone = np.isin(
-        group, [name for name, count in zip(*np.unique(group, return_counts=True), strict=True) if count == 1]
-    )
-    return bool((alone & record.filled & (np.abs(record.inputs["rewards"]) > 1e-3)).any())
-
-
-def paid_alone(record: Record) -> bool:
-    """One answer of a group has tokens, and a reward on one of them."""
-    group, reward = record.inputs["group_index"], record.inputs["token_level_rewards"] * record.mask
-    return any(
-        record.filled[group == name].sum() == 1 and bool(reward[group == name].any())
-        for name in np.unique(group)
-    )
-
-
-def change(record: Record) -> np.ndarray:
-    """Log-ratios of trained tokens."""
-    old = next(
-        (
-            record.inputs[n]
-            for n in ("old_logprobs", "proximal_logprobs", "rollout_logprobs")
-            if n in record.inputs
-        ),
-        None,
-    )
-    if old is None or "logprobs" not in record.inputs:
-        return np.zeros(0)
-    return (record.inputs["logprobs"] - old)[record.mask.astype(bool)]
-
-
-def far(record: Record) -> bool:
-    return bool((np.abs(change(record)) > LARGEST).any())
-
-
-def far_sampler(record: Record) -> bool:
-    """A policy is further from the sampler than a weight may say, on a token or on a whole row."""
-    if "rollout_logprobs" not in record.inputs:
-        return False
-    names = [n for n in ("proximal_logprobs", "old_logprobs", "logprobs") if n in record.inputs]
-    gaps = [(record.inputs[name] - record.inputs["rollout_logprobs"]) * record.mask for name in names]
-    return any(max(np.abs(gap).max(), np.abs(gap.sum(1)).max()) > LIMIT for gap in gaps)
-
-
-def far_ratio(record: Record) -> bool:
-    """A ratio that is held below exp(20) here, where it multiplies another term."""
-    return bool((np.abs(change(record)) > LIMIT).any())
-
-
-def equal_rewards(record: Record) -> bool:
-    """A group of two or more with equal rewards."""
-    inputs = record.inputs
-    reward = inputs.get("rewards")
-    if "token_level_rewards" in inputs:
-        reward = inputs["token_level_rewards"].sum(1)
-    if reward is None:
-        return False
-    group = inputs.get("group_index", np.zeros(len(reward)))
-    each = [reward[group == name] for name in np.unique(group)]
-    return any(len(rewards) > 1 and np.ptp(rewards) < 1e-12 for rewards in each)
-
-
-def equal_to_credit(record: Record) -> bool:
-    """The answers of a group that have tokens have equal rewards."""
-    kept = record.filled
-    group = record.inputs["group_index"][kept]
-    reward = record.inputs["token_level_rewards"].sum(1)[kept]
-    return any(np.ptp(reward[group == name]) < 1e-12 for name in np.unique(group))
-
-
-def little_spread(record: Record) -> bool:
-    """A group whose variance is not 0 but below verl's floor."""
-    reward, group = record.inputs["token_level_rewards"].sum(1), record.inputs["group_index"]
-    variances = [reward[group == name].var() for name in np.unique(group)]
-    return any(0 < variance < 1e-6 for variance in variances)
-
-
-def discounted_over_gaps(record: Record) -> bool:
-    """With gamma = lam = 1 a gap is no step of time; of value 0, or not."""
-    settings = record.settings
-    return gaps(record) and (settings.get("gamma", 1) < 1 or settings.get("lam", 1) < 1)
-
-
-def fact(name: str) -> Callable[[Record], bool]:
-    """What the adapter has seen."""
-    return lambda record: name in record.facts
-
-
-def gaps(record: Record) -> bool:
-    """An untrained token between trained ones."""
-    return any(
-        row.any() and 0 in row[: np.flatnonzero(row)[-1]][np.flatnonzero(row)[0] :] for row in record.mask
-    )
-
-
-def empty_row(record: Record) -> bool:
-    return not record.filled.all()
 
 
 ONE = "a group of one keeps its reward as advantage; here it has nothing to be compared with and gets 0"
@@ -193,7 +94,8 @@ DEPARTURES: tuple[Departure, ...] = (
     ),
     Departure(
         "verl.advantage.optimal_token_baseline",
-        "places are columns of the padded rows, tokens of an environment included; here the policy's own tokens",
+        "places are columns of the padded rows, tokens of an environment included; here the policy's own "
+        "tokens",
         0,
         10,
         gaps,
@@ -235,15 +137,22 @@ DEPARTURES: tuple[Departure, ...] = (
         )
         for function in ("openrlhf.*", "orz.advantage.*", "nemo_rl.advantage.*")
     ),
+    *(
+        Departure(
+            function,
+            "single precision shows where numbers hardly vary around a mean that is taken off",
+            0,
+            1e-3,
+            fact("numbers that hardly vary"),
+        )
+        for function in ("openrlhf.advantage.*", "orz.advantage.gae", "nemo_rl.advantage.*")
+    ),
     Departure(
         "prime_rl.advantage.grpo",
         "a reward that depends on the group's longest answer",
         0,
         2,
-        lambda record: any(
-            [record.settings.get(f"num_{name}_weight") for name in ("output_tokens", "input_tokens", "turns")]
-            + [bool(record.inputs.get(name, np.zeros(1)).any()) for name in ("output_tokens", "total_tokens", "turns")]
-        ),
+        length_penalty,
     ),
     Departure(
         "trl.advantage.rloo",
@@ -267,8 +176,10 @@ DEPARTURES: tuple[Departure, ...] = (
         20,
         lambda record: (
             "rewards that are whitened" in record.facts
-            or bool((record.inputs["row_lengths"] < record.width).any())
-            and (record.settings["lam"] < 1 or record.settings["gamma"] < 1)
+            or (
+                bool((record.inputs["row_lengths"] < record.width).any())
+                and (record.settings["lam"] < 1 or record.settings["gamma"] < 1)
+            )
         ),
     ),
     *(
@@ -291,11 +202,16 @@ DEPARTURES: tuple[Departure, ...] = (
             20,
             lambda record: gaps(record) and "values" in record.inputs,
         )
-        for function in ("orz.advantage.gae", "skyrl.advantage.gae", "slime.advantage.gae", "spo.advantage.gae")
+        for function in (
+            "orz.advantage.gae",
+            "skyrl.advantage.gae",
+            "slime.advantage.gae",
+            "spo.advantage.gae",
+        )
     ),
     Departure(
         "verl.advantage.reinforce_plus_plus",
-        "the return is cut where an environment's tokens begin, so the turns before the last are not rewarded",
+        "the return is cut where an environment's tokens begin, so turns before the last are not rewarded",
         0,
         20,
         gaps,
@@ -355,7 +271,7 @@ DEPARTURES: tuple[Departure, ...] = (
     ),
     Departure(
         "spo.loss.policy",
-        "an estimate below 0 counts as 0, so a token that is less likely than under the reference pays nothing",
+        "an estimate below 0 counts as 0, so tokens less likely than under the reference pay nothing",
         0,
         10,
         fact("KL below 0"),
@@ -375,8 +291,14 @@ DEPARTURES: tuple[Departure, ...] = (
         Departure("trl.loss.*", reason, 0, HUGE, fact(name))
         for name, reason in (
             ("a row without a token to weigh", "a row without a token to weigh counts with its advantage"),
-            ("a token's loss with a sequence's ratio", "a token's loss or gate on the ratio of a whole answer"),
-            ("a KL times a sequence's ratio", "the KL of a token is weighed by the ratio of the whole answer"),
+            (
+                "a token's loss with a sequence's ratio",
+                "a token's loss or gate on the ratio of a whole answer",
+            ),
+            (
+                "a KL times a sequence's ratio",
+                "the KL of a token is weighed by the ratio of the whole answer",
+            ),
             ("a mean over padding", "the mean of LUSPO is over padding too where losses are of tokens"),
             ("a weight below 1e-8", "the weight of a whole answer has a floor"),
         )

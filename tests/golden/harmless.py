@@ -1,5 +1,5 @@
-"""Settings and inputs that a record may hold although no adapter reads them: they describe the record, or the peer
-does not use them there."""
+"""Settings and inputs that a record may hold although no adapter reads them: they describe the record, or the
+peer does not use them there."""
 
 from fnmatch import fnmatch
 
@@ -9,8 +9,8 @@ HARMLESS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # Which rows hit the limit, where the mask and the lengths say all that counts; how many rows a group has,
     # where an index names the groups; texts.
     ("*", ("truncated", "row_lengths", "num_generations", "n_samples_per_prompt", "num_samples")),
-    ("*.advantage.*", ("group_index", "rewards")),  # where groups, or a row's sum beside its tokens, are unused
-    ("areal.util.normalization", ("group_index", "eps", "std_unbiased", "mean_leave1out", "group_size")),
+    ("*.advantage.*", ("group_index", "rewards")),  # where there are no groups, or rewards by token too
+    ("areal.util.normalization", ("group_index", "eps", "std_unbiased", "mean_leave1out")),
     ("prime_rl.loss.*", ("normalizer",)),
     # A total of the global batch beside a mean that does not divide by it.
     ("*.loss.*", ("dp_size", "batch_num_tokens", "global_batch_size", "loss_scale_factor")),
@@ -20,29 +20,20 @@ HARMLESS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("verl.loss.sapo", ("loss_agg_mode",)),
     # The sampler's log-probs are an input of every loss; some only measure by them.
     ("*.loss.*", ("rollout_logprobs",)),
-    ("verl.loss.gpg", ("old_logprobs", "clip_low", "clip_high")),
-    ("verl.loss.reinforce", ("old_logprobs", "clip_low", "clip_high")),
-    ("verl.loss.bypass_mode", ("clip_low", "clip_high", "dual_clip", "rollout_rs_threshold", "old_logprobs")),
+    # REINFORCE does not clip; without a level nothing is weighed, without a filter nothing rejected.
     (
         "verl.loss.bypass_mode",
-        ("rollout_is", "rollout_is_threshold", "rollout_is_batch_normalize"),  # PPO does not weigh
+        ("clip_low", "clip_high", "dual_clip", "rollout_rs_threshold", "rollout_is_batch_normalize"),
     ),
-    ("verl.loss.gspo", ("dual_clip",)),
-    ("verl.loss.sapo", ("dual_clip", "clip_low", "clip_high")),
-    ("verl.loss.cispo", ("dual_clip",)),
-    ("verl.loss.*_cov", ("dual_clip", "clip_low", "clip_high")),
-    ("verl.loss.geo_mean", ("dual_clip",)),
-    ("entropy_mechanism.loss.kl_cov", ("clip_low", "clip_high")),
     ("verl.rollout_correction.weights", ("safety_bound",)),  # 20, as here
     ("*.advantage.grpo*", ("ddof",)),  # where nothing is divided
-    ("*.advantage.rloo*", ("epsilon", "ddof")),
-    ("verl.advantage.o*", ("epsilon",)),
+    ("*.advantage.rloo*", ("epsilon",)),
     # SkyRL's losses have ranges and bounds of their own; micro-batches divide only the legacy mean.
     (
         "skyrl.loss.*",
         ("eps_clip_low", "eps_clip_high", "micro_batch_size", "max_seq_len", "prompt_boundaries"),
     ),
-    ("skyrl.loss.*", ("policy_loss_type", "clip_ratio_c", "off_policy_correction")),
+    ("skyrl.loss.*", ("clip_ratio_c", "off_policy_correction")),
     ("skyrl.loss.cispo", ("old_logprobs",)),  # where the ratio is to the sampler
     # Estimators without a critic.
     ("openrlhf.advantage.[!g]*", ("values", "lam", "no_std_norm", "gamma")),
@@ -53,8 +44,8 @@ HARMLESS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("spo.advantage.tree", ("ddof", "std_eps", "max_depth", "only_nonzero")),
     ("spo.advantage.chain", ("boundary_values",)),  # an output too, and compared as such
     ("spo.advantage.gae", ("ddof", "eps", "rescale_only")),
-    ("spo.loss.policy", ("threshold", "kl_coef", "ref_logprobs", "kl_penalty_loss_clip_min")),
-    ("spo.util.masked_whiten_prob", ("threshold", "old_logprobs")),
+    ("spo.loss.policy", ("threshold", "kl_coef", "ref_logprobs")),
+    ("spo.util.masked_whiten_prob", ("threshold", "old_logprobs")),  # where it does not mask
     ("*.advantage.gae", ("whiten_ddof", "whiten_eps")),  # NeMo-RL's, where it does not whiten
     ("nemo_rl.advantage.*", ("kl_coef", "kl_type", "std_eps", "old_logprobs", "ref_logprobs")),
     (
@@ -80,7 +71,10 @@ HARMLESS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("nemo_rl.loss.dpo", ("sft_average_log_probs",)),
     ("dpo_reference.loss.preference", ("reference_chosen_logps", "reference_rejected_logps")),
-    ("trl.loss.dpo", ("f_alpha_divergence_coef", "discopop_tau", "policy_chosen_logps", "policy_rejected_logps")),
+    (
+        "trl.loss.dpo",
+        ("f_alpha_divergence_coef", "discopop_tau", "policy_chosen_logps", "policy_rejected_logps"),
+    ),
     ("trl.advantage.*", ("scale_rewards",)),  # where each reward is scaled before the sum
     ("oat.advantage.monte_carlo", ("ddof", "std_eps")),
     ("trl.advantage.*", ("norm_eps", "ddof", "std_eps", "old_logprobs", "ref_logprobs")),

@@ -29,8 +29,8 @@ from rows import rows_of
 
 
 def decoupled(record: Record) -> None:
-    """`proximal` is our old policy. Without a filter nothing is weighed, whoever sampled. Rejected tokens stay
-    in the denominator."""
+    """`proximal` is our old policy. Without a filter nothing is weighed, whoever sampled. Rejected tokens
+    stay in the denominator."""
     filters = record.settings.get("rejection_sampling")
     sequence = record.settings.get("importance_sampling_level", "token") == "sequence"
     batch = batch_with(record, old_logp="proximal_logprobs")
@@ -49,8 +49,8 @@ def decoupled(record: Record) -> None:
 
 
 def by_sequence(record: Record, weight: np.ndarray) -> None:
-    """The ratio and the one advantage of a row are means over the tokens that were kept; the loss is a sum over
-    those tokens, divided by all tokens of the batch."""
+    """The ratio and the one advantage of a row are means over the tokens that were kept; the loss is a sum
+    over those tokens, divided by all tokens of the batch."""
     kept = record.masked(record.mask * (weight > 0))
     size = np.maximum(kept.mask.sum(1, keepdims=True), 1)
     mean = (record.inputs["advantages"] * kept.mask).sum(1, keepdims=True) / size
@@ -82,7 +82,9 @@ def weight_of(record: Record, filters: Any) -> np.ndarray:
         # Its k3 takes the inverse ratio: ours of the sampler from the old policy.
         turned = replace(batch, old_logp=batch.behaviour_logp, behaviour_logp=batch.old_logp)
         over: Any = "token" if filters["level"] == "token" else filters["agg"]
-        keep = factor(turned, turned.need("old_logp", None), Reject(filters["upper"], divergence="k3", over=over))
+        keep = factor(
+            turned, turned.need("old_logp", None), Reject(filters["upper"], divergence="k3", over=over)
+        )
         weight = weight * keep
     return rows_of(batch, weight, record.width).numpy()
 

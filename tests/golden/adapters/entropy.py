@@ -82,12 +82,14 @@ def top(record: Record) -> None:
     """TRL names the quantile below which tokens are dropped; the authors of 80/20 name the share that is
     kept."""
     settings = record.settings
-    fraction = settings["top_ratio"] if "top_ratio" in settings else 1 - settings["threshold_quantile"]
+    fraction = (
+        settings["top_ratio"] if "top_ratio" in settings else round(1 - settings["threshold_quantile"], 12)
+    )
     if fraction == 0:
         # The authors' code keeps one token then. A fraction of 0 is refused here, so ask for the least one.
         fraction = 1e-9
     if "threshold_quantile" in settings:
-        note_quantile(record, settings["threshold_quantile"])
+        note_quantile(record, fraction, settings["threshold_quantile"])
     batch = record.batch(entropy="entropies")
     column = TopEntropy(fraction, "old").prepare(batch, lambda *needs: {})["top_entropy"]
     record.check("mask", rows_of(batch, column.double(), record.width))

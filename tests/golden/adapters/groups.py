@@ -44,7 +44,10 @@ def grpo(record: Record) -> None:
 
 
 def grpo_passk(record: Record) -> None:
-    credit(record, GRPOPassK("bessel" if record.settings.get("norm_by_std", True) else "none", eps=eps_of(record)))
+    credit(
+        record,
+        GRPOPassK("bessel" if record.settings.get("norm_by_std", True) else "none", eps=eps_of(record)),
+    )
 
 
 def maxrl(record: Record) -> None:
@@ -182,11 +185,12 @@ def gpg_authors(record: Record) -> None:
 
 
 def areal_rewards(record: Record) -> None:
-    """Rewards are answers of one token. Its deviation is that around the mean it took off, over whatever level;
-    after its means over groups or over the batch what is left has the mean 0."""
+    """Rewards are answers of one token. Its deviation is that around the mean it took off, over whatever
+    level; after its means over groups or over the batch what is left has the mean 0."""
     settings, x = record.settings, record.inputs["x"]
     if "response_mask" in record.inputs:
-        batch, count = record.batch(advantage="x", group=blocks(record, len(x))), record.mask.sum(1)
+        exact = replace(record, precision="float64")  # as its statistics are
+        batch, count = exact.batch(advantage="x", group=blocks(record, len(x))), record.mask.sum(1)
     else:
         batch = batch_of(np.ones((len(x), 1)), advantage=x[:, None], group=blocks(record, len(x)))
         count = np.ones(len(x))
@@ -223,9 +227,7 @@ def each_level(batch: Batch, group: np.ndarray, level: str, part: Whiten) -> Bat
     return replace(batch, advantage=found)
 
 
-def left_out(
-    record: Record, batch: Batch, group: np.ndarray, count: np.ndarray, level: str
-) -> torch.Tensor:
+def left_out(record: Record, batch: Batch, group: np.ndarray, count: np.ndarray, level: str) -> torch.Tensor:
     """[N] from the distance to the mean of n numbers to that to the mean of the others: n / (n - 1)."""
     total = np.full(len(group), count.sum())
     if level == "group":

@@ -133,8 +133,8 @@ def orz(record: Record) -> None:
 
 
 def spo(record: Record) -> None:
-    """The KL term is a token sum over the kept tokens, held from below at 0, averaged over all rows. If the mean
-    ratio of the kept tokens is above a threshold, the whole loss counts nothing."""
+    """The KL term is a token sum over the kept tokens, held from below at 0, averaged over all rows. If the
+    mean ratio of the kept tokens is above a threshold, the whole loss counts nothing."""
     settings = record.settings
     threshold = settings.get("threshold", 0.9)
     select = ProbabilityMask(threshold) if settings["use_prob_mask"] else None
@@ -145,7 +145,10 @@ def spo(record: Record) -> None:
     if kind is not None and settings["kl_coef"]:
         name: Any = {"mse": "k2", "kl": "k1", "control_variate": "k3", "abs": "abs"}[kind]
         kl = KL(name, limit=10.0, most=settings.get("kl_penalty_loss_clip_max", 1e4))
-        if name == "k1" and (record.inputs["logprobs"] < record.inputs["ref_logprobs"])[record.mask > 0].any():
+        if (
+            name == "k1"
+            and (record.inputs["logprobs"] < record.inputs["ref_logprobs"])[record.mask > 0].any()
+        ):
             record.facts.add("KL below 0")
         terms.append((record.share_of_filled_rows, Term(kl, SequenceMean(), select, settings["kl_coef"])))
     now = {"logp": column_of(batch, record.inputs["logprobs"], record.dtype)}

@@ -55,8 +55,9 @@ def part_of(record: Record) -> Any:
 
 
 def kl_of(record: Record) -> KL:
-    """Its term has the gradient of what is sampled, or is weighed by the ratio to the sampler. It clamps k for
-    every estimator; for k1 and k2 that is a clamp of the result, unless a ratio other than 1 comes between."""
+    """Its term has the gradient of what is sampled, or is weighed by the ratio to the sampler. It clamps k
+    for every estimator; for k1 and k2 that is a clamp of the result, unless a ratio other than 1 comes
+    between."""
     settings = record.settings
     kind: Any = settings.get("reference_policy_kl_type", "k3")
     weigh: Any = "behaviour" if settings.get("use_on_policy_kl_approximation", False) else "current"
@@ -65,6 +66,7 @@ def kl_of(record: Record) -> KL:
         k = (record.inputs["logprobs"] - record.inputs["ref_logprobs"])[record.mask > 0]
         if (abs(k) > inner).any():
             record.facts.add("a clamp within a weighed estimate")
+        inner = None
     return held(kind, weigh, inner, outer)
 
 

@@ -39,8 +39,8 @@ def whole_answers(record: Record) -> None:
 
 
 def nemo(record: Record) -> None:
-    """Rows alternate between chosen and rejected. The supervised term is on the chosen ones: their sums, or means,
-    of -log p."""
+    """Rows alternate between chosen and rejected. The supervised term is on the chosen ones: their sums, or
+    means, of -log p."""
     settings, count = record.settings, len(record.mask) // 2
     pairs = {"pair": np.repeat(np.arange(count), 2), "acc": [1.0, 0.0] * count}
     batch = record.batch(ref_logp="per_token_ref_logprobs", **pairs)

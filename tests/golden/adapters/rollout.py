@@ -57,9 +57,11 @@ def factor_of_empty(record: Record, part: Importance) -> Tensor:
 def rejects_of(names: str, thresholds: str) -> list[Reject]:
     """verl compares the inverse weight with its bounds for k1, so they turn round; a single one u means [1 /
     u, u]."""
-    parts = []
-    for name, bound in zip(names.split(","), str(thresholds).split(","), strict=True):
-        over, divergence = name.removeprefix("seq_").split("_")
+    parts, options, bounds = [], names.split(","), str(thresholds).split(",")
+    if len(bounds) == 1:  # one for all
+        bounds *= len(options)
+    for name, bound in zip(options, bounds, strict=True):
+        over, divergence = name.strip().removeprefix("seq_").split("_")
         numbers = [float(number) for number in bound.split("_")]
         if divergence == "k1":
             low, high = numbers if len(numbers) == 2 else (1 / numbers[0], numbers[0])
@@ -85,8 +87,8 @@ def metrics(record: Record) -> None:
 
 
 def bypass(record: Record) -> None:
-    """No old policy: the ratio of PPO is to the sampler's, or REINFORCE is weighed by it. Rejected tokens leave
-    the mask, after the weights were made."""
+    """No old policy: the ratio of PPO is to the sampler's, or REINFORCE is weighed by it. Rejected tokens
+    leave the mask, after the weights were made."""
     settings = record.settings
     batch = batch_with(record)
     logp, kept, weight = current(record, batch), record, None

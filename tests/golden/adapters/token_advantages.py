@@ -72,7 +72,8 @@ def with_values(record: Record, **columns: Any) -> Batch:
 
 
 def gae(record: Record) -> None:
-    """verl and SkyRL whiten with the sample variance. verl puts no step on tokens between turns, SkyRL does."""
+    """verl and SkyRL whiten with the sample variance. verl puts no step on tokens between turns, SkyRL
+    does."""
     raw = run(with_values(record, reward="token_level_rewards"), gae_of(record))
     if "advantages_raw" in record.outputs:
         check_advantages(record, raw, "advantages_raw")

@@ -155,12 +155,14 @@ def floored(record: Record, batch: Batch, floor: float, std_mode: Any = "populat
     variance = float(counted.var(correction=int(std_mode == "bessel"))) if len(counted) > 1 else 0.0
     if variance <= floor:
         record.facts.add("variance below the floor")
+    elif abs(float(counted.mean())) > 10 * variance**0.5:
+        record.facts.add("numbers that hardly vary")
     return Whiten(std_mode, eps=0.0 if variance > floor else floor)
 
 
 def check_advantages(record: Record, batch: Batch, name: str = "advantages") -> None:
-    """Per token, or of each row's first trained token where the record has one number per row. A row without a
-    token has nothing that could hold its number."""
+    """Per token, or of each row's first trained token where the record has one number per row. A row without
+    a token has nothing that could hold its number."""
     assert batch.advantage is not None
     found = rows_of(batch, batch.advantage)
     found = torch.nn.functional.pad(found, (0, max(0, record.width - found.shape[1]))).numpy()
@@ -195,8 +197,8 @@ def limit_of(record: Record) -> float:
 
 
 def share_of(record: Record, mode: str) -> tuple[AggregationPart, float]:
-    """verl's name of an aggregation -> the share, and the factor to its normaliser. OpenRLHF counts ranks only
-    where it is given the totals of the global batch."""
+    """verl's name of an aggregation -> the share, and the factor to its normaliser. OpenRLHF counts ranks
+    only where it is given the totals of the global batch."""
     settings, count = record.settings, int(record.filled.sum())
 
     def scale(counted: int, name: str) -> float:

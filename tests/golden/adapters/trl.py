@@ -95,7 +95,8 @@ def by_sequence(record: Record) -> bool:
 
 
 def weight_of(record: Record, batch: Batch) -> Tensor | None:
-    """[N] the weight of each token's loss: recorded weights, and rows that are masked for having moved away."""
+    """[N] the weight of each token's loss: recorded weights, and rows that are masked for having moved
+    away."""
     settings, inputs = record.settings, record.inputs
     weight: Tensor | None = None
     recorded = weights_of(record) if settings.get("vllm_importance_sampling_correction", True) else None
@@ -129,18 +130,18 @@ def selection(record: Record) -> TopEntropy | None:
     quantile = record.settings.get("top_entropy_quantile", 1.0)
     if quantile >= 1:
         return None
-    note_quantile(record, 1 - quantile)
+    note_quantile(record, quantile, 1 - quantile)
     return TopEntropy(max(quantile, 1e-9), "old")
 
 
-def note_quantile(record: Record, quantile: float) -> None:
-    """Its threshold is interpolated between two entropies; ours is one of them. They keep the same tokens unless
-    rounding puts the threshold above an entropy, or between others."""
+def note_quantile(record: Record, fraction: float, quantile: float) -> None:
+    """Its threshold is interpolated between two entropies, in single precision; ours is one of them. They do
+    not always keep the same tokens."""
     entropies = torch.tensor(record.inputs["entropies"])[torch.tensor(record.mask) > 0]
     if not len(entropies):
         return
     theirs = entropies >= torch.quantile(entropies.float(), quantile)
-    least = entropies.topk(max(math.ceil((1 - quantile) * len(entropies)), 1)).values[-1]
+    least = entropies.topk(max(math.ceil(fraction * len(entropies)), 1)).values[-1]
     if not torch.equal(theirs, entropies >= least):
         record.facts.add("a quantile that keeps other tokens")
 
@@ -168,8 +169,8 @@ def policy_of(record: Record) -> tuple[Batch, Scaled]:
 def sequence_form(
     record: Record, batch: Batch, share: AggregationPart, scale: float, part: GSPO, select: TopEntropy | None
 ) -> tuple[Batch, Scaled]:
-    """The gradient reaches every token through the row's ratio, whatever the token weighs: GSPO, whose share is
-    one row's, on advantages that carry each token's weight."""
+    """The gradient reaches every token through the row's ratio, whatever the token weighs: GSPO, whose share
+    is one row's, on advantages that carry each token's weight."""
     chosen = batch.trained
     if select is not None:
         chosen = chosen & select.prepare(batch, lambda *needs: {})["top_entropy"]
