@@ -275,8 +275,6 @@ def eighty_twenty(record: Record) -> None:
     chosen = select.prepare(batch, lambda *needs: {})["top_entropy"]
     kept = record.masked(rows_of(batch, chosen.double(), record.width).numpy())
     share, scale = share_of(kept, mode)
-    if mode == "seq-mean-token-sum":
-        scale *= kept.share_of_filled_rows
     compare_loss(kept, (scale, Term(ppo_of(record), share)))
 
 
@@ -300,11 +298,9 @@ def sft(record: Record) -> None:
 
 
 def aggregation(record: Record) -> None:
-    """A = -1 makes the policy gradient's loss the given one. Early verl counts empty rows."""
+    """A = -1 makes the policy gradient's loss the given one."""
     mode = record.settings["loss_agg_mode"]
     share, scale = share_of(record, mode)
-    if record.function.startswith("entropy_mechanism") and mode == "seq-mean-token-sum":
-        scale *= record.share_of_filled_rows
     batch = record.batch(advantage=-np.ones(record.mask.shape))
     now = {"logp": column_of(batch, record.inputs["loss_matrix"], record.dtype)}
     value, gradient = value_and_gradient(Term(PolicyGradient(), share), batch, now)

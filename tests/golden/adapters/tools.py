@@ -212,6 +212,8 @@ def share_of(record: Record, mode: str) -> tuple[AggregationPart, float]:
     if mode == "seq-mean-token-sum-norm":  # verl does not divide by the number of rows
         return Constant(int(settings.get("loss_scale_factor") or record.width)), float(count)
     share: AggregationPart = SequenceMean() if mode == "seq-mean-token-sum" else SequenceMeanTokenMean()
+    if mode == "seq-mean-token-sum" and record.function.startswith(("entropy_mechanism", "eighty_twenty")):
+        return share, record.share_of_filled_rows  # early verl counts empty rows
     return share, scale(count, "global_batch_size")
 
 
