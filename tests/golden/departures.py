@@ -51,8 +51,8 @@ class Departure:
         )
 
 
-def departure_of(record: Record) -> Departure | None:
-    return next((departure for departure in DEPARTURES if departure.holds(record)), None)
+def departures_of(record: Record) -> list[Departure]:
+    return [departure for departure in DEPARTURES if departure.holds(record)]
 
 
 ONE = "a group of one keeps its reward as advantage; here it has nothing to be compared with and gets 0"

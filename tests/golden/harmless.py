@@ -25,7 +25,6 @@ HARMLESS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "verl.loss.bypass_mode",
         ("clip_low", "clip_high", "dual_clip", "rollout_rs_threshold", "rollout_is_batch_normalize"),
     ),
-    ("verl.rollout_correction.weights", ("safety_bound",)),  # 20, as here
     ("*.advantage.grpo*", ("ddof",)),  # where nothing is divided
     ("*.advantage.rloo*", ("epsilon",)),
     # SkyRL's losses have ranges and bounds of their own; micro-batches divide only the legacy mean.
@@ -40,8 +39,8 @@ HARMLESS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("openrlhf.advantage.group_norm", ("values", "lam", "no_std_norm", "gamma")),
     # GSPO weighs nothing and averages over rows.
     ("openrlhf.loss.policy", ("token_level_loss", "vllm_is_truncated_threshold", "vllm_is_correction_type")),
-    ("spo.advantage.group", ("ddof", "std_eps")),  # of its leave-one-out
-    ("spo.advantage.tree", ("ddof", "std_eps", "max_depth", "only_nonzero")),
+    ("spo.advantage.group", ("std_eps",)),  # of its leave-one-out
+    ("spo.advantage.tree", ("max_depth", "only_nonzero")),
     ("spo.advantage.chain", ("boundary_values",)),  # an output too, and compared as such
     ("spo.advantage.gae", ("ddof", "eps", "rescale_only")),
     ("spo.loss.policy", ("threshold", "kl_coef", "ref_logprobs")),

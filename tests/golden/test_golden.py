@@ -123,6 +123,23 @@ def test_a_departure_that_need_not_show(monkeypatch, off, outcome):
     assert judge(record_of(off)).outcome == outcome
 
 
+def test_one_of_two_departures_shows(monkeypatch):
+    """A record may differ for one reason, or for the other, or, where neither must show, not at all."""
+    small, large = (
+        replace(DEPARTURES[0], function="areal.*", reason=name, low=low, high=high, when=lambda record: True)
+        for name, low, high in (("small", 0, 0.1), ("large", 0.3, 0.6))
+    )
+    for stated, off, outcome in (
+        ((small, large), 0.05, "departure"),
+        ((small, large), 0.5, "departure"),
+        ((small, large), 0.2, "failed"),
+        ((small, large), 0.0, "failed"),
+        ((small,), 0.0, "passed"),
+    ):
+        monkeypatch.setattr("golden.departures.DEPARTURES", stated)
+        assert judge(record_of(off)).outcome == outcome
+
+
 def test_every_harmless_name_is_of_a_known_function():
     names = ADAPTERS.keys()
     assert [pattern for pattern, _ in HARMLESS if not any(fnmatch(name, pattern) for name in names)] == []

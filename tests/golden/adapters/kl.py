@@ -18,7 +18,7 @@ NAMES = ("kl_penalty", "kl_estimator", "kl_type", "kind")
 
 
 def part_of(record: Record) -> KL:
-    """OpenRLHF, and AReaL unless told otherwise, hold every result to 10; NeMo-RL says where it clamps; SPO
+    """OpenRLHF, and AReaL by default, hold every result to 10; NeMo-RL says where it clamps; SPO
     holds the log-ratio; ORZ and slime's k3 nothing; verl, SkyRL and slime's low_var_kl only k3."""
     settings = record.settings
     theirs = next((settings[name] for name in NAMES if name in settings), record.variant)

@@ -279,7 +279,7 @@ def eighty_twenty(record: Record) -> None:
 
 
 def prime(record: Record) -> None:
-    """`adv_tau` scales advantages; IPO's threshold holds both sides; where A = 0 nothing is left to drop."""
+    """`adv_tau` scales advantages; IPO's threshold holds both sides; where A = 0 there is nothing to drop."""
     settings = record.settings
     batch = weighed(batch_with(record), settings.get("adv_tau", 1.0))
     limit = limit_of(record)

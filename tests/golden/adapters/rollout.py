@@ -11,6 +11,7 @@ from golden.adapters.tools import NO_BOUND, batch_with, compare_loss, current, f
 from golden.records import Record
 from menon.correction.importance import Importance
 from menon.correction.m2po import M2PO
+from menon.correction.off_policy import LIMIT
 from menon.correction.opsm import OPSM
 from menon.correction.reject import Reject
 from menon.loss import PolicyGradient
@@ -21,6 +22,7 @@ from rows import batch_of, column_of, rows_of
 
 def weights_verl(record: Record) -> None:
     settings = record.settings
+    assert settings.get("safety_bound", 20) == LIMIT
     batch = batch_with(record)
     assert batch.old_logp is not None
     part = Importance(

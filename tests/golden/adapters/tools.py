@@ -144,7 +144,7 @@ def run(batch: Batch, *parts: Any) -> Batch:
 
 
 def mode_of(ddof: int) -> Any:
-    return "bessel" if ddof else "population"
+    return {0: "population", 1: "bessel"}[ddof]
 
 
 def floored(record: Record, batch: Batch, floor: float, std_mode: Any = "population") -> Whiten:
