@@ -185,8 +185,8 @@ def gpg_authors(record: Record) -> None:
 
 
 def areal_rewards(record: Record) -> None:
-    """Rewards are answers of one token. The deviation is around the mean that was taken off, at a level of its
-    own. Numbers centred over groups or over the batch have the mean 0, so they are only rescaled."""
+    """Rewards are answers of one token. The deviation is around the mean that was taken off, at a level of
+    its own. Numbers centred over groups or over the batch have the mean 0, so they are only rescaled."""
     settings, x = record.settings, record.inputs["x"]
     if "response_mask" in record.inputs:
         exact = replace(record, precision="float64")  # as its statistics are
