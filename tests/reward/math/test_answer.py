@@ -103,6 +103,26 @@ def test_the_labelled_cases(verifier, shared):
     assert not {"thought", "empty", "hostile"} & set(false_accepts)
 
 
+FOUND_ELSEWHERE = {
+    *("hash-cut", "choice-several", "several-letters-asked", "phrase-denied", "unclosed-box"),
+    *("box-without-braces", "several-boxes-and-tags"),
+}
+"""Families of cases about where a result is stated, or about choices."""
+
+
+def test_the_cases_from_the_field(shared):
+    """All cases about what a stated value means are right."""
+    text = (shared / "data" / "verifier_cases_field.jsonl").read_text("utf-8")
+    rows = [json.loads(line) for line in text.split("\n") if line]
+    rows = [row for row in rows if row["mode"] == "answer" and row["family"] not in FOUND_ELSEWHERE]
+    wrong = [
+        row["id"]
+        for row in rows
+        if (decided(row["gold"], f"\\boxed{{{row['response']}}}") == "right") != row["expected"]
+    ]
+    assert (len(rows), wrong) == (213, [])
+
+
 @pytest.mark.parametrize(("file", "count"), [("gsm8k_test.jsonl", 1319), ("math500.jsonl", 500)])
 def test_every_gold_answer_is_right_by_its_own_verifier(verifier, shared, file, count):
     rows, _ = read_rows(shared / "data" / file)

@@ -1,9 +1,11 @@
 """Reading sums, products, powers and functions."""
 
-import re
+from fractions import Fraction
 
 from menon.reward.math.node import Node, is_proper, is_whole, joined, literal, negated, number_node
+from menon.reward.math.quantities import has_unit
 from menon.reward.math.tokens import Token, Unreadable
+from menon.reward.math.units import looks_like_unit, same_unit
 
 
 def words(text: str) -> frozenset[str]:
@@ -26,13 +28,18 @@ WRAPPERS = words("vec overrightarrow bar hat tilde overline widehat widetilde un
 CLOSERS = words("rfloor rceil } pm mp cdot div bmod pmod \\ endmatrix")
 """Commands that begin no factor."""
 _RELATIONS = (
-    r"= =|< <|> >|\lt <|\gt >|\le <=|\ge >=|\ne !=|\in in|\notin notin|\subset subset|"
+    r"= =|\equiv =|< <|> >|\lt <|\gt >|\le <=|\ge >=|\ne !=|\in in|\notin notin|\subset subset|"
     r"\approx ~|\sim ~|\simeq ~"
 )
 RELATIONS = {pair.split()[0]: pair.split()[1] for pair in _RELATIONS.split("|")}
 """A relation as written -> as stored."""
+PLAIN_UNITS = {
+    **dict.fromkeys(
+        ("degrees", "deg", "degré", "degrés", "grado", "grados", "градус", "градусов", "度"), "degree"
+    ),
+    **dict.fromkeys(("percentage", "pct", "prozent", "процент", "процентов"), "percent"),
+}
 SETS = {"\\cup": "cup", "\\cap": "cap", "\\setminus": "setminus"}
-DENIALS = re.compile(r"\b(?:not|no|never|neither|except|isn't|without)\b|n't\b")
 
 
 class Terms:
@@ -72,7 +79,7 @@ class Terms:
 
     @property
     def wordy(self) -> bool:
-        return self.kind in ("text", "word")
+        return self.kind == "word"
 
     @property
     def kind(self) -> str:
@@ -108,10 +115,14 @@ class Terms:
         while True:
             if self.next in ("*", "\\cdot"):
                 self.take()
-                node = joined("*", node, self.signed())
-            elif self.next in ("/", "\\div") or (self.next == ":" and not self.describes):
+                factor = self.signed()
+                unit = unit_of(factor) if node.head == "unit" else None
+                node = joined("*", node, factor) if unit is None else self.with_unit(node, unit)
+            elif self.next in ("/", "\\div"):
                 self.take()
-                node = self.per(node) if self.wordy else joined("/", node, self.signed())
+                node = (
+                    self.per(node) if self.wordy or self.kind == "unit" else joined("/", node, self.signed())
+                )
             elif self.next == "\\bmod":
                 self.take()
                 node = Node("mod", (node, self.signed()))
@@ -124,12 +135,36 @@ class Terms:
                 return node
 
     def per(self, node: Node) -> Node:
-        """km/h: a unit under a unit."""
-        return Node(
-            "unit", node.parts if node.head == "unit" else (node,), f"{node.value or ''}/{self.take().text}"
-        )
+        """km/h: a unit under a unit. A word under a word names two things."""
+        if node.head == "word":
+            return joined("/", node, self.atom())
+        return self.with_unit(node, "/" + self.unit_name())
+
+    def with_unit(self, node: Node, name: str) -> Node:
+        """The value in this unit, or in its product with the one that it has."""
+        if node.head == "unit":
+            name = f"{node.value}{name}" if name.startswith("/") else f"{node.value} {name}"
+            node = node.parts[0]
+        if not looks_like_unit(name):
+            raise Unreadable(f"says {name!r} beside a value")
+        return Node("unit", (node,), PLAIN_UNITS.get(name.lower(), name))
+
+    def unit_name(self) -> str:
+        """The name of a unit, with its powers."""
+        name = self.take().text
+        while self.next == "^":
+            self.take()
+            power = self.argument(signed=True)
+            sign, power = (-1, power.parts[0]) if power.head == "neg" else (1, power)
+            if not is_whole(power) or not isinstance(power.value, Fraction):
+                raise Unreadable("has an odd power of a unit")
+            name += f"^{sign * int(power.value)}"
+        return name
 
     def signed(self) -> Node:
+        if self.kind == "currency":
+            name = self.take().text
+            return self.with_unit(self.product(), name)
         if self.next == "-":
             self.take()
             return negated(self.signed())
@@ -139,7 +174,7 @@ class Terms:
         return self.power()
 
     def starts_factor(self) -> bool:
-        if self.kind in ("number", "letter", "text", "word"):
+        if self.kind in ("number", "letter", "word", "unit", "half", "currency", "based"):
             return True
         if self.kind == "command":
             return self.next not in RELATIONS and self.next not in SETS and self.next[1:] not in CLOSERS
@@ -148,11 +183,15 @@ class Terms:
     def beside(self, node: Node) -> Node:
         """Two factors side by side: a product, a number with its unit, or a mixed number."""
         token = self.tokens[self.place]
-        if self.wordy:
-            return self.unit(node)
+        if token.kind in ("unit", "currency"):
+            return self.with_unit(node, self.unit_name())
+        if token.kind == "half":
+            return self.and_a_half(node)
         if token.kind == "number":
-            return self.mixed(node, token)
+            return self.compound(node) if has_unit(node) else self.mixed(node, token)
         factor = self.power()
+        if (unit := unit_of(factor)) is not None:
+            return self.with_unit(node, unit)
         if is_whole(node) and is_proper(factor) and token.text == "\\frac":
             return Node("+", (node, factor))
         if node.head == "neg" and is_whole(node.parts[0]) and is_proper(factor) and token.text == "\\frac":
@@ -178,23 +217,25 @@ class Terms:
         whole = Node("+", (inner, part))
         return Node("neg", (whole,)) if node.head == "neg" else whole
 
-    def unit(self, node: Node) -> Node:
-        """A value that is followed by words; `cm^2` belongs to the words."""
-        words = [self.text()]
-        while self.wordy or self.next == "^":
-            words.append(self.text() if self.wordy else self.raised())
-        return Node("unit", node.parts if node.head == "unit" else (node,), " ".join(words))
+    def compound(self, node: Node) -> Node:
+        """2 hours 30 minutes: the sum of amounts in units of one kind."""
+        last = node.parts[-1] if node.head == "+" else node
+        amount = self.power()
+        if self.kind != "unit":
+            raise Unreadable("has two numbers side by side")
+        other = self.with_unit(amount, self.unit_name())
+        if last.head != "unit" or (same_unit(str(last.value), str(other.value)) or 0) <= 1:
+            raise Unreadable("has two values side by side")
+        return Node("+", (*(node.parts if node.head == "+" else (node,)), other))
 
-    def text(self) -> str:
-        words = self.take().text
-        if DENIALS.search(words):
-            raise Unreadable(f"says {words!r}")
-        return words
-
-    def raised(self) -> str:
-        self.take()
-        node = self.argument()
-        return f"^{node.value}"
+    def and_a_half(self, node: Node) -> Node:
+        """7 and a half."""
+        upper, _, lower = self.take().text.partition("/")
+        whole = node.parts[0] if node.head == "neg" else node
+        if not is_whole(whole):
+            raise Unreadable("adds a half to what is no whole number")
+        mixed = Node("+", (whole, number_node(Fraction(int(upper), int(lower)))))
+        return Node("neg", (mixed,)) if node.head == "neg" else mixed
 
     def power(self) -> Node:
         node = self.postfix(self.atom())
@@ -203,9 +244,9 @@ class Terms:
             if self.next in ("\\prime", "'"):
                 self.take()
                 return node
-            if self.wordy:
-                return Node("unit", (node,), self.text())
             exponent = self.argument(signed=True)
+            if exponent.head == "word":  # 11^{th}
+                return self.with_unit(node, str(exponent.value))
             node = self.postfix(Node("^", (node, exponent)))
         return node
 
@@ -253,7 +294,10 @@ class Terms:
         if kind == "letter":
             return self.name(self.take().text)
         if self.wordy:
-            return self.said()
+            return self.words()
+        if kind == "based":
+            digits, _, base = self.take().text.partition(":")
+            return Node("based", (number_node(int(base)),), digits)
         if text in ("(", "["):
             return self.bracketed()
         if text == "{":
@@ -264,16 +308,12 @@ class Terms:
             return self.command(self.take().text[1:])
         raise Unreadable(f"has {text!r} where a value should be" if text else "ends too early")
 
-    def said(self) -> Node:
-        r"""Text in front of a value is dropped (`\text{The answer is } 42`); words alone are the answer."""
-        first, words = self.place, self.text()
+    def words(self) -> Node:
+        """Words that stand beside no value."""
+        words = [self.take().text]
         while self.wordy:
-            words += " " + self.text()
-        if not (self.starts_factor() or self.next in ("-", "+")):
-            return Node("word", (), words)
-        if any(token.kind == "word" for token in self.tokens[first : self.place]):
-            raise Unreadable("is prose")
-        return self.product()
+            words.append(self.take().text)
+        return Node("word", (), " ".join(words))
 
     def numeral(self) -> Node:
         token = self.take()
@@ -317,8 +357,8 @@ class Terms:
     def command(self, name: str) -> Node:
         if name == "frac":
             return Node("/", (self.argument(), self.argument()))
-        if name == "binom":
-            return Node("binom", (self.argument(), self.argument()))
+        if name in ("binom", "arrangements"):
+            return Node(name, (self.argument(), self.argument()))
         if name == "sqrt":
             return self.root()
         if name in FUNCTIONS:
@@ -404,3 +444,17 @@ class Terms:
         while self.kind in ("number", "letter") or self.next[1:] in CONSTANTS | LETTERS | {"frac", "sqrt"}:
             node = self.beside(node)
         return node
+
+
+def unit_of(node: Node) -> str | None:
+    """The unit that words with powers and fractions spell: \\frac{m}{s^2}; None if there is anything else."""
+    if node.head == "word":
+        return str(node.value)
+    if node.head == "^" and (base := unit_of(node.parts[0])) is not None:
+        sign, power = ("-", node.parts[1].parts[0]) if node.parts[1].head == "neg" else ("", node.parts[1])
+        return f"{base}^{sign}{power.value}" if is_whole(power) else None
+    if node.head in ("*", "/"):
+        left, right = map(unit_of, node.parts)
+        if left is not None and right is not None:
+            return f"{left}{'/' if node.head == '/' else ' '}{right}"
+    return None
