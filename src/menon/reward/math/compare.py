@@ -73,7 +73,7 @@ def same(gold: Node, stated: Node) -> bool:
     gold, stated = aligned(gold, stated)
     if progression and families.same_progression(gold, stated):
         return True
-    gold, stated = amount(gold), amount(stated)
+    gold, stated = residue(amount(gold), stated), residue(amount(stated), gold)
     if gold.head == "unit" or stated.head == "unit":
         return same_amounts(gold, stated, same)
     if gold.head == "relation" and stated.head == "relation":
@@ -128,6 +128,13 @@ def is_mixed(node: Node) -> bool:
     return (
         node.value == "and" and len(node.parts) == 2 and is_whole(node.parts[0]) and is_proper(node.parts[1])
     )
+
+
+def residue(node: Node, other: Node) -> Node:
+    """`3 \\bmod 7` as a residue class where it is compared with one."""
+    if node.head == "mod" and other.head == "unit" and str(other.value).startswith("mod "):
+        return Node("unit", node.parts[:1], f"mod {node.parts[1].value}")
+    return node
 
 
 def without_letter(node: Node) -> Node:

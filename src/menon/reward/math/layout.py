@@ -10,14 +10,16 @@ from menon.reward.math.tokens import words_marked
 
 _SPACING = re.compile(r"(?:\\\\|\\cr(?![a-zA-Z]))\s*(?:\[ *-?[\d.]+ *(?:pt|em|ex|mm|cm|in) *\])?")
 _ROWS = re.compile(
-    r"\\begin *\{(cases|rcases|dcases|aligned|align\*?|alignedat|gathered|gather\*?|split|array)\} *(?:\{[lcr| ]*\})?"
+    r"(?:\\\{ *)?\\begin *\{(cases|rcases|dcases|aligned|align\*?|alignedat|gathered|gather\*?|split|array)\} *(?:\{[lcr| ]*\})?"
     r"((?:(?!\\begin|\\end).)*)\\end *\{\1\}",
     re.DOTALL,
 )
 _RELATION = re.compile(r"=|<|>|\\(?:le|ge|ne|in|lt|gt|equiv|approx)(?![a-zA-Z])")
 _CONDITION = re.compile(r"^\s*\\text *\{\s*(?:if|for|when|where|wenn|si|при)\s*\}\s*|[,;.]\s*$")
 _OTHERWISE = re.compile(r"^\s*\\text *\{\s*(?:otherwise|else)\.?\s*\}\s*$|^\s*(?:otherwise|else)\s*$")
-_OVER = re.compile(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}")
+_OVER = re.compile(r"\\over(?![a-zA-Z])")
+MOST_FRACTIONS = 8
+"""Most fractions of the form {a \\over b} in a text."""
 _MODULUS = re.compile(r"\( *(?:\\text *\{ *mod *\}|\\bmod|mod) *([^()]*)\)")
 _PLAIN_MODULUS = re.compile(r"\\text *\{ *mod *\}")
 _WHOLE = r"(?:positive|non-?negative|natural|arbitrary)? *(?:integers?|(?:whole|natural) numbers?)"
@@ -52,6 +54,16 @@ _UNDERSCORED = re.compile(r"(?<![\d.,])\d{1,3}(?:\\?_\d{3})+(?!\d)")
 _INDIAN = re.compile(r"(?<![\d.,])\d{1,2}(?:,\d{2})+,\d{3}(?!\d)")
 _CYCLE = re.compile(r"(?<![\d.])(\d+\.\d*)\((\d+)\)")
 _DOTS = re.compile(r"(?<![\d.])(\d*\.\d*?)\\dot *\{?(\d)\}?(?:(\d*)\\dot *\{?(\d)\}?)?(?!\d)")
+_ENDLESS = re.compile(r"(?<![\d.])(\d*\.\d*?)(\d{1,8}?)\2{2,}\.\.\.")
+_SLASHED = re.compile(r"(?<![\w}\)])\^ *\{? *(\d+) *\}? */ *_ *\{? *(\d+) *\}?")
+_BASES = dict(
+    zip(
+        ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+        range(2, 13),
+        strict=True,
+    )
+) | {"sixteen": 16}
+_SPOKEN_BASE = re.compile(rf"_ *\{{ *(?:\\text *\{{ *)?({'|'.join(_BASES)}) *\}}?\}}")
 _PREFIXED = re.compile(r"(?<![\w.])0(?:([xX])([0-9a-fA-F]+)|([bB])([01]+)|([oO])([0-7]+))(?!\w)")
 _DIGITS = re.compile(r"(?<![\w.\\])([0-9A-Fa-f]{2,40}) *_ *(?:\{ *(1[1-6]) *\}|(1[1-6])(?!\d))")
 _CHOSEN = re.compile(
@@ -63,6 +75,11 @@ _EXCEPT = re.compile(
     r"\\text *\{ *(?:all )?(?:the )?real numbers?,? *(?:x )?(?:except|other than|excluding|besides) *(?:for )?(?:x *=)? *\}\s*(?:x *= *)?(.+)$"
 )
 _NAMES = [
+    (re.compile(r"^\s*\\(?:approx|simeq|sim)(?![a-zA-Z])"), ""),
+    (re.compile(r"\\mu *\\text *\{ *(?=[msgLFAVWNJ] *\})"), r"\\text{µ"),
+    (re.compile(r"\\text *\{ *([kMGm]) *\} *\\Omega(?![a-zA-Z])"), r"\\text{\1Ω}"),
+    (re.compile(r"(?<=R) *- *(?=\\\{)"), r" \\setminus "),
+    (re.compile(r"\\(?:top|intercal)(?![a-zA-Z])"), "T"),
     (re.compile(r"\\(?:mathstrut|strut|nobreak|protect)(?![a-zA-Z])"), ""),
     (re.compile(r"\\(?:sfrac|nicefrac|cfrac|xfrac)(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\surd(?![a-zA-Z])"), r"\\sqrt "),
@@ -84,13 +101,34 @@ def laid_out(text: str) -> str:
     for written, one in _NAMES:
         text = written.sub(one, text)
     text = _ROWS.sub(rows, text)
-    for _ in range(4):
-        if "\\over" not in text:
+    for _ in range(MOST_FRACTIONS):
+        if (found := _OVER.search(text)) is None:
             break
-        text = _OVER.sub(r"\\frac{\1}{\2}", text)
+        text = fraction_of(text, *found.span())
     text = _PLAIN_MODULUS.sub(r"\\bmod ", _MODULUS.sub(r"\\pmod{\1}", text))
     text = conditions(text)
     return outward(text) if "]" in text or "[" in text else text
+
+
+def fraction_of(text: str, start: int, end: int) -> str:
+    r"""The text with the `{a \over b}` around this `\over` as `\frac{a}{b}`; unchanged in meaning where no
+    braces are around it."""
+    opened, closed = enclosing(text[:start][::-1], "}", "{"), enclosing(text[end:], "{", "}")
+    if opened is None or closed is None:
+        return text[:start] + "\\over_" + text[end:]
+    before = start - opened - 1
+    after = end + closed
+    return f"{text[:before]}\\frac{{{text[before + 1 : start]}}}{{{text[end:after]}}}{text[after + 1 :]}"
+
+
+def enclosing(text: str, opens: str, closes: str) -> int | None:
+    """The place of the first closing brace that is not opened in the text."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += (letter == opens) - (letter == closes)
+        if depth < 0:
+            return place
+    return None
 
 
 def rows(found: re.Match[str]) -> str:
@@ -178,6 +216,9 @@ def numerals(text: str) -> str:
     text = _DOTS.sub(
         lambda found: f"{found[1]}\\overline{{{found[2]}{found[3] or ''}{found[4] or ''}}}", text
     )
+    text = _ENDLESS.sub(r"\1\\overline{\2}", text)
+    text = _SLASHED.sub(r"\\frac{\1}{\2}", text)
+    text = _SPOKEN_BASE.sub(lambda found: f"_{{{_BASES[found[1]]}}}", text)
     text = _DIGITS.sub(_based, text)
     text = _CHOSEN.sub(_chosen, text)
     text = _TERM.sub(lambda found: _selection(found[1], found[2], found[3], found[0]), text)

@@ -23,7 +23,7 @@ MULTIPLIERS = {
 10: ten, tens, 十
 12: dozen, dozens, docena, docenas, douzaine, douzaines, dutzend, dozzina, dozzine, dúzia, dúzias, дюжина, дюжин
 100: hundred, hundreds, cien, cientos, hundert, cento, centinaia, centena, centenas, сотня, сотен, 百, 백
-1000: thousand, thousands, mil, mille, milliers, millier, mila, miles, tausend, тыс, тысяча, тысячи, тысяч, 千, 천
+1000: thousand, thousands, mil, mille, milliers, millier, mila, tausend, тыс, тысяча, тысячи, тысяч, 千, 천
 100000: lakh, lakhs
 10000: 万, 萬, 만
 1000000: million, millions, mn, millón, millones, millionen, milione, milioni, milhão, milhões, млн, миллион, миллиона, миллионов, 百万, 백만
@@ -66,7 +66,7 @@ OPERATORS = rows(
 )
 """An operator between two values."""
 
-POWERS = {"squared": "2", "cubed": "3", "的平方": "2", "的立方": "3"}
+POWERS = {"squared": "2", "cubed": "3", "的平方": "2", "的立方": "3", "au carré": "2", "al cuadrado": "2"}
 
 JOINERS = rows(
     """
@@ -91,6 +91,7 @@ REFUSED = names_in("""
     quintillion quintillions zillions myriad myriads
     opposite reciprocal inverse root square-root sqrt cube-root factorial factorials power powers log ln exp sin
     cos tan conjugate complement negated remainder mod modulo percentile
+    ones twos threes fours fives sixes sevens eights nines
     times multiplied divided added subtracted minus plus less
     ne pas non sans sauf faux plus moins fois mais deux trois quatre cinq six sept huit neuf dix tiers quarts
     demis dizaines centaines inférieur supérieur environs presque jamais

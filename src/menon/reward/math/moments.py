@@ -94,12 +94,13 @@ def moment(text: str) -> Moment | None:
 def time_of(text: str) -> Time | None:
     """2:30 PM, 9 a.m., 14:05; only digits with a colon, or a number with its half of the day."""
     found = _TIME.fullmatch(text) or _TIME.fullmatch(text + ".")
-    if found is None or not (found[4] or ":" in text):
+    if found is None or not (found[4] or found[6] or ":" in text):
         return None
     hour, minute, second = int(found[1]), int(found[2] or 0), int(found[3] or 0)
     if hour > 24 or minute > 59 or second > 59 or (found[4] and not 1 <= hour <= 12):
         return None
-    return Time(hour, minute, second, found[4] or "")
+    half = found[4] or {"noon": "p", "midnight": "a", "morning": "a", None: ""}.get(found[6] or found[5], "p")
+    return Time(hour, minute, second, half)
 
 
 def date_of(text: str) -> Date | None:

@@ -38,6 +38,7 @@ PLAIN_UNITS = {
         ("degrees", "deg", "degré", "degrés", "grado", "grados", "градус", "градусов", "度"), "degree"
     ),
     **dict.fromkeys(("percentage", "pct", "prozent", "процент", "процентов"), "percent"),
+    **dict.fromkeys(("per cent", "pour cent", "por ciento", "per cento", "por cento"), "percent"),
 }
 SETS = {"\\cup": "cup", "\\cap": "cap", "\\setminus": "setminus"}
 
@@ -108,7 +109,12 @@ class Terms:
             sign = self.take().text
             term = self.product()
             terms.append(term if sign == "+" else negated(term) if sign == "-" else Node(sign[1:], (term,)))
-        return terms[0] if len(terms) == 1 else Node("+", tuple(terms))
+        if len(terms) == 1:
+            return terms[0]
+        last, others = terms[-1], terms[:-1]
+        if last.head == "unit" and last.value not in ("degree", "percent") and not any(map(has_unit, others)):
+            return Node("unit", (Node("+", (*others, last.parts[0])),), last.value)  # 4 + 4\\sqrt{3} cm
+        return Node("+", tuple(terms))
 
     def product(self) -> Node:
         node = self.signed()

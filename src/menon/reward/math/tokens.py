@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from menon.reward.math.lexicon import FOUR_LETTERS, names_in
+from menon.reward.math.lexicon import FOUR_LETTERS, JOINERS, names_in
 from menon.reward.math.units import letter_unit, table
 
 LONGEST = 2000
@@ -86,6 +86,7 @@ def tokens_of(text: str) -> list[Token]:
             raise Unreadable(f"holds {found[0]!r}")
         written = found[kind]
         if kind == "text":
+            written = written.replace("\\cdot", "·").replace("\\Omega", "Ω").replace("\\mu ", "µ")
             written = " ".join(written.replace("\\", " ").split())
             written = f" {written} " if found["text"] != found["text"].strip() else written
         if written.strip():
@@ -112,7 +113,7 @@ def bare_units(text: str, gap_needed: bool) -> str:
         words = re.findall(r"[A-Za-zµΩ]+", spelt)
         if not all(word in table() and (len(word) > 1 or letter_unit(word)) for word in words):
             return found[0]
-        return found[0] if gap_needed and len(spelt) == 1 and not found[1] else f" \\text{{{spelt}}}"
+        return found[0] if (gap_needed or spelt == "K") and len(spelt) == 1 and not found[1] else f" \\text{{{spelt}}}"
 
     return _BARE_UNIT.sub(unit, text)
 
@@ -138,6 +139,8 @@ def _bare_words(found: re.Match[str]) -> str:
     before = found.string[: found.start()].rstrip()[-1:]
     if (before.isdigit() or before in ("}", ")", "°", "%")) and runs[0][1].lower() in BARE_UNITS:
         clear[0] = clear[0] or len(runs[0][1]) > 1
+    if len(runs) == 1 and before.isdigit() and runs[0][1].lower() in JOINERS:
+        clear[0] = found.string[found.end() :].lstrip()[:1].isdigit()
     taken = list(clear)
     for order in (range(1, len(runs)), range(len(runs) - 2, -1, -1)):
         for place in order:

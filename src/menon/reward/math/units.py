@@ -120,7 +120,7 @@ _DIGIT = re.compile(r"\^\(?([+-]?\d)\)?")
 _PART = re.compile(r"[/*·]|\^\(?[+-]?\d\)?|[^\s/*·^]+")
 _WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
 _RAISED = {"squared": 2, "cubed": 3}
-_LETTERS = names_in("m s g h L N J W V A K C T F")
+_LETTERS = names_in("m s g h L N J W V A K C T F Ω")
 _ARTICLE = re.compile(r"^(?:in|of) (?:the |a |an )?")
 
 
@@ -223,6 +223,7 @@ def spelt(text: str) -> str:
         (r"u\.?s\.? dollars?", "dollar"),
         (r"(平方|立方)(?=\S)", r"\1 "),
         (r"(?:miles|mi) (?:per|an) hour", "mph"),
+        (r"per cent|pour cent|por ciento|per cento|por cento", "percent"),
     ):
         text = re.sub(f"(?i){phrase}", one, text)
     return text

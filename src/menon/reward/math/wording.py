@@ -20,6 +20,8 @@ _PIECE = re.compile(
     r"|(?P<word>°[CF]?|[^\W\d_]+(?:(?:['’-]|\.(?=[^\W\d_]\b))[^\W\d_]+)*|[$€£₹¥₽₩])|(?P<sign>\^ ?-?\d|\^\(-?\d\)|\S)"
 )
 _SIGNS = {"%": "%", "+": "+", "*": "*", "=": "=", "!": "!", "<": "<", ">": ">", "±": "\\pm", "√": "\\sqrt"}
+_CHOICE = re.compile(r"(?:^|(?<=[:\s]))(?:\([A-J]\)|[A-J][.:)])\s*$")
+"""The letter of a choice before a value: `(B)`, `B:`."""
 _INSIDE = "/*·"
 Meaning = tuple[str, str]
 
@@ -41,6 +43,7 @@ def _phrases() -> dict[str, Meaning]:
     found |= {phrase: ("half", fraction) for phrase, fraction in lexicon.HALVES.items()}
     found |= {phrase: ("power", power) for phrase, power in lexicon.POWERS.items()}
     found |= dict.fromkeys(lexicon.ASIDES, ("aside", ""))
+    found["factorial"] = ("factorial", "!")
     return found
 
 
@@ -99,6 +102,7 @@ class Wording:
     """Reads the pieces of one text from left to right."""
 
     def __init__(self, text: str, left: bool, right: bool) -> None:
+        text = text if left else _CHOICE.sub("", text)
         self.text = text
         self.pieces = [piece for piece in pieces_of(text) if piece.text not in '().;:"“”']
         if "(" in text and any(piece.kind == "number" for piece in self.pieces):
@@ -110,7 +114,6 @@ class Wording:
         self.found: list[Token] = []
 
     def tokens(self) -> list[Token]:
-        self.leading_label()
         while self.place < len(self.pieces):
             if not (self.phrase() or self.literal() or self.words()):
                 raise Unreadable(f"says {self.text!r}")
@@ -123,11 +126,6 @@ class Wording:
 
     def emit(self, kind: str, text: str) -> None:
         self.found.append(Token(kind, text, True))
-
-    def leading_label(self) -> None:
-        """`(B)` or `B:` before a value is the letter of a choice."""
-        if not self.value and self.pieces and re.match(r"\s*(?:\([A-J]\)|[A-J][.:)])", self.text):
-            self.place = 1
 
     def phrase(self) -> bool:
         """Reads the longest phrase that begins here."""
@@ -168,6 +166,8 @@ class Wording:
             self.emit("number", text)
         elif kind == "half":
             self.emit("half", text)
+        elif kind == "factorial":
+            self.emit("sign", text)
         elif kind == "power":
             self.emit("sign", "^")
             self.emit("number", text)
@@ -219,10 +219,10 @@ class Wording:
             run.pop()
         if not low:
             return True
-        if any(word in lexicon.REFUSED and not (known(word) or word == "as") for word in low) or "as" in low:
+        if any(changes(word) for word in low):
             return False
         unit = joined(run)
-        if not looks_like_unit(unit):
+        if not looks_like_unit(unit) or (unit == "K" and not self.text.startswith(" ")):  # 5K is 5000
             return False
         self.emit("unit", unit)
         return True
@@ -256,6 +256,14 @@ class Wording:
         return low in PHRASES or joins or any(pair == phrase[: len(pair)] for phrase in lexicon.ASIDES)
 
 
+def changes(word: str) -> bool:
+    """Whether a word inside a unit would change the value or make a claim about it."""
+    if word in lexicon.LINKS or (known(word) and word not in ("as", "min")):
+        return False
+    meanings = (lexicon.REFUSED, PHRASES, lexicon.OPERATORS, lexicon.SIGNS)
+    return any(word in words for words in meanings)
+
+
 def joined(run: Sequence[Piece]) -> str:
     """The pieces of a unit as one text."""
     return re.sub(r" ?([/^]) ?", r"\1", " ".join(piece.text for piece in run))
@@ -283,7 +291,7 @@ def expanded(tokens: Sequence[Token]) -> list[Token]:
         if not left and introduces(tokens, place + 1):
             continue
         if left or right or any(letter.isdigit() for letter in token.text):
-            found += said(token.text, left, right)
+            found += said(" " * token.gap + token.text, left, right)
         else:
             found += word(token.text.strip(), next_text(tokens, place + 1))
     return found
