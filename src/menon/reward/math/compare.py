@@ -95,12 +95,16 @@ def same_forms(gold: Node, stated: Node) -> bool:
     if heads == {"pair", "matrix"} and (rows := rows_of_brackets(gold, stated)):
         return in_order(*rows)
     if heads in ({"pair", "list"}, {"pair", "matrix"}):
+        if "or" in (gold.value, stated.value):
+            return False
         return round_brackets(gold) and round_brackets(stated) and in_order(entries(gold), entries(stated))
     if heads & {"cap", "setminus"}:
         if gold.head == stated.head and in_order(gold.parts, stated.parts):
             return True
         raise Unknown("a set that has to be worked out")
     if heads & {"list", "set", "cup"}:
+        if gold == Node("set") and stated == Node("name", (), "varphi"):  # phi for the sign of the empty set
+            return True
         if stated.head == "list" and gold.head not in ("list", "set", "cup") and is_mixed(stated):
             return same(gold, Node("+", stated.parts))
         found = same_members(members(gold), members(stated))
@@ -229,6 +233,8 @@ def has_sign(node: Node) -> bool:
 
 def signs(node: Node) -> Node:
     """`a \\pm b` is the list of both."""
+    if node.head in ("setminus", "cap") and has_sign(node):
+        return replace(node, parts=tuple(map(signs, node.parts)))
     if node.head in ("list", "set", "cup") or not has_sign(node):
         return Node(node.head, members(node)) if node.head in ("list", "set") and has_sign(node) else node
     return Node("list", (signed(node, True), signed(node, False)))
@@ -277,7 +283,7 @@ def leads_to(equation: Node) -> bool:
     is true."""
     first, last = equation.parts[0], equation.parts[-1]
     if is_symbolic(first):
-        return True
+        return all(same(last, one) for one in equation.parts[1:-1] if not math_value.names(one))
     if math_value.names(first):
         return False
     try:

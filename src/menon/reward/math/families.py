@@ -7,11 +7,12 @@ from itertools import pairwise
 from menon.reward.math import value as math_value
 from menon.reward.math.lexicon import names_in
 from menon.reward.math.node import Node, is_whole, number_node
+from menon.reward.math.ranges import is_bound, is_equation
 
 SETS = frozenset({"Z", "N", "R", "Q", "C"})
 INDICES = names_in("n k m l j i p q t")
 """Letters that stand for a whole number where a bound is all that is said about them."""
-CONSTANTS = names_in("C c K k C_1 c_1")
+CONSTANTS = names_in("C c K k D C_1 c_1")
 
 
 def split(node: Node) -> tuple[Node, dict[str, str]]:
@@ -56,6 +57,8 @@ def reconciled(gold: Node, stated: Node) -> tuple[Node, Node, bool] | None:
     if not gold_sets and not stated_sets:
         return gold, stated, False
     gold_sets, stated_sets = without_labels(gold, gold_sets), without_labels(stated, stated_sets)
+    if (restricts(gold, gold_sets) or restricts(stated, stated_sets)) and gold_sets != stated_sets:
+        return None
     if not gold_sets and set(stated_sets.values()) & {"R", "Q", "C"}:
         return None
     if gold_sets and stated_sets and sorted(gold_sets.values()) != sorted(stated_sets.values()):
@@ -67,7 +70,7 @@ def reconciled(gold: Node, stated: Node) -> tuple[Node, Node, bool] | None:
         mine = theirs & gold_names
     if len(mine) == len(theirs) == 1 and mine != theirs:
         old, new = theirs.pop(), next(iter(mine))
-        if new in stated_names or not (stated_sets or old in INDICES):
+        if new in stated_names or not (gold_sets or new in INDICES) or not (stated_sets or old in INDICES):
             return gold, stated, False
         stated = math_value.put(stated, old, Node("name", (), new))
     whole = "Z" in (*gold_sets.values(), *stated_sets.values()) and (
@@ -77,12 +80,27 @@ def reconciled(gold: Node, stated: Node) -> tuple[Node, Node, bool] | None:
 
 
 def without_labels(node: Node, sets: dict[str, str]) -> dict[str, str]:
-    """The sets without those of what is solved for: x in `x = 2, x in R`."""
+    """The sets without those that say nothing new: of what an equation solves for, and that the variable of
+    an inequality is real."""
     nodes = node.parts if node.head == "list" else (node,)
-    solved = {
-        one.value for part in nodes if part.head == "relation" for one in part.parts if one.head == "name"
+    equations = {
+        part.parts[0].value for part in nodes if is_equation(part) and part.parts[0].head == "name"
     }
-    return {name: of for name, of in sets.items() if name not in solved}
+    bounds = bounded(node)
+    return {
+        name: of for name, of in sets.items() if name not in equations and not (name in bounds and of == "R")
+    }
+
+
+def restricts(node: Node, sets: dict[str, str]) -> bool:
+    """Whether a set leaves only some of the numbers between bounds: `x > 2, x in Z`."""
+    return bool(bounded(node) & set(sets))
+
+
+def bounded(node: Node) -> set[str]:
+    """The names in inequalities."""
+    nodes = node.parts if node.head == "list" else (node,)
+    return {str(one.value) for part in nodes if is_bound(part) for one in part.parts if one.head == "name"}
 
 
 def holds_pi(node: Node) -> bool:

@@ -35,7 +35,7 @@ _FOR = re.compile(
     r"(?=[a-zA-Z](?:_\{?\w\}?)? *(?:\\in|\\ge|\\le|>|<)(?![a-zA-Z]))"
 )
 _BRACKETED = re.compile(
-    r"[\s,]*\( *([a-zA-Z](?:, *[a-zA-Z])* *(?:\\in|\\ge|\\le|\\ne|>|<)(?![a-zA-Z])[^()]*)\)\s*$"
+    r"[\s,]*\( *((?:[a-zA-Z] *(?:\\ge|\\le|\\ne|>|<)|[a-zA-Z](?:, *[a-zA-Z])* *\\in)(?![a-zA-Z])[^()]*)\)\s*$"
 )
 _ELLIPSIS = re.compile(r"[,;]?\s*\(? *([a-zA-Z]) *= *(?:0|1) *, *(?:1|2) *(?:, *\d+ *)*,? *\.\.\. *\)?\s*$")
 _REASON = re.compile(
@@ -64,6 +64,7 @@ _BASES = dict(
     )
 ) | {"sixteen": 16}
 _SPOKEN_BASE = re.compile(rf"_ *\{{ *(?:\\text *\{{ *)?({'|'.join(_BASES)}) *\}}?\}}")
+_HOURS = re.compile(r"(?<![\w.])(\d+) ?h ?(\d{1,2}) ?(?:min|m)(?![A-Za-z])")
 _PREFIXED = re.compile(r"(?<![\w.])0(?:([xX])([0-9a-fA-F]+)|([bB])([01]+)|([oO])([0-7]+))(?!\w)")
 _DIGITS = re.compile(r"(?<![\w.\\])([0-9A-Fa-f]{2,40}) *_ *(?:\{ *(1[1-6]) *\}|(1[1-6])(?!\d))")
 _CHOSEN = re.compile(
@@ -79,6 +80,9 @@ _NAMES = [
     (re.compile(r"\\mu *\\text *\{ *(?=[msgLFAVWNJ] *\})"), r"\\text{µ"),
     (re.compile(r"\\text *\{ *([kMGm]) *\} *\\Omega(?![a-zA-Z])"), r"\\text{\1Ω}"),
     (re.compile(r"(?<=R) *- *(?=\\\{)"), r" \\setminus "),
+    (re.compile(r"\\(?:lor|vee)(?![a-zA-Z])"), r"\\text{ or }"),
+    (re.compile(r"\\(?:land|wedge)(?![a-zA-Z])"), r"\\text{ and }"),
+    (re.compile(r"(?<=\\in) *([ZN]) *[_^] *(?:\{? *(?:[*+]|\\cdot|>0) *\}?|$)"), " N"),
     (re.compile(r"\\(?:top|intercal)(?![a-zA-Z])"), "T"),
     (re.compile(r"\\(?:mathstrut|strut|nobreak|protect)(?![a-zA-Z])"), ""),
     (re.compile(r"\\(?:sfrac|nicefrac|cfrac|xfrac)(?![a-zA-Z])"), r"\\frac"),
@@ -216,6 +220,7 @@ def numerals(text: str) -> str:
     text = _DOTS.sub(
         lambda found: f"{found[1]}\\overline{{{found[2]}{found[3] or ''}{found[4] or ''}}}", text
     )
+    text = _HOURS.sub(r"\1 \\text{h} \2 \\text{min}", text)
     text = _ENDLESS.sub(r"\1\\overline{\2}", text)
     text = _SLASHED.sub(r"\\frac{\1}{\2}", text)
     text = _SPOKEN_BASE.sub(lambda found: f"_{{{_BASES[found[1]]}}}", text)

@@ -78,6 +78,7 @@ LETTER_JOINERS = {"y": "and", "e": "and", "i": "and", "o": "or", "u": "or"}
 """Joiners of one letter, which count only between spaces and two values."""
 
 REFUSED = names_in("""
+    wrongs lies tops fails works equals becomes seems exceeds misses differs
     not no never neither nor none except without isn't aren't wasn't don't doesn't can't cannot wrong incorrect
     false isnt excluding excluded besides instead unlike
     is was were be been has have had does do did as this these those its it thus hence unless versus vs if when
@@ -109,7 +110,7 @@ BEFORE = names_in("""
     perimeter circumference length width height radius diameter cost price profit speed velocity time distance
     number sum probability mean average median mode ratio of for to at x-coordinate y-coordinate coordinates
     point has there will and slope angle measure age weight mass amount range
-    exactly only just simply approximately approx about around roughly circa ca nearly
+    either exactly only just simply approximately approx about around roughly circa ca nearly
     la le les réponse est donc environ exactement el respuesta es por tanto aproximadamente unos
     die der das antwort lautet ist also etwa ungefähr genau il risposta è quindi circa a resposta é portanto
     ответ итак около примерно равно равен
@@ -120,6 +121,7 @@ BEFORE = names_in("""
 
 AFTER = names_in("""
     altogether together overall exactly only respectively each left remain remaining remains are
+    old tall long wide deep high thick away apart
     approximately approx approximate rounded any all different distinct possible exact
     respectivement chacun respectivamente insgesamt jeweils ciascuno всего соответственно
     左右 整 。 です だ 입니다 이다

@@ -18,6 +18,8 @@ def is_symbolic(node: Node) -> bool:
         return node.value not in ("pi", "e", "i", "infty")
     if node.head == "call":
         return True
+    if node.head == "abs" and node.parts[0].value in ("x", "y"):  # |x| = 5 says less than x = 5
+        return False
     return node.head in ("*", "/", "pair", "abs", "list") and all(is_symbolic(part) for part in node.parts)
 
 

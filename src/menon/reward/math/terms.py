@@ -236,6 +236,8 @@ class Terms:
 
     def and_a_half(self, node: Node) -> Node:
         """7 and a half."""
+        if node.head == "unit":
+            return Node("unit", (self.and_a_half(node.parts[0]),), node.value)
         upper, _, lower = self.take().text.partition("/")
         whole = node.parts[0] if node.head == "neg" else node
         if not is_whole(whole):
@@ -326,6 +328,8 @@ class Terms:
         if self.next == "_":
             self.take()
             base = self.argument()
+            if base.head == "word" or not has_digits_of(base, token.text):
+                raise Unreadable("is no numeral of its base")
             return Node("based", (base,), token.text.lstrip("0") or "0")
         return literal(token.text)
 
@@ -450,6 +454,12 @@ class Terms:
         while self.kind in ("number", "letter") or self.next[1:] in CONSTANTS | LETTERS | {"frac", "sqrt"}:
             node = self.beside(node)
         return node
+
+
+def has_digits_of(base: Node, digits: str) -> bool:
+    """Whether a numeral has only digits of its base, where the base is a number."""
+    limit = base.value if is_whole(base) and isinstance(base.value, Fraction) else 10
+    return all(int(digit) < limit for digit in digits if digit.isdigit())
 
 
 def unit_of(node: Node) -> str | None:

@@ -125,21 +125,22 @@ _SAME = [
         r"\\text{",
     ),
     (
-        re.compile(r"\\text\s*\{\s*(arc)?(sin|cos|tan|cot|csc|log|ln|lg|exp|max|gcd|lcm|sqrt)\s*\}"),
+        re.compile(r"\\text\s*\{\s*(arc)?(sin|cos|tan|cot|csc|log|ln|lg|exp|gcd|lcm|sqrt)\s*\}"),
         r"\\\1\2 ",
     ),
-    (re.compile(r"\\text\s*\{\s*(min|sec)\s*\}(?=\s*[({_a-z\\])"), r"\\\1 "),
+    (re.compile(r"\\text\s*\{\s*(min|max|sec)\s*\}(?=\s*[({_a-z\\])"), r"\\\1 "),
     (re.compile(r"\\text\s*\{\s*(%|percent|percentage|pct)\s*\}"), "%"),
     (re.compile(r"\\text\s*\{\s*([\d.,]+)\s*\}"), r"\1"),
     (re.compile(r"\\[hv]?phantom(?![a-zA-Z])\s*(?:\{[^{}]*\}|-)?"), ""),
     (re.compile(r"(?<![\\\w}])\{\}(?=\s*[_^°])"), ""),
     (re.compile(r"\\%"), "%"),
-    (re.compile(r"(?<!\{)[€£¥₹₽₩]"), r"\\text{\g<0>}"),
+    (re.compile(r"(?<!\{)[€£¥₹₽₩¢]"), r"\\text{\g<0>}"),
     (re.compile(r"(?<![A-Za-z])US\s*(?=\\?\$)"), ""),
     (re.compile(r"(?<![A-Za-z\\{])(USD|EUR|GBP|INR|RMB|CNY|Rs)\.?\s*(?=\d)"), r"\\text{\1} "),
     (re.compile(r"(?<!\\)\$"), ""),
     (re.compile(r"\\\$"), r"\\text{$}"),
     (re.compile(r"(?<!\\)\\[()\[\]]"), ""),
+    (re.compile(r"\\(?:mathrm|mathsf|rm) +([A-Za-z])(?![A-Za-z])"), r" \1"),
     (re.compile(r"\{\s*,\s*\}"), ","),
     (re.compile(r"\\(?:ldots|dots|cdots|dotsc|dotsm|dotsb)(?![a-zA-Z])"), "..."),
 ]
@@ -191,7 +192,7 @@ def tidy(text: str, grouped: bool = True) -> str:
 
 def without_currency(text: str) -> str:
     """A tidied text without signs of currencies."""
-    return re.sub(r"\\text\{[$€£¥₹₽₩]\}", "", text)
+    return re.sub(r"\\text\{[$€£¥₹₽₩¢]\}", "", text)
 
 
 def _group(found: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from menon.reward.math.lexicon import FOUR_LETTERS, JOINERS, names_in
+from menon.reward.math.lexicon import BEFORE, FOUR_LETTERS, JOINERS, names_in
 from menon.reward.math.units import letter_unit, table
 
 LONGEST = 2000
@@ -141,6 +141,8 @@ def _bare_words(found: re.Match[str]) -> str:
         clear[0] = clear[0] or len(runs[0][1]) > 1
     if len(runs) == 1 and before.isdigit() and runs[0][1].lower() in JOINERS:
         clear[0] = found.string[found.end() :].lstrip()[:1].isdigit()
+    if len(runs) > 1 and all(len(run) > 1 and run.lower() in BEFORE for _, run in runs):
+        clear = [True] * len(runs)
     taken = list(clear)
     for order in (range(1, len(runs)), range(len(runs) - 2, -1, -1)):
         for place in order:

@@ -128,6 +128,8 @@ class Reader(Terms):
             self.take()
             condition = self.items()
             self.expect("\\}")
+            if inside.head == "relation" and inside.parts[-1].value in ("Z", "N", "Q", "C"):
+                return Node("list", (condition, inside))
             if inside.head in ("name", "relation", "pair", "list"):  # {x | x > 0} is read as its condition
                 return condition
             return Node("list", (inside, *(condition.parts if condition.head == "list" else (condition,))))

@@ -96,7 +96,7 @@ time = times 倍 倍 回 次 번
 way = ways 种 種 通り 가지
 ordinal = th st nd rd
 person = people persons 人 名 位 명 человек человека
-piece = pieces 个 個 个球 件 只 支 枝 条 张 本 棵 朵 辆 头 颗 根 块儿 枚 匹 つ 台 개 마리 권 장 штук штуки stück pièces piezas pezzi
+piece = pieces 个 個 个球 件 只 支 点 题 页 句 字 层 排 班 组 家 间 座 栋 份 道 首 粒 步 圈 场 局 双 对 枝 条 张 本 棵 朵 辆 头 颗 根 块儿 枚 匹 つ 台 개 마리 권 장 штук штуки stück pièces piezas pezzi
 """
 _PREFIXES = {
     "p": Fraction(1, 10**12),
@@ -121,6 +121,11 @@ _PART = re.compile(r"[/*·]|\^\(?[+-]?\d\)?|[^\s/*·^]+")
 _WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
 _RAISED = {"squared": 2, "cubed": 3}
 _LETTERS = names_in("m s g h L N J W V A K C T F Ω")
+_CAPITALS = names_in("cm km kg ft in lb lbs hr hrs min sec usd eur gbp inr rs cny rmb jpy krw mph")
+"""Symbols of two or three letters that are also written in capital letters."""
+_CHINESE = re.compile(r"[\u4e00-\u9fff]{1,4}")
+_CHANGING = frozenset("不非没無无以上下多少或和倍半百千万萬亿億分至到超未近左右间除加减乘比最大小约余几数错对是否可能之的成折内外中前后")
+"""Signs that may change a value, of which no noun after a measure word may consist."""
 _ARTICLE = re.compile(r"^(?:in|of) (?:the |a |an )?")
 
 
@@ -165,7 +170,7 @@ def known(word: str) -> str | None:
     if word in table():
         return word
     low = word.lower()
-    return low if low in table() and (len(low) > 3 or not low.isascii() or word.isupper()) else None
+    return low if low in table() and (len(low) > 3 or not low.isascii() or low in _CAPITALS) else None
 
 
 def letter_unit(text: str) -> bool:
@@ -256,10 +261,12 @@ def looks_like_unit(text: str) -> bool:
     if re.match(r"(?i)of (?:the|a|an|his|her|their|its|them|all)\b", text):
         return text.isascii() and len(text.split()) <= LONGEST
     words = [word for word, _ in parts(spelt(text))]
+    if len(words) == 2 and known(words[0]) and not _CHANGING & set(words[1]) and _CHINESE.fullmatch(words[1]):
+        return True  # a measure word and what it counts
     unknown = [word for word in words if not known(word)]
     if len(words) > LONGEST or not all(word.replace("-", "").isalpha() and is_latin(word) for word in words):
         return False
-    head = re.split(r"(?i)\s+(?:of|in|per|for|to|on)\s+", _ARTICLE.sub("", text))[0].split()
+    head = re.split(r"(?i)\s+(?:of|in|per|for|to|on)\s+|\s*/\s*", _ARTICLE.sub("", text))[0].split()
     head = [word for word in head if word.lower() not in LINKS | AFTER]
     return len(unknown) <= 4 and bool(head) and is_noun(head[-1])
 

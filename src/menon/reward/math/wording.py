@@ -17,12 +17,14 @@ LONGEST_PHRASE = 6
 _CURRENCY = names_in("$ € £ ₹ ¥ ₽ ₩ rs usd eur gbp inr us$ rmb cny")
 _PIECE = re.compile(
     r"(?P<number>\d+(?:[.,]\d+)*)|(?P<cjk>[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af々]+)"
-    r"|(?P<word>°[CF]?|[^\W\d_]+(?:(?:['’-]|\.(?=[^\W\d_]\b))[^\W\d_]+)*|[$€£₹¥₽₩])|(?P<sign>\^ ?-?\d|\^\(-?\d\)|\S)"
+    r"|(?P<word>°[CF]?|[^\W\d_]+(?:(?:['’-]|\.(?=[^\W\d_]\b))[^\W\d_]+)*|[$€£₹¥₽₩¢])|(?P<sign>\^ ?-?\d|\^\(-?\d\)|\S)"
 )
 _SIGNS = {"%": "%", "+": "+", "*": "*", "=": "=", "!": "!", "<": "<", ">": ">", "±": "\\pm", "√": "\\sqrt"}
 _CHOICE = re.compile(r"(?:^|(?<=[:\s]))(?:\([A-J]\)|[A-J][.:)])\s*$")
 """The letter of a choice before a value: `(B)`, `B:`."""
 _INSIDE = "/*·"
+_OF_NUMBERS = frozenset({"positive", "negative"})
+"""Words that say which numbers are counted: 5 positive integers."""
 Meaning = tuple[str, str]
 
 
@@ -219,7 +221,7 @@ class Wording:
             run.pop()
         if not low:
             return True
-        if any(changes(word) for word in low):
+        if any(changes(word) for word in low if word not in _OF_NUMBERS) or low[-1] in _OF_NUMBERS:
             return False
         unit = joined(run)
         if not looks_like_unit(unit) or (unit == "K" and not self.text.startswith(" ")):  # 5K is 5000
