@@ -83,9 +83,7 @@ def without_labels(node: Node, sets: dict[str, str]) -> dict[str, str]:
     """The sets without those that say nothing new: of what an equation solves for, and that the variable of
     an inequality is real."""
     nodes = node.parts if node.head == "list" else (node,)
-    equations = {
-        part.parts[0].value for part in nodes if is_equation(part) and part.parts[0].head == "name"
-    }
+    equations = {part.parts[0].value for part in nodes if is_equation(part) and part.parts[0].head == "name"}
     bounds = bounded(node)
     return {
         name: of for name, of in sets.items() if name not in equations and not (name in bounds and of == "R")

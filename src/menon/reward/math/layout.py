@@ -1,5 +1,5 @@
-r"""One layout for what is laid out in several ways: rows of a system, brackets turned outwards, `{a \over b}`,
-grouped digits, numerals with a prefix, conditions on a whole number.
+r"""One layout for what is laid out in several ways: rows of a system, brackets turned outwards,
+`{a \over b}`, grouped digits, numerals with a prefix, conditions on a whole number.
 
 It rewrites tidied text and runs in linear time.
 """
@@ -10,7 +10,8 @@ from menon.reward.math.tokens import words_marked
 
 _SPACING = re.compile(r"(?:\\\\|\\cr(?![a-zA-Z]))\s*(?:\[ *-?[\d.]+ *(?:pt|em|ex|mm|cm|in) *\])?")
 _ROWS = re.compile(
-    r"(?:\\\{ *)?\\begin *\{(cases|rcases|dcases|aligned|align\*?|alignedat|gathered|gather\*?|split|array)\} *(?:\{[lcr| ]*\})?"
+    r"(?:\\\{ *)?\\begin *\{(cases|rcases|dcases|aligned|align\*?|alignedat|gathered|gather\*?|split|array)\}"
+    r" *(?:\{[lcr| ]*\})?"
     r"((?:(?!\\begin|\\end).)*)\\end *\{\1\}",
     re.DOTALL,
 )
@@ -27,7 +28,8 @@ _INTEGER = re.compile(
     r"[,;]?\s*\(? *\\text *\{[ ,(]*(?:where |with |for |and )*(?:all |any |some |each |every |an |a )?"
     rf" *{_WHOLE} *\}}\s*(?P<name>[a-zA-Z]) *\)?"
     r"|[,;]?\s*\(? *(?:\\text *\{[ ,(]*(?:where|with|for|for all|for any|其中)[ ,]*\}\s*)?"
-    rf"(?P<named>[a-zA-Z]) *\\text *\{{ *(?:is|be|being|为|是)? *(?:an|any|a|arbitrary)? *(?:{_WHOLE}|整数)[ )]*\}}\)?"
+    r"(?P<named>[a-zA-Z]) *\\text *\{ *(?:is|be|being|为|是)? *(?:an|any|a|arbitrary)?"
+    rf" *(?:{_WHOLE}|整数)[ )]*\}}\)?"
 )
 _NATURAL = re.compile("positive|negative|natural")
 _FOR = re.compile(
@@ -68,12 +70,14 @@ _HOURS = re.compile(r"(?<![\w.])(\d+) ?h ?(\d{1,2}) ?(?:min|m)(?![A-Za-z])")
 _PREFIXED = re.compile(r"(?<![\w.])0(?:([xX])([0-9a-fA-F]+)|([bB])([01]+)|([oO])([0-7]+))(?!\w)")
 _DIGITS = re.compile(r"(?<![\w.\\])([0-9A-Fa-f]{2,40}) *_ *(?:\{ *(1[1-6]) *\}|(1[1-6])(?!\d))")
 _CHOSEN = re.compile(
-    r"(?<![\w}])(?:[_^] *\{? *(\w+) *\}? *(?:\\text *\{ *)?([CP])(?: *\})? *_ *\{? *(\w+) *\}?)|(?<![\w\\])(\d+) ?([CP]) ?(\d+)(?!\w)"
+    r"(?<![\w}])(?:[_^] *\{? *(\w+) *\}? *(?:\\text *\{ *)?([CP])(?: *\})? *_ *\{? *(\w+) *\}?)"
+    r"|(?<![\w\\])(\d+) ?([CP]) ?(\d+)(?!\w)"
 )
 _TERM = re.compile(r"(?<![\w\\])([CAP]) *_ *\{? *(\w+) *\}? *\^ *\{? *(\w+) *\}?(?!\w)")
 _TERM_UP = re.compile(r"(?<![\w\\])([CAP]) *\^ *\{? *(\w+) *\}? *_ *\{? *(\w+) *\}?(?!\w)")
 _EXCEPT = re.compile(
-    r"\\text *\{ *(?:all )?(?:the )?real numbers?,? *(?:x )?(?:except|other than|excluding|besides) *(?:for )?(?:x *=)? *\}\s*(?:x *= *)?(.+)$"
+    r"\\text *\{ *(?:all )?(?:the )?real numbers?,? *(?:x )?(?:except|other than|excluding|besides)"
+    r" *(?:for )?(?:x *=)? *\}\s*(?:x *= *)?(.+)$"
 )
 _NAMES = [
     (re.compile(r"^\s*\\(?:approx|simeq|sim)(?![a-zA-Z])"), ""),

@@ -16,20 +16,32 @@ def names_in(table: str) -> frozenset[str]:
     return frozenset(table.split())
 
 
+def phrases_in(table: str) -> frozenset[str]:
+    """The phrases of a text, which commas or line ends separate."""
+    return frozenset(
+        phrase.strip() for line in table.splitlines() for phrase in line.split(",") if phrase.strip()
+    )
+
+
 MULTIPLIERS = {
     phrase: int(power)
     for phrase, power in rows(
         """
 10: ten, tens, 十
-12: dozen, dozens, docena, docenas, douzaine, douzaines, dutzend, dozzina, dozzine, dúzia, dúzias, дюжина, дюжин
-100: hundred, hundreds, cien, cientos, hundert, cento, centinaia, centena, centenas, сотня, сотен, 百, 백
-1000: thousand, thousands, mil, mille, milliers, millier, mila, tausend, тыс, тысяча, тысячи, тысяч, 千, 천
+12: dozen, dozens, docena, docenas, douzaine, douzaines, dutzend, dozzina, dozzine, dúzia
+12: dúzias, дюжина, дюжин
+100: hundred, hundreds, cien, cientos, hundert, cento, centinaia, centena, centenas, сотня
+100: сотен, 百, 백
+1000: thousand, thousands, mil, mille, milliers, millier, mila, tausend, тыс, тысяча
+1000: тысячи, тысяч, 千, 천
 100000: lakh, lakhs
 10000: 万, 萬, 만
-1000000: million, millions, mn, millón, millones, millionen, milione, milioni, milhão, milhões, млн, миллион, миллиона, миллионов, 百万, 백만
+1000000: million, millions, mn, millón, millones, millionen, milione, milioni, milhão
+1000000: milhões, млн, миллион, миллиона, миллионов, 百万, 백만
 10000000: crore, crores, 千万, 천만
 100000000: 亿, 億, 억
-1000000000: billion, billions, bn, milliard, milliards, milliarde, milliarden, miliardo, miliardi, bilhão, bilhões, млрд, миллиард, миллиарда, миллиардов, 十亿
+1000000000: billion, billions, bn, milliard, milliards, milliarde, milliarden, miliardo
+1000000000: miliardi, bilhão, bilhões, млрд, миллиард, миллиарда, миллиардов, 十亿
 1000000000000: trillion, trillions, 兆, 万亿
 """
     ).items()
@@ -38,7 +50,8 @@ MULTIPLIERS = {
 
 HALVES = rows(
     """
-1/2: and a half, and one half, and half, et demi, et demie, y medio, y media, e mezzo, e mezza, e meio, e meia, с половиной, 半, 个半, 点半, 반
+1/2: and a half, and one half, and half, et demi, et demie, y medio, y media, e mezzo
+1/2: e mezza, e meio, e meia, с половиной, 半, 个半, 点半, 반
 1/4: and a quarter, and one quarter, y cuarto, et quart, e un quarto
 3/4: and three quarters
 1/3: and a third, and one third
@@ -79,24 +92,32 @@ LETTER_JOINERS = {"y": "and", "e": "and", "i": "and", "o": "or", "u": "or"}
 
 REFUSED = names_in("""
     wrongs lies tops fails works equals becomes seems exceeds misses differs
-    not no never neither nor none except without isn't aren't wasn't don't doesn't can't cannot wrong incorrect
+    not no never neither nor none except without isn't aren't wasn't don't doesn't can't cannot wrong
+    incorrect
     false isnt excluding excluded besides instead unlike
-    is was were be been has have had does do did as this these those its it thus hence unless versus vs if when
+    is was were be been has have had does do did as this these those its it thus hence unless versus vs
+    if when
     else otherwise but however than
-    more less fewer most least greater smaller larger higher lower above below under beyond exceeding exceeds up
+    more less fewer most least greater smaller larger higher lower above below under beyond exceeding
+    exceeds up
     down over maximum minimum max between within plus/minus
     maybe perhaps possibly probably could might may should would guess candidate likely unlikely unsure
-    twice thrice double doubled triple tripled quadruple quadrupled half halved halves third thirds quarter
-    quarters fourths fifth fifths sixth sixths sevenths eighth eighths ninths tenth tenths hundredth hundredths
+    twice thrice double doubled triple tripled quadruple quadrupled half halved halves third thirds
+    quarter
+    quarters fourths fifth fifths sixth sixths sevenths eighth eighths ninths tenth tenths hundredth
+    hundredths
     thousandth thousandths millionth millionths score scores gross googol googols quadrillion quadrillions
     quintillion quintillions zillions myriad myriads
-    opposite reciprocal inverse root square-root sqrt cube-root factorial factorials power powers log ln exp sin
+    opposite reciprocal inverse root square-root sqrt cube-root factorial factorials power powers log ln
+    exp sin
     cos tan conjugate complement negated remainder mod modulo percentile
     ones twos threes fours fives sixes sevens eights nines
     times multiplied divided added subtracted minus plus less
-    ne pas non sans sauf faux plus moins fois mais deux trois quatre cinq six sept huit neuf dix tiers quarts
+    ne pas non sans sauf faux plus moins fois mais deux trois quatre cinq six sept huit neuf dix tiers
+    quarts
     demis dizaines centaines inférieur supérieur environs presque jamais
-    sin menos más mas veces tres seis dos siete ocho nueve diez medios tercios cuartos quintos decenas miles
+    sin menos más mas veces tres seis dos siete ocho nueve diez medios tercios cuartos quintos decenas
+    miles
     billones billón quizás además unos unas o y
     mais menos vezes dois três seis dez meios terços talvez não
     nicht kein keine mehr weniger mindestens höchstens als bis mal halb eins sechs nichts
@@ -105,19 +126,24 @@ REFUSED = names_in("""
 """Words that change, deny, bound or double a value; beside one they make an answer unreadable."""
 
 BEFORE = names_in("""
-    the a an so thus hence therefore then finally we get have find obtain conclude this that it is are equals
+    the a an so thus hence therefore then finally we get have find obtain conclude this that it is are
+    equals
     equal be answer answers final correct result results solution solutions value values total area volume
-    perimeter circumference length width height radius diameter cost price profit speed velocity time distance
-    number sum probability mean average median mode ratio of for to at x-coordinate y-coordinate coordinates
+    perimeter circumference length width height radius diameter cost price profit speed velocity time
+    distance
+    number sum probability mean average median mode ratio of for to at x-coordinate y-coordinate
+    coordinates
     point has there will and slope angle measure age weight mass amount range
     either exactly only just simply approximately approx about around roughly circa ca nearly
     la le les réponse est donc environ exactement el respuesta es por tanto aproximadamente unos
-    die der das antwort lautet ist also etwa ungefähr genau il risposta è quindi circa a resposta é portanto
+    die der das antwort lautet ist also etwa ungefähr genau il risposta è quindi circa a resposta é
+    portanto
     ответ итак около примерно равно равен
-    一共 共 共有 总共 總共 合计 答案 答案是 答案为 答案為 答 解 解得 得 等于 為 为 是 所以 因此 故 约 约为 大约 有 还剩
+    一共 共 共有 总共 總共 合计 答案 答案是 答案为 答案為 答 解 解得 得 等于 為 为 是 所以 因此 故 约
+    约为 大约 有 还剩
     全部で 合計 約 答え 答えは は 총 약 정답은 답은
     """)
-"""Words that may introduce a value. `is` and `are` only introduce: after a value they begin a claim about it."""
+"""Words that may introduce a value. `is` and `are` do so; after a value they begin a claim about it."""
 
 AFTER = names_in("""
     altogether together overall exactly only respectively each left remain remaining remains are
@@ -151,7 +177,8 @@ ASIDES = frozenset(
 
 NOUNS = names_in("""
     text men women people children sheep fish feet teeth mice deer geese cattle folk dice data
-    solution way apple cake pizza pie pair person child student ball book item point digit root team game ticket
+    solution way apple cake pizza pie pair person child student ball book item point digit root team
+    game ticket
     page coin integer value number piece triangle egg box bag bottle card step tile tree word house group
     way time man woman north south east west northeast northwest southeast southwest
     """)
@@ -175,18 +202,24 @@ FOUR_LETTERS = frozenset(
 )
 """Words of four letters that are no product of variables."""
 
-NO_SOLUTION = frozenset(
-    """no solution|no solutions|no real solution|no real solutions|there is no solution|there are no solutions
-no solution exists|no solutions exist|no real roots|empty set|empty|nosolution|no such solution|none exist
-pas de solution|aucune solution|ensemble vide|keine lösung|keine lösungen|leere menge|sin solución
-conjunto vacío|no tiene solución|no hay solución|nessuna soluzione|insieme vuoto|sem solução|conjunto vazio
-нет решений|нет решения|пустое множество|无解|無解|没有解|方程无解|空集|無實數解|无实数解|无实根|解なし|空集合|해가 없다|해가 없음|해 없음|공집합
-has no solution|has no solutions|has no real solutions|the equation has no solution|the equation has no real solutions
-the system has no solution|null set""".replace("\n", "|").split("|")
-)
-ALL_REALS = frozenset(
-    """all real numbers|all reals|any real number|every real number|set of all real numbers|set of real numbers
-real numbers|reals|all real values|all real x|all real numbers x|x is any real number|tous les réels|alle reellen zahlen
-todos los números reales|todos los reales|tutti i numeri reali|todos os números reais|все действительные числа|任意实数
-全体实数|一切实数|所有实数|实数集|すべての実数|全ての実数|모든 실수""".replace("\n", "|").split("|")
-)
+NO_SOLUTION = phrases_in("""
+    no solution, no solutions, no real solution, no real solutions, there is no solution
+    there are no solutions, no solution exists, no solutions exist, no real roots, empty set
+    nosolution, no such solution, none exist, pas de solution, aucune solution, ensemble vide
+    keine lösung, keine lösungen, leere menge, sin solución, conjunto vacío, no tiene solución
+    no hay solución, nessuna soluzione, insieme vuoto, sem solução, conjunto vazio, нет решений
+    нет решения, пустое множество, 无解, 無解, 没有解, 方程无解, 空集, 無實數解, 无实数解, 无实根
+    解なし, 空集合, 해가 없다, 해가 없음, 해 없음, 공집합, has no solution, has no solutions
+    has no real solutions, the equation has no solution, the equation has no real solutions
+    the system has no solution, null set
+    """)
+"""Answers in words that name the empty set."""
+
+ALL_REALS = phrases_in("""
+    all real numbers, all reals, any real number, every real number, set of all real numbers
+    set of real numbers, real numbers, reals, all real values, all real x, all real numbers x
+    x is any real number, tous les réels, alle reellen zahlen, todos los números reales
+    todos los reales, tutti i numeri reali, todos os números reais, все действительные числа
+    任意实数, 全体实数, 一切实数, 所有实数, 实数集, すべての実数, 全ての実数, 모든 실수
+    """)
+"""Answers in words that name the real numbers."""

@@ -25,13 +25,15 @@ LONGEST = 80
 
 _MARKUP = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{|[{}$~*]|\\[,;:! ]")
 _TIME = re.compile(
-    r"(\d{1,2})(?:[:.h](\d{2}))?(?::(\d{2}))?\s*(?:(a|p)\.?\s?m\.?|o'?clock(?: in the (morning|afternoon|evening))?|(noon|midnight))?"
+    r"(\d{1,2})(?:[:.h](\d{2}))?(?::(\d{2}))?\s*"
+    r"(?:(a|p)\.?\s?m\.?|o'?clock(?: in the (morning|afternoon|evening))?|(noon|midnight))?"
 )
 _ISO = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})|(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*[日号]")
 _NUMBERS = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
 _MONTH_DAY = re.compile(r"(\d{1,2})\s*月\s*(\d{1,2})\s*[日号]")
 _NAMED = re.compile(
-    r"(?:the )?(?:(\d{1,2})|([^\W\d]+)\.?)\s*(?:st|nd|rd|th|er|\.|º)?\s*(?:of |de )?(?:(\d{1,2})(?:st|nd|rd|th)?|([^\W\d]+)\.?),?\s*(?:(?:de |of )?(\d{4}))?"
+    r"(?:the )?(?:(\d{1,2})|([^\W\d]+)\.?)\s*(?:st|nd|rd|th|er|\.|º)?\s*(?:of |de )?"
+    r"(?:(\d{1,2})(?:st|nd|rd|th)?|([^\W\d]+)\.?),?\s*(?:(?:de |of )?(\d{4}))?"
 )
 
 

@@ -53,7 +53,7 @@ def same_amounts(gold: Node, stated: Node, same: Same) -> bool:
     one, other = (str(node.value or "") if node.head == "unit" else "" for node in (gold, stated))
     gold, stated = (node.parts[0] if node.head == "unit" else node for node in (gold, stated))
     if "percent" in (one, other):
-        return one == other and same(gold, stated) or same_percent(gold, stated, one, other, same)
+        return (one == other and same(gold, stated)) or same_percent(gold, stated, one, other, same)
     if one.startswith("mod ") and not other:
         return False
     if not one or not other or one == other:

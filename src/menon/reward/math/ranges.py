@@ -38,13 +38,10 @@ def is_bound(node: Node) -> bool:
 def as_range(node: Node, other: Node) -> Node:
     """The node as intervals where it is compared with a set of real numbers: `0 < x < 1` as (0, 1), several
     such as their union, R, and R without some numbers."""
-    if node.head == "list" and node.value == "and" and all(map(is_bound, node.parts)):
-        if (
-            other.head in RANGES
-            or (other.head == "relation" and len(other.parts) == 3)
-            or other.value == "and"
-        ):
-            return both_bounds(node)
+    chain = other.head == "relation" and len(other.parts) == 3
+    together = node.head == "list" and node.value == "and" and all(map(is_bound, node.parts))
+    if together and (other.head in RANGES or chain or other.value == "and"):
+        return both_bounds(node)
     if node.head == "relation" and other.head == "list" and other.value == "and" and is_bound(node):
         return interval_where(node)
     if other.head not in RANGES and not (other.head == "name" and other.value == "R"):

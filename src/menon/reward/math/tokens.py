@@ -16,8 +16,8 @@ LONG = 4
 a value."""
 
 BARE_UNITS = names_in("""
-    cm mm km m in ft yd mi g kg mg lb lbs oz l ml s sec secs min mins h hr hrs day days week year deg rad usd eur
-    cent euro mph kph kmh pct unit sq men way ways cup cups gal time
+    cm mm km m in ft yd mi g kg mg lb lbs oz l ml s sec secs min mins h hr hrs day days week year deg rad
+    usd eur cent euro mph kph kmh pct unit sq men way ways cup cups gal time
     """)
 """Short words that are units where they stand bare after a value, in small or capital letters."""
 _SHORT = names_in("and or not the")
@@ -43,10 +43,11 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af々"
+_WORD = rf"(?:[{_CJK}]+|[^\W\d_{_CJK}]+)"
 _BARE_WORDS = re.compile(
-    rf"\\(?:text|based|begin|end) *\{{[^{{}}]*\}}|\\[A-Za-z]+|(?P<words>(?:[{_CJK}]+|[^\W\d_{_CJK}]+)(?: *(?:[{_CJK}]+|[^\W\d_{_CJK}]+))*)"
+    rf"\\(?:text|based|begin|end) *\{{[^{{}}]*\}}|\\[A-Za-z]+|(?P<words>{_WORD}(?: *{_WORD})*)"
 )
-_ONE_WORD = re.compile(rf"[{_CJK}]+|[^\W\d_{_CJK}]+")
+_ONE_WORD = re.compile(_WORD)
 _NESTED_TEXT = re.compile(r"\\text *\{((?:[^{}]|\{[^{}]*\})*)\}")
 _REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar|dot) *\{?(\d+)\}?")
 _MATRIX = re.compile(r"\\begin *\{(?:([vV])|[pbB]|small)?matrix\*?\}|\\begin *\{array\} *(?:\{[clr| ]*\})?")
@@ -113,7 +114,11 @@ def bare_units(text: str, gap_needed: bool) -> str:
         words = re.findall(r"[A-Za-zµΩ]+", spelt)
         if not all(word in table() and (len(word) > 1 or letter_unit(word)) for word in words):
             return found[0]
-        return found[0] if (gap_needed or spelt == "K") and len(spelt) == 1 and not found[1] else f" \\text{{{spelt}}}"
+        return (
+            found[0]
+            if (gap_needed or spelt == "K") and len(spelt) == 1 and not found[1]
+            else f" \\text{{{spelt}}}"
+        )
 
     return _BARE_UNIT.sub(unit, text)
 

@@ -6,9 +6,10 @@ form (pairs, sets, units, chains of equations) is decided by rules rather than g
 for anything that it does not know.
 """
 
+from menon.reward.math.atoms import RELATIONS, SETS
 from menon.reward.math.layout import laid_out
 from menon.reward.math.node import Node, joined
-from menon.reward.math.terms import RELATIONS, SETS, Terms
+from menon.reward.math.terms import Terms
 from menon.reward.math.tokens import LONGEST, Token, TooLarge, Unreadable, tokens_of
 from menon.reward.math.wording import expanded
 

@@ -1,7 +1,7 @@
 """Units: what a written unit measures, and whether words look like a unit.
 
-A unit is a factor and powers of bases. Bases are the SI's, money by currency, and any noun that is counted, so
-that two units are the same exactly if both agree: kJ is 1000 J, m s^-1 is m/s, and apples are not pears.
+A unit is a factor and powers of bases. Bases are the SI's, money by currency, and any noun that is counted,
+so that two units are the same exactly if both agree: kJ is 1000 J, m s^-1 is m/s, and apples are not pears.
 """
 
 import re
@@ -21,7 +21,8 @@ ft = foot feet, 3048/10000 m
 yd = yard yards, 9144/10000 m
 mi = mile miles, 1609344/1000 m
 公里 = 千米 킬로미터, 1000 m
-kilomètre = kilomètres kilómetro kilómetros chilometro chilometri quilômetros километр километра километров км, 1000 m
+kilomètre = kilomètres kilómetro kilómetros chilometro chilometri quilômetros километр, 1000 m
+kilomètre = километра километров км, 1000 m
 厘米 = см centimètres centímetros センチ 센티미터, 1/100 m
 毫米 = мм 밀리미터, 1/1000 m
 分米 = , 1/10 m
@@ -30,13 +31,17 @@ kilogramm = kilogrammes kilogramos килограмм килограммов к�
 tonne = tonnes t ton tons 吨, 1000000 g
 lb = lbs pound pounds
 oz = ounce ounces, 1/16 lb
-s = sec secs second seconds seconde secondes segundo segundos secondi sekunde sekunden секунда секунды секунд сек с 秒 초
+s = sec secs second seconds seconde secondes segundo segundos secondi sekunde sekunden секунда
+s = секунды секунд сек с 秒 초
 min = mins minute minutes minuten minuto minutos minuti минута минуты минут мин 分钟 分 분, 60 s
-h = hr hrs hour hours heure heures hora horas ora ore stunde stunden час часа часов ч 小时 小時 时 時間 시간, 3600 s
+h = hr hrs hour hours heure heures hora horas ora ore stunde stunden час часа часов ч 小时, 3600 s
+h = 小時 时 時間 시간, 3600 s
 day = days jour jours día días dia dias tag tage giorno giorni день дня дней 天 日 일, 86400 s
-week = weeks semaine semaines semana semanas woche wochen settimana settimane неделя недели недель 周 星期 週間 주, 604800 s
+week = weeks semaine semaines semana semanas woche wochen settimana settimane неделя, 604800 s
+week = недели недель 周 星期 週間 주, 604800 s
 month = months mois mes meses monat monate mese mesi месяц месяца месяцев 月 个月 ヶ月 개월
-year = years yr yrs an ans année années año años jahr jahre anno anni ano anos год года лет 年 岁 歳 년 살, 12 month
+year = years yr yrs an ans année années año años jahr jahre anno anni ano anos год года, 12 month
+year = лет 年 岁 歳 년 살, 12 month
 l = L liter liters litre litres litros литр литра литров 升 リットル 리터, 1/1000 m^3
 毫升 = , 1/1000000 m^3
 gal = gallon gallons
@@ -96,7 +101,9 @@ time = times 倍 倍 回 次 번
 way = ways 种 種 通り 가지
 ordinal = th st nd rd
 person = people persons 人 名 位 명 человек человека
-piece = pieces 个 個 个球 件 只 支 点 题 页 句 字 层 排 班 组 家 间 座 栋 份 道 首 粒 步 圈 场 局 双 对 枝 条 张 本 棵 朵 辆 头 颗 根 块儿 枚 匹 つ 台 개 마리 권 장 штук штуки stück pièces piezas pezzi
+piece = pieces 个 個 个球 件 只 支 点 题 页 句 字 层 排 班 组 家 间 座 栋 份 道 首 粒 步 圈 场 局 双
+piece = 对 枝 条 张 本 棵 朵 辆 头 颗 根 块儿 枚 匹
+piece = つ 台 개 마리 권 장 штук штуки stück pièces piezas pezzi
 """
 _PREFIXES = {
     "p": Fraction(1, 10**12),
@@ -114,8 +121,24 @@ _PREFIXES = {
 }
 _PREFIXED = names_in("m g s l L N J W Wh Pa V A C F Hz eV cal mol bit B Ω T H")
 _SPOKEN = {"nano": "n", "micro": "u", "milli": "m", "centi": "c", "kilo": "k", "mega": "M", "giga": "G"}
-_SPOKEN_OF = """m meter metre; g gram; s second; l liter litre; N newton; J joule; W watt; Pa pascal; V volt; A ampere
-amp; Hz hertz; eV electronvolt; cal calorie; mol mole; bit bit; B byte"""
+_SPOKEN_OF = """
+m meter metre
+g gram
+s second
+l liter litre
+N newton
+J joule
+W watt
+Pa pascal
+V volt
+A ampere amp
+Hz hertz
+eV electronvolt
+cal calorie
+mol mole
+bit bit
+B byte
+"""
 _DIGIT = re.compile(r"\^\(?([+-]?\d)\)?")
 _PART = re.compile(r"[/*·]|\^\(?[+-]?\d\)?|[^\s/*·^]+")
 _WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
@@ -124,9 +147,21 @@ _LETTERS = names_in("m s g h L N J W V A K C T F Ω")
 _CAPITALS = names_in("cm km kg ft in lb lbs hr hrs min sec usd eur gbp inr rs cny rmb jpy krw mph")
 """Symbols of two or three letters that are also written in capital letters."""
 _CHINESE = re.compile(r"[\u4e00-\u9fff]{1,4}")
-_CHANGING = frozenset("不非没無无以上下多少或和倍半百千万萬亿億分至到超未近左右间除加减乘比最大小约余几数错对是否可能之的成折内外中前后")
+_CHANGING = frozenset(
+    "不非没無无以上下多少或和倍半百千万萬亿億分至到超未近左右间除加减乘比最大小约余几数错对是否可能之的成折内外中前后"
+)
 """Signs that may change a value, of which no noun after a measure word may consist."""
 _ARTICLE = re.compile(r"^(?:in|of) (?:the |a |an )?")
+
+
+_PLAIN = {
+    **dict.fromkeys(
+        ("degrees", "deg", "degré", "degrés", "grado", "grados", "градус", "градусов", "度"), "degree"
+    ),
+    **dict.fromkeys(("percentage", "pct", "prozent", "процент", "процентов"), "percent"),
+    **dict.fromkeys(("per cent", "pour cent", "por ciento", "per cento", "por cento"), "percent"),
+}
+"""Names of the two units with which the verifier calculates."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +174,8 @@ class Measure:
 
 @cache
 def table() -> dict[str, Measure]:
-    """Names and symbols of units -> what they measure. Symbols keep their case; names are in small letters."""
+    """Names and symbols of units -> what they measure. Symbols keep their case, names are in small
+    letters."""
     found: dict[str, Measure] = {}
     for line in _BASES.strip().splitlines():
         names, _, meaning = line.partition(",")
@@ -156,7 +192,7 @@ def table() -> dict[str, Measure]:
         for name, one in symbols.items():
             if prefix not in "cd" or name in ("m", "l", "L"):
                 found.setdefault(prefix + name, Measure(scale * one.factor, one.powers, True))
-    for group in _SPOKEN_OF.split(";"):
+    for group in _SPOKEN_OF.strip().splitlines():
         name, *spoken = group.split()
         for word, prefix in _SPOKEN.items():
             one = Measure(_PREFIXES[prefix] * symbols[name].factor, symbols[name].powers, True)
@@ -171,6 +207,11 @@ def known(word: str) -> str | None:
         return word
     low = word.lower()
     return low if low in table() and (len(low) > 3 or not low.isascii() or low in _CAPITALS) else None
+
+
+def plain_name(name: str) -> str:
+    """The name of a unit, one and the same for degrees and for percent."""
+    return _PLAIN.get(name.lower(), name)
 
 
 def letter_unit(text: str) -> bool:
@@ -273,9 +314,8 @@ def looks_like_unit(text: str) -> bool:
 
 def is_noun(word: str) -> bool:
     low = word.lower().rstrip(".")
-    return (
-        bool(known(word)) or low in NOUNS or (len(low) > 3 and low.endswith("s") and not low.endswith("ss"))
-    )
+    plural = len(low) > 3 and low.endswith("s") and not low.endswith(("ss", "ous", "wards"))
+    return bool(known(word)) or low in NOUNS or plural
 
 
 def is_latin(word: str) -> bool:

@@ -17,7 +17,8 @@ LONGEST_PHRASE = 6
 _CURRENCY = names_in("$ € £ ₹ ¥ ₽ ₩ rs usd eur gbp inr us$ rmb cny")
 _PIECE = re.compile(
     r"(?P<number>\d+(?:[.,]\d+)*)|(?P<cjk>[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af々]+)"
-    r"|(?P<word>°[CF]?|[^\W\d_]+(?:(?:['’-]|\.(?=[^\W\d_]\b))[^\W\d_]+)*|[$€£₹¥₽₩¢])|(?P<sign>\^ ?-?\d|\^\(-?\d\)|\S)"
+    r"|(?P<word>°[CF]?|[^\W\d_]+(?:(?:['’-]|\.(?=[^\W\d_]\b))[^\W\d_]+)*|[$€£₹¥₽₩¢])"
+    r"|(?P<sign>\^ ?-?\d|\^\(-?\d\)|\S)"
 )
 _SIGNS = {"%": "%", "+": "+", "*": "*", "=": "=", "!": "!", "<": "<", ">": ">", "±": "\\pm", "√": "\\sqrt"}
 _CHOICE = re.compile(r"(?:^|(?<=[:\s]))(?:\([A-J]\)|[A-J][.:)])\s*$")
