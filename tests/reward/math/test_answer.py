@@ -7,6 +7,7 @@ import time
 import pytest
 
 from math_pairs import DIFFERENT, EQUAL, NOT_STATED, STATED
+from math_said import OTHER, SAME
 from menon.errors import UserError
 from menon.parts import Around
 from menon.prompts.reader import read_rows
@@ -101,6 +102,12 @@ def test_the_labelled_cases(verifier, shared):
     assert len(wrong) <= 0.03 * sum(not row.get("disputed") for row in rows)
     assert len(false_accepts) <= 3
     assert not {"thought", "empty", "hostile"} & set(false_accepts)
+
+
+def test_words_units_times_and_layouts_are_read_or_refused():
+    wrong = [pair for pair in SAME if decided(pair[0], f"\\boxed{{{pair[1]}}}") != "right"]
+    wrong += [pair for pair in OTHER if decided(pair[0], f"\\boxed{{{pair[1]}}}") == "right"]
+    assert wrong == []
 
 
 FOUND_ELSEWHERE = {
