@@ -29,6 +29,8 @@ _PROSE = re.compile(r"(?=[^a-zA-Z]*[a-zA-Z])(?=.*[A-Za-z]{3})[^\W\d_][\w\s.,;:!?
 _PIECES = re.compile(r"\\(?:text\w*|mathrm|mbox)\s*\{([^{}]*)\}|(\b(?:and|or)\b)")
 
 _DIGIT = re.compile(r"\d")
+_DENIED = re.compile(r"\\(?:neg|lnot|not|neq?|nsim|cancel|[bx]cancel|sout|overline|bar)(?![a-z])|[¬≠~?]")
+"""Signs that deny or doubt the words beside them."""
 
 KNOWN: tuple[tuple[str, str, bool], ...] = (
     ("18", "18.0", True),
@@ -175,7 +177,7 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
     one, other = (symbol if (symbol := set_in_words(text)) else text for text in (one, other))
     prose = _PIECES.sub(r"\1", gold).strip()
     if not set_in_words(gold) and _PROSE.fullmatch(prose):
-        if words(prose) and words(prose) in (words(result), words(whole)):
+        if words(prose) and words(prose) in (words(result), words(whole)) and not _DENIED.search(result):
             return "right"
         if len(prose) > 4 and not _DIGIT.search(prose):
             return "wrong"

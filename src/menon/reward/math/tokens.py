@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from menon.reward.math.lexicon import BEFORE, FOUR_LETTERS, JOINERS, names_in
-from menon.reward.math.units import letter_unit, table
+from menon.reward.math.units import bare_unit
 
 LONGEST = 2000
 """Most characters that are read."""
@@ -112,13 +112,10 @@ def bare_units(text: str, gap_needed: bool) -> str:
         spelt = found[2].replace("\\Omega", "Ω").replace("\\mu", "µ").replace("\\cdot", " ")
         spelt = re.sub(r"[{}]| (?=\^)|(?<=\^) ", "", spelt)
         words = re.findall(r"[A-Za-zµΩ]+", spelt)
-        if not all(word in table() and (len(word) > 1 or letter_unit(word)) for word in words):
+        alone = len(spelt) > 1 or bool(found[1])
+        if not all(bare_unit(word, alone) for word in words) or (gap_needed and not alone):
             return found[0]
-        return (
-            found[0]
-            if (gap_needed or spelt == "K") and len(spelt) == 1 and not found[1]
-            else f" \\text{{{spelt}}}"
-        )
+        return f" \\text{{{spelt}}}"
 
     return _BARE_UNIT.sub(unit, text)
 

@@ -144,6 +144,9 @@ _PART = re.compile(r"[/*·]|\^\(?[+-]?\d\)?|[^\s/*·^]+")
 _WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
 _RAISED = {"squared": 2, "cubed": 3}
 _LETTERS = names_in("m s g h L N J W V A K C T F Ω")
+_CLOSE_LETTERS = names_in("m s g h L N J W V Ω")
+_SYMBOLS = names_in("ft yd mi lb lbs oz min hr hrs rad rev rpm mph kph atm ha in")
+"""Symbols without a prefix that are units where they stand bare after a number."""
 _CAPITALS = names_in("cm km kg ft in lb lbs hr hrs min sec usd eur gbp inr rs cny rmb jpy krw mph")
 """Symbols of two or three letters that are also written in capital letters."""
 _CHINESE = re.compile(r"[\u4e00-\u9fff]{1,4}")
@@ -214,9 +217,12 @@ def plain_name(name: str) -> str:
     return _PLAIN.get(name.lower(), name)
 
 
-def letter_unit(text: str) -> bool:
-    """Whether a letter may be a unit where it stands bare after a number."""
-    return text in _LETTERS
+def bare_unit(text: str, gap: bool) -> bool:
+    """Whether letters may be a unit where they stand bare after a number; `gap`: after a space."""
+    if len(text) == 1:
+        return text in (_LETTERS if gap else _CLOSE_LETTERS)
+    prefixed = text[0] in _PREFIXES and text[1:] in _PREFIXED
+    return prefixed or text in _PREFIXED | _SYMBOLS or (len(text) > 3 and known(text) is not None)
 
 
 def parts(text: str) -> list[tuple[str, int]]:

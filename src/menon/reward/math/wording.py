@@ -24,6 +24,10 @@ _SIGNS = {"%": "%", "+": "+", "*": "*", "=": "=", "!": "!", "<": "<", ">": ">", 
 _CHOICE = re.compile(r"(?:^|(?<=[:\s]))(?:\([A-J]\)|[A-J][.:)])\s*$")
 """The letter of a choice before a value: `(B)`, `B:`."""
 _INSIDE = "/*·"
+_ORDINAL = re.compile(
+    r".*(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf|teen|tie|hundred|thousand|illion)ths?|.*ièmes?|.*avos?"
+)
+"""Parts of a whole: 5 sixths, 5 dixièmes, 5 doceavos."""
 _OF_NUMBERS = frozenset({"positive", "negative"})
 """Words that say which numbers are counted: 5 positive integers."""
 Meaning = tuple[str, str]
@@ -263,6 +267,8 @@ def changes(word: str) -> bool:
     """Whether a word inside a unit would change the value or make a claim about it."""
     if word in lexicon.LINKS or (known(word) and word not in ("as", "min")):
         return False
+    if _ORDINAL.fullmatch(word):
+        return True
     meanings = (lexicon.REFUSED, PHRASES, lexicon.OPERATORS, lexicon.SIGNS)
     return any(word in words for words in meanings)
 
@@ -303,6 +309,8 @@ def expanded(tokens: Sequence[Token]) -> list[Token]:
 def word(text: str, after: str) -> list[Token]:
     """A word that is an answer or a label, or only joins others."""
     low = text.strip(" .,;:").lower()
+    if "?" in text:
+        raise Unreadable("asks")
     if low in lexicon.JOINERS:
         return [Token("sign", "," if text.startswith(",") else lexicon.JOINERS[low], True)]
     if not low:
