@@ -32,15 +32,15 @@ MULTIPLIERS = {
 12: dúzias, дюжина, дюжин
 100: hundred, hundreds, cien, cientos, hundert, cento, centinaia, centena, centenas, сотня
 100: сотен, 百, 백
-1000: thousand, thousands, mil, mille, milliers, millier, mila, tausend, тыс, тысяча
+1000: tsd, thousand, thousands, mil, mille, milliers, millier, mila, tausend, тыс, тысяча
 1000: тысячи, тысяч, 千, 천
 100000: lakh, lakhs
 10000: 万, 萬, 만
-1000000: million, millions, mn, millón, millones, millionen, milione, milioni, milhão
+1000000: mio, million, millions, mn, millón, millones, millionen, milione, milioni, milhão
 1000000: milhões, млн, миллион, миллиона, миллионов, 百万, 백만
 10000000: crore, crores, 千万, 천만
 100000000: 亿, 億, 억
-1000000000: billion, billions, bn, milliard, milliards, milliarde, milliarden, miliardo
+1000000000: mrd, billion, billions, bn, milliard, milliards, milliarde, milliarden, miliardo
 1000000000: miliardi, bilhão, bilhões, млрд, миллиард, миллиарда, миллиардов, 十亿
 1000000000000: trillion, trillions, 兆, 万亿
 """
@@ -70,6 +70,7 @@ SIGNS = rows(
 
 OPERATORS = rows(
     """
+=: is, equals, is equal to, equal to
 +: plus, added to, más, più, mais, плюс, 加
 -: minus, moins, menos, meno, минус, 减
 *: times, multiplied by, fois, por, mal, volte, vezes, умножить на, 乘, 乘以
@@ -96,6 +97,7 @@ REFUSED = names_in("""
     después antes detrás jamás entonces apenas tras dobles pares veintenas centenares millares avos doceavos
     depois após aliás demais milhares trilhões dezenas falls jenseits abwärts aufwärts meistens erstens
     décimos centésimos milésimos sextos séptimos octavos novenos sétimos oitavos nonos
+    décimas mitades vingtaines trentaines moitiés metades others among etc
     wrongs lies tops fails works equals becomes seems exceeds misses differs
     not no never neither nor none except without isn't aren't wasn't don't doesn't can't cannot wrong
     incorrect
@@ -138,6 +140,7 @@ BEFORE = names_in("""
     distance
     number sum probability mean average median mode ratio of for to at x-coordinate y-coordinate
     coordinates
+    remainder product difference quotient triangle circle rectangle side sides
     point has there will and slope angle measure age weight mass amount range
     either exactly only just simply approximately approx about around roughly circa ca nearly
     la le les réponse est donc environ exactement el respuesta es por tanto aproximadamente unos
@@ -175,12 +178,14 @@ ASIDES = frozenset(
         *("are the answers", "are the solutions", "as required", "as desired", "is the value"),
         *("in total", "en tout", "au total", "cada uno", "in totale", "en total", "no total", "all together"),
         *("in all", "at all", "in the end", "is the total", "the maximum value is", "the minimum value is"),
+        *("maximum value", "minimum value", "times as many", "times as much", "times as long"),
         *("maximum value is", "minimum value is", "the least value is", "the greatest value is"),
     ]
 )
 """Phrases that are harmless although a word of theirs alone would not be."""
 
 NOUNS = names_in("""
+    personen schüler äpfel bücher kinder münzen mele persone studenti libri monete modi cacti
     text men women people children sheep fish feet teeth mice deer geese cattle folk dice data
     solution way apple cake pizza pie pair person child student ball book item point digit root team
     game ticket

@@ -233,7 +233,7 @@ def squeeze(text: str) -> str:
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(?<!\d) +| +(?!\d)", "", text)
     text = re.sub(r"\{([A-Za-z0-9])\}", r"\1", text)
-    text = text.rstrip(".,;:") if len(text) > 1 else text
+    text = text.rstrip(".,;:") if len(text) > 1 and not text.endswith("...") else text
     return text.casefold() if text.isalpha() and len(text) > 2 else text
 
 

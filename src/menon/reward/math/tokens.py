@@ -57,6 +57,8 @@ _BARE_UNIT = re.compile(
     rf"(?<=[\d}})°])( *)({_SYMBOL}(?:(?: ?/ ?| ?\\cdot ?| ?\* ?| ){_SYMBOL})*)(?= *(?:$|[,;)\]}}=]))"
 )
 
+_UNIT_IN_BRACKETS = re.compile(rf"(?<=[\d}}]) *\( *({_SYMBOL}) *\)$")
+
 
 @dataclass(frozen=True)
 class Token:
@@ -117,7 +119,7 @@ def bare_units(text: str, gap_needed: bool) -> str:
             return found[0]
         return f" \\text{{{spelt}}}"
 
-    return _BARE_UNIT.sub(unit, text)
+    return _BARE_UNIT.sub(unit, _UNIT_IN_BRACKETS.sub(r" \1", text))
 
 
 def _repeat(found: re.Match[str]) -> str:

@@ -27,7 +27,7 @@ kilomètre = километра километров км, 1000 m
 毫米 = мм 밀리미터, 1/1000 m
 分米 = , 1/10 m
 g = gram grams gramme grammes gm грамм граммов г 克 グラム 그램
-kilogramm = kilogrammes kilogramos килограмм килограммов кг 千克 公斤 킬로그램, 1000 g
+kilogramm = キロ kilogrammes kilogramos килограмм килограммов кг 千克 公斤 킬로그램, 1000 g
 tonne = tonnes t ton tons 吨, 1000000 g
 lb = lbs pound pounds
 oz = ounce ounces, 1/16 lb
@@ -97,6 +97,31 @@ franc = francs chf
 reais = 
 percent = percentage pct prozent процент процента процентов
 unit = units
+S = siemens
+Å = angstrom angstroms
+dB = decibel decibels
+u = amu
+ppm =
+ppb =
+psi =
+bar = bars
+ly = lightyear lightyears
+AU =
+BTU =
+hp = horsepower
+Wb = weber webers
+lx = lux
+cd = candela candelas
+lm = lumen lumens
+fps = , 3048/10000 m s^-1
+cent = 美分, 1/100 dollar
+яблоко = яблок яблока
+способ = способов способа
+ученик = учеников ученика
+ребенок = детей
+книга = книг книги
+число = чисел числа
+решение = решений решения
 time = times 倍 倍 回 次 번
 way = ways 种 種 通り 가지
 ordinal = th st nd rd
@@ -149,6 +174,7 @@ _SYMBOLS = names_in("ft yd mi lb lbs oz min hr hrs rad rev rpm mph kph atm ha in
 """Symbols without a prefix that are units where they stand bare after a number."""
 _CAPITALS = names_in("cm km kg ft in lb lbs hr hrs min sec usd eur gbp inr rs cny rmb jpy krw mph")
 """Symbols of two or three letters that are also written in capital letters."""
+_MONEY = names_in("dollar euro gbp rupee ruble yuan yen ¥ won peso franc reais")
 _CHINESE = re.compile(r"[\u4e00-\u9fff]{1,4}")
 _CHANGING = frozenset(
     "不非没無无以上下多少或和倍半百千万萬亿億分至到超未近左右间除加减乘比最大小约余几数错对是否可能之的成折内外中前后"
@@ -304,7 +330,8 @@ def looks_like_unit(text: str) -> bool:
     """Whether words after a value may be left out: units that are known, nouns in the plural, parts of a
     whole. Words in other scripts must be known."""
     if measure(text).known:
-        return True
+        scaled = re.search(r"\b[BKT]\b", text) and any(base in _MONEY for base, _ in measure(text).powers)
+        return not scaled and text != "B"  # $5 K is 5000, and 5 B five billion
     if re.match(r"(?i)of (?:the|a|an|his|her|their|its|them|all)\b", text):
         return text.isascii() and len(text.split()) <= LONGEST
     words = [word for word, _ in parts(spelt(text))]

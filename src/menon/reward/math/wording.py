@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from menon.reward.math import lexicon
 from menon.reward.math.lexicon import names_in
 from menon.reward.math.tokens import Token, Unreadable
-from menon.reward.math.units import known, looks_like_unit
+from menon.reward.math.units import is_noun, known, looks_like_unit
 
 LONGEST_PHRASE = 6
 _CURRENCY = names_in("$ € £ ₹ ¥ ₽ ₩ rs usd eur gbp inr us$ rmb cny")
@@ -111,7 +111,7 @@ class Wording:
     def __init__(self, text: str, left: bool, right: bool) -> None:
         text = text if left else _CHOICE.sub("", text)
         self.text = text
-        self.pieces = [piece for piece in pieces_of(text) if piece.text not in '().;:"“”']
+        self.pieces = [piece for piece in pieces_of(text) if piece.text not in '()[].;:"“”']
         if "(" in text and any(piece.kind == "number" for piece in self.pieces):
             raise Unreadable("has a number in brackets beside it")
         self.place = 0
@@ -220,13 +220,14 @@ class Wording:
         if len(run) == 1 and len(run[0].text) == 1 and run[0].text.isascii() and not known(run[0].text):
             return self.letter(run[0].text)
         if not self.value:
-            return all(word in lexicon.BEFORE for word in low)
+            return introduction(low, self.text)
         while low and low[-1] in lexicon.AFTER:
             low.pop()
             run.pop()
         if not low:
             return True
-        if any(changes(word) for word in low if word not in _OF_NUMBERS) or low[-1] in _OF_NUMBERS:
+        exempt = {*_OF_NUMBERS, *(lexicon.POWERS if low[0] not in lexicon.POWERS else ())}
+        if any(changes(word) for word in low if word not in exempt) or low[-1] in _OF_NUMBERS:
             return False
         unit = joined(run)
         if not looks_like_unit(unit) or (unit == "K" and not self.text.startswith(" ")):  # 5K is 5000
@@ -260,7 +261,22 @@ class Wording:
             return False
         pair = " ".join(piece.low for piece in self.pieces[self.place : self.place + 2])
         joins = low in lexicon.OPERATORS and self.value and self.ahead
-        return low in PHRASES or joins or any(pair == phrase[: len(pair)] for phrase in lexicon.ASIDES)
+        return (
+            low in PHRASES
+            or joins
+            or (" " in pair and any(pair == phrase[: len(pair)] for phrase in lexicon.ASIDES))
+        )
+
+
+def introduction(low: Sequence[str], text: str) -> bool:
+    """Whether words only introduce a value: known ones, and nouns in `the number of ways is` and
+    `Number of ways:`."""
+    names = low[-1:] in (["is"], ["are"]) or text.rstrip().endswith(":")
+    return all(word in lexicon.BEFORE or (names and introduces_noun(word)) for word in low)
+
+
+def introduces_noun(word: str) -> bool:
+    return len(word) == 1 or word in lexicon.LINKS or (is_noun(word) and not changes(word))
 
 
 def changes(word: str) -> bool:
@@ -328,7 +344,7 @@ def introduces(tokens: Sequence[Token], place: int) -> bool:
         0 < place < len(tokens) - 1
         and tokens[place].text == ":"
         and tokens[place - 1].kind == "text"
-        and all(piece.low in lexicon.BEFORE for piece in pieces_of(tokens[place - 1].text))
+        and introduction([piece.low for piece in pieces_of(tokens[place - 1].text)], ":")
         and begins_value(tokens, place + 1)
     )
 
