@@ -71,6 +71,7 @@ SIGNS = rows(
 OPERATORS = rows(
     """
 =: is, equals, is equal to, equal to
+\\in: is in, belongs to, lies in, is an element of
 +: plus, added to, más, più, mais, плюс, 加
 -: minus, moins, menos, meno, минус, 减
 *: times, multiplied by, fois, por, mal, volte, vezes, умножить на, 乘, 乘以
@@ -140,7 +141,7 @@ BEFORE = names_in("""
     distance
     number sum probability mean average median mode ratio of for to at x-coordinate y-coordinate
     coordinates
-    remainder product difference quotient triangle circle rectangle side sides
+    set interval domain remainder product difference quotient triangle circle rectangle side sides
     point has there will and slope angle measure age weight mass amount range
     either exactly only just simply approximately approx about around roughly circa ca nearly
     la le les réponse est donc environ exactement el respuesta es por tanto aproximadamente unos

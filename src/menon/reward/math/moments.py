@@ -90,6 +90,7 @@ def moment(text: str) -> Moment | None:
     if len(text) > LONGEST or not any(letter.isdigit() for letter in text):
         return None
     plain = " ".join(_MARKUP.sub(" ", text).lower().replace("：", ":").split()).strip(" .,")
+    plain = plain.removeprefix("at ").removeprefix("on ")
     return time_of(plain) or date_of(plain)
 
 

@@ -127,7 +127,7 @@ way = ways 种 種 通り 가지
 ordinal = th st nd rd
 person = people persons 人 名 位 명 человек человека
 piece = pieces 个 個 个球 件 只 支 点 题 页 句 字 层 排 班 组 家 间 座 栋 份 道 首 粒 步 圈 场 局 双
-piece = 对 枝 条 张 本 棵 朵 辆 头 颗 根 块儿 枚 匹
+piece = 枝 条 张 本 棵 朵 辆 头 颗 根 块儿 枚 匹
 piece = つ 台 개 마리 권 장 штук штуки stück pièces piezas pezzi
 """
 _PREFIXES = {

@@ -181,7 +181,7 @@ class Wording:
         elif kind == "joiner" or self.ahead:
             if not self.ahead:
                 return False
-            self.emit("sign", text)
+            self.emit("command" if text.startswith("\\") else "sign", text)
             self.value = False
         return True
 
