@@ -95,6 +95,14 @@ n(n+1) ~~ n(n+1), n = 1, 2, 3, \ldots
 3\pmod 7 ~~ x \equiv 3 \mod 7
 \begin{pmatrix}1&0\\0&1\end{pmatrix} ~~ [[1,0],[0,1]]
 101_2 ~~ 101_{\text{two}}
+0.25 ~~ 0,25
+\tan x ~~ {\rm tg}\,x
+x^3+C ~~ x^3+C, C\in\mathbb{R}
+k\pi, k\in\mathbb{Z} ~~ k\pi, k=0,\pm1,\pm2,\ldots
+(3,4) ~~ y=4, x=3
+[1,2] ~~ x\text{ is in }[1,2]
+25\% ~~ 25 \%\text{ of the students}
+7 ~~ \text{The number of ways is }7
 17_8 ~~ 0o17
 """)
 
@@ -190,6 +198,11 @@ a:b:c ~~ a:c:b
 (2,5) ~~ ]2,5]
 (3,5) ~~ x>3 \text{ or } x<5
 (3,4) ~~ x=3\text{ or }y=4
+(3,4) ~~ \begin{cases}y=3\\x=4\end{cases}
+2,3 ~~ 2.3
+\text{Yes} ~~ \neg\text{Yes}
+5 ~~ 5\text{ dixièmes}
+5 ~~ 5\text{ Mio. Euro}
 \begin{cases}1 & x>0\\-1 & x<0\end{cases} ~~ \begin{cases}2 & x>0\\-2 & x<0\end{cases}
 10 ~~ C_4^2
 123456 ~~ 12,34,567

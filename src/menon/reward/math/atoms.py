@@ -8,7 +8,7 @@ from menon.reward.math.tokens import Token, Unreadable
 
 FUNCTIONS = names_in(
     "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh log ln lg exp max "
-    "min gcd lcm"
+    "min gcd lcm abs floor ceil"
 )
 OPAQUE = frozenset("fgh")
 """Letters that are read as functions where a bracket follows; any other letter is multiplied."""

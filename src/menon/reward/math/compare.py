@@ -30,7 +30,7 @@ def compare_answers(gold: str, stated: str) -> Found:
         found = compare_readings(gold, stated)
         for other_gold, other_stated in (
             (bare_units(gold, gap_needed=True), bare_units(stated, gap_needed=False)),
-            (grouped_otherwise(gold), grouped_otherwise(stated)),
+            (gold, grouped_otherwise(stated)),
         ):
             if found != "right" and (other_gold, other_stated) != (gold, stated):
                 found = compare_readings(other_gold, other_stated)
@@ -83,6 +83,10 @@ def same(gold: Node, stated: Node) -> bool:
 
 def same_forms(gold: Node, stated: Node) -> bool:
     """Compares what has no labels, conditions and units any more, by its outer form."""
+    gold, stated = (
+        replace(node, head="list") if node.head == "set" and distinct_labels(node.parts) else node
+        for node in (gold, stated)
+    )
     heads = {gold.head, stated.head}
     if heads == {"pair"}:
         return gold.value == stated.value and in_order(gold.parts, stated.parts)
@@ -91,6 +95,7 @@ def same_forms(gold: Node, stated: Node) -> bool:
     if heads in ({"pair", "list"}, {"pair", "matrix"}):
         if "or" in (gold.value, stated.value):
             return False
+        gold, stated = by_label(gold), by_label(stated)
         return round_brackets(gold) and round_brackets(stated) and in_order(entries(gold), entries(stated))
     if heads & {"cap", "setminus"}:
         if gold.head == stated.head and in_order(gold.parts, stated.parts):
@@ -119,6 +124,13 @@ def same_ratios(gold: Node, stated: Node) -> bool:
         same(Node("*", (one, other)), Node("*", (it, first)))
         for one, it in zip(gold.parts, stated.parts, strict=True)
     )
+
+
+def by_label(node: Node) -> Node:
+    """`y = 4, x = 3` in the order of its labels."""
+    if node.head != "list" or not distinct_labels(node.parts):
+        return node
+    return replace(node, parts=tuple(sorted(node.parts, key=lambda part: str(part.parts[0].value))))
 
 
 def is_mixed(node: Node) -> bool:

@@ -12,7 +12,7 @@ from menon.reward.math.ranges import is_bound, is_equation
 SETS = frozenset({"Z", "N", "R", "Q", "C"})
 INDICES = names_in("n k m l j i p q t")
 """Letters that stand for a whole number where a bound is all that is said about them."""
-CONSTANTS = names_in("C c K k D C_1 c_1")
+CONSTANTS = names_in("C c K k D C_0 C_1 c_1")
 
 
 def split(node: Node) -> tuple[Node, dict[str, str]]:
@@ -84,9 +84,9 @@ def without_labels(node: Node, sets: dict[str, str]) -> dict[str, str]:
     an inequality is real."""
     nodes = node.parts if node.head == "list" else (node,)
     equations = {part.parts[0].value for part in nodes if is_equation(part) and part.parts[0].head == "name"}
-    bounds = bounded(node)
+    free = bounded(node) | {added_constant(node)}
     return {
-        name: of for name, of in sets.items() if name not in equations and not (name in bounds and of == "R")
+        name: of for name, of in sets.items() if name not in equations and not (name in free and of == "R")
     }
 
 

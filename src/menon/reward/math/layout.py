@@ -8,10 +8,10 @@ import re
 
 from menon.reward.math.tokens import words_marked
 
-_SPACING = re.compile(r"(?:\\\\|\\cr(?![a-zA-Z]))\s*(?:\[ *-?[\d.]+ *(?:pt|em|ex|mm|cm|in) *\])?")
+_SPACING = re.compile(r"(?:\\\\|\\(?:cr|newline)(?![a-zA-Z]))\s*(?:\[ *-?[\d.]+ *(?:pt|em|ex|mm|cm|in) *\])?")
 _ROWS = re.compile(
     r"(?:\\\{ *)?\\begin *\{(cases|rcases|dcases|aligned|align\*?|alignedat|gathered|gather\*?|split|array)\}"
-    r" *(?:\{[lcr| ]*\})?"
+    r" *(?:\{(?:[lcr| \d])*\})?"
     r"((?:(?!\\begin|\\end).)*)\\end *\{\1\}",
     re.DOTALL,
 )
@@ -47,13 +47,14 @@ _REASON = re.compile(
 _DENIED = re.compile(
     r"(?i)\b(?:not|no|or|otherwise|else|wrong|never|but|unless|nicht|pas|if)\b|n't|[不没否或]"
 )
-_TIMES = re.compile(r"(?<=\d) *(?:\\text *\{ *x *\}|x) *(?=\d)")
+_TIMES = re.compile(r"(?<=\d) *(?:\\text *\{ *[xX] *\}|[xX]) *(?=\d)")
 _DOTTED = re.compile(
     r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?(?![\d.])|(?<![\d.,])\d{1,3}(?:\.\d{3})+,\d+(?![\d.,])"
 )
 _QUOTED = re.compile(r"(?<![\d.,])\d{1,3}(?:['_]\d{3})+(?!\d)")
 _UNDERSCORED = re.compile(r"(?<![\d.,])\d{1,3}(?:\\?_\d{3})+(?!\d)")
 _INDIAN = re.compile(r"(?<![\d.,])\d{1,2}(?:,\d{2})+,\d{3}(?!\d)")
+_COMMA = re.compile(r"[+-]? ?\d+,(?!\d{3}$)\d+")
 _CYCLE = re.compile(r"(?<![\d.])(\d+\.\d*)\((\d+)\)")
 _DOTS = re.compile(r"(?<![\d.])(\d*\.\d*?)\\dot *\{?(\d)\}?(?:(\d*)\\dot *\{?(\d)\}?)?(?!\d)")
 _ENDLESS = re.compile(r"(?<![\d.])(\d*\.\d*?)(\d{1,8}?)\2{2,}\.\.\.")
@@ -83,7 +84,8 @@ _NAMES = [
     (re.compile(r"^\s*\\(?:approx|simeq|sim)(?![a-zA-Z])"), ""),
     (re.compile(r"\\mu *\\text *\{ *(?=[msgLFAVWNJ] *\})"), r"\\text{µ"),
     (re.compile(r"\\text *\{ *([kMGm]) *\} *\\Omega(?![a-zA-Z])"), r"\\text{\1Ω}"),
-    (re.compile(r"(?<=R) *- *(?=\\\{)"), r" \\setminus "),
+    (re.compile(r"\\text *\{ *(abs|floor|ceil) *\}"), r"\\\1 "),
+    (re.compile(r"(?<=R) *[-/] *(?=\\\{)"), r" \\setminus "),
     (re.compile(r"\\(?:lor|vee)(?![a-zA-Z])"), r"\\text{ or }"),
     (re.compile(r"\\(?:land|wedge)(?![a-zA-Z])"), r"\\text{ and }"),
     (re.compile(r"(?<=\\in) *([ZN]) *[_^] *(?:\{? *(?:[*+]|\\cdot|>0) *\}?|$)"), " N"),
@@ -122,6 +124,8 @@ def fraction_of(text: str, start: int, end: int) -> str:
     r"""The text with the `{a \over b}` around this `\over` as `\frac{a}{b}`; unchanged in meaning where no
     braces are around it."""
     opened, closed = enclosing(text[:start][::-1], "}", "{"), enclosing(text[end:], "{", "}")
+    if opened is None and closed is None and text.count("\\over") == 1:
+        return f"\\frac{{{text[:start]}}}{{{text[end:]}}}"
     if opened is None or closed is None:
         return text[:start] + "\\over_" + text[end:]
     before = start - opened - 1
@@ -160,6 +164,11 @@ def rows(found: re.Match[str]) -> str:
     return " , ".join(made)
 
 
+_FORALL = re.compile(r"[,;]?\s*\\forall *(?=[a-zA-Z])")
+_BESIDE = re.compile(r"(?<=[\w})]) +(?=[a-z] *\\in *[ZN](?![a-zA-Z]))")
+_PLUS_MINUS = re.compile(r"[,;]?\s*\(? *([a-zA-Z]) *= *0 *, *\\pm *1 *(?:, *\\pm *\d+ *)*,? *\.\.\. *\)?\s*$")
+
+
 def conditions(text: str) -> str:
     r"""A reason for the answer is dropped; `for integer k` and `(n \ge 1)` become the condition after a
     comma."""
@@ -170,7 +179,8 @@ def conditions(text: str) -> str:
         text = _INTEGER.sub(_in_integers, text)
         text = _FOR.sub(" , ", text)
         text = _EXCEPT.sub(r"R \\setminus \\{\1\\}", text)
-    text = _ELLIPSIS.sub(r" , \1 \\in N", text)
+    text = _BESIDE.sub(" , ", _FORALL.sub(" , ", text))
+    text = _PLUS_MINUS.sub(r" , \1 \\in Z", _ELLIPSIS.sub(r" , \1 \\in N", text))
     return _BRACKETED.sub(r" , \1", text)
 
 
@@ -269,5 +279,7 @@ def _selection(letter: str, of: str, chosen: str, written: str) -> str:
 
 
 def grouped_otherwise(text: str) -> str:
-    """The text with digits grouped as in India, or with a decimal comma after groups of three."""
+    """The text with digits grouped as in India, or a number with a decimal comma."""
+    if _COMMA.fullmatch(text.strip()):
+        return text.replace(",", ".")
     return _INDIAN.sub(lambda found: found[0].replace(",", ""), text)

@@ -214,7 +214,8 @@ FOUR_LETTERS = frozenset(
 """Words of four letters that are no product of variables."""
 
 NO_SOLUTION = phrases_in("""
-    no solution, no solutions, no real solution, no real solutions, there is no solution
+    no solution, no solutions, none, no such x exists, no real solution
+    no real solutions, there is no solution
     there are no solutions, no solution exists, no solutions exist, no real roots, empty set
     nosolution, no such solution, none exist, pas de solution, aucune solution, ensemble vide
     keine lösung, keine lösungen, leere menge, sin solución, conjunto vacío, no tiene solución

@@ -88,6 +88,7 @@ _NOTHING = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![a-zA-Z])\s*\.?"
     r"|\\(?:therefore|because|displaystyle|textstyle|scriptstyle|limits|nolimits|boxed|fbox|strut|hline|rm|bf|it)(?![a-zA-Z])"
 )
+_ROMAN = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt)\s+([A-Za-z /]+)\}")
 _SAME = [
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
@@ -178,6 +179,7 @@ def tidy(text: str, grouped: bool = True) -> str:
         text = text.replace(lost, whole)
     if not text.isascii():
         text = ascii_maths(text)
+    text = _ROMAN.sub(r"\\text{\1}", text)
     text = _NOTHING.sub("", _DOUBLED.sub(r"\\", text))
     text = _JOINED.sub("", text)
     text = GROUPED.sub(_group, text) if grouped else text

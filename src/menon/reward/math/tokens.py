@@ -50,7 +50,9 @@ _BARE_WORDS = re.compile(
 _ONE_WORD = re.compile(_WORD)
 _NESTED_TEXT = re.compile(r"\\text *\{((?:[^{}]|\{[^{}]*\})*)\}")
 _REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar|dot) *\{?(\d+)\}?")
-_MATRIX = re.compile(r"\\begin *\{(?:([vV])|[pbB]|small)?matrix\*?\}|\\begin *\{array\} *(?:\{[clr| ]*\})?")
+_MATRIX = re.compile(
+    r"\\begin *\{(?:([vV])|[pbB]|small)?matrix\*?\}|\\begin *\{array\} *(?:\{(?:@\{[^{}]*\}|[clr| ])*\})?"
+)
 _END = re.compile(r"\\end *\{(?:[pbBvV]|small)?(?:matrix|array)\*?\}")
 _SYMBOL = r"(?:[A-Za-zµ]+|\\Omega|\\mu ?)(?: ?\^ ?\{? ?-?\d ?\}?)?"
 _BARE_UNIT = re.compile(
