@@ -23,6 +23,7 @@ from menon.reward.rules import RulePart
 from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
 from menon.rollout.groups import Groups
+from menon.rollout.turns import GradedText
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain_data, read
 from menon.shaping import ShapingPart
@@ -105,6 +106,10 @@ class OnlineSource:
     the only ones."""
     max_turns: int = 16
     """Most turns of an episode with an environment."""
+    graded_text: GradedText = "policy"
+    """What the reward reads of an answer in turns: what the policy wrote, with a line break in place of each
+    observation, or with `all` also the observations. With `all` an environment must print nothing that the
+    reward would take for an answer."""
     ahead: int = 0
     """How many steps may be written before earlier ones are learned from; a separate thread and a sampler
     with a copy of the weights write them. 0: each step is written by the newest weights."""

@@ -204,7 +204,7 @@ class Rollout:
     version: Tokens
     finish: Finish
     text: str
-    """The answer as a grader reads it."""
+    """The whole answer, a given prefix and observations included."""
     group: int
     """Rollouts with the same number answer the same visit of the same prompt."""
     sample: int = 0
@@ -225,6 +225,20 @@ class Rollout:
     """[L, k] the k most probable tokens where the policy wrote one, -1 elsewhere; None: not recorded."""
     alternatives_logp: Floats | None = None
     """[L, k] their log-probs, NaN elsewhere."""
+    written: str | None = None
+    """What a grader reads in place of `text`, where the two differ: the answer without the observations of an
+    environment."""
+
+    @property
+    def graded_text(self) -> str:
+        """The answer as a grader reads it."""
+        return self.text if self.written is None else self.written
+
+    @property
+    def graded_tokens(self) -> Tokens:
+        """[T] the tokens of `graded_text`."""
+        answer = self.answer_tokens
+        return answer if self.written is None else answer[self.is_action[len(self.prompt.tokens) :]]
 
     @property
     def answer_tokens(self) -> Tokens:

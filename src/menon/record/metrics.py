@@ -103,7 +103,7 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
     what the grader gave, before the advantage stage subtracts any KL penalty.
     """
     counted = [g for g in graded if not np.isnan(g.verdict.score)]
-    texts = [g.rollout.text for g in counted]
+    texts = [g.rollout.graded_text for g in counted]
     found = {
         name: np.array([bool(p.search(text)) for text in texts], dtype=bool) for name, p in REFLECTION.items()
     }
@@ -216,7 +216,7 @@ def _explained(value: Tensor, ret: Tensor) -> float:
 def _well_formed(graded: Graded) -> bool:
     """The form of docs/numerics.md, 13.3: the two tagged parts and nothing else, each tag once; the prompt
     may have opened <think> already."""
-    text = graded.rollout.text.strip()
+    text = graded.rollout.graded_text.strip()
     if graded.rollout.prompt.text.rstrip().endswith("<think>"):
         text = "<think>" + text
     return all(text.count(tag) == 1 for tag in TAGS) and FORMAT.fullmatch(text) is not None

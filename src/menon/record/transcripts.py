@@ -27,7 +27,8 @@ def write_transcript(path: Path, report: StepReport, spans: TextSpans | None = N
     and as lists over all tokens of the sequence, prompt included: tokens, is_action and every other column
     that the step filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value, state_value,
     reward, advantage, ret). With `spans` also text (the whole sequence, special tokens shown) and text_start
-    (where each token begins in it; see `record.spans`). Where a sampler gave them, alternatives and
+    (where each token begins in it; see `record.spans`). With an environment whose observations the grader did
+    not read also graded_text, which is what it read. Where a sampler gave them, alternatives and
     alternatives_logp: lists over the action tokens, each of k tokens or of their log-probs. The file is
     complete or absent; OSError if there is no room.
     """
@@ -91,6 +92,8 @@ def _table(report: StepReport, spans: TextSpans | None) -> pa.Table:
         starts = np.concatenate([start for _, start in texts]) if texts else np.zeros(0, dtype=np.int32)
         columns["text"] = pa.array([_sound(text) for text, _ in texts], pa.string())
         columns["text_start"] = pa.LargeListArray.from_arrays(bounds, pa.array(starts, pa.int32()))
+    if any(rollout.written is not None for rollout in rollouts):
+        columns["graded_text"] = pa.array([_sound(r.graded_text) for r in rollouts], pa.string())
     return pa.table(columns)
 
 
