@@ -17,7 +17,11 @@ def equivalence_of_task(task: Any) -> AnswerEquivalence | None:
     """Two answers are the same if the task reads the same stated answer in both; None for a task that reads
     none."""
     said = getattr(task, "stated", None)
-    return None if said is None else AnswerEquivalence(lambda graded: said(graded.rollout.graded_text), str.__eq__)
+    return (
+        None
+        if said is None
+        else AnswerEquivalence(lambda graded: said(graded.rollout.graded_text), str.__eq__)
+    )
 
 
 def equivalence_of(reward: Any) -> AnswerEquivalence | None:

@@ -167,9 +167,7 @@ def answer_with(source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerB
             tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
 
-    return Turns(
-        source.environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text
-    )
+    return Turns(source.environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text)
 
 
 def reward_of(source: OnlineSource, around: Around) -> Reward:

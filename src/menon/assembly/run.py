@@ -66,12 +66,12 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
     settings = settings_in(view.layout.about)
     chosen = Threads(int(setting(settings, "threads")), "as the run began")
     use(chosen, str(setting(settings, "device", "auto")))
-    from menon.config import RunConfig, changed, own_code
+    from menon.config import RunConfig, changed, own_code, settings_as_begun
     from menon.record.folder import RunFolder
     from menon.settings import read
 
     with RunFolder.open(path) as folder:
-        config = changed(read(RunConfig, folder.settings), changes)
+        config = changed(read(RunConfig, settings_as_begun(folder.settings)), changes)
         now = own_code(config)
         odd = [name for name, code in config.own_code.items() if now.get(name) != code]
         if odd:
@@ -93,7 +93,7 @@ def configured(
     recipe: str | None, changes: Sequence[Tree], count: int, again: Tree | None = None
 ) -> "RunConfig":
     """The whole configuration of a new run with `count` threads."""
-    from menon.config import RunConfig, changed, settings_of_format_1
+    from menon.config import RunConfig, changed, settings_as_begun
     from menon.recipes import recipe as named
     from menon.settings import read
 
@@ -106,9 +106,7 @@ def configured(
             "name a recipe"
         )
     model = str(setting(settings, "model") or default_model(settings))
-    if again is not None and "control" not in again:
-        again = settings_of_format_1(again)
-    base = named(name, model, scale) if again is None else read(RunConfig, again)
+    base = named(name, model, scale) if again is None else read(RunConfig, settings_as_begun(again))
     out = Path(str(setting(settings, "out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), "model": model}
     return changed(base, *changes, last)

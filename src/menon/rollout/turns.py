@@ -26,8 +26,8 @@ from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Ve
 from menon.user_code import describe
 
 GradedText = Literal["policy", "all"]
-"""What a grader reads of an answer in turns. `policy`: what the policy wrote, with a line break in place of each
-observation, so that no answer is put together across one. `all`: the observations too."""
+"""What a grader reads of an answer in turns. `policy`: what the policy wrote, with a line break in place of
+each observation, so that no answer is put together across one. `all`: the observations too."""
 PARALLEL = os.cpu_count() or 1
 """Most calls of environments that run in parallel."""
 OBSERVED = {
