@@ -19,6 +19,7 @@ from menon.record.clock import Clock
 from menon.record.folder import RunFolder, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
+from menon.record.origin import Origin
 from menon.record.session import Session
 from menon.record.spans import TextSpans
 from menon.source.protocols import Source
@@ -49,6 +50,8 @@ class Run:
     """Steps between checkpoints; 0: only the last one. A stop request always saves."""
     evaluate_every: int = 0
     """Steps between evaluations besides the one before and the one after; 0: none."""
+    origin: Origin = field(default_factory=dict)
+    """Fingerprints of the models and the data as they are now; a resumed run began with the same."""
     header: Mapping[str, str] = field(default_factory=dict)
     """Description of the run, line by line."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
@@ -226,7 +229,12 @@ def keep_best(run: Run, folder: RunFolder, step: int, state: PartState, place: M
 
 def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]:
     """Restores the run and its folder from the newest usable checkpoint; returns that step and the state of
-    the parts."""
+    the parts. UserError if the models or the data are not those that the run began with."""
+    if not folder.check_origin(run.origin) and run.origin:
+        watch.notify(
+            f"{folder.path} keeps no fingerprints of its model and data (an earlier menon wrote it), so a "
+            "change of them since the run began would not be noticed"
+        )
     with writing(folder.path):
         snapshot = checkpoint.newest(folder.checkpoints, watch.notify)
     step = 0 if snapshot is None else snapshot.step

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
+from menon.assembly.origin import origin_of_run
 from menon.assembly.placement import device_of, place
 from menon.assembly.questions import own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
@@ -51,7 +52,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         notify=notify,
         device=config.engine.device,
     )
-    around = with_models(around, lambda: device_of(config.engine.device))
+    reward_models: dict[str, str] = {}
+    around = with_models(around, lambda: device_of(config.engine.device), reward_models)
     with ExitStack() as undo:
         grade = grade_of(config.source, reward_of(config.source, around))
         undo.callback(close_grade, grade)
@@ -91,6 +93,9 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
+            origin=origin_of_run(
+                placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
+            ),
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
 

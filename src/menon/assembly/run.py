@@ -21,7 +21,7 @@ from menon.threads import Threads
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
-    from menon.loop import Watcher
+    from menon.loop import Run, Watcher
     from menon.record.folder import RunFolder
     from menon.record.trackers import Tracker
 
@@ -51,7 +51,7 @@ def start(
             "to a new folder"
         )
     config = replace(config, own_code=own_code(config))
-    return drive(config, chosen, lambda: RunFolder.create(out, plain_data(config)), show)
+    return drive(config, chosen, lambda run: RunFolder.create(out, plain_data(config), run.origin), show)
 
 
 def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
             raise UserError(
                 f"{odd[0]} is not what it was when the run began; put the old code back, or start a new run"
             )
-        return drive(config, chosen, lambda: folder, show)
+        return drive(config, chosen, lambda run: folder, show)
 
 
 def together(changes: Sequence[Tree], again: Tree | None = None) -> Tree:
@@ -121,7 +121,7 @@ def settings_in(file: Path) -> Tree:
 
 
 def drive(
-    config: "RunConfig", chosen: Threads, open_folder: Callable[[], "RunFolder"], show: Show
+    config: "RunConfig", chosen: Threads, open_folder: Callable[["Run"], "RunFolder"], show: Show
 ) -> dict[str, Any]:
     """Builds the run, opens its folder, and runs the loop; notices about the data are shown above its
     progress."""
@@ -133,7 +133,7 @@ def drive(
     if config.control.tracker is not None:
         check(config.control.tracker)
     notes: list[str] = []
-    with build(config, notes.append) as run, open_folder() as folder:
+    with build(config, notes.append) as run, open_folder(run) as folder:
         machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"
         with (
             show({**run.header, "machine": machine}) as watch,
