@@ -196,11 +196,13 @@ def due(step: int, every: int) -> bool:
 
 
 def check_graders(graded: Sequence[Graded], where: str, then: str) -> None:
-    """GradersFailed if too many answers of `where` have no score; `then` is what to do after the repair."""
-    failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
-    if len(failed) > MAX_FAILED * len(graded):
+    """GradersFailed if too many answers of `where` have no score, of those that the reward applies to; `then`
+    is what to do after the repair."""
+    asked = [g.verdict for g in graded if g.verdict.applies]
+    failed = [verdict for verdict in asked if np.isnan(verdict.score)]
+    if len(failed) > MAX_FAILED * len(asked):
         raise GradersFailed(
-            f"the reward failed on {len(failed)} of {len(graded)} answers in {where} (at most "
+            f"the reward failed on {len(failed)} of {len(asked)} answers in {where} (at most "
             f"{MAX_FAILED:.0%} may fail), first with: {failed[0].error or 'a score of NaN'}; "
             f"fix it, then {then}"
         )

@@ -297,9 +297,16 @@ class Verdict:
     parts: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
     """Why the grader failed, in one sentence."""
+    applies: bool = True
+    """False: the reward says nothing of this row, as a function of TRL does by None. Score and acc are NaN:
+    the answer is left out like one whose grader failed, but nothing failed, and it is counted apart."""
     shows: Mapping[str, float] = field(default_factory=dict)
     """Behaviours that the task recognises in the answer, 1 or 0: `working`, `reflection`. They are reported
     and do not affect the score."""
+
+
+NOT_APPLICABLE = Verdict(float("nan"), float("nan"), applies=False)
+"""The verdict of a reward that says nothing of a row."""
 
 
 @dataclass(frozen=True)

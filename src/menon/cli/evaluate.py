@@ -108,6 +108,8 @@ def table(done: "Result") -> list[str]:
     ]
     if numbers["failed"]:
         lines.append(f"  {numbers['failed']} answers could not be graded and are in no number")
+    if numbers["not_applicable"]:
+        lines.append(f"  {numbers['not_applicable']} answers are of rows that the reward does not apply to")
     return [*lines, f"  {done.about['seconds']:.1f} s"]
 
 

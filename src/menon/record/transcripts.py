@@ -17,6 +17,9 @@ from menon.types import Graded, Rollout, StepReport
 TOKEN_COLUMN = {"token": "tokens"}
 """A batch's column -> its name in a transcript, where that differs."""
 
+UNASKED = "the reward does not apply to this row"
+"""What stands in place of an error where the grader did not fail."""
+
 
 def write_transcript(path: Path, report: StepReport, spans: TextSpans | None = None) -> None:
     """One row per rollout, in the order of the batch.
@@ -72,7 +75,7 @@ def _table(report: StepReport, spans: TextSpans | None) -> pa.Table:
         "score": pa.array([v.score for v in verdicts], pa.float64()),
         "acc": pa.array([v.acc for v in verdicts], pa.float64()),
         "parts": pa.array([list(v.parts.items()) for v in verdicts], pa.map_(pa.string(), pa.float64())),
-        "error": pa.array([_sound(v.error) for v in verdicts], pa.string()),
+        "error": pa.array([_sound(v.error) if v.applies else UNASKED for v in verdicts], pa.string()),
         "node": pa.array([r.node for r in rollouts], pa.int64()),
         "parent": pa.array([r.parent for r in rollouts], pa.int64()),
         "depth": pa.array([r.depth for r in rollouts], pa.int64()),
