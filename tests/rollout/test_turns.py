@@ -344,3 +344,34 @@ def stated_in(said: list[str], printed: str, first: str, graded_text) -> float:
 def test_a_grader_reads_what_the_policy_wrote(said, printed, first, policy, all_of_it):
     assert stated_in(said, printed, first, "policy") == policy
     assert stated_in(said, printed, first, "all") == all_of_it
+
+
+@dataclass
+class InTokens:
+    """Reads tokens, and renders everything itself; `rewrites` changes what was read before."""
+
+    rewrites: bool = False
+    whole: list[int] = field(default_factory=list, init=False)
+
+    def reset(self, prompt, seed):
+        self.whole = tokenize("[u]hi[a]")
+        return np.array(self.whole, dtype=np.int32)
+
+    def step_tokens(self, completion):
+        self.whole += [*completion.tokens.tolist(), *tokenize("[u]so[a]")]
+        if self.rewrites:
+            self.whole[0] += 1
+        return np.array(self.whole, dtype=np.int32), 0.5, len(self.whole) > 25
+
+
+def test_an_environment_may_render_everything_as_tokens():
+    (graded,), sampler = played(InTokens(), said=lambda request: "yes", size=40)
+    assert decode(graded.rollout.tokens) == "[u]hi[a]yes[u]so[a]yes"
+    assert decode(graded.rollout.prompt.tokens) == "[u]hi[a]"  # in place of the run's own
+    assert graded.rollout.is_action.astype(int).tolist() == [0] * 8 + [1] * 4 + [0] * 8 + [1] * 4
+    assert [request.sampling.max_new_tokens for request in sampler.asked] == [35, 23]
+    assert (graded.rollout.graded_text, graded.verdict.parts["environment"]) == ("yes\nyes", 1.0)
+    (broken,), _ = played(InTokens(rewrites=True), said=lambda request: "yes", size=40)
+    assert broken.verdict.error.endswith("rendered what was read or written before in other tokens")
+    (full,), _ = played(InTokens(), said=lambda request: "yes", size=5)
+    assert (full.rollout.finish, full.rollout.num_actions) == ("length", 0)

@@ -172,7 +172,10 @@ def answer_with(source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerB
             tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
 
-    return Turns(source.environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text)
+    environment = source.environment
+    if getattr(environment, "tokenizer", None) == "":  # it renders messages, with the policy's
+        environment = replace(environment, tokenizer=str(tokenizer.name_or_path))
+    return Turns(environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text)
 
 
 def reward_of(source: OnlineSource, around: Around) -> Reward:
