@@ -28,6 +28,7 @@ from menon.reward.call import UserReward
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.protocols import Reward
+from menon.rollout.environments import Verifiers
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
@@ -173,7 +174,7 @@ def answer_with(source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerB
         )
 
     environment = source.environment
-    if getattr(environment, "tokenizer", None) == "":  # it renders messages, with the policy's
+    if isinstance(environment, Verifiers) and not environment.tokenizer:
         environment = replace(environment, tokenizer=str(tokenizer.name_or_path))
     return Turns(environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text)
 

@@ -154,11 +154,7 @@ def folder_of(model: str) -> str:
 def source_of(config: EvalConfig) -> OnlineSource:
     """The questions and the environment as those of a run: the run whose own questions are asked, or one with
     the settings of the evaluation."""
-    turns = {
-        "environment": config.environment,
-        "max_turns": config.max_turns,
-        "graded_text": config.graded_text,
-    }
+    source = OnlineSource(data=config.data, task=config.task)
     if asks_own(config) and config.run is not None:
         source = source_of_run(config.run)
         if config.environment is None and own_questions(source) is not None:
@@ -166,8 +162,12 @@ def source_of(config: EvalConfig) -> OnlineSource:
                 f"the questions of {config.run} are those of its environment; leave environment=null out, or "
                 "name other questions, like task=chain_sum"
             )
-        return replace(source, **turns)
-    return OnlineSource(data=config.data, task=config.task, **turns)
+    return replace(
+        source,
+        environment=config.environment,
+        max_turns=config.max_turns,
+        graded_text=config.graded_text,
+    )
 
 
 def asks_own(config: EvalConfig) -> bool:

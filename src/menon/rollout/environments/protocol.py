@@ -13,9 +13,10 @@ class Environment(Protocol):
     seed)` with `room(split)`, questions of its own (see `prompts.tasks`).
     """
 
-    def reset(self, prompt: Prompt, seed: int) -> str:
+    def reset(self, prompt: Prompt, seed: int) -> str | Tokens:
         """Begins an episode. Returns the text that the policy reads after the prompt before it writes,
-        usually "". All answers to one visit of a prompt get the same seed, so that they can be compared."""
+        usually "" (tokens: see `ReadsTokens`). All answers to one visit of a prompt get the same seed, so
+        that they can be compared."""
         ...
 
     def step(self, text: str) -> tuple[str, float, bool]:

@@ -27,10 +27,10 @@ class Verifiers:
     """A taskset by its name, `arguments` being its settings, with the environment that its package brings or
     the one that `environment` names; the trace's rewards are given at the end.
 
-    A task's question is a list of messages for `template=chat`. What the policy reads in the end are the token
-    ids that the library renders, which replace the prompt's. The policy takes the environment's only seat, in a
-    plain chat: UserError for environments with several seats, and for tasks that need tool servers or a
-    container. A truncated answer is not scored: its reward is 0.
+    A task's question is a list of messages for `template=chat`. What the policy reads in the end are the
+    token ids that the library renders, which replace the prompt's. The policy takes the environment's only
+    seat, in a plain chat. UserError for environments with several seats, and for tasks that need tool
+    servers or a container. A truncated answer is not scored: its reward is 0.
     """
 
     taskset: str = ""
