@@ -148,18 +148,19 @@ def summary(graded: Sequence[Graded]) -> dict[str, float]:
     reflection_share if the task recognises them."""
     counted = [g for g in graded if not (np.isnan(g.verdict.score) or np.isnan(g.verdict.acc))]
     apart = sum(not g.verdict.applies for g in graded)
-    entropies = [g.rollout.entropy[g.rollout.is_action].astype(np.float64) for g in counted]
-    return (
-        {
-            "accuracy": float(_share([g.verdict.acc for g in counted])),
-            "mean_length": float(_share([len(row) for row in entropies])),
-            "entropy": float(_share(np.concatenate(entropies) if entropies else [])),
-            "n": float(len(counted)),
-            "failed": float(len(graded) - len(counted) - apart),
-        }
-        | ({"not_applicable": float(apart)} if apart else {})
-        | {f"{name}_share": float(_share(values)) for name, values in scores_shown(counted).items()}
-    )
+    entropies = [
+        g.rollout.entropy[g.rollout.is_action].astype(np.float64)
+        for g in counted
+        if g.rollout.entropy is not None
+    ]
+    return {
+        "accuracy": float(_share([g.verdict.acc for g in counted])),
+        "mean_length": float(_share([g.rollout.num_actions for g in counted])),
+        "entropy": float(_share(np.concatenate(entropies) if entropies else [])),
+        "n": float(len(counted)),
+        "failed": float(len(graded) - len(counted) - apart),
+        **({"not_applicable": float(apart)} if apart else {}),
+    } | {f"{name}_share": float(_share(values)) for name, values in scores_shown(counted).items()}
 
 
 def _mean(values: Tensor) -> Mean:

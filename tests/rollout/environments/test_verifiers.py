@@ -152,7 +152,7 @@ class TestWithThePackage:
         requests = [Request(prompt, Sampling(size)) for prompt in prompts]
         turns = Turns(
             own,
-            lambda text: [ord(c) for c in text],
+            lambda text, before: [ord(c) for c in text],
             lambda tokens: str(self.tokenizer.decode(tokens, skip_special_tokens=True)),
             time_limit=60,
         )
