@@ -26,8 +26,9 @@ def with_models(
     is built. `weights` gets the fingerprint of each by name."""
 
     def judge(name: str, with_scorer: bool) -> Completer:
-        completer, model = local_judge(name, device(), with_scorer)
-        note(name, model)
+        completer = local_judge(name, device(), with_scorer)
+        assert isinstance(completer.sampler, TorchSampler)
+        note(name, completer.sampler.model)
         return completer
 
     def preference(name: str) -> Score:
@@ -42,9 +43,9 @@ def with_models(
     return replace(around, load_judge=judge, connect_judge=OpenAIClient, load_preference=preference)
 
 
-def local_judge(name: str, device: torch.device, with_scorer: bool) -> tuple[Completer, torch.nn.Module]:
-    """A judge model in this process, beside the policy, and its network; prompts are put into its chat
-    template if it has one."""
+def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer:
+    """A judge model in this process, beside the policy; prompts are put into its chat template if it has
+    one."""
     model, tokenizer = load_policy(name, torch.float32 if device.type == "cpu" else torch.bfloat16, device)
     whole, chat = tokenize_with(tokenizer), chat_with(tokenizer)
 
@@ -72,7 +73,7 @@ def local_judge(name: str, device: torch.device, with_scorer: bool) -> tuple[Com
 
     scorer = TorchScorer(model, device=device) if with_scorer else None
     begins = begins_of(reply) if with_scorer else ()
-    return Completer(TorchSampler(model, tokenizer), tokenize, decode, begins, scorer), model
+    return Completer(TorchSampler(model, tokenizer), tokenize, decode, begins, scorer)
 
 
 def local_preference(name: str, device: torch.device) -> PreferenceModel:
