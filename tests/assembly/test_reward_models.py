@@ -67,6 +67,8 @@ def test_a_judge_here(folder, tmp_path):
         reward = online(run).grade.reward
         assert isinstance(reward, Judge)
         assert reward.prompt == "{question} {final_step} {reference} ?"
+        assert run.origin["reward_models"].keys() == {str(folder / "policy")}
+        assert len(run.origin["judge_prompt"]) == 32
         graded = run.evaluate()
     asked = [g for g in graded if g.rollout.text.strip()]
     assert asked
