@@ -235,7 +235,7 @@ def test_bad_rows_stop_or_are_left_out_and_told(built, folder, tmp_path):
         assert len(online(run).prompts.prompts) + len(heldout_of(run)) == 10
     assert told == [
         f"1 rows of {file} cannot be used and are left out",
-        "1 questions do not fit into the context and are left out",
+        "1 questions do not fit into the model's context and are left out",
     ]
 
 

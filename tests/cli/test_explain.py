@@ -37,7 +37,7 @@ def test_sizes_of_trees():
 def test_memory_of_trees():
     """Their keys and values: those of 128 + 5280 distinct tokens, and 25 bytes for each of 84 nodes' 224
     tokens; 256 slots."""
-    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
+    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
     cached = 4 * 2 * 2 * 8
     assert (
         memory(recipe("spo_tree"), shape)["keys and values"]
@@ -51,7 +51,13 @@ def test_shape_is_read_without_the_weights(tmp_path):
     shape = size_of_model(str(tmp_path))
     assert shape is not None
     assert shape.parameters == sum(weight.numel() for weight in model.parameters())
-    assert (shape.layers, shape.hidden, shape.intermediate, shape.kv, shape.vocabulary) == (2, 16, 32, 8, 50)
+    assert (shape.layers, shape.hidden, shape.intermediate, shape.kv, shape.vocabulary) == (
+        2,
+        16,
+        32,
+        2 * 2 * 8,
+        50,
+    )
     assert (shape.family, shape.copied) == (True, 2 * (2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 32) + 50 * 16)
     assert size_of_model("nobody/has-this") is None
 
@@ -63,7 +69,7 @@ def test_memory_by_hand():
         recipe("grpo"),
         {"prompts_per_step": 2, "samples_per_prompt": 4, "tokens_per_forward": 100, "slots": 256},
     )
-    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
+    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
     assert memory(config, shape) == {
         "weights": 4000,
         "gradients": 4000,
@@ -93,7 +99,7 @@ def test_memory_with_parallel_passes(monkeypatch):
         {"prompts_per_step": 2, "samples_per_prompt": 4, "tokens_per_forward": 100, "device": "cpu"},
     )
     shape = ModelSize(
-        parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True, copied=300
+        parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50, family=True, copied=300
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     alone = memory(config, shape)
@@ -124,7 +130,9 @@ def test_memory_with_parallel_passes(monkeypatch):
 def test_how_many_workers(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     config = changed(recipe("grpo"), {"device": "cpu"})
-    small = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True)
+    small = ModelSize(
+        parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50, family=True
+    )
     assert num_workers(config.engine, small) == 3
     assert num_workers(changed(config, {"device": "cuda"}).engine, small) == 1
     assert num_workers(config.engine, dataclasses.replace(small, family=False)) == 1

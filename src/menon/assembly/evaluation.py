@@ -15,9 +15,9 @@ from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_tas
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
 from menon.assembly.questions import rendered
 from menon.config import OnlineSource
-from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
+from menon.engines.limits import rows_of
 from menon.engines.machine import workers
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
@@ -196,9 +196,7 @@ def prompts_to_evaluate(
 ) -> list[Prompt]:
     """The rows as prompts that fit into the model's context."""
     most = config.max_new_tokens or MAX_NEW_TOKENS
-    return rendered(
-        rows, config.template or "none", context_of(model), tokenizer, most, config.on_bad, notify
-    )
+    return rendered(rows, config.template or "none", rows_of(model), tokenizer, most, config.on_bad, notify)
 
 
 # Rewards

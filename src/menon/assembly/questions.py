@@ -15,7 +15,7 @@ from menon.prompts.template import find_template
 from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
 from menon.rollout.protocols import Grade
-from menon.types import Prompt
+from menon.types import Limit, Prompt
 
 TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""
@@ -128,7 +128,7 @@ def rendered(
         on_bad=on_bad,
     )
     if long:
-        notify(f"{long} questions do not fit into the context and are left out")
+        notify(f"{long} questions do not fit into the model's {Limit(context or 0).what} and are left out")
     return prompts
 
 

@@ -4,6 +4,7 @@ change.
 """
 
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,15 @@ from torch import nn
 from transformers.utils import logging as hf_logging
 
 from menon.engines.forward import ValueInit, ValueModel, value_head
+from menon.engines.limits import layers_of
+from menon.engines.quantised import refuse_quantised
 from menon.errors import UserError
+
+PROCESSORS = ("*processor*.json", "chat_template*")
+"""Files by which images, sounds and chats become input of a model of several kinds of input. A checkpoint
+carries them, because what loads such a model looks for them beside the weights."""
+WITHOUT_KEYS = ("moe", "mlp", "conv", "linear_attention")
+"""Kinds of layers that keep no keys and values."""
 
 
 def load_policy(
@@ -60,10 +69,16 @@ def load_value_model(
 def export(
     model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, folder: Path
 ) -> None:
-    """An ordinary Hugging Face folder: safetensors, config, tokenizer, generation config."""
+    """An ordinary Hugging Face folder: safetensors, config, tokenizer, generation config, and the files of a
+    processor that lie where the model was loaded from."""
     with quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+    start = Path(model.name_or_path) if model.name_or_path else folder
+    for pattern in PROCESSORS:
+        for file in start.glob(pattern):
+            if file.is_file() and not (folder / file.name).exists():
+                shutil.copyfile(file, folder / file.name)
 
 
 def end_token_ids(model: Any, tokenizer: Any, name: str = "this model") -> tuple[int, ...]:
@@ -106,6 +121,7 @@ def folder_of(name: str) -> Path:
         raise UserError(
             f"{name} has no weights (*.safetensors); get them, or save the model again with safetensors"
         )
+    refuse_quantised(folder, name)
     return folder
 
 
@@ -124,7 +140,8 @@ def _download(name: str) -> Path:
         ) from error
 
 
-def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
+def config_of(folder: Path, name: str) -> Any:
+    """The configuration of a causal language model."""
     try:
         # Code that comes with a model is never run.
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -136,12 +153,19 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
         raise UserError(
             f"{name} is of type '{config.model_type}', not a causal language model; choose one that is"
         )
+    return config
+
+
+def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
+    config = config_of(folder, name)
+    kind: Any = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     try:
         loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
-            attn_implementation="sdpa",
+            # Some families have no fused attention, because they cap its scores or add to their sum.
+            attn_implementation="sdpa" if kind._supports_sdpa else "eager",
             use_safetensors=True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,
@@ -159,7 +183,14 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
             f"{name} lacks weights that its config.json asks for, such as {wrong[0]}; get the whole model "
             "again"
         )
-    if not _is_causal(model):
+    try:
+        causal = _is_causal(model)
+    except Exception as error:
+        raise UserError(
+            f"{name} ({type(model).__name__}) does not run on a few tokens ({first_line(error)}); choose "
+            "another model"
+        ) from error
+    if not causal:
         raise UserError(
             f"{name} looks ahead: a later token changes earlier predictions; choose a causal language model"
         )
@@ -218,12 +249,23 @@ def quiet() -> Iterator[None]:
                 enable()
 
 
-def cache_per_token(model: transformers.PreTrainedModel) -> int:
-    """How many numbers the keys and values of one token have in all layers; 0 where the configuration does
-    not say."""
-    config: Any = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
-    width = getattr(config, "head_dim", None) or config.hidden_size // max(
-        1, getattr(config, "num_attention_heads", 0)
-    )
-    return int(2 * config.num_hidden_layers * heads * width)
+def cache_per_token(config: Any) -> int:
+    """How many numbers the keys and values of one token have, all layers together, by the configuration of a
+    text model; 0 where it does not say."""
+    count, layers = getattr(config, "num_hidden_layers", 0), layers_of(config)
+    each = [_keys_and_values(layer) for layer in layers] * (count if len(layers) == 1 else 1)
+    kinds = getattr(config, "layer_types", None) or [""] * count
+    modes = getattr(config, "kv_sharing_modes", None) or [""] * count
+    kept = [kind not in WITHOUT_KEYS and mode != "reuse" for kind, mode in zip(kinds, modes, strict=False)]
+    return sum(numbers for numbers, keeps in zip(each, kept, strict=False) if keeps)
+
+
+def _keys_and_values(layer: Any) -> int:
+    """Numbers of one token's keys and values in a layer."""
+    queries = getattr(layer, "num_attention_heads", None)
+    heads = getattr(layer, "num_key_value_heads", None) or queries
+    if not isinstance(queries, int) or not isinstance(heads, int) or not queries:
+        return 0
+    if getattr(layer, "kv_lora_rank", None):  # latent attention caches what keys and values are made from
+        return int(layer.kv_lora_rank + layer.qk_rope_head_dim)
+    return int(2 * heads * (getattr(layer, "head_dim", None) or layer.hidden_size // queries))
