@@ -5,12 +5,14 @@ import json
 
 import pytest
 import torch
+from transformers import Gemma4Config
 
 from helpers import tiny_model
 from menon.assembly.derived import ModelSize, memory, num_workers, size_of_model, sizes, tokens_per_pass
 from menon.cli import explain as explaining
 from menon.cli import main
 from menon.config import changed
+from menon.errors import UserError
 from menon.recipes import recipe
 
 
@@ -60,6 +62,36 @@ def test_shape_is_read_without_the_weights(tmp_path):
     )
     assert (shape.family, shape.copied) == (True, 2 * (2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 32) + 50 * 16)
     assert size_of_model("nobody/has-this") is None
+    model.config.quantization_config = {"quant_method": "gptq", "bits": 4}
+    model.config.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="are quantised"):
+        size_of_model(str(tmp_path))
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"config\.json of .* cannot be read"):
+        size_of_model(str(tmp_path))
+
+
+def test_layers_that_differ(tmp_path):
+    """Gemma 4 has wider heads in its global layers, and the text model is a part of the configuration."""
+    kinds = ["sliding_attention", "full_attention"]
+    text = {
+        "vocab_size": 40,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "global_head_dim": 16,
+        "layer_types": kinds,
+        "hidden_size_per_layer_input": 0,
+        "vocab_size_per_layer_input": 40,
+        "num_kv_shared_layers": 0,
+    }
+    Gemma4Config(text_config=text).save_pretrained(tmp_path)
+    shape = size_of_model(str(tmp_path))
+    assert shape is not None
+    assert (shape.layers, shape.hidden, shape.intermediate, shape.kv) == (2, 32, 48, 2 * 2 * (8 + 16))
 
 
 def test_memory_by_hand():

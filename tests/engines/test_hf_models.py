@@ -12,6 +12,8 @@ from transformers import (
     BertForMaskedLM,
     T5Config,
     T5ForConditionalGeneration,
+    XmodConfig,
+    XmodForCausalLM,
 )
 
 from helpers import END, KINDS, tiny_model, tiny_tokenizer
@@ -228,9 +230,10 @@ class TestMistakes:
         save_file(weights | {name: torch.zeros(2)}, folder / "model.safetensors", metadata={"format": "pt"})
         refused(folder, rf"are quantised \(the tensor {name}\)")
 
-    def test_quantised_weights_by_their_dtype(self, folder):
+    @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8])
+    def test_quantised_weights_by_their_dtype(self, folder, dtype):
         weights = load_file(folder / "model.safetensors")
-        narrow = {name: w.to(torch.float8_e4m3fn) if w.dim() > 1 else w for name, w in weights.items()}
+        narrow = {name: w.to(dtype) if w.dim() > 1 else w for name, w in weights.items()}
         save_file(narrow, folder / "model.safetensors", metadata={"format": "pt"})
         refused(folder, r"are quantised \(the tensor model\.")
 
@@ -242,6 +245,13 @@ class TestMistakes:
         sizes = {"vocab_size": 20, "d_model": 8, "d_ff": 8, "d_kv": 4, "num_layers": 1, "num_heads": 2}
         T5ForConditionalGeneration(T5Config(**sizes)).save_pretrained(tmp_path)
         refused(tmp_path, "is of type 't5', not a causal language model")
+
+    def test_a_model_that_does_not_run_alone(self, tmp_path):
+        """It asks for a language first."""
+        sizes = {"vocab_size": 20, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+        model = XmodForCausalLM(XmodConfig(**sizes, num_attention_heads=2, is_decoder=True))
+        model.save_pretrained(tmp_path)
+        refused(tmp_path, r"\(XmodForCausalLM\) does not run on a few tokens \(Input language unknown")
 
     def test_an_encoder_that_loads_as_if_it_were_causal(self, tmp_path):
         sizes = {

@@ -10,6 +10,7 @@ import transformers
 from safetensors import SafetensorError
 
 from menon.engines import hf_models
+from menon.engines.limits import context_of
 from menon.errors import UserError
 
 
@@ -70,8 +71,7 @@ def load_preference_model(
         folder = hf_models.folder_of(name)
         model = load_classifier(folder, name, dtype)
         tokenizer = hf_models.load_tokenizer(folder, name)
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return PreferenceModel(model.to(device).eval(), tokenizer, limit or 2**31)
+    return PreferenceModel(model.to(device).eval(), tokenizer, context_of(model) or 2**31)
 
 
 def load_classifier(folder: Path, name: str, dtype: torch.dtype) -> Any:

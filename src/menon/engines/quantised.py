@@ -14,6 +14,8 @@ FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 METHODS = ("quant_method", "quant_algo", "quantization_method", "mode")
 NARROW = ("F8", "F6", "F4")
 """Beginnings of the dtypes of narrow floats in a safetensors file."""
+INTEGERS = ("I8", "U8", "I32")
+"""Dtypes of a matrix that holds several numbers in one, or one that is to be scaled."""
 PACKED = (
     *("qweight", "qzeros", "weight_packed", "weight_scale", "weight_scale_inv", "weight_scales"),
     *("absmax", "quant_map", "SCB", "_blocks", "_scales"),
@@ -28,7 +30,7 @@ def refuse_quantised(folder: Path, name: str) -> None:
     if how is not None:
         raise UserError(
             f"the weights of {name} are quantised ({how}), and a model must be whole to be trained or "
-            "sampled here; take the model that they were made of, in float32, float16 or bfloat16"
+            "sampled here; take the model that they were made from, in float32, float16 or bfloat16"
         )
 
 
@@ -38,12 +40,14 @@ def _signs(folder: Path) -> Iterator[str]:
         for key in KEYS:
             if given := part.get(key):
                 yield _method(given) or key
-    for file in FILES:
-        if given := _read(folder / file):
-            yield _method(given.get("quantization", given)) or file
+    for beside in FILES:
+        if given := _read(folder / beside):
+            yield _method(given.get("quantization", given)) or beside
     for file in sorted(folder.glob("*.safetensors")):
         for tensor, about in _header(file).items():
-            if str(about.get("dtype", "")).startswith(NARROW) or tensor.endswith(PACKED):
+            dtype = str(about.get("dtype", ""))
+            packed = tensor.endswith(PACKED) or (dtype in INTEGERS and tensor.endswith(".weight"))
+            if packed or dtype.startswith(NARROW):
                 yield f"the tensor {tensor}"
 
 
