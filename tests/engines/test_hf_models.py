@@ -174,6 +174,13 @@ class TestMistakes:
         (folder / "evil.py").write_text("raise SystemExit('ran')", encoding="utf-8")
         refused(folder, "the config.json of .* cannot be read")
 
+    def test_a_package_that_the_model_needs(self, folder, monkeypatch):
+        def missing(*_, **__):
+            raise ImportError("\nIt requires the PIL library but it was not found.\nInstall it")
+
+        monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", missing)
+        refused(folder, r"needs a package that is not installed \(It requires the PIL .* found\); install it")
+
     def test_without_tokenizer(self, folder):
         for file in folder.glob("tokenizer*"):
             file.unlink()

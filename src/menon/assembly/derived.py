@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import nn
 
 from menon.assembly.placement import model_name
@@ -14,10 +13,9 @@ from menon.assembly.rollout_memory import key_bytes
 from menon.config import Engine, RunConfig, around_of
 from menon.engines import machine
 from menon.engines.decoder import is_family
-from menon.engines.hf_models import cache_per_token, config_of, quiet
+from menon.engines.hf_models import cache_per_token, without_weights
 from menon.engines.limits import layers_of
 from menon.engines.log_probs import CHUNK
-from menon.engines.quantised import refuse_quantised
 from menon.rollout.protocols import StepSizes, sizes_of
 
 GIB = 2**30
@@ -33,7 +31,7 @@ LIBRARIES, OTHER_PROCESS = 2**29, 190 * 2**20
 
 @dataclass(frozen=True)
 class ModelSize:
-    """The sizes of a model that its memory depends on."""
+    """The sizes of a model that its memory depends on; 0 where its configuration does not say."""
 
     parameters: int
     layers: int
@@ -41,7 +39,7 @@ class ModelSize:
     intermediate: int
     """Numbers between the matrices of an MLP, in the widest layer."""
     kv: int
-    """Numbers of one token's keys and values in all layers; 0 where the configuration does not say."""
+    """Numbers of one token's keys and values in all layers."""
     vocabulary: int
     family: bool = False
     """Whether the model's class belongs to the Llama family."""
@@ -78,16 +76,14 @@ def size_of_model(name: str) -> ModelSize | None:
     folder = Path(model_name(name)).expanduser()
     if not (folder / "config.json").is_file():
         return None
-    refuse_quantised(folder, name)
-    with quiet(), torch.device("meta"):
-        config = config_of(folder, name)
-        model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    text = config.get_text_config()
-    wide = [getattr(layer, "intermediate_size", None) or 4 * text.hidden_size for layer in layers_of(text)]
+    model = without_weights(folder, name)
+    text = model.config.get_text_config()
+    hidden = getattr(text, "hidden_size", 0)
+    wide = [getattr(layer, "intermediate_size", None) or 4 * hidden for layer in layers_of(text)]
     return ModelSize(
         parameters=sum(weight.numel() for weight in model.parameters()),
-        layers=text.num_hidden_layers,
-        hidden=text.hidden_size,
+        layers=getattr(text, "num_hidden_layers", 0),
+        hidden=hidden,
         intermediate=max(max(each) if isinstance(each, list) else each for each in wide),
         kv=cache_per_token(text),
         vocabulary=text.vocab_size,

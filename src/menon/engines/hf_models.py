@@ -16,7 +16,6 @@ import torch
 import transformers
 from huggingface_hub import utils as hub_bars
 from huggingface_hub.utils import logging as hub_logging
-from safetensors import SafetensorError
 from torch import nn
 from transformers.utils import logging as hf_logging
 
@@ -142,13 +141,9 @@ def _download(name: str) -> Path:
 
 def config_of(folder: Path, name: str) -> Any:
     """The configuration of a causal language model."""
-    try:
+    with in_a_sentence(name, f"the config.json of {name} cannot be read", "get the model again"):
         # Code that comes with a model is never run.
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:
-        raise UserError(
-            f"the config.json of {name} cannot be read ({first_line(error)}); get the model again"
-        ) from error
     if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(
             f"{name} is of type '{config.model_type}', not a causal language model; choose one that is"
@@ -156,10 +151,18 @@ def config_of(folder: Path, name: str) -> Any:
     return config
 
 
+def without_weights(folder: Path, name: str) -> Any:
+    """The model of a folder on the meta device: its shapes, which take no memory."""
+    refuse_quantised(folder, name)
+    config = config_of(folder, name)
+    with quiet(), torch.device("meta"), in_a_sentence(name, f"{name} cannot be built", "get the model again"):
+        return transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+
+
 def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
     config = config_of(folder, name)
     kind: Any = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    try:
+    with in_a_sentence(name, f"the weights of {name} cannot be read", "get the model again"):
         loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
@@ -171,10 +174,6 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"the weights of {name} cannot be read ({first_line(error)}); get the model again"
-        ) from error
     model, report = loaded
     # The library would fill missing weights with random numbers without an error.
     wrong = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
@@ -183,13 +182,9 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
             f"{name} lacks weights that its config.json asks for, such as {wrong[0]}; get the whole model "
             "again"
         )
-    try:
+    fault = f"{name} ({type(model).__name__}) does not run on a few tokens"
+    with in_a_sentence(name, fault, "choose another model"):
         causal = _is_causal(model)
-    except Exception as error:
-        raise UserError(
-            f"{name} ({type(model).__name__}) does not run on a few tokens ({first_line(error)}); choose "
-            "another model"
-        ) from error
     if not causal:
         raise UserError(
             f"{name} looks ahead: a later token changes earlier predictions; choose a causal language model"
@@ -199,14 +194,25 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
 
 def load_tokenizer(folder: Path, name: str) -> transformers.PreTrainedTokenizerBase:
     remedy = "put the tokenizer's files (tokenizer.json) beside the weights"
-    try:
+    with in_a_sentence(name, f"the tokenizer of {name} cannot be read", remedy):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:
-        raise UserError(f"the tokenizer of {name} cannot be read ({first_line(error)}); {remedy}") from error
     # Without files the library makes an empty tokenizer of the model's kind, special tokens only.
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise UserError(f"{name} has no tokenizer; {remedy}")
     return tokenizer
+
+
+@contextmanager
+def in_a_sentence(name: str, fault: str, remedy: str) -> Iterator[None]:
+    """Any error of a library as a UserError."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            f"{name} needs a package that is not installed ({first_line(error)}); install it"
+        ) from error
+    except Exception as error:
+        raise UserError(f"{fault} ({first_line(error)}); {remedy}") from error
 
 
 def first_line(error: Exception) -> str:

@@ -69,8 +69,8 @@ def _rope(config: Any) -> Iterator[Limit]:
     for rope in (given, *given.values()):
         if isinstance(rope, dict) and (kind := rope.get("rope_type")) in CHANGING_ROPE:
             first = rope.get("original_max_position_embeddings") if kind == "longrope" else None
-            size = first or config.max_position_embeddings
-            yield Limit(size, f"length before {kind} scaling")
+            if size := first or getattr(config, "max_position_embeddings", None):
+                yield Limit(size, f"length before {kind} scaling")
 
 
 def _windows(config: Any) -> Iterator[Limit]:

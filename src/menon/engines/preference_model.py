@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 
 from menon.engines import hf_models
 from menon.engines.limits import context_of
@@ -75,7 +74,7 @@ def load_preference_model(
 
 
 def load_classifier(folder: Path, name: str, dtype: torch.dtype) -> Any:
-    try:
+    with hf_models.in_a_sentence(name, f"the preference model {name} cannot be read", "get it again"):
         loaded: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder,
             dtype=dtype,
@@ -84,10 +83,6 @@ def load_classifier(folder: Path, name: str, dtype: torch.dtype) -> Any:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"the preference model {name} cannot be read ({hf_models.first_line(error)}); get it again"
-        ) from error
     model, report = loaded
     if model.config.num_labels != 1:
         raise UserError(
