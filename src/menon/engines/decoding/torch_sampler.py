@@ -21,7 +21,7 @@ from menon.engines.decoding.model_slots import ModelSlots, evaluating
 from menon.engines.decoding.scheduler import Detokenizer, Settings, Slots
 from menon.engines.decoding.stop_strings import special_ids, text_of
 from menon.engines.decoding.torch_stream import TorchStream
-from menon.engines.hf_models import end_token_ids
+from menon.engines.hf_models import end_token_ids, first_line
 from menon.engines.limits import kinds_of, rows_of
 from menon.engines.machine import free_bytes, one_thread
 from menon.engines.worker_samplers import Read, WorkerLanes, WorkerSamplers
@@ -236,9 +236,8 @@ class TorchSampler:
                 token = np.array([int(ids[-back]) for ids in given])
                 got = slots.decode(token, np.array([len(ids) - back for ids in given]))[: len(given)].float()
         except Exception as error:
-            raise UserError(
-                f"the built-in sampler cannot run {name} ({type(error).__name__}: {error}); {advice}"
-            ) from error
+            fault = f"{type(error).__name__}: {first_line(error)}"
+            raise UserError(f"the built-in sampler cannot run {name} ({fault}); {advice}") from error
         if self.fixed_slots and self.decoder is None:
             raise UserError(
                 f"fixed_slots needs a model of the {', '.join(FAMILY)} kind, and this is {name}; leave it out"
