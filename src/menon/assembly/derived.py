@@ -85,7 +85,7 @@ def size_of_model(name: str) -> ModelSize | None:
         layers=getattr(text, "num_hidden_layers", 0),
         hidden=hidden,
         intermediate=max(max(each) if isinstance(each, list) else each for each in wide),
-        kv=cache_per_token(text),
+        kv=cache_per_token(model),
         vocabulary=text.vocab_size,
         family=is_family(model),
         copied=copied_in(model),

@@ -255,9 +255,10 @@ def quiet() -> Iterator[None]:
                 enable()
 
 
-def cache_per_token(config: Any) -> int:
-    """How many numbers the keys and values of one token have, all layers together, by the configuration of a
-    text model; 0 where it does not say."""
+def cache_per_token(model: Any) -> int:
+    """How many numbers the keys and values of one token have, all layers together, by the model's
+    configuration; 0 where it does not say."""
+    config = model.config.get_text_config()
     count, layers = getattr(config, "num_hidden_layers", 0), layers_of(config)
     each = [_keys_and_values(layer) for layer in layers] * (count if len(layers) == 1 else 1)
     kinds = getattr(config, "layer_types", None) or [""] * count
