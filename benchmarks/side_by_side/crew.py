@@ -15,7 +15,6 @@ from typing import Any
 from menon.errors import UserError
 
 HERE = Path(__file__).parent
-SOURCE = HERE.parents[1] / "src"
 LOG_LINES = 12
 
 
@@ -38,10 +37,14 @@ class Process:
     """The interpreter of the environment in which the side is installed."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables added to the caller's environment, from which those about threads are removed."""
+    checkout: str = ""
+    """Folder of the Menon checkout whose `benchmarks` and `src` the worker runs; this one if empty."""
 
     @property
     def name(self) -> str:
-        return json.dumps([self.module, self.python, self.start, self.environment], sort_keys=True)
+        return json.dumps(
+            [self.module, self.python, self.start, self.environment, self.checkout], sort_keys=True
+        )
 
 
 class Worker:
@@ -52,7 +55,8 @@ class Worker:
         self.process = process
         self.log = Path(tempfile.mkstemp(prefix=f"{process.module}-", suffix=".log", dir=folder)[1])
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(THREADING)}
-        path = os.pathsep.join([str(HERE.parent), str(SOURCE), os.environ.get("PYTHONPATH", "")])
+        home = Path(process.checkout) / "benchmarks" if process.checkout else HERE.parent
+        path = os.pathsep.join([str(home), str(home.parent / "src"), os.environ.get("PYTHONPATH", "")])
         with self.log.open("w") as log:
             try:
                 self._popen = subprocess.Popen(

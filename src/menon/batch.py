@@ -165,6 +165,10 @@ def pack(graded: Sequence[Graded]) -> Batch:
         arrays = [getattr(r, name) for r in rollouts]
         return torch.from_numpy(np.concatenate(arrays)).to(dtype) if arrays else torch.zeros(0, dtype=dtype)
 
+    def optional(name: str) -> Tensor | None:
+        """None unless the samplers of all rollouts give it."""
+        return None if any(getattr(r, name) is None for r in rollouts) else row(name, torch.float32)
+
     def column(values: Sequence[float] | np.ndarray, dtype: torch.dtype) -> Tensor:
         return torch.tensor(np.asarray(values), dtype=dtype)
 
@@ -193,9 +197,9 @@ def pack(graded: Sequence[Graded]) -> Batch:
         valid=column(valid, torch.bool),
         acc=column([g.verdict.acc for g in graded], torch.float32),
         behaviour_logp=row("logp", torch.float32),
-        log_kept=row("log_kept", torch.float32),
+        log_kept=optional("log_kept"),
         version=row("version", torch.int64),
-        entropy=row("entropy", torch.float32),
+        entropy=optional("entropy"),
         baseline=column(baseline, torch.float32) if compared else None,
         node=column([r.node for r in rollouts], torch.int64) if tree else None,
         parent=column([r.parent for r in rollouts], torch.int64) if tree else None,

@@ -6,17 +6,18 @@ column again.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args
 
 from menon.batch import STEERS
 from menon.errors import UserError
 from menon.parts import Around
 from menon.rollout import RolloutPart
+from menon.rollout.protocols import OPTIONAL
 from menon.update.protocols import VALUE, Reduction
 from menon.update.scoring import ASKS
 
-TEXT = frozenset({"reward", "behaviour_logp", "log_kept", "version", "entropy"})
+TEXT = frozenset({"reward", "behaviour_logp", "version"})
 """Columns that every rollout fills."""
 
 
@@ -51,8 +52,9 @@ class Setup:
     """The policy is moved by natural gradients."""
     environment: Any = None
     task: Any = None
-    given: frozenset[str] = TEXT
-    """Columns that are there besides those that the rollout writes."""
+    given: frozenset[str] = TEXT | OPTIONAL
+    """Columns that are there besides those that the rollout writes: what every text has, and what the sampler
+    gives besides."""
 
     def objectives(self) -> dict[str, Mapping[str, Any]]:
         """The objectives by their place in the configuration."""
@@ -80,6 +82,11 @@ def reads_of(part: Any) -> list[str]:
         "pair": getattr(part, "unit", "") == "pair",
     }
     return [*(column for column, is_read in implied.items() if is_read), *getattr(part, "reads", ())]
+
+
+def check_sampler(setup: Setup, gives: frozenset[str]) -> None:
+    """UserError if a part reads a column that the run's sampler, which gives these, does not."""
+    check_columns(replace(setup, given=TEXT | gives))
 
 
 def check_columns(setup: Setup) -> None:
@@ -118,6 +125,9 @@ def written_by(part: Any) -> tuple[str, ...]:
     return getattr(part, "writes", ())
 
 
+_CHOOSE = "choose a sampler that gives it, or a part that does without"
+
+
 def rollouts_for(column: str) -> str:
     kinds = [part.kind for part in get_args(RolloutPart) if column in written_by(part)]
     return " or ".join(f"rollout={kind}" for kind in kinds)
@@ -139,6 +149,7 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
         f"{rollouts_for('parent')}, or another method",
         "pair": "learns from preferences, and this run writes single answers; choose another loss",
         "advantage": "needs advantages, and no advantage part makes them; set advantage.credit=grpo",
+        **{column: f"reads '{column}', which this sampler does not give; {_CHOOSE}" for column in OPTIONAL},
         "ret": "learns returns, and no advantage part makes them; set advantage.credit=gae, or leave the "
         "critic out with critic=null",
     }

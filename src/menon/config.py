@@ -24,7 +24,7 @@ from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
 from menon.rollout.groups import Groups
 from menon.select import SelectPart
-from menon.settings import Tree, choice, choice_or_else, merged, nested, plain_data, read
+from menon.settings import FreeSettings, Tree, choice, choice_or_else, merged, nested, plain_data, read
 from menon.shaping import ShapingPart
 from menon.short_names import spelt_out
 from menon.types import Sampling
@@ -68,6 +68,9 @@ class OnlineSource:
     """A built-in task, or your own dataclass, file.py:Class; without data it is chain_sum."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
+    template_arguments: FreeSettings = field(default_factory=dict)
+    """What the model's chat template gets besides the messages and a row's `tools`, like enable_thinking or
+    documents."""
     reward: Reward = None
     """A rule (exact, math, choice, ..., mix), code, a judge or a preference model, or a function:
     file.py:name. Without one the task's own, for data exact."""
@@ -97,6 +100,9 @@ class OnlineSource:
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
+    keep_special_tokens: bool = False
+    """Special tokens stay in the text that rewards and environments read, all but the end-of-text token that
+    ends an answer."""
     rollout: Rollout = field(default_factory=Groups)
     """How the answers of a step are written: groups of whole answers, or with more structure."""
     environment: Environment | None = None
@@ -114,6 +120,11 @@ class OnlineSource:
             at_least(1, name, getattr(self, name))
         at_least(0, "report_questions", self.report_questions)
         at_least(0, "ahead", self.ahead)
+        if self.ahead and self.order == "by_difficulty":  # a resumed run could not choose as this one does
+            raise UserError(
+                "order=by_difficulty chooses a step's questions by the answers of all steps before it, and "
+                f"ahead={self.ahead} writes it before they are known; set ahead=0 or order=shuffled"
+            )
         if self.temperature <= 0:
             raise UserError(
                 f"temperature is {self.temperature:g}; training draws answers at random, so it must be "
@@ -231,6 +242,9 @@ class Control:
     """Steps between checkpoints; 0: only the last one."""
     evaluate_every: int = 0
     """Steps between evaluations besides the first and the last; 0: none."""
+    stop_without_signal: bool = True
+    """Stop after ten steps in a row that taught nothing (equal rewards, no gradient, skipped updates); false:
+    only warn."""
     tracker: Tracker | None = None
     """Where the numbers are mirrored; null: nowhere."""
     record: Literal["lean", "full"] = "lean"

@@ -4,6 +4,7 @@
 batch.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,16 +25,39 @@ Unit = Literal["token", "sequence", "pair", "group"]
 TEST_COLUMNS = (
     "tests",
     "test",
+    "test_code",
     "test_list",
+    "test_cases",
     "input_output",
     "public_tests",
     "private_tests",
     "generated_tests",
+    "public_test_cases",
+    "private_test_cases",
 )
 """Columns that hold the tests of a programming task; a row with one of them needs no answer."""
+TEST_FIELDS = ("inputs", "functional", "pytest", "test_code", "assert_case")
+"""Fields of verl's `reward_model.ground_truth` that hold the tests of a programming task."""
 
 Tokens = NDArray[np.int32]
 Floats = NDArray[np.float32]
+
+
+def tests_of_ground_truth(value: Any) -> Any:
+    """The tests in verl's `reward_model.ground_truth`, an object or a list, read from JSON where it is text;
+    None where it is an answer."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(value, Mapping):
+        return value if any(value.get(name) is not None for name in TEST_FIELDS) else None
+    if not isinstance(value, list) or not value:
+        return None
+    test = [isinstance(one, Mapping) and {"input", "output"} <= one.keys() for one in value]
+    code = [isinstance(one, str) and "assert" in one for one in value]
+    return value if all(test) or all(code) else None
 
 
 def no_tokens() -> Tokens:
@@ -147,11 +171,12 @@ class Completion:
     tokens: Tokens
     logp: Floats
     """Raw log-prob at the sampling temperature, before top-p and top-k."""
-    log_kept: Floats
+    log_kept: Floats | None
     """Log of the probability mass that top-p and top-k keep; 0 where they cut nothing. The log-prob of the
-    distribution that was drawn from is logp - log_kept."""
-    entropy: Floats
-    """Entropy of the raw distribution at the sampling temperature, in nats."""
+    distribution that was drawn from is logp - log_kept. None: the sampler does not give it."""
+    entropy: Floats | None
+    """Entropy of the raw distribution at the sampling temperature, in nats. None: the sampler does not give
+    it."""
     version: Tokens
     """Version of the weights that wrote the token."""
     finish: Finish
@@ -216,8 +241,9 @@ class Rollout:
     """True where the policy wrote the token (the end token included), False for prompt and observations."""
     logp: Floats
     """Behaviour log-prob, 0 where the token is not an action; the next two fields likewise."""
-    log_kept: Floats
-    entropy: Floats
+    log_kept: Floats | None
+    """None, as of the next field: the sampler does not give it."""
+    entropy: Floats | None
     version: Tokens
     finish: Finish
     text: str
@@ -273,8 +299,8 @@ class Rollout:
             tokens=np.concatenate([given, completion.tokens]),
             is_action=behind(np.ones(len(completion.tokens), dtype=np.bool_)),
             logp=behind(completion.logp),
-            log_kept=behind(completion.log_kept),
-            entropy=behind(completion.entropy),
+            log_kept=None if completion.log_kept is None else behind(completion.log_kept),
+            entropy=None if completion.entropy is None else behind(completion.entropy),
             version=behind(completion.version),
             finish=completion.finish,
             text=completion.text,

@@ -351,7 +351,8 @@ def test_other_systems_are_named(monkeypatch):
 
 
 SCRIPT = """
-import sys, threading
+import signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from menon.processes.forkserver import Forkserver
 from menon.processes.worker import Spawn, Worker
 print("started", flush=True)

@@ -11,6 +11,7 @@ import torch
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
 from menon.loop import Run, loop
+from menon.record.reader import RunView
 from menon.record.transcripts import read_transcript
 from menon.source.queued import Queued
 from menon.source.rows import Rows
@@ -73,6 +74,9 @@ def test_versions_are_at_most_so_old_and_the_run_is_the_same_however_long_writin
         run, *_ = queued(ahead, seed)
         drive(run, tmp_path / str(seed), Watching(see))
     assert ages == 2 * ([*range(ahead), *[ahead] * (STEPS - ahead)])
+    waits = [event for event in RunView.open(tmp_path / "1").events if event["kind"] == "waited"]
+    assert [event["step"] for event in waits] == list(range(STEPS))
+    assert all(0 < event["seconds"] < 60 for event in waits)
     assert numbers(tmp_path / "1") == numbers(tmp_path / "2")
 
 

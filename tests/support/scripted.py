@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from menon.parts import Around, built
-from menon.rollout.protocols import Sampler, Stream
+from menon.rollout.protocols import OPTIONAL, Sampler, Stream
 from menon.types import Completion, Prompt, Request, Rollout, Sampling, Verdict
 
 Script = Callable[[Request], str]
@@ -18,6 +18,7 @@ class RoundSampler:
     A test's own sampler has `write`."""
 
     version = 0
+    gives = OPTIONAL
 
     def write(self, requests: list[Request]) -> Iterator[Completion]:
         """The completions of one round."""

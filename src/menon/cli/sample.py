@@ -63,9 +63,8 @@ def facts(one: "Sampled") -> str:
     acts = rollout.is_action
     count, logp = int(acts.sum()), float(rollout.logp[acts].sum())
     verdict = {1.0: ", right", 0.0: ", wrong"}.get(acc, "")
-    each = (
-        f" ({logp / count:.2f} a token, entropy {float(rollout.entropy[acts].mean()):.2f})" if count else ""
-    )
+    mean = float("nan") if rollout.entropy is None or not count else float(rollout.entropy[acts].mean())
+    each = f" ({logp / count:.2f} a token, entropy {mean:.2f})" if count else ""
     return f"{count} tokens, {rollout.finish}{verdict}, log-prob {logp:.2f}{each}"
 
 
@@ -75,8 +74,9 @@ def coloured(one: "Sampled") -> "Text":
     from rich.text import Text
 
     rollout = one.graded.rollout
-    text = Text()
-    for piece, entropy in zip(one.pieces, rollout.entropy[rollout.is_action].tolist(), strict=True):
+    text, acts = Text(), rollout.is_action
+    entropies = [0.0] * rollout.num_actions if rollout.entropy is None else rollout.entropy[acts].tolist()
+    for piece, entropy in zip(one.pieces, entropies, strict=True):
         strength = min(1.0, max(0.0, (entropy - SURE) / (UNSURE - SURE)))
         shown = "\n".join(printable(line) for line in piece.split("\n"))
         text.append(shown, style=f"on rgb({90 + int(150 * strength)},70,40)" if strength > 0 else "")

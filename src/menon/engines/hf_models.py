@@ -22,7 +22,8 @@ from transformers.utils import logging as hf_logging
 from menon.engines.forward import ValueInit, ValueModel, value_head
 from menon.engines.limits import layers_of
 from menon.engines.quantised import refuse_quantised
-from menon.errors import UserError
+from menon.engines.tokenizer_files import load_tokenizer
+from menon.errors import UserError, first_line
 
 PROCESSORS = ("*processor*.json", "chat_template*")
 """Files by which images, sounds and chats become input of a model of several kinds of input. A checkpoint
@@ -192,16 +193,6 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
     return model.eval()
 
 
-def load_tokenizer(folder: Path, name: str) -> transformers.PreTrainedTokenizerBase:
-    remedy = "put the tokenizer's files (tokenizer.json) beside the weights"
-    with in_a_sentence(name, f"the tokenizer of {name} cannot be read", remedy):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    # Without files the library makes an empty tokenizer of the model's kind, special tokens only.
-    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        raise UserError(f"{name} has no tokenizer; {remedy}")
-    return tokenizer
-
-
 @contextmanager
 def in_a_sentence(name: str, fault: str, remedy: str) -> Iterator[None]:
     """Any error of a library as a UserError."""
@@ -213,10 +204,6 @@ def in_a_sentence(name: str, fault: str, remedy: str) -> Iterator[None]:
         ) from error
     except Exception as error:
         raise UserError(f"{fault} ({first_line(error)}); {remedy}") from error
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @torch.no_grad()

@@ -143,10 +143,14 @@ def summary(graded: Sequence[Graded]) -> dict[str, float]:
     action tokens, in nats), n answers counted, the number of failed graders (their answers are not counted),
     and working_share and reflection_share if the task recognises them."""
     counted = [g for g in graded if not (np.isnan(g.verdict.score) or np.isnan(g.verdict.acc))]
-    entropies = [g.rollout.entropy[g.rollout.is_action].astype(np.float64) for g in counted]
+    entropies = [
+        g.rollout.entropy[g.rollout.is_action].astype(np.float64)
+        for g in counted
+        if g.rollout.entropy is not None
+    ]
     return {
         "accuracy": float(_share([g.verdict.acc for g in counted])),
-        "mean_length": float(_share([len(row) for row in entropies])),
+        "mean_length": float(_share([g.rollout.num_actions for g in counted])),
         "entropy": float(_share(np.concatenate(entropies) if entropies else [])),
         "n": float(len(counted)),
         "failed": float(len(graded) - len(counted)),

@@ -43,7 +43,8 @@ def write_answers(path: Path, step: int, graded: Sequence[Graded], spans: TextSp
         return np.concatenate([getattr(r, name) for r in rollouts])
 
     columns = {"token": column("tokens"), "is_action": column("is_action"), "behaviour_logp": column("logp")}
-    columns |= {name: column(name) for name in ("entropy", "version")}
+    given = [name for name in ("entropy", "version") if all(getattr(r, name) is not None for r in rollouts)]
+    columns |= {name: column(name) for name in given}
     columns["reward"] = np.zeros(int(offset[-1]), dtype=np.float32)
     write_transcript(path, StepReport(step, {}, tuple(graded), columns, offset, ""), spans)
 

@@ -40,11 +40,17 @@ class Stream(Protocol):
         ...
 
 
+OPTIONAL = frozenset({"entropy", "log_kept"})
+"""Fields of a completion that not every sampler can give."""
+
+
 class Sampler(Protocol):
     """Weights that write text."""
 
     version: int
     """Number of the weights that it holds; every token carries it."""
+    gives: frozenset[str]
+    """Which of the `OPTIONAL` fields its completions have. A run whose parts read another one is refused."""
 
     def open(self, keep: bool = False) -> Stream:
         """Opens a stream. With `keep`, the sampler keeps the KV cache of finished sequences while the stream

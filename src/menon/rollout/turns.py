@@ -54,10 +54,11 @@ class Turns:
 
     environment: Environment
     """The settings of the environment; each episode gets a new copy."""
-    tokenize: Callable[[str], Sequence[int]]
-    """Text -> tokens, without any that stand for the beginning or end of a text."""
-    decode: Callable[[Sequence[int]], str]
-    """Tokens -> text, special tokens left out."""
+    tokenize: Callable[[str, Tokens], Sequence[int]]
+    """(text, the tokens before it) -> its tokens as a continuation: without any for the beginning or end of a
+    text, and without a space in front that the text does not have."""
+    decode: Callable[[list[int]], str]
+    """The tokens of a turn -> the text that the environment reads."""
     seed: int = 0
     max_turns: int = 16
     time_limit: float = 60.0
@@ -133,7 +134,8 @@ class Episode:
         self.environment: Environment = replace(turns.environment)  # type: ignore[type-var]  # any dataclass
         self.tokens: Tokens = no_tokens()
         """All tokens after the prompt."""
-        self.columns: dict[str, list[np.ndarray]] = {name: [] for name in ("is_action", *OBSERVED)}
+        self.columns: dict[str, list[Any]] = {name: [] for name in ("is_action", *OBSERVED)}
+        """The pieces of each column; None in place of one that the sampler does not give."""
         self.turns_written: list[tuple[int, Completion]] = []
         """The turns, each with the index after the prompt at which it begins."""
         self.finish: Finish | None = None
@@ -205,13 +207,14 @@ class Episode:
             self.observed |= bool(observation)
 
     def observe(self, text: str) -> None:
-        tokens = np.asarray(self.turns.tokenize(text) if text else [], dtype=np.int32)
+        before = np.concatenate([self.asked.prompt.tokens, self.tokens])
+        tokens = np.asarray(self.turns.tokenize(text, before) if text else [], dtype=np.int32)
         if len(tokens) >= self.left:
             self.finish = "length"  # an observation that leaves no room for an answer would have no effect
         else:
             self.append(tokens, np.zeros(len(tokens), dtype=np.bool_), {})
 
-    def append(self, tokens: Tokens, is_action: np.ndarray, known: dict[str, np.ndarray]) -> None:
+    def append(self, tokens: Tokens, is_action: np.ndarray, known: dict[str, Any]) -> None:
         self.tokens = np.concatenate([self.tokens, tokens])
         self.columns["is_action"].append(is_action)
         for name, dtype in OBSERVED.items():
@@ -228,6 +231,7 @@ class Episode:
         columns: dict[str, Any] = {
             name: np.concatenate([np.zeros(size, dtype=types[name]), *pieces])
             for name, pieces in self.columns.items()
+            if not any(piece is None for piece in pieces)
         }
         return Rollout(
             prompt=prompt,
@@ -237,7 +241,7 @@ class Episode:
             group=self.group,
             sample=self.asked.sample,
             visit=self.asked.visit,
-            **columns,
+            **{"log_kept": None, "entropy": None, **columns},
             **self._alternatives(size),
         )
 

@@ -19,6 +19,8 @@ class Gathered:
     """Metrics that only the source knows; groups that it dropped, for example, are in no batch."""
     oldest_version: int = 0
     """The oldest version of the weights that wrote a token of the batch."""
+    waited: float = 0.0
+    """Seconds for which the run stood still until a step that is written ahead was there."""
 
 
 class Source(Protocol):

@@ -1,8 +1,10 @@
 """Steps that are written ahead, while earlier ones are learned from."""
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any
 
 from menon.errors import at_least
@@ -35,12 +37,13 @@ class Queued:
         if self._writer is None:
             return self.inner.next()
         self._fill(self._writer, max(1, self.ahead))
+        start = time.perf_counter()
         _, gathered = self._queue[0].result()
         if isinstance(gathered, Exception):
             raise gathered
         self._queue.popleft()
         self._fill(self._writer, self.ahead)
-        return gathered
+        return replace(gathered, waited=time.perf_counter() - start)
 
     def _fill(self, writer: ThreadPoolExecutor, count: int) -> None:
         while len(self._queue) < count:
