@@ -25,9 +25,9 @@ from menon.assembly.questions import (
 )
 from menon.assembly.reward_models import with_models
 from menon.config import OnlineSource
-from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
+from menon.engines.limits import rows_of
 from menon.engines.machine import workers
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
@@ -250,7 +250,7 @@ def prompts_to_evaluate(
     return rendered(
         rows,
         config.template or "none",
-        context_of(model),
+        rows_of(model),
         tokenizer,
         most,
         config.on_bad,

@@ -18,7 +18,7 @@ from menon.prompts.template import find_template
 from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
 from menon.rollout.protocols import Grade
-from menon.types import Prompt
+from menon.types import Limit, Prompt
 
 TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""
@@ -157,8 +157,9 @@ def rendered(
         on_bad=on_bad,
     )
     if unread:
+        what = Limit(context or 0).what
         notify(
-            f"{unread} questions are left out: they do not fit into the context, or the chat template "
+            f"{unread} questions are left out: they do not fit into the model's {what}, or the chat template "
             "refuses them"
         )
     return prompts
