@@ -57,11 +57,6 @@ def test_hostile_results_are_wrong_and_never_raise():
         assert ExactMatch()("Q:", f"\\boxed{{{stated}}}", "18").score == 0
 
 
-def test_spelled_golds_are_right_under_either_kind_of_prompt():
-    for prompt in ("Q:", "Assistant: <think>"):
-        assert ExactMatch()(prompt, ExactMatch().spell(prompt, "\\frac{1}{2}"), "\\frac{1}{2}").score == 1
-
-
 def test_every_gold_of_gsm8k_is_right_however_it_is_stated_and_no_other_is(shared):
     rows, _ = read_rows(shared / "data" / "gsm8k_test.jsonl")
     match = ExactMatch()

@@ -5,7 +5,6 @@ import pytest
 from menon.reward.choice import gold_letter, letter, mentioned
 from menon.reward.extract import (
     LENIENT,
-    after_thinking,
     answer_line,
     answer_tag,
     boxed,
@@ -60,16 +59,6 @@ def test_line_and_hash_marks_are_the_last_near_the_end():
     assert hash_marks("####-3") == "-3"
     assert hash_marks("### 3") is None
     assert hash_marks("#### 3" + " " * 300) is None
-
-
-def test_only_what_follows_the_thinking_counts():
-    assert after_thinking("Q:", "7") == "7"
-    assert after_thinking("Q:", "<think>8</think>7</think>6") == "6"
-    assert after_thinking("Q:", "<think>8</think>7<think>6") is None
-    assert after_thinking("Q:", "<think>7") is None
-    assert after_thinking("Q: <think>\n", "7") is None
-    assert after_thinking("Q: <think>", "8</think>7") == "7"
-    assert after_thinking("Write <think> </think>. Q:", "7") == "7"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ from menon.reward.extract import LENIENT, Way, names
 from menon.reward.grade import Grading, grading_of
 from menon.reward.math.answer import MathAnswer
 from menon.reward.protocols import Reward
+from menon.reward.prove import prove
 from menon.reward.rules import KINDS
 from menon.settings import nearest
 from menon.streams import stream
@@ -276,9 +277,7 @@ def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, notify: Callable[
     spell = getattr(grading.reward, "spell", None)
     if spell is None:
         return
-    wrong = [
-        p for p in prompts if p.answer is not None and grading.judge(p, spell(p.text, p.answer)).acc != 1
-    ]
+    wrong = [p for p in prompts if p.answer is not None and prove(p, grading, spell).acc != 1]
     if wrong:
         notify(
             f"the gold answers of {len(wrong)} of {len(prompts)} questions earn no reward by this verifier, "

@@ -64,5 +64,4 @@ class MultipleChoice:
         return Verdict(score, acc=score)
 
     def spell(self, prompt: str, answer: str) -> str:
-        close = "</think>" if prompt.rstrip().endswith("<think>") else ""
-        return f"{close}\\boxed{{{answer}}}"
+        return f"\\boxed{{{answer}}}"

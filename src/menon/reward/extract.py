@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from menon.errors import UserError
+from menon.thought import after_thinking
 
 Way = Callable[[str], str | None]
 
@@ -24,15 +25,6 @@ def stated(prompt: str, completion: str, ways: Iterable[Way]) -> str | None:
     if text is None:
         return None
     return next((found for way in ways if (found := way(text)) is not None), None)
-
-
-def after_thinking(prompt: str, completion: str) -> str | None:
-    """The text after the last `</think>`; None where thinking was opened, by the prompt or in the text, and
-    never closed."""
-    _, closed, behind = completion.rpartition("</think>")
-    if "<think>" in behind or (not closed and prompt.rstrip().endswith("<think>")):
-        return None
-    return behind
 
 
 # Ways that are safe for training: the policy has to mark its result

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from menon.reward.extract import after_thinking, answer_tag
+from menon.reward.extract import answer_tag
+from menon.thought import after_thinking
 from menon.types import Verdict
 
 LONGEST = 100_000
@@ -37,7 +38,7 @@ class JsonAnswer:
         return Verdict(score, float(same), {"unparsable": 0.0})
 
     def spell(self, prompt: str, answer: str) -> str:
-        return ("</think>" if prompt.rstrip().endswith("<think>") else "") + answer
+        return answer
 
 
 def written(prompt: str, completion: str) -> str:

@@ -15,6 +15,7 @@ from menon.errors import UserError
 from menon.parts import Around
 from menon.reward.batched import NoReply, ask
 from menon.reward.code.signatures import Asked
+from menon.thought import after_thinking
 from menon.types import Verdict
 from menon.user_code import describe
 
@@ -225,7 +226,8 @@ def triple_of(asked: Asked) -> tuple[str, str, str] | Verdict:
             math.nan,
             error="the judge has no reference answer for this question; give the row an 'answer'",
         )
-    lines = [line.strip() for line in asked.completion.splitlines() if line.strip()]
+    text = after_thinking(asked.prompt, asked.completion) or ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return Verdict(0.0, 0.0, {"judge_unparsable": 0.0})
     return question_of(asked), lines[-1][-LONGEST_LINE:], asked.answer
