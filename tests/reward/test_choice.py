@@ -5,6 +5,8 @@ import pytest
 from menon.reward.choice import MultipleChoice, gold_letter, letter, mentioned
 
 LETTERS = [
+    ("\\overline{AC}", "AC"),
+    ("\\overline{A}", None),
     ("B", "B"),
     ("b", "B"),
     ("(B)", "B"),

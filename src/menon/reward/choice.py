@@ -23,6 +23,8 @@ _LETTER = re.compile(
     re.IGNORECASE,
 )
 _RUN = re.compile(r"[(\[]?([A-J]{2,10})[)\].。]*")
+_SEGMENT = re.compile(r"\\over(?:line|rightarrow|leftrightarrow)")
+"""A gold answer `AC` may be a segment as well as two letters."""
 _NEXT = re.compile(
     r"(?P<open>(?i:or|oder|ou|maybe|perhaps|possibly|probably|either)\b|[/|?]|或者?|または|可能|也许)"
     r"|(?P<joins>(?i:and|und|et|options?|choices?)\b|[,，、;；&+]|[和与及])"
@@ -58,7 +60,7 @@ def letter(text: str) -> str | None:
     ('B', 'BD', None)
     """
     text = " ".join(_WRAPPING.sub("", text[:300]).split())
-    if run := _RUN.fullmatch(text):
+    if run := _RUN.fullmatch(_SEGMENT.sub("", text)):
         return ordered(run[1])
     found = _LETTER.match(text)
     if found is None or is_denied(text, (found.end(), found.end())):
