@@ -106,6 +106,8 @@ def test_p_is_that_of_the_token_which_was_written():
         ("NO\nyes", None),
         ("NO - the final step says YES", None),
         ("YES/NO", None),
+        ("Do they agree? YES", True),
+        ('{"answer": "NO"}', False),
         ("Yes or no?", None),
         ("\\boxed{YES} or \\boxed{NO}", None),
         ("Definitely not YES", None),
@@ -146,6 +148,7 @@ def test_decisions(text, decision):
         ("Paris\nIf you have 2 more, Rome", "If you have 2 more, Rome"),
         ("Thanks to light, plants grow", "Thanks to light, plants grow"),
         ("I hope so", "I hope so"),
+        ("Paris\nThat's it!", "Paris"),
         ("\\boxed{Rome}\nNo, Paris", "Rome"),
         ("Paris<|im_end|>\n<|im_end|>", "Paris<|im_end|>"),
         ("It is\n∞", "∞"),
@@ -159,6 +162,16 @@ def test_decisions(text, decision):
 )
 def test_the_judge_reads_the_stated_result_else_the_last_line_with_words(completion, step):
     assert final_step("", completion) == step
+
+
+@pytest.mark.parametrize(
+    "unit", ["<a", "<|", "\\begin{", "```", "yes ", "no ", "the answer ", "please ", "*", "\n", "-"]
+)
+def test_hostile_text_is_cheap(unit):
+    began = time.perf_counter()
+    final_step("", unit * (50_000 // len(unit)))
+    decision_of(unit * (50_000 // len(unit)))
+    assert time.perf_counter() - began < 1
 
 
 def test_a_soft_judge_must_begin_with_its_decision():

@@ -11,16 +11,21 @@ from menon.reward.math.tokens import TooLarge, Unreadable
 from menon.reward.math.tree import read
 from menon.reward.prose import DENIAL, HEDGE, SCALES
 
-LONGEST = 300
-"""Characters of a result that is read."""
+LONGEST = 1000
+"""Most characters of a result that is read; a longer one has no number."""
 
 _EQUALS = re.compile(r"(?<![<>!])=|\\(?:approx|simeq|cong|doteq|sim)(?![a-zA-Z])|[≈≃≅]")
 _POWER = re.compile(
     r"(?P<times>\s*(?:\\times|\\cdot|[×·*])\s*)?(?<![\d.])10\s*\^\s*\{?\s*(?P<n>[-+]?\d{1,3})\s*\}?"
 )
 _RAISED = re.compile(f"[{''.join(SUPERSCRIPTS)}]+")
+_NAME = re.compile(r"\s*(?!\\pi\b|e\b)\\?[A-Za-z]+(?:_\w|_\{[^{}]*\}|'|\([^()]*\))*[\s.$]*")
+_WRAPPED = re.compile(r"^\s*\\(?:text\w*|mathrm|mathbf|mbox)\s*\{([^{}]*)\}\s*$")
 _EMPTY = re.compile(r"\{\s*\}")
-_UNIT = r"\{((?:\\(?:text\w*|mathrm|mbox)\s*\{[^{}]*\}|\^\s*\{?\s*-?\d\s*\}?|\s)+)\}"
+_UNIT = (
+    r"\{((?:(?:[kmcμ]?[msgJNVKWA]|mol|Pa)(?![A-Za-z])|\\(?:text\w*|mathrm|mbox) *\{[^{}]*\}"
+    r"|\^ *(?:\{ *-?\d *\}|-?\d)|\s)+)\}"
+)
 _OVER = re.compile(rf"\\[dt]?frac\s*{_UNIT}\s*{_UNIT}")
 _BRACKETS = re.compile(r"\([^()]*\)|\{[^{}]*\}")
 _ANOTHER = re.compile(
@@ -46,7 +51,7 @@ _OTHER_WORDS = re.compile(
 """Words that change the number beside them."""
 _SYMBOL = (
     r"(?:[YZEPTGMkhdcmμµunpfa]|da)?(?:mol|Pa|Hz|eV|cal|bar|rad|Wb|lm|lx|Bq|Gy|Sv|sr|ohm|[msgKJNWVACFHTLlΩS])"
-    r"|atm|dB|[tT]orr|mmHg|psi|min|hr?s?|days?|d|yrs?|ft|in|lbs?|mi|mph|kph|rpm|deg|rev|amu|u|Da|Å|cc|gal|oz|yd|ppm|ppb|°?[CF]|R|kmh"
+    r"|atm|dB|[tT]orr|mmHg|psi|min|hr?s?|days?|d|yrs?|ft|in|lbs?|mi|mph|kph|rpm|deg|rev|amu|u|Da|Å|cc|M|gal|oz|yd|ppm|ppb|°?[CF]|R|kmh"
 )
 _PIECE = re.compile(
     r"(?P<group>\\(?:text\w*|mathrm|mbox|rm|operatorname)\s*\{(?:[^{}]|\{[^{}]*\})*\})"
@@ -67,19 +72,20 @@ def value(text: str) -> float | None:
     >>> value(r"$-1{,}234.5\,\mathrm{J}$"), value(r"6.6 \times 10^{-23} kg"), value("5 or 7")
     (-1234.5, 6.6e-23, None)
     """
-    if HEDGE.search(text) or DENIAL.search(text) or _RANGE.search(text):
+    if len(text) > LONGEST or HEDGE.search(text) or DENIAL.search(text) or _RANGE.search(text):
         return None
     text = _RAISED.sub(lambda found: f"^{{{''.join(map(SUPERSCRIPTS.__getitem__, found[0]))}}}", text)
     sides = _EQUALS.split(text)
     if any(_ANOTHER.search(_BRACKETS.sub("", side)) for side in sides[:-1]):
         return None
-    while len(sides) > 1 and not re.search(r"\d|\\pi|\\sqrt|\be\b", sides[-1]):
+    while len(sides) > 1 and _NAME.fullmatch(sides[-1]):
         sides.pop()
     side = _EMPTY.sub("", _OVER.sub(r"\1/\2", _SPACING.sub(" ", sides[-1])))
+    side = _WRAPPED.sub(r"\1", side)
     side = _TIMES.sub(r"\\cdot ", _PERCENT.sub(r"\\%", side))
     side = without_unit(_ASIDE.sub("", _ERROR.sub("", side)).strip().rstrip(".,;"))
     side = None if side is None else without_words(side)
-    if side is None or len(side) > LONGEST:
+    if side is None:
         return None
     try:
         number = worth(read(tidy(side)))

@@ -27,6 +27,8 @@ i(?: am|'ll be) (?:happy|glad)
 happy to|glad to|is there anything|any (?:other|further|more)? ?questions|would you like
 do you (?:want|need|have)
 have a (?:nice|great|good|lovely)|you(?:'re| are) welcome|best (?:regards|wishes|of luck)
+done(?!\\w)|this (?:completes|concludes)|that(?:'s| is) (?:it|all)(?!\\w)
+end of (?:the )?(?:answer|solution|proof)
 wishing you|q\\.?e\\.?d
 希望(?:这|以上|能|对|我)|如果(?:你|您)?(?:还|有|需|想)|如有|若有|祝(?:你|您|学|好)|请?随时|欢迎|谢谢|感谢|还?有什么(?:问题|需)|需要我
 お役に立|何か(?:ご|他|質)|ご不明|ご質問|お気軽|よろしく|ありがとう|도움이 되|궁금한|언제든|더 필요
@@ -49,7 +51,8 @@ _OFFER = re.compile(
 
 _LABEL = re.compile(
     r"(?i)(?:(?:the|my|so|final|overall)\W+)*"
-    r"(?:answer|decision|verdict|judge?ment|conclusion|output|result|response|reply|evaluation)\W*(?:is\b\W*)?"
+    r"(?:do (?:they|these|the two) agree|answer|decision|verdict|judge?ment|"
+    r"conclusion|output|result|response|reply|evaluation)\W*(?:is\b\W*)?"
 )
 _WRAPPING = re.compile(r"\\(?:boxed|text\w*|mathrm|mathbf)\b|</?\w+>")
 _WORD = re.compile(r"(?i)\W*(yes|no)(?!\w)")
