@@ -83,12 +83,12 @@ def value(text: str) -> float | None:
     side = _EMPTY.sub("", _OVER.sub(r"\1/\2", _SPACING.sub(" ", sides[-1])))
     side = _WRAPPED.sub(r"\1", side)
     side = _TIMES.sub(r"\\cdot ", _PERCENT.sub(r"\\%", side))
-    side = without_unit(_ASIDE.sub("", _ERROR.sub("", side)).strip().rstrip(".,;"))
-    side = None if side is None else without_words(side)
-    if side is None:
+    bare = without_unit(_ASIDE.sub("", _ERROR.sub("", side)).strip().rstrip(".,;"))
+    bare = None if bare is None else without_words(bare)
+    if bare is None:
         return None
     try:
-        number = worth(read(tidy(side)))
+        number = worth(read(tidy(bare)))
     except (Unreadable, TooLarge, ArithmeticError, ValueError, TypeError, RecursionError):
         return None
     return None if math.isnan(number) else number

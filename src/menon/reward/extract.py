@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from menon.errors import UserError
 from menon.reward.prose import (
     DENIAL,
+    ENDS,
     HEDGE,
     WORDS,
     clause_before,
@@ -32,7 +33,7 @@ _NAMES = (
 )
 """The word for the answer in the languages that are read."""
 _LINE = re.compile(
-    rf"(?i)(?:{_NAMES})[*_\s]*[:：]\s*([^\n]+)"
+    rf"(?i)(?:{_NAMES})[*_\s]*[是为為は]?[:：]\s*([^\n]+)"
     r"|(?:^|\n)[#*_ \t]*(?:the )?final answer[*_ \t]*\n\s*([^\n]+)"
 )
 _LABEL = re.compile(
@@ -128,13 +129,15 @@ def answer_line(text: str) -> str | None:
     """`18` of the last line `Answer: 18` near the end, or of the line under `Final Answer`; a line that
     denies it (`Wrong answer: 17`) does not count."""
     near = text[-NEAR_END:]
-    results = [
-        result
-        for found in _LINE.finditer(near)
-        if not is_supposed(clause_before(near, found.start()))
-        and (result := value_at(near, found.start(found.lastindex or 1)))
-    ]
-    return results[-1] if results else None
+    for found in reversed(list(_LINE.finditer(near))):
+        place = found.start(found.lastindex or 1)
+        result = value_at(near, place)
+        line = near[: place + len(near[place:].partition("\n")[0])]
+        sentence = ENDS.search(line, place)
+        span = (place, sentence.start() if sentence else len(line))
+        if result and not (is_supposed(clause_before(near, found.start())) or is_denied_after(line, *span)):
+            return result
+    return None
 
 
 def hash_marks(text: str) -> str | None:
@@ -178,7 +181,7 @@ policy would learn to end with numbers."""
 # Ways for evaluation only: what a person would read as the result
 
 _PHRASE = re.compile(
-    r"(?i)\b(?:answer|option|choice)[*_]*\s*(?:is|=|[:：])\s*[:：]?[*_]*\s*|\banswer\s+(?=\$|\\[(\[])"
+    r"(?i)\b(?:answer|option|choice)[*_]*\s*(?:is\b|=|[:：])\s*[:：]?[*_]*\s*|\banswer\s+(?=\$|\\[(\[])"
     r"|答案\s*(?:是|为|為|[:：])\s*|\br[ée]ponse\s*(?:est|:)\s*|\brespuesta\s*(?:es|:)\s*|\bantwort\s*(?:ist|lautet|:)\s*"
     r"|\brisposta\s*(?:è|:)\s*|\bresposta\s*(?:é|:)\s*|\bответ\s*:\s*|回答\s*[:：]\s*|答え\s*(?:は|[:：])\s*"
 )
@@ -201,7 +204,7 @@ def phrase(text: str) -> str | None:
         result, end = said(text, one.end())
         if result is None:
             return None if not place else ""
-        if not (
+        if result and not (
             is_supposed(clause_before(text, one.start()), far=100) or is_denied_after(text, one.end(), end)
         ):
             return result
@@ -244,7 +247,7 @@ def first_value(sentence: str) -> str:
 def last_value(text: str) -> str | None:
     """The whole text if it is short and no prose; else the last formula or the last number, whichever comes
     later. "" where the text denies it; of `6, not 5` it is the 6."""
-    whole = text.strip()
+    whole = text.strip().lstrip("#").strip()
     if whole and len(whole) <= SHORT and "\n" not in whole and not is_sentence(whole):
         spans = list(formulas(whole))
         if not spans or (spans[0][0] == 0 and spans[-1][1] == len(whole)):

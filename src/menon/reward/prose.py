@@ -110,13 +110,16 @@ def num_words(text: str) -> int:
 
 # Denial
 
-_DENY = (
-    r"(?:\b(?:not|never|neither|nor|cannot|wrong(?:ly)?|incorrect(?:ly)?|false(?:ly)?|mistaken?(?:ly)?|impossible|invalid"
-    r"|untrue|doubt|reject(?:ed)?|pas|jamais|faux|nicht|nie|keine?[nmrs]?|falsch|(?:no|non|não)(?=\s+\w)|nunca|jamás"
-    r"|incorrect[oa]|fals[oa]|errad[oa]|sbagliat[oa]|не|неверно|неправильно|ошиб\w+|ليس|ليست|خطأ)\b|n['’]t\b"
-    r"|不[是为為等对對会會可能]|并非|並非|错|錯|ではな|じゃな|違|間違|아니|틀[리렸린])"
+_NOT = (
+    r"(?:\b(?:not|never|neither|nor|cannot|hardly|pas|jamais|nicht|nie|keine?[nmrs]?|(?:no|non|não)(?=\s+\w)"
+    r"|nunca|jamás|не|ليس|ليست)\b|n['’]t\b|不[是为為等对對会會可能]|并[非不]|並非|绝不|では(?:な|あり)|じゃな|아니)"
 )
-DENIAL = re.compile(_DENY, re.IGNORECASE)
+_WRONG = (
+    r"(?:\b(?:wrong(?:ly)?|incorrect(?:ly)?|false(?:ly)?|mistaken?(?:ly)?|impossible|invalid|untrue"
+    r"|doubt|no(?:body| one)|reject(?:ed)?|ruled out|exclud(?:ed|ing)|discarded|eliminated|faux|falsch"
+    r"|incorrect[oa]|fals[oa]|errad[oa]|sbagliat[oa]|неверно|неправильно|ошиб\w+|خطأ)\b|错|錯|違|間違|틀[리렸린])"
+)
+DENIAL = re.compile(rf"{_NOT}|{_WRONG}", re.IGNORECASE)
 """Words that deny a value beside them, in the languages that `extract.phrase` reads."""
 HEDGE = re.compile(
     r"(?i)\b(?:or|either|maybe|perhaps|possibly|between|at (?:least|most)|(?:more|less|fewer|greater|larger"
@@ -128,11 +131,13 @@ HEDGE = re.compile(
 """Words that leave several values open."""
 _IDIOMS = re.compile(
     r"(?i)\bnot (?:only|just|hard|difficult|surprising(?:ly)?)\b|\b(?:no|without|beyond (?:a|any)) doubt\b"
-    r"|\bno other\b|\bwithout loss of generality\b"
+    r"|\bno (?:other|matter)\b|\bwithout loss of generality\b"
 )
-_SUPPOSED = re.compile(
-    r"(?i)\b(?:if|suppose|assum(?:e|ing)|whether|unless|pretend|thought|seemed|wenn|falls|если|пусть)\b"
-    r"|如果|假设|假如|もし|만약"
+_CALLED_WRONG = re.compile(_WRONG, re.IGNORECASE)
+_DENIED_OR_SUPPOSED = re.compile(
+    rf"{_NOT}|\b(?:if|suppose|assum(?:e|ing)|whether|unless|pretend|thought|seemed|wenn|falls|если|пусть)\b"
+    r"|如果|假设|假如|もし|만약",
+    re.IGNORECASE,
 )
 _CLAUSE = re.compile(
     r"(?i)\b(?:so|thus|therefore|hence|then|consequently|which means|we (?:get|have|find)|giving|implies|but"
@@ -151,17 +156,21 @@ _ASIDE = re.compile(
 )
 """Sets the value after it aside: `6, not 5`, `6 rather than 5`."""
 _DENIED_AFTER = re.compile(
-    r"(?i)[\s*_$)}\]\\]*(?:,\s*(?=(?:but|though|although|which|that|this|it|was|is|would)\b))?"
+    r"(?i)[\s*_$)}\]\\]*(?:,\s*(?=(?:but|though|although|which|that|this|it|was|is|would)\b)"
+    r"|[,，]\s*(?=[不错錯]))?"
     r"(?:(?:but|though|although|that|this|which|it|is|are|was|were|be|been|would|can|could|should|may|might"
     r"|must|does|did|seems?|looks?|as|an?|the|definitely|clearly|certainly|obviously|simply|est|ist|es|é|è|war)"
-    rf"\W+){{0,5}}(?:是|也|が|は|은|는|이)?(?:\w{{1,6}}n['’]t\b|{_DENY})(?!\W*\d)"
+    r"\W+){0,5}(?:(?:not|never|cannot|\w{1,6}n['’]t)(?=(?: be)?(?:\W*$|[.,;!?)]| (?:an?|the|it|our|so|true"
+    r"|right|correct|possible|valid|allowed|acceptable|equal|what|zero)\b))"
+    rf"|(?!not|never|cannot)(?:[是也がは은는이가]\s*)?(?:答えで?|答案|正解で?|정답|답)?(?:{_NOT}|{_WRONG})(?!\W*\d))"
 )
 _REPLY = re.compile(
     r"(?i)\W*(?:(?:hmm|oh|but|wait|actually|however)\W+)*"
     r"(?:(?:no|nope|nein|non|não|нет|いいえ|아니요)(?=\W*(?:$|[,.!;:—–\n-]))"
     r"|(?:wrong|incorrect|false|falsch|faux|falso|errado|неверно|неправильно)\b"
     r"|not (?:quite|right|correct|so|true|really|at all)\b"
-    r"|(?:that|this|it|das|ce|c|это)(?:['’](?:s|est)| is| was| would be| can| ist| est)?\s*"
+    r"|(?:that|this|it|they|he|she|das|ce|c|это)(?:['’](?:s|re|est)| is| are| was| were| would be"
+    r"| can| ist| est)?\s*"
     r"(?:not|cannot|wrong|incorrect|false|isn['’]t|can['’]t|nicht|falsch|pas|faux|неверно|impossible)\b"
     r"|(?:这?不[是对對]|这?是?错|錯|違|ちがう|틀)[^\W\d]*\W*(?:$|[，。,.\n]))"
 )
@@ -202,9 +211,9 @@ def clause_before(text: str, place: int) -> str:
 
 def is_supposed(clause: str, far: int = FAR) -> bool:
     """Whether a clause denies or supposes what follows it. A number in between takes the denial to itself,
-    and a comma ends what is supposed."""
+    and a comma ends it, except where something is called wrong."""
     clause = _IDIOMS.sub(" ", clause)
-    for word, ends in ((DENIAL, "0123456789"), (_SUPPOSED, "0123456789,，")):
+    for word, ends in ((_CALLED_WRONG, "0123456789"), (_DENIED_OR_SUPPOSED, "0123456789,，")):
         for found in word.finditer(clause):
             between = clause[found.end() :]
             if not any(sign in between for sign in ends) and len(between.split()) <= far:
