@@ -5,6 +5,7 @@ Everything that grades text asks here where the thought ends, so that a draft in
 
 import re
 
+OPENING = "<think>"
 CLOSING = "</think>"
 """Ends a thought, whichever tag opened it."""
 _TAG = re.compile(

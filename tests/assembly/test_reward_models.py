@@ -78,10 +78,10 @@ def test_a_judge_here(folder, tmp_path):
 
 
 def test_a_judge_on_a_server():
-    judge = Judge("judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7).build(
-        with_models(Around(), lambda: CPU)
-    )
-    assert judge.complete == OpenAIClient("http://127.0.0.1:1/v1", "judge-7b", "MY_KEY")
+    judge = Judge(
+        "judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7, max_new_tokens=300
+    ).build(with_models(Around(), lambda: CPU))
+    assert judge.complete == OpenAIClient("http://127.0.0.1:1/v1", "judge-7b", "MY_KEY", 300)
     assert (judge.batch_size, judge.prompt, judge.soft) == (7, own_prompt(), False)
 
 

@@ -291,7 +291,8 @@ def test_a_prompt_of_the_users_own_is_checked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"batch_size": 0}, {"time_limit": 0}, {"renorm": True}, {"prompt": "{question}"}]
+    "settings",
+    [{"batch_size": 0}, {"max_new_tokens": 0}, {"time_limit": 0}, {"renorm": True}, {"prompt": "{question}"}],
 )
 def test_settings_are_checked(settings):
     with pytest.raises(UserError):

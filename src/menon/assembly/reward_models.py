@@ -15,7 +15,9 @@ from menon.engines.tokens import continue_with, tokenize_with
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError, first_line
 from menon.parts import Around
+from menon.prompts.render import Chat
 from menon.reward.preference import Score
+from menon.thought import OPENING, opens_thought
 
 
 def with_models(around: Around, device: Callable[[], torch.device]) -> Around:
@@ -23,15 +25,15 @@ def with_models(around: Around, device: Callable[[], torch.device]) -> Around:
     is built."""
     return replace(
         around,
-        load_judge=lambda name, with_scorer: local_judge(name, device(), with_scorer),
+        load_judge=lambda name, with_scorer, most: local_judge(name, device(), with_scorer, most),
         connect_judge=OpenAIClient,
         load_preference=lambda name: local_preference(name, device()),
     )
 
 
-def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer:
+def local_judge(name: str, device: torch.device, with_scorer: bool, max_new_tokens: int) -> Completer:
     """A judge model in this process, beside the policy; prompts are put into its chat template if it has
-    one."""
+    one, which may open a thought."""
     model, tokenizer = load_policy(name, torch.float32 if device.type == "cpu" else torch.bfloat16, device)
     whole, chat = tokenize_with(tokenizer), chat_with(tokenizer)
 
@@ -59,8 +61,22 @@ def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer
 
     scorer = TorchScorer(model, device=device) if with_scorer else None
     return Completer(
-        TorchSampler(model, tokenizer), tokenize, decode, begins_of(reply) if with_scorer else (), scorer
+        TorchSampler(model, tokenizer),
+        tokenize,
+        decode,
+        begins_of(reply) if with_scorer else (),
+        scorer,
+        max_new_tokens,
+        "" if chat is None else opened_by(chat),
     )
+
+
+def opened_by(chat: Chat) -> str:
+    """The tag of the thought that a chat template opens for every reply; "" where it opens none."""
+    try:
+        return OPENING if opens_thought(chat([{"role": "user", "content": "?"}], None)) else ""
+    except Exception:  # it refuses the judge's prompts too, which ends with a sentence
+        return ""
 
 
 def local_preference(name: str, device: torch.device) -> Score:

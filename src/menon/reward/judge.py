@@ -63,6 +63,8 @@ class Judge:
     renorm: bool = False
     prompt: str = ""
     """A file with {question}, {final_step} and {reference}, or a text with them; "": the built-in one."""
+    max_new_tokens: int = 16
+    """Most tokens of a reply; a judge that thinks first needs room for its thought."""
     batch_size: int = 64
     """Prompts per call."""
     time_limit: float = 120.0
@@ -77,10 +79,10 @@ class Judge:
             )
         if holds_a_place(self.prompt):
             check_prompt(self.prompt, "the judge's prompt")
-        if self.batch_size < 1 or not self.time_limit > 0:
+        if self.batch_size < 1 or self.max_new_tokens < 1 or not self.time_limit > 0:
             raise UserError(
-                f"a judge's batch_size ({self.batch_size}) must be at least 1, its time_limit "
-                f"({self.time_limit}) positive"
+                f"a judge's batch_size ({self.batch_size}) and max_new_tokens ({self.max_new_tokens}) must "
+                f"be at least 1, its time_limit ({self.time_limit}) positive"
             )
         if self.renorm and not self.soft:
             raise UserError("renorm changes the soft reward only; set soft=true as well, or leave it out")
@@ -92,9 +94,13 @@ class Judge:
             return replace(self, prompt=prompt)
         if self.url:
             return replace(
-                self, prompt=prompt, model=around.connect_judge(self.url, self.model, self.key_variable)
+                self,
+                prompt=prompt,
+                model=around.connect_judge(self.url, self.model, self.key_variable, self.max_new_tokens),
             )
-        return replace(self, prompt=prompt, model=around.load_judge(self.model, self.renorm))
+        return replace(
+            self, prompt=prompt, model=around.load_judge(self.model, self.renorm, self.max_new_tokens)
+        )
 
     @property
     def complete(self) -> Complete:
