@@ -132,6 +132,8 @@ STATED = [  # gold, response
     ("yes", "#### Yes"),
 ]
 FOR_A_READER = [  # gold, response
+    ("3", "Answer: The largest possible value of \\(z + w\\) is \\(3\\)."),
+    ("230", "The average distance is 460 miles / 2 trains = 230 miles/train"),
     ("72", "Answer - 72"),
     ("72", "#### Step 3\nThe answer is 72."),
     ("72", "#### 3. Conclusion\nThe answer is 72."),

@@ -236,11 +236,12 @@ def is_denied_after(text: str, place: int, end: int) -> bool:
 
 
 def first_value(sentence: str) -> str:
-    """The first formula or number of a sentence that it does not deny; "" where it denies all, and the
-    sentence itself where there is none."""
+    """The first formula or number of a sentence that it does not deny, one with a digit before those without;
+    "" where it denies all, and the sentence itself where there is none."""
     spans = list(formulas(sentence))
     spans += [one for one in numbers(sentence) if not any(start <= one[0] < end for start, end in spans)]
-    values = [with_suffix(sentence, span) for span in sorted(spans) if not is_denied(sentence, span)]
+    spans.sort(key=lambda span: (re.search(r"\d", sentence[slice(*span)]) is None, span))
+    values = [with_suffix(sentence, span) for span in spans if not is_denied(sentence, span)]
     return values[0] if values else "" if spans else sentence
 
 

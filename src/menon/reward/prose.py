@@ -7,8 +7,8 @@ from collections.abc import Iterator
 Span = tuple[int, int]
 
 SCALES = (
-    r"hundred|thousand|million|billion|trillion|dozen|lakh|crore|mille|cent(?!\w)|tausend|millionen?|mil|millones|"
-    r"milhões|milhão|mila|milioni|тысяч\w*|миллион\w*|[百千万亿萬億]|천|만|억"
+    r"(?:hundred|thousand|million|billion|trillion|dozen|lakh|crore|mille|cent|tausend|millionen?|mil|millones|"
+    r"milhões|milhão|mila|milioni|тысяч\w*|миллион\w*)(?!\w)|[百千万亿萬億]|천|만|억"
 )
 """Words that multiply the number before them."""
 
