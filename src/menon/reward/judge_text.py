@@ -13,7 +13,8 @@ LONGEST_LINE = 1000
 
 _LAYOUT = re.compile(
     r"^\s*(?:```|~~~)\w*\s*$|\\(?:begin|end)\{[^{}]*\}(?:\{[^{}]*\})?|</?[A-Za-z][\w:-]*>|<\|[^|<>]*\|>"
-    r"|\\(?:left|right|hline|quad|qquad|square|blacksquare|qed)\b"
+    r"|\\(?:left|right|hline|quad|qquad|square|blacksquare|qed|[vh]fill|bigskip)\b"
+    r"|\\(?:tag|label)\{[^{}]*\}|!\[[^\[\]]*\]\([^()]*\)"
 )
 """What holds no words of an answer: fences, environments, tags."""
 _CONTENT = re.compile(r"[^\W_]|[∞∅]")
@@ -91,13 +92,11 @@ def decision_of(reply: str) -> bool | None:
     if text is None or not text.strip():
         return None
     result = stated("", reply, WAYS)
-    first_line, _, rest = text.strip().partition("\n")
+    body = text.strip(" \t\n*#\"'`>{[(-")
+    label = _LABEL.match(body)
+    first_line, _, rest = body[label.end() if label else 0 :].partition("\n")
     bare = [_WRAPPING.sub(" ", part) for part in (result or "", first_line, rest)]
-    found = _WORD.match(_LABEL.sub("", bare[0], count=1)) if result is not None else None
-    if found is None:
-        head = bare[1].lstrip(" *#\"'`>{[(-")
-        label = _LABEL.match(head)
-        found = _WORD.match(head[label.end() :] if label else head)
+    found = (_WORD.match(bare[0]) if result is not None else None) or _WORD.match(bare[1])
     if found is None:
         return None
     yes = found[1].lower() == "yes"
