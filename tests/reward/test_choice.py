@@ -5,6 +5,14 @@ import pytest
 from menon.reward.choice import MultipleChoice, gold_letter, letter, mentioned
 
 LETTERS = [
+    ("(A) to (D)", None),
+    ("(A)-(D)", None),
+    ("(A) – D", None),
+    ("(A) to walk", "A"),
+    ("(A) (wrong)", None),
+    ("(B) not (A)", "B"),
+    ("Neither A nor B", None),
+    ("(A), (C) or none", None),
     ("\\overline{AC}", "AC"),
     ("\\overline{A}", None),
     ("B", "B"),

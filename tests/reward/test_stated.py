@@ -18,6 +18,11 @@ def accepts(gold, response, ways):
 
 
 STATED = [  # gold, response
+    ("72", "## Answer\n\n72"),
+    ("72", "**Answer**\n$72$"),
+    ("72", "#### Answer\n72"),
+    ("72", "## 最终答案\n72"),
+    ("72", "#### The answer is 72\nI hope this helps"),
     ("72", "Total.\n**Final Answer**: 72"),
     ("72", "**Final Answer:** 72"),
     ("72", "**Answer: 72**"),
@@ -199,6 +204,8 @@ FOR_A_READER = [  # gold, response
     ("10", "What is 7+3? It's 10!"),
 ]
 NOT_STATED = [  # gold, response
+    ("72", "## Answer\n72 or 73"),
+    ("72", "**Answer**\nnot 72"),
     ("3", "#### 3. Conclusion\nThe answer is 72."),
     ("3", "#### Step 3\nThe answer is 72."),
     ("3", "#### 3:45"),

@@ -26,7 +26,8 @@ _RUN = re.compile(r"[(\[]?([A-J]{2,10})[)\].。]*")
 _SEGMENT = re.compile(r"\\over(?:line|rightarrow|leftrightarrow)")
 """A gold answer `AC` may be a segment as well as two letters."""
 _NEXT = re.compile(
-    r"(?P<open>(?i:or|oder|ou|maybe|perhaps|possibly|probably|either)\b|[/|?]|或者?|または|可能|也许)"
+    r"(?P<open>(?:(?i:to|through|thru|bis)\b|[-–—~至到]) ?[(\[]?(?i:[A-J])\b(?! [a-z])"
+    r"|(?i:or|oder|ou|maybe|perhaps|possibly|probably|either)\b|[/|?]|或者?|または|可能|也许)"
     r"|(?P<joins>(?i:and|und|et|options?|choices?)\b|[,，、;；&+]|[和与及])"
     r"|(?P<marked>\( ?(?i:[A-J]) ?\)|\[ ?(?i:[A-J]) ?\]|(?i:[A-J])\))"
     r"|(?P<letter>(?i:[A-J]))(?!\w)"

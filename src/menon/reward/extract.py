@@ -34,7 +34,8 @@ _NAMES = (
 """The word for the answer in the languages that are read."""
 _LINE = re.compile(
     rf"(?i)(?:{_NAMES})[*_\s]*[是为為は]?[:：]\s*([^\n]+)"
-    r"|(?:^|\n)[#*_ \t]*(?:the )?final answer[*_ \t]*\n\s*([^\n]+)"
+    rf"|(?:^|\n)(?:[#*_ \t]*(?:the )?final answer|[#*]+[ \t]*(?:the )?(?:最终)?(?:{_NAMES}))"
+    r"[*_ \t]*\n\s*([^\n]+)"
 )
 _LABEL = re.compile(
     rf"(?i)(?:(?:so|thus|therefore|hence)\W+)?(?:the |my )?(?:final |correct )*(?:{_NAMES})[*_\s]*"
@@ -126,7 +127,7 @@ def mentions(bare: str) -> bool:
 
 
 def answer_line(text: str) -> str | None:
-    """`18` of the last line `Answer: 18` near the end, or of the line under `Final Answer`; a line that
+    """`18` of the last line `Answer: 18` near the end, or of the line under a heading `Answer`; a line that
     denies it (`Wrong answer: 17`) does not count."""
     near = text[-NEAR_END:]
     for found in reversed(list(_LINE.finditer(near))):
@@ -145,9 +146,9 @@ def hash_marks(text: str) -> str | None:
     below it is no result."""
     near = text[-NEAR_END:]
     results = [
-        unlabelled(found[1])
+        result
         for found in _HASH.finditer(near)
-        if not (_HEADING.match(found[1]) and re.search(r"\w", near[found.end() :]))
+        if not (_HEADING.match(result := unlabelled(found[1])) and re.search(r"\w", near[found.end() :]))
     ]
     return results[-1] if results else None
 

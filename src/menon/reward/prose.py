@@ -157,7 +157,7 @@ _ASIDE = re.compile(
 """Sets the value after it aside: `6, not 5`, `6 rather than 5`."""
 _DENIED_AFTER = re.compile(
     r"(?i)[\s*_$)}\]\\]*(?:,\s*(?=(?:but|though|although|which|that|this|it|was|is|would)\b)"
-    r"|[,，]\s*(?=[不错錯]))?"
+    r"|[,，]\s*(?=[不错錯])|\(\s*(?=wrong|incorrect|false|falsch|faux|[错錯]))?"
     r"(?:(?:but|though|although|that|this|which|it|is|are|was|were|be|been|would|can|could|should|may|might"
     r"|must|does|did|seems?|looks?|as|an?|the|definitely|clearly|certainly|obviously|simply|est|ist|es|é|è|war)"
     r"\W+){0,5}(?:(?:not|never|cannot|\w{1,6}n['’]t)(?=(?: be)?(?:\W*$|[.,;!?)]| (?:an?|the|it|our|so|true"
