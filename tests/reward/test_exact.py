@@ -19,6 +19,8 @@ RIGHT = [
     (".5", "\\boxed{0.50}"),
     ("\\frac{1}{2}", "\\boxed{ \\frac{1}{2} }"),
     ("Paris", "<answer>Paris</answer>"),
+    ("__init__", "<answer>__init__</answer>"),
+    ("Paris", "<answer>**Paris**</answer>"),
     ("3", "<answer>the last line wins: \\boxed{3}</answer> #### 4"),
     ("18", "<think>\\boxed{7}</think> #### 18"),
 ]

@@ -43,7 +43,7 @@ _LABEL = re.compile(
 )
 _HASH = re.compile(r"(?<!#)####(?!#)\s*([^\n#]+)")
 _HEADING = re.compile(r"[*_\s]*(?:\d+(?:\.\d+)*[.):]?\s+)?[^\W\d_]{3,}")
-_BOLD = re.compile(r"(?<![\w)\]}])(\*\*|__)(?=\S)([^*_\n]+?)(?<=\S)\1(?!\w)")
+_BOLD = re.compile(r"(?<![\w)\]}])\*\*(?=\S)([^*\n]+?)(?<=\S)\*\*(?!\w)")
 _COUNTED = re.compile(
     r"([-+−]?\$?\d[\d,./]*\s*\w+)\s+"
     r"(?:are|is|were|was|remain\w*|left|in (?:total|all)|altogether|each)\b[\w\s]*\.?"
@@ -79,11 +79,15 @@ def is_unfinished(text: str) -> bool:
 def answer_tag(text: str) -> str | None:
     """The contents of the last `<answer>...</answer>`, or of the last box in it if there is one. A label in
     front (`Answer:`) is left out."""
+    inside = tagged(text)
+    return None if inside is None else boxed(inside) or value_counted(unlabelled(inside))
+
+
+def tagged(text: str) -> str | None:
+    """The contents of the last `<answer>...</answer>`, as they are."""
     before, closed, _ = text.rpartition("</answer>")
     _, opened, inside = before.rpartition("<answer>")
-    if not closed or not opened:
-        return None
-    return boxed(inside) or value_counted(unlabelled(inside))
+    return inside if closed and opened else None
 
 
 def boxed(text: str) -> str | None:
@@ -162,9 +166,9 @@ def value_at(text: str, place: int) -> str:
 
 def unlabelled(text: str) -> str:
     """The text without emphasis, and without `Answer:` or `The answer is` in front of it."""
-    text = _BOLD.sub(r"\2", text).strip(" \t*_`")
+    text = _BOLD.sub(r"\1", text).strip(" \t*`")
     label = _LABEL.match(text)
-    return text[label.end() :].strip(" \t*_`") if label and text[label.end() :].strip() else text
+    return text[label.end() :].strip(" \t*`") if label and text[label.end() :].strip() else text
 
 
 def value_counted(text: str) -> str:
@@ -189,7 +193,7 @@ _PHRASE = re.compile(
 _SENTENCE = re.compile(r"[^\n]{0,400}?(?=[.。!！?？](?:\s|$)|[。！？]|\s*$|\n)|[^\n]{0,400}", re.MULTILINE)
 SHORT = 200
 """Most characters of a text that may be a result as a whole."""
-TRIED = 20
+TRIED = 8
 """How many phrases or values are looked at, from the end."""
 
 

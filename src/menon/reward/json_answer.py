@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from menon.reward.extract import answer_tag
+from menon.reward.extract import tagged
 from menon.thought import after_thinking
 from menon.types import Verdict
 
@@ -44,7 +44,7 @@ class JsonAnswer:
 def written(prompt: str, completion: str) -> str:
     text = after_thinking(prompt, completion) or ""
     blocks = _FENCED.findall(text)
-    return answer_tag(text) or (blocks[-1] if blocks else text)
+    return tagged(text) or (blocks[-1] if blocks else text)
 
 
 def parse(text: str) -> tuple[Any] | None:
