@@ -10,7 +10,7 @@ CLOSING = "</think>"
 """Ends a thought, whichever tag opened it."""
 _TAG = re.compile(
     r"(?i:<(?P<end>/?)(?:think|thinking|thought|seed:think)>)|\[(?P<stop>/?)THINK\]"
-    r"|<\|(?:begin|(?P<last>end))_of_thought\|>"
+    r"|<\|(?:begin|(?P<last>end))_of_thought\|>|<\|channel\|>(?:(?P<final>final)|analysis|commentary)<\|message\|>"
 )
 
 
@@ -53,4 +53,4 @@ def before_thinking(prompt: str) -> str:
 
 
 def _closes(tag: re.Match[str]) -> bool:
-    return bool(tag["end"] or tag["stop"] or tag["last"])
+    return bool(tag["end"] or tag["stop"] or tag["last"] or tag["final"])

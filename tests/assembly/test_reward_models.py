@@ -11,7 +11,7 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.assembly.build import build
-from menon.assembly.reward_models import local_judge, with_models
+from menon.assembly.reward_models import local_judge, opened_by, with_models
 from menon.config import RunConfig, changed, own_code
 from menon.engines.hf_models import export
 from menon.engines.openai_client import OpenAIClient
@@ -75,6 +75,12 @@ def test_a_judge_here(folder, tmp_path):
     )  # a random model decides nothing
     replies = reward.complete(["x", "y"])
     assert all({"Y", "N", "y", "n"} <= probabilities.keys() for _, probabilities in replies)
+
+
+def test_a_thought_that_a_judges_template_opens():
+    assert opened_by(lambda messages, tools: "<assistant>\n<think>\n") == "<think>"
+    assert opened_by(lambda messages, tools: "<assistant>\n") == ""
+    assert opened_by(lambda messages, tools: str(1 // 0)) == ""
 
 
 def test_a_judge_on_a_server():
@@ -184,7 +190,7 @@ def test_a_judge_whose_chat_template_refuses_is_one_sentence(tmp_path):
     tokenizer = copy.deepcopy(tiny_tokenizer())
     tokenizer.chat_template = "{{ raise_exception('a system turn first') }}"
     export(tiny_model(), tokenizer, tmp_path / "judge")
-    (reply,) = local_judge(str(tmp_path / "judge"), CPU, False)(["Is it right?"])
+    (reply,) = local_judge(str(tmp_path / "judge"), CPU, False, 4)(["Is it right?"])
     assert isinstance(reply, UserError)
     assert str(reply).startswith("the chat template of the judge ")
     assert "refuses its prompt (a system turn first); take another judge" in str(reply)
@@ -195,5 +201,5 @@ def test_the_probability_of_a_reply_is_of_all_tokens_that_begin_it(tmp_path):
     tokenizer = tokenizer_of("metaspace_first")
     model = tiny_model("llama", vocab=len(tokenizer))
     export(model, tokenizer, tmp_path / "judge")
-    judge = local_judge(str(tmp_path / "judge"), CPU, True)
+    judge = local_judge(str(tmp_path / "judge"), CPU, True, 4)
     assert {tokenizer.convert_ids_to_tokens(token) for token in judge.begins} == {"y", "n", "▁", "<unk>"}

@@ -45,6 +45,8 @@ QWEN = "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
         ("Q:", "[think] 7", "[think] 7"),
         ("Q:", "<|begin_of_thought|>8<|end_of_thought|>\n7", "7"),
         ("Q:", "<seed:think>8</seed:think>7", "7"),
+        ("Q:", "<|channel|>analysis<|message|>8<|end|><|channel|>final<|message|>7", "7"),
+        ("Q:", "<|channel|>analysis<|message|>7", None),
         ("Q:", "<thinks>7", "<thinks>7"),
         ("Q: <think>\n", "7", None),
         ("Q: <think>", "8</think>7", "7"),
