@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from menon.errors import UserError
 from menon.reward.prose import (
+    ALTERS,
     DENIAL,
     ENDS,
     HEDGE,
@@ -45,8 +46,14 @@ _HASH = re.compile(r"(?<!#)####(?!#)\s*([^\n#]+)")
 _HEADING = re.compile(r"[*_\s]*(?:\d+(?:\.\d+)*[.):]?\s+)?[^\W\d_]{3,}")
 _BOLD = re.compile(r"(?<![\w)\]}])\*\*(?=\S)([^*\n]+?)(?<=\S)\*\*(?!\w)")
 _COUNTED = re.compile(
-    r"([-+−]?\$?\d[\d,./]*\s*\w+)\s+"
-    r"(?:are|is|were|was|remain\w*|left|in (?:total|all)|altogether|each)\b[\w\s]*\.?"
+    r"(?:(?:so|thus|therefore|hence|then|finally|altogether|overall),? )?"
+    r"(?:(?:there (?:are|is|were|was|will be|remain)|the (?:\w+ ){0,3}(?:is|was|are|were|equals?)|="
+    r"|(?:she|he|they|it|we|i|you|[A-Z]\w+) (?:is|has|have|had|will have|gets?|got|needs?|needed|spent|paid"
+    r"|earn(?:s|ed)?)) )?"
+    r"(?P<value>[-+−]?\$?\d[\d,./]*(?<![,.])"
+    r"(?: (?!(?:are|is|were|was|left|in|remain\w*|altogether|each)\b)\w+)?)"
+    r"(?: (?:are|is|were|was|remain\w*|left|in (?:total|all)|altogether|each)\b[\w\s]*)?\.?",
+    re.IGNORECASE,
 )
 _BRACES = re.compile(
     r"(?P<box>\\{1,2}(?:f?boxed|fbox)\s*\{)"
@@ -172,10 +179,12 @@ def unlabelled(text: str) -> str:
 
 
 def value_counted(text: str) -> str:
-    """`72 apples` of `72 apples are left.`; any other text as it is."""
+    """`72 apples` of `There are 72 apples left.` and the like; any other text as it is, and one with a word
+    that could change the number."""
     found = _COUNTED.fullmatch(text.strip())
-    plain = found is not None and not DENIAL.search(text) and not HEDGE.search(text)
-    return found[1] if found is not None and plain and len(numbers(text)) == 1 else text
+    if found is None or len(numbers(text)) != 1 or any(word.search(text) for word in (DENIAL, HEDGE, ALTERS)):
+        return text
+    return found["value"]
 
 
 WAYS: tuple[Way, ...] = (answer_tag, boxed, answer_line, hash_marks)
