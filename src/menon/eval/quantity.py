@@ -9,7 +9,7 @@ from menon.reward.math.node import Node
 from menon.reward.math.text import SUPERSCRIPTS, tidy
 from menon.reward.math.tokens import TooLarge, Unreadable
 from menon.reward.math.tree import read
-from menon.reward.prose import DENIAL, HEDGE, SCALES
+from menon.reward.prose import ALTERING, DENIAL, HEDGE
 
 LONGEST = 1000
 """Most characters of a result that is read; a longer one has no number."""
@@ -45,10 +45,9 @@ _LEADING = re.compile(
 )
 _RANGE = re.compile(r"--|\d\s*[:：]\s*\d")
 """Ranges, times and ratios are no number."""
-_OTHER_WORDS = re.compile(
-    rf"(?i)\b(?:to|negative|minus|plus|half|quarter|third|double|twice|square|root|squared|cubed|point|and|times|{SCALES})\b|[-–—/^=<>]"
-)
-"""Words that change the number beside them."""
+_OTHER_WORDS = re.compile(rf"(?i)\b(?:to|and)\b|[-–—/^=<>]|{ALTERING}")
+"""Words that change the number beside them, or join it to another."""
+_JOINED = re.compile(rf"(?i)(?<!\\)(?:\b(?:to|out|of|per|by|and)\b|{ALTERING})")
 _SYMBOL = (
     r"(?:[YZEPTGMkhdcmμµunpfa]|da)?(?:mol|Pa|Hz|eV|cal|bar|rad|Wb|lm|lx|Bq|Gy|Sv|sr|ohm|[msgKJNWVACFHTLlΩS])"
     r"|atm|dB|[tT]orr|mmHg|psi|min|hr?s?|days?|d|yrs?|ft|in|lbs?|mi|mph|kph|rpm|deg|rev|amu|u|Da|Å|cc|M|gal|oz|yd|ppm|ppb|°?[CF]|R|kmh"
@@ -85,7 +84,7 @@ def value(text: str) -> float | None:
     side = _TIMES.sub(r"\\cdot ", _PERCENT.sub(r"\\%", side))
     bare = without_unit(_ASIDE.sub("", _ERROR.sub("", side)).strip().rstrip(".,;"))
     bare = None if bare is None else without_words(bare)
-    if bare is None:
+    if bare is None or _JOINED.search(bare):
         return None
     try:
         number = worth(read(tidy(bare)))

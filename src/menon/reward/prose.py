@@ -11,10 +11,11 @@ SCALES = (
     r"milhões|milhão|mila|milioni|тысяч\w*|миллион\w*)(?!\w)|[百千万亿萬億]|천|만|억"
 )
 """Words that multiply the number before them."""
-ALTERS = re.compile(
-    r"(?i)\b(?:negative|minus|plus|half|quarter|third|double|twice|square|root|squared|cubed|point|times|divided"
+ALTERING = (
+    r"\b(?:negative|minus|plus|half|quarter|third|double|twice|square|root|squared|cubed|point|times|divided"
     rf"|percent|(?:{SCALES}))\b"
 )
+ALTERS = re.compile(ALTERING, re.IGNORECASE)
 """Words that change the number beside them."""
 
 _MARK = re.compile(
