@@ -1,6 +1,7 @@
 """Texts and the gold answer that they state, or do not: (gold, response)."""
 
 STATED = [  # gold, response
+    ("1940", "Subtracting those that don't work from all of the possible ones gives our answer: $1940$."),
     ("72", "<answer>the answer is $72$</answer>"),
     ("72", "<answer>= 72</answer>"),
     ("72", "<answer>It is 72.</answer>"),
@@ -148,6 +149,10 @@ STATED = [  # gold, response
     ("yes", "#### Yes"),
 ]
 FOR_A_READER = [  # gold, response
+    ("180", "The number of numbers with no repeating digits is $72 + 108 = 180$."),
+    ("3", "The range for which q is sufficient but not necessary for p is $m = 3$"),
+    ("121", "The smallest power that is not a prime is $121$"),
+    ("81", "**Last digit choice**: it must be even.\n\nTogether: 27 + 48 + 6 = 81"),
     ("3", "Answer: The largest possible value of \\(z + w\\) is \\(3\\)."),
     ("230", "The average distance is 460 miles / 2 trains = 230 miles/train"),
     ("72", "Answer - 72"),

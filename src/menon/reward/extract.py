@@ -195,7 +195,8 @@ policy would learn to end with numbers."""
 # Ways for evaluation only: what a person would read as the result
 
 _PHRASE = re.compile(
-    r"(?i)\b(?:answer|option|choice)[*_]*\s*(?:is\b|=|[:：])\s*[:：]?[*_]*\s*|\banswer\s+(?=\$|\\[(\[])"
+    r"(?i)\b(?:answer|option|choice)\s*(?:is\b|=|[:：])\s*[:：]?[*_]*\s*"
+    r"|\banswer[*_]+\s*(?:is\b|=|[:：])[ \t]*(?=\S)|\banswer\s+(?=\$|\\[(\[])"
     r"|答案\s*(?:是|为|為|[:：])\s*|\br[ée]ponse\s*(?:est|:)\s*|\brespuesta\s*(?:es|:)\s*|\bantwort\s*(?:ist|lautet|:)\s*"
     r"|\brisposta\s*(?:è|:)\s*|\bresposta\s*(?:é|:)\s*|\bответ\s*:\s*|回答\s*[:：]\s*|答え\s*(?:は|[:：])\s*"
 )

@@ -117,7 +117,7 @@ def num_words(text: str) -> int:
 # Denial
 
 _NOT = (
-    r"(?:\b(?:not|never|neither|nor|cannot|hardly|pas|jamais|nicht|nie|keine?[nmrs]?|(?:no|non|não)(?=\s+\w)"
+    r"(?:\b(?:not|never|neither|nor|cannot|hardly|pas|jamais|nicht|nie|keine?[nmrs]?|(?:no|non|não)(?=\s+(?:es|son|puede|sea|era|fue|è|sono|può|é|são|pode)\b)"
     r"|nunca|jamás|не|ليس|ليست)\b|n['’]t\b|不[是为為等对對会會可能]|并[非不]|並非|绝不|では(?:な|あり)|じゃな|아니)"
 )
 _WRONG = (
@@ -137,7 +137,8 @@ HEDGE = re.compile(
 """Words that leave several values open."""
 _IDIOMS = re.compile(
     r"(?i)\bnot (?:only|just|hard|difficult|surprising(?:ly)?)\b|\b(?:no|without|beyond (?:a|any)) doubt\b"
-    r"|\bno (?:other|matter)\b|\bwithout loss of generality\b"
+    r"|\bno (?:other|matter)\b|\bwithout loss of generality\b|\bnot (?:necessary|sufficient)\b"
+    r"|\bnot an? \w+(?= (?:is|are)\b)"
 )
 _CALLED_WRONG = re.compile(_WRONG, re.IGNORECASE)
 _DENIED_OR_SUPPOSED = re.compile(
@@ -219,9 +220,12 @@ def is_supposed(clause: str, far: int = FAR) -> bool:
     """Whether a clause denies or supposes what follows it. A number in between takes the denial to itself,
     and a comma ends it, except where something is called wrong."""
     clause = _IDIOMS.sub(" ", clause)
-    for word, ends in ((_CALLED_WRONG, "0123456789"), (_DENIED_OR_SUPPOSED, "0123456789,，")):
+    for word, ends, most in (
+        (_CALLED_WRONG, "0123456789", far),
+        (_DENIED_OR_SUPPOSED, "0123456789,，", FAR),
+    ):
         for found in word.finditer(clause):
             between = clause[found.end() :]
-            if not any(sign in between for sign in ends) and len(between.split()) <= far:
+            if not any(sign in between for sign in ends) and len(between.split()) <= most:
                 return True
     return False
