@@ -23,7 +23,7 @@ OPEN = {
     ),
 }
 
-STANDARD = {"numpy", "menon.errors", "menon.parts"}
+STANDARD = {"numpy", "menon.errors", "menon.parts", "menon.thought"}
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged"}
 PROTOCOLS = {
     "menon.rollout.protocols",
@@ -38,6 +38,7 @@ MAY: dict[str, set[str]] = {
     "errors": set(),
     "types": {"numpy", "menon.errors"},
     "parts": {"menon.types", "menon.errors"},
+    "thought": set(),
     "streams": {"numpy"},
     "http": {"httpx2", "tenacity"},
     "processes": {"menon.errors", "menon.processes"},

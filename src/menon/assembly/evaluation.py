@@ -52,6 +52,7 @@ from menon.reward.grade import Grading, grading_of
 from menon.reward.math.answer import MathAnswer
 from menon.reward.parts import RewardPart
 from menon.reward.protocols import Reward
+from menon.reward.prove import prove
 from menon.reward.rules import KINDS
 from menon.rollout.protocols import Grade
 from menon.rollout.turns import environment_alone
@@ -325,7 +326,7 @@ def tell_of_golds(prompts: Sequence[Prompt], grade: Grade, notify: Callable[[str
     there. The questions stay in the set."""
     if not isinstance(grade, Grading) or (spell := getattr(grade.reward, "spell", None)) is None:
         return
-    wrong = [p for p in prompts if p.answer is not None and grade.judge(p, spell(p.text, p.answer)).acc != 1]
+    wrong = [p for p in prompts if p.answer is not None and prove(p, grade, spell).acc != 1]
     if wrong:
         notify(
             f"the gold answers of {len(wrong)} of {len(prompts)} questions earn no reward by this verifier, "
