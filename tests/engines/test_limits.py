@@ -14,7 +14,8 @@ from menon.engines.hf_models import cache_per_token
 from menon.engines.limits import context_of, rows_of
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
-from menon.types import Graded, Limit, Request, Rollout, Sampling, Verdict
+from menon.limit import Limit
+from menon.types import Graded, Request, Rollout, Sampling, Verdict
 from scripted import written_by
 
 V = 40

@@ -43,11 +43,12 @@ MAY: dict[str, set[str]] = {
     "http": {"httpx2", "tenacity"},
     "processes": {"menon.errors", "menon.processes"},
     "ragged": {"torch"},
+    "limit": set(),
     "state_codec": {"numpy", "torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
     "moments": DATA,
     "adaptive_kl": DATA,
-    "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts", "pyarrow"},
+    "prompts": STANDARD | {"menon.types", "menon.limit", "menon.streams", "menon.prompts", "pyarrow"},
     "reward": STANDARD
     | {"menon.types", "menon.user_code", "menon.processes", "menon.reward", "menon.sandbox"}
     | {"math_verify", "latex2sympy2_extended", "mpmath"},
@@ -80,7 +81,7 @@ MAY: dict[str, set[str]] = {
     "engines": DATA
     | {
         f"menon.{part}"
-        for part in ("update", "rollout", "sync", "processes", "http", "engines", "state_codec")
+        for part in ("update", "rollout", "sync", "processes", "http", "engines", "limit", "state_codec")
     }
     | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba"},
 }

@@ -27,7 +27,7 @@ from menon.errors import UserError
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.sync.protocols import WeightChannel
-from menon.types import Limit
+from menon.limit import Limit
 
 CORPUS = {"base": "sums", "search_base": "search"}
 """The corpus from which `menon pretrain` makes each built-in model."""

@@ -18,7 +18,8 @@ from menon.prompts.template import find_template
 from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
 from menon.rollout.protocols import Grade
-from menon.types import Limit, Prompt
+from menon.limit import Limit
+from menon.types import Prompt
 
 TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""

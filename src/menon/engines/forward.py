@@ -19,7 +19,7 @@ from menon.engines.packed import attention, pack_distinct, pick
 from menon.engines.protocols import LogitRows
 from menon.errors import UserError
 from menon.streams import stream
-from menon.types import Limit
+from menon.limit import Limit
 from menon.update.protocols import Head, Hidden, Need, Reduction, need_column
 
 ValueInit = Literal["zero", "orz"]

@@ -9,7 +9,7 @@ this up to their context. Others change their attention at a certain length; up 
 from collections.abc import Iterator
 from typing import Any
 
-from menon.types import Limit
+from menon.limit import Limit
 
 CONTEXT = ("max_position_embeddings", "max_seq_len")
 """Keys of a configuration that name the context."""

@@ -10,7 +10,8 @@ import numpy as np
 from menon.errors import OnBad, UserError, first_line, refuse_rows
 from menon.prompts.sources import BadRow
 from menon.prompts.template import CHAT, TEMPLATES, Template, fill, find_template
-from menon.types import Limit, Prompt, Tokens
+from menon.limit import Limit
+from menon.types import Prompt, Tokens
 
 
 class Tokenize(Protocol):
