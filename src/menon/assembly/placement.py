@@ -24,10 +24,10 @@ from menon.engines.natural_gradient import NaturalLearner
 from menon.engines.protocols import Learner, Scorer
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.errors import UserError
+from menon.limit import Limit
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.sync.protocols import WeightChannel
-from menon.limit import Limit
 
 CORPUS = {"base": "sums", "search_base": "search"}
 """The corpus from which `menon pretrain` makes each built-in model."""

@@ -11,6 +11,7 @@ from menon.config import OnlineSource
 from menon.engines.decoding.stop_strings import hidden_tags
 from menon.engines.tokens import tokenize_with
 from menon.errors import OnBad, UserError
+from menon.limit import Limit
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum, Task
@@ -18,7 +19,6 @@ from menon.prompts.template import find_template
 from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
 from menon.rollout.protocols import Grade
-from menon.limit import Limit
 from menon.types import Prompt
 
 TASK_ROWS = 10_000

@@ -18,8 +18,8 @@ from menon.engines.log_probs import log_probs, wide
 from menon.engines.packed import attention, pack_distinct, pick
 from menon.engines.protocols import LogitRows
 from menon.errors import UserError
-from menon.streams import stream
 from menon.limit import Limit
+from menon.streams import stream
 from menon.update.protocols import Head, Hidden, Need, Reduction, need_column
 
 ValueInit = Literal["zero", "orz"]

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from menon.errors import OnBad, UserError, first_line, refuse_rows
+from menon.limit import Limit
 from menon.prompts.sources import BadRow
 from menon.prompts.template import CHAT, TEMPLATES, Template, fill, find_template
-from menon.limit import Limit
 from menon.types import Prompt, Tokens
 
 
