@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
-from menon.config import Critic, RunConfig, changed, own_code, settings_of_format_1
+from menon.config import Critic, RunConfig, changed, own_code, settings_as_begun, settings_of_format_1
 from menon.control import EntropyCoefficient
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
@@ -63,6 +63,25 @@ def test_short_names():
     assert rates == [0.25, 0.5]
     again = changed(config, {"learning_rate": 1}, {"optimiser.learning_rate": 2})
     assert again.models.policy.optimiser.learning_rate == 2
+
+
+def test_arguments_of_a_chat_template_are_any_names_with_any_values():
+    """Words of a command line become booleans and numbers; lists and tables stay as they are."""
+    words = (
+        "enable_thinking=False",
+        "keep=true",
+        "budget=512",
+        "ratio=.5",
+        "effort=high",
+        "documents=[{a: 1}]",
+    )
+    changes = dict(override(f"template_arguments.{word}") for word in words)
+    config = changed(BASE, changes, {"template_arguments": {"date": "1 May", "none": None}})
+    want = {"enable_thinking": False, "keep": True, "budget": 512, "ratio": ".5", "effort": "high"}
+    want |= {"documents": [{"a": 1}], "date": "1 May", "none": None}
+    assert config.source.template_arguments == want
+    assert type(config.source.template_arguments["budget"]) is int
+    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
 
 
 def test_a_task_is_a_part_with_settings_and_may_be_ones_own(tmp_path: Path):
@@ -564,6 +583,19 @@ def test_corrections_are_a_list_of_parts():
             {"objective.policy.select": "top_entropy"},
             "and objective.policy.select=top_entropy chooses among tokens",
         ),
+        *(
+            (
+                "gspo",
+                {"objective.policy.loss": loss, "objective.policy.correction": [correction]},
+                f"weighs single tokens; {fits}, or set objective.policy.loss=gspo_token",
+            )
+            for loss in ("gspo", "geo_mean")
+            for correction, fits in (
+                ({"kind": "importance"}, "set its level to sequence or geometric"),
+                ({"kind": "reject", "high": 2.0, "over": "token"}, "set its over to sum, mean or max"),
+                ({"kind": "m2po"}, "take reject with over=max instead"),
+            )
+        ),
         (
             "dapo",
             {"max_new_tokens": 50},
@@ -678,6 +710,15 @@ FORMAT_1 = json.loads((Path(__file__).parent / "data" / "settings_of_format_1.js
 @pytest.mark.parametrize("name", FORMAT_1)
 def test_settings_of_format_1_are_those_of_the_recipe(name):
     assert read(RunConfig, settings_of_format_1(FORMAT_1[name])) == recipe(name)
+
+
+def test_a_run_that_graded_observations_goes_on_as_it_began():
+    older = json.loads(json.dumps(plain_data(changed(recipe("calculator"), {"max_turns": 3}))))
+    assert read(RunConfig, settings_as_begun(older)).source.graded_text == "policy"
+    del older["source"]["graded_text"]
+    assert read(RunConfig, settings_as_begun(older)).source.graded_text == "all"
+    older["source"]["environment"] = None
+    assert read(RunConfig, settings_as_begun(older)).source.graded_text == "policy"
 
 
 def test_settings_of_format_1_that_were_changed():

@@ -27,15 +27,13 @@ from menon.parts import (
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
-from menon.reward.code.tests import CodeTests
-from menon.reward.judge import Judge
-from menon.reward.preference import Preference
-from menon.reward.rules import RulePart
+from menon.reward.parts import RewardPart
 from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
 from menon.rollout.groups import Groups
+from menon.rollout.turns import GradedText
 from menon.select import SelectPart
-from menon.settings import Tree, choice, choice_or_else, merged, nested, plain_data, read
+from menon.settings import FreeSettings, Tree, choice, choice_or_else, merged, nested, plain_data, read
 from menon.shaping import ShapingPart
 from menon.short_names import spelt_out
 from menon.types import Sampling
@@ -60,7 +58,6 @@ Rollout = Annotated[RolloutPart, choice(RolloutPart, ROLLOUT)]
 Moving = Annotated[ReferencePart, choice(ReferencePart, REFERENCE)]
 Task = Annotated[TaskPart, choice(TaskPart, TASK)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, ENVIRONMENT)]
-RewardPart = Judge | Preference | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 
 
@@ -79,6 +76,9 @@ class OnlineSource:
     """A built-in task, or your own dataclass, file.py:Class; without data it is chain_sum."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
+    template_arguments: FreeSettings = field(default_factory=dict)
+    """What the model's chat template gets besides the messages and a row's `tools`, like enable_thinking or
+    documents."""
     reward: Reward = None
     """A rule (exact, math, choice, ..., mix), code, a judge or a preference model, or a function:
     file.py:name. Without one the task's own, for data exact."""
@@ -108,6 +108,9 @@ class OnlineSource:
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
+    keep_special_tokens: bool = False
+    """Special tokens stay in the text that rewards and environments read, all but the end-of-text token that
+    ends an answer."""
     rollout: Rollout = field(default_factory=Groups)
     """How the answers of a step are written: groups of whole answers, or with more structure."""
     environment: Environment | None = None
@@ -116,6 +119,10 @@ class OnlineSource:
     the only ones."""
     max_turns: int = 16
     """Most turns of an episode with an environment."""
+    graded_text: GradedText = "policy"
+    """What the reward reads of an answer in turns: what the policy wrote, with a line break in place of each
+    observation, or with `all` also the observations. With `all` an environment must print nothing that the
+    reward would take for an answer."""
     ahead: int = 0
     """How many steps may be written before earlier ones are learned from; a separate thread and a sampler
     with a copy of the weights write them. 0: each step is written by the newest weights."""
@@ -330,6 +337,15 @@ def settings_of_format_1(settings: Mapping[str, Any]) -> Tree:
         tree = merged(tree, nested({owner: own}))
     rest = ("advantage", "objective", "recipe", "scale", "own_code")
     return tree | {name: settings[name] for name in rest if name in settings}
+
+
+def settings_as_begun(settings: Mapping[str, Any]) -> Tree:
+    """The settings in a run.json of any version, as that version read them."""
+    tree = dict(settings) if "control" in settings else settings_of_format_1(settings)
+    source = tree.get("source")
+    if isinstance(source, dict) and source.get("environment") is not None:
+        tree["source"] = {"graded_text": "all"} | source  # the reward of older versions read the observations
+    return tree
 
 
 def around_of(source: OnlineSource, seed: int) -> Around:

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -11,8 +12,8 @@ from menon.cli import main
 from menon.errors import NothingLearned
 from menon.loop import loop
 from menon.record.reader import RunView
-from menon.record.signs import STOP, Signs, Tally, first_signs
-from menon.types import Graded, Request, Rollout, Sampling, StepReport, Verdict
+from menon.record.signs import STOP, Kind, Signs, Tally, first_signs
+from menon.types import NOT_APPLICABLE, Graded, Request, Rollout, Sampling, StepReport, Verdict
 from scripted import complete, question
 from tiny_run import Watching, opened, tiny_run
 
@@ -41,6 +42,7 @@ GOOD = [graded("a", 0.0), graded("b", 1.0)]
 UNREAD = [
     replace(g, verdict=Verdict(0.0, 0.0, {"unparsable": 1.0})) for g in [graded("ab", 0), graded("cd", 0)]
 ]
+APART = [replace(g, verdict=NOT_APPLICABLE) for g in GOOD]
 WRONG = [graded("a", 0), graded("b", 0)]
 CUT = [graded("aaaa", 0, room=3), graded("bbbb", 0, room=3)]
 BASE = {"data": "x.jsonl", "model": "base", "reward": None}
@@ -64,6 +66,7 @@ BASE = {"data": "x.jsonl", "model": "base", "reward": None}
         (GOOD, {"update/skipped": 2.0}, {"updates_per_step": 2}, "skipped", "all updates of the step were"),
         (GOOD, {"update/empty": 1.0}, {}, "empty", "no token had a weight"),
         (GOOD, {}, {"learning_rate": 0.0}, "learning_rate", "learning_rate is 0"),
+        (APART, {"reward/not_applicable": 2.0}, {}, "not_applicable", "applies to none of the 2 answers"),
         (GOOD, {"grad_norm": 0.0}, {}, "no_gradient", "the rewards differ and the gradient is 0"),
     ],
 )  # fmt: skip
@@ -142,6 +145,12 @@ def test_ten_steps_stop_the_run_which_can_go_on(tmp_path):
     assert report["steps"] == STOP + 3
     assert report["warnings"] == [sentence]
     assert f"> {sentence}" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_the_page_names_every_sign():
+    page = Path(__file__).parents[2] / "docs" / "signs.md"
+    rows = [line.split("`")[1] for line in page.read_text().splitlines() if line.startswith("| `")]
+    assert sorted(rows) == sorted(get_args(Kind))
 
 
 def test_the_command_ends_with_a_code_of_its_own(monkeypatch, capsys):

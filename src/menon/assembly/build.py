@@ -1,6 +1,6 @@
 """From a configuration to the parts of a run."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -10,18 +10,21 @@ from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
+from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
-from menon.assembly.placement import device_of, place
-from menon.assembly.questions import own_questions, prompts_to_train, questions, stop_of, task_of
+from menon.assembly.placement import Placed, device_of, place
+from menon.assembly.questions import check_tags, own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
 from menon.columns import check_sampler, estimator
 from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
+from menon.engines.decoding.torch_sampler import TorchSampler
+from menon.engines.tokens import continue_with
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
-from menon.loop import Run
+from menon.loop import Agreement, Run
 from menon.parts import Around, built, close
 from menon.prompts.order import ByDifficulty, Shuffled
 from menon.record.spans import TextSpans
@@ -29,6 +32,7 @@ from menon.reward.call import UserReward
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.protocols import Reward
+from menon.rollout.environments import Verifiers
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
@@ -39,6 +43,13 @@ from menon.step import Plan
 from menon.types import Sampling
 from menon.update.terms import Update
 
+AGREEMENT = {
+    "float32": Agreement(1e-4, stops=True),
+    "float64": Agreement(1e-4, stops=True),
+    "bfloat16": Agreement(0.1, stops=False),
+}
+"""By the run's dtype, in nats a token. A model of 387 M random weights differs by 3e-6 in float32 and .05 in
+bfloat16, the built-in base by 2e-7 and .0015."""
 ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 
 
@@ -53,7 +64,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         notify=notify,
         device=config.engine.device,
     )
-    around = with_models(around, lambda: device_of(config.engine.device))
+    reward_models: dict[str, str] = {}
+    around = with_models(around, lambda: device_of(config.engine.device), reward_models)
     with ExitStack() as undo:
         grade = grade_of(config.source, reward_of(config.source, around))
         undo.callback(close_grade, grade)
@@ -64,8 +76,9 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
         )
+        check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         check_memory(config.source.rollout, around, prompts, placed.sampler)
-        around = with_tokenizer(around, config.source, placed.tokenizer)
+        around = with_tokenizer(around, config.source, placed)
         sampling = Sampling(config.source.max_new_tokens, stop=around.sampling.stop)
         evaluation = Evaluation(tuple(heldout), grade, sampling, answer=around.answer or answer)
         online = Online(
@@ -78,16 +91,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         source = Queued(online, config.source.ahead) if config.source.ahead else online
         undo.callback(source.close)
         yield Run(
-            plan=Plan(
-                own_credit(
-                    {name: built(part, around) for name, part in config.advantage.items()},
-                    estimator(setup_of(config)),
-                ),
-                updates_of(config.objective, config.models),
-                config.control.seed,
-                reference=own_reference(config.models.reference_update),
-                record_updates=config.control.record == "full",
-            ),
+            plan=plan_of(config, around),
             source=source,
             host=placed.host,
             channel=placed.channel,
@@ -98,8 +102,24 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             evaluate_every=config.control.evaluate_every,
             stop_without_signal=config.control.stop_without_signal,
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
+            origin=origin_of_run(
+                placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
+            ),
+            agreement=AGREEMENT[config.engine.dtype],
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
+
+
+def plan_of(config: RunConfig, around: Around) -> Plan:
+    """What the run does in every step."""
+    advantage = {name: built(part, around) for name, part in config.advantage.items()}
+    return Plan(
+        own_credit(advantage, estimator(setup_of(config))),
+        updates_of(config.objective, config.models),
+        config.control.seed,
+        reference=own_reference(config.models.reference_update),
+        record_updates=config.control.record == "full",
+    )
 
 
 def probe_of(source: OnlineSource, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:
@@ -120,13 +140,18 @@ def close_grade(grade: Grade) -> None:
         close(grade.reward)
 
 
-def with_tokenizer(around: Around, source: OnlineSource, tokenizer: PreTrainedTokenizerBase) -> Around:
+def with_tokenizer(around: Around, source: OnlineSource, placed: Placed) -> Around:
     """`around` with the functions that need the tokenizer."""
+    tokenizer = placed.tokenizer
 
     def decode_each() -> list[str]:
         return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
 
-    return replace(around, answer=answer_with(source, around.seed, tokenizer), decode_each=decode_each)
+    return replace(
+        around,
+        answer=answer_with(source, around.seed, placed.tokenizer, placed.sampler),
+        decode_each=decode_each,
+    )
 
 
 def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
@@ -163,20 +188,17 @@ def shows_of(source: OnlineSource) -> Shows:
     return {name: look for name, look in looks.items() if look is not None}
 
 
-def answer_with(source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerBase) -> Answer:
+def answer_with(
+    source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerBase, sampler: TorchSampler
+) -> Answer:
     """One turn, or turns with the run's environment."""
     if source.environment is None:
         return answer
-
-    def tokenize(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def decode(tokens: Sequence[int]) -> str:
-        return str(
-            tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
-
-    return Turns(source.environment, tokenize, decode, seed, source.max_turns)
+    environment = source.environment
+    if isinstance(environment, Verifiers) and not environment.tokenizer:
+        environment = replace(environment, tokenizer=str(tokenizer.name_or_path))
+    tokenize, decode = continue_with(tokenizer), sampler.detokenizer.text
+    return Turns(environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text)
 
 
 def reward_of(source: OnlineSource, around: Around) -> Reward:

@@ -1,14 +1,18 @@
 """Which questions a run asks, and how they become prompts: from a task, an environment or data."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
+from menon.assembly.chat_template import chat_with, check_used
 from menon.assembly.own_parts import questions_of
 from menon.config import OnlineSource
+from menon.engines.decoding.stop_strings import hidden_tags
+from menon.engines.tokens import tokenize_with
 from menon.errors import OnBad, UserError
+from menon.limit import Limit
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum, Task, task_name
@@ -17,6 +21,7 @@ from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
 from menon.rollout.protocols import Grade
 from menon.types import Prompt
+from menon.user_code import is_own
 
 TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""
@@ -25,25 +30,40 @@ TASK_ROWS = 10_000
 def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
     """Rows to train on and held-out rows."""
     if source.data is None:
-        environment = own_questions(source)
-        task: Questions = environment or task_of(source)
-        place = "task" if environment is None else "environment"
-        train = questions_of(task, place, "train", TASK_ROWS, seed)
-        heldout = questions_of(task, place, "heldout", source.heldout, 0)
-        for split, rows_of_split in (("training", train), ("held-out", heldout)):
-            if not rows_of_split:
-                raise UserError(f"{task} has no {split} question; give it settings that allow more questions")
-        known = {str(row["question"]) for row in train}
+        train = rows_of_task(source, "train", TASK_ROWS, seed)
+        heldout = heldout_questions(source, notify)
+        asker = own_questions(source) or task_of(source)
+        known = {str(row["question"]) for row in train} if is_own(asker) else set()
         if seen := sum(str(row["question"]) in known for row in heldout):
             notify(
-                f"{seen} of the {len(heldout)} held-out questions of {task_name(task)} are trained on "
-                "too, so accuracy says little about new ones; keep the splits of its rows apart"
+                f"{seen} of the {len(heldout)} held-out questions of {task_name(asker)} are trained on too, "
+                "so accuracy says little about new ones; keep the splits of its rows apart"
             )
         return train, heldout
     rows = rows_of(source.data, source, notify)
     if source.heldout_data is None:
         return apart(rows, source.heldout, source.data)
-    return rows, rows_of(source.heldout_data, source, notify)[: source.heldout]
+    return rows, heldout_questions(source, notify)
+
+
+def heldout_questions(source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
+    """The held-out rows of a run with this source."""
+    if source.data is None:
+        return rows_of_task(source, "heldout", source.heldout, 0)
+    if source.heldout_data is None:
+        return apart(rows_of(source.data, source, notify), source.heldout, source.data)[1]
+    return rows_of(source.heldout_data, source, notify)[: source.heldout]
+
+
+def rows_of_task(source: OnlineSource, split: str, most: int, seed: int) -> list[Row]:
+    """At most `most` rows of a split of the source's task, or of its environment if that asks."""
+    environment = own_questions(source)
+    task: Questions = environment or task_of(source)
+    rows = questions_of(task, "task" if environment is None else "environment", split, most, seed)
+    if not rows:
+        name = "training" if split == "train" else "held-out"
+        raise UserError(f"{task} has no {name} question; give it settings that allow more questions")
+    return rows
 
 
 def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
@@ -108,11 +128,22 @@ def prompts_to_train(
         source.max_new_tokens,
         source.on_bad,
         notify,
+        source.template_arguments,
     )
-    if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
-        prompts, unproved = prove_golds(prompts, grade, spell, source.on_bad)
-        if unproved:
-            notify(f"{unproved} questions have an answer that earns no reward and are left out")
+    return proved(prompts, grade, source.on_bad, notify) if isinstance(grade, Grading) else prompts
+
+
+def proved(
+    prompts: list[Prompt], grade: Grading, on_bad: OnBad, notify: Callable[[str], None]
+) -> list[Prompt]:
+    """The questions whose gold answer earns the full reward; all where it is not known how an answer is
+    stated. UserError unless `on_bad` lets the others be left out."""
+    spell = getattr(grade.reward, "spell", None)
+    if spell is None:
+        return prompts
+    prompts, unproved = prove_golds(prompts, grade, spell, on_bad)
+    if unproved:
+        notify(f"{unproved} questions have an answer that earns no reward and are left out")
     return prompts
 
 
@@ -124,46 +155,38 @@ def rendered(
     max_new_tokens: int,
     on_bad: OnBad,
     notify: Callable[[str], None],
+    template_arguments: Mapping[str, Any] = {},
 ) -> list[Prompt]:
     """The questions as this model reads them; `notify` gets the number of those that do not fit into its
-    context."""
-    prompts, long = render(
+    context or that its chat template refuses."""
+    check_used(template, template_arguments)
+    prompts, unread = render(
         rows,
         template,
         tokenize_with(tokenizer),
-        chat=chat_with(tokenizer),
+        chat=chat_with(tokenizer, template_arguments),
         context=context or 2**31,
         max_new_tokens=max_new_tokens,
         on_bad=on_bad,
     )
-    if long:
-        notify(f"{long} questions do not fit into the context and are left out")
+    if unread:
+        what = Limit(context or 0).what
+        notify(
+            f"{unread} questions are left out: they do not fit into the model's {what}, or the chat template "
+            "refuses them"
+        )
     return prompts
+
+
+def check_tags(tokenizer: PreTrainedTokenizerBase, keep: bool, notify: Callable[[str], None]) -> None:
+    """Tells the user of tags that a reward may look for and does not see."""
+    if not keep and (tags := hidden_tags(tokenizer)):
+        notify(
+            f"{' and '.join(tags)} are special tokens of this model, which rewards and environments do not "
+            "see; keep_special_tokens=true shows them"
+        )
 
 
 def stop_of(source: OnlineSource) -> tuple[str, ...]:
     """The strings that end an answer: those of the settings, or else those of the template."""
     return source.stop or find_template(source.template).stop
-
-
-def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:
-    """A function from text to tokens. It puts the tokenizer's own begin-of-text token in front, once, and
-    adds nothing after the text."""
-    begin = tokenizer.bos_token
-    ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
-
-    def tokenize(text: str) -> list[int]:
-        special = not (begin and text.startswith(begin))
-        ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
-        return ids[:-1] if ends and special else ids
-
-    return tokenize
-
-
-def chat_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, str]]], str] | None:
-    """A function that applies the tokenizer's chat template; None if it has none."""
-    if not tokenizer.chat_template:
-        return None
-    return lambda messages: str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    )

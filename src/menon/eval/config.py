@@ -8,15 +8,20 @@ from typing import Annotated, Any, Literal
 
 from menon.errors import OnBad, UserError, at_least
 from menon.eval.run import Item, plain_item, read_item
-from menon.parts import TASK
+from menon.parts import ENVIRONMENT, TASK
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.prompts.tasks import task_name
 from menon.record import disk
-from menon.settings import choice
+from menon.reward.parts import RewardPart
+from menon.rollout.environments import EnvironmentPart
+from menon.rollout.turns import GradedText
+from menon.settings import FreeSettings, choice, choice_or_else
 from menon.types import Sampling
 
 Task = Annotated[TaskPart, choice(TaskPart, TASK)]
+Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, ENVIRONMENT)]
+Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart, named=False)]
 FORMAT = "menon-evaluation-1"
 
 
@@ -38,11 +43,26 @@ class EvalConfig:
     """A public set by name; `path` says where its file is."""
     path: str | None = None
     """The set's file, or a folder with it."""
-    reward: str | Callable[..., Any] | None = None
-    """math, choice, numeric, code, instructions, exact, or a function: file.py:name. Default: that of the
-    task or set, and exact for data."""
+    run: str | None = None
+    """A run folder: settings that are not given here are those of this run, and its held-out questions are
+    asked if no others are named. Default: the run that the model comes from."""
+    reward: Reward = None
+    """math, choice, numeric, code, instructions, exact, a function (file.py:name), or a table with the kind
+    of a run's reward. Default: that of the run, task or set, and exact for data."""
     template: str | None = None
-    """A template by name, or text with {q} for the question. Default: the set's own, else none."""
+    """A template by name, or text with {q} for the question. Default: that of the run, or the set's own, else
+    none."""
+    environment: Environment | None = None
+    """The environment that answers the policy, turn by turn; null: none. Default: that of the run. Without
+    other questions it asks its own if it has any."""
+    max_turns: int = 16
+    """Most turns of an episode with an environment."""
+    graded_text: GradedText = "policy"
+    """What the reward reads of an answer in turns: what the policy wrote, or with `all` also the
+    observations."""
+    template_arguments: FreeSettings = field(default_factory=dict)
+    """What the model's chat template gets besides the messages and a row's `tools`, like enable_thinking or
+    documents."""
     n: int | None = None
     """How many questions; default: 200 of a task, all of a file."""
     k: int = 1
@@ -63,6 +83,9 @@ class EvalConfig:
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
+    keep_special_tokens: bool = False
+    """Special tokens stay in the text that rewards read, all but the end-of-text token that ends an
+    answer."""
     seed: int = 0
     """Seed of the answers and of the intervals."""
     on_bad: OnBad = "stop"
@@ -97,7 +120,7 @@ class EvalConfig:
             raise UserError(
                 "path is given without set; name the set, like set=gsm8k, or use data= for a file of your own"
             )
-        for name in ("n", "k", "samples", "slots", "max_new_tokens"):
+        for name in ("n", "k", "samples", "slots", "max_new_tokens", "max_turns"):
             if (value := getattr(self, name)) is not None:
                 at_least(1, name, value)
         at_least(0, "seed", self.seed)
@@ -119,7 +142,13 @@ class EvalConfig:
     @property
     def source(self) -> str:
         """A short name of the questions' source."""
-        return self.set or self.data or task_name(self.task)
+        return self.set or self.data or (task_name(self.task) if self.task else self.of_its_own)
+
+    @property
+    def of_its_own(self) -> str:
+        """The source where no questions are named: a run, an environment, or the default task."""
+        own = self.environment if hasattr(self.environment, "rows") else None
+        return self.run or (task_name(None) if own is None else str(getattr(own, "kind", type(own).__name__)))
 
 
 def write_result(

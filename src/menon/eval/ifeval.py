@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from menon.errors import UserError
+from menon.thought import after_thinking
 from menon.types import Verdict
 
 _DRAWING = threading.Lock()
 
 
 class Instructions:
-    """1 if every instruction of the prompt is followed (prompt level, strict), else 0.
+    """1 if the text after the thought follows every instruction of the prompt (prompt level, strict), else 0.
 
     Parts: `loose` is 1 if the text passes as it is, or without its first or last line, or without its stars;
     `followed`, `followed_loose` and `instructions` count instructions. UserError at construction if lm-eval
@@ -31,10 +32,10 @@ class Instructions:
 
     def __call__(self, prompt: str, completion: str, answer: str | None, **columns: Any) -> Verdict:
         """`columns`: instruction_id_list and, in its order, kwargs. KeyError for an unknown instruction."""
-        checks = self.published
+        checks, text = self.published, after_thinking(prompt, completion) or ""
         asked = checks.InputExample(0, columns["instruction_id_list"], prompt, columns["kwargs"])
-        strict = drawn_alike(checks.test_instruction_following_strict, asked, completion)
-        loose = drawn_alike(checks.test_instruction_following_loose, asked, completion)
+        strict = drawn_alike(checks.test_instruction_following_strict, asked, text)
+        loose = drawn_alike(checks.test_instruction_following_loose, asked, text)
         score = float(all(strict))
         counts = {"followed": sum(strict), "followed_loose": sum(loose), "instructions": len(strict)}
         parts = {"loose": float(all(loose))} | {name: float(count) for name, count in counts.items()}
