@@ -7,7 +7,7 @@ import pytest
 
 from menon.cli import sentence_for
 from menon.errors import UserError
-from menon.user_code import blame, load_object, own_fault
+from menon.user_code import blame, line_of, load_object, own_fault
 
 CODE = """
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ def score(prompt, completion, answer):
 class Careful:
     def __post_init__(self):
         raise TypeError("not so")
+
+class Inherited(Careful, Exception):
+    ...
 
 def _hidden():
     ...
@@ -36,7 +39,7 @@ def file(tmp_path: Path) -> Path:
     [
         ("scor", "holds no 'scor'; did you mean 'score'?"),
         ("Carefull", "did you mean 'Careful'?"),
-        ("zzzz", "holds no 'zzzz'; it holds Careful, score"),
+        ("zzzz", "holds no 'zzzz'; it holds Careful, Inherited, score"),
         ("Careful.run", "holds no 'Careful.run', nor any function or class of its own"),
     ],
 )
@@ -71,6 +74,14 @@ def test_blame_names_the_line_or_where_the_method_begins(file):
         blame("advantage.x", part, "so", hint=lambda error: " (why)"),
     ):
         part()
+
+
+@pytest.mark.parametrize(
+    ("cls", "method", "line"),
+    [("Careful", "__post_init__", 9), ("Inherited", "__post_init__", 9), ("Inherited", "with_traceback", 12)],
+)
+def test_the_line_of_a_method_is_in_the_file_of_its_class(file, cls, method, line):
+    assert line_of(load_object(f"{file}:{cls}"), method) == line
 
 
 @pytest.mark.parametrize("error", [UserError("already clear"), MemoryError("full")])

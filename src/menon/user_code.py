@@ -150,9 +150,12 @@ def blame(
 
 
 def line_of(cls: type, method: str) -> int:
-    """The line at which a method begins, or else its class; 0 if it is not known."""
+    """The line at which a method begins, or its class if it has the method from another module; 0 if it is
+    not known."""
+    member = inspect.getattr_static(cls, method, cls)
+    own = getattr(member, "__module__", "") == cls.__module__
     try:
-        return inspect.getsourcelines(inspect.getattr_static(cls, method, cls))[1]
+        return inspect.getsourcelines(member if own else cls)[1]
     except (OSError, TypeError):
         return 0
 
