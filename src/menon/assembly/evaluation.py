@@ -32,7 +32,7 @@ from menon.engines.limits import rows_of
 from menon.engines.machine import workers
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
-from menon.eval.ifeval import Instructions, instruction_level
+from menon.eval.ifeval import Instructions, instruction_level, with_splitter
 from menon.eval.measure import WithinTolerance
 from menon.eval.run import AnswerEquivalence, Evaluation, Item, items_of, numbers_of
 from menon.eval.sets import NamedSet, find_set, rows_of_set
@@ -316,7 +316,7 @@ CHECKS: dict[str, Callable[[], Reward]] = {
     "choice": LenientChoice,
     "numeric": lambda: WithinTolerance(ways=LENIENT),
     "code": CodeTests,
-    "instructions": Instructions,
+    "instructions": with_splitter,
 }
 """Rewards by name, for the named sets. They read leniently what an answer states: no policy trains on these
 scores, so none can learn to exploit them."""
