@@ -10,14 +10,15 @@ import torch
 
 from batches import random_batch
 from menon.advantage import GRPO, Whiten
-from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term, questions_of
-from menon.assembly.questions import questions
+from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
+from menon.assembly.questions import questions, questions_of
 from menon.columns import estimator
 from menon.config import OnlineSource, RunConfig, changed, setup_of
 from menon.engines.in_process import InProcessHost
 from menon.errors import UserError
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
+from menon.loss.ratio import log_ratio
 from menon.prompts.tasks import ChainSum
 from menon.recipes import recipe
 from menon.rollout.groups import Groups
@@ -78,11 +79,27 @@ def test_a_loss_of_one_method_has_the_gradient_of_ppo_in_every_update():
     assert own_term(ours, "x") == ours
 
 
-def test_a_loss_that_does_not_read_the_old_log_probs_is_not_given_them():
-    seen = []
-    loss = own(lambda self, now, batch: seen.append(batch.old_logp) or now["logp"], reads=())
-    loss_value(Term(loss, TokenMean()))
-    assert seen == [None]
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda self, now, batch: now["logp"] - batch.old_logp,
+        lambda self, now, batch: batch.old_logp.exp() * now["logp"],
+        lambda self, now, batch: log_ratio(now, batch),
+        lambda self, now, batch: now["logp"] * (1 if batch.old_logp is None else batch.old_logp),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_loss_that_does_not_read_the_old_log_probs_cannot_use_them(call, first):
+    """It would find none in later updates, and take the new ones for them: a ratio of 1."""
+    with pytest.raises(
+        UserError, match=r"RuntimeError: it uses batch.old_logp; add 'old_logp' to its `reads`"
+    ):
+        loss_value(Term(own(call, reads=("ref_logp",)), TokenMean()), first=first)
+
+
+def test_a_loss_that_reads_nothing_is_used():
+    loss = own(lambda self, now, batch: -batch.advantage * now["logp"], reads=())
+    assert loss_value(Term(loss, TokenMean()))[1].abs().sum() > 0
 
 
 @pytest.mark.parametrize(
@@ -123,7 +140,7 @@ def test_a_loss_that_does_not_read_the_old_log_probs_is_not_given_them():
         ),
         (
             lambda self, now, batch: now["logp"] - batch.ref_logp,
-            "(batch.ref_logp is None; add reads = ('ref_lo",
+            "(batch.ref_logp is None; add 'ref_logp' to its",
         ),
         (lambda self: 0, "raised TypeError: "),
     ],
@@ -287,7 +304,7 @@ def credited(part: Any, must: bool = True, batch: Any = None) -> Any:
         ),
         (
             lambda self, batch: batch.state_value + 1,
-            "(batch.state_value is None; add reads = ('state_value',))",
+            "(batch.state_value is None; add 'state_value' to its `reads`)",
         ),
     ],
 )

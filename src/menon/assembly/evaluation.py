@@ -14,14 +14,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.as_run import source_of_run
 from menon.assembly.build import answer_with
-from menon.assembly.own_parts import questions_of, room_of
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
 from menon.assembly.questions import (
     check_tags,
     heldout_questions,
     own_questions,
     proved,
+    questions_of,
     rendered,
+    room_of,
     task_of,
 )
 from menon.assembly.reward_models import with_models

@@ -4,7 +4,6 @@ as its own fault, and what it returns is checked at the first call.
 Menon's own parts are used as they stand.
 """
 
-import operator
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -24,12 +23,10 @@ from menon.parts import (
     REFERENCE,
     ROLLOUT,
     SELECTION,
-    TASK,
     Contract,
     Observes,
     Stateful,
 )
-from menon.prompts.reader import Row
 from menon.rollout.protocols import Collected
 from menon.state_codec import encode
 from menon.step import Credit
@@ -37,7 +34,7 @@ from menon.types import Graded, Max, Mean, Metric, Sum, Unit
 from menon.update.host import ModelHost
 from menon.update.protocols import NEEDS, Current, Need, Prepares
 from menon.update.terms import AnyTerm
-from menon.user_code import blame, is_own, misuse
+from menon.user_code import blame, file_of, is_own, misuse
 
 
 class OwnPart:
@@ -49,21 +46,40 @@ class OwnPart:
         self.part, self.place = part, place
         self.reads: tuple[str, ...] = tuple(getattr(part, "reads", self._reads()))
         self._checked: set[str] = set()
+        self._asked = "__call__"
 
     def _reads(self) -> tuple[str, ...]:
         return ()
 
     def ask(self, method: str, check: Callable[[Any], None], *arguments: Any) -> Any:
         """The result of one of the part's methods; it is checked the first time."""
-        with blame(self.place, self.part, self.contract, method, partial(absent, arguments)):
+        with blame(self.place, self.part, self.contract, method, partial(self.absent, arguments)):
             result = getattr(self.part, method)(*arguments)
         if method not in self._checked:
+            self._asked = method
             check(result)
             self._checked.add(method)
         return result
 
-    def fail(self, what: str, method: str = "__call__") -> UserError:
-        return misuse(self.place, self.part, what, method)
+    def fail(self, what: str) -> UserError:
+        """The error for what the method that was asked last has returned."""
+        return misuse(self.place, self.part, what, self._asked)
+
+    def absent(self, arguments: Sequence[Any], error: BaseException) -> str:
+        """What the failing function of the user's names and the run does not give; "" if it is nothing."""
+        columns = [*columns_per("token"), *columns_per("sequence")]
+        if isinstance(error, KeyError) and arguments and not isinstance(arguments[0], Batch | Tensor):
+            if error.args[0] in columns:
+                return f" (it is a column of the batch: batch.{error.args[0]})"
+            return (
+                f" (a forward pass gave {', '.join(arguments[0])}; name what else it should give in `needs`)"
+            )
+        batch = next((argument for argument in arguments if isinstance(argument, Batch)), None)
+        codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+        own = [code for code in codes if code.co_filename == file_of(type(self.part))]
+        names = own[-1].co_names if own else ()
+        missing = [name for name in columns if name in names and getattr(batch, name, 0) is None]
+        return f" (batch.{missing[0]} is None; add '{missing[0]}' to its `reads`)" if missing else ""
 
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
         """The columns that the part prepares, if it prepares any."""
@@ -100,19 +116,6 @@ class OwnPart:
             )
 
 
-def absent(arguments: Sequence[Any], error: BaseException) -> str:
-    """The columns that the failing line's function names and that are not there; "" if there are none."""
-    columns = [*columns_per("token"), *columns_per("sequence")]
-    if isinstance(error, KeyError) and arguments and not isinstance(arguments[0], Batch | Tensor):
-        if error.args[0] in columns:
-            return f" (it is a column of the batch: batch.{error.args[0]})"
-        return f" (a forward pass gave {', '.join(arguments[0])}; name what else it should give in `needs`)"
-    batch = next((argument for argument in arguments if isinstance(argument, Batch)), None)
-    frames = [frame.f_code.co_names for frame, _ in traceback.walk_tb(error.__traceback__)]
-    missing = [name for name in columns if name in frames[-1] and getattr(batch, name, 0) is None]
-    return f" (batch.{missing[0]} is None; add reads = ({missing[0]!r},))" if missing else ""
-
-
 def shape_of(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {list(value.shape)}"
@@ -130,12 +133,24 @@ def advice(column: Any, batch: Batch) -> str:
     return ""
 
 
+class Unread:
+    """Stands for the old log-probs in the batch of a loss that does not say that it reads them, so that their
+    use fails. Without it a ratio would silently be 1 in every update but the first of a step."""
+
+    @classmethod
+    def __torch_function__(cls, *call: Any, **more: Any) -> Any:
+        raise RuntimeError("it uses batch.old_logp; add 'old_logp' to its `reads`")
+
+    def __getattr__(self, name: str) -> Any:
+        return self.__torch_function__()
+
+
 class OwnLoss(OwnPart):
     """A loss with `unit`, `needs`, `reads` and `metrics` filled in.
 
     `unit` is "token", `needs` is ("logp",), `reads` is ("old_logp",), and there are no metrics. `old_logp` is
-    always there if it is read: before the first update of a step it is the detached log-prob, as
-    docs/numerics.md defines it. `all_count`: every trained token counts, so each must be finite.
+    always there if it is read: in the first update of a step it is the detached log-prob, as docs/numerics.md
+    defines it. `all_count`: every trained token counts, so each must be finite.
     """
 
     contract = LOSS
@@ -147,7 +162,6 @@ class OwnLoss(OwnPart):
         self.all_count = all_count
 
     def _reads(self) -> tuple[str, ...]:
-        # Without it, a ratio would silently be 1 in every update but the first of a step.
         return ("old_logp",)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
@@ -181,12 +195,16 @@ class OwnLoss(OwnPart):
         return metrics
 
     def _with_old(self, now: Mapping[str, Tensor], batch: Batch) -> Batch:
-        if batch.old_logp is None and "old_logp" in self.reads and "logp" in now:
+        if "old_logp" not in self.reads:
+            return replace(batch, old_logp=Unread())  # type: ignore[arg-type]  # to fail where it is used
+        if batch.old_logp is None and "logp" in now:
             return replace(batch, old_logp=now["logp"].detach())
         return batch
 
 
 class OwnSelection(OwnPart):
+    """A selection: [N] bools."""
+
     contract = SELECTION
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -294,6 +312,8 @@ class OwnStatefulCredit(OwnCredit):
 
 
 class OwnRollout(OwnPart):
+    """A rollout: `Collected`."""
+
     contract = ROLLOUT
 
     def __call__(self, *arguments: Any) -> Collected:
@@ -308,11 +328,15 @@ class OwnRollout(OwnPart):
 
 
 class OwnStatefulRollout(OwnRollout):
+    """A rollout with a state, which is `Collected.state`."""
+
     def init(self) -> Any:
         return self.ask("init", lambda state: None)
 
 
 class OwnReference(OwnPart):
+    """What updates the reference."""
+
     contract = REFERENCE
 
     def __call__(self, step: int, host: ModelHost) -> None:
@@ -335,36 +359,6 @@ def own_credit(advantage: Mapping[str, Any], estimator: str) -> dict[str, Credit
         kind = OwnStatefulCredit if isinstance(part, Stateful) else OwnCredit
         credit[name] = kind(part, f"advantage.{name}", name == estimator) if is_own(part) else part
     return credit
-
-
-def questions_of(asker: Any, place: str, split: str, most: int, seed: int) -> list[Row]:
-    """At most so many rows of a task or of an environment that asks questions; those of the user's are
-    checked."""
-    room = room_of(asker, place, split)
-    if not is_own(asker):
-        return list(asker.rows(split, min(most, room), seed))
-    with blame(place, asker, TASK, "rows"):
-        rows = asker.rows(split, min(most, room), seed)
-    if not isinstance(rows, list | tuple):
-        raise misuse(place, asker, f"returned a {type(rows).__name__} from rows, not a list", "rows")
-    for row in rows:
-        if not isinstance(row, Mapping) or not isinstance(row.get("question"), str | list):
-            raise misuse(place, asker, f"returned the row {row!r}, not a dict with 'question'", "rows")
-        if not isinstance(row.get("answer"), str | None):
-            answer = f"the answer {row['answer']!r} of a row"
-            raise misuse(place, asker, f"returned {answer}, not a text; write str(...)", "rows")
-    return [dict(row) for row in rows]
-
-
-def room_of(asker: Any, place: str, split: str) -> int:
-    """The number of rows of a split."""
-    with blame(place, asker, TASK, "room"):
-        room = asker.room(split)
-    try:
-        return operator.index(room)
-    except TypeError:
-        what = f"returned {room!r} from room; return the number of rows of a split"
-        raise misuse(place, asker, what, "room") from None
 
 
 def own_term(term: AnyTerm, place: str) -> AnyTerm:

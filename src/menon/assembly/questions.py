@@ -1,18 +1,19 @@
 """Which questions a run asks, and how they become prompts: from a task, an environment or data."""
 
 import hashlib
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.chat_template import chat_with, check_used
-from menon.assembly.own_parts import questions_of
 from menon.config import OnlineSource
 from menon.engines.decoding.stop_strings import hidden_tags
 from menon.engines.tokens import tokenize_with
 from menon.errors import OnBad, UserError
 from menon.limit import Limit
+from menon.parts import TASK
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum, Task, task_name
@@ -21,7 +22,7 @@ from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
 from menon.rollout.protocols import Grade
 from menon.types import Prompt
-from menon.user_code import is_own
+from menon.user_code import blame, is_own, misuse
 
 TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""
@@ -64,6 +65,36 @@ def rows_of_task(source: OnlineSource, split: str, most: int, seed: int) -> list
         name = "training" if split == "train" else "held-out"
         raise UserError(f"{task} has no {name} question; give it settings that allow more questions")
     return rows
+
+
+def questions_of(asker: Any, place: str, split: str, most: int, seed: int) -> list[Row]:
+    """At most so many rows of a task or of an environment that asks questions; those of the user's are
+    checked."""
+    room = room_of(asker, place, split)
+    if not is_own(asker):
+        return list(asker.rows(split, min(most, room), seed))
+    with blame(place, asker, TASK, "rows"):
+        rows = asker.rows(split, min(most, room), seed)
+    if not isinstance(rows, list | tuple):
+        raise misuse(place, asker, f"returned a {type(rows).__name__} from rows, not a list", "rows")
+    for row in rows:
+        if not isinstance(row, Mapping) or not isinstance(row.get("question"), str | list):
+            raise misuse(place, asker, f"returned the row {row!r}, not a dict with 'question'", "rows")
+        if not isinstance(row.get("answer"), str | None):
+            answer = f"the answer {row['answer']!r} of a row"
+            raise misuse(place, asker, f"returned {answer}, not a text; write str(...)", "rows")
+    return [dict(row) for row in rows]
+
+
+def room_of(asker: Any, place: str, split: str) -> int:
+    """The number of rows of a split."""
+    with blame(place, asker, TASK, "room"):
+        room = asker.room(split)
+    try:
+        return operator.index(room)
+    except TypeError:
+        what = f"returned {room!r} from room; return the number of rows of a split"
+        raise misuse(place, asker, what, "room") from None
 
 
 def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
