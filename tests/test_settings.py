@@ -152,6 +152,14 @@ def test_an_own_part_comes_from_a_file_and_goes_back_to_its_name(tmp_path: Path)
         ),
         ("{file}:Still", "in shapes.a: {file}:Still lacks '__call__'; a part is a frozen dataclass whose"),
         (
+            "own.py",
+            "in shapes.a: 'own.py' is not a kind; your own part is named by its file and class, like own",
+        ),
+        (
+            "Star",
+            "in shapes.a: 'Star' is not a kind; your own part is named by its file and class, like my_fil",
+        ),
+        (
             "{file}:Odd",
             "in shapes.a: {file}:Odd: the types of its fields cannot be read: name 'Points' is not",
         ),

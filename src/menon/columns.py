@@ -100,6 +100,8 @@ def check_declared(name: str, part: Any) -> None:
         if not isinstance(value, tuple | list):
             example = value if isinstance(value, str) else "advantage"
             raise misuse(name, part, f"has {attribute} = {value!r}; write {attribute} = ({example!r},)")
+        if attribute != "needs" and not all(isinstance(column, str) for column in value):
+            raise misuse(name, part, f"has {attribute} = {value!r}; it holds names of columns")
     unit, units = getattr(part, "unit", "token"), get_args(Unit)
     if unit not in units:
         raise misuse(name, part, f"has unit = {unit!r}; it is one of {', '.join(units)}")

@@ -237,6 +237,11 @@ def reader(union: Any, contract: Contract = PART) -> Callable[[Any], Any]:
         kind = value.get("kind")
         if not isinstance(kind, str):
             raise UserError(f"a part needs its kind ({', '.join(classes)})")
+        if kind not in classes and (kind.endswith(".py") or (kind[:1].isupper() and ":" not in kind)):
+            example = f"{kind}:Name" if kind.endswith(".py") else f"my_file.py:{kind}"
+            raise UserError(
+                f"'{kind}' is not a kind; your own part is named by its file and class, like {example}"
+            )
         cls = own_class(kind, contract) if ":" in kind else classes.get(kind)
         if cls is None:
             raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")

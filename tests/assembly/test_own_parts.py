@@ -153,6 +153,21 @@ def test_a_loss_that_cannot_be_used(call, sentence):
     assert "docs/your_own.md" in str(error.value)
 
 
+def in_place(self, now, batch):
+    return now["logp"].clone().mul_(batch.advantage.mul_(2))
+
+
+def test_a_part_that_changes_what_others_read_is_refused():
+    with pytest.raises(
+        UserError, match=r"changed batch.advantage in place, which others read; make a new tensor"
+    ):
+        loss_value(Term(own(in_place), TokenMean()), batch=replace(BATCH, advantage=torch.ones(N)))
+    doubles = own(lambda self, now, batch: now["logp"].mul_(2) * batch.advantage)
+    doubled = own_term(Term(doubles, TokenMean()), "objective.policy").loss
+    with pytest.raises(UserError, match=r"changed now\['logp'\] in place"):
+        doubled({"logp": LOGP.clone().requires_grad_() * 1}, BATCH)
+
+
 def test_an_infinite_loss_of_tokens_that_do_not_count_is_none():
     """Values divided by correctness, on tokens of right answers only: their sum."""
 
@@ -302,6 +317,12 @@ def credited(part: Any, must: bool = True, batch: Any = None) -> Any:
             lambda self, batch: random_batch(3),
             f"returned 3 answers of 17 tokens in place of {S} of {N}; to leave",
         ),
+        (lambda self, batch: batch.rewards, "has no attribute 'rewards' (test_own_parts.py:"),
+        (lambda self, batch: batch.rewards, "(did you mean batch.reward?); an advantage is called"),
+        (
+            lambda self, batch: setattr(batch, "advantage", batch.reward),
+            "(make a new one with `replace(batch, advantage=...)` of dataclasses)",
+        ),
         (
             lambda self, batch: batch.state_value + 1,
             "(batch.state_value is None; add 'state_value' to its `reads`)",
@@ -368,6 +389,7 @@ def configured(*changes: Any) -> RunConfig:
     [
         ({"needs": "logp"}, "has needs = 'logp'; write needs = ('logp',)"),
         ({"reads": "old_logp"}, "has reads = 'old_logp'; write reads = ('old_logp',)"),
+        ({"reads": ("old_logp", 3)}, "has reads = ('old_logp', 3); it holds names of columns"),
         ({"unit": "tokens"}, "has unit = 'tokens'; it is one of token, sequence, pair, group"),
         ({"needs": ("logp", "advantage")}, "needs 'advantage', which a forward pass does not give"),
         ({"reads": ("ref_logp",)}, "compares with a reference, and this run has none; set reference=frozen"),

@@ -4,9 +4,10 @@ as its own fault, and what it returns is checked at the first call.
 Menon's own parts are used as they stand.
 """
 
+import difflib
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import FrozenInstanceError, fields, replace
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,8 @@ from menon.update.protocols import NEEDS, Current, Need, Prepares
 from menon.update.terms import AnyTerm
 from menon.user_code import blame, file_of, is_own, misuse
 
+COLUMNS = (*columns_per("token"), *columns_per("sequence"))
+
 
 class OwnPart:
     """What all parts of the user's have in common. `place` is the part's place in the configuration."""
@@ -53,10 +56,15 @@ class OwnPart:
 
     def ask(self, method: str, check: Callable[[Any], None], *arguments: Any) -> Any:
         """The result of one of the part's methods; it is checked the first time."""
-        with blame(self.place, self.part, self.contract, method, partial(self.absent, arguments)):
+        first = method not in self._checked
+        before = [(name, tensor, tensor._version) for name, tensor in tensors_of(arguments)] if first else []
+        with blame(self.place, self.part, self.contract, method, partial(hint, self.part, arguments)):
             result = getattr(self.part, method)(*arguments)
-        if method not in self._checked:
+        if first:
             self._asked = method
+            changed = [name for name, tensor, version in before if tensor._version != version]
+            if changed:
+                raise self.fail(f"changed {changed[0]} in place, which others read; make a new tensor")
             check(result)
             self._checked.add(method)
         return result
@@ -64,22 +72,6 @@ class OwnPart:
     def fail(self, what: str) -> UserError:
         """The error for what the method that was asked last has returned."""
         return misuse(self.place, self.part, what, self._asked)
-
-    def absent(self, arguments: Sequence[Any], error: BaseException) -> str:
-        """What the failing function of the user's names and the run does not give; "" if it is nothing."""
-        columns = [*columns_per("token"), *columns_per("sequence")]
-        if isinstance(error, KeyError) and arguments and not isinstance(arguments[0], Batch | Tensor):
-            if error.args[0] in columns:
-                return f" (it is a column of the batch: batch.{error.args[0]})"
-            return (
-                f" (a forward pass gave {', '.join(arguments[0])}; name what else it should give in `needs`)"
-            )
-        batch = next((argument for argument in arguments if isinstance(argument, Batch)), None)
-        codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-        own = [code for code in codes if code.co_filename == file_of(type(self.part))]
-        names = own[-1].co_names if own else ()
-        missing = [name for name in columns if name in names and getattr(batch, name, 0) is None]
-        return f" (batch.{missing[0]} is None; add '{missing[0]}' to its `reads`)" if missing else ""
 
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
         """The columns that the part prepares, if it prepares any."""
@@ -114,6 +106,36 @@ class OwnPart:
                 f"{did} {value} on {int(odd.sum())} of {int(batch.trained.sum())} trained tokens; make all "
                 "finite"
             )
+
+
+def tensors_of(arguments: Sequence[Any]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that a forward pass gave and those of a batch, by the names that a user gives them."""
+    if arguments and isinstance(arguments[0], Mapping):
+        yield from ((f"now['{name}']", column) for name, column in arguments[0].items())
+    for batch in (argument for argument in arguments if isinstance(argument, Batch)):
+        columns = ((name, getattr(batch, name)) for name in COLUMNS)
+        yield from ((f"batch.{name}", column) for name, column in columns if isinstance(column, Tensor))
+
+
+def hint(part: Any, arguments: Sequence[Any], error: BaseException) -> str:
+    """What would help against an error that says too little; "" or in brackets."""
+    if isinstance(error, FrozenInstanceError):
+        return " (make a new one with `replace(batch, advantage=...)` of dataclasses)"
+    if isinstance(error, AttributeError) and isinstance(error.obj, Batch):
+        near = difflib.get_close_matches(error.name, [*COLUMNS, *dir(Batch)], 1)
+        return f" (did you mean batch.{near[0]}?)" if near else ""
+    if isinstance(error, KeyError) and arguments and isinstance(arguments[0], Mapping):
+        if error.args[0] in COLUMNS:
+            return f" (it is a column of the batch: batch.{error.args[0]})"
+        return f" (a forward pass gave {', '.join(arguments[0])}; name what else it should give in `needs`)"
+    if "NoneType" not in str(error):
+        return ""
+    batch = next((argument for argument in arguments if isinstance(argument, Batch)), None)
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [code for code in codes if code.co_filename == file_of(type(part))]
+    names = own[-1].co_names if own else ()
+    missing = [name for name in COLUMNS if name in names and getattr(batch, name, 0) is None]
+    return f" (batch.{missing[0]} is None; add '{missing[0]}' to its `reads`)" if missing else ""
 
 
 def shape_of(value: Any) -> str:
