@@ -76,6 +76,18 @@ def test_blame_names_the_line_or_where_the_method_begins(file):
         part()
 
 
+def test_blame_of_a_class_without_a_file_names_no_line_of_menon():
+    namespace = {"__name__": "notebook"}
+    exec("class Part:\n    def __call__(self):\n        return 1 / 0", namespace)
+    with (
+        pytest.raises(
+            UserError, match=r"^advantage.x=notebook:Part raised ZeroDivisionError: division by zero; so$"
+        ),
+        blame("advantage.x", namespace["Part"](), "so"),
+    ):
+        namespace["Part"]()()
+
+
 @pytest.mark.parametrize(
     ("cls", "method", "line"),
     [("Careful", "__post_init__", 9), ("Inherited", "__post_init__", 9), ("Inherited", "with_traceback", 12)],

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from menon.errors import UserError
@@ -21,6 +21,8 @@ from menon.parts import PAGE, Contract
 
 LONGEST = 300
 """Characters of an error message that are shown."""
+UNKNOWN = -1
+"""A line that is not known."""
 _loaded: set[str] = set()
 """Files that were loaded by name, as they stand in a stack trace."""
 
@@ -145,8 +147,18 @@ def blame(
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":
             raise
-        said = describe(error, file_of(type(part)), line_of(type(part), method))
+        frame = own_frame(error, type(part))
+        file = file_of(type(part)) if frame is None else frame.f_code.co_filename
+        said = describe(error, file, line_of(type(part), method) or UNKNOWN)
         raise UserError(f"{place}={label(part)} raised {said}{hint(error)}; {expected}") from error
+
+
+def own_frame(error: BaseException, cls: type) -> FrameType | None:
+    """The last frame of an exception that is in the module of a class, which may be a notebook without a
+    file."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame in frames if frame.f_globals.get("__name__") == cls.__module__]
+    return own[-1] if own else None
 
 
 def line_of(cls: type, method: str) -> int:
@@ -179,7 +191,7 @@ def own_fault(error: BaseException) -> str:
 
 def describe(error: BaseException, file: str | Path = "", line: int = 0) -> str:
     """An exception in one line: type, message, and where it was raised: the line of the user's own file, if
-    it is known and was reached, or else the given line of it."""
+    it is known and was reached, or else the given line of it; nowhere if that is `UNKNOWN`."""
     machinery = (__file__, importlib.__file__)
     frames = [
         f
@@ -189,7 +201,7 @@ def describe(error: BaseException, file: str | Path = "", line: int = 0) -> str:
     own = [frame for frame in frames if frame.filename == str(file)]
     lines = [(frame.filename, frame.lineno) for frame in own or frames]
     if line and not own:
-        lines = [(str(file), line)]
+        lines = [(str(file), line)] if line != UNKNOWN else []
     place = f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
     text = " ".join(str(error).split())
     text = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

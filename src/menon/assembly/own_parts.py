@@ -5,7 +5,6 @@ Menon's own parts are used as they stand.
 """
 
 import difflib
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import FrozenInstanceError, fields, replace
 from functools import partial
@@ -35,7 +34,7 @@ from menon.types import Graded, Max, Mean, Metric, Sum, Unit
 from menon.update.host import ModelHost
 from menon.update.protocols import NEEDS, Current, Need, Prepares
 from menon.update.terms import AnyTerm
-from menon.user_code import blame, file_of, is_own, misuse
+from menon.user_code import blame, is_own, misuse, own_frame
 
 COLUMNS = (*columns_per("token"), *columns_per("sequence"))
 
@@ -122,7 +121,7 @@ def hint(part: Any, arguments: Sequence[Any], error: BaseException) -> str:
     if isinstance(error, FrozenInstanceError):
         return " (make a new one with `replace(batch, advantage=...)` of dataclasses)"
     if isinstance(error, AttributeError) and isinstance(error.obj, Batch):
-        near = difflib.get_close_matches(error.name, [*COLUMNS, *dir(Batch)], 1)
+        near = difflib.get_close_matches(error.name or "", [*COLUMNS, *dir(Batch)], 1)
         return f" (did you mean batch.{near[0]}?)" if near else ""
     if isinstance(error, KeyError) and arguments and isinstance(arguments[0], Mapping):
         if error.args[0] in COLUMNS:
@@ -131,9 +130,8 @@ def hint(part: Any, arguments: Sequence[Any], error: BaseException) -> str:
     if "NoneType" not in str(error):
         return ""
     batch = next((argument for argument in arguments if isinstance(argument, Batch)), None)
-    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-    own = [code for code in codes if code.co_filename == file_of(type(part))]
-    names = own[-1].co_names if own else ()
+    frame = own_frame(error, type(part))
+    names = () if frame is None else frame.f_code.co_names
     missing = [name for name in COLUMNS if name in names and getattr(batch, name, 0) is None]
     return f" (batch.{missing[0]} is None; add '{missing[0]}' to its `reads`)" if missing else ""
 
