@@ -32,6 +32,7 @@ class OptimalToken:
     """Bound of w = pi_old / pi_behaviour, whose square multiplies each token's summand of W; None leaves w
     out."""
     eps: float = 1e-8
+    """Added to the sum of the weights."""
     kind: Literal["optimal_token"] = "optimal_token"
     writes: ClassVar[tuple[str, ...]] = ("advantage",)
     compares: ClassVar[bool] = True

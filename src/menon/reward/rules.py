@@ -70,6 +70,7 @@ class Stopped(Shaped):
     (Open-Reasoner-Zero, arXiv 2503.24290). There is no reward for format or length, and no KL term."""
 
     answer: AnswerRule = field(default_factory=MathAnswer)
+    """The rule that judges correctness."""
     kind: Literal["orz"] = "orz"
 
     def score(self, verdict: Verdict, asked: Asked) -> float:
@@ -86,11 +87,17 @@ class Cosine(Shaped):
     """
 
     max_tokens: int = 1024
+    """Length from which the reward is the long one, in tokens."""
     right_short: float = 1.0
+    """Reward of a right answer of no length."""
     right_long: float = 0.5
+    """Reward of a right answer of max_tokens."""
     wrong_short: float = -1.0
+    """Reward of a wrong answer of no length."""
     wrong_long: float = -0.5
+    """Reward of a wrong answer of max_tokens."""
     answer: AnswerRule = field(default_factory=MathAnswer)
+    """The rule that judges correctness."""
     kind: Literal["cosine"] = "cosine"
 
     def __post_init__(self) -> None:
@@ -115,10 +122,15 @@ class Staged(Shaped):
     """
 
     malformed: float = -3.0
+    """Score without the tags of the rule format."""
     unparsable: float = -1.0
+    """Score of an answer that states no result."""
     wrong: float = -0.5
+    """Score of a wrong answer."""
     right: float = 3.0
+    """Score of a right answer."""
     answer: AnswerRule = field(default_factory=MathAnswer)
+    """The rule that judges correctness."""
     kind: Literal["staged"] = "staged"
 
     def score(self, verdict: Verdict, asked: Asked) -> float:
@@ -137,6 +149,7 @@ class Weighted:
     rule: AnswerRule | FormRule | ShapedRule | str
     """A rule, or a function of your own, file.py:function."""
     weight: float = 1.0
+    """Factor of its score in the sum."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,7 @@ class Mix:
     """
 
     parts: Mapping[str, float | Weighted] = field(default_factory=dict)
+    """Name -> weight of the rule of that name, or {rule: ..., weight: ...}."""
     kind: Literal["mix"] = "mix"
 
     def __post_init__(self) -> None:

@@ -66,10 +66,13 @@ class NaturalGradient:
     max_kl: float = 0.01
     """Bound on KL(pi_old || pi) over the vocabulary, averaged over the trained tokens of the update."""
     damping: float = 0.1
+    """Added to the diagonal of the Fisher matrix."""
     iterations: int = 10
     """Iterations of conjugate gradient."""
     shrink: float = 0.8
+    """Factor by which a step that is too long gets shorter."""
     tries: int = 10
+    """Most step lengths that are tried."""
 
     def __post_init__(self) -> None:
         if (

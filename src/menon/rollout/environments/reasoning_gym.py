@@ -25,7 +25,9 @@ class ReasoningGym:
     """
 
     dataset: str = ""
+    """Name of the data set."""
     settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the data set."""
     kind: Literal["reasoning_gym"] = "reasoning_gym"
     entry: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
     source: Any = field(default=None, init=False, repr=False, compare=False)

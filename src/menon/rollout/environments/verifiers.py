@@ -33,10 +33,15 @@ class Verifiers:
     """
 
     environment: str = ""
+    """Name of the environment."""
     arguments: dict[str, Any] = field(default_factory=dict)
+    """What its loader is given."""
     before: str = "\n"
+    """Text before each of its messages."""
     after: str = "\n"
+    """Text after each of its messages."""
     chat: bool = False
+    """Leave questions as messages, for template=chat."""
     kind: Literal["verifiers"] = "verifiers"
     bridge: "Bridge | None" = field(default=None, init=False, repr=False, compare=False)
 
