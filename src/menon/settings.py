@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
 from menon.errors import UserError
+from menon.other_names import answer_within
 from menon.user_code import load_object, reference_of
 
 T = TypeVar("T")
@@ -212,7 +213,8 @@ def reader(union: Any, *members: str, called: bool = True) -> Callable[[Any], An
             else classes.get(kind)
         )
         if cls is None:
-            raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")
+            stage = next(iter(classes.values())).__module__.split(".")[-2]
+            raise UserError(f"unknown kind '{kind}'{nearest(kind, classes, lists=f'menon help {stage}')}")
         return read(cls, {key: item for key, item in value.items() if key != "kind"})
 
     return read_part
@@ -296,11 +298,16 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
     if first["type"] == "unexpected_keyword_argument":
         *above, name = map(str, path)
         names = _names(cls, path[:-1])
-        return f"unknown setting '{'.'.join([*above, name])}'{nearest(name, names, above)}"
+        full, top = ".".join([*above, name]), _names(cls, ())
+        answer = answer_within(full, _at(tree, path), None if "objective" in top else top)
+        return answer or f"unknown setting '{full}'{nearest(name, names, above)}"
     if first["type"] == "missing" and isinstance(location[-1], str):
         return f"{inside}'{location[-1]}' is missing"
     if first["type"] == "value_error":
         return f"{inside}{first['ctx']['error']}"
+    value = _at(tree, path)
+    if isinstance(value, Mapping) and (answer := answer_within(".".join(map(str, path)), value)):
+        return answer
     if first["type"] in ("missing", "too_long"):
         allowed = f"a {'longer' if first['type'] == 'missing' else 'shorter'} list"
     elif first["type"] == "literal_error":
@@ -308,19 +315,34 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
     else:
         same = [e["type"] for place, e in errors if place[: len(path)] == path]
         allowed = " or ".join(dict.fromkeys(TAKES.get(kind.split("_")[0], "something else") for kind in same))
-    return f"{'.'.join(map(str, path))} is {value_text(_at(tree, path))}; it takes {allowed}"
+    return f"{'.'.join(map(str, path))} is {value_text(value)}; it takes {allowed}"
 
 
-def nearest(name: str, names: Iterable[str], above: Iterable[str] = ()) -> str:
-    """The end of a sentence about an unknown name.
+MOST_NAMES = 8
+"""A list of names that is longer than this is not printed in a message."""
+
+
+def nearest(name: str, names: Iterable[str], above: Iterable[str] = (), lists: str = "") -> str:
+    """The end of a sentence about an unknown name: at most the three nearest names, or all if they are few.
+    `lists` is the command that lists them all.
 
     >>> nearest("stepz", ["seed", "steps"])
     "; did you mean 'steps'?"
+    >>> nearest("colour", ["pen", "size"])
+    '; there are pen, size'
     """
     names = list(names)
-    found = difflib.get_close_matches(name, names, 1, 0.6)
-    dotted = [".".join([*above, n]) for n in (found or names)]
-    return f"; did you mean '{dotted[0]}'?" if found else f"; there are {', '.join(dotted)}"
+    found = difflib.get_close_matches(name, names, 3, 0.6)
+    likeness = [difflib.SequenceMatcher(None, near, name).ratio() for near in found]
+    found = [near for near, ratio in zip(found, likeness, strict=True) if ratio > likeness[0] - 0.12]
+    if found:
+        *others, last = [f"'{'.'.join([*above, one])}'" for one in found]
+        return f"; did you mean {', '.join(others)} or {last}?" if others else f"; did you mean {last}?"
+    if len(names) > MOST_NAMES and lists:
+        return f"; `{lists}` lists them all"
+    if len(names) > MOST_NAMES:
+        names = difflib.get_close_matches(name, names, 3, 0.0)
+    return f"; there are {', '.join('.'.join([*above, one]) for one in names)}"
 
 
 def value_text(value: Any) -> str:

@@ -2,14 +2,14 @@
 configuration."""
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from menon.errors import UserError
-from menon.settings import Tree, merged, own_part, plain_data
+from menon.other_names import answer_within
+from menon.settings import Tree, merged, nearest, own_part, plain_data
 
 
 def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> Tree:
@@ -28,7 +28,7 @@ def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]
         if name in _field_names(cls):
             piece = {name: _spelt_below(value, tree.get(name), _hints(cls)[name], (name,))}
         else:
-            path = _find(name, merged(tree, whole), cls, groups)
+            path = _find(name, value, merged(tree, whole), cls, groups)
             piece = {path[-1]: _spelt_below(value, *_reach(tree, cls, path), path)}
             for key in reversed(path[:-1]):
                 piece = {key: piece}
@@ -36,7 +36,9 @@ def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]
     return whole
 
 
-def _find(name: str, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, ...]]]) -> tuple[str, ...]:
+def _find(
+    name: str, value: Any, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, ...]]]
+) -> tuple[str, ...]:
     """The path of a short name. An owner's own setting is preferred to those of its parts, because a judge
     has a `model` too."""
     for group in groups:
@@ -47,25 +49,39 @@ def _find(name: str, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, 
         below = [(*start, *path) for start in group for path in _paths(*_reach(tree, cls, start))]
         if places := [path for path in below if path[-1] == name]:
             return _only(name, places)
-    reached = [_reach(tree, cls, start) for group in groups for start in group]
-    if elsewhere := [part for _, hint in reached for part in _kinds_with(name, hint)]:
-        raise UserError(
-            f"this run has no setting '{name}'; it belongs to {' or '.join(elsewhere)}, which must come "
-            "before it"
-        )
+    if answer := answer_within(name, value):
+        raise UserError(answer)
+    starts = [start for group in groups for start in group]
+    reached = [_reach(tree, cls, start) for start in starts]
+    hints = [(start, hint) for start, (_, hint) in zip(starts, reached, strict=True)]
+    if elsewhere := [part for start, hint in hints for part in _kinds_with(name, start, hint)]:
+        raise UserError(f"this run has no setting '{name}'; it belongs to {_some(elsewhere, name)}")
     names = {path[-1] for place in reached for path in _paths(*place)} | set(_field_names(cls))
-    near = difflib.get_close_matches(name, sorted(names), 1, 0.6)
-    advice = f"did you mean '{near[0]}'?" if near else "`menon train --help` lists them all"
-    raise UserError(f"unknown setting '{name}'; {advice}")
+    raise UserError(f"unknown setting '{name}'{nearest(name, names, lists='menon train --help')}")
 
 
-def _kinds_with(name: str, owner: Any) -> Iterator[str]:
+def _kinds_with(name: str, start: Sequence[str], owner: Any) -> Iterator[str]:
     """The settings that choose a part with a setting of this name, like `rollout=tree`."""
-    for field in _own_names(owner):
-        hint = _hints(_table_for(owner, {}))[field]
+    if typing.get_origin(_bare(owner)) is dict:  # parts by name, or terms by name
+        entry = typing.get_args(_bare(owner))[1]
+        is_term = dataclasses.is_dataclass(typing.get_origin(entry))
+        fields = _hints(entry) if is_term else {"": entry}
+        hints = {".".join((*start, "NAME", field)).rstrip("."): hint for field, hint in fields.items()}
+    else:
+        hints = {field: _hints(_table_for(owner, {}))[field] for field in _own_names(owner)}
+    for place, hint in hints.items():
         for part in _tables_in(hint):
             if name in _field_names(part):
-                yield f"{field}={part.kind}" if hasattr(part, "kind") else field
+                yield f"{place}={part.kind}" if hasattr(part, "kind") else place
+
+
+def _some(places: Sequence[str], name: str) -> str:
+    """At most three of the places, and what to do."""
+    more = f" and others (`menon help {name}` lists them)" if len(places) > 3 else ""
+    first = places[:3]
+    if more:
+        return f"{', '.join(first)}{more}; name one of them before it"
+    return f"{' or '.join(first)}, which must come before it"
 
 
 def _only(name: str, places: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

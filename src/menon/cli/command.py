@@ -8,6 +8,7 @@ from menon import threads
 from menon.assembly.run import resume, settings_in, start, together, use
 from menon.cli.words import understand
 from menon.errors import UserError
+from menon.other_names import answer_for
 from menon.report.terminal import terminal
 from menon.settings import Tree, read_file
 
@@ -30,6 +31,10 @@ class Asked:
 
 def asked_by(words: Sequence[str]) -> Asked:
     """What the words of `train` or `explain` ask for. UserError: words that do not go together."""
+    for word in words:
+        option = word.partition("=")[0]
+        if option.startswith("--") and option != "--resume" and (answer := answer_for(option)):
+            raise UserError(answer)
     found = understand(words, ("resume",))
     recipe: str | None = None
     again: Tree | None = None

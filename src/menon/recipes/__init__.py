@@ -65,7 +65,7 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     from menon.settings import nearest
 
     if name not in RECIPES:
-        raise UserError(f"there is no recipe '{name}'{nearest(name, RECIPES)}")
+        raise UserError(f"there is no recipe '{name}'{nearest(name, RECIPES, lists='menon help recipes')}")
     if scale not in SCALES:
         raise UserError(
             f"scale is '{scale}'; it takes laptop (sizes for the built-in base) or paper (the published "
