@@ -299,7 +299,8 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
         *above, name = map(str, path)
         names = _names(cls, path[:-1])
         full, top = ".".join([*above, name]), _names(cls, ())
-        answer = answer_within(full, _at(tree, path), None if "objective" in top else top)
+        of_a_run = "objective" in top or hasattr(cls, "kind")  # a part is read on its own
+        answer = answer_within(full, _at(tree, path), None if of_a_run else top)
         return answer or f"unknown setting '{full}'{nearest(name, names, above)}"
     if first["type"] == "missing" and isinstance(location[-1], str):
         return f"{inside}'{location[-1]}' is missing"
@@ -332,6 +333,8 @@ def nearest(name: str, names: Iterable[str], above: Iterable[str] = (), lists: s
     '; there are pen, size'
     """
     names = list(names)
+    if not names:
+        return "; there are no settings here"
     found = difflib.get_close_matches(name, names, 3, 0.6)
     likeness = [difflib.SequenceMatcher(None, near, name).ratio() for near in found]
     found = [near for near, ratio in zip(found, likeness, strict=True) if ratio > likeness[0] - 0.12]
@@ -378,7 +381,7 @@ def _names(hint: Any, path: tuple[Any, ...]) -> list[str]:
             hint = typing.get_type_hints(typing.get_origin(table) or table, include_extras=True)[key]
     cls = _table(hint)
     cls = typing.get_origin(cls) or cls
-    return [f.name for f in dataclasses.fields(cls) if f.init]
+    return [f.name for f in dataclasses.fields(cls) if f.init and f.name != "kind"]
 
 
 def _table(hint: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Help of each command and of each name: usage, what it does, every setting with a sentence; without torch."""
+"""Help of each command and of each name: usage, what it does, each setting with a sentence; without torch."""
 
 import dataclasses
 import os
