@@ -201,6 +201,20 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "memory/device_gib": ("GiB", "most that tensors held on the GPU"),
     },
 }
+EVALUATION: dict[str, tuple[str, str]] = {
+    "accuracy": ("share", "mean correctness, over the answers that could be graded"),
+    "mean_length": ("tokens", "mean length of an answer"),
+    "entropy": ("nats", "mean entropy of the next token, over the tokens of the answers"),
+    "n": ("answers", "answers that could be graded"),
+    "failed": ("answers", "answers that could not be graded; they are in no other number"),
+    "NAME_share": ("share", "answers that show NAME (working, reflection), where the task looks for it"),
+    "best_accuracy": (
+        "share",
+        "accuracy at best_temperature, the best of 0, .3, .6 and 1 (report.json alone)",
+    ),
+    "maj_at_8": ("share", "accuracy of a vote of eight answers at temperature 1 (report.json alone)"),
+}
+"""The numbers of an evaluation, in evaluations.jsonl and in `before` and `after` of report.json."""
 METRICS = {name: Described(*about) for group in GROUPS.values() for name, about in group.items()}
 """Name -> what it is."""
 

@@ -218,7 +218,9 @@ def default_of(module: str, value: ast.expr | None) -> str:
         return str(default).lower()
     if isinstance(default, tuple):
         return f"[{', '.join(map(str, default))}]" if default else ""
-    return "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+    if isinstance(default, float):
+        return f"{default:g}"
+    return "" if default is None else str(default).encode("unicode_escape").decode()
 
 
 def fields_of(module: str, cls: str) -> list[ast.AnnAssign]:
