@@ -84,5 +84,13 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     if scale == "laptop":
         return config
     if not hasattr(module, "PAPER"):
-        raise UserError(f"no published numbers of the recipe '{name}' are known here; leave scale=paper out")
+        raise UserError(
+            f"no published numbers of the recipe '{name}' are known here; leave scale=paper out, or take a "
+            f"recipe that has them: {', '.join(published())}"
+        )
     return changed(config, UNSTATED, module.PAPER, {"scale": "paper"})
+
+
+def published() -> list[str]:
+    """The recipes whose published numbers are known, for scale=paper."""
+    return [name for name in RECIPES if hasattr(import_module(f"menon.recipes.{name}"), "PAPER")]
