@@ -1,6 +1,10 @@
 """Errors that a user can fix."""
 
+import json
+from importlib import metadata
+from pathlib import Path
 from typing import Literal, NoReturn
+from urllib.parse import unquote, urlsplit
 
 OnBad = Literal["stop", "skip"]
 """What to do with rows that cannot be used: refuse to start, or leave them out and count them."""
@@ -27,3 +31,24 @@ def refuse_rows(source: str, faults: list[str], total: int) -> NoReturn:
     raise UserError(
         f"{source}: {len(faults)} of {total} rows cannot be used: {'; '.join(faults[:SHOWN])}{more}. {advice}"
     )
+
+
+def pip_install(extra: str) -> str:
+    """The command that installs an extra of this package from where the package itself came: a checkout, a
+    file, an address, or else an index."""
+    checkout = Path(__file__).parents[2]
+    try:
+        origin = json.loads(metadata.distribution("menon").read_text("direct_url.json") or "{}")
+    except metadata.PackageNotFoundError:
+        origin = {}
+    url, folder = str(origin.get("url", "")), origin.get("dir_info")
+    if (checkout / "pyproject.toml").is_file():
+        source = checkout
+    elif folder is not None:
+        source = Path(unquote(urlsplit(url).path))
+    else:
+        version_control = origin.get("vcs_info", {}).get("vcs")
+        at = f" @ {version_control + '+' if version_control else ''}{url}" if url else ""
+        return f"pip install 'menon[{extra}]{at}'"
+    editable = "-e " if folder and folder.get("editable") else ""
+    return f"pip install {editable}'{'.' if source == Path.cwd() else source}[{extra}]'"

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.types import Verdict
 
 _DRAWING = threading.Lock()
@@ -52,7 +52,7 @@ def published_checks() -> Any:
         from lm_eval.tasks.ifeval import instructions, utils
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        way = "install it by pip install 'menon[eval]'"
+        way = f"install it by {pip_install('eval')}"
         raise UserError(f"IFEval is checked by lm-eval, and package {missing} is missing; {way}") from error
     except LookupError as error:
         raise UserError(

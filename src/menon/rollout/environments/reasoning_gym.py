@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.types import Prompt
 
 ENDLESS = 10**6
@@ -75,8 +75,8 @@ def made(name: str, settings: dict[str, Any], seed: int, size: int) -> Any:
         known = import_module("reasoning_gym.factory").DATASETS
     except ImportError as error:
         raise UserError(
-            f"the environment reasoning_gym needs a package that is missing ({error.name}); pip install "
-            "'menon[reasoning-gym]'"
+            f"the environment reasoning_gym needs a package that is missing ({error.name}); "
+            f"install it by {pip_install('reasoning-gym')}"
         ) from error
     if name not in known:
         near = ", ".join(sorted(known)[:8])

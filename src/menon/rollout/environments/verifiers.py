@@ -17,7 +17,7 @@ from importlib import import_module
 from queue import SimpleQueue
 from typing import Any, Literal
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.types import Prompt
 
 
@@ -179,8 +179,8 @@ def loaded(name: str, arguments: str) -> Any:
         load = library.load_environment
     except ImportError as error:
         raise UserError(
-            f"the environment verifiers needs a package that is missing ({error.name}); pip install "
-            "'menon[verifiers]'"
+            f"the environment verifiers needs a package that is missing ({error.name}); "
+            f"install it by {pip_install('verifiers')}"
         ) from error
     except AttributeError as error:
         raise UserError(
