@@ -1,6 +1,7 @@
 """Names of other libraries are answered with ours, and what the answers say can be typed."""
 
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -113,12 +114,13 @@ def test_ours_exist(ours):
         assert name.rpartition(".")[0] in refusal("ppo", f"{name}={{not: {{a: setting}}}}")
 
 
-@pytest.mark.parametrize("sentence", [sentence for sentence in SENTENCES if re.search(r"\w=[\w.]", sentence)])
+@pytest.mark.parametrize(
+    "sentence", [sentence for sentence in SENTENCES if re.search(r"\w=[\w'.]", sentence)]
+)
 def test_settings_in_sentences_can_be_typed(sentence):
-    words = re.findall(r"[a-z_.]+=[\w.]+", sentence)
-    assert isinstance(
-        changed(recipe("grpo"), *(dict([override(word.rstrip("."))]) for word in words)), RunConfig
-    )
+    words = re.findall(r"[a-z_.]+=(?:'[^']*'|[\w.]*\w)", sentence.format(name="it"))
+    changes = (dict([override(shlex.split(word)[0])]) for word in words)
+    assert isinstance(changed(recipe("grpo"), *changes), RunConfig)
 
 
 def test_no_setting_of_ours_is_taken_for_another_librarys():

@@ -223,12 +223,14 @@ def described(name: str) -> Described | None:
     """What a metric is, by its own name or by the pattern that it fits; None for any other name."""
     if name in METRICS:
         return METRICS[name]
+    if (number := name.removeprefix("heldout/")) in EVALUATION and number != name:  # of trackers
+        return Described(*EVALUATION[number])
     for pattern, about in METRICS.items():
         if pattern == "ROLE/METRIC":
             role, _, metric = name.partition("/")
             if role in ("critic", "reference", "teacher") and metric in METRICS:
                 return Described(METRICS[metric].unit, f"of the {role}: {METRICS[metric].meaning}")
-        elif re.fullmatch(re.sub(r"[A-Z]{2,}", r"[\\w+.-]+", pattern), name):
+        elif re.fullmatch(re.sub(r"[A-Z]{2,}", ".+", pattern), name):
             return about
     return None
 

@@ -8,6 +8,7 @@ SETTINGS: dict[str, str] = {
     "learning_rate": "lr actor_lr actor_learning_rate policy_lr optim_lr step_size",
     "critic.learning_rate": "critic_lr critic_learning_rate value_lr critic.optim.lr critic.lr",
     "samples_per_prompt": (
+        "samples num_answers answers_per_prompt answers_per_question g "
         "num_generations n group_size rollout.n n_samples_per_prompt num_samples_per_prompt "
         "rollouts_per_example num_return_sequences num_return_sequences_in_group responses_per_prompt "
         "num_generations_per_prompt samples_per_question generations_per_prompt n_samples num_samples "
@@ -71,6 +72,7 @@ SETTINGS: dict[str, str] = {
     ),
     "reward=mix": "reward_weights reward_weight rewards_weights",
     "out": (
+        "run_name experiment_name exp_name log_path "
         "output_dir save_path ckpt_path default_local_dir log_dir logdir run_dir output_path output save_dir"
     ),
     "tracker": "report_to logger use_wandb wandb use_tensorboard wandb_project project_name log_with logging",
@@ -93,6 +95,7 @@ SETTINGS: dict[str, str] = {
         "loss_agg_mode loss_aggregation token_level_loss loss_reduction calculate_per_token_loss"
     ),
     "objective.policy.correction": (
+        "off_policy_correction "
         "importance_sampling_correction use_tis tis tis_clip vllm_importance_sampling_correction rollout_is "
         "rollout_correction rollout_is_threshold enable_vllm_is_correction "
         "use_importance_sampling_correction"
@@ -112,9 +115,6 @@ SETTINGS: dict[str, str] = {
         "dynamic_filtering filter_groups dynamic_sampling use_dynamic_sampling dynamic_sampling_filter_path "
         "over_sampling_batch_size filter_groups.enable max_num_gen_batches"
     ),
-    "advantage.overlong": (
-        "overlong_buffer overlong_buffer_len overlong_buffer.len soft_overlong_punishment overlong_penalty"
-    ),
     "max_turns": "max_assistant_turns max_tool_calls max_user_turns max_tool_calling_iterations",
     "environment": "tools env environment_name env_name env_path agent_func_path multi_turn",
     "reference_update=moving_average": (
@@ -127,6 +127,9 @@ SETTINGS: dict[str, str] = {
     "threads": "num_threads num_cpus cpus num_workers omp_num_threads n_jobs dataloader_num_workers",
     "critic.pretrain_steps": "critic_warmup freezing_actor_steps value_warmup",
     "critic.objective.value.loss.clip": "value_clip cliprange_value eps_clip_value value_clip_range",
+    "reference": "ref_model reference_model ref_model_path use_reference ref_policy",
+    "objective.policy.select=early_stop": "target_kl kl_threshold early_stopping",
+    "critic.objective.value.coef": "vf_coef value_loss_coef vf_loss_coef critic_coef",
     "recipe": "algorithm algo algorithm_type trainer trainer_type method",
 }
 """Our setting -> names of the same in other libraries, in lower case with underscores."""
@@ -189,6 +192,15 @@ SENTENCES: dict[str, str] = {
         "epochs num_train_epochs total_epochs num_epochs num_epoch n_epochs num_episodes max_num_epochs "
         "epoch total_episodes"
     ),
+    "{name} is a part before the estimator here: advantage='{{norm: reward_norm, credit: grpo}}'": (
+        "normalize_reward normalize_rewards norm_reward reward_clip reward_clip_range whiten_rewards"
+    ),
+    "{name} is a part before the estimator here: "
+    "advantage='{{length: {{kind: linear_length, free: 500}}, credit: grpo}}'": "length_penalty len_penalty",
+    "{name} is a part before the estimator here: "
+    "advantage='{{overlong: {{kind: overlong, limit: 96, buffer: 24}}, credit: grpo}}'": (
+        "overlong_buffer overlong_buffer_len overlong_buffer.len soft_overlong_punishment overlong_penalty"
+    ),
     "there is no LoRA here; all weights are trained": (
         "lora use_lora lora_rank lora_r lora_alpha lora_dropout peft use_peft peft_config qlora adapter "
         "lora_target_modules target_modules"
@@ -218,6 +230,18 @@ SENTENCES: dict[str, str] = {
     ),
     "{name} is the option --resume here: menon train --resume RUN": (
         "resume resume_from_checkpoint resume_mode load_checkpoint resume_path auto_resume continue_from"
+    ),
+    "answers are drawn by temperature, top_p and top_k alone here; leave {name} out": (
+        "min_p repetition_penalty presence_penalty frequency_penalty do_sample"
+    ),
+    "a critic starts from the policy's weights here; take a recipe that has one, like ppo": (
+        "critic_pretrain value_model critic_model critic_path value_model_path use_critic"
+    ),
+    "nothing is uploaded here; a checkpoint is an ordinary Hugging Face folder": (
+        "push_to_hub hub_model_id hub_token hub_strategy"
+    ),
+    "attention is chosen by device and model here; leave {name} out": (
+        "attn_implementation flash_attn use_flash_attn use_flash_attention flash_attention_2 flash_attention"
     ),
     "the optimiser is AdamW here; leave {name} out": ("optim optimizer optimizer_type optim_type"),
 }
@@ -250,16 +274,17 @@ def answer_within(name: str, value: Any, settings: Collection[str] | None = None
     >>> answer_within("max_tokens", 5, ["max_new_tokens"]), answer_within("lora", 1, ["max_new_tokens"])
     ('max_tokens is max_new_tokens here', '')
     """
-    answers = {path: answer_for(path) for path in _leaves(name, value)}
+    answers = {path: answer_for(path) for path in leaves(name, value)}
     fits = [
         a for path, a in answers.items() if settings is None or a in (f"{path} is {s} here" for s in settings)
     ]
     return next(filter(None, fits), "")
 
 
-def _leaves(name: str, value: Any) -> Iterator[str]:
+def leaves(name: str, value: Any) -> Iterator[str]:
+    """The dotted names of the settings in a table; of anything else its own name."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _leaves(f"{name}.{key}", item)
+            yield from leaves(f"{name}.{key}", item)
     else:
         yield name

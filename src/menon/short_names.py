@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from menon.errors import UserError
-from menon.other_names import answer_within
+from menon.other_names import answer_within, leaves
 from menon.settings import Tree, merged, nearest, own_part, plain_data
 
 
@@ -51,13 +51,16 @@ def _find(
             return _only(name, places)
     if answer := answer_within(name, value):
         raise UserError(answer)
+    names = {path[-1] for group in groups for start in group for path in _paths(*_reach(tree, cls, start))}
+    if known := [path for path in leaves(name, value) if path != name and path.rpartition(".")[2] in names]:
+        raise UserError(f"{known[0]} is {known[0].rpartition('.')[2]} here")
     starts = [start for group in groups for start in group]
     reached = [_reach(tree, cls, start) for start in starts]
     hints = [(start, hint) for start, (_, hint) in zip(starts, reached, strict=True)]
     if elsewhere := [part for start, hint in hints for part in _kinds_with(name, start, hint)]:
         raise UserError(f"this run has no setting '{name}'; it belongs to {_some(elsewhere, name)}")
-    names = {path[-1] for place in reached for path in _paths(*place)} | set(_field_names(cls))
-    raise UserError(f"unknown setting '{name}'{nearest(name, names, lists='menon train --help')}")
+    every = names | set(_field_names(cls))
+    raise UserError(f"unknown setting '{name}'{nearest(name, every, lists='menon train --help')}")
 
 
 def _kinds_with(name: str, start: Sequence[str], owner: Any) -> Iterator[str]:

@@ -4,31 +4,32 @@ Nothing heavy is imported. A name can mean several things (`gspo` is a recipe an
 shown.
 """
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
+from menon.cli import COMMANDS
 from menon.cli.catalogue import STAGES, Listed, Stage, all_parts, page_of, run_settings
 from menon.cli.help import SETTINGS, indented, paragraphs, table, width_here
 from menon.cli.source_text import Part, Setting, docstring, first_sentence, settings_of
 from menon.errors import UserError
-from menon.metric_names import METRICS, described, metric_lines
+from menon.metric_names import EVALUATION, METRICS, described, metric_lines
 from menon.other_names import answer_for
 from menon.recipes import RECIPES
 
 
 def help_for(name: str) -> str:
-    """All that is known of a name. UserError: nothing is, with the nearest names."""
+    """All that is known of a name, or else of the last part of a dotted one. UserError: nothing is, with the
+    nearest names."""
     width = width_here()
     name = name.lstrip("-").partition("=")[0]
-    found = [block for topic in TOPICS for block in topic(name, width)]
-    if not found and (answer := answer_for(name)):
-        found = [textwrap.wrap(f"{answer}.", width), *ours_in(answer, width)]
-    if not found:
-        near = get_close_matches(name.lower(), sorted(known()), 3, 0.6)
-        advice = f"did you mean {any_of(near)}?" if near else "`menon train --help` lists the settings"
-        raise UserError(f"there is no help on '{name}'; {advice}")
-    return "\n\n".join("\n".join(block) for block in found) + "\n"
+    for one in dict.fromkeys((name, name.lower(), name.rpartition(".")[2])):
+        if found := [block for topic in TOPICS for block in topic(one, width)]:
+            return "\n\n".join("\n".join(block) for block in found) + "\n"
+    near = get_close_matches(name.lower(), sorted(known()), 3, 0.6)
+    advice = f"did you mean {any_of(near)}?" if near else "`menon train --help` lists the settings"
+    raise UserError(f"there is no help on '{name}'; {advice}")
 
 
 def any_of(names: Sequence[str]) -> str:
@@ -43,14 +44,17 @@ def any_of(names: Sequence[str]) -> str:
 def known() -> set[str]:
     """Every name that can be looked up."""
     stages = {word for stage in STAGES for word in (stage.name, *stage.also)}
+    kinds = (part.kind for _, part in all_parts())
     names = {
         *RECIPES,
         "recipes",
         "metrics",
+        *COMMANDS,
+        *EVALUATION,
         *stages,
         *run_settings(),
         *METRICS,
-        *(part.kind for _, part in all_parts()),
+        *kinds,
     }
     return names | {setting.name for _, part in all_parts() for setting in part.settings}
 
@@ -74,7 +78,8 @@ def recipe_topic(name: str, width: int) -> Iterator[list[str]]:
 def stage_topic(name: str, width: int) -> Iterator[list[str]]:
     """A place for a part: what it is for, and the kinds of part."""
     for stage in STAGES:
-        if name in (stage.name, *stage.also, stage.place):
+        place = re.escape(stage.place).replace("NAME", r"\w+")
+        if name in (stage.name, *stage.also) or re.fullmatch(place, name):
             example = f"{stage.place}={stage.parts[0].kind}"
             lines = [f"{stage.name}, set as {example}", *indented(paragraphs(stage.sentence, width - 2)), ""]
             for part in stage.parts:
@@ -116,12 +121,28 @@ def setting_topic(name: str, width: int) -> Iterator[list[str]]:
             f"setting {last} of {place}, with its default in each kind",
             *indented(list(table(settings, width - 2))),
         ]
-    if not owners and not parts:
-        for command, places in SETTINGS.items():
-            for _, module, cls in places:
-                for setting in settings_of(module, cls):
-                    if setting.name == name:
-                        yield [f"setting {name} of menon {command}", *details(setting, width)]
+    command, _, of_command = name.partition(".")
+    wanted = of_command if command in SETTINGS else name
+    for command, setting in of_commands(wanted):
+        if name == f"{command}.{wanted}" or not (owners or parts):
+            yield [f"setting {wanted} of menon {command}", *details(setting, width)]
+        else:
+            yield textwrap.wrap(f"{wanted} is also a setting of menon {command}: {setting.first}", width)
+
+
+def of_commands(name: str) -> Iterator[tuple[str, Setting]]:
+    """The commands that do not train and have a setting of this name."""
+    for command, places in SETTINGS.items():
+        every = [setting for _, module, cls in places for setting in settings_of(module, cls)]
+        yield from ((command, setting) for setting in every if setting.name == name)
+
+
+def table_topic(name: str, width: int) -> Iterator[list[str]]:
+    """A table of settings, like `critic` or `optimiser`: the settings in it."""
+    inside = [one for one in run_settings().values() if f".{name}." in f".{one.full.rpartition('.')[0]}."]
+    if inside and name not in run_settings():
+        rows = table(((one.short, one.setting) for one in inside), width)
+        yield [f"settings of {name}", *rows]
 
 
 def setting_block(one: Listed, width: int) -> list[str]:
@@ -161,17 +182,25 @@ def metric_topic(name: str, width: int) -> Iterator[list[str]]:
     """A metric, a group of them (`clip`), or all."""
     if name == "metrics":
         yield metric_lines(METRICS, width)
+    elif name in EVALUATION:
+        unit, meaning = EVALUATION[name]
+        yield [
+            f"number {name} of an evaluation",
+            *indented([f"unit: {unit}", *paragraphs(meaning, width - 2)]),
+        ]
     elif found := described(name):
         yield [f"metric {name}", *indented([f"unit: {found.unit}", *paragraphs(found.meaning, width - 2)])]
     elif several := {full: one for full, one in METRICS.items() if full.startswith(f"{name.rstrip('/')}/")}:
         yield metric_lines(several, width)
 
 
-def ours_in(answer: str, width: int) -> Iterator[list[str]]:
-    """The settings of ours that an answer about another library's name ends with."""
-    for word in answer.split():
-        if word in run_settings():
-            yield setting_block(run_settings()[word], width)
+def answer_topic(name: str, width: int) -> Iterator[list[str]]:
+    """A name of another library: what it is here, and the settings that the answer ends with."""
+    if name not in run_settings() and (answer := answer_for(name)):
+        yield textwrap.wrap(f"{answer}.", width, break_on_hyphens=False)
+        yield from (
+            setting_block(run_settings()[word], width) for word in answer.split() if word in run_settings()
+        )
 
 
-TOPICS = (recipe_topic, stage_topic, part_topic, setting_topic, metric_topic)
+TOPICS = (recipe_topic, stage_topic, part_topic, setting_topic, table_topic, metric_topic, answer_topic)

@@ -96,12 +96,12 @@ def defined(module: str, name: str) -> ast.FunctionDef | ast.ClassDef:
 
 def settings_of(module: str, cls: str) -> list[Setting]:
     """The fields of a dataclass, in their order. One without a sentence has that of the class above."""
-    node = defined(module, cls)
-    assert isinstance(node, ast.ClassDef)
+    whole = defined(module, cls)
+    assert isinstance(whole, ast.ClassDef)
     above = {
-        one.name: one.sentence for base in node.bases for one in settings_above(module, ast.unparse(base))
+        one.name: one.sentence for base in whole.bases for one in settings_above(module, ast.unparse(base))
     }
-    body, found = node.body, []
+    body, found = whole.body, []
     for node, after in zip(body, [*body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
@@ -236,9 +236,9 @@ def value_of(module: str, name: str) -> tuple[str, ast.expr | None]:
     for node in tree_of(module).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return module, node.value
-    for node in ast.walk(tree_of(module)):
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("menon."):
-            for alias in node.names:
+    for one in ast.walk(tree_of(module)):
+        if isinstance(one, ast.ImportFrom) and str(one.module).startswith("menon."):
+            for alias in one.names:
                 if (alias.asname or alias.name) == name:
-                    return value_of(str(node.module).removeprefix("menon."), alias.name)
+                    return value_of(str(one.module).removeprefix("menon."), alias.name)
     return module, None
