@@ -57,12 +57,12 @@ def settings_page() -> str:
     lines += ["", "## Other commands"]
     for command, places in SETTINGS.items():
         lines += ["", f"### menon {command}", ""]
-        rows = [
+        own = [
             (code(f"{owner} {one.name}".strip()), *cells(one))
             for owner, module, cls in places
             for one in settings_of(module, cls)
         ]
-        lines += table(("setting", "type", "default", "meaning"), rows)
+        lines += table(("setting", "type", "default", "meaning"), own)
     return "\n".join([*lines, "", *other_names(), ""])
 
 
