@@ -24,7 +24,7 @@ from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
 from menon.rollout.groups import Groups
 from menon.select import SelectPart
-from menon.settings import Tree, choice, choice_or_else, merged, nested, plain_data, read
+from menon.settings import FreeSettings, Tree, choice, choice_or_else, merged, nested, plain_data, read
 from menon.shaping import ShapingPart
 from menon.short_names import spelt_out
 from menon.types import Sampling
@@ -68,6 +68,9 @@ class OnlineSource:
     """Generated questions, or your own dataclass file.py:Class. Without data it is chain_sum."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
+    template_arguments: FreeSettings = field(default_factory=dict)
+    """What the model's chat template gets besides the messages and a row's `tools`, like enable_thinking or
+    documents."""
     reward: Reward = None
     """A rule, code, a judge, a preference model, or file.py:function. Without one it is the task's own, and
     for data exact."""
@@ -98,6 +101,9 @@ class OnlineSource:
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token. Without any, those of the template (orz has
     some)."""
+    keep_special_tokens: bool = False
+    """Special tokens stay in the text that rewards and environments read, all but the end-of-text token that
+    ends an answer."""
     rollout: Rollout = field(default_factory=Groups)
     """How answers are written: groups of whole answers, or otherwise."""
     environment: Environment | None = None
@@ -237,6 +243,9 @@ class Control:
     """Steps between checkpoints; 0: only the last one."""
     evaluate_every: int = 0
     """Steps between evaluations besides the first and the last; 0: none."""
+    stop_without_signal: bool = True
+    """Stop after ten steps in a row that taught nothing (equal rewards, no gradient, skipped updates); false:
+    only warn."""
     tracker: Tracker | None = None
     """Where the numbers are mirrored; null: nowhere."""
     record: Literal["lean", "full"] = "lean"

@@ -16,11 +16,24 @@ SHOWN = 5
 class UserError(ValueError):
     """One clear sentence that says what to change; the command prints it without a stack trace."""
 
+    exit_code = 2
+
+
+class NothingLearned(UserError):
+    """A run was stopped because its steps taught nothing."""
+
+    exit_code = 3
+
 
 def at_least(least: int, name: str, value: int) -> None:
     """UserError where a setting is below its least value."""
     if value < least:
         raise UserError(f"{name} is {value}; it must be at least {least}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error, to put into a sentence; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def refuse_rows(source: str, faults: list[str], total: int) -> NoReturn:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from menon.errors import UserError
+from menon.errors import NothingLearned, UserError
 from menon.record import checkpoint
 from menon.record.checkpoint import Snapshot
 from menon.record.clock import Clock
@@ -20,6 +20,7 @@ from menon.record.folder import RunFolder, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
 from menon.record.session import Session
+from menon.record.signs import STOP, Sign, Signs, first_signs
 from menon.record.spans import TextSpans
 from menon.source.protocols import Source
 from menon.step import PartState, Plan, improve
@@ -49,6 +50,8 @@ class Run:
     """Steps between checkpoints; 0: only the last one. A stop request always saves."""
     evaluate_every: int = 0
     """Steps between evaluations besides the one before and the one after; 0: none."""
+    stop_without_signal: bool = True
+    """Stop after `record.signs.STOP` steps in a row that taught nothing."""
     header: Mapping[str, str] = field(default_factory=dict)
     """Description of the run, line by line."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
@@ -102,7 +105,7 @@ def loop(
         return done
     with stop_requests(watch.notify) as asked:
         step, state = resume(run, folder, watch)
-        session = Session(folder, step)
+        session, signs = Session(folder, step), Signs.of(folder.settings, folder.metrics())
         watch.started(folder.path, step + 1, run.steps)
         place = run.source.state()
         try:
@@ -110,16 +113,17 @@ def loop(
             keep_best(run, folder, step, state, place)
             stopped = asked() or stop()
             while step < run.steps and not stopped:
-                state = advance(run, folder, watch, step + 1, state)
+                report, state = advance(run, folder, watch, step + 1, state)
                 step, place = step + 1, run.source.state()
                 stopped = asked() or stop()
                 session.reached(step)
+                check_signal(run, folder, watch, report, signs)
                 if stopped or step == run.steps or due(step, run.save_every):
                     save(run, folder, step, state, place)
                 if not stopped:
                     evaluate_run(run, folder, watch, step)
                     keep_best(run, folder, step, state, place)
-        except GradersFailed:
+        except (GradersFailed, NothingLearned):
             save(run, folder, step, state, place)  # the earlier steps are sound, so they are saved
             raise
         session.reached(step)
@@ -128,9 +132,11 @@ def loop(
         return conclude(run, folder, watch, step, stopped)
 
 
-def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartState) -> PartState:
-    """Makes and records one step; returns the new state of the parts. GradersFailed is raised before a weight
-    has changed."""
+def advance(
+    run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartState
+) -> tuple[StepReport, PartState]:
+    """Makes and records one step; returns its report and the new state of the parts. GradersFailed is raised
+    before a weight has changed."""
     clock = Clock()
     with clock("rollout"):
         gathered = run.source.next()
@@ -148,7 +154,7 @@ def advance(run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartS
         folder.record(report, run.spans)
     folder.event("published", step, version=published.version, fingerprint=published.fingerprint)
     watch.stepped(report)
-    return state
+    return report, state
 
 
 def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None:
@@ -165,6 +171,9 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
     with writing(folder.path):
         folder.record_evaluation(step, numbers, graded, run.spans, time.perf_counter() - start)
     watch.evaluated(step, numbers)
+    if step == 0:
+        for sign in first_signs(graded, folder.settings):
+            warn(folder, watch, step, sign)
 
 
 def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bool) -> dict[str, Any]:
@@ -175,6 +184,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
         "generated_tokens": int(sum(line["tokens/generated"] for line in folder.metrics())),
         "before": folder.evaluation(0),
         "after": None if stopped else folder.evaluation(step),
+        "warnings": folder.view.warnings,
     }
     if stopped:
         watch.notify(f"stopped after step {step} of {run.steps}; go on with `{folder.resume_command}`")
@@ -203,6 +213,27 @@ def check_graders(graded: Sequence[Graded], where: str, then: str) -> None:
             f"{MAX_FAILED:.0%} may fail), first with: {failed[0].error or 'a score of NaN'}; "
             f"fix it, then {then}"
         )
+
+
+# Nothing to learn
+
+
+def check_signal(run: Run, folder: RunFolder, watch: Watcher, report: StepReport, signs: Signs) -> None:
+    """Warns of a sign that a step shows; NothingLearned after too many steps that taught nothing."""
+    sign = signs.after(report)
+    if sign is not None:
+        warn(folder, watch, report.step, sign)
+    if run.stop_without_signal and signs.silent >= STOP and report.step < run.steps:
+        said = signs.last.sentence if signs.last else "no rewards differ"
+        raise NothingLearned(
+            f"stopped after step {report.step}, for the last {signs.silent} steps taught nothing: {said}; to "
+            f"go on all the same, `{resume_command(folder.path)} stop_without_signal=false`"
+        )
+
+
+def warn(folder: RunFolder, watch: Watcher, step: int, sign: Sign) -> None:
+    folder.event("warned", step, sign=sign.kind, sentence=sign.sentence)
+    watch.notify(f"{'before' if step == 0 else 'after'} step {step or 1}: {sign.sentence}")
 
 
 # Save and resume

@@ -20,7 +20,17 @@ def test_states_and_numbers(tmp_path, capsys):
     with RunFolder.create(tmp_path / "c", {"recipe": "ppo", "steps": 9}):
         assert main(["runs", str(tmp_path)]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["run", "recipe", "model", "steps", "state", "before", "after", "minutes"]
+    assert head.split() == [
+        "run",
+        "recipe",
+        "model",
+        "steps",
+        "state",
+        "before",
+        "after",
+        "minutes",
+        "warnings",
+    ]
     cells = [line.split() for line in lines]
     assert [row[:5] for row in cells] == [
         ["a", "grpo", "m", "2/2", "finished"],

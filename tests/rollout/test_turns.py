@@ -18,7 +18,7 @@ from menon.types import Request, Sampling, Verdict
 from scripted import Bound, Queue, ScriptedSampler, is_gold, question
 
 
-def tokenize(text: str) -> list[int]:
+def tokenize(text: str, before=()) -> list[int]:
     return [ord(letter) for letter in text]
 
 
@@ -87,6 +87,18 @@ def test_token_by_token():
     assert {(request.sample, request.visit, request.path, request.purpose) for request in sampler.asked} == {
         (0, 0, (), "train")
     }
+
+
+def test_an_observation_is_tokenised_after_everything_before_it():
+    asked = []
+
+    def go_on(text: str, before) -> list[int]:
+        asked.append((decode(before.tolist()), text))
+        return tokenize(text)
+
+    turns = Turns(Echo(3, first="hi:"), go_on, decode)
+    turns([Request(question(3), Sampling(100))], [0], ScriptedSampler(script), is_gold)
+    assert asked == [("q3=", "hi:"), ("q3=hi:ab", "<ab1>"), ("q3=hi:ab<ab1>c", "<c2>")]
 
 
 def test_the_batch_has_each_reward_on_its_turn_and_the_outcome_on_the_last_action():

@@ -1,22 +1,21 @@
 """From a configuration to the parts of a run."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
-from transformers import PreTrainedTokenizerBase
-
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
-from menon.assembly.placement import device_of, place
-from menon.assembly.questions import own_questions, prompts_to_train, questions, stop_of, task_of
+from menon.assembly.placement import Placed, device_of, place
+from menon.assembly.questions import check_tags, own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
 from menon.columns import check_sampler
 from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
+from menon.engines.tokens import continue_with
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
@@ -63,8 +62,9 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
         )
+        check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         check_memory(config.source.rollout, around, prompts, placed.sampler)
-        around = with_tokenizer(around, config.source, placed.tokenizer)
+        around = with_tokenizer(around, config.source, placed)
         sampling = Sampling(config.source.max_new_tokens, stop=around.sampling.stop)
         evaluation = Evaluation(tuple(heldout), grade, sampling, answer=around.answer or answer)
         online = Online(
@@ -92,6 +92,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             probe=partial(probe_of(config.source, evaluation), placed.sampler),
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
+            stop_without_signal=config.control.stop_without_signal,
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
@@ -115,13 +116,14 @@ def close_grade(grade: Grade) -> None:
         close(grade.reward)
 
 
-def with_tokenizer(around: Around, source: OnlineSource, tokenizer: PreTrainedTokenizerBase) -> Around:
+def with_tokenizer(around: Around, source: OnlineSource, placed: Placed) -> Around:
     """`around` with the functions that need the tokenizer."""
+    tokenizer = placed.tokenizer
 
     def decode_each() -> list[str]:
         return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
 
-    return replace(around, answer=answer_with(source, around.seed, tokenizer), decode_each=decode_each)
+    return replace(around, answer=answer_with(source, around.seed, placed), decode_each=decode_each)
 
 
 def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
@@ -156,19 +158,11 @@ def shows_of(source: OnlineSource) -> Shows:
     return {name: look for name, look in looks.items() if look is not None}
 
 
-def answer_with(source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerBase) -> Answer:
+def answer_with(source: OnlineSource, seed: int, placed: Placed) -> Answer:
     """One turn, or turns with the run's environment."""
     if source.environment is None:
         return answer
-
-    def tokenize(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def decode(tokens: Sequence[int]) -> str:
-        return str(
-            tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
-
+    tokenize, decode = continue_with(placed.tokenizer), placed.sampler.detokenizer.text
     return Turns(source.environment, tokenize, decode, seed, source.max_turns)
 
 

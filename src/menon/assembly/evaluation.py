@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
-from menon.assembly.questions import rendered
+from menon.assembly.questions import check_tags, rendered
 from menon.config import OnlineSource
 from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
@@ -80,6 +80,7 @@ def evaluate(
         model, tokenizer = load_policy(folder, WEIGHTS_DTYPE[config.dtype], device_of(config.device))
         if config.dtype == "bfloat16":
             model = own_copy(model, torch.bfloat16)
+        check_tags(tokenizer, config.keep_special_tokens, notify)
         prompts = prompts_to_evaluate(rows, config, model, tokenizer, notify)
         config = replace(config, n=len(prompts))
         grading = grading_of(reward)
@@ -88,7 +89,14 @@ def evaluate(
         evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
         processes = workers(model.num_parameters(), model.device)
         with closing(
-            TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots, processes=processes)
+            TorchSampler(
+                model,
+                tokenizer,
+                seed=config.seed,
+                slots=config.slots,
+                processes=processes,
+                keep_special_tokens=config.keep_special_tokens,
+            )
         ) as sampler:
             on_ready(config)
             start = time.perf_counter()
@@ -197,7 +205,14 @@ def prompts_to_evaluate(
     """The rows as prompts that fit into the model's context."""
     most = config.max_new_tokens or MAX_NEW_TOKENS
     return rendered(
-        rows, config.template or "none", context_of(model), tokenizer, most, config.on_bad, notify
+        rows,
+        config.template or "none",
+        context_of(model),
+        tokenizer,
+        most,
+        config.on_bad,
+        notify,
+        config.template_arguments,
     )
 
 

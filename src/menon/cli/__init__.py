@@ -66,8 +66,8 @@ COMMANDS = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code. A user's mistake prints one sentence and gives 2; a fault
-    of menon prints one sentence and gives 1."""
+    """Runs one command and returns its exit code. A user's mistake prints one sentence and gives 2, a run
+    that was stopped because it learned nothing 3; a fault of menon prints one sentence and gives 1."""
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
     try:
@@ -80,7 +80,7 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         sentence = sentence_for(error)
         print(f"menon: {sentence or fault(error)}", file=sys.stderr)
-        return 2 if sentence else 1
+        return getattr(error, "exit_code", 2) if sentence else 1
 
 
 def run(words: list[str]) -> int:

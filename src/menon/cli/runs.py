@@ -8,12 +8,12 @@ from menon.cli.words import understand
 from menon.errors import UserError
 from menon.settings import setting
 
-HEAD = ("run", "recipe", "model", "steps", "state", "before", "after", "minutes")
+HEAD = ("run", "recipe", "model", "steps", "state", "before", "after", "minutes", "warnings")
 
 
 def runs(words: Sequence[str]) -> int:
-    """Lists the runs in a folder, one line each: state, steps, held-out accuracy before and after, minutes.
-    Without a folder those in runs/."""
+    """Lists the runs in a folder, one line each: state, steps, held-out accuracy before and after, minutes,
+    and the signs that nothing was learned. Without a folder those in runs/."""
     usage = "runs takes one folder at most: menon runs, or menon runs experiments"
     found = understand(words, no_option=usage)
     if len(found.plain) > 1 or found.overrides:
@@ -34,7 +34,7 @@ def runs(words: Sequence[str]) -> int:
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows as lines, with words aligned to the left and numbers to the right."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
-    forms = [f"{{:{'<' if place < 3 else '>'}{width}}}" for place, width in enumerate(widths)]
+    forms = [f"{{:{'<' if place in (0, 1, 2, 8) else '>'}{width}}}" for place, width in enumerate(widths)]
     return ["  ".join(form.format(cell) for form, cell in zip(forms, row, strict=True)) for row in rows]
 
 
@@ -47,7 +47,7 @@ def row_of(path: Path) -> tuple[str, ...]:
         view = RunView.open(path)
     except UserError as error:
         state = "newer" if isinstance(error, NewerFormat) else "damaged"
-        return path.name, "-", "-", "-", state, "-", "-", "-"
+        return path.name, "-", "-", "-", state, "-", "-", "-", "-"
     later = [line for line in view.evaluations if line["step"] > 0]
     return (
         path.name,
@@ -58,6 +58,7 @@ def row_of(path: Path) -> tuple[str, ...]:
         accuracy(view.evaluation(0)),
         accuracy(later[-1] if later else None),
         f"{view.wall_s / 60:.1f}",
+        " ".join(dict.fromkeys(event["sign"] for event in view.events if event["kind"] == "warned")) or "-",
     )
 
 

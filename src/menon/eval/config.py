@@ -12,7 +12,7 @@ from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.prompts.tasks import task_name
 from menon.record import disk
-from menon.settings import choice
+from menon.settings import FreeSettings, choice
 from menon.types import Sampling
 
 Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
@@ -42,6 +42,9 @@ class EvalConfig:
     task or set, and exact for data."""
     template: str | None = None
     """A template by name, or text with {q} for the question. Default: the set's own, else none."""
+    template_arguments: FreeSettings = field(default_factory=dict)
+    """What the model's chat template gets besides the messages and a row's `tools`, like enable_thinking or
+    documents."""
     n: int | None = None
     """How many questions; default: 200 of a task, all of a file."""
     k: int = 1
@@ -62,6 +65,9 @@ class EvalConfig:
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
+    keep_special_tokens: bool = False
+    """Special tokens stay in the text that rewards read, all but the end-of-text token that ends an
+    answer."""
     seed: int = 0
     """Seed of the answers and of the intervals."""
     on_bad: OnBad = "stop"

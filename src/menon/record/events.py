@@ -14,6 +14,7 @@ KINDS = {
     "evaluated": "accuracy, n, seconds: the held-out questions were answered",
     "saved": "seconds: the checkpoint of this step is on the disk",
     "best": "best: `checkpoints/best` now points at the checkpoint of that step",
+    "warned": "sign, sentence: a sign that nothing is learned, or no longer (`record.signs`)",
     "stop_requested": "the run stops after this step",
     "waited": "seconds, what: the updates waited for what had not been written yet",
 }

@@ -323,9 +323,10 @@ def _readable(name: str, report: Mapping[str, Any]) -> str:
         for key, words, form in ROWS
         if key in before and key in after
     )
+    warnings = "".join(f"> {sentence}\n\n" for sentence in report.get("warnings") or ())
     return f"""# {name}
 
-{report["steps"]} steps, {report["generated_tokens"]:,} generated tokens, {report["wall_s"]:.0f} s.
+{warnings}{report["steps"]} steps, {report["generated_tokens"]:,} generated tokens, {report["wall_s"]:.0f} s.
 
 Held-out set, temperature 1:
 

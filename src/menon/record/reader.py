@@ -180,6 +180,11 @@ class RunView:
         return disk.read_lines(self.layout.events)
 
     @property
+    def warnings(self) -> list[str]:
+        """What the run was warned of, in order; each sentence once."""
+        return list(dict.fromkeys(event["sentence"] for event in self.events if event["kind"] == "warned"))
+
+    @property
     def events(self) -> list[Line]:
         """The events of the run that were not undone, in order (`record.events.KINDS`); [] in format 1."""
         return [event for event in self.all_events if not event.get("undone")]

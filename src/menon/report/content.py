@@ -24,6 +24,8 @@ class Content:
     wall_s: float
     pairs: Sequence[Pair]
     """Answers to the held-out questions at the start and in the last evaluation."""
+    warnings: Sequence[str] = ()
+    """What the run was warned of."""
     drift: Mapping[str, Any] | None = None
     """Numbers of `study.drift`, where they were measured."""
     before: Mapping[int, Marked] = field(default_factory=dict)
@@ -72,6 +74,7 @@ def gather(view: RunView) -> Content:
         report=view.report,
         wall_s=view.wall_s,
         pairs=pairs_of(view),
+        warnings=view.warnings,
     )
 
 

@@ -49,6 +49,8 @@ def head(content: Content) -> Iterator[str]:
     ]
     yield f"<h1>{safe(content.name)}</h1>"
     yield f'<p class="quiet">{safe(" · ".join(facts))}</p>'
+    for warning in content.warnings:
+        yield f'<p class="warning">{safe(warning)}</p>'
     if sentence := lead(content):
         yield f'<p class="lead">{sentence}</p>'
 

@@ -274,7 +274,9 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
     tokens = f"{int(report.get('generated_tokens', 0)):,}"
     steps = int(report.get("steps", 0))
     layout = Layout(folder)
+    warnings = [f"menon: {sentence}" for sentence in report.get("warnings") or ()]
     return [
+        *warnings,
         *lines,
         "",
         f"{steps} steps, {tokens} tokens written, {took}",

@@ -54,10 +54,11 @@ class Turns:
 
     environment: Environment
     """The settings of the environment; each episode gets a new copy."""
-    tokenize: Callable[[str], Sequence[int]]
-    """Text -> tokens, without any that stand for the beginning or end of a text."""
-    decode: Callable[[Sequence[int]], str]
-    """Tokens -> text, special tokens left out."""
+    tokenize: Callable[[str, Tokens], Sequence[int]]
+    """(text, the tokens before it) -> its tokens as a continuation: without any for the beginning or end of a
+    text, and without a space in front that the text does not have."""
+    decode: Callable[[list[int]], str]
+    """The tokens of a turn -> the text that the environment reads."""
     seed: int = 0
     max_turns: int = 16
     time_limit: float = 60.0
@@ -206,7 +207,8 @@ class Episode:
             self.observed |= bool(observation)
 
     def observe(self, text: str) -> None:
-        tokens = np.asarray(self.turns.tokenize(text) if text else [], dtype=np.int32)
+        before = np.concatenate([self.asked.prompt.tokens, self.tokens])
+        tokens = np.asarray(self.turns.tokenize(text, before) if text else [], dtype=np.int32)
         if len(tokens) >= self.left:
             self.finish = "length"  # an observation that leaves no room for an answer would have no effect
         else:

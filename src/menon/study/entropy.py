@@ -9,10 +9,10 @@ import numpy as np
 
 from menon.errors import UserError, at_least
 from menon.record import disk
+from menon.record.alarm import alarms
 from menon.record.reader import RunView
 from menon.settings import setting
 from menon.study import covariance, entropy_law
-from menon.study.alarm import alarms
 from menon.study.bins import change_by_bin
 from menon.study.checkpoints import Policies, Tokens, tokens_of_run
 from menon.study.forking import N_MIN, tables

@@ -71,7 +71,7 @@ class TestWithThePackage:
         requests = [Request(prompt, Sampling(60)) for prompt in prompts]
         turns = Turns(
             own,
-            lambda text: [ord(c) for c in text],
+            lambda text, before: [ord(c) for c in text],
             lambda tokens: "".join(chr(t) for t in tokens if t),
             time_limit=20,
         )

@@ -1,4 +1,4 @@
-from menon.study.alarm import alarms
+from menon.record.alarm import alarms
 
 FALLING = [0.5] * 5 + [0.4] * 5
 

@@ -1,0 +1,317 @@
+"""Signs that a run learns nothing: each with its cause, a number, and the setting to change.
+
+A step has a signal if its rewards differ, advantages and gradient are not all zero, and an update was made.
+What is missing and why is read from the step's numbers and its graded answers; the limits are this project's,
+not a paper's.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from menon.record.alarm import alarms
+from menon.settings import setting
+from menon.types import Graded, StepReport
+
+WARN = 2
+"""Consecutive steps without a signal after which a run warns."""
+STOP = 10
+"""Consecutive steps without a signal after which a run stops."""
+NEARLY_ALL = 0.9
+"""Share of the answers from which on a fault of theirs is named as the cause, before anything is learned."""
+MANY = 0.5
+"""The same share where the rewards are known to be equal."""
+
+Kind = Literal[
+    "cut",
+    "blank",
+    "unread",
+    "same_text",
+    "all_right",
+    "all_wrong",
+    "constant",
+    "equal_groups",
+    "prompt_holds_answer",
+    "skipped",
+    "empty",
+    "learning_rate",
+    "no_gradient",
+    "collapse",
+    "explosion",
+]
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One cause for which a run learns nothing, or no longer."""
+
+    kind: Kind
+    sentence: str
+    """The cause with its number, and what to change."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts over graded answers; those whose grader failed are left out."""
+
+    answers: int
+    cut: int
+    """Answers that ended at max_new_tokens."""
+    blank: int
+    """Answers that ended by themselves or at a stop string before any text."""
+    unread: int
+    """Answers that state no result which the rule can read."""
+    right: int
+    wrong: int
+    """Answers whose correctness is known: right, and wrong."""
+    lowest: float
+    highest: float
+    """The scores' range."""
+    same_text: bool
+    """All answers to each question are the same text, and some question has several."""
+    held: int
+    """Answers whose prompt holds the gold answer as a word."""
+    example: tuple[str, str]
+    """(end of the last answer, its gold answer)."""
+
+    @property
+    def constant(self) -> bool:
+        return self.lowest == self.highest
+
+    @staticmethod
+    def of(graded: Sequence[Graded], stop: Sequence[str] = ()) -> "Tally":
+        """`stop`: strings that end an answer and stay in its text."""
+        counted = [g for g in graded if g.verdict.score == g.verdict.score]
+        texts: dict[int, list[str]] = defaultdict(list)
+        for g in counted:
+            texts[g.rollout.group].append(g.rollout.text)
+        several = [own for own in texts.values() if len(own) > 1]
+        scores = [g.verdict.score for g in counted] or [0.0]
+        last = counted[-1].rollout if counted else None
+        return Tally(
+            answers=len(counted),
+            cut=sum(g.rollout.finish == "length" for g in counted),
+            blank=sum(g.rollout.finish == "stop" and is_blank(g, stop) for g in counted),
+            unread=sum(g.verdict.parts.get("unparsable", 0.0) == 1 for g in counted),
+            right=sum(g.verdict.acc == 1 for g in counted),
+            wrong=sum(g.verdict.acc == 0 for g in counted),
+            lowest=min(scores),
+            highest=max(scores),
+            same_text=bool(several) and all(len(set(own)) == 1 for own in several),
+            held=sum(holds_answer(g) for g in counted),
+            example=("", "") if last is None else (last.text.strip()[-40:], last.prompt.answer or ""),
+        )
+
+
+def is_blank(graded: Graded, stop: Sequence[str]) -> bool:
+    text = graded.rollout.text.strip()
+    return not text or text in stop
+
+
+def holds_answer(graded: Graded) -> bool:
+    gold = (graded.rollout.prompt.answer or "").strip()
+    return len(gold) > 1 and gold in graded.rollout.prompt.text
+
+
+# Causes that the answers show
+
+
+def cause(tally: Tally, settings: Mapping[str, Any]) -> Sign:
+    """The most likely reason why rewards that are equal within every group are so."""
+    return next(causes(tally, settings, MANY))
+
+
+def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[Sign]:
+    n = tally.answers
+    if n and tally.cut >= share * n:
+        limit = setting(settings, "max_new_tokens")
+        yield Sign(
+            "cut",
+            f"{tally.cut / n:.0%} of the answers were cut at max_new_tokens={limit}; raise max_new_tokens",
+        )
+    if n and tally.blank >= share * n:
+        stop = list(setting(settings, "stop") or ())
+        how = f" at one of stop={stop}; take it away" if stop else "; take another template or model"
+        yield Sign("blank", f"{tally.blank} of {n} answers end before any text{how}")
+    if n and tally.unread >= share * n:
+        yield Sign(
+            "unread",
+            f"{tally.unread} of {n} answers state no result that {rule_of(settings)} can read (one ends with "
+            f"{tally.example[0]!r}); take a template that asks for one, as template=qwen_boxed does, or name "
+            "other ways with reward.ways",
+        )
+    if tally.same_text:
+        yield Sign(
+            "same_text",
+            "all answers to a question are the same text; raise temperature, now "
+            f"{setting(settings, 'temperature')}, or take a model that is less certain",
+        )
+    if tally.constant and tally.highest not in (0, 1):
+        yield Sign(
+            "constant",
+            f"{rule_of(settings)} gave {tally.highest:g} to every answer ({n} of {n}); let it tell better "
+            "answers from worse",
+        )
+    if tally.right == n:
+        yield Sign(
+            "all_right",
+            f"every answer was right ({n} of {n}); take harder questions, or look at what "
+            f"{rule_of(settings)} accepts",
+        )
+    if tally.wrong == n and n:
+        yield Sign("all_wrong", f"no answer was right (0 of {n}); {advice_when_wrong(tally, settings)}")
+    if tally.constant:
+        yield Sign(
+            "constant",
+            f"{rule_of(settings)} gave {tally.highest:g} to every answer ({n} of {n}); let "
+            "it tell better answers from worse",
+        )
+    yield Sign(
+        "equal_groups",
+        "the answers to each question all earned the same; raise samples_per_prompt, now "
+        f"{setting(settings, 'samples_per_prompt')}, or take questions that are neither always right nor "
+        "always wrong",
+    )
+
+
+def advice_when_wrong(tally: Tally, settings: Mapping[str, Any]) -> str:
+    own_data = setting(settings, "data") is not None
+    if own_data and setting(settings, "model") in (None, "base", "search_base"):
+        return "the built-in base has learned nothing but sums, and data= asks other questions; set model="
+    if own_data and setting(settings, "reward") in (None, "exact"):
+        said, gold = tally.example
+        return (
+            f"reward exact compares the whole answer ({said!r}) with the gold one ({gold!r}); set "
+            "reward=math, numeric or choice, whichever reads such answers"
+        )
+    return (
+        "take easier questions, a stronger model or more samples_per_prompt, or look at what "
+        f"{rule_of(settings)} refuses"
+    )
+
+
+def rule_of(settings: Mapping[str, Any]) -> str:
+    reward = setting(settings, "reward")
+    name = reward.get("kind", "of your own") if isinstance(reward, Mapping) else reward
+    return (
+        f"reward={name}" if name else "the task's rule" if not setting(settings, "data") else "reward=exact"
+    )
+
+
+def first_signs(graded: Sequence[Graded], settings: Mapping[str, Any]) -> list[Sign]:
+    """What the evaluation before the first step shows: answers that can earn nothing, and questions that give
+    their answer away."""
+    tally = Tally.of(graded, setting(settings, "stop") or ())
+    if not tally.answers or tally.right + tally.wrong < tally.answers:
+        return []
+    if tally.right >= 0.95 * tally.answers and tally.held >= NEARLY_ALL * tally.answers:
+        return [
+            Sign(
+                "prompt_holds_answer",
+                f"{tally.right} of {tally.answers} answers are right before any training, and their prompts "
+                "hold the gold answer; take it out of the questions, or set columns.question",
+            )
+        ]
+    if tally.right:
+        return []
+    found = causes(tally, settings, NEARLY_ALL)
+    return [sign for sign in found if sign.kind in ("cut", "blank", "unread")][:1]
+
+
+# Causes that the numbers show
+
+
+def faults(line: Mapping[str, float], settings: Mapping[str, Any]) -> Iterator[Sign]:
+    """What a step's numbers say against its updates."""
+    updates = setting(settings, "updates_per_step") or 1
+    rate = rate_of(settings)
+    if line.get("update/skipped", 0.0) >= updates:
+        yield Sign(
+            "skipped",
+            f"all updates of the step were skipped ({line['update/skipped']:.0f}), because their gradients "
+            f"are not finite; look for huge rewards (the mean is {line.get('reward/mean', 0):.3g}), or lower "
+            f"learning_rate, now {rate}",
+        )
+    if line.get("update/empty", 0.0) >= updates:
+        yield Sign(
+            "empty",
+            f"no token had a weight in any update of the step ({line['update/empty']:.0f}); a select= or "
+            "correction= of the objective leaves everything out",
+        )
+    if rate == 0:
+        yield Sign("learning_rate", "learning_rate is 0, so no weight changes; set it, to 1e-6 for example")
+
+
+def rate_of(settings: Mapping[str, Any]) -> Any:
+    """The policy's learning rate; None where the settings name none."""
+    return setting(settings, "learning_rate", (setting(settings, "optimiser") or {}).get("learning_rate"))
+
+
+def without_signal(line: Mapping[str, float], tally: Tally, settings: Mapping[str, Any]) -> Sign | None:
+    """Why a step can teach nothing; None if it can."""
+    if found := next(faults(line, settings), None):
+        return found
+    if tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):
+        return cause(tally, settings)
+    if line.get("grad_norm", 1.0) == 0:
+        return Sign(
+            "no_gradient",
+            "the rewards differ and the gradient is 0; every token is clipped, masked or left out by the "
+            "objective",
+        )
+    return None
+
+
+def worse(lines: Sequence[Mapping[str, float]], settings: Mapping[str, Any]) -> Sign | None:
+    """Collapse or explosion of the policy: its entropy is far from that of the first step, and it earns less
+    than at the start. None while there is no such thing."""
+    rewards = [line["reward/mean"] for line in lines]
+    entropies = [line["entropy/mean"] for line in lines if "entropy/mean" in line]
+    noise = 0.5 * lines[0].get("reward/std", 0.0) if lines else 0.0
+    if len(lines) < WARN or len(entropies) < len(lines) or rewards[-1] >= rewards[0] - noise:
+        return None
+    for alarm in alarms(entropies, rewards):
+        if alarm.kind == "explosion" or entropies[-1] < entropies[0]:
+            rate = rate_of(settings)
+            return Sign(
+                alarm.kind,
+                f"the policy is worse than at the start: reward {rewards[-1]:.3g}, {rewards[0]:.3g} in step "
+                f"1, and {alarm.why} ({entropies[-1]:.3g} nats, {entropies[0]:.3g} in step 1); lower "
+                f"learning_rate, now {rate}",
+            )
+    return None
+
+
+@dataclass
+class Signs:
+    """The signs of one session of a run, in the order of its steps."""
+
+    settings: Mapping[str, Any]
+    lines: list[Mapping[str, float]] = field(default_factory=list)
+    """The numbers of the steps so far."""
+    silent: int = 0
+    """Consecutive steps without a signal."""
+    last: Sign | None = None
+    """The last sign that was given."""
+
+    @staticmethod
+    def of(settings: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> "Signs":
+        """Those of a run with these settings that has done these steps."""
+        return Signs(settings, [line for line in lines if "reward/mean" in line])
+
+    def after(self, report: StepReport) -> Sign | None:
+        """Takes a step; returns a sign if it is time to warn: after `WARN` steps without a signal, once for
+        each cause, or when the policy gets worse."""
+        if not report.graded:
+            return None
+        self.lines.append(report.metrics)
+        stop = setting(self.settings, "stop") or ()
+        lost = worse(self.lines, self.settings)
+        missing = without_signal(report.metrics, Tally.of(report.graded, stop), self.settings)
+        self.silent = 0 if missing is None else self.silent + 1
+        found = lost or (missing if self.silent >= WARN else None)
+        if found is None or (self.last is not None and found.kind == self.last.kind):
+            return None
+        self.last = found
+        return found

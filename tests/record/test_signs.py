@@ -1,0 +1,153 @@
+"""Runs that learn nothing name the cause, the number and the setting; runs that learn are left alone."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from menon.cli import main
+from menon.errors import NothingLearned
+from menon.loop import loop
+from menon.record.reader import RunView
+from menon.record.signs import STOP, Signs, Tally, first_signs
+from menon.types import Graded, Request, Rollout, Sampling, StepReport, Verdict
+from scripted import complete, question
+from tiny_run import Watching, opened, tiny_run
+
+LINE = {"reward/mean": 0.4, "reward/std": 0.5, "adv/absmax": 1.0, "grad_norm": 0.3, "entropy/mean": 0.3}
+SETTINGS: dict[str, Any] = {
+    "max_new_tokens": 3,
+    "samples_per_prompt": 2,
+    "temperature": 1.0,
+    "reward": "math",
+}
+
+
+def graded(
+    text: str, score: float, acc: float | None = None, room: int = 9, gold: str = "77", group: int = 0
+) -> Graded:
+    request = Request(question(group, f"What is {group}? ", gold), Sampling(room))
+    acc = score if acc is None else acc
+    return Graded(Rollout.of(complete(request, text), group), Verdict(score, acc))
+
+
+def step(answers: Sequence[Graded], number: int = 1, **changes: float) -> StepReport:
+    return StepReport(number, {**LINE, **changes}, tuple(answers), {}, [0], "")  # type: ignore[arg-type]
+
+
+GOOD = [graded("a", 0.0), graded("b", 1.0)]
+UNREAD = [
+    replace(g, verdict=Verdict(0.0, 0.0, {"unparsable": 1.0})) for g in [graded("ab", 0), graded("cd", 0)]
+]
+WRONG = [graded("a", 0), graded("b", 0)]
+CUT = [graded("aaaa", 0, room=3), graded("bbbb", 0, room=3)]
+BASE = {"data": "x.jsonl", "model": "base", "reward": None}
+
+
+@pytest.mark.parametrize(
+    ("answers", "numbers", "settings", "kind", "sentence"),
+    [
+        (CUT, {}, {}, "cut", "100% of the answers were cut at max_new_tokens"),
+        (UNREAD, {}, {}, "unread", "2 of 2 answers state no result that reward=math can read"),
+        ([graded("", 0), graded(" ", 0)], {}, {}, "blank", "2 of 2 answers end before any text"),
+        ([graded("7", 0), graded("7", 0)], {}, {"stop": ["7"]}, "blank", "at one of stop=['7']"),
+        ([graded("a", 0), graded("a", 0)], {}, {}, "same_text", "raise temperature, now 1.0"),
+        ([graded("a", 1), graded("b", 1)], {}, {}, "all_right", "every answer was right (2 of 2)"),
+        (WRONG, {}, {}, "all_wrong", "no answer was right (0 of 2); take easier"),
+        (WRONG, {}, BASE, "all_wrong", "set model="),
+        (WRONG, {}, {**BASE, "model": "m"}, "all_wrong", "('b') with the gold one ('77')"),
+        ([graded("a", 0.5, 0), graded("b", 0.5, 0)], {}, {}, "constant", "gave 0.5 to every answer (2 of 2)"),
+        ([graded("a", 0, math.nan), graded("b", 0, math.nan)], {}, {}, "constant", "gave 0 to every answer"),
+        (GOOD, {"adv/absmax": 0.0}, {}, "equal_groups", "raise samples_per_prompt, now 2"),
+        (GOOD, {"update/skipped": 2.0}, {"updates_per_step": 2}, "skipped", "all updates of the step were"),
+        (GOOD, {"update/empty": 1.0}, {}, "empty", "no token had a weight"),
+        (GOOD, {}, {"learning_rate": 0.0}, "learning_rate", "learning_rate is 0"),
+        (GOOD, {"grad_norm": 0.0}, {}, "no_gradient", "the rewards differ and the gradient is 0"),
+    ],
+)  # fmt: skip
+def test_two_steps_warn_once(answers, numbers, settings, kind, sentence):
+    signs = Signs({**SETTINGS, **settings})
+    first, second, third = (signs.after(step(answers, n, **numbers)) for n in (1, 2, 3))
+    assert (first, third, signs.silent) == (None, None, 3)
+    assert second is not None
+    assert second.kind == kind
+    assert sentence in second.sentence
+
+
+def test_steps_that_teach_are_quiet_and_one_that_does_not_is_forgiven():
+    signs = Signs(SETTINGS)
+    for n, answers in enumerate([GOOD, WRONG, GOOD, WRONG, GOOD], start=1):
+        assert signs.after(step(answers, n)) is None
+    assert signs.after(step([], 6)) is None  # a step on given rows has no answers
+    assert signs.silent == 0
+
+
+@pytest.mark.parametrize(
+    ("rewards", "entropies", "kind"),
+    [
+        ([0.4, 0.0], [0.36, 0.001], "collapse"),
+        ([0.4, 0.9], [0.36, 0.001], None),  # it has learned
+        ([0.4, 0.3], [0.36, 0.001], None),  # within the noise of a step
+        ([0.6] * 6 + [0.3] * 5, [0.5] * 6 + [2.0] * 5, "explosion"),
+        ([0.6] * 11, [0.5] * 6 + [2.0] * 5, None),
+    ],
+)
+def test_a_policy_that_gets_worse(rewards, entropies, kind):
+    signs = Signs(SETTINGS)
+    found = [
+        signs.after(step(GOOD, n, **{"reward/mean": reward, "entropy/mean": entropy}))
+        for n, (reward, entropy) in enumerate(zip(rewards, entropies, strict=True), start=1)
+    ]
+    assert [sign.kind for sign in found if sign is not None] == ([kind] if kind else [])
+
+
+def test_the_first_evaluation():
+    cut = [graded("aaaa", 0, room=3)] * 9 + [graded("b", 0)]
+    assert [sign.kind for sign in first_signs(cut, SETTINGS)] == ["cut"]
+    assert first_signs([*cut, graded("b", 1)], SETTINGS) == []
+    assert first_signs(cut[3:], SETTINGS) == []  # 6 of 7
+    assert [sign.kind for sign in first_signs(UNREAD, SETTINGS)] == ["unread"]
+    told = [graded("77", 1, gold="What is 0?")] * 20
+    assert [sign.kind for sign in first_signs(told, SETTINGS)] == ["prompt_holds_answer"]
+    assert first_signs([graded("77", 1)] * 20, SETTINGS) == []
+    assert first_signs([], SETTINGS) == []
+
+
+def test_failed_graders_are_not_counted():
+    tally = Tally.of([*GOOD, graded("c", math.nan)])
+    assert (tally.answers, tally.right, tally.wrong, tally.constant) == (2, 1, 1, False)
+
+
+def none(rollout: Rollout) -> Verdict:
+    return Verdict(0.0, 0.0)
+
+
+def test_ten_steps_stop_the_run_which_can_go_on(tmp_path):
+    watch = Watching()
+    with opened(tmp_path / "run") as folder, pytest.raises(NothingLearned) as raised:
+        loop(tiny_run(steps=STOP + 3, grade=none, evaluate=None), folder, watch)
+    assert str(raised.value).startswith(
+        f"stopped after step {STOP}, for the last {STOP} steps taught nothing: "
+    )
+    assert str(raised.value).endswith(f"`menon train --resume {tmp_path / 'run'} stop_without_signal=false`")
+    view = RunView.open(tmp_path / "run")
+    (sentence,) = view.warnings
+    assert [event["step"] for event in view.events if event["kind"] == "warned"] == [2]
+    assert watch.sentences == [f"after step 2: {sentence}"]
+    run = tiny_run(steps=STOP + 3, grade=none, evaluate=None, stop_without_signal=False)
+    with opened(tmp_path / "run") as folder:
+        report = loop(run, folder, Watching())
+    assert report["steps"] == STOP + 3
+    assert report["warnings"] == [sentence]
+    assert f"> {sentence}" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_the_command_ends_with_a_code_of_its_own(monkeypatch, capsys):
+    def stopped(words: list[str]) -> int:
+        raise NothingLearned("nothing was learned")
+
+    monkeypatch.setattr("menon.cli.run", stopped)
+    assert main(["train"]) == 3
+    assert capsys.readouterr().err == "menon: nothing was learned\n"
