@@ -110,6 +110,8 @@ def test_ours_exist(ours):
         start = {"reference": "frozen"} if name == "reference_update" else {}
         value = {"kind": "mix", "parts": {"math": 1}} if value == "mix" else value
         assert isinstance(changed(recipe("grpo"), start, {name: value}), RunConfig)
+    elif name == "template_arguments.enable_thinking":  # a name of the model's, with any value
+        assert isinstance(changed(recipe("grpo"), {name: True}), RunConfig)
     elif name not in run_settings() and name != "recipe":
         assert name.rpartition(".")[0] in refusal("ppo", f"{name}={{not: {{a: setting}}}}")
 

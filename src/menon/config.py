@@ -69,8 +69,8 @@ class OnlineSource:
     template: str = "none"
     """A template by name, or text with {q} for the question."""
     template_arguments: FreeSettings = field(default_factory=dict)
-    """What the model's chat template gets besides the messages and a row's `tools`, like enable_thinking or
-    documents."""
+    """More arguments of the model's chat template, like enable_thinking. They come beside the messages and a
+    row's `tools`; documents are another."""
     reward: Reward = None
     """A rule, code, a judge, a preference model, or file.py:function. Without one it is the task's own, and
     for data exact."""
@@ -102,8 +102,8 @@ class OnlineSource:
     """Strings that end an answer besides the end-of-text token. Without any, those of the template (orz has
     some)."""
     keep_special_tokens: bool = False
-    """Special tokens stay in the text that rewards and environments read, all but the end-of-text token that
-    ends an answer."""
+    """Leave special tokens in the text that rewards and environments read. All but the end-of-text token that
+    ends an answer stay."""
     rollout: Rollout = field(default_factory=Groups)
     """How answers are written: groups of whole answers, or otherwise."""
     environment: Environment | None = None
@@ -244,8 +244,8 @@ class Control:
     evaluate_every: int = 0
     """Steps between evaluations besides the first and the last; 0: none."""
     stop_without_signal: bool = True
-    """Stop after ten steps in a row that taught nothing (equal rewards, no gradient, skipped updates); false:
-    only warn."""
+    """Stop after ten steps in a row that taught nothing; false: only warn. These are steps of equal rewards,
+    without a gradient, or with skipped updates."""
     tracker: Tracker | None = None
     """Where the numbers are mirrored; null: nowhere."""
     record: Literal["lean", "full"] = "lean"

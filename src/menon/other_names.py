@@ -64,6 +64,9 @@ SETTINGS: dict[str, str] = {
         "prompt_key input_key prompt_column question_key input_column prompt_field question_column"
     ),
     "columns.answer": "label_key answer_key answer_column label_column ground_truth_key target_column",
+    "template_arguments": "chat_template_kwargs apply_chat_template_kwargs chat_template_args",
+    "template_arguments.enable_thinking": "enable_thinking thinking",
+    "keep_special_tokens": "skip_special_tokens rollout_skip_special_tokens include_stop_str_in_output",
     "template": "apply_chat_template chat_template prompt_template input_template",
     "reward": (
         "reward_funcs reward_func reward_fn reward_function reward_functions rm_type remote_rm_url "

