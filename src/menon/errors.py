@@ -1,16 +1,18 @@
 """Errors that a user can fix."""
 
+import difflib
 import json
-from importlib import metadata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NoReturn
-from urllib.parse import unquote, urlsplit
 
 OnBad = Literal["stop", "skip"]
 """What to do with rows that cannot be used: refuse to start, or leave them out and count them."""
 
 SHOWN = 5
 """How many faults of a data set are listed one by one."""
+MOST_NAMES = 8
+"""A list of names that is longer than this is not printed in a message."""
 
 
 class UserError(ValueError):
@@ -46,9 +48,37 @@ def refuse_rows(source: str, faults: list[str], total: int) -> NoReturn:
     )
 
 
+def nearest(name: str, names: Iterable[str], above: Iterable[str] = (), lists: str = "") -> str:
+    """The end of a sentence about an unknown name: at most the three nearest names, or all if they are few.
+    `lists` is the command that lists them all.
+
+    >>> nearest("stepz", ["seed", "steps"])
+    "; did you mean 'steps'?"
+    >>> nearest("colour", ["pen", "size"])
+    '; there are pen, size'
+    """
+    names = list(names)
+    if not names:
+        return "; there are no settings here"
+    found = difflib.get_close_matches(name, names, 3, 0.6)
+    likeness = [difflib.SequenceMatcher(None, near, name).ratio() for near in found]
+    found = [near for near, ratio in zip(found, likeness, strict=True) if ratio > likeness[0] - 0.12]
+    if found:
+        *others, last = [f"'{'.'.join([*above, one])}'" for one in found]
+        return f"; did you mean {', '.join(others)} or {last}?" if others else f"; did you mean {last}?"
+    if len(names) > MOST_NAMES and lists:
+        return f"; `{lists}` lists them all"
+    if len(names) > MOST_NAMES:
+        names = difflib.get_close_matches(name, names, 3, 0.0)
+    return f"; there are {', '.join('.'.join([*above, one]) for one in names)}"
+
+
 def pip_install(extra: str) -> str:
     """The command that installs an extra of this package from where the package itself came: a checkout, a
     file, an address, or else an index."""
+    from importlib import metadata  # takes longer to load than help takes to print
+    from urllib.parse import unquote, urlsplit
+
     checkout = Path(__file__).parents[2]
     try:
         origin = json.loads(metadata.distribution("menon").read_text("direct_url.json") or "{}")

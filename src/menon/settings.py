@@ -4,7 +4,6 @@ error in it becomes a `UserError` of one sentence.
 """
 
 import dataclasses
-import difflib
 import json
 import types
 import typing
@@ -15,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
-from menon.errors import UserError
+from menon.errors import MOST_NAMES, UserError, nearest
 from menon.other_names import answer_within
 from menon.user_code import load_object, reference_of
 
@@ -224,24 +223,25 @@ def reader(union: Any, *members: str, called: bool = True) -> Callable[[Any], An
     or `package.module:Class`, and has the given members, `__call__` among them if parts of its kind are
     called."""
     classes: dict[str, type] = {cls.kind: cls for cls in typing.get_args(union) or (union,)}
+    lists = f"menon help {next(iter(classes.values())).__module__.split('.')[-2]}"
+    kinds = ", ".join(classes) if len(classes) <= MOST_NAMES else f"`{lists}` lists them"
 
     def read_part(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return value
         value = {"kind": value} if isinstance(value, str) else value
         if not isinstance(value, Mapping):
-            raise UserError(f"{value_text(value)} is not a part; name its kind ({', '.join(classes)})")
+            raise UserError(f"{value_text(value)} is not a part; name its kind ({kinds})")
         kind = value.get("kind")
         if not isinstance(kind, str):
-            raise UserError(f"a part needs its kind ({', '.join(classes)})")
+            raise UserError(f"a part needs its kind ({kinds})")
         cls = (
             own_part(kind, ("__call__", *members) if called else members)
             if ":" in kind
             else classes.get(kind)
         )
         if cls is None:
-            stage = next(iter(classes.values())).__module__.split(".")[-2]
-            raise UserError(f"unknown kind '{kind}'{nearest(kind, classes, lists=f'menon help {stage}')}")
+            raise UserError(f"unknown kind '{kind}'{nearest(kind, classes, lists=lists)}")
         return read(cls, {key: item for key, item in value.items() if key != "kind"})
 
     return read_part
@@ -344,35 +344,6 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
         same = [e["type"] for place, e in errors if place[: len(path)] == path]
         allowed = " or ".join(dict.fromkeys(TAKES.get(kind.split("_")[0], "something else") for kind in same))
     return f"{'.'.join(map(str, path))} is {value_text(value)}; it takes {allowed}"
-
-
-MOST_NAMES = 8
-"""A list of names that is longer than this is not printed in a message."""
-
-
-def nearest(name: str, names: Iterable[str], above: Iterable[str] = (), lists: str = "") -> str:
-    """The end of a sentence about an unknown name: at most the three nearest names, or all if they are few.
-    `lists` is the command that lists them all.
-
-    >>> nearest("stepz", ["seed", "steps"])
-    "; did you mean 'steps'?"
-    >>> nearest("colour", ["pen", "size"])
-    '; there are pen, size'
-    """
-    names = list(names)
-    if not names:
-        return "; there are no settings here"
-    found = difflib.get_close_matches(name, names, 3, 0.6)
-    likeness = [difflib.SequenceMatcher(None, near, name).ratio() for near in found]
-    found = [near for near, ratio in zip(found, likeness, strict=True) if ratio > likeness[0] - 0.12]
-    if found:
-        *others, last = [f"'{'.'.join([*above, one])}'" for one in found]
-        return f"; did you mean {', '.join(others)} or {last}?" if others else f"; did you mean {last}?"
-    if len(names) > MOST_NAMES and lists:
-        return f"; `{lists}` lists them all"
-    if len(names) > MOST_NAMES:
-        names = difflib.get_close_matches(name, names, 3, 0.0)
-    return f"; there are {', '.join('.'.join([*above, one]) for one in names)}"
 
 
 def value_text(value: Any) -> str:

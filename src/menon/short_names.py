@@ -7,9 +7,9 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.other_names import answer_within, leaves
-from menon.settings import Tree, merged, nearest, own_part, plain_data
+from menon.settings import Tree, merged, own_part, plain_data
 
 
 def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> Tree:

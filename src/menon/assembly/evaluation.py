@@ -19,7 +19,7 @@ from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
 from menon.engines.machine import workers
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.eval.config import EvalConfig
 from menon.eval.ifeval import Instructions, instruction_level
 from menon.eval.measure import WithinTolerance
@@ -42,7 +42,6 @@ from menon.reward.grade import Grading, grading_of
 from menon.reward.math.answer import MathAnswer
 from menon.reward.protocols import Reward
 from menon.reward.rules import KINDS
-from menon.settings import nearest
 from menon.streams import stream
 from menon.sync.fingerprint import fingerprint
 from menon.types import Prompt, Sampling
@@ -242,7 +241,8 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ans
         rewards = KINDS | CHECKS
         if name not in rewards:
             raise UserError(
-                f"there is no reward '{name}'{nearest(name, rewards)}; your own is file.py:function"
+                f"there is no reward '{name}'{nearest(name, rewards, lists='menon help reward')}; your own "
+                "is file.py:function"
             )
         reward: Reward = built(rewards[name](), Around())
         return reward, equivalence_of(reward)

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 
 HELP = """\
 Menon: reinforcement learning with verifiable rewards on language models.
@@ -95,13 +95,11 @@ def run(words: list[str]) -> int:
         return 0
     command, *rest = words
     if command not in COMMANDS:
-        import difflib
+        from menon.recipes import RECIPES
 
-        near = difflib.get_close_matches(command, COMMANDS, 1)
-        raise UserError(
-            f"there is no command '{command}'{f'; did you mean {near[0]}?' if near else ''} (see menon "
-            "--help)"
-        )
+        if command in RECIPES:
+            raise UserError(f"{command} is a recipe; type `menon train {command}`")
+        raise UserError(f"there is no command '{command}'{nearest(command, COMMANDS, lists='menon --help')}")
     module, _, name = COMMANDS[command].partition(":")
     return int(getattr(import_module(f"menon.cli.{module}"), name)(rest))
 

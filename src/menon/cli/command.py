@@ -6,8 +6,9 @@ from pathlib import Path
 
 from menon import threads
 from menon.assembly.run import resume, settings_in, start, together, use
+from menon.cli.catalogue import run_settings
 from menon.cli.words import understand
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.other_names import answer_for
 from menon.report.terminal import terminal
 from menon.settings import Tree, read_file
@@ -47,6 +48,8 @@ def asked_by(words: Sequence[str]) -> Asked:
         elif recipe is None:
             recipe = word
         else:
+            if recipe in run_settings():
+                raise UserError(f"{recipe} is a setting; write {recipe}={word}")
             raise UserError(
                 f"'{word}' is neither key=value nor a .yaml or .toml file, and the recipe is '{recipe}' "
                 "already"
@@ -96,7 +99,7 @@ def pretrain(words: Sequence[str]) -> int:
     use(chosen, "cpu")
     from menon.assembly.pretrain import RECIPES
     from menon.assembly.pretrain import pretrain as make
-    from menon.settings import nearest, read
+    from menon.settings import read
 
     if name not in RECIPES:
         raise UserError(f"there is no corpus '{name}'{nearest(str(name), RECIPES)}")

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from menon.base import BASES
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
@@ -62,7 +62,6 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     paper, all published numbers are used: `PAPER` in the recipe's module.
     """
     from menon.config import changed
-    from menon.settings import nearest
 
     if name not in RECIPES:
         raise UserError(f"there is no recipe '{name}'{nearest(name, RECIPES, lists='menon help recipes')}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.parts import Around, built, close
 from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
@@ -172,8 +172,8 @@ class Mix:
         for name, part in self.parts.items():
             if not isinstance(part, Weighted) and (name not in KINDS or name == "mix"):
                 raise UserError(
-                    f"mix: there is no reward '{name}'; name one of {', '.join(KINDS)}, or give the part "
-                    "a rule"
+                    f"mix: there is no reward '{name}'{nearest(name, KINDS, lists='menon help reward')}, or "
+                    "give the part a rule"
                 )
 
     @cached_property
