@@ -12,11 +12,17 @@ from difflib import get_close_matches
 from menon.cli import COMMANDS
 from menon.cli.catalogue import STAGES, Listed, Stage, all_parts, page_of, run_settings
 from menon.cli.help import SETTINGS, indented, paragraphs, table, width_here
-from menon.cli.source_text import Part, Setting, docstring, first_sentence, settings_of
+from menon.cli.source_text import Part, Setting, docstring, first_sentence, keys_of, settings_of
 from menon.errors import UserError
 from menon.metric_names import EVALUATION, METRICS, described, metric_lines
 from menon.other_names import answer_for
 from menon.recipes import RECIPES
+
+NAMES = {
+    "template": ("prompts.template", "TEMPLATES", "docs/data.md"),
+    "set": ("eval.sets", "SETS", "docs/evaluation.md"),
+}
+"""Setting -> module, dictionary whose keys are its names, and page."""
 
 
 def help_for(name: str) -> str:
@@ -137,6 +143,16 @@ def of_commands(name: str) -> Iterator[tuple[str, Setting]]:
         yield from ((command, setting) for setting in every if setting.name == name)
 
 
+def names_topic(name: str, width: int) -> Iterator[list[str]]:
+    """The names that a setting may have, and what such a name is."""
+    for setting, (module, dictionary, page) in NAMES.items():
+        names = keys_of(module, dictionary)
+        if name in (setting, f"{setting}s"):
+            yield [*textwrap.wrap(f"{setting}: {', '.join(names)}", width), "", f"  page  {page}"]
+        elif name in names:
+            yield [f"{setting} {name}, set as {setting}={name}", "", f"  page  {page}"]
+
+
 def table_topic(name: str, width: int) -> Iterator[list[str]]:
     """A table of settings, like `critic` or `optimiser`: the settings in it."""
     inside = [one for one in run_settings().values() if f".{name}." in f".{one.full.rpartition('.')[0]}."]
@@ -203,4 +219,7 @@ def answer_topic(name: str, width: int) -> Iterator[list[str]]:
         )
 
 
-TOPICS = (recipe_topic, stage_topic, part_topic, setting_topic, table_topic, metric_topic, answer_topic)
+TOPICS = (
+    *(recipe_topic, stage_topic, part_topic, setting_topic, names_topic, table_topic, metric_topic),
+    answer_topic,
+)

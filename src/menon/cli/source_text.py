@@ -197,6 +197,13 @@ def members(module: str, union: str) -> list[Part]:
     return sorted((part for name in names for part in members(origin, name)), key=lambda part: part.kind)
 
 
+def keys_of(module: str, table: str) -> list[str]:
+    """The keys of a dictionary that a module defines, as text."""
+    origin, value = value_of(module, table)
+    assert isinstance(value, ast.Dict)
+    return [default_of(origin, key) for key in value.keys]
+
+
 def default_of(module: str, value: ast.expr | None) -> str:
     """The default of a field, as it is shown."""
     if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name):  # Class.field
@@ -235,6 +242,8 @@ def value_of(module: str, name: str) -> tuple[str, ast.expr | None]:
         return module, None
     for node in tree_of(module).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return module, node.value
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name and node.value is not None:
             return module, node.value
     for one in ast.walk(tree_of(module)):
         if isinstance(one, ast.ImportFrom) and str(one.module).startswith("menon."):
