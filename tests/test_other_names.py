@@ -50,6 +50,11 @@ def refusal(recipe_name: str, *words: str) -> str:
         ("algorithm.adv_estimator=gae", "algorithm.adv_estimator is advantage.credit here"),
         ("trainer.nnodes=2", "a run takes one process and at most one GPU here; leave trainer.nnodes out"),
         ("trainer={nnodes: 2}", "a run takes one process and at most one GPU here; leave trainer.nnodes out"),
+        ("model.path=x", "models.policy.model.path is model here"),
+        ("num_generation=8", "unknown setting 'num_generation'; num_generations is samples_per_prompt here"),
+        ("sampling_params.temperature=.7", "sampling_params.temperature is temperature here"),
+        ("advantage=rloo", "advantage is a table of parts by name; write advantage.credit=rloo"),
+        ("objective=gspo", "objective is a table of parts by name; write objective.policy.loss=gspo"),
         ("objective.policy.loss.epsilon=.2", "in objective.policy.loss: epsilon is the pair "),
     ],
 )
@@ -81,6 +86,8 @@ def test_a_name_of_ours_that_this_run_lacks_says_where_it_is():
     ("words", "sentence"),
     [
         (["zzz=1"], "unknown setting 'zzz'; `menon train --help` lists them all"),
+        (["SAVE_EVRY=1"], "unknown setting 'SAVE_EVRY'; did you mean 'save_every'?"),
+        (["critic=true"], "it takes a table of settings, like models.critic.objective=..."),
         (["sample_per_prompt=1"], "unknown setting 'sample_per_prompt'; did you mean 'samples_per_prompt'?"),
         (["top=1"], "unknown setting 'top'; did you mean 'stop', 'top_p' or 'top_k'?"),
         (["objective.policy.loss=zzz"], "unknown kind 'zzz'; `menon help loss` lists them all"),

@@ -60,8 +60,8 @@ def nearest(name: str, names: Iterable[str], above: Iterable[str] = (), lists: s
     names = list(names)
     if not names:
         return "; there are no settings here"
-    found = difflib.get_close_matches(name, names, 3, 0.6)
-    likeness = [difflib.SequenceMatcher(None, near, name).ratio() for near in found]
+    found = difflib.get_close_matches(name.lower(), names, 3, 0.6)
+    likeness = [difflib.SequenceMatcher(None, near, name.lower()).ratio() for near in found]
     found = [near for near, ratio in zip(found, likeness, strict=True) if ratio > likeness[0] - 0.12]
     if found:
         *others, last = [f"'{'.'.join([*above, one])}'" for one in found]

@@ -2,13 +2,14 @@
 here."""
 
 from collections.abc import Collection, Iterator, Mapping
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 SETTINGS: dict[str, str] = {
     "learning_rate": "lr actor_lr actor_learning_rate policy_lr optim_lr step_size",
     "critic.learning_rate": "critic_lr critic_learning_rate value_lr critic.optim.lr critic.lr",
     "samples_per_prompt": (
-        "samples num_answers answers_per_prompt answers_per_question g "
+        "rollouts samples num_answers answers_per_prompt answers_per_question g "
         "num_generations n group_size rollout.n n_samples_per_prompt num_samples_per_prompt "
         "rollouts_per_example num_return_sequences num_return_sequences_in_group responses_per_prompt "
         "num_generations_per_prompt samples_per_question generations_per_prompt n_samples num_samples "
@@ -166,7 +167,7 @@ SENTENCES: dict[str, str] = {
     "{name} is the coefficient of the KL term here, which a run has once it is added: "
     "objective.kl.loss=kl objective.kl.share=token_mean objective.kl.coef=.001 reference=frozen": (
         "beta kl_coef kl_coeff kl_loss_coef kl_penalty_coef kl_beta kl_ctrl.kl_coef kl_coefficient "
-        "use_kl_loss init_kl_coef reference_policy_kl_penalty kl_weight use_kl kl_penalty"
+        "use_kl_loss init_kl_coef reference_policy_kl_penalty kl_weight use_kl kl_penalty kl kl_div kl_reg"
     ),
     "{name} is objective.kl.loss.estimator here, of a KL term: objective.kl.loss=kl "
     "objective.kl.share=token_mean objective.kl.coef=.001 reference=frozen": (
@@ -266,6 +267,21 @@ def answer_for(name: str) -> str:
     names = name.lstrip("-").lower().replace("-", "_").split(".")
     ends = (".".join(names[start:]) for start in range(len(names)))
     return next((ANSWERS[end].format(name=name) for end in ends if end in ANSWERS), "")
+
+
+def answer_near(name: str, ours: Collection[str]) -> str:
+    """The sentence about the name of another library that is spelt nearly so; "" if one of ours is as near.
+
+    >>> answer_near("num_generation", ["steps"]), answer_near("stepz", ["steps"])
+    ('num_generations is samples_per_prompt here', '')
+    """
+    near = get_close_matches(name.lower(), ANSWERS, 1, 0.85)
+    return answer_for(near[0]) if best(name, ours) < best(name, near) else ""
+
+
+def best(name: str, names: Collection[str]) -> float:
+    """How like the name the likeliest of the names is, from 0 to 1."""
+    return max((SequenceMatcher(None, one, name.lower()).ratio() for one in names), default=0.0)
 
 
 def answer_within(name: str, value: Any, settings: Collection[str] | None = None) -> str:

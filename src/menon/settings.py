@@ -343,7 +343,10 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
     else:
         same = [e["type"] for place, e in errors if place[: len(path)] == path]
         allowed = " or ".join(dict.fromkeys(TAKES.get(kind.split("_")[0], "something else") for kind in same))
-    return f"{'.'.join(map(str, path))} is {value_text(value)}; it takes {allowed}"
+    place = ".".join(map(str, path))
+    if "a table of settings" in allowed and (inside := _names(cls, path)):
+        allowed += f", like {place}.{inside[0]}=..."
+    return f"{place} is {value_text(value)}; it takes {allowed}"
 
 
 def value_text(value: Any) -> str:
@@ -379,7 +382,8 @@ def _names(hint: Any, path: tuple[Any, ...]) -> list[str]:
             hint = typing.get_type_hints(typing.get_origin(table) or table, include_extras=True)[key]
     cls = _table(hint)
     cls = typing.get_origin(cls) or cls
-    return [f.name for f in dataclasses.fields(cls) if f.init and f.name != "kind"]
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return [f.name for f in fields if f.init and f.name != "kind"]
 
 
 def _table(hint: Any) -> Any:

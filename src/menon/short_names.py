@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from menon.errors import UserError, nearest
-from menon.other_names import answer_within, leaves
+from menon.other_names import answer_near, answer_within, leaves
 from menon.settings import Tree, merged, own_part, plain_data
 
 
@@ -26,6 +26,7 @@ def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]
     for name in sorted(change, key=lambda name: name not in own):
         value = change[name]
         if name in _field_names(cls):
+            _refuse_one_part(name, value, tree.get(name), _hints(cls)[name])
             piece = {name: _spelt_below(value, tree.get(name), _hints(cls)[name], (name,))}
         else:
             path = _find(name, value, merged(tree, whole), cls, groups)
@@ -34,6 +35,20 @@ def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]
                 piece = {key: piece}
         whole = merged(whole, piece)
     return whole
+
+
+def _refuse_one_part(name: str, value: Any, table: Any, hint: Any) -> None:
+    """UserError if text is given for a table of parts or terms by name, like advantage=rloo."""
+    if isinstance(value, str) and typing.get_origin(_bare(hint)) is dict:
+        entry = typing.get_args(_bare(hint))[1]
+        first = next(iter(table or ()), "NAME")
+        place = [name, first, *(_field_names(entry)[:1] if _is_term(entry) else ())]
+        raise UserError(f"{name} is a table of parts by name; write {'.'.join(place)}={value}")
+
+
+def _is_term(entry: Any) -> bool:
+    """Whether the entries of a table are tables themselves, as terms are, and not parts."""
+    return dataclasses.is_dataclass(typing.get_origin(entry))
 
 
 def _find(
@@ -60,6 +75,8 @@ def _find(
     if elsewhere := [part for start, hint in hints for part in _kinds_with(name, start, hint)]:
         raise UserError(f"this run has no setting '{name}'; it belongs to {_some(elsewhere, name)}")
     every = names | set(_field_names(cls))
+    if answer := answer_near(name, every):
+        raise UserError(f"unknown setting '{name}'; {answer}")
     raise UserError(f"unknown setting '{name}'{nearest(name, every, lists='menon train --help')}")
 
 
@@ -67,8 +84,7 @@ def _kinds_with(name: str, start: Sequence[str], owner: Any) -> Iterator[str]:
     """The settings that choose a part with a setting of this name, like `rollout=tree`."""
     if typing.get_origin(_bare(owner)) is dict:  # parts by name, or terms by name
         entry = typing.get_args(_bare(owner))[1]
-        is_term = dataclasses.is_dataclass(typing.get_origin(entry))
-        fields = _hints(entry) if is_term else {"": entry}
+        fields = _hints(entry) if _is_term(entry) else {"": entry}
         hints = {".".join((*start, "NAME", field)).rstrip("."): hint for field, hint in fields.items()}
     else:
         hints = {field: _hints(_table_for(owner, {}))[field] for field in _own_names(owner)}

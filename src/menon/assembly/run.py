@@ -105,12 +105,13 @@ def configured(
             "scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or "
             "name a recipe"
         )
-    model = str(setting(settings, "model") or default_model(settings))
+    given = setting(settings, "model") or default_model(settings)
+    model = {} if isinstance(given, Mapping) else {"model": str(given)}  # a table is refused with the others
     if again is not None and "control" not in again:
         again = settings_of_format_1(again)
-    base = named(name, model, scale) if again is None else read(RunConfig, again)
+    base = named(name, str(given), scale) if again is None else read(RunConfig, again)
     out = Path(str(setting(settings, "out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), "model": model}
+    last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), **model}
     return changed(base, *changes, last)
 
 

@@ -34,7 +34,7 @@ def asked_by(words: Sequence[str]) -> Asked:
     """What the words of `train` or `explain` ask for. UserError: words that do not go together."""
     for word in words:
         option = word.partition("=")[0]
-        if option.startswith("--") and option != "--resume" and (answer := answer_for(option)):
+        if option.startswith("-") and option != "--resume" and (answer := answer_for(option)):
             raise UserError(answer)
     found = understand(words, ("resume",))
     recipe: str | None = None

@@ -196,7 +196,7 @@ def grouped(found: Sequence[tuple[Stage, Part, Setting]]) -> dict[str, list[tupl
 
 def metric_topic(name: str, width: int) -> Iterator[list[str]]:
     """A metric, a group of them (`clip`), or all."""
-    if name == "metrics":
+    if name in ("metric", "metrics"):
         yield metric_lines(METRICS, width)
     elif name in EVALUATION:
         unit, meaning = EVALUATION[name]
