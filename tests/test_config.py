@@ -583,6 +583,19 @@ def test_corrections_are_a_list_of_parts():
             {"objective.policy.select": "top_entropy"},
             "and objective.policy.select=top_entropy chooses among tokens",
         ),
+        *(
+            (
+                "gspo",
+                {"objective.policy.loss": loss, "objective.policy.correction": [correction]},
+                f"weighs single tokens; {fits}, or set objective.policy.loss=gspo_token",
+            )
+            for loss in ("gspo", "geo_mean")
+            for correction, fits in (
+                ({"kind": "importance"}, "set its level to sequence or geometric"),
+                ({"kind": "reject", "high": 2.0, "over": "token"}, "set its over to sum, mean or max"),
+                ({"kind": "m2po"}, "take reject with over=max instead"),
+            )
+        ),
         (
             "dapo",
             {"max_new_tokens": 50},

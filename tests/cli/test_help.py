@@ -164,7 +164,10 @@ def test_the_general_help_names_every_command():
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("gspo", ["recipe gspo", "loss gspo", "l_i = max(", "clip_high=0.0004", "docs/algorithms/gspo.md"]),
+        (
+            "gspo",
+            ["recipe gspo", "loss gspo", "l_i = mean over", "clip_high=0.0004", "docs/algorithms/gspo.md"],
+        ),
         ("GSPO", ["loss gspo"]),
         ("reward", ["reward, set as", "  math ", "  mix ", "docs/rewards.md"]),
         ("loss", ["  ppo_clip ", "  vespo "]),
