@@ -343,10 +343,10 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
     else:
         same = [e["type"] for place, e in errors if place[: len(path)] == path]
         allowed = " or ".join(dict.fromkeys(TAKES.get(kind.split("_")[0], "something else") for kind in same))
-    place = ".".join(map(str, path))
-    if "a table of settings" in allowed and (inside := _names(cls, path)):
-        allowed += f", like {place}.{inside[0]}=..."
-    return f"{place} is {value_text(value)}; it takes {allowed}"
+    full = ".".join(map(str, path))
+    if "a table of settings" in allowed and (names := _names(cls, path)):
+        allowed += f", like {full}.{names[0]}=..."
+    return f"{full} is {value_text(value)}; it takes {allowed}"
 
 
 def value_text(value: Any) -> str:

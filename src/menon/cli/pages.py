@@ -52,7 +52,7 @@ def settings_page() -> str:
         lines += table(("setting", "full name", "type", "default", "meaning"), rows)
     lines += ["", "## Parts", *prose("A part is named by its kind; what follows it are its own settings.")]
     for stage in STAGES:
-        lines += ["", f"### {stage.name.replace('_', ' ').capitalize()}", *prose(stage_text(stage))]
+        lines += ["", f"### Kinds of {stage.name}", *prose(stage_text(stage))]
         lines += table(("kind", "setting", "type", "default", "meaning"), part_rows(stage))
     lines += ["", "## Other commands"]
     for command, places in SETTINGS.items():
