@@ -87,6 +87,10 @@ def test_a_name_of_ours_that_this_run_lacks_says_where_it_is():
     [
         (["zzz=1"], "unknown setting 'zzz'; `menon train --help` lists them all"),
         (["SAVE_EVRY=1"], "unknown setting 'SAVE_EVRY'; did you mean 'save_every'?"),
+        (
+            ["optimiser.beta=[1, 1]"],
+            "'models.policy.optimiser.beta'; did you mean 'models.policy.optimiser.betas'?",
+        ),
         (["critic=true"], "it takes a table of settings, like models.critic.objective=..."),
         (["sample_per_prompt=1"], "unknown setting 'sample_per_prompt'; did you mean 'samples_per_prompt'?"),
         (["top=1"], "unknown setting 'top'; did you mean 'stop', 'top_p' or 'top_k'?"),

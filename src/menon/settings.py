@@ -4,6 +4,7 @@ error in it becomes a `UserError` of one sentence.
 """
 
 import dataclasses
+import difflib
 import json
 import types
 import typing
@@ -327,7 +328,8 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
         names = _names(cls, path[:-1])
         full, top = ".".join([*above, name]), _names(cls, ())
         of_a_run = "objective" in top or hasattr(cls, "kind")  # a part is read on its own
-        answer = answer_within(full, _at(tree, path), None if of_a_run else top)
+        typing_error = above and difflib.get_close_matches(name, names, 1, 0.8)  # optimiser.beta is no KL
+        answer = "" if typing_error else answer_within(full, _at(tree, path), None if of_a_run else top)
         return answer or f"unknown setting '{full}'{nearest(name, names, above)}"
     if first["type"] == "missing" and isinstance(location[-1], str):
         return f"{inside}'{location[-1]}' is missing"
