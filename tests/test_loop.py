@@ -1,11 +1,14 @@
 import json
+import math
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +17,11 @@ import pytest
 from faults import Disk, filling
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
-from menon.loop import Run, loop, stop_requests
+from menon.loop import Agreement, Run, check_agreement, loop, stop_requests
 from menon.record import checkpoint
+from menon.record.reader import RunView
 from menon.record.transcripts import read_transcript
-from menon.types import Rollout, StepReport, Verdict
+from menon.types import NOT_APPLICABLE, Rollout, StepReport, Verdict
 from tiny_run import Watching, critic_first, even, models_of, opened, tiny_run, traces, weights_of
 
 
@@ -408,6 +412,52 @@ def test_failing_graders_of_an_evaluation_stop_the_run(tmp_path):
     assert checkpoint.steps_in(tmp_path / "run" / "checkpoints") == [2]
 
 
+class FollowsTheLength:
+    """Rotary angles that halve once a pass has a token at position 7: a scheme that no configuration names,
+    and that the tokens with which a model is checked at the start are too few to show."""
+
+    def __init__(self, model):
+        self.rotary = model.base_model.rotary_emb
+        self.plain, self.rotary.forward = self.rotary.forward, self
+
+    def __call__(self, x, position_ids, **how):
+        return self.plain(x, position_ids / (2 if int(position_ids.max()) >= 7 else 1), **how)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize("stops", [False, True])
+@pytest.mark.parametrize("waits", [0, 1])
+def test_the_policys_first_update_compares_sampler_and_learner(wrong, stops, waits, tmp_path, monkeypatch):
+    monkeypatch.setattr("menon.engines.decoder.FAMILY", ())  # both by the model's own forward
+    run = tiny_run("ppo", steps=3, agreement=Agreement(1e-4, stops))
+    run = critic_first(run, waits)
+    if wrong:
+        FollowsTheLength(models_of(run)["policy"].model)
+    watch, said = (
+        Watching(),
+        r"differ by [\d.]+ nats a token on the same weights, and at most 0.0001 is rounding",
+    )
+    if wrong and stops:
+        with pytest.raises(UserError, match=f"{said}; this model cannot be sampled here"):
+            drive(tmp_path / "run", run, watch)
+        assert watch.steps == list(range(1, 1 + waits))
+        return
+    drive(tmp_path / "run", run, watch)
+    assert watch.steps == [1, 2, 3]
+    found = [sentence for sentence in watch.sentences if re.search(said, sentence)]
+    assert len(found) == int(wrong)
+    assert all("take dtype=float32" in sentence for sentence in found)
+
+
+def test_a_mismatch_of_nan_is_none_that_rounding_explains():
+    run = tiny_run(agreement=Agreement(1e-4, stops=True))
+    report = StepReport(1, {"mismatch/abs": float("nan")}, (), {}, np.zeros(1))
+    with pytest.raises(UserError, match="differ by nan nats"):
+        check_agreement(run, report, print)
+    for unchecked in (replace(report, step=2), replace(report, metrics={})):
+        check_agreement(run, unchecked, print)
+
+
 def test_a_few_failing_graders_are_counted():
     from menon.loop import check_graders
     from menon.types import Graded
@@ -417,6 +467,32 @@ def test_a_few_failing_graders_are_counted():
     with pytest.raises(UserError, match=r"on 2 of 19 .* a score of NaN; fix it, then go on$"):
         check_graders([bad] * 2 + [good] * 17, "step 1", "go on")
     check_graders([], "step 1", "go on")
+    other = Graded(None, NOT_APPLICABLE)  # type: ignore[arg-type]
+    check_graders([other] * 50 + [bad] + [good] * 9, "step 1", "go on")
+    with pytest.raises(UserError, match="on 2 of 10 answers"):
+        check_graders([other] * 50 + [bad] * 2 + [good] * 8, "step 1", "go on")
+
+
+def test_answers_that_the_reward_does_not_apply_to_stop_nothing(tmp_path):
+    """Of step 1 the reward applies to every second answer, of step 2 to none, and later to all. They are
+    counted apart from failures, and nothing is learned from them."""
+    calls = iter(range(1000))
+
+    def grade(rollout):
+        call = next(calls)  # two of each evaluation, six of each step
+        off = (2 <= call < 8 and call % 2) or 8 <= call < 16
+        return NOT_APPLICABLE if off else even(rollout)
+
+    drive(tmp_path / "run", tiny_run(grade=grade, steps=3))
+    view = RunView(tmp_path / "run")
+    lines = view.metrics
+    assert [line.get("reward/not_applicable", 0) for line in lines] == [3, 6, 0]
+    assert [line["reward/failed"] for line in lines] == [0, 0, 0]
+    assert lines[1]["reward/mean"] == 0
+    numbers = view.evaluation(2)
+    assert (numbers["not_applicable"], numbers["n"], numbers["failed"]) == (2, 0, 0)
+    row = view.transcripts.rows(2, ["score", "error"])[0]
+    assert (math.isnan(row["score"]), row["error"]) == (True, "the reward does not apply to this row")
 
 
 # Stop requests

@@ -19,6 +19,7 @@ from menon.record.clock import Clock
 from menon.record.folder import RunFolder, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
+from menon.record.origin import Origin
 from menon.record.session import Session
 from menon.record.signs import STOP, Sign, Signs, first_signs
 from menon.record.spans import TextSpans
@@ -31,6 +32,16 @@ from menon.update.host import ModelHost
 MAX_FAILED = 0.1
 """Largest share of answers whose grader may fail. Above it a run stops, because it would learn from an
 accidental selection of its answers."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the log-probs of sampler and learner may differ on the same weights (docs/numerics.md, 2.5)."""
+
+    most: float
+    """Nats a token, on average over the trained tokens of the policy's first update."""
+    stops: bool
+    """Whether a run beyond it stops, or only says so."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Run:
     """Steps between checkpoints; 0: only the last one. A stop request always saves."""
     evaluate_every: int = 0
     """Steps between evaluations besides the one before and the one after; 0: none."""
+    origin: Origin = field(default_factory=dict)
+    """Fingerprints of the models and the data as they are now; a resumed run began with the same."""
     stop_without_signal: bool = True
     """Stop after `record.signs.STOP` steps in a row that taught nothing."""
     header: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +71,8 @@ class Run:
     """Called with the folder of a finished run; what it returns is added to the report."""
     spans: TextSpans | None = None
     """Gives the recorded answers the text of each of their tokens."""
+    agreement: Agreement | None = None
+    """None: the run does not compare its sampler with its learner."""
 
 
 class Watcher(Protocol):
@@ -136,7 +151,8 @@ def advance(
     run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartState
 ) -> tuple[StepReport, PartState]:
     """Makes and records one step; returns its report and the new state of the parts. GradersFailed is raised
-    before a weight has changed."""
+    before a weight has changed, and UserError for a sampler that disagrees before anything of the step is
+    recorded."""
     clock = Clock()
     with clock("rollout"):
         gathered = run.source.next()
@@ -144,6 +160,7 @@ def advance(
         folder.event("waited", step - 1, seconds=gathered.waited, what="text that is written ahead")
     check_graders(gathered.graded, f"step {step}", f"go on with `{resume_command(folder.path)}`")
     report, state = improve(step, gathered, run.plan, run.host, state, clock)
+    check_agreement(run, report, watch.notify)
     run.source.learned(report)
     with clock("sync"):
         published = run.channel.publish(step)
@@ -205,14 +222,37 @@ def due(step: int, every: int) -> bool:
 
 
 def check_graders(graded: Sequence[Graded], where: str, then: str) -> None:
-    """GradersFailed if too many answers of `where` have no score; `then` is what to do after the repair."""
-    failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
-    if len(failed) > MAX_FAILED * len(graded):
+    """GradersFailed if too many answers of `where` have no score, of those that the reward applies to; `then`
+    is what to do after the repair."""
+    asked = [g.verdict for g in graded if g.verdict.applies]
+    failed = [verdict for verdict in asked if np.isnan(verdict.score)]
+    if len(failed) > MAX_FAILED * len(asked):
         raise GradersFailed(
-            f"the reward failed on {len(failed)} of {len(graded)} answers in {where} (at most "
+            f"the reward failed on {len(failed)} of {len(asked)} answers in {where} (at most "
             f"{MAX_FAILED:.0%} may fail), first with: {failed[0].error or 'a score of NaN'}; "
             f"fix it, then {then}"
         )
+
+
+# Sampler and learner
+
+
+def check_agreement(run: Run, report: StepReport, notify: Callable[[str], None]) -> None:
+    """UserError, or a sentence, if sampler and learner differ too much in the step of the policy's first
+    update. Until then both have the weights of the start; later text may come from older weights."""
+    first = 1 + min((update.after for update in run.plan.updates if update.model == "policy"), default=0)
+    apart = report.metrics.get("mismatch/abs")
+    if run.agreement is None or apart is None or report.step != first or apart <= run.agreement.most:
+        return
+    found = (
+        f"log-probs of sampler and learner differ by {apart:.2g} nats a token on the same weights, and at "
+        f"most {run.agreement.most:g} is rounding"
+    )
+    if run.agreement.stops:
+        raise UserError(
+            f"{found}; this model cannot be sampled here, so take another one, and please report its name"
+        )
+    notify(f"{found}; ratios are off by as much, so take dtype=float32 or a correction of rollouts")
 
 
 # Nothing to learn
@@ -259,7 +299,12 @@ def keep_best(run: Run, folder: RunFolder, step: int, state: PartState, place: M
 
 def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]:
     """Restores the run and its folder from the newest usable checkpoint; returns that step and the state of
-    the parts."""
+    the parts. UserError if the models or the data are not those that the run began with."""
+    if not folder.check_origin(run.origin) and run.origin:
+        watch.notify(
+            f"{folder.path} keeps no fingerprints of its model and data (an earlier menon wrote it), so a "
+            "change of them since the run began would not be noticed"
+        )
     with writing(folder.path):
         snapshot = checkpoint.newest(folder.checkpoints, watch.notify)
     step = 0 if snapshot is None else snapshot.step

@@ -27,6 +27,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "reward/mean": ("reward", "mean score of the grader, before shaping and before any KL in the reward"),
         "reward/std": ("reward", "sample deviation of the scores"),
         "reward/failed": ("answers", "answers whose grader failed; they teach nothing"),
+        "reward/not_applicable": (
+            "answers",
+            "answers that the reward does not apply to, in steps that have some",
+        ),
         "reward/parts/NAME": (
             "of the part",
             "mean of the part NAME of a reward, over the answers that have it",

@@ -73,7 +73,9 @@ def test_what_an_environment_reads_and_what_it_adds(keep):
     sampler = sampler_of({TURN: 6.0, END: -50.0}, keep)
     source = OnlineSource(environment=Hears(heard), keep_special_tokens=keep)
     placed: Any = SimpleNamespace(tokenizer=sampler.tokenizer, sampler=sampler)
-    (graded,) = answer_with(source, 0, placed)(asked(count=1), [0], sampler, environment_alone)
+    (graded,) = answer_with(source, 0, placed.tokenizer, placed.sampler)(
+        asked(count=1), [0], sampler, environment_alone
+    )
     assert len(heard) == 3
     assert all(text.endswith("<turn>") == keep for text in heard)
     assert graded.rollout.text == "10".join(heard)

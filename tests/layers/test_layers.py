@@ -25,7 +25,7 @@ OPEN = {
     ),
 }
 
-STANDARD = {"numpy", "menon.errors", "menon.parts"}
+STANDARD = {"numpy", "menon.errors", "menon.parts", "menon.thought"}
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged"}
 PROTOCOLS = {
     "menon.rollout.protocols",
@@ -40,15 +40,17 @@ MAY: dict[str, set[str]] = {
     "errors": set(),
     "types": {"numpy", "menon.errors"},
     "parts": {"menon.types", "menon.errors"},
+    "thought": set(),
     "streams": {"numpy"},
     "http": {"httpx2", "tenacity"},
     "processes": {"menon.errors", "menon.processes"},
     "ragged": {"torch"},
+    "limit": set(),
     "state_codec": {"numpy", "torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
     "moments": DATA,
     "adaptive_kl": DATA,
-    "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts", "pyarrow"},
+    "prompts": STANDARD | {"menon.types", "menon.limit", "menon.streams", "menon.prompts", "pyarrow"},
     "reward": STANDARD
     | {"menon.types", "menon.user_code", "menon.processes", "menon.reward", "menon.sandbox"}
     | {"math_verify", "latex2sympy2_extended", "mpmath"},
@@ -61,6 +63,7 @@ MAY: dict[str, set[str]] = {
     "correction": DATA | {"menon.correction"} | PROTOCOLS,
     "rollout": DATA
     | {"menon.rollout", "pydantic", "menon.processes", "menon.user_code", "menon.sandbox"}
+    | {"verifiers", "aiohttp", "httpx"}
     | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
@@ -74,15 +77,13 @@ MAY: dict[str, set[str]] = {
     "report": STANDARD
     | {"menon.record", "menon.report", "menon.settings", "menon.types", "menon.__version__", "rich"},
     "eval": STANDARD
-    | {
-        f"menon.{part}"
-        for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")
-    }
-    | {"menon.rollout.protocols", "lm_eval", "nltk", "langdetect"},
+    | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "record")}
+    | {f"menon.rollout.{part}" for part in ("protocols", "groups", "turns", "environments")}
+    | {"lm_eval", "nltk", "langdetect"},
     "engines": DATA
     | {
         f"menon.{part}"
-        for part in ("update", "rollout", "sync", "processes", "http", "engines", "state_codec")
+        for part in ("update", "rollout", "sync", "processes", "http", "engines", "limit", "state_codec")
     }
     | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba"},
 }

@@ -10,6 +10,7 @@ from menon.reward.exact import ExactMatch, same
 from menon.reward.extract import WAYS, Way, stated
 from menon.reward.math.answer import MathAnswer, decide
 from menon.reward.pool import Broken
+from menon.thought import after_thinking
 from menon.types import Graded
 
 
@@ -17,7 +18,12 @@ def equivalence_of_task(task: Any) -> AnswerEquivalence | None:
     """Two answers are the same if the task reads the same stated answer in both; None for a task that reads
     none."""
     said = getattr(task, "stated", None)
-    return None if said is None else AnswerEquivalence(lambda graded: said(graded.rollout.text), str.__eq__)
+    return None if said is None else AnswerEquivalence(lambda graded: said(answer_text(graded)), str.__eq__)
+
+
+def answer_text(graded: Graded) -> str:
+    """What the policy wrote after its thought."""
+    return after_thinking(graded.rollout.prompt.text, graded.rollout.graded_text) or ""
 
 
 def equivalence_of(reward: Any) -> AnswerEquivalence | None:
@@ -37,7 +43,7 @@ def equivalence_of(reward: Any) -> AnswerEquivalence | None:
 def stated_by(ways: Sequence[Way]) -> Callable[[Graded], str | None]:
     """A function that finds the answer stated in a graded rollout, by the first of these ways that finds
     one."""
-    return lambda graded: stated(graded.rollout.prompt.text, graded.rollout.text, ways)
+    return lambda graded: stated(graded.rollout.prompt.text, graded.rollout.graded_text, ways)
 
 
 def equal_by(reward: MathAnswer) -> Callable[[str, str], bool]:

@@ -6,8 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
+from transformers import PreTrainedTokenizerBase
+
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
+from menon.assembly.origin import origin_of_run
 from menon.assembly.placement import Placed, device_of, place
 from menon.assembly.questions import check_tags, own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
@@ -15,11 +18,12 @@ from menon.assembly.rollout_memory import check_memory
 from menon.columns import check_sampler
 from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.tokens import continue_with
 from menon.errors import UserError, nearest
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
-from menon.loop import Run
+from menon.loop import Agreement, Run
 from menon.parts import Around, built, close
 from menon.prompts.order import ByDifficulty, Shuffled
 from menon.record.spans import TextSpans
@@ -27,6 +31,7 @@ from menon.reward.call import UserReward
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.protocols import Reward
+from menon.rollout.environments import Verifiers
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
@@ -36,6 +41,13 @@ from menon.step import Plan
 from menon.types import Sampling
 from menon.update.terms import Update
 
+AGREEMENT = {
+    "float32": Agreement(1e-4, stops=True),
+    "float64": Agreement(1e-4, stops=True),
+    "bfloat16": Agreement(0.1, stops=False),
+}
+"""By the run's dtype, in nats a token. A model of 387 M random weights differs by 3e-6 in float32 and .05 in
+bfloat16, the built-in base by 2e-7 and .0015."""
 ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 
 
@@ -50,7 +62,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         notify=notify,
         device=config.engine.device,
     )
-    around = with_models(around, lambda: device_of(config.engine.device))
+    reward_models: dict[str, str] = {}
+    around = with_models(around, lambda: device_of(config.engine.device), reward_models)
     with ExitStack() as undo:
         grade = grade_of(config.source, reward_of(config.source, around))
         undo.callback(close_grade, grade)
@@ -93,6 +106,10 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             evaluate_every=config.control.evaluate_every,
             stop_without_signal=config.control.stop_without_signal,
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
+            origin=origin_of_run(
+                placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
+            ),
+            agreement=AGREEMENT[config.engine.dtype],
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
 
@@ -122,7 +139,11 @@ def with_tokenizer(around: Around, source: OnlineSource, placed: Placed) -> Arou
     def decode_each() -> list[str]:
         return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
 
-    return replace(around, answer=answer_with(source, around.seed, placed), decode_each=decode_each)
+    return replace(
+        around,
+        answer=answer_with(source, around.seed, placed.tokenizer, placed.sampler),
+        decode_each=decode_each,
+    )
 
 
 def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
@@ -157,12 +178,17 @@ def shows_of(source: OnlineSource) -> Shows:
     return {name: look for name, look in looks.items() if look is not None}
 
 
-def answer_with(source: OnlineSource, seed: int, placed: Placed) -> Answer:
+def answer_with(
+    source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerBase, sampler: TorchSampler
+) -> Answer:
     """One turn, or turns with the run's environment."""
     if source.environment is None:
         return answer
-    tokenize, decode = continue_with(placed.tokenizer), placed.sampler.detokenizer.text
-    return Turns(source.environment, tokenize, decode, seed, source.max_turns)
+    environment = source.environment
+    if isinstance(environment, Verifiers) and not environment.tokenizer:
+        environment = replace(environment, tokenizer=str(tokenizer.name_or_path))
+    tokenize, decode = continue_with(tokenizer), sampler.detokenizer.text
+    return Turns(environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text)
 
 
 def reward_of(source: OnlineSource, around: Around) -> Reward:

@@ -12,16 +12,26 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
+from menon.assembly.as_run import source_of_run
+from menon.assembly.build import answer_with
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
-from menon.assembly.questions import check_tags, rendered
+from menon.assembly.questions import (
+    check_tags,
+    heldout_questions,
+    own_questions,
+    proved,
+    rendered,
+    task_of,
+)
+from menon.assembly.reward_models import with_models
 from menon.config import OnlineSource
-from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
+from menon.engines.limits import rows_of
 from menon.engines.machine import workers
 from menon.errors import UserError, nearest
 from menon.eval.config import EvalConfig
-from menon.eval.ifeval import Instructions, instruction_level
+from menon.eval.ifeval import Instructions, instruction_level, with_splitter
 from menon.eval.measure import WithinTolerance
 from menon.eval.run import AnswerEquivalence, Evaluation, Item, items_of, numbers_of
 from menon.eval.sets import NamedSet, find_set, rows_of_set
@@ -40,8 +50,12 @@ from menon.reward.exact import ExactMatch
 from menon.reward.extract import LENIENT, Way, names
 from menon.reward.grade import Grading, grading_of
 from menon.reward.math.answer import MathAnswer
+from menon.reward.parts import RewardPart
 from menon.reward.protocols import Reward
+from menon.reward.prove import prove
 from menon.reward.rules import KINDS
+from menon.rollout.protocols import Grade
+from menon.rollout.turns import environment_alone
 from menon.streams import stream
 from menon.sync.fingerprint import fingerprint
 from menon.types import Prompt, Sampling
@@ -74,18 +88,19 @@ def evaluate(
     in, before the first question."""
     named = find_set(config.set) if config.set is not None else None
     folder = folder_of(config.model)
+    source = source_of(config)
     with reward_for(config, named) as (reward, equivalence):
         config, rows = settled(config, named, notify)
         model, tokenizer = load_policy(folder, WEIGHTS_DTYPE[config.dtype], device_of(config.device))
         if config.dtype == "bfloat16":
             model = own_copy(model, torch.bfloat16)
+        grade = environment_alone if reward is None else grading_of(reward)
         check_tags(tokenizer, config.keep_special_tokens, notify)
         prompts = prompts_to_evaluate(rows, config, model, tokenizer, notify)
+        if asks_own(config) and isinstance(grade, Grading):
+            prompts = proved(prompts, grade, config.on_bad, notify)
         config = replace(config, n=len(prompts))
-        grading = grading_of(reward)
-        tell_of_golds(prompts, grading, notify)
-        sampling = sampling_of(config)
-        evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
+        tell_of_golds(prompts, grade, notify)
         processes = workers(model.num_parameters(), model.device)
         with closing(
             TorchSampler(
@@ -97,6 +112,8 @@ def evaluate(
                 keep_special_tokens=config.keep_special_tokens,
             )
         ) as sampler:
+            write = answer_with(source, config.seed, tokenizer, sampler)
+            evaluation = Evaluation(tuple(prompts), grade, sampling_of(config), config.per_question, write)
             on_ready(config)
             start = time.perf_counter()
             graded = evaluation(sampler)
@@ -144,6 +161,31 @@ def folder_of(model: str) -> str:
 # Questions
 
 
+def source_of(config: EvalConfig) -> OnlineSource:
+    """The questions and the environment as those of a run: the run whose own questions are asked, or one with
+    the settings of the evaluation."""
+    source = OnlineSource(data=config.data, task=config.task)
+    if asks_own(config) and config.run is not None:
+        source = source_of_run(config.run)
+        if config.environment is None and own_questions(source) is not None:
+            raise UserError(
+                f"the questions of {config.run} are those of its environment; leave environment=null out, or "
+                "name other questions, like task=chain_sum"
+            )
+    return replace(
+        source,
+        environment=config.environment,
+        max_turns=config.max_turns,
+        graded_text=config.graded_text,
+    )
+
+
+def asks_own(config: EvalConfig) -> bool:
+    """Whether neither task, data nor set is named: the questions are those of a run, of an environment or of
+    the default task."""
+    return config.task is None and config.data is None and config.set is None
+
+
 def settled(
     config: EvalConfig, named: NamedSet | None, notify: Callable[[str], None]
 ) -> tuple[EvalConfig, list[Row]]:
@@ -158,9 +200,11 @@ def settled(
         )
     elif config.data is not None:
         rows, skipped = read_rows(config.data, config.on_bad, columns=config.columns)
+    elif asks_own(config) and (config.run is not None or own_questions(source_of(config)) is not None):
+        rows, skipped = heldout_questions(source_of(config), notify), 0
     else:
-        rows, skipped = task_rows(config), 0
         config = replace(config, task=config.task or ChainSum())
+        rows, skipped = task_rows(config), 0
     if skipped:
         notify(f"{skipped} rows of {config.path or config.data} cannot be used and are left out")
     filled = replace(
@@ -206,7 +250,7 @@ def prompts_to_evaluate(
     return rendered(
         rows,
         config.template or "none",
-        context_of(model),
+        rows_of(model),
         tokenizer,
         most,
         config.on_bad,
@@ -221,9 +265,9 @@ def prompts_to_evaluate(
 @contextmanager
 def reward_for(
     config: EvalConfig, named: NamedSet | None
-) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
-    """The reward, and how its answers are compared where that is known. The reward is closed at the end of
-    the `with`."""
+) -> Iterator[tuple[Reward | None, AnswerEquivalence | None]]:
+    """The reward, and how its answers are compared where that is known; no reward where the environment asks
+    its own questions. The reward is closed at the end of the `with`."""
     reward, equivalence = make_reward(config, named)
     try:
         yield reward, equivalence
@@ -231,9 +275,13 @@ def reward_for(
         close(reward)
 
 
-def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, AnswerEquivalence | None]:
+def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward | None, AnswerEquivalence | None]:
     """Makes the reward of an evaluation, and how its answers are compared for votes (None: they cannot
     be)."""
+    around = with_models(Around(), lambda: device_of(config.device))
+    if isinstance(config.reward, RewardPart):
+        part: Reward = built(config.reward, around)
+        return part, equivalence_of(part)
     if config.reward is not None and (not isinstance(config.reward, str) or ":" in config.reward):
         return UserReward(config.reward), None
     name = config.reward or (named.check if named is not None else None)
@@ -244,10 +292,13 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ans
                 f"there is no reward '{name}'{nearest(name, rewards, lists='menon help reward')}; your own "
                 "is file.py:function"
             )
-        reward: Reward = built(rewards[name](), Around())
+        reward: Reward = built(rewards[name](), around)
         return reward, equivalence_of(reward)
-    if config.data is None:
-        task = config.task or ChainSum()
+    source = source_of(config)
+    if own_questions(source) is not None:
+        return None, None
+    if source.data is None:
+        task = task_of(source)
         return task.grade, equivalence_of_task(task)
     return ExactMatch(), equivalence_of(ExactMatch())
 
@@ -264,21 +315,18 @@ CHECKS: dict[str, Callable[[], Reward]] = {
     "choice": LenientChoice,
     "numeric": lambda: WithinTolerance(ways=LENIENT),
     "code": CodeTests,
-    "instructions": Instructions,
+    "instructions": with_splitter,
 }
 """Rewards by name, for the named sets. They read leniently what an answer states: no policy trains on these
 scores, so none can learn to exploit them."""
 
 
-def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, notify: Callable[[str], None]) -> None:
+def tell_of_golds(prompts: Sequence[Prompt], grade: Grade, notify: Callable[[str], None]) -> None:
     """Notifies when gold answers of a set earn no reward by its verifier, so that no model can be right
     there. The questions stay in the set."""
-    spell = getattr(grading.reward, "spell", None)
-    if spell is None:
+    if not isinstance(grade, Grading) or (spell := getattr(grade.reward, "spell", None)) is None:
         return
-    wrong = [
-        p for p in prompts if p.answer is not None and grading.judge(p, spell(p.text, p.answer)).acc != 1
-    ]
+    wrong = [p for p in prompts if p.answer is not None and prove(p, grade, spell).acc != 1]
     if wrong:
         notify(
             f"the gold answers of {len(wrong)} of {len(prompts)} questions earn no reward by this verifier, "

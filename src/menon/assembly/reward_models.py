@@ -6,32 +6,48 @@ from dataclasses import replace
 import torch
 
 from menon.assembly.chat_template import chat_with
+from menon.assembly.origin import origin_of_weights
 from menon.engines.completer import Completer, begins_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
 from menon.engines.openai_client import OpenAIClient
-from menon.engines.preference_model import load_preference_model
+from menon.engines.preference_model import PreferenceModel, load_preference_model
 from menon.engines.tokens import continue_with, tokenize_with
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError, first_line
 from menon.parts import Around
+from menon.prompts.render import Chat
 from menon.reward.preference import Score
+from menon.thought import OPENING, opens_thought
 
 
-def with_models(around: Around, device: Callable[[], torch.device]) -> Around:
+def with_models(
+    around: Around, device: Callable[[], torch.device], weights: dict[str, str] | None = None
+) -> Around:
     """`around` with the functions that load a judge or a preference model; a model is loaded when its reward
-    is built."""
-    return replace(
-        around,
-        load_judge=lambda name, with_scorer: local_judge(name, device(), with_scorer),
-        connect_judge=OpenAIClient,
-        load_preference=lambda name: local_preference(name, device()),
-    )
+    is built. `weights` gets the fingerprint of each by name."""
+
+    def judge(name: str, with_scorer: bool, max_new_tokens: int) -> Completer:
+        completer = local_judge(name, device(), with_scorer, max_new_tokens)
+        assert isinstance(completer.sampler, TorchSampler)
+        note(name, completer.sampler.model)
+        return completer
+
+    def preference(name: str) -> Score:
+        loaded = local_preference(name, device())
+        note(name, loaded.model)
+        return loaded
+
+    def note(name: str, model: torch.nn.Module) -> None:
+        if weights is not None:
+            weights[name] = origin_of_weights(model)
+
+    return replace(around, load_judge=judge, connect_judge=OpenAIClient, load_preference=preference)
 
 
-def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer:
+def local_judge(name: str, device: torch.device, with_scorer: bool, max_new_tokens: int) -> Completer:
     """A judge model in this process, beside the policy; prompts are put into its chat template if it has
-    one."""
+    one, which may open a thought."""
     model, tokenizer = load_policy(name, torch.float32 if device.type == "cpu" else torch.bfloat16, device)
     whole, chat = tokenize_with(tokenizer), chat_with(tokenizer)
 
@@ -58,11 +74,20 @@ def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer
         return go_on(text, whole("?\n"))
 
     scorer = TorchScorer(model, device=device) if with_scorer else None
-    return Completer(
-        TorchSampler(model, tokenizer), tokenize, decode, begins_of(reply) if with_scorer else (), scorer
-    )
+    begins = begins_of(reply) if with_scorer else ()
+    opened = "" if chat is None else opened_by(chat)
+    sampler = TorchSampler(model, tokenizer)
+    return Completer(sampler, tokenize, decode, begins, scorer, max_new_tokens, opened)
 
 
-def local_preference(name: str, device: torch.device) -> Score:
+def opened_by(chat: Chat) -> str:
+    """The tag of the thought that a chat template opens for every reply; "" where it opens none."""
+    try:
+        return OPENING if opens_thought(chat([{"role": "user", "content": "?"}], None)) else ""
+    except Exception:  # it refuses the judge's prompts too, which ends with a sentence
+        return ""
+
+
+def local_preference(name: str, device: torch.device) -> PreferenceModel:
     """A preference model in this process."""
     return load_preference_model(name, device, torch.float32 if device.type == "cpu" else torch.bfloat16)

@@ -105,7 +105,8 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
     ]
     sampler = TorchSampler(model, tokenizer, seed=config.seed)
     with reward_for(asked, None) as (reward, _):
-        graded = answer(requests, [0] * config.n, sampler, grading_of(reward) if text is None else unjudged)
+        grade = unjudged if text is not None or reward is None else grading_of(reward)
+        graded = answer(requests, [0] * config.n, sampler, grade)
     spans = TextSpans(text_of(tokenizer, skip_special=False))
     begin = len(prompts[0].tokens)
     found = [spans(g.rollout.tokens) for g in graded]

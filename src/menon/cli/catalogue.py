@@ -205,7 +205,7 @@ GROUPS = (
             *("template", "template_arguments", "order"),
         ),
     ),
-    Group("reward", "what an answer is worth", ("reward", "advantage")),
+    Group("reward", "what an answer is worth", ("reward", "graded_text", "advantage")),
     Group(
         "step",
         "how much is written and learned in a step, and by which loss",
