@@ -156,8 +156,8 @@ def test_an_own_part_comes_from_a_file_and_goes_back_to_its_name(tmp_path: Path)
             "in shapes.a: 'own.py' is not a kind; your own part is named by its file and class, like own",
         ),
         (
-            "Star",
-            "in shapes.a: 'Star' is not a kind; your own part is named by its file and class, like my_fil",
+            "Hexagon",
+            "in shapes.a: 'Hexagon' is not a kind; your own part is named by its file and class, like my_fil",
         ),
         (
             "{file}:Odd",
