@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
-from menon.config import Critic, RunConfig, changed, own_code, settings_of_format_1
+from menon.config import Critic, RunConfig, changed, own_code, settings_as_begun, settings_of_format_1
 from menon.control import EntropyCoefficient
 from menon.errors import UserError
 from menon.loss import GSPO, KL, PPOClip, ValueLoss
@@ -678,6 +678,15 @@ FORMAT_1 = json.loads((Path(__file__).parent / "data" / "settings_of_format_1.js
 @pytest.mark.parametrize("name", FORMAT_1)
 def test_settings_of_format_1_are_those_of_the_recipe(name):
     assert read(RunConfig, settings_of_format_1(FORMAT_1[name])) == recipe(name)
+
+
+def test_a_run_that_graded_observations_goes_on_as_it_began():
+    older = json.loads(json.dumps(plain_data(changed(recipe("calculator"), {"max_turns": 3}))))
+    assert read(RunConfig, settings_as_begun(older)).source.graded_text == "policy"
+    del older["source"]["graded_text"]
+    assert read(RunConfig, settings_as_begun(older)).source.graded_text == "all"
+    older["source"]["environment"] = None
+    assert read(RunConfig, settings_as_begun(older)).source.graded_text == "policy"
 
 
 def test_settings_of_format_1_that_were_changed():

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import resource
 import shutil
@@ -16,8 +17,9 @@ from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
 from menon.loop import Run, loop, stop_requests
 from menon.record import checkpoint
+from menon.record.reader import RunView
 from menon.record.transcripts import read_transcript
-from menon.types import Rollout, StepReport, Verdict
+from menon.types import NOT_APPLICABLE, Rollout, StepReport, Verdict
 from tiny_run import Watching, critic_first, even, models_of, opened, tiny_run, traces, weights_of
 
 
@@ -417,6 +419,32 @@ def test_a_few_failing_graders_are_counted():
     with pytest.raises(UserError, match=r"on 2 of 19 .* a score of NaN; fix it, then go on$"):
         check_graders([bad] * 2 + [good] * 17, "step 1", "go on")
     check_graders([], "step 1", "go on")
+    other = Graded(None, NOT_APPLICABLE)  # type: ignore[arg-type]
+    check_graders([other] * 50 + [bad] + [good] * 9, "step 1", "go on")
+    with pytest.raises(UserError, match="on 2 of 10 answers"):
+        check_graders([other] * 50 + [bad] * 2 + [good] * 8, "step 1", "go on")
+
+
+def test_answers_that_the_reward_does_not_apply_to_stop_nothing(tmp_path):
+    """Of step 1 the reward applies to every second answer, of step 2 to none, and later to all. They are
+    counted apart from failures, and nothing is learned from them."""
+    calls = iter(range(1000))
+
+    def grade(rollout):
+        call = next(calls)  # two of each evaluation, six of each step
+        off = (2 <= call < 8 and call % 2) or 8 <= call < 16
+        return NOT_APPLICABLE if off else even(rollout)
+
+    drive(tmp_path / "run", tiny_run(grade=grade, steps=3))
+    view = RunView(tmp_path / "run")
+    lines = view.metrics
+    assert [line.get("reward/not_applicable", 0) for line in lines] == [3, 6, 0]
+    assert [line["reward/failed"] for line in lines] == [0, 0, 0]
+    assert lines[1]["reward/mean"] == 0
+    numbers = view.evaluation(2)
+    assert (numbers["not_applicable"], numbers["n"], numbers["failed"]) == (2, 0, 0)
+    row = view.transcripts.rows(2, ["score", "error"])[0]
+    assert (math.isnan(row["score"]), row["error"]) == (True, "the reward does not apply to this row")
 
 
 # Stop requests

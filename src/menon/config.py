@@ -16,13 +16,11 @@ from menon.parts import Around
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
-from menon.reward.code.tests import CodeTests
-from menon.reward.judge import Judge
-from menon.reward.preference import Preference
-from menon.reward.rules import RulePart
+from menon.reward.parts import RewardPart
 from menon.rollout import RolloutPart
 from menon.rollout.environments import EnvironmentPart
 from menon.rollout.groups import Groups
+from menon.rollout.turns import GradedText
 from menon.select import SelectPart
 from menon.settings import Tree, choice, choice_or_else, merged, nested, plain_data, read
 from menon.shaping import ShapingPart
@@ -49,7 +47,6 @@ Rollout = Annotated[RolloutPart, choice(RolloutPart)]
 Moving = Annotated[ReferencePart, choice(ReferencePart)]
 Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
-RewardPart = Judge | Preference | CodeTests | RulePart
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 
 
@@ -105,6 +102,10 @@ class OnlineSource:
     the only ones."""
     max_turns: int = 16
     """Most turns of an episode with an environment."""
+    graded_text: GradedText = "policy"
+    """What the reward reads of an answer in turns: what the policy wrote, with a line break in place of each
+    observation, or with `all` also the observations. With `all` an environment must print nothing that the
+    reward would take for an answer."""
     ahead: int = 0
     """How many steps may be written before earlier ones are learned from; a separate thread and a sampler
     with a copy of the weights write them. 0: each step is written by the newest weights."""
@@ -319,6 +320,15 @@ def settings_of_format_1(settings: Mapping[str, Any]) -> Tree:
         tree = merged(tree, nested({owner: own}))
     rest = ("advantage", "objective", "recipe", "scale", "own_code")
     return tree | {name: settings[name] for name in rest if name in settings}
+
+
+def settings_as_begun(settings: Mapping[str, Any]) -> Tree:
+    """The settings in a run.json of any version, as that version read them."""
+    tree = dict(settings) if "control" in settings else settings_of_format_1(settings)
+    source = tree.get("source")
+    if isinstance(source, dict) and source.get("environment") is not None:
+        tree["source"] = {"graded_text": "all"} | source  # the reward of older versions read the observations
+    return tree
 
 
 def around_of(source: OnlineSource, seed: int) -> Around:

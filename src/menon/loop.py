@@ -19,6 +19,7 @@ from menon.record.clock import Clock
 from menon.record.folder import RunFolder, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
+from menon.record.origin import Origin
 from menon.record.session import Session
 from menon.record.signs import STOP, Sign, Signs, first_signs
 from menon.record.spans import TextSpans
@@ -52,6 +53,8 @@ class Run:
     """Steps between evaluations besides the one before and the one after; 0: none."""
     stop_without_signal: bool = True
     """Stop after `record.signs.STOP` steps in a row that taught nothing."""
+    origin: Origin = field(default_factory=dict)
+    """Fingerprints of the models and the data as they are now; a resumed run began with the same."""
     header: Mapping[str, str] = field(default_factory=dict)
     """Description of the run, line by line."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
@@ -205,11 +208,13 @@ def due(step: int, every: int) -> bool:
 
 
 def check_graders(graded: Sequence[Graded], where: str, then: str) -> None:
-    """GradersFailed if too many answers of `where` have no score; `then` is what to do after the repair."""
-    failed = [g.verdict for g in graded if np.isnan(g.verdict.score)]
-    if len(failed) > MAX_FAILED * len(graded):
+    """GradersFailed if too many answers of `where` have no score, of those that the reward applies to; `then`
+    is what to do after the repair."""
+    asked = [g.verdict for g in graded if g.verdict.applies]
+    failed = [verdict for verdict in asked if np.isnan(verdict.score)]
+    if len(failed) > MAX_FAILED * len(asked):
         raise GradersFailed(
-            f"the reward failed on {len(failed)} of {len(graded)} answers in {where} (at most "
+            f"the reward failed on {len(failed)} of {len(asked)} answers in {where} (at most "
             f"{MAX_FAILED:.0%} may fail), first with: {failed[0].error or 'a score of NaN'}; "
             f"fix it, then {then}"
         )
@@ -259,7 +264,12 @@ def keep_best(run: Run, folder: RunFolder, step: int, state: PartState, place: M
 
 def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]:
     """Restores the run and its folder from the newest usable checkpoint; returns that step and the state of
-    the parts."""
+    the parts. UserError if the models or the data are not those that the run began with."""
+    if not folder.check_origin(run.origin) and run.origin:
+        watch.notify(
+            f"{folder.path} keeps no fingerprints of its model and data (an earlier menon wrote it), so a "
+            "change of them since the run began would not be noticed"
+        )
     with writing(folder.path):
         snapshot = checkpoint.newest(folder.checkpoints, watch.notify)
     step = 0 if snapshot is None else snapshot.step

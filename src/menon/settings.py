@@ -176,10 +176,10 @@ def choice(union: Any, *members: str, called: bool = True) -> PlainValidator:
     return PlainValidator(reader(union, *members, called=called))
 
 
-def choice_or_else(union: Any) -> BeforeValidator:
-    """As `choice`, for Menon's own parts; a value that is neither a table nor the name of a kind is read by
-    the type itself."""
-    read_part, kinds = reader(union), {cls.kind for cls in typing.get_args(union)}
+def choice_or_else(union: Any, named: bool = True) -> BeforeValidator:
+    """As `choice`, for Menon's own parts; a value that is neither a table nor (if `named`) the name of a kind
+    is read by the type itself."""
+    read_part, kinds = reader(union), {cls.kind for cls in typing.get_args(union) if named}
 
     def read_or_leave(value: Any) -> Any:
         return (

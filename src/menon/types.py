@@ -206,7 +206,7 @@ class Rollout:
     version: Tokens
     finish: Finish
     text: str
-    """The answer as a grader reads it."""
+    """The whole answer, a given prefix and observations included."""
     group: int
     """Rollouts with the same number answer the same visit of the same prompt."""
     sample: int = 0
@@ -227,6 +227,20 @@ class Rollout:
     """[L, k] the k most probable tokens where the policy wrote one, -1 elsewhere; None: not recorded."""
     alternatives_logp: Floats | None = None
     """[L, k] their log-probs, NaN elsewhere."""
+    written: str | None = None
+    """What a grader reads in place of `text`, where the two differ: the answer without the observations of an
+    environment."""
+
+    @property
+    def graded_text(self) -> str:
+        """The answer as a grader reads it."""
+        return self.text if self.written is None else self.written
+
+    @property
+    def graded_tokens(self) -> Tokens:
+        """[T] the tokens of `graded_text`."""
+        answer = self.answer_tokens
+        return answer if self.written is None else answer[self.is_action[len(self.prompt.tokens) :]]
 
     @property
     def answer_tokens(self) -> Tokens:
@@ -285,9 +299,16 @@ class Verdict:
     parts: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
     """Why the grader failed, in one sentence."""
+    applies: bool = True
+    """False: the reward says nothing of this row, as a function of TRL does by None. Score and acc are NaN:
+    the answer is left out like one whose grader failed, but nothing failed, and it is counted apart."""
     shows: Mapping[str, float] = field(default_factory=dict)
     """Behaviours that the task recognises in the answer, 1 or 0: `working`, `reflection`. They are reported
     and do not affect the score."""
+
+
+NOT_APPLICABLE = Verdict(float("nan"), float("nan"), applies=False)
+"""The verdict of a reward that says nothing of a row."""
 
 
 @dataclass(frozen=True)

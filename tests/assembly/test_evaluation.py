@@ -7,12 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
+import menon
 from helpers import tiny_model, tiny_tokenizer
 from menon.assembly.evaluation import equivalence_of, evaluate, reward_for, some_of
+from menon.cli import main
 from menon.engines.hf_models import export
+from menon.errors import UserError
 from menon.eval.config import EvalConfig
 from menon.eval.metrics import kinds
 from menon.eval.sets import SETS
+from menon.record.reader import RunView
 from menon.reward.grade import grading_of
 from menon.types import Graded, Request, Rollout, Sampling, Verdict
 from scripted import complete, question
@@ -137,3 +141,129 @@ def test_golds_that_nobody_can_meet_are_told_and_kept(folder, tmp_path):
         "the gold answers of 1 of 3 questions earn no reward by this verifier, first that of row 2 ('both'); "
         "no model can be right there"
     ]
+
+
+TOOL = """
+from dataclasses import dataclass
+
+@dataclass
+class Tells:
+    word: str = "zqj"
+    stop = ("7",)
+
+    def reset(self, prompt, seed):
+        return ""
+
+    def step(self, text):
+        return self.word, 0.0, not text.endswith("7")
+"""
+REWARD = """
+def seven(prompt, completion, answer, **columns):
+    right = prompt.startswith("Q ") and "7\\n" in completion
+    return {"score": float(right), "told": float("zqj" in completion)}
+"""
+
+
+@pytest.fixture(scope="module")
+def tool_run(folder, tmp_path_factory) -> Path:
+    """A run of one step with an environment, a template and a reward of its own."""
+    path = tmp_path_factory.mktemp("tool")
+    (path / "tool.py").write_text(TOOL)
+    (path / "score.py").write_text(REWARD)
+    rows = [{"question": f"{i}+{i}=", "answer": str(2 * i)} for i in range(60)]
+    (path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    menon.train(
+        "grpo",
+        model=str(folder),
+        data=str(path / "rows.jsonl"),
+        template="Q {q}",
+        environment=f"{path / 'tool.py'}:Tells",
+        reward=f"{path / 'score.py'}:seven",
+        max_new_tokens=40,
+        steps=1,
+        prompts_per_step=2,
+        samples_per_prompt=2,
+        report_questions=0,
+        device="cpu",
+        threads=1,
+        out=str(path / "run"),
+    )
+    return path / "run"
+
+
+def measured(tool_run: Path, model: Path | str, tmp_path: Path, **settings) -> tuple[dict, dict]:
+    """The numbers of an evaluation, and the settings that are stored with it."""
+    out = tmp_path / f"{len(list(tmp_path.iterdir()))}.json"
+    numbers = menon.evaluate(str(model), device="cpu", threads=1, out=str(out), **settings)
+    return numbers, json.loads(out.read_text())["settings"]
+
+
+def test_a_run_is_evaluated_as_it_was_trained(tool_run, tmp_path):
+    """Its questions, environment, template, length and reward: the numbers of its own evaluations. So are its
+    checkpoints, and the model that it started from with run=."""
+    view = RunView.open(tool_run)
+    for model, step, more in (
+        (tool_run, 1, {}),
+        (view.layout.checkpoint(1), 1, {}),
+        (view.layout.latest, 1, {}),
+        (view.settings["models"]["policy"]["model"], 0, {"run": str(tool_run)}),
+    ):
+        numbers, settings = measured(tool_run, model, tmp_path, **more)
+        line = view.evaluation(step)
+        assert line is not None
+        assert (numbers["n"], numbers["avg@1"]) == (line["n"], line["accuracy"])
+        assert numbers["parts"]["told"] == 0
+        assert (settings["run"], settings["template"]) == (str(tool_run), "Q {q}")
+        assert settings["environment"]["word"] == "zqj"
+    assert 0 < line["accuracy"] < 1
+
+
+def test_a_tool_is_left_out_only_where_that_is_said(tool_run, tmp_path, capsys):
+    rows = tool_run.parent / "rows.jsonl"
+    other, settings = measured(tool_run, tool_run, tmp_path, data=str(rows), n=8)
+    assert settings["environment"]["word"] == "zqj"
+    assert (settings["reward"], settings["template"]) == (f"{tool_run.parent / 'score.py'}:seven", "Q {q}")
+    assert other["parts"].keys() == {"environment", "observed", "told", "turns"}
+    without, settings = measured(tool_run, tool_run, tmp_path, environment=None)
+    assert settings["environment"] is None
+    assert without["parts"].keys() == {"told"}
+    numbers, settings = measured(tool_run, tool_run, tmp_path, graded_text="all")
+    assert numbers["parts"]["observed"] >= numbers["parts"]["told"] > 0
+    assert main(["sample", str(tool_run), "1+1=", "n=1", "max_new_tokens=3", "device=cpu", "threads=1"]) == 0
+    assert "Tells does not answer here; menon eval uses it" in capsys.readouterr().out
+
+
+def test_an_environment_without_a_run(folder, tmp_path, capsys):
+    """One with questions asks them and grades alone; a tool answers in those of a task."""
+    words = [str(folder), "device=cpu", "threads=1", "max_new_tokens=6", "n=4"]
+    assert main(["eval", *words, "environment=guess_number", f"out={tmp_path / 'a.json'}"]) == 0
+    text = capsys.readouterr().out
+    assert "questions  4 of guess_number" in text
+    assert "in turns   guess_number, at most 16 turns; the reward reads what the policy wrote" in text
+    words += ["environment=calculator", "max_turns=2", f"out={tmp_path / 'b.json'}"]
+    assert main(["eval", *words]) == 0
+    assert "questions  4 of chain_sum" in capsys.readouterr().out
+    assert main(["compare", str(tmp_path / "b.json"), str(tmp_path / "b.json")]) == 0
+
+
+def test_the_questions_of_a_run_that_its_environment_asks(folder, tmp_path):
+    menon.train(
+        "grpo",
+        model=str(folder),
+        environment={"kind": "guess_number", "high": 9},
+        heldout=5,
+        max_new_tokens=8,
+        steps=1,
+        prompts_per_step=1,
+        samples_per_prompt=2,
+        report_questions=0,
+        device="cpu",
+        threads=1,
+        out=str(tmp_path / "game"),
+    )
+    numbers, settings = measured(tmp_path, tmp_path / "game", tmp_path)
+    assert (numbers["n"], settings["environment"]["high"]) == (1, 9)
+    with pytest.raises(UserError, match="are those of its environment; leave environment=null out"):
+        measured(tmp_path, tmp_path / "game", tmp_path, environment=None)
+    with pytest.raises(UserError, match="holds no run"):
+        measured(tmp_path, folder, tmp_path, run=str(tmp_path / "none"))

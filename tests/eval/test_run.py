@@ -21,7 +21,7 @@ from menon.eval.run import (
     read_item,
 )
 from menon.rollout.groups import answer
-from menon.types import Request, Rollout, Sampling, Verdict
+from menon.types import NOT_APPLICABLE, Request, Rollout, Sampling, Verdict
 from scripted import ScriptedSampler, is_gold, question
 
 VOCAB = 40
@@ -140,6 +140,17 @@ def test_failed_graders_are_counted_and_in_no_number():
     assert numbers["failed"] == 3
     assert "maj@2" not in numbers  # it is not known how these answers compare
     assert items[1].error == "broke"
+
+
+def test_questions_that_the_reward_does_not_apply_to_are_counted_apart():
+    def grade(rollout: Rollout) -> Verdict:
+        return NOT_APPLICABLE if rollout.prompt.index == 1 else is_gold(rollout)
+
+    sampler = ScriptedSampler(lambda request: "8")
+    items = items_of(Evaluation((question(0, answer="8"), question(1)), grade, SAMPLING, 2)(sampler), 2)
+    numbers = numbers_of(items, k=2)
+    assert (numbers["avg@2"]["value"], numbers["failed"], numbers["not_applicable"]) == (1.0, 0, 2)
+    assert [read_item(plain_item(item)).not_applicable for item in items] == [0, 2]
 
 
 def test_items_come_back_from_json():

@@ -72,11 +72,9 @@ MAY: dict[str, set[str]] = {
     "report": STANDARD
     | {"menon.record", "menon.report", "menon.settings", "menon.types", "menon.__version__", "rich"},
     "eval": STANDARD
-    | {
-        f"menon.{part}"
-        for part in ("types", "streams", "settings", "eval", "prompts", "reward", "rollout.groups", "record")
-    }
-    | {"menon.rollout.protocols", "lm_eval", "nltk", "langdetect"},
+    | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "record")}
+    | {f"menon.rollout.{part}" for part in ("protocols", "groups", "turns", "environments")}
+    | {"lm_eval", "nltk", "langdetect"},
     "engines": DATA
     | {
         f"menon.{part}"

@@ -18,6 +18,7 @@ from menon.reward.repetition import Repetition
 from menon.reward.rules import Cosine, Mix, Staged, Stopped, Weighted, reward_from
 from menon.reward.words import Language, Overlap
 from menon.settings import read, reader
+from menon.types import Verdict
 
 
 def build(rule):
@@ -243,6 +244,26 @@ def test_a_mixture_fails_with_its_part(tmp_path):
         assert verdict.error.startswith("mine: the reward function raised ValueError: no")
     finally:
         made.close()
+
+
+def test_a_part_that_does_not_apply_leaves_the_sum_to_the_others(tmp_path):
+    """Two functions of TRL for rows of different tasks, as its documentation has them."""
+    (tmp_path / "own.py").write_text(
+        "def of(kind, score):\n"
+        "    return lambda tasks, n: [score if task == kind else None for task in tasks]\n\n"
+        "def maths(prompts, completions, task, **kwargs):\n    return of('maths', 1.0)(task, completions)\n\n"
+        "def code(prompts, completions, task, **kwargs):\n    return of('code', 0.5)(task, completions)\n"
+    )
+    names = {name: Weighted(f"{tmp_path}/own.py:{name}", 2.0) for name in ("maths", "code")}
+    made, both = build(Mix(names)), build(Mix({**names, "format": 1.0}))
+    try:
+        assert made("", "x", "5", task="maths") == Verdict(2.0, 1.0, {"maths": 1.0})
+        assert made("", "x", "5", task="code") == Verdict(1.0, 0.0, {"code": 0.5})
+        assert not made("", "x", "5", task="law").applies
+        assert both("", WELL, "5", task="law").parts == {"format": 1.0}
+    finally:
+        made.close()
+        both.close()
 
 
 def test_rules_by_name():

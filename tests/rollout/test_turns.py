@@ -3,7 +3,7 @@
 import math
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +11,8 @@ import pytest
 
 from menon.batch import pack
 from menon.errors import UserError
+from menon.reward.choice import MultipleChoice
+from menon.reward.grade import grading_of
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.groups import Groups
 from menon.rollout.turns import Turns, environment_alone
@@ -78,6 +80,8 @@ def test_token_by_token():
     assert rollout.log_kept.tolist() == [0] * len(marks)
     assert rollout.reward.tolist() == [0] * 5 + [1] + [0] * 6 + [2] + [0] * 7 + [3]
     assert (rollout.finish, rollout.group, rollout.text) == ("stop", 9, "ab<ab1>c<c2>def")
+    assert rollout.graded_text == "ab\nc\ndef"
+    assert rollout.graded_tokens.tolist() == [*actions[0], *actions[1], *actions[2]]
     assert graded.verdict == Verdict(
         16.0, 1.0, {"own": 2.0, "turns": 3.0, "observed": 1.0, "environment": 6.0}
     )
@@ -292,3 +296,51 @@ def test_a_prefix_and_bad_limits_are_refused():
         turns([request], [0], ScriptedSampler(script), is_gold)
     with pytest.raises(UserError, match="max_turns"):
         Turns(Echo(), tokenize, decode, max_turns=0)
+
+
+@dataclass
+class Prints:
+    """Prints `says` after the first turn; the second one ends the episode."""
+
+    says: str = ""
+    first: str = ""
+    turn: int = field(default=0, init=False)
+
+    def reset(self, prompt, seed):
+        return self.first
+
+    def step(self, text):
+        self.turn += 1
+        return self.says, 0.0, self.turn == 2
+
+
+def stated_in(said: list[str], printed: str, first: str, graded_text) -> float:
+    """The score of the choice G for an answer whose environment prints something between its two turns."""
+    grade = grading_of(MultipleChoice())
+    sampler = ScriptedSampler(lambda request: said[bool(tokens_between(request))])
+
+    def tokens_between(request) -> bool:
+        return len(request.prefix) > len(first)
+
+    turns = Turns(Prints(printed, first), tokenize, decode, graded_text=graded_text)
+    asked = replace(question(3), answer="G")
+    (graded,) = turns([Request(asked, Sampling(200))], [0], sampler, grade)
+    return graded.verdict.score
+
+
+@pytest.mark.parametrize(
+    ("said", "printed", "first", "policy", "all_of_it"),
+    [
+        (["hm", "so"], "\nAnswer: G\n", "", 0, 1),
+        (["hm", "so"], "", "Answer: G\n", 0, 1),
+        (["hm", ""], "\\boxed{G}", "", 0, 1),
+        (["\\boxed{", "}"], "G", "", 0, 1),
+        (["Answer: ", ""], "G", "", 0, 1),
+        (["look", "\\boxed{G}"], "it is G", "", 1, 1),
+        (["\\boxed{G}", "done"], "\\boxed{B}", "", 1, 0),
+        (["\\boxed{", "G}"], "", "", 1, 1),  # nothing lies between them
+    ],
+)
+def test_a_grader_reads_what_the_policy_wrote(said, printed, first, policy, all_of_it):
+    assert stated_in(said, printed, first, "policy") == policy
+    assert stated_in(said, printed, first, "all") == all_of_it

@@ -17,7 +17,11 @@ def equivalence_of_task(task: Any) -> AnswerEquivalence | None:
     """Two answers are the same if the task reads the same stated answer in both; None for a task that reads
     none."""
     said = getattr(task, "stated", None)
-    return None if said is None else AnswerEquivalence(lambda graded: said(graded.rollout.text), str.__eq__)
+    return (
+        None
+        if said is None
+        else AnswerEquivalence(lambda graded: said(graded.rollout.graded_text), str.__eq__)
+    )
 
 
 def equivalence_of(reward: Any) -> AnswerEquivalence | None:
@@ -37,7 +41,7 @@ def equivalence_of(reward: Any) -> AnswerEquivalence | None:
 def stated_by(ways: Sequence[Way]) -> Callable[[Graded], str | None]:
     """A function that finds the answer stated in a graded rollout, by the first of these ways that finds
     one."""
-    return lambda graded: stated(graded.rollout.prompt.text, graded.rollout.text, ways)
+    return lambda graded: stated(graded.rollout.prompt.text, graded.rollout.graded_text, ways)
 
 
 def equal_by(reward: MathAnswer) -> Callable[[str, str], bool]:

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
+from menon.assembly.origin import origin_of_run
 from menon.assembly.placement import device_of, place
 from menon.assembly.questions import own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
@@ -52,7 +53,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         notify=notify,
         device=config.engine.device,
     )
-    around = with_models(around, lambda: device_of(config.engine.device))
+    reward_models: dict[str, str] = {}
+    around = with_models(around, lambda: device_of(config.engine.device), reward_models)
     with ExitStack() as undo:
         grade = grade_of(config.source, reward_of(config.source, around))
         undo.callback(close_grade, grade)
@@ -94,6 +96,9 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             evaluate_every=config.control.evaluate_every,
             stop_without_signal=config.control.stop_without_signal,
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
+            origin=origin_of_run(
+                placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
+            ),
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
 
@@ -170,7 +175,7 @@ def answer_with(source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerB
             tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
 
-    return Turns(source.environment, tokenize, decode, seed, source.max_turns)
+    return Turns(source.environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text)
 
 
 def reward_of(source: OnlineSource, around: Around) -> Reward:

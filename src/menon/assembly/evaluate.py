@@ -28,11 +28,12 @@ def evaluate(
     settings that cannot be read, or a file `out` that exists already."""
     chosen = threads.choose(settings)
     use(chosen, str(settings.get("device", "auto")))
+    from menon.assembly.as_run import as_run
     from menon.assembly.evaluation import evaluate as run
     from menon.eval.config import EvalConfig, write_result
     from menon.settings import plain_data, read
 
-    config = read(EvalConfig, {**settings, "threads": chosen.count})
+    config = read(EvalConfig, {**as_run(dict(settings)), "threads": chosen.count})
     out = Path(config.out or default_out(config.model, config.source))
     if out.is_dir():
         raise UserError(f"out is the folder {out}; name a file in it, like out={out / 'result.json'}")

@@ -12,8 +12,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
+from menon.assembly.as_run import source_of_run
+from menon.assembly.build import answer_with
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
-from menon.assembly.questions import rendered
+from menon.assembly.questions import heldout_questions, own_questions, proved, rendered, task_of
+from menon.assembly.reward_models import with_models
 from menon.config import OnlineSource
 from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
@@ -40,8 +43,11 @@ from menon.reward.exact import ExactMatch
 from menon.reward.extract import LENIENT, Way, names
 from menon.reward.grade import Grading, grading_of
 from menon.reward.math.answer import MathAnswer
+from menon.reward.parts import RewardPart
 from menon.reward.protocols import Reward
 from menon.reward.rules import KINDS
+from menon.rollout.protocols import Grade
+from menon.rollout.turns import environment_alone
 from menon.settings import nearest
 from menon.streams import stream
 from menon.sync.fingerprint import fingerprint
@@ -75,17 +81,25 @@ def evaluate(
     in, before the first question."""
     named = find_set(config.set) if config.set is not None else None
     folder = folder_of(config.model)
+    source = source_of(config)
     with reward_for(config, named) as (reward, equivalence):
         config, rows = settled(config, named, notify)
         model, tokenizer = load_policy(folder, WEIGHTS_DTYPE[config.dtype], device_of(config.device))
         if config.dtype == "bfloat16":
             model = own_copy(model, torch.bfloat16)
+        grade = environment_alone if reward is None else grading_of(reward)
         prompts = prompts_to_evaluate(rows, config, model, tokenizer, notify)
+        if asks_own(config) and isinstance(grade, Grading):
+            prompts = proved(prompts, grade, config.on_bad, notify)
         config = replace(config, n=len(prompts))
-        grading = grading_of(reward)
-        tell_of_golds(prompts, grading, notify)
-        sampling = sampling_of(config)
-        evaluation = Evaluation(tuple(prompts), grading, sampling, config.per_question)
+        tell_of_golds(prompts, grade, notify)
+        evaluation = Evaluation(
+            tuple(prompts),
+            grade,
+            sampling_of(config),
+            config.per_question,
+            answer_with(source, config.seed, tokenizer),
+        )
         processes = workers(model.num_parameters(), model.device)
         with closing(
             TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots, processes=processes)
@@ -137,6 +151,31 @@ def folder_of(model: str) -> str:
 # Questions
 
 
+def source_of(config: EvalConfig) -> OnlineSource:
+    """The questions and the environment as those of a run: the run whose own questions are asked, or one with
+    the settings of the evaluation."""
+    turns = {
+        "environment": config.environment,
+        "max_turns": config.max_turns,
+        "graded_text": config.graded_text,
+    }
+    if asks_own(config) and config.run is not None:
+        source = source_of_run(config.run)
+        if config.environment is None and own_questions(source) is not None:
+            raise UserError(
+                f"the questions of {config.run} are those of its environment; leave environment=null out, or "
+                "name other questions, like task=chain_sum"
+            )
+        return replace(source, **turns)
+    return OnlineSource(data=config.data, task=config.task, **turns)
+
+
+def asks_own(config: EvalConfig) -> bool:
+    """Whether neither task, data nor set is named: the questions are those of a run, of an environment or of
+    the default task."""
+    return config.task is None and config.data is None and config.set is None
+
+
 def settled(
     config: EvalConfig, named: NamedSet | None, notify: Callable[[str], None]
 ) -> tuple[EvalConfig, list[Row]]:
@@ -151,9 +190,11 @@ def settled(
         )
     elif config.data is not None:
         rows, skipped = read_rows(config.data, config.on_bad, columns=config.columns)
+    elif asks_own(config) and (config.run is not None or own_questions(source_of(config)) is not None):
+        rows, skipped = heldout_questions(source_of(config), notify), 0
     else:
-        rows, skipped = task_rows(config), 0
         config = replace(config, task=config.task or ChainSum())
+        rows, skipped = task_rows(config), 0
     if skipped:
         notify(f"{skipped} rows of {config.path or config.data} cannot be used and are left out")
     filled = replace(
@@ -207,9 +248,9 @@ def prompts_to_evaluate(
 @contextmanager
 def reward_for(
     config: EvalConfig, named: NamedSet | None
-) -> Iterator[tuple[Reward, AnswerEquivalence | None]]:
-    """The reward, and how its answers are compared where that is known. The reward is closed at the end of
-    the `with`."""
+) -> Iterator[tuple[Reward | None, AnswerEquivalence | None]]:
+    """The reward, and how its answers are compared where that is known; no reward where the environment asks
+    its own questions. The reward is closed at the end of the `with`."""
     reward, equivalence = make_reward(config, named)
     try:
         yield reward, equivalence
@@ -217,9 +258,13 @@ def reward_for(
         close(reward)
 
 
-def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, AnswerEquivalence | None]:
+def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward | None, AnswerEquivalence | None]:
     """Makes the reward of an evaluation, and how its answers are compared for votes (None: they cannot
     be)."""
+    around = with_models(Around(), lambda: device_of(config.device))
+    if isinstance(config.reward, RewardPart):
+        part: Reward = built(config.reward, around)
+        return part, equivalence_of(part)
     if config.reward is not None and (not isinstance(config.reward, str) or ":" in config.reward):
         return UserReward(config.reward), None
     name = config.reward or (named.check if named is not None else None)
@@ -229,10 +274,13 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward, Ans
             raise UserError(
                 f"there is no reward '{name}'{nearest(name, rewards)}; your own is file.py:function"
             )
-        reward: Reward = built(rewards[name](), Around())
+        reward: Reward = built(rewards[name](), around)
         return reward, equivalence_of(reward)
-    if config.data is None:
-        task = config.task or ChainSum()
+    source = source_of(config)
+    if own_questions(source) is not None:
+        return None, None
+    if source.data is None:
+        task = task_of(source)
         return task.grade, equivalence_of_task(task)
     return ExactMatch(), equivalence_of(ExactMatch())
 
@@ -255,15 +303,12 @@ CHECKS: dict[str, Callable[[], Reward]] = {
 scores, so none can learn to exploit them."""
 
 
-def tell_of_golds(prompts: Sequence[Prompt], grading: Grading, notify: Callable[[str], None]) -> None:
+def tell_of_golds(prompts: Sequence[Prompt], grade: Grade, notify: Callable[[str], None]) -> None:
     """Notifies when gold answers of a set earn no reward by its verifier, so that no model can be right
     there. The questions stay in the set."""
-    spell = getattr(grading.reward, "spell", None)
-    if spell is None:
+    if not isinstance(grade, Grading) or (spell := getattr(grade.reward, "spell", None)) is None:
         return
-    wrong = [
-        p for p in prompts if p.answer is not None and grading.judge(p, spell(p.text, p.answer)).acc != 1
-    ]
+    wrong = [p for p in prompts if p.answer is not None and grade.judge(p, spell(p.text, p.answer)).acc != 1]
     if wrong:
         notify(
             f"the gold answers of {len(wrong)} of {len(prompts)} questions earn no reward by this verifier, "

@@ -1,7 +1,7 @@
 """Where the models of a run are placed, which weights the sampler uses, and how new weights reach it."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.assembly.origin import origin_of_model
 from menon.base import BASES
 from menon.config import Engine, Models, RunConfig
 from menon.engines.decoder import context_of
@@ -47,6 +48,8 @@ class Placed(AbstractContextManager):
     tokenizer: PreTrainedTokenizerBase
     context: int | None
     """Most tokens of a sequence that the policy can read; None if its configuration does not say."""
+    origin: Mapping[str, Any]
+    """Fingerprints of the policy's model as it was read."""
 
     @property
     def parameters(self) -> int:
@@ -64,13 +67,14 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     device = device_of(config.engine.device)
     start = model_name(config.models.policy.model)
     model, tokenizer = load_policy(start, WEIGHTS_DTYPE[config.engine.dtype], device)
+    origin = origin_of_model(model, tokenizer)
     # The sampler first: it may move the weights into shared memory.
     sampler = sampler_of(config, model, tokenizer, notify)
     temperature, seed = config.source.temperature, config.control.seed
     models = models_of(config.models, config.engine, temperature, seed, model, device)
     channel = (ByReference if sampler.model is model else ByCopy)(models["policy"], sampler)
     host = InProcessHost(models, {"policy": partial(export, model, tokenizer)})
-    return Placed(host, sampler, channel, tokenizer, context_of(model))
+    return Placed(host, sampler, channel, tokenizer, context_of(model), origin)
 
 
 def sampler_of(

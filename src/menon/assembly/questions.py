@@ -24,17 +24,30 @@ TASK_ROWS = 10_000
 def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
     """Rows to train on and held-out rows."""
     if source.data is None:
-        task: Questions = own_questions(source) or task_of(source)
-        train = task.rows("train", min(TASK_ROWS, task.room("train")), seed)
-        heldout = task.rows("heldout", min(source.heldout, task.room("heldout")), 0)
-        for split, rows_of_split in (("training", train), ("held-out", heldout)):
-            if not rows_of_split:
-                raise UserError(f"{task} has no {split} question; give it settings that allow more questions")
-        return list(train), list(heldout)
+        return rows_of_task(source, "train", TASK_ROWS, seed), heldout_questions(source, notify)
     rows = rows_of(source.data, source, notify)
     if source.heldout_data is None:
         return apart(rows, source.heldout, source.data)
-    return rows, rows_of(source.heldout_data, source, notify)[: source.heldout]
+    return rows, heldout_questions(source, notify)
+
+
+def heldout_questions(source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
+    """The held-out rows of a run with this source."""
+    if source.data is None:
+        return rows_of_task(source, "heldout", source.heldout, 0)
+    if source.heldout_data is None:
+        return apart(rows_of(source.data, source, notify), source.heldout, source.data)[1]
+    return rows_of(source.heldout_data, source, notify)[: source.heldout]
+
+
+def rows_of_task(source: OnlineSource, split: str, most: int, seed: int) -> list[Row]:
+    """At most `most` rows of a split of the source's task, or of its environment if that asks."""
+    task: Questions = own_questions(source) or task_of(source)
+    rows = list(task.rows(split, min(most, task.room(split)), seed))
+    if not rows:
+        name = "training" if split == "train" else "held-out"
+        raise UserError(f"{task} has no {name} question; give it settings that allow more questions")
+    return rows
 
 
 def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
@@ -100,10 +113,20 @@ def prompts_to_train(
         source.on_bad,
         notify,
     )
-    if isinstance(grade, Grading) and (spell := getattr(grade.reward, "spell", None)) is not None:
-        prompts, unproved = prove_golds(prompts, grade, spell, source.on_bad)
-        if unproved:
-            notify(f"{unproved} questions have an answer that earns no reward and are left out")
+    return proved(prompts, grade, source.on_bad, notify) if isinstance(grade, Grading) else prompts
+
+
+def proved(
+    prompts: list[Prompt], grade: Grading, on_bad: OnBad, notify: Callable[[str], None]
+) -> list[Prompt]:
+    """The questions whose gold answer earns the full reward; all where it is not known how an answer is
+    stated. UserError unless `on_bad` lets the others be left out."""
+    spell = getattr(grade.reward, "spell", None)
+    if spell is None:
+        return prompts
+    prompts, unproved = prove_golds(prompts, grade, spell, on_bad)
+    if unproved:
+        notify(f"{unproved} questions have an answer that earns no reward and are left out")
     return prompts
 
 

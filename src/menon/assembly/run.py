@@ -21,7 +21,7 @@ from menon.threads import Threads
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
-    from menon.loop import Watcher
+    from menon.loop import Run, Watcher
     from menon.record.folder import RunFolder
     from menon.record.trackers import Tracker
 
@@ -51,7 +51,7 @@ def start(
             "to a new folder"
         )
     config = replace(config, own_code=own_code(config))
-    return drive(config, chosen, lambda: RunFolder.create(out, plain_data(config)), show)
+    return drive(config, chosen, lambda run: RunFolder.create(out, plain_data(config), run.origin), show)
 
 
 def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]:
@@ -66,19 +66,19 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
     settings = settings_in(view.layout.about)
     chosen = Threads(int(setting(settings, "threads")), "as the run began")
     use(chosen, str(setting(settings, "device", "auto")))
-    from menon.config import RunConfig, changed, own_code
+    from menon.config import RunConfig, changed, own_code, settings_as_begun
     from menon.record.folder import RunFolder
     from menon.settings import read
 
     with RunFolder.open(path) as folder:
-        config = changed(read(RunConfig, folder.settings), changes)
+        config = changed(read(RunConfig, settings_as_begun(folder.settings)), changes)
         now = own_code(config)
         odd = [name for name, code in config.own_code.items() if now.get(name) != code]
         if odd:
             raise UserError(
                 f"{odd[0]} is not what it was when the run began; put the old code back, or start a new run"
             )
-        return drive(config, chosen, lambda: folder, show)
+        return drive(config, chosen, lambda run: folder, show)
 
 
 def together(changes: Sequence[Tree], again: Tree | None = None) -> Tree:
@@ -93,7 +93,7 @@ def configured(
     recipe: str | None, changes: Sequence[Tree], count: int, again: Tree | None = None
 ) -> "RunConfig":
     """The whole configuration of a new run with `count` threads."""
-    from menon.config import RunConfig, changed, settings_of_format_1
+    from menon.config import RunConfig, changed, settings_as_begun
     from menon.recipes import recipe as named
     from menon.settings import read
 
@@ -106,9 +106,7 @@ def configured(
             "name a recipe"
         )
     model = str(setting(settings, "model") or default_model(settings))
-    if again is not None and "control" not in again:
-        again = settings_of_format_1(again)
-    base = named(name, model, scale) if again is None else read(RunConfig, again)
+    base = named(name, model, scale) if again is None else read(RunConfig, settings_as_begun(again))
     out = Path(str(setting(settings, "out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), "model": model}
     return changed(base, *changes, last)
@@ -123,7 +121,7 @@ def settings_in(file: Path) -> Tree:
 
 
 def drive(
-    config: "RunConfig", chosen: Threads, open_folder: Callable[[], "RunFolder"], show: Show
+    config: "RunConfig", chosen: Threads, open_folder: Callable[["Run"], "RunFolder"], show: Show
 ) -> dict[str, Any]:
     """Builds the run, opens its folder, and runs the loop; notices about the data are shown above its
     progress."""
@@ -135,7 +133,7 @@ def drive(
     if config.control.tracker is not None:
         check(config.control.tracker)
     notes: list[str] = []
-    with build(config, notes.append) as run, open_folder() as folder:
+    with build(config, notes.append) as run, open_folder(run) as folder:
         machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"
         with (
             show({**run.header, "machine": machine}) as watch,

@@ -19,7 +19,8 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon train grpo data=FILE.jsonl model=NAME  train any causal language model on your own questions
   menon train ppo settings.yaml seed=3         a recipe, a file of settings, single settings
   menon train --resume RUN                     go on with a run, as if it had never stopped
-  menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of a model or of a run's newest checkpoint
+  menon eval RUN                               a run's newest checkpoint, evaluated as in the run
+  menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of any model
   menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
   menon compare A.json B.json                  two evaluations, question by question
   menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from menon.threads import Threads
 
 
+LATER = {"max_turns": 16, "graded_text": "policy"}
+"""Settings that older results lack, with their defaults."""
+
+
 def evaluate(words: Sequence[str]) -> int:
     """Evaluates a model on held-out questions: avg@k, pass@k and maj@k with intervals. Prints a table, and as
     the last line the numbers as JSON; every answer's verdict goes into a file."""
@@ -57,6 +61,7 @@ def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
         )
     return [
         f"menon eval  {config.model}",
+        *as_in_the_run(config),
         f"  questions  {config.n} of {source}, {answers} each",
         f"  sampling   temperature {temperature}, top_p {config.top_p:g}, at most {config.max_new_tokens} "
         "tokens, "
@@ -64,6 +69,25 @@ def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
         f"  machine    {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
         "",
     ]
+
+
+def as_in_the_run(config: "EvalConfig") -> list[str]:
+    """The lines about a run whose settings are used, and about the environment."""
+    part = config.environment
+    environment = None if part is None else getattr(part, "kind", type(part).__name__)
+    lines = []
+    if config.run is not None:
+        reward = getattr(config.reward, "kind", config.reward) or "that of the questions"
+        lines.append(
+            f"  as in      {config.run}: template {config.template}, environment {environment or 'none'}, "
+            f"reward {reward}"
+        )
+    if part is not None:
+        lines.append(
+            f"  in turns   {environment}, at most {config.max_turns} turns; the reward reads "
+            + ("what the policy wrote" if config.graded_text == "policy" else "the observations too")
+        )
+    return lines
 
 
 def table(done: "Result") -> list[str]:
@@ -84,6 +108,8 @@ def table(done: "Result") -> list[str]:
     ]
     if numbers["failed"]:
         lines.append(f"  {numbers['failed']} answers could not be graded and are in no number")
+    if numbers["not_applicable"]:
+        lines.append(f"  {numbers['not_applicable']} answers are of rows that the reward does not apply to")
     return [*lines, f"  {done.about['seconds']:.1f} s"]
 
 
@@ -131,6 +157,9 @@ def verdict(found: "Comparison", files: Sequence[str], abouts: Sequence[Mapping[
             "max_new_tokens",
             "template",
             "reward",
+            "environment",
+            "max_turns",
+            "graded_text",
         )
         if _of(abouts[0], name) != _of(abouts[1], name)
     ]
@@ -149,4 +178,4 @@ def verdict(found: "Comparison", files: Sequence[str], abouts: Sequence[Mapping[
 
 
 def _of(about: Mapping[str, Any], name: str) -> Any:
-    return about["settings"].get(name)
+    return about["settings"].get(name, LATER.get(name))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from menon.record.reader import RunView
 
 READ = ["step", "prompt", "answer", "completion", "finish", "score", "acc", "tokens", "is_action"]
+GRADED = ["graded_text"]
+"""A column that only answers in turns have: what the grader read in place of the completion."""
 
 
 def rescore(words: Sequence[str]) -> int:
@@ -63,7 +65,7 @@ def regrade(view: "RunView", reward: Reward) -> list[tuple[Verdict, Verdict]]:
     """For each stored answer the verdict that it was given in the run, and the verdict of the reward."""
     pairs: list[tuple[Verdict, Verdict]] = []
     for step in view.transcripts.steps:
-        rows = view.transcripts.rows(step, READ)
+        rows = view.transcripts.rows(step, READ + GRADED * (GRADED[0] in view.transcripts.columns(step)))
         given = [Verdict(row["score"], row["acc"]) for row in rows]
         pairs += zip(given, verdicts(reward, [asked_of(row) for row in rows]), strict=True)
     return pairs
@@ -73,7 +75,8 @@ def asked_of(row: Mapping[str, Any]) -> Asked:
     """The question as it was asked in the run, without the row's other columns, which a run does not
     store."""
     ids = [token for token, mine in zip(row["tokens"], row["is_action"], strict=True) if mine]
-    return Asked(row["prompt"], row["completion"], row["answer"], {}, row["finish"], ids)
+    text = row.get(GRADED[0], row["completion"])
+    return Asked(row["prompt"], text, row["answer"], {}, row["finish"], ids)
 
 
 def verdicts(reward: Reward, asked: Sequence[Asked]) -> Sequence[Verdict]:

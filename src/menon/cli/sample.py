@@ -37,6 +37,7 @@ def sample(words: Sequence[str]) -> int:
     use(threads.choose(settings), str(settings.get("device", "auto")))
     from rich.console import Console
 
+    from menon.assembly.as_run import environment_left_out
     from menon.assembly.sample import SampleConfig
     from menon.assembly.sample import sample as drawn
     from menon.settings import read
@@ -51,6 +52,10 @@ def sample(words: Sequence[str]) -> int:
     console.print(
         f"  temperature  {config.temperature:g}, top_p {config.top_p:g}, seed {config.seed}", markup=False
     )
+    if (environment := environment_left_out(config.model)) is not None:
+        console.print(
+            f"  the run's environment {environment} does not answer here; menon eval uses it", markup=False
+        )
     for number, one in enumerate(answers, start=1):
         console.print(f"\n{number}  {facts(one)}", markup=False)
         console.print(coloured(one))

@@ -12,10 +12,15 @@ from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.prompts.tasks import task_name
 from menon.record import disk
-from menon.settings import choice
+from menon.reward.parts import RewardPart
+from menon.rollout.environments import EnvironmentPart
+from menon.rollout.turns import GradedText
+from menon.settings import choice, choice_or_else
 from menon.types import Sampling
 
 Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
+Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
+Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart, named=False)]
 FORMAT = "menon-evaluation-1"
 
 
@@ -37,11 +42,23 @@ class EvalConfig:
     """A public set by name; `path` says where its file is."""
     path: str | None = None
     """The set's file, or a folder with it."""
-    reward: str | Callable[..., Any] | None = None
-    """math, choice, numeric, code, instructions, exact, or a function: file.py:name. Default: that of the
-    task or set, and exact for data."""
+    run: str | None = None
+    """A run folder: settings that are not given here are those of this run, and its held-out questions are
+    asked if no others are named. Default: the run that the model comes from."""
+    reward: Reward = None
+    """math, choice, numeric, code, instructions, exact, a function (file.py:name), or a table with the kind
+    of a run's reward. Default: that of the run, task or set, and exact for data."""
     template: str | None = None
-    """A template by name, or text with {q} for the question. Default: the set's own, else none."""
+    """A template by name, or text with {q} for the question. Default: that of the run, or the set's own, else
+    none."""
+    environment: Environment | None = None
+    """The environment that answers the policy, turn by turn; null: none. Default: that of the run. Without
+    other questions it asks its own if it has any."""
+    max_turns: int = 16
+    """Most turns of an episode with an environment."""
+    graded_text: GradedText = "policy"
+    """What the reward reads of an answer in turns: what the policy wrote, or with `all` also the
+    observations."""
     n: int | None = None
     """How many questions; default: 200 of a task, all of a file."""
     k: int = 1
@@ -96,7 +113,7 @@ class EvalConfig:
             raise UserError(
                 "path is given without set; name the set, like set=gsm8k, or use data= for a file of your own"
             )
-        for name in ("n", "k", "samples", "slots", "max_new_tokens"):
+        for name in ("n", "k", "samples", "slots", "max_new_tokens", "max_turns"):
             if (value := getattr(self, name)) is not None:
                 at_least(1, name, value)
         at_least(0, "seed", self.seed)
@@ -118,7 +135,13 @@ class EvalConfig:
     @property
     def source(self) -> str:
         """A short name of the questions' source."""
-        return self.set or self.data or task_name(self.task)
+        return self.set or self.data or (task_name(self.task) if self.task else self.of_its_own)
+
+    @property
+    def of_its_own(self) -> str:
+        """The source where no questions are named: a run, an environment, or the default task."""
+        own = self.environment if hasattr(self.environment, "rows") else None
+        return self.run or (task_name(None) if own is None else str(getattr(own, "kind", type(own).__name__)))
 
 
 def write_result(

@@ -75,6 +75,8 @@ class Item:
     """Parts of the reward by name; only those that every sample has."""
     error: str = ""
     """The message of the first grader that failed."""
+    not_applicable: int = 0
+    """Samples that the reward does not apply to; their acc and score are NaN."""
 
 
 def items_of(
@@ -100,6 +102,7 @@ def item_of(graded: Sequence[Graded], equivalence: AnswerEquivalence | None) -> 
         finish=tuple(g.rollout.finish for g in graded),
         parts={name: tuple(float(g.verdict.parts[name]) for g in graded) for name in sorted(common)},
         error=next((g.verdict.error for g in graded if g.verdict.error), ""),
+        not_applicable=sum(not g.verdict.applies for g in graded),
     )
 
 
@@ -117,9 +120,8 @@ def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
     `avg@n` over all n samples; `pass@j` and, where answers can be compared, `maj@j` for j = 1, 2, 4, ... and
     k; each {"value", "low", "high"} with a 95 % bootstrap interval over questions. `cons@k` is another name
     of `maj@k`. Then the means of the reward's parts, mean_length, trunc_rate, n (questions), samples, the
-    number of answers whose grader failed, and the share of answers that stated no answer. UserError where k
-    is more than the samples.
-    """
+    number of answers whose grader failed, of those that the reward does not apply to, and the share of
+    answers that stated no answer. UserError where k is more than the samples."""
     samples = len(items[0].acc)
     if k > samples:
         raise UserError(
@@ -127,6 +129,7 @@ def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
         )
     table = [np.array(item.acc) for item in items]
     every = np.concatenate(table)
+    apart = sum(item.not_applicable for item in items)
     numbers: dict[str, Any] = {f"avg@{samples}": spread([average(acc) for acc in table], seed)}
     for j in powers_up_to(k):
         numbers[f"pass@{j}"] = spread([passed(acc, j) for acc in table], seed)
@@ -141,7 +144,8 @@ def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
         "trunc_rate": float(np.mean([finish == "length" for item in items for finish in item.finish])),
         "n": len(items),
         "samples": samples,
-        "failed": int(np.isnan(every).sum()),
+        "failed": int(np.isnan(every).sum()) - apart,
+        "not_applicable": apart,
         "subsets": SUBSETS,
         "bootstrap": DRAWS,
     }

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from menon.record import checkpoint, disk
 from menon.record.events import Events
 from menon.record.layout import LINES, Layout, step_file, steps_in
 from menon.record.lock import Lock
+from menon.record.origin import Origin, check_origin
 from menon.record.reader import FORMAT, RunView
 from menon.record.spans import TextSpans
 from menon.record.transcripts import write_answers, write_transcript
@@ -47,8 +48,11 @@ class RunFolder:
     """The command that resumes the run; "": `menon train --resume`."""
 
     @staticmethod
-    def create(path: Path | str, settings: Mapping[str, Any]) -> "RunFolder":
-        """A new run's folder. UserError if a run is in it already, finished or not."""
+    def create(
+        path: Path | str, settings: Mapping[str, Any], origin: Origin = MappingProxyType({})
+    ) -> "RunFolder":
+        """A new run's folder; `origin` are the fingerprints of what it begins with. UserError if a run is in
+        it already, finished or not."""
         path = Path(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -67,6 +71,7 @@ class RunFolder:
                 "settings": dict(settings),
                 "seed": settings.get("seed"),
                 "determinism": level,
+                "origin": dict(origin),
                 **surroundings(),
             }
             with writing(path):
@@ -138,6 +143,13 @@ class RunFolder:
         return [
             f"{name} was {then[name]} and is {now.get(name)}" for name in then if then[name] != now.get(name)
         ]
+
+    def check_origin(self, now: Origin) -> bool:
+        """Compares what the run began with and what it has now. UserError if they differ; returns whether
+        that is known."""
+        then = self.about.get("origin") or {}
+        check_origin(then, now, self.settings, self.layout.latest)
+        return bool(then)
 
     # What happened
 

@@ -103,7 +103,7 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
     what the grader gave, before the advantage stage subtracts any KL penalty.
     """
     counted = [g for g in graded if not np.isnan(g.verdict.score)]
-    texts = [g.rollout.text for g in counted]
+    texts = [g.rollout.graded_text for g in counted]
     found = {
         name: np.array([bool(p.search(text)) for text in texts], dtype=bool) for name, p in REFLECTION.items()
     }
@@ -123,6 +123,9 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
         "refl/r1_rate": _share([bool(R1_WORDS.search(text)) for text in texts]),
     }
     metrics |= {f"refl/per_pattern/{name}": _share(hits) for name, hits in found.items()}
+    if apart := sum(not g.verdict.applies for g in graded):
+        metrics["reward/not_applicable"] = Sum(apart)
+        metrics["reward/failed"] = Sum(len(graded) - len(counted) - apart)
     parts: dict[str, list[float]] = {}
     for g in counted:
         for name, value in g.verdict.parts.items():
@@ -141,20 +144,26 @@ def scores_shown(graded: Sequence[Graded]) -> dict[str, list[float]]:
 def summary(graded: Sequence[Graded]) -> dict[str, float]:
     """An evaluation in a few numbers: accuracy (mean acc), mean_length (action tokens), entropy (mean over
     action tokens, in nats), n answers counted, the number of failed graders (their answers are not counted),
-    and working_share and reflection_share if the task recognises them."""
+    the number of answers that the reward does not apply to if there are any, and working_share and
+    reflection_share if the task recognises them."""
     counted = [g for g in graded if not (np.isnan(g.verdict.score) or np.isnan(g.verdict.acc))]
+    apart = sum(not g.verdict.applies for g in graded)
     entropies = [
         g.rollout.entropy[g.rollout.is_action].astype(np.float64)
         for g in counted
         if g.rollout.entropy is not None
     ]
-    return {
-        "accuracy": float(_share([g.verdict.acc for g in counted])),
-        "mean_length": float(_share([g.rollout.num_actions for g in counted])),
-        "entropy": float(_share(np.concatenate(entropies) if entropies else [])),
-        "n": float(len(counted)),
-        "failed": float(len(graded) - len(counted)),
-    } | {f"{name}_share": float(_share(values)) for name, values in scores_shown(counted).items()}
+    return (
+        {
+            "accuracy": float(_share([g.verdict.acc for g in counted])),
+            "mean_length": float(_share([g.rollout.num_actions for g in counted])),
+            "entropy": float(_share(np.concatenate(entropies) if entropies else [])),
+            "n": float(len(counted)),
+            "failed": float(len(graded) - len(counted) - apart),
+        }
+        | ({"not_applicable": float(apart)} if apart else {})
+        | {f"{name}_share": float(_share(values)) for name, values in scores_shown(counted).items()}
+    )
 
 
 def _mean(values: Tensor) -> Mean:
@@ -220,7 +229,7 @@ def _explained(value: Tensor, ret: Tensor) -> float:
 def _well_formed(graded: Graded) -> bool:
     """The form of docs/numerics.md, 13.3: the two tagged parts and nothing else, each tag once; the prompt
     may have opened <think> already."""
-    text = graded.rollout.text.strip()
+    text = graded.rollout.graded_text.strip()
     if graded.rollout.prompt.text.rstrip().endswith("<think>"):
         text = "<think>" + text
     return all(text.count(tag) == 1 for tag in TAGS) and FORMAT.fullmatch(text) is not None

@@ -17,6 +17,9 @@ from menon.types import Graded, Rollout, StepReport
 TOKEN_COLUMN = {"token": "tokens"}
 """A batch's column -> its name in a transcript, where that differs."""
 
+UNASKED = "the reward does not apply to this row"
+"""What stands in place of an error where the grader did not fail."""
+
 
 def write_transcript(path: Path, report: StepReport, spans: TextSpans | None = None) -> None:
     """One row per rollout, in the order of the batch.
@@ -27,7 +30,8 @@ def write_transcript(path: Path, report: StepReport, spans: TextSpans | None = N
     and as lists over all tokens of the sequence, prompt included: tokens, is_action and every other column
     that the step filled (behaviour_logp, log_kept, entropy, version, old_logp, ref_logp, value, state_value,
     reward, advantage, ret). With `spans` also text (the whole sequence, special tokens shown) and text_start
-    (where each token begins in it; see `record.spans`). Where a sampler gave them, alternatives and
+    (where each token begins in it; see `record.spans`). With an environment whose observations the grader did
+    not read also graded_text, which is what it read. Where a sampler gave them, alternatives and
     alternatives_logp: lists over the action tokens, each of k tokens or of their log-probs. The file is
     complete or absent; OSError if there is no room.
     """
@@ -72,7 +76,7 @@ def _table(report: StepReport, spans: TextSpans | None) -> pa.Table:
         "score": pa.array([v.score for v in verdicts], pa.float64()),
         "acc": pa.array([v.acc for v in verdicts], pa.float64()),
         "parts": pa.array([list(v.parts.items()) for v in verdicts], pa.map_(pa.string(), pa.float64())),
-        "error": pa.array([_sound(v.error) for v in verdicts], pa.string()),
+        "error": pa.array([_sound(v.error) if v.applies else UNASKED for v in verdicts], pa.string()),
         "node": pa.array([r.node for r in rollouts], pa.int64()),
         "parent": pa.array([r.parent for r in rollouts], pa.int64()),
         "depth": pa.array([r.depth for r in rollouts], pa.int64()),
@@ -92,6 +96,8 @@ def _table(report: StepReport, spans: TextSpans | None) -> pa.Table:
         starts = np.concatenate([start for _, start in texts]) if texts else np.zeros(0, dtype=np.int32)
         columns["text"] = pa.array([_sound(text) for text, _ in texts], pa.string())
         columns["text_start"] = pa.LargeListArray.from_arrays(bounds, pa.array(starts, pa.int32()))
+    if any(rollout.written is not None for rollout in rollouts):
+        columns["graded_text"] = pa.array([_sound(r.graded_text) for r in rollouts], pa.string())
     return pa.table(columns)
 
 

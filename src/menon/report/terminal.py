@@ -222,7 +222,9 @@ def sample_of(graded: Graded) -> tuple[str, list[str], str]:
     lines = [printable(line) for line in rollout.text.strip("\n").split("\n")]
     if len(lines) > SAMPLE_LINES:
         lines = [*lines[: SAMPLE_LINES // 2], "...", *lines[-SAMPLE_LINES // 2 :]]
-    if verdict.score != verdict.score:
+    if not verdict.applies:
+        mark = "the reward does not apply"
+    elif verdict.score != verdict.score:
         mark = f"could not be graded: {verdict.error}"
     else:
         mark = "right" if verdict.acc == 1 else "wrong" if verdict.acc == 0 else f"reward {verdict.score:g}"

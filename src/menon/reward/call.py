@@ -22,8 +22,9 @@ class UserReward:
     in a thread: the limit holds, but a thread that hangs keeps running and keeps its core.
 
     A function that raises, takes too long, or returns NaN, infinity, None, another type or another number of
-    rewards than one gives a NaN verdict whose `error` says so. UserError at construction: no such function,
-    or another signature.
+    rewards than one gives a NaN verdict whose `error` says so. [None] of a function of TRL says that it does
+    not apply to the row, which is no failure. UserError at construction: no such function, or another
+    signature.
 
     `acc` is "acc" of a dict, "scores" of OpenRLHF's dict, or that of a Verdict; for a bare number it is 1 if
     the number is at least 1, else 0. A function of TRL that compares the answers of a group cannot work here:

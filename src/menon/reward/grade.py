@@ -71,8 +71,7 @@ def seen(verdict: Verdict, text: str, shows: Shows) -> Verdict:
 
 
 def asked_of(rollout: Rollout) -> Asked:
-    ids = rollout.tokens[len(rollout.prompt.tokens) :].tolist()
-    return asked(rollout.prompt, rollout.text, rollout.finish, ids)
+    return asked(rollout.prompt, rollout.graded_text, rollout.finish, rollout.graded_tokens.tolist())
 
 
 def asked(prompt: Prompt, completion: str, finish: str, completion_ids: Sequence[int]) -> Asked:

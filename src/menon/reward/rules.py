@@ -23,7 +23,7 @@ from menon.reward.numeric import Numeric
 from menon.reward.pattern import Pattern
 from menon.reward.repetition import Repetition
 from menon.reward.words import Language, Overlap
-from menon.types import Verdict
+from menon.types import NOT_APPLICABLE, Verdict
 
 AnswerRule = MathAnswer | ExactMatch | Numeric | MultipleChoice | Pattern | JsonAnswer | Overlap | WordF1
 """Rules that judge correctness."""
@@ -54,7 +54,9 @@ class Shaped:
     ) -> Verdict:
         asked = Asked(prompt, completion, answer, columns, finish, list(completion_ids))
         verdict = judge(self.answer, "menon", asked)
-        return verdict if verdict.error else replace(verdict, score=self.score(verdict, asked))
+        if verdict.error or not verdict.applies:
+            return verdict
+        return replace(verdict, score=self.score(verdict, asked))
 
     def score(self, verdict: Verdict, asked: Asked) -> float:
         """The score of an answer for which the rule `answer` gave this verdict."""
@@ -146,7 +148,7 @@ class Mix:
 
     A part is a kind with its weight, or a rule and a weight under any name. The verdict's parts hold each
     part's own score under its name. acc is that of the first part that knows it. If a part fails, the sum
-    fails.
+    fails. A part that does not apply to the row (TRL's None) is left out; if none applies, the sum does not.
     """
 
     parts: Mapping[str, float | Weighted] = field(default_factory=dict)
@@ -195,6 +197,9 @@ class Mix:
         verdicts = {name: judge(rule, "menon", asked) for name, rule in rules.items()}
         if failed := [f"{name}: {verdict.error}" for name, verdict in verdicts.items() if verdict.error]:
             return Verdict(math.nan, math.nan, error=failed[0])
+        verdicts = {name: verdict for name, verdict in verdicts.items() if verdict.applies}
+        if not verdicts:
+            return NOT_APPLICABLE
         parts = {name: verdict.score for name, verdict in verdicts.items()}
         for verdict in verdicts.values():
             parts = {**verdict.parts, **parts}

@@ -52,10 +52,12 @@ class BestOf:
         if isinstance(prompts, Notes):  # dropped answers are seen only here
             prompts.note(written)
         kept = [one for group in groups for one in self.best(group)]
+        if not kept and not any(one.verdict.applies for one in written):
+            kept = [one for group in groups for one in group[: self.keep]]  # a step without anything to learn
         if not kept:
             raise UserError(
                 f"best_of keeps none of {len(written)} answers, because the grader failed on all of them, "
-                f"first with: {written[0].verdict.error or 'a score of NaN'}; fix it"
+                f"first with: {first_error(written) or 'a score of NaN'}; fix it"
             )
         return Collected(kept, metrics_of(written, kept))
 
@@ -66,13 +68,19 @@ class BestOf:
         return [group[place] for place in sorted(ranked[: self.keep])]
 
 
+def first_error(graded: Sequence[Graded]) -> str:
+    """The first message of a grader that failed; "" if there is none."""
+    return next((one.verdict.error for one in graded if one.verdict.error), "")
+
+
 def metrics_of(written: Sequence[Graded], kept: Sequence[Graded]) -> dict[str, Metric]:
     known = [one.verdict.score for one in written if not math.isnan(one.verdict.score)]
-    best = [one.verdict.score for one in kept]
+    best = [one.verdict.score for one in kept if not math.isnan(one.verdict.score)]
+    applies = sum(one.verdict.applies for one in written)
     return {
         "best_of/written_reward": Mean(sum(known), len(known)),
         "best_of/dropped_reward": Mean(sum(known) - sum(best), len(known) - len(best)),
         "best_of/dropped": Sum(len(written) - len(kept)),
-        "best_of/failed": Sum(len(written) - len(known)),
+        "best_of/failed": Sum(applies - len(known)),
         "tokens/generated": Sum(sum(one.rollout.num_actions for one in written)),
     }

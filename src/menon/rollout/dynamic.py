@@ -110,7 +110,9 @@ class DynamicSampling:
             "dynamic/all_correct": Sum(kinds.count("all_correct")),
             "dynamic/all_wrong": Sum(kinds.count("all_wrong")),
             "dynamic/ungraded": Sum(kinds.count("ungraded")),
-            "dynamic/failed_answers": Sum(sum(math.isnan(answer.verdict.score) for answer in answers)),
+            "dynamic/failed_answers": Sum(
+                sum(math.isnan(answer.verdict.score) and answer.verdict.applies for answer in answers)
+            ),
             "tokens/generated": Sum(sum(answer.rollout.num_actions for answer in answers)),
         }
 

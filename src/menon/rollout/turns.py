@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from menon.streams import stream
 from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Verdict, no_tokens
 from menon.user_code import describe
 
+GradedText = Literal["policy", "all"]
+"""What a grader reads of an answer in turns. `policy`: what the policy wrote, with a line break in place of
+each observation, so that no answer is put together across one. `all`: the observations too."""
 PARALLEL = os.cpu_count() or 1
 """Most calls of environments that run in parallel."""
 OBSERVED = {
@@ -48,8 +51,7 @@ class Turns:
     An environment that raises, takes longer than `time_limit` seconds for one call or returns something of
     another type ends its episode (finish "abort") with a NaN verdict that says so. The verdicts of the others
     are the grader's, with the environment's rewards added to the score, and three parts: `turns`, `observed`
-    (1 if the policy got to read an observation) and `environment` (the sum of its rewards). The grader reads
-    the whole text, observations included.
+    (1 if the policy got to read an observation) and `environment` (the sum of its rewards).
     """
 
     environment: Environment
@@ -61,6 +63,7 @@ class Turns:
     seed: int = 0
     max_turns: int = 16
     time_limit: float = 60.0
+    graded_text: GradedText = "policy"
 
     def __post_init__(self) -> None:
         if self.max_turns < 1 or not self.time_limit > 0:
@@ -236,12 +239,24 @@ class Episode:
             tokens=np.concatenate([prompt.tokens, self.tokens]),
             finish=self.finish or "abort",
             text=self.text,
+            written=self.written() if self.turns.graded_text == "policy" else None,
             group=self.group,
             sample=self.asked.sample,
             visit=self.asked.visit,
             **{"log_kept": None, "entropy": None, **columns},
             **self._alternatives(size),
         )
+
+    def written(self) -> str:
+        """What the policy wrote. Turns without an observation between them are decoded together."""
+        pieces: list[list[Tokens]] = []
+        end = -1
+        for begin, turn in self.turns_written:
+            if begin != end:
+                pieces.append([])
+            pieces[-1].append(turn.tokens)
+            end = begin + len(turn.tokens)
+        return "\n".join(self.turns.decode(np.concatenate(piece).tolist()) for piece in pieces)
 
     def _alternatives(self, prompt_tokens: int) -> dict[str, Any]:
         """[L, k] of all turns, empty where the policy did not write; nothing where they were not recorded."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from menon.reward.code.signatures import Asked, Unusable, judge, shape_of
-from menon.types import Verdict
+from menon.types import NOT_APPLICABLE, Verdict
 
 ASKED = Asked("Q: 3+4=", "\\boxed{7}", "7", {"question": "3+4=", "level": 2}, "stop", [11, 12])
 
@@ -83,9 +83,10 @@ def test_functions_of_trl():
     # A column of that name goes before the answer.
     assert ask(trl_ground_truth, replace(ASKED, columns={"ground_truth": "8"})).score == 0
     assert ask(trl_task, replace(ASKED, columns={"task": "math"})).score == 0.25
-    assert (
-        ask(trl_task, replace(ASKED, columns={"task": "code"})).error == "the reward function returned None"
-    )
+    assert ask(trl_task, replace(ASKED, columns={"task": "code"})) is NOT_APPLICABLE
+    assert ask(lambda completions, **kwargs: None).error.startswith("the reward function returned a NoneType")
+    assert ask(lambda completions, **kwargs: [math.nan]).error == "the reward function returned NaN"
+    assert ask(lambda completion: None).error == "the reward function returned None"
     assert ask(trl_task).error.startswith(
         "the reward function needs 'task'; there is only answer, completion_ids, "
     )

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from menon.types import Verdict
+from menon.types import NOT_APPLICABLE, Verdict
 from menon.user_code import describe
 
 Shape = Literal["menon", "trl", "verl", "openrlhf"]
 
 SIGNATURES = (
     "f(prompt, completion, answer, **columns) -> float | dict | Verdict",
-    "TRL's f(prompts, completions, **kwargs) -> list[float]",
+    "TRL's f(prompts, completions, **kwargs) -> list[float | None]",
     "verl's f(data_source, solution_str, ground_truth, extra_info=None) -> float | dict",
     "OpenRLHF's f(queries, prompts, labels) -> tensor | dict",
 )
@@ -165,9 +165,10 @@ GIVEN: dict[Shape, Callable[[Asked], dict[str, Any]]] = {
 
 def read(result: Any, shape: Shape) -> Verdict:
     """The verdict of a function's result. `acc` is what the function returns for it ("acc", or OpenRLHF's
-    "scores" from 0 to 1); else it is 1 if the score is at least 1."""
+    "scores" from 0 to 1); else it is 1 if the score is at least 1. None in the list of a function of TRL says
+    that it does not apply to the row."""
     if isinstance(result, Verdict):
-        if result.error:
+        if result.error or not result.applies:
             return result
         graded = verdict(result.score, None if math.isnan(result.acc) else result.acc, result.parts)
         return replace(graded, acc=result.acc)
@@ -175,7 +176,10 @@ def read(result: Any, shape: Shape) -> Verdict:
         score, acc = one(entry(result, "rewards")), one(result.get("scores", [None]))
         between = isinstance(acc, bool | int | float) and 0 <= acc <= 1
         return verdict(score, acc if between else None, result.get("extra_logs") or {})
-    if shape in ("trl", "openrlhf"):
+    if shape == "trl":
+        value = one(result)
+        return NOT_APPLICABLE if value is None else verdict(value)
+    if shape == "openrlhf":
         return verdict(one(result))
     if isinstance(result, Mapping):
         parts = {name: value for name, value in result.items() if name not in ("score", "acc")}

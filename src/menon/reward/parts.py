@@ -1,0 +1,8 @@
+"""Every reward that a configuration names by its kind."""
+
+from menon.reward.code.tests import CodeTests
+from menon.reward.judge import Judge
+from menon.reward.preference import Preference
+from menon.reward.rules import RulePart
+
+RewardPart = Judge | Preference | CodeTests | RulePart
