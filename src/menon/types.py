@@ -115,6 +115,8 @@ class Request:
     """Path in a tree, one child number per level."""
     prefix: Tokens = field(default_factory=no_tokens)
     """[K] answer tokens that are already written; sampling goes on after them."""
+    seed: int | None = None
+    """Seed of its random stream; None: that of the sampler."""
     last: bool = False
     """No later request continues its answer, so the sampler need not keep it."""
 
@@ -299,6 +301,9 @@ class Verdict:
     parts: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
     """Why the grader failed, in one sentence."""
+    guessed: bool = field(default=False, compare=False)
+    """The reward said nothing of correctness: `acc` was read off a bool or a number of exactly 0 or 1, or is
+    NaN for any other number. `menon.truth` decides whether such an `acc` counts."""
     applies: bool = True
     """False: the reward says nothing of this row, as a function of TRL does by None. Score and acc are NaN:
     the answer is left out like one whose grader failed, but nothing failed, and it is counted apart."""

@@ -24,7 +24,7 @@ OPEN = {
 }
 
 STANDARD = {"numpy", "menon.errors", "menon.parts"}
-DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged"}
+DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged", "menon.truth"}
 PROTOCOLS = {
     "menon.rollout.protocols",
     "menon.update.protocols",
@@ -39,6 +39,8 @@ MAY: dict[str, set[str]] = {
     "types": {"numpy", "menon.errors"},
     "parts": {"menon.types", "menon.errors"},
     "streams": {"numpy"},
+    "intervals": {"numpy", "menon.streams"},
+    "truth": {"menon.types", "menon.errors"},
     "http": {"httpx2", "tenacity"},
     "processes": {"menon.errors", "menon.processes"},
     "ragged": {"torch"},
@@ -64,7 +66,7 @@ MAY: dict[str, set[str]] = {
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
     "source": DATA | {"menon.source"} | PROTOCOLS,
     "record": DATA
-    | {"menon.record", "menon.state_codec", "menon.settings", "menon.__version__"}
+    | {"menon.record", "menon.state_codec", "menon.settings", "menon.intervals", "menon.__version__"}
     | {"pyarrow", "safetensors", "psutil", "wandb"}
     | PROTOCOLS,
     "step": DATA | {"menon.record", "menon.update"} | PROTOCOLS,
@@ -73,6 +75,7 @@ MAY: dict[str, set[str]] = {
     | {"menon.record", "menon.report", "menon.settings", "menon.types", "menon.__version__", "rich"},
     "eval": STANDARD
     | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "record")}
+    | {"menon.intervals", "menon.truth"}
     | {f"menon.rollout.{part}" for part in ("protocols", "groups", "turns", "environments")}
     | {"lm_eval", "nltk", "langdetect"},
     "engines": DATA

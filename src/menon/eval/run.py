@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from menon.errors import UserError
-from menon.eval.metrics import DRAWS, SUBSETS, average, interval, kinds, majority, passed, powers_up_to
+from menon.eval.metrics import SUBSETS, average, kinds, majority, passed, powers_up_to
+from menon.intervals import DRAWS, interval
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.streams import stream
+from menon.truth import settled
 from menon.types import Graded, Prompt, Request, Sampling
 
 
@@ -25,6 +27,8 @@ class Evaluation:
     grade: Grade
     sampling: Sampling
     samples: int = 1
+    seed: int | None = None
+    """Seed of the answers' random streams; None: that of the sampler."""
     answer: Answer = answer
     """One turn, or turns with an environment."""
 
@@ -38,9 +42,10 @@ class Evaluation:
         """The graded answers, in the order of the questions, then of the samples."""
         asked = [(place, sample) for place in range(len(self.prompts)) for sample in range(self.samples)]
         requests = [
-            Request(self.prompts[place], self.sampling, sample, purpose="evaluate") for place, sample in asked
+            Request(self.prompts[place], self.sampling, sample, purpose="evaluate", seed=self.seed)
+            for place, sample in asked
         ]
-        return self.answer(requests, [place for place, _ in asked], sampler, self.grade)
+        return settled(self.answer(requests, [place for place, _ in asked], sampler, self.grade))
 
 
 @dataclass(frozen=True)
