@@ -351,7 +351,7 @@ def stop_requests(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
         back()
         sentence = (
             "stop request received: this step is finished and saved first; a second request ends at once "
-            "and loses it"
+            "and loses what is not saved"
         )
         # A thread prints, because a handler that prints could interrupt a print that holds the same stream.
         threading.Thread(target=notify, args=(sentence,), daemon=True).start()

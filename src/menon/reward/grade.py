@@ -64,8 +64,9 @@ class BatchGrading(Grading):
 
 
 def grading_of(reward: Reward, shows: Shows = MappingProxyType({}), truth: Reward | None = None) -> Grading:
-    kind = BatchGrading if isinstance(reward, BatchReward) else Grading
-    return kind(reward, shows, truth)
+    if isinstance(reward, BatchReward):
+        return BatchGrading(reward, shows, truth)
+    return Grading(reward, shows, truth)
 
 
 def with_truth(verdict: Verdict, truth: Reward | None, asked: Asked) -> Verdict:
