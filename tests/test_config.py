@@ -65,6 +65,25 @@ def test_short_names():
     assert again.models.policy.optimiser.learning_rate == 2
 
 
+def test_arguments_of_a_chat_template_are_any_names_with_any_values():
+    """Words of a command line become booleans and numbers; lists and tables stay as they are."""
+    words = (
+        "enable_thinking=False",
+        "keep=true",
+        "budget=512",
+        "ratio=.5",
+        "effort=high",
+        "documents=[{a: 1}]",
+    )
+    changes = dict(override(f"template_arguments.{word}") for word in words)
+    config = changed(BASE, changes, {"template_arguments": {"date": "1 May", "none": None}})
+    want = {"enable_thinking": False, "keep": True, "budget": 512, "ratio": ".5", "effort": "high"}
+    want |= {"documents": [{"a": 1}], "date": "1 May", "none": None}
+    assert config.source.template_arguments == want
+    assert type(config.source.template_arguments["budget"]) is int
+    assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
+
+
 def test_a_task_is_a_part_with_settings_and_may_be_ones_own(tmp_path: Path):
     assert changed(BASE, {"task": "countdown", "task.difficulty": "3"}).source.task == Countdown(3)
     file = tmp_path / "mine.py"
@@ -563,6 +582,19 @@ def test_corrections_are_a_list_of_parts():
             "gspo",
             {"objective.policy.select": "top_entropy"},
             "and objective.policy.select=top_entropy chooses among tokens",
+        ),
+        *(
+            (
+                "gspo",
+                {"objective.policy.loss": loss, "objective.policy.correction": [correction]},
+                f"weighs single tokens; {fits}, or set objective.policy.loss=gspo_token",
+            )
+            for loss in ("gspo", "geo_mean")
+            for correction, fits in (
+                ({"kind": "importance"}, "set its level to sequence or geometric"),
+                ({"kind": "reject", "high": 2.0, "over": "token"}, "set its over to sum, mean or max"),
+                ({"kind": "m2po"}, "take reject with over=max instead"),
+            )
         ),
         (
             "dapo",

@@ -22,7 +22,7 @@ from menon.rollout.environments import EnvironmentPart
 from menon.rollout.groups import Groups
 from menon.rollout.turns import GradedText
 from menon.select import SelectPart
-from menon.settings import Tree, choice, choice_or_else, merged, nested, plain_data, read
+from menon.settings import FreeSettings, Tree, choice, choice_or_else, merged, nested, plain_data, read
 from menon.shaping import ShapingPart
 from menon.short_names import spelt_out
 from menon.types import Sampling
@@ -65,6 +65,9 @@ class OnlineSource:
     """A built-in task, or your own dataclass, file.py:Class; without data it is chain_sum."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
+    template_arguments: FreeSettings = field(default_factory=dict)
+    """What the model's chat template gets besides the messages and a row's `tools`, like enable_thinking or
+    documents."""
     reward: Reward = None
     """A rule (exact, math, choice, ..., mix), code, a judge or a preference model, or a function:
     file.py:name. Without one the task's own, for data exact."""
@@ -97,6 +100,9 @@ class OnlineSource:
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
+    keep_special_tokens: bool = False
+    """Special tokens stay in the text that rewards and environments read, all but the end-of-text token that
+    ends an answer."""
     rollout: Rollout = field(default_factory=Groups)
     """How the answers of a step are written: groups of whole answers, or with more structure."""
     environment: Environment | None = None

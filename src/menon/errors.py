@@ -27,6 +27,11 @@ def at_least(least: int, name: str, value: int) -> None:
         raise UserError(f"{name} is {value}; it must be at least {least}")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error, to put into a sentence; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def refuse_rows(source: str, faults: list[str], total: int) -> NoReturn:
     """Raises a UserError with the first faults of a data set's rows, their number, and what to do."""
     more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""

@@ -74,6 +74,12 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
 
 
+def difference(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+    """[N] a - b where the mask holds, else 0. Equal infinities differ by 0, without a gradient: a token that
+    two policies exclude is no reason to move."""
+    return torch.where(mask & ~((a == b) & a.isinf()), a - b, 0)
+
+
 def centred_product(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
     """[N] (a - mean a)(b - mean b), means where the mask holds; its mean there is their covariance."""
     return (a - masked_mean(a, mask)) * (b - masked_mean(b, mask))

@@ -5,12 +5,13 @@ error in it becomes a `UserError` of one sentence.
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
@@ -169,6 +170,32 @@ def plain_data(value: Any) -> Any:
 
 
 # Reading a tree
+
+
+def typed(settings: Any) -> Any:
+    """A table of settings whose types are not known: `true`, `false` and whole numbers on a command line are
+    text. Other numbers stay text, because 26.10 may be a date; YAML says otherwise: `{ratio: 26.10}`.
+
+    >>> typed({"enable_thinking": "False", "budget": "512", "effort": "high"})
+    {'enable_thinking': False, 'budget': 512, 'effort': 'high'}
+    """
+    if not isinstance(settings, Mapping):
+        return settings
+    return {key: _typed_value(value) for key, value in settings.items()}
+
+
+def _typed_value(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        read = json.loads(value.lower())
+    except ValueError:
+        return value
+    return read if isinstance(read, bool | int) else value
+
+
+FreeSettings = Annotated[dict[str, Any], BeforeValidator(typed)]
+"""Settings by names that belong to somebody else, such as the variables of a chat template."""
 
 
 def choice(union: Any, *members: str, called: bool = True) -> PlainValidator:

@@ -4,6 +4,7 @@
 batch.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,16 +25,39 @@ Unit = Literal["token", "sequence", "pair", "group"]
 TEST_COLUMNS = (
     "tests",
     "test",
+    "test_code",
     "test_list",
+    "test_cases",
     "input_output",
     "public_tests",
     "private_tests",
     "generated_tests",
+    "public_test_cases",
+    "private_test_cases",
 )
 """Columns that hold the tests of a programming task; a row with one of them needs no answer."""
+TEST_FIELDS = ("inputs", "functional", "pytest", "test_code", "assert_case")
+"""Fields of verl's `reward_model.ground_truth` that hold the tests of a programming task."""
 
 Tokens = NDArray[np.int32]
 Floats = NDArray[np.float32]
+
+
+def tests_of_ground_truth(value: Any) -> Any:
+    """The tests in verl's `reward_model.ground_truth`, an object or a list, read from JSON where it is text;
+    None where it is an answer."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(value, Mapping):
+        return value if any(value.get(name) is not None for name in TEST_FIELDS) else None
+    if not isinstance(value, list) or not value:
+        return None
+    test = [isinstance(one, Mapping) and {"input", "output"} <= one.keys() for one in value]
+    code = [isinstance(one, str) and "assert" in one for one in value]
+    return value if all(test) or all(code) else None
 
 
 def no_tokens() -> Tokens:
@@ -241,8 +265,7 @@ class Rollout:
     @property
     def graded_tokens(self) -> Tokens:
         """[T] the tokens of `graded_text`."""
-        answer = self.answer_tokens
-        return answer if self.written is None else answer[self.is_action[len(self.prompt.tokens) :]]
+        return self.answer_tokens if self.written is None else self.tokens[self.is_action]
 
     @property
     def answer_tokens(self) -> Tokens:
@@ -305,15 +328,14 @@ class Verdict:
     """The reward said nothing of correctness: `acc` was read off a bool or a number of exactly 0 or 1, or is
     NaN for any other number. `menon.truth` decides whether such an `acc` counts."""
     applies: bool = True
-    """False: the reward says nothing of this row, as a function of TRL does by None. Score and acc are NaN:
-    the answer is left out like one whose grader failed, but nothing failed, and it is counted apart."""
+    """False: the reward says nothing of this row (TRL's None). Score and acc are NaN, but nothing failed: the
+    answer is left out and counted apart."""
     shows: Mapping[str, float] = field(default_factory=dict)
     """Behaviours that the task recognises in the answer, 1 or 0: `working`, `reflection`. They are reported
     and do not affect the score."""
 
 
 NOT_APPLICABLE = Verdict(float("nan"), float("nan"), applies=False)
-"""The verdict of a reward that says nothing of a row."""
 
 
 @dataclass(frozen=True)

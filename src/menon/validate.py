@@ -67,27 +67,37 @@ def check_terms(setup: Setup) -> None:
 
 
 def check_unit(name: str, term: Any) -> None:
-    """UserError if a loss with one number per answer is weighed or selected by tokens."""
-    per, what = (getattr(part, "per", None) for part in (term.loss, term.share))
-    if per == "sequence" and what == "token":
+    """UserError if a loss with one number per answer is weighed, corrected or selected by tokens: its number
+    lies on one token, whose weight would stand for the whole answer."""
+    if getattr(term.loss, "per", None) != "sequence":
+        return
+    if getattr(term.share, "per", None) == "token":
         raise UserError(f"{name}.loss gives one number per answer; set {name}.share=sequence_mean")
-    if per == "sequence" and getattr(term.select, "per", None) == "token":
+    if getattr(term.select, "per", None) == "token":
         raise UserError(
-            f"{name}.loss gives one number per answer, and {name}.select="
-            f"{getattr(term.select, 'kind', type(term.select).__name__)} chooses among tokens; leave the "
-            f"selection out, or set {name}.loss=gspo_token"
+            f"{name}.loss gives one number per answer, and {name}.select={kind_of(term.select)} chooses "
+            f"among tokens; leave the selection out, or set {name}.loss=gspo_token"
         )
+    for part in term.correction:
+        if fits := getattr(part, "fits_answers", ""):
+            raise UserError(
+                f"{name}.loss gives one number per answer, and {name}.correction={kind_of(part)} weighs "
+                f"single tokens; {fits}, or set {name}.loss=gspo_token"
+            )
+
+
+def kind_of(part: Any) -> str:
+    return str(getattr(part, "kind", type(part).__name__))
 
 
 def check_old(setup: Setup, name: str, term: Any) -> None:
     """UserError for losses and corrections that need an old policy which this run does not have."""
     weighed = any(getattr(part, "trainer", "") == "current" for part in term.correction)
     if getattr(term.loss, "on_policy", False) and not weighed and setup.updates_per_step > 1:
-        kind = getattr(term.loss, "kind", type(term.loss).__name__)
         raise UserError(
-            f"objective.{name}.loss={kind} assumes that the policy wrote the text, which is wrong after the "
-            f"first of {setup.updates_per_step} updates; set updates_per_step=1, take a loss with a ratio, "
-            f"like ppo_clip, or weigh it: objective.{name}.correction="
+            f"objective.{name}.loss={kind_of(term.loss)} assumes that the policy wrote the text, which is "
+            f"wrong after the first of {setup.updates_per_step} updates; set updates_per_step=1, take a loss "
+            f"with a ratio, like ppo_clip, or weigh it: objective.{name}.correction="
             "'[{kind: importance, trainer: current}]'"
         )
     if setup.old_is_behaviour and any(

@@ -1,6 +1,5 @@
 """From a configuration to the parts of a run."""
 
-import copy
 import json
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ from helpers import tiny_model, tiny_tokenizer
 from menon.advantage import GRPO
 from menon.assembly.build import build
 from menon.assembly.placement import device_of
-from menon.assembly.questions import apart, chat_with, stop_of, tokenize_with
+from menon.assembly.questions import apart, stop_of
 from menon.base import BASES
 from menon.config import OnlineSource, RunConfig, changed
 from menon.engines.hf_models import export
@@ -235,7 +234,7 @@ def test_bad_rows_stop_or_are_left_out_and_told(built, folder, tmp_path):
         assert len(online(run).prompts.prompts) + len(heldout_of(run)) == 10
     assert told == [
         f"1 rows of {file} cannot be used and are left out",
-        "1 questions do not fit into the context and are left out",
+        "1 questions are left out: they do not fit into the context, or the chat template refuses them",
     ]
 
 
@@ -265,35 +264,6 @@ def test_devices():
     for name in ("tpu", "meta", "cuda:99"):
         with pytest.raises(UserError, match=name):
             device_of(name)
-
-
-class Fake:
-    """A tokenizer that puts <s> in front and </s> behind, as some do."""
-
-    bos_token, eos_token_id, chat_template = "<s>", 2, None
-
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
-        bare = [1] * text.startswith("<s>") + [ord(c) for c in text.removeprefix("<s>")]
-        return {"input_ids": [1, *bare, 2] if add_special_tokens else bare}
-
-
-def test_one_begin_token_in_front_and_nothing_behind():
-    tokenize = tokenize_with(Fake())
-    assert tokenize("ab") == [1, 97, 98]
-    assert tokenize("<s>ab") == [1, 97, 98]
-    assert tokenize_with(tiny_tokenizer())("ab") == [97, 98]
-    assert chat_with(tiny_tokenizer()) is None
-
-
-def test_a_chat_template_leaves_room_for_the_answer():
-    tokenizer = copy.deepcopy(tiny_tokenizer())
-    tokenizer.chat_template = (
-        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
-        "{% if add_generation_prompt %}[a]{% endif %}"
-    )
-    chat = chat_with(tokenizer)
-    assert chat is not None
-    assert chat([{"role": "user", "content": "hi"}]) == "[user]hi[a]"
 
 
 def test_no_built_in_model_is_one_sentence(monkeypatch, tmp_path):

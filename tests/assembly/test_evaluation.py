@@ -229,6 +229,12 @@ def test_a_tool_is_left_out_only_where_that_is_said(tool_run, tmp_path, capsys):
     assert without["parts"].keys() == {"told"}
     numbers, settings = measured(tool_run, tool_run, tmp_path, graded_text="all")
     assert numbers["parts"]["observed"] >= numbers["parts"]["told"] > 0
+    before = (tool_run.parent / "score.py").read_text()
+    (tool_run.parent / "score.py").write_text(before + "    # changed\n")
+    words = [str(tool_run), "max_new_tokens=2", "device=cpu", "threads=1", f"out={tmp_path / 'changed.json'}"]
+    assert main(["eval", *words]) == 0
+    assert f"score.py:seven is not what it was when {tool_run} began" in capsys.readouterr().out
+    (tool_run.parent / "score.py").write_text(before)
     assert main(["sample", str(tool_run), "1+1=", "n=1", "max_new_tokens=3", "device=cpu", "threads=1"]) == 0
     assert "Tells does not answer here; menon eval uses it" in capsys.readouterr().out
 

@@ -1,5 +1,6 @@
 """Rewards that ask a model, from settings to verdicts."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.assembly.build import build
-from menon.assembly.reward_models import with_models
+from menon.assembly.reward_models import local_judge, with_models
 from menon.config import RunConfig, changed, own_code
 from menon.engines.hf_models import export
 from menon.engines.openai_client import OpenAIClient
@@ -23,6 +24,7 @@ from menon.rollout.environments import Calculator, GridWorld, GuessNumber
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import plain_data, read
 from tiny_run import online
+from tokenizer_kinds import tokenizer_of
 
 CPU = torch.device("cpu")
 
@@ -65,6 +67,8 @@ def test_a_judge_here(folder, tmp_path):
         reward = online(run).grade.reward
         assert isinstance(reward, Judge)
         assert reward.prompt == "{question} {final_step} {reference} ?"
+        assert run.origin["reward_models"].keys() == {str(folder / "policy")}
+        assert len(run.origin["judge_prompt"]) == 32
         graded = run.evaluate()
     asked = [g for g in graded if g.rollout.text.strip()]
     assert asked
@@ -176,3 +180,22 @@ def test_who_asks_and_who_grades(folder):
         changed(recipe("grpo"), {"environment": "calculater"})
     with pytest.raises(UserError, match="max_turns is 0"):
         changed(recipe("calculator"), {"max_turns": 0})
+
+
+def test_a_judge_whose_chat_template_refuses_is_one_sentence(tmp_path):
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.chat_template = "{{ raise_exception('a system turn first') }}"
+    export(tiny_model(), tokenizer, tmp_path / "judge")
+    (reply,) = local_judge(str(tmp_path / "judge"), CPU, False)(["Is it right?"])
+    assert isinstance(reply, UserError)
+    assert str(reply).startswith("the chat template of the judge ")
+    assert "refuses its prompt (a system turn first); take another judge" in str(reply)
+
+
+def test_the_probability_of_a_reply_is_of_all_tokens_that_begin_it(tmp_path):
+    """With a tokenizer that puts a space in front: `yes` and ` yes` begin with different tokens."""
+    tokenizer = tokenizer_of("metaspace_first")
+    model = tiny_model("llama", vocab=len(tokenizer))
+    export(model, tokenizer, tmp_path / "judge")
+    judge = local_judge(str(tmp_path / "judge"), CPU, True)
+    assert {tokenizer.convert_ids_to_tokens(token) for token in judge.begins} == {"y", "n", "▁", "<unk>"}

@@ -132,6 +132,12 @@ def test_the_shared_cases_that_are_not_slow(shared):
     assert wrong == []
 
 
+def test_the_shared_cases_of_the_field(shared):
+    lines = (shared / "data" / "code_cases_field.jsonl").read_text(encoding="utf-8").splitlines()
+    wrong = [(c["name"], faults) for c in map(json.loads, lines) if (faults := check_case(c, "full").faults)]
+    assert (len(lines), wrong) == (12, [])
+
+
 def test_the_command(tmp_path, capsys):
     file = tmp_path / "cases.jsonl"
     file.write_text(json.dumps(case("print(3)", "pass")))

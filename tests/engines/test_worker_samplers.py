@@ -212,9 +212,7 @@ def test_another_failure_of_a_process_is_said():
     sampler = sampler_of(2)
     asked = requests()
     odd = replace(asked[-1], sampling=replace(asked[-1].sampling, stop=(3,)))
-    with pytest.raises(
-        UserError, match=r"has failed \(AttributeError: 'int' object has no attribute .*threads=1"
-    ):
+    with pytest.raises(UserError, match=r"has failed \(TypeError: argument of type 'int' is not .*threads=1"):
         written_by(sampler, [*asked[:-1], odd])
     sampler.close()
     assert len(written_by(sampler, asked)) == 15

@@ -5,8 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-import numpy as np
-
+from golden.conditions import (
+    discounted_over_gaps,
+    empty_row,
+    equal_rewards,
+    equal_to_credit,
+    fact,
+    far,
+    far_ratio,
+    far_sampler,
+    gaps,
+    gpg_factors_differ,
+    group_of_one,
+    length_penalty,
+    little_spread,
+    paid_alone,
+)
 from golden.records import Record
 from menon.loss.ratio import LARGEST
 
@@ -26,6 +40,8 @@ class Departure:
     high: float
     when: Callable[[Record], bool] = always
     variant: str = "*"
+    relative: bool = False
+    """Sizes are of the peer's largest number, where that is above 1."""
 
     def holds(self, record: Record) -> bool:
         return (
@@ -35,64 +51,8 @@ class Departure:
         )
 
 
-def departure_of(record: Record) -> Departure | None:
-    return next((departure for departure in DEPARTURES if departure.holds(record)), None)
-
-
-# Conditions
-
-
-def gpg_factors_differ(record: Record) -> bool:
-    reward, group = record.inputs["rewards"], record.inputs["group_index"]
-    teaches = [len(set(reward[group == name])) > 1 for name in group]
-    return int(np.count_nonzero(reward)) != sum(teaches) and any(teaches)
-
-
-def group_of_one(record: Record) -> bool:
-    """One that has a reward and a token."""
-    group = record.inputs.get("group_index")
-    if group is None or "rewards" not in record.inputs:
-        return False
-    alone = np.isin(
-        group, [name for name, count in zip(*np.unique(group, return_counts=True), strict=True) if count == 1]
-    )
-    return bool((alone & record.filled & (np.abs(record.inputs["rewards"]) > 1e-3)).any())
-
-
-def paid_alone(record: Record) -> bool:
-    """A group of one whose rewards are given by token."""
-    group, reward = record.inputs["group_index"], record.inputs["token_level_rewards"]
-    return any(int((group == name).sum()) == 1 and bool(reward[group == name].any()) for name in group)
-
-
-def change(record: Record) -> np.ndarray:
-    """Log-ratios of trained tokens."""
-    old = next(
-        (
-            record.inputs[n]
-            for n in ("old_logprobs", "proximal_logprobs", "rollout_logprobs")
-            if n in record.inputs
-        ),
-        None,
-    )
-    if old is None or "logprobs" not in record.inputs:
-        return np.zeros(0)
-    return (record.inputs["logprobs"] - old)[record.mask.astype(bool)]
-
-
-def far(record: Record) -> bool:
-    return bool((np.abs(change(record)) > LARGEST).any())
-
-
-def gaps(record: Record) -> bool:
-    """An untrained token between trained ones."""
-    return any(
-        row.any() and 0 in row[: np.flatnonzero(row)[-1]][np.flatnonzero(row)[0] :] for row in record.mask
-    )
-
-
-def empty_row(record: Record) -> bool:
-    return not record.filled.all()
+def departures_of(record: Record) -> list[Departure]:
+    return [departure for departure in DEPARTURES if departure.holds(record)]
 
 
 ONE = "a group of one keeps its reward as advantage; here it has nothing to be compared with and gets 0"
@@ -104,9 +64,11 @@ UNCLAMPED = (
     "orz.loss.policy",
     "prime_rl.loss.*",
 )
-UNCLAMPED += ("realhf.loss.policy", "slime.loss.*", "trl.loss.*", "verl.loss.*_cov")
+UNCLAMPED += ("realhf.loss.policy", "slime.loss.*", "trl.loss.*", "verl.loss.*_cov", "verl.loss.geo_mean")
 HUGE = float("inf")
 
+REST = "rounding leaves a rest where rewards are equal, which it divides by eps; here it is exactly 0"
+STEPS = "tokens of an environment count as steps of time; here only the policy's own do"
 DEPARTURES: tuple[Departure, ...] = (
     *(
         Departure(function, ONE, 1e-3, 10, group_of_one)
@@ -115,73 +77,154 @@ DEPARTURES: tuple[Departure, ...] = (
             "skyrl.advantage.maxrl",
             "spo.advantage.group",
             "verl.advantage.grpo",
+            "verl.advantage.grpo_vectorized",
             "verl.advantage.opo",
-            "verl.advantage.reinforce_plus_plus_baseline",
             "verl.advantage.rloo",
         )
     ),
-    Departure("verl.advantage.*optimal_token_baseline", ONE, 1e-3, 10, paid_alone),
+    Departure("verl.advantage.reinforce_plus_plus_baseline", ONE, 0, 10, group_of_one),
+    Departure("verl.advantage.*optimal_token_baseline", ONE, 0, 10, paid_alone),
+    Departure(
+        "verl.advantage.*optimal_token_baseline",
+        "groups of equal rewards keep a rest, and places that one answer reaches alone its reward; here they "
+        "have nothing to compare and get 0",
+        0,
+        10,
+        equal_to_credit,
+    ),
+    Departure(
+        "verl.advantage.optimal_token_baseline",
+        "places are columns of the padded rows, tokens of an environment included; here the policy's own "
+        "tokens",
+        0,
+        10,
+        gaps,
+    ),
     Departure(
         "verl.advantage.gpg",
         "the factor counts rewards that are not zero; the paper and its code count answers of groups with "
         "spread",
-        1e-3,
+        0,
         50,
         lambda record: group_of_one(record) or gpg_factors_differ(record),
     ),
+    *(
+        Departure(function, REST, 0, high, equal_rewards)
+        for function, high in (
+            ("oat.advantage.monte_carlo", 1e-6),
+            ("openrlhf.advantage.group_norm", 1e-5),
+            ("nemo_rl.advantage.grpo", 1e-2),
+            ("skyrl.advantage.grpo", 0.3),
+            ("spo.advantage.group", 1e-6),
+            ("verl.advantage.grpo", 1e-8),
+            ("verl.advantage.grpo_vectorized", 1e-3),
+        )
+    ),
     Departure(
         "verl.advantage.grpo_vectorized",
-        "single precision leaves a rest where rewards are equal; here it is exactly 0",
+        "a variance has a floor of 1e-6; here eps is added to the deviation alone",
         0,
-        1e-3,
+        10,
+        little_spread,
+    ),
+    *(
+        Departure(
+            function,
+            "the variance has a floor, which takes the place of an eps that is added",
+            0,
+            HUGE,
+            fact("variance below the floor"),
+        )
+        for function in ("openrlhf.*", "orz.advantage.*", "nemo_rl.advantage.*")
+    ),
+    *(
+        Departure(
+            function,
+            "single precision shows where numbers hardly vary around a mean that is taken off",
+            0,
+            1e-3,
+            fact("numbers that hardly vary"),
+        )
+        for function in ("openrlhf.advantage.*", "orz.advantage.gae", "nemo_rl.advantage.*")
     ),
     Departure(
         "prime_rl.advantage.grpo",
         "a reward that depends on the group's longest answer",
-        1e-6,
+        0,
         2,
-        lambda record: abs(float(record.inputs["rewards"].mean())) > 1e-3,
-        variant="length_penalty",
+        length_penalty,
     ),
     Departure(
         "trl.advantage.rloo",
         "an empty answer counts where advantages are normalised; here it has no token to credit and does not",
-        1e-4,
+        0,
         5,
-        empty_row,
-        variant="normalized",
+        lambda record: empty_row(record) and record.settings.get("normalize_advantages", False),
+    ),
+    Departure(
+        "trl.advantage.rloo",
+        "an answer that is alone in its group is left out where advantages are normalised; here it counts "
+        "with 0",
+        0,
+        5,
+        fact("one answer of a group has a reward"),
     ),
     Departure(
         "trl.advantage.ppo_gae",
-        "the score is paid one step after the last token, past the value there",
-        1e-4,
-        5,
+        "the score is paid one step after the last token, past the value there, and rewards can be whitened",
+        0,
+        20,
         lambda record: (
-            record.settings["lam"] < 1 and bool((record.inputs["row_lengths"] < record.width).any())
+            "rewards that are whitened" in record.facts
+            or (
+                bool((record.inputs["row_lengths"] < record.width).any())
+                and (record.settings["lam"] < 1 or record.settings["gamma"] < 1)
+            )
         ),
     ),
+    *(
+        Departure(function, STEPS, 0, 20, discounted_over_gaps)
+        for function in (
+            "openrlhf.advantage.gae",
+            "openrlhf.advantage.reinforce",
+            "orz.advantage.gae",
+            "skyrl.advantage.gae",
+            "slime.advantage.*",
+            "spo.advantage.gae",
+            "trl.advantage.ppo_gae",
+        )
+    ),
+    *(
+        Departure(
+            function,
+            "the critic's values between turns count, also without a discount",
+            0,
+            20,
+            lambda record: gaps(record) and "values" in record.inputs,
+        )
+        for function in (
+            "orz.advantage.gae",
+            "skyrl.advantage.gae",
+            "slime.advantage.gae",
+            "spo.advantage.gae",
+        )
+    ),
     Departure(
-        "slime.advantage.reinforce_plus_plus_returns",
-        "tokens of an environment count as steps of time",
-        1e-6,
-        5,
-        lambda record: gaps(record) and record.settings["gamma"] < 1,
+        "verl.advantage.reinforce_plus_plus",
+        "the return is cut where an environment's tokens begin, so turns before the last are not rewarded",
+        0,
+        20,
+        gaps,
     ),
     Departure("spo.util.masked_whiten_prob", "Bessel's factor is rounded to single precision", 0, 1e-6),
+    Departure("spo.advantage.gae", "Bessel's factor is rounded to single precision", 0, 1e-6),
     Departure(
         "orz.advantage.normalize_padded",
         "the mean is taken over padding too and the result rounded to bfloat16",
-        1e-3,
+        0,
         2,
     ),
-    Departure(
-        "entropy_mechanism.loss.kl_cov",
-        "the percentage is capped at the number of tokens",
-        1e-4,
-        10,
-        lambda record: record.settings["k_percent"] > record.mask.sum(),
-    ),
-    Departure("skyrl.loss.kl_cov", "the KL term is a sum while the policy term is a mean", 1e-4, HUGE),
+    Departure("skyrl.loss.kl_cov", "the KL term is a sum while the policy term is a mean", 0, HUGE),
     Departure(
         "skyrl.loss.clip_cov",
         "the covariance is of advantages that are divided by the normaliser already, so its bounds mean "
@@ -190,35 +233,106 @@ DEPARTURES: tuple[Departure, ...] = (
         10,
     ),
     Departure(
-        "skyrl.loss.ppo",
+        "skyrl.loss.*",
         "a mean of the means of micro-batches",
-        1e-6,
-        1,
-        variant="reduction:token_mean_legacy",
+        0,
+        HUGE,
+        lambda record: record.settings.get("loss_reduction") == "token_mean_legacy",
     ),
     Departure(
-        "areal.loss.sapo", "the gate is put on the ratio of a whole answer", 1e-4, 10, variant="sequence"
+        "areal.loss.sapo",
+        "the gate is put on the ratio of a whole answer",
+        0,
+        HUGE,
+        fact("a gate on a sequence's ratio"),
+    ),
+    *(
+        Departure("areal.loss.decoupled_ppo", reason, 0, HUGE, fact(name))
+        for name, reason in (
+            ("a lower bound on the largest", "a lower bound holds the largest of a row; here every token's"),
+            ("a lower bound on a divergence", "divergences that are never negative can have a lower bound"),
+            ("bounds that leave out a ratio of 1", "bounds may leave out where both policies agree"),
+        )
     ),
     Departure(
-        "trl.loss.gmpo",
-        "selects tokens of a loss that has one number per answer",
-        1e-4,
+        "areal.util.normalization",
+        "the deviation can be taken around a mean of another level, or around 0",
+        0,
+        HUGE,
+        fact("a deviation around another mean"),
+    ),
+    Departure("areal.util.normalization", ONE, 0, HUGE, fact("left out of itself")),
+    Departure(
+        "verl.loss.geo_mean",
+        "a weight of 0 counts as 1e-10 in the geometric mean, here as 2e-9",
+        0,
+        HUGE,
+        fact("weights of 0"),
+    ),
+    Departure(
+        "spo.loss.policy",
+        "an estimate below 0 counts as 0, so tokens less likely than under the reference pay nothing",
+        0,
         10,
-        lambda record: record.settings["top_entropy_quantile"] < 1,
+        fact("KL below 0"),
+    ),
+    *(
+        Departure(
+            function,
+            "the quantile is interpolated in single precision, and keeps the tokens at or above it; here the "
+            "k largest are kept",
+            0,
+            HUGE,
+            fact("a quantile that keeps other tokens"),
+        )
+        for function in ("trl.loss.*", "trl.util.high_entropy_mask")
+    ),
+    *(
+        Departure("trl.loss.*", reason, 0, HUGE, fact(name))
+        for name, reason in (
+            ("a row without a token to weigh", "a row without a token to weigh counts with its advantage"),
+            (
+                "a token's loss with a sequence's ratio",
+                "a token's loss or gate on the ratio of a whole answer",
+            ),
+            (
+                "a KL times a sequence's ratio",
+                "the KL of a token is weighed by the ratio of the whole answer",
+            ),
+            ("a mean over padding", "the mean of LUSPO is over padding too where losses are of tokens"),
+            ("a weight below 1e-8", "the weight of a whole answer has a floor"),
+        )
     ),
     Departure(
         "trl.loss.rloo",
         "an empty answer counts with its advantage, which has no gradient",
-        1e-6,
+        0,
         10,
         empty_row,
     ),
     Departure(
         "nemo_rl.loss.clipped_pg",
-        "adds 1e-8 to the number of tokens of each row",
+        "a KL's log-ratio is clamped before it is weighed; here only the weighed estimate is",
         0,
-        1e-7,
-        lambda record: not far(record),
+        HUGE,
+        fact("a clamp within a weighed estimate"),
+    ),
+    *(
+        Departure(
+            function, "weights of the sampler are not held below exp(20)", 0, HUGE, far_sampler, relative=True
+        )
+        for function in ("areal.*", "nemo_rl.*", "openrlhf.loss.*", "trl.*", "prime_rl.*")
+    ),
+    Departure(
+        "trl.loss.gr*",
+        "the KL is weighed by a ratio that is not held below exp(20)",
+        0,
+        HUGE,
+        lambda record: bool(record.settings.get("use_bias_correction_kl")) and far_ratio(record),
     ),
     *(Departure(function, FAR, 0, HUGE, far) for function in UNCLAMPED),
+    *(
+        Departure(function, "adds 1e-8 to the number of tokens, rows or pairs", 0, 1e-6, relative=True)
+        for function in ("nemo_rl.*", "openrlhf.loss.*", "verl.loss.*")
+    ),
 )

@@ -1,8 +1,8 @@
 """Recorded inputs and outputs of other libraries' own code (docs/laws.md, law 8)."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,44 @@ def _numbers(data: Any) -> Any:
     return float(data) if isinstance(data, str) else data
 
 
+class Noted(Mapping[str, Any]):
+    """Values by name, which notes the names that were read. `in` does not read."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = {
+            name: Noted(value) if isinstance(value, dict) else value for name, value in values.items()
+        }
+        self._read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._values[name]
+        self._read.add(name)
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def changed(self, name: str, value: Any) -> "Noted":
+        """With another value under a name; what is read there counts as read here."""
+        other = Noted({})
+        other._values, other._read = self._values | {name: value}, self._read
+        return other
+
+    def unread(self) -> set[str]:
+        """Names that nothing has read; those within a value after a point."""
+        found = self._values.keys() - self._read
+        for name, value in self._values.items():
+            if name in self._read and isinstance(value, Noted):
+                found |= {f"{name}.{inner}" for inner in value.unread()}
+        return found
+
+
 @dataclass(frozen=True)
 class Difference:
     """How far one output, or one gradient, is from the peer's."""
@@ -39,6 +77,8 @@ class Difference:
     """Largest absolute difference."""
     close: bool
     """Within the record's tolerance everywhere."""
+    largest: float = 0.0
+    """Largest finite absolute number of the peer's."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +97,24 @@ class Record:
     tolerance: Mapping[str, Any]
     found: list[Difference] = field(default_factory=list)
     """What an adapter has compared."""
+    facts: set[str] = field(default_factory=set)
+    """What an adapter has seen in the numbers and a departure asks for."""
+
+    def __post_init__(self) -> None:
+        for name in ("settings", "inputs"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, given if isinstance(given, Noted) else Noted(given))
+
+    def unread(self) -> set[str]:
+        """Settings and inputs that no adapter has read so far."""
+        assert isinstance(self.settings, Noted)
+        assert isinstance(self.inputs, Noted)
+        return self.settings.unread() | self.inputs.unread()
+
+    def masked(self, mask: np.ndarray) -> "Record":
+        """The record with fewer trained tokens; comparisons and reads are this one's."""
+        assert isinstance(self.inputs, Noted)
+        return replace(self, inputs=self.inputs.changed("response_mask", mask))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -119,7 +177,8 @@ class Record:
         size = np.where(np.isnan(want) & np.isnan(got) | (want == got), 0, np.abs(want - got))
         size = np.where(np.isnan(size), np.inf, size)
         close = np.isclose(got, want, rtol=bound["rtol"], atol=bound["atol"], equal_nan=True)
-        self.found.append(Difference(label or name, float(size.max(initial=0)), bool(close.all())))
+        largest = float(np.abs(want[np.isfinite(want)]).max(initial=0))
+        self.found.append(Difference(label or name, float(size.max(initial=0)), bool(close.all()), largest))
 
 
 PARTS = ("settings", "inputs", "outputs", "gradient", "compare", "tolerance")

@@ -49,7 +49,7 @@ def turns(says: str) -> Turns:
     tokenizer = tiny_tokenizer(V)
     return Turns(
         Interrupting(says),
-        lambda text: tokenizer.encode(text, add_special_tokens=False),
+        lambda text, before: tokenizer.encode(text, add_special_tokens=False),
         lambda tokens: tokenizer.decode(tokens, skip_special_tokens=True),
         max_turns=100,
     )

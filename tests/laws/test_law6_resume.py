@@ -93,7 +93,7 @@ def in_turns(run: Run) -> Run:
     source: Any = online(run)
     tokenizer: Any = source.sampler.tokenizer
 
-    def encode(text: str) -> list[int]:
+    def encode(text: str, before: Any) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
     turns = Turns(Dice(), encode, tokenizer.decode)

@@ -65,7 +65,7 @@ def in_turns(sampler: TorchSampler | Rounds, most_seconds: float = 0.0) -> list[
     tokenizer = tiny_tokenizer(V)
     turns = Turns(
         Delayed(most_seconds),
-        lambda text: tokenizer.encode(text, add_special_tokens=False),
+        lambda text, before: tokenizer.encode(text, add_special_tokens=False),
         lambda tokens: tokenizer.decode(tokens, skip_special_tokens=True),
     )
     prompts = [prompt(i, range(1, length), vocab=V) for i, length in enumerate((3, 12, 2, 7))]

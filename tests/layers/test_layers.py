@@ -61,6 +61,7 @@ MAY: dict[str, set[str]] = {
     "correction": DATA | {"menon.correction"} | PROTOCOLS,
     "rollout": DATA
     | {"menon.rollout", "pydantic", "menon.processes", "menon.user_code", "menon.sandbox"}
+    | {"verifiers", "aiohttp", "httpx"}
     | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync"} | PROTOCOLS,

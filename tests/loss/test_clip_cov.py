@@ -10,7 +10,7 @@ from menon.batch import take
 from menon.errors import UserError
 from menon.loss import ClipCov, PPOClip
 from menon.loss.aggregation import TokenMean
-from menon.loss.clip_cov import draws
+from menon.loss.covariance import draws
 from menon.update.terms import Term
 from rows import column_of, loss_and_metrics
 from worked import NEW, update, worked
@@ -48,13 +48,14 @@ def test_a_draw_belongs_to_its_token():
     """Another order of the sequences, other neighbours: the same number. Another version of the writer:
     another one."""
     batch = random_batch()
-    whole = draws(batch, 0).split(batch.lengths.tolist())
+    whole = draws(batch, 0, "x").split(batch.lengths.tolist())
     some = take(batch, torch.tensor([7, 2]))
-    assert torch.equal(draws(some, 0), torch.cat([whole[7], whole[2]]))
+    assert torch.equal(draws(some, 0, "x"), torch.cat([whole[7], whole[2]]))
     versions = replace(batch, version=torch.ones_like(batch.token))
-    assert not torch.equal(draws(versions, 0), draws(batch, 0))
-    assert not torch.equal(draws(batch, 1), draws(batch, 0))
-    assert 0.3 < float(draws(batch, 0).mean()) < 0.7
+    assert not torch.equal(draws(versions, 0, "x"), draws(batch, 0, "x"))
+    assert not torch.equal(draws(batch, 1, "x"), draws(batch, 0, "x"))
+    assert not torch.equal(draws(batch, 0, "y"), draws(batch, 0, "x"))
+    assert 0.3 < float(draws(batch, 0, "x").mean()) < 0.7
 
 
 def test_no_candidates_is_ppo():

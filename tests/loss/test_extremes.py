@@ -1,5 +1,6 @@
 """What no loss may do: give a NaN gradient at extreme log-probs, or let an untrained token in."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -139,6 +140,24 @@ def test_a_token_of_probability_zero_gives_no_nan(loss):
     total, _ = loss_and_metrics(Term(loss, SHARES[loss.unit]), batch, now)
     (gradient,) = torch.autograd.grad(total, leaf)
     assert not gradient.isnan().any()
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.needs == ("logp",)], ids=name)
+def test_no_nan_for_a_log_prob_of_minus_infinity(loss):
+    """On a first update too, and where the old policy, the reference and the sampler give the token
+    probability 0 as well. Without an advantage it has no loss."""
+    pairs = {"pair": [0, 0], "acc": [1.0, 0.0]} if loss.unit == "pair" else {}
+    for old, advantage in itertools.product((None, -0.5, -math.inf), (0.0, 1.0, -1.0)):
+        other = [[old or -0.5, -1.0]] * 2
+        columns = {"ref_logp": other, "behaviour_logp": other} | ({} if old is None else {"old_logp": other})
+        batch = batch_of([[1, 1]] * 2, advantage=[[advantage] * 2] * 2, **columns, **pairs)
+        now = {"logp": column_of(batch, [[-math.inf, -1.0], [-1.0, -1.0]])}
+        total, metrics = loss_and_metrics(Term(loss, SHARES[loss.unit]), batch, now)
+        assert not total.isnan()
+        assert not torch.autograd.grad(total, now["logp"])[0].isnan().any()
+        assert not any(math.isnan(float(metric)) for metric in metrics.values()), metrics
+        if advantage == 0 and isinstance(loss, (PolicyGradient, CISPO, PPOClip, GSPO)):
+            assert float(total.detach()) == 0
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=name)

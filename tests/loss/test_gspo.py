@@ -1,15 +1,18 @@
 """Example of docs/numerics.md, 19.3: mean log-ratios (.3 - .1 + .8) / 3 = 1/3 and (-.1 + .6) / 2 = .25; s =
 1.395612, 1.284025."""
 
+import math
+
 import pytest
 import torch
 
 from menon import ragged
-from menon.loss import GSPO
+from menon.loss import GSPO, GSPOToken
 from menon.loss.aggregation import SequenceMean, SequenceMeanTokenMean
 from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
+LN = math.log(1.5)
 MASK = [[1, 1, 1], [1, 1, 0]]
 OLD = [[-1, -0.5, -2], [-0.2, -1.5, 0]]
 NEW = [[-0.7, -0.6, -1.2], [-0.3, -0.9, 0]]
@@ -83,6 +86,38 @@ def test_value_and_gradient_equal_the_token_form(seed, clip):
     assert value == pytest.approx(expected, rel=1e-12)
     assert torch.allclose(gradient, expected_gradient, rtol=1e-12, atol=1e-14)
     assert int((gradient != 0).sum()) > 3
+
+
+@pytest.mark.parametrize(
+    ("advantage", "change", "bound", "expected", "slope"),
+    [
+        ([3, 0], [0, 0], None, -1.5, [-0.75, -0.75]),  # the mean advantage is 1.5, s' = 1/2 for each token
+        ([0, 3], [0, 0], None, -1.5, [-0.75, -0.75]),
+        ([1, -1], [LN, LN], None, 0.15, [0.375, 0.375]),  # (-1.2 + 1.5) / 2; the second alone: 1.5 / 2 / 2
+        ([1, -1], [-LN, -LN], None, 0.066667, [-1 / 6, -1 / 6]),  # (-2/3 + .8) / 2; the first: -(2/3) / 4
+        ([2, -2], [4 * LN, 0], None, 1.05, [1.125, 1.125]),  # s = 2.25: (-2.4 + 4.5) / 2
+        ([2, -2], [4 * LN, 0], 2, 0.8, [0, 0]),  # the second at most 4: (-2.4 + 4) / 2
+    ],
+)
+def test_advantages_that_vary_within_an_answer(advantage, change, bound, expected, slope):
+    """Every token's advantage counts, and the bound that holds depends on its sign."""
+    two = batch_of([[1, 1]], old_logp=[[-1 - change[0], -1 - change[1]]], advantage=[advantage])
+    term = Term(GSPO(0.2, 0.2, bound=bound), SequenceMean())
+    now = {"logp": column_of(two, [[-1, -1]])}
+    value, gradient = value_and_gradient(term, two, now)
+    assert value == pytest.approx(expected, abs=1e-6)
+    assert rows_of(two, gradient)[0].tolist() == pytest.approx(slope, abs=1e-6)
+    by_token = Term(GSPOToken(0.2, 0.2, bound=bound), SequenceMeanTokenMean())
+    assert value_and_gradient(by_token, two, now)[0] == pytest.approx(value, abs=1e-12)
+
+
+def test_metrics_of_an_answer_that_is_clipped_in_part():
+    """s = 1.5: the bound holds one of two tokens, and A = 0 is none of them."""
+    some = batch_of([[1, 1], [1, 1]], old_logp=[[-1, -1]] * 2, advantage=[[1, -1], [0, 1]])
+    now = {"logp": column_of(some, [[LN - 1, LN - 1], [-1, -1]])}
+    _, metrics = loss_and_metrics(Term(GSPO(0.2, 0.2), SequenceMean()), some, now)
+    found = [float(metrics[f"{name}"]) for name in ("clip/frac", "clip/low", "clip/high", "ratio/mean")]
+    assert found == pytest.approx([0.25, 0, 0.25, 1.25])
 
 
 def test_metrics_are_over_sequences():

@@ -57,9 +57,9 @@ def test_k3_is_clamped_with_zero_gradient():
         (KL("k2", most=10), [10, 10, 4.5]),
         (KL("abs"), [12, 30, 3]),
         (KL("k3"), [10, 10, math.exp(-3) + 2]),
-        (KL("k3", most=1e30), [11 + math.exp(-12), math.exp(20) - 21, math.exp(-3) + 2]),
-        (KL("k3", limit=80, most=1e30), [11 + math.exp(-12), math.exp(30) - 31, math.exp(-3) + 2]),
-        (KL("k3+", limit=10, most=1e30), [9 + math.exp(-10), math.exp(10) - 11, math.exp(-3) + 2]),
+        (KL("k3", most=1e38), [11 + math.exp(-12), math.exp(20) - 21, math.exp(-3) + 2]),
+        (KL("k3", limit=80, most=1e38), [11 + math.exp(-12), math.exp(30) - 31, math.exp(-3) + 2]),
+        (KL("k3+", limit=10, most=1e38), [9 + math.exp(-10), math.exp(10) - 11, math.exp(-3) + 2]),
     ],
 )
 def test_clamps(part, values):
@@ -149,6 +149,32 @@ def test_a_ratio_of_one_adds_the_gradient_of_the_sampling():
     value, gradient = value_and_gradient(Term(KL("k1", "current"), TokenMean()), batch, now)
     assert value == pytest.approx(0.24, abs=1e-6)
     assert (5 * gradient[batch.trained]).tolist() == pytest.approx([k + 1 for k in K], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("part", "new", "value", "slope"),
+    [
+        # k = -2.7: k3 = exp(2.7) - 3.7 = 11.18 is clamped, and the ratio has no gradient either.
+        (KL("k3", "current"), -4.0, 10, 0),
+        (KL("k3", "current"), -3.9, math.exp(2.6) - 3.6, 1 - math.exp(2.6) + math.exp(2.6) - 3.6),
+        (KL("k3", "current", most=20), -4.0, math.exp(2.7) - 3.7, -2.7),
+        # Beyond the clamp of the log-ratio; k3 = exp(2) - 3.
+        (KL("k3", "current", limit=2, most=1e38), -4.0, math.exp(2) - 3, 0),
+        (KL("k1", "current", most=2), -4.0, -2, 0),
+        (KL("k2", "current", most=2), -4.0, 2, 0),
+        # The ratio exp(1) = pi / pi_old brings 8.96 (k = -2.5) above the clamp, exp(-1) brings 11.18 below.
+        (KL("k3", "old"), -3.8, 10, 0),
+        (KL("k3", "behaviour"), -4.0, math.exp(1.7) - 3.7 / math.e, -2.7 / math.e),
+        (KL("k3+", "current"), -4.0, 10, -2.7),
+        (KL("k3+", "behaviour"), -4.0, math.exp(1.7) - 3.7 / math.e, math.exp(1.7) - 6.4 / math.e),
+    ],
+)
+def test_what_is_weighed_is_clamped_after(part, new, value, slope):
+    """d/dlogp of rho (exp(-k) - 1 + k) is rho (1 - exp(-k) + k3) = rho k."""
+    batch = batch_of([[1]], ref_logp=[[-1.3]], old_logp=[[new - 1]], behaviour_logp=[[new + 1]])
+    now = {"logp": column_of(batch, [[new]])}
+    found, gradient = value_and_gradient(Term(part, TokenMean()), batch, now)
+    assert (found, float(gradient[1])) == pytest.approx((value, slope), abs=1e-9)
 
 
 def test_reads_what_it_weighs_by():

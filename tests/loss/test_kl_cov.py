@@ -1,15 +1,18 @@
 """Example of docs/numerics.md, 19.3: covariances .024, .084, -.276 | -.396, .144. With k = 1 the last token
 pays |d| = .6: .911059 + .6 = 1.511059."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from menon.batch import take
 from menon.errors import UserError
 from menon.loss import KLCov
 from menon.loss.aggregation import TokenMean
 from menon.loss.covariance import covariance
 from menon.update.terms import Term
-from rows import batch_of, column_of, loss_and_metrics, rows_of
+from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 from worked import NEW, update, worked
 
 
@@ -44,6 +47,28 @@ def test_at_least_one_and_the_metric():
     for fraction, share in ((0.1, 0.2), (0.59, 0.4)):
         _, metrics = loss_and_metrics(Term(KLCov(fraction=fraction), TokenMean()), worked(), now)
         assert float(metrics["cov/penalised"]) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75, 1.0])
+def test_as_many_pay_as_the_fraction_says_where_covariances_are_equal(fraction):
+    """A = 0 everywhere, so all covariances are 0; each of the k that pay pays .1 / 4. In any order of the
+    sequences the same ones pay."""
+    new = torch.tensor([[-1, -0.5], [-2, -0.2]])
+    batch = batch_of([[1, 1]] * 2, old_logp=new - 0.1, advantage=[[0, 0]] * 2)
+    batch = replace(batch, token=torch.arange(batch.num_tokens))
+    term = Term(KLCov(fraction=fraction), TokenMean())
+    value, gradient = value_and_gradient(term, batch, {"logp": column_of(batch, new)})
+    assert value == pytest.approx(fraction * 0.1)
+    turned = take(batch, torch.tensor([1, 0]))
+    _, other = value_and_gradient(term, turned, {"logp": column_of(turned, new.flip(0))})
+    assert rows_of(turned, other).flip(0).tolist() == rows_of(batch, gradient).tolist()
+
+
+def test_an_impossible_token_never_pays():
+    batch = batch_of([[1, 1]], old_logp=[[-1, -1]], advantage=[[1, 2]])
+    now = {"logp": column_of(batch, [[-0.9, -torch.inf]])}
+    _, metrics = loss_and_metrics(Term(KLCov(fraction=1.0), TokenMean()), batch, now)
+    assert float(metrics["cov/penalised"]) == 0.5
 
 
 def test_untrained_and_impossible_tokens_are_in_no_statistic():

@@ -225,6 +225,34 @@ LAYOUTS = {
             "extra_info": {"index": 0, "answer": "#### 72"},
         },
     ),
+    "verl, a programming task": (
+        {
+            "prompt": [{"role": "user", "content": "q"}],
+            "reward_model": {"style": "rule", "ground_truth": '{"inputs": ["1"], "outputs": ["2"]}'},
+        },
+        {
+            "question": [{"role": "user", "content": "q"}],
+            "answer": None,
+            "reward_model": {"style": "rule", "ground_truth": '{"inputs": ["1"], "outputs": ["2"]}'},
+        },
+    ),
+    "verl, a list as the answer": (
+        {"prompt": "q", "reward_model": {"ground_truth": "[1, 2]"}},
+        {"question": "q", "answer": "[1, 2]", "reward_model": {"ground_truth": "[1, 2]"}},
+    ),
+    "KodCode": (
+        {"question": "q", "solution": "def f(): pass", "test": "def test_f(): assert f() is None"},
+        {
+            "question": "q",
+            "answer": None,
+            "solution": "def f(): pass",
+            "test": "def test_f(): assert f() is None",
+        },
+    ),
+    "LiveCodeBench": (
+        {"question_content": "q", "public_test_cases": "[]", "private_test_cases": "eJw="},
+        {"question": "q", "answer": None, "public_test_cases": "[]", "private_test_cases": "eJw="},
+    ),
     "one answer in two places": (
         {"prompt": "q", "answer": 7, "reward_model": {"ground_truth": "7"}},
         {"question": "q", "answer": "7", "reward_model": {"ground_truth": "7"}},

@@ -8,11 +8,11 @@ LONG = {"question": "1" * 50, "answer": "3"}
 CHAT = [{"role": "user", "content": "3+4?"}]
 
 
-def letters(text):
+def letters(text, special=True):
     return [ord(letter) for letter in text]
 
 
-def chat(messages):
+def chat(messages, tools=None):
     return "".join(f"<{m['role']}>{m['content']}" for m in messages) + "<assistant>"
 
 
@@ -91,4 +91,4 @@ def test_no_room_at_all_no_row_left_and_no_token_are_refused():
     with pytest.raises(UserError, match="there is no usable row"):
         render([LONG], "none", letters, context=20, max_new_tokens=10, on_bad="skip")
     with pytest.raises(UserError, match=r"row 1 \('3\+4='\) has no token at all"):
-        render(ROWS, "none", lambda text: [], context=20, max_new_tokens=10)
+        render(ROWS, "none", lambda text, special: [], context=20, max_new_tokens=10)

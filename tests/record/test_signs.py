@@ -12,7 +12,7 @@ from menon.errors import NothingLearned
 from menon.loop import loop
 from menon.record.reader import RunView
 from menon.record.signs import STOP, Signs, Tally, first_signs
-from menon.types import Graded, Request, Rollout, Sampling, StepReport, Verdict
+from menon.types import NOT_APPLICABLE, Graded, Request, Rollout, Sampling, StepReport, Verdict
 from scripted import complete, question
 from tiny_run import Watching, opened, tiny_run
 
@@ -41,6 +41,7 @@ GOOD = [graded("a", 0.0), graded("b", 1.0)]
 UNREAD = [
     replace(g, verdict=Verdict(0.0, 0.0, {"unparsable": 1.0})) for g in [graded("ab", 0), graded("cd", 0)]
 ]
+APART = [replace(g, verdict=NOT_APPLICABLE) for g in GOOD]
 WRONG = [graded("a", 0), graded("b", 0)]
 CUT = [graded("aaaa", 0, room=3), graded("bbbb", 0, room=3)]
 BASE = {"data": "x.jsonl", "model": "base", "reward": None}
@@ -64,6 +65,7 @@ BASE = {"data": "x.jsonl", "model": "base", "reward": None}
         (GOOD, {"update/skipped": 2.0}, {"updates_per_step": 2}, "skipped", "all updates of the step were"),
         (GOOD, {"update/empty": 1.0}, {}, "empty", "no token had a weight"),
         (GOOD, {}, {"learning_rate": 0.0}, "learning_rate", "learning_rate is 0"),
+        (APART, {"reward/not_applicable": 2.0}, {}, "not_applicable", "applies to none of the 2 answers"),
         (GOOD, {"grad_norm": 0.0}, {}, "no_gradient", "the rewards differ and the gradient is 0"),
     ],
 )  # fmt: skip

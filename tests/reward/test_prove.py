@@ -46,12 +46,14 @@ def test_a_reward_that_fails_tells_why():
 
 def test_task_rows_are_proved_by_the_tasks_own_grader():
     task = ChainSum()
-    sums, _ = render(task.rows("train", 50, seed=0), "none", lambda text: [1], context=100, max_new_tokens=50)
+    sums, _ = render(
+        task.rows("train", 50, seed=0), "none", lambda text, special: [1], context=100, max_new_tokens=50
+    )
     assert prove_golds(sums, Grading(task.grade), lambda prompt, answer: f"#{answer}") == (sums, 0)
 
 
 def test_gsm8k_under_every_template_is_proved(shared):
     rows, _ = read_rows(shared / "data" / "gsm8k_test.jsonl")
     for template in ("none", "orz"):
-        questions, _ = render(rows, template, lambda text: [1], context=100, max_new_tokens=50)
+        questions, _ = render(rows, template, lambda text, special: [1], context=100, max_new_tokens=50)
         assert prove_golds(questions, EXACT, ExactMatch().spell) == (questions, 0)

@@ -20,7 +20,7 @@ from menon.types import Request, Sampling, Verdict
 from scripted import Bound, Queue, ScriptedSampler, is_gold, question
 
 
-def tokenize(text: str) -> list[int]:
+def tokenize(text: str, before=()) -> list[int]:
     return [ord(letter) for letter in text]
 
 
@@ -91,6 +91,18 @@ def test_token_by_token():
     assert {(request.sample, request.visit, request.path, request.purpose) for request in sampler.asked} == {
         (0, 0, (), "train")
     }
+
+
+def test_an_observation_is_tokenised_after_everything_before_it():
+    asked = []
+
+    def go_on(text: str, before) -> list[int]:
+        asked.append((decode(before.tolist()), text))
+        return tokenize(text)
+
+    turns = Turns(Echo(3, first="hi:"), go_on, decode)
+    turns([Request(question(3), Sampling(100))], [0], ScriptedSampler(script), is_gold)
+    assert asked == [("q3=", "hi:"), ("q3=hi:ab", "<ab1>"), ("q3=hi:ab<ab1>c", "<c2>")]
 
 
 def test_the_batch_has_each_reward_on_its_turn_and_the_outcome_on_the_last_action():
@@ -344,3 +356,34 @@ def stated_in(said: list[str], printed: str, first: str, graded_text) -> float:
 def test_a_grader_reads_what_the_policy_wrote(said, printed, first, policy, all_of_it):
     assert stated_in(said, printed, first, "policy") == policy
     assert stated_in(said, printed, first, "all") == all_of_it
+
+
+@dataclass
+class InTokens:
+    """Reads tokens, and renders everything itself; `rewrites` changes what was read before."""
+
+    rewrites: bool = False
+    whole: list[int] = field(default_factory=list, init=False)
+
+    def reset(self, prompt, seed):
+        self.whole = tokenize("[u]hi[a]")
+        return np.array(self.whole, dtype=np.int32)
+
+    def step_tokens(self, completion):
+        self.whole += [*completion.tokens.tolist(), *tokenize("[u]so[a]")]
+        if self.rewrites:
+            self.whole[0] += 1
+        return np.array(self.whole, dtype=np.int32), 0.5, len(self.whole) > 25
+
+
+def test_an_environment_may_render_everything_as_tokens():
+    (graded,), sampler = played(InTokens(), said=lambda request: "yes", size=40)
+    assert decode(graded.rollout.tokens) == "[u]hi[a]yes[u]so[a]yes"
+    assert decode(graded.rollout.prompt.tokens) == "[u]hi[a]"  # in place of the run's own
+    assert graded.rollout.is_action.astype(int).tolist() == [0] * 8 + [1] * 4 + [0] * 8 + [1] * 4
+    assert [request.sampling.max_new_tokens for request in sampler.asked] == [35, 23]
+    assert (graded.rollout.graded_text, graded.verdict.parts["environment"]) == ("yes\nyes", 1.0)
+    (broken,), _ = played(InTokens(rewrites=True), said=lambda request: "yes", size=40)
+    assert broken.verdict.error.endswith("rendered what was read or written before in other tokens")
+    (full,), _ = played(InTokens(), said=lambda request: "yes", size=5)
+    assert (full.rollout.finish, full.rollout.num_actions) == ("length", 0)

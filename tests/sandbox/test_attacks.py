@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from menon.reward.code.rows import Check, InputOutput, Suite
+from menon.reward.code.suite import Check, InputOutput, Suite
 from menon.reward.code.tests import CodeTests
 from menon.sandbox.watch import descendants
 

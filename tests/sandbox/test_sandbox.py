@@ -59,6 +59,21 @@ out.write("unflushed\\n")
         ("1/0", 1),
         ("(", 1),
         ("raise KeyboardInterrupt", 1),
+        ("exit()", 0),
+        ("quit()\n1/0", 0),
+        ("def f():\n    exit('no')\nf()", 1),
+        ("quit(7)", 7),
+        ("try:\n    input()\nexcept EOFError:\n    quit()", 0),
+        ("print(copyright, credits, license, help); help(len)", 0),
+        (
+            "import os; assert __file__ == os.path.join(os.getcwd(), 'solution.py')",
+            0,
+        ),
+        (
+            "assert (__builtins__.len, __cached__, __package__, __spec__) == (len, None, None, None)",
+            0,
+        ),
+        ("open('own.py', 'w').write('x = 1'); import own; assert own.x == 1", 0),
     ],
 )
 def test_exit_codes(bare, program, code):

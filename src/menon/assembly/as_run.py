@@ -9,6 +9,7 @@ from menon.eval.config import EvalConfig
 from menon.record.layout import Layout
 from menon.record.reader import RunView
 from menon.settings import Tree, merged, read
+from menon.user_code import source_hash
 
 QUESTIONS = ("task", "data", "set")
 """Settings that name the questions; without any of them, a run's held-out questions are asked."""
@@ -69,6 +70,16 @@ def source_tree(run: Path) -> Tree:
 def source_of_run(run: str) -> OnlineSource:
     """The source of a run, whose held-out questions are asked."""
     return read(OnlineSource, source_tree(Path(run)))
+
+
+def changed_code(run: str | None) -> list[str]:
+    """A sentence for each part or function of the user's that is not what it was when the run began."""
+    code = {} if run is None else settings_as_begun(RunView.open(run).settings).get("own_code") or {}
+    return [
+        f"{name} is not what it was when {run} began, so this is not quite that run's evaluation"
+        for name, known in code.items()
+        if source_hash(name) != known
+    ]
 
 
 def environment_left_out(model: str) -> str | None:

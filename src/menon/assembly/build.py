@@ -11,13 +11,15 @@ from transformers import PreTrainedTokenizerBase
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
 from menon.assembly.origin import origin_of_run
-from menon.assembly.placement import device_of, place
-from menon.assembly.questions import own_questions, prompts_to_train, questions, stop_of, task_of
+from menon.assembly.placement import Placed, device_of, place
+from menon.assembly.questions import check_tags, own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
 from menon.columns import check_sampler
 from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
+from menon.engines.decoding.torch_sampler import TorchSampler
+from menon.engines.tokens import continue_with
 from menon.errors import UserError
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
@@ -29,6 +31,7 @@ from menon.reward.call import UserReward
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.protocols import Reward
+from menon.rollout.environments import Verifiers
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
@@ -65,9 +68,10 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
         )
+        check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         check_memory(config.source.rollout, around, prompts, placed.sampler)
-        around = with_tokenizer(around, config.source, placed.tokenizer)
-        evaluation = evaluation_of(config.source, heldout, grade, around.sampling.stop, placed.tokenizer)
+        around = with_tokenizer(around, config.source, placed)
+        evaluation = evaluation_of(config.source, heldout, grade, around.sampling.stop, placed)
         online = Online(
             ORDERS[config.source.order](prompts, config.control.seed),
             placed.sampler,
@@ -108,10 +112,10 @@ def evaluation_of(
     heldout: Sequence[Prompt],
     grade: Grade,
     stop: tuple[str, ...],
-    tokenizer: PreTrainedTokenizerBase,
+    placed: Placed,
 ) -> Evaluation:
     """The evaluation of a run, at temperature 1. Its answers do not depend on the run's seed."""
-    answer = answer_with(source, source.heldout_seed, tokenizer)
+    answer = answer_with(source, source.heldout_seed, placed.tokenizer, placed.sampler)
     sampling = Sampling(source.max_new_tokens, stop=stop)
     return Evaluation(tuple(heldout), grade, sampling, seed=source.heldout_seed, answer=answer)
 
@@ -134,13 +138,18 @@ def close_grade(grade: Grade) -> None:
         close(grade.reward)
 
 
-def with_tokenizer(around: Around, source: OnlineSource, tokenizer: PreTrainedTokenizerBase) -> Around:
+def with_tokenizer(around: Around, source: OnlineSource, placed: Placed) -> Around:
     """`around` with the functions that need the tokenizer."""
+    tokenizer = placed.tokenizer
 
     def decode_each() -> list[str]:
         return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
 
-    return replace(around, answer=answer_with(source, around.seed, tokenizer), decode_each=decode_each)
+    return replace(
+        around,
+        answer=answer_with(source, around.seed, placed.tokenizer, placed.sampler),
+        decode_each=decode_each,
+    )
 
 
 def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
@@ -188,20 +197,17 @@ def shows_of(source: OnlineSource) -> Shows:
     return {name: look for name, look in looks.items() if look is not None}
 
 
-def answer_with(source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerBase) -> Answer:
+def answer_with(
+    source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerBase, sampler: TorchSampler
+) -> Answer:
     """One turn, or turns with the run's environment."""
     if source.environment is None:
         return answer
-
-    def tokenize(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def decode(tokens: Sequence[int]) -> str:
-        return str(
-            tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
-
-    return Turns(source.environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text)
+    environment = source.environment
+    if isinstance(environment, Verifiers) and not environment.tokenizer:
+        environment = replace(environment, tokenizer=str(tokenizer.name_or_path))
+    tokenize, decode = continue_with(tokenizer), sampler.detokenizer.text
+    return Turns(environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text)
 
 
 def reward_of(source: OnlineSource, around: Around) -> Reward:

@@ -15,7 +15,14 @@ from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_tas
 from menon.assembly.as_run import source_of_run
 from menon.assembly.build import answer_with, truth_of
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
-from menon.assembly.questions import heldout_questions, own_questions, proved, rendered, task_of
+from menon.assembly.questions import (
+    check_tags,
+    heldout_questions,
+    own_questions,
+    proved,
+    rendered,
+    task_of,
+)
 from menon.assembly.reward_models import with_models
 from menon.config import OnlineSource
 from menon.engines.decoder import context_of
@@ -89,22 +96,25 @@ def evaluate(
             model = own_copy(model, torch.bfloat16)
         truth = truth_of(source) if config.set is None and config.reward is not None else None
         grade = environment_alone if reward is None else grading_of(reward, truth=truth)
+        check_tags(tokenizer, config.keep_special_tokens, notify)
         prompts = prompts_to_evaluate(rows, config, model, tokenizer, notify)
         if asks_own(config) and isinstance(grade, Grading):
             prompts = proved(prompts, grade, config.on_bad, notify)
         config = replace(config, n=len(prompts))
         tell_of_golds(prompts, grade, notify)
-        evaluation = Evaluation(
-            tuple(prompts),
-            grade,
-            sampling_of(config),
-            config.per_question,
-            answer_with(source, config.seed, tokenizer),
-        )
         processes = workers(model.num_parameters(), model.device)
         with closing(
-            TorchSampler(model, tokenizer, seed=config.seed, slots=config.slots, processes=processes)
+            TorchSampler(
+                model,
+                tokenizer,
+                seed=config.seed,
+                slots=config.slots,
+                processes=processes,
+                keep_special_tokens=config.keep_special_tokens,
+            )
         ) as sampler:
+            write = answer_with(source, config.seed, tokenizer, sampler)
+            evaluation = Evaluation(tuple(prompts), grade, sampling_of(config), config.per_question, write)
             on_ready(config)
             start = time.perf_counter()
             graded = evaluation(sampler)
@@ -155,11 +165,7 @@ def folder_of(model: str) -> str:
 def source_of(config: EvalConfig) -> OnlineSource:
     """The questions and the environment as those of a run: the run whose own questions are asked, or one with
     the settings of the evaluation."""
-    turns = {
-        "environment": config.environment,
-        "max_turns": config.max_turns,
-        "graded_text": config.graded_text,
-    }
+    source = OnlineSource(data=config.data, task=config.task)
     if asks_own(config) and config.run is not None:
         source = source_of_run(config.run)
         if config.environment is None and own_questions(source) is not None:
@@ -167,8 +173,12 @@ def source_of(config: EvalConfig) -> OnlineSource:
                 f"the questions of {config.run} are those of its environment; leave environment=null out, or "
                 "name other questions, like task=chain_sum"
             )
-        return replace(source, **turns)
-    return OnlineSource(data=config.data, task=config.task, **turns)
+    return replace(
+        source,
+        environment=config.environment,
+        max_turns=config.max_turns,
+        graded_text=config.graded_text,
+    )
 
 
 def asks_own(config: EvalConfig) -> bool:
@@ -239,7 +249,14 @@ def prompts_to_evaluate(
     """The rows as prompts that fit into the model's context."""
     most = config.max_new_tokens or MAX_NEW_TOKENS
     return rendered(
-        rows, config.template or "none", context_of(model), tokenizer, most, config.on_bad, notify
+        rows,
+        config.template or "none",
+        context_of(model),
+        tokenizer,
+        most,
+        config.on_bad,
+        notify,
+        config.template_arguments,
     )
 
 

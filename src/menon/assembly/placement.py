@@ -91,6 +91,7 @@ def sampler_of(
         "fixed_slots": config.engine.fixed_slots,
         "processes": workers(model.num_parameters(), model.device),
         "alternatives": ALTERNATIVES if config.control.record == "full" else 0,
+        "keep_special_tokens": config.source.keep_special_tokens,
     }
     if config.engine.dtype != "bfloat16":
         weights = copy.deepcopy(model).requires_grad_(False) if config.source.ahead else model

@@ -1,12 +1,15 @@
 """Which questions a run asks, and how they become prompts: from a task, an environment or data."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
+from menon.assembly.chat_template import chat_with, check_used
 from menon.config import OnlineSource
+from menon.engines.decoding.stop_strings import hidden_tags
+from menon.engines.tokens import tokenize_with
 from menon.errors import OnBad, UserError
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
@@ -116,6 +119,7 @@ def prompts_to_train(
         source.max_new_tokens,
         source.on_bad,
         notify,
+        source.template_arguments,
     )
     return proved(prompts, grade, source.on_bad, notify) if isinstance(grade, Grading) else prompts
 
@@ -142,46 +146,37 @@ def rendered(
     max_new_tokens: int,
     on_bad: OnBad,
     notify: Callable[[str], None],
+    template_arguments: Mapping[str, Any] = {},
 ) -> list[Prompt]:
     """The questions as this model reads them; `notify` gets the number of those that do not fit into its
-    context."""
-    prompts, long = render(
+    context or that its chat template refuses."""
+    check_used(template, template_arguments)
+    prompts, unread = render(
         rows,
         template,
         tokenize_with(tokenizer),
-        chat=chat_with(tokenizer),
+        chat=chat_with(tokenizer, template_arguments),
         context=context or 2**31,
         max_new_tokens=max_new_tokens,
         on_bad=on_bad,
     )
-    if long:
-        notify(f"{long} questions do not fit into the context and are left out")
+    if unread:
+        notify(
+            f"{unread} questions are left out: they do not fit into the context, or the chat template "
+            "refuses them"
+        )
     return prompts
+
+
+def check_tags(tokenizer: PreTrainedTokenizerBase, keep: bool, notify: Callable[[str], None]) -> None:
+    """Tells the user of tags that a reward may look for and does not see."""
+    if not keep and (tags := hidden_tags(tokenizer)):
+        notify(
+            f"{' and '.join(tags)} are special tokens of this model, which rewards and environments do not "
+            "see; keep_special_tokens=true shows them"
+        )
 
 
 def stop_of(source: OnlineSource) -> tuple[str, ...]:
     """The strings that end an answer: those of the settings, or else those of the template."""
     return source.stop or find_template(source.template).stop
-
-
-def tokenize_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], Sequence[int]]:
-    """A function from text to tokens. It puts the tokenizer's own begin-of-text token in front, once, and
-    adds nothing after the text."""
-    begin = tokenizer.bos_token
-    ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
-
-    def tokenize(text: str) -> list[int]:
-        special = not (begin and text.startswith(begin))
-        ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
-        return ids[:-1] if ends and special else ids
-
-    return tokenize
-
-
-def chat_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, str]]], str] | None:
-    """A function that applies the tokenizer's chat template; None if it has none."""
-    if not tokenizer.chat_template:
-        return None
-    return lambda messages: str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    )

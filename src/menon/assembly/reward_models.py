@@ -5,13 +5,16 @@ from dataclasses import replace
 
 import torch
 
+from menon.assembly.chat_template import chat_with
 from menon.assembly.origin import origin_of_weights
 from menon.engines.completer import Completer, begins_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
 from menon.engines.openai_client import OpenAIClient
 from menon.engines.preference_model import PreferenceModel, load_preference_model
+from menon.engines.tokens import continue_with, tokenize_with
 from menon.engines.torch_learner import TorchScorer
+from menon.errors import UserError, first_line
 from menon.parts import Around
 from menon.reward.preference import Score
 
@@ -23,8 +26,9 @@ def with_models(
     is built. `weights` gets the fingerprint of each by name."""
 
     def judge(name: str, with_scorer: bool) -> Completer:
-        completer, model = local_judge(name, device(), with_scorer)
-        note(name, model)
+        completer = local_judge(name, device(), with_scorer)
+        assert isinstance(completer.sampler, TorchSampler)
+        note(name, completer.sampler.model)
         return completer
 
     def preference(name: str) -> Score:
@@ -39,26 +43,37 @@ def with_models(
     return replace(around, load_judge=judge, connect_judge=OpenAIClient, load_preference=preference)
 
 
-def local_judge(name: str, device: torch.device, with_scorer: bool) -> tuple[Completer, torch.nn.Module]:
-    """A judge model in this process, beside the policy, and its network; prompts are put into its chat
-    template if it has one."""
-    from menon.assembly.questions import chat_with, tokenize_with
-
+def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer:
+    """A judge model in this process, beside the policy; prompts are put into its chat template if it has
+    one."""
     model, tokenizer = load_policy(name, torch.float32 if device.type == "cpu" else torch.bfloat16, device)
     whole, chat = tokenize_with(tokenizer), chat_with(tokenizer)
 
     def tokenize(text: str) -> Sequence[int]:
-        return whole(text if chat is None else chat([{"role": "user", "content": text}]))
+        if chat is None:
+            return whole(text)
+        try:
+            asked = chat([{"role": "user", "content": text}], None)
+        except Exception as error:  # a template is a program that raises what it likes
+            raise UserError(
+                f"the chat template of the judge {name} refuses its prompt ({first_line(error)}); take "
+                "another judge, or remove its chat template"
+            ) from error
+        return whole(asked, special=False)
 
     def decode(tokens: Sequence[int]) -> str:
         return str(
             tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
 
-    bare: Callable[[str], Sequence[int]] = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
+    go_on = continue_with(tokenizer)
+
+    def reply(text: str) -> Sequence[int]:
+        return go_on(text, whole("?\n"))
+
     scorer = TorchScorer(model, device=device) if with_scorer else None
-    begins = begins_of(bare) if with_scorer else ()
-    return Completer(TorchSampler(model, tokenizer), tokenize, decode, begins, scorer), model
+    begins = begins_of(reply) if with_scorer else ()
+    return Completer(TorchSampler(model, tokenizer), tokenize, decode, begins, scorer)
 
 
 def local_preference(name: str, device: torch.device) -> PreferenceModel:

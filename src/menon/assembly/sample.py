@@ -1,7 +1,7 @@
 """A few answers of a model to one question, token by token: the implementation of `menon sample`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -25,6 +25,7 @@ from menon.prompts.tasks import ChainSum
 from menon.record.spans import TextSpans, pieces_of
 from menon.reward.grade import grading_of
 from menon.rollout.groups import answer
+from menon.settings import FreeSettings
 from menon.types import Graded, Request, Rollout, Verdict
 
 
@@ -44,6 +45,8 @@ class SampleConfig:
     """How many answers are drawn."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
+    template_arguments: FreeSettings = field(default_factory=dict)
+    """What the model's chat template gets besides the question, like enable_thinking or documents."""
     temperature: float = 1.0
     """0: the likeliest token always."""
     top_p: float = 1.0
@@ -83,6 +86,7 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
         model=config.model,
         task=config.task,
         template=config.template,
+        template_arguments=config.template_arguments,
         temperature=config.temperature,
         top_p=config.top_p,
         max_new_tokens=config.max_new_tokens,
@@ -101,7 +105,8 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
     ]
     sampler = TorchSampler(model, tokenizer, seed=config.seed)
     with reward_for(asked, None) as (reward, _):
-        graded = answer(requests, [0] * config.n, sampler, grading_of(reward) if text is None else unjudged)
+        grade = unjudged if text is not None or reward is None else grading_of(reward)
+        graded = answer(requests, [0] * config.n, sampler, grade)
     spans = TextSpans(text_of(tokenizer, skip_special=False))
     begin = len(prompts[0].tokens)
     found = [spans(g.rollout.tokens) for g in graded]

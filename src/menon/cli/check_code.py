@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from menon.errors import UserError
-from menon.reward.code.rows import BadTests, suite_of
+from menon.reward.code.rows import suite_of
+from menon.reward.code.suite import BadTests
 from menon.reward.code.tests import BrokenTest, CodeTests, Run
 from menon.sandbox.launch import SandboxError
 from menon.sandbox.layers import pool, require

@@ -26,7 +26,7 @@ class Importance:
 
     `trainer` "current" puts the current policy in place of the old one; it is for losses without a ratio of
     their own. `normalise` divides by the mean over the update (of tokens, or of sequences), after the bounds.
-    For losses with one number per sequence take a level that is the same on all its tokens.
+    A loss with one number per sequence needs a level that is the same on all its tokens.
     """
 
     level: Literal["token", "sequence", "geometric"] = "token"
@@ -47,6 +47,11 @@ class Importance:
     @property
     def reads(self) -> tuple[str, ...]:
         return ("behaviour_logp", "old_logp") if self.trainer == "old" else ("behaviour_logp",)
+
+    @property
+    def fits_answers(self) -> str:
+        """What to change for a loss with one number per answer; "" where nothing."""
+        return "set its level to sequence or geometric" if self.level == "token" else ""
 
     @property
     def column(self) -> str:

@@ -24,6 +24,8 @@ class M2PO:
     kind: Literal["m2po"] = "m2po"
     reads: ClassVar[tuple[str, ...]] = ("behaviour_logp", "old_logp")
     column: ClassVar[str] = "m2po"
+    fits_answers: ClassVar[str] = "take reject with over=max instead"
+    """What to change for a loss with one number per answer."""
 
     def __post_init__(self) -> None:
         if self.most <= 0:

@@ -17,7 +17,7 @@ def log_weight(logp: Tensor, batch: Batch, asker: object, trainer: Trainer = "ol
     """[N] log pi_old - log pi_behaviour (with "current" pi instead of pi_old), 0 where not trained, not
     clamped."""
     own = logp if trainer == "current" or batch.old_logp is None else batch.old_logp
-    return torch.where(batch.trained, own - batch.need("behaviour_logp", asker), 0)
+    return ragged.difference(own, batch.need("behaviour_logp", asker), batch.trained)
 
 
 def sequence_mean(values: Tensor, batch: Batch) -> Tensor:

@@ -4,9 +4,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from menon import ragged
 from menon.batch import Batch
 from menon.correction.off_policy import sequence_mean
 from menon.errors import UserError
@@ -40,5 +40,5 @@ class OPSM:
             start = batch.need("behaviour_logp", self)
         else:
             start = logp if batch.old_logp is None else batch.old_logp
-        drift = sequence_mean(torch.where(batch.trained, start - logp, 0), batch)
+        drift = sequence_mean(ragged.difference(start, logp, batch.trained), batch)
         return (~(batch.trained & (batch.need("advantage", self) < 0) & (drift > self.most))).to(logp)

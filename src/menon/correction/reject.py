@@ -43,6 +43,11 @@ class Reject:
     def reads(self) -> tuple[str, ...]:
         return ("behaviour_logp", "old_logp") if self.trainer == "old" else ("behaviour_logp",)
 
+    @property
+    def fits_answers(self) -> str:
+        """What to change for a loss with one number per answer; "" where nothing."""
+        return "set its over to sum, mean or max" if self.over == "token" else ""
+
     def __call__(self, logp: Tensor, batch: Batch) -> Tensor:
         log_w = bounded(log_weight(logp, batch, self, self.trainer))
         if self.divergence == "k1":

@@ -57,7 +57,7 @@ class Completer:
         for place in range(len(asked)):
             first = found[place].tokens[:1].tolist()
             written = {self.decode(first): math.exp(found[place].logp[0])}
-            replies.append((found[place].text, others[place] | written))
+            replies.append((found[place].text, written | others[place]))
         return replies
 
     def _others(self, prompts: Sequence[Tokens]) -> list[dict[str, float]]:
@@ -75,7 +75,8 @@ class Completer:
 
 
 def begins_of(tokenize: Callable[[str], Sequence[int]]) -> tuple[int, ...]:
-    """The first tokens of all spellings of YES and NO; `tokenize` puts nothing in front."""
+    """The first tokens of all spellings of YES and NO; `tokenize` gives the tokens of a text that follows a
+    prompt."""
     return tuple(dict.fromkeys(int(tokenize(spelling)[0]) for spelling in SPELLINGS))
 
 

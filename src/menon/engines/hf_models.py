@@ -20,7 +20,8 @@ from torch import nn
 from transformers.utils import logging as hf_logging
 
 from menon.engines.forward import ValueInit, ValueModel, value_head
-from menon.errors import UserError
+from menon.engines.tokenizer_files import load_tokenizer
+from menon.errors import UserError, first_line
 
 
 def load_policy(
@@ -164,22 +165,6 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
             f"{name} looks ahead: a later token changes earlier predictions; choose a causal language model"
         )
     return model.eval()
-
-
-def load_tokenizer(folder: Path, name: str) -> transformers.PreTrainedTokenizerBase:
-    remedy = "put the tokenizer's files (tokenizer.json) beside the weights"
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:
-        raise UserError(f"the tokenizer of {name} cannot be read ({first_line(error)}); {remedy}") from error
-    # Without files the library makes an empty tokenizer of the model's kind, special tokens only.
-    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        raise UserError(f"{name} has no tokenizer; {remedy}")
-    return tokenizer
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @torch.no_grad()

@@ -10,7 +10,9 @@ import transformers
 from safetensors import SafetensorError
 
 from menon.engines import hf_models
-from menon.errors import UserError
+from menon.engines.tokenizer_files import load_tokenizer
+from menon.engines.tokens import tokenize_with
+from menon.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class PreferenceModel:
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> list[float]:
-        rows = [self._tokens(text) for text in texts]
+        tokenize = tokenize_with(self.tokenizer)
+        rows = [self._ended([*tokenize(text)]) for text in texts]
         scores = [0.0] * len(rows)
         for places in padded_passes([len(row) for row in rows], self.tokens_per_forward):
             width = max(len(rows[place]) for place in places)
@@ -39,8 +42,7 @@ class PreferenceModel:
                 scores[place] = score
         return scores
 
-    def _tokens(self, text: str) -> list[int]:
-        tokens = list(self.tokenizer(text)["input_ids"])
+    def _ended(self, tokens: list[int]) -> list[int]:
         end = self.tokenizer.eos_token_id
         if end is not None and tokens[-1:] != [end]:
             tokens.append(end)
@@ -69,7 +71,7 @@ def load_preference_model(
     with hf_models.quiet():
         folder = hf_models.folder_of(name)
         model = load_classifier(folder, name, dtype)
-        tokenizer = hf_models.load_tokenizer(folder, name)
+        tokenizer = load_tokenizer(folder, name)
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return PreferenceModel(model.to(device).eval(), tokenizer, limit or 2**31)
 
@@ -86,7 +88,7 @@ def load_classifier(folder: Path, name: str, dtype: torch.dtype) -> Any:
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"the preference model {name} cannot be read ({hf_models.first_line(error)}); get it again"
+            f"the preference model {name} cannot be read ({first_line(error)}); get it again"
         ) from error
     model, report = loaded
     if model.config.num_labels != 1:

@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 from torch import nn
 
 from menon.engines.decoder import Decoder
-from menon.engines.decoding.scheduler import Detokenizer, Settings
+from menon.engines.decoding.scheduler import Settings
+from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.sampler_process import BEGIN, END, ENDED, FURTHER, Begin, Further, Written
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError

@@ -15,7 +15,7 @@ from menon.record import disk
 from menon.reward.parts import RewardPart
 from menon.rollout.environments import EnvironmentPart
 from menon.rollout.turns import GradedText
-from menon.settings import choice, choice_or_else
+from menon.settings import FreeSettings, choice, choice_or_else
 from menon.types import Sampling
 
 Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
@@ -59,6 +59,9 @@ class EvalConfig:
     graded_text: GradedText = "policy"
     """What the reward reads of an answer in turns: what the policy wrote, or with `all` also the
     observations."""
+    template_arguments: FreeSettings = field(default_factory=dict)
+    """What the model's chat template gets besides the messages and a row's `tools`, like enable_thinking or
+    documents."""
     n: int | None = None
     """How many questions; default: 200 of a task, all of a file."""
     k: int = 1
@@ -79,6 +82,9 @@ class EvalConfig:
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""
+    keep_special_tokens: bool = False
+    """Special tokens stay in the text that rewards read, all but the end-of-text token that ends an
+    answer."""
     seed: int = 0
     """Seed of the answers and of the intervals."""
     on_bad: OnBad = "stop"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.loss.ratio import LIMIT, advantage_of, check_limit, log_ratio, mean_over
+from menon.loss.ratio import LIMIT, advantage_of, check_limit, log_ratio, mean_over, times_logp
 from menon.types import Max, Metric, Unit
 from menon.update.protocols import Need
 
@@ -41,7 +41,7 @@ class CISPO:
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         weight = log_ratio(now, batch, self.limit).detach().exp().clamp(self.low, self.high)
-        return -weight * advantage_of(batch, self) * torch.where(batch.trained, now["logp"], 0)
+        return times_logp(-weight * advantage_of(batch, self), now, batch)
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio = log_ratio(now, batch, self.limit).exp()

@@ -1,7 +1,6 @@
 """Clip-Cov: a few of the tokens that would collapse the entropy are left out (arXiv 2505.22617, section
 4.2)."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.loss.covariance import Statistics, covariance, logp_for
+from menon.loss.covariance import Statistics, covariance, draws, logp_for
 from menon.loss.ratio import (
     LIMIT,
     advantage_of,
@@ -22,7 +21,6 @@ from menon.loss.ratio import (
     log_ratio,
     mean_over,
 )
-from menon.streams import stream
 from menon.types import Metric, Unit
 from menon.update.protocols import Current, Need
 
@@ -69,7 +67,7 @@ class ClipCov:
         logp = logp_for(self.statistics, batch, current)
         return {
             self.column: self.choose(
-                self.candidates(logp, batch), draws(batch, self.seed), int(batch.trained.sum())
+                self.candidates(logp, batch), draws(batch, self.seed, self.column), int(batch.trained.sum())
             )
         }
 
@@ -94,16 +92,3 @@ class ClipCov:
         ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)
         dropped = {"cov/dropped": mean_over(batch.columns[self.column], batch.trained)}
         return clip_metrics(ratio, advantage, self, batch.trained) | dropped
-
-
-def draws(batch: Batch, seed: int) -> Tensor:
-    """[N] uniform random numbers in fp64, each determined by its token's name (see `ClipCov`)."""
-    rows = []
-    version = batch.version if batch.version is not None else torch.zeros_like(batch.token)
-    for token, written in zip(
-        batch.token.split(batch.lengths.tolist()), version.split(batch.lengths.tolist()), strict=True
-    ):
-        text = hashlib.blake2b(token.cpu().numpy().tobytes()).hexdigest()
-        last = int(written[-1]) if len(written) else 0
-        rows.append(torch.from_numpy(stream(seed, "clip_cov", last, text).random(len(token))))
-    return torch.cat(rows).to(batch.token.device) if rows else torch.zeros(0, dtype=torch.float64)

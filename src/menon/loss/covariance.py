@@ -1,6 +1,7 @@
 """What moves the entropy: tokens whose log-prob and advantage are both far from their means (arXiv
 2505.22617, section 3)."""
 
+import hashlib
 from typing import Literal
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from menon import ragged
 from menon.batch import Batch
 from menon.loss.ratio import advantage_of
+from menon.streams import stream
 from menon.update.protocols import Current
 
 Statistics = Literal["current", "old"]
@@ -32,3 +34,18 @@ def covariance(logp: Tensor, batch: Batch, asker: object) -> Tensor:
     advantage = advantage_of(batch, asker)
     counted = batch.trained & logp.isfinite()
     return torch.where(counted, ragged.centred_product(advantage, logp, counted), -torch.inf)
+
+
+def draws(batch: Batch, seed: int, purpose: str) -> Tensor:
+    """[N] uniform random numbers in fp64, each determined by its token's name: seed, purpose, the version of
+    the weights that wrote it, its sequence, its index there. So no order and no cut of the update changes
+    them."""
+    rows = []
+    version = batch.version if batch.version is not None else torch.zeros_like(batch.token)
+    for token, written in zip(
+        batch.token.split(batch.lengths.tolist()), version.split(batch.lengths.tolist()), strict=True
+    ):
+        text = hashlib.blake2b(token.cpu().numpy().tobytes()).hexdigest()
+        last = int(written[-1]) if len(written) else 0
+        rows.append(torch.from_numpy(stream(seed, purpose, last, text).random(len(token))))
+    return torch.cat(rows).to(batch.token.device) if rows else torch.zeros(0, dtype=torch.float64)

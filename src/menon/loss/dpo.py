@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -59,7 +58,7 @@ class DPO:
     def _margins(self, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """[P] beta h, and the indices of the preferred sequences' last action tokens."""
         preferred, other = pairs_of(batch)
-        gain = torch.where(batch.trained, now["logp"] - batch.need("ref_logp", self), 0)
+        gain = ragged.difference(now["logp"], batch.need("ref_logp", self), batch.trained)
         gain_S = ragged.sequence_sum(gain, batch.offset)
         return self.beta * (gain_S[preferred] - gain_S[other]), ragged.last(batch.trained, batch.offset)[
             preferred

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from menon.batch import Batch
-from menon.errors import UserError
 from menon.loss.ratio import (
     LIMIT,
     advantage_of,
+    check_bound,
     check_clip,
     check_limit,
     clip_metrics,
@@ -46,16 +45,11 @@ class DualClip:
     def __post_init__(self) -> None:
         check_clip(self)
         check_limit(self.limit, self)
-        if self.bound <= 1 + self.clip_high:
-            raise UserError(
-                f"bound of DualClip is {self.bound}; it bounds a ratio above 1 + clip_high = "
-                f"{1 + self.clip_high:g}"
-            )
+        check_bound(self.bound, self)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)
-        loss = clipped(ratio, advantage, self)
-        return torch.where(advantage < 0, torch.minimum(loss, -advantage * self.bound), loss)
+        return clipped(ratio, advantage, self, self.bound)
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ratio, advantage = log_ratio(now, batch, self.limit).exp(), advantage_of(batch, self)

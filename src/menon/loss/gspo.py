@@ -10,8 +10,16 @@ from torch import Tensor
 
 from menon import ragged
 from menon.batch import Batch
-from menon.loss.ratio import advantage_of, check_clip, check_limit, clip_metrics
-from menon.types import Metric, Unit
+from menon.loss.ratio import (
+    advantage_of,
+    check_bound,
+    check_clip,
+    check_limit,
+    clipped,
+    mean_over,
+    since_old,
+)
+from menon.types import Max, Mean, Metric, Unit
 from menon.update.protocols import Need
 
 LIMIT = 10.0
@@ -20,12 +28,13 @@ LIMIT = 10.0
 
 @dataclass(frozen=True)
 class GSPO:
-    """l_i = max(-a_i s_i, -a_i clip(s_i, 1 - clip_low, 1 + clip_high)), s_i = exp(mean over the tokens of log
-    pi - log pi_old).
+    """l_i = mean over the tokens of max(-A_t s_i, -A_t clip(s_i, 1 - clip_low, 1 + clip_high)), s_i =
+    exp(mean over the tokens of log pi - log pi_old).
 
-    One number per sequence, on its last action token; aggregation `SequenceMean`. a_i is the advantage of
-    that token (group estimators give all tokens the same). Value and gradient are those of the token form
-    with each sequence's token mean. An empty answer has no number. log s_i is clamped to at most `limit`.
+    One number per sequence, on its last action token; aggregation `SequenceMean`. Where all tokens of an
+    answer have the same advantage, value and gradient are those of the token form with each sequence's token
+    mean; where they do not, only the value is. An empty answer has no number. log s_i is clamped to at most
+    `limit`. With `bound`, a token with A < 0 has at most the loss -A bound, as in `DualClip`.
     Clip ranges are much smaller than PPO's, because s_i is the geometric mean of many ratios. ratio="product"
     takes the sum instead of the mean: the ratio of the answers' probabilities, which importance sampling asks
     for and which grows with length; with PPO's ranges it is the clipped sequence loss of RLOO's
@@ -36,6 +45,7 @@ class GSPO:
     clip_high: float = 4e-4
     ratio: Literal["mean", "product"] = "mean"
     limit: float = LIMIT
+    bound: float | None = None
     kind: Literal["gspo"] = "gspo"
     unit: ClassVar[Unit] = "sequence"
     per: ClassVar[Unit] = "sequence"
@@ -45,24 +55,34 @@ class GSPO:
     def __post_init__(self) -> None:
         check_clip(self)
         check_limit(self.limit, self)
+        check_bound(self.bound, self)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        ratio_S, advantage_S, place_S = self._of_sequences(now, batch)
-        clipped_S = ratio_S.clamp(1 - self.clip_low, 1 + self.clip_high)
-        loss_S = torch.maximum(-advantage_S * ratio_S, -advantage_S * clipped_S)
-        return loss_S.new_zeros(batch.num_tokens).index_add(0, place_S, loss_S)
-
-    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        ratio_S, advantage_S, _ = self._of_sequences(now, batch)
-        return clip_metrics(ratio_S, advantage_S, self, torch.ones_like(ratio_S, dtype=torch.bool))
-
-    def _of_sequences(self, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Ratio, advantage and last action token of each sequence that has one."""
-        logp = now["logp"]
-        old = logp.detach() if batch.old_logp is None else batch.old_logp
-        change_S = ragged.sequence_sum(torch.where(batch.trained, logp - old, 0), batch.offset)
+        ratio = ragged.spread(self._ratios(now, batch), batch.offset, batch.num_tokens)
+        loss = clipped(ratio, advantage_of(batch, self), self, self.bound)
+        mean_S = ragged.sequence_sum(loss, batch.offset) / batch.action_lengths.clamp(min=1)
         present = batch.action_lengths > 0
         place_S = ragged.last(batch.trained, batch.offset)[present]
-        size_S = batch.action_lengths[present] if self.ratio == "mean" else 1
-        ratio_S = (change_S[present] / size_S).clamp(max=self.limit).exp()
-        return ratio_S, advantage_of(batch, self)[place_S], place_S
+        return loss.new_zeros(batch.num_tokens).index_add(0, place_S, mean_S[present])
+
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+        """The shares are of answers; one whose tokens are not all clipped counts by their share."""
+        present, ratio_S = batch.action_lengths > 0, self._ratios(now, batch)
+        advantage, size_S = advantage_of(batch, self), batch.action_lengths.clamp(min=1)
+        worse_S = ragged.sequence_sum((advantage < 0).to(ratio_S), batch.offset) / size_S
+        better_S = ragged.sequence_sum((advantage > 0).to(ratio_S), batch.offset) / size_S
+        low = mean_over(worse_S * (ratio_S < 1 - self.clip_low), present)
+        high = mean_over(better_S * (ratio_S > 1 + self.clip_high), present)
+        return {
+            "clip/frac": Mean(low.total + high.total, low.count),
+            "clip/low": low,
+            "clip/high": high,
+            "ratio/mean": mean_over(ratio_S, present),
+            "ratio/max": Max(torch.where(present, ratio_S, 0).amax() if len(ratio_S) else 0.0),
+        }
+
+    def _ratios(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """[S] s_i; 1 for an empty answer."""
+        change_S = ragged.sequence_sum(since_old(now, batch), batch.offset)
+        size_S = batch.action_lengths.clamp(min=1) if self.ratio == "mean" else 1
+        return (change_S / size_S).clamp(max=self.limit).exp()

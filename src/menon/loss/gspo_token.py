@@ -10,7 +10,15 @@ from torch import Tensor
 from menon import ragged
 from menon.batch import Batch
 from menon.loss.gspo import LIMIT
-from menon.loss.ratio import advantage_of, check_clip, check_limit, clip_metrics, clipped
+from menon.loss.ratio import (
+    advantage_of,
+    check_bound,
+    check_clip,
+    check_limit,
+    clip_metrics,
+    clipped,
+    since_old,
+)
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
@@ -23,12 +31,14 @@ class GSPOToken:
     s_i = exp(mean over the tokens of log pi - log pi_old), its log clamped to at most `limit`. This form is
     for advantages that vary within an answer. Where they do not, value and gradient are those of `GSPO`, with
     the aggregation `SequenceMeanTokenMean` here and `SequenceMean` there. Aggregations that weigh long
-    answers more (`SequenceMean`, `TokenMean`) are possible only in this form.
+    answers more (`SequenceMean`, `TokenMean`) are possible only in this form. With `bound`, a token with A <
+    0 has at most the loss -A bound, as in `DualClip`.
     """
 
     clip_low: float = 3e-4
     clip_high: float = 4e-4
     limit: float = LIMIT
+    bound: float | None = None
     kind: Literal["gspo_token"] = "gspo_token"
     unit: ClassVar[Unit] = "sequence"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
@@ -37,18 +47,17 @@ class GSPOToken:
     def __post_init__(self) -> None:
         check_clip(self)
         check_limit(self.limit, self)
+        check_bound(self.bound, self)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        return clipped(self._ratio(now, batch), advantage_of(batch, self), self)
+        return clipped(self._ratio(now, batch), advantage_of(batch, self), self, self.bound)
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         return clip_metrics(self._ratio(now, batch), advantage_of(batch, self), self, batch.trained)
 
     def _ratio(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        logp = now["logp"]
-        old = logp.detach() if batch.old_logp is None else batch.old_logp
-        change = torch.where(batch.trained, logp.detach() - old, 0)
-        mean_S = ragged.sequence_sum(change, batch.offset) / batch.action_lengths.clamp(min=1)
+        logp, size_S = now["logp"], batch.action_lengths.clamp(min=1)
+        mean_S = ragged.sequence_sum(since_old(now, batch).detach(), batch.offset) / size_S
         # Its value is 0 and its gradient that of log pi; without `isfinite` a token of probability 0 would
         # make it NaN.
         through = torch.where(batch.trained & logp.isfinite(), logp - logp.detach(), 0)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.ratio import LIMIT, check_limit, log_ratio
@@ -19,25 +20,37 @@ Sampled = Literal["current", "old", "behaviour"]
 K3_MOST = 10.0
 
 
-def estimate(estimator: Estimator, k: Tensor, limit: float = LIMIT, most: float | None = None) -> Tensor:
-    """k = log pi - log ref of sampled tokens -> their estimates of KL(pi || ref).
+def estimate(
+    estimator: Estimator,
+    k: Tensor,
+    limit: float = LIMIT,
+    most: float | None = None,
+    ratio: Tensor | None = None,
+) -> Tensor:
+    """k = log pi - log ref of sampled tokens [N] -> their estimates of KL(pi || ref), times `ratio` [N].
 
-    k1 = k; abs = |k|; k2 = k^2 / 2; k3 = exp(-k) - 1 + k with k clamped to +-limit. All are clamped to
-    +-most; if most is None, k3 is clamped to 10 and the others are not clamped. k1+ and k3+ have the value of
-    k1 and k3 and the gradient of k2.
+    k1 = k; abs = |k|; k2 = k^2 / 2; k3 = exp(-k) - 1 + k with k clamped to +-limit. The result, ratio
+    included, is clamped to +-most; if most is None, that of k3 is clamped to 10 and the others are not
+    clamped. Beyond a clamp nothing has a gradient, the ratio included. k1+ and k3+ have the value of k1 and
+    k3 and the gradient of k2, times the ratio.
     """
     if estimator in ("k1+", "k3+"):
         # An infinite k has no gradient, rather than a NaN in the difference.
         square = torch.where(k.isfinite(), k, 0).square() / 2
-        return (
-            estimate("k1" if estimator == "k1+" else "k3", k, limit, most).detach() + square - square.detach()
-        )
-    value = raw(estimator, k, limit)
-    most = K3_MOST if most is None and estimator == "k3" else most
+        weight = 1 if ratio is None else ratio.detach()
+        value = estimate("k1" if estimator == "k1+" else "k3", k.detach(), limit, most, ratio)
+        return value + weight * (square - square.detach())
+    if estimator == "k3":
+        most = K3_MOST if most is None else most
+        ratio = ratio if ratio is None else torch.where(k.abs() <= limit, ratio, ratio.detach())
+        k = k.clamp(-limit, limit)
+    value = unbounded(estimator, k)
+    if ratio is not None:
+        value = value * ratio
     return value if most is None else value.clamp(-most, most)
 
 
-def raw(estimator: Estimator, k: Tensor, limit: float) -> Tensor:
+def unbounded(estimator: Estimator, k: Tensor) -> Tensor:
     match estimator:
         case "k1":
             return k
@@ -46,7 +59,6 @@ def raw(estimator: Estimator, k: Tensor, limit: float) -> Tensor:
         case "k2":
             return k.square() / 2
         case "k3":
-            k = k.clamp(-limit, limit)
             return torch.exp(-k) - 1 + k
     raise AssertionError(estimator)
 
@@ -60,12 +72,14 @@ class KL:
     k3+ report k1 and k3 and learn with the gradient of k2. Clamps, beyond which there is no gradient: `limit`
     on the log-ratio of k3, which alone can overflow, and `most` on the result. If `most` is null, k3 is
     clamped to 10 (a token 2.6 nats likelier under the reference), as in most implementations, and the others
-    are not clamped; 1e30 is no clamp.
+    are not clamped; a `most` of 1e38 is no clamp.
 
     Off the policy's own samples the estimate needs the ratio of the policy to the one that wrote them:
     `weigh` multiplies by pi / pi_old or pi / pi_behaviour, log-ratio clamped to +-20, with its gradient.
     "current" is a ratio of value 1 that only adds its gradient: the dependence of the samples on the policy.
-    With it k1 and k3 have the gradient of the reverse KL of each token given its prefix.
+    With it k1 and k3 have the gradient of the reverse KL of each token given its prefix. The result is
+    clamped after it is weighed. Beyond a clamp the ratio has no gradient either: alone, it would make a token
+    less likely that the reference finds much likelier.
     """
 
     estimator: Estimator = "k3"
@@ -89,18 +103,17 @@ class KL:
         return ("ref_logp", *column)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        estimates = estimate(self.estimator, self._k(now, batch), self.limit, self.most)
-        return estimates if self.weigh is None else estimates * self._ratio(now, batch)
+        k = ragged.difference(now["logp"], batch.need("ref_logp", self), batch.trained)
+        return estimate(self.estimator, k, self.limit, self.most, self._ratio(now, batch))
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         """Nothing: kl/* is measured for every term alike, before the step's updates
         (`update.objective.distance`)."""
         return {}
 
-    def _k(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        return torch.where(batch.trained, now["logp"] - batch.need("ref_logp", self), 0)
-
-    def _ratio(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+    def _ratio(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor | None:
+        if self.weigh is None:
+            return None
         if self.weigh == "current":
             batch = replace(batch, old_logp=None)
         elif self.weigh == "behaviour":

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.errors import UserError
-from menon.loss.covariance import Statistics, covariance, logp_for
+from menon.loss.covariance import Statistics, covariance, draws, logp_for
 from menon.loss.ratio import LIMIT, advantage_of, check_limit, log_ratio, mean_over
 from menon.types import Max, Metric, Unit
 from menon.update.protocols import Current, Need
@@ -20,8 +20,9 @@ class KLCov:
     """l_t = -A_t rho_t, plus `penalty` |log rho_t| on the k tokens of largest covariance, k = max(1,
     floor(fraction N)).
 
-    The covariance of log-prob and advantage is over the N trained tokens of the whole update; all tokens that
-    tie at the k-th value are penalised. There is no clip. The log-ratio is clamped to +-`limit`. On the first
+    The covariance of log-prob and advantage is over the N trained tokens of the whole update. Of tokens that
+    tie at the k-th value, those with the smallest `draws` pay, whatever the order of the sequences. There is
+    no clip. The log-ratio is clamped to +-`limit`. On the first
     update of a step every ratio is 1 and the penalty has no gradient, so it acts from the second update on.
     `statistics`: log-probs of the policy before this update, or before the step. cov/penalised is the share
     of penalised tokens.
@@ -47,10 +48,16 @@ class KLCov:
 
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
         cov = covariance(logp_for(self.statistics, batch, current), batch, self)
-        count = int(batch.trained.sum())
-        if not count:
-            return {self.column: batch.trained}
-        return {self.column: batch.trained & (cov >= cov.topk(max(1, int(self.fraction * count))).values[-1])}
+        place = cov.isfinite().nonzero()[:, 0]
+        count = min(len(place), max(1, int(self.fraction * int(batch.trained.sum()))))
+        chosen = torch.zeros_like(batch.trained)
+        if count:
+            least = cov[place].topk(count).values[-1]
+            above, tied = place[cov[place] > least], place[cov[place] == least]
+            if len(tied) > (room := count - len(above)):
+                tied = tied[torch.argsort(draws(batch, 0, self.column)[tied], stable=True)[:room]]
+            chosen[torch.cat([above, tied])] = True
+        return {self.column: chosen}
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         change = log_ratio(now, batch, self.limit)

@@ -15,7 +15,7 @@ from menon.update.protocols import Need
 
 @dataclass(frozen=True)
 class NLL:
-    """l_t = -log pi_t, in nats."""
+    """l_t = -log pi_t, in nats. The metric `nll` is its mean over all trained tokens, selected or not."""
 
     kind: Literal["nll"] = "nll"
     unit: ClassVar[Unit] = "token"

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from menon.batch import Batch
-from menon.loss.ratio import advantage_of
+from menon.loss.ratio import advantage_of, times_logp
 from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
@@ -25,7 +24,7 @@ class PolicyGradient:
     reads: ClassVar[tuple[str, ...]] = ("advantage",)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        return -advantage_of(batch, self) * torch.where(batch.trained, now["logp"], 0)
+        return times_logp(-advantage_of(batch, self), now, batch)
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         return {}

@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
 from menon.types import Max, Mean, Metric
@@ -16,12 +17,21 @@ LARGEST = 80.0
 """The largest clamp that a loss may set: above 88 exp overflows in fp32."""
 
 
+def since_old(now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+    """[N] log pi - log pi_old, 0 where not trained. Without a column of the old policy, the detached new one
+    takes its place: the value is 0, with the gradient of log pi."""
+    old = now["logp"].detach() if batch.old_logp is None else batch.old_logp
+    return ragged.difference(now["logp"], old, batch.trained)
+
+
 def log_ratio(now: Mapping[str, Tensor], batch: Batch, limit: float = LIMIT) -> Tensor:
-    """[N] log pi - log pi_old, clamped to +-limit, 0 where not trained. Without a column of the old policy,
-    the detached new one takes its place: the value is 0, with the gradient of log pi."""
-    logp = now["logp"]
-    old = logp.detach() if batch.old_logp is None else batch.old_logp
-    return torch.where(batch.trained, logp - old, 0).clamp(-limit, limit)
+    """[N] `since_old`, clamped to +-limit."""
+    return since_old(now, batch).clamp(-limit, limit)
+
+
+def times_logp(factor: Tensor, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+    """[N] factor * log pi, 0 where not trained and where the factor is 0, also for a log-prob of -inf."""
+    return factor * torch.where(batch.trained & (factor != 0), now["logp"], 0)
 
 
 def advantage_of(batch: Batch, asker: object) -> Tensor:
@@ -57,9 +67,12 @@ def clip_metrics(ratio: Tensor, advantage: Tensor, clip: Clips, counted: Tensor)
     }
 
 
-def clipped(ratio: Tensor, advantage: Tensor, clip: Clips) -> Tensor:
-    """max(-A rho, -A clip(rho)): PPO's loss."""
-    return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip.clip_low, 1 + clip.clip_high))
+def clipped(ratio: Tensor, advantage: Tensor, clip: Clips, bound: float | None = None) -> Tensor:
+    """max(-A rho, -A clip(rho)): PPO's loss; where A < 0 at most -A bound, if there is one."""
+    loss = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip.clip_low, 1 + clip.clip_high))
+    if bound is None:
+        return loss
+    return torch.where(advantage < 0, torch.minimum(loss, -advantage * bound), loss)
 
 
 def check_limit(limit: float, asker: object) -> None:
@@ -79,4 +92,13 @@ def check_clip(clip: Clips) -> None:
             f"clip_low {clip.clip_low} and clip_high {clip.clip_high} of {type(clip).__name__} bound the "
             "ratio to"
             " [1 - clip_low, 1 + clip_high]; clip_low lies between 0 and 1, clip_high is 0 or more"
+        )
+
+
+def check_bound(bound: float | None, clip: Clips) -> None:
+    """UserError unless the bound on the ratio, if there is one, lies above the clip range."""
+    if bound is not None and bound <= 1 + clip.clip_high:
+        raise UserError(
+            f"bound of {type(clip).__name__} is {bound}; it bounds a ratio above 1 + clip_high = "
+            f"{1 + clip.clip_high:g}"
         )

@@ -17,12 +17,12 @@ from typing import Any
 
 from menon.errors import OnBad, UserError, refuse_rows
 from menon.prompts.sources import BadRow, raw_rows
-from menon.types import TEST_COLUMNS
+from menon.types import TEST_COLUMNS, tests_of_ground_truth
 
 Row = dict[str, Any]
 """`question` (a string or chat messages), `answer` (a string) and every other column as it was."""
 
-QUESTIONS = ("prompt", "question", "problem")
+QUESTIONS = ("prompt", "question", "problem", "question_content")
 GROUND_TRUTH = "reward_model.ground_truth"
 ANSWERS = ("answer", GROUND_TRUTH)
 BOXED = "\\boxed{"
@@ -169,12 +169,15 @@ def take_answer(row: Row, columns: Columns, whole: bool) -> str | None:
 
 def answer_column(row: Mapping[str, Any]) -> str | None:
     found = [name for name in ANSWERS if has(row, name)]
+    tests = GROUND_TRUTH in found and tests_of_ground_truth(at(row, GROUND_TRUTH, "answer")) is not None
+    if tests:
+        found.remove(GROUND_TRUTH)
     if len({str(at(row, name, "answer")) for name in found}) > 1:
         choices = " or ".join(f"columns.answer={name}" for name in found)
         raise BadRow(f"{' and '.join(map(repr, found))} may each be the answer; choose with {choices}")
     if found:
         return found[0]
-    if any(row.get(name) for name in TEST_COLUMNS):
+    if tests or any(row.get(name) for name in TEST_COLUMNS):
         return "solution" if isinstance(text := row.get("solution"), str) and behind_marks(text) else None
     if has(row, "solution"):
         return "solution"

@@ -1,20 +1,28 @@
 """Rows to prompts: template, tokens, length."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
 import numpy as np
 
-from menon.errors import OnBad, UserError, refuse_rows
+from menon.errors import OnBad, UserError, first_line, refuse_rows
+from menon.prompts.sources import BadRow
 from menon.prompts.template import CHAT, TEMPLATES, Template, fill, find_template
-from menon.types import Prompt
+from menon.types import Prompt, Tokens
 
-Tokenize = Callable[[str], Sequence[int]]
-"""Text -> ids, with the begin-of-text token that the model expects, but no second one if the text already
-starts with it."""
 
-Chat = Callable[[list[dict[str, str]]], str]
-"""Chat messages -> text, up to where the assistant begins to write."""
+class Tokenize(Protocol):
+    """Text -> ids. With `special` the tokens come in front that the model expects there, unless the text
+    already starts with them; without it nothing is added."""
+
+    def __call__(self, text: str, /, special: bool = True) -> Sequence[int]: ...
+
+
+Chat = Callable[[list[dict[str, str]], list[Any] | None], str]
+"""(chat messages, the row's tools) -> text with all special tokens, up to where the assistant begins to
+write. UserError for what concerns every row; any other error concerns the row."""
 
 
 def render(
@@ -27,11 +35,12 @@ def render(
     max_new_tokens: int,
     on_bad: OnBad = "stop",
 ) -> tuple[list[Prompt], int]:
-    """Prompts in the order of their rows, and the number of those left out for their length.
+    """Prompts in the order of their rows, and the number of those left out.
 
     A prompt and an answer of `max_new_tokens` must fit into the model's `context`. `Prompt.index` is the
-    row's place in `rows`; the raw question stays as the column `question`. UserError: an unknown template,
-    one that needs a column which a row lacks, chat messages without a chat template, a prompt that is too
+    row's place in `rows`; the raw question stays as the column `question`. The chat template also gets the
+    row's `tools`. UserError: an unknown template, one that needs a column which a row lacks, chat messages
+    without a chat template; a row that the chat template or the tokenizer cannot take, whose prompt is too
     long or has no token (unless such rows are to be skipped and others remain).
     """
     form = find_template(template)
@@ -45,21 +54,45 @@ def render(
         )
     prompts: list[Prompt] = []
     faults: list[str] = []
+    too_long = False
     for index, row in enumerate(rows):
-        rendered = render_one(index, row, form, chat)
-        tokens = np.asarray(tokenize(rendered), dtype=np.int32).reshape(-1)
-        if fault := _misfit(len(tokens), context - max_new_tokens):
+        try:
+            text, tokens = prompt_of(index, row, form, tokenize, chat)
+        except BadRow as error:
+            fault = str(error)
+        else:
+            fault = _misfit(len(tokens), context - max_new_tokens)
+            too_long |= bool(fault)
+        if fault:
             faults.append(f"row {index + 1} ({_begin(row['question'])}) {fault}")
             continue
         columns = {name: value for name, value in row.items() if name != "answer"}
-        prompts.append(Prompt(index, tokens, rendered, row.get("answer"), columns))
+        prompts.append(Prompt(index, tokens, text, row.get("answer"), columns))
     if faults and (on_bad == "stop" or not prompts):
         room = (
             f"prompts for a context of {context} tokens with max_new_tokens={max_new_tokens} "
             "(lower it, or take a longer context)"
         )
-        refuse_rows(room, faults, total=len(rows))
+        refuse_rows(room if too_long else f"prompts of template={template}", faults, total=len(rows))
     return prompts, len(faults)
+
+
+def prompt_of(
+    index: int, row: Mapping[str, Any], template: Template, tokenize: Tokenize, chat: Chat | None
+) -> tuple[str, Tokens]:
+    """The prompt of a row, as text and as tokens. BadRow: the chat template or the tokenizer cannot take the
+    row."""
+    what = "chat template" if template.as_turn else "template"
+    try:
+        text = render_one(index, row, template, chat)
+        what = "tokenizer"
+        # A chat template writes the special tokens itself; those of the tokenizer would be second ones.
+        ids = tokenize(text, special=not template.as_turn)
+    except (UserError, BadRow, MemoryError):
+        raise
+    except Exception as error:  # a template is a program that raises what it likes
+        raise BadRow(f"cannot be read by the {what} of the model ({first_line(error)})") from error
+    return text, np.asarray(ids, dtype=np.int32).reshape(-1)
 
 
 def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Chat | None) -> str:
@@ -69,7 +102,7 @@ def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Cha
             raise UserError(
                 f"row {index + 1} ({_begin(question)}) holds chat messages, which need template={CHAT}"
             )
-        return chat(question)
+        return chat(question, tools_of(row))
     try:
         text = fill(template, row)
     except KeyError as missing:
@@ -77,7 +110,31 @@ def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Cha
             f"row {index + 1} ({_begin(question)}) has no column {missing}, which this template puts in; "
             "take another template"
         ) from None
-    return chat([{"role": "user", "content": text}]) if chat is not None and template.as_turn else text
+    if chat is None or not template.as_turn:
+        return text
+    return chat([{"role": "user", "content": text}], tools_of(row))
+
+
+def tools_of(row: Mapping[str, Any]) -> list[Any] | None:
+    """The tools that a row offers to the policy, for the chat template: a list of their JSON schemas, or the
+    same as JSON text. BadRow for anything else."""
+    tools = row.get("tools")
+    if isinstance(tools, str):
+        with suppress(ValueError):
+            tools = json.loads(tools)
+    if not tools:
+        return None
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise BadRow("has 'tools' that are no list of JSON schemas; fix them or rename the column")
+    return [filled(tool) for tool in tools]
+
+
+def filled(value: Any) -> Any:
+    """A value without the fields that are null: tables fill missing fields with it, and a template would
+    write it out."""
+    if isinstance(value, Mapping):
+        return {name: filled(item) for name, item in value.items() if item is not None}
+    return [filled(item) for item in value] if isinstance(value, list) else value
 
 
 def _misfit(length: int, room: int) -> str:

@@ -37,6 +37,7 @@ Kind = Literal[
     "empty",
     "learning_rate",
     "no_gradient",
+    "not_applicable",
     "collapse",
     "explosion",
 ]
@@ -85,7 +86,7 @@ class Tally:
         counted = [g for g in graded if g.verdict.score == g.verdict.score]
         texts: dict[int, list[str]] = defaultdict(list)
         for g in counted:
-            texts[g.rollout.group].append(g.rollout.text)
+            texts[g.rollout.group].append(g.rollout.graded_text)
         several = [own for own in texts.values() if len(own) > 1]
         scores = [g.verdict.score for g in counted] or [0.0]
         last = counted[-1].rollout if counted else None
@@ -100,12 +101,12 @@ class Tally:
             highest=max(scores),
             same_text=bool(several) and all(len(set(own)) == 1 for own in several),
             held=sum(holds_answer(g) for g in counted),
-            example=("", "") if last is None else (last.text.strip()[-40:], last.prompt.answer or ""),
+            example=("", "") if last is None else (last.graded_text.strip()[-40:], last.prompt.answer or ""),
         )
 
 
 def is_blank(graded: Graded, stop: Sequence[str]) -> bool:
-    text = graded.rollout.text.strip()
+    text = graded.rollout.graded_text.strip()
     return not text or text in stop
 
 
@@ -251,6 +252,12 @@ def rate_of(settings: Mapping[str, Any]) -> Any:
 
 def without_signal(line: Mapping[str, float], tally: Tally, settings: Mapping[str, Any]) -> Sign | None:
     """Why a step can teach nothing; None if it can."""
+    if (apart := line.get("reward/not_applicable", 0)) and not tally.answers:
+        return Sign(
+            "not_applicable",
+            f"the reward applies to none of the {apart:g} answers; name another for these rows, or leave "
+            "them out",
+        )
     if found := next(faults(line, settings), None):
         return found
     if tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from menon.errors import UserError
 from menon.reward.extract import WAYS, stated
-from menon.reward.math.text import decimal, tidy
+from menon.reward.math.text import decimal, tidy, without_currency
 from menon.types import Verdict
 
 LONGEST = 400
@@ -45,7 +45,7 @@ class Numeric:
 def stated_number(text: str) -> Fraction | None:
     """The value of a decimal number or of a fraction of two; thousands' commas, dollar and percent signs are
     dropped."""
-    text = tidy(text).strip().rstrip(".%").replace(" ", "")
+    text = without_currency(tidy(text)).strip().rstrip(".%").replace(" ", "")
     parts = [decimal(part) for part in text.split("/", 1)]
     values = [_value(part) for part in parts if part is not None]
     if len(values) != len(parts) or None in values or (len(values) == 2 and not values[1]):

@@ -19,7 +19,7 @@ import numpy as np
 from menon.errors import UserError
 from menon.processes.deadline import Call, Late
 from menon.rollout.answered import Answered
-from menon.rollout.environments.protocol import Environment
+from menon.rollout.environments.protocol import Environment, ReadsTokens
 from menon.rollout.protocols import Grade, GradeAll, Sampler
 from menon.streams import stream
 from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Verdict, no_tokens
@@ -56,10 +56,11 @@ class Turns:
 
     environment: Environment
     """The settings of the environment; each episode gets a new copy."""
-    tokenize: Callable[[str], Sequence[int]]
-    """Text -> tokens, without any that stand for the beginning or end of a text."""
-    decode: Callable[[Sequence[int]], str]
-    """Tokens -> text, special tokens left out."""
+    tokenize: Callable[[str, Tokens], Sequence[int]]
+    """(text, the tokens before it) -> its tokens as a continuation: without any for the beginning or end of a
+    text, and without a space in front that the text does not have."""
+    decode: Callable[[list[int]], str]
+    """The tokens of a turn -> the text that the environment reads."""
     seed: int = 0
     max_turns: int = 16
     time_limit: float = 60.0
@@ -83,10 +84,16 @@ class Turns:
             answers.ask([(episode, episode.request()) for episode in episodes if episode.finish is None])
             for episode, completion in answers:
                 if episode.takes(completion):
-                    step = Call(episode.environment.step, self.decode(completion.tokens.tolist()), room=room)
+                    step = Call(self.step_of(episode.environment), completion, room=room)
                     answers.ask(self._next_turn(episode, step))
         self._close(episodes)
         return verdicts_of(episodes, grade)
+
+    def step_of(self, environment: Environment) -> Callable[[Completion], Any]:
+        """How an environment takes a turn: as tokens if it reads them, else as text."""
+        if isinstance(environment, ReadsTokens):
+            return environment.step_tokens
+        return lambda completion: environment.step(self.decode(completion.tokens.tolist()))
 
     def _next_turn(self, episode: "Episode", step: Call) -> "Iterator[tuple[Episode, Request]]":
         """Waits for the environment, and asks unless the episode is over."""
@@ -158,6 +165,8 @@ class Episode:
     def begin(self, observation: Any) -> None:
         if isinstance(observation, Fault):
             self.fail(observation.what)
+        elif isinstance(observation, np.ndarray):
+            self.goes_on_from(observation)
         elif not isinstance(observation, str):
             self.fail(f"returned {kind(observation)} from reset; it must be the first observation, a string")
         else:
@@ -192,7 +201,7 @@ class Episode:
         if not isinstance(answer, tuple | list) or len(answer) != 3:
             return self.fail(f"returned {kind(answer)} from step; it must be (observation, reward, done)")
         observation, reward, done = answer
-        if not isinstance(observation, str):
+        if not isinstance(observation, str | np.ndarray):
             return self.fail(f"returned {kind(observation)} as observation; it must be a string")
         if not isinstance(reward, int | float | np.number | np.bool_) or not math.isfinite(reward):
             return self.fail(f"returned {reward!r} as reward; it must be a finite number")
@@ -204,12 +213,36 @@ class Episode:
             self.finish = "stop"
         elif self.num_turns >= self.turns.max_turns:
             self.finish = "length"
+        elif isinstance(observation, np.ndarray):
+            self.observed = 1
+            self.goes_on_from(observation)
         else:
             self.observe(observation)
             self.observed |= bool(observation)
 
+    def goes_on_from(self, sequence: Tokens) -> None:
+        """Takes the whole sequence that the next turn goes on from. Before the first turn it may replace the
+        prompt; the tokens by which it is longer count as observed."""
+        prompt = self.asked.prompt
+        known = np.concatenate([prompt.tokens, self.tokens])
+        if not np.array_equal(sequence[: len(known)], known):
+            if self.turns_written:
+                return self.fail("rendered what was read or written before in other tokens")
+            room = self.left - max(0, len(sequence) - len(known))
+            if room < 1:
+                self.finish = "length"
+                return None
+            sampling = replace(self.asked.sampling, max_new_tokens=room)
+            self.asked = replace(self.asked, prompt=replace(prompt, tokens=sequence), sampling=sampling)
+            return None
+        self.append_observation(sequence[len(known) :])
+        return None
+
     def observe(self, text: str) -> None:
-        tokens = np.asarray(self.turns.tokenize(text) if text else [], dtype=np.int32)
+        before = np.concatenate([self.asked.prompt.tokens, self.tokens])
+        self.append_observation(np.asarray(self.turns.tokenize(text, before) if text else [], dtype=np.int32))
+
+    def append_observation(self, tokens: Tokens) -> None:
         if len(tokens) >= self.left:
             self.finish = "length"  # an observation that leaves no room for an answer would have no effect
         else:

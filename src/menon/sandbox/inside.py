@@ -1,5 +1,7 @@
 """What a process of the sandbox does after it is isolated: run a script, serve a solution, or run a test."""
 
+import ast
+import builtins
 import json
 import os
 import sys
@@ -7,13 +9,16 @@ import types
 from importlib import import_module
 from typing import Any
 
-from menon.sandbox.names import BUILTIN, first_call, free_names, library_names
 from menon.sandbox.remote import Caller, Solution
-from menon.sandbox.wire import Closed, Line, Malformed, Unsendable
+from menon.sandbox.testing import judge
+from menon.sandbox.wire import Closed, Line
 
 LONGEST_ANSWER = 4 << 20
 """Bytes of one answer of model code."""
 LONGEST_QUESTION = 64 << 20
+
+STARTER = ("collections", "functools", "heapq", "itertools", "math", "bisect")
+"""Libraries whose names a class `Solution` may use without importing them, as on LeetCode."""
 
 OUT, CHANNEL, CODE, READY = 1, 3, 4, 5
 """Descriptors: for a test's outcome, for the conversation, for the code to run, and for a last signal before
@@ -21,11 +26,16 @@ model code runs."""
 
 
 def module(name: str) -> dict[str, Any]:
-    """Replaces the program that started this process by an empty module; returns its names."""
+    """Replaces the program that started this process by an empty module; returns its names, those that
+    `python solution.py` begins with."""
     fresh = types.ModuleType(name)
     sys.modules[name] = fresh
     sys.argv = ["solution.py"]
-    return fresh.__dict__
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
+    names = fresh.__dict__
+    names.update(__builtins__=builtins, __file__=os.path.join(folder, "solution.py"), __cached__=None)
+    return names
 
 
 def standard_streams() -> None:
@@ -43,21 +53,43 @@ def seed() -> None:
     random.seed(0)
 
 
-def script() -> None:
-    """Runs a program as `python solution.py` would; its exit code and what it prints are its answer."""
+def script(echo: bool = False) -> None:
+    """Runs a program as `python solution.py` would; its exit code and what it prints are its answer. `echo`:
+    prints the value of a last expression, as a notebook does."""
     os.close(CHANNEL)
     code = read_all(CODE)
     names = module("__main__")
+    names["__annotations__"] = {}
     seed()
     status = 0
     try:
-        exec(compile(code, "solution.py", "exec", dont_inherit=True), names)
+        for compiled in echoing(code) if echo else [compile(code, "solution.py", "exec", dont_inherit=True)]:
+            exec(compiled, names)
     except SystemExit as end:
         status = exit_code(end.code)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         status = 1
     finish(names, status)
+
+
+def notebook() -> None:
+    script(echo=True)
+
+
+def echoing(code: bytes) -> list[types.CodeType]:
+    """A program in two parts, the second of which prints the value of its last expression, unless that is
+    None or a semicolon follows."""
+    tree = ast.parse(code, "solution.py")
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr) or code.rstrip().endswith(b";"):
+        return [compile(code, "solution.py", "exec", dont_inherit=True)]
+    before = ast.Module(tree.body[:-1], tree.type_ignores)
+    shown = ast.Interactive([last])
+    return [
+        compile(before, "solution.py", "exec", dont_inherit=True),
+        compile(shown, "solution.py", "single", dont_inherit=True),
+    ]
 
 
 def exit_code(code: Any) -> int:
@@ -91,12 +123,54 @@ def solution() -> None:
     code = read_all(CODE)
     names = module("solution")
     seed()
+    add_starter_names(code, names)
     line = Line(CHANNEL, LONGEST_QUESTION)
-    exec(compile(code, "solution.py", "exec", dont_inherit=True), names)
+    failed = ""
     try:
-        Solution(line, names).serve()
+        exec(compile(code, "solution.py", "exec", dont_inherit=True), names)
+    except BaseException as error:
+        failed = described(error)
+    try:
+        Solution(line, names, failed).serve()
     except Closed:
         os._exit(0)
+
+
+def described(error: BaseException) -> str:
+    """The error of a program that could not be loaded, for the reason of its verdict."""
+    try:
+        return f"{type(error).__name__}: {error}"[:300].removesuffix(": ")
+    except BaseException:
+        return type(error).__name__
+
+
+class ListNode:
+    """An element of a linked list, as LeetCode's starter code describes it."""
+
+    def __init__(self, val: Any = 0, next: Any = None) -> None:
+        self.val, self.next = val, next
+
+
+class TreeNode:
+    """A node of a binary tree, as LeetCode's starter code describes it."""
+
+    def __init__(self, val: Any = 0, left: Any = None, right: Any = None) -> None:
+        self.val, self.left, self.right = val, left, right
+
+
+def add_starter_names(code: bytes, names: dict[str, Any]) -> None:
+    """Adds what a task's starter code uses without importing or defining it. To the built-in names, where a
+    test does not find them: the names of typing, and for a class `Solution` the libraries that LeetCode has
+    imported. To the module's, for a class `Solution`: the nodes of lists and trees."""
+    of_leetcode = b"class Solution" in code
+    libraries = ["typing", *(STARTER if of_leetcode else ())]
+    if of_leetcode:
+        names.update(ListNode=ListNode, TreeNode=TreeNode)
+    for name in libraries:
+        library = import_module(name)
+        vars(builtins).setdefault(name, library)
+        for part in getattr(library, "__all__", None) or (n for n in vars(library) if n[0] != "_"):
+            vars(builtins).setdefault(part, getattr(library, part))
 
 
 def test() -> None:
@@ -111,41 +185,10 @@ def test() -> None:
     os._exit(0)
 
 
-def judge(asked: dict[str, str], caller: Caller) -> dict[str, Any]:
-    """`asked`: the `test`, perhaps the `entry` point, and trusted `helpers` that win over the solution's
-    own."""
-    code = asked["test"]
-    try:
-        names = free_names(code)
-        compiled = compile(code, "test", "exec", dont_inherit=True)
-        space: dict[str, Any] = {"__name__": "test"}
-        exec(compile(asked.get("helpers", ""), "helpers", "exec", dont_inherit=True), space)
-        entry = asked.get("entry", "")
-        for name, (library, part) in library_names(code, names, entry).items():
-            space.setdefault(name, getattr(import_module(library), part) if part else import_module(library))
-    except Exception as error:
-        return {"passed": False, "fault": True, "why": f"{type(error).__name__}: {error}"}
-    wanted = {name for name in names if name not in space} | ({entry} if entry else set())
-    if not wanted and (called := first_call(code)) in BUILTIN:
-        wanted = {called}
-    try:
-        for name in sorted(wanted):
-            space[name] = caller.ask("find", entry if entry and name == "candidate" else name)
-        exec(compiled, space)
-    except (Closed, Malformed) as error:
-        return {"passed": False, "fault": False, "why": str(error)}
-    except (ImportError, Unsendable) as error:
-        return {"passed": False, "fault": not caller.raised, "why": f"{type(error).__name__}: {error}"}
-    except BaseException as error:
-        why = caller.raised[0] if caller.raised else type(error).__name__
-        return {"passed": False, "fault": False, "why": f"{why}: {str(error)[:300]}"}
-    return {"passed": not caller.broken, "fault": False, "why": caller.broken}
-
-
 def read_all(descriptor: int) -> bytes:
     data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     os.close(descriptor)
     return data
 
 
-ROLES = {"script": script, "solution": solution, "test": test}
+ROLES = {"script": script, "notebook": notebook, "solution": solution, "test": test}

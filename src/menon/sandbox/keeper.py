@@ -183,12 +183,23 @@ def tasks_of_user() -> int:
     return total
 
 
+def add_site_names() -> None:
+    """Adds `exit`, `quit`, `help` and the others that `python solution.py` has from the module site, which
+    an interpreter without site packages does not run."""
+    import site
+
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+
+
 def main() -> Start | None:
     """The keeper's program: `owner descriptor`, its directory, and what may be read, as JSON."""
     descriptor, root, readable, folders = json.loads(sys.argv[1])
     sys.path[:] = sys.path[1:] + folders  # the first is where this package is
     for name in PRELOADED:
         __import__(name)
+    add_site_names()
     gc.freeze()  # objects that exist already are not garbage of any run
     keeper = Keeper(socket.socket(fileno=descriptor), root, readable)
     keeper.owner.sendall(json.dumps({"keeper": os.getpid()}).encode())

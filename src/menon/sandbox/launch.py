@@ -46,7 +46,7 @@ class Task:
     """One process of a run."""
 
     role: str
-    """"script", "solution" or "test"."""
+    """"script", "notebook", "solution" or "test"."""
     code: bytes
     input: bytes = b""
 

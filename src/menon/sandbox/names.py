@@ -4,10 +4,19 @@ import ast
 import builtins
 import symtable
 import sys
-from collections.abc import Iterator
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from importlib import import_module
+from typing import TypeVar
 
-BUILTIN = frozenset(dir(builtins))
+QUIET = threading.Lock()
+LONGEST = 1_000_000
+"""Characters of code beyond which it is not looked into."""
+Read = TypeVar("Read")
+OF_SITE = {"copyright", "credits", "license", "help", "exit", "quit"}
+"""Names that the module site adds to the built-in ones; a task may be named like all but the last two."""
+BUILTIN = frozenset(dir(builtins)) - OF_SITE | {"exit", "quit"}
 ALIASES = {"np": "numpy", "numpy": "numpy", "pd": "pandas", "pandas": "pandas"}
 LIBRARY = (
     "math",
@@ -22,6 +31,19 @@ LIBRARY = (
     "fractions",
 )
 """Libraries whose functions a test may use without importing them."""
+
+
+def read_code(reader: Callable[[str], Read], code: str) -> Read | None:
+    """What a reader such as `ast.parse` makes of code, without its warnings; None if it is no Python, or
+    longer than `LONGEST`."""
+    if len(code) > LONGEST:
+        return None
+    try:
+        with QUIET, warnings.catch_warnings():  # the filters belong to the whole process
+            warnings.simplefilter("ignore")
+            return reader(code)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return None
 
 
 def free_names(code: str) -> set[str]:

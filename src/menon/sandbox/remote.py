@@ -9,26 +9,28 @@ message, to print a verdict, or to send a pickle.
 import builtins
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from menon.sandbox.wire import Closed, Line, Malformed, Unsendable, decode, encode
 
 MUTABLE = (list, dict, set, bytearray)
 
 
-class SolutionError(Exception):
-    """Model code raised something that is no built-in Exception, or gave what cannot be sent."""
+class SolutionError(BaseException):
+    """Model code raised something that is no Exception, such as SystemExit; so it is none here either."""
 
 
 # In the process of model code
 
 
 class Solution:
-    """Answers the tests' requests for a module's names until the tests have ended."""
+    """Answers the tests' requests for a module's names until the tests have ended. `failed`: why the module
+    could not be loaded; then nothing else is answered."""
 
-    def __init__(self, line: Line, names: dict[str, Any]) -> None:
+    def __init__(self, line: Line, names: dict[str, Any], failed: str = "") -> None:
         self.line = line
         self.names = names
+        self.failed = failed
         self.things: dict[int, Any] = {}
         self.numbers: dict[int, int] = {}
 
@@ -37,6 +39,9 @@ class Solution:
             self.answer(self.line.receive())
 
     def answer(self, asked: dict[str, Any]) -> None:
+        if self.failed:
+            self.line.send({"failed": self.failed})
+            return
         try:
             arguments = [decode(argument, self.resolve) for argument in asked["arguments"]]
             keywords = {
@@ -59,6 +64,8 @@ class Solution:
             id(thing), len(self.things)
         )  # it is kept alive, so its id stays its own
         self.things[number] = thing
+        if isinstance(thing, type) and issubclass(thing, BaseException):
+            return {"exception": [number, [kind.__name__ for kind in thing.__mro__]]}
         return {"thing": number}
 
     def resolve(self, kind: str, content: Any) -> Any:
@@ -75,7 +82,8 @@ class Solution:
         self.line.send(
             {"function": function, "arguments": [encode(argument, self.refer) for argument in arguments]}
         )
-        reply = self.line.receive()
+        while "do" in (reply := self.line.receive()):  # the function asks for something of an argument
+            self.answer(reply)
         if "raised" in reply:
             raise RuntimeError(reply["raised"])
         return decode(reply["result"], self.resolve)
@@ -102,6 +110,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "text": lambda self, thing: str(thing),
     "representation": lambda self, thing: repr(thing),
     "truth": lambda self, thing: bool(thing),
+    "is_instance": lambda self, thing, kind: isinstance(thing, kind),
 }
 
 
@@ -115,7 +124,11 @@ class Caller:
         """Why no later answer can be trusted; a test that swallows the exception still does not pass."""
         self.raised: list[str] = []
         """Types of the last exception that model code raised."""
+        self.used = False
+        """Whether the tests have got anything from model code but objects that stand for it."""
         self.functions: dict[int, Callable[..., Any]] = {}
+        self.errors: dict[str, type[BaseException]] = {}
+        """The exceptions of model code that the tests know, by name."""
 
     def ask(self, do: str, *arguments: Any, **keywords: Any) -> Any:
         if self.broken:
@@ -127,14 +140,22 @@ class Caller:
         if keywords:
             message["keywords"] = {name: encode(value, self.refer) for name, value in keywords.items()}
         reply = self.trusting(lambda: self.exchange(message))
+        self.used |= do != "find" or "raised" in reply
         if "raised" in reply:
-            raise self.error(reply)
-        return self.trusting(lambda: self.read(reply, arguments))
+            error = self.error(reply)
+            if isinstance(error, StopIteration) and do != "next":
+                raise RuntimeError("the program raised StopIteration")  # which would end a loop of the test
+            raise error
+        result = self.trusting(lambda: self.read(reply, arguments))
+        self.used |= not isinstance(result, Thing)
+        return result
 
     def exchange(self, message: dict[str, Any]) -> dict[str, Any]:
         self.line.send(message)
         while "function" in (reply := self.line.receive()):
             self.line.send(self.called_back(reply))
+        if "failed" in reply:
+            raise Closed(str(reply["failed"])[:300])
         return reply
 
     def read(self, reply: dict[str, Any], arguments: tuple[Any, ...]) -> Any:
@@ -153,11 +174,15 @@ class Caller:
             self.broken = "the answer is malformed"
             raise Malformed(self.broken) from error
 
-    def error(self, reply: dict[str, Any]) -> Exception:
-        """The exception of model code, as the first built-in class that it derives from."""
+    def error(self, reply: dict[str, Any]) -> BaseException:
+        """The exception of model code, as the first class that it derives from and that the tests know: of
+        model code, or a built-in one."""
         names = reply["raised"]
         self.raised = [str(name) for name in names] if isinstance(names, list) else []
         for name in self.raised:
+            known = self.errors.get(name)
+            if known is not None and issubclass(known, Exception):
+                return known.__new__(known, str(reply.get("text")))
             kind = getattr(builtins, name, None)
             if isinstance(kind, type) and issubclass(kind, Exception):
                 with suppress(TypeError):  # some take more than a text
@@ -169,10 +194,11 @@ class Caller:
         arguments = [decode(argument, self.resolve) for argument in asked["arguments"]]
         try:
             return {"result": encode(function(*arguments), self.refer)}
-        except Exception as error:
+        except (Exception, Unsendable) as error:  # the arguments were the program's
             return {"raised": type(error).__name__}
 
     def refer(self, value: Any) -> dict[str, Any]:
+        value = value.thing if isinstance(value, ErrorClass) else value
         if isinstance(value, Thing):
             return {"thing": object.__getattribute__(value, "_number")}
         name = getattr(value, "__name__", "")
@@ -186,9 +212,36 @@ class Caller:
         raise Unsendable(f"it passes a {type(value).__name__}, which cannot be sent to the solution")
 
     def resolve(self, kind: str, content: Any) -> Any:
+        if kind == "exception":
+            number, names = content
+            thing, found = Thing(self, int(number)), self.error_class([str(name) for name in names])
+            if not isinstance(found, ErrorClass):
+                return thing
+            cast(ErrorClass, found).thing = thing
+            return found
         if kind != "thing" or not isinstance(content, int):
             raise Malformed(str(kind)[:100])
         return Thing(self, content)
+
+    def error_class(self, names: list[str]) -> type[BaseException]:
+        """The class of exceptions that tests can catch, from the names of its bases, its own first."""
+        built_in = getattr(builtins, names[0], None)
+        if isinstance(built_in, type) and issubclass(built_in, BaseException):
+            return built_in
+        if names[0] not in self.errors:
+            bases: tuple[type[BaseException]] = (self.error_class(names[1:]),)
+            self.errors[names[0]] = cast(type[BaseException], ErrorClass(names[0], bases, {}))
+        return self.errors[names[0]]
+
+
+class ErrorClass(type):
+    """The class of a class of exceptions that model code defines: tests can name it in `except`, and calling
+    it makes an object of model code."""
+
+    thing: Any
+
+    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
+        return cls.thing(*arguments, **keywords)
 
 
 def change(given: Any, now: Any) -> None:
@@ -233,6 +286,9 @@ class Thing:
 
     def __bool__(self) -> bool:
         return self._caller.ask("truth", self) is True
+
+    def __instancecheck__(self, instance: Any) -> bool:
+        return self._caller.ask("is_instance", instance, self) is True
 
     def __str__(self) -> str:
         return str(self._caller.ask("text", self))

@@ -36,6 +36,9 @@ class Closed(BaseException):
     """The other process has ended, or its message is too long."""
 
 
+ENDED = "the program ended before it answered"
+
+
 def encode(value: Any, refer: Refer, depth: int = 0) -> Any:
     """A value as JSON. Types are compared by identity or base class, so that no method of a value decides how
     it is read."""
@@ -133,8 +136,8 @@ class Line:
         try:
             while data:
                 data = data[os.write(self.descriptor, data) :]
-        except OSError as error:
-            raise Closed(str(error)) from None
+        except OSError:
+            raise Closed(ENDED) from None
 
     def receive(self) -> dict[str, Any]:
         pieces = [self.pending]
@@ -142,11 +145,11 @@ class Line:
         while b"\n" not in pieces[-1]:
             try:
                 piece = os.read(self.descriptor, 1 << 16)
-            except OSError as error:
-                raise Closed(str(error)) from None
+            except OSError:
+                raise Closed(ENDED) from None
             size += len(piece)
             if not piece or size > self.longest:
-                raise Closed("nothing more comes" if not piece else "a message is too long")
+                raise Closed(ENDED if not piece else "a message is too long")
             pieces.append(piece)
         line, _, self.pending = b"".join(pieces).partition(b"\n")
         try:

@@ -5,7 +5,6 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from menon import ragged
@@ -42,7 +41,9 @@ class EarlyStop:
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
         if batch.old_logp is None:
             return {self.column: batch.trained}
-        change = torch.where(batch.trained, current("logp")["logp"] - batch.old_logp, 0).clamp(-LIMIT, LIMIT)
+        change = ragged.difference(current("logp")["logp"], batch.old_logp, batch.trained).clamp(
+            -LIMIT, LIMIT
+        )
         ratio = change.exp()
         near = float(ragged.masked_mean(ratio - 1 - change, batch.trained)) <= (
             math.inf if self.kl is None else self.kl

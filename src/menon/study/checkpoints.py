@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from menon.assembly.placement import model_name
 from menon.batch import Batch
-from menon.engines.hf_models import folder_of, load_policy, load_tokenizer
+from menon.engines.hf_models import folder_of, load_policy
+from menon.engines.tokenizer_files import load_tokenizer
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.record.reader import RunView

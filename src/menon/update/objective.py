@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from menon import ragged
 from menon.batch import Batch, coefficient_column, sent, take, to, tokens_of, unit_of
 from menon.types import Max, Mean, Metric, Sum, Unit, merge
 from menon.update.host import Ask, Job, ModelHost, Ready
@@ -171,7 +172,7 @@ def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     if batch.ref_logp is None or "logp" not in now:
         return {}
     old = now["logp"] if batch.old_logp is None else batch.old_logp
-    k = torch.where(batch.trained, old - batch.ref_logp, 0).double()
+    k = ragged.difference(old, batch.ref_logp, batch.trained).double()
     k3 = torch.exp((-k).clamp(max=20)) - 1 + k
     tokens, sequences = batch.trained.sum(), batch.valid.sum()
     return {
@@ -191,7 +192,7 @@ def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     if batch.behaviour_logp is None or batch.old_logp is not None or "logp" not in now:
         return {}
     d, counted = (
-        torch.where(batch.trained, now["logp"] - batch.behaviour_logp, 0).clamp(-20, 20),
+        ragged.difference(now["logp"], batch.behaviour_logp, batch.trained).clamp(-20, 20),
         batch.trained.sum(),
     )
     return {

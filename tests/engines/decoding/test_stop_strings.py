@@ -1,19 +1,25 @@
+import pickle
+
 import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from helpers import BYTES, tiny_tokenizer
-from menon.engines.decoding.stop_strings import StopStrings, special_ids, text_of
+from menon.engines.decoding.stop_strings import Detokenizer, StopStrings, special_ids, text_of
 from menon.types import no_tokens
 
 
 def first_end(
-    tokenizer, stop: tuple[str, ...], tokens: list[int], prefix: list[int] | None = None
+    tokenizer,
+    stop: tuple[str, ...],
+    tokens: list[int],
+    prefix: list[int] | None = None,
+    keep: bool = False,
 ) -> int | None:
     """How many tokens are written when a stop string ends."""
     given = np.array(prefix, dtype=np.int32) if prefix else no_tokens()
-    watch = StopStrings(text_of(tokenizer), special_ids(tokenizer), stop, given)
+    watch = StopStrings(Detokenizer.of(tokenizer, keep_special=keep), stop, given)
     return next((i + 1 for i, token in enumerate(tokens) if watch.ends(token)), None)
 
 
@@ -24,7 +30,7 @@ def metaspace() -> PreTrainedTokenizerFast:
     core = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token=":"))
     core.pre_tokenizer = pre_tokenizers.Metaspace()
     core.decoder = decoders.Metaspace()
-    core.add_special_tokens([AddedToken("</s>", special=True), AddedToken("<turn>", special=True)])
+    core.add_special_tokens([AddedToken(name, special=True) for name in ("</s>", "<turn>", "<▁s>")])
     return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>")
 
 
@@ -52,9 +58,57 @@ def test_special_tokens_do_not_part_a_string():
 
 
 def test_special_tokens_without_a_role_count_as_special(metaspace):
-    assert special_ids(metaspace) == set(metaspace.convert_tokens_to_ids(["</s>", "<turn>"]))
+    assert special_ids(metaspace) == set(metaspace.convert_tokens_to_ids(["</s>", "<turn>", "<▁s>"]))
     text = metaspace.convert_tokens_to_ids(["▁the", *["<turn>"] * 30, "▁end"])
     assert first_end(metaspace, ("the end",), text) == 32
+
+
+@pytest.mark.parametrize(
+    ("stop", "pieces", "count"),
+    [
+        ("<turn>", ["▁the", "▁end", "<turn>", "▁42"], 3),
+        ("<turn>", ["<turn>"], 1),
+        ("end<turn>", ["▁end", "<turn>"], 2),
+        ("end<turn>", ["▁answer", "<turn>", "▁end"], None),
+        ("<turn>answer", ["<turn>", "▁answer"], 2),  # some decoders show a space there, and some do not
+        ("<turn> answer", ["<turn>", "▁answer"], 2),
+        ("<turn><turn>:", ["<turn>", "<turn>", ":"], 3),
+        ("<turn></s>", ["<turn>", "▁the", "</s>", "<turn>", "</s>"], 5),
+        ("▁s", ["▁the", "<▁s>"], None),  # in the middle of a special token, which the text does not show
+        ("<▁s>", ["▁the", "<▁s>"], 2),  # a decoder may write the special token otherwise
+        ("turn", ["<turn>", "▁the"], None),
+        ("the end", ["▁the", "<turn>", "▁end"], 3),  # in the text without special tokens
+    ],
+)
+def test_a_stop_string_of_special_tokens(metaspace, stop, pieces, count):
+    assert first_end(metaspace, (stop,), metaspace.convert_tokens_to_ids(pieces)) == count
+    assert first_end(metaspace, ("never", stop), metaspace.convert_tokens_to_ids(pieces)) == count
+
+
+def test_kept_special_tokens_part_a_string(metaspace):
+    ids = metaspace.convert_tokens_to_ids(["▁the", "<turn>", "▁end", "▁the", "▁end"])
+    assert first_end(metaspace, ("the end",), ids, keep=True) == 5
+    assert first_end(metaspace, ("turn",), ids, keep=True) == 2
+
+
+def test_a_special_stop_string_in_the_prefix_does_not_count(metaspace):
+    turn, end = metaspace.convert_tokens_to_ids(["<turn>", "▁end"])
+    assert first_end(metaspace, ("<turn>",), [end, turn], [end, turn]) == 2
+    assert first_end(metaspace, ("end<turn>",), [turn], [turn, end]) == 1
+
+
+def test_text_with_special_tokens(metaspace):
+    """All but the end-of-text token that ends it."""
+    end, turn, answer, number = metaspace.convert_tokens_to_ids(["</s>", "<turn>", "▁answer", "▁42"])
+    kept, hidden = (Detokenizer.of(metaspace, [end], keep_special=keep) for keep in (True, False))
+    for tokens, shown, plain in (
+        ([turn, answer, turn, number, end], "<turn> answer<turn> 42", "answer 42"),
+        ([answer, end, number], "answer</s> 42", "answer 42"),
+        ([end], "", ""),
+        ([], "", ""),
+    ):
+        assert (kept.text(tokens), hidden.text(tokens)) == (shown, plain)
+        assert pickle.loads(pickle.dumps(kept)).text(tokens) == shown
 
 
 def test_a_string_may_begin_in_the_prefix_but_must_end_in_new_tokens():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from golden.adapters.tools import share_of
+from golden.adapters.trl import note_quantile
 from golden.records import Record
 from menon.batch import Batch
 from menon.engines.forward import Network, Readout, run_trunk
@@ -50,7 +51,7 @@ def logprobs_entropy(record: Record) -> None:
     logits = torch.tensor(record.inputs["logits"], requires_grad=True)
     batch = batch_of(np.ones(record.mask.shape), dtype=record.dtype)  # every position counts
     columns = columns_of_logits(
-        batch, logits / record.settings["temperature"], record.inputs["labels"], ("logp", "entropy")
+        batch, logits / record.settings.get("temperature", 1.0), record.inputs["labels"], ("logp", "entropy")
     )
     record.check("logprobs", rows_of(batch, columns["logp"], record.width))
     record.check("entropy", rows_of(batch, columns["entropy"], record.width))
@@ -59,7 +60,7 @@ def logprobs_entropy(record: Record) -> None:
 
 
 def entropy_bonus(record: Record) -> None:
-    share, scale = share_of(record, record.settings["loss_agg_mode"])
+    share, scale = share_of(record, record.settings.get("loss_agg_mode", "token-mean"))
     batch = record.batch()
     logits = torch.tensor(record.inputs["logits"], requires_grad=True)
     token = np.zeros(record.mask.shape, dtype=np.int64)
@@ -81,10 +82,14 @@ def top(record: Record) -> None:
     """TRL names the quantile below which tokens are dropped; the authors of 80/20 name the share that is
     kept."""
     settings = record.settings
-    fraction = settings["top_ratio"] if "top_ratio" in settings else 1 - settings["threshold_quantile"]
+    fraction = (
+        settings["top_ratio"] if "top_ratio" in settings else round(1 - settings["threshold_quantile"], 12)
+    )
     if fraction == 0:
         # The authors' code keeps one token then. A fraction of 0 is refused here, so ask for the least one.
         fraction = 1e-9
+    if "threshold_quantile" in settings:
+        note_quantile(record, fraction, settings["threshold_quantile"])
     batch = record.batch(entropy="entropies")
     column = TopEntropy(fraction, "old").prepare(batch, lambda *needs: {})["top_entropy"]
     record.check("mask", rows_of(batch, column.double(), record.width))

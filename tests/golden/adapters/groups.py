@@ -5,10 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
-from golden.adapters.tools import batch_with, check_advantages, compare_loss, run
+from golden.adapters.token_advantages import centred_or_white
+from golden.adapters.tools import batch_with, check_advantages, compare_loss, mode_of, run, weighed
 from golden.records import Record
-from menon.advantage import GPG, GRPO, OPO, RLOO, GRPOPassK, KLInAdvantage, MaxRL, ReinforceBaseline, Whiten
+from menon import ragged
+from menon.advantage import GPG, GRPO, OPO, RLOO, GRPOPassK, KLInAdvantage, MaxRL, Whiten
+from menon.batch import Batch, take, tokens_of
 from menon.loss import KL, PolicyGradient
 from menon.loss.aggregation import TokenMean
 from menon.shaping import KLInReward
@@ -19,23 +23,31 @@ EPS = ("epsilon", "std_eps", "eps")
 
 
 def eps_of(record: Record) -> float:
-    return next(float(record.settings[name]) for name in EPS if name in record.settings)
+    default = {"oat": 1e-8, "spo": 1e-8}.get(record.function.partition(".")[0], 1e-6)
+    return next((float(record.settings[name]) for name in EPS if name in record.settings), default)
 
 
 def credit(record: Record, *parts: Any, **given: Any) -> None:
-    outcome = given.pop("outcome", record.inputs.get("rewards"))
-    columns = {"outcome": outcome} if outcome is not None else {"reward": "token_level_rewards"}
-    check_advantages(record, run(record.batch(**columns, **given), *parts))
+    """Where rewards are given by token, the sum of a row is compared, wherever they lie."""
+    outcome = given.pop("outcome", None)
+    if outcome is None:
+        by_token = record.inputs.get("token_level_rewards")
+        outcome = record.inputs["rewards"] if by_token is None else by_token.sum(1)
+    check_advantages(record, run(record.batch(outcome=outcome, **given), *parts))
 
 
 def grpo(record: Record) -> None:
     """verl's and SkyRL's names of "with the deviation"."""
-    with_std = record.settings.get("norm_by_std", record.settings.get("grpo_norm_by_std"))
-    credit(record, GRPO("bessel" if with_std else "none", eps=eps_of(record)))
+    settings = record.settings
+    with_std = settings.get("norm_by_std", settings.get("grpo_norm_by_std", True))
+    credit(record, GRPO(mode_of(settings.get("ddof", 1)) if with_std else "none", eps=eps_of(record)))
 
 
 def grpo_passk(record: Record) -> None:
-    credit(record, GRPOPassK("bessel" if record.settings["norm_by_std"] else "none", eps=eps_of(record)))
+    credit(
+        record,
+        GRPOPassK("bessel" if record.settings.get("norm_by_std", True) else "none", eps=eps_of(record)),
+    )
 
 
 def maxrl(record: Record) -> None:
@@ -51,7 +63,9 @@ def prime_grpo(record: Record) -> None:
 
 def nemo_grpo(record: Record) -> None:
     """Its leave-one-out without a deviation is RLOO."""
-    mode = {"loo_std": "loo", "mean_std": "bessel", "mean": "none", "loo": None}[record.variant]
+    settings = record.settings
+    alone, scaled = settings.get("use_leave_one_out_baseline", True), settings.get("normalize_rewards", True)
+    mode: Any = ("loo" if alone else "bessel") if scaled else (None if alone else "none")
     credit(record, GRPO(mode, eps=eps_of(record)) if mode else RLOO())
 
 
@@ -64,12 +78,12 @@ def openrlhf(record: Record) -> None:
     )
     zero = np.zeros_like(record.inputs["kl"])
     batch = run(record.batch(outcome="rewards", old_logp="kl", ref_logp=zero), part)
-    if settings["reward_clip_range"]:
+    if settings.get("reward_clip_range"):
         batch = clip_credit(batch, *settings["reward_clip_range"])
-    batch = run(batch, KLInAdvantage(settings["kl_coef"], "rest", settings["gamma"]))
+    batch = run(batch, KLInAdvantage(max(settings["kl_coef"], 0.0), "rest"))  # its gamma is always 1 here
     record.check("returns", rows_of(batch, batch.advantage, record.width))
     if record.function.endswith("reinforce_baseline"):
-        batch = run(batch, Whiten("none" if settings["no_std_norm"] else "population"))
+        batch = run(batch, centred_or_white(record, batch))
     check_advantages(record, batch)
 
 
@@ -78,7 +92,9 @@ def clip_credit(batch: Any, low: float, high: float) -> Any:
 
 
 def oat(record: Record) -> None:
-    credit(record, GRPO("bessel" if record.settings["critic_type"] == "grpo" else "none", eps=eps_of(record)))
+    settings = record.settings
+    mode = mode_of(settings.get("ddof", 1)) if settings["critic_type"] == "grpo" else "none"
+    credit(record, GRPO(mode, eps=eps_of(record)))
 
 
 def orz(record: Record) -> None:
@@ -87,7 +103,8 @@ def orz(record: Record) -> None:
 
 
 def spo(record: Record) -> None:
-    credit(record, RLOO() if record.variant == "rloo" else GRPO("population", eps=eps_of(record)))
+    mode = mode_of(record.settings.get("ddof", 0))
+    credit(record, RLOO() if record.variant == "rloo" else GRPO(mode, eps=eps_of(record)))
 
 
 def given_rewards(record: Record) -> dict[str, Any]:
@@ -99,104 +116,126 @@ def given_rewards(record: Record) -> dict[str, Any]:
 
 
 def trl_grpo(record: Record) -> None:
-    mode = {"none": "none", "batch": "batch", "group": "bessel"}[str(record.settings["scale_rewards"])]
-    part = GRPO(mode, eps=record.settings["std_eps"])  # type: ignore[arg-type]
-    if record.settings["multi_objective_aggregation"] == "sum_then_normalize":
-        credit(record, part, **given_rewards(record))
+    settings = record.settings
+    names = {"none": "none", "False": "none", "batch": "batch", "group": "bessel", "True": "bessel"}
+    eps = settings.get("std_eps", 1e-4)
+    ddof = settings.get("ddof", 1)
+    if settings.get("multi_objective_aggregation", "sum_then_normalize") == "sum_then_normalize":
+        mode: Any = names[str(settings.get("scale_rewards", "group"))]
+        mode = mode_of(ddof) if mode == "bessel" else mode
+        credit(record, GRPO(mode, eps=eps), **given_rewards(record))
         return
     each = np.asarray(record.inputs["rewards_per_func"], dtype=np.float64)
+    part = GRPO(mode_of(ddof), eps=eps)
     found = [
-        run(record.batch(outcome=column, valid=~np.isnan(column)), part).advantage
-        for column in np.nan_to_num(each).T
+        run(record.batch(outcome=np.nan_to_num(column), valid=~np.isnan(column)), part).advantage
+        for column in each.T
     ]
-    total = sum(
-        weight * column for weight, column in zip(record.inputs["reward_weights"], found, strict=True)
+    weights = record.inputs.get("reward_weights", np.ones(each.shape[1]))
+    total = sum(weight * column for weight, column in zip(weights, found, strict=True))
+    summed = record.batch(
+        advantage=rows_of(record.batch(), total, record.width), valid=~np.isnan(each).all(1)
     )
-    summed = record.batch(advantage=rows_of(record.batch(), total, record.width))
-    check_advantages(
-        record, run(summed, Whiten(eps=record.settings["std_eps"], eps_on="deviation", scope="sequence"))
-    )
+    check_advantages(record, run(summed, Whiten(eps=eps, eps_on="deviation", scope="sequence")))
 
 
 def trl_rloo(record: Record) -> None:
     """The penalty is part of the rewards that are compared."""
     settings, given = record.settings, given_rewards(record)
-    if settings["reward_clip_range"]:
+    if settings.get("reward_clip_range"):
         given["outcome"] = np.clip(given["outcome"], *settings["reward_clip_range"])
-    if settings["beta"]:
+    beta = settings.get("beta", 0.0)
+    if beta:
         given |= {"old_logp": "old_logprobs", "ref_logp": "ref_logprobs"}
-    parts: list[Any] = [KLInReward(settings["beta"])] if settings["beta"] else []
-    after = (
-        [Whiten(eps=settings["norm_eps"], eps_on="deviation", scope="sequence")]
-        if settings["normalize_advantages"]
-        else []
-    )
+    parts: list[Any] = [KLInReward(beta)] if beta else []
+    after = []
+    if settings.get("normalize_advantages", False):
+        after = [Whiten(eps=settings.get("norm_eps", 1e-4), eps_on="deviation", scope="sequence")]
+        group = record.inputs["group_index"]
+        alone = [int(given["valid"][group == name].sum()) == 1 for name in np.unique(group)]
+        if any(alone):
+            record.facts.add("one answer of a group has a reward")
     credit(record, *parts, RLOO(), *after, **given)
 
 
 def gpg_verl(record: Record) -> None:
-    credit(record, GPG())
+    """Its F divides."""
+    norm = record.settings.get("f_norm", 1.0)
+    batch = record.batch(outcome=record.inputs["token_level_rewards"].sum(1))
+    check_advantages(record, weighed(run(batch, GPG()), 1 / norm))
 
 
 def gpg_authors(record: Record) -> None:
     """They divide the loss by the share of groups that teach, and the recorded advantages come before
     that."""
     settings = record.settings
-    plain = GRPO("bessel" if settings["scale_rewards"] else "none", eps=settings["std_eps"])
+    plain = GRPO("bessel" if settings.get("scale_rewards") else "none", eps=settings.get("std_eps", 1e-4))
     one_token = batch_of(
         np.ones((len(record.mask), 1)), outcome=record.inputs["rewards"], group=record.inputs["group_index"]
     )
     check_advantages(record, run(one_token, plain))  # theirs has one number per row, for empty rows too
     batch = run(batch_with(record, outcome="rewards"), plain)
-    if settings["adjust_gd"]:
-        batch = run(batch, GPG(plain.std_mode, eps=settings["std_eps"]))  # type: ignore[arg-type]
+    if settings.get("adjust_gd", False):
+        batch = run(batch, GPG(plain.std_mode, eps=plain.eps))  # type: ignore[arg-type]
     terms = [(1.0, Term(PolicyGradient(), TokenMean()))]
-    if settings["beta"]:
-        scale = 1 / float(record.outputs["inverse_alpha"]) if settings["adjust_gd"] else 1.0
+    if settings.get("beta", 0.0):
+        scale = 1 / float(record.outputs["inverse_alpha"]) if settings.get("adjust_gd", False) else 1.0
         terms.append((scale, Term(KL("k3"), TokenMean(), coef=settings["beta"])))
     compare_loss(record, *terms, batch=batch)
 
 
 def areal_rewards(record: Record) -> None:
-    """Group means and deviations are GRPO's, with others' means RLOO's; over the batch it whitens answers of
-    one token."""
+    """Rewards are answers of one token. The deviation is around the mean that was taken off, at a level of
+    its own. Numbers centred over groups or over the batch have the mean 0, so they are only rescaled."""
     settings, x = record.settings, record.inputs["x"]
-    if x.ndim == 2:
-        areal_tokens(record)
-        return
-    mode: Any = (
-        "none" if settings["std_level"] is None else ("bessel" if settings["std_unbiased"] else "population")
-    )
-    group = (
-        record.inputs.get("group_index", np.zeros(len(x)))
-        if settings["mean_level"] == "group"
-        else np.zeros(len(x))
-    )
-    batch = batch_of(np.ones((len(x), 1)), outcome=x, group=group, dtype=record.dtype)
-    if settings["mean_level"] == "batch":
-        parts: list[Any] = [ReinforceBaseline(), Whiten(mode, eps=settings["eps"], eps_on="deviation")]
+    if "response_mask" in record.inputs:
+        exact = replace(record, precision="float64")  # as its statistics are
+        batch, count = exact.batch(advantage="x", group=blocks(record, len(x))), record.mask.sum(1)
     else:
-        parts = [RLOO() if settings["mean_leave1out"] else GRPO(mode, eps=settings["eps"])]
-    batch = run(batch, *parts)
-    record.check("normalized", rows_of(batch, batch.advantage)[:, 0])
+        batch = batch_of(np.ones((len(x), 1)), advantage=x[:, None], group=blocks(record, len(x)))
+        count = np.ones(len(x))
+    centre, scale = settings.get("mean_level"), settings.get("std_level")
+    group = np.asarray(batch.group)
+    if scale is not None and centre != scale and centre != "group":
+        record.facts.add("a deviation around another mean")
+    if centre is not None:
+        batch = each_level(batch, group, centre, Whiten("none"))
+    if centre is not None and settings.get("mean_leave1out", False):
+        batch = weighed(batch, left_out(record, batch, group, count, centre))
+    if scale is not None:
+        mode = mode_of(settings.get("std_unbiased", True))
+        white = Whiten(mode, eps=settings.get("eps", 1e-5), eps_on="deviation", centre=False)
+        batch = each_level(batch, group, scale, white)
+    record.check("normalized", rows_of(batch, batch.advantage, record.width).reshape(x.shape))
 
 
-def areal_tokens(record: Record) -> None:
-    """Over all tokens of the batch, or of each group apart."""
-    settings = record.settings
-    mode: Any = (
-        "none" if settings["std_level"] is None else ("bessel" if settings["std_unbiased"] else "population")
-    )
-    part = Whiten(mode, eps=settings["eps"], eps_on="deviation")
-    size = settings["group_size"] if settings["mean_level"] == "group" else len(record.mask)
-    found = []
-    for start in range(0, len(record.mask), size):
-        batch = run(
-            batch_of(record.mask[start : start + size], advantage=record.inputs["x"][start : start + size]),
-            part,
-        )
-        found.append(rows_of(batch, batch.advantage, record.width))
-    record.check("normalized", np.concatenate(found))
+def blocks(record: Record, count: int) -> np.ndarray:
+    """Its groups are runs of rows of one size."""
+    size = record.settings.get("group_size", 1)
+    return np.minimum(np.arange(count) // size, max(count // size - 1, 0))
+
+
+def each_level(batch: Batch, group: np.ndarray, level: str, part: Whiten) -> Batch:
+    """A part over the whole batch, or over each group apart."""
+    if level == "batch":
+        return run(batch, part)
+    found = torch.zeros_like(batch.reward)
+    for name in np.unique(group):
+        rows = torch.as_tensor(np.flatnonzero(group == name))
+        tokens = tokens_of(batch.offset, rows)
+        found[tokens] = run(take(batch, rows), part).need("advantage", part)
+    return replace(batch, advantage=found)
+
+
+def left_out(record: Record, batch: Batch, group: np.ndarray, count: np.ndarray, level: str) -> torch.Tensor:
+    """[N] from the distance to the mean of n numbers to that to the mean of the others: n / (n - 1)."""
+    total = np.full(len(group), count.sum())
+    if level == "group":
+        total = np.array([count[group == name].sum() for name in group])
+    if (total == 1).any():
+        record.facts.add("left out of itself")
+    rate = torch.as_tensor(total / np.maximum(total - 1, 1))
+    return ragged.spread(rate, batch.offset, batch.num_tokens)
 
 
 ADAPTERS = {

@@ -1,5 +1,5 @@
-"""Policy losses and their gradients: verl, SkyRL, OpenRLHF, ORZ, ReaLHF, SPO, slime, AReaL, prime-rl, the
-authors' own codes."""
+"""Policy losses and their gradients: verl, OpenRLHF, ORZ, ReaLHF, SPO, slime, prime-rl, the authors' own
+codes."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from golden.adapters.tools import NO_BOUND, batch_with, clip_of, compare_loss, corrected, limit_of, share_of
+from golden.adapters.tools import (
+    LEAST_WEIGHT,
+    NO_BOUND,
+    batch_with,
+    clip_of,
+    compare_loss,
+    corrected,
+    limit_of,
+    share_of,
+    weighed,
+    weights_of,
+)
 from golden.records import Record
 from menon.correction import CorrectionPart
 from menon.correction.importance import Importance
@@ -29,8 +40,6 @@ from menon.loss import (
 )
 from menon.loss.aggregation import (
     AggregationPart,
-    Constant,
-    PromptMean,
     SelectedMean,
     SequenceMean,
     SequenceMeanTokenMean,
@@ -43,27 +52,33 @@ from rows import column_of, rows_of, value_and_gradient
 DUAL = ("dual_clip", "c_clip", "clip_ratio_c", "ratio_clip_c", "eps_clip_c")
 
 
-def ppo_of(record: Record) -> PPOClip | DualClip:
-    bound = next((record.settings[name] for name in DUAL if record.settings.get(name) is not None), None)
-    limit = limit_of(record)
+def bound_of(record: Record, default: float | None = None) -> float | None:
+    """The bound of dual clip, under whatever name."""
+    name = next((name for name in DUAL if name in record.settings), None)
+    return default if name is None else record.settings[name]
+
+
+def ppo_of(record: Record, default: float | None = None) -> PPOClip | DualClip:
+    bound, limit = bound_of(record, default), limit_of(record)
     return PPOClip(*clip_of(record), limit) if bound is None else DualClip(*clip_of(record), bound, limit)
 
 
-def share_by_mode(record: Record) -> tuple[AggregationPart, float]:
+def share_by_mode(record: Record, default: str = "token-mean") -> tuple[AggregationPart, float]:
     """Where the loss names its aggregation, that; where it says token level or not, the mean over tokens or
     over rows."""
     settings = record.settings
-    if "loss_agg_mode" in settings:
-        return share_of(record, settings["loss_agg_mode"])
-    return share_of(record, "token-mean" if settings.get("token_level_loss", True) else "seq-mean-token-mean")
+    if "token_level_loss" in settings:
+        return share_of(record, "token-mean" if settings["token_level_loss"] else "seq-mean-token-mean")
+    return share_of(record, settings.get("loss_agg_mode", default))
 
 
 def verl_ppo(record: Record) -> None:
-    compare_verl(record, ppo_of(record))
+    """verl clips twice unless the record says otherwise."""
+    compare_verl(record, ppo_of(record, 3.0))
 
 
-def compare_verl(record: Record, part: Any) -> None:
-    share, scale = share_by_mode(record)
+def compare_verl(record: Record, part: Any, mode: str | None = None) -> None:
+    share, scale = share_by_mode(record) if mode is None else share_of(record, mode)
     batch, correction = corrected(record)
     compare_loss(record, (scale, Term(part, share, correction=correction)), batch=batch)
 
@@ -77,175 +92,139 @@ def by_mode(part: Any) -> Any:
     return adapter
 
 
-SKYRL_SHARES = ("token_mean", "sequence_mean", "seq_mean_token_sum_norm", "prompt_mean", "token_mean_legacy")
-
-
-def skyrl_share(record: Record) -> tuple[AggregationPart, float]:
-    """Row means divide by all rows."""
-    return {
-        "token_mean": (TokenMean(), 1.0),
-        "token_mean_legacy": (TokenMean(), 1.0),
-        "sequence_mean": (SequenceMeanTokenMean(), record.share_of_filled_rows),
-        "seq_mean_token_sum_norm": (Constant(record.settings["max_seq_len"]), record.share_of_filled_rows),
-        "prompt_mean": (PromptMean(), 1.0),
-    }[record.settings["loss_reduction"]]
-
-
-def skyrl_correction(record: Record) -> tuple[CorrectionPart, ...]:
-    """A sequence mask has default bounds, which are recorded only where they were set."""
-    given = record.settings.get("off_policy_correction") or {}
-    parts: list[CorrectionPart] = []
-    if given.get("tis_ratio_type") == "token":
-        parts.append(Importance(high=given["token_tis_ratio_clip_high"]))
-    if given.get("tis_ratio_type") == "sequence":
-        parts.append(Importance("sequence", high=given["sequence_tis_ratio_clip_high"]))
-    if "sequence_mask_metric" in given:
-        metric = given["sequence_mask_metric"]
-        over, prefix, low, high = {
-            "product": ("sum", "product", 0.5, 2.0),
-            "geometric": ("mean", "geo", 0.99, 1.01),
-        }[metric]
-        bounds = given.get(f"{prefix}_mask_high", high), given.get(f"{prefix}_mask_low", low)
-        parts.append(Reject(*bounds, over=over))  # type: ignore[arg-type]
-    if "token_mask_is_threshold_low" in given:
-        parts.append(
-            Reject(given["token_mask_is_threshold_high"], given["token_mask_is_threshold_low"], over="token")
-        )
-    if "outlier_token_is_threshold_low" in given:
-        parts.append(
-            Reject(
-                given["outlier_token_is_threshold_high"], given["outlier_token_is_threshold_low"], over="max"
-            )
-        )
-    return tuple(parts)
-
-
-def skyrl(record: Record, part: Any = None) -> None:
-    """Prompts are runs of rows."""
-    settings, count = record.settings, len(record.mask)
-    group = [0] * count
-    for number, (start, end) in enumerate(settings["prompt_boundaries"] or []):
-        group[start:end] = [number] * (end - start)
-    share, scale = skyrl_share(record)
-    term = Term(part or ppo_of(record), share, correction=skyrl_correction(record))
-    compare_loss(record, (scale, term), batch=batch_with(record, group=group))
-
-
-def skyrl_gspo(record: Record) -> None:
-    compare_loss(record, (record.share_of_filled_rows, Term(GSPO(*clip_of(record)), SequenceMean())))
-
-
-def skyrl_kl_cov(record: Record) -> None:
-    own = record.settings["kl_cov"]
-    skyrl(record, KLCov(own["kl_cov_frac"], own["ppo_kl_coef"]))
-
-
-def skyrl_dppo(record: Record) -> None:
-    own = record.settings["dppo"]
-    skyrl(
-        record,
-        DPPO(own["delta_low"], own["delta_high"], drift=0, distance=own["dppo_type"].removeprefix("binary_")),
-    )
+def reinforce(record: Record) -> None:
+    share, scale = share_by_mode(record, "seq-mean-token-sum")
+    batch, correction = corrected(record)
+    compare_loss(record, (scale, Term(PolicyGradient(), share, correction=correction)), batch=batch)
 
 
 def openrlhf(record: Record) -> None:
     """Bounds of the weights are a pair; IcePop drops, a sequence mask keeps raw weights of the sequences it
-    keeps."""
+    keeps. GSPO weighs nothing: there the correction measures the ratio from the sampler."""
     settings = record.settings
+    on = settings.get("enable_vllm_is_correction", False)
+    if settings.get("policy_loss_type", "ppo") == "gspo":
+        _, scale = share_of(record, "seq-mean-token-mean")
+        part = GSPO(*clip_of(record), limit=limit_of_gspo(record), bound=bound_of(record))
+        batch = batch_with(record, old_logp="rollout_logprobs") if on else batch_with(record)
+        compare_loss(record, (scale, Term(part, SequenceMean())), batch=batch)
+        return
     correction: tuple[CorrectionPart, ...] = ()
-    if settings.get("enable_vllm_is_correction"):
+    if on:
         low, high = settings["vllm_is_truncated_threshold"]
         correction = {
             "tis": (Importance(low=low, high=high),),
             "icepop": (Importance(outside="drop", low=low, high=high),),
             "seq-mask-tis": (Importance(high=NO_BOUND), Reject(high, low)),
-        }[settings["vllm_is_correction_type"]]
-    if record.variant == "gspo":
-        compare_loss(record, (1.0, Term(GSPO(*clip_of(record)), SequenceMean(), correction=correction)))
-        return
+        }[settings.get("vllm_is_correction_type", "tis")]
     share, scale = share_by_mode(record)
     compare_loss(record, (scale, Term(ppo_of(record), share, correction=correction)))
 
 
+def limit_of_gspo(record: Record) -> float:
+    """verl and SkyRL hold the log of a sequence's ratio below 10, the others nowhere."""
+    return 10.0 if record.function.startswith(("verl", "skyrl")) else 80.0
+
+
 def orz(record: Record) -> None:
-    share = SequenceMeanTokenMean() if record.variant == "padded" else TokenMean()
+    packed = record.settings.get("reduction", "").startswith("token")
+    share = TokenMean() if packed or record.variant == "packed" else SequenceMeanTokenMean()
     compare_loss(record, (1.0, Term(ppo_of(record), share)))
 
 
 def spo(record: Record) -> None:
-    """The KL term is a token sum over the kept tokens, averaged over all rows."""
+    """The KL term is a token sum over the kept tokens, held from below at 0, averaged over all rows. If the
+    mean ratio of the kept tokens is above a threshold, the whole loss counts nothing."""
     settings = record.settings
-    select = ProbabilityMask(settings["threshold"]) if settings["use_prob_mask"] else None
-    terms: list[Any] = [(1.0, Term(ppo_of(record), SelectedMean(), select))]
-    if settings["kl_coef"]:
-        name = {"mse": "k2", "kl": "k1", "control_variate": "k3", "abs": "abs"}[
-            settings["kl_penalty_loss_type"]
-        ]
-        part = KL(name, limit=10.0, most=NO_BOUND)  # type: ignore[arg-type]
-        terms.append((record.share_of_filled_rows, Term(part, SequenceMean(), select, settings["kl_coef"])))
-    compare_loss(record, *terms)
+    threshold = settings.get("threshold", 0.9)
+    select = ProbabilityMask(threshold) if settings["use_prob_mask"] else None
+    batch = batch_with(record)
+    part, selection = ppo_of(record), Term(ppo_of(record), SelectedMean(), select)
+    terms: list[Any] = [(1.0, selection)]
+    kind = settings.get("kl_penalty_loss_type")
+    if kind is not None and settings["kl_coef"]:
+        name: Any = {"mse": "k2", "kl": "k1", "control_variate": "k3", "abs": "abs"}[kind]
+        kl = KL(name, limit=10.0, most=settings.get("kl_penalty_loss_clip_max", 1e4))
+        if (
+            name == "k1"
+            and (record.inputs["logprobs"] < record.inputs["ref_logprobs"])[record.mask > 0].any()
+        ):
+            record.facts.add("KL below 0")
+        terms.append((record.share_of_filled_rows, Term(kl, SequenceMean(), select, settings["kl_coef"])))
+    now = {"logp": column_of(batch, record.inputs["logprobs"], record.dtype)}
+    kept = batch.trained if select is None else select(batch) & batch.trained
+    ratio = float(part_ratio(part, now, batch)[kept].mean()) if kept.any() else 0.0
+    skipped = ratio > settings.get("ratio_threshold", 10.0)
+    compare_loss(record, *((scale * (not skipped), term) for scale, term in terms), batch=batch)
+
+
+def part_ratio(part: PPOClip | DualClip, now: dict[str, torch.Tensor], batch: Any) -> torch.Tensor:
+    """[N] the ratios of the loss: what it gives, without a clip, for A = -1."""
+    free = PPOClip(1.0, NO_BOUND, part.limit)
+    return free(now, replace(batch, advantage=-torch.ones_like(batch.reward))).detach()
 
 
 def verl_cispo(record: Record) -> None:
     """Bounds are distances from 1."""
     low, high = clip_of(record)
-    compare_verl(record, CISPO(1 - low, 1 + high))
-
-
-def skyrl_cispo(record: Record) -> None:
-    own = record.settings["cispo"]
-    skyrl(record, CISPO(1 - own["cispo_eps_clip_low"], 1 + own["cispo_eps_clip_high"]))
+    compare_verl(record, CISPO(1 - low, 1 + high, limit_of(record)))
 
 
 def slime(record: Record) -> None:
-    """Unreduced losses; the gradient is that of their sum. GSPO repeats its number on each of a row's
-    tokens."""
+    """Unreduced losses; the gradient is that of their sum. GSPO puts one ratio on each of a row's tokens."""
     (low, high), limit = clip_of(record), limit_of(record)
     batch = batch_with(record)
     now = {"logp": column_of(batch, record.inputs["logprobs"], record.dtype)}
-    part = {
-        "cispo": lambda: CISPO(1 - low, 1 + high, limit),
-        "gspo": lambda: GSPO(low, high, limit=limit),
-    }.get(record.variant, lambda: ppo_of(record))()
-    number = part(now, batch)
+    bound = bound_of(record)
     if record.variant == "gspo":
-        total = torch.stack([each.sum() for each in number.split(batch.lengths.tolist())])
-        number = torch.where(batch.trained, total.repeat_interleave(batch.lengths), 0)
+        number = GSPOToken(low, high, limit, bound)(now, batch)
+        # The sum over a row; its gradient reaches every token alike, through the ratio.
+        total = GSPO(low, high, limit=limit, bound=bound)(now, batch)
+        through = (total * torch.repeat_interleave(batch.action_lengths, batch.lengths)).sum()
+    else:
+        part = CISPO(1 - low, 1 + high, limit) if record.variant == "cispo" else ppo_of(record)
+        number = part(now, batch)
+        through = number.sum()
     record.check("token_loss", rows_of(batch, number, record.width))
-    (gradient,) = torch.autograd.grad(number.sum(), now["logp"])
+    (gradient,) = torch.autograd.grad(through, now["logp"])
     record.check_gradient("logprobs", rows_of(batch, gradient, record.width))
 
 
 def gspo(record: Record) -> None:
-    batch, correction = corrected(record)
-    compare_loss(
-        record, (1.0, Term(GSPO(*clip_of(record)), SequenceMean(), correction=correction)), batch=batch
-    )
+    """verl's is the token form, so it takes weights of tokens; it always averages over rows."""
+    compare_verl(record, GSPOToken(*clip_of(record)), "seq-mean-token-mean")
 
 
 def geo_mean(record: Record) -> None:
     """The mean is over all rows. Each row's loss is weighed by the geometric mean of its tokens' weights."""
     batch, correction = corrected(record)
-    correction = tuple(replace(part, level="geometric") for part in correction)
-    term = Term(GeoMean(*clip_of(record)), SequenceMean(), correction=correction)
+    weights = weights_of(record)
+    if weights is not None and (weights[record.mask > 0] < LEAST_WEIGHT).any():
+        record.facts.add("weights of 0")
+    correction = tuple(replace(part, level="geometric", outside="clamp", low=0.0) for part in correction)
+    term = Term(GeoMean(*clip_of(record), limit_of(record)), SequenceMean(), correction=correction)
     compare_loss(record, (record.share_of_filled_rows, term), batch=batch)
 
 
 def kl_cov(record: Record) -> None:
-    """The authors give the fraction in percent."""
-    settings = record.settings
-    fraction = settings["kl_cov_ratio"] if "kl_cov_ratio" in settings else settings["k_percent"] / 100
-    compare_verl(record, KLCov(fraction, settings["ppo_kl_coef"], limit=limit_of(record)))
+    """The authors give percents, of which they take no more than there are tokens."""
+    settings, count = record.settings, int(record.mask.sum())
+    fraction = settings.get("kl_cov_ratio", 2e-4)
+    if "k_percent" in settings:
+        fraction = (int(count * min(settings["k_percent"], count) / 100) + 0.5) / count
+    part = KLCov(min(fraction, 1.0), settings.get("ppo_kl_coef", 1.0), limit=limit_of(record))
+    compare_verl(record, part)
 
 
-def clip_cov(record: Record) -> None:
-    """The peer's random choice is an input: its order of the candidates stands for our draws."""
-    settings = record.settings
-    own = settings.get("clip_cov", settings)
-    fraction = own.get("clip_cov_ratio", own.get("clip_ratio"))
+def covered(record: Record) -> tuple[ClipCov, Any, torch.Tensor, dict[str, torch.Tensor]]:
+    """Clip-Cov, its batch with the choice of the record, the choice, and the log-probs. The peer's random
+    choice is an input: its order of the candidates stands for our draws."""
+    own = record.settings.get("clip_cov", record.settings)
+    fraction = own["clip_cov_ratio"] if "clip_cov_ratio" in own else own.get("clip_ratio", 2e-4)
     batch = batch_with(record)
     now = {"logp": column_of(batch, record.inputs["logprobs"], record.dtype)}
-    part = ClipCov(fraction, own["clip_cov_lb"], own["clip_cov_ub"], *clip_of(record), limit=limit_of(record))
+    bounds = own.get("clip_cov_lb", 1.0), own.get("clip_cov_ub", 5.0)
+    part = ClipCov(fraction, *bounds, *clip_of(record), limit=limit_of(record))
     candidates = part.candidates(now["logp"].detach(), batch)
     order = torch.as_tensor(record.inputs["candidate_permutation"]).long()
     draw = torch.full((batch.num_tokens,), torch.inf, dtype=torch.float64)
@@ -254,107 +233,74 @@ def clip_cov(record: Record) -> None:
         draw[place[order]] = torch.arange(len(order), dtype=torch.float64)
     chosen = part.choose(candidates, draw, int(batch.trained.sum()))
     record.check("selected", rows_of(batch, chosen.double(), record.width))
+    return part, batch, chosen, now
+
+
+def compare_covered(record: Record, share: AggregationPart, scale: float) -> None:
+    part, batch, chosen, now = covered(record)
+    weights = weights_of(record)
+    if weights is not None:
+        batch = weighed(batch, column_of(batch, weights, record.dtype).detach())
     ready = replace(batch, columns={part.column: chosen})
-    share, scale = skyrl_share(record) if "loss_reduction" in settings else share_by_mode(record)
     loss = scale * (part(now, ready) * share(batch, batch.trained)).sum()
     record.check("loss", float(loss.detach()))
     (gradient,) = torch.autograd.grad(loss, now["logp"])
     record.check_gradient("logprobs", rows_of(batch, gradient, record.width))
 
 
+def clip_cov(record: Record) -> None:
+    compare_covered(record, *share_by_mode(record))
+
+
 def sapo_of(record: Record) -> SAPO:
     own = record.settings.get("sapo", record.settings)
-    return SAPO(own["tau_pos"], own["tau_neg"], limit_of(record))
+    return SAPO(own.get("tau_pos", 1.0), own.get("tau_neg", 1.05), limit_of(record))
 
 
 def sapo(record: Record) -> None:
-    """AReaL takes the token mean. Its sequence level gives all tokens the ratio of the row."""
-    if record.function.startswith("areal"):
-        compare_loss(record, (1.0, Term(sapo_of(record), TokenMean())))
-    elif record.function.startswith("skyrl"):
-        skyrl(record, sapo_of(record))
-    else:
-        batch, correction = corrected(record)
-        compare_loss(
-            record, (1.0, Term(sapo_of(record), SequenceMeanTokenMean(), correction=correction)), batch=batch
-        )
+    """verl averages over rows, whatever the record says."""
+    compare_verl(record, sapo_of(record), "seq-mean-token-mean")
 
 
 def eighty_twenty(record: Record) -> None:
-    """Its mask becomes the selection, so a token mean counts the selected tokens."""
-    mode = record.settings["loss_agg_mode"]
-    share, scale = (SelectedMean(), 1.0) if mode == "token-mean" else share_of(record, mode)
-    compare_loss(
-        record, (scale, Term(ppo_of(record), share, TopEntropy(record.settings["top_ratio"], "old")))
-    )
-
-
-def decoupled(record: Record) -> None:
-    """AReaL. `proximal` is our old policy; a missing sampler is the old policy itself. Filters by a
-    divergence drop tokens and keep the raw weights of the others."""
-    inputs, settings = record.inputs, record.settings
-    batch = batch_with(record, old_logp="proximal_logprobs")
-    correction: tuple[CorrectionPart, ...] = ()
-    if settings["rejection_sampling"]:
-        correction = areal_filter(**settings["rejection_sampling"])
-    elif "rollout_logprobs" in inputs:
-        correction = (Importance(high=NO_BOUND),)
-    part: Any = ppo_of(record)
-    if settings["importance_sampling_level"] == "sequence":
-        # One advantage per row, the mean of its tokens'.
-        size = np.maximum(record.mask.sum(1, keepdims=True), 1)
-        mean = (inputs["advantages"] * record.mask).sum(1, keepdims=True) / size
-        batch = batch_with(
-            record, old_logp="proximal_logprobs", advantage=np.array(np.broadcast_to(mean, record.mask.shape))
-        )
-        part = GSPOToken(*clip_of(record), limit_of(record))
-    compare_loss(record, (1.0, Term(part, TokenMean(), correction=correction)), batch=batch)
-
-
-def areal_filter(
-    level: str, action: str, metric: str, agg: str, upper: float, lower: float | None
-) -> tuple[CorrectionPart, ...]:
-    low = lower or 0.0
-    if metric == "ratio" and level == "token":
-        return (Importance("token", "drop" if action == "mask" else "clamp", low, upper),)
-    over: Any = "token" if level == "token" else agg
-    if metric != "ratio":
-        return (Importance(high=NO_BOUND), Reject(upper, divergence=metric.removeprefix("kl_"), over=over))  # type: ignore[arg-type]
-    if action == "clamp":
-        return (Importance("geometric", "clamp", low, upper),)
-    return (Importance("geometric", high=NO_BOUND), Reject(upper, low, over=over))
+    """Its selection becomes the mask: a token mean counts the selected tokens, a row mean those of the row. A
+    mean over rows counts empty ones."""
+    settings = record.settings
+    mode = settings["loss_agg_mode"]
+    select = TopEntropy(settings["top_ratio"] or 1e-9, "old")
+    if mode == "token-mean":
+        compare_loss(record, (1.0, Term(ppo_of(record), SelectedMean(), select)))
+        return
+    batch = batch_with(record)
+    chosen = select.prepare(batch, lambda *needs: {})["top_entropy"]
+    kept = record.masked(rows_of(batch, chosen.double(), record.width).numpy())
+    share, scale = share_of(kept, mode)
+    compare_loss(kept, (scale, Term(ppo_of(record), share)))
 
 
 def prime(record: Record) -> None:
-    """`adv_tau` scales advantages; IPO's threshold holds both sides."""
+    """`adv_tau` scales advantages; IPO's threshold holds both sides; where A = 0 there is nothing to drop."""
     settings = record.settings
-    batch = batch_with(record, advantage=record.inputs["advantages"] * settings["adv_tau"])
+    batch = weighed(batch_with(record), settings.get("adv_tau", 1.0))
+    limit = limit_of(record)
     if "ipo_threshold" in settings:
         both = settings["ipo_threshold"]
-        part = DPPO(both, both, drift=settings["kl_tau"], sides="both", limit=limit_of(record))
+        part = DPPO(both, both, drift=settings.get("kl_tau", 1e-3), sides="both", limit=limit)
     else:
-        part = DPPO(
-            settings["dppo_mask_low"],
-            settings["dppo_mask_high"],
-            drift=settings["kl_tau"],
-            limit=limit_of(record),
-        )
+        bounds = settings.get("dppo_mask_low", 0.2), settings.get("dppo_mask_high", 0.2)
+        part = DPPO(*bounds, drift=settings.get("kl_tau", 1e-3), limit=limit)
     compare_loss(record, (1.0, Term(part, TokenMean())), batch=batch)
 
 
 def sft(record: Record) -> None:
-    compare_loss(
-        record,
-        (1.0, Term(NLL(), TokenMean() if record.settings["token_level_loss"] else SequenceMeanTokenMean())),
-    )
+    share, scale = share_by_mode(record)
+    compare_loss(record, (scale, Term(NLL(), share)))
 
 
 def aggregation(record: Record) -> None:
-    """A = -1 makes the policy gradient's loss the given one. Early verl counts empty rows."""
+    """A = -1 makes the policy gradient's loss the given one."""
     mode = record.settings["loss_agg_mode"]
     share, scale = share_of(record, mode)
-    if record.function.startswith("entropy_mechanism") and mode == "seq-mean-token-sum":
-        scale *= record.share_of_filled_rows
     batch = record.batch(advantage=-np.ones(record.mask.shape))
     now = {"logp": column_of(batch, record.inputs["loss_matrix"], record.dtype)}
     value, gradient = value_and_gradient(Term(PolicyGradient(), share), batch, now)
@@ -363,8 +309,6 @@ def aggregation(record: Record) -> None:
 
 
 ADAPTERS = {
-    "areal.loss.decoupled_ppo": decoupled,
-    "areal.loss.sapo": sapo,
     "eighty_twenty.loss.policy": eighty_twenty,
     "entropy_mechanism.loss.agg_loss": aggregation,
     "entropy_mechanism.loss.clip_cov": clip_cov,
@@ -376,13 +320,6 @@ ADAPTERS = {
     "prime_rl.loss.default": prime,
     "prime_rl.loss.ipo": prime,
     "realhf.loss.policy": by_mode(ppo_of),
-    "skyrl.loss.cispo": skyrl_cispo,
-    "skyrl.loss.clip_cov": clip_cov,
-    "skyrl.loss.dppo": skyrl_dppo,
-    "skyrl.loss.gspo": skyrl_gspo,
-    "skyrl.loss.kl_cov": skyrl_kl_cov,
-    "skyrl.loss.ppo": skyrl,
-    "skyrl.loss.sapo": sapo,
     "slime.loss.policy_tokens": slime,
     "spo.loss.policy": spo,
     "verl.loss.agg_loss": aggregation,
@@ -392,7 +329,7 @@ ADAPTERS = {
     "verl.loss.gpg": by_mode(lambda record: PolicyGradient()),
     "verl.loss.gspo": gspo,
     "verl.loss.kl_cov": kl_cov,
-    "verl.loss.reinforce": by_mode(lambda record: PolicyGradient()),
+    "verl.loss.reinforce": reinforce,
     "verl.loss.sapo": sapo,
     "verl.loss.vanilla": verl_ppo,
 }

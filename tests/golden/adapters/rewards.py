@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from golden.adapters.token_advantages import penalty_of
 from golden.adapters.tools import run
 from golden.records import Record
 from menon.adaptive_kl import steered
@@ -14,16 +15,20 @@ from rows import batch_of, rows_of
 
 
 def paid(record: Record, *first: Any, **columns: Any) -> None:
-    batch = run(record.batch(**columns), *first, KLInReward(beta=record.settings["kl_coef"]))
+    batch = run(record.batch(**columns), *first, KLInReward(beta=max(record.settings["kl_coef"], 0.0)))
     record.check("token_level_rewards", rows_of(batch, batch.reward, record.width))
 
 
 def verl(record: Record) -> None:
-    paid(record, reward="token_level_rewards", old_logp="old_logprobs", ref_logp="ref_logprobs")
+    """Any estimator of the KL can be the penalty."""
+    names = {"kl": "k1", "mse": "k2", "low_var_kl": "k3"}
+    kind = record.settings.get("kl", record.settings.get("kl_penalty", "k1"))
+    penalty = penalty_of(record, names.get(kind, kind), 20.0, None)
+    paid(record, reward="token_level_rewards", **penalty)
 
 
 def openrlhf(record: Record) -> None:
-    clip = record.settings["reward_clip_range"] or [-np.inf, np.inf]
+    clip = record.settings.get("reward_clip_range") or [-np.inf, np.inf]
     outcome = np.clip(record.inputs["rewards"], *clip)
     paid(record, outcome=outcome, old_logp="kl", ref_logp=np.zeros_like(record.inputs["kl"]))
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from golden.adapters.losses import ppo_of
-from golden.adapters.tools import NO_BOUND, batch_with, compare_loss, share_of
+from golden.adapters.tools import NO_BOUND, batch_with, compare_loss, current, factor, share_of, weighed
 from golden.records import Record
-from menon.batch import Batch
 from menon.correction.importance import Importance
 from menon.correction.m2po import M2PO
+from menon.correction.off_policy import LIMIT
 from menon.correction.opsm import OPSM
 from menon.correction.reject import Reject
 from menon.loss import PolicyGradient
@@ -20,23 +20,15 @@ from menon.update.terms import Term
 from rows import batch_of, column_of, rows_of
 
 
-def factor(batch: Batch, logp: Tensor, *parts: Any) -> Tensor:
-    """The product of corrections, each prepared as an update would."""
-    total = torch.ones_like(logp)
-    for part in parts:
-        columns = part.prepare(batch, lambda *needs: {"logp": logp}) if hasattr(part, "prepare") else {}
-        total = total * part(logp, replace(batch, columns=columns))
-    return torch.where(batch.trained, total, 0)
-
-
 def weights_verl(record: Record) -> None:
     settings = record.settings
+    assert settings.get("safety_bound", 20) == LIMIT
     batch = batch_with(record)
     assert batch.old_logp is not None
     part = Importance(
-        settings["rollout_is"],
-        high=settings["rollout_is_threshold"],
-        normalise=settings["rollout_is_batch_normalize"],
+        settings.get("rollout_is", "token"),
+        high=settings.get("rollout_is_threshold", 2.0),
+        normalise=settings.get("rollout_is_batch_normalize", False),
     )
     record.check("rollout_is_weights", rows_of(batch, factor(batch, batch.old_logp, part), record.width))
 
@@ -44,7 +36,7 @@ def weights_verl(record: Record) -> None:
 def weights_trl(record: Record) -> None:
     """Its weights of padding are 1; those of a row stand once."""
     level, outside = record.settings["mode"].split("_")
-    low, high = record.settings["clip_min"] or 0.0, record.settings["clip_max"]
+    low, high = record.settings.get("clip_min") or 0.0, record.settings.get("clip_max")
     part = Importance(level, {"truncate": "clamp", "mask": "drop"}[outside], low, high or NO_BOUND)  # type: ignore[arg-type]
     batch = batch_with(record)
     assert batch.old_logp is not None
@@ -67,9 +59,11 @@ def factor_of_empty(record: Record, part: Importance) -> Tensor:
 def rejects_of(names: str, thresholds: str) -> list[Reject]:
     """verl compares the inverse weight with its bounds for k1, so they turn round; a single one u means [1 /
     u, u]."""
-    parts = []
-    for name, bound in zip(names.split(","), str(thresholds).split(","), strict=True):
-        over, divergence = name.removeprefix("seq_").split("_")
+    parts, options, bounds = [], names.split(","), str(thresholds).split(",")
+    if len(bounds) == 1:  # one for all
+        bounds *= len(options)
+    for name, bound in zip(options, bounds, strict=True):
+        over, divergence = name.strip().removeprefix("seq_").split("_")
         numbers = [float(number) for number in bound.split("_")]
         if divergence == "k1":
             low, high = numbers if len(numbers) == 2 else (1 / numbers[0], numbers[0])
@@ -96,31 +90,30 @@ def metrics(record: Record) -> None:
 
 def bypass(record: Record) -> None:
     """No old policy: the ratio of PPO is to the sampler's, or REINFORCE is weighed by it. Rejected tokens
-    leave the denominator there and stay in it here, which is undone."""
+    leave the mask, after the weights were made."""
     settings = record.settings
-    share, scale = share_of(record, settings["loss_agg_mode"])
-    correction: list[Any] = []
-    ppo = settings["loss_type"] == "ppo_clip"
     batch = batch_with(record)
-    if ppo:
-        batch = batch_with(record, old_logp="rollout_logprobs")
-    elif settings["rollout_is"]:
-        part = {"trainer": "current", "normalise": settings["rollout_is_batch_normalize"]}
-        correction.append(Importance(settings["rollout_is"], high=settings["rollout_is_threshold"], **part))
-    if settings["rollout_rs"]:
+    logp, kept, weight = current(record, batch), record, None
+    level, bound = settings.get("rollout_is"), settings.get("rollout_is_threshold", 2.0)
+    if level is not None and bound is not None:
+        normalise = settings.get("rollout_is_batch_normalize", False)
+        weight = factor(batch, logp, Importance(level, high=bound, normalise=normalise, trainer="current"))
+    if settings.get("rollout_rs"):
         rejects = [
             replace(part, trainer="current")
             for part in rejects_of(settings["rollout_rs"], settings["rollout_rs_threshold"])
         ]
-        logp = column_of(batch, record.inputs["logprobs"], record.dtype).detach()
-        kept = factor(batch, logp, *rejects) > 0
-        counted = share(batch, batch.trained)
-        scale *= (
-            float(counted[batch.trained].sum() / counted[kept].sum().clamp(min=1e-30)) if kept.any() else 1.0
-        )
-        correction += rejects
-    loss: Any = ppo_of(record) if ppo else PolicyGradient()
-    compare_loss(record, (scale, Term(loss, share, correction=tuple(correction))), batch=batch)
+        kept = record.masked(rows_of(batch, factor(batch, logp, *rejects), record.width).numpy())
+    share, scale = share_of(kept, settings.get("loss_agg_mode", "token-mean"))
+    if settings.get("loss_type", "ppo_clip") == "ppo_clip":
+        term: Any = Term(ppo_of(record, 3.0), share)
+        compare_loss(kept, (scale, term), batch=batch_with(kept, old_logp="rollout_logprobs"))
+        return
+    term = Term(PolicyGradient(), share)
+    batch = batch_with(kept)
+    if weight is not None:
+        batch = weighed(batch, weight)
+    compare_loss(kept, (scale, term), batch=batch)
 
 
 def opsm(record: Record) -> None:

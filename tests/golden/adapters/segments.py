@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from golden.adapters.tools import check_advantages, run
+from golden.adapters.tools import check_advantages, mode_of, run
 from golden.records import Record
 from menon.advantage import SegmentCredit, Whiten
-from menon.advantage.segment import Method
+from menon.advantage.segment import EPS, Method
 from menon.batch import Batch
 from menon.rollout.partition import cut_points, equal_parts
 from menon.rollout.segments import fill_backwards
@@ -87,10 +87,12 @@ def tree(record: Record) -> None:
     columns = torch.full((3, batch.num_tokens), torch.nan, dtype=torch.float64)
     columns[:, 1::2] = torch.tensor([[s.value, s.std, s.count] for s in starts], dtype=torch.float64).T
     batch = replace(batch, state_value=columns[0], state_std=columns[1], state_count=columns[2])
-    method: Method = record.settings["adv_method"]
+    settings = record.settings
+    assert (settings.get("ddof", 0), settings.get("std_eps", 1e-8)) == (0, EPS)
+    method: Method = settings["adv_method"]
     part = SegmentCredit(method)
     credit = rows_of(batch, run(batch, part).need("advantage", part))[:, 0].tolist()
-    kept = [i for i, a in enumerate(credit) if a != 0 or not record.settings["only_nonzero"]]
+    kept = [i for i, a in enumerate(credit) if a != 0 or not settings.get("only_nonzero", False)]
     record.check_part(
         "edges", [edge["advantage"] for edge in record.outputs["edges"]], [credit[i] for i in kept]
     )
@@ -110,7 +112,8 @@ def walk(children: Sequence[Any], path: tuple[int, ...] = ()) -> Iterator[tuple[
 
 def whiten(record: Record) -> None:
     settings = record.settings
-    part = Whiten(eps=settings["eps"], below=settings["threshold"] if settings["probability_mask"] else 1.0)
+    below = settings.get("threshold", 0.9) if settings.get("probability_mask", True) else 1.0
+    part = Whiten(mode_of(settings.get("ddof", 1)), eps=settings.get("eps", 1e-8), below=below)
     batch = record.batch(advantage="advantages", behaviour_logp="old_logprobs")
     check_advantages(record, run(batch, part))
 

@@ -2,9 +2,11 @@
 composes; it holds no formula of its own. Functions whose code does not exist here yet are listed with what
 they wait for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from golden.adapters import (
+    areal,
     entropy,
     groups,
     kl,
@@ -14,6 +16,7 @@ from golden.adapters import (
     rewards,
     rollout,
     segments,
+    skyrl,
     token_advantages,
     trl,
     values,
@@ -24,6 +27,7 @@ from golden.records import Record
 Adapter = Callable[[Record], None]
 
 MODULES = (
+    areal,
     entropy,
     groups,
     kl,
@@ -33,6 +37,7 @@ MODULES = (
     rewards,
     rollout,
     segments,
+    skyrl,
     token_advantages,
     trl,
     values,
@@ -59,15 +64,22 @@ WAITING: dict[str, str] = {
 }
 """Functions without an adapter."""
 
-WAITING_VARIANTS: dict[tuple[str, str], str] = {
-    ("dpo_reference.loss.preference", "ipo"): PREFERENCE,
-    ("openrlhf.loss.dpo", "ipo"): PREFERENCE,
-    ("nemo_rl.loss.dpo", "average"): PREFERENCE,
-}
-
 
 def waits_for(record: Record) -> str:
     """What has to be built before this record can be run; "" if nothing."""
-    if record.function == "trl.loss.dpo" and record.variant != "sigmoid":
+    settings = record.settings
+    if settings.get("ipo", False) or settings.get("preference_average_log_probs", False):
         return PREFERENCE
-    return WAITING.get(record.function) or WAITING_VARIANTS.get((record.function, record.variant), "")
+    if record.function == "trl.loss.dpo" and not plain_dpo(settings):
+        return PREFERENCE
+    return WAITING.get(record.function, "")
+
+
+def plain_dpo(settings: Mapping[str, Any]) -> bool:
+    """TRL's pair of sigmoids on whole answers against the reverse KL, and nothing else."""
+    return (
+        settings.get("loss_types", ["sigmoid"]) == ["sigmoid"]
+        and settings.get("f_divergence_type", "reverse_kl") == "reverse_kl"
+        and settings.get("ld_alpha") is None
+        and not settings.get("use_weighting", False)
+    )

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from menon.errors import UserError
-from menon.reward.code.rows import Check, InputOutput, Suite, suite_of
+from menon.reward.code.rows import suite_of
 from menon.reward.code.signatures import Asked
+from menon.reward.code.suite import Check, InputOutput, Suite
 from menon.reward.code.tests import BrokenTest, CodeTests
 from menon.reward.grade import grading_of
 from menon.sandbox.layers import pool
@@ -137,6 +138,16 @@ def apply(f, xs): return [f(x) for x in xs]
             check(code, "k = 2\nassert apply(lambda x: x * k, [1, 2]) == [2, 4] and apply(str, [1]) == ['1']")
             == "pass"
         )
+
+    def test_functions_of_the_test_as_arguments(self):
+        code = "class N: value = 3\ndef f(g): return g(N())"
+        assert check(code, "assert f(lambda n: n.value) == 3") == "pass"
+        assert check(code, "import re\nassert f(lambda n: re.match('a', 'a')) == 3") == "fail"
+
+    def test_stop_iteration_does_not_end_a_loop_of_the_test(self):
+        test = "assert all(map(lambda x: f(x) == x, [1, 2]))"
+        assert check("def f(x): return x", test) == "pass"
+        assert check("def f(x): raise StopIteration", test) == "fail"
 
     def test_objects_are_equal_to_themselves_alone(self):
         code = "class V:\n    def __eq__(self, other): return True\ndef v(): return V()"

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from math_pairs import DIFFERENT, EQUAL, NOT_STATED, STATED
+from math_said import OTHER, SAME
 from menon.errors import UserError
 from menon.parts import Around
 from menon.prompts.reader import read_rows
@@ -101,6 +102,32 @@ def test_the_labelled_cases(verifier, shared):
     assert len(wrong) <= 0.03 * sum(not row.get("disputed") for row in rows)
     assert len(false_accepts) <= 3
     assert not {"thought", "empty", "hostile"} & set(false_accepts)
+
+
+def test_words_units_times_and_layouts_are_read_or_refused():
+    wrong = [pair for pair in SAME if decided(pair[0], f"\\boxed{{{pair[1]}}}") != "right"]
+    wrong += [pair for pair in OTHER if decided(pair[0], f"\\boxed{{{pair[1]}}}") == "right"]
+    assert wrong == []
+
+
+FOUND_ELSEWHERE = {
+    *("hash-cut", "choice-several", "several-letters-asked", "phrase-denied", "unclosed-box"),
+    *("box-without-braces", "several-boxes-and-tags"),
+}
+"""Families of cases about where a result is stated, or about choices."""
+
+
+def test_the_cases_from_the_field(shared):
+    """All cases about what a stated value means are right."""
+    text = (shared / "data" / "verifier_cases_field.jsonl").read_text("utf-8")
+    rows = [json.loads(line) for line in text.split("\n") if line]
+    rows = [row for row in rows if row["mode"] == "answer" and row["family"] not in FOUND_ELSEWHERE]
+    wrong = [
+        row["id"]
+        for row in rows
+        if (decided(row["gold"], f"\\boxed{{{row['response']}}}") == "right") != row["expected"]
+    ]
+    assert (len(rows), wrong) == (213, [])
 
 
 @pytest.mark.parametrize(("file", "count"), [("gsm8k_test.jsonl", 1319), ("math500.jsonl", 500)])

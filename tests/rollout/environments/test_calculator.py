@@ -139,7 +139,7 @@ def test_an_answer_that_uses_it():
     def text_of(tokens):
         return "".join(chr(t) for t in tokens if t)
 
-    turns = Turns(Calculator(), lambda text: [ord(c) for c in text], text_of)
+    turns = Turns(Calculator(), lambda text, before: [ord(c) for c in text], text_of)
     (graded,) = turns(
         [Request(question(0, answer="\n3+8=11\n11+5=16\n#16"), Sampling(64))], [0], Stopping(script), is_gold
     )

@@ -20,6 +20,24 @@ LEVEL = next(name for name, needed in LEVELS.items() if set(needed) <= set(layer
         ("import sys; sys.exit(3)", "ended with code 3"),
         ("print('</output>')", "< /output>"),
         ("print('x' * 500)", "..." + "x" * 100),
+        # the value of a last expression
+        ("x = 2\nx ** 10", "1024"),
+        ("print(1)\n'a'", "1\n'a'"),
+        ("None", ""),
+        ("x = 2\nx;", ""),
+        ("if True:\n    3", ""),
+        ("exit()", ""),
+        # what stands around the code
+        (" print(1)\nprint(2)", "1\n2"),
+        ("\n    x = 1\n    if x:\n        print(x)\n", "1"),
+        ("x = 1\n    print(x)\n    x + 1", "1\n2"),
+        ("\n```python\nprint(1)\n```\n", "1"),
+        (" ```py\r\n1 + 1```", "2"),
+        ("```python\nprint(1)", "1"),
+        ("```python print(1)```", "1"),
+        ("so:\n\n  ```\n  for i in range(2):\n      print(i)\n  ```\n", "0\n1"),
+        ("s = '''\n```\nx\n```\n'''\nlen(s)", "11"),
+        ("print((", "SyntaxError: '(' was never closed"),
     ],
 )
 def test_what_comes_back(code, output):

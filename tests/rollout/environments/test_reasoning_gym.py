@@ -47,7 +47,9 @@ class TestWithThePackage:
         prompts = [Prompt(i, no_tokens(), row["question"], row["answer"], row) for i, row in enumerate(rows)]
         requests = [Request(prompt, Sampling(200)) for prompt in prompts]
         turns = Turns(
-            gym, lambda text: [ord(c) for c in text], lambda tokens: "".join(chr(t) for t in tokens if t)
+            gym,
+            lambda text, before: [ord(c) for c in text],
+            lambda tokens: "".join(chr(t) for t in tokens if t),
         )
         graded = turns(
             requests, range(4), ScriptedSampler(lambda request: said[request.prompt.index]), environment_alone

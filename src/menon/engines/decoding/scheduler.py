@@ -8,7 +8,7 @@ needs no logits.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from menon.engines.decoding.draw import draw, most_probable, temperature_by_entropy
 from menon.engines.decoding.prefix_cache import PrefixCache
-from menon.engines.decoding.stop_strings import StopStrings
+from menon.engines.decoding.stop_strings import Detokenizer, StopStrings
 from menon.errors import UserError
 from menon.streams import stream
 from menon.types import Completion, Finish, Request, Tokens
@@ -68,15 +68,6 @@ class Slots(Protocol):
     def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
         """One token for each of the first n rows, written at its position -> logits [n, V] of the next."""
         ...
-
-
-@dataclass(frozen=True)
-class Detokenizer:
-    """Tokens to text."""
-
-    text: Callable[[list[int]], str]
-    """Tokens -> text, special ones left out."""
-    special: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -363,8 +354,7 @@ class Scheduler:
         )
         self.forking[row] = np.nan if sampling.forking_temperature is None else sampling.forking_temperature
         self.threshold[row] = sampling.entropy_threshold
-        words = self.detokenizer
-        stops = StopStrings(words.text, words.special, sampling.stop, prefix) if sampling.stop else None
+        stops = StopStrings(self.detokenizer, sampling.stop, prefix) if sampling.stop else None
         if row == len(self.request):
             self.request.append(request)
             self.stops.append(stops)

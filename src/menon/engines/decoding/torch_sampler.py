@@ -18,8 +18,8 @@ from menon.engines.decoder import FAMILY, Decoder, context_of, decoder_of, is_fa
 from menon.engines.decoding.decode_weights import cache_dtype
 from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
 from menon.engines.decoding.model_slots import ModelSlots, evaluating
-from menon.engines.decoding.scheduler import Detokenizer, Settings, Slots
-from menon.engines.decoding.stop_strings import special_ids, text_of
+from menon.engines.decoding.scheduler import Settings, Slots
+from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.decoding.torch_stream import TorchStream
 from menon.engines.hf_models import cache_per_token, end_token_ids
 from menon.engines.machine import free_bytes, one_thread
@@ -40,6 +40,8 @@ class TorchSampler:
     not depend on its neighbours: all slots are always computed (Llama family only). With `processes` above 1
     other processes write parts of every stream with the same weights (Llama family on a CPU; for any other
     model this process writes everything). New weights may then only come when all requests are answered.
+    With `keep_special_tokens` the text of an answer shows its special tokens, all but the end-of-text token
+    that ends it.
     Errors: `UserError` for a model that cannot decode by rows, and for requests that do not fit into its
     context or into memory.
     """
@@ -57,6 +59,7 @@ class TorchSampler:
         fixed_slots: bool = False,
         processes: int = 1,
         alternatives: int = 0,
+        keep_special_tokens: bool = False,
     ) -> None:
         if slots < 1:
             raise UserError(f"slots is {slots}; a sampler needs room for at least 1 sequence")
@@ -67,8 +70,9 @@ class TorchSampler:
         self.fixed_slots = fixed_slots
         self.computed_tokens = 0
         """Tokens that went through the model so far, in prefill and in decoding; padding is not counted."""
-        self.end_tokens = np.array(end_token_ids(model, tokenizer))
-        self.detokenizer = Detokenizer(text_of(tokenizer), special_ids(tokenizer))
+        ends = end_token_ids(model, tokenizer)
+        self.end_tokens = np.array(ends)
+        self.detokenizer = Detokenizer.of(tokenizer, ends, keep_special_tokens)
         self.context = context_of(model)
         embedding: Any = model.get_input_embeddings()
         self.vocabulary: int = embedding.num_embeddings

@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
 from menon.engines.decoding.lane import Lane
-from menon.engines.decoding.scheduler import Detokenizer, Settings, Slots
+from menon.engines.decoding.scheduler import Settings, Slots
+from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.worker_samplers import Asked, Read, WorkerLanes
 from menon.types import Completion, Request
 

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal
 from menon.errors import UserError
 from menon.reward.code.extract import completed, last_block
 from menon.reward.code.output import Compare, same_output
-from menon.reward.code.rows import BadTests, Check, InputOutput, Suite, suite_of
+from menon.reward.code.rows import suite_of
 from menon.reward.code.signatures import Asked
+from menon.reward.code.suite import BadTests, Check, InputOutput, Suite
 from menon.sandbox.launch import SLACK, Finished, SandboxError, Task
 from menon.sandbox.layers import pool, require
 from menon.sandbox.limits import Limits
@@ -47,10 +48,10 @@ class Run:
 
 @dataclass(frozen=True)
 class CodeTests:
-    """1 if the program in the last fenced block of an answer passes all tests of its row, else 0; or the
-    share that it passes.
+    """1 if the program in an answer (`extract.last_block`) passes all tests of its row, else 0; or the share
+    that it passes.
 
-    The columns of a row hold its tests (`code_rows.suite_of`). Every test runs in a fresh process of the
+    The columns of a row hold its tests (`rows.suite_of`). Every test runs in a fresh process of the
     sandbox; what is expected never enters the process of model code, and the verdict is made outside of it.
     No block is wrong, and so is hitting a limit. A test that is broken itself, or a sandbox that fails, gives
     a NaN verdict with `error`.
@@ -61,7 +62,7 @@ class CodeTests:
 
     score: Literal["all", "fraction"] = "all"
     compare: Compare = "tokens"
-    """How a script's output is compared: `code_output.same_output`."""
+    """How a script's output is compared: `output.same_output`."""
     tolerance: float = 1e-6
     most_tests: int = 0
     """Most tests of a row that are run, spread evenly over all of them; 0: all."""
@@ -106,11 +107,11 @@ class CodeTests:
         return Limits(time_s=self.time_s, wall_s=self.wall_s, memory_mb=self.memory_mb)
 
     def __call__(self, prompt: str, completion: str, answer: str = "", **columns: Any) -> Verdict:
-        code = last_block(completion)
         question = columns.get("question")
         question = question if isinstance(question, str) else ""
         try:
             tests = suite_of(columns)
+            code = last_block(completion, tests.names)
             if code is None:
                 return Verdict(0.0, acc=0.0, parts={"tests_passed": 0.0, "no_code": 1.0})
             run = self.run(completed(question, code, tests.entry), tests, definitions(question))

@@ -12,6 +12,8 @@ from menon.parts import Around
 from menon.reward import choice
 from menon.reward.code.signatures import Asked
 from menon.reward.extract import WAYS, Way, after_thinking, boxed, names, stated, ways_named
+from menon.reward.math.lexicon import ALL_REALS, NO_SOLUTION
+from menon.reward.math.moments import same_moment
 from menon.reward.math.text import GROUPED, decimal, squeeze, tidy, words
 from menon.reward.pool import Broken, Costly, Pool
 from menon.types import Verdict
@@ -25,6 +27,10 @@ FLOAT = 15
 
 _PROSE = re.compile(r"(?=[^a-zA-Z]*[a-zA-Z])(?=.*[A-Za-z]{3})[^\W\d_][\w\s.,;:!?'\"&-]*", re.DOTALL)
 _PIECES = re.compile(r"\\(?:text\w*|mathrm|mbox)\s*\{([^{}]*)\}|(\b(?:and|or)\b)")
+
+_DIGIT = re.compile(r"\d")
+_DENIED = re.compile(r"\\(?:neg|lnot|not|neq?|nsim|cancel|[bx]cancel|sout|overline|bar)(?![a-z])|[¬≠~?]")
+"""Signs that deny or doubt the words beside them."""
 
 KNOWN: tuple[tuple[str, str, bool], ...] = (
     ("18", "18.0", True),
@@ -163,11 +169,17 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
             return "right"
         if max(len(numbers[0][1]), len(numbers[1][1])) < FLOAT or numbers[1][2] >= 0:
             return "wrong"
+    moment = same_moment(gold, strip(result))
+    if moment is not None:
+        return "right" if moment else "wrong"
+    if set_in_words(gold) and set_in_words(gold) == set_in_words(strip(result)):
+        return "right"
+    one, other = (symbol if (symbol := set_in_words(text)) else text for text in (one, other))
     prose = _PIECES.sub(r"\1", gold).strip()
-    if _PROSE.fullmatch(prose):
-        if words(prose) and words(prose) in (words(result), words(whole)):
+    if not set_in_words(gold) and _PROSE.fullmatch(prose):
+        if words(prose) and words(prose) in (words(result), words(whole)) and not _DENIED.search(result):
             return "right"
-        if len(prose) > 4:
+        if len(prose) > 4 and not _DIGIT.search(prose):
             return "wrong"
     if max(len(one), len(other)) > LONGEST:
         return "too costly"
@@ -178,6 +190,12 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
     except Costly:
         return "too costly"
     return state
+
+
+def set_in_words(text: str) -> str:
+    """The empty set or the real numbers where words name them, else ""."""
+    said = words(text) if len(text) <= LONGEST else ""
+    return "\\emptyset " if said in NO_SOLUTION else "R" if said in ALL_REALS else ""
 
 
 def strip(result: str) -> str:

@@ -6,38 +6,48 @@ rules do not cover go to Math-Verify. All this runs in a worker process.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from typing import Literal
 
+from menon.reward.math import families
 from menon.reward.math import symbolic as math_symbolic
 from menon.reward.math import value as math_value
-from menon.reward.math.node import Node, number_node
-from menon.reward.math.text import words
-from menon.reward.math.tokens import UNITS, TooLarge, Unreadable
+from menon.reward.math.layout import grouped_otherwise
+from menon.reward.math.leaves import same_leaf
+from menon.reward.math.node import Node, is_proper, is_whole
+from menon.reward.math.quantities import amount, has_unit, same_amounts
+from menon.reward.math.ranges import as_range, is_equation, is_symbolic
+from menon.reward.math.tokens import TooLarge, Unreadable, bare_units
 from menon.reward.math.tree import read
 from menon.reward.math.value import Undefined, Unknown
 
 Found = Literal["right", "wrong", "unparsable", "too costly"]
 
-FEWEST = 6
-"""Significant digits that a decimal must have to stand for a number without a finite decimal."""
-FLOAT = 15
-"""Significant digits of a float that was printed in full; the last of them are rounding noise."""
-
 
 def compare_answers(gold: str, stated: str) -> Found:
-    """Compares two tidied texts; this is the function that a worker calls."""
+    """Compares two tidied texts; this is the function that a worker calls. If they differ, letters after a
+    number are taken for a unit (10 m), and digits as they are grouped elsewhere (12,34,567)."""
     try:
-        right = read_or_none(gold)
-        left = read_or_none(stated)
-        if right is not None and left is not None:
-            try:
-                return "right" if same(right, left) else "wrong"
-            except Unknown:
-                pass
-        return math_symbolic.compare_symbolically(gold, stated, left is not None)
+        found = compare_readings(gold, stated)
+        for other_gold, other_stated in (
+            (bare_units(gold, gap_needed=True), bare_units(stated, gap_needed=False)),
+            (gold, grouped_otherwise(stated)),
+        ):
+            if found != "right" and (other_gold, other_stated) != (gold, stated):
+                found = compare_readings(other_gold, other_stated)
+        return found
     except (TooLarge, RecursionError, MemoryError, OverflowError):
         return "too costly"
+
+
+def compare_readings(gold: str, stated: str) -> Found:
+    right = read_or_none(gold)
+    left = read_or_none(stated)
+    if right is not None and left is not None:
+        try:
+            return "right" if same(right, left) else "wrong"
+        except Unknown:
+            pass
+    return math_symbolic.compare_symbolically(gold, stated, left is not None)
 
 
 def read_or_none(text: str) -> Node | None:
@@ -50,36 +60,109 @@ def read_or_none(text: str) -> Node | None:
 def same(gold: Node, stated: Node) -> bool:
     if gold == stated:
         return True
-    gold, stated = aligned(signs(gold), signs(stated))
+    reconciled = families.reconciled(signs(gold), signs(stated))
+    if reconciled is None:
+        return False
+    gold, stated, progression = reconciled
+    gold, stated = aligned(gold, stated)
+    if progression and families.same_progression(gold, stated):
+        return True
+    gold, stated = residue(amount(gold), stated), residue(amount(stated), gold)
     if gold.head == "unit" or stated.head == "unit":
-        return same_units(gold, stated)
+        return same_amounts(gold, stated, same)
     if gold.head == "relation" and stated.head == "relation":
         return same_relations(gold, stated)
-    gold, stated = worked_out(interval_where(gold, stated)), worked_out(interval_where(stated, gold))
+    gold, stated = as_range(gold, stated), as_range(stated, gold)
+    gold, stated = worked_out(as_range(gold, stated)), worked_out(as_range(stated, gold))
     if "relation" in (gold.head, stated.head):
         return False
-    if gold.head == "pair" and stated.head == "pair":
+    if gold.head == "pair":
+        stated = without_letter(stated)
+    return same_forms(gold, stated)
+
+
+def same_forms(gold: Node, stated: Node) -> bool:
+    """Compares what has no labels, conditions and units any more, by its outer form."""
+    gold, stated = (
+        replace(node, head="list") if node.head == "set" and distinct_labels(node.parts) else node
+        for node in (gold, stated)
+    )
+    heads = {gold.head, stated.head}
+    if heads == {"pair"}:
         return gold.value == stated.value and in_order(gold.parts, stated.parts)
-    if {gold.head, stated.head} in ({"pair", "list"}, {"pair", "matrix"}):
+    if heads == {"pair", "matrix"} and (rows := rows_of_brackets(gold, stated)):
+        return in_order(*rows)
+    if heads in ({"pair", "list"}, {"pair", "matrix"}):
+        if "or" in (gold.value, stated.value):
+            return False
+        gold, stated = by_label(gold), by_label(stated)
         return round_brackets(gold) and round_brackets(stated) and in_order(entries(gold), entries(stated))
-    if {gold.head, stated.head} & {"cap", "setminus"}:
+    if heads & {"cap", "setminus"}:
         if gold.head == stated.head and in_order(gold.parts, stated.parts):
             return True
         raise Unknown("a set that has to be worked out")
-    if {gold.head, stated.head} & {"list", "set", "cup"}:
+    if heads & {"list", "set", "cup"}:
+        if gold == Node("set") and stated == Node("name", (), "varphi"):  # phi for the sign of the empty set
+            return True
+        if stated.head == "list" and gold.head not in ("list", "set", "cup") and is_mixed(stated):
+            return same(gold, Node("+", stated.parts))
         found = same_members(members(gold), members(stated))
-        if (
-            not found
-            and "cup" in (gold.head, stated.head)
-            and {gold.head, stated.head} <= {"cup", "pair", "set"}
-        ):
+        if not found and "cup" in heads and heads <= {"cup", "pair", "set"}:
             raise Unknown("intervals that may meet")
         return found
-    if gold.head == "matrix" and stated.head == "matrix":
+    if heads in ({"matrix"}, {"row"}):
         return in_order(gold.parts, stated.parts)
-    if gold.head == "row" and stated.head == "row":
-        return in_order(gold.parts, stated.parts)
+    if "ratio" in heads:
+        return heads == {"ratio"} and same_ratios(gold, stated)
     return same_leaf(gold, stated)
+
+
+def same_ratios(gold: Node, stated: Node) -> bool:
+    """Whether two ratios of as many terms are proportional."""
+    first, other = gold.parts[0], stated.parts[0]
+    return len(gold.parts) == len(stated.parts) and all(
+        same(Node("*", (one, other)), Node("*", (it, first)))
+        for one, it in zip(gold.parts, stated.parts, strict=True)
+    )
+
+
+def by_label(node: Node) -> Node:
+    """`y = 4, x = 3` in the order of its labels."""
+    if node.head != "list" or not distinct_labels(node.parts):
+        return node
+    return replace(node, parts=tuple(sorted(node.parts, key=lambda part: str(part.parts[0].value))))
+
+
+def is_mixed(node: Node) -> bool:
+    """`2 and 1/3`: a whole number and a proper fraction."""
+    return (
+        node.value == "and" and len(node.parts) == 2 and is_whole(node.parts[0]) and is_proper(node.parts[1])
+    )
+
+
+def residue(node: Node, other: Node) -> Node:
+    """`3 \\bmod 7` as a residue class where it is compared with one."""
+    if node.head == "mod" and other.head == "unit" and str(other.value).startswith("mod "):
+        return Node("unit", node.parts[:1], f"mod {node.parts[1].value}")
+    return node
+
+
+def without_letter(node: Node) -> Node:
+    """A(3,4), a point with its letter, as (3,4)."""
+    if node.head == "*" and len(node.parts) == 2 and node.parts[1].head == "pair":
+        letter = node.parts[0]
+        if letter.head == "name" and str(letter.value)[0].isupper():
+            return node.parts[1]
+    return node
+
+
+def rows_of_brackets(gold: Node, stated: Node) -> tuple[tuple[Node, ...], tuple[Node, ...]] | None:
+    """The rows of both where one is a matrix and the other [[1,2],[3,4]]."""
+    pair = gold if gold.head == "pair" else stated
+    if pair.value != "[]" or any(part.head != "pair" or part.value != "[]" for part in pair.parts):
+        return None
+    rows = tuple(Node("row", part.parts) for part in pair.parts)
+    return (rows, stated.parts) if pair is gold else (gold.parts, rows)
 
 
 def in_order(gold: Sequence[Node], stated: Sequence[Node]) -> bool:
@@ -125,7 +208,9 @@ def members(node: Node) -> tuple[Node, ...]:
 
 
 def worked_out(node: Node) -> Node:
-    """The intersection or difference of two finite sets, as a set."""
+    """The intersection or difference of two finite sets, as a set; a transposed tuple as a column."""
+    if node.head == "^" and node.parts[0].head == "pair" and node.parts[1] == Node("name", (), "T"):
+        return Node("matrix", tuple(Node("row", (part,)) for part in node.parts[0].parts))
     if node.head not in ("cap", "setminus") or any(part.head != "set" for part in node.parts):
         return node
     left, right = (members(part) for part in node.parts)
@@ -154,6 +239,8 @@ def has_sign(node: Node) -> bool:
 
 def signs(node: Node) -> Node:
     """`a \\pm b` is the list of both."""
+    if node.head in ("setminus", "cap") and has_sign(node):
+        return replace(node, parts=tuple(map(signs, node.parts)))
     if node.head in ("list", "set", "cup") or not has_sign(node):
         return Node(node.head, members(node)) if node.head in ("list", "set") and has_sign(node) else node
     return Node("list", (signed(node, True), signed(node, False)))
@@ -175,6 +262,8 @@ def aligned(gold: Node, stated: Node) -> tuple[Node, Node]:
     gold_equation, stated_equation = is_equation(gold), is_equation(stated)
     if stated_equation and gold.head != "relation" and leads_to(stated):
         stated = stated.parts[-1]
+    elif stated_equation and gold.head != "relation" and is_symbolic(stated.parts[-1]):  # 5 = x
+        stated = stated.parts[0]
     elif gold_equation and stated.head != "relation" and is_symbolic(gold.parts[0]):
         gold = gold.parts[-1]
     return member_of(gold), member_of(stated)
@@ -191,22 +280,8 @@ def exact_side(node: Node) -> Node:
     return Node("relation", node.parts[: place + 1], " ".join(signs_[:place]))
 
 
-def is_equation(node: Node) -> bool:
-    return node.head == "relation" and set(str(node.value).split()) == {"="}
-
-
 def is_assignment(node: Node) -> bool:
     return is_equation(node) and is_symbolic(node.parts[0])
-
-
-def is_symbolic(node: Node) -> bool:
-    """A name, an application f(x), a product or ratio or tuple of names: what an answer may be labelled
-    with."""
-    if node.head in ("name", "word"):
-        return node.value not in ("pi", "e", "i", "infty")
-    if node.head == "call":
-        return True
-    return node.head in ("*", "/", "pair", "abs", "list") and all(is_symbolic(part) for part in node.parts)
 
 
 def leads_to(equation: Node) -> bool:
@@ -214,11 +289,11 @@ def leads_to(equation: Node) -> bool:
     is true."""
     first, last = equation.parts[0], equation.parts[-1]
     if is_symbolic(first):
-        return True
+        return all(same(last, one) for one in equation.parts[1:-1] if not math_value.names(one))
     if math_value.names(first):
         return False
     try:
-        return same_leaf(last, first) or same_leaf(first, last)
+        return same(last, first) or same(first, last)
     except Unknown:
         return True
 
@@ -229,36 +304,14 @@ def member_of(node: Node) -> Node:
     return node
 
 
-# Units
-
-
-def same_units(gold: Node, stated: Node) -> bool:
-    """Units that only one of them has do not count; two known units must be the same. Percent may be meant as
-    hundredths."""
-    one, other = (
-        str(gold.value or "") if gold.head == "unit" else "",
-        str(stated.value or "") if stated.head == "unit" else "",
-    )
-    gold, stated = (node.parts[0] if node.head == "unit" else node for node in (gold, stated))
-    if one in UNITS and other in UNITS and UNITS[one] != UNITS[other]:
-        return False
-    if one != other and one.startswith("mod ") and other.startswith("mod "):
-        return False
-    if "percent" in (one, other) and one and other and one != other:
-        return False
-    if (one == "percent") != (other == "percent"):
-        hundredth = Node("/", (gold if one == "percent" else stated, number_node(100)))
-        if same(hundredth, stated if one == "percent" else gold):
-            return True
-    return same(gold, stated)
-
-
 # Relations
 
 
 def same_relations(gold: Node, stated: Node) -> bool:
     """Whether each comparison of one is that of the other, multiplied by a number (a positive one for an
     inequality)."""
+    if has_unit(gold) or has_unit(stated):
+        return gold.value == stated.value and in_order(gold.parts, stated.parts)
     if is_assignment(gold) and is_assignment(stated):
         one, other = gold.parts[0], stated.parts[0]
         if one == other:
@@ -316,115 +369,3 @@ def same_side(sign: str, one: Node, other: Node) -> bool:
         return math_value.ratio_is_constant(one, other, positive=sign in ("<", "<="))
     except Undefined:
         return False
-
-
-def interval_where(node: Node, other: Node) -> Node:
-    """`0 < x < 1` as (0, 1) where it is compared with an interval; several such as their union."""
-    if other.head not in ("pair", "cup"):
-        return node
-    if node.head == "list" and all(part.head == "relation" and not is_equation(part) for part in node.parts):
-        return Node("cup", tuple(interval_where(part, other) for part in node.parts))
-    if node.head != "relation":
-        return node
-    infinite = Node("name", (), "infty")
-    parts, found = node.parts, str(node.value).split()
-    if found == ["!="] and labels(parts[0]):
-        below, above = (
-            Node("pair", (Node("neg", (infinite,)), parts[1]), "()"),
-            Node("pair", (parts[1], infinite), "()"),
-        )
-        return Node("cup", (below, above))
-    if any(sign in (">", ">=") for sign in found):
-        parts, found = parts[::-1], [sign.replace(">", "<") for sign in found[::-1]]
-    if any(sign not in ("<", "<=") for sign in found):
-        return node
-    opened, closed = "(" if found[0] == "<" else "[", ")" if found[-1] == "<" else "]"
-    if len(parts) == 3 and labels(parts[1]):
-        return Node("pair", (parts[0], parts[2]), opened + closed)
-    if len(parts) == 2 and labels(parts[0]):
-        return Node("pair", (Node("neg", (infinite,)), parts[1]), "(" + closed)
-    if len(parts) == 2 and labels(parts[1]):
-        return Node("pair", (parts[0], infinite), opened + ")")
-    return node
-
-
-def labels(node: Node) -> bool:
-    return is_symbolic(node) and node.head in ("name", "call", "*")
-
-
-# Single values
-
-
-def same_leaf(gold: Node, stated: Node) -> bool:
-    if gold == stated:
-        return True
-    if "word" in (gold.head, stated.head):
-        return spelling(gold) == spelling(stated)
-    if "based" in (gold.head, stated.head):
-        return same_numeral(gold, stated)
-    if holds("infty", gold) or holds("infty", stated) or holds("matrix", gold) != holds("matrix", stated):
-        if any(holds(head, node) for head in ("sum", "prod") for node in (gold, stated)):
-            raise Unknown("an endless sum")
-        return False
-    if stands_for(stated, gold) or stands_for(gold, stated):
-        return True
-    try:
-        return math_value.same_values(gold, stated)
-    except Undefined:
-        return False
-
-
-def spelling(node: Node) -> str:
-    """The spelling of a word, or of letters written side by side."""
-    if node.head == "*":
-        return "".join(spelling(part) for part in node.parts)
-    return words(str(node.value)).replace(" ", "") if node.head in ("word", "name") else "\0" + str(node)
-
-
-def same_numeral(gold: Node, stated: Node) -> bool:
-    """Whether two numerals in a base are equal: the base may be left out, because the question names it, but
-    must not differ."""
-    one, other = (node.value if node.head == "based" else whole_digits(node) for node in (gold, stated))
-    bases = [node.parts for node in (gold, stated) if node.head == "based"]
-    return one is not None and one == other and all(base == bases[0] for base in bases)
-
-
-def whole_digits(node: Node) -> str | None:
-    is_whole = node.head == "number" and isinstance(node.value, Fraction) and node.value.denominator == 1
-    return str(node.value) if is_whole else None
-
-
-def holds(what: str, node: Node) -> bool:
-    """Whether a tree holds a head or a name."""
-    if node.head in (what, "det"):
-        return node.head == what
-    return (node.head == "name" and node.value == what) or any(holds(what, part) for part in node.parts)
-
-
-def stands_for(decimal: Node, other: Node) -> bool:
-    """Whether a decimal approximates a number that has no finite decimal (rounded or cut at its last digit),
-    or is a float with rounding noise."""
-    negative = decimal.head == "neg"
-    literal = decimal.parts[0] if negative else decimal
-    if literal.head != "number" or not literal.places or not isinstance(literal.value, Fraction):
-        return False
-    value = math_value.constant(other)
-    if value is None:
-        return False
-    written = -literal.value if negative else literal.value
-    significant = len(str(abs(literal.value.numerator * 10**literal.places // literal.value.denominator)))
-    if isinstance(value, Fraction):
-        distance: Fraction | float = abs(value - written)
-        if is_finite_decimal(value):
-            return significant >= FLOAT and distance <= abs(value) / 10 ** (FLOAT - 1)
-        return significant >= FEWEST and distance < Fraction(1, 10**literal.places)
-    gap = abs(value - math_value.real(written))
-    return significant >= FEWEST and bool(gap < math_value.real(Fraction(1, 10**literal.places)))
-
-
-def is_finite_decimal(value: Fraction) -> bool:
-    rest = value.denominator
-    for prime in (2, 5):
-        while rest % prime == 0:
-            rest //= prime
-    return rest == 1

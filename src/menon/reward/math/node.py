@@ -18,6 +18,7 @@ class Node:
     set, list                {1, 2}; 1, 2: order does not matter
     relation (value: signs)  a < b = c: members in `parts`
     cup cap setminus         of sets
+    ratio                    a : b : c
     sum prod (value: index)  start, end, body
     matrix, row
     """

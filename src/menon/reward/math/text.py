@@ -72,7 +72,7 @@ SIGNS = {
     for sign in signs
 }
 SIGNS |= {chr(ord("α") + place): name + " " for place, name in enumerate(_GREEK.split())}
-SIGNS |= {"°": "^\\circ ", "″": "''"} | dict.fromkeys("€£¥₹₽", "")
+SIGNS |= {"°": "^\\circ ", "″": "''"}
 _UNSEEN = re.compile("[\u00ad\u034f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufe0e\ufe0f]")
 _RAISED = re.compile(f"[{''.join(SUPERSCRIPTS)}]+")
 _LOWERED = re.compile(f"[{''.join(SUBSCRIPTS)}]+")
@@ -88,6 +88,7 @@ _NOTHING = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![a-zA-Z])\s*\.?"
     r"|\\(?:therefore|because|displaystyle|textstyle|scriptstyle|limits|nolimits|boxed|fbox|strut|hline|rm|bf|it)(?![a-zA-Z])"
 )
+_ROMAN = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt)\s+([A-Za-z /]+)\}")
 _SAME = [
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
@@ -112,11 +113,12 @@ _SAME = [
         re.compile(
             r"\\(?:mathbb|Bbb|mathbf|bm|boldsymbol|mathcal|mathit)(?:\s*\{\s*([A-Za-z])\s*\}| +([A-Za-z]))"
         ),
-        r"\1\2",
+        r" \1\2",
     ),
     (re.compile(r"\{([^{}\\]*)\\choose(?![a-zA-Z])([^{}\\]*)\}"), r"\\binom{\1}{\2}"),
-    (re.compile(r"\\(?:mathrm|operatorname\*?)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
-    (re.compile(r"(?<![\d}) /])\\(?:text|textbf|textit|textrm|mbox)\s*\{\s*([A-Za-z])\s*\}"), r"\1"),
+    (re.compile(r"°\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*([CF])\s*\}|([CF])(?![A-Za-z]))"), r"\\text{°\1\2}"),
+    (re.compile(r"([\d}°])((?:\\[,;:! ]|~|\s)*)\\mathrm\s*\{\s*([msghLNJWVAKCTF])\s*\}"), r"\1\2\\text{\3}"),
+    (re.compile(r"\\(?:mathrm|operatorname\*?)\s*\{\s*([A-Za-z])\s*\}"), r" \1"),
     (
         re.compile(
             r"\\(?:textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathsf|mathbf|mathit|mbox|hbox|operatorname\*?|emph)\s*\{"
@@ -124,18 +126,26 @@ _SAME = [
         r"\\text{",
     ),
     (
-        re.compile(r"\\text\s*\{\s*(arc)?(sin|cos|tan|cot|sec|csc|log|ln|lg|exp|min|max|gcd|lcm|sqrt)\s*\}"),
+        re.compile(r"\\text\s*\{\s*(arc)?(sin|cos|tan|cot|csc|log|ln|lg|exp|gcd|lcm|sqrt)\s*\}"),
         r"\\\1\2 ",
     ),
+    (re.compile(r"\\text\s*\{\s*(min|max|sec)\s*\}(?=\s*[({_a-z\\])"), r"\\\1 "),
     (re.compile(r"\\text\s*\{\s*(%|percent|percentage|pct)\s*\}"), "%"),
     (re.compile(r"\\text\s*\{\s*([\d.,]+)\s*\}"), r"\1"),
     (re.compile(r"\\[hv]?phantom(?![a-zA-Z])\s*(?:\{[^{}]*\}|-)?"), ""),
+    (re.compile(r"(?<![\\\w}])\{\}(?=\s*[_^°])"), ""),
     (re.compile(r"\\%"), "%"),
-    (re.compile(r"\\\$|\$"), ""),
+    (re.compile(r"(?<!\{)[€£¥₹₽₩¢]"), r"\\text{\g<0>}"),
+    (re.compile(r"(?<![A-Za-z])US\s*(?=\\?\$)"), ""),
+    (re.compile(r"(?<![A-Za-z\\{])(USD|EUR|GBP|INR|RMB|CNY|Rs)\.?\s*(?=\d)"), r"\\text{\1} "),
+    (re.compile(r"(?<!\\)\$"), ""),
+    (re.compile(r"\\\$"), r"\\text{$}"),
     (re.compile(r"(?<!\\)\\[()\[\]]"), ""),
+    (re.compile(r"\\(?:mathrm|mathsf|rm) +([A-Za-z])(?![A-Za-z])"), r" \1"),
     (re.compile(r"\{\s*,\s*\}"), ","),
     (re.compile(r"\\(?:ldots|dots|cdots|dotsc|dotsm|dotsb)(?![a-zA-Z])"), "..."),
 ]
+_PRICE = re.compile(r"(?<!\\)\$(?=\s*[\d.])")
 _FUNCTION = re.compile(
     r"(?<![\\A-Za-z])(arc)?(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infinity|infty|theta|cdot|cup)(?![A-Za-z])"
 )
@@ -169,14 +179,22 @@ def tidy(text: str, grouped: bool = True) -> str:
         text = text.replace(lost, whole)
     if not text.isascii():
         text = ascii_maths(text)
+    text = _ROMAN.sub(r"\\text{\1}", text)
     text = _NOTHING.sub("", _DOUBLED.sub(r"\\", text))
     text = _JOINED.sub("", text)
     text = GROUPED.sub(_group, text) if grouped else text
     text = _SPACED.sub(lambda found: re.sub(r"\D", "", found[0]), text)
+    if text.replace("\\$", "").count("$") % 2:  # one dollar sign is a price
+        text = _PRICE.sub(r"\\$", text, count=1)
     for written, one in _SAME:
         text = written.sub(one, text)
     text = _FUNCTION.sub(r"\\\1\2 ", text) if not text.isalpha() else text
     return SPACES.sub(" ", text.replace("\\infinity", "\\infty")).strip()
+
+
+def without_currency(text: str) -> str:
+    """A tidied text without signs of currencies."""
+    return re.sub(r"\\text\{[$€£¥₹₽₩¢]\}", "", text)
 
 
 def _group(found: re.Match[str]) -> str:
@@ -217,7 +235,7 @@ def squeeze(text: str) -> str:
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(?<!\d) +| +(?!\d)", "", text)
     text = re.sub(r"\{([A-Za-z0-9])\}", r"\1", text)
-    text = text.rstrip(".,;:") if len(text) > 1 else text
+    text = text.rstrip(".,;:") if len(text) > 1 and not text.endswith("...") else text
     return text.casefold() if text.isalpha() and len(text) > 2 else text
 
 

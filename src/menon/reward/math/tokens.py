@@ -4,6 +4,9 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from menon.reward.math.lexicon import BEFORE, FOUR_LETTERS, JOINERS, names_in
+from menon.reward.math.units import bare_unit
+
 LONGEST = 2000
 """Most characters that are read."""
 LONGEST_CYCLE = 40
@@ -12,44 +15,13 @@ LONG = 4
 """More letters than this in a row are a word; fewer are a product of variables, unless they are a unit after
 a value."""
 
-_UNITS = """
-cm centimeter centimeters centimetre centimetres
-mm millimeter millimeters millimetre millimetres
-km kilometer kilometers kilometre kilometres
-m meter meters metre metres
-in inch inches
-ft foot feet
-yd yard yards
-mi mile miles
-g gram grams
-kg kilogram kilograms
-mg milligram milligrams
-lb lbs pound pounds
-oz ounce ounces
-l liter liters litre litres
-ml milliliter milliliters millilitre millilitres
-s sec secs second seconds
-min mins minute minutes
-h hr hrs hour hours
-day days
-week weeks
-month months
-year years
-degree degrees deg
-rad radian radians
-percent percentage pct
-dollar dollars usd
-cent cents
-euro euros eur
-mph
-kph kmh
-"""
-UNITS = {name: line.split()[0] for line in _UNITS.strip().splitlines() for name in line.split()}
-"""A unit's names -> its first one."""
-COUNTED = frozenset(
-    ["unit", "units", "sq", "square", "cubic", "men", "way", "ways", "cup", "cups", "gal", "times"]
-)
-"""Short words after a value that are no units to be compared."""
+BARE_UNITS = names_in("""
+    cm mm km m in ft yd mi g kg mg lb lbs oz l ml s sec secs min mins h hr hrs day days week year deg rad
+    usd eur cent euro mph kph kmh pct unit sq men way ways cup cups gal time
+    """)
+"""Short words that are units where they stand bare after a value, in small or capital letters."""
+_SHORT = names_in("and or not the")
+"""Words of fewer than four letters that are no product of variables."""
 
 
 class Unreadable(Exception):
@@ -62,7 +34,7 @@ class TooLarge(Exception):
 
 _TOKEN = re.compile(
     r"(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE](?:-?\d{1,6}|\+\d{2,6})(?![\d.]))?)"
-    r"|\\text *\{(?P<text>[^{}]*)\}|\\word *\{(?P<word>[A-Za-z]*)\}"
+    r"|\\text *\{(?P<text>[^{}]*)\}|\\based *\{(?P<based>[^{}]*)\}"
     r"|(?P<command>\\(?:[a-zA-Z]+|\\|.))"
     r"|(?P<sign>[-+*/^_=<>()\[\]{}|,;:!%°'&]|\.\.\.)"
     r"|(?P<letter>[a-zA-Z])"
@@ -70,27 +42,44 @@ _TOKEN = re.compile(
     r"|(?P<other>.)",
     re.DOTALL,
 )
-_BARE_WORD = re.compile(r"\\text *\{[^{}]*\}|\\[A-Za-z]+|([A-Za-z]{2,})")
+_CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af々"
+_WORD = rf"(?:[{_CJK}]+|[^\W\d_{_CJK}]+)"
+_BARE_WORDS = re.compile(
+    rf"\\(?:text|based|begin|end) *\{{[^{{}}]*\}}|\\[A-Za-z]+|(?P<words>{_WORD}(?: *{_WORD})*)"
+)
+_ONE_WORD = re.compile(_WORD)
+_NESTED_TEXT = re.compile(r"\\text *\{((?:[^{}]|\{[^{}]*\})*)\}")
 _REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar|dot) *\{?(\d+)\}?")
-_MATRIX = re.compile(r"\\begin *\{(?:([vV])|[pbB]|small)?matrix\*?\}|\\begin *\{array\} *(?:\{[clr| ]*\})?")
+_MATRIX = re.compile(
+    r"\\begin *\{(?:([vV])|[pbB]|small)?matrix\*?\}|\\begin *\{array\} *(?:\{(?:@\{[^{}]*\}|[clr| ])*\})?"
+)
 _END = re.compile(r"\\end *\{(?:[pbBvV]|small)?(?:matrix|array)\*?\}")
+_SYMBOL = r"(?:[A-Za-zµ]+|\\Omega|\\mu ?)(?: ?\^ ?\{? ?-?\d ?\}?)?"
+_BARE_UNIT = re.compile(
+    rf"(?<=[\d}})°])( *)({_SYMBOL}(?:(?: ?/ ?| ?\\cdot ?| ?\* ?| ){_SYMBOL})*)(?= *(?:$|[,;)\]}}=]))"
+)
+
+_UNIT_IN_BRACKETS = re.compile(rf"(?<=[\d}}]) *\( *({_SYMBOL}) *\)$")
 
 
 @dataclass(frozen=True)
 class Token:
     kind: str
+    """number, letter, command, sign, based, text, or what `wording` makes of texts: word, unit, currency,
+    half."""
     text: str
     gap: bool
     """Whether there is a space before it."""
 
 
 def tokens_of(text: str) -> list[Token]:
+    """The tokens of a text that `layout` has rewritten; words are tokens of the kind `text`."""
     if len(text) > LONGEST:
         raise TooLarge(f"longer than {LONGEST} characters")
     text = _MATRIX.sub(
         lambda found: "\\det \\matrix " if found[1] else "\\matrix ", _END.sub(r"\\endmatrix ", text)
     )
-    text = _BARE_WORD.sub(_word, _REPEATING.sub(_repeat, text))
+    text = _REPEATING.sub(_repeat, text)
     tokens: list[Token] = []
     gap = False
     for found in _TOKEN.finditer(text):
@@ -101,12 +90,38 @@ def tokens_of(text: str) -> list[Token]:
         if kind == "other":
             raise Unreadable(f"holds {found[0]!r}")
         written = found[kind]
-        if kind in ("text", "word"):
-            kind, written = _text_kind(written, kind)
-        if kind:
+        if kind == "text":
+            written = written.replace("\\cdot", "·").replace("\\Omega", "Ω").replace("\\mu ", "µ")
+            written = " ".join(written.replace("\\", " ").split())
+            written = f" {written} " if found["text"] != found["text"].strip() else written
+        if written.strip():
             tokens.append(Token(kind, written, gap))
         gap = False
     return tokens
+
+
+def words_marked(text: str) -> str:
+    r"""The text with bare words as `\text`, and no braces inside of `\text`."""
+    text = _NESTED_TEXT.sub(lambda found: f"\\text{{{re.sub('[{}]', '', found[1])}}}", text)
+    return _BARE_WORDS.sub(_bare_words, text)
+
+
+def bare_units(text: str, gap_needed: bool) -> str:
+    """The text with letters after a number as units, where they may be some: `10 m`, `12 kJ/mol`.
+
+    `gap_needed`: one letter right after the number is a variable.
+    """
+
+    def unit(found: re.Match[str]) -> str:
+        spelt = found[2].replace("\\Omega", "Ω").replace("\\mu", "µ").replace("\\cdot", " ")
+        spelt = re.sub(r"[{}]| (?=\^)|(?<=\^) ", "", spelt)
+        words = re.findall(r"[A-Za-zµΩ]+", spelt)
+        alone = len(spelt) > 1 or bool(found[1])
+        if not all(bare_unit(word, alone) for word in words) or (gap_needed and not alone):
+            return found[0]
+        return f" \\text{{{spelt}}}"
+
+    return _BARE_UNIT.sub(unit, _UNIT_IN_BRACKETS.sub(r" \1", text))
 
 
 def _repeat(found: re.Match[str]) -> str:
@@ -120,27 +135,37 @@ def _repeat(found: re.Match[str]) -> str:
     return f"(\\frac{{{value.numerator}}}{{{value.denominator}}})"
 
 
-def _word(found: re.Match[str]) -> str:
-    """Letters without spaces are a product of variables, unless they are a unit, a joining word, or long
-    enough for a word."""
-    letters = found[1]
-    if letters is None:
+def _bare_words(found: re.Match[str]) -> str:
+    r"""Letters without spaces are a product of variables. They are `\text` if they are a word: of another
+    script, long, or known; so are the shorter runs of letters beside such a word."""
+    if found["words"] is None:
         return found[0]
+    runs = [(run.start(), run[0]) for run in _ONE_WORD.finditer(found["words"])]
+    clear = [_is_word(run) for _, run in runs]
     before = found.string[: found.start()].rstrip()[-1:]
-    behind_value = before.isdigit() or before in ("}", ")", "°", "%")
-    if (
-        letters.lower() in ("and", "or")
-        or len(letters) > LONG
-        or (behind_value and letters.lower() in UNITS.keys() | COUNTED)
-    ):
-        return f"\\word{{{letters}}}"
-    return letters
+    if (before.isdigit() or before in ("}", ")", "°", "%")) and runs[0][1].lower() in BARE_UNITS:
+        clear[0] = clear[0] or len(runs[0][1]) > 1
+    if len(runs) == 1 and before.isdigit() and runs[0][1].lower() in JOINERS:
+        clear[0] = found.string[found.end() :].lstrip()[:1].isdigit()
+    if len(runs) > 1 and all(len(run) > 1 and run.lower() in BEFORE for _, run in runs):
+        clear = [True] * len(runs)
+    taken = list(clear)
+    for order in (range(1, len(runs)), range(len(runs) - 2, -1, -1)):
+        for place in order:
+            beside = place - 1 if order.step > 0 else place + 1
+            run = runs[place][1]
+            taken[place] = taken[place] or (taken[beside] and (len(run) > 1 or run == "a"))
+    if not any(taken):
+        return found[0]
+    out, inside = "", False
+    for place, (_, run) in enumerate(runs):
+        out += (" " if inside and taken[place] else "}" * inside + " \\text{ " * taken[place]) + (
+            run if taken[place] else f" {run}"
+        )
+        inside = taken[place]
+    return out + " }" * inside
 
 
-def _text_kind(text: str, kind: str) -> tuple[str, str]:
-    text = " ".join(text.replace("\\", " ").split()).strip(" .;:").lower()
-    if text.strip(", ") in ("and", "or"):
-        return ("sign", "," if text.strip(", ") == "and" or text.startswith(",") else "or")
-    if text in ("%", "percent", "percentage", "pct"):
-        return "sign", "%"
-    return ("sign", ",") if text == "," else ((kind, text) if text else ("", ""))
+def _is_word(run: str) -> bool:
+    low = run.lower()
+    return not run.isascii() or len(run) > LONG or low in _SHORT or (len(run) == LONG and low in FOUR_LETTERS)

@@ -130,6 +130,8 @@ def worth(node: Node, point: int) -> Value:
     if node.head == "call":
         return opaque(str(node.value), [worth(part, point) for part in node.parts], point)
     if node.head == "unit":
+        if node.value not in ("percent", "degree"):
+            raise Unknown(f"a unit, {node.value}")
         inner = worth(node.parts[0], point)
         return divide(inner, Fraction(100)) if node.value == "percent" else inner
     if node.head in ("sum", "prod"):
@@ -385,6 +387,7 @@ RULES: dict[str, Callable[..., Value]] = {
     "root": root,
     "factorial": factorial,
     "binom": binomial,
+    "arrangements": lambda upper, lower: times(binomial(upper, lower), factorial(lower)),
     "mod": lambda value, base: whole(lambda one, other: one % other)(value, base),
     "abs": abs,
     "floor": lambda value: rounded(value, math.floor),

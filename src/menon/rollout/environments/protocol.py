@@ -1,8 +1,8 @@
 """The protocol between a policy and its environment."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from menon.types import Prompt
+from menon.types import Completion, Prompt, Tokens
 
 
 class Environment(Protocol):
@@ -13,13 +13,26 @@ class Environment(Protocol):
     seed)` with `room(split)`, questions of its own (see `prompts.tasks`).
     """
 
-    def reset(self, prompt: Prompt, seed: int) -> str:
+    def reset(self, prompt: Prompt, seed: int) -> str | Tokens:
         """Begins an episode. Returns the text that the policy reads after the prompt before it writes,
-        usually "". All answers to one visit of a prompt get the same seed, so that they can be compared."""
+        usually "" (tokens: see `ReadsTokens`). All answers to one visit of a prompt get the same seed, so
+        that they can be compared."""
         ...
 
     def step(self, text: str) -> tuple[str, float, bool]:
         """Takes the policy's text of a turn, stop string included; returns the observation that the policy
         reads next, the reward of the turn, and whether the episode is over (then the observation is
         dropped)."""
+        ...
+
+
+@runtime_checkable
+class ReadsTokens(Protocol):
+    """An environment that reads the policy's tokens, and renders what the policy reads as tokens itself: its
+    `reset` and `step_tokens` give the whole sequence that the next turn goes on from, as an array of token
+    ids. That of `reset` replaces the prompt; that of a step must begin with everything that was read and
+    written."""
+
+    def step_tokens(self, completion: Completion) -> tuple[Tokens | str, float, bool]:
+        """As `Environment.step`, for the tokens of a turn."""
         ...

@@ -1,202 +1,187 @@
-"""Environments written for the library verifiers (0.1), turn by turn.
+"""Tasksets and environments of the library verifiers (0.4, `verifiers.v1`), turn by turn.
 
-Such an environment drives its rollout itself and asks a client for the model's messages. Here the client is a
-bridge: the rollout waits in a thread until the policy's text arrives, and its next request to the client is
-the next observation. The policy's tokens are never tokenised again, and the environment is not copied or
-patched.
-"""
+Such an environment drives its episode itself and asks an inference engine for the model's turns: token ids
+in, token ids and log-probs out. Here the engine is a small server in this process, whose answers are what the
+run's sampler writes (`verifiers_engine`). The library's own train client turns messages into token ids, so
+the policy reads exactly what the library's trace holds, and its tokens are never tokenised again."""
 
-import asyncio
 import json
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from queue import SimpleQueue
+from itertools import islice
 from typing import Any, Literal
 
+import numpy as np
+
 from menon.errors import UserError
-from menon.types import Prompt
+from menon.types import Completion, Prompt, Tokens, no_tokens
+
+ENDLESS = 10**6
+HELD_OUT_EVERY = 10
+"""Every tenth task is held out."""
 
 
 @dataclass
 class Verifiers:
-    """`verifiers.load_environment(environment, **arguments)`; its rubric gives the reward at the end.
+    """A taskset by its name, `arguments` being its settings, with the environment that its package brings or
+    the one that `environment` names; the trace's rewards are given at the end.
 
-    Its messages are shown to the policy as `before` + content + `after`. For a chat model these hold its
-    markup (`before="\\n<|im_start|>user\\n"`, `after="<|im_end|>\\n<|im_start|>assistant\\n"`), together with
-    `chat=true`, which leaves questions as messages for `template=chat`; without it a question is the contents
-    of its messages. Tools that are called by other means than text are not supported. A truncated answer is
-    not scored: its reward is 0.
+    A task's question is a list of messages for `template=chat`. What the policy reads in the end are the
+    token ids that the library renders, which replace the prompt's. The policy takes the environment's only
+    seat, in a plain chat. UserError for environments with several seats, and for tasks that need tool
+    servers or a container. A truncated answer is not scored: its reward is 0.
     """
 
-    environment: str = ""
+    taskset: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
-    before: str = "\n"
-    after: str = "\n"
-    chat: bool = False
+    environment: str = ""
+    """Name of an environment that is paired with the taskset; without one the taskset's own, else single
+    turns."""
+    tokenizer: str = ""
+    """Folder or name of the tokenizer that renders the messages; without one the policy's."""
     kind: Literal["verifiers"] = "verifiers"
-    bridge: "Bridge | None" = field(default=None, init=False, repr=False, compare=False)
+    episode: Any = field(default=None, init=False, repr=False, compare=False)
+    sequence: Tokens = field(default_factory=no_tokens, init=False, repr=False, compare=False)
+    """What the policy has read and written before its turn."""
+    rendered: Tokens = field(default_factory=no_tokens, init=False, repr=False, compare=False)
+    """The same as the library rendered it, where the policy's turns may be other tokens of the same text."""
 
     def __post_init__(self) -> None:
         self.load()
 
     def load(self) -> Any:
-        return loaded(self.environment, json.dumps(self.arguments, sort_keys=True))
+        return loaded(self.taskset, json.dumps(self.arguments, sort_keys=True), self.environment)
 
-    def reset(self, prompt: Prompt, seed: int) -> str:
-        row = prompt.columns.get("input")
-        if row is None:
+    def reset(self, prompt: Prompt, seed: int) -> Tokens:
+        """The token ids that the first turn goes on from, prompt included."""
+        place = prompt.columns.get("task")
+        if not isinstance(place, int):
             raise UserError(
                 "this question is not the environment's own; leave data and task out, so that it asks them"
             )
-        self.bridge = Bridge(self.load(), row)
-        event, _ = self.bridge.hears()
+        self.episode = self.load().play(place, self.tokenizer)
+        event, value = self.episode.hear()
         if event == "end":
             raise RuntimeError("the environment was over before the first turn")
-        return ""
+        self.sequence = self.rendered = np.asarray(value, dtype=np.int32)
+        return self.sequence
 
-    def step(self, text: str) -> tuple[str, float, bool]:
-        assert self.bridge is not None
-        event, value = self.bridge.says(text)
+    def step_tokens(self, completion: Completion) -> tuple[Tokens | str, float, bool]:
+        """The token ids that the next turn goes on from, the whole sequence included."""
+        event, value = self.episode.say(completion)
         if event == "end":
             return "", float(value), True
-        return "".join(f"{self.before}{content}{self.after}" for content in value), 0.0, False
+        rendered = np.asarray(value, dtype=np.int32)
+        more = added(self.rendered, completion.tokens, rendered)
+        if more is None:
+            raise RuntimeError("the library rendered the conversation anew, so no turn can go on from it")
+        self.sequence = np.concatenate([self.sequence, completion.tokens, more])
+        self.rendered = rendered
+        return self.sequence, 0.0, False
+
+    def step(self, text: str) -> tuple[str, float, bool]:
+        raise NotImplementedError("this environment reads tokens (step_tokens)")
 
     def close(self) -> None:
-        if self.bridge is not None:
-            self.bridge.close()
+        if self.episode is not None:
+            self.episode.close()
 
     def rows(self, split: str, n: int, seed: int) -> list[dict[str, Any]]:
-        """The first `n` rows of the environment's training or evaluation set."""
-        return [self.row(row) for row in self._rows(split)[:n]]
+        """The first `n` tasks of a split."""
+        most = n * HELD_OUT_EVERY if split == "heldout" else n + n // (HELD_OUT_EVERY - 1) + 1
+        places = self._places(split, len(self.load().tasks(most)))[:n]
+        return [self.row(place) for place in places]
 
-    def row(self, row: dict[str, Any]) -> dict[str, Any]:
-        messages = [plain(message) for message in row["prompt"]]
-        question = messages if self.chat else "\n\n".join(message["content"] for message in messages)
-        return {"question": question, "answer": str(row.get("answer", "")), "input": row}
+    def row(self, place: int) -> dict[str, Any]:
+        data = self.load().tasks(place + 1)[place].data
+        messages = [] if data.system_prompt is None else [{"role": "system", "content": data.system_prompt}]
+        if isinstance(data.prompt, str):
+            messages.append({"role": "user", "content": data.prompt})
+        else:
+            messages += [{"role": m.role, "content": text_of(m.content)} for m in data.prompt or []]
+        return {"question": messages, "answer": str(getattr(data, "answer", "")), "task": place}
 
     def room(self, split: str) -> int:
-        return len(self._rows(split))
+        suite = self.load()
+        if not suite.taskset.bounded:
+            return ENDLESS
+        return len(self._places(split, len(suite.tasks(ENDLESS))))
 
-    def _rows(self, split: str) -> list[dict[str, Any]]:
-        """Rows of a split. If an environment has no evaluation set, every tenth row of its training set is
-        held out."""
-        environment = self.load()
-        rows = [dict(row) for row in environment.get_dataset()]
-        if environment.eval_dataset is None:
-            return [row for place, row in enumerate(rows) if (place % 10 == 9) == (split == "heldout")]
-        return rows if split == "train" else [dict(row) for row in environment.get_eval_dataset()]
+    def _places(self, split: str, count: int) -> list[int]:
+        held = split == "heldout"
+        return [p for p in range(count) if (p % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) == held]
 
 
-class Bridge:
-    """One rollout of an environment, in a thread with an event loop."""
+class Suite:
+    """A taskset with its environment, loaded once for all episodes of the process."""
 
-    def __init__(self, environment: Any, row: dict[str, Any]) -> None:
-        self.environment, self.row = environment, row
-        self.events: SimpleQueue[tuple[str, Any]] = SimpleQueue()
-        self.known = 0
-        """Messages that the policy has read or written."""
-        self.reply: asyncio.Future[str] | None = None
-        self.loop = asyncio.new_event_loop()
-        self.task: asyncio.Task[None] | None = None
-        threading.Thread(target=self._run, daemon=True).start()
+    def __init__(self, env: Any, engine: Any) -> None:
+        self.env, self.taskset, self.engine = env, env.taskset, engine
+        self.known: list[Any] = []
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.task = self.loop.create_task(self._play())
-        try:
-            self.loop.run_until_complete(self.task)
-        except BaseException as error:  # passed to the thread that waits; this thread ends either way
-            self.events.put(("error", error))
-        finally:
-            self.loop.close()
+    def tasks(self, most: int) -> list[Any]:
+        """The first `most` tasks, or all that there are."""
+        if len(self.known) < most:
+            try:
+                self.known = list(islice(iter(self.taskset), most))
+            except Exception as error:  # whatever the taskset does
+                raise UserError(cannot_load(self.taskset.config.id, error)) from error
+        return self.known
 
-    async def _play(self) -> None:
-        state = await self.environment.rollout(self.row, client_for(self._asked), "policy", {})
-        if state.get("error") is not None:
-            raise RuntimeError(f"the environment failed: {state['error']}")
-        await self.environment.rubric.score_rollout(state)
-        self.events.put(("end", state["reward"]))
-
-    async def _asked(self, messages: Any) -> str:
-        """The environment wants the policy's next message."""
-        contents = [plain(message)["content"] for message in messages[self.known :]]
-        self.known = len(messages) + 1
-        self.reply = self.loop.create_future()
-        self.events.put(("turn", contents))
-        return await self.reply
-
-    def hears(self) -> tuple[str, Any]:
-        event, value = self.events.get()
-        if event == "error":
-            raise value
-        return event, value
-
-    def says(self, text: str) -> tuple[str, Any]:
-        assert self.reply is not None
-        self.loop.call_soon_threadsafe(self.reply.set_result, text)
-        return self.hears()
-
-    def close(self) -> None:
-        if self.task is not None and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.task.cancel)
-
-
-def client_for(ask: Callable[[Any], Any]) -> Any:
-    """A client of the library whose model is `ask`."""
-    base = import_module("verifiers.clients.client").Client
-    types = import_module("verifiers.types")
-
-    async def get_response(self: Any, prompt: Any, *args: Any, **kwargs: Any) -> Any:
-        text = await ask(prompt)
-        message = types.ResponseMessage(content=text, finish_reason="stop", is_truncated=False)
-        return types.Response(id="policy", created=int(time.time()), model="policy", message=message)
-
-    members = {
-        name: get_response if name == "get_response" else absent
-        for name in (*base.__abstractmethods__, "get_response")
-    }
-    return type("BridgeClient", (base,), members)(None)
-
-
-def absent(*args: Any, **kwargs: Any) -> Any:
-    raise NotImplementedError("the bridge answers get_response only")
+    def play(self, place: int, tokenizer: str) -> Any:
+        """Begins an episode of one task."""
+        return self.engine.play(self.env, self.tasks(place + 1)[place], tokenizer)
 
 
 @cache
-def loaded(name: str, arguments: str) -> Any:
-    """The environment, once for all episodes. UserError where library or environment is missing."""
+def loaded(taskset: str, arguments: str, environment: str) -> Suite:
+    """The environment, once for all episodes. UserError where library, taskset or environment is missing."""
     try:
-        library = import_module("verifiers")
-        load = library.load_environment
+        import_module("verifiers")
+        import_module("verifiers.v1")
+        engine = import_module("menon.rollout.environments.verifiers_engine")
     except ImportError as error:
+        if error.name == "verifiers.v1":
+            raise UserError(
+                "this version of verifiers has no verifiers.v1; menon takes versions 0.4 (menon[verifiers])"
+            ) from error
         raise UserError(
             f"the environment verifiers needs a package that is missing ({error.name}); pip install "
             "'menon[verifiers]'"
         ) from error
-    except AttributeError as error:
-        raise UserError(
-            "this version of verifiers has no load_environment; menon takes versions 0.1 (menon[verifiers])"
-        ) from error
-    if not name:
-        raise UserError(
-            "set environment.environment to the name of an environment that is installed for verifiers"
-        )
+    if not taskset:
+        raise UserError("set environment.taskset to the name of a taskset that is installed for verifiers")
     try:
-        return load(name, **json.loads(arguments))
+        env = engine.load(taskset, json.loads(arguments), environment)
+        engine.engine().serve(env)
+    except UserError:
+        raise
     except Exception as error:  # whatever its own module does
-        raise UserError(
-            f"verifiers cannot load the environment '{name}': {type(error).__name__}: {error}"
-        ) from error
+        raise UserError(cannot_load(taskset, error)) from error
+    return Suite(env, engine.engine())
 
 
-def plain(message: Any) -> dict[str, str]:
-    """A message as role and text, whether it came as a dictionary or as the library's own type."""
-    fields = message if isinstance(message, dict) else message.model_dump()
-    content = fields.get("content") or ""
-    if isinstance(content, list):
-        content = "".join(part.get("text", "") for part in content)
-    return {"role": str(fields.get("role", "user")), "content": str(content)}
+def added(previous: Tokens, written: Tokens, rendered: Tokens) -> Tokens | None:
+    """The tokens of a request that come after the policy's turn: `previous` are those of the request that the
+    turn answered, `written` are the turn's. The library renders the turn again from its text where it has no
+    renderer for the model; what it adds then comes after the turn's end token. None: neither fits."""
+    known = np.concatenate([previous, written])
+    if np.array_equal(rendered[: len(known)], known):
+        return rendered[len(known) :]
+    ends = np.flatnonzero(rendered[len(previous) :] == written[-1:])
+    if not np.array_equal(rendered[: len(previous)], previous) or not len(ends):
+        return None
+    return rendered[len(previous) + ends[0] + 1 :]
+
+
+def cannot_load(taskset: str, error: Exception) -> str:
+    what = " ".join(str(error).split())
+    return f"verifiers cannot load the taskset '{taskset}': {type(error).__name__}: {what}"
+
+
+def text_of(content: Any) -> str:
+    """A message's content as text, whether it is text or a list of parts."""
+    if isinstance(content, str) or content is None:
+        return content or ""
+    return "".join(getattr(part, "text", "") for part in content)
