@@ -1,12 +1,14 @@
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 from faults import Disk, filling
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
-from menon.loop import Run, loop, lost, stop_requests
+from menon.loop import Agreement, Run, check_agreement, loop, lost, stop_requests
 from menon.record import checkpoint
 from menon.record.reader import RunView
 from menon.record.transcripts import read_transcript
@@ -408,6 +410,52 @@ def test_failing_graders_of_an_evaluation_stop_the_run(tmp_path):
     with pytest.raises(UserError, match="in the evaluation after step 2"):
         drive(tmp_path / "run", tiny_run(grade=failing(14, 1), save_every=0))
     assert checkpoint.steps_in(tmp_path / "run" / "checkpoints") == [2]
+
+
+class FollowsTheLength:
+    """Rotary angles that halve once a pass has a token at position 7: a scheme that no configuration names,
+    and that the tokens with which a model is checked at the start are too few to show."""
+
+    def __init__(self, model):
+        self.rotary = model.base_model.rotary_emb
+        self.plain, self.rotary.forward = self.rotary.forward, self
+
+    def __call__(self, x, position_ids, **how):
+        return self.plain(x, position_ids / (2 if int(position_ids.max()) >= 7 else 1), **how)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize("stops", [False, True])
+@pytest.mark.parametrize("waits", [0, 1])
+def test_the_policys_first_update_compares_sampler_and_learner(wrong, stops, waits, tmp_path, monkeypatch):
+    monkeypatch.setattr("menon.engines.decoder.FAMILY", ())  # both by the model's own forward
+    run = tiny_run("ppo", steps=3, agreement=Agreement(1e-4, stops))
+    run = critic_first(run, waits)
+    if wrong:
+        FollowsTheLength(models_of(run)["policy"].model)
+    watch, said = (
+        Watching(),
+        r"differ by [\d.]+ nats a token on the same weights, and at most 0.0001 is rounding",
+    )
+    if wrong and stops:
+        with pytest.raises(UserError, match=f"{said}; this model cannot be sampled here"):
+            drive(tmp_path / "run", run, watch)
+        assert watch.steps == list(range(1, 1 + waits))
+        return
+    drive(tmp_path / "run", run, watch)
+    assert watch.steps == [1, 2, 3]
+    found = [sentence for sentence in watch.sentences if re.search(said, sentence)]
+    assert len(found) == int(wrong)
+    assert all("take dtype=float32" in sentence for sentence in found)
+
+
+def test_a_mismatch_of_nan_is_none_that_rounding_explains():
+    run = tiny_run(agreement=Agreement(1e-4, stops=True))
+    report = StepReport(1, {"mismatch/abs": float("nan")}, (), {}, np.zeros(1))
+    with pytest.raises(UserError, match="differ by nan nats"):
+        check_agreement(run, report, print)
+    for unchecked in (replace(report, step=2), replace(report, metrics={})):
+        check_agreement(run, unchecked, print)
 
 
 def test_a_few_failing_graders_are_counted():

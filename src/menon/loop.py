@@ -39,6 +39,16 @@ OF_ACCURACY = ("accuracy_at", "best_accuracy", "best_temperature", "maj_at_8")
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How far the log-probs of sampler and learner may differ on the same weights (docs/numerics.md, 2.5)."""
+
+    most: float
+    """Nats a token, on average over the trained tokens of the policy's first update."""
+    stops: bool
+    """Whether a run beyond it stops, or only says so."""
+
+
+@dataclass(frozen=True)
 class Run:
     """Everything that the loop drives; the assembly builds it."""
 
@@ -67,6 +77,8 @@ class Run:
     """Called with the folder of a finished run; what it returns is added to the report."""
     spans: TextSpans | None = None
     """Gives the recorded answers the text of each of their tokens."""
+    agreement: Agreement | None = None
+    """None: the run does not compare its sampler with its learner."""
 
 
 class Watcher(Protocol):
@@ -147,7 +159,8 @@ def advance(
     run: Run, folder: RunFolder, watch: Watcher, step: int, state: PartState
 ) -> tuple[StepReport, PartState]:
     """Makes and records one step; returns its report and the new state of the parts. GradersFailed is raised
-    before a weight has changed."""
+    before a weight has changed, and UserError for a sampler that disagrees before anything of the step is
+    recorded."""
     clock = Clock()
     with clock("rollout"):
         gathered = run.source.next()
@@ -158,6 +171,7 @@ def advance(
     for setting in run.needs_truth:
         check_known(gathered.graded, setting)
     report, state = improve(step, gathered, run.plan, run.host, state, clock)
+    check_agreement(run, report, watch.notify)
     run.source.learned(report)
     with clock("sync"):
         published = run.channel.publish(step)
@@ -242,6 +256,27 @@ def after_repair(folder: RunFolder, step: int) -> str:
         f"{again} if your code is as it was, or train the policy of step {step} with the new code as a new "
         f"run: `{restart_command(folder.view)}`"
     )
+
+
+# Sampler and learner
+
+
+def check_agreement(run: Run, report: StepReport, notify: Callable[[str], None]) -> None:
+    """UserError, or a sentence, if sampler and learner differ too much in the step of the policy's first
+    update. Until then both have the weights of the start; later text may come from older weights."""
+    first = 1 + min((update.after for update in run.plan.updates if update.model == "policy"), default=0)
+    apart = report.metrics.get("mismatch/abs")
+    if run.agreement is None or apart is None or report.step != first or apart <= run.agreement.most:
+        return
+    found = (
+        f"log-probs of sampler and learner differ by {apart:.2g} nats a token on the same weights, and at "
+        f"most {run.agreement.most:g} is rounding"
+    )
+    if run.agreement.stops:
+        raise UserError(
+            f"{found}; this model cannot be sampled here, so take another one, and please report its name"
+        )
+    notify(f"{found}; ratios are off by as much, so take dtype=float32 or a correction of rollouts")
 
 
 # Nothing to learn

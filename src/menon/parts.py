@@ -34,9 +34,9 @@ class Around:
     notify: Callable[[str], None] = lambda sentence: None
     """Takes a sentence that the user should read."""
     device: str = "cpu"
-    load_judge: Callable[[str, bool], Any] = _absent
+    load_judge: Callable[[str, bool, int], Any] = _absent
     """(model, with probabilities) -> `reward.judge.Complete` of a model in this process."""
-    connect_judge: Callable[[str, str, str], Any] = _absent
+    connect_judge: Callable[[str, str, str, int], Any] = _absent
     """(URL, model, environment variable of the key) -> `reward.judge.Complete` of a server."""
     load_preference: Callable[[str], Any] = _absent
     """Model -> `reward.preference.Score`."""

@@ -23,17 +23,8 @@ Unit = Literal["token", "sequence", "pair", "group"]
 """What one number of a loss belongs to. A unit is never cut apart."""
 
 TEST_COLUMNS = (
-    "tests",
-    "test",
-    "test_code",
-    "test_list",
-    "test_cases",
-    "input_output",
-    "public_tests",
-    "private_tests",
-    "generated_tests",
-    "public_test_cases",
-    "private_test_cases",
+    *("tests", "test", "test_code", "test_list", "test_cases", "input_output"),
+    *("public_tests", "private_tests", "generated_tests", "public_test_cases", "private_test_cases"),
 )
 """Columns that hold the tests of a programming task; a row with one of them needs no answer."""
 TEST_FIELDS = ("inputs", "functional", "pytest", "test_code", "assert_case")

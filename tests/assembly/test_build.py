@@ -234,7 +234,8 @@ def test_bad_rows_stop_or_are_left_out_and_told(built, folder, tmp_path):
         assert len(online(run).prompts.prompts) + len(heldout_of(run)) == 10
     assert told == [
         f"1 rows of {file} cannot be used and are left out",
-        "1 questions are left out: they do not fit into the context, or the chat template refuses them",
+        "1 questions are left out: they do not fit into the model's context, or the chat template refuses "
+        "them",
     ]
 
 

@@ -130,7 +130,8 @@ def test_a_row_that_the_template_refuses_is_named_or_left_out(row, sentence):
     told: list[str] = []
     assert [p.index for p in prompts_of(rows, tokenizer, on_bad="skip", notify=told.append)] == [0, 2]
     assert told == [
-        "1 questions are left out: they do not fit into the context, or the chat template refuses them"
+        "1 questions are left out: they do not fit into the model's context, or the chat template refuses "
+        "them"
     ]
 
 

@@ -10,7 +10,7 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.assembly.build import build
-from menon.assembly.reward_models import local_judge, with_models
+from menon.assembly.reward_models import local_judge, opened_by, with_models
 from menon.config import RunConfig, changed, own_code
 from menon.engines.hf_models import export
 from menon.engines.openai_client import OpenAIClient
@@ -79,11 +79,17 @@ def test_a_judge_here(folder, tmp_path):
     assert all({"Y", "N", "y", "n"} <= probabilities.keys() for _, probabilities in replies)
 
 
+def test_a_thought_that_a_judges_template_opens():
+    assert opened_by(lambda messages, tools: "<assistant>\n<think>\n") == "<think>"
+    assert opened_by(lambda messages, tools: "<assistant>\n") == ""
+    assert opened_by(lambda messages, tools: str(1 // 0)) == ""
+
+
 def test_a_judge_on_a_server():
-    judge = Judge("judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7).build(
-        with_models(Around(), lambda: CPU)
-    )
-    assert judge.complete == OpenAIClient("http://127.0.0.1:1/v1", "judge-7b", "MY_KEY")
+    judge = Judge(
+        "judge-7b", "http://127.0.0.1:1/v1", key_variable="MY_KEY", batch_size=7, max_new_tokens=300
+    ).build(with_models(Around(), lambda: CPU))
+    assert judge.complete == OpenAIClient("http://127.0.0.1:1/v1", "judge-7b", "MY_KEY", 300)
     assert (judge.batch_size, judge.prompt, judge.soft) == (7, own_prompt(), False)
 
 
@@ -186,7 +192,7 @@ def test_a_judge_whose_chat_template_refuses_is_one_sentence(tmp_path):
     tokenizer = copy.deepcopy(tiny_tokenizer())
     tokenizer.chat_template = "{{ raise_exception('a system turn first') }}"
     export(tiny_model(), tokenizer, tmp_path / "judge")
-    (reply,) = local_judge(str(tmp_path / "judge"), CPU, False)(["Is it right?"])
+    (reply,) = local_judge(str(tmp_path / "judge"), CPU, False, 4)(["Is it right?"])
     assert isinstance(reply, UserError)
     assert str(reply).startswith("the chat template of the judge ")
     assert "refuses its prompt (a system turn first); take another judge" in str(reply)
@@ -197,5 +203,5 @@ def test_the_probability_of_a_reply_is_of_all_tokens_that_begin_it(tmp_path):
     tokenizer = tokenizer_of("metaspace_first")
     model = tiny_model("llama", vocab=len(tokenizer))
     export(model, tokenizer, tmp_path / "judge")
-    judge = local_judge(str(tmp_path / "judge"), CPU, True)
+    judge = local_judge(str(tmp_path / "judge"), CPU, True, 4)
     assert {tokenizer.convert_ids_to_tokens(token) for token in judge.begins} == {"y", "n", "▁", "<unk>"}

@@ -5,12 +5,14 @@ import json
 
 import pytest
 import torch
+from transformers import Gemma4Config
 
 from helpers import tiny_model
 from menon.assembly.derived import ModelSize, memory, num_workers, size_of_model, sizes, tokens_per_pass
 from menon.cli import explain as explaining
 from menon.cli import main
 from menon.config import changed
+from menon.errors import UserError
 from menon.recipes import recipe
 
 
@@ -37,7 +39,7 @@ def test_sizes_of_trees():
 def test_memory_of_trees():
     """Their keys and values: those of 128 + 5280 distinct tokens, and 25 bytes for each of 84 nodes' 224
     tokens; 256 slots."""
-    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
+    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
     cached = 4 * 2 * 2 * 8
     assert (
         memory(recipe("spo_tree"), shape)["keys and values"]
@@ -51,9 +53,45 @@ def test_shape_is_read_without_the_weights(tmp_path):
     shape = size_of_model(str(tmp_path))
     assert shape is not None
     assert shape.parameters == sum(weight.numel() for weight in model.parameters())
-    assert (shape.layers, shape.hidden, shape.intermediate, shape.kv, shape.vocabulary) == (2, 16, 32, 8, 50)
+    assert (shape.layers, shape.hidden, shape.intermediate, shape.kv, shape.vocabulary) == (
+        2,
+        16,
+        32,
+        2 * 2 * 8,
+        50,
+    )
     assert (shape.family, shape.copied) == (True, 2 * (2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 32) + 50 * 16)
     assert size_of_model("nobody/has-this") is None
+    model.config.quantization_config = {"quant_method": "gptq", "bits": 4}
+    model.config.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="are quantised"):
+        size_of_model(str(tmp_path))
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"config\.json of .* cannot be read"):
+        size_of_model(str(tmp_path))
+
+
+def test_layers_that_differ(tmp_path):
+    """Gemma 4 has wider heads in its global layers, and the text model is a part of the configuration."""
+    kinds = ["sliding_attention", "full_attention"]
+    text = {
+        "vocab_size": 40,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "global_head_dim": 16,
+        "layer_types": kinds,
+        "hidden_size_per_layer_input": 0,
+        "vocab_size_per_layer_input": 40,
+        "num_kv_shared_layers": 0,
+    }
+    Gemma4Config(text_config=text).save_pretrained(tmp_path)
+    shape = size_of_model(str(tmp_path))
+    assert shape is not None
+    assert (shape.layers, shape.hidden, shape.intermediate, shape.kv) == (2, 32, 48, 2 * 2 * (8 + 16))
 
 
 def test_memory_by_hand():
@@ -63,7 +101,7 @@ def test_memory_by_hand():
         recipe("grpo"),
         {"prompts_per_step": 2, "samples_per_prompt": 4, "tokens_per_forward": 100, "slots": 256},
     )
-    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50)
+    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
     assert memory(config, shape) == {
         "weights": 4000,
         "gradients": 4000,
@@ -93,7 +131,7 @@ def test_memory_with_parallel_passes(monkeypatch):
         {"prompts_per_step": 2, "samples_per_prompt": 4, "tokens_per_forward": 100, "device": "cpu"},
     )
     shape = ModelSize(
-        parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True, copied=300
+        parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50, family=True, copied=300
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     alone = memory(config, shape)
@@ -124,7 +162,9 @@ def test_memory_with_parallel_passes(monkeypatch):
 def test_how_many_workers(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     config = changed(recipe("grpo"), {"device": "cpu"})
-    small = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=8, vocabulary=50, family=True)
+    small = ModelSize(
+        parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50, family=True
+    )
     assert num_workers(config.engine, small) == 3
     assert num_workers(changed(config, {"device": "cuda"}).engine, small) == 1
     assert num_workers(config.engine, dataclasses.replace(small, family=False)) == 1

@@ -41,6 +41,11 @@ def test_greedy_replies_with_the_probability_of_their_first_token():
         assert probabilities == {decode([best]): pytest.approx(float(p_V[best]), abs=1e-5)}
 
 
+def test_a_thought_that_the_template_opened_is_part_of_the_reply():
+    ((text, _),) = completer(tiny_model(), opened="<think>", max_new_tokens=1)(["x"])
+    assert text.startswith("<think>")
+
+
 def test_a_scorer_adds_what_begins_yes_and_no():
     model = tiny_model()
     begins = begins_of(encode)

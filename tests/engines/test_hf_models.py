@@ -12,6 +12,8 @@ from transformers import (
     BertForMaskedLM,
     T5Config,
     T5ForConditionalGeneration,
+    XmodConfig,
+    XmodForCausalLM,
 )
 
 from helpers import END, KINDS, tiny_model, tiny_tokenizer
@@ -87,6 +89,19 @@ def test_a_critic_has_the_trunk_and_a_new_head(folder):
     assert torch.all(load_value_model(folder).head.weight == 0)
 
 
+def test_what_processes_images_is_carried_from_the_start_to_a_checkpoint(folder, tmp_path):
+    for name in ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"):
+        (folder / name).write_text(f'{{"of": "{name}"}}', encoding="utf-8")
+    (folder / "notes.json").write_text("{}", encoding="utf-8")
+    model, tokenizer = load_policy(folder)
+    for _ in range(2):  # a second time over the first
+        export(model, tokenizer, tmp_path / "out")
+    out = {file.name: file.read_text() for file in (tmp_path / "out").glob("*_config.json")}
+    assert out["video_preprocessor_config.json"] == '{"of": "video_preprocessor_config.json"}'
+    assert {"preprocessor_config.json", "processor_config.json"} <= out.keys()
+    assert not (tmp_path / "out" / "notes.json").exists()
+
+
 class TestEndTokens:
     def test_of_tokenizer_generation_config_and_config_without_repeats(self):
         model, tokenizer = tiny_model(), tiny_tokenizer()
@@ -159,6 +174,13 @@ class TestMistakes:
         (folder / "evil.py").write_text("raise SystemExit('ran')", encoding="utf-8")
         refused(folder, "the config.json of .* cannot be read")
 
+    def test_a_package_that_the_model_needs(self, folder, monkeypatch):
+        def missing(*_, **__):
+            raise ImportError("\nIt requires the PIL library but it was not found.\nInstall it")
+
+        monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", missing)
+        refused(folder, r"needs a package that is not installed \(It requires the PIL .* found\); install it")
+
     def test_without_tokenizer(self, folder):
         for file in folder.glob("tokenizer*"):
             file.unlink()
@@ -173,10 +195,70 @@ class TestMistakes:
         edit(folder / "tokenizer_config.json", lambda content: content.pop("eos_token"))
         refused(folder, "makes token 256, but the model knows 100")
 
+    @pytest.mark.parametrize(
+        ("key", "given", "said"),
+        [
+            ("quantization_config", {"quant_method": "fp8", "weight_block_size": [16, 16]}, "fp8"),
+            (
+                "quantization_config",
+                {"quant_method": "bitsandbytes", "load_in_4bit": True},
+                "bitsandbytes, 4 bits",
+            ),
+            ("quantization_config", {"load_in_8bit": True}, "8 bits"),
+            ("quantization_config", {"quant_method": "gptq", "bits": 4}, "gptq, 4 bits"),
+            ("quantization_config", {"quant_method": "awq", "w_bit": 4}, "awq, 4 bits"),
+            ("quantization_config", {"quant_method": "compressed-tensors"}, "compressed-tensors"),
+            ("quantization_config", {"quant_method": "mxfp4"}, "mxfp4"),
+            ("text_config", {"quantization_config": {"quant_method": "fp8"}}, "fp8"),
+            ("compression_config", {"format": "int-quantized"}, "compression_config"),
+            ("quantization", {"group_size": 64, "bits": 4}, "4 bits"),
+        ],
+    )
+    def test_quantised_weights_by_the_config(self, folder, key, given, said):
+        edit(folder / "config.json", lambda content: content.update({key: given}))
+        refused(folder, rf"are quantised \({said}\), and a model must be whole .* in float32, float16 or")
+
+    @pytest.mark.parametrize(
+        ("file", "given", "said"),
+        [
+            ("quantize_config.json", {"bits": 4, "group_size": 128}, "4 bits"),
+            ("quant_config.json", {"zero_point": True, "w_bit": 4}, "4 bits"),
+            ("hf_quant_config.json", {"quantization": {"quant_algo": "NVFP4"}}, "NVFP4"),
+        ],
+    )
+    def test_quantised_weights_by_a_file_beside_it(self, folder, file, given, said):
+        (folder / file).write_text(json.dumps(given), encoding="utf-8")
+        refused(folder, rf"are quantised \({said}\)")
+
+    @pytest.mark.parametrize("name", ["norm.weight_scale_inv", "up_proj.qweight", "experts.up_proj_blocks"])
+    def test_quantised_weights_by_their_names(self, folder, name):
+        """Without the config's word for it the library would take them for weights."""
+        weights = load_file(folder / "model.safetensors")
+        save_file(weights | {name: torch.zeros(2)}, folder / "model.safetensors", metadata={"format": "pt"})
+        refused(folder, rf"are quantised \(the tensor {name}\)")
+
+    @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8])
+    def test_quantised_weights_by_their_dtype(self, folder, dtype):
+        weights = load_file(folder / "model.safetensors")
+        narrow = {name: w.to(dtype) if w.dim() > 1 else w for name, w in weights.items()}
+        save_file(narrow, folder / "model.safetensors", metadata={"format": "pt"})
+        refused(folder, r"are quantised \(the tensor model\.")
+
+    def test_a_config_that_says_nothing_was_quantised(self, folder):
+        edit(folder / "config.json", lambda content: content.update(quantization_config=None))
+        load_policy(folder)
+
     def test_not_a_causal_model(self, tmp_path):
         sizes = {"vocab_size": 20, "d_model": 8, "d_ff": 8, "d_kv": 4, "num_layers": 1, "num_heads": 2}
         T5ForConditionalGeneration(T5Config(**sizes)).save_pretrained(tmp_path)
         refused(tmp_path, "is of type 't5', not a causal language model")
+
+    def test_a_model_that_does_not_run_alone(self, tmp_path):
+        """It asks for a language first."""
+        sizes = {"vocab_size": 20, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+        model = XmodForCausalLM(XmodConfig(**sizes, num_attention_heads=2, is_decoder=True))
+        model.save_pretrained(tmp_path)
+        refused(tmp_path, r"\(XmodForCausalLM\) does not run on a few tokens \(Input language unknown")
 
     def test_an_encoder_that_loads_as_if_it_were_causal(self, tmp_path):
         sizes = {

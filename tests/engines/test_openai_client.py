@@ -163,7 +163,7 @@ def test_a_server_that_hangs_or_is_not_there(server):
 
 def test_a_judge_on_a_server(server):
     def answer(body, count):
-        right = "Last line of the work:\n#25" in body["messages"][0]["content"]
+        right = "line of the work:\n#25" in body["messages"][0]["content"]
         return 200, said("YES", {"YES": 0.9}) if right else said("NO", {"NO": 0.8})
 
     server.answer = answer

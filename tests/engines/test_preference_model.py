@@ -63,6 +63,17 @@ def test_scores_are_those_of_each_text_alone(folder, tokens_per_forward):
     assert model([]) == []
 
 
+def test_a_text_may_not_change_the_scores_of_its_neighbours(tmp_path):
+    """Beyond 24 tokens longrope would turn the frequencies of all texts of a pass."""
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 2, "long_factor": [4.0] * 2}
+    rope |= {"original_max_position_embeddings": 24}
+    export(classifier(rope_parameters=rope), tiny_tokenizer(), tmp_path)
+    model = load_preference_model(str(tmp_path))
+    assert model(["x" * 23, "y"])[1] == pytest.approx(model(["y"])[0], abs=1e-5)
+    with pytest.raises(UserError, match="a text has 25 tokens and the preference model reads 24"):
+        model(["x" * 24, "y"])
+
+
 def test_an_end_that_is_there_is_not_doubled(folder):
     model = load_preference_model(str(folder))
     assert model(["good<|endoftext|>", "good"]) == pytest.approx([alone(classifier(), "good")] * 2, abs=1e-5)

@@ -23,7 +23,7 @@ OPEN = {
     ),
 }
 
-STANDARD = {"numpy", "menon.errors", "menon.parts"}
+STANDARD = {"numpy", "menon.errors", "menon.parts", "menon.thought"}
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged", "menon.truth"}
 PROTOCOLS = {
     "menon.rollout.protocols",
@@ -38,17 +38,19 @@ MAY: dict[str, set[str]] = {
     "errors": set(),
     "types": {"numpy", "menon.errors"},
     "parts": {"menon.types", "menon.errors"},
+    "thought": set(),
     "streams": {"numpy"},
     "intervals": {"numpy", "menon.streams"},
     "truth": {"menon.types", "menon.errors"},
     "http": {"httpx2", "tenacity"},
     "processes": {"menon.errors", "menon.processes"},
     "ragged": {"torch"},
+    "limit": set(),
     "state_codec": {"numpy", "torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
     "moments": DATA,
     "adaptive_kl": DATA,
-    "prompts": STANDARD | {"menon.types", "menon.streams", "menon.prompts", "pyarrow"},
+    "prompts": STANDARD | {"menon.types", "menon.limit", "menon.streams", "menon.prompts", "pyarrow"},
     "reward": STANDARD
     | {"menon.types", "menon.user_code", "menon.processes", "menon.reward", "menon.sandbox"}
     | {"math_verify", "latex2sympy2_extended", "mpmath"},
@@ -82,7 +84,7 @@ MAY: dict[str, set[str]] = {
     "engines": DATA
     | {
         f"menon.{part}"
-        for part in ("update", "rollout", "sync", "processes", "http", "engines", "state_codec")
+        for part in ("update", "rollout", "sync", "processes", "http", "engines", "limit", "state_codec")
     }
     | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba"},
 }

@@ -74,8 +74,8 @@ def test_too_long_a_prompt_is_named_or_skipped_and_counted():
     with pytest.raises(UserError) as caught:
         render(rows, "none", letters, context=59, max_new_tokens=10)
     assert str(caught.value) == (
-        "prompts for a context of 59 tokens with max_new_tokens=10 (lower it, or take a longer context): "
-        "1 of 3 rows cannot be "
+        "prompts for a context of 59 tokens with max_new_tokens=10 (lower it, or take a model with a longer "
+        "context): 1 of 3 rows cannot be "
         f"used: row 2 ('{'1' * 37}...') has 50 tokens and there is room for 49. Fix them, or leave them "
         "out with on_bad=skip."
     )

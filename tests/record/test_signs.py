@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -11,7 +12,7 @@ from menon.cli import main
 from menon.errors import NothingLearned
 from menon.loop import loop
 from menon.record.reader import RunView
-from menon.record.signs import STOP, Signs, Tally, first_signs
+from menon.record.signs import STOP, Kind, Signs, Tally, first_signs
 from menon.types import NOT_APPLICABLE, Graded, Request, Rollout, Sampling, StepReport, Verdict
 from scripted import complete, question
 from tiny_run import Watching, opened, tiny_run
@@ -144,6 +145,12 @@ def test_ten_steps_stop_the_run_which_can_go_on(tmp_path):
     assert report["steps"] == STOP + 3
     assert report["warnings"] == [sentence]
     assert f"> {sentence}" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_the_page_names_every_sign():
+    page = Path(__file__).parents[2] / "docs" / "signs.md"
+    rows = [line.split("`")[1] for line in page.read_text().splitlines() if line.startswith("| `")]
+    assert sorted(rows) == sorted(get_args(Kind))
 
 
 def test_the_command_ends_with_a_code_of_its_own(monkeypatch, capsys):

@@ -13,10 +13,14 @@ RIGHT = [
     ("1000", "#### 1,000"),
     ("1,000", "\\boxed{1000}"),
     ("18", "#### $18"),
+    ("-3", "**Final Answer**：−3"),
+    ("1/2", "#### 1/2"),
     ("-3", "\\boxed{-3.0}"),
     (".5", "\\boxed{0.50}"),
     ("\\frac{1}{2}", "\\boxed{ \\frac{1}{2} }"),
     ("Paris", "<answer>Paris</answer>"),
+    ("__init__", "<answer>__init__</answer>"),
+    ("Paris", "<answer>**Paris**</answer>"),
     ("3", "<answer>the last line wins: \\boxed{3}</answer> #### 4"),
     ("18", "<think>\\boxed{7}</think> #### 18"),
 ]
@@ -27,6 +31,8 @@ WRONG = [
     ("18", "<answer></answer> #### 18"),
     ("18", "\\boxed{}"),
     ("18", "#### 19"),
+    ("18", "#### 18 or 19"),
+    ("1", "#### 1/2"),
     ("18", "\\boxed{18} no, \\boxed{19}"),
     ("18", "<think> \\boxed{18}"),
     ("18", "\\boxed{180}"),
@@ -55,11 +61,6 @@ def test_wrong(gold, completion):
 def test_hostile_results_are_wrong_and_never_raise():
     for stated in ("9" * 1_000_000, "," * 10_000, "\x00", "\ud800", "$" * 1000, "-" * 1000 + "1"):
         assert ExactMatch()("Q:", f"\\boxed{{{stated}}}", "18").score == 0
-
-
-def test_spelled_golds_are_right_under_either_kind_of_prompt():
-    for prompt in ("Q:", "Assistant: <think>"):
-        assert ExactMatch()(prompt, ExactMatch().spell(prompt, "\\frac{1}{2}"), "\\frac{1}{2}").score == 1
 
 
 def test_every_gold_of_gsm8k_is_right_however_it_is_stated_and_no_other_is(shared):

@@ -5,7 +5,6 @@ import pytest
 from menon.reward.choice import gold_letter, letter, mentioned
 from menon.reward.extract import (
     LENIENT,
-    after_thinking,
     answer_line,
     answer_tag,
     boxed,
@@ -20,7 +19,7 @@ from menon.reward.math.text import decimal, squeeze, tidy, words
     ("text", "found"),
     [
         ("<answer>7</answer>", "7"),
-        ("<answer>7</answer> no: <answer> 8 </answer>", " 8 "),
+        ("<answer>7</answer> no: <answer> 8 </answer>", "8"),
         ("<answer>it is \\boxed{8}</answer>", "8"),
         ("<answer>\\boxed{8</answer>", "\\boxed{8"),
         ("<answer></answer>", ""),
@@ -39,6 +38,12 @@ def test_answer_tag_is_the_last_and_its_box_counts(text, found):
         ("\\boxed{1} then \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
         ("\\fbox{7}", "7"),
         ("so $\\boxed 7$", "7"),
+        ("so $\\boxed\\frac{3}{4}$.", "\\frac{3}{4}"),
+        ("$\\boxed7\\pi + 1$", "7\\pi + 1"),
+        ("\\(\\boxed 7\\) and more", "7"),
+        ("\\boxed{a \\boxed 7}", "a \\boxed 7"),
+        ("use \\boxed here", None),
+        ("\\boxed.", None),
         ("\\boxed{\\{1, 2\\}}", "\\{1, 2\\}"),
         ("\\boxed{1} and \\boxed{2", None),
         ("boxed{7}", None),
@@ -56,20 +61,16 @@ def test_box_is_the_last_and_balanced(text, found):
 def test_line_and_hash_marks_are_the_last_near_the_end():
     assert answer_line("Answer: 3\nANSWER : 4 apples\n") == "4 apples"
     assert answer_line("Answer: 3" + " " * 300) is None
+    assert answer_line("**Final Answer**: 72") == answer_line("Answer：72") == "72"
+    assert answer_line("Answer:\n\\[\n72\n\\]") == "\\[\n72\n\\]"
     assert hash_marks("#### 3\n#### $1,234.5") == "$1,234.5"
+    assert hash_marks("#### **−1/2**") == "−1/2"
+    assert hash_marks("#### 4 or 5") == "4 or 5"
+    assert hash_marks("#### Step 3\nNow") is None
+    assert hash_marks("#### 3. Now compute\n7") is None
     assert hash_marks("####-3") == "-3"
     assert hash_marks("### 3") is None
     assert hash_marks("#### 3" + " " * 300) is None
-
-
-def test_only_what_follows_the_thinking_counts():
-    assert after_thinking("Q:", "7") == "7"
-    assert after_thinking("Q:", "<think>8</think>7</think>6") == "6"
-    assert after_thinking("Q:", "<think>8</think>7<think>6") is None
-    assert after_thinking("Q:", "<think>7") is None
-    assert after_thinking("Q: <think>\n", "7") is None
-    assert after_thinking("Q: <think>", "8</think>7") == "7"
-    assert after_thinking("Write <think> </think>. Q:", "7") == "7"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 from menon.errors import UserError
 from menon.reward.code.signatures import Asked
 from menon.reward.grade import BatchGrading, grading_of
-from menon.reward.judge import LONGEST_LINE, PLACES, Judge, decision_of, fill, own_prompt, read_prompt
+from menon.reward.judge import PLACES, Judge, fill, own_prompt, read_prompt
+from menon.reward.judge_text import LONGEST_LINE, decision_of, final_step
 from menon.rollout.groups import Groups
 from menon.types import Verdict
 from scripted import Bound, Queue, ScriptedSampler
@@ -82,13 +83,112 @@ def test_p_is_that_of_the_token_which_was_written():
         (" no.", False),
         ("**Yes**\nmore", True),
         ("YES NO", None),
-        ("YES, because", None),
+        ("YES, because", True),
+        ("Yes, they agree.", True),
+        ("yes - another notation", True),
+        ("No, they differ.", False),
+        ("**Answer: YES**", True),
+        ("The final answer is **No**.", False),
+        ("Decision: yes", True),
+        ("## YES", True),
+        ("`NO`", False),
+        ("\\boxed{YES}", True),
+        ("$\\boxed{\\text{no}}$", False),
+        ("They are the same.\n\\boxed{YES}", True),
+        ("<answer>NO</answer>", False),
+        ("The two are equal.\nAnswer: Yes", True),
+        ("<think>\nnot YES\n</think>\n\nNO", False),
+        ("they differ? </think>\nYES", True),
+        ("<think>They agree: YES", None),
+        ("YES\nThere is no difference.", True),
+        ("YES\n\nNO", None),
+        ("YES\nWait, no.", None),
+        ("NO\nyes", None),
+        ("NO - the final step says YES", None),
+        ("YES/NO", None),
+        ("Do they agree? YES", True),
+        ("# Answer\nYES", True),
+        ("**Answer:**\n\nNO", False),
+        ("Answer: YES\nAnswer: NO", None),
+        ("The final step says \\boxed{YES}. NO", None),
+        ("Okay.\n\\boxed{YES}\nNo doubt about it.", True),
+        ('{"answer": "NO"}', False),
+        ("Yes or no?", None),
+        ("\\boxed{YES} or \\boxed{NO}", None),
+        ("Definitely not YES", None),
+        ("Not yes", None),
+        ("I am not sure", None),
+        ("Yesterday", None),
+        ("Nothing agrees", None),
+        ("YESNO", None),
+        ("maybe", None),
         ("", None),
         ("Nope", None),
     ],
 )
 def test_decisions(text, decision):
     assert decision_of(text) is decision
+
+
+@pytest.mark.parametrize(
+    ("completion", "step"),
+    [
+        ("so\nit is 42", "it is 42"),
+        ("Thus\n\\[\n\\boxed{42}\n\\]", "42"),
+        ("Thus\n$$\n42\n$$\n", "42"),
+        ("Thus\n\\[\n42\n\\]", "42"),
+        ("<answer>\n42\n</answer>", "42"),
+        ("<result>\n42\n</result>", "42"),
+        ("The result:\n```text\n42\n```", "42"),
+        ("\\begin{align}\nx&=42\n\\end{align}", "x&=42"),
+        ("f = \\left\\{\\begin{array}{ll}\n0\\\\\n42\n\\end{array}\\right.", "42"),
+        ("**Answer: 42**\n\n---", "42"),
+        ("It is **Paris**\n***", "It is **Paris"),
+        ("The answer is 42.\n\nLet me know if you need anything else!", "The answer is 42."),
+        ("Paris\n\nI hope this helps! 😊", "Paris"),
+        ("Paris\nThank you.\nFeel free to ask more", "Paris"),
+        ("巴黎\n\n希望这对您有帮助！", "巴黎"),
+        ("París\n¡Espero que te sirva!", "París"),
+        ("Paris\nN’hésitez pas !", "Paris"),
+        ("Paris\nIf you have 2 more, Rome", "If you have 2 more, Rome"),
+        ("Thanks to light, plants grow", "Thanks to light, plants grow"),
+        ("I hope so", "I hope so"),
+        ("Paris\nThat's it!", "Paris"),
+        ("\\boxed{Rome}\nNo, Paris", "Rome"),
+        ("Paris<|im_end|>\n<|im_end|>", "Paris<|im_end|>"),
+        ("It is\n∞", "∞"),
+        ("So\n\\[\n42\n\\tag{1}\n\\]", "42"),
+        ("42\n![plot](x.png)", "42"),
+        ("<answer>two\nlines</answer>", "two lines"),
+        ("<answer></answer>\nParis", ""),
+        ("---\n$$", ""),
+        ("<think>Paris</think>", ""),
+        ("<think>Paris", ""),
+        ("<think>Paris</think>\nRome", "Rome"),
+    ],
+)
+def test_the_judge_reads_the_stated_result_else_the_last_line_with_words(completion, step):
+    assert final_step("", completion) == step
+
+
+@pytest.mark.parametrize(
+    "unit", ["<a", "<|", "\\begin{", "```", "yes ", "no ", "the answer ", "please ", "*", "\n", "-"]
+)
+def test_hostile_text_is_cheap(unit):
+    began = time.perf_counter()
+    final_step("", unit * (50_000 // len(unit)))
+    decision_of(unit * (50_000 // len(unit)))
+    assert time.perf_counter() - began < 1
+
+
+def test_a_soft_judge_must_begin_with_its_decision():
+    """The probability of another first token says nothing of the decision."""
+    replies = {"a": ("**YES**", {"**": 0.9}), "b": ("Answer: NO", {"Answer": 1.0, "NO": 1e-9})}
+    for renorm in (False, True):
+        judge = Judge(Judging(**replies), prompt=PLAIN, soft=True, renorm=renorm)
+        for verdict in judge.many([asked("a"), asked("b")]):
+            assert "began its reply with something else than YES or NO" in verdict.error
+    assert [v.score for v in Judge(Judging(**replies), prompt=PLAIN).many([asked("a"), asked("b")])] == [1, 0]
 
 
 def test_only_the_last_line_the_raw_question_and_the_reference_are_read():
@@ -198,7 +298,8 @@ def test_a_prompt_of_the_users_own_is_checked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"batch_size": 0}, {"time_limit": 0}, {"renorm": True}, {"prompt": "{question}"}]
+    "settings",
+    [{"batch_size": 0}, {"max_new_tokens": 0}, {"time_limit": 0}, {"renorm": True}, {"prompt": "{question}"}],
 )
 def test_settings_are_checked(settings):
     with pytest.raises(UserError):

@@ -18,8 +18,9 @@ def prompts(*answers, text="Q:"):
 
 
 def test_good_golds_are_proved():
-    good = prompts("18", "\\frac{1}{2}", "Paris")
-    assert prove_golds(good, EXACT, ExactMatch().spell) == (good, 0)
+    for text in ("Q:", "Assistant: <think>", "Assistant: <think>\nOkay,", "[THINK]"):
+        good = prompts("18", "\\frac{1}{2}", "Paris", text=text)
+        assert prove_golds(good, EXACT, ExactMatch().spell) == (good, 0)
 
 
 def test_a_gold_that_its_own_verifier_rejects_is_named_or_skipped():

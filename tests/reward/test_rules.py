@@ -168,6 +168,7 @@ def test_json_by_keys():
     partial = JsonAnswer(partial=True)("", '{"a": 1, "b": 3, "c": 4}', '{"a": 1, "b": 2}')
     assert (partial.score, partial.acc) == (pytest.approx(1 / 3), 0)
     assert JsonAnswer()("", "no", "{}").parts == {"unparsable": 1}
+    assert JsonAnswer()("", '<answer>{"a": "**x**"}</answer>', '{"a": "**x**"}').score == 1
 
 
 def test_pattern_takes_a_row_or_its_own_and_never_hangs():

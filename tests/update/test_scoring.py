@@ -15,7 +15,7 @@ from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean
-from menon.update.objective import Micro, loss_of, mismatch, prepare
+from menon.update.objective import Micro, cut, loss_of, mismatch, prepare
 from menon.update.protocols import VALUE, Need, need_column
 from menon.update.scoring import score
 from menon.update.terms import Term, Update, split
@@ -147,4 +147,21 @@ def test_mismatch_by_hand():
     assert found["mismatch/k3"] == pytest.approx((0.00517092 + 0.01873075) / 2, abs=1e-6)
     assert found["mismatch/max_w"] == pytest.approx(1.105171, abs=1e-6)
     assert mismatch({"value": torch.zeros(3)}, batch) == {}
-    assert mismatch({"logp": torch.zeros(3)}, replace(batch, old_logp=torch.zeros(3))) == {}
+    assert mismatch({"logp": torch.zeros(3)}, replace(batch, behaviour_logp=None)) == {}
+
+
+@pytest.mark.parametrize("old", ["trainer", "behaviour"])
+def test_mismatch_is_that_of_the_first_update(batch, old):
+    """Whoever's log-probs the ratios take: the new ones are 0 and the sampler's -.5."""
+    batch = replace(batch, old_logp=None, behaviour_logp=torch.full((batch.num_tokens,), -0.5))
+    batch = replace(batch, advantage=torch.ones(batch.num_tokens))
+    update = Update({"policy": Term(PPOClip(), TokenMean())}, count=2, old=old)
+    host = InProcessHost({"policy": Scripted(1)})
+    parts = split(batch, update, seed=0, step=0)
+    scored = score(batch, parts, (), host)
+    found = []
+    for part in parts:
+        (micro,) = cut(prepare(part, scored, host), 10_000)
+        metrics = loss_of({"logp": torch.zeros(micro.batch.num_tokens)}, micro)[1]
+        found.append(float(metrics["mismatch/abs"]) if "mismatch/abs" in metrics else None)
+    assert found == [0.5, None]

@@ -10,6 +10,7 @@ from menon.reward.exact import ExactMatch, same
 from menon.reward.extract import WAYS, Way, stated
 from menon.reward.math.answer import MathAnswer, decide
 from menon.reward.pool import Broken
+from menon.thought import after_thinking
 from menon.types import Graded
 
 
@@ -17,11 +18,12 @@ def equivalence_of_task(task: Any) -> AnswerEquivalence | None:
     """Two answers are the same if the task reads the same stated answer in both; None for a task that reads
     none."""
     said = getattr(task, "stated", None)
-    return (
-        None
-        if said is None
-        else AnswerEquivalence(lambda graded: said(graded.rollout.graded_text), str.__eq__)
-    )
+    return None if said is None else AnswerEquivalence(lambda graded: said(answer_text(graded)), str.__eq__)
+
+
+def answer_text(graded: Graded) -> str:
+    """What the policy wrote after its thought."""
+    return after_thinking(graded.rollout.prompt.text, graded.rollout.graded_text) or ""
 
 
 def equivalence_of(reward: Any) -> AnswerEquivalence | None:

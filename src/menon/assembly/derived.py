@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import nn
 
 from menon.assembly.placement import model_name
@@ -14,7 +13,8 @@ from menon.assembly.rollout_memory import key_bytes
 from menon.config import Engine, RunConfig, around_of
 from menon.engines import machine
 from menon.engines.decoder import is_family
-from menon.engines.hf_models import quiet
+from menon.engines.hf_models import cache_per_token, without_weights
+from menon.engines.limits import layers_of
 from menon.engines.log_probs import CHUNK
 from menon.rollout.protocols import StepSizes, sizes_of
 
@@ -31,14 +31,15 @@ LIBRARIES, OTHER_PROCESS = 2**29, 190 * 2**20
 
 @dataclass(frozen=True)
 class ModelSize:
-    """The sizes of a model that its memory depends on."""
+    """The sizes of a model that its memory depends on; 0 where its configuration does not say."""
 
     parameters: int
     layers: int
     hidden: int
     intermediate: int
+    """Numbers between the matrices of an MLP, in the widest layer."""
     kv: int
-    """Numbers of one token's keys (and as many values) in one layer."""
+    """Numbers of one token's keys and values in all layers."""
     vocabulary: int
     family: bool = False
     """Whether the model's class belongs to the Llama family."""
@@ -75,18 +76,17 @@ def size_of_model(name: str) -> ModelSize | None:
     folder = Path(model_name(name)).expanduser()
     if not (folder / "config.json").is_file():
         return None
-    with quiet(), torch.device("meta"):
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    heads, hidden = config.num_attention_heads, config.hidden_size
-    width = getattr(config, "head_dim", None) or hidden // heads
+    model = without_weights(folder, name)
+    text = model.config.get_text_config()
+    hidden = getattr(text, "hidden_size", 0)
+    wide = [getattr(layer, "intermediate_size", None) or 4 * hidden for layer in layers_of(text)]
     return ModelSize(
         parameters=sum(weight.numel() for weight in model.parameters()),
-        layers=config.num_hidden_layers,
+        layers=getattr(text, "num_hidden_layers", 0),
         hidden=hidden,
-        intermediate=getattr(config, "intermediate_size", None) or 4 * hidden,
-        kv=width * (getattr(config, "num_key_value_heads", None) or heads),
-        vocabulary=config.vocab_size,
+        intermediate=max(max(each) if isinstance(each, list) else each for each in wide),
+        kv=cache_per_token(model),
+        vocabulary=text.vocab_size,
         family=is_family(model),
         copied=copied_in(model),
     )
@@ -126,21 +126,21 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     Weights, gradient and AdamW's two moments of everything that learns; gradients of the passes that run in
     parallel, and of the one that is being added; a copy of the weights for a sampler in bfloat16, and of the
     matrices for each of its processes; the reference; what a forward pass of `tokens_per_forward` keeps for
-    its backward pass (8 hidden, 4 intermediate and 2 key-value numbers a token and layer: a Llama block with
-    fused attention); a chunk of logits three times; keys and values of all slots, with answers of full length
-    and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
-    share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
+    its backward pass (8 hidden and 4 intermediate numbers, keys and values a token and layer: a Llama block
+    with fused attention); a chunk of logits three times; keys and values of all slots, with answers of full
+    length and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries.
+    Passes share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
     """
     engine, models, workers = config.engine, config.models, num_workers(config.engine, shape)
     number = BYTES[engine.dtype]
     own = 2 if engine.dtype == "bfloat16" else number
     learning = 1 + (models.critic is not None and not models.critic.shared_trunk)
-    per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate + 2 * shape.kv)
+    per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate) + shape.kv
     here, small = on_cpu(engine), shape.family and shape.parameters <= machine.SMALL
     # See `engines.decoding.decode_weights.cache_dtype`.
-    cached = (own if small and here else number) * 2 * shape.layers * shape.kv
+    cached = (own if small and here else number) * shape.kv
     # In fp32, see `decoder.causal`.
-    attention = (number - own) * here * shape.layers * 2 * (shape.hidden + shape.kv)
+    attention = (number - own) * here * (2 * shape.layers * shape.hidden + shape.kv)
     keys = key_bytes(
         config.source.rollout, around_of(config.source, config.control.seed), PROMPT, cached, engine.slots
     )

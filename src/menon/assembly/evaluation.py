@@ -25,13 +25,13 @@ from menon.assembly.questions import (
 )
 from menon.assembly.reward_models import with_models
 from menon.config import OnlineSource
-from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
+from menon.engines.limits import rows_of
 from menon.engines.machine import workers
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
-from menon.eval.ifeval import Instructions, instruction_level
+from menon.eval.ifeval import Instructions, instruction_level, with_splitter
 from menon.eval.measure import WithinTolerance
 from menon.eval.run import AnswerEquivalence, Evaluation, Item, items_of, numbers_of
 from menon.eval.sets import NamedSet, find_set, rows_of_set
@@ -52,6 +52,7 @@ from menon.reward.grade import Grading, grading_of
 from menon.reward.math.answer import MathAnswer
 from menon.reward.parts import RewardPart
 from menon.reward.protocols import Reward
+from menon.reward.prove import prove
 from menon.reward.rules import KINDS
 from menon.rollout.protocols import Grade
 from menon.rollout.turns import environment_alone
@@ -251,7 +252,7 @@ def prompts_to_evaluate(
     return rendered(
         rows,
         config.template or "none",
-        context_of(model),
+        rows_of(model),
         tokenizer,
         most,
         config.on_bad,
@@ -315,7 +316,7 @@ CHECKS: dict[str, Callable[[], Reward]] = {
     "choice": LenientChoice,
     "numeric": lambda: WithinTolerance(ways=LENIENT),
     "code": CodeTests,
-    "instructions": Instructions,
+    "instructions": with_splitter,
 }
 """Rewards by name, for the named sets. They read leniently what an answer states: no policy trains on these
 scores, so none can learn to exploit them."""
@@ -326,7 +327,7 @@ def tell_of_golds(prompts: Sequence[Prompt], grade: Grade, notify: Callable[[str
     there. The questions stay in the set."""
     if not isinstance(grade, Grading) or (spell := getattr(grade.reward, "spell", None)) is None:
         return
-    wrong = [p for p in prompts if p.answer is not None and grade.judge(p, spell(p.text, p.answer)).acc != 1]
+    wrong = [p for p in prompts if p.answer is not None and prove(p, grade, spell).acc != 1]
     if wrong:
         notify(
             f"the gold answers of {len(wrong)} of {len(prompts)} questions earn no reward by this verifier, "

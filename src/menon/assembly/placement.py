@@ -14,16 +14,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from menon.assembly.origin import origin_of_model
 from menon.base import BASES
 from menon.config import Engine, Models, RunConfig
-from menon.engines.decoder import context_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.forward import value_head
 from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.in_process import InProcessHost
+from menon.engines.limits import rows_of
 from menon.engines.machine import has_bf16, workers
 from menon.engines.natural_gradient import NaturalLearner
 from menon.engines.protocols import Learner, Scorer
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.errors import UserError
+from menon.limit import Limit
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.sync.protocols import WeightChannel
@@ -46,8 +47,8 @@ class Placed(AbstractContextManager):
     sampler: TorchSampler
     channel: WeightChannel
     tokenizer: PreTrainedTokenizerBase
-    context: int | None
-    """Most tokens of a sequence that the policy can read; None if its configuration does not say."""
+    context: Limit | None
+    """Most tokens of a sequence that the sampler can write; None if its configuration does not say."""
     origin: Mapping[str, Any]
     """Fingerprints of the policy's model as it was read."""
 
@@ -74,7 +75,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     models = models_of(config.models, config.engine, temperature, seed, model, device)
     channel = (ByReference if sampler.model is model else ByCopy)(models["policy"], sampler)
     host = InProcessHost(models, {"policy": partial(export, model, tokenizer)})
-    return Placed(host, sampler, channel, tokenizer, context_of(model), origin)
+    return Placed(host, sampler, channel, tokenizer, rows_of(model), origin)
 
 
 def sampler_of(

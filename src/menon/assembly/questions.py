@@ -11,6 +11,7 @@ from menon.config import OnlineSource
 from menon.engines.decoding.stop_strings import hidden_tags
 from menon.engines.tokens import tokenize_with
 from menon.errors import OnBad, UserError
+from menon.limit import Limit
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum, Task
@@ -161,8 +162,9 @@ def rendered(
         on_bad=on_bad,
     )
     if unread:
+        what = Limit(context or 0).what
         notify(
-            f"{unread} questions are left out: they do not fit into the context, or the chat template "
+            f"{unread} questions are left out: they do not fit into the model's {what}, or the chat template "
             "refuses them"
         )
     return prompts

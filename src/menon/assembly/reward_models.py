@@ -16,7 +16,9 @@ from menon.engines.tokens import continue_with, tokenize_with
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError, first_line
 from menon.parts import Around
+from menon.prompts.render import Chat
 from menon.reward.preference import Score
+from menon.thought import OPENING, opens_thought
 
 
 def with_models(
@@ -25,8 +27,8 @@ def with_models(
     """`around` with the functions that load a judge or a preference model; a model is loaded when its reward
     is built. `weights` gets the fingerprint of each by name."""
 
-    def judge(name: str, with_scorer: bool) -> Completer:
-        completer = local_judge(name, device(), with_scorer)
+    def judge(name: str, with_scorer: bool, max_new_tokens: int) -> Completer:
+        completer = local_judge(name, device(), with_scorer, max_new_tokens)
         assert isinstance(completer.sampler, TorchSampler)
         note(name, completer.sampler.model)
         return completer
@@ -43,9 +45,9 @@ def with_models(
     return replace(around, load_judge=judge, connect_judge=OpenAIClient, load_preference=preference)
 
 
-def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer:
+def local_judge(name: str, device: torch.device, with_scorer: bool, max_new_tokens: int) -> Completer:
     """A judge model in this process, beside the policy; prompts are put into its chat template if it has
-    one."""
+    one, which may open a thought."""
     model, tokenizer = load_policy(name, torch.float32 if device.type == "cpu" else torch.bfloat16, device)
     whole, chat = tokenize_with(tokenizer), chat_with(tokenizer)
 
@@ -73,7 +75,17 @@ def local_judge(name: str, device: torch.device, with_scorer: bool) -> Completer
 
     scorer = TorchScorer(model, device=device) if with_scorer else None
     begins = begins_of(reply) if with_scorer else ()
-    return Completer(TorchSampler(model, tokenizer), tokenize, decode, begins, scorer)
+    opened = "" if chat is None else opened_by(chat)
+    sampler = TorchSampler(model, tokenizer)
+    return Completer(sampler, tokenize, decode, begins, scorer, max_new_tokens, opened)
+
+
+def opened_by(chat: Chat) -> str:
+    """The tag of the thought that a chat template opens for every reply; "" where it opens none."""
+    try:
+        return OPENING if opens_thought(chat([{"role": "user", "content": "?"}], None)) else ""
+    except Exception:  # it refuses the judge's prompts too, which ends with a sentence
+        return ""
 
 
 def local_preference(name: str, device: torch.device) -> PreferenceModel:

@@ -34,6 +34,8 @@ class Completer:
     """Tokens that begin a YES or NO, for the scorer."""
     scorer: Scorer | None = None
     max_new_tokens: int = 4
+    opened: str = ""
+    """What the chat template wrote of the reply: the tag of a thought."""
 
     def __call__(self, prompts: Sequence[str]) -> list[Reply]:
         try:
@@ -57,7 +59,7 @@ class Completer:
         for place in range(len(asked)):
             first = found[place].tokens[:1].tolist()
             written = {self.decode(first): math.exp(found[place].logp[0])}
-            replies.append((found[place].text, written | others[place]))
+            replies.append((self.opened + found[place].text, written | others[place]))
         return replies
 
     def _others(self, prompts: Sequence[Tokens]) -> list[dict[str, float]]:

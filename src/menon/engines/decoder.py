@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from menon.engines.limits import rows_of
+
 FAMILY = ("Llama", "Qwen2", "Qwen3", "Mistral")
 FIXED_ROPE = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary frequencies that do not depend on the length of the sequence."""
@@ -204,7 +206,7 @@ def _collect(model: Any) -> Decoder | None:
             key_heads=config.num_key_value_heads,
             head_dim=first.head_dim,
             eps=config.rms_norm_eps,
-            longest=context_of(model),
+            longest=rows_of(model),
         )
     except (AttributeError, IndexError):
         return None
@@ -234,13 +236,3 @@ def _layer(layer: Any, linears: tuple[nn.Linear, ...]) -> Layer:
         query_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
         key_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
     )
-
-
-def context_of(model: Any) -> int | None:
-    """The most tokens of a sequence whose attention is plain: a sliding window bounds it like the context
-    does."""
-    config = model.config.get_text_config()
-    limits = [getattr(config, "max_position_embeddings", None)]
-    if any("sliding" in kind for kind in getattr(config, "layer_types", None) or ["sliding"]):
-        limits.append(getattr(config, "sliding_window", None))
-    return min((limit for limit in limits if limit is not None), default=None)

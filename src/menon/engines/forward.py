@@ -13,10 +13,12 @@ from torch.utils.checkpoint import checkpoint
 from menon import ragged
 from menon.batch import Batch, sent
 from menon.engines.decoder import Decoder, decoder_of, hidden_states
+from menon.engines.limits import context_of
 from menon.engines.log_probs import log_probs, wide
 from menon.engines.packed import attention, pack_distinct, pick
 from menon.engines.protocols import LogitRows
 from menon.errors import UserError
+from menon.limit import Limit
 from menon.streams import stream
 from menon.update.protocols import Head, Hidden, Need, Reduction, need_column
 
@@ -57,7 +59,7 @@ class Network:
     """The whole model if its logits are not simply head(hidden); then all logits [S, L, V] exist at once."""
     heads: Mapping[str, nn.Linear] = field(default_factory=dict)
     """Heads by name: hidden states [n, d] -> [n, k]."""
-    context: int | None = None
+    context: Limit | None = None
     """Most tokens of a sequence, where the model says so."""
     decoder: Decoder | None = None
     """The trunk as plain data, where the model is of the family that has a fast path."""
@@ -73,8 +75,10 @@ def take_apart(model: Any, heads: Mapping[str, nn.Linear] | None = None) -> Netw
     """
     if isinstance(model, ValueModel):
         own = {"value": model.head, **(heads or {})}
-        return Network(model.trunk, heads=own, context=_context(model.trunk), decoder=decoder_of(model.trunk))
-    context, head = _context(model), model.get_output_embeddings()
+        return Network(
+            model.trunk, heads=own, context=context_of(model.trunk), decoder=decoder_of(model.trunk)
+        )
+    context, head = context_of(model), model.get_output_embeddings()
     if head is not None and model.base_model is not model and _plain(model, head):
         decoder = decoder_of(model)
         return Network(model.base_model, head=head, heads=heads or {}, context=context, decoder=decoder)
@@ -102,10 +106,6 @@ def _plain(model: Any, head: nn.Module) -> bool:
         and torch.equal(seen[0][0], hidden)
         and torch.equal(logits, head(hidden))
     )
-
-
-def _context(model: nn.Module) -> int | None:
-    return getattr(getattr(model, "config", None), "max_position_embeddings", None)
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,9 @@ def run_trunk(
         )
     longest = int(batch.lengths.max()) if batch.num_sequences else 0
     if network.context is not None and longest > network.context:
+        limit = f"{network.context.what} of {network.context}"
         raise UserError(
-            f"a sequence of {longest} tokens is longer than the model's context of {network.context}; "
+            f"a sequence of {longest} tokens is longer than the model's {limit}; "
             "shorten the prompts or max_new_tokens"
         )
     before = place - 1  # the shift by one: the state before a token predicts it

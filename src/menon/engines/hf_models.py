@@ -4,6 +4,7 @@ change.
 """
 
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +16,20 @@ import torch
 import transformers
 from huggingface_hub import utils as hub_bars
 from huggingface_hub.utils import logging as hub_logging
-from safetensors import SafetensorError
 from torch import nn
 from transformers.utils import logging as hf_logging
 
 from menon.engines.forward import ValueInit, ValueModel, value_head
+from menon.engines.limits import layers_of
+from menon.engines.quantised import refuse_quantised
 from menon.engines.tokenizer_files import load_tokenizer
 from menon.errors import UserError, first_line
+
+PROCESSORS = ("*processor*.json", "chat_template*")
+"""Files by which images, sounds and chats become input of a model of several kinds of input. A checkpoint
+carries them, because what loads such a model looks for them beside the weights."""
+WITHOUT_KEYS = ("moe", "mlp", "conv", "linear_attention")
+"""Kinds of layers that keep no keys and values."""
 
 
 def load_policy(
@@ -61,10 +69,16 @@ def load_value_model(
 def export(
     model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, folder: Path
 ) -> None:
-    """An ordinary Hugging Face folder: safetensors, config, tokenizer, generation config."""
+    """An ordinary Hugging Face folder: safetensors, config, tokenizer, generation config, and the files of a
+    processor that lie where the model was loaded from."""
     with quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+    start = Path(model.name_or_path) if model.name_or_path else folder
+    for pattern in PROCESSORS:
+        for file in start.glob(pattern):
+            if file.is_file() and not (folder / file.name).exists():
+                shutil.copyfile(file, folder / file.name)
 
 
 def end_token_ids(model: Any, tokenizer: Any, name: str = "this model") -> tuple[int, ...]:
@@ -107,6 +121,7 @@ def folder_of(name: str) -> Path:
         raise UserError(
             f"{name} has no weights (*.safetensors); get them, or save the model again with safetensors"
         )
+    refuse_quantised(folder, name)
     return folder
 
 
@@ -125,33 +140,41 @@ def _download(name: str) -> Path:
         ) from error
 
 
-def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
-    try:
+def config_of(folder: Path, name: str) -> Any:
+    """The configuration of a causal language model."""
+    with in_a_sentence(name, f"the config.json of {name} cannot be read", "get the model again"):
         # Code that comes with a model is never run.
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:
-        raise UserError(
-            f"the config.json of {name} cannot be read ({first_line(error)}); get the model again"
-        ) from error
     if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(
             f"{name} is of type '{config.model_type}', not a causal language model; choose one that is"
         )
-    try:
+    return config
+
+
+def without_weights(folder: Path, name: str) -> Any:
+    """The model of a folder on the meta device: its shapes, which take no memory."""
+    refuse_quantised(folder, name)
+    config = config_of(folder, name)
+    with quiet(), torch.device("meta"), in_a_sentence(name, f"{name} cannot be built", "get the model again"):
+        return transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+
+
+def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
+    config = config_of(folder, name)
+    kind: Any = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    with in_a_sentence(name, f"the weights of {name} cannot be read", "get the model again"):
         loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
-            attn_implementation="sdpa",
+            # Some families have no fused attention, because they cap its scores or add to their sum.
+            attn_implementation="sdpa" if kind._supports_sdpa else "eager",
             use_safetensors=True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"the weights of {name} cannot be read ({first_line(error)}); get the model again"
-        ) from error
     model, report = loaded
     # The library would fill missing weights with random numbers without an error.
     wrong = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
@@ -160,11 +183,27 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
             f"{name} lacks weights that its config.json asks for, such as {wrong[0]}; get the whole model "
             "again"
         )
-    if not _is_causal(model):
+    fault = f"{name} ({type(model).__name__}) does not run on a few tokens"
+    with in_a_sentence(name, fault, "choose another model"):
+        causal = _is_causal(model)
+    if not causal:
         raise UserError(
             f"{name} looks ahead: a later token changes earlier predictions; choose a causal language model"
         )
     return model.eval()
+
+
+@contextmanager
+def in_a_sentence(name: str, fault: str, remedy: str) -> Iterator[None]:
+    """Any error of a library as a UserError."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            f"{name} needs a package that is not installed ({first_line(error)}); install it"
+        ) from error
+    except Exception as error:
+        raise UserError(f"{fault} ({first_line(error)}); {remedy}") from error
 
 
 @torch.no_grad()
@@ -203,12 +242,24 @@ def quiet() -> Iterator[None]:
                 enable()
 
 
-def cache_per_token(model: transformers.PreTrainedModel) -> int:
-    """How many numbers the keys and values of one token have in all layers; 0 where the configuration does
-    not say."""
-    config: Any = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
-    width = getattr(config, "head_dim", None) or config.hidden_size // max(
-        1, getattr(config, "num_attention_heads", 0)
-    )
-    return int(2 * config.num_hidden_layers * heads * width)
+def cache_per_token(model: Any) -> int:
+    """How many numbers the keys and values of one token have, all layers together, by the model's
+    configuration; 0 where it does not say."""
+    config = model.config.get_text_config()
+    count, layers = getattr(config, "num_hidden_layers", 0), layers_of(config)
+    each = [_keys_and_values(layer) for layer in layers] * (count if len(layers) == 1 else 1)
+    kinds = getattr(config, "layer_types", None) or [""] * count
+    modes = getattr(config, "kv_sharing_modes", None) or [""] * count
+    kept = [kind not in WITHOUT_KEYS and mode != "reuse" for kind, mode in zip(kinds, modes, strict=False)]
+    return sum(numbers for numbers, keeps in zip(each, kept, strict=False) if keeps)
+
+
+def _keys_and_values(layer: Any) -> int:
+    """Numbers of one token's keys and values in a layer."""
+    queries = getattr(layer, "num_attention_heads", None)
+    heads = getattr(layer, "num_key_value_heads", None) or queries
+    if not isinstance(queries, int) or not isinstance(heads, int) or not queries:
+        return 0
+    if getattr(layer, "kv_lora_rank", None):  # latent attention caches what keys and values are made from
+        return int(layer.kv_lora_rank + layer.qk_rope_head_dim)
+    return int(2 * heads * (getattr(layer, "head_dim", None) or layer.hidden_size // queries))

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 
 from menon.engines import hf_models
+from menon.engines.limits import context_of
 from menon.engines.tokenizer_files import load_tokenizer
 from menon.engines.tokens import tokenize_with
-from menon.errors import UserError, first_line
+from menon.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,11 @@ def load_preference_model(
         folder = hf_models.folder_of(name)
         model = load_classifier(folder, name, dtype)
         tokenizer = load_tokenizer(folder, name)
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return PreferenceModel(model.to(device).eval(), tokenizer, limit or 2**31)
+    return PreferenceModel(model.to(device).eval(), tokenizer, context_of(model) or 2**31)
 
 
 def load_classifier(folder: Path, name: str, dtype: torch.dtype) -> Any:
-    try:
+    with hf_models.in_a_sentence(name, f"the preference model {name} cannot be read", "get it again"):
         loaded: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder,
             dtype=dtype,
@@ -86,10 +85,6 @@ def load_classifier(folder: Path, name: str, dtype: torch.dtype) -> Any:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"the preference model {name} cannot be read ({first_line(error)}); get it again"
-        ) from error
     model, report = loaded
     if model.config.num_labels != 1:
         raise UserError(

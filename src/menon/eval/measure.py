@@ -1,28 +1,22 @@
 """Grades measured quantities: a number must be close enough to the gold one, in the unit that the question
 asks for (SciBench)."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from menon.eval.quantity import power, value
 from menon.reward.extract import WAYS, Way, stated
 from menon.types import Verdict
-
-_POWER = re.compile(
-    r"(?P<times>\s*(?:\\times|\\cdot|[×·*])\s*)?(?<![\d.])10\s*\^\s*\{?\s*(?P<n>[-+]?\d{1,3})\s*\}?"
-)
-_NUMBER = re.compile(r"[-+]?(?=\.?\d)(?:\d{1,3}(?:,\d{3})+(?!\d)|\d*)(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?!\d))?")
-_SPACE = re.compile(r"\\[,;:! ]|[~$]|\\mathrm|\\text\w*|[{}](?=\s*\d)")
-LONGEST = 300
-"""Characters that are searched for the number; its unit follows it."""
 
 
 @dataclass(frozen=True)
 class WithinTolerance:
-    """1 if the first number of the stated result is within `relative` of the gold one, else 0.
+    """1 if the stated number is within `relative` of the gold one, else 0. The number is the side after the
+    last `=` of the stated result, read as mathematics (`quantity.value`); its unit is left out.
 
     Where the row's `unit` holds a power of ten, a result that writes the power out counts as well: 3.52 and
-    3.52e-19 for the gold answer 3.52 in units of 10^{-19} J. For a gold answer of 0 only 0 is right.
+    3.52e-19 for the gold answer 3.52 in units of 10^{-19} J; 2.3 and 2.3 % where the unit is %. For a gold
+    answer of 0 only 0 is right.
     """
 
     relative: float = 0.05
@@ -32,10 +26,11 @@ class WithinTolerance:
         self, prompt: str, completion: str, answer: str, unit: str | None = None, **columns: object
     ) -> Verdict:
         said, gold = value(stated(prompt, completion, self.ways) or ""), value(answer)
+        factors = {1.0, power(unit or ""), power(unit or "") * (0.01 if "%" in (unit or "") else 1)}
         score = float(
             said is not None
             and gold is not None
-            and any(self.near(g, said) for g in (gold, gold * power(unit or "")))
+            and any(self.near(gold * factor, said) for factor in factors)
         )
         return Verdict(score, acc=score)
 
@@ -49,22 +44,4 @@ class WithinTolerance:
         return one == two or (one is not None and two is not None and self.near(one, two))
 
     def spell(self, prompt: str, answer: str) -> str:
-        close = "</think>" if prompt.rstrip().endswith("<think>") else ""
-        return f"{close}\\boxed{{{answer}}}"
-
-
-def value(text: str) -> float | None:
-    r"""The first number, with its power of ten; None where there is none.
-
-    >>> value(r"$-1{,}234.5\,\mathrm{J}$"), value(r"6.6 \times 10^{-23} kg"), value("about x")
-    (-1234.5, 6.6e-23, None)
-    """
-    text = _SPACE.sub("", text[:LONGEST].replace("−", "-").replace("{,}", ","))
-    found = _NUMBER.search(_POWER.sub(lambda power: f"{'' if power['times'] else '1'}e{power['n']}", text))
-    return float(found[0].replace(",", "")) if found else None
-
-
-def power(unit: str) -> float:
-    """The power of ten that a unit begins with, else 1."""
-    found = _POWER.search(unit)
-    return float(f"1e{found['n']}") if found else 1.0
+        return f"\\boxed{{{answer}}}"

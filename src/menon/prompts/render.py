@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from menon.errors import OnBad, UserError, first_line, refuse_rows
+from menon.limit import Limit
 from menon.prompts.sources import BadRow
 from menon.prompts.template import CHAT, TEMPLATES, Template, fill, find_template
 from menon.types import Prompt, Tokens
@@ -37,18 +38,20 @@ def render(
 ) -> tuple[list[Prompt], int]:
     """Prompts in the order of their rows, and the number of those left out.
 
-    A prompt and an answer of `max_new_tokens` must fit into the model's `context`. `Prompt.index` is the
-    row's place in `rows`; the raw question stays as the column `question`. The chat template also gets the
-    row's `tools`. UserError: an unknown template, one that needs a column which a row lacks, chat messages
-    without a chat template; a row that the chat template or the tokenizer cannot take, whose prompt is too
-    long or has no token (unless such rows are to be skipped and others remain).
+    A prompt and an answer of `max_new_tokens` must fit into the model's `context`, which is a `Limit` or a
+    number of tokens. `Prompt.index` is the row's place in `rows`; the raw question stays as the column
+    `question`. The chat template also gets the row's `tools`. UserError: an unknown template, one that needs
+    a column which a row lacks, chat messages without a chat template; a row that the chat template or the
+    tokenizer cannot take, whose prompt is too long or has no token (unless such rows are to be skipped and
+    others remain).
     """
     form = find_template(template)
     if form.as_turn and chat is None:
         raise UserError(f"the tokenizer has no chat template; take another template than '{template}'")
+    limit = Limit(context)
     if context <= max_new_tokens:
         raise UserError(
-            f"the model's context of {context} tokens leaves no room for a question before "
+            f"the model's {limit.what} of {context} tokens leaves no room for a question before "
             f"{max_new_tokens} new tokens; "
             "lower max_new_tokens"
         )
@@ -70,8 +73,8 @@ def render(
         prompts.append(Prompt(index, tokens, text, row.get("answer"), columns))
     if faults and (on_bad == "stop" or not prompts):
         room = (
-            f"prompts for a context of {context} tokens with max_new_tokens={max_new_tokens} "
-            "(lower it, or take a longer context)"
+            f"prompts for a {limit.what} of {context} tokens with max_new_tokens={max_new_tokens} "
+            f"(lower it, or take a model with a longer {limit.what})"
         )
         refuse_rows(room if too_long else f"prompts of template={template}", faults, total=len(rows))
     return prompts, len(faults)

@@ -1,56 +1,126 @@
-"""Multiple choice: compares the letter that an answer states."""
+"""Multiple choice: compares the letters that an answer states."""
 
 import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from menon.reward.extract import WAYS, Way, stated
+from menon.reward.prose import is_denied
 from menon.types import Verdict
 
 LONGEST = 40
-"""Characters of a gold answer that may be a letter with its wrapping."""
-_GOLD = re.compile(r"\$?(?:\\(?:text\w*|mathrm|mathbf)\{)?[(\[]?([A-J])[)\].:]?\}?\.?\$?")
-_WRAPPING = re.compile(r"\\(?:text\w*|mathrm|mathbf|textbf|boxed|mbox)\s*\{|[{}$*\"'“”‘’`]|\\[()\[\],;! ]")
+"""Characters of a gold answer that may be letters with their wrapping."""
+_AROUND = r"[\s,，、;；&.:()\[\]]*"
+_GOLD = re.compile(rf"{_AROUND}[A-J](?:{_AROUND}(?:and|[和与])?{_AROUND}[A-J])*{_AROUND}")
+_WRAPPING = re.compile(
+    r"\\(?:text\w*|math(?:rm|bf|sf)|bf|boxed|mbox)\s*\{|\\[{}]|[{}$*_\"'“”‘’`]|\\[()\[\],;! ]"
+)
+_GOLD_WRAPPING = re.compile(r"\\(?:text\w*|math(?:rm|bf|sf)|mbox)\s*\{|\\[{}]|[{}$*\"“”]|\\[,;! ]")
 _LETTER = re.compile(
-    r"(?:the )?(?:correct )?(?:final )?(?:option|choice|answer|选项|选)? ?(?:is)? ?:? ?"
-    r"(?:\( ?([A-J]) ?\)|\[ ?([A-J]) ?\]|([A-J])(?=$| ?[.:)。,，;：、]| (?-i:[A-Z(])))(.*)",
+    r"(?:the )?(?:(?:correct|final|right|best) )*(?:options?|choices?|answers?|选项|选|答案)? ?"
+    r"(?:is|are|是|为)? ?[:：]? ?(?:\( ?([A-J]) ?\)|\[ ?([A-J]) ?\]"
+    r"|([A-J])(?=$| ?[.:)!。,，;；：、/&+]| ?[和与及或]| (?:and|or)\b| (?-i:[A-Z(])))",
     re.IGNORECASE,
 )
-_ANOTHER = re.compile(
-    r"^\s*(?:[,，、;/&]|and\b|or\b)\s*(?:and\b|or\b)?\s*[(\[]?\s*[A-J]\s*(?:[)\].,]|$|\s+(?:and|or)\b)",
-    re.IGNORECASE,
+_RUN = re.compile(r"[(\[]?([A-J]{2,10})[)\].。]*")
+_SEGMENT = re.compile(r"\\over(?:line|rightarrow|leftrightarrow)")
+"""A gold answer `AC` may be a segment as well as two letters."""
+_NEXT = re.compile(
+    r"(?P<open>(?:(?i:to|through|thru|bis)\b|[-–—~至到]) ?[(\[]?(?i:[A-J])\b(?! [a-z])"
+    r"|(?i:or|oder|ou|maybe|perhaps|possibly|probably|either)\b|[/|?]|或者?|または|可能|也许)"
+    r"|(?P<joins>(?i:and|und|et|options?|choices?)\b|[,，、;；&+]|[和与及])"
+    r"|(?P<marked>\( ?(?i:[A-J]) ?\)|\[ ?(?i:[A-J]) ?\]|(?i:[A-J])\))"
+    r"|(?P<letter>(?i:[A-J]))(?!\w)"
+    r"(?P<end>(?= ?(?:$|[,，、;；&/)\]和与及或]|[.。:：](?: ?$| [^a-z]))"
+    r"| (?i:and|or)\b| ?[(\[]?[A-J](?!\w)))?"
+    r"|[\s.。:：()\[\]]"
 )
+"""What may stand between an answer's letters, and the letters themselves; a word ends them."""
+_OR_ANOTHER = re.compile(r"\b(?:or|oder|ou)\b \(?([A-J])\b(?! [a-z])|或者? ?\(?([A-J])")
 _MENTIONED = re.compile(
-    r"\b(?:option|choice|choose|chose|select|pick|answer)\s+(?:is\s+)?\(?([A-J])\b(?!')|\(?\b([A-J])\b\)?\s+is\s+(?:the\s+)?(?:correct|right)"
+    r"\b(?:option|choice|choose|chose|select|pick|answer)\s+(?:is\s+)?\(?([A-J])\b(?!')"
+    r"|\(?\b([A-J])\b\)?\s+is\s+(?:the\s+)?(?:correct|right)"
 )
 
 
 def gold_letter(gold: str) -> str | None:
-    """`B` of `B`, `(B)`, `\\text{(B)}`, `B.`; None where the gold is no letter from A to J."""
-    found = _GOLD.fullmatch("".join(gold.split())) if len(gold) <= LONGEST else None
-    return found[1] if found else None
+    """`B` of `B`, `(B)`, `\\text{(B)}`, `B.`, and `BD` of `B, D` or `B and D`; None where the gold answer is
+    anything else than letters from A to J in alphabetical order."""
+    if len(gold) > LONGEST or not _GOLD.fullmatch(bare := _GOLD_WRAPPING.sub(" ", gold)):
+        return None
+    letters = re.findall(r"[A-J]", bare)
+    return "".join(letters) if letters == sorted(set(letters)) else None
 
 
 def letter(text: str) -> str | None:
-    """The letter that an answer begins with: `B`, `b`, `(B) 42`, `Option B`, `B. because`; None for several
-    or none."""
-    found = _LETTER.match(" ".join(_WRAPPING.sub("", text[:300]).split()))
-    if found is None or _ANOTHER.match(found[4]):
+    """The letter that an answer begins with: `B`, `b`, `(B) 42`, `Option B`, `B. because`; or all letters
+    that stand before its first word, in alphabetical order: `BD` of `B, D`. None for alternatives (`A or B`),
+    for a letter that is denied, and for none.
+
+    >>> letter("(B) Paris"), letter("D and B"), letter("A, maybe B")
+    ('B', 'BD', None)
+    """
+    text = " ".join(_WRAPPING.sub("", text[:300]).split())
+    if run := _RUN.fullmatch(_SEGMENT.sub("", text)):
+        return ordered(run[1])
+    found = _LETTER.match(text)
+    if found is None or is_denied(text, (found.end(), found.end())):
         return None
-    return (found[1] or found[2] or found[3]).upper()
+    first = found[1] or found[2] or found[3]
+    others = other_letters(text, found.end())
+    if others is None or any(one[1] or one[2] for one in _OR_ANOTHER.finditer(text, found.end())):
+        return None
+    return ordered(first + others)
+
+
+def ordered(letters: str) -> str | None:
+    """Letters in alphabetical order; None where one is there twice."""
+    letters = letters.upper()
+    return "".join(sorted(letters)) if len(set(letters)) == len(letters) else None
+
+
+def other_letters(text: str, place: int) -> str | None:
+    """The letters from this place to the first word; None where they are alternatives.
+
+    A capital A before a word is an article, an I a number (`I and II`), and a letter before an operator
+    belongs to the option's text."""
+    letters, joined = "", False
+    while found := _NEXT.match(text, place):
+        place = found.end()
+        if found["open"]:
+            return None
+        if found["marked"]:
+            letters += next(filter(str.isalpha, found["marked"]))
+        elif found["letter"]:
+            one = found["letter"]
+            article = one in "aAiI" and re.match(r" [a-z]{2}", text[place:])
+            if one in "iI" or article or not (found["end"] is not None or (joined and one.isupper())):
+                return letters
+            if re.match(r" ?[=^<>+*−-]", text[place:]):
+                return letters
+            letters += one
+        joined = bool(found["joins"]) or (joined and not found[0].strip())
+    return letters
 
 
 def mentioned(text: str) -> str | None:
     """The last letter that a text calls its choice without marking it: `I choose C`, `D is the correct
-    answer`."""
-    found = _MENTIONED.findall(text[-1000:])
-    return (found[-1][0] or found[-1][1]) if found else None
+    answer`. None where the text denies it, or names several."""
+    found = list(_MENTIONED.finditer(text[-1000:]))
+    if not found:
+        return None
+    group = 1 if found[-1][1] else 2
+    start, end = found[-1].span(group)
+    near = text[-1000:]
+    if is_denied(near, (start, end)) or is_denied(near, (found[-1].start(), end)):
+        return None
+    return found[-1][2] or letter(near[start : start + 1] + "." + near[end:].lstrip(" ).*"))
 
 
 @dataclass(frozen=True)
 class MultipleChoice:
-    """1 if the stated letter is the gold one, else 0; if the gold answer is no letter from A to J, no answer
-    is right."""
+    """1 if the stated letter is the gold one, else 0; where the gold answer is several letters (`BD`),
+    exactly these must be stated. If it is no letter from A to J, no answer is right."""
 
     kind: Literal["choice"] = "choice"
     ways: ClassVar[tuple[Way, ...]] = WAYS
@@ -64,5 +134,4 @@ class MultipleChoice:
         return Verdict(score, acc=score)
 
     def spell(self, prompt: str, answer: str) -> str:
-        close = "</think>" if prompt.rstrip().endswith("<think>") else ""
-        return f"{close}\\boxed{{{answer}}}"
+        return f"\\boxed{{{answer}}}"

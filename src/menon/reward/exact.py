@@ -19,7 +19,7 @@ class ExactMatch:
     r"""1 if the result that a completion states is the gold answer, else 0 (docs/numerics.md, 13.1 and 13.2).
 
     The first way of `extract.WAYS` that finds a result decides: `<answer>`, `\boxed{}`, `Answer:`, `####`. It
-    is wrong if nothing is stated, if nothing follows `</think>`, or if the box is malformed. Numbers are
+    is wrong if nothing is stated, if nothing follows the thought, or if the box is malformed. Numbers are
     compared exactly, with `$` and thousands' commas taken out, so 1,000 = 1000.0 and .1 is not .10001;
     anything else must be the same string. A truncated answer is graded as it is.
     """
@@ -37,8 +37,7 @@ class ExactMatch:
     def spell(self, prompt: str, answer: str) -> str:
         """The shortest completion that states an answer; with it the gold answers of a data set are
         checked."""
-        close = "</think>" if prompt.rstrip().endswith("<think>") else ""
-        return f"{close}\\boxed{{{answer}}}"
+        return f"\\boxed{{{answer}}}"
 
 
 def same(gold: str, result: str) -> bool:
@@ -52,8 +51,8 @@ def same(gold: str, result: str) -> bool:
 
 
 def tidy(text: str) -> str:
-    """The text without surrounding space, dollar signs, emphasis and full stop."""
-    text = text.strip().strip("*").strip()
+    """The text without surrounding space, dollar signs, emphasis and full stop, with a plain minus sign."""
+    text = text.strip().strip("*").strip().replace("−", "-")
     if len(text) > 1 and text.endswith("."):
         text = text[:-1]
     if len(text) > 1 and text[0] == text[-1] == "$":

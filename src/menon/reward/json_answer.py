@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from menon.reward.extract import after_thinking, answer_tag
+from menon.reward.extract import tagged
+from menon.thought import after_thinking
 from menon.types import Verdict
 
 LONGEST = 100_000
@@ -37,13 +38,13 @@ class JsonAnswer:
         return Verdict(score, float(same), {"unparsable": 0.0})
 
     def spell(self, prompt: str, answer: str) -> str:
-        return ("</think>" if prompt.rstrip().endswith("<think>") else "") + answer
+        return answer
 
 
 def written(prompt: str, completion: str) -> str:
     text = after_thinking(prompt, completion) or ""
     blocks = _FENCED.findall(text)
-    return answer_tag(text) or (blocks[-1] if blocks else text)
+    return tagged(text) or (blocks[-1] if blocks else text)
 
 
 def parse(text: str) -> tuple[Any] | None:

@@ -1,4 +1,4 @@
-"""A language model as verifier: does the last line of an answer agree with the reference (arXiv
+"""A language model as verifier: does what an answer states agree with the reference (arXiv
 2503.23829)?"""
 
 import math
@@ -15,6 +15,7 @@ from menon.errors import UserError
 from menon.parts import Around
 from menon.reward.batched import NoReply, ask
 from menon.reward.code.signatures import Asked
+from menon.reward.judge_text import beginning, check_begins, decision_of, final_step, first
 from menon.types import Verdict
 from menon.user_code import describe
 
@@ -26,13 +27,10 @@ Complete = Callable[[Sequence[str]], Sequence[Reply]]
 """Prompts -> one reply each. `Around` makes it from a model folder or a server."""
 
 PLACES = ("{question}", "{final_step}", "{reference}")
-LONGEST_LINE = 1000
-"""Characters of the last line that the judge reads, the end of it."""
 REMEMBERED = 100_000
 """How many verdicts are kept; the oldest are dropped first."""
 
 _PLACE = re.compile("|".join(map(re.escape, PLACES)))
-_DECISION = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -40,17 +38,18 @@ class Judge:
     """Binary: R = 1 if the judge's decision c is yes, else 0. Soft: R = P if c = yes, 1 - P if c = no.
 
     P is the probability of the first token that the judge wrote; with `renorm` P(YES) / (P(YES) + P(NO)),
-    each over all first tokens that begin the word. c is read from the first line of the reply, which must be
-    yes or no in any case; any other reply is unparsable: reward 0, counted by the part `judge_unparsable`.
-    `acc` is 1 where c is yes.
+    each over all first tokens that begin the word. c is the first word of the reply after its thought, or of
+    the result that it states, in any case; a reply that begins otherwise or says both is unparsable: reward
+    0, counted by the part `judge_unparsable`. `acc` is 1 where c is yes.
 
-    The judge sees the question, the reference, and only the last non-empty line of the answer, because the
-    reasoning could persuade it to say yes. An answer without such a line is wrong and is not sent to the
-    judge. Equal triples (question, last line, reference) are asked once and remembered.
+    The judge sees the question, the reference, and of the answer only the stated result, else the last line
+    with a letter or digit, because the reasoning could persuade it to say yes. An answer without such a line
+    is wrong and is not sent to the judge. Equal triples (question, result, reference) are asked once and
+    remembered.
 
     NaN with an error: a row without a reference; a call that raises, takes longer than `time_limit` seconds
     for a batch, or returns something else than one reply per prompt; a soft verdict without a probability in
-    [0, 1]. These are not remembered.
+    [0, 1], or of a reply that does not begin with its decision. These are not remembered.
     """
 
     model: str | Complete = ""
@@ -64,6 +63,8 @@ class Judge:
     renorm: bool = False
     prompt: str = ""
     """A file with {question}, {final_step} and {reference}, or a text with them; "": the built-in one."""
+    max_new_tokens: int = 16
+    """Most tokens of a reply; a judge that thinks first needs room for its thought."""
     batch_size: int = 64
     """Prompts per call."""
     time_limit: float = 120.0
@@ -78,10 +79,10 @@ class Judge:
             )
         if holds_a_place(self.prompt):
             check_prompt(self.prompt, "the judge's prompt")
-        if self.batch_size < 1 or not self.time_limit > 0:
+        if self.batch_size < 1 or self.max_new_tokens < 1 or not self.time_limit > 0:
             raise UserError(
-                f"a judge's batch_size ({self.batch_size}) must be at least 1, its time_limit "
-                f"({self.time_limit}) positive"
+                f"a judge's batch_size ({self.batch_size}) and max_new_tokens ({self.max_new_tokens}) must "
+                f"be at least 1, its time_limit ({self.time_limit}) positive"
             )
         if self.renorm and not self.soft:
             raise UserError("renorm changes the soft reward only; set soft=true as well, or leave it out")
@@ -93,9 +94,13 @@ class Judge:
             return replace(self, prompt=prompt)
         if self.url:
             return replace(
-                self, prompt=prompt, model=around.connect_judge(self.url, self.model, self.key_variable)
+                self,
+                prompt=prompt,
+                model=around.connect_judge(self.url, self.model, self.key_variable, self.max_new_tokens),
             )
-        return replace(self, prompt=prompt, model=around.load_judge(self.model, self.renorm))
+        return replace(
+            self, prompt=prompt, model=around.load_judge(self.model, self.renorm, self.max_new_tokens)
+        )
 
     @property
     def complete(self) -> Complete:
@@ -161,11 +166,12 @@ class Judge:
 
     def _soft(self, decision: bool, text: str, probabilities: Mapping[str, float]) -> float:
         if self.renorm:
+            check_begins(text, decision)
             yes, no = (beginning(word, probabilities) for word in ("yes", "no"))
             if not yes + no > 0:
                 raise NoReply("gave no probability of YES or NO")
             return yes / (yes + no)
-        p = first(text, probabilities)
+        p = first(text, decision, probabilities)
         return p if decision else 1 - p
 
     def _remember(self, verdicts: Mapping[tuple[str, str, str], Verdict]) -> None:
@@ -218,17 +224,17 @@ def fill(prompt: str, triple: tuple[str, str, str]) -> str:
 
 
 def triple_of(asked: Asked) -> tuple[str, str, str] | Verdict:
-    """Question, last line and reference; or a verdict if there is nothing to ask the judge."""
+    """Question, result and reference; or a verdict if there is nothing to ask the judge."""
     if not asked.answer:
         return Verdict(
             math.nan,
             math.nan,
             error="the judge has no reference answer for this question; give the row an 'answer'",
         )
-    lines = [line.strip() for line in asked.completion.splitlines() if line.strip()]
-    if not lines:
+    step = final_step(asked.prompt, asked.completion)
+    if not step:
         return Verdict(0.0, 0.0, {"judge_unparsable": 0.0})
-    return question_of(asked), lines[-1][-LONGEST_LINE:], asked.answer
+    return question_of(asked), step, asked.answer
 
 
 def question_of(asked: Asked) -> str:
@@ -237,37 +243,3 @@ def question_of(asked: Asked) -> str:
     if isinstance(question, list) and question and isinstance(question[-1], Mapping):
         question = question[-1].get("content")
     return question if isinstance(question, str) else asked.prompt
-
-
-# The reply
-
-
-def decision_of(text: str) -> bool | None:
-    lines = text.strip().splitlines()
-    found = _DECISION.fullmatch(lines[0]) if lines else None
-    return None if found is None else found.group(1).lower() == "yes"
-
-
-def first(text: str, probabilities: Mapping[str, float]) -> float:
-    """The probability of the reply's first token, which is the longest of the given tokens that the reply
-    begins with."""
-    text = text.strip()
-    tokens = [token for token in probabilities if token.strip() and text.startswith(token.strip())]
-    if not tokens:
-        raise NoReply(
-            "gave no probability of its first token, which the soft reward needs; ask the binary one "
-            "(soft=false)"
-        )
-    return sound(max((len(token.strip()), probabilities[token]) for token in tokens)[1])
-
-
-def beginning(word: str, probabilities: Mapping[str, float]) -> float:
-    """The total probability of all tokens that spell the word or its beginning."""
-    bare = {token: token.strip().lower() for token in probabilities}
-    return sum(sound(probabilities[token]) for token, text in bare.items() if text and word.startswith(text))
-
-
-def sound(p: Any) -> float:
-    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1.0001:
-        raise NoReply(f"gave {p!r} as a probability")
-    return min(float(p), 1.0)

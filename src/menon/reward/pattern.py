@@ -9,12 +9,14 @@ from menon.errors import UserError
 from menon.parts import Around
 from menon.reward.extract import WAYS, stated
 from menon.reward.pool import Broken, Costly, Pool
+from menon.thought import after_thinking
 from menon.types import Verdict
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """1 if the whole stated result (with `whole` the whole answer) matches a regular expression, else 0.
+    """1 if the whole stated result (with `whole` the whole text after the thought) matches a regular
+    expression, else 0.
 
     `pattern` is for all rows; "" takes each row's gold answer. Matching may take very long, so it runs in a
     worker process with a time limit.
@@ -39,7 +41,7 @@ class Pattern:
         return Pool("menon.reward.pattern:matches", seconds=0.2)
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: Any) -> Verdict:
-        text = completion if self.whole else stated(prompt, completion, WAYS)
+        text = after_thinking(prompt, completion) if self.whole else stated(prompt, completion, WAYS)
         if text is None:
             return Verdict(0.0, 0.0, {"too_costly": 0.0})
         try:

@@ -10,6 +10,7 @@ from menon.parts import Around
 from menon.reward.batched import NoReply, ask
 from menon.reward.code.signatures import Asked
 from menon.reward.judge import question_of
+from menon.thought import after_thinking, before_thinking
 from menon.types import Verdict
 
 Score = Callable[[Sequence[str]], Sequence[float]]
@@ -18,11 +19,12 @@ Score = Callable[[Sequence[str]], Sequence[float]]
 
 @dataclass(frozen=True)
 class Preference:
-    """R = clip((s - mean) / std, -clip, clip), s the raw score of the whole text; `acc` is unknown (NaN).
+    """R = clip((s - mean) / std, -clip, clip), s the raw score of prompt and answer; `acc` is unknown (NaN).
 
     `mean` and `std` are those of the raw scores of held-out demonstrations, measured once before the run, so
-    that rewards of different preference models have the same scale. A truncated answer (finish "length") has
-    no end for the model to score: with `missing_end` c >= 0 its reward is c * R (0: no reward, as in ReaLHF;
+    that rewards of different preference models have the same scale. The model does not see the thought. A
+    truncated answer (finish "length"), or one whose thought never ends, has no end for the model to score:
+    with `missing_end` c >= 0 its reward is c * R (0: no reward, as in ReaLHF;
     1: no difference), with c < 0 it is c itself (OpenRLHF's rule). Where c <= 0 it is not sent to the model.
 
     NaN with an error: a call that raises, takes longer than `time_limit` seconds for a batch, returns
@@ -77,7 +79,7 @@ class Preference:
 
     def many(self, asked: Sequence[Asked]) -> list[Verdict]:
         """Verdicts in the order of the answers."""
-        places = [place for place, one in enumerate(asked) if one.finish != "length" or self.missing_end > 0]
+        places = [place for place, one in enumerate(asked) if self.missing_end > 0 or not is_cut(one)]
         verdicts = [Verdict(self.missing_end, math.nan) for _ in asked]
         for start in range(0, len(places), self.batch_size):
             batch = places[start : start + self.batch_size]
@@ -97,15 +99,21 @@ class Preference:
             return failed(f"returned {score!r} as a score")
         reward = max(-self.clip, min(self.clip, (score - self.mean) / self.std))
         return Verdict(
-            reward * self.missing_end if asked.finish == "length" else reward, math.nan, {"raw": float(score)}
+            reward * self.missing_end if is_cut(asked) else reward, math.nan, {"raw": float(score)}
         )
 
     def text(self, asked: Asked) -> str:
+        response = after_thinking(asked.prompt, asked.completion) or ""
         if not self.template:
-            return asked.prompt + asked.completion
+            return before_thinking(asked.prompt) + response
         before, _, behind = self.template.partition("{question}")
-        fill = [part.replace("{response}", asked.completion) for part in (before, behind)]
+        fill = [part.replace("{response}", response) for part in (before, behind)]
         return question_of(asked).join(fill)
+
+
+def is_cut(asked: Asked) -> bool:
+    """Whether an answer has no end: it was truncated, or its thought was never closed."""
+    return asked.finish == "length" or after_thinking(asked.prompt, asked.completion) is None
 
 
 def failed(error: str) -> Verdict:

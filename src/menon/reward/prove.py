@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from menon.errors import OnBad, refuse_rows
 from menon.reward.grade import Grading
-from menon.types import Prompt
+from menon.thought import CLOSING, opens_thought
+from menon.types import Prompt, Verdict
 
 SHOWN_LETTERS = 40
 
@@ -14,14 +15,14 @@ def prove_golds(
 ) -> tuple[list[Prompt], int]:
     """The prompts whose gold answer is right by their own verifier, and the number of the other prompts.
 
-    `spell(prompt, answer)` writes a completion that states an answer (`ExactMatch.spell`); so this is for
-    built-in rewards, for which it is known how an answer is stated. UserError names the rows that fail,
+    `spell(prompt, answer)` writes a text that states an answer (`ExactMatch.spell`); so this is for built-in
+    rewards, for which it is known how an answer is stated. UserError names the rows that fail,
     unless they are to be skipped and others remain.
     """
     proved: list[Prompt] = []
     faults: list[str] = []
     for prompt in prompts:
-        verdict = grading.judge(prompt, spell(prompt.text, prompt.answer or ""))
+        verdict = prove(prompt, grading, spell)
         if verdict.acc == 1:
             proved.append(prompt)
         else:
@@ -30,6 +31,12 @@ def prove_golds(
     if faults and (on_bad == "stop" or not proved):
         refuse_rows("gold answers", faults, total=len(prompts))
     return proved, len(faults)
+
+
+def prove(prompt: Prompt, grading: Grading, spell: Callable[[str, str], str]) -> Verdict:
+    """The verdict on the gold answer itself. A thought that the prompt opened is closed first."""
+    close = CLOSING if opens_thought(prompt.text) else ""
+    return grading.judge(prompt, close + spell(prompt.text, prompt.answer or ""))
 
 
 def begin(prompt: Prompt) -> str:

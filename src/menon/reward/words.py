@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from menon.errors import UserError
-from menon.reward.extract import after_thinking
 from menon.reward.math.text import words
+from menon.thought import after_thinking
 from menon.types import Verdict
 
 _LATIN = re.compile(r"[^\W\d_]+")

@@ -52,6 +52,9 @@ class Job:
     terms: Mapping[str, Ready]
     unit: Unit
     """The unit that is never cut apart."""
+    first: bool = False
+    """The model is still the one that began the step, so that its log-probs can be compared with the
+    sampler's."""
 
 
 class ModelHost(Protocol):

@@ -25,6 +25,8 @@ class Micro:
 
     batch: Batch
     terms: Mapping[str, Ready]
+    first: bool = False
+    """See `Job.first`."""
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -51,7 +53,7 @@ def prepare(minibatch: MiniBatch, batch: Batch, host: ModelHost) -> Job:
         selected = batch.trained if term.select is None else term.select(view) & batch.trained
         steered = batch.columns.get(coefficient_column(name), torch.ones((), dtype=batch.reward.dtype))
         ready[name] = Ready(term, term.coef * steered * term.share(view, selected), columns)
-    return Job(batch, ready, update.unit)
+    return Job(batch, ready, update.unit, minibatch.first)
 
 
 def _current(host: ModelHost, role: str, batch: Batch, first: bool) -> Current:
@@ -80,6 +82,7 @@ def cut(job: Job, tokens_per_forward: int, workers: int = 1) -> Iterator[Micro]:
                 )
                 for name, ready in job.terms.items()
             },
+            job.first,
         )
 
 
@@ -122,7 +125,7 @@ def moved(micro: Micro, device: torch.device) -> Micro:
         )
         for name, ready in micro.terms.items()
     }
-    return Micro(to(micro.batch, device), terms)
+    return replace(micro, batch=to(micro.batch, device), terms=terms)
 
 
 def loss_of(now: Mapping[str, Tensor], micro: Micro) -> tuple[Tensor, dict[str, Metric]]:
@@ -140,7 +143,9 @@ def loss_of(now: Mapping[str, Tensor], micro: Micro) -> tuple[Tensor, dict[str, 
         with torch.no_grad():
             merge(metrics, {f"loss/{name}": Sum(loss.detach())} | masked | ready.term.loss.metrics(now, view))
     with torch.no_grad():
-        merge(metrics, mismatch(now, micro.batch) | distance(now, micro.batch))
+        if micro.first:
+            merge(metrics, mismatch(now, micro.batch))
+        merge(metrics, distance(now, micro.batch))
     return torch.stack(losses).sum(), metrics
 
 
@@ -186,10 +191,10 @@ def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     """How far trainer and sampler differ on the same weights (docs/numerics.md, 15.6): w =
     pi_old / pi_behaviour, which should be 1.
 
-    It is measured on the first update of a step, where the new log-prob is the old one. A sampler with stale
-    weights is visible here.
+    It is measured on the first update of a step, before the weights move. A sampler with stale weights is
+    visible here.
     """
-    if batch.behaviour_logp is None or batch.old_logp is not None or "logp" not in now:
+    if batch.behaviour_logp is None or "logp" not in now:
         return {}
     d, counted = (
         ragged.difference(now["logp"], batch.behaviour_logp, batch.trained).clamp(-20, 20),

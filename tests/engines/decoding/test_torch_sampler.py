@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     BloomConfig,
-    BloomForCausalLM,
+    Lfm2Config,
     MambaConfig,
-    MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     PreTrainedModel,
@@ -292,7 +292,7 @@ def test_a_copy_of_its_own_keeps_its_buffers_and_its_ties():
     assert copied(input_ids=ids).logits[0].argmax(-1)[:-1].tolist() == completion.tokens.tolist()
 
 
-def test_a_sliding_window_bounds_the_context():
+def test_a_sliding_window_bounds_what_is_written():
     torch.manual_seed(0)
     config = MistralConfig(
         vocab_size=V,
@@ -311,7 +311,7 @@ def test_a_sliding_window_bounds_the_context():
     requests = [replace(r, sampling=replace(r.sampling, max_new_tokens=5)) for r in ragged_requests()[:12]]
     for completion, request in zip(answers(model, requests, slots=3), requests, strict=True):
         assert_same(completion, reference(model, request))
-    with pytest.raises(UserError, match=r"context is 24; lower max_new_tokens"):
+    with pytest.raises(UserError, match=r"sliding window is 24; lower max_new_tokens"):
         written_by(sampler_of(model), [Request(prompt(0, [1] * 20, vocab=V), Sampling(max_new_tokens=5))])
 
 
@@ -362,21 +362,38 @@ def test_no_requests():
 
 
 @pytest.mark.parametrize(
-    "model",
+    ("config", "sentence"),
     [
-        lambda: MambaForCausalLM(
-            MambaConfig(vocab_size=V, hidden_size=16, num_hidden_layers=2, eos_token_id=END)
+        (
+            MambaConfig(vocab_size=V, hidden_size=16, num_hidden_layers=2, eos_token_id=END),
+            "keep a running state",
         ),
-        lambda: BloomForCausalLM(
-            BloomConfig(vocab_size=V, hidden_size=16, n_layer=2, n_head=2, eos_token_id=END)
+        (
+            Lfm2Config(
+                vocab_size=V,
+                hidden_size=16,
+                intermediate_size=16,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                layer_types=["conv", "full_attention"],
+                block_multiple_of=8,
+                eos_token_id=END,
+            ),
+            r"layers \(of the kind conv\) that keep a running state",
+        ),
+        (
+            BloomConfig(vocab_size=V, hidden_size=16, n_layer=2, n_head=2, eos_token_id=END),
+            "cannot run Bloom",
         ),
     ],
-    ids=["state_space", "positions_from_the_mask"],
+    ids=["state_space", "convolutions", "positions_from_the_mask"],
 )
-def test_a_model_that_cannot_decode_by_rows_is_refused(model):
+def test_a_model_that_cannot_decode_by_rows_is_refused(config, sentence):
     torch.manual_seed(0)
-    with pytest.raises(UserError, match=r"use a model with plain attention in every layer"):
-        written_by(sampler_of(model().eval()), [Request(prompt(0, [1], vocab=V))])
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with pytest.raises(UserError, match=f"{sentence}.*; use a model with plain attention in every layer"):
+        written_by(sampler_of(model), [Request(prompt(0, [1], vocab=V))])
 
 
 def test_broken_weights_are_told():

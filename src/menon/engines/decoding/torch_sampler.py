@@ -14,20 +14,23 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from menon.engines.decoder import FAMILY, Decoder, context_of, decoder_of, is_family
+from menon.engines.decoder import FAMILY, Decoder, decoder_of, is_family
 from menon.engines.decoding.decode_weights import cache_dtype
 from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
 from menon.engines.decoding.model_slots import ModelSlots, evaluating
 from menon.engines.decoding.scheduler import Settings, Slots
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.decoding.torch_stream import TorchStream
-from menon.engines.hf_models import cache_per_token, end_token_ids
+from menon.engines.hf_models import end_token_ids
+from menon.engines.limits import kinds_of, rows_of
 from menon.engines.machine import free_bytes, one_thread
 from menon.engines.worker_samplers import Read, WorkerLanes, WorkerSamplers
-from menon.errors import UserError
+from menon.errors import UserError, first_line
 from menon.rollout.protocols import OPTIONAL
 from menon.types import Request
 
+STATES = {"linear_attention", "conv", "hybrid", "hybrid_sliding", "recurrent"}
+"""Kinds of layers with a state that stands for all tokens before."""
 KEEP = 2**29
 """Most bytes of slots that are kept for the next stream."""
 
@@ -73,7 +76,8 @@ class TorchSampler:
         ends = end_token_ids(model, tokenizer)
         self.end_tokens = np.array(ends)
         self.detokenizer = Detokenizer.of(tokenizer, ends, keep_special_tokens)
-        self.context = context_of(model)
+        self.context = rows_of(model)
+        """The most tokens of a sequence; None if the model's configuration does not say."""
         embedding: Any = model.get_input_embeddings()
         self.vocabulary: int = embedding.num_embeddings
         self.alternatives = min(alternatives, self.vocabulary)
@@ -81,6 +85,8 @@ class TorchSampler:
         self.decoder: Decoder | None = None
         """The network as plain data, if it is of the Llama family; known from the first request on."""
         self._checked = False
+        self._per_token = 0
+        """Numbers of one token's keys and values, all layers together; counted with the first request."""
         self._kept: DecoderSlots | None = None
         several = processes > 1 and model.device.type == "cpu" and is_family(model)
         self.parts = processes if several else 1
@@ -134,10 +140,10 @@ class TorchSampler:
         return min(self.slots, fits)
 
     def bytes_per_token(self) -> int:
-        """Bytes of one token's keys and values in the caches; 0 if the model's configuration does not say."""
+        """Bytes of one token's keys and values in the caches."""
         self._ready()
         dtype = self.model.dtype if self.decoder is None else cache_dtype(self.decoder)
-        return cache_per_token(self.model) * dtype.itemsize
+        return self._per_token * dtype.itemsize
 
     def _ready(self) -> None:
         if self._checked:
@@ -201,20 +207,26 @@ class TorchSampler:
                 else "lower max_new_tokens or shorten it"
             )
             raise UserError(
-                f"prompt {prompt.index} has {long} and may get {new} more, but the model's context is "
-                f"{self.context}; {advice}"
+                f"prompt {prompt.index} has {long} and may get {new} more, but the model's "
+                f"{self.context.what} is {self.context}; {advice}"
             )
 
     def _check_model(self) -> None:
         """Decodes two short sequences row by row and as a whole; UserError if the numbers differ."""
         name = type(self.model).__name__
+        advice = "use a model with plain attention in every layer, or another sampler"
+        if (states := kinds_of(self.model.config.get_text_config()) & STATES) or self.model._is_stateful:
+            kind = f" (of the kind {', '.join(sorted(states))})" if states else ""
+            raise UserError(
+                f"the built-in sampler cannot run {name}, which has layers{kind} that keep a running state "
+                f"and not keys and values of every token; {advice}"
+            )
         if (how := self.model.config._attn_implementation) not in ("sdpa", "eager"):
             raise UserError(
                 f"the built-in sampler cannot use {how} attention; load the model with "
                 "attn_implementation='sdpa'"
             )
         given = [torch.arange(length, device=self.model.device) % self.vocabulary for length in (5, 3)]
-        advice = "use a model with plain attention in every layer, or another sampler"
         try:
             with torch.no_grad(), evaluating(list(self.model.modules())):
                 self.decoder = decoder_of(self.model)
@@ -225,20 +237,13 @@ class TorchSampler:
             for row, ids in enumerate(given):
                 (start,) = slots.prefill(ids[None, :-2], [len(ids) - 2])
                 slots.fill(torch.tensor([row], device=ids.device), start)
+                self._per_token = numbers_of(start) // (len(ids) - 2)
             for back in (2, 1):
                 token = np.array([int(ids[-back]) for ids in given])
                 got = slots.decode(token, np.array([len(ids) - back for ids in given]))[: len(given)].float()
-        except (
-            TypeError,
-            ValueError,
-            AttributeError,
-            NotImplementedError,
-            IndexError,
-            RuntimeError,
-        ) as error:
-            raise UserError(
-                f"the built-in sampler cannot run {name} ({type(error).__name__}: {error}); {advice}"
-            ) from error
+        except Exception as error:
+            fault = f"{type(error).__name__}: {first_line(error)}"
+            raise UserError(f"the built-in sampler cannot run {name} ({fault}); {advice}") from error
         if self.fixed_slots and self.decoder is None:
             raise UserError(
                 f"fixed_slots needs a model of the {', '.join(FAMILY)} kind, and this is {name}; leave it out"
@@ -250,6 +255,12 @@ class TorchSampler:
                 f"{name} decodes other numbers row by row than as a whole, so it cannot be sampled here; "
                 f"{advice}"
             )
+
+
+def numbers_of(start: Any) -> int:
+    """How many numbers a start of either kind of slots holds."""
+    tensors = [start] if isinstance(start, Tensor) else [states for layer in start for states in layer]
+    return sum(states.numel() for states in tensors)
 
 
 def own_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from menon.prompts.tasks.split import draw_rows, level_of, share_of
+from menon.thought import after_thinking
 
 _ANSWER = re.compile(r"#([TF]+)\Z")
 
@@ -75,7 +76,7 @@ class Boolean:
 
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
         """1.0 if the completion ends with `#` and exactly the right letters, else 0.0."""
-        return float(self.stated(completion) == answer)
+        return float(self.stated(after_thinking(prompt, completion) or "") == answer)
 
 
 def value(chain: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from menon.errors import UserError
 from menon.prompts.tasks.split import draw_rows, share_of
+from menon.thought import after_thinking
 
 _ANSWER = re.compile(r"#([0-9]+)\s*\Z")
 _LINE = re.compile(r"^[^#=\n]+=", re.MULTILINE)
@@ -96,7 +97,7 @@ class ChainSum:
         Text is untrusted: an empty, unfinished or malformed answer is wrong, and nothing raises. Only the end
         counts, so a list of guesses earns only what its last one earns.
         """
-        return float(extract(completion) == answer)
+        return float(extract(after_thinking(prompt, completion) or "") == answer)
 
 
 def ask(terms: list[int] | tuple[int, ...]) -> str:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from menon.prompts.tasks.chain_sum import shows_line
 from menon.prompts.tasks.split import draw_rows, level_of, share_of
+from menon.thought import after_thinking
 
 LONGEST = 100
 """Most characters of an expression that is evaluated; right expressions are much shorter."""
@@ -134,7 +135,7 @@ class Countdown:
         raises.
         """
         asked = _QUESTION.search(question or prompt)
-        expression = extract(completion)
+        expression = extract(after_thinking(prompt, completion) or "")
         if asked is None or expression is None:
             return 0.0
         made = value_of_expression(expression, self.level.operators)

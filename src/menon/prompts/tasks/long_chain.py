@@ -17,6 +17,7 @@ from typing import Any, Literal
 from menon.errors import UserError
 from menon.prompts.tasks.chain_sum import extract, shows_line
 from menon.prompts.tasks.split import draw_rows, share_of
+from menon.thought import after_thinking
 
 MAX_STEPS = 64
 LARGEST_TERM = 9
@@ -90,7 +91,7 @@ class LongChain:
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
         """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else
         0.0; as `ChainSum`."""
-        return float(extract(completion) == answer)
+        return float(extract(after_thinking(prompt, completion) or "") == answer)
 
 
 def ask(totals: list[int]) -> str:

@@ -7,6 +7,7 @@ from math import comb
 from typing import Any, Literal
 
 from menon.prompts.tasks.split import draw_rows, level_of, share_of
+from menon.thought import after_thinking
 
 _ANSWER = re.compile(r"#([0-9]+(?:, ?[0-9]+)*)\Z")
 
@@ -74,7 +75,7 @@ class Sorting:
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
         """1.0 if the completion ends with `#` and exactly the right list (spaces after commas are allowed),
         else 0.0."""
-        return float(self.stated(completion) == answer)
+        return float(self.stated(after_thinking(prompt, completion) or "") == answer)
 
 
 def listed(numbers: list[int]) -> str:

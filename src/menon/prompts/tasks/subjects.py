@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from menon.errors import UserError
 from menon.prompts.tasks.split import SPLITS, level_of, split_of
+from menon.thought import after_thinking
 
 FACTS = Path(__file__).with_name("subjects.txt")
 FORMS = ("{q}", "{subject}: {q}", "Answer in a few words. {q}")
@@ -94,7 +95,10 @@ class Subjects:
 
         Capitals, accents, punctuation and articles do not matter.
         """
-        return float(self.stated(completion) in {normal(text) for text in (answer, *synonyms)})
+        return float(
+            self.stated(after_thinking(prompt, completion) or "")
+            in {normal(text) for text in (answer, *synonyms)}
+        )
 
 
 def row(fact: Fact, form: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from menon.prompts.tasks.chain_sum import extract
 from menon.prompts.tasks.split import draw_rows, level_of, share_of
+from menon.thought import after_thinking
 
 NAMES = {
     "Ann": "She",
@@ -108,4 +109,4 @@ class WordProblems:
     def grade(self, prompt: str, completion: str, answer: str, **columns: object) -> float:
         """1.0 if the completion ends with `#` and exactly the right digits (white space may follow), else
         0.0; as `ChainSum`."""
-        return float(extract(completion) == answer)
+        return float(extract(after_thinking(prompt, completion) or "") == answer)

@@ -20,6 +20,7 @@ from menon.sandbox.layers import pool, require
 from menon.sandbox.limits import Limits
 from menon.sandbox.names import definitions
 from menon.sandbox.runner import ask
+from menon.thought import after_thinking
 from menon.types import Verdict
 
 Outcome = Literal["pass", "fail", "timeout", "memory", "sandbox"]
@@ -111,7 +112,7 @@ class CodeTests:
         question = question if isinstance(question, str) else ""
         try:
             tests = suite_of(columns)
-            code = last_block(completion, tests.names)
+            code = last_block(after_thinking(prompt, completion) or "", tests.names)
             if code is None:
                 return Verdict(0.0, acc=0.0, parts={"tests_passed": 0.0, "no_code": 1.0})
             run = self.run(completed(question, code, tests.entry), tests, definitions(question))

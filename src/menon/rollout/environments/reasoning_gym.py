@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from menon.errors import UserError
+from menon.thought import after_thinking
 from menon.types import Prompt
 
 ENDLESS = 10**6
@@ -19,9 +20,9 @@ HELD_OUT_PERCENT = 10
 class ReasoningGym:
     """One turn: the answer is scored by the data set, from 0 to 1, and that is the reward.
 
-    The answer is the text in the last `<answer>`, or the last line if there is none. `settings` are those of
-    the data set (`reasoning_gym.create_dataset(dataset, **settings)`). A hash of the question decides whether
-    it is held out.
+    The answer is the text in the last `<answer>` after the thought, or the last line if there is none.
+    `settings` are those of the data set (`reasoning_gym.create_dataset(dataset, **settings)`). A hash of the
+    question decides whether it is held out.
     """
 
     dataset: str = ""
@@ -29,12 +30,14 @@ class ReasoningGym:
     kind: Literal["reasoning_gym"] = "reasoning_gym"
     entry: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
     source: Any = field(default=None, init=False, repr=False, compare=False)
+    asked: str = field(default="", init=False, repr=False, compare=False)
+    """The prompt, which may have opened the thought."""
 
     def __post_init__(self) -> None:
         self.source = made(self.dataset, self.settings, seed=0, size=1)
 
     def reset(self, prompt: Prompt, seed: int) -> str:
-        self.entry = prompt.columns.get("entry")
+        self.entry, self.asked = prompt.columns.get("entry"), prompt.text
         if self.entry is None:
             raise UserError(
                 "this question is not one of reasoning-gym; leave data and task out, so that it asks its own"
@@ -42,8 +45,9 @@ class ReasoningGym:
         return ""
 
     def step(self, text: str) -> tuple[str, float, bool]:
-        found = import_module("reasoning_gym.utils").extract_answer(text)
-        lines = text.strip().splitlines()
+        said = after_thinking(self.asked, text) or ""
+        found = import_module("reasoning_gym.utils").extract_answer(said)
+        lines = said.strip().splitlines()
         answer = found if found is not None else lines[-1].strip() if lines else None
         return "", float(self.source.score_answer(answer, self.entry)), True
 
