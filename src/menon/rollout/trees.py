@@ -176,6 +176,7 @@ def metrics_of(
     correctness of the prompts' nodes."""
     leaves = list(leaves_of(trees))
     nodes = [node for tree in trees for node in tree.nodes]
+    known = any(not math.isnan(verdict.acc) for _, verdict, _ in leaves)
     lengths = [len(node.prefix) for node, _, _ in leaves] or [0]
 
     def mean(kept: Callable[[Node, Verdict], float | None]) -> Mean:
@@ -189,7 +190,7 @@ def metrics_of(
 
     return {
         "reward/mean": over(roots),
-        **({"acc/mean": over(right)} if any(one is not None and one.count for one in right) else {}),
+        **({"acc/mean": over(right)} if known else {}),
         "len/mean": mean(lambda node, verdict: len(node.prefix)),
         "len/p50": Mean(float(np.quantile(lengths, 0.5))),
         "len/p95": Mean(float(np.quantile(lengths, 0.95))),

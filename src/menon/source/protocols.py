@@ -31,7 +31,10 @@ class Gathered:
             return self
         graded = tuple(settled(self.graded, known))
         acc = torch.tensor([g.verdict.acc for g in graded], dtype=torch.float32)
-        return replace(self, graded=graded, batch=replace(self.batch, acc=acc))
+        metrics = dict(self.metrics)
+        if acc.isnan().all():
+            metrics.pop("acc/mean", None)
+        return replace(self, graded=graded, batch=replace(self.batch, acc=acc), metrics=metrics)
 
 
 class Source(Protocol):
