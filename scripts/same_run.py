@@ -60,7 +60,7 @@ ADDED: tuple[str, ...] = (
     # The text of each token, so that no reader has to decode tokens (docs/run_folder.md).
     "transcripts:text",
     "transcripts:text_start",
-    # Groups whose rewards differ, also where no correctness is known (docs/numerics.md, 15.2).
+    # Groups whose rewards differ, also where no correctness is known (docs/metrics.md).
     "metrics:groups/varied",
     # Reward beside accuracy, each with the ends of its interval, and the best of the probe (18.2).
     *(f"evaluations:reward{end}" for end in ("", "_low", "_high")),

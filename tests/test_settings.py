@@ -88,7 +88,7 @@ def test_what_is_written_reads_back():
         ({"pen.colours": 3}, "pen.colours is 3; it takes a list"),
         ({"pen.colours": [1, 2]}, "pen.colours is [1, 2]; it takes a longer list"),
         ({"pen.colours": [1, 2, 3, 4]}, "pen.colours is [1, 2, 3, 4]; it takes a shorter list"),
-        ({"pen": "thin"}, "pen is 'thin'; it takes a table of settings"),
+        ({"pen": "thin"}, "pen is 'thin'; it takes a table of settings, like pen.width=..."),
         ({"paper": "a3"}, "paper is 'a3'; it takes 'a4' or 'a5'"),
         ({"title": {"de": "x"}}, "title is a table; it takes text"),
     ],

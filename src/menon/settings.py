@@ -15,7 +15,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
-from menon.errors import UserError
+from menon.errors import MOST_NAMES, UserError, nearest
+from menon.other_names import answer_within
 from menon.user_code import load_object, reference_of
 
 T = TypeVar("T")
@@ -223,23 +224,25 @@ def reader(union: Any, *members: str, called: bool = True) -> Callable[[Any], An
     or `package.module:Class`, and has the given members, `__call__` among them if parts of its kind are
     called."""
     classes: dict[str, type] = {cls.kind: cls for cls in typing.get_args(union) or (union,)}
+    lists = f"menon help {next(iter(classes.values())).__module__.split('.')[-2]}"
+    kinds = ", ".join(classes) if len(classes) <= MOST_NAMES else f"`{lists}` lists them"
 
     def read_part(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return value
         value = {"kind": value} if isinstance(value, str) else value
         if not isinstance(value, Mapping):
-            raise UserError(f"{value_text(value)} is not a part; name its kind ({', '.join(classes)})")
+            raise UserError(f"{value_text(value)} is not a part; name its kind ({kinds})")
         kind = value.get("kind")
         if not isinstance(kind, str):
-            raise UserError(f"a part needs its kind ({', '.join(classes)})")
+            raise UserError(f"a part needs its kind ({kinds})")
         cls = (
             own_part(kind, ("__call__", *members) if called else members)
             if ":" in kind
             else classes.get(kind)
         )
         if cls is None:
-            raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")
+            raise UserError(f"unknown kind '{kind}'{nearest(kind, classes, lists=lists)}")
         return read(cls, {key: item for key, item in value.items() if key != "kind"})
 
     return read_part
@@ -323,11 +326,18 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
     if first["type"] == "unexpected_keyword_argument":
         *above, name = map(str, path)
         names = _names(cls, path[:-1])
-        return f"unknown setting '{'.'.join([*above, name])}'{nearest(name, names, above)}"
+        full, top = ".".join([*above, name]), _names(cls, ())
+        of_a_run = "objective" in top or hasattr(cls, "kind")  # a part is read on its own
+        typing_error = above and difflib.get_close_matches(name, names, 1, 0.8)  # optimiser.beta is no KL
+        answer = "" if typing_error else answer_within(full, _at(tree, path), None if of_a_run else top)
+        return answer or f"unknown setting '{full}'{nearest(name, names, above)}"
     if first["type"] == "missing" and isinstance(location[-1], str):
         return f"{inside}'{location[-1]}' is missing"
     if first["type"] == "value_error":
         return f"{inside}{first['ctx']['error']}"
+    value = _at(tree, path)
+    if isinstance(value, Mapping) and (answer := answer_within(".".join(map(str, path)), value)):
+        return answer
     if first["type"] in ("missing", "too_long"):
         allowed = f"a {'longer' if first['type'] == 'missing' else 'shorter'} list"
     elif first["type"] == "literal_error":
@@ -335,19 +345,10 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
     else:
         same = [e["type"] for place, e in errors if place[: len(path)] == path]
         allowed = " or ".join(dict.fromkeys(TAKES.get(kind.split("_")[0], "something else") for kind in same))
-    return f"{'.'.join(map(str, path))} is {value_text(_at(tree, path))}; it takes {allowed}"
-
-
-def nearest(name: str, names: Iterable[str], above: Iterable[str] = ()) -> str:
-    """The end of a sentence about an unknown name.
-
-    >>> nearest("stepz", ["seed", "steps"])
-    "; did you mean 'steps'?"
-    """
-    names = list(names)
-    found = difflib.get_close_matches(name, names, 1, 0.6)
-    dotted = [".".join([*above, n]) for n in (found or names)]
-    return f"; did you mean '{dotted[0]}'?" if found else f"; there are {', '.join(dotted)}"
+    full = ".".join(map(str, path))
+    if "a table of settings" in allowed and (names := _names(cls, path)):
+        allowed += f", like {full}.{names[0]}=..."
+    return f"{full} is {value_text(value)}; it takes {allowed}"
 
 
 def value_text(value: Any) -> str:
@@ -383,7 +384,8 @@ def _names(hint: Any, path: tuple[Any, ...]) -> list[str]:
             hint = typing.get_type_hints(typing.get_origin(table) or table, include_extras=True)[key]
     cls = _table(hint)
     cls = typing.get_origin(cls) or cls
-    return [f.name for f in dataclasses.fields(cls) if f.init]
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return [f.name for f in fields if f.init and f.name != "kind"]
 
 
 def _table(hint: Any) -> Any:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.eval.ifeval import Instructions, instruction_level, with_splitter
 from menon.prompts.reader import read_rows
 from menon.reward.grade import Grading
@@ -265,7 +265,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch, name):
         monkeypatch.delitem(sys.modules, loaded)
     with pytest.raises(UserError) as caught:
         Instructions()
-    way = "install it by pip install 'menon[eval]'"
+    way = f"install it by {pip_install('eval')}"
     assert str(caught.value) == f"IFEval is checked by lm-eval, and package {name} is missing; {way}"
 
 

@@ -15,6 +15,8 @@ OPEN = {
         "columns",
         "settings",
         "short_names",
+        "other_names",
+        "metric_names",
         "user_code",
         "threads",
         "errors",

@@ -20,7 +20,7 @@ from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig,
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.tokens import continue_with
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Agreement, Run
@@ -35,7 +35,6 @@ from menon.rollout.environments import Verifiers
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
-from menon.settings import nearest
 from menon.source.online import Online
 from menon.source.queued import Queued
 from menon.step import Plan
@@ -232,6 +231,7 @@ def reward_of(source: OnlineSource, around: Around) -> Reward:
     kinds = {part.kind: part for part in get_args(RewardPart)}
     if reward not in kinds:
         raise UserError(
-            f"there is no reward '{reward}'{nearest(reward, kinds)}; your own is file.py:function"
+            f"there is no reward '{reward}'{nearest(reward, kinds, lists='menon help reward')}; your own is "
+            "file.py:function"
         )
     return built(kinds[reward](), around)

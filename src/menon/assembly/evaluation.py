@@ -29,7 +29,7 @@ from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
 from menon.engines.limits import rows_of
 from menon.engines.machine import workers
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.eval.config import EvalConfig
 from menon.eval.ifeval import Instructions, instruction_level, with_splitter
 from menon.eval.measure import WithinTolerance
@@ -56,7 +56,6 @@ from menon.reward.prove import prove
 from menon.reward.rules import KINDS
 from menon.rollout.protocols import Grade
 from menon.rollout.turns import environment_alone
-from menon.settings import nearest
 from menon.streams import stream
 from menon.sync.fingerprint import fingerprint
 from menon.types import Prompt, Sampling
@@ -291,7 +290,8 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward | No
         rewards = KINDS | CHECKS
         if name not in rewards:
             raise UserError(
-                f"there is no reward '{name}'{nearest(name, rewards)}; your own is file.py:function"
+                f"there is no reward '{name}'{nearest(name, rewards, lists='menon help reward')}; your own "
+                "is file.py:function"
             )
         reward: Reward = built(rewards[name](), around)
         return reward, equivalence_of(reward)

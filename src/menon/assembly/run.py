@@ -139,10 +139,11 @@ def configured(
             "scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or "
             "name a recipe"
         )
-    model = str(setting(settings, "model") or default_model(settings))
-    base = named(name, model, scale) if again is None else read(RunConfig, settings_as_begun(again))
+    given = setting(settings, "model") or default_model(settings)
+    model = {} if isinstance(given, Mapping) else {"model": str(given)}  # a table is refused with the others
+    base = named(name, str(given), scale) if again is None else read(RunConfig, settings_as_begun(again))
     out = Path(str(setting(settings, "out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), "model": model}
+    last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), **model}
     return changed(base, *changes, last)
 
 

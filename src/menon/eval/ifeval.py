@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.thought import after_thinking
 from menon.types import Verdict
 
@@ -77,7 +77,7 @@ def published_checks() -> Any:
             nltk.download = download
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        way = "install it by pip install 'menon[eval]'"
+        way = f"install it by {pip_install('eval')}"
         raise UserError(f"IFEval is checked by lm-eval, and package {missing} is missing; {way}") from error
     langdetect.DetectorFactory.seed = 0
     logging.getLogger(instructions.__name__).disabled = True  # it prints texts whose language is not detected

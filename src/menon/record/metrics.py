@@ -23,16 +23,16 @@ REFLECTION = {
     "alternatively": re.compile(r"alternatively,"),
     "however": re.compile(r"however,"),
 }
-"""Open-Reasoner-Zero's patterns, case-sensitive (docs/numerics.md, 15.3)."""
+"""Open-Reasoner-Zero's patterns, case-sensitive (docs/numerics.md, 15)."""
 CAPITALISED = re.compile(r"Wait,|Recheck[,\s]|Retry|Alternatively,|However,")
 R1_WORDS = re.compile(
     r"\b(?:wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)\b", re.IGNORECASE
 )
-"""The words counted in the R1 paper (docs/numerics.md, 15.3)."""
+"""The words counted in the R1 paper (docs/numerics.md, 15)."""
 FORMAT = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 COVARIANCE_TOPS = {"top002": 0.0002, "top02": 0.002, "top2": 0.02, "top20": 0.2, "top50": 0.5}
-"""Name, which is the percentage without its point -> share of the tokens (docs/numerics.md, 15.4)."""
+"""Name, which is the percentage without its point -> share of the tokens (docs/numerics.md, 15)."""
 
 
 def batch_metrics(batch: Batch) -> dict[str, Metric]:

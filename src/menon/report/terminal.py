@@ -325,6 +325,7 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
         "",
         f"  the report     {layout.page}",
         f"  every answer   {layout.transcripts}",
+        f"  the numbers    {layout.metrics}, which `menon help metrics` explains",
         f"  the model      {layout.checkpoint(steps)}",
         f"  go on          menon train --resume {folder} steps={2 * steps}",
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.parts import Around, built, close
 from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
@@ -72,6 +72,7 @@ class Stopped(Shaped):
     (Open-Reasoner-Zero, arXiv 2503.24290). There is no reward for format or length, and no KL term."""
 
     answer: AnswerRule = field(default_factory=MathAnswer)
+    """The rule that judges correctness."""
     kind: Literal["orz"] = "orz"
 
     def score(self, verdict: Verdict, asked: Asked) -> float:
@@ -88,11 +89,17 @@ class Cosine(Shaped):
     """
 
     max_tokens: int = 1024
+    """Length from which the reward is the long one, in tokens."""
     right_short: float = 1.0
+    """Reward of a right answer of no length."""
     right_long: float = 0.5
+    """Reward of a right answer of max_tokens."""
     wrong_short: float = -1.0
+    """Reward of a wrong answer of no length."""
     wrong_long: float = -0.5
+    """Reward of a wrong answer of max_tokens."""
     answer: AnswerRule = field(default_factory=MathAnswer)
+    """The rule that judges correctness."""
     kind: Literal["cosine"] = "cosine"
 
     def __post_init__(self) -> None:
@@ -117,10 +124,15 @@ class Staged(Shaped):
     """
 
     malformed: float = -3.0
+    """Score without the tags of the rule format."""
     unparsable: float = -1.0
+    """Score of an answer that states no result."""
     wrong: float = -0.5
+    """Score of a wrong answer."""
     right: float = 3.0
+    """Score of a right answer."""
     answer: AnswerRule = field(default_factory=MathAnswer)
+    """The rule that judges correctness."""
     kind: Literal["staged"] = "staged"
 
     def score(self, verdict: Verdict, asked: Asked) -> float:
@@ -139,6 +151,7 @@ class Weighted:
     rule: AnswerRule | FormRule | ShapedRule | str
     """A rule, or a function of your own, file.py:function."""
     weight: float = 1.0
+    """Factor of its score in the sum."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,7 @@ class Mix:
     """
 
     parts: Mapping[str, float | Weighted] = field(default_factory=dict)
+    """Name -> weight of the rule of that name, or {rule: ..., weight: ...}."""
     kind: Literal["mix"] = "mix"
 
     def __post_init__(self) -> None:
@@ -161,8 +175,8 @@ class Mix:
         for name, part in self.parts.items():
             if not isinstance(part, Weighted) and (name not in KINDS or name == "mix"):
                 raise UserError(
-                    f"mix: there is no reward '{name}'; name one of {', '.join(KINDS)}, or give the part "
-                    "a rule"
+                    f"mix: there is no reward '{name}'{nearest(name, KINDS, lists='menon help reward')}, or "
+                    "give the part a rule"
                 )
 
     @cached_property

@@ -29,10 +29,13 @@ class DynamicSampling:
     """
 
     lo: float = 0.0
+    """A group is kept if its mean accuracy is above this."""
     hi: float = 1.0
+    """A group is kept if its mean accuracy is below this."""
     prompts_per_round: int = 0
     """Prompts asked at a time; 0: `prompts_per_step`. The paper asks three times as many."""
     max_rounds: int = 10
+    """Most times that new questions are asked in a step."""
     min_groups: int = 1
     """The fewest groups that a step is trained on when the rounds are used up."""
     kind: Literal["dynamic_sampling"] = "dynamic_sampling"

@@ -50,10 +50,15 @@ class Trees:
     """
 
     branching: Dashed = (6, 6, 6)
+    """Children of each node, level by level."""
     segment_tokens: Dashed = (30,)
+    """Tokens of a node, level by level, or one number for all."""
     edges_per_question: int = 32
+    """Most edges of a question that a step learns from."""
     edges_per_step: int = 0
+    """Edges that a step learns from; the others wait; 0: all."""
     max_age: int = 8
+    """Steps after which an edge that waits is dropped."""
     kind: Literal["tree"] = "tree"
     writes: ClassVar[tuple[str, ...]] = (
         *("state_value", "state_std", "state_count"),

@@ -22,6 +22,7 @@ class LengthReward:
     """
 
     factor: float = 1.0
+    """Size of the change of the reward."""
     kind: Literal["length_reward"] = "length_reward"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("reward",)
