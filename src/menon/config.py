@@ -86,6 +86,9 @@ class OnlineSource:
     """Rows that cannot be used: do not start, or leave them out."""
     heldout: int = 200
     """Most questions of the evaluation."""
+    heldout_seed: int = 0
+    """Seed that chooses the held-out questions and draws the answers to them. It is not the run's `seed`, so
+    runs with other seeds are evaluated alike."""
     report_questions: int = 200
     """Questions of the report's best temperature and vote of eight. So many held-out questions are answered
     at temperatures 0, .3 and .6 as well, and eight times at 1, before and after the run, for best_accuracy
@@ -132,6 +135,7 @@ class OnlineSource:
         for name in ("heldout", "prompts_per_step", "samples_per_prompt", "max_new_tokens", "max_turns"):
             at_least(1, name, getattr(self, name))
         at_least(0, "report_questions", self.report_questions)
+        at_least(0, "heldout_seed", self.heldout_seed)
         at_least(0, "ahead", self.ahead)
         if self.ahead and self.order == "by_difficulty":  # a resumed run could not choose as this one does
             raise UserError(

@@ -52,7 +52,14 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "there are programs whose first failed test took too much memory",
         ),
         "reward/parts/sandbox": ("1 or absent", "there are programs that the sandbox stopped"),
-        "acc/mean": ("share", "mean correctness before any shaping, over answers for which it is known"),
+        "acc/mean": (
+            "share",
+            "mean correctness before any shaping, over answers for which it is known; absent where none is",
+        ),
+        "groups/varied": (
+            "share",
+            "groups whose answers earned different scores: a comparison within a group learns only from them",
+        ),
         "groups/all_correct": ("share", "groups with a known verdict in which every answer is right"),
         "groups/all_wrong": ("share", "groups with a known verdict in which every answer is wrong"),
         "groups/mixed": ("share", "groups with a known verdict that have right and wrong answers"),
@@ -221,12 +228,18 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 EVALUATION: dict[str, tuple[str, str]] = {
-    "accuracy": ("share", "mean correctness, over the answers that could be graded"),
+    "reward": ("score", "mean score that the grader gave"),
+    "accuracy": ("share", "mean correctness; absent where nothing knows which answers are right"),
+    "reward_low": ("score", "lower end of the 95 % interval of the reward, by the choice of questions"),
+    "reward_high": ("score", "its upper end"),
+    "accuracy_low": ("share", "lower end of the 95 % interval of the accuracy, by the choice of questions"),
+    "accuracy_high": ("share", "its upper end"),
     "mean_length": ("tokens", "mean length of an answer"),
     "entropy": ("nats", "mean entropy of the next token, over the tokens of the answers"),
     "n": ("answers", "answers that could be graded"),
     "failed": ("answers", "answers that could not be graded; they are in no other number"),
     "NAME_share": ("share", "answers that show NAME (working, reflection), where the task looks for it"),
+    "best_reward": ("score", "reward at best_reward_temperature, the best of 0, .3, .6 and 1"),
     "best_accuracy": (
         "share",
         "accuracy at best_temperature, the best of 0, .3, .6 and 1 (report.json alone)",

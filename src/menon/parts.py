@@ -130,6 +130,15 @@ class Compares(Protocol):
 
 
 @runtime_checkable
+class NeedsTruth(Protocol):
+    """A part that says whether it needs to know which answers are right (`acc`), which not every reward
+    tells."""
+
+    @property
+    def needs_truth(self) -> bool: ...
+
+
+@runtime_checkable
 class Stateful(Protocol):
     """A part with a state: it is called with its state as the last argument, and returns the next state
     too."""
@@ -168,3 +177,7 @@ def close(part: Any) -> None:
 
 def compares(part: Any) -> bool:
     return isinstance(part, Compares) and bool(part.compares)
+
+
+def needs_truth(part: Any) -> bool:
+    return isinstance(part, NeedsTruth) and bool(part.needs_truth)

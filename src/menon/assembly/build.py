@@ -1,6 +1,6 @@
 """From a configuration to the parts of a run."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -25,7 +25,7 @@ from menon.errors import UserError, nearest
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Agreement, Run
-from menon.parts import Around, built, close
+from menon.parts import Around, built, close, needs_truth
 from menon.prompts.order import ByDifficulty, Shuffled
 from menon.record.spans import TextSpans
 from menon.reward.call import UserReward
@@ -39,7 +39,7 @@ from menon.rollout.turns import Turns, environment_alone
 from menon.source.online import Online
 from menon.source.queued import Queued
 from menon.step import Plan
-from menon.types import Sampling
+from menon.types import Prompt, Sampling
 from menon.update.terms import Update
 
 AGREEMENT = {
@@ -78,8 +78,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         check_memory(config.source.rollout, around, prompts, placed.sampler)
         around = with_tokenizer(around, config.source, placed)
-        sampling = Sampling(config.source.max_new_tokens, stop=around.sampling.stop)
-        evaluation = Evaluation(tuple(heldout), grade, sampling, answer=around.answer or answer)
+        evaluation = evaluation_of(config.source, heldout, grade, around.sampling.stop, placed)
         online = Online(
             ORDERS[config.source.order](prompts, config.control.seed),
             placed.sampler,
@@ -100,6 +99,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
             stop_without_signal=config.control.stop_without_signal,
+            needs_truth=tuple(parts_that_need_truth(config)),
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             origin=origin_of_run(
                 placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
@@ -121,15 +121,28 @@ def plan_of(config: RunConfig, around: Around) -> Plan:
     )
 
 
+def evaluation_of(
+    source: OnlineSource,
+    heldout: Sequence[Prompt],
+    grade: Grade,
+    stop: tuple[str, ...],
+    placed: Placed,
+) -> Evaluation:
+    """The evaluation of a run, at temperature 1. Its answers do not depend on the run's seed."""
+    answer = answer_with(source, source.heldout_seed, placed.tokenizer, placed.sampler)
+    sampling = Sampling(source.max_new_tokens, stop=stop)
+    return Evaluation(tuple(heldout), grade, sampling, seed=source.heldout_seed, answer=answer)
+
+
 def probe_of(source: OnlineSource, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:
     """A function that measures the best temperature and maj@8 on some of the held-out questions, or {} where
     the run asks for none."""
     if not source.report_questions:
         return lambda sampler: {}
-    if source.data is None and source.reward is None and own_questions(source) is None:
-        equivalence = equivalence_of_task(task_of(source))
-    else:
-        equivalence = equivalence_of(getattr(evaluation.grade, "reward", None))
+    own = getattr(evaluation.grade, "reward", None)
+    equivalence = equivalence_of(own)
+    if equivalence is None and (source.reward is None or getattr(evaluation.grade, "truth", None)):
+        equivalence = equivalence_of_task(task_of(source)) if truth_of(source) is not None else None
     return Probe(evaluation, source.report_questions, equivalence)
 
 
@@ -174,7 +187,20 @@ def grade_of(source: OnlineSource, reward: Reward) -> Grade:
     reward, the grader sums up what the environment gave."""
     if source.reward is None and own_questions(source) is not None:
         return environment_alone
-    return grading_of(reward, shows_of(source))
+    return grading_of(reward, shows_of(source), None if source.reward is None else truth_of(source))
+
+
+def truth_of(source: OnlineSource) -> Reward | None:
+    """What knows whether an answer is right whatever the reward says: the task that asks the questions."""
+    asked = source.data is None and own_questions(source) is None
+    return task_of(source).grade if asked else None
+
+
+def parts_that_need_truth(config: RunConfig) -> Iterator[str]:
+    """The settings that need to know which answers are right."""
+    yield from (name for name, part in setup_of(config).parts() if needs_truth(part))
+    if config.source.order == "by_difficulty":
+        yield "order=by_difficulty"
 
 
 def shows_of(source: OnlineSource) -> Shows:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.as_run import source_of_run
-from menon.assembly.build import answer_with
+from menon.assembly.build import answer_with, truth_of
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
 from menon.assembly.questions import (
     check_tags,
@@ -96,7 +96,8 @@ def evaluate(
         model, tokenizer = load_policy(folder, WEIGHTS_DTYPE[config.dtype], device_of(config.device))
         if config.dtype == "bfloat16":
             model = own_copy(model, torch.bfloat16)
-        grade = environment_alone if reward is None else grading_of(reward)
+        truth = truth_of(source) if config.set is None and config.reward is not None else None
+        grade = environment_alone if reward is None else grading_of(reward, truth=truth)
         check_tags(tokenizer, config.keep_special_tokens, notify)
         prompts = prompts_to_evaluate(rows, config, model, tokenizer, notify)
         if asks_own(config) and isinstance(grade, Grading):

@@ -43,16 +43,18 @@ def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) ->
         return train, heldout
     rows = rows_of(source.data, source, notify)
     if source.heldout_data is None:
-        return apart(rows, source.heldout, source.data)
+        return apart(rows, source.heldout, source.data, source.heldout_seed)
     return rows, heldout_questions(source, notify)
 
 
 def heldout_questions(source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
     """The held-out rows of a run with this source."""
     if source.data is None:
-        return rows_of_task(source, "heldout", source.heldout, 0)
+        return rows_of_task(source, "heldout", source.heldout, source.heldout_seed)
     if source.heldout_data is None:
-        return apart(rows_of(source.data, source, notify), source.heldout, source.data)[1]
+        return apart(rows_of(source.data, source, notify), source.heldout, source.data, source.heldout_seed)[
+            1
+        ]
     return rows_of(source.heldout_data, source, notify)[: source.heldout]
 
 
@@ -105,12 +107,14 @@ def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> l
     return rows
 
 
-def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[Row]]:
+def apart(rows: Sequence[Row], most: int, source: str, seed: int = 0) -> tuple[list[Row], list[Row]]:
     """Holds out a tenth of the questions, at most `most`: (rows to train on, held-out rows). A hash of the
-    question decides, so a question that stands twice in the file is always on one side, and the order of the
-    file does not matter."""
+    question and the seed decides, so a question that stands twice in the file is always on one side, and the
+    order of the file does not matter."""
+    salt = seed.to_bytes(8, "little") if seed else b""
     names = sorted(
-        {str(row["question"]) for row in rows}, key=lambda name: hashlib.blake2b(name.encode()).digest()
+        {str(row["question"]) for row in rows},
+        key=lambda name: hashlib.blake2b(name.encode(), salt=salt).digest(),
     )
     if len(names) < 2:
         raise UserError(

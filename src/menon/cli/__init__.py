@@ -149,7 +149,7 @@ def sentence_for(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
-        return "stopped"
+        return str(error) or "stopped"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; lower tokens_per_forward and slots, or take a smaller model"
     if said := own_fault(error):

@@ -201,7 +201,17 @@ GROUPS = (
         "questions",
         "what is asked",
         (
-            *("data", "columns.*", "heldout_data", "heldout", "on_bad", "task", "environment", "max_turns"),
+            *(
+                "data",
+                "columns.*",
+                "heldout_data",
+                "heldout",
+                "heldout_seed",
+                "on_bad",
+                "task",
+                "environment",
+                "max_turns",
+            ),
             *("template", "template_arguments", "order"),
         ),
     ),

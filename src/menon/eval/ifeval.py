@@ -55,13 +55,17 @@ def with_splitter() -> Instructions:
     """The checks for a whole set of prompts, some of which count sentences: UserError already here if the
     data of the sentence splitter is missing."""
     checks = Instructions()
+    find_splitter()
+    return checks
+
+
+def find_splitter() -> None:
     import nltk
 
     try:
         nltk.data.find("tokenizers/punkt_tab/english/")
     except LookupError as error:
         raise UserError(NO_SPLITTER) from error
-    return checks
 
 
 def published_checks() -> Any:

@@ -160,7 +160,8 @@ class Mix:
     format: 1}`.
 
     A part is a kind with its weight, or a rule and a weight under any name. The verdict's parts hold each
-    part's own score under its name. acc is that of the first part that knows it. If a part fails, the sum
+    part's own score under its name. acc is that of the first part that states it, else what the first
+    function that states none lets guess. If a part fails, the sum
     fails. A part that does not apply to the row (TRL's None) is left out; if none applies, the sum does not.
     """
 
@@ -217,9 +218,11 @@ class Mix:
         parts = {name: verdict.score for name, verdict in verdicts.items()}
         for verdict in verdicts.values():
             parts = {**verdict.parts, **parts}
-        known = [verdict.acc for verdict in verdicts.values() if not math.isnan(verdict.acc)]
+        stated = [v for v in verdicts.values() if not (v.guessed or math.isnan(v.acc))]
+        truth = [*stated, *(verdict for verdict in verdicts.values() if verdict.guessed)][:1]
         score = sum(self.weighted[name].weight * verdict.score for name, verdict in verdicts.items())
-        return Verdict(score, known[0] if known else math.nan, parts)
+        acc, guessed = (truth[0].acc, truth[0].guessed) if truth else (math.nan, False)
+        return Verdict(score, acc, parts, guessed=guessed)
 
     def close(self) -> None:
         for part in self.weighted.values():

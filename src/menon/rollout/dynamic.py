@@ -9,6 +9,7 @@ from menon.errors import UserError
 from menon.parts import Around
 from menon.rollout.groups import answer, answer_groups
 from menon.rollout.protocols import Collected, Grade, Notes, Prompts, Sampler, StepSizes, group_sizes
+from menon.truth import check_known, settled
 from menon.types import Graded, Metric, Sum
 
 Signal = Literal["kept", "all_wrong", "all_correct", "ungraded"]
@@ -81,6 +82,7 @@ class DynamicSampling:
                 len(seen),
                 around.answer or answer,
             )
+            check_known(settled([graded for group in groups for graded in group]), "dynamic sampling")
             seen += groups
             kept += [group for group in groups if self.signal(group) == "kept"]
             rounds += 1

@@ -23,7 +23,7 @@ from menon.rollout.protocols import (
 from menon.types import Estimate, Mean, Metric, Rollout, Sum, Verdict
 
 WITHOUT_END = {
-    "length": Verdict(0.0, 0.0),
+    "length": Verdict(0.0, 0.0, guessed=True),
     "abort": Verdict(math.nan, math.nan, error="the sampler aborted the answer"),
 }
 """Finish -> the verdict of an answer that did not end by itself."""

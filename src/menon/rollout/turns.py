@@ -332,8 +332,10 @@ def given(rollout: Rollout) -> float:
 
 
 def environment_alone(rollout: Rollout) -> Verdict:
-    """A `Grade` for environments whose rewards are the only ones: right if they add up to at least 1."""
-    return Verdict(0.0, float(given(rollout) >= 1))
+    """A `Grade` for environments whose rewards are the only ones. Their sum is taken for correctness as a
+    function's number is (`menon.truth`): if it is 0 or 1 in every episode."""
+    total = given(rollout)
+    return Verdict(0.0, total if total in (0, 1) else math.nan, guessed=True)
 
 
 def kind(value: Any) -> str:

@@ -27,6 +27,7 @@ class LengthReward:
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("reward",)
     compares: ClassVar[bool] = True
+    needs_truth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.factor < 0:
