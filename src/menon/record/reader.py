@@ -190,6 +190,12 @@ class RunView:
         return [event for event in self.all_events if not event.get("undone")]
 
     @property
+    def ended(self) -> Line:
+        """The event that ended the last session, with `why` and perhaps `error`; {} if it has not ended."""
+        sessions = [event for event in self.all_events if event["kind"].startswith("session_")]
+        return sessions[-1] if sessions and sessions[-1]["kind"] == "session_ended" else {}
+
+    @property
     def wall_s(self) -> float:
         """Seconds of all sessions."""
         return sum(float(session["wall_s"]) for session in self.sessions)
