@@ -1,6 +1,6 @@
 """Draws docs/run.svg, the picture in the README: what `menon train out=runs/first` shows on a terminal.
 
-    python scripts/run_picture.py [key=value ...]  # the run itself takes some minutes; out= is a temporary folder
+python scripts/run_picture.py [key=value ...]  # the run itself takes some minutes; out= is a temporary folder
 """
 
 import io

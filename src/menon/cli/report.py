@@ -69,7 +69,9 @@ def groups_of_folders(folders: Sequence[Path]) -> list["Group"]:
     if len(folders) == 1:
         groups = groups_in(folders[0])
         if not groups:
-            raise UserError(f"no run of the sweep {folders[0]} has begun; `menon sweep --resume {folders[0]}`")
+            raise UserError(
+                f"no run of the sweep {folders[0]} has begun; `menon sweep --resume {folders[0]}`"
+            )
         return groups
     runs = []
     for folder in folders:

@@ -108,7 +108,9 @@ def new_plan(own: dict[str, str], rest: Sequence[str]) -> Plan:
     names = [arm.name for arm in arms]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise UserError(f"two arms are named '{twice}'; give one of them another name, like arms.{twice}2=...")
+        raise UserError(
+            f"two arms are named '{twice}'; give one of them another name, like arms.{twice}2=..."
+        )
     return Plan(tuple(arms), shared, recipe, seeds_of(own.get("seeds", "0,1,2")))
 
 
@@ -245,9 +247,7 @@ def write_plan(folder: Path, plan: Plan) -> None:
     disk.write(folder / SWEEP, (json.dumps(stored, indent=2) + "\n").encode())
 
 
-def trained(
-    folder: Path, plan: Plan, configs: dict[str, "RunConfig"], jobs: int
-) -> "dict[Cell, Outcome]":
+def trained(folder: Path, plan: Plan, configs: dict[str, "RunConfig"], jobs: int) -> "dict[Cell, Outcome]":
     """Trains every run; the tables are written again after each."""
     from menon.study.comparison import groups_in, write_tables
     from menon.study.sweep import cells_of
@@ -281,7 +281,9 @@ def concluded(folder: Path, outcomes: "dict[Cell, Outcome]") -> int:
         print(f"\n{INTERVALS}")
         for note in notes(groups):
             print(f"menon: {note}")
-        print(f"\n  tables     {folder / 'sweep.md'}, arms.csv, runs.csv\n  page       {folder / 'report.html'}")
+        print(
+            f"\n  tables     {folder / 'sweep.md'}, arms.csv, runs.csv\n  page       {folder / 'report.html'}"
+        )
     failed = [cell for cell, outcome in outcomes.items() if outcome == "failed"]
     if failed:
         lost = sum(outcome in ("failed", "skipped") for outcome in outcomes.values())

@@ -185,6 +185,11 @@ class RunView:
         return list(dict.fromkeys(event["sentence"] for event in self.events if event["kind"] == "warned"))
 
     @property
+    def signs(self) -> list[str]:
+        """The kinds of what the run was warned of, in order; each once."""
+        return list(dict.fromkeys(event["sign"] for event in self.events if event["kind"] == "warned"))
+
+    @property
     def events(self) -> list[Line]:
         """The events of the run that were not undone, in order (`record.events.KINDS`); [] in format 1."""
         return [event for event in self.all_events if not event.get("undone")]

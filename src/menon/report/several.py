@@ -1,7 +1,7 @@
 """The page of several runs: their curves over each other, with a band over the seeds of each arm."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
@@ -36,7 +36,9 @@ class Table:
         >>> Table(("arm", "n"), [("a|b", "1")]).markdown()
         ['| arm | n |', '| -- | --: |', '| a\\\\|b | 1 |']
         """
-        rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (self.head, *self.rows)]
+        rows = [
+            [cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (self.head, *self.rows)
+        ]
         lines = [f"| {' | '.join(row)} |" for row in rows]
         return [lines[0], f"| -- | {' | '.join(['--:'] * (len(self.head) - 1))} |", *lines[1:]]
 
@@ -78,7 +80,7 @@ class Curve:
     title: str
     read: Callable[[Recorded], Points]
     """Steps and values in one run."""
-    axis: Axis = Axis()
+    axis: Axis = field(default_factory=Axis)
     dots: bool = False
     note: str = ""
 

@@ -1,9 +1,7 @@
 """Several runs compared: a table of arms, a table of runs, both as Markdown and CSV, and a page."""
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -98,7 +96,7 @@ def run_rows(groups: Sequence[Group]) -> list[Row]:
                     "difference": pairs.get(seed_of(run)) if run.report is not None else None,
                     "tokens": tokens_of(run),
                     "seconds": run.wall_s,
-                    "warnings": " ".join(signs_of(run)),
+                    "warnings": " ".join(run.signs),
                 }
             )
     return rows
@@ -106,20 +104,6 @@ def run_rows(groups: Sequence[Group]) -> list[Row]:
 
 def known(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def signs_of(run: RunView) -> list[str]:
-    """The kinds of what the run was warned of, each once."""
-    return list(dict.fromkeys(event["sign"] for event in run.events if event["kind"] == "warned"))
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as CSV under the names of the first; empty where nothing is known."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
-    return file.getvalue()
 
 
 # Tables to read
@@ -143,9 +127,7 @@ def arms_table(groups: Sequence[Group]) -> Table:
     seconds = [[run.wall_s for run in group.finished] for group in groups]
     columns.append(("tokens", [f"{mean(values):,.0f}" if values else "-" for values in tokens]))
     columns.append(("seconds", [f"{mean(values):,.1f}" if values else "-" for values in seconds]))
-    rows = [
-        (group.name, *(cells[place] for _, cells in columns)) for place, group in enumerate(groups)
-    ]
+    rows = [(group.name, *(cells[place] for _, cells in columns)) for place, group in enumerate(groups)]
     return Table(("arm", *(name for name, _ in columns)), rows)
 
 
@@ -238,8 +220,8 @@ def write_tables(folder: Path, groups: Sequence[Group]) -> None:
     """Writes sweep.md, arms.csv and runs.csv into a folder."""
     texts = {
         "sweep.md": markdown(groups),
-        "arms.csv": csv_text(arm_rows(groups)),
-        "runs.csv": csv_text(run_rows(groups)),
+        "arms.csv": disk.csv_text(arm_rows(groups)),
+        "runs.csv": disk.csv_text(run_rows(groups)),
     }
     for name, text in texts.items():
         disk.write(folder / name, text.encode())
