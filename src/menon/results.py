@@ -31,7 +31,7 @@ class Evaluation(TypedDict, total=False):
     maj_at_8: float
     """Accuracy of a vote of eight answers."""
     probe_n: int
-    """Questions behind best_accuracy and maj_at_8."""
+    """Questions of best_accuracy and maj_at_8."""
     working_share: float
     """Share of answers that show working, where the task can tell."""
     reflection_share: float

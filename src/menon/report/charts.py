@@ -63,6 +63,7 @@ class Band:
     """A range around a line: an interval, a spread."""
 
     name: str
+    """"": it belongs to a line of its colour, and is not in the legend."""
     points: Sequence[tuple[float, float, float]]
     """Positions with their lower and upper values, in order; values are finite."""
     tone: int
@@ -82,8 +83,8 @@ class Chart:
 
     @property
     def parts(self) -> tuple[Line | Band, ...]:
-        """Lines and bands in the order of the legend."""
-        return (*self.lines, *self.bands)
+        """Lines and named bands in the order of the legend."""
+        return (*self.lines, *(band for band in self.bands if band.name))
 
 
 # Numbers and scales
@@ -333,7 +334,7 @@ def figure(chart: Chart) -> str:
         return ""
     frame = Frame(chart, PAGE)
     named = [(line.name, f"key {tone_of(line)}{' dot' * line.dots}") for line in chart.lines]
-    named += [(band.name, f"key t{band.tone} wide") for band in chart.bands]
+    named += [(band.name, f"key t{band.tone} wide") for band in chart.bands if band.name]
     legend = " ".join(f'<span class="{kind}">{escape(name)} <b></b></span>' for name, kind in named)
     points = [
         [

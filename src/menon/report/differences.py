@@ -120,6 +120,8 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, str):
+        if ".py:" in value:  # a part of the user's, whose file is named by its whole path
+            value = value.rpartition("/")[2]
         is_hash = len(value) == 64 and set(value) <= set("0123456789abcdef")
         return value[:8] if is_hash else value or "-"
     return f"[{', '.join(map(value_text, value))}]" if isinstance(value, list | tuple) else str(value)

@@ -81,7 +81,6 @@ class Curve:
     read: Callable[[Recorded], Points]
     """Steps and values in one run."""
     axis: Axis = field(default_factory=Axis)
-    dots: bool = False
     note: str = ""
 
 
@@ -96,8 +95,8 @@ def evaluated(name: str) -> Callable[[Recorded], Points]:
 
 
 CURVES = (
-    Curve("Accuracy, held out", evaluated("accuracy"), SHARE, dots=True),
-    Curve("Reward, held out", evaluated("reward"), dots=True),
+    Curve("Accuracy, held out", evaluated("accuracy"), SHARE),
+    Curve("Reward, held out", evaluated("reward")),
     Curve("Accuracy in training", training("acc/mean"), SHARE),
     Curve("Reward in training", training("reward/mean"), note="As the grader gave it."),
     Curve("Length", training("len/mean"), Axis(unit="tokens", low=0)),
@@ -121,10 +120,11 @@ def chart(curve: Curve, arms: Sequence[Arm]) -> Chart:
         steps = sorted(set.intersection(*map(set, drawn))) if drawn else []
         values = [[run[step] for run in drawn] for step in steps]
         points = [(step, mean(at)) for step, at in zip(steps, values, strict=True)]
-        lines.append(Line(arm.name, points, tone, curve.dots, dashed=place >= len(TONES_IN_TURN)))
+        name = arm.name if len(drawn) < 2 else f"{arm.name} ({len(drawn)} runs)"
+        lines.append(Line(name, points, tone, dashed=place >= len(TONES_IN_TURN)))
         if len(drawn) > 1:
             ends = [(step, min(at), max(at)) for step, at in zip(steps, values, strict=True)]
-            bands.append(Band(f"{arm.name}, {len(drawn)} seeds", ends, tone))
+            bands.append(Band("", ends, tone))
     return Chart(curve.title, tuple(lines), curve.note, curve.axis, bands=tuple(bands))
 
 
@@ -147,7 +147,7 @@ def drawings(arms: Sequence[Arm]) -> Iterator[str]:
     """The charts."""
     banded = any(len(arm.runs) > 1 for arm in arms)
     over = " Lines are means over seeds, bands reach from the lowest run to the highest." if banded else ""
-    yield f'<h2>Curves</h2><p class="quiet">Dots are evaluations on the held-out questions.{over}</p>'
+    yield f'<h2>Curves</h2><p class="quiet">Each point is a step that all runs of an arm have.{over}</p>'
     figures = [figure(chart(curve, arms)) for curve in CURVES]
     yield f'<div class="grid-of">{"".join(figures)}</div>'
 

@@ -82,22 +82,29 @@ def line_of(view: RunView) -> RunLine:
 
 TRAINING = (("accuracy", "acc/mean"), ("reward", "reward/mean"))
 """The number of the last step that is shown, and its name in the metrics; the first that there is."""
-COLUMNS = ("recipe", "models.policy.model", "control.steps", *OF_EACH_RUN)
+ANYWAY = ("recipe", "models.policy.model", "control.steps", *OF_EACH_RUN)
 """Settings that are shown anyway, or that differ from run to run."""
+TAKEN = {"run", "path", "seed", "state", "accuracy", "reward", "training", "minutes", "warnings"}
+"""Names of columns; a setting of such a name goes by its whole path."""
 
 
 def differing(views: Mapping[int, RunView]) -> dict[int, dict[str, Any]]:
     """The settings that are not the same in all runs, by short name, for each run; those that follow from the
     recipe's name are left out."""
     trees = {place: tree_of(view) for place, view in views.items()}
+    ignored = (*ANYWAY, *(path.rpartition(".")[2] for path in ANYWAY))
     if len(trees) < 2:
         return {}
-    found = differences(list(trees.values()), COLUMNS)
+    found = differences(list(trees.values()), ignored)
     recipes = [str(tree.get("recipe", "")) for tree in trees.values()]
     if found and len(set(recipes)) > 1:
         whole = list(trees.values())
         found = beyond_recipe(found, recipes, lambda run: recipe_of(whole[run]))
-    return {place: {one.name: one.values[number] for one in found} for number, place in enumerate(trees)}
+    names = [".".join(one.path) if one.name in TAKEN else one.name for one in found]
+    return {
+        place: {name: one.values[number] for name, one in zip(names, found, strict=True)}
+        for number, place in enumerate(trees)
+    }
 
 
 def tree_of(view: RunView) -> Mapping[str, Any]:
