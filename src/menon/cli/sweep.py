@@ -85,6 +85,10 @@ def sorted_words(words: Sequence[str]) -> tuple[Path | None, dict[str, str], lis
             if not given:
                 raise UserError("--resume needs the folder of a sweep, like --resume sweeps/mine")
             folder = Path(given)
+        elif word.startswith("-"):
+            raise UserError(
+                f"there is no option {name}; settings are written without dashes, like seeds=0,1,2"
+            )
         elif name in ("seed", "control.seed", "control.out"):
             use = "out=" if name == "control.out" else "seeds="
             raise UserError(f"a sweep has several runs; write {use} in place of {name}=")
@@ -108,9 +112,7 @@ def new_plan(own: dict[str, str], rest: Sequence[str]) -> Plan:
     names = [arm.name for arm in arms]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise UserError(
-            f"two arms are named '{twice}'; give one of them another name, like arms.{twice}2=..."
-        )
+        raise UserError(f"two arms are named '{twice}'; give one of them another name, arms.OTHER=...")
     return Plan(tuple(arms), shared, recipe, seeds_of(own.get("seeds", "0,1,2")))
 
 
@@ -153,7 +155,7 @@ def added_arms(own: dict[str, str], recipe: Sequence[str], shared: Sequence[str]
             words = shlex.split(value)
         except ValueError as error:
             raise UserError(f"{key} is not a list of words ({error}); close the quotes") from None
-        if any(word.startswith("--") for word in words) or sorted_words(words)[1]:
+        if sorted_words(words)[1]:
             raise UserError(
                 f"{key} takes a recipe, files and settings of `menon train`, like {key}='learning_rate=1e-4'"
             )
@@ -208,7 +210,8 @@ def checked(plan: Plan) -> dict[str, "RunConfig"]:
     for arm in plan.arms:
         try:
             asked = asked_by(arm.words)
-            found[arm.name] = configured(asked.recipe, asked.changes, 1, asked.again)
+            given = (*asked.changes, {"out": "the sweep's"})  # the default holds the time, so it may differ
+            found[arm.name] = configured(asked.recipe, given, 1, asked.again)
         except UserError as error:
             raise UserError(f"arm {arm.name}: {error}") from None
     for name, config in found.items():

@@ -24,6 +24,7 @@ from menon.study.seeds import (
     seed_of,
     tokens_of,
 )
+from menon.threads import plural
 
 Row = dict[str, Any]
 """One line of a CSV file; None: not known."""
@@ -136,7 +137,7 @@ def difference_text(group: Group, base: Group, measure: str) -> str:
     if group is base:
         return ""
     pairs = list(paired(group, base, measure).values())
-    return f"{mean_text(pairs, sign='+')} ({len(pairs)} seeds)" if pairs else "-"
+    return f"{mean_text(pairs, sign='+')} ({plural(len(pairs), 'seed')})" if pairs else "-"
 
 
 def runs_table(groups: Sequence[Group]) -> Table:
