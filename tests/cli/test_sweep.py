@@ -136,7 +136,7 @@ def test_a_sweep_from_the_first_run_to_the_page(tmp_path, monkeypatch, capsys, t
         "s/sweep.md"
     ).read_text(encoding="utf-8")
     page = Path("s/report.html").read_text()
-    assert "models.policy.optimiser.learning_rate<td>0.0003<td>1e-05" in page
+    assert 'learning_rate<td data-column="grpo">0.0003<td data-column="low">1e-05</tr>' in page
     assert main(["sweep", *words]) == 2
     assert "s holds a sweep already; go on with it by `menon sweep --resume s`" in capsys.readouterr().err
     # More steps, one more seed and one more arm: what there is goes on or stays.

@@ -57,8 +57,13 @@ class Table:
     def html(self) -> str:
         """The table as HTML; every cell is escaped."""
         head = "".join(f"<th>{safe(cell)}" for cell in self.head)
-        rows = "".join(f"<tr>{''.join(f'<td>{safe(cell)}' for cell in row)}</tr>" for row in self.rows)
-        return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>{rows}</table></div>'
+        rows = "".join(f"<tr>{''.join(map(self.cell, self.head, row))}</tr>" for row in self.rows)
+        return f'<table class="stack"><thead><tr>{head}</tr></thead>{rows}</table>'
+
+    @staticmethod
+    def cell(name: str, text: str) -> str:
+        """A cell, with the name of its column for narrow screens."""
+        return f'<td data-column="{safe(name)}">{safe(text)}'
 
 
 @dataclass(frozen=True)

@@ -202,8 +202,8 @@ def requests_to_stop(children: Children) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for heard, handler in before.items():
+            signal.signal(heard, handler)
 
 
 def by_arm(cells: Iterable[Cell]) -> Iterator[tuple[Arm, list[Cell]]]:
