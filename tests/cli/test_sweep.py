@@ -55,7 +55,7 @@ def test_seeds_are_whole_numbers(text):
         (["seed=3"], "a sweep has several runs; write seeds= in place of seed="),
         (["seeds=x"], "seeds is 'x'; write whole numbers with commas, like seeds=0,1,2"),
         (["seeds=1,1"], "seeds is '1,1', with a seed twice; two runs of it would be the same"),
-        (["grpo", "grpo"], "two arms are named 'grpo'; give one of them another name, arms.OTHER=..."),
+        (["grpo", "grpo"], "two arms are named 'grpo'; give one of them a name of its own by arms.NAME"),
         (["arms.a.b=steps=3"], "'a.b' is no name of an arm; use letters, digits, - and _"),
         (
             ["arms.a=out=x"],

@@ -112,7 +112,7 @@ def new_plan(own: dict[str, str], rest: Sequence[str]) -> Plan:
     names = [arm.name for arm in arms]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise UserError(f"two arms are named '{twice}'; give one of them another name, arms.OTHER=...")
+        raise UserError(f"two arms are named '{twice}'; give one of them a name of its own by arms.NAME")
     return Plan(tuple(arms), shared, recipe, seeds_of(own.get("seeds", "0,1,2")))
 
 
