@@ -157,7 +157,7 @@ def test_a_sweep_from_the_first_run_to_the_page(tmp_path, monkeypatch, capsys, t
     assert main(["report", "s"]) == 0
     assert main(["report", "s/low-0", "s/low-0"]) == 2
     assert "s/low-0 is named twice; leave one of them out" in capsys.readouterr().err
-    assert main(["report", "s", "s/low-0", "out=no/where.html"]) == 2
+    assert main(["report", "s", "out=no/where.html"]) == 2
     assert "the page cannot be written to no/where.html" in capsys.readouterr().err
 
 

@@ -47,11 +47,11 @@ def several(folders: Sequence[Path], out: str | None) -> int:
     """Writes the page of several runs and prints their table."""
     from menon.study.comparison import arms_table, write_page
 
+    groups = groups_of_folders(folders)
     sweep = len(folders) == 1
     file = Path(out) if out else folders[0] / "report.html" if sweep else folders[0].parent / "several.html"
     if file.is_dir() or not file.parent.is_dir():
         raise UserError(f"the page cannot be written to {file}; name a file in a folder that exists")
-    groups = groups_of_folders(folders)
     title = folders[0].resolve().name if sweep else ", ".join(group.name for group in groups)
     write_page(file, title, groups)
     print("\n".join(arms_table(groups).aligned()))
