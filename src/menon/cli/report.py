@@ -8,7 +8,7 @@ from menon import threads
 from menon.assembly.run import use
 from menon.cli.words import understand
 from menon.errors import UserError
-from menon.record.layout import SWEEP
+from menon.record.layout import SWEEP, Layout
 
 if TYPE_CHECKING:
     from menon.study.seeds import Group
@@ -35,7 +35,6 @@ def report(words: Sequence[str]) -> int:
     if "out" in settings:
         raise UserError("the page of one run is report.html in its folder; leave out= out")
     use(threads.choose({}), "auto")
-    from menon.record.layout import Layout
     from menon.study.report import report as made
 
     made(folders[0], lambda sentence: print(f"menon: {sentence}"))
@@ -49,7 +48,7 @@ def several(folders: Sequence[Path], out: str | None) -> int:
 
     groups = groups_of_folders(folders)
     sweep = len(folders) == 1
-    file = Path(out) if out else folders[0] / "report.html" if sweep else folders[0].parent / "several.html"
+    file = Path(out) if out else Layout(folders[0]).page if sweep else folders[0].parent / "several.html"
     if file.is_dir() or not file.parent.is_dir():
         raise UserError(f"the page cannot be written to {file}; name a file in a folder that exists")
     title = folders[0].resolve().name if sweep else ", ".join(group.name for group in groups)

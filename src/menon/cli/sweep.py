@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from menon import threads
 from menon.errors import UserError, at_least
 from menon.record import disk
-from menon.record.layout import SWEEP
+from menon.record.layout import SWEEP, Layout
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
@@ -279,14 +279,12 @@ def concluded(folder: Path, outcomes: "dict[Cell, Outcome]") -> int:
     again = f"`menon sweep --resume {folder}`"
     if groups := groups_in(folder):
         write_tables(folder, groups)
-        write_page(folder / "report.html", folder.name, groups)
+        write_page(Layout(folder).page, folder.resolve().name, groups)
         print("\n" + "\n".join(arms_table(groups).aligned()))
         print(f"\n{INTERVALS}")
         for note in notes(groups):
             print(f"menon: {note}")
-        print(
-            f"\n  tables     {folder / 'sweep.md'}, arms.csv, runs.csv\n  page       {folder / 'report.html'}"
-        )
+        print(f"\n  tables     {folder / 'sweep.md'}, arms.csv, runs.csv\n  page       {Layout(folder).page}")
     failed = [cell for cell, outcome in outcomes.items() if outcome == "failed"]
     if failed:
         lost = sum(outcome in ("failed", "skipped") for outcome in outcomes.values())
