@@ -94,7 +94,7 @@ def test_a_request_to_stop_reaches_every_process(tmp_path, monkeypatch, capsys):
     script = tmp_path / "waits"
     script.write_text(
         f"#!{sys.executable}\nimport signal, sys, time\n"
-        "signal.signal(signal.SIGINT, lambda *_: sys.exit(0))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
         "print('ready', flush=True)\ntime.sleep(60)\n"
     )
     script.chmod(0o755)

@@ -130,7 +130,7 @@ class Children:
         with self.lock:
             self.stopping = True
             for child in self.running:
-                child.send_signal(signal.SIGINT)
+                child.send_signal(signal.SIGTERM)  # SIGINT may be ignored, as in a script
 
 
 def cells_of(arms: Iterable[Arm], seeds: Sequence[int], folder: Path) -> list[Cell]:
