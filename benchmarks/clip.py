@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from menon.study.sweep import Arm, Cell, by_arm, cells_of, mean_text, sweep
+from menon.study.seeds import mean_text
+from menon.study.sweep import Arm, Cell, by_arm, cells_of, sweep
 
 TABLE = Path(__file__).parent / "results" / "clip.md"
 ENOUGH = 0.02

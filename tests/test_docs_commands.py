@@ -43,6 +43,7 @@ PROSE = (
 """A command that is only named, with no words of its own or with placeholders of code."""
 OWN_CODE = """
 from dataclasses import dataclass
+from menon.advantage import GRPO
 
 @dataclass(frozen=True)
 class MyEnvironment:
@@ -56,6 +57,9 @@ class Doubles:
     def rows(self, split, n, seed): ...
     def room(self, split): ...
     def grade(self, prompt, completion, answer): ...
+
+class Mine(GRPO):
+    pass
 """
 
 
@@ -118,7 +122,7 @@ def folder(tmp_path, monkeypatch):
 
 MISSING = (
     "understood|there is no (run|file|folder|set |help on 'NAME')|No such file|holds no run|"
-    "has no transcripts|holds no transcripts|has not finished a step"
+    "has no transcripts|holds no transcripts|has not finished a step|holds no sweep"
 )
 """What commands say that were understood and lack a model, a run or a file."""
 
@@ -136,8 +140,8 @@ def idle(monkeypatch):
         understood()
 
     monkeypatch.setattr(evaluate, "measured", evaluated)
-    for name in ("sample.sample", "pretrain.pretrain"):
-        monkeypatch.setattr(f"menon.assembly.{name}", understood)
+    for name in ("assembly.sample.sample", "assembly.pretrain.pretrain", "cli.sweep.trained"):
+        monkeypatch.setattr(f"menon.{name}", understood)
 
 
 PLACEHOLDERS = {
@@ -219,6 +223,7 @@ def test_settings_in_messages_exist():
     names = {name.rpartition(".")[2] for name in (known() - set(METRICS)) | others}
     names |= {"critic", "optimiser", "natural", "columns", "corpus", "full", "key", "coef", "credit", "ways"}
     names |= {"attn_implementation"}  # of transformers
+    names |= {"seeds", "jobs", "sort", "csv"}  # of sweep and runs
     named = [
         (path.name, name)
         for path in SOURCE
@@ -255,7 +260,7 @@ def test_code_in_python_runs(page, code, monkeypatch):
 
     monkeypatch.setattr(menon, "train", resolved)
     compiled = compile(code, page, "exec")
-    if "view" not in code and "sampler.open" not in code:
+    if not re.search(r"view|sampler\.open|menon\.(runs|metrics|compare)", code):
         exec(compiled, {"menon": menon, "mine": lambda prompt, completion, answer: 1.0, "__name__": "page"})
 
 

@@ -25,6 +25,8 @@ class NothingLearned(UserError):
     """A run was stopped because its steps taught nothing."""
 
     exit_code = 3
+    why = "nothing learned"
+    """How the event `session_ended` says it."""
 
 
 def at_least(least: int, name: str, value: int) -> None:

@@ -192,7 +192,7 @@ def test_compare(tmp_path, capsys):
 def test_mistakes_of_compare(tmp_path, capsys):
     assert (
         refused(capsys, "compare", "a.json")
-        == "compare takes two results of `menon eval`: menon compare A.json B.json"
+        == "compare takes two results of `menon eval`, or two runs: menon compare A.json B.json"
     )
     assert "there is no file a.json" in refused(capsys, "compare", "a.json", "b.json")
     (tmp_path / "x.json").write_text("{}")

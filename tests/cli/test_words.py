@@ -67,7 +67,7 @@ def test_mistakes(words, sentence):
         ),
         (
             ["compare", "a", "b", "k=8"],
-            "compare takes two results of `menon eval`: menon compare A.json B.json",
+            "compare takes two results of `menon eval`, or two runs: menon compare A.json B.json",
         ),
         (
             ["rescore", "a", "--rewrd", "b"],
@@ -91,8 +91,9 @@ def test_mistakes(words, sentence):
             "menon check takes what to check (verifier, data, code) and a file, like",
         ),
         (["check", "data", "a", "ways=b"], "menon check data takes no 'ways'; it takes reward, as key=value"),
-        (["report", "a", "k=1"], "report takes the folder of a run: menon report runs/mine"),
-        (["runs", "--all"], "runs takes one folder at most: menon runs, or menon runs experiments"),
+        (["report", "a", "k=1"], "report takes the folder of a run, several of them, or that of a sweep"),
+        (["runs", "--all"], "there is no option --all; runs takes sort=COLUMN and csv=FILE"),
+        (["runs", "k=1"], "runs takes one folder at most: menon runs, or menon runs experiments sort="),
         (["doctor", "k=1"], "menon doctor takes no settings; leave 'k=1' out"),
     ],
 )

@@ -20,6 +20,9 @@ OPEN = {
         "user_code",
         "threads",
         "errors",
+        "overrides",
+        "python",
+        "results",
         "__init__",
         "__main__",
     ),
@@ -151,7 +154,7 @@ def test_nothing_imports_the_edge():
 
 def test_assembly_is_for_the_edge_alone():
     """What builds runs is imported by what starts them, and by nothing that runs in one."""
-    edge = {"assembly", "cli", "study", "workbench", "__init__", "__main__"}
+    edge = {"assembly", "cli", "study", "workbench", "python", "__init__", "__main__"}
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
         for part, path in parts()

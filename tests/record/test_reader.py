@@ -108,7 +108,7 @@ def test_a_folder_of_format_1_is_read(old):
 def test_commands_on_a_folder_of_format_1(old, capsys):
     assert main(["runs", "."]) == 0
     cells = capsys.readouterr().out.splitlines()[1].split()
-    assert cells[:5] == ["run", "grpo", "start", "2/2", "finished"]
+    assert cells[:6] == ["run", "grpo", "start", "0", "2/2", "finished"]
     assert main(["rescore", "run", "--reward", "exact"]) == 0
     assert "8 answers, 8 with the same score" in capsys.readouterr().out
     assert main(["show", "run", "--tree", "1"]) == 2

@@ -180,7 +180,7 @@ def test_a_chart_is_plain_data():
     )
     assert json.loads(json.dumps(asdict(chart))) == {
         "title": "KL",
-        "lines": [{"name": "x", "points": [[1, 0.5]], "tone": 1, "dots": False}],
+        "lines": [{"name": "x", "points": [[1, 0.5]], "tone": 1, "dots": False, "dashed": False}],
         "note": "a note",
         "up": {"label": "KL", "unit": "nats", "low": 0, "high": None, "log": False},
         "across": {"label": "token", "unit": "", "low": None, "high": None, "log": False},

@@ -7,6 +7,7 @@ import pytest
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.cli import main
+from menon.cli.report import USAGE
 from menon.engines.hf_models import export
 from menon.loop import loop
 from menon.record.folder import RunFolder
@@ -63,8 +64,9 @@ def test_a_page_that_cannot_be_made_costs_the_run_nothing(run, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "report takes the folder of a run: menon report runs/mine"),
-        (["a", "b"], "report takes the folder of a run: menon report runs/mine"),
+        ([], USAGE),
+        (["a", "k=1"], USAGE),
+        (["a", "out=b.html"], "the page of one run is report.html in its folder; leave out= out"),
         (
             ["nowhere"],
             "nowhere holds no run (it has no run.json); name the folder that menon train wrote, or start one "

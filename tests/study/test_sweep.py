@@ -1,17 +1,18 @@
-"""Sweeps: what is finished is not run again, and what is shown of the seeds."""
+"""Sweeps: what is finished is not run again, what fails is said, and a stop reaches every process."""
 
 import json
-import math
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
-from statistics import NormalDist
 
 import pytest
 
-from menon.study import sweep
-from menon.study.sweep import Arm, Cell, by_arm, cells_of, half_width, mean_text, t_quantile
+from menon.study.sweep import Arm, Cell, Children, by_arm, cells_of, sweep
 
-ARMS = (Arm("a", ("grpo",)), Arm("b", ("grpo", "learning_rate=1e-4")))
+ARMS = (Arm("a", ("grpo",)), Arm("b", ("grpo", "learning_rate=1e-4", "threads=2")))
 
 
 def finish(cell: Cell, steps: int) -> None:
@@ -20,7 +21,27 @@ def finish(cell: Cell, steps: int) -> None:
     (cell.path / "report.json").write_text(json.dumps({"steps": steps}))
 
 
-def test_all_arms_run_with_the_first_seed_before_any_with_the_second(tmp_path: Path) -> None:
+@pytest.fixture
+def commands(monkeypatch):
+    """Every command, in place of running it; `codes` are their exit codes in turn, then 0."""
+    ran: list[list[str]] = []
+    codes: list[int] = []
+
+    def run(self, command, log):
+        ran.append(list(command[4:]))
+        return codes.pop(0) if codes else 0
+
+    monkeypatch.setattr(Children, "run", run)
+    return ran, codes
+
+
+def done(cells, steps=5):
+    return {
+        cell.path.name: what for cell, what in sweep(cells, lambda cell: steps, 1, lambda cell: None).items()
+    }
+
+
+def test_all_arms_run_with_the_first_seed_before_any_with_the_second(tmp_path):
     assert [(cell.arm.name, cell.seed) for cell in cells_of(ARMS, (3, 4), tmp_path)] == [
         ("a", 3),
         ("b", 3),
@@ -29,41 +50,68 @@ def test_all_arms_run_with_the_first_seed_before_any_with_the_second(tmp_path: P
     ]
 
 
-def test_what_is_finished_is_left_alone_and_the_rest_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran: list[list[str]] = []
-
-    class Done:
-        returncode = 0
-
-    def run(command: list[str], **_: object) -> Done:
-        ran.append(command[4:])
-        return Done()
-
-    monkeypatch.setattr(sweep.subprocess, "run", run)
+def test_what_is_finished_is_left_alone_and_the_rest_goes_on(tmp_path, commands):
+    ran, _ = commands
     cells = cells_of(ARMS, (0,), tmp_path)
     finish(cells[0], 5)
-    heard: list[str] = []
-    sweep.sweep(cells, lambda cell: 5, 1, lambda cell: heard.append(cell.arm.name))
-    assert heard == ["a", "b"]
-    assert ran == [
-        ["grpo", "learning_rate=1e-4", "seed=0", "steps=5", "threads=1", f"out={tmp_path / 'b-0'}"]
-    ]
-    sweep.sweep(cells[:1], lambda cell: 9, 1, lambda cell: None)
+    assert done(cells) == {"a-0": "done", "b-0": "stopped"}  # the command has written no report
+    assert ran == [[*ARMS[1].words, "seed=0", "steps=5", f"out={tmp_path / 'b-0'}"]]
+    done(cells[:1], 9)
     assert ran[1:] == [["--resume", str(tmp_path / "a-0"), "steps=9"]]
     # Stopped after eleven steps on the way to more, before its report.
     (cells[0].path / "metrics.jsonl").write_text("{}\n" * 11)
-    sweep.sweep(cells[:1], lambda cell: 9, 1, lambda cell: None)
+    done(cells[:1], 9)
     assert ran[2:] == [["--resume", str(tmp_path / "a-0"), "steps=11"]]
 
 
-def test_a_failed_command_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    sweep.sweep(cells_of(ARMS[:1], (0,), tmp_path), lambda cell: 1, 1, lambda cell: None)
-    assert "a-0: failed" in capsys.readouterr().out
+def test_an_arm_that_fails_before_its_first_step_is_not_tried_with_other_seeds(tmp_path, commands, capsys):
+    ran, codes = commands
+    cells = cells_of(ARMS, (0, 1), tmp_path)
+    codes += [2, 0, 0]
+    cells[0].log.write_text("a header\nmenon: there is no file x\n\n")
+    assert done(cells) == {"a-0": "failed", "b-0": "stopped", "a-1": "skipped", "b-1": "stopped"}
+    assert len(ran) == 3
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"a-0: failed (menon: there is no file x; all of it is in {tmp_path / 'a-0.log'})"
+    assert said[2] == "a-1: skipped"
+
+
+def test_a_run_that_learned_nothing_is_not_tried_again(tmp_path, commands):
+    ran, codes = commands
+    cells = cells_of(ARMS[:1], (0,), tmp_path)
+    codes.append(3)
+    assert done(cells) == {"a-0": "nothing learned"}
+    cells[0].path.mkdir()
+    (cells[0].path / "run.json").write_text("{}")
+    event = {"time": 1.0, "step": 9, "kind": "session_ended", "why": "nothing learned", "error": "no signal"}
+    (cells[0].path / "events.jsonl").write_text(json.dumps(event) + "\n")
+    assert done(cells) == {"a-0": "nothing learned"}
+    assert len(ran) == 1
+
+
+def test_a_request_to_stop_reaches_every_process(tmp_path, monkeypatch, capsys):
+    """Both processes hear it and end by themselves; the third is not started."""
+    script = tmp_path / "waits"
+    script.write_text(
+        f"#!{sys.executable}\nimport signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+        "print('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    cells = cells_of((*ARMS, Arm("c", ())), (0,), tmp_path)
+
+    def stop():
+        while not all(cell.log.exists() and "ready" in cell.log.read_text() for cell in cells[:2]):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    before = signal.getsignal(signal.SIGTERM)
+    found = sweep(cells, lambda cell: 1, 2, lambda cell: None)
+    assert list(found.values()) == ["stopped"] * 3
+    assert not cells[2].log.exists()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_arms_hold_their_finished_cells(tmp_path: Path) -> None:
@@ -73,43 +121,3 @@ def test_arms_hold_their_finished_cells(tmp_path: Path) -> None:
         ("a", []),
         ("b", [1]),
     ]
-
-
-def test_intervals_are_students() -> None:
-    # mean .6, sd .1, three seeds: 4.303 * .1 / sqrt(3) = .248
-    assert mean_text([0.5, 0.7, 0.6]) == "0.600 ± 0.248"
-    assert mean_text([0.5]) == "0.500"
-    assert mean_text([math.nan, 0.25], 2) == "0.25"
-    assert mean_text([]) == "-"
-
-
-def test_quantiles_of_students_t() -> None:
-    # Closed forms of one, two and four degrees of freedom (Shaw 2006), at 97.5 %.
-    assert t_quantile(1) == pytest.approx(math.tan(0.475 * math.pi), rel=1e-12)
-    assert t_quantile(2) == pytest.approx(0.95 * math.sqrt(2 / (1 - 0.95**2)), rel=1e-12)
-    q = math.cos(math.acos(math.sqrt(0.0975)) / 3) / math.sqrt(0.0975)
-    assert t_quantile(4) == pytest.approx(2 * math.sqrt(q - 1), rel=1e-12)
-    # Printed tables, which give three digits.
-    table = {
-        3: 3.182,
-        5: 2.571,
-        6: 2.447,
-        7: 2.365,
-        8: 2.306,
-        9: 2.262,
-        10: 2.228,
-        20: 2.086,
-        30: 2.042,
-        120: 1.980,
-    }
-    assert {freedom: round(t_quantile(freedom), 3) for freedom in table} == table
-    # It tends to the quantile of the normal distribution: z + (z^3 + z) / (4 v) + ... (Abramowitz and Stegun
-    # 26.7.5).
-    z = NormalDist().inv_cdf(0.975)
-    assert t_quantile(100_000) == pytest.approx(z + (z**3 + z) / 400_000, abs=1e-9)
-
-
-def test_the_interval_of_many_values_is_as_exact_as_that_of_few() -> None:
-    # 0 to 20: standard deviation sqrt(38.5), 20 degrees of freedom, 21 values: 2.0859634 * 6.2048 / sqrt(21)
-    assert half_width(range(21)) == pytest.approx(2.8244, abs=1e-4)
-    assert half_width([1.0]) == math.inf

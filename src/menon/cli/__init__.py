@@ -25,8 +25,11 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon compare A.json B.json                  two evaluations, question by question
   menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty
   menon explain RECIPE key=value               formula, parts, sizes, memory before anything runs; full=true
-  menon runs [FOLDER]                          the runs in a folder: state, steps, accuracy before and after
+  menon sweep grpo rloo seeds=0,1,2            recipes or settings, each with several seeds, in one table
+  menon sweep --resume FOLDER                  go on with a sweep; it may add seeds and arms
+  menon runs [FOLDER]                          the runs in a folder: state, what differs, before and after
   menon report RUN                             a run on one page: curves, answers, distance, time
+  menon report runs/a runs/b                   several runs on one page, or all of a sweep
   menon check verifier FILE.jsonl              does a verifier say what labelled answers deserve, and in time
   menon check code FILE.jsonl                  does the code reward judge labelled programs, and hold them
   menon check data FILE                        does every gold answer earn the full reward
@@ -50,6 +53,7 @@ Settings are key=value; a dot goes inside, and a part is named by its kind:
 
 COMMANDS = {
     "train": "command:train",
+    "sweep": "sweep:sweep",
     "pretrain": "command:pretrain",
     "eval": "evaluate:evaluate",
     "compare": "evaluate:compare",

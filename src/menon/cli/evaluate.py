@@ -124,16 +124,16 @@ def number_or_dash(value: float | None) -> str:
 
 
 def compare(words: Sequence[str]) -> int:
-    """Compares two results of `menon eval` question by question: the difference with a paired interval, and
-    McNemar's test. The last line is JSON."""
+    """Compares two results of `menon eval`, or the last evaluations of two runs, question by question: the
+    difference with a paired interval, and McNemar's test. The last line is JSON."""
     found = understand(words, no_option=NO_OPTION)
     files = found.plain
     if len(files) != 2 or found.overrides:
-        raise UserError("compare takes two results of `menon eval`: menon compare A.json B.json")
+        raise UserError("compare takes two results of `menon eval`, or two runs: menon compare A.json B.json")
     from menon.eval.compare import compare_results as compared
-    from menon.eval.config import read_result
+    from menon.eval.stored import read_items
 
-    (about_a, a), (about_b, b) = (read_result(Path(file)) for file in files)
+    (about_a, a), (about_b, b) = (read_items(Path(file)) for file in files)
     comparison = compared(a, b)
     for line in verdict(comparison, files, (about_a, about_b)):
         print(line)

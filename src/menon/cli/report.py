@@ -1,26 +1,85 @@
-"""`menon report RUN`: the page of a run that is done, stopped or under way."""
+"""`menon report`: the page of a run that is done, stopped or under way, or of several beside each other."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from menon import threads
 from menon.assembly.run import use
 from menon.cli.words import understand
 from menon.errors import UserError
+from menon.record.layout import SWEEP, Layout
+
+if TYPE_CHECKING:
+    from menon.study.seeds import Group
+
+USAGE = "report takes the folder of a run, several of them, or that of a sweep: menon report runs/a runs/b"
 
 
 def report(words: Sequence[str]) -> int:
     """Writes a run's page (report.html) anew from its record: curves, answers before and after, distance,
-    time. The run may still be going on."""
-    usage = "report takes the folder of a run: menon report runs/mine"
-    found = understand(words, no_option=usage)
-    if len(found.plain) != 1 or found.overrides:
-        raise UserError(usage)
-    run = Path(found.plain[0])
+    time. The run may still be going on.
+
+    Of several runs, or of the folder of a `menon sweep`, it writes one page: their numbers, the settings in
+    which they differ, and their curves over each other. Runs that differ only in their seed are drawn as one
+    line, the mean, with a band from the lowest run to the highest. The page is report.html in the folder of
+    the sweep, else several.html beside the first run, or out=FILE.html.
+    """
+    found = understand(words, no_option=USAGE)
+    settings = found.settings
+    if not found.plain or settings.keys() - {"out"}:
+        raise UserError(USAGE)
+    folders = [Path(word) for word in found.plain]
+    if len(folders) > 1 or (folders[0] / SWEEP).exists():
+        return several(folders, settings.get("out"))
+    if "out" in settings:
+        raise UserError("the page of one run is report.html in its folder; leave out= out")
     use(threads.choose({}), "auto")
-    from menon.record.layout import Layout
     from menon.study.report import report as made
 
-    made(run, lambda sentence: print(f"menon: {sentence}"))
-    print(f"the report is in {Layout(run).page}", flush=True)
+    made(folders[0], lambda sentence: print(f"menon: {sentence}"))
+    print(f"the report is in {Layout(folders[0]).page}", flush=True)
     return 0
+
+
+def several(folders: Sequence[Path], out: str | None) -> int:
+    """Writes the page of several runs and prints their table."""
+    from menon.study.comparison import arms_table, write_page
+
+    groups = groups_of_folders(folders)
+    sweep = len(folders) == 1
+    file = Path(out) if out else Layout(folders[0]).page if sweep else folders[0].parent / "several.html"
+    if file.is_dir() or not file.parent.is_dir():
+        raise UserError(f"the page cannot be written to {file}; name a file in a folder that exists")
+    title = folders[0].resolve().name if sweep else ", ".join(group.name for group in groups)
+    write_page(file, title, groups)
+    print("\n".join(arms_table(groups).aligned()))
+    print(f"\nthe report is in {file}", flush=True)
+    return 0
+
+
+def groups_of_folders(folders: Sequence[Path]) -> list["Group"]:
+    """The runs of all folders in groups; those of one sweep are its arms. UserError: a folder without a run,
+    or a run that has not finished a step."""
+    from menon.record.reader import RunView
+    from menon.study.comparison import groups_in
+    from menon.study.seeds import groups_of
+
+    if len(folders) == 1:
+        groups = groups_in(folders[0])
+        if not groups:
+            raise UserError(
+                f"no run of the sweep {folders[0]} has begun; `menon sweep --resume {folders[0]}`"
+            )
+        return groups
+    runs = []
+    for folder in folders:
+        inside = [run for group in groups_in(folder) for run in group.runs]
+        runs += inside or [RunView.open(folder)]
+    places = [run.path.resolve() for run in runs]
+    twice = next((run.path for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None)
+    if twice:
+        raise UserError(f"{twice} is named twice; leave one of them out")
+    for run in runs:
+        run.finished_steps()
+    return groups_of(runs)

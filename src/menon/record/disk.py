@@ -1,11 +1,14 @@
 """Writes files so that they are complete or absent even after a crash."""
 
+import csv
 import errno
+import io
 import json
 import math
 import os
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +126,12 @@ def cause(error: BaseException) -> str | None:
     else:
         return None
     return NO_ROOM if number in FULL else os.strerror(number).lower()
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as CSV under the names of the first; empty where nothing is known."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
+    return file.getvalue()

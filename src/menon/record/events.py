@@ -8,7 +8,7 @@ from menon.record import disk
 
 KINDS = {
     "session_started": "session (from 1), process: a process began to drive the run; `step` steps are done",
-    "session_ended": "why (finished, stopped or failed), error: that process let go of it",
+    "session_ended": "why (finished, stopped, failed, nothing learned), error: that process let go of it",
     "restored": "version, fingerprint: the sampler holds the weights of the checkpoint of this step",
     "published": "version, fingerprint: the sampler holds the weights that this step made",
     "evaluated": "accuracy, reward, n, seconds: the held-out questions were answered",

@@ -122,7 +122,8 @@ class RunFolder:
         if sessions and sessions[-1].get("process") == os.getpid():  # started here, and not ended yet
             what = " ".join(str(error).split())[:200] or type(error).__name__
             with suppress(OSError):
-                self._events.write("session_ended", self.view.steps, why="failed", error=what)
+                why = getattr(error, "why", "failed")
+                self._events.write("session_ended", self.view.steps, why=why, error=what)
 
     def close(self) -> None:
         self.lock.close()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 LINES = ("metrics.jsonl", "evaluations.jsonl")
 """Files with one line per step or evaluation, which a resumed run cuts back to its step."""
+SWEEP = "sweep.json"
+"""The arms and seeds of a sweep, in the folder that holds its runs."""
 
 
 @dataclass(frozen=True)

@@ -196,9 +196,20 @@ class RunView:
         return list(dict.fromkeys(event["sentence"] for event in self.events if event["kind"] == "warned"))
 
     @property
+    def signs(self) -> list[str]:
+        """The kinds of what the run was warned of, in order; each once."""
+        return list(dict.fromkeys(event["sign"] for event in self.events if event["kind"] == "warned"))
+
+    @property
     def events(self) -> list[Line]:
         """The events of the run that were not undone, in order (`record.events.KINDS`); [] in format 1."""
         return [event for event in self.all_events if not event.get("undone")]
+
+    @property
+    def ended(self) -> Line:
+        """The event that ended the last session, with `why` and perhaps `error`; {} if it has not ended."""
+        sessions = [event for event in self.all_events if event["kind"].startswith("session_")]
+        return sessions[-1] if sessions and sessions[-1]["kind"] == "session_ended" else {}
 
     @property
     def wall_s(self) -> float:

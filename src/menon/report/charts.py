@@ -54,6 +54,8 @@ class Line:
     """Number of its colour, 0 to 5."""
     dots: bool = False
     """Separate dots, for quantities that are measured only at some steps."""
+    dashed: bool = False
+    """Tells a line from another of its colour; its dots are rings."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Band:
     """A range around a line: an interval, a spread."""
 
     name: str
+    """"": it belongs to a line of its colour, and is not in the legend."""
     points: Sequence[tuple[float, float, float]]
     """Positions with their lower and upper values, in order; values are finite."""
     tone: int
@@ -80,8 +83,8 @@ class Chart:
 
     @property
     def parts(self) -> tuple[Line | Band, ...]:
-        """Lines and bands in the order of the legend."""
-        return (*self.lines, *self.bands)
+        """Lines and named bands in the order of the legend."""
+        return (*self.lines, *(band for band in self.bands if band.name))
 
 
 # Numbers and scales
@@ -270,11 +273,11 @@ class Frame:
         for line in self.chart.lines:
             alone = line.dots or len(line.points) == 1
             if not alone:
-                yield f'<polyline class="t{line.tone}" points="{self.pairs(line.points)}"/>'
+                yield f'<polyline class="{tone_of(line)}" points="{self.pairs(line.points)}"/>'
             if alone or len(line.points) <= marked:
                 for x, y in line.points:
                     r = 3.2 if alone else 2.4
-                    yield f'<circle class="t{line.tone}" cx="{self.x(x)}" cy="{self.y(y)}" r="{r}"/>'
+                    yield f'<circle class="{tone_of(line)}" cx="{self.x(x)}" cy="{self.y(y)}" r="{r}"/>'
 
 
 def piled(lines: Sequence[Line]) -> list[Line]:
@@ -295,6 +298,11 @@ def areas(frame: Frame) -> Iterator[str]:
     for line in heights:
         yield f'<polygon class="t{line.tone}" points="{frame.pairs([*line.points, *reversed(below)])}"/>'
         below = line.points
+
+
+def tone_of(line: Line) -> str:
+    """The classes of a line."""
+    return f"t{line.tone}{' dashed' * line.dashed}"
 
 
 def ready(chart: Chart) -> Chart:
@@ -325,8 +333,8 @@ def figure(chart: Chart) -> str:
     if not chart.lines:
         return ""
     frame = Frame(chart, PAGE)
-    named = [(line.name, f"key t{line.tone}{' dot' * line.dots}") for line in chart.lines]
-    named += [(band.name, f"key t{band.tone} wide") for band in chart.bands]
+    named = [(line.name, f"key {tone_of(line)}{' dot' * line.dots}") for line in chart.lines]
+    named += [(band.name, f"key t{band.tone} wide") for band in chart.bands if band.name]
     legend = " ".join(f'<span class="{kind}">{escape(name)} <b></b></span>' for name, kind in named)
     points = [
         [

@@ -33,7 +33,7 @@ def curves(lines: Lines, evaluations: Lines, measures: Sequence[str] = ("accurac
         Chart("Clip", _named(lines, CLIP), CLIP_NOTE, Axis(low=0)),
         _divergence(lines),
         Chart("Gradient", _named(lines, {"grad_norm": "norm"}), GRADIENT_NOTE, Axis(low=0)),
-        Chart("Speed", (Line("speed", _speed(lines), 1),), SPEED_NOTE, Axis(unit="tokens a second", low=0)),
+        Chart("Speed", (Line("speed", speed(lines), 1),), SPEED_NOTE, Axis(unit="tokens a second", low=0)),
     ]
     return [chart for chart in charts if any(line.points for line in chart.lines)]
 
@@ -138,7 +138,8 @@ def _divergence(lines: Lines) -> Chart:
     return Chart("Largest ratio", (Line("max ratio - 1", spread, 1),), note, Axis(low=0))
 
 
-def _speed(lines: Lines) -> Points:
+def speed(lines: Lines) -> Points:
+    """Tokens written a second in each step."""
     seconds = dict(series(lines, "time/step"))
     return [
         (step, tokens / seconds[step])

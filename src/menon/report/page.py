@@ -22,7 +22,12 @@ PARTS = (
 
 
 def page(content: Content) -> str:
-    body = "\n".join(piece for part in PARTS for piece in part(content))
+    """The page of one run."""
+    return document(content.name, "\n".join(piece for part in PARTS for piece in part(content)))
+
+
+def document(title: str, body: str) -> str:
+    """A whole HTML file around what its page shows."""
     files = [STYLE, HERE / "page.css", HERE / "page.js"]
     charts, style, script = (file.read_text(encoding="utf-8") for file in files)
     return f"""<!doctype html>
@@ -31,7 +36,7 @@ def page(content: Content) -> str:
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{sections.safe(content.name)} · menon</title>
+<title>{sections.safe(title)} · menon</title>
 <style>
 {charts}{style}</style>
 </head>

@@ -22,7 +22,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from menon.study.sweep import Arm, Cell, cells_of, half_width
+from menon.study.seeds import half_width
+from menon.study.sweep import Arm, Cell, Children, cells_of
 
 UNMASKED = (
     "objective.policy.select=null",
@@ -75,7 +76,8 @@ def train(cell: Cell, budget: Budget) -> dict[str, Any] | None:
     """Trains a cell and returns its line; None if the command failed. The number of steps is predicted from
     the steps so far."""
     steps = budget.every
-    while cell.train(steps):
+    children = Children()
+    while cell.train(steps, children) == "done":
         tokens, seconds = spent(cell)
         if tokens[-1] >= budget.tokens and seconds[-1] >= budget.seconds:
             return line_of(cell, tokens, seconds, budget)

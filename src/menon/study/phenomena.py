@@ -12,7 +12,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from menon.study.sweep import Arm, Cell, by_arm, cells_of, mean_text, sweep
+from menon.study.seeds import mean_text
+from menon.study.sweep import Arm, Cell, by_arm, cells_of, sweep
 
 PENALTY = ("reference=frozen", "objective.kl.loss=kl", "objective.kl.share=token_mean")
 ARMS: Mapping[str, tuple[str, ...]] = {

@@ -4,25 +4,25 @@ All arms run with the first seed, then all with the second, so that an interrupt
 with the same seeds.
 """
 
-import math
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
+from types import FrameType
+from typing import Any, Literal
 
-import mpmath
-
+from menon.errors import NothingLearned
 from menon.record.reader import RunView
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-ctx = mpmath.MPContext()  # a separate context, because other code may set the precision of the shared one
-ctx.dps = 30
+Outcome = Literal["done", "nothing learned", "stopped", "failed", "skipped"]
+"""done: all its steps; stopped: by a request; skipped: its arm has failed before its first step."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,19 @@ class Cell:
         return self.folder / f"{self.arm.name}-{self.seed}"
 
     @property
+    def log(self) -> Path:
+        """What the command printed."""
+        return Path(f"{self.path}.log")
+
+    @property
     def view(self) -> RunView:
         """The run as it is now."""
         return RunView(self.path)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run."""
+        return self.view.layout.about.exists()
 
     @property
     def report(self) -> dict[str, Any] | None:
@@ -60,25 +70,67 @@ class Cell:
         """The metrics, one line per step."""
         return self.view.metrics
 
-    def train(self, steps: int) -> bool:
-        """Trains or resumes the run up to that many steps; False if the command failed. Its output goes to
-        FOLDER/NAME-SEED.log."""
-        report = self.report
+    def train(self, steps: int, children: "Children") -> Outcome:
+        """Trains or resumes the run up to that many steps. A run that learned nothing is not resumed. The
+        command's output goes to FOLDER/NAME-SEED.log."""
+        report, view = self.report, self.view
         if report is not None and report["steps"] >= steps:
-            return True
-        if self.view.layout.about.exists():
+            return "done"
+        if view.ended.get("why") == NothingLearned.why:
+            return "nothing learned"
+        if self.begun:
             # A run that was stopped may be further already.
             words = ["--resume", str(self.path), f"steps={max(steps, len(self.lines))}"]
         else:
-            words = [*self.arm.words, f"seed={self.seed}", f"steps={steps}", "threads=1", f"out={self.path}"]
-        with open(f"{self.path}.log", "a") as log:
+            words = [*self.arm.words, f"seed={self.seed}", f"steps={steps}", f"out={self.path}"]
+            if not any(word.startswith(("threads=", "engine.threads=")) for word in words):
+                words.append("threads=1")
+        with open(self.log, "a") as log:
             command = [sys.executable, "-m", "menon", "train", *words]
-            return (
-                subprocess.run(
-                    command, env=os.environ | ONE_THREAD, stdout=log, stderr=log, check=False
-                ).returncode
-                == 0
+            code = children.run(command, log)
+        report = self.report
+        if report is not None and report["steps"] >= steps:
+            return "done"
+        if code == NothingLearned.exit_code:
+            return "nothing learned"
+        return "stopped" if code == 0 or children.stopping else "failed"
+
+    def last_words(self) -> str:
+        """The last line that the command has printed."""
+        lines = self.log.read_text("utf-8", "replace").split("\n") if self.log.exists() else []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+
+
+class Children:
+    """The processes of a sweep. They are in sessions of their own, so that Ctrl-C reaches them only through
+    `stop`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # a second signal may interrupt the handler of the first
+        self.running: set[subprocess.Popen[bytes]] = set()
+        self.stopping = False
+
+    def run(self, command: Sequence[str], log: Any) -> int:
+        """Runs a command to its end and returns its exit code. After `stop` nothing is started, code 0."""
+        with self.lock:
+            if self.stopping:
+                return 0
+            child = subprocess.Popen(
+                command, env=os.environ | ONE_THREAD, stdout=log, stderr=log, start_new_session=True
             )
+            self.running.add(child)
+        try:
+            return child.wait()
+        finally:
+            with self.lock:
+                self.running.discard(child)
+
+    def stop(self) -> None:
+        """Passes a request to stop to every process; starts none from now on."""
+        with self.lock:
+            self.stopping = True
+            for child in self.running:
+                child.send_signal(signal.SIGTERM)  # SIGINT may be ignored, as in a script
 
 
 def cells_of(arms: Iterable[Arm], seeds: Sequence[int], folder: Path) -> list[Cell]:
@@ -89,18 +141,69 @@ def cells_of(arms: Iterable[Arm], seeds: Sequence[int], folder: Path) -> list[Ce
 
 
 def sweep(
-    cells: Sequence[Cell], steps: Callable[[Cell], int], jobs: int, after: Callable[[Cell], None]
-) -> None:
-    """Trains every cell to its number of steps, `jobs` at a time, one thread each; `after` is called with
-    each that is done."""
+    cells: Sequence[Cell],
+    steps: Callable[[Cell], int],
+    jobs: int,
+    after: Callable[[Cell], None],
+) -> dict[Cell, Outcome]:
+    """Trains every cell to its number of steps, `jobs` at a time; `after` is called with each that is done,
+    in the calling thread. Returns what became of each.
 
-    def one(cell: Cell) -> None:
-        ok = cell.train(steps(cell))
-        print(f"{cell.path.name}: {'done' if ok else 'failed, see its log'}", flush=True)
-        after(cell)
+    An arm that fails before its first step would fail with every seed, so its other cells are skipped. Ctrl-C
+    and SIGTERM stop the running cells after their step, and start no others; a second request ends them at
+    once.
+    """
+    children, broken = Children(), set[str]()
+    found: dict[Cell, Outcome] = {}
 
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, cells))
+    def one(cell: Cell) -> Outcome:
+        if children.stopping or cell.arm.name in broken:
+            return "stopped" if children.stopping else "skipped"
+        outcome = cell.train(steps(cell), children)
+        if outcome == "failed" and not cell.lines:
+            broken.add(cell.arm.name)
+        return outcome
+
+    with ThreadPoolExecutor(jobs) as pool, requests_to_stop(children):
+        waiting: dict[Future[Outcome], Cell] = {pool.submit(one, cell): cell for cell in cells}
+        for future in as_completed(waiting):
+            cell, outcome = waiting[future], future.result()
+            found[cell] = outcome
+            print(line_of(cell, outcome), flush=True)
+            after(cell)
+    return {cell: found[cell] for cell in cells}
+
+
+def line_of(cell: Cell, outcome: Outcome) -> str:
+    """What became of a cell, in one line."""
+    told = {"failed": f" ({cell.last_words()}; all of it is in {cell.log})"}
+    return f"{cell.path.name}: {outcome}{told.get(outcome, '')}"
+
+
+@contextmanager
+def requests_to_stop(children: Children) -> Iterator[None]:
+    """Passes Ctrl-C and SIGTERM on to the processes. Only the main thread can set handlers; in any other
+    nothing is changed."""
+    before: dict[int, Any] = {}
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if not children.stopping:
+            sentence = (
+                "stop request received: the steps under way are finished and saved first; a second request "
+                "loses them"
+            )
+            threading.Thread(target=print, args=(f"menon: {sentence}",), daemon=True).start()
+        children.stop()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for heard, handler in before.items():
+            signal.signal(heard, handler)
 
 
 def by_arm(cells: Iterable[Cell]) -> Iterator[tuple[Arm, list[Cell]]]:
@@ -114,43 +217,3 @@ def by_arm(cells: Iterable[Cell]) -> Iterator[tuple[Arm, list[Cell]]]:
     first = {cell.arm.name: cell.arm for cell in reversed(cells)}
     for name, found in arms.items():
         yield first[name], found
-
-
-def mean_text(values: Sequence[float], digits: int = 3) -> str:
-    """The mean and, over two seeds or more, the half width of its 95 % interval.
-
-    >>> mean_text([0.5, 0.7, 0.6])
-    '0.600 ± 0.248'
-    """
-    known = [value for value in values if not math.isnan(value)]
-    if not known:
-        return "-"
-    if len(known) < 2:
-        return f"{known[0]:.{digits}f}"
-    return f"{mean(known):.{digits}f} ± {half_width(known):.{digits}f}"
-
-
-def half_width(values: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of the mean, by Student's t; infinite for a single value."""
-    if len(values) < 2:
-        return math.inf
-    return t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-
-
-@cache
-def t_quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t with `freedom` degrees of freedom, to the precision of a float.
-
-    It solves P(|T| > t) = I_x(freedom / 2, 1 / 2) = 5 % with x = freedom / (freedom + t^2), where I is the
-    regularised incomplete beta function (Abramowitz and Stegun 26.7.1). The solution falls from 12.71 at one
-    degree to 1.96.
-
-    >>> round(t_quantile(2), 3)
-    4.303
-    """
-
-    def excess(t: Any) -> Any:
-        x = freedom / (freedom + t * t)
-        return ctx.betainc(ctx.mpf(freedom) / 2, 0.5, 0, x, regularized=True) - ctx.mpf("0.05")
-
-    return float(ctx.findroot(excess, (1.9, 13), solver="anderson"))

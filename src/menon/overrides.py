@@ -1,0 +1,278 @@
+"""The arguments of `menon.train` and `menon.evaluate`, for type checkers and editors. Written by
+scripts/typed_overrides.py."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, TypedDict
+
+
+class PartObject(Protocol):
+    """A part as an object: a frozen dataclass whose fields are its settings."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Table = Mapping[str, Any] | PartObject
+"""A table of settings."""
+Part = str | Table
+"""A part by the name of its kind, by a table with its kind and settings, or as an object."""
+Reward = Part | Callable[..., Any]
+"""A rule by name, a function, file.py:name, or a part."""
+
+RecipeName = Literal[
+    "grpo",
+    "reinforce",
+    "ppo",
+    "dapo",
+    "gspo",
+    "cispo",
+    "sapo",
+    "clip_cov",
+    "kl_cov",
+    "top_entropy",
+    "ppo_penalty",
+    "trpo",
+    "rloo",
+    "drgrpo",
+    "opo",
+    "gpg",
+    "maxrl",
+    "remax",
+    "grpo_passk",
+    "reinforce_pp",
+    "reinforce_pp_baseline",
+    "vapo",
+    "grpo_paper",
+    "r1_zero",
+    "realhf_ppo",
+    "spo_chain",
+    "spo_tree",
+    "vineppo",
+    "grpo_masked",
+    "calculator",
+]
+"""The name of a recipe (docs/recipes.md)."""
+
+
+class Overrides(TypedDict, total=False):
+    """Settings of a run, as in `menon train --help`."""
+
+    seed: int
+    """Seed of every random draw of the run: the same seed gives the same run."""
+    out: str
+    """The run folder."""
+    steps: int
+    """Number of training steps, each from prompts to an improved model."""
+    save_every: int
+    """Steps between checkpoints; 0: only the last one."""
+    evaluate_every: int
+    """Steps between evaluations besides the first and the last; 0: none."""
+    stop_without_signal: bool
+    """Stop after ten steps in a row that taught nothing; false: only warn. These are steps of equal
+    rewards, without a gradient, or with skipped updates."""
+    tracker: Literal["tensorboard", "wandb"] | None
+    """Where the numbers are mirrored; null: nowhere."""
+    record: Literal["lean", "full"]
+    """How much of each token is stored. full: also, for every update and term, each token's weight and
+    the policy's log-probs before and after it, and the most probable tokens beside each token that
+    was drawn."""
+    data: str | None
+    """Questions and answers: a file or folder, or hub:NAME. Files are JSONL, JSON, CSV or Parquet,
+    folders those of the library datasets."""
+    heldout_data: str | None
+    """Questions of the evaluation; without it a tenth of `data`."""
+    task: Part | None
+    """Generated questions, or your own dataclass file.py:Class. Without data it is chain_sum."""
+    template: str
+    """A template by name, or text with {q} for the question."""
+    template_arguments: Mapping[str, Any]
+    """More arguments of the model's chat template, like enable_thinking. They come beside the messages
+    and a row's `tools`; documents are another."""
+    reward: Reward | None
+    """A rule, code, a judge, a preference model, or file.py:function. Without one it is the task's
+    own, and for data exact."""
+    on_bad: Literal["stop", "skip"]
+    """Rows that cannot be used: do not start, or leave them out."""
+    heldout: int
+    """Most questions of the evaluation."""
+    heldout_seed: int
+    """Seed that chooses the held-out questions and draws the answers to them. It is not the run's
+    `seed`, so runs with other seeds are evaluated alike."""
+    report_questions: int
+    """Questions of the report's best temperature and vote of eight. So many held-out questions are
+    answered at temperatures 0, .3 and .6 as well, and eight times at 1, before and after the run,
+    for best_accuracy and maj_at_8; 0: none."""
+    order: Literal["shuffled", "by_difficulty"]
+    """How questions are drawn. shuffled: every question once per epoch; by_difficulty: questions that
+    are answered wrong come more often."""
+    prompts_per_step: int
+    """Questions that are asked in a step."""
+    samples_per_prompt: int
+    """Answers to each of them."""
+    max_new_tokens: int
+    """Longest answer, in tokens."""
+    temperature: float
+    """Temperature of the answers that are learned from."""
+    top_p: float
+    """Draw from the likeliest tokens with this much of the probability. See `top_k`."""
+    top_k: int
+    """Draw from this many of the likeliest tokens; 0: from all. Answers are learned from as if they
+    were drawn from all tokens. This is a bias; `sampling/kept` shows how large."""
+    stop: Sequence[str]
+    """Strings that end an answer besides the end-of-text token. Without any, those of the template
+    (orz has some)."""
+    keep_special_tokens: bool
+    """Leave special tokens in the text that rewards and environments read. All but the end-of-text
+    token that ends an answer stay."""
+    rollout: Part
+    """How answers are written: groups of whole answers, or otherwise."""
+    environment: Part | None
+    """What answers the policy turn by turn, or your own file.py:Class. `max_new_tokens` then counts
+    turns and observations together. Without data and task, it asks its own questions if it has any,
+    and its rewards are the only ones."""
+    max_turns: int
+    """Most turns of an episode with an environment."""
+    graded_text: Literal["policy", "all"]
+    """What the reward reads of an answer in turns. policy: what the policy wrote, with a line break in
+    place of each observation; all: also the observations. With `all` an environment must print
+    nothing that the reward would take for an answer."""
+    ahead: int
+    """Steps that may be written before earlier ones are learned from. A separate thread and a sampler
+    with a copy of the weights write them. 0: each step is written by the newest weights."""
+    model: str
+    """A folder, a name on the Hugging Face hub, or base or search_base. The last two are built in."""
+    updates_per_step: int
+    """Optimiser steps on the answers of a step; each takes its share of them."""
+    old: Literal["trainer", "behaviour"]
+    """Whose log-probs the ratios divide by. trainer: those of the trainer before the step; behaviour:
+    those of the sampler, which saves a forward pass."""
+    learning_rate: float
+    """The full rate, after the warm-up. Recipes set their own."""
+    betas: Sequence[float]
+    """Decay of the averages of the gradient and of its square."""
+    eps: float
+    """Added to the root of the squares' average."""
+    weight_decay: float
+    """Decoupled from the gradient, as in AdamW."""
+    warmup_updates: int
+    """Updates in which the rate rises linearly. The first rate is not zero, the last is the full rate."""
+    schedule: Literal["constant", "linear", "cosine"]
+    """How the rate changes after the warm-up."""
+    total_updates: int
+    """The update at which a falling schedule ends. The rate is constant after it."""
+    final_fraction: float
+    """Last rate of a falling schedule, as a share of the full one."""
+    clip_norm: float
+    """Largest norm of the whole gradient; 0 is off."""
+    tokens_per_forward: int
+    """Padded tokens of the forward passes that run at a time. It affects memory only."""
+    slots: int
+    """Answers that are written at the same time. Affects memory and speed only."""
+    fixed_slots: bool
+    """Always compute all slots; slower, and the same bits in any company. The bits of an answer then
+    do not depend on the answers written beside it."""
+    threads: int | None
+    """Threads; null: as many as are free."""
+    dtype: Literal["float32", "bfloat16", "float64"]
+    """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights."""
+    device: str
+    """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
+    advantage: Mapping[str, Any]
+    """Credit: parts by name, in the order in which they run."""
+    objective: Mapping[str, Any]
+    """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and
+    correction."""
+    scale: Literal["laptop", "paper"]
+    """Numbers for the built-in base, or the published ones."""
+    reference: Literal["none", "frozen"]
+    """frozen: the policy as it was at the start."""
+    reference_update: Part | None
+    """How a reference follows the policy; null: not at all."""
+    columns: Table | None
+    """Columns of `data`: question and answer."""
+    natural: Table | None
+    """TRPO's step for the policy: max_kl, damping, ...; null: the optimiser's."""
+    critic: Table | None
+    """The value model: objective, optimiser, updates_per_step, ...; null: none."""
+    optimiser: Table | None
+    """The policy's optimiser: learning_rate, betas, ..."""
+    source: Table | None
+    """The settings of questions and answers, in one table."""
+    models: Table | None
+    """The settings of the models, in one table."""
+    engine: Table | None
+    """The settings of memory and speed, in one table."""
+    control: Table | None
+    """The settings of length, record and seed, in one table."""
+
+
+class EvalOverrides(TypedDict, total=False):
+    """Settings of an evaluation, as in `menon eval --help`."""
+
+    task: Part | None
+    """A built-in task, or your own dataclass, file.py:Class; its held-out questions are asked."""
+    data: str | None
+    """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or
+    hub:NAME."""
+    columns: Table
+    """Which columns of `data` hold question and answer, where their names do not say so."""
+    set: str | None
+    """A public set by name; `path` says where its file is."""
+    path: str | None
+    """The set's file, or a folder with it."""
+    run: str | None
+    """A run folder: settings that are not given here are those of this run, and its held-out questions
+    are asked if no others are named. Default: the run that the model comes from."""
+    reward: Reward | None
+    """math, choice, numeric, code, instructions, exact, a function (file.py:name), or a table with the
+    kind of a run's reward. Default: that of the run, task or set, and exact for data."""
+    template: str | None
+    """A template by name, or text with {q} for the question. Default: that of the run, or the set's
+    own, else none."""
+    environment: Part | None
+    """The environment that answers the policy, turn by turn; null: none. Default: that of the run.
+    Without other questions it asks its own if it has any."""
+    max_turns: int
+    """Most turns of an episode with an environment."""
+    graded_text: Literal["policy", "all"]
+    """What the reward reads of an answer in turns: what the policy wrote, or with `all` also the
+    observations."""
+    template_arguments: Mapping[str, Any]
+    """What the model's chat template gets besides the messages and a row's `tools`, like
+    enable_thinking or documents."""
+    n: int | None
+    """How many questions; default: 200 of a task, all of a file."""
+    k: int
+    """The k of pass@k and maj@k."""
+    samples: int | None
+    """Answers to each question; default: k. With more than k the estimates are better."""
+    temperature: float
+    """Temperature of the answers; 0: always the most probable token."""
+    forking_temperature: float | None
+    """The temperature, instead of `temperature`, of tokens whose entropy at temperature 1 is above
+    `entropy_threshold`."""
+    entropy_threshold: float
+    """In nats; see `forking_temperature`."""
+    top_p: float
+    """Answers are drawn from the likeliest tokens that hold this much of the probability."""
+    max_new_tokens: int | None
+    """Most tokens of an answer; default: the set's own, else that of a run (96)."""
+    stop: Sequence[str]
+    """Strings that end an answer, besides the end-of-text token; without any, those of the template
+    (orz has some)."""
+    keep_special_tokens: bool
+    """Special tokens stay in the text that rewards read, all but the end-of-text token that ends an
+    answer."""
+    seed: int
+    """Seed of the answers and of the intervals."""
+    on_bad: Literal["stop", "skip"]
+    """Rows that cannot be used: do not start, or leave them out and count them."""
+    slots: int
+    """Answers that are written at the same time. Affects memory and speed only."""
+    threads: int | None
+    """Without a number as many as are free."""
+    dtype: Literal["float32", "bfloat16", "float64"]
+    """Dtype of the weights."""
+    device: str
+    """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
+    out: str
+    """The file of results."""

@@ -1,0 +1,77 @@
+"""The functions of the package: what the command does, from Python. Heavy modules are imported when a
+function is called."""
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack, cast
+
+from menon.overrides import EvalOverrides, Overrides, RecipeName
+from menon.results import EvalNumbers, Report, RunLine
+
+if TYPE_CHECKING:
+    from menon.eval.compare import Comparison
+
+
+def train(recipe: RecipeName = "grpo", /, **overrides: Unpack[Overrides]) -> Report:
+    """Trains and gives the report (`report.json` of the run folder).
+
+    Overrides are the settings of the command, and may hold objects, such as a function as the reward or a
+    part. What lies deeper is a nested dictionary. Names with dots, and settings of parts by their short
+    names, work as in the command, as `**{"objective.policy.loss.clip_high": 0.28}`; only a type checker does
+    not know them.
+
+    >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=mine, steps=20)  # doctest: +SKIP
+    """
+    from menon.assembly.run import start
+    from menon.report.terminal import terminal
+
+    return cast(Report, start(recipe, (dict(overrides),), terminal))
+
+
+def evaluate(model: str = "base", /, **settings: Unpack[EvalOverrides]) -> EvalNumbers:
+    """Evaluates a model, stores every verdict, and gives the numbers: the last line of `menon eval`.
+
+    Settings are those of the command (`menon.eval.config.EvalConfig`).
+
+    >>> menon.evaluate("runs/mine", task="chain_sum", n=200, k=8)["avg@8"]  # doctest: +SKIP
+    """
+    from menon.assembly.evaluate import evaluate as measured
+    from menon.assembly.evaluate import summary
+
+    return summary(measured({"model": model, **settings})[0])
+
+
+def compare(a: str | PathLike[str], b: str | PathLike[str]) -> "Comparison":
+    """Compares two results of `menon eval`, or the last evaluations of two runs, question by question: the
+    difference b - a with its paired 95 % interval, and McNemar's test.
+
+    UserError: a file or folder that holds neither, or different questions.
+
+    >>> menon.compare("runs/a", "runs/b").difference  # doctest: +SKIP
+    """
+    from menon.eval.compare import compare_results
+    from menon.eval.stored import read_items
+
+    return compare_results(read_items(Path(a))[1], read_items(Path(b))[1])
+
+
+def metrics(run: str | PathLike[str]) -> list[dict[str, float]]:
+    """The numbers of each finished step of a run, by name, its `step` among them (docs/metrics.md has every
+    name); the run may be going on. UserError: the folder holds no run.
+
+    >>> [line["reward/mean"] for line in menon.metrics("runs/mine")]  # doctest: +SKIP
+    """
+    from menon.record.reader import RunView
+
+    lines = RunView.open(Path(run)).metrics
+    return [{name: value for name, value in line.items() if isinstance(value, int | float)} for line in lines]
+
+
+def runs(folder: str | PathLike[str] = "runs") -> list[RunLine]:
+    """The runs in a folder, by name: what `menon runs` shows. UserError: there is no folder, or no run in it.
+
+    >>> [(one["run"], one["after"].get("accuracy")) for one in menon.runs()]  # doctest: +SKIP
+    """
+    from menon.study.listing import listed
+
+    return listed(Path(folder))

@@ -1,0 +1,103 @@
+"""What the functions of the package return."""
+
+from typing import Any, NotRequired, TypedDict
+
+
+class Evaluation(TypedDict, total=False):
+    """Numbers of the held-out questions. A number that the run could not know is absent or None."""
+
+    accuracy: float | None
+    """Share of right answers at temperature 1."""
+    accuracy_low: float
+    """Ends of the 95 % interval over the questions."""
+    accuracy_high: float
+    reward: float | None
+    """Mean reward at temperature 1."""
+    reward_low: float
+    reward_high: float
+    n: int
+    """Questions."""
+    failed: int
+    """Answers that could not be graded; no number includes them."""
+    mean_length: float
+    """Tokens of an answer."""
+    entropy: float
+    """Nats per token."""
+    best_accuracy: float
+    """The highest accuracy over temperatures."""
+    best_temperature: float
+    accuracy_at: dict[str, float]
+    """Temperature -> accuracy."""
+    maj_at_8: float
+    """Accuracy of a vote of eight answers."""
+    probe_n: int
+    """Questions of best_accuracy and maj_at_8."""
+    working_share: float
+    """Share of answers that show working, where the task can tell."""
+    reflection_share: float
+
+
+class Drift(TypedDict, total=False):
+    """How far the trained model is from the start (docs/report.md)."""
+
+    answers: int
+    step: int
+    sequence_kl: float
+    """KL(trained || start) in nats an answer."""
+    first_token_kl: float
+    first_token_share: float
+    per_position: list[float]
+    reach: list[float]
+    back: dict[str, Any]
+    """The same for KL(start || trained)."""
+
+
+class Report(TypedDict):
+    """The report of a run: report.json."""
+
+    steps: int
+    """Steps done."""
+    wall_s: float
+    """Seconds of all sessions."""
+    generated_tokens: int
+    """Tokens that the policy wrote in the steps."""
+    before: Evaluation | None
+    """The held-out questions before the first step."""
+    after: Evaluation | None
+    """The same after the last step; None if the run was stopped before it."""
+    warnings: list[str]
+    """What the run was warned of."""
+    drift: NotRequired[Drift]
+
+
+class RunLine(TypedDict):
+    """A run in a list."""
+
+    run: str
+    """The name of its folder."""
+    path: str
+    recipe: str | None
+    model: str | None
+    seed: int | None
+    step: int
+    """Steps done, of `steps`."""
+    steps: int | None
+    state: str
+    """finished, stopped, running; damaged: its run.json cannot be read; newer: a later menon wrote it."""
+    before: Evaluation
+    """The evaluation before the first step; {} if there is none."""
+    after: Evaluation
+    """The last evaluation after a step; {} if there is none."""
+    after_step: int | None
+    """The step that it followed."""
+    training: tuple[str, float] | None
+    """The accuracy or reward of the last step, in training: its name and the number."""
+    minutes: float | None
+    warnings: list[str]
+    """Signs that nothing was learned, each once."""
+    differs: dict[str, Any]
+    """The settings that are not the same in all runs of the list, by their short names."""
+
+
+EvalNumbers = dict[str, Any]
+"""Numbers of an evaluation by name, intervals as [low, high]."""
