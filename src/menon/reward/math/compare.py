@@ -14,6 +14,7 @@ from menon.reward.math import value as math_value
 from menon.reward.math.layout import grouped_otherwise
 from menon.reward.math.leaves import same_leaf
 from menon.reward.math.node import Node, is_proper, is_whole
+from menon.reward.math.nouns import nouns_marked
 from menon.reward.math.quantities import amount, has_unit, same_amounts
 from menon.reward.math.ranges import as_range, is_equation, is_symbolic
 from menon.reward.math.tokens import TooLarge, Unreadable, bare_units
@@ -25,11 +26,13 @@ Found = Literal["right", "wrong", "unparsable", "too costly"]
 
 def compare_answers(gold: str, stated: str) -> Found:
     """Compares two tidied texts; this is the function that a worker calls. If they differ, letters after a
-    number are taken for a unit (10 m), and digits as they are grouped elsewhere (12,34,567)."""
+    number are taken for a unit (10 m) or a noun (72 eggs), and digits as they are grouped elsewhere
+    (12,34,567)."""
     try:
         found = compare_readings(gold, stated)
         for other_gold, other_stated in (
             (bare_units(gold, gap_needed=True), bare_units(stated, gap_needed=False)),
+            (nouns_marked(gold), nouns_marked(stated)),
             (gold, grouped_otherwise(stated)),
         ):
             if found != "right" and (other_gold, other_stated) != (gold, stated):

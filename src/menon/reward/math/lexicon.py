@@ -99,7 +99,7 @@ REFUSED = names_in("""
     depois após aliás demais milhares trilhões dezenas falls jenseits abwärts aufwärts meistens erstens
     décimos centésimos milésimos sextos séptimos octavos novenos sétimos oitavos nonos
     décimas mitades vingtaines trentaines moitiés metades others among etc
-    wrongs lies tops fails works equals becomes seems exceeds misses differs
+    doz dozs mils mods negs exps nots errs nays noes subs wrongs lies tops fails works equals becomes seems exceeds misses differs
     not no never neither nor none except without isn't aren't wasn't don't doesn't can't cannot wrong
     incorrect
     false isnt excluding excluded besides instead unlike
@@ -192,6 +192,12 @@ NOUNS = names_in("""
     game ticket
     page coin integer value number piece triangle egg box bag bottle card step tile tree word house group
     way time man woman north south east west northeast northwest southeast southwest
+    ace act age aid ant ape arm axe bat bed bee bet bid bin bow boy bud bug bun bus cab can cap car cat cod
+    cow cub cup cut day den dog dot ear eel elk elm emu ewe eye fan fee fig fin fir fit fly fox fur gap gas
+    gem gum gun gym hat hen hit hog hop hub hut ice ink inn jam jar jet job jug key kid kit lap leg lid lip
+    log lot map mat mug nap net nun nut oak oar oat oil owl pad pan paw pea peg pen pet pig pin pit pod pot
+    pub pup ram rat ray rib rod row rug run saw sea set sip ski son spa spy sub tax tea tie tin tip toe ton
+    top toy tub van vet vow wax web wig win yak yam zoo pts pc hrs mins secs eier uhr oeufs
     """)
 """Nouns that look like a unit of counting although they do not end in s."""
 

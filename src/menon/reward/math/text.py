@@ -4,6 +4,8 @@ returns text, and runs in linear time."""
 import re
 import unicodedata
 
+from menon.reward.math.upright import units_joined
+
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni", strict=True))
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙ", "0123456789+-=()n", strict=True))
 _SIGNS = r"""
@@ -147,7 +149,8 @@ _SAME = [
 ]
 _PRICE = re.compile(r"(?<!\\)\$(?=\s*[\d.])")
 _FUNCTION = re.compile(
-    r"(?<![\\A-Za-z])(arc)?(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infinity|infty|theta|cdot|cup)(?![A-Za-z])"
+    r"(?<![\\A-Za-z])(arc)?(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infinity|infty|theta|cdot|cup(?= *[(\[{\\A-Z]))"
+    r"(?![A-Za-z])"
 )
 _DOUBLED = re.compile(
     r"(?<!\\)\\\\(?=(?:frac|dfrac|tfrac|left|right|sqrt|text|pi|cdot|times|boxed|mathrm|infty|cup|pm|circ|begin|end|theta|alpha)(?![a-z]))"
@@ -179,6 +182,7 @@ def tidy(text: str, grouped: bool = True) -> str:
         text = text.replace(lost, whole)
     if not text.isascii():
         text = ascii_maths(text)
+    text = units_joined(text) if "\\" in text else text
     text = _ROMAN.sub(r"\\text{\1}", text)
     text = _NOTHING.sub("", _DOUBLED.sub(r"\\", text))
     text = _JOINED.sub("", text)

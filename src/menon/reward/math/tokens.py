@@ -59,6 +59,7 @@ _BARE_UNIT = re.compile(
     rf"(?<=[\d}})°])( *)({_SYMBOL}(?:(?: ?/ ?| ?\\cdot ?| ?\* ?| ){_SYMBOL})*)(?= *(?:$|[,;)\]}}=]))"
 )
 
+_UNIT_AS_FRACTION = re.compile(rf"(?<=[\d}})]) *\\frac *\{{ *({_SYMBOL}) *\}} *\{{ *({_SYMBOL}) *\}}$")
 _UNIT_IN_BRACKETS = re.compile(rf"(?<=[\d}}]) *\( *({_SYMBOL}) *\)$")
 
 
@@ -121,6 +122,7 @@ def bare_units(text: str, gap_needed: bool) -> str:
             return found[0]
         return f" \\text{{{spelt}}}"
 
+    text = _UNIT_AS_FRACTION.sub(r" \1/\2", text)
     return _BARE_UNIT.sub(unit, _UNIT_IN_BRACKETS.sub(r" \1", text))
 
 
