@@ -13,6 +13,7 @@ from menon.reward.math import symbolic as math_symbolic
 from menon.reward.math import value as math_value
 from menon.reward.math.layout import grouped_otherwise
 from menon.reward.math.leaves import same_leaf
+from menon.reward.math.matrices import rows_as_matrix, transposed
 from menon.reward.math.node import Node, is_proper, is_whole
 from menon.reward.math.nouns import nouns_marked
 from menon.reward.math.quantities import amount, has_unit, same_amounts
@@ -34,6 +35,7 @@ def compare_answers(gold: str, stated: str) -> Found:
             (bare_units(gold, gap_needed=True), bare_units(stated, gap_needed=False)),
             (nouns_marked(gold), nouns_marked(stated)),
             (gold, grouped_otherwise(stated)),
+            (gold, rows_as_matrix(stated) if "\\begin" in gold else stated),
         ):
             if found != "right" and (other_gold, other_stated) != (gold, stated):
                 found = compare_readings(other_gold, other_stated)
@@ -211,9 +213,8 @@ def members(node: Node) -> tuple[Node, ...]:
 
 
 def worked_out(node: Node) -> Node:
-    """The intersection or difference of two finite sets, as a set; a transposed tuple as a column."""
-    if node.head == "^" and node.parts[0].head == "pair" and node.parts[1] == Node("name", (), "T"):
-        return Node("matrix", tuple(Node("row", (part,)) for part in node.parts[0].parts))
+    """The intersection or difference of two finite sets, as a set; a transposed matrix or tuple."""
+    node = transposed(node)
     if node.head not in ("cap", "setminus") or any(part.head != "set" for part in node.parts):
         return node
     left, right = (members(part) for part in node.parts)

@@ -164,8 +164,13 @@ class Terms(Atoms):
 
     def power(self) -> Node:
         node = self.postfix(self.atom())
+        if node.head == "matrix" and self.next == "'":
+            return Node("^", (node, Node("name", (), self.take().text)))
         if self.next == "^":
             self.take()
+            if node.head == "matrix" and self.next == "\\prime":
+                self.take()
+                return Node("^", (node, Node("name", (), "'")))
             if self.next in ("\\prime", "'"):
                 self.take()
                 return node
