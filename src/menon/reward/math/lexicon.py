@@ -99,6 +99,8 @@ REFUSED = names_in("""
     depois após aliás demais milhares trilhões dezenas falls jenseits abwärts aufwärts meistens erstens
     décimos centésimos milésimos sextos séptimos octavos novenos sétimos oitavos nonos
     décimas mitades vingtaines trentaines moitiés metades others among etc
+    two three four five six seven eight nine eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
     doz dozs mils mods negs exps nots errs nays noes subs wrongs lies tops fails works equals becomes seems exceeds misses differs
     not no never neither nor none except without isn't aren't wasn't don't doesn't can't cannot wrong
     incorrect

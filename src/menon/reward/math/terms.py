@@ -175,7 +175,7 @@ class Terms(Atoms):
                 self.take()
                 return node
             exponent = self.argument(signed=True)
-            if exponent.head == "word":  # 11^{th}
+            if exponent.head == "word" and node.head not in ("matrix", "pair"):  # 11^{th}
                 return self.with_unit(node, str(exponent.value))
             node = self.postfix(Node("^", (node, exponent)))
         return node
