@@ -83,7 +83,7 @@ LETTERS = [
     ("C: the mitochondria", "C"),
     ("A triangle has three sides", None),
     ("A + B", "AB"),
-    ("both A and B", None),
+    ("both A and B", "AB"),
     ("A and/or B", None),
     ("A 或 B", None),
     ("A或B", None),
