@@ -70,7 +70,8 @@ SIGNS = rows(
 
 OPERATORS = rows(
     """
-=: is, equals, is equal to, equal to
+=: is, equals, is equal to, equal to, est, est égal à, vaut, ist, beträgt, es, es igual a, è, vale, é
+=: é igual a, равно, равен, равна, 的值是, 的值为, 的值為, 的值等于, 是, 为, 等于, の値は, 의 값은, 은, 는
 \\in: is in, belongs to, lies in, is an element of
 +: plus, added to, más, più, mais, плюс, 加
 -: minus, moins, menos, meno, минус, 减
@@ -144,6 +145,9 @@ BEFORE = names_in("""
     number sum probability mean average median mode ratio of for to at x-coordinate y-coordinate
     coordinates
     set interval domain remainder product difference quotient triangle circle rectangle side sides
+    expression smallest largest biggest required desired prime factor length segment
+    valeur nombre somme aire wert zahl summe fläche valor número suma área valore numero somma valor soma
+    значение число сумма площадь выражения x-value de du des von der del di do da
     point has there will and slope angle measure age weight mass amount range
     either exactly only just simply approximately approx about around roughly circa ca nearly
     la le les réponse est donc environ exactement el respuesta es por tanto aproximadamente unos
