@@ -14,7 +14,9 @@ _AROUND = r"[\s,，、;；&.:()\[\]]*"
 _ENDS = r"(?![^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])"
 """No letter follows, except one of a script without spaces."""
 _JOINERS = (
-    r"(?:(?:(?i:as well as|and|und|sowie|et|ainsi que|plus)|y|e|i|и|а также|و)(?=\s*(?:[,(\[]\s*)*[A-J]" + _ENDS + ")"
+    r"(?:(?:(?i:as well as|and|und|sowie|et|ainsi que|plus)|y|e|i|и|а также|و)(?=\s*(?:[,(\[]\s*)*[A-J]"
+    + _ENDS
+    + ")"
     r"|以及|[和与與及と와과])"
 )
 """What joins letters in the languages that `extract` knows; a lower-case y, e or i only before a letter."""

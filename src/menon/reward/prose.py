@@ -147,9 +147,10 @@ _IDIOMS = re.compile(
 _REMINDER = re.compile(
     r"(?i)^[\W_]*(?:(?:please|and|but|note|remember|careful|caution|hint|tip)\W+)*"
     r"(?:do not|don['’]t|never|(?:remember |be careful |make sure )not to|nicht|ne)\s+"
-    r"(?!(?:you |ever |even |just )?(?:be|say|think|believe|write|answer|claim|conclude|accept|assume|trust|put|use|give|state|choose|pick"
-    r"|submit|box|report|mark|take|enter|call|tell|reply|respond|suppose|select|go|count on|rely|listen|agree|guess"
-    r"|expect|read|quote|copy|output|print|return|fall|buy|follow|consider|hold|repeat|make|do|let|jump)\b)"
+    r"(?!(?:you |ever |even |just )?(?:be|say|think|believe|write|answer|claim|conclude|accept|assume|trust"
+    r"|put|use|give|state|choose|pick|submit|box|report|mark|take|enter|call|tell|reply|respond|suppose|select"
+    r"|go|count on|rely|listen|agree|guess|expect|read|quote|copy|output|print|return|fall|buy|follow"
+    r"|consider|hold|repeat|make|do|let|jump)\b)"
     r"(?:(?!\b(?:this|that|these|it|them|you|so|such)\b)[^:：;—–])*(?:[:：;—–]|\s-\s)"
 )
 """Tells the reader not to do something else than to take the value that follows."""
@@ -160,8 +161,9 @@ _DENIED_OR_SUPPOSED = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"(?i)\b(?:(?<!think )(?<!believe )(?<!hope )so|thus|therefore|hence|then|consequently|which means|we (?:get|have|find)|giving|implies|but"
-    r"|and|because|since|instead(?! of)|rather(?! than)|donc|mais|sondern|also|daher|aber|sino|pero|así que"
+    r"(?i)\b(?:(?<!think )(?<!believe )(?<!hope )so|thus|therefore|hence|then|consequently|which means"
+    r"|we (?:get|have|find)|giving|implies|but|and|because|since|instead(?! of)|rather(?! than)"
+    r"|donc|mais|sondern|also|daher|aber|sino|pero|así que"
     r"|por (?:lo )?tanto|mas|ma|dunque|quindi|а|но|значит|поэтому|بل)\b"
     r"|所以|因此|于是|而是|但|よって|したがって|따라서"
 )

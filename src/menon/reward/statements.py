@@ -1,7 +1,7 @@
 """Reads the number that a plain sentence states: `45` of `45 students passed the exam.`
 
-It is for text that is marked as the result. A sentence that may say anything else about its number stays as it
-is, and is then refused.
+It is for text that is marked as the result. A sentence that may say anything else about its number stays as
+it is, and is then refused.
 """
 
 import re
@@ -25,47 +25,48 @@ _COUNTED = re.compile(
     re.IGNORECASE,
 )
 _STATEMENT = re.compile(
-    r"(?P<intro>(?:(?:in (?:total|all)|so|thus|therefore|hence|then|finally|altogether|overall|as a result),? )?"
+    r"(?P<intro>(?:(?:in (?:total|all)|so|thus|therefore|hence|then|finally|altogether|overall),? )?"
     r"(?:[^\W\d_]+(?:['’-][^\W\d_]+)* )*)(?<!\bthe )(?<!\bof )(?<!\bthese )(?<!\bthose )(?<!\ball )"
-    r"(?P<value>\$?\d[\d,./]*(?<![,.])%?)(?P<noun> [^\W\d_]+)?(?P<rest>(?:[ /][^\W\d_]+(?:['’-][^\W\d_]+)*| )*)\.?",
+    r"(?P<value>\$?\d[\d,./]*(?<![,.])%?)(?P<noun> [^\W\d_]+)?"
+    r"(?P<rest>(?:[ /][^\W\d_]+(?:['’-][^\W\d_]+)*| )*)\.?",
     re.IGNORECASE,
 )
 _ANSWER = re.compile(r"(?i)\b(?:answer|result|solution)\b")
-"""What is said of these is what `_COUNTED` reads, or it is something else than that the number is the answer."""
-_RATE = re.compile(r"\s*(?:per|an?|each|every)\b|\s*/", re.IGNORECASE)
+"""What is said of these `_COUNTED` reads, or it is something else than that the number is the answer."""
+_RATE = re.compile(r"(?: \w+)? (?:per|an?|each|every)\b|[^/]*/", re.IGNORECASE)
 _ENGLISH = names_in("""
-    the a an is are was were will has have had there he she it they we i you his her their its to of in on for
-    by per each total can from sold bought made gave took ate ran read wrote found spent paid won kept saw went
-    drove built drew grew sent brought cut costs takes
+    the a an is are was were will has have had there he she it they we i you his her their its to of in
+    on for by per each total can from sold bought made gave took ate ran read wrote found spent paid won
+    kept saw went drove built drew grew sent brought cut costs takes
     """)
 """Words that show a sentence to be English, in which the tables of denials are complete enough."""
 _HARMLESS = names_in("""
-    is are was were be been being has have had do does did as it that this these those its thus hence it's has
-    he she they we i you to of in on for by from at the a an in total so then there will can all left
-    altogether most a's up down over
-    """) - names_in("up down over most")
+    is are was were be been being has have had do does did as it that this these those its thus hence
+    it's he she they we i you to of in on for by from at the a an total so then there will can all left
+    altogether a's
+    """)
 """Words without a meaning for the number in a plain sentence, although they have one beside a bare value."""
 _SUSPECT = names_in("""
-    too guess guessed attempt candidate bound claim claimed claims pretend suppose supposed add adds added
-    divide divided multiply multiplied subtract subtracted round rounded estimate estimated wish hope want
-    wanted if when unless until once though although but however wait actually instead initially originally
-    first previously formerly used error mistake fail fails fold small big large little few low high great close
-    near almost nearly barely digit digits page chapter step equation number line day option choice problem
-    question tens hundreds dozens pairs couples multiple multiples factor divisor denominator numerator times
-    exponent increase decrease difference short lacks lack missing before after ago by-one off extra additional
-    divisible prime primes ends ended ending starts started starting begins began beginning contains contain
-    theorem exercise lemma example figure table log logarithm cube cubes part parts some several few many none
-    what who whom whose which thought think thinks believed other far away-from apart remainder quotient
-    opposite zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
-    sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
-    another others last previous next every both neither nor either ever
-    """) - names_in("day page number line first last next every small big large little")
+    too guess guessed attempt candidate bound claim claimed claims pretend suppose supposed add adds
+    added divide divided multiply multiplied subtract subtracted round rounded estimate estimated wish
+    hope want wanted if when unless until once though although but however wait actually instead
+    initially originally previously formerly used error mistake fail fails fold few low high great close
+    near almost nearly barely digit digits chapter step equation option choice problem question tens
+    hundreds dozens pairs couples multiple multiples factor divisor denominator numerator times exponent
+    increase decrease difference short lacks lack missing before after ago off extra additional
+    divisible prime primes ends ended ending starts started starting begins began beginning contains
+    contain theorem exercise lemma example figure table log logarithm cube cubes part parts some several
+    many none what who whom whose which thought think thinks believed other far apart remainder
+    quotient opposite zero one two three four five six seven eight nine ten eleven twelve thirteen
+    fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty
+    ninety another others previous both neither nor either ever
+    """)
 """Words that may give the number in their sentence another meaning than that of the result."""
 
 
 def value_counted(text: str) -> str:
-    """`72 apples` of `There are 72 apples left.` and `45 students` of `45 students passed the exam.`; any other
-    text as it is, and one with a word that could change the number."""
+    """`72 apples` of `There are 72 apples left.` and `45 students` of `45 students passed the exam.`; any
+    other text as it is, and one with a word that could change the number."""
     plain = text.strip()
     if len(numbers(plain)) != 1 or any(word.search(plain) for word in (DENIAL, HEDGE, ALTERS)):
         return text
@@ -79,18 +80,22 @@ def value_counted(text: str) -> str:
 
 def counted(sentence: str, words: list[str]) -> str:
     """The number of a plain English sentence, with the noun after it if that is a unit; the sentence as it is
-    where it is none, or states a rate."""
+    where it is none, states a rate, or holds a variable."""
     found = _STATEMENT.fullmatch(sentence)
-    if found is None or _ANSWER.search(found["intro"]):
+    if (
+        found is None
+        or _ANSWER.search(found["intro"])
+        or any(len(word) == 1 and word not in "aAI" for word in words)
+    ):
         return sentence
     english = any(word.lower() in _ENGLISH or word.lower().endswith("ed") for word in words)
-    if not english or len(words) > MOST_WORDS or _RATE.match(found["rest"]):
+    if not english or len(words) > MOST_WORDS or _RATE.match((found["noun"] or "") + found["rest"]):
         return sentence
-    noun = found["noun"] or ""
-    unit = bool(noun) and noun.strip().lower() not in _HARMLESS and looks_like_unit(noun.strip())
-    if not (unit or found["value"].startswith("$") or not found["intro"]):
-        return sentence  # I tried 45
-    return found["value"] + (noun if unit else "")
+    noun = (found["noun"] or "").strip()
+    if noun and noun.lower() not in _HARMLESS:
+        return f"{found['value']} {noun}" if looks_like_unit(noun) else sentence
+    plain = not found["intro"] or found["value"].startswith("$")
+    return found["value"] if plain else sentence  # not of "I tried 45"
 
 
 def alters(word: str) -> bool:

@@ -35,7 +35,9 @@ _DENIED = re.compile(r"\\(?:neg|lnot|not|neq?|nsim|cancel|[bx]cancel|sout|overli
 _LATEX_QUOTES = re.compile(r"``([^`'\"]+)(?:''|\")")
 _QUOTE = r"[\"“”„«»「」『』]"
 _QUOTED = re.compile(rf"(?:{_QUOTE})((?:(?!{_QUOTE}).)*[^'])(?:{_QUOTE})|['‘]([^'‘’]+)['’]", re.DOTALL)
-_QUOTED_VALUE = re.compile(rf"(?<![\w'\"])(?:{_QUOTE})([^\"“”„«»「」『』'`]+)(?:{_QUOTE})(?!\w)|(?<!.)['‘]([^'‘’]+)['’](?!\w)")
+_QUOTED_VALUE = re.compile(
+    rf"(?<![\w'\"])(?:{_QUOTE})([^\"“”„«»「」『』'`]+)(?:{_QUOTE})(?!\w)|(?<!.)['‘]([^'‘’]+)['’](?!\w)"
+)
 """A value in quotation marks, and words beside it."""
 
 KNOWN: tuple[tuple[str, str, bool], ...] = (

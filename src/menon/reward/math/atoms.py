@@ -250,11 +250,7 @@ class Atoms:
             arguments = inside.parts if inside.head == "pair" else (inside,)
         else:
             arguments = (self.operand(),)
-        if (
-            exponent is not None
-            and exponent == Node("neg", (number_node(1),))
-            and name in INVERSES
-        ):
+        if exponent is not None and exponent == Node("neg", (number_node(1),)) and name in INVERSES:
             return Node(INVERSES[name], arguments)
         node = Node(name, arguments + base)
         return node if exponent is None else Node("^", (node, exponent))

@@ -69,8 +69,10 @@ def same(gold: Node, stated: Node) -> bool:
     if reconciled is None:
         return False
     gold, stated, progression = reconciled
+    if progression and families.same_progressions(gold, stated):
+        return True
     gold, stated = aligned(gold, stated)
-    if progression and families.same_progression(gold, stated):
+    if progression and families.same_progressions(gold, stated):
         return True
     gold, stated = residue(amount(gold), stated), residue(amount(stated), gold)
     if gold.head == "unit" or stated.head == "unit":

@@ -1,4 +1,4 @@
-r"""Names of functions as they are written in other languages: `\operatorname{sen} x`, `tg x`, `\text{ggT}(12, 18)`."""
+r"""Names of functions as other languages write them: `\operatorname{sen} x`, `tg x`, `\text{ggT}(12, 18)`."""
 
 import re
 
@@ -33,8 +33,36 @@ lcm: kgV, ppcm, PPCM, mcm, MCM, mmc, MMC, НОК, LCM, kgv
 SPELLINGS = _NAMES | {
     name: name
     for name in (
-        *("sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth".split()),
-        *("arsinh arcosh artanh log ln lg exp gcd lcm sqrt".split()),
+        *(
+            "sin",
+            "cos",
+            "tan",
+            "cot",
+            "sec",
+            "csc",
+            "arcsin",
+            "arccos",
+            "arctan",
+            "arccot",
+            "arcsec",
+            "arccsc",
+        ),
+        *(
+            "sinh",
+            "cosh",
+            "tanh",
+            "coth",
+            "arsinh",
+            "arcosh",
+            "artanh",
+            "log",
+            "ln",
+            "lg",
+            "exp",
+            "gcd",
+            "lcm",
+        ),
+        "sqrt",
     )
 }
 """A name as written -> the function's command."""
@@ -44,7 +72,7 @@ _PLAIN = "sen|tg|ctg|cotg|cotan|arcsen|arctg|arcctg|arccotg|senh|tgh|ctgh|cosec|
 """Names that are read where they stand bare before an argument; shorter ones are products."""
 _ARGUMENT = r"(?=(?:\s|~|\\[,;:! ])*(?:[({\[^_|\dA-Za-z]|\\(?!text(?![A-Za-z])|[,;:! ])))"
 _WRITTEN = re.compile(
-    rf"(?P<font>{_FONT})(?:\\limits)?\s*\{{\s*(?P<marked>(?:(?:arc|arg|ar)(?:\s|\\[,;:! ])*)?(?:{_ANY}))\s*\}}"
+    rf"(?P<font>{_FONT})\s*\{{\s*(?P<marked>(?:(?:arc|arg|ar)(?:\s|\\[,;:! ])*)?(?:{_ANY}))\s*\}}"
     rf"(?:\s*\\(?:no)?limits(?![A-Za-z]))?{_ARGUMENT}"
     rf"|\{{\s*\\rm\s+(?P<roman>{_ANY})\s*\}}{_ARGUMENT}"
     rf"|\\(?P<command>(?:{'|'.join(sorted(_NAMES, key=len, reverse=True))}))(?![A-Za-z])"
@@ -53,7 +81,7 @@ _WRITTEN = re.compile(
 
 
 def functions_named(text: str) -> str:
-    r"""The text with every name of a function as LaTeX's command, where an argument follows: `5\text{th}` stays.
+    r"""The text with every name of a function as LaTeX's command, where an argument follows.
 
     Names of two letters (`sh`, `ch`, `th`) have to be marked, because `ch x` may be a product.
     """
@@ -64,6 +92,10 @@ def _command(found: re.Match[str]) -> str:
     marked = re.sub(r"\s|\\[,;:! ]", "", found["marked"] or "")
     name = marked or found["roman"] or found["command"] or found["bare"]
     before = found.string[: found.start()].rstrip()[-1:]
-    if marked in ("th", "sec") and "operatorname" not in found["font"] and (before.isdigit() or before == "^"):
+    if (
+        marked in ("th", "sec")
+        and "operatorname" not in found["font"]
+        and (before.isdigit() or before == "^")
+    ):
         return found[0]  # 5th, 5 sec
     return f"\\{SPELLINGS.get(name, name)} " if name in SPELLINGS else found[0]

@@ -70,7 +70,7 @@ SIGNS = rows(
 
 OPERATORS = rows(
     """
-=: is, equals, is equal to, equal to, est, est égal à, vaut, ist, beträgt, es, es igual a, è, vale, é
+=: is, are, equals, is equal to, equal to, est, est égal à, vaut, ist, beträgt, es, es igual a, è, vale, é
 =: é igual a, равно, равен, равна, 的值是, 的值为, 的值為, 的值等于, 是, 为, 等于, の値は, 의 값은, 은, 는
 \\in: is in, belongs to, lies in, is an element of
 +: plus, added to, más, più, mais, плюс, 加
@@ -102,7 +102,8 @@ REFUSED = names_in("""
     décimas mitades vingtaines trentaines moitiés metades others among etc
     two three four five six seven eight nine eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
-    doz dozs mils mods negs exps nots errs nays noes subs wrongs lies tops fails works equals becomes seems exceeds misses differs
+    doz dozs mils mods negs exps nots errs nays noes subs
+    wrongs lies tops fails works equals becomes seems exceeds misses differs
     not no never neither nor none except without isn't aren't wasn't don't doesn't can't cannot wrong
     incorrect
     false isnt excluding excluded besides instead unlike
@@ -145,7 +146,7 @@ BEFORE = names_in("""
     number sum probability mean average median mode ratio of for to at x-coordinate y-coordinate
     coordinates
     set interval domain remainder product difference quotient triangle circle rectangle side sides
-    expression smallest largest biggest required desired prime factor length segment
+    expression smallest largest biggest required desired length segment
     valeur nombre somme aire wert zahl summe fläche valor número suma área valore numero somma valor soma
     значение число сумма площадь выражения x-value de du des von der del di do da
     point has there will and slope angle measure age weight mass amount range

@@ -15,7 +15,11 @@ _LEFT = re.compile(r"^(?P<label>[^^{}\\]*=)? *\^ *\{? *[tT] *\}? *(?P<matrix>[\[
 
 def transposed(node: Node) -> Node:
     """A transposed matrix, row or tuple as the matrix that it is; anything else as it is."""
-    if node.head != "^" or node.parts[1].head not in ("name", "word") or str(node.parts[1].value) not in TRANSPOSES:
+    if (
+        node.head != "^"
+        or node.parts[1].head not in ("name", "word")
+        or str(node.parts[1].value) not in TRANSPOSES
+    ):
         return node
     base = node.parts[0]
     if base.head == "pair":
@@ -27,8 +31,7 @@ def transposed(node: Node) -> Node:
 
 
 def rows_as_matrix(text: str) -> str:
-    r"""`[1;2]`, `[1 2; 3 4]` and `[[1,2],[3,4]]` as matrices, where a matrix is asked; a row of numbers without
-    commas needs no semicolon. `^t` before a matrix comes after it."""
+    r"""The rows `[1;2]`, `[1 2; 3 4]` and `[[1,2],[3,4]]` as matrices; a `^t` before one comes after it."""
     text = _LEFT.sub(r"\g<label>\g<matrix>^T", text)
     text = _NESTED.sub(lambda found: _matrix(re.split(r"\] *, *\[", found[1].strip(" []"))), text)
     return _ROWS.sub(lambda found: _matrix(found[1].split(";")), text)

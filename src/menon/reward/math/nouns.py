@@ -1,7 +1,7 @@
 r"""Short nouns that stand bare after a value: `72 eggs`, `5 red hats`, `3 tsp of salt`.
 
-Up to four letters without a backslash are otherwise a product of variables, so such a word has to be known, or
-to have the form of a plural.
+Up to four letters without a backslash are otherwise a product of variables, so such a word has to be known,
+or to have the form of a plural.
 """
 
 import re
@@ -32,10 +32,7 @@ def is_short_noun(word: str) -> bool:
     low = word.lower()
     singular = low[:-1] if low.endswith("s") else low
     return len(low) in (FEWEST, FEWEST + 1) and (
-        low in NOUNS
-        or singular in NOUNS
-        or known(low) is not None
-        or _PLURAL.fullmatch(low) is not None
+        low in NOUNS or singular in NOUNS or known(low) is not None or _PLURAL.fullmatch(low) is not None
     )
 
 

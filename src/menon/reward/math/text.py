@@ -154,8 +154,8 @@ _WRAPPED = re.compile(
 _LETTER = re.compile("[^\\W\\d_]")
 _PRICE = re.compile(r"(?<!\\)\$(?=\s*[\d.])")
 _FUNCTION = re.compile(
-    r"(?<![\\A-Za-z])(arc)?(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infinity|infty|theta|cdot|cup(?= *[(\[{\\A-Z]))"
-    r"(?![A-Za-z])"
+    r"(?<![\\A-Za-z])(arc)?(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infinity|infty|theta|cdot"
+    r"|cup(?= *[(\[{\\A-Z]))(?![A-Za-z])"
 )
 _DOUBLED = re.compile(
     r"(?<!\\)\\\\(?=(?:frac|dfrac|tfrac|left|right|sqrt|text|pi|cdot|times|boxed|mathrm|infty|cup|pm|circ|begin|end|theta|alpha)(?![a-z]))"

@@ -154,7 +154,11 @@ def _bare_words(found: re.Match[str]) -> str:
     if len(runs) > 1 and all(len(run) > 1 and run.lower() in BEFORE for _, run in runs):
         clear = [True] * len(runs)
     after = found.string[found.end() :].lstrip()[:1]
-    if runs[-1][1].lower() in STATES and (found.start() or len(runs) > 1) and (after.isdigit() or after in ("\\", "-", "(", "[")):
+    if (
+        runs[-1][1].lower() in STATES
+        and (found.start() or len(runs) > 1)
+        and (after.isdigit() or after in ("\\", "-", "(", "["))
+    ):
         clear[-1] = True  # n is 7
     taken = list(clear)
     for order in (range(1, len(runs)), range(len(runs) - 2, -1, -1)):

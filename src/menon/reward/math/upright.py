@@ -1,20 +1,20 @@
-r"""Units of several upright pieces after a value, as one: `\mathrm{m}/\mathrm{s}^2`, `\frac{\mathrm m}{\mathrm s^2}`,
-`\text{kg}\cdot\text{m/s}^2`, `\mathrm{J}/(\mathrm{mol}\cdot\mathrm{K})`.
+r"""Units of several upright pieces after a value, as one: `\mathrm{m}/\mathrm{s}^2`,
+`\frac{\mathrm m}{\mathrm s^2}`, `\text{kg}\cdot\text{m/s}^2`, `\mathrm{J}/(\mathrm{mol}\cdot\mathrm{K})`.
 
-It runs in linear time, before `text.tidy` makes names of single upright letters. Pieces that are no known unit
-stay as they are.
+It runs in linear time, before `text.tidy` makes names of single upright letters. Pieces that are no known
+unit stay as they are.
 """
 
 import re
 
 from menon.reward.math.units import known
 
-_FONT = r"\\(?:mathrm|mathsf|mathup|textrm|textup|textnormal|textsf|text|mbox|hbox|operatorname\*?|rm)(?![A-Za-z])"
+_FONT = r"\\(?:math(?:rm|sf|up)|text(?:rm|up|normal|sf)?|mbox|hbox|operatorname\*?|rm)(?![A-Za-z])"
 _SPACE = r"(?:\s|~|\\[,;:! ]|\\(?:quad|thinspace|left|right|big|bigl|bigr|hspace\{[^{}]{0,9}\})(?![A-Za-z]))"
 _ROMAN = r"\{\s*\\rm(?![A-Za-z])"
 _PIECE = re.compile(
-    _SPACE
-    + r"*(?:(?P<frac>\\[dt]?frac(?![A-Za-z]))"
+    rf"(?P<space>{_SPACE}*)"
+    + r"(?:(?P<frac>\\[dt]?frac(?![A-Za-z]))"
     + rf"|(?P<font>{_FONT}|{_ROMAN})"
     + r"|(?P<slash>/|\{/\}|\\math(?:bin|ord|rel)\s*\{/\})|(?P<dot>\\(?:cdot|cdotp|times)(?![A-Za-z])|[·⋅*×])"
     + r"|(?P<power>\^\s*(?:\{\s*(?P<braced>[-+−]?\s*\d)\s*\}|(?P<digit>\d)))"
@@ -44,11 +44,13 @@ class _Reader:
         self.found = _PIECE.match(text, place)
         self.upright = 0
         """Number of pieces that are marked as upright."""
+        self.after_power = False
 
     def take(self) -> str:
         if self.found is None:
             raise NoUnit
-        written = self.found[0]
+        written = self.found[0][len(self.found["space"]) :]
+        self.after_power = self.kind == "power"
         self.place = self.found.end()
         self.found = _PIECE.match(self.text, self.place)
         return written.strip()
@@ -68,13 +70,19 @@ class _Reader:
             if self.kind in ("slash", "dot"):
                 sign = -1 if self.kind == "slash" else 1
                 self.take()
-            elif not (self.found and self.kind in ("font", "name", "frac") and self.found[0][0] != self.found[0].strip()[0]):
+            elif not self.beside():
                 return factors
             try:
                 factors += [(name, sign * power) for name, power in self.factor(upright, depth)]
             except NoUnit:
                 self.place, self.found = before
                 return factors
+
+    def beside(self) -> bool:
+        """Whether another factor stands beside the last one: after a space or a power, as `ms` is no
+        product."""
+        spaced = self.found is not None and bool(self.found["space"])
+        return self.kind in ("font", "name", "frac") and (spaced or self.after_power)
 
     def factor(self, upright: bool, depth: int) -> Factors:
         kind = self.kind

@@ -279,7 +279,9 @@ def introduction(low: Sequence[str], text: str) -> bool:
 
 
 def introduces_noun(word: str, points: set[str]) -> bool:
-    return len(word) == 1 or word in lexicon.LINKS or ((is_noun(word) or word in points) and not changes(word))
+    return (
+        len(word) == 1 or word in lexicon.LINKS or ((is_noun(word) or word in points) and not changes(word))
+    )
 
 
 def changes(word: str) -> bool:
