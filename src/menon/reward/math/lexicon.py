@@ -103,6 +103,7 @@ REFUSED = names_in("""
     two three four five six seven eight nine eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
     doz dozs mils mods negs exps nots errs nays noes subs
+    gros too few anti non
     wrongs lies tops fails works equals becomes seems exceeds misses differs
     not no never neither nor none except without isn't aren't wasn't don't doesn't can't cannot wrong
     incorrect

@@ -21,11 +21,14 @@ _PIECE = re.compile(
     + r"|(?P<name>[A-Za-zµμΩÅ]+|\\(?P<greek>Omega|mu)(?![A-Za-z]))|(?P<open>[({\[])|(?P<close>[)}\]]))"
 )
 _START = re.compile(
-    rf"(?<=[\d}})°]){_SPACE}*(?:\\(?:cdot|times)(?![A-Za-z])\s*)?"
-    rf"(?=[(\[]?{_SPACE}*(?:{_FONT}|{_ROMAN}|\\[dt]?frac\s*(?:\{{\s*)?(?:{_FONT}|{_ROMAN})))"
+    rf"(?:(?<=[\d}})°])|(?<=\\pi)){_SPACE}*(?:\\(?:cdot|times)(?![A-Za-z])\s*)?"
+    rf"(?=(?:[(\[{{]{_SPACE}*)?(?:{_FONT}|{_ROMAN}|\\[dt]?frac\s*(?:\{{\s*)?(?:{_FONT}|{_ROMAN})))"
 )
+_MICRO = re.compile(r"(?<=[\d}\s~,;:!])\\mu\s*(\\(?:mathrm|mathsf|text))\s*\{\s*(?=[msgLFAVWNJ])")
 _CLOSES = {"(": ")", "{": "}", "[": "]"}
 _GREEK = {"Omega": "Ω", "mu": "µ"}
+LONGEST = 2000
+"""Most characters of a text that is read; a longer one is only compared as it is."""
 DEEPEST = 8
 """Most brackets inside one another."""
 Factors = list[tuple[str, int]]
@@ -40,7 +43,7 @@ class _Reader:
 
     def __init__(self, text: str, place: int) -> None:
         self.text = text
-        self.place = place
+        self.place = self.furthest = place
         self.found = _PIECE.match(text, place)
         self.upright = 0
         """Number of pieces that are marked as upright."""
@@ -52,6 +55,7 @@ class _Reader:
         written = self.found[0][len(self.found["space"]) :]
         self.after_power = self.kind == "power"
         self.place = self.found.end()
+        self.furthest = max(self.furthest, self.place)
         self.found = _PIECE.match(self.text, self.place)
         return written.strip()
 
@@ -100,6 +104,7 @@ class _Reader:
                 self.close("}")
         elif kind == "open":
             inside = self.argument(upright, depth)
+            return self.raised(inside, len(inside))
         elif kind == "name" and upright and self.found:
             name = _GREEK.get(self.found["greek"] or "", self.found["name"])
             self.take()
@@ -121,14 +126,14 @@ class _Reader:
         if self.take()[-1:] != closing:
             raise NoUnit
 
-    def raised(self, factors: Factors) -> Factors:
-        """The factors to the power that follows; in `\\text{m/s}^2` it belongs to the last one."""
+    def raised(self, factors: Factors, count: int = 1) -> Factors:
+        """The last factors, `count` of them, to the power that follows; in `\\text{m/s}^2` it belongs to one,
+        and after brackets to all."""
         if self.kind != "power" or self.found is None:
             return factors
         power = int((self.found["braced"] or self.found["digit"]).replace("−", "-").replace(" ", ""))
         self.take()
-        *others, (name, one) = factors
-        return [*others, (name, one * power)]
+        return factors[:-count] + [(name, one * power) for name, one in factors[-count:]]
 
 
 _KINDS = ("frac", "font", "slash", "dot", "power", "name", "open", "close")
@@ -136,16 +141,24 @@ _KINDS = ("frac", "font", "slash", "dot", "power", "name", "open", "close")
 
 def units_joined(text: str) -> str:
     r"""The text with every unit of several upright pieces after a value as one `\text{}`: `m s^-2`."""
-    out, end = "", 0
+    if len(text) > LONGEST:
+        return text
+    text = _MICRO.sub(r"\1{µ", text)
+    out, end, tried = "", 0, 0
     for found in _START.finditer(text):
-        if found.start() < end:
+        if found.start() < tried:
             continue
         reader = _Reader(text, found.end())
         try:
-            factors = reader.argument(False, 0) if reader.kind == "open" else reader.product(False)
+            factors = reader.product(False)
         except NoUnit:
-            continue
-        if (len(factors) > 1 or reader.upright != 1) and all(map(known, (name for name, _ in factors))):
+            factors = []
+        tried = reader.furthest  # no place is read twice, so that the time is linear
+        if (
+            factors
+            and (len(factors) > 1 or reader.upright != 1)
+            and all(map(known, (name for name, _ in factors)))
+        ):
             spelt = " ".join(name if power == 1 else f"{name}^{power}" for name, power in factors)
             out += f"{text[end : found.start()]} \\text{{ {spelt}}}"
             end = reader.place
