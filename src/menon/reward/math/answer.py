@@ -32,6 +32,8 @@ _DIGIT = re.compile(r"\d")
 _DENIED = re.compile(r"\\(?:neg|lnot|not|neq?|nsim|cancel|[bx]cancel|sout|overline|bar)(?![a-z])|[¬≠~?]")
 """Signs that deny or doubt the words beside them."""
 
+_STRUCK = re.compile(r"(?<![^\s*])~~(?=\S)[^~]+~~")
+"""Text that Markdown strikes through."""
 _LATEX_QUOTES = re.compile(r"``([^`'\"]+)(?:''|\")")
 _QUOTE = r"[\"“”„«»「」『』]"
 _QUOTED = re.compile(rf"(?:{_QUOTE})((?:(?!{_QUOTE}).)*[^'])(?:{_QUOTE})|['‘]([^'‘’]+)['’]", re.DOTALL)
@@ -164,7 +166,7 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
         found = choice.letter(result) or choice.mentioned(whole)
         return "unparsable" if found is None else "right" if found == wanted else "wrong"
     one, other = tidy(gold), tidy(strip(result))
-    if not other or not one:
+    if not other or not one or _STRUCK.search(result):
         return "unparsable"
     if squeeze(one) == squeeze(other):
         return "right"

@@ -11,9 +11,9 @@ tan: tg, tang
 cot: ctg, cotg, cotan, ctan, cotang, ctng
 sec: secante
 csc: cosec, cossec, csec
-arcsin: arcsen, asin, asen, arsen
-arccos: acos
-arctan: arctg, atan, arctang, atg
+arcsin: Arcsin, arcsen, asin, asen, arsen
+arccos: Arccos, acos
+arctan: Arctan, arctg, atan, arctang, atg
 arccot: arcctg, arccotg, arcotg, acot, actg, arcctan
 arccsc: arccosec
 arcsec: asec
@@ -68,7 +68,7 @@ SPELLINGS = _NAMES | {
 """A name as written -> the function's command."""
 _FONT = r"\\(?:operatorname\*?|mathrm|mathsf|text|textrm|textup|mbox|rm)(?![A-Za-z])"
 _ANY = "|".join(sorted(SPELLINGS, key=len, reverse=True))
-_PLAIN = "sen|tg|ctg|cotg|cotan|arcsen|arctg|arcctg|arccotg|senh|tgh|ctgh|cosec|cossec"
+_PLAIN = "sen|tg|ctg|cotg|cotan|arcsen|arctg|arcctg|arccotg|senh|tgh|ctgh|cosec|cossec|lg"
 """Names that are read where they stand bare before an argument; shorter ones are products."""
 _ARGUMENT = r"(?=(?:\s|~|\\[,;:! ])*(?:[({\[^_|\dA-Za-z]|\\(?!text(?![A-Za-z])|[,;:! ])))"
 _WRITTEN = re.compile(
@@ -76,7 +76,7 @@ _WRITTEN = re.compile(
     rf"(?:\s*\\(?:no)?limits(?![A-Za-z]))?{_ARGUMENT}"
     rf"|\{{\s*\\rm\s+(?P<roman>{_ANY})\s*\}}{_ARGUMENT}"
     rf"|\\(?P<command>(?:{'|'.join(sorted(_NAMES, key=len, reverse=True))}))(?![A-Za-z])"
-    rf"|(?<![A-Za-z\\{{])(?P<bare>{_PLAIN})(?= *\(| +(?:[a-z](?![a-z])|\d|\\)|\^)"
+    rf"|(?<![A-Za-z\\{{])(?P<bare>{_PLAIN})(?= *(?:[(\d]|\\(?!text))| +[a-z](?![a-z])|\^)"
 )
 
 

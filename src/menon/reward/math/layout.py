@@ -81,6 +81,7 @@ _EXCEPT = re.compile(
     r" *(?:for )?(?:x *=)? *\}\s*(?:x *= *)?(.+)$"
 )
 _NAMES = [
+    (re.compile(r"\^ *\{ *\\prime *\}"), r"^\\prime "),
     (re.compile(r"^\s*\\(?:approx|simeq|sim)(?![a-zA-Z])"), ""),
     (re.compile(r"\\mu *\\text *\{ *(?=[msgLFAVWNJ] *\})"), r"\\text{µ"),
     (re.compile(r"\\text *\{ *([kMGm]) *\} *\\Omega(?![a-zA-Z])"), r"\\text{\1Ω}"),

@@ -5,7 +5,10 @@ import re
 from menon.reward.math.node import Node
 
 TRANSPOSES = frozenset({"T", "t", "'"})
-_ENTRY = r"[-+]? *(?:\d+(?:\.\d+)?(?: */ *\d+)?|\\frac *(?:\{-?\d+\} *\{\d+\}|\d\d)|[a-z](?![a-z]))"
+_ENTRY = (
+    r"[-+]? *(?:\d* *\\sqrt *(?:\{\d+\}|\d)|\d+(?:\.\d+)?(?: */ *\d+)?|\\frac *(?:\{-?\d+\} *\{\d+\}|\d\d)"
+    r"|[a-z](?![a-z]))"
+)
 _ROW = rf"{_ENTRY}(?: *, *{_ENTRY}| +{_ENTRY})*"
 _ROWS = re.compile(rf"(?<![\]\w]) *\[ *({_ROW}(?: *; *{_ROW})*) *\](?! *\[)")
 _NESTED = re.compile(rf"\[ *(\[ *{_ROW} *\](?: *, *\[ *{_ROW} *\])*) *\]")

@@ -17,6 +17,8 @@ _PLURAL = re.compile(
 _AFTER_VALUE = re.compile(
     r"(?<=[\d})]) +(?P<words>[A-Za-z]{2,20}(?:(?: ?/ ?| )[A-Za-z]{1,20})*)(?= *(?:$|[,;.)\]}=]))"
 )
+_IN_BRACKETS = re.compile(r"(?<=\d) *[(\[] *([A-Za-z]{3,20}(?: [A-Za-z]{2,20}){0,3}) *[)\]]$")
+_THREE = re.compile("[A-Za-z]{3}")
 _HEAD_ENDS = re.compile(r" ?/ ?| (?:of|in|per|for|to|on|an?|each|every|from|with|at) ")
 _SHORTEST = LINKS | {"in", "to", "on", "at"}
 """Words of one or two letters that may stand beside a noun."""
@@ -38,13 +40,15 @@ def is_short_noun(word: str) -> bool:
 
 def nouns_marked(text: str) -> str:
     r"""The text with short nouns after a value as `\text`, together with the words beside them."""
-    return _AFTER_VALUE.sub(_marked, text) if re.search(r"[A-Za-z]{3}", text) else text
+    return _AFTER_VALUE.sub(_marked, _IN_BRACKETS.sub(r" \1", text)) if _THREE.search(text) else text
 
 
 def _marked(found: re.Match[str]) -> str:
     words = found["words"]
     pieces = re.findall("[A-Za-z]+", words)
     head = [word for word in _HEAD_ENDS.split(f"{words} ", maxsplit=1)[0].split() if word not in AFTER]
+    if pieces[0] == "of":  # half of a pie
+        head = pieces
     if not head or not is_short_noun(head[-1]):
         return found[0]
     if any(len(word) < FEWEST and word not in _SHORTEST and not known(word) for word in pieces):

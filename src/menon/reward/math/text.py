@@ -154,7 +154,8 @@ _WRAPPED = re.compile(
 _LETTER = re.compile("[^\\W\\d_]")
 _PRICE = re.compile(r"(?<!\\)\$(?=\s*[\d.])")
 _FUNCTION = re.compile(
-    r"(?<![\\A-Za-z])(arc)?(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infinity|infty|theta|cdot"
+    r"(?<![\\A-Za-z])(arc)?(sqrt|sin|cos|tan|cot|csc|log|ln|exp|pi|infinity|infty|theta|cdot"
+    r"|sec(?= *(?:[({\\^]|[A-Za-z\d](?![a-z])))"
     r"|cup(?= *[(\[{\\A-Z]))(?![A-Za-z])"
 )
 _DOUBLED = re.compile(
