@@ -100,6 +100,8 @@ def other_letters(text: str, place: int) -> str | None:
         place = found.end()
         if found["open"]:
             return None
+        if (found["marked"] or found["letter"]) and is_denied(text, (place, place)):
+            return None
         if found["marked"]:
             letters += next(filter(str.isalpha, found["marked"]))
         elif found["letter"]:

@@ -38,7 +38,7 @@ _LATEX_QUOTES = re.compile(r"``([^`'\"]+)(?:''|\")")
 _QUOTE = r"[\"“”„«»「」『』]"
 _QUOTED = re.compile(rf"(?:{_QUOTE})((?:(?!{_QUOTE}).)*[^'])(?:{_QUOTE})|['‘]([^'‘’]+)['’]", re.DOTALL)
 _QUOTED_VALUE = re.compile(
-    rf"(?<![\w'\"])(?:{_QUOTE})([^\"“”„«»「」『』'`]+)(?:{_QUOTE})(?!\w)|(?<!.)['‘]([^'‘’]+)['’](?!\w)"
+    rf"(?<![A-Za-z0-9'\"])(?:{_QUOTE})([^\"“”„«»「」『』'`]+)(?:{_QUOTE})(?![A-Za-z0-9])|(?<!.)['‘]([^'‘’]+)['’](?![A-Za-z0-9])"
 )
 """A value in quotation marks, and words beside it."""
 
