@@ -147,8 +147,8 @@ _SAME = [
 ]
 _WRAPPED = re.compile(
     r"\\math(?:bin|rel|ord|punct|op|open|close|inner)(?![A-Za-z])\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
-    r"|\\[A-Za-z]+\*?\s*\{[^{}]*\}|[_^]\s*\{[^{}]*\}|\{\s*(\\colon|[-:;.=/+*<>])\s*\}|\\(?:colon|ratio)(?![A-Za-z])"
-    r"|\\slash(?![A-Za-z])"
+    r"|\\[A-Za-z]+\*?\s*\{[^{}]*\}|[_^]\s*\{[^{}]*\}|\\(?:colon|ratio)(?![A-Za-z])"
+    r"|\{(?:\s|\\[,;! ])*(\\colon|[-:;.=/+*<>])(?:\s|\\[,;! ])*\}|\\slash(?![A-Za-z])"
 )
 """Signs in braces, which changes the space around them; with the groups that stay as they are."""
 _LETTER = re.compile("[^\\W\\d_]")
