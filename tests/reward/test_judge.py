@@ -154,7 +154,7 @@ def test_decisions(text, decision):
         ("Thanks to light, plants grow", "Thanks to light, plants grow"),
         ("I hope so", "I hope so"),
         ("Paris\nThat's it!", "Paris"),
-        ("\\boxed{Rome}\nNo, Paris", "Rome"),
+        ("\\boxed{Rome}\nNo, Paris", "No, Paris"),
         ("Paris<|im_end|>\n<|im_end|>", "Paris<|im_end|>"),
         ("It is\n∞", "∞"),
         ("So\n\\[\n42\n\\tag{1}\n\\]", "42"),

@@ -14,6 +14,7 @@ from menon.reward.prose import (
     clause_before,
     formulas,
     is_denied,
+    is_retracted,
     is_sentence,
     is_set_aside,
     is_supposed,
@@ -43,6 +44,8 @@ _LABEL = re.compile(
     r"(?:is\b|=|[:：]|是|为|為|は)\s*[:：]?\s*"
 )
 _HASH = re.compile(r"(?<!#)####(?!#)\s*([^\n#]+)")
+_BARE = re.compile(r"[(\[]?(?:[A-J](?:[.):\]].*)?|[-+−]?[\d.,/]+[)\]]?)")
+_OPTION_TEXT = re.compile(r"[.):\]].*")
 _HEADING = re.compile(r"[*_\s]*(?:\d+(?:\.\d+)*[.):]?\s+)?[^\W\d_]{3,}")
 _BOLD = re.compile(r"(?<![\w)\]}])\*\*(?=\S)([^*\n]+?)(?<=\S)\*\*(?!\w)")
 _COUNTED = re.compile(
@@ -55,6 +58,13 @@ _COUNTED = re.compile(
     r"(?: (?:are|is|were|was|remain\w*|left|in (?:total|all)|altogether|each)\b[\w\s]*)?\.?",
     re.IGNORECASE,
 )
+_BETWEEN = re.compile(
+    r"(?:\s|[$,;.&、，；]|\\[()\[\],;:! ]|\\q?quad\b|\\\\(?![a-zA-Z])"
+    r"|\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or|und|oder|et|ou)\b|[和与或]"
+    r"|[A-Za-z](?:_\{?\w{1,3}\}?)?\s*=)*"
+)
+"""What may stand between boxes that state one result together."""
+_OR = re.compile(r"\b(?:or|oder|ou)\b|或")
 _BRACES = re.compile(
     r"(?P<box>\\{1,2}(?:f?boxed|fbox)\s*\{)"
     r"|\\{1,2}f?boxed(?![a-zA-Z])\s*(?P<bare>[-+−(\[\w\\]"
@@ -85,30 +95,57 @@ def is_unfinished(text: str) -> bool:
 
 def answer_tag(text: str) -> str | None:
     """The contents of the last `<answer>...</answer>`, or of the last box in it if there is one. A label in
-    front (`Answer:`) is left out."""
-    inside = tagged(text)
-    return None if inside is None else boxed(inside) or value_counted(unlabelled(inside))
+    front (`Answer:`) is left out. None where the text takes it back (`... is wrong.`)."""
+    bounds = tag_bounds(text)
+    if bounds is None or is_retracted(text, (bounds[0] - len("<answer>"), bounds[1] + len("</answer>"))):
+        return None
+    inside = text[slice(*bounds)]
+    result = boxed(inside) if boxes(inside) else value_counted(unlabelled(inside))
+    before = text[: bounds[0] - len("<answer>")].rstrip(" \n,")
+    beside = tagged(before) if before.endswith("</answer>") else None
+    return result if result is None or beside is None or beside == inside else f"{beside}, {result}"
 
 
 def tagged(text: str) -> str | None:
     """The contents of the last `<answer>...</answer>`, as they are."""
-    before, closed, _ = text.rpartition("</answer>")
-    _, opened, inside = before.rpartition("<answer>")
-    return inside if closed and opened else None
+    bounds = tag_bounds(text)
+    return None if bounds is None else text[slice(*bounds)]
+
+
+def tag_bounds(text: str) -> tuple[int, int] | None:
+    """Where the contents of the last `<answer>...</answer>` begin and end."""
+    end = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, max(end, 0))
+    return None if end < 0 or start < 0 else (start + len("<answer>"), end)
 
 
 def boxed(text: str) -> str | None:
     r"""What the last `\boxed{...}` or `\fbox{...}` holds, or what follows `\boxed` in its formula where there
-    are no braces; None where its braces do not balance.
+    are no braces; None where its braces do not balance, or where the text takes it back.
 
-    Of nested boxes the outermost counts; escaped braces are text.
+    Of nested boxes the outermost counts; escaped braces are text. Boxes that only commas, `and` or `or`
+    part from the last are one result with it: `\boxed{2} or \boxed{3}` states `2 or 3`.
     """
-    found = boxes(text)
-    if not found:
+    found = outermost(boxes(text) or [])
+    if not found or is_retracted(text, (found[-1][0], found[-1][2] + 1)):
         return None
-    last_end = max(found)[2]
-    _, start, end = min(box for box in found if box[2] >= last_end)
-    return text[start:end]
+    first = len(found) - 1
+    while first and _BETWEEN.fullmatch(text, found[first - 1][2] + 1, found[first][0]):
+        first -= 1
+    contents = list(dict.fromkeys(text[start:end].strip() for _, start, end in found[first:]))
+    if len(contents) == 1:
+        return text[slice(*found[-1][1:])]
+    between = text[found[first][2] + 1 : found[-1][0]]
+    return (" or " if _OR.search(between) else ", ").join(contents)
+
+
+def outermost(found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """The boxes that are in no other, in the order of the text."""
+    kept: list[tuple[int, int, int]] = []
+    for box in sorted(found):
+        if not kept or box[0] >= kept[-1][2]:
+            kept.append(box)
+    return kept
 
 
 def boxes(text: str) -> list[tuple[int, int, int]] | None:
@@ -144,24 +181,31 @@ def answer_line(text: str) -> str | None:
     for found in reversed(list(_LINE.finditer(near))):
         place = found.start(found.lastindex or 1)
         result = value_at(near, place)
+        if "\n" not in result:
+            result = with_rows_below(result, near[place:].partition("\n")[2])
         line = near[: place + len(near[place:].partition("\n")[0])]
         sentence = ENDS.search(line, place)
         span = (place, sentence.start() if sentence else len(line))
-        if result and not (is_supposed(clause_before(near, found.start())) or is_denied_after(line, *span)):
+        if not result or is_supposed(clause_before(near, found.start())):
+            continue
+        if _OPTION.match(result) or not is_denied_after(line, *span):  # `B. False`: the option's own text
             return result
     return None
 
 
 def hash_marks(text: str) -> str | None:
     """`18` of the last line `#### 18` near the end: how the solutions of GSM8K end. A heading with more text
-    below it is no result."""
+    below it is no result, and neither is one that the text takes back."""
     near = text[-NEAR_END:]
     results = [
-        result
+        (found, result)
         for found in _HASH.finditer(near)
         if not (_HEADING.match(result := unlabelled(found[1])) and re.search(r"\w", near[found.end() :]))
     ]
-    return results[-1] if results else None
+    if not results or is_retracted(near, results[-1][0].span()):
+        return None
+    found, result = results[-1]
+    return with_rows_below(result, near[found.end() :])
 
 
 def value_at(text: str, place: int) -> str:
@@ -169,6 +213,16 @@ def value_at(text: str, place: int) -> str:
     line = text[place:].partition("\n")[0]
     start, end = next(formulas(text[place:]), (-1, -1))
     return text[place : place + end] if start == 0 and end > len(line) else unlabelled(line)
+
+
+def with_rows_below(result: str, rest: str) -> str:
+    """The result together with the lines below it, where these hold bare values or options alone (`A`, `B`,
+    `C`): then it is a list of several."""
+    rows = [row.strip(" \t*`$") for row in rest.splitlines()]
+    rows = [row for row in rows if re.search(r"[^\W_]", row) and _OPTION_TEXT.sub("", row) != result]
+    if not all(_BARE.fullmatch(row) for row in rows):
+        return result
+    return ", ".join(dict.fromkeys([result, *rows]))
 
 
 def unlabelled(text: str) -> str:
@@ -197,9 +251,13 @@ policy would learn to end with numbers."""
 _PHRASE = re.compile(
     r"(?i)\b(?:answer|option|choice)\s*(?:is\b|=|[:：])\s*[:：]?[*_]*\s*"
     r"|\banswer[*_]+\s*(?:is\b|=|[:：])[ \t]*(?=\S)|\banswer\s+(?=\$|\\[(\[])"
-    r"|答案\s*(?:是|为|為|[:：])\s*|\br[ée]ponse\s*(?:est|:)\s*|\brespuesta\s*(?:es|:)\s*|\bantwort\s*(?:ist|lautet|:)\s*"
+    r"|(?:^|\n)[#*]+[ \t]*(?:the )?(?:final )?answer[*_ \t]*\n\s*"
+    r"|故选\s*[:：]?\s*|答案\s*(?:是|为|為|[:：])\s*|\br[ée]ponse\s*(?:est|:)\s*|\brespuesta\s*(?:es|:)\s*|\bantwort\s*(?:ist|lautet|:)\s*"
     r"|\brisposta\s*(?:è|:)\s*|\bresposta\s*(?:é|:)\s*|\bответ\s*:\s*|回答\s*[:：]\s*|答え\s*(?:は|[:：])\s*"
 )
+_OPTION = re.compile(r"[*(\[\"“]*[A-J][.)\]:]")
+_LETTERED = re.compile(r"[*(\[\"“]*[A-J][)\]*]*")
+_LISTED = re.compile(r"\s*(?:[,;]\s*(?:and|or)?|and|or)\s*")
 _SENTENCE = re.compile(r"[^\n]{0,400}?(?=[.。!！?？](?:\s|$)|[。！？]|\s*$|\n)|[^\n]{0,400}", re.MULTILINE)
 SHORT = 200
 """Most characters of a text that may be a result as a whole."""
@@ -233,16 +291,22 @@ def said(text: str, place: int) -> tuple[str | None, int]:
     rest = text[place : place + 1000]
     start, end = next(formulas(rest), (-1, -1))
     if start == 0:
+        for start, later in formulas(rest):
+            if _LISTED.fullmatch(rest, end, start):
+                return rest[:later], place + later
         return with_suffix(rest, (0, end)), place + end
     found = _SENTENCE.match(rest)
     sentence = found[0].strip() if found else ""
     end = place + (found.end() if found else 0)
     if not sentence:
         return None, end
-    lettered = len(sentence) > 1 and not sentence[1].isalnum() and sentence[0].isalpha()
+    if _LETTERED.fullmatch(sentence):  # `A. a cat, B. a dog` is cut after the letter
+        sentence = rest.partition("\n")[0].strip()
+        end = place + len(rest.partition("\n")[0])
+    lettered = re.match(r"[*(\[]*[A-Ja-j]\W", sentence) is not None
     if (num_words(sentence) > WORDS or DENIAL.search(sentence)) and not lettered:
         return (sentence if HEDGE.search(sentence) else first_value(sentence)), end
-    return sentence, end
+    return with_rows_below(sentence, text[end:] if text[end : end + 1] == "\n" else "a word"), end
 
 
 def is_denied_after(text: str, place: int, end: int) -> bool:

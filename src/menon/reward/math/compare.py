@@ -106,6 +106,8 @@ def same_forms(gold: Node, stated: Node) -> bool:
             return True
         if stated.head == "list" and gold.head not in ("list", "set", "cup") and is_mixed(stated):
             return same(gold, Node("+", stated.parts))
+        if stated.head == "list" and gold.head not in ("list", "set", "cup"):  # 1.5 or 3/2
+            return all(same(gold, part) for part in stated.parts)
         found = same_members(members(gold), members(stated))
         if not found and "cup" in heads and heads <= {"cup", "pair", "set"}:
             raise Unknown("intervals that may meet")
