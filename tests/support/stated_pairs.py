@@ -157,6 +157,12 @@ STATED = [  # gold, response
     ("5", "It cannot be 6, so the number that is not prime is $\\boxed{5}$. No other number works."),
     ("5", "\\boxed{5}\n\nWait, let me check it again: yes, 5."),
     ("5", "If $x$ is not 6, then $x = \\boxed{5}$."),
+    ("72", "Final Answer: The final answer is $72$. I hope it is correct."),
+    ("72", "**Answer:**\n\n\\[\n72\n\\]"),
+    ("72", "**Final Answer:** **72**"),
+    ("True", "<answer>\nThe final answer is $True$.\n</answer>"),
+    ("C", "**Answer:** $\\displaystyle C$."),
+    ("\\text{east}", "<answer>\nThe answer is east.\n</answer>"),
 ]
 FOR_A_READER = [  # gold, response
     ("180", "The number of numbers with no repeating digits is $72 + 108 = 180$."),

@@ -13,7 +13,8 @@ LONGEST = 40
 _AROUND = r"[\s,，、;；&.:()\[\]]*"
 _GOLD = re.compile(rf"{_AROUND}[A-J](?:{_AROUND}(?:and|[和与])?{_AROUND}[A-J])*{_AROUND}")
 _WRAPPING = re.compile(
-    r"\\(?:text\w*|math(?:rm|bf|sf)|bf|boxed|mbox)\s*\{|\\[{}]|[{}$*_\"'“”‘’`【】「」<>]|\\[()\[\],;! ]"
+    r"\\(?:text\w*|math(?:rm|bf|sf)|bf|boxed|mbox)\s*\{"
+    r"|\\displaystyle\b|\\[{}]|[{}$*_\"'“”‘’`【】「」<>]|\\[()\[\],;! ]"
 )
 _GOLD_WRAPPING = re.compile(r"\\(?:text\w*|math(?:rm|bf|sf)|mbox)\s*\{|\\[{}]|[{}$*\"“”]|\\[,;! ]")
 _LETTER = re.compile(

@@ -35,7 +35,7 @@ _NAMES = (
 )
 """The word for the answer in the languages that are read."""
 _LINE = re.compile(
-    rf"(?i)(?:{_NAMES})[*_\s]*[是为為は]?[:：]\s*([^\n]+)"
+    rf"(?i)(?:{_NAMES})[*_\s]*[是为為は]?[:：](?:[*_]+(?=\s))?\s*([^\n]+)"
     rf"|(?:^|\n)(?:[#*_ \t]*(?:the )?final answer|[#*]+[ \t]*(?:the )?(?:最终)?(?:{_NAMES}))"
     r"[*_ \t]*\n\s*([^\n]+)"
 )
@@ -43,6 +43,8 @@ _LABEL = re.compile(
     rf"(?i)(?:(?:so|thus|therefore|hence)\W+)?(?:the |my )?(?:final |correct )*(?:{_NAMES})[*_\s]*"
     r"(?:is\b|=|[:：]|是|为|為|は)\s*[:：]?\s*"
 )
+_HOPE = re.compile(r"(?i)\.?\s*I hope (?:it|this|that) is correct\.?\s*$")
+"""Ends the answers of Minerva's examples (arXiv 2206.14858)."""
 _HASH = re.compile(r"(?<!#)####(?!#)\s*([^\n#]+)")
 _BARE = re.compile(r"[(\[]?(?:[A-J](?:[.):\]].*)?|[-+−]?[\d.,/]+[)\]]?)")
 _OPTION_TEXT = re.compile(r"[.):\]].*")
@@ -227,7 +229,7 @@ def with_rows_below(result: str, rest: str) -> str:
 
 def unlabelled(text: str) -> str:
     """The text without emphasis, and without `Answer:` or `The answer is` in front of it."""
-    text = _BOLD.sub(r"\1", text).strip(" \t*`")
+    text = _HOPE.sub("", _BOLD.sub(r"\1", text)).strip(" \t\n*`")
     label = _LABEL.match(text)
     return text[label.end() :].strip(" \t*`") if label and text[label.end() :].strip() else text
 
