@@ -308,6 +308,10 @@ EQUAL = [  # gold, in a box
     ("7\\text{ and }-7", "\\pm 7"),
     ("f(x)=x^2", "f(x) = x\\cdot x"),
     ("g(x)=2x", "y=2x"),
+    ("101", "101_2"),
+    ("5", "5 or 5.0"),
+    ("15\\frac{39}{40}", "15\\frac{39}{40}\\text{ or }\\frac{639}{40}"),
+    ("None", "\\text{None}"),
 ]
 DIFFERENT = [
     ("12", "-12"),
@@ -454,6 +458,13 @@ DIFFERENT = [
     ("\\frac{x^2}{2}", "\\int x\\,dx"),
     ("\\infty", "\\lim_{x\\to 0}\\frac{1}{x}"),
     ("3\\pmod 4", "3\\pmod 5"),
+    ("None", "\\ne None"),
+    ("None", "None?"),
+    ("\\text{no solution}", "\\overline{\\text{no solution}}"),
+    ("100", "100_{7919}"),
+    ("5", "5_{1}"),
+    ("(1,4)", "7919=(1,4)"),
+    ("5", "5 or 6 or 5"),
 ]
 STATED = [  # gold, whole response of an evaluation
     ("42", "The answer is 42."),

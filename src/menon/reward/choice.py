@@ -14,7 +14,7 @@ _AROUND = r"[\s,，、;；&.:()\[\]]*"
 _GOLD = re.compile(rf"{_AROUND}[A-J](?:{_AROUND}(?:and|[和与])?{_AROUND}[A-J])*{_AROUND}")
 _WRAPPING = re.compile(
     r"\\(?:text\w*|math(?:rm|bf|sf)|bf|boxed|mbox)\s*\{"
-    r"|\\displaystyle\b|\\[{}]|[{}$*_\"'“”‘’`【】「」<>]|\\[()\[\],;! ]"
+    r"|<(?=[A-J]>)|(?<=<[A-J])>|\\displaystyle\b|\\[{}]|[{}$*_\"'“”‘’`【】「」]|\\[()\[\],;! ]"
 )
 _GOLD_WRAPPING = re.compile(r"\\(?:text\w*|math(?:rm|bf|sf)|mbox)\s*\{|\\[{}]|[{}$*\"“”]|\\[,;! ]")
 _LETTER = re.compile(
@@ -44,6 +44,8 @@ _OR_ANOTHER = re.compile(
     r"|\(?\b([B-J])\b\)? (?:is|are|could be|may be|might be) (?:also |equally |just as )?"
     r"(?:plausible|possible|right|correct|acceptable|too\b)"
 )
+_CALCULATED = re.compile(r" ?(?:\^|[+*/] ?\d)")
+"""After a letter that is no option but part of a formula: `B + 1`."""
 _OWN_TEXT = re.compile(
     r"[.:)\]]* ?(?:(?:False|FALSE|No|Not|Neither|Never|None|Nothing|Cannot|Impossible|Invalid)\b"
     r"(?!\W*(?:sure|certain|wait|sorry|it is|[A-J]\b))|(?:neither|none|no) \w{2,} \w"
@@ -95,6 +97,8 @@ def letter(text: str) -> str | None:
         return ordered(run[1])
     found = _LETTER.match(text)
     if found is None:
+        return None
+    if _CALCULATED.match(text, found.end()):
         return None
     if is_denied(text, (found.end(), found.end())) and not _OWN_TEXT.match(text, found.end()):
         return None

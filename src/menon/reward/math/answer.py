@@ -29,7 +29,9 @@ _PROSE = re.compile(r"(?=[^a-zA-Z]*[a-zA-Z])(?=.*[A-Za-z]{3})[^\W\d_][\w\s.,;:!?
 _PIECES = re.compile(r"\\(?:text\w*|mathrm|mbox)\s*\{([^{}]*)\}|(\b(?:and|or)\b)")
 
 _DIGIT = re.compile(r"\d")
-_DENIED = re.compile(r"\\(?:neg|lnot|not|neq?|nsim|cancel|[bx]cancel|sout|overline|bar)(?![a-z])|[¬≠~?]")
+_DENIED = re.compile(
+    r"\\(?:neg|lnot|not|neq?|nsim|cancel|[bx]cancel|sout|overline|bar|pm|mp|g[et]|l[et])(?![a-z])|[¬≠~?<>±^]"
+)
 """Signs that deny or doubt the words beside them."""
 
 KNOWN: tuple[tuple[str, str, bool], ...] = (
@@ -194,7 +196,7 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
 
 def set_in_words(text: str) -> str:
     """The empty set or the real numbers where words name them, else ""."""
-    said = words(text) if len(text) <= LONGEST else ""
+    said = words(text) if len(text) <= LONGEST and not _DENIED.search(text) else ""
     return "\\emptyset " if said in NO_SOLUTION else "R" if said in ALL_REALS else ""
 
 

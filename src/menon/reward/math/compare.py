@@ -292,7 +292,7 @@ def leads_to(equation: Node) -> bool:
     first, last = equation.parts[0], equation.parts[-1]
     if is_symbolic(first):
         return all(same(last, one) for one in equation.parts[1:-1] if not math_value.names(one))
-    if math_value.names(first):
+    if math_value.names(first) or (first.head, last.head) == ("number", "pair"):
         return False
     try:
         return same(last, first) or same(first, last)
