@@ -161,9 +161,9 @@ UNITS = [
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("start", ["", "\\boxed{", "The answer is "])
+@pytest.mark.parametrize("start", ["", "\\boxed{", "The answer is ", "<answer>"])
 def test_hostile_text_is_cheap_in_every_way(unit, start):
-    text = start + unit * (20_000 // len(unit))
+    text = start + unit * (20_000 // len(unit)) + "</answer>" * (start == "<answer>")
     began = time.perf_counter()
     for way in LENIENT:
         way(text)

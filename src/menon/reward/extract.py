@@ -43,7 +43,7 @@ _LABEL = re.compile(
     rf"(?i)(?:(?:so|thus|therefore|hence)\W+)?(?:the |my )?(?:final |correct )*(?:{_NAMES})[*_\s]*"
     r"(?:is\b|=|[:：]|是|为|為|は)\s*[:：]?\s*"
 )
-_HOPE = re.compile(r"(?i)\.?\s*I hope (?:it|this|that) is correct\.?\s*$")
+_HOPE = re.compile(r"(?i)\bI hope (?:it|this|that) is correct\W{0,5}$")
 """Ends the answers of Minerva's examples (arXiv 2206.14858)."""
 _HASH = re.compile(r"(?<!#)####(?!#)\s*([^\n#]+)")
 _BARE = re.compile(r"[(\[]?(?:[A-J](?:[.):\]].*)?|[-+−]?[\d.,/]+[)\]]?)")
@@ -229,7 +229,9 @@ def with_rows_below(result: str, rest: str) -> str:
 
 def unlabelled(text: str) -> str:
     """The text without emphasis, and without `Answer:` or `The answer is` in front of it."""
-    text = _HOPE.sub("", _BOLD.sub(r"\1", text)).strip(" \t\n*`")
+    text = _BOLD.sub(r"\1", text).strip(" \t\n*`")
+    hope = _HOPE.search(text, max(0, len(text) - 60))
+    text = text[: hope.start()].rstrip(" \t\n*`.") if hope else text
     label = _LABEL.match(text)
     return text[label.end() :].strip(" \t*`") if label and text[label.end() :].strip() else text
 
