@@ -43,14 +43,16 @@ _OR_ANOTHER = re.compile(
     r"|或者? ?\(?([A-J])"
     r"|\(?\b([B-J])\b\)? (?:is|are|could be|may be|might be) (?:also |equally |just as )?"
     r"(?:plausible|possible|right|correct|acceptable|too\b)"
+    r"|\b(?:answer|it) is \(?([A-J])\b(?! [a-z])|[.;] \(?([B-J])\)?\.?$"
 )
 _CALCULATED = re.compile(r" ?(?:\^|[+*/] ?\d)")
 """After a letter that is no option but part of a formula: `B + 1`."""
 _OWN_TEXT = re.compile(
     r"[.:)\]]* ?(?:(?:False|FALSE|No|Not|Neither|Never|None|Nothing|Cannot|Impossible|Invalid)\b"
-    r"(?!\W*(?:sure|certain|wait|sorry|it is|[A-J]\b))|(?:neither|none|no) \w{2,} \w"
+    r"(?!\W*(?:sure|certain|wait|sorry|it is)\b)(?!.*(?:\b[B-HJ]\b|\(A\)))"
+    r"|[Nn]either \(?[A-J]\)? nor \(?[A-J]\b|(?:neither|none|no) \w{2,} \w"
     r"|(?:[Ii]t is|[Tt]hey are) (?:impossible to|not (?!right|correct|true|valid)\w{5,})"
-    r"|(?:Which|What|Is|Are|Does|Do|How|Why|When|Where|Who)\b.*\?)"
+    r"|(?:Which|What|Is|Are|Does|Do|How|Why|When|Where|Who)\b(?: \S+){3,}\?)"
 )
 """After a marked letter: the option's own text denies or asks, not the answer."""
 _MARKS = {
@@ -104,11 +106,18 @@ def letter(text: str) -> str | None:
         return None
     first = found[1] or found[2] or found[3]
     others = other_letters(text, found.end(), first)
-    if others is None or any(one[1] or one[2] or one[3] for one in _OR_ANOTHER.finditer(text, found.end())):
+    if others is None or names_another_later(text, found.end(), first + others):
         return None
     if names_another(text[found.start() :], first.upper() + others.upper()):
         return None
     return ordered(first + others)
+
+
+def names_another_later(text: str, place: int, letters: str) -> bool:
+    """Whether another letter is named after an `or`, a correction or a sentence of its own."""
+    return any(
+        set(filter(None, one.groups())) - set(letters.upper()) for one in _OR_ANOTHER.finditer(text, place)
+    )
 
 
 def names_another(text: str, letters: str) -> bool:

@@ -60,13 +60,14 @@ _COUNTED = re.compile(
     r"(?: (?:are|is|were|was|remain\w*|left|in (?:total|all)|altogether|each)\b[\w\s]*)?\.?",
     re.IGNORECASE,
 )
+_OR = re.compile(r"\b(?:or|oder|ou|или|maybe|perhaps|possibly|alternatively)\b|[或又]|または|또는|[/|]")
 _BETWEEN = re.compile(
-    r"(?:\s|[$,;.&、，；]|\\[()\[\],;:! ]|\\q?quad\b|\\\\(?![a-zA-Z])"
-    r"|\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or|und|oder|et|ou)\b|[和与或]"
+    r"(?:\s|[$,;.&、，；()*/|>+-]|\\[()\[\],;:! ]|\\q?quad\b|\\to\b|\\\\(?![a-zA-Z])"
+    r"|\\text\s*\{\s*(?:and|or)\s*\}"
+    rf"|\b(?:and|also|either|und|et|и)\b|{_OR.pattern}|[和与者]|\b\d[.)]|\([a-z]\)"
     r"|[A-Za-z](?:_\{?\w{1,3}\}?)?\s*=)*"
 )
 """What may stand between boxes that state one result together."""
-_OR = re.compile(r"\b(?:or|oder|ou)\b|或")
 _BRACES = re.compile(
     r"(?P<box>\\{1,2}(?:f?boxed|fbox)\s*\{)"
     r"|\\{1,2}f?boxed(?![a-zA-Z])\s*(?P<bare>[-+−(\[\w\\]"
@@ -103,8 +104,9 @@ def answer_tag(text: str) -> str | None:
         return None
     inside = text[slice(*bounds)]
     result = boxed(inside) if boxes(inside) else value_counted(unlabelled(inside))
-    before = text[: bounds[0] - len("<answer>")].rstrip(" \n,")
-    beside = tagged(before) if before.endswith("</answer>") else None
+    start = bounds[0] - len("<answer>")
+    end = text.rfind("</answer>", 0, start) + len("</answer>")
+    beside = tagged(text[:end]) if together(text, end, start) else None
     return result if result is None or beside is None or beside == inside else f"{beside}, {result}"
 
 
@@ -132,13 +134,18 @@ def boxed(text: str) -> str | None:
     if not found or is_retracted(text, (found[-1][0], found[-1][2] + 1)):
         return None
     first = len(found) - 1
-    while first and _BETWEEN.fullmatch(text, found[first - 1][2] + 1, found[first][0]):
+    while first and together(text, found[first - 1][2] + 1, found[first][0]):
         first -= 1
     contents = list(dict.fromkeys(text[start:end].strip() for _, start, end in found[first:]))
     if len(contents) == 1:
         return text[slice(*found[-1][1:])]
     between = text[found[first][2] + 1 : found[-1][0]]
     return (" or " if _OR.search(between) else ", ").join(contents)
+
+
+def together(text: str, start: int, end: int) -> bool:
+    """Whether what stands between these places makes one result of what it parts."""
+    return end - start <= APART and _BETWEEN.fullmatch(text, start, end) is not None
 
 
 def outermost(found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
@@ -261,6 +268,8 @@ _PHRASE = re.compile(
 )
 _OPTION = re.compile(r"[*(\[\"“]*[A-J][.)\]:]")
 _LETTERED = re.compile(r"[*(\[\"“]*[A-J][)\]*]*")
+APART = 40
+"""Most characters between the boxes of one result."""
 _LISTED = re.compile(r"\s*(?:[,;]\s*(?:and|or)?|and|or)\s*")
 _SENTENCE = re.compile(r"[^\n]{0,400}?(?=[.。!！?？](?:\s|$)|[。！？]|\s*$|\n)|[^\n]{0,400}", re.MULTILINE)
 SHORT = 200

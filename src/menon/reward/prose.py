@@ -194,6 +194,21 @@ _TAKEN_BACK = re.compile(
     r"|\b(?:wrong|incorrect|false|mistaken) (?:answer|result|value)(?: is| was)?[:：]?[\s*_$\\(\[]*$"
 )
 """Right before a marked result: it is denied or supposed."""
+_WHOLE = re.compile(r"[{>]\s*(?P<value>-?\d+)\s*(?:\}|</answer>)$")
+_OR_BEFORE = re.compile(
+    r"(?:^|[\n:]|\b(?:is|be|are|equals|either)\s)[\s$\\(]*(?P<value>-?\d+)\$?,?\s+(?:or|oder|ou)\s+[\s$\\(\[]*$"
+)
+_OR_AFTER = re.compile(
+    r"[\s$)}\]\\,]*(?:\b(?:or|oder|ou)\b\s*)?(?:maybe|perhaps|possibly|or|oder|ou)\s+[$\\(]*(?P<value>-?\d+)"
+    r"(?![\d.,%/\\^]*[\d%/\\^])"
+)
+"""Another whole number as an alternative to a marked one. Of other values, `or` often gives a second
+form: `\\boxed{1/4} or 25%`."""
+_REMARK = re.compile(r"(?i)[\s$.*_)}\]\\]*\b(?:that|this|it|they|he|she|these|those)\b[^.!?\n]*")
+_SAYS_WRONG = re.compile(
+    rf"(?i){_WRONG}|\b(?:right|correct|true|answer|possible|be(?=\W*$)|(?:not|n['’]t)(?: so)?(?=\W*$))"
+)
+"""In a sentence about a marked result: it is wrong. `It is not negative` says nothing against it."""
 _CORRECTED = re.compile(
     r"(?i)[\s$.*_)}\]\\]*\b(?:wait|actually|hold on|sorry|oops|correction|hmm|no)\b[^.\n]{0,60}?"
     r"\b(?:answer|it|that|this|result|value)\b[^.\n\d]{0,20}?\b(?:is|should be|must be|equals"
@@ -219,12 +234,20 @@ def is_denied(text: str, span: Span) -> bool:
 
 def is_retracted(text: str, span: Span) -> bool:
     """Whether the text takes back a result that it marks: `not` or `suppose it is` right before it, or a
-    denial, a question mark or another value (`Wait, it is 6.`) after it. A denial further away does not
-    count, because a marked result often ends a longer argument."""
-    if _TAKEN_BACK.search(text[max(0, span[0] - NEAR) : span[0]]) or is_followed_by_no(text, span[1]):
+    denial, a question mark or another value (`Wait, it is 6.`, `or 6`) after it. A denial further away does
+    not count, because a marked result often ends a longer argument."""
+    near = text[max(0, span[0] - NEAR) : span[0]]
+    if _TAKEN_BACK.search(near):
+        return True
+    remark = _REMARK.match(text, span[1], span[1] + NEAR)
+    if is_followed_by_no(text, span[1]) and not (remark and not _SAYS_WRONG.search(remark[0])):
         return True
     corrected = _CORRECTED.match(text, span[1], span[1] + NEAR)
-    return corrected is not None and corrected["value"] not in text[slice(*span)]
+    if corrected is not None and corrected["value"] not in text[slice(*span)]:
+        return True
+    whole = _WHOLE.search(text, *span)
+    beside = (_OR_BEFORE.search(near), _OR_AFTER.match(text, span[1], span[1] + NEAR))
+    return whole is not None and any(one is not None and one["value"] != whole["value"] for one in beside)
 
 
 def is_followed_by_no(text: str, place: int) -> bool:
