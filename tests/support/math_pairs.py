@@ -312,6 +312,7 @@ EQUAL = [  # gold, in a box
     ("5", "5 or 5.0"),
     ("15\\frac{39}{40}", "15\\frac{39}{40}\\text{ or }\\frac{639}{40}"),
     ("None", "\\text{None}"),
+    ("64^{\\circ}21'", "64^{\\circ}21'"),
 ]
 DIFFERENT = [
     ("12", "-12"),

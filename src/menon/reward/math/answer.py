@@ -160,7 +160,7 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
     one, other = tidy(gold), tidy(strip(result))
     if not other or not one:
         return "unparsable"
-    if squeeze(one) == squeeze(other):
+    if squeeze(one) in (squeeze(other), squeeze(tidy(result))):  # with its closing marks: 64°21'
         return "right"
     numbers = (
         decimal(one.replace(" ", "")),
