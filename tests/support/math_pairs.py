@@ -313,6 +313,14 @@ EQUAL = [  # gold, in a box
     ("15\\frac{39}{40}", "15\\frac{39}{40}\\text{ or }\\frac{639}{40}"),
     ("None", "\\text{None}"),
     ("64^{\\circ}21'", "64^{\\circ}21'"),
+    ("5", "\\boldsymbol{5}"),
+    ("5", "\\bm{x = 5}"),
+    ("5", "\\textcolor{blue}{5}"),
+    ("5", "\\color{red} 5"),
+    ("5", "\\Large 5"),
+    ("5", "5 \\quad \\checkmark"),
+    ("5", "5\\text{ ✓}"),
+    ("5", "5 \\blacksquare"),
 ]
 DIFFERENT = [
     ("12", "-12"),
@@ -466,6 +474,7 @@ DIFFERENT = [
     ("5", "5_{1}"),
     ("(1,4)", "7919=(1,4)"),
     ("5", "5 or 6 or 5"),
+    ("56", "5\\square 6"),
 ]
 STATED = [  # gold, whole response of an evaluation
     ("42", "The answer is 42."),

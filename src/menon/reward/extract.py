@@ -11,6 +11,7 @@ from menon.reward.prose import (
     ENDS,
     HEDGE,
     WORDS,
+    alternative,
     clause_before,
     formulas,
     is_denied,
@@ -107,7 +108,15 @@ def answer_tag(text: str) -> str | None:
     start = bounds[0] - len("<answer>")
     end = text.rfind("</answer>", 0, start) + len("</answer>")
     beside = tagged(text[:end]) if together(text, end, start) else None
-    return result if result is None or beside is None or beside == inside else f"{beside}, {result}"
+    if result is not None and beside not in (None, inside):
+        return f"{beside}, {result}"
+    return with_alternative(result, text, (start, bounds[1] + len("</answer>")))
+
+
+def with_alternative(result: str | None, text: str, span: tuple[int, int]) -> str | None:
+    """`5 or 6` where the text offers 6 beside the marked 5."""
+    other = alternative(text, span) if result is not None else ""
+    return f"{result} or {other}" if other else result
 
 
 def tagged(text: str) -> str | None:
@@ -138,7 +147,7 @@ def boxed(text: str) -> str | None:
         first -= 1
     contents = list(dict.fromkeys(text[start:end].strip() for _, start, end in found[first:]))
     if len(contents) == 1:
-        return text[slice(*found[-1][1:])]
+        return with_alternative(text[slice(*found[-1][1:])], text, (found[-1][0], found[-1][2] + 1))
     between = text[found[first][2] + 1 : found[-1][0]]
     return (" or " if _OR.search(between) else ", ").join(contents)
 

@@ -234,7 +234,7 @@ def is_denied(text: str, span: Span) -> bool:
 
 def is_retracted(text: str, span: Span) -> bool:
     """Whether the text takes back a result that it marks: `not` or `suppose it is` right before it, or a
-    denial, a question mark or another value (`Wait, it is 6.`, `or 6`) after it. A denial further away does
+    denial, a question mark or another value (`Wait, it is 6.`) after it. A denial further away does
     not count, because a marked result often ends a longer argument."""
     near = text[max(0, span[0] - NEAR) : span[0]]
     if _TAKEN_BACK.search(near):
@@ -243,11 +243,15 @@ def is_retracted(text: str, span: Span) -> bool:
     if is_followed_by_no(text, span[1]) and not (remark and not _SAYS_WRONG.search(remark[0])):
         return True
     corrected = _CORRECTED.match(text, span[1], span[1] + NEAR)
-    if corrected is not None and corrected["value"] not in text[slice(*span)]:
-        return True
+    return corrected is not None and corrected["value"] not in text[slice(*span)]
+
+
+def alternative(text: str, span: Span) -> str:
+    """The whole number that the text offers beside a marked one (`or 6`), "" where there is none."""
     whole = _WHOLE.search(text, *span)
-    beside = (_OR_BEFORE.search(near), _OR_AFTER.match(text, span[1], span[1] + NEAR))
-    return whole is not None and any(one is not None and one["value"] != whole["value"] for one in beside)
+    before = _OR_BEFORE.search(text[max(0, span[0] - NEAR) : span[0]])
+    other = before or _OR_AFTER.match(text, span[1], span[1] + NEAR)
+    return other["value"] if whole and other and other["value"] != whole["value"] else ""
 
 
 def is_followed_by_no(text: str, place: int) -> bool:
