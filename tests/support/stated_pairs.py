@@ -170,6 +170,8 @@ STATED = [  # gold, response
     ("5", "Which equals $2 + 3$ or $\\boxed{5}$."),
     ("5", "\\boxed{5} or 500\\%"),
     ("5", "\\boxed{5}, not 6."),
+    ("1000", "#### 1,000\n1000"),
+    ("5", "\\boxed{5}\n\nHowever, that is not all there is to say."),
 ]
 FOR_A_READER = [  # gold, response
     ("180", "The number of numbers with no repeating digits is $72 + 108 = 180$."),

@@ -240,7 +240,8 @@ def with_rows_below(result: str, rest: str) -> str:
     rows = [row for row in rows if re.search(r"[^\W_]", row) and _OPTION_TEXT.sub("", row) != result]
     if not all(_BARE.fullmatch(row) for row in rows):
         return result
-    return ", ".join(dict.fromkeys([result, *rows]))
+    rows = [row for row in rows if row.replace(",", "") != result.replace(",", "")]
+    return ", ".join([result, *dict.fromkeys(rows)])
 
 
 def unlabelled(text: str) -> str:

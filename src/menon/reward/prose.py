@@ -204,7 +204,9 @@ _OR_AFTER = re.compile(
 )
 """Another whole number as an alternative to a marked one. Of other values, `or` often gives a second
 form: `\\boxed{1/4} or 25%`."""
-_REMARK = re.compile(r"(?i)[\s$.*_)}\]\\]*\b(?:that|this|it|they|he|she|these|those)\b[^.!?\n]*")
+_REMARK = re.compile(
+    r"(?i)[\s$.*_)}\]\\]*(?:(?:hmm|but|and|also|actually|however),?\s+)*\b(?:that|this|it|they|he|she|these|those)\b[^.!?\n]*"
+)
 _SAYS_WRONG = re.compile(
     rf"(?i){_WRONG}|\b(?:right|correct|true|answer|possible|be(?=\W*$)|(?:not|n['’]t)(?: so)?(?=\W*$))"
 )
