@@ -60,6 +60,14 @@ ADDED: tuple[str, ...] = (
     # The text of each token, so that no reader has to decode tokens (docs/run_folder.md).
     "transcripts:text",
     "transcripts:text_start",
+    # Groups whose rewards differ, also where no correctness is known (docs/metrics.md).
+    "metrics:groups/varied",
+    # Reward beside accuracy, each with the ends of its interval, and the best of the probe (18.2).
+    *(f"evaluations:reward{end}" for end in ("", "_low", "_high")),
+    "evaluations:accuracy_low",
+    "evaluations:accuracy_high",
+    "evaluations:best_reward",
+    "evaluations:best_reward_temperature",
 )
 """Names that only NEW has because a new column or metric was decided on; written as in `RENAMED`, with the
 reason."""

@@ -92,7 +92,7 @@ def test_a_task_is_a_part_with_settings_and_may_be_ones_own(tmp_path: Path):
     again = read(RunConfig, json.loads(json.dumps(plain_data(config))))
     assert again.source.task.rows("train", 1, 0) == [{"question": "7+7=", "answer": "14"}]
     assert list(own_code(config)) == [f"{file}:Doubles"]
-    with pytest.raises(UserError, match=r"Half lacks 'room'; see the protocol of its stage$"):
+    with pytest.raises(UserError, match=r"Half lacks 'room' and 'grade'; a task has rows\("):
         changed(BASE, {"task": f"{file}:Half"})
 
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from menon.cli.command import asked_by
+from menon.cli.pages import metrics_page, settings_page
 from menon.config import CreditPart, RunConfig, changed
 from menon.correction import CorrectionPart
 from menon.loss import LossPart
@@ -84,6 +85,12 @@ def test_pages_are_short():
     """In words, because the width of the lines is the formatter's choice."""
     for page in PAGES:
         assert page.stem == "README" or len(page.read_text(encoding="utf-8").split()) <= 600, page.name
+
+
+@pytest.mark.parametrize(("name", "page"), [("settings", settings_page), ("metrics", metrics_page)])
+def test_pages_of_the_reference_are_those_of_the_source(name, page):
+    """`python scripts/reference_pages.py` writes them; the width of the lines is the formatter's."""
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8").split() == page().split()
 
 
 def test_metrics_of_the_pages_exist():

@@ -17,7 +17,7 @@ import pytest
 from faults import Disk, filling
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
-from menon.loop import Agreement, Run, check_agreement, loop, stop_requests
+from menon.loop import Agreement, Run, check_agreement, loop, lost, stop_requests
 from menon.record import checkpoint
 from menon.record.reader import RunView
 from menon.record.transcripts import read_transcript
@@ -549,9 +549,47 @@ def test_the_second_signal_ends_at_once(tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
 
-    with pytest.raises(KeyboardInterrupt):
-        drive(tmp_path / "run", tiny_run(save_every=0), Watching(twice))
+    path = tmp_path / "run"
+    lost = f"stopped; step 1 is lost; go on with `menon train --resume {path}`"
+    with pytest.raises(KeyboardInterrupt, match=lost):
+        drive(path, tiny_run(save_every=0), Watching(twice))
     assert checkpoint.steps_in(tmp_path / "run" / "checkpoints") == []
+
+
+@pytest.mark.parametrize(
+    ("saved", "step", "what"),
+    [([], 2, "steps 1 to 3 are"), ([2], 2, "step 3 is"), ([4], 4, "the evaluation after step 4 is")],
+)
+def test_what_a_stop_at_once_loses(tmp_path, saved, step, what):
+    with opened(tmp_path / "run") as folder:
+        for one in saved:
+            (folder.checkpoints / f"step_{one:06d}").mkdir(parents=True)
+        assert lost(tiny_run(steps=4), folder, step).startswith(f"stopped; {what} lost; go on with")
+
+
+def shaped(rollout: Rollout) -> Verdict:
+    """A number of a function's that is no truth: the share of a token."""
+    score = float(rollout.tokens[rollout.is_action].sum() % 3) / 2
+    return Verdict(score, score if score in (0, 1) else math.nan, guessed=True)
+
+
+def test_a_shaped_reward_has_no_accuracy(tmp_path):
+    """Not in an evaluation, a step or the report; the best checkpoint is the one that earns the most."""
+    watch = drive(tmp_path / "run", tiny_run(grade=shaped, save_every=1, evaluate_every=1))
+    view = RunView(tmp_path / "run")
+    assert watch.report is not None
+    sides = [*view.evaluations, watch.report["before"], watch.report["after"]]
+    assert not any(name.startswith(("accuracy", "best_accuracy", "maj")) for side in sides for name in side)
+    assert not any("acc/mean" in line or "groups/mixed" in line for line in view.metrics)
+    assert all(0 <= line["groups/varied"] <= 1 for line in view.metrics)
+    rewards = {line["step"]: line["reward"] for line in view.evaluations if line["step"]}
+    assert view.best() == min(step for step in rewards if rewards[step] == max(rewards.values()))
+    with pytest.raises(
+        UserError,
+        match=r"select=correct needs to know which answers are right, and the reward "
+        r"does not say: it gave scores like 0\.5; let it return a bool",
+    ):
+        drive(tmp_path / "other", tiny_run(grade=shaped, needs_truth=("select=correct",)))
 
 
 def test_other_threads_hear_nothing_and_work(tmp_path):

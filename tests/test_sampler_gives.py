@@ -88,7 +88,7 @@ class Echo:
         return "ok", 0.0, self.heard == 2
 
 
-def letters(text: str) -> Sequence[int]:
+def letters(text: str, before: Any) -> Sequence[int]:
     return [ord(letter) for letter in text]
 
 

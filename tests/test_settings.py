@@ -1,5 +1,6 @@
 """Files and key=value to typed settings; every mistake is one sentence that says what to change."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_what_is_written_reads_back():
         ({"pen.colours": 3}, "pen.colours is 3; it takes a list"),
         ({"pen.colours": [1, 2]}, "pen.colours is [1, 2]; it takes a longer list"),
         ({"pen.colours": [1, 2, 3, 4]}, "pen.colours is [1, 2, 3, 4]; it takes a shorter list"),
-        ({"pen": "thin"}, "pen is 'thin'; it takes a table of settings"),
+        ({"pen": "thin"}, "pen is 'thin'; it takes a table of settings, like pen.width=..."),
         ({"paper": "a3"}, "paper is 'a3'; it takes 'a4' or 'a5'"),
         ({"title": {"de": "x"}}, "title is a table; it takes text"),
     ],
@@ -120,6 +121,15 @@ class Plain:
 @dataclass(frozen=True)
 class Still:
     points: int = 5
+
+@dataclass(frozen=True)
+class Odd:
+    points: "Points" = 5
+
+@dataclass(frozen=True)
+class Full:
+    points: object = object()
+    __call__ = print
 """
 
 
@@ -140,7 +150,23 @@ def test_an_own_part_comes_from_a_file_and_goes_back_to_its_name(tmp_path: Path)
             "{file}:Plain",
             "in shapes.a: {file}:Plain is not a dataclass; a part is a frozen dataclass whose",
         ),
-        ("{file}:Still", "in shapes.a: {file}:Still lacks '__call__'; see the protocol of its stage"),
+        ("{file}:Still", "in shapes.a: {file}:Still lacks '__call__'; a part is a frozen dataclass whose"),
+        (
+            "own.py",
+            "in shapes.a: 'own.py' is not a kind; your own part is named by its file and class, like own",
+        ),
+        (
+            "Hexagon",
+            "in shapes.a: 'Hexagon' is not a kind; your own part is named by its file and class, like my_fil",
+        ),
+        (
+            "{file}:Odd",
+            "in shapes.a: {file}:Odd: the types of its fields cannot be read: name 'Points' is not",
+        ),
+        (
+            "{file}:Full",
+            "in shapes.a: {file}:Full: its setting points is of type object; settings are numbers",
+        ),
         ("{folder}/no.py:Star", "in shapes.a: there is no file {folder}/no.py"),
         (
             "{folder}/bad.py:Star",
@@ -156,6 +182,21 @@ def test_an_own_part_that_is_none(tmp_path: Path, name, sentence):
     with pytest.raises(UserError) as error:
         drawing(**{"shapes.a": name.format(**places)})
     assert str(error.value).startswith(sentence.format(**places))
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (Square, "Square is a class; give an object of it, like Square()"),
+        (
+            len,
+            "len is not an object of a dataclass; a part is a frozen dataclass whose fields are its settings",
+        ),
+    ],
+)
+def test_an_object_that_is_no_part(value, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        drawing(shapes={"a": value})
 
 
 def test_an_object_stays_what_it_is():

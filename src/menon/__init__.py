@@ -10,7 +10,7 @@ def train(recipe: str = "grpo", /, **overrides: Any) -> dict[str, Any]:
     """Trains and gives the report (`report.json` of the run folder).
 
     Overrides are the settings of the command, and may hold objects; dotted names are written as nested
-    dictionaries or as `**{"objective.policy.loss": "gspo"}`.
+    dictionaries or as `**{"objective.policy.loss.clip_high": 0.28}`.
 
     >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=mine, steps=20)  # doctest: +SKIP
     """

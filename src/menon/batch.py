@@ -140,7 +140,10 @@ class Batch:
         """A column that must be there; otherwise a UserError names the part that asked for it."""
         value = getattr(self, column)
         if value is None:
-            raise UserError(f"{type(asker).__name__} needs '{column}', which nothing in this run provides")
+            ask = "" if column in getattr(asker, "reads", ()) else f"; add it to reads = ('{column}',)"
+            raise UserError(
+                f"{type(asker).__name__} needs '{column}', which nothing in this run provides{ask}"
+            )
         return value
 
 

@@ -5,17 +5,20 @@ column that a part reads and nothing before it fills is refused, and so is a sec
 column again.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args
 
-from menon.batch import STEERS
+from menon.batch import STEERS, columns_per
 from menon.errors import UserError
 from menon.parts import Around
 from menon.rollout import RolloutPart
 from menon.rollout.protocols import OPTIONAL
-from menon.update.protocols import VALUE, Reduction
+from menon.types import Unit
+from menon.update.protocols import NEEDS, VALUE, Head, Hidden, Need, Reduction
 from menon.update.scoring import ASKS
+from menon.user_code import is_own, misuse
 
 TEXT = frozenset({"reward", "behaviour_logp", "version"})
 """Columns that every rollout fills."""
@@ -73,6 +76,12 @@ class Setup:
                 yield from ((f"{where}.{name}.{what}", part) for what, part in pieces if part is not None)
 
 
+def needs_of(loss: Any) -> tuple[Need, ...]:
+    """What a loss needs of its forward pass."""
+    needs: tuple[Need, ...] = getattr(loss, "needs", NEEDS)
+    return needs
+
+
 def reads_of(part: Any) -> list[str]:
     """Columns that a part reads, including those that its forward pass needs."""
     needs = getattr(part, "needs", ())
@@ -84,6 +93,43 @@ def reads_of(part: Any) -> list[str]:
     return [*(column for column, is_read in implied.items() if is_read), *getattr(part, "reads", ())]
 
 
+def check_declared(name: str, part: Any) -> None:
+    """UserError for a part of the user's whose `unit`, `needs`, `reads` or `writes` cannot be read."""
+    for attribute in ("needs", "reads", "writes"):
+        value = getattr(part, attribute, ())
+        if not isinstance(value, tuple | list):
+            example = value if isinstance(value, str) else "advantage"
+            raise misuse(name, part, f"has {attribute} = {value!r}; write {attribute} = ({example!r},)")
+        if attribute != "needs" and not all(isinstance(column, str) for column in value):
+            raise misuse(name, part, f"has {attribute} = {value!r}; it holds names of columns")
+    unit, units = getattr(part, "unit", "token"), get_args(Unit)
+    if unit not in units:
+        raise misuse(name, part, f"has unit = {unit!r}; it is one of {', '.join(units)}")
+    for need in getattr(part, "needs", ()):
+        if not isinstance(need, Head | Hidden | Reduction) and need not in ("logp", "entropy"):
+            raise misuse(
+                name,
+                part,
+                f"needs {need!r}, which a forward pass does not give; it gives 'logp' and 'entropy', and "
+                "Head, Hidden and Reduction of menon.update.protocols; columns of the batch go into `reads`",
+            )
+
+
+def estimator(setup: Setup) -> str:
+    """The name of the part that sets the advantages which a loss reads, if only one can; else "".
+
+    A part that does not say what it writes may set them.
+    """
+    losses = [term.loss for objective in setup.objectives().values() for term in objective.values()]
+    makers = [
+        name
+        for name, part in setup.advantage.items()
+        if "advantage" in getattr(part, "writes", ("advantage",)) and "advantage" not in reads_of(part)
+    ]
+    is_read = any("advantage" in reads_of(loss) for loss in losses)
+    return makers[0] if is_read and len(makers) == 1 else ""
+
+
 def check_sampler(setup: Setup, gives: frozenset[str]) -> None:
     """UserError if a part reads a column that the run's sampler, which gives these, does not."""
     check_columns(replace(setup, given=TEXT | gives))
@@ -92,14 +138,19 @@ def check_sampler(setup: Setup, gives: frozenset[str]) -> None:
 def check_columns(setup: Setup) -> None:
     """UserError unless every column that is read is filled before, by one part, and every part that changes a
     column comes before those that use it."""
+    for name, part in setup.parts():
+        if "." in name and is_own(part):  # a part of the advantage stage or of an objective
+            check_declared(name, part)
     models = {"policy": True, "reference": setup.reference, "critic": setup.critic is not None}
     filled = dict.fromkeys(setup.given, "")
     filled |= {column: "" for column, ask in ASKS.items() if models.get(ask.role)}
     filled |= dict.fromkeys(written_by(setup.rollout), "rollout")
     used: dict[str, str] = {}
-    silent = False
+    silent, first = False, f"advantage.{estimator(setup)}"
     for name, part in ((name, part) for name, part in setup.parts() if name != "rollout"):
         in_stage, reads = name.startswith("advantage."), reads_of(part)
+        if name == first and not hasattr(part, "reads"):
+            reads.append("reward")  # so that a part which changes rewards after it is refused
         writes = getattr(part, "writes", None if in_stage else ())
         for column in reads:
             if column not in filled and not (silent and column not in outside()):
@@ -157,7 +208,10 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
         return UserError(
             f"{name} changes advantages and so comes after an estimator; put one before it, like grpo"
         )
-    rest = f"reads '{column}', which nothing before it fills; put a part before it that writes '{column}'"
+    known = {*columns_per("token"), *columns_per("sequence"), *ASKS} - TEXT
+    near = difflib.get_close_matches(column, sorted(known - {column}), 1) if column not in known else []
+    advice = f"did you mean '{near[0]}'?" if near else f"put a part before it that writes '{column}'"
+    rest = f"reads '{column}', which nothing before it fills; {advice}"
     return UserError(f"{name} {said.get(column, rest)}")
 
 

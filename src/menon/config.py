@@ -12,7 +12,18 @@ from menon.correction import CorrectionPart
 from menon.errors import OnBad, UserError, at_least
 from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
-from menon.parts import Around
+from menon.parts import (
+    AGGREGATION,
+    CORRECTION,
+    CREDIT,
+    ENVIRONMENT,
+    LOSS,
+    REFERENCE,
+    ROLLOUT,
+    SELECTION,
+    TASK,
+    Around,
+)
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
@@ -29,24 +40,24 @@ from menon.types import Sampling
 from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.reference import ReferencePart
 from menon.update.terms import Term
-from menon.user_code import reference_of, source_hash
+from menon.user_code import is_own, reference_of, source_hash
 from menon.validate import check
 
 CreditPart = AdvantagePart | ShapingPart | ControlPart
-Credit = Annotated[CreditPart, choice(CreditPart, "reads")]
+Credit = Annotated[CreditPart, choice(CreditPart, CREDIT)]
 Objective = dict[
     str,
     Term[
-        Annotated[LossPart, choice(LossPart, "unit", "needs", "reads", "metrics")],
-        Annotated[AggregationPart, choice(AggregationPart)],
-        Annotated[SelectPart, choice(SelectPart, "reads")],
-        Annotated[CorrectionPart, choice(CorrectionPart, "reads")],
+        Annotated[LossPart, choice(LossPart, LOSS)],
+        Annotated[AggregationPart, choice(AggregationPart, AGGREGATION)],
+        Annotated[SelectPart, choice(SelectPart, SELECTION)],
+        Annotated[CorrectionPart, choice(CorrectionPart, CORRECTION)],
     ],
 ]
-Rollout = Annotated[RolloutPart, choice(RolloutPart)]
-Moving = Annotated[ReferencePart, choice(ReferencePart)]
-Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
-Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
+Rollout = Annotated[RolloutPart, choice(RolloutPart, ROLLOUT)]
+Moving = Annotated[ReferencePart, choice(ReferencePart, REFERENCE)]
+Task = Annotated[TaskPart, choice(TaskPart, TASK)]
+Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, ENVIRONMENT)]
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
 
 
@@ -55,71 +66,76 @@ class OnlineSource:
     """What a run learns from: questions, how the policy answers them, and what the answers are worth."""
 
     data: str | None = None
-    """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or
-    hub:NAME."""
+    """Questions and answers: a file or folder, or hub:NAME. Files are JSONL, JSON, CSV or Parquet, folders
+    those of the library datasets."""
     heldout_data: str | None = None
-    """Questions and answers for the evaluation; without it a tenth of `data` is held out."""
+    """Questions of the evaluation; without it a tenth of `data`."""
     columns: Columns = field(default_factory=Columns)
     """Which columns of `data` hold question and answer, where their names do not say so."""
     task: Task | None = None
-    """A built-in task, or your own dataclass, file.py:Class; without data it is chain_sum."""
+    """Generated questions, or your own dataclass file.py:Class. Without data it is chain_sum."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
     template_arguments: FreeSettings = field(default_factory=dict)
-    """What the model's chat template gets besides the messages and a row's `tools`, like enable_thinking or
-    documents."""
+    """More arguments of the model's chat template, like enable_thinking. They come beside the messages and a
+    row's `tools`; documents are another."""
     reward: Reward = None
-    """A rule (exact, math, choice, ..., mix), code, a judge or a preference model, or a function:
-    file.py:name. Without one the task's own, for data exact."""
+    """A rule, code, a judge, a preference model, or file.py:function. Without one it is the task's own, and
+    for data exact."""
     on_bad: OnBad = "stop"
-    """Rows that cannot be used: do not start, or leave them out and count them."""
+    """Rows that cannot be used: do not start, or leave them out."""
     heldout: int = 200
     """Most questions of the evaluation."""
+    heldout_seed: int = 0
+    """Seed that chooses the held-out questions and draws the answers to them. It is not the run's `seed`, so
+    runs with other seeds are evaluated alike."""
     report_questions: int = 200
-    """Held-out questions that are also answered at temperatures 0, .3 and .6, and eight times at 1, before
-    and after the run: best_accuracy and maj_at_8 of the report; 0: none."""
+    """Questions of the report's best temperature and vote of eight. So many held-out questions are answered
+    at temperatures 0, .3 and .6 as well, and eight times at 1, before and after the run, for best_accuracy
+    and maj_at_8; 0: none."""
     order: Literal["shuffled", "by_difficulty"] = "shuffled"
-    """shuffled: every question once per epoch; by_difficulty: questions that are answered wrong come more
-    often (`prompts.order`)."""
+    """How questions are drawn. shuffled: every question once per epoch; by_difficulty: questions that are
+    answered wrong come more often."""
     prompts_per_step: int = 32
     """Questions that are asked in a step."""
     samples_per_prompt: int = 8
     """Answers to each of them."""
     max_new_tokens: int = 96
-    """Longest answer."""
+    """Longest answer, in tokens."""
     temperature: float = 1.0
     """Temperature of the answers that are learned from."""
     top_p: float = 1.0
-    """Answers are drawn from the likeliest tokens that hold this much of the probability; see `top_k`."""
+    """Draw from the likeliest tokens with this much of the probability. See `top_k`."""
     top_k: int = 0
-    """Answers are drawn from the tokens that top_p and top_k keep (top_k 0: all), and learned from as if they
-    were drawn from all tokens. This is a bias; `sampling/kept` shows how large."""
+    """Draw from this many of the likeliest tokens; 0: from all. Answers are learned from as if they were
+    drawn from all tokens. This is a bias; `sampling/kept` shows how large."""
     stop: tuple[str, ...] = ()
-    """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
+    """Strings that end an answer besides the end-of-text token. Without any, those of the template (orz has
     some)."""
     keep_special_tokens: bool = False
-    """Special tokens stay in the text that rewards and environments read, all but the end-of-text token that
-    ends an answer."""
+    """Leave special tokens in the text that rewards and environments read. All but the end-of-text token that
+    ends an answer stay."""
     rollout: Rollout = field(default_factory=Groups)
-    """How the answers of a step are written: groups of whole answers, or with more structure."""
+    """How answers are written: groups of whole answers, or otherwise."""
     environment: Environment | None = None
-    """The environment that answers the policy, turn by turn; `max_new_tokens` then counts turns and
+    """What answers the policy turn by turn, or your own file.py:Class. `max_new_tokens` then counts turns and
     observations together. Without data and task, it asks its own questions if it has any, and its rewards are
     the only ones."""
     max_turns: int = 16
     """Most turns of an episode with an environment."""
     graded_text: GradedText = "policy"
-    """What the reward reads of an answer in turns: what the policy wrote, with a line break in place of each
-    observation, or with `all` also the observations. With `all` an environment must print nothing that the
+    """What the reward reads of an answer in turns. policy: what the policy wrote, with a line break in place
+    of each observation; all: also the observations. With `all` an environment must print nothing that the
     reward would take for an answer."""
     ahead: int = 0
-    """How many steps may be written before earlier ones are learned from; a separate thread and a sampler
-    with a copy of the weights write them. 0: each step is written by the newest weights."""
+    """Steps that may be written before earlier ones are learned from. A separate thread and a sampler with a
+    copy of the weights write them. 0: each step is written by the newest weights."""
 
     def __post_init__(self) -> None:
         for name in ("heldout", "prompts_per_step", "samples_per_prompt", "max_new_tokens", "max_turns"):
             at_least(1, name, getattr(self, name))
         at_least(0, "report_questions", self.report_questions)
+        at_least(0, "heldout_seed", self.heldout_seed)
         at_least(0, "ahead", self.ahead)
         if self.ahead and self.order == "by_difficulty":  # a resumed run could not choose as this one does
             raise UserError(
@@ -148,7 +164,7 @@ class Policy:
     """The model that is trained, and how an update moves it."""
 
     model: str = "base"
-    """"base" or "search_base" (built in), a folder, or a name on the Hugging Face hub."""
+    """A folder, a name on the Hugging Face hub, or base or search_base. The last two are built in."""
     optimiser: Optimiser = field(default_factory=Optimiser)
     """AdamW: learning rate, moments, schedule, clipping."""
     natural: NaturalGradient | None = None
@@ -156,8 +172,8 @@ class Policy:
     updates_per_step: int = 1
     """Optimiser steps on the answers of a step; each takes its share of them."""
     old: Literal["trainer", "behaviour"] = "trainer"
-    """Whose log-probs are the denominator of the policy's ratios: the trainer's before the step, or the
-    sampler's, which saves a forward pass."""
+    """Whose log-probs the ratios divide by. trainer: those of the trainer before the
+    step; behaviour: those of the sampler, which saves a forward pass."""
 
     def __post_init__(self) -> None:
         at_least(1, "updates_per_step", self.updates_per_step)
@@ -174,9 +190,9 @@ class Critic:
     updates_per_step: int = 1
     """Optimiser steps on the answers of a step."""
     pretrain_steps: int = 0
-    """The number of first steps in which only the critic learns, from answers of the untrained policy."""
+    """First steps in which only the critic learns. The answers are those of the untrained policy."""
     init: Literal["zero", "orz"] = "zero"
-    """Initial weights of the value head: zeros, or drawn as in Open-Reasoner-Zero."""
+    """First weights of the value head: 0, or drawn. orz draws as in Open-Reasoner-Zero."""
     shared_trunk: bool = False
     """The critic is a head on the policy's own trunk. Its terms are added to the policy's, in the policy's
     updates and by its optimiser."""
@@ -209,16 +225,16 @@ class Engine:
     """Where and how a run computes. These settings change memory and speed, and numbers only by rounding."""
 
     tokens_per_forward: int = 8192
-    """Padded tokens of the forward passes that run at a time. Affects memory only."""
+    """Padded tokens of the forward passes that run at a time. It affects memory only."""
     slots: int = 256
     """Answers that are written at the same time. Affects memory and speed only."""
     fixed_slots: bool = False
-    """Always compute all slots, so that the bits of an answer do not depend on the answers written beside it.
-    This is slower."""
+    """Always compute all slots; slower, and the same bits in any company. The bits of an answer then do not
+    depend on the answers written beside it."""
     threads: int | None = None
     """Threads; null: as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Dtype of the weights that compute; with bfloat16 the optimiser keeps float32 weights."""
+    """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
 
@@ -244,13 +260,13 @@ class Control:
     evaluate_every: int = 0
     """Steps between evaluations besides the first and the last; 0: none."""
     stop_without_signal: bool = True
-    """Stop after ten steps in a row that taught nothing (equal rewards, no gradient, skipped updates); false:
-    only warn."""
+    """Stop after ten steps in a row that taught nothing; false: only warn. These are steps of equal rewards,
+    without a gradient, or with skipped updates."""
     tracker: Tracker | None = None
     """Where the numbers are mirrored; null: nowhere."""
     record: Literal["lean", "full"] = "lean"
-    """full: also, for every update and term, each token's weight and the policy's log-probs before and after
-    it, and the most probable tokens beside each token that was drawn."""
+    """How much of each token is stored. full: also, for every update and term, each token's weight and the
+    policy's log-probs before and after it, and the most probable tokens beside each token that was drawn."""
 
     def __post_init__(self) -> None:
         at_least(1, "steps", self.steps)
@@ -266,17 +282,16 @@ class RunConfig:
     """
 
     advantage: dict[str, Credit]
-    """Parts in the order in which they run."""
+    """Credit: parts by name, in the order in which they run."""
     objective: Objective
-    """Terms by name, each with loss, share, select, coef and correction; an update lowers their sum."""
+    """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and correction."""
     source: OnlineSource = field(default_factory=OnlineSource)
     models: Models = field(default_factory=Models)
     engine: Engine = field(default_factory=Engine)
     control: Control = field(default_factory=Control)
     recipe: str = ""
     scale: Literal["laptop", "paper"] = "laptop"
-    """Which of the recipe's numbers the run started from: those for the built-in base, or the published
-    ones."""
+    """Numbers for the built-in base, or the published ones."""
     own_code: dict[str, str] = field(default_factory=dict)
     """Written by the command: name of each part or function of your own -> the hash of its source."""
 
@@ -366,7 +381,7 @@ def setup_of(config: RunConfig) -> Setup:
 def own_code(config: RunConfig) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
     types = [type(part) for _, part in setup_of(config).parts()]
-    names = [reference_of(own) for own in types if not own.__module__.startswith("menon.")]
+    names = [reference_of(own) for own in types if is_own(own)]
     if config.source.reward is not None and not isinstance(config.source.reward, str | RewardPart):
         names.append(reference_of(config.source.reward))
     elif isinstance(config.source.reward, str) and ":" in config.source.reward:

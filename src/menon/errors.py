@@ -1,5 +1,9 @@
 """Errors that a user can fix."""
 
+import difflib
+import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal, NoReturn
 
 OnBad = Literal["stop", "skip"]
@@ -7,6 +11,8 @@ OnBad = Literal["stop", "skip"]
 
 SHOWN = 5
 """How many faults of a data set are listed one by one."""
+MOST_NAMES = 8
+"""A list of names that is longer than this is not printed in a message."""
 
 
 class UserError(ValueError):
@@ -40,3 +46,52 @@ def refuse_rows(source: str, faults: list[str], total: int) -> NoReturn:
     raise UserError(
         f"{source}: {len(faults)} of {total} rows cannot be used: {'; '.join(faults[:SHOWN])}{more}. {advice}"
     )
+
+
+def nearest(name: str, names: Iterable[str], above: Iterable[str] = (), lists: str = "") -> str:
+    """The end of a sentence about an unknown name: at most the three nearest names, or all if they are few.
+    `lists` is the command that lists them all.
+
+    >>> nearest("stepz", ["seed", "steps"])
+    "; did you mean 'steps'?"
+    >>> nearest("colour", ["pen", "size"])
+    '; there are pen, size'
+    """
+    names = list(names)
+    if not names:
+        return "; there are no settings here"
+    found = difflib.get_close_matches(name.lower(), names, 3, 0.6)
+    likeness = [difflib.SequenceMatcher(None, near, name.lower()).ratio() for near in found]
+    found = [near for near, ratio in zip(found, likeness, strict=True) if ratio > likeness[0] - 0.12]
+    if found:
+        *others, last = [f"'{'.'.join([*above, one])}'" for one in found]
+        return f"; did you mean {', '.join(others)} or {last}?" if others else f"; did you mean {last}?"
+    if len(names) > MOST_NAMES and lists:
+        return f"; `{lists}` lists them all"
+    if len(names) > MOST_NAMES:
+        names = difflib.get_close_matches(name, names, 3, 0.0)
+    return f"; there are {', '.join('.'.join([*above, one]) for one in names)}"
+
+
+def pip_install(extra: str) -> str:
+    """The command that installs an extra of this package from where the package itself came: a checkout, a
+    file, an address, or else an index."""
+    from importlib import metadata  # takes longer to load than help takes to print
+    from urllib.parse import unquote, urlsplit
+
+    checkout = Path(__file__).parents[2]
+    try:
+        origin = json.loads(metadata.distribution("menon").read_text("direct_url.json") or "{}")
+    except metadata.PackageNotFoundError:
+        origin = {}
+    url, folder = str(origin.get("url", "")), origin.get("dir_info")
+    if (checkout / "pyproject.toml").is_file():
+        source = checkout
+    elif folder is not None:
+        source = Path(unquote(urlsplit(url).path))
+    else:
+        version_control = origin.get("vcs_info", {}).get("vcs")
+        at = f" @ {version_control + '+' if version_control else ''}{url}" if url else ""
+        return f"pip install 'menon[{extra}]{at}'"
+    editable = "-e " if folder and folder.get("editable") else ""
+    return f"pip install {editable}'{'.' if source == Path.cwd() else source}[{extra}]'"

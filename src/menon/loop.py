@@ -16,7 +16,7 @@ from menon.errors import NothingLearned, UserError
 from menon.record import checkpoint
 from menon.record.checkpoint import Snapshot
 from menon.record.clock import Clock
-from menon.record.folder import RunFolder, resume_command, writing
+from menon.record.folder import RunFolder, restart_command, resume_command, writing
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
 from menon.record.origin import Origin
@@ -26,12 +26,16 @@ from menon.record.spans import TextSpans
 from menon.source.protocols import Source
 from menon.step import PartState, Plan, improve
 from menon.sync.protocols import WeightChannel
+from menon.truth import check_known, settled
 from menon.types import Graded, StepReport
 from menon.update.host import ModelHost
 
 MAX_FAILED = 0.1
 """Largest share of answers whose grader may fail. Above it a run stops, because it would learn from an
 accidental selection of its answers."""
+
+OF_ACCURACY = ("accuracy_at", "best_accuracy", "best_temperature", "maj_at_8")
+"""Numbers of the probe that mean nothing where an evaluation's accuracy is not known."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,12 @@ class Run:
     """Steps between checkpoints; 0: only the last one. A stop request always saves."""
     evaluate_every: int = 0
     """Steps between evaluations besides the one before and the one after; 0: none."""
-    origin: Origin = field(default_factory=dict)
-    """Fingerprints of the models and the data as they are now; a resumed run began with the same."""
     stop_without_signal: bool = True
     """Stop after `record.signs.STOP` steps in a row that taught nothing."""
+    needs_truth: tuple[str, ...] = ()
+    """Settings that need to know which answers are right."""
+    origin: Origin = field(default_factory=dict)
+    """Fingerprints of the models and the data as they are now; a resumed run began with the same."""
     header: Mapping[str, str] = field(default_factory=dict)
     """Description of the run, line by line."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
@@ -84,8 +90,8 @@ class Watcher(Protocol):
         ...
 
     def evaluated(self, step: int, numbers: Mapping[str, Any]) -> None:
-        """After a step, 0 for the one before the first: accuracy, mean_length, entropy, n, failed, and what
-        the probe found."""
+        """After a step, 0 for the one before the first: what `record.metrics.summary` gives, and what the
+        probe found."""
         ...
 
     def stepped(self, report: StepReport) -> None: ...
@@ -141,6 +147,8 @@ def loop(
         except (GradersFailed, NothingLearned):
             save(run, folder, step, state, place)  # the earlier steps are sound, so they are saved
             raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(lost(run, folder, step)) from None
         session.reached(step)
         if stopped:
             folder.event("stop_requested", step)
@@ -156,9 +164,12 @@ def advance(
     clock = Clock()
     with clock("rollout"):
         gathered = run.source.next()
+    gathered = gathered.settled(folder.view.accuracy_known)
     if gathered.waited:
         folder.event("waited", step - 1, seconds=gathered.waited, what="text that is written ahead")
-    check_graders(gathered.graded, f"step {step}", f"go on with `{resume_command(folder.path)}`")
+    check_graders(gathered.graded, f"step {step}", after_repair(folder, step - 1))
+    for setting in run.needs_truth:
+        check_known(gathered.graded, setting)
     report, state = improve(step, gathered, run.plan, run.host, state, clock)
     check_agreement(run, report, watch.notify)
     run.source.learned(report)
@@ -181,10 +192,11 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
     if run.evaluate is None or not wanted or folder.evaluation(step) is not None:
         return
     start = time.perf_counter()
-    graded = run.evaluate()
-    again = f"go on with `{resume_command(folder.path)}`"
-    check_graders(graded, f"the evaluation after step {step}", again)
+    graded = settled(run.evaluate(), folder.view.accuracy_known)
+    check_graders(graded, f"the evaluation after step {step}", after_repair(folder, step))
     numbers = {**summary(graded), **(run.probe() if step in (0, run.steps) else {})}
+    if "accuracy" not in numbers:
+        numbers = {name: value for name, value in numbers.items() if name not in OF_ACCURACY}
     with writing(folder.path):
         folder.record_evaluation(step, numbers, graded, run.spans, time.perf_counter() - start)
     watch.evaluated(step, numbers)
@@ -232,6 +244,18 @@ def check_graders(graded: Sequence[Graded], where: str, then: str) -> None:
             f"{MAX_FAILED:.0%} may fail), first with: {failed[0].error or 'a score of NaN'}; "
             f"fix it, then {then}"
         )
+
+
+def after_repair(folder: RunFolder, step: int) -> str:
+    """What to do after a repair, with `step` steps learned: a run that has learned from its user's code
+    cannot go on with other code."""
+    again = f"go on with `{folder.resume_command}`"
+    if not step or not folder.settings.get("own_code"):
+        return again
+    return (
+        f"{again} if your code is as it was, or train the policy of step {step} with the new code as a new "
+        f"run: `{restart_command(folder.view)}`"
+    )
 
 
 # Sampler and learner
@@ -334,6 +358,16 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]
 # Stop requests
 
 
+def lost(run: Run, folder: RunFolder, step: int) -> str:
+    """What a stop at once loses when `step` steps are done, and how to go on."""
+    saved = max(folder.view.checkpoints, default=0)
+    first, last = saved + 1, min(step + 1, run.steps)
+    what = f"step {first} is" if first == last else f"steps {first} to {last} are"
+    if first > last:
+        what = f"the evaluation after step {step} is"
+    return f"stopped; {what} lost; go on with `{folder.resume_command}`"
+
+
 @contextmanager
 def stop_requests(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Yields a function that says whether Ctrl-C or SIGTERM has arrived. After the first of them the usual
@@ -352,7 +386,7 @@ def stop_requests(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
         back()
         sentence = (
             "stop request received: this step is finished and saved first; a second request ends at once "
-            "and loses it"
+            "and loses what is not saved"
         )
         # A thread prints, because a handler that prints could interrupt a print that holds the same stream.
         threading.Thread(target=notify, args=(sentence,), daemon=True).start()

@@ -1,8 +1,8 @@
 """The protocols of parts: what a part may use of the running program, and what it may declare about itself.
 
 A part is a frozen dataclass: its fields are settings, `__call__` is its mathematics. All else is optional: a
-part without `build` is used as it stands, one without `check` fits every run, and one that does not say what
-it `writes` may fill any column.
+part without `build` is used as it stands, one without `check` fits every run, one that does not say what it
+`reads` asks no model for a column, and one that does not say what it `writes` may fill any column.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,56 @@ from typing import Any, Protocol, runtime_checkable
 
 from menon.errors import at_least
 from menon.types import Graded, Metric, Sampling
+
+PAGE = "docs/your_own.md"
+"""The page about parts of one's own."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a part of one stage must have, and how a run uses it."""
+
+    stage: str = "a part"
+    """The stage's part as a noun; the heading of its section on `PAGE`."""
+    members: tuple[str, ...] = ("__call__",)
+    """Everything else that a part of the stage may have has a default."""
+    says: str = "is a frozen dataclass whose fields are its settings and whose call is its mathematics"
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.says} (see {PAGE})"
+
+
+PART = Contract()
+CREDIT = Contract(
+    "an advantage",
+    says="is called with the batch of a step, and returns that batch with `advantage` [N] set",
+)
+LOSS = Contract(
+    "a loss", says="is called as loss(now, batch), and returns one number per token, [N], with gradient"
+)
+SELECTION = Contract(
+    "a selection", says="is called with the batch of an update, and returns true or false per token, [N]"
+)
+CORRECTION = Contract(
+    "a correction",
+    says="is called as correction(logp, batch), and returns one weight per token, [N], finite and 0 or more",
+)
+AGGREGATION = Contract(
+    "an aggregation",
+    says="is called as share(batch, selected), and returns one weight per token, [N], 0 outside `selected`",
+)
+ROLLOUT = Contract("a rollout", says="is called as menon.rollout.protocols.Collect, and returns Collected")
+REFERENCE = Contract("a reference update", says="is called as update(step, host) after every step")
+TASK = Contract(
+    "a task",
+    ("rows", "room", "grade"),
+    "has rows(split, n, seed), room(split) and grade(prompt, completion, answer, **columns)",
+)
+ENVIRONMENT = Contract(
+    "an environment",
+    ("reset", "step"),
+    "has reset(prompt, seed), which returns a text, and step(text), which returns (text, reward, done)",
+)
 
 
 def _absent(*arguments: Any) -> Any:
@@ -80,6 +130,15 @@ class Compares(Protocol):
 
 
 @runtime_checkable
+class NeedsTruth(Protocol):
+    """A part that says whether it needs to know which answers are right (`acc`), which not every reward
+    tells."""
+
+    @property
+    def needs_truth(self) -> bool: ...
+
+
+@runtime_checkable
 class Stateful(Protocol):
     """A part with a state: it is called with its state as the last argument, and returns the next state
     too."""
@@ -118,3 +177,7 @@ def close(part: Any) -> None:
 
 def compares(part: Any) -> bool:
     return isinstance(part, Compares) and bool(part.compares)
+
+
+def needs_truth(part: Any) -> bool:
+    return isinstance(part, NeedsTruth) and bool(part.needs_truth)

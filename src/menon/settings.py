@@ -15,8 +15,10 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
-from menon.errors import UserError
-from menon.user_code import load_object, reference_of
+from menon.errors import MOST_NAMES, UserError, nearest
+from menon.other_names import answer_within
+from menon.parts import PART, Contract
+from menon.user_code import check_members, is_own, own_class, reference_of
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -150,11 +152,7 @@ def plain_data(value: Any) -> Any:
         # A user's own part is identified by the name of its class, whatever its `kind` is. Parts are called;
         # environments step, tasks have rows.
         is_part = callable(value) or hasattr(value, "step") or hasattr(value, "rows")
-        own = (
-            {"kind": reference_of(type(value))}
-            if is_part and not type(value).__module__.startswith("menon.")
-            else {}
-        )
+        own = {"kind": reference_of(type(value))} if is_part and is_own(value) else {}
         return own | {
             f.name: plain_data(getattr(value, f.name))
             for f in dataclasses.fields(value)
@@ -198,9 +196,9 @@ FreeSettings = Annotated[dict[str, Any], BeforeValidator(typed)]
 """Settings by names that belong to somebody else, such as the variables of a chat template."""
 
 
-def choice(union: Any, *members: str, called: bool = True) -> PlainValidator:
+def choice(union: Any, contract: Contract = PART) -> PlainValidator:
     """The validator of `reader`."""
-    return PlainValidator(reader(union, *members, called=called))
+    return PlainValidator(reader(union, contract))
 
 
 def choice_or_else(union: Any, named: bool = True) -> BeforeValidator:
@@ -218,47 +216,62 @@ def choice_or_else(union: Any, named: bool = True) -> BeforeValidator:
     return BeforeValidator(read_or_leave)
 
 
-def reader(union: Any, *members: str, called: bool = True) -> Callable[[Any], Any]:
+def reader(union: Any, contract: Contract = PART) -> Callable[[Any], Any]:
     """Reads a union of parts by their `kind`; a bare string is a kind. A user's own part is `file.py:Class`
-    or `package.module:Class`, and has the given members, `__call__` among them if parts of its kind are
-    called."""
+    or `package.module:Class`, or an object, and has the members that the contract of its stage names."""
     classes: dict[str, type] = {cls.kind: cls for cls in typing.get_args(union) or (union,)}
+    lists = f"menon help {next(iter(classes.values())).__module__.split('.')[-2]}"
+    kinds = ", ".join(classes) if len(classes) <= MOST_NAMES else f"`{lists}` lists them"
 
     def read_part(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            if is_own(value) and type(value) not in classes.values():
+                check_members(type(value), reference_of(type(value)), contract)
+                check_settings(value)
             return value
         value = {"kind": value} if isinstance(value, str) else value
+        if callable(value):
+            name = getattr(value, "__name__", type(value).__name__)
+            if dataclasses.is_dataclass(value):
+                raise UserError(f"{name} is a class; give an object of it, like {name}()")
+            raise UserError(f"{name} is not an object of a dataclass; {contract}")
         if not isinstance(value, Mapping):
-            raise UserError(f"{value_text(value)} is not a part; name its kind ({', '.join(classes)})")
+            raise UserError(f"{value_text(value)} is not a part; name its kind ({kinds})")
         kind = value.get("kind")
         if not isinstance(kind, str):
-            raise UserError(f"a part needs its kind ({', '.join(classes)})")
-        cls = (
-            own_part(kind, ("__call__", *members) if called else members)
-            if ":" in kind
-            else classes.get(kind)
-        )
+            raise UserError(f"a part needs its kind ({kinds})")
+        cls = own_class(kind, contract) if ":" in kind else classes.get(kind)
         if cls is None:
-            raise UserError(f"unknown kind '{kind}'{nearest(kind, classes)}")
-        return read(cls, {key: item for key, item in value.items() if key != "kind"})
+            raise unknown_kind(kind, classes, lists)
+        part: Any = read(cls, {key: item for key, item in value.items() if key != "kind"})
+        if is_own(part):
+            check_settings(part)
+        return part
 
     return read_part
 
 
-def own_part(reference: str, members: Iterable[str]) -> type:
-    """The user's dataclass of that name."""
-    cls = load_object(reference)
-    if not isinstance(cls, type) or not dataclasses.is_dataclass(cls):
-        raise UserError(
-            f"{reference} is not a dataclass; a part is a frozen dataclass whose fields are its settings"
-        )
-    present = {name for base in cls.__mro__ for name in vars(base)} | {
-        f.name for f in dataclasses.fields(cls)
-    }
-    missing = [name for name in members if name not in present]
-    if missing:
-        raise UserError(f"{reference} lacks '{missing[0]}'; see the protocol of its stage")
-    return cls
+def unknown_kind(kind: str, kinds: Iterable[str], lists: str) -> UserError:
+    """The error for a name that is no kind; it may be half the name of a part of the user's."""
+    is_class = kind[:1].isupper() and not difflib.get_close_matches(kind.lower(), list(kinds), 1, 0.6)
+    if not is_class and not kind.endswith(".py"):
+        return UserError(f"unknown kind '{kind}'{nearest(kind, kinds, lists=lists)}")
+    example = f"my_file.py:{kind}" if is_class else f"{kind}:Name"
+    return UserError(f"'{kind}' is not a kind; your own part is named by its file and class, like {example}")
+
+
+def check_settings(part: Any) -> None:
+    """UserError for a part of the user's with a field that run.json cannot hold."""
+    for name, value in plain_data(part).items():
+        try:
+            json.dumps(value)
+        except TypeError:
+            kind = type(getattr(part, name)).__name__
+            raise UserError(
+                f"{reference_of(type(part))}: its setting {name} is of type {kind}; settings are numbers, "
+                "text, true, false, lists and tables; make anything else in __call__, or in a field with "
+                "init=False"
+            ) from None
 
 
 def read(cls: type[T], tree: Mapping[str, Any]) -> T:
@@ -323,11 +336,18 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
     if first["type"] == "unexpected_keyword_argument":
         *above, name = map(str, path)
         names = _names(cls, path[:-1])
-        return f"unknown setting '{'.'.join([*above, name])}'{nearest(name, names, above)}"
+        full, top = ".".join([*above, name]), _names(cls, ())
+        of_a_run = "objective" in top or hasattr(cls, "kind")  # a part is read on its own
+        typing_error = above and difflib.get_close_matches(name, names, 1, 0.8)  # optimiser.beta is no KL
+        answer = "" if typing_error else answer_within(full, _at(tree, path), None if of_a_run else top)
+        return answer or f"unknown setting '{full}'{nearest(name, names, above)}"
     if first["type"] == "missing" and isinstance(location[-1], str):
         return f"{inside}'{location[-1]}' is missing"
     if first["type"] == "value_error":
         return f"{inside}{first['ctx']['error']}"
+    value = _at(tree, path)
+    if isinstance(value, Mapping) and (answer := answer_within(".".join(map(str, path)), value)):
+        return answer
     if first["type"] in ("missing", "too_long"):
         allowed = f"a {'longer' if first['type'] == 'missing' else 'shorter'} list"
     elif first["type"] == "literal_error":
@@ -335,19 +355,10 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
     else:
         same = [e["type"] for place, e in errors if place[: len(path)] == path]
         allowed = " or ".join(dict.fromkeys(TAKES.get(kind.split("_")[0], "something else") for kind in same))
-    return f"{'.'.join(map(str, path))} is {value_text(_at(tree, path))}; it takes {allowed}"
-
-
-def nearest(name: str, names: Iterable[str], above: Iterable[str] = ()) -> str:
-    """The end of a sentence about an unknown name.
-
-    >>> nearest("stepz", ["seed", "steps"])
-    "; did you mean 'steps'?"
-    """
-    names = list(names)
-    found = difflib.get_close_matches(name, names, 1, 0.6)
-    dotted = [".".join([*above, n]) for n in (found or names)]
-    return f"; did you mean '{dotted[0]}'?" if found else f"; there are {', '.join(dotted)}"
+    full = ".".join(map(str, path))
+    if "a table of settings" in allowed and (names := _names(cls, path)):
+        allowed += f", like {full}.{names[0]}=..."
+    return f"{full} is {value_text(value)}; it takes {allowed}"
 
 
 def value_text(value: Any) -> str:
@@ -383,7 +394,8 @@ def _names(hint: Any, path: tuple[Any, ...]) -> list[str]:
             hint = typing.get_type_hints(typing.get_origin(table) or table, include_extras=True)[key]
     cls = _table(hint)
     cls = typing.get_origin(cls) or cls
-    return [f.name for f in dataclasses.fields(cls) if f.init]
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return [f.name for f in fields if f.init and f.name != "kind"]
 
 
 def _table(hint: Any) -> Any:

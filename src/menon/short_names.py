@@ -2,14 +2,15 @@
 configuration."""
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from menon.errors import UserError
-from menon.settings import Tree, merged, own_part, plain_data
+from menon.errors import UserError, nearest
+from menon.other_names import answer_near, answer_within, leaves
+from menon.settings import Tree, merged, plain_data
+from menon.user_code import own_class
 
 
 def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]]) -> Tree:
@@ -26,9 +27,10 @@ def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]
     for name in sorted(change, key=lambda name: name not in own):
         value = change[name]
         if name in _field_names(cls):
+            _refuse_one_part(name, value, tree.get(name), _hints(cls)[name])
             piece = {name: _spelt_below(value, tree.get(name), _hints(cls)[name], (name,))}
         else:
-            path = _find(name, merged(tree, whole), cls, groups)
+            path = _find(name, value, merged(tree, whole), cls, groups)
             piece = {path[-1]: _spelt_below(value, *_reach(tree, cls, path), path)}
             for key in reversed(path[:-1]):
                 piece = {key: piece}
@@ -36,7 +38,23 @@ def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]
     return whole
 
 
-def _find(name: str, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, ...]]]) -> tuple[str, ...]:
+def _refuse_one_part(name: str, value: Any, table: Any, hint: Any) -> None:
+    """UserError if text is given for a table of parts or terms by name, like advantage=rloo."""
+    if isinstance(value, str) and typing.get_origin(_bare(hint)) is dict:
+        entry = typing.get_args(_bare(hint))[1]
+        first = next(iter(table or ()), "NAME")
+        place = [name, first, *(_field_names(entry)[:1] if _is_term(entry) else ())]
+        raise UserError(f"{name} is a table of parts by name; write {'.'.join(place)}={value}")
+
+
+def _is_term(entry: Any) -> bool:
+    """Whether the entries of a table are tables themselves, as terms are, and not parts."""
+    return dataclasses.is_dataclass(typing.get_origin(entry))
+
+
+def _find(
+    name: str, value: Any, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, ...]]]
+) -> tuple[str, ...]:
     """The path of a short name. An owner's own setting is preferred to those of its parts, because a judge
     has a `model` too."""
     for group in groups:
@@ -47,25 +65,43 @@ def _find(name: str, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, 
         below = [(*start, *path) for start in group for path in _paths(*_reach(tree, cls, start))]
         if places := [path for path in below if path[-1] == name]:
             return _only(name, places)
-    reached = [_reach(tree, cls, start) for group in groups for start in group]
-    if elsewhere := [part for _, hint in reached for part in _kinds_with(name, hint)]:
-        raise UserError(
-            f"this run has no setting '{name}'; it belongs to {' or '.join(elsewhere)}, which must come "
-            "before it"
-        )
-    names = {path[-1] for place in reached for path in _paths(*place)} | set(_field_names(cls))
-    near = difflib.get_close_matches(name, sorted(names), 1, 0.6)
-    advice = f"did you mean '{near[0]}'?" if near else "`menon train --help` lists them all"
-    raise UserError(f"unknown setting '{name}'; {advice}")
+    if answer := answer_within(name, value):
+        raise UserError(answer)
+    names = {path[-1] for group in groups for start in group for path in _paths(*_reach(tree, cls, start))}
+    if known := [path for path in leaves(name, value) if path != name and path.rpartition(".")[2] in names]:
+        raise UserError(f"{known[0]} is {known[0].rpartition('.')[2]} here")
+    starts = [start for group in groups for start in group]
+    reached = [_reach(tree, cls, start) for start in starts]
+    hints = [(start, hint) for start, (_, hint) in zip(starts, reached, strict=True)]
+    if elsewhere := [part for start, hint in hints for part in _kinds_with(name, start, hint)]:
+        raise UserError(f"this run has no setting '{name}'; it belongs to {_some(elsewhere, name)}")
+    every = names | set(_field_names(cls))
+    if answer := answer_near(name, every):
+        raise UserError(f"unknown setting '{name}'; {answer}")
+    raise UserError(f"unknown setting '{name}'{nearest(name, every, lists='menon train --help')}")
 
 
-def _kinds_with(name: str, owner: Any) -> Iterator[str]:
+def _kinds_with(name: str, start: Sequence[str], owner: Any) -> Iterator[str]:
     """The settings that choose a part with a setting of this name, like `rollout=tree`."""
-    for field in _own_names(owner):
-        hint = _hints(_table_for(owner, {}))[field]
+    if typing.get_origin(_bare(owner)) is dict:  # parts by name, or terms by name
+        entry = typing.get_args(_bare(owner))[1]
+        fields = _hints(entry) if _is_term(entry) else {"": entry}
+        hints = {".".join((*start, "NAME", field)).rstrip("."): hint for field, hint in fields.items()}
+    else:
+        hints = {field: _hints(_table_for(owner, {}))[field] for field in _own_names(owner)}
+    for place, hint in hints.items():
         for part in _tables_in(hint):
             if name in _field_names(part):
-                yield f"{field}={part.kind}" if hasattr(part, "kind") else field
+                yield f"{place}={part.kind}" if hasattr(part, "kind") else place
+
+
+def _some(places: Sequence[str], name: str) -> str:
+    """At most three of the places, and what to do."""
+    more = f" and others (`menon help {name}` lists them)" if len(places) > 3 else ""
+    first = places[:3]
+    if more:
+        return f"{', '.join(first)}{more}; name one of them before it"
+    return f"{' or '.join(first)}, which must come before it"
 
 
 def _only(name: str, places: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
@@ -152,7 +188,7 @@ def _table_for(hint: Any, tree: Any) -> Any:
         return None  # the name of a function; its file is not loaded here
     kind = tree if isinstance(tree, str) else tree.get("kind") if isinstance(tree, Mapping) else None
     if isinstance(kind, str) and ":" in kind:
-        return own_part(kind, ())
+        return own_class(kind)
     if kind is not None:
         return next((table for table in tables if getattr(table, "kind", None) == kind), None)
     return tables[0] if tree is not None and len(tables) == 1 else None

@@ -45,7 +45,7 @@ def choose(settings: Mapping[str, Any]) -> Threads:
             )
         return Threads(int(asked), "as asked")
     cores, busy = cores_here(), busy_cores()
-    small = setting(settings, "model", "base") in BASES
+    small = str(setting(settings, "model", "base")) in BASES
     fits = max(1, int(cores - busy + (SPARE_SMALL if small else SPARE)))
     if small and fits > SMALL_MODEL_CAP:
         return Threads(SMALL_MODEL_CAP, "enough for a small model")

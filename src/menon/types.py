@@ -23,17 +23,8 @@ Unit = Literal["token", "sequence", "pair", "group"]
 """What one number of a loss belongs to. A unit is never cut apart."""
 
 TEST_COLUMNS = (
-    "tests",
-    "test",
-    "test_code",
-    "test_list",
-    "test_cases",
-    "input_output",
-    "public_tests",
-    "private_tests",
-    "generated_tests",
-    "public_test_cases",
-    "private_test_cases",
+    *("tests", "test", "test_code", "test_list", "test_cases", "input_output"),
+    *("public_tests", "private_tests", "generated_tests", "public_test_cases", "private_test_cases"),
 )
 """Columns that hold the tests of a programming task; a row with one of them needs no answer."""
 TEST_FIELDS = ("inputs", "functional", "pytest", "test_code", "assert_case")
@@ -139,6 +130,8 @@ class Request:
     """Path in a tree, one child number per level."""
     prefix: Tokens = field(default_factory=no_tokens)
     """[K] answer tokens that are already written; sampling goes on after them."""
+    seed: int | None = None
+    """Seed of its random stream; None: that of the sampler."""
     last: bool = False
     """No later request continues its answer, so the sampler need not keep it."""
 
@@ -322,6 +315,9 @@ class Verdict:
     parts: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
     """Why the grader failed, in one sentence."""
+    guessed: bool = field(default=False, compare=False)
+    """The reward said nothing of correctness: `acc` was read off a bool or a number of exactly 0 or 1, or is
+    NaN for any other number. `menon.truth` decides whether such an `acc` counts."""
     applies: bool = True
     """False: the reward says nothing of this row (TRL's None). Score and acc are NaN, but nothing failed: the
     answer is left out and counted apart."""

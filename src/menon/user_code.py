@@ -1,19 +1,30 @@
-"""Loads a user's own code by name: `file.py:Name` or `package.module:Name`."""
+"""Loads a user's own code by name, `file.py:Name` or `package.module:Name`, and names its faults as the
+user's."""
 
+import difflib
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from menon.errors import UserError
+from menon.parts import PAGE, Contract
 
 LONGEST = 300
 """Characters of an error message that are shown."""
+UNKNOWN = -1
+"""A line that is not known."""
+_loaded: set[str] = set()
+"""Files that were loaded by name, as they stand in a stack trace."""
 
 
 def load_object(reference: str) -> Any:
@@ -27,9 +38,60 @@ def load_object(reference: str) -> Any:
     found: Any = module
     for step in name.split("."):
         if not hasattr(found, step):
-            raise UserError(f"{where} holds no '{name}'")
+            raise UserError(f"{where} holds no '{name}'{_names_like(step, found)}")
         found = getattr(found, step)
+    if file := getattr(module, "__file__", None):
+        _loaded.add(file)
     return found
+
+
+def _names_like(name: str, holder: Any) -> str:
+    """The end of a sentence about a name that a module or class does not hold."""
+    home = holder.__name__ if isinstance(holder, ModuleType) else holder.__module__
+    own = [
+        other
+        for other, value in vars(holder).items()
+        if callable(value) and getattr(value, "__module__", "") == home and not other.startswith("_")
+    ]
+    near = difflib.get_close_matches(name, own, 1, 0.6) or difflib.get_close_matches(name, own, 3, 0)
+    if not near:
+        return ", nor any function or class of its own"
+    return f"; did you mean '{near[0]}'?" if len(near) == 1 else f"; it holds {', '.join(sorted(near))}"
+
+
+def is_own(thing: object) -> bool:
+    """Whether a part or class is the user's."""
+    cls = thing if isinstance(thing, type) else type(thing)
+    return not cls.__module__.startswith("menon.")
+
+
+def own_class(reference: str, contract: Contract | None = None) -> type:
+    """The user's dataclass of that name. UserError unless it has the members of its stage; None asks for
+    none."""
+    cls = load_object(reference)
+    if not isinstance(cls, type) or not hasattr(cls, "__dataclass_fields__"):
+        raise UserError(
+            f"{reference} is not a dataclass; a part is a frozen dataclass whose fields are its settings: "
+            f"write @dataclass(frozen=True) above the class (see {PAGE})"
+        )
+    try:
+        typing.get_type_hints(cls)
+    except Exception as error:
+        raise UserError(f"{reference}: the types of its fields cannot be read: {error}") from error
+    if contract is not None:
+        check_members(cls, reference, contract)
+    return cls
+
+
+def check_members(cls: type, reference: str, contract: Contract) -> None:
+    """UserError names every member that a class of the user's lacks."""
+    present = {name for base in cls.__mro__ for name in vars(base)}
+    present |= set(getattr(cls, "__dataclass_fields__", ()))
+    missing = [f"'{name}'" for name in contract.members if name not in present]
+    if missing:
+        *others, last = missing
+        listed = f"{', '.join(others)} and {last}" if others else last
+        raise UserError(f"{reference} lacks {listed}; {contract}")
 
 
 def reference_of(thing: Any) -> str:
@@ -56,17 +118,91 @@ def source_hash(reference: str) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else ""
 
 
-def describe(error: BaseException, file: str | Path = "") -> str:
-    """An exception in one line: type, message, and where it was raised (the line of the user's own file, if
-    it is known and was reached)."""
+def label(part: object) -> str:
+    """A part of the user's as a message names it: file and class."""
+    cls = type(part)
+    return f"{Path(file_of(cls)).name or cls.__module__}:{cls.__qualname__}"
+
+
+def file_of(cls: type) -> str:
+    """The file of a class; "" if it has none (an interactive session)."""
+    return str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
+
+
+@contextmanager
+def blame(
+    place: str,
+    part: object,
+    expected: object,
+    method: str = "__call__",
+    hint: Callable[[BaseException], str] = lambda error: "",
+) -> Iterator[None]:
+    """What a method of the user's part raises within becomes a UserError that names the part, its place in
+    the configuration, the line, and what was expected. Errors that say what to change already, and a lack of
+    memory, are left as they are. `hint` may say more about an error."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        frame = own_frame(error, type(part))
+        file = file_of(type(part)) if frame is None else frame.f_code.co_filename
+        said = describe(error, file, line_of(type(part), method) or UNKNOWN)
+        raise UserError(f"{place}={label(part)} raised {said}{hint(error)}; {expected}") from error
+
+
+def own_frame(error: BaseException, cls: type) -> FrameType | None:
+    """The last frame of an exception that is in the module of a class, which may be a notebook without a
+    file."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame in frames if frame.f_globals.get("__name__") == cls.__module__]
+    return own[-1] if own else None
+
+
+def line_of(cls: type, method: str) -> int:
+    """The line at which a method begins, or its class if it has the method from another module; 0 if it is
+    not known."""
+    member = inspect.getattr_static(cls, method, cls)
+    own = getattr(member, "__module__", "") == cls.__module__
+    try:
+        return inspect.getsourcelines(member if own else cls)[1]
+    except (OSError, TypeError):
+        return 0
+
+
+def misuse(place: str, part: object, what: str, method: str = "__call__") -> UserError:
+    """The error for a part of the user's that returned something else than it should; `what` says what, and
+    what it should have been."""
+    cls = type(part)
+    line = line_of(cls, method)
+    at = f"{Path(file_of(cls)).name}:{line}, " if line else ""
+    return UserError(f"{place}={label(part)} {what} ({at}see {PAGE})")
+
+
+def own_fault(error: BaseException) -> str:
+    """The sentence for an exception that passed through a file which was loaded by name; "" for others."""
+    passed = [f.filename for f in traceback.extract_tb(error.__traceback__) if f.filename in _loaded]
+    if not passed:
+        return ""
+    return f"your {Path(passed[-1]).name} raised {describe(error, passed[-1])}; --debug shows the whole trace"
+
+
+def describe(error: BaseException, file: str | Path = "", line: int = 0) -> str:
+    """An exception in one line: type, message, and where it was raised: the line of the user's own file, if
+    it is known and was reached, or else the given line of it; nowhere if that is `UNKNOWN`."""
     machinery = (__file__, importlib.__file__)
     frames = [
         f
         for f in traceback.extract_tb(error.__traceback__)
         if f.filename[0] != "<" and f.filename not in machinery
     ]
-    own = [frame for frame in frames if frame.filename == str(file)] or frames
-    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    own = [frame for frame in frames if frame.filename == str(file)]
+    lines = [(frame.filename, frame.lineno) for frame in own or frames]
+    if line and not own:
+        lines = [(str(file), line)] if line != UNKNOWN else []
+    place = f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
     text = " ".join(str(error).split())
     text = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
     return f"{type(error).__name__}{': ' if text else ''}{text}{place}"

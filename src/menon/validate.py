@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from menon.columns import CriticSettings, Setup, check_columns
+from menon.columns import CriticSettings, Setup, check_columns, needs_of, reads_of
 from menon.errors import UserError
 from menon.parts import Checks, compares
 from menon.rollout.protocols import sizes_of
@@ -59,7 +59,7 @@ def check_terms(setup: Setup) -> None:
     apart = setup.critic is None or not setup.critic.shared_trunk
     for name, term in setup.objective.items():
         check_old(setup, name, term)
-        if apart and VALUE in term.loss.needs:
+        if apart and VALUE in needs_of(term.loss):
             raise UserError(f"objective.{name}.loss is the critic's; name it critic.objective.{name}.loss")
     for where, objective in setup.objectives().items():
         for name, term in objective.items():
@@ -101,7 +101,7 @@ def check_old(setup: Setup, name: str, term: Any) -> None:
             "'[{kind: importance, trainer: current}]'"
         )
     if setup.old_is_behaviour and any(
-        {"old_logp", "behaviour_logp"} <= set(part.reads) for part in term.correction
+        {"old_logp", "behaviour_logp"} <= set(reads_of(part)) for part in term.correction
     ):
         raise UserError(
             f"objective.{name}.correction compares the old policy with the sampler, and old=behaviour takes "
@@ -123,8 +123,11 @@ def check_critic(setup: Setup, critic: CriticSettings) -> None:
     if critic.pretrain_steps:
         check_pretraining(setup, critic)
     for name, term in critic.objective.items():
-        if not critic.shared_trunk and "logp" in term.loss.needs:
-            raise UserError(f"critic.objective.{name}.loss is the policy's; name it objective.{name}.loss")
+        if not critic.shared_trunk and "logp" in needs_of(term.loss):
+            own = "" if hasattr(term.loss, "needs") else ", or say needs = (VALUE,) of menon.update.protocols"
+            raise UserError(
+                f"critic.objective.{name}.loss is the policy's; name it objective.{name}.loss{own}"
+            )
     if critic.shared_trunk and (both := setup.objective.keys() & critic.objective.keys()):
         raise UserError(
             f"the objectives of policy and critic are summed, and both have a term '{min(both)}'; rename one"

@@ -43,6 +43,7 @@ def nothing_followed(monkeypatch: pytest.MonkeyPatch) -> None:
         test_instruction_following_loose=follows,
     )
     monkeypatch.setattr("menon.eval.ifeval.published_checks", lambda: checks)
+    monkeypatch.setattr("menon.eval.ifeval.find_splitter", lambda: None)
 
 
 def wrote(text: str) -> Graded:

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from menon.engines.hf_models import export
 from menon.engines.openai_client import OpenAIClient
 from menon.errors import UserError
 from menon.parts import Around
+from menon.prompts.tasks import ChainSum
 from menon.recipes import recipe
 from menon.reward.judge import Judge, own_prompt
 from menon.reward.preference import Preference
@@ -100,7 +100,7 @@ def test_a_preference_model(folder):
         graded = run.evaluate()
     for g in graded:
         assert g.verdict.score == pytest.approx(g.verdict.parts["raw"] / 2)
-        assert math.isnan(g.verdict.acc)
+        assert g.verdict.acc == float(ChainSum().grade("", g.rollout.text, g.rollout.prompt.answer or ""))
     assert len({g.verdict.score for g in graded}) == 3
 
 

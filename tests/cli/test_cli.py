@@ -73,7 +73,10 @@ def test_help_and_version(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["trian"], "menon: there is no command 'trian'; did you mean train? (see menon --help)"),
+        (["trian"], "menon: there is no command 'trian'; did you mean 'train'?"),
+        (["zzzzz"], "menon: there is no command 'zzzzz'; `menon --help` lists them all"),
+        (["dapo", "steps=3"], "menon: dapo is a recipe; type `menon train dapo`"),
+        (["train", "steps", "20"], "menon: steps is a setting; write steps=20"),
         (
             ["train", "reinforc", "threads=1"],
             "menon: there is no recipe 'reinforc'; did you mean 'reinforce'?",

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from menon.cli import doctor
+from menon.errors import pip_install
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -34,7 +35,7 @@ def test_what_an_extra_lacks(monkeypatch):
     monkeypatch.setattr(doctor, "EXTRAS", {"one": ("torch",), "two": ("torch", "not-there")})
     assert list(doctor.extras()) == [
         "extras       one: complete",
-        "             two: lacks not-there; pip install 'menon[two]'",
+        f"             two: lacks not-there; {pip_install('two')}",
     ]
 
 

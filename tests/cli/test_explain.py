@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,11 +11,21 @@ from transformers import Gemma4Config
 
 from helpers import tiny_model
 from menon.assembly.derived import ModelSize, memory, num_workers, size_of_model, sizes, tokens_per_pass
+from menon.assembly.run import configured
 from menon.cli import explain as explaining
 from menon.cli import main
-from menon.config import changed
+from menon.cli.command import asked_by
+from menon.config import RunConfig, changed, setup_of
 from menon.errors import UserError
-from menon.recipes import recipe
+from menon.recipes import RECIPES, published, recipe
+from menon.settings import read_file
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 def test_sizes_of_a_step():
@@ -236,13 +248,99 @@ def test_mistakes_are_those_of_train(word, capsys):
 )
 def test_what_is_written_beside(recipe, more, capsys):
     assert main(["explain", recipe, "threads=1"]) == 0
-    found = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("and ")]
+    lines = capsys.readouterr().out.partition("\n  a step ")[2].splitlines()
+    found = [line.strip() for line in lines if line.strip().startswith("and ")]
     assert found == ([more] if more else [])
 
 
 def test_trees(capsys):
     assert main(["explain", "spo_tree", "threads=1"]) == 0
-    text = capsys.readouterr().out
+    text = capsys.readouterr().out.partition("\n  a step ")[2]
     assert "8 trees of 4-4-4, each of at most 5,280 tokens" in text
     assert "edges may wait, and are learned from at most 15 updates late" in text
     assert "samples" not in text
+
+
+# Formula and parts
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_part_of_a_recipe_is_explained(name, capsys):
+    """With the first sentence of its docstring, its settings, and its page."""
+    assert main(["explain", name, "threads=1"]) == 0
+    text = capsys.readouterr().out.partition("\n  a step ")[0]
+    assert max(map(len, text.splitlines())) <= 80
+    flat = " ".join(text.split())
+    for place, part in setup_of(recipe(name)).parts():
+        assert f"{place} = {part.kind} " in flat
+        assert " ".join(type(part).__doc__.split("\n\n")[0].split()).split(". ")[0].rstrip(".") in flat
+        for field in dataclasses.fields(part):
+            assert field.name == "kind" or not field.init or f"{field.name}=" in flat
+    pages = re.findall(r"docs/[\w/]+\.md", text)
+    assert pages
+    assert all((ROOT / page).exists() for page in pages)
+
+
+def test_formula_settings_and_defaults(capsys):
+    words = ["grpo_paper", "objective.policy.loss.clip_high=.28", "reward=exact", "threads=1"]
+    assert main(["explain", *words]) == 0
+    text = capsys.readouterr().out
+    assert "lowers       policy + 0.04 kl\n" in text
+    assert "reference    frozen\n" in text
+    assert "clip_low=0.2, clip_high=0.28 (default 0.2), limit=20\n" in text
+    assert "reward = exact\n" in text
+
+
+ROUND_TRIPS = [
+    *((name,) for name in RECIPES),
+    *((name, "scale=paper", "model=nobody/has-this") for name in published()),
+    ("spo_chain", "advantage.whiten=null", "objective.kl=null", "reference=none"),
+    ("ppo", "critic=null", "advantage.credit=grpo"),
+    ("grpo", "advantage={overlong: {kind: overlong, limit: 90, buffer: 9}, credit: grpo}"),
+    ("grpo", "reward={kind: mix, parts: {math: 1, format: .5}}", "template=Q: {q}", "stop=['\\n', 'x']"),
+    ("grpo", "learning_rate=1e-7", "task=countdown", "tracker=wandb", "threads=1", "out=a b"),
+    ("gspo", "advantage.credit=OWN:Mine", "advantage.credit.power=3", "data=x.jsonl", "columns.answer=a.b"),
+    ("grpo", "natural={max_kl: .5}", "environment=guess_number", "objective.policy.correction=[importance]"),
+]
+
+
+@pytest.mark.parametrize("words", ROUND_TRIPS, ids=" ".join)
+def test_the_whole_configuration_is_read_again(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(explaining, "use", lambda chosen, device: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    words = [word.replace("OWN", str(tmp_path / "own.py")) for word in words]
+    assert main(["explain", *words, "full=true"]) == 0
+    (tmp_path / "run.yaml").write_text(capsys.readouterr().out)
+    found = []
+    for line in (words, ["run.yaml"]):
+        asked = asked_by(line)
+        config = configured(asked.recipe, asked.changes, 1, asked.again)
+        found.append(without_out(config))
+    assert found[1] == found[0]
+    written = read_file(tmp_path / "run.yaml")
+    assert written["control"].get("out") == ("a b" if "out=a b" in words else None)
+    assert written["engine"]["threads"] == (1 if "threads=1" in words else None)
+
+
+def without_out(config: RunConfig) -> RunConfig:
+    """Without the folder, whose name holds the time."""
+    return dataclasses.replace(config, control=dataclasses.replace(config.control, out=""))
+
+
+OWN = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Mine:
+    power: int = 2
+    reads = ("reward",)
+    def __call__(self, batch): ...
+"""
+
+
+def test_full_is_true_or_false(capsys):
+    assert main(["explain", "grpo", "full=yes"]) == 2
+    assert capsys.readouterr().err == "menon: 'full=yes' is neither full=true nor full=false\n"
+    assert main(["explain", "grpo", "full=false", "threads=1"]) == 0
+    assert "a step" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import pytest
 
 from menon.cli import main
+from menon.cli.runs import row_of
 from menon.loop import loop
 from menon.record.folder import RunFolder
 from tiny_run import Watching, tiny_run
@@ -26,7 +27,9 @@ def test_states_and_numbers(tmp_path, capsys):
         "model",
         "steps",
         "state",
-        "before",
+        "accuracy",
+        "after",
+        "reward",
         "after",
         "minutes",
         "warnings",
@@ -42,8 +45,21 @@ def test_states_and_numbers(tmp_path, capsys):
         before, after = folder.evaluation(0), folder.evaluation(2)
     assert before is not None
     assert after is not None
-    assert cells[0][5:7] == [f"{before['accuracy']:.3f}", f"{after['accuracy']:.3f}"]
+    assert cells[0][5:9] == [
+        f"{side[key]:.3f}[{side[f'{key}_low']:.2f},{side[f'{key}_high']:.2f}]"
+        for key in ("accuracy", "reward")
+        for side in (before, after)
+    ]
     assert cells[1][6] == "-"
+
+
+def test_a_run_that_goes_on_says_of_which_step_its_number_is(tmp_path):
+    with RunFolder.create(tmp_path / "a", {"steps": 9}) as folder:
+        folder.record_evaluation(0, {"reward": 0.25})
+        folder.record_evaluation(2, {"reward": 0.5, "accuracy": 1.0})
+        (tmp_path / "a" / "metrics.jsonl").write_text('{"step": 3}\n')
+    cells = row_of(tmp_path / "a")
+    assert cells[5:9] == ("-", "-", "0.250", "0.500@2")
 
 
 @pytest.mark.parametrize(

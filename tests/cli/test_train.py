@@ -110,7 +110,52 @@ def test_changed_code_of_the_users_is_noticed(words, capsys):
     assert main([*words, "out=a"]) == 0
     Path("rewards.py").write_text(REWARD + "\n# edited\n")
     assert main(["train", "--resume", "a", "steps=3"]) == 2
-    assert "rewards.py:half is not what it was when the run began" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "rewards.py:half has changed, and 2 steps of a learned from the old code" in told
+    command = told.rpartition("as a new run: `menon ")[2].rstrip("`\n")
+    assert command == "train a/run.json model=a/checkpoints/latest out=a-2"
+    assert main([*command.split(), "steps=1"]) == 0
+
+
+def test_a_repaired_reward_goes_on_where_nothing_was_learned(words, capsys):
+    """It fails in the first evaluation; the folder is free for a new run, and the run itself goes on."""
+    assert main([*words, "out=b"]) == 0
+    Path("rewards.py").write_text(REWARD.replace("return", "1 / 0\n    return"))
+    assert main([*words, "out=a"]) == 2
+    assert capsys.readouterr().err.endswith("go on with `menon train --resume a`\n")
+    Path("rewards.py").write_text(REWARD)
+    assert main([*words, "out=a", "steps=1"]) == 0
+    Path("rewards.py").write_text(REWARD.replace("return", "1 / 0\n    return"))
+    assert main([*words, "out=c"]) == 2
+    Path("rewards.py").write_text(REWARD)
+    assert main(["train", "--resume", "c"]) == 0
+    assert fingerprints("c") == fingerprints("b")
+    assert fingerprints("a") == fingerprints("b")[:1]
+
+
+def test_a_resumed_run_keeps_its_later_settings(words, monkeypatch, capsys):
+    assert main([*words, "out=a", "steps=1"]) == 0
+    import menon.loop as module
+
+    real = module.improve
+    monkeypatch.setattr("menon.loop.improve", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    assert main(["train", "--resume", "a", "steps=2", "save_every=1"]) == 2
+    monkeypatch.setattr("menon.loop.improve", real)
+    assert main(["train", "--resume", "a"]) == 0
+    control = json.loads(Path("a/run.json").read_text())["settings"]["control"]
+    assert (len(fingerprints("a")), control["steps"], control["save_every"]) == (2, 2, 1)
+    assert main(["train", "--resume", "a", "steps=1"]) == 2
+    assert "a has done 2 steps already; set steps= to 2 or more" in capsys.readouterr().err
+
+
+def test_held_out_questions_and_answers_do_not_change_with_the_seed(words):
+    before = []
+    for name, change in (("a", "seed=0"), ("b", "seed=1"), ("c", "heldout_seed=1")):
+        assert main([*words, f"out={name}", "steps=1", change]) == 0
+        rows = menon.record.transcripts.read_transcript(Path(name) / "evaluations" / "step_000000.parquet")
+        before.append([(row["prompt"], row["completion"]) for row in rows])
+    assert before[0] == before[1]
+    assert {question for question, _ in before[2]} != {question for question, _ in before[0]}
 
 
 def test_the_same_from_python(words, capsys):

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from menon.errors import UserError
-from menon.eval.ifeval import Instructions, instruction_level
+from menon.errors import UserError, pip_install
+from menon.eval.ifeval import Instructions, instruction_level, with_splitter
 from menon.prompts.reader import read_rows
 from menon.reward.grade import Grading
 from menon.types import Prompt, Verdict
@@ -252,7 +252,8 @@ def test_an_unknown_instruction_is_the_graders_failure_not_a_wrong_answer(instru
 def libraries(patch: pytest.MonkeyPatch, find: object = lambda place: place, without: str = "") -> None:
     """Stands in for what is imported before lm-eval; the one named `without` is not installed."""
     patch.setitem(sys.modules, "langdetect", SimpleNamespace())
-    patch.setitem(sys.modules, "nltk", SimpleNamespace(data=SimpleNamespace(find=find)))
+    nltk = SimpleNamespace(data=SimpleNamespace(find=find), download=lambda name: False)
+    patch.setitem(sys.modules, "nltk", nltk)
     if without:
         patch.setitem(sys.modules, without, None)
 
@@ -264,7 +265,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch, name):
         monkeypatch.delitem(sys.modules, loaded)
     with pytest.raises(UserError) as caught:
         Instructions()
-    way = "install it by pip install 'menon[eval]'"
+    way = f"install it by {pip_install('eval')}"
     assert str(caught.value) == f"IFEval is checked by lm-eval, and package {name} is missing; {way}"
 
 
@@ -273,12 +274,23 @@ def test_missing_data_is_named_with_what_gets_it(monkeypatch):
         raise LookupError(f"a page about {place}")
 
     libraries(monkeypatch, find)
-    with pytest.raises(UserError) as caught:
-        Instructions()
-    assert str(caught.value) == (
+    monkeypatch.setattr("menon.eval.ifeval.published_checks", lambda: SimpleNamespace(InputExample=list))
+    sentence = (
         "IFEval counts sentences and capital words with NLTK's data punkt_tab, which is missing; get it "
         "by python -m nltk.downloader punkt_tab, or set NLTK_DATA to a folder with tokenizers/punkt_tab"
     )
+    with pytest.raises(UserError) as caught:
+        with_splitter()
+    assert str(caught.value) == sentence
+
+    def split(asked: object, text: str) -> None:
+        find("punkt_tab")
+
+    checks = SimpleNamespace(InputExample=lambda *row: row, test_instruction_following_strict=split)
+    monkeypatch.setattr("menon.eval.ifeval.published_checks", lambda: checks)
+    with pytest.raises(UserError) as caught:
+        Instructions()("p", "text", None, instruction_id_list=["a"], kwargs=[{}])
+    assert str(caught.value) == sentence
 
 
 def test_what_the_checker_says_is_counted(monkeypatch):

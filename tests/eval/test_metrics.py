@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from menon.errors import UserError
-from menon.eval.metrics import average, interval, kinds, majority, pass_at_k, passed, powers_up_to, votes
+from menon.eval.metrics import average, kinds, majority, pass_at_k, passed, powers_up_to, votes
+from menon.intervals import interval
 from menon.streams import stream
 
 NAN = float("nan")

@@ -56,6 +56,8 @@ def test_numbers():
         "best_accuracy": 1.0,
         "best_temperature": 0.3,
         "maj_at_8": 0.5,
+        "best_reward": 1.0,
+        "best_reward_temperature": 0.3,
         "probe_n": 2.0,
     }
 

@@ -102,6 +102,7 @@ def test_numbers_by_hand():
     }
     assert value == {
         "avg@4": (1 / 4 + 2 / 4) / 2,
+        "reward": (1 / 4 + 2 / 4) / 2,
         "pass@1": 3 / 8,
         "pass@2": pytest.approx((1 / 2 + 5 / 6) / 2),  # 1 - C(3,2)/C(4,2), 1 - C(2,2)/C(4,2)
         "pass@4": 1.0,

@@ -10,6 +10,7 @@ import pytest
 import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.engines.hf_models import export
+from menon.metric_names import described
 from menon.recipes import RECIPES, recipe
 
 VOCABULARY = len(ALPHABET) + 1
@@ -55,6 +56,7 @@ def test_the_first_update(name, model, tmp_path, monkeypatch):
     settings = {**SMALL, **ONE_UPDATE, **SHORTER.get(name, {}), **AT_ONCE.get(name, {})}
     menon.train(name, model=str(model), out=str(out), reward=odd(), **settings)
     line = json.loads((out / "metrics.jsonl").read_text())
+    assert [name for name in line if described(name) is None] == []
     assert line["mismatch/abs"] < 1e-6
     ratios = {key: line[key] for key in ("ratio/mean", "ratio/max") if key in line}
     if name in TO_THE_SAMPLER:

@@ -15,6 +15,8 @@ OPEN = {
         "columns",
         "settings",
         "short_names",
+        "other_names",
+        "metric_names",
         "user_code",
         "threads",
         "errors",
@@ -24,7 +26,7 @@ OPEN = {
 }
 
 STANDARD = {"numpy", "menon.errors", "menon.parts", "menon.thought"}
-DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged"}
+DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged", "menon.truth"}
 PROTOCOLS = {
     "menon.rollout.protocols",
     "menon.update.protocols",
@@ -40,6 +42,8 @@ MAY: dict[str, set[str]] = {
     "parts": {"menon.types", "menon.errors"},
     "thought": set(),
     "streams": {"numpy"},
+    "intervals": {"numpy", "menon.streams"},
+    "truth": {"menon.types", "menon.errors"},
     "http": {"httpx2", "tenacity"},
     "processes": {"menon.errors", "menon.processes"},
     "ragged": {"torch"},
@@ -67,7 +71,7 @@ MAY: dict[str, set[str]] = {
     "sync": DATA | {"menon.sync"} | PROTOCOLS,
     "source": DATA | {"menon.source"} | PROTOCOLS,
     "record": DATA
-    | {"menon.record", "menon.state_codec", "menon.settings", "menon.__version__"}
+    | {"menon.record", "menon.state_codec", "menon.settings", "menon.intervals", "menon.__version__"}
     | {"pyarrow", "safetensors", "psutil", "wandb"}
     | PROTOCOLS,
     "step": DATA | {"menon.record", "menon.update"} | PROTOCOLS,
@@ -76,6 +80,7 @@ MAY: dict[str, set[str]] = {
     | {"menon.record", "menon.report", "menon.settings", "menon.types", "menon.__version__", "rich"},
     "eval": STANDARD
     | {f"menon.{part}" for part in ("types", "streams", "settings", "eval", "prompts", "reward", "record")}
+    | {"menon.intervals", "menon.truth"}
     | {f"menon.rollout.{part}" for part in ("protocols", "groups", "turns", "environments")}
     | {"lm_eval", "nltk", "langdetect"},
     "engines": DATA

@@ -13,7 +13,7 @@ from menon.errors import UserError
 from menon.loop import Watcher
 from menon.loss import CISPO, GSPO, KL, SAPO, ClipCov, KLCov, PPOClip
 from menon.loss.aggregation import Constant, SelectedMean, SequenceMean, SequenceMeanTokenMean, TokenMean
-from menon.recipes import RECIPES, SCALES, recipe
+from menon.recipes import RECIPES, SCALES, published, recipe
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.segments import Segments
 from menon.rollout.trees import Trees
@@ -188,8 +188,12 @@ def test_published_extras():
 
 @pytest.mark.parametrize("name", sorted(UNPUBLISHED))
 def test_a_recipe_without_a_paper_has_no_published_numbers(name):
-    with pytest.raises(UserError, match=f"no published numbers of the recipe '{name}'"):
+    """The error names the recipes that have some."""
+    with pytest.raises(UserError, match=f"no published numbers of the recipe '{name}' are known") as refused:
         recipe(name, scale="paper")
+    named = str(refused.value).rpartition(": ")[2].split(", ")
+    assert named == published()
+    assert {*named, *UNPUBLISHED} == set(RECIPES)
 
 
 def test_an_unknown_scale():

@@ -46,11 +46,23 @@ def test_changes_are_named(tmp_path):
 
 def test_a_run_is_not_overwritten(tmp_path):
     RunFolder.create(tmp_path / "run", {}).close()
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(
         UserError, match=r"holds a run already; go on with it by `menon train --resume .*run`, or set out="
     ):
         RunFolder.create(tmp_path / "run", {})
     assert disk.read_json(tmp_path / "run" / "run.json")["settings"] == {}
+
+
+def test_what_did_no_step_is_no_run(tmp_path):
+    """A reward that failed in the first evaluation: the folder is free, and keeps what is not a run's."""
+    with RunFolder.create(tmp_path, {"seed": 1}) as folder:
+        folder.record_evaluation(0, {"reward": 0.5})
+    (tmp_path / "notes.txt").write_text("mine")
+    with RunFolder.create(tmp_path, {"seed": 2}) as folder:
+        assert folder.view.settings == {"seed": 2}
+        assert folder.view.evaluations == folder.view.all_events == []
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):
@@ -135,7 +147,16 @@ def test_rewind_takes_back_everything_after_a_step(tmp_path):
         assert folder.evaluation(1) is None
 
 
-NUMBERS = {"accuracy": 0.5, "best_accuracy": 0.625, "mean_length": 12.0, "entropy": 0.25, "n": 4}
+NUMBERS = {
+    "accuracy": 0.5,
+    "accuracy_low": 0.25,
+    "accuracy_high": 0.75,
+    "reward": -0.5,
+    "best_accuracy": 0.625,
+    "mean_length": 12.0,
+    "entropy": 0.25,
+    "n": 4,
+}
 
 
 def test_reports(tmp_path):
@@ -152,8 +173,10 @@ def test_reports(tmp_path):
     page = (tmp_path / "mine" / "report.md").read_text()
     assert "# mine" in page
     assert "3 steps, 12,345 generated tokens, 61 s." in page
-    accuracy = "| accuracy | 0.500 | 0.750 |\n| accuracy at the best temperature | 0.625 | 0.625 |\n"
-    assert accuracy + "| mean length | 12.0 | 12.0 |" in page  # a vote was not asked for, and is not told
+    accuracy = "| accuracy at temperature 1 | 0.500 (0.25 to 0.75) | 0.750 (0.25 to 0.75) |\n"
+    best = "| accuracy at its best temperature | 0.625 | 0.625 |\n"
+    reward = "| reward at temperature 1 | -0.500 | -0.500 |\n"
+    assert accuracy + best + reward + "| length, tokens | 12.0 | 12.0 |" in page  # a vote was not asked for
 
 
 def test_a_full_disk_at_the_start_is_one_sentence(tmp_path, monkeypatch):

@@ -127,7 +127,10 @@ def test_empty_denominators_give_zero(graded: list[Graded]):
     expected = {"reward/failed", "tokens/generated", "groups/all_wrong", "stop_rate"}
     assert set(off) <= expected
     assert all(math.isfinite(value) for value in off.values())
-    assert summary(graded)["accuracy"] == summary(graded)["mean_length"] == summary(graded)["entropy"] == 0
+    numbers = summary(graded)
+    assert (
+        numbers["reward"] == numbers.get("accuracy", 0) == numbers["mean_length"] == numbers["entropy"] == 0
+    )
 
 
 def test_unknown_acc_is_not_wrong():
@@ -219,7 +222,20 @@ def test_metrics_add_up_as_they_say():
 
 def test_summary():
     got = summary([answer(2, 1.0, entropy=0.1), answer(4, 0.0, entropy=0.4), answer(7, NAN, entropy=9.0)])
-    assert got == pytest.approx({"accuracy": 0.5, "mean_length": 3, "entropy": 1.8 / 6, "n": 2, "failed": 1})
+    ends = {
+        f"{name}_{end}": value for name in ("reward", "accuracy") for end, value in (("low", 0), ("high", 1))
+    }
+    told = {"reward": 0.5, "accuracy": 0.5, "mean_length": 3, "entropy": 1.8 / 6, "n": 2, "failed": 1}
+    assert got == pytest.approx(told | ends)
+
+
+def test_unknown_accuracy_is_left_out():
+    """Two groups of a shaped reward: the rewards of the first differ."""
+    graded = [answer(2, 0.5, acc=NAN), answer(2, 0.25, acc=NAN), answer(3, 0.5, acc=NAN, group=1)]
+    names = batch_metrics(pack(graded)).keys() | summary(graded).keys()
+    assert not {"acc/mean", "groups/mixed", "groups/all_wrong", "accuracy", "accuracy_low"} & names
+    assert float(text_metrics(graded)["groups/varied"]) == 0.5
+    assert summary(graded)["n"] == 3
 
 
 def test_covariance_of_log_prob_and_advantage():

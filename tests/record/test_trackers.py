@@ -97,7 +97,7 @@ def test_what_is_mirrored_is_finite():
 def test_a_missing_package_is_one_sentence():
     with pytest.raises(
         UserError,
-        match=r"tracker=nowhere needs the package nowhere; install it by pip install 'menon\[trackers\]'",
+        match=r"tracker=nowhere needs the package nowhere; install it by pip install .*\[trackers\]'",
     ):
         check("nowhere")
 

@@ -60,7 +60,10 @@ def test_the_page_says_what_the_folder_holds(run):
     text = page(content)
     lines = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
     first, last = lines[0], lines[-1]
-    assert f"from <b>{first['accuracy']:.3f}</b> to <b>{last['accuracy']:.3f}</b>" in text
+    told = [f"<b>{side['accuracy']:.3f}</b> ({side['accuracy_low']:.2f} to " for side in (first, last)]
+    assert f"On 2 held-out questions, accuracy at temperature 1 went from {told[0]}" in text
+    assert f" to {told[1]}" in text
+    assert f", and reward from <b>{first['reward']:.3f}</b>" in text
     assert f'<td>{first["mean_length"]:.1f}<td class="new">{last["mean_length"]:.1f}' in text
     assert content.steps == 4
 

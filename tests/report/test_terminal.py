@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from helpers import prompt
 from menon.report.terminal import (
     Live,
     Terminal,
+    compared,
     duration,
     numbers_of,
     printable,
@@ -24,6 +26,7 @@ from menon.types import Finish, Graded, Rollout, StepReport, Verdict
 HEADER = {"recipe": "grpo", "model": "base, 0.89 M parameters", "task": "chain_sum"}
 METRICS = {
     "acc/mean": 0.25,
+    "reward/mean": -0.5,
     "len/mean": 12.34,
     "entropy/mean": 0.5,
     "clip/frac": 0.02,
@@ -57,10 +60,19 @@ def report(step: int, **metrics: float) -> StepReport:
     return StepReport(step, METRICS | metrics, (graded("#3"),), {}, np.zeros(1, dtype=np.int64), "f")
 
 
+BEFORE = {
+    "accuracy": 0.125,
+    "accuracy_low": 0.05,
+    "accuracy_high": 0.2,
+    "mean_length": 9.96,
+    "entropy": 1.0,
+}
+
+
 def play(watch: Terminal) -> None:
     with watch:
         watch.started(Path("runs/a"), 1, 12)
-        watch.evaluated(0, {"accuracy": 0.125, "mean_length": 9.96, "entropy": 1.0})
+        watch.evaluated(0, BEFORE)
         watch.stepped(report(1))
         watch.stepped(report(2))
         watch.notify("something happened")
@@ -69,7 +81,7 @@ def play(watch: Terminal) -> None:
                 "wall_s": 61.2,
                 "steps": 12,
                 "generated_tokens": 12345,
-                "before": {"accuracy": 0.125, "mean_length": 9.96, "entropy": 1.0},
+                "before": BEFORE,
                 "after": {"accuracy": 0.75, "mean_length": 19.0, "entropy": 0.25},
             }
         )
@@ -85,14 +97,15 @@ def test_plain_lines():
     assert lines[0].endswith("grpo")
     assert "  model    base, 0.89 M parameters" in lines
     assert "  folder   runs/a" in lines
-    assert "held out, before:  accuracy 0.125  length 10.0  entropy 1.000" in lines
+    assert "held out, before:  accuracy 0.125 (0.05 to 0.20)  length 10.0  entropy 1.000 nats" in lines
     steps = [line for line in lines if line.startswith("step")]
     assert steps == [
-        "step  1/12  accuracy 0.250  length  12.3  entropy 0.500  clip 0.020  tokens/s    300  0:22 left",
-        "step  2/12  accuracy 0.250  length  12.3  entropy 0.500  clip 0.020  tokens/s    300  0:20 left",
+        f"step  {step}/12  train accuracy 0.250  reward -0.500  length  12.3  entropy 0.500 nats  "
+        f"clipped 0.020  tokens/s    300  {left} left"
+        for step, left in ((1, "0:22"), (2, "0:20"))
     ]
     assert "menon: something happened" in lines
-    assert "  accuracy                    0.125 >    0.750" in lines
+    assert "  accuracy at temperature 1         0.125 (0.05 to 0.20) >                0.750" in lines
     assert "12 steps, 12,345 tokens written, 1:01" in lines
     assert "  the model      runs/a/checkpoints/step_000012" in lines
     assert "  go on          menon train --resume runs/a steps=24" in lines
@@ -181,24 +194,57 @@ def test_a_verdict_in_words(answer, mark):
 
 
 def test_a_models_text_cannot_steer_the_terminal():
-    question, lines, _ = sample_of(graded("a\x1b[2Jb\r\tc\x07\n[red]d[/red]\n" + "x" * 500))
-    assert question == "1+2="
+    question, lines, _ = sample_of(graded("a\x1b[2Jb\r\tc\x07\n[red]d[/red]\n" + "x" * 150))
+    assert question == ["1+2="]
     assert lines[0] == "a\N{REPLACEMENT CHARACTER}[2Jb  c\N{REPLACEMENT CHARACTER}"
     assert lines[1] == "[red]d[/red]"
-    assert len(lines[2]) == 160
+    assert lines[2:] == ["x" * 110, "x" * 40]
     assert printable("é\N{RIGHT-TO-LEFT OVERRIDE}") == "é\N{REPLACEMENT CHARACTER}"
 
 
 def test_a_long_answer_is_cut_in_the_middle():
     _, lines, _ = sample_of(graded("\n".join(map(str, range(100)))))
-    assert lines == ["0", "1", "2", "3", "4", "5", "...", "94", "95", "96", "97", "98", "99"]
+    told = ["0", "1", "2", "3", "4", "5", "... (88 lines)", "94", "95", "96", "97", "98", "99"]
+    assert lines == told
+    _, lines, _ = sample_of(graded("so " * 800 + "the answer is 3"), 40)
+    assert lines[-1].endswith("the answer is 3")
+    assert max(map(len, lines)) <= 40
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("What is 1+2?", ["What is 1+2?"]),
+        ([{"role": "system", "content": "Add."}, {"role": "user", "content": "1 and 2?"}], ["1 and 2?"]),
+        ("a " * 100, ["a " * 54 + "a", "a " * 45]),
+    ],
+)
+def test_the_question_is_that_of_the_row(question, told):
+    one = graded("#3")
+    asked = replace(one.rollout.prompt, text="<|user|>1+2?<|bot|>", columns={"question": question})
+    shown, _, _ = sample_of(replace(one, rollout=replace(one.rollout, prompt=asked)))
+    assert [line.strip() for line in shown] == [line.strip() for line in told]
+
+
+def test_without_a_truth_there_is_no_accuracy():
+    numbers = dict(METRICS)
+    del numbers["acc/mean"]
+    one = StepReport(1, numbers, (), {}, np.zeros(1, dtype=np.int64), "")
+    assert [label for label, _, _ in numbers_of(one)][:2] == ["reward", "length"]
+    side = {"reward": -0.25, "reward_low": -0.5, "reward_high": 0.0, "best_reward": 0.5, "n": 9.0}
+    told = compared(side, side | {"reward": 2.0})
+    assert told[0].startswith("on 9 held-out questions")
+    assert told[1].split("  ")[1] == "reward at temperature 1"
+    assert told[1].endswith("-0.250 (-0.50 to 0.00) >  2.000 (-0.50 to 0.00)")
+    assert told[2].split()[-3:] == ["0.500", ">", "0.500"]
+    assert told[3] == "  the reward does not say which answers are right, so no accuracy is shown"
 
 
 def test_small_words():
     assert [duration(s) for s in (0, 59.6, 3599, 3700)] == ["0:00", "1:00", "59:59", "1:01:40"]
-    assert shortened("a" * 161) == "a" * 156 + " ..."
+    assert shortened(list("abcdefg"), 4) == ["a", "b", "... (3 lines)", "f", "g"]
     empty = StepReport(1, {}, (), {}, np.zeros(1, dtype=np.int64), "")
-    assert [text for _, text, _ in numbers_of(empty)] == ["0.000", "0.0", "0.000", "0.000", "0"]
+    assert [text for _, text, _ in numbers_of(empty)] == ["0.0", "0.000 nats", "0.000", "0"]
 
 
 def test_a_report_without_numbers_can_still_be_told():

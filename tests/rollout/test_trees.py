@@ -136,6 +136,13 @@ def test_a_last_leaf_that_is_cut_is_worth_nothing():
     assert metrics["trunc_rate"] == 1 / 8
 
 
+def test_numbers_that_are_no_truth_give_no_accuracy():
+    """Not even of the leaf that is cut, which is worth nothing."""
+    _, metrics, _, _ = grown(lambda rollout: Verdict(0.5, math.nan, guessed=True))
+    assert metrics["reward/mean"] > 0
+    assert not {"acc/mean"} & metrics.keys()
+
+
 def test_all_leaves_equal_teach_nothing():
     graded, metrics, state, _ = grown(named("nothing"))
     assert not any(g.learn for g in graded)

@@ -27,6 +27,7 @@ class Weights:
 
     named: dict[str, Tensor]
     version: int = 0
+    gives: frozenset[str] = frozenset()
     asked: list[str] = field(default_factory=list)
 
     def weights(self) -> Mapping[str, Tensor]:

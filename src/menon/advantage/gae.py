@@ -26,8 +26,11 @@ class GAE:
     """
 
     gamma: float = 1.0
+    """Discount of later rewards, per token; 1: none."""
     lam: float = 1.0
+    """Weight of later steps in GAE; 1: the outcome minus the value."""
     bootstrap_truncated: bool = False
+    """Put the critic's value where a truncated answer was cut, instead of 0."""
     kind: Literal["gae"] = "gae"
     writes: ClassVar[tuple[str, ...]] = ("advantage", "ret")
     returns_by: ClassVar[str] = "lam"

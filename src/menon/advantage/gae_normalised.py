@@ -22,10 +22,15 @@ class NormalisedGAE:
     """
 
     gamma: float = 1.0
+    """Discount of later rewards, per token; 1: none."""
     lam: float = 1.0
+    """Weight of later steps in GAE; 1: the outcome minus the value."""
     bootstrap_truncated: bool = False
+    """Put the critic's value where a truncated answer was cut, instead of 0."""
     decay: float = 0.99995
+    """Weight of earlier steps in the running moments of the returns."""
     eps: float = 1e-5
+    """Added to the variance of the returns."""
     kind: Literal["gae_normalised"] = "gae_normalised"
     writes: ClassVar[tuple[str, ...]] = ("advantage", "ret")
     returns_by: ClassVar[str] = "lam"

@@ -26,7 +26,9 @@ class GPG:
     """
 
     std_mode: Literal["none", "bessel"] = "none"
+    """What the centred reward is divided by."""
     eps: float = 1e-4
+    """Added to the deviation."""
     kind: Literal["gpg"] = "gpg"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("advantage",)

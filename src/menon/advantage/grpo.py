@@ -25,7 +25,9 @@ class GRPO:
     """
 
     std_mode: Literal["bessel", "population", "loo", "none", "batch"] = "bessel"
+    """What the centred reward is divided by."""
     eps: float = 1e-6
+    """Added to the deviation."""
     kind: Literal["grpo"] = "grpo"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("advantage",)

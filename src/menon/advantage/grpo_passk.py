@@ -21,7 +21,9 @@ class GRPOPassK:
     """
 
     std_mode: Literal["none", "bessel"] = "none"
+    """What the lead is divided by."""
     eps: float = 1e-6
+    """Added to the deviation."""
     kind: Literal["grpo_passk"] = "grpo_passk"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("advantage",)

@@ -24,8 +24,11 @@ class KLInAdvantage:
     """
 
     beta: float = 0.001
+    """Coefficient of the KL."""
     pays: Literal["own", "rest"] = "rest"
+    """A token pays for its own log-ratio, or for the rest of the answer too."""
     gamma: float = 1.0
+    """Discount of later log-ratios, with pays=rest."""
     kind: Literal["kl_in_advantage"] = "kl_in_advantage"
     reads: ClassVar[tuple[str, ...]] = ("advantage", "old_logp", "ref_logp")
     writes: ClassVar[tuple[str, ...]] = ("advantage",)

@@ -20,6 +20,7 @@ class MaxRL:
     """
 
     eps: float = 0.0
+    """Added to the mean reward that divides."""
     kind: Literal["maxrl"] = "maxrl"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("advantage",)

@@ -29,9 +29,10 @@ class OptimalToken:
     """The baseline at places that only one answer of the group reaches: "own" is its own reward, so A is
     about 0; "none" is 0, so A = G."""
     importance: float | None = None
-    """Bound of w = pi_old / pi_behaviour, whose square multiplies each token's summand of W; None leaves w
+    """Bound of w = pi_old / pi_behaviour, whose square multiplies each token's summand of W; null leaves w
     out."""
     eps: float = 1e-8
+    """Added to the sum of the weights."""
     kind: Literal["optimal_token"] = "optimal_token"
     writes: ClassVar[tuple[str, ...]] = ("advantage",)
     compares: ClassVar[bool] = True

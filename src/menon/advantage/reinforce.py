@@ -18,6 +18,7 @@ class Reinforce:
     """
 
     gamma: float = 1.0
+    """Discount of later rewards, per token; 1: none."""
     kind: Literal["reinforce"] = "reinforce"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("advantage",)

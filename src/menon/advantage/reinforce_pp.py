@@ -19,7 +19,9 @@ class ReinforcePP:
     """
 
     gamma: float = 1.0
+    """Discount of later rewards, per token; 1: none."""
     whiten_scope: Scope = "token"
+    """Whether mean and deviation count each token, or each answer once."""
     kind: Literal["reinforce_pp"] = "reinforce_pp"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("advantage",)

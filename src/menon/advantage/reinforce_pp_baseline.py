@@ -19,6 +19,7 @@ class ReinforcePPBaseline:
     """
 
     whiten_scope: Scope = "token"
+    """Whether mean and deviation count each token, or each answer once."""
     kind: Literal["reinforce_pp_baseline"] = "reinforce_pp_baseline"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("advantage",)

@@ -35,7 +35,9 @@ class SegmentCredit:
     """
 
     method: Method = "rloo"
+    """What an edge of a tree is compared with."""
     below: float = 1.0
+    """Tokens with a probability above this get no credit; 1: no such limit."""
     kind: Literal["segment"] = "segment"
     writes: ClassVar[tuple[str, ...]] = ("advantage",)
 

@@ -23,11 +23,15 @@ class VAPO:
     """
 
     alpha: float = 0.05
+    """Lambda is 1 - 1 / (alpha length); 0: fixed at lam."""
     lam: float = 0.95
     """The policy's lambda where alpha is 0."""
     lam_critic: float = 1.0
+    """The critic's lambda; 1: its target is the return-to-go."""
     gamma: float = 1.0
+    """Discount of later rewards, per token; 1: none."""
     bootstrap_truncated: bool = False
+    """Put the critic's value where a truncated answer was cut, instead of 0."""
     kind: Literal["vapo"] = "vapo"
     writes: ClassVar[tuple[str, ...]] = ("advantage", "ret")
     returns_by: ClassVar[str] = "lam_critic"

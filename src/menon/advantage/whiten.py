@@ -31,11 +31,17 @@ class Whiten:
     """
 
     std_mode: Literal["bessel", "population", "none"] = "bessel"
+    """What the centred advantage is divided by."""
     eps: float = 1e-8
+    """Added to the variance or the deviation."""
     eps_on: Literal["variance", "deviation"] = "variance"
+    """Where eps is added."""
     scope: Scope = "token"
+    """Whether mean and deviation count each token, or each answer once."""
     centre: bool = True
+    """Subtract the mean; false: only rescale, so that every sign stays."""
     below: float = 1.0
+    """Statistics over tokens with a probability below this; 1: over all."""
     kind: Literal["whiten"] = "whiten"
     writes: ClassVar[tuple[str, ...]] = ("advantage",)
 

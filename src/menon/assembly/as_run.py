@@ -53,6 +53,8 @@ def as_run(settings: Tree) -> Tree:
     if settings.get("set") is None:
         names += WITH_QUESTIONS if own else WITH_QUESTIONS[:2]
     filled = {name: source[name] for name in names if source.get(name) is not None}
+    if own and source.get("heldout_seed"):
+        filled["seed"] = source["heldout_seed"]
     # A table such as environment.time_s=9 changes the run's own part.
     return merged(filled, settings) | {"run": str(run)}
 

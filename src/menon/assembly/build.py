@@ -1,6 +1,6 @@
 """From a configuration to the parts of a run."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,20 +11,21 @@ from transformers import PreTrainedTokenizerBase
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
 from menon.assembly.origin import origin_of_run
+from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
 from menon.assembly.placement import Placed, device_of, place
 from menon.assembly.questions import check_tags, own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
-from menon.columns import check_sampler
+from menon.columns import check_sampler, estimator
 from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.tokens import continue_with
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Agreement, Run
-from menon.parts import Around, built, close
+from menon.parts import Around, built, close, needs_truth
 from menon.prompts.order import ByDifficulty, Shuffled
 from menon.record.spans import TextSpans
 from menon.reward.call import UserReward
@@ -35,11 +36,10 @@ from menon.rollout.environments import Verifiers
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
-from menon.settings import nearest
 from menon.source.online import Online
 from menon.source.queued import Queued
 from menon.step import Plan
-from menon.types import Sampling
+from menon.types import Prompt, Sampling
 from menon.update.terms import Update
 
 AGREEMENT = {
@@ -78,25 +78,18 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         check_memory(config.source.rollout, around, prompts, placed.sampler)
         around = with_tokenizer(around, config.source, placed)
-        sampling = Sampling(config.source.max_new_tokens, stop=around.sampling.stop)
-        evaluation = Evaluation(tuple(heldout), grade, sampling, answer=around.answer or answer)
+        evaluation = evaluation_of(config.source, heldout, grade, around.sampling.stop, placed)
         online = Online(
             ORDERS[config.source.order](prompts, config.control.seed),
             placed.sampler,
-            built(config.source.rollout, around),
+            own_rollout(built(config.source.rollout, around)),
             grade,
             around,
         )
         source = Queued(online, config.source.ahead) if config.source.ahead else online
         undo.callback(source.close)
         yield Run(
-            plan=Plan(
-                {name: built(part, around) for name, part in config.advantage.items()},
-                updates_of(config.objective, config.models),
-                config.control.seed,
-                reference=config.models.reference_update,
-                record_updates=config.control.record == "full",
-            ),
+            plan=plan_of(config, around),
             source=source,
             host=placed.host,
             channel=placed.channel,
@@ -106,6 +99,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
             stop_without_signal=config.control.stop_without_signal,
+            needs_truth=tuple(parts_that_need_truth(config)),
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             origin=origin_of_run(
                 placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
@@ -115,15 +109,40 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         )
 
 
+def plan_of(config: RunConfig, around: Around) -> Plan:
+    """What the run does in every step."""
+    advantage = {name: built(part, around) for name, part in config.advantage.items()}
+    return Plan(
+        own_credit(advantage, estimator(setup_of(config))),
+        updates_of(config.objective, config.models),
+        config.control.seed,
+        reference=own_reference(config.models.reference_update),
+        record_updates=config.control.record == "full",
+    )
+
+
+def evaluation_of(
+    source: OnlineSource,
+    heldout: Sequence[Prompt],
+    grade: Grade,
+    stop: tuple[str, ...],
+    placed: Placed,
+) -> Evaluation:
+    """The evaluation of a run, at temperature 1. Its answers do not depend on the run's seed."""
+    answer = answer_with(source, source.heldout_seed, placed.tokenizer, placed.sampler)
+    sampling = Sampling(source.max_new_tokens, stop=stop)
+    return Evaluation(tuple(heldout), grade, sampling, seed=source.heldout_seed, answer=answer)
+
+
 def probe_of(source: OnlineSource, evaluation: Evaluation) -> Callable[[Sampler], Mapping[str, Any]]:
     """A function that measures the best temperature and maj@8 on some of the held-out questions, or {} where
     the run asks for none."""
     if not source.report_questions:
         return lambda sampler: {}
-    if source.data is None and source.reward is None and own_questions(source) is None:
-        equivalence = equivalence_of_task(task_of(source))
-    else:
-        equivalence = equivalence_of(getattr(evaluation.grade, "reward", None))
+    own = getattr(evaluation.grade, "reward", None)
+    equivalence = equivalence_of(own)
+    if equivalence is None and (source.reward is None or getattr(evaluation.grade, "truth", None)):
+        equivalence = equivalence_of_task(task_of(source)) if truth_of(source) is not None else None
     return Probe(evaluation, source.report_questions, equivalence)
 
 
@@ -150,14 +169,16 @@ def with_tokenizer(around: Around, source: OnlineSource, placed: Placed) -> Arou
 def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
     """The updates of a step: those of the policy, and of the critic if it has a trunk of its own."""
     policy, critic = models.policy, models.critic
+    own = {name: own_term(term, f"objective.{name}") for name, term in objective.items()}
+    update = Update(own, "policy", policy.updates_per_step, policy.old)
     if critic is None:
-        return (Update(objective, "policy", policy.updates_per_step, policy.old),)
+        return (update,)
+    values = {name: own_term(term, f"critic.objective.{name}") for name, term in critic.objective.items()}
     if critic.shared_trunk:
-        both = objective | critic.objective
-        return (Update(both, "policy", policy.updates_per_step, policy.old),)
+        return (replace(update, terms=own | values),)
     return (
-        Update(objective, "policy", policy.updates_per_step, policy.old, after=critic.pretrain_steps),
-        Update(critic.objective, "critic", critic.updates_per_step),
+        replace(update, after=critic.pretrain_steps),
+        Update(values, "critic", critic.updates_per_step),
     )
 
 
@@ -166,7 +187,20 @@ def grade_of(source: OnlineSource, reward: Reward) -> Grade:
     reward, the grader sums up what the environment gave."""
     if source.reward is None and own_questions(source) is not None:
         return environment_alone
-    return grading_of(reward, shows_of(source))
+    return grading_of(reward, shows_of(source), None if source.reward is None else truth_of(source))
+
+
+def truth_of(source: OnlineSource) -> Reward | None:
+    """What knows whether an answer is right whatever the reward says: the task that asks the questions."""
+    asked = source.data is None and own_questions(source) is None
+    return task_of(source).grade if asked else None
+
+
+def parts_that_need_truth(config: RunConfig) -> Iterator[str]:
+    """The settings that need to know which answers are right."""
+    yield from (name for name, part in setup_of(config).parts() if needs_truth(part))
+    if config.source.order == "by_difficulty":
+        yield "order=by_difficulty"
 
 
 def shows_of(source: OnlineSource) -> Shows:
@@ -206,6 +240,7 @@ def reward_of(source: OnlineSource, around: Around) -> Reward:
     kinds = {part.kind: part for part in get_args(RewardPart)}
     if reward not in kinds:
         raise UserError(
-            f"there is no reward '{reward}'{nearest(reward, kinds)}; your own is file.py:function"
+            f"there is no reward '{reward}'{nearest(reward, kinds, lists='menon help reward')}; your own is "
+            "file.py:function"
         )
     return built(kinds[reward](), around)

@@ -13,14 +13,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.as_run import source_of_run
-from menon.assembly.build import answer_with
+from menon.assembly.build import answer_with, truth_of
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
 from menon.assembly.questions import (
     check_tags,
     heldout_questions,
     own_questions,
     proved,
+    questions_of,
     rendered,
+    room_of,
     task_of,
 )
 from menon.assembly.reward_models import with_models
@@ -29,9 +31,9 @@ from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
 from menon.engines.limits import rows_of
 from menon.engines.machine import workers
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.eval.config import EvalConfig
-from menon.eval.ifeval import Instructions, instruction_level
+from menon.eval.ifeval import Instructions, instruction_level, with_splitter
 from menon.eval.measure import WithinTolerance
 from menon.eval.run import AnswerEquivalence, Evaluation, Item, items_of, numbers_of
 from menon.eval.sets import NamedSet, find_set, rows_of_set
@@ -56,7 +58,6 @@ from menon.reward.prove import prove
 from menon.reward.rules import KINDS
 from menon.rollout.protocols import Grade
 from menon.rollout.turns import environment_alone
-from menon.settings import nearest
 from menon.streams import stream
 from menon.sync.fingerprint import fingerprint
 from menon.types import Prompt, Sampling
@@ -95,7 +96,8 @@ def evaluate(
         model, tokenizer = load_policy(folder, WEIGHTS_DTYPE[config.dtype], device_of(config.device))
         if config.dtype == "bfloat16":
             model = own_copy(model, torch.bfloat16)
-        grade = environment_alone if reward is None else grading_of(reward)
+        truth = truth_of(source) if config.set is None and config.reward is not None else None
+        grade = environment_alone if reward is None else grading_of(reward, truth=truth)
         check_tags(tokenizer, config.keep_special_tokens, notify)
         prompts = prompts_to_evaluate(rows, config, model, tokenizer, notify)
         if asks_own(config) and isinstance(grade, Grading):
@@ -222,10 +224,10 @@ def settled(
 def task_rows(config: EvalConfig) -> list[Row]:
     """Held-out questions, the same as those of a training run's evaluation."""
     task = config.task or ChainSum()
-    room = task.room("heldout")
+    room = room_of(task, "task", "heldout")
     if config.n is not None and config.n > room:
         raise UserError(f"n is {config.n}, and {config.source} has {room} held-out questions; lower n")
-    return list(task.rows("heldout", config.n or min(TASK_QUESTIONS, room), 0))
+    return questions_of(task, "task", "heldout", config.n or TASK_QUESTIONS, 0)
 
 
 def some_of(rows: list[Row], config: EvalConfig) -> list[Row]:
@@ -290,7 +292,8 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward | No
         rewards = KINDS | CHECKS
         if name not in rewards:
             raise UserError(
-                f"there is no reward '{name}'{nearest(name, rewards)}; your own is file.py:function"
+                f"there is no reward '{name}'{nearest(name, rewards, lists='menon help reward')}; your own "
+                "is file.py:function"
             )
         reward: Reward = built(rewards[name](), around)
         return reward, equivalence_of(reward)
@@ -315,7 +318,7 @@ CHECKS: dict[str, Callable[[], Reward]] = {
     "choice": LenientChoice,
     "numeric": lambda: WithinTolerance(ways=LENIENT),
     "code": CodeTests,
-    "instructions": Instructions,
+    "instructions": with_splitter,
 }
 """Rewards by name, for the named sets. They read leniently what an answer states: no policy trains on these
 scores, so none can learn to exploit them."""

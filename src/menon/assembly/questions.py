@@ -1,6 +1,7 @@
 """Which questions a run asks, and how they become prompts: from a task, an environment or data."""
 
 import hashlib
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,14 +13,16 @@ from menon.engines.decoding.stop_strings import hidden_tags
 from menon.engines.tokens import tokenize_with
 from menon.errors import OnBad, UserError
 from menon.limit import Limit
+from menon.parts import TASK
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
-from menon.prompts.tasks import ChainSum, Task
+from menon.prompts.tasks import ChainSum, Task, task_name
 from menon.prompts.template import find_template
 from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
 from menon.rollout.protocols import Grade
 from menon.types import Prompt
+from menon.user_code import blame, is_own, misuse
 
 TASK_ROWS = 10_000
 """Questions of a built-in task that a run draws from."""
@@ -28,30 +31,72 @@ TASK_ROWS = 10_000
 def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) -> tuple[list[Row], list[Row]]:
     """Rows to train on and held-out rows."""
     if source.data is None:
-        return rows_of_task(source, "train", TASK_ROWS, seed), heldout_questions(source, notify)
+        train = rows_of_task(source, "train", TASK_ROWS, seed)
+        heldout = heldout_questions(source, notify)
+        asker = own_questions(source) or task_of(source)
+        known = {str(row["question"]) for row in train} if is_own(asker) else set()
+        if seen := sum(str(row["question"]) in known for row in heldout):
+            notify(
+                f"{seen} of the {len(heldout)} held-out questions of {task_name(asker)} are trained on too, "
+                "so accuracy says little about new ones; keep the splits of its rows apart"
+            )
+        return train, heldout
     rows = rows_of(source.data, source, notify)
     if source.heldout_data is None:
-        return apart(rows, source.heldout, source.data)
+        return apart(rows, source.heldout, source.data, source.heldout_seed)
     return rows, heldout_questions(source, notify)
 
 
 def heldout_questions(source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
     """The held-out rows of a run with this source."""
     if source.data is None:
-        return rows_of_task(source, "heldout", source.heldout, 0)
+        return rows_of_task(source, "heldout", source.heldout, source.heldout_seed)
     if source.heldout_data is None:
-        return apart(rows_of(source.data, source, notify), source.heldout, source.data)[1]
+        return apart(rows_of(source.data, source, notify), source.heldout, source.data, source.heldout_seed)[
+            1
+        ]
     return rows_of(source.heldout_data, source, notify)[: source.heldout]
 
 
 def rows_of_task(source: OnlineSource, split: str, most: int, seed: int) -> list[Row]:
     """At most `most` rows of a split of the source's task, or of its environment if that asks."""
-    task: Questions = own_questions(source) or task_of(source)
-    rows = list(task.rows(split, min(most, task.room(split)), seed))
+    environment = own_questions(source)
+    task: Questions = environment or task_of(source)
+    rows = questions_of(task, "task" if environment is None else "environment", split, most, seed)
     if not rows:
         name = "training" if split == "train" else "held-out"
         raise UserError(f"{task} has no {name} question; give it settings that allow more questions")
     return rows
+
+
+def questions_of(asker: Any, place: str, split: str, most: int, seed: int) -> list[Row]:
+    """At most so many rows of a task or of an environment that asks questions; those of the user's are
+    checked."""
+    room = room_of(asker, place, split)
+    if not is_own(asker):
+        return list(asker.rows(split, min(most, room), seed))
+    with blame(place, asker, TASK, "rows"):
+        rows = asker.rows(split, min(most, room), seed)
+    if not isinstance(rows, list | tuple):
+        raise misuse(place, asker, f"returned a {type(rows).__name__} from rows, not a list", "rows")
+    for row in rows:
+        if not isinstance(row, Mapping) or not isinstance(row.get("question"), str | list):
+            raise misuse(place, asker, f"returned the row {row!r}, not a dict with 'question'", "rows")
+        if not isinstance(row.get("answer"), str | None):
+            answer = f"the answer {row['answer']!r} of a row"
+            raise misuse(place, asker, f"returned {answer}, not a text; write str(...)", "rows")
+    return [dict(row) for row in rows]
+
+
+def room_of(asker: Any, place: str, split: str) -> int:
+    """The number of rows of a split."""
+    with blame(place, asker, TASK, "room"):
+        room = asker.room(split)
+    try:
+        return operator.index(room)
+    except TypeError:
+        what = f"returned {room!r} from room; return the number of rows of a split"
+        raise misuse(place, asker, what, "room") from None
 
 
 def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
@@ -62,12 +107,14 @@ def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> l
     return rows
 
 
-def apart(rows: Sequence[Row], most: int, source: str) -> tuple[list[Row], list[Row]]:
+def apart(rows: Sequence[Row], most: int, source: str, seed: int = 0) -> tuple[list[Row], list[Row]]:
     """Holds out a tenth of the questions, at most `most`: (rows to train on, held-out rows). A hash of the
-    question decides, so a question that stands twice in the file is always on one side, and the order of the
-    file does not matter."""
+    question and the seed decides, so a question that stands twice in the file is always on one side, and the
+    order of the file does not matter."""
+    salt = seed.to_bytes(8, "little") if seed else b""
     names = sorted(
-        {str(row["question"]) for row in rows}, key=lambda name: hashlib.blake2b(name.encode()).digest()
+        {str(row["question"]) for row in rows},
+        key=lambda name: hashlib.blake2b(name.encode(), salt=salt).digest(),
     )
     if len(names) < 2:
         raise UserError(

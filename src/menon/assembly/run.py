@@ -45,13 +45,28 @@ def start(
 
     config = configured(recipe, changes, chosen.count, again)
     out = Path(config.control.out)
-    if Layout(out).about.exists():
+    check_free(out)
+    config = replace(config, own_code=own_code(config))
+    return drive(config, chosen, lambda run: RunFolder.create(out, plain_data(config), run.origin), show)
+
+
+def readable(view: RunView) -> bool:
+    try:
+        return bool(view.about)
+    except UserError:
+        return False
+
+
+def check_free(out: Path) -> None:
+    """UserError if a run in the folder has done a step, or is running."""
+    if not Layout(out).about.exists():
+        return
+    view = RunView(out)
+    if not readable(view) or view.metrics or view.checkpoints or view.state == "running":
         raise UserError(
             f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= "
             "to a new folder"
         )
-    config = replace(config, own_code=own_code(config))
-    return drive(config, chosen, lambda run: RunFolder.create(out, plain_data(config), run.origin), show)
 
 
 def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]:
@@ -68,17 +83,36 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
     use(chosen, str(setting(settings, "device", "auto")))
     from menon.config import RunConfig, changed, own_code, settings_as_begun
     from menon.record.folder import RunFolder
-    from menon.settings import read
+    from menon.settings import plain_data, read
 
     with RunFolder.open(path) as folder:
         config = changed(read(RunConfig, settings_as_begun(folder.settings)), changes)
+        check_steps(view, config.control.steps)
         now = own_code(config)
         odd = [name for name, code in config.own_code.items() if now.get(name) != code]
-        if odd:
-            raise UserError(
-                f"{odd[0]} is not what it was when the run began; put the old code back, or start a new run"
-            )
-        return drive(config, chosen, lambda run: folder, show)
+        if odd and view.checkpoints:
+            raise UserError(learned_from(view, odd[0]))
+        config = replace(config, own_code=now)
+        return drive(config, chosen, lambda run: folder.go_on(plain_data(config), odd), show)
+
+
+def check_steps(view: RunView, steps: int) -> None:
+    """UserError if a run has done more steps than it is to do."""
+    done = max(view.checkpoints, default=0)
+    if done > steps:
+        raise UserError(f"{view.path} has done {done} steps already; set steps= to {done} or more")
+
+
+def learned_from(view: RunView, name: str) -> str:
+    """Why a run cannot go on with changed code, and what to do."""
+    from menon.record.folder import restart_command
+
+    done = max(view.checkpoints)
+    return (
+        f"{name} has changed, and {done} step{'s' if done > 1 else ''} of {view.path} learned from the old "
+        f"code; put the old code back to go on, or train the policy of step {done} with the new code as a "
+        f"new run: `{restart_command(view)}`"
+    )
 
 
 def together(changes: Sequence[Tree], again: Tree | None = None) -> Tree:
@@ -105,10 +139,11 @@ def configured(
             "scale chooses the numbers of a recipe, and a run.json has its own; leave scale out, or "
             "name a recipe"
         )
-    model = str(setting(settings, "model") or default_model(settings))
-    base = named(name, model, scale) if again is None else read(RunConfig, settings_as_begun(again))
+    given = setting(settings, "model") or default_model(settings)
+    model = {} if isinstance(given, Mapping) else {"model": str(given)}  # a table is refused with the others
+    base = named(name, str(given), scale) if again is None else read(RunConfig, settings_as_begun(again))
     out = Path(str(setting(settings, "out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), "model": model}
+    last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), **model}
     return changed(base, *changes, last)
 
 

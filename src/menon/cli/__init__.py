@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 
 HELP = """\
 Menon: reinforcement learning with verifiable rewards on language models.
@@ -24,7 +24,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
   menon compare A.json B.json                  two evaluations, question by question
   menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty
-  menon explain RECIPE key=value               sizes of a step, how off-policy, memory: before anything runs
+  menon explain RECIPE key=value               formula, parts, sizes, memory before anything runs; full=true
   menon runs [FOLDER]                          the runs in a folder: state, steps, accuracy before and after
   menon report RUN                             a run on one page: curves, answers, distance, time
   menon check verifier FILE.jsonl              does a verifier say what labelled answers deserve, and in time
@@ -33,6 +33,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon study entropy RUN                      a run's entropy: law and forecast, forking tokens, overlap
   menon show RUN --tree STEP                   a tree of answers, node by node with its value (spo_tree)
   menon rescore RUN --reward math              what another reward says of the answers that a run has stored
+  menon help NAME                              a setting, recipe, part or metric, such as reward, gspo, kl/old
   menon doctor                                 what this machine has, and what is missing for what
   menon pretrain out=FOLDER                    make the built-in base model from nothing
 
@@ -42,7 +43,7 @@ Recipes:
 Settings are key=value; a dot goes inside, and a part is named by its kind:
   steps=100  learning_rate=3e-4  samples_per_prompt=16  max_new_tokens=512
   out=runs/mine  threads=4  reward=my_file.py:my_function
-  objective.policy.loss=gspo  objective.policy.loss.clip_high=.28
+  objective.policy.loss.clip_high=.28  objective.policy='{loss: gspo, share: sequence_mean}'
 
   --debug    show stack traces       --version       menon COMMAND --help: its settings
 """
@@ -85,9 +86,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def run(words: list[str]) -> int:
     """Runs the command that the words name, or prints help; returns its exit code."""
-    asked_for_help = not words or words[0] == "help" or "--help" in words or "-h" in words
-    if asked_for_help:
-        print(help_of_command(words) if words and words[0] in COMMANDS else help_text(), end="")
+    if not words or words[0] == "help" or "--help" in words or "-h" in words:
+        print(help_about(words), end="")
         return 0
     if words == ["--version"]:
         from menon import __version__
@@ -96,23 +96,28 @@ def run(words: list[str]) -> int:
         return 0
     command, *rest = words
     if command not in COMMANDS:
-        import difflib
+        from menon.recipes import RECIPES
 
-        near = difflib.get_close_matches(command, COMMANDS, 1)
-        raise UserError(
-            f"there is no command '{command}'{f'; did you mean {near[0]}?' if near else ''} (see menon "
-            "--help)"
-        )
+        if command in RECIPES:
+            raise UserError(f"{command} is a recipe; type `menon train {command}`")
+        raise UserError(f"there is no command '{command}'{nearest(command, COMMANDS, lists='menon --help')}")
     module, _, name = COMMANDS[command].partition(":")
     return int(getattr(import_module(f"menon.cli.{module}"), name)(rest))
 
 
-def help_of_command(words: Sequence[str]) -> str:
-    """The text of `menon COMMAND [RECIPE] --help`."""
-    from menon.cli.help import help_of
+def help_about(words: Sequence[str]) -> str:
+    """The text of `menon help [NAME]`, `menon COMMAND [RECIPE] --help` and `menon --help`."""
+    names = [word for word in words if word not in ("help", "--help", "-h")]
+    if names and names[0] in COMMANDS:
+        from menon.cli.help import help_of
 
-    module, _, name = COMMANDS[words[0]].partition(":")
-    return help_of(words[0], words[1:], HELP, (module, name))
+        module, _, name = COMMANDS[names[0]].partition(":")
+        return help_of(names[0], names[1:], HELP, (module, name))
+    if not names:
+        return help_text()
+    from menon.cli.lookup import help_for
+
+    return "\n".join(map(help_for, names))
 
 
 def help_text() -> str:
@@ -120,7 +125,8 @@ def help_text() -> str:
     from menon.recipes import RECIPES
 
     width = max(map(len, RECIPES))
-    text = HELP.format(recipes="\n".join(f"  {name:<{width}}  {what}" for name, what in RECIPES.items()))
+    recipes = "\n".join(f"  {name:<{width}}  {what}" for name, what in RECIPES.items())
+    text = HELP.replace("{recipes}", recipes)
     return "".join(
         f"{line}\n" for line in folded(text.splitlines(), shutil.get_terminal_size((130, 24)).columns)
     )
@@ -138,12 +144,16 @@ def folded(lines: Sequence[str], width: int) -> Iterator[str]:
 
 def sentence_for(error: BaseException) -> str:
     """The sentence for the user, for errors that are not faults of the program; else ""."""
+    from menon.user_code import own_fault
+
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
-        return "stopped"
+        return str(error) or "stopped"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; lower tokens_per_forward and slots, or take a smaller model"
+    if said := own_fault(error):
+        return said
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("menon"):
         return (
             f"the package '{error.name}' is missing; install it, or install menon again with its dependencies"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.parts import Around, built, close
 from menon.prompts.sources import read_bytes
 from menon.reward.code.signatures import Asked, judge
@@ -19,7 +19,6 @@ from menon.reward.extract import LENIENT, WAYS, names
 from menon.reward.math.answer import MathAnswer
 from menon.reward.protocols import Reward
 from menon.reward.rules import KINDS, reward_from
-from menon.settings import nearest
 from menon.types import Verdict
 
 LIMIT = 2.0
@@ -110,7 +109,8 @@ def reward_named(name: str, ways: str = "strict") -> Reward:
     if name == "math":
         return built(MathAnswer(names(LENIENT if ways == "lenient" else WAYS)), Around())
     if ":" not in name and name not in KINDS:
-        raise UserError(f"there is no reward '{name}'{nearest(name, KINDS)}; your own is file.py:function")
+        near = nearest(name, KINDS, lists="menon help reward")
+        raise UserError(f"there is no reward '{name}'{near}; your own is file.py:function")
     return reward_from(name if ":" in name else KINDS[name](), Around())
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from menon import threads
 from menon.assembly.run import resume, settings_in, start, together, use
+from menon.cli.catalogue import run_settings
 from menon.cli.words import understand
-from menon.errors import UserError
+from menon.errors import UserError, nearest
+from menon.other_names import answer_for
 from menon.report.terminal import terminal
 from menon.settings import Tree, read_file
 
@@ -30,6 +32,10 @@ class Asked:
 
 def asked_by(words: Sequence[str]) -> Asked:
     """What the words of `train` or `explain` ask for. UserError: words that do not go together."""
+    for word in words:
+        option = word.partition("=")[0]
+        if option.startswith("-") and option != "--resume" and (answer := answer_for(option)):
+            raise UserError(answer)
     found = understand(words, ("resume",))
     recipe: str | None = None
     again: Tree | None = None
@@ -42,6 +48,8 @@ def asked_by(words: Sequence[str]) -> Asked:
         elif recipe is None:
             recipe = word
         else:
+            if recipe in run_settings():
+                raise UserError(f"{recipe} is a setting; write {recipe}={word}")
             raise UserError(
                 f"'{word}' is neither key=value nor a .yaml or .toml file, and the recipe is '{recipe}' "
                 "already"
@@ -91,7 +99,7 @@ def pretrain(words: Sequence[str]) -> int:
     use(chosen, "cpu")
     from menon.assembly.pretrain import RECIPES
     from menon.assembly.pretrain import pretrain as make
-    from menon.settings import nearest, read
+    from menon.settings import read
 
     if name not in RECIPES:
         raise UserError(f"there is no corpus '{name}'{nearest(str(name), RECIPES)}")

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from menon import __version__, threads
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 
 PACKAGES = (
     "torch",
@@ -78,7 +78,7 @@ def extras() -> Iterator[str]:
     """A line for each extra with the packages that are not installed."""
     for number, (extra, packages) in enumerate(EXTRAS.items()):
         missing = [package for package in packages if version_of(package) is None]
-        state = f"lacks {', '.join(missing)}; pip install 'menon[{extra}]'" if missing else "complete"
+        state = f"lacks {', '.join(missing)}; {pip_install(extra)}" if missing else "complete"
         yield f"{'extras' if number == 0 else '':<13}{extra}: {state}"
 
 

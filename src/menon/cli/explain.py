@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from menon import threads
 from menon.assembly.run import configured, use
 from menon.cli.command import asked_by
+from menon.cli.configuration import as_yaml, described
+from menon.cli.help import width_here
 from menon.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,9 +17,14 @@ if TYPE_CHECKING:
 
 
 def explain(words: Sequence[str]) -> int:
-    """Says what a run would do, before anything runs: sizes of a step and of an update, how far off-policy
-    it learns, threads, memory. Takes what `menon train` takes."""
-    asked = asked_by(words)
+    """Says what a run would do, before anything runs: the objective and every part with its formula and
+    settings, sizes of a step and of an update, how far off-policy it learns, threads, memory. Takes what
+    `menon train` takes. With full=true it writes the whole configuration as YAML instead, which `menon train`
+    reads: menon explain grpo full=true > run.yaml."""
+    full = [word for word in words if word.startswith("full=")]
+    if any(word not in ("full=true", "full=false") for word in full):
+        raise UserError(f"'{full[-1]}' is neither full=true nor full=false")
+    asked = asked_by([word for word in words if word not in full])
     if asked.resume is not None:
         raise UserError(
             "explain is about a run that has not begun; name a recipe or a file of settings, without --resume"
@@ -25,6 +32,9 @@ def explain(words: Sequence[str]) -> int:
     chosen = threads.choose(asked.settings)
     use(chosen, "cpu")
     config = configured(asked.recipe, asked.changes, chosen.count, asked.again)
+    if full[-1:] == ["full=true"]:
+        print(as_yaml(config, asked.settings), end="")
+        return 0
     from menon.assembly.derived import memory, num_workers, size_of_model, sizes
 
     policy, found = config.models.policy, sizes(config)
@@ -38,6 +48,8 @@ def explain(words: Sequence[str]) -> int:
     updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
     lines = [
         f"menon explain  {config.recipe}, scale {config.scale}",
+        *described(config, width_here()),
+        "",
         *step,
         f"  the run      {config.control.steps:,} steps of {updates}",
         f"  off-policy   {off_policy(found)}",

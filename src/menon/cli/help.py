@@ -1,37 +1,19 @@
-"""`menon COMMAND --help`: usage, what the command does, and its settings with the sentences of their fields.
+"""`menon COMMAND --help`: usage, what the command does, and its settings with the sentences of their
+fields."""
 
-Everything is read from the source text of this package and nothing is imported, so that help is fast.
-"""
-
-import ast
 import shutil
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
 from menon.cli import folded
+from menon.cli.catalogue import GROUPS, in_group
+from menon.cli.source_text import PACKAGE, Setting, docstring, settings_of
 
-PACKAGE = Path(__file__).parents[1]
 WIDEST, NARROWEST = 110, 72
-COLUMN = 30
-"""Column at which the sentences begin; a longer setting has its own line."""
-TYPES = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
-"""Names of simple types. Other types are tables of settings, or parts that are chosen by their kind; their
-sentences say which."""
+COLUMN, TYPE = 31, 8
+"""Column at which types begin, and their width; a longer setting has its own line."""
 
 SETTINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "train": (
-        ("control", "config", "Control"),
-        ("source", "config", "OnlineSource"),
-        ("models.policy", "config", "Policy"),
-        ("models.policy.optimiser", "update.optimiser", "Optimiser"),
-        ("models", "config", "Models"),
-        ("models.critic", "config", "Critic"),
-        ("engine", "config", "Engine"),
-        ("", "config", "RunConfig"),
-    ),
     "pretrain": (
         ("", "base.recipe", "Recipe"),
         ("corpus=sums", "base.corpus", "PretrainRecipe"),
@@ -41,28 +23,24 @@ SETTINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "sample": (("", "assembly.sample", "SampleConfig"),),
     "study": (("", "study.entropy", "EntropyStudy"),),
 }
-"""Command -> (owner, module of this package, dataclass) whose fields are its settings. `explain` takes those
-of `train`."""
-OWNERS = "A name without dots stands for the setting of that name in the first of these that has one."
-LEFT_OUT = {("RunConfig", name) for name in ("source", "models", "engine", "control", "recipe", "own_code")}
-"""Fields that are listed separately, or that the command writes."""
+"""Command -> (owner, module of this package, dataclass) whose fields are its settings. Those of `train` and
+`explain` are in the catalogue."""
+MORE = (
+    "`menon help NAME` says all about a setting (`menon help reward` lists the kinds of a part), a part "
+    "(`menon help ppo_clip`), a recipe (`menon help gspo`) or a metric (`menon help clip/frac`). "
+    "`menon explain RECIPE` shows the values of a recipe, with full=true as YAML that `menon train` reads."
+)
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A field of a dataclass, as written in its source."""
-
-    name: str
-    type: str
-    default: str
-    """"" where there is none to show: null, empty, or a part with settings of its own."""
-    sentence: str
+def width_here() -> int:
+    """The width of help on this terminal."""
+    return max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns))
 
 
 def help_of(command: str, words: Sequence[str], usage: str, function: tuple[str, str]) -> str:
     """The help of a command. `usage` is the general help, from which the command's lines are taken;
     `function` is the module of this folder and the name of what runs it; `words` may name a recipe."""
-    width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns))
+    width = width_here()
     lines = [line for line in usage.splitlines() if line.startswith(f"  menon {command} ")]
     lines = list(folded(lines, width))
     lines += ["", *paragraphs(docstring(f"cli.{function[0]}", function[1]), width)]
@@ -73,26 +51,39 @@ def help_of(command: str, words: Sequence[str], usage: str, function: tuple[str,
         for name in ("verifier", "code", "data"):
             text = docstring(f"cli.check_{name}", f"check_{name}")
             lines += ["", f"check {name}:", *indented(paragraphs(text, width - 2))]
-    for owner, module, cls in SETTINGS.get("train" if command == "explain" else command, ()):
-        lines += ["", *section(owner, settings_of(module, cls), width)]
+    for owner, module, cls in SETTINGS.get(command, ()):
+        title = f"settings of {owner}" if owner else "settings"
+        lines += ["", title, *table(((one.name, one) for one in settings_of(module, cls)), width)]
     if command in ("train", "explain"):
-        lines += ["", *textwrap.wrap(OWNERS, width)]
+        lines += run_settings_text(width)
     return "\n".join(lines) + "\n"
 
 
-def section(owner: str, settings: Sequence[Setting], width: int) -> Iterator[str]:
-    """The settings of an owner, one below the other."""
-    if settings:
-        yield f"settings of {owner}:" if owner else "settings:"
-    for one in settings:
-        left = f"  {one.name}={one.default}" if one.default else f"  {one.name}"
-        text = ". ".join(part for part in (one.type, one.sentence) if part)
-        lines = textwrap.wrap(text, width - COLUMN, break_on_hyphens=False, break_long_words=False) or [""]
+def run_settings_text(width: int) -> list[str]:
+    """The settings of a run in groups, each in one line where it fits."""
+    lines: list[str] = []
+    for group in GROUPS:
+        lines += ["", f"{group.name}: {group.sentence}"]
+        lines += table(((one.short, one.setting) for one in in_group(group)), width)
+    return [*lines, "", *textwrap.wrap(MORE, width, break_on_hyphens=False)]
+
+
+def table(settings: Iterable[tuple[str, Setting]], width: int) -> Iterator[str]:
+    """A line for each setting: name and default, type, first sentence."""
+    for name, one in settings:
+        left = f"  {name}={one.default}" if one.default else f"  {name}"
         if len(left) > COLUMN - 2:
             yield left
             left = ""
-        yield f"{left:<{COLUMN}}{lines[0]}".rstrip()
-        yield from (" " * COLUMN + line for line in lines[1:])
+        left = f"{left:<{COLUMN}}{one.short_type:<{TYPE}}"
+        lines = textwrap.wrap(summary(one), width - len(left), break_on_hyphens=False) or [""]
+        yield f"{left}{lines[0]}".rstrip()
+        yield from (" " * len(left) + line for line in lines[1:])
+
+
+def summary(one: Setting) -> str:
+    """The first sentence of a setting, with the values of a choice."""
+    return f"{one.first} ({'|'.join(one.choices)})" if one.short_type == "choice" else one.first
 
 
 def indented(lines: Sequence[str]) -> list[str]:
@@ -101,125 +92,10 @@ def indented(lines: Sequence[str]) -> list[str]:
 
 
 def paragraphs(text: str, width: int) -> list[str]:
-    """Text at this width, an empty line between its paragraphs."""
-    parts = [textwrap.wrap(part, width, break_on_hyphens=False) for part in text.split("\n\n")]
-    return [line for part in parts for line in (*part, "")][:-1]
-
-
-# Reading the source
-
-
-@cache
-def tree_of(module: str) -> ast.Module:
-    """The syntax tree of a module of this package."""
-    path = PACKAGE.joinpath(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(file.read_text(encoding="utf-8"))
-
-
-def docstring(module: str, name: str) -> str:
-    """The docstring of a function of a module, without its indentation and the errors that it raises."""
-    return (ast.get_docstring(defined(module, name)) or "").partition("UserError:")[0].rstrip()
-
-
-def defined(module: str, name: str) -> ast.FunctionDef | ast.ClassDef:
-    """The function or class of this name in a module."""
-    for node in tree_of(module).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return node
-    raise LookupError(f"{module} defines no {name}")
-
-
-def settings_of(module: str, cls: str) -> list[Setting]:
-    """The fields of a dataclass, in their order."""
-    body = defined(module, cls).body
-    found = []
-    for node, after in zip(body, [*body[1:], None], strict=True):
-        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-            continue
-        name, kind = node.target.id, ast.unparse(node.annotation)
-        if kind.startswith("ClassVar") or name == "kind" or (cls, name) in LEFT_OUT:
-            continue
-        found.append(
-            Setting(name, type_of(module, node.annotation), default_of(module, node.value), said(after))
-        )
-    return found
-
-
-def said(node: ast.stmt | None) -> str:
-    """The string below a field, in one line."""
-    if (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    ):
-        return " ".join(node.value.value.split())
-    return ""
-
-
-def type_of(module: str, node: ast.expr) -> str:
-    """A type in words: the values of choices, the kinds of parts; "" if the setting's sentence must say
-    it."""
-    *others, last = alternatives(module, node) or [""]
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def alternatives(module: str, node: ast.expr) -> list[str]:
-    """The values that a setting of this type may have. For None, a function or a table, the setting's
-    sentence says what they mean."""
-    text = ast.unparse(node)
-    if isinstance(node, ast.BinOp):
-        return [*alternatives(module, node.left), *alternatives(module, node.right)]
-    if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("Literal", "Annotated"):
-        inside = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if ast.unparse(node.value) == "Annotated":
-            return alternatives(module, inside[0])
-        return [str(ast.literal_eval(value)) for value in inside]
-    if text in TYPES or text.startswith("tuple["):
-        return [TYPES.get(text, "list")]
-    if not isinstance(node, ast.Name):
-        return []
-    origin, value = value_of(module, text)
-    if value is not None:
-        return alternatives(origin, value)
-    kinds = [field.value for field in fields_of(origin, text) if ast.unparse(field.target) == "kind"]
-    return [str(ast.literal_eval(kind)) for kind in kinds if kind is not None]
-
-
-def default_of(module: str, value: ast.expr | None) -> str:
-    """The default of a field, as it is shown."""
-    if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name):  # Class.field
-        origin = value_of(module, value.value.id)[0]
-        named = [f for f in fields_of(origin, value.value.id) if ast.unparse(f.target) == value.attr]
-        return default_of(origin, named[0].value) if named else ""
-    if isinstance(value, ast.Name):
-        origin, given = value_of(module, value.id)
-        return "" if given is None else default_of(origin, given)
-    try:
-        default = ast.literal_eval(value) if value is not None else None
-    except ValueError:
-        return ""
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, tuple):
-        return f"[{', '.join(map(str, default))}]" if default else ""
-    return "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def fields_of(module: str, cls: str) -> list[ast.AnnAssign]:
-    """The fields of a class of a module; [] if there is no such class."""
-    classes = [node for node in tree_of(module).body if isinstance(node, ast.ClassDef) and node.name == cls]
-    return [node for one in classes for node in one.body if isinstance(node, ast.AnnAssign)]
-
-
-def value_of(module: str, name: str) -> tuple[str, ast.expr | None]:
-    """The module in which a name is defined, and what it is set to there; None if it is a class."""
-    for node in tree_of(module).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
-            return module, node.value
-    imports = [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.ImportFrom)]
-    for node in imports:
-        for alias in node.names:
-            if (alias.asname or alias.name) == name and str(node.module).startswith("menon."):
-                return value_of(str(node.module).removeprefix("menon."), alias.name)
-    return module, None
+    """Text at this width, an empty line between its paragraphs; lines of tables and examples stay as they
+    are."""
+    lines: list[str] = []
+    for part in text.split("\n\n"):
+        fixed = part.startswith(("|", ">>>", "    "))
+        lines += [*(part.splitlines() if fixed else textwrap.wrap(part, width, break_on_hyphens=False)), ""]
+    return lines[:-1]

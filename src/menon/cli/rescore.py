@@ -11,6 +11,7 @@ from menon.errors import UserError
 from menon.parts import close
 from menon.reward.code.signatures import Asked, judge
 from menon.reward.protocols import BatchReward, Reward
+from menon.truth import settled_verdicts
 from menon.types import Verdict
 
 if TYPE_CHECKING:
@@ -91,8 +92,11 @@ def verdicts(reward: Reward, asked: Sequence[Asked]) -> Sequence[Verdict]:
 def summary(pairs: Sequence[tuple[Verdict, Verdict]]) -> dict[str, Any]:
     """The mean of each reward over the answers that it could grade, and a table of how often the old and the
     new reward call an answer right or wrong."""
+    then, now = (settled_verdicts(side) for side in zip(*pairs, strict=True)) if pairs else ((), ())
     both = [
-        (old.acc == 1, new.acc == 1) for old, new in pairs if not (math.isnan(old.acc) or math.isnan(new.acc))
+        (old.acc == 1, new.acc == 1)
+        for old, new in zip(then, now, strict=True)
+        if not (math.isnan(old.acc) or math.isnan(new.acc))
     ]
     name = {True: "right", False: "wrong"}
     return {
@@ -106,16 +110,26 @@ def summary(pairs: Sequence[tuple[Verdict, Verdict]]) -> dict[str, Any]:
     }
 
 
-def side(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """The numbers of one reward: mean score and accuracy where they are known, and how often it failed."""
+def side(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The numbers of one reward: mean score, accuracy (None where it is not known), and how often it
+    failed."""
+    verdicts = settled_verdicts(verdicts)
     scores = [verdict.score for verdict in verdicts if not math.isnan(verdict.score)]
     accs = [verdict.acc for verdict in verdicts if not math.isnan(verdict.acc)]
-    return {"mean": mean(scores), "accuracy": mean(accs), "failed": len(verdicts) - len(scores)}
+    return {
+        "mean": mean(scores),
+        "accuracy": mean(accs) if accs else None,
+        "failed": len(verdicts) - len(scores),
+    }
 
 
 def mean(values: Sequence[float]) -> float:
     """The mean; 0 without values."""
     return math.fsum(values) / len(values) if values else 0.0
+
+
+def cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def table(numbers: Mapping[str, Any]) -> list[str]:
@@ -124,8 +138,8 @@ def table(numbers: Mapping[str, Any]) -> list[str]:
     return [
         f"{numbers['answers']} answers, {numbers['same_score']} with the same score",
         f"{'':<10}{'mean':>9}{'accuracy':>10}{'failed':>8}",
-        f"{'then':<10}{old['mean']:>9.4f}{old['accuracy']:>10.4f}{old['failed']:>8}",
-        f"{'now':<10}{new['mean']:>9.4f}{new['accuracy']:>10.4f}{new['failed']:>8}",
+        f"{'then':<10}{old['mean']:>9.4f}{cell(old['accuracy']):>10}{old['failed']:>8}",
+        f"{'now':<10}{new['mean']:>9.4f}{cell(new['accuracy']):>10}{new['failed']:>8}",
         f"{'':<12}{'now right':>10}{'now wrong':>11}",
         f"{'then right':<12}{confusion['right_right']:>10}{confusion['right_wrong']:>11}",
         f"{'then wrong':<12}{confusion['wrong_right']:>10}{confusion['wrong_wrong']:>11}",

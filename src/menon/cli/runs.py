@@ -6,14 +6,21 @@ from typing import Any
 
 from menon.cli.words import understand
 from menon.errors import UserError
+from menon.record.beside import interval_of
 from menon.settings import setting
 
-HEAD = ("run", "recipe", "model", "steps", "state", "before", "after", "minutes", "warnings")
+HEAD = (
+    *("run", "recipe", "model", "steps", "state", "accuracy", "after"),
+    *("reward", "after", "minutes", "warnings"),
+)
+LEFT = (0, 1, 2, len(HEAD) - 1)
+"""Columns of words."""
 
 
 def runs(words: Sequence[str]) -> int:
-    """Lists the runs in a folder, one line each: state, steps, held-out accuracy before and after, minutes,
-    and the signs that nothing was learned. Without a folder those in runs/."""
+    """Lists the runs in a folder, one line each: state, steps, held-out accuracy and reward before and after
+    with their 95 % intervals, minutes, and the signs that nothing was learned. Without a folder those in
+    runs/."""
     usage = "runs takes one folder at most: menon runs, or menon runs experiments"
     found = understand(words, no_option=usage)
     if len(found.plain) > 1 or found.overrides:
@@ -34,7 +41,7 @@ def runs(words: Sequence[str]) -> int:
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows as lines, with words aligned to the left and numbers to the right."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
-    forms = [f"{{:{'<' if place in (0, 1, 2, 8) else '>'}{width}}}" for place, width in enumerate(widths)]
+    forms = [f"{{:{'<' if place in LEFT else '>'}{width}}}" for place, width in enumerate(widths)]
     return ["  ".join(form.format(cell) for form, cell in zip(forms, row, strict=True)) for row in rows]
 
 
@@ -47,22 +54,30 @@ def row_of(path: Path) -> tuple[str, ...]:
         view = RunView.open(path)
     except UserError as error:
         state = "newer" if isinstance(error, NewerFormat) else "damaged"
-        return path.name, "-", "-", "-", state, "-", "-", "-", "-"
-    later = [line for line in view.evaluations if line["step"] > 0]
+        return path.name, "-", "-", "-", state, *["-"] * (len(HEAD) - 5)
+    first = view.evaluation(0)
+    last = next((line for line in reversed(view.evaluations) if line["step"] > 0), None)
     return (
         path.name,
         str(setting(view.settings, "recipe") or "-"),
         str(setting(view.settings, "model") or "-"),
         f"{view.steps}/{setting(view.settings, 'steps', '?')}",
         view.state,
-        accuracy(view.evaluation(0)),
-        accuracy(later[-1] if later else None),
+        *(
+            cell
+            for key in ("accuracy" if view.accuracy_known else "", "reward")
+            for cell in (number(first, key), number(last, key, view.steps))
+        ),
         f"{view.wall_s / 60:.1f}",
         " ".join(dict.fromkeys(event["sign"] for event in view.events if event["kind"] == "warned")) or "-",
     )
 
 
-def accuracy(line: Mapping[str, Any] | None) -> str:
-    """The accuracy of an evaluation as a cell; `-` if there is none."""
-    value = None if line is None else line.get("accuracy")
-    return "-" if value is None else f"{value:.3f}"
+def number(line: Mapping[str, Any] | None, key: str, steps: int | None = None) -> str:
+    """A number of an evaluation as a cell, with its interval, and with its step if the run has gone on since;
+    `-` if there is none."""
+    if line is None or line.get(key) is None:
+        return "-"
+    ends = interval_of(line, key)
+    when = "" if steps is None or line["step"] == steps else f"@{line['step']}"
+    return f"{line[key]:.3f}" + (f"[{ends[0]},{ends[1]}]" if ends else "") + when

@@ -21,9 +21,13 @@ class EntropyCoefficient:
     """
 
     target: float
+    """Mean entropy in nats below which the bonus counts."""
     term: str = "entropy"
+    """Name of the entropy term in the objective."""
     start: float = 0.01
+    """The first coefficient."""
     change: float = 0.005
+    """By how much the coefficient moves in a step."""
     kind: Literal["entropy_coefficient"] = "entropy_coefficient"
     reads: ClassVar[tuple[str, ...]] = ("entropy",)
 

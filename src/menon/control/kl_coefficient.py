@@ -20,9 +20,13 @@ class KLCoefficient:
     """
 
     term: str = "kl"
+    """Name of the KL term in the objective."""
     start: float = 0.001
+    """The first coefficient."""
     target: float = 0.1
+    """The KL that the coefficient is adapted to."""
     horizon: float = 10_000
+    """Answers over which the coefficient adapts; a larger one adapts more slowly."""
     kind: Literal["kl_coefficient"] = "kl_coefficient"
     reads: ClassVar[tuple[str, ...]] = ("old_logp", "ref_logp")
 

@@ -22,8 +22,11 @@ class PenaltyCoefficient:
     """
 
     term: str = "penalty"
+    """Name of the penalty term in the objective."""
     start: float = 1.0
+    """The first coefficient."""
     target: float = 0.01
+    """The kl/old that the coefficient is adapted to."""
     kind: Literal["penalty_coefficient"] = "penalty_coefficient"
     reads: ClassVar[tuple[str, ...]] = ()
 

@@ -30,11 +30,17 @@ class Importance:
     """
 
     level: Literal["token", "sequence", "geometric"] = "token"
+    """Whose ratio is taken: the token's, its answer's, or the answer's mean."""
     outside: Literal["clamp", "drop"] = "clamp"
+    """What becomes of a ratio outside of low and high: the bound, or 0."""
     low: float = 0.0
+    """Least ratio."""
     high: float = 2.0
+    """Largest ratio."""
     trainer: Trainer = "old"
+    """The policy above the fraction line: before the step, or as it is now."""
     normalise: bool = False
+    """Divide by the mean over the update."""
     kind: Literal["importance"] = "importance"
 
     def __post_init__(self) -> None:

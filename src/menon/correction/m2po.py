@@ -21,6 +21,7 @@ class M2PO:
     """
 
     most: float = 0.04
+    """Bound on the mean squared log-ratio of the tokens that stay."""
     kind: Literal["m2po"] = "m2po"
     reads: ClassVar[tuple[str, ...]] = ("behaviour_logp", "old_logp")
     column: ClassVar[str] = "m2po"

@@ -22,7 +22,9 @@ class OPSM:
     """
 
     most: float = 0.01
+    """Largest mean of log pi_old - log pi that an answer may have."""
     since: Literal["old", "behaviour"] = "old"
+    """The policy that is measured from: before the step, or the one that wrote."""
     kind: Literal["opsm"] = "opsm"
 
     def __post_init__(self) -> None:

@@ -24,10 +24,15 @@ class Reject:
     """
 
     high: float
+    """Largest divergence that is kept."""
     low: float = 0.0
+    """Least ratio that is kept, with divergence=k1."""
     divergence: Literal["k1", "k2", "k3"] = "k1"
+    """What is compared with the bounds: the ratio, or an estimate of the KL."""
     over: Literal["token", "sum", "mean", "max"] = "mean"
+    """What is judged: each token, or an answer by sum, mean or worst token."""
     trainer: Trainer = "old"
+    """The policy above the fraction line: before the step, or as it is now."""
     kind: Literal["reject"] = "reject"
 
     def __post_init__(self) -> None:

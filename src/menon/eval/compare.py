@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from menon.errors import UserError
-from menon.eval.metrics import average, interval
+from menon.eval.metrics import average
 from menon.eval.run import Item, vote
+from menon.intervals import interval
 
 Judged = Literal["majority", "first sample"]
 

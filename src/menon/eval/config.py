@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from menon.errors import OnBad, UserError, at_least
 from menon.eval.run import Item, plain_item, read_item
+from menon.parts import ENVIRONMENT, TASK
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.prompts.tasks import task_name
@@ -18,8 +19,8 @@ from menon.rollout.turns import GradedText
 from menon.settings import FreeSettings, choice, choice_or_else
 from menon.types import Sampling
 
-Task = Annotated[TaskPart, choice(TaskPart, "rows", "room", "grade", called=False)]
-Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, "reset", "step", called=False)]
+Task = Annotated[TaskPart, choice(TaskPart, TASK)]
+Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, ENVIRONMENT)]
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart, named=False)]
 FORMAT = "menon-evaluation-1"
 

@@ -12,11 +12,15 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.thought import after_thinking
 from menon.types import Verdict
 
 _DRAWING = threading.Lock()
+NO_SPLITTER = (
+    "IFEval counts sentences and capital words with NLTK's data punkt_tab, which is missing; get it by "
+    "python -m nltk.downloader punkt_tab, or set NLTK_DATA to a folder with tokenizers/punkt_tab"
+)
 
 
 class Instructions:
@@ -24,7 +28,7 @@ class Instructions:
 
     Parts: `loose` is 1 if the text passes as it is, or without its first or last line, or without its stars;
     `followed`, `followed_loose` and `instructions` count instructions. UserError at construction if lm-eval
-    or the data of its sentence splitter is missing.
+    is missing, and at a call whose instructions need the sentence splitter if its data is.
     """
 
     def __init__(self) -> None:
@@ -34,12 +38,34 @@ class Instructions:
         """`columns`: instruction_id_list and, in its order, kwargs. KeyError for an unknown instruction."""
         checks, text = self.published, after_thinking(prompt, completion) or ""
         asked = checks.InputExample(0, columns["instruction_id_list"], prompt, columns["kwargs"])
-        strict = drawn_alike(checks.test_instruction_following_strict, asked, text)
-        loose = drawn_alike(checks.test_instruction_following_loose, asked, text)
+        try:
+            strict = drawn_alike(checks.test_instruction_following_strict, asked, text)
+            loose = drawn_alike(checks.test_instruction_following_loose, asked, text)
+        except LookupError as error:
+            if isinstance(error, KeyError | IndexError):
+                raise
+            raise UserError(NO_SPLITTER) from error
         score = float(all(strict))
         counts = {"followed": sum(strict), "followed_loose": sum(loose), "instructions": len(strict)}
         parts = {"loose": float(all(loose))} | {name: float(count) for name, count in counts.items()}
         return Verdict(score, score, parts)
+
+
+def with_splitter() -> Instructions:
+    """The checks for a whole set of prompts, some of which count sentences: UserError already here if the
+    data of the sentence splitter is missing."""
+    checks = Instructions()
+    find_splitter()
+    return checks
+
+
+def find_splitter() -> None:
+    import nltk
+
+    try:
+        nltk.data.find("tokenizers/punkt_tab/english/")
+    except LookupError as error:
+        raise UserError(NO_SPLITTER) from error
 
 
 def published_checks() -> Any:
@@ -48,18 +74,15 @@ def published_checks() -> Any:
         import langdetect
         import nltk
 
-        # Looked for first, because lm-eval would download it when it is imported.
-        nltk.data.find("tokenizers/punkt_tab/english/")
-        from lm_eval.tasks.ifeval import instructions, utils
+        download, nltk.download = nltk.download, lambda *names, **settings: False
+        try:  # lm-eval would download the splitter's data when it is imported
+            from lm_eval.tasks.ifeval import instructions, utils
+        finally:
+            nltk.download = download
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        way = "install it by pip install 'menon[eval]'"
+        way = f"install it by {pip_install('eval')}"
         raise UserError(f"IFEval is checked by lm-eval, and package {missing} is missing; {way}") from error
-    except LookupError as error:
-        raise UserError(
-            "IFEval counts sentences and capital words with NLTK's data punkt_tab, which is missing; get it "
-            "by python -m nltk.downloader punkt_tab, or set NLTK_DATA to a folder with tokenizers/punkt_tab"
-        ) from error
     langdetect.DetectorFactory.seed = 0
     logging.getLogger(instructions.__name__).disabled = True  # it prints texts whose language is not detected
     return utils

@@ -14,14 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menon.errors import UserError
-from menon.streams import stream
 
 SUBSETS = 100
 """The most subsets of k samples whose votes are averaged if there are more than k samples. If there are more
 subsets than this, they are drawn at random."""
-DRAWS = 1000
-"""Bootstrap draws of an interval."""
-LEVEL = 0.95
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -109,18 +105,6 @@ def kinds(answers: Sequence[str | None], same: Callable[[str, str], bool]) -> In
             leaders.append(text)
         known[text] = place
     return np.array([-1 if text is None else known[text] for text in answers], dtype=np.int64)
-
-
-def interval(values_P: Floats, seed: int = 0, level: float = LEVEL) -> tuple[float, float]:
-    """Bootstrap interval of the mean over problems: percentiles of `DRAWS` resampled means. NaN without a
-    problem."""
-    values_P = values_P[~np.isnan(values_P)]
-    if not len(values_P):
-        return np.nan, np.nan
-    rng = stream(seed, "bootstrap", len(values_P))
-    means = [values_P[rng.integers(len(values_P), size=len(values_P))].mean() for _ in range(DRAWS)]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def powers_up_to(k: int) -> list[int]:

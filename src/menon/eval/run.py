@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from menon.errors import UserError
-from menon.eval.metrics import DRAWS, SUBSETS, average, interval, kinds, majority, passed, powers_up_to
+from menon.eval.metrics import SUBSETS, average, kinds, majority, passed, powers_up_to
+from menon.intervals import DRAWS, interval
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.streams import stream
+from menon.truth import settled
 from menon.types import Graded, Prompt, Request, Sampling
 
 
@@ -27,6 +29,8 @@ class Evaluation:
     samples: int = 1
     answer: Answer = answer
     """One turn, or turns with an environment."""
+    seed: int | None = None
+    """Seed of the answers' random streams; None: that of the sampler."""
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -38,9 +42,10 @@ class Evaluation:
         """The graded answers, in the order of the questions, then of the samples."""
         asked = [(place, sample) for place in range(len(self.prompts)) for sample in range(self.samples)]
         requests = [
-            Request(self.prompts[place], self.sampling, sample, purpose="evaluate") for place, sample in asked
+            Request(self.prompts[place], self.sampling, sample, purpose="evaluate", seed=self.seed)
+            for place, sample in asked
         ]
-        return self.answer(requests, [place for place, _ in asked], sampler, self.grade)
+        return settled(self.answer(requests, [place for place, _ in asked], sampler, self.grade))
 
 
 @dataclass(frozen=True)
@@ -117,20 +122,21 @@ def key_of(prompt: Prompt) -> str:
 def numbers_of(items: Sequence[Item], k: int, seed: int = 0) -> dict[str, Any]:
     """The numbers of an evaluation.
 
-    `avg@n` over all n samples; `pass@j` and, where answers can be compared, `maj@j` for j = 1, 2, 4, ... and
-    k; each {"value", "low", "high"} with a 95 % bootstrap interval over questions. `cons@k` is another name
-    of `maj@k`. Then the means of the reward's parts, mean_length, trunc_rate, n (questions), samples, the
-    number of answers whose grader failed, of those that the reward does not apply to, and the share of
-    answers that stated no answer. UserError where k is more than the samples."""
+    `avg@n` (accuracy) and `reward` over all n samples; `pass@j` and, where answers can be compared, `maj@j`
+    for j = 1, 2, 4, ... and k; each {"value", "low", "high"} with a 95 % bootstrap interval over questions.
+    `cons@k` is another name of `maj@k`. Then the means of the reward's parts, mean_length, trunc_rate, n
+    (questions), samples, the number of answers whose grader failed, of those that the reward does not apply
+    to, and the share of answers that stated no answer. UserError where k is more than the samples."""
     samples = len(items[0].acc)
     if k > samples:
         raise UserError(
             f"pass@{k} needs {k} samples of each question and there are {samples}; set samples={k} or more"
         )
     table = [np.array(item.acc) for item in items]
-    every = np.concatenate(table)
+    every = np.concatenate([np.array(item.score) for item in items])
     apart = sum(item.not_applicable for item in items)
     numbers: dict[str, Any] = {f"avg@{samples}": spread([average(acc) for acc in table], seed)}
+    numbers["reward"] = spread([average(np.array(item.score)) for item in items], seed)
     for j in powers_up_to(k):
         numbers[f"pass@{j}"] = spread([passed(acc, j) for acc in table], seed)
     if items[0].kind:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.prompts.reader import Row, read_rows
-from menon.settings import nearest
 
 Check = Literal["math", "choice", "numeric", "code", "instructions"]
 """How an answer is checked; `assembly.evaluation` makes the reward."""

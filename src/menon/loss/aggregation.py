@@ -86,6 +86,7 @@ class Constant:
     depends on lengths."""
 
     length: int
+    """The length that divides, normally the limit of an answer, in tokens."""
     kind: Literal["constant"] = "constant"
     per: ClassVar[Unit] = "sequence"
 

@@ -24,8 +24,11 @@ class CISPO:
     """
 
     low: float = 0.0
+    """Least weight of a token; a ratio, not a distance from 1."""
     high: float = 1.28
+    """Largest weight of a token; a ratio, not a distance from 1."""
     limit: float = LIMIT
+    """Bound on a token's log-ratio, on both sides."""
     kind: Literal["cispo"] = "cispo"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)

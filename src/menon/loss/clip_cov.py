@@ -41,13 +41,21 @@ class ClipCov:
     """
 
     fraction: float = 2e-4
+    """Share of the tokens that is left out."""
     low: float = 1.0
+    """Least covariance of a token that may be left out."""
     high: float = 5.0
+    """Largest covariance of a token that may be left out."""
     clip_low: float = 1.0
+    """The ratio is clipped below 1 - clip_low."""
     clip_high: float = 1.0
+    """The ratio is clipped above 1 + clip_high."""
     seed: int = 0
+    """Seed of the choice of tokens."""
     statistics: Statistics = "current"
+    """Log-probs of the policy before this update, or before the step."""
     limit: float = LIMIT
+    """Bound on a token's log-ratio, on both sides."""
     kind: Literal["clip_cov"] = "clip_cov"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)

@@ -27,7 +27,9 @@ class DPO:
     """
 
     beta: float = 0.1
+    """Scale of the log-ratios to the reference."""
     label_smoothing: float = 0.0
+    """Probability that a preference is the wrong way round."""
     kind: Literal["dpo"] = "dpo"
     unit: ClassVar[Unit] = "pair"
     per: ClassVar[Unit] = "pair"

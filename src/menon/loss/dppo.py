@@ -29,11 +29,17 @@ class DPPO:
     """
 
     low: float = 0.2
+    """Most that a probability may fall where the advantage is negative."""
     high: float = 0.2
+    """Most that a probability may rise where the advantage is positive."""
     drift: float = 1e-3
+    """Coefficient of the squared log-ratio on every token."""
     sides: Literal["one", "both"] = "one"
+    """Outside on the side where the advantage pushes, or on either side."""
     distance: Literal["tv", "kl"] = "tv"
+    """How far two probabilities are apart: their difference, or their KL."""
     limit: float = LIMIT
+    """Bound on a token's log-ratio, on both sides."""
     kind: Literal["dppo"] = "dppo"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)

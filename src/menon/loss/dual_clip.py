@@ -34,9 +34,13 @@ class DualClip:
     """
 
     clip_low: float = 0.2
+    """The ratio is clipped below 1 - clip_low."""
     clip_high: float = 0.2
+    """The ratio is clipped above 1 + clip_high; above clip_low it is clip-higher."""
     bound: float = 3.0
+    """Largest ratio with a gradient where the advantage is negative."""
     limit: float = LIMIT
+    """Bound on a token's log-ratio, on both sides."""
     kind: Literal["dual_clip"] = "dual_clip"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)

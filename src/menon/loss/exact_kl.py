@@ -43,6 +43,7 @@ class ExactKL:
     """
 
     direction: Literal["reverse", "forward"] = "reverse"
+    """reverse is KL(pi || ref), forward KL(ref || pi)."""
     kind: Literal["exact_kl"] = "exact_kl"
     unit: ClassVar[Unit] = "token"
     reads: ClassVar[tuple[str, ...]] = ()

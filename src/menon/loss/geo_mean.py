@@ -26,8 +26,11 @@ class GeoMean:
     """
 
     low: float = 0.4
+    """Bound on a token's log-ratio where the advantage is negative."""
     high: float = 0.4
+    """Bound on a token's log-ratio where the advantage is positive."""
     limit: float = LIMIT
+    """Bound on a token's log-ratio, on both sides."""
     kind: Literal["geo_mean"] = "geo_mean"
     unit: ClassVar[Unit] = "sequence"
     per: ClassVar[Unit] = "sequence"

@@ -42,10 +42,15 @@ class GSPO:
     """
 
     clip_low: float = 3e-4
+    """The answer's ratio is clipped below 1 - clip_low; far smaller than PPO's."""
     clip_high: float = 4e-4
+    """The answer's ratio is clipped above 1 + clip_high; far smaller than PPO's."""
     ratio: Literal["mean", "product"] = "mean"
+    """Geometric mean of the tokens' ratios, or their product."""
     limit: float = LIMIT
+    """Upper bound on the log of an answer's ratio."""
     bound: float | None = None
+    """Largest ratio with a gradient where the advantage is negative; null: none."""
     kind: Literal["gspo"] = "gspo"
     unit: ClassVar[Unit] = "sequence"
     per: ClassVar[Unit] = "sequence"

@@ -36,9 +36,13 @@ class GSPOToken:
     """
 
     clip_low: float = 3e-4
+    """The answer's ratio is clipped below 1 - clip_low; far smaller than PPO's."""
     clip_high: float = 4e-4
+    """The answer's ratio is clipped above 1 + clip_high; far smaller than PPO's."""
     limit: float = LIMIT
+    """Upper bound on the log of an answer's ratio."""
     bound: float | None = None
+    """Largest ratio with a gradient where the advantage is negative; null: none."""
     kind: Literal["gspo_token"] = "gspo_token"
     unit: ClassVar[Unit] = "sequence"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)

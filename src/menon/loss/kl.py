@@ -83,9 +83,13 @@ class KL:
     """
 
     estimator: Estimator = "k3"
+    """How a token's KL is estimated, and which gradient it has."""
     weigh: Sampled | None = None
+    """Multiply by the ratio to the old policy, or to the one that wrote; null: no."""
     limit: float = LIMIT
+    """Bound on the log-ratio of k3, on both sides."""
     most: float | None = None
+    """Bound on the estimate; null: 10 for k3, none for the others."""
     kind: Literal["kl"] = "kl"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)

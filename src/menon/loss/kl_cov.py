@@ -29,9 +29,13 @@ class KLCov:
     """
 
     fraction: float = 2e-3
+    """Share of the tokens that pays the penalty."""
     penalty: float = 1.0
+    """Coefficient of the absolute log-ratio of those tokens."""
     statistics: Statistics = "current"
+    """Log-probs of the policy before this update, or before the step."""
     limit: float = LIMIT
+    """Bound on a token's log-ratio, on both sides."""
     kind: Literal["kl_cov"] = "kl_cov"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)

@@ -23,8 +23,11 @@ class PPOClip:
     """
 
     clip_low: float = 0.2
+    """The ratio is clipped below 1 - clip_low."""
     clip_high: float = 0.2
+    """The ratio is clipped above 1 + clip_high; above clip_low it is clip-higher."""
     limit: float = LIMIT
+    """Bound on a token's log-ratio, on both sides."""
     kind: Literal["ppo_clip"] = "ppo_clip"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)

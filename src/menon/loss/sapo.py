@@ -25,8 +25,11 @@ class SAPO:
     """
 
     tau_positive: float = 1.0
+    """Sharpness of the gate where the advantage is positive."""
     tau_negative: float = 1.05
+    """Sharpness of the gate where the advantage is negative."""
     limit: float = LIMIT
+    """Bound on a token's log-ratio, on both sides."""
     kind: Literal["sapo"] = "sapo"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)

@@ -27,7 +27,9 @@ class ValueLoss:
     """
 
     clip: float | None = None
+    """Most that a value may move in a step; null: no clip."""
     huber: float | None = None
+    """Error above which the loss is linear; null: squared everywhere."""
     kind: Literal["value"] = "value"
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[tuple[Need, ...]] = (VALUE,)

@@ -30,10 +30,15 @@ class VESPO:
     """
 
     k_positive: float = 2.0
+    """Power of the answer's ratio where the advantage is not negative."""
     lam_positive: float = 3.0
+    """Rate of the exponential where the advantage is not negative."""
     k_negative: float = 3.0
+    """Power of the answer's ratio where the advantage is negative."""
     lam_negative: float = 2.0
+    """Rate of the exponential where the advantage is negative."""
     limit: float = LIMIT
+    """Bound on a token's log-ratio on both sides, and on the answer's from above."""
     kind: Literal["vespo"] = "vespo"
     unit: ClassVar[Unit] = "sequence"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)

@@ -34,7 +34,9 @@ class Columns:
     column."""
 
     question: str | None = None
+    """Column of the question; a dot names a field within it."""
     answer: str | None = None
+    """Column of the gold answer; a dot names a field within it."""
 
 
 def read_rows(

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 
 HUB = "hub:"
 TRAIN = "train"
@@ -238,9 +238,8 @@ def hub_rows(source: str) -> Raw:
         library: Any = import_module("datasets")
     except ImportError:
         raise UserError(
-            f"{source} is on the Hugging Face hub, which needs the package datasets; pip install "
-            "'menon[datasets]', or download "
-            "its Parquet files and name their folder"
+            f"{source} is on the Hugging Face hub, which needs the package datasets; install it "
+            f"by {pip_install('datasets')}, or download its Parquet files and name their folder"
         ) from None
     try:
         names = library.get_dataset_split_names(name, config or None)

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from menon.base import BASES
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
@@ -62,10 +62,9 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     paper, all published numbers are used: `PAPER` in the recipe's module.
     """
     from menon.config import changed
-    from menon.settings import nearest
 
     if name not in RECIPES:
-        raise UserError(f"there is no recipe '{name}'{nearest(name, RECIPES)}")
+        raise UserError(f"there is no recipe '{name}'{nearest(name, RECIPES, lists='menon help recipes')}")
     if scale not in SCALES:
         raise UserError(
             f"scale is '{scale}'; it takes laptop (sizes for the built-in base) or paper (the published "
@@ -84,5 +83,13 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     if scale == "laptop":
         return config
     if not hasattr(module, "PAPER"):
-        raise UserError(f"no published numbers of the recipe '{name}' are known here; leave scale=paper out")
+        raise UserError(
+            f"no published numbers of the recipe '{name}' are known here; leave scale=paper out, or take a "
+            f"recipe that has them: {', '.join(published())}"
+        )
     return changed(config, UNSTATED, module.PAPER, {"scale": "paper"})
+
+
+def published() -> list[str]:
+    """The recipes whose published numbers are known, for scale=paper."""
+    return [name for name in RECIPES if hasattr(import_module(f"menon.recipes.{name}"), "PAPER")]

@@ -11,7 +11,7 @@ KINDS = {
     "session_ended": "why (finished, stopped or failed), error: that process let go of it",
     "restored": "version, fingerprint: the sampler holds the weights of the checkpoint of this step",
     "published": "version, fingerprint: the sampler holds the weights that this step made",
-    "evaluated": "accuracy, n, seconds: the held-out questions were answered",
+    "evaluated": "accuracy, reward, n, seconds: the held-out questions were answered",
     "saved": "seconds: the checkpoint of this step is on the disk",
     "best": "best: `checkpoints/best` now points at the checkpoint of that step",
     "warned": "sign, sentence: a sign that nothing is learned, or no longer (`record.signs`)",

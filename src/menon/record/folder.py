@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -17,6 +17,7 @@ import torch
 from menon import __version__
 from menon.errors import UserError
 from menon.record import checkpoint, disk
+from menon.record.beside import shown, with_interval
 from menon.record.events import Events
 from menon.record.layout import LINES, Layout, step_file, steps_in
 from menon.record.lock import Lock
@@ -51,8 +52,8 @@ class RunFolder:
     def create(
         path: Path | str, settings: Mapping[str, Any], origin: Origin = MappingProxyType({})
     ) -> "RunFolder":
-        """A new run's folder; `origin` are the fingerprints of what it begins with. UserError if a run is in
-        it already, finished or not."""
+        """A new run's folder; `origin` are the fingerprints of what it begins with. What a run has left there
+        that did not finish its first step is removed. UserError if a run is in it that did."""
         path = Path(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -62,9 +63,13 @@ class RunFolder:
                 f"the run folder {path} cannot be made ({disk.cause(error)}); set out= to another folder"
             ) from None
         try:
-            if Layout(path).about.exists():
+            begun = Layout(path).about.exists()
+            if begun and (RunView(path).metrics or steps_in(Layout(path).checkpoints)):
                 how = f"go on with it by `{resume_command(path)}`, or set out= to a new folder"
                 raise UserError(f"{path} holds a run already; {how}")
+            if begun:
+                with writing(path):
+                    clear(Layout(path))
             level = determinism(str(settings.get("device", "cpu")))
             about = {
                 "format": FORMAT,
@@ -89,6 +94,17 @@ class RunFolder:
         view = RunView.open(path)
         view.check_resumable()
         return RunFolder(view.path, view.about, Lock(view.layout.lock))
+
+    def go_on(self, settings: Mapping[str, Any], changed_code: Sequence[str] = ()) -> "RunFolder":
+        """The folder of a run that goes on with these settings, which run.json keeps from now on. Where code
+        changed before the first step, what the old code graded is removed."""
+        about = {**self.about, "settings": dict(settings)}
+        with writing(self.path):
+            if about != self.about:
+                disk.write_json(self.layout.about, about)
+            if changed_code:
+                self.rewind(-1)
+        return replace(self, about=about)
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -194,7 +210,7 @@ class RunFolder:
             self.layout.answers.mkdir(exist_ok=True)
             write_answers(step_file(self.layout.answers, step), step, graded, spans)
         disk.append(self.layout.evaluations, disk.json_line({"step": step, **numbers}))
-        counted = {name: numbers.get(name) for name in ("accuracy", "n")}
+        counted = {name: numbers.get(name) for name in ("accuracy", "reward", "n")}
         self._events.write("evaluated", step, **counted, seconds=seconds)
 
     def evaluation(self, step: int) -> dict[str, Any] | None:
@@ -202,7 +218,7 @@ class RunFolder:
         return self.view.evaluation(step)
 
     def best(self) -> int | None:
-        """The step whose evaluation was the most accurate; see `RunView.best`."""
+        """The step whose evaluation was the best; see `RunView.best`."""
         return self.view.best()
 
     def mark_best(self) -> None:
@@ -264,6 +280,20 @@ def resume_command(path: Path) -> str:
     return f"menon train --resume {path}"
 
 
+def restart_command(view: RunView) -> str:
+    """The command that trains the policy of a run's newest checkpoint as a new run, with its settings."""
+    return f"menon train {view.layout.about} model={view.layout.latest} out={view.path}-2"
+
+
+def clear(layout: Layout) -> None:
+    """Removes what a run writes, except its lock. Other files in the folder stay."""
+    for folder in (layout.transcripts, layout.answers, layout.updates, layout.checkpoints):
+        shutil.rmtree(folder, ignore_errors=True)
+    lines = (layout.metrics, layout.evaluations, layout.events, layout.sessions, layout.sittings)
+    for file in (layout.about, *lines, layout.report, layout.report_text, layout.page):
+        file.unlink(missing_ok=True)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Wraps everything that writes to a run folder: a full disk becomes a UserError that says what was
@@ -317,30 +347,19 @@ def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for part in tree.values() for name, value in (part or {}).items()}
 
 
-ROWS = (
-    ("accuracy", "accuracy", ".3f"),
-    ("best_accuracy", "accuracy at the best temperature", ".3f"),
-    ("maj_at_8", "accuracy of a vote of eight", ".3f"),
-    ("mean_length", "mean length", ".1f"),
-    ("entropy", "entropy", ".3f"),
-)
-"""Rows of report.md: name in report.json, label, format."""
-
-
 def _readable(name: str, report: Mapping[str, Any]) -> str:
     """The report as Markdown."""
     before, after = report["before"] or {}, report["after"] or {}
     table = "\n".join(
-        f"| {words} | {before[key]:{form}} | {after[key]:{form}} |"
-        for key, words, form in ROWS
-        if key in before and key in after
+        f"| {label} | {with_interval(before, key, form)} | {with_interval(after, key, form)} |"
+        for key, label, form in shown(before, after)
     )
     warnings = "".join(f"> {sentence}\n\n" for sentence in report.get("warnings") or ())
     return f"""# {name}
 
 {warnings}{report["steps"]} steps, {report["generated_tokens"]:,} generated tokens, {report["wall_s"]:.0f} s.
 
-Held-out set, temperature 1:
+Held-out questions{f" ({int(after['n']):,})" if "n" in after else ""}, with 95 % intervals:
 
 | | before | after |
 |---|---|---|

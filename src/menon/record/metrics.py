@@ -3,7 +3,7 @@ empty denominator gives 0."""
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from menon import ragged
 from menon.batch import Batch, columns_per
+from menon.intervals import interval, interval_of_share
 from menon.record.repetition import repeat_scores
 from menon.types import FINISHES, Graded, Max, Mean, Metric, StepReport, Sum, UpdateRecord
 
@@ -22,33 +23,32 @@ REFLECTION = {
     "alternatively": re.compile(r"alternatively,"),
     "however": re.compile(r"however,"),
 }
-"""Open-Reasoner-Zero's patterns, case-sensitive (docs/numerics.md, 15.3)."""
+"""Open-Reasoner-Zero's patterns, case-sensitive (docs/numerics.md, 15)."""
 CAPITALISED = re.compile(r"Wait,|Recheck[,\s]|Retry|Alternatively,|However,")
 R1_WORDS = re.compile(
     r"\b(?:wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)\b", re.IGNORECASE
 )
-"""The words counted in the R1 paper (docs/numerics.md, 15.3)."""
+"""The words counted in the R1 paper (docs/numerics.md, 15)."""
 FORMAT = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 COVARIANCE_TOPS = {"top002": 0.0002, "top02": 0.002, "top2": 0.02, "top20": 0.2, "top50": 0.5}
-"""Name, which is the percentage without its point -> share of the tokens (docs/numerics.md, 15.4)."""
+"""Name, which is the percentage without its point -> share of the tokens (docs/numerics.md, 15)."""
 
 
 def batch_metrics(batch: Batch) -> dict[str, Metric]:
-    """Metrics of a batch: accuracy, groups, lengths, entropy; also advantages and values if the batch has
-    them.
+    """Metrics of a batch: accuracy and groups where some correctness is known, lengths, entropy; also
+    advantages and values if the batch has them.
 
     Lengths count action tokens. Standard deviations are Bessel's; for fewer than two numbers they are 0.
     """
     valid = batch.valid
     metrics: dict[str, Metric] = {
         "reward/failed": Sum(int((~valid).sum())),
-        "acc/mean": _mean(batch.acc[valid & ~batch.acc.isnan()]),
         "trunc_rate": _mean(batch.finish[valid] == FINISHES.index("length")),
         "stop_rate": _mean(batch.finish[valid] == FINISHES.index("stop")),
         "tokens/generated": Sum(int(batch.is_action.sum())),
     }
-    metrics |= _groups(batch) | _lengths(batch)
+    metrics |= _correctness(batch) | _lengths(batch)
     if batch.entropy is not None:
         metrics |= _entropies(batch.entropy[batch.trained])
     if batch.behaviour_logp is not None:
@@ -114,6 +114,7 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {
         "reward/mean": _mean(scores),
         "reward/std": _std(scores),
+        "groups/varied": _share(varied(counted)),
         "format_rate": _share([_well_formed(g) for g in counted]),
         "boxed_rate": _share([_boxed(text) for text in texts]),
         "repeat_score": _share(repeat_scores([g.rollout.tokens[g.rollout.is_action] for g in counted])),
@@ -135,6 +136,15 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
     return metrics | {f"shows/{name}": _share(values) for name, values in scores_shown(counted).items()}
 
 
+def varied(graded: Sequence[Graded]) -> list[bool]:
+    """For each group whether the rewards of its answers differ: a comparison within the group teaches
+    something. Answers without a score are left out."""
+    scores: dict[int, set[float]] = {}
+    for g in graded:
+        scores.setdefault(g.rollout.group, set()).add(g.verdict.score)
+    return [len(own) > 1 for own in scores.values()]
+
+
 def scores_shown(graded: Sequence[Graded]) -> dict[str, list[float]]:
     """The behaviours of the answers (`Verdict.shows`) by name, for answers whose task looks for them."""
     names = sorted({name for g in graded for name in g.verdict.shows})
@@ -142,25 +152,40 @@ def scores_shown(graded: Sequence[Graded]) -> dict[str, list[float]]:
 
 
 def summary(graded: Sequence[Graded]) -> dict[str, float]:
-    """An evaluation in a few numbers: accuracy (mean acc), mean_length (action tokens), entropy (mean over
-    action tokens, in nats), n answers counted, the number of failed graders (their answers are not counted),
-    the number of answers that the reward does not apply to if there are any, and working_share and
-    reflection_share if the task recognises them."""
-    counted = [g for g in graded if not (np.isnan(g.verdict.score) or np.isnan(g.verdict.acc))]
+    """An evaluation in a few numbers: reward (mean score), accuracy (mean acc; left out where no correctness
+    is known), the ends of their 95 % intervals over questions (`_low`, `_high`), mean_length (action tokens),
+    entropy (mean over action tokens, in nats), n answers counted, the number of failed graders (their answers
+    are not counted), the number of answers that the reward does not apply to if there are any, and
+    working_share and reflection_share if the task recognises them."""
+    counted = [g for g in graded if not np.isnan(g.verdict.score)]
+    known = [g.verdict.acc for g in counted if not np.isnan(g.verdict.acc)]
     apart = sum(not g.verdict.applies for g in graded)
     entropies = [
         g.rollout.entropy[g.rollout.is_action].astype(np.float64)
         for g in counted
         if g.rollout.entropy is not None
     ]
-    return {
-        "accuracy": float(_share([g.verdict.acc for g in counted])),
-        "mean_length": float(_share([g.rollout.num_actions for g in counted])),
-        "entropy": float(_share(np.concatenate(entropies) if entropies else [])),
-        "n": float(len(counted)),
-        "failed": float(len(graded) - len(counted) - apart),
-        **({"not_applicable": float(apart)} if apart else {}),
-    } | {f"{name}_share": float(_share(values)) for name, values in scores_shown(counted).items()}
+    return (
+        {
+            **_with_interval("reward", [g.verdict.score for g in counted], interval),
+            **(_with_interval("accuracy", known, interval_of_share) if known else {}),
+            "mean_length": float(_share([g.rollout.num_actions for g in counted])),
+            "entropy": float(_share(np.concatenate(entropies) if entropies else [])),
+            "n": float(len(counted)),
+            "failed": float(len(graded) - len(counted) - apart),
+        }
+        | ({"not_applicable": float(apart)} if apart else {})
+        | {f"{name}_share": float(_share(values)) for name, values in scores_shown(counted).items()}
+    )
+
+
+def _with_interval(
+    name: str, values: Sequence[float], ends: Callable[[NDArray], tuple[float, float]]
+) -> dict[str, float]:
+    if not values:
+        return {name: 0.0}
+    low, high = ends(np.asarray(values, dtype=np.float64))
+    return {name: float(_share(values)), f"{name}_low": low, f"{name}_high": high}
 
 
 def _mean(values: Tensor) -> Mean:
@@ -175,14 +200,18 @@ def _std(values: Tensor) -> Mean:
     return Mean(float(values.double().std()) if len(values) > 1 else 0.0)
 
 
-def _groups(batch: Batch) -> dict[str, Metric]:
-    """Shares of the groups (of answers with a known verdict) that were all correct, all wrong, or mixed."""
+def _correctness(batch: Batch) -> dict[str, Metric]:
+    """Accuracy, and the shares of the groups (of answers with a known verdict) that were all correct, all
+    wrong, or mixed; {} where no correctness is known."""
     known = batch.valid & ~batch.acc.isnan()
+    if not known.any():
+        return {}
     names, group = torch.unique(batch.group[known], return_inverse=True)
     acc = batch.acc[known].double()
     size, right = (ragged.sum_by(values, group, len(names)) for values in (torch.ones_like(acc), acc))
     all_correct, all_wrong = right == size, right == 0
     return {
+        "acc/mean": _mean(acc),
         "groups/all_correct": _mean(all_correct),
         "groups/all_wrong": _mean(all_wrong),
         "groups/mixed": _mean(~all_correct & ~all_wrong),

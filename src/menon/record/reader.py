@@ -155,13 +155,24 @@ class RunView:
         lines = (line for line in self.evaluations if line["step"] == step)
         return next(({name: value for name, value in line.items() if name != "step"} for line in lines), None)
 
+    @property
+    def accuracy_known(self) -> bool:
+        """Whether every evaluation so far knows which answers are right; True before the first."""
+        return all(line.get("accuracy") is not None for line in self.evaluations)
+
+    @property
+    def measure(self) -> Literal["accuracy", "reward"]:
+        """The number that a run is judged by: accuracy, or the reward where it is not known."""
+        return "accuracy" if self.accuracy_known else "reward"
+
     def best(self, among: Collection[int] | None = None) -> int | None:
-        """The step (of those `among`) whose evaluation was the most accurate, the first of equal ones; never
-        the start. None if no trained policy was evaluated."""
+        """The step (of those `among`) whose evaluation was the most accurate, or earned the most where
+        accuracy is not known; the first of equal ones, never the start. None if no trained policy was
+        evaluated."""
         scored = {
-            line["step"]: line["accuracy"]
+            line["step"]: line[self.measure]
             for line in self.evaluations
-            if line["step"] > 0 and line.get("accuracy") is not None
+            if line["step"] > 0 and line.get(self.measure) is not None
         }
         steps = [step for step in scored if among is None or step in among]
         return max(steps, key=lambda step: (scored[step], -step), default=None)

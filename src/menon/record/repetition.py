@@ -1,4 +1,4 @@
-"""How much of an answer repeats itself: the repeat score of Open-Reasoner-Zero (docs/numerics.md, 15.3)."""
+"""How much of an answer repeats itself: the repeat score of Open-Reasoner-Zero (docs/numerics.md, 15)."""
 
 from collections.abc import Sequence
 

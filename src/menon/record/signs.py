@@ -204,9 +204,10 @@ def first_signs(graded: Sequence[Graded], settings: Mapping[str, Any]) -> list[S
     """What the evaluation before the first step shows: answers that can earn nothing, and questions that give
     their answer away."""
     tally = Tally.of(graded, setting(settings, "stop") or ())
-    if not tally.answers or tally.right + tally.wrong < tally.answers:
+    known = tally.right + tally.wrong == tally.answers
+    if not tally.answers or not (known or tally.constant):
         return []
-    if tally.right >= 0.95 * tally.answers and tally.held >= NEARLY_ALL * tally.answers:
+    if known and tally.right >= 0.95 * tally.answers and tally.held >= NEARLY_ALL * tally.answers:
         return [
             Sign(
                 "prompt_holds_answer",

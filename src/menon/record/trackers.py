@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.record.layout import Layout
 
 Tracker = Literal["tensorboard", "wandb"]
@@ -90,7 +90,7 @@ def check(tracker: str) -> None:
     found = importlib.util.find_spec(tracker)
     if found is None or found.origin is None:  # only a folder of that name, not the package
         raise UserError(
-            f"tracker={tracker} needs the package {tracker}; install it by pip install 'menon[trackers]', "
+            f"tracker={tracker} needs the package {tracker}; install it by {pip_install('trackers')}, "
             "or leave it out"
         )
 

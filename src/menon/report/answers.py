@@ -1,6 +1,7 @@
 """Answers to the same questions before and after training: which pairs a page shows, and how the verdicts
 changed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,15 @@ Marked = list[tuple[str, float]]
 Row = Mapping[str, Any]
 """One answer as `record.transcripts` reads it."""
 
-KINDS = (("wrong", "right"), ("right", "wrong"), ("wrong", "wrong"), ("right", "right"))
+BY_REWARD = "reward"
+"""Stands for the verdict before where correctness is not known; the verdict after says how the reward
+moved."""
+KINDS = (
+    *(("wrong", "right"), ("right", "wrong"), ("wrong", "wrong"), ("right", "right")),
+    *((BY_REWARD, "a higher"), (BY_REWARD, "a lower"), (BY_REWARD, "the same")),
+)
 """Verdicts before and after, in the order in which a page shows them."""
-SHARES = {KINDS[0]: 4, KINDS[1]: 2, KINDS[2]: 2, KINDS[3]: 2}
+SHARES = dict(zip(KINDS, (4, 2, 2, 2, 4, 3, 3), strict=True))
 """Most pairs of each kind that a page shows."""
 
 
@@ -36,7 +43,18 @@ def paired(before: Sequence[Row], after: Sequence[Row]) -> list[Pair]:
     if [row["prompt"] for row in before] != [row["prompt"] for row in after]:
         return []
     both = zip(before, after, strict=True)
-    return [Pair(place, (verdict(b), verdict(a)), b, a) for place, (b, a) in enumerate(both)]
+    return [Pair(place, kind_of(b, a), b, a) for place, (b, a) in enumerate(both)]
+
+
+def kind_of(before: Row, after: Row) -> tuple[str, str]:
+    """The verdicts before and after; how the reward moved where they are not known."""
+    kind = verdict(before), verdict(after)
+    if "unknown" not in kind:
+        return kind
+    old, new = (math.nan if row.get("score") is None else float(row["score"]) for row in (before, after))
+    if math.isnan(old) or math.isnan(new):
+        return kind
+    return BY_REWARD, "a higher" if new > old else "a lower" if new < old else "the same"
 
 
 def counts(pairs: Sequence[Pair]) -> dict[tuple[str, str], int]:

@@ -53,6 +53,13 @@ class Content:
         return int(self.lines[-1]["step"]) if self.lines else 0
 
     @property
+    def measures(self) -> tuple[str, ...]:
+        """What the run is judged by: accuracy and reward, or the reward alone where some evaluation does not
+        know which answers are right."""
+        known = all(line.get("accuracy") is not None for line in self.evaluations)
+        return ("accuracy", "reward") if known else ("reward",)
+
+    @property
     def first(self) -> Mapping[str, Any]:
         """The evaluation before the first step."""
         return next((line for line in self.evaluations if line["step"] == 0), {})

@@ -19,15 +19,17 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def curves(lines: Lines, evaluations: Lines) -> list[Chart]:
-    reward = {"reward/mean": "mean", "reward/std": "deviation"}
+def curves(lines: Lines, evaluations: Lines, measures: Sequence[str] = ("accuracy", "reward")) -> list[Chart]:
+    """The charts of a run that is judged by these `measures`; without accuracy among them, nothing is drawn
+    that depends on which answers are right."""
+    known = "accuracy" in measures
     charts = [
-        _accuracy(lines, evaluations),
-        Chart("Reward", _named(lines, reward), "As the grader gave it."),
-        _lengths(lines),
+        *([_accuracy(lines, evaluations)] if known else []),
+        _reward(lines, evaluations),
+        _lengths(lines, known),
         Chart("Working and reflection", _shows(lines, evaluations), _shows_note(lines), SHARE),
         Chart("Entropy", _named(lines, ENTROPY), ENTROPY_NOTE, Axis(unit="nats", low=0)),
-        Chart("What each group teaches", _named(lines, GROUPS), GROUPS_NOTE, SHARE, stacked=True),
+        _groups(lines, known),
         Chart("Clip", _named(lines, CLIP), CLIP_NOTE, Axis(low=0)),
         _divergence(lines),
         Chart("Gradient", _named(lines, {"grad_norm": "norm"}), GRADIENT_NOTE, Axis(low=0)),
@@ -44,20 +46,20 @@ ENTROPY = {
     "entropy/p95": "95th percentile",
 }
 LENGTHS_NOTE = "Mean over right and over wrong answers; the percentile is over all."
+LENGTHS_OF_ALL = "Over all answers."
 ENTROPY_NOTE = "Over the tokens that the policy wrote."
-GROUPS = {"groups/all_correct": "solved", "groups/mixed": "mixed", "groups/all_wrong": "failed"}
+GROUPS = {"groups/all_correct": "all right", "groups/all_wrong": "all wrong"}
 GROUPS_NOTE = (
-    "Share of the prompts whose answers were all right, some right, none right. Only "
-    "mixed ones teach a group."
+    "Share of the prompts whose answers earned different rewards: only they teach an estimator that compares "
+    "the answers of a group."
 )
 CLIP = {"clip/frac": "clipped", "clip/low": "below", "clip/high": "above"}
 CLIP_NOTE = "Share of tokens whose gradient was cut off, over all updates of the step."
 GRADIENT_NOTE = "Norm before it is clipped; mean over the updates of the step."
 SPEED_NOTE = "Written tokens over the whole time of the step."
 TONES = {
-    "solved": 3,
-    "mixed": 1,
-    "failed": 2,
+    "all right": 3,
+    "all wrong": 2,
     "deviation": 4,
     "median": 3,
     "80th percentile": 5,
@@ -77,13 +79,31 @@ def _accuracy(lines: Lines, evaluations: Lines) -> Chart:
     return Chart("Accuracy", (training, held_out), "Share of right answers.", SHARE)
 
 
-def _lengths(lines: Lines) -> Chart:
+def _reward(lines: Lines, evaluations: Lines) -> Chart:
+    held_out = Line("held out", series(evaluations, "reward"), 2, dots=True)
+    training = _named(lines, {"reward/mean": "training", "reward/std": "deviation"})
+    return Chart("Reward", (*training, held_out), "As the grader gave it.")
+
+
+def _groups(lines: Lines, known: bool) -> Chart:
+    """Runs of earlier versions have no `groups/varied`; there the groups with right and wrong answers stand
+    for it."""
+    name = "groups/varied" if series(lines, "groups/varied") else "groups/mixed"
+    differ = Line("rewards differ", series(lines, name), 1)
+    beside = _named(lines, GROUPS) if known else ()
+    return Chart("What each group teaches", (differ, *beside), GROUPS_NOTE, SHARE)
+
+
+def _lengths(lines: Lines, known: bool) -> Chart:
     """A mean over no answer is recorded as 0, and no answer is that short: such a point is left out."""
     names = {"len/correct": ("right", 3), "len/wrong": ("wrong", 2), "len/p95": ("95th percentile", 4)}
+    if not known:
+        names = {"len/mean": ("mean", 1), "len/p95": ("95th percentile", 4)}
     drawn = []
     for name, (label, tone) in names.items():
         drawn.append(Line(label, [(x, y) for x, y in series(lines, name) if y > 0], tone))
-    return Chart("Length by correctness", tuple(drawn), LENGTHS_NOTE, Axis(unit="tokens", low=0))
+    title, note = ("Length by correctness", LENGTHS_NOTE) if known else ("Length", LENGTHS_OF_ALL)
+    return Chart(title, tuple(drawn), note, Axis(unit="tokens", low=0))
 
 
 def _shows(lines: Lines, evaluations: Lines) -> tuple[Line, ...]:

@@ -5,22 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from menon.report.answers import Marked, Pair, Row, chosen, counts
+from menon.record.beside import interval_of, shown
+from menon.report.answers import BY_REWARD, Marked, Pair, Row, chosen, counts, verdict
 from menon.report.charts import Axis, Chart, Line, figure
 from menon.report.content import Content
 from menon.report.curves import curves, times
 from menon.settings import setting
 
-NUMBERS = (
-    ("accuracy", "accuracy at temperature 1", ".3f"),
-    ("best_accuracy", "accuracy at its best temperature", ".3f"),
-    ("maj_at_8", "vote of eight (maj@8)", ".3f"),
-    ("mean_length", "length, tokens", ".1f"),
-    ("entropy", "entropy, nats", ".3f"),
-    ("working_share", "shows working", ".3f"),
-    ("reflection_share", "reflects", ".3f"),
-)
-"""Key in an evaluation, its label on a page, its format."""
+OF_TRUTH = ("accuracy", "best_accuracy", "maj_at_8")
+"""Rows that mean something only where every evaluation knows which answers are right."""
 VISIBLE_KL = 0.02
 FULL_KL = 2.0
 """Nats: below the first a token is not coloured; from the second on it has the strongest colour."""
@@ -57,50 +50,79 @@ def head(content: Content) -> Iterator[str]:
 
 def lead(content: Content) -> str:
     """The main result: is the trained model better than the best that the initial model reaches without
-    training?"""
+    training? In accuracy and reward, or in reward alone where the accuracy is not known."""
     before, after = content.first, content.last
     if not before or not after:
         return ""
+    measured = [key for key in content.measures if before.get(key) is not None and after.get(key) is not None]
+    if not measured:
+        return ""
     n = int(after.get("n", 0))
-    text = (
-        f"Held-out accuracy at temperature 1 went from <b>{before['accuracy']:.3f}</b> to "
-        f"<b>{after['accuracy']:.3f}</b> "
-    )
-    text += f"({n:,} questions)"
-    rivals = []
-    if "best_accuracy" in before:
-        best = float(before["best_temperature"])
-        # The answers at temperature 1 are those of the vote, so their mean differs from that of the single
-        # answer in the sentence before.
-        how = "1, eight answers each" if best == 1 else f"{best:g}"
-        rivals.append(f"{before['best_accuracy']:.3f} at its best temperature ({how})")
-    if "maj_at_8" in before:
-        rivals.append(f"{before['maj_at_8']:.3f} by a vote of eight")
+    went = [f"{key} {{}}from {told_of(before, key)} to {told_of(after, key)}" for key in measured]
+    text = f"On {n:,} held-out questions, {went[0].format('at temperature 1 went ')}"
+    text += "".join(f", and {one.format('')}" for one in went[1:])
+    if measured == ["reward"]:
+        text += "; the reward does not say which answers are right, so there is no accuracy"
+    rivals = rivals_of(before, measured[0])
     if not rivals:
         return text + "."
     asked = f" (on {int(before['probe_n']):,} of them)" if before.get("probe_n", n) != n else ""
-    return f"{text}. Without training the start reaches {' and '.join(rivals)}{asked}."
+    what = "" if measured[0] == "accuracy" else "a reward of "
+    return f"{text}. Without training the start reaches {what}{' and '.join(rivals)}{asked}."
+
+
+def told_of(numbers: Mapping[str, Any], key: str) -> str:
+    ends = interval_of(numbers, key)
+    return f"<b>{numbers[key]:.3f}</b>" + (f" ({ends[0]} to {ends[1]})" if ends else "")
+
+
+def rivals_of(before: Mapping[str, Any], measure: str) -> list[str]:
+    """What the start reaches without training: at its best temperature, and by a vote."""
+    rivals = []
+    best, temperature = (
+        ("best_accuracy", "best_temperature")
+        if measure == "accuracy"
+        else ("best_reward", "best_reward_temperature")
+    )
+    if best in before:
+        # The answers at temperature 1 are those of the vote, so their mean differs from that of the single
+        # answer in the sentence before.
+        at = float(before[temperature])
+        how = "1, eight answers each" if at == 1 else f"{at:g}"
+        rivals.append(f"{before[best]:.3f} at its best temperature ({how})")
+    if measure == "accuracy" and "maj_at_8" in before:
+        rivals.append(f"{before['maj_at_8']:.3f} by a vote of eight")
+    return rivals
 
 
 def numbers(content: Content) -> Iterator[str]:
     before, after = content.first, content.last
-    rows = [row for row in NUMBERS if row[0] in before and row[0] in after]
+    rows = [row for row in shown(before, after) if "accuracy" in content.measures or row[0] not in OF_TRUTH]
     if not rows:
         return
     when = f"after step {after['step']}"
     yield (
-        "<h2>Before and after</h2>"
-        f"<table><thead><tr><th>held-out questions<th>before<th>{when}<th class=bars></tr></thead>"
+        '<h2>Before and after</h2><p class="quiet">Small numbers are 95 % intervals over the questions.</p>'
+        f'<div class="wide-table"><table class="beside"><thead><tr><th>held-out questions<th>before<th>{when}'
+        "<th class=bars></tr></thead>"
     )
     for key, label, form in rows:
         old, new = float(before[key]), float(after[key])
         most = 1.0 if form == ".3f" and max(old, new) <= 1 and key != "entropy" else max(old, new) or 1.0
+        widths = [100 * max(0.0, value) / most for value in (old, new)]
         bars = (
-            f'<i class="old" style="width:{100 * old / most:.1f}%"></i>'
-            f'<i style="width:{100 * new / most:.1f}%"></i>'
+            f'<i class="old" style="width:{widths[0]:.1f}%"></i><i style="width:{widths[1]:.1f}%"></i>'
+            if min(old, new) >= 0
+            else ""
         )
-        yield f'<tr><td>{label}<td>{old:{form}}<td class="new">{new:{form}}<td class="bars">{bars}</tr>'
-    yield "</table>"
+        cells = [f"{value:{form}}{ends(side, key)}" for value, side in ((old, before), (new, after))]
+        yield f'<tr><td>{label}<td>{cells[0]}<td class="new">{cells[1]}<td class="bars">{bars}</tr>'
+    yield "</table></div>"
+
+
+def ends(numbers: Mapping[str, Any], key: str) -> str:
+    found = interval_of(numbers, key)
+    return f" <small>{found[0]} to {found[1]}</small>" if found else ""
 
 
 def charts(content: Content) -> Iterator[str]:
@@ -108,7 +130,7 @@ def charts(content: Content) -> Iterator[str]:
         '<h2>Training</h2><p class="quiet">Each point is a step; dots are evaluations on the '
         "held-out questions.</p>"
     )
-    figures = [figure(chart) for chart in curves(content.lines, content.evaluations)]
+    figures = [figure(chart) for chart in curves(content.lines, content.evaluations, content.measures)]
     yield f'<div class="grid-of">{"".join(figures)}</div>'
 
 
@@ -120,7 +142,10 @@ def answers(content: Content) -> Iterator[str]:
     if not content.pairs:
         yield '<p class="quiet">There are no two evaluations of the same questions yet.</p>'
         return
-    told = ", ".join(f"{number:,} {was} → {now}" for (was, now), number in counts(content.pairs).items())
+    told = ", ".join(
+        f"{number:,} {was} → {now}" if was != BY_REWARD else f"{number:,} with {now} reward"
+        for (was, now), number in counts(content.pairs).items()
+    )
     note = f"First answers at temperature 1: {told}. Shown are the first ones of each kind"
     note += f" among the first {len(content.after)}." if content.after else "."
     if content.after:
@@ -138,17 +163,20 @@ def one_pair(pair: Pair, before: Marked | None, after: Marked | None) -> Iterato
     gold = pair.before["answer"]
     right = f" <span>the answer is {safe(str(gold))}</span>" if gold is not None else ""
     yield f'<div class="card pair"><h3>{safe(pair.before["prompt"])}{right}</h3>'
-    for when, kind, row, marks in zip(
-        ("before", "after"), pair.kind, (pair.before, pair.after), (before, after), strict=True
-    ):
+    for when, row, marks in zip(("before", "after"), (pair.before, pair.after), (before, after), strict=True):
         yield f"<div><pre>{coloured(marks) if marks else safe(row['completion']) or '(empty)'}</pre>"
-        yield f'{when}: <span class="{kind}">{kind}</span>, {told_of(row)}</div>'
+        kind = verdict(row)
+        known = f'<span class="{kind}">{kind}</span>, ' if kind in ("right", "wrong") else ""
+        yield f"{when}: {known}{facts_of(row)}</div>"
     yield "</div>"
 
 
-def told_of(row: Row) -> str:
+def facts_of(row: Row) -> str:
+    """Reward, length and end of an answer."""
+    score = row.get("score")
+    reward = f"reward {score:g}, " if score is not None and score == score else "not graded, "
     cut = ", cut at max_new_tokens" if row["finish"] == "length" else ""
-    return f"{sum(row['is_action'])} tokens{cut}"
+    return f"{reward}{sum(row['is_action'])} tokens{cut}"
 
 
 def coloured(marks: Marked) -> str:

@@ -2,19 +2,26 @@
 
 import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from menon.record.beside import shown, with_interval
 from menon.record.layout import Layout
-from menon.types import Graded, StepReport
+from menon.types import Graded, Prompt, StepReport
 
 SAMPLES = 6
 """Sample answers shown over a whole run."""
 SAMPLE_LINES = 12
-"""Most lines of one answer that are shown."""
+QUESTION_LINES = 6
+"""Most lines of one answer, and of its question, that are shown."""
+WIDTH = 110
+"""Characters of a line of a sample where there is no terminal."""
+LAST = "evaluating the trained model and writing the report ..."
+"""What is shown while there is no bar any more."""
 MEMORY = 0.8
 """Weight of earlier steps in the moving average of the time per step, for the forecast of the time left."""
 
@@ -63,11 +70,17 @@ class Terminal:
                 g for g in report.graded if g.verdict.acc == g.verdict.acc
             ] or report.graded  # not a node within a tree
             self.sample(report, whole[report.step % len(whole)])
+        if report.step == self.steps:
+            self.last()
 
     def show(self, report: StepReport) -> None:
         parts = [f"{label} {text:>{width}}" for label, text, width in numbers_of(report)]
         step = f"step {report.step:>{len(str(self.steps))}}/{self.steps}"
         self.say("  ".join([step, *parts, f"{self.left(report)} left"]))
+
+    def last(self) -> None:
+        """Says what happens after the last step, which no bar shows."""
+        self.say(LAST)
 
     def forecast(self, report: StepReport) -> None:
         took = report.metrics.get("time/step", 0.0)
@@ -80,7 +93,8 @@ class Terminal:
     def sample(self, report: StepReport, graded: Graded) -> None:
         question, answer, mark = sample_of(graded)
         self.say("")
-        self.say(f"    {question}")
+        for line in question:
+            self.say(f"    {line}")
         for line in answer:
             self.say(f"    | {line}")
         self.say(f"    {mark}")
@@ -151,17 +165,24 @@ class Live(Terminal):
         )
         self.live.update(Group(bar, numbers))
 
+    def last(self) -> None:
+        from rich.text import Text
+
+        self.live.update(Text(LAST, style="dim"))
+
     def sample(self, report: StepReport, graded: Graded) -> None:
         from rich.text import Text
 
-        question, answer, mark = sample_of(graded)
+        question, answer, mark = sample_of(graded, self.console.width - 4)
         right = graded.verdict.acc == 1
-        numbers = "  ".join(f"{label} {text}" for label, text, _ in numbers_of(report)[:3])
+        numbers = "  ".join(f"{label} {text}" for label, text, _ in numbers_of(report)[:4])
         self.console.print(Text(f"step {report.step}  {numbers}", style="dim"))
-        self.console.print(Text(f"  {question}", style="bold"))
+        for line in question:
+            self.console.print(Text(f"  {line}", style="bold"))
         for line in answer:
             self.console.print(Text(f"  {line}"))
-        self.console.print(Text(f"  {'✓' if right else '✗'} {mark}\n", style="green" if right else "yellow"))
+        sign = {1.0: "✓", 0.0: "✗"}.get(graded.verdict.acc, "·")
+        self.console.print(Text(f"  {sign} {mark}\n", style="green" if right else "yellow"))
 
     def notify(self, sentence: str) -> None:
         from rich.text import Text
@@ -197,31 +218,35 @@ def numbers_of(report: StepReport) -> list[tuple[str, str, int]]:
     metrics = report.metrics
     seconds = metrics.get("time/step", 0.0)
     speed = metrics.get("tokens/generated", 0.0) / seconds if seconds else 0.0
+    accuracy = [("train accuracy", f"{metrics['acc/mean']:.3f}", 5)] if "acc/mean" in metrics else []
+    reward = [("reward", f"{metrics['reward/mean']:.3f}", 5)] if "reward/mean" in metrics else []
     return [
-        ("accuracy", f"{metrics.get('acc/mean', 0.0):.3f}", 5),
+        *accuracy,
+        *reward,
         ("length", f"{metrics.get('len/mean', 0.0):.1f}", 5),
-        ("entropy", f"{metrics.get('entropy/mean', 0.0):.3f}", 5),
-        ("clip", f"{metrics.get('clip/frac', 0.0):.3f}", 5),
+        ("entropy", f"{metrics.get('entropy/mean', 0.0):.3f} nats", 10),
+        ("clipped", f"{metrics.get('clip/frac', 0.0):.3f}", 5),
         ("tokens/s", f"{speed:,.0f}", 6),
     ]
 
 
 def evaluation(step: int, numbers: Mapping[str, float]) -> str:
     when = "before" if step == 0 else f"step {step}"
+    known = [key for key in ("accuracy", "reward") if numbers.get(key) is not None]
+    told = "".join(f"{key} {with_interval(numbers, key)}  " for key in known)
     return (
-        f"held out, {when}:  accuracy {numbers.get('accuracy', 0.0):.3f}  "
-        f"length {numbers.get('mean_length', 0.0):.1f}  entropy {numbers.get('entropy', 0.0):.3f}"
+        f"held out, {when}:  {told}length {numbers.get('mean_length', 0.0):.1f}  "
+        f"entropy {numbers.get('entropy', 0.0):.3f} nats"
     )
 
 
-def sample_of(graded: Graded) -> tuple[str, list[str], str]:
-    """The question in one line, the answer's lines, the verdict. A model's text is untrusted: control
-    characters are replaced, so that it cannot control the terminal."""
+def sample_of(graded: Graded, width: int = WIDTH) -> tuple[list[str], list[str], str]:
+    """The lines of the question as it is in the data, the lines of the answer, the verdict. Long lines are
+    folded at `width`; of a long answer the beginning and the end are shown, because the result is at the end.
+    A model's text is untrusted: control characters are replaced, so that it cannot control the terminal."""
     rollout, verdict = graded.rollout, graded.verdict
-    question = " ".join(printable(rollout.prompt.text).split()) or "(empty prompt)"
-    lines = [printable(line) for line in rollout.text.strip("\n").split("\n")]
-    if len(lines) > SAMPLE_LINES:
-        lines = [*lines[: SAMPLE_LINES // 2], "...", *lines[-SAMPLE_LINES // 2 :]]
+    question = " ".join(printable(question_of(rollout.prompt)).split()) or "(empty prompt)"
+    lines = shortened(wrapped(rollout.text.strip("\n").split("\n"), width), SAMPLE_LINES)
     if not verdict.applies:
         mark = "the reward does not apply"
     elif verdict.score != verdict.score:
@@ -234,17 +259,43 @@ def sample_of(graded: Graded) -> tuple[str, list[str], str]:
             else f", the answer is {printable(rollout.prompt.answer)}"
         )
     cut = " (cut at max_new_tokens)" if rollout.finish == "length" else ""
-    return shortened(question), [shortened(line) for line in lines], mark + cut
+    return shortened(wrapped([question], width), QUESTION_LINES), lines, mark + cut
+
+
+def question_of(prompt: Prompt) -> str:
+    """The question of the row, without the template around it; of a chat what the user said last."""
+    question = prompt.columns.get("question", prompt.text)
+    if isinstance(question, list):
+        said = [message.get("content") for message in question if isinstance(message, Mapping)]
+        question = said[-1] if said else prompt.text
+    return str(question)
+
+
+def wrapped(lines: Sequence[str], width: int) -> list[str]:
+    """The lines folded between words, so that no character is lost."""
+    return [
+        piece
+        for line in lines
+        for piece in textwrap.wrap(printable(line), width, drop_whitespace=False, replace_whitespace=False)
+        or [""]
+    ]
+
+
+def shortened(lines: Sequence[str], most: int) -> list[str]:
+    """The lines, or the first and the last of them where there are more than `most`."""
+    if len(lines) <= most:
+        return list(lines)
+    return [
+        *lines[: most // 2],
+        f"... ({len(lines) - most} lines)",
+        *lines[len(lines) - (most - most // 2) :],
+    ]
 
 
 def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() else " " if c in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" for c in text
     )
-
-
-def shortened(text: str, most: int = 160) -> str:
-    return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
 def duration(seconds: float) -> str:
@@ -261,17 +312,6 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
     """The lines at the end of a run: what changed, how long it took, where the files are, which command
     continues it."""
     before, after = report.get("before") or {}, report.get("after") or {}
-    rows = [
-        ("accuracy", "accuracy", ".3f"),
-        ("best_accuracy", "at its best temperature", ".3f"),
-        ("maj_at_8", "by a vote of eight", ".3f"),
-        ("mean_length", "mean length", ".1f"),
-        ("entropy", "entropy", ".3f"),
-    ]
-    lines = [f"{'on held-out questions':<27}{'before':>8}   {'after':>8}"]
-    for key, label, form in rows:
-        if key in before and key in after:
-            lines.append(f"  {label:<25}{before[key]:>8{form}} > {after[key]:>8{form}}")
     took = duration(float(report.get("wall_s", 0.0)))
     tokens = f"{int(report.get('generated_tokens', 0)):,}"
     steps = int(report.get("steps", 0))
@@ -279,12 +319,30 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
     warnings = [f"menon: {sentence}" for sentence in report.get("warnings") or ()]
     return [
         *warnings,
-        *lines,
+        *compared(before, after),
         "",
         f"{steps} steps, {tokens} tokens written, {took}",
         "",
         f"  the report     {layout.page}",
         f"  every answer   {layout.transcripts}",
+        f"  the numbers    {layout.metrics}, which `menon help metrics` explains",
         f"  the model      {layout.checkpoint(steps)}",
         f"  go on          menon train --resume {folder} steps={2 * steps}",
     ]
+
+
+def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """A line for each number of the held-out questions, before and after."""
+    rows = [
+        (label, with_interval(before, key, form), with_interval(after, key, form))
+        for key, label, form in shown(before, after)
+    ]
+    if not rows:
+        return []
+    wide = max(8, *(len(cell) for _, *cells in rows for cell in cells))
+    n = f"on {int(after['n']):,} held-out questions" if "n" in after else "on held-out questions"
+    lines = [f"{n:<36}{'before':>{wide}}   {'after':>{wide}}"]
+    lines += [f"  {label:<34}{old:>{wide}} > {new:>{wide}}" for label, old, new in rows]
+    if "accuracy" not in before or "accuracy" not in after:
+        lines.append("  the reward does not say which answers are right, so no accuracy is shown")
+    return lines

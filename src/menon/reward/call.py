@@ -26,9 +26,9 @@ class UserReward:
     not apply to the row, which is no failure. UserError at construction: no such function, or another
     signature.
 
-    `acc` is "acc" of a dict, "scores" of OpenRLHF's dict, or that of a Verdict; for a bare number it is 1 if
-    the number is at least 1, else 0. A function of TRL that compares the answers of a group cannot work here:
-    it sees one answer at a time.
+    `acc` is "acc" of a dict, "scores" of OpenRLHF's dict, or that of a Verdict. A bool, or a number that is 0
+    or 1 in every answer, is taken for it; for other numbers it is unknown (`menon.truth`). A function of TRL
+    that compares the answers of a group cannot work here: it sees one answer at a time.
     """
 
     def __init__(self, function: str | Callable[..., Any], time_limit: float = 10.0) -> None:

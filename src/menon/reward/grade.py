@@ -1,5 +1,6 @@
 """Grades finished answers."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -24,15 +25,20 @@ class Grading:
 
     reward: Reward
     shows: Shows = field(default_factory=dict)
+    truth: Reward | None = None
+    """What knows whether an answer is right where the reward does not say: the task that asked."""
 
     def __call__(self, rollout: Rollout) -> Verdict:
-        return seen(judge(self.reward, "menon", asked_of(rollout)), rollout.text, self.shows)
+        asked = asked_of(rollout)
+        verdict = with_truth(judge(self.reward, "menon", asked), self.truth, asked)
+        return seen(verdict, rollout.text, self.shows)
 
     def judge(
         self, prompt: Prompt, completion: str, finish: str = "stop", completion_ids: Sequence[int] = ()
     ) -> Verdict:
         """The verdict of an answer that no sampler wrote."""
-        return judge(self.reward, "menon", asked(prompt, completion, finish, completion_ids))
+        question = asked(prompt, completion, finish, completion_ids)
+        return with_truth(judge(self.reward, "menon", question), self.truth, question)
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,26 @@ class BatchGrading(Grading):
 
     def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         """Verdicts in the order of the rollouts."""
-        verdicts = self.reward.many([asked_of(rollout) for rollout in rollouts])
+        questions = [asked_of(rollout) for rollout in rollouts]
         return [
-            seen(verdict, rollout.text, self.shows)
-            for verdict, rollout in zip(verdicts, rollouts, strict=True)
+            seen(with_truth(verdict, self.truth, asked), rollout.text, self.shows)
+            for verdict, asked, rollout in zip(self.reward.many(questions), questions, rollouts, strict=True)
         ]
 
 
-def grading_of(reward: Reward, shows: Shows = MappingProxyType({})) -> Grading:
-    return BatchGrading(reward, shows) if isinstance(reward, BatchReward) else Grading(reward, shows)
+def grading_of(reward: Reward, shows: Shows = MappingProxyType({}), truth: Reward | None = None) -> Grading:
+    if isinstance(reward, BatchReward):
+        return BatchGrading(reward, shows, truth)
+    return Grading(reward, shows, truth)
+
+
+def with_truth(verdict: Verdict, truth: Reward | None, asked: Asked) -> Verdict:
+    """The verdict with the acc that `truth` gives, unless the reward stated one, failed, or does not
+    apply."""
+    unknown = verdict.guessed or math.isnan(verdict.acc)
+    if truth is None or not unknown or math.isnan(verdict.score):
+        return verdict
+    return replace(verdict, acc=judge(truth, "menon", asked).acc, guessed=False)
 
 
 def seen(verdict: Verdict, text: str, shows: Shows) -> Verdict:

@@ -27,6 +27,7 @@ class JsonAnswer:
     """
 
     partial: bool = False
+    """The share of the keys with the right values counts."""
     kind: Literal["json"] = "json"
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:

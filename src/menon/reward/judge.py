@@ -61,7 +61,9 @@ class Judge:
     key_variable: str = "OPENAI_API_KEY"
     """Environment variable that holds the server's key."""
     soft: bool = False
+    """The reward is the probability of the decision, not 0 or 1."""
     renorm: bool = False
+    """The probability of yes is taken among yes and no alone."""
     prompt: str = ""
     """A file with {question}, {final_step} and {reference}, or a text with them; "": the built-in one."""
     max_new_tokens: int = 16

@@ -28,7 +28,9 @@ class Numeric:
     """
 
     relative: float = 1e-6
+    """Largest error, as a share of the gold number."""
     absolute: float = 0.0
+    """Largest error, added to the relative one."""
     kind: Literal["numeric"] = "numeric"
 
     def __post_init__(self) -> None:

@@ -23,7 +23,9 @@ class Pattern:
     """
 
     pattern: str = ""
+    """The regular expression for all rows; "": each row's gold answer."""
     whole: bool = False
+    """The whole answer has to match, not the stated result."""
     kind: Literal["pattern"] = "pattern"
 
     def __post_init__(self) -> None:

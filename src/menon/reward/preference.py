@@ -34,15 +34,20 @@ class Preference:
     model: str | Score = ""
     """A folder or a name on the hub with a scalar head; from Python also a function."""
     mean: float = 0.0
+    """Mean of the raw scores, subtracted."""
     std: float = 1.0
+    """Deviation of the raw scores, divided by."""
     clip: float = 20.0
+    """Bound on the reward, on both sides."""
     missing_end: float = 0.0
+    """Factor for truncated answers; below 0: their reward."""
     template: str = ""
     """The text format that the model was trained on, with {question} and {response}. "": the policy's prompt
     followed by the answer."""
     batch_size: int = 64
     """Texts per call."""
     time_limit: float = 600.0
+    """Seconds for one batch."""
     kind: Literal["preference"] = "preference"
 
     def __post_init__(self) -> None:

@@ -18,7 +18,9 @@ class Repetition:
     """
 
     n: int = 20
+    """Tokens of an n-gram."""
     most: float = 1.0
+    """The penalty of an answer that is one n-gram throughout."""
     kind: Literal["repetition"] = "repetition"
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.parts import Around, built, close
 from menon.reward.call import UserReward
 from menon.reward.choice import MultipleChoice
@@ -72,6 +72,7 @@ class Stopped(Shaped):
     (Open-Reasoner-Zero, arXiv 2503.24290). There is no reward for format or length, and no KL term."""
 
     answer: AnswerRule = field(default_factory=MathAnswer)
+    """The rule that judges correctness."""
     kind: Literal["orz"] = "orz"
 
     def score(self, verdict: Verdict, asked: Asked) -> float:
@@ -88,11 +89,17 @@ class Cosine(Shaped):
     """
 
     max_tokens: int = 1024
+    """Length from which the reward is the long one, in tokens."""
     right_short: float = 1.0
+    """Reward of a right answer of no length."""
     right_long: float = 0.5
+    """Reward of a right answer of max_tokens."""
     wrong_short: float = -1.0
+    """Reward of a wrong answer of no length."""
     wrong_long: float = -0.5
+    """Reward of a wrong answer of max_tokens."""
     answer: AnswerRule = field(default_factory=MathAnswer)
+    """The rule that judges correctness."""
     kind: Literal["cosine"] = "cosine"
 
     def __post_init__(self) -> None:
@@ -117,10 +124,15 @@ class Staged(Shaped):
     """
 
     malformed: float = -3.0
+    """Score without the tags of the rule format."""
     unparsable: float = -1.0
+    """Score of an answer that states no result."""
     wrong: float = -0.5
+    """Score of a wrong answer."""
     right: float = 3.0
+    """Score of a right answer."""
     answer: AnswerRule = field(default_factory=MathAnswer)
+    """The rule that judges correctness."""
     kind: Literal["staged"] = "staged"
 
     def score(self, verdict: Verdict, asked: Asked) -> float:
@@ -139,6 +151,7 @@ class Weighted:
     rule: AnswerRule | FormRule | ShapedRule | str
     """A rule, or a function of your own, file.py:function."""
     weight: float = 1.0
+    """Factor of its score in the sum."""
 
 
 @dataclass(frozen=True)
@@ -147,11 +160,13 @@ class Mix:
     format: 1}`.
 
     A part is a kind with its weight, or a rule and a weight under any name. The verdict's parts hold each
-    part's own score under its name. acc is that of the first part that knows it. If a part fails, the sum
+    part's own score under its name. acc is that of the first part that states it, else what the first
+    function that states none lets guess. If a part fails, the sum
     fails. A part that does not apply to the row (TRL's None) is left out; if none applies, the sum does not.
     """
 
     parts: Mapping[str, float | Weighted] = field(default_factory=dict)
+    """Name -> weight of the rule of that name, or {rule: ..., weight: ...}."""
     kind: Literal["mix"] = "mix"
 
     def __post_init__(self) -> None:
@@ -160,8 +175,8 @@ class Mix:
         for name, part in self.parts.items():
             if not isinstance(part, Weighted) and (name not in KINDS or name == "mix"):
                 raise UserError(
-                    f"mix: there is no reward '{name}'; name one of {', '.join(KINDS)}, or give the part "
-                    "a rule"
+                    f"mix: there is no reward '{name}'{nearest(name, KINDS, lists='menon help reward')}, or "
+                    "give the part a rule"
                 )
 
     @cached_property
@@ -203,9 +218,11 @@ class Mix:
         parts = {name: verdict.score for name, verdict in verdicts.items()}
         for verdict in verdicts.values():
             parts = {**verdict.parts, **parts}
-        known = [verdict.acc for verdict in verdicts.values() if not math.isnan(verdict.acc)]
+        stated = [v for v in verdicts.values() if not (v.guessed or math.isnan(v.acc))]
+        truth = [*stated, *(verdict for verdict in verdicts.values() if verdict.guessed)][:1]
         score = sum(self.weighted[name].weight * verdict.score for name, verdict in verdicts.items())
-        return Verdict(score, known[0] if known else math.nan, parts)
+        acc, guessed = (truth[0].acc, truth[0].guessed) if truth else (math.nan, False)
+        return Verdict(score, acc, parts, guessed=guessed)
 
     def close(self) -> None:
         for part in self.weighted.values():

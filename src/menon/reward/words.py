@@ -22,6 +22,7 @@ class Overlap:
     `judge` does better."""
 
     soft: bool = False
+    """The share of the words that both have, not 0 or 1."""
     kind: Literal["overlap"] = "overlap"
 
     def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
@@ -43,6 +44,7 @@ class Language:
     word. Formulas do not count; an answer without words has 1."""
 
     language: str = "en"
+    """The target language."""
     kind: Literal["language"] = "language"
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ class BestOf:
     """
 
     keep: int = 1
+    """Answers to each question that are learned from."""
     kind: Literal["best_of"] = "best_of"
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from menon.errors import UserError
 from menon.parts import Around
 from menon.rollout.groups import answer, answer_groups
 from menon.rollout.protocols import Collected, Grade, Notes, Prompts, Sampler, StepSizes, group_sizes
+from menon.truth import check_known, settled
 from menon.types import Graded, Metric, Sum
 
 Signal = Literal["kept", "all_wrong", "all_correct", "ungraded"]
@@ -28,10 +29,13 @@ class DynamicSampling:
     """
 
     lo: float = 0.0
+    """A group is kept if its mean accuracy is above this."""
     hi: float = 1.0
+    """A group is kept if its mean accuracy is below this."""
     prompts_per_round: int = 0
     """Prompts asked at a time; 0: `prompts_per_step`. The paper asks three times as many."""
     max_rounds: int = 10
+    """Most times that new questions are asked in a step."""
     min_groups: int = 1
     """The fewest groups that a step is trained on when the rounds are used up."""
     kind: Literal["dynamic_sampling"] = "dynamic_sampling"
@@ -78,6 +82,7 @@ class DynamicSampling:
                 len(seen),
                 around.answer or answer,
             )
+            check_known(settled([graded for group in groups for graded in group]), "dynamic sampling")
             seen += groups
             kept += [group for group in groups if self.signal(group) == "kept"]
             rounds += 1

@@ -23,7 +23,7 @@ from menon.rollout.protocols import (
 from menon.types import Estimate, Mean, Metric, Rollout, Sum, Verdict
 
 WITHOUT_END = {
-    "length": Verdict(0.0, 0.0),
+    "length": Verdict(0.0, 0.0, guessed=True),
     "abort": Verdict(math.nan, math.nan, error="the sampler aborted the answer"),
 }
 """Finish -> the verdict of an answer that did not end by itself."""
@@ -45,11 +45,17 @@ class Segments:
     """Where answers are cut: "cutpoints" by `interval` and `threshold`, "tokens" by `segment_tokens`, "parts"
     by `parts`, "lines"; from Python also a function of your own."""
     interval: int = 5
+    """Cut before every n-th token below threshold, with cutpoints."""
     threshold: float = 0.9
+    """Probability below which a token may be cut at, with cutpoints."""
     segment_tokens: int = 30
+    """Tokens of a segment, with tokens."""
     parts: int = 4
+    """Segments of an answer, with parts."""
     value_samples: int = 9
+    """New answers that estimate a state's value."""
     max_values: int = 0
+    """Most states of an answer that are estimated; 0: all."""
     kind: Literal["segments"] = "segments"
     writes: ClassVar[tuple[str, ...]] = ("state_value", "state_std", "state_count")
     forks: ClassVar[bool] = True

@@ -4,6 +4,7 @@ on."""
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from menon.rollout.replay import Replay, State, regrouped
 from menon.rollout.segments import finished_only
 from menon.rollout.tree_growth import Node, Tree, TreeShape, grow
 from menon.rollout.tree_values import tree_values
+from menon.truth import settled_verdicts
 from menon.types import Estimate, Graded, Max, Mean, Metric, Sum, Verdict
 
 SAME = 1e-9
@@ -48,10 +50,15 @@ class Trees:
     """
 
     branching: Dashed = (6, 6, 6)
+    """Children of each node, level by level."""
     segment_tokens: Dashed = (30,)
+    """Tokens of a node, level by level, or one number for all."""
     edges_per_question: int = 32
+    """Most edges of a question that a step learns from."""
     edges_per_step: int = 0
+    """Edges that a step learns from; the others wait; 0: all."""
     max_age: int = 8
+    """Steps after which an edge that waits is dropped."""
     kind: Literal["tree"] = "tree"
     writes: ClassVar[tuple[str, ...]] = (
         *("state_value", "state_std", "state_count"),
@@ -116,6 +123,7 @@ class Trees:
             sampler,
             finished_only(grade),
         )
+        settle(trees)
         found = [estimates(tree, "score") for tree in trees]
         edges = [edge for tree, values in zip(trees, found, strict=True) for edge in tree_edges(tree, values)]
         chosen, state, dropped = self.replay.choose(
@@ -133,6 +141,13 @@ class Trees:
             "replay/dropped": Sum(dropped),
         }
         return Collected([*fresh, *old], metrics, state)
+
+
+def settle(trees: Sequence[Tree]) -> None:
+    """Takes the accs of all answers for what they are (`menon.truth`)."""
+    verdicts = iter(settled_verdicts([verdict for tree in trees for verdict in tree.verdicts]))
+    for tree in trees:
+        tree.verdicts = list(islice(verdicts, len(tree.verdicts)))
 
 
 def estimates(tree: Tree, of: Literal["score", "acc"]) -> list[Estimate | None]:
@@ -166,6 +181,7 @@ def metrics_of(
     correctness of the prompts' nodes."""
     leaves = list(leaves_of(trees))
     nodes = [node for tree in trees for node in tree.nodes]
+    known = any(not math.isnan(verdict.acc) for _, verdict, _ in leaves)
     lengths = [len(node.prefix) for node, _, _ in leaves] or [0]
 
     def mean(kept: Callable[[Node, Verdict], float | None]) -> Mean:
@@ -179,7 +195,7 @@ def metrics_of(
 
     return {
         "reward/mean": over(roots),
-        "acc/mean": over(right),
+        **({"acc/mean": over(right)} if known else {}),
         "len/mean": mean(lambda node, verdict: len(node.prefix)),
         "len/p50": Mean(float(np.quantile(lengths, 0.5))),
         "len/p95": Mean(float(np.quantile(lengths, 0.95))),

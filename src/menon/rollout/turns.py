@@ -23,7 +23,7 @@ from menon.rollout.environments.protocol import Environment, ReadsTokens
 from menon.rollout.protocols import Grade, GradeAll, Sampler
 from menon.streams import stream
 from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Verdict, no_tokens
-from menon.user_code import describe
+from menon.user_code import describe, file_of, line_of
 
 GradedText = Literal["policy", "all"]
 """What a grader reads of an answer in turns. `policy`: what the policy wrote, with a line break in place of
@@ -120,7 +120,8 @@ class Turns:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # no error of a user's environment ends the run
-                answer = Fault(f"raised {describe(error)}")
+                own = type(self.environment)
+                answer = Fault(f"raised {describe(error, file_of(own), line_of(own, 'reset'))}")
             heard(answer)
 
 
@@ -331,8 +332,10 @@ def given(rollout: Rollout) -> float:
 
 
 def environment_alone(rollout: Rollout) -> Verdict:
-    """A `Grade` for environments whose rewards are the only ones: right if they add up to at least 1."""
-    return Verdict(0.0, float(given(rollout) >= 1))
+    """A `Grade` for environments whose rewards are the only ones. Their sum is taken for correctness as a
+    function's number is (`menon.truth`): if it is 0 or 1 in every episode."""
+    total = given(rollout)
+    return Verdict(0.0, total if total in (0, 1) else math.nan, guessed=True)
 
 
 def kind(value: Any) -> str:

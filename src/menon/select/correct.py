@@ -18,6 +18,7 @@ class Correct:
 
     kind: Literal["correct"] = "correct"
     reads: ClassVar[tuple[str, ...]] = ()
+    needs_truth: ClassVar[bool] = True
 
     def __call__(self, batch: Batch) -> Tensor:
         return batch.trained & ragged.spread(batch.acc == 1, batch.offset)

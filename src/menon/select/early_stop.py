@@ -27,7 +27,9 @@ class EarlyStop:
     """
 
     kl: float | None = 0.01
+    """Largest estimate of KL(pi_old || pi); null: no such bound."""
     ratio: float | None = None
+    """Largest mean ratio of new to old policy; null: no such bound."""
     kind: Literal["early_stop"] = "early_stop"
     reads: ClassVar[tuple[str, ...]] = ("old_logp",)
     column: ClassVar[str] = "early_stop"

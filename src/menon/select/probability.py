@@ -21,6 +21,7 @@ class ProbabilityMask:
     """
 
     below: float = 0.9
+    """Tokens with a lower probability under the old policy are kept."""
     kind: Literal["probability"] = "probability"
     per: ClassVar[Unit] = "token"
     reads: ClassVar[tuple[str, ...]] = ("behaviour_logp",)

@@ -25,8 +25,11 @@ class TopEntropy:
     """
 
     fraction: float = 0.2
+    """Share of the tokens that is kept."""
     statistics: Literal["current", "old"] = "current"
+    """Entropies of the policy before this update, or before the step."""
     keep: Literal["top", "bottom"] = "top"
+    """The tokens of most entropy, or of least."""
     kind: Literal["top_entropy"] = "top_entropy"
     per: ClassVar[Unit] = "token"
     column: ClassVar[str] = "top_entropy"

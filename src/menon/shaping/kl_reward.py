@@ -19,8 +19,11 @@ class KLInReward:
     """
 
     beta: float = 0.001
+    """Coefficient of the KL."""
     target: float | None = None
+    """The KL that beta is adapted to; null: beta is constant."""
     horizon: float = 10_000
+    """Answers over which beta adapts; a larger one adapts more slowly."""
     kind: Literal["kl_in_reward"] = "kl_in_reward"
     reads: ClassVar[tuple[str, ...]] = ("reward", "old_logp", "ref_logp")
     writes: ClassVar[tuple[str, ...]] = ("reward",)

@@ -22,10 +22,12 @@ class LengthReward:
     """
 
     factor: float = 1.0
+    """Size of the change of the reward."""
     kind: Literal["length_reward"] = "length_reward"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("reward",)
     compares: ClassVar[bool] = True
+    needs_truth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.factor < 0:

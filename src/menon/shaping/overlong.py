@@ -26,8 +26,11 @@ class Overlong:
     limit: int
     """Most tokens of an answer, normally `max_new_tokens`."""
     buffer: int
+    """The penalty begins this many tokens before the limit."""
     factor: float = 1.0
+    """The whole penalty."""
     capped: bool = True
+    """Hold the penalty at its whole size beyond the limit."""
     kind: Literal["overlong"] = "overlong"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("reward",)

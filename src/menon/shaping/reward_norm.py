@@ -27,10 +27,15 @@ class RewardNorm:
     """
 
     over: Literal["step", "running", "none"] = "step"
+    """Statistics of this step, running ones, or none."""
     center: bool = True
+    """Subtract the mean."""
     clip: float | None = None
+    """Bound on the reward, on both sides, before the statistics; null: none."""
     decay: float = 0.99
+    """Weight of earlier steps, with over=running."""
     eps: float = 1e-5
+    """Added to the variance."""
     kind: Literal["reward_norm"] = "reward_norm"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("reward",)

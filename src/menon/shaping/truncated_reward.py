@@ -19,7 +19,9 @@ class TruncatedReward:
     """
 
     factor: float = 0.0
+    """The reward of a truncated answer is multiplied by this."""
     value: float | None = None
+    """The reward of a truncated answer, in place of the factor; null: by factor."""
     kind: Literal["truncated_reward"] = "truncated_reward"
     reads: ClassVar[tuple[str, ...]] = ("reward",)
     writes: ClassVar[tuple[str, ...]] = ("reward",)

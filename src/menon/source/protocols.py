@@ -1,10 +1,13 @@
 """The protocol between a training step and what it learns from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import torch
+
 from menon.batch import Batch
+from menon.truth import settled
 from menon.types import Graded, Metric, StepReport
 
 
@@ -21,6 +24,17 @@ class Gathered:
     """The oldest version of the weights that wrote a token of the batch."""
     waited: float = 0.0
     """Seconds for which the run stood still until a step that is written ahead was there."""
+
+    def settled(self, known: bool) -> "Gathered":
+        """The same with guessed correctness taken for what it is (`menon.truth.settled`)."""
+        if not any(g.verdict.guessed for g in self.graded):
+            return self
+        graded = tuple(settled(self.graded, known))
+        acc = torch.tensor([g.verdict.acc for g in graded], dtype=torch.float32)
+        metrics = dict(self.metrics)
+        if acc.isnan().all():
+            metrics.pop("acc/mean", None)
+        return replace(self, graded=graded, batch=replace(self.batch, acc=acc), metrics=metrics)
 
 
 class Source(Protocol):

@@ -88,13 +88,14 @@ def points(view: RunView) -> tuple[str, list[float], list[float]]:
 
     The evaluation after step k is paired with the training text of step k + 1, which the same weights wrote.
     If there are too few evaluations for a fit, the score is the accuracy on the training questions; these
-    were new to the policy if the run asked none twice.
+    were new to the policy if the run asked none twice. Where accuracy is not known, the score is the reward.
     """
+    held_out, training = ("accuracy", "acc/mean") if view.accuracy_known else ("reward", "reward/mean")
     entropy = {line["step"]: line["entropy/mean"] for line in view.metrics}
     measured = [e for e in view.evaluations if e["step"] + 1 in entropy]
     if len(measured) >= entropy_law.LEAST_POINTS:
-        return "held out", [entropy[e["step"] + 1] for e in measured], [e["accuracy"] for e in measured]
-    return "training questions", list(entropy.values()), [line["acc/mean"] for line in view.metrics]
+        return "held out", [entropy[e["step"] + 1] for e in measured], [e[held_out] for e in measured]
+    return "training questions", list(entropy.values()), [line[training] for line in view.metrics]
 
 
 def law(view: RunView, planned: int) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def lowest(cell: Cell) -> float:
     """The lowest training accuracy after the first quarter of the steps; it shows how close a run came to
     collapse."""
     lines = cell.lines
-    return min(float(line["acc/mean"]) for line in lines[len(lines) // 4 :])
+    return min(float(line.get("acc/mean", math.nan)) for line in lines[len(lines) // 4 :])
 
 
 COLUMNS: Mapping[str, tuple[Callable[[Cell], float], int]] = {

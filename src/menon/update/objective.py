@@ -172,7 +172,7 @@ def weighs(now: Mapping[str, Tensor], micro: Micro) -> Tensor:
 def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     """KL from the policy before the step's updates to the reference, estimated by the sampled tokens with k =
     log pi - log ref: k1 = k and k3 = exp(-k) - 1 + k per token, and the mean over sequences of the summed k1
-    (docs/numerics.md, 15.6). Where old log-probs were not scored, it is that of the policy before its own
+    (docs/numerics.md, 15). Where old log-probs were not scored, it is that of the policy before its own
     update."""
     if batch.ref_logp is None or "logp" not in now:
         return {}
@@ -188,7 +188,7 @@ def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
 
 
 def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-    """How far trainer and sampler differ on the same weights (docs/numerics.md, 15.6): w =
+    """How far trainer and sampler differ on the same weights (docs/numerics.md, 15): w =
     pi_old / pi_behaviour, which should be 1.
 
     It is measured on the first update of a step, before the weights move. A sampler with stale weights is

@@ -25,12 +25,11 @@ class Optimiser:
     weight_decay: float = 0.0
     """Decoupled from the gradient, as in AdamW."""
     warmup_updates: int = 0
-    """Number of updates in which the rate rises linearly; the first rate is not zero, the last is the full
-    rate."""
+    """Updates in which the rate rises linearly. The first rate is not zero, the last is the full rate."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the rate changes after the warm-up."""
     total_updates: int = 0
-    """The update at which a falling schedule ends; the rate is constant after it."""
+    """The update at which a falling schedule ends. The rate is constant after it."""
     final_fraction: float = 0.0
     """Last rate of a falling schedule, as a share of the full one."""
     clip_norm: float = 1.0
@@ -64,12 +63,15 @@ class NaturalGradient:
     lowers the loss and stays within `max_kl`; if none of `tries` does, the weights stay as they are."""
 
     max_kl: float = 0.01
-    """Bound on KL(pi_old || pi) over the vocabulary, averaged over the trained tokens of the update."""
+    """Bound on KL(pi_old || pi). It is over the vocabulary, averaged over the trained tokens of an update."""
     damping: float = 0.1
+    """Added to the diagonal of the Fisher matrix."""
     iterations: int = 10
     """Iterations of conjugate gradient."""
     shrink: float = 0.8
+    """Factor by which a step that is too long gets shorter."""
     tries: int = 10
+    """Most step lengths that are tried."""
 
     def __post_init__(self) -> None:
         if (

@@ -49,6 +49,10 @@ Need = Literal["logp", "entropy"] | Head | Hidden | Reduction
 [N, k] for a head of k outputs and for hidden states."""
 
 
+NEEDS: tuple[Need, ...] = ("logp",)
+"""What a loss of the user's needs that does not say so."""
+
+
 def need_column(need: Need) -> str:
     """The column that a need yields.
 
@@ -67,7 +71,10 @@ def need_column(need: Need) -> str:
 
 
 class Loss(Protocol):
-    """One number per token. A frozen dataclass: fields are parameters, `__call__` is the mathematics."""
+    """One number per token. A frozen dataclass: fields are parameters, `__call__` is the mathematics.
+
+    A loss of the user's may leave out everything but its call (`assembly.own_parts`).
+    """
 
     @property
     def unit(self) -> Unit:

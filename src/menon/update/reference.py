@@ -13,6 +13,7 @@ class HardReset:
     2501.12948)."""
 
     every: int = 400
+    """Steps between replacements."""
     kind: Literal["hard_reset"] = "hard_reset"
 
     def __post_init__(self) -> None:
@@ -31,7 +32,9 @@ class MovingAverage:
     """
 
     rate: float = 0.001
+    """Share of the policy in the new reference."""
     every: int = 1
+    """Steps between updates of the reference."""
     kind: Literal["moving_average"] = "moving_average"
 
     def __post_init__(self) -> None:

@@ -25,12 +25,15 @@ class Term(Generic[LossKind, AggregationKind, SelectKind, CorrectionKind]):
     ... it reads.)"""
 
     loss: LossKind
+    """The loss: one number per token, or per answer."""
     share: AggregationKind
+    """How much each token weighs in the update's loss."""
     select: SelectKind | None = None
-    """The tokens that count; None: every trained token."""
+    """The tokens that count; null: every trained token."""
     coef: float = 1.0
+    """Factor of the whole term."""
     correction: tuple[CorrectionKind, ...] = ()
-    """Corrections for text that another policy wrote; their weights are multiplied."""
+    """Corrections for text that another policy wrote. Their weights are multiplied."""
 
 
 AnyTerm = Term[Loss, Aggregation, Select, Correction]

@@ -24,7 +24,7 @@ def test_ours_gets_the_row_by_name():
         seen.update(columns, prompt=prompt, completion=completion, answer=answer)
         return 0.5
 
-    assert ask(f) == Verdict(0.5, 0.0)
+    assert ask(f) == Verdict(0.5, math.nan)
     assert seen == {
         "prompt": "Q: 3+4=",
         "completion": "\\boxed{7}",
@@ -146,7 +146,7 @@ def test_functions_of_openrlhf():
     assert ask(openrlhf_tensor) == Verdict(1.0, 1.0)
     assert ask(openrlhf_dict) == Verdict(0.5, 0.0, {"dummy_scores": 0.75})
     assert ask(lambda queries, prompts, labels, **kwargs: {"rewards": [2.0], "scores": [-1.0]}) == Verdict(
-        2.0, 1.0
+        2.0, math.nan
     )
 
 
@@ -155,11 +155,11 @@ def test_functions_of_openrlhf():
     [
         (True, Verdict(1.0, 1.0)),
         (False, Verdict(0.0, 0.0)),
-        (0.99, Verdict(0.99, 0.0)),
-        (-1, Verdict(-1.0, 0.0)),
-        (np.float32(0.5), Verdict(0.5, 0.0)),
-        (torch.tensor(2.0), Verdict(2.0, 1.0)),
-        ({"score": 0.1}, Verdict(0.1, 0.0)),
+        (0.99, Verdict(0.99, math.nan)),
+        (-1, Verdict(-1.0, math.nan)),
+        (np.float32(0.5), Verdict(0.5, math.nan)),
+        (torch.tensor(2.0), Verdict(2.0, math.nan)),
+        ({"score": 0.1}, Verdict(0.1, math.nan)),
         ({"score": 0.1, "acc": True, "format": 0.1, "why": "text"}, Verdict(0.1, 1.0, {"format": 0.1})),
         (Verdict(0.3, 1.0, {"format": 0.3}), Verdict(0.3, 1.0, {"format": 0.3})),
     ],

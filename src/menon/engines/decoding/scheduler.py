@@ -338,7 +338,8 @@ class Scheduler:
         name = (request.visit, request.prompt.index, request.sample, *request.path)
         size = sampling.max_new_tokens
         # A token's random number depends on its index in the whole answer, prefix included.
-        uniform = stream(self.settings.seed, request.purpose, *name).random(len(prefix) + size)
+        seed = self.settings.seed if request.seed is None else request.seed
+        uniform = stream(seed, request.purpose, *name).random(len(prefix) + size)
         self.uniform[row, :size] = uniform[len(prefix) :]
         self.token[row], self.position[row], self.count[row], self.limit[row] = (
             given[-1],

@@ -165,13 +165,13 @@ GIVEN: dict[Shape, Callable[[Asked], dict[str, Any]]] = {
 
 def read(result: Any, shape: Shape) -> Verdict:
     """The verdict of a function's result. `acc` is what the function returns for it ("acc", or OpenRLHF's
-    "scores" from 0 to 1); else it is 1 if the score is at least 1. None in the list of a function of TRL says
-    that it does not apply to the row."""
+    "scores" from 0 to 1); else it is guessed (`verdict`). None in the list of a function of TRL says that it
+    does not apply to the row."""
     if isinstance(result, Verdict):
         if result.error or not result.applies:
             return result
         graded = verdict(result.score, None if math.isnan(result.acc) else result.acc, result.parts)
-        return replace(graded, acc=result.acc)
+        return replace(graded, acc=result.acc, guessed=result.guessed)
     if shape == "openrlhf" and isinstance(result, Mapping):
         score, acc = one(entry(result, "rewards")), one(result.get("scores", [None]))
         between = isinstance(acc, bool | int | float) and 0 <= acc <= 1
@@ -196,14 +196,19 @@ def entry(result: Mapping[str, Any], name: str) -> Any:
 
 
 def verdict(score: Any, acc: Any = None, parts: Mapping[str, Any] | None = None) -> Verdict:
+    """The verdict of a score. Without an `acc`, a score of exactly 0 or 1 (a bool, too) may be one, and any
+    other number says nothing of correctness: its author alone knows what a right answer earns."""
     value = score_number(score)
-    correct = float(value >= 1) if acc is None else score_number(acc, "an acc of ")
-    if not 0 <= correct <= 1:
-        raise Unusable(f"returned an acc of {correct:g}; it must be from 0 to 1")
+    if acc is None:
+        correct = value if value in (0, 1) else math.nan
+    else:
+        correct = score_number(acc, "an acc of ")
+        if not 0 <= correct <= 1:
+            raise Unusable(f"returned an acc of {correct:g}; it must be from 0 to 1")
     numbers = {
         str(name): float(part) for name, part in (parts or {}).items() if isinstance(part, bool | int | float)
     }
-    return Verdict(value, correct, numbers)
+    return Verdict(value, correct, numbers, guessed=acc is None)
 
 
 def score_number(value: Any, what: str = "") -> float:

@@ -62,9 +62,11 @@ class CodeTests:
     """
 
     score: Literal["all", "fraction"] = "all"
+    """1 if all tests pass, or the share that does."""
     compare: Compare = "tokens"
     """How a script's output is compared: `output.same_output`."""
     tolerance: float = 1e-6
+    """Difference at which two numbers of an output count as equal."""
     most_tests: int = 0
     """Most tests of a row that are run, spread evenly over all of them; 0: all."""
     time_s: float = 6.0
@@ -75,6 +77,7 @@ class CodeTests:
     """Wall-clock seconds of one test, waiting for a core included; only a badly overloaded machine reaches
     this limit."""
     memory_mb: int = 512
+    """Memory of one test, in MB."""
     sandbox: str = "full"
     """The layers that must be there (`sandbox.layers.LEVELS`), or the URL of a runner (`sandbox.runner`)."""
     kind: Literal["code"] = "code"

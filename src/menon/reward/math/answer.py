@@ -71,6 +71,7 @@ class MathAnswer:
     """Where a result may be stated; the first that is found counts: answer_tag, boxed, answer_line,
     hash_marks; for an evaluation also phrase and last_value."""
     workers: int = 2
+    """Processes that compare."""
     seconds: float = 0.4
     """CPU time of one comparison."""
     kind: Literal["math"] = "math"

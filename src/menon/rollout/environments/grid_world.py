@@ -30,7 +30,9 @@ class GridWorld:
     """
 
     width: int = 4
+    """Columns of a grid of its own."""
     height: int = 4
+    """Rows of a grid of its own."""
     walls: int = 4
     """Number of walls in the grids of `rows`."""
     kind: Literal["grid_world"] = "grid_world"

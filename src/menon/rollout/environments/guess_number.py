@@ -21,8 +21,11 @@ class GuessNumber:
     """
 
     low: int = 1
+    """Least number."""
     high: int = 100
+    """Largest number."""
     guesses: int = 7
+    """Most guesses of an episode."""
     kind: Literal["guess_number"] = "guess_number"
     stop: ClassVar[tuple[str, ...]] = ("\n",)
     secret: int = field(default=0, init=False, repr=False, compare=False)

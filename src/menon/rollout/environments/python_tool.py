@@ -33,6 +33,7 @@ class PythonTool:
     time_s: float = 6.0
     """CPU seconds of one call."""
     memory_mb: int = 512
+    """Memory of one call, in MB."""
     most_output: int = 1000
     """The policy reads at most this many last characters of an output."""
     sandbox: str = "full"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.thought import after_thinking
 from menon.types import Prompt
 
@@ -26,7 +26,9 @@ class ReasoningGym:
     """
 
     dataset: str = ""
+    """Name of the data set."""
     settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the data set."""
     kind: Literal["reasoning_gym"] = "reasoning_gym"
     entry: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
     source: Any = field(default=None, init=False, repr=False, compare=False)
@@ -77,8 +79,8 @@ def made(name: str, settings: dict[str, Any], seed: int, size: int) -> Any:
         known = import_module("reasoning_gym.factory").DATASETS
     except ImportError as error:
         raise UserError(
-            f"the environment reasoning_gym needs a package that is missing ({error.name}); pip install "
-            "'menon[reasoning-gym]'"
+            f"the environment reasoning_gym needs a package that is missing ({error.name}); "
+            f"install it by {pip_install('reasoning-gym')}"
         ) from error
     if name not in known:
         near = ", ".join(sorted(known)[:8])

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.types import Completion, Prompt, Tokens, no_tokens
 
 ENDLESS = 10**6
@@ -34,7 +34,9 @@ class Verifiers:
     """
 
     taskset: str = ""
+    """Name of the taskset."""
     arguments: dict[str, Any] = field(default_factory=dict)
+    """Settings of the taskset."""
     environment: str = ""
     """Name of an environment that is paired with the taskset; without one the taskset's own, else single
     turns."""
@@ -147,8 +149,8 @@ def loaded(taskset: str, arguments: str, environment: str) -> Suite:
                 "this version of verifiers has no verifiers.v1; menon takes versions 0.4 (menon[verifiers])"
             ) from error
         raise UserError(
-            f"the environment verifiers needs a package that is missing ({error.name}); pip install "
-            "'menon[verifiers]'"
+            f"the environment verifiers needs a package that is missing ({error.name}); "
+            f"install it by {pip_install('verifiers')}"
         ) from error
     if not taskset:
         raise UserError("set environment.taskset to the name of a taskset that is installed for verifiers")
