@@ -104,6 +104,54 @@ k\pi, k\in\mathbb{Z} ~~ k\pi, k=0,\pm1,\pm2,\ldots
 25\% ~~ 25 \%\text{ of the students}
 7 ~~ \text{The number of ways is }7
 17_8 ~~ 0o17
+72 ~~ 72 eggs
+72 ~~ 72 Cats per day
+5 ~~ 5 red hats
+1/2 ~~ 1/2 cup
+5\text{ eggs} ~~ 5
+5 ~~ 5 tins of jam
+9.8 ~~ 9.8\,\mathrm{m}/\mathrm{s}^2
+9.8 ~~ 9.8\,\frac{\mathrm m}{\mathrm s^2}
+9.8 ~~ 9.8\,\frac{m}{s^2}
+9.8\text{ N} ~~ 9.8\ \text{kg}\cdot\text{m/s}^2
+8.3 ~~ 8.3\ \mathrm{J}/(\mathrm{mol}\cdot\mathrm{K})
+8.3\text{ J mol}^{-1}\text{K}^{-1} ~~ 8.3\ \frac{\mathrm{J}}{\mathrm{mol}\cdot\mathrm{K}}
+5\text{ W m}^{-2} ~~ 5{\rm W}/{\rm m}^{2}
+6:20 PM ~~ 6{:}20\text{ PM}
+6:20 PM ~~ 18\colon20
+7:3:2 ~~ 7\colon 3\colon 2
+7:3:2 ~~ 14\mathbin{:}6∶4
+2023-03-14 ~~ 2023{-}03{-}14
+\frac23 ~~ 2\mathbin{/}3
+\sin x ~~ \operatorname{sen} x
+\sin^2 x ~~ \operatorname{sen}^{2}x
+\frac{1}{2}\tan x ~~ \frac{1}{2}\,\mathrm{tg}\,x
+\cot x ~~ ctg x
+\arctan x ~~ \operatorname{arc\,tg} x
+\sinh x ~~ \operatorname{sh} x
+\tanh x ~~ \th x
+\coth x ~~ \frac{\operatorname{ch}x}{\operatorname{sh}x}
+\ln(x+\sqrt{x^2+1}) ~~ \sinh^{-1} x
+6 ~~ \operatorname{ggT}(12,18)
+5^{\text{th}} ~~ 5\text{th}
+\begin{pmatrix}3\\5\end{pmatrix} ~~ \begin{bmatrix}3 & 5\end{bmatrix}^{\top}
+\begin{pmatrix}3\\5\end{pmatrix} ~~ x=\begin{pmatrix}3 & 5\end{pmatrix}^{\mathsf{T}}
+\begin{pmatrix}3&5\end{pmatrix} ~~ \begin{pmatrix}3\\5\end{pmatrix}'
+\begin{pmatrix}1&2\\3&4\end{pmatrix} ~~ \begin{pmatrix}1&3\\2&4\end{pmatrix}^t
+\begin{pmatrix}1\\2\end{pmatrix} ~~ [1;2]
+\begin{pmatrix}1&2\\3&4\end{pmatrix} ~~ [1 2; 3 4]
+\begin{pmatrix}1\\2\end{pmatrix} ~~ [1\ 2]^T
+72 ~~ «72»
+72 ~~ "72" apples
+72 ~~ ``72''
+7 ~~ The value of x is 7
+7 ~~ La valeur de n est 7
+7 ~~ xの値は7です
+7 ~~ The area of ABC is 7
+k\pi, k\in\mathbb{Z} ~~ \pm k\pi, k\in\mathbb{Z}
+\pm\frac{\pi}{3}+2k\pi, k\in\mathbb{Z} ~~ \frac{\pi}{3}+2n\pi, \frac{5\pi}{3}+2n\pi, n\in\mathbb{Z}
+x=k\pi, k\in\mathbb{Z} ~~ x=2k\pi \text{ or } x=\pi+2k\pi, k\in\mathbb{Z}
+2k+1, k\in\mathbb{Z} ~~ 4k\pm 1, k\in\mathbb{Z}
 """)
 
 OTHER = pairs(r"""
@@ -218,4 +266,42 @@ n^2 ~~ n^2, n<5
 1011_2 ~~ 0x1011
 \begin{pmatrix}1&2\\3&4\end{pmatrix} ~~ [[1,3],[2,4]]
 \sum_{k=1}^{\infty}\frac{1}{2^k} ~~ \text{not }1
+72 ~~ 72 ab
+3 ~~ 3 xy
+3 ~~ 3 abs
+3 ~~ 3 abcs
+3 ~~ 3 xyzs
+3 ~~ 3 tens
+3 ~~ 3 less cats
+3 ~~ 3 us
+3 ~~ 3 pens seven
+3\text{ eggs} ~~ 3 cats
+9.8 ~~ 9.8\,\mathrm{x}/\mathrm{y}
+9.8 ~~ 9.8\,\frac{a}{b}
+9.8 ~~ 9.8\,\mathrm{m}/2
+9.8\,\mathrm{m}/\mathrm{s}^2 ~~ 9.8\,\mathrm{m}/\mathrm{s}
+9.8\,\mathrm{J}/(\mathrm{mol}\cdot\mathrm{K}) ~~ 9.8\,\mathrm{J}/\mathrm{mol}\cdot\mathrm{K}
+6:20 PM ~~ 6{:}20\text{ AM}
+7:3:2 ~~ 7\colon 2\colon 3
+5 ~~ {-}5
+\sin x ~~ \operatorname{tg} x
+\sin x ~~ \operatorname{sh} x
+\cosh x ~~ c h x
+5 ~~ 5\operatorname{th} 2
+\begin{pmatrix}3&5\end{pmatrix} ~~ \begin{bmatrix}3 & 5\end{bmatrix}^{\top}
+\begin{pmatrix}3\\5\end{pmatrix} ~~ \begin{bmatrix}5 & 3\end{bmatrix}^{\top}
+\begin{pmatrix}3\\5\end{pmatrix} ~~ \begin{bmatrix}3 & 5\end{bmatrix}^{2}
+\begin{pmatrix}1&2\\3&4\end{pmatrix} ~~ [1,3;2,4]
+(1,2) ~~ [1;2]
+72 ~~ not "72"
+72 ~~ "72" or "73"
+72 ~~ 7"2"
+f ~~ f'
+7 ~~ The value of x is not 7
+7 ~~ x is over 7
+7 ~~ x的值不是7
+k\pi, k\in\mathbb{Z} ~~ \pm 2k\pi, k\in\mathbb{Z}
+k\pi, k\in\mathbb{Z} ~~ k\pi, \frac{\pi}{2}+k\pi, k\in\mathbb{Z}
+\pm\frac{\pi}{3}+2k\pi, k\in\mathbb{Z} ~~ \frac{\pi}{3}+2k\pi, k\in\mathbb{Z}
+x=k\pi, k\in\mathbb{Z} ~~ y=k\pi, k\in\mathbb{Z}
 """)

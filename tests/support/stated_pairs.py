@@ -1,6 +1,13 @@
 """Texts and the gold answer that they state, or do not: (gold, response)."""
 
 STATED = [  # gold, response
+    ("72", "#### Answer\nNot here yet.\n#### 72"),
+    ("72", "**Final Answer**\n\nLet us add up.\n#### 72"),
+    ("72", "#### Answer\n\n#### 72"),
+    ("45", "<answer>45 students passed the exam.</answer>"),
+    ("45", "<answer>In total, Maria sold 45 cupcakes.</answer>"),
+    ("45", "<answer>John will pay $45 for the tickets.</answer>"),
+    ("45", "<answer>45 of them passed.</answer>"),
     ("1940", "Subtracting those that don't work from all of the possible ones gives our answer: $1940$."),
     ("72", "<answer>the answer is $72$</answer>"),
     ("72", "<answer>= 72</answer>"),
@@ -174,6 +181,10 @@ STATED = [  # gold, response
     ("5", "\\boxed{5}\n\nHowever, that is not all there is to say."),
 ]
 FOR_A_READER = [  # gold, response
+    ("11", "Don't forget the middle one: the final answer is 11."),
+    ("11", "We must not forget zero: the answer is 11."),
+    ("11", "N'oubliez pas le milieu : la réponse est 11."),
+    ("11", "Never skip a case - the answer is 11."),
     ("180", "The number of numbers with no repeating digits is $72 + 108 = 180$."),
     ("3", "The range for which q is sufficient but not necessary for p is $m = 3$"),
     ("121", "The smallest power that is not a prime is $121$"),
@@ -245,6 +256,17 @@ FOR_A_READER = [  # gold, response
     ("10", "What is 7+3? It's 10!"),
 ]
 NOT_STATED = [  # gold, response
+    ("72", "#### Answer\n72\n#### 73"),
+    ("45", "<answer>All but 45 students passed.</answer>"),
+    ("45", "<answer>45 students plus one teacher passed.</answer>"),
+    ("45", "<answer>I tried 45.</answer>"),
+    ("45", "<answer>45 x is the area.</answer>"),
+    ("45", "<answer>The 45 students got five each.</answer>"),
+    ("45", "<answer>The answer ends in 45.</answer>"),
+    ("45", "<answer>45 studenter klarade inte provet.</answer>"),
+    ("11", "Don't say: the answer is 11."),
+    ("11", "Don't make this mistake: the answer is 11."),
+    ("11", "I do not think so: the answer is 11."),
     ("72", "<answer>The total is 72 plus tax</answer>"),
     ("72", "<answer>It has 72 times 3</answer>"),
     ("72", "<answer>It is 72 thousand</answer>"),

@@ -11,16 +11,28 @@ from menon.types import Verdict
 LONGEST = 40
 """Characters of a gold answer that may be letters with their wrapping."""
 _AROUND = r"[\s,，、;；&.:()\[\]]*"
-_GOLD = re.compile(rf"{_AROUND}[A-J](?:{_AROUND}(?:and|[和与])?{_AROUND}[A-J])*{_AROUND}")
+_ENDS = r"(?![^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])"
+"""No letter follows, except one of a script without spaces."""
+_JOINERS = (
+    r"(?:(?:(?i:as well as|and|und|sowie|et|ainsi que|plus)|y|e|i|и|а также|و)(?=\s*(?:[,(\[]\s*)*[A-J]"
+    + _ENDS
+    + ")"
+    r"|以及|[和与與及と와과])"
+)
+"""What joins letters in the languages that `extract` knows; a lower-case y, e or i only before a letter."""
+_GOLD = re.compile(
+    rf"(?:[Bb]oth )?{_AROUND}[A-J](?:{_AROUND}(?:{_JOINERS})?{_AROUND}[A-J])*{_AROUND}(?:です|입니다)?"
+)
 _WRAPPING = re.compile(
     r"\\(?:text\w*|math(?:rm|bf|sf)|bf|boxed|mbox)\s*\{"
     r"|<(?=[A-J]>)|(?<=<[A-J])>|\\displaystyle\b|\\[{}]|[{}$*_\"'“”‘’`【】「」]|\\[()\[\],;! ]"
 )
 _GOLD_WRAPPING = re.compile(r"\\(?:text\w*|math(?:rm|bf|sf)|mbox)\s*\{|\\[{}]|[{}$*\"“”]|\\[,;! ]")
 _LETTER = re.compile(
-    r"(?:the )?(?:(?:correct|final|right|best) )*(?:options?|choices?|answers?|选项|故?选择?|故?答案)? ?"
+    r"(?:both )?(?:the )?(?:(?:correct|final|right|best) )*"
+    r"(?:options?|choices?|answers?|选项|故?选择?|故?答案)? ?"
     r"(?:is|are|是|为)? ?[:：]? ?(?:\( ?([A-J]) ?\)|\[ ?([A-J]) ?\]"
-    r"|([A-J])(?=$| ?[.:)!。,，;；：、/&+]| ?[和与及或]| ?选项| (?:and|or)\b| (?-i:[A-Z(])))",
+    rf"|([A-J])(?=$| ?[.:)!。,，;；：、/&+]| ?[和与及或]| ?选项| ?(?-i:{_JOINERS})| or\b| (?-i:[A-Z(])))",
     re.IGNORECASE,
 )
 _RUN = re.compile(r"[(\[]?([A-J]{2,10})[)\].。]*")
@@ -30,11 +42,11 @@ _NEXT = re.compile(
     r"(?P<open>(?:(?i:to|through|thru|bis)\b|[-–—~至到]) ?[(\[]?(?i:[A-HJ])\b(?! [a-z])"
     r"|(?i:or|oder|ou|maybe|perhaps|possibly|probably|either(?= \(?[A-J]\b))\b"
     r"|[/|](?= ?(?i:options?|choices?)? ?[(\[]?(?i:[A-J])\b)|\?|或者?|または|可能|也许)"
-    r"|(?P<joins>(?i:and|und|et|options?|choices?)\b|[,，、;；&+]|[和与及])"
+    rf"|(?P<joins>{_JOINERS}|(?i:and|options?|choices?)\b|[,，、;；&+])"
     r"|(?P<marked>\( ?(?i:[A-J]) ?\)|\[ ?(?i:[A-J]) ?\]|(?i:[A-J])\))"
-    r"|(?P<letter>(?i:[A-J]))(?!\w)"
+    rf"|(?P<letter>(?i:[A-J])){_ENDS}"
     r"(?P<end>(?= ?(?:$|[,，、;；&/)\]和与及或]|[.。:：](?: ?$| [^a-z]))"
-    r"| (?i:and|or)\b| ?[(\[]?[A-J](?!\w)))?"
+    rf"| (?i:and|or)\b| ?{_JOINERS}| ?[(\[]?[A-J](?!\w)))?"
     r"|[\s.。:：()\[\]]"
 )
 """What may stand between an answer's letters, and the letters themselves; a word ends them."""
@@ -151,6 +163,8 @@ def other_letters(text: str, place: int, first: str) -> str | None:
     while found := _NEXT.match(text, place):
         place = found.end()
         if found["open"]:
+            return None
+        if (found["marked"] or found["letter"]) and is_denied(text, (place, place)):
             return None
         if found["marked"]:
             letters += next(filter(str.isalpha, found["marked"]))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 from menon.errors import UserError
 from menon.reward.prose import (
-    ALTERS,
     DENIAL,
     ENDS,
     HEDGE,
@@ -24,6 +23,7 @@ from menon.reward.prose import (
     numbers,
     with_suffix,
 )
+from menon.reward.statements import value_counted
 from menon.thought import after_thinking
 
 Way = Callable[[str], str | None]
@@ -51,16 +51,6 @@ _BARE = re.compile(r"[(\[]?(?:[A-J](?:[.):\]].*)?|[-+−]?[\d.,/]+[)\]]?)")
 _OPTION_TEXT = re.compile(r"[.):\]].*")
 _HEADING = re.compile(r"[*_\s]*(?:\d+(?:\.\d+)*[.):]?\s+)?[^\W\d_]{3,}")
 _BOLD = re.compile(r"(?<![\w)\]}])\*\*(?=\S)([^*\n]+?)(?<=\S)\*\*(?!\w)")
-_COUNTED = re.compile(
-    r"(?:(?:so|thus|therefore|hence|then|finally|altogether|overall),? )?"
-    r"(?:(?:there (?:are|is|were|was|will be|remain)|the (?:\w+ ){0,3}(?:is|was|are|were|equals?)|="
-    r"|(?:she|he|they|it|we|i|you|[A-Z]\w+) (?:is|has|have|had|will have|gets?|got|needs?|needed|spent|paid"
-    r"|earn(?:s|ed)?)) )?"
-    r"(?P<value>[-+−]?\$?\d[\d,./]*(?<![,.])"
-    r"(?: (?!(?:are|is|were|was|left|in|remain\w*|altogether|each)\b)\w+)?)"
-    r"(?: (?:are|is|were|was|remain\w*|left|in (?:total|all)|altogether|each)\b[\w\s]*)?\.?",
-    re.IGNORECASE,
-)
 _OR = re.compile(r"\b(?:or|oder|ou|или|maybe|perhaps|possibly|alternatively)\b|[或又]|または|또는|[/|]")
 _BETWEEN = re.compile(
     r"(?:\s|[$,;.&、，；()*/|>+-]|\\[()\[\],;:! ]|\\q?quad\b|\\to\b|\\\\(?![a-zA-Z])"
@@ -194,10 +184,12 @@ def mentions(bare: str) -> bool:
 
 def answer_line(text: str) -> str | None:
     """`18` of the last line `Answer: 18` near the end, or of the line under a heading `Answer`; a line that
-    denies it (`Wrong answer: 17`) does not count."""
+    denies it (`Wrong answer: 17`) does not count, nor a line under a heading where `#### 18` comes later."""
     near = text[-NEAR_END:]
     for found in reversed(list(_LINE.finditer(near))):
         place = found.start(found.lastindex or 1)
+        if "\n" in near[found.start() : place].lstrip("\n") and hash_marks(near[place:]):
+            continue
         result = value_at(near, place)
         if "\n" not in result:
             result = with_rows_below(result, near[place:].partition("\n")[2])
@@ -251,15 +243,6 @@ def unlabelled(text: str) -> str:
     text = text[: hope.start()].rstrip(" \t\n*`.") if hope else text
     label = _LABEL.match(text)
     return text[label.end() :].strip(" \t*`") if label and text[label.end() :].strip() else text
-
-
-def value_counted(text: str) -> str:
-    """`72 apples` of `There are 72 apples left.` and the like; any other text as it is, and one with a word
-    that could change the number."""
-    found = _COUNTED.fullmatch(text.strip())
-    if found is None or len(numbers(text)) != 1 or any(word.search(text) for word in (DENIAL, HEDGE, ALTERS)):
-        return text
-    return found["value"]
 
 
 WAYS: tuple[Way, ...] = (answer_tag, boxed, answer_line, hash_marks)

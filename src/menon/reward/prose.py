@@ -139,7 +139,21 @@ _IDIOMS = re.compile(
     r"(?i)\bnot (?:only|just|hard|difficult|surprising(?:ly)?)\b|\b(?:no|without|beyond (?:a|any)) doubt\b"
     r"|\bno (?:other|matter)\b|\bwithout loss of generality\b|\bnot (?:necessary|sufficient)\b"
     r"|\bnot an? \w+(?= (?:is|are)\b)"
+    r"|(?:\b(?:not(?: to)?|never|cannot|no|não|non)|n['’]t) (?:(?:se|te|vous) )?(?:forget|overlook|neglect"
+    r"|worry|panic|hesitate|olvid\w+|esque\w+|dimentic\w+)\b"
+    r"|\bn['’]oubli\w+ pas\b|\b(?:vergiss|vergesst|vergessen sie) nicht\b|\bне забу\w+"
+    r"|(?:不要|别|別|勿)忘[了记記]?|忘れ(?:ないで|ずに)"
 )
+_REMINDER = re.compile(
+    r"(?i)^[\W_]*(?:(?:please|and|but|note|remember|careful|caution|hint|tip)\W+)*"
+    r"(?:do not|don['’]t|never|(?:remember |be careful |make sure )not to|nicht|ne)\s+"
+    r"(?!(?:you |ever |even |just )?(?:be|say|think|believe|write|answer|claim|conclude|accept|assume|trust"
+    r"|put|use|give|state|choose|pick|submit|box|report|mark|take|enter|call|tell|reply|respond|suppose|select"
+    r"|go|count on|rely|listen|agree|guess|expect|read|quote|copy|output|print|return|fall|buy|follow"
+    r"|consider|hold|repeat|make|do|let|jump)\b)"
+    r"(?:(?!\b(?:this|that|these|it|them|you|so|such)\b)[^:：;—–])*(?:[:：;—–]|\s-\s)"
+)
+"""Tells the reader not to do something else than to take the value that follows."""
 _CALLED_WRONG = re.compile(_WRONG, re.IGNORECASE)
 _DENIED_OR_SUPPOSED = re.compile(
     rf"{_NOT}|\b(?:if|suppose|assum(?:e|ing)|whether|unless|pretend|thought|seemed|wenn|falls|если|пусть)\b"
@@ -147,8 +161,9 @@ _DENIED_OR_SUPPOSED = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"(?i)\b(?:so|thus|therefore|hence|then|consequently|which means|we (?:get|have|find)|giving|implies|but"
-    r"|and|because|since|instead(?! of)|rather(?! than)|donc|mais|sondern|also|daher|aber|sino|pero|así que"
+    r"(?i)\b(?:(?<!think )(?<!believe )(?<!hope )so|thus|therefore|hence|then|consequently|which means"
+    r"|we (?:get|have|find)|giving|implies|but|and|because|since|instead(?! of)|rather(?! than)"
+    r"|donc|mais|sondern|also|daher|aber|sino|pero|así que"
     r"|por (?:lo )?tanto|mas|ma|dunque|quindi|а|но|значит|поэтому|بل)\b"
     r"|所以|因此|于是|而是|但|よって|したがって|따라서"
 )
@@ -283,7 +298,7 @@ def clause_before(text: str, place: int) -> str:
 def is_supposed(clause: str, far: int = FAR) -> bool:
     """Whether a clause denies or supposes what follows it. A number in between takes the denial to itself,
     and a comma ends it, except where something is called wrong."""
-    clause = _IDIOMS.sub(" ", clause)
+    clause = _REMINDER.sub(" ", _IDIOMS.sub(" ", clause))
     for word, ends, most in (
         (_CALLED_WRONG, "0123456789", far),
         (_DENIED_OR_SUPPOSED, "0123456789,，", FAR),

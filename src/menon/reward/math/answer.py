@@ -34,6 +34,16 @@ _DENIED = re.compile(
 )
 """Signs that deny or doubt the words beside them."""
 
+_STRUCK = re.compile(r"(?<![^\s*])~~(?=\S)[^~]+~~")
+"""Text that Markdown strikes through."""
+_LATEX_QUOTES = re.compile(r"``([^`'\"]+)(?:''|\")")
+_QUOTE = r"[\"“”„«»「」『』]"
+_QUOTED = re.compile(rf"(?:{_QUOTE})((?:(?!{_QUOTE}).)*[^'])(?:{_QUOTE})|['‘]([^'‘’]+)['’]", re.DOTALL)
+_QUOTED_VALUE = re.compile(
+    rf"(?<![A-Za-z0-9'\"])(?:{_QUOTE})([^\"“”„«»「」『』'`]+)(?:{_QUOTE})(?![A-Za-z0-9])|(?<!.)['‘]([^'‘’]+)['’](?![A-Za-z0-9])"
+)
+"""A value in quotation marks, and words beside it."""
+
 KNOWN: tuple[tuple[str, str, bool], ...] = (
     ("18", "18.0", True),
     ("\\frac{1}{2}", "0.5", True),
@@ -159,7 +169,7 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
         found = choice.letter(result) or choice.mentioned(whole)
         return "unparsable" if found is None else "right" if found == wanted else "wrong"
     one, other = tidy(gold), tidy(strip(result))
-    if not other or not one:
+    if not other or not one or _STRUCK.search(result):
         return "unparsable"
     if squeeze(one) in (squeeze(other), squeeze(tidy(result))):  # with its closing marks: 64°21'
         return "right"
@@ -203,4 +213,11 @@ def set_in_words(text: str) -> str:
 
 def strip(result: str) -> str:
     """The result without surrounding quotation marks, emphasis and full stops."""
-    return result.strip().strip("*\"“”'`").rstrip(" \t\n.。\\")
+    result = unquoted(_LATEX_QUOTES.sub(r'"\1"', result))
+    while (inner := _QUOTED.fullmatch(result)) is not None:
+        result = unquoted(inner[1] or inner[2])
+    return _QUOTED_VALUE.sub(lambda found: found[1] or found[2], result)
+
+
+def unquoted(result: str) -> str:
+    return result.strip().strip("*`").rstrip(" \t\n.。\\").strip()

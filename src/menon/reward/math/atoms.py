@@ -7,9 +7,11 @@ from menon.reward.math.node import Node, is_whole, literal, number_node
 from menon.reward.math.tokens import Token, Unreadable
 
 FUNCTIONS = names_in(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh log ln lg exp max "
-    "min gcd lcm abs floor ceil"
+    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth arsinh "
+    "arcosh artanh log ln lg exp max min gcd lcm abs floor ceil"
 )
+INVERSES = {name: "arc" + name for name in ("sin", "cos", "tan", "cot", "sec", "csc")}
+INVERSES |= {name + "h": f"ar{name}h" for name in ("sin", "cos", "tan")}
 OPAQUE = frozenset("fgh")
 """Letters that are read as functions where a bracket follows; any other letter is multiplied."""
 CONSTANTS = names_in("pi infty")
@@ -248,12 +250,8 @@ class Atoms:
             arguments = inside.parts if inside.head == "pair" else (inside,)
         else:
             arguments = (self.operand(),)
-        if (
-            exponent is not None
-            and exponent == Node("neg", (number_node(1),))
-            and name in ("sin", "cos", "tan", "cot", "sec", "csc")
-        ):
-            return Node("arc" + name, arguments)
+        if exponent is not None and exponent == Node("neg", (number_node(1),)) and name in INVERSES:
+            return Node(INVERSES[name], arguments)
         node = Node(name, arguments + base)
         return node if exponent is None else Node("^", (node, exponent))
 

@@ -13,7 +13,9 @@ from menon.reward.math import symbolic as math_symbolic
 from menon.reward.math import value as math_value
 from menon.reward.math.layout import grouped_otherwise
 from menon.reward.math.leaves import same_leaf
+from menon.reward.math.matrices import rows_as_matrix, transposed
 from menon.reward.math.node import Node, is_proper, is_whole
+from menon.reward.math.nouns import nouns_marked
 from menon.reward.math.quantities import amount, has_unit, same_amounts
 from menon.reward.math.ranges import as_range, is_equation, is_symbolic
 from menon.reward.math.tokens import TooLarge, Unreadable, bare_units
@@ -25,12 +27,17 @@ Found = Literal["right", "wrong", "unparsable", "too costly"]
 
 def compare_answers(gold: str, stated: str) -> Found:
     """Compares two tidied texts; this is the function that a worker calls. If they differ, letters after a
-    number are taken for a unit (10 m), and digits as they are grouped elsewhere (12,34,567)."""
+    number are taken for a unit (10 m) or a noun (72 eggs), and digits as they are grouped elsewhere
+    (12,34,567)."""
+    if "\\begin" in gold and stated.startswith("]"):  # an open interval is no column
+        return "wrong"
     try:
         found = compare_readings(gold, stated)
         for other_gold, other_stated in (
             (bare_units(gold, gap_needed=True), bare_units(stated, gap_needed=False)),
+            (nouns_marked(gold), nouns_marked(stated)),
             (gold, grouped_otherwise(stated)),
+            (gold, rows_as_matrix(stated) if "\\begin" in gold else stated),
         ):
             if found != "right" and (other_gold, other_stated) != (gold, stated):
                 found = compare_readings(other_gold, other_stated)
@@ -64,8 +71,10 @@ def same(gold: Node, stated: Node) -> bool:
     if reconciled is None:
         return False
     gold, stated, progression = reconciled
+    if progression and families.same_progressions(gold, stated):
+        return True
     gold, stated = aligned(gold, stated)
-    if progression and families.same_progression(gold, stated):
+    if progression and families.same_progressions(gold, stated):
         return True
     gold, stated = residue(amount(gold), stated), residue(amount(stated), gold)
     if gold.head == "unit" or stated.head == "unit":
@@ -210,9 +219,8 @@ def members(node: Node) -> tuple[Node, ...]:
 
 
 def worked_out(node: Node) -> Node:
-    """The intersection or difference of two finite sets, as a set; a transposed tuple as a column."""
-    if node.head == "^" and node.parts[0].head == "pair" and node.parts[1] == Node("name", (), "T"):
-        return Node("matrix", tuple(Node("row", (part,)) for part in node.parts[0].parts))
+    """The intersection or difference of two finite sets, as a set; a transposed matrix or tuple."""
+    node = transposed(node)
     if node.head not in ("cap", "setminus") or any(part.head != "set" for part in node.parts):
         return node
     left, right = (members(part) for part in node.parts)

@@ -1,5 +1,6 @@
 """Answers with a parameter: `k pi` for every integer k, and antiderivatives up to a constant."""
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -9,6 +10,8 @@ from menon.reward.math.lexicon import names_in
 from menon.reward.math.node import Node, is_whole, number_node
 from menon.reward.math.ranges import is_bound, is_equation
 
+MOST_TURNS = 60
+"""Most residues by which families are compared."""
 SETS = frozenset({"Z", "N", "R", "Q", "C"})
 INDICES = names_in("n k m l j i p q t")
 """Letters that stand for a whole number where a bound is all that is said about them."""
@@ -105,22 +108,84 @@ def holds_pi(node: Node) -> bool:
     return node == Node("name", (), "pi") or any(map(holds_pi, node.parts))
 
 
-def same_progression(gold: Node, stated: Node) -> bool:
-    """Whether a + b k and c + d k, for all integers k, are the same numbers: d is b or -b, and c - a is a
-    multiple of it."""
-    names = math_value.names(gold)
-    if len(names) != 1 or math_value.names(stated) != names:
+def same_progressions(gold: Node, stated: Node) -> bool:
+    """Whether the numbers a + b k, for all integers k, are the same, where each side is one such expression
+    or several: k pi is also -k pi, and 2k pi together with pi + 2k pi.
+
+    Each side is brought to its residues modulo the least common multiple of all steps; two sides with equal
+    residues are the same.
+    """
+    sides = [progressions(node) for node in (gold, stated)]
+    names = [occurring(list(side)) for side in sides]
+    if len(names[0]) != 1 or names[0] != names[1] or len(solved_for(gold) | solved_for(stated)) > 1:
         return False
     try:
-        (start, step), (other, other_step) = (line(node, next(iter(names))) for node in (gold, stated))
-        if math_value.is_zero(step):
-            return False
-        turns = math_value.divide(math_value.add(other, -start), step)
-        ratio = math_value.divide(other_step, step)
+        lines = [[line(one, next(iter(names[0]))) for one in side] for side in sides]
+        unit = lines[0][0][1]
+        found = [[(ratio(start, unit), steps_in(step, unit)) for start, step in side] for side in lines]
+        modulus = least_multiple([step for side in found for _, step in side])
+        one, other = (
+            [turn for start, step in side for turn in residues(start, step, modulus)] for side in found
+        )
+        return includes(one, other, modulus) and includes(other, one, modulus)
     except (math_value.Undefined, math_value.Unknown, ValueError):
         return False
-    return any(math_value.equal(ratio, Fraction(sign)) for sign in (1, -1)) and math_value.equal(
-        turns, Fraction(int(math_value.ctx.nint(math_value.ctx.re(math_value.real(turns)))))
+
+
+def solved_for(node: Node) -> set[str]:
+    """The names on the left of equations."""
+    nodes = node.parts if node.head in ("list", "set") else (node,)
+    return {str(part.parts[0].value) for part in nodes if is_equation(part) and part.parts[0].head == "name"}
+
+
+def progressions(node: Node) -> tuple[Node, ...]:
+    """The expressions of one side, without labels."""
+    nodes = node.parts if node.head in ("list", "set") else (node,)
+    return tuple(
+        part.parts[-1] if is_equation(part) and part.parts[0].head == "name" else part for part in nodes
+    )
+
+
+def ratio(one: math_value.Value, other: math_value.Value) -> math_value.Value:
+    if math_value.is_zero(other):
+        raise ValueError("no step")
+    return math_value.divide(one, other)
+
+
+def steps_in(step: math_value.Value, unit: math_value.Value) -> Fraction:
+    """A step in units of another one, without its sign; ValueError where that is no simple fraction."""
+    exact = ratio(step, unit)
+    number = math_value.ctx.re(math_value.real(exact))
+    found = Fraction(str(math_value.ctx.nstr(number, 20))).limit_denominator(MOST_TURNS)
+    if not found or not math_value.equal(exact, found):
+        raise ValueError("steps that do not meet")
+    return abs(found)
+
+
+def least_multiple(steps: list[Fraction]) -> Fraction:
+    """The smallest number that is a multiple of each; ValueError where it is too large to be compared."""
+    below = math.lcm(*(step.denominator for step in steps))
+    modulus = Fraction(math.lcm(*(int(step * below) for step in steps)), below)
+    if sum(modulus / step for step in steps) > MOST_TURNS:
+        raise ValueError("too many residues")
+    return modulus
+
+
+def residues(start: math_value.Value, step: Fraction, modulus: Fraction) -> list[math_value.Value]:
+    return [math_value.add(start, step * turn) for turn in range(int(modulus / step))]
+
+
+def includes(turns: list[math_value.Value], others: list[math_value.Value], modulus: Fraction) -> bool:
+    """Whether every residue of `others` is one of `turns`."""
+    return all(
+        any(is_integer(math_value.divide(math_value.add(one, -other), modulus)) for one in turns)
+        for other in others
+    )
+
+
+def is_integer(value: math_value.Value) -> bool:
+    return math_value.equal(
+        value, Fraction(int(math_value.ctx.nint(math_value.ctx.re(math_value.real(value)))))
     )
 
 

@@ -81,6 +81,7 @@ _EXCEPT = re.compile(
     r" *(?:for )?(?:x *=)? *\}\s*(?:x *= *)?(.+)$"
 )
 _NAMES = [
+    (re.compile(r"\^ *\{ *\\prime *\}"), r"^\\prime "),
     (re.compile(r"^\s*\\(?:approx|simeq|sim)(?![a-zA-Z])"), ""),
     (re.compile(r"\\mu *\\text *\{ *(?=[msgLFAVWNJ] *\})"), r"\\text{µ"),
     (re.compile(r"\\text *\{ *([kMGm]) *\} *\\Omega(?![a-zA-Z])"), r"\\text{\1Ω}"),
@@ -94,12 +95,6 @@ _NAMES = [
     (re.compile(r"\\(?:sfrac|nicefrac|cfrac|xfrac)(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\surd(?![a-zA-Z])"), r"\\sqrt "),
     (re.compile(r"\\backslash(?![a-zA-Z])|\\smallsetminus(?![a-zA-Z])"), r"\\setminus "),
-    (re.compile(r"\\(?:tg|text *\{ *tg *\})(?![a-zA-Z])"), r"\\tan "),
-    (re.compile(r"\\(?:ctg|cotg|text *\{ *(?:ctg|cotg|cotan) *\})(?![a-zA-Z])"), r"\\cot "),
-    (re.compile(r"\\(?:arctg|text *\{ *(?:arctg|arctan) *\})(?![a-zA-Z])"), r"\\arctan "),
-    (re.compile(r"\\(?:arcctg|text *\{ *(?:arcctg|arccot) *\})(?![a-zA-Z])"), r"\\arccot "),
-    (re.compile(r"\\(?:cosec|text *\{ *cosec *\})(?![a-zA-Z])"), r"\\csc "),
-    (re.compile(r"\\text *\{ *(sinh|cosh|tanh) *\}"), r"\\\1 "),
     (re.compile(r"(?<![\\A-Za-z])(sinh|cosh|tanh)(?![A-Za-z])"), r"\\\1 "),
     (re.compile(r"(?<![A-Za-z}])\\text *\{ *(?:const|constant|Const)\.? *\}"), "C"),
 ]

@@ -70,7 +70,8 @@ SIGNS = rows(
 
 OPERATORS = rows(
     """
-=: is, equals, is equal to, equal to
+=: is, are, equals, is equal to, equal to, est, est égal à, vaut, ist, beträgt, es, es igual a, è, vale, é
+=: é igual a, равно, равен, равна, 的值是, 的值为, 的值為, 的值等于, 是, 为, 等于, の値は, 의 값은, 은, 는
 \\in: is in, belongs to, lies in, is an element of
 +: plus, added to, más, più, mais, плюс, 加
 -: minus, moins, menos, meno, минус, 减
@@ -99,6 +100,10 @@ REFUSED = names_in("""
     depois após aliás demais milhares trilhões dezenas falls jenseits abwärts aufwärts meistens erstens
     décimos centésimos milésimos sextos séptimos octavos novenos sétimos oitavos nonos
     décimas mitades vingtaines trentaines moitiés metades others among etc
+    two three four five six seven eight nine eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
+    doz dozs mils mods negs exps nots errs nays noes subs
+    gros too few anti non
     wrongs lies tops fails works equals becomes seems exceeds misses differs
     not no never neither nor none except without isn't aren't wasn't don't doesn't can't cannot wrong
     incorrect
@@ -142,6 +147,9 @@ BEFORE = names_in("""
     number sum probability mean average median mode ratio of for to at x-coordinate y-coordinate
     coordinates
     set interval domain remainder product difference quotient triangle circle rectangle side sides
+    expression smallest largest biggest required desired length segment
+    valeur nombre somme aire wert zahl summe fläche valor número suma área valore numero somma valor soma
+    значение число сумма площадь выражения x-value de du des von der del di do da
     point has there will and slope angle measure age weight mass amount range
     either exactly only just simply approximately approx about around roughly circa ca nearly
     la le les réponse est donc environ exactement el respuesta es por tanto aproximadamente unos
@@ -192,6 +200,12 @@ NOUNS = names_in("""
     game ticket
     page coin integer value number piece triangle egg box bag bottle card step tile tree word house group
     way time man woman north south east west northeast northwest southeast southwest
+    ace act age aid ant ape arm axe bat bed bee bet bid bin bow boy bud bug bun bus cab can cap car cat cod
+    cow cub cup cut day den dog dot ear eel elk elm emu ewe eye fan fee fig fin fir fit fly fox fur gap gas
+    gem gum gun gym hat hen hit hog hop hub hut ice ink inn jam jar jet job jug key kid kit lap leg lid lip
+    log lot map mat mug nap net nun nut oak oar oat oil owl pad pan paw pea peg pen pet pig pin pit pod pot
+    pub pup ram rat ray rib rod row rug run saw sea set sip ski son spa spy sub tax tea tie tin tip toe ton
+    top toy tub van vet vow wax web wig win yak yam zoo pts pc hrs mins secs eier uhr oeufs
     """)
 """Nouns that look like a unit of counting although they do not end in s."""
 

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from menon.reward.math.text import unwrapped
+
 _MONTHS = """
 january jan januar janvier enero gennaio janeiro январь января
 february feb februar février fevrier febrero febbraio fevereiro февраль февраля
@@ -23,10 +25,11 @@ MONTHS = {
 LONGEST = 80
 """Most characters of a time or a date."""
 
-_MARKUP = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{|[{}$~*]|\\[,;:! ]")
+_MARKUP = re.compile(r"\\(?:text\w*|mathrm|mathsf|mbox|rm)(?![A-Za-z])\s*\{?|[{}$~*]|\\[,;:! ]")
+_JOINED = re.compile(r"(?<=\d) ?([:-]) ?(?=\d\d)")
 _TIME = re.compile(
     r"(\d{1,2})(?:[:.h](\d{2}))?(?::(\d{2}))?\s*"
-    r"(?:(a|p)\.?\s?m\.?|o'?clock(?: in the (morning|afternoon|evening))?|(noon|midnight))?"
+    r"(?:(a|p)\.?\s?m\.?|(?:o'?clock)?(?: ?in the (morning|afternoon|evening))?|(noon|midnight))?"
 )
 _ISO = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})|(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*[日号]")
 _NUMBERS = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
@@ -89,7 +92,8 @@ def same_moment(gold: str, stated: str) -> bool | None:
 def moment(text: str) -> Moment | None:
     if len(text) > LONGEST or not any(letter.isdigit() for letter in text):
         return None
-    plain = " ".join(_MARKUP.sub(" ", text).lower().replace("：", ":").split()).strip(" .,")
+    plain = _MARKUP.sub(" ", unwrapped(text).replace("\\!", "")).lower().replace("：", ":").replace("∶", ":")
+    plain = _JOINED.sub(r"\1", " ".join(plain.split())).strip(" .,")
     plain = plain.removeprefix("at ").removeprefix("on ")
     return time_of(plain) or date_of(plain)
 
@@ -97,7 +101,7 @@ def moment(text: str) -> Moment | None:
 def time_of(text: str) -> Time | None:
     """2:30 PM, 9 a.m., 14:05; only digits with a colon, or a number with its half of the day."""
     found = _TIME.fullmatch(text) or _TIME.fullmatch(text + ".")
-    if found is None or not (found[4] or found[6] or ":" in text):
+    if found is None or not (found[4] or found[5] or found[6] or ":" in text):
         return None
     hour, minute, second = int(found[1]), int(found[2] or 0), int(found[3] or 0)
     if hour > 24 or minute > 59 or second > 59 or (found[4] and not 1 <= hour <= 12):

@@ -164,16 +164,24 @@ class Terms(Atoms):
 
     def power(self) -> Node:
         node = self.postfix(self.atom())
+        if node.head == "matrix" and self.next == "'":
+            return self.primed(node)
         if self.next == "^":
             self.take()
             if self.next in ("\\prime", "'"):
-                self.take()
-                return node
+                return self.primed(node)
             exponent = self.argument(signed=True)
-            if exponent.head == "word":  # 11^{th}
+            if exponent.head == "word" and node.head not in ("matrix", "pair"):  # 11^{th}
                 return self.with_unit(node, str(exponent.value))
             node = self.postfix(Node("^", (node, exponent)))
         return node
+
+    def primed(self, node: Node) -> Node:
+        """A matrix is transposed, a name is another name, and a number is one in minutes of arc."""
+        self.take()
+        if node.head == "name":
+            return Node("name", (), f"{node.value}'")
+        return Node("^", (node, Node("name", (), "'"))) if node.head == "matrix" else node
 
     def postfix(self, node: Node) -> Node:
         while True:

@@ -4,6 +4,9 @@ returns text, and runs in linear time."""
 import re
 import unicodedata
 
+from menon.reward.math.functions import functions_named
+from menon.reward.math.upright import units_joined
+
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni", strict=True))
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙ", "0123456789+-=()n", strict=True))
 _SIGNS = r"""
@@ -53,6 +56,7 @@ _SIGNS = r"""
 ，、 ,
 ； ;
 ： :
+∶ :
 。 .
 ′‘’ '
 “”„«» "
@@ -124,13 +128,9 @@ _SAME = [
     (re.compile(r"\\(?:mathrm|operatorname\*?)\s*\{\s*([A-Za-z])\s*\}"), r" \1"),
     (
         re.compile(
-            r"\\(?:textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathsf|mathbf|mathit|mbox|hbox|operatorname\*?|emph)\s*\{"
+            r"\\(?:textbf|textsc|textit|textrm|textnormal|textsf|texttt|mathrm|mathsf|mathbf|mathit|mbox|hbox|operatorname\*?|emph)\s*\{"
         ),
         r"\\text{",
-    ),
-    (
-        re.compile(r"\\text\s*\{\s*(arc)?(sin|cos|tan|cot|csc|log|ln|lg|exp|gcd|lcm|sqrt)\s*\}"),
-        r"\\\1\2 ",
     ),
     (re.compile(r"\\text\s*\{\s*(min|max|sec)\s*\}(?=\s*[({_a-z\\])"), r"\\\1 "),
     (re.compile(r"\\text\s*\{\s*(%|percent|percentage|pct)\s*\}"), "%"),
@@ -148,9 +148,18 @@ _SAME = [
     (re.compile(r"\{\s*,\s*\}"), ","),
     (re.compile(r"\\(?:ldots|dots|cdots|dotsc|dotsm|dotsb)(?![a-zA-Z])"), "..."),
 ]
+_WRAPPED = re.compile(
+    r"\\math(?:bin|rel|ord|punct|op|open|close|inner)(?![A-Za-z])\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
+    r"|\\[A-Za-z]+\*?\s*\{[^{}]*\}|[_^]\s*\{[^{}]*\}|\\(?:colon|ratio)(?![A-Za-z])"
+    r"|\{(?:\s|\\[,;! ])*(\\colon|[-:;.=/+*<>])(?:\s|\\[,;! ])*\}|\\slash(?![A-Za-z])"
+)
+"""Signs in braces, which changes the space around them; with the groups that stay as they are."""
+_LETTER = re.compile("[^\\W\\d_]")
 _PRICE = re.compile(r"(?<!\\)\$(?=\s*[\d.])")
 _FUNCTION = re.compile(
-    r"(?<![\\A-Za-z])(arc)?(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infinity|infty|theta|cdot|cup)(?![A-Za-z])"
+    r"(?<![\\A-Za-z])(arc)?(sqrt|sin|cos|tan|cot|csc|log|ln|exp|pi|infinity|infty|theta|cdot"
+    r"|sec(?= *(?:[({\\^]|[A-Za-z\d](?![a-z])))"
+    r"|cup(?= *[(\[{\\A-Z]))(?![A-Za-z])"
 )
 _DOUBLED = re.compile(
     r"(?<!\\)\\\\(?=(?:frac|dfrac|tfrac|left|right|sqrt|text|pi|cdot|times|boxed|mathrm|infty|cup|pm|circ|begin|end|theta|alpha)(?![a-z]))"
@@ -182,6 +191,8 @@ def tidy(text: str, grouped: bool = True) -> str:
         text = text.replace(lost, whole)
     if not text.isascii():
         text = ascii_maths(text)
+    text = unwrapped(text)
+    text = units_joined(functions_named(text)) if _LETTER.search(text) else text
     text = _ROMAN.sub(r"\\text{\1}", text)
     text = _NOTHING.sub("", _BOLD.sub("", _DOUBLED.sub(r"\\", text)))
     text = _JOINED.sub("", text)
@@ -193,6 +204,22 @@ def tidy(text: str, grouped: bool = True) -> str:
         text = written.sub(one, text)
     text = _FUNCTION.sub(r"\\\1\2 ", text) if not text.isalpha() else text
     return SPACES.sub(" ", text.replace("\\infinity", "\\infty")).strip()
+
+
+def unwrapped(text: str) -> str:
+    r"""The text with signs as they are: 6{:}20, 7\colon 3 and 2\mathbin{/}3 are 6:20, 7:3 and 2/3."""
+    return _WRAPPED.sub(_unwrap, text) if "\\" in text or "{" in text else text
+
+
+def _unwrap(found: re.Match[str]) -> str:
+    if found[1] is not None or found[2]:
+        return unwrapped(found[1] or found[2])
+    if found[0].startswith("\\text"):
+        sign = found[0][5:].strip(" {}")
+        return sign if sign in ("-", ":") else found[0]
+    if found[0] == "\\slash":
+        return "/"
+    return ":" if found[0] in ("\\colon", "\\ratio") else found[0]
 
 
 def without_currency(text: str) -> str:

@@ -20,6 +20,8 @@ BARE_UNITS = names_in("""
     usd eur cent euro mph kph kmh pct unit sq men way ways cup cups gal time
     """)
 """Short words that are units where they stand bare after a value, in small or capital letters."""
+STATES = names_in("is are equals est vaut ist es è é vale")
+"""Verbs between a name and its value."""
 _SHORT = names_in("and or not the")
 """Words of fewer than four letters that are no product of variables."""
 
@@ -59,6 +61,7 @@ _BARE_UNIT = re.compile(
     rf"(?<=[\d}})°])( *)({_SYMBOL}(?:(?: ?/ ?| ?\\cdot ?| ?\* ?| ){_SYMBOL})*)(?= *(?:$|[,;)\]}}=]))"
 )
 
+_UNIT_AS_FRACTION = re.compile(rf"(?<=[\d}})]) *\\frac *\{{ *({_SYMBOL}) *\}} *\{{ *({_SYMBOL}) *\}}$")
 _UNIT_IN_BRACKETS = re.compile(rf"(?<=[\d}}]) *\( *({_SYMBOL}) *\)$")
 
 
@@ -121,6 +124,7 @@ def bare_units(text: str, gap_needed: bool) -> str:
             return found[0]
         return f" \\text{{{spelt}}}"
 
+    text = _UNIT_AS_FRACTION.sub(r" \1/\2", text)
     return _BARE_UNIT.sub(unit, _UNIT_IN_BRACKETS.sub(r" \1", text))
 
 
@@ -149,12 +153,21 @@ def _bare_words(found: re.Match[str]) -> str:
         clear[0] = found.string[found.end() :].lstrip()[:1].isdigit()
     if len(runs) > 1 and all(len(run) > 1 and run.lower() in BEFORE for _, run in runs):
         clear = [True] * len(runs)
+    after = found.string[found.end() :].lstrip()[:1]
+    if (
+        runs[-1][1].lower() in STATES
+        and (found.start() or len(runs) > 1)
+        and (after.isdigit() or after in ("\\", "-", "(", "["))
+    ):
+        clear[-1] = True  # n is 7
     taken = list(clear)
     for order in (range(1, len(runs)), range(len(runs) - 2, -1, -1)):
         for place in order:
             beside = place - 1 if order.step > 0 else place + 1
             run = runs[place][1]
             taken[place] = taken[place] or (taken[beside] and (len(run) > 1 or run == "a"))
+    if len(runs) > 1 and len(runs[-2][1]) == 1 and any(taken):  # The value of x is 7
+        taken[-1] = taken[-1] or runs[-1][1].lower() in STATES
     if not any(taken):
         return found[0]
     out, inside = "", False

@@ -27,7 +27,7 @@ kilomètre = километра километров км, 1000 m
 毫米 = мм 밀리미터, 1/1000 m
 分米 = , 1/10 m
 g = gram grams gramme grammes gm грамм граммов г 克 グラム 그램
-kilogramm = キロ kilogrammes kilogramos килограмм килограммов кг 千克 公斤 킬로그램, 1000 g
+kilogramm = キロ kilogrammes kilogramos килограмм килограммов кг 千克 公斤 킬로그램 kilo kilos, 1000 g
 tonne = tonnes t ton tons 吨, 1000000 g
 lb = lbs pound pounds
 oz = ounce ounces, 1/16 lb
@@ -37,7 +37,7 @@ min = mins minute minutes minuten minuto minutos minuti минута минут�
 h = hr hrs hour hours heure heures hora horas ora ore stunde stunden час часа часов ч 小时, 3600 s
 h = 小時 时 時間 시간, 3600 s
 day = days jour jours día días dia dias tag tage giorno giorni день дня дней 天 日 일, 86400 s
-week = weeks semaine semaines semana semanas woche wochen settimana settimane неделя, 604800 s
+week = weeks wk wks semaine semaines semana semanas woche wochen settimana settimane неделя, 604800 s
 week = недели недель 周 星期 週間 주, 604800 s
 month = months mois mes meses monat monate mese mesi месяц месяца месяцев 月 个月 ヶ月 개월
 year = years yr yrs an ans année années año años jahr jahre anno anni ano anos год года, 12 month
@@ -48,6 +48,8 @@ gal = gallon gallons
 quart = quarts qt, 1/4 gal
 pint = pints pt, 1/8 gal
 cup = cups, 1/16 gal
+tablespoon = tablespoons tbsp tbs, 1/256 gal
+teaspoon = teaspoons tsp, 1/768 gal
 acre = acres, 43560 ft^2
 hectare = hectares ha 公顷, 10000 m^2
 亩 = 
@@ -126,7 +128,7 @@ time = times 倍 倍 回 次 번
 way = ways 种 種 通り 가지
 ordinal = th st nd rd
 person = people persons 人 名 位 명 человек человека
-piece = pieces 个 個 个球 件 只 支 点 题 页 句 字 层 排 班 组 家 间 座 栋 份 道 首 粒 步 圈 场 局 双
+piece = pieces pcs 个 個 个球 件 只 支 点 题 页 句 字 层 排 班 组 家 间 座 栋 份 道 首 粒 步 圈 场 局 双
 piece = 枝 条 张 本 棵 朵 辆 头 颗 根 块儿 枚 匹
 piece = つ 台 개 마리 권 장 штук штуки stück pièces piezas pezzi
 """
@@ -247,7 +249,7 @@ def bare_unit(text: str, gap: bool) -> bool:
     """Whether letters may be a unit where they stand bare after a number; `gap`: after a space."""
     if len(text) == 1:
         return text in (_LETTERS if gap else _CLOSE_LETTERS)
-    prefixed = text[0] in _PREFIXES and text[1:] in _PREFIXED
+    prefixed = text[0] in _PREFIXES and text[1:] in _PREFIXED and text != "us"
     return prefixed or text in _PREFIXED | _SYMBOLS or (len(text) > 3 and known(text) is not None)
 
 

@@ -374,8 +374,9 @@ def angle(node: Node, point: int) -> Value:
 ANGLES: dict[str, Callable[[Any], Any]] = {
     **{
         name: getattr(ctx, name)
-        for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh")
+        for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth")
     },
+    **{f"ar{name}h": getattr(ctx, f"a{name}h") for name in ("sin", "cos", "tan")},
     **{"arc" + name: getattr(ctx, "a" + name) for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
 }
 RULES: dict[str, Callable[..., Value]] = {

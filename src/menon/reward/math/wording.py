@@ -24,6 +24,8 @@ _SIGNS = {"%": "%", "+": "+", "*": "*", "=": "=", "!": "!", "<": "<", ">": ">", 
 _CHOICE = re.compile(r"(?:^|(?<=[:\s]))(?:\([A-J]\)|[A-J][.:)])\s*$")
 """The letter of a choice before a value: `(B)`, `B:`."""
 _INSIDE = "/*·"
+_POINTS = re.compile(r"\b[A-Z]{2,4}\b")
+"""A segment, triangle or quadrilateral by its points."""
 _ORDINAL = re.compile(
     r".*(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf|teen|tie|hundred|thousand|illion)ths?|.*ièmes?|.*avos?"
 )
@@ -272,11 +274,14 @@ def introduction(low: Sequence[str], text: str) -> bool:
     """Whether words only introduce a value: known ones, and nouns in `the number of ways is` and
     `Number of ways:`."""
     names = low[-1:] in (["is"], ["are"]) or text.rstrip().endswith(":")
-    return all(word in lexicon.BEFORE or (names and introduces_noun(word)) for word in low)
+    points = {word.lower() for word in _POINTS.findall(text)}
+    return all(word in lexicon.BEFORE or (names and introduces_noun(word, points)) for word in low)
 
 
-def introduces_noun(word: str) -> bool:
-    return len(word) == 1 or word in lexicon.LINKS or (is_noun(word) and not changes(word))
+def introduces_noun(word: str, points: set[str]) -> bool:
+    return (
+        len(word) == 1 or word in lexicon.LINKS or ((is_noun(word) or word in points) and not changes(word))
+    )
 
 
 def changes(word: str) -> bool:
