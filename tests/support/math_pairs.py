@@ -475,6 +475,8 @@ DIFFERENT = [
     ("(1,4)", "7919=(1,4)"),
     ("5", "5 or 6 or 5"),
     ("56", "5\\square 6"),
+    ("5", "5\\text{ grosses}"),
+    ("5", "5\\text{ maybes}"),
 ]
 STATED = [  # gold, whole response of an evaluation
     ("42", "The answer is 42."),
