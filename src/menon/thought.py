@@ -9,8 +9,8 @@ OPENING = "<think>"
 CLOSING = "</think>"
 """Ends a thought, whichever tag opened it."""
 _TAG = re.compile(
-    r"(?i:<(?P<end>/?)(?:think|thinking|thought|seed:think)>)|\[(?P<stop>/?)THINK\]"
-    r"|<\|(?:begin|(?P<last>end))_of_thought\|>|<\|channel\|>(?:(?P<final>final)|analysis|commentary)<\|message\|>"
+    r"(?i:<\s?(?P<end>/?)\s?(?:think|thinking|thought|seed:think|reasoning|scratchpad)\s?>)|\[(?P<stop>/?)THINK\]"
+    r"|◁(?P<close>/?)think▷|<\|(?:begin|(?P<last>end))_of_thought\|>|<\|channel\|>(?:(?P<final>final)|analysis|commentary)<\|message\|>"
 )
 
 
@@ -53,4 +53,4 @@ def before_thinking(prompt: str) -> str:
 
 
 def _closes(tag: re.Match[str]) -> bool:
-    return bool(tag["end"] or tag["stop"] or tag["last"] or tag["final"])
+    return bool(tag["end"] or tag["stop"] or tag["close"] or tag["last"] or tag["final"])

@@ -102,7 +102,7 @@ NUMBERS = [
     ("5/\\text{6}", None),
     ("5\\text{ squared}", None),
     ("half of 5", None),
-    ("5 hundredths", 5),
+    ("5 hundredths", None),
     ("1.2 kJ/mol", 1.2),
     ("1.2 kJ mol^{-1}", 1.2),
     ("1.2 kJ·mol⁻¹", 1.2),
@@ -181,6 +181,12 @@ NUMBERS = [
     ("5 \\text{ below zero}", None),
     ("5 below zero", None),
     ("5 less than 7", None),
+    ("5\\text{ six}", None),
+    ("5\\text{ tenths}", None),
+    ("5\\text{ halves}", None),
+    ("5\\text{ milliards}", None),
+    ("5 \\; \\mathrm{kg\\cdot m^2/s}", 5),
+    ("5 \\mathrm{m^{2} / s}", 5),
 ]
 
 

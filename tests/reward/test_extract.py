@@ -48,7 +48,7 @@ def test_answer_tag_is_the_last_and_its_box_counts(text, found):
         ("\\boxed{1} and \\boxed{2", None),
         ("boxed{7}", None),
         ("\\boxed{\\boxed{7}}", "\\boxed{7}"),
-        ("\\boxed{1} \\boxed{a \\boxed{7} b}", "a \\boxed{7} b"),
+        ("\\boxed{1} so \\boxed{a \\boxed{7} b}", "a \\boxed{7} b"),
         ("\\boxed{open \\boxed{7}", "7"),
         ("a { b \\boxed{7}", "7"),
         ("\\boxed {7}", "7"),
@@ -161,9 +161,9 @@ UNITS = [
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("start", ["", "\\boxed{", "The answer is "])
+@pytest.mark.parametrize("start", ["", "\\boxed{", "The answer is ", "<answer>"])
 def test_hostile_text_is_cheap_in_every_way(unit, start):
-    text = start + unit * (20_000 // len(unit))
+    text = start + unit * (20_000 // len(unit)) + "</answer>" * (start == "<answer>")
     began = time.perf_counter()
     for way in LENIENT:
         way(text)

@@ -21,6 +21,11 @@ from menon.settings import reader
         ("red", "red", 0, 0),  # not stated
         ("red", "\\boxed{}", 0, 0),
         ("the", "\\boxed{the}", 0, 0),  # a gold answer without a word
+        ("3.5 m", "\\boxed{35 m}", 0.5, 0),  # a number keeps its signs
+        ("-5", "\\boxed{5}", 0, 0),
+        ("1/2", "\\boxed{12}", 0, 0),
+        ("1,000", "\\boxed{1000.}", 1, 1),
+        ("well-known", "\\boxed{wellknown}", 1, 1),
         ("Åse's house", "\\boxed{åses house}", 1, 1),
     ],
 )

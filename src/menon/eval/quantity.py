@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 
+from menon.reward.math.lexicon import MULTIPLIERS, REFUSED, names_in
 from menon.reward.math.node import Node
 from menon.reward.math.text import SUPERSCRIPTS, tidy
 from menon.reward.math.tokens import TooLarge, Unreadable
@@ -48,6 +49,7 @@ _RANGE = re.compile(r"--|\d\s*[:：]\s*\d")
 _OTHER_WORDS = re.compile(rf"(?i)\b(?:to|and)\b|[-–—/^=<>]|{ALTERING}")
 """Words that change the number beside them, or join it to another."""
 _JOINED = re.compile(rf"(?i)(?<!\\)(?:\b(?:to|out|of|per|by|and)\b|{ALTERING})")
+_CHANGING = REFUSED | MULTIPLIERS.keys() | names_in("zero one two three four five six seven eight nine ten")
 _SYMBOL = (
     r"(?:[YZEPTGMkhdcmμµunpfa]|da)?(?:mol|Pa|Hz|eV|cal|bar|rad|Wb|lm|lx|Bq|Gy|Sv|sr|ohm|[msgKJNWVACFHTLlΩS])"
     r"|atm|dB|[tT]orr|mmHg|psi|min|hr?s?|days?|d|yrs?|ft|in|lbs?|mi|mph|kph|rpm|deg|rev|amu|u|Da|Å|cc|M|gal|oz|yd|ppm|ppb|°?[CF]|R|kmh"
@@ -122,8 +124,9 @@ def without_unit(text: str) -> str | None:
     if not any(is_unit(piece) for piece in unit):
         return text
     said = " ".join(piece[0].partition("{")[2][:-1] or piece[0] for piece in unit if is_word(piece))
-    said = re.sub(r"\^\s*\{?\s*[-−]?\d+\s*\}?|(?<=[^\W\d])[-/·](?=[^\W\d])", " ", said)
-    if _OTHER_WORDS.search(said) or any(map(str.isdigit, said)):
+    said = re.sub(r"\s*\^\s*\{?\s*[-−]?\d+\s*\}?", "", said)
+    said = re.sub(r"(?<=[^\W\d])\s*(?:[-/·]|\\cdot)\s*(?=[^\W\d])", " ", said)
+    if _OTHER_WORDS.search(said) or any(map(str.isdigit, said)) or _CHANGING & set(said.lower().split()):
         return None
     return text[: unit[0].start()].rstrip(" ./-*·\\")
 

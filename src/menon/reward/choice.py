@@ -24,21 +24,24 @@ _GOLD = re.compile(
     rf"(?:[Bb]oth )?{_AROUND}[A-J](?:{_AROUND}(?:{_JOINERS})?{_AROUND}[A-J])*{_AROUND}(?:です|입니다)?"
 )
 _WRAPPING = re.compile(
-    r"\\(?:text\w*|math(?:rm|bf|sf)|bf|boxed|mbox)\s*\{|\\[{}]|[{}$*_\"'“”‘’`]|\\[()\[\],;! ]"
+    r"\\(?:text\w*|math(?:rm|bf|sf)|bf|boxed|mbox)\s*\{"
+    r"|<(?=[A-J]>)|(?<=<[A-J])>|\\displaystyle\b|\\[{}]|[{}$*_\"'“”‘’`【】「」]|\\[()\[\],;! ]"
 )
 _GOLD_WRAPPING = re.compile(r"\\(?:text\w*|math(?:rm|bf|sf)|mbox)\s*\{|\\[{}]|[{}$*\"“”]|\\[,;! ]")
 _LETTER = re.compile(
-    r"(?:both )?(?:the )?(?:(?:correct|final|right|best) )*(?:options?|choices?|answers?|选项|选|答案)? ?"
+    r"(?:both )?(?:the )?(?:(?:correct|final|right|best) )*"
+    r"(?:options?|choices?|answers?|选项|故?选择?|故?答案)? ?"
     r"(?:is|are|是|为)? ?[:：]? ?(?:\( ?([A-J]) ?\)|\[ ?([A-J]) ?\]"
-    rf"|([A-J])(?=$| ?[.:)!。,，;；：、/&+]| ?[和与及或]| ?(?-i:{_JOINERS})| or\b| (?-i:[A-Z(])))",
+    rf"|([A-J])(?=$| ?[.:)!。,，;；：、/&+]| ?[和与及或]| ?选项| ?(?-i:{_JOINERS})| or\b| (?-i:[A-Z(])))",
     re.IGNORECASE,
 )
 _RUN = re.compile(r"[(\[]?([A-J]{2,10})[)\].。]*")
 _SEGMENT = re.compile(r"\\over(?:line|rightarrow|leftrightarrow)")
 """A gold answer `AC` may be a segment as well as two letters."""
 _NEXT = re.compile(
-    r"(?P<open>(?:(?i:to|through|thru|bis)\b|[-–—~至到]) ?[(\[]?(?i:[A-J])\b(?! [a-z])"
-    r"|(?i:or|oder|ou|maybe|perhaps|possibly|probably|either)\b|[/|?]|或者?|または|可能|也许)"
+    r"(?P<open>(?:(?i:to|through|thru|bis)\b|[-–—~至到]) ?[(\[]?(?i:[A-HJ])\b(?! [a-z])"
+    r"|(?i:or|oder|ou|maybe|perhaps|possibly|probably|either(?= \(?[A-J]\b))\b"
+    r"|[/|](?= ?(?i:options?|choices?)? ?[(\[]?(?i:[A-J])\b)|\?|或者?|または|可能|也许)"
     rf"|(?P<joins>{_JOINERS}|(?i:and|options?|choices?)\b|[,，、;；&+])"
     r"|(?P<marked>\( ?(?i:[A-J]) ?\)|\[ ?(?i:[A-J]) ?\]|(?i:[A-J])\))"
     rf"|(?P<letter>(?i:[A-J])){_ENDS}"
@@ -47,7 +50,39 @@ _NEXT = re.compile(
     r"|[\s.。:：()\[\]]"
 )
 """What may stand between an answer's letters, and the letters themselves; a word ends them."""
-_OR_ANOTHER = re.compile(r"\b(?:or|oder|ou)\b \(?([A-J])\b(?! [a-z])|或者? ?\(?([A-J])")
+_OR_ANOTHER = re.compile(
+    r"\b(?:or|oder|ou|also|though|wait|no|actually|maybe|perhaps|possibly)\b,? \(?([A-J])\b(?! [a-z])"
+    r"|或者? ?\(?([A-J])"
+    r"|\(?\b([B-J])\b\)? (?:is|are|could be|may be|might be) (?:also |equally |just as )?"
+    r"(?:plausible|possible|right|correct|acceptable|too\b)"
+    r"|\b(?:answer|it) is \(?([A-J])\b(?! [a-z])|[.;] \(?([B-J])\)?\.?$"
+)
+_CALCULATED = re.compile(r" ?(?:\^|[+*/] ?\d)")
+"""After a letter that is no option but part of a formula: `B + 1`."""
+_OWN_TEXT = re.compile(
+    r"[.:)\]]* ?(?:(?:False|FALSE|No|Not|Neither|Never|None|Nothing|Cannot|Impossible|Invalid)\b"
+    r"(?!\W*(?:sure|certain|wait|sorry|it is)\b)(?!.*(?:\b[B-HJ]\b|\(A\)))"
+    r"|[Nn]either \(?[A-J]\)? nor \(?[A-J]\b|(?:neither|none|no) \w{2,} \w"
+    r"|(?:[Ii]t is|[Tt]hey are) (?:impossible to|not (?!right|correct|true|valid)\w{5,})"
+    r"|(?:Which|What|Is|Are|Does|Do|How|Why|When|Where|Who)\b(?: \S+){3,}\?)"
+)
+"""After a marked letter: the option's own text denies or asks, not the answer."""
+_MARKS = {
+    "(": r"\(([A-J])\)",
+    ")": r"(?<![\w(])([A-J])\)",
+    ".": r"(?<![\w(])([A-J])\.",
+    ":": r"(?<!\w)([A-J])[:：]",
+}
+_MARKS |= {" (": r"(?<!\w)([A-J]) \((?=\w\w)", "[": r"\[([A-J])\]"}
+"""How an option is marked -> any option that is marked so."""
+_IN_PROSE = re.compile(
+    r"(?i)\b(?:options?|choices?|answers?|statements?|both|neither|nor|than|in|to|from|of|for|with|as|like|unlike"
+    r"|by|since|because|while|whereas|if|that|so|not|why|is|are|vitamins?|hepatitis|types?|groups?|class"
+    r"|points?) $"
+)
+_SPOKEN_OF = re.compile(
+    r"[\s,.:]*(?:$|(?:is|are|was|were|would|can|cannot|only|because|and|or|has|have|does|do)\b)"
+)
 _MENTIONED = re.compile(
     r"\b(?:option|choice|choose|chose|select|pick|answer)\s+(?:is\s+)?\(?([A-J])\b(?!')"
     r"|\(?\b([A-J])\b\)?\s+is\s+(?:the\s+)?(?:correct|right)"
@@ -75,13 +110,42 @@ def letter(text: str) -> str | None:
     if run := _RUN.fullmatch(_SEGMENT.sub("", text)):
         return ordered(run[1])
     found = _LETTER.match(text)
-    if found is None or is_denied(text, (found.end(), found.end())):
+    if found is None:
+        return None
+    if _CALCULATED.match(text, found.end()):
+        return None
+    if is_denied(text, (found.end(), found.end())) and not _OWN_TEXT.match(text, found.end()):
         return None
     first = found[1] or found[2] or found[3]
-    others = other_letters(text, found.end())
-    if others is None or any(one[1] or one[2] for one in _OR_ANOTHER.finditer(text, found.end())):
+    others = other_letters(text, found.end(), first)
+    if others is None or names_another_later(text, found.end(), first + others):
+        return None
+    if names_another(text[found.start() :], first.upper() + others.upper()):
         return None
     return ordered(first + others)
+
+
+def names_another_later(text: str, place: int, letters: str) -> bool:
+    """Whether another letter is named after an `or`, a correction or a sentence of its own."""
+    return any(
+        set(filter(None, one.groups())) - set(letters.upper()) for one in _OR_ANOTHER.finditer(text, place)
+    )
+
+
+def names_another(text: str, letters: str) -> bool:
+    """Whether a text that begins with a marked option goes on with another one in the same style:
+    `A. foo, B. bar`."""
+    begin = re.search(r"[(\[]?[A-Ja-j](?: \(|[.:：)])?", text)
+    style = begin[0].replace("：", ":") if begin else ""
+    mark = style[0] if style[:1] in ("(", "[") else style[1:]
+    if begin is None or mark not in _MARKS:
+        return False
+    return any(
+        another[1] not in letters
+        and not _IN_PROSE.search(text[: another.start()])
+        and not _SPOKEN_OF.match(text, another.end())
+        for another in re.compile(_MARKS[mark]).finditer(text, begin.end() + 2)
+    )
 
 
 def ordered(letters: str) -> str | None:
@@ -90,11 +154,11 @@ def ordered(letters: str) -> str | None:
     return "".join(sorted(letters)) if len(set(letters)) == len(letters) else None
 
 
-def other_letters(text: str, place: int) -> str | None:
-    """The letters from this place to the first word; None where they are alternatives.
+def other_letters(text: str, place: int, first: str) -> str | None:
+    """The letters after the first one, from this place to the first word; None where they are alternatives.
 
     A capital A before a word is an article, an I a number (`I and II`), and a letter before an operator
-    belongs to the option's text."""
+    belongs to the option's text, as does a small letter after a capital."""
     letters, joined = "", False
     while found := _NEXT.match(text, place):
         place = found.end()
@@ -107,7 +171,12 @@ def other_letters(text: str, place: int) -> str | None:
         elif found["letter"]:
             one = found["letter"]
             article = one in "aAiI" and re.match(r" [a-z]{2}", text[place:])
-            if one in "iI" or article or not (found["end"] is not None or (joined and one.isupper())):
+            if (
+                one in "iI"
+                or article
+                or (one.islower() and first.isupper())
+                or not (found["end"] is not None or (joined and one.isupper()))
+            ):
                 return letters
             if re.match(r" ?[=^<>+*−-]", text[place:]):
                 return letters

@@ -10,9 +10,11 @@ from menon.reward.prose import (
     ENDS,
     HEDGE,
     WORDS,
+    alternative,
     clause_before,
     formulas,
     is_denied,
+    is_retracted,
     is_sentence,
     is_set_aside,
     is_supposed,
@@ -34,7 +36,7 @@ _NAMES = (
 )
 """The word for the answer in the languages that are read."""
 _LINE = re.compile(
-    rf"(?i)(?:{_NAMES})[*_\s]*[是为為は]?[:：]\s*([^\n]+)"
+    rf"(?i)(?:{_NAMES})[*_\s]*[是为為は]?[:：](?:[*_]+(?=\s))?\s*([^\n]+)"
     rf"|(?:^|\n)(?:[#*_ \t]*(?:the )?final answer|[#*]+[ \t]*(?:the )?(?:最终)?(?:{_NAMES}))"
     r"[*_ \t]*\n\s*([^\n]+)"
 )
@@ -42,9 +44,21 @@ _LABEL = re.compile(
     rf"(?i)(?:(?:so|thus|therefore|hence)\W+)?(?:the |my )?(?:final |correct )*(?:{_NAMES})[*_\s]*"
     r"(?:is\b|=|[:：]|是|为|為|は)\s*[:：]?\s*"
 )
+_HOPE = re.compile(r"(?i)\bI hope (?:it|this|that) is correct\W{0,5}$")
+"""Ends the answers of Minerva's examples (arXiv 2206.14858)."""
 _HASH = re.compile(r"(?<!#)####(?!#)\s*([^\n#]+)")
+_BARE = re.compile(r"[(\[]?(?:[A-J](?:[.):\]].*)?|[-+−]?[\d.,/]+[)\]]?)")
+_OPTION_TEXT = re.compile(r"[.):\]].*")
 _HEADING = re.compile(r"[*_\s]*(?:\d+(?:\.\d+)*[.):]?\s+)?[^\W\d_]{3,}")
 _BOLD = re.compile(r"(?<![\w)\]}])\*\*(?=\S)([^*\n]+?)(?<=\S)\*\*(?!\w)")
+_OR = re.compile(r"\b(?:or|oder|ou|или|maybe|perhaps|possibly|alternatively)\b|[或又]|または|또는|[/|]")
+_BETWEEN = re.compile(
+    r"(?:\s|[$,;.&、，；()*/|>+-]|\\[()\[\],;:! ]|\\q?quad\b|\\to\b|\\\\(?![a-zA-Z])"
+    r"|\\text\s*\{\s*(?:and|or)\s*\}"
+    rf"|\b(?:and|also|either|und|et|и)\b|{_OR.pattern}|[和与者]|\b\d[.)]|\([a-z]\)"
+    r"|[A-Za-z](?:_\{?\w{1,3}\}?)?\s*=)*"
+)
+"""What may stand between boxes that state one result together."""
 _BRACES = re.compile(
     r"(?P<box>\\{1,2}(?:f?boxed|fbox)\s*\{)"
     r"|\\{1,2}f?boxed(?![a-zA-Z])\s*(?P<bare>[-+−(\[\w\\]"
@@ -75,30 +89,71 @@ def is_unfinished(text: str) -> bool:
 
 def answer_tag(text: str) -> str | None:
     """The contents of the last `<answer>...</answer>`, or of the last box in it if there is one. A label in
-    front (`Answer:`) is left out."""
-    inside = tagged(text)
-    return None if inside is None else boxed(inside) or value_counted(unlabelled(inside))
+    front (`Answer:`) is left out. None where the text takes it back (`... is wrong.`)."""
+    bounds = tag_bounds(text)
+    if bounds is None or is_retracted(text, (bounds[0] - len("<answer>"), bounds[1] + len("</answer>"))):
+        return None
+    inside = text[slice(*bounds)]
+    result = boxed(inside) if boxes(inside) else value_counted(unlabelled(inside))
+    start = bounds[0] - len("<answer>")
+    end = text.rfind("</answer>", 0, start) + len("</answer>")
+    beside = tagged(text[:end]) if together(text, end, start) else None
+    if result is not None and beside not in (None, inside):
+        return f"{beside}, {result}"
+    return with_alternative(result, text, (start, bounds[1] + len("</answer>")))
+
+
+def with_alternative(result: str | None, text: str, span: tuple[int, int]) -> str | None:
+    """`5 or 6` where the text offers 6 beside the marked 5."""
+    other = alternative(text, span) if result is not None else ""
+    return f"{result} or {other}" if other else result
 
 
 def tagged(text: str) -> str | None:
     """The contents of the last `<answer>...</answer>`, as they are."""
-    before, closed, _ = text.rpartition("</answer>")
-    _, opened, inside = before.rpartition("<answer>")
-    return inside if closed and opened else None
+    bounds = tag_bounds(text)
+    return None if bounds is None else text[slice(*bounds)]
+
+
+def tag_bounds(text: str) -> tuple[int, int] | None:
+    """Where the contents of the last `<answer>...</answer>` begin and end."""
+    end = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, max(end, 0))
+    return None if end < 0 or start < 0 else (start + len("<answer>"), end)
 
 
 def boxed(text: str) -> str | None:
     r"""What the last `\boxed{...}` or `\fbox{...}` holds, or what follows `\boxed` in its formula where there
-    are no braces; None where its braces do not balance.
+    are no braces; None where its braces do not balance, or where the text takes it back.
 
-    Of nested boxes the outermost counts; escaped braces are text.
+    Of nested boxes the outermost counts; escaped braces are text. Boxes that only commas, `and` or `or`
+    part from the last are one result with it: `\boxed{2} or \boxed{3}` states `2 or 3`.
     """
-    found = boxes(text)
-    if not found:
+    found = outermost(boxes(text) or [])
+    if not found or is_retracted(text, (found[-1][0], found[-1][2] + 1)):
         return None
-    last_end = max(found)[2]
-    _, start, end = min(box for box in found if box[2] >= last_end)
-    return text[start:end]
+    first = len(found) - 1
+    while first and together(text, found[first - 1][2] + 1, found[first][0]):
+        first -= 1
+    contents = list(dict.fromkeys(text[start:end].strip() for _, start, end in found[first:]))
+    if len(contents) == 1:
+        return with_alternative(text[slice(*found[-1][1:])], text, (found[-1][0], found[-1][2] + 1))
+    between = text[found[first][2] + 1 : found[-1][0]]
+    return (" or " if _OR.search(between) else ", ").join(contents)
+
+
+def together(text: str, start: int, end: int) -> bool:
+    """Whether what stands between these places makes one result of what it parts."""
+    return end - start <= APART and _BETWEEN.fullmatch(text, start, end) is not None
+
+
+def outermost(found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """The boxes that are in no other, in the order of the text."""
+    kept: list[tuple[int, int, int]] = []
+    for box in sorted(found):
+        if not kept or box[0] >= kept[-1][2]:
+            kept.append(box)
+    return kept
 
 
 def boxes(text: str) -> list[tuple[int, int, int]] | None:
@@ -136,24 +191,31 @@ def answer_line(text: str) -> str | None:
         if "\n" in near[found.start() : place].lstrip("\n") and hash_marks(near[place:]):
             continue
         result = value_at(near, place)
+        if "\n" not in result:
+            result = with_rows_below(result, near[place:].partition("\n")[2])
         line = near[: place + len(near[place:].partition("\n")[0])]
         sentence = ENDS.search(line, place)
         span = (place, sentence.start() if sentence else len(line))
-        if result and not (is_supposed(clause_before(near, found.start())) or is_denied_after(line, *span)):
+        if not result or is_supposed(clause_before(near, found.start())):
+            continue
+        if _OPTION.match(result) or not is_denied_after(line, *span):  # `B. False`: the option's own text
             return result
     return None
 
 
 def hash_marks(text: str) -> str | None:
     """`18` of the last line `#### 18` near the end: how the solutions of GSM8K end. A heading with more text
-    below it is no result."""
+    below it is no result, and neither is one that the text takes back."""
     near = text[-NEAR_END:]
     results = [
-        result
+        (found, result)
         for found in _HASH.finditer(near)
         if not (_HEADING.match(result := unlabelled(found[1])) and re.search(r"\w", near[found.end() :]))
     ]
-    return results[-1] if results else None
+    if not results or is_retracted(near, results[-1][0].span()):
+        return None
+    found, result = results[-1]
+    return with_rows_below(result, near[found.end() :])
 
 
 def value_at(text: str, place: int) -> str:
@@ -163,9 +225,22 @@ def value_at(text: str, place: int) -> str:
     return text[place : place + end] if start == 0 and end > len(line) else unlabelled(line)
 
 
+def with_rows_below(result: str, rest: str) -> str:
+    """The result together with the lines below it, where these hold bare values or options alone (`A`, `B`,
+    `C`): then it is a list of several."""
+    rows = [row.strip(" \t*`$") for row in rest.splitlines()]
+    rows = [row for row in rows if re.search(r"[^\W_]", row) and _OPTION_TEXT.sub("", row) != result]
+    if not all(_BARE.fullmatch(row) for row in rows):
+        return result
+    rows = [row for row in rows if row.replace(",", "") != result.replace(",", "")]
+    return ", ".join([result, *dict.fromkeys(rows)])
+
+
 def unlabelled(text: str) -> str:
     """The text without emphasis, and without `Answer:` or `The answer is` in front of it."""
-    text = _BOLD.sub(r"\1", text).strip(" \t*`")
+    text = _BOLD.sub(r"\1", text).strip(" \t\n*`")
+    hope = _HOPE.search(text, max(0, len(text) - 60))
+    text = text[: hope.start()].rstrip(" \t\n*`.") if hope else text
     label = _LABEL.match(text)
     return text[label.end() :].strip(" \t*`") if label and text[label.end() :].strip() else text
 
@@ -180,9 +255,15 @@ policy would learn to end with numbers."""
 _PHRASE = re.compile(
     r"(?i)\b(?:answer|option|choice)\s*(?:is\b|=|[:：])\s*[:：]?[*_]*\s*"
     r"|\banswer[*_]+\s*(?:is\b|=|[:：])[ \t]*(?=\S)|\banswer\s+(?=\$|\\[(\[])"
-    r"|答案\s*(?:是|为|為|[:：])\s*|\br[ée]ponse\s*(?:est|:)\s*|\brespuesta\s*(?:es|:)\s*|\bantwort\s*(?:ist|lautet|:)\s*"
+    r"|(?:^|\n)[#*]+[ \t]*(?:the )?(?:final )?answer[*_ \t]*\n\s*"
+    r"|故选\s*[:：]?\s*|答案\s*(?:是|为|為|[:：])\s*|\br[ée]ponse\s*(?:est|:)\s*|\brespuesta\s*(?:es|:)\s*|\bantwort\s*(?:ist|lautet|:)\s*"
     r"|\brisposta\s*(?:è|:)\s*|\bresposta\s*(?:é|:)\s*|\bответ\s*:\s*|回答\s*[:：]\s*|答え\s*(?:は|[:：])\s*"
 )
+_OPTION = re.compile(r"[*(\[\"“]*[A-J][.)\]:]")
+_LETTERED = re.compile(r"[*(\[\"“]*[A-J][)\]*]*")
+APART = 40
+"""Most characters between the boxes of one result."""
+_LISTED = re.compile(r"\s*(?:[,;]\s*(?:and|or)?|and|or)\s*")
 _SENTENCE = re.compile(r"[^\n]{0,400}?(?=[.。!！?？](?:\s|$)|[。！？]|\s*$|\n)|[^\n]{0,400}", re.MULTILINE)
 SHORT = 200
 """Most characters of a text that may be a result as a whole."""
@@ -216,16 +297,22 @@ def said(text: str, place: int) -> tuple[str | None, int]:
     rest = text[place : place + 1000]
     start, end = next(formulas(rest), (-1, -1))
     if start == 0:
+        for start, later in formulas(rest):
+            if _LISTED.fullmatch(rest, end, start):
+                return rest[:later], place + later
         return with_suffix(rest, (0, end)), place + end
     found = _SENTENCE.match(rest)
     sentence = found[0].strip() if found else ""
     end = place + (found.end() if found else 0)
     if not sentence:
         return None, end
-    lettered = len(sentence) > 1 and not sentence[1].isalnum() and sentence[0].isalpha()
+    if _LETTERED.fullmatch(sentence):  # `A. a cat, B. a dog` is cut after the letter
+        sentence = rest.partition("\n")[0].strip()
+        end = place + len(rest.partition("\n")[0])
+    lettered = re.match(r"[*(\[]*[A-Ja-j]\W", sentence) is not None
     if (num_words(sentence) > WORDS or DENIAL.search(sentence)) and not lettered:
         return (sentence if HEDGE.search(sentence) else first_value(sentence)), end
-    return sentence, end
+    return with_rows_below(sentence, text[end:] if text[end : end + 1] == "\n" else "a word"), end
 
 
 def is_denied_after(text: str, place: int, end: int) -> bool:

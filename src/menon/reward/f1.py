@@ -10,7 +10,8 @@ from menon.reward.extract import WAYS, stated
 from menon.types import Verdict
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_MARKS = str.maketrans("", "", string.punctuation)
+_MARK = re.compile(rf"(?<!\w)-(?=\.?\d)|(?<=\d)[./:^-](?=\d)|(?P<mark>[{re.escape(string.punctuation)}])")
+"""Marks, but for those inside and in front of numbers, which change them."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class WordF1:
     words are the same, in the same order.
 
     Words are compared in lower case, without punctuation and the articles a, an and the, as in SQuAD's
-    script. The result is what the first of `extract.WAYS` finds; the score is 0 if nothing is stated or the
-    gold answer has no word.
+    script, but a number keeps its signs: 3.5 is not 35. The result is what the first of `extract.WAYS`
+    finds; the score is 0 if nothing is stated or the gold answer has no word.
 
     >>> WordF1()("", "\\\\boxed{the red house}", "red old house").score  # c = 2: P = 2/2, R = 2/3
     0.8
@@ -38,4 +39,5 @@ class WordF1:
 
 
 def words(text: str) -> list[str]:
-    return _ARTICLES.sub(" ", text.lower().translate(_MARKS)).split()
+    text = _MARK.sub(lambda found: "" if found["mark"] else found[0], text.lower())
+    return _ARTICLES.sub(" ", text).split()

@@ -14,14 +14,14 @@ LONGEST = 100_000
 """Most characters that are read."""
 DEEPEST = 100
 """Most levels of nested brackets."""
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
+_FENCED = re.compile(r"```(?i:json)?\s*\n(.*?)```", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class JsonAnswer:
-    """1 if the answer is the JSON of the gold answer, else 0: the last `<answer>`, else the last fenced
-    block, else the whole text after the thought. Order counts in lists, not in objects; 1 and 1.0 are the
-    same number; a repeated key is refused.
+    """1 if the answer is the JSON of the gold answer, else 0: the last `<answer>`, else the whole text after
+    the thought; where that holds fenced blocks, the last of them. Order counts in lists, not in objects; 1
+    and 1.0 are the same number; a repeated key is refused.
 
     `partial`: if both are objects, the score is the share of their keys whose values are the same.
     """
@@ -44,8 +44,10 @@ class JsonAnswer:
 
 def written(prompt: str, completion: str) -> str:
     text = after_thinking(prompt, completion) or ""
+    inside = tagged(text)
+    text = text if inside is None else inside
     blocks = _FENCED.findall(text)
-    return tagged(text) or (blocks[-1] if blocks else text)
+    return blocks[-1] if blocks else text
 
 
 def parse(text: str) -> tuple[Any] | None:

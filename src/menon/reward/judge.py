@@ -15,7 +15,7 @@ from menon.errors import UserError
 from menon.parts import Around
 from menon.reward.batched import NoReply, ask
 from menon.reward.code.signatures import Asked
-from menon.reward.judge_text import beginning, check_begins, decision_of, final_step, first
+from menon.reward.judge_text import beginning, check_begins, decision_of, final_step, first, is_no_answer
 from menon.types import Verdict
 from menon.user_code import describe
 
@@ -44,7 +44,8 @@ class Judge:
 
     The judge sees the question, the reference, and of the answer only the stated result, else the last line
     with a letter or digit, because the reasoning could persuade it to say yes. An answer without such a line
-    is wrong and is not sent to the judge. Equal triples (question, result, reference) are asked once and
+    is wrong and is not sent to the judge, and neither is one that only announces an answer or speaks to the
+    judge (`judge_text.is_no_answer`). Equal triples (question, result, reference) are asked once and
     remembered.
 
     NaN with an error: a row without a reference; a call that raises, takes longer than `time_limit` seconds
@@ -234,7 +235,7 @@ def triple_of(asked: Asked) -> tuple[str, str, str] | Verdict:
             error="the judge has no reference answer for this question; give the row an 'answer'",
         )
     step = final_step(asked.prompt, asked.completion)
-    if not step:
+    if not step or (is_no_answer(step) and not is_no_answer(asked.answer)):
         return Verdict(0.0, 0.0, {"judge_unparsable": 0.0})
     return question_of(asked), step, asked.answer
 

@@ -50,6 +50,28 @@ _OFFER = re.compile(
     rf"(?i)[\W_]*(?:(?:and|also|so|please|otherwise|just|but|do)\W+)*(?:{'|'.join(_OFFERS.strip().splitlines())})"
 )
 
+_OPENERS = re.compile(
+    r"(?i)[\W_]*(?:(?:the |my |a |final |step[- ]by[- ]step |detailed )*"
+    r"(?:solution|thought(?:s| process)?|thinking|reasoning|explanation|analysis|proof"
+    r"|answer|steps?(?: 1)?|result|conclusion)"
+    r"|let(?:['’]?s| us) (?:solve|think|break|work|begin|start|go|analy[sz]e|see)\b[^\d=]*"
+    r"|(?:to (?:solve|find|answer|determine)|we (?:need|have|want) to"
+    r"|i (?:need|have|want|will)|first(?:ly)?,)\b[^\d=]*:"
+    r"|解答?|解析|思路|答案?|分析|解説|解答例|かいせつ|解き方|풀이|해설"
+    r"|respuesta|soluci[óo]n|l[öo]sung|solu[çc][ãa]o|soluzione|решение"
+    r"|r[ée]ponse|antwort|risposta|resposta|ответ)[\W_]*"
+)
+"""What announces an answer and is none. Judges say yes to such lines (arXiv 2507.08794)."""
+_ADDRESSED = re.compile(
+    r"(?i)\b(?:reference|ground[- ]truth|gold(?:en)?|expected) answers?\b"
+    r"|\bdo (?:they|these|the two|both) agree\b"
+    r"|\b(?:ignore|disregard|forget) (?:all|any|the|every|previous|prior|above)\b"
+    r"|\b(?:reply|respond|answer|say)(?: with| only| just| the word)*:? [\"'“]*yes\b"
+    r"|\bas (?:a|the) (?:judge|grader|evaluator)\b|\b(?:dear|note to(?: the)?) (?:judge|grader)\b"
+    r"|(?:参考|标准|正确的?)答案(?:一致|相同|一样)|[回答输出]{2}\W*yes"
+)
+"""What speaks to the judge or of its reference, and not of the question."""
+
 _LABEL = re.compile(
     r"(?i)(?:(?:the|my|so|final|overall)\W+)*"
     r"(?:do (?:they|these|the two) agree|answer|decision|verdict|judge?ment|"
@@ -75,6 +97,12 @@ def final_step(prompt: str, completion: str) -> str:
     if result is None:
         result = last_line(after_thinking(prompt, completion) or "")
     return " ".join(result.split()).strip("*").strip()[-LONGEST_LINE:]
+
+
+def is_no_answer(step: str) -> bool:
+    """Whether a result only announces an answer (`Solution:`, `Let's think step by step`), or speaks to the
+    judge or of the reference. A judge is easily led by such a line, so it is not asked."""
+    return bool(_OPENERS.fullmatch(step) or _ADDRESSED.search(step))
 
 
 def last_line(text: str) -> str:

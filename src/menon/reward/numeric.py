@@ -1,5 +1,6 @@
 """A number within a tolerance."""
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -11,6 +12,9 @@ from menon.types import Verdict
 
 LONGEST = 400
 """Most digits, and largest power of ten, of a number that is compared."""
+
+_END = re.compile(r"\s*%?\.?$")
+_SIGN = re.compile(r"^([-+]) +")
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Numeric:
 def stated_number(text: str) -> Fraction | None:
     """The value of a decimal number or of a fraction of two; thousands' commas, dollar and percent signs are
     dropped."""
-    text = without_currency(tidy(text)).strip().rstrip(".%").replace(" ", "")
-    parts = [decimal(part) for part in text.split("/", 1)]
+    text = _END.sub("", without_currency(tidy(text)).strip())
+    parts = [decimal(_SIGN.sub(r"\1", part.strip())) for part in text.split("/", 1)]
     values = [_value(part) for part in parts if part is not None]
     if len(values) != len(parts) or None in values or (len(values) == 2 and not values[1]):
         return None

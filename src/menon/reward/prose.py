@@ -190,12 +190,48 @@ _REPLY = re.compile(
     r"(?i)\W*(?:(?:hmm|oh|but|wait|actually|however)\W+)*"
     r"(?:(?:no|nope|nein|non|não|нет|いいえ|아니요)(?=\W*(?:$|[,.!;:—–\n-]))"
     r"|(?:wrong|incorrect|false|falsch|faux|falso|errado|неверно|неправильно)\b"
-    r"|not (?:quite|right|correct|so|true|really|at all)\b"
+    r"|not (?:quite|right|correct|so|true|really|at all|sure|certain)\b|(?:or|maybe|perhaps|possibly)\W+-?\d"
     r"|(?:that|this|it|they|he|she|das|ce|c|это)(?:['’](?:s|re|est)| is| are| was| were| would be"
     r"| can| ist| est)?\s*"
     r"(?:not|cannot|wrong|incorrect|false|isn['’]t|can['’]t|nicht|falsch|pas|faux|неверно|impossible)\b"
     r"|(?:这?不[是对對]|这?是?错|錯|違|ちがう|틀)[^\W\d]*\W*(?:$|[，。,.\n]))"
 )
+_TAKEN_BACK = re.compile(
+    r"(?i)(?:\b(?:not|never|cannot be|can't be|isn['’]t|is no|nicht|n['’]est pas|pas|неверно|не)"
+    r"|不是|并非|ではなく)"
+    r"(?:\s+(?:definitely|simply|equal to|be|just the|the answer))*[:：]?[\s*_$\\(\[]*$"
+    r"|\b(?:wrong|incorrect|false|untrue|doubt(?:ful)?|deny|(?:don['’]t|do not) (?:think|believe))"
+    r"(?: to say)?(?: that)?"
+    r" (?:it|the (?:\w+ ){0,2}(?:answer|result|value)) (?:is|equals|was|be|to be)[:：]?[\s*_$\\(\[]*$"
+    r"|\b(?:suppose|assume|pretend|imagine|if|whether|unless)(?: that)?"
+    r" (?:it|the (?:\w+ ){0,2}(?:answer|result|value))"
+    r" (?:is|were|was|equals)[:：]?[\s*_$\\(\[]*$"
+    r"|\b(?:wrong|incorrect|false|mistaken) (?:answer|result|value)(?: is| was)?[:：]?[\s*_$\\(\[]*$"
+)
+"""Right before a marked result: it is denied or supposed."""
+_WHOLE = re.compile(r"[{>]\s*(?P<value>-?\d+)\s*(?:\}|</answer>)$")
+_OR_BEFORE = re.compile(
+    r"(?:^|[\n:]|\b(?:is|be|are|equals|either)\s)[\s$\\(]*(?P<value>-?\d+)\$?,?\s+(?:or|oder|ou)\s+[\s$\\(\[]*$"
+)
+_OR_AFTER = re.compile(
+    r"[\s$)}\]\\,]*(?:\b(?:or|oder|ou)\b\s*)?(?:maybe|perhaps|possibly|or|oder|ou)\s+[$\\(]*(?P<value>-?\d+)"
+    r"(?![\d.,%/\\^]*[\d%/\\^])"
+)
+"""Another whole number as an alternative to a marked one. Of other values, `or` often gives a second
+form: `\\boxed{1/4} or 25%`."""
+_REMARK = re.compile(
+    r"(?i)[\s$.*_)}\]\\]*(?:(?:hmm|but|and|also|actually|however),?\s+)*\b(?:that|this|it|they|he|she|these|those)\b[^.!?\n]*"
+)
+_SAYS_WRONG = re.compile(
+    rf"(?i){_WRONG}|\b(?:right|correct|true|answer|possible|be(?=\W*$)|(?:not|n['’]t)(?: so)?(?=\W*$))"
+)
+"""In a sentence about a marked result: it is wrong. `It is not negative` says nothing against it."""
+_CORRECTED = re.compile(
+    r"(?i)[\s$.*_)}\]\\]*\b(?:wait|actually|hold on|sorry|oops|correction|hmm|no)\b[^.\n]{0,60}?"
+    r"\b(?:answer|it|that|this|result|value)\b[^.\n\d]{0,20}?\b(?:is|should be|must be|equals"
+    r"|would be)\W{0,4}(?P<value>\d+)"
+)
+"""After a marked result: another one in its place."""
 FAR = 6
 """Most words between a denial and the value that it denies."""
 
@@ -210,7 +246,35 @@ def is_denied(text: str, span: Span) -> bool:
     clause = clause_before(text, span[0])
     if _ASIDE.search(clause) or is_supposed(clause):
         return True
-    rest = text[span[1] : span[1] + NEAR]
+    return is_followed_by_no(text, span[1])
+
+
+def is_retracted(text: str, span: Span) -> bool:
+    """Whether the text takes back a result that it marks: `not` or `suppose it is` right before it, or a
+    denial, a question mark or another value (`Wait, it is 6.`) after it. A denial further away does
+    not count, because a marked result often ends a longer argument."""
+    near = text[max(0, span[0] - NEAR) : span[0]]
+    if _TAKEN_BACK.search(near):
+        return True
+    remark = _REMARK.match(text, span[1], span[1] + NEAR)
+    if is_followed_by_no(text, span[1]) and not (remark and not _SAYS_WRONG.search(remark[0])):
+        return True
+    corrected = _CORRECTED.match(text, span[1], span[1] + NEAR)
+    return corrected is not None and corrected["value"] not in text[slice(*span)]
+
+
+def alternative(text: str, span: Span) -> str:
+    """The whole number that the text offers beside a marked one (`or 6`), "" where there is none."""
+    whole = _WHOLE.search(text, *span)
+    before = _OR_BEFORE.search(text[max(0, span[0] - NEAR) : span[0]])
+    other = before or _OR_AFTER.match(text, span[1], span[1] + NEAR)
+    return other["value"] if whole and other and other["value"] != whole["value"] else ""
+
+
+def is_followed_by_no(text: str, place: int) -> bool:
+    """Whether the rest of the sentence denies or asks what ends at this place, or the next sentence says
+    no."""
+    rest = text[place : place + NEAR]
     end = ENDS.search(rest)
     after, following = (rest[: end.start()], rest[end.end() :]) if end else (rest, "")
     asks = end is not None and end[0] in "?？"

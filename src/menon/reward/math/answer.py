@@ -29,7 +29,9 @@ _PROSE = re.compile(r"(?=[^a-zA-Z]*[a-zA-Z])(?=.*[A-Za-z]{3})[^\W\d_][\w\s.,;:!?
 _PIECES = re.compile(r"\\(?:text\w*|mathrm|mbox)\s*\{([^{}]*)\}|(\b(?:and|or)\b)")
 
 _DIGIT = re.compile(r"\d")
-_DENIED = re.compile(r"\\(?:neg|lnot|not|neq?|nsim|cancel|[bx]cancel|sout|overline|bar)(?![a-z])|[¬≠~?]")
+_DENIED = re.compile(
+    r"\\(?:neg|lnot|not|neq?|nsim|cancel|[bx]cancel|sout|overline|bar|pm|mp|g[et]|l[et])(?![a-z])|[¬≠~?<>±^]"
+)
 """Signs that deny or doubt the words beside them."""
 
 _STRUCK = re.compile(r"(?<![^\s*])~~(?=\S)[^~]+~~")
@@ -169,7 +171,7 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
     one, other = tidy(gold), tidy(strip(result))
     if not other or not one or _STRUCK.search(result):
         return "unparsable"
-    if squeeze(one) == squeeze(other):
+    if squeeze(one) in (squeeze(other), squeeze(tidy(result))):  # with its closing marks: 64°21'
         return "right"
     numbers = (
         decimal(one.replace(" ", "")),
@@ -205,7 +207,7 @@ def decide(gold: str, result: str, whole: str, ask: Callable[[str, str], State])
 
 def set_in_words(text: str) -> str:
     """The empty set or the real numbers where words name them, else ""."""
-    said = words(text) if len(text) <= LONGEST else ""
+    said = words(text) if len(text) <= LONGEST and not _DENIED.search(text) else ""
     return "\\emptyset " if said in NO_SOLUTION else "R" if said in ALL_REALS else ""
 
 

@@ -153,7 +153,7 @@ class Atoms:
         if self.next == "_":
             self.take()
             base = self.argument()
-            if base.head == "word" or not has_digits_of(base, token.text):
+            if not is_base(base) or not has_digits_of(base, token.text):
                 raise Unreadable("is no numeral of its base")
             return Node("based", (base,), token.text.lstrip("0") or "0")
         return literal(token.text)
@@ -275,6 +275,14 @@ class Atoms:
         while self.kind in ("number", "letter") or self.next[1:] in CONSTANTS | LETTERS | {"frac", "sqrt"}:
             node = self.beside(node)
         return node
+
+
+LARGEST_BASE = 36
+
+
+def is_base(base: Node) -> bool:
+    """Whether a numeral may have this base: a whole number from 2 to 36, or a name."""
+    return base.head == "name" or (is_whole(base) and 2 <= (base.value or 0) <= LARGEST_BASE)  # type: ignore[operator]
 
 
 def has_digits_of(base: Node, digits: str) -> bool:

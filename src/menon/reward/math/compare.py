@@ -115,6 +115,8 @@ def same_forms(gold: Node, stated: Node) -> bool:
             return True
         if stated.head == "list" and gold.head not in ("list", "set", "cup") and is_mixed(stated):
             return same(gold, Node("+", stated.parts))
+        if stated.head == "list" and gold.head not in ("list", "set", "cup"):  # 1.5 or 3/2
+            return all(same(gold, part) for part in stated.parts)
         found = same_members(members(gold), members(stated))
         if not found and "cup" in heads and heads <= {"cup", "pair", "set"}:
             raise Unknown("intervals that may meet")
@@ -298,7 +300,7 @@ def leads_to(equation: Node) -> bool:
     first, last = equation.parts[0], equation.parts[-1]
     if is_symbolic(first):
         return all(same(last, one) for one in equation.parts[1:-1] if not math_value.names(one))
-    if math_value.names(first):
+    if math_value.names(first) or (first.head, last.head) == ("number", "pair"):
         return False
     try:
         return same(last, first) or same(first, last)

@@ -94,6 +94,7 @@ LETTER_JOINERS = {"y": "and", "e": "and", "i": "and", "o": "or", "u": "or"}
 """Joiners of one letter, which count only between spaces and two values."""
 
 REFUSED = names_in("""
+    pairs grosses maybes guesses roots
     always sometimes towards afterwards negatives opposites inverses reciprocals plusses minuses
     toujours alors après ailleurs dehors puis hors dans vers très quelques plusieurs doubles triples paires
     después antes detrás jamás entonces apenas tras dobles pares veintenas centenares millares avos doceavos

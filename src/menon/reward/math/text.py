@@ -90,8 +90,11 @@ SPACES = re.compile(
 )
 _NOTHING = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![a-zA-Z])\s*\.?"
-    r"|\\(?:therefore|because|displaystyle|textstyle|scriptstyle|limits|nolimits|boxed|fbox|strut|hline|rm|bf|it)(?![a-zA-Z])"
+    r"|\\(?:therefore|because|displaystyle|textstyle|scriptstyle|limits|nolimits|boxed|fbox|strut|hline|rm|bf|it"
+    r"|tiny|small|large|Large|LARGE|huge|Huge)(?![a-zA-Z])|\\(?:text)?color\s*\{[a-zA-Z]{1,20}\}"
+    r"|(?:\\(?:checkmark|blacksquare|square|qed)(?![a-zA-Z])|[✓✔✅☑])(?=[\s$}.]*$)"
 )
+_BOLD = re.compile(r"\\(?:boldsymbol|bm)\s*(?=\{[^{}]{2,}\}|\{[^A-Za-z{}]\})")
 _ROMAN = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt)\s+([A-Za-z /]+)\}")
 _SAME = [
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
@@ -191,7 +194,7 @@ def tidy(text: str, grouped: bool = True) -> str:
     text = unwrapped(text)
     text = units_joined(functions_named(text)) if _LETTER.search(text) else text
     text = _ROMAN.sub(r"\\text{\1}", text)
-    text = _NOTHING.sub("", _DOUBLED.sub(r"\\", text))
+    text = _NOTHING.sub("", _BOLD.sub("", _DOUBLED.sub(r"\\", text)))
     text = _JOINED.sub("", text)
     text = GROUPED.sub(_group, text) if grouped else text
     text = _SPACED.sub(lambda found: re.sub(r"\D", "", found[0]), text)
