@@ -42,8 +42,9 @@ def model(tmp_path_factory) -> Path:
 def odd() -> Callable[..., float]:
     """A reward of 0 or 1 about equally, in a closure, so that it stays in this process."""
 
-    def score(prompt: str, completion: str, answer: str, completion_ids: list[int]) -> float:
-        return float(sum(completion_ids) % 2)
+    def score(prompt: str, completion: str, answer: str, completion_ids: list[int]) -> dict[str, float]:
+        right = float(sum(completion_ids) % 2)
+        return {"score": right, "acc": right}
 
     return score
 

@@ -192,8 +192,9 @@ def half() -> Callable[..., float]:
     """A reward that gives a random model's answers 0 and 1 about equally. (A closure: one that could be
     imported would be, in a process of its own, and torch with it.)"""
 
-    def score(prompt: str, completion: str, answer: str, completion_ids: list[int]) -> float:
-        return float(sum(completion_ids) % 2)
+    def score(prompt: str, completion: str, answer: str, completion_ids: list[int]) -> dict[str, float]:
+        right = float(sum(completion_ids) % 2)
+        return {"score": right, "acc": right}
 
     return score
 
