@@ -541,6 +541,10 @@ STATED = [  # gold, whole response of an evaluation
     ("7", "\\begin{aligned} a &= 3 \\\\ b &= 7 \\end{aligned}"),
 ]
 NOT_STATED = [
+    ("42", "정답은 42가 아닙니다."),
+    ("42", "Cevap 42 değil."),
+    ("42", "Het antwoord is niet 42."),
+    ("42", "Jawabannya bukan 42."),
     ("42", "The answer is 43."),
     ("42", "I have no idea"),
     ("42", ""),

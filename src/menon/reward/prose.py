@@ -118,7 +118,8 @@ def num_words(text: str) -> int:
 
 _NOT = (
     r"(?:\b(?:not|never|neither|nor|cannot|hardly|pas|jamais|nicht|nie|keine?[nmrs]?|(?:no|non|não)(?=\s+(?:es|son|puede|sea|era|fue|è|sono|può|é|são|pode)\b)"
-    r"|nunca|jamás|не|ليس|ليست)\b|n['’]t\b|不[是为為等对對会會可能]|并[非不]|並非|绝不|では(?:な|あり)|じゃな|아니)"
+    r"|nunca|jamás|не|ليس|ليست|niet|geen|inte|ikke|nem|bukan|tidak|không|δεν|değil\w*)\b|n['’]t\b"
+    r"|不[是为為等对對会會可能]|并[非不]|並非|绝不|では(?:な|あり)|じゃな|아[니닌닙님닐]|नहीं|ไม่|לא\s)"
 )
 _WRONG = (
     r"(?:\b(?:wrong(?:ly)?|incorrect(?:ly)?|false(?:ly)?|mistaken?(?:ly)?|impossible|invalid|untrue"
