@@ -238,3 +238,15 @@ def test_code_stays_small():
                 if size > 60:
                     long.append(f"{path.name}:{node.name}: {size} lines")
     assert long == []
+
+
+def test_few_functions_take_the_whole_configuration():
+    """A function that takes one owner's settings can be read, tested and reused without the others."""
+    found = []
+    for _, path in parts():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                given = [each.annotation for each in (*node.args.args, *node.args.kwonlyargs)]
+                if any(each is not None and "RunConfig" in ast.unparse(each) for each in given):
+                    found.append(f"{path.relative_to(PACKAGE)}: {node.name}")
+    assert len(found) <= 10, found

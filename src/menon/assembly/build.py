@@ -16,8 +16,8 @@ from menon.assembly.placement import Placed, device_of, place
 from menon.assembly.questions import check_tags, own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
-from menon.columns import check_sampler, estimator
-from menon.config import Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
+from menon.columns import Setup, check_sampler, estimator
+from menon.config import Control, Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.tokens import continue_with
@@ -70,7 +70,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         undo.callback(close_grade, grade)
         rows, heldout_rows = questions(config.source, config.control.seed, notify)
         placed = undo.enter_context(place(config, notify))
-        check_sampler(setup_of(config), placed.sampler.gives)
+        setup = setup_of(config)
+        check_sampler(setup, placed.sampler.gives)
         prompts, heldout = (
             prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
@@ -89,7 +90,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         source = Queued(online, config.source.ahead) if config.source.ahead else online
         undo.callback(source.close)
         yield Run(
-            plan=plan_of(config, around),
+            plan=plan_of(setup, around, config.models, config.control),
             source=source,
             host=placed.host,
             channel=placed.channel,
@@ -99,7 +100,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
             stop_without_signal=config.control.stop_without_signal,
-            needs_truth=tuple(parts_that_need_truth(config)),
+            needs_truth=tuple(parts_that_need_truth(setup, config.source.order)),
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             origin=origin_of_run(
                 placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
@@ -109,15 +110,15 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         )
 
 
-def plan_of(config: RunConfig, around: Around) -> Plan:
+def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> Plan:
     """What the run does in every step."""
-    advantage = {name: built(part, around) for name, part in config.advantage.items()}
+    advantage = {name: built(part, around) for name, part in setup.advantage.items()}
     return Plan(
-        own_credit(advantage, estimator(setup_of(config))),
-        updates_of(config.objective, config.models),
-        config.control.seed,
-        reference=own_reference(config.models.reference_update),
-        record_updates=config.control.record == "full",
+        own_credit(advantage, estimator(setup)),
+        updates_of(dict(setup.objective), models),
+        control.seed,
+        reference=own_reference(models.reference_update),
+        record_updates=control.record == "full",
     )
 
 
@@ -196,10 +197,10 @@ def truth_of(source: OnlineSource) -> Reward | None:
     return task_of(source).grade if asked else None
 
 
-def parts_that_need_truth(config: RunConfig) -> Iterator[str]:
+def parts_that_need_truth(setup: Setup, order: str) -> Iterator[str]:
     """The settings that need to know which answers are right."""
-    yield from (name for name, part in setup_of(config).parts() if needs_truth(part))
-    if config.source.order == "by_difficulty":
+    yield from (name for name, part in setup.parts() if needs_truth(part))
+    if order == "by_difficulty":
         yield "order=by_difficulty"
 
 

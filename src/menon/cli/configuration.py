@@ -12,27 +12,25 @@ from menon.cli.source_text import first_sentence
 from menon.settings import Tree, plain_data, value_text
 
 if TYPE_CHECKING:
-    from menon.config import RunConfig
+    from menon.columns import Setup
+    from menon.config import Models
 
 
-def described(config: "RunConfig", width: int) -> Iterator[str]:
+def described(recipe: str, setup: "Setup", reward: Any, models: "Models", width: int) -> Iterator[str]:
     """The objective as a sum, and every part: place, kind, formula, settings."""
-    from menon.config import setup_of
-
-    yield f"  lowers       {objective(config.objective)}"
-    if config.models.critic is not None:
-        yield f"  critic       {objective(config.models.critic.objective)}"
-    reference = config.models.reference
-    yield f"  reference    {reference}"
+    yield f"  lowers       {objective(setup.objective)}"
+    if models.critic is not None:
+        yield f"  critic       {objective(models.critic.objective)}"
+    yield f"  reference    {models.reference}"
     pages = []
-    if config.source.reward is not None:
-        yield from part_lines("reward", config.source.reward, width)
-    for place, part in setup_of(config).parts():
+    if reward is not None:
+        yield from part_lines("reward", reward, width)
+    for place, part in setup.parts():
         yield from part_lines(place, part, width)
         pages.append(page_of_part(part))
-    if config.models.reference_update is not None:
-        yield from part_lines("reference_update", config.models.reference_update, width)
-    named = dict.fromkeys(page for page in (page_of(config.recipe), *pages) if page not in ("", ALGORITHMS))
+    if models.reference_update is not None:
+        yield from part_lines("reference_update", models.reference_update, width)
+    named = dict.fromkeys(page for page in (page_of(recipe), *pages) if page not in ("", ALGORITHMS))
     yield ""
     yield from wrapped("  pages        ", ", ".join(named or [ALGORITHMS]), width)
 
@@ -98,9 +96,9 @@ def wrapped(label: str, text: str, width: int) -> list[str]:
     ) or [label]
 
 
-def as_yaml(config: "RunConfig", settings: Tree) -> str:
-    """The whole configuration, to be read again by `menon train FILE.yaml`. `settings` are those that the
-    user gave: without `out` and `threads` among them, each run chooses these itself.
+def as_yaml(configuration: Tree, settings: Tree) -> str:
+    """A whole configuration as plain data, to be read again by `menon train FILE.yaml`. `settings` are those
+    that the user gave: without `out` and `threads` among them, each run chooses these itself.
 
     What the recipe has and this configuration has not is written as null, because the file is read on top of
     the recipe.
@@ -110,20 +108,21 @@ def as_yaml(config: "RunConfig", settings: Tree) -> str:
     from menon.recipes import RECIPES, recipe
     from menon.settings import setting
 
-    tree = kind_first(plain_data(config))
+    tree = kind_first(configuration)
+    name = tree["recipe"]
     del tree["own_code"]
     if setting(settings, "out") is None:
         del tree["control"]["out"]
     if setting(settings, "threads") is None:
         tree["engine"]["threads"] = None
-    if config.recipe in RECIPES:
-        whole = plain_data(recipe(config.recipe))
+    if name in RECIPES:
+        whole = plain_data(recipe(name))
         pairs = [(whole, tree, "advantage"), (whole, tree, "objective")]
         if whole["models"]["critic"] and tree["models"]["critic"]:
             pairs.append((whole["models"]["critic"], tree["models"]["critic"], "objective"))
         for old, new, name in pairs:
             new[name] |= dict.fromkeys(old[name].keys() - new[name].keys())
-    head = f"# Every setting of the recipe {config.recipe}. `menon train FILE.yaml` runs it.\n"
+    head = f"# Every setting of the recipe {name}. `menon train FILE.yaml` runs it.\n"
     return head + str(yaml.safe_dump(tree, sort_keys=False, width=100, allow_unicode=True))
 
 

@@ -10,6 +10,7 @@ from menon.cli.command import asked_by
 from menon.cli.configuration import as_yaml, described
 from menon.cli.help import width_here
 from menon.errors import UserError
+from menon.settings import plain_data
 
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
@@ -33,9 +34,10 @@ def explain(words: Sequence[str]) -> int:
     use(chosen, "cpu")
     config = configured(asked.recipe, asked.changes, chosen.count, asked.again)
     if full[-1:] == ["full=true"]:
-        print(as_yaml(config, asked.settings), end="")
+        print(as_yaml(plain_data(config), asked.settings), end="")
         return 0
     from menon.assembly.derived import memory, num_workers, size_of_model, sizes
+    from menon.config import setup_of
 
     policy, found = config.models.policy, sizes(config)
     model = size_of_model(policy.model)
@@ -48,7 +50,7 @@ def explain(words: Sequence[str]) -> int:
     updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
     lines = [
         f"menon explain  {config.recipe}, scale {config.scale}",
-        *described(config, width_here()),
+        *described(config.recipe, setup_of(config), config.source.reward, config.models, width_here()),
         "",
         *step,
         f"  the run      {config.control.steps:,} steps of {updates}",

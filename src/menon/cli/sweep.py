@@ -15,7 +15,7 @@ from menon.record import disk
 from menon.record.layout import SWEEP, Layout
 
 if TYPE_CHECKING:
-    from menon.config import RunConfig
+    from menon.config import Engine, RunConfig
     from menon.study.sweep import Arm, Cell, Outcome
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -62,10 +62,12 @@ def sweep(words: Sequence[str]) -> int:
             "to a new folder"
         )
     configs = checked(plan)
-    jobs = jobs_of(own.get("jobs"), list(configs.values()), len(plan.arms) * len(plan.seeds))
+    engines = [config.engine for config in configs.values()]
+    jobs = jobs_of(own.get("jobs"), engines, len(plan.arms) * len(plan.seeds))
     folder.mkdir(parents=True, exist_ok=True)
     write_plan(folder, plan)
-    outcomes = trained(folder, plan, configs, jobs)
+    steps = {name: config.control.steps for name, config in configs.items()}
+    outcomes = trained(folder, plan, steps, jobs)
     return concluded(folder, outcomes)
 
 
@@ -221,7 +223,7 @@ def checked(plan: Plan) -> dict[str, "RunConfig"]:
     return found
 
 
-def jobs_of(asked: str | None, configs: Sequence["RunConfig"], runs: int) -> int:
+def jobs_of(asked: str | None, engines: Sequence["Engine"], runs: int) -> int:
     """How many runs are trained at a time."""
     if asked is not None:
         if not asked.isdecimal():
@@ -230,11 +232,10 @@ def jobs_of(asked: str | None, configs: Sequence["RunConfig"], runs: int) -> int
         return min(int(asked), runs)
     from torch import cuda
 
-    if any(config.engine.device.startswith("cuda") for config in configs) or (
-        cuda.is_available() and any(config.engine.device == "auto" for config in configs)
-    ):
+    on_gpu = ("cuda", "auto") if cuda.is_available() else ("cuda",)
+    if any(engine.device.startswith(on_gpu) for engine in engines):
         return 1
-    each = max(config.engine.threads or 1 for config in configs)
+    each = max(engine.threads or 1 for engine in engines)
     free = threads.cores_here() - threads.busy_cores() + threads.SPARE_SMALL
     return max(1, min(int(free) // each, runs))
 
@@ -250,8 +251,8 @@ def write_plan(folder: Path, plan: Plan) -> None:
     disk.write(folder / SWEEP, (json.dumps(stored, indent=2) + "\n").encode())
 
 
-def trained(folder: Path, plan: Plan, configs: dict[str, "RunConfig"], jobs: int) -> "dict[Cell, Outcome]":
-    """Trains every run; the tables are written again after each."""
+def trained(folder: Path, plan: Plan, steps: dict[str, int], jobs: int) -> "dict[Cell, Outcome]":
+    """Trains every run, with the steps of its arm; the tables are written again after each."""
     from menon.study.comparison import groups_in, write_tables
     from menon.study.sweep import cells_of
     from menon.study.sweep import sweep as swept
@@ -269,7 +270,7 @@ def trained(folder: Path, plan: Plan, configs: dict[str, "RunConfig"], jobs: int
         if groups := groups_in(folder):
             write_tables(folder, groups)
 
-    return swept(cells, lambda cell: configs[cell.arm.name].control.steps, jobs, after)
+    return swept(cells, lambda cell: steps[cell.arm.name], jobs, after)
 
 
 def concluded(folder: Path, outcomes: "dict[Cell, Outcome]") -> int:
