@@ -105,7 +105,7 @@ def test_plain_lines():
         for step, left in ((1, "0:22"), (2, "0:20"))
     ]
     assert "menon: something happened" in lines
-    assert "  accuracy at temperature 1         0.125 (0.05 to 0.20) >                0.750" in lines
+    assert "  accuracy at temperature 1        0.125 (0.05 to 0.20) >                0.750" in lines
     assert "12 steps, 12,345 tokens written, 1:01" in lines
     assert "  the model      runs/a/checkpoints/step_000012" in lines
     assert "  go on          menon train --resume runs/a steps=24" in lines
@@ -238,6 +238,17 @@ def test_without_a_truth_there_is_no_accuracy():
     assert told[1].endswith("-0.250 (-0.50 to 0.00) >  2.000 (-0.50 to 0.00)")
     assert told[2].split()[-3:] == ["0.500", ">", "0.500"]
     assert told[3] == "  the reward does not say which answers are right, so no accuracy is shown"
+
+
+def test_the_table_fits_on_a_terminal_of_80_columns():
+    numbers = {
+        "accuracy": 0.23,
+        "accuracy_low": 0.17,
+        "accuracy_high": 0.29,
+        "best_accuracy": 1.0,
+        "n": 200.0,
+    }
+    assert max(map(len, compared(numbers, numbers))) <= 78
 
 
 def test_small_words():

@@ -341,8 +341,8 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         return []
     wide = max(8, *(len(cell) for _, *cells in rows for cell in cells))
     n = f"on {int(after['n']):,} held-out questions" if "n" in after else "on held-out questions"
-    lines = [f"{n:<36}{'before':>{wide}}   {'after':>{wide}}"]
-    lines += [f"  {label:<34}{old:>{wide}} > {new:>{wide}}" for label, old, new in rows]
+    lines = [f"{n:<35}{'before':>{wide}}   {'after':>{wide}}"]
+    lines += [f"  {label:<33}{old:>{wide}} > {new:>{wide}}" for label, old, new in rows]
     if "accuracy" not in before or "accuracy" not in after:
         lines.append("  the reward does not say which answers are right, so no accuracy is shown")
     return lines
