@@ -92,7 +92,7 @@ def setting(settings: Mapping[str, Any], name: str, default: Any = None) -> Any:
     >>> setting({}, "device", "auto")
     'auto'
     """
-    for owner in ("", "control", "source", "models.policy", "models", "engine"):
+    for owner in ("", "control", "source", "models.policy", "models", "engine", "models.policy.optimiser"):
         table: Any = settings
         for key in owner.split(".") if owner else ():
             table = table.get(key) if isinstance(table, Mapping) else None

@@ -125,6 +125,11 @@ def cause(tally: Tally, settings: Mapping[str, Any]) -> Sign:
 
 def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[Sign]:
     n = tally.answers
+    constant = Sign(
+        "constant",
+        f"{rule_of(settings)} gave {tally.highest:g} to every answer ({n} of {n}); let it tell better "
+        "answers from worse",
+    )
     if n and tally.cut >= share * n:
         limit = setting(settings, "max_new_tokens")
         yield Sign(
@@ -149,11 +154,7 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[
             f"{setting(settings, 'temperature')}, or take a model that is less certain",
         )
     if tally.constant and tally.highest not in (0, 1):
-        yield Sign(
-            "constant",
-            f"{rule_of(settings)} gave {tally.highest:g} to every answer ({n} of {n}); let it tell better "
-            "answers from worse",
-        )
+        yield constant
     if tally.right == n:
         yield Sign(
             "all_right",
@@ -163,11 +164,7 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[
     if tally.wrong == n and n:
         yield Sign("all_wrong", f"no answer was right (0 of {n}); {advice_when_wrong(tally, settings)}")
     if tally.constant:
-        yield Sign(
-            "constant",
-            f"{rule_of(settings)} gave {tally.highest:g} to every answer ({n} of {n}); let "
-            "it tell better answers from worse",
-        )
+        yield constant
     yield Sign(
         "equal_groups",
         "the answers to each question all earned the same; raise samples_per_prompt, now "
@@ -227,7 +224,7 @@ def first_signs(graded: Sequence[Graded], settings: Mapping[str, Any]) -> list[S
 def faults(line: Mapping[str, float], settings: Mapping[str, Any]) -> Iterator[Sign]:
     """What a step's numbers say against its updates."""
     updates = setting(settings, "updates_per_step") or 1
-    rate = rate_of(settings)
+    rate = setting(settings, "learning_rate")
     if line.get("update/skipped", 0.0) >= updates:
         yield Sign(
             "skipped",
@@ -243,11 +240,6 @@ def faults(line: Mapping[str, float], settings: Mapping[str, Any]) -> Iterator[S
         )
     if rate == 0:
         yield Sign("learning_rate", "learning_rate is 0, so no weight changes; set it, to 1e-6 for example")
-
-
-def rate_of(settings: Mapping[str, Any]) -> Any:
-    """The policy's learning rate; None where the settings name none."""
-    return setting(settings, "learning_rate", (setting(settings, "optimiser") or {}).get("learning_rate"))
 
 
 def without_signal(line: Mapping[str, float], tally: Tally, settings: Mapping[str, Any]) -> Sign | None:
@@ -281,7 +273,7 @@ def worse(lines: Sequence[Mapping[str, float]], settings: Mapping[str, Any]) -> 
         return None
     for alarm in alarms(entropies, rewards):
         if alarm.kind == "explosion" or entropies[-1] < entropies[0]:
-            rate = rate_of(settings)
+            rate = setting(settings, "learning_rate")
             return Sign(
                 alarm.kind,
                 f"the policy is worse than at the start: reward {rewards[-1]:.3g}, {rewards[0]:.3g} in step "

@@ -11,11 +11,12 @@ from menon.errors import UserError
 from menon.parts import Around
 from menon.reward import choice
 from menon.reward.code.signatures import Asked
-from menon.reward.extract import WAYS, Way, after_thinking, boxed, names, stated, ways_named
+from menon.reward.extract import WAYS, Way, boxed, names, stated, ways_named
 from menon.reward.math.lexicon import ALL_REALS, NO_SOLUTION
 from menon.reward.math.moments import same_moment
 from menon.reward.math.text import GROUPED, decimal, squeeze, tidy, words
 from menon.reward.pool import Broken, Costly, Pool
+from menon.thought import CLOSING, after_thinking, opens_thought
 from menon.types import Verdict
 
 State = Literal["right", "wrong", "unparsable", "too costly"]
@@ -149,7 +150,7 @@ class MathAnswer:
     def spell(self, prompt: str, answer: str) -> str:
         """The shortest completion that states an answer; with it the gold answers of a data set are
         checked."""
-        close = "</think>" if prompt.rstrip().endswith("<think>") else ""
+        close = CLOSING if opens_thought(prompt) else ""
         return f"{close}\\boxed{{{core(answer)}}}"
 
     def close(self) -> None:
