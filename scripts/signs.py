@@ -19,11 +19,11 @@ from menon.recipes import RECIPES
 from menon.record.reader import RunView
 
 REWARDS = """
-def one(prompt, completion, answer, **columns): return 1.0
-def none(prompt, completion, answer, **columns): return 0.0
+def one(prompt, completion, answer, **columns): return {"score": 1.0, "acc": 1.0}
+def none(prompt, completion, answer, **columns): return {"score": 0.0, "acc": 0.0}
 def half(prompt, completion, answer, **columns): return 0.5
 def huge(prompt, completion, answer, **columns): return 1e39 if len(completion) % 2 else 0.0
-def length(prompt, completion, answer, **columns): return len(completion) % 5 / 10
+def length(prompt, completion, answer, **columns): return {"score": len(completion) % 5 / 10, "acc": 0.0}
 """
 QUICK = ("heldout=20", "report_questions=0")
 
