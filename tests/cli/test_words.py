@@ -78,10 +78,10 @@ def test_mistakes(words, sentence):
             "menon rescore takes a run's folder and a reward, like menon",
         ),
         (
-            ["show", "a", "--tre", "1"],
-            "there is no option '--tre'; menon show takes a run's folder and a step",
+            ["show", "a", "--tree", "1"],
+            "there is no option --tree; menon show takes a run's folder, a step, and maybe a group",
         ),
-        (["show", "a", "--tree", "1", "k=1"], "menon show takes a run's folder and a step, like menon show"),
+        (["show", "a", "step=1", "k=1"], "menon show takes a run's folder, a step, and maybe a group and an"),
         (
             ["check", "data", "a", "--reward=b"],
             "menon check takes no option '--reward'; settings are key=value",

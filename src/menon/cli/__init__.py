@@ -34,7 +34,9 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon check code FILE.jsonl                  does the code reward judge labelled programs, and hold them
   menon check data FILE                        does every gold answer earn the full reward
   menon study entropy RUN                      a run's entropy: law and forecast, forking tokens, overlap
-  menon show RUN --tree STEP                   a tree of answers, node by node with its value (spo_tree)
+  menon show RUN step=5                        what a step wrote: every group's question and rewards
+  menon show RUN step=5 group=3                a group's answers: reward, advantage, ratios; or a tree
+  menon show RUN step=5 group=3 answer=2       an answer token by token: probability, entropy, ratio
   menon rescore RUN --reward math              what another reward says of the answers that a run has stored
   menon help NAME                              a setting, recipe, part or metric, such as reward, gspo, kl/old
   menon doctor                                 what this machine has, and what is missing for what

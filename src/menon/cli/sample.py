@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from menon import threads
 from menon.assembly.run import use
+from menon.cli.lines import heat
 from menon.cli.words import NO_OPTION, understand
 from menon.errors import UserError
 from menon.report.terminal import printable
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from menon.assembly.sample import Sampled
-
-SURE, UNSURE = 0.05, 2.0
-"""Entropies in nats: a token below the first has no colour; one at or above the second has the strongest."""
 
 
 def sample(words: Sequence[str]) -> int:
@@ -82,7 +80,6 @@ def coloured(one: "Sampled") -> "Text":
     text, acts = Text(), rollout.is_action
     entropies = [0.0] * rollout.num_actions if rollout.entropy is None else rollout.entropy[acts].tolist()
     for piece, entropy in zip(one.pieces, entropies, strict=True):
-        strength = min(1.0, max(0.0, (entropy - SURE) / (UNSURE - SURE)))
         shown = "\n".join(printable(line) for line in piece.split("\n"))
-        text.append(shown, style=f"on rgb({90 + int(150 * strength)},70,40)" if strength > 0 else "")
+        text.append(shown, style=heat(entropy))
     return text

@@ -1,121 +1,93 @@
-"""`menon show RUN --tree STEP`: a tree of a step's answers, drawn in the terminal."""
+"""`menon show RUN step=5 group=3 answer=2`: a step of a run, one of its groups, one answer token by token."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from menon.cli.words import understand
 from menon.errors import UserError
 
-READ = [
-    "group",
-    "prompt",
-    "answer",
-    "completion",
-    "finish",
-    "score",
-    "acc",
-    "node",
-    "parent",
-    "depth",
-    "standard_error",
-    "learn",
-    "age",
-]
-Row = Mapping[str, Any]
-WIDTH = 60
-"""Width of a node's text, in characters."""
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from menon.record.group import Answer
+    from menon.record.reader import RunView
+
+EXAMPLE = "like menon show runs/mine step=5 group=3 answer=2"
+USAGE = f"menon show takes a run's folder, a step, and maybe a group and an answer, {EXAMPLE}"
+NAMES = ("step", "group", "answer")
 
 
 def show(words: Sequence[str]) -> int:
-    """Draws a tree of a step's answers (--tree STEP), node by node with its value; --question 2 takes the
-    tree of the second question. For runs of the recipe spo_tree."""
-    run, step, question = asked_by(words)
-    rows = tree_rows(run, step, question)
-    for line in drawn(rows):
-        print(line)
+    """Shows what a step of a run wrote, and what it learned from that. step=5 lists the step's groups:
+    question, rewards, their mean. With group=3 one group: every answer with reward, acc, length, finish and
+    advantage, and the ratios of the update that learned from it, for which the run needs record=full. With
+    answer=2 also one answer token by token: probability, entropy, advantage, ratio.
+
+    Groups and answers have the numbers of the transcript, which begin at 0. Of a run of spo_tree group=3
+    draws a tree, node by node with its value, and answer=2 shows the second node. The run may still be going
+    on.
+    """
+    folder, numbers = asked_by(words)
+    from menon.cli.lines import Screen
+    from menon.record.reader import RunView, ranges
+
+    view = RunView.open(folder)
+    if "step" not in numbers:
+        view.transcripts.require()
+        raise UserError(f"{USAGE}; {folder} has the steps {ranges(view.transcripts.steps)}")
+    screen = Screen()
+    screen.say(lines(view, numbers, screen.width))
     return 0
 
 
-def asked_by(words: Sequence[str]) -> tuple[Path, int, int]:
-    """The run's folder, the step, and the number of the question within the step, counted from 1."""
-    usage = (
-        "menon show takes a run's folder and a step, like menon show runs/mine --tree 12, and maybe "
-        "--question 3"
-    )
-    found = understand(words, ("tree", "question"), no_option="there is no option '{option}'; " + usage)
-    for name, value in found.options.items():
-        if not value.isdecimal() or not int(value):
-            raise UserError(f"--{name} takes a number from 1 on, not '{value}'; {usage}")
-    if len(found.plain) != 1 or found.overrides or "tree" not in found.options:
-        raise UserError(usage)
-    return Path(found.plain[0]), int(found.options["tree"]), int(found.options.get("question", 1))
+def asked_by(words: Sequence[str]) -> tuple[Path, Mapping[str, int]]:
+    """The run's folder, and the numbers that were given by name."""
+    found = understand(words, no_option="there is no option {option}; " + USAGE)
+    if len(found.plain) != 1 or found.settings.keys() - set(NAMES):
+        raise UserError(USAGE)
+    for name, value in found.settings.items():
+        if not str(value).isdecimal():
+            raise UserError(f"{name} takes a number, not '{value}'; {USAGE}")
+    numbers = {name: int(value) for name, value in found.settings.items()}
+    for name, above in (("answer", "group"), ("group", "step")):
+        if name in numbers and above not in numbers:
+            raise UserError(f"{name}={numbers[name]} needs a {above} too, {EXAMPLE}")
+    return Path(found.plain[0]), numbers
 
 
-def tree_rows(run: Path, step: int, question: int) -> list[Row]:
-    """The nodes of one tree, as the step's transcript has them."""
-    from menon.record.reader import RunView
+def lines(view: "RunView", numbers: Mapping[str, int], width: int) -> "Iterator[Text | str]":
+    """The lines about a step, a group or an answer. UserError if there is none with that number."""
+    from menon.cli.show_answer import answer_lines
+    from menon.cli.show_group import asked, group_lines
+    from menon.cli.show_step import group_in, groups_of, is_tree, step_lines
+    from menon.cli.show_tree import drawn
+    from menon.record.group import read_group
 
-    transcripts = RunView.open(run).transcripts
-    rows = [row for row in transcripts.rows(step, READ) if row["node"] >= 0 and not row["age"]]
-    groups = list(dict.fromkeys(row["group"] for row in rows))
-    if not groups:
-        raise UserError(f"step {step} of {run} grew no trees; runs of the recipe spo_tree do")
-    if question > len(groups):
-        raise UserError(
-            f"step {step} of {run} has {len(groups)} questions; choose one of them with --question"
-        )
-    return [row for row in rows if row["group"] == groups[question - 1]]
-
-
-def drawn(rows: Sequence[Row]) -> Iterator[str]:
-    """Lines of the prompt with its value, then of every node below its parent: value, standard error,
-    difference from the parent's value, and its own text. A * marks nodes that were learned from in that
-    step."""
-    from menon.report.terminal import printable
-
-    children: dict[int, list[Row]] = {}
-    for row in rows:
-        children.setdefault(row["parent"], []).append(row)
-    value = {row["node"]: row["score"] for row in rows} | {0: mean([row["score"] for row in children[0]])}
-    told = "" if rows[0]["answer"] is None else f"   answer {printable(rows[0]['answer'])}"
-    yield f"{printable(rows[0]['prompt']).strip()}{told}"
-    spread = [row["score"] for row in children[0] if not math.isnan(row["score"])]
-    deviation = (
-        (sum((score - value[0]) ** 2 for score in spread) / len(spread)) ** 0.5 if spread else math.nan
-    )
-    error = deviation / max(len(spread), 1) ** 0.5
-    yield f"value {value[0]:.3f} ± {error:.3f}   {len(rows)} nodes   * learned from in this step"
-
-    def below(node: int, lead: str, text: str) -> Iterator[str]:
-        for i, row in enumerate(children.get(node, ())):
-            end = i == len(children[node]) - 1
-            error = "" if math.isnan(row["standard_error"]) else f" ± {row['standard_error']:.2f}"
-            own = row["completion"].removeprefix(text)
-            mark = "*" if row["learn"] else " "
-            score = "failed" if math.isnan(row["score"]) else f"{row['score']:.2f}{error}"
-            stem = lead + ("└ " if end else "├ ")
-            credit = f"{row['score'] - value[node]:+.2f}"
-            yield f"{mark} {stem}{score} ({credit})  {clipped(printable(own))}{ending(row)}"
-            yield from below(row["node"], lead + ("  " if end else "│ "), row["completion"])
-
-    yield from below(0, "", "")
+    step = numbers["step"]
+    if "group" not in numbers:
+        yield from step_lines(view, step, width)
+        return
+    group, groups = numbers["group"], groups_of(view, step)
+    group_in(groups, group, f"step {step} of {view.path}")
+    answers = read_group(view, step, group)
+    if "answer" in numbers:
+        yield from answer_lines(view, step, group, chosen(answers, numbers["answer"], step, group), width)
+    elif is_tree(groups):
+        yield from asked(answers[0], width)
+        yield from drawn([answer.row for answer in answers], width)
+    else:
+        yield from group_lines(view, step, group, answers, width)
 
 
-def ending(row: Row) -> str:
-    """How a leaf ended; empty for an inner node, which has no raw correctness of its own."""
-    if math.isnan(row["acc"]):
-        return ""
-    return "  right" if row["acc"] == 1 else "  cut" if row["finish"] == "length" else "  wrong"
+def chosen(answers: "Sequence[Answer]", number: int, step: int, group: int) -> "Answer":
+    """The answer of that number; of a tree the node. UserError if there is none, with those that there
+    are."""
+    from menon.record.reader import ranges
 
-
-def clipped(text: str) -> str:
-    """A text shortened to `WIDTH` characters."""
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 4]} ..."
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean of the values that are not NaN."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else 0.0
+    name = "node" if answers[0].row["node"] >= 0 else "sample"
+    numbered = {answer.row[name]: answer for answer in answers}
+    if number not in numbered:
+        there = f"the {'nodes' if name == 'node' else 'answers'} {ranges(sorted(numbered))}"
+        raise UserError(f"group {group} of step {step} has no answer {number}; it has {there}")
+    return numbered[number]

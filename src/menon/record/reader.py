@@ -54,7 +54,7 @@ class StepFiles:
         file = step_file(self.folder, step)
         if not file.exists():
             known = self.steps
-            there = f"{known[0]} to {known[-1]}" if known else f"no {self.holds} at all"
+            there = ranges(known) or f"no {self.holds} at all"
             raise UserError(f"{self.folder.parent} has no {self.holds} of step {step}; it has {there}")
         return file
 
@@ -73,11 +73,12 @@ class StepFiles:
 
         return list(pq.read_schema(self.path(step)).names)
 
-    def rows(self, step: int, columns: Sequence[str] | None = None) -> list[Line]:
-        """One dictionary per answer with the named columns, or with all (docs/run_folder.md lists them)."""
+    def rows(self, step: int, columns: Sequence[str] | None = None, group: int | None = None) -> list[Line]:
+        """One dictionary per answer of the step, or of one of its groups, with the named columns, or with all
+        (docs/run_folder.md lists them)."""
         from menon.record.transcripts import read_transcript
 
-        return read_transcript(self.path(step), columns)
+        return read_transcript(self.path(step), columns, group)
 
     def batch(self, step: int) -> "Batch":
         """The tokens of a step as the flat batch, without texts."""
@@ -264,6 +265,20 @@ class RunView:
                 f"one cannot resume it; repeat it with `menon train {self.layout.about} out=NEW`, or train "
                 f"its model further with model={self.layout.latest}"
             )
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers in rising order as words, neighbours together.
+
+    >>> ranges([0, 1, 2, 5, 7, 8])
+    '0 to 2, 5, 7 to 8'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if not runs or number != runs[-1][-1] + 1:
+            runs.append([])
+        runs[-1].append(number)
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def read_about(file: Path) -> Mapping[str, Any]:

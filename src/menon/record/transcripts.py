@@ -53,9 +53,14 @@ def write_answers(path: Path, step: int, graded: Sequence[Graded], spans: TextSp
     write_transcript(path, StepReport(step, {}, tuple(graded), columns, offset, ""), spans)
 
 
-def read_transcript(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The rows of `write_transcript`, with the named columns or all; `parts` is a dictionary again."""
-    rows = pq.read_table(path, columns=None if columns is None else list(columns)).to_pylist()
+def read_transcript(
+    path: Path, columns: Sequence[str] | None = None, group: int | None = None
+) -> list[dict[str, Any]]:
+    """The rows of `write_transcript`, or those of one group, with the named columns or all; `parts` is a
+    dictionary again."""
+    names = None if columns is None else list(columns)
+    only = None if group is None else [("group", "=", group)]
+    rows = pq.read_table(path, columns=names, filters=only).to_pylist()
     return [row | {"parts": dict(row["parts"])} if "parts" in row else row for row in rows]
 
 
