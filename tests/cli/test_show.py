@@ -298,7 +298,7 @@ def test_an_answer_token_by_token(run, capsys):
         "    1  ↵     0.4000   0.0100     +1.155  1.000  0.500",
         "",
         "prob: of the token when it was written, at the sampling temperature",
-        "entropy: of the choice that the token was drawn from, in nats",
+        "entropy: of the choice that it was drawn from, in nats; colours show it",
         "ratio: the probability in update 1, divided by that before the step",
         "after: the same after that update",
         "clipped by ppo_clip: ratios above 1.2 where the advantage is positive, below",
@@ -463,9 +463,9 @@ USAGE = "menon show takes a run's folder, a step, and maybe a group and an answe
     [
         (["step=9"], "has no transcripts of step 9; it has 1, 4"),
         (["step=4"], "step 4 of .* wrote no answers; choose another step"),
-        (["step=4", "group=0"], "step 4 of .* has no group 0; it has no groups"),
-        (["step=1", "group=7"], "step 1 of .* has no group 7; it has the groups 0 to 1"),
-        (["step=1", "group=0", "answer=9"], "group 0 of step 1 has no answer 9; it has the answers 0 to 3"),
+        (["step=4", "group=0"], "step 4 of .* has no group 0; it has none at all"),
+        (["step=1", "group=7"], "step 1 of .* has no group 7; it has 0 to 1"),
+        (["step=1", "group=0", "answer=9"], "group 0 of step 1 has no answer 9; it has 0 to 3"),
         (["step=x"], f"step takes a number, not 'x'; {USAGE}"),
         (["step=1", "group=-1"], "group takes a number, not '-1'"),
         (["group=1"], "group=1 needs a step too, like menon show runs/mine step=5 group=3 answer=2"),
@@ -482,9 +482,9 @@ def test_mistakes(run, words, said):
 
 
 def test_mistakes_in_trees(trees):
-    with pytest.raises(UserError, match="has no group 2; it has the groups 0 to 1"):
+    with pytest.raises(UserError, match="has no group 2; it has 0 to 1"):
         show([str(trees), "step=3", "group=2"])
-    with pytest.raises(UserError, match="group 0 of step 3 has no answer 5; it has the nodes 1 to 4"):
+    with pytest.raises(UserError, match="group 0 of step 3 has no node 5; it has 1 to 4"):
         show([str(trees), "step=3", "group=0", "answer=5"])
 
 

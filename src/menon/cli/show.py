@@ -25,8 +25,7 @@ def show(words: Sequence[str]) -> int:
     answer=2 also one answer token by token: probability, entropy, advantage, ratio.
 
     Groups and answers have the numbers of the transcript, which begin at 0. Of a run of spo_tree group=3
-    draws a tree, node by node with its value, and answer=2 shows the second node. The run may still be going
-    on.
+    draws a tree, node by node with its value, and answer=2 shows its node 2. The run may still be going on.
     """
     folder, numbers = asked_by(words)
     from menon.cli.lines import Screen
@@ -60,7 +59,7 @@ def lines(view: "RunView", numbers: Mapping[str, int], width: int) -> "Iterator[
     """The lines about a step, a group or an answer. UserError if there is none with that number."""
     from menon.cli.show_answer import answer_lines
     from menon.cli.show_group import asked, group_lines
-    from menon.cli.show_step import group_in, groups_of, is_tree, step_lines
+    from menon.cli.show_step import check_group, groups_of, is_tree, step_lines
     from menon.cli.show_tree import drawn
     from menon.record.group import read_group
 
@@ -69,7 +68,7 @@ def lines(view: "RunView", numbers: Mapping[str, int], width: int) -> "Iterator[
         yield from step_lines(view, step, width)
         return
     group, groups = numbers["group"], groups_of(view, step)
-    group_in(groups, group, f"step {step} of {view.path}")
+    check_group(groups, group, f"step {step} of {view.path}")
     answers = read_group(view, step, group)
     if "answer" in numbers:
         yield from answer_lines(view, step, group, chosen(answers, numbers["answer"], step, group), width)
@@ -85,9 +84,9 @@ def chosen(answers: "Sequence[Answer]", number: int, step: int, group: int) -> "
     are."""
     from menon.record.reader import ranges
 
-    name = "node" if answers[0].row["node"] >= 0 else "sample"
+    name, noun = ("node", "node") if answers[0].row["node"] >= 0 else ("sample", "answer")
     numbered = {answer.row[name]: answer for answer in answers}
     if number not in numbered:
-        there = f"the {'nodes' if name == 'node' else 'answers'} {ranges(sorted(numbered))}"
-        raise UserError(f"group {group} of step {step} has no answer {number}; it has {there}")
+        there = ranges(sorted(numbered))
+        raise UserError(f"group {group} of step {step} has no {noun} {number}; it has {there}")
     return numbered[number]

@@ -112,7 +112,7 @@ def explained(view: "RunView", step: int, answer: Answer, clip: Clip | None) -> 
     if "behaviour_logp" in answer.columns:
         yield "prob: of the token when it was written, at the sampling temperature"
     if "entropy" in answer.columns:
-        yield "entropy: of the choice that the token was drawn from, in nats"
+        yield "entropy: of the choice that it was drawn from, in nats; colours show it"
     else:
         yield "The sampler of this run gives no entropies."
     if not answer.is_action.all():

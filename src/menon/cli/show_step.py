@@ -40,12 +40,10 @@ def groups_of(view: "RunView", step: int) -> Groups:
     return groups
 
 
-def group_in(groups: Groups, group: int, where: str) -> Sequence[Row]:
-    """The rows of one group. UserError if the step has no such group, with those that there are."""
-    if group in groups:
-        return groups[group]
-    there = "no groups" if not groups else f"the groups {ranges(sorted(groups))}"
-    raise UserError(f"{where} has no group {group}; it has {there}")
+def check_group(groups: Groups, group: int, where: str) -> None:
+    """UserError if the step has no such group, with those that there are."""
+    if group not in groups:
+        raise UserError(f"{where} has no group {group}; it has {ranges(sorted(groups)) or 'none at all'}")
 
 
 def step_lines(view: "RunView", step: int, width: int) -> "Iterator[Text | str]":
