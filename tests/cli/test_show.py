@@ -365,6 +365,37 @@ def test_lines_fit_the_width(run, capsys):
         assert max(len(line) for line in lines if "menon show" not in line) <= 80
 
 
+def test_long_questions_fit_the_width(run, capsys, trees):
+    long = Prompt(7, np.array([1, 2], dtype=np.int32), "why " * 50, "because " * 9)
+    scores = [-0.12345, -0.23456, *[0.5] * 6]
+    written(run, 2, [answer(0, i, "a", score, prompt=long) for i, score in enumerate(scores)])
+    written(run, 3, [answer(0, i, "a", float(i % 2), prompt=long) for i in range(16)])
+    for folder, step in ((run, 2), (run, 3), (trees, 3)):
+        lines = [line for line in printed(capsys, folder, f"step={step}") if "menon show" not in line]
+        assert max(map(len, lines)) <= 80
+    assert "-0.2346 to 0.5" in printed(capsys, run, "step=2")[3]
+    assert "0101010101010101" in printed(capsys, run, "step=3")[3]
+
+
+def test_an_empty_answer(run, capsys):
+    one = answer(0, 0, "", 0.0)
+    none = replace(one, rollout=replace(one.rollout, is_action=np.zeros(4, dtype=bool)))
+    written(run, 1, [none], spans, advantage=floats(0, 0, 0, 0))
+    (run / "updates" / "step_000001.parquet").unlink()
+    zero = UpdateRecord(
+        *(0, "policy", "policy", np.array([0]), np.array([0, 4]), floats(0, 0, 0, 0)),
+        logp_before=floats(0, 0, 0, 0),
+        logp_after=floats(0, 0, 0, 0),
+    )
+    write_updates(run / "updates" / "step_000001.parquet", 1, [zero])
+    lines = printed(capsys, run, "step=1", "group=0")
+    assert "     0       0    0       0  stop            -" in lines
+    assert "     0       0       0     -    -    -        -           -" in lines
+    assert "reward     0, acc 0, 0 tokens, finish stop" in printed(
+        capsys, run, "step=1", "group=0", "answer=0"
+    )
+
+
 def test_wide_characters_are_aligned():
     lines = [line.plain for line in table(["a", "b"], [["数", "1"], ["xyz", "2"]], ["a"])]
     assert lines == ["a    b", "数   1", "xyz  2"]

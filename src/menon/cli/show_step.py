@@ -26,7 +26,7 @@ DIGITS = 16
 """Most answers of a group whose rewards are shown one by one."""
 GOLD = 12
 """Columns for the gold answer."""
-OTHERS = 38
+OTHERS = 45
 """Columns that a table of groups needs beside the question and its gold answer."""
 
 
