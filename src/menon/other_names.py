@@ -201,8 +201,7 @@ SENTENCES: dict[str, str] = {
     ),
     "{name} is a part before the estimator here: "
     "advantage='{{length: {{kind: linear_length, free: 500}}, credit: grpo}}'": "length_penalty len_penalty",
-    "{name} is a part before the estimator here: "
-    "advantage='{{overlong: {{kind: overlong, limit: 96, buffer: 24}}, credit: grpo}}'": (
+    "{name} is a part before the estimator here: advantage='{{overlong: overlong, credit: grpo}}'": (
         "overlong_buffer overlong_buffer_len overlong_buffer.len soft_overlong_punishment overlong_penalty"
     ),
     "there is no LoRA here; all weights are trained": (

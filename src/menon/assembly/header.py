@@ -9,8 +9,8 @@ from menon.reward.grade import Grading
 from menon.rollout.protocols import Grade, sizes_of
 
 
-def header(config: RunConfig, parameters: int, device: str, grade: Grade) -> dict[str, str]:
-    """The header of a run: label -> text of each line."""
+def header(config: RunConfig, parameters: int, device: str, length: str, grade: Grade) -> dict[str, str]:
+    """The header of a run: label -> text of each line; `length` is how long answers may be, in words."""
     policy, source = config.models.policy, config.source
     updates = f"{policy.updates_per_step} update" + ("s" if policy.updates_per_step > 1 else "")
     groups = f"{source.prompts_per_step} prompts x {source.samples_per_prompt} samples"
@@ -20,6 +20,7 @@ def header(config: RunConfig, parameters: int, device: str, grade: Grade) -> dic
         "model": f"{policy.model}, {quantity(parameters)} parameters",
         "task": asked_in(source),
         "step": f"{written}, {updates}, learning rate {policy.optimiser.learning_rate:g}",
+        "answers": length,
         "machine": f"{device}, {config.engine.dtype}",
         **(getattr(grade.reward, "header", {}) if isinstance(grade, Grading) else {}),
     }

@@ -107,5 +107,6 @@ def pretrain(words: Sequence[str]) -> int:
     print(f"menon pretrain  {threads.plural(chosen.count, 'thread')} ({chosen.reason})", flush=True)
     make(recipe, Path(str(out)), lambda line: print(line, flush=True))
     task = " task=countdown" if name == "search" else ""
-    print(f"the model is in {out}; train it with `menon train{task} model={out} learning_rate=5e-4`")
+    words = f"model={out} learning_rate=5e-4 max_new_tokens=96"
+    print(f"the model is in {out}; train it with `menon train{task} {words}`")
     return 0

@@ -63,9 +63,8 @@ def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
         f"menon eval  {config.model}",
         *as_in_the_run(config),
         f"  questions  {config.n} of {source}, {answers} each",
-        f"  sampling   temperature {temperature}, top_p {config.top_p:g}, at most {config.max_new_tokens} "
-        "tokens, "
-        f"seed {config.seed}",
+        f"  sampling   temperature {temperature}, top_p {config.top_p:g}, at most {config.max_new_tokens:,} "
+        f"tokens, seed {config.seed}",
         f"  machine    {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
         "",
     ]
