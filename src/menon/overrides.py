@@ -69,8 +69,10 @@ class Overrides(TypedDict, total=False):
     stop_without_signal: bool
     """Stop after ten steps in a row that taught nothing; false: only warn. These are steps of equal
     rewards, without a gradient, or with skipped updates."""
-    tracker: Literal["tensorboard", "wandb"] | None
-    """Where the numbers are mirrored; null: nowhere."""
+    tracker: Literal["tensorboard", "wandb", "both"] | None
+    """Where the numbers are mirrored: tensorboard, wandb, both, or null: nowhere."""
+    wandb_project: str
+    """The project of Weights & Biases that a mirrored run belongs to."""
     record: Literal["lean", "full"]
     """How much of each token is stored. full: also, for every update and term, each token's weight and
     the policy's log-probs before and after it, and the most probable tokens beside each token that

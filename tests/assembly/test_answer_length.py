@@ -154,8 +154,8 @@ def quiet(watch: Watcher | None = None):
 
 
 def test_a_run_records_it_and_all_that_follows_uses_it(folders, tmp_path, monkeypatch):
-    """run.json holds the number: --resume, `menon eval` and `menon sample` of the run have it, and a repetition
-    with other questions."""
+    """run.json holds the number: --resume, `menon eval` and `menon sample` of the run have it, and a
+    repetition with other questions."""
     monkeypatch.chdir(tmp_path)
     data = rows(tmp_path / "d.jsonl", *QUESTIONS)
     words = {"model": folders[160], "data": data, "out": "r", "reward": "exact", **SMALL}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from menon.record.folder import RunFolder
     from menon.record.trackers import Tracker
 
-LATER = ("steps", "save_every", "evaluate_every", "stop_without_signal", "tracker")
+LATER = ("steps", "save_every", "evaluate_every", "stop_without_signal", "tracker", "wandb_project")
 """Settings that a resumed run may change, because they do not affect the steps that are done."""
 Show = Callable[[Mapping[str, str]], "AbstractContextManager[Watcher]"]
 """The header of a run, line by line -> the watcher that reports its progress."""
@@ -180,18 +180,18 @@ def drive(
 
 @contextmanager
 def tracked(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str, Any]) -> Iterator["Watcher"]:
-    """The watcher, which also sends the numbers to the tracker if the run names one."""
+    """The watcher, which also sends the numbers to the trackers that the run names."""
     from menon.assembly.tracking import Mirrored
-    from menon.record.trackers import Tracked
+    from menon.record.trackers import Tracked, trackers_of
 
-    if tracker is None:
-        yield watch
-        return
-    mirror = Tracked(tracker, watch.notify)
+    mirrors = [Tracked(name, watch.notify) for name in (trackers_of(tracker) if tracker else ())]
+    for mirror in mirrors:
+        watch = Mirrored(watch, mirror, settings)
     try:
-        yield Mirrored(watch, mirror, settings)
+        yield watch
     finally:
-        mirror.close()
+        for mirror in mirrors:
+            mirror.close()
 
 
 def use(chosen: Threads, device: str) -> None:

@@ -52,7 +52,7 @@ def explain(words: Sequence[str]) -> int:
     updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
     lines = [
         f"menon explain  {config.recipe}, scale {config.scale}",
-        *described(config.recipe, setup_of(config), config.source.reward, config.models, width_here()),
+        *described(config.recipe, setup_of(config), config.source, config.models, width_here()),
         "",
         *length_lines(config.source, wanted, model),
         *step,
