@@ -709,6 +709,13 @@ FORMAT_1 = json.loads((Path(__file__).parent / "data" / "settings_of_format_1.js
 """Recipe -> the settings that a run.json had when each stood at the top."""
 
 
+def test_a_refusal_names_the_optimiser_once():
+    for change in ({"learning_rate": -1}, {"optimiser.betas": [2, 0.9]}, {"final_fraction": 2}):
+        with pytest.raises(UserError, match=r"^in models\.policy\.optimiser: \w+ (is|are) ") as refused:
+            changed(recipe("grpo"), change)
+        assert str(refused.value).count("optimiser") == 1
+
+
 @pytest.mark.parametrize("name", FORMAT_1)
 def test_settings_of_format_1_are_those_of_the_recipe(name):
     """Those of dapo named the longest answer twice."""

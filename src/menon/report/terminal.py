@@ -415,7 +415,7 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
         *warnings,
         *compared(before, after),
         "",
-        f"{steps} steps, {tokens} tokens written, {took}",
+        f"{steps} step{'s' * (steps != 1)}, {tokens} tokens written, {took}",
         "",
         f"  the report     {layout.page}",
         f"  every answer   {layout.transcripts}",

@@ -69,7 +69,8 @@ class Shaped:
 @dataclass(frozen=True)
 class Stopped(Shaped):
     """A right answer counts only if it ended by itself, by the end-of-text token or a stop string. That is
-    the reward of Open-Reasoner-Zero (arXiv 2503.24290). There is no reward for format or length, and no KL term."""
+    the reward of Open-Reasoner-Zero (arXiv 2503.24290). There is no reward for format or length, and no KL
+    term."""
 
     answer: AnswerRule = field(default_factory=MathAnswer)
     """The rule that judges correctness."""
