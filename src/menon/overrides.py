@@ -70,7 +70,7 @@ class Overrides(TypedDict, total=False):
     """Stop after ten steps in a row that taught nothing; false: only warn. These are steps of equal
     rewards, without a gradient, or with skipped updates."""
     tracker: Literal["tensorboard", "wandb", "both"] | None
-    """Where the numbers are mirrored: tensorboard, wandb, both, or null: nowhere."""
+    """Where the numbers are mirrored; null: nowhere."""
     wandb_project: str
     """The project of Weights & Biases that a mirrored run belongs to."""
     record: Literal["lean", "full"]

@@ -6,10 +6,9 @@ building what depends on it. A run records the number, and goes on and is evalua
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from menon.base import BASES
-from menon.config import BUILT_IN_LENGTH, LONGEST, RunConfig
+from menon.config import BUILT_IN_LENGTH, LONGEST
 from menon.limit import Limit
 from menon.types import Prompt
 
@@ -38,11 +37,6 @@ def length_for(asked: int | None, context: int | None, prompts: Iterable[Prompt]
     """The length that is set, or what the context leaves beside the longest of the prompts."""
     longest = max((len(prompt.tokens) for prompt in prompts), default=0)
     return length_within(context, longest) if asked is None else asked
-
-
-def with_length(config: RunConfig, length: int) -> RunConfig:
-    """The configuration with this length; UserError if a part does not fit it."""
-    return replace(config, source=replace(config.source, max_new_tokens=length))
 
 
 def length_in_words(asked: int | None, length: int, context: Limit | None) -> str:

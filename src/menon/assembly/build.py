@@ -9,7 +9,7 @@ from typing import Any, get_args
 from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
-from menon.assembly.answer_length import length_for, length_in_words, with_length
+from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.header import header
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
@@ -79,7 +79,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         )
         length = length_for(config.source.max_new_tokens, placed.context, [*prompts, *heldout])
         answers = length_in_words(config.source.max_new_tokens, length, placed.context)
-        config, around = with_length(config, length), with_room(around, length)
+        config = replace(config, source=replace(config.source, max_new_tokens=length))
+        around = replace(around, sampling=replace(around.sampling, max_new_tokens=length))
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         check_memory(config.source.rollout, around, prompts, placed.sampler)
         around = with_tokenizer(around, config.source, placed)
@@ -157,11 +158,6 @@ def close_grade(grade: Grade) -> None:
     """Ends the processes of the grader's reward."""
     if isinstance(grade, Grading):
         close(grade.reward)
-
-
-def with_room(around: Around, length: int) -> Around:
-    """`around` with the length of answers."""
-    return replace(around, sampling=replace(around.sampling, max_new_tokens=length))
 
 
 def with_tokenizer(around: Around, source: OnlineSource, placed: Placed) -> Around:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from menon.assembly.answer_length import length_within, with_length
+from menon.assembly.answer_length import length_within
 from menon.assembly.placement import model_name
 from menon.assembly.rollout_memory import key_bytes
 from menon.config import Engine, RunConfig, around_of
@@ -98,12 +98,10 @@ def size_of_model(name: str) -> ModelSize | None:
     )
 
 
-def with_assumed_length(config: RunConfig, model: ModelSize | None) -> RunConfig:
-    """The configuration with the length of answers: where the model's context decides it, for prompts of
-    `PROMPT` tokens."""
-    if config.source.max_new_tokens is not None:
-        return config
-    return with_length(config, max(1, length_within(None if model is None else model.context, PROMPT)))
+def assumed_length(asked: int | None, model: ModelSize | None) -> int:
+    """The length of answers: where the model's context decides it, for prompts of `PROMPT` tokens."""
+    within = length_within(None if model is None else model.context, PROMPT)
+    return max(1, within) if asked is None else asked
 
 
 def copied_in(model: nn.Module) -> int:
@@ -133,16 +131,14 @@ def tokens_per_pass(engine: Engine, tokens: float, workers: int) -> int:
     return max(1, int(min(engine.tokens_per_forward, tokens)) // workers)
 
 
-def tokens_at_once(config: RunConfig) -> int:
-    """Tokens of the forward passes of an update that run at a time, if every prompt has `PROMPT` tokens and
-    every answer its full length: `tokens_per_forward`, or all of the update where it has fewer. A sequence is
-    never cut."""
-    sampling = around_of(config.source, config.control.seed).sampling
-    each = PROMPT + sampling.max_new_tokens
-    policy, critic = config.models.policy, config.models.critic
-    updates = min(policy.updates_per_step, critic.updates_per_step if critic else policy.updates_per_step)
-    whole = math.ceil(sizes(config).step.sequences / updates) * each
-    return min(max(config.engine.tokens_per_forward, each), whole)
+def tokens_at_once(tokens_per_forward: int, sequences: float, longest: int) -> int:
+    """Tokens of the forward passes of an update that run at a time, if each of its sequences has `longest`
+    tokens: `tokens_per_forward`, or all of the update where it has fewer. A sequence is never cut.
+
+    >>> tokens_at_once(8192, 100, 200), tokens_at_once(8192, 4, 200), tokens_at_once(100, 4, 200)
+    (8192, 800, 200)
+    """
+    return min(max(tokens_per_forward, longest), math.ceil(sequences) * longest)
 
 
 def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
@@ -167,10 +163,12 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     cached = (own if small and here else number) * shape.kv
     # In fp32, see `decoder.causal`.
     attention = (number - own) * here * (2 * shape.layers * shape.hidden + shape.kv)
-    keys = key_bytes(
-        config.source.rollout, around_of(config.source, config.control.seed), PROMPT, cached, engine.slots
-    )
-    tokens = tokens_at_once(config)
+    learners = [models.policy, *([models.critic] if models.critic else [])]
+    fewest = min(each.updates_per_step for each in learners)
+    around = around_of(config.source, config.control.seed)
+    keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots)
+    longest = PROMPT + around.sampling.max_new_tokens
+    tokens = tokens_at_once(engine.tokens_per_forward, sizes(config).step.sequences / fewest, longest)
     copies = (engine.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.copied
     found: dict[str, Any] = {
         "weights": learning * number * shape.parameters,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from menon import threads
@@ -36,12 +37,12 @@ def explain(words: Sequence[str]) -> int:
     if full[-1:] == ["full=true"]:
         print(as_yaml(plain_data(config), asked.settings), end="")
         return 0
-    from menon.assembly.derived import memory, num_workers, size_of_model, sizes, with_assumed_length
+    from menon.assembly.derived import assumed_length, memory, num_workers, size_of_model, sizes
     from menon.config import setup_of
 
     policy, wanted = config.models.policy, config.source.max_new_tokens
     model = size_of_model(policy.model)
-    config = with_assumed_length(config, model)
+    config = replace(config, source=replace(config.source, max_new_tokens=assumed_length(wanted, model)))
     found = sizes(config)
     workers = num_workers(config.engine, model)
     rate = policy.optimiser.learning_rate

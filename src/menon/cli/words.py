@@ -42,10 +42,10 @@ def on_terminal() -> bool:
 def wants_json(settings: Tree) -> bool:
     """Takes `json` out of the settings: whether the last line is JSON. Without it, JSON is for programs
     alone, that is where stdout is no terminal."""
-    given = settings.pop("json", not on_terminal())
-    if not isinstance(given, bool):
+    given = settings.pop("json", "false" if on_terminal() else "true")
+    if given not in ("true", "false"):
         raise UserError(f"json is {value_text(given)}; it takes true or false")
-    return given
+    return bool(given == "true")
 
 
 def understand(
