@@ -163,8 +163,9 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     cached = (own if small and here else number) * shape.kv
     # In fp32, see `decoder.causal`.
     attention = (number - own) * here * (2 * shape.layers * shape.hidden + shape.kv)
-    learners = [models.policy, *([models.critic] if models.critic else [])]
-    fewest = min(each.updates_per_step for each in learners)
+    fewest = models.policy.updates_per_step
+    if models.critic is not None:
+        fewest = min(fewest, models.critic.updates_per_step)
     around = around_of(config.source, config.control.seed)
     keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots)
     longest = PROMPT + around.sampling.max_new_tokens
