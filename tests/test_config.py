@@ -496,7 +496,9 @@ def test_another_model_than_the_built_in_one_gets_the_papers_learning_rates():
     assert config.models.critic is not None
     rates = [part.optimiser.learning_rate for part in (config.models.policy, config.models.critic)]
     assert rates == [1e-6, 5e-6]
-    assert recipe("grpo", "a/folder") == changed(recipe("grpo"), {"learning_rate": 1e-6})
+    assert recipe("grpo", "a/folder") == changed(
+        recipe("grpo"), {"learning_rate": 1e-6, "max_new_tokens": None}
+    )
 
 
 def test_a_shared_trunk_has_one_set_of_updates():
@@ -598,7 +600,7 @@ def test_corrections_are_a_list_of_parts():
         ),
         (
             "dapo",
-            {"max_new_tokens": 50},
+            {"max_new_tokens": 50, "advantage.overlong.limit": 96},
             "counts up to 96 tokens, and answers have room for 50; set advantage.overlong.limit=50",
         ),
         (
@@ -707,9 +709,18 @@ FORMAT_1 = json.loads((Path(__file__).parent / "data" / "settings_of_format_1.js
 """Recipe -> the settings that a run.json had when each stood at the top."""
 
 
+def test_a_refusal_names_the_optimiser_once():
+    for change in ({"learning_rate": -1}, {"optimiser.betas": [2, 0.9]}, {"final_fraction": 2}):
+        with pytest.raises(UserError, match=r"^in models\.policy\.optimiser: \w+ (is|are) ") as refused:
+            changed(recipe("grpo"), change)
+        assert str(refused.value).count("optimiser") == 1
+
+
 @pytest.mark.parametrize("name", FORMAT_1)
 def test_settings_of_format_1_are_those_of_the_recipe(name):
-    assert read(RunConfig, settings_of_format_1(FORMAT_1[name])) == recipe(name)
+    """Those of dapo named the longest answer twice."""
+    named = {"advantage.overlong": {"limit": 96, "buffer": 19}} if name == "dapo" else {}
+    assert read(RunConfig, settings_of_format_1(FORMAT_1[name])) == changed(recipe(name), named)
 
 
 def test_a_run_that_graded_observations_goes_on_as_it_began():

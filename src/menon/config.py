@@ -59,6 +59,9 @@ Moving = Annotated[ReferencePart, choice(ReferencePart, REFERENCE)]
 Task = Annotated[TaskPart, choice(TaskPart, TASK)]
 Environment = Annotated[EnvironmentPart, choice(EnvironmentPart, ENVIRONMENT)]
 Reward = Annotated[RewardPart | str | Callable[..., Any] | None, choice_or_else(RewardPart)]
+BUILT_IN_LENGTH = 96
+LONGEST = 1024
+"""Most tokens of an answer of a built-in model, and of any other model, where no setting says it."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,9 @@ class OnlineSource:
     """Questions that are asked in a step."""
     samples_per_prompt: int = 8
     """Answers to each of them."""
-    max_new_tokens: int = 96
-    """Longest answer, in tokens."""
+    max_new_tokens: int | None = BUILT_IN_LENGTH
+    """Longest answer, in tokens. The default is for the built-in models. For any other model it is null: what
+    the context leaves beside the longest prompt, at most 1,024."""
     temperature: float = 1.0
     """Temperature of the answers that are learned from."""
     top_p: float = 1.0
@@ -133,7 +137,8 @@ class OnlineSource:
 
     def __post_init__(self) -> None:
         for name in ("heldout", "prompts_per_step", "samples_per_prompt", "max_new_tokens", "max_turns"):
-            at_least(1, name, getattr(self, name))
+            if (value := getattr(self, name)) is not None:
+                at_least(1, name, value)
         at_least(0, "report_questions", self.report_questions)
         at_least(0, "heldout_seed", self.heldout_seed)
         at_least(0, "ahead", self.ahead)
@@ -264,6 +269,8 @@ class Control:
     without a gradient, or with skipped updates."""
     tracker: Tracker | None = None
     """Where the numbers are mirrored; null: nowhere."""
+    wandb_project: str = "menon"
+    """The project of Weights & Biases that a mirrored run belongs to."""
     record: Literal["lean", "full"] = "lean"
     """How much of each token is stored. full: also, for every update and term, each token's weight and the
     policy's log-probs before and after it, and the most probable tokens beside each token that was drawn."""
@@ -353,10 +360,10 @@ def settings_as_begun(settings: Mapping[str, Any]) -> Tree:
 
 
 def around_of(source: OnlineSource, seed: int) -> Around:
-    """What a configuration alone says of the program around its parts."""
-    sampling = Sampling(
-        source.max_new_tokens, source.temperature, source.top_p, source.top_k, tuple(source.stop)
-    )
+    """What a configuration alone says of the program around its parts. Where the model's context will decide
+    the length of answers, it is the largest possible one."""
+    length = LONGEST if source.max_new_tokens is None else source.max_new_tokens
+    sampling = Sampling(length, source.temperature, source.top_p, source.top_k, tuple(source.stop))
     return Around(source.prompts_per_step, source.samples_per_prompt, sampling, seed)
 
 

@@ -73,6 +73,8 @@ class Run:
     """Fingerprints of the models and the data as they are now; a resumed run began with the same."""
     header: Mapping[str, str] = field(default_factory=dict)
     """Description of the run, line by line."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The settings as `run.json` keeps them, with those filled in that model and questions decide."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
     """Called with the folder of a finished run; what it returns is added to the report."""
     spans: TextSpans | None = None

@@ -79,7 +79,8 @@ SETTINGS: dict[str, str] = {
         "run_name experiment_name exp_name log_path "
         "output_dir save_path ckpt_path default_local_dir log_dir logdir run_dir output_path output save_dir"
     ),
-    "tracker": "report_to logger use_wandb wandb use_tensorboard wandb_project project_name log_with logging",
+    "tracker": "report_to logger use_wandb wandb use_tensorboard log_with logging",
+    "wandb_project": "project_name project wandb_project_name",
     "device": "cuda gpu gpus accelerator device_map",
     "dtype=bfloat16": "bf16",
     "dtype": "torch_dtype precision model_dtype param_dtype mixed_precision",
@@ -201,8 +202,7 @@ SENTENCES: dict[str, str] = {
     ),
     "{name} is a part before the estimator here: "
     "advantage='{{length: {{kind: linear_length, free: 500}}, credit: grpo}}'": "length_penalty len_penalty",
-    "{name} is a part before the estimator here: "
-    "advantage='{{overlong: {{kind: overlong, limit: 96, buffer: 24}}, credit: grpo}}'": (
+    "{name} is a part before the estimator here: advantage='{{overlong: overlong, credit: grpo}}'": (
         "overlong_buffer overlong_buffer_len overlong_buffer.len soft_overlong_punishment overlong_penalty"
     ),
     "there is no LoRA here; all weights are trained": (

@@ -69,8 +69,10 @@ class Overrides(TypedDict, total=False):
     stop_without_signal: bool
     """Stop after ten steps in a row that taught nothing; false: only warn. These are steps of equal
     rewards, without a gradient, or with skipped updates."""
-    tracker: Literal["tensorboard", "wandb"] | None
+    tracker: Literal["tensorboard", "wandb", "both"] | None
     """Where the numbers are mirrored; null: nowhere."""
+    wandb_project: str
+    """The project of Weights & Biases that a mirrored run belongs to."""
     record: Literal["lean", "full"]
     """How much of each token is stored. full: also, for every update and term, each token's weight and
     the policy's log-probs before and after it, and the most probable tokens beside each token that
@@ -108,8 +110,9 @@ class Overrides(TypedDict, total=False):
     """Questions that are asked in a step."""
     samples_per_prompt: int
     """Answers to each of them."""
-    max_new_tokens: int
-    """Longest answer, in tokens."""
+    max_new_tokens: int | None
+    """Longest answer, in tokens. The default is for the built-in models. For any other model it is
+    null: what the context leaves beside the longest prompt, at most 1,024."""
     temperature: float
     """Temperature of the answers that are learned from."""
     top_p: float
@@ -255,7 +258,8 @@ class EvalOverrides(TypedDict, total=False):
     top_p: float
     """Answers are drawn from the likeliest tokens that hold this much of the probability."""
     max_new_tokens: int | None
-    """Most tokens of an answer; default: the set's own, else that of a run (96)."""
+    """Most tokens of an answer. Default: that of the run, or the set's own, or 96 for a built-in
+    model, else what the model's context leaves beside the longest prompt, at most 1,024."""
     stop: Sequence[str]
     """Strings that end an answer, besides the end-of-text token; without any, those of the template
     (orz has some)."""

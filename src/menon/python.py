@@ -23,13 +23,14 @@ def train(recipe: RecipeName = "grpo", /, **overrides: Unpack[Overrides]) -> Rep
     >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=mine, steps=20)  # doctest: +SKIP
     """
     from menon.assembly.run import start
-    from menon.report.terminal import terminal
+    from menon.report.terminal import starting
 
-    return cast(Report, start(recipe, (dict(overrides),), terminal))
+    with starting() as show:
+        return cast(Report, start(recipe, (dict(overrides),), show))
 
 
 def evaluate(model: str = "base", /, **settings: Unpack[EvalOverrides]) -> EvalNumbers:
-    """Evaluates a model, stores every verdict, and gives the numbers: the last line of `menon eval`.
+    """Evaluates a model, stores every verdict, and gives the numbers: the JSON of `menon eval`.
 
     Settings are those of the command (`menon.eval.config.EvalConfig`).
 

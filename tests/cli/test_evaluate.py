@@ -10,6 +10,7 @@ import menon
 from helpers import tiny_model, tiny_tokenizer
 from menon.base import WEIGHTS
 from menon.cli import main
+from menon.cli import words as words_of
 from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.eval.config import read_result
@@ -46,6 +47,26 @@ def refused(capsys, *words: str) -> str:
     assert printed.out == ""
     assert printed.err.count("\n") == 1
     return printed.err.removeprefix("menon: ").rstrip("\n")
+
+
+def test_json_is_for_programs(capsys, monkeypatch, tmp_path):
+    """The last line is JSON where stdout is no terminal, or where it is asked for."""
+    words = ["eval", "base", "task=chain_sum", "n=2", *SMALL]
+
+    def last_line(name: str, *more: str) -> str:
+        assert main([*words, f"out={tmp_path / name}", *more]) == 0
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert json.loads(last_line("a"))["n"] == 2
+    assert last_line("b", "json=false") == f"  every sample's verdict is in {tmp_path / 'b'}"
+    monkeypatch.setattr(words_of, "on_terminal", lambda: True)
+    assert last_line("c") == f"  every sample's verdict is in {tmp_path / 'c'}"
+    assert json.loads(last_line("d", "json=true"))["n"] == 2
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "c")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("  McNemar")
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "c"), "json=true"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["n"] == 2
+    assert refused(capsys, *words, "json=yes") == "json is 'yes'; it takes true or false"
 
 
 def test_the_shipped_base_on_its_task(tmp_path, capsys):

@@ -108,30 +108,55 @@ def test_layers_that_differ(tmp_path):
 
 def test_memory_by_hand():
     """P numbers: 4 bytes each for weights and gradient, 8 for the moments. Activations: 2 layers * (8 * 16 +
-    4 * 32 + 2 * 8) numbers a token. Keys and values: 8 slots of 128 + 96 tokens, 2 * 2 * 8 numbers each."""
+    4 * 32 + 2 * 8) numbers a token, 500 tokens. Keys and values: 8 slots of 128 + 96 tokens, 2 * 2 * 8
+    numbers each."""
     config = changed(
         recipe("grpo"),
-        {"prompts_per_step": 2, "samples_per_prompt": 4, "tokens_per_forward": 100, "slots": 256},
+        {"prompts_per_step": 2, "samples_per_prompt": 4, "tokens_per_forward": 500, "slots": 256},
     )
     shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
     assert memory(config, shape) == {
         "weights": 4000,
         "gradients": 4000,
         "optimiser": 8000,
-        "activations": 4 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 100,
-        "logits": 3 * 4 * 100 * 50,
+        "activations": 4 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 500,
+        "logits": 3 * 4 * 500 * 50,
         "keys and values": 4 * 8 * 224 * 32,
         "libraries": 2**29,
     }
     half = memory(changed(config, {"dtype": "bfloat16", "reference": "frozen"}), shape)
     assert (half["weights"], half["reference"], half["sampler's copies"]) == (4000, 4000, 2000)
     assert half["keys and values"] == 4 * 8 * 224 * 32  # the sampler's cache is wide
-    narrow = 2 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 100
+    narrow = 2 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 500
     assert (
-        half["activations"] == narrow + 2 * 2 * 2 * (16 + 8) * 100
+        half["activations"] == narrow + 2 * 2 * 2 * (16 + 8) * 500
     )  # of attention twice as much: it is in fp32 on a CPU
     on_gpu = memory(changed(config, {"dtype": "bfloat16", "device": "cuda"}), shape)
     assert on_gpu["activations"] == narrow
+
+
+@pytest.mark.parametrize(
+    ("changes", "tokens"),
+    [
+        ({}, 4 * 224),  # an update has 4 answers of 96 tokens after prompts of 128
+        ({"updates_per_step": 1}, 8 * 224),
+        ({"updates_per_step": 8}, 224),
+        ({"tokens_per_forward": 500}, 500),
+        ({"tokens_per_forward": 100}, 224),  # an answer is never cut
+        ({"max_new_tokens": 1000}, 4 * 1128),
+    ],
+)
+def test_activations_are_those_of_an_update_at_most(changes, tokens):
+    config = changed(recipe("grpo"), {"prompts_per_step": 2, "samples_per_prompt": 4, **changes})
+    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
+    assert memory(config, shape)["activations"] == 4 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * tokens
+
+
+def test_a_critic_in_fewer_updates_holds_more():
+    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
+    small = {"prompts_per_step": 2, "samples_per_prompt": 4, "updates_per_step": 4}
+    config = changed(recipe("ppo"), {**small, "critic.updates_per_step": 2})
+    assert memory(config, shape)["activations"] == 4 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 4 * 224
 
 
 def test_memory_with_parallel_passes(monkeypatch):

@@ -2,16 +2,20 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
-from menon.assembly.header import asked_in
+from menon.assembly.header import asked_in, reward_in_words, rule_in_words
 from menon.assembly.run import configured
 from menon.cli import main
 from menon.cli.command import asked_by
+from menon.config import changed
 from menon.engines.hf_models import export
+from menon.recipes import recipe
+from menon.reward.parts import RewardPart
 
 REWARD = "def half(prompt, completion, answer, completion_ids):\n    return float(sum(completion_ids) % 2)\n"
 
@@ -26,6 +30,18 @@ class Riddles:
     def room(self, split): ...
 """
 """An environment that asks questions of its own."""
+ASKS = """
+def score(prompt, completion, answer):
+    return 1.0
+
+@dataclass(frozen=True)
+class Asks:
+    def rows(self, split, n, seed): ...
+    def room(self, split): ...
+    def grade(self, prompt, completion, answer, **columns):
+        \"\"\"Whether the riddle is solved. And more.\"\"\"
+"""
+"""A function and a task of the user's."""
 
 
 @pytest.fixture
@@ -190,7 +206,7 @@ def test_a_fault_in_mid_run_is_one_line(words, monkeypatch, capsys):
     ("words", "line"),
     [
         ([], "chain_sum"),
-        (["data=mine.jsonl", "reward=math"], "mine.jsonl, reward math"),
+        (["data=mine.jsonl", "reward=math"], "mine.jsonl"),
         (["task=countdown", "task.difficulty=3"], "countdown"),
         (["environment=calculator"], "chain_sum, environment calculator"),
         (["environment=riddles.py:Riddles"], "Riddles"),
@@ -201,3 +217,52 @@ def test_the_header_says_what_is_asked(words, line, tmp_path, monkeypatch):
     (tmp_path / "riddles.py").write_text(RIDDLES)
     asked = asked_by(["grpo", *words])
     assert asked_in(configured(asked.recipe, asked.changes, 1).source) == line
+
+
+STATED = r"after Answer: or ####, in \boxed{} or <answer>,"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "the task's own: 1.0 if the completion ends with # and exactly the right digits"),
+        (["data=mine.jsonl"], f"exact: the result {STATED} equals the gold answer"),
+        (["data=mine.jsonl", "reward=math"], f"math: the result {STATED} equals the gold answer by mathem"),
+        (["reward=choice"], f"choice: the letter {STATED} is the gold one"),
+        (["reward=code"], "code: the program in the answer passes all tests of its row"),
+        (
+            ["reward.kind=judge", "reward.model=some/judge"],
+            "judge (some/judge): a language model decides wheth",
+        ),
+        (["reward={kind: mix, parts: {math: 1, format: .5}}"], "mix: 1 math + 0.5 format"),
+        (["reward=riddles.py:score"], "own: riddles.py:score"),
+        (["task=riddles.py:Asks"], "the task's own: whether the riddle is solved"),
+        (["environment=calculator"], "the task's own: 1.0 if"),
+        (["environment=riddles.py:Riddles"], "the environment's own: the sum of what Riddles gives"),
+    ],
+)
+def test_the_header_names_the_rule_that_decides(words, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "riddles.py").write_text(RIDDLES + ASKS)
+    asked = asked_by(["grpo", *words])
+    assert reward_in_words(configured(asked.recipe, asked.changes, 1).source).startswith(line)
+
+
+@pytest.mark.parametrize("kind", sorted(part.kind for part in get_args(RewardPart)))
+def test_help_and_header_say_the_same_of_a_rule(kind, capsys):
+    """The first sentence of its docstring, in one line of at most 120 characters."""
+    (part,) = (part for part in get_args(RewardPart) if part.kind == kind)
+    told = rule_in_words(part)
+    assert told.startswith(f"{kind}: ")
+    assert len(told) <= 120
+    assert main(["help", kind]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("`", "").split())
+    assert told.removeprefix(f"{kind}: ")[1:] in shown
+
+
+def test_a_function_is_named():
+    def my_score(prompt, completion, answer):
+        return 1.0
+
+    source = changed(recipe("grpo"), {"reward": my_score}).source
+    assert reward_in_words(source) == "own: my_score"

@@ -51,6 +51,7 @@ MAY: dict[str, set[str]] = {
     "processes": {"menon.errors", "menon.processes"},
     "ragged": {"torch"},
     "limit": set(),
+    "docstrings": set(),
     "state_codec": {"numpy", "torch"},
     "batch": {"numpy", "torch", "menon.types", "menon.ragged", "menon.errors"},
     "moments": DATA,

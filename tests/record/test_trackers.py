@@ -2,17 +2,20 @@
 nothing."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from menon.assembly.run import LATER, tracked
 from menon.assembly.tracking import Mirrored, recorded
 from menon.errors import UserError
 from menon.loop import loop
 from menon.record import trackers
-from menon.record.trackers import Tracked, check, finite_numbers, run_id
+from menon.record.trackers import Tracked, check, mirrored, run_id
 from tiny_run import Watching, opened, tiny_run
 
 
@@ -54,13 +57,13 @@ def test_a_mirror_holds_the_record(tmp_path, monkeypatch):
     mirror: Any = tracked.mirror
     assert [step for step, _ in mirror.rows] == [0, 1, 2, 2, 3, 4, 4]
     assert [numbers for step, numbers in mirror.rows if "acc/mean" in numbers] == [
-        finite_numbers(line) for line in lines_of(tmp_path / "run")
+        mirrored(line) for line in lines_of(tmp_path / "run")
     ]
     assert (
         mirror.rows[0][1]["heldout/accuracy"]
         == lines_of(tmp_path / "run", "evaluations.jsonl")[0]["accuracy"]
     )
-    assert [(step, finite_numbers(numbers)) for step, numbers in recorded(tmp_path / "run")] == mirror.rows
+    assert [(step, mirrored(numbers)) for step, numbers in recorded(tmp_path / "run")] == mirror.rows
     assert watch.steps == [1, 2, 3, 4]
     tracked.close()
     assert mirror.closed
@@ -89,9 +92,74 @@ def test_a_mirror_that_cannot_begin(tmp_path, monkeypatch):
 
 
 def test_what_is_mirrored_is_finite():
-    assert finite_numbers(
+    assert mirrored(
         {"step": 3, "a": 1, "b": float("nan"), "c": None, "d": "x", "e": float("inf"), "f": 0.5}
     ) == {"a": 1.0, "f": 0.5}
+
+
+def test_curves_that_explain_nothing_stay_in_the_record():
+    assert mirrored(
+        {"time/other": 1.0, "refl/per_pattern/wait": 0.5, "refl/rate": 0.5, "time/step": 2.0}
+    ) == {
+        "refl/rate": 0.5,
+        "time/step": 2.0,
+    }
+
+
+def test_both_trackers_at_once(tmp_path, monkeypatch):
+    """Each has every step, and one that fails does not stop the other."""
+    made: list[Memory] = []
+
+    def memory(breaks_at: int):
+        def make(*given: Any) -> Memory:
+            made.append(Memory(*given, breaks_at=breaks_at))
+            return made[-1]
+
+        return make
+
+    monkeypatch.setitem(trackers.MIRRORS, "tensorboard", memory(2))
+    monkeypatch.setitem(trackers.MIRRORS, "wandb", memory(10**6))
+    watch = Watching()
+    with opened(tmp_path / "run") as folder, tracked(watch, "both", folder.settings) as seen:
+        loop(tiny_run(steps=2, save_every=0), folder, seen)
+    assert watch.steps == [1, 2]
+    broken, whole = sorted(made, key=lambda one: one.breaks_at)
+    assert [step for step, _ in broken.rows] == [0, 1]
+    assert [step for step, _ in whole.rows] == [0, 1, 2, 2]
+    assert whole.closed
+    assert watch.sentences == [
+        "tensorboard failed (the service is down) and is left out from here on; everything is in "
+        "metrics.jsonl"
+    ]
+
+
+def test_both_need_both_packages(monkeypatch):
+    monkeypatch.setattr(trackers, "MIRRORS", {"json": None, "nowhere": None})
+    with pytest.raises(UserError, match="tracker=both needs the package nowhere; install it by"):
+        check("both")
+
+
+def test_the_project_of_weights_and_biases(tmp_path, monkeypatch):
+    """It is a setting, also of a run that goes on."""
+    given: list[dict[str, Any]] = []
+
+    class Run:
+        step = 0
+
+        def log(self, numbers: Any, step: int) -> None: ...
+        def finish(self) -> None: ...
+
+    def init(**words: Any) -> Run:
+        given.append(words)
+        return Run()
+
+    fake = SimpleNamespace(init=init, api=SimpleNamespace(api_key="k"), Settings=lambda **words: None)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    (tmp_path / "run.json").write_text("{}")
+    for settings in ({}, {"control": {"wandb_project": "sums"}}):
+        trackers.WandB(tmp_path, settings, []).close()
+    assert [words["project"] for words in given] == ["menon", "sums"]
+    assert "wandb_project" in LATER
 
 
 def test_a_missing_package_is_one_sentence():

@@ -1,6 +1,7 @@
 """What a person reads during a run."""
 
 import io
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,17 @@ import pytest
 
 from helpers import prompt
 from menon.report.terminal import (
+    START,
     Live,
     Terminal,
     compared,
     duration,
+    header_lines,
     numbers_of,
     printable,
     sample_of,
     shortened,
+    starting,
     summary,
     terminal,
 )
@@ -109,6 +113,10 @@ def test_plain_lines():
     assert "12 steps, 12,345 tokens written, 1:01" in lines
     assert "  the model      runs/a/checkpoints/step_000012" in lines
     assert "  go on          menon train --resume runs/a steps=24" in lines
+    assert lines[-1] == "what the numbers mean: menon help metrics"
+    assert lines.index("evaluating the model before training ...") < lines.index(
+        "held out, before:  accuracy 0.125 (0.05 to 0.20)  length 10.0  entropy 1.000 nats"
+    )
     assert "\x1b" not in stream.getvalue()
 
 
@@ -168,6 +176,53 @@ def test_a_live_terminal_shows_the_same(monkeypatch):
         assert part in text
     monkeypatch.setenv("COLUMNS", "50")
     assert type(terminal(HEADER, Screen())) is Terminal
+
+
+def test_a_run_that_is_prepared_says_so_until_its_header(monkeypatch):
+    """On a terminal alone; an error takes the line away as well."""
+    monkeypatch.setenv("COLUMNS", "100")
+    screen = Screen()
+    with starting(screen) as show:
+        assert screen.getvalue() == START
+        assert type(show(HEADER)) is Live
+        assert screen.getvalue() == START + "\r\x1b[K"
+    assert screen.getvalue().count("\r") == 1
+    failed = Screen()
+    with pytest.raises(ValueError, match="no such file"), starting(failed):
+        raise ValueError("no such file")
+    assert failed.getvalue() == START + "\r\x1b[K"
+    plain = io.StringIO()
+    with starting(plain) as show:
+        assert type(show(HEADER)) is Terminal
+    assert plain.getvalue() == ""
+
+
+def test_a_long_line_of_the_header_is_folded_below_itself():
+    text = "up to 1,024 tokens (max_new_tokens; the context of 8,192 leaves room)"
+    lines = [label + line for label, line in header_lines({"recipe": "grpo", "answers": text}, 50)]
+    assert lines == [
+        "  answers  up to 1,024 tokens (max_new_tokens; the",
+        "           context of 8,192 leaves room)",
+    ]
+    assert len("".join(next(header_lines({"answers": text}, 80)))) <= 80
+
+
+def test_no_number_is_torn_from_its_label(monkeypatch):
+    """On 80 columns the numbers of a step take two lines, and so do those of an evaluation."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = Screen()
+    watch = terminal(HEADER, screen)
+    with watch:
+        watch.started(Path("runs/a"), 1, 12)
+        long = {"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "mean_length": 124.0}
+        both = {name.replace("accuracy", "reward"): value for name, value in long.items()}
+        watch.evaluated(0, long | both)
+        watch.stepped(report(1))
+    shown = [line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).splitlines()]
+    assert "held out, before:  accuracy 0.500 (0.25 to 0.75)  reward 0.500 (0.25 to 0.75)" in shown
+    assert "length 124.0  entropy 0.000 nats" in shown
+    assert "clipped 0.020  tokens/s    300" in shown
 
 
 def test_the_time_left_follows_the_steps():

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
+from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.header import header
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
@@ -36,11 +37,12 @@ from menon.rollout.environments import Verifiers
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
+from menon.settings import plain_data
 from menon.source.online import Online
 from menon.source.queued import Queued
 from menon.step import Plan
 from menon.types import Prompt, Sampling
-from menon.update.terms import Update
+from menon.update.terms import AnyTerm, Update
 
 AGREEMENT = {
     "float32": Agreement(1e-4, stops=True),
@@ -70,16 +72,19 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         undo.callback(close_grade, grade)
         rows, heldout_rows = questions(config.source, config.control.seed, notify)
         placed = undo.enter_context(place(config, notify))
-        setup = setup_of(config)
-        check_sampler(setup, placed.sampler.gives)
+        check_sampler(setup_of(config), placed.sampler.gives)
         prompts, heldout = (
             prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
         )
+        length = length_for(config.source.max_new_tokens, placed.context, [*prompts, *heldout])
+        answers = length_in_words(config.source.max_new_tokens, length, placed.context)
+        config = replace(config, source=replace(config.source, max_new_tokens=length))
+        around = replace(around, sampling=replace(around.sampling, max_new_tokens=length))
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         check_memory(config.source.rollout, around, prompts, placed.sampler)
         around = with_tokenizer(around, config.source, placed)
-        evaluation = evaluation_of(config.source, heldout, grade, around.sampling.stop, placed)
+        evaluation = evaluation_of(config.source, heldout, grade, around.sampling, placed)
         online = Online(
             ORDERS[config.source.order](prompts, config.control.seed),
             placed.sampler,
@@ -90,7 +95,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         source = Queued(online, config.source.ahead) if config.source.ahead else online
         undo.callback(source.close)
         yield Run(
-            plan=plan_of(setup, around, config.models, config.control),
+            plan=plan_of(setup_of(config), around, config.models, config.control),
             source=source,
             host=placed.host,
             channel=placed.channel,
@@ -100,13 +105,14 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
             stop_without_signal=config.control.stop_without_signal,
-            needs_truth=tuple(parts_that_need_truth(setup, config.source.order)),
+            needs_truth=tuple(parts_that_need_truth(setup_of(config), config.source.order)),
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             origin=origin_of_run(
                 placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
             ),
             agreement=AGREEMENT[config.engine.dtype],
-            header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
+            header=header(config, placed.parameters, str(placed.sampler.model.device), answers, grade),
+            settings=plain_data(config),
         )
 
 
@@ -115,7 +121,7 @@ def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> P
     advantage = {name: built(part, around) for name, part in setup.advantage.items()}
     return Plan(
         own_credit(advantage, estimator(setup)),
-        updates_of(dict(setup.objective), models),
+        updates_of(dict(setup.objective), models, around),
         control.seed,
         reference=own_reference(models.reference_update),
         record_updates=control.record == "full",
@@ -126,12 +132,13 @@ def evaluation_of(
     source: OnlineSource,
     heldout: Sequence[Prompt],
     grade: Grade,
-    stop: tuple[str, ...],
+    sampling: Sampling,
     placed: Placed,
 ) -> Evaluation:
-    """The evaluation of a run, at temperature 1. Its answers do not depend on the run's seed."""
+    """The evaluation of a run, at temperature 1, with the length and the stop strings of training. Its
+    answers do not depend on the run's seed."""
     answer = answer_with(source, source.heldout_seed, placed.tokenizer, placed.sampler)
-    sampling = Sampling(source.max_new_tokens, stop=stop)
+    sampling = Sampling(sampling.max_new_tokens, stop=sampling.stop)
     return Evaluation(tuple(heldout), grade, sampling, seed=source.heldout_seed, answer=answer)
 
 
@@ -167,20 +174,26 @@ def with_tokenizer(around: Around, source: OnlineSource, placed: Placed) -> Arou
     )
 
 
-def updates_of(objective: Objective, models: Models) -> tuple[Update, ...]:
+def updates_of(objective: Objective, models: Models, around: Around) -> tuple[Update, ...]:
     """The updates of a step: those of the policy, and of the critic if it has a trunk of its own."""
     policy, critic = models.policy, models.critic
-    own = {name: own_term(term, f"objective.{name}") for name, term in objective.items()}
+    own = terms_of(objective, "objective", around)
     update = Update(own, "policy", policy.updates_per_step, policy.old)
     if critic is None:
         return (update,)
-    values = {name: own_term(term, f"critic.objective.{name}") for name, term in critic.objective.items()}
+    values = terms_of(critic.objective, "critic.objective", around)
     if critic.shared_trunk:
         return (replace(update, terms=own | values),)
     return (
         replace(update, after=critic.pretrain_steps),
         Update(values, "critic", critic.updates_per_step),
     )
+
+
+def terms_of(objective: Objective, place: str, around: Around) -> dict[str, AnyTerm]:
+    """The terms as they are called in a run."""
+    ready = {name: replace(term, share=built(term.share, around)) for name, term in objective.items()}
+    return {name: own_term(term, f"{place}.{name}") for name, term in ready.items()}
 
 
 def grade_of(source: OnlineSource, reward: Reward) -> Grade:

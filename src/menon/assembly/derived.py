@@ -1,6 +1,7 @@
 """What follows from a configuration before anything runs: sizes of a step, how far off-policy it learns,
 memory."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from menon.assembly.answer_length import length_within
 from menon.assembly.placement import model_name
 from menon.assembly.rollout_memory import key_bytes
 from menon.config import Engine, RunConfig, around_of
 from menon.engines import machine
 from menon.engines.decoder import is_family
 from menon.engines.hf_models import cache_per_token, without_weights
-from menon.engines.limits import layers_of
+from menon.engines.limits import layers_of, rows_of
 from menon.engines.log_probs import CHUNK
+from menon.limit import Limit
 from menon.rollout.protocols import StepSizes, sizes_of
 
 GIB = 2**30
@@ -45,6 +48,8 @@ class ModelSize:
     """Whether the model's class belongs to the Llama family."""
     copied: int = 0
     """Numbers of the matrices that each process of the sampler copies."""
+    context: Limit | None = None
+    """Most tokens of a sequence that the sampler can write."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,14 @@ def size_of_model(name: str) -> ModelSize | None:
         vocabulary=text.vocab_size,
         family=is_family(model),
         copied=copied_in(model),
+        context=rows_of(model),
     )
+
+
+def assumed_length(asked: int | None, model: ModelSize | None) -> int:
+    """The length of answers: where the model's context decides it, for prompts of `PROMPT` tokens."""
+    within = length_within(None if model is None else model.context, PROMPT)
+    return max(1, within) if asked is None else asked
 
 
 def copied_in(model: nn.Module) -> int:
@@ -119,17 +131,27 @@ def tokens_per_pass(engine: Engine, tokens: float, workers: int) -> int:
     return max(1, int(min(engine.tokens_per_forward, tokens)) // workers)
 
 
+def tokens_at_once(tokens_per_forward: int, sequences: float, longest: int) -> int:
+    """Tokens of the forward passes of an update that run at a time, if each of its sequences has `longest`
+    tokens: `tokens_per_forward`, or all of the update where it has fewer. A sequence is never cut.
+
+    >>> tokens_at_once(8192, 100, 200), tokens_at_once(8192, 4, 200), tokens_at_once(100, 4, 200)
+    (8192, 800, 200)
+    """
+    return min(max(tokens_per_forward, longest), math.ceil(sequences) * longest)
+
+
 def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     """Bytes by what holds them, at the time when the policy learns. The sampler's cache is kept between steps
     and counts too.
 
     Weights, gradient and AdamW's two moments of everything that learns; gradients of the passes that run in
     parallel, and of the one that is being added; a copy of the weights for a sampler in bfloat16, and of the
-    matrices for each of its processes; the reference; what a forward pass of `tokens_per_forward` keeps for
-    its backward pass (8 hidden and 4 intermediate numbers, keys and values a token and layer: a Llama block
-    with fused attention); a chunk of logits three times; keys and values of all slots, with answers of full
-    length and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries.
-    Passes share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
+    matrices for each of its processes; the reference; what forward passes of `tokens_at_once` keep for their
+    backward pass (8 hidden and 4 intermediate numbers, keys and values a token and layer: a Llama block with
+    fused attention); a chunk of logits three times; keys and values of all slots, with answers of full length
+    and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
+    share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
     """
     engine, models, workers = config.engine, config.models, num_workers(config.engine, shape)
     number = BYTES[engine.dtype]
@@ -141,9 +163,13 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     cached = (own if small and here else number) * shape.kv
     # In fp32, see `decoder.causal`.
     attention = (number - own) * here * (2 * shape.layers * shape.hidden + shape.kv)
-    keys = key_bytes(
-        config.source.rollout, around_of(config.source, config.control.seed), PROMPT, cached, engine.slots
-    )
+    fewest = models.policy.updates_per_step
+    if models.critic is not None:
+        fewest = min(fewest, models.critic.updates_per_step)
+    around = around_of(config.source, config.control.seed)
+    keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots)
+    longest = PROMPT + around.sampling.max_new_tokens
+    tokens = tokens_at_once(engine.tokens_per_forward, sizes(config).step.sequences / fewest, longest)
     copies = (engine.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.copied
     found: dict[str, Any] = {
         "weights": learning * number * shape.parameters,
@@ -151,8 +177,8 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
         "optimiser": learning * 2 * number * shape.parameters,
         "reference": (models.reference != "none") * number * shape.parameters,
         "sampler's copies": copies,
-        "activations": (own * per_token + attention) * engine.tokens_per_forward,
-        "logits": COPIES * 4 * min(CHUNK, engine.tokens_per_forward * shape.vocabulary),
+        "activations": (own * per_token + attention) * tokens,
+        "logits": COPIES * 4 * min(CHUNK, tokens * shape.vocabulary),
         "keys and values": keys,
         "libraries": LIBRARIES + (workers - 1) * OTHER_PROCESS,
     }

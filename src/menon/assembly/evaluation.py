@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
+from menon.assembly.answer_length import default_length, least_room, length_for
 from menon.assembly.as_run import source_of_run
 from menon.assembly.build import answer_with, truth_of
 from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
@@ -64,8 +65,6 @@ from menon.types import Prompt, Sampling
 
 TASK_QUESTIONS = 200
 """How many held-out questions of a built-in task are asked by default."""
-MAX_NEW_TOKENS = OnlineSource.max_new_tokens
-"""Most tokens of an answer by default, as in a run."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,8 @@ def evaluate(
         prompts = prompts_to_evaluate(rows, config, model, tokenizer, notify)
         if asks_own(config) and isinstance(grade, Grading):
             prompts = proved(prompts, grade, config.on_bad, notify)
-        config = replace(config, n=len(prompts))
+        length = length_for(config.max_new_tokens, rows_of(model), prompts)
+        config = replace(config, n=len(prompts), max_new_tokens=length)
         tell_of_golds(prompts, grade, notify)
         processes = workers(model.num_parameters(), model.device)
         with closing(
@@ -137,9 +137,10 @@ def evaluate(
 
 
 def sampling_of(config: EvalConfig) -> Sampling:
-    """How the answers of an evaluation are drawn."""
+    """How the answers of an evaluation are drawn, once their length is known."""
+    assert config.max_new_tokens is not None
     return Sampling(
-        config.max_new_tokens or MAX_NEW_TOKENS,
+        config.max_new_tokens,
         config.temperature,
         config.top_p,
         stop=config.stop,
@@ -192,7 +193,8 @@ def asks_own(config: EvalConfig) -> bool:
 def settled(
     config: EvalConfig, named: NamedSet | None, notify: Callable[[str], None]
 ) -> tuple[EvalConfig, list[Row]]:
-    """The settings, with defaults filled in from the task or set, and the questions."""
+    """The settings, with defaults filled in from the task or set, and the questions. The length of answers
+    stays open where the model's context decides it."""
     if named is not None:
         rows, skipped = rows_of_set(named, str(config.set), Path(str(config.path)), config.on_bad)
         config = replace(
@@ -213,7 +215,7 @@ def settled(
     filled = replace(
         config,
         template=config.template or "none",
-        max_new_tokens=config.max_new_tokens or MAX_NEW_TOKENS,
+        max_new_tokens=config.max_new_tokens or default_length(config.model),
         n=config.n or len(rows),
         samples=config.per_question,
         stop=config.stop or find_template(config.template or "none").stop,
@@ -249,13 +251,12 @@ def prompts_to_evaluate(
     notify: Callable[[str], None],
 ) -> list[Prompt]:
     """The rows as prompts that fit into the model's context."""
-    most = config.max_new_tokens or MAX_NEW_TOKENS
     return rendered(
         rows,
         config.template or "none",
         rows_of(model),
         tokenizer,
-        most,
+        least_room(config.max_new_tokens),
         config.on_bad,
         notify,
         config.template_arguments,

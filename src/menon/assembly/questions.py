@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
+from menon.assembly.answer_length import least_room
 from menon.assembly.chat_template import chat_with, check_used
 from menon.config import OnlineSource
 from menon.engines.decoding.stop_strings import hidden_tags
@@ -160,7 +161,7 @@ def prompts_to_train(
         source.template,
         context,
         tokenizer,
-        source.max_new_tokens,
+        least_room(source.max_new_tokens),
         source.on_bad,
         notify,
         source.template_arguments,

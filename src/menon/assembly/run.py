@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from menon.record.folder import RunFolder
     from menon.record.trackers import Tracker
 
-LATER = ("steps", "save_every", "evaluate_every", "stop_without_signal", "tracker")
+LATER = ("steps", "save_every", "evaluate_every", "stop_without_signal", "tracker", "wandb_project")
 """Settings that a resumed run may change, because they do not affect the steps that are done."""
 Show = Callable[[Mapping[str, str]], "AbstractContextManager[Watcher]"]
 """The header of a run, line by line -> the watcher that reports its progress."""
@@ -41,13 +41,12 @@ def start(
     use(chosen, str(setting(settings, "device", "auto")))
     from menon.config import own_code
     from menon.record.folder import RunFolder
-    from menon.settings import plain_data
 
     config = configured(recipe, changes, chosen.count, again)
     out = Path(config.control.out)
     check_free(out)
     config = replace(config, own_code=own_code(config))
-    return drive(config, chosen, lambda run: RunFolder.create(out, plain_data(config), run.origin), show)
+    return drive(config, chosen, lambda run: RunFolder.create(out, run.settings, run.origin), show)
 
 
 def readable(view: RunView) -> bool:
@@ -83,7 +82,7 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
     use(chosen, str(setting(settings, "device", "auto")))
     from menon.config import RunConfig, changed, own_code, settings_as_begun
     from menon.record.folder import RunFolder
-    from menon.settings import plain_data, read
+    from menon.settings import read
 
     with RunFolder.open(path) as folder:
         config = changed(read(RunConfig, settings_as_begun(folder.settings)), changes)
@@ -93,7 +92,7 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
         if odd and view.checkpoints:
             raise UserError(learned_from(view, odd[0]))
         config = replace(config, own_code=now)
-        return drive(config, chosen, lambda run: folder.go_on(plain_data(config), odd), show)
+        return drive(config, chosen, lambda run: folder.go_on(run.settings, odd), show)
 
 
 def check_steps(view: RunView, steps: int) -> None:
@@ -181,18 +180,18 @@ def drive(
 
 @contextmanager
 def tracked(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str, Any]) -> Iterator["Watcher"]:
-    """The watcher, which also sends the numbers to the tracker if the run names one."""
+    """The watcher, which also sends the numbers to the trackers that the run names."""
     from menon.assembly.tracking import Mirrored
-    from menon.record.trackers import Tracked
+    from menon.record.trackers import Tracked, trackers_of
 
-    if tracker is None:
-        yield watch
-        return
-    mirror = Tracked(tracker, watch.notify)
+    mirrors = [Tracked(name, watch.notify) for name in (trackers_of(tracker) if tracker else ())]
+    for mirror in mirrors:
+        watch = Mirrored(watch, mirror, settings)
     try:
-        yield Mirrored(watch, mirror, settings)
+        yield watch
     finally:
-        mirror.close()
+        for mirror in mirrors:
+            mirror.close()
 
 
 def use(chosen: Threads, device: str) -> None:

@@ -6,8 +6,9 @@ from typing import Literal
 
 import torch
 
+from menon.assembly.answer_length import default_length, length_for
+from menon.assembly.as_run import run_of, source_tree
 from menon.assembly.evaluation import (
-    MAX_NEW_TOKENS,
     folder_of,
     prompts_to_evaluate,
     reward_for,
@@ -18,6 +19,7 @@ from menon.assembly.placement import WEIGHTS_DTYPE, device_of
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
+from menon.engines.limits import rows_of
 from menon.errors import UserError, at_least
 from menon.eval.config import EvalConfig, Task
 from menon.prompts.reader import Row
@@ -51,8 +53,9 @@ class SampleConfig:
     """0: the likeliest token always."""
     top_p: float = 1.0
     """Answers are drawn from the likeliest tokens that hold this much of the probability."""
-    max_new_tokens: int = MAX_NEW_TOKENS
-    """Longest answer."""
+    max_new_tokens: int | None = None
+    """Longest answer, in tokens. Default: that of the run that the model comes from, or 96 for a built-in
+    model, else what the model's context leaves beside the prompt, at most 1,024."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token."""
     seed: int = 0
@@ -66,7 +69,8 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         for name in ("question", "n", "max_new_tokens"):
-            at_least(1, name, getattr(self, name))
+            if (value := getattr(self, name)) is not None:
+                at_least(1, name, value)
         at_least(0, "seed", self.seed)
 
 
@@ -89,7 +93,7 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
         template_arguments=config.template_arguments,
         temperature=config.temperature,
         top_p=config.top_p,
-        max_new_tokens=config.max_new_tokens,
+        max_new_tokens=config.max_new_tokens or length_of(config.model),
         stop=config.stop,
         seed=config.seed,
     )
@@ -100,6 +104,7 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
     if config.dtype == "bfloat16":
         model = own_copy(model, torch.bfloat16)
     prompts = prompts_to_evaluate(rows, asked, model, tokenizer, lambda sentence: None)
+    asked = replace(asked, max_new_tokens=length_for(asked.max_new_tokens, rows_of(model), prompts))
     requests = [
         Request(prompts[0], sampling_of(asked), number, purpose="sample") for number in range(config.n)
     ]
@@ -112,6 +117,13 @@ def sample(config: SampleConfig, text: str | None) -> list[Sampled]:
     found = [spans(g.rollout.tokens) for g in graded]
     texts = [pieces_of(text, start.tolist())[begin:] for text, start in found]
     return [Sampled(g, pieces) for g, pieces in zip(graded, texts, strict=True)]
+
+
+def length_of(model: str) -> int | None:
+    """The longest answer of the run that a model comes from, or of a built-in model; None: what the model's
+    context leaves."""
+    run = run_of(model)
+    return default_length(model) if run is None else source_tree(run).get("max_new_tokens")
 
 
 def held_out(asked: EvalConfig, number: int) -> Row:

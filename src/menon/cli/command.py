@@ -10,7 +10,7 @@ from menon.cli.catalogue import run_settings
 from menon.cli.words import understand
 from menon.errors import UserError, nearest
 from menon.other_names import answer_for
-from menon.report.terminal import terminal
+from menon.report.terminal import starting
 from menon.settings import Tree, read_file
 
 
@@ -75,10 +75,11 @@ def train(words: Sequence[str]) -> int:
     """Trains: a recipe, changed by files of settings and by key=value. A run.json in place of the recipe
     repeats that run; --resume RUN goes on with one."""
     asked = asked_by(words)
-    if asked.resume is not None:
-        resume(asked.resume, asked.settings, terminal)
-    else:
-        start(asked.recipe, asked.changes, terminal, asked.again)
+    with starting() as show:
+        if asked.resume is not None:
+            resume(asked.resume, asked.settings, show)
+        else:
+            start(asked.recipe, asked.changes, show, asked.again)
     return 0
 
 
@@ -107,5 +108,6 @@ def pretrain(words: Sequence[str]) -> int:
     print(f"menon pretrain  {threads.plural(chosen.count, 'thread')} ({chosen.reason})", flush=True)
     make(recipe, Path(str(out)), lambda line: print(line, flush=True))
     task = " task=countdown" if name == "search" else ""
-    print(f"the model is in {out}; train it with `menon train{task} model={out} learning_rate=5e-4`")
+    words = f"model={out} learning_rate=5e-4 max_new_tokens=96"
+    print(f"the model is in {out}; train it with `menon train{task} {words}`")
     return 0

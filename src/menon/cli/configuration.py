@@ -8,23 +8,29 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from menon.cli.catalogue import ALGORITHMS, STAGES, page_of
-from menon.cli.source_text import first_sentence
+from menon.docstrings import first_sentence
 from menon.settings import Tree, plain_data, value_text
 
 if TYPE_CHECKING:
     from menon.columns import Setup
-    from menon.config import Models
+    from menon.config import Models, OnlineSource
 
 
-def described(recipe: str, setup: "Setup", reward: Any, models: "Models", width: int) -> Iterator[str]:
+def described(
+    recipe: str, setup: "Setup", source: "OnlineSource", models: "Models", width: int
+) -> Iterator[str]:
     """The objective as a sum, and every part: place, kind, formula, settings."""
     yield f"  lowers       {objective(setup.objective)}"
     if models.critic is not None:
         yield f"  critic       {objective(models.critic.objective)}"
     yield f"  reference    {models.reference}"
     pages = []
-    if reward is not None:
-        yield from part_lines("reward", reward, width)
+    if dataclasses.is_dataclass(source.reward):
+        yield from part_lines("reward", source.reward, width)
+    else:
+        from menon.assembly.header import reward_in_words
+
+        yield from wrapped("  reward       ", reward_in_words(source), width)
     for place, part in setup.parts():
         yield from part_lines(place, part, width)
         pages.append(page_of_part(part))

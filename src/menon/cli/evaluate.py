@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from menon import threads
 from menon.assembly.evaluate import evaluate as measured
 from menon.assembly.evaluate import summary
-from menon.cli.words import NO_OPTION, understand
+from menon.cli.words import NO_OPTION, understand, wants_json
 from menon.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ LATER = {"max_turns": 16, "graded_text": "policy"}
 
 
 def evaluate(words: Sequence[str]) -> int:
-    """Evaluates a model on held-out questions: avg@k, pass@k and maj@k with intervals. Prints a table, and as
-    the last line the numbers as JSON; every answer's verdict goes into a file."""
+    """Evaluates a model on held-out questions: avg@k, pass@k and maj@k with intervals. Prints a table; every
+    answer's verdict goes into a file. With json=true, or where stdout is no terminal, the last line has the
+    numbers as JSON."""
     found = understand(words, no_option=NO_OPTION)
     models, settings = found.plain, found.settings
+    as_json = wants_json(settings)
     if len(models) > 1:
         raise UserError(f"'{models[1]}' is neither key=value nor the model, which is '{models[0]}' already")
     if models and "model" in settings:
@@ -46,7 +48,8 @@ def evaluate(words: Sequence[str]) -> int:
     done, notes = measured(settings, on_ready)
     for line in [*table(done), *(f"  {note}" for note in notes)]:
         print(line)
-    print(json.dumps(summary(done)), flush=True)
+    if as_json:
+        print(json.dumps(summary(done)), flush=True)
     return 0
 
 
@@ -63,9 +66,8 @@ def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
         f"menon eval  {config.model}",
         *as_in_the_run(config),
         f"  questions  {config.n} of {source}, {answers} each",
-        f"  sampling   temperature {temperature}, top_p {config.top_p:g}, at most {config.max_new_tokens} "
-        "tokens, "
-        f"seed {config.seed}",
+        f"  sampling   temperature {temperature}, top_p {config.top_p:g}, at most {config.max_new_tokens:,} "
+        f"tokens, seed {config.seed}",
         f"  machine    {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
         "",
     ]
@@ -125,10 +127,12 @@ def number_or_dash(value: float | None) -> str:
 
 def compare(words: Sequence[str]) -> int:
     """Compares two results of `menon eval`, or the last evaluations of two runs, question by question: the
-    difference with a paired interval, and McNemar's test. The last line is JSON."""
+    difference with a paired interval, and McNemar's test. With json=true, or where stdout is no terminal, the
+    last line is JSON."""
     found = understand(words, no_option=NO_OPTION)
-    files = found.plain
-    if len(files) != 2 or found.overrides:
+    files, settings = found.plain, found.settings
+    as_json = wants_json(settings)
+    if len(files) != 2 or settings:
         raise UserError("compare takes two results of `menon eval`, or two runs: menon compare A.json B.json")
     from menon.eval.compare import compare_results as compared
     from menon.eval.stored import read_items
@@ -137,7 +141,8 @@ def compare(words: Sequence[str]) -> int:
     comparison = compared(a, b)
     for line in verdict(comparison, files, (about_a, about_b)):
         print(line)
-    print(json.dumps(vars(comparison)), flush=True)
+    if as_json:
+        print(json.dumps(vars(comparison)), flush=True)
     return 0
 
 

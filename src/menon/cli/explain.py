@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from menon import threads
 from menon.assembly.run import configured, use
 from menon.cli.command import asked_by
-from menon.cli.configuration import as_yaml, described
+from menon.cli.configuration import as_yaml, described, wrapped
 from menon.cli.help import width_here
 from menon.errors import UserError
 from menon.settings import plain_data
@@ -36,11 +37,13 @@ def explain(words: Sequence[str]) -> int:
     if full[-1:] == ["full=true"]:
         print(as_yaml(plain_data(config), asked.settings), end="")
         return 0
-    from menon.assembly.derived import memory, num_workers, size_of_model, sizes
+    from menon.assembly.derived import assumed_length, memory, num_workers, size_of_model, sizes
     from menon.config import setup_of
 
-    policy, found = config.models.policy, sizes(config)
+    policy, wanted = config.models.policy, config.source.max_new_tokens
     model = size_of_model(policy.model)
+    config = replace(config, source=replace(config.source, max_new_tokens=assumed_length(wanted, model)))
+    found = sizes(config)
     workers = num_workers(config.engine, model)
     rate = policy.optimiser.learning_rate
     if found.step.form:
@@ -50,8 +53,9 @@ def explain(words: Sequence[str]) -> int:
     updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
     lines = [
         f"menon explain  {config.recipe}, scale {config.scale}",
-        *described(config.recipe, setup_of(config), config.source.reward, config.models, width_here()),
+        *described(config.recipe, setup_of(config), config.source, config.models, width_here()),
         "",
+        *length_lines(config.source, wanted, model),
         *step,
         f"  the run      {config.control.steps:,} steps of {updates}",
         f"  off-policy   {off_policy(found)}",
@@ -61,6 +65,18 @@ def explain(words: Sequence[str]) -> int:
     ]
     print("\n".join(lines))
     return 0
+
+
+def length_lines(source: "OnlineSource", wanted: int | None, model: "ModelSize | None") -> Iterator[str]:
+    """The longest answer, and why it is that long."""
+    from menon.assembly.answer_length import length_in_words
+    from menon.assembly.derived import PROMPT
+    from menon.config import around_of
+
+    length = around_of(source, 0).sampling.max_new_tokens
+    told = length_in_words(wanted, length, None if model is None else model.context)
+    assumed = "" if wanted is not None else f", if no prompt has more than {PROMPT} tokens"
+    yield from wrapped("  answers      ", told + assumed, width_here())
 
 
 def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
@@ -75,17 +91,19 @@ def answers(
 ) -> Iterator[str]:
     """The sizes of a step of prompts times samples."""
     from menon.assembly.derived import tokens_per_pass
+    from menon.config import around_of
 
-    tokens = found.per_update * source.max_new_tokens
+    each = around_of(source, 0).sampling.max_new_tokens
+    tokens = found.per_update * each
     size = tokens_per_pass(engine, tokens, workers)
     passes = math.ceil(tokens / size)
     prompts, samples = source.prompts_per_step, source.samples_per_prompt
     yield f"  a step       {prompts:,} prompts x {samples:,} samples = {found.step.answers:,} answers"
-    yield f"               at most {source.max_new_tokens:,} tokens each, {found.step.tokens:,} in all"
+    yield f"               at most {each:,} tokens each, {found.step.tokens:,} in all"
     if found.step.more:
         yield f"               {found.step.more}"
-    each = f"{found.per_update:,.0f} answers, at most {tokens:,.0f} tokens, learning rate {rate:g}"
-    yield f"  an update    {each}"
+    of_it = f"{found.per_update:,.0f} answers, at most {tokens:,.0f} tokens, learning rate {rate:g}"
+    yield f"  an update    {of_it}"
     yield f"               {passes:,} forward pass{'es' if passes > 1 else ''} of {size:,} tokens,"
     yield "               if every answer is that long, prompts not counted"
 

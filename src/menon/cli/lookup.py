@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from menon.cli import COMMANDS
 from menon.cli.catalogue import STAGES, Listed, Stage, all_parts, page_of, run_settings
 from menon.cli.help import SETTINGS, indented, paragraphs, table, width_here
-from menon.cli.source_text import Part, Setting, docstring, first_sentence, keys_of, settings_of
+from menon.cli.source_text import Part, Setting, docstring, keys_of, settings_of
+from menon.docstrings import first_sentence
 from menon.errors import UserError
 from menon.metric_names import EVALUATION, METRICS, described, metric_lines
 from menon.other_names import answer_for

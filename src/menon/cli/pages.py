@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from menon.cli.catalogue import GROUPS, STAGES, Stage, in_group
 from menon.cli.help import SETTINGS
-from menon.cli.source_text import Setting, first_sentence, settings_of
+from menon.cli.source_text import Setting, settings_of
+from menon.docstrings import first_sentence
 from menon.metric_names import EVALUATION
 from menon.metric_names import GROUPS as METRIC_GROUPS
 from menon.other_names import SENTENCES

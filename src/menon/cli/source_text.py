@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from menon.docstrings import first_sentence
+
 PACKAGE = Path(__file__).parents[1]
 TYPES = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
 """Names of simple types. Other types are tables of settings, or parts that are chosen by their kind; their
@@ -118,15 +120,6 @@ def settings_above(module: str, base: str) -> list[Setting]:
     """The settings of a class that a class of this module extends; [] if it is not one of this package's."""
     origin, _ = value_of(module, base)
     return settings_of(origin, base) if fields_of(origin, base) else []
-
-
-def first_sentence(text: str) -> str:
-    """
-    >>> first_sentence("Of file.py:Class. Then more."), first_sentence("One of .3 and .6.")
-    ('Of file.py:Class', 'One of .3 and .6')
-    """
-    first = " ".join(text.partition("\n\n")[0].split()).partition(". ")[0]
-    return first if first.endswith("...") else first.removesuffix(".")
 
 
 def said(node: ast.stmt | None) -> str:

@@ -1,12 +1,13 @@
 """The grammar of all commands: positional words, settings `key=value`, options `--name VALUE`."""
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from menon.errors import UserError
-from menon.settings import Tree, merged, nested, override
+from menon.settings import Tree, merged, nested, override, value_text
 
 SETTING = re.compile(r"[A-Za-z_.]+=")
 """How a setting begins, where other words may be sentences with an equals sign."""
@@ -31,6 +32,20 @@ class Words:
         for one in self.overrides:
             tree = merged(tree, nested(one))
         return tree
+
+
+def on_terminal() -> bool:
+    """Whether a person reads what is printed."""
+    return sys.stdout.isatty()
+
+
+def wants_json(settings: Tree) -> bool:
+    """Takes `json` out of the settings: whether the last line is JSON. Without it, JSON is for programs
+    alone, that is where stdout is no terminal."""
+    given = settings.pop("json", "false" if on_terminal() else "true")
+    if given not in ("true", "false"):
+        raise UserError(f"json is {value_text(given)}; it takes true or false")
+    return bool(given == "true")
 
 
 def understand(

@@ -79,7 +79,8 @@ class EvalConfig:
     top_p: float = 1.0
     """Answers are drawn from the likeliest tokens that hold this much of the probability."""
     max_new_tokens: int | None = None
-    """Most tokens of an answer; default: the set's own, else that of a run (96)."""
+    """Most tokens of an answer. Default: that of the run, or the set's own, or 96 for a built-in model, else
+    what the model's context leaves beside the longest prompt, at most 1,024."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template (orz has
     some)."""

@@ -6,7 +6,7 @@ no denominator. Only `SelectedMean` lets a selection change its denominator. `pe
 counts; a loss with one number per sequence cannot be averaged over tokens.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -16,6 +16,7 @@ from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.pairs import pairs_of
+from menon.parts import Around
 from menon.types import Unit
 
 
@@ -82,21 +83,26 @@ class SequenceMean:
 
 @dataclass(frozen=True)
 class Constant:
-    """1 / (sequences * length) with a fixed length, normally the limit of an answer (Dr.GRPO): no weight
-    depends on lengths."""
+    """1 / (sequences * length) with a fixed length (Dr.GRPO): no weight depends on how long answers are."""
 
-    length: int
-    """The length that divides, normally the limit of an answer, in tokens."""
+    length: int | None = None
+    """The length that divides, in tokens; null: `max_new_tokens`."""
     kind: Literal["constant"] = "constant"
     per: ClassVar[Unit] = "sequence"
 
     def __post_init__(self) -> None:
-        if self.length < 1:
+        if self.length is not None and self.length < 1:
             raise UserError(
                 f"length of the Constant share is {self.length}; set it to the most tokens an answer may have"
             )
 
+    def build(self, around: Around) -> "Constant":
+        """With the length; one that is not set is that of the longest answer."""
+        return replace(self, length=around.sampling.max_new_tokens) if self.length is None else self
+
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
+        if self.length is None:
+            raise UserError("Constant outside of a run needs its number: give it a length")
         return _weigh(batch, selected, _num_sequences(batch) * self.length)
 
 

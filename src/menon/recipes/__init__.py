@@ -57,9 +57,10 @@ UNSTATED: dict[str, Any] = {"prompts_per_step": 128, "samples_per_prompt": 64, "
 def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig":
     """The configuration of a recipe by name.
 
-    At scale laptop, the constants of the algorithm are the paper's, and the sizes of the batch, the lengths
-    and the learning rates fit the built-in base; for another model only the learning rates differ. At scale
-    paper, all published numbers are used: `PAPER` in the recipe's module.
+    At scale laptop, the constants of the algorithm are the paper's, and the sizes of the batch, the length of
+    answers and the learning rates fit the built-in base. Another model has its own learning rates, and its
+    context decides the length. At scale paper, all published numbers are used: `PAPER` in the recipe's
+    module.
     """
     from menon.config import changed
 
@@ -79,7 +80,8 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     critic = models.critic
     if critic is not None:
         critic = replace(critic, optimiser=replace(critic.optimiser, learning_rate=CRITIC_RATE))
-    config = replace(config, models=replace(models, policy=policy, critic=critic))
+    source = replace(config.source, max_new_tokens=None)
+    config = replace(config, source=source, models=replace(models, policy=policy, critic=critic))
     if scale == "laptop":
         return config
     if not hasattr(module, "PAPER"):

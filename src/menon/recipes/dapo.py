@@ -12,13 +12,11 @@ from menon.update.terms import Term
 
 def dapo() -> RunConfig:
     """Clip .2/.28, no KL; groups that are all right or all wrong are replaced by other prompts; answers in
-    the last fifth of the length limit are penalised by up to 1.
-
-    With another `max_new_tokens` set `shaping.overlong.limit` to it.
+    the last fifth of the length limit, `max_new_tokens`, are penalised by up to 1.
     """
     return RunConfig(
         recipe="dapo",
-        advantage={"overlong": Overlong(limit=96, buffer=19), "credit": GRPO()},
+        advantage={"overlong": Overlong(), "credit": GRPO()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.28), TokenMean())},
         source=OnlineSource(rollout=DynamicSampling()),
         models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=2)),
@@ -30,7 +28,6 @@ PAPER = {
     "samples_per_prompt": 16,
     "updates_per_step": 16,
     "max_new_tokens": 20480,
-    "advantage.overlong": {"limit": 20480, "buffer": 4096},
     "rollout.prompts_per_round": 1536,
     "optimiser": {"learning_rate": 1e-6, "weight_decay": 0.1, "warmup_updates": 320},
 }

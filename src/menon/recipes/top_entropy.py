@@ -19,7 +19,7 @@ def top_entropy() -> RunConfig:
     """
     return RunConfig(
         recipe="top_entropy",
-        advantage={"overlong": Overlong(limit=96, buffer=19), "credit": GRPO()},
+        advantage={"overlong": Overlong(), "credit": GRPO()},
         objective={
             "policy": Term(PPOClip(clip_low=0.2, clip_high=0.28), SelectedMean(), TopEntropy(fraction=0.2))
         },
@@ -33,7 +33,6 @@ PAPER = {
     "samples_per_prompt": 16,
     "updates_per_step": 16,
     "max_new_tokens": 20480,
-    "advantage.overlong": {"limit": 20480, "buffer": 4096},
     "optimiser": {"learning_rate": 1e-6, "warmup_updates": 0},
 }
 """Without warm-up, other than `dapo`."""

@@ -10,9 +10,12 @@ from typing import Any, Literal, Protocol
 
 from menon.errors import UserError, pip_install
 from menon.record.layout import Layout
+from menon.settings import setting
 
-Tracker = Literal["tensorboard", "wandb"]
+Tracker = Literal["tensorboard", "wandb", "both"]
 Numbers = Mapping[str, Any]
+LEFT_OUT = ("time/other", "refl/per_pattern/")
+"""Beginnings of the names that only metrics.jsonl has: dozens of curves that explain nothing at a glance."""
 
 
 class Mirror(Protocol):
@@ -61,7 +64,7 @@ class WandB:
             for left in (folder / "wandb").glob("offline-run-*"):
                 shutil.rmtree(left, ignore_errors=True)
         self.run = wandb.init(
-            project="menon",
+            project=str(setting(settings, "wandb_project", "menon")),
             name=folder.resolve().name,
             id=run_id(folder),
             dir=folder,
@@ -85,14 +88,20 @@ class WandB:
 MIRRORS: dict[str, Callable[..., Mirror]] = {"tensorboard": TensorBoard, "wandb": WandB}
 
 
-def check(tracker: str) -> None:
-    """UserError if the tracker's package is not installed; called before a run begins."""
-    found = importlib.util.find_spec(tracker)
-    if found is None or found.origin is None:  # only a folder of that name, not the package
-        raise UserError(
-            f"tracker={tracker} needs the package {tracker}; install it by {pip_install('trackers')}, "
-            "or leave it out"
-        )
+def trackers_of(tracker: Tracker) -> tuple[str, ...]:
+    """The trackers that a setting names."""
+    return tuple(MIRRORS) if tracker == "both" else (tracker,)
+
+
+def check(tracker: Tracker) -> None:
+    """UserError if the package of a tracker is not installed; called before a run begins."""
+    for name in trackers_of(tracker):
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:  # only a folder of that name, not the package
+            raise UserError(
+                f"tracker={tracker} needs the package {name}; install it by {pip_install('trackers')}, "
+                "or leave it out"
+            )
 
 
 def run_id(folder: Path) -> str:
@@ -107,7 +116,7 @@ class Tracked:
     """A tracker that may fail: after the first failure the user is notified and the tracker is no longer
     used."""
 
-    def __init__(self, tracker: Tracker, told: Callable[[str], None]) -> None:
+    def __init__(self, tracker: str, told: Callable[[str], None]) -> None:
         self.tracker, self.told = tracker, told
         self.mirror: Mirror | None = None
 
@@ -116,14 +125,14 @@ class Tracked:
 
         def make() -> None:
             self.mirror = MIRRORS[self.tracker](
-                folder, settings, [(step, finite_numbers(numbers)) for step, numbers in lines]
+                folder, settings, [(step, mirrored(numbers)) for step, numbers in lines]
             )
 
         self._try(make)
 
     def write(self, step: int, numbers: Numbers) -> None:
         if (mirror := self.mirror) is not None:
-            self._try(lambda: mirror.write(step, finite_numbers(numbers)))
+            self._try(lambda: mirror.write(step, mirrored(numbers)))
 
     def close(self) -> None:
         if (mirror := self.mirror) is not None:
@@ -141,10 +150,10 @@ class Tracked:
             )
 
 
-def finite_numbers(numbers: Numbers) -> dict[str, float]:
-    """The finite numbers alone, without the step."""
+def mirrored(numbers: Numbers) -> dict[str, float]:
+    """The numbers that a tracker gets: the finite ones, without the step and those of `LEFT_OUT`."""
     return {
         k: float(v)
         for k, v in numbers.items()
-        if isinstance(v, int | float) and k != "step" and abs(v) < float("inf")
+        if isinstance(v, int | float) and k != "step" and abs(v) < float("inf") and not k.startswith(LEFT_OUT)
     }

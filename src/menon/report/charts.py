@@ -348,12 +348,12 @@ def figure(chart: Chart) -> str:
         [
             f'<figure class="chart" data-across="{across}" data-points="{escape(json.dumps(points))}">',
             f"<figcaption><strong>{escape(chart.title)}</strong><span class=at></span></figcaption>",
+            f"<p>{escape(chart.note)}</p>" if chart.note else "",
             f"<div class=legend>{legend}</div>",
             f'<svg viewBox="0 0 {at.width} {at.height}" role="img" aria-label="{escape(in_words(chart))}">',
             *frame.axes(),
             *frame.marks(),
             f'<line class="cursor" y1="{at.top}" y2="{at.height - at.bottom}"/></svg>',
-            f"<p>{escape(chart.note)}</p>" if chart.note else "",
             "</figure>",
         ]
     )

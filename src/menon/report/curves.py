@@ -45,9 +45,13 @@ ENTROPY = {
     "entropy/p80": "80th percentile",
     "entropy/p95": "95th percentile",
 }
-LENGTHS_NOTE = "Mean over right and over wrong answers; the percentile is over all."
-LENGTHS_OF_ALL = "Over all answers."
-ENTROPY_NOTE = "Over the tokens that the policy wrote."
+ACCURACY_NOTE = "Share of answers that are right."
+REWARD_NOTE = "What the grader gives to an answer: mean and deviation over those of a step."
+LENGTHS_NOTE = (
+    "Tokens of an answer: means over the right and over the wrong ones; the percentile is over all."
+)
+LENGTHS_OF_ALL = "Tokens of an answer, over all answers."
+ENTROPY_NOTE = "How undecided the policy is at a token that it writes; 0: it always writes the same one."
 GROUPS = {"groups/all_correct": "all right", "groups/all_wrong": "all wrong"}
 GROUPS_NOTE = (
     "Share of the prompts whose answers earned different rewards: only they teach an estimator that compares "
@@ -55,7 +59,10 @@ GROUPS_NOTE = (
 )
 CLIP = {"clip/frac": "clipped", "clip/low": "below", "clip/high": "above"}
 CLIP_NOTE = "Share of tokens whose gradient was cut off, over all updates of the step."
-GRADIENT_NOTE = "Norm before it is clipped; mean over the updates of the step."
+GRADIENT_NOTE = (
+    "How strongly an update pulls: the gradient's norm before it is clipped, mean over the step's updates."
+)
+KL_NOTE = "How far the policy is from the reference: summed over an answer's tokens, mean over answers."
 SPEED_NOTE = "Written tokens over the whole time of the step."
 TONES = {
     "all right": 3,
@@ -76,13 +83,13 @@ def _named(lines: Lines, names: Mapping[str, str]) -> tuple[Line, ...]:
 def _accuracy(lines: Lines, evaluations: Lines) -> Chart:
     held_out = Line("held out", series(evaluations, "accuracy"), 2, dots=True)
     training = Line("training", series(lines, "acc/mean"), 1)
-    return Chart("Accuracy", (training, held_out), "Share of right answers.", SHARE)
+    return Chart("Accuracy", (training, held_out), ACCURACY_NOTE, SHARE)
 
 
 def _reward(lines: Lines, evaluations: Lines) -> Chart:
     held_out = Line("held out", series(evaluations, "reward"), 2, dots=True)
     training = _named(lines, {"reward/mean": "training", "reward/std": "deviation"})
-    return Chart("Reward", (*training, held_out), "As the grader gave it.")
+    return Chart("Reward", (*training, held_out), REWARD_NOTE)
 
 
 def _groups(lines: Lines, known: bool) -> Chart:
@@ -131,8 +138,7 @@ def _divergence(lines: Lines) -> Chart:
     """KL to the reference if there is one, else how far the updates moved the policy from the sampler."""
     if series(lines, "kl/seq"):
         line = Line("of a whole answer", series(lines, "kl/seq"), 1)
-        note = "Of the sampled tokens; mean over answers."
-        return Chart("KL to the reference", (line,), note, Axis(unit="nats"))
+        return Chart("KL to the reference", (line,), KL_NOTE, Axis(unit="nats"))
     spread = [(x, y - 1) for x, y in series(lines, "ratio/max")]
     note = "New over old probability of a token, less 1. This run has no reference to measure a KL to."
     return Chart("Largest ratio", (Line("max ratio - 1", spread, 1),), note, Axis(low=0))

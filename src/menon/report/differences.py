@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-OF_EACH_RUN = ("control.seed", "control.out", "control.tracker", "engine.threads")
+OF_EACH_RUN = ("control.seed", "control.out", "control.tracker", "control.wandb_project", "engine.threads")
 """Settings that every run has for itself; they are no difference between experiments."""
 ABSENT = object()
 

@@ -224,7 +224,10 @@ def distance(content: Content) -> Iterator[str]:
         Line("trained model's answers", positions(drift), 1),
         Line("the start's answers", positions(drift["back"]), 4),
     )
-    note = "Mean over the answers that are that long, as far as a tenth of the answers reach."
+    note = (
+        "How far the two models' next tokens differ at each place: mean over the answers that are that long, "
+        "as far as a tenth of the answers reach."
+    )
     chart = Chart("KL at each token of the answer", lines, note, Axis(unit="nats", low=0), Axis("token"))
     yield figure(chart).replace('"chart"', '"chart wide"', 1)
 

@@ -7,7 +7,20 @@ from statistics import mean
 
 from menon.record import disk
 from menon.report.charts import TONES_IN_TURN, Axis, Band, Chart, Line, Points, figure
-from menon.report.curves import SHARE, Lines, series, speed
+from menon.report.curves import (
+    ACCURACY_NOTE,
+    CLIP_NOTE,
+    ENTROPY_NOTE,
+    GRADIENT_NOTE,
+    GROUPS_NOTE,
+    KL_NOTE,
+    LENGTHS_OF_ALL,
+    SHARE,
+    SPEED_NOTE,
+    Lines,
+    series,
+    speed,
+)
 from menon.report.page import document
 from menon.report.sections import safe
 
@@ -100,17 +113,19 @@ def evaluated(name: str) -> Callable[[Recorded], Points]:
 
 
 CURVES = (
-    Curve("Accuracy, held out", evaluated("accuracy"), SHARE),
-    Curve("Reward, held out", evaluated("reward")),
-    Curve("Accuracy in training", training("acc/mean"), SHARE),
-    Curve("Reward in training", training("reward/mean"), note="As the grader gave it."),
-    Curve("Length", training("len/mean"), Axis(unit="tokens", low=0)),
-    Curve("Entropy", training("entropy/mean"), Axis(unit="nats", low=0)),
-    Curve("Groups whose rewards differ", training("groups/varied"), SHARE),
-    Curve("Clipped tokens", training("clip/frac"), Axis(low=0)),
-    Curve("KL to the reference", training("kl/seq"), Axis(unit="nats")),
-    Curve("Gradient norm", training("grad_norm"), Axis(low=0)),
-    Curve("Speed", lambda run: speed(run[0]), Axis(unit="tokens a second", low=0)),
+    Curve("Accuracy, held out", evaluated("accuracy"), SHARE, ACCURACY_NOTE),
+    Curve("Reward, held out", evaluated("reward"), note="What the grader gives to an answer, on average."),
+    Curve("Accuracy in training", training("acc/mean"), SHARE, ACCURACY_NOTE),
+    Curve(
+        "Reward in training", training("reward/mean"), note="What the grader gives to an answer, on average."
+    ),
+    Curve("Length", training("len/mean"), Axis(unit="tokens", low=0), LENGTHS_OF_ALL),
+    Curve("Entropy", training("entropy/mean"), Axis(unit="nats", low=0), ENTROPY_NOTE),
+    Curve("Groups whose rewards differ", training("groups/varied"), SHARE, GROUPS_NOTE),
+    Curve("Clipped tokens", training("clip/frac"), Axis(low=0), CLIP_NOTE),
+    Curve("KL to the reference", training("kl/seq"), Axis(unit="nats"), KL_NOTE),
+    Curve("Gradient norm", training("grad_norm"), Axis(low=0), GRADIENT_NOTE),
+    Curve("Speed", lambda run: speed(run[0]), Axis(unit="tokens a second", low=0), SPEED_NOTE),
 )
 
 

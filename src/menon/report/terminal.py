@@ -4,7 +4,8 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -20,8 +21,11 @@ QUESTION_LINES = 6
 """Most lines of one answer, and of its question, that are shown."""
 WIDTH = 110
 """Characters of a line of a sample where there is no terminal."""
+START = "loading the model and the questions ..."
+FIRST = "evaluating the model before training ..."
+WRITING = "writing the answers of the first step ..."
 LAST = "evaluating the trained model and writing the report ..."
-"""What is shown while there is no bar any more."""
+"""What is shown while there is no bar yet, and none any more."""
 MEMORY = 0.8
 """Weight of earlier steps in the moving average of the time per step, for the forecast of the time left."""
 
@@ -50,17 +54,23 @@ class Terminal:
     def started(self, folder: Path, first_step: int, steps: int) -> None:
         self.folder, self.steps, self.began = folder, steps, time.monotonic()
         self.say(title(self.header))
-        for label, text in {**self.header, "folder": str(folder)}.items():
-            if label != "recipe":
-                self.say(f"  {label:<9}{text}")
+        for label, text in header_lines({**self.header, "folder": str(folder)}, WIDTH):
+            self.say(f"{label}{text}")
         if first_step > 1:
             self.say(f"  going on after step {first_step - 1}")
         self.say("")
+        if first_step == 1:
+            self.say(FIRST)
 
     def evaluated(self, step: int, numbers: Mapping[str, float]) -> None:
         if step == 0:
             self.seconds_after = time.monotonic() - self.began
-        self.say(evaluation(step, numbers))
+        for line in self.in_width(evaluation(step, numbers)):
+            self.say(line)
+
+    def in_width(self, line: str) -> list[str]:
+        """A line of numbers as it is written: whole where there is no terminal."""
+        return [line]
 
     def stepped(self, report: StepReport) -> None:
         self.forecast(report)
@@ -139,14 +149,13 @@ class Live(Terminal):
 
         self.folder, self.steps, self.began = folder, steps, time.monotonic()
         self.console.print(Text(title(self.header), style="bold"))
-        for label, text in {**self.header, "folder": str(folder)}.items():
-            if label != "recipe":
-                self.console.print(Text.assemble((f"  {label:<9}", "dim"), text))
+        for label, text in header_lines({**self.header, "folder": str(folder)}, self.console.width):
+            self.console.print(Text.assemble((label, "dim"), text))
         if first_step > 1:
             self.say(f"  going on after step {first_step - 1}")
         self.say("")
         self.live.start()
-        self.live.update(Text("evaluating the model before training ...", style="dim"))
+        self.live.update(Text(FIRST if first_step == 1 else "", style="dim"))
 
     def show(self, report: StepReport) -> None:
         from rich.console import Group
@@ -159,11 +168,23 @@ class Live(Terminal):
         width = max(10, min(40, self.console.width - 34))
         done = ProgressBar(self.steps, report.step, width=width, complete_style="cyan", finished_style="cyan")
         bar.add_row(step, done, Text(f"{self.left(report)} left", style="dim"))
-        numbers = Text("  ").join(
-            Text.assemble((f"{label} ", "dim"), (f"{text:>{width}}", "cyan"))
-            for label, text, width in numbers_of(report)
-        )
-        self.live.update(Group(bar, numbers))
+        lines = []
+        for row in in_rows(numbers_of(report), self.console.width):
+            cells = [
+                Text.assemble((f"{label} ", "dim"), (f"{text:>{wide}}", "cyan")) for label, text, wide in row
+            ]
+            lines.append(Text("  ").join(cells))
+        self.live.update(Group(bar, *lines))
+
+    def in_width(self, line: str) -> list[str]:
+        return at_gaps(line, self.console.width)
+
+    def evaluated(self, step: int, numbers: Mapping[str, float]) -> None:
+        from rich.text import Text
+
+        super().evaluated(step, numbers)
+        if step == 0:
+            self.live.update(Text(WRITING, style="dim"))
 
     def last(self) -> None:
         from rich.text import Text
@@ -194,6 +215,31 @@ class Live(Terminal):
         super().finished(report)
 
 
+@contextmanager
+def starting(stream: TextIO | None = None) -> Iterator[Callable[[Mapping[str, str]], Terminal]]:
+    """Says on a terminal that a run is being prepared, until its header is shown or an error comes, and gives
+    the function that shows the header and what follows."""
+    stream = stream or sys.stdout
+    waiting = stream.isatty()
+
+    def show(header: Mapping[str, str]) -> Terminal:
+        clear()
+        return terminal(header, stream)
+
+    def clear() -> None:
+        nonlocal waiting
+        if waiting:
+            print("\r\x1b[K", end="", file=stream, flush=True)
+        waiting = False
+
+    if waiting:
+        print(START, end="", file=stream, flush=True)
+    try:
+        yield show
+    finally:
+        clear()
+
+
 def terminal(header: Mapping[str, str], stream: TextIO | None = None) -> Terminal:
     """`Live` for a terminal, `Terminal` for any other stream."""
     stream = stream or sys.stdout
@@ -213,6 +259,20 @@ def title(header: Mapping[str, str]) -> str:
     return f"menon {__version__}  {header.get('recipe', '')}".rstrip()
 
 
+def header_lines(header: Mapping[str, str], width: int) -> Iterator[tuple[str, str]]:
+    """Label and text of each line of a header but the recipe's; a long text is folded below itself."""
+    for label, text in header.items():
+        if label == "recipe":
+            continue
+        start = f"  {label:<9}"
+        folded = textwrap.wrap(
+            text, max(width - len(start), 30), break_long_words=False, break_on_hyphens=False
+        )
+        for line in folded or [""]:
+            yield start, line
+            start = " " * len(start)
+
+
 def numbers_of(report: StepReport) -> list[tuple[str, str, int]]:
     """Label, text and width of a step's main numbers."""
     metrics = report.metrics
@@ -228,6 +288,40 @@ def numbers_of(report: StepReport) -> list[tuple[str, str, int]]:
         ("clipped", f"{metrics.get('clip/frac', 0.0):.3f}", 5),
         ("tokens/s", f"{speed:,.0f}", 6),
     ]
+
+
+def in_rows(numbers: Sequence[tuple[str, str, int]], width: int) -> list[list[tuple[str, str, int]]]:
+    """The numbers in as many rows as it takes, so that a label and its number stay on one line.
+
+    >>> in_rows([("a", "1", 5), ("b", "2", 5), ("c", "3", 5)], 16)
+    [[('a', '1', 5), ('b', '2', 5)], [('c', '3', 5)]]
+    """
+    rows: list[list[tuple[str, str, int]]] = [[]]
+    used = 0
+    for number in numbers:
+        label, text, wide = number
+        size = len(label) + 1 + max(len(text), wide)
+        if rows[-1] and used + 2 + size > width:
+            rows.append([])
+        used = used + 2 + size if rows[-1] else size
+        rows[-1].append(number)
+    return rows
+
+
+def at_gaps(line: str, width: int) -> list[str]:
+    """The line folded at its gaps of two spaces, what follows indented.
+
+    >>> at_gaps("held out:  accuracy 0.1  length 3", 24)
+    ['held out:  accuracy 0.1', '    length 3']
+    """
+    first, *cells = line.split("  ")
+    lines = [first]
+    for cell in cells:
+        if len(lines[-1]) + 2 + len(cell) <= width:
+            lines[-1] += f"  {cell}"
+        else:
+            lines.append(f"    {cell}")
+    return lines
 
 
 def evaluation(step: int, numbers: Mapping[str, float]) -> str:
@@ -321,13 +415,15 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
         *warnings,
         *compared(before, after),
         "",
-        f"{steps} steps, {tokens} tokens written, {took}",
+        f"{steps} step{'s' * (steps != 1)}, {tokens} tokens written, {took}",
         "",
         f"  the report     {layout.page}",
         f"  every answer   {layout.transcripts}",
-        f"  the numbers    {layout.metrics}, which `menon help metrics` explains",
+        f"  the numbers    {layout.metrics}",
         f"  the model      {layout.checkpoint(steps)}",
         f"  go on          menon train --resume {folder} steps={2 * steps}",
+        "",
+        "what the numbers mean: menon help metrics",
     ]
 
 

@@ -201,8 +201,9 @@ def mentioned(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class MultipleChoice:
-    """1 if the stated letter is the gold one, else 0; where the gold answer is several letters (`BD`),
-    exactly these must be stated. If it is no letter from A to J, no answer is right."""
+    r"""The letter after `Answer:` or `####`, in `\boxed{}` or `<answer>`, is the gold one. 1 if it is, else
+    0; where the gold answer is several letters (`BD`), exactly these must be stated. If it is no letter from
+    A to J, no answer is right."""
 
     kind: Literal["choice"] = "choice"
     ways: ClassVar[tuple[Way, ...]] = WAYS

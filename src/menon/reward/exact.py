@@ -16,7 +16,8 @@ _NUMBER = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?")
 
 @dataclass(frozen=True)
 class ExactMatch:
-    r"""1 if the result that a completion states is the gold answer, else 0 (docs/numerics.md, 13.1 and 13.2).
+    r"""The result after `Answer:` or `####`, in `\boxed{}` or `<answer>`, equals the gold answer. 1 if it
+    does, else 0 (docs/numerics.md, 13.1 and 13.2).
 
     The first way of `extract.WAYS` that finds a result decides: `<answer>`, `\boxed{}`, `Answer:`, `####`. It
     is wrong if nothing is stated, if nothing follows the thought, or if the box is malformed. Numbers are

@@ -16,9 +16,9 @@ _MARK = re.compile(rf"(?<!\w)-(?=\.?\d)|(?<=\d)[./:^-](?=\d)|(?P<mark>[{re.escap
 
 @dataclass(frozen=True)
 class WordF1:
-    """2 P R / (P + R) of the stated result's words against the gold answer's: with c words in common (each
-    counted as often as it occurs in both), P = c / stated words and R = c / gold words. `acc` is 1 where the
-    words are the same, in the same order.
+    """How many words the stated result shares with the gold answer: 2 P R / (P + R). With c words in common
+    (each counted as often as it occurs in both), P = c / stated words and R = c / gold words. `acc` is 1
+    where the words are the same, in the same order.
 
     Words are compared in lower case, without punctuation and the articles a, an and the, as in SQuAD's
     script, but a number keeps its signs: 3.5 is not 35. The result is what the first of `extract.WAYS`

@@ -12,8 +12,8 @@ _WHOLE = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Format:
-    """1 if the answer is `<think>...</think> <answer>...</answer>`, each tag once and nothing around them,
-    else 0 (docs/numerics.md, 13.3).
+    """The answer is `<think>...</think> <answer>...</answer>`, each tag once and nothing around them. 1 if it
+    is, else 0 (docs/numerics.md, 13.3).
 
     Where the prompt ends with `<think>` the answer need not open it. Its acc is unknown: form is not
     correctness.

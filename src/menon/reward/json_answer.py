@@ -19,9 +19,9 @@ _FENCED = re.compile(r"```(?i:json)?\s*\n(.*?)```", re.DOTALL)
 
 @dataclass(frozen=True)
 class JsonAnswer:
-    """1 if the answer is the JSON of the gold answer, else 0: the last `<answer>`, else the whole text after
-    the thought; where that holds fenced blocks, the last of them. Order counts in lists, not in objects; 1
-    and 1.0 are the same number; a repeated key is refused.
+    """The answer is the same JSON as the gold answer. 1 if it is, else 0. What is read is the last
+    `<answer>`, else the whole text after the thought; where that holds fenced blocks, the last of them. Order
+    counts in lists, not in objects; 1 and 1.0 are the same number; a repeated key is refused.
 
     `partial`: if both are objects, the score is the share of their keys whose values are the same.
     """

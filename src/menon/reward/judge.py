@@ -35,7 +35,8 @@ _PLACE = re.compile("|".join(map(re.escape, PLACES)))
 
 @dataclass(frozen=True)
 class Judge:
-    """Binary: R = 1 if the judge's decision c is yes, else 0. Soft: R = P if c = yes, 1 - P if c = no.
+    """A language model decides whether what the answer states agrees with the gold answer. Binary: R = 1 if
+    its decision c is yes, else 0. Soft: R = P if c = yes, 1 - P if c = no.
 
     P is the probability of the first token that the judge wrote; with `renorm` P(YES) / (P(YES) + P(NO)),
     each over all first tokens that begin the word. c is the first word of the reply after its thought, or of

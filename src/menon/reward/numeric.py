@@ -19,11 +19,12 @@ _SIGN = re.compile(r"^([-+]) +")
 
 @dataclass(frozen=True)
 class Numeric:
-    """1 if |stated - gold| <= absolute + relative * |gold|, else 0. Both are decimal numbers, perhaps with an
+    r"""The number after `Answer:` or `####`, in `\boxed{}` or `<answer>`, is close to the gold one. 1 if
+    |stated - gold| <= absolute + relative * |gold|, else 0. Both are decimal numbers, perhaps with an
     exponent, or a fraction `a/b`; the comparison is exact. Any other stated result is wrong. This is for
     measured answers; use `math` for mathematics.
 
-    >>> Numeric(relative=0.01)("", "\\\\boxed{9.95}", "10").score
+    >>> Numeric(relative=0.01)("", "\\boxed{9.95}", "10").score
     1.0
     """
 

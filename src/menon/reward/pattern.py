@@ -15,8 +15,8 @@ from menon.types import Verdict
 
 @dataclass(frozen=True)
 class Pattern:
-    """1 if the whole stated result (with `whole` the whole text after the thought) matches a regular
-    expression, else 0.
+    """The whole stated result matches a regular expression. 1 if it does, else 0; with `whole` it is the
+    whole text after the thought.
 
     `pattern` is for all rows; "" takes each row's gold answer. Matching may take very long, so it runs in a
     worker process with a time limit.

@@ -19,7 +19,8 @@ Score = Callable[[Sequence[str]], Sequence[float]]
 
 @dataclass(frozen=True)
 class Preference:
-    """R = clip((s - mean) / std, -clip, clip), s the raw score of prompt and answer; `acc` is unknown (NaN).
+    """A preference model's score of prompt and answer. R = clip((s - mean) / std, -clip, clip), s the raw
+    score; `acc` is unknown (NaN).
 
     `mean` and `std` are those of the raw scores of held-out demonstrations, measured once before the run, so
     that rewards of different preference models have the same scale. The model does not see the thought. A

@@ -10,8 +10,8 @@ from menon.types import Verdict
 
 @dataclass(frozen=True)
 class Repetition:
-    """-most * (1 - distinct / all) of an answer's n-grams of tokens (docs/numerics.md, 13.6); 0 for an answer
-    of fewer than n tokens.
+    """A penalty on repeated n-grams of tokens: -most * (1 - distinct / all) (docs/numerics.md, 13.6). 0 for
+    an answer of fewer than n tokens.
 
     >>> Repetition(n=2)("", "", "", completion_ids=[1, 2, 1, 2, 1]).score  # 12 21 12 21: 2 of 4 are distinct
     -0.5

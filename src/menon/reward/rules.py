@@ -68,8 +68,9 @@ class Shaped:
 
 @dataclass(frozen=True)
 class Stopped(Shaped):
-    """A right answer counts only if it ended by itself, by the end-of-text token or a stop string
-    (Open-Reasoner-Zero, arXiv 2503.24290). There is no reward for format or length, and no KL term."""
+    """A right answer counts only if it ended by itself, by the end-of-text token or a stop string. That is
+    the reward of Open-Reasoner-Zero (arXiv 2503.24290). There is no reward for format or length, and no KL
+    term."""
 
     answer: AnswerRule = field(default_factory=MathAnswer)
     """The rule that judges correctness."""
@@ -81,8 +82,8 @@ class Stopped(Shaped):
 
 @dataclass(frozen=True)
 class Cosine(Shaped):
-    """A reward that depends on length (open-r1; docs/numerics.md, 13.5): v_min + (v_max - v_min) (1 +
-    cos(pi * tokens / max_tokens)) / 2.
+    """The reward of a right answer falls with its length, that of a wrong one rises. It is v_min + (v_max -
+    v_min) (1 + cos(pi * tokens / max_tokens)) / 2 (open-r1; docs/numerics.md, 13.5).
 
     A right answer falls from `right_short` to `right_long`, a wrong one rises from `wrong_short` to
     `wrong_long`; a length above max_tokens counts as max_tokens.
@@ -156,8 +157,8 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Mix:
-    """The weighted sum of named parts, before any statistics over a group; R1-Zero's reward is `{math: 1,
-    format: 1}`.
+    """The weighted sum of named rules. It is taken before any statistics over a group; R1-Zero's reward is
+    `{math: 1, format: 1}`.
 
     A part is a kind with its weight, or a rule and a weight under any name. The verdict's parts hold each
     part's own score under its name. acc is that of the first part that states it, else what the first

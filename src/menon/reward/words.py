@@ -17,9 +17,9 @@ _FORMULA = re.compile(r"\$[^$]*\$|\\\(.*?\\\)|\\\[.*?\\\]|\\[a-zA-Z]+", re.DOTAL
 
 @dataclass(frozen=True)
 class Overlap:
-    """1 if the answer after the thought holds the gold answer's words in a row, else 0; with `soft`, the
-    share of the words of either that both have (Jaccard). These are the rule baselines of arXiv 2503.23829;
-    `judge` does better."""
+    """The answer after the thought holds the gold answer's words in a row. 1 if it does, else 0; with `soft`,
+    the share of the words of either that both have (Jaccard). These are the rule baselines of arXiv
+    2503.23829; `judge` does better."""
 
     soft: bool = False
     """The share of the words that both have, not 0 or 1."""
@@ -39,8 +39,8 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Language:
-    """The share of an answer's words that are in the target language (DeepSeek-R1, arXiv 2501.12948),
-    recognised by their script: for `en` any Latin word, for `zh` any Chinese character, which counts as a
+    """The share of an answer's words that are in the target language (DeepSeek-R1, arXiv 2501.12948). They
+    are recognised by their script: for `en` any Latin word, for `zh` any Chinese character, which counts as a
     word. Formulas do not count; an answer without words has 1."""
 
     language: str = "en"

@@ -39,15 +39,11 @@ class Optimiser:
         for name in ("learning_rate", "eps", "weight_decay", "warmup_updates", "total_updates", "clip_norm"):
             number = getattr(self, name)
             if not (math.isfinite(number) and number >= 0):
-                raise UserError(
-                    f"the optimiser's {name} is {number}; it must be a finite number that is not negative"
-                )
+                raise UserError(f"{name} is {number}; it must be a finite number that is not negative")
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise UserError(f"the optimiser's betas are {self.betas}; each must be at least 0 and below 1")
+            raise UserError(f"betas are {self.betas}; each must be at least 0 and below 1")
         if not 0 <= self.final_fraction <= 1:
-            raise UserError(
-                f"the optimiser's final_fraction is {self.final_fraction}; it must lie between 0 and 1"
-            )
+            raise UserError(f"final_fraction is {self.final_fraction}; it must lie between 0 and 1")
         if self.schedule != "constant" and self.total_updates <= self.warmup_updates:
             raise UserError(
                 f"a {self.schedule} schedule needs total_updates above warmup_updates "

@@ -49,8 +49,8 @@ class Run:
 
 @dataclass(frozen=True)
 class CodeTests:
-    """1 if the program in an answer (`extract.last_block`) passes all tests of its row, else 0; or the share
-    that it passes.
+    """The program in the answer passes all tests of its row. 1 if it does, else 0; or the share that it
+    passes. The program is the answer's last block of code (`extract.last_block`).
 
     The columns of a row hold its tests (`rows.suite_of`). Every test runs in a fresh process of the
     sandbox; what is expected never enters the process of model code, and the verdict is made outside of it.

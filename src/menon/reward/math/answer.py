@@ -63,7 +63,9 @@ KNOWN: tuple[tuple[str, str, bool], ...] = (
 
 @dataclass(frozen=True)
 class MathAnswer:
-    """1 if the stated result equals the gold answer, else 0 (docs/numerics.md, 13.1 and 13.2).
+    r"""The result after `Answer:` or `####`, in `\boxed{}` or `<answer>`, equals the gold answer by
+    mathematics. 1 if it does, else 0: it is the same in its normal form, as a number or symbolically
+    (docs/numerics.md, 13.1 and 13.2).
 
     The thought is cut off, and the first of `ways` that finds a result decides (`extract.WAYS` for training;
     `extract.LENIENT` also takes what a person would take). Results are compared in the normal form of their
