@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +21,7 @@ from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.in_process import InProcessHost
 from menon.engines.limits import rows_of
 from menon.engines.machine import has_bf16, workers
+from menon.engines.model_files import FileDtypes, dtypes_in
 from menon.engines.natural_gradient import NaturalLearner
 from menon.engines.protocols import Learner, Scorer
 from menon.engines.torch_learner import TorchLearner, TorchScorer
@@ -69,13 +71,20 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     start = model_name(config.models.policy.model)
     model, tokenizer = load_policy(start, WEIGHTS_DTYPE[config.engine.dtype], device)
     origin = origin_of_model(model, tokenizer)
+    saved_as = saved_dtypes(config.control.save_dtype, Path(model.name_or_path))
     # The sampler first: it may move the weights into shared memory.
     sampler = sampler_of(config, model, tokenizer, notify)
     temperature, seed = config.source.temperature, config.control.seed
     models = models_of(config.models, config.engine, temperature, seed, model, device)
     channel = (ByReference if sampler.model is model else ByCopy)(models["policy"], sampler)
-    host = InProcessHost(models, {"policy": partial(export, model, tokenizer)})
+    host = InProcessHost(models, {"policy": partial(export, model, tokenizer, dtypes=saved_as)})
     return Placed(host, sampler, channel, tokenizer, rows_of(model), origin)
+
+
+def saved_dtypes(setting: str, start: Path) -> FileDtypes:
+    """The dtypes of the model's files in checkpoints: those of the folder that the model was read from, or
+    one for all."""
+    return dtypes_in(start) if setting == "auto" else FileDtypes(getattr(torch, setting))
 
 
 def sampler_of(

@@ -252,7 +252,10 @@ GROUPS = (
     Group(
         "record",
         "what a run writes down",
-        ("out", "seed", "scale", "save_every", "evaluate_every", "report_questions", "record", "tracker"),
+        (
+            *("out", "seed", "scale", "save_every", "save_dtype", "evaluate_every", "report_questions"),
+            *("record", "tracker"),
+        ),
     ),
 )
 TABLES = {"source.columns", "models.policy", "models.policy.optimiser", "models.policy.natural"} | {
