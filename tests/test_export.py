@@ -14,8 +14,11 @@ from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from safetensors.torch import load_file
 
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
+from menon.assembly.placement import saved_dtypes
+from menon.base import BASES
 from menon.cli import main
 from menon.engines.hf_models import export, load_policy
+from menon.engines.model_files import FileDtypes, dtypes_in
 from menon.sync.fingerprint import fingerprint
 
 PAGE = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
@@ -93,6 +96,24 @@ class TestPrecision:
         assert main(["train", "--resume", "a", "steps=3", "save_dtype=bfloat16"]) == 0
         assert {weight.dtype for weight in load_file(checkpoint / FILE).values()} == {torch.bfloat16}
         assert read("a/run.json")["settings"]["control"]["save_dtype"] == "bfloat16"
+
+    @pytest.mark.parametrize(
+        ("words", "said"), [((), 1), (("dtype=bfloat16",), 0), (("save_dtype=float32",), 0)], ids=str
+    )
+    def test_a_run_says_that_its_files_hold_less_than_it_measures(self, words, said, capsys):
+        train("a", *words)
+        sentence = (
+            "this run computes in float32, and the model's files in its checkpoints are bfloat16; where "
+            "other tools must read every digit, set save_dtype=float32"
+        )
+        assert " ".join(capsys.readouterr().out.split()).count(sentence) == said
+
+    def test_built_in_models_are_written_in_float32(self):
+        place = BASES["base"]
+        assert dtypes_in(place).usual == torch.bfloat16
+        assert saved_dtypes("auto", "base", place) == FileDtypes(torch.float32)
+        assert saved_dtypes("bfloat16", "base", place) == FileDtypes(torch.bfloat16)
+        assert saved_dtypes("auto", str(place), place) == dtypes_in(place)
 
     def test_a_float32_model_stays_float32_and_is_written_once(self):
         export(tiny_model(vocab=VOCAB), tiny_tokenizer(VOCAB), Path("whole"))
