@@ -76,7 +76,8 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     start = model_name(config.models.policy.model)
     model, tokenizer = load_policy(start, WEIGHTS_DTYPE[config.engine.dtype], device)
     origin = origin_of_model(model, tokenizer)
-    saved_as = saved_dtypes(config.control.save_dtype, config.models.policy.model, Path(model.name_or_path))
+    folder = Path(str(model.name_or_path))  # of its files, also where it came from the hub
+    saved_as = saved_dtypes(config.control.save_dtype, config.models.policy.model, folder)
     if config.engine.dtype != "bfloat16" and saved_as.usual.itemsize < 4:
         notify(ROUNDED.format(config.engine.dtype, str(saved_as.usual).removeprefix("torch.")))
     # The sampler first: it may move the weights into shared memory.
