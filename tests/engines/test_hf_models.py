@@ -1,4 +1,5 @@
 import json
+import os
 
 import huggingface_hub
 import pytest
@@ -17,10 +18,13 @@ from transformers import (
 )
 
 from helpers import END, KINDS, tiny_model, tiny_tokenizer
+from menon.engines import model_files
 from menon.engines.hf_models import end_token_ids, export, load_policy, load_value_model
+from menon.engines.model_files import FileDtypes, dtypes_in
 from menon.errors import UserError
 
 IDS = torch.tensor([[51, 43, 52, 61]])
+FILE = "model.safetensors"
 
 
 @pytest.fixture
@@ -75,6 +79,108 @@ def test_weights_come_in_the_dtype_that_is_asked_for(tmp_path):
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
     model, _ = load_policy(tmp_path, dtype=torch.bfloat16)
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+
+
+class TestPrecisionOfFiles:
+    """A folder has the dtypes of the model that it began with; what trains is float32."""
+
+    def start(self, folder, kind="qwen3", **settings):
+        export(tiny_model(kind, dtype=torch.bfloat16, **settings), tiny_tokenizer(), folder)
+        return folder
+
+    def trained(self, folder):
+        """Its weights in float32, moved by less than bfloat16 can tell, and by more."""
+        model, tokenizer = load_policy(folder)
+        with torch.no_grad():
+            for number, weight in enumerate(model.parameters()):
+                weight.mul_(1 + 2.0 ** -(10 + number % 2 * -6))
+        return model, tokenizer
+
+    @pytest.mark.parametrize("tied", [True, False])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_bfloat16_stays_bfloat16(self, kind, tied, tmp_path):
+        start = self.start(tmp_path / "start", kind, tied=tied)
+        model, tokenizer = self.trained(start)
+        export(model, tokenizer, tmp_path / "out", dtypes_in(start))
+        files, before = load_file(tmp_path / "out" / FILE), load_file(start / FILE)
+        assert {name: (w.dtype, w.shape) for name, w in files.items()} == {
+            name: (torch.bfloat16, w.shape) for name, w in before.items()
+        }
+        loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+        assert loaded.dtype == torch.bfloat16
+        for name, weight in loaded.named_parameters():
+            assert torch.equal(weight, model.get_parameter(name).bfloat16())
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+        assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
+
+    def test_each_weight_keeps_its_own(self, tmp_path):
+        start, norm = self.start(tmp_path / "start"), "model.norm.weight"
+        files = load_file(start / FILE)
+        save_file(files | {norm: files[norm].float()}, start / FILE, {"format": "pt"})
+        assert dtypes_in(start) == FileDtypes(torch.bfloat16, {norm: torch.float32})
+        model, tokenizer = self.trained(start)
+        export(model, tokenizer, tmp_path / "out", dtypes_in(start))
+        files = load_file(tmp_path / "out" / FILE)
+        assert {name for name, weight in files.items() if weight.dtype == torch.float32} == {norm}
+        assert torch.equal(files[norm], model.get_parameter(norm))
+
+    def test_the_parts_of_a_config_name_it_too(self, tmp_path):
+        start = self.start(tmp_path / "start")
+        model, tokenizer = load_policy(start)
+        model.config.vision_config = {"dtype": "float32", "depth": 2}
+        export(model, tokenizer, tmp_path / "out", dtypes_in(start))
+        written = json.loads((tmp_path / "out" / "config.json").read_text())
+        assert written["vision_config"] == {"dtype": "bfloat16", "depth": 2}
+
+    def test_a_folder_without_weights_counts_as_float32(self, tmp_path):
+        assert dtypes_in(tmp_path) == FileDtypes(torch.float32)
+
+    def checkpoint(self, tmp_path):
+        """As a run leaves it: rounded files, and the weights that trained in `state`."""
+        start, out = self.start(tmp_path / "start"), tmp_path / "out"
+        model, tokenizer = self.trained(start)
+        export(model, tokenizer, out, dtypes_in(start))
+        (out / "state").mkdir()
+        model_files.write(out / "state" / "policy.safetensors", dict(model.named_parameters()))
+        return out, dict(model.named_parameters())
+
+    def test_a_checkpoint_is_read_as_it_trained(self, tmp_path):
+        out, trained = self.checkpoint(tmp_path)
+        model, _ = load_policy(out)
+        critic = load_value_model(out)
+        rounded = 0
+        for name, weight in model.named_parameters():
+            assert torch.equal(weight, trained[name])
+            assert torch.equal(critic.trunk.get_parameter(name.removeprefix("model.")), weight)
+            rounded += not torch.equal(weight, weight.bfloat16().float())
+        assert rounded > 10
+        half, _ = load_policy(out, torch.bfloat16)  # what other tools read
+        files = load_file(out / FILE)
+        assert all(torch.equal(half.get_parameter(name), weight) for name, weight in files.items())
+
+    def test_files_that_were_changed_since_count_as_they_are(self, tmp_path):
+        out, trained = self.checkpoint(tmp_path)
+        files, norm = load_file(out / FILE), "model.norm.weight"
+        save_file(files | {norm: files[norm] + 1}, out / FILE, {"format": "pt"})
+        model, _ = load_policy(out)
+        for name, weight in model.named_parameters():
+            expected = (files[norm] + 1).float() if name == norm else trained[name]
+            assert torch.equal(weight, expected)
+
+    def test_a_damaged_state_is_one_sentence(self, tmp_path):
+        out, _ = self.checkpoint(tmp_path)
+        (out / "state" / "policy.safetensors").write_bytes(b"not tensors")
+        refused(out, "the weights of .* cannot be read .*; get the model again")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_files_have_the_permissions_of_new_files(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        export(tiny_model(), tiny_tokenizer(), tmp_path / "model")
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "model").iterdir()} == {mode}
 
 
 def test_a_critic_has_the_trunk_and_a_new_head(folder):

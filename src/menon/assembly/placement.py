@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +21,7 @@ from menon.engines.hf_models import export, load_policy, load_value_model
 from menon.engines.in_process import InProcessHost
 from menon.engines.limits import rows_of
 from menon.engines.machine import has_bf16, workers
+from menon.engines.model_files import FileDtypes, dtypes_in
 from menon.engines.natural_gradient import NaturalLearner
 from menon.engines.protocols import Learner, Scorer
 from menon.engines.torch_learner import TorchLearner, TorchScorer
@@ -33,6 +35,11 @@ CORPUS = {"base": "sums", "search_base": "search"}
 """The corpus from which `menon pretrain` makes each built-in model."""
 ALTERNATIVES = 8
 """Most probable tokens that `record=full` keeps beside each token that was drawn."""
+ROUNDED = (
+    "this run computes in {}, and the model's files in its checkpoints are {}; where other tools must read "
+    "every digit, set save_dtype=float32"
+)
+"""What a run says whose files hold less than it measures."""
 WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 """The dtype of the learner's weights, by the run's dtype; bfloat16 runs compute in bfloat16 on float32
 weights."""
@@ -69,13 +76,25 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     start = model_name(config.models.policy.model)
     model, tokenizer = load_policy(start, WEIGHTS_DTYPE[config.engine.dtype], device)
     origin = origin_of_model(model, tokenizer)
+    folder = Path(str(model.name_or_path))  # of its files, also where it came from the hub
+    saved_as = saved_dtypes(config.control.save_dtype, config.models.policy.model, folder)
+    if config.engine.dtype != "bfloat16" and saved_as.usual.itemsize < 4:
+        notify(ROUNDED.format(config.engine.dtype, str(saved_as.usual).removeprefix("torch.")))
     # The sampler first: it may move the weights into shared memory.
     sampler = sampler_of(config, model, tokenizer, notify)
     temperature, seed = config.source.temperature, config.control.seed
     models = models_of(config.models, config.engine, temperature, seed, model, device)
     channel = (ByReference if sampler.model is model else ByCopy)(models["policy"], sampler)
-    host = InProcessHost(models, {"policy": partial(export, model, tokenizer)})
+    host = InProcessHost(models, {"policy": partial(export, model, tokenizer, dtypes=saved_as)})
     return Placed(host, sampler, channel, tokenizer, rows_of(model), origin)
+
+
+def saved_dtypes(setting: str, model: str, start: Path) -> FileDtypes:
+    """The dtypes of the model's files in checkpoints: those of the folder that the model was read from, or
+    one for all. The built-in models are in bfloat16 only to keep the package small."""
+    if setting == "auto" and model not in BASES:
+        return dtypes_in(start)
+    return FileDtypes(torch.bfloat16 if setting == "bfloat16" else torch.float32)
 
 
 def sampler_of(

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from menon.record.folder import RunFolder
     from menon.record.trackers import Tracker
 
-LATER = ("steps", "save_every", "evaluate_every", "stop_without_signal", "tracker", "wandb_project")
+LATER = (
+    *("steps", "save_every", "save_dtype", "evaluate_every", "stop_without_signal", "tracker"),
+    "wandb_project",
+)
 """Settings that a resumed run may change, because they do not affect the steps that are done."""
 Show = Callable[[Mapping[str, str]], "AbstractContextManager[Watcher]"]
 """The header of a run, line by line -> the watcher that reports its progress."""

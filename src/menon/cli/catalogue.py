@@ -253,15 +253,8 @@ GROUPS = (
         "record",
         "what a run writes down",
         (
-            "out",
-            "seed",
-            "scale",
-            "save_every",
-            "evaluate_every",
-            "report_questions",
-            "record",
-            "tracker",
-            "wandb_project",
+            *("out", "seed", "scale", "save_every", "save_dtype", "evaluate_every", "report_questions"),
+            *("record", "tracker", "wandb_project"),
         ),
     ),
 )

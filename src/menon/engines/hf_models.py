@@ -3,6 +3,7 @@ ordinary folder.  Loading prints nothing, and every fault of a folder becomes on
 change.
 """
 
+import json
 import os
 import shutil
 import warnings
@@ -21,6 +22,7 @@ from transformers.utils import logging as hf_logging
 
 from menon.engines.forward import ValueInit, ValueModel, value_head
 from menon.engines.limits import layers_of
+from menon.engines.model_files import FileDtypes, restore_unrounded
 from menon.engines.quantised import refuse_quantised
 from menon.engines.tokenizer_files import load_tokenizer
 from menon.errors import UserError, first_line
@@ -36,7 +38,7 @@ def load_policy(
     name_or_folder: str | os.PathLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> tuple[transformers.PreTrainedModel, transformers.PreTrainedTokenizerBase]:
     """A causal LM in eval mode and its tokenizer. Weights that train are loaded in fp32, whatever the file's
-    dtype."""
+    dtype; from a checkpoint of a run, the weights that trained and not what its files round them to."""
     name = str(name_or_folder)
     with quiet():
         folder = folder_of(name)
@@ -67,18 +69,48 @@ def load_value_model(
 
 
 def export(
-    model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, folder: Path
+    model: transformers.PreTrainedModel,
+    tokenizer: transformers.PreTrainedTokenizerBase,
+    folder: Path,
+    dtypes: FileDtypes | None = None,
 ) -> None:
     """An ordinary Hugging Face folder: safetensors, config, tokenizer, generation config, and the files of a
-    processor that lie where the model was loaded from."""
+    processor that lie where the model was loaded from. `dtypes`: those of the weights in the files; None: the
+    model's own."""
     with quiet():
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=None if dtypes is None else _cast(model, dtypes))
         tokenizer.save_pretrained(folder)
+    if dtypes is not None:
+        _name_dtype(folder / "config.json", dtypes.usual)
+    mode = folder.stat().st_mode & 0o666
+    for file in folder.glob("*.safetensors"):
+        file.chmod(mode)  # safetensors makes files that only their owner can read
     start = Path(model.name_or_path) if model.name_or_path else folder
     for pattern in PROCESSORS:
         for file in start.glob(pattern):
             if file.is_file() and not (folder / file.name).exists():
                 shutil.copyfile(file, folder / file.name)
+
+
+def _cast(model: nn.Module, dtypes: FileDtypes) -> dict[str, torch.Tensor]:
+    """The weights in the dtypes of the files. Tied ones stay one tensor, by which the library knows them."""
+    found: dict[str, torch.Tensor] = {}
+    seen: dict[int, torch.Tensor] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            dtype = dtypes.of(name) if tensor.is_floating_point() else tensor.dtype
+            seen[id(tensor)] = tensor.detach().to("cpu", dtype)
+        found[name] = seen[id(tensor)]
+    return found
+
+
+def _name_dtype(config: Path, dtype: torch.dtype) -> None:
+    """Says in a config.json which dtype the files have; the library writes that of the model in memory."""
+    about, name = json.loads(config.read_text(encoding="utf-8")), str(dtype).removeprefix("torch.")
+    for part in (about, *(value for value in about.values() if isinstance(value, dict))):
+        if part is about or "dtype" in part:
+            part["dtype"] = name
+    config.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def end_token_ids(model: Any, tokenizer: Any, name: str = "this model") -> tuple[int, ...]:
@@ -183,6 +215,8 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
             f"{name} lacks weights that its config.json asks for, such as {wrong[0]}; get the whole model "
             "again"
         )
+    with in_a_sentence(name, f"the weights of {name} cannot be read", "get the model again"):
+        restore_unrounded(model, folder)
     fault = f"{name} ({type(model).__name__}) does not run on a few tokens"
     with in_a_sentence(name, fault, "choose another model"):
         causal = _is_causal(model)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from menon.batch import Batch
 from menon.engines import model_files
+from menon.engines.model_files import STATE
 from menon.engines.protocols import Learner, Models, Scorer, check_same_model
 from menon.errors import UserError
 from menon.state_codec import decode, encode
@@ -19,8 +20,6 @@ from menon.update.host import Ask, Job
 from menon.update.objective import cut
 from menon.update.protocols import need_column
 
-STATE = "state"
-"""Folder beside the exported policy that holds what a Hugging Face folder does not."""
 Export = Callable[[Path], None]
 """Writes a model as a Hugging Face folder."""
 
@@ -82,7 +81,8 @@ class InProcessHost:
         self.exports[role](folder)
 
     def save(self, folder: Path) -> None:
-        """Weights that the exported policy holds bit for bit are not written twice."""
+        """Weights that the exported policy holds bit for bit are not written twice; those that it holds in a
+        lower precision are."""
         (folder / STATE).mkdir(parents=True, exist_ok=True)
         if "policy" in self.exports:
             self.export("policy", folder)

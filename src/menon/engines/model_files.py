@@ -1,12 +1,69 @@
-"""Files of tensors beside an exported model: the weights and moments of a checkpoint."""
+"""Files of tensors: those of a model's folder, and the weights and moments of a checkpoint beside them."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+
+STATE = "state"
+"""Folder beside the exported policy that holds what a Hugging Face folder does not."""
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""The dtypes of weights, by their names in a safetensors file."""
+
+
+@dataclass(frozen=True)
+class FileDtypes:
+    """The dtypes of the weights in a model's files."""
+
+    usual: torch.dtype
+    """That of most numbers."""
+    others: Mapping[str, torch.dtype] = field(default_factory=dict)
+    """The weights of another dtype, by name."""
+
+    def of(self, name: str) -> torch.dtype:
+        return self.others.get(name, self.usual)
+
+
+def dtypes_in(folder: Path) -> FileDtypes:
+    """The dtypes in the files of a Hugging Face folder. Reads their headers alone."""
+    found: dict[str, torch.dtype] = {}
+    sizes: Counter[torch.dtype] = Counter()
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                about = weights.get_slice(name)
+                if dtype := FLOATS.get(about.get_dtype()):
+                    found[name] = dtype
+                    sizes[dtype] += math.prod(about.get_shape())
+    usual = max(sizes, key=lambda dtype: sizes[dtype], default=torch.float32)
+    return FileDtypes(usual, {name: dtype for name, dtype in found.items() if dtype != usual})
+
+
+@torch.no_grad()
+def restore_unrounded(model: nn.Module, folder: Path) -> None:
+    """Gives a model that was read from a checkpoint's folder the weights that trained, if the folder's files
+    hold them in a lower precision.
+
+    A weight in `state` is taken only if it rounds to the file's: the files may have been changed since.
+    """
+    kept_in = folder / STATE / "policy.safetensors"
+    if not kept_in.is_file():
+        return
+    dtypes = dtypes_in(folder)
+    with safe_open(kept_in, framework="pt") as kept:
+        names = set(kept.keys())
+        for name, weight in model.named_parameters():
+            exact = kept.get_tensor(name) if name in names else None
+            if exact is None or exact.shape != weight.shape:
+                continue
+            if torch.equal(exact.to(dtypes.of(name)).to(weight), weight):
+                weight.copy_(exact)
 
 
 def tensors_in(folder: Path) -> dict[str, Tensor]:

@@ -142,9 +142,11 @@ def _files(path: Path) -> list[str]:
 
 
 def _seal(path: Path) -> None:
-    """Writes the checksums of all files, and syncs everything to the disk."""
+    """Gives all files the permissions of new files, syncs them to the disk and writes their checksums."""
     names = _files(path)
+    mode = path.stat().st_mode & 0o666
     for name in names:
+        os.chmod(path / name, mode)  # safetensors makes files that only their owner can read
         disk.sync_file(path / name)
     disk.write_json(path / SEAL, {name: _print(path / name) for name in names})
     for folder in {(path / name).parent for name in names}:

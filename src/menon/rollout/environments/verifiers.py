@@ -146,7 +146,8 @@ def loaded(taskset: str, arguments: str, environment: str) -> Suite:
     except ImportError as error:
         if error.name == "verifiers.v1":
             raise UserError(
-                "this version of verifiers has no verifiers.v1; menon takes versions 0.4 (menon[verifiers])"
+                "this version of verifiers has no verifiers.v1; install version 0.4 by "
+                f"{pip_install('verifiers')}"
             ) from error
         raise UserError(
             f"the environment verifiers needs a package that is missing ({error.name}); "
