@@ -92,6 +92,7 @@ def test_mistakes(words, sentence):
         ),
         (["check", "verifier", "a", "k=b"], "menon check verifier takes no 'k'; it takes reward, ways, as"),
         (["check", "data", "grop"], "there is no recipe 'grop'; did you mean 'grpo'?"),
+        (["check", "data", "questions"], "there is no file questions (looked from "),
         (["check", "data", "a.csv", "b.csv"], "the questions are named twice, a.csv and b.csv; leave one of"),
         (
             ["check", "data", "a.csv", "task=sorting"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from menon.cli.check_verifier import reward_named
@@ -57,11 +58,13 @@ def check_data(words: Sequence[str]) -> int:
 
 
 def names_data(word: str) -> bool:
-    """Whether a word without `=` names a data set: not a recipe, a file of settings or a run.json."""
+    """Whether a word without `=` names a data set: not a recipe, also a misspelt one, a file of settings or
+    a run.json."""
     path = named_split(word)[0]
     if word in RECIPES or word.endswith((".yaml", ".yml", ".toml")) or path.name == "run.json":
         return False
-    return word.startswith(HUB) or path.exists() or bool(path.suffix) or "/" in word
+    sure = word.startswith(HUB) or path.exists() or bool(path.suffix)
+    return sure or not get_close_matches(word, RECIPES, 1, 0.6)
 
 
 # Gold answers

@@ -174,7 +174,7 @@ def golds_of(run: Any, settings: Tree) -> int:
     from menon.cli.check_data import golds, spelt
     from menon.prompts.reader import Columns
 
-    reward = getattr(online_of(run).grade, "reward", None)
+    reward: Any = getattr(online_of(run).grade, "reward", None)
     files = [file for name in ("data", "heldout_data") if (file := setting(settings, name)) is not None]
     if not spelt(reward):
         print("gold answers are not checked: it is not known how an answer is stated for this reward")

@@ -142,8 +142,8 @@ def csv_rows(path: Path, data: bytes) -> Raw:
         raise UserError(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        (only,) = reader.fieldnames if len(reader.fieldnames or ()) == 1 else ("",)
-        if marks := [mark for mark in ";\t|" if mark in only]:
+        names = reader.fieldnames or ()
+        if len(names) == 1 and (marks := [mark for mark in ";\t|" if mark in names[0]]):
             raise UserError(f"{path}: cells are divided by {marks[0]!r}; save it with commas between them")
         for row in reader:
             whole = None not in row and None not in row.values()
