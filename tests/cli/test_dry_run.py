@@ -203,6 +203,15 @@ def test_turns_and_trees(capsys):
     assert "groups" not in "".join(lines)
 
 
+def test_a_judge(capsys):
+    Path("own.txt").write_text("{question} {final_step} {reference} ?")
+    file = written("sums.jsonl", sums())
+    code, lines = said(capsys, f"data={file}", "reward={kind: judge, model: base, prompt: own.txt}", "n=2")
+    assert (code, lines[2]) == (0, "  task     sums.jsonl, reward judge")
+    # the base says neither yes nor no
+    assert sum("  score 0      wrong  unparsable  " in line for line in lines) == 2
+
+
 def test_special_tokens_are_shown(capsys, tmp_path):
     tokenizer = tokenizer_of("byte_level")
     tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}[{{ m.content }}]\n{% endfor %}"

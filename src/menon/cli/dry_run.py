@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from menon.types import Graded
 
 
+UNREAD = ("unparsable", "judge_unparsable")
+"""Parts of a verdict that say that a rule, or a judge, could not read what it was given."""
+
+
 @dataclass(frozen=True)
 class DryRun:
     """The settings of a dry run besides those of `menon train`."""
@@ -132,7 +136,7 @@ def verdict_of(one: "Graded") -> str:
     if verdict.score != verdict.score:
         return "not graded" if verdict.error else "not graded, a score of NaN"
     acc = {1.0: "  right", 0.0: "  wrong"}.get(verdict.acc, "")
-    unread = "  unparsable" if verdict.parts.get("unparsable") == 1 else ""
+    unread = "  unparsable" if any(verdict.parts.get(name) == 1 for name in UNREAD) else ""
     return f"score {verdict.score:<5.3g}{acc}{unread}"
 
 
