@@ -9,6 +9,7 @@ import pytest
 from helpers import tiny_model
 from menon.assembly.dry_run import built_to_try, tried
 from menon.assembly.run import configured
+from menon.base import BASES
 from menon.cli import main
 from menon.engines.hf_models import export
 from menon.prompts.tasks import ChainSum
@@ -206,7 +207,9 @@ def test_turns_and_trees(capsys):
 def test_a_judge(capsys):
     Path("own.txt").write_text("{question} {final_step} {reference} ?")
     file = written("sums.jsonl", sums())
-    code, lines = said(capsys, f"data={file}", "reward={kind: judge, model: base, prompt: own.txt}", "n=2")
+    code, lines = said(
+        capsys, f"data={file}", f"reward={{kind: judge, model: {BASES['base']}, prompt: own.txt}}", "n=2"
+    )
     assert (code, lines[2]) == (0, "  task     sums.jsonl, reward judge")
     # the base says neither yes nor no
     assert sum("  score 0      wrong  unparsable  " in line for line in lines) == 2
