@@ -51,7 +51,7 @@ BROKEN = (
     Broken(("reward=rewards.py:length", "objective.policy.select=correct"), "empty", "select="),
     Broken(("temperature=0.000001",), "same_text", "raise temperature"),
     Broken(('stop=["1","2","3","4","5","6","7","8","9","#"]',), "blank", "stop="),
-    Broken(("data=questions.jsonl",), "all_wrong", "set model="),
+    Broken(("data=questions.jsonl",), "foreign", "set model="),
     Broken(("data=questions.jsonl", "model=copy"), "all_wrong", "set reward=math"),
 )
 

@@ -2,7 +2,10 @@
 
 import difflib
 import json
-from collections.abc import Iterable
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -10,7 +13,7 @@ OnBad = Literal["stop", "skip"]
 """What to do with rows that cannot be used: refuse to start, or leave them out and count them."""
 
 SHOWN = 5
-"""How many faults of a data set are listed one by one."""
+"""How many causes are listed for which rows of a data set cannot be used."""
 MOST_NAMES = 8
 """A list of names that is longer than this is not printed in a message."""
 
@@ -40,14 +43,61 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def refuse_rows(source: str, faults: list[str], total: int) -> NoReturn:
-    """Raises a UserError with the first faults of a data set's rows, their number, and what to do."""
-    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-    left = len(faults) < total
-    advice = "Fix them, or leave them out with on_bad=skip." if left else "Fix them: there is no usable row."
-    raise UserError(
-        f"{source}: {len(faults)} of {total} rows cannot be used: {'; '.join(faults[:SHOWN])}{more}. {advice}"
-    )
+@dataclass(frozen=True)
+class Fault:
+    """Why a row of a data set cannot be used."""
+
+    place: str
+    """Where the row is, like `line 3`."""
+    cause: str
+    """The same words for rows that have the same cause."""
+    about: str = ""
+    """What is the row's own: how its question begins, how long it is."""
+
+    @property
+    def row(self) -> str:
+        return f"{self.place} ({self.about})" if self.about else self.place
+
+
+def causes_of(faults: Sequence[Fault], total: int) -> str:
+    """Each cause once, the most frequent first, with its number of rows and the first of them. `total` is the
+    number of rows that were looked at.
+
+    >>> causes_of([Fault("line 3", "not JSON"), Fault("line 4", "empty"), Fault("line 9", "empty")], 9)
+    '2 rows, first line 4: empty; line 3: not JSON'
+    """
+    found: dict[str, list[Fault]] = defaultdict(list)
+    for fault in faults:
+        found[fault.cause].append(fault)
+    ranked = sorted(found.values(), key=len, reverse=True)
+    told = [f"{rows_of_cause(own, total)}: {own[0].cause}" for own in ranked[:SHOWN]]
+    if rest := sum(map(len, ranked[SHOWN:])):
+        told.append(f"and {rest} more with {len(ranked) - SHOWN} other causes")
+    return "; ".join(told)
+
+
+def rows_of_cause(faults: Sequence[Fault], total: int) -> str:
+    """The rows with one cause, in words."""
+    first, count = faults[0], len(faults)
+    if count == 1:
+        return first.row
+    if count < total:
+        return f"{count} rows, first {first.row}"
+    return f"all {count} rows, first {first.row}" if first.about else f"all {count} rows"
+
+
+def refuse_rows(
+    source: str, faults: Sequence[Fault], total: int, error: type[UserError] = UserError
+) -> NoReturn:
+    """Raises an error with the causes for which rows of a data set cannot be used, and what to do."""
+    told, bad = causes_of(faults, total), f"{len(faults)} of {total} rows cannot be used"
+    if len({fault.cause for fault in faults}) == 1 < len(faults):
+        first, cause = faults[0].row, faults[0].cause
+        told = told if len(faults) == total else f"{bad}, first {first}: {cause}"
+    elif total > 1:
+        told = f"{bad}: {told}"
+    advice = ". Fix them, or leave them out with on_bad=skip." if len(faults) < total else ""
+    raise error(f"{source}: {told}{advice}")
 
 
 def nearest(name: str, names: Iterable[str], above: Iterable[str] = (), lists: str = "") -> str:
@@ -73,6 +123,13 @@ def nearest(name: str, names: Iterable[str], above: Iterable[str] = (), lists: s
     if len(names) > MOST_NAMES:
         names = difflib.get_close_matches(name, names, 3, 0.0)
     return f"; there are {', '.join('.'.join([*above, one]) for one in names)}"
+
+
+def offline_by(also: str) -> str:
+    """The environment variable that keeps the Hugging Face hub from being asked, HF_HUB_OFFLINE or `also`; ""
+    if none does."""
+    set_to_true = ("1", "ON", "YES", "TRUE")
+    return next((n for n in ("HF_HUB_OFFLINE", also) if os.environ.get(n, "").upper() in set_to_true), "")
 
 
 def pip_install(extra: str) -> str:

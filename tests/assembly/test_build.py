@@ -192,7 +192,7 @@ def test_golds_that_fail_their_verifier_are_listed_before_anything_trains(built,
     rows = [{"problem": f"{i}+{i}=", "answer": f"{2 * i}" if i % 4 else "}{"} for i in range(12)]
     path = tmp_path / "data.json"
     path.write_text(json.dumps(rows))
-    with pytest.raises(UserError, match=r"row \d+ \('(\d+)\+\1='\): its own answer '\}\{' earns 0"):
+    with pytest.raises(UserError, match=r"row \d+ \('(\d+)\+\1=', answer '\}\{'\): its own answer earns 0"):
         built(data=str(path))
 
 

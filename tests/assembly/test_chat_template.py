@@ -107,16 +107,16 @@ def test_a_template_that_cannot_be_read_is_one_sentence():
     [
         (
             {"question": [{"role": "system", "content": "1"}, *ASKED]},
-            r"row 2 \('ok'\) cannot be read by the chat template of the model \(no system turn\)",
+            r"row 2 \('ok'\): cannot be read by the chat template of the model \(no system turn\)",
         ),
         (
             {"question": "ok", "tools": "a hammer"},
-            r"row 2 \('ok'\) has 'tools' that are no list of JSON schemas",
+            r"row 2 \('ok'\): has 'tools' that are no list of JSON schemas",
         ),
-        ({"question": "ok", "tools": ["add"]}, r"row 2 \('ok'\) has 'tools' that are no list"),
+        ({"question": "ok", "tools": ["add"]}, r"row 2 \('ok'\): has 'tools' that are no list"),
         (
             {"question": "ok", "tools": [{"name": 1}]},
-            r"row 2 \('ok'\) cannot be read by the chat template of the model \(unsupported operand",
+            r"row 2 \('ok'\): cannot be read by the chat template of the model \(unsupported operand",
         ),
     ],
 )
@@ -138,5 +138,5 @@ def test_a_row_that_the_template_refuses_is_named_or_left_out(row, sentence):
 def test_a_row_that_the_tokenizer_refuses_is_named():
     tokenizer = tokenizer_of("words_alone")
     tokenizer.backend_tokenizer.model.unk_token = "gone"
-    with pytest.raises(UserError, match=r"row 2 \('é'\) cannot be read by the tokenizer of the model"):
+    with pytest.raises(UserError, match=r"row 2 \('é'\): cannot be read by the tokenizer of the model"):
         prompts_of([{"question": "ok"}, {"question": "é"}], tokenizer, template="none")

@@ -382,8 +382,24 @@ class TestMistakes:
             raise LocalEntryNotFoundError("Got: ConnectError\nPlease check your internet connection")
 
         monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
         refused("Qwen/Qwen2.5-0.5B", r"did not give it \(Got: ConnectError\); name a local folder")
         assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+    def test_offline_is_said_first(self, monkeypatch, variable):
+        def offline(name, **_):
+            raise LocalEntryNotFoundError("outgoing traffic has been disabled")
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setenv(variable, "true")
+        refused(
+            "Qwen/Qwen2.5-0.5B",
+            f"^{variable} is set, so the Hugging Face hub is not asked for Qwen/Qwen2.5-0.5B, which is "
+            f"neither in the hub's cache nor a folder here; name a local folder, or unset {variable}$",
+        )
 
     def test_from_the_hub(self, monkeypatch, folder):
         monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: str(folder))

@@ -71,10 +71,13 @@ FAULTS = {
     '"text"': "a string instead of an object with 'question' and 'answer'",
     "3": "a number instead of an object",
     "null": "null instead of an object",
-    "{}": "no 'prompt', 'question' or 'problem' (the object is empty); name it with columns.question=",
-    '{"q": "3+4=", "answer": "7"}': (
-        "no 'prompt', 'question' or 'problem' (the columns are 'q', 'answer'); name it"
+    "{}": "no question column and no answer column (there are no columns); add 'question' and 'answer'.",
+    '{"q": "3+4=", "answer": "7"}': "no question column (there are 'q', 'answer'); rename 'q' to 'question'.",
+    '{"Frage": "3+4="}': (
+        "no question column and no answer column (there is 'Frage'); rename 'Frage' to 'question' and add "
+        "'answer'."
     ),
+    '{"id": "x", "answer": "7"}': "no question column (there are 'id', 'answer'); add 'question'.",
     '{"prompt": "a", "question": "b", "answer": "7"}': "'prompt' and 'question' may each be the question; "
     "choose with columns.question=prompt or columns.question=question",
     '{"question": " ", "answer": "7"}': "'question' is empty",
@@ -91,8 +94,10 @@ FAULTS = {
         "the last message of 'prompt' is the assistant's"
     ),
     '{"prompt": [{"role": "user", "content": ""}], "answer": "7"}': "'prompt' is empty",
-    '{"question": "3+4="}': "no 'answer' (the object is empty)",
-    '{"question": "3+4=", "answer": null, "id": 1}': "no 'answer' (the columns are 'id')",
+    '{"question": "3+4="}': "no answer column (there is 'question'); add 'answer'.",
+    '{"question": "3+4=", "answer": null, "id": 1}': (
+        "no answer column (there are 'question', 'id'); add 'answer'."
+    ),
     '{"question": "3+4=", "solution": "It is 7."}': (
         "'solution' states no answer after '####' or in \\boxed{}"
     ),
@@ -106,7 +111,7 @@ FAULTS = {
         "'reward_model.ground_truth' is a list; it must be a string"
     ),
     '{"prompt": "3+4=", "reward_model": "rule"}': (
-        "no 'answer' (the columns are 'reward_model'); name it with columns.answer="
+        "no answer column (there are 'prompt', 'reward_model'); add 'answer'."
     ),
     '{"question": "3+4=", "answer": ""}': "'answer' is empty",
     '{"question": "3+4=", "answer": true}': "'answer' is true; it must be a string or a number",
@@ -131,17 +136,110 @@ def test_every_fault_is_named_by_its_line(file, line):
     assert read_rows(path, on_bad="skip") == ([{"question": "3+4=", "answer": "7"}] * 2, 1)
 
 
-def test_many_faults_are_counted_and_the_first_are_shown(file):
+def refusal(path, **columns) -> str:
     with pytest.raises(UserError) as caught:
-        read_rows(file(GOOD, *["{}"] * 7))
-    message = str(caught.value)
-    assert "7 of 8 rows" in message
-    assert message.count("line ") == 5
-    assert "and 2 more" in message
+        read_rows(path, columns=Columns(**columns))
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+FRAGE = '{"Frage": "Wie viel ist 3+4?", "meta": {"gold": "7", "id": 3}, "schwierigkeit": 2}'
+FIX = ". Fix them, or leave them out with on_bad=skip."
+
+
+@pytest.mark.parametrize(
+    ("lines", "columns", "message"),
+    [
+        (
+            [FRAGE] * 60,
+            {},
+            "all 60 rows: no question column and no answer column (there are 'Frage', 'meta', "
+            "'schwierigkeit'); set columns.question=Frage and columns.answer=meta.gold",
+        ),
+        (
+            [FRAGE] * 2,
+            {"question": "Frge", "answer": "meta.gold"},
+            "all 2 rows: no column 'Frge' for columns.question (there are 'Frage', 'meta', 'schwierigkeit'); "
+            "set columns.question=Frage",
+        ),
+        (
+            [FRAGE] * 2,
+            {"question": "Frage", "answer": "loesung"},
+            "all 2 rows: no column 'loesung' for columns.answer (there are 'Frage', 'meta', "
+            "'schwierigkeit'); set columns.answer=meta.gold",
+        ),
+        (
+            [GOOD] * 3 + ['{"frage": "3+4=", "answer": 7}'] * 3,
+            {},
+            "3 of 6 rows cannot be used, first line 4: no question column (there are 'frage', 'answer'); "
+            f"rename 'frage' to 'question'{FIX}",
+        ),
+        (
+            [FRAGE] * 3 + ['{"Frage": "3+4=", "meta": null}'],
+            {"question": "Frage", "answer": "meta.gold"},
+            "1 of 4 rows cannot be used: line 4: no column 'meta.gold' for columns.answer (there is "
+            f"'Frage'); add 'meta.gold'{FIX}",
+        ),
+        (
+            [GOOD, '{"question": "", "answer": 1}', "[]", '{"question": " ", "answer": 1}'],
+            {},
+            "3 of 4 rows cannot be used: 2 rows, first line 2: 'question' is empty; line 3: a list instead "
+            f"of an object with 'question' and 'answer'{FIX}",
+        ),
+        (
+            ["[]", *['{"problem_statement": "1+1", "expected": 2}'] * 2],
+            {},
+            "3 of 3 rows cannot be used: 2 rows, first line 2: no question column and no answer column "
+            "(there are 'problem_statement', 'expected'); set columns.question=problem_statement and "
+            "columns.answer=expected; line 1: a list instead of an object with 'question' and 'answer'",
+        ),
+        (
+            [GOOD, *["3"] * 4],
+            {},
+            "4 of 5 rows cannot be used, first line 2: a number instead of an object with 'question' and "
+            f"'answer'{FIX}",
+        ),
+        (['{"question": 3}'], {}, "line 1: no answer column (there is 'question'); set columns.answer=NAME"),
+    ],
+)
+def test_equal_causes_are_told_once(file, lines, columns, message):
+    assert refusal(file(*lines), **columns) == message
+
+
+@pytest.mark.parametrize(
+    ("row", "question", "answer"),
+    [
+        ({"instruction": "add", "input": "", "output": "7"}, "instruction", "output"),
+        ({"data": {"pregunta": "3+4", "respuesta": 7}}, "data.pregunta", "data.respuesta"),
+        ({"Question": "3+4", "Answer": 7}, "Question", "Answer"),
+        ({"Énoncé": "3+4", "Réponse": 7}, "Énoncé", "Réponse"),
+        ({"问题": "3+4", "答案": "7"}, "问题", "答案"),
+        ({"math_problem": "3+4", "finalAnswer": "7"}, "math_problem", "finalAnswer"),
+        ({"text": "3+4", "label": 7, "label_id": "9"}, "text", "label"),
+        # by their values, which is said
+        ({"id": "a1", "zeile": "Wie viel ist 3+4?", "n": 7}, "zeile (the longest texts)", "NAME"),
+        ({"zeile": "Wie viel?", "n": 7}, "zeile (the longest texts)", "n (the only other column)"),
+        # nothing that could be one
+        ({"conversations": [{"from": "human", "value": "3+4"}]}, "NAME", "NAME"),
+        ({"frage": "", "antwort": ""}, "NAME", "NAME"),
+    ],
+)
+def test_the_column_that_is_meant_is_guessed(file, row, question, answer):
+    told = refusal(file(*[json.dumps(row)] * 2))
+    assert told.endswith(f"; set columns.question={question} and columns.answer={answer}")
+
+
+def test_of_many_columns_and_many_causes_some_are_told(file):
+    many = refusal(file(json.dumps({f"c{n}": n for n in range(20)})))
+    assert "(there are 'c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7' and 12 more)" in many
+    lines = ["{" * n for n in range(1, 3)] + ["[]", "3", "null", '"a"', "true", "{}"]
+    told = refusal(file(GOOD, *lines))
+    assert told.startswith("8 of 9 rows cannot be used: ")
+    assert told.count("line ") == 5 + 1  # and the place in a line that is not JSON
+    assert told.endswith(f"; and 2 more with 2 other causes{FIX}")
 
 
 def test_skipping_everything_is_refused(file):
-    with pytest.raises(UserError, match=r"2 of 2 rows cannot be used.*there is no usable row"):
+    with pytest.raises(UserError, match=r"all 2 rows: no question column and no answer column"):
         read_rows(file("{}", "{}"), on_bad="skip")
 
 
@@ -277,18 +375,14 @@ def test_columns_by_name_settle_what_fits_two_layouts():
     }  # fmt: skip
     assert read_row(raw, columns=Columns("prompt", "solution"))["answer"] == "8"
     assert read_row(raw, columns=Columns("prompt", "meta.gold"))["answer"] == "9"
-    with pytest.raises(
-        BadRow, match=r"no column 'meta\.god', which columns\.answer names \(the columns are 'prompt', "
-    ):
-        read_row(raw, columns=Columns("problem", "meta.god"))
-    with pytest.raises(BadRow, match=r"no column 'text', which columns\.question names"):
-        read_row(raw, columns=Columns("text"))
+    with pytest.raises(BadRow, match=r"^no question column$"):
+        read_row({"text": "q", "answer": "7"})
 
 
 def test_a_file_that_fits_two_layouts_is_refused_with_the_way_out(file):
     path = file('{"question": "q", "problem": "p", "answer": "7"}')
     with pytest.raises(
-        UserError, match=r"choose with columns\.question=question or columns\.question=problem\. Fix them"
+        UserError, match=r"line 1: .*choose with columns\.question=question or columns\.question=problem$"
     ):
         read_rows(path)
     assert read_rows(path, columns=Columns("problem")) == ([{"question": "p", "answer": "7"}], 0)

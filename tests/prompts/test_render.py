@@ -1,7 +1,7 @@
 import pytest
 
 from menon.errors import UserError
-from menon.prompts.render import render
+from menon.prompts.render import NoRoom, render
 
 ROWS = [{"question": "3+4=", "answer": "7", "level": 1}, {"question": "1+1=", "answer": "2"}]
 LONG = {"question": "1" * 50, "answer": "3"}
@@ -76,8 +76,8 @@ def test_too_long_a_prompt_is_named_or_skipped_and_counted():
     assert str(caught.value) == (
         "prompts for a context of 59 tokens with max_new_tokens=10 (lower it, or take a model with a longer "
         "context): 1 of 3 rows cannot be "
-        f"used: row 2 ('{'1' * 37}...') has 50 tokens and there is room for 49. Fix them, or leave them "
-        "out with on_bad=skip."
+        f"used: row 2 ('{'1' * 37}...', 50 tokens): longer than the 49 tokens that are left for a prompt. "
+        "Fix them, or leave them out with on_bad=skip."
     )
     prompts, skipped = render(rows, "none", letters, context=59, max_new_tokens=10, on_bad="skip")
     assert ([p.index for p in prompts], skipped) == ([0, 2], 1)
@@ -85,10 +85,13 @@ def test_too_long_a_prompt_is_named_or_skipped_and_counted():
 
 def test_no_room_at_all_no_row_left_and_no_token_are_refused():
     with pytest.raises(
-        UserError, match="context of 10 tokens leaves no room for a question before 10 new tokens"
+        NoRoom, match="context of 10 tokens leaves no room for a question before 10 new tokens"
     ):
         render(ROWS, "none", letters, context=10, max_new_tokens=10)
-    with pytest.raises(UserError, match="there is no usable row"):
-        render([LONG], "none", letters, context=20, max_new_tokens=10, on_bad="skip")
-    with pytest.raises(UserError, match=r"row 1 \('3\+4='\) has no token at all"):
+    with pytest.raises(
+        NoRoom,
+        match=r": all 2 rows, first row 1 \('1{37}\.\.\.', 50 tokens\): longer than the 10 tokens that",
+    ):
+        render([LONG, LONG], "none", letters, context=20, max_new_tokens=10, on_bad="skip")
+    with pytest.raises(UserError, match=r"row 1 \('3\+4='\): no token at all"):
         render(ROWS, "none", lambda text, special: [], context=20, max_new_tokens=10)

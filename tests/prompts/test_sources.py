@@ -144,10 +144,14 @@ BROKEN = {
     "a.json": ("[{]", r"a\.json: not JSON \(Expecting property name"),
     "b.json": ("[" * 100_000, r"b\.json: nested too deeply"),
     "c.json": ("[]", "is empty; give it rows with 'question' and 'answer'"),
-    "d.json": ('{"rows": []}', r"line 1: no 'prompt', 'question' or 'problem'"),
+    "d.json": ('{"rows": []}', r"line 1: no question column and no answer column"),
     "a.csv": ('question,answer\n"q,7\n', r"a\.csv: line 1 is not CSV \("),
     "b.csv": ("question,answer\nq,7,8\n", "line 2: not as many cells as the first line has names"),
     "c.csv": ("question,answer\nq\n", "line 2: not as many cells as the first line has names"),
+    "semicolons.csv": (
+        "question;answer\nq;7\n",
+        r"\.csv: cells are divided by ';'; save it with commas between",
+    ),
     "d.csv": ("question,answer\n", "is empty"),
     "e.csv": ("", "is empty"),
     "a.parquet": ("text", r"a\.parquet is damaged or of another kind than its name says \("),
@@ -235,8 +239,15 @@ def test_names_on_the_hub(monkeypatch):
 
 def test_the_hub_out_of_reach(monkeypatch):
     hub(monkeypatch, fail=OSError("no route\nto host"))
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(
         UserError, match=r"^hub:a/b cannot be loaded from the Hugging Face hub \(OSError: no route to host\)$"
+    ):
+        read_rows("hub:a/b")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    with pytest.raises(
+        UserError, match=r"^HF_DATASETS_OFFLINE is set, so the Hugging Face hub is not asked for hub:a/b, "
     ):
         read_rows("hub:a/b")
     monkeypatch.setitem(sys.modules, "datasets", None)

@@ -125,8 +125,12 @@ def test_own_text_is_taken():
 
 def test_anything_else_is_refused_with_the_nearest_name():
     with pytest.raises(
-        UserError, match=r"'r1_zer0' is none of .*steps \(did you mean 'r1_zero'\?\), and no text with \{q\}"
+        UserError,
+        match=r"'r1_zer0' is none of .*steps \(did you mean 'r1_zero'\?\); a text of your own needs \{q\}",
     ):
         find_template("r1_zer0")
-    with pytest.raises(UserError, match=r"'Question: \{\} Answer:' is none of"):
+    with pytest.raises(
+        UserError,
+        match=r"^the template 'Question: \{\} Answer:' has no \{q\}; add \{q\} where the question goes$",
+    ):
         find_template("Question: {} Answer:")

@@ -118,6 +118,31 @@ def test_the_first_evaluation():
     assert first_signs([], SETTINGS) == []
 
 
+def test_own_data_with_a_built_in_model():
+    own = {**SETTINGS, "data": "q.jsonl", "model": "base"}
+    few = [graded("b", 0)] * 19 + [graded("b", 1)]
+    (sign,) = first_signs(few, own)
+    assert sign.kind == "foreign"
+    assert sign.sentence == (
+        "1 of 20 answers are right: q.jsonl with the built-in base model, which has learned only sums; set "
+        "model="
+    )
+    assert first_signs([*few, graded("b", 1)], own) == []  # 2 of 21: its user may have sums
+    assert first_signs(few, {**own, "model": "mine"}) == []
+    assert first_signs(few, {**own, "data": None}) == []
+    (sign,) = first_signs(few, {**own, "model": "search_base"})
+    assert "search_base model, which has learned only searches and long chains" in sign.sentence
+    cut = [graded("aaaa", 0, room=3)] * 9
+    assert [sign.kind for sign in first_signs(cut, own)] == ["foreign", "cut"]
+    assert first_signs([graded("b", 0.2, math.nan), graded("c", 0.3, math.nan)], own) == []
+    assert [sign.kind for sign in first_signs([asks_a_sum(g) for g in cut], own)] == ["cut"]
+
+
+def asks_a_sum(one: Graded) -> Graded:
+    prompt = replace(one.rollout.prompt, columns={"question": "3+4=?"})
+    return replace(one, rollout=replace(one.rollout, prompt=prompt))
+
+
 def test_failed_graders_are_not_counted():
     tally = Tally.of([*GOOD, graded("c", math.nan)])
     assert (tally.answers, tally.right, tally.wrong, tally.constant) == (2, 1, 1, False)

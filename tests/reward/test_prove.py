@@ -28,8 +28,8 @@ def test_a_gold_that_its_own_verifier_rejects_is_named_or_skipped():
     with pytest.raises(UserError) as caught:
         prove_golds(mixed, EXACT, ExactMatch().spell)
     assert str(caught.value).startswith(
-        "gold answers: 1 of 4 rows cannot be used: row 2 ('Q:'): its own answer '}{' earns 0 and is not "
-        "counted as correct. "
+        "gold answers: 1 of 4 rows cannot be used: row 2 ('Q:', answer '}{'): its own answer earns 0 and is "
+        "not counted as correct. "
     )
     assert prove_golds(mixed, EXACT, ExactMatch().spell, on_bad="skip") == ([mixed[0], mixed[2], mixed[3]], 1)
 
@@ -40,7 +40,8 @@ def test_a_reward_that_fails_tells_why():
 
     with pytest.raises(
         UserError,
-        match=r"row 1 \('.*'\): its own answer '18' the reward function raised RuntimeError: no judge",
+        match=r"row 1 \('.*', answer '18'\): its own answer cannot be graded: the reward function raised "
+        "RuntimeError: no judge",
     ):
         prove_golds(prompts("18"), Grading(broken), lambda prompt, answer: answer)
 

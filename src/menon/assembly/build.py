@@ -28,6 +28,8 @@ from menon.eval.run import Evaluation
 from menon.loop import Agreement, Run
 from menon.parts import Around, built, close, needs_truth
 from menon.prompts.order import ByDifficulty, Shuffled
+from menon.prompts.render import NoRoom
+from menon.record.signs import own_data_of_base
 from menon.record.spans import TextSpans
 from menon.reward.call import UserReward
 from menon.reward.exact import ExactMatch
@@ -73,10 +75,11 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         rows, heldout_rows = questions(config.source, config.control.seed, notify)
         placed = undo.enter_context(place(config, notify))
         check_sampler(setup_of(config), placed.sampler.gives)
-        prompts, heldout = (
-            prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
-            for part in (rows, heldout_rows)
-        )
+        with naming_the_base(config.source.data, config.models.policy.model):
+            prompts, heldout = (
+                prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
+                for part in (rows, heldout_rows)
+            )
         length = length_for(config.source.max_new_tokens, placed.context, [*prompts, *heldout])
         answers = length_in_words(config.source.max_new_tokens, length, placed.context)
         config = replace(config, source=replace(config.source, max_new_tokens=length))
@@ -114,6 +117,19 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             header=header(config, placed.parameters, str(placed.sampler.model.device), answers, grade),
             settings=plain_data(config),
         )
+
+
+@contextmanager
+def naming_the_base(data: str | None, model: str) -> Iterator[None]:
+    """Where prompts do not fit into the context of a built-in model that is asked the user's questions, the
+    error says so first."""
+    try:
+        yield
+    except NoRoom as error:
+        said = own_data_of_base({"data": data, "model": model})
+        if not said:
+            raise
+        raise NoRoom(f"{said}. Its context is too short as well: {error}") from error
 
 
 def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> Plan:

@@ -32,6 +32,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon report runs/a runs/b                   several runs on one page, or all of a sweep
   menon check verifier FILE.jsonl              does a verifier say what labelled answers deserve, and in time
   menon check code FILE.jsonl                  does the code reward judge labelled programs, and hold them
+  menon check data data=FILE model=NAME        dry run of menon train: its first prompt, answers and faults
   menon check data FILE                        does every gold answer earn the full reward
   menon study entropy RUN                      a run's entropy: law and forecast, forking tokens, overlap
   menon show RUN step=5                        what a step wrote: every group's question and rewards

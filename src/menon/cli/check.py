@@ -1,4 +1,4 @@
-"""`menon check WHAT FILE`: compares what rewards and data say with what they should say."""
+"""`menon check WHAT FILE`: compares what rewards and data say with what they should say, before a run."""
 
 import inspect
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from menon.errors import UserError
 
 CHECKS = {
     "verifier": "check_verifier:check_verifier",
-    "data": "check_data:check_data",
     "code": "check_code:check_code",
 }
 """What is checked -> module of this package and its function, which takes the file and settings and returns
@@ -18,14 +17,18 @@ the exit code."""
 
 def check(words: Sequence[str]) -> int:
     """Holds rewards and data against what they should say: a verifier against labelled answers, the code
-    reward against labelled programs, a data set's gold answers against the reward. Exit code 1 if one is
-    not right."""
+    reward against labelled programs, a run against the first answers that it would draw, a data set's gold
+    answers against the reward. Exit code 1 if one is not right."""
+    if words and words[0] == "data":
+        from menon.cli.check_data import check_data
+
+        return check_data(words[1:])
     given = understand(words, no_option="menon check takes no option '{option}'; settings are key=value")
     what, file, *more = [*given.plain, "", ""][: max(2, len(given.plain))]
     if what not in CHECKS or not file or more:
         raise UserError(
-            f"menon check takes what to check ({', '.join(CHECKS)}) and a file, like menon check code "
-            "cases.jsonl"
+            "menon check takes what to check and a file, like menon check verifier cases.jsonl, menon check "
+            "code cases.jsonl, or menon check data with the words of menon train"
         )
     module, _, name = CHECKS[what].partition(":")
     function = getattr(import_module(f"menon.cli.{module}"), name)

@@ -25,7 +25,7 @@ from menon.engines.limits import layers_of
 from menon.engines.model_files import FileDtypes, restore_unrounded
 from menon.engines.quantised import refuse_quantised
 from menon.engines.tokenizer_files import load_tokenizer
-from menon.errors import UserError, first_line
+from menon.errors import UserError, first_line, offline_by
 
 PROCESSORS = ("*processor*.json", "chat_template*")
 """Files by which images, sounds and chats become input of a model of several kinds of input. A checkpoint
@@ -165,6 +165,11 @@ def _download(name: str) -> Path:
             )
         )
     except Exception as error:
+        if offline := offline_by("TRANSFORMERS_OFFLINE"):
+            raise UserError(
+                f"{offline} is set, so the Hugging Face hub is not asked for {name}, which is neither in the "
+                f"hub's cache nor a folder here; name a local folder, or unset {offline}"
+            ) from error
         reason = first_line(error)
         raise UserError(
             f"{name} is no folder here, and the Hugging Face hub did not give it ({reason}); name a local "

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from menon.errors import OnBad, UserError, refuse_rows
+from menon.errors import Fault, OnBad, UserError, refuse_rows
+from menon.prompts.missing import NoColumn, faults_of
 from menon.prompts.sources import BadRow, raw_rows
 from menon.types import TEST_COLUMNS, tests_of_ground_truth
 
@@ -49,18 +50,28 @@ def read_rows(
     stays as the column `solution`. Rows of a programming task may have tests instead. With `answers` off a
     row needs none. UserError: no such source, nothing usable in it, or bad rows that were not to be skipped.
     """
-    rows: list[Row] = []
-    faults: list[str] = []
-    for place, raw in raw_rows(source):
-        try:
-            rows.append(read_row(raw, answers, columns))
-        except BadRow as fault:
-            faults.append(f"{place}: {fault}")
-    if not rows and not faults:
-        raise UserError(f"{source} is empty; give it rows with 'question' and 'answer'")
+    rows, faults = usable_rows(source, answers, columns)
     if faults and (on_bad == "stop" or not rows):
         refuse_rows(str(source), faults, total=len(rows) + len(faults))
     return rows, len(faults)
+
+
+def usable_rows(
+    source: str | Path, answers: bool = True, columns: Columns = Columns()
+) -> tuple[list[Row], list[Fault]]:
+    """The rows of a data set that can be used, as `read_rows` gives them, and why the others cannot."""
+    rows: list[Row] = []
+    bad: list[tuple[str, BadRow]] = []
+    tables = 0
+    for place, raw in raw_rows(source):
+        tables += isinstance(raw, dict)
+        try:
+            rows.append(read_row(raw, answers, columns))
+        except BadRow as fault:
+            bad.append((place, fault))
+    if not rows and not bad:
+        raise UserError(f"{source} is empty; give it rows with 'question' and 'answer'")
+    return rows, faults_of(bad, tables, {"question": fits_question, "answer": fits_answer})
 
 
 def read_row(raw: Any, answers: bool = True, columns: Columns = Columns()) -> Row:
@@ -68,44 +79,68 @@ def read_row(raw: Any, answers: bool = True, columns: Columns = Columns()) -> Ro
         raise raw
     if not isinstance(raw, dict):
         raise BadRow(f"{_kind(raw)} instead of an object with 'question' and 'answer'")
+    if lacking := lacking_in(raw, answers, columns):
+        raise NoColumn(raw, lacking)
     name = columns.question or question_column(raw)
-    question = check_question(name, at(raw, name, "question"))
+    question = check_question(name, at(raw, name))
     row = {column: value for column, value in raw.items() if column not in ("question", name)}
     answer = take_answer(row, columns, whole=name == "prompt") if answers else row.get("answer")
     row.pop("answer", None)
     return {"question": question, "answer": answer} | row
 
 
-def at(row: Mapping[str, Any], name: str, what: str) -> Any:
-    """The value of a column, or of one within a column."""
+def lacking_in(row: Mapping[str, Any], answers: bool, columns: Columns) -> dict[str, str]:
+    """Which of `question` and `answer` a row has no column for -> the column that the settings name, or
+    \"\"."""
+    lacking = {}
+    if not (reaches(row, columns.question) if columns.question else any(name in row for name in QUESTIONS)):
+        lacking["question"] = columns.question or ""
+    if answers and not (reaches(row, columns.answer) if columns.answer else has_answer(row)):
+        lacking["answer"] = columns.answer or ""
+    return lacking
+
+
+def at(row: Mapping[str, Any], name: str) -> Any:
+    """The value of a column, or of one within a column. KeyError: there is none."""
     value: Any = row
     for step in [name] if name in row else name.split("."):
-        if not isinstance(value, Mapping) or step not in value:
-            raise BadRow(f"no column '{name}', which columns.{what} names ({_columns(row)})")
+        if not isinstance(value, Mapping):
+            raise KeyError(name)
         value = value[step]
     return value
 
 
-def has(row: Mapping[str, Any], name: str) -> bool:
+def reaches(row: Mapping[str, Any], name: str) -> bool:
     try:
-        return at(row, name, "answer") is not None
-    except BadRow:
+        at(row, name)
+    except KeyError:
         return False
+    return True
+
+
+def has(row: Mapping[str, Any], name: str) -> bool:
+    return reaches(row, name) and at(row, name) is not None
 
 
 # Questions
 
 
 def question_column(row: Mapping[str, Any]) -> str:
+    """The column of the question by its name; the row has one."""
     found = [name for name in QUESTIONS if name in row]
     if len(found) > 1:
         choices = " or ".join(f"columns.question={name}" for name in found)
         raise BadRow(f"{' and '.join(map(repr, found))} may each be the question; choose with {choices}")
-    if not found:
-        raise BadRow(
-            f"no 'prompt', 'question' or 'problem' ({_columns(row)}); name it with columns.question="
-        )
     return found[0]
+
+
+def fits_question(value: Any) -> bool:
+    """Whether a value can be a question."""
+    try:
+        check_question("", value)
+    except BadRow:
+        return False
+    return True
 
 
 def check_question(name: str, question: Any) -> str | list[dict[str, str]]:
@@ -155,7 +190,7 @@ def take_answer(row: Row, columns: Columns, whole: bool) -> str | None:
     name = columns.answer or answer_column(row)
     if name is None:
         return None
-    answer = at(row, name, "answer")
+    answer = at(row, name)
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         raise BadRow(f"'{name}' is {_kind(answer)}; it must be a string or a number")
     if not isinstance(answer, str):
@@ -169,21 +204,30 @@ def take_answer(row: Row, columns: Columns, whole: bool) -> str | None:
     return stated or answer.strip()
 
 
+def fits_answer(value: Any) -> bool:
+    """Whether a value can be a gold answer."""
+    return bool(value.strip()) if isinstance(value, str) else type(value) in (int, float)
+
+
+def has_answer(row: Mapping[str, Any]) -> bool:
+    """Whether a row has a column of a gold answer, or tests, by their names."""
+    return any(has(row, name) for name in (*ANSWERS, "solution")) or any(map(row.get, TEST_COLUMNS))
+
+
 def answer_column(row: Mapping[str, Any]) -> str | None:
+    """The column of the gold answer by its name, in a row that has one; None where it has tests instead."""
     found = [name for name in ANSWERS if has(row, name)]
-    tests = GROUND_TRUTH in found and tests_of_ground_truth(at(row, GROUND_TRUTH, "answer")) is not None
+    tests = GROUND_TRUTH in found and tests_of_ground_truth(at(row, GROUND_TRUTH)) is not None
     if tests:
         found.remove(GROUND_TRUTH)
-    if len({str(at(row, name, "answer")) for name in found}) > 1:
+    if len({str(at(row, name)) for name in found}) > 1:
         choices = " or ".join(f"columns.answer={name}" for name in found)
         raise BadRow(f"{' and '.join(map(repr, found))} may each be the answer; choose with {choices}")
     if found:
         return found[0]
-    if tests or any(row.get(name) for name in TEST_COLUMNS):
+    if tests or any(map(row.get, TEST_COLUMNS)):
         return "solution" if isinstance(text := row.get("solution"), str) and behind_marks(text) else None
-    if has(row, "solution"):
-        return "solution"
-    raise BadRow(f"no 'answer' ({_columns(row)}); name it with columns.answer=")
+    return "solution"
 
 
 def behind_marks(solution: str) -> str:
@@ -205,11 +249,6 @@ def last_boxed(solution: str) -> str:
         if depth == 0:
             return solution[start + len(BOXED) : place].strip()
     return ""
-
-
-def _columns(row: Mapping[str, Any]) -> str:
-    names = [name for name, value in row.items() if value is not None]
-    return f"the columns are {', '.join(map(repr, names))}" if names else "the object is empty"
 
 
 def _kind(value: Any) -> str:

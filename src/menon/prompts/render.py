@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from menon.errors import OnBad, UserError, first_line, refuse_rows
+from menon.errors import Fault, OnBad, UserError, first_line, refuse_rows
 from menon.limit import Limit
 from menon.prompts.sources import BadRow
 from menon.prompts.template import CHAT, TEMPLATES, Template, fill, find_template
@@ -19,6 +19,10 @@ class Tokenize(Protocol):
     already starts with them; without it nothing is added."""
 
     def __call__(self, text: str, /, special: bool = True) -> Sequence[int]: ...
+
+
+class NoRoom(UserError):
+    """Prompts do not fit into the model's context."""
 
 
 Chat = Callable[[list[dict[str, str]], list[Any] | None], str]
@@ -50,33 +54,40 @@ def render(
         raise UserError(f"the tokenizer has no chat template; take another template than '{template}'")
     limit = Limit(context)
     if context <= max_new_tokens:
-        raise UserError(
+        raise NoRoom(
             f"the model's {limit.what} of {context} tokens leaves no room for a question before "
             f"{max_new_tokens} new tokens; "
             "lower max_new_tokens"
         )
     prompts: list[Prompt] = []
-    faults: list[str] = []
-    too_long = False
+    faults: list[Fault] = []
+    room, too_long = context - max_new_tokens, 0
     for index, row in enumerate(rows):
+        place, begin = f"row {index + 1}", _begin(row["question"])
         try:
             text, tokens = prompt_of(index, row, form, tokenize, chat)
         except BadRow as error:
-            fault = str(error)
-        else:
-            fault = _misfit(len(tokens), context - max_new_tokens)
-            too_long |= bool(fault)
-        if fault:
-            faults.append(f"row {index + 1} ({_begin(row['question'])}) {fault}")
+            faults.append(Fault(place, str(error), begin))
             continue
-        columns = {name: value for name, value in row.items() if name != "answer"}
-        prompts.append(Prompt(index, tokens, text, row.get("answer"), columns))
+        if len(tokens) > room:
+            too_long += 1
+            cause = f"longer than the {room} tokens that are left for a prompt"
+            faults.append(Fault(place, cause, f"{begin}, {len(tokens)} tokens"))
+        elif not len(tokens):
+            faults.append(Fault(place, "no token at all", begin))
+        else:
+            columns = {name: value for name, value in row.items() if name != "answer"}
+            prompts.append(Prompt(index, tokens, text, row.get("answer"), columns))
     if faults and (on_bad == "stop" or not prompts):
-        room = (
+        if not too_long:
+            refuse_rows(f"prompts of template={template}", faults, total=len(rows))
+        refuse_rows(
             f"prompts for a {limit.what} of {context} tokens with max_new_tokens={max_new_tokens} "
-            f"(lower it, or take a model with a longer {limit.what})"
+            f"(lower it, or take a model with a longer {limit.what})",
+            faults,
+            len(rows),
+            NoRoom,
         )
-        refuse_rows(room if too_long else f"prompts of template={template}", faults, total=len(rows))
     return prompts, len(faults)
 
 
@@ -138,12 +149,6 @@ def filled(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: filled(item) for name, item in value.items() if item is not None}
     return [filled(item) for item in value] if isinstance(value, list) else value
-
-
-def _misfit(length: int, room: int) -> str:
-    if length > room:
-        return f"has {length} tokens and there is room for {room}"
-    return "" if length else "has no token at all"
 
 
 def _begin(question: str | list[dict[str, str]]) -> str:

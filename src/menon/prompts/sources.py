@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from menon.errors import UserError, pip_install
+from menon.errors import UserError, offline_by, pip_install
 
 HUB = "hub:"
 TRAIN = "train"
@@ -142,6 +142,9 @@ def csv_rows(path: Path, data: bytes) -> Raw:
         raise UserError(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
+        names = reader.fieldnames or ()
+        if len(names) == 1 and (marks := [mark for mark in ";\t|" if mark in names[0]]):
+            raise UserError(f"{path}: cells are divided by {marks[0]!r}; save it with commas between them")
         for row in reader:
             whole = None not in row and None not in row.values()
             yield (
@@ -249,6 +252,11 @@ def hub_rows(source: str) -> Raw:
     except UserError:
         raise
     except Exception as error:  # whatever the library and the network may raise
+        if offline := offline_by("HF_DATASETS_OFFLINE"):
+            raise UserError(
+                f"{offline} is set, so the Hugging Face hub is not asked for {source}, which is not in the "
+                f"cache of the library datasets; name a local file or folder, or unset {offline}"
+            ) from None
         why = " ".join(str(error).split())[:300]
         raise UserError(
             f"{source} cannot be loaded from the Hugging Face hub ({type(error).__name__}: {why})"

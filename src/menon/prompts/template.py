@@ -143,11 +143,13 @@ def find_template(name: str) -> Template:
         return TEMPLATES[name]
     if "{q}" in name:
         return Template(name)
+    if not re.fullmatch(r"[\w-]+", name):
+        raise UserError(f"the template {name!r} has no {{q}}; add {{q}} where the question goes")
     near = get_close_matches(name, TEMPLATES, n=1)
     meant = f" (did you mean '{near[0]}'?)" if near else ""
     known = ", ".join(TEMPLATES)
     raise UserError(
-        f"template '{name}' is none of {known}{meant}, and no text with {{q}} where the question goes"
+        f"template '{name}' is none of {known}{meant}; a text of your own needs {{q}} where the question goes"
     )
 
 

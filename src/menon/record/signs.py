@@ -20,10 +20,19 @@ STOP = 10
 """Consecutive steps without a signal after which a run stops."""
 NEARLY_ALL = 0.9
 """Share of the answers from which on a fault of theirs is named as the cause, before anything is learned."""
+FEW = 0.05
+"""Largest share of right answers with which questions count as foreign to a built-in base."""
 MANY = 0.5
 """The same share where the rewards are known to be equal."""
 
+LEARNED = {"base": "sums", "search_base": "searches and long chains"}
+"""What the built-in models have learned."""
+
+UNREADABLE = ("cut", "blank", "unread")
+"""Signs of answers that can earn nothing, whatever the policy learns."""
+
 Kind = Literal[
+    "foreign",
     "cut",
     "blank",
     "unread",
@@ -115,6 +124,12 @@ def holds_answer(graded: Graded) -> bool:
     return len(gold) > 1 and gold in graded.rollout.prompt.text
 
 
+def in_words(graded: Graded) -> bool:
+    """Whether the question has letters, as no sum has; those of a template do not count."""
+    prompt = graded.rollout.prompt
+    return any(map(str.isalpha, str(prompt.columns.get("question", prompt.text))))
+
+
 # Causes that the answers show
 
 
@@ -174,10 +189,9 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[
 
 
 def advice_when_wrong(tally: Tally, settings: Mapping[str, Any]) -> str:
-    own_data = setting(settings, "data") is not None
-    if own_data and setting(settings, "model") in (None, "base", "search_base"):
-        return "the built-in base has learned nothing but sums, and data= asks other questions; set model="
-    if own_data and setting(settings, "reward") in (None, "exact"):
+    if said := own_data_of_base(settings):
+        return said
+    if setting(settings, "data") is not None and setting(settings, "reward") in (None, "exact"):
         said, gold = tally.example
         return (
             f"reward exact compares the whole answer ({said!r}) with the gold one ({gold!r}); set "
@@ -189,6 +203,14 @@ def advice_when_wrong(tally: Tally, settings: Mapping[str, Any]) -> str:
     )
 
 
+def own_data_of_base(settings: Mapping[str, Any]) -> str:
+    """What to say of a run with the user's data and a built-in model; "" for any other."""
+    data, model = setting(settings, "data"), setting(settings, "model") or "base"
+    if data is None or model not in LEARNED:
+        return ""
+    return f"{data} with the built-in {model} model, which has learned only {LEARNED[model]}; set model="
+
+
 def rule_of(settings: Mapping[str, Any]) -> str:
     reward = setting(settings, "reward")
     name = reward.get("kind", "of your own") if isinstance(reward, Mapping) else reward
@@ -198,8 +220,8 @@ def rule_of(settings: Mapping[str, Any]) -> str:
 
 
 def first_signs(graded: Sequence[Graded], settings: Mapping[str, Any]) -> list[Sign]:
-    """What the evaluation before the first step shows: answers that can earn nothing, and questions that give
-    their answer away."""
+    """What the evaluation before the first step shows: questions of which a built-in model knows nothing,
+    answers that can earn nothing, and questions that give their answer away."""
     tally = Tally.of(graded, setting(settings, "stop") or ())
     known = tally.right + tally.wrong == tally.answers
     if not tally.answers or not (known or tally.constant):
@@ -212,10 +234,14 @@ def first_signs(graded: Sequence[Graded], settings: Mapping[str, Any]) -> list[S
                 "hold the gold answer; take it out of the questions, or set columns.question",
             )
         ]
+    found: list[Sign] = []
+    said = own_data_of_base(settings) if any(map(in_words, graded)) else ""
+    if said and tally.right <= FEW * tally.answers:
+        found.append(Sign("foreign", f"{tally.right} of {tally.answers} answers are right: {said}"))
     if tally.right:
-        return []
-    found = causes(tally, settings, NEARLY_ALL)
-    return [sign for sign in found if sign.kind in ("cut", "blank", "unread")][:1]
+        return found
+    earn_nothing = [sign for sign in causes(tally, settings, NEARLY_ALL) if sign.kind in UNREADABLE]
+    return found + earn_nothing[:1]
 
 
 # Causes that the numbers show

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from menon.errors import OnBad, refuse_rows
+from menon.errors import Fault, OnBad, refuse_rows
 from menon.reward.grade import Grading
 from menon.thought import CLOSING, opens_thought
 from menon.types import Prompt, Verdict
@@ -20,14 +20,18 @@ def prove_golds(
     unless they are to be skipped and others remain.
     """
     proved: list[Prompt] = []
-    faults: list[str] = []
+    faults: list[Fault] = []
     for prompt in prompts:
         verdict = prove(prompt, grading, spell)
         if verdict.acc == 1:
             proved.append(prompt)
         else:
-            why = verdict.error or f"earns {verdict.score:g} and is not counted as correct"
-            faults.append(f"row {prompt.index + 1} ({begin(prompt)}): its own answer {prompt.answer!r} {why}")
+            why = (
+                f"its own answer cannot be graded: {verdict.error}"
+                if verdict.error
+                else f"its own answer earns {verdict.score:g} and is not counted as correct"
+            )
+            faults.append(Fault(f"row {prompt.index + 1}", why, f"{begin(prompt)}, answer {prompt.answer!r}"))
     if faults and (on_bad == "stop" or not proved):
         refuse_rows("gold answers", faults, total=len(prompts))
     return proved, len(faults)
