@@ -76,7 +76,7 @@ def test_what_is_written_reads_back():
             "in shapes.a: unknown setting 'radios'; did you mean 'radius'?",
         ),
         ({"shapes.a": "sqare"}, "in shapes.a: unknown kind 'sqare'; did you mean 'square'?"),
-        ({"shapes.a": {"radius": 1}}, "in shapes.a: a part needs its kind (circle, square)"),
+        ({"shapes.a": {"radius": 1}}, "in shapes.a: a part needs its kind before radius (circle, square)"),
         ({"shapes.a": 3}, "in shapes.a: 3 is not a part; name its kind (circle, square)"),
         ({"shapes.a": {"kind": "square", "side": -1}}, "in shapes.a: side is -1; it must not be negative"),
         ({"shapes.a": {"kind": "square", "side": True}}, "in shapes.a: side is true; it takes a number"),
@@ -101,7 +101,7 @@ def test_a_mistake_is_one_sentence(settings, sentence):
 
 
 def test_a_missing_table_is_named():
-    with pytest.raises(UserError, match=r"^'shapes' is missing$"):
+    with pytest.raises(UserError, match=r"^'shapes' is missing and has no default; set it$"):
         read(Drawing, {})
 
 

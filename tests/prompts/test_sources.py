@@ -145,6 +145,21 @@ BROKEN = {
     "b.json": ("[" * 100_000, r"b\.json: nested too deeply"),
     "c.json": ("[]", "is empty; give it rows with 'question' and 'answer'"),
     "d.json": ('{"rows": []}', r"line 1: no 'prompt', 'question' or 'problem'"),
+    "e.json": (
+        '{"data": [{"question": "q"}]}',
+        r"e\.json is one object with a list in .data.",
+    ),
+    "f.json": ('{\n"text": "q"\n}', r"row 1: no 'prompt', 'question' or 'problem'"),
+    "g.json": ("3", r"line 1: a number instead of an object"),
+    "a.jsonl": (
+        '[{"question": "q"}]',
+        r"line 1: a list instead of an object; one object per line, not one array \(or name",
+    ),
+    "f.csv": (
+        "question;answer\nq;7\n",
+        r"f\.csv separates its cells by semicolons \('question;answer'\); save",
+    ),
+    "g.csv": ("question\tanswer\nq\t7\n", r"g\.csv separates its cells by tabs .*; save it with commas$"),
     "a.csv": ('question,answer\n"q,7\n', r"a\.csv: line 1 is not CSV \("),
     "b.csv": ("question,answer\nq,7,8\n", "line 2: not as many cells as the first line has names"),
     "c.csv": ("question,answer\nq\n", "line 2: not as many cells as the first line has names"),
@@ -153,7 +168,7 @@ BROKEN = {
     "a.parquet": ("text", r"a\.parquet is damaged or of another kind than its name says \("),
     "a.txt": (
         "text",
-        r"a\.txt is of no kind that can be read; its name should end in \.jsonl, \.json, \.csv or \.parquet$",
+        r"a\.txt is of no kind that can be read; save its rows as \.jsonl, \.json, \.csv or \.parquet$",
     ),
     "a": ("text", r"is of no kind that can be read"),
 }
@@ -169,6 +184,12 @@ def test_what_cannot_be_read_is_one_sentence(name, tmp_path):
 
 
 def test_bytes_that_are_no_text(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(gzip.compress(b'{"question": "q"}'))
+    with pytest.raises(UserError, match=r"a\.jsonl is packed by gzip; let its name end in \.gz$"):
+        read_rows(tmp_path / "a.jsonl")
+    (tmp_path / "b.jsonl").write_bytes('{"question": "q"}'.encode("utf-16"))
+    with pytest.raises(UserError, match=r"b\.jsonl is in UTF-16; save the file as UTF-8$"):
+        read_rows(tmp_path / "b.jsonl")
     (tmp_path / "a.csv").write_bytes(b"question,answer\ncaf\xe9,7\n")
     with pytest.raises(UserError, match=r"a\.csv: byte 20 is not UTF-8; save the file as UTF-8"):
         read_rows(tmp_path / "a.csv")

@@ -145,11 +145,10 @@ def device_of(name: str) -> torch.device:
         raise UserError(f"there is no device '{name}'; use auto, cpu, cuda, or cuda:1 and so on") from None
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"there is no engine for device '{name}'; use auto, cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"device is '{name}', and torch sees {torch.cuda.device_count()} GPUs here; use device=cpu or "
-            "another number"
-        )
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        known = ", ".join(f"cuda:{index}" for index in range(count))
+        seen = f"only {known} here; use one of these or cpu" if count else "no GPU here; use device=cpu"
+        raise UserError(f"device is '{name}', and torch sees {seen}")
     if device.index is not None:
         torch.cuda.set_device(device)  # torch's "current" GPU is then this one
     return device

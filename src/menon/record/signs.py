@@ -130,6 +130,9 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[
         f"{rule_of(settings)} gave {tally.highest:g} to every answer ({n} of {n}); let it tell better "
         "answers from worse",
     )
+    unlike = tally.cut < n and tally.blank < n and tally.unread < n
+    if tally.constant and tally.highest not in (0, 1) and unlike:  # also to answers without any fault
+        yield constant
     if n and tally.cut >= share * n:
         limit = setting(settings, "max_new_tokens")
         yield Sign(
@@ -239,7 +242,9 @@ def faults(line: Mapping[str, float], settings: Mapping[str, Any]) -> Iterator[S
             "correction= of the objective leaves everything out",
         )
     if rate == 0:
-        yield Sign("learning_rate", "learning_rate is 0, so no weight changes; set it, to 1e-6 for example")
+        yield Sign(
+            "learning_rate", "learning_rate is 0, so no weight changes; leave it out, or set it higher"
+        )
 
 
 def without_signal(line: Mapping[str, float], tally: Tally, settings: Mapping[str, Any]) -> Sign | None:
