@@ -269,7 +269,13 @@ def test_files(tmp_path: Path, name, text):
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("a.yaml", "steps: [", "is not valid YAML"),
+        (
+            "a.yaml",
+            "steps: 1\nseed: [",
+            r"a\.yaml is not valid YAML in line 2: expected the node content, but",
+        ),
+        ("a.yaml", "steps: 1\nseed: 2\nsteps: 3", r"a\.yaml names 'steps' twice; leave one of them out$"),
+        ("a.yaml", "loss: [{low: 1, low: 2}]", r"a\.yaml names 'low' twice"),
         ("a.toml", "steps = ", "is not valid TOML"),
         ("a.yaml", "- steps\n", "should hold a table of settings"),
         ("a.ini", "steps=3", "should end in .yaml or .toml"),

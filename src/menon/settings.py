@@ -373,6 +373,8 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
         same = [e["type"] for place, e in errors if place[: len(path)] == path]
         allowed = " or ".join(dict.fromkeys(TAKES.get(kind.split("_")[0], "something else") for kind in same))
     full = ".".join(map(str, path))
+    if allowed == "a list" and isinstance(value, str):
+        allowed += f", like [{value}]"
     if "a table of settings" in allowed and (names := _names(cls, path)):
         allowed += f", like {full}.{names[0]}=..."
     return f"{full} is {value_text(value)}; it takes {allowed}"

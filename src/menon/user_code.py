@@ -32,7 +32,8 @@ def unknown_reward(name: str, kinds: Iterable[str]) -> UserError:
     if name.endswith(".py"):
         return UserError(f"'{name}' is not a reward; name the function in the file too, like {name}:score")
     near = nearest(name, kinds, lists="menon help reward")
-    return UserError(f"there is no reward '{name}'{near}; your own is file.py:function")
+    own = "" if near.endswith("?") else "; your own is file.py:function"
+    return UserError(f"there is no reward '{name}'{near}{own}")
 
 
 def load_object(reference: str) -> Any:

@@ -197,8 +197,11 @@ def test_bytes_that_are_no_text(tmp_path):
 
 def test_folders_that_are_none(tmp_path):
     with pytest.raises(
-        UserError, match="is a folder without Parquet files and no saved data set; name one file in it"
+        UserError, match=r"is a folder without Parquet files and no saved data set; name one file in it$"
     ):
+        read_rows(tmp_path)
+    (tmp_path / "b.jsonl").touch()
+    with pytest.raises(UserError, match=rf"name one file in it, like {tmp_path}/b\.jsonl$"):
         read_rows(tmp_path)
     folder = arrow(tmp_path / "saved", ROWS)
     with pytest.raises(UserError, match="saved is one split; leave @test out"):

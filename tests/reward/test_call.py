@@ -152,6 +152,16 @@ def test_what_cannot_be_called_is_refused_at_once(file, tmp_path):
         UserReward(3)
 
 
+def test_an_object_that_can_be_called_is_a_reward(tmp_path):
+    (tmp_path / "of.py").write_text(
+        "class Longer:\n    def __init__(self, least): self.least = least\n"
+        "    def __call__(self, completion): return float(len(completion) >= self.least)\n"
+        "longer = Longer(3)\n"
+    )
+    with UserReward(f"{tmp_path}/of.py:longer") as reward:
+        assert [reward("q", text, "a").score for text in ("ab", "abc")] == [0.0, 1.0]
+
+
 def test_functions_are_named_where_another_process_can_find_them():
     assert importable_name(same) == "menon.reward.exact:same"
     assert importable_name(lambda completion: 1.0) == ""

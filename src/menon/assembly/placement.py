@@ -1,10 +1,12 @@
 """Where the models of a run are placed, which weights the sampler uses, and how new weights reach it."""
 
 import copy
+import difflib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -157,6 +159,9 @@ def device_of(name: str) -> torch.device:
 def model_name(model: str) -> str:
     """The folder or name that `load_policy` takes: the folder of a built-in base, or the name itself."""
     if model not in BASES:
+        near = difflib.get_close_matches(model, BASES, 1, 0.8)
+        if near and not Path(model).exists():
+            raise UserError(f"there is no model '{model}' here; did you mean the built-in '{near[0]}'?")
         return model
     if not (BASES[model] / "config.json").exists():
         raise UserError(

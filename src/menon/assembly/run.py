@@ -172,7 +172,13 @@ def configured(
     from menon.settings import read
 
     settings = together(changes, again)
-    name = recipe or str(setting(settings, "recipe") or "grpo")
+    named_in = [recipe, *(setting(tree, "recipe") for tree in (again or {}, *changes))]
+    names = list(dict.fromkeys(str(one) for one in named_in if one is not None))
+    if len(names) > 1:
+        raise UserError(
+            f"the recipe is {names[0]}, and recipe={names[1]} names another; leave one of them out"
+        )
+    name = names[0] if names else "grpo"
     scale = str(setting(settings, "scale") or "laptop")
     if again is not None and setting(again, "scale", "laptop") != scale:
         raise UserError(
