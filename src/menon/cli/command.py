@@ -11,11 +11,10 @@ from menon.cli.words import understand
 from menon.errors import UserError, nearest
 from menon.other_names import answer_for
 from menon.recipes import RECIPES
+from menon.record.layout import Layout
 from menon.record.reader import DamagedRun
 from menon.report.terminal import terminal
 from menon.settings import Tree, read_file
-
-RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True)
@@ -76,29 +75,25 @@ def instead_of_recipe(word: str) -> str:
     path, (name, _, value) = Path(word), word.partition(":")
     if word in RECIPES:
         return ""
-    if name in run_settings():
-        return f"{name} is a setting; write {name}={value or 'VALUE'}"
-    if (path / "run.json").is_file():
-        return (
-            f"{word} is a run; go on with it by `menon train --resume {word}`, or repeat it by "
-            f"`menon train {path / 'run.json'}`"
-        )
+    if (about := Layout(path).about).is_file():
+        return f"{word} is a run; go on with it by `menon train --resume {word}`, or repeat it by `menon train {about}`"
     if (path / "config.json").is_file():
         return f"{word} is the folder of a model; write model={word}"
     if path.is_file():
         what = f"reward={word}:FUNCTION" if path.suffix == ".py" else f"data={word}"
         return f"{word} is a file and no recipe; write {what}"
-    return ""
+    return f"{name} is a setting; write {name}={value or 'VALUE'}" if name in run_settings() else ""
 
 
 def settings_of_run(file: Path) -> Tree:
     """The settings in a run.json, which may have another name; UserError where the file is something else."""
-    if file.name != RUN_FILE and not file.is_file():
+    is_named_so = file == Layout(file.parent).about
+    if not is_named_so and not file.is_file():
         raise UserError(f"there is no file {file}")
     try:
         return settings_in(file)
     except DamagedRun:
-        if file.name == RUN_FILE:
+        if is_named_so:
             raise
         raise UserError(f"{file} is not the run.json of a run; if it holds data, write data={file}") from None
 
