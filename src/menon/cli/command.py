@@ -76,7 +76,10 @@ def instead_of_recipe(word: str) -> str:
     if word in RECIPES:
         return ""
     if (about := Layout(path).about).is_file():
-        return f"{word} is a run; go on with it by `menon train --resume {word}`, or repeat it by `menon train {about}`"
+        return (
+            f"{word} is a run; go on with it by `menon train --resume {word}`, or repeat it by "
+            f"`menon train {about}`"
+        )
     if (path / "config.json").is_file():
         return f"{word} is the folder of a model; write model={word}"
     if path.is_file():
