@@ -82,6 +82,16 @@ def test_two_steps_warn_once(answers, numbers, settings, kind, sentence):
     assert sentence in second.sentence
 
 
+def test_a_constant_reward_stays_the_cause_where_all_answers_are_cut():
+    signs = Signs(SETTINGS)
+    given = [(SAME, 0.5), (SAME, 0.5), (SAME[:2], 0.5), (CUT, 0.0)]
+    found = [
+        signs.after(step(answers, n, **{"reward/mean": mean})) for n, (answers, mean) in enumerate(given, 1)
+    ]
+    assert [sign and sign.kind for sign in found] == [None, "constant", None, "cut"]
+    assert signs.silent == 4
+
+
 def test_steps_that_teach_are_quiet_and_one_that_does_not_is_forgiven():
     signs = Signs(SETTINGS)
     for n, answers in enumerate([GOOD, WRONG, GOOD, WRONG, GOOD], start=1):
