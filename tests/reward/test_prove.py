@@ -40,7 +40,7 @@ def test_a_reward_that_fails_tells_why():
 
     with pytest.raises(
         UserError,
-        match=r"row 1 \('.*'\): its own answer '18' cannot be graded \(the reward function raised Runtime",
+        match=r"row 1 \('.*'\): its own answer '18' the reward function raised RuntimeError: no judge",
     ):
         prove_golds(prompts("18"), Grading(broken), lambda prompt, answer: answer)
 

@@ -24,8 +24,6 @@ ONE_OBJECT = "one object per line, not one array (or name the file .json)"
 """The hint about a list in a file of JSON lines."""
 GZIP = b"\x1f\x8b"
 """The first bytes of a file that gzip packed."""
-OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-"""Between the cells of tables that are not CSV as read here."""
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
@@ -171,11 +169,6 @@ def csv_rows(path: Path, data: bytes) -> Raw:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    first = text.partition("\n")[0].strip()
-    if other := next((mark for mark in OTHER_SEPARATORS if mark in first and "," not in first), ""):
-        raise UserError(
-            f"{path} separates its cells by {OTHER_SEPARATORS[other]} ({first!r}); save it with commas"
-        )
     try:
         for row in reader:
             whole = None not in row and None not in row.values()

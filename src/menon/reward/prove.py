@@ -26,8 +26,7 @@ def prove_golds(
         if verdict.acc == 1:
             proved.append(prompt)
         else:
-            ungraded = f"cannot be graded ({verdict.error})" if verdict.error else ""
-            why = ungraded or f"earns {verdict.score:g} and is not counted as correct"
+            why = verdict.error or f"earns {verdict.score:g} and is not counted as correct"
             faults.append(f"row {prompt.index + 1} ({begin(prompt)}): its own answer {prompt.answer!r} {why}")
     if faults and (on_bad == "stop" or not proved):
         refuse_rows("gold answers", faults, total=len(prompts))
