@@ -78,6 +78,7 @@ def test_help_and_version(capsys, monkeypatch):
         (["dapo", "steps=3"], "menon: dapo is a recipe; type `menon train dapo`"),
         (["--verion"], "menon: there is no command '--verion'; did you mean '--version'?"),
         (["train", "steps", "20"], "menon: steps is a setting; write steps=20"),
+        (["train", "help"], "menon: for help type `menon train --help`, or `menon help NAME` for a recipe"),
         (["train", "steps"], "menon: steps is a setting; write steps=VALUE"),
         (["explain", "steps:5"], "menon: steps is a setting; write steps=5"),
         (["train", "none.json"], "menon: there is no file none.json"),

@@ -75,6 +75,10 @@ def instead_of_recipe(word: str) -> str:
     path, (name, _, value) = Path(word), word.partition(":")
     if word in RECIPES:
         return ""
+    if word == "help":
+        return (
+            "for help type `menon train --help`, or `menon help NAME` for a recipe, setting, part or metric"
+        )
     if (about := Layout(path).about).is_file():
         return (
             f"{word} is a run; go on with it by `menon train --resume {word}`, or repeat it by "
