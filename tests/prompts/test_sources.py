@@ -190,6 +190,14 @@ def test_bytes_that_are_no_text(tmp_path):
         read_rows(tmp_path / "a.csv")
 
 
+def test_an_address():
+    with pytest.raises(UserError) as error:
+        read_rows("https://example.org/q.jsonl")
+    assert str(error.value) == (
+        "https://example.org/q.jsonl is an address; download the file and name it, or write hub:OWNER/NAME"
+    )
+
+
 def test_folders_that_are_none(tmp_path):
     with pytest.raises(
         UserError, match=r"is a folder without Parquet files and no saved data set; name one file in it$"

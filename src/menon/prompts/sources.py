@@ -46,6 +46,8 @@ def raw_rows(source: str | Path) -> Raw:
     """
     if str(source).startswith(HUB):
         return hub_rows(str(source))
+    if "://" in str(source):
+        raise UserError(f"{source} is an address; download the file and name it, or write {HUB}OWNER/NAME")
     path, split = named_split(str(source))
     if path.is_dir():
         return folder_rows(path, split)
