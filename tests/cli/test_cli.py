@@ -264,6 +264,8 @@ def test_a_word_in_the_place_of_a_recipe_is_named_as_what_it_is(tmp_path, monkey
         "model": "model is the folder of a model; write model=model",
         "q.jsonl": "q.jsonl is a file and no recipe; write data=q.jsonl",
         "mine.py": "mine.py is a file and no recipe; write reward=mine.py:FUNCTION",
+        "mine.py:f": "mine.py:f is code of your own; write which part it is, like reward=mine.py:f",
+        "none.txt": "there is neither a file nor a recipe 'none.txt'; `menon help recipes` lists the recipes",
         "rows.json": "rows.json is not the run.json of a run; if it holds data, write data=rows.json",
         "run/run.json": "run/run.json is damaged; put back a copy of it, or start a new run with another "
         "out=",

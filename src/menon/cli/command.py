@@ -89,6 +89,10 @@ def instead_of_recipe(word: str) -> str:
     if path.is_file():
         what = f"reward={word}:FUNCTION" if path.suffix == ".py" else f"data={word}"
         return f"{word} is a file and no recipe; write {what}"
+    if ".py:" in word:
+        return f"{word} is code of your own; write which part it is, like reward={word}"
+    if path.suffix:
+        return f"there is neither a file nor a recipe '{word}'; `menon help recipes` lists the recipes"
     return f"{name} is a setting; write {name}={value or 'VALUE'}" if name in run_settings() else ""
 
 
