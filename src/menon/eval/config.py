@@ -109,9 +109,8 @@ class EvalConfig:
                 f"{' and '.join(named)} are both given; questions come from one of them, so leave the "
                 "other out"
             )
-        if self.set is not None:
-            find_set(self.set)
         if self.set is not None and self.path is None:
+            find_set(self.set)  # a misspelt name is said first
             raise UserError(
                 f"the set {self.set} needs its file: set path= to it, or to a folder that holds it"
             )
