@@ -404,7 +404,9 @@ def test_failing_graders_stop_the_run_before_it_learns(whole, tmp_path):
 
 
 def test_failing_graders_of_an_evaluation_stop_the_run(tmp_path):
-    with pytest.raises(UserError, match="the reward failed on 2 of 2 answers in the evaluation after step 0"):
+    with pytest.raises(
+        UserError, match="the reward failed on 2 of 2 answers in the evaluation before step 1"
+    ):
         drive(tmp_path / "run", tiny_run(grade=failing(0, 100)))
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     with pytest.raises(UserError, match="in the evaluation after step 2"):

@@ -99,3 +99,13 @@ def test_two_runs_are_compared_by_their_last_evaluations(tmp_path):
 def test_a_wrong_name_is_refused_when_it_runs():
     with pytest.raises(UserError, match="unknown setting 'stepz'; did you mean 'steps'"):
         menon.train(stepz=2, threads=1)  # type: ignore[call-arg]
+
+
+def test_a_recipe_may_be_named_as_a_setting_is():
+    """As in the command; it is not passed over for the default."""
+    with pytest.raises(UserError, match="there is no recipe 'gropo'; did you mean 'grpo'"):
+        menon.train(recipe="gropo", threads=1)  # type: ignore[call-arg]
+    with pytest.raises(
+        UserError, match="the recipe is ppo, and recipe=grpo names another; leave one of them"
+    ):
+        menon.train("ppo", recipe="grpo", threads=1)  # type: ignore[call-arg]

@@ -76,7 +76,7 @@ def test_what_is_written_reads_back():
             "in shapes.a: unknown setting 'radios'; did you mean 'radius'?",
         ),
         ({"shapes.a": "sqare"}, "in shapes.a: unknown kind 'sqare'; did you mean 'square'?"),
-        ({"shapes.a": {"radius": 1}}, "in shapes.a: a part needs its kind (circle, square)"),
+        ({"shapes.a": {"radius": 1}}, "in shapes.a: a part needs its kind before radius (circle, square)"),
         ({"shapes.a": 3}, "in shapes.a: 3 is not a part; name its kind (circle, square)"),
         ({"shapes.a": {"kind": "square", "side": -1}}, "in shapes.a: side is -1; it must not be negative"),
         ({"shapes.a": {"kind": "square", "side": True}}, "in shapes.a: side is true; it takes a number"),
@@ -101,7 +101,7 @@ def test_a_mistake_is_one_sentence(settings, sentence):
 
 
 def test_a_missing_table_is_named():
-    with pytest.raises(UserError, match=r"^'shapes' is missing$"):
+    with pytest.raises(UserError, match=r"^'shapes' is missing and has no default; set it$"):
         read(Drawing, {})
 
 
@@ -269,7 +269,13 @@ def test_files(tmp_path: Path, name, text):
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("a.yaml", "steps: [", "is not valid YAML"),
+        (
+            "a.yaml",
+            "steps: 1\nseed: [",
+            r"a\.yaml is not valid YAML in line 2: expected the node content, but",
+        ),
+        ("a.yaml", "steps: 1\nseed: 2\nsteps: 3", r"a\.yaml names 'steps' twice; leave one of them out$"),
+        ("a.yaml", "loss: [{low: 1, low: 2}]", r"a\.yaml names 'low' twice"),
         ("a.toml", "steps = ", "is not valid TOML"),
         ("a.yaml", "- steps\n", "should hold a table of settings"),
         ("a.ini", "steps=3", "should end in .yaml or .toml"),

@@ -195,7 +195,8 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
         return
     start = time.perf_counter()
     graded = settled(run.evaluate(), folder.view.accuracy_known)
-    check_graders(graded, f"the evaluation after step {step}", after_repair(folder, step))
+    where = f"the evaluation {f'after step {step}' if step else 'before step 1'}"
+    check_graders(graded, where, after_repair(folder, step))
     numbers = {**summary(graded), **(run.probe() if step in (0, run.steps) else {})}
     if "accuracy" not in numbers:
         numbers = {name: value for name, value in numbers.items() if name not in OF_ACCURACY}

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from menon.eval.compare import Comparison
 
 
-def train(recipe: RecipeName = "grpo", /, **overrides: Unpack[Overrides]) -> Report:
-    """Trains and gives the report (`report.json` of the run folder).
+def train(recipe: RecipeName | None = None, /, **overrides: Unpack[Overrides]) -> Report:
+    """Trains and gives the report (`report.json` of the run folder). Without a recipe it is grpo.
 
     Overrides are the settings of the command, and may hold objects, such as a function as the reward or a
     part. What lies deeper is a nested dictionary. Names with dots, and settings of parts by their short

@@ -56,9 +56,25 @@ def _parsed(text: str, language: str, what: str) -> Any:
     import yaml
 
     try:
+        if twice := _repeated(yaml.compose(text, yaml.SafeLoader)):
+            raise UserError(f"{what} names '{twice}' twice; leave one of them out")
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from None
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = f" in line {mark.line + 1}" if mark else ""
+        said = problem or " ".join(str(error).split())
+        raise UserError(f"{what} is not valid YAML{place}: {said}") from None
+
+
+def _repeated(node: Any) -> str:
+    """A key that stands twice in one table of a YAML file, of which the library would take the last; "" if
+    none does."""
+    if node is None or not isinstance(node.value, list):
+        return ""
+    pairs = node.value if node.id == "mapping" else [(None, item) for item in node.value]
+    keys = [key.value for key, _ in pairs if key is not None]
+    twice = [str(key) for key in keys if keys.count(key) > 1]
+    return next(iter(twice or filter(None, (_repeated(value) for _, value in pairs))), "")
 
 
 def override(text: str) -> tuple[str, Any]:
@@ -239,7 +255,8 @@ def reader(union: Any, contract: Contract = PART) -> Callable[[Any], Any]:
             raise UserError(f"{value_text(value)} is not a part; name its kind ({kinds})")
         kind = value.get("kind")
         if not isinstance(kind, str):
-            raise UserError(f"a part needs its kind ({kinds})")
+            before = f" before {', '.join(map(str, value))}" if value else ""
+            raise UserError(f"a part needs its kind{before} ({kinds})")
         cls = own_class(kind, contract) if ":" in kind else classes.get(kind)
         if cls is None:
             raise unknown_kind(kind, classes, lists)
@@ -342,7 +359,7 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
         answer = "" if typing_error else answer_within(full, _at(tree, path), None if of_a_run else top)
         return answer or f"unknown setting '{full}'{nearest(name, names, above)}"
     if first["type"] == "missing" and isinstance(location[-1], str):
-        return f"{inside}'{location[-1]}' is missing"
+        return f"{inside}'{location[-1]}' is missing and has no default; set it"
     if first["type"] == "value_error":
         return f"{inside}{first['ctx']['error']}"
     value = _at(tree, path)
@@ -356,6 +373,8 @@ def _sentence(cls: type, tree: Mapping[str, Any], error: ValidationError) -> str
         same = [e["type"] for place, e in errors if place[: len(path)] == path]
         allowed = " or ".join(dict.fromkeys(TAKES.get(kind.split("_")[0], "something else") for kind in same))
     full = ".".join(map(str, path))
+    if allowed == "a list" and isinstance(value, str):
+        allowed += f", like [{value}]"
     if "a table of settings" in allowed and (names := _names(cls, path)):
         allowed += f", like {full}.{names[0]}=..."
     return f"{full} is {value_text(value)}; it takes {allowed}"

@@ -10,13 +10,13 @@ import os
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from menon.errors import UserError
+from menon.errors import UserError, nearest
 from menon.parts import PAGE, Contract
 
 LONGEST = 300
@@ -27,10 +27,19 @@ _loaded: set[str] = set()
 """Files that were loaded by name, as they stand in a stack trace."""
 
 
+def unknown_reward(name: str, kinds: Iterable[str]) -> UserError:
+    """The error for a name that is no reward; it may be half the name of a function of the user's."""
+    if name.endswith(".py"):
+        return UserError(f"'{name}' is not a reward; name the function in the file too, like {name}:score")
+    near = nearest(name, kinds, lists="menon help reward")
+    own = "" if near.endswith("?") else "; your own is file.py:function"
+    return UserError(f"there is no reward '{name}'{near}{own}")
+
+
 def load_object(reference: str) -> Any:
     """The function or class of that name; UserError says what is missing."""
     where, _, name = reference.rpartition(":")
-    if not where or not name:
+    if not where or not name or ".py:" in where:
         raise UserError(
             f"'{reference}' does not name your own code; write file.py:name or package.module:name"
         )
@@ -239,6 +248,8 @@ def _module_of_file(path: Path) -> ModuleType:
 
 
 def _module_of_name(name: str) -> ModuleType:
+    if Path(name).is_file():
+        raise UserError(f"{name} is not a Python file; its name should end in .py")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # the folder that the command was typed in, as `python -m` does
     try:

@@ -267,6 +267,17 @@ def test_devices():
             device_of(name)
 
 
+@pytest.mark.parametrize(
+    ("count", "end"),
+    [(0, "no GPU here; use device=cpu"), (2, "only cuda:0, cuda:1 here; use one of these or cpu")],
+)
+def test_a_gpu_that_is_not_there(count, end, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(UserError) as error:
+        device_of("cuda:2")
+    assert str(error.value) == f"device is 'cuda:2', and torch sees {end}"
+
+
 def test_no_built_in_model_is_one_sentence(monkeypatch, tmp_path):
     for name, corpus in (("base", "sums"), ("search_base", "search")):
         monkeypatch.setitem(BASES, name, tmp_path)

@@ -21,6 +21,7 @@ from menon.loss.aggregation import TokenMean
 from menon.loss.ratio import log_ratio
 from menon.prompts.tasks import ChainSum
 from menon.recipes import recipe
+from menon.reward.code.signatures import Asked, judge
 from menon.rollout.groups import Groups
 from menon.rollout.protocols import Collected
 from menon.types import Max, Mean
@@ -300,6 +301,10 @@ def credited(part: Any, must: bool = True, batch: Any = None) -> Any:
             lambda self, batch: replace(batch, advantage=batch.token),
             "of torch.int64, not of floats; add .float()",
         ),
+        (
+            lambda self, batch: replace(batch, advantage=batch.reward.clone().requires_grad_()),
+            f"set `advantage` to a tensor of shape [{N}] with gradient; add .detach()",
+        ),
         (lambda self, batch: replace(batch, advantage=3), "set `advantage` to a value of type int, not ["),
         (
             lambda self, batch: replace(batch, advantage=batch.reward, learn=batch.trained),
@@ -473,6 +478,17 @@ def test_a_task_that_cannot_be_used(rows, room, sentence):
     with pytest.raises(UserError) as error:
         questions_of(own(rows=rows, room=lambda self, split: room), "task", "train", 9, 0)
     assert sentence in str(error.value)
+
+
+def test_a_failing_grade_is_named_as_that_of_the_task():
+    @dataclass(frozen=True)
+    class Graded:
+        def grade(self, prompt, completion, answer):
+            return None
+
+    verdict = judge(Graded().grade, "menon", Asked("q", "a", "b"))
+    assert verdict.error.startswith("grade of test_own_parts.py:")
+    assert verdict.error.endswith(".Graded returned None instead of a number")
 
 
 def test_a_task_is_asked_for_as_many_rows_as_it_has():

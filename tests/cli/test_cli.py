@@ -76,7 +76,29 @@ def test_help_and_version(capsys, monkeypatch):
         (["trian"], "menon: there is no command 'trian'; did you mean 'train'?"),
         (["zzzzz"], "menon: there is no command 'zzzzz'; `menon --help` lists them all"),
         (["dapo", "steps=3"], "menon: dapo is a recipe; type `menon train dapo`"),
+        (["--verion"], "menon: there is no command '--verion'; did you mean '--version'?"),
         (["train", "steps", "20"], "menon: steps is a setting; write steps=20"),
+        (["train", "help"], "menon: for help type `menon train --help`, or `menon help NAME` for a recipe"),
+        (["train", "steps"], "menon: steps is a setting; write steps=VALUE"),
+        (["explain", "steps:5"], "menon: steps is a setting; write steps=5"),
+        (["train", "none.json"], "menon: there is no file none.json"),
+        (
+            ["train", "grpo", "recipe=ppo", "threads=1"],
+            "menon: the recipe is grpo, and recipe=ppo names another; leave one of them out",
+        ),
+        (
+            ["train", "critic.init=orz", "threads=1"],
+            "menon: the recipe grpo has no critic; take one that has",
+        ),
+        (["train", "stop=abc", "threads=1"], "menon: source.stop is 'abc'; it takes a list, like [abc]"),
+        (
+            ["train", "model=bse", "threads=1"],
+            "menon: there is no model 'bse' here; did you mean the built-in 'ba",
+        ),
+        (
+            ["train", "reward=mine.py", "threads=1"],
+            "menon: 'mine.py' is not a reward; name the function in the file too, like mine.py:score",
+        ),
         (
             ["train", "reinforc", "threads=1"],
             "menon: there is no recipe 'reinforc'; did you mean 'reinforce'?",
@@ -116,7 +138,7 @@ def test_help_and_version(capsys, monkeypatch):
         ),
         (
             ["train", "threads=1", "reward=exactly"],
-            "menon: there is no reward 'exactly'; did you mean 'exact'?",
+            "menon: there is no reward 'exactly'; did you mean 'exact'?\n",
         ),
         (
             ["train", "threads=1", "task=chain_sums"],
@@ -227,3 +249,26 @@ def test_words_are_understood(tmp_path):
         "critic": {"learning_rate": ".5"},
     }  # files first, then overrides
     assert asked_by([]).recipe is None
+
+
+def test_a_word_in_the_place_of_a_recipe_is_named_as_what_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("run", "model"):
+        Path(name).mkdir()
+    Path("run/run.json").write_text("{}")
+    for name, text in (("model/config.json", "{}"), ("q.jsonl", "{}"), ("rows.json", "[]"), ("mine.py", "")):
+        Path(name).write_text(text)
+    for word, said in {
+        "run": "run is a run; go on with it by `menon train --resume run`, or repeat it by "
+        "`menon train run/run.json`",
+        "model": "model is the folder of a model; write model=model",
+        "q.jsonl": "q.jsonl is a file and no recipe; write data=q.jsonl",
+        "mine.py": "mine.py is a file and no recipe; write reward=mine.py:FUNCTION",
+        "mine.py:f": "mine.py:f is code of your own; write which part it is, like reward=mine.py:f",
+        "none.txt": "there is neither a file nor a recipe 'none.txt'; `menon help recipes` lists the recipes",
+        "rows.json": "rows.json is not the run.json of a run; if it holds data, write data=rows.json",
+        "run/run.json": "run/run.json is damaged; put back a copy of it, or start a new run with another "
+        "out=",
+    }.items():
+        assert main(["train", word]) == 2
+        assert capsys.readouterr().err == f"menon: {said}\n"

@@ -234,6 +234,7 @@ def test_mistakes_of_compare(tmp_path, capsys):
         ),
         (["base", "n=10000000"], "n is 10000000, and chain_sum has "),
         (["base", "task=chain_sun"], "in task: unknown kind 'chain_sun'; did you mean 'chain_sum'?"),
+        (["base", "set=gsm9k"], "there is no set 'gsm9k'; did you mean 'gsm8k'?"),
         (["base", "set=gsm9k", "path=x"], "there is no set 'gsm9k'; did you mean 'gsm8k'?"),
         (
             ["base", "set=gsm8k"],

@@ -101,6 +101,7 @@ def test_uncertain_tokens_are_coloured(folder):
             ["base", "a", "task=chain_sum"],
             "a question is written out and a task is named; leave one of them out",
         ),
+        (["base", " "], "the question is empty; write it after the model, or leave it out"),
         (["base", "n=0"], "n is 0; it must be at least 1"),
         (["base", "m=2"], "unknown setting 'm'"),
         (["./none", "x"], "there is no folder ./none; name a model folder"),

@@ -61,6 +61,7 @@ def test_seeds_are_whole_numbers(text):
             ["arms.a=out=x"],
             "arms.a takes a recipe, files and settings of `menon train`, like",
         ),
+        (["arms.a={steps: 3}"], "arms.a takes a recipe, files and settings of `menon train`, like"),
         (["arms.a='x"], "arms.a is not a list of words (No closing quotation); close the quotes"),
         (["--resume"], "--resume needs the folder of a sweep, like --resume sweeps/mine"),
         (["--resume", "no"], "no holds no sweep (it has no sweep.json); name the folder of a `menon sweep`"),

@@ -15,6 +15,7 @@ from menon.cli.command import asked_by
 from menon.config import changed
 from menon.engines.hf_models import export
 from menon.recipes import recipe
+from menon.record.folder import RunFolder
 from menon.reward.parts import RewardPart
 
 REWARD = "def half(prompt, completion, answer, completion_ids):\n    return float(sum(completion_ids) % 2)\n"
@@ -120,6 +121,41 @@ def test_a_finished_run_can_go_on(words, capsys):
     assert main([*words, "out=b", "steps=3"]) == 0
     assert fingerprints("a") == fingerprints("b")
     assert main([*words, "out=a"]) == 2  # two runs in one folder
+
+
+def test_a_resumed_run_keeps_its_settings_and_names_the_run_that_may_have_others(words, capsys):
+    assert main([*words, "out=a", "steps=1"]) == 0
+    for change, said in {
+        "stepz=3": "unknown setting 'stepz'; did you mean 'steps'?",
+        "max_steps=3": "max_steps is steps here",
+    }.items():
+        capsys.readouterr()
+        assert main(["train", "--resume", "a", change]) == 2
+        assert capsys.readouterr().err == f"menon: {said}\n"
+    assert (
+        main(["train", "--resume", "a", "control.steps=3", "models.policy.optimiser.learning_rate=1e-3"]) == 2
+    )
+    told = capsys.readouterr().err
+    assert told.startswith(
+        "menon: a resumed run keeps its 'models.policy.optimiser.learning_rate'; only steps, save_every, "
+    )
+    command = told.rpartition("train the policy of step 1 with another as a new run: `menon ")[2].rstrip(
+        "`\n"
+    )
+    assert command == (
+        "train a/run.json model=a/checkpoints/latest out=a-2 models.policy.optimiser.learning_rate=1e-3"
+    )
+    assert main(command.split()) == 0
+    settings = json.loads(Path("a-2/run.json").read_text())["settings"]
+    assert settings["models"]["policy"]["optimiser"]["learning_rate"] == 1e-3
+
+
+def test_a_run_that_is_running_is_left_alone(words, capsys):
+    assert main([*words, "out=a", "steps=1"]) == 0
+    (Path("a") / "report.json").unlink()
+    with RunFolder.open("a"):
+        assert main([*words, "out=a"]) == 2
+    assert capsys.readouterr().err == ("menon: a holds a run that is running now; set out= to a new folder\n")
 
 
 def test_changed_code_of_the_users_is_noticed(words, capsys):

@@ -270,7 +270,9 @@ class TestMistakes:
 
     def test_a_model_that_nobody_knows(self, folder):
         edit(folder / "config.json", lambda content: content.update(model_type="nonesuch"))
-        refused(folder, "the config.json of .* cannot be read")
+        refused(
+            folder, r"of type 'nonesuch', which transformers [\w.]+ does not know; install a version that"
+        )
 
     def test_code_in_a_folder_is_not_run(self, folder):
         edit(
@@ -278,7 +280,9 @@ class TestMistakes:
             lambda content: content.update(model_type="nonesuch", auto_map={"AutoConfig": "evil.Config"}),
         )
         (folder / "evil.py").write_text("raise SystemExit('ran')", encoding="utf-8")
-        refused(folder, "the config.json of .* cannot be read")
+        refused(
+            folder, r"of type 'nonesuch', which transformers [\w.]+ does not know; install a version that"
+        )
 
     def test_a_package_that_the_model_needs(self, folder, monkeypatch):
         def missing(*_, **__):
@@ -376,6 +380,39 @@ class TestMistakes:
         }
         BertForMaskedLM(BertConfig(**sizes, initializer_range=0.5)).save_pretrained(tmp_path)
         refused(tmp_path, "looks ahead")
+
+    def test_a_reward_model(self, folder):
+        edit(folder / "config.json", lambda content: content.update(tie_word_embeddings=False))
+        edit(folder / "config.json", lambda c: c.update(architectures=["Qwen3ForSequenceClassification"]))
+        refused(
+            folder, "is a Qwen3ForSequenceClassification and writes no text; choose a causal language model"
+        )
+
+    def test_an_adapter(self, folder):
+        (folder / "config.json").unlink()
+        (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "org/model"}')
+        refused(
+            folder, r"is an adapter \(LoRA\), not a whole model; merge it into org/model \(peft's merge_and"
+        )
+
+    def test_gguf(self, tmp_path):
+        file = tmp_path / "model.Q4_K_M.gguf"
+        file.write_bytes(b"GGUF")
+        for place in (tmp_path, file):
+            refused(
+                place, "is of the format GGUF, which cannot be trained; name the safetensors folder that it"
+            )
+
+    @pytest.mark.parametrize("within", ["checkpoints/latest", "snapshots/0a1b", "model"])
+    def test_a_folder_above_the_model(self, folder, within):
+        above = folder.parent / "above"
+        (above / within).parent.mkdir(parents=True)
+        folder.rename(above / within)
+        refused(above, rf"is not a model folder, and there is one in it; name {above / within}$")
+
+    def test_a_pointer_in_place_of_the_weights(self, folder):
+        (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\nsize 9\n")
+        refused(folder, r"model\.safetensors is a pointer of Git LFS, not the weights; run `git lfs pull` in")
 
     def test_no_hub(self, monkeypatch, capfd):
         def offline(name, **_):

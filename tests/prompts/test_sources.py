@@ -145,6 +145,16 @@ BROKEN = {
     "b.json": ("[" * 100_000, r"b\.json: nested too deeply"),
     "c.json": ("[]", "is empty; give it rows with 'question' and 'answer'"),
     "d.json": ('{"rows": []}', r"line 1: no question column and no answer column"),
+    "e.json": (
+        '{"data": [{"question": "q"}]}',
+        r"e\.json is one object with a list in 'data'; save that list alone$",
+    ),
+    "f.json": ('{\n"text": "q"\n}', r"f\.json: .*row 1: no "),
+    "g.json": ("3", r"line 1: a number instead of an object"),
+    "a.jsonl": (
+        '[{"question": "q"}]',
+        r"line 1: a list instead of an object; one object per line, not one array \(or name",
+    ),
     "a.csv": ('question,answer\n"q,7\n', r"a\.csv: line 1 is not CSV \("),
     "b.csv": ("question,answer\nq,7,8\n", "line 2: not as many cells as the first line has names"),
     "c.csv": ("question,answer\nq\n", "line 2: not as many cells as the first line has names"),
@@ -157,7 +167,7 @@ BROKEN = {
     "a.parquet": ("text", r"a\.parquet is damaged or of another kind than its name says \("),
     "a.txt": (
         "text",
-        r"a\.txt is of no kind that can be read; its name should end in \.jsonl, \.json, \.csv or \.parquet$",
+        r"a\.txt is of no kind that can be read; save its rows as \.jsonl, \.json, \.csv or \.parquet$",
     ),
     "a": ("text", r"is of no kind that can be read"),
 }
@@ -173,15 +183,32 @@ def test_what_cannot_be_read_is_one_sentence(name, tmp_path):
 
 
 def test_bytes_that_are_no_text(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(gzip.compress(b'{"question": "q"}'))
+    with pytest.raises(UserError, match=r"a\.jsonl is packed by gzip; let its name end in \.gz$"):
+        read_rows(tmp_path / "a.jsonl")
+    (tmp_path / "b.jsonl").write_bytes('{"question": "q"}'.encode("utf-16"))
+    with pytest.raises(UserError, match=r"b\.jsonl is in UTF-16; save the file as UTF-8$"):
+        read_rows(tmp_path / "b.jsonl")
     (tmp_path / "a.csv").write_bytes(b"question,answer\ncaf\xe9,7\n")
     with pytest.raises(UserError, match=r"a\.csv: byte 20 is not UTF-8; save the file as UTF-8"):
         read_rows(tmp_path / "a.csv")
 
 
+def test_an_address():
+    with pytest.raises(UserError) as error:
+        read_rows("https://example.org/q.jsonl")
+    assert str(error.value) == (
+        "https://example.org/q.jsonl is an address; download the file and name it, or write hub:OWNER/NAME"
+    )
+
+
 def test_folders_that_are_none(tmp_path):
     with pytest.raises(
-        UserError, match="is a folder without Parquet files and no saved data set; name one file in it"
+        UserError, match=r"is a folder without Parquet files and no saved data set; name one file in it$"
     ):
+        read_rows(tmp_path)
+    (tmp_path / "b.jsonl").touch()
+    with pytest.raises(UserError, match=rf"name one file in it, like {tmp_path}/b\.jsonl$"):
         read_rows(tmp_path)
     folder = arrow(tmp_path / "saved", ROWS)
     with pytest.raises(UserError, match="saved is one split; leave @test out"):

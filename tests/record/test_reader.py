@@ -89,6 +89,14 @@ def test_folders_that_are_no_use(tmp_path, content, error, sentence):
     assert str(caught.value).startswith(sentence.format(run=tmp_path))
 
 
+def test_a_folder_within_a_run_names_the_run(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    for within in ("checkpoints/latest", "run.json"):
+        with pytest.raises(NoRun) as caught:
+            RunView.open(tmp_path / within)
+        assert str(caught.value) == f"{tmp_path / within} lies in the folder of a run; name that, {tmp_path}"
+
+
 def test_a_run_without_a_step(tmp_path):
     opened(tmp_path).close()
     with pytest.raises(UserError, match="has not finished a step yet, so there is nothing to report; wait"):

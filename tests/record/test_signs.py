@@ -45,6 +45,7 @@ UNREAD = [
 APART = [replace(g, verdict=NOT_APPLICABLE) for g in GOOD]
 WRONG = [graded("a", 0), graded("b", 0)]
 CUT = [graded("aaaa", 0, room=3), graded("bbbb", 0, room=3)]
+SAME = [graded("aaaa", 0.5, 0, room=3), graded("bbbb", 0.5, 0, room=3), graded("c", 0.5, 0)]
 BASE = {"data": "x.jsonl", "model": "base", "reward": None}
 
 
@@ -61,11 +62,13 @@ BASE = {"data": "x.jsonl", "model": "base", "reward": None}
         (WRONG, {}, BASE, "all_wrong", "set model="),
         (WRONG, {}, {**BASE, "model": "m"}, "all_wrong", "('b') with the gold one ('77')"),
         ([graded("a", 0.5, 0), graded("b", 0.5, 0)], {}, {}, "constant", "gave 0.5 to every answer (2 of 2)"),
+        (SAME, {}, {}, "constant", "gave 0.5 to every answer (3 of 3)"),
+        (SAME[:2], {}, {}, "cut", "100% of the answers were cut"),
         ([graded("a", 0, math.nan), graded("b", 0, math.nan)], {}, {}, "constant", "gave 0 to every answer"),
         (GOOD, {"adv/absmax": 0.0}, {}, "equal_groups", "raise samples_per_prompt, now 2"),
         (GOOD, {"update/skipped": 2.0}, {"updates_per_step": 2}, "skipped", "all updates of the step were"),
         (GOOD, {"update/empty": 1.0}, {}, "empty", "no token had a weight"),
-        (GOOD, {}, {"learning_rate": 0.0}, "learning_rate", "learning_rate is 0"),
+        (GOOD, {}, {"learning_rate": 0.0}, "learning_rate", "leave it out, or set it higher"),
         (APART, {"reward/not_applicable": 2.0}, {}, "not_applicable", "applies to none of the 2 answers"),
         (GOOD, {"grad_norm": 0.0}, {}, "no_gradient", "the rewards differ and the gradient is 0"),
     ],
@@ -77,6 +80,16 @@ def test_two_steps_warn_once(answers, numbers, settings, kind, sentence):
     assert second is not None
     assert second.kind == kind
     assert sentence in second.sentence
+
+
+def test_a_constant_reward_stays_the_cause_where_all_answers_are_cut():
+    signs = Signs(SETTINGS)
+    given = [(SAME, 0.5), (SAME, 0.5), (SAME[:2], 0.5), (CUT, 0.0)]
+    found = [
+        signs.after(step(answers, n, **{"reward/mean": mean})) for n, (answers, mean) in enumerate(given, 1)
+    ]
+    assert [sign and sign.kind for sign in found] == [None, "constant", None, "cut"]
+    assert signs.silent == 4
 
 
 def test_steps_that_teach_are_quiet_and_one_that_does_not_is_forgiven():

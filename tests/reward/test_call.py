@@ -119,10 +119,13 @@ def test_async_and_other_signatures_by_name(file):
     with UserReward(f"{file}:later") as later:
         assert later("3+4=", "7", "7").score == 0.5
     with UserReward(f"{file}:openrlhf") as openrlhf:
-        assert openrlhf("3+4=", "7", "7").error == "the reward function returned NaN"
+        assert (
+            openrlhf("3+4=", "7", "7").error == "the reward function returned NaN instead of a finite number"
+        )
 
 
 def test_what_cannot_be_called_is_refused_at_once(file, tmp_path):
+    (tmp_path / "notes.txt").write_text("def f(completion): return 1.0")
     (tmp_path / "broken.py").write_text("import math\nmath.sqrt(-1)\n")
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit(2)\n")
     (tmp_path / "dies.py").write_text("import os\nos._exit(2)\n")
@@ -130,13 +133,15 @@ def test_what_cannot_be_called_is_refused_at_once(file, tmp_path):
         f"{file}:wrong": (
             r"my.py:wrong takes \(text\), which is none of the signatures that can be called: f\(prompt,"
         ),
-        f"{file}:Klass": "my.py:Klass is a class; name a function",
+        f"{file}:Klass": "my.py:Klass is a class; name a function, or an object that",
         f"{file}:nothing": "my.py holds no 'nothing'",
         f"{tmp_path}/missing.py:f": "there is no file .*missing.py",
         f"{tmp_path}/broken.py:f": r"ValueError: .* \(broken.py:2\)",
         f"{tmp_path}/leaves.py:f": r"SystemExit: 2 \(leaves.py:2\)",
         f"{tmp_path}/dies.py:f": r"ended its process \(exit code 2\)",
         "no_such_package:f": "ModuleNotFoundError: No module named 'no_such_package'",
+        f"{file}:score:twice": "does not name your own code; write file.py:name",
+        f"{tmp_path}/notes.txt:f": r"notes\.txt is not a Python file; its name should end in \.py",
         "my_reward": "write file.py:name or package.module:name",
     }.items():
         with pytest.raises(UserError, match=f"^reward: .*{sentence}"):
@@ -145,6 +150,16 @@ def test_what_cannot_be_called_is_refused_at_once(file, tmp_path):
         UserReward(f"{file}:score", time_limit=0)
     with pytest.raises(UserError, match="3 is no function"):
         UserReward(3)
+
+
+def test_an_object_that_can_be_called_is_a_reward(tmp_path):
+    (tmp_path / "of.py").write_text(
+        "class Longer:\n    def __init__(self, least): self.least = least\n"
+        "    def __call__(self, completion): return float(len(completion) >= self.least)\n"
+        "longer = Longer(3)\n"
+    )
+    with UserReward(f"{tmp_path}/of.py:longer") as reward:
+        assert [reward("q", text, "a").score for text in ("ab", "abc")] == [0.0, 1.0]
 
 
 def test_functions_are_named_where_another_process_can_find_them():

@@ -22,7 +22,6 @@ from menon.config import Control, Models, Objective, OnlineSource, RewardPart, R
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.tokens import continue_with
-from menon.errors import UserError, nearest
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Agreement, Run
@@ -45,6 +44,7 @@ from menon.source.queued import Queued
 from menon.step import Plan
 from menon.types import Prompt, Sampling
 from menon.update.terms import AnyTerm, Update
+from menon.user_code import unknown_reward
 
 AGREEMENT = {
     "float32": Agreement(1e-4, stops=True),
@@ -269,8 +269,5 @@ def reward_of(source: OnlineSource, around: Around) -> Reward:
         return UserReward(built(reward, around))
     kinds = {part.kind: part for part in get_args(RewardPart)}
     if reward not in kinds:
-        raise UserError(
-            f"there is no reward '{reward}'{nearest(reward, kinds, lists='menon help reward')}; your own is "
-            "file.py:function"
-        )
+        raise unknown_reward(reward, kinds)
     return built(kinds[reward](), around)

@@ -32,7 +32,7 @@ from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy
 from menon.engines.limits import rows_of
 from menon.engines.machine import workers
-from menon.errors import UserError, nearest
+from menon.errors import UserError
 from menon.eval.config import EvalConfig
 from menon.eval.ifeval import Instructions, instruction_level, with_splitter
 from menon.eval.measure import WithinTolerance
@@ -62,6 +62,7 @@ from menon.rollout.turns import environment_alone
 from menon.streams import stream
 from menon.sync.fingerprint import fingerprint
 from menon.types import Prompt, Sampling
+from menon.user_code import unknown_reward
 
 TASK_QUESTIONS = 200
 """How many held-out questions of a built-in task are asked by default."""
@@ -292,10 +293,7 @@ def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward | No
     if name is not None:
         rewards = KINDS | CHECKS
         if name not in rewards:
-            raise UserError(
-                f"there is no reward '{name}'{nearest(name, rewards, lists='menon help reward')}; your own "
-                "is file.py:function"
-            )
+            raise unknown_reward(name, rewards)
         reward: Reward = built(rewards[name](), around)
         return reward, equivalence_of(reward)
     source = source_of(config)

@@ -96,6 +96,11 @@ class OwnPart:
         if dtypes == "float" and not column.is_floating_point():
             raise self.fail(f"{did} {shape_of(column)} of {column.dtype}, not of floats; add .float()")
 
+    def detached(self, did: str, column: Tensor) -> None:
+        """UserError for a column that remembers how it was computed."""
+        if column.requires_grad:
+            raise self.fail(f"{did} {shape_of(column)} with gradient; add .detach()")
+
     def finite(self, did: str, column: Tensor, batch: Batch) -> None:
         """UserError unless the column is finite on the trained tokens."""
         odd = batch.trained & ~column.isfinite()
@@ -287,6 +292,7 @@ class OwnCredit(OwnPart):
             if column is not None and column is not getattr(batch, name):
                 floats = "float" if name in ("advantage", "reward", "ret") else ""
                 self.per_token(f"set `{name}` to", column, batch, floats)
+                self.detached(f"set `{name}` to", column)
                 if floats:
                     self.finite(f"set `{name}` to", column, batch)
         for name in columns_per("sequence"):

@@ -1,6 +1,7 @@
 """Where the models of a run are placed, which weights the sampler uses, and how new weights reach it."""
 
 import copy
+import difflib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -164,11 +165,10 @@ def device_of(name: str) -> torch.device:
         raise UserError(f"there is no device '{name}'; use auto, cpu, cuda, or cuda:1 and so on") from None
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"there is no engine for device '{name}'; use auto, cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"device is '{name}', and torch sees {torch.cuda.device_count()} GPUs here; use device=cpu or "
-            "another number"
-        )
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        known = ", ".join(f"cuda:{index}" for index in range(count))
+        seen = f"only {known} here; use one of these or cpu" if count else "no GPU here; use device=cpu"
+        raise UserError(f"device is '{name}', and torch sees {seen}")
     if device.index is not None:
         torch.cuda.set_device(device)  # torch's "current" GPU is then this one
     return device
@@ -177,6 +177,9 @@ def device_of(name: str) -> torch.device:
 def model_name(model: str) -> str:
     """The folder or name that `load_policy` takes: the folder of a built-in base, or the name itself."""
     if model not in BASES:
+        near = difflib.get_close_matches(model, BASES, 1, 0.8)
+        if near and not Path(model).exists():
+            raise UserError(f"there is no model '{model}' here; did you mean the built-in '{near[0]}'?")
         return model
     if not (BASES[model] / "config.json").exists():
         raise UserError(

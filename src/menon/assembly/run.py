@@ -3,7 +3,9 @@
 Threads are chosen and set before anything imports torch, so heavy modules are imported inside the functions.
 """
 
+import difflib
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from menon import threads
 from menon.base import default_model
 from menon.errors import UserError
+from menon.other_names import answer_for
 from menon.record.layout import Layout
 from menon.record.reader import RunView, damaged, read_about
-from menon.settings import Tree, merged, nested, setting
+from menon.settings import Tree, merged, nested, setting, value_text
 from menon.threads import Threads
 
 if TYPE_CHECKING:
@@ -64,7 +67,9 @@ def check_free(out: Path) -> None:
     if not Layout(out).about.exists():
         return
     view = RunView(out)
-    if not readable(view) or view.metrics or view.checkpoints or view.state == "running":
+    if readable(view) and view.state == "running":
+        raise UserError(f"{out} holds a run that is running now; set out= to a new folder")
+    if not readable(view) or view.metrics or view.checkpoints:
         raise UserError(
             f"{out} holds a run already; go on with it by `menon train --resume {out}` or set out= "
             "to a new folder"
@@ -73,11 +78,7 @@ def check_free(out: Path) -> None:
 
 def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]:
     """Resumes a run and returns its report. Only the settings in `LATER` can change."""
-    fixed = [name for name in changes if name.rpartition(".")[2] not in LATER]
-    if fixed:
-        raise UserError(
-            f"a resumed run keeps its '{fixed[0]}'; only {', '.join(LATER)} can change, or start a new run"
-        )
+    refuse_fixed(path, changes)
     view = RunView.open(path)
     view.check_resumable()
     settings = settings_in(view.layout.about)
@@ -96,6 +97,45 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
             raise UserError(learned_from(view, odd[0]))
         config = replace(config, own_code=now)
         return drive(config, chosen, lambda run: folder.go_on(run.settings, odd), show)
+
+
+def refuse_fixed(path: Path, changes: Mapping[str, Any]) -> None:
+    """UserError for a setting that a resumed run keeps, with the command that trains its policy with
+    another."""
+    from menon.record.folder import restart_command
+
+    given = {place: value for key, tree in changes.items() for place, value in entries(key, tree)}
+    fixed = {place: value for place, value in given.items() if place.rpartition(".")[2] not in LATER}
+    if not fixed:
+        return
+    name = next(iter(fixed))
+    if "." not in name and (answer := answer_for(name)):
+        raise UserError(answer)
+    if near := difflib.get_close_matches(name, LATER, 1, 0.75):
+        raise UserError(f"unknown setting '{name}'; did you mean '{near[0]}'?")
+    view = RunView(path)
+    instead = "start a new run"
+    if view.checkpoints:
+        others = " ".join(f"{place}={as_typed(value)}" for place, value in fixed.items())
+        instead = (
+            f"train the policy of step {max(view.checkpoints)} with another as a new run: "
+            f"`{restart_command(view)} {others}`"
+        )
+    raise UserError(f"a resumed run keeps its '{name}'; only {', '.join(LATER)} can change, or {instead}")
+
+
+def entries(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The settings in a table, each with its dotted name; of anything else the value itself."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from entries(f"{place}.{key}", item)
+    else:
+        yield place, value
+
+
+def as_typed(value: Any) -> str:
+    """A value as it is typed on a command line."""
+    return shlex.quote(value if isinstance(value, str) else value_text(value))
 
 
 def check_steps(view: RunView, steps: int) -> None:
@@ -134,7 +174,13 @@ def configured(
     from menon.settings import read
 
     settings = together(changes, again)
-    name = recipe or str(setting(settings, "recipe") or "grpo")
+    named_in = [recipe, *(setting(tree, "recipe") for tree in (again or {}, *changes))]
+    names = list(dict.fromkeys(str(one) for one in named_in if one is not None))
+    if len(names) > 1:
+        raise UserError(
+            f"the recipe is {names[0]}, and recipe={names[1]} names another; leave one of them out"
+        )
+    name = names[0] if names else "grpo"
     scale = str(setting(settings, "scale") or "laptop")
     if again is not None and setting(again, "scale", "laptop") != scale:
         raise UserError(

@@ -107,7 +107,8 @@ def run(words: list[str]) -> int:
 
         if command in RECIPES:
             raise UserError(f"{command} is a recipe; type `menon train {command}`")
-        raise UserError(f"there is no command '{command}'{nearest(command, COMMANDS, lists='menon --help')}")
+        near = nearest(command, [*COMMANDS, "--version", "--help"], lists="menon --help")
+        raise UserError(f"there is no command '{command}'{near}")
     module, _, name = COMMANDS[command].partition(":")
     return int(getattr(import_module(f"menon.cli.{module}"), name)(rest))
 

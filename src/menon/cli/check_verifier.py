@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from menon.errors import UserError, nearest
+from menon.errors import UserError
 from menon.parts import Around, built, close
 from menon.prompts.sources import read_bytes
 from menon.reward.code.signatures import Asked, judge
@@ -20,6 +20,7 @@ from menon.reward.math.answer import MathAnswer
 from menon.reward.protocols import Reward
 from menon.reward.rules import KINDS, reward_from
 from menon.types import Verdict
+from menon.user_code import unknown_reward
 
 LIMIT = 2.0
 """Seconds within which a case must be judged if it names no limit of its own."""
@@ -109,8 +110,7 @@ def reward_named(name: str, ways: str = "strict") -> Reward:
     if name == "math":
         return built(MathAnswer(names(LENIENT if ways == "lenient" else WAYS)), Around())
     if ":" not in name and name not in KINDS:
-        near = nearest(name, KINDS, lists="menon help reward")
-        raise UserError(f"there is no reward '{name}'{near}; your own is file.py:function")
+        raise unknown_reward(name, KINDS)
     return reward_from(name if ":" in name else KINDS[name](), Around())
 
 

@@ -10,6 +10,9 @@ from menon.cli.catalogue import run_settings
 from menon.cli.words import understand
 from menon.errors import UserError, nearest
 from menon.other_names import answer_for
+from menon.recipes import RECIPES
+from menon.record.layout import Layout
+from menon.record.reader import DamagedRun
 from menon.report.terminal import starting
 from menon.settings import Tree, read_file
 
@@ -44,7 +47,7 @@ def asked_by(words: Sequence[str]) -> Asked:
         if word.endswith((".yaml", ".yml", ".toml")):
             files.append(read_file(Path(word)))
         elif word.endswith(".json"):
-            again = to_repeat(settings_in(Path(word)))
+            again = to_repeat(settings_of_run(Path(word)))
         elif recipe is None:
             recipe = word
         else:
@@ -54,6 +57,8 @@ def asked_by(words: Sequence[str]) -> Asked:
                 f"'{word}' is neither key=value nor a .yaml or .toml file, and the recipe is '{recipe}' "
                 "already"
             )
+    if recipe is not None and (what := instead_of_recipe(recipe)):
+        raise UserError(what)
     folder = found.options.get("resume")
     if folder == "":
         raise UserError("--resume needs the folder of a run, like --resume runs/mine")
@@ -62,6 +67,46 @@ def asked_by(words: Sequence[str]) -> Asked:
     if folder and (recipe or files or again):
         raise UserError("--resume goes on with the run's own settings; leave the recipe and the files out")
     return Asked(recipe, again, (*files, *found.overrides), Path(folder) if folder else None)
+
+
+def instead_of_recipe(word: str) -> str:
+    """What a word in the place of a recipe is, and how to write it; "" for a recipe, and for a word of which
+    nothing is known."""
+    path, (name, _, value) = Path(word), word.partition(":")
+    if word in RECIPES:
+        return ""
+    if word == "help":
+        return (
+            "for help type `menon train --help`, or `menon help NAME` for a recipe, setting, part or metric"
+        )
+    if (about := Layout(path).about).is_file():
+        return (
+            f"{word} is a run; go on with it by `menon train --resume {word}`, or repeat it by "
+            f"`menon train {about}`"
+        )
+    if (path / "config.json").is_file():
+        return f"{word} is the folder of a model; write model={word}"
+    if path.is_file():
+        what = f"reward={word}:FUNCTION" if path.suffix == ".py" else f"data={word}"
+        return f"{word} is a file and no recipe; write {what}"
+    if ".py:" in word:
+        return f"{word} is code of your own; write which part it is, like reward={word}"
+    if path.suffix:
+        return f"there is neither a file nor a recipe '{word}'; `menon help recipes` lists the recipes"
+    return f"{name} is a setting; write {name}={value or 'VALUE'}" if name in run_settings() else ""
+
+
+def settings_of_run(file: Path) -> Tree:
+    """The settings in a run.json, which may have another name; UserError where the file is something else."""
+    is_named_so = file == Layout(file.parent).about
+    if not is_named_so and not file.is_file():
+        raise UserError(f"there is no file {file}")
+    try:
+        return settings_in(file)
+    except DamagedRun:
+        if is_named_so:
+            raise
+        raise UserError(f"{file} is not the run.json of a run; if it holds data, write data={file}") from None
 
 
 def to_repeat(settings: Tree) -> Tree:

@@ -30,6 +30,8 @@ def sample(words: Sequence[str]) -> int:
             "sample takes a model and perhaps a question: menon sample base '3+4+5=?' n=3, or menon "
             "sample base task=countdown"
         )
+    if plain and not plain[0].strip():
+        raise UserError("the question is empty; write it after the model, or leave it out")
     if plain and {"task", "question"} & settings.keys():
         raise UserError("a question is written out and a task is named; leave one of them out")
     use(threads.choose(settings), str(settings.get("device", "auto")))

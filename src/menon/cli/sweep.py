@@ -157,7 +157,7 @@ def added_arms(own: dict[str, str], recipe: Sequence[str], shared: Sequence[str]
             words = shlex.split(value)
         except ValueError as error:
             raise UserError(f"{key} is not a list of words ({error}); close the quotes") from None
-        if sorted_words(words)[1]:
+        if sorted_words(words)[1] or value.lstrip().startswith("{"):
             raise UserError(
                 f"{key} takes a recipe, files and settings of `menon train`, like {key}='learning_rate=1e-4'"
             )

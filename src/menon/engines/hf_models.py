@@ -23,13 +23,20 @@ from transformers.utils import logging as hf_logging
 from menon.engines.forward import ValueInit, ValueModel, value_head
 from menon.engines.limits import layers_of
 from menon.engines.model_files import FileDtypes, restore_unrounded
-from menon.engines.quantised import refuse_quantised
+from menon.engines.quantised import json_object, refuse_quantised
 from menon.engines.tokenizer_files import load_tokenizer
 from menon.errors import UserError, first_line, offline_by
 
 PROCESSORS = ("*processor*.json", "chat_template*")
 """Files by which images, sounds and chats become input of a model of several kinds of input. A checkpoint
 carries them, because what loads such a model looks for them beside the weights."""
+POINTER_BYTES = 1024
+"""A file of weights below this size may be what Git LFS leaves in its place."""
+ADAPTER = "adapter_config.json"
+"""The file by which peft describes an adapter."""
+GGUF = "{} is of the format GGUF, which cannot be trained; name the safetensors folder that it was made from"
+WITHIN = ("checkpoints/latest", "snapshots/*", "*")
+"""Where a folder holds a model: a run, the hub's cache, or any folder above a model."""
 WITHOUT_KEYS = ("moe", "mlp", "conv", "linear_attention")
 """Kinds of layers that keep no keys and values."""
 
@@ -138,7 +145,9 @@ def folder_of(name: str) -> Path:
     downloaded, or found in the hub's cache."""
     folder = Path(name).expanduser()
     if folder.is_file():
-        raise UserError(f"{name} is a file; name the model's folder")
+        raise UserError(
+            GGUF.format(name) if folder.suffix == ".gguf" else f"{name} is a file; name the model's folder"
+        )
     if not folder.is_dir():
         if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
             raise UserError(
@@ -146,15 +155,34 @@ def folder_of(name: str) -> Path:
             )
         folder = _download(name)
     if not (folder / "config.json").is_file():
-        raise UserError(
-            f"{name} is not a model folder: it has no config.json; name the folder that save_pretrained wrote"
-        )
+        raise UserError(instead_of_a_model(folder, name))
     if not any(folder.glob("*.safetensors")):
         raise UserError(
             f"{name} has no weights (*.safetensors); get them, or save the model again with safetensors"
         )
+    for file in folder.glob("*.safetensors"):
+        if file.stat().st_size < POINTER_BYTES and file.read_bytes().startswith(b"version https://git-lfs"):
+            raise UserError(
+                f"{file} is a pointer of Git LFS, not the weights; run `git lfs pull` in {folder}"
+            )
     refuse_quantised(folder, name)
     return folder
+
+
+def instead_of_a_model(folder: Path, name: str) -> str:
+    """What a folder without a config.json is, and which folder to name."""
+    if (folder / ADAPTER).is_file():
+        base = json_object(folder / ADAPTER).get("base_model_name_or_path") or "its base model"
+        return (
+            f"{name} is an adapter (LoRA), not a whole model; merge it into {base} (peft's merge_and_unload) "
+            "and name the folder of the result"
+        )
+    if any(folder.glob("*.gguf")):
+        return GGUF.format(name)
+    within = [file.parent for pattern in WITHIN for file in sorted(folder.glob(f"{pattern}/config.json"))]
+    if within:
+        return f"{name} is not a model folder, and there is one in it; name {within[0]}"
+    return f"{name} is not a model folder: it has no config.json; name the folder that save_pretrained wrote"
 
 
 def _download(name: str) -> Path:
@@ -179,6 +207,12 @@ def _download(name: str) -> Path:
 
 def config_of(folder: Path, name: str) -> Any:
     """The configuration of a causal language model."""
+    kind = json_object(folder / "config.json").get("model_type")
+    if isinstance(kind, str) and kind not in transformers.CONFIG_MAPPING:
+        raise UserError(
+            f"{name} is of type '{kind}', which transformers {transformers.__version__} does not know; "
+            "install a version that does, or choose another model"
+        )
     with in_a_sentence(name, f"the config.json of {name} cannot be read", "get the model again"):
         # Code that comes with a model is never run.
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -215,6 +249,9 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
     model, report = loaded
     # The library would fill missing weights with random numbers without an error.
     wrong = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
+    made = (config.architectures or [""])[0]
+    if wrong and made and "LM" not in made:
+        raise UserError(f"{name} is a {made} and writes no text; choose a causal language model")
     if wrong:
         raise UserError(
             f"{name} lacks weights that its config.json asks for, such as {wrong[0]}; get the whole model "

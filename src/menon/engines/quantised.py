@@ -35,13 +35,13 @@ def refuse_quantised(folder: Path, name: str) -> None:
 
 
 def _signs(folder: Path) -> Iterator[str]:
-    config = _read(folder / "config.json")
+    config = json_object(folder / "config.json")
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         for key in KEYS:
             if given := part.get(key):
                 yield _method(given) or key
     for beside in FILES:
-        if given := _read(folder / beside):
+        if given := json_object(folder / beside):
             yield _method(given.get("quantization", given)) or beside
     for file in sorted(folder.glob("*.safetensors")):
         for tensor, about in _header(file).items():
@@ -61,7 +61,7 @@ def _method(given: Any) -> str:
     return ", ".join(part for part in (named, f"{bits} bits" if bits else "") if part)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def json_object(file: Path) -> dict[str, Any]:
     """A JSON object; {} for anything else, which is for others to complain of."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))

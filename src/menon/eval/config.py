@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from menon.errors import OnBad, UserError, at_least
 from menon.eval.run import Item, plain_item, read_item
+from menon.eval.sets import find_set
 from menon.parts import ENVIRONMENT, TASK
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
@@ -110,6 +111,7 @@ class EvalConfig:
                 "other out"
             )
         if self.set is not None and self.path is None:
+            find_set(self.set)  # a misspelt name is said first
             raise UserError(
                 f"the set {self.set} needs its file: set path= to it, or to a folder that holds it"
             )

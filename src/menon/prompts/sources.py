@@ -1,6 +1,7 @@
 """Reads the raw rows of a data set: JSON lines, JSON, CSV, Parquet, folders of the library datasets, or names
 on the hub."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -18,6 +19,11 @@ from menon.errors import UserError, offline_by, pip_install
 HUB = "hub:"
 TRAIN = "train"
 KINDS = ".jsonl, .json, .csv or .parquet"
+
+ONE_OBJECT = "one object per line, not one array (or name the file .json)"
+"""The hint about a list in a file of JSON lines."""
+GZIP = b"\x1f\x8b"
+"""The first bytes of a file that gzip packed."""
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
@@ -40,6 +46,8 @@ def raw_rows(source: str | Path) -> Raw:
     """
     if str(source).startswith(HUB):
         return hub_rows(str(source))
+    if "://" in str(source):
+        raise UserError(f"{source} is an address; download the file and name it, or write {HUB}OWNER/NAME")
     path, split = named_split(str(source))
     if path.is_dir():
         return folder_rows(path, split)
@@ -53,7 +61,7 @@ def raw_rows(source: str | Path) -> Raw:
         ".parquet": lambda path: numbered(parquet_rows([path])),
     }
     if path.exists() and suffix not in readers:
-        raise UserError(f"{path} is of no kind that can be read; its name should end in {KINDS}")
+        raise UserError(f"{path} is of no kind that can be read; save its rows as {KINDS}")
     return readers.get(suffix, readers[".jsonl"])(path)
 
 
@@ -77,7 +85,7 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"there is no file {path} (looked from {Path.cwd()}){hub if not path.suffix else ''}")
     try:
         data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(
             f"{path} is not a whole gzip file ({error}); compress it again, or take .gz off a plain "
@@ -85,6 +93,11 @@ def read_bytes(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    if data.startswith(GZIP):
+        raise UserError(f"{path} is packed by gzip; let its name end in .gz")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UserError(f"{path} is in UTF-16; save the file as UTF-8")
+    return data
 
 
 def numbered(rows: Sequence[Any]) -> Raw:
@@ -96,22 +109,43 @@ def numbered(rows: Sequence[Any]) -> Raw:
 
 def line_rows(data: bytes) -> Raw:
     """One object per line; blank lines are no rows."""
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
         if line.strip():
             try:
-                yield f"line {number}", parsed(line)
+                row = parsed(line)
+                yield (
+                    f"line {number}",
+                    BadRow(f"a list instead of an object; {ONE_OBJECT}") if isinstance(row, list) else row,
+                )
             except BadRow as fault:
                 yield f"line {number}", fault
 
 
 def json_rows(path: Path, data: bytes) -> Raw:
-    """The rows of one array of objects, or of JSON lines in a file with this ending."""
-    if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-        return line_rows(data)
+    """The rows of one array of objects, of an object over several lines, or of JSON lines in a file with this
+    ending."""
+    is_list = data.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
     try:
-        return numbered(parsed(data))
+        whole = parsed(data)
     except BadRow as fault:
-        raise UserError(f"{path}: {fault}") from None
+        if is_list:
+            raise UserError(f"{path}: {fault}") from None
+        return line_rows(data)
+    if is_list:
+        return numbered(whole)
+    inner = [name for name, value in whole.items() if is_rows(value)] if isinstance(whole, dict) else []
+    if inner:
+        raise UserError(f"{path} is one object with a list in '{inner[0]}'; save that list alone")
+    return numbered([whole]) if b"\n" in data.strip() else line_rows(data)
+
+
+def is_rows(value: Any) -> bool:
+    """Whether a value is a list of objects, as rows are; chat messages are one too, and no rows."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, dict) and "role" not in item for item in value)
+    )
 
 
 def parsed(text: bytes) -> Any:
@@ -122,11 +156,7 @@ def parsed(text: bytes) -> Any:
     except RecursionError as error:
         raise BadRow("nested too deeply") from error
     except ValueError as error:
-        hint = (
-            "; one object per line, not one array (or name the file .json)"
-            if text.lstrip().startswith(b"[")
-            else ""
-        )
+        hint = f"; {ONE_OBJECT}" if text.lstrip().startswith(b"[") else ""
         raise BadRow(f"not JSON ({error}){hint}") from error
 
 
@@ -216,8 +246,10 @@ def folder_rows(folder: Path, split: str | None) -> Raw:
     for file in sorted([*folder.glob("*.parquet"), *folder.glob("data/*.parquet")]):
         shards[_SHARD.sub("", file.stem)].append(file)
     if not shards:
+        files = sorted(file for kind in ("*.jsonl", "*.csv") for file in folder.glob(kind))
+        like = f", like {files[0]}" if files else ""
         raise UserError(
-            f"{folder} is a folder without Parquet files and no saved data set; name one file in it"
+            f"{folder} is a folder without Parquet files and no saved data set; name one file in it{like}"
         )
     return numbered(parquet_rows(shards[pick(split, list(shards), str(folder))]))
 

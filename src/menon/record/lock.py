@@ -28,8 +28,8 @@ class Lock:
             owner = self._file.read().decode() or "unknown"
             self._file.close()
             raise UserError(
-                f"another run (process {owner}) is writing to {path.parent}; wait for it or set out= to "
-                "another folder"
+                f"another run (process {owner}) is writing to {path.parent}; wait until it ends, or start a "
+                "run of its own with out= another folder"
             ) from None
         with suppress(
             OSError

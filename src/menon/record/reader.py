@@ -288,6 +288,9 @@ def read_about(file: Path) -> Mapping[str, Any]:
     except OSError:
         there = False
     if not there:
+        above = [folder for folder in file.parent.parents if (folder / file.name).is_file()]
+        if above:
+            raise NoRun(f"{file.parent} lies in the folder of a run; name that, {above[0]}")
         raise NoRun(
             f"{file.parent} holds no run (it has no {file.name}); name the folder that menon train wrote, or "
             f"start one with `menon train out={file.parent}`"

@@ -145,6 +145,9 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[
         f"{rule_of(settings)} gave {tally.highest:g} to every answer ({n} of {n}); let it tell better "
         "answers from worse",
     )
+    unlike = tally.cut < n and tally.blank < n and tally.unread < n
+    if tally.constant and tally.highest not in (0, 1) and unlike:  # also to answers without any fault
+        yield constant
     if n and tally.cut >= share * n:
         limit = setting(settings, "max_new_tokens")
         yield Sign(
@@ -265,7 +268,9 @@ def faults(line: Mapping[str, float], settings: Mapping[str, Any]) -> Iterator[S
             "correction= of the objective leaves everything out",
         )
     if rate == 0:
-        yield Sign("learning_rate", "learning_rate is 0, so no weight changes; set it, to 1e-6 for example")
+        yield Sign(
+            "learning_rate", "learning_rate is 0, so no weight changes; leave it out, or set it higher"
+        )
 
 
 def without_signal(line: Mapping[str, float], tally: Tally, settings: Mapping[str, Any]) -> Sign | None:
@@ -335,6 +340,9 @@ class Signs:
         stop = setting(self.settings, "stop") or ()
         lost = worse(self.lines, self.settings)
         missing = without_signal(report.metrics, Tally.of(report.graded, stop), self.settings)
+        means = {line["reward/mean"] for line in self.lines[-2:]}
+        if missing is not None and self.last is not None and self.last.kind == "constant" and len(means) == 1:
+            missing = self.last  # the same reward as before, whatever else these answers have in common
         self.silent = 0 if missing is None else self.silent + 1
         found = lost or (missing if self.silent >= WARN else None)
         if found is None or (self.last is not None and found.kind == self.last.kind):

@@ -85,11 +85,15 @@ def test_functions_of_trl():
     assert ask(trl_task, replace(ASKED, columns={"task": "math"})).score == 0.25
     assert ask(trl_task, replace(ASKED, columns={"task": "code"})) is NOT_APPLICABLE
     assert ask(lambda completions, **kwargs: None).error.startswith("the reward function returned a NoneType")
-    assert ask(lambda completions, **kwargs: [math.nan]).error == "the reward function returned NaN"
-    assert ask(lambda completion: None).error == "the reward function returned None"
-    assert ask(trl_task).error.startswith(
-        "the reward function needs 'task'; there is only answer, completion_ids, "
+    assert (
+        ask(lambda completions, **kwargs: [math.nan]).error
+        == "the reward function returned NaN instead of a finite number"
     )
+    assert ask(lambda completion: None).error == "the reward function returned None instead of a number"
+    assert ask(trl_task).error.startswith(
+        "the reward function needs 'task', and there is only answer, completion_ids, "
+    )
+    assert ask(trl_task).error.endswith("; take the parameter out, or give it a default")
 
 
 def test_functions_of_trl_get_messages_where_the_row_has_them():
@@ -177,27 +181,29 @@ def test_a_verdict_may_leave_correctness_unknown():
 @pytest.mark.parametrize(
     ("result", "error"),
     [
-        (math.nan, "returned NaN"),
-        (math.inf, "returned inf"),
-        (None, "returned None"),
+        (math.nan, "returned NaN instead of a finite number"),
+        (math.inf, "returned inf instead of a finite number"),
+        (None, "returned None instead of a number"),
         ("1", "returned a str instead of a number"),
         ([1.0], "returned a list instead of a number"),
         (object(), "returned an object instead of a number"),
         (torch.zeros(2), "returned a Tensor instead of a number"),
-        (10**400, "returned an int instead of a number"),
+        (10**400, "returned inf instead of a finite number"),
+        (-(10**400), "returned -inf instead of a finite number"),
+        (1j, "returned a complex instead of a number"),
         ({}, "returned a dict without 'score' (it has nothing)"),
         ({"reward": 1}, "returned a dict without 'score' (it has 'reward')"),
-        ({"score": None}, "returned None"),
-        ({"score": 1, "acc": math.nan}, "returned an acc of NaN"),
+        ({"score": None}, "returned None instead of a number"),
+        ({"score": 1, "acc": math.nan}, "returned an acc of NaN instead of a finite number"),
         ({"score": 1, "acc": 2}, "returned an acc of 2; it must be from 0 to 1"),
-        (Verdict(math.nan, 0.0), "returned NaN"),
+        (Verdict(math.nan, 0.0), "returned NaN instead of a finite number"),
         (Verdict(math.nan, math.nan, error="the judge is offline"), "the judge is offline"),
     ],
 )
 def test_a_result_that_is_no_number_is_a_nan_verdict_with_a_sentence(result, error):
     verdict = ask(lambda completion: result)
     assert math.isnan(verdict.score)
-    assert math.isnan(verdict.acc) or error == "returned NaN"
+    assert math.isnan(verdict.acc) or error == "returned NaN instead of a finite number"
     assert verdict.error in (f"the reward function {error}", error)
 
 
@@ -208,7 +214,7 @@ def test_a_result_that_is_no_number_is_a_nan_verdict_with_a_sentence(result, err
         ([1.0, 0.0], "returned 2 numbers for 1 answer"),
         (torch.zeros(8), "returned 8 numbers for 1 answer"),
         (1.0, "returned a float instead of a list with one number per answer"),
-        ([math.nan], "returned NaN"),
+        ([math.nan], "returned NaN instead of a finite number"),
         ([[1.0]], "returned a list instead of a number"),
     ],
 )
@@ -256,7 +262,7 @@ def test_other_signatures_are_refused_with_the_four_that_can_be_called():
         message = str(caught.value)
         assert message.startswith("my.py:score takes (")
         assert message.count("f(") == 4
-    with pytest.raises(Unusable, match=r"my\.py:Score is a class; name a function"):
+    with pytest.raises(Unusable, match=r"my\.py:Score is a class; name a function, or an object"):
         shape_of(Verdict, "my.py:Score")
-    with pytest.raises(Unusable, match=r"my\.py:LIMIT is no function; name a function"):
+    with pytest.raises(Unusable, match=r"my\.py:LIMIT is an int; name a function"):
         shape_of(3, "my.py:LIMIT")

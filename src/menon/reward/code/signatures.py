@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from menon.types import NOT_APPLICABLE, Verdict
-from menon.user_code import describe
+from menon.user_code import describe, is_own, label
 
 Shape = Literal["menon", "trl", "verl", "openrlhf"]
 
@@ -47,10 +47,10 @@ class Asked:
 
 def shape_of(function: Callable[..., Any], name: str) -> Shape:
     """The shape of a function's signature; Unusable, with the four signatures, if it has none of them."""
-    if isinstance(function, type) or not callable(function):
-        raise Unusable(
-            f"{name} is {'a class' if isinstance(function, type) else 'no function'}; name a function"
-        )
+    if isinstance(function, type):
+        raise Unusable(f"{name} is a class; name a function, or an object that the file makes of the class")
+    if not callable(function):
+        raise Unusable(f"{name} is {_type(function)}; name a function")
     try:
         names = inspect.signature(function).parameters
     except (TypeError, ValueError) as error:
@@ -80,17 +80,26 @@ def judge(function: Callable[..., Any], shape: Shape, asked: Asked) -> Verdict:
             result = asyncio.run(_wait(result))
         return read(result, shape)
     except Unusable as error:
-        return failed(str(error))
+        return failed(str(error), caller_of(function))
     except KeyboardInterrupt:
         raise
     except (
         BaseException
     ) as error:  # sys.exit and some libraries' timeouts are no Exception; a run must survive them
-        return failed(f"raised {describe(error, file_of(function))}")
+        return failed(f"raised {describe(error, file_of(function))}", caller_of(function))
 
 
-def failed(error: str) -> Verdict:
-    return Verdict(math.nan, math.nan, error=f"the reward function {error}")
+def failed(error: str, who: str = "the reward function") -> Verdict:
+    """A NaN verdict that says what was wrong with `who`."""
+    return Verdict(math.nan, math.nan, error=f"{who} {error}")
+
+
+def caller_of(function: Callable[..., Any]) -> str:
+    """What a message calls the function: a method of the user's own task by its name."""
+    owner = getattr(function, "__self__", None)
+    if not inspect.ismethod(function) or not is_own(owner):
+        return "the reward function"
+    return f"{function.__name__} of {label(owner)}"
 
 
 def arguments(function: Callable[..., Any], shape: Shape, asked: Asked) -> dict[str, Any]:
@@ -101,7 +110,10 @@ def arguments(function: Callable[..., Any], shape: Shape, asked: Asked) -> dict[
         gold = asked.answer if shape == "menon" else [asked.answer]
         given = {name: gold for name in GOLD if name in required} | given
     if missing := sorted(required - given.keys()):
-        raise Unusable(f"needs {', '.join(map(repr, missing))}; there is only {', '.join(sorted(given))}")
+        raise Unusable(
+            f"needs {', '.join(map(repr, missing))}, and there is only {', '.join(sorted(given))}; take the "
+            "parameter out, or give it a default"
+        )
     return (
         given if takes_all else {name: value for name, value in given.items() if name in required | optional}
     )
@@ -212,17 +224,19 @@ def verdict(score: Any, acc: Any = None, parts: Mapping[str, Any] | None = None)
 
 
 def score_number(value: Any, what: str = "") -> float:
-    if value is None:
-        raise Unusable(f"returned {what}None")
     try:
         if isinstance(value, str | bytes):
             raise TypeError
-        value = float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise Unusable(f"returned {what}{_type(value)} instead of a number") from None
-    if not math.isfinite(value):
-        raise Unusable(f"returned {what}{'NaN' if math.isnan(value) else value}")
-    return value
+        number = float(value)
+    except OverflowError:
+        number = math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError, RuntimeError):
+        kind = "None" if value is None else _type(value)
+        raise Unusable(f"returned {what}{kind} instead of a number") from None
+    if not math.isfinite(number):
+        kind = "NaN" if math.isnan(number) else str(number)
+        raise Unusable(f"returned {what}{kind} instead of a finite number")
+    return number
 
 
 def one(values: Any) -> Any:
