@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -40,13 +40,22 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def refuse_rows(source: str, faults: list[str], total: int) -> NoReturn:
-    """Raises a UserError with the first faults of a data set's rows, their number, and what to do."""
-    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+def refuse_rows(source: str, faults: Sequence[tuple[str, str]], total: int) -> NoReturn:
+    """Raises a UserError with the first faults of a data set's rows, their number, and what to do. A fault is
+    the row and what is wrong with it; rows with the same fault are named once."""
+    rows: dict[str, list[str]] = {}
+    for row, fault in faults:
+        rows.setdefault(fault, []).append(row)
+    shown = list(rows.items())[:SHOWN]
+    told = [
+        f"{row}{fault}{f' (the same in {len(more)} more)' if more else ''}" for fault, (row, *more) in shown
+    ]
+    rest = len(faults) - sum(len(same) for _, same in shown)
     left = len(faults) < total
     advice = "Fix them, or leave them out with on_bad=skip." if left else "Fix them: there is no usable row."
     raise UserError(
-        f"{source}: {len(faults)} of {total} rows cannot be used: {'; '.join(faults[:SHOWN])}{more}. {advice}"
+        f"{source}: {len(faults)} of {total} rows cannot be used: {'; '.join(told)}"
+        f"{f'; and {rest} more' if rest else ''}. {advice}"
     )
 
 

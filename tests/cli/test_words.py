@@ -67,7 +67,7 @@ def test_mistakes(words, sentence):
         ),
         (
             ["compare", "a", "b", "k=8"],
-            "compare takes two results of `menon eval`, or two runs: menon compare A.json B.json",
+            "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json B.json, or",
         ),
         (
             ["rescore", "a", "--rewrd", "b"],
@@ -81,7 +81,7 @@ def test_mistakes(words, sentence):
             ["show", "a", "--tre", "1"],
             "there is no option '--tre'; menon show takes a run's folder and a step",
         ),
-        (["show", "a", "--tree", "1", "k=1"], "menon show takes a run's folder and a step, like menon show"),
+        (["show", "a", "--step", "1", "k=1"], "menon show takes a run's folder and a step, like menon show"),
         (
             ["check", "data", "a", "--reward=b"],
             "menon check takes no option '--reward'; settings are key=value",
@@ -90,7 +90,10 @@ def test_mistakes(words, sentence):
             ["check", "data", "a", "b"],
             "menon check takes what to check (verifier, data, code) and a file, like",
         ),
-        (["check", "data", "a", "ways=b"], "menon check data takes no 'ways'; it takes reward, as key=value"),
+        (
+            ["check", "data", "a", "ways=b"],
+            "menon check data takes no 'ways'; it takes reward, columns, as key=value",
+        ),
         (["report", "a", "k=1"], "report takes the folder of a run, several of them, or that of a sweep"),
         (["runs", "--all"], "there is no option --all; runs takes sort=COLUMN and csv=FILE"),
         (["runs", "k=1"], "runs takes one folder at most: menon runs, or menon runs experiments sort="),

@@ -133,11 +133,23 @@ def test_every_fault_is_named_by_its_line(file, line):
 
 def test_many_faults_are_counted_and_the_first_are_shown(file):
     with pytest.raises(UserError) as caught:
-        read_rows(file(GOOD, *["{}"] * 7))
+        read_rows(file(GOOD, *(f'{{"column {n}": 1}}' for n in range(7))))
     message = str(caught.value)
     assert "7 of 8 rows" in message
     assert message.count("line ") == 5
-    assert "and 2 more" in message
+    assert "; and 2 more. Fix them" in message
+
+
+def test_rows_with_the_same_fault_are_named_once(file):
+    with pytest.raises(UserError) as caught:
+        read_rows(file(GOOD, "{}", *['{"question": ""}'] * 3, "{}"))
+    message = str(caught.value)
+    assert message.count("line ") == 2
+    assert "line 2: no 'prompt', 'question' or 'problem' (the object is empty)" in message
+    assert (
+        "columns.question= (the same in 1 more); line 3: 'question' is empty (the same in 2 more). Fix"
+        in message
+    )
 
 
 def test_skipping_everything_is_refused(file):

@@ -111,8 +111,8 @@ def test_commands_on_a_folder_of_format_1(old, capsys):
     assert cells[:6] == ["run", "grpo", "start", "0", "2/2", "finished"]
     assert main(["rescore", "run", "--reward", "exact"]) == 0
     assert "8 answers, 8 with the same score" in capsys.readouterr().out
-    assert main(["show", "run", "--tree", "1"]) == 2
-    assert "step 1 of run grew no trees" in capsys.readouterr().err
+    assert main(["show", "run", "--step", "1"]) == 0
+    assert "2 answers, mean reward 0.000" in capsys.readouterr().out
     assert main(["report", "run"]) == 0
     assert "after step 2, KL(trained || start)" in (old / "report.html").read_text()
     assert main(["study", "entropy", "run", "n_min=1", "threads=1"]) == 0

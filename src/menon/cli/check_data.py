@@ -1,27 +1,35 @@
 """`menon check data FILE`: does every gold answer earn the full reward through its own verifier?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from menon.cli.check_verifier import reward_named
 from menon.errors import SHOWN, UserError
 from menon.parts import close
-from menon.prompts.reader import Row, read_rows
+from menon.prompts.reader import Columns, Row, read_rows
+from menon.prompts.render import beginning
 from menon.reward.code.check import fault_of
 from menon.reward.code.signatures import Asked, judge
 from menon.reward.code.tests import CodeTests
 from menon.reward.grade import GIVEN
 from menon.reward.protocols import Reward
+from menon.settings import read
 
 
-def check_data(path: str, reward: str = "math") -> int:
-    """Prints the rows that fail, and counts; returns 0 if there are none. With the reward `code` a row fails
-    by its tests (`reward.code.check.fault_of`). UserError: there is no such file or reward, or it is not
-    known how an answer is stated for the reward (as for a function of your own)."""
+def check_data(path: str, reward: str = "math", columns: Mapping[str, Any] | None = None) -> int:
+    """Prints the rows that fail, a row as it is read, and counts; returns 0 if no row fails. With the reward
+    `code` a row fails by its tests. `columns.question` and `columns.answer` name columns as in `menon train`.
+
+    UserError: there is no such file or reward, or it is not known how an answer is stated for the reward (as
+    for a function of your own).
+    """
+    named = read(Columns, columns or {})
     made = CodeTests() if reward == "code" else reward_named(reward)
     try:
         programs = isinstance(made, CodeTests)
-        rows, skipped = read_rows(path, on_bad="skip", answers=not programs)
+        rows, skipped = read_rows(path, on_bad="skip", answers=not programs, columns=named)
+        if skipped:
+            print(unreadable(path, not programs, named))
         check: Callable[[Any, Row], str] = fault_of if programs else answer_fault
         if not programs and getattr(made, "spell", None) is None:
             raise UserError(
@@ -36,8 +44,18 @@ def check_data(path: str, reward: str = "math") -> int:
         print(fault)
     if len(faults) > 4 * SHOWN:
         print(f"and {len(faults) - 4 * SHOWN} more")
+    print(f"row 1 is read as question {beginning(rows[0]['question'])}, answer {rows[0]['answer']!r}")
     print(f"right={len(rows) - len(faults)} of={len(rows)} unreadable={skipped}", flush=True)
     return 0 if not faults and not skipped else 1
+
+
+def unreadable(path: str, answers: bool, columns: Columns) -> str:
+    """Which rows cannot be read, and why."""
+    try:
+        read_rows(path, answers=answers, columns=columns)
+    except UserError as error:
+        return str(error)
+    raise AssertionError(f"{path} could not be read a moment ago")
 
 
 def answer_fault(made: Reward, row: Row) -> str:

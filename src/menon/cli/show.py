@@ -1,39 +1,25 @@
-"""`menon show RUN --tree STEP`: a tree of a step's answers, drawn in the terminal."""
+"""`menon show RUN --step STEP`: the answers to one question of a step, with what each earned and was credited."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from menon.cli.words import understand
 from menon.errors import UserError
 
-READ = [
-    "group",
-    "prompt",
-    "answer",
-    "completion",
-    "finish",
-    "score",
-    "acc",
-    "node",
-    "parent",
-    "depth",
-    "standard_error",
-    "learn",
-    "age",
-]
-Row = Mapping[str, Any]
-WIDTH = 60
-"""Width of a node's text, in characters."""
+if TYPE_CHECKING:
+    from menon.report.answers import Row
 
 
 def show(words: Sequence[str]) -> int:
-    """Draws a tree of a step's answers (--tree STEP), node by node with its value; --question 2 takes the
-    tree of the second question. For runs of the recipe spo_tree."""
+    """Shows the answers to one question of a step (--step STEP): the reward of each, its advantage, and how
+    probable it was. --question 2 takes the second question. Of a run of spo_tree it draws the tree of the
+    answers, node by node with its value."""
+    from menon.report import groups, trees
+
     run, step, question = asked_by(words)
-    rows = tree_rows(run, step, question)
-    for line in drawn(rows):
+    rows = rows_of(run, step, question)
+    for line in trees.drawn(rows) if rows[0]["node"] >= 0 else groups.told(rows):
         print(line)
     return 0
 
@@ -41,81 +27,32 @@ def show(words: Sequence[str]) -> int:
 def asked_by(words: Sequence[str]) -> tuple[Path, int, int]:
     """The run's folder, the step, and the number of the question within the step, counted from 1."""
     usage = (
-        "menon show takes a run's folder and a step, like menon show runs/mine --tree 12, and maybe "
+        "menon show takes a run's folder and a step, like menon show runs/mine --step 12, and maybe "
         "--question 3"
     )
-    found = understand(words, ("tree", "question"), no_option="there is no option '{option}'; " + usage)
+    found = understand(words, ("step", "question"), no_option="there is no option '{option}'; " + usage)
     for name, value in found.options.items():
         if not value.isdecimal() or not int(value):
             raise UserError(f"--{name} takes a number from 1 on, not '{value}'; {usage}")
-    if len(found.plain) != 1 or found.overrides or "tree" not in found.options:
+    if len(found.plain) != 1 or found.overrides or "step" not in found.options:
         raise UserError(usage)
-    return Path(found.plain[0]), int(found.options["tree"]), int(found.options.get("question", 1))
+    return Path(found.plain[0]), int(found.options["step"]), int(found.options.get("question", 1))
 
 
-def tree_rows(run: Path, step: int, question: int) -> list[Row]:
-    """The nodes of one tree, as the step's transcript has them."""
+def rows_of(run: Path, step: int, question: int) -> "list[Row]":
+    """The answers to one question, or the nodes of its tree, as the step's transcript has them. Answers that
+    a rollout kept from an earlier step are left out."""
     from menon.record.reader import RunView
+    from menon.report.groups import READ
 
     transcripts = RunView.open(run).transcripts
-    rows = [row for row in transcripts.rows(step, READ) if row["node"] >= 0 and not row["age"]]
+    kept = [name for name in transcripts.columns(step) if name in READ]
+    rows = [row for row in transcripts.rows(step, kept) if not row["age"]]
     groups = list(dict.fromkeys(row["group"] for row in rows))
     if not groups:
-        raise UserError(f"step {step} of {run} grew no trees; runs of the recipe spo_tree do")
+        raise UserError(f"step {step} of {run} has no answers of its own; choose another one with --step")
     if question > len(groups):
         raise UserError(
             f"step {step} of {run} has {len(groups)} questions; choose one of them with --question"
         )
     return [row for row in rows if row["group"] == groups[question - 1]]
-
-
-def drawn(rows: Sequence[Row]) -> Iterator[str]:
-    """Lines of the prompt with its value, then of every node below its parent: value, standard error,
-    difference from the parent's value, and its own text. A * marks nodes that were learned from in that
-    step."""
-    from menon.report.terminal import printable
-
-    children: dict[int, list[Row]] = {}
-    for row in rows:
-        children.setdefault(row["parent"], []).append(row)
-    value = {row["node"]: row["score"] for row in rows} | {0: mean([row["score"] for row in children[0]])}
-    told = "" if rows[0]["answer"] is None else f"   answer {printable(rows[0]['answer'])}"
-    yield f"{printable(rows[0]['prompt']).strip()}{told}"
-    spread = [row["score"] for row in children[0] if not math.isnan(row["score"])]
-    deviation = (
-        (sum((score - value[0]) ** 2 for score in spread) / len(spread)) ** 0.5 if spread else math.nan
-    )
-    error = deviation / max(len(spread), 1) ** 0.5
-    yield f"value {value[0]:.3f} ± {error:.3f}   {len(rows)} nodes   * learned from in this step"
-
-    def below(node: int, lead: str, text: str) -> Iterator[str]:
-        for i, row in enumerate(children.get(node, ())):
-            end = i == len(children[node]) - 1
-            error = "" if math.isnan(row["standard_error"]) else f" ± {row['standard_error']:.2f}"
-            own = row["completion"].removeprefix(text)
-            mark = "*" if row["learn"] else " "
-            score = "failed" if math.isnan(row["score"]) else f"{row['score']:.2f}{error}"
-            stem = lead + ("└ " if end else "├ ")
-            credit = f"{row['score'] - value[node]:+.2f}"
-            yield f"{mark} {stem}{score} ({credit})  {clipped(printable(own))}{ending(row)}"
-            yield from below(row["node"], lead + ("  " if end else "│ "), row["completion"])
-
-    yield from below(0, "", "")
-
-
-def ending(row: Row) -> str:
-    """How a leaf ended; empty for an inner node, which has no raw correctness of its own."""
-    if math.isnan(row["acc"]):
-        return ""
-    return "  right" if row["acc"] == 1 else "  cut" if row["finish"] == "length" else "  wrong"
-
-
-def clipped(text: str) -> str:
-    """A text shortened to `WIDTH` characters."""
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 4]} ..."
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean of the values that are not NaN."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else 0.0

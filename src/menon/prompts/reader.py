@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from menon.errors import OnBad, UserError, refuse_rows
+from menon.errors import SHOWN, OnBad, UserError, refuse_rows
 from menon.prompts.sources import BadRow, raw_rows
 from menon.types import TEST_COLUMNS, tests_of_ground_truth
 
@@ -50,12 +50,12 @@ def read_rows(
     row needs none. UserError: no such source, nothing usable in it, or bad rows that were not to be skipped.
     """
     rows: list[Row] = []
-    faults: list[str] = []
+    faults: list[tuple[str, str]] = []
     for place, raw in raw_rows(source):
         try:
             rows.append(read_row(raw, answers, columns))
         except BadRow as fault:
-            faults.append(f"{place}: {fault}")
+            faults.append((str(place), f": {fault}"))
     if not rows and not faults:
         raise UserError(f"{source} is empty; give it rows with 'question' and 'answer'")
     if faults and (on_bad == "stop" or not rows):
@@ -156,6 +156,9 @@ def take_answer(row: Row, columns: Columns, whole: bool) -> str | None:
     if name is None:
         return None
     answer = at(row, name, "answer")
+    if isinstance(answer, Mapping) and answer:
+        fields = " or ".join(f"columns.answer={name}.{field}" for field in list(answer)[:SHOWN])
+        raise BadRow(f"'{name}' is an object; name the field of it that holds the answer with {fields}")
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         raise BadRow(f"'{name}' is {_kind(answer)}; it must be a string or a number")
     if not isinstance(answer, str):

@@ -56,7 +56,7 @@ def render(
             "lower max_new_tokens"
         )
     prompts: list[Prompt] = []
-    faults: list[str] = []
+    faults: list[tuple[str, str]] = []
     too_long = False
     for index, row in enumerate(rows):
         try:
@@ -67,7 +67,7 @@ def render(
             fault = _misfit(len(tokens), context - max_new_tokens)
             too_long |= bool(fault)
         if fault:
-            faults.append(f"row {index + 1} ({_begin(row['question'])}) {fault}")
+            faults.append((f"row {index + 1} ({beginning(row['question'])})", f" {fault}"))
             continue
         columns = {name: value for name, value in row.items() if name != "answer"}
         prompts.append(Prompt(index, tokens, text, row.get("answer"), columns))
@@ -103,14 +103,14 @@ def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Cha
     if isinstance(question, list):
         if chat is None or template != TEMPLATES[CHAT]:
             raise UserError(
-                f"row {index + 1} ({_begin(question)}) holds chat messages, which need template={CHAT}"
+                f"row {index + 1} ({beginning(question)}) holds chat messages, which need template={CHAT}"
             )
         return chat(question, tools_of(row))
     try:
         text = fill(template, row)
     except KeyError as missing:
         raise UserError(
-            f"row {index + 1} ({_begin(question)}) has no column {missing}, which this template puts in; "
+            f"row {index + 1} ({beginning(question)}) has no column {missing}, which this template puts in; "
             "take another template"
         ) from None
     if chat is None or not template.as_turn:
@@ -146,6 +146,7 @@ def _misfit(length: int, room: int) -> str:
     return "" if length else "has no token at all"
 
 
-def _begin(question: str | list[dict[str, str]]) -> str:
+def beginning(question: str | list[dict[str, str]]) -> str:
+    """The beginning of a question, of a chat that of its last message, as a row is named in messages."""
     text = question if isinstance(question, str) else question[-1]["content"]
     return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -20,14 +20,15 @@ def prove_golds(
     unless they are to be skipped and others remain.
     """
     proved: list[Prompt] = []
-    faults: list[str] = []
+    faults: list[tuple[str, str]] = []
     for prompt in prompts:
         verdict = prove(prompt, grading, spell)
         if verdict.acc == 1:
             proved.append(prompt)
         else:
             why = verdict.error or f"earns {verdict.score:g} and is not counted as correct"
-            faults.append(f"row {prompt.index + 1} ({begin(prompt)}): its own answer {prompt.answer!r} {why}")
+            row = f"row {prompt.index + 1} ({begin(prompt)})"
+            faults.append((row, f": its own answer {prompt.answer!r} {why}"))
     if faults and (on_bad == "stop" or not proved):
         refuse_rows("gold answers", faults, total=len(prompts))
     return proved, len(faults)
