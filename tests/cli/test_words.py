@@ -67,7 +67,7 @@ def test_mistakes(words, sentence):
         ),
         (
             ["compare", "a", "b", "k=8"],
-            "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json B.json, or",
+            "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json B.json",
         ),
         (
             ["rescore", "a", "--rewrd", "b"],

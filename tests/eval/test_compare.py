@@ -87,7 +87,7 @@ def test_what_could_not_be_graded_is_left_out():
 
 
 def test_rewards_are_compared_where_no_answer_is_known_to_be_right():
-    """Rewards .25, .5, 1 and .5, .5, .5: differences .25, 0, -.5, so one question is higher in each result."""
+    """Rewards .25, .5, 1 and .5, .5, .5: differences .25, 0, -.5, so each is higher once."""
     a, b = (
         [replace(x, acc=(NAN,), score=(score,)) for x, score in zip(single(0, 0, 0), scores, strict=True)]
         for scores in ((0.25, 0.5, 1.0), (0.5, 0.5, 0.5))

@@ -35,7 +35,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon check code FILE.jsonl                  does the code reward judge labelled programs, and hold them
   menon check data FILE                        does every gold answer earn the full reward
   menon study entropy RUN                      a run's entropy: law and forecast, forking tokens, overlap
-  menon show RUN --step STEP                   the answers to a question: rewards, advantages; trees of spo_tree
+  menon show RUN --step STEP                   the answers to a question: rewards, advantages; or their tree
   menon rescore RUN --reward math              what another reward says of the answers that a run has stored
   menon help NAME                              a setting, recipe, part or metric, such as reward, gspo, kl/old
   menon doctor                                 what this machine has, and what is missing for what

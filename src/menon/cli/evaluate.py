@@ -131,8 +131,8 @@ def compare(words: Sequence[str]) -> int:
     files = found.plain
     if len(files) not in (1, 2) or found.overrides:
         raise UserError(
-            "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json B.json, or "
-            "menon compare RUN"
+            "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json B.json, "
+            "or menon compare RUN"
         )
     from menon.eval.compare import compare_results as compared
     from menon.eval.stored import read_pair

@@ -1,4 +1,4 @@
-"""`menon show RUN --step STEP`: the answers to one question of a step, with what each earned and was credited."""
+"""`menon show RUN --step STEP`: the answers to one question of a step, with reward and credit of each."""
 
 from collections.abc import Sequence
 from pathlib import Path
