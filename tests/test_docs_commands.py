@@ -30,7 +30,7 @@ from menon.eval.config import EvalConfig
 from menon.metric_names import METRICS
 from menon.recipes import RECIPES, recipe
 from menon.settings import override, plain_data, read
-from pages import YOUR_OWN, files_of
+from pages import FIRST_DAY, YOUR_OWN, files_of
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -112,7 +112,7 @@ def folder(tmp_path, monkeypatch):
     """Holds what the lines name: files of settings and of code, and a run."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_file.py").write_text(OWN_CODE)
-    for name, code in files_of(YOUR_OWN).items():
+    for name, code in (files_of(YOUR_OWN) | files_of(FIRST_DAY)).items():
         (tmp_path / name).write_text(code)
     (tmp_path / "run.yaml").write_text("steps: 20\nobjective.policy.loss.clip_high: 0.28\n")
     (tmp_path / "RUN").mkdir()
@@ -252,7 +252,7 @@ def blocks() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "code"), blocks(), ids=lambda text: text[:40])
 def test_code_in_python_runs(page, code, monkeypatch):
-    """What needs a run or a sampler is compiled alone."""
+    """What needs a run, a model or a sampler is compiled alone."""
 
     def resolved(recipe: str = "grpo", /, **settings: Any) -> dict[str, Any]:
         assert isinstance(configured(recipe, (settings,), 1), RunConfig)
@@ -260,7 +260,7 @@ def test_code_in_python_runs(page, code, monkeypatch):
 
     monkeypatch.setattr(menon, "train", resolved)
     compiled = compile(code, page, "exec")
-    if not re.search(r"view|sampler\.open|menon\.(runs|metrics|compare)", code):
+    if not re.search(r"view|sampler\.open|menon\.(runs|metrics|compare)|from_pretrained", code):
         exec(compiled, {"menon": menon, "mine": lambda prompt, completion, answer: 1.0, "__name__": "page"})
 
 
