@@ -122,7 +122,7 @@ def folder(tmp_path, monkeypatch):
 
 MISSING = (
     "understood|there is no (run|file|folder|set |help on 'NAME')|No such file|holds no run|"
-    "has no transcripts|holds no transcripts|has not finished a step|holds no sweep"
+    "has no transcripts|holds no transcripts|has not finished a step|holds no sweep|was not evaluated before"
 )
 """What commands say that were understood and lack a model, a run or a file."""
 

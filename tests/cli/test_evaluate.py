@@ -195,7 +195,7 @@ def test_mistakes_of_compare(tmp_path, capsys):
         "menon compare RUN"
     )
     assert refused(capsys, "compare", "a.json") == (
-        "a.json is no run, so there is nothing to compare it with; name two results of `menon eval`"
+        "a.json holds no run, so there is nothing to compare it with; name two results of `menon eval`"
     )
     assert "there is no file a.json" in refused(capsys, "compare", "a.json", "b.json")
     (tmp_path / "x.json").write_text("{}")

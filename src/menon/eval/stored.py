@@ -26,7 +26,8 @@ def read_pair(places: Sequence[Path]) -> tuple[Result, Result]:
         (place,) = places
         if not Layout(place).about.exists():
             raise UserError(
-                f"{place} is no run, so there is nothing to compare it with; name two results of `menon eval`"
+                f"{place} holds no run, so there is nothing to compare it with; name two results of `menon "
+                "eval`"
             )
         return read_items(place, before=True), read_items(place)
     a, b = places
