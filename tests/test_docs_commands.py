@@ -30,7 +30,7 @@ from menon.eval.config import EvalConfig
 from menon.metric_names import METRICS
 from menon.recipes import RECIPES, recipe
 from menon.settings import override, plain_data, read
-from pages import YOUR_OWN, files_of
+from pages import FIRST_DAY, YOUR_OWN, files_of
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -112,7 +112,7 @@ def folder(tmp_path, monkeypatch):
     """Holds what the lines name: files of settings and of code, and a run."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_file.py").write_text(OWN_CODE)
-    for name, code in files_of(YOUR_OWN).items():
+    for name, code in (files_of(YOUR_OWN) | files_of(FIRST_DAY)).items():
         (tmp_path / name).write_text(code)
     (tmp_path / "run.yaml").write_text("steps: 20\nobjective.policy.loss.clip_high: 0.28\n")
     (tmp_path / "RUN").mkdir()
@@ -122,7 +122,7 @@ def folder(tmp_path, monkeypatch):
 
 MISSING = (
     "understood|there is no (run|file|folder|set |help on 'NAME')|No such file|holds no run|"
-    "has no transcripts|holds no transcripts|has not finished a step|holds no sweep"
+    "has no transcripts|holds no transcripts|has not finished a step|holds no sweep|was not evaluated before"
 )
 """What commands say that were understood and lack a model, a run or a file."""
 

@@ -42,18 +42,21 @@ def evaluate(model: str = "base", /, **settings: Unpack[EvalOverrides]) -> EvalN
     return summary(measured({"model": model, **settings})[0])
 
 
-def compare(a: str | PathLike[str], b: str | PathLike[str]) -> "Comparison":
+def compare(a: str | PathLike[str], b: str | PathLike[str] | None = None) -> "Comparison":
     """Compares two results of `menon eval`, or the last evaluations of two runs, question by question: the
-    difference b - a with its paired 95 % interval, and McNemar's test.
+    difference b - a with its paired 95 % interval, and McNemar's test. Of one run alone, its evaluation after
+    the last step with that before the first.
 
     UserError: a file or folder that holds neither, or different questions.
 
     >>> menon.compare("runs/a", "runs/b").difference  # doctest: +SKIP
+    >>> menon.compare("runs/a").difference  # doctest: +SKIP
     """
     from menon.eval.compare import compare_results
-    from menon.eval.stored import read_items
+    from menon.eval.stored import read_pair
 
-    return compare_results(read_items(Path(a))[1], read_items(Path(b))[1])
+    (_, before), (_, after) = read_pair([Path(place) for place in (a, b) if place is not None])
+    return compare_results(before, after)
 
 
 def metrics(run: str | PathLike[str]) -> list[dict[str, float]]:

@@ -211,9 +211,12 @@ def test_compare(tmp_path, capsys):
 
 
 def test_mistakes_of_compare(tmp_path, capsys):
-    assert (
-        refused(capsys, "compare", "a.json")
-        == "compare takes two results of `menon eval`, or two runs: menon compare A.json B.json"
+    assert refused(capsys, "compare", "a.json", "b.json", "c.json") == (
+        "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json B.json, or "
+        "menon compare RUN"
+    )
+    assert refused(capsys, "compare", "a.json") == (
+        "a.json holds no run, so there is nothing to compare it with; name two results of `menon eval`"
     )
     assert "there is no file a.json" in refused(capsys, "compare", "a.json", "b.json")
     (tmp_path / "x.json").write_text("{}")

@@ -84,3 +84,18 @@ def test_what_could_not_be_graded_is_left_out():
     assert (found.n, found.a, found.b, found.only_a, found.only_b) == (2, 0.5, 1.0, 0, 1)
     with pytest.raises(UserError, match="no question could be graded in both"):
         compare_results(single(NAN, 1), single(1, NAN))
+
+
+def test_rewards_are_compared_where_no_answer_is_known_to_be_right():
+    """Rewards .25, .5, 1 and .5, .5, .5: differences .25, 0, -.5, so each is higher once."""
+    a, b = (
+        [replace(x, acc=(NAN,), score=(score,)) for x, score in zip(single(0, 0, 0), scores, strict=True)]
+        for scores in ((0.25, 0.5, 1.0), (0.5, 0.5, 0.5))
+    )
+    found = compare_results(a, b)
+    assert (found.measure, found.judged, found.n) == ("reward", "mean reward", 3)
+    assert (found.a, found.b) == (pytest.approx(1.75 / 3), 0.5)
+    assert found.difference == pytest.approx(-0.25 / 3)
+    assert (found.only_a, found.only_b, found.p) == (1, 1, 1.0)
+    known = [replace(a[0], acc=(1.0,)), *a[1:]]
+    assert compare_results(known, known).measure == "accuracy"

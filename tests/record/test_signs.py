@@ -54,6 +54,8 @@ BASE = {"data": "x.jsonl", "model": "base", "reward": None}
     [
         (CUT, {}, {}, "cut", "100% of the answers were cut at max_new_tokens"),
         (UNREAD, {}, {}, "unread", "2 of 2 answers state no result that reward=math can read"),
+        (UNREAD, {}, {}, "unread", "or name other ways with reward.ways"),
+        (UNREAD, {}, {"reward": "numeric"}, "unread", "or take reward=math with other reward.ways"),
         ([graded("", 0), graded(" ", 0)], {}, {}, "blank", "2 of 2 answers end before any text"),
         ([graded("7", 0), graded("7", 0)], {}, {"stop": ["7"]}, "blank", "at one of stop=['7']"),
         ([graded("a", 0), graded("a", 0)], {}, {}, "same_text", "raise temperature, now 1.0"),

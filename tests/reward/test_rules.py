@@ -68,6 +68,8 @@ def test_numeric_tolerances_add_up():
     assert score(Numeric(relative=0, absolute=0.5), "#### 10.5", "10") == 1
     assert score(Numeric(relative=0, absolute=0.5), "#### 10.51", "10") == 0
     assert score(Numeric(relative=0.05, absolute=0.5), "#### 11", "10") == 1
+    for said, unread in (("#### 11", 0), ("#### eleven", 1), ("11", 1)):
+        assert Numeric()("", said, "10").parts == {"unparsable": unread}
     with pytest.raises(UserError, match="neither can be negative"):
         Numeric(relative=-1.0)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 YOUR_OWN = ROOT / "docs" / "your_own.md"
+FIRST_DAY = ROOT / "docs" / "first_day.md"
 
 
 def files_of(page: Path) -> dict[str, str]:

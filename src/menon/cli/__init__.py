@@ -23,6 +23,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of any model
   menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
   menon compare A.json B.json                  two evaluations, question by question
+  menon compare RUN                            did it learn: before the first step and after the last
   menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty
   menon explain RECIPE key=value               formula, parts, sizes, memory before anything runs; full=true
   menon sweep grpo rloo seeds=0,1,2            recipes or settings, each with several seeds, in one table

@@ -1,7 +1,7 @@
 """`menon check WHAT FILE`: compares what rewards and data say with what they should say, before a run."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from menon.cli.words import understand
@@ -34,6 +34,6 @@ def check(words: Sequence[str]) -> int:
     function = getattr(import_module(f"menon.cli.{module}"), name)
     takes = list(inspect.signature(function).parameters)[1:]
     for key, value in given.settings.items():
-        if key not in takes or not isinstance(value, str):
+        if key not in takes or not isinstance(value, Mapping if key == "columns" else str):
             raise UserError(f"menon check {what} takes no '{key}'; it takes {', '.join(takes)}, as key=value")
     return int(function(file, **given.settings))

@@ -126,20 +126,24 @@ def number_or_dash(value: float | None) -> str:
 
 
 def compare(words: Sequence[str]) -> int:
-    """Compares two results of `menon eval`, or the last evaluations of two runs, question by question: the
-    difference with a paired interval, and McNemar's test. With json=true, or where stdout is no terminal, the
-    last line is JSON."""
+    """Compares two evaluations question by question: the difference with a paired interval, and McNemar's
+    test. They are two results of `menon eval`, the last evaluations of two runs, or those of one run before
+    its first step and after its last. With json=true, or where stdout is no terminal, the last line is
+    JSON."""
     found = understand(words, no_option=NO_OPTION)
     files, settings = found.plain, found.settings
     as_json = wants_json(settings)
-    if len(files) != 2 or settings:
-        raise UserError("compare takes two results of `menon eval`, or two runs: menon compare A.json B.json")
+    if len(files) not in (1, 2) or settings:
+        raise UserError(
+            "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json B.json, "
+            "or menon compare RUN"
+        )
     from menon.eval.compare import compare_results as compared
-    from menon.eval.stored import read_items
+    from menon.eval.stored import read_pair
 
-    (about_a, a), (about_b, b) = (read_items(Path(file)) for file in files)
+    (about_a, a), (about_b, b) = read_pair([Path(file) for file in files])
     comparison = compared(a, b)
-    for line in verdict(comparison, files, (about_a, about_b)):
+    for line in verdict(comparison, (files * 2)[:2], (about_a, about_b)):
         print(line)
     if as_json:
         print(json.dumps(vars(comparison)), flush=True)
@@ -171,14 +175,18 @@ def verdict(found: "Comparison", files: Sequence[str], abouts: Sequence[Mapping[
     if differ:
         lines.append(f"  not alike: {', '.join(differ)}")
     beyond = "beyond" if found.low > 0 or found.high < 0 else "within"
+    if found.measure == "accuracy":
+        test = f"McNemar     only A right {found.only_a}, only B right {found.only_b}"
+    else:
+        lines.append("  of the reward, which does not say which answers are right")
+        test = f"sign test   A higher {found.only_a}, B higher {found.only_b}"
     return [
         *lines,
         "",
         f"  B - A       {found.difference:+.3f}   95 % interval {found.low:+.3f} to {found.high:+.3f} "
         "(paired bootstrap): "
         f"{beyond} what the choice of questions explains",
-        f"  McNemar     only A right {found.only_a}, only B right {found.only_b}, p = {found.p:.3g} "
-        f"(exact, by {found.judged})",
+        f"  {test}, p = {found.p:.3g} (exact, by {found.judged})",
     ]
 
 

@@ -159,11 +159,13 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[
         how = f" at one of stop={stop}; take it away" if stop else "; take another template or model"
         yield Sign("blank", f"{tally.blank} of {n} answers end before any text{how}")
     if n and tally.unread >= share * n:
+        named = rule_of(settings) == "reward=math"
+        ways = "name other ways with reward.ways" if named else "take reward=math with other reward.ways"
         yield Sign(
             "unread",
             f"{tally.unread} of {n} answers state no result that {rule_of(settings)} can read (one ends with "
-            f"{tally.example[0]!r}); take a template that asks for one, as template=qwen_boxed does, or name "
-            "other ways with reward.ways",
+            f"{tally.example[0]!r}); take a template that asks for one, as template=qwen_boxed does, or "
+            f"{ways}",
         )
     if tally.same_text:
         yield Sign(

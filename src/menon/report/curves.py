@@ -32,6 +32,7 @@ def curves(lines: Lines, evaluations: Lines, measures: Sequence[str] = ("accurac
         _groups(lines, known),
         Chart("Clip", _named(lines, CLIP), CLIP_NOTE, Axis(low=0)),
         _divergence(lines),
+        Chart("Critic", _named(lines, CRITIC), CRITIC_NOTE, Axis(high=1)),
         Chart("Gradient", _named(lines, {"grad_norm": "norm"}), GRADIENT_NOTE, Axis(low=0)),
         Chart("Speed", (Line("speed", speed(lines), 1),), SPEED_NOTE, Axis(unit="tokens a second", low=0)),
     ]
@@ -59,6 +60,11 @@ GROUPS_NOTE = (
 )
 CLIP = {"clip/frac": "clipped", "clip/low": "below", "clip/high": "above"}
 CLIP_NOTE = "Share of tokens whose gradient was cut off, over all updates of the step."
+CRITIC = {"value/explained_var": "explained variance"}
+CRITIC_NOTE = (
+    "Share of the variance of the returns that the critic's values explain; at 0 or below they say no more "
+    "than one number for all."
+)
 GRADIENT_NOTE = (
     "How strongly an update pulls: the gradient's norm before it is clipped, mean over the step's updates."
 )

@@ -100,7 +100,7 @@ def numbers(content: Content) -> Iterator[str]:
     rows = [row for row in shown(before, after) if "accuracy" in content.measures or row[0] not in OF_TRUTH]
     if not rows:
         return
-    when = f"after step {after['step']}"
+    when = f"after step&nbsp;{after['step']}"
     yield (
         '<h2>Before and after</h2><p class="quiet">Small numbers are 95 % intervals over the questions.</p>'
         f'<div class="wide-table"><table class="beside"><thead><tr><th>held-out questions<th>before<th>{when}'
@@ -164,10 +164,10 @@ def one_pair(pair: Pair, before: Marked | None, after: Marked | None) -> Iterato
     right = f" <span>the answer is {safe(str(gold))}</span>" if gold is not None else ""
     yield f'<div class="card pair"><h3>{safe(pair.before["prompt"])}{right}</h3>'
     for when, row, marks in zip(("before", "after"), (pair.before, pair.after), (before, after), strict=True):
-        yield f"<div><pre>{coloured(marks) if marks else safe(row['completion']) or '(empty)'}</pre>"
         kind = verdict(row)
         known = f'<span class="{kind}">{kind}</span>, ' if kind in ("right", "wrong") else ""
-        yield f"{when}: {known}{facts_of(row)}</div>"
+        yield f"<div>{when}: {known}{facts_of(row)}"
+        yield f"<pre>{coloured(marks) if marks else safe(row['completion']) or '(empty)'}</pre></div>"
     yield "</div>"
 
 
@@ -255,13 +255,13 @@ def time(content: Content) -> Iterator[str]:
     ]
     yield (
         f'<div class="share">{"".join(bars)}</div>'
-        "<table><thead><tr><th>part<th>seconds<th>share<th>a step</tr></thead>"
+        '<div class="wide-table"><table><thead><tr><th>part<th>seconds<th>share<th>a step</tr></thead>'
     )
     for name, seconds in spent.items():
         each = f"{seconds / len(content.lines):.3f} s" if name != "outside of steps" else ""
         key = f'<span class="key t{tones[name]}">{escape(name)}</span>'
         yield f"<tr><td>{key}<td>{seconds:.1f}<td>{seconds / whole:.1%}<td>{each}</tr>"
-    yield '</table><p class="quiet">Outside of steps: evaluations, checkpoints, the start.</p>'
+    yield '</table></div><p class="quiet">Outside of steps: evaluations, checkpoints, the start.</p>'
 
 
 def duration(seconds: float) -> str:

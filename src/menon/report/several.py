@@ -68,10 +68,11 @@ class Table:
         ]
 
     def html(self) -> str:
-        """The table as HTML; every cell is escaped."""
+        """The table as HTML, which scrolls within itself; every cell is escaped."""
         head = "".join(f"<th>{safe(cell)}" for cell in self.head)
         rows = "".join(f"<tr>{''.join(map(self.cell, self.head, row))}</tr>" for row in self.rows)
-        return f'<table class="stack"><thead><tr>{head}</tr></thead>{rows}</table>'
+        table = f'<table class="stack"><thead><tr>{head}</tr></thead>{rows}</table>'
+        return f'<div class="wide-table">{table}</div>'
 
     @staticmethod
     def cell(name: str, text: str) -> str:

@@ -21,8 +21,8 @@ _SIGN = re.compile(r"^([-+]) +")
 class Numeric:
     r"""The number after `Answer:` or `####`, in `\boxed{}` or `<answer>`, is close to the gold one. 1 if
     |stated - gold| <= absolute + relative * |gold|, else 0. Both are decimal numbers, perhaps with an
-    exponent, or a fraction `a/b`; the comparison is exact. Any other stated result is wrong. This is for
-    measured answers; use `math` for mathematics.
+    exponent, or a fraction `a/b`; the comparison is exact. Any other stated result is wrong, and counted as
+    `unparsable`. This is for measured answers; use `math` for mathematics.
 
     >>> Numeric(relative=0.01)("", "\\boxed{9.95}", "10").score
     1.0
@@ -43,7 +43,7 @@ class Numeric:
     def __call__(self, prompt: str, completion: str, answer: str, **columns: object) -> Verdict:
         gold, found = stated_number(answer), stated_number(stated(prompt, completion, WAYS) or "")
         near = gold is not None and found is not None and abs(found - gold) <= self.margin(gold)
-        return Verdict(float(near), float(near))
+        return Verdict(float(near), float(near), {"unparsable": float(found is None)})
 
     def margin(self, gold: Fraction) -> Fraction:
         return Fraction(self.absolute) + Fraction(self.relative) * abs(gold)
