@@ -183,7 +183,7 @@ FIX = ". Fix them, or leave them out with on_bad=skip."
             [GOOD, '{"question": "", "answer": 1}', "[]", '{"question": " ", "answer": 1}'],
             {},
             "3 of 4 rows cannot be used: 2 rows, first line 2: 'question' is empty; line 3: a list instead "
-            f"of an object with 'question' and 'answer'{FIX}",
+            f"of an object; one object per line, not one array (or name the file .json){FIX}",
         ),
         (
             ["[]", *['{"problem_statement": "1+1", "expected": 2}'] * 2],
