@@ -475,8 +475,8 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         ),
         (
             {"objective.policy.loss": "dpo", "reference": "frozen"},
-            "objective.policy.loss learns from preferences, and this run writes single answers; choose "
-            "another loss",
+            "objective.policy.loss learns from pairs, and this run has none; start from the recipe dpo, or "
+            "choose another loss",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """Rows to prompts: template, tokens, length."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -21,9 +21,14 @@ class Tokenize(Protocol):
     def __call__(self, text: str, /, special: bool = True) -> Sequence[int]: ...
 
 
-Chat = Callable[[list[dict[str, str]], list[Any] | None], str]
-"""(chat messages, the row's tools) -> text with all special tokens, up to where the assistant begins to
-write. UserError for what concerns every row; any other error concerns the row."""
+class Chat(Protocol):
+    """(chat messages, the row's tools) -> text with all special tokens, up to where the assistant begins to
+    write, or with `answered` up to the end of its last message. UserError for what concerns every row; any
+    other error concerns the row."""
+
+    def __call__(
+        self, messages: list[dict[str, Any]], tools: list[Any] | None = None, answered: bool = False, /
+    ) -> str: ...
 
 
 def render(
@@ -67,7 +72,7 @@ def render(
             fault = _misfit(len(tokens), context - max_new_tokens)
             too_long |= bool(fault)
         if fault:
-            faults.append(f"row {index + 1} ({_begin(row['question'])}) {fault}")
+            faults.append(f"row {index + 1} ({begin(row['question'])}) {fault}")
             continue
         columns = {name: value for name, value in row.items() if name != "answer"}
         prompts.append(Prompt(index, tokens, text, row.get("answer"), columns))
@@ -103,14 +108,14 @@ def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Cha
     if isinstance(question, list):
         if chat is None or template != TEMPLATES[CHAT]:
             raise UserError(
-                f"row {index + 1} ({_begin(question)}) holds chat messages, which need template={CHAT}"
+                f"row {index + 1} ({begin(question)}) holds chat messages, which need template={CHAT}"
             )
         return chat(question, tools_of(row))
     try:
         text = fill(template, row)
     except KeyError as missing:
         raise UserError(
-            f"row {index + 1} ({_begin(question)}) has no column {missing}, which this template puts in; "
+            f"row {index + 1} ({begin(question)}) has no column {missing}, which this template puts in; "
             "take another template"
         ) from None
     if chat is None or not template.as_turn:
@@ -146,6 +151,6 @@ def _misfit(length: int, room: int) -> str:
     return "" if length else "has no token at all"
 
 
-def _begin(question: str | list[dict[str, str]]) -> str:
+def begin(question: str | list[dict[str, str]]) -> str:
     text = question if isinstance(question, str) else question[-1]["content"]
     return repr(text if len(text) <= 40 else text[:37] + "...")

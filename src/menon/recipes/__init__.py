@@ -41,6 +41,8 @@ RECIPES = {
     "vineppo": "credit for lines, by fresh answers from where each begins; no critic",
     "grpo_masked": "grpo on tokens with a probability below .9",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
+    "sft": "maximum likelihood of given answers: data=FILE",
+    "dpo": "given pairs: the preferred answer gains on the other",
 }
 """Name of each recipe -> a description in one line. The recipe is the function of that name, in the module of
 that name."""

@@ -303,12 +303,14 @@ class Signs:
     def after(self, report: StepReport) -> Sign | None:
         """Takes a step; returns a sign if it is time to warn: after `WARN` steps without a signal, once for
         each cause, or when the policy gets worse."""
-        if not report.graded:
-            return None
-        self.lines.append(report.metrics)
-        stop = setting(self.settings, "stop") or ()
-        lost = worse(self.lines, self.settings)
-        missing = without_signal(report.metrics, Tally.of(report.graded, stop), self.settings)
+        lost: Sign | None = None
+        if report.graded:
+            self.lines.append(report.metrics)
+            stop = setting(self.settings, "stop") or ()
+            lost = worse(self.lines, self.settings)
+            missing = without_signal(report.metrics, Tally.of(report.graded, stop), self.settings)
+        else:  # given text
+            missing = next(faults(report.metrics, self.settings), None)
         self.silent = 0 if missing is None else self.silent + 1
         found = lost or (missing if self.silent >= WARN else None)
         if found is None or (self.last is not None and found.kind == self.last.kind):
