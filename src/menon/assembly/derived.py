@@ -63,10 +63,12 @@ class Sizes:
 
 def sizes(config: RunConfig) -> Sizes:
     """Computes the sizes of a run from its configuration."""
-    count, step = (
-        config.models.policy.updates_per_step,
-        sizes_of(config.source.rollout, around_of(config.source, config.control.seed)),
-    )
+    count = config.models.policy.updates_per_step
+    if config.rows is None:
+        step = sizes_of(config.source.rollout, around_of(config.source, config.control.seed))
+    else:
+        texts = config.rows.rows_per_step * (2 if config.rows.form == "pairs" else 1)
+        step = StepSizes(texts, 0, texts, texts, form=config.rows.step)
     return Sizes(step, step.sequences / count, config.control.steps * count, step.max_age * count - 1)
 
 
@@ -141,10 +143,10 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     cached = (own if small and here else number) * shape.kv
     # In fp32, see `decoder.causal`.
     attention = (number - own) * here * (2 * shape.layers * shape.hidden + shape.kv)
-    keys = key_bytes(
-        config.source.rollout, around_of(config.source, config.control.seed), PROMPT, cached, engine.slots
-    )
-    copies = (engine.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.copied
+    around = around_of(config.source, config.control.seed)
+    keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots) if config.asks else 0
+    copies = config.asks * (engine.dtype == "bfloat16") * 2 * shape.parameters
+    copies += config.asks * workers * own * shape.copied
     found: dict[str, Any] = {
         "weights": learning * number * shape.parameters,
         "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,

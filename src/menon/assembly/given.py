@@ -23,7 +23,7 @@ from menon.eval.run import Evaluation
 from menon.loop import Run
 from menon.parts import Around
 from menon.prompts.examples import Encoded, Encoder, encode
-from menon.prompts.given import GivenRow, GivenText, read_given
+from menon.prompts.given import NAMES, GivenRow, GivenText, read_given
 from menon.prompts.template import find_template
 from menon.record.spans import TextSpans
 from menon.source.rows import Rows
@@ -31,7 +31,6 @@ from menon.types import Example
 from menon.update.measure import measure
 
 Notify = Callable[[str], None]
-NAMES = {"answers": "examples", "pairs": "pairs", "labelled": "labelled answers"}
 
 
 @contextmanager
@@ -176,7 +175,7 @@ def header_of(
     return {
         "model": f"{policy.model}, {quantity(sum(weight.numel() for weight in weights))} parameters",
         "data": f"{rows.data}, {len(train):,} {NAMES[rows.form]}; all are seen in {epoch:,} steps",
-        "step": f"{rows.rows_per_step} {NAMES[rows.form]}, learning rate {policy.optimiser.learning_rate:g}",
+        "step": f"{rows.step}, learning rate {policy.optimiser.learning_rate:g}",
         "machine": f"{weights[0].device}, {dtype}",
     }
 

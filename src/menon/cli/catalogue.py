@@ -109,6 +109,7 @@ STAGES = (
 PAGES = {
     **dict.fromkeys(("judge", "preference"), "docs/judge.md"),
     "code": "docs/sandbox.md",
+    **dict.fromkeys(("sft", "dpo"), "docs/given_text.md"),
     "calculator": "docs/environments.md",
     **{
         kind: f"docs/algorithms/{page}.md"

@@ -23,6 +23,8 @@ from menon.prompts.reader import QUESTIONS, at, check_text
 from menon.prompts.sources import BadRow, raw_rows
 
 Form = Literal["answers", "pairs", "labelled"]
+NAMES: dict[Form, str] = {"answers": "examples", "pairs": "pairs", "labelled": "labelled answers"}
+"""What the rows of each form are called."""
 Learned = Literal["answers", "last_answer", "everything"]
 Messages = list[dict[str, Any]]
 
@@ -90,6 +92,11 @@ class GivenText:
             )
         if self.truncate and self.form != "answers":
             raise UserError("truncate cuts the ends that pairs and labels are about; leave it out")
+
+    @property
+    def step(self) -> str:
+        """What a step learns from, in words."""
+        return f"{self.rows_per_step:,} {NAMES[self.form]}"
 
     @property
     def learned(self) -> Learned:
