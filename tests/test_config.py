@@ -474,6 +474,10 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
             "advantage.credit compares the answers to one prompt; set samples_per_prompt to at least 2",
         ),
         (
+            {"objective.policy.loss": "kto", "reference": "frozen", "objective.policy.share": "pair_mean"},
+            "objective.policy.loss gives one number per answer; set objective.policy.share=sequence_mean",
+        ),
+        (
             {"objective.policy.loss": "dpo", "reference": "frozen"},
             "objective.policy.loss learns from preferences, and this run writes single answers; choose "
             "another loss",

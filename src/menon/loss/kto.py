@@ -42,6 +42,7 @@ class KTO:
     per: ClassVar[Unit] = "sequence"
     needs: ClassVar[tuple[Need, ...]] = ("logp",)
     reads: ClassVar[tuple[str, ...]] = ("ref_logp",)
+    needs_truth: ClassVar[bool] = True
     column: ClassVar[str] = "kto_kl"
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ def loss_for(record: Record) -> Any:
         if settings["alpha"] != 0:
             record.facts.add(ANOTHER)
         return SimPO(beta, settings["simpo_gamma"])
-    if record.function == "trl.loss.cpo_simpo":
+    if record.function == "trl.loss.cpo_simpo" and not smoothing:
         return CPO(beta)
     return CDPO(beta, smoothing) if smoothing else DPO(beta)
 
@@ -237,16 +237,23 @@ def orpo(record: Record) -> None:
 
 
 def reward_model(record: Record) -> None:
-    """A margin of each pair is taken off the preferred score, which is the same."""
-    chosen, rejected = record.inputs["chosen_reward"], record.inputs["rejected_reward"]
+    """A margin of each pair is taken off the preferred score, which is the same but for the centring: that is
+    the difference between a loss with it and one without."""
+    inputs, centring = record.inputs, record.settings.get("center_rewards_coefficient") or 0
+    chosen, rejected = inputs["chosen_reward"], inputs["rejected_reward"]
     count = len(chosen)
-    if "margin" in record.inputs:
-        chosen = chosen - record.inputs["margin"]
     batch = batch_of(np.ones((2 * count, 1)), dtype=record.dtype, **pairs(count))
-    now = {"reward_after": column_of(batch, np.concatenate([chosen, rejected])[:, None], record.dtype)}
-    part = BradleyTerry(centring=record.settings.get("center_rewards_coefficient") or 0)
-    value, gradient = value_and_gradient(Term(part, PairMean()), batch, now)
-    record.check("loss", value)
+    score = column_of(batch, np.concatenate([chosen, rejected])[:, None], record.dtype)
+    margin = np.concatenate([inputs.get("margin", np.zeros(count)), np.zeros(count)])[:, None]
+    behind = score - torch.nan_to_num(column_of(batch, margin, record.dtype).detach())
+
+    def loss(centring: float, scores: Tensor) -> Tensor:
+        term = Term(BradleyTerry(centring=centring), PairMean())
+        return loss_and_metrics(term, batch, {"reward_after": scores})[0]
+
+    total = loss(0, behind) + loss(centring, score) - loss(0, score)
+    record.check("loss", float(total.detach()))
+    (gradient,) = torch.autograd.grad(total, score)
     rows = rows_of(batch, gradient)[:, 0]
     record.check_gradient("chosen_reward", rows[:count])
     record.check_gradient("rejected_reward", rows[count:])
