@@ -67,7 +67,7 @@ def test_pairs():
 
 
 def test_means_over_the_answers_of_pairs():
-    """Answers of 3 and 1 tokens, and of 2 and 2, the second of which is selected: 1 / (2 * 3), 1 / (2 * 2)."""
+    """The preferred answers have 3 and 2 tokens: 1 / (2 * 3) and 1 / (2 * 2)."""
     batch = batch_of([[1, 1, 1], [1, 0, 0], [1, 1, 0], [0, 1, 1]], pair=[0, 0, 1, 1], acc=[1.0, 0, 0, 1])
     weight = rows_of(batch, PairMeanTokenMean()(batch, Correct()(batch)))
     assert weight.tolist() == [

@@ -1,5 +1,5 @@
 """Kahneman-Tversky optimisation: single answers that are good or bad, without pairs (arXiv 2402.01306,
-equation 7)."""
+section 4)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from menon.update.protocols import Need
 
 @dataclass(frozen=True)
 class RobustDPO:
-    """l = [-(1 - e) log sigmoid(beta h) + e log sigmoid(-beta h)] / (1 - 2 e), e = `label_smoothing`.
+    """l = (-(1 - e) log sigmoid(beta h) + e log sigmoid(-beta h)) / (1 - 2 e), e = `label_smoothing`.
 
     h as in `DPO`, of sums of log-probs. If labels are flipped with probability e, the mean of l over the
     flips is DPO's loss of the right label. l can be negative, and it falls without bound in h, where that of
