@@ -24,8 +24,8 @@ class KTO:
     an undesirable one (acc 0); q = log pi - log ref, summed over the answer's tokens.
 
     z = max(0, mean of q over the update's answers, each after the prompt of another group), without gradient:
-    an estimate of beta's KL to the reference, from two more scoring passes. One number per answer, on its
-    last action token; aggregation `SequenceMean`. An update may hold one class only. The metrics pairs/* have
+    an estimate of the KL to the reference, from two more scoring passes. One number per answer, on its last
+    action token; aggregation `SequenceMean`. An update may hold one class only. The metrics pairs/* have
     no margin; kto/kl is z, kto/desirable the share of desirable answers. UserError for a label other than 0
     or 1, and for an update with a single prompt.
     """
