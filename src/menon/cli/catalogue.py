@@ -132,6 +132,10 @@ PAGES = {
             "spo_tree": ("spo_tree", "tree"),
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
+            "preferences": (
+                *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
+                "bradley_terry",
+            ),
         }.items()
         for kind in kinds
     },
