@@ -50,7 +50,7 @@ class BradleyTerry:
         return on_pairs(loss_P + self.centring * (preferred + other).square(), batch)
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        return pair_metrics(*scores(now, batch), now, batch, ties=0.5)
+        return pair_metrics(*scores(now, batch), now, batch)
 
 
 def scores(now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:

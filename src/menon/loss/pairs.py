@@ -82,12 +82,12 @@ def on_pairs(loss_P: Tensor, batch: Batch) -> Tensor:
 
 
 def pair_metrics(
-    preferred: Tensor, other: Tensor, now: Mapping[str, Tensor], batch: Batch, ties: float = 0.0
+    preferred: Tensor, other: Tensor, now: Mapping[str, Tensor], batch: Batch
 ) -> dict[str, Metric]:
-    """pairs/* of the rewards [P] of both answers, as the loss defines a reward; `ties` is what a pair of
-    equal rewards counts in the accuracy."""
+    """pairs/* of the rewards [P] of both answers, as the loss defines a reward. A pair of equal rewards
+    counts half in the accuracy, as all pairs do where the policy is still the reference."""
     margin, count = ahead(preferred, other), len(preferred)
-    right = (margin > 0).to(margin) + ties * (margin == 0).to(margin)
+    right = (margin > 0).to(margin) + 0.5 * (margin == 0).to(margin)
     metrics: dict[str, Metric] = {
         "pairs/accuracy": Mean(right.sum(), count),
         "pairs/margin": Mean(margin.sum(), count),
