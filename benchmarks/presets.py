@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from menon.recipes import RECIPES
+from menon.recipes import ONLINE
 from menon.study.sweep import Arm, Cell, by_arm, cells_of, sweep
 
 TABLE = Path(__file__).parent / "results" / "presets.md"
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--more", type=int, default=40)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--recipes", nargs="+", default=list(ONLINE))
     parser.add_argument("--table", type=Path, default=TABLE)
     asked = parser.parse_args()
     cells = cells_of(

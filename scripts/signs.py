@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from menon.recipes import RECIPES
+from menon.recipes import ONLINE
 from menon.record.reader import RunView
 
 REWARDS = """
@@ -80,7 +80,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--recipes", nargs="*", default=list(RECIPES), help="recipes that must not warn")
+    parser.add_argument("--recipes", nargs="*", default=list(ONLINE), help="recipes that must not warn")
     parser.add_argument("--steps", type=int, default=6, help="steps of each of them")
     given = parser.parse_args()
     named = alarms = 0

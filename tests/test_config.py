@@ -12,8 +12,8 @@ from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
 from menon.config import Critic, RunConfig, changed, own_code, settings_as_begun, settings_of_format_1
 from menon.control import EntropyCoefficient
 from menon.errors import UserError
-from menon.loss import GSPO, KL, PPOClip, ValueLoss
-from menon.loss.aggregation import SequenceMean, TokenMean
+from menon.loss import DPO, GSPO, IPO, KL, KTO, NLL, PPOClip, ValueLoss
+from menon.loss.aggregation import PairMean, PairMeanTokenMean, SequenceMean, TokenMean
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Countdown
 from menon.recipes import RECIPES, recipe
@@ -24,6 +24,7 @@ from menon.settings import override, plain_data, read
 from menon.shaping import KLInReward
 from menon.update.optimiser import Optimiser
 from menon.update.terms import Term
+from menon.validate import check_unit
 
 BASE = RunConfig(advantage={"credit": GRPO()}, objective={"policy": Term(PPOClip(), TokenMean())})
 KL_TERM = {"loss": "kl", "share": "token_mean", "coef": 0.04}
@@ -474,9 +475,13 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
             "advantage.credit compares the answers to one prompt; set samples_per_prompt to at least 2",
         ),
         (
+            {"objective.policy.loss": "kto", "reference": "frozen", "objective.policy.share": "pair_mean"},
+            "objective.policy.loss gives one number per answer; set objective.policy.share=sequence_mean",
+        ),
+        (
             {"objective.policy.loss": "dpo", "reference": "frozen"},
-            "objective.policy.loss learns from preferences, and this run writes single answers; choose "
-            "another loss",
+            "objective.policy.loss learns from pairs, and this run has none; start from the recipe dpo, or "
+            "choose another loss",
         ),
     ],
 )
@@ -484,6 +489,26 @@ def test_what_cannot_run_is_refused_in_one_sentence(change, sentence):
     with pytest.raises(UserError) as error:
         changed(BASE, change)
     assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("loss", "share", "said"),
+    [
+        (DPO(), TokenMean(), "t.loss gives one number per pair; set t.share=pair_mean"),
+        (IPO(), PairMeanTokenMean(), "t.loss gives one number per pair; set t.share=pair_mean"),
+        (KTO(), PairMean(), "t.loss gives one number per answer; set t.share=sequence_mean"),
+        (DPO(), PairMean(), ""),
+        (NLL(), PairMean(), ""),
+        (NLL(), PairMeanTokenMean(), ""),
+    ],
+)
+def test_a_number_per_pair_is_weighed_by_pairs(loss, share, said):
+    if not said:
+        check_unit("t", Term(loss, share))
+        return
+    with pytest.raises(UserError) as error:
+        check_unit("t", Term(loss, share))
+    assert str(error.value) == said
 
 
 def test_an_unknown_recipe():

@@ -31,6 +31,11 @@ def test_last():
     assert ragged.last(mask, OFFSET).tolist() == [1, -1, -1]
 
 
+def test_first():
+    mask = torch.tensor([False, True, True, False, False])
+    assert ragged.first(mask, OFFSET).tolist() == [1, 5, 5]
+
+
 def test_pad_and_unpad():
     rows = ragged.pad(X, OFFSET, fill=-1)
     assert rows.tolist() == [[1, 2, 4], [-1, -1, -1], [8, 16, -1]]

@@ -14,7 +14,7 @@ from menon.columns import check_sampler
 from menon.config import changed, setup_of
 from menon.errors import UserError
 from menon.loop import loop
-from menon.recipes import RECIPES, recipe
+from menon.recipes import ONLINE, recipe
 from menon.record.metrics import summary
 from menon.record.reader import RunView
 from menon.rollout.groups import answer
@@ -105,7 +105,7 @@ def test_turns_and_batches_leave_the_columns_out():
 
 
 def test_no_recipe_needs_them():
-    for name in RECIPES:
+    for name in ONLINE:
         check_sampler(setup_of(recipe(name)), frozenset())
 
 

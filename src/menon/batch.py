@@ -64,6 +64,7 @@ class Batch:
     """Log-probs of the policy before this step's updates. None: the update starts from that policy, so they
     are the detached new ones."""
     ref_logp: Tensor | None = field(default=None, metadata=TOKEN)
+    teacher_logp: Tensor | None = field(default=None, metadata=TOKEN)
     value: Tensor | None = field(default=None, metadata=TOKEN)
     """Critic's value of the state *before* the token."""
     value_after: Tensor | None = field(default=None, metadata=TOKEN)
@@ -211,9 +212,12 @@ def pack(graded: Sequence[Graded]) -> Batch:
     )
 
 
-def pack_examples(examples: Sequence[Example]) -> Batch:
+def pack_examples(rows: Sequence[Sequence[Example]]) -> Batch:
     """Packs sequences that no sampler of the run wrote into one batch, without the columns of a behaviour
-    policy."""
+    policy. A row of two examples is a pair, whose number is its place in the batch."""
+    examples = [example for row in rows for example in row]
+    row_of = [place for place, row in enumerate(rows) for _ in row]
+    pairs = any(len(row) > 1 for row in rows)
     offset = torch.tensor(np.cumsum([0] + [len(example.tokens) for example in examples]), dtype=torch.int64)
     is_action = torch.from_numpy(np.concatenate([example.is_action for example in examples]))
     place = ragged.last(is_action, offset)
@@ -228,7 +232,8 @@ def pack_examples(examples: Sequence[Example]) -> Batch:
         group=torch.tensor([example.group for example in examples]),
         finish=torch.full((count,), FINISHES.index("stop")),
         valid=torch.ones(count, dtype=torch.bool),
-        acc=torch.full((count,), torch.nan),
+        acc=torch.tensor([example.acc for example in examples], dtype=torch.float32),
+        pair=torch.tensor(row_of) if pairs else None,
     )
 
 

@@ -22,6 +22,8 @@ from menon.user_code import is_own, misuse
 
 TEXT = frozenset({"reward", "behaviour_logp", "version"})
 """Columns that every rollout fills."""
+GIVEN = frozenset({"reward"})
+"""Columns that given text fills; pairs fill `pair` too."""
 
 
 class CriticSettings(Protocol):
@@ -48,6 +50,8 @@ class Setup:
     critic: CriticSettings | None = None
     reference: bool = False
     """There is a reference model."""
+    teacher: bool = False
+    """There is a teacher."""
     old_is_behaviour: bool = False
     """The sampler's log-probs are taken for those of the old policy."""
     updates_per_step: int = 1
@@ -87,6 +91,7 @@ def reads_of(part: Any) -> list[str]:
     needs = getattr(part, "needs", ())
     implied = {
         "ref_logp": any(isinstance(need, Reduction) and need.other == "reference" for need in needs),
+        "teacher_logp": any(isinstance(need, Reduction) and need.other == "teacher" for need in needs),
         "value": VALUE in needs,
         "pair": getattr(part, "unit", "") == "pair",
     }
@@ -141,7 +146,12 @@ def check_columns(setup: Setup) -> None:
     for name, part in setup.parts():
         if "." in name and is_own(part):  # a part of the advantage stage or of an objective
             check_declared(name, part)
-    models = {"policy": True, "reference": setup.reference, "critic": setup.critic is not None}
+    models = {
+        "policy": True,
+        "reference": setup.reference,
+        "critic": setup.critic is not None,
+        "teacher": setup.teacher,
+    }
     filled = dict.fromkeys(setup.given, "")
     filled |= {column: "" for column, ask in ASKS.items() if models.get(ask.role)}
     filled |= dict.fromkeys(written_by(setup.rollout), "rollout")
@@ -190,6 +200,7 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
     values = f"needs sampled values, and this run samples none; set {rollouts_for('state_value')}"
     said = {
         "ref_logp": "compares with a reference, and this run has none; set reference=frozen",
+        "teacher_logp": "learns from a teacher, and this run has none; set teacher=FOLDER",
         "value": critic,
         "value_after": critic,
         "baseline": "compares with greedy answers, and this run writes none; set " + rollouts_for("baseline"),
@@ -198,7 +209,7 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
         "state_count": values,
         "parent": "compares a node with its siblings, and this run grows no tree; set "
         f"{rollouts_for('parent')}, or another method",
-        "pair": "learns from preferences, and this run writes single answers; choose another loss",
+        "pair": "learns from pairs, and this run has none; start from the recipe dpo, or choose another loss",
         "advantage": "needs advantages, and no advantage part makes them; set advantage.credit=grpo",
         **{column: f"reads '{column}', which this sampler does not give; {_CHOOSE}" for column in OPTIONAL},
         "ret": "learns returns, and no advantage part makes them; set advantage.credit=gae, or leave the "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from menon.advantage import AdvantagePart
-from menon.columns import Setup
+from menon.columns import GIVEN, Setup
 from menon.control import ControlPart
 from menon.correction import CorrectionPart
 from menon.errors import OnBad, UserError, at_least
@@ -24,6 +24,7 @@ from menon.parts import (
     TASK,
     Around,
 )
+from menon.prompts.given import GivenText
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
@@ -219,6 +220,9 @@ class Models:
     """frozen: the policy as it was at the start."""
     reference_update: Moving | None = None
     """How a reference follows the policy; null: not at all."""
+    teacher: str | None = None
+    """A model with the policy's vocabulary, which a distillation learns from: a folder or a name on the
+    hub."""
 
     def __post_init__(self) -> None:
         if self.reference_update is not None and self.reference == "none":
@@ -297,6 +301,9 @@ class RunConfig:
     objective: Objective
     """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and correction."""
     source: OnlineSource = field(default_factory=OnlineSource)
+    rows: GivenText | None = None
+    """Text to learn from as it stands: SFT and preferences; null: what the policy writes. The questions of
+    `source` are then only asked before and after, if it names some."""
     models: Models = field(default_factory=Models)
     engine: Engine = field(default_factory=Engine)
     control: Control = field(default_factory=Control)
@@ -308,6 +315,12 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check(setup_of(self))
+
+    @property
+    def asks(self) -> bool:
+        """Whether the policy writes answers: to learn from them, or to be evaluated before and after."""
+        named = (self.source.data, self.source.task, self.source.environment)
+        return self.rows is None or any(part is not None for part in named)
 
 
 OWNERS: tuple[tuple[str, ...], ...] = (
@@ -328,8 +341,9 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
     Names may be dotted or short. `null` takes a named advantage part or term away.
     """
     tree = plain_data(config)
+    owners = OWNERS if config.rows is None else (("control",), ("rows",), *OWNERS[1:])
     for change in changes:
-        tree = merged(tree, spelt_out(nested(change), tree, RunConfig, OWNERS))
+        tree = merged(tree, spelt_out(nested(change), tree, RunConfig, owners))
     critic = tree["models"].get("critic")
     if isinstance(critic, dict) and "objective" not in critic:
         raise UserError(f"the recipe {config.recipe} has no critic; take one that has, like ppo")
@@ -375,19 +389,22 @@ def around_of(source: OnlineSource, seed: int) -> Around:
 
 def setup_of(config: RunConfig) -> Setup:
     """Everything that decides whether the parts of a run work together."""
-    policy = config.models.policy
+    policy, rows = config.models.policy, config.rows
+    given = {} if rows is None else {"given": GIVEN | ({"pair"} if rows.form == "pairs" else set())}
     return Setup(
-        rollout=config.source.rollout,
+        rollout=config.source.rollout if rows is None else None,
         around=around_of(config.source, config.control.seed),
         advantage=config.advantage,
         objective=config.objective,
         critic=config.models.critic,
         reference=config.models.reference != "none",
+        teacher=config.models.teacher is not None,
         old_is_behaviour=policy.old == "behaviour",
         updates_per_step=policy.updates_per_step,
         natural=policy.natural is not None,
         environment=config.source.environment,
         task=config.source.task,
+        **given,
     )
 
 

@@ -59,6 +59,8 @@ class Run:
     steps: int
     evaluate: Callable[[], list[Graded]] | None = None
     """Graded answers to the held-out set at temperature 1; None: a run that writes no text."""
+    measure: Callable[[], Mapping[str, float]] = dict
+    """What the losses of a run on given text say of held-out rows, with each evaluation."""
     probe: Callable[[], Mapping[str, Any]] = dict
     """Further measurements of the policy before the first step and after the last one (`eval.probe`)."""
     save_every: int = 0
@@ -191,19 +193,22 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
     """Evaluates after a step if the run asks for it (always before the first step and after the last), unless
     it is done already."""
     wanted = step in (0, run.steps) or due(step, run.evaluate_every)
-    if run.evaluate is None or not wanted or folder.evaluation(step) is not None:
+    if not wanted or folder.evaluation(step) is not None:
         return
     start = time.perf_counter()
-    graded = settled(run.evaluate(), folder.view.accuracy_known)
+    graded = [] if run.evaluate is None else settled(run.evaluate(), folder.view.accuracy_known)
     where = f"the evaluation {f'after step {step}' if step else 'before step 1'}"
     check_graders(graded, where, after_repair(folder, step))
-    numbers = {**summary(graded), **(run.probe() if step in (0, run.steps) else {})}
+    probed = run.probe() if graded and step in (0, run.steps) else {}
+    numbers = {**(summary(graded) if graded else {}), **probed, **run.measure()}
+    if not numbers:
+        return
     if "accuracy" not in numbers:
         numbers = {name: value for name, value in numbers.items() if name not in OF_ACCURACY}
     with writing(folder.path):
         folder.record_evaluation(step, numbers, graded, run.spans, time.perf_counter() - start)
     watch.evaluated(step, numbers)
-    if step == 0:
+    if step == 0 and graded:
         for sign in first_signs(graded, folder.settings):
             warn(folder, watch, step, sign)
 

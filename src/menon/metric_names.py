@@ -154,8 +154,25 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "cov/penalised": ("share", "tokens that pay the penalty of kl_cov"),
         "nll": ("nats", "mean -log pi over all trained tokens, also those that the term does not select"),
         "value/loss": ("squared reward", "mean loss of the critic over trained tokens (numerics 8.6)"),
-        "dpo/accuracy": ("share", "pairs in which the preferred answer is ahead"),
-        "dpo/margin": ("nats", "mean of beta times how far it is ahead"),
+        "pairs/accuracy": (
+            "share",
+            "pairs whose preferred answer has the larger reward; with bradley_terry a tie counts one half",
+        ),
+        "pairs/margin": ("reward", "mean of how far the reward of the preferred answer is ahead"),
+        "pairs/chosen_reward": (
+            "reward",
+            "mean reward of preferred answers, with kto of desirable ones: beta log pi / ref, beta log pi "
+            "without a reference, or the score of a reward model",
+        ),
+        "pairs/rejected_reward": ("reward", "the same of the other answers"),
+        "pairs/chosen_logp": ("nats", "mean log-prob of a preferred answer, a sum over its tokens"),
+        "pairs/rejected_logp": ("nats", "the same of the other answers"),
+        "pairs/dropped": (
+            "pairs",
+            "pairs left out of the updates, because an answer is empty or failed or both are equal",
+        ),
+        "kto/kl": ("nats", "z of kto: log pi / ref of answers after other prompts, at least 0"),
+        "kto/desirable": ("share", "answers with the label 1"),
         "grad_norm": ("norm", "norm of the gradient before it is clipped, mean over the updates made"),
         "learning_rate": ("rate", "mean over the updates made"),
         "update/empty": ("updates", "updates not made because every token had weight 0"),

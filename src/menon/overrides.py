@@ -49,6 +49,8 @@ RecipeName = Literal[
     "vineppo",
     "grpo_masked",
     "calculator",
+    "sft",
+    "dpo",
 ]
 """The name of a recipe (docs/recipes.md)."""
 
@@ -188,12 +190,18 @@ class Overrides(TypedDict, total=False):
     objective: Mapping[str, Any]
     """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and
     correction."""
+    rows: Table | None
+    """Text to learn from as it stands: SFT and preferences; null: what the policy writes. The
+    questions of `source` are then only asked before and after, if it names some."""
     scale: Literal["laptop", "paper"]
     """Numbers for the built-in base, or the published ones."""
     reference: Literal["none", "frozen"]
     """frozen: the policy as it was at the start."""
     reference_update: Part | None
     """How a reference follows the policy; null: not at all."""
+    teacher: str | None
+    """A model with the policy's vocabulary, which a distillation learns from: a folder or a name on
+    the hub."""
     columns: Table | None
     """Columns of `data`: question and answer."""
     natural: Table | None

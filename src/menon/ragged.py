@@ -43,6 +43,13 @@ def last(mask: Tensor, offset: Tensor) -> Tensor:
     return found.scatter_reduce(0, owner(offset, len(mask)), place, reduce="amax")
 
 
+def first(mask: Tensor, offset: Tensor) -> Tensor:
+    """[S] index of each sequence's first token where the mask holds; N where there is none."""
+    place = torch.where(mask, torch.arange(len(mask), device=mask.device), len(mask))
+    found = torch.full((len(offset) - 1,), len(mask), dtype=torch.int64, device=mask.device)
+    return found.scatter_reduce(0, owner(offset, len(mask)), place, reduce="amin")
+
+
 def pad(values: Tensor, offset: Tensor, fill: float = 0) -> Tensor:
     """[N] -> [S, L]: one row per sequence, padded on the right."""
     size = lengths(offset)

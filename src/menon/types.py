@@ -204,6 +204,8 @@ class Example:
     """Examples with the same number belong to one prompt."""
     score: float = 0.0
     """Its score, for a run that learns from scores."""
+    acc: float = float("nan")
+    """1 for the preferred answer of a pair or one that is wanted, 0 for the other; NaN: not known."""
 
 
 @dataclass(frozen=True)

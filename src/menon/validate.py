@@ -67,11 +67,15 @@ def check_terms(setup: Setup) -> None:
 
 
 def check_unit(name: str, term: Any) -> None:
-    """UserError if a loss with one number per answer is weighed, corrected or selected by tokens: its number
-    lies on one token, whose weight would stand for the whole answer."""
-    if getattr(term.loss, "per", None) != "sequence":
+    """UserError if a loss with one number per answer, or per pair, is weighed by another unit, or a loss per
+    answer is corrected or selected by tokens: its number lies on one token, whose weight would stand for the
+    whole answer."""
+    per, share = getattr(term.loss, "per", None), getattr(term.share, "per", None)
+    if per == "pair" and share not in (None, "pair"):
+        raise UserError(f"{name}.loss gives one number per pair; set {name}.share=pair_mean")
+    if per != "sequence":
         return
-    if getattr(term.share, "per", None) == "token":
+    if share not in (None, "sequence"):
         raise UserError(f"{name}.loss gives one number per answer; set {name}.share=sequence_mean")
     if getattr(term.select, "per", None) == "token":
         raise UserError(

@@ -28,7 +28,7 @@ SMALL = PretrainRecipe(
 
 
 def test_a_document_teaches_its_response_and_its_end():
-    batch = pack_examples(examples_of([([51, 43], [10, 35, 256]), ([52], [256])]))
+    batch = pack_examples([(e,) for e in examples_of([([51, 43], [10, 35, 256]), ([52], [256])])])
     assert batch.token.tolist() == [51, 43, 10, 35, 256, 52, 256]
     assert batch.trained.tolist() == [False, False, True, True, True, False, True]
     assert batch.valid.all()
@@ -42,7 +42,7 @@ def test_it_learns_is_seeded_and_is_an_ordinary_folder(tmp_path: Path):
     assert a == b
     model, tokenizer = load_policy(tmp_path / "a")
     assert tokenizer("1+2=?")["input_ids"] == list(b"1+2=?")
-    batch = pack_examples(examples_of(next(batches(SMALL))))
+    batch = pack_examples([(e,) for e in examples_of(next(batches(SMALL)))])
 
     def nats(network) -> float:
         total = 0.0

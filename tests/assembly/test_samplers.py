@@ -26,7 +26,8 @@ def config(**changes) -> RunConfig:
 def test_the_configs_settings_reach_the_sampler():
     told: list[str] = []
     model = tiny_model()
-    sampler = sampler_of(config(slots=7, fixed_slots=True, seed=3), model, tiny_tokenizer(), told.append)
+    made = config(slots=7, fixed_slots=True, seed=3)
+    sampler = sampler_of(made.source, made.engine, made.control, model, tiny_tokenizer(), told.append)
     assert sampler.model is model
     assert (sampler.slots, sampler.fixed_slots, sampler.seed, told) == (7, True, 3, [])
 
@@ -35,7 +36,8 @@ def test_a_machine_without_bfloat16_is_told_and_works(monkeypatch):
     monkeypatch.setattr(placement, "has_bf16", lambda device: False)
     told: list[str] = []
     model = tiny_model()
-    sampler = sampler_of(config(dtype="bfloat16"), model, tiny_tokenizer(), told.append)
+    made = config(dtype="bfloat16")
+    sampler = sampler_of(made.source, made.engine, made.control, model, tiny_tokenizer(), told.append)
     assert told == [
         "this cpu has no bfloat16 instructions and emulates them slowly; dtype=float32 is faster here"
     ]

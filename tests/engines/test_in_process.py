@@ -355,6 +355,17 @@ class TestWideColumns:
             torch.testing.assert_close(columns["three"][place], before, rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(columns["next"][place], after, rtol=1e-4, atol=1e-4)
 
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("value", "no value head; give the run a critic"),
+            ("reward", "no reward head; give it one by `heads`"),
+        ],
+    )
+    def test_a_head_that_is_not_there(self, name, said):
+        with pytest.raises(UserError, match=said):
+            self.scorer().score(random_batch(4), (Head(name, "after"),))
+
     def test_take_and_to_carry_them(self):
         scorer, batch = self.scorer(), random_batch(4)
         three = scorer.score(batch, (Head("three"),))["three"]

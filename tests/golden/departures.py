@@ -67,6 +67,22 @@ UNCLAMPED = (
 UNCLAMPED += ("realhf.loss.policy", "slime.loss.*", "trl.loss.*", "verl.loss.*_cov", "verl.loss.geo_mean")
 HUGE = float("inf")
 
+NOT_BUILT = {
+    "exo_pair": "EXO: the reverse KL between the policies' preferences and smoothed labels",
+    "nca_pair": "NCA: the likelihood of each answer counts beside that of the pair",
+    "bco_pair": "BCO: each answer is compared with a mean of rewards",
+    "sppo_hard": "SPPO: each answer's log-ratio is driven to a number of its own",
+    "aot*": "AOT: margins, or rewards, are compared in sorted order",
+    "apo_down": "APO-down: preferred answers may become less likely too",
+    "discopop": "DiscoPOP: a mixture of two losses by the margin",
+    "*_kl": "f-DPO: another divergence from the reference",
+    "*_divergence": "f-DPO: another divergence from the reference",
+    "ld_alpha": "LD-DPO: tokens beyond the length of the shorter answer count less",
+    "wpo": "WPO: pairs count by how likely the policy is to write them",
+    "mix": "one of three losses is BCO",
+    "alphapo": "AlphaPO: the reward is a power of the mean probability of a token",
+}
+"""Variant of TRL's preference losses -> what it is, where no part here is that."""
 REST = "rounding leaves a rest where rewards are equal, which it divides by eps; here it is exactly 0"
 STEPS = "tokens of an environment count as steps of time; here only the policy's own do"
 DEPARTURES: tuple[Departure, ...] = (
@@ -309,6 +325,17 @@ DEPARTURES: tuple[Departure, ...] = (
         0,
         10,
         empty_row,
+    ),
+    *(
+        Departure(
+            "trl.loss.*",
+            f"{what}; not built here, where it is compared with DPO or SimPO",
+            1e-4,
+            100,
+            fact("a loss that is not built here"),
+            variant,
+        )
+        for variant, what in NOT_BUILT.items()
     ),
     Departure(
         "nemo_rl.loss.clipped_pg",

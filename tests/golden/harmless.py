@@ -70,6 +70,7 @@ HARMLESS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("nemo_rl.loss.dpo", ("sft_average_log_probs",)),
     ("dpo_reference.loss.preference", ("reference_chosen_logps", "reference_rejected_logps")),
+    ("trl.loss.cpo_simpo", ("alpha", "simpo_gamma", "label_smoothing")),  # of the losses that have them
     (
         "trl.loss.dpo",
         ("f_alpha_divergence_coef", "discopop_tau", "policy_chosen_logps", "policy_rejected_logps"),

@@ -21,12 +21,14 @@ from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.loss.aggregation import (
     Constant,
     PairMean,
+    PairMeanTokenMean,
     PromptMean,
     SelectedMean,
     SequenceMean,
     SequenceMeanTokenMean,
     TokenMean,
 )
+from menon.loss.bradley_terry import BradleyTerry
 from menon.loss.clip_cov import ClipCov
 from menon.loss.dpo import DPO
 from menon.loss.entropy_bonus import EntropyBonus
@@ -34,12 +36,17 @@ from menon.loss.exact_kl import ExactKL
 from menon.loss.geo_mean import GeoMean
 from menon.loss.gspo import GSPO
 from menon.loss.gspo_token import GSPOToken
+from menon.loss.ipo import IPO
 from menon.loss.kl import KL
 from menon.loss.kl_cov import KLCov
+from menon.loss.kto import KTO
 from menon.loss.nll import NLL
+from menon.loss.orpo import ORPO
 from menon.loss.ppo_clip import PPOClip
+from menon.loss.simpo import SimPO
 from menon.loss.value import ValueLoss
 from menon.loss.vespo import VESPO
+from menon.select.correct import Correct
 from menon.select.top_entropy import TopEntropy
 from menon.update.objective import cut, prepare
 from menon.update.optimiser import Optimiser
@@ -80,6 +87,15 @@ POLICY = {
         {"policy": Term(GSPO(), SequenceMean()), "kl": Term(KL("k2"), TokenMean(), coef=0.1)}
     ),
     "a pair is a unit": Update({"preference": Term(DPO(beta=0.5), PairMean())}),
+    "means over both answers of a pair": Update({"preference": Term(IPO(average=True), PairMean())}),
+    "pairs without a reference": Update({"preference": Term(SimPO(), PairMean("prompt"))}),
+    "odds of a pair, and the likelihood of its preferred answer": Update(
+        {
+            "policy": Term(ORPO(lam=0.5), PairMean()),
+            "nll": Term(NLL(), PairMeanTokenMean(), Correct()),
+        }
+    ),
+    "scores of a pair by another head": Update({"reward": Term(BradleyTerry(0.1, 0.01), PairMean())}),
     "sequence ratios with a loss on every token": Update({"policy": Term(GSPOToken(0.1, 0.1), TokenMean())}),
     "a weight of the whole sequence's ratio": Update({"policy": Term(VESPO(), TokenMean())}),
     "a geometric mean": Update({"policy": Term(GeoMean(0.1, 0.1), SequenceMean())}),
@@ -123,7 +139,7 @@ def setting(request) -> Setting:
         return value_head(hidden, "orz", seed).to(dtype)
 
     torch.set_num_threads(1)
-    policy = TorchLearner(model(0), Optimiser(), temperature=0.8, heads={"value": head(0)})
+    policy = TorchLearner(model(0), Optimiser(), temperature=0.8, heads={"value": head(0), "reward": head(2)})
     critic = TorchLearner(ValueModel(model(1).base_model, head(1)), Optimiser())
     models = {"policy": policy, "critic": critic, "reference": TorchScorer(model(2), temperature=0.8)}
     batch = random_batch(dtype=dtype)
@@ -172,6 +188,28 @@ def test_the_cut_cannot_change_the_gradient(setting: Setting, update: Update):
             other, passes = gradient(setting, update, tokens_per_forward, batch)
             assert passes > 1
             assert distance(other, whole) < bound_of(setting, update), f"{passes} passes"
+
+
+def test_a_statistic_of_answers_after_other_prompts(setting: Setting):
+    """KTO's z is over the whole update, whatever the cut and the order. Under a cold reference random texts
+    are less likely than under the policy, so z is not 0."""
+    cold = TorchScorer(setting.models["reference"].model, temperature=0.2)
+    setting = replace(setting, models={**setting.models, "reference": cold})
+    offset, token = setting.batch.offset.tolist(), setting.batch.token.clone()
+    for one, other in zip(offset[:-1:2], offset[1:-1:2], strict=True):
+        token[other : other + 2] = token[one : one + 2]  # two answers to one prompt of two tokens
+    batch = replace(setting.batch, token=token)
+    update = Update({"policy": Term(KTO(beta=0.5), SequenceMean())})
+    every = torch.arange(batch.num_sequences)
+    job = prepare(MiniBatch(update, every, first=False), batch, InProcessHost(setting.models))
+    assert float(job.terms["policy"].columns["kto_kl"].min()) > 0.5
+    whole, _ = gradient(setting, update, WHOLE, batch)
+    shuffled = take(batch, torch.randperm(batch.num_sequences, generator=torch.Generator().manual_seed(1)))
+    for tokens_per_forward in CUTS:
+        for given in (batch, shuffled):
+            other_gradient, passes = gradient(setting, update, tokens_per_forward, given)
+            assert passes > 1
+            assert distance(other_gradient, whole) < setting.bound
 
 
 @pytest.mark.parametrize("update", [*list(POLICY.values())[::4], CRITIC])

@@ -11,7 +11,7 @@ import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.engines.hf_models import export
 from menon.metric_names import described
-from menon.recipes import RECIPES, recipe
+from menon.recipes import ONLINE, recipe
 
 VOCABULARY = len(ALPHABET) + 1
 SMALL = {
@@ -49,7 +49,7 @@ def odd() -> Callable[..., float]:
     return score
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", ONLINE)
 def test_the_first_update(name, model, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
     monkeypatch.setattr("menon.assembly.run.use", lambda chosen, device: None)

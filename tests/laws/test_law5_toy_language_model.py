@@ -476,7 +476,7 @@ def test_dpo_s_reward_of_the_optimum_is_the_reward():
     assert float(loss.sum()) == pytest.approx(
         float(-torch.nn.functional.logsigmoid(margins).sum()), abs=1e-10
     )
-    assert float(DPO(beta=beta).metrics(now, few)["dpo/margin"]) == pytest.approx(
+    assert float(DPO(beta=beta).metrics(now, few)["pairs/margin"]) == pytest.approx(
         float(margins.mean()), abs=1e-10
     )
     assert float(PairMean()(few, few.trained).max()) == pytest.approx(1 / 3)

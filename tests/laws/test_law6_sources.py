@@ -22,11 +22,11 @@ from tiny_run import Watching, models_of, online, opened, tiny_run, traces, weig
 STEPS = 6
 
 
-def examples(count: int = 7) -> list[Example]:
+def examples(count: int = 7) -> list[tuple[Example]]:
     """A prompt of two tokens and an answer of three."""
     rng = np.random.default_rng(0)
     is_action = np.array([False, False, True, True, True])
-    return [Example(rng.integers(0, 39, 5).astype(np.int32), is_action, group=i) for i in range(count)]
+    return [(Example(rng.integers(0, 39, 5).astype(np.int32), is_action, group=i),) for i in range(count)]
 
 
 def built(kind: str, save_every: int) -> Run:

@@ -16,7 +16,7 @@ from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
-from menon.recipes import RECIPES, recipe
+from menon.recipes import ONLINE, recipe
 from menon.select import SelectPart
 from menon.settings import read
 from menon.shaping import ShapingPart
@@ -46,7 +46,7 @@ def kl(kind: str) -> dict[str, Any]:
 
 
 CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    **{name: (name, FITTED.get(name, {})) for name in RECIPES},
+    **{name: (name, FITTED.get(name, {})) for name in ONLINE},
     "grpo_passk": (
         "grpo_passk",
         {"samples_per_prompt": 2},
@@ -231,7 +231,7 @@ def test_two_steps(case, model, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", ONLINE)
 def test_the_same_seed_is_the_same_run(name, model, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
     prints = []
@@ -250,7 +250,7 @@ def test_the_same_seed_is_the_same_run(name, model, tmp_path, monkeypatch):
     assert prints[0] != prints[2]
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", ONLINE)
 def test_unknown_configuration_is_refused(name):
     for change in (
         {"learning_rat": 1},

@@ -7,12 +7,14 @@ from menon.errors import UserError
 from menon.loss.aggregation import (
     Constant,
     PairMean,
+    PairMeanTokenMean,
     PromptMean,
     SelectedMean,
     SequenceMean,
     SequenceMeanTokenMean,
     TokenMean,
 )
+from menon.select import Correct
 from rows import batch_of, rows_of
 
 MASK = [[1, 1, 1], [1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 1, 0]]
@@ -60,7 +62,17 @@ def test_pairs():
     batch = batch_of(
         [[1, 1]] * 6, pair=[0, 1, 0, 1, 2, 2], acc=[1.0, 0, 0, 1, 1, 0], valid=[True] * 5 + [False]
     )
-    assert set(PairMean()(batch, batch.trained)[batch.trained].tolist()) == {0.5}
+    weight = rows_of(batch, PairMean()(batch, batch.trained))
+    assert weight.tolist() == [[0.5, 0.5]] * 4 + [[0, 0]] * 2
+
+
+def test_means_over_the_answers_of_pairs():
+    """The preferred answers have 3 and 2 tokens: 1 / (2 * 3) and 1 / (2 * 2)."""
+    batch = batch_of([[1, 1, 1], [1, 0, 0], [1, 1, 0], [0, 1, 1]], pair=[0, 0, 1, 1], acc=[1.0, 0, 0, 1])
+    weight = rows_of(batch, PairMeanTokenMean()(batch, Correct()(batch)))
+    assert weight.tolist() == [
+        pytest.approx(row) for row in [[1 / 6] * 3, [0] * 3, [0] * 3, [0, 1 / 4, 1 / 4]]
+    ]
 
 
 def test_refuses_a_length_of_zero():

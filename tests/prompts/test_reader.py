@@ -190,8 +190,8 @@ FIX = ". Fix them, or leave them out with on_bad=skip."
             {},
             "3 of 3 rows cannot be used: 2 rows, first line 2: no question column and no answer column "
             "(there are 'problem_statement', 'expected'); set columns.question=problem_statement and "
-            "columns.answer=expected; line 1: a list instead of an object; one object per line, not one array "
-            "(or name the file .json)",
+            "columns.answer=expected; line 1: a list instead of an object; one object per line, not one "
+            "array (or name the file .json)",
         ),
         (
             [GOOD, *["3"] * 4],

@@ -10,6 +10,7 @@ import torch
 from menon.errors import UserError
 from menon.source.rows import Corpus, Rows, fingerprint_of
 from menon.streams import stream
+from menon.types import Example
 from sources import examples, rows_in
 
 
@@ -53,17 +54,22 @@ def test_stopped_at_any_step_it_goes_on_as_if_it_had_not_been(stop):
     assert found + [rows_in(again.next()) for _ in range(8 - stop)] == expected
 
 
+def with_last(rows: list[tuple[Example]], **changes) -> tuple[Example]:
+    return (replace(rows[-1][0], **changes),)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda rows: rows[::-1],
         lambda rows: rows[:-1],
-        lambda rows: [*rows[:-1], replace(rows[-1], tokens=np.array([5, 9, 9], dtype=np.int32))],
-        lambda rows: [*rows[:-1], replace(rows[-1], is_action=np.array([False, False, True]))],
-        lambda rows: [*rows[:-1], replace(rows[-1], score=1.0)],
-        lambda rows: [*rows[:-1], replace(rows[-1], group=0)],
+        lambda rows: [*rows[:-1], with_last(rows, tokens=np.array([5, 9, 9], dtype=np.int32))],
+        lambda rows: [*rows[:-1], with_last(rows, is_action=np.array([False, False, True]))],
+        lambda rows: [*rows[:-1], with_last(rows, score=1.0)],
+        lambda rows: [*rows[:-1], with_last(rows, group=0)],
+        lambda rows: [*rows[:-1], with_last(rows, acc=1.0)],
     ],
-    ids=["order", "fewer", "tokens", "mask", "score", "group"],
+    ids=["order", "fewer", "tokens", "mask", "score", "group", "acc"],
 )
 def test_changed_rows_are_refused(change):
     state = Rows(examples(4), 2).state()
@@ -78,8 +84,8 @@ def test_changed_rows_are_refused(change):
 def test_where_a_row_ends_is_part_of_its_fingerprint():
     one, two = (
         [
-            replace(row, tokens=np.array(t, dtype=np.int32), is_action=np.ones(len(t), dtype=bool))
-            for row, t in zip(examples(2), tokens, strict=True)
+            (replace(row, tokens=np.array(t, dtype=np.int32), is_action=np.ones(len(t), dtype=bool)),)
+            for (row,), t in zip(examples(2), tokens, strict=True)
         ]
         for tokens in (([1, 2], [3]), ([1], [2, 3]))
     )
@@ -95,7 +101,7 @@ def test_nothing_to_learn_from_is_refused():
 class TestCorpus:
     def steps(self):
         """Step n holds rows 2n and 2n + 1."""
-        rows = examples(20)
+        rows = [example for (example,) in examples(20)]
         return iter([rows[2 * n : 2 * n + 2] for n in range(10)])
 
     @pytest.mark.parametrize("stop", [0, 1, 4])

@@ -55,9 +55,11 @@ def batch_of(
         last = torch.where(last >= 0, last, offset[1:] - 1)
         reward = reward.index_add(0, last, torch.as_tensor(given.pop("outcome"), dtype=dtype))
     pair = given.pop("pair", None)
+    # Pairs of equal texts are left out, so texts of pairs differ.
+    token = torch.zeros(len(place), dtype=torch.int64) if pair is None else torch.arange(len(place))
     return Batch(
         offset=offset,
-        token=torch.zeros(len(place), dtype=torch.int64),
+        token=token,
         is_action=is_action,
         reward=reward,
         group=per_sequence(given.pop("group", [0] * num), torch.int64),

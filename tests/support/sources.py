@@ -13,10 +13,12 @@ from menon.types import Example, Prompt, StepReport
 from tiny_run import online
 
 
-def examples(count: int) -> list[Example]:
-    """Row i says 5, then 10 + i twice; the last two tokens are learned."""
+def examples(count: int) -> list[tuple[Example]]:
+    """Row i is one example, which says 5, then 10 + i twice; the last two tokens are learned."""
     is_action = np.array([False, True, True])
-    return [Example(np.array([5, 10 + i, 10 + i], dtype=np.int32), is_action, i, i / 2) for i in range(count)]
+    return [
+        (Example(np.array([5, 10 + i, 10 + i], dtype=np.int32), is_action, i, i / 2),) for i in range(count)
+    ]
 
 
 def rows_in(gathered: Gathered) -> list[int]:

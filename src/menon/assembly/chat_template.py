@@ -34,7 +34,7 @@ def chat_with(tokenizer: PreTrainedTokenizerBase, arguments: Mapping[str, Any] =
     settings = {name: value for name, value in arguments.items() if name not in ("tools", "chat_template")}
     chosen = templates[arguments["chat_template"]] if "chat_template" in arguments else None
 
-    def chat(messages: list[dict[str, str]], tools: list[Any] | None = None) -> str:
+    def chat(messages: list[dict[str, Any]], tools: list[Any] | None = None, answered: bool = False) -> str:
         whole: Any = tokenizer
         try:
             return str(
@@ -43,7 +43,7 @@ def chat_with(tokenizer: PreTrainedTokenizerBase, arguments: Mapping[str, Any] =
                     tools=tools or shared_tools,
                     chat_template=chosen,
                     tokenize=False,
-                    add_generation_prompt=True,
+                    add_generation_prompt=not answered,
                     **settings,
                 )
             )

@@ -68,10 +68,12 @@ class Sizes:
 
 def sizes(config: RunConfig) -> Sizes:
     """Computes the sizes of a run from its configuration."""
-    count, step = (
-        config.models.policy.updates_per_step,
-        sizes_of(config.source.rollout, around_of(config.source, config.control.seed)),
-    )
+    count = config.models.policy.updates_per_step
+    if config.rows is None:
+        step = sizes_of(config.source.rollout, around_of(config.source, config.control.seed))
+    else:
+        texts = config.rows.rows_per_step * (2 if config.rows.form == "pairs" else 1)
+        step = StepSizes(texts, 0, texts, texts, form=config.rows.step)
     return Sizes(step, step.sequences / count, config.control.steps * count, step.max_age * count - 1)
 
 
@@ -167,10 +169,11 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     if models.critic is not None:
         fewest = min(fewest, models.critic.updates_per_step)
     around = around_of(config.source, config.control.seed)
-    keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots)
+    keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots) if config.asks else 0
     longest = PROMPT + around.sampling.max_new_tokens
     tokens = tokens_at_once(engine.tokens_per_forward, sizes(config).step.sequences / fewest, longest)
-    copies = (engine.dtype == "bfloat16") * 2 * shape.parameters + workers * own * shape.copied
+    copies = config.asks * (engine.dtype == "bfloat16") * 2 * shape.parameters
+    copies += config.asks * workers * own * shape.copied
     found: dict[str, Any] = {
         "weights": learning * number * shape.parameters,
         "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,

@@ -15,10 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.origin import origin_of_model
 from menon.base import BASES
-from menon.config import Engine, Models, RunConfig
+from menon.config import Control, Engine, Models, OnlineSource, RunConfig
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.forward import value_head
-from menon.engines.hf_models import export, load_policy, load_value_model
+from menon.engines.hf_models import end_token_ids, export, load_policy, load_value_model
 from menon.engines.in_process import InProcessHost
 from menon.engines.limits import rows_of
 from menon.engines.machine import has_bf16, workers
@@ -30,6 +30,7 @@ from menon.errors import UserError
 from menon.limit import Limit
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
+from menon.sync.no_sampler import NoSampler
 from menon.sync.protocols import WeightChannel
 
 CORPUS = {"base": "sums", "search_base": "search"}
@@ -59,6 +60,8 @@ class Placed(AbstractContextManager):
     """Most tokens of a sequence that the sampler can write; None if its configuration does not say."""
     origin: Mapping[str, Any]
     """Fingerprints of the policy's model as it was read."""
+    ends: tuple[int, ...]
+    """The tokens that end a text, the tokenizer's own first."""
 
     @property
     def parameters(self) -> int:
@@ -71,35 +74,117 @@ class Placed(AbstractContextManager):
         self.sampler.close()
 
 
+@dataclass(frozen=True)
+class Unwritten:
+    """The models of a run that writes no text."""
+
+    host: InProcessHost
+    channel: WeightChannel
+    tokenizer: PreTrainedTokenizerBase
+    context: Limit | None
+    origin: Mapping[str, Any]
+    ends: tuple[int, ...]
+
+
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
-    """Places all models in this process and on one device; all of them start from the policy's weights."""
-    device = device_of(config.engine.device)
-    start = model_name(config.models.policy.model)
-    model, tokenizer = load_policy(start, WEIGHTS_DTYPE[config.engine.dtype], device)
-    origin = origin_of_model(model, tokenizer)
-    folder = Path(str(model.name_or_path))  # of its files, also where it came from the hub
-    saved_as = saved_dtypes(config.control.save_dtype, config.models.policy.model, folder)
-    if config.engine.dtype != "bfloat16" and saved_as.usual.itemsize < 4:
-        notify(ROUNDED.format(config.engine.dtype, str(saved_as.usual).removeprefix("torch.")))
+    """Places all models in this process and on one device; all but a teacher start from the policy's
+    weights."""
+    model, tokenizer, origin = start_of(config.models, config.engine)
+    saved_as = saved_dtypes(
+        config.control.save_dtype, config.models.policy.model, model, config.engine.dtype, notify
+    )
     # The sampler first: it may move the weights into shared memory.
-    sampler = sampler_of(config, model, tokenizer, notify)
+    sampler = sampler_of(config.source, config.engine, config.control, model, tokenizer, notify)
     temperature, seed = config.source.temperature, config.control.seed
-    models = models_of(config.models, config.engine, temperature, seed, model, device)
-    channel = (ByReference if sampler.model is model else ByCopy)(models["policy"], sampler)
-    host = InProcessHost(models, {"policy": partial(export, model, tokenizer, dtypes=saved_as)})
-    return Placed(host, sampler, channel, tokenizer, rows_of(model), origin)
+    host = host_of(config.models, config.engine, temperature, seed, model, tokenizer, saved_as)
+    channel = (ByReference if sampler.model is model else ByCopy)(host.models["policy"], sampler)
+    return Placed(host, sampler, channel, tokenizer, rows_of(model), origin, end_token_ids(model, tokenizer))
 
 
-def saved_dtypes(setting: str, model: str, start: Path) -> FileDtypes:
+def place_without_sampler(
+    models: Models,
+    engine: Engine,
+    temperature: float,
+    control: Control,
+    notify: Callable[[str], None] = lambda sentence: None,
+) -> Unwritten:
+    """The same for a run that writes no text."""
+    model, tokenizer, origin = start_of(models, engine)
+    saved_as = saved_dtypes(control.save_dtype, models.policy.model, model, engine.dtype, notify)
+    host = host_of(models, engine, temperature, control.seed, model, tokenizer, saved_as)
+    return Unwritten(
+        host, NoSampler(host), tokenizer, rows_of(model), origin, end_token_ids(model, tokenizer)
+    )
+
+
+def start_of(
+    models: Models, engine: Engine
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Mapping[str, Any]]:
+    """The policy's model as it is at the start, its tokenizer, and the fingerprints of both."""
+    start, device = model_name(models.policy.model), device_of(engine.device)
+    model, tokenizer = load_policy(start, WEIGHTS_DTYPE[engine.dtype], device)
+    return model, tokenizer, origin_of_model(model, tokenizer)
+
+
+def host_of(
+    models: Models,
+    engine: Engine,
+    temperature: float,
+    seed: int,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    saved_as: FileDtypes,
+) -> InProcessHost:
+    """The models of a run around its policy."""
+    device = device_of(engine.device)
+    placed = models_of(models, engine, temperature, seed, model, device)
+    if models.teacher is not None:
+        teacher = teacher_of(models.teacher, engine, tokenizer, device)
+        placed["teacher"] = TorchScorer(teacher, **scorer_settings(engine, temperature, device))
+    return InProcessHost(placed, {"policy": partial(export, model, tokenizer, dtypes=saved_as)})
+
+
+def teacher_of(
+    name: str, engine: Engine, tokenizer: PreTrainedTokenizerBase, device: torch.device
+) -> PreTrainedModel:
+    """The teacher's model. UserError unless its tokens are the policy's."""
+    teacher, own = load_policy(model_name(name), WEIGHTS_DTYPE[engine.dtype], device)
+    if own.get_vocab() != tokenizer.get_vocab():
+        raise UserError(
+            f"the teacher {name} has another vocabulary than the policy, so its probabilities belong to "
+            "other tokens; take a teacher of the same family, or learn from texts that it has written (sft)"
+        )
+    return teacher.requires_grad_(False)
+
+
+def scorer_settings(engine: Engine, temperature: float, device: torch.device) -> dict[str, Any]:
+    return {
+        "temperature": temperature,
+        "tokens_per_forward": engine.tokens_per_forward,
+        "device": device,
+        "autocast": torch.bfloat16 if engine.dtype == "bfloat16" else None,
+    }
+
+
+def saved_dtypes(
+    setting: str, name: str, model: PreTrainedModel, dtype: str, notify: Callable[[str], None]
+) -> FileDtypes:
     """The dtypes of the model's files in checkpoints: those of the folder that the model was read from, or
-    one for all. The built-in models are in bfloat16 only to keep the package small."""
-    if setting == "auto" and model not in BASES:
-        return dtypes_in(start)
-    return FileDtypes(torch.bfloat16 if setting == "bfloat16" else torch.float32)
+    one for all. The built-in models are in bfloat16 only to keep the package small. `notify` hears where
+    they round what a run in this `dtype` learns."""
+    if setting == "auto" and name not in BASES:
+        found = dtypes_in(Path(str(model.name_or_path)))  # also where it came from the hub
+    else:
+        found = FileDtypes(torch.bfloat16 if setting == "bfloat16" else torch.float32)
+    if dtype != "bfloat16" and found.usual.itemsize < 4:
+        notify(ROUNDED.format(dtype, str(found.usual).removeprefix("torch.")))
+    return found
 
 
 def sampler_of(
-    config: RunConfig,
+    source: OnlineSource,
+    engine: Engine,
+    control: Control,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     notify: Callable[[str], None],
@@ -107,15 +192,15 @@ def sampler_of(
     """A sampler on the learner's own weights where both have one dtype and take turns, else on a copy of the
     weights."""
     settings: dict[str, Any] = {
-        "seed": config.control.seed,
-        "slots": config.engine.slots,
-        "fixed_slots": config.engine.fixed_slots,
+        "seed": control.seed,
+        "slots": engine.slots,
+        "fixed_slots": engine.fixed_slots,
         "processes": workers(model.num_parameters(), model.device),
-        "alternatives": ALTERNATIVES if config.control.record == "full" else 0,
-        "keep_special_tokens": config.source.keep_special_tokens,
+        "alternatives": ALTERNATIVES if control.record == "full" else 0,
+        "keep_special_tokens": source.keep_special_tokens,
     }
-    if config.engine.dtype != "bfloat16":
-        weights = copy.deepcopy(model).requires_grad_(False) if config.source.ahead else model
+    if engine.dtype != "bfloat16":
+        weights = copy.deepcopy(model).requires_grad_(False) if source.ahead else model
         return TorchSampler(weights, tokenizer, **settings)
     if not has_bf16(model.device):
         notify(
@@ -135,12 +220,7 @@ def models_of(
 ) -> dict[str, Scorer]:
     """The models by role: the policy, and the reference and the critic if the configuration has them."""
     policy, critic = models.policy, models.critic
-    settings: dict[str, Any] = {
-        "temperature": temperature,
-        "tokens_per_forward": engine.tokens_per_forward,
-        "device": device,
-        "autocast": torch.bfloat16 if engine.dtype == "bfloat16" else None,
-    }
+    settings = scorer_settings(engine, temperature, device)
     found: dict[str, Scorer] = {}
     if models.reference == "frozen":
         found["reference"] = TorchScorer(copy.deepcopy(model).requires_grad_(False), **settings)

@@ -209,6 +209,7 @@ def drive(
     """Builds the run, opens its folder, and runs the loop; notices about the data are shown above its
     progress."""
     from menon.assembly.build import build
+    from menon.assembly.given import build_given
     from menon.loop import loop
     from menon.record.trackers import check
     from menon.study.report import at_the_end
@@ -216,7 +217,8 @@ def drive(
     if config.control.tracker is not None:
         check(config.control.tracker)
     notes: list[str] = []
-    with build(config, notes.append) as run, open_folder(run) as folder:
+    building = build if config.rows is None else build_given
+    with building(config, notes.append) as run, open_folder(run) as folder:
         machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"
         with (
             show({**run.header, "machine": machine}) as watch,

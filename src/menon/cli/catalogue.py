@@ -109,6 +109,7 @@ STAGES = (
 PAGES = {
     **dict.fromkeys(("judge", "preference"), "docs/judge.md"),
     "code": "docs/sandbox.md",
+    **dict.fromkeys(("sft", "dpo"), "docs/given_text.md"),
     "calculator": "docs/environments.md",
     **{
         kind: f"docs/algorithms/{page}.md"
@@ -131,6 +132,10 @@ PAGES = {
             "spo_tree": ("spo_tree", "tree"),
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
+            "preferences": (
+                *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
+                "bradley_terry",
+            ),
         }.items()
         for kind in kinds
     },
@@ -164,6 +169,8 @@ OWNERS = {
     "control": ("config", "Control"),
     "source": ("config", "OnlineSource"),
     "source.columns": ("prompts.reader", "Columns"),
+    "rows": ("prompts.given", "GivenText"),
+    "rows.columns": ("prompts.given", "GivenColumns"),
     "models.policy": ("config", "Policy"),
     "models.policy.optimiser": ("update.optimiser", "Optimiser"),
     "models.policy.natural": ("update.optimiser", "NaturalGradient"),
@@ -215,6 +222,11 @@ GROUPS = (
             *("template", "template_arguments", "order"),
         ),
     ),
+    Group(
+        "given text",
+        "learned as it stands (sft, dpo; there data= is rows.data)",
+        ("rows.*",),
+    ),
     Group("reward", "what an answer is worth", ("reward", "graded_text", "advantage")),
     Group(
         "step",
@@ -241,6 +253,7 @@ GROUPS = (
         (
             *("model", "learning_rate", "warmup_updates", "schedule", "total_updates", "final_fraction"),
             *("clip_norm", "weight_decay", "betas", "eps", "natural.*", "reference", "reference_update"),
+            "teacher",
             "critic.*",
         ),
     ),
@@ -258,9 +271,13 @@ GROUPS = (
         ),
     ),
 )
-TABLES = {"source.columns", "models.policy", "models.policy.optimiser", "models.policy.natural"} | {
-    "models.critic"
-}
+TABLES = {
+    "source.columns",
+    "rows.columns",
+    "models.policy",
+    "models.policy.optimiser",
+    "models.policy.natural",
+} | {"models.critic"}
 """Settings that are tables whose own settings are listed instead."""
 
 
@@ -278,9 +295,12 @@ def run_settings() -> dict[str, Listed]:
 
 
 def short_of(owner: str, name: str) -> str:
-    """The shortest name of a setting. Those of the critic, of columns and of the natural gradient keep the
+    """The shortest name of a setting. Those of given text keep their whole name, because questions have the
+    same. Those of the critic, of columns and of the natural gradient keep the
     name of their table, because their own is used elsewhere or says too little; terms have names of the
     user's."""
+    if owner.startswith("rows"):
+        return f"{owner}.{name}"
     if owner.endswith((".critic", ".columns", ".natural")):
         return f"{owner.rpartition('.')[2]}.{name}"
     return f"{owner}.{name}" if owner == "objective.policy" else name

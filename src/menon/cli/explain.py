@@ -16,6 +16,7 @@ from menon.settings import plain_data
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
     from menon.config import Engine, OnlineSource
+    from menon.prompts.given import GivenText
 
 
 def explain(words: Sequence[str]) -> int:
@@ -46,7 +47,9 @@ def explain(words: Sequence[str]) -> int:
     found = sizes(config)
     workers = num_workers(config.engine, model)
     rate = policy.optimiser.learning_rate
-    if found.step.form:
+    if config.rows is not None:
+        step = given(config.rows, found, rate)
+    elif found.step.form:
         step = whole(config.source, found, rate)
     else:
         step = answers(config.source, found, rate, config.engine, workers)
@@ -58,7 +61,7 @@ def explain(words: Sequence[str]) -> int:
         *length_lines(config.source, wanted, model),
         *step,
         f"  the run      {config.control.steps:,} steps of {updates}",
-        f"  off-policy   {off_policy(found)}",
+        *([f"  off-policy   {off_policy(found)}"] if config.rows is None else []),
         *parted(chosen, workers),
         "",
         *peak(policy.model, model, {} if model is None else memory(config, model)),
@@ -106,6 +109,13 @@ def answers(
     yield f"  an update    {of_it}"
     yield f"               {passes:,} forward pass{'es' if passes > 1 else ''} of {size:,} tokens,"
     yield "               if every answer is that long, prompts not counted"
+
+
+def given(rows: "GivenText", found: "Sizes", rate: float) -> Iterator[str]:
+    """The sizes of a step of given text."""
+    most = "as many tokens as the context holds" if rows.max_tokens is None else f"{rows.max_tokens:,} tokens"
+    yield f"  a step       {rows.step}, each of at most {most}"
+    yield f"  an update    {found.per_update:,.0f} texts, learning rate {rate:g}"
 
 
 def whole(source: "OnlineSource", found: "Sizes", rate: float) -> Iterator[str]:

@@ -239,7 +239,8 @@ class Readout:
         head = self.network.heads.get(need.name)
         rows = states.rows if need.at == "before" else states.after
         if head is None or rows is None:
-            raise UserError(f"this model has no {need.name} head; give the run a critic of its own")
+            own = "give the run a critic of its own" if need.name == "value" else "give it one by `heads`"
+            raise UserError(f"this model has no {need.name} head; {own}")
         outputs = head(rows.to(head.weight.dtype))
         outputs = outputs[:, 0] if head.out_features == 1 else outputs
         return outputs.to(wide(outputs.dtype))

@@ -1,7 +1,10 @@
 """One number per token (or per unit, on its last action token), and how much each token weighs."""
 
+from menon.loss.bradley_terry import BradleyTerry
+from menon.loss.cdpo import CDPO
 from menon.loss.cispo import CISPO
 from menon.loss.clip_cov import ClipCov
+from menon.loss.cpo import CPO
 from menon.loss.dpo import DPO
 from menon.loss.dppo import DPPO
 from menon.loss.dual_clip import DualClip
@@ -10,20 +13,29 @@ from menon.loss.exact_kl import ExactKL
 from menon.loss.geo_mean import GeoMean
 from menon.loss.gspo import GSPO
 from menon.loss.gspo_token import GSPOToken
+from menon.loss.ipo import IPO
 from menon.loss.kl import KL
 from menon.loss.kl_cov import KLCov
+from menon.loss.kto import KTO
 from menon.loss.nll import NLL
 from menon.loss.old_kl import OldKL
+from menon.loss.orpo import ORPO
 from menon.loss.pg import PolicyGradient
 from menon.loss.ppo_clip import PPOClip
+from menon.loss.robust_dpo import RobustDPO
 from menon.loss.sapo import SAPO
+from menon.loss.simpo import SimPO
+from menon.loss.slic import SLiC
 from menon.loss.surrogate import Surrogate
 from menon.loss.value import ValueLoss
 from menon.loss.vespo import VESPO
 
 LossPart = (
-    CISPO
+    BradleyTerry
+    | CDPO
+    | CISPO
     | ClipCov
+    | CPO
     | DPO
     | DPPO
     | DualClip
@@ -32,13 +44,19 @@ LossPart = (
     | GeoMean
     | GSPO
     | GSPOToken
+    | IPO
     | KL
     | KLCov
+    | KTO
     | NLL
     | OldKL
+    | ORPO
     | PolicyGradient
     | PPOClip
+    | RobustDPO
     | SAPO
+    | SimPO
+    | SLiC
     | Surrogate
     | ValueLoss
     | VESPO

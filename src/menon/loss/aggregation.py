@@ -121,17 +121,59 @@ class PromptMean:
 
 @dataclass(frozen=True)
 class PairMean:
-    """1 / pairs of the update, for losses with one number per pair; pairs that no loss can use do not
-    count."""
+    """1 / pairs of the update: for losses with one number per pair, and for sums over the tokens of an
+    answer, like the NLL of the preferred ones.
 
+    Tokens of pairs that no loss can use (`pairs_of`) weigh 0 and do not count. With each="prompt" it is 1 /
+    (prompts * pairs of the token's prompt), so that a prompt with many pairs weighs as much as one with one
+    (InstructGPT, ReaLHF).
+    """
+
+    each: Literal["pair", "prompt"] = "pair"
+    """What weighs the same."""
     kind: Literal["pair_mean"] = "pair_mean"
     per: ClassVar[Unit] = "pair"
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
-        return _weigh(batch, selected, len(pairs_of(batch)[0]))
+        preferred, _ = pairs_of(batch)
+        count_P: Tensor | int = len(preferred)
+        if self.each == "prompt":
+            names, index, size = torch.unique(batch.group[preferred], return_inverse=True, return_counts=True)
+            count_P = len(names) * size[index]
+        count = _by_pair(batch, count_P)
+        return _weigh(batch, selected & (count > 0), count)
+
+
+@dataclass(frozen=True)
+class PairMeanTokenMean:
+    """1 / (pairs * trained tokens of the token's own answer): the mean over pairs of means over an answer,
+    for the NLL of the preferred answers (ORPO)."""
+
+    kind: Literal["pair_mean_token_mean"] = "pair_mean_token_mean"
+    per: ClassVar[Unit] = "token"
+
+    def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
+        count = _by_pair(batch, len(pairs_of(batch)[0]))
+        count = count * ragged.spread(batch.action_lengths, batch.offset)
+        return _weigh(batch, selected & (count > 0), count)
+
+
+def _by_pair(batch: Batch, values_P: Tensor | int) -> Tensor:
+    """[P] or a number -> [N] int64: the value of a token's pair, 0 in pairs that cannot be used."""
+    values_S = torch.zeros_like(batch.group)
+    for side in pairs_of(batch):
+        values_S[side] = values_P
+    return ragged.spread(values_S, batch.offset)
 
 
 AggregationPart = (
-    TokenMean | SelectedMean | SequenceMeanTokenMean | SequenceMean | Constant | PromptMean | PairMean
+    TokenMean
+    | SelectedMean
+    | SequenceMeanTokenMean
+    | SequenceMean
+    | Constant
+    | PromptMean
+    | PairMean
+    | PairMeanTokenMean
 )
 """The parts that a configuration file can name."""

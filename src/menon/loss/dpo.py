@@ -8,11 +8,9 @@ from typing import ClassVar, Literal
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from menon import ragged
 from menon.batch import Batch
-from menon.errors import UserError
-from menon.loss.pairs import pairs_of
-from menon.types import Mean, Metric, Unit
+from menon.loss.pairs import ahead, check_beta, check_smoothing, log_ratios, on_pairs, pair_metrics
+from menon.types import Metric, Unit
 from menon.update.protocols import Need
 
 
@@ -21,15 +19,17 @@ class DPO:
     """l = -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h), e = `label_smoothing`.
 
     h = [log pi(y_w) - log ref(y_w)] - [log pi(y_l) - log ref(y_l)], log-probs summed over the tokens of the
-    preferred answer y_w (acc 1) and of the other y_l (acc 0) of one pair. One number per pair, on the last
-    action token of y_w; aggregation `PairMean`. dpo/margin is the mean of beta h, dpo/accuracy the share of
-    pairs where it is positive.
+    preferred answer y_w (acc 1) and of the other y_l (acc 0) of one pair; with `average` their means, which
+    do not grow with length. One number per pair, on the last action token of y_w; aggregation `PairMean`.
+    The reward of an answer in the metrics pairs/* is beta (log pi - log ref).
     """
 
     beta: float = 0.1
     """Scale of the log-ratios to the reference."""
     label_smoothing: float = 0.0
     """Probability that a preference is the wrong way round."""
+    average: bool = False
+    """Mean log-ratio per token instead of the sum over the answer."""
     kind: Literal["dpo"] = "dpo"
     unit: ClassVar[Unit] = "pair"
     per: ClassVar[Unit] = "pair"
@@ -37,31 +37,15 @@ class DPO:
     reads: ClassVar[tuple[str, ...]] = ("ref_logp",)
 
     def __post_init__(self) -> None:
-        if self.beta <= 0 or not 0 <= self.label_smoothing <= 0.5:
-            raise UserError(
-                f"beta {self.beta} of DPO must be positive and label_smoothing {self.label_smoothing} "
-                "between 0 and .5,"
-                " the share of labels that are wrong"
-            )
+        check_beta(self)
+        check_smoothing(self)
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        margin_P, place_P = self._margins(now, batch)
+        margin_P = self.beta * ahead(*log_ratios(now, batch, self, self.average))
+        right, wrong = -logsigmoid(margin_P), -logsigmoid(-margin_P)
         smoothing = self.label_smoothing
-        loss_P = -(1 - smoothing) * logsigmoid(margin_P) - smoothing * logsigmoid(-margin_P)
-        return loss_P.new_zeros(batch.num_tokens).index_add(0, place_P, loss_P)
+        return on_pairs((1 - smoothing) * right + smoothing * wrong if smoothing else right, batch)
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        margin_P, _ = self._margins(now, batch)
-        return {
-            "dpo/accuracy": Mean((margin_P > 0).sum(), len(margin_P)),
-            "dpo/margin": Mean(margin_P.sum(), len(margin_P)),
-        }
-
-    def _margins(self, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """[P] beta h, and the indices of the preferred sequences' last action tokens."""
-        preferred, other = pairs_of(batch)
-        gain = ragged.difference(now["logp"], batch.need("ref_logp", self), batch.trained)
-        gain_S = ragged.sequence_sum(gain, batch.offset)
-        return self.beta * (gain_S[preferred] - gain_S[other]), ragged.last(batch.trained, batch.offset)[
-            preferred
-        ]
+        preferred, other = log_ratios(now, batch, self, self.average)
+        return pair_metrics(self.beta * preferred, self.beta * other, now, batch)

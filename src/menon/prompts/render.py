@@ -1,7 +1,7 @@
 """Rows to prompts: template, tokens, length."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -25,9 +25,14 @@ class NoRoom(UserError):
     """Prompts do not fit into the model's context."""
 
 
-Chat = Callable[[list[dict[str, str]], list[Any] | None], str]
-"""(chat messages, the row's tools) -> text with all special tokens, up to where the assistant begins to
-write. UserError for what concerns every row; any other error concerns the row."""
+class Chat(Protocol):
+    """(chat messages, the row's tools) -> text with all special tokens, up to where the assistant begins to
+    write, or with `answered` up to the end of its last message. UserError for what concerns every row; any
+    other error concerns the row."""
+
+    def __call__(
+        self, messages: list[dict[str, Any]], tools: list[Any] | None = None, answered: bool = False, /
+    ) -> str: ...
 
 
 def render(
@@ -63,18 +68,18 @@ def render(
     faults: list[Fault] = []
     room, too_long = context - max_new_tokens, 0
     for index, row in enumerate(rows):
-        place, begin = f"row {index + 1}", _begin(row["question"])
+        place, said = f"row {index + 1}", begin(row["question"])
         try:
             text, tokens = prompt_of(index, row, form, tokenize, chat)
         except BadRow as error:
-            faults.append(Fault(place, str(error), begin))
+            faults.append(Fault(place, str(error), said))
             continue
         if len(tokens) > room:
             too_long += 1
             cause = f"longer than the {room} tokens that are left for a prompt"
-            faults.append(Fault(place, cause, f"{begin}, {len(tokens)} tokens"))
+            faults.append(Fault(place, cause, f"{said}, {len(tokens)} tokens"))
         elif not len(tokens):
-            faults.append(Fault(place, "no token at all", begin))
+            faults.append(Fault(place, "no token at all", said))
         else:
             columns = {name: value for name, value in row.items() if name != "answer"}
             prompts.append(Prompt(index, tokens, text, row.get("answer"), columns))
@@ -114,14 +119,14 @@ def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Cha
     if isinstance(question, list):
         if chat is None or template != TEMPLATES[CHAT]:
             raise UserError(
-                f"row {index + 1} ({_begin(question)}) holds chat messages, which need template={CHAT}"
+                f"row {index + 1} ({begin(question)}) holds chat messages, which need template={CHAT}"
             )
         return chat(question, tools_of(row))
     try:
         text = fill(template, row)
     except KeyError as missing:
         raise UserError(
-            f"row {index + 1} ({_begin(question)}) has no column {missing}, which this template puts in; "
+            f"row {index + 1} ({begin(question)}) has no column {missing}, which this template puts in; "
             "take another template"
         ) from None
     if chat is None or not template.as_turn:
@@ -151,6 +156,6 @@ def filled(value: Any) -> Any:
     return [filled(item) for item in value] if isinstance(value, list) else value
 
 
-def _begin(question: str | list[dict[str, str]]) -> str:
+def begin(question: str | list[dict[str, str]]) -> str:
     text = question if isinstance(question, str) else question[-1]["content"]
     return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -10,7 +10,7 @@ from menon.errors import UserError, nearest
 if TYPE_CHECKING:
     from menon.config import RunConfig
 
-RECIPES = {
+ONLINE = {
     "grpo": "groups of answers compared with each other, PPO clip, no critic, no KL",
     "reinforce": "whitened return-to-go; plain policy gradient",
     "ppo": "a critic, GAE with lambda = gamma = 1, clip .2, no KL: the Open-Reasoner-Zero setting",
@@ -42,6 +42,13 @@ RECIPES = {
     "grpo_masked": "grpo on tokens with a probability below .9",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
+"""Recipes that learn from what their policy writes."""
+GIVEN = {
+    "sft": "maximum likelihood of given answers: data=FILE",
+    "dpo": "given pairs: the preferred answer gains on the other",
+}
+"""Recipes that learn from given text, `data=FILE`."""
+RECIPES = ONLINE | GIVEN
 """Name of each recipe -> a description in one line. The recipe is the function of that name, in the module of
 that name."""
 

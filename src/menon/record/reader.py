@@ -168,12 +168,12 @@ class RunView:
 
     def best(self, among: Collection[int] | None = None) -> int | None:
         """The step (of those `among`) whose evaluation was the most accurate, or earned the most where
-        accuracy is not known; the first of equal ones, never the start. None if no trained policy was
-        evaluated."""
+        accuracy is not known; on given text alone the one that puts the most pairs right, or has the lowest
+        loss. The first of equal ones, never the start. None if no trained policy was evaluated."""
         scored = {
-            line["step"]: line[self.measure]
+            line["step"]: worth
             for line in self.evaluations
-            if line["step"] > 0 and line.get(self.measure) is not None
+            if line["step"] > 0 and (worth := worth_of(line, self.measure)) is not None
         }
         steps = [step for step in scored if among is None or step in among]
         return max(steps, key=lambda step: (scored[step], -step), default=None)
@@ -265,6 +265,14 @@ class RunView:
                 f"one cannot resume it; repeat it with `menon train {self.layout.about} out=NEW`, or train "
                 f"its model further with model={self.layout.latest}"
             )
+
+
+def worth_of(line: Line, measure: str) -> float | None:
+    """How good an evaluation was; larger is better."""
+    if line.get(measure) is not None or "reward" in line:
+        return line.get(measure)
+    loss = line.get("nll")
+    return line.get("pairs/accuracy", None if loss is None else -loss)
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -336,15 +336,18 @@ class Signs:
     def after(self, report: StepReport) -> Sign | None:
         """Takes a step; returns a sign if it is time to warn: after `WARN` steps without a signal, once for
         each cause, or when the policy gets worse."""
-        if not report.graded:
-            return None
-        self.lines.append(report.metrics)
-        stop = setting(self.settings, "stop") or ()
-        lost = worse(self.lines, self.settings)
-        missing = without_signal(report.metrics, Tally.of(report.graded, stop), self.settings)
-        means = {line["reward/mean"] for line in self.lines[-2:]}
-        if missing is not None and self.last is not None and self.last.kind == "constant" and len(means) == 1:
-            missing = self.last  # the same reward as before, whatever else these answers have in common
+        lost: Sign | None = None
+        if report.graded:
+            self.lines.append(report.metrics)
+            stop = setting(self.settings, "stop") or ()
+            lost = worse(self.lines, self.settings)
+            missing = without_signal(report.metrics, Tally.of(report.graded, stop), self.settings)
+            means = {line["reward/mean"] for line in self.lines[-2:]}
+            constant = self.last is not None and self.last.kind == "constant" and len(means) == 1
+            if missing is not None and constant:
+                missing = self.last  # the same reward as before, whatever else these answers have in common
+        else:  # given text
+            missing = next(faults(report.metrics, self.settings), None)
         self.silent = 0 if missing is None else self.silent + 1
         found = lost or (missing if self.silent >= WARN else None)
         if found is None or (self.last is not None and found.kind == self.last.kind):

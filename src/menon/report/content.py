@@ -38,7 +38,9 @@ class Content:
 
     @property
     def source(self) -> str:
-        """Where the questions came from: the data, the task, or the environment."""
+        """Where the questions came from: the given text, the data, the task, or the environment."""
+        if rows := self.settings.get("rows"):
+            return str(rows.get("data"))
         if data := setting(self.settings, "data"):
             return str(data)
         kinds = {
@@ -47,6 +49,11 @@ class Content:
             if (part := setting(self.settings, name))
         }
         return str(kinds.get("task") or (f"environment {kinds['environment']}" if kinds else "chain_sum"))
+
+    @property
+    def writes(self) -> bool:
+        """Whether the policy writes answers, which a run on given text alone does not."""
+        return not self.evaluations or any("mean_length" in line for line in self.evaluations)
 
     @property
     def steps(self) -> int:

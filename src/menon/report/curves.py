@@ -26,6 +26,9 @@ def curves(lines: Lines, evaluations: Lines, measures: Sequence[str] = ("accurac
     charts = [
         *([_accuracy(lines, evaluations)] if known else []),
         _reward(lines, evaluations),
+        _given("Loss on given text", "nll", lines, evaluations, Axis(unit="nats a token", low=0)),
+        _given("Pairs put right", "pairs/accuracy", lines, evaluations, SHARE),
+        _given("Margin of a pair", "pairs/margin", lines, evaluations, Axis()),
         _lengths(lines, known),
         Chart("Working and reflection", _shows(lines, evaluations), _shows_note(lines), SHARE),
         Chart("Entropy", _named(lines, ENTROPY), ENTROPY_NOTE, Axis(unit="nats", low=0)),
@@ -65,6 +68,11 @@ CRITIC_NOTE = (
     "Share of the variance of the returns that the critic's values explain; at 0 or below they say no more "
     "than one number for all."
 )
+GIVEN_NOTES = {
+    "nll": "Mean of -log pi over the tokens that are learned.",
+    "pairs/accuracy": "Share of the pairs whose preferred answer is ahead.",
+    "pairs/margin": "How far the preferred answer is ahead, on average.",
+}
 GRADIENT_NOTE = (
     "How strongly an update pulls: the gradient's norm before it is clipped, mean over the step's updates."
 )
@@ -96,6 +104,11 @@ def _reward(lines: Lines, evaluations: Lines) -> Chart:
     held_out = Line("held out", series(evaluations, "reward"), 2, dots=True)
     training = _named(lines, {"reward/mean": "training", "reward/std": "deviation"})
     return Chart("Reward", (*training, held_out), REWARD_NOTE)
+
+
+def _given(title: str, name: str, lines: Lines, evaluations: Lines, axis: Axis) -> Chart:
+    held_out = Line("held out", series(evaluations, name), 2, dots=True)
+    return Chart(title, (Line("training", series(lines, name), 1), held_out), GIVEN_NOTES[name], axis)
 
 
 def _groups(lines: Lines, known: bool) -> Chart:

@@ -37,7 +37,7 @@ def head(content: Content) -> Iterator[str]:
         content.source,
         f"seed {setting(settings, 'seed', '?')}",
         f"{content.steps} of {setting(settings, 'steps', content.steps)} steps",
-        f"{written:,.0f} tokens written",
+        f"{written:,.0f} tokens {'written' if content.writes else 'learned'}",
         duration(content.wall_s),
     ]
     yield f"<h1>{safe(content.name)}</h1>"
@@ -56,7 +56,7 @@ def lead(content: Content) -> str:
         return ""
     measured = [key for key in content.measures if before.get(key) is not None and after.get(key) is not None]
     if not measured:
-        return ""
+        return lead_of_rows(before, after)
     n = int(after.get("n", 0))
     went = [f"{key} {{}}from {told_of(before, key)} to {told_of(after, key)}" for key in measured]
     text = f"On {n:,} held-out questions, {went[0].format('at temperature 1 went ')}"
@@ -69,6 +69,16 @@ def lead(content: Content) -> str:
     asked = f" (on {int(before['probe_n']):,} of them)" if before.get("probe_n", n) != n else ""
     what = "" if measured[0] == "accuracy" else "a reward of "
     return f"{text}. Without training the start reaches {what}{' and '.join(rivals)}{asked}."
+
+
+def lead_of_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The main result of a run on given text."""
+    told = [
+        f"{label} went from <b>{before[key]:.3f}</b> to <b>{after[key]:.3f}</b>"
+        for key, label in (("pairs/accuracy", "the share of pairs put right"), ("nll", "the loss"))
+        if before.get(key) is not None and after.get(key) is not None
+    ]
+    return f"On {int(after.get('rows', 0)):,} held-out rows {' and '.join(told)}." if told else ""
 
 
 def told_of(numbers: Mapping[str, Any], key: str) -> str:
@@ -138,6 +148,8 @@ def charts(content: Content) -> Iterator[str]:
 
 
 def answers(content: Content) -> Iterator[str]:
+    if not content.writes:
+        return
     yield "<h2>The same questions, before and after</h2>"
     if not content.pairs:
         yield '<p class="quiet">There are no two evaluations of the same questions yet.</p>'
@@ -202,6 +214,8 @@ def coloured(marks: Marked) -> str:
 
 
 def distance(content: Content) -> Iterator[str]:
+    if not content.writes:
+        return
     yield "<h2>How far from the start</h2>"
     drift = content.drift
     if drift is None:

@@ -19,6 +19,8 @@ SAMPLES = 6
 SAMPLE_LINES = 12
 QUESTION_LINES = 6
 """Most lines of one answer, and of its question, that are shown."""
+GIVEN = ("nll", "pairs/accuracy", "pairs/margin")
+"""Numbers of a run on given text that are shown with each step and evaluation."""
 WIDTH = 110
 """Characters of a line of a sample where there is no terminal."""
 START = "loading the model and the questions ..."
@@ -278,6 +280,8 @@ def numbers_of(report: StepReport) -> list[tuple[str, str, int]]:
     metrics = report.metrics
     seconds = metrics.get("time/step", 0.0)
     speed = metrics.get("tokens/generated", 0.0) / seconds if seconds else 0.0
+    if "reward/mean" not in metrics and any(name.startswith("loss/") for name in metrics):
+        return [*given_numbers(metrics), ("tokens/s", f"{speed:,.0f}", 6)]
     accuracy = [("train accuracy", f"{metrics['acc/mean']:.3f}", 5)] if "acc/mean" in metrics else []
     reward = [("reward", f"{metrics['reward/mean']:.3f}", 5)] if "reward/mean" in metrics else []
     return [
@@ -324,13 +328,25 @@ def at_gaps(line: str, width: int) -> list[str]:
     return lines
 
 
+def given_numbers(metrics: Mapping[str, float]) -> list[tuple[str, str, int]]:
+    """The main numbers of a step on given text: its losses by term, and what they measure."""
+    losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
+    shown = {name: metrics[name] for name in GIVEN if name in metrics}
+    return [(name, f"{value:.3f}", 6) for name, value in (shown or losses).items()] + [
+        ("length", f"{metrics.get('len/mean', 0.0):.1f}", 5)
+    ]
+
+
 def evaluation(step: int, numbers: Mapping[str, float]) -> str:
     when = "before" if step == 0 else f"step {step}"
+    given = [f"{key} {numbers[key]:.3f}" for key in GIVEN if key in numbers]
+    if "mean_length" not in numbers:
+        return f"held out, {when}:  {'  '.join(given)}"
     known = [key for key in ("accuracy", "reward") if numbers.get(key) is not None]
     told = "".join(f"{key} {with_interval(numbers, key)}  " for key in known)
     return (
         f"held out, {when}:  {told}length {numbers.get('mean_length', 0.0):.1f}  "
-        f"entropy {numbers.get('entropy', 0.0):.3f} nats"
+        f"entropy {numbers.get('entropy', 0.0):.3f} nats" + "".join(f"  {each}" for each in given)
     )
 
 
@@ -408,6 +424,7 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
     before, after = report.get("before") or {}, report.get("after") or {}
     took = duration(float(report.get("wall_s", 0.0)))
     tokens = f"{int(report.get('generated_tokens', 0)):,}"
+    written = "rows" not in after or "reward" in after
     steps = int(report.get("steps", 0))
     layout = Layout(folder)
     warnings = [f"menon: {sentence}" for sentence in report.get("warnings") or ()]
@@ -415,10 +432,10 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
         *warnings,
         *compared(before, after),
         "",
-        f"{steps} step{'s' * (steps != 1)}, {tokens} tokens written, {took}",
+        f"{steps} step{'s' * (steps != 1)}, {tokens} tokens {'written' if written else 'learned'}, {took}",
         "",
         f"  the report     {layout.page}",
-        f"  every answer   {layout.transcripts}",
+        *([f"  every answer   {layout.transcripts}"] if written else []),
         f"  the numbers    {layout.metrics}",
         f"  the model      {layout.checkpoint(steps)}",
         f"  go on          menon train --resume {folder} steps={2 * steps}",
@@ -437,8 +454,10 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         return []
     wide = max(8, *(len(cell) for _, *cells in rows for cell in cells))
     n = f"on {int(after['n']):,} held-out questions" if "n" in after else "on held-out questions"
+    if "n" not in after and "rows" in after:
+        n = f"on {int(after['rows']):,} held-out rows"
     lines = [f"{n:<35}{'before':>{wide}}   {'after':>{wide}}"]
     lines += [f"  {label:<33}{old:>{wide}} > {new:>{wide}}" for label, old, new in rows]
-    if "accuracy" not in before or "accuracy" not in after:
+    if ("rows" not in after or "reward" in after) and not ("accuracy" in before and "accuracy" in after):
         lines.append("  the reward does not say which answers are right, so no accuracy is shown")
     return lines

@@ -15,11 +15,12 @@ from menon.types import Example, StepReport
 
 
 class Rows:
-    """`per_step` examples a step, each once per epoch, in an order that depends on the seed and the epoch.
-    The last step of an epoch continues into the next one. `seed=None` keeps the order of the rows.
+    """`per_step` rows a step, each once per epoch, in an order that depends on the seed and the epoch. A row
+    is one example, or the two of a preference. The last step of an epoch continues into the next one.
+    `seed=None` keeps the order of the rows.
     """
 
-    def __init__(self, rows: Sequence[Example], per_step: int, seed: int | None = 0) -> None:
+    def __init__(self, rows: Sequence[tuple[Example, ...]], per_step: int, seed: int | None = 0) -> None:
         if not rows or per_step < 1:
             raise UserError(f"{len(rows)} rows and {per_step} rows a step; a source needs at least 1 of each")
         self.rows, self.per_step, self.seed = rows, per_step, seed
@@ -71,7 +72,7 @@ class Corpus:
 
     def next(self) -> Gathered:
         self._taken += 1
-        return Gathered(pack_examples(next(self._stream)))
+        return Gathered(pack_examples([(example,) for example in next(self._stream)]))
 
     def learned(self, report: StepReport) -> None:
         pass
@@ -95,12 +96,12 @@ class Corpus:
         pass
 
 
-def fingerprint_of(rows: Sequence[Example]) -> str:
+def fingerprint_of(rows: Sequence[tuple[Example, ...]]) -> str:
     """16 hexadecimal digits that depend on everything in every row and on the order of the rows."""
     digest = hashlib.blake2b(digest_size=8)
-    for row in rows:
-        digest.update(len(row.tokens).to_bytes(8, "little"))
-        digest.update(np.ascontiguousarray(row.tokens, dtype="<i4").tobytes())
-        digest.update(np.packbits(row.is_action).tobytes())
-        digest.update(np.array([row.group, row.score], dtype="<f8").tobytes())
+    for example in (example for row in rows for example in row):
+        digest.update(len(example.tokens).to_bytes(8, "little"))
+        digest.update(np.ascontiguousarray(example.tokens, dtype="<i4").tobytes())
+        digest.update(np.packbits(example.is_action).tobytes())
+        digest.update(np.array([example.group, example.score, example.acc], dtype="<f8").tobytes())
     return digest.hexdigest()

@@ -25,10 +25,13 @@ def report(run: Path, notify: Callable[[str], None] = lambda sentence: None) -> 
     view = RunView.open(run)
     content = gather(view)
     try:
-        found = drift(view, content.settings)
+        found = drift(view, content.settings) if content.writes else None
     except UserError as error:
         notify(f"the distance to the start is left out: {error}")
     else:
+        if found is None:
+            write(view.layout.page, content)
+            return content
         content = replace(content, drift=found.numbers, before=found.before, after=found.after)
         if content.report is not None:
             disk.write_json(view.layout.report, {**content.report, "drift": found.numbers})

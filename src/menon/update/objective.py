@@ -56,13 +56,15 @@ def prepare(minibatch: MiniBatch, batch: Batch, host: ModelHost) -> Job:
     return Job(batch, ready, update.unit, minibatch.first)
 
 
-def _current(host: ModelHost, role: str, batch: Batch, first: bool) -> Current:
+def _current(host: ModelHost, model: str, batch: Batch, first: bool) -> Current:
     """Scores the model as it is now. On the first update its entropies are already in the batch and cost
     nothing."""
 
-    def score(*needs: Need) -> dict[str, Tensor]:
+    def score(*needs: Need, role: str = "", on: Batch | None = None) -> dict[str, Tensor]:
+        if on is not None or role:
+            return host.score(batch if on is None else on, [Ask(role or model, need) for need in needs])
         known = {"entropy": batch.entropy} if first and batch.entropy is not None else {}
-        missing = [Ask(role, need) for need in needs if need not in known]
+        missing = [Ask(model, need) for need in needs if need not in known]
         return {**known, **(host.score(batch, missing) if missing else {})}
 
     return score

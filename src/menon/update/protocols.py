@@ -136,9 +136,10 @@ class Correction(Protocol):
 
 
 class Current(Protocol):
-    """A no-grad scorer of the policy as it is now, given to `prepare`."""
+    """A no-grad scorer of the policy as it is now, given to `prepare`: of the update's batch, or of another
+    one (`on`); `role` names another model of the host, like "reference"."""
 
-    def __call__(self, *needs: Need) -> dict[str, Tensor]: ...
+    def __call__(self, *needs: Need, role: str = "", on: Batch | None = None) -> dict[str, Tensor]: ...
 
 
 @runtime_checkable

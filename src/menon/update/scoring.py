@@ -21,6 +21,7 @@ def collision(logits: Tensor, other: Tensor | None) -> Tensor:
 ASKS: dict[str, Ask] = {
     "old_logp": Ask("policy", "logp", "old_logp"),
     "ref_logp": Ask("reference", "logp", "ref_logp"),
+    "teacher_logp": Ask("teacher", "logp", "teacher_logp"),
     "value": Ask("critic", VALUE),
     "value_after": Ask("critic", VALUE_AFTER),
     "old_entropy": Ask("policy", "entropy", "entropy"),

@@ -1,0 +1,217 @@
+"""From a configuration to a run on given text: examples to imitate, pairs, answers with a label."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from menon.assembly.answer_length import length_for
+from menon.assembly.build import close_grade, evaluation_of, grade_of, plan_of, probe_of, reward_of
+from menon.assembly.chat_template import chat_with, check_used
+from menon.assembly.header import quantity
+from menon.assembly.origin import origin_of_run
+from menon.assembly.placement import Placed, Unwritten, device_of, place, place_without_sampler
+from menon.assembly.questions import heldout_questions, prompts_to_train, stop_of
+from menon.assembly.reward_models import with_models
+from menon.batch import Batch, pack_examples
+from menon.config import OnlineSource, Policy, RunConfig, around_of, setup_of
+from menon.engines.decoding.stop_strings import text_of
+from menon.engines.tokens import continue_with, tokenize_with
+from menon.errors import UserError
+from menon.eval.run import Evaluation
+from menon.loop import Run
+from menon.parts import Around
+from menon.prompts.examples import Encoded, Encoder, encode
+from menon.prompts.given import NAMES, GivenRow, GivenText, read_given
+from menon.prompts.template import find_template
+from menon.record.spans import TextSpans
+from menon.settings import plain_data
+from menon.source.rows import Rows
+from menon.types import Example, Sampling
+from menon.update.measure import measure
+
+Notify = Callable[[str], None]
+
+
+@contextmanager
+def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> Iterator[Run]:
+    """Builds all parts of a run on given text, as `build.build` does for one on its policy's answers."""
+    rows = config.rows
+    assert rows is not None
+    around = replace(
+        around_of(config.source, config.control.seed), notify=notify, device=config.engine.device
+    )
+    with ExitStack() as undo:
+        placed: Placed | Unwritten
+        asked: Asked | None = None
+        if config.asks:
+            writing = undo.enter_context(place(config, notify))
+            placed, asked = writing, asked_of(config.source, writing, around, undo, notify)
+        else:
+            temperature = config.source.temperature
+            placed = place_without_sampler(config.models, config.engine, temperature, config.control, notify)
+        train, heldout = (
+            encoded(part, config.source, rows, placed, notify) for part in rows_of(rows, notify)
+        )
+        plan = plan_of(setup_of(config), around, config.models, config.control)
+        held = pack_examples(heldout.rows)
+        yield Run(
+            plan=plan,
+            source=Rows(train.rows, rows.rows_per_step, config.control.seed),
+            host=placed.host,
+            channel=placed.channel,
+            steps=config.control.steps,
+            evaluate=None if asked is None else asked.evaluate,
+            measure=partial(measured, held, plan.updates[0], placed.host),
+            probe=dict if asked is None else asked.probe,
+            save_every=config.control.save_every,
+            evaluate_every=config.control.evaluate_every,
+            stop_without_signal=config.control.stop_without_signal,
+            spans=None if asked is None else asked.spans,
+            origin=placed.origin if asked is None else asked.origin,
+            settings=plain_data(config if asked is None else replace(config, source=asked.source)),
+            header={
+                "recipe": config.recipe,
+                **header_of(config.models.policy, rows, train.rows, placed, config.engine.dtype),
+            },
+        )
+
+
+def measured(batch: Batch, update: Any, host: Any) -> dict[str, float]:
+    """The losses' metrics on the held-out rows, and how many those are."""
+    rows = batch.num_sequences if batch.pair is None else batch.num_sequences // 2
+    return {**measure(batch, update, host), "rows": float(rows)}
+
+
+# The rows
+
+
+def rows_of(rows: GivenText, notify: Notify) -> tuple[list[GivenRow], list[GivenRow]]:
+    """Rows to learn from and held-out rows."""
+    if rows.data is None:
+        raise UserError("this recipe learns from given text and has none; set data=FILE")
+    train = read(rows.data, rows, notify)
+    if rows.heldout_data is not None:
+        return train, read(rows.heldout_data, rows, notify)[: rows.heldout]
+    return apart(train, rows)
+
+
+def read(path: str, rows: GivenText, notify: Notify) -> list[GivenRow]:
+    found, left_out = read_given(path, rows.form, rows.columns, rows.on_bad)
+    if left_out:
+        notify(f"{left_out} rows of {path} cannot be used and are left out")
+    return found
+
+
+def apart(found: Sequence[GivenRow], rows: GivenText) -> tuple[list[GivenRow], list[GivenRow]]:
+    """Holds out a tenth of the questions, at most `heldout`: (rows to learn from, held-out rows). A hash of
+    the question and the seed decides, so that rows with one question are on one side."""
+    salt = rows.heldout_seed.to_bytes(8, "little") if rows.heldout_seed else b""
+    keys = [
+        hashlib.blake2b(repr(question_of(row)).encode(errors="replace"), salt=salt).digest() for row in found
+    ]
+    names = sorted(set(keys))
+    if len(names) < 2:
+        raise UserError(
+            f"{rows.data} asks one question only; a run needs one to learn from and another to measure with"
+        )
+    held = set(names[: max(1, min(rows.heldout, len(names) // 10))])
+    return (
+        [row for row, key in zip(found, keys, strict=True) if key not in held],
+        [row for row, key in zip(found, keys, strict=True) if key in held],
+    )
+
+
+def question_of(row: GivenRow) -> Any:
+    """What a row asks; of a whole conversation or text, all of it."""
+    return row.texts[0].question or row.texts[0].answer
+
+
+def encoded(
+    found: Sequence[GivenRow],
+    source: OnlineSource,
+    rows: GivenText,
+    placed: Placed | Unwritten,
+    notify: Notify,
+) -> Encoded:
+    """The rows as this model reads them; `notify` gets what is left out or cut."""
+    context = placed.context
+    check_used(source.template, source.template_arguments)
+    made = encode(
+        found,
+        encoder_of(source, placed, rows),
+        min(context or 2**31, rows.max_tokens or 2**31),
+        rows.truncate,
+        rows.on_bad,
+    )
+    for reason, count in made.left_out.items():
+        notify(f"{count} of {len(found)} rows are left out: {reason}")
+    if made.cut:
+        notify(f"{made.cut} of {len(found)} rows are cut, and do not teach where an answer ends")
+    return made
+
+
+def encoder_of(source: OnlineSource, placed: Placed | Unwritten, rows: GivenText) -> Encoder:
+    tokenizer = placed.tokenizer
+    return Encoder(
+        find_template(source.template),
+        tokenize_with(tokenizer),
+        continue_with(tokenizer),
+        chat_with(tokenizer, source.template_arguments),
+        placed.ends,
+        rows.learned,
+    )
+
+
+def header_of(
+    policy: Policy,
+    rows: GivenText,
+    train: Sequence[tuple[Example, ...]],
+    placed: Placed | Unwritten,
+    dtype: str,
+) -> dict[str, str]:
+    """The lines that describe the run, above its progress."""
+    weights = list(placed.host.models["policy"].weights().values())
+    epoch = -(-len(train) // rows.rows_per_step)
+    return {
+        "model": f"{policy.model}, {quantity(sum(weight.numel() for weight in weights))} parameters",
+        "data": f"{rows.data}, {len(train):,} {NAMES[rows.form]}; all are seen in {epoch:,} steps",
+        "step": f"{rows.step}, learning rate {policy.optimiser.learning_rate:g}",
+        "machine": f"{weights[0].device}, {dtype}",
+    }
+
+
+# Questions that are asked before and after
+
+
+@dataclass(frozen=True)
+class Asked:
+    evaluate: Any
+    probe: Any
+    spans: TextSpans
+    origin: Any
+    source: OnlineSource
+    """With the length of answers worked out."""
+
+
+def asked_of(source: OnlineSource, placed: Placed, around: Around, undo: ExitStack, notify: Notify) -> Asked:
+    """The held-out questions of the source, which the policy answers before and after."""
+    reward_models: dict[str, str] = {}
+    around = with_models(around, lambda: device_of(around.device), reward_models)
+    grade = grade_of(source, reward_of(source, around))
+    undo.callback(close_grade, grade)
+    prompts = prompts_to_train(
+        heldout_questions(source, notify), source, placed.context, placed.tokenizer, grade, notify
+    )
+    length = length_for(source.max_new_tokens, placed.context, prompts)
+    sampling = Sampling(length, stop=stop_of(source))
+    evaluation: Evaluation = evaluation_of(source, prompts, grade, sampling, placed)
+    return Asked(
+        evaluate=partial(evaluation, placed.sampler),
+        probe=partial(probe_of(source, evaluation), placed.sampler),
+        spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
+        origin=origin_of_run(placed.origin, (), prompts, reward_models, getattr(grade, "reward", None)),
+        source=replace(source, max_new_tokens=length),
+    )
