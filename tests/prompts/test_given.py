@@ -96,7 +96,7 @@ def test_every_pair_of_a_real_set_is_read(shared):
         ("answers", {"question": "2+2?"}, "no answer column (there is 'question'); set columns.answer=NAME"),
         ("answers", {"question": "2+2?", "answer": {"a": 4}}, "'answer' is dict, not text or chat messages"),
         ("answers", {"messages": [{"content": "4"}]}, "not of chat messages with 'role' and 'content'"),
-        ("pairs", {"prompt": "2+2?", "chosen": "4"}, "no rejected column (there are 'prompt', 'chosen'); set columns.rejected=NAME"),
+        ("pairs", {"prompt": "2+2?", "chosen": "4"}, "no rejected column (there are 'prompt', 'chosen')"),
         ("pairs", {"prompt": "2+2?", "chosen": "4", "rejected": "4"}, "the two answers of the pair are"),
         ("pairs", {"prompt": "2+2?", "chosen": "2+2?", "rejected": "2+2? 5"}, "'chosen' holds no answer"),
         ("pairs", {"prompt": "2+2?", "chosen": "4", "rejected": [WRONG]}, "text and chat messages"),

@@ -15,16 +15,14 @@ from menon.report.terminal import (
     Live,
     Terminal,
     compared,
-    duration,
     header_lines,
     numbers_of,
-    printable,
     sample_of,
-    shortened,
     starting,
     summary,
     terminal,
 )
+from menon.report.text_lines import duration, printable, shortened
 from menon.types import Finish, Graded, Rollout, StepReport, Verdict
 
 HEADER = {"recipe": "grpo", "model": "base, 0.89 M parameters", "task": "chain_sum"}

@@ -13,7 +13,8 @@ from menon.assembly.run import check_free, use
 from menon.cli.command import asked_by
 from menon.cli.help import width_here
 from menon.errors import UserError, at_least
-from menon.report.terminal import printable, question_of, title
+from menon.report.terminal import question_of, title
+from menon.report.text_lines import printable
 from menon.settings import Tree, read, setting
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from menon.report.terminal import printable
+from menon.report.text_lines import printable
 
 if TYPE_CHECKING:
     from rich.text import Text

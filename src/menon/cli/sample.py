@@ -10,7 +10,7 @@ from menon.assembly.run import use
 from menon.cli.lines import heat
 from menon.cli.words import NO_OPTION, understand
 from menon.errors import UserError
-from menon.report.terminal import printable
+from menon.report.text_lines import printable
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -24,7 +24,7 @@ from menon.cli.show_group import (
 )
 from menon.cli.show_step import counted
 from menon.record.group import Answer
-from menon.report.terminal import printable
+from menon.report.text_lines import printable
 
 if TYPE_CHECKING:
     from rich.text import Text

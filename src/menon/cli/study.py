@@ -9,7 +9,7 @@ from menon import threads
 from menon.assembly.run import use
 from menon.cli.words import NO_OPTION, understand
 from menon.errors import UserError
-from menon.report.terminal import printable
+from menon.report.text_lines import printable
 
 SHOWN = 12
 """Rows of the forking tables on the terminal; all of them are in the file."""

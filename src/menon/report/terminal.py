@@ -2,9 +2,8 @@
 
 import shutil
 import sys
-import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 
 from menon.record.beside import shown, with_interval
 from menon.record.layout import Layout
+from menon.report.text_lines import at_gaps, duration, in_rows, printable, shortened, wrapped
 from menon.types import Graded, Prompt, StepReport
 
 SAMPLES = 6
@@ -294,40 +294,6 @@ def numbers_of(report: StepReport) -> list[tuple[str, str, int]]:
     ]
 
 
-def in_rows(numbers: Sequence[tuple[str, str, int]], width: int) -> list[list[tuple[str, str, int]]]:
-    """The numbers in as many rows as it takes, so that a label and its number stay on one line.
-
-    >>> in_rows([("a", "1", 5), ("b", "2", 5), ("c", "3", 5)], 16)
-    [[('a', '1', 5), ('b', '2', 5)], [('c', '3', 5)]]
-    """
-    rows: list[list[tuple[str, str, int]]] = [[]]
-    used = 0
-    for number in numbers:
-        label, text, wide = number
-        size = len(label) + 1 + max(len(text), wide)
-        if rows[-1] and used + 2 + size > width:
-            rows.append([])
-        used = used + 2 + size if rows[-1] else size
-        rows[-1].append(number)
-    return rows
-
-
-def at_gaps(line: str, width: int) -> list[str]:
-    """The line folded at its gaps of two spaces, what follows indented.
-
-    >>> at_gaps("held out:  accuracy 0.1  length 3", 24)
-    ['held out:  accuracy 0.1', '    length 3']
-    """
-    first, *cells = line.split("  ")
-    lines = [first]
-    for cell in cells:
-        if len(lines[-1]) + 2 + len(cell) <= width:
-            lines[-1] += f"  {cell}"
-        else:
-            lines.append(f"    {cell}")
-    return lines
-
-
 def given_numbers(metrics: Mapping[str, float]) -> list[tuple[str, str, int]]:
     """The main numbers of a step on given text: its losses by term, and what they measure."""
     losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
@@ -379,43 +345,6 @@ def question_of(prompt: Prompt) -> str:
         said = [message.get("content") for message in question if isinstance(message, Mapping)]
         question = said[-1] if said else prompt.text
     return str(question)
-
-
-def wrapped(lines: Sequence[str], width: int) -> list[str]:
-    """The lines folded between words, so that no character is lost."""
-    return [
-        piece
-        for line in lines
-        for piece in textwrap.wrap(printable(line), width, drop_whitespace=False, replace_whitespace=False)
-        or [""]
-    ]
-
-
-def shortened(lines: Sequence[str], most: int) -> list[str]:
-    """The lines, or the first and the last of them where there are more than `most`."""
-    if len(lines) <= most:
-        return list(lines)
-    return [
-        *lines[: most // 2],
-        f"... ({len(lines) - most} lines)",
-        *lines[len(lines) - (most - most // 2) :],
-    ]
-
-
-def printable(text: str) -> str:
-    return "".join(
-        c if c.isprintable() else " " if c in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-
-
-def duration(seconds: float) -> str:
-    """
-    >>> duration(59.6), duration(3700)
-    ('1:00', '1:01:40')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
