@@ -345,8 +345,8 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
     for change in changes:
         tree = merged(tree, spelt_out(nested(change), tree, RunConfig, owners))
     critic = tree["models"].get("critic")
-    if isinstance(critic, dict) and "objective" not in critic:
-        raise UserError(f"the recipe {config.recipe} has no critic; take one that has, like ppo")
+    if isinstance(critic, dict) and critic.keys() <= {f.name for f in fields(Critic)} - {"objective"}:
+        raise UserError("this recipe has no critic to set anything of; take one that has, like ppo")
     for table, name in ((tree, "advantage"), (tree, "objective"), (critic, "objective")):
         if isinstance(table, dict) and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if value is not None}

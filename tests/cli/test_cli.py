@@ -88,7 +88,7 @@ def test_help_and_version(capsys, monkeypatch):
         ),
         (
             ["train", "critic.init=orz", "threads=1"],
-            "menon: the recipe grpo has no critic; take one that has",
+            "menon: this recipe has no critic to set anything of; take one that has",
         ),
         (["train", "stop=abc", "threads=1"], "menon: source.stop is 'abc'; it takes a list, like [abc]"),
         (

@@ -97,7 +97,7 @@ def test_the_ways_of_an_evaluation(run):
         ([], "takes a run's folder and a reward"),
         (["{run}"], "takes a run's folder and a reward"),
         (["{run}", "--reward", "mth"], "did you mean 'math'?"),
-        (["{run}/nothing", "--reward", "math"], "holds no run (it has no run.json)"),
+        (["{run}/nothing", "--reward", "math"], "lies in the folder of a run; name that, "),
         (["{run}", "--rewrd", "math"], "takes no option '--rewrd'"),
     ],
 )
