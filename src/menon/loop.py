@@ -337,6 +337,8 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]
     if folder.view.sessions:
         for change in folder.changes():
             watch.notify(f"{change}, so the run may differ in the last bits from one that never stopped")
+    if snapshot is None:
+        folder.check_checkpoints()
     if snapshot is None and folder.metrics():
         watch.notify("there is no usable checkpoint, so the run starts again at step 0")
     with writing(folder.path):

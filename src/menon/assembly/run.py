@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menon import threads
-from menon.base import default_model
+from menon.base import BASES, default_model
 from menon.errors import UserError
 from menon.record.layout import Layout
 from menon.record.reader import RunView, damaged, read_about
@@ -79,6 +79,7 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
     view = RunView.open(path)
     view.check_resumable()
     settings = settings_in(view.layout.about)
+    check_place(view)
     chosen = Threads(int(setting(settings, "threads")), "as the run began")
     use(chosen, str(setting(settings, "device", "auto")))
     from menon.config import RunConfig, changed, own_code, settings_as_begun
@@ -86,6 +87,8 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
     from menon.settings import plain_data, read
 
     with RunFolder.open(path) as folder:
+        if not view.checkpoints:
+            folder.check_checkpoints()
         config = changed(read(RunConfig, settings_as_begun(folder.settings)), changes)
         check_steps(view, config.control.steps)
         now = own_code(config)
@@ -94,6 +97,21 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
             raise UserError(learned_from(view, odd[0]))
         config = replace(config, own_code=now)
         return drive(config, chosen, lambda run: folder.go_on(plain_data(config), odd), show)
+
+
+def check_place(view: RunView) -> None:
+    """UserError if a file of the run's is named from another folder: the one that the run began in."""
+    began = view.about.get("began_in")
+    named = [name.rpartition(":")[0] for name in view.settings.get("own_code") or () if ".py:" in name]
+    named += [str(setting(view.settings, name) or "") for name in ("data", "heldout_data", "model")]
+    for name in named:
+        file = Path(name.partition("@")[0])
+        if name in BASES or file.is_absolute() or file.exists():
+            continue
+        if began is not None and (Path(began) / file).exists():
+            raise UserError(f"{name} is not here; the run began in {began}, so resume it there")
+        if began is None and file.suffix == ".py":
+            raise UserError(f"{name} is not in this folder; resume the run from the folder that it began in")
 
 
 def check_steps(view: RunView, steps: int) -> None:
