@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
+from menon.assembly.notices import advice_for, notices
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
 from menon.assembly.placement import Placed, device_of, place
@@ -72,6 +73,9 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         placed = undo.enter_context(place(config, notify))
         setup = setup_of(config)
         check_sampler(setup, placed.sampler.gives)
+        model = placed.sampler.model
+        for notice in notices(config, rows, placed.parameters, model, placed.tokenizer):
+            notify(notice)
         prompts, heldout = (
             prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
@@ -106,7 +110,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
                 placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
             ),
             agreement=AGREEMENT[config.engine.dtype],
-            header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
+            advice=advice_for(config, model, placed.tokenizer),
+            header=header(config, placed.parameters, str(model.device), grade),
         )
 
 
