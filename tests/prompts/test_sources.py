@@ -149,6 +149,8 @@ BROKEN = {
     "b.csv": ("question,answer\nq,7,8\n", "line 2: not as many cells as the first line has names"),
     "c.csv": ("question,answer\nq\n", "line 2: not as many cells as the first line has names"),
     "d.csv": ("question,answer\n", "is empty"),
+    "s.csv": ("question;answer\nq;7\n", r"separated by semicolons, and a CSV .* line is 'question;answer'\)"),
+    "t.csv": ("question\tanswer\nq\t7\n", r"columns of .*t\.csv are separated by tabs"),
     "e.csv": ("", "is empty"),
     "a.parquet": ("text", r"a\.parquet is damaged or of another kind than its name says \("),
     "a.txt": (
@@ -169,6 +171,11 @@ def test_what_cannot_be_read_is_one_sentence(name, tmp_path):
 
 
 def test_bytes_that_are_no_text(tmp_path):
+    (tmp_path / "u.csv").write_bytes("question,answer\nq,7\n".encode("utf-16"))
+    with pytest.raises(UserError, match=r"u\.csv is UTF-16 text; save the file as UTF-8"):
+        read_rows(tmp_path / "u.csv")
+    (tmp_path / "b.csv").write_bytes("question,answer\nq,7\n".encode("utf-8-sig"))
+    assert read_rows(tmp_path / "b.csv") == ([{"question": "q", "answer": "7"}], 0)
     (tmp_path / "a.csv").write_bytes(b"question,answer\ncaf\xe9,7\n")
     with pytest.raises(UserError, match=r"a\.csv: byte 20 is not UTF-8; save the file as UTF-8"):
         read_rows(tmp_path / "a.csv")

@@ -4,6 +4,7 @@ change.
 """
 
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -114,15 +115,36 @@ def folder_of(name: str) -> Path:
             )
         folder = _download(name)
     if not (folder / "config.json").is_file():
-        raise UserError(
-            f"{name} is not a model folder: it has no config.json; name the folder that save_pretrained wrote"
-        )
+        raise UserError(what_else(folder, name))
     if not any(folder.glob("*.safetensors")):
+        if any(folder.glob("pytorch_model*.bin")):
+            raise UserError(
+                f"the weights of {name} are in pytorch_model.bin, which is not read because it may run code; "
+                "load them by AutoModelForCausalLM.from_pretrained, write them by save_pretrained, and name "
+                "that folder"
+            )
         raise UserError(
             f"{name} has no weights (*.safetensors); get them, or save the model again with safetensors"
         )
     refuse_quantised(folder, name)
     return folder
+
+
+def what_else(folder: Path, name: str) -> str:
+    """What a folder without a config.json is, and what to name in its place."""
+    inside = {file.parent for file in folder.glob("*/config.json")} | set(folder.glob("checkpoints/latest"))
+    if (folder / "adapter_config.json").is_file():
+        return (
+            f"{name} holds a LoRA adapter and no model; merge it into its base model (PEFT's "
+            "merge_and_unload, then save_pretrained of model and tokenizer), and name the folder of the "
+            "merged one"
+        )
+    if any(folder.glob("*.gguf")):
+        return f"{name} holds a GGUF file, which cannot be trained; name the folder of the original weights"
+    if inside:
+        last = max(inside, key=lambda one: (int("0" + re.sub(r"\D", "", one.name)), one.name))
+        return f"{name} is not a model folder and holds one; name {last}"
+    return f"{name} is not a model folder: it has no config.json; name the folder that save_pretrained wrote"
 
 
 def _download(name: str) -> Path:

@@ -17,6 +17,8 @@ from menon.errors import UserError, pip_install
 
 HUB = "hub:"
 TRAIN = "train"
+OTHER_SIGNS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What programs write between the columns of a file in place of commas."""
 KINDS = ".jsonl, .json, .csv or .parquet"
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -136,10 +138,19 @@ def _no_constant(name: str) -> NoReturn:
 
 def csv_rows(path: Path, data: bytes) -> Raw:
     """Cells by the names in the first line; every cell is text."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{path} is UTF-16 text; save the file as UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
+    head = text.partition("\n")[0].strip()
+    between = next((name for sign, name in OTHER_SIGNS.items() if sign in head and "," not in head), "")
+    if between:
+        raise UserError(
+            f"the columns of {path} are separated by {between}, and a CSV file has commas there; save it "
+            f"with commas (its first line is {head[:80]!r})"
+        )
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         for row in reader:

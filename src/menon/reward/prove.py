@@ -21,12 +21,14 @@ def prove_golds(
     """
     proved: list[Prompt] = []
     faults: list[str] = []
+    refuses = getattr(grading.reward, "refuses", lambda answer: "")
     for prompt in prompts:
         verdict = prove(prompt, grading, spell)
         if verdict.acc == 1:
             proved.append(prompt)
         else:
-            why = verdict.error or f"earns {verdict.score:g} and is not counted as correct"
+            why = verdict.error or refuses(prompt.answer or "")
+            why = why or f"earns {verdict.score:g} and is not counted as correct"
             faults.append(f"row {prompt.index + 1} ({begin(prompt)}): its own answer {prompt.answer!r} {why}")
     if faults and (on_bad == "stop" or not proved):
         refuse_rows("gold answers", faults, total=len(prompts))
