@@ -25,6 +25,7 @@ from menon.parts import (
     Around,
 )
 from menon.prompts.reader import Columns
+from menon.prompts.tasks import ChainSum
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
 from menon.reward.parts import RewardPart
@@ -319,7 +320,13 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
     tree = plain_data(config)
     for change in changes:
         tree = merged(tree, spelt_out(nested(change), tree, RunConfig, OWNERS))
-    critic = tree["models"].get("critic")
+    source, critic = tree.get("source"), tree["models"].get("critic")
+    if (
+        isinstance(source, dict)
+        and source.get("data") is None
+        and isinstance(task := source.get("task"), dict)
+    ):
+        source["task"] = {"kind": ChainSum.kind, **task}  # settings alone are those of the default task
     for table, name in ((tree, "advantage"), (tree, "objective"), (critic, "objective")):
         if isinstance(table, dict) and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if value is not None}

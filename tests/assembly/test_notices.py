@@ -35,8 +35,7 @@ def told(config: RunConfig, questions: list[Any], tokenizer: Any, parameters: in
             {"warmup_updates": 100},
             5,
             "warmup_updates=100 is longer than the run's 5 updates, and the learning rate ends at 5% of "
-            "0.0001; "
-            "set it to 1, or raise steps",
+            "0.0001; set it to 1, or raise steps",
         ),
         (
             {"schedule": "linear", "total_updates": 10},

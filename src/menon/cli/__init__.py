@@ -105,6 +105,9 @@ def run(words: list[str]) -> int:
         if command in RECIPES:
             raise UserError(f"{command} is a recipe; type `menon train {command}`")
         raise UserError(f"there is no command '{command}'{nearest(command, COMMANDS, lists='menon --help')}")
+    from menon.cli.words import check_once
+
+    check_once(rest)
     module, _, name = COMMANDS[command].partition(":")
     return int(getattr(import_module(f"menon.cli.{module}"), name)(rest))
 
