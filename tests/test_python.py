@@ -77,6 +77,10 @@ def test_the_report_has_its_type(tmp_path):
     assert report.keys() <= get_type_hints(results.Report).keys()
     assert report["before"].keys() <= get_type_hints(results.Evaluation).keys()
     (line,) = menon.runs(tmp_path)
+    with pytest.raises(KeyError, match=r"there is no 'accurracy'; did you mean 'accuracy'\?"):
+        line["after"]["accurracy"]  # type: ignore[typeddict-item]
+    with pytest.raises(KeyError, match="there is no 'reward/maen'; did you mean 'reward/mean'"):
+        menon.metrics(tmp_path / "a")[0]["reward/maen"]
     assert line.keys() == get_type_hints(results.RunLine).keys()
 
 
@@ -154,7 +158,7 @@ def test_paths_are_names():
 
 
 def test_a_number_that_is_not_there_says_why():
-    report = results.Numbers(before=None, after=results.Numbers(reward=0.7, n=4), steps=2)
+    report = results.with_reasons({"before": None, "after": {"reward": 0.7, "n": 4}, "steps": 2})
     assert json.loads(json.dumps(report)) == {"before": None, "after": {"reward": 0.7, "n": 4}, "steps": 2}
     assert report["after"].get("accuracy") is None
     for table, name, sentence in (

@@ -270,6 +270,11 @@ def test_files(tmp_path: Path, name, text):
     ("name", "text", "sentence"),
     [
         ("a.yaml", "steps: [", "is not valid YAML"),
+        (
+            "a.yaml",
+            "data: a\nsource:\n  stop: [x]\n  heldout: 3\n  heldout: 4\n",
+            "a.yaml gives heldout twice, the second time in line 5; leave one out",
+        ),
         ("a.toml", "steps = ", "is not valid TOML"),
         ("a.yaml", "- steps\n", "should hold a table of settings"),
         ("a.ini", "steps=3", "should end in .yaml or .toml"),

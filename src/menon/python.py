@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from menon.errors import UserError
 from menon.overrides import EvalOverrides, Overrides, RecipeName
-from menon.results import EvalNumbers, Numbers, Report, RunLine
+from menon.results import EvalNumbers, Numbers, Report, RunLine, with_reasons
 
 if TYPE_CHECKING:
     from menon.eval.compare import Comparison
@@ -27,11 +27,7 @@ def train(recipe: RecipeName = "grpo", /, **overrides: Unpack[Overrides]) -> Rep
     from menon.assembly.run import start
     from menon.report.terminal import terminal
 
-    report = start(recipe, (by_name(overrides),), terminal)
-    for name in ("before", "after"):
-        if report.get(name) is not None:
-            report[name] = Numbers(report[name])
-    return cast(Report, Numbers(report))
+    return cast(Report, with_reasons(start(recipe, (by_name(overrides),), terminal)))
 
 
 def evaluate(model: str = "base", /, **settings: Unpack[EvalOverrides]) -> EvalNumbers:
@@ -101,7 +97,10 @@ def metrics(run: str | PathLike[str]) -> list[dict[str, float]]:
     from menon.record.reader import RunView
 
     lines = RunView.open(Path(run)).metrics
-    return [{name: value for name, value in line.items() if isinstance(value, int | float)} for line in lines]
+    return [
+        Numbers({name: value for name, value in line.items() if isinstance(value, int | float)})
+        for line in lines
+    ]
 
 
 def runs(folder: str | PathLike[str] = "runs") -> list[RunLine]:
@@ -111,4 +110,4 @@ def runs(folder: str | PathLike[str] = "runs") -> list[RunLine]:
     """
     from menon.study.listing import listed
 
-    return listed(Path(folder))
+    return [cast(RunLine, with_reasons(line)) for line in listed(Path(folder))]

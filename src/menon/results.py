@@ -33,6 +33,12 @@ class Numbers(dict[str, Any]):
         raise NotThere(f"there is no '{name}'{nearest(str(name), self)}")
 
 
+def with_reasons(table: Mapping[str, Any]) -> Numbers:
+    """A report, or the line of a run, whose evaluations say why a number is not there."""
+    inner = {name: table[name] for name in ("before", "after") if isinstance(table.get(name), Mapping)}
+    return Numbers({**table, **{name: Numbers(numbers) for name, numbers in inner.items()}})
+
+
 class Evaluation(TypedDict, total=False):
     """Numbers of the held-out questions. A number that the run could not know is absent or None."""
 

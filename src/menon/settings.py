@@ -56,9 +56,26 @@ def _parsed(text: str, language: str, what: str) -> Any:
     import yaml
 
     try:
+        check_keys(yaml.compose(text, yaml.SafeLoader), what)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def check_keys(node: Any, what: str) -> None:
+    """UserError where a table of YAML has one key twice: the library would drop the first unsaid. `node` is
+    what `yaml.compose` gives."""
+    if not isinstance(getattr(node, "value", None), list):
+        return
+    seen: set[str] = set()
+    for entry in node.value:
+        pair = entry if isinstance(entry, tuple) else (entry,)
+        if len(pair) == 2 and isinstance(key := pair[0].value, str):
+            if key in seen:
+                line = pair[0].start_mark.line + 1
+                raise UserError(f"{what} gives {key} twice, the second time in line {line}; leave one out")
+            seen.add(key)
+        check_keys(pair[-1], what)
 
 
 def override(text: str) -> tuple[str, Any]:
