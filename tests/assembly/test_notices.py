@@ -1,6 +1,7 @@
 """What a run is told before it begins."""
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,10 +23,17 @@ def chat_tokenizer(template: str = CHATML) -> Any:
     return tokenizer
 
 
-def told(config: RunConfig, questions: list[Any], tokenizer: Any, parameters: int = 20_000_000) -> list[str]:
+def placed_of(tokenizer: Any, parameters: int = 20_000_000) -> Any:
+    """What `notices` reads of the models of a run."""
     model = tiny_model("llama", vocab=len(tokenizer))
     model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return list(notices(config, [{"question": one} for one in questions], parameters, model, tokenizer))
+    return SimpleNamespace(tokenizer=tokenizer, parameters=parameters, sampler=SimpleNamespace(model=model))
+
+
+def told(config: RunConfig, questions: list[Any], tokenizer: Any, parameters: int = 20_000_000) -> list[str]:
+    rows = [{"question": one} for one in questions]
+    placed = placed_of(tokenizer, parameters)
+    return list(notices(config.source, config.models, config.control.steps, rows, placed))
 
 
 @pytest.mark.parametrize(
@@ -110,9 +118,8 @@ def test_a_turn_whose_end_ends_no_answer():
         "stop='[\"<unk>\"]'"
     )
     config, tokenizer = changed(recipe("grpo"), {"template": "chat"}), chat_tokenizer()
-    model = tiny_model("llama", vocab=len(tokenizer))
     assert told(config, ["ok"], tokenizer) == [said]
-    assert dict(advice_for(config, model, tokenizer)) == {"cut": said}
+    assert advice_for(config.source, placed_of(tokenizer)) == {"cut": said}
     for other, template in (
         (changed(config, {"stop": ["<unk>"]}), CHATML),
         (config, CHATML.replace("<unk>", "</s>")),
@@ -125,8 +132,7 @@ def test_a_turn_whose_end_ends_no_answer():
 
 def test_a_chat_model_that_is_asked_without_its_template():
     tokenizer, config = chat_tokenizer(), recipe("grpo")
-    model = tiny_model("llama", vocab=len(tokenizer))
     said = {"blank": "this model has a chat template: set template=chat"}
-    assert dict(advice_for(config, model, tokenizer)) == said
-    assert dict(advice_for(changed(config, {"template": "qwen_boxed"}), model, tokenizer)) == {}
-    assert dict(advice_for(config, model, tiny_tokenizer())) == {}
+    assert advice_for(config.source, placed_of(tokenizer)) == said
+    assert advice_for(changed(config, {"template": "qwen_boxed"}).source, placed_of(tokenizer)) == {}
+    assert advice_for(config.source, placed_of(tiny_tokenizer())) == {}

@@ -73,8 +73,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         placed = undo.enter_context(place(config, notify))
         setup = setup_of(config)
         check_sampler(setup, placed.sampler.gives)
-        model = placed.sampler.model
-        for notice in notices(config, rows, placed.parameters, model, placed.tokenizer):
+        for notice in notices(config.source, config.models, config.control.steps, rows, placed):
             notify(notice)
         prompts, heldout = (
             prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
@@ -110,8 +109,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
                 placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
             ),
             agreement=AGREEMENT[config.engine.dtype],
-            advice=advice_for(config, model, placed.tokenizer),
-            header=header(config, placed.parameters, str(model.device), grade),
+            advice=advice_for(config.source, placed),
+            header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
 
 

@@ -1,25 +1,24 @@
 """What a run is warned of before it begins: settings and questions that work and from which it would learn
 little. `advice_for` says what to change where a sign shows later."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from menon.assembly.derived import sizes
 from menon.assembly.header import quantity
+from menon.assembly.placement import Placed
 from menon.assembly.questions import stop_of
 from menon.base import BASES
-from menon.config import OnlineSource, RunConfig
+from menon.config import Models, OnlineSource, Policy
 from menon.engines.hf_models import end_token_ids
 from menon.prompts.reader import Row
 from menon.prompts.template import find_template
-from menon.recipes import RECIPES, recipe
 from menon.update.optimiser import Optimiser, rate
 
 SMALL = 10_000_000
 """Parameters below which a model learns nothing at a rate of `SLOW` or less in a run of ordinary length."""
 SLOW = 1e-5
+FITS = 3e-4
+"""The rate of the recipes for the built-in base."""
 MARKS = ("<|im_start|>", "<|start_header_id|>", "<start_of_turn>", "[INST]", "<|user|>")
 """How the chat templates of the common models begin a turn."""
 PROBE = "Zq7"
@@ -27,18 +26,17 @@ PROBE = "Zq7"
 
 
 def notices(
-    config: RunConfig, rows: Sequence[Row], parameters: int, model: PreTrainedModel, tokenizer: Any
+    source: OnlineSource, models: Models, steps: int, rows: Sequence[Row], placed: Placed
 ) -> Iterator[str]:
-    """Sentences for the user. `rows` are the questions as they were read, `parameters` those of the policy
-    `model`."""
-    policy, critic, steps = config.models.policy, config.models.critic, config.control.steps
+    """Sentences for the user, about a run of so many steps on these rows."""
+    policy, critic = models.policy, models.critic
     if policy.natural is None:
-        yield from of_schedule(policy.optimiser, sizes(config).updates)
-        yield from of_rate(config, parameters)
+        yield from of_schedule(policy.optimiser, steps * policy.updates_per_step)
+        yield from of_rate(policy, placed.parameters)
     if critic is not None and not critic.shared_trunk:
         yield from of_schedule(critic.optimiser, steps * critic.updates_per_step, "critic.")
-    yield from of_markup(config.source, rows, tokenizer)
-    if end := unheard_end(config.source, model, tokenizer):
+    yield from of_markup(source, rows, placed.tokenizer)
+    if end := unheard_end(source, placed):
         yield end
 
 
@@ -65,17 +63,14 @@ def of_schedule(optimiser: Optimiser, updates: int, owner: str = "") -> Iterator
         )
 
 
-def of_rate(config: RunConfig, parameters: int) -> Iterator[str]:
+def of_rate(policy: Policy, parameters: int) -> Iterator[str]:
     """Says so where the rate of a large model meets a small one."""
-    policy = config.models.policy
     given = policy.optimiser.learning_rate
-    if policy.model in BASES or parameters >= SMALL or not 0 < given <= SLOW:
-        return
-    fits = recipe(config.recipe).models.policy.optimiser if config.recipe in RECIPES else Optimiser()
-    yield (
-        f"learning_rate is {given:g}, which fits models of .5 B parameters and more; this one has "
-        f"{quantity(parameters)}: set learning_rate={fits.learning_rate:g}"
-    )
+    if policy.model not in BASES and parameters < SMALL and 0 < given <= SLOW:
+        yield (
+            f"learning_rate is {given:g}, which fits models of .5 B parameters and more; this one has "
+            f"{quantity(parameters)}: set learning_rate={FITS:g}"
+        )
 
 
 # The chat template
@@ -109,10 +104,10 @@ def text_of_question(question: Any) -> str:
     return "\n".join(str(message.get("content")) for message in question)
 
 
-def unheard_end(source: OnlineSource, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
+def unheard_end(source: OnlineSource, placed: Placed) -> str:
     """The sentence about a chat template whose turns end with a token that ends no answer; "" where they
     do."""
-    form = find_template(source.template)
+    form, tokenizer = find_template(source.template), placed.tokenizer
     after = chat_text(
         tokenizer, [{"role": "user", "content": "?"}, {"role": "assistant", "content": PROBE}]
     ).rpartition(PROBE)[2]
@@ -120,7 +115,7 @@ def unheard_end(source: OnlineSource, model: PreTrainedModel, tokenizer: PreTrai
     used = form.as_turn or end in form.text
     if not end or not used or any(one in after for one in stop_of(source)):
         return ""
-    if tokenizer.convert_tokens_to_ids(end) in end_token_ids(model, tokenizer):
+    if tokenizer.convert_tokens_to_ids(end) in end_token_ids(placed.sampler.model, tokenizer):
         return ""
     return (
         f"the chat template ends a turn with {end}, which does not end an answer of this model; set "
@@ -144,11 +139,11 @@ def markers(tokenizer: Any) -> list[str]:
     return [name for name in dict.fromkeys([*added, *tokenizer.all_special_tokens]) if name.strip()]
 
 
-def advice_for(config: RunConfig, model: PreTrainedModel, tokenizer: Any) -> Mapping[str, str]:
+def advice_for(source: OnlineSource, placed: Placed) -> dict[str, str]:
     """Kind of a sign (`record.signs`) -> what to change in this run in place of the usual advice."""
     advice = {}
-    if end := unheard_end(config.source, model, tokenizer):
+    if end := unheard_end(source, placed):
         advice["cut"] = end
-    if tokenizer.chat_template and not marks_put(config.source.template, tokenizer):
+    if placed.tokenizer.chat_template and not marks_put(source.template, placed.tokenizer):
         advice["blank"] = "this model has a chat template: set template=chat"
     return advice
