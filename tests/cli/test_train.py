@@ -116,6 +116,9 @@ def test_changed_code_of_the_users_is_noticed(words, capsys):
     command = told.rpartition("as a new run: `menon ")[2].rstrip("`\n")
     assert command == "train a/run.json model=a/checkpoints/latest out=a-2"
     assert main([*command.split(), "steps=1"]) == 0
+    Path("rewards.py").unlink()
+    assert main(["train", "--resume", "a", "steps=3"]) == 2
+    assert "menon: rewards.py:half is not found, and 2 steps of a learned from" in capsys.readouterr().err
 
 
 def test_recorded_steps_are_not_lost_with_the_checkpoints(words, capsys):
@@ -147,7 +150,15 @@ def test_a_run_is_resumed_from_the_folder_that_it_began_in(words, tmp_path, monk
     assert main(resume) == 2
     assert f"menon: model is not here; the run began in {tmp_path}, so" in capsys.readouterr().err
     Path("rewards.py").unlink()
+    assert main(resume) == 2
+    assert "menon: rewards.py is not here; the run" in capsys.readouterr().err
     about = json.loads(Path("../a/run.json").read_text())
+    (code,) = about["settings"]["own_code"].values()
+    about["settings"]["own_code"] = {"rewards:half": code}
+    Path("../a/run.json").write_text(json.dumps(about))
+    assert main(resume) == 2
+    assert "menon: rewards.py is not here; the run" in capsys.readouterr().err
+    about["settings"]["own_code"] = {"rewards.py:half": code}
     del about["began_in"]  # as an earlier menon wrote it
     Path("../a/run.json").write_text(json.dumps(about))
     assert main(resume) == 2
