@@ -15,7 +15,7 @@ from menon.errors import UserError
 from menon.loss import DPO, GSPO, IPO, KL, KTO, NLL, PPOClip, ValueLoss
 from menon.loss.aggregation import PairMean, PairMeanTokenMean, SequenceMean, TokenMean
 from menon.prompts.reader import Columns
-from menon.prompts.tasks import Countdown
+from menon.prompts.tasks import ChainSum, Countdown
 from menon.recipes import RECIPES, recipe
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.segments import Segments
@@ -49,6 +49,14 @@ def test_settings_reach_their_places():
     assert config.source.rollout == DynamicSampling(max_rounds=3)
     source = changed(BASE, {"data": "x", "columns.answer": "meta.gold"}).source
     assert source.columns == Columns(answer="meta.gold")
+
+
+def test_settings_of_a_task_alone_are_those_of_the_default_task():
+    assert changed(BASE, {"task.min_terms": "5"}).source.task == ChainSum(min_terms=5)
+    assert changed(BASE, {"task": {"min_terms": 5}}, {"task.max_terms": 7}).source.task == ChainSum(5, 7)
+    assert changed(BASE, {"task": "countdown"}, {"task.difficulty": 3}).source.task == Countdown(difficulty=3)
+    with pytest.raises(UserError, match=r"'min_term'; did you mean 'min_terms'\?"):
+        changed(BASE, {"task.min_term": 5})
 
 
 def test_later_changes_win_and_the_recipe_is_not_touched():

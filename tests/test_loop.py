@@ -261,6 +261,13 @@ def test_a_damaged_checkpoint_is_passed_over(whole, tmp_path):
 def test_no_usable_checkpoint(whole, tmp_path):
     drive(tmp_path / "run", tiny_run(save_every=0), stop_after=2)
     (tmp_path / "run" / "checkpoints" / "step_000002" / "state" / "state.json").unlink()
+    recorded = [*(tmp_path / "run").glob("*.jsonl"), *(tmp_path / "run").glob("*/*.parquet")]
+    before = {file: file.read_bytes() for file in recorded if file.name != "events.jsonl"}
+    assert len(before) > 3
+    with pytest.raises(UserError, match="run has 2 recorded steps and no checkpoint to go on from; put its "):
+        drive(tmp_path / "run")
+    assert {file: file.read_bytes() for file in before} == before
+    (tmp_path / "run" / "events.jsonl").unlink()  # as a kill before the first checkpoint leaves it
     watch = drive(tmp_path / "run")
     assert watch.sentences[-1] == "there is no usable checkpoint, so the run starts again at step 0"
     assert watch.first_step == 1

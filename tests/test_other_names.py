@@ -62,6 +62,35 @@ def test_the_answer_names_ours(word, ours):
     assert refusal("grpo", word).startswith(ours)
 
 
+VERL = {
+    "data": {"train_files": "a", "train_batch_size": 8},
+    "actor_rollout_ref": {"model": {"path": "m"}, "rollout": {"n": 8, "temperature": 1.0}},
+    "algorithm": {"adv_estimator": "grpo"},
+    "trainer": {"total_epochs": 1},
+}
+
+
+def test_a_file_of_another_library_is_answered_as_a_whole():
+    with pytest.raises(UserError) as refused:
+        changed(recipe("grpo"), VERL)
+    said = str(refused.value).split("; ")
+    assert [one for one in said if " is " in one and one.endswith(" here")] == [
+        "data.train_files is data here",
+        "actor_rollout_ref.model.path is model here",
+        "actor_rollout_ref.rollout.n is samples_per_prompt here",
+        "algorithm.adv_estimator is advantage.credit here",
+    ]
+    assert any(one.startswith("data.train_batch_size counts other things") for one in said)
+    many = {f"a{i}": {"lr": 1} for i in range(13)}
+    with pytest.raises(UserError) as refused:
+        changed(recipe("grpo"), many)
+    assert str(refused.value).startswith("a0.lr is learning_rate here; a1.lr is learning_rate here; ")
+    assert str(refused.value).endswith("; a9.lr is learning_rate here; and 3 more")
+    with pytest.raises(UserError) as refused:
+        changed(recipe("grpo"), {"data": VERL["data"]})
+    assert "data.train_files is data here; source.data.train_batch_size counts" in str(refused.value)
+
+
 @pytest.mark.parametrize("flag", ["--lr", "--n-samples-per-prompt", "--kl-loss-coef=.1", "--lora"])
 def test_flags_of_a_command_line(flag, capsys):
     assert main(["train", flag, "8"]) == 2

@@ -1,5 +1,6 @@
 """The package from Python: what is public, and the types of its arguments and results."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import menon
-from menon import overrides, results
+from helpers import tiny_model, tiny_tokenizer
+from menon import overrides, python, results
 from menon.config import OWNERS, RunConfig
 from menon.errors import UserError
 from menon.loop import loop
@@ -75,6 +77,10 @@ def test_the_report_has_its_type(tmp_path):
     assert report.keys() <= get_type_hints(results.Report).keys()
     assert report["before"].keys() <= get_type_hints(results.Evaluation).keys()
     (line,) = menon.runs(tmp_path)
+    with pytest.raises(KeyError, match=r"there is no 'accurracy'; did you mean 'accuracy'\?"):
+        line["after"]["accurracy"]  # type: ignore[typeddict-item]
+    with pytest.raises(KeyError, match="there is no 'reward/maen'; did you mean 'reward/mean'"):
+        menon.metrics(tmp_path / "a")[0]["reward/maen"]
     assert line.keys() == get_type_hints(results.RunLine).keys()
 
 
@@ -94,6 +100,80 @@ def test_two_runs_are_compared_by_their_last_evaluations(tmp_path):
         menon.compare(tmp_path / "a", tmp_path / "c")
     with pytest.raises(UserError, match="is no run; compare takes results of `menon eval`, or run folders"):
         menon.compare(tmp_path, tmp_path / "a")
+
+
+class Frame(list):
+    def to_json(self, file): ...
+
+
+class Polars(list):
+    def write_ndjson(self, file): ...
+
+
+ROWS = [{"question": "1+1=", "answer": "2"}]
+
+
+@pytest.mark.parametrize("call", [menon.train, menon.evaluate])
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        (
+            "model",
+            tiny_model(),
+            "model is a Qwen3ForCausalLM, and must be the name of a folder or on the hub",
+        ),
+        (
+            "data",
+            ROWS,
+            "data is a list, and must be the name of a file or folder, or hub:NAME; write its rows by "
+            "open('data.jsonl', 'w').writelines(json.dumps(row) + '\\n' for row in data), and give "
+            "data='data.jsonl'",
+        ),
+        (
+            "data",
+            Frame(),
+            "write its rows by data.to_json('data.jsonl', orient='records', lines=True), and give",
+        ),
+        ("data", Polars(), "data is a Polars, and must be the name"),
+        (
+            "tokenizer",
+            tiny_tokenizer(),
+            "tokenizer is no setting: the tokenizer is read from the model's folder",
+        ),
+    ],
+)
+def test_objects_in_place_of_names(call, name, value, sentence):
+    with pytest.raises(UserError) as caught:
+        call(**{name: value}) if name != "model" or call is menon.train else call(value)
+    assert sentence in str(caught.value)
+
+
+def test_paths_are_names():
+    assert python.by_name({"model": Path("a"), "data": None, "steps": 3, "reward": len}) == {
+        "model": "a",
+        "data": None,
+        "steps": 3,
+        "reward": len,
+    }
+
+
+def test_a_number_that_is_not_there_says_why():
+    report = results.with_reasons({"before": None, "after": {"reward": 0.7, "n": 4}, "steps": 2})
+    assert json.loads(json.dumps(report)) == {"before": None, "after": {"reward": 0.7, "n": 4}, "steps": 2}
+    assert report["after"].get("accuracy") is None
+    for table, name, sentence in (
+        (
+            report["after"],
+            "accuracy",
+            "'accuracy' is not known, because the reward does not say which answers "
+            "are right; take ['reward'], or let it return {'score': ..., 'acc': 0 or 1}",
+        ),
+        (report["after"], "rewards", "there is no 'rewards'; did you mean 'reward'?"),
+        (report, "reward", "there is no 'reward' here; it is in ['after']['reward']"),
+    ):
+        with pytest.raises(KeyError) as caught:
+            table[name]
+        assert str(caught.value) == sentence
 
 
 def test_a_wrong_name_is_refused_when_it_runs():

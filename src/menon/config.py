@@ -26,6 +26,7 @@ from menon.parts import (
 )
 from menon.prompts.given import GivenText
 from menon.prompts.reader import Columns
+from menon.prompts.tasks import ChainSum
 from menon.prompts.tasks import Task as TaskPart
 from menon.record.trackers import Tracker
 from menon.reward.parts import RewardPart
@@ -344,9 +345,15 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
     owners = OWNERS if config.rows is None else (("control",), ("rows",), *OWNERS[1:])
     for change in changes:
         tree = merged(tree, spelt_out(nested(change), tree, RunConfig, owners))
-    critic = tree["models"].get("critic")
+    source, critic = tree.get("source"), tree["models"].get("critic")
     if isinstance(critic, dict) and critic.keys() <= {f.name for f in fields(Critic)} - {"objective"}:
         raise UserError("this recipe has no critic to set anything of; take one that has, like ppo")
+    if (
+        isinstance(source, dict)
+        and source.get("data") is None
+        and isinstance(task := source.get("task"), dict)
+    ):
+        source["task"] = {"kind": ChainSum.kind, **task}  # settings alone are those of the default task
     for table, name in ((tree, "advantage"), (tree, "objective"), (critic, "objective")):
         if isinstance(table, dict) and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if value is not None}

@@ -83,6 +83,8 @@ class Run:
     """Gives the recorded answers the text of each of their tokens."""
     agreement: Agreement | None = None
     """None: the run does not compare its sampler with its learner."""
+    advice: Mapping[str, str] = field(default_factory=dict)
+    """Kind of a sign -> what to change in this run, in place of the usual advice."""
 
 
 class Watcher(Protocol):
@@ -130,7 +132,7 @@ def loop(
         return done
     with stop_requests(watch.notify) as asked:
         step, state = resume(run, folder, watch)
-        session, signs = Session(folder, step), Signs.of(folder.settings, folder.metrics())
+        session, signs = Session(folder, step), Signs.of(folder.settings, folder.metrics(), run.advice)
         watch.started(folder.path, step + 1, run.steps)
         place = run.source.state()
         try:
@@ -209,7 +211,7 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
         folder.record_evaluation(step, numbers, graded, run.spans, time.perf_counter() - start)
     watch.evaluated(step, numbers)
     if step == 0 and graded:
-        for sign in first_signs(graded, folder.settings):
+        for sign in first_signs(graded, folder.settings, run.advice):
             warn(folder, watch, step, sign)
 
 
@@ -293,7 +295,8 @@ def check_agreement(run: Run, report: StepReport, notify: Callable[[str], None])
 def check_signal(run: Run, folder: RunFolder, watch: Watcher, report: StepReport, signs: Signs) -> None:
     """Warns of a sign that a step shows; NothingLearned after too many steps that taught nothing."""
     sign = signs.after(report)
-    if sign is not None:
+    first = sign is not None and sign.kind == "reversed" and sign.kind in folder.view.signs
+    if sign is not None and not first:  # the evaluation before the first step has said it
         warn(folder, watch, report.step, sign)
     if run.stop_without_signal and signs.silent >= STOP and report.step < run.steps:
         said = signs.last.sentence if signs.last else "no rewards differ"
@@ -345,6 +348,8 @@ def resume(run: Run, folder: RunFolder, watch: Watcher) -> tuple[int, PartState]
     if folder.view.sessions:
         for change in folder.changes():
             watch.notify(f"{change}, so the run may differ in the last bits from one that never stopped")
+    if snapshot is None:
+        folder.check_checkpoints()
     if snapshot is None and folder.metrics():
         watch.notify("there is no usable checkpoint, so the run starts again at step 0")
     with writing(folder.path):

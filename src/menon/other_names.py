@@ -252,6 +252,8 @@ SENTENCES: dict[str, str] = {
 """Sentence -> names that it answers, where there is no setting that is just the same."""
 
 NEW_NAMES = {name: f"{{name}} is {ours} here" for ours, names in SETTINGS.items() for name in names.split()}
+MOST = 10
+"""Names of one table that are answered at once."""
 ANSWERS = NEW_NAMES | {name: sentence for sentence, names in SENTENCES.items() for name in names.split()}
 """Name in another library -> the sentence about it."""
 
@@ -285,11 +287,11 @@ def best(name: str, names: Collection[str]) -> float:
 
 
 def answer_within(name: str, value: Any, settings: Collection[str] | None = None) -> str:
-    """The same for a setting whose value may be a table, as verl's are: the first answer about a name in it.
-    `settings`: those of a command that does not train; only names of these are answered.
+    """The same for a setting whose value may be a table, as verl's are: the answers about all names in it, at
+    most `MOST` of them. `settings`: those of a command that does not train; only names of these are answered.
 
-    >>> answer_within("trainer", {"nnodes": 1, "total_training_steps": 5})
-    'a run takes one process and at most one GPU here; leave trainer.nnodes out'
+    >>> answer_within("trainer", {"max_steps": 5, "max_grad_norm": 1})
+    'trainer.max_steps is steps here; trainer.max_grad_norm is clip_norm here'
     >>> answer_within("max_tokens", 5, ["max_new_tokens"]), answer_within("lora", 1, ["max_new_tokens"])
     ('max_tokens is max_new_tokens here', '')
     """
@@ -297,13 +299,15 @@ def answer_within(name: str, value: Any, settings: Collection[str] | None = None
     fits = [
         a for path, a in answers.items() if settings is None or a in (f"{path} is {s} here" for s in settings)
     ]
-    return next(filter(None, fits), "")
+    said = list(dict.fromkeys(filter(None, fits)))
+    more = [f"and {len(said) - MOST} more"] if len(said) > MOST else []
+    return "; ".join([*said[:MOST], *more])
 
 
 def leaves(name: str, value: Any) -> Iterator[str]:
     """The dotted names of the settings in a table; of anything else its own name."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from leaves(f"{name}.{key}", item)
+            yield from leaves(f"{name}.{key}".lstrip("."), item)
     else:
         yield name

@@ -1,12 +1,14 @@
 """The functions of the package: what the command does, from Python. Heavy modules are imported when a
 function is called."""
 
-from os import PathLike
+from collections.abc import Mapping
+from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from menon.errors import UserError
 from menon.overrides import EvalOverrides, Overrides, RecipeName
-from menon.results import EvalNumbers, Report, RunLine
+from menon.results import EvalNumbers, Numbers, Report, RunLine, with_reasons
 
 if TYPE_CHECKING:
     from menon.eval.compare import Comparison
@@ -26,7 +28,7 @@ def train(recipe: RecipeName | None = None, /, **overrides: Unpack[Overrides]) -
     from menon.report.terminal import starting
 
     with starting() as show:
-        return cast(Report, start(recipe, (dict(overrides),), show))
+        return cast(Report, with_reasons(start(recipe, (by_name(overrides),), show)))
 
 
 def evaluate(model: str = "base", /, **settings: Unpack[EvalOverrides]) -> EvalNumbers:
@@ -39,7 +41,38 @@ def evaluate(model: str = "base", /, **settings: Unpack[EvalOverrides]) -> EvalN
     from menon.assembly.evaluate import evaluate as measured
     from menon.assembly.evaluate import summary
 
-    return summary(measured({"model": model, **settings})[0])
+    return Numbers(summary(measured(by_name({"model": model, **settings}))[0]))
+
+
+def by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, paths as text. UserError for a model, tokenizer or data that is an object and no name."""
+    found = {
+        name: fspath(value) if isinstance(value, PathLike) else value for name, value in settings.items()
+    }
+    for name, value in found.items():
+        kind = type(value).__name__
+        if name in ("tokenizer", "processing_class"):
+            raise UserError(
+                f"{name} is no setting: the tokenizer is read from the model's folder; write it there by "
+                "tokenizer.save_pretrained(FOLDER)"
+            )
+        if value is None or isinstance(value, str) or name not in ("model", "data", "heldout_data"):
+            continue
+        if name == "model":
+            how = "write it and its tokenizer by save_pretrained(FOLDER), and give model=FOLDER"
+            raise UserError(f"model is a {kind}, and must be the name of a folder or on the hub; {how}")
+        write = (
+            f"{name}.write_ndjson('{name}.jsonl')"
+            if hasattr(value, "write_ndjson")
+            else f"{name}.to_json('{name}.jsonl', orient='records', lines=True)"
+            if hasattr(value, "to_json")
+            else f"open('{name}.jsonl', 'w').writelines(json.dumps(row) + '\\n' for row in {name})"
+        )
+        raise UserError(
+            f"{name} is a {kind}, and must be the name of a file or folder, or hub:NAME; write its rows by "
+            f"{write}, and give {name}='{name}.jsonl'"
+        )
+    return found
 
 
 def compare(a: str | PathLike[str], b: str | PathLike[str] | None = None) -> "Comparison":
@@ -68,7 +101,10 @@ def metrics(run: str | PathLike[str]) -> list[dict[str, float]]:
     from menon.record.reader import RunView
 
     lines = RunView.open(Path(run)).metrics
-    return [{name: value for name, value in line.items() if isinstance(value, int | float)} for line in lines]
+    return [
+        Numbers({name: value for name, value in line.items() if isinstance(value, int | float)})
+        for line in lines
+    ]
 
 
 def runs(folder: str | PathLike[str] = "runs") -> list[RunLine]:
@@ -78,4 +114,4 @@ def runs(folder: str | PathLike[str] = "runs") -> list[RunLine]:
     """
     from menon.study.listing import listed
 
-    return listed(Path(folder))
+    return [cast(RunLine, with_reasons(line)) for line in listed(Path(folder))]

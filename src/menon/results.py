@@ -1,6 +1,42 @@
 """What the functions of the package return."""
 
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
+
+from menon.errors import nearest
+
+
+class NotThere(KeyError):
+    """A number was asked for that a table lacks. The text says why, and what there is."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Numbers(dict[str, Any]):
+    """A dictionary of numbers by name that says why one is not there.
+
+    >>> Numbers(reward=0.7)["rewards"]
+    Traceback (most recent call last):
+    menon.results.NotThere: there is no 'rewards'; did you mean 'reward'?
+    """
+
+    def __missing__(self, name: str) -> Any:
+        inside = [key for key, value in self.items() if isinstance(value, Mapping) and name in value]
+        if inside:
+            raise NotThere(f"there is no '{name}' here; it is in ['{inside[-1]}']['{name}']")
+        if str(name).startswith(("accuracy", "best_accuracy", "maj_at_8")) and "reward" in self:
+            raise NotThere(
+                f"'{name}' is not known, because the reward does not say which answers are right; take "
+                "['reward'], or let it return {'score': ..., 'acc': 0 or 1}"
+            )
+        raise NotThere(f"there is no '{name}'{nearest(str(name), self)}")
+
+
+def with_reasons(table: Mapping[str, Any]) -> Numbers:
+    """A report, or the line of a run, whose evaluations say why a number is not there."""
+    inner = {name: table[name] for name in ("before", "after") if isinstance(table.get(name), Mapping)}
+    return Numbers({**table, **{name: Numbers(numbers) for name, numbers in inner.items()}})
 
 
 class Evaluation(TypedDict, total=False):

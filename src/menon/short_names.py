@@ -30,7 +30,7 @@ def spelt_out(change: Tree, tree: Tree, cls: Any, owners: Iterable[Sequence[str]
             _refuse_one_part(name, value, tree.get(name), _hints(cls)[name])
             piece = {name: _spelt_below(value, tree.get(name), _hints(cls)[name], (name,))}
         else:
-            path = _find(name, value, merged(tree, whole), cls, groups)
+            path = _find(name, value, merged(tree, whole), cls, groups, change)
             piece = {path[-1]: _spelt_below(value, *_reach(tree, cls, path), path)}
             for key in reversed(path[:-1]):
                 piece = {key: piece}
@@ -53,10 +53,10 @@ def _is_term(entry: Any) -> bool:
 
 
 def _find(
-    name: str, value: Any, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, ...]]]
+    name: str, value: Any, tree: Tree, cls: Any, groups: Sequence[Sequence[tuple[str, ...]]], change: Tree
 ) -> tuple[str, ...]:
     """The path of a short name. An owner's own setting is preferred to those of its parts, because a judge
-    has a `model` too."""
+    has a `model` too. `change` holds the settings beside it, which are answered together."""
     for group in groups:
         for start in group:
             if name in _own_names(_reach(tree, cls, start)[1]):
@@ -65,8 +65,9 @@ def _find(
         below = [(*start, *path) for start in group for path in _paths(*_reach(tree, cls, start))]
         if places := [path for path in below if path[-1] == name]:
             return _only(name, places)
-    if answer := answer_within(name, value):
-        raise UserError(answer)
+    if answer_within(name, value):
+        tables = {one: item for one, item in change.items() if one == name or isinstance(item, Mapping)}
+        raise UserError(answer_within("", tables))
     names = {path[-1] for group in groups for start in group for path in _paths(*_reach(tree, cls, start))}
     if known := [path for path in leaves(name, value) if path != name and path.rpartition(".")[2] in names]:
         raise UserError(f"{known[0]} is {known[0].rpartition('.')[2]} here")

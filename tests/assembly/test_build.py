@@ -244,6 +244,63 @@ def test_one_question_is_not_enough(built, tmp_path):
         built(data=str(jsonl(tmp_path / "d.jsonl", 1)))
 
 
+def told_of(folder: Path, rows: list[dict], file: Path, **settings: object) -> list[str]:
+    """What a run on these rows is told before it begins."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told: list[str] = []
+    config = changed(BASE, {"model": str(folder), "device": "cpu", "data": str(file), **settings})
+    with build(config, told.append):
+        return told
+
+
+def test_rows_that_do_not_say_what_is_asked(folder, tmp_path):
+    """The instruction without its input: one for all rows is refused, a few are named."""
+    file = tmp_path / "a.jsonl"
+    rows = [{"question": "Add.", "input": f"{i} and {i}", "answer": str(2 * i)} for i in range(30)]
+    with pytest.raises(UserError) as caught:
+        told_of(folder, rows, file)
+    assert str(caught.value) == (
+        f"all 30 rows of {file} ask the same question ('Add.'); name the column that tells them apart with "
+        "columns.question= (other columns: input)"
+    )
+    for i, row in enumerate(rows):
+        row["question"] = ("Add.", "Sum up.")[i % 2] if i else "0+0="
+    (said,) = told_of(folder, rows, file)
+    assert said.startswith(f"29 of 30 rows of {file} ask what another row asks and have another answer; name")
+    assert told_of(folder, [{"question": f"{i}=", "answer": "1"} for i in range(30)], file) == []
+
+
+def test_choices_that_the_question_does_not_show(folder, tmp_path):
+    file = tmp_path / "m.jsonl"
+    rows = [{"question": f"{i}?", "choices": ["one", "two"], "answer": "A"} for i in range(20)]
+    for part in ("choice", {"kind": "choice"}):
+        with pytest.raises(UserError) as caught:
+            told_of(folder, rows, file, reward=part)
+        assert str(caught.value) == (
+            f"20 of 20 questions of {file} do not show their choices, which are in the column choices; write "
+            "these into the question, as A. ... B. ..., and the answer as the letter (A for 0)"
+        )
+    (said,) = told_of(folder, rows, file)
+    assert "20 of 20 questions" in said
+    arc = {"choices": {"text": ["one", "two"], "label": ["A", "B"]}}
+    assert len(told_of(folder, [row | arc for row in rows], file)) == 1
+    shown = [row | {"question": f"{i}? A. one B. two"} for i, row in enumerate(rows)]
+    assert told_of(folder, shown, file, reward="choice") == []
+    with pytest.raises(UserError, match="its own answer '2' is no letter from A to J; write 0 as A, 1 as B"):
+        told_of(folder, [row | {"answer": 2} for row in shown], file, reward="choice")
+
+
+def test_held_out_questions_that_are_trained_on(folder, tmp_path):
+    rows = [{"question": f"{i}+{i}=", "answer": str(2 * i)} for i in range(10)]
+    other = jsonl(tmp_path / "b.jsonl", 12)
+    (said,) = told_of(folder, rows[3:], tmp_path / "a.jsonl", heldout_data=str(other), heldout=9)
+    assert said.startswith(f"6 of the 9 held-out questions of {other} are in {tmp_path / 'a.jsonl'} too and")
+    assert (
+        told_of(folder, [{"question": "1", "answer": "1"}], tmp_path / "a.jsonl", heldout_data=str(other))
+        == []
+    )
+
+
 def test_a_reward_by_name_runs_apart_and_is_closed(folder, tmp_path):
     (tmp_path / "own.py").write_text(
         "def score(prompt, completion, answer, **columns):\n    return len(completion) / 100\n"

@@ -55,6 +55,12 @@ def test_seeds_are_whole_numbers(text):
         (["seed=3"], "a sweep has several runs; write seeds= in place of seed="),
         (["seeds=x"], "seeds is 'x'; write whole numbers with commas, like seeds=0,1,2"),
         (["seeds=1,1"], "seeds is '1,1', with a seed twice; two runs of it would be the same"),
+        (
+            ["learning_rate=1e-4,1e-3"],
+            "arm grpo: models.policy.optimiser.learning_rate is '1e-4,1e-3'; it takes a number; every value "
+            "is an arm of a sweep: arms.learning_rate-1='learning_rate=1e-4' "
+            "arms.learning_rate-2='learning_rate=1e-3'\n",
+        ),
         (["grpo", "grpo"], "two arms are named 'grpo'; give one of them a name of its own by arms.NAME"),
         (["arms.a.b=steps=3"], "'a.b' is no name of an arm; use letters, digits, - and _"),
         (
@@ -113,6 +119,24 @@ def trained(monkeypatch):
 def rows_in(file: str) -> list[dict[str, str]]:
     with Path(file).open(encoding="utf-8") as opened:
         return list(csv.DictReader(opened))
+
+
+def test_one_seed_that_may_be_meant_as_a_number_of_seeds(tmp_path, monkeypatch, capsys, trained):
+    monkeypatch.chdir(tmp_path)
+    note = "menon: seeds=3 is one seed, the number 3; 3 seeds are seeds=0,1,2"
+    for seeds, said in (("3", True), ("0", False), ("0,3", False)):
+        # What an arm sets takes the place of what all share.
+        words = [
+            f"seeds={seeds}",
+            "steps=1",
+            "arms.a=learning_rate=1e-5",
+            "learning_rate=1e-4",
+            f"out=s{seeds}",
+        ]
+        assert main(["sweep", *words]) == 0
+        assert (note in capsys.readouterr().out.splitlines()) == said
+    settings = json.loads(Path("s3/a-3/run.json").read_text())["settings"]
+    assert settings["models"]["policy"]["optimiser"]["learning_rate"] == 1e-5
 
 
 def test_a_sweep_from_the_first_run_to_the_page(tmp_path, monkeypatch, capsys, trained):

@@ -1,6 +1,7 @@
 """The command from words to a finished run, and from a run folder to the same run again."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -167,6 +168,55 @@ def test_changed_code_of_the_users_is_noticed(words, capsys):
     command = told.rpartition("as a new run: `menon ")[2].rstrip("`\n")
     assert command == "train a/run.json model=a/checkpoints/latest out=a-2"
     assert main([*command.split(), "steps=1"]) == 0
+    Path("rewards.py").unlink()
+    assert main(["train", "--resume", "a", "steps=3"]) == 2
+    assert "menon: rewards.py:half is not found, and 2 steps of a learned from" in capsys.readouterr().err
+
+
+def test_recorded_steps_are_not_lost_with_the_checkpoints(words, capsys):
+    """Neither where the reward changed too, nor by a later try."""
+    assert main([*words, "out=a"]) == 0
+    shutil.rmtree("a/checkpoints")
+    kept = {file: file.read_bytes() for file in Path("a").rglob("*") if file.is_file()}
+    for edit in ("", "\n# edited\n"):
+        Path("rewards.py").write_text(REWARD + edit)
+        assert main(["train", "--resume", "a", "steps=3"]) == 2
+        assert capsys.readouterr().err == (
+            "menon: a has 2 recorded steps and no checkpoint to go on from; put its checkpoints back, or "
+            "start a new run: `menon train a/run.json out=a-2`\n"
+        )
+        assert {file: file.read_bytes() for file in Path("a").rglob("*") if file.is_file()} == kept
+    assert main(["train", "a/run.json", "out=a-2", "steps=1"]) == 0
+
+
+def test_a_run_is_resumed_from_the_folder_that_it_began_in(words, tmp_path, monkeypatch, capsys):
+    assert main([*words, "out=a"]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resume = ["train", "--resume", "../a", "steps=3"]
+    assert main(resume) == 2
+    assert capsys.readouterr().err == (
+        f"menon: rewards.py is not here; the run began in {tmp_path}, so resume it there\n"
+    )
+    shutil.copy("../rewards.py", ".")
+    assert main(resume) == 2
+    assert f"menon: model is not here; the run began in {tmp_path}, so" in capsys.readouterr().err
+    Path("rewards.py").unlink()
+    assert main(resume) == 2
+    assert "menon: rewards.py is not here; the run" in capsys.readouterr().err
+    about = json.loads(Path("../a/run.json").read_text())
+    (code,) = about["settings"]["own_code"].values()
+    about["settings"]["own_code"] = {"rewards:half": code}
+    Path("../a/run.json").write_text(json.dumps(about))
+    assert main(resume) == 2
+    assert "menon: rewards.py is not here; the run" in capsys.readouterr().err
+    about["settings"]["own_code"] = {"rewards.py:half": code}
+    del about["began_in"]  # as an earlier menon wrote it
+    Path("../a/run.json").write_text(json.dumps(about))
+    assert main(resume) == 2
+    assert "rewards.py is not in this folder; resume the run from the folder" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--resume", "a", "steps=3"]) == 0
 
 
 def test_a_repaired_reward_goes_on_where_nothing_was_learned(words, capsys):

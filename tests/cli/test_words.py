@@ -1,9 +1,11 @@
 """The grammar of the command: one function for every command."""
 
+from pathlib import Path
+
 import pytest
 
 from menon.cli import main
-from menon.cli.words import understand
+from menon.cli.words import check_once, understand
 from menon.errors import UserError
 
 
@@ -17,6 +19,33 @@ def test_kinds_of_words(tmp_path, monkeypatch):
     assert found.settings == {"k": "8", "task": {"steps": "3"}}
     assert found.options == {"tree": "12", "resume": "a=b"}
     assert understand(["x", "--tree"], ("tree",)).options == {"tree": ""}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["train", "grpo", "data=a.jsonl", "steps=3", "data=b.jsonl"],
+            "data is given twice, as a.jsonl and as b.jsonl; put the rows of both into one file",
+        ),
+        (["eval", "base", "k=2", "k=4"], "k is given twice, as 2 and as 4; give it once"),
+        (["sweep", "arms.a1=x", "arms.a1=y"], "arms.a1 is given twice, as x and as y; give it once"),
+        (
+            ["explain", "optimiser.eps=1", "optimiser.eps=2"],
+            "optimiser.eps is given twice, as 1 and as 2; give",
+        ),
+    ],
+)
+def test_one_setting_with_two_values(words, sentence, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(f"menon: {sentence}")
+
+
+def test_one_setting_twice_with_one_value(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_once(["a=1", "a=1", "b=2", "3+4=?", "3+4=5"])
+    Path("a=2").touch()
+    check_once(["a=1", "a=2"])
 
 
 def test_later_settings_win():

@@ -241,6 +241,28 @@ class TestMistakes:
     def test_not_a_model_folder(self, tmp_path):
         refused(tmp_path, "it has no config.json")
 
+    @pytest.mark.parametrize(
+        ("file", "sentence"),
+        [
+            ("adapter_config.json", "is an adapter .LoRA., not a whole model; merge it into its base model"),
+            ("model-Q4.gguf", "is of the format GGUF, which cannot be trained; name the safetensors folder"),
+            ("checkpoint-500/config.json", "there is one in it; name .*/checkpoint-500$"),
+            ("checkpoints/latest/config.json", "there is one in it; name .*/checkpoints/latest$"),
+        ],
+    )
+    def test_a_folder_of_something_else(self, tmp_path, file, sentence):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("{}")
+        refused(tmp_path, sentence)
+        if file.startswith("checkpoint-"):
+            (tmp_path / "checkpoint-1000").mkdir()
+            (tmp_path / "checkpoint-1000" / "config.json").write_text("{}")
+            refused(tmp_path, "name .*/checkpoint-1000$")
+
+    def test_pickled_weights(self, folder):
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+        refused(folder, "are in pytorch_model.bin, which is not read .* write them by save_pretrained, and")
+
     def test_without_weights(self, folder):
         (folder / "model.safetensors").unlink()
         refused(folder, "has no weights")

@@ -58,5 +58,7 @@ def test_gradient_of_held_tokens_stays():
 
 
 def test_refuses_bounds_that_do_not_enclose_one():
-    with pytest.raises(UserError, match=r"low 0\.0 and high 0\.28 of CISPO"):
+    with pytest.raises(
+        UserError, match=r"low 0\.0 and high 0\.28 of CISPO .* epsilon_high=0\.28 is high=1\.28$"
+    ):
         CISPO(high=0.28)

@@ -3,19 +3,23 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from helpers import prompt
 from menon.cli import main
 from menon.errors import NothingLearned
 from menon.loop import loop
+from menon.parts import Around
 from menon.record.reader import RunView
 from menon.record.signs import STOP, Kind, Signs, Tally, first_signs
+from menon.rollout.groups import answer
 from menon.types import NOT_APPLICABLE, Graded, Request, Rollout, Sampling, StepReport, Verdict
 from scripted import complete, question
-from tiny_run import Watching, opened, tiny_run
+from tiny_run import SAMPLING, VOCAB, Watching, online, opened, tiny_run
 
 LINE = {"reward/mean": 0.4, "reward/std": 0.5, "adv/absmax": 1.0, "grad_norm": 0.3, "entropy/mean": 0.3}
 SETTINGS: dict[str, Any] = {
@@ -46,6 +50,7 @@ APART = [replace(g, verdict=NOT_APPLICABLE) for g in GOOD]
 WRONG = [graded("a", 0), graded("b", 0)]
 CUT = [graded("aaaa", 0, room=3), graded("bbbb", 0, room=3)]
 SAME = [graded("aaaa", 0.5, 0, room=3), graded("bbbb", 0.5, 0, room=3), graded("c", 0.5, 0)]
+SAME_TEXT = [graded("a", 0), graded("a", 0)]
 BASE = {"data": "x.jsonl", "model": "base", "reward": None}
 
 
@@ -59,6 +64,9 @@ BASE = {"data": "x.jsonl", "model": "base", "reward": None}
         ([graded("", 0), graded(" ", 0)], {}, {}, "blank", "2 of 2 answers end before any text"),
         ([graded("7", 0), graded("7", 0)], {}, {"stop": ["7"]}, "blank", "at one of stop=['7']"),
         ([graded("a", 0), graded("a", 0)], {}, {}, "same_text", "raise temperature, now 1.0"),
+        (SAME_TEXT, {}, {"top_k": 1}, "same_text", "top_k=1 takes the likeliest token every"),
+        (SAME_TEXT, {}, {"top_p": 0.01}, "same_text", "text; top_p=0.01 leaves hardly more than"),
+        (SAME_TEXT, {}, {"temperature": 0.05}, "same_text", "temperature=0.05 takes the likeliest"),
         ([graded("a", 1), graded("b", 1)], {}, {}, "all_right", "every answer was right (2 of 2)"),
         (WRONG, {}, {}, "all_wrong", "no answer was right (0 of 2); take easier"),
         (WRONG, {}, BASE, "all_wrong", "set model="),
@@ -156,6 +164,57 @@ def test_own_data_with_a_built_in_model():
 def asks_a_sum(one: Graded) -> Graded:
     prompt = replace(one.rollout.prompt, columns={"question": "3+4=?"})
     return replace(one, rollout=replace(one.rollout, prompt=prompt))
+
+
+ERROR = [graded(text, score, acc) for text, score, acc in [("a", 0, 1), ("b", 6, 0), ("c", 2, 0)] * 10]
+"""A reward that is the distance from the right answer."""
+
+
+def test_a_reward_for_wrong_answers(tmp_path):
+    """Before the first step, or after the first with enough answers of both kinds; not where chance may be
+    the cause."""
+    said = (
+        "right answers earn less (mean 0) than wrong ones (mean 4) by reward=math, and the policy learns "
+        "what earns more; where less is better, return the negative"
+    )
+    assert [(sign.kind, sign.sentence) for sign in first_signs(ERROR, SETTINGS)] == [("reversed", said)]
+    signs = Signs(SETTINGS)
+    found = [signs.after(step(answers, n)) for n, answers in enumerate([ERROR[:27], ERROR, ERROR], start=1)]
+    assert [sign and sign.sentence for sign in found] == [None, said, None]
+    even = [graded("a", (n % 3) / 2, n % 2) for n in range(60)]
+    assert first_signs(even, SETTINGS) == []
+    noisy = [
+        replace(g, verdict=Verdict(g.verdict.score + 0.2 * (g.verdict.acc == 0), g.verdict.acc)) for g in even
+    ]
+    assert first_signs(noisy, SETTINGS) == []  # .2 more, and two standard errors
+
+    def off(rollout: Rollout) -> Verdict:
+        right = float(rollout.tokens[rollout.is_action].sum() % 2 == 0)
+        return Verdict(1 - right, right)
+
+    for heldout, first in ((2, 1), (40, 0)):
+        run = tiny_run(steps=2, grade=off)
+        source = online(run)
+        source.around = Around(3, 12, SAMPLING)
+        asked = [Request(prompt(100 + i, f"{i}*{i}=", "1", VOCAB), SAMPLING) for i in range(heldout)]
+        evaluate = partial(answer, asked, range(heldout), source.sampler, off)
+        with opened(tmp_path / f"run{heldout}") as folder:
+            loop(replace(run, evaluate=evaluate), folder, Watching())
+        warned = [event for event in RunView(folder.path).events if event["kind"] == "warned"]
+        assert [(event["sign"], event["step"]) for event in warned] == [("reversed", first)]
+
+
+def test_the_advice_of_the_run_takes_the_place_of_the_usual_one():
+    advice = {"cut": "set stop", "blank": "set template=chat"}
+    (cut,) = first_signs(CUT, SETTINGS, advice)
+    assert cut.sentence == "100% of the answers were cut at max_new_tokens=3; set stop"
+    (blank,) = first_signs([graded("", 0), graded(" ", 0)], SETTINGS, advice)
+    assert blank.sentence == "2 of 2 answers end before any text; set template=chat"
+    signs = Signs.of(SETTINGS, [], advice)
+    assert [sign and sign.sentence for sign in (signs.after(step(CUT, n)) for n in (1, 2))] == [
+        None,
+        cut.sentence,
+    ]
 
 
 def test_failed_graders_are_not_counted():

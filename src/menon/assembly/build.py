@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.header import header
+from menon.assembly.notices import advice_for, notices
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
 from menon.assembly.placement import Placed, device_of, place
@@ -60,13 +61,7 @@ ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
 def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Iterator[Run]:
     """Builds all parts of a run, in this process and on one device; `notify` gets sentences that the user
     should read. Leaving the `with` ends the processes that were started for the run."""
-    around = around_of(config.source, config.control.seed)
-    around = replace(
-        around,
-        sampling=replace(around.sampling, stop=stop_of(config.source)),
-        notify=notify,
-        device=config.engine.device,
-    )
+    around = around_here(config.source, config.control.seed, config.engine.device, notify)
     reward_models: dict[str, str] = {}
     around = with_models(around, lambda: device_of(config.engine.device), reward_models)
     with ExitStack() as undo:
@@ -75,6 +70,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         rows, heldout_rows = questions(config.source, config.control.seed, notify)
         placed = undo.enter_context(place(config, notify))
         check_sampler(setup_of(config), placed.sampler.gives)
+        for notice in notices(config.source, config.models, config.control.steps, rows, placed):
+            notify(notice)
         with naming_the_base(config.source.data, config.models.policy.model):
             prompts, heldout = (
                 prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
@@ -114,9 +111,17 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
                 placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
             ),
             agreement=AGREEMENT[config.engine.dtype],
+            advice=advice_for(config.source, placed),
             header=header(config, placed.parameters, str(placed.sampler.model.device), answers, grade),
             settings=plain_data(config),
         )
+
+
+def around_here(source: OnlineSource, seed: int, device: str, notify: Callable[[str], None]) -> Around:
+    """What the parts of a run may use of it, before its models are placed."""
+    around = around_of(source, seed)
+    sampling = replace(around.sampling, stop=stop_of(source))
+    return replace(around, sampling=sampling, notify=notify, device=device)
 
 
 @contextmanager

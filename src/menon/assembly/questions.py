@@ -2,7 +2,8 @@
 
 import hashlib
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
@@ -43,9 +44,66 @@ def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) ->
             )
         return train, heldout
     rows = rows_of(source.data, source, notify)
+    for notice in question_faults(rows, source):
+        notify(notice)
     if source.heldout_data is None:
         return apart(rows, source.heldout, source.data, source.heldout_seed)
-    return rows, heldout_questions(source, notify)
+    heldout = heldout_questions(source, notify)
+    known = {str(row["question"]) for row in rows}
+    if seen := sum(str(row["question"]) in known for row in heldout):
+        notify(
+            f"{seen} of the {len(heldout)} held-out questions of {source.heldout_data} are in {source.data} "
+            "too and are trained on, so accuracy says little about new ones; name other questions, or leave "
+            "heldout_data out, which holds a tenth of data apart"
+        )
+    return rows, heldout
+
+
+def question_faults(rows: Sequence[Row], source: OnlineSource) -> Iterator[str]:
+    """Sentences about questions that lack what tells them apart, or the choices to choose from. UserError
+    where no run can learn from them."""
+    asked: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        asked[str(row["question"])].add(str(row["answer"]))
+    others = [name for name in rows[0] if name not in ("question", "answer")]
+    there = f" (other columns: {', '.join(others)})" if others else ""
+    column = f"name the column that tells them apart with columns.question={there}"
+    if len(asked) == 1 and len(rows) > 1:
+        raise UserError(
+            f"all {len(rows)} rows of {source.data} ask the same question "
+            f"({str(rows[0]['question'])[:40]!r}); {column}"
+        )
+    unclear = sum(len(asked[str(row["question"])]) > 1 for row in rows)
+    if 2 * unclear > len(rows):
+        yield (
+            f"{unclear} of {len(rows)} rows of {source.data} ask what another row asks and have another "
+            f"answer; {column}"
+        )
+    hidden = [name for name in map(hidden_choices, rows) if name]
+    if 10 * len(hidden) >= 9 * len(rows):
+        sentence = (
+            f"{len(hidden)} of {len(rows)} questions of {source.data} do not show their choices, which are "
+            f"in the column {hidden[0]}; write these into the question, as A. ... B. ..., and the answer as "
+            "the letter (A for 0)"
+        )
+        if choice_is(source.reward):
+            raise UserError(sentence)
+        yield sentence
+
+
+def hidden_choices(row: Row) -> str:
+    """The column of choices of which the question shows none; "" if it shows one, or there is no such
+    column."""
+    for name in ("choices", "options", "endings"):
+        value = row.get(name)
+        texts = value.get("text") if isinstance(value, Mapping) else value
+        if isinstance(texts, list) and texts:
+            return "" if any(str(text) in str(row["question"]) for text in texts) else name
+    return ""
+
+
+def choice_is(reward: Any) -> bool:
+    return "choice" in (reward, getattr(reward, "kind", None))
 
 
 def heldout_questions(source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:

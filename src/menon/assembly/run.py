@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menon import threads
-from menon.base import default_model
+from menon.base import BASES, default_model
 from menon.errors import UserError
 from menon.other_names import answer_for
 from menon.record.layout import Layout
@@ -82,6 +82,7 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
     view = RunView.open(path)
     view.check_resumable()
     settings = settings_in(view.layout.about)
+    check_place(view)
     chosen = Threads(int(setting(settings, "threads")), "as the run began")
     use(chosen, str(setting(settings, "device", "auto")))
     from menon.config import RunConfig, changed, own_code, settings_as_begun
@@ -89,12 +90,14 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
     from menon.settings import read
 
     with RunFolder.open(path) as folder:
+        if not view.checkpoints:
+            folder.check_checkpoints()
         config = changed(read(RunConfig, settings_as_begun(folder.settings)), changes)
         check_steps(view, config.control.steps)
         now = own_code(config)
         odd = [name for name, code in config.own_code.items() if now.get(name) != code]
         if odd and view.checkpoints:
-            raise UserError(learned_from(view, odd[0]))
+            raise UserError(learned_from(view, odd[0], bool(now.get(odd[0]))))
         config = replace(config, own_code=now)
         return drive(config, chosen, lambda run: folder.go_on(run.settings, odd), show)
 
@@ -138,6 +141,22 @@ def as_typed(value: Any) -> str:
     return shlex.quote(value if isinstance(value, str) else value_text(value))
 
 
+def check_place(view: RunView) -> None:
+    """UserError if a file of the run's is named from another folder: the one that the run began in."""
+    began = view.about.get("began_in")
+    modules = [name.rpartition(":")[0] for name in view.settings.get("own_code") or ()]
+    named = [name if name.endswith(".py") else f"{name.replace('.', '/')}.py" for name in modules]
+    named += [str(setting(view.settings, name) or "") for name in ("data", "heldout_data", "model")]
+    for name in named:
+        file = Path(name.partition("@")[0])
+        if name in BASES or file.is_absolute() or file.exists():
+            continue
+        if began is not None and (Path(began) / file).exists():
+            raise UserError(f"{name} is not here; the run began in {began}, so resume it there")
+        if began is None and name in modules:
+            raise UserError(f"{name} is not in this folder; resume the run from the folder that it began in")
+
+
 def check_steps(view: RunView, steps: int) -> None:
     """UserError if a run has done more steps than it is to do."""
     done = max(view.checkpoints, default=0)
@@ -145,15 +164,16 @@ def check_steps(view: RunView, steps: int) -> None:
         raise UserError(f"{view.path} has done {done} steps already; set steps= to {done} or more")
 
 
-def learned_from(view: RunView, name: str) -> str:
+def learned_from(view: RunView, name: str, there: bool) -> str:
     """Why a run cannot go on with changed code, and what to do."""
     from menon.record.folder import restart_command
 
     done = max(view.checkpoints)
+    what = "has changed" if there else "is not found"
     return (
-        f"{name} has changed, and {done} step{'s' if done > 1 else ''} of {view.path} learned from the old "
-        f"code; put the old code back to go on, or train the policy of step {done} with the new code as a "
-        f"new run: `{restart_command(view)}`"
+        f"{name} {what}, and {done} step{'s' if done > 1 else ''} of {view.path} learned from the old code; "
+        f"put the old code back to go on, or train the policy of step {done} with the new code as a new run: "
+        f"`{restart_command(view)}`"
     )
 
 

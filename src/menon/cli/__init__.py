@@ -110,6 +110,9 @@ def run(words: list[str]) -> int:
             raise UserError(f"{command} is a recipe; type `menon train {command}`")
         near = nearest(command, [*COMMANDS, "--version", "--help"], lists="menon --help")
         raise UserError(f"there is no command '{command}'{near}")
+    from menon.cli.words import check_once
+
+    check_once(rest)
     module, _, name = COMMANDS[command].partition(":")
     return int(getattr(import_module(f"menon.cli.{module}"), name)(rest))
 

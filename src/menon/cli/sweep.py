@@ -215,12 +215,25 @@ def checked(plan: Plan) -> dict[str, "RunConfig"]:
             given = (*asked.changes, {"out": "the sweep's"})  # the default holds the time, so it may differ
             found[arm.name] = configured(asked.recipe, given, 1, asked.again)
         except UserError as error:
-            raise UserError(f"arm {arm.name}: {error}") from None
+            raise UserError(f"arm {arm.name}: {error}{values_apart(arm.words, str(error))}") from None
     for name, config in found.items():
         same = [other for other in found if other != name and found[other] == config]
         if same:
             raise UserError(f"the arms {name} and {same[0]} are the same; change a setting of one of them")
     return found
+
+
+def values_apart(words: Sequence[str], said: str) -> str:
+    """The end of a sentence about a setting with several values, like learning_rate=1e-4,1e-3: how each is an
+    arm."""
+    for word in words:
+        name, equals, value = word.partition("=")
+        values = [part.strip() for part in value.split(",")]
+        if equals and len(values) > 1 and all(values) and value[0] not in "[{'\"" and f"'{value}'" in said:
+            last = name.rpartition(".")[2]
+            arms = [f"arms.{last}-{number}='{name}={one}'" for number, one in enumerate(values, start=1)]
+            return f"; every value is an arm of a sweep: {' '.join(arms)}"
+    return ""
 
 
 def jobs_of(asked: str | None, engines: Sequence["Engine"], runs: int) -> int:
@@ -257,6 +270,11 @@ def trained(folder: Path, plan: Plan, steps: dict[str, int], jobs: int) -> "dict
     from menon.study.sweep import cells_of
     from menon.study.sweep import sweep as swept
 
+    if len(plan.seeds) == 1 and plan.seeds[0] > 1:
+        one, several = plan.seeds[0], ",".join(map(str, range(plan.seeds[0])))
+        if one > 8:
+            several = "0,1,2,..."
+        print(f"menon: seeds={one} is one seed, the number {one}; {one} seeds are seeds={several}")
     cells = cells_of(plan.arms, plan.seeds, folder)
     print(
         f"menon sweep  {folder}\n"

@@ -48,6 +48,29 @@ def wants_json(settings: Tree) -> bool:
     return bool(given == "true")
 
 
+def check_once(words: Sequence[str]) -> None:
+    """UserError where a command gives one setting twice, with different values: one would be dropped
+    unsaid."""
+    seen: dict[str, str] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if not (SETTING.match(word) or word.startswith("arms.")) or Path(word).exists():
+            continue
+        if seen.setdefault(name, value) != value:
+            how = "put the rows of both into one file" if name.endswith("data") else "give it once"
+            raise UserError(f"{name} is given twice, as {seen[name]} and as {value}; {how}")
+
+
+def last_of_each(words: Sequence[str]) -> list[str]:
+    """The words, where a later setting takes the place of an earlier one of the same name.
+
+    >>> last_of_each(["grpo", "steps=3", "seed=1", "steps=4"])
+    ['grpo', 'seed=1', 'steps=4']
+    """
+    last = {word.partition("=")[0] if "=" in word else word: place for place, word in enumerate(words)}
+    return [words[place] for place in sorted(last.values())]
+
+
 def understand(
     words: Sequence[str],
     options: Sequence[str] = (),

@@ -157,6 +157,12 @@ def folder_of(name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise UserError(instead_of_a_model(folder, name))
     if not any(folder.glob("*.safetensors")):
+        if any(folder.glob("pytorch_model*.bin")):
+            raise UserError(
+                f"the weights of {name} are in pytorch_model.bin, which is not read because it may run code; "
+                "load them by AutoModelForCausalLM.from_pretrained, write them by save_pretrained, and name "
+                "that folder"
+            )
         raise UserError(
             f"{name} has no weights (*.safetensors); get them, or save the model again with safetensors"
         )

@@ -37,9 +37,10 @@ class CISPO:
     def __post_init__(self) -> None:
         check_limit(self.limit, self)
         if not 0 <= self.low <= 1 <= self.high:
+            width = f"; epsilon_high={self.high:g} is high={1 + self.high:g}" if 0 < self.high < 1 else ""
             raise UserError(
                 f"low {self.low} and high {self.high} of CISPO bound a ratio: low lies in [0, 1], high is "
-                "at least 1"
+                f"at least 1{width}"
             )
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:

@@ -75,6 +75,7 @@ class RunFolder:
                 "format": FORMAT,
                 "settings": dict(settings),
                 "seed": settings.get("seed"),
+                "began_in": os.getcwd(),
                 "determinism": level,
                 "origin": dict(origin),
                 **surroundings(),
@@ -167,6 +168,17 @@ class RunFolder:
         then = self.about.get("origin") or {}
         check_origin(then, now, self.settings, self.layout.latest)
         return bool(then)
+
+    def check_checkpoints(self) -> None:
+        """UserError if the run has saved checkpoints: it would begin again without them, and its recorded
+        steps would be lost. Call it where none can be read."""
+        view = self.view
+        if view.metrics and any(event["kind"] == "saved" for event in view.events):
+            done = f"{len(view.metrics)} recorded step{'s' if len(view.metrics) > 1 else ''}"
+            raise UserError(
+                f"{self.path} has {done} and no checkpoint to go on from; put its {self.checkpoints.name} "
+                f"back, or start a new run: `menon train {self.layout.about} out={self.path}-2`"
+            )
 
     # What happened
 

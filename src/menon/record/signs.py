@@ -5,9 +5,11 @@ What is missing and why is read from the step's numbers and its graded answers; 
 not a paper's.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from menon.record.alarm import alarms
@@ -24,6 +26,15 @@ FEW = 0.05
 """Largest share of right answers with which questions count as foreign to a built-in base."""
 MANY = 0.5
 """The same share where the rewards are known to be equal."""
+BOTH = 10
+"""Right answers, and wrong ones, without which their rewards are not compared."""
+CERTAIN = 4
+"""Standard errors by which wrong answers must earn more before that is said."""
+SHARP = 0.3
+"""Temperature, or top_p, below which it is named as the cause of equal answers."""
+Advice = Mapping[str, str]
+"""Kind of a sign -> what to change, where this run knows better than the usual advice."""
+NO_ADVICE: Advice = MappingProxyType({})
 
 LEARNED = {"base": "sums", "search_base": "searches and long chains"}
 """What the built-in models have learned."""
@@ -42,6 +53,7 @@ Kind = Literal[
     "constant",
     "equal_groups",
     "prompt_holds_answer",
+    "reversed",
     "skipped",
     "empty",
     "learning_rate",
@@ -75,6 +87,9 @@ class Tally:
     right: int
     wrong: int
     """Answers whose correctness is known: right, and wrong."""
+    when_right: tuple[float, float]
+    when_wrong: tuple[float, float]
+    """Their scores: the mean, and the square of its standard error."""
     lowest: float
     highest: float
     """The scores' range."""
@@ -106,12 +121,23 @@ class Tally:
             unread=sum(g.verdict.parts.get("unparsable", 0.0) == 1 for g in counted),
             right=sum(g.verdict.acc == 1 for g in counted),
             wrong=sum(g.verdict.acc == 0 for g in counted),
+            when_right=spread([g.verdict.score for g in counted if g.verdict.acc == 1]),
+            when_wrong=spread([g.verdict.score for g in counted if g.verdict.acc == 0]),
             lowest=min(scores),
             highest=max(scores),
             same_text=bool(several) and all(len(set(own)) == 1 for own in several),
             held=sum(holds_answer(g) for g in counted),
             example=("", "") if last is None else (last.graded_text.strip()[-40:], last.prompt.answer or ""),
         )
+
+
+def spread(scores: Sequence[float]) -> tuple[float, float]:
+    """The mean, and the square of its standard error; 0 for both without two scores."""
+    n = len(scores)
+    if n < 2:
+        return 0.0, 0.0
+    mean = sum(scores) / n
+    return mean, sum((score - mean) ** 2 for score in scores) / (n - 1) / n
 
 
 def is_blank(graded: Graded, stop: Sequence[str]) -> bool:
@@ -133,12 +159,12 @@ def in_words(graded: Graded) -> bool:
 # Causes that the answers show
 
 
-def cause(tally: Tally, settings: Mapping[str, Any]) -> Sign:
+def cause(tally: Tally, settings: Mapping[str, Any], advice: Advice) -> Sign:
     """The most likely reason why rewards that are equal within every group are so."""
-    return next(causes(tally, settings, MANY))
+    return next(causes(tally, settings, MANY, advice))
 
 
-def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[Sign]:
+def causes(tally: Tally, settings: Mapping[str, Any], share: float, advice: Advice) -> Iterator[Sign]:
     n = tally.answers
     constant = Sign(
         "constant",
@@ -152,11 +178,13 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[
         limit = setting(settings, "max_new_tokens")
         yield Sign(
             "cut",
-            f"{tally.cut / n:.0%} of the answers were cut at max_new_tokens={limit}; raise max_new_tokens",
+            f"{tally.cut / n:.0%} of the answers were cut at max_new_tokens={limit}; "
+            f"{advice.get('cut', 'raise max_new_tokens')}",
         )
     if n and tally.blank >= share * n:
         stop = list(setting(settings, "stop") or ())
-        how = f" at one of stop={stop}; take it away" if stop else "; take another template or model"
+        usual = f"; {advice.get('blank', 'take another template or model')}"
+        how = f" at one of stop={stop}; take it away" if stop else usual
         yield Sign("blank", f"{tally.blank} of {n} answers end before any text{how}")
     if n and tally.unread >= share * n:
         named = rule_of(settings) == "reward=math"
@@ -170,8 +198,7 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[
     if tally.same_text:
         yield Sign(
             "same_text",
-            "all answers to a question are the same text; raise temperature, now "
-            f"{setting(settings, 'temperature')}, or take a model that is less certain",
+            f"all answers to a question are the same text; {advice_when_same(settings)}",
         )
     if tally.constant and tally.highest not in (0, 1):
         yield constant
@@ -191,6 +218,17 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float) -> Iterator[
         f"{setting(settings, 'samples_per_prompt')}, or take questions that are neither always right nor "
         "always wrong",
     )
+
+
+def advice_when_same(settings: Mapping[str, Any]) -> str:
+    top_k, top_p, temperature = (setting(settings, name) for name in ("top_k", "top_p", "temperature"))
+    if top_k == 1:
+        return "top_k=1 takes the likeliest token every time; set top_k=0, which draws from all"
+    if top_p is not None and top_p < SHARP:
+        return f"top_p={top_p:g} leaves hardly more than the likeliest token; set top_p=1"
+    if temperature is not None and temperature < SHARP:
+        return f"temperature={temperature:g} takes the likeliest token almost every time; set temperature=1"
+    return f"raise temperature, now {temperature}, or take a model that is less certain"
 
 
 def advice_when_wrong(tally: Tally, settings: Mapping[str, Any]) -> str:
@@ -224,10 +262,27 @@ def rule_of(settings: Mapping[str, Any]) -> str:
     )
 
 
-def first_signs(graded: Sequence[Graded], settings: Mapping[str, Any]) -> list[Sign]:
+def reversed_reward(tally: Tally, settings: Mapping[str, Any]) -> Sign | None:
+    """A reward that pays for wrong answers; None where right ones earn as much, or there are few of both."""
+    (right, one), (wrong, other) = tally.when_right, tally.when_wrong
+    if min(tally.right, tally.wrong) < BOTH or wrong - right <= CERTAIN * math.sqrt(one + other):
+        return None
+    return Sign(
+        "reversed",
+        f"right answers earn less (mean {right:.3g}) than wrong ones (mean {wrong:.3g}) by "
+        f"{rule_of(settings)}, and the policy learns what earns more; where less is better, return the "
+        "negative",
+    )
+
+
+def first_signs(
+    graded: Sequence[Graded], settings: Mapping[str, Any], advice: Advice = NO_ADVICE
+) -> list[Sign]:
     """What the evaluation before the first step shows: questions of which a built-in model knows nothing,
-    answers that can earn nothing, and questions that give their answer away."""
+    answers that can earn nothing, questions that give their answer away, and a reward for wrong answers."""
     tally = Tally.of(graded, setting(settings, "stop") or ())
+    if against := reversed_reward(tally, settings):
+        return [against]
     known = tally.right + tally.wrong == tally.answers
     if not tally.answers or not (known or tally.constant):
         return []
@@ -245,7 +300,7 @@ def first_signs(graded: Sequence[Graded], settings: Mapping[str, Any]) -> list[S
         found.append(Sign("foreign", f"{tally.right} of {tally.answers} answers are right: {said}"))
     if tally.right:
         return found
-    earn_nothing = [sign for sign in causes(tally, settings, NEARLY_ALL) if sign.kind in UNREADABLE]
+    earn_nothing = [sign for sign in causes(tally, settings, NEARLY_ALL, advice) if sign.kind in UNREADABLE]
     return found + earn_nothing[:1]
 
 
@@ -275,7 +330,9 @@ def faults(line: Mapping[str, float], settings: Mapping[str, Any]) -> Iterator[S
         )
 
 
-def without_signal(line: Mapping[str, float], tally: Tally, settings: Mapping[str, Any]) -> Sign | None:
+def without_signal(
+    line: Mapping[str, float], tally: Tally, settings: Mapping[str, Any], advice: Advice
+) -> Sign | None:
     """Why a step can teach nothing; None if it can."""
     if (apart := line.get("reward/not_applicable", 0)) and not tally.answers:
         return Sign(
@@ -286,7 +343,7 @@ def without_signal(line: Mapping[str, float], tally: Tally, settings: Mapping[st
     if found := next(faults(line, settings), None):
         return found
     if tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):
-        return cause(tally, settings)
+        return cause(tally, settings, advice)
     if line.get("grad_norm", 1.0) == 0:
         return Sign(
             "no_gradient",
@@ -321,6 +378,7 @@ class Signs:
     """The signs of one session of a run, in the order of its steps."""
 
     settings: Mapping[str, Any]
+    advice: Advice = field(default_factory=dict)
     lines: list[Mapping[str, float]] = field(default_factory=list)
     """The numbers of the steps so far."""
     silent: int = 0
@@ -329,19 +387,22 @@ class Signs:
     """The last sign that was given."""
 
     @staticmethod
-    def of(settings: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> "Signs":
+    def of(
+        settings: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], advice: Advice = NO_ADVICE
+    ) -> "Signs":
         """Those of a run with these settings that has done these steps."""
-        return Signs(settings, [line for line in lines if "reward/mean" in line])
+        return Signs(settings, advice, [line for line in lines if "reward/mean" in line])
 
     def after(self, report: StepReport) -> Sign | None:
         """Takes a step; returns a sign if it is time to warn: after `WARN` steps without a signal, once for
-        each cause, or when the policy gets worse."""
+        each cause, when the policy gets worse, or when the reward pays for wrong answers."""
         lost: Sign | None = None
+        against: Sign | None = None
         if report.graded:
             self.lines.append(report.metrics)
-            stop = setting(self.settings, "stop") or ()
-            lost = worse(self.lines, self.settings)
-            missing = without_signal(report.metrics, Tally.of(report.graded, stop), self.settings)
+            tally = Tally.of(report.graded, setting(self.settings, "stop") or ())
+            lost, against = worse(self.lines, self.settings), reversed_reward(tally, self.settings)
+            missing = without_signal(report.metrics, tally, self.settings, self.advice)
             means = {line["reward/mean"] for line in self.lines[-2:]}
             constant = self.last is not None and self.last.kind == "constant" and len(means) == 1
             if missing is not None and constant:
@@ -349,7 +410,7 @@ class Signs:
         else:  # given text
             missing = next(faults(report.metrics, self.settings), None)
         self.silent = 0 if missing is None else self.silent + 1
-        found = lost or (missing if self.silent >= WARN else None)
+        found = against or lost or (missing if self.silent >= WARN else None)
         if found is None or (self.last is not None and found.kind == self.last.kind):
             return None
         self.last = found

@@ -218,3 +218,7 @@ class MultipleChoice:
 
     def spell(self, prompt: str, answer: str) -> str:
         return f"\\boxed{{{answer}}}"
+
+    def refuses(self, answer: str) -> str:
+        """Why no answer can be right where this is the gold one; "" where one can."""
+        return "" if gold_letter(answer) else "is no letter from A to J; write 0 as A, 1 as B and so on"

@@ -21,14 +21,16 @@ def prove_golds(
     """
     proved: list[Prompt] = []
     faults: list[Fault] = []
+    refuses = getattr(grading.reward, "refuses", lambda answer: "")
     for prompt in prompts:
         verdict = prove(prompt, grading, spell)
         if verdict.acc == 1:
             proved.append(prompt)
         else:
+            cannot = verdict.error or refuses(prompt.answer or "")
             why = (
-                f"its own answer cannot be graded: {verdict.error}"
-                if verdict.error
+                f"its own answer {'cannot be graded: ' if verdict.error else ''}{cannot}"
+                if cannot
                 else f"its own answer earns {verdict.score:g} and is not counted as correct"
             )
             faults.append(Fault(f"row {prompt.index + 1}", why, f"{begin(prompt)}, answer {prompt.answer!r}"))

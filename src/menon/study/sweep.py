@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from menon.cli.words import last_of_each
 from menon.errors import NothingLearned
 from menon.record.reader import RunView
 
@@ -82,7 +83,8 @@ class Cell:
             # A run that was stopped may be further already.
             words = ["--resume", str(self.path), f"steps={max(steps, len(self.lines))}"]
         else:
-            words = [*self.arm.words, f"seed={self.seed}", f"steps={steps}", f"out={self.path}"]
+            own = [f"seed={self.seed}", f"steps={steps}", f"out={self.path}"]
+            words = last_of_each([*self.arm.words, *own])  # an arm's words come on top of the shared ones
             if not any(word.startswith(("threads=", "engine.threads=")) for word in words):
                 words.append("threads=1")
         with open(self.log, "a") as log:

@@ -37,6 +37,37 @@ def test_ours_gets_the_row_by_name():
     assert ask(lambda completion, level=0: completion == "\\boxed{7}" and level == 2) == Verdict(1.0, 1.0)
 
 
+def trl_messages(completions, **kwargs):
+    return [float("ok" in completion[0]["content"]) for completion in completions]
+
+
+def trl_get(completions, **kwargs):
+    return [float("ok" in completion.get("content")) for completion in completions]
+
+
+@pytest.mark.parametrize("function", [trl_messages, trl_get])
+def test_a_function_of_trl_that_expects_messages_where_there_are_texts(function):
+    assert ask(function).error.endswith(
+        ": the questions are texts here, and so is every completion; read it as it is, without [0]['content']"
+    )
+
+
+def test_a_function_of_trl_that_expects_texts_where_there_are_messages():
+    def lower(completions, **kwargs):
+        return [float("ok" in completion.lower()) for completion in completions]
+
+    def other(completions, **kwargs):
+        return [completions.nothing]
+
+    chat = {"question": [{"role": "user", "content": "?"}]}
+    said = judge(lower, "trl", Asked("p", "c", "a", chat)).error
+    assert said.endswith(
+        ": the questions are chat messages here, and so is every completion; its text is "
+        "completion[0]['content']"
+    )
+    assert "the questions are" not in judge(other, "trl", Asked("p", "c", "a")).error
+
+
 # As the documentation of TRL shows them.
 
 

@@ -86,7 +86,21 @@ def judge(function: Callable[..., Any], shape: Shape, asked: Asked) -> Verdict:
     except (
         BaseException
     ) as error:  # sys.exit and some libraries' timeouts are no Exception; a run must survive them
-        return failed(f"raised {describe(error, file_of(function))}", caller_of(function))
+        hint = about_messages(error, shape, asked)
+        return failed(f"raised {describe(error, file_of(function))}{hint}", caller_of(function))
+
+
+def about_messages(error: BaseException, shape: Shape, asked: Asked) -> str:
+    """What a function of TRL should know that takes texts for chat messages, or the other way round."""
+    if shape != "trl" or not isinstance(error, TypeError | AttributeError):
+        return ""
+    if isinstance(asked.columns.get("question"), list):
+        wrong = "'list' object" in str(error) or "list indices" in str(error) or "got 'list'" in str(error)
+        how = "chat messages here, and so is every completion; its text is completion[0]['content']"
+    else:
+        wrong = "string ind" in str(error) or "'str' object has no attribute 'get'" in str(error)
+        how = "texts here, and so is every completion; read it as it is, without [0]['content']"
+    return f": the questions are {how}" if wrong else ""
 
 
 def failed(error: str, who: str = "the reward function") -> Verdict:
