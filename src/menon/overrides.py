@@ -67,9 +67,9 @@ class Overrides(TypedDict, total=False):
     save_every: int
     """Steps between checkpoints; 0: only the last one."""
     save_dtype: Literal["auto", "float32", "bfloat16"]
-    """Dtype of the model's files in checkpoints; auto: as in the model's folder at the start, float32
-    for a built-in model. Resumed runs and all commands read the weights that trained: where the
-    files round them, `state` has them too."""
+    """Dtype of the model's files in checkpoints; auto: as at the start. That of a built-in model is
+    float32. Resumed runs and all commands read the weights that trained: where the files round
+    them, `state` has them too."""
     evaluate_every: int
     """Steps between evaluations besides the first and the last; 0: none."""
     stop_without_signal: bool

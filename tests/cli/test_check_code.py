@@ -144,7 +144,7 @@ def test_the_command(tmp_path, capsys):
     assert main(["check", "code", str(file), "sandbox=without_landlock"]) == 0
     assert capsys.readouterr().out.endswith("right=1 of=1 escapes=0\n")
     assert main(["check", "code"]) == 2
-    assert "what to check (" in capsys.readouterr().err
+    assert "what to check and a file" in capsys.readouterr().err
     assert main(["check", "cod", str(file)]) == 2
     assert main(["check", "code", str(file), "steps=3"]) == 2
     assert "takes no 'steps" in capsys.readouterr().err

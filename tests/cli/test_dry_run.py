@@ -44,6 +44,16 @@ def said(capsys, *words: str) -> tuple[int, list[str]]:
     return code, out.splitlines()
 
 
+def header(lines: list[str], label: str) -> str:
+    """The text of a line of the header."""
+    return next(line for line in lines if line.startswith(f"  {label:<9}"))[11:]
+
+
+def prompt_in(lines: list[str]) -> int:
+    """The place of the line about the first prompt."""
+    return next(n for n, line in enumerate(lines) if line.startswith("the first prompt"))
+
+
 def test_the_answers_are_the_first_of_the_run(capsys):
     code, lines = said(capsys, "seed=3", "prompts_per_step=3", "n=6", "tokens=true")
     changes = ({"seed": "3", "prompts_per_step": "3", "device": "cpu"},)
@@ -64,14 +74,15 @@ def test_the_answers_are_the_first_of_the_run(capsys):
     prompt = found.prompt
     assert lines[0] == "menon 0.1.0  grpo, a dry run"
     assert lines[1] == "  model    base, 0.89 M parameters"
-    assert lines[3] == "  step     3 prompts x 8 samples, 2 updates, learning rate 0.0003"
+    assert header(lines, "step") == "3 prompts x 8 samples, 2 updates, learning rate 0.0003"
     length = len(prompt.tokens)
-    assert lines[6:9] == [
+    place = prompt_in(lines)
+    assert lines[place : place + 3] == [
         f"the first prompt   {length} tokens; 256 fit, 96 of them for the answer, {160 - length} left over",
         f"  | {prompt.text}",
         f"  the answer is {prompt.answer}",
     ]
-    tokens = [int(token) for token in re.findall(r"(\d+):'", lines[9])]
+    tokens = [int(token) for token in re.findall(r"(\d+):'", lines[place + 3])]
     assert tokens == prompt.tokens.tolist()
     right = sum(g.verdict.acc == 1 for g in found.graded)
     groups = [{g.verdict.score for g in found.graded[place : place + 3]} for place in (0, 3)]
@@ -104,7 +115,7 @@ def test_data_with_other_columns_and_golds_that_are_right(capsys):
     columns = ("columns.question=Frage", "columns.answer=Antwort")
     code, lines = said(capsys, file, "model=base", *columns, "template=answer", "n=2")
     assert code == 0
-    assert lines[7].startswith("  | Answer: ")
+    assert lines[prompt_in(lines) + 1].startswith("  | Answer: ")
     assert lines[-3:-1] == ["gold answers of frage.jsonl:", "right=20 of=20 unreadable=0"]
     assert lines[
         -1
@@ -197,9 +208,9 @@ def test_own_rewards(capsys):
 
 def test_turns_and_trees(capsys):
     code, lines = said(capsys, "calculator", "n=2")
-    assert (code, lines[2]) == (0, "  task     chain_sum, environment calculator")
+    assert (code, header(lines, "task")) == (0, "chain_sum, environment calculator")
     code, lines = said(capsys, "spo_tree", "n=3")
-    assert (code, lines[3][:27]) == (0, "  step     8 trees of 4-4-4")
+    assert (code, header(lines, "step")[:16]) == (0, "8 trees of 4-4-4")
     assert sum(line.startswith("3 answers to 3 questions: ") for line in lines) == 1
     assert "groups" not in "".join(lines)
 
@@ -210,7 +221,8 @@ def test_a_judge(capsys):
     code, lines = said(
         capsys, f"data={file}", f"reward={{kind: judge, model: {BASES['base']}, prompt: own.txt}}", "n=2"
     )
-    assert (code, lines[2]) == (0, "  task     sums.jsonl, reward judge")
+    assert (code, header(lines, "task")) == (0, "sums.jsonl")
+    assert header(lines, "reward").startswith("judge")
     # the base says neither yes nor no
     assert sum("  score 0      wrong  unparsable  " in line for line in lines) == 2
 
@@ -222,8 +234,9 @@ def test_special_tokens_are_shown(capsys, tmp_path):
     file = written("sums.jsonl", sums())
     words = (f"data={file}", "model=model", "template=chat", "max_new_tokens=4", "n=2")
     _, lines = said(capsys, *words)
-    assert lines[7].startswith("  | <s>[")
-    assert lines[8] == "  | "
+    place = prompt_in(lines)
+    assert lines[place + 1].startswith("  | <s>[")
+    assert lines[place + 2] == "  | "
 
 
 def test_a_recorded_run_is_tried_again(capsys):
@@ -232,5 +245,5 @@ def test_a_recorded_run_is_tried_again(capsys):
     written_then = Path("r/run.json").read_bytes()
     code, lines = said(capsys, "r/run.json", "n=2")
     assert code == 0
-    assert lines[3].startswith("  step     2 prompts x 8 samples")
+    assert header(lines, "step").startswith("2 prompts x 8 samples")
     assert Path("r/run.json").read_bytes() == written_then

@@ -96,7 +96,7 @@ def test_mistakes(words, sentence):
         ),
         (
             ["compare", "a", "b", "k=8"],
-            "compare takes two results of `menon eval`, or two runs: menon compare A.json B.json",
+            "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json",
         ),
         (
             ["rescore", "a", "--rewrd", "b"],

@@ -116,7 +116,7 @@ def test_a_missing_package_or_another_version_is_one_sentence(monkeypatch):
     with pytest.raises(UserError, match=r"install it by pip install .*\[verifiers\]'"):
         Verifiers("own")
     monkeypatch.setitem(sys.modules, "verifiers", ModuleType("verifiers"))
-    with pytest.raises(UserError, match=r"menon takes versions 0\.4"):
+    with pytest.raises(UserError, match=r"has no verifiers\.v1; install version 0\.4 by pip install"):
         Verifiers("own")
 
 
