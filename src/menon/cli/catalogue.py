@@ -273,6 +273,7 @@ GROUPS = (
 )
 TABLES = {
     "source.columns",
+    "rows",
     "rows.columns",
     "models.policy",
     "models.policy.optimiser",

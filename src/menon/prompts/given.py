@@ -57,8 +57,8 @@ class GivenText:
     data: str | None = None
     """Examples or pairs: a file or folder, or hub:NAME. Files and folders are those of `source.data`."""
     form: Form = "answers"
-    """What a row holds: an answer to imitate, a pair of a preferred and another answer, or an answer with a
-    label."""
+    """What a row holds. answers: one to imitate; pairs: a preferred answer and another; labelled: one that is
+    wanted or not."""
     heldout_data: str | None = None
     """Rows that are measured and not learned; without it a tenth of `data`."""
     columns: GivenColumns = field(default_factory=GivenColumns)
@@ -74,7 +74,7 @@ class GivenText:
     last_turn_only: bool = False
     """Learn only the last answer of a conversation."""
     max_tokens: int | None = None
-    """Most tokens of a row, its question included; null: what the model's context gives."""
+    """Most tokens of a row; null: as many as the context holds. Those of its question count."""
     truncate: bool = False
     """Cut the end off rows that are longer; false: leave them out."""
     on_bad: OnBad = "stop"
