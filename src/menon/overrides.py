@@ -197,8 +197,7 @@ class Overrides(TypedDict, total=False):
     reference_update: Part | None
     """How a reference follows the policy; null: not at all."""
     teacher: str | None
-    """A model with the policy's vocabulary, which a distillation learns from: a folder or a name on
-    the hub."""
+    """A model of the policy's vocabulary, for distillation: a folder, or a name on the hub."""
     columns: Table | None
     """Columns of `data`: question and answer."""
     natural: Table | None
