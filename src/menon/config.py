@@ -222,8 +222,7 @@ class Models:
     reference_update: Moving | None = None
     """How a reference follows the policy; null: not at all."""
     teacher: str | None = None
-    """A model of the policy's vocabulary, for distillation: a folder, or a name on the
-    hub."""
+    """A model of the policy's vocabulary, for distillation. It is a folder, or a name on the hub."""
 
     def __post_init__(self) -> None:
         if self.reference_update is not None and self.reference == "none":
