@@ -90,7 +90,8 @@ class Batch:
     node: Tensor | None = field(default=None, metadata=SEQUENCE)
     parent: Tensor | None = field(default=None, metadata=SEQUENCE)
     learn: Tensor | None = field(default=None, metadata=SEQUENCE)
-    """bool: False for a sequence that is kept only for the record. None: all sequences are learned from."""
+    """bool: False for a sequence that is kept only for the record and for the statistics of its group. None:
+    all sequences are learned from."""
     columns: Mapping[str, Tensor] = field(default_factory=dict)
     """[N] columns that one term prepared for itself (see `update.objective`)."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from menon.advantage import AdvantagePart
+from menon.arrange import ArrangePart
 from menon.columns import GIVEN, Setup
 from menon.control import ControlPart
 from menon.correction import CorrectionPart
@@ -14,6 +15,7 @@ from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
 from menon.parts import (
     AGGREGATION,
+    ARRANGE,
     CORRECTION,
     CREDIT,
     ENVIRONMENT,
@@ -46,6 +48,7 @@ from menon.validate import check
 
 CreditPart = AdvantagePart | ShapingPart | ControlPart
 Credit = Annotated[CreditPart, choice(CreditPart, CREDIT)]
+Arrange = Annotated[ArrangePart, choice(ArrangePart, ARRANGE)]
 Objective = dict[
     str,
     Term[
@@ -289,6 +292,9 @@ class RunConfig:
     """Credit: parts by name, in the order in which they run."""
     objective: Objective
     """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and correction."""
+    arrange: dict[str, Arrange] = field(default_factory=dict)
+    """Which answers of a step are learned from, and which are pairs: parts by name, in the order in which
+    they run."""
     source: OnlineSource = field(default_factory=OnlineSource)
     rows: GivenText | None = None
     """Text to learn from as it stands: SFT and preferences; null: what the policy writes. The questions of
@@ -303,6 +309,11 @@ class RunConfig:
     """Written by the command: name of each part or function of your own -> the hash of its source."""
 
     def __post_init__(self) -> None:
+        if self.rows is not None and self.arrange:
+            raise UserError(
+                "arrange chooses among answers that the policy writes, and this run learns from given text; "
+                "leave it out"
+            )
         check(setup_of(self))
 
     @property
@@ -317,7 +328,7 @@ OWNERS: tuple[tuple[str, ...], ...] = (
     ("source",),
     ("models.policy",),
     ("engine",),
-    ("advantage", "objective"),
+    ("arrange", "advantage", "objective"),
     ("models",),
 )
 """Where a name without dots is looked up, in this order; places in one group are searched together. The
@@ -327,14 +338,15 @@ critic comes last, so that a name means the same with and without a critic."""
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
     """A recipe's configuration with the settings of files and overrides applied to it, in their order.
 
-    Names may be dotted or short. `null` takes a named advantage part or term away.
+    Names may be dotted or short. `null` takes a named part or term away.
     """
     tree = plain_data(config)
     owners = OWNERS if config.rows is None else (("control",), ("rows",), *OWNERS[1:])
     for change in changes:
         tree = merged(tree, spelt_out(nested(change), tree, RunConfig, owners))
     critic = tree["models"].get("critic")
-    for table, name in ((tree, "advantage"), (tree, "objective"), (critic, "objective")):
+    named = ((tree, "arrange"), (tree, "advantage"), (tree, "objective"), (critic, "objective"))
+    for table, name in named:
         if isinstance(table, dict) and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if value is not None}
     return read(RunConfig, tree)
@@ -381,6 +393,7 @@ def setup_of(config: RunConfig) -> Setup:
     return Setup(
         rollout=config.source.rollout if rows is None else None,
         around=around_of(config.source, config.control.seed),
+        arrange=config.arrange,
         advantage=config.advantage,
         objective=config.objective,
         critic=config.models.critic,

@@ -1,7 +1,7 @@
 """One training step, from what a source gathered to a report. Stages receive other stages as arguments."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from menon.batch import Batch
@@ -9,7 +9,7 @@ from menon.parts import Observes, Stateful
 from menon.record.clock import Clock
 from menon.record.metrics import batch_metrics, step_report, text_metrics
 from menon.source.protocols import Gathered
-from menon.types import Metric, StepReport, UpdateRecord, merge
+from menon.types import Metric, StepReport, Sum, UpdateRecord, merge
 from menon.update.host import ModelHost
 from menon.update.objective import prepare
 from menon.update.recording import recorded_update
@@ -66,9 +66,7 @@ def improve(
     step: int, gathered: Gathered, plan: Plan, host: ModelHost, state: PartState, clock: Clock
 ) -> tuple[StepReport, PartState]:
     with clock("score"):
-        batch = gathered.batch
-        for part in plan.arrange:
-            batch = part(batch)
+        batch, gathered, arranged = arrange(gathered, plan.arrange)
         minibatches = [mini for update in plan.updates for mini in split(batch, update, plan.seed, step)]
         batch = score(batch, minibatches, plan.credit_reads, host)  # only the columns that parts read
     with clock("advantage"):
@@ -81,9 +79,29 @@ def improve(
             plan.reference(step, host)
     with clock("report"):
         texts = text_metrics(gathered.graded) if gathered.graded else {}
-        merge(metrics, batch_metrics(batch) | texts | dict(gathered.metrics) | steered(batch))
+        found = batch_metrics(batch, gathered.batch) | texts | dict(gathered.metrics)
+        merge(metrics, found | arranged | steered(batch))
         report = step_report(step, gathered.graded, batch, metrics, updates)
     return report, state
+
+
+def arrange(gathered: Gathered, parts: Sequence[Arrange]) -> tuple[Batch, Gathered, dict[str, Metric]]:
+    """The batch as it is learned from; what was gathered, whose answers now say which those are; and counts
+    of the answers learned from and of the groups left out."""
+    if not parts:
+        return gathered.batch, gathered, {}
+    batch = gathered.batch
+    for part in parts:
+        batch = part(batch)
+    learned, before = batch.action_lengths > 0, gathered.batch.action_lengths > 0
+    groups, kept = (len(batch.group[rows].unique()) for rows in (before, learned))
+    graded = zip(gathered.graded, learned.tolist(), strict=True)
+    gathered = replace(gathered, graded=tuple(replace(g, learn=chosen) for g, chosen in graded))
+    return (
+        batch,
+        gathered,
+        {"arrange/learned": Sum(int(learned.sum())), "arrange/left_out": Sum(groups - kept)},
+    )
 
 
 def learn(

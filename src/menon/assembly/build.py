@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
 from menon.assembly.origin import origin_of_run
-from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
+from menon.assembly.own_parts import own_arrange, own_credit, own_reference, own_rollout, own_term
 from menon.assembly.placement import Placed, device_of, place
 from menon.assembly.questions import check_tags, own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
@@ -117,6 +117,7 @@ def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> P
         own_credit(advantage, estimator(setup)),
         updates_of(dict(setup.objective), models),
         control.seed,
+        own_arrange({name: built(part, around) for name, part in setup.arrange.items()}),
         reference=own_reference(models.reference_update),
         record_updates=control.record == "full",
     )

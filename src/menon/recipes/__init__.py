@@ -40,6 +40,9 @@ ONLINE = {
     "spo_tree": "credit for segments of fixed length, by a tree of answers to each question",
     "vineppo": "credit for lines, by fresh answers from where each begins; no critic",
     "grpo_masked": "grpo on tokens with a probability below .9",
+    "raft": "imitation of the best of its own answers to each question",
+    "rest_em": "imitation of its own right answers, at most ten to a question",
+    "iterative_dpo": "DPO on the best and the worst of its own answers to each question",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
 """Recipes that learn from what their policy writes."""
