@@ -211,8 +211,8 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
         "state_count": values,
         "parent": "compares a node with its siblings, and this run grows no tree; set "
         f"{rollouts_for('parent')}, or another method",
-        "pair": "learns from pairs, and this run has none; make some with arrange.pairs=best_worst, start from "
-        "the recipe dpo, or choose another loss",
+        "pair": "learns from pairs, and this run has none; set arrange.pairs=best_worst, start from the "
+        "recipe dpo, or choose another loss",
         "advantage": "needs advantages, and no advantage part makes them; set advantage.credit=grpo",
         **{column: f"reads '{column}', which this sampler does not give; {_CHOOSE}" for column in OPTIONAL},
         "ret": "learns returns, and no advantage part makes them; set advantage.credit=gae, or leave the "

@@ -97,9 +97,10 @@ class OnlineSource:
     """Questions of the report's best temperature and vote of eight. So many held-out questions are answered
     at temperatures 0, .3 and .6 as well, and eight times at 1, before and after the run, for best_accuracy
     and maj_at_8; 0: none."""
-    order: Literal["shuffled", "by_difficulty"] = "shuffled"
+    order: Literal["shuffled", "by_difficulty", "unsolved"] = "shuffled"
     """How questions are drawn. shuffled: every question once per epoch; by_difficulty: questions that are
-    answered wrong come more often."""
+    answered wrong come more often; unsolved: a question that was answered right at least nine times in ten is
+    not asked again."""
     prompts_per_step: int = 32
     """Questions that are asked in a step."""
     samples_per_prompt: int = 8
@@ -141,9 +142,9 @@ class OnlineSource:
         at_least(0, "report_questions", self.report_questions)
         at_least(0, "heldout_seed", self.heldout_seed)
         at_least(0, "ahead", self.ahead)
-        if self.ahead and self.order == "by_difficulty":  # a resumed run could not choose as this one does
+        if self.ahead and self.order != "shuffled":  # a resumed run could not choose as this one does
             raise UserError(
-                "order=by_difficulty chooses a step's questions by the answers of all steps before it, and "
+                f"order={self.order} chooses a step's questions by the answers of all steps before it, and "
                 f"ahead={self.ahead} writes it before they are known; set ahead=0 or order=shuffled"
             )
         if self.temperature <= 0:

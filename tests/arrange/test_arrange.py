@@ -108,7 +108,7 @@ def test_repeated_answers_count_once():
 
 
 def test_the_best_is_preferred_to_the_worst():
-    """The second group has no pair; ties go to the first; the grader's correctness gives way to the pair's."""
+    """The second group has no pair; ties go to the first; the correctness becomes the pair's."""
     batch = BestWorst()(answers([0.2, 0.9, 0.1, 0.9], [1, 1], [0, 0, 3], acc=[0.0] * 9))
     assert learned(batch) == [1, 2, 6, 8]
     assert batch.pair is not None
@@ -122,8 +122,8 @@ def test_a_failed_grader_makes_no_pair():
 
 
 def test_dpo_learns_from_the_pairs_alone():
-    """h = (-1 - -3) - (-4 - -3) = 3 with beta 1 in the first group; the second is left out. The gradient on the
-    tokens of the preferred answer is -sigmoid(-3)."""
+    """h = (-1 - -3) - (-4 - -3) = 3 with beta 1 in the first group; the second is left out. The gradient on
+    the tokens of the preferred answer is -sigmoid(-3)."""
     batch = answers([0, 2, 1], [1, 1], ref_logp=[[-1, -2], [-1, -2], [NAN, NAN], [NAN, NAN], [NAN, NAN]])
     batch = BestWorst()(replace(batch, token=torch.arange(batch.num_tokens)))
     update = Update({"policy": Term(DPO(beta=1), PairMean())})

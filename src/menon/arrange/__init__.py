@@ -1,7 +1,7 @@
 """What a step learns from: which answers of each group, and which of them are compared.
 
-Parts run before the advantage stage and read rewards as they were graded. They set `learn` and `pair`; an answer
-that is left out stays in the record and in its group's statistics.
+Parts run before the advantage stage and read rewards as they were graded. They set `learn` and `pair`; an
+answer that is left out stays in the record and in its group's statistics.
 """
 
 from menon.arrange.best_of import BestOf

@@ -26,7 +26,7 @@ from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Agreement, Run
 from menon.parts import Around, built, close, needs_truth
-from menon.prompts.order import ByDifficulty, Shuffled
+from menon.prompts.order import ByDifficulty, Shuffled, Unsolved
 from menon.record.spans import TextSpans
 from menon.reward.call import UserReward
 from menon.reward.exact import ExactMatch
@@ -49,7 +49,7 @@ AGREEMENT = {
 }
 """By the run's dtype, in nats a token. A model of 387 M random weights differs by 3e-6 in float32 and .05 in
 bfloat16, the built-in base by 2e-7 and .0015."""
-ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
+ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty, "unsolved": Unsolved}
 
 
 @contextmanager
@@ -201,8 +201,8 @@ def truth_of(source: OnlineSource) -> Reward | None:
 def parts_that_need_truth(setup: Setup, order: str) -> Iterator[str]:
     """The settings that need to know which answers are right."""
     yield from (name for name, part in setup.parts() if needs_truth(part))
-    if order == "by_difficulty":
-        yield "order=by_difficulty"
+    if order != "shuffled":
+        yield f"order={order}"
 
 
 def shows_of(source: OnlineSource) -> Shows:

@@ -17,6 +17,7 @@ ONLINE = {
     "dapo": "grpo with clip-higher, dynamic sampling and a soft penalty on answers near the limit",
     "gspo": "one ratio and one clip per answer",
     "cispo": "the importance weight is clipped, the gradient of every token stays",
+    "scalerl": "cispo, every prompt weighs the same, no groups of equal rewards, no solved questions",
     "sapo": "a smooth gate instead of a clip",
     "clip_cov": "a few tokens that would collapse the entropy are left out",
     "kl_cov": "a penalty on the few tokens that would collapse the entropy",

@@ -272,8 +272,8 @@ def nothing_arranged(line: Mapping[str, float], tally: Tally, settings: Mapping[
     names = ", ".join(f"arrange.{name}" for name in setting(settings, "arrange") or ())
     return Sign(
         "empty",
-        f"{names or 'arrange'} left out all {line['arrange/left_out']:.0f} groups of the step, so nothing was "
-        "learned; raise samples_per_prompt, take easier questions, or let it keep more",
+        f"{names or 'arrange'} left out all {line['arrange/left_out']:.0f} groups of the step, so nothing "
+        "was learned; raise samples_per_prompt, take easier questions, or let it keep more",
     )
 
 

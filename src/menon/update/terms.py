@@ -59,9 +59,10 @@ class Update:
 
     @property
     def unit(self) -> Unit:
-        """The coarsest unit among the terms."""
+        """The coarsest unit among the terms: of a loss, or of an aggregation that counts pairs."""
         order: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
-        return max((term.loss.unit for term in self.terms.values()), key=order.index)
+        units = [(term.loss.unit, getattr(term.share, "counts", "token")) for term in self.terms.values()]
+        return max((unit for pair in units for unit in pair), key=order.index)
 
     @property
     def reads(self) -> set[str]:
