@@ -86,7 +86,8 @@ class Batch:
     baseline: Tensor | None = field(default=None, metadata=SEQUENCE)
     """The number that the rollout gives for the outcome to be compared with; NaN where there is none."""
     pair: Tensor | None = field(default=None, metadata=SEQUENCE)
-    """int64: the two sequences of a preference share a number."""
+    """int64: the two sequences of a preference share a number; or several, each with acc 1 preferred to each
+    with acc 0."""
     node: Tensor | None = field(default=None, metadata=SEQUENCE)
     parent: Tensor | None = field(default=None, metadata=SEQUENCE)
     learn: Tensor | None = field(default=None, metadata=SEQUENCE)

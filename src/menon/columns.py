@@ -230,7 +230,7 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
 
 
 def twice(name: str, other: str, column: str) -> UserError:
-    also = f", as by {other}=null" if other.startswith("advantage.") else ""
+    also = f", as by {other}=null" if other.startswith(("arrange.", "advantage.")) else ""
     return UserError(f"{name} would replace what {other} gave, '{column}'; take one away{also}")
 
 

@@ -25,6 +25,7 @@ RecipeName = Literal[
     "dapo",
     "gspo",
     "cispo",
+    "scalerl",
     "sapo",
     "clip_cov",
     "kl_cov",
@@ -48,6 +49,9 @@ RecipeName = Literal[
     "spo_tree",
     "vineppo",
     "grpo_masked",
+    "raft",
+    "rest_em",
+    "iterative_dpo",
     "calculator",
     "sft",
     "dpo",
@@ -103,9 +107,10 @@ class Overrides(TypedDict, total=False):
     """Questions of the report's best temperature and vote of eight. So many held-out questions are
     answered at temperatures 0, .3 and .6 as well, and eight times at 1, before and after the run,
     for best_accuracy and maj_at_8; 0: none."""
-    order: Literal["shuffled", "by_difficulty"]
+    order: Literal["shuffled", "by_difficulty", "unsolved"]
     """How questions are drawn. shuffled: every question once per epoch; by_difficulty: questions that
-    are answered wrong come more often."""
+    are answered wrong come more often; unsolved: a question that was answered right at least nine
+    times in ten is not asked again."""
     prompts_per_step: int
     """Questions that are asked in a step."""
     samples_per_prompt: int
@@ -183,6 +188,9 @@ class Overrides(TypedDict, total=False):
     objective: Mapping[str, Any]
     """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and
     correction."""
+    arrange: Mapping[str, Any]
+    """Which answers of a step are learned from, and which are pairs: parts by name, in the order in
+    which they run."""
     rows: Table | None
     """Text to learn from as it stands: SFT and preferences; null: what the policy writes. The
     questions of `source` are then only asked before and after, if it names some."""

@@ -1,7 +1,7 @@
 """One training step, from what a source gathered to a report. Stages receive other stages as arguments."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from menon.batch import Batch
@@ -9,7 +9,8 @@ from menon.parts import Observes, Stateful
 from menon.record.clock import Clock
 from menon.record.metrics import batch_metrics, step_report, text_metrics
 from menon.source.protocols import Gathered
-from menon.types import Metric, StepReport, Sum, UpdateRecord, merge
+from menon.types import Metric, StepReport, UpdateRecord, merge
+from menon.update.arranged import Arrange, arrange
 from menon.update.host import ModelHost
 from menon.update.objective import prepare
 from menon.update.recording import recorded_update
@@ -30,14 +31,6 @@ class Credit(Protocol):
     def reads(self) -> tuple[str, ...]: ...
 
     def __call__(self, batch: Batch, *state: Any) -> Any: ...
-
-
-class Arrange(Protocol):
-    """Says which sequences belong together before a batch is split into updates: pairs, the best of n. It
-    sets `pair` and `learn`, and moves no sequence, because the record is written in their order.
-    """
-
-    def __call__(self, batch: Batch) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -83,25 +76,6 @@ def improve(
         merge(metrics, found | arranged | steered(batch))
         report = step_report(step, gathered.graded, batch, metrics, updates)
     return report, state
-
-
-def arrange(gathered: Gathered, parts: Sequence[Arrange]) -> tuple[Batch, Gathered, dict[str, Metric]]:
-    """The batch as it is learned from; what was gathered, whose answers now say which those are; and counts
-    of the answers learned from and of the groups left out."""
-    if not parts:
-        return gathered.batch, gathered, {}
-    batch = gathered.batch
-    for part in parts:
-        batch = part(batch)
-    learned, before = batch.action_lengths > 0, gathered.batch.action_lengths > 0
-    groups, kept = (len(batch.group[rows].unique()) for rows in (before, learned))
-    graded = zip(gathered.graded, learned.tolist(), strict=True)
-    gathered = replace(gathered, graded=tuple(replace(g, learn=chosen) for g, chosen in graded))
-    return (
-        batch,
-        gathered,
-        {"arrange/learned": Sum(int(learned.sum())), "arrange/left_out": Sum(groups - kept)},
-    )
 
 
 def learn(

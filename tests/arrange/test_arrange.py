@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from menon.arrange import BestOf, BestWorst, CorrectOf, Varied
+from menon.arrange import AllPairs, BestOf, BestWorst, CorrectOf, Varied
 from menon.batch import Batch, take
 from menon.errors import UserError
 from menon.loss import DPO, NLL
 from menon.loss.aggregation import PairMean, TokenMean
+from menon.loss.pairs import pairs_of
 from menon.parts import Around
 from menon.update.terms import Term, Update, split
 from rows import batch_of, column_of, value_and_gradient
@@ -137,6 +138,32 @@ def test_dpo_learns_from_the_pairs_alone():
     assert gradient[batch.is_action].tolist() == pytest.approx([slope, slope, -slope, -slope])
 
 
+def test_every_right_answer_is_preferred_to_every_wrong_one():
+    """Of 2 right and 2 wrong answers 4 pairs; the second group has no wrong one; one of the third is unknown.
+    With log-probs S and no reference, DPO is the mean of softplus(S_w - S_r) over the pairs (3, 2), (3, 1),
+    (0, 2), (0, 1) and (2, 0)."""
+    batch = AllPairs()(answers([1, 0, 0, 1], [1, 1], [0.5, 0, 1], acc=[1.0, 0, 0, 1, 1, 1, NAN, 0, 1]))
+    assert learned(batch) == [0, 1, 2, 3, 7, 8]
+    assert batch.pair is not None
+    assert batch.pair.tolist() == [0, 0, 0, 0, -1, -1, -1, 1, 1]
+    batch = replace(batch, token=torch.arange(batch.num_tokens), ref_logp=torch.zeros(batch.num_tokens))
+    batch = take(batch, torch.tensor([0, 1, 2, 3, 7, 8]))
+    preferred, other = pairs_of(batch)
+    assert preferred.tolist() == [0, 0, 3, 3, 5]
+    assert other.tolist() == [1, 2, 1, 2, 4]
+    size = torch.tensor([0.0, 1, 2, 3, 0, 2], dtype=torch.float64)  # of the answers, on their last tokens
+    logp = column_of(batch, [[0, float(total)] for total in size])
+    value, gradient = value_and_gradient(Term(DPO(beta=1), PairMean()), batch, {"logp": logp})
+    margins = [0 - 1, 0 - 2, 3 - 1, 3 - 2, 2 - 0]
+    assert value == pytest.approx(sum(math.log1p(math.exp(-margin)) for margin in margins) / 5)
+    slopes = [-1 / (1 + math.exp(margin)) / 5 for margin in margins]
+    expected = [slopes[0] + slopes[1], -slopes[0] - slopes[2], -slopes[1] - slopes[3], slopes[2] + slopes[3]]
+    last = [-slopes[4], slopes[4]]
+    assert gradient[batch.is_action].tolist() == pytest.approx([g for g in expected + last for _ in range(2)])
+    by_prompt = PairMean("prompt")(batch, batch.trained)
+    assert by_prompt[batch.is_action].tolist() == pytest.approx([1 / 8] * 8 + [1 / 2] * 4)
+
+
 # Groups with spread
 
 
@@ -145,7 +172,7 @@ def test_groups_of_equal_rewards_are_left_out():
     assert learned(batch) == [2, 3]
 
 
-@pytest.mark.parametrize("part", [BestOf(), BestWorst(), CorrectOf(), Varied(), CorrectOf(distinct=True)])
+@pytest.mark.parametrize("part", [AllPairs(), BestOf(), BestWorst(), CorrectOf(), Varied()])
 def test_nothing_to_learn_is_an_empty_selection(part):
     """And the sequences stay where they are."""
     for batch in (answers([0, 0], [0, 0]), answers([0, 1], valid=[False, False])):

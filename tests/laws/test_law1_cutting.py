@@ -13,7 +13,7 @@ import torch
 
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
-from menon.arrange import BestOf, BestWorst, Varied
+from menon.arrange import AllPairs, BestOf, BestWorst, Varied
 from menon.batch import Batch, take
 from menon.correction import M2PO, Importance, Reject
 from menon.engines.forward import ValueModel, value_head
@@ -116,7 +116,13 @@ POLICY = {
     ),
 }
 
-LEARNED = {"best_of": [1, 11], "best_worst": [0, 1, 10, 11], "varied": [0, 1, 2, 3, 8, 9, 10, 11]}
+LEARNED = {
+    "all_pairs": list(range(12)),
+    "best_of": [1, 11],
+    "best_worst": [0, 1, 10, 11],
+    "varied": [0, 1, 2, 3, 8, 9, 10, 11],
+}
+"""Sequences that each part chooses of the groups of four."""
 
 CRITIC = Update({"value": Term(ValueLoss(clip=0.2), TokenMean())}, model="critic")
 
@@ -233,7 +239,7 @@ def test_passes_side_by_side_cannot_change_the_gradient(setting: Setting, update
         assert distance(other, whole) < bound_of(setting, update), f"{passes} passes"
 
 
-@pytest.mark.parametrize("part", [BestOf(), BestWorst(), Varied()], ids=lambda part: part.kind)
+@pytest.mark.parametrize("part", [AllPairs(), BestOf(), BestWorst(), Varied()], ids=lambda part: part.kind)
 def test_what_is_left_out_cannot_change_the_gradient(setting: Setting, part):
     """An update of what `arrange` chose is the update of a batch that never held the rest."""
     reward = torch.zeros_like(setting.batch.reward)
@@ -243,7 +249,7 @@ def test_what_is_left_out_cannot_change_the_gradient(setting: Setting, part):
         "nll": Term(NLL(), PromptMean()),
         "policy": Term(PPOClip(), SequenceMeanTokenMean()),
     }
-    if part.kind == "best_worst":
+    if "pair" in part.writes:
         terms = {"policy": Term(DPO(), PairMean()), "nll": Term(NLL(), PairMeanTokenMean(), Correct())}
     update = Update(terms)
     (chosen,) = split(batch, update, seed=0, step=0)

@@ -4,10 +4,11 @@ Parts run before the advantage stage and read rewards as they were graded. They 
 answer that is left out stays in the record and in its group's statistics.
 """
 
+from menon.arrange.all_pairs import AllPairs
 from menon.arrange.best_of import BestOf
 from menon.arrange.best_worst import BestWorst
 from menon.arrange.correct_of import CorrectOf
 from menon.arrange.varied import Varied
 
-ArrangePart = BestOf | BestWorst | CorrectOf | Varied
+ArrangePart = AllPairs | BestOf | BestWorst | CorrectOf | Varied
 """The parts that a configuration file can name."""

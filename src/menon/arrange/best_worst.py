@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from menon.arrange.groups import answers_by_group, learning_from
 from menon.batch import Batch
@@ -27,7 +28,7 @@ class BestWorst:
     def __call__(self, batch: Batch) -> Batch:
         outcome, acc = batch.outcome, batch.acc.clone()
         pair = torch.full_like(batch.group, -1)
-        kept = []
+        kept: list[Tensor] = []
         for rows in answers_by_group(batch):
             reward_G = outcome[rows]
             best, worst = rows[reward_G.argmax()], rows[reward_G.argmin()]

@@ -30,8 +30,9 @@ from menon.parts import (
 )
 from menon.rollout.protocols import Collected
 from menon.state_codec import encode
-from menon.step import Arrange, Credit
+from menon.step import Credit
 from menon.types import Graded, Max, Mean, Metric, Sum, Unit
+from menon.update.arranged import Arrange
 from menon.update.host import ModelHost
 from menon.update.protocols import NEEDS, Current, Need, Prepares
 from menon.update.terms import AnyTerm

@@ -61,8 +61,9 @@ class Update:
     def unit(self) -> Unit:
         """The coarsest unit among the terms: of a loss, or of an aggregation that counts pairs."""
         order: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
-        units = [(term.loss.unit, getattr(term.share, "counts", "token")) for term in self.terms.values()]
-        return max((unit for pair in units for unit in pair), key=order.index)
+        units: list[Unit] = [term.loss.unit for term in self.terms.values()]
+        units += [getattr(term.share, "counts", "token") for term in self.terms.values()]
+        return max(units, key=order.index)
 
     @property
     def reads(self) -> set[str]:
