@@ -25,6 +25,7 @@ TABLES = {
     "natural": "TRPO's step for the policy: max_kl, damping, ...; null: the optimiser's.",
     "critic": "The value model: objective, optimiser, updates_per_step, ...; null: none.",
     "optimiser": "The policy's optimiser: learning_rate, betas, ...",
+    "rows": "The settings of given text, in one table.",
     "source": "The settings of questions and answers, in one table.",
     "models": "The settings of the models, in one table.",
     "engine": "The settings of memory and speed, in one table.",

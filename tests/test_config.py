@@ -488,8 +488,32 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         ),
         (
             {"objective.policy.loss": "dpo", "reference": "frozen"},
-            "objective.policy.loss learns from pairs, and this run has none; start from the recipe dpo, or "
-            "choose another loss",
+            "objective.policy.loss learns from pairs, and this run has none; set arrange.pairs=best_worst, "
+            "start from the recipe dpo, or choose another loss",
+        ),
+        (
+            {"arrange": {"one": "best_worst", "two": "best_worst"}},
+            "arrange.two would replace what arrange.one gave, 'pair'; take one away, as by arrange.one=null",
+        ),
+        (
+            {"arrange.best": "best_of", "arrange.best.keep": 9},
+            "arrange.best.keep is 9, and 8 answers are written to a prompt; lower it, or raise "
+            "samples_per_prompt",
+        ),
+        (
+            {"arrange.some": "varied", "samples_per_prompt": 1, "advantage.credit": "reinforce"},
+            "arrange.some compares the answers to one prompt; set samples_per_prompt to at least 2",
+        ),
+        (
+            {"objective.policy.share": "sequence_length_mean"},
+            "objective.policy.share=sequence_length_mean multiplies the number of an answer by its tokens, "
+            "and objective.policy.loss gives numbers per token; set objective.policy.share=sequence_mean, "
+            "which adds them up",
+        ),
+        (
+            {"order": "unsolved", "ahead": 1},
+            "in source: order=unsolved chooses a step's questions by the answers of all steps before it, and "
+            "ahead=1 writes it before they are known; set ahead=0 or order=shuffled",
         ),
     ],
 )
@@ -789,3 +813,8 @@ def test_questions_by_difficulty_are_not_chosen_ahead():
         UserError, match=r"^in source: order=by_difficulty .* ahead=2 .*; set ahead=0 or order=shuffled$"
     ):
         changed(BASE, {"ahead": 2, "order": "by_difficulty"})
+
+
+def test_given_text_is_not_arranged():
+    with pytest.raises(UserError, match="arrange chooses among answers that the policy writes, and this run"):
+        changed(recipe("dpo"), {"arrange.pairs": "best_worst"})

@@ -86,11 +86,13 @@ class Batch:
     baseline: Tensor | None = field(default=None, metadata=SEQUENCE)
     """The number that the rollout gives for the outcome to be compared with; NaN where there is none."""
     pair: Tensor | None = field(default=None, metadata=SEQUENCE)
-    """int64: the two sequences of a preference share a number."""
+    """int64: the two sequences of a preference share a number; or several, each with acc 1 preferred to each
+    with acc 0."""
     node: Tensor | None = field(default=None, metadata=SEQUENCE)
     parent: Tensor | None = field(default=None, metadata=SEQUENCE)
     learn: Tensor | None = field(default=None, metadata=SEQUENCE)
-    """bool: False for a sequence that is kept only for the record. None: all sequences are learned from."""
+    """bool: False for a sequence that is kept only for the record and for the statistics of its group. None:
+    all sequences are learned from."""
     columns: Mapping[str, Tensor] = field(default_factory=dict)
     """[N] columns that one term prepared for itself (see `update.objective`)."""
 

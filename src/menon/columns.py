@@ -7,7 +7,7 @@ column again.
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, get_args
 
 from menon.batch import STEERS, columns_per
@@ -54,6 +54,7 @@ class Setup:
     """There is a teacher."""
     old_is_behaviour: bool = False
     """The sampler's log-probs are taken for those of the old policy."""
+    arrange: Mapping[str, Any] = field(default_factory=dict)
     updates_per_step: int = 1
     natural: bool = False
     """The policy is moved by natural gradients."""
@@ -69,9 +70,10 @@ class Setup:
         return {"objective": self.objective, **critic}
 
     def parts(self) -> Iterator[tuple[str, Any]]:
-        """Every part with its place in the configuration; those of the advantage stage in their order."""
+        """Every part with its place in the configuration, in the order of a step."""
         single = {"rollout": self.rollout, "environment": self.environment, "task": self.task}
         yield from ((name, part) for name, part in single.items() if part is not None)
+        yield from ((f"arrange.{name}", part) for name, part in self.arrange.items())
         yield from ((f"advantage.{name}", part) for name, part in self.advantage.items())
         for where, objective in self.objectives().items():
             for name, term in objective.items():
@@ -209,7 +211,8 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
         "state_count": values,
         "parent": "compares a node with its siblings, and this run grows no tree; set "
         f"{rollouts_for('parent')}, or another method",
-        "pair": "learns from pairs, and this run has none; start from the recipe dpo, or choose another loss",
+        "pair": "learns from pairs, and this run has none; set arrange.pairs=best_worst, start from the "
+        "recipe dpo, or choose another loss",
         "advantage": "needs advantages, and no advantage part makes them; set advantage.credit=grpo",
         **{column: f"reads '{column}', which this sampler does not give; {_CHOOSE}" for column in OPTIONAL},
         "ret": "learns returns, and no advantage part makes them; set advantage.credit=gae, or leave the "
@@ -227,7 +230,7 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
 
 
 def twice(name: str, other: str, column: str) -> UserError:
-    also = f", as by {other}=null" if other.startswith("advantage.") else ""
+    also = f", as by {other}=null" if other.startswith(("arrange.", "advantage.")) else ""
     return UserError(f"{name} would replace what {other} gave, '{column}'; take one away{also}")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from menon.advantage import AdvantagePart
+from menon.arrange import ArrangePart
 from menon.columns import GIVEN, Setup
 from menon.control import ControlPart
 from menon.correction import CorrectionPart
@@ -14,6 +15,7 @@ from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
 from menon.parts import (
     AGGREGATION,
+    ARRANGE,
     CORRECTION,
     CREDIT,
     ENVIRONMENT,
@@ -47,6 +49,7 @@ from menon.validate import check
 
 CreditPart = AdvantagePart | ShapingPart | ControlPart
 Credit = Annotated[CreditPart, choice(CreditPart, CREDIT)]
+Arrange = Annotated[ArrangePart, choice(ArrangePart, ARRANGE)]
 Objective = dict[
     str,
     Term[
@@ -98,9 +101,10 @@ class OnlineSource:
     """Questions of the report's best temperature and vote of eight. So many held-out questions are answered
     at temperatures 0, .3 and .6 as well, and eight times at 1, before and after the run, for best_accuracy
     and maj_at_8; 0: none."""
-    order: Literal["shuffled", "by_difficulty"] = "shuffled"
+    order: Literal["shuffled", "by_difficulty", "unsolved"] = "shuffled"
     """How questions are drawn. shuffled: every question once per epoch; by_difficulty: questions that are
-    answered wrong come more often."""
+    answered wrong come more often; unsolved: a question that was answered right at least nine times in ten is
+    not asked again."""
     prompts_per_step: int = 32
     """Questions that are asked in a step."""
     samples_per_prompt: int = 8
@@ -144,9 +148,9 @@ class OnlineSource:
         at_least(0, "report_questions", self.report_questions)
         at_least(0, "heldout_seed", self.heldout_seed)
         at_least(0, "ahead", self.ahead)
-        if self.ahead and self.order == "by_difficulty":  # a resumed run could not choose as this one does
+        if self.ahead and self.order != "shuffled":  # a resumed run could not choose as this one does
             raise UserError(
-                "order=by_difficulty chooses a step's questions by the answers of all steps before it, and "
+                f"order={self.order} chooses a step's questions by the answers of all steps before it, and "
                 f"ahead={self.ahead} writes it before they are known; set ahead=0 or order=shuffled"
             )
         if self.temperature <= 0:
@@ -300,6 +304,9 @@ class RunConfig:
     """Credit: parts by name, in the order in which they run."""
     objective: Objective
     """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and correction."""
+    arrange: dict[str, Arrange] = field(default_factory=dict)
+    """Which answers of a step are learned from, and which are pairs: parts by name, in the order in which
+    they run."""
     source: OnlineSource = field(default_factory=OnlineSource)
     rows: GivenText | None = None
     """Text to learn from as it stands: SFT and preferences; null: what the policy writes. The questions of
@@ -314,6 +321,11 @@ class RunConfig:
     """Written by the command: name of each part or function of your own -> the hash of its source."""
 
     def __post_init__(self) -> None:
+        if self.rows is not None and self.arrange:
+            raise UserError(
+                "arrange chooses among answers that the policy writes, and this run learns from given text; "
+                "leave it out"
+            )
         check(setup_of(self))
 
     @property
@@ -328,7 +340,7 @@ OWNERS: tuple[tuple[str, ...], ...] = (
     ("source",),
     ("models.policy",),
     ("engine",),
-    ("advantage", "objective"),
+    ("arrange", "advantage", "objective"),
     ("models",),
 )
 """Where a name without dots is looked up, in this order; places in one group are searched together. The
@@ -338,7 +350,7 @@ critic comes last, so that a name means the same with and without a critic."""
 def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
     """A recipe's configuration with the settings of files and overrides applied to it, in their order.
 
-    Names may be dotted or short. `null` takes a named advantage part or term away.
+    Names may be dotted or short. `null` takes a named part or term away.
     """
     tree = plain_data(config)
     owners = OWNERS if config.rows is None else (("control",), ("rows",), *OWNERS[1:])
@@ -353,7 +365,8 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
         and isinstance(task := source.get("task"), dict)
     ):
         source["task"] = {"kind": ChainSum.kind, **task}  # settings alone are those of the default task
-    for table, name in ((tree, "advantage"), (tree, "objective"), (critic, "objective")):
+    named = ((tree, "arrange"), (tree, "advantage"), (tree, "objective"), (critic, "objective"))
+    for table, name in named:
         if isinstance(table, dict) and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if value is not None}
     return read(RunConfig, tree)
@@ -400,6 +413,7 @@ def setup_of(config: RunConfig) -> Setup:
     return Setup(
         rollout=config.source.rollout if rows is None else None,
         around=around_of(config.source, config.control.seed),
+        arrange=config.arrange,
         advantage=config.advantage,
         objective=config.objective,
         critic=config.models.critic,

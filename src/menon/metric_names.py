@@ -212,6 +212,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "best_of/dropped_reward": ("reward", "mean reward of the answers left out"),
         "best_of/dropped": ("answers", "answers left out"),
         "best_of/failed": ("answers", "answers without a score"),
+        "arrange/learned": ("answers", "answers that are learned from, in a run with `arrange`"),
+        "arrange/left_out": ("groups", "groups of which `arrange` learns nothing"),
         "greedy/reward": ("reward", "mean score of the greedy answers"),
         "greedy/failed": ("answers", "greedy answers whose grader failed"),
         "segments/per_answer": ("states", "estimated states per answer"),

@@ -25,6 +25,7 @@ RecipeName = Literal[
     "dapo",
     "gspo",
     "cispo",
+    "scalerl",
     "sapo",
     "clip_cov",
     "kl_cov",
@@ -48,6 +49,9 @@ RecipeName = Literal[
     "spo_tree",
     "vineppo",
     "grpo_masked",
+    "raft",
+    "rest_em",
+    "iterative_dpo",
     "calculator",
     "sft",
     "dpo",
@@ -109,9 +113,10 @@ class Overrides(TypedDict, total=False):
     """Questions of the report's best temperature and vote of eight. So many held-out questions are
     answered at temperatures 0, .3 and .6 as well, and eight times at 1, before and after the run,
     for best_accuracy and maj_at_8; 0: none."""
-    order: Literal["shuffled", "by_difficulty"]
+    order: Literal["shuffled", "by_difficulty", "unsolved"]
     """How questions are drawn. shuffled: every question once per epoch; by_difficulty: questions that
-    are answered wrong come more often."""
+    are answered wrong come more often; unsolved: a question that was answered right at least nine
+    times in ten is not asked again."""
     prompts_per_step: int
     """Questions that are asked in a step."""
     samples_per_prompt: int
@@ -190,6 +195,9 @@ class Overrides(TypedDict, total=False):
     objective: Mapping[str, Any]
     """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and
     correction."""
+    arrange: Mapping[str, Any]
+    """Which answers of a step are learned from, and which are pairs: parts by name, in the order in
+    which they run."""
     scale: Literal["laptop", "paper"]
     """Numbers for the built-in base, or the published ones."""
     reference: Literal["none", "frozen"]
@@ -197,7 +205,7 @@ class Overrides(TypedDict, total=False):
     reference_update: Part | None
     """How a reference follows the policy; null: not at all."""
     teacher: str | None
-    """A model of the policy's vocabulary, for distillation: a folder, or a name on the hub."""
+    """A model of the policy's vocabulary, for distillation. It is a folder, or a name on the hub."""
     columns: Table | None
     """Columns of `data`: question and answer."""
     natural: Table | None
@@ -206,6 +214,8 @@ class Overrides(TypedDict, total=False):
     """The value model: objective, optimiser, updates_per_step, ...; null: none."""
     optimiser: Table | None
     """The policy's optimiser: learning_rate, betas, ..."""
+    rows: Table | None
+    """The settings of given text, in one table."""
     source: Table | None
     """The settings of questions and answers, in one table."""
     models: Table | None

@@ -32,6 +32,10 @@ class Contract:
 
 
 PART = Contract()
+ARRANGE = Contract(
+    "an arrangement",
+    says="is called with the batch of a step, and returns that batch with `learn` [S] or `pair` [S] set",
+)
 CREDIT = Contract(
     "an advantage",
     says="is called with the batch of a step, and returns that batch with `advantage` [N] set",

@@ -10,6 +10,7 @@ from menon.record.clock import Clock
 from menon.record.metrics import batch_metrics, step_report, text_metrics
 from menon.source.protocols import Gathered
 from menon.types import Metric, StepReport, UpdateRecord, merge
+from menon.update.arranged import Arrange, arrange
 from menon.update.host import ModelHost
 from menon.update.objective import prepare
 from menon.update.recording import recorded_update
@@ -30,14 +31,6 @@ class Credit(Protocol):
     def reads(self) -> tuple[str, ...]: ...
 
     def __call__(self, batch: Batch, *state: Any) -> Any: ...
-
-
-class Arrange(Protocol):
-    """Says which sequences belong together before a batch is split into updates: pairs, the best of n. It
-    sets `pair` and `learn`, and moves no sequence, because the record is written in their order.
-    """
-
-    def __call__(self, batch: Batch) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -66,9 +59,7 @@ def improve(
     step: int, gathered: Gathered, plan: Plan, host: ModelHost, state: PartState, clock: Clock
 ) -> tuple[StepReport, PartState]:
     with clock("score"):
-        batch = gathered.batch
-        for part in plan.arrange:
-            batch = part(batch)
+        batch, gathered, arranged = arrange(gathered, plan.arrange)
         minibatches = [mini for update in plan.updates for mini in split(batch, update, plan.seed, step)]
         batch = score(batch, minibatches, plan.credit_reads, host)  # only the columns that parts read
     with clock("advantage"):
@@ -81,7 +72,8 @@ def improve(
             plan.reference(step, host)
     with clock("report"):
         texts = text_metrics(gathered.graded) if gathered.graded else {}
-        merge(metrics, batch_metrics(batch) | texts | dict(gathered.metrics) | steered(batch))
+        found = batch_metrics(batch, gathered.batch) | texts | dict(gathered.metrics)
+        merge(metrics, found | arranged | steered(batch))
         report = step_report(step, gathered.graded, batch, metrics, updates)
     return report, state
 

@@ -339,7 +339,8 @@ class Graded:
     """A reward to compare with, from an answer that is not trained on; NaN if its grader failed, None if
     there is none."""
     learn: bool = True
-    """False: the answer was written to estimate values, and is only kept for the record."""
+    """False: the answer is only kept for the record: it was written to estimate values, or a part of
+    `arrange` left it out."""
     age: int = 0
     """Number of steps since it was written."""
 

@@ -74,6 +74,11 @@ def check_unit(name: str, term: Any) -> None:
     if per == "pair" and share not in (None, "pair"):
         raise UserError(f"{name}.loss gives one number per pair; set {name}.share=pair_mean")
     if per != "sequence":
+        if getattr(term.share, "needs_one_number", False):
+            raise UserError(
+                f"{name}.share={kind_of(term.share)} multiplies the number of an answer by its tokens, and "
+                f"{name}.loss gives numbers per token; set {name}.share=sequence_mean, which adds them up"
+            )
         return
     if share not in (None, "sequence"):
         raise UserError(f"{name}.loss gives one number per answer; set {name}.share=sequence_mean")

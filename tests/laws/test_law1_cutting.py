@@ -13,6 +13,7 @@ import torch
 
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
+from menon.arrange import AllPairs, BestOf, BestWorst, Varied
 from menon.batch import Batch, take
 from menon.correction import M2PO, Importance, Reject
 from menon.engines.forward import ValueModel, value_head
@@ -48,9 +49,10 @@ from menon.loss.value import ValueLoss
 from menon.loss.vespo import VESPO
 from menon.select.correct import Correct
 from menon.select.top_entropy import TopEntropy
+from menon.update.host import Job
 from menon.update.objective import cut, prepare
 from menon.update.optimiser import Optimiser
-from menon.update.terms import MiniBatch, Term, Update
+from menon.update.terms import AnyTerm, MiniBatch, Term, Update, split
 
 WHOLE = 10**9
 CUTS = (1, 30, 50)
@@ -114,6 +116,14 @@ POLICY = {
     ),
 }
 
+LEARNED = {
+    "all_pairs": list(range(12)),
+    "best_of": [1, 11],
+    "best_worst": [0, 1, 10, 11],
+    "varied": [0, 1, 2, 3, 8, 9, 10, 11],
+}
+"""Sequences that each part chooses of the groups of four."""
+
 CRITIC = Update({"value": Term(ValueLoss(clip=0.2), TokenMean())}, model="critic")
 
 
@@ -152,11 +162,18 @@ def gradient(
     """The whole gradient of one update as a vector, by sequences in the order of `batch`; and the number of
     passes."""
     batch = setting.batch if batch is None else batch
-    learner = setting.models[update.model]
+    part = MiniBatch(update, torch.arange(batch.num_sequences), first=False)
+    return gradient_of(
+        setting, prepare(part, batch, InProcessHost(setting.models)), tokens_per_forward, update.model
+    )
+
+
+def gradient_of(
+    setting: Setting, job: Job, tokens_per_forward: int, model: str = "policy"
+) -> tuple[torch.Tensor, int]:
+    learner = setting.models[model]
     assert isinstance(learner, TorchLearner)
     learner.tokens_per_forward = tokens_per_forward
-    part = MiniBatch(update, torch.arange(batch.num_sequences), first=False)
-    job = prepare(part, batch, InProcessHost(setting.models))
     micros = list(cut(job, tokens_per_forward, learner.workers))
     learner.accumulate(micros, setting.models)
     grads = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in learner.weights().values()]
@@ -220,6 +237,28 @@ def test_passes_side_by_side_cannot_change_the_gradient(setting: Setting, update
         other, passes = gradient(setting, update, tokens_per_forward)
         assert passes > 1
         assert distance(other, whole) < bound_of(setting, update), f"{passes} passes"
+
+
+@pytest.mark.parametrize("part", [AllPairs(), BestOf(), BestWorst(), Varied()], ids=lambda part: part.kind)
+def test_what_is_left_out_cannot_change_the_gradient(setting: Setting, part):
+    """An update of what `arrange` chose is the update of a batch that never held the rest."""
+    reward = torch.zeros_like(setting.batch.reward)
+    reward[setting.batch.offset[1:] - 1] = torch.tensor([0, 1, 1, 0, 0, 0, 0, 0, 1, 1, 0, 3]).to(reward)
+    batch = part(replace(setting.batch, reward=reward, group=torch.arange(12) // 4))
+    terms: dict[str, AnyTerm] = {
+        "nll": Term(NLL(), PromptMean()),
+        "policy": Term(PPOClip(), SequenceMeanTokenMean()),
+    }
+    if "pair" in part.writes:
+        terms = {"policy": Term(DPO(), PairMean()), "nll": Term(NLL(), PairMeanTokenMean(), Correct())}
+    update = Update(terms)
+    (chosen,) = split(batch, update, seed=0, step=0)
+    assert chosen.rows.tolist() == LEARNED[part.kind]
+    whole, _ = gradient(setting, update, WHOLE, replace(take(batch, chosen.rows), learn=None))
+    job = prepare(replace(chosen, first=False), batch, InProcessHost(setting.models))
+    found = [gradient_of(setting, job, tokens_per_forward) for tokens_per_forward in (1, 30, WHOLE)]
+    assert found[0][1] > found[-1][1] == 1
+    assert all(distance(other, whole) < bound_of(setting, update) for other, _ in found)
 
 
 def test_a_term_matters(setting: Setting):

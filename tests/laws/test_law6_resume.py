@@ -11,18 +11,20 @@ import pytest
 import torch
 
 from menon.advantage import SegmentCredit, Whiten
+from menon.arrange import BestWorst
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.loop import Run, loop
-from menon.loss import PPOClip
-from menon.loss.aggregation import TokenMean
+from menon.loss import DPO, NLL, PPOClip
+from menon.loss.aggregation import PairMean, PairMeanTokenMean, TokenMean
 from menon.parts import Around
-from menon.prompts.order import ByDifficulty
+from menon.prompts.order import ByDifficulty, Unsolved
 from menon.rollout.trees import Trees
 from menon.rollout.turns import Turns
+from menon.select import Correct
 from menon.source.online import Online
 from menon.sync.by_copy import ByCopy
 from menon.types import Prompt, Sampling, StepReport
-from menon.update.terms import Term, Update
+from menon.update.terms import AnyTerm, Term, Update
 from tiny_run import (
     Algorithm,
     Watching,
@@ -46,7 +48,7 @@ class Killed(BaseException):
 def built(algorithm: str, save_every: int) -> Run:
     """`ppo-pretrained` lets the critic learn alone for three steps; `grpo-bfloat16` samples from a copy of
     the weights in bfloat16; `grpo-turns` answers in turns with a game; `grpo-tree` grows trees and leaves
-    edges waiting."""
+    edges waiting; `grpo-pairs` makes pairs of the best and the worst answers."""
     name, _, variant = algorithm.partition("-")
     run = tiny_run(cast(Algorithm, name), steps=STEPS, save_every=save_every)
     if not variant:
@@ -60,10 +62,19 @@ def built(algorithm: str, save_every: int) -> Run:
         source = Online(online(run).prompts, online(run).sampler, trees, online(run).grade, around)
         plan = replace(run.plan, advantage=credit, updates=(update,))
         return replace(run, source=source, plan=plan)
-    if variant == "difficulty":
+    if variant in ("difficulty", "unsolved"):
         prompts: Any = online(run).prompts
-        online(run).prompts = ByDifficulty(prompts.prompts, prompts.seed)
+        order = ByDifficulty if variant == "difficulty" else Unsolved
+        online(run).prompts = order(prompts.prompts, prompts.seed)
         return run
+    if variant == "pairs":
+        terms: dict[str, AnyTerm] = {
+            "policy": Term(DPO(), PairMean()),
+            "nll": Term(NLL(), PairMeanTokenMean(), Correct(), coef=0.1),
+        }
+        online(run).around = replace(online(run).around, samples_per_prompt=4)
+        plan = replace(run.plan, arrange=(BestWorst(),), updates=(Update(terms, count=2),))
+        return replace(run, plan=plan)
     if variant == "pretrained":
         return critic_first(run, 3)
     shared = online(run).sampler
@@ -113,6 +124,8 @@ def in_turns(run: Run) -> Run:
         ("grpo-turns", 2),
         ("grpo-tree", 2),
         ("grpo-difficulty", 2),
+        ("grpo-unsolved", 2),
+        ("grpo-pairs", 2),
     ],
 )
 def test_killed_after_every_step(tmp_path, algorithm: str, save_every: int):

@@ -10,6 +10,7 @@ import pytest
 
 import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
+from menon.arrange import ArrangePart
 from menon.config import CreditPart, RunConfig, changed
 from menon.correction import CorrectionPart
 from menon.engines.hf_models import export
@@ -122,22 +123,33 @@ SETTINGS: dict[str, dict[str, Any]] = {
 STEERED = {"kl_coefficient": "kl", "penalty_coefficient": "old_kl", "entropy_coefficient": "entropy"}
 """Parts that steer a term -> a loss for it."""
 CORRECTIONS: dict[str, dict[str, Any]] = {"reject": {"high": 2.0, "low": 0.5}}
-OFFLINE = {"pair"}
-"""Units of losses that learn from preferences."""
+PAIRS = {"arrange.pairs": "best_worst"}
+"""For losses over pairs."""
+
+
+SHARES = {"sequence": "sequence_mean", "pair": "pair_mean"}
+"""Unit of a loss -> a share for it."""
+FITS: dict[str, dict[str, Any]] = {
+    "sequence_length_mean": {"objective.policy.loss": "gspo"},
+    "pair_mean": {"objective.policy.loss": "dpo", **PAIRS, **FROZEN},
+    "pair_mean_token_mean": {"objective.policy.loss": "nll", **PAIRS},
+}
+"""Share -> what it needs besides."""
 
 
 def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
     """Each part that a file can name, in an otherwise plain run."""
     cases: dict[str, tuple[str, dict[str, Any]]] = {}
     for part in [loss() for loss in get_args(LossPart)]:
-        if part.unit not in OFFLINE:
-            share = "sequence_mean" if part.unit == "sequence" else "token_mean"
+        if "logp" in part.needs or VALUE in part.needs:
+            share = SHARES.get(part.unit, "token_mean")
             name = "policy" if "advantage" in part.reads else "more"
             recipe_name = "ppo" if VALUE in part.needs else "grpo"
             where = "critic.objective" if recipe_name == "ppo" else "objective"
             cases[f"loss {part.kind}"] = (
                 recipe_name,
-                {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN},
+                {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN}
+                | (PAIRS if part.unit == "pair" else {}),
             )
     cases["loss pg"][1]["updates_per_step"] = 1  # it refuses more
     for part in get_args(CreditPart):
@@ -162,11 +174,11 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
             changes["samples_per_prompt"] = 2  # or two right ones tie at the top, and nothing is learned
         cases[f"advantage {part.kind}"] = ("ppo" if "value" in reads else "grpo", changes)
     for part in get_args(AggregationPart):
-        if part.kind != "pair_mean":
-            cases[f"share {part.kind}"] = (
-                "grpo",
-                {"objective.policy.share": {"kind": part.kind, **SETTINGS.get(part.kind, {})}},
-            )
+        share = {"kind": part.kind, **SETTINGS.get(part.kind, {})}
+        cases[f"share {part.kind}"] = ("grpo", {"objective.policy.share": share, **FITS.get(part.kind, {})})
+    for part in get_args(ArrangePart):
+        pairs = {"objective.policy": {"loss": "dpo", "share": "pair_mean"}, **FROZEN} if part.writes else {}
+        cases[f"arrange {part.kind}"] = ("grpo", {"arrange.some": part.kind, **pairs})
     for part in get_args(SelectPart):
         cases[f"select {part.kind}"] = ("grpo", {"objective.policy.select": part.kind})
     for part in get_args(CorrectionPart):
@@ -252,11 +264,13 @@ def test_the_same_seed_is_the_same_run(name, model, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ONLINE)
 def test_unknown_configuration_is_refused(name):
-    for change in (
+    changes: list[dict[str, Any]] = [
         {"learning_rat": 1},
         {"objective.policy.loss.clip_hi": 1},
-        {"advantage.credit.gama": 1},
         {"optimiser.beta": 1},
-    ):
+        *({f"advantage.{part}.gama": 1} for part in recipe(name).advantage),
+        *({f"arrange.{part}.kep": 1} for part in recipe(name).arrange),
+    ]
+    for change in changes:
         with pytest.raises(UserError, match=r"did you mean|there are"):
             changed(recipe(name), change)

@@ -61,6 +61,7 @@ MAY: dict[str, set[str]] = {
     | {"menon.types", "menon.user_code", "menon.processes", "menon.reward", "menon.sandbox"}
     | {"math_verify", "latex2sympy2_extended", "mpmath"},
     "sandbox": STANDARD | {"menon.types", "menon.http", "menon.sandbox"},
+    "arrange": DATA | {"menon.arrange"},
     "advantage": DATA | ARITHMETIC | {"menon.advantage"},
     "shaping": DATA | ARITHMETIC | {"menon.shaping"},
     "control": DATA | ARITHMETIC | {"menon.control"},
@@ -96,7 +97,12 @@ MAY: dict[str, set[str]] = {
 }
 """Room of the package -> prefixes of what it may import beside the standard library."""
 
-NEVER = {"advantage": "torch.distributed", "select": "torch.distributed", "loss": "torch.distributed"}
+NEVER = {
+    "arrange": "torch.distributed",
+    "advantage": "torch.distributed",
+    "select": "torch.distributed",
+    "loss": "torch.distributed",
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -4,18 +4,21 @@ one."""
 import pytest
 
 from menon.errors import UserError
+from menon.loss import GSPO, GSPOToken
 from menon.loss.aggregation import (
     Constant,
     PairMean,
     PairMeanTokenMean,
     PromptMean,
     SelectedMean,
+    SequenceLengthMean,
     SequenceMean,
     SequenceMeanTokenMean,
     TokenMean,
 )
 from menon.select import Correct
-from rows import batch_of, rows_of
+from menon.update.terms import Term
+from rows import batch_of, column_of, rows_of, value_and_gradient
 
 MASK = [[1, 1, 1], [1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 1, 0]]
 VALID = [True, True, True, True, False]
@@ -30,6 +33,7 @@ SELECTED = [[1, 0, 1], [1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
         (SelectedMean(), [1 / 4, 1 / 4, 1 / 4]),
         (SequenceMeanTokenMean(), [1 / 9, 1 / 3, 1 / 6]),
         (SequenceMean(), [1 / 3, 1 / 3, 1 / 3]),
+        (SequenceLengthMean(), [3 / 3, 1 / 3, 2 / 3]),
         (Constant(10), [1 / 30, 1 / 30, 1 / 30]),
         (PromptMean(), [1 / 8, 1 / 8, 1 / 4]),
     ],
@@ -50,7 +54,11 @@ def test_a_mean_of_ones_is_one(share):
 
 
 @pytest.mark.parametrize(
-    "share", [TokenMean(), SelectedMean(), SequenceMeanTokenMean(), SequenceMean(), Constant(3), PromptMean()]
+    "share",
+    [
+        *(TokenMean(), SelectedMean(), SequenceMeanTokenMean(), SequenceMean(), SequenceLengthMean()),
+        *(Constant(3), PromptMean()),
+    ],
 )
 def test_nothing_trained_weighs_nothing(share):
     batch = batch_of([[0, 0], [0, 0]])
@@ -78,3 +86,19 @@ def test_means_over_the_answers_of_pairs():
 def test_refuses_a_length_of_zero():
     with pytest.raises(UserError, match="length of the Constant share is 0"):
         Constant(0)
+
+
+def test_an_answers_number_times_its_tokens():
+    """LUSPO: two answers of 3 and 1 tokens, A = 2 and -1, on-policy. Its loss is (3 * -2 + 1 * 1) / 2, and
+    the gradient on every token is -A / 2: that of the loss per token with its sums. GSPO's is divided by 3
+    and 1."""
+    batch = batch_of([[1, 1, 1], [1, 0, 0]], advantage=[[2, 2, 2], [-1, 0, 0]])
+    logp = column_of(batch, [[-1, -2, -3], [-4, 0, 0]])
+    luspo = value_and_gradient(Term(GSPO(), SequenceLengthMean()), batch, {"logp": logp})
+    assert luspo[0] == pytest.approx(-2.5)
+    assert luspo[1][batch.is_action].tolist() == pytest.approx([-1, -1, -1, 0.5])
+    by_token = value_and_gradient(Term(GSPOToken(), SequenceMean()), batch, {"logp": logp})
+    assert by_token[0] == pytest.approx(-2.5)
+    assert by_token[1].tolist() == pytest.approx(luspo[1].tolist())
+    gspo = value_and_gradient(Term(GSPO(), SequenceMean()), batch, {"logp": logp})
+    assert gspo[1][batch.is_action].tolist() == pytest.approx([-1 / 3] * 3 + [0.5])

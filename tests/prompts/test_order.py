@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from menon.errors import UserError
-from menon.prompts.order import ByDifficulty, Shuffled
+from menon.prompts.order import ByDifficulty, Shuffled, Unsolved
 from menon.types import Graded, Prompt, Verdict
 
 
@@ -64,6 +64,29 @@ def answers(*accs: tuple[int, float]) -> list[Any]:
     """(prompt's index, correctness)."""
     by_index = {prompt.index: prompt for prompt in prompts(60)}
     return [Graded(SimpleNamespace(prompt=by_index[i]), Verdict(acc, acc)) for i, acc in accs]  # type: ignore[arg-type]
+
+
+def test_solved_questions_are_not_asked_again():
+    """9 of 10 right is solved, 8 of 10 and the unknown are not; later epochs keep the order of the others."""
+    order, plain = Unsolved(prompts(4), seed=2), Shuffled(prompts(4), seed=2)
+    assert names(order.take(4)) == names(plain.take(4))
+    order.note(answers((0, 0.0), *[(0, 1.0)] * 9, *[(1, 1.0)] * 8, (1, 0.0), (1, 0.0), (2, float("nan"))))
+    left = [name for name in names(plain.take(8)) if name[0] != 0]
+    assert names(order.take(5)) == left[:5]
+    assert names(order.take(1)) == left[5:6]
+    order.note(answers((1, 1.0), (2, 1.0)))
+    assert {index for index, _ in names(order.take(3))} == {3}
+    order.note(answers((3, 1.0)))  # none is left
+    assert {index for index, _ in names(order.take(8))} == {0, 1, 2, 3}
+
+
+def test_a_loaded_state_still_leaves_the_solved_out():
+    unbroken, resumed = Unsolved(prompts(5), seed=1), Unsolved(prompts(5), seed=1)
+    unbroken.take(3)
+    unbroken.note(answers((0, 1.0), (3, 1.0), (4, 0.0)))
+    resumed.load(json.loads(json.dumps(unbroken.state())))
+    assert names(resumed.take(9)) == names(unbroken.take(9))
+    assert resumed.state() == unbroken.state()
 
 
 def test_what_is_answered_wrong_comes_more_often():

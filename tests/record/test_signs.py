@@ -51,6 +51,7 @@ WRONG = [graded("a", 0), graded("b", 0)]
 CUT = [graded("aaaa", 0, room=3), graded("bbbb", 0, room=3)]
 SAME = [graded("aaaa", 0.5, 0, room=3), graded("bbbb", 0.5, 0, room=3), graded("c", 0.5, 0)]
 SAME_TEXT = [graded("a", 0), graded("a", 0)]
+NOTHING_LEFT = {"arrange/learned": 0.0, "arrange/left_out": 2.0, "groups/varied": 0.5}
 BASE = {"data": "x.jsonl", "model": "base", "reward": None}
 
 
@@ -80,6 +81,8 @@ BASE = {"data": "x.jsonl", "model": "base", "reward": None}
         (GOOD, {"update/empty": 1.0}, {}, "empty", "no token had a weight"),
         (GOOD, {}, {"learning_rate": 0.0}, "learning_rate", "leave it out, or set it higher"),
         (APART, {"reward/not_applicable": 2.0}, {}, "not_applicable", "applies to none of the 2 answers"),
+        (WRONG, NOTHING_LEFT | {"groups/varied": 0.0}, {}, "all_wrong", "no answer was right (0 of 2)"),
+        (GOOD, NOTHING_LEFT, {"arrange": {"best": {}}}, "empty", "arrange.best left out all 2 groups"),
         (GOOD, {"grad_norm": 0.0}, {}, "no_gradient", "the rewards differ and the gradient is 0"),
     ],
 )  # fmt: skip

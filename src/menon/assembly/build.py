@@ -13,7 +13,7 @@ from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.header import header
 from menon.assembly.notices import advice_for, notices
 from menon.assembly.origin import origin_of_run
-from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
+from menon.assembly.own_parts import own_arrange, own_credit, own_reference, own_rollout, own_term
 from menon.assembly.placement import Placed, device_of, place
 from menon.assembly.questions import check_tags, own_questions, prompts_to_train, questions, stop_of, task_of
 from menon.assembly.reward_models import with_models
@@ -27,7 +27,7 @@ from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Agreement, Run
 from menon.parts import Around, built, close, needs_truth
-from menon.prompts.order import ByDifficulty, Shuffled
+from menon.prompts.order import ByDifficulty, Shuffled, Unsolved
 from menon.prompts.render import NoRoom
 from menon.record.signs import own_data_of_base
 from menon.record.spans import TextSpans
@@ -54,7 +54,7 @@ AGREEMENT = {
 }
 """By the run's dtype, in nats a token. A model of 387 M random weights differs by 3e-6 in float32 and .05 in
 bfloat16, the built-in base by 2e-7 and .0015."""
-ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty}
+ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty, "unsolved": Unsolved}
 
 
 @contextmanager
@@ -144,6 +144,7 @@ def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> P
         own_credit(advantage, estimator(setup)),
         updates_of(dict(setup.objective), models, around),
         control.seed,
+        own_arrange({name: built(part, around) for name, part in setup.arrange.items()}),
         reference=own_reference(models.reference_update),
         record_updates=control.record == "full",
     )
@@ -234,8 +235,8 @@ def truth_of(source: OnlineSource) -> Reward | None:
 def parts_that_need_truth(setup: Setup, order: str) -> Iterator[str]:
     """The settings that need to know which answers are right."""
     yield from (name for name, part in setup.parts() if needs_truth(part))
-    if order == "by_difficulty":
-        yield "order=by_difficulty"
+    if order != "shuffled":
+        yield f"order={order}"
 
 
 def shows_of(source: OnlineSource) -> Shows:

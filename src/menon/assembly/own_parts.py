@@ -17,6 +17,7 @@ from menon.batch import Batch, columns_per
 from menon.errors import UserError
 from menon.parts import (
     AGGREGATION,
+    ARRANGE,
     CORRECTION,
     CREDIT,
     LOSS,
@@ -31,6 +32,7 @@ from menon.rollout.protocols import Collected
 from menon.state_codec import encode
 from menon.step import Credit
 from menon.types import Graded, Max, Mean, Metric, Sum, Unit
+from menon.update.arranged import Arrange
 from menon.update.host import ModelHost
 from menon.update.protocols import NEEDS, Current, Need, Prepares
 from menon.update.terms import AnyTerm
@@ -307,6 +309,12 @@ class OwnCredit(OwnPart):
             self.per_token(f"set the column '{name}' to", column, batch)
 
 
+class OwnArrange(OwnCredit):
+    """A part that arranges: the same sequences, with `learn` or `pair` set."""
+
+    contract = ARRANGE
+
+
 class OwnStatefulCredit(OwnCredit):
     """A part of the advantage stage with a state."""
 
@@ -376,6 +384,12 @@ def own_rollout(part: Any) -> Any:
 
 def own_reference(part: Any) -> Any:
     return OwnReference(part, "reference_update") if part is not None and is_own(part) else part
+
+
+def own_arrange(arrange: Mapping[str, Any]) -> tuple[Arrange, ...]:
+    """The parts that arrange, in their order."""
+    parts = ((f"arrange.{name}", part) for name, part in arrange.items())
+    return tuple(OwnArrange(part, place, must=False) if is_own(part) else part for place, part in parts)
 
 
 def own_credit(advantage: Mapping[str, Any], estimator: str) -> dict[str, Credit]:

@@ -56,6 +56,12 @@ STAGES = (
         ("rollouts", "collector"),
     ),
     Stage(
+        *("arrange", "arrange.NAME", "arrange", "ArrangePart"),
+        "Which answers of a step are learned from, and which two are a pair. The others stay in the record.",
+        "docs/algorithms/rejection_sampling.md",
+        ("arrangement", "rejection_sampling"),
+    ),
+    Stage(
         *("shaping", "advantage.NAME", "shaping", "ShapingPart"),
         "Changes rewards before the estimator. The order of the table advantage is the order in which parts "
         "run.",
@@ -122,11 +128,13 @@ PAGES = {
             "entropy": ("entropy", "entropy_coefficient"),
             "ppo_kl_penalty": ("old_kl", "penalty_coefficient", "ppo_penalty"),
             "trpo": ("trpo", "early_stop"),
-            "gspo": ("gspo", "gspo_token"),
+            "gspo": ("gspo", "gspo_token", "sequence_length_mean"),
             "pg": ("pg", "surrogate"),
             "grpo_masked": ("grpo_masked", "probability"),
             "vapo": ("vapo", "nll", "correct"),
-            "dynamic_sampling": ("dynamic_sampling", "best_of"),
+            "dynamic_sampling": ("dynamic_sampling",),
+            "rejection_sampling": ("raft", "rest_em", "iterative_dpo", "best_of"),
+            "cispo": ("cispo", "scalerl"),
             "remax": ("remax", "greedy_baseline"),
             "spo_chain": ("spo_chain", "segment", "segments"),
             "spo_tree": ("spo_tree", "tree"),
@@ -142,7 +150,7 @@ PAGES = {
     **{
         kind: f"docs/algorithms/{kind}.md"
         for kind in (
-            *("gpg", "maxrl", "opo", "optimal_token", "rloo", "grpo_passk", "cispo", "clip_cov", "kl_cov"),
+            *("gpg", "maxrl", "opo", "optimal_token", "rloo", "grpo_passk", "clip_cov", "kl_cov"),
             *("dppo", "dual_clip", "geo_mean", "sapo", "value", "vespo", "top_entropy", "dapo", "drgrpo"),
             "vineppo",
         )
@@ -239,6 +247,7 @@ GROUPS = (
                 "stop",
                 "keep_special_tokens",
                 "rollout",
+                "arrange",
                 "ahead",
                 "updates_per_step",
                 "old",

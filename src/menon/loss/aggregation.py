@@ -3,7 +3,8 @@ passes, so the cut cannot change them.
 
 Sequences and prompts count when they hold a trained token: empty answers and those whose grader failed are in
 no denominator. Only `SelectedMean` lets a selection change its denominator. `per` names what a denominator
-counts; a loss with one number per sequence cannot be averaged over tokens.
+counts; a loss with one number per sequence cannot be averaged over tokens. `counts` is the unit that must not
+be cut for the weights to be right, if it is more than a token.
 """
 
 from dataclasses import dataclass, replace
@@ -82,6 +83,21 @@ class SequenceMean:
 
 
 @dataclass(frozen=True)
+class SequenceLengthMean:
+    """L / sequences, L = trained tokens of the token's own sequence (LUSPO, arXiv 2602.05261): for losses
+    with one number per sequence that is a mean over its tokens, like `GSPO`, whose gradient on a token it
+    frees from the length. For a loss per token that is `SequenceMean`."""
+
+    kind: Literal["sequence_length_mean"] = "sequence_length_mean"
+    per: ClassVar[Unit] = "sequence"
+    needs_one_number: ClassVar[bool] = True
+
+    def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
+        weight = _weigh(batch, selected, _num_sequences(batch))
+        return weight * ragged.spread(batch.action_lengths, batch.offset)
+
+
+@dataclass(frozen=True)
 class Constant:
     """1 / (sequences * length) with a fixed length (Dr.GRPO): no weight depends on how long answers are."""
 
@@ -133,6 +149,7 @@ class PairMean:
     """What weighs the same."""
     kind: Literal["pair_mean"] = "pair_mean"
     per: ClassVar[Unit] = "pair"
+    counts: ClassVar[Unit] = "pair"
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
         preferred, _ = pairs_of(batch)
@@ -151,6 +168,7 @@ class PairMeanTokenMean:
 
     kind: Literal["pair_mean_token_mean"] = "pair_mean_token_mean"
     per: ClassVar[Unit] = "token"
+    counts: ClassVar[Unit] = "pair"
 
     def __call__(self, batch: Batch, selected: Tensor) -> Tensor:
         count = _by_pair(batch, len(pairs_of(batch)[0]))
@@ -171,6 +189,7 @@ AggregationPart = (
     | SelectedMean
     | SequenceMeanTokenMean
     | SequenceMean
+    | SequenceLengthMean
     | Constant
     | PromptMean
     | PairMean

@@ -1,4 +1,4 @@
-"""Preferences: which two sequences of a batch belong together, and what their losses share.
+"""Preferences: which sequences of a batch are compared, and what their losses share.
 
 A loss over pairs gives one number per pair, on the last action token of the preferred answer.
 """
@@ -17,10 +17,11 @@ from menon.types import Mean, Metric, Sum
 
 def pairs_of(batch: Batch) -> tuple[Tensor, Tensor]:
     """Sequences [P] that are preferred and [P] those that they are preferred to, one entry per pair, sorted
-    by pair number.
+    by pair number. Where more than two sequences share a number, each with acc 1 is preferred to each with
+    acc 0.
 
     Left out are pairs with an invalid sequence, with an empty answer, or with two equal answers. UserError
-    unless each pair holds one sequence with acc 1 and one with acc 0.
+    unless each number has sequences with acc 1 and with acc 0, and no others.
     """
     preferred, other, usable = _pairs(batch)
     return preferred[usable], other[usable]
@@ -28,17 +29,21 @@ def pairs_of(batch: Batch) -> tuple[Tensor, Tensor]:
 
 def _pairs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """All pairs, and [P] bool: those that a loss can use."""
-    name, index, size = torch.unique(unit_of(batch, "pair"), return_inverse=True, return_counts=True)
-    rows = torch.argsort(2 * index + (batch.acc != 1).long(), stable=True)
-    wrong = size != 2
-    if not wrong.any():
-        preferred, other = rows.view(-1, 2).unbind(1)
-        wrong = (batch.acc[preferred] != 1) | (batch.acc[other] != 0)
+    name, index, size_K = torch.unique(unit_of(batch, "pair"), return_inverse=True, return_counts=True)
+    good_K, bad_K = (ragged.sum_by((batch.acc == acc).long(), index, len(name)) for acc in (1, 0))
+    wrong = (good_K * bad_K == 0) | (good_K + bad_K != size_K)
     if wrong.any():
         raise UserError(
             f"pair {int(name[wrong][0])} must hold two answers, the preferred with acc 1 and the other "
-            "with acc 0"
+            "with acc 0, or several of both"
         )
+    rows = torch.argsort(2 * index + (batch.acc != 1).long(), stable=True)  # the good ones first
+    count_K = good_K * bad_K
+    number = torch.repeat_interleave(torch.arange(len(name), device=rows.device), count_K)
+    place = torch.arange(len(number), device=rows.device) - (count_K.cumsum(0) - count_K)[number]
+    first = (size_K.cumsum(0) - size_K)[number]
+    preferred = rows[first + place // bad_K[number]]
+    other = rows[first + good_K[number] + place % bad_K[number]]
     size_S = batch.action_lengths
     answer = ragged.pad(torch.where(batch.trained, batch.token, -1), batch.offset, fill=-1)
     equal = (answer[preferred] == answer[other]).all(1)

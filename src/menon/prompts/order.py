@@ -54,6 +54,47 @@ class Shuffled:
         self.taken = state["taken"]
 
 
+class Unsolved(Shuffled):
+    """Every question once per epoch, without those that were answered right at least `SOLVED` of the time
+    when they were last asked (no-positive-resampling: ScaleRL, arXiv 2510.13786).
+
+    Such a question is not asked again. When none is left, all of them come again.
+    """
+
+    SOLVED = 0.9
+
+    def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
+        super().__init__(prompts, seed)
+        self.solved: set[int] = set()
+        self.row = {prompt.index: row for row, prompt in enumerate(self.prompts)}
+
+    def take(self, count: int) -> list[tuple[Prompt, int]]:
+        """The next unsolved prompts, each with its epoch."""
+        asked: list[tuple[Prompt, int]] = []
+        while len(asked) < count:
+            epoch, place = divmod(self.taken, len(self.prompts))
+            rows = [int(row) for row in self.order(epoch)[place:]]
+            for row in rows[: count - len(asked)]:
+                if row not in self.solved:
+                    asked.append((self.prompts[row], epoch))
+                self.taken += 1
+        return asked
+
+    def note(self, graded: Sequence[Graded]) -> None:
+        """Removes the questions that these graded answers solve; answers whose correctness is unknown are
+        skipped."""
+        self.solved |= {self.row[index] for index, rate in rates(graded).items() if rate >= self.SOLVED}
+        if len(self.solved) == len(self.prompts):
+            self.solved.clear()
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"solved": sorted(self.solved)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        super().load(state)
+        self.solved = set(state["solved"])
+
+
 class ByDifficulty(Shuffled):
     """Questions that are answered wrong come more often (prioritised sampling: Kimi k1.5, arXiv 2501.12599).
 
@@ -89,11 +130,7 @@ class ByDifficulty(Shuffled):
     def note(self, graded: Sequence[Graded]) -> None:
         """Updates s of the questions that these graded answers belong to; answers whose correctness is
         unknown are skipped."""
-        found: dict[str, list[float]] = {}
-        for answer in graded:
-            if not np.isnan(answer.verdict.acc):
-                found.setdefault(self.row[answer.rollout.prompt.index], []).append(answer.verdict.acc)
-        self.rates |= {row: float(np.mean(accs)) for row, accs in found.items()}
+        self.rates |= {self.row[index]: rate for index, rate in rates(graded).items()}
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"visits": dict(self.visits), "rates": dict(self.rates)}
@@ -101,3 +138,12 @@ class ByDifficulty(Shuffled):
     def load(self, state: dict[str, Any]) -> None:
         super().load(state)
         self.visits, self.rates = dict(state["visits"]), dict(state["rates"])
+
+
+def rates(graded: Sequence[Graded]) -> dict[int, float]:
+    """A question's number in its data set -> the share of right answers among those of known correctness."""
+    found: dict[int, list[float]] = {}
+    for answer in graded:
+        if not np.isnan(answer.verdict.acc):
+            found.setdefault(answer.rollout.prompt.index, []).append(answer.verdict.acc)
+    return {index: float(np.mean(accs)) for index, accs in found.items()}

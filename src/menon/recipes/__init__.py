@@ -17,6 +17,7 @@ ONLINE = {
     "dapo": "grpo with clip-higher, dynamic sampling and a soft penalty on answers near the limit",
     "gspo": "one ratio and one clip per answer",
     "cispo": "the importance weight is clipped, the gradient of every token stays",
+    "scalerl": "cispo, every prompt weighs the same, no groups of equal rewards, no solved questions",
     "sapo": "a smooth gate instead of a clip",
     "clip_cov": "a few tokens that would collapse the entropy are left out",
     "kl_cov": "a penalty on the few tokens that would collapse the entropy",
@@ -40,6 +41,9 @@ ONLINE = {
     "spo_tree": "credit for segments of fixed length, by a tree of answers to each question",
     "vineppo": "credit for lines, by fresh answers from where each begins; no critic",
     "grpo_masked": "grpo on tokens with a probability below .9",
+    "raft": "imitation of the best of its own answers to each question",
+    "rest_em": "imitation of its own right answers, at most ten to a question",
+    "iterative_dpo": "DPO on the best and the worst of its own answers to each question",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
 """Recipes that learn from what their policy writes."""

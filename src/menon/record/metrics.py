@@ -35,26 +35,29 @@ COVARIANCE_TOPS = {"top002": 0.0002, "top02": 0.002, "top2": 0.02, "top20": 0.2,
 """Name, which is the percentage without its point -> share of the tokens (docs/numerics.md, 15)."""
 
 
-def batch_metrics(batch: Batch) -> dict[str, Metric]:
+def batch_metrics(batch: Batch, written: Batch | None = None) -> dict[str, Metric]:
     """Metrics of a batch: accuracy and groups where some correctness is known, lengths, entropy; also
-    advantages and values if the batch has them.
+    advantages and values if the batch has them. `written` is the batch before a part chose what to learn
+    from: the text is measured on all of it.
 
     Lengths count action tokens. Standard deviations are Bessel's; for fewer than two numbers they are 0.
     """
-    valid = batch.valid
+    written = batch if written is None else written
+    valid, text = batch.valid, written.trained
     metrics: dict[str, Metric] = {
         "reward/failed": Sum(int((~valid).sum())),
         "trunc_rate": _mean(batch.finish[valid] == FINISHES.index("length")),
         "stop_rate": _mean(batch.finish[valid] == FINISHES.index("stop")),
         "tokens/generated": Sum(int(batch.is_action.sum())),
     }
-    metrics |= _correctness(batch) | _lengths(batch)
+    metrics |= _correctness(written) | _lengths(written)
     if batch.entropy is not None:
-        metrics |= _entropies(batch.entropy[batch.trained])
+        scored = batch.entropy is not written.entropy  # by the trainer, and only what is learned from
+        metrics |= _entropies(batch.entropy[batch.trained if scored else text])
     if batch.behaviour_logp is not None:
         if batch.log_kept is not None and bool((batch.log_kept < 0).any()):
-            metrics["sampling/kept"] = _mean(batch.log_kept[batch.trained].exp())
-        metrics["entropy/mc"] = _mean(-batch.behaviour_logp[batch.trained])
+            metrics["sampling/kept"] = _mean(batch.log_kept[text].exp())
+        metrics["entropy/mc"] = _mean(-batch.behaviour_logp[text])
     if batch.advantage is not None:
         advantage = batch.advantage[batch.trained]
         metrics |= {

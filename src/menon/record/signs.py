@@ -340,6 +340,8 @@ def without_signal(
             f"the reward applies to none of the {apart:g} answers; name another for these rows, or leave "
             "them out",
         )
+    if line.get("arrange/learned", 1) == 0:
+        return nothing_arranged(line, tally, settings)
     if found := next(faults(line, settings), None):
         return found
     if tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):
@@ -351,6 +353,18 @@ def without_signal(
             "objective",
         )
     return None
+
+
+def nothing_arranged(line: Mapping[str, float], tally: Tally, settings: Mapping[str, Any]) -> Sign:
+    """Why the parts of `arrange` leave out every group."""
+    if tally.answers > 1 and line.get("groups/varied", 0) == 0:
+        return cause(tally, settings)
+    names = ", ".join(f"arrange.{name}" for name in setting(settings, "arrange") or ())
+    return Sign(
+        "empty",
+        f"{names or 'arrange'} left out all {line['arrange/left_out']:.0f} groups of the step, so nothing "
+        "was learned; raise samples_per_prompt, take easier questions, or let it keep more",
+    )
 
 
 def worse(lines: Sequence[Mapping[str, float]], settings: Mapping[str, Any]) -> Sign | None:

@@ -46,6 +46,8 @@ def score(
     read = set(by_credit).union(*(minibatch.update.reads for minibatch in minibatches))
     wanted = sorted((read & ASKS.keys()) - ({"old_logp"} if bypass else set()))
     columns: dict[str, Tensor] = {}
+    if not minibatches:  # nothing is learned from, and the advantage stage may still read columns
+        columns = {ASKS[name].name: torch.full((batch.num_tokens,), torch.nan) for name in wanted}
     for minibatch in minibatches:
         spared = {"old_logp"} - set(by_credit) if minibatch.first else set()
         asks = [ASKS[name] for name in wanted if name not in spared]

@@ -59,9 +59,11 @@ class Update:
 
     @property
     def unit(self) -> Unit:
-        """The coarsest unit among the terms."""
+        """The coarsest unit among the terms: of a loss, or of an aggregation that counts pairs."""
         order: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
-        return max((term.loss.unit for term in self.terms.values()), key=order.index)
+        units: list[Unit] = [term.loss.unit for term in self.terms.values()]
+        units += [getattr(term.share, "counts", "token") for term in self.terms.values()]
+        return max(units, key=order.index)
 
     @property
     def reads(self) -> set[str]:
