@@ -404,7 +404,7 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
             {"objective.policy.los": "gspo"},
             "unknown setting 'objective.policy.los'; did you mean 'objective.policy.loss'?",
         ),
-        ({"objective.kl.loss": "kl"}, "in objective.kl: 'share' is missing"),
+        ({"objective.kl.share": "token_mean"}, "in objective.kl: 'loss' is missing"),
         (
             {"critic.objectiv": {}},
             "unknown setting 'models.critic.objectiv'; did you mean 'models.critic.objective'?",

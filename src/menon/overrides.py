@@ -51,6 +51,7 @@ RecipeName = Literal[
     "calculator",
     "sft",
     "dpo",
+    "reward_model",
 ]
 """The name of a recipe (docs/recipes.md)."""
 
