@@ -314,10 +314,8 @@ class RunConfig:
         check(setup_of(self))
         if self.models.policy.head != "none" and self.asks:
             raise UserError(
-                "a model with a reward head scores texts and is asked no questions; leave task, source.data "
-                "and environment out, or the head: head=none"
-                if self.rows is not None
-                else "head=reward learns from given pairs; start from the recipe reward_model"
+                "a model with a reward head scores texts and is asked no questions; start from the recipe "
+                "reward_model, and leave task, source.data and environment out"
             )
 
     @property

@@ -383,7 +383,8 @@ def own_credit(advantage: Mapping[str, Any], estimator: str) -> dict[str, Credit
 
 
 def own_term(term: AnyTerm, place: str) -> AnyTerm:
-    """The term with the user's parts in it, and with a share; `place` is the term's place in the configuration."""
+    """The term with the user's parts in it, and with a share if it names none; `place` is the term's place in
+    the configuration."""
     parts: dict[str, Any] = {f.name: getattr(term, f.name) for f in fields(term)}
     all_count = term.select is None and not term.correction
     if is_own(term.loss):

@@ -1,6 +1,7 @@
 """Tokens that a vocabulary lacks, and rows of the embeddings for them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from tokenizers import AddedToken
@@ -29,15 +30,16 @@ def add_tokens(
     if not tokens:
         return
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens], True)
-    new = [int(tokenizer.convert_tokens_to_ids(token)) for token in tokens]
-    start_at_the_mean(model, sorted(known.values()), new)
+    found = tokenizer.get_vocab()
+    start_at_the_mean(model, sorted(known.values()), [found[token] for token in tokens])
 
 
 @torch.no_grad()
 def start_at_the_mean(model: PreTrainedModel, known: Sequence[int], new: Sequence[int]) -> None:
     """Sets the rows `new` of the embeddings to the mean of the rows `known`. The embeddings grow if they end
     before them; many have spare rows."""
-    if max(new) >= model.get_input_embeddings().weight.shape[0]:
+    embeddings: Any = model.get_input_embeddings()
+    if max(new) >= embeddings.num_embeddings:
         with quiet():
             model.resize_token_embeddings(max(new) + 1, mean_resizing=False)
     for layer in (model.get_input_embeddings(), model.get_output_embeddings()):

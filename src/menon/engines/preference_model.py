@@ -86,15 +86,15 @@ def load_classifier(folder: Path, name: str, dtype: torch.dtype) -> Any:
             output_loading_info=True,
         )
     model, report = loaded
-    if model.config.num_labels != 1:
-        raise UserError(
-            f"{name} has {model.config.num_labels} labels; a preference model has a scalar head, which is one"
-        )
     wrong = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
     if wrong:
         raise UserError(
             f"{name} is no preference model: it lacks the weights {wrong[0]}; a language model alone has "
             "no scalar head"
+        )
+    if model.config.num_labels != 1:
+        raise UserError(
+            f"{name} has {model.config.num_labels} labels; a preference model has a scalar head, which is one"
         )
     head_of(model, name)
     return model

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -28,10 +29,11 @@ def classifier_without_weights(model: PreTrainedModel, padding: int | None) -> P
     """The classifier of one label for the model's configuration, its own weights on the meta device."""
     config = copy.deepcopy(model.config)
     config.num_labels, config.pad_token_id = 1, padding
-    kind = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    kind: Any = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
     name = str(model.name_or_path)
     with torch.device("meta"), in_a_sentence(name, f"{name} cannot be a classifier", "choose another model"):
-        return kind(config)
+        found: PreTrainedModel = kind(config)
+    return found
 
 
 def export_reward_model(
@@ -39,7 +41,7 @@ def export_reward_model(
 ) -> None:
     """A folder for `AutoModelForSequenceClassification`: the trunk, the head as `score`, and the tokenizer.
     The score of a text is that of its last token, which is an end-of-text token."""
-    classifier = classifier_without_weights(model, tokenizer.pad_token_id)
+    classifier: Any = classifier_without_weights(model, tokenizer.pad_token_id)
     setattr(classifier, classifier.base_model_prefix, model.base_model)
     classifier.score = head
     classifier.to(head.weight.dtype)

@@ -41,7 +41,10 @@ class Rows:
             return index
         if self._order[0] != epoch:
             order = stream(self.seed, "rows", epoch).permutation(len(self.rows))
-            self._order = (epoch, together(order, [row[0].group for row in self.rows]) if self._pairs else order)
+            self._order = (
+                epoch,
+                together(order, [row[0].group for row in self.rows]) if self._pairs else order,
+            )
         return int(self._order[1][index])
 
     def learned(self, report: StepReport) -> None:
