@@ -412,7 +412,10 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
             {"objective.policy.los": "gspo"},
             "unknown setting 'objective.policy.los'; did you mean 'objective.policy.loss'?",
         ),
-        ({"objective.kl.loss": "kl"}, "in objective.kl: 'share' is missing and has no default; set it"),
+        (
+            {"objective.kl.share": "token_mean"},
+            "in objective.kl: 'loss' is missing and has no default; set it",
+        ),
         (
             {"critic.objectiv": {}},
             "unknown setting 'models.critic.objectiv'; did you mean 'models.critic.objective'?",

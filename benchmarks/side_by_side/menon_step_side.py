@@ -17,6 +17,7 @@ from menon.recipes import recipe
 from menon.record.clock import Clock
 from menon.reward.grade import grading_of
 from menon.source.online import Online
+from menon.source.protocols import Source
 from menon.step import improve
 from menon.types import Request, StepReport
 from side_by_side.channel import serve
@@ -29,7 +30,7 @@ OPEN = ExitStack()
 class Steps:
     """One step after another of a run; `seconds()` is what the next one takes."""
 
-    def __init__(self, run: Run, source: Online) -> None:
+    def __init__(self, run: Run, source: Source) -> None:
         self.run, self.source = run, source
         self.state = run.plan.initial_state()
         self.step = 0

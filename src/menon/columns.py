@@ -58,6 +58,8 @@ class Setup:
     updates_per_step: int = 1
     natural: bool = False
     """The policy is moved by natural gradients."""
+    head: str = ""
+    """The name of the policy's head; "": it has none."""
     environment: Any = None
     task: Any = None
     given: frozenset[str] = TEXT | OPTIONAL

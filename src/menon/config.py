@@ -176,6 +176,12 @@ class Policy:
 
     model: str = "base"
     """A folder, a name on the Hugging Face hub, or base or search_base. The last two are built in."""
+    add_tokens: tuple[str, ...] = ()
+    """Special tokens that its vocabulary lacks, like <think>. Their embeddings begin at the mean of the
+    others."""
+    head: Literal["none", "reward"] = "none"
+    """reward: a scalar head, which gives every text a score. Checkpoints are then sequence classifiers, for
+    `reward.model` of other runs."""
     optimiser: Optimiser = field(default_factory=Optimiser)
     """AdamW: learning rate, moments, schedule, clipping."""
     natural: NaturalGradient | None = None
@@ -188,6 +194,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         at_least(1, "updates_per_step", self.updates_per_step)
+        if "" in self.add_tokens or len(set(self.add_tokens)) < len(self.add_tokens):
+            raise UserError("add_tokens names a token twice, or an empty one; name each token once")
 
 
 @dataclass(frozen=True)
@@ -327,6 +335,11 @@ class RunConfig:
                 "leave it out"
             )
         check(setup_of(self))
+        if self.models.policy.head != "none" and self.asks:
+            raise UserError(
+                "a model with a reward head scores texts and is asked no questions; start from the recipe "
+                "reward_model, and leave task, source.data and environment out"
+            )
 
     @property
     def asks(self) -> bool:
@@ -422,6 +435,7 @@ def setup_of(config: RunConfig) -> Setup:
         old_is_behaviour=policy.old == "behaviour",
         updates_per_step=policy.updates_per_step,
         natural=policy.natural is not None,
+        head="" if policy.head == "none" else policy.head,
         environment=config.source.environment,
         task=config.source.task,
         **given,

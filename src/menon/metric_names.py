@@ -158,6 +158,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "share",
             "pairs whose preferred answer has the larger reward; with bradley_terry a tie counts one half",
         ),
+        "pairs/expected_accuracy": (
+            "share",
+            "the accuracy that the scores of bradley_terry expect: mean of sigmoid of the margin's size. It "
+            "is pairs/accuracy where scores are calibrated",
+        ),
         "pairs/margin": ("reward", "mean of how far the reward of the preferred answer is ahead"),
         "pairs/chosen_reward": (
             "reward",

@@ -55,6 +55,7 @@ RecipeName = Literal[
     "calculator",
     "sft",
     "dpo",
+    "reward_model",
 ]
 """The name of a recipe (docs/recipes.md)."""
 
@@ -154,6 +155,12 @@ class Overrides(TypedDict, total=False):
     with a copy of the weights write them. 0: each step is written by the newest weights."""
     model: str
     """A folder, a name on the Hugging Face hub, or base or search_base. The last two are built in."""
+    add_tokens: Sequence[str]
+    """Special tokens that its vocabulary lacks, like <think>. Their embeddings begin at the mean of
+    the others."""
+    head: Literal["none", "reward"]
+    """reward: a scalar head, which gives every text a score. Checkpoints are then sequence
+    classifiers, for `reward.model` of other runs."""
     updates_per_step: int
     """Optimiser steps on the answers of a step; each takes its share of them."""
     old: Literal["trainer", "behaviour"]

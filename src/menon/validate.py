@@ -6,7 +6,7 @@ from menon.columns import CriticSettings, Setup, check_columns, needs_of, reads_
 from menon.errors import UserError
 from menon.parts import Checks, compares
 from menon.rollout.protocols import sizes_of
-from menon.update.protocols import VALUE
+from menon.update.protocols import VALUE, Head
 
 
 def check(setup: Setup) -> None:
@@ -25,6 +25,7 @@ def check(setup: Setup) -> None:
             part.check(name, setup.around)
     check_rollout(setup)
     check_terms(setup)
+    check_heads(setup)
     if setup.critic is not None:
         check_critic(setup, setup.critic)
 
@@ -64,6 +65,26 @@ def check_terms(setup: Setup) -> None:
     for where, objective in setup.objectives().items():
         for name, term in objective.items():
             check_unit(f"{where}.{name}", term)
+
+
+def check_heads(setup: Setup) -> None:
+    """UserError if a loss reads a head that the policy lacks, or no loss reads the one it has."""
+    read: set[str] = set()
+    for name, term in setup.objective.items():
+        heads = {need.name for need in needs_of(term.loss) if isinstance(need, Head)} - {VALUE.name}
+        read |= heads
+        if lacking := heads - {setup.head}:
+            raise UserError(
+                f"objective.{name}.loss={kind_of(term.loss)} reads the head '{min(lacking)}', which the "
+                f"policy does not have; set head={min(lacking)}, or start from the recipe reward_model"
+            )
+    if setup.head and setup.head not in read:
+        raise UserError(
+            f"head={setup.head} gives the policy a head that no loss of this run reads; set "
+            "objective.policy.loss=bradley_terry, or head=none"
+        )
+    if setup.head and setup.natural:
+        raise UserError("a natural step measures the KL of a policy, and a head has none; set natural=null")
 
 
 def check_unit(name: str, term: Any) -> None:

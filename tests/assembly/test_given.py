@@ -1,6 +1,7 @@
 """Runs on given text: what they learn, measure, leave out, and go on with."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,76 @@ def test_a_teacher_of_another_vocabulary(folder, tmp_path):
     config = changed(recipe("sft"), settings(folder, sums(tmp_path / "sums.jsonl"), teacher="base"))
     with pytest.raises(UserError, match="has another vocabulary than the policy"):
         build_given(config).__enter__()
+
+
+def clear(path: Path, count: int = 40) -> Path:
+    """Pairs that can be told apart without the question."""
+    rows = [{"prompt": f"{i}+1=", "chosen": f" {i + 1}", "rejected": " no"} for i in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def labelled(path: Path, count: int = 40) -> Path:
+    answers = ((f" {i + 1}" if i % 2 else " no") for i in range(count))
+    rows = [{"prompt": f"{i}+1=", "completion": a, "label": bool(i % 2)} for i, a in enumerate(answers)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("loss", "at_start"),
+    [
+        ("dpo", math.log(2)),
+        ("cdpo", math.log(2)),
+        ("robust_dpo", math.log(2)),
+        ("ipo", (1 / (2 * 0.1)) ** 2),
+        ("slic", 1),
+        ("kto", 0.5),
+    ],
+)
+def test_losses_with_a_reference(loss, at_start, folder, tmp_path):
+    """At the start the policy is its reference: every log-ratio is 0, and so the loss is known."""
+    own = settings(folder, clear(tmp_path / "pairs.jsonl"), learning_rate=1e-2)
+    out = tmp_path / "run"
+    report = train("dpo", steps=2, out=str(out), **own, **{"objective.policy.loss": loss})
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").open()]
+    assert lines[0]["loss/policy"] == pytest.approx(at_start, rel=1e-5)
+    assert lines[1]["loss/policy"] != pytest.approx(at_start, rel=1e-5)
+    assert report["before"]["pairs/chosen_reward"] == pytest.approx(0, abs=1e-5)
+    after = report["after"]
+    assert after["pairs/chosen_reward"] > after["pairs/rejected_reward"]
+
+
+@pytest.mark.parametrize("loss", ["simpo", "cpo", "orpo"])
+def test_losses_without_a_reference(loss, folder, tmp_path):
+    own = settings(folder, clear(tmp_path / "pairs.jsonl"), learning_rate=1e-2, reference="none")
+    config = changed(recipe("dpo"), {**own, "objective.policy.loss": loss})
+    with build_given(config) as run:
+        assert set(models_of(run)) == {"policy"}
+    report = train("dpo", steps=2, out=str(tmp_path / "run"), **own, **{"objective.policy.loss": loss})
+    assert report["after"]["pairs/margin"] > report["before"]["pairs/margin"]
+
+
+def test_kto_learns_from_labels(folder, tmp_path):
+    own = settings(folder, labelled(tmp_path / "rows.jsonl"), learning_rate=1e-2)
+    kto = {"objective.policy.loss": "kto", "rows.form": "labelled"}
+    report = train("dpo", steps=4, out=str(tmp_path / "run"), **own, **kto)
+    assert report["before"]["kto/desirable"] == pytest.approx(report["after"]["kto/desirable"])
+    before, after = (report[when] for when in ("before", "after"))
+    gap = [numbers["pairs/chosen_reward"] - numbers["pairs/rejected_reward"] for numbers in (before, after)]
+    assert gap[0] == pytest.approx(0, abs=1e-5)
+    assert gap[1] > 0.01
+
+
+def test_what_preference_losses_are_refused(folder, tmp_path):
+    def refused(sentence: str, **more) -> None:
+        with pytest.raises(UserError, match=sentence):
+            changed(recipe("dpo"), {name.replace("__", "."): value for name, value in more.items()})
+
+    refused("learns from pairs, and this run has none", rows__form="labelled")
+    refused(
+        "compares with a reference, and this run has none", objective__policy__loss="ipo", reference="none"
+    )
+    refused(
+        "set objective.policy.share=sequence_mean", objective__policy={"loss": "kto", "share": "pair_mean"}
+    )

@@ -93,7 +93,7 @@ def test_folders_that_are_no_preference_model(tmp_path):
     export(tiny_model(), tiny_tokenizer(), tmp_path / "lm")
     with pytest.raises(
         UserError,
-        match=r"lacks the weights score.weight; a language model alone has no scalar head",
+        match=r"lacks the weights score\.weight; a language model alone has no scalar head",
     ):
         load_preference_model(str(tmp_path / "lm"))
     export(classifier(labels=3), tiny_tokenizer(), tmp_path / "three")

@@ -1,5 +1,7 @@
 """Example of docs/numerics.md, 19.5: scores 1.3 and .4: log(1 + e^-.9) = .341154."""
 
+import math
+
 import pytest
 
 from menon.errors import UserError
@@ -53,6 +55,8 @@ def test_a_tie_counts_one_half(second, accuracy):
     assert float(metrics["pairs/margin"]) == pytest.approx(1.3 - second)
     assert float(metrics["pairs/chosen_reward"]) == pytest.approx(1.3)
     assert float(metrics["pairs/rejected_reward"]) == second
+    expected = 1 / (1 + math.exp(-abs(1.3 - second)))  # what a margin of that size says of the accuracy
+    assert float(metrics["pairs/expected_accuracy"]) == pytest.approx(expected)
     assert "pairs/chosen_logp" not in metrics
 
 

@@ -122,3 +122,14 @@ class TestCorpus:
             UserError, match=r"^the corpus is not the one that this run began with; put the old set"
         ):
             Corpus(self.steps, "b").load(Corpus(self.steps, "a").state())
+
+
+def test_the_pairs_of_a_prompt_come_together():
+    """Pairs 0 and 3 ask one thing, and 1, 4 and 5 another: each stands where its first one would."""
+    groups = [0, 1, 2, 0, 1, 1, 6]
+    rows = [(replace(row[0], group=group),) * 2 for row, group in zip(examples(7), groups, strict=True)]
+    source = Rows(rows, 7, seed=5)
+    seen = source.next().batch.group[::2].tolist()
+    order = [groups[row] for row in stream(5, "rows", 0).permutation(7)]
+    assert seen == [group for group in dict.fromkeys(order) for _ in range(groups.count(group))]
+    assert seen != order

@@ -109,9 +109,7 @@ def apart(found: Sequence[GivenRow], rows: GivenText) -> tuple[list[GivenRow], l
     """Holds out a tenth of the questions, at most `heldout`: (rows to learn from, held-out rows). A hash of
     the question and the seed decides, so that rows with one question are on one side."""
     salt = rows.heldout_seed.to_bytes(8, "little") if rows.heldout_seed else b""
-    keys = [
-        hashlib.blake2b(repr(question_of(row)).encode(errors="replace"), salt=salt).digest() for row in found
-    ]
+    keys = [hashlib.blake2b(row.question.encode(errors="replace"), salt=salt).digest() for row in found]
     names = sorted(set(keys))
     if len(names) < 2:
         raise UserError(
@@ -122,11 +120,6 @@ def apart(found: Sequence[GivenRow], rows: GivenText) -> tuple[list[GivenRow], l
         [row for row, key in zip(found, keys, strict=True) if key not in held],
         [row for row, key in zip(found, keys, strict=True) if key in held],
     )
-
-
-def question_of(row: GivenRow) -> Any:
-    """What a row asks; of a whole conversation or text, all of it."""
-    return row.texts[0].question or row.texts[0].answer
 
 
 def encoded(

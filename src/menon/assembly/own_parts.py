@@ -15,6 +15,7 @@ from torch import Tensor
 
 from menon.batch import Batch, columns_per
 from menon.errors import UserError
+from menon.loss.aggregation import mean_of
 from menon.parts import (
     AGGREGATION,
     ARRANGE,
@@ -402,12 +403,15 @@ def own_credit(advantage: Mapping[str, Any], estimator: str) -> dict[str, Credit
 
 
 def own_term(term: AnyTerm, place: str) -> AnyTerm:
-    """The term with the user's parts in it; `place` is the term's place in the configuration."""
+    """The term with the user's parts in it, and with a share if it names none; `place` is the term's place in
+    the configuration."""
     parts: dict[str, Any] = {f.name: getattr(term, f.name) for f in fields(term)}
     all_count = term.select is None and not term.correction
     if is_own(term.loss):
         parts["loss"] = OwnLoss(term.loss, f"{place}.loss", all_count)
-    if is_own(term.share):
+    if term.share is None:
+        parts["share"] = mean_of(term.loss)
+    elif is_own(term.share):
         parts["share"] = OwnWeights(term.share, f"{place}.share", AGGREGATION)
     if term.select is not None and is_own(term.select):
         parts["select"] = OwnSelection(term.select, f"{place}.select")

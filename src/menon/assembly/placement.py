@@ -15,16 +15,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.origin import origin_of_model
 from menon.base import BASES
-from menon.config import Control, Engine, Models, OnlineSource, RunConfig
+from menon.config import Control, Critic, Engine, Models, OnlineSource, Policy, RunConfig
+from menon.engines.added_tokens import add_padding, add_tokens
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
-from menon.engines.forward import value_head
-from menon.engines.hf_models import end_token_ids, export, load_policy, load_value_model
+from menon.engines.forward import ValueModel, value_head
+from menon.engines.hf_models import end_token_ids, export, load_policy
 from menon.engines.in_process import InProcessHost
 from menon.engines.limits import rows_of
 from menon.engines.machine import has_bf16, workers
 from menon.engines.model_files import FileDtypes, dtypes_in
 from menon.engines.natural_gradient import NaturalLearner
 from menon.engines.protocols import Learner, Scorer
+from menon.engines.reward_model import check_classifier, export_reward_model
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.errors import UserError
 from menon.limit import Limit
@@ -120,10 +122,16 @@ def place_without_sampler(
 def start_of(
     models: Models, engine: Engine
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Mapping[str, Any]]:
-    """The policy's model as it is at the start, its tokenizer, and the fingerprints of both."""
-    start, device = model_name(models.policy.model), device_of(engine.device)
-    model, tokenizer = load_policy(start, WEIGHTS_DTYPE[engine.dtype], device)
-    return model, tokenizer, origin_of_model(model, tokenizer)
+    """The policy's model as it is at the start, its tokenizer, and the fingerprints of both as they were
+    read, before tokens were added."""
+    policy, device = models.policy, device_of(engine.device)
+    model, tokenizer = load_policy(model_name(policy.model), WEIGHTS_DTYPE[engine.dtype], device)
+    origin = origin_of_model(model, tokenizer)
+    add_tokens(model, tokenizer, policy.add_tokens, policy.model)
+    if policy.head == "reward":
+        check_classifier(model, policy.model)
+        add_padding(model, tokenizer, end_token_ids(model, tokenizer))
+    return model, tokenizer, origin
 
 
 def host_of(
@@ -136,12 +144,23 @@ def host_of(
     saved_as: FileDtypes,
 ) -> InProcessHost:
     """The models of a run around its policy."""
-    device = device_of(engine.device)
-    placed = models_of(models, engine, temperature, seed, model, device)
+    device, heads = device_of(engine.device), reward_heads(models.policy, model, seed)
+    placed = models_of(models, engine, temperature, seed, model, heads, device)
     if models.teacher is not None:
         teacher = teacher_of(models.teacher, engine, tokenizer, device)
         placed["teacher"] = TorchScorer(teacher, **scorer_settings(engine, temperature, device))
-    return InProcessHost(placed, {"policy": partial(export, model, tokenizer, dtypes=saved_as)})
+    write = partial(export, model, tokenizer, dtypes=saved_as)
+    if heads:
+        write = partial(export_reward_model, model, heads["reward"], tokenizer)
+    return InProcessHost(placed, {"policy": write})
+
+
+def reward_heads(policy: Policy, model: PreTrainedModel, seed: int) -> dict[str, torch.nn.Linear]:
+    """The reward head of a policy that has one, by its name; all texts score 0 at first."""
+    if policy.head == "none":
+        return {}
+    weight: Any = model.get_input_embeddings().weight
+    return {"reward": value_head(weight.shape[1], "zero", seed).to(weight)}
 
 
 def teacher_of(
@@ -216,25 +235,30 @@ def models_of(
     temperature: float,
     seed: int,
     model: PreTrainedModel,
+    heads: Mapping[str, torch.nn.Linear],
     device: torch.device,
 ) -> dict[str, Scorer]:
-    """The models by role: the policy, and the reference and the critic if the configuration has them."""
+    """The models by role: the policy with its heads, and the reference and the critic if the configuration
+    has them."""
     policy, critic = models.policy, models.critic
     settings = scorer_settings(engine, temperature, device)
     found: dict[str, Scorer] = {}
     if models.reference == "frozen":
         found["reference"] = TorchScorer(copy.deepcopy(model).requires_grad_(False), **settings)
     if critic is not None and critic.shared_trunk:
-        weight: Any = model.get_input_embeddings().weight
-        head = value_head(weight.shape[1], critic.init, seed).to(weight.dtype)
-        both = TorchLearner(model, policy.optimiser, heads={"value": head}, **settings)
+        head = critic_head(critic, model, seed)
+        both = TorchLearner(model, policy.optimiser, heads={"value": head, **heads}, **settings)
         return {"policy": both, "critic": both, **found}
     if critic is not None:
-        start, dtype = model_name(policy.model), WEIGHTS_DTYPE[engine.dtype]
-        value_model = load_value_model(start, dtype, device, critic.init, seed)
+        value_model = ValueModel(copy.deepcopy(model.base_model), critic_head(critic, model, seed))
         found["critic"] = TorchLearner(value_model, critic.optimiser, **settings)
-    learner: Learner = TorchLearner(model, policy.optimiser, **settings)
+    learner: Learner = TorchLearner(model, policy.optimiser, heads=heads, **settings)
     return {"policy": learner if policy.natural is None else NaturalLearner(learner, policy.natural), **found}
+
+
+def critic_head(critic: Critic, model: PreTrainedModel, seed: int) -> torch.nn.Linear:
+    weight: Any = model.get_input_embeddings().weight
+    return value_head(weight.shape[1], critic.init, seed).to(weight.dtype)
 
 
 def device_of(name: str) -> torch.device:

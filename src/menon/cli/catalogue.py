@@ -115,7 +115,7 @@ STAGES = (
 PAGES = {
     **dict.fromkeys(("judge", "preference"), "docs/judge.md"),
     "code": "docs/sandbox.md",
-    **dict.fromkeys(("sft", "dpo"), "docs/given_text.md"),
+    **dict.fromkeys(("sft", "dpo", "reward_model"), "docs/given_text.md"),
     "calculator": "docs/environments.md",
     **{
         kind: f"docs/algorithms/{page}.md"
@@ -232,7 +232,7 @@ GROUPS = (
     ),
     Group(
         "given text",
-        "learned as it stands (sft, dpo; there data= is rows.data)",
+        "learned as it stands (sft, dpo, reward_model; there data= is rows.data)",
         ("rows.*",),
     ),
     Group("reward", "what an answer is worth", ("reward", "graded_text", "advantage")),
@@ -262,7 +262,7 @@ GROUPS = (
         (
             *("model", "learning_rate", "warmup_updates", "schedule", "total_updates", "final_fraction"),
             *("clip_norm", "weight_decay", "betas", "eps", "natural.*", "reference", "reference_update"),
-            "teacher",
+            *("teacher", "add_tokens", "head"),
             "critic.*",
         ),
     ),

@@ -84,8 +84,8 @@ def take_apart(model: Any, heads: Mapping[str, nn.Linear] | None = None) -> Netw
         return Network(model.base_model, head=head, heads=heads or {}, context=context, decoder=decoder)
     if heads:
         raise UserError(
-            "this model scales its logits and cannot share its trunk with a critic; give the run a critic "
-            "of its own"
+            "this model scales its logits, and its trunk cannot carry a head; give a critic a trunk of its "
+            "own, or a reward model another start"
         )
     return Network(model.base_model, whole=model, context=context)
 

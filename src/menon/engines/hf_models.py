@@ -226,6 +226,11 @@ def config_of(folder: Path, name: str) -> Any:
         raise UserError(
             f"{name} is of type '{config.model_type}', not a causal language model; choose one that is"
         )
+    if any(kind.endswith("ForSequenceClassification") for kind in config.architectures or ()):
+        raise UserError(
+            f"{name} is a classifier ({config.architectures[0]}), which scores texts and writes "
+            "none; choose a causal language model, or name the classifier as reward.model"
+        )
     return config
 
 

@@ -196,3 +196,9 @@ AggregationPart = (
     | PairMeanTokenMean
 )
 """The parts that a configuration file can name."""
+
+
+def mean_of(loss: object) -> AggregationPart:
+    """The mean over the pairs, answers or tokens for which a loss gives one number each."""
+    per = getattr(loss, "per", "token")
+    return PairMean() if per == "pair" else SequenceMean() if per == "sequence" else TokenMean()

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, sigmoid
 from torch.nn.functional import logsigmoid
 
 from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.pairs import ahead, of_pairs, on_pairs, pair_metrics
-from menon.types import Metric, Unit
+from menon.types import Mean, Metric, Unit
 from menon.update.protocols import Head, Need, need_column
 
 SCORE = Head("reward", "after")
@@ -25,7 +25,8 @@ class BradleyTerry:
     s is the score of an answer: the head's output on the state after its last action token. Scores that
     differ by a constant have the same first term; `centring` (arXiv 2312.09244, equation 2) keeps them near
     0. One number per pair, on the last action token of the preferred answer; aggregation `PairMean`, with
-    each="prompt" where prompts have several pairs. In pairs/accuracy a tie counts .5.
+    each="prompt" where prompts have several pairs. In pairs/accuracy a tie counts .5; scores that are
+    calibrated have the accuracy that they expect, pairs/expected_accuracy = mean of sigmoid(|s_w - s_l|).
     """
 
     margin: float = 0.0
@@ -50,7 +51,10 @@ class BradleyTerry:
         return on_pairs(loss_P + self.centring * (preferred + other).square(), batch)
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-        return pair_metrics(*scores(now, batch), now, batch)
+        preferred, other = scores(now, batch)
+        expected = sigmoid(ahead(preferred, other).abs())
+        found = pair_metrics(preferred, other, now, batch)
+        return found | {"pairs/expected_accuracy": Mean(expected.sum(), len(expected))}
 
 
 def scores(now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Encoder:
         learned[:1] = [False] * len(ids[:1])  # no token comes before it, so nothing predicts it
         if not any(learned):
             raise BadRow("holds nothing to learn")
-        return Example(np.asarray(ids, dtype=np.int32), np.asarray(learned), group=place)
+        return Example(np.asarray(ids, dtype=np.int32), np.asarray(learned))
 
     def until_end(self, ids: Sequence[int]) -> int:
         """The number of tokens up to the first that ends an answer; the model never writes what
@@ -126,16 +126,18 @@ class Encoded:
 def encode(
     rows: Sequence[GivenRow], encoder: Encoder, longest: int, cut: bool = False, on_bad: OnBad = "stop"
 ) -> Encoded:
-    """The examples of all rows. Rows of more than `longest` tokens are cut, so that they do not teach where
-    an answer ends, or left out. UserError: a row that cannot be read, unless those are to be skipped, or no
-    row that is left."""
+    """The examples of all rows; their group is the place of the first row with their question. Rows of more
+    than `longest` tokens are cut, so that they do not teach where an answer ends, or left out. UserError: a
+    row that cannot be read, unless those are to be skipped, or no row that is left."""
     found: list[tuple[Example, ...]] = []
     faults: list[Fault] = []
     left_out: Counter[str] = Counter()
     shortened = 0
+    first: dict[str, int] = {}
     for place, row in enumerate(rows):
+        group = first.setdefault(row.question, place)
         try:
-            texts = [read_one(encoder, text, place) for text in row.texts]
+            texts = [replace(read_one(encoder, text, place), group=group) for text in row.texts]
         except BadRow as fault:
             about = begin(row.texts[0].question or row.texts[0].answer)
             faults.append(Fault(f"row {place + 1}", str(fault), about))

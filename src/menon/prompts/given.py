@@ -122,6 +122,11 @@ class GivenRow:
     wanted: bool | None = None
     """The label of a labelled answer."""
 
+    @property
+    def question(self) -> str:
+        """What the row asks, for comparisons; of a whole conversation or text, all of it."""
+        return repr(self.texts[0].question or self.texts[0].answer)
+
 
 def read_given(
     source: str, form: Form, columns: GivenColumns = GivenColumns(), on_bad: OnBad = "stop"

@@ -50,6 +50,7 @@ ONLINE = {
 GIVEN = {
     "sft": "maximum likelihood of given answers: data=FILE",
     "dpo": "given pairs: the preferred answer gains on the other",
+    "reward_model": "given pairs: a score for texts, which reward=preference reads",
 }
 """Recipes that learn from given text, `data=FILE`."""
 RECIPES = ONLINE | GIVEN

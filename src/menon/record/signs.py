@@ -341,7 +341,7 @@ def without_signal(
             "them out",
         )
     if line.get("arrange/learned", 1) == 0:
-        return nothing_arranged(line, tally, settings)
+        return nothing_arranged(line, tally, settings, advice)
     if found := next(faults(line, settings), None):
         return found
     if tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):
@@ -355,10 +355,12 @@ def without_signal(
     return None
 
 
-def nothing_arranged(line: Mapping[str, float], tally: Tally, settings: Mapping[str, Any]) -> Sign:
+def nothing_arranged(
+    line: Mapping[str, float], tally: Tally, settings: Mapping[str, Any], advice: Advice
+) -> Sign:
     """Why the parts of `arrange` leave out every group."""
     if tally.answers > 1 and line.get("groups/varied", 0) == 0:
-        return cause(tally, settings)
+        return cause(tally, settings, advice)
     names = ", ".join(f"arrange.{name}" for name in setting(settings, "arrange") or ())
     return Sign(
         "empty",

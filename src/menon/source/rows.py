@@ -16,8 +16,9 @@ from menon.types import Example, StepReport
 
 class Rows:
     """`per_step` rows a step, each once per epoch, in an order that depends on the seed and the epoch. A row
-    is one example, or the two of a preference. The last step of an epoch continues into the next one.
-    `seed=None` keeps the order of the rows.
+    is one example, or the two of a preference; the pairs of one prompt come one after the other, because they
+    share its weight. The last step of an epoch continues into the next one. `seed=None` keeps the order of
+    the rows.
     """
 
     def __init__(self, rows: Sequence[tuple[Example, ...]], per_step: int, seed: int | None = 0) -> None:
@@ -25,6 +26,7 @@ class Rows:
             raise UserError(f"{len(rows)} rows and {per_step} rows a step; a source needs at least 1 of each")
         self.rows, self.per_step, self.seed = rows, per_step, seed
         self._taken = 0
+        self._pairs = len(rows[0]) > 1
         self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, dtype=np.int64))
         self._fingerprint = fingerprint_of(rows)
 
@@ -38,7 +40,11 @@ class Rows:
         if self.seed is None:
             return index
         if self._order[0] != epoch:
-            self._order = (epoch, stream(self.seed, "rows", epoch).permutation(len(self.rows)))
+            order = stream(self.seed, "rows", epoch).permutation(len(self.rows))
+            self._order = (
+                epoch,
+                together(order, [row[0].group for row in self.rows]) if self._pairs else order,
+            )
         return int(self._order[1][index])
 
     def learned(self, report: StepReport) -> None:
@@ -94,6 +100,18 @@ class Corpus:
 
     def close(self) -> None:
         pass
+
+
+def together(order: np.ndarray, group: Sequence[int]) -> np.ndarray:
+    """The order, changed so that each group stands where its first member does.
+
+    >>> together(np.array([2, 0, 3, 1]), [7, 8, 8, 9])
+    array([2, 1, 0, 3])
+    """
+    place: dict[int, int] = {}
+    for row in order.tolist():
+        place.setdefault(group[row], len(place))
+    return order[np.argsort([place[group[row]] for row in order.tolist()], kind="stable")]
 
 
 def fingerprint_of(rows: Sequence[tuple[Example, ...]]) -> str:

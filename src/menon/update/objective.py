@@ -52,6 +52,7 @@ def prepare(minibatch: MiniBatch, batch: Batch, host: ModelHost) -> Job:
         view = replace(batch, columns=columns)
         selected = batch.trained if term.select is None else term.select(view) & batch.trained
         steered = batch.columns.get(coefficient_column(name), torch.ones((), dtype=batch.reward.dtype))
+        assert term.share is not None, "the assembly gives every term a share (`loss.aggregation.mean_of`)"
         ready[name] = Ready(term, term.coef * steered * term.share(view, selected), columns)
     return Job(batch, ready, update.unit, minibatch.first)
 

@@ -26,8 +26,9 @@ class Term(Generic[LossKind, AggregationKind, SelectKind, CorrectionKind]):
 
     loss: LossKind
     """The loss: one number per token, or per answer."""
-    share: AggregationKind
-    """How much each token weighs in the update's loss."""
+    share: AggregationKind | None = None
+    """How much each token weighs in the update's loss; null: every token, answer or pair, whichever the loss
+    gives a number for, weighs the same."""
     select: SelectKind | None = None
     """The tokens that count; null: every trained token."""
     coef: float = 1.0
