@@ -26,8 +26,8 @@ def group(**changed):
 
 
 def test_trajectory_balance():
-    """r - beta h = .9, .05, 0, mean .316667: squares .340278, .071111, .100278, mean .170556; derivative by log pi
-    2 beta (mean - .9, ...) / 3."""
+    """r - beta h = .9, .05, 0, mean .316667: squares .340278, .071111, .100278, mean .170556; derivative by
+    log pi 2 beta (mean - .9, ...) / 3."""
     batch, now = group()
     each = rows_of(batch, TrajectoryBalance(beta=0.5)(now, batch))
     assert each[0].tolist() == pytest.approx([0, 0.340278], abs=1e-6)

@@ -1,5 +1,5 @@
-"""20,000 draws of each method against the enumerated optimum of the toy language model: total variation below .05,
-and above it where a method has another law."""
+"""20,000 draws of each method against the enumerated optimum of the toy language model: total variation below
+.05, and above it where a method has another law."""
 
 import math
 from dataclasses import replace
@@ -87,14 +87,14 @@ def test_the_prior_and_the_other_target_are_far_away():
 
 
 def kernel(answered: list[Graded], target: Target, temperature: float, ahead) -> torch.Tensor:
-    """[15, 15] probabilities to move from one answer to another: a cut at any place, an ending by the table at
-    this temperature, and the acceptance that the method computes."""
-    said = answers(SHORT)
+    """[15, 15] probabilities to move from one answer to another: a cut at any place, an ending by the table
+    at this temperature, and the acceptance that the method computes."""
+    every = answers(SHORT)
     logp = (table(SHORT, 1, 0.8) / temperature).log_softmax(-1)
     rows = prefixes(SHORT)
-    moved = torch.zeros(len(said), len(said), dtype=torch.float64)
-    for i, start in enumerate(said):
-        for j, new in enumerate(said):
+    moved = torch.zeros(len(every), len(every), dtype=torch.float64)
+    for i, start in enumerate(every):
+        for j, new in enumerate(every):
             for cut in range(len(start)):
                 if new[:cut] == start[:cut] and len(new) > cut:
                     end = sum(float(logp[rows[new[:t]], new[t]]) for t in range(cut, len(new)))
@@ -108,10 +108,10 @@ def known(target: Target, temperature: float) -> list[Graded]:
     logp = (table(SHORT, 1, 0.8) / temperature).log_softmax(-1)
     rows = prefixes(SHORT)
     found = []
-    for said in answers(SHORT):
-        each = [0.0, *(float(logp[rows[said[:t]], token]) for t, token in enumerate(said))]
-        tokens = np.array([END, *said], dtype=np.int32)
-        finish = "stop" if said[-1] == END else "length"
+    for answer in answers(SHORT):
+        each = [0.0, *(float(logp[rows[answer[:t]], token]) for t, token in enumerate(answer))]
+        tokens = np.array([END, *answer], dtype=np.int32)
+        finish = "stop" if answer[-1] == END else "length"
         acts = np.arange(len(tokens)) > 0
         rollout = Rollout(
             *(PROMPT, tokens, acts, np.array(each), None, None, 0 * tokens), finish, text="", group=0
@@ -128,10 +128,9 @@ def stays(probability: torch.Tensor, moved: torch.Tensor) -> float:
 
 def test_a_step_of_suffix_mh_leaves_the_optimum_as_it_is():
     """To 1e-9, where truncated answers count and where they do not; without n / n' it does not."""
-    said = answers(SHORT)
     p = log_probability(batch_of_answers(SHORT, right), table(SHORT, 1, 0.8)).exp()
-    reward = torch.tensor([right(a) for a in said], dtype=torch.float64)
-    ended = torch.tensor([float(a[-1] == END) for a in said], dtype=torch.float64)
+    reward = torch.tensor([right(a) for a in answers(SHORT)], dtype=torch.float64)
+    ended = torch.tensor([float(a[-1] == END) for a in answers(SHORT)], dtype=torch.float64)
     for truncated, inside in (("score", torch.ones(15)), ("reject", ended)):
         target = toy_target(table(SHORT, 1, 0.8), SHORT, right, BETA, truncated=truncated)
         star = p * (reward / BETA).exp() * inside
@@ -152,15 +151,16 @@ def test_a_step_of_power_sampling_leaves_the_power_as_it_is():
     assert stays(tempered, moved) > 0.005
 
 
-def short(method, draws=4000):
-    target = toy_target(table(SHORT, 1, 0.8), SHORT, right, BETA, truncated="score")
+def short(method, draws=4000, size=0.8):
+    logits = table(SHORT, 1, size)
+    target = toy_target(logits, SHORT, right, BETA, truncated="score")
     (found,) = method([PROMPT], target, draws)
     batch = batch_of_answers(SHORT, right)
-    return found, log_probability(batch, table(SHORT, 1, 0.8)).exp(), batch.outcome
+    return found, log_probability(batch, logits).exp(), batch.outcome
 
 
 def test_power_sampling_grows_by_blocks_to_the_power():
-    found, p, _ = short(Power(alpha=2, blocks=3, moves=2, chains=1000))
+    found, p, _ = short(Power(alpha=2, blocks=3, moves=4, chains=200), size=0.4)
     exact = (p.square() / p.square().sum()).tolist()
     assert total_variation(said(found.draws), exact, SHORT) < 0.05
 

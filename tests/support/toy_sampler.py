@@ -14,8 +14,8 @@ from toy import END, Answer, answers, prefixes
 
 
 class ToySampler(RoundSampler):
-    """Draws from a table of logits [prefixes, 3]; all requests of a round token by token together. A prompt is one
-    token."""
+    """Draws from a table of logits [prefixes, 3]; all requests of a round token by token together. A prompt
+    is one token."""
 
     def __init__(self, logits: torch.Tensor, length: int, seed: int = 0) -> None:
         self.logits = logits.numpy()
@@ -90,7 +90,9 @@ def toy_target(
         found = []
         for rollout in rollouts:
             said = rollout.answer_tokens.tolist()
-            found.append(np.array([0.0, *(log[rows[tuple(said[:t])], token] for t, token in enumerate(said))]))
+            found.append(
+                np.array([0.0, *(log[rows[tuple(said[:t])], token] for t, token in enumerate(said))])
+            )
         return found
 
     return Target(

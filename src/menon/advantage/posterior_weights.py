@@ -13,8 +13,8 @@ from menon.errors import UserError
 
 @dataclass(frozen=True)
 class PosteriorWeights:
-    """a_i = G w_i, w = softmax over the group of r / beta + log ref(y_i) - log q(y_i), q the policy that wrote the
-    answers; their mean is 1.
+    """a_i = G w_i, w = softmax over the group of r / beta + log ref(y_i) - log q(y_i), q the policy
+    that wrote the answers; their mean is 1.
 
     With the loss `pg` and `SequenceMean` the gradient is that of the KL from the optimum
     ref exp(r / beta) / Z to the policy, which covers all of the optimum, whereas RL seeks a mode. w is the

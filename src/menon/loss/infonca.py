@@ -20,8 +20,8 @@ class InfoNCA:
     """l = - sum over the group of softmax(r / beta)_i log softmax(h)_i, h_i = log pi(y_i) - log ref(y_i).
 
     For answers that the reference wrote, the minimum over all groups is pi = ref exp(r / beta) / Z. With two
-    answers, one of which has all the weight, it is DPO with a scale of 1. Equal rewards pull the log-ratios of
-    a group to one value. Each answer of the group carries the group's number, on its last action token, so
+    answers, one of which has all the weight, it is DPO with a scale of 1. Equal rewards pull the log-ratios
+    of a group to one value. Each answer of the group carries the group's number, on its last action token, so
     that `SequenceMean` is the mean over groups, each weighed by its size; the gradient is that of the group.
     Empty answers and those whose grader failed are in no group.
     """

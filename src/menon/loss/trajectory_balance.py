@@ -1,5 +1,5 @@
-"""Trajectory balance: the log-ratio of an answer matches its reward (arXiv 2201.13259; with the group's mean in
-place of a learned log Z, VarGrad, arXiv 2010.10436)."""
+"""Trajectory balance: the log-ratio of an answer matches its reward (arXiv 2201.13259; with the group's mean
+in place of a learned log Z, VarGrad, arXiv 2010.10436)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

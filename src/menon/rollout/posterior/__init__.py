@@ -1,4 +1,5 @@
-"""Draws from the optimum of a reward under a KL penalty to the sampler's own distribution (docs/posterior.md)."""
+"""Draws from the optimum of a reward under a KL penalty to the sampler's own distribution
+(docs/posterior.md)."""
 
 from menon.rollout.posterior.bon import BestOfN, SoftBestOfN
 from menon.rollout.posterior.imh import IndependentMH

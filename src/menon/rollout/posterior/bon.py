@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from menon.errors import at_least
-from menon.rollout.posterior.target import OUTSIDE, Drawn, Target, equal, too_few, tokens_in
+from menon.rollout.posterior.target import OUTSIDE, Drawn, Target, equal, tokens_in, too_few
 from menon.rollout.posterior.weights import Weights, bound_on_kl, effective_size, normalised
 from menon.types import Graded, Mean, Metric, Prompt
 
@@ -18,8 +18,8 @@ NOT_USABLE = "were possible: none of their {} candidates was graded and ended by
 class BestOfN:
     """Each draw is the answer of the highest reward among n of its own; of equal ones any, uniformly.
 
-    It is not a draw from the target, and beta has no effect, but for rewards that differ it comes near to one:
-    its KL to the prior is log n - (n - 1) / n, and less where rewards are equal (arXiv 2401.01879).
+    It is not a draw from the target, and beta has no effect. Its KL to the prior is log n - (n - 1) / n where
+    no two rewards are equal, and less where some are (arXiv 2401.01879).
     """
 
     candidates: int = 8

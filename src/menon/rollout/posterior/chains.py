@@ -98,9 +98,11 @@ def advance(
     for trace, mine, accept in zip(traces, moves, uniforms, strict=True):
         pairs = [(move.start, next(proposals)) for move in mine]
         taken = [
-            math.log1p(-uniform) < ahead(state, new) for (state, new), uniform in zip(pairs, accept, strict=True)
+            math.log1p(-uniform) < ahead(state, new)
+            for (state, new), uniform in zip(pairs, accept, strict=True)
         ]
-        trace.tokens += sum(len(new.rollout.answer_tokens) for _, new in pairs) - sum(move.cut for move in mine)
+        trace.tokens += sum(len(new.rollout.answer_tokens) for _, new in pairs)
+        trace.tokens -= sum(move.cut for move in mine)
         trace.states.append([new if yes else state for (state, new), yes in zip(pairs, taken, strict=True)])
         trace.accepted.append(taken)
 
@@ -127,7 +129,7 @@ def drawn_from(trace: Trace, schedule: Schedule, draws: int, target: Target) -> 
     metrics: dict[str, Metric] = {
         "acceptance": Mean(sum(map(sum, taken)), sum(map(len, taken))),
         "tokens": Sum(trace.tokens),
-        **mixing([[one.verdict.score for one in states] for states in trace.states[schedule.burn_in + 1 :]], draws),
+        **mixing(trace.states[schedule.burn_in + 1 :], draws),
     }
     why = "have a state that the target can give; raise method.burn_in or max_new_tokens"
     draws_of = equal(answers, [chain for _, chain in inside], [step for step, _ in inside])

@@ -3,20 +3,35 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from menon.types import Mean, Metric
+from menon.types import Graded, Mean, Metric
 
 
-def mixing(rewards: Sequence[Sequence[float]], draws: int) -> dict[str, Metric]:
-    """autocorrelation and ess of rewards [T][chains]; neither where all rewards are equal or some are
-    missing, because then they say nothing.
+def mixing(states: Sequence[Sequence[Graded]], draws: int) -> dict[str, Metric]:
+    """autocorrelation and ess of the reward in the states [T][chains]; of the answers' log-prob where all
+    rewards are equal or some are missing; nothing if that is equal too."""
+    for value in (reward_of, log_prob_of):
+        values = np.array([[value(one) for one in row] for row in states], dtype=np.float64)
+        if not np.isnan(values).any() and values.min() < values.max():
+            return of_values(values, draws)
+    return {}
+
+
+def reward_of(graded: Graded) -> float:
+    return graded.verdict.score
+
+
+def log_prob_of(graded: Graded) -> float:
+    return float(graded.rollout.logp.sum(dtype=np.float64))
+
+
+def of_values(values: NDArray[np.float64], draws: int) -> dict[str, Metric]:
+    """The same of values [T, chains] that are not all equal.
 
     The effective sample size is T chains / (1 + 2 sum of autocorrelations), summed in pairs of neighbouring
     lags while the pairs are positive (Geyer 1992), and at most the number of draws.
     """
-    values = np.asarray(rewards, dtype=np.float64)
-    if np.isnan(values).any() or values.min() == values.max():
-        return {}
     centred = values - values.mean()
     covariance = [float((centred[lag:] * centred[: len(centred) - lag]).sum()) for lag in range(len(centred))]
     rho = [each / covariance[0] for each in covariance]

@@ -10,7 +10,7 @@ from menon.rollout.posterior.chains import Trace, advance, any_place, log_length
 from menon.rollout.posterior.mixing import mixing
 from menon.rollout.posterior.target import Drawn, Target, equal
 from menon.rollout.posterior.writer import Writer, limits_of
-from menon.types import Graded, Mean, Prompt, Rollout, Sum, Verdict
+from menon.types import Graded, Mean, Metric, Prompt, Rollout, Sum, Verdict
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,11 @@ class Power:
         rollouts, verdicts = judged(((n, one.rollout) for n, one in enumerate(states)), target.grade)
         graded = [Graded(rollouts[number], verdicts[number]) for number in range(len(states))]
         whole = len(trace.states) - len(steps) * self.moves
-        logs = [[one.verdict.score for one in each] for each in trace.states[whole:]]
         taken = trace.accepted[whole - 1 :]
-        metrics = {
+        metrics: dict[str, Metric] = {
             "acceptance": Mean(sum(map(sum, taken)), sum(map(len, taken))),
             "tokens": Sum(trace.tokens),
-            **mixing(logs, draws),
+            **mixing(trace.states[whole:], draws),
         }
         chains, numbers = [chain for _, chain in places], [step for step, _ in places]
         return Drawn(trace.prompt, equal(graded, chains, numbers), (), metrics)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from menon.errors import UserError, at_least
-from menon.rollout.posterior.target import OUTSIDE, Drawn, Target, equal, too_few, tokens_in
-from menon.types import Graded, Mean, Prompt
+from menon.rollout.posterior.target import OUTSIDE, Drawn, Target, equal, tokens_in, too_few
+from menon.types import Graded, Mean, Metric, Prompt
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Rejection:
         return [self.drawn(*each, draws) for each in zip(prompts, written, taken, strict=True)]
 
     def more(self, draws: int, written: Sequence[Graded], taken: Sequence[int]) -> int:
-        """How many answers to write next to one prompt: what its own rate of acceptance asks for, at most twice
-        as many as there are."""
+        """How many answers to write next to one prompt: what its own rate of acceptance asks for, at most
+        twice as many as there are."""
         missing, tries = max(draws - len(taken), 0), len(written)
         wanted = -(-missing * (tries + 1) // (len(taken) + 1))
         return min(wanted, max(2 * tries, draws), self.max_tries - tries)
@@ -71,7 +71,7 @@ class Rejection:
 
     def drawn(self, prompt: Prompt, written: Sequence[Graded], taken: Sequence[int], draws: int) -> Drawn:
         few = taken[:draws]
-        metrics = {
+        metrics: dict[str, Metric] = {
             "acceptance": Mean(len(taken), len(written)),
             "ess": Mean(len(few)),
             "tokens": tokens_in(written),
@@ -79,4 +79,5 @@ class Rejection:
         why = f"were accepted among {len(written)} answers; raise beta or method.max_tries"
         answers = [written[number] for number in few]
         note = too_few(len(few), draws, why)
-        return Drawn(prompt, equal(answers, steps=few), tuple(written), metrics, note)
+        # Only the first round was asked for whatever its answers were.
+        return Drawn(prompt, equal(answers, steps=few), tuple(written[:draws]), metrics, note)

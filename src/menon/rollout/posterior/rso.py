@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from menon.errors import UserError, at_least
-from menon.rollout.posterior.target import OUTSIDE, Drawn, Target, equal, too_few, tokens_in
-from menon.types import Graded, Mean, Prompt
+from menon.rollout.posterior.target import OUTSIDE, Drawn, Target, equal, tokens_in, too_few
+from menon.types import Graded, Mean, Metric, Prompt
 
 
 @dataclass(frozen=True)
 class RSO:
-    """Accepts of n answers of the prior without replacement, each with probability exp((r - max) / beta), pass
-    after pass until there are enough; max is the largest reward that a candidate not yet accepted has.
+    """Accepts of n answers of the prior without replacement, each with probability exp((r - max) / beta),
+    pass after pass until there are enough; max is the largest reward of a candidate not yet accepted.
 
     It needs no bound on the reward, and is approximate for that: the best candidate is always accepted, and
     the draws to one prompt are different candidates, so many draws from few candidates are near to the prior.
@@ -52,7 +52,7 @@ class RSO:
                     left.remove(number)
                 if len(found) == draws:
                     break
-        metrics = {"acceptance": Mean(len(found), tries), "tokens": tokens_in(group)}
+        metrics: dict[str, Metric] = {"acceptance": Mean(len(found), tries), "tokens": tokens_in(group)}
         why = f"were possible: so few of {len(group)} candidates were graded and ended by themselves"
         draws_of = equal([group[number] for number in found], steps=found)
         return Drawn(prompt, draws_of, tuple(group), metrics, too_few(len(found), draws, why))

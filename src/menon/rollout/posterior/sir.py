@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from menon.errors import at_least
-from menon.rollout.posterior.target import Drawn, Target, equal, too_few, tokens_in
+from menon.rollout.posterior.target import Drawn, Target, equal, tokens_in, too_few
 from menon.rollout.posterior.weights import effective_size, log_mean_exp, normalised
-from menon.types import Graded, Mean, Prompt
+from menon.types import Graded, Mean, Metric, Prompt
 
 NONE_USABLE = "were possible: of {} candidates none was graded and ended by itself; raise max_new_tokens"
 
@@ -39,7 +39,7 @@ class SIR:
             note = too_few(0, draws, NONE_USABLE.format(len(group)))
             return Drawn(prompt, (), tuple(group), {"tokens": tokens_in(group)}, note)
         numbers = target.random("resample", prompt).choice(len(group), draws, p=weights).tolist()
-        metrics = {
+        metrics: dict[str, Metric] = {
             "ess": Mean(effective_size(weights)),
             "log_z": Mean(log_mean_exp(logs)),
             "tokens": tokens_in(group),

@@ -15,8 +15,8 @@ from menon.types import Mean, Metric, Prompt, Sum
 
 @dataclass(frozen=True)
 class SMC:
-    """Particles grow by blocks, which the prior writes. After each block a particle weighs by the ratio of its
-    twist to that before the block; where 1 / sum w^2 is below half their number they are resampled.
+    """Particles grow by blocks, which the prior writes. After each block a particle weighs by the ratio of
+    its twist to that before the block; where 1 / sum w^2 is below half their number they are resampled.
 
     The twist of a beginning is the mean of exp(r / beta) over `lookahead` endings that the prior writes, a
     truncated one counted with its reward; a whole answer's is its own exp(r / beta). Draws are particles

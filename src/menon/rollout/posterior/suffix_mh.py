@@ -20,8 +20,8 @@ from menon.types import Prompt
 
 @dataclass(frozen=True)
 class SuffixMH:
-    """An answer of n tokens keeps its first i, i uniform from 0 to n - 1, and the prior writes the rest: n' tokens
-    in all. Accepted with probability min(1, exp((r' - r) / beta + log(n / n'))).
+    """An answer of n tokens keeps its first i, i uniform from 0 to n - 1, and the prior writes the rest: n'
+    tokens in all. Accepted with probability min(1, exp((r' - r) / beta + log(n / n'))).
 
     The prior cancels, because it wrote the ending; n / n' is the chance to choose the same i on the way back.
     Exact as the chain grows. A proposal costs about half of an answer, and it keeps what was good at the

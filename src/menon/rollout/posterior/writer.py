@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,9 @@ class Writer:
         if not moves:
             return []
         most = limit or self.sampling.max_new_tokens
-        left = {cut: replace(self.sampling, max_new_tokens=most - cut) for cut in {move.cut for move in moves}}
+        left = {
+            cut: replace(self.sampling, max_new_tokens=most - cut) for cut in {move.cut for move in moves}
+        }
         requests = [
             Request(
                 prompt=move.start.rollout.prompt,
@@ -100,5 +103,6 @@ def whole(before: Rollout, cut: int, after: Rollout) -> Rollout:
         start, end = getattr(before, name), getattr(after, name)
         return None if start is None or end is None else np.concatenate([start[:given], end[given:]])
 
-    columns = {name: joined(name) for name in ("is_action", "logp", "log_kept", "entropy", "version")}
+    names = ("is_action", "logp", "log_kept", "entropy", "version")
+    columns: dict[str, Any] = {name: joined(name) for name in names}
     return replace(after, group=before.group, sample=before.sample, **columns)
