@@ -10,6 +10,7 @@ from menon.advantage.kl_advantage import KLInAdvantage
 from menon.advantage.maxrl import MaxRL
 from menon.advantage.opo import OPO
 from menon.advantage.optimal_token import OptimalToken
+from menon.advantage.posterior_weights import PosteriorWeights
 from menon.advantage.reinforce import Reinforce
 from menon.advantage.reinforce_baseline import ReinforceBaseline
 from menon.advantage.reinforce_pp import ReinforcePP
@@ -30,6 +31,7 @@ AdvantagePart = (
     | NormalisedGAE
     | OPO
     | OptimalToken
+    | PosteriorWeights
     | Reinforce
     | ReinforceBaseline
     | ReinforcePP

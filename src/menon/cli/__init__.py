@@ -25,6 +25,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon compare A.json B.json                  two evaluations, question by question
   menon compare RUN                            did it learn: before the first step and after the last
   menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty
+  menon posterior MODEL method=suffix_mh       draws from the best policy for a reward and a KL, untrained
   menon explain RECIPE key=value               formula, parts, sizes, memory before anything runs; full=true
   menon sweep grpo rloo seeds=0,1,2            recipes or settings, each with several seeds, in one table
   menon sweep --resume FOLDER                  go on with a sweep; it may add seeds and arms
@@ -63,6 +64,7 @@ COMMANDS = {
     "compare": "evaluate:compare",
     "report": "report:report",
     "sample": "sample:sample",
+    "posterior": "posterior:posterior",
     "explain": "explain:explain",
     "runs": "runs:runs",
     "check": "check:check",

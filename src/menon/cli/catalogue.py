@@ -105,6 +105,12 @@ STAGES = (
         ("corrections",),
     ),
     Stage(
+        *("posterior", "method", "rollout.posterior", "PosteriorPart"),
+        "How `menon posterior` draws from the best policy for a reward and a KL penalty. A run has none.",
+        "docs/posterior.md",
+        ("method", "methods"),
+    ),
+    Stage(
         *("reference_update", "reference_update", "update.reference", "ReferencePart"),
         "How a reference follows the policy.",
         "docs/algorithms/kl.md",
@@ -116,6 +122,9 @@ PAGES = {
     **dict.fromkeys(("judge", "preference"), "docs/judge.md"),
     "code": "docs/sandbox.md",
     **dict.fromkeys(("sft", "dpo", "reward_model"), "docs/given_text.md"),
+    **dict.fromkeys(
+        ("trajectory_balance", "infonca", "energy_nce", "posterior_weights"), "docs/posterior.md"
+    ),
     "calculator": "docs/environments.md",
     **{
         kind: f"docs/algorithms/{page}.md"

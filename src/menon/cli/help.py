@@ -21,6 +21,7 @@ SETTINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "eval": (("", "eval.config", "EvalConfig"),),
     "sample": (("", "assembly.sample", "SampleConfig"),),
+    "posterior": (("", "assembly.posterior", "PosteriorConfig"),),
     "study": (("", "study.entropy", "EntropyStudy"),),
 }
 """Command -> (owner, module of this package, dataclass) whose fields are its settings. Those of `train` and

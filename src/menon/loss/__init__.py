@@ -8,11 +8,13 @@ from menon.loss.cpo import CPO
 from menon.loss.dpo import DPO
 from menon.loss.dppo import DPPO
 from menon.loss.dual_clip import DualClip
+from menon.loss.energy_nce import EnergyNCE
 from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import ExactKL
 from menon.loss.geo_mean import GeoMean
 from menon.loss.gspo import GSPO
 from menon.loss.gspo_token import GSPOToken
+from menon.loss.infonca import InfoNCA
 from menon.loss.ipo import IPO
 from menon.loss.kl import KL
 from menon.loss.kl_cov import KLCov
@@ -27,6 +29,7 @@ from menon.loss.sapo import SAPO
 from menon.loss.simpo import SimPO
 from menon.loss.slic import SLiC
 from menon.loss.surrogate import Surrogate
+from menon.loss.trajectory_balance import TrajectoryBalance
 from menon.loss.value import ValueLoss
 from menon.loss.vespo import VESPO
 
@@ -39,11 +42,13 @@ LossPart = (
     | DPO
     | DPPO
     | DualClip
+    | EnergyNCE
     | EntropyBonus
     | ExactKL
     | GeoMean
     | GSPO
     | GSPOToken
+    | InfoNCA
     | IPO
     | KL
     | KLCov
@@ -58,6 +63,7 @@ LossPart = (
     | SimPO
     | SLiC
     | Surrogate
+    | TrajectoryBalance
     | ValueLoss
     | VESPO
 )

@@ -1,0 +1,85 @@
+"""Residual energy models by noise-contrastive estimation (arXiv 2004.11714)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from menon import ragged
+from menon.batch import Batch
+from menon.errors import UserError
+from menon.loss.groups import on_answers, sums_of_log_ratios
+from menon.loss.ratio import mean_over
+from menon.types import Mean, Metric, Unit
+from menon.update.protocols import Current, Head, Need, need_column
+
+SCORE = Head("reward", "after")
+"""-E of a text: the output of the head named "reward" on the state after it."""
+
+
+@dataclass(frozen=True)
+class EnergyNCE:
+    """l = softplus(E - log k) for an answer of the data (acc 1), softplus(log k - E) for one of the reference
+    (acc 0), k = answers of the data / answers of the reference in the update.
+
+    At the minimum -E = log(p / ref), p the distribution of the data, such as draws from the optimum; log Z
+    is in it. With energy="log_ratio" E = -(log pi - log ref), so that pi becomes p; with "head" -E is the
+    score of the head named reward, on the state after the answer. One number per answer, on its last action
+    token; aggregation `SequenceMean`. UserError: another label than 0 or 1, or answers of one kind only.
+    """
+
+    energy: Literal["log_ratio", "head"] = "log_ratio"
+    """What gives the energy: the policy's log-ratio to the reference, or a head."""
+    kind: Literal["energy_nce"] = "energy_nce"
+    unit: ClassVar[Unit] = "sequence"
+    per: ClassVar[Unit] = "sequence"
+    needs_truth: ClassVar[bool] = True
+    column: ClassVar[str] = "energy_odds"
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        return ("logp",) if self.energy == "log_ratio" else (SCORE,)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("ref_logp",) if self.energy == "log_ratio" else ()
+
+    def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
+        """[N] log k of the whole update."""
+        acc = batch.acc[batch.action_lengths > 0]
+        data, noise = int((acc == 1).sum()), int((acc == 0).sum())
+        if data + noise < len(acc):
+            raise UserError("energy_nce needs acc 1 for an answer of the data and 0 for one of the reference")
+        if not data or not noise:
+            missing = "the reference (acc 0)" if data else "the data (acc 1)"
+            raise UserError(
+                f"energy_nce compares answers of two kinds, and an update has none of {missing}; take more "
+                "rows to a step, or mix both kinds"
+            )
+        odds = torch.tensor(data / noise, dtype=batch.reward.dtype, device=batch.reward.device).log()
+        return {self.column: odds.repeat(batch.num_tokens)}
+
+    def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        place_S = ragged.last(batch.trained, batch.offset)
+        logit_S = self._scores(now, batch) + batch.columns[self.column][place_S]
+        return on_answers(softplus(torch.where(batch.acc == 1, -logit_S, logit_S)), batch)
+
+    def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
+        present, real = batch.action_lengths > 0, batch.acc == 1
+        score_S = self._scores(now, batch)
+        place_S = ragged.last(batch.trained, batch.offset)
+        right = ((score_S + batch.columns[self.column][place_S] > 0) == real) & present
+        return {
+            "energy/data": mean_over(-score_S, present & real),
+            "energy/reference": mean_over(-score_S, present & ~real),
+            "energy/accuracy": Mean(right.sum(), present.sum()),
+        }
+
+    def _scores(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """[S] -E."""
+        if self.energy == "log_ratio":
+            return sums_of_log_ratios(now, batch, self)
+        return now[need_column(SCORE)][ragged.last(batch.trained, batch.offset)]
