@@ -216,8 +216,8 @@ class Models:
     reference_update: Moving | None = None
     """How a reference follows the policy; null: not at all."""
     teacher: str | None = None
-    """A model with the policy's vocabulary, which a distillation learns from: a folder or a name on the
-    hub."""
+    """A model with the policy's vocabulary, which a distillation learns from: a folder or a name on the hub.
+    A recipe of distillation has "", which stands for one that is still to be named; null: none."""
 
     def __post_init__(self) -> None:
         if self.reference_update is not None and self.reference == "none":
@@ -292,7 +292,8 @@ class RunConfig:
     source: OnlineSource = field(default_factory=OnlineSource)
     rows: GivenText | None = None
     """Text to learn from as it stands: SFT and preferences; null: what the policy writes. The questions of
-    `source` are then only asked before and after, if it names some."""
+    `source` are then only asked before and after, if it names some; `rows.written_share` learns from answers
+    to them too."""
     models: Models = field(default_factory=Models)
     engine: Engine = field(default_factory=Engine)
     control: Control = field(default_factory=Control)
@@ -308,8 +309,13 @@ class RunConfig:
     @property
     def asks(self) -> bool:
         """Whether the policy writes answers: to learn from them, or to be evaluated before and after."""
+        return self.rows is None or self.names_questions or self.rows.written_share > 0
+
+    @property
+    def names_questions(self) -> bool:
+        """Whether `source` names its questions, and does not leave them to a default."""
         named = (self.source.data, self.source.task, self.source.environment)
-        return self.rows is None or any(part is not None for part in named)
+        return any(part is not None for part in named)
 
 
 OWNERS: tuple[tuple[str, ...], ...] = (

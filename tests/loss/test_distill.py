@@ -82,8 +82,8 @@ def test_top_1_by_hand(rest, expected):
 
 
 def test_top_2_renormalised_and_in_a_bucket():
-    """p over two = (.731059, .268941), q = (.5, .5): KL(q || p) = .5 log(.25 / (.731059 x .268941)) = .120115.
-    With a bucket of one token nothing is lost."""
+    """p over two = (.731059, .268941), q = (.5, .5): KL(q || p) = .5 log(.25 / (.731059 x .268941)), that is
+    .120115. With a bucket of one token nothing is lost."""
     part = Distill("reverse", top_k=2, rest="renormalise")
     assert float(part.between(STUDENT, TEACHER)[0]) == pytest.approx(0.120115, abs=1e-6)
     bucket = Distill("reverse", top_k=2)

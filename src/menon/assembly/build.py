@@ -77,16 +77,9 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             for part in (rows, heldout_rows)
         )
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
-        check_memory(config.source.rollout, around, prompts, placed.sampler)
         around = with_tokenizer(around, config.source, placed)
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling.stop, placed)
-        online = Online(
-            ORDERS[config.source.order](prompts, config.control.seed),
-            placed.sampler,
-            own_rollout(built(config.source.rollout, around)),
-            grade,
-            around,
-        )
+        online = online_of(config, prompts, placed, grade, around)
         source = Queued(online, config.source.ahead) if config.source.ahead else online
         undo.callback(source.close)
         yield Run(
@@ -108,6 +101,20 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             agreement=AGREEMENT[config.engine.dtype],
             header=header(config, placed.parameters, str(placed.sampler.model.device), grade),
         )
+
+
+def online_of(
+    config: RunConfig, prompts: Sequence[Prompt], placed: Placed, grade: Grade, around: Around
+) -> Online:
+    """The source of answers to these questions; `around` has the tokenizer."""
+    check_memory(config.source.rollout, around, prompts, placed.sampler)
+    return Online(
+        ORDERS[config.source.order](prompts, config.control.seed),
+        placed.sampler,
+        own_rollout(built(config.source.rollout, around)),
+        grade,
+        around,
+    )
 
 
 def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> Plan:

@@ -86,6 +86,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     sampler = sampler_of(config.source, config.engine, config.control, model, tokenizer, notify)
     temperature, seed = config.source.temperature, config.control.seed
     host = host_of(config.models, config.engine, temperature, seed, model, tokenizer)
+    origin = with_teacher(origin, host)
     channel = (ByReference if sampler.model is model else ByCopy)(host.models["policy"], sampler)
     return Placed(host, sampler, channel, tokenizer, rows_of(model), origin, end_token_ids(model, tokenizer))
 
@@ -94,15 +95,19 @@ def place_without_sampler(models: Models, engine: Engine, temperature: float, se
     """The same for a run that writes no text."""
     model, tokenizer, origin = start_of(models, engine)
     host = host_of(models, engine, temperature, seed, model, tokenizer)
-    return Unwritten(
-        host, NoSampler(host), tokenizer, rows_of(model), origin, end_token_ids(model, tokenizer)
-    )
+    origin, ends = with_teacher(origin, host), end_token_ids(model, tokenizer)
+    return Unwritten(host, NoSampler(host), tokenizer, rows_of(model), origin, ends)
 
 
 def start_of(
     models: Models, engine: Engine
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Mapping[str, Any]]:
     """The policy's model as it is at the start, its tokenizer, and the fingerprints of both."""
+    if models.teacher == "":
+        raise UserError(
+            "this recipe learns from a teacher, and none is named; set teacher=FOLDER to a model with the "
+            "policy's vocabulary"
+        )
     start, device = model_name(models.policy.model), device_of(engine.device)
     model, tokenizer = load_policy(start, WEIGHTS_DTYPE[engine.dtype], device)
     return model, tokenizer, origin_of_model(model, tokenizer)
@@ -136,6 +141,11 @@ def teacher_of(
             "other tokens; take a teacher of the same family, or learn from texts that it has written (sft)"
         )
     return teacher.requires_grad_(False)
+
+
+def with_teacher(origin: Mapping[str, Any], host: InProcessHost) -> Mapping[str, Any]:
+    """The fingerprints of what a run began with, those of its teacher too."""
+    return {**origin, "teacher": host.fingerprint("teacher")} if "teacher" in host.roles else origin
 
 
 def scorer_settings(engine: Engine, temperature: float, device: torch.device) -> dict[str, Any]:

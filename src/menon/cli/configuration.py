@@ -22,6 +22,8 @@ def described(recipe: str, setup: "Setup", reward: Any, models: "Models", width:
     if models.critic is not None:
         yield f"  critic       {objective(models.critic.objective)}"
     yield f"  reference    {models.reference}"
+    if models.teacher is not None:
+        yield f"  teacher      {models.teacher or 'to be named: set teacher=FOLDER'}"
     pages = []
     if reward is not None:
         yield from part_lines("reward", reward, width)

@@ -40,11 +40,14 @@ ONLINE = {
     "spo_tree": "credit for segments of fixed length, by a tree of answers to each question",
     "vineppo": "credit for lines, by fresh answers from where each begins; no critic",
     "grpo_masked": "grpo on tokens with a probability below .9",
+    "opd": "on-policy distillation: the policy writes, teacher=FOLDER scores each token; no reward is needed",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
 """Recipes that learn from what their policy writes."""
 GIVEN = {
     "sft": "maximum likelihood of given answers: data=FILE",
+    "distill_logits": "given answers, with the distributions of teacher=FOLDER at their tokens",
+    "gkd": "the distributions of teacher=FOLDER, on given answers and on those that the policy writes",
     "dpo": "given pairs: the preferred answer gains on the other",
 }
 """Recipes that learn from given text, `data=FILE`."""

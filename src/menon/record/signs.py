@@ -252,14 +252,16 @@ def without_signal(line: Mapping[str, float], tally: Tally, settings: Mapping[st
         )
     if found := next(faults(line, settings), None):
         return found
-    if tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):
+    taught = setting(settings, "teacher") is not None
+    if not taught and tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):
         return cause(tally, settings)
     if line.get("grad_norm", 1.0) == 0:
-        return Sign(
-            "no_gradient",
-            "the rewards differ and the gradient is 0; every token is clipped, masked or left out by the "
-            "objective",
+        why = (
+            "the gradient is 0: policy and teacher agree, or"
+            if taught
+            else "the rewards differ and the gradient is 0;"
         )
+        return Sign("no_gradient", f"{why} every token is clipped, masked or left out by the objective")
     return None
 
 
