@@ -12,8 +12,8 @@ def opd() -> RunConfig:
     """A_t = -(log pi_t - log teacher_t), no reward, no return-to-go: the policy gradient of the reverse KL at
     each token. Rewards are graded and reported.
 
-    The same on the whole vocabulary: `advantage.credit=null objective.policy='{loss: {kind: distill,
-    divergence: reverse}, share: token_mean}'`. With a reward: `advantage='{credit: grpo, teacher: {kind:
+    The same on the whole vocabulary: `advantage.credit=null objective.policy.loss='{kind: distill,
+    divergence: reverse}'`. With a reward: `advantage='{credit: grpo, teacher: {kind:
     teacher, coef: 0.1, adds: true}}' samples_per_prompt=8`.
     """
     return RunConfig(

@@ -256,12 +256,9 @@ def without_signal(line: Mapping[str, float], tally: Tally, settings: Mapping[st
     if not taught and tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):
         return cause(tally, settings)
     if line.get("grad_norm", 1.0) == 0:
-        why = (
-            "the gradient is 0: policy and teacher agree, or"
-            if taught
-            else "the rewards differ and the gradient is 0;"
-        )
-        return Sign("no_gradient", f"{why} every token is clipped, masked or left out by the objective")
+        why = "policy and teacher agree, or" if taught else "the rewards differ and the gradient is 0;"
+        left_out = "every token is clipped, masked or left out by the objective"
+        return Sign("no_gradient", f"{why} {left_out}")
     return None
 
 
