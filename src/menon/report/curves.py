@@ -27,6 +27,7 @@ def curves(lines: Lines, evaluations: Lines, measures: Sequence[str] = ("accurac
         *([_accuracy(lines, evaluations)] if known else []),
         _reward(lines, evaluations),
         _given("Loss on given text", "nll", lines, evaluations, Axis(unit="nats a token", low=0)),
+        _teacher(lines, evaluations),
         _given("Pairs put right", "pairs/accuracy", lines, evaluations, SHARE),
         _given("Margin of a pair", "pairs/margin", lines, evaluations, Axis()),
         _lengths(lines, known),
@@ -64,6 +65,9 @@ GIVEN_NOTES = {
     "pairs/accuracy": "Share of the pairs whose preferred answer is ahead.",
     "pairs/margin": "How far the preferred answer is ahead, on average.",
 }
+TEACHER_NOTE = (
+    "The divergence is that of the loss, over the vocabulary; the reverse KL is estimated by the tokens."
+)
 SPEED_NOTE = "Written tokens over the whole time of the step."
 TONES = {
     "all right": 3,
@@ -96,6 +100,12 @@ def _reward(lines: Lines, evaluations: Lines) -> Chart:
 def _given(title: str, name: str, lines: Lines, evaluations: Lines, axis: Axis) -> Chart:
     held_out = Line("held out", series(evaluations, name), 2, dots=True)
     return Chart(title, (Line("training", series(lines, name), 1), held_out), GIVEN_NOTES[name], axis)
+
+
+def _teacher(lines: Lines, evaluations: Lines) -> Chart:
+    held_out = Line("held out", series(evaluations, "distill/divergence"), 2, dots=True)
+    named = _named(lines, {"distill/divergence": "divergence", "kl/teacher_k1": "reverse KL"})
+    return Chart("Distance to the teacher", (*named, held_out), TEACHER_NOTE, Axis(unit="nats a token"))
 
 
 def _groups(lines: Lines, known: bool) -> Chart:
