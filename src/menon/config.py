@@ -216,12 +216,23 @@ class Models:
     reference_update: Moving | None = None
     """How a reference follows the policy; null: not at all."""
     teacher: str | None = None
-    """A model with the policy's vocabulary, which a distillation learns from: a folder or a name on the hub.
-    A recipe of distillation has "", which stands for one that is still to be named; null: none."""
+    """A model with the policy's vocabulary, which a distillation learns from: a folder or a name on the hub,
+    or start, the policy as it was at the start. A recipe of distillation has "", which stands for one that is
+    still to be named; null: none."""
+    teacher_question: str | None = None
+    """What the teacher reads in place of the question: text with {q}, {answer} and other columns of the row,
+    as {hint}; null: the question."""
 
     def __post_init__(self) -> None:
         if self.reference_update is not None and self.reference == "none":
             raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
+        if self.teacher_question is not None:
+            if self.teacher is None:
+                raise UserError(
+                    "teacher_question is read by a teacher, and this run has none; set teacher=start"
+                )
+            if "{q}" not in self.teacher_question:
+                raise UserError("teacher_question has no {q}, where the question goes; put it in")
 
 
 @dataclass(frozen=True)
@@ -305,6 +316,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check(setup_of(self))
+        if self.rows is not None and self.models.teacher_question is not None:
+            raise UserError(
+                "teacher_question is about questions that the policy answers, and this run learns from given "
+                "text; leave it out, or start from the recipe self_distill"
+            )
 
     @property
     def asks(self) -> bool:

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -183,6 +184,44 @@ def test_a_constant_reward_does_not_stop_a_run_with_a_teacher(models, tmp_path):
     assert line["kl/teacher_k1"] != 0
     assert line["kl/teacher_k3"] > 0
     assert line["kl/teacher_seq"] == pytest.approx(line["kl/teacher_k1"] * line["len/mean"], rel=1e-4)
+
+
+def test_a_teacher_that_reads_the_answer(models, tmp_path):
+    """Policy and teacher are one model, so that their distance is the hint's."""
+    data, out = tmp_path / "hints.jsonl", tmp_path / "run"
+    rows = [{"question": f"{i}+2=", "answer": str(i + 2), "hint": f"{i + 2}!"} for i in range(20)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = {"data": str(data), "heldout": 2, "prompts_per_step": 3, "max_new_tokens": 4, "steps": 2}
+    asked = {"model": str(models["policy"]), "device": "cpu", "report_questions": 0, "threads": 1}
+    config = changed(recipe("self_distill"), {**asked, **more, "teacher_question": "{hint} {q}"})
+    with build(config) as run:
+        read = run.host.models["teacher"].prompts
+        assert bytes(read[np.frombuffer(b"7+2=", np.uint8).astype(np.int32).tobytes()].tolist()) == b"9! 7+2="
+    train("self_distill", **asked, **more, out=str(out), teacher_question="{q}{answer}\n{q}")
+    assert all(line["distill/divergence"] > 0.001 for line in metrics_of(out))
+    train("self_distill", **asked, **more, out=str(tmp_path / "same"), teacher_question="{q}")
+    assert metrics_of(tmp_path / "same")[0]["distill/divergence"] == pytest.approx(0, abs=1e-6)
+
+
+def test_hints_that_cannot_be_given(models, tmp_path):
+    data = tmp_path / "rows.jsonl"
+    rows = [{"question": f"{i // 2}+2=", "answer": str(i)} for i in range(20)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = settings(models, data=str(data), max_new_tokens=4) | {"teacher": "start"}
+    for question, sentence in (
+        ("{q} {demonstration}", r"puts in \{demonstration\}, and the row of .* has no such column"),
+        ("{answer} {q}", "two rows ask the same .* and give the teacher different hints"),
+    ):
+        config = changed(recipe("self_distill"), given | {"teacher_question": question})
+        with pytest.raises(UserError, match=sentence), build(config):
+            pass
+    for name, change, sentence in (
+        ("self_distill", {"teacher": None}, "teacher_question is read by a teacher"),
+        ("self_distill", {"teacher_question": "hint"}, r"has no \{q\}"),
+        ("distill_logits", {"teacher_question": "{q}"}, "this run learns from given text"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            changed(recipe(name), change)
 
 
 # What is refused

@@ -16,7 +16,7 @@ from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
-from menon.recipes import ONLINE, recipe
+from menon.recipes import ONLINE, TAUGHT, recipe
 from menon.select import SelectPart
 from menon.settings import read
 from menon.shaping import ShapingPart
@@ -48,12 +48,12 @@ def kl(kind: str) -> dict[str, Any]:
 
 TEACHER = "TEACHER"
 """Stands for the folder of another model with the same vocabulary."""
-TAUGHT = {"teacher": TEACHER}
+WITH_TEACHER = {"teacher": TEACHER}
 FULL_OPD = {"advantage.credit": None, "objective.policy.loss": {"kind": "distill", "divergence": "reverse"}}
 REINFORCED_OPD = {"credit": "grpo", "teacher": {"kind": "teacher", "coef": 0.1, "adds": True}}
 
 CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    **{name: (name, FITTED.get(name, {})) for name in ONLINE},
+    **{name: (name, FITTED.get(name, {})) for name in ONLINE | TAUGHT},
     "grpo_passk": (
         "grpo_passk",
         {"samples_per_prompt": 2},
@@ -115,10 +115,10 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "guess the number": ("grpo", {"environment": "guess_number", "environment.high": 20}),
     "a grid world": ("reinforce", {"environment": "grid_world"}),
     "an environment and dynamic sampling": ("calculator", {"rollout": "dynamic_sampling", "max_turns": 3}),
-    "on-policy distillation on the whole vocabulary": ("opd", {**FULL_OPD, **TAUGHT}),
+    "on-policy distillation on the whole vocabulary": ("opd", {**FULL_OPD, **WITH_TEACHER}),
     "distillation and reinforcement": (
         "opd",
-        {"advantage": REINFORCED_OPD, "samples_per_prompt": 4, "updates_per_step": 2, **TAUGHT},
+        {"advantage": REINFORCED_OPD, "samples_per_prompt": 4, "updates_per_step": 2, **WITH_TEACHER},
     ),
     "many updates": (
         "ppo",
@@ -151,7 +151,7 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
                 recipe_name,
                 {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN},
             )
-    cases["loss distill"][1].update(TAUGHT)
+    cases["loss distill"][1].update(WITH_TEACHER)
     cases["loss pg"][1]["updates_per_step"] = 1  # it refuses more
     for part in get_args(CreditPart):
         given = {"kind": part.kind, **SETTINGS.get(part.kind, {})}
@@ -168,7 +168,7 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
             term = {"loss": STEERED[part.kind], "share": "token_mean"}
             changes |= {f"objective.{part(**SETTINGS.get(part.kind, {})).term}": term, "updates_per_step": 2}
         if "teacher_logp" in reads:
-            changes |= TAUGHT
+            changes |= WITH_TEACHER
         if "baseline" in reads:
             changes["rollout"] = "greedy_baseline"
         if "state_value" in reads:
@@ -258,7 +258,7 @@ def test_two_steps(case, model, teacher, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("name", ONLINE)
+@pytest.mark.parametrize("name", [*ONLINE, *TAUGHT])
 def test_the_same_seed_is_the_same_run(name, model, teacher, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
     prints = []

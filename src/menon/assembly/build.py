@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.header import header
+from menon.assembly.hints import give_hints
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_credit, own_reference, own_rollout, own_term
 from menon.assembly.placement import Placed, device_of, place
@@ -76,6 +77,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
             for part in (rows, heldout_rows)
         )
+        if config.models.teacher_question is not None:
+            give_hints(config.models.teacher_question, prompts, config.source, placed, notify)
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         around = with_tokenizer(around, config.source, placed)
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling.stop, placed)

@@ -32,6 +32,8 @@ from menon.sync.protocols import WeightChannel
 
 CORPUS = {"base": "sums", "search_base": "search"}
 """The corpus from which `menon pretrain` makes each built-in model."""
+START = "start"
+"""The teacher that is the policy as it was at the start."""
 ALTERNATIVES = 8
 """Most probable tokens that `record=full` keeps beside each token that was drawn."""
 WEIGHTS_DTYPE = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
@@ -125,7 +127,8 @@ def host_of(
     device = device_of(engine.device)
     placed = models_of(models, engine, temperature, seed, model, device)
     if models.teacher is not None:
-        teacher = teacher_of(models.teacher, engine, tokenizer, device)
+        name = models.policy.model if models.teacher == START else models.teacher
+        teacher = teacher_of(name, engine, tokenizer, device)
         placed["teacher"] = TorchScorer(teacher, **scorer_settings(engine, temperature, device))
     return InProcessHost(placed, {"policy": partial(export, model, tokenizer)})
 

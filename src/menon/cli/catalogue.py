@@ -133,7 +133,7 @@ PAGES = {
             "spo_tree": ("spo_tree", "tree"),
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
-            "distillation": ("distill", "teacher", "distill_logits", "opd", "gkd"),
+            "distillation": ("distill", "teacher", "distill_logits", "opd", "gkd", "self_distill"),
             "preferences": (
                 *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
                 "bradley_terry",
@@ -255,7 +255,7 @@ GROUPS = (
         (
             *("model", "learning_rate", "warmup_updates", "schedule", "total_updates", "final_fraction"),
             *("clip_norm", "weight_decay", "betas", "eps", "natural.*", "reference", "reference_update"),
-            "teacher",
+            *("teacher", "teacher_question"),
             "critic.*",
         ),
     ),

@@ -40,10 +40,14 @@ ONLINE = {
     "spo_tree": "credit for segments of fixed length, by a tree of answers to each question",
     "vineppo": "credit for lines, by fresh answers from where each begins; no critic",
     "grpo_masked": "grpo on tokens with a probability below .9",
-    "opd": "on-policy distillation: the policy writes, teacher=FOLDER scores each token; no reward is needed",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
-"""Recipes that learn from what their policy writes."""
+"""Recipes that learn from what their policy writes, and from nothing else."""
+TAUGHT = {
+    "opd": "on-policy distillation: the policy writes, teacher=FOLDER scores each token; no reward is needed",
+    "self_distill": "the policy learns from itself as it was at the start and read the answer, or a hint",
+}
+"""Recipes whose policy writes, and learns from a teacher."""
 GIVEN = {
     "sft": "maximum likelihood of given answers: data=FILE",
     "distill_logits": "given answers, with the distributions of teacher=FOLDER at their tokens",
@@ -51,7 +55,7 @@ GIVEN = {
     "dpo": "given pairs: the preferred answer gains on the other",
 }
 """Recipes that learn from given text, `data=FILE`."""
-RECIPES = ONLINE | GIVEN
+RECIPES = ONLINE | TAUGHT | GIVEN
 """Name of each recipe -> a description in one line. The recipe is the function of that name, in the module of
 that name."""
 
