@@ -49,7 +49,11 @@ RecipeName = Literal[
     "vineppo",
     "grpo_masked",
     "calculator",
+    "opd",
+    "self_distill",
     "sft",
+    "distill_logits",
+    "gkd",
     "dpo",
 ]
 """The name of a recipe (docs/recipes.md)."""
@@ -185,7 +189,8 @@ class Overrides(TypedDict, total=False):
     correction."""
     rows: Table | None
     """Text to learn from as it stands: SFT and preferences; null: what the policy writes. The
-    questions of `source` are then only asked before and after, if it names some."""
+    questions of `source` are then only asked before and after, if it names some;
+    `rows.written_share` learns from answers to them too."""
     scale: Literal["laptop", "paper"]
     """Numbers for the built-in base, or the published ones."""
     reference: Literal["none", "frozen"]
@@ -194,7 +199,11 @@ class Overrides(TypedDict, total=False):
     """How a reference follows the policy; null: not at all."""
     teacher: str | None
     """A model with the policy's vocabulary, which a distillation learns from: a folder or a name on
-    the hub."""
+    the hub, or start, the policy as it was at the start. A recipe of distillation has "", which
+    stands for one that is still to be named; null: none."""
+    teacher_question: str | None
+    """What the teacher reads in place of the question: text with {q}, {answer} and other columns of
+    the row, as {hint}; null: the question."""
     columns: Table | None
     """Columns of `data`: question and answer."""
     natural: Table | None
