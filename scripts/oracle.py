@@ -11,13 +11,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
-from oracle import HEAD, tables
+from oracle import head, tables
 
 
 def main() -> None:
     torch.set_num_threads(1)
     for title, rows in tables().items():
-        print(f"## {title}\n\n{HEAD}")
+        print(f"## {title}\n\n{head(title)}")
         for row in rows:
             print(row.line(), flush=True)
         print()

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
-from menon.config import Critic, RunConfig, changed, own_code, settings_as_begun, settings_of_format_1
+from menon.config import Critic, RunConfig, changed, own_code
 from menon.control import EntropyCoefficient
 from menon.errors import UserError
 from menon.loss import DPO, GSPO, IPO, KL, KTO, NLL, PPOClip, ValueLoss
 from menon.loss.aggregation import PairMean, PairMeanTokenMean, SequenceMean, TokenMean
+from menon.old_formats import settings_as_begun, settings_of_format_1
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import ChainSum, Countdown
 from menon.recipes import RECIPES, recipe
@@ -154,7 +155,10 @@ def test_run_json_gives_the_same_configuration(name):
     own = {"remax": "greedy_baseline", "spo_chain": "segments", "vineppo": "segments", "spo_tree": "tree"}
     rollout = own.get(name, "dynamic_sampling")
     config = changed(
-        recipe(name), {"objective.kl": KL_TERM, "reference": "frozen", "rollout": rollout, "stop": ["\n\n"]}
+        recipe(name),
+        {} if name == "spo_tree" else {"samples_per_prompt": 4},
+        {"objective.kl": KL_TERM, "reference": "frozen"},
+        {"rollout": rollout, "stop": ["\n\n"]},
     )
     assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
 

@@ -37,7 +37,7 @@ from menon.rollout.environments import EnvironmentPart
 from menon.rollout.groups import Groups
 from menon.rollout.turns import GradedText
 from menon.select import SelectPart
-from menon.settings import FreeSettings, Tree, choice, choice_or_else, merged, nested, plain_data, read
+from menon.settings import FreeSettings, choice, choice_or_else, merged, nested, plain_data, read
 from menon.shaping import ShapingPart
 from menon.short_names import spelt_out
 from menon.types import Sampling
@@ -234,11 +234,23 @@ class Models:
     reference_update: Moving | None = None
     """How a reference follows the policy; null: not at all."""
     teacher: str | None = None
-    """A model of the policy's vocabulary, for distillation. It is a folder, or a name on the hub."""
+    """A model of the policy's vocabulary, for distillation. It is a folder, a name on the hub, or start, the
+    policy as it was at the start. A recipe of distillation has "", which stands for one that is still to be
+    named; null: none."""
+    teacher_question: str | None = None
+    """What the teacher reads in place of the question. It is a text with {q}, {answer} and other columns of
+    the row, as {hint}; null: the question."""
 
     def __post_init__(self) -> None:
         if self.reference_update is not None and self.reference == "none":
             raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
+        if self.teacher_question is not None:
+            if self.teacher is None:
+                raise UserError(
+                    "teacher_question is read by a teacher, and this run has none; set teacher=start"
+                )
+            if "{q}" not in self.teacher_question:
+                raise UserError("teacher_question has no {q}, where the question goes; put it in")
 
 
 @dataclass(frozen=True)
@@ -318,7 +330,8 @@ class RunConfig:
     source: OnlineSource = field(default_factory=OnlineSource)
     rows: GivenText | None = None
     """Text to learn from as it stands: SFT and preferences; null: what the policy writes. The questions of
-    `source` are then only asked before and after, if it names some."""
+    `source` are then only asked before and after, if it names some; `rows.written_share` learns from answers
+    to them too."""
     models: Models = field(default_factory=Models)
     engine: Engine = field(default_factory=Engine)
     control: Control = field(default_factory=Control)
@@ -340,12 +353,22 @@ class RunConfig:
                 "a model with a reward head scores texts and is asked no questions; start from the recipe "
                 "reward_model, and leave task, source.data and environment out"
             )
+        if self.rows is not None and self.models.teacher_question is not None:
+            raise UserError(
+                "teacher_question is about questions that the policy answers, and this run learns from given "
+                "text; leave it out, or start from the recipe self_distill"
+            )
 
     @property
     def asks(self) -> bool:
         """Whether the policy writes answers: to learn from them, or to be evaluated before and after."""
+        return self.rows is None or self.names_questions or self.rows.written_share > 0
+
+    @property
+    def names_questions(self) -> bool:
+        """Whether `source` names its questions, and does not leave them to a default."""
         named = (self.source.data, self.source.task, self.source.environment)
-        return self.rows is None or any(part is not None for part in named)
+        return any(part is not None for part in named)
 
 
 OWNERS: tuple[tuple[str, ...], ...] = (
@@ -383,32 +406,6 @@ def changed(config: RunConfig, *changes: Mapping[str, Any]) -> RunConfig:
         if isinstance(table, dict) and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if value is not None}
     return read(RunConfig, tree)
-
-
-def settings_of_format_1(settings: Mapping[str, Any]) -> Tree:
-    """The settings of a run.json without a format number, in which each stood at the top."""
-    tree: Tree = {}
-    for owner in ("control", "source", "models.policy", "models", "engine"):
-        cls = {
-            "control": Control,
-            "source": OnlineSource,
-            "models.policy": Policy,
-            "models": Models,
-            "engine": Engine,
-        }[owner]
-        own = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
-        tree = merged(tree, nested({owner: own}))
-    rest = ("advantage", "objective", "recipe", "scale", "own_code")
-    return tree | {name: settings[name] for name in rest if name in settings}
-
-
-def settings_as_begun(settings: Mapping[str, Any]) -> Tree:
-    """The settings in a run.json of any version, as that version read them."""
-    tree = dict(settings) if "control" in settings else settings_of_format_1(settings)
-    source = tree.get("source")
-    if isinstance(source, dict) and source.get("environment") is not None:
-        tree["source"] = {"graded_text": "all"} | source  # the reward of older versions read the observations
-    return tree
 
 
 def around_of(source: OnlineSource, seed: int) -> Around:

@@ -153,6 +153,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "cov/dropped": ("share", "tokens that clip_cov leaves out"),
         "cov/penalised": ("share", "tokens that pay the penalty of kl_cov"),
         "nll": ("nats", "mean -log pi over all trained tokens, also those that the term does not select"),
+        "distill/divergence": (
+            "nats",
+            "mean divergence of distill over trained tokens, at its temperature and without its T^2",
+        ),
         "value/loss": ("squared reward", "mean loss of the critic over trained tokens (numerics 8.6)"),
         "pairs/accuracy": (
             "share",
@@ -192,6 +196,12 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "kl/ref_k3": ("nats", "the same by the estimate k3, which is never negative (numerics 8.1)"),
         "kl/seq": ("nats", "KL to the reference of a whole answer: the sum of k1 over its tokens"),
         "kl/ref_full": ("nats", "KL to the reference over the whole vocabulary, mean over trained tokens"),
+        "kl/teacher_k1": (
+            "nats",
+            "mean over trained tokens of log pi - log teacher, before the step's updates",
+        ),
+        "kl/teacher_k3": ("nats", "the same by the estimate k3"),
+        "kl/teacher_seq": ("nats", "KL to the teacher of a whole answer: the sum of k1 over its tokens"),
         "kl/old": ("nats", "KL from the policy before the step, mean over its later updates (numerics 8.3)"),
         "mismatch/abs": (
             "nats",

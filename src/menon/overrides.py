@@ -53,7 +53,11 @@ RecipeName = Literal[
     "rest_em",
     "iterative_dpo",
     "calculator",
+    "opd",
+    "self_distill",
     "sft",
+    "distill_logits",
+    "gkd",
     "dpo",
     "reward_model",
 ]
@@ -212,7 +216,12 @@ class Overrides(TypedDict, total=False):
     reference_update: Part | None
     """How a reference follows the policy; null: not at all."""
     teacher: str | None
-    """A model of the policy's vocabulary, for distillation. It is a folder, or a name on the hub."""
+    """A model of the policy's vocabulary, for distillation. It is a folder, a name on the hub, or
+    start, the policy as it was at the start. A recipe of distillation has "", which stands for one
+    that is still to be named; null: none."""
+    teacher_question: str | None
+    """What the teacher reads in place of the question. It is a text with {q}, {answer} and other
+    columns of the row, as {hint}; null: the question."""
     columns: Table | None
     """Columns of `data`: question and answer."""
     natural: Table | None

@@ -338,6 +338,21 @@ DEPARTURES: tuple[Departure, ...] = (
         for variant, what in NOT_BUILT.items()
     ),
     Departure(
+        "nemo_rl.loss.distillation_topk",
+        "the teacher gives tokens outside of its likeliest ones e^-100; here that reverse KL, which would be "
+        "infinite, is refused, and a bucket for the rest is compared",
+        1e-2,
+        100,
+        fact("a reverse KL from nothing"),
+    ),
+    Departure(
+        "trl.advantage.minillm",
+        "log-ratios are divided by the number of tokens that follow",
+        0,
+        10,
+        fact("a mean over the tokens that follow"),
+    ),
+    Departure(
         "nemo_rl.loss.clipped_pg",
         "a KL's log-ratio is clamped before it is weighed; here only the weighed estimate is",
         0,

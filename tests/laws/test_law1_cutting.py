@@ -31,6 +31,7 @@ from menon.loss.aggregation import (
 )
 from menon.loss.bradley_terry import BradleyTerry
 from menon.loss.clip_cov import ClipCov
+from menon.loss.distill import Distill
 from menon.loss.dpo import DPO
 from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import ExactKL
@@ -111,6 +112,12 @@ POLICY = {
             "entropy": Term(EntropyBonus(), TokenMean(), correction=(Importance("sequence"),)),
         }
     ),
+    "a teacher's distribution": Update(
+        {
+            "teacher": Term(Distill("jsd", 0.3, 2.0, True, top_k=3), TokenMean()),
+            "nll": Term(NLL(), TokenMean()),
+        }
+    ),
     "a reduction over the vocabulary": Update(
         {"policy": Term(PPOClip(), TokenMean()), "kl": Term(ExactKL(), SequenceMean(), coef=0.1)}
     ),
@@ -152,6 +159,7 @@ def setting(request) -> Setting:
     policy = TorchLearner(model(0), Optimiser(), temperature=0.8, heads={"value": head(0), "reward": head(2)})
     critic = TorchLearner(ValueModel(model(1).base_model, head(1)), Optimiser())
     models = {"policy": policy, "critic": critic, "reference": TorchScorer(model(2), temperature=0.8)}
+    models["teacher"] = TorchScorer(model(3), temperature=0.8)
     batch = random_batch(dtype=dtype)
     return Setting(models, near(batch, policy.score(batch, ("logp",))["logp"]), bound)
 

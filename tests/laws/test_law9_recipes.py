@@ -17,7 +17,7 @@ from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
-from menon.recipes import ONLINE, recipe
+from menon.recipes import ONLINE, TAUGHT, recipe
 from menon.select import SelectPart
 from menon.settings import read
 from menon.shaping import ShapingPart
@@ -38,16 +38,23 @@ FITTED: dict[str, dict[str, Any]] = {
     **{name: {"advantage.overlong": {"limit": 12, "buffer": 6}} for name in ("dapo", "top_entropy")},
     "vapo": {"critic.pretrain_steps": 0},
     "spo_tree": {"branching": "1-4", "segment_tokens": 2, "samples_per_prompt": 1},
+    "opd": {"teacher": "TEACHER"},
 }
-"""Recipes that know how long answers may be, or in which the policy waits."""
+"""Recipes that know how long answers may be, in which the policy waits, or with a teacher."""
 
 
 def kl(kind: str) -> dict[str, Any]:
     return {"objective.kl": {"loss": kind, "share": "token_mean", "coef": 0.1}, **FROZEN}
 
 
+TEACHER = "TEACHER"
+"""Stands for the folder of another model with the same vocabulary."""
+WITH_TEACHER = {"teacher": TEACHER}
+FULL_OPD = {"advantage.credit": None, "objective.policy.loss": {"kind": "distill", "divergence": "reverse"}}
+REINFORCED_OPD = {"credit": "grpo", "teacher": {"kind": "teacher", "coef": 0.1, "adds": True}}
+
 CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    **{name: (name, FITTED.get(name, {})) for name in ONLINE},
+    **{name: (name, FITTED.get(name, {})) for name in ONLINE | TAUGHT},
     "grpo_passk": (
         "grpo_passk",
         {"samples_per_prompt": 2},
@@ -109,6 +116,11 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "guess the number": ("grpo", {"environment": "guess_number", "environment.high": 20}),
     "a grid world": ("reinforce", {"environment": "grid_world"}),
     "an environment and dynamic sampling": ("calculator", {"rollout": "dynamic_sampling", "max_turns": 3}),
+    "on-policy distillation on the whole vocabulary": ("opd", {**FULL_OPD, **WITH_TEACHER}),
+    "distillation and reinforcement": (
+        "opd",
+        {"advantage": REINFORCED_OPD, "samples_per_prompt": 4, "updates_per_step": 2, **WITH_TEACHER},
+    ),
     "many updates": (
         "ppo",
         {"critic.updates_per_step": 2, "updates_per_step": 2, "advantage.credit.lam": 0.95},
@@ -151,6 +163,7 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
                 {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN}
                 | (PAIRS if part.unit == "pair" else {}),
             )
+    cases["loss distill"][1].update(WITH_TEACHER)
     cases["loss pg"][1]["updates_per_step"] = 1  # it refuses more
     for part in get_args(CreditPart):
         given = {"kind": part.kind, **SETTINGS.get(part.kind, {})}
@@ -166,6 +179,8 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
         if part.kind in STEERED:
             term = {"loss": STEERED[part.kind], "share": "token_mean"}
             changes |= {f"objective.{part(**SETTINGS.get(part.kind, {})).term}": term, "updates_per_step": 2}
+        if "teacher_logp" in reads:
+            changes |= WITH_TEACHER
         if "baseline" in reads:
             changes["rollout"] = "greedy_baseline"
         if "state_value" in reads:
@@ -200,6 +215,17 @@ def model(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("teacher")
+    export(tiny_model("qwen3", vocab=VOCABULARY, seed=5), tiny_tokenizer(VOCABULARY), path)
+    return path
+
+
+def taught_by(teacher: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: str(teacher) if value == TEACHER else value for name, value in changes.items()}
+
+
 def half() -> Callable[..., float]:
     """A reward that gives a random model's answers 0 and 1 about equally. (A closure: one that could be
     imported would be, in a process of its own, and torch with it.)"""
@@ -212,10 +238,11 @@ def half() -> Callable[..., float]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_steps(case, model, tmp_path, monkeypatch):
+def test_two_steps(case, model, teacher, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
     monkeypatch.setattr("menon.assembly.run.use", lambda chosen, device: None)
     name, changes = CASES[case]
+    changes = taught_by(teacher, changes)
     out = tmp_path / "run"
     report = menon.train(name, model=str(model), out=str(out), reward=half(), **{**SMALL, **changes})
     assert report["steps"] == 2
@@ -243,8 +270,8 @@ def test_two_steps(case, model, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("name", ONLINE)
-def test_the_same_seed_is_the_same_run(name, model, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", [*ONLINE, *TAUGHT])
+def test_the_same_seed_is_the_same_run(name, model, teacher, tmp_path, monkeypatch):
     monkeypatch.setattr("menon.assembly.questions.TASK_ROWS", 50)
     prints = []
     for run, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -254,7 +281,7 @@ def test_the_same_seed_is_the_same_run(name, model, tmp_path, monkeypatch):
             out=str(tmp_path / run),
             reward=half(),
             seed=seed,
-            **SMALL | FITTED.get(name, {}),
+            **SMALL | taught_by(teacher, FITTED.get(name, {})),
         )
         lines = (tmp_path / run / "metrics.jsonl").read_text().splitlines()
         prints.append([json.loads(line)["fingerprint"] for line in lines])

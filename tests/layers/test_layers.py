@@ -11,6 +11,7 @@ OPEN = {
     *("recipes", "cli", "study", "workbench", "assembly", "base"),
     *(
         "config",
+        "old_formats",
         "validate",
         "columns",
         "settings",

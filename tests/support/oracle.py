@@ -19,7 +19,7 @@ from torch import Tensor
 
 from menon import advantage as adv
 from menon import loss as obj
-from menon import select, shaping
+from menon import ragged, select, shaping
 from menon.batch import Batch, take
 from menon.correction import importance
 from menon.loss import aggregation as share
@@ -72,6 +72,7 @@ def singles(reward: str) -> Batch:
         batch,
         behaviour_logp=logp,
         ref_logp=ref,
+        teacher_logp=ref,
         value=value,
         collision=theta.detach().softmax(-1).square().sum(-1)[states],
         acc=torch.tensor([right(a) for a in said], dtype=torch.float64),
@@ -132,6 +133,16 @@ def exact_kl() -> Tensor:
     return gradient(-(own.exp() * (own - other)).sum(), theta)
 
 
+def exact_token_kl() -> Tensor:
+    """The direction that lowers the KL of each token to the reference, for prefixes as the policy writes them
+    now."""
+    theta, batch = policy(), singles("binary")
+    states, p = batch.columns["state"], log_probability(batch, theta).exp().detach()
+    own, other = theta.log_softmax(-1), reference().log_softmax(-1)
+    by_token = torch.where(batch.is_action, (own.exp() * (own - other)).sum(-1)[states], 0)
+    return gradient(-(p * ragged.sequence_sum(by_token, batch.offset)).sum(), theta)
+
+
 def exact_entropy() -> Tensor:
     theta = policy()
     own = log_probability(singles("binary"), theta)
@@ -146,33 +157,34 @@ class Row:
     parts: tuple[Any, ...]
     term: Any = UNBIASED
     rewards: tuple[str, ...] = ("binary", "shaped")
-    target: Callable[[], Tensor] | None = None
-    """In place of the gradient of the expected reward."""
+    targets: tuple[Callable[[], Tensor], ...] = ()
+    """In place of the gradients of the expected rewards."""
+    aims: tuple[str, ...] = ()
+    """Where a row can be unbiased for one target alone: what each of them is."""
 
     def numbers(self) -> list[tuple[float, float] | None]:
-        """(cosine, length ratio) for each reward; None where it is not asked."""
-        found: list[tuple[float, float] | None] = []
-        for reward in REWARDS:
-            if reward not in self.rewards:
-                found.append(None)
-                continue
-            true = exact(reward) if self.target is None else self.target()
-            mine = measured(self.parts, self.term, reward)
-            size = float(mine.norm() / true.norm())
-            found.append(
-                (
-                    float((mine * true).sum() / (mine.norm() * true.norm())) if size > 1e-9 else float("nan"),
-                    size,
-                )
-            )
-        return found
+        """(cosine, length ratio) for each reward, or for each target; None where it is not asked."""
+        if self.targets:
+            mine = measured(self.parts, self.term, "binary")
+            pairs = [compared(mine, target()) for target in self.targets]
+            return [*pairs, *[None] * (len(REWARDS) - len(pairs))]
+        found = {name: compared(measured(self.parts, self.term, name), exact(name)) for name in self.rewards}
+        return [found.get(name) for name in REWARDS]
 
     def line(self) -> str:
         numbers = self.numbers()
-        return (
-            f"| {self.name} | {' | '.join(_cell(n) for n in numbers)} | "
-            f"{verdict([n for n in numbers if n])} |"
-        )
+        found = verdict([n for n in numbers if n])
+        for aim, number in zip(self.aims, numbers, strict=False):
+            if number is not None and (one := verdict([number])) in ("unbiased", "scaled"):
+                found = f"{one}, {aim}"
+        return f"| {self.name} | {' | '.join(_cell(n) for n in numbers)} | {found} |"
+
+
+def compared(mine: Tensor, true: Tensor) -> tuple[float, float]:
+    """Cosine and length ratio."""
+    size = float(mine.norm() / true.norm())
+    cosine = float((mine * true).sum() / (mine.norm() * true.norm())) if size > 1e-9 else float("nan")
+    return cosine, size
 
 
 def _cell(pair: tuple[float, float] | None) -> str:
@@ -306,10 +318,9 @@ def of_objectives() -> list[Row]:
 
 def of_penalties() -> list[Row]:
     """Terms beside the policy's, against what they stand for over whole answers."""
-    one = ("binary",)
 
     def row(name: str, loss: Any, target: Callable[[], Tensor] = exact_kl) -> Row:
-        return Row(name, RLOO, Term(loss, share.SequenceMean()), one, target)
+        return Row(name, RLOO, Term(loss, share.SequenceMean()), targets=(target,))
 
     return [
         *(row(f"`kl`, estimator {k}", obj.KL(k)) for k in ("k1", "abs", "k2", "k3", "k1+", "k3+")),
@@ -321,11 +332,54 @@ def of_penalties() -> list[Row]:
     ]
 
 
+def of_distillation() -> list[Row]:
+    """With the reference as the teacher; as a policy gradient, and as losses over the vocabulary."""
+    targets, aims = (exact_token_kl, exact_kl), ("given the prefix", "whole answers")
+
+    def row(name: str, parts: tuple[Any, ...], term: Any = UNBIASED) -> Row:
+        return Row(name, parts, term, targets=targets, aims=aims)
+
+    def loss(name: str, **settings: Any) -> Row:
+        return row(f"`distill`, {name}", RLOO, Term(obj.Distill(**settings), share.SequenceMean()))
+
+    def reverse(k: int, rest: Any) -> Row:
+        return loss(f"reverse, top_k {k}, rest {rest}", divergence="reverse", top_k=k, rest=rest)
+
+    tokens = Term(obj.PolicyGradient(), share.TokenMean())
+    return [
+        row("`teacher`", (adv.Teacher(),)),
+        row("`teacher`, share token_mean", (adv.Teacher(),), tokens),
+        row("`teacher`, gamma .5", (adv.Teacher(gamma=0.5),)),
+        row("`teacher`, gamma 1", (adv.Teacher(gamma=1),)),
+        row("`teacher`, most .5", (adv.Teacher(most=0.5),)),
+        loss("reverse", divergence="reverse"),
+        loss("jsd", divergence="jsd"),
+        loss("forward"),
+        reverse(1, "bucket"),
+        reverse(2, "bucket"),
+        reverse(2, "renormalise"),
+        reverse(1, "renormalise"),
+    ]
+
+
 HEAD = (
     "| part | cosine, binary | length, binary | cosine, shaped | length, shaped | verdict |\n"
     "|---|---|---|---|---|---|"
 )
+OF_DISTILLATION = (
+    "| part | cosine, given the prefix | length, given the prefix | cosine, whole answers | length, whole "
+    "answers | verdict |\n|---|---|---|---|---|---|"
+)
 
 
 def tables() -> dict[str, list[Row]]:
-    return {"Advantages": of_estimators(), "Objectives": of_objectives(), "Penalties": of_penalties()}
+    return {
+        "Advantages": of_estimators(),
+        "Objectives": of_objectives(),
+        "Penalties": of_penalties(),
+        "Distillation": of_distillation(),
+    }
+
+
+def head(title: str) -> str:
+    return OF_DISTILLATION if title == "Distillation" else HEAD

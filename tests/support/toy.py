@@ -136,7 +136,7 @@ def expected_loss(
     states = batch.columns["state"]
     models: dict[str, Toy] = {"policy": Toy(policy, states)}
     if reference is not None:
-        models["reference"] = Toy(reference, states)
+        models["reference"] = models["teacher"] = Toy(reference, states)
     part = MiniBatch(Update({"term": term}), torch.arange(batch.num_sequences), first=True)
     job = prepare(part, batch, InProcessHost(models))
     whole, ready = job.batch, job.terms

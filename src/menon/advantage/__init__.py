@@ -18,6 +18,7 @@ from menon.advantage.reinforce_pp_baseline import ReinforcePPBaseline
 from menon.advantage.remax import ReMax
 from menon.advantage.rloo import RLOO
 from menon.advantage.segment import SegmentCredit
+from menon.advantage.teacher import Teacher
 from menon.advantage.vapo import VAPO
 from menon.advantage.whiten import Whiten
 
@@ -39,6 +40,7 @@ AdvantagePart = (
     | ReMax
     | RLOO
     | SegmentCredit
+    | Teacher
     | VAPO
     | Whiten
 )

@@ -3,9 +3,10 @@
 from dataclasses import fields
 from pathlib import Path
 
-from menon.config import OnlineSource, settings_as_begun
+from menon.config import OnlineSource
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
+from menon.old_formats import settings_as_begun
 from menon.record.layout import Layout
 from menon.record.reader import RunView
 from menon.settings import Tree, merged, read

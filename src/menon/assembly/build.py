@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.header import header
+from menon.assembly.hints import give_hints
 from menon.assembly.notices import advice_for, notices
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_arrange, own_credit, own_reference, own_rollout, own_term
@@ -81,17 +82,12 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         answers = length_in_words(config.source.max_new_tokens, length, placed.context)
         config = replace(config, source=replace(config.source, max_new_tokens=length))
         around = replace(around, sampling=replace(around.sampling, max_new_tokens=length))
+        if config.models.teacher_question is not None:
+            give_hints(config.models.teacher_question, prompts, config.source, placed, notify)
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
-        check_memory(config.source.rollout, around, prompts, placed.sampler)
         around = with_tokenizer(around, config.source, placed)
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling, placed)
-        online = Online(
-            ORDERS[config.source.order](prompts, config.control.seed),
-            placed.sampler,
-            own_rollout(built(config.source.rollout, around)),
-            grade,
-            around,
-        )
+        online = online_of(config.source, prompts, placed, grade, around)
         source = Queued(online, config.source.ahead) if config.source.ahead else online
         undo.callback(source.close)
         yield Run(
@@ -135,6 +131,20 @@ def naming_the_base(data: str | None, model: str) -> Iterator[None]:
         if not said:
             raise
         raise NoRoom(f"{said}. Its context is too short as well: {error}") from error
+
+
+def online_of(
+    source: OnlineSource, prompts: Sequence[Prompt], placed: Placed, grade: Grade, around: Around
+) -> Online:
+    """The source of answers to these questions; `around` has the tokenizer."""
+    check_memory(source.rollout, around, prompts, placed.sampler)
+    return Online(
+        ORDERS[source.order](prompts, around.seed),
+        placed.sampler,
+        own_rollout(built(source.rollout, around)),
+        grade,
+        around,
+    )
 
 
 def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> Plan:

@@ -106,6 +106,14 @@ def assumed_length(asked: int | None, model: ModelSize | None) -> int:
     return max(1, within) if asked is None else asked
 
 
+def parameters_of(teacher: str | None, policy: ModelSize) -> int:
+    """The number of a teacher's weights; that of the policy's where it is not known yet."""
+    if teacher is None:
+        return 0
+    known = size_of_model(teacher) if teacher else None
+    return policy.parameters if known is None else known.parameters
+
+
 def copied_in(model: nn.Module) -> int:
     """How many numbers the matrices have that each process of a sampler copies: the matrices of a small
     model's layers, and its head."""
@@ -179,6 +187,7 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
         "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,
         "optimiser": learning * 2 * number * shape.parameters,
         "reference": (models.reference != "none") * number * shape.parameters,
+        "teacher": number * parameters_of(models.teacher, shape),
         "sampler's copies": copies,
         "activations": (own * per_token + attention) * tokens,
         "logits": COPIES * 4 * min(CHUNK, tokens * shape.vocabulary),

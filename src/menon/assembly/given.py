@@ -15,6 +15,7 @@ from menon.assembly.origin import origin_of_run
 from menon.assembly.placement import Placed, Unwritten, device_of, place, place_without_sampler
 from menon.assembly.questions import heldout_questions, prompts_to_train, stop_of
 from menon.assembly.reward_models import with_models
+from menon.assembly.written import with_written
 from menon.batch import Batch, pack_examples
 from menon.config import OnlineSource, Policy, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
@@ -27,7 +28,9 @@ from menon.prompts.examples import Encoded, Encoder, encode
 from menon.prompts.given import NAMES, GivenRow, GivenText, read_given
 from menon.prompts.template import find_template
 from menon.record.spans import TextSpans
+from menon.rollout.protocols import Grade
 from menon.settings import plain_data
+from menon.source.protocols import Source
 from menon.source.rows import Rows
 from menon.types import Example, Sampling
 from menon.update.measure import measure
@@ -47,19 +50,24 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
         placed: Placed | Unwritten
         asked: Asked | None = None
         if config.asks:
-            writing = undo.enter_context(place(config, notify))
-            placed, asked = writing, asked_of(config.source, writing, around, undo, notify)
+            placed = writing = undo.enter_context(place(config, notify))
+            if config.names_questions:
+                asked = asked_of(config.source, writing, around, undo, notify)
         else:
             temperature = config.source.temperature
             placed = place_without_sampler(config.models, config.engine, temperature, config.control, notify)
-        train, heldout = (
-            encoded(part, config.source, rows, placed, notify) for part in rows_of(rows, notify)
-        )
+        found = rows_of(rows, notify)
+        train, heldout = (encoded(part, config.source, rows, placed, notify) for part in found)
+        source: Source = Rows(train.rows, rows.rows_per_step, config.control.seed)
+        if rows.written_share:
+            grade = None if asked is None else asked.grade
+            source = with_written(config.source, rows, source, found[0], writing, grade, around, notify)
+            undo.callback(source.close)
         plan = plan_of(setup_of(config), around, config.models, config.control)
         held = pack_examples(heldout.rows)
         yield Run(
             plan=plan,
-            source=Rows(train.rows, rows.rows_per_step, config.control.seed),
+            source=source,
             host=placed.host,
             channel=placed.channel,
             steps=config.control.steps,
@@ -69,7 +77,7 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
             stop_without_signal=config.control.stop_without_signal,
-            spans=None if asked is None else asked.spans,
+            spans=TextSpans(text_of(placed.tokenizer, skip_special=False)) if config.asks else None,
             origin=placed.origin if asked is None else asked.origin,
             settings=plain_data(config if asked is None else replace(config, source=asked.source)),
             header={
@@ -183,7 +191,7 @@ def header_of(
 class Asked:
     evaluate: Any
     probe: Any
-    spans: TextSpans
+    grade: Grade
     origin: Any
     source: OnlineSource
     """With the length of answers worked out."""
@@ -204,7 +212,7 @@ def asked_of(source: OnlineSource, placed: Placed, around: Around, undo: ExitSta
     return Asked(
         evaluate=partial(evaluation, placed.sampler),
         probe=partial(probe_of(source, evaluation), placed.sampler),
-        spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
+        grade=grade,
         origin=origin_of_run(placed.origin, (), prompts, reward_models, getattr(grade, "reward", None)),
         source=replace(source, max_new_tokens=length),
     )

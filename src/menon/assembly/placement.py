@@ -37,6 +37,8 @@ from menon.sync.protocols import WeightChannel
 
 CORPUS = {"base": "sums", "search_base": "search"}
 """The corpus from which `menon pretrain` makes each built-in model."""
+START = "start"
+"""The teacher that is the policy as it was at the start."""
 ALTERNATIVES = 8
 """Most probable tokens that `record=full` keeps beside each token that was drawn."""
 ROUNDED = (
@@ -99,6 +101,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     sampler = sampler_of(config.source, config.engine, config.control, model, tokenizer, notify)
     temperature, seed = config.source.temperature, config.control.seed
     host = host_of(config.models, config.engine, temperature, seed, model, tokenizer, saved_as)
+    origin = with_teacher(origin, host)
     channel = (ByReference if sampler.model is model else ByCopy)(host.models["policy"], sampler)
     return Placed(host, sampler, channel, tokenizer, rows_of(model), origin, end_token_ids(model, tokenizer))
 
@@ -114,9 +117,8 @@ def place_without_sampler(
     model, tokenizer, origin = start_of(models, engine)
     saved_as = saved_dtypes(control.save_dtype, models.policy.model, model, engine.dtype, notify)
     host = host_of(models, engine, temperature, control.seed, model, tokenizer, saved_as)
-    return Unwritten(
-        host, NoSampler(host), tokenizer, rows_of(model), origin, end_token_ids(model, tokenizer)
-    )
+    origin, ends = with_teacher(origin, host), end_token_ids(model, tokenizer)
+    return Unwritten(host, NoSampler(host), tokenizer, rows_of(model), origin, ends)
 
 
 def start_of(
@@ -124,6 +126,11 @@ def start_of(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Mapping[str, Any]]:
     """The policy's model as it is at the start, its tokenizer, and the fingerprints of both as they were
     read, before tokens were added."""
+    if models.teacher == "":
+        raise UserError(
+            "this recipe learns from a teacher, and none is named; set teacher=FOLDER to a model with the "
+            "policy's vocabulary"
+        )
     policy, device = models.policy, device_of(engine.device)
     model, tokenizer = load_policy(model_name(policy.model), WEIGHTS_DTYPE[engine.dtype], device)
     origin = origin_of_model(model, tokenizer)
@@ -147,7 +154,8 @@ def host_of(
     device, heads = device_of(engine.device), reward_heads(models.policy, model, seed)
     placed = models_of(models, engine, temperature, seed, model, heads, device)
     if models.teacher is not None:
-        teacher = teacher_of(models.teacher, engine, tokenizer, device)
+        name = models.policy.model if models.teacher == START else models.teacher
+        teacher = teacher_of(name, engine, tokenizer, device)
         placed["teacher"] = TorchScorer(teacher, **scorer_settings(engine, temperature, device))
     write = partial(export, model, tokenizer, dtypes=saved_as)
     if heads:
@@ -174,6 +182,11 @@ def teacher_of(
             "other tokens; take a teacher of the same family, or learn from texts that it has written (sft)"
         )
     return teacher.requires_grad_(False)
+
+
+def with_teacher(origin: Mapping[str, Any], host: InProcessHost) -> Mapping[str, Any]:
+    """The fingerprints of what a run began with, those of its teacher too."""
+    return {**origin, "teacher": host.fingerprint("teacher")} if "teacher" in host.roles else origin
 
 
 def scorer_settings(engine: Engine, temperature: float, device: torch.device) -> dict[str, Any]:

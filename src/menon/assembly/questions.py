@@ -22,6 +22,7 @@ from menon.prompts.tasks import ChainSum, Task, task_name
 from menon.prompts.template import find_template
 from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
+from menon.reward.ungraded import Ungraded
 from menon.rollout.protocols import Grade
 from menon.types import Prompt
 from menon.user_code import blame, is_own, misuse
@@ -160,7 +161,8 @@ def room_of(asker: Any, place: str, split: str) -> int:
 
 def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
     """The rows of a data set; `notify` gets the number of rows that are left out."""
-    rows, skipped = read_rows(path, source.on_bad, columns=source.columns)
+    graded = not isinstance(source.reward, Ungraded)
+    rows, skipped = read_rows(path, source.on_bad, graded, source.columns)
     if skipped:
         notify(f"{skipped} rows of {path} cannot be used and are left out")
     return rows

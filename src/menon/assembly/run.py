@@ -85,7 +85,8 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
     check_place(view)
     chosen = Threads(int(setting(settings, "threads")), "as the run began")
     use(chosen, str(setting(settings, "device", "auto")))
-    from menon.config import RunConfig, changed, own_code, settings_as_begun
+    from menon.config import RunConfig, changed, own_code
+    from menon.old_formats import settings_as_begun
     from menon.record.folder import RunFolder
     from menon.settings import read
 
@@ -189,7 +190,8 @@ def configured(
     recipe: str | None, changes: Sequence[Tree], count: int, again: Tree | None = None
 ) -> "RunConfig":
     """The whole configuration of a new run with `count` threads."""
-    from menon.config import RunConfig, changed, settings_as_begun
+    from menon.config import RunConfig, changed
+    from menon.old_formats import settings_as_begun
     from menon.recipes import recipe as named
     from menon.settings import read
 

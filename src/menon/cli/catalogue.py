@@ -120,6 +120,7 @@ STAGES = (
 
 PAGES = {
     **dict.fromkeys(("judge", "preference"), "docs/judge.md"),
+    "ungraded": "docs/algorithms/distillation.md",
     "code": "docs/sandbox.md",
     **dict.fromkeys(("sft", "dpo", "reward_model"), "docs/given_text.md"),
     **dict.fromkeys(
@@ -149,6 +150,7 @@ PAGES = {
             "spo_tree": ("spo_tree", "tree"),
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
+            "distillation": ("distill", "teacher", "distill_logits", "opd", "gkd", "self_distill"),
             "preferences": (
                 *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
                 "bradley_terry",
@@ -271,7 +273,7 @@ GROUPS = (
         (
             *("model", "learning_rate", "warmup_updates", "schedule", "total_updates", "final_fraction"),
             *("clip_norm", "weight_decay", "betas", "eps", "natural.*", "reference", "reference_update"),
-            *("teacher", "add_tokens", "head"),
+            *("teacher", "teacher_question", "add_tokens", "head"),
             "critic.*",
         ),
     ),

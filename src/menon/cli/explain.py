@@ -48,7 +48,7 @@ def explain(words: Sequence[str]) -> int:
     workers = num_workers(config.engine, model)
     rate = policy.optimiser.learning_rate
     if config.rows is not None:
-        step = given(config.rows, found, rate)
+        step = given(config.rows, config.source, found, rate)
     elif found.step.form:
         step = whole(config.source, found, rate)
     else:
@@ -111,10 +111,14 @@ def answers(
     yield "               if every answer is that long, prompts not counted"
 
 
-def given(rows: "GivenText", found: "Sizes", rate: float) -> Iterator[str]:
-    """The sizes of a step of given text."""
+def given(rows: "GivenText", source: "OnlineSource", found: "Sizes", rate: float) -> Iterator[str]:
+    """The sizes of a step of given text, and of one whose answers the policy writes."""
     most = "as many tokens as the context holds" if rows.max_tokens is None else f"{rows.max_tokens:,} tokens"
     yield f"  a step       {rows.step}, each of at most {most}"
+    if rows.written_share:
+        yield f"               in {rows.written_share:.0%} of the steps, answers of the policy instead:"
+        written = f"{source.prompts_per_step:,} prompts x {source.samples_per_prompt:,} samples"
+        yield f"               {written}, at most {source.max_new_tokens:,} tokens each"
     yield f"  an update    {found.per_update:,.0f} texts, learning rate {rate:g}"
 
 

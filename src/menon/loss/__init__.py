@@ -5,6 +5,7 @@ from menon.loss.cdpo import CDPO
 from menon.loss.cispo import CISPO
 from menon.loss.clip_cov import ClipCov
 from menon.loss.cpo import CPO
+from menon.loss.distill import Distill
 from menon.loss.dpo import DPO
 from menon.loss.dppo import DPPO
 from menon.loss.dual_clip import DualClip
@@ -39,6 +40,7 @@ LossPart = (
     | CISPO
     | ClipCov
     | CPO
+    | Distill
     | DPO
     | DPPO
     | DualClip

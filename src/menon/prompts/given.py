@@ -69,6 +69,9 @@ class GivenText:
     """Seed that chooses the held-out rows."""
     rows_per_step: int = 32
     """Rows that a step learns from."""
+    written_share: float = 0.0
+    """Share of the steps that learn from what the policy writes, to the questions of `source` or, if it names
+    none, to those of the rows."""
     train_on_prompt: bool = False
     """Learn the whole text, not only the answers."""
     last_turn_only: bool = False
@@ -89,6 +92,13 @@ class GivenText:
         if self.train_on_prompt and self.last_turn_only:
             raise UserError(
                 "train_on_prompt learns the whole text and last_turn_only a part of it; set one of them"
+            )
+        if not 0 <= self.written_share <= 1:
+            raise UserError(f"written_share is {self.written_share:g}; it is a share of the steps, 0 to 1")
+        if self.written_share and self.form != "answers":
+            raise UserError(
+                f"written_share mixes answers of the policy with given ones, and these rows are "
+                f"{NAMES[self.form]}; set rows.form=answers, or leave it out"
             )
         if self.truncate and self.form != "answers":
             raise UserError("truncate cuts the ends that pairs and labels are about; leave it out")

@@ -46,14 +46,21 @@ ONLINE = {
     "iterative_dpo": "DPO on the best and the worst of its own answers to each question",
     "calculator": "grpo with a calculator at hand: answers in turns, observations not trained on",
 }
-"""Recipes that learn from what their policy writes."""
+"""Recipes that learn from what their policy writes, and from nothing else."""
+TAUGHT = {
+    "opd": "on-policy distillation: the policy writes, teacher=FOLDER scores each token; no reward is needed",
+    "self_distill": "the policy learns from itself as it was at the start and read the answer, or a hint",
+}
+"""Recipes whose policy writes, and learns from a teacher."""
 GIVEN = {
     "sft": "maximum likelihood of given answers: data=FILE",
+    "distill_logits": "given answers, with the distributions of teacher=FOLDER at their tokens",
+    "gkd": "the distributions of teacher=FOLDER, on given answers and on those that the policy writes",
     "dpo": "given pairs: the preferred answer gains on the other",
     "reward_model": "given pairs: a score for texts, which reward=preference reads",
 }
 """Recipes that learn from given text, `data=FILE`."""
-RECIPES = ONLINE | GIVEN
+RECIPES = ONLINE | TAUGHT | GIVEN
 """Name of each recipe -> a description in one line. The recipe is the function of that name, in the module of
 that name."""
 

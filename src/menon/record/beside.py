@@ -10,6 +10,7 @@ ROWS = (
     ("reward", "reward at temperature 1", ".3f"),
     ("best_reward", "reward at its best temperature", ".3f"),
     ("nll", "loss on held-out rows, nats a token", ".3f"),
+    ("distill/divergence", "divergence on held-out rows", ".3f"),
     ("pairs/accuracy", "held-out pairs put right", ".3f"),
     ("pairs/margin", "margin of a held-out pair", ".3f"),
     ("mean_length", "length, tokens", ".1f"),

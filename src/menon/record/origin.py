@@ -11,9 +11,9 @@ from menon.settings import setting
 from menon.types import Prompt
 
 Origin = Mapping[str, Any]
-"""`weights`, `config` and `tokenizer` of the policy; `questions` and `heldout`, each with count, rows, texts
-and tokens; `reward_models` by name and `judge_prompt`; `read_by`, the versions of the libraries that `config`
-and `tokenizer` depend on. {}: not known."""
+"""`weights`, `config` and `tokenizer` of the policy; the weights of the `teacher`; `questions` and `heldout`,
+each with count, rows, texts and tokens; `reward_models` by name and `judge_prompt`; `read_by`, the versions
+of the libraries that `config` and `tokenizer` depend on. {}: not known."""
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -72,6 +72,8 @@ def difference(then: Origin, now: Origin, settings: Mapping[str, Any]) -> str:
     ):
         if (name == "weights" or same_readers) and differ(then, now, name):
             return f"{what} of {model} changed"
+    if differ(then, now, "teacher"):
+        return f"the weights of the teacher {setting(settings, 'teacher')} changed"
     data = setting(settings, "data")
     where = f" of {data}" if data else ""
     for name, what in (("questions", f"the questions{where}"), ("heldout", "the held-out questions")):

@@ -169,7 +169,8 @@ class RunView:
     def best(self, among: Collection[int] | None = None) -> int | None:
         """The step (of those `among`) whose evaluation was the most accurate, or earned the most where
         accuracy is not known; on given text alone the one that puts the most pairs right, or has the lowest
-        loss. The first of equal ones, never the start. None if no trained policy was evaluated."""
+        loss or divergence from the teacher. The first of equal ones, never the start. None if no trained
+        policy was evaluated."""
         scored = {
             line["step"]: worth
             for line in self.evaluations
@@ -271,7 +272,7 @@ def worth_of(line: Line, measure: str) -> float | None:
     """How good an evaluation was; larger is better."""
     if line.get(measure) is not None or "reward" in line:
         return line.get(measure)
-    loss = line.get("nll")
+    loss = line.get("nll", line.get("distill/divergence"))
     return line.get("pairs/accuracy", None if loss is None else -loss)
 
 

@@ -344,14 +344,13 @@ def without_signal(
         return nothing_arranged(line, tally, settings, advice)
     if found := next(faults(line, settings), None):
         return found
-    if tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):
+    taught = setting(settings, "teacher") is not None
+    if not taught and tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):
         return cause(tally, settings, advice)
     if line.get("grad_norm", 1.0) == 0:
-        return Sign(
-            "no_gradient",
-            "the rewards differ and the gradient is 0; every token is clipped, masked or left out by the "
-            "objective",
-        )
+        why = "policy and teacher agree, or" if taught else "the rewards differ and the gradient is 0;"
+        left_out = "every token is clipped, masked or left out by the objective"
+        return Sign("no_gradient", f"{why} {left_out}")
     return None
 
 

@@ -27,6 +27,7 @@ def curves(lines: Lines, evaluations: Lines, measures: Sequence[str] = ("accurac
         *([_accuracy(lines, evaluations)] if known else []),
         _reward(lines, evaluations),
         _given("Loss on given text", "nll", lines, evaluations, Axis(unit="nats a token", low=0)),
+        _teacher(lines, evaluations),
         _given("Pairs put right", "pairs/accuracy", lines, evaluations, SHARE),
         _given("Margin of a pair", "pairs/margin", lines, evaluations, Axis()),
         _lengths(lines, known),
@@ -77,6 +78,9 @@ GRADIENT_NOTE = (
     "How strongly an update pulls: the gradient's norm before it is clipped, mean over the step's updates."
 )
 KL_NOTE = "How far the policy is from the reference: summed over an answer's tokens, mean over answers."
+TEACHER_NOTE = (
+    "The divergence is that of the loss, over the vocabulary; the reverse KL is estimated by the tokens."
+)
 SPEED_NOTE = "Written tokens over the whole time of the step."
 TONES = {
     "all right": 3,
@@ -109,6 +113,12 @@ def _reward(lines: Lines, evaluations: Lines) -> Chart:
 def _given(title: str, name: str, lines: Lines, evaluations: Lines, axis: Axis) -> Chart:
     held_out = Line("held out", series(evaluations, name), 2, dots=True)
     return Chart(title, (Line("training", series(lines, name), 1), held_out), GIVEN_NOTES[name], axis)
+
+
+def _teacher(lines: Lines, evaluations: Lines) -> Chart:
+    held_out = Line("held out", series(evaluations, "distill/divergence"), 2, dots=True)
+    named = _named(lines, {"distill/divergence": "divergence", "kl/teacher_k1": "reverse KL"})
+    return Chart("Distance to the teacher", (*named, held_out), TEACHER_NOTE, Axis(unit="nats a token"))
 
 
 def _groups(lines: Lines, known: bool) -> Chart:

@@ -71,11 +71,18 @@ def lead(content: Content) -> str:
     return f"{text}. Without training the start reaches {what}{' and '.join(rivals)}{asked}."
 
 
+OF_ROWS = (
+    ("pairs/accuracy", "the share of pairs put right"),
+    ("nll", "the loss"),
+    ("distill/divergence", "the divergence from the teacher"),
+)
+
+
 def lead_of_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """The main result of a run on given text."""
     told = [
         f"{label} went from <b>{before[key]:.3f}</b> to <b>{after[key]:.3f}</b>"
-        for key, label in (("pairs/accuracy", "the share of pairs put right"), ("nll", "the loss"))
+        for key, label in OF_ROWS
         if before.get(key) is not None and after.get(key) is not None
     ]
     return f"On {int(after.get('rows', 0)):,} held-out rows {' and '.join(told)}." if told else ""

@@ -20,8 +20,10 @@ SAMPLES = 6
 SAMPLE_LINES = 12
 QUESTION_LINES = 6
 """Most lines of one answer, and of its question, that are shown."""
-GIVEN = ("nll", "pairs/accuracy", "pairs/margin")
+GIVEN = ("nll", "distill/divergence", "pairs/accuracy", "pairs/margin")
 """Numbers of a run on given text that are shown with each step and evaluation."""
+TAUGHT = ("distill/divergence", "kl/teacher_k1")
+"""How far the policy is from its teacher, in nats a token."""
 WIDTH = 110
 """Characters of a line of a sample where there is no terminal."""
 START = "loading the model and the questions ..."
@@ -285,9 +287,11 @@ def numbers_of(report: StepReport) -> list[tuple[str, str, int]]:
         return [*given_numbers(metrics), ("tokens/s", f"{speed:,.0f}", 6)]
     accuracy = [("train accuracy", f"{metrics['acc/mean']:.3f}", 5)] if "acc/mean" in metrics else []
     reward = [("reward", f"{metrics['reward/mean']:.3f}", 5)] if "reward/mean" in metrics else []
+    taught = next((metrics[name] for name in TAUGHT if name in metrics), None)
     return [
         *accuracy,
         *reward,
+        *([] if taught is None else [("from teacher", f"{taught:.3f}", 5)]),
         ("length", f"{metrics.get('len/mean', 0.0):.1f}", 5),
         ("entropy", f"{metrics.get('entropy/mean', 0.0):.3f} nats", 10),
         ("clipped", f"{metrics.get('clip/frac', 0.0):.3f}", 5),

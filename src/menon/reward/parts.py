@@ -4,5 +4,6 @@ from menon.reward.code.tests import CodeTests
 from menon.reward.judge import Judge
 from menon.reward.preference import Preference
 from menon.reward.rules import RulePart
+from menon.reward.ungraded import Ungraded
 
-RewardPart = Judge | Preference | CodeTests | RulePart
+RewardPart = Judge | Preference | CodeTests | Ungraded | RulePart

@@ -111,7 +111,7 @@ def tree_of(view: RunView) -> Mapping[str, Any]:
     """The settings of a run in the present form."""
     if view.format > 1:
         return view.settings
-    from menon.config import settings_of_format_1
+    from menon.old_formats import settings_of_format_1
 
     return settings_of_format_1(view.settings)
 

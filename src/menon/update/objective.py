@@ -173,21 +173,28 @@ def weighs(now: Mapping[str, Tensor], micro: Micro) -> Tensor:
 
 
 def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
-    """KL from the policy before the step's updates to the reference, estimated by the sampled tokens with k =
-    log pi - log ref: k1 = k and k3 = exp(-k) - 1 + k per token, and the mean over sequences of the summed k1
-    (docs/numerics.md, 15). Where old log-probs were not scored, it is that of the policy before its own
-    update."""
-    if batch.ref_logp is None or "logp" not in now:
+    """KL from the policy before the step's updates to the reference and to the teacher, estimated by the
+    sampled tokens with k = log pi - log ref: k1 = k and k3 = exp(-k) - 1 + k per token, and the mean over
+    sequences of the summed k1 (docs/numerics.md, 15). Where old log-probs were not scored, it is that of the
+    policy before its own update."""
+    if "logp" not in now:
         return {}
     old = now["logp"] if batch.old_logp is None else batch.old_logp
-    k = ragged.difference(old, batch.ref_logp, batch.trained).double()
-    k3 = torch.exp((-k).clamp(max=20)) - 1 + k
     tokens, sequences = batch.trained.sum(), batch.valid.sum()
-    return {
-        "kl/ref_k1": Mean(k.sum(), tokens),
-        "kl/ref_k3": Mean(k3.sum(), tokens),
-        "kl/seq": Mean(k.sum(), sequences),
-    }
+    found: dict[str, Metric] = {}
+    for logp, name, whole in (
+        (batch.ref_logp, "kl/ref", "kl/seq"),
+        (batch.teacher_logp, "kl/teacher", "kl/teacher_seq"),
+    ):
+        if logp is not None:
+            k = ragged.difference(old, logp, batch.trained).double()
+            k3 = torch.exp((-k).clamp(max=20)) - 1 + k
+            found |= {
+                f"{name}_k1": Mean(k.sum(), tokens),
+                f"{name}_k3": Mean(k3.sum(), tokens),
+                whole: Mean(k.sum(), sequences),
+            }
+    return found
 
 
 def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from golden.adapters import (
     areal,
+    distillation,
     entropy,
     groups,
     kl,
@@ -27,6 +28,7 @@ Adapter = Callable[[Record], None]
 
 MODULES = (
     areal,
+    distillation,
     entropy,
     groups,
     kl,
@@ -46,14 +48,9 @@ ADAPTERS: dict[str, Adapter] = {
     name: adapter for module in MODULES for name, adapter in module.ADAPTERS.items()
 }
 
-DISTILLATION = "distillation"
 OPTIONAL = "an estimator or loss that nobody has built here"
 WAITING: dict[str, str] = {
     "spo.loss.dvo": OPTIONAL,
-    "nemo_rl.loss.distillation_topk": DISTILLATION,
-    "prime_rl.loss.ref_kl": DISTILLATION,
-    "trl.advantage.minillm": DISTILLATION,
-    "trl.loss.gkd_jsd": DISTILLATION,
 }
 """Functions without an adapter."""
 
