@@ -82,7 +82,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         around = with_tokenizer(around, config.source, placed)
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling.stop, placed)
-        online = online_of(config, prompts, placed, grade, around)
+        online = online_of(config.source, prompts, placed, grade, around)
         source = Queued(online, config.source.ahead) if config.source.ahead else online
         undo.callback(source.close)
         yield Run(
@@ -107,14 +107,14 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
 
 
 def online_of(
-    config: RunConfig, prompts: Sequence[Prompt], placed: Placed, grade: Grade, around: Around
+    source: OnlineSource, prompts: Sequence[Prompt], placed: Placed, grade: Grade, around: Around
 ) -> Online:
-    """The source of answers to these questions; `around` has the tokenizer."""
-    check_memory(config.source.rollout, around, prompts, placed.sampler)
+    """What the policy writes to these questions; `around` has the tokenizer."""
+    check_memory(source.rollout, around, prompts, placed.sampler)
     return Online(
-        ORDERS[config.source.order](prompts, config.control.seed),
+        ORDERS[source.order](prompts, around.seed),
         placed.sampler,
-        own_rollout(built(config.source.rollout, around)),
+        own_rollout(built(source.rollout, around)),
         grade,
         around,
     )

@@ -108,7 +108,6 @@ STAGES = (
 
 PAGES = {
     **dict.fromkeys(("judge", "preference"), "docs/judge.md"),
-    "ungraded": "docs/algorithms/distillation.md",
     "code": "docs/sandbox.md",
     **dict.fromkeys(("sft", "dpo"), "docs/given_text.md"),
     "calculator": "docs/environments.md",
@@ -133,7 +132,8 @@ PAGES = {
             "spo_tree": ("spo_tree", "tree"),
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
-            "distillation": ("distill", "teacher", "distill_logits", "opd", "gkd", "self_distill"),
+            "distillation": ("distill", "distill_logits", "gkd"),
+            "opd": ("opd", "teacher", "self_distill", "ungraded"),
             "preferences": (
                 *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
                 "bradley_terry",
