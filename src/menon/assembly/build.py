@@ -136,7 +136,7 @@ def naming_the_base(data: str | None, model: str) -> Iterator[None]:
 def online_of(
     source: OnlineSource, prompts: Sequence[Prompt], placed: Placed, grade: Grade, around: Around
 ) -> Online:
-    """The source of answers to these questions; `around` has the tokenizer."""
+    """What the policy writes to these questions; `around` has the tokenizer."""
     check_memory(source.rollout, around, prompts, placed.sampler)
     return Online(
         ORDERS[source.order](prompts, around.seed),

@@ -61,7 +61,7 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
         source: Source = Rows(train.rows, rows.rows_per_step, config.control.seed)
         if rows.written_share:
             grade = None if asked is None else asked.grade
-            source = with_written(config.source, rows, source, found[0], writing, grade, around, notify)
+            source = with_written(source, found[0], rows, config.source, writing, grade, around, notify)
             undo.callback(source.close)
         plan = plan_of(setup_of(config), around, config.models, config.control)
         held = pack_examples(heldout.rows)

@@ -21,33 +21,36 @@ from menon.source.queued import Queued
 
 
 def with_written(
-    source: OnlineSource,
-    settings: GivenText,
     given: Source,
-    rows: Sequence[GivenRow],
+    texts: Sequence[GivenRow],
+    rows: GivenText,
+    source: OnlineSource,
     placed: Placed,
     grade: Grade | None,
     around: Around,
     notify: Callable[[str], None],
 ) -> Source:
     """The given rows in turn with answers that the policy writes. `grade` is that of the questions which the
-    source names; without any the questions are those of the rows, and their answers are not graded."""
-    share = settings.written_share
+    source names; without it the questions are those of the rows' `texts`, and their answers are not
+    graded."""
     around = replace(around, sampling=replace(around.sampling, stop=stop_of(source)))
     around = with_tokenizer(around, source, placed)
-    if grade is not None:
-        asked, _ = questions(source, around.seed, notify)
+    if grade is None:
+        asked, source, grade = list(questions_in(texts, rows)), asked_by_rows(source, rows), ungraded()
     else:
-        asked, source = list(questions_in(rows, settings)), asked_by_rows(source, settings)
-    grade = grade or Grading(Ungraded())
+        asked, _ = questions(source, around.seed, notify)
     prompts = prompts_to_train(asked, source, placed.context, placed.tokenizer, grade, notify)
     length = length_for(source.max_new_tokens, placed.context, prompts)
     around = replace(around, sampling=replace(around.sampling, max_new_tokens=length))
-    online = online_of(source, prompts, placed, grade, around)
-    mixed: Source = online
-    if share < 1:
-        mixed = Mixed({"written": online, "given": given}, {"written": share, "given": 1 - share})
+    mixed: Source = online_of(source, prompts, placed, grade, around)
+    if rows.written_share < 1:
+        shares = {"written": rows.written_share, "given": 1 - rows.written_share}
+        mixed = Mixed({"written": mixed, "given": given}, shares)
     return Queued(mixed, source.ahead) if source.ahead else mixed
+
+
+def ungraded() -> Grade:
+    return Grading(Ungraded())
 
 
 def asked_by_rows(source: OnlineSource, rows: GivenText) -> OnlineSource:

@@ -120,7 +120,6 @@ STAGES = (
 
 PAGES = {
     **dict.fromkeys(("judge", "preference"), "docs/judge.md"),
-    "ungraded": "docs/algorithms/distillation.md",
     "code": "docs/sandbox.md",
     **dict.fromkeys(("sft", "dpo", "reward_model"), "docs/given_text.md"),
     **dict.fromkeys(
@@ -150,7 +149,8 @@ PAGES = {
             "spo_tree": ("spo_tree", "tree"),
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
-            "distillation": ("distill", "teacher", "distill_logits", "opd", "gkd", "self_distill"),
+            "distillation": ("distill", "distill_logits", "gkd"),
+            "opd": ("opd", "teacher", "self_distill", "ungraded"),
             "preferences": (
                 *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
                 "bradley_terry",
@@ -243,7 +243,7 @@ GROUPS = (
     ),
     Group(
         "given text",
-        "learned as it stands (sft, dpo, reward_model; there data= is rows.data)",
+        "learned as it stands; in sft, dpo and the like data= is rows.data",
         ("rows.*",),
     ),
     Group("reward", "what an answer is worth", ("reward", "graded_text", "advantage")),

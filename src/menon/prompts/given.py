@@ -70,8 +70,8 @@ class GivenText:
     rows_per_step: int = 32
     """Rows that a step learns from."""
     written_share: float = 0.0
-    """Share of the steps that learn from what the policy writes, to the questions of `source` or, if it names
-    none, to those of the rows."""
+    """Share of the steps that learn from what the policy writes. It answers the questions of `source` or, if
+    that names none, those of the rows."""
     train_on_prompt: bool = False
     """Learn the whole text, not only the answers."""
     last_turn_only: bool = False

@@ -13,13 +13,13 @@ def opd() -> RunConfig:
     each token. Rewards are graded and reported.
 
     The same on the whole vocabulary: `advantage.credit=null objective.policy.loss='{kind: distill,
-    divergence: reverse}'`. With a reward: `advantage='{credit: grpo, teacher: {kind:
-    teacher, coef: 0.1, adds: true}}' samples_per_prompt=8`.
+    divergence: reverse}'`. With a reward: `advantage='{credit: grpo, teacher: {kind: teacher, coef: 0.1, adds:
+    true}}' samples_per_prompt=8`.
     """
     return RunConfig(
         recipe="opd",
         advantage={"credit": Teacher()},
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
-        source=OnlineSource(prompts_per_step=128, samples_per_prompt=1),
+        source=OnlineSource(prompts_per_step=32, samples_per_prompt=4),
         models=Models(policy=Policy(optimiser=Optimiser(learning_rate=3e-4)), teacher=""),
     )

@@ -19,7 +19,7 @@ def self_distill() -> RunConfig:
         recipe="self_distill",
         advantage={},
         objective={"teacher": Term(Distill("reverse"), TokenMean())},
-        source=OnlineSource(prompts_per_step=128, samples_per_prompt=1),
+        source=OnlineSource(prompts_per_step=32, samples_per_prompt=4),
         models=Models(
             policy=Policy(optimiser=Optimiser(learning_rate=3e-4)),
             teacher="start",

@@ -180,21 +180,22 @@ def distance(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
     if "logp" not in now:
         return {}
     old = now["logp"] if batch.old_logp is None else batch.old_logp
-    tokens, sequences = batch.trained.sum(), batch.valid.sum()
     found: dict[str, Metric] = {}
-    for logp, name, whole in (
-        (batch.ref_logp, "kl/ref", "kl/seq"),
-        (batch.teacher_logp, "kl/teacher", "kl/teacher_seq"),
-    ):
-        if logp is not None:
-            k = ragged.difference(old, logp, batch.trained).double()
-            k3 = torch.exp((-k).clamp(max=20)) - 1 + k
-            found |= {
-                f"{name}_k1": Mean(k.sum(), tokens),
-                f"{name}_k3": Mean(k3.sum(), tokens),
-                whole: Mean(k.sum(), sequences),
-            }
+    if batch.ref_logp is not None:
+        to_reference = kl_to(batch.ref_logp, old, batch)
+        found |= dict(zip(("kl/ref_k1", "kl/ref_k3", "kl/seq"), to_reference, strict=True))
+    if batch.teacher_logp is not None:
+        to_teacher = kl_to(batch.teacher_logp, old, batch)
+        found |= dict(zip(("kl/teacher_k1", "kl/teacher_k3", "kl/teacher_seq"), to_teacher, strict=True))
     return found
+
+
+def kl_to(other: Tensor, logp: Tensor, batch: Batch) -> tuple[Metric, Metric, Metric]:
+    """Token means of k1 and k3, and the mean over sequences of the summed k1."""
+    k = ragged.difference(logp, other, batch.trained).double()
+    k3 = torch.exp((-k).clamp(max=20)) - 1 + k
+    tokens = batch.trained.sum()
+    return Mean(k.sum(), tokens), Mean(k3.sum(), tokens), Mean(k.sum(), batch.valid.sum())
 
 
 def mismatch(now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
