@@ -11,6 +11,7 @@ from helpers import tiny_model, tiny_tokenizer
 from menon.assembly.given import build_given
 from menon.assembly.run import resume
 from menon.batch import Batch
+from menon.cli import main
 from menon.config import changed
 from menon.engines.hf_models import export, load_policy
 from menon.errors import UserError
@@ -213,3 +214,29 @@ def test_what_preference_losses_are_refused(folder, tmp_path):
     refused(
         "set objective.policy.share=sequence_mean", objective__policy={"loss": "kto", "share": "pair_mean"}
     )
+
+
+def test_the_dry_run_shows_what_is_learned(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "110")
+    data = pairs(tmp_path / "pairs.jsonl")
+    words = ["dpo", f"data={data}", f"model={folder}", "device=cpu", "threads=1", "rows_per_step=2"]
+    assert main(["check", "data", *words]) == 0
+    said = capsys.readouterr().out.splitlines()
+    place = next(n for n, line in enumerate(said) if line.startswith("the first pair, preferred"))
+    asked = said[place + 1].removeprefix("  read    | ")
+    number = int(asked.removesuffix("+1="))
+    assert said[place + 2].startswith(f"  learned |  {number + 1}")
+    assert said[place + 5] == f"  read    | {asked}"
+    assert said[place + 6].startswith(f"  learned |  {number}?")
+    assert "4 held-out rows: pairs/accuracy 0.500  pairs/margin 0.000" in said
+
+
+def test_runs_are_listed_by_what_they_measure(folder, tmp_path, capsys):
+    train("sft", steps=1, out=str(tmp_path / "runs" / "a"), **settings(folder, sums(tmp_path / "sums.jsonl")))
+    capsys.readouterr()
+    assert main(["runs", str(tmp_path / "runs")]) == 0
+    head, line = capsys.readouterr().out.splitlines()[:2]
+    report = json.loads((tmp_path / "runs/a/report.json").read_text())
+    assert "nll after" in head
+    assert f"{report['before']['nll']:.3f}" in line
+    assert f"{report['after']['nll']:.3f}" in line

@@ -77,7 +77,7 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
             stop_without_signal=config.control.stop_without_signal,
-            spans=TextSpans(text_of(placed.tokenizer, skip_special=False)) if config.asks else None,
+            spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             origin=placed.origin if asked is None else asked.origin,
             settings=plain_data(config if asked is None else replace(config, source=asked.source)),
             header={

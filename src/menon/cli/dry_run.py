@@ -9,8 +9,9 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from menon import threads
-from menon.assembly.run import check_free, use
+from menon.assembly.run import check_free, configured, use
 from menon.cli.command import asked_by
+from menon.cli.dry_run_given import dry_run_given
 from menon.cli.help import width_here
 from menon.errors import UserError, at_least
 from menon.report.terminal import question_of, title
@@ -58,6 +59,9 @@ def dry_run(words: Sequence[str], own: Tree) -> int:
     use(chosen, str(setting(asked.settings, "device", "auto")))
     from menon.assembly.dry_run import built_to_try, tried
 
+    config = configured(asked.recipe, asked.changes, chosen.count, asked.again)
+    if config.rows is not None:
+        return dry_run_given(config, chosen, words)
     notes: list[str] = []
     with built_to_try(asked.recipe, asked.changes, chosen.count, asked.again, notes) as (
         run,

@@ -44,7 +44,7 @@ def runs(words: Sequence[str]) -> int:
 
 
 def columns_of(lines: Sequence[RunLine]) -> list[Column]:
-    """The columns; those of accuracy or reward are left out where no run knows them."""
+    """The columns; those of held-out numbers are left out where no run has them."""
     different = dict.fromkeys(name for one in lines for name in one["differs"])
     found: list[Column] = [
         ("run", lambda one: one["run"]),
@@ -55,7 +55,7 @@ def columns_of(lines: Sequence[RunLine]) -> list[Column]:
         ("steps", lambda one: (one["step"], one["steps"])),
         ("state", lambda one: one["state"]),
     ]
-    for key in ("accuracy", "reward"):
+    for key in ("accuracy", "reward", "pairs/accuracy", "nll"):
         if any(one["before"].get(key) is not None or one["after"].get(key) is not None for one in lines):
             found += [(key, held_out("before", key)), (f"{key} after", held_out("after", key))]
     return [
