@@ -13,13 +13,13 @@ from menon.report.differences import differences, value_text
 from menon.report.several import Arm, Several, Table, write
 from menon.settings import setting
 from menon.study.seeds import (
-    MEASURES,
     Group,
     evaluation,
     half_width,
     held_out,
     mean_text,
     measure_of,
+    measures_of,
     paired,
     seed_of,
     tokens_of,
@@ -49,7 +49,7 @@ def arm_rows(groups: Sequence[Group]) -> list[Row]:
     measure, rows = measure_of(groups), []
     for group in groups:
         row: Row = {"arm": group.name, "runs": len(group.runs), "finished": len(group.finished)}
-        for key in MEASURES:
+        for key in measures_of(groups):
             for when in ("before", "after"):
                 row |= spread(f"{key}_{when}", group.values(when, key))
         pairs = paired(group, groups[0], measure) if group is not groups[0] else {}
@@ -81,7 +81,7 @@ def run_rows(groups: Sequence[Group]) -> list[Row]:
         for run in group.runs:
             numbers = {
                 f"{key}_{when}": known(held_out(run, when, key))
-                for key in MEASURES
+                for key in measures_of(groups)
                 for when in ("before", "after")
             }
             rows.append(
@@ -116,7 +116,7 @@ def arms_table(groups: Sequence[Group]) -> Table:
     columns: list[tuple[str, list[str]]] = [
         ("finished", [f"{len(group.finished)} of {len(group.runs)}" for group in groups])
     ]
-    for key in MEASURES:
+    for key in measures_of(groups):
         for when in ("before", "after"):
             cells = [mean_text(group.values(when, key)) for group in groups]
             if set(cells) != {"-"}:
@@ -143,8 +143,10 @@ def difference_text(group: Group, base: Group, measure: str) -> str:
 def runs_table(groups: Sequence[Group]) -> Table:
     """The table of runs in words."""
     rows = run_rows(groups)
-    measured = [key for key in MEASURES if any(row[f"{key}_after"] is not None for row in rows)]
-    measured = measured or [key for key in MEASURES if any(row[f"{key}_before"] is not None for row in rows)]
+    measured = [key for key in measures_of(groups) if any(row[f"{key}_after"] is not None for row in rows)]
+    measured = measured or [
+        key for key in measures_of(groups) if any(row[f"{key}_before"] is not None for row in rows)
+    ]
     head = ["arm", "seed", "state", "steps"]
     head += [f"{key} {when}" for key in measured for when in ("before", "after")]
     head += [f"against {groups[0].name}"] if len(groups) > 1 else []

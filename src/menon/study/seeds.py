@@ -14,7 +14,8 @@ from menon.report.differences import differences
 from menon.settings import setting
 
 When = Literal["before", "after"]
-MEASURES = ("accuracy", "reward")
+WRITTEN, GIVEN = ("accuracy", "reward"), ("pairs/accuracy", "nll")
+"""What is measured of answers, and of given text alone."""
 ctx = mpmath.MPContext()  # a separate context, because other code may set the precision of the shared one
 ctx.dps = 30
 
@@ -90,11 +91,19 @@ def group_name(run: RunView, differing: Sequence[str], most: int = 48) -> str:
     return name if len(name) <= most else run.name
 
 
-def measure_of(groups: Iterable[Group]) -> str:
-    """What the groups are compared by: accuracy if every finished run knows it, else reward."""
+def measures_of(groups: Iterable[Group]) -> tuple[str, ...]:
+    """What is measured in the groups' runs: of answers, or of given text where no run writes any."""
+    lines = [line for group in groups for run in group.runs for line in run.evaluations]
+    on_rows = lines and not any("reward" in line for line in lines)
+    return tuple(key for key in GIVEN if any(key in line for line in lines)) if on_rows else WRITTEN
+
+
+def measure_of(groups: Sequence[Group]) -> str:
+    """What the groups are compared by: the first measure that every finished run knows, else the last."""
     runs = [run for group in groups for run in group.finished]
-    known = all(not math.isnan(held_out(run, "after", "accuracy")) for run in runs)
-    return "accuracy" if known else "reward"
+    keys = measures_of(groups) or WRITTEN
+    known = (key for key in keys if all(not math.isnan(held_out(run, "after", key)) for run in runs))
+    return next(known, keys[-1])
 
 
 def paired(group: Group, base: Group, measure: str) -> dict[int, float]:
