@@ -190,9 +190,6 @@ class Overrides(TypedDict, total=False):
     objective: Mapping[str, Any]
     """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and
     correction."""
-    rows: Table | None
-    """Text to learn from as it stands: SFT and preferences; null: what the policy writes. The
-    questions of `source` are then only asked before and after, if it names some."""
     scale: Literal["laptop", "paper"]
     """Numbers for the built-in base, or the published ones."""
     reference: Literal["none", "frozen"]

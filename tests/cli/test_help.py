@@ -118,7 +118,7 @@ def test_every_setting_of_a_run_is_in_one_group():
 @pytest.mark.parametrize("short", run_settings())
 def test_the_short_name_is_understood(short):
     """It stands for its full name: a wrong value is refused under the full one."""
-    name = "trpo" if short.startswith("natural") else "ppo"
+    name = {"natural": "trpo", "rows": "sft"}.get(short.partition(".")[0], "ppo")
     whole = recipe(name)
     tree: Any = whole
     for key in run_settings()[short].full.split("."):

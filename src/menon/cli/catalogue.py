@@ -224,7 +224,7 @@ GROUPS = (
     ),
     Group(
         "given text",
-        "learned as it stands (sft, dpo, reward_model; there data= is rows.data)",
+        "learned as it stands (there data= is rows.data)",
         ("rows.*",),
     ),
     Group("reward", "what an answer is worth", ("reward", "graded_text", "advantage")),
@@ -270,6 +270,7 @@ GROUPS = (
 )
 TABLES = {
     "source.columns",
+    "rows",
     "rows.columns",
     "models.policy",
     "models.policy.optimiser",

@@ -57,8 +57,7 @@ class GivenText:
     data: str | None = None
     """Examples or pairs: a file or folder, or hub:NAME. Files and folders are those of `source.data`."""
     form: Form = "answers"
-    """What a row holds: an answer to imitate, a pair of a preferred and another answer, or an answer with a
-    label."""
+    """What a row holds: an answer, a pair, or an answer with a label."""
     heldout_data: str | None = None
     """Rows that are measured and not learned; without it a tenth of `data`."""
     columns: GivenColumns = field(default_factory=GivenColumns)
