@@ -224,7 +224,7 @@ class Models:
     reference_update: Moving | None = None
     """How a reference follows the policy; null: not at all."""
     teacher: str | None = None
-    """A model with the policy's vocabulary, which a distillation learns from: a folder or a name on the
+    """A model that a distillation learns from, with the policy's vocabulary. A folder or a name on the
     hub."""
 
     def __post_init__(self) -> None:

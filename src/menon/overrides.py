@@ -197,8 +197,8 @@ class Overrides(TypedDict, total=False):
     reference_update: Part | None
     """How a reference follows the policy; null: not at all."""
     teacher: str | None
-    """A model with the policy's vocabulary, which a distillation learns from: a folder or a name on
-    the hub."""
+    """A model that a distillation learns from, with the policy's vocabulary. A folder or a name on the
+    hub."""
     columns: Table | None
     """Columns of `data`: question and answer."""
     natural: Table | None

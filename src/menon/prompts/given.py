@@ -73,7 +73,7 @@ class GivenText:
     last_turn_only: bool = False
     """Learn only the last answer of a conversation."""
     max_tokens: int | None = None
-    """Most tokens of a row, its question included; null: what the model's context gives."""
+    """Most tokens of a row with its question; null: the model's context."""
     truncate: bool = False
     """Cut the end off rows that are longer; false: leave them out."""
     on_bad: OnBad = "stop"
