@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from helpers import END, KINDS, tiny_model, tiny_tokenizer
-from menon.engines.hf_models import end_token_ids, export, load_policy, load_value_model
+from menon.engines.hf_models import end_token_ids, export, load_policy
 from menon.errors import UserError
 
 IDS = torch.tensor([[51, 43, 52, 61]])
@@ -75,18 +75,6 @@ def test_weights_come_in_the_dtype_that_is_asked_for(tmp_path):
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
     model, _ = load_policy(tmp_path, dtype=torch.bfloat16)
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
-
-
-def test_a_critic_has_the_trunk_and_a_new_head(folder):
-    critic = load_value_model(folder, dtype=torch.float64, init="orz", seed=5)
-    again, other = load_value_model(folder, init="orz", seed=5), load_value_model(folder, init="orz", seed=6)
-    for name, weight in tiny_model().base_model.named_parameters():
-        assert torch.equal(critic.trunk.get_parameter(name), weight.double())
-    assert critic.head.bias is None
-    assert critic.head.weight.dtype == torch.float64
-    assert torch.equal(critic.head.weight.float(), again.head.weight)
-    assert not torch.equal(again.head.weight, other.head.weight)
-    assert torch.all(load_value_model(folder).head.weight == 0)
 
 
 def test_what_processes_images_is_carried_from_the_start_to_a_checkpoint(folder, tmp_path):
