@@ -12,6 +12,7 @@ from typing import Any, Protocol, get_args
 
 from menon.batch import STEERS, columns_per
 from menon.errors import UserError
+from menon.loss.aggregation import mean_of
 from menon.parts import Around
 from menon.rollout import RolloutPart
 from menon.rollout.protocols import OPTIONAL
@@ -79,7 +80,8 @@ class Setup:
         yield from ((f"advantage.{name}", part) for name, part in self.advantage.items())
         for where, objective in self.objectives().items():
             for name, term in objective.items():
-                pieces = [("loss", term.loss), ("share", term.share), ("select", term.select)]
+                share = mean_of(term.loss) if term.share is None else term.share
+                pieces = [("loss", term.loss), ("share", share), ("select", term.select)]
                 pieces += [("correction", correction) for correction in term.correction]
                 yield from ((f"{where}.{name}.{what}", part) for what, part in pieces if part is not None)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from helpers import END, Kind, tiny_model, tiny_tokenizer
+from menon.assembly.placement import place
 from menon.config import changed
 from menon.engines.added_tokens import add_padding, add_tokens
 from menon.engines.hf_models import export, load_policy
@@ -73,17 +74,26 @@ def test_a_run_learns_new_tokens_and_its_checkpoint_has_them(tmp_path):
     assert not torch.allclose(learned[0], learned[1], atol=1e-4)
 
 
-def test_a_critic_reads_new_tokens(tmp_path):
-    from menon.assembly.placement import place
+def critic_of(folder, **more):
+    settings = {"model": str(folder), "device": "cpu", "task": "chain_sum", **more}
+    with place(changed(recipe("ppo"), settings)) as placed:
+        policy = placed.host.models["policy"].weights()
+        return policy, placed.host.models["critic"].weights()
 
+
+def test_a_critic_has_the_policy_s_trunk_with_its_new_tokens_and_a_new_head(tmp_path):
     export(tiny_model(), tiny_tokenizer(), tmp_path)
-    config = changed(
-        recipe("ppo"),
-        {"model": str(tmp_path), "device": "cpu", "add_tokens": ["<think>"], "task": "chain_sum"},
-    )
-    with place(config) as placed:
-        critic = placed.host.models["critic"].weights()
+    policy, critic = critic_of(tmp_path, add_tokens=["<think>"], dtype="float64")
     assert critic["trunk.embed_tokens.weight"].shape[0] == 258
+    for name, weight in policy.items():
+        own = critic[name.replace("model.", "trunk.", 1)]
+        assert torch.equal(own, weight)
+        assert own.data_ptr() != weight.data_ptr()
+    assert torch.all(critic["head.weight"] == 0)
+    assert critic["head.weight"].dtype == torch.float64
+    drawn = [critic_of(tmp_path, seed=s, **{"critic.init": "orz"})[1]["head.weight"] for s in (5, 5, 6)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
 
 
 def test_padding_is_a_token_that_ends_nothing(tmp_path):

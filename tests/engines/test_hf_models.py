@@ -19,7 +19,7 @@ from transformers import (
 
 from helpers import END, KINDS, tiny_model, tiny_tokenizer
 from menon.engines import model_files
-from menon.engines.hf_models import end_token_ids, export, load_policy, load_value_model
+from menon.engines.hf_models import end_token_ids, export, load_policy
 from menon.engines.model_files import FileDtypes, dtypes_in
 from menon.errors import UserError
 
@@ -147,11 +147,9 @@ class TestPrecisionOfFiles:
     def test_a_checkpoint_is_read_as_it_trained(self, tmp_path):
         out, trained = self.checkpoint(tmp_path)
         model, _ = load_policy(out)
-        critic = load_value_model(out)
         rounded = 0
         for name, weight in model.named_parameters():
             assert torch.equal(weight, trained[name])
-            assert torch.equal(critic.trunk.get_parameter(name.removeprefix("model.")), weight)
             rounded += not torch.equal(weight, weight.bfloat16().float())
         assert rounded > 10
         half, _ = load_policy(out, torch.bfloat16)  # what other tools read
@@ -181,18 +179,6 @@ def test_files_have_the_permissions_of_new_files(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert {file.stat().st_mode & 0o777 for file in (tmp_path / "model").iterdir()} == {mode}
-
-
-def test_a_critic_has_the_trunk_and_a_new_head(folder):
-    critic = load_value_model(folder, dtype=torch.float64, init="orz", seed=5)
-    again, other = load_value_model(folder, init="orz", seed=5), load_value_model(folder, init="orz", seed=6)
-    for name, weight in tiny_model().base_model.named_parameters():
-        assert torch.equal(critic.trunk.get_parameter(name), weight.double())
-    assert critic.head.bias is None
-    assert critic.head.weight.dtype == torch.float64
-    assert torch.equal(critic.head.weight.float(), again.head.weight)
-    assert not torch.equal(again.head.weight, other.head.weight)
-    assert torch.all(load_value_model(folder).head.weight == 0)
 
 
 def test_what_processes_images_is_carried_from_the_start_to_a_checkpoint(folder, tmp_path):

@@ -1,4 +1,4 @@
-"""Loads causal LMs, critics and tokenizers from local folders or the Hugging Face hub, and exports them to an
+"""Loads causal LMs and tokenizers from local folders or the Hugging Face hub, and exports them to an
 ordinary folder.  Loading prints nothing, and every fault of a folder becomes one sentence that says what to
 change.
 """
@@ -20,7 +20,6 @@ from huggingface_hub.utils import logging as hub_logging
 from torch import nn
 from transformers.utils import logging as hf_logging
 
-from menon.engines.forward import ValueInit, ValueModel, value_head
 from menon.engines.limits import layers_of
 from menon.engines.model_files import FileDtypes, restore_unrounded
 from menon.engines.quantised import json_object, refuse_quantised
@@ -59,20 +58,6 @@ def load_policy(
             "its own tokenizer"
         )
     return model, tokenizer
-
-
-def load_value_model(
-    name_or_folder: str | os.PathLike,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-    init: ValueInit = "zero",
-    seed: int = 0,
-) -> ValueModel:
-    """A critic: the trunk of a causal LM with a fresh head (see `forward.value_head`)."""
-    with quiet():
-        name = str(name_or_folder)
-        trunk = _load_causal(folder_of(name), name, dtype).base_model
-    return ValueModel(trunk, value_head(trunk.config.hidden_size, init, seed).to(dtype)).to(device)
 
 
 def export(

@@ -44,6 +44,5 @@ def export_reward_model(
     classifier: Any = classifier_without_weights(model, tokenizer.pad_token_id)
     setattr(classifier, classifier.base_model_prefix, model.base_model)
     classifier.score = head
-    classifier.to(head.weight.dtype)
     classifier.name_or_path = model.name_or_path
     export(classifier, tokenizer, folder)

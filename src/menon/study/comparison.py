@@ -143,7 +143,8 @@ def difference_text(group: Group, base: Group, measure: str) -> str:
 def runs_table(groups: Sequence[Group]) -> Table:
     """The table of runs in words."""
     rows = run_rows(groups)
-    measured = [key for key in measures_of(groups) if any(row[f"{key}_after"] is not None for row in rows)]
+    keys = measures_of(groups)
+    measured = [key for key in keys if any(row[f"{key}_after"] is not None for row in rows)]
     measured = measured or [
         key for key in measures_of(groups) if any(row[f"{key}_before"] is not None for row in rows)
     ]

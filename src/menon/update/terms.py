@@ -27,8 +27,8 @@ class Term(Generic[LossKind, AggregationKind, SelectKind, CorrectionKind]):
     loss: LossKind
     """The loss: one number per token, or per answer."""
     share: AggregationKind | None = None
-    """How much each token weighs in the update's loss; null: every token, answer or pair, whichever the loss
-    gives a number for, weighs the same."""
+    """How much each token weighs in the update's loss. null: all tokens weigh the same; with a loss that
+    gives one number per answer or per pair, all answers or all pairs."""
     select: SelectKind | None = None
     """The tokens that count; null: every trained token."""
     coef: float = 1.0
