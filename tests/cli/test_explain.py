@@ -321,6 +321,7 @@ ROUND_TRIPS = [
     *((name, "scale=paper", "model=nobody/has-this") for name in published()),
     ("spo_chain", "advantage.whiten=null", "objective.kl=null", "reference=none"),
     ("ppo", "critic=null", "advantage.credit=grpo"),
+    ("scalerl", "arrange.varied=null", "arrange.best=best_of"),
     ("grpo", "advantage={overlong: {kind: overlong, limit: 90, buffer: 9}, credit: grpo}"),
     ("grpo", "reward={kind: mix, parts: {math: 1, format: .5}}", "template=Q: {q}", "stop=['\\n', 'x']"),
     ("grpo", "learning_rate=1e-7", "task=countdown", "tracker=wandb", "threads=1", "out=a b"),

@@ -29,7 +29,7 @@ SHORTER = {name: {"advantage.overlong": {"limit": 12, "buffer": 6}} for name in 
 AT_ONCE = {"vapo": {"critic.pretrain_steps": 0}}
 TO_THE_SAMPLER = {"spo_tree"}
 """Recipes whose ratio is to the sampler's log-probs: 1 within rounding."""
-WITHOUT_RATIO = {"reinforce", "rloo", "opo", "gpg", "maxrl", "remax"}
+WITHOUT_RATIO = {"reinforce", "rloo", "opo", "gpg", "maxrl", "remax", "raft", "rest_em", "iterative_dpo"}
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,14 @@ from typing import Any, get_args
 
 import pytest
 
+from menon.arrange import AllPairs, CorrectOf
 from menon.config import CreditPart
-from menon.loss import LossPart
+from menon.loss import DPO, NLL, LossPart
+from menon.loss.aggregation import PairMean, SequenceMean
 from menon.select import SelectPart
 from menon.shaping import ShapingPart
-from oracle import exact, gradient, measured, policy, right, shaped, singles, tables
+from menon.update.terms import Term
+from oracle import Reset, exact, gradient, measured, policy, right, shaped, singles, tables
 from toy import log_probability
 
 PAGE = Path(__file__).parents[2] / "docs" / "oracle.md"
@@ -61,3 +64,15 @@ def test_the_true_gradient_by_differences():
 def test_gradients_that_are_measured_are_not_zero():
     row = ROWS["`rloo`"]
     assert float(measured(row.parts, row.term, "binary").norm()) > 0.05
+
+
+def test_imitation_and_pairs_of_own_answers():
+    """With a pass rate of q and groups of three: the likelihood of the right answers has the gradient of q
+    times (1 - (1 - q)^3) / q, and DPO at its reference beta / 2 P(mixed) / (q (1 - q)), P = 3 q (1 - q)."""
+    batch = singles("binary")
+    q = float((log_probability(batch, policy().detach()).exp() * batch.outcome).sum())
+    imitation = measured((CorrectOf(),), Term(NLL(), SequenceMean()), "binary")
+    pairs = measured((Reset(), AllPairs()), Term(DPO(beta=2), PairMean()), "binary")
+    assert (imitation - (1 - (1 - q) ** 3) / q * exact("binary")).abs().max() < 1e-10
+    assert (pairs - 3 * exact("binary")).abs().max() < 1e-10
+    assert exact("binary").norm() > 0.01

@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from menon import advantage as adv
+from menon import arrange, ragged, select, shaping
 from menon import loss as obj
-from menon import ragged, select, shaping
 from menon.batch import Batch, take
 from menon.correction import importance
 from menon.loss import aggregation as share
@@ -86,14 +86,16 @@ def _greedy(answer: Answer, theta: Tensor) -> bool:
 
 
 @cache
-def steps(reward: str) -> tuple[tuple[Batch, ...], Tensor]:
-    """Every group, and its probability."""
+def steps(reward: str, in_order: bool = False) -> tuple[tuple[Batch, ...], Tensor]:
+    """Every group, and its probability; `in_order`: every order of it, for parts that take the first."""
     batch = singles(reward)
     p = log_probability(batch, policy().detach()).exp()
-    members = list(combinations_with_replacement(range(batch.num_sequences), GROUP))
+    rows = range(batch.num_sequences)
+    members = list(product(rows, repeat=GROUP) if in_order else combinations_with_replacement(rows, GROUP))
     ways = [
         math.factorial(GROUP) / math.prod(math.factorial(n) for n in Counter(m).values()) for m in members
     ]
+    ways = [1.0] * len(members) if in_order else ways
     groups = tuple(
         replace(take(batch, torch.tensor(m)), group=torch.zeros(GROUP, dtype=torch.int64)) for m in members
     )
@@ -106,15 +108,24 @@ def credited(batch: Batch, parts: Sequence[Any]) -> Batch:
     return batch
 
 
-def measured(parts: Sequence[Any], term: Any, reward: str) -> Tensor:
+def learned(batch: Batch) -> Batch:
+    """What is dealt into an update."""
+    return batch if batch.learn is None else take(batch, batch.learn.nonzero()[:, 0])
+
+
+def measured(parts: Sequence[Any], term: Any, reward: str, in_order: bool = False) -> Tensor:
     """The expected gradient that is climbed: minus that of the loss, as the package computes it for a step's
     first update."""
     theta = policy()
-    groups, weight = steps(reward)
+    groups, weight = steps(reward, in_order)
     old = "old_logp" in {name for part in parts for name in getattr(part, "reads", ())}
-    done = [credited(replace(g, old_logp=g.behaviour_logp) if old else g, parts) for g in groups]
+    done = [learned(credited(replace(g, old_logp=g.behaviour_logp) if old else g, parts)) for g in groups]
     loss = sum(
-        (expected_loss(term, g, w[None], theta, reference()) for g, w in zip(done, weight, strict=True)),
+        (
+            expected_loss(term, g, w[None], theta, reference())
+            for g, w in zip(done, weight, strict=True)
+            if g.num_sequences
+        ),
         theta.sum() * 0,
     )
     return gradient(-loss, theta)
@@ -161,14 +172,19 @@ class Row:
     """In place of the gradients of the expected rewards."""
     aims: tuple[str, ...] = ()
     """Where a row can be unbiased for one target alone: what each of them is."""
+    in_order: bool = False
+    """See `steps`."""
 
     def numbers(self) -> list[tuple[float, float] | None]:
         """(cosine, length ratio) for each reward, or for each target; None where it is not asked."""
         if self.targets:
-            mine = measured(self.parts, self.term, "binary")
+            mine = measured(self.parts, self.term, "binary", self.in_order)
             pairs = [compared(mine, target()) for target in self.targets]
             return [*pairs, *[None] * (len(REWARDS) - len(pairs))]
-        found = {name: compared(measured(self.parts, self.term, name), exact(name)) for name in self.rewards}
+        found = {
+            name: compared(measured(self.parts, self.term, name, self.in_order), exact(name))
+            for name in self.rewards
+        }
         return [found.get(name) for name in REWARDS]
 
     def line(self) -> str:
@@ -362,6 +378,33 @@ def of_distillation() -> list[Row]:
     ]
 
 
+def of_arrangements() -> list[Row]:
+    """With the reference as it is after a reset: the policy."""
+    imitation, pairs = Term(obj.NLL(), share.SequenceMean()), Term(obj.DPO(beta=2.0), share.PairMean())
+    binary = ("binary",)
+    return [
+        Row("`best_of`, `nll`", (arrange.BestOf(min_reward=None),), imitation, in_order=True),
+        Row("`correct_of`, `nll`", (arrange.CorrectOf(),), imitation, binary),
+        Row(
+            "`correct_of`, `nll`, share token_mean",
+            (arrange.CorrectOf(),),
+            Term(obj.NLL(), share.TokenMean()),
+            binary,
+        ),
+        Row("`best_worst`, `dpo`", (Reset(), arrange.BestWorst()), pairs, in_order=True),
+        Row("`all_pairs`, `dpo`", (Reset(), arrange.AllPairs()), pairs, binary),
+        Row("`varied`, `grpo` std_mode none", (arrange.Varied(), adv.GRPO("none"))),
+    ]
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The reference is the policy."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        return replace(batch, ref_logp=batch.behaviour_logp)
+
+
 HEAD = (
     "| part | cosine, binary | length, binary | cosine, shaped | length, shaped | verdict |\n"
     "|---|---|---|---|---|---|"
@@ -376,6 +419,7 @@ def tables() -> dict[str, list[Row]]:
     return {
         "Advantages": of_estimators(),
         "Objectives": of_objectives(),
+        "Rejection sampling": of_arrangements(),
         "Penalties": of_penalties(),
         "Distillation": of_distillation(),
     }

@@ -125,7 +125,7 @@ def as_yaml(configuration: Tree, settings: Tree) -> str:
         tree["engine"]["threads"] = None
     if name in RECIPES:
         whole = plain_data(recipe(name))
-        pairs = [(whole, tree, "advantage"), (whole, tree, "objective")]
+        pairs = [(whole, tree, name) for name in ("arrange", "advantage", "objective")]
         if whole["models"]["critic"] and tree["models"]["critic"]:
             pairs.append((whole["models"]["critic"], tree["models"]["critic"], "objective"))
         for old, new, name in pairs:
