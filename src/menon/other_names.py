@@ -133,6 +133,7 @@ SETTINGS: dict[str, str] = {
     "critic.pretrain_steps": "critic_warmup freezing_actor_steps value_warmup",
     "critic.objective.value.loss.clip": "value_clip cliprange_value eps_clip_value value_clip_range",
     "reference": "ref_model reference_model ref_model_path use_reference ref_policy",
+    "teacher": "teacher_model teacher_model_name_or_path teacher_model_path teacher_path teacher_name",
     "objective.policy.select=early_stop": "target_kl kl_threshold early_stopping",
     "critic.objective.value.coef": "vf_coef value_loss_coef vf_loss_coef critic_coef",
     "recipe": "algorithm algo algorithm_type trainer trainer_type method",

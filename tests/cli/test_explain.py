@@ -370,3 +370,13 @@ def test_full_is_true_or_false(capsys):
     assert capsys.readouterr().err == "menon: 'full=yes' is neither full=true nor full=false\n"
     assert main(["explain", "grpo", "full=false", "threads=1"]) == 0
     assert "a step" in capsys.readouterr().out
+
+
+def test_a_teacher_and_steps_that_the_policy_writes(capsys):
+    assert main(["explain", "gkd", "threads=1"]) == 0
+    shown = capsys.readouterr().out
+    assert "  teacher      to be named: set teacher=FOLDER" in shown
+    assert "in 50% of the steps, answers of the policy instead:" in shown
+    assert "32 prompts x 1 samples, at most 96 tokens each" in shown
+    assert main(["explain", "self_distill", "threads=1"]) == 0
+    assert "  teacher      start" in capsys.readouterr().out

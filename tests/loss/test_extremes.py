@@ -24,6 +24,7 @@ from menon.loss import (
     VESPO,
     BradleyTerry,
     ClipCov,
+    Distill,
     DualClip,
     EntropyBonus,
     ExactKL,
@@ -87,6 +88,7 @@ LOSSES = [
     KL("k3", weigh="behaviour"),
     KL("k2", weigh="current"),
     ExactKL("forward"),
+    Distill("jsd", temperature=2, t2_scale=True),
 ]
 CORRECTIONS = [
     Importance(),

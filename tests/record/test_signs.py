@@ -105,6 +105,18 @@ def test_a_constant_reward_stays_the_cause_where_all_answers_are_cut():
     assert signs.silent == 4
 
 
+def test_equal_rewards_are_no_sign_where_a_teacher_teaches():
+    signs = Signs({**SETTINGS, "models": {"teacher": "a folder"}})
+    for n in range(1, 4):
+        assert signs.after(step(WRONG, n)) is None
+    assert signs.silent == 0
+    found = [signs.after(step(WRONG, n, grad_norm=0.0)) for n in (4, 5)][1]
+    assert found is not None
+    assert found.sentence == (
+        "policy and teacher agree, or every token is clipped, masked or left out by the objective"
+    )
+
+
 def test_steps_that_teach_are_quiet_and_one_that_does_not_is_forgiven():
     signs = Signs(SETTINGS)
     for n, answers in enumerate([GOOD, WRONG, GOOD, WRONG, GOOD], start=1):

@@ -14,7 +14,7 @@ def opd() -> RunConfig:
 
     The same on the whole vocabulary: `advantage.credit=null objective.policy.loss='{kind: distill,
     divergence: reverse}'`. With a reward: `advantage='{credit: grpo, teacher: {kind: teacher, coef: 0.1,
-    adds: true}}' samples_per_prompt=8`.
+    adds: true}}'`.
     """
     return RunConfig(
         recipe="opd",
