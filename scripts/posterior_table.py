@@ -3,8 +3,10 @@
 python scripts/posterior_table.py [QUESTIONS [SEED]]
 """
 
+import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,9 @@ from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
 from menon.engines.limits import rows_of
 from menon.eval.config import EvalConfig
+from menon.parts import close
 from menon.prompts.tasks import ChainSum, Countdown
+from menon.reward.call import UserReward
 from menon.reward.grade import grading_of
 from menon.rollout.posterior import SuffixMH
 from menon.rollout.posterior.chains import Trace, advance, any_place
@@ -25,10 +29,25 @@ from menon.types import Prompt, Sampling
 
 BUDGETS = (50, 100, 200, 400)
 """Tokens that the model writes to a question."""
-TASKS = {
-    "chain_sum, 4 to 6 terms": ("base", ChainSum(), 96),
-    "chain_sum, 12 terms": ("base", ChainSum(min_terms=12, max_terms=12), 160),
-    "countdown": ("search_base", Countdown(), 128),
+LONG = ChainSum(min_terms=8, max_terms=8)
+
+
+def progress(prompt: str, completion: str, answer: str) -> float:
+    """The share of the question's partial sums that the answer states one after another, as `a+b=c`."""
+    terms = [int(term) for term in re.findall(r"\d+", prompt)]
+    wanted = [sum(terms[: count + 2]) for count in range(len(terms) - 1)]
+    stated = [int(number) for number in re.findall(r"=(\d+)", completion)]
+    right = 0
+    for number in stated:
+        right += right < len(wanted) and number == wanted[right]
+    return right / len(wanted)
+
+
+TASKS: dict[str, tuple[str, Any, Any, int]] = {
+    "chain_sum, 4 to 6 terms": ("base", ChainSum(), ChainSum().grade, 96),
+    "chain_sum, 8 terms": ("base", LONG, LONG.grade, 128),
+    "chain_sum, 8 terms, reward: share of the partial sums": ("base", LONG, UserReward(progress), 128),
+    "countdown": ("search_base", Countdown(), Countdown().grade, 128),
 }
 
 
@@ -72,14 +91,15 @@ def main() -> None:
     torch.set_num_threads(1)
     print("| questions | method | " + " | ".join(f"{b} tokens" for b in BUDGETS) + " |")
     print("| -- | -- |" + " -- |" * len(BUDGETS))
-    for name, (base, task, most) in TASKS.items():
+    for name, (base, task, reward, most) in TASKS.items():
         model, tokenizer = load_policy(model_name(base), torch.float32, torch.device("cpu"))
         rows = task_rows(EvalConfig(task=task, n=questions))
         prompts = rendered(rows, "none", rows_of(model), tokenizer, most, "stop", print)
         sampler = TorchSampler(model, tokenizer, seed=seed, slots=256)
-        target = Target(sampler, grading_of(task.grade), Sampling(max_new_tokens=most), seed=seed)
+        target = Target(sampler, grading_of(reward), Sampling(max_new_tokens=most), seed=seed)
         results = {"best of n": best_of_n(prompts, target), "suffix_mh": chains(prompts, target)}
         gain = np.array(results["suffix_mh"]) - np.array(results["best of n"])
+        close(reward)
         for method, found in results.items():
             print(
                 f"| {name} | {method} | " + " | ".join(f"{m:.3f}" for m in np.mean(found, 0)) + " |",
