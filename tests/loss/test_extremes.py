@@ -29,6 +29,7 @@ from menon.loss import (
     ExactKL,
     GeoMean,
     GSPOToken,
+    InfoNCA,
     KLCov,
     OldKL,
     PolicyGradient,
@@ -37,6 +38,7 @@ from menon.loss import (
     SimPO,
     SLiC,
     Surrogate,
+    TrajectoryBalance,
     ValueLoss,
 )
 from menon.loss.aggregation import PairMean, SequenceMean, TokenMean
@@ -87,6 +89,8 @@ LOSSES = [
     KL("k3", weigh="behaviour"),
     KL("k2", weigh="current"),
     ExactKL("forward"),
+    TrajectoryBalance(),
+    InfoNCA(),
 ]
 CORRECTIONS = [
     Importance(),
@@ -101,11 +105,11 @@ CORRECTIONS = [
     M2PO(),
 ]
 UNBOUNDED = [PolicyGradient(), NLL(), CISPO(), KL("k1"), KL("abs"), KL("k2"), KL("k2", weigh="current")]
-UNBOUNDED += [IPO(), IPO(average=True)]
+UNBOUNDED += [IPO(), IPO(average=True), TrajectoryBalance()]
 """Linear or square in the log-prob: an infinite one has an infinite gradient, which the learner's skip
 catches."""
 MASK = [[1, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]]
-SHARES = {"token": TokenMean(), "sequence": SequenceMean(), "pair": PairMean()}
+SHARES = {"token": TokenMean(), "sequence": SequenceMean(), "pair": PairMean(), "group": SequenceMean()}
 
 
 def name(loss):
