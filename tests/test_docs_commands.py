@@ -140,7 +140,10 @@ def idle(monkeypatch):
         understood()
 
     monkeypatch.setattr(evaluate, "measured", evaluated)
-    for name in ("assembly.sample.sample", "assembly.pretrain.pretrain", "cli.sweep.trained"):
+    for name in (
+        *("assembly.sample.sample", "assembly.pretrain.pretrain", "cli.sweep.trained"),
+        "assembly.posterior.draw",
+    ):
         monkeypatch.setattr(f"menon.{name}", understood)
 
 

@@ -38,6 +38,7 @@ from menon.loss.exact_kl import ExactKL
 from menon.loss.geo_mean import GeoMean
 from menon.loss.gspo import GSPO
 from menon.loss.gspo_token import GSPOToken
+from menon.loss.infonca import InfoNCA
 from menon.loss.ipo import IPO
 from menon.loss.kl import KL
 from menon.loss.kl_cov import KLCov
@@ -46,6 +47,7 @@ from menon.loss.nll import NLL
 from menon.loss.orpo import ORPO
 from menon.loss.ppo_clip import PPOClip
 from menon.loss.simpo import SimPO
+from menon.loss.trajectory_balance import TrajectoryBalance
 from menon.loss.value import ValueLoss
 from menon.loss.vespo import VESPO
 from menon.select.correct import Correct
@@ -98,6 +100,8 @@ POLICY = {
             "nll": Term(NLL(), PairMeanTokenMean(), Correct()),
         }
     ),
+    "a group is a unit": Update({"fit": Term(TrajectoryBalance(beta=0.5), SequenceMean())}),
+    "a softmax over a group": Update({"fit": Term(InfoNCA(beta=0.5), SequenceMean())}),
     "scores of a pair by another head": Update({"reward": Term(BradleyTerry(0.1, 0.01), PairMean())}),
     "sequence ratios with a loss on every token": Update({"policy": Term(GSPOToken(0.1, 0.1), TokenMean())}),
     "a weight of the whole sequence's ratio": Update({"policy": Term(VESPO(), TokenMean())}),

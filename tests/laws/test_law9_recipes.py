@@ -21,7 +21,7 @@ from menon.recipes import ONLINE, TAUGHT, recipe
 from menon.select import SelectPart
 from menon.settings import read
 from menon.shaping import ShapingPart
-from menon.update.protocols import VALUE
+from menon.update.protocols import VALUE, Head
 
 SHAPES = {part.kind for part in get_args(ShapingPart)}
 AFTER = {"whiten", "kl_in_advantage"}
@@ -153,7 +153,7 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
     """Each part that a file can name, in an otherwise plain run."""
     cases: dict[str, tuple[str, dict[str, Any]]] = {}
     for part in [loss() for loss in get_args(LossPart)]:
-        if "logp" in part.needs or VALUE in part.needs:
+        if all(need == VALUE for need in part.needs if isinstance(need, Head)):
             share = SHARES.get(part.unit, "token_mean")
             name = "policy" if "advantage" in part.reads else "more"
             recipe_name = "ppo" if VALUE in part.needs else "grpo"

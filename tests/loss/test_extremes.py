@@ -30,6 +30,7 @@ from menon.loss import (
     ExactKL,
     GeoMean,
     GSPOToken,
+    InfoNCA,
     KLCov,
     OldKL,
     PolicyGradient,
@@ -38,6 +39,7 @@ from menon.loss import (
     SimPO,
     SLiC,
     Surrogate,
+    TrajectoryBalance,
     ValueLoss,
 )
 from menon.loss.aggregation import PairMean, SequenceMean, TokenMean
@@ -89,6 +91,8 @@ LOSSES = [
     KL("k2", weigh="current"),
     ExactKL("forward"),
     Distill("jsd", temperature=2, t2_scale=True),
+    TrajectoryBalance(),
+    InfoNCA(),
 ]
 CORRECTIONS = [
     Importance(),
@@ -103,11 +107,11 @@ CORRECTIONS = [
     M2PO(),
 ]
 UNBOUNDED = [PolicyGradient(), NLL(), CISPO(), KL("k1"), KL("abs"), KL("k2"), KL("k2", weigh="current")]
-UNBOUNDED += [IPO(), IPO(average=True)]
+UNBOUNDED += [IPO(), IPO(average=True), TrajectoryBalance()]
 """Linear or square in the log-prob: an infinite one has an infinite gradient, which the learner's skip
 catches."""
 MASK = [[1, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]]
-SHARES = {"token": TokenMean(), "sequence": SequenceMean(), "pair": PairMean()}
+SHARES = {"token": TokenMean(), "sequence": SequenceMean(), "pair": PairMean(), "group": SequenceMean()}
 
 
 def name(loss):

@@ -405,6 +405,35 @@ class Reset:
         return replace(batch, ref_logp=batch.behaviour_logp)
 
 
+BETA = 0.5
+"""Weight of the reference in the rows of fits."""
+
+
+def exact_regularised() -> Tensor:
+    """Of E[r] - beta KL(pi || ref)."""
+    theta, batch = policy(), singles("binary")
+    own, other = log_probability(batch, theta), log_probability(batch, reference())
+    return gradient((own.exp() * (batch.outcome - BETA * (own - other))).sum(), theta)
+
+
+def exact_cover() -> Tensor:
+    """The direction that lowers KL(pi* || pi), pi* = ref exp(r / beta) / Z."""
+    theta, batch = policy(), singles("binary")
+    weight = (log_probability(batch, reference()) + batch.outcome / BETA).exp()
+    return gradient((weight / weight.sum() * log_probability(batch, theta)).sum(), theta)
+
+
+def of_fits() -> list[Row]:
+    """Fits of the optimum, from groups that the policy wrote."""
+    one, each = ("binary",), share.SequenceMean()
+    weights = adv.PosteriorWeights(BETA)
+    return [
+        Row("`trajectory_balance`", (), Term(obj.TrajectoryBalance(BETA), each), one, (exact_regularised,)),
+        Row("`infonca`", (), Term(obj.InfoNCA(BETA), each), one, (exact_cover,)),
+        Row("`posterior_weights`, then `pg`", (weights,), UNBIASED, one, (exact_cover,)),
+    ]
+
+
 HEAD = (
     "| part | cosine, binary | length, binary | cosine, shaped | length, shaped | verdict |\n"
     "|---|---|---|---|---|---|"
@@ -422,6 +451,7 @@ def tables() -> dict[str, list[Row]]:
         "Rejection sampling": of_arrangements(),
         "Penalties": of_penalties(),
         "Distillation": of_distillation(),
+        "Fits": of_fits(),
     }
 
 

@@ -28,13 +28,13 @@ def group_mean(values_S: Tensor, batch: Batch) -> Tensor:
 
 
 def group_softmax(values_S: Tensor, batch: Batch) -> Tensor:
-    """[S] log softmax within each group, over the answers that have trained tokens; 0 for the others."""
+    """[S] log softmax within each group, over the answers that have trained tokens; 0 for the others. Answers
+    that are all impossible share alike."""
     present = batch.action_lengths > 0
     _, index = torch.unique(batch.group, return_inverse=True)
-    lowest = torch.finfo(values_S.dtype).min
-    known = torch.where(present, values_S, lowest)
-    most = torch.full_like(values_S, lowest).scatter_reduce(0, index, known.detach(), reduce="amax")[index]
-    centred = torch.where(present, values_S - most, 0)
+    known = torch.where(present, values_S.detach(), -torch.inf)
+    most = torch.full_like(known, -torch.inf).scatter_reduce(0, index, known, reduce="amax")[index]
+    centred = ragged.difference(values_S, most, present)
     return torch.where(present, centred - in_groups(centred.exp(), batch).clamp(min=1).log(), 0)
 
 

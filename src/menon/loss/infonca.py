@@ -43,7 +43,8 @@ class InfoNCA:
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         wanted, log_share = self._shares(now, batch)
-        excess_S = in_groups(wanted * (torch.where(wanted > 0, wanted, 1).log() - log_share), batch)
+        gain = torch.where(wanted > 0, wanted * (wanted.log() - log_share), 0)
+        excess_S = in_groups(gain, batch)
         return {"posterior/kl": mean_over(excess_S, batch.action_lengths > 0)}
 
     def _shares(self, now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
@@ -55,4 +56,4 @@ class InfoNCA:
     def _of_groups(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """[S] the cross-entropy of each answer's group."""
         wanted, log_share = self._shares(now, batch)
-        return -in_groups(wanted * log_share, batch)
+        return -in_groups(torch.where(wanted > 0, wanted * log_share, 0), batch)

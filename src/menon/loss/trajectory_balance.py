@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from menon import ragged
 from menon.batch import Batch
 from menon.loss.groups import group_mean, on_answers, sums_of_log_ratios
 from menon.loss.pairs import check_beta
@@ -40,7 +41,8 @@ class TrajectoryBalance:
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         ahead_S = batch.outcome - self.beta * sums_of_log_ratios(now, batch, self)
-        return on_answers((group_mean(ahead_S.detach(), batch) - ahead_S).square(), batch)
+        off_S = ragged.difference(group_mean(ahead_S.detach(), batch), ahead_S, batch.action_lengths > 0)
+        return on_answers(off_S.square(), batch)
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         ahead_S = batch.outcome - self.beta * sums_of_log_ratios(now, batch, self)

@@ -66,7 +66,7 @@ def any_place(state: Graded, uniform: float) -> int:
 
 
 def log_lengths(state: Graded, proposal: Graded) -> float:
-    """log(n / n'): the log of how much likelier `any_place` is to choose the same cut on the way back."""
+    """log(n / n'): the log of how much likelier `any_place` is to choose the same cut in the reverse move."""
     return math.log(length(state) / length(proposal))
 
 

@@ -23,7 +23,8 @@ class SuffixMH:
     """An answer of n tokens keeps its first i, i uniform from 0 to n - 1, and the prior writes the rest: n'
     tokens in all. Accepted with probability min(1, exp((r' - r) / beta + log(n / n'))).
 
-    The prior cancels, because it wrote the ending; n / n' is the chance to choose the same i on the way back.
+    The prior cancels, because it wrote the ending; n / n' corrects for the choice of i, which the
+    reverse move makes among n' places.
     Exact as the chain grows. A proposal costs about half of an answer, and it keeps what was good at the
     beginning. In a target without truncated answers a chain that begins with one takes every proposal until
     an answer ends by itself.
