@@ -88,6 +88,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         around = with_tokenizer(around, config.source, placed)
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling, placed)
         online = online_of(config.source, prompts, placed, grade, around)
+        policy, machine = config.models.policy, f"{placed.sampler.model.device}, {config.engine.dtype}"
         source = Queued(online, config.source.ahead) if config.source.ahead else online
         undo.callback(source.close)
         yield Run(
@@ -108,7 +109,10 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             ),
             agreement=AGREEMENT[config.engine.dtype],
             advice=advice_for(config.source, placed),
-            header=header(config, placed.parameters, str(placed.sampler.model.device), answers, grade),
+            header={
+                "recipe": config.recipe,
+                **header(policy, config.source, placed.parameters, machine, answers, grade),
+            },
             settings=plain_data(config),
         )
 

@@ -4,7 +4,7 @@ import inspect
 from typing import Any, get_args
 
 from menon.assembly.questions import own_questions, task_of
-from menon.config import OnlineSource, RewardPart, RunConfig, around_of
+from menon.config import OnlineSource, Policy, RewardPart, around_of
 from menon.docstrings import first_sentence
 from menon.prompts.tasks import task_name
 from menon.reward.exact import ExactMatch
@@ -13,20 +13,21 @@ from menon.reward.rules import Mix, Weighted
 from menon.rollout.protocols import Grade, sizes_of
 
 
-def header(config: RunConfig, parameters: int, device: str, length: str, grade: Grade) -> dict[str, str]:
-    """The header of a run: label -> text of each line; `length` is how long answers may be, in words."""
-    policy, source = config.models.policy, config.source
+def header(
+    policy: Policy, source: OnlineSource, parameters: int, machine: str, length: str, grade: Grade
+) -> dict[str, str]:
+    """The header of a run below its recipe: label -> text of each line; `length` is how long answers may be,
+    in words."""
     updates = f"{policy.updates_per_step} update" + ("s" if policy.updates_per_step > 1 else "")
     groups = f"{source.prompts_per_step} prompts x {source.samples_per_prompt} samples"
-    written = sizes_of(source.rollout, around_of(config.source, config.control.seed)).form or groups
+    written = sizes_of(source.rollout, around_of(source, 0)).form or groups
     return {
-        "recipe": config.recipe,
         "model": f"{policy.model}, {quantity(parameters)} parameters",
         "task": asked_in(source),
         "reward": reward_in_words(source),
         "step": f"{written}, {updates}, learning rate {policy.optimiser.learning_rate:g}",
         "answers": length,
-        "machine": f"{device}, {config.engine.dtype}",
+        "machine": machine,
         **(getattr(grade.reward, "header", {}) if isinstance(grade, Grading) else {}),
     }
 
