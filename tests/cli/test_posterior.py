@@ -73,7 +73,8 @@ def test_the_same_command_gives_the_same_draws(folder, tmp_path):
 def test_methods_without_answers_of_the_model_are_compared_with_some(folder, capsys):
     words = ["data=sums.jsonl", "reward=mine.py:even", "truncated=score", "max_new_tokens=6", "draws=2"]
     for method in (["power", "method.blocks=2", "method.moves=2"], ["smc", "method.particles=4"]):
-        assert main(["posterior", folder, f"method={method[0]}", *method[1:], *words, *ALIKE]) == 0
+        out = f"out={method[0]}.jsonl"
+        assert main(["posterior", folder, f"method={method[0]}", *method[1:], *words, *ALIKE, out]) == 0
         numbers = json.loads(capsys.readouterr().out.splitlines()[-1])
         assert {"reward", "prior_reward", "tokens"} <= numbers.keys()
 

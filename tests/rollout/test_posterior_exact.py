@@ -20,7 +20,7 @@ from menon.rollout.posterior import (
     SuffixMH,
 )
 from menon.rollout.posterior.chains import within_target
-from menon.rollout.posterior.power import LogProb
+from menon.rollout.posterior.likelihood import LogProb
 from menon.rollout.posterior.target import Target
 from menon.rollout.posterior.weights import bound_on_kl
 from menon.types import Graded, Rollout

@@ -13,7 +13,7 @@ from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.groups import on_answers, sums_of_log_ratios
 from menon.loss.ratio import mean_over
-from menon.types import Mean, Metric, Unit
+from menon.types import Metric, Unit
 from menon.update.protocols import Current, Head, Need, need_column
 
 SCORE = Head("reward", "after")
@@ -63,20 +63,22 @@ class EnergyNCE:
         return {self.column: odds.repeat(batch.num_tokens)}
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        place_S = ragged.last(batch.trained, batch.offset)
-        logit_S = self._scores(now, batch) + batch.columns[self.column][place_S]
+        logit_S = self._logits(now, batch)
         return on_answers(softplus(torch.where(batch.acc == 1, -logit_S, logit_S)), batch)
 
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         present, real = batch.action_lengths > 0, batch.acc == 1
-        score_S = self._scores(now, batch)
-        place_S = ragged.last(batch.trained, batch.offset)
-        right = ((score_S + batch.columns[self.column][place_S] > 0) == real) & present
+        energy_S = -self._scores(now, batch)
         return {
-            "energy/data": mean_over(-score_S, present & real),
-            "energy/reference": mean_over(-score_S, present & ~real),
-            "energy/accuracy": Mean(right.sum(), present.sum()),
+            "energy/data": mean_over(energy_S, present & real),
+            "energy/reference": mean_over(energy_S, present & ~real),
+            "energy/accuracy": mean_over((self._logits(now, batch) > 0) == real, present),
         }
+
+    def _logits(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """[S] log k - E: above 0 where an answer is rather one of the data."""
+        place_S = ragged.last(batch.trained, batch.offset)
+        return self._scores(now, batch) + batch.columns[self.column][place_S]
 
     def _scores(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """[S] -E."""

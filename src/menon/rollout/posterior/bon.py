@@ -1,4 +1,4 @@
-"""The best of n answers, and its soft form."""
+"""The best of n answers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from menon.errors import at_least
 from menon.rollout.posterior.target import OUTSIDE, Drawn, Target, equal, tokens_in, too_few
-from menon.rollout.posterior.weights import Weights, bound_on_kl, effective_size, normalised
+from menon.rollout.posterior.weights import Weights, bound_on_kl
 from menon.types import Graded, Mean, Metric, Prompt
 
 NOT_USABLE = "were possible: none of their {} candidates was graded and ended by itself"
@@ -34,35 +34,11 @@ class BestOfN:
         return [one for one, _ in found]
 
 
-@dataclass(frozen=True)
-class SoftBestOfN:
-    """Each draw is one of n answers of its own, by weights softmax(r / beta): `sir` with one draw, exact as n
-    grows (arXiv 2505.03156)."""
-
-    candidates: int = 8
-    """Answers of the prior to each draw: n."""
-    kind: Literal["soft_bon"] = "soft_bon"
-
-    def __post_init__(self) -> None:
-        at_least(1, "candidates", self.candidates)
-
-    def __call__(self, prompts: Sequence[Prompt], target: Target, draws: int) -> list[Drawn]:
-        found = chosen(prompts, target, draws, self.candidates, normalised)
-        return [with_size(one, weights) for one, weights in found]
-
-
 def best(logs: Sequence[float]) -> Weights | None:
     """[n] equal weights of the largest, 0 for the others."""
     most = max(logs)
     ties = np.asarray(logs) == most
     return None if most == OUTSIDE else ties / ties.sum()
-
-
-def with_size(drawn: Drawn, weights: Sequence[Weights]) -> Drawn:
-    """With the mean effective number of candidates of a draw, in place of the bound."""
-    sizes = [effective_size(one) for one in weights]
-    metrics: dict[str, Metric] = {"ess": Mean(sum(sizes), len(sizes)), "tokens": drawn.metrics["tokens"]}
-    return Drawn(drawn.prompt, drawn.draws, drawn.prior, metrics, drawn.note)
 
 
 def chosen(

@@ -7,10 +7,11 @@ from typing import Literal
 from menon.errors import UserError, at_least
 from menon.rollout.groups import judged
 from menon.rollout.posterior.chains import Trace, advance, any_place, log_lengths
+from menon.rollout.posterior.likelihood import LogProb, proposed
 from menon.rollout.posterior.mixing import mixing
 from menon.rollout.posterior.target import Drawn, Target, equal
 from menon.rollout.posterior.writer import Writer, limits_of
-from menon.types import Graded, Mean, Metric, Prompt, Rollout, Sum, Verdict
+from menon.types import Graded, Mean, Metric, Prompt, Sum
 
 
 @dataclass(frozen=True)
@@ -95,27 +96,3 @@ class Power:
 def size(group: Sequence[Graded]) -> int:
     """Tokens of the answers."""
     return sum(len(one.rollout.answer_tokens) for one in group)
-
-
-def proposed(graded: Graded) -> float:
-    """S_T: the log-prob of an answer as it was written."""
-    rollout = graded.rollout
-    return float(rollout.logp[rollout.is_action].sum(dtype="float64"))
-
-
-@dataclass(frozen=True)
-class LogProb:
-    """A grader whose score is the answer's log-prob at temperature 1."""
-
-    target: Target
-
-    def __call__(self, rollout: Rollout) -> Verdict:
-        return self.grade_all([rollout])[0]
-
-    def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
-        if self.target.untempered is None:
-            raise UserError("power needs the log-probs of a model in this process; take another method")
-        return [
-            Verdict(float(logp[len(one.prompt.tokens) :].sum(dtype="float64")), float("nan"))
-            for one, logp in zip(rollouts, self.target.untempered(rollouts), strict=True)
-        ]
