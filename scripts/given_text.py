@@ -22,6 +22,7 @@ import menon
 from menon.base.corpus import HABITS, respond
 from menon.engines.preference_model import load_preference_model
 from menon.prompts.tasks.chain_sum import ChainSum, extract
+from menon.record.layout import Layout
 from menon.settings import override
 
 TRAIN, HELD_OUT = 4000, 500
@@ -91,8 +92,9 @@ def run(
 ) -> Mapping[str, Any]:
     """The report of a run, made now unless it is there."""
     folder = out / f"{recipe}-{seed}"
-    if (folder / "report.json").exists():
-        report: Mapping[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    done = Layout(folder).report
+    if done.exists():
+        report: Mapping[str, Any] = json.loads(done.read_text(encoding="utf-8"))
         return report
     data = "checked" if recipe == "sft" else "pairs"
     asks = {} if recipe == "reward_model" else {"task": "chain_sum", "source.heldout": HELD_OUT}

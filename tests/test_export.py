@@ -17,6 +17,7 @@ from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.assembly.placement import saved_dtypes
 from menon.base import BASES
 from menon.cli import main
+from menon.cli.words import last_of_each
 from menon.engines.hf_models import export, load_policy
 from menon.engines.model_files import FileDtypes, dtypes_in
 from menon.sync.fingerprint import fingerprint
@@ -42,7 +43,8 @@ def folder(tmp_path, monkeypatch):
 def train(out: str, *words: str, model: str = "model") -> Path:
     """The newest checkpoint of a new run."""
     fixed = [f"model={model}", "reward=rewards.py:half", "threads=1", "device=cpu", "learning_rate=1e-4"]
-    assert main(["train", "grpo", *SETTINGS.split(), *fixed, f"out={out}", *words]) == 0
+    given = last_of_each([*SETTINGS.split(), *fixed, f"out={out}", *words])
+    assert main(["train", "grpo", *given]) == 0
     return Path(out, "checkpoints", "latest")
 
 
@@ -111,9 +113,15 @@ class TestPrecision:
     def test_built_in_models_are_written_in_float32(self):
         place = BASES["base"]
         assert dtypes_in(place).usual == torch.bfloat16
-        assert saved_dtypes("auto", "base", place) == FileDtypes(torch.float32)
-        assert saved_dtypes("bfloat16", "base", place) == FileDtypes(torch.bfloat16)
-        assert saved_dtypes("auto", str(place), place) == dtypes_in(place)
+        model, _ = load_policy(place)
+        told: list[str] = []
+        for setting, name, dtypes in (
+            ("auto", "base", FileDtypes(torch.float32)),
+            ("bfloat16", "base", FileDtypes(torch.bfloat16)),
+            ("auto", str(place), dtypes_in(place)),
+        ):
+            assert saved_dtypes(setting, name, model, "float32", told.append) == dtypes
+        assert ["are bfloat16" in sentence for sentence in told] == [True, True]
 
     def test_a_float32_model_stays_float32_and_is_written_once(self):
         export(tiny_model(vocab=VOCAB), tiny_tokenizer(VOCAB), Path("whole"))

@@ -325,7 +325,7 @@ class RunConfig:
     objective: Objective
     """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and correction."""
     arrange: dict[str, Arrange] = field(default_factory=dict)
-    """Which answers of a step are learned from, and which are pairs: parts by name, in the order in which
+    """Which answers of a step are learned from, and which are pairs. Parts by name, in the order in which
     they run."""
     source: OnlineSource = field(default_factory=OnlineSource)
     rows: GivenText | None = None

@@ -207,7 +207,7 @@ class Overrides(TypedDict, total=False):
     """Terms by name, of which an update lowers the sum. Each has loss, share, select, coef and
     correction."""
     arrange: Mapping[str, Any]
-    """Which answers of a step are learned from, and which are pairs: parts by name, in the order in
+    """Which answers of a step are learned from, and which are pairs. Parts by name, in the order in
     which they run."""
     scale: Literal["laptop", "paper"]
     """Numbers for the built-in base, or the published ones."""

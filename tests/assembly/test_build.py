@@ -286,7 +286,7 @@ def test_choices_that_the_question_does_not_show(folder, tmp_path):
     assert len(told_of(folder, [row | arc for row in rows], file)) == 1
     shown = [row | {"question": f"{i}? A. one B. two"} for i, row in enumerate(rows)]
     assert told_of(folder, shown, file, reward="choice") == []
-    with pytest.raises(UserError, match="its own answer '2' is no letter from A to J; write 0 as A, 1 as B"):
+    with pytest.raises(UserError, match="its own answer is no letter from A to J; write 0 as A, 1 as B"):
         told_of(folder, [row | {"answer": 2} for row in shown], file, reward="choice")
 
 

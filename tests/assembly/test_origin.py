@@ -40,6 +40,7 @@ def begun(tmp_path_factory) -> Path:
         template="chat",
         reference="frozen",
         max_new_tokens=4,
+        learning_rate=3e-4,
         steps=1,
         prompts_per_step=2,
         samples_per_prompt=2,

@@ -393,7 +393,7 @@ class TestMistakes:
         edit(folder / "config.json", lambda content: content.update(tie_word_embeddings=False))
         edit(folder / "config.json", lambda c: c.update(architectures=["Qwen3ForSequenceClassification"]))
         refused(
-            folder, "is a Qwen3ForSequenceClassification and writes no text; choose a causal language model"
+            folder, "is a classifier .Qwen3ForSequenceClassification., which scores texts and writes none"
         )
 
     def test_an_adapter(self, folder):

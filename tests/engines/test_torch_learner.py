@@ -106,7 +106,7 @@ class TestColumns:
                 torch.testing.assert_close(scored[name], column, rtol=1e-5, atol=2e-5)
             torch.nn.init.zeros_(model.get_output_embeddings().weight)  # then all logits are 0, scaled or not
             assert take_apart(model).whole is model
-            with pytest.raises(UserError, match="share its trunk"):
+            with pytest.raises(UserError, match="its trunk cannot carry a head"):
                 TorchScorer(model, heads={"value": value_head(16)})
 
     def test_value_is_that_of_the_state_before_the_token(self):

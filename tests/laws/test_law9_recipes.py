@@ -139,7 +139,7 @@ PAIRS = {"arrange.pairs": "best_worst"}
 """For losses over pairs."""
 
 
-SHARES = {"sequence": "sequence_mean", "pair": "pair_mean"}
+SHARES = {"sequence": "sequence_mean", "pair": "pair_mean", "group": "sequence_mean"}
 """Unit of a loss -> a share for it."""
 FITS: dict[str, dict[str, Any]] = {
     "sequence_length_mean": {"objective.policy.loss": "gspo"},

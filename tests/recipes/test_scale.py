@@ -40,6 +40,7 @@ SIZES = {  # prompts, samples, updates, tokens of an answer, learning rate, warm
     "vapo": (512, 16, 16, ORZ[2], 1e-6, 0),
     "realhf_ppo": (512, 1, 4, 1024, 1e-5, 0),
     "cispo": (*ORZ[:2], 16, ORZ[2], 1e-6, 0),
+    "scalerl": (384, 16, 8, 14336, 1e-6, 0),
     "sapo": (*ORZ[:2], 4, ORZ[2], 1e-6, 0),
     "rloo": (ORZ[0], 2, 1, ORZ[2], 1e-6, 0),
     "opo": (*ORZ[:2], 1, ORZ[2], 1e-6, 0),

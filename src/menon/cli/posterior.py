@@ -69,9 +69,9 @@ def posterior(words: Sequence[str]) -> int:
 
 
 def default_out(config: "PosteriorConfig") -> Path:
-    """The default file of draws: posterior/MODEL-SOURCE-TIME.jsonl."""
+    """The default file of draws: posterior/MODEL-SOURCE-METHOD-TIME.jsonl."""
     name = "-".join(Path(word).name.split(".")[0] for word in (config.model, config.asked.source))
-    return Path("posterior") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
+    return Path("posterior") / f"{name}-{config.method.kind}-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
 
 
 def table(done: "Drawing") -> list[str]:

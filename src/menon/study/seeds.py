@@ -94,14 +94,14 @@ def group_name(run: RunView, differing: Sequence[str], most: int = 48) -> str:
 def measures_of(groups: Iterable[Group]) -> tuple[str, ...]:
     """What is measured in the groups' runs: of answers, or of given text where no run writes any."""
     lines = [line for group in groups for run in group.runs for line in run.evaluations]
-    on_rows = lines and not any("reward" in line for line in lines)
-    return tuple(key for key in GIVEN if any(key in line for line in lines)) if on_rows else WRITTEN
+    given = tuple(key for key in GIVEN if any(key in line for line in lines))
+    return given if given and not any(key in line for key in WRITTEN for line in lines) else WRITTEN
 
 
 def measure_of(groups: Sequence[Group]) -> str:
     """What the groups are compared by: the first measure that every finished run knows, else the last."""
     runs = [run for group in groups for run in group.finished]
-    keys = measures_of(groups) or WRITTEN
+    keys = measures_of(groups)
     known = (key for key in keys if all(not math.isnan(held_out(run, "after", key)) for run in runs))
     return next(known, keys[-1])
 
