@@ -145,7 +145,7 @@ def calibration(out: Path, seeds: Sequence[int], pairs: Path) -> str:
 
 def margins_of(run: Path, rows: Sequence[Row]) -> list[float]:
     """How far the preferred answers are ahead, by the exported classifier."""
-    score = load_preference_model(str(run / "checkpoints" / "latest"))
+    score = load_preference_model(str(Layout(run).latest))
     chosen, rejected = (score([row["prompt"] + row[name] for row in rows]) for name in ("chosen", "rejected"))
     return [one - other for one, other in zip(chosen, rejected, strict=True)]
 
