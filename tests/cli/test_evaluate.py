@@ -269,7 +269,7 @@ def test_mistakes_of_compare(tmp_path, capsys):
             ["./none", "n=2"],
             "there is no folder ./none; name a model folder, or a model on the Hugging Face hub",
         ),
-        (["base", "template=fancy"], "template 'fancy' is none of "),
+        (["base", "template=fancy"], "there is no template 'fancy'; there are none, "),
         (["base", "reward=exacte"], "there is no reward 'exacte'; did you mean 'exact'?"),
         (["base", "data=none.jsonl"], "there is no file none.jsonl (looked from "),
     ],
