@@ -149,8 +149,8 @@ def find_template(name: str) -> Template:
     meant = f" (did you mean '{near[0]}'?)" if near else ""
     known = ", ".join(TEMPLATES)
     raise UserError(
-        f"there is no template '{name}'{meant}; there are {known}, and a text of your own needs {{q}} where the "
-        "question goes"
+        f"there is no template '{name}'{meant}; there are {known}, and a text of your own needs {{q}} where "
+        "the question goes"
     )
 
 
