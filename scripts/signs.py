@@ -49,7 +49,7 @@ BROKEN = (
     Broken(("learning_rate=1",), "collapse", "lower learning_rate, now 1"),
     Broken(("reward=rewards.py:huge",), "skipped", "rewards"),
     Broken(("reward=rewards.py:length", "objective.policy.select=correct"), "empty", "select="),
-    Broken(("temperature=0.000001",), "same_text", "raise temperature"),
+    Broken(("temperature=0.000001",), "same_text", "set temperature=1"),
     Broken(('stop=["1","2","3","4","5","6","7","8","9","#"]',), "blank", "stop="),
     Broken(("data=questions.jsonl",), "foreign", "set model="),
     Broken(("data=questions.jsonl", "model=copy"), "all_wrong", "set reward=math"),
