@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
+from menon.assembly import posterior
 from menon.assembly.posterior import read_posterior
 from menon.assembly.posterior_numbers import means
 from menon.cli import main
@@ -133,3 +134,13 @@ def test_means_are_over_questions_and_leave_out_what_is_not_known():
 
     found = means([[(one(1.0), 0.75), (one(0.0), 0.25)], [(one(0.0), 0.5), (one(np.nan), 0.5)], []])
     assert found == {"reward": 0.375, "length": 3.0, "truncated": 0.0}
+
+
+def test_without_a_length_an_answer_may_have_what_the_context_leaves(folder, monkeypatch):
+    """The model is not built in, so nothing else says how long an answer may be: 128 tokens less a prompt of
+    four."""
+    asked, made = [], posterior.sampling_of
+    monkeypatch.setattr(posterior, "sampling_of", lambda config: asked.append(config) or made(config))
+    words = ["data=sums.jsonl", "reward=mine.py:even", "truncated=score", "draws=1", "n=2", "method=sir"]
+    assert main(["posterior", folder, *words, *ALIKE, "out=long.jsonl"]) == 0
+    assert [config.max_new_tokens for config in asked] == [128 - 4]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.assembly.answer_length import length_for
 from menon.assembly.as_run import as_run
 from menon.assembly.build import shows_of, truth_of
 from menon.assembly.evaluation import (
@@ -25,6 +26,7 @@ from menon.assembly.questions import check_tags, proved
 from menon.batch import pack
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
+from menon.engines.limits import rows_of
 from menon.engines.machine import workers
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import OnBad, UserError, at_least
@@ -82,7 +84,8 @@ class PosteriorConfig:
     """Answers come from the likeliest tokens that hold this much of the probability, as part of that
     distribution."""
     max_new_tokens: int | None = None
-    """Most tokens of an answer; default: that of the run, else 96."""
+    """Most tokens of an answer. Default: that of the run, else 96 for a built-in model, else what the model's
+    context leaves, at most 1,024."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the end-of-text token; without any, those of the template."""
     keep_special_tokens: bool = False
@@ -100,7 +103,7 @@ class PosteriorConfig:
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
     out: str = ""
-    """The file of draws, JSON lines; default: posterior/MODEL-SOURCE-TIME.jsonl."""
+    """The file of draws, JSON lines; default: posterior/MODEL-SOURCE-METHOD-TIME.jsonl."""
 
     def __post_init__(self) -> None:
         at_least(1, "draws", self.draws)
@@ -151,6 +154,8 @@ def draw(config: PosteriorConfig, notify: Callable[[str], None] = lambda sentenc
         prompts = prompts_to_evaluate(rows, asked, model, tokenizer, notify)
         if asks_own(asked):
             prompts = proved(prompts, grade, config.on_bad, notify)
+        length = length_for(asked.max_new_tokens, rows_of(model), prompts)
+        asked = replace(asked, max_new_tokens=length)
         drawn = drawn_by(replace(config, stop=asked.stop), asked, model, tokenizer, grade, prompts)
     if not any(one.draws for one in drawn):
         raise UserError(f"no question has a draw; of the first one, {drawn[0].note}")
