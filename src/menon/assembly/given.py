@@ -1,6 +1,5 @@
 """From a configuration to a run on given text: examples to imitate, pairs, answers with a label."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from menon.assembly.chat_template import chat_with, check_used
 from menon.assembly.header import quantity
 from menon.assembly.origin import origin_of_run
 from menon.assembly.placement import Placed, Unwritten, device_of, place, place_without_sampler
-from menon.assembly.questions import heldout_questions, prompts_to_train, stop_of
+from menon.assembly.questions import held_out, heldout_questions, prompts_to_train, stop_of
 from menon.assembly.reward_models import with_models
 from menon.assembly.written import with_written
 from menon.batch import Batch, pack_examples
@@ -114,19 +113,16 @@ def read(path: str, rows: GivenText, notify: Notify) -> list[GivenRow]:
 
 
 def apart(found: Sequence[GivenRow], rows: GivenText) -> tuple[list[GivenRow], list[GivenRow]]:
-    """Holds out a tenth of the questions, at most `heldout`: (rows to learn from, held-out rows). A hash of
-    the question and the seed decides, so that rows with one question are on one side."""
-    salt = rows.heldout_seed.to_bytes(8, "little") if rows.heldout_seed else b""
-    keys = [hashlib.blake2b(row.question.encode(errors="replace"), salt=salt).digest() for row in found]
-    names = sorted(set(keys))
+    """Holds out some of the questions, as `questions.held_out` does: (rows to learn from, held-out rows)."""
+    names = {row.question for row in found}
     if len(names) < 2:
         raise UserError(
             f"{rows.data} asks one question only; a run needs one to learn from and another to measure with"
         )
-    held = set(names[: max(1, min(rows.heldout, len(names) // 10))])
+    held = held_out(names, rows.heldout, rows.heldout_seed)
     return (
-        [row for row, key in zip(found, keys, strict=True) if key not in held],
-        [row for row, key in zip(found, keys, strict=True) if key in held],
+        [row for row in found if row.question not in held],
+        [row for row in found if row.question in held],
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
@@ -169,22 +169,28 @@ def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> l
 
 
 def apart(rows: Sequence[Row], most: int, source: str, seed: int = 0) -> tuple[list[Row], list[Row]]:
-    """Holds out a tenth of the questions, at most `most`: (rows to train on, held-out rows). A hash of the
-    question and the seed decides, so a question that stands twice in the file is always on one side, and the
-    order of the file does not matter."""
-    salt = seed.to_bytes(8, "little") if seed else b""
-    names = sorted(
-        {str(row["question"]) for row in rows},
-        key=lambda name: hashlib.blake2b(name.encode(), salt=salt).digest(),
-    )
+    """Holds out some of the questions (see `held_out`): (rows to train on, held-out rows)."""
+    names = {str(row["question"]) for row in rows}
     if len(names) < 2:
         raise UserError(
             f"{source} holds one question only; a run needs one to train on and another to evaluate with"
         )
-    held = set(names[: max(1, min(most, len(names) // 10))])
+    held = held_out(names, most, seed)
     return [row for row in rows if str(row["question"]) not in held], [
         row for row in rows if str(row["question"]) in held
     ]
+
+
+def held_out(names: Collection[str], most: int, seed: int = 0) -> set[str]:
+    """The questions that are held out: a tenth of these, at most `most`. A hash of the question and the seed
+    decides, so a question that stands twice in a file is always on one side, and the order of the file does
+    not matter."""
+    salt = seed.to_bytes(8, "little") if seed else b""
+
+    def place(name: str) -> bytes:
+        return hashlib.blake2b(name.encode(errors="replace"), salt=salt).digest()
+
+    return set(sorted(names, key=place)[: max(1, min(most, len(names) // 10))])
 
 
 def task_of(source: OnlineSource) -> Task:
