@@ -122,11 +122,20 @@ def test_dangerous_calls_are_refused(machine, name):
 def test_arguments_decide(machine):
     ruled = numbers(RULED, machine)
     thread, signal_to_parent_fork = 0x3D0F00, 17
+    own_files = 0x400
     cases = [
         ("clone", (thread,), True),
         ("clone", (signal_to_parent_fork,), False),
         ("clone", (thread | 0x40000000,), False),  # with a network namespace
-        ("kill", (PID, 9), True),
+        ("clone", (thread & ~own_files,), False),  # with open files that no limit on the others counts
+        ("close_range", (3, 9, 0), True),
+        ("close_range", (3, 9, 4), True),
+        ("close_range", (3, 9, 2), False),  # CLOSE_RANGE_UNSHARE
+        ("kill", (PID, 15), True),
+        ("kill", (PID, 9), False),  # as if from outside
+        ("tgkill", (PID, PID, 9), False),
+        ("setrlimit", (3,), True),
+        ("prlimit64", (0, 0), False),  # the kernel kills at the limit on CPU seconds
         ("kill", (PID + 1, 9), False),
         ("kill", (-1, 9), False),
         ("kill", (0, 9), False),
@@ -152,7 +161,9 @@ def test_arguments_decide(machine):
     ]
     for name, arguments, allowed in cases:
         assert decide(machine, ruled[name], *arguments) == (ALLOW if allowed else REFUSED), (name, arguments)
+    assert decide(machine, ruled["setrlimit"], 0) == REFUSED
     assert decide(machine, ruled["clone3"]) == ERRNO | 38
+    assert decide(machine, ruled["fallocate"], 3, 1, 0, 1 << 20) == ERRNO | 95
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -19,10 +19,11 @@ from typing import Any
 
 from menon.sandbox import inside, landlock, limits, seccomp, tidy, watch
 from menon.sandbox.kernel import prctl, unshare
-from menon.sandbox.limits import Limits
+from menon.sandbox.limits import MIB, Limits
+from menon.sandbox.private import Private, can_mount
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
-NEW_USER, NEW_NET, NEW_IPC = 0x10000000, 0x40000000, 0x08000000
+NEW_USER, NEW_NET, NEW_IPC, NEW_MOUNTS = 0x10000000, 0x40000000, 0x08000000, 0x00020000
 SPARE_TASKS = 128
 """Added to the limit on the user's threads for those that other programs start while model code runs, so that
 they do not use up its share."""
@@ -54,6 +55,7 @@ class Keeper:
         self.readable = readable
         self.pid = os.getpid()
         self.namespaces = own_namespaces()
+        self.in_memory = self.namespaces and can_mount(root)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         prctl(PR_SET_DUMPABLE, 0)  # also for every copy: no other process of this user can read their memory
 
@@ -74,53 +76,61 @@ class Keeper:
     ) -> tuple[Start | None, dict[str, Any]]:
         """One run: of a script, or of a solution and its test, which talk to each other. Each has four
         descriptors in `given`: its input, its output (a test's outcome), its errors and its code."""
-        private = os.path.join(self.root, "run")
-        os.mkdir(private, 0o700)
+        private = Private(self.root, most, self.in_memory)
         talk = [end.detach() for end in socket.socketpair()]
         ready, closed = os.pipe()
         tasks = most.tasks + SPARE_TASKS + (0 if self.namespaces else tasks_of_user())
         members: list[int] = []
         for place, role in enumerate(roles):
+            folder = private.folder(role)
             pid = os.fork()
             if pid == 0:
                 own = [*given[4 * place : 4 * place + 3], talk[place], given[4 * place + 3], closed]
-                return self.copy(role, own, layers, most, private, tasks), {}
+                return self.copy(role, own, layers, most, folder, tasks), {}
             members.append(pid)
         for descriptor in (*given, *talk, closed):
             os.close(descriptor)
-        reply = self.supervise(members, most, private, "seccomp" not in layers)
+        reply = self.supervise(members, most, private, "seccomp" in layers)
         # A process that ended before this point has run nothing; one that could not be isolated has reported
         # so.
         failed = reply.pop("setup_failed")
         reply["closed_in"] = len(os.read(ready, 16)) == len(roles) or not failed
         reply["namespaces"] = self.namespaces
+        reply["in_memory"] = self.in_memory
         os.close(ready)
-        tidy.remove_tree(private)
+        private.remove()
         return None, reply
 
     def supervise(
-        self, members: list[int], most: Limits, private: str, count_children: bool
+        self, members: list[int], most: Limits, private: Private, filtered: bool
     ) -> dict[str, Any]:
-        ending = watch.watch(members, members[-1], most, private, self.owner.fileno(), count_children)
-        ended = []
+        """Waits for the end of a run and ends all that is left of it. `filtered`: no process can have killed
+        itself or started another."""
+        ending = watch.watch(members, members[-1], most, private, self.owner.fileno(), not filtered)
+        by_itself = [watch.has_ended(pid) for pid in members]
+        codes, usages = [], []
         for pid in members:
-            if pid != members[-1] or ending.why != "exit":
-                os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+            os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
             _, status, usage = os.wait4(pid, 0)
-            ended.append((os.waitstatus_to_exitcode(status), usage))
-        used = ended[0][1]
+            codes.append(os.waitstatus_to_exitcode(status))
+            usages.append(usage)
+        why = ending.why
+        for code, usage, ended in zip(codes, usages, by_itself, strict=True):
+            if ended and code == -signal.SIGKILL and why == "exit":
+                why = reason_of_kill(usage, most, filtered)
         return {
-            "why": ending.why,
-            "code": ended[-1][0],
-            "setup_failed": any(code == SETUP_FAILED for code, _ in ended),
+            "why": why,
+            "code": codes[-1],
+            "first_code": codes[0] if by_itself[0] else 0,
+            "setup_failed": SETUP_FAILED in codes,
             "seconds": ending.seconds,
-            "cpu_seconds": used.ru_utime + used.ru_stime,
-            "memory_mb": used.ru_maxrss / 1024,
+            "cpu_seconds": usages[0].ru_utime + usages[0].ru_stime,
+            "memory_mb": usages[0].ru_maxrss / 1024,
             "left": watch.end_all(),
         }
 
     def copy(
-        self, role: str, own: list[int], layers: list[str], most: Limits, private: str, tasks: int
+        self, role: str, own: list[int], layers: list[str], most: Limits, folder: str, tasks: int
     ) -> Start:
         """Isolates this new process. Any failure ends it before it runs anything."""
         try:
@@ -130,14 +140,16 @@ class Keeper:
                 os._exit(SETUP_FAILED)
             self.owner.detach()
             only_descriptors(own)
-            os.chdir(private)
-            os.environ["HOME"] = os.environ["TMPDIR"] = private
+            os.chdir(folder)
+            os.environ["HOME"] = os.environ["TMPDIR"] = folder
             inside.standard_streams()
             limits.drop_capabilities()
             limits.apply(most, tasks)
             prctl(PR_SET_NO_NEW_PRIVS, 1)
+            if role != "test" and not self.in_memory:
+                prctl(PR_SET_DUMPABLE, 1)  # the keeper must see which files it holds
             if "landlock" in layers:
-                landlock.apply(self.readable, private)
+                landlock.apply(self.readable, folder)
             if "seccomp" in layers:
                 seccomp.apply()
             os.write(inside.READY, b".")
@@ -155,12 +167,30 @@ def only_descriptors(own: list[int]) -> None:
     os.closerange(len(own), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
+def reason_of_kill(used: resource.struct_rusage, most: Limits, filtered: bool) -> str:
+    """Why a process ended by SIGKILL that the keeper did not send: "timeout" at the kernel's own limit,
+    "memory" where it held at least half of what it may, so that the kernel may have chosen it when the
+    machine had none left; else "killed", from outside, or "exit" where it can have done so itself."""
+    if used.ru_utime + used.ru_stime >= most.time_s:
+        return "timeout"
+    if used.ru_maxrss * 1024 >= most.memory_mb * MIB / 2:
+        return "memory"
+    return "killed" if filtered else "exit"
+
+
 def own_namespaces() -> bool:
-    """Gives this process its own network without devices and its own System V objects, if the kernel allows
-    this to an ordinary user."""
+    """Gives this process its own network without devices, its own System V objects and its own mounts, if the
+    kernel allows this to an ordinary user, or if the user is root."""
     user, group = os.getuid(), os.getgid()
+    own = NEW_NET | NEW_IPC | NEW_MOUNTS
     try:
-        unshare(NEW_USER | NEW_NET | NEW_IPC)
+        unshare(NEW_USER | own)
+    except OSError:
+        with suppress(OSError):
+            unshare(own)  # as root
+            return True
+        return False
+    try:
         for name, text in (
             ("setgroups", "deny"),
             ("uid_map", f"{user} {user} 1"),

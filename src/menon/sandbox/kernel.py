@@ -22,6 +22,17 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(flags))
 
 
+def mount(kind: str | None, place: str, flags: int, options: str = "") -> None:
+    """Mounts a file system without a device, or with `kind` None changes how `place` is mounted."""
+    name = None if kind is None else kind.encode()
+    _checked(_libc.mount(name, os.fsencode(place), name, ctypes.c_ulong(flags), options.encode() or None))
+
+
+def unmount(place: str) -> None:
+    """Takes a mount away at once, and its contents when nothing holds them any longer."""
+    _checked(_libc.umount2(os.fsencode(place), 2))  # MNT_DETACH
+
+
 def _checked(result: int) -> int:
     if result < 0:
         error = ctypes.get_errno()

@@ -57,9 +57,11 @@ class Finished:
     measurements."""
 
     why: str
-    """"exit", or the limit that it hit: "timeout", "tasks", "disk"."""
+    """"exit", or the limit that it hit: "timeout", "tasks", "disk", "memory"."""
     code: int
     """Exit code, or minus the signal, of the last process."""
+    first_code: int
+    """The same of the first process; 0 if it ran until the last one had ended."""
     output: bytes
     """Output of the last process; at most `output_mb`."""
     errors: bytes
@@ -71,6 +73,8 @@ class Finished:
     left: int
     """Number of processes that were still running at the end and were killed."""
     namespaces: bool = False
+    in_memory: bool = False
+    """Whether the private directory was a file system in memory that the kernel bounds."""
 
 
 class Sandbox:
@@ -116,6 +120,11 @@ class Sandbox:
             reply = self.receive(limits.wall_s + SLACK)
             if not reply.pop("closed_in"):
                 raise SandboxError("a process could not be isolated")
+            if reply["why"] == "killed":
+                raise SandboxError(
+                    "a process was killed from outside (SIGKILL); the kernel does so when the machine has no "
+                    "memory left"
+                )
             most = limits.output_mb << 20
             return Finished(
                 output=content(files[-3], most), errors=content(files[2], KEPT, at_end=True), **reply

@@ -14,7 +14,7 @@ from menon.sandbox.syscalls import FREE, RULED, numbers
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOW, ERRNO, KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
-EPERM, ENOSYS = 1, 38
+EPERM, ENOSYS, EOPNOTSUPP = 1, 38, 95
 
 LOAD, AND, EQUAL, RETURN = 0x20, 0x54, 0x15, 0x06
 """BPF operations: A = word of the call; A &= k; jump if A == k; end with k."""
@@ -22,7 +22,11 @@ LOAD, AND, EQUAL, RETURN = 0x20, 0x54, 0x15, 0x06
 NUMBER, ARCH, ARGUMENTS = 0, 4, 16
 """Offsets in `struct seccomp_data`."""
 
-CLONE_THREAD, CLONE_NEW = 0x00010000, 0x7E020080
+CLONE_FILES, CLONE_THREAD, CLONE_NEW = 0x00000400, 0x00010000, 0x7E020080
+SIGNALS = tuple(number for number in range(65) if number != 9)
+"""All but SIGKILL: then a process that ended by it was killed from outside."""
+RESOURCES = tuple(range(1, 16))
+"""All but the CPU seconds, at whose limit the kernel kills."""
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 
 
@@ -42,20 +46,26 @@ Rules = dict[str, tuple[Word, ...] | int]
 def rules(pid: int) -> Rules:
     """What the calls of `RULED` may do in the process `pid`."""
     own = Word(0, (pid,))
+    thread = CLONE_THREAD | CLONE_FILES
     no_new_file = Word(
         1, (0, 1, 2, 0o1001, 0o1002), mask=0o1003
     )  # O_RDONLY | O_TRUNC would empty a file that may only be read
     return {
-        # Threads only. The flags of clone3 are in memory that a filter cannot read, so it is refused; the C
-        # library then falls back to clone.
-        "clone": (Word(0, (CLONE_THREAD,), mask=CLONE_THREAD | CLONE_NEW),),
+        # Threads only, with the open files of the others, so that the limit on these counts for all. The flags
+        # of clone3 are in memory that a filter cannot read, so it is refused; the C library then falls back to
+        # clone.
+        "clone": (Word(0, (thread,), mask=thread | CLONE_NEW),),
         "clone3": ENOSYS,
+        "close_range": (Word(2, (0, 4)),),  # without CLOSE_RANGE_UNSHARE
+        # Takes space that the limit on a file's size does not count; the C library then writes zeros.
+        "fallocate": EOPNOTSUPP,
         "openat2": ENOSYS,
         "open": (Word(1, no_new_file.values, no_new_file.mask),),
         "openat": (Word(2, no_new_file.values, no_new_file.mask),),
-        "kill": (own,),
-        "tgkill": (own,),
-        "prlimit64": (Word(0, (0, pid)),),
+        "kill": (own, Word(1, SIGNALS)),
+        "tgkill": (own, Word(2, SIGNALS)),
+        "prlimit64": (Word(0, (0, pid)), Word(1, RESOURCES)),
+        "setrlimit": (Word(0, RESOURCES),),
         "prctl": (Word(0, (15, 16, 0x53564D41)),),  # names of threads and of memory
         # F_SETOWN, F_SETSIG, F_NOTIFY and leases would send signals to other processes.
         "fcntl": (Word(1, (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)),),

@@ -7,28 +7,32 @@ from contextlib import suppress
 from itertools import count
 
 
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
 def measure(path: str, most: int) -> tuple[int, int]:
     """Files and directories in a directory, and the bytes that they occupy; stops counting above `most` of
     them.
 
-    A directory whose contents cannot be listed counts as too many.
+    It walks by descriptors, so that no path is too long. What cannot be entered counts as too many: a
+    directory without permission, or one that is deeper than this process can follow.
     """
+
+    def unless_removed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
     number = size = 0
-    pending = [path]
-    while pending and number <= most:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    number += 1
-                    size += 512 * entry.stat(follow_symlinks=False).st_blocks
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    if number > most:
-                        break
-        except PermissionError:
-            return most + 1, size
-        except OSError:
-            continue  # removed meanwhile, or its path is too long: the directories above it are counted
+    try:
+        for _, folders, files, here in os.fwalk(path, onerror=unless_removed):
+            number += len(folders) + len(files)
+            if number > most:
+                break
+            for name in (*folders, *files):
+                with suppress(FileNotFoundError):
+                    size += 512 * os.stat(name, dir_fd=here, follow_symlinks=False).st_blocks
+    except (OSError, RecursionError):
+        return most + 1, size
     return number, size
 
 
@@ -40,12 +44,17 @@ def remove_tree(path: str) -> None:
         return
     with suppress(FileNotFoundError):
         os.chmod(path, 0o700)
-        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            _empty(top)
-        finally:
-            os.close(top)
+        empty(path)
         os.rmdir(path)
+
+
+def empty(path: str) -> None:
+    """Removes all that is in a directory without following links."""
+    top = os.open(path, FOLDER)
+    try:
+        _empty(top)
+    finally:
+        os.close(top)
 
 
 def _empty(top: int) -> None:
@@ -68,7 +77,7 @@ def _lift(top: int, name: str, names: "count[int]") -> None:
     """Removes the files in `top/name` and moves its directories to `top` under unused names."""
     with suppress(OSError):
         os.chmod(name, 0o700, dir_fd=top)
-    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+    inner = os.open(name, FOLDER, dir_fd=top)
     try:
         for child in os.listdir(inner):
             if stat.S_ISDIR(os.stat(child, dir_fd=inner, follow_symlinks=False).st_mode):

@@ -10,12 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from menon.sandbox.limits import MIB, Limits
-from menon.sandbox.tidy import measure
+from menon.sandbox.limits import Limits
+from menon.sandbox.private import Private
 
 TICK = 0.02
 """Seconds between two measurements."""
 DISK_TICKS = 3
+"""Ticks between two measurements of a plain directory, which is walked."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Ending:
 
 
 def watch(
-    members: Sequence[int], last: int, limits: Limits, private: str, owner: int, count_children: bool
+    members: Sequence[int], last: int, limits: Limits, private: Private, owner: int, count_children: bool
 ) -> Ending:
     """Waits until the process `last` ends or one of `members` goes over a limit. `owner`: a descriptor that
     becomes readable when the program that asked has ended. `count_children`: look for processes that members
@@ -45,18 +46,20 @@ def watch(
             ready = [descriptor for descriptor, _ in poll.poll(1000 * TICK)]
             wall = time.monotonic() - began
             if ended in ready:
-                return Ending("exit", wall)
+                return Ending("disk" if private.is_over(()) else "exit", wall)
             if owner in ready:
                 return Ending("abandoned", wall)
             tick += 1
-            if why := over(members, wall, limits, private if tick % DISK_TICKS == 0 else "", count_children):
+            if why := over(members, wall, limits, count_children):
                 return Ending(why, wall)
+            if (private.in_memory or tick % DISK_TICKS == 0) and private.is_over(members):
+                return Ending("disk", wall)
     finally:
         os.close(ended)
 
 
-def over(members: Sequence[int], wall: float, limits: Limits, private: str, count_children: bool) -> str:
-    """The limit that a run is over, or nothing."""
+def over(members: Sequence[int], wall: float, limits: Limits, count_children: bool) -> str:
+    """The limit of time or tasks that a run is over, or nothing."""
     if any(cpu_seconds(pid) > limits.time_s for pid in members):
         return "timeout"
     if wall > limits.wall_s or wall - sum(map(waited_seconds, members)) > limits.time_s:
@@ -64,11 +67,12 @@ def over(members: Sequence[int], wall: float, limits: Limits, private: str, coun
     everyone = [*members, *descendants(members)] if count_children else members
     if sum(map(threads, everyone)) > limits.tasks:
         return "tasks"
-    if private:
-        number, size = measure(private, limits.files)
-        if number > limits.files or size > limits.disk_mb * MIB:
-            return "disk"
     return ""
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a child that has not been reaped has ended."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def cpu_seconds(pid: int) -> float:

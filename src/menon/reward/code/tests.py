@@ -4,6 +4,7 @@
 import json
 import math
 import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,11 +21,11 @@ from menon.sandbox.layers import pool, require
 from menon.sandbox.limits import Limits
 from menon.sandbox.names import definitions
 from menon.sandbox.runner import ask
+from menon.sandbox.wire import ENDED
 from menon.thought import after_thinking
 from menon.types import Verdict
 
 Outcome = Literal["pass", "fail", "timeout", "memory", "sandbox"]
-SIGXCPU, SIGKILL = -24, -9
 
 
 class BrokenTest(Exception):
@@ -199,12 +200,9 @@ class CodeTests:
         code = program.encode(errors="replace")
         if isinstance(case, InputOutput):
             finished = self.execute([Task("script", code, case.input.encode(errors="replace"))])
-            if (ended := ended_badly(finished)) or finished.code:
-                return (
-                    ended or outcome_of(finished.errors),
-                    last_line(finished.errors) or finished.why,
-                    finished,
-                )
+            if finished.why != "exit" or finished.code:
+                why = last_line(finished.errors) or signal_name(finished.code) or finished.why
+                return ended_badly(finished) or outcome_of(finished.errors), why, finished
             right = same_output(finished.output, case.output, self.compare, self.tolerance)
             return "pass" if right else "fail", "" if right else "another output", finished
         asked = {"test": case.code, "entry": entry, "helpers": helpers}
@@ -217,7 +215,9 @@ class CodeTests:
             raise BrokenTest(f"a test is broken: {told['why']}")
         if told["passed"]:
             return "pass", "", finished
-        return outcome_of(told["why"].encode() + b"\n" + finished.errors), told["why"], finished
+        by_signal = signal_name(finished.first_code) if told["why"] == ENDED else ""
+        why = f"{ENDED}: {by_signal}" if by_signal else told["why"]
+        return outcome_of(told["why"].encode() + b"\n" + finished.errors), why, finished
 
     def execute(self, tasks: list[Task]) -> Finished:
         return pool(self.sandbox).run(tasks, self.limits)
@@ -227,16 +227,29 @@ def ended_badly(finished: Finished) -> Outcome | None:
     """The outcome of a run that a limit ended."""
     if finished.why in ("tasks", "disk"):
         return "sandbox"
-    if finished.why == "timeout" or finished.code == SIGXCPU:
+    if finished.why == "timeout" or finished.code == -signal.SIGXCPU:
         return "timeout"
-    return "memory" if finished.code == SIGKILL else None
+    return "memory" if finished.why == "memory" else None
+
+
+OUT_OF_MEMORY = (b"MemoryError", b"bad_alloc", b"memory allocation of", b"annot allocate memory", b"ut of memory")
+"""What Python, C++, Rust and C libraries write when they find no memory; most abort then."""
 
 
 def outcome_of(errors: bytes) -> Outcome:
     """The kind of failure that a traceback shows. The program could fake it, but earns nothing either way."""
-    if b"MemoryError" in errors:
+    if any(text in errors for text in OUT_OF_MEMORY):
         return "memory"
     return "sandbox" if b"PermissionError" in last_line(errors).encode() else "fail"
+
+
+def signal_name(code: int) -> str:
+    """A sentence about the signal that ended a process, from its exit code; nothing if it exited."""
+    if code >= 0:
+        return ""
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    memory = ", as libraries end that find no memory (memory_mb)" if -code == signal.SIGABRT else ""
+    return f"it ended by {name}{memory}"
 
 
 def last_line(errors: bytes) -> str:

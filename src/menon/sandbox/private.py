@@ -1,0 +1,87 @@
+"""The directory of a run, with one directory in it for each process.
+
+Where the keeper may mount, it is a file system in memory, whose size and number of files the kernel bounds;
+it goes as a whole when the run is over. Elsewhere it is a plain directory that is measured while the run
+lasts: what can be written between two measurements is beyond the limit.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from menon.sandbox.kernel import mount, unmount
+from menon.sandbox.limits import MIB, Limits
+from menon.sandbox.tidy import empty, measure
+
+MS_NOSUID, MS_NODEV, MS_REC, MS_SLAVE = 2, 4, 1 << 14, 1 << 19
+SPARE_BYTES, SPARE_FILES = MIB, 16
+"""What the kernel's bound is above the limit, so that a run which goes over it can be seen to."""
+
+
+class Private:
+    """`root`: an empty directory. `in_memory`: this process may mount there (`can_mount`)."""
+
+    def __init__(self, root: str, limits: Limits, in_memory: bool) -> None:
+        self.root = root
+        self.limits = limits
+        self.in_memory = in_memory
+        self.folders = 0
+        if in_memory:
+            size, files = limits.disk_mb * MIB + SPARE_BYTES, limits.files + SPARE_FILES
+            mount("tmpfs", root, MS_NOSUID | MS_NODEV, f"size={size},nr_inodes={files},mode=700")
+
+    def folder(self, role: str) -> str:
+        """Makes the directory of one process."""
+        path = os.path.join(self.root, role)
+        os.mkdir(path, 0o700)
+        self.folders += 1
+        return path
+
+    def is_over(self, members: Sequence[int]) -> bool:
+        """Whether the run has more files or bytes than it may; `members`: its processes that still run."""
+        if self.in_memory:
+            used = os.statvfs(self.root)
+            number = used.f_files - used.f_ffree - 1  # the root
+            size = (used.f_blocks - used.f_bfree) * used.f_frsize
+        else:
+            number, size = measure(self.root, self.limits.files + SPARE_FILES)
+            most = self.limits.output_mb * MIB
+            size += sum(nameless_bytes(pid, self.root, most) for pid in members)
+        return number - self.folders > self.limits.files or size > self.limits.disk_mb * MIB
+
+    def remove(self) -> None:
+        if self.in_memory:
+            unmount(self.root)
+        else:
+            empty(self.root)
+
+
+def can_mount(root: str) -> bool:
+    """Whether this process has mounts of its own and may add to them."""
+    try:
+        mount(None, "/", MS_REC | MS_SLAVE)
+        Private(root, Limits(), in_memory=True).remove()
+    except OSError:
+        return False
+    return True
+
+
+def nameless_bytes(pid: int, root: str, most: int) -> int:
+    """The bytes of files below `root` that have no name any longer and that a process holds by a descriptor
+    or a mapping. The size of a file that is only mapped cannot be read, so it counts as `most`, the largest
+    that a file may be. 0 if the process has ended."""
+    sizes: dict[int, int] = {}
+    with suppress(OSError):
+        place = os.stat(root).st_dev
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                found = os.stat(f"/proc/{pid}/fd/{name}")
+                if found.st_dev == place and found.st_nlink == 0 and stat.S_ISREG(found.st_mode):
+                    sizes[found.st_ino] = 512 * found.st_blocks
+        for line in Path(f"/proc/{pid}/maps").read_bytes().splitlines():
+            fields = line.split(maxsplit=5)
+            if len(fields) == 6 and fields[5].startswith(os.fsencode(root)) and line.endswith(b" (deleted)"):
+                sizes.setdefault(int(fields[4]), most)
+    return sum(sizes.values())
