@@ -131,7 +131,7 @@ def solution() -> None:
     except BaseException as error:
         failed = described(error)
     try:
-        Solution(line, names, failed).serve()
+        Solution(line, names, failed, os.environ["HOME"]).serve()
     except Closed:
         os._exit(0)
 
@@ -179,7 +179,9 @@ def test() -> None:
     asked = json.loads(read_all(CODE))
     outcome_file = os.dup(OUT)
     os.dup2(2, OUT)  # what the test prints is no outcome
-    caller = Caller(Line(CHANNEL, LONGEST_ANSWER))
+    home = os.environ["HOME"]
+    theirs = os.path.join(os.path.dirname(home), "solution")
+    caller = Caller(Line(CHANNEL, LONGEST_ANSWER, (home, theirs)), home)
     outcome = judge(asked, caller)
     os.write(outcome_file, json.dumps(outcome).encode())
     os._exit(0)

@@ -76,17 +76,16 @@ class Keeper:
     ) -> tuple[Start | None, dict[str, Any]]:
         """One run: of a script, or of a solution and its test, which talk to each other. Each has four
         descriptors in `given`: its input, its output (a test's outcome), its errors and its code."""
-        private = Private(self.root, most, self.in_memory)
+        private = Private(self.root, most, roles, self.in_memory)
         talk = [end.detach() for end in socket.socketpair()]
         ready, closed = os.pipe()
         tasks = most.tasks + SPARE_TASKS + (0 if self.namespaces else tasks_of_user())
         members: list[int] = []
         for place, role in enumerate(roles):
-            folder = private.folder(role)
             pid = os.fork()
             if pid == 0:
                 own = [*given[4 * place : 4 * place + 3], talk[place], given[4 * place + 3], closed]
-                return self.copy(role, own, layers, most, folder, tasks), {}
+                return self.copy(role, own, layers, most, private.folder(role), tasks), {}
             members.append(pid)
         for descriptor in (*given, *talk, closed):
             os.close(descriptor)
@@ -101,9 +100,7 @@ class Keeper:
         private.remove()
         return None, reply
 
-    def supervise(
-        self, members: list[int], most: Limits, private: Private, filtered: bool
-    ) -> dict[str, Any]:
+    def supervise(self, members: list[int], most: Limits, private: Private, filtered: bool) -> dict[str, Any]:
         """Waits for the end of a run and ends all that is left of it. `filtered`: no process can have killed
         itself or started another."""
         ending = watch.watch(members, members[-1], most, private, self.owner.fileno(), not filtered)

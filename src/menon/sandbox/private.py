@@ -17,27 +17,28 @@ from menon.sandbox.tidy import empty, measure
 
 MS_NOSUID, MS_NODEV, MS_REC, MS_SLAVE = 2, 4, 1 << 14, 1 << 19
 SPARE_BYTES, SPARE_FILES = MIB, 16
-"""What the kernel's bound is above the limit, so that a run which goes over it can be seen to."""
+"""How far the kernel's bound is above the limit, so that a run which goes over the limit is seen to."""
 
 
 class Private:
-    """`root`: an empty directory. `in_memory`: this process may mount there (`can_mount`)."""
+    """`root`: an empty directory. `roles`: of the processes; the limits hold for each of them. `in_memory`:
+    this process may mount there (`can_mount`)."""
 
-    def __init__(self, root: str, limits: Limits, in_memory: bool) -> None:
+    def __init__(self, root: str, limits: Limits, roles: Sequence[str], in_memory: bool) -> None:
         self.root = root
-        self.limits = limits
         self.in_memory = in_memory
-        self.folders = 0
+        self.files = len(roles) * (limits.files + 1)
+        self.bytes = len(roles) * limits.disk_mb * MIB
+        self.largest = limits.output_mb * MIB
         if in_memory:
-            size, files = limits.disk_mb * MIB + SPARE_BYTES, limits.files + SPARE_FILES
+            size, files = self.bytes + SPARE_BYTES, self.files + SPARE_FILES
             mount("tmpfs", root, MS_NOSUID | MS_NODEV, f"size={size},nr_inodes={files},mode=700")
+        for role in roles:
+            os.mkdir(self.folder(role), 0o700)
 
     def folder(self, role: str) -> str:
-        """Makes the directory of one process."""
-        path = os.path.join(self.root, role)
-        os.mkdir(path, 0o700)
-        self.folders += 1
-        return path
+        """The directory of one process."""
+        return os.path.join(self.root, role)
 
     def is_over(self, members: Sequence[int]) -> bool:
         """Whether the run has more files or bytes than it may; `members`: its processes that still run."""
@@ -46,10 +47,9 @@ class Private:
             number = used.f_files - used.f_ffree - 1  # the root
             size = (used.f_blocks - used.f_bfree) * used.f_frsize
         else:
-            number, size = measure(self.root, self.limits.files + SPARE_FILES)
-            most = self.limits.output_mb * MIB
-            size += sum(nameless_bytes(pid, self.root, most) for pid in members)
-        return number - self.folders > self.limits.files or size > self.limits.disk_mb * MIB
+            number, size = measure(self.root, self.files)
+            size += sum(nameless_bytes(pid, self.root, self.largest) for pid in members)
+        return number > self.files or size > self.bytes
 
     def remove(self) -> None:
         if self.in_memory:
@@ -62,7 +62,7 @@ def can_mount(root: str) -> bool:
     """Whether this process has mounts of its own and may add to them."""
     try:
         mount(None, "/", MS_REC | MS_SLAVE)
-        Private(root, Limits(), in_memory=True).remove()
+        Private(root, Limits(), (), in_memory=True).remove()
     except OSError:
         return False
     return True

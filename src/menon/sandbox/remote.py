@@ -7,13 +7,17 @@ message, to print a verdict, or to send a pickle.
 """
 
 import builtins
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from menon.sandbox.wire import Closed, Line, Malformed, Unsendable, decode, encode
+from menon.sandbox.handover import Folder
+from menon.sandbox.wire import Closed, Line, Malformed, Refer, Resolve, Unsendable, decode, encode
 
 MUTABLE = (list, dict, set, bytearray)
+SKIPS = {"Skipped", "SkipTest"}
+"""Exceptions by which a test leaves itself out; model code must not be able to raise them."""
 
 
 class SolutionError(BaseException):
@@ -25,39 +29,53 @@ class SolutionError(BaseException):
 
 class Solution:
     """Answers the tests' requests for a module's names until the tests have ended. `failed`: why the module
-    could not be loaded; then nothing else is answered."""
+    could not be loaded; then nothing else is answered. `home`: its directory."""
 
-    def __init__(self, line: Line, names: dict[str, Any], failed: str = "") -> None:
+    def __init__(self, line: Line, names: dict[str, Any], failed: str, home: str) -> None:
         self.line = line
         self.names = names
         self.failed = failed
+        self.folder = Folder(home)
         self.things: dict[int, Any] = {}
         self.numbers: dict[int, int] = {}
+        self.errors: dict[int, tuple[BaseException, int]] = {}
+        """id of an exception that a function of the tests raised -> it, and its number there."""
+        self.talking = threading.RLock()
+        """Held by the thread that waits for a reply; so the functions of the tests are called one by one."""
+        self.asked = threading.Event()
+        """Set while the tests wait: only then do they listen."""
 
     def serve(self) -> None:
         while True:
-            self.answer(self.line.receive())
+            asked = self.receive()
+            self.asked.set()
+            reply = self.reply(asked)
+            with self.talking:
+                self.asked.clear()
+                self.send(reply)
 
-    def answer(self, asked: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
+        """Sends a message, after those about files that have changed."""
+        for changed in [] if self.failed else self.folder.changes():
+            self.line.send(changed)
+        self.line.send(message)
+
+    def receive(self) -> dict[str, Any]:
+        while "file" in (message := self.line.receive()):
+            self.folder.take(message)
+        return message
+
+    def reply(self, asked: dict[str, Any]) -> dict[str, Any]:
         if self.failed:
-            self.line.send({"failed": self.failed})
-            return
+            return {"failed": self.failed}
         try:
-            arguments = [decode(argument, self.resolve) for argument in asked["arguments"]]
-            keywords = {
-                name: decode(value, self.resolve) for name, value in asked.get("keywords", {}).items()
-            }
+            arguments, keywords = decoded(asked, self.resolve)
             result = OPERATIONS[asked["do"]](self, *arguments, **keywords)
-            changed: list[Any] = [
-                [place, value]
-                for place, given in enumerate(arguments)
-                if type(given) in MUTABLE
-                and (value := encode(given, self.refer)) != asked["arguments"][place]
-            ]
-            reply = {"result": encode(result, self.refer), "changed": changed}
+            changed = changes(arguments, asked["arguments"], self.refer)
+            return {"result": encode(result, self.refer), "changed": changed}
         except BaseException as error:  # SystemExit too: it ends a call, not the conversation
-            reply = {"raised": [kind.__name__ for kind in type(error).__mro__], "text": str(error)[:300]}
-        self.line.send(reply)
+            _, number = self.errors.get(id(error), (None, None))
+            return {**described(error), "number": number}
 
     def refer(self, thing: Any) -> dict[str, Any]:
         number = self.numbers.setdefault(
@@ -74,18 +92,28 @@ class Solution:
         if kind == "builtin":
             return getattr(builtins, content)
         if kind == "function":
-            return lambda *arguments: self.call_back(content, arguments)
+            return lambda *arguments, **keywords: self.call_back(content, arguments, keywords)
         raise Malformed(kind)
 
-    def call_back(self, function: int, arguments: tuple[Any, ...]) -> Any:
-        """Calls a function of the tests that came as an argument."""
-        self.line.send(
-            {"function": function, "arguments": [encode(argument, self.refer) for argument in arguments]}
-        )
-        while "do" in (reply := self.line.receive()):  # the function asks for something of an argument
-            self.answer(reply)
+    def call_back(self, function: int, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """Calls a function of the tests that came as an argument, and answers what it asks for until its
+        result comes. Another thread's call waits until this one is over and the tests listen."""
+        message = {"function": function, **encoded(arguments, keywords, self.refer)}
+        while True:
+            self.asked.wait()
+            with self.talking:
+                if not self.asked.is_set():
+                    continue
+                self.send(message)
+                while "do" in (reply := self.receive()):
+                    self.send(self.reply(reply))
+                break
         if "raised" in reply:
-            raise RuntimeError(reply["raised"])
+            error = built_in(reply) or RuntimeError(f"{reply['raised'][0]}: {reply['text']}")
+            self.errors[id(error)] = error, reply["number"]
+            raise error
+        for place, value in reply["changed"]:
+            change(arguments[place], decode(value, self.resolve))
         return decode(reply["result"], self.resolve)
 
     def find(self, name: str) -> Any:
@@ -114,12 +142,71 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+# In both
+
+
+def encoded(arguments: Sequence[Any], keywords: Mapping[str, Any], refer: Refer) -> dict[str, Any]:
+    """The arguments of a call as a message has them."""
+    message: dict[str, Any] = {"arguments": [encode(argument, refer) for argument in arguments]}
+    if keywords:
+        message["keywords"] = {name: encode(value, refer) for name, value in keywords.items()}
+    return message
+
+
+def decoded(message: Mapping[str, Any], resolve: Resolve) -> tuple[list[Any], dict[str, Any]]:
+    keywords = message.get("keywords", {})
+    return (
+        [decode(argument, resolve) for argument in message["arguments"]],
+        {name: decode(value, resolve) for name, value in keywords.items()},
+    )
+
+
+def changes(arguments: Sequence[Any], before: Sequence[Any], refer: Refer) -> list[Any]:
+    """[place, value now] of the arguments that a call has changed; `before`: as the message had them."""
+    return [
+        [place, value]
+        for place, given in enumerate(arguments)
+        if type(given) in MUTABLE and (value := encode(given, refer)) != before[place]
+    ]
+
+
+def change(given: Any, now: Any) -> None:
+    """Applies a call's changes to an argument, so that the caller sees them as in one process."""
+    if isinstance(given, list | bytearray) and isinstance(now, list | bytearray):
+        given[:] = now
+    elif isinstance(given, dict | set) and type(given) is type(now):
+        given.clear()
+        given.update(now)
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    """What a message says of an exception: the names of its class and that one's bases, and its text."""
+    try:
+        text = str(error)[:300]
+    except BaseException:  # model code writes such methods
+        text = ""
+    return {"raised": [kind.__name__ for kind in type(error).__mro__], "text": text}
+
+
+def built_in(message: Mapping[str, Any]) -> Exception | None:
+    """An exception like that of a message, of the first of its classes that is a built-in one."""
+    for name in message["raised"]:
+        kind = getattr(builtins, str(name), None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            with suppress(TypeError):  # some take more than a text
+                return kind(str(message.get("text")))
+    return None
+
+
 # In the process of the tests
 
 
 class Caller:
-    def __init__(self, line: Line) -> None:
+    """Asks the process of model code for a test. `home`: the test's directory."""
+
+    def __init__(self, line: Line, home: str) -> None:
         self.line = line
+        self.folder = Folder(home)
         self.broken = ""
         """Why no later answer can be trusted; a test that swallows the exception still does not pass."""
         self.raised: list[str] = []
@@ -127,36 +214,45 @@ class Caller:
         self.used = False
         """Whether the tests have got anything from model code but objects that stand for it."""
         self.functions: dict[int, Callable[..., Any]] = {}
+        self.own_errors: dict[int, Exception] = {}
+        """The exceptions of the tests' functions, by the number that model code may hand back."""
         self.errors: dict[str, type[BaseException]] = {}
         """The exceptions of model code that the tests know, by name."""
 
     def ask(self, do: str, *arguments: Any, **keywords: Any) -> Any:
         if self.broken:
             raise Closed(self.broken)
-        message: dict[str, Any] = {
-            "do": do,
-            "arguments": [encode(argument, self.refer) for argument in arguments],
-        }
-        if keywords:
-            message["keywords"] = {name: encode(value, self.refer) for name, value in keywords.items()}
-        reply = self.trusting(lambda: self.exchange(message))
+        message = {"do": do, **encoded(arguments, keywords, self.refer)}
+        reply = self.trusting(lambda: self.exchange(message, (*arguments, keywords)))
         self.used |= do != "find" or "raised" in reply
         if "raised" in reply:
-            error = self.error(reply)
-            if isinstance(error, StopIteration) and do != "next":
-                raise RuntimeError("the program raised StopIteration")  # which would end a loop of the test
+            error = self.trusting(lambda: self.error(reply))
+            ends_loops = StopAsyncIteration if do == "next" else (StopIteration, StopAsyncIteration)
+            if isinstance(error, ends_loops):  # a loop of the test would end without a word
+                raise RuntimeError(f"the program raised {self.raised[0]}")
             raise error
         result = self.trusting(lambda: self.read(reply, arguments))
         self.used |= not isinstance(result, Thing)
         return result
 
-    def exchange(self, message: dict[str, Any]) -> dict[str, Any]:
+    def exchange(self, message: dict[str, Any], named: Iterable[Any]) -> dict[str, Any]:
+        """Sends a message, after the files that it names, and serves model code until the reply comes."""
+        self.send(message, named)
+        while True:
+            reply = self.line.receive()
+            if "file" in reply:
+                self.folder.take(reply)
+            elif "function" in reply:
+                self.send(*self.called_back(reply))
+            elif "failed" in reply:
+                raise Closed(str(reply["failed"])[:300])
+            else:
+                return reply
+
+    def send(self, message: dict[str, Any], named: Iterable[Any]) -> None:
+        for changed in self.folder.changes(named):
+            self.line.send(changed)
         self.line.send(message)
-        while "function" in (reply := self.line.receive()):
-            self.line.send(self.called_back(reply))
-        if "failed" in reply:
-            raise Closed(str(reply["failed"])[:300])
-        return reply
 
     def read(self, reply: dict[str, Any], arguments: tuple[Any, ...]) -> Any:
         for place, value in reply["changed"]:
@@ -175,27 +271,36 @@ class Caller:
             raise Malformed(self.broken) from error
 
     def error(self, reply: dict[str, Any]) -> BaseException:
-        """The exception of model code, as the first class that it derives from and that the tests know: of
-        model code, or a built-in one."""
-        names = reply["raised"]
-        self.raised = [str(name) for name in names] if isinstance(names, list) else []
-        for name in self.raised:
+        """The exception of model code: the test's own if it has only passed through; else as the first class
+        that it derives from and that the tests know, of model code or a built-in one."""
+        self.raised = [str(name) for name in reply["raised"]]
+        if reply.get("number") is not None:
+            return self.own_errors[reply["number"]]
+        for place, name in enumerate(self.raised):
             known = self.errors.get(name)
             if known is not None and issubclass(known, Exception):
                 return known.__new__(known, str(reply.get("text")))
-            kind = getattr(builtins, name, None)
-            if isinstance(kind, type) and issubclass(kind, Exception):
-                with suppress(TypeError):  # some take more than a text
-                    return kind(str(reply.get("text")))
+            if (found := built_in({**reply, "raised": self.raised[place : place + 1]})) is not None:
+                return found
         return SolutionError(f"{', '.join(self.raised[:1])}: {reply.get('text')}")
 
-    def called_back(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def called_back(self, asked: dict[str, Any]) -> tuple[dict[str, Any], Iterable[Any]]:
+        """What a function of the tests gives when model code calls it. Whatever goes wrong in it is the
+        program's affair, which chose to call it with these arguments."""
         function = self.functions[asked["function"]]
-        arguments = [decode(argument, self.resolve) for argument in asked["arguments"]]
+        arguments, keywords = decoded(asked, self.resolve)
         try:
-            return {"result": encode(function(*arguments), self.refer)}
-        except (Exception, Unsendable) as error:  # the arguments were the program's
-            return {"raised": type(error).__name__}
+            result = function(*arguments, **keywords)
+            changed = changes(arguments, asked["arguments"], self.refer)
+            return {"result": encode(result, self.refer), "changed": changed}, [result]
+        except (Closed, Malformed):
+            raise
+        except BaseException as error:  # Unsendable, SystemExit and Unusable too
+            number = None
+            if isinstance(error, Exception) and not SKIPS & {kind.__name__ for kind in type(error).__mro__}:
+                number = len(self.own_errors)
+                self.own_errors[number] = error
+            return {**described(error), "number": number}, ()
 
     def refer(self, value: Any) -> dict[str, Any]:
         value = value.thing if isinstance(value, ErrorClass) else value
@@ -242,15 +347,6 @@ class ErrorClass(type):
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
         return cls.thing(*arguments, **keywords)
-
-
-def change(given: Any, now: Any) -> None:
-    """Applies a call's changes to an argument, so that the test sees them as in one process."""
-    if isinstance(given, list | bytearray) and isinstance(now, list | bytearray):
-        given[:] = now
-    elif isinstance(given, dict | set) and type(given) is type(now):
-        given.clear()
-        given.update(now)
 
 
 class Thing:

@@ -51,9 +51,9 @@ def rules(pid: int) -> Rules:
         1, (0, 1, 2, 0o1001, 0o1002), mask=0o1003
     )  # O_RDONLY | O_TRUNC would empty a file that may only be read
     return {
-        # Threads only, with the open files of the others, so that the limit on these counts for all. The flags
-        # of clone3 are in memory that a filter cannot read, so it is refused; the C library then falls back to
-        # clone.
+        # Threads only, and with the open files of the others, so that the limit on these counts for all. The
+        # flags of clone3 are in memory that a filter cannot read, so it is refused; the C library then falls
+        # back to clone.
         "clone": (Word(0, (thread,), mask=thread | CLONE_NEW),),
         "clone3": ENOSYS,
         "close_range": (Word(2, (0, 4)),),  # without CLOSE_RANGE_UNSHARE

@@ -55,8 +55,10 @@ def judge(asked: dict[str, str], caller: Caller) -> dict[str, Any]:
         return {"passed": False, "fault": True, "why": str(error)}
     except (Closed, Malformed) as error:
         return {"passed": False, "fault": False, "why": caller.broken or str(error)}
-    except (ImportError, Unsendable) as error:
+    except ImportError as error:
         return {"passed": False, "fault": not caller.raised, "why": f"{type(error).__name__}: {error}"}
+    except Unsendable as error:  # what the program has said may have chosen what is passed
+        return {"passed": False, "fault": not caller.used, "why": f"{type(error).__name__}: {error}"}
     except BaseException as error:
         why = caller.raised[0] if caller.raised else type(error).__name__
         return {"passed": False, "fault": False, "why": f"{why}: {str(error)[:300]}".removesuffix(": ")}

@@ -6,7 +6,6 @@ import stat
 from contextlib import suppress
 from itertools import count
 
-
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 

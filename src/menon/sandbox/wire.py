@@ -124,15 +124,19 @@ def decode(value: Any, resolve: Resolve) -> Any:
 
 
 class Line:
-    """One end of a conversation in lines of JSON, at most `longest` bytes each."""
+    """One end of a conversation in lines of JSON, at most `longest` bytes each. `roots`: a directory of this
+    side and the one that has its place on the other; paths below them are named as the reader knows them."""
 
-    def __init__(self, descriptor: int, longest: int) -> None:
+    def __init__(self, descriptor: int, longest: int, roots: tuple[str, str] | None = None) -> None:
         self.descriptor = descriptor
         self.longest = longest
+        self.roots = tuple(json.dumps(root)[1:-1].encode() for root in roots or ())
         self.pending = b""
 
     def send(self, message: Mapping[str, Any]) -> None:
         data = json.dumps(message).encode() + b"\n"
+        if self.roots:
+            data = data.replace(*self.roots)
         try:
             while data:
                 data = data[os.write(self.descriptor, data) :]
@@ -152,6 +156,8 @@ class Line:
                 raise Closed(ENDED if not piece else "a message is too long")
             pieces.append(piece)
         line, _, self.pending = b"".join(pieces).partition(b"\n")
+        if self.roots:
+            line = line.replace(*reversed(self.roots))
         try:
             message = json.loads(line)
         except (ValueError, RecursionError) as error:

@@ -232,7 +232,13 @@ def ended_badly(finished: Finished) -> Outcome | None:
     return "memory" if finished.why == "memory" else None
 
 
-OUT_OF_MEMORY = (b"MemoryError", b"bad_alloc", b"memory allocation of", b"annot allocate memory", b"ut of memory")
+OUT_OF_MEMORY = (
+    b"MemoryError",
+    b"bad_alloc",
+    b"memory allocation of",
+    b"annot allocate memory",
+    b"ut of memory",
+)
 """What Python, C++, Rust and C libraries write when they find no memory; most abort then."""
 
 
