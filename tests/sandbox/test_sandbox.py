@@ -175,7 +175,7 @@ def test_a_missing_layer_is_refused_until_the_smaller_level_is_named(monkeypatch
 
 def test_a_layer_that_does_not_hold_is_not_counted(monkeypatch):
     """The kernel says yes and does nothing: found out by trying."""
-    monkeypatch.setattr(module, "probe", lambda tried: (set(tried) - {"landlock"}, False))
+    monkeypatch.setattr(module, "probe", lambda tried: (set(tried) - {"landlock"}, ()))
     monkeypatch.setattr(module.landlock, "abi", lambda: 7)
     assert module.layers.__wrapped__().active == ("process", "limits", "seccomp")
 

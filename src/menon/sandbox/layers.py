@@ -31,6 +31,10 @@ NEEDS = {
     "namespaces": (
         "user namespaces for ordinary users (optional: an empty network under the system-call filter)"
     ),
+    "tmpfs": (
+        "namespaces in which it may mount (optional: the kernel bounds what a program writes; without it, "
+        "more than disk_mb can be written between two measurements)"
+    ),
 }
 
 PROBE = b"""
@@ -64,7 +68,7 @@ print(json.dumps({"seccomp": all(seccomp), "landlock": all(landlock)}))
 @dataclass(frozen=True)
 class Layers:
     active: tuple[str, ...]
-    """The layers in use, of "process", "limits", "landlock", "seccomp", "namespaces"."""
+    """The layers in use, of "process", "limits", "landlock", "seccomp", "namespaces", "tmpfs"."""
     missing: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -80,14 +84,14 @@ def layers() -> Layers:
             "sandbox"
         )
     found: set[str] = set()
-    namespaces = False
+    extra: tuple[str, ...] = ()
     wanted = (
         [("landlock", "seccomp"), ("landlock",), ("seccomp",), ()] if landlock.abi() else [("seccomp",), ()]
     )
     why = ""
     for tried in wanted:
         try:
-            holds, namespaces = probe(tried)
+            holds, extra = probe(tried)
         except SandboxError as error:
             why = str(error)
             continue
@@ -97,13 +101,12 @@ def layers() -> Layers:
     else:
         raise UserError(f"the sandbox cannot start here: {why}; `menon doctor` says what it needs")
     kernel = tuple(name for name in ("landlock", "seccomp") if name in found)
-    extra = ("namespaces",) if namespaces else ()
     missing = tuple(name for name in NEEDS if name not in (*kernel, *extra))
     return Layers(("process", "limits", *kernel, *extra), missing)
 
 
-def probe(tried: tuple[str, ...]) -> tuple[set[str], bool]:
-    """The layers of `tried` that a probe shows to work, and whether there are namespaces."""
+def probe(tried: tuple[str, ...]) -> tuple[set[str], tuple[str, ...]]:
+    """The layers of `tried` that a probe shows to work, and the optional ones that there are."""
     sandbox = Sandbox(tried)
     try:
         finished = sandbox.run([Task("script", PROBE)], Limits())
@@ -112,7 +115,8 @@ def probe(tried: tuple[str, ...]) -> tuple[set[str], bool]:
                 f"a first program failed there: {finished.errors.decode(errors='replace')[-300:]}"
             )
         held = json.loads(finished.output)
-        return {name for name in tried if held[name]}, finished.namespaces
+        optional = {"namespaces": finished.namespaces, "tmpfs": finished.in_memory}
+        return {name for name in tried if held[name]}, tuple(name for name in optional if optional[name])
     except ValueError as error:
         raise SandboxError("a first program printed nothing there") from error
     finally:

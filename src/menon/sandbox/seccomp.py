@@ -7,6 +7,7 @@ else.
 import ctypes
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from menon.sandbox.kernel import prctl
@@ -132,6 +133,10 @@ def apply() -> None:
     """Filters this process from here on; needs no_new_privs. OSError where the kernel cannot."""
     if not machine():
         raise OSError(ENOSYS, f"no list of system calls for {platform.machine()}")
-    code = program(machine(), os.getpid())
+    install(program(machine(), os.getpid()))
+
+
+def install(code: Sequence[tuple[int, int, int, int]]) -> None:
+    """Puts a filter on this process."""
     array = (_Instruction * len(code))(*(_Instruction(*instruction) for instruction in code))
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(_Program(len(code), array)))
