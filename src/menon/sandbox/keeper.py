@@ -29,6 +29,8 @@ SPARE_TASKS = 128
 they do not use up its share."""
 
 SETUP_FAILED = 97
+LAST_SECONDS = 0.05
+"""How long a program may take to end after its test has; then it is killed."""
 
 PRELOADED = (
     "bisect",
@@ -104,7 +106,8 @@ class Keeper:
         """Waits for the end of a run and ends all that is left of it. `filtered`: no process can have killed
         itself or started another."""
         ending = watch.watch(members, members[-1], most, private, self.owner.fileno(), not filtered)
-        by_itself = [watch.has_ended(pid) for pid in members]
+        patience = LAST_SECONDS if ending.why == "exit" else 0.0
+        by_itself = [watch.ends(pid, patience) for pid in members]
         codes, usages = [], []
         for pid in members:
             os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own

@@ -70,9 +70,13 @@ def over(members: Sequence[int], wall: float, limits: Limits, count_children: bo
     return ""
 
 
-def has_ended(pid: int) -> bool:
-    """Whether a child that has not been reaped has ended."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+def ends(pid: int, seconds: float) -> bool:
+    """Whether a child that has not been reaped has ended, or does within some seconds."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
 
 
 def cpu_seconds(pid: int) -> float:

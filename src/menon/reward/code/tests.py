@@ -201,8 +201,10 @@ class CodeTests:
         if isinstance(case, InputOutput):
             finished = self.execute([Task("script", code, case.input.encode(errors="replace"))])
             if finished.why != "exit" or finished.code:
-                why = last_line(finished.errors) or signal_name(finished.code) or finished.why
-                return ended_badly(finished) or outcome_of(finished.errors), why, finished
+                ended = ended_badly(finished)
+                why = "" if ended else signal_name(finished.code)
+                why = last_line(finished.errors) or why or finished.why
+                return ended or outcome_of(finished.errors), why, finished
             right = same_output(finished.output, case.output, self.compare, self.tolerance)
             return "pass" if right else "fail", "" if right else "another output", finished
         asked = {"test": case.code, "entry": entry, "helpers": helpers}
@@ -215,9 +217,10 @@ class CodeTests:
             raise BrokenTest(f"a test is broken: {told['why']}")
         if told["passed"]:
             return "pass", "", finished
-        by_signal = signal_name(finished.first_code) if told["why"] == ENDED else ""
-        why = f"{ENDED}: {by_signal}" if by_signal else told["why"]
-        return outcome_of(told["why"].encode() + b"\n" + finished.errors), why, finished
+        why = told["why"]
+        if why == ENDED and (cause := signal_name(finished.first_code) or last_line(finished.errors)):
+            why = f"{ENDED}: {cause}"
+        return outcome_of(why.encode() + b"\n" + finished.errors), why, finished
 
     def execute(self, tasks: list[Task]) -> Finished:
         return pool(self.sandbox).run(tasks, self.limits)
@@ -235,11 +238,12 @@ def ended_badly(finished: Finished) -> Outcome | None:
 OUT_OF_MEMORY = (
     b"MemoryError",
     b"bad_alloc",
-    b"memory allocation of",
+    b"emory allocation",
     b"annot allocate memory",
     b"ut of memory",
+    b"failed to map segment",
 )
-"""What Python, C++, Rust and C libraries write when they find no memory; most abort then."""
+"""What Python, C++, Rust and C libraries write when they find no memory; most end the program then."""
 
 
 def outcome_of(errors: bytes) -> Outcome:
