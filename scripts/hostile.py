@@ -1,7 +1,7 @@
 """Random mutations of hostile programs through the sandbox: none may pass, get out, leave anything, overstay,
 or take the verdict away.
 
-    python scripts/hostile.py 2000 [--seed 0] [--cases tests/sandbox/kinds.jsonl] [--sandbox full]
+    python scripts/hostile.py 2000 [--seed 0] [--cases tests/sandbox/kinds.jsonl]
 
 `--cases` gives programs to mutate (fields as in docs/sandbox.md). What a test expects is drawn at random and
 never enters the program's process, so that each pass is a breach, whatever a mutation has made of a program.
@@ -39,7 +39,7 @@ REACHES = (
     "open('/tmp/menon_breach', 'w')",
     "open('/dev/shm/menon_breach', 'w')",
     "os.link(os.__file__, 'l')",
-    "os.open(os.__file__, os.O_RDONLY | os.O_TRUNC)",
+    "os.open(os.__file__, os.O_RDWR)",
     "os.rename('.', '../menon_breach')",
     "os.chmod('.', 0o777)",
     "os.utime('.', (1, 1))",
@@ -314,17 +314,16 @@ def main() -> int:
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", type=Path, default=CASES)
-    parser.add_argument("--sandbox", default="full")
     given = parser.parse_args()
     draw = random.Random(given.seed)
-    reward = CodeTests(time_s=TIME_S, wall_s=WALL_S, sandbox=given.sandbox)
+    reward = CodeTests(time_s=TIME_S, wall_s=WALL_S)
     failed = 0
     made = attempts(draw, programs_of(given.cases))
     for place in range(given.count):
         program, suite = next(made)
         why = breach(reward, program, suite)
         if not why and place % HONEST_EVERY == HONEST_EVERY - 1:
-            why = honest(CodeTests(sandbox=given.sandbox))
+            why = honest(CodeTests())
         if why:
             failed += 1
             print(f"{place}: {why}\n{program}\n{suite.cases[0]}\n", flush=True)

@@ -87,7 +87,7 @@ class Keeper:
             pid = os.fork()
             if pid == 0:
                 own = [*given[4 * place : 4 * place + 3], talk[place], given[4 * place + 3], closed]
-                return self.copy(role, own, layers, most, private.folder(role), tasks), {}
+                return self.copy(role, own, layers, most, private.folders[role], tasks), {}
             members.append(pid)
         for descriptor in (*given, *talk, closed):
             os.close(descriptor)

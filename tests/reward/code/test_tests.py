@@ -159,6 +159,35 @@ def apply(f, xs): return [f(x) for x in xs]
         assert CodeTests()("", fenced(good), **row).score == 1
         assert CodeTests()("", fenced(good.replace("0, 1", "1, 1")), **row).score == 0
 
+    @pytest.mark.parametrize(
+        ("returned", "wanted", "score"),
+        [
+            ("7", math.inf, 0),
+            ("float('inf')", math.inf, 1),
+            ("-float('inf')", math.inf, 0),
+            ("10**400", math.inf, 0),
+            ("float('nan')", math.inf, 0),
+            ("float('inf')", 2.5, 0),
+            ("10**400", 2.5, 0),
+            ("float('nan')", 2.5, 0),
+            ("2.5000001", 2.5, 1),
+            ("2.51", 2.5, 0),
+            ("3", 3.0, 1),
+            ("[1, float('inf')]", [1, math.inf], 1),
+            ("[1, 5]", [1, math.inf], 0),
+            ("10**400", 10**400, 1),
+            ("10**400 + 1", 10**400, 0),
+        ],
+    )
+    def test_tolerance_is_between_finite_numbers(self, returned, wanted, score):
+        """The program is named like a function of a library, and brings an `inf` of its own."""
+        row = {"input_output": {"fn_name": "gcd", "inputs": [[1]], "outputs": [wanted]}}
+        code = f"inf = nan = {returned}\ndef gcd(x): return {returned}"
+        assert CodeTests()("", fenced(code), **row).score == score
+        live = {"tests": [{"input": "1", "output": json.dumps(wanted), "testtype": "functional"}]}
+        live["starter_code"] = "def gcd(x):\n    pass"
+        assert CodeTests()("", fenced(code), **live).score == score
+
     def test_the_name_of_a_built_in_function(self):
         assert check("def sum(a, b): return a * b", "assert sum(10, 15) == 150") == "pass"
 

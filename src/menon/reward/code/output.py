@@ -9,7 +9,8 @@ Compare = Literal["tokens", "lines"]
 def same_output(printed: bytes, expected: str, compare: Compare = "tokens", tolerance: float = 1e-6) -> bool:
     """`tokens`: the words between white space agree, one by one; where the expected word is written as a
     fraction (3.5, 1e-3) a number within `tolerance`, relative or absolute, is accepted; whole numbers must
-    agree exactly. `lines`: the text agrees except for white space at the ends of lines and of the text.
+    agree exactly, and so must what is no finite number (inf, 1e999). `lines`: the text agrees except for
+    white space at the ends of lines and of the text.
     """
     text = printed.decode("utf-8", errors="replace")
     if compare == "lines":
@@ -30,5 +31,7 @@ def nearly_equal(word: str, expected: str, tolerance: float) -> bool:
     try:
         value, wanted = float(word), float(expected)
     except ValueError:
+        return False
+    if not math.isfinite(value) or not math.isfinite(wanted):
         return False
     return math.isclose(value, wanted, rel_tol=tolerance, abs_tol=tolerance)

@@ -70,6 +70,7 @@ def call(name: str, given: Any, wanted: Any, wrapped: bool) -> Check:
 
 
 SAME = """
+inf, nan = float("inf"), float("nan")
 def _same(value, wanted):
     if isinstance(value, (list, tuple)) and isinstance(wanted, list):
         return len(value) == len(wanted) and all(map(_same, value, wanted))
@@ -78,11 +79,16 @@ def _same(value, wanted):
         return value.keys() == wanted.keys() and all(_same(value[key], wanted[key]) for key in wanted)
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
-    if isinstance(value, (int, float)) and isinstance(wanted, float):
-        return value == wanted or abs(value - wanted) <= 1e-6 * max(1, abs(wanted)) < float("inf")
-    return value == wanted
+    if value == wanted:
+        return True
+    if not isinstance(value, (int, float)) or not isinstance(wanted, float):
+        return False
+    if not abs(wanted) < float("inf") or not abs(value) <= 2 * max(1, abs(wanted)):
+        return False
+    return abs(value - wanted) <= 1e-6 * max(1, abs(wanted))
 """
-"""Part of each call's test: the comparison, with floats within 1e-6."""
+"""Part of each call's test: the names that `repr` gives to what is no number, and the comparison, with
+finite floats within 1e-6."""
 
 
 def parsed(value: Any) -> Any:

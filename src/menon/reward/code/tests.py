@@ -202,8 +202,8 @@ class CodeTests:
             finished = self.execute([Task("script", code, case.input.encode(errors="replace"))])
             if finished.why != "exit" or finished.code:
                 ended = ended_badly(finished)
-                why = "" if ended else signal_name(finished.code)
-                why = last_line(finished.errors) or why or finished.why
+                code = 0 if ended else finished.code
+                why = reason(code, finished.errors) or finished.why
                 return ended or outcome_of(finished.errors), why, finished
             right = same_output(finished.output, case.output, self.compare, self.tolerance)
             return "pass" if right else "fail", "" if right else "another output", finished
@@ -218,7 +218,7 @@ class CodeTests:
         if told["passed"]:
             return "pass", "", finished
         why = told["why"]
-        if why == ENDED and (cause := signal_name(finished.first_code) or last_line(finished.errors)):
+        if why == ENDED and (cause := reason(finished.first_code, finished.errors)):
             why = f"{ENDED}: {cause}"
         return outcome_of(why.encode() + b"\n" + finished.errors), why, finished
 
@@ -253,13 +253,14 @@ def outcome_of(errors: bytes) -> Outcome:
     return "sandbox" if b"PermissionError" in last_line(errors).encode() else "fail"
 
 
-def signal_name(code: int) -> str:
-    """A sentence about the signal that ended a process, from its exit code; nothing if it exited."""
-    if code >= 0:
-        return ""
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    memory = ", as libraries end that find no memory (memory_mb)" if -code == signal.SIGABRT else ""
-    return f"it ended by {name}{memory}"
+def reason(code: int, errors: bytes) -> str:
+    """Why a process ended: the signal, if its exit code names one, and the last line of its errors."""
+    by_signal = ""
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        memory = ", as libraries end that find no memory (memory_mb)" if -code == signal.SIGABRT else ""
+        by_signal = f"it ended by {name}{memory}"
+    return ": ".join(filter(None, (by_signal, last_line(errors))))
 
 
 def last_line(errors: bytes) -> str:
