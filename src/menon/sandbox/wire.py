@@ -130,13 +130,13 @@ class Line:
     def __init__(self, descriptor: int, longest: int, roots: tuple[str, str] | None = None) -> None:
         self.descriptor = descriptor
         self.longest = longest
-        self.roots = tuple(json.dumps(root)[1:-1].encode() for root in roots or ())
+        self.here, self.there = (json.dumps(root)[1:-1].encode() for root in roots or ("", ""))
         self.pending = b""
 
     def send(self, message: Mapping[str, Any]) -> None:
         data = json.dumps(message).encode() + b"\n"
-        if self.roots:
-            data = data.replace(*self.roots)
+        if self.here:
+            data = data.replace(self.here, self.there)
         try:
             while data:
                 data = data[os.write(self.descriptor, data) :]
@@ -156,8 +156,8 @@ class Line:
                 raise Closed(ENDED if not piece else "a message is too long")
             pieces.append(piece)
         line, _, self.pending = b"".join(pieces).partition(b"\n")
-        if self.roots:
-            line = line.replace(*reversed(self.roots))
+        if self.here:
+            line = line.replace(self.there, self.here)
         try:
             message = json.loads(line)
         except (ValueError, RecursionError) as error:

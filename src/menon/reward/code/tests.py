@@ -202,8 +202,7 @@ class CodeTests:
             finished = self.execute([Task("script", code, case.input.encode(errors="replace"))])
             if finished.why != "exit" or finished.code:
                 ended = ended_badly(finished)
-                code = 0 if ended else finished.code
-                why = reason(code, finished.errors) or finished.why
+                why = reason(0 if ended else finished.code, finished.errors) or finished.why
                 return ended or outcome_of(finished.errors), why, finished
             right = same_output(finished.output, case.output, self.compare, self.tolerance)
             return "pass" if right else "fail", "" if right else "another output", finished
