@@ -80,6 +80,23 @@ def test_exit_codes(bare, program, code):
     assert run(bare, program).code == code
 
 
+def test_signals_end_it_however_the_grader_was_started():
+    """A shell ignores SIGINT and SIGQUIT for a command in the background, and nohup SIGHUP."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (1, 2, 3)}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        sandbox = Sandbox(())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    program = "import os, time; os.kill(os.getpid(), {}); time.sleep(.2)"
+    assert [run(sandbox, program.format(number)).code for number in (1, 3, 15)] == [-1, -3, -15]
+    interrupted = run(sandbox, "import os\ntry: os.kill(os.getpid(), 2)\nexcept KeyboardInterrupt: print(1)")
+    assert (interrupted.code, interrupted.output) == (0, b"1\n")
+    sandbox.close()
+
+
 def test_random_numbers_and_hashes_repeat(bare):
     program = "import random; print(random.random(), hash('a'))"
     assert run(bare, program).output == run(bare, program).output

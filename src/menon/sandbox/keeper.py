@@ -223,6 +223,16 @@ def add_site_names() -> None:
     site.sethelper()
 
 
+def usual_signals() -> None:
+    """Undoes what the program that started this process ignores or blocks (a shell ignores SIGQUIT for a
+    command in the background), so that signals end model code everywhere as they do by default."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # which Python ignores itself
+        if signal.getsignal(number) is signal.SIG_IGN:
+            is_interrupt = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
+
+
 def main() -> Start | None:
     """The keeper's program: `owner descriptor`, its directory, and what may be read, as JSON."""
     descriptor, root, readable, folders = json.loads(sys.argv[1])
@@ -230,6 +240,7 @@ def main() -> Start | None:
     for name in PRELOADED:
         __import__(name)
     add_site_names()
+    usual_signals()
     gc.freeze()  # objects that exist already are not garbage of any run
     keeper = Keeper(socket.socket(fileno=descriptor), root, readable)
     keeper.owner.sendall(json.dumps({"keeper": os.getpid()}).encode())
