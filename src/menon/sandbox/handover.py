@@ -35,6 +35,8 @@ class Folder:
         self.root = root
         self.shared: dict[str, State] = {}
         """What both sides have, as it was when they last agreed."""
+        self.withheld: set[str] = set()
+        """What the other side has named itself, which is no reason to give it."""
         self.looked = 0.0
 
     def changes(self, names: Iterable[Any] | None = None) -> Iterator[Message]:
@@ -56,11 +58,9 @@ class Folder:
         self.looked = time.time()
 
     def named(self, names: Iterable[Any]) -> Iterator[tuple[str, State]]:
-        for name in texts(names):
-            path = os.path.relpath(os.path.abspath(name), self.root)
-            if path.split(os.sep)[0] == os.pardir:
+        for path in self.paths(names):
+            if path in self.withheld:
                 continue
-            path = "" if path == os.curdir else path
             parents = [path[:at] for at, letter in enumerate(path) if letter == os.sep]
             state = self.state(path, self.shared.get(path)) if path else None
             if state is False or any(self.state(parent, None) is not None for parent in parents):
@@ -70,6 +70,20 @@ class Folder:
                 yield path, state
             if state is None:
                 yield from self.below(path)
+
+    def paths(self, names: Iterable[Any]) -> Iterator[str]:
+        for name in texts(names):
+            path = os.path.relpath(os.path.abspath(name), self.root)
+            if path.split(os.sep)[0] != os.pardir:
+                yield "" if path == os.curdir else path
+
+    def withhold(self, said: Iterable[Any]) -> None:
+        """Notes the files of this side alone that the other side names in what it says. A test that passes
+        such a name on does not give the file away."""
+        if os.listdir(self.root):
+            for path in self.paths(said):
+                if path not in self.shared and self.state(path, None) is not False:
+                    self.withheld.add(path)
 
     def below(self, folder: str) -> Iterator[tuple[str, State]]:
         """All files and directories in a directory; no links and nothing else."""

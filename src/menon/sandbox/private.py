@@ -78,14 +78,19 @@ def nameless_bytes(pid: int, root: str, most: int) -> int:
     that a file may be. 0 if the process has ended."""
     sizes: dict[int, int] = {}
     with suppress(OSError):
-        place = os.stat(root).st_dev
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            with suppress(OSError):
-                found = os.stat(f"/proc/{pid}/fd/{name}")
-                if found.st_dev == place and found.st_nlink == 0 and stat.S_ISREG(found.st_mode):
-                    sizes[found.st_ino] = 512 * found.st_blocks
-        for line in Path(f"/proc/{pid}/maps").read_bytes().splitlines():
-            fields = line.split(maxsplit=5)
-            if len(fields) == 6 and fields[5].startswith(os.fsencode(root)) and line.endswith(b" (deleted)"):
-                sizes.setdefault(int(fields[4]), most)
+        device = os.stat(root).st_dev
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            here = Path(f"/proc/{pid}/task/{thread}")
+            maps = here.joinpath("maps").read_bytes().splitlines()
+            for link in here.joinpath("fd").iterdir():
+                with suppress(OSError):
+                    found = link.stat()
+                    if found.st_dev == device and found.st_nlink == 0 and stat.S_ISREG(found.st_mode):
+                        sizes[found.st_ino] = 512 * found.st_blocks
+            for line in maps:
+                _, _, _, _, inode, *path = line.split(maxsplit=5)
+                if path and path[0].startswith(os.fsencode(root)) and path[0].endswith(b" (deleted)"):
+                    sizes.setdefault(int(inode), most)
+            if maps:  # the other threads have the same; the first one may have ended alone
+                break
     return sum(sizes.values())

@@ -257,7 +257,9 @@ class Caller:
     def read(self, reply: dict[str, Any], arguments: tuple[Any, ...]) -> Any:
         for place, value in reply["changed"]:
             change(arguments[place], decode(value, self.resolve))
-        return decode(reply["result"], self.resolve)
+        result = decode(reply["result"], self.resolve)
+        self.folder.withhold([result])
+        return result
 
     def trusting(self, step: Callable[[], Any]) -> Any:
         """Runs a step of the conversation; if it fails, nothing later counts."""
@@ -289,6 +291,7 @@ class Caller:
         program's affair, which chose to call it with these arguments."""
         function = self.functions[asked["function"]]
         arguments, keywords = decoded(asked, self.resolve)
+        self.folder.withhold([arguments, keywords])
         try:
             result = function(*arguments, **keywords)
             changed = changes(arguments, asked["arguments"], self.refer)
