@@ -11,13 +11,11 @@ from torch.nn.functional import softplus
 from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
+from menon.loss.bradley_terry import SCORE, scores_of
 from menon.loss.groups import on_answers, sums_of_log_ratios
 from menon.loss.ratio import mean_over
 from menon.types import Metric, Unit
-from menon.update.protocols import Current, Head, Need, need_column
-
-SCORE = Head("reward", "after")
-"""-E of a text: the output of the head named "reward" on the state after it."""
+from menon.update.protocols import Current, Need
 
 
 @dataclass(frozen=True)
@@ -84,4 +82,4 @@ class EnergyNCE:
         """[S] -E."""
         if self.energy == "log_ratio":
             return sums_of_log_ratios(now, batch, self)
-        return now[need_column(SCORE)][ragged.last(batch.trained, batch.offset)]
+        return scores_of(now, batch)

@@ -49,6 +49,13 @@ class Trace:
     """[steps][chains]."""
     tokens: int
     """Tokens that were written."""
+    before: int = 0
+    """Moves that the chains made before the first of these states."""
+
+    @property
+    def step(self) -> int:
+        """The number of the next move, which names its random streams."""
+        return self.before + len(self.states)
 
     @staticmethod
     def begun(prompt: Prompt, group: Sequence[Graded]) -> "Trace":
@@ -85,7 +92,7 @@ def advance(
     """Moves every chain once, in one call of the sampler; answers have at most `limit` tokens."""
     moves, uniforms = [], []
     for trace in traces:
-        step, states = len(trace.states), trace.states[-1]
+        step, states = trace.step, trace.states[-1]
         where, accept = target.random("move", trace.prompt, step).random((2, len(states)))
         uniforms.append(accept.tolist())
         moves.append(

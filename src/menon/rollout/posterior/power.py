@@ -7,7 +7,7 @@ from typing import Literal
 from menon.errors import UserError, at_least
 from menon.rollout.groups import judged
 from menon.rollout.posterior.chains import Trace, advance, any_place, log_lengths
-from menon.rollout.posterior.likelihood import LogProb, proposed
+from menon.rollout.posterior.likelihood import log_prob, proposed
 from menon.rollout.posterior.mixing import mixing
 from menon.rollout.posterior.target import Drawn, Target, equal
 from menon.rollout.posterior.writer import Writer, limits_of
@@ -48,7 +48,7 @@ class Power:
             raise UserError("power raises the model's own distribution: set temperature=1 and top_p=1")
         inner = replace(
             target,
-            grade=LogProb(target),
+            grade=log_prob(target),
             sampling=replace(prior, temperature=1 / self.alpha),
             truncated="score",
         )
