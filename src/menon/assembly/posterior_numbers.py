@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from menon.results import DrawLine
-from menon.rollout.posterior.target import Drawn
+from menon.rollout.posterior.drawn import Drawn
 from menon.types import Graded, Metric, merge
 
 Weighed = Sequence[tuple[Graded, float]]
