@@ -115,6 +115,24 @@ def test_on_its_own_answers_trajectory_balance_climbs_the_regularised_reward():
     assert float(true.norm()) > 0.05
 
 
+def test_chains_in_their_target_give_the_gradient_of_the_likelihood():
+    """Data from pi* and states from p = ref exp(score) / Z: the expected loss has half the gradient of
+    KL(pi* || p), and for states of another distribution it has not."""
+    batch, prior, star = known()
+    count = batch.num_sequences
+    score = torch.linspace(-1, 1, count, dtype=torch.float64).requires_grad_()
+    model = prior * score.exp() / (prior * score.exp()).sum()
+    (true,) = torch.autograd.grad((star * (star / model).log()).sum(), score)
+    twice = replace(take(batch, torch.arange(count).repeat(2)), pair=torch.arange(count).repeat(2))
+    twice = replace(twice, acc=(torch.arange(2 * count) < count).double())
+    for states, exact in ((model.detach(), True), (prior, False)):
+        column = score.repeat(2).repeat_interleave(twice.offset.diff())
+        loss = ContrastiveDivergence()({"reward_after": column}, twice)
+        share = (torch.cat([star, states]) / 2).repeat_interleave(twice.offset.diff())
+        (found,) = torch.autograd.grad((share * loss).sum(), score)
+        assert torch.allclose(found, true / 2, rtol=0, atol=1e-12) == exact
+
+
 CHAINS, MOVES = 64, 1
 
 

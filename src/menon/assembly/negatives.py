@@ -3,6 +3,7 @@ energy model of the policy's head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from menon.assembly.questions import stop_of
 from menon.batch import pack_examples
 from menon.config import Models, OnlineSource, around_of
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.loss.bradley_terry import SCORE
 from menon.prompts.given import GivenText, Negatives
@@ -65,8 +65,7 @@ def sampler_of_reference(
         )
     if kind == "chains" and models.policy.head != "reward":
         raise UserError("negatives=chains draws by the score of the policy's head; set head=reward")
-    reference = placed.host.models["reference"]
-    assert isinstance(reference, TorchScorer)
+    reference: Any = placed.host.models["reference"]
     return TorchSampler(reference.model, placed.tokenizer, seed=seed, slots=slots)
 
 

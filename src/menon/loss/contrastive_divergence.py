@@ -19,8 +19,8 @@ from menon.update.protocols import Need
 
 @dataclass(frozen=True)
 class ContrastiveDivergence:
-    """l = E for a given answer (acc 1), -E for the state of a chain (acc 0): half of
-    E_data[E] - E_model[E], as pairs have one answer of each kind. -E is the score of the head named reward.
+    """l = E for a given answer (acc 1), -E for the state of a chain (acc 0), where -E is the score of the
+    head named reward. Pairs have one of each, so the mean is half the difference of the two mean energies.
 
     The chains draw from the model p = ref exp(-E) / Z, whose log-likelihood of the data then has this
     gradient. At the minimum p is the distribution of the data, and for draws from an optimum -E = r / beta up

@@ -11,14 +11,14 @@ from menon.update.terms import Term
 
 def contrastive_divergence() -> RunConfig:
     """A scalar head scores given answers above the states of chains that draw from start exp(score) / Z.
-    Where the chains no longer fall behind, that is the distribution of the given answers. For small models;
-    its checkpoints are for reward=preference, with beta=1."""
+    Once both score alike, that is the distribution of the given answers. For small models. Checkpoints are
+    for reward=preference, with beta=1."""
     return RunConfig(
         recipe="contrastive_divergence",
         advantage={},
         objective={"policy": Term(ContrastiveDivergence(), SequenceMean())},
         rows=GivenText(negatives="chains"),
         models=Models(
-            policy=Policy(optimiser=Optimiser(learning_rate=1e-4), head="reward"), reference="frozen"
+            policy=Policy(optimiser=Optimiser(learning_rate=3e-4), head="reward"), reference="frozen"
         ),
     )
