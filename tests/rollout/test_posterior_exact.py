@@ -19,8 +19,8 @@ from menon.rollout.posterior import (
     SoftBestOfN,
     SuffixMH,
 )
+from menon.rollout.posterior.acceptance import within_target
 from menon.rollout.posterior.likelihood import log_prob
-from menon.rollout.posterior.moves import within_target
 from menon.rollout.posterior.target import Target
 from menon.rollout.posterior.weights import bound_on_kl
 from menon.types import Graded, Rollout

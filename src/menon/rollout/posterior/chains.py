@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from menon.errors import at_least
+from menon.rollout.posterior.acceptance import Ahead, Cut
 from menon.rollout.posterior.drawn import Drawn, equal, too_few
 from menon.rollout.posterior.mixing import mixing
-from menon.rollout.posterior.moves import Ahead, Cut, Trace, advance
+from menon.rollout.posterior.moves import Trace, advance
 from menon.rollout.posterior.target import OUTSIDE, Target
 from menon.types import Mean, Metric, Prompt, Sum
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from menon.rollout.posterior.acceptance import within_target
 from menon.rollout.posterior.chains import Schedule, drawn_from, walk
 from menon.rollout.posterior.drawn import Drawn
-from menon.rollout.posterior.moves import within_target
 from menon.rollout.posterior.target import Target
 from menon.types import Prompt
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from menon.rollout.posterior.moves import Trace, advance, any_place
+from menon.rollout.posterior.acceptance import any_place
+from menon.rollout.posterior.moves import Trace, advance
 from menon.rollout.posterior.suffix_mh import SuffixMH
 from menon.rollout.posterior.target import Target
 from menon.types import Graded

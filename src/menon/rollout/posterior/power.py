@@ -6,11 +6,12 @@ from typing import Literal
 
 from menon.errors import UserError, at_least
 from menon.rollout.groups import judged
+from menon.rollout.posterior.acceptance import any_place, log_lengths
 from menon.rollout.posterior.blocks import begun, grown, limits_of
 from menon.rollout.posterior.chains import Schedule, drawn_from
 from menon.rollout.posterior.drawn import Draw, Drawn
 from menon.rollout.posterior.likelihood import log_prob, proposed
-from menon.rollout.posterior.moves import Trace, advance, any_place, log_lengths
+from menon.rollout.posterior.moves import Trace, advance
 from menon.rollout.posterior.target import Target
 from menon.rollout.posterior.writer import tokens_of
 from menon.types import Graded, Prompt
