@@ -60,6 +60,7 @@ def test_new_answers_of_the_reference_stand_beside_given_ones(folder, data):
         measured = run.measure()
     assert (measured["energy/data"], measured["energy/reference"]) == (0, 0)
     assert measured["rows"] == 3
+    assert run.header["step"] == "8 examples, each beside a written answer, learning rate 0.001"
     assert one.acc.tolist() == [1, 0] * 8
     asked = [text[: text.index("=") + 1] for text in texts(one)]
     assert asked[::2] == asked[1::2]

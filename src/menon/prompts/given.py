@@ -126,7 +126,8 @@ class GivenText:
     @property
     def step(self) -> str:
         """What a step learns from, in words."""
-        return f"{self.rows_per_step:,} {NAMES[self.form]}"
+        beside = "" if self.negatives == "none" else ", each beside a written answer"
+        return f"{self.rows_per_step:,} {NAMES[self.form]}{beside}"
 
     @property
     def learned(self) -> Learned:
