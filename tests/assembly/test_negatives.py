@@ -133,6 +133,7 @@ def test_a_policy_becomes_the_distribution_of_given_answers(folder, data, tmp_pa
 @pytest.mark.parametrize(
     ("name", "more", "words"),
     [
+        ("energy_nce", {"reference_update": "hard_reset"}, "a reference that stays as it is"),
         ("energy_nce", {"reference": "none"}, "compares with a reference, and this run has none"),
         (
             "contrastive_divergence",

@@ -46,7 +46,7 @@ def with_negatives(
     if given.negatives == "chains":
         check_lengths(begun, length)
     settings = replace(around_of(source, seed).sampling, stop=stop_of(source), max_new_tokens=length)
-    write = Negative(given.negatives, given.moves, placed.host, sampler, settings, seed)
+    write = NegativeWriter(given.negatives, given.moves, placed.host, sampler, settings, seed)
     answers = replace(write, kind="reference")(apart)
     pairs: list[Pair] = [
         pair_of(row[0], replace(one, answer=answer))
@@ -58,10 +58,15 @@ def with_negatives(
 def sampler_of_reference(
     kind: Negatives, models: Models, placed: Placed | Unwritten, seed: int, slots: int
 ) -> TorchSampler:
-    """A sampler on the weights of the reference. UserError: there is none, or no score to move chains by."""
+    """A sampler on the weights of the reference. UserError: there is none, it moves, or there is no score to
+    move chains by."""
     if models.reference == "none":
         raise UserError(
             f"negatives={kind} are written by the reference, and this run has none; set reference=frozen"
+        )
+    if models.reference_update is not None:
+        raise UserError(
+            f"negatives={kind} come from a reference that stays as it is; leave reference_update out"
         )
     if kind == "chains" and models.policy.head != "reward":
         raise UserError("negatives=chains draws by the score of the policy's head; set head=reward")
@@ -75,12 +80,12 @@ def check_lengths(begun: Sequence[Beside], length: int) -> None:
     if long:
         raise UserError(
             f"{len(long)} of {len(begun)} given answers are longer than {length} tokens, the most that a "
-            "chain may write; raise max_new_tokens, or leave them out by max_tokens"
+            "chain may write; raise source.max_new_tokens, or leave them out by max_tokens"
         )
 
 
 @dataclass(frozen=True)
-class Negative:
+class NegativeWriter:
     """Writes the answers beside those of some rows."""
 
     kind: Negatives
