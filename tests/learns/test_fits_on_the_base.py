@@ -36,12 +36,30 @@ def test_a_fit_from_graded_answers(name, words, tmp_path):
     assert report["after"]["accuracy"] > report["before"]["accuracy"] + 0.1
 
 
-def test_a_fit_from_draws(tmp_path):
-    """No reward is read: the run has the draws alone."""
-    asked = {"task": {"kind": "chain_sum", "min_terms": 3, "max_terms": 4}, "threads": 1, "device": "cpu"}
-    found = menon.posterior("base", method="rejection", n=60, out=str(tmp_path / "draws.jsonl"), **asked)
+@pytest.fixture(scope="module")
+def draws(tmp_path_factory) -> str:
+    """Draws of the optimum for 60 sums of three or four terms, nearly all of them right."""
+    out = tmp_path_factory.mktemp("draws") / "draws.jsonl"
+    task = {"kind": "chain_sum", "min_terms": 3, "max_terms": 4}
+    found = menon.posterior(
+        "base", task=task, method="rejection", n=60, out=str(out), threads=1, device="cpu"
+    )
     assert found.numbers["accuracy"] > 0.95
-    given = {"data": found.numbers["out"], "source.heldout": 60, "task": "chain_sum", **SHORT}
+    return found.numbers["out"]
+
+
+def test_a_policy_from_draws(draws, tmp_path):
+    """No reward is read: the run has the draws alone."""
+    given = {"data": draws, "source.heldout": 60, "task": "chain_sum", **SHORT}
     report = menon.train("energy_nce", steps=5, heldout=10, out=str(tmp_path / "run"), **given)
     assert report["after"]["accuracy"] > report["before"]["accuracy"] + 0.1
     assert report["after"]["energy/accuracy"] > 0.5
+
+
+def test_a_score_from_draws(draws, tmp_path):
+    """It comes to prefer held-out draws to answers of the base."""
+    given = {"data": draws, "rows_per_step": 16, "moves": 2, "heldout": 20, **SHORT}
+    report = menon.train("contrastive_divergence", steps=8, out=str(tmp_path / "run"), **given)
+    assert report["before"]["pairs/accuracy"] == 0.5
+    assert report["after"]["pairs/accuracy"] > 0.6
+    assert report["after"]["pairs/margin"] > 0
