@@ -116,6 +116,14 @@ def test_energy_nce():
     assert float(metrics["energy/accuracy"]) == 1
 
 
+def test_energy_nce_of_pairs():
+    """Where an answer of the reference stands beside each of the data, pairs are told apart by .7 + .3."""
+    batch, now = noise([1.0, 0.0], pair=[0, 0])
+    _, metrics = loss_and_metrics(Term(EnergyNCE(), SequenceMean()), batch, now)
+    assert float(metrics["pairs/accuracy"]) == 1
+    assert float(metrics["pairs/margin"]) == pytest.approx(1.0)
+
+
 def test_energy_nce_with_twice_as_many_answers_of_the_reference():
     """log k = log(1/2): softplus(-.7 + log 2) and two of softplus(-.3 - log 2)."""
     batch, now = noise([1.0, 0.0, 0.0])

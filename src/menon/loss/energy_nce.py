@@ -13,6 +13,7 @@ from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.bradley_terry import SCORE, scores_of
 from menon.loss.groups import on_answers, sums_of_log_ratios
+from menon.loss.pairs import of_pairs, pair_metrics
 from menon.loss.ratio import mean_over
 from menon.types import Metric, Unit
 from menon.update.protocols import Current, Need
@@ -67,10 +68,12 @@ class EnergyNCE:
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         present, real = batch.action_lengths > 0, batch.acc == 1
         energy_S = -self._scores(now, batch)
+        pairs = of_pairs(-energy_S, batch) if batch.pair is not None else None
         return {
             "energy/data": mean_over(energy_S, present & real),
             "energy/reference": mean_over(energy_S, present & ~real),
             "energy/accuracy": mean_over((self._logits(now, batch) > 0) == real, present),
+            **({} if pairs is None else pair_metrics(*pairs, now, batch)),
         }
 
     def _logits(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:

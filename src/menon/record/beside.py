@@ -13,7 +13,6 @@ ROWS = (
     ("distill/divergence", "divergence on held-out rows", ".3f"),
     ("pairs/accuracy", "held-out pairs put right", ".3f"),
     ("pairs/margin", "margin of a held-out pair", ".3f"),
-    ("energy/accuracy", "held-out answers told apart", ".3f"),
     ("mean_length", "length, tokens", ".1f"),
     ("entropy", "entropy, nats", ".3f"),
     ("working_share", "shows working", ".3f"),
