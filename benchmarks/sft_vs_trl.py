@@ -18,54 +18,21 @@ medians. Last line: `sft=R dpo=R`, of the base where it was measured.
 
 import argparse
 import sys
-from itertools import product
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from menon.base import WEIGHTS
 from menon.errors import UserError
-from side_by_side.crew import AS_THE_COMMAND, Crew, Process
+from side_by_side import duel
+from side_by_side.crew import Crew, Process
 from side_by_side.given import write_rows
-from side_by_side.report import (
-    Scan,
-    Setting,
-    alternate,
-    last_line,
-    machine,
-    measure_with,
-    row,
-    spread,
-    thread_counts,
-    times_faster,
-)
+from side_by_side.report import Setting, last_line, machine, row, spread, times_faster
 
-DTYPES = ("float32", "bfloat16")
 RECIPES = ("sft", "dpo")
 SIZES = {"base": (32, 60), "model": (8, 600)}
 """Model -> rows of a step, and least characters of an answer."""
 CASES = tuple(f"{name}-{model}" for model in SIZES for name in RECIPES)
-
-
-def ours_settings(scan: Scan, start: dict[str, Any]) -> Setting:
-    def setting(dtype: str, threads: int) -> Setting:
-        process = Process("menon_given_side", start | {"dtype": dtype}, environment=AS_THE_COMMAND)
-        return Setting(f"{threads} threads {dtype}", process, {"threads": threads})
-
-    return scan([setting(dtype, threads) for dtype, threads in product(DTYPES, thread_counts())])
-
-
-def trl_settings(scan: Scan, start: dict[str, Any], python: str) -> Setting:
-    """The whole step in one forward pass, then in four."""
-
-    def setting(dtype: str, micro: int, threads: int) -> Setting:
-        process = Process("trl_given_side", start | {"dtype": dtype, "micro": micro}, python)
-        return Setting(f"{threads} threads {dtype} {micro} a forward", process, {"threads": threads})
-
-    count = start["count"]
-    best = scan([setting(dtype, count, threads) for dtype, threads in product(DTYPES, thread_counts())])
-    dtype, threads = best.process.start["dtype"], best.request["threads"]
-    return scan([setting(dtype, count // 4, threads)])
 
 
 def measured(case: str, folder: str, crew: Crew, given: argparse.Namespace) -> float:
@@ -76,14 +43,13 @@ def measured(case: str, folder: str, crew: Crew, given: argparse.Namespace) -> f
     rows = write_rows(Path(crew.folder) / f"{case}.jsonl", count, characters, pairs=name == "dpo")
     start = {"name": name, "folder": folder, "rows": rows, "count": count}
     print(f"\n{case}: {count} {'pairs' if name == 'dpo' else 'rows'} a step", flush=True)
-    measure = measure_with(crew)
-    scans = {side: Scan(side, measure, lambda seconds: f"{seconds:>7.3f} s") for side in ("menon", "trl")}
-    best = {"menon": ours_settings(scans["menon"], start)}
-    crew.keep([])  # its memory is for TRL's settings
-    best["trl"] = trl_settings(scans["trl"], start, given.trl_python)
-    crew.keep([best["trl"].process])
-    measure(best["menon"])  # starts it again, and warms it up
-    seconds = alternate(best, measure, repeats)
+
+    def theirs(dtype: str, micro: int, threads: int) -> Setting:
+        process = Process("trl_given_side", start | {"dtype": dtype, "micro": micro}, given.trl_python)
+        return Setting(f"{threads} threads {dtype} {micro} a forward", process, {"threads": threads})
+
+    ours = partial(duel.ours, module="menon_given_side", start=start)
+    best, seconds = duel.in_turns(crew, ours, lambda scan: duel.trl(scan, theirs, count), ".3f", repeats)
     tokens = crew.ask(best["menon"].process, **best["menon"].request)["tokens"]
     amount, what = (count, "pairs") if name == "dpo" else (tokens, "learned tokens")
     print("\n" + row("side", "setting", "s a step", f"{what} a second") + "\n" + row(*["---"] * 4))
@@ -93,14 +59,8 @@ def measured(case: str, folder: str, crew: Crew, given: argparse.Namespace) -> f
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument(
-        "--trl-python", default=sys.executable, help="interpreter of an environment with trl 1.16"
-    )
+    asked = duel.parser(__doc__, CASES, "8 rows and 1 turn")
     asked.add_argument("--model", help="folder of a model for the cases sft-model and dpo-model")
-    asked.add_argument("--cases", nargs="+", choices=CASES, help="only these")
-    asked.add_argument("--repeats", type=int, default=3, help="turns of each side")
-    asked.add_argument("--quick", action="store_true", help="8 rows and 1 turn: a look, no result")
     given = asked.parse_args()
     print(machine())
     folders = {"base": str(WEIGHTS)} | ({"model": given.model} if given.model else {})

@@ -20,33 +20,19 @@ threads and dtype (float32 or bfloat16 autocast), and TRL's micro-batch and way 
 turns; the ratio is of medians. Last line: `ratio=R`, the smaller one of the two cases of the base.
 """
 
-import argparse
 import sys
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
+from functools import partial
 
 from menon.base import WEIGHTS
 from menon.errors import UserError
-from side_by_side import models
-from side_by_side.crew import AS_THE_COMMAND, Crew, Process
-from side_by_side.report import (
-    Scan,
-    Setting,
-    alternate,
-    last_line,
-    machine,
-    measure_with,
-    row,
-    spread,
-    thread_counts,
-    times_faster,
-)
+from side_by_side import duel, models
+from side_by_side.crew import Crew, Process
+from side_by_side.report import Scan, Setting, last_line, machine, row, spread, times_faster
 from side_by_side.task import write_questions
 from side_by_side.work import ragged
 
 PROMPTS, SAMPLES, QUESTIONS = 32, 8, 320
-DTYPES = ("bfloat16", "float32")
 
 
 @dataclass(frozen=True)
@@ -63,30 +49,6 @@ class Case:
 CASES = (Case("base", 20), Case("base", 50), Case("25M", 35))
 
 
-def ours_settings(scan: Scan, start: dict[str, Any]) -> Setting:
-    def setting(dtype: str, threads: int) -> Setting:
-        process = Process("menon_step_side", start | {"dtype": dtype}, environment=AS_THE_COMMAND)
-        return Setting(f"{threads} threads {dtype}", process, {"threads": threads})
-
-    return scan([setting(dtype, threads) for dtype, threads in product(DTYPES, thread_counts())])
-
-
-def trl_settings(scan: Scan, start: dict[str, Any], python: str) -> Setting:
-    """Generate with the whole step in one forward pass, then in four, then continuous batching."""
-
-    def setting(mode: str, dtype: str, micro: int, threads: int) -> Setting:
-        process = Process("trl_side", start | {"mode": mode, "dtype": dtype, "micro": micro}, python)
-        return Setting(f"{threads} threads {dtype} {mode} {micro} a forward", process, {"threads": threads})
-
-    answers = len(start["limits"])
-    best = scan(
-        [setting("generate", dtype, answers, threads) for dtype, threads in product(DTYPES, thread_counts())]
-    )
-    dtype, threads = best.process.start["dtype"], best.request["threads"]
-    best = scan([setting("generate", dtype, answers // 4, threads)])
-    return scan([setting("continuous", dtype, best.process.start["micro"], threads)])
-
-
 def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) -> float:
     """Prints the case; returns how many times faster Menon's step is."""
     folder = str(WEIGHTS) if case.model == "base" else models.random_model(case.model, crew.folder)
@@ -94,14 +56,19 @@ def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) ->
     limits = ragged(prompts * SAMPLES, case.mean)
     start = {"folder": folder, "questions": questions, "samples": SAMPLES, "limits": limits}
     print(f"\n{case.name}: {prompts} x {SAMPLES} answers, {sum(limits):,} new tokens a step", flush=True)
-    measure = measure_with(crew)
-    scans = {side: Scan(side, measure, lambda seconds: f"{seconds:>7.2f} s") for side in ("menon", "trl")}
-    best = {"menon": ours_settings(scans["menon"], start)}
-    crew.keep([])  # its memory is for TRL's settings
-    best["trl"] = trl_settings(scans["trl"], start, python)
-    crew.keep([best["trl"].process])
-    measure(best["menon"])  # starts it again, and warms it up
-    seconds = alternate(best, measure, repeats)
+
+    def setting(mode: str, dtype: str, micro: int, threads: int) -> Setting:
+        process = Process("trl_side", start | {"mode": mode, "dtype": dtype, "micro": micro}, python)
+        return Setting(f"{threads} threads {dtype} {mode} {micro} a forward", process, {"threads": threads})
+
+    def theirs(scan: Scan) -> Setting:
+        """Generate with the whole step in one forward pass, then in four, then continuous batching."""
+        best = duel.trl(scan, partial(setting, "generate"), len(limits))
+        made = best.process.start
+        return scan([setting("continuous", made["dtype"], made["micro"], best.request["threads"])])
+
+    ours = partial(duel.ours, module="menon_step_side", start=start)
+    best, seconds = duel.in_turns(crew, ours, theirs, ".2f", repeats)
     print("\n" + row("side", "setting", "s a step") + "\n" + row(*["---"] * 3))
     for side, times in seconds.items():
         print(row(side, best[side].label, spread(times, ".2f")))
@@ -109,16 +76,8 @@ def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) ->
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument(
-        "--trl-python", default=sys.executable, help="interpreter of an environment with trl 1.16"
-    )
-    asked.add_argument("--cases", nargs="+", choices=[case.name for case in CASES], help="only these")
-    asked.add_argument("--repeats", type=int, default=3, help="turns of each side")
-    asked.add_argument(
-        "--quick", action="store_true", help="8 prompts, the base alone and 2 turns: a look, no result"
-    )
-    given = asked.parse_args()
+    cases = [case.name for case in CASES]
+    given = duel.parser(__doc__, cases, "8 prompts, the base alone and 2 turns").parse_args()
     print(machine())
     ratios: dict[str, float] = {}
     for case in CASES:

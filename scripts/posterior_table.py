@@ -23,7 +23,8 @@ from menon.prompts.tasks import ChainSum, Countdown
 from menon.reward.call import UserReward
 from menon.reward.grade import grading_of
 from menon.rollout.posterior import SuffixMH
-from menon.rollout.posterior.chains import Trace, advance, any_place
+from menon.rollout.posterior.acceptance import any_place
+from menon.rollout.posterior.moves import Trace, advance
 from menon.rollout.posterior.target import Target
 from menon.types import Prompt, Sampling
 

@@ -1,5 +1,5 @@
-"""Writes src/menon/overrides.py, the types of the arguments of `menon.train` and `menon.evaluate`, from the
-dataclasses of the configuration.
+"""Writes src/menon/overrides.py, the types of the arguments of `menon.train`, `menon.evaluate` and
+`menon.posterior`, from the dataclasses of the configuration.
 
 python scripts/typed_overrides.py
 """
@@ -33,8 +33,8 @@ TABLES = {
 }
 """Settings that are tables of settings, which may also be given as a whole."""
 HEAD = '''\
-"""The arguments of `menon.train` and `menon.evaluate`, for type checkers and editors. Written by
-scripts/typed_overrides.py."""
+"""The arguments of `menon.train`, `menon.evaluate` and `menon.posterior`, for type checkers and editors.
+Written by scripts/typed_overrides.py."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypedDict
@@ -69,7 +69,16 @@ def text() -> str:
             "",
             "",
             *typed_dict(
-                "EvalOverrides", "Settings of an evaluation, as in `menon eval --help`.", eval_fields()
+                "EvalOverrides",
+                "Settings of an evaluation, as in `menon eval --help`.",
+                fields_of("eval.config", "EvalConfig"),
+            ),
+            "",
+            "",
+            *typed_dict(
+                "PosteriorOverrides",
+                "Settings of draws, as in `menon posterior --help`.",
+                fields_of("assembly.posterior", "PosteriorConfig"),
             ),
             "",
         ]
@@ -103,10 +112,9 @@ def run_fields() -> dict[str, tuple[str, str]]:
     return found | {name: table for name, table in tables.items() if name not in found}
 
 
-def eval_fields() -> dict[str, tuple[str, str]]:
-    """Name -> type and sentence of every setting of an evaluation."""
-    hints = hints_of("eval.config", "EvalConfig")
-    settings = settings_of("eval.config", "EvalConfig")
+def fields_of(module: str, cls: str) -> dict[str, tuple[str, str]]:
+    """Name -> type and sentence of every setting of a command that takes the model first."""
+    hints, settings = hints_of(module, cls), settings_of(module, cls)
     return {
         one.name: (hint_text(hints[one.name], one.name), one.sentence)
         for one in settings

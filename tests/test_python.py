@@ -113,7 +113,7 @@ class Polars(list):
 ROWS = [{"question": "1+1=", "answer": "2"}]
 
 
-@pytest.mark.parametrize("call", [menon.train, menon.evaluate])
+@pytest.mark.parametrize("call", [menon.train, menon.evaluate, menon.posterior])
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [

@@ -1,16 +1,14 @@
 """Menon's step on given text, as the recipes sft and dpo build it, on the same rows each time."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import partial
 from typing import Any
-
-import torch
 
 from menon.assembly.given import build_given
 from menon.config import changed
 from menon.recipes import recipe
 from side_by_side.channel import serve
-from side_by_side.menon_step_side import OPEN, Steps
+from side_by_side.menon_steps import OPEN, Steps, answering
 
 
 def steps_of(name: str, folder: str, rows: str, count: int, dtype: str, device: str = "cpu") -> Steps:
@@ -33,16 +31,7 @@ def steps_of(name: str, folder: str, rows: str, count: int, dtype: str, device: 
 
 
 def build(**start: Any) -> Callable[..., dict[str, Any]]:
-    @cache
-    def steps(threads: int) -> Steps:
-        return steps_of(**start)
-
-    def answer(threads: int) -> dict[str, Any]:
-        torch.set_num_threads(threads)  # before a run is built: it decides how many passes work side by side
-        mine = steps(threads)
-        return {"seconds": mine.seconds(), "tokens": mine.metric("tokens/generated")}
-
-    return answer
+    return answering(partial(steps_of, **start), lambda steps: {"tokens": steps.metric("tokens/generated")})
 
 
 if __name__ == "__main__":

@@ -1,63 +1,20 @@
 """Menon's training step, as the recipe grpo builds it, on a sampler whose answers have fixed lengths."""
 
-import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from menon.assembly.build import build as build_run
 from menon.config import changed
-from menon.loop import Run
 from menon.recipes import recipe
-from menon.record.clock import Clock
 from menon.reward.grade import grading_of
 from menon.source.online import Online
-from menon.source.protocols import Source
-from menon.step import improve
-from menon.types import Request, StepReport
+from menon.types import Request
 from side_by_side.channel import serve
+from side_by_side.menon_steps import OPEN, Steps, answering
 from side_by_side.task import digits
-
-OPEN = ExitStack()
-"""Runs that last as long as the process, as its measurements do."""
-
-
-class Steps:
-    """One step after another of a run; `seconds()` is what the next one takes."""
-
-    def __init__(self, run: Run, source: Source) -> None:
-        self.run, self.source = run, source
-        self.state = run.plan.initial_state()
-        self.step = 0
-        self.report: StepReport | None = None
-        """Of the last step."""
-
-    def seconds(self) -> float:
-        run, self.step = self.run, self.step + 1
-        start, clock = time.perf_counter(), Clock()
-        with clock("rollout"):
-            gathered = self.source.next()
-        report, self.state = improve(self.step, gathered, run.plan, run.host, self.state, clock)
-        self.source.learned(report)
-        with clock("sync"):
-            self.source.published(run.channel.publish(self.step).version)
-        self.report = replace(report, metrics={**report.metrics, **clock.times()})
-        return time.perf_counter() - start
-
-    @property
-    def policy(self) -> Any:
-        host: Any = self.run.host
-        return host.models["policy"]
-
-    def metric(self, name: str) -> float:
-        """Of the last step."""
-        assert self.report is not None
-        return self.report.metrics[name]
 
 
 def steps_of(
@@ -115,32 +72,20 @@ def script(sampler: Any, limits: Sequence[int]) -> None:
 
 
 def build(**start: Any) -> Callable[..., dict[str, Any]]:
-    @cache
-    def steps(threads: int) -> Steps:
+    def steps() -> Steps:
         made = steps_of(**start)
         made.seconds()  # starts the sampler's processes, which is no part of a step
         return made
 
-    def answer(threads: int) -> dict[str, Any]:
-        torch.set_num_threads(
-            threads
-        )  # before a run is built: it decides how many processes and passes work side by side
-        mine = steps(threads)
-        return measured(mine, mine.seconds())
-
-    def measured(steps: Steps, seconds: float) -> dict[str, Any]:
+    def numbers(steps: Steps) -> dict[str, float]:
         graded = steps.report.graded if steps.report is not None else ()
         prompts = {each.rollout.group: len(each.rollout.prompt.tokens) for each in graded}
         written, asked = int(steps.metric("tokens/generated")), sum(start["limits"])
         if written != asked:
             raise RuntimeError(f"{written} tokens were written, {asked} were asked for")
-        return {
-            "seconds": seconds,
-            "update": steps.metric("time/update"),
-            "tokens": written + sum(prompts.values()),
-        }
+        return {"update": steps.metric("time/update"), "tokens": written + sum(prompts.values())}
 
-    return answer
+    return answering(steps, numbers)
 
 
 if __name__ == "__main__":

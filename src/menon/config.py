@@ -419,7 +419,7 @@ def around_of(source: OnlineSource, seed: int) -> Around:
 def setup_of(config: RunConfig) -> Setup:
     """Everything that decides whether the parts of a run work together."""
     policy, rows = config.models.policy, config.rows
-    given = {} if rows is None else {"given": GIVEN | ({"pair"} if rows.form == "pairs" else set())}
+    given = {} if rows is None else {"given": GIVEN | ({"pair"} if rows.paired else set())}
     return Setup(
         rollout=config.source.rollout if rows is None else None,
         around=around_of(config.source, config.control.seed),

@@ -1,5 +1,5 @@
-"""The arguments of `menon.train` and `menon.evaluate`, for type checkers and editors. Written by
-scripts/typed_overrides.py."""
+"""The arguments of `menon.train`, `menon.evaluate` and `menon.posterior`, for type checkers and editors.
+Written by scripts/typed_overrides.py."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypedDict
@@ -60,6 +60,8 @@ RecipeName = Literal[
     "gkd",
     "dpo",
     "reward_model",
+    "energy_nce",
+    "contrastive_divergence",
 ]
 """The name of a recipe (docs/recipes.md)."""
 
@@ -314,3 +316,61 @@ class EvalOverrides(TypedDict, total=False):
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
     out: str
     """The file of results."""
+
+
+class PosteriorOverrides(TypedDict, total=False):
+    """Settings of draws, as in `menon posterior --help`."""
+
+    method: Part
+    """How draws are made; `menon help suffix_mh` and so on say what each does."""
+    beta: float
+    """Weight of the model against the reward: an answer is exp(r / beta) times likelier than the model
+    has it."""
+    draws: int
+    """Draws for each question."""
+    truncated: Literal["reject", "score"]
+    """Answers cut at the limit have probability 0 (reject), or count with their reward (score)."""
+    task: Part | None
+    """A built-in task, or your own dataclass, file.py:Class; its held-out questions are asked."""
+    data: str | None
+    """Questions and answers: a JSONL, JSON, CSV or Parquet file, a folder of the library datasets, or
+    hub:NAME."""
+    columns: Table
+    """Which columns of `data` hold question and answer, where their names do not say so."""
+    run: str | None
+    """A run folder whose template, reward and held-out questions are taken where no others are given.
+    The default is the run that the model comes from."""
+    reward: Reward | None
+    """As for `menon eval`. Default: that of the run or task, and exact for data."""
+    template: str | None
+    """A template by name, or text with {q} for the question. Default: that of the run, else none."""
+    template_arguments: Mapping[str, Any]
+    """What the model's chat template gets besides the messages."""
+    n: int | None
+    """How many questions; default: 200 of a task, all of a file."""
+    temperature: float
+    """Temperature of the model, which belongs to the distribution that the draws come from."""
+    top_p: float
+    """Answers come from the likeliest tokens that hold this much of the probability, as part of that
+    distribution."""
+    max_new_tokens: int | None
+    """Most tokens of an answer. Default: that of the run, else 96 for a built-in model, else what the
+    model's context leaves, at most 1,024."""
+    stop: Sequence[str]
+    """Strings that end an answer, besides the end-of-text token; without any, those of the template."""
+    keep_special_tokens: bool
+    """Special tokens stay in the text that rewards read."""
+    seed: int
+    """Seed of the draws."""
+    on_bad: Literal["stop", "skip"]
+    """Rows that cannot be used: do not start, or leave them out and count them."""
+    slots: int
+    """Answers that are written at the same time. Affects memory and speed only."""
+    threads: int | None
+    """Without a number as many as are free."""
+    dtype: Literal["float32", "float64"]
+    """Dtype of the weights."""
+    device: str
+    """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
+    out: str
+    """The file of draws, JSON lines; default: posterior/MODEL-SOURCE-METHOD-TIME.jsonl."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from menon.errors import UserError
-from menon.overrides import EvalOverrides, Overrides, RecipeName
-from menon.results import EvalNumbers, Numbers, Report, RunLine, with_reasons
+from menon.overrides import EvalOverrides, Overrides, PosteriorOverrides, RecipeName
+from menon.results import EvalNumbers, Numbers, Posterior, Report, RunLine, with_reasons
 
 if TYPE_CHECKING:
     from menon.eval.compare import Comparison
@@ -42,6 +42,26 @@ def evaluate(model: str = "base", /, **settings: Unpack[EvalOverrides]) -> EvalN
     from menon.assembly.evaluate import summary
 
     return Numbers(summary(measured(by_name({"model": model, **settings}))[0]))
+
+
+def posterior(model: str = "base", /, **settings: Unpack[PosteriorOverrides]) -> Posterior:
+    """Draws from pi*(y) = pi(y) exp(r(y) / beta) / Z, the best policy for a reward r and a KL penalty beta to
+    the model pi, without training; writes the draws as JSON lines, and gives them with their numbers.
+
+    Settings are those of `menon posterior` (`menon.assembly.posterior.PosteriorConfig`). UserError: settings
+    that do not fit, a file `out` that is there already, or no draw to any question.
+
+    >>> found = menon.posterior("base", task="chain_sum", n=2, draws=2, method="rejection", out="draws.jsonl")
+    >>> [(draw["question"], draw["acc"]) for draw in found.draws]
+    [('8+8+2+6+2+8=?', 1.0), ('8+8+2+6+2+8=?', 1.0), ('2+9+4+5+3=?', 1.0), ('2+9+4+5+3=?', 1.0)]
+    >>> found.numbers["prior_accuracy"] < found.numbers["accuracy"] == 1.0
+    True
+    >>> sft = menon.train("sft", data="draws.jsonl", model="base")  # doctest: +SKIP
+    """
+    from menon.assembly.draws import draw_to_file
+
+    stored = draw_to_file(by_name({"model": model, **settings}))
+    return Posterior(Numbers(stored.numbers), list(stored.draws))
 
 
 def by_name(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the functions of the package return."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
 from menon.errors import nearest
@@ -137,3 +138,36 @@ class RunLine(TypedDict):
 
 EvalNumbers = dict[str, Any]
 """Numbers of an evaluation by name, intervals as [low, high]."""
+
+
+class DrawLine(TypedDict):
+    """One draw of `menon.posterior`. `question` and `answer` are the columns that `menon train sft data=FILE`
+    reads."""
+
+    row: int
+    """The row of the question."""
+    question: str
+    answer: str
+    """The text that was drawn."""
+    gold: str | None
+    """The right answer, if the questions have one."""
+    tokens: list[int]
+    reward: float
+    acc: float | None
+    """1 for a right answer, 0 for another; None: not known."""
+    weight: float
+    """Its share of the draws to its question."""
+    chain: int
+    """Number of the chain, or of the draw."""
+    step: int
+    """Moves of its chain before it, or the number of the answer that was taken."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What `menon.posterior` returns."""
+
+    numbers: Numbers
+    """reward, accuracy, length and behaviours of the draws; those of the model's own answers as prior_reward
+    and so on; those of the method (docs/posterior.md); and `out`, the file of the draws."""
+    draws: list[DrawLine]

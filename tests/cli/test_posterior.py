@@ -1,10 +1,12 @@
 """`menon posterior`: the table, the file of draws, and what it refuses."""
 
+import doctest
 import json
 
 import numpy as np
 import pytest
 
+import menon
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.assembly import posterior
 from menon.assembly.posterior import read_posterior
@@ -13,6 +15,7 @@ from menon.cli import main
 from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.prompts.given import GivenText
+from menon.rollout.posterior import SIR
 from menon.types import Completion, Graded, Request, Rollout, Sampling, Verdict
 from scripted import complete, question
 
@@ -144,3 +147,32 @@ def test_without_a_length_an_answer_may_have_what_the_context_leaves(folder, mon
     words = ["data=sums.jsonl", "reward=mine.py:even", "truncated=score", "draws=1", "n=2", "method=sir"]
     assert main(["posterior", folder, *words, *ALIKE, "out=long.jsonl"]) == 0
     assert [config.max_new_tokens for config in asked] == [128 - 4]
+
+
+def test_the_example_of_the_function(tmp_path):
+    """From Python: the docstring's own example, and the file that it leaves."""
+    finder = doctest.DocTestFinder(recurse=False)
+    (example,) = finder.find(menon.posterior, "posterior", globs={"menon": menon})
+    assert doctest.DocTestRunner().run(example).attempted == 3
+    lines = [json.loads(line) for line in (tmp_path / "draws.jsonl").read_text().splitlines()]
+    assert [line["gold"] for line in lines] == ["34", "34", "23", "23"]
+    assert all(line["answer"].endswith(f"#{line['gold']}") for line in lines)
+
+
+def test_from_python_it_is_the_command(folder, capsys, tmp_path):
+    words = ["data=sums.jsonl", "beta=.5", "draws=2", "max_new_tokens=8", "truncated=score"]
+    assert (
+        main(["posterior", folder, *words, "method=sir", "reward=mine.py:even", *ALIKE, "out=a.jsonl"]) == 0
+    )
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    settings = {"data": tmp_path / "sums.jsonl", "beta": 0.5, "draws": 2, "max_new_tokens": 8, "seed": 0}
+    alike = {"truncated": "score", "method": SIR(), "threads": 1, "device": "cpu", "out": "b.jsonl"}
+    found = menon.posterior(folder, reward="mine.py:even", **settings, **alike)
+    assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
+    assert found.draws == [json.loads(line) for line in (tmp_path / "b.jsonl").read_text().splitlines()]
+    assert {**found.numbers, "seconds": 0, "out": ""} == {**said, "seconds": 0, "out": ""}
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UserError, match="exists already; set out= to a new file"):
+        menon.posterior(folder, **settings, **alike)
+    with pytest.raises(KeyError, match="there is no 'accurcy'; did you mean 'accuracy'"):
+        found.numbers["accurcy"]

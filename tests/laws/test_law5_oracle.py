@@ -17,7 +17,14 @@ from toy import log_probability
 
 PAGE = Path(__file__).parents[2] / "docs" / "oracle.md"
 PREFERENCES = {"bradley_terry", "cdpo", "cpo", "dpo", "ipo", "kto", "orpo", "robust_dpo", "simpo", "slic"}
-NO_ESTIMATOR = {"energy_nce", "entropy_coefficient", "kl_coefficient", "penalty_coefficient", "value"} | {
+NO_ESTIMATOR = {
+    "contrastive_divergence",
+    "energy_nce",
+    "entropy_coefficient",
+    "kl_coefficient",
+    "penalty_coefficient",
+    "value",
+} | {
     *PREFERENCES,
     *(part.kind for part in get_args(ShapingPart)),
 }

@@ -10,11 +10,14 @@ from torch import Tensor
 from menon.advantage import PosteriorWeights
 from menon.batch import Batch, take
 from menon.engines.in_process import InProcessHost
-from menon.loss import EnergyNCE, InfoNCA, PolicyGradient, TrajectoryBalance
+from menon.loss import ContrastiveDivergence, EnergyNCE, InfoNCA, PolicyGradient, TrajectoryBalance
 from menon.loss.aggregation import SequenceMean
+from menon.rollout.posterior.likelihood import Scored
+from menon.rollout.posterior.persistent import go_on
 from menon.update.objective import Micro, loss_of, prepare
 from menon.update.terms import MiniBatch, Term, Update
-from toy import END, Answer, Toy, batch_of_answers, log_probability, table
+from toy import END, Answer, Toy, answers, batch_of_answers, log_probability, table
+from toy_sampler import PROMPT, toy_target
 
 LENGTH, BETA, STEPS = 4, 0.5, 250
 REFERENCE = table(LENGTH, 1, 0.5)
@@ -110,3 +113,62 @@ def test_on_its_own_answers_trajectory_balance_climbs_the_regularised_reward():
             expected += p[i] * p[j] * torch.autograd.grad(loss, theta)[0]
     assert torch.allclose(expected, -BETA * true, rtol=0, atol=1e-10)
     assert float(true.norm()) > 0.05
+
+
+def test_chains_in_their_target_give_the_gradient_of_the_likelihood():
+    """Data from pi* and states from p = ref exp(score) / Z: the expected loss has half the gradient of
+    KL(pi* || p), and for states of another distribution it has not."""
+    batch, prior, star = known()
+    count = batch.num_sequences
+    score = torch.linspace(-1, 1, count, dtype=torch.float64).requires_grad_()
+    model = prior * score.exp() / (prior * score.exp()).sum()
+    (true,) = torch.autograd.grad((star * (star / model).log()).sum(), score)
+    twice = replace(take(batch, torch.arange(count).repeat(2)), pair=torch.arange(count).repeat(2))
+    twice = replace(twice, acc=(torch.arange(2 * count) < count).double())
+    for states, exact in ((model.detach(), True), (prior, False)):
+        column = score.repeat(2).repeat_interleave(twice.offset.diff())
+        loss = ContrastiveDivergence()({"reward_after": column}, twice)
+        share = (torch.cat([star, states]) / 2).repeat_interleave(twice.offset.diff())
+        (found,) = torch.autograd.grad((share * loss).sum(), score)
+        assert torch.allclose(found, true / 2, rtol=0, atol=1e-12) == exact
+
+
+CHAINS, MOVES = 64, 1
+
+
+def test_contrastive_divergence_reaches_the_optimum():
+    """An energy for each answer, from draws of the optimum beside persistent chains of `suffix_mh`, which
+    propose by the reference and accept by the energy as it is: KL(pi* || ref exp(-E) / Z) < .01."""
+    batch, prior, star = known()
+    every, place = answers(LENGTH), {answer: row for row, answer in enumerate(answers(LENGTH))}
+    random = torch.Generator().manual_seed(0)
+    score = torch.zeros(len(every), dtype=torch.float64, requires_grad=True)
+    assert float((star * (star / prior).log()).sum()) > 0.1
+
+    def scores(rollouts):
+        return score.detach()[[place[tuple(one.answer_tokens.tolist())] for one in rollouts]].tolist()
+
+    target = replace(toy_target(REFERENCE, LENGTH, shaped, 1.0, truncated="score"), grade=Scored(scores))
+    prompts = [replace(PROMPT, index=row) for row in range(CHAINS)]
+    with target.open() as writer:
+        states = [one for group in writer.groups(prompts, 1) for one in group]
+    optimiser = torch.optim.Adam([score], lr=0.1)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, STEPS)
+    loss = ContrastiveDivergence()
+    for step in range(STEPS):
+        verdicts = target.grade.grade_all([one.rollout for one in states])
+        states = [replace(one, verdict=verdict) for one, verdict in zip(states, verdicts, strict=True)]
+        states = go_on(states, [step * MOVES] * CHAINS, MOVES, target)
+        said = torch.tensor([place[tuple(one.rollout.answer_tokens.tolist())] for one in states])
+        data = torch.multinomial(star, CHAINS, True, generator=random)
+        pairs = take(batch, torch.cat([data, said]))
+        acc = (torch.arange(2 * CHAINS) < CHAINS).double()
+        pairs = replace(pairs, acc=acc, pair=torch.arange(CHAINS).repeat(2))
+        column = score[torch.cat([data, said])].repeat_interleave(pairs.offset.diff())
+        optimiser.zero_grad()
+        share = SequenceMean()(pairs, pairs.trained)
+        (share * loss({"reward_after": column}, pairs)).sum().backward()
+        optimiser.step()
+        schedule.step()
+    model = prior * score.detach().exp()
+    assert float((star * (star * model.sum() / model).log()).sum()) < 0.01

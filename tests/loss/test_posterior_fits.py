@@ -4,13 +4,14 @@ Three answers of one prompt with r = 1, 0, 0 and log pi - log ref = .2, -.1, 0; 
 """
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from menon.advantage import PosteriorWeights
 from menon.errors import UserError
-from menon.loss import DPO, EnergyNCE, InfoNCA, TrajectoryBalance
+from menon.loss import DPO, ContrastiveDivergence, EnergyNCE, InfoNCA, TrajectoryBalance
 from menon.loss.aggregation import PairMean, SequenceMean
 from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
@@ -115,6 +116,14 @@ def test_energy_nce():
     assert float(metrics["energy/accuracy"]) == 1
 
 
+def test_energy_nce_of_pairs():
+    """Where an answer of the reference stands beside each of the data, pairs are told apart by .7 + .3."""
+    batch, now = noise([1.0, 0.0], pair=[0, 0])
+    _, metrics = loss_and_metrics(Term(EnergyNCE(), SequenceMean()), batch, now)
+    assert float(metrics["pairs/accuracy"]) == 1
+    assert float(metrics["pairs/margin"]) == pytest.approx(1.0)
+
+
 def test_energy_nce_with_twice_as_many_answers_of_the_reference():
     """log k = log(1/2): softplus(-.7 + log 2) and two of softplus(-.3 - log 2)."""
     batch, now = noise([1.0, 0.0, 0.0])
@@ -181,3 +190,39 @@ def test_posterior_weights_skip_a_group_of_equal_rewards_and_failed_graders():
 def test_a_scale_is_positive(part):
     with pytest.raises(UserError, match="positive"):
         part(beta=0)
+
+
+def energies():
+    """Scores .7 and -.2 of given answers, -.3 and .4 of the states of chains beside them."""
+    batch = batch_of([[1, 1], [1, 0], [1, 0], [1, 1]], acc=[1.0, 0.0, 1.0, 0.0], pair=[0, 0, 1, 1])
+    return batch, {"reward_after": column_of(batch, [[9.0, 0.7], [-0.3, 0], [-0.2, 0], [5.0, 0.4]])}
+
+
+def test_contrastive_divergence():
+    """Half of E_data - E_model = -.25 + .05, with the derivatives -1/4 and 1/4 at the last tokens. The first
+    pair is put right, the second is not."""
+    batch, now = energies()
+    term = Term(ContrastiveDivergence(), SequenceMean())
+    value, gradient = value_and_gradient(term, batch, now)
+    assert value == pytest.approx((-0.25 + 0.05) / 2)
+    assert rows_of(batch, gradient).tolist() == [[0, -0.25], [0.25, 0], [-0.25, 0], [0, 0.25]]
+    _, metrics = loss_and_metrics(term, batch, now)
+    assert float(metrics["energy/data"]) == pytest.approx(-0.25)
+    assert float(metrics["energy/model"]) == pytest.approx(-0.05)
+    assert float(metrics["pairs/accuracy"]) == 0.5
+    assert float(metrics["pairs/margin"]) == pytest.approx((1.0 - 0.6) / 2)
+
+
+def test_a_chain_that_has_not_moved_is_a_pair_of_the_mean_too():
+    """Two equal texts cancel, and the other pair weighs no more for it; the metrics of pairs leave them
+    out."""
+    batch = batch_of([[1, 0]] * 4, acc=[1.0, 0.0, 1.0, 0.0], pair=[0, 0, 1, 1])
+    batch = replace(batch, token=torch.tensor([0, 5, 0, 5, 0, 5, 0, 6]))
+    now = {"reward_after": column_of(batch, [[0.3, 0], [0.3, 0], [0.7, 0], [0.1, 0]])}
+    term = Term(ContrastiveDivergence(), SequenceMean())
+    value, gradient = value_and_gradient(term, batch, now)
+    assert value == pytest.approx((-0.3 + 0.3 - 0.7 + 0.1) / 4)
+    assert rows_of(batch, gradient)[:, 0].tolist() == [-0.25, 0.25, -0.25, 0.25]
+    _, metrics = loss_and_metrics(term, batch, now)
+    assert float(metrics["pairs/dropped"]) == 1
+    assert float(metrics["pairs/margin"]) == pytest.approx(0.6)

@@ -12,7 +12,7 @@ from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError
 from menon.rollout.posterior import RSO, SIR, BestOfN, IndependentMH, Power, Rejection, SuffixMH
-from menon.rollout.posterior.chains import log_lengths, within_target
+from menon.rollout.posterior.acceptance import log_lengths, within_target
 from menon.rollout.posterior.mixing import of_values
 from menon.rollout.posterior.target import Target
 from menon.rollout.posterior.weights import bound_on_kl, effective_size, log_mean_exp, normalised

@@ -19,8 +19,8 @@ from menon.rollout.posterior import (
     SoftBestOfN,
     SuffixMH,
 )
-from menon.rollout.posterior.chains import within_target
-from menon.rollout.posterior.likelihood import LogProb
+from menon.rollout.posterior.acceptance import within_target
+from menon.rollout.posterior.likelihood import log_prob
 from menon.rollout.posterior.target import Target
 from menon.rollout.posterior.weights import bound_on_kl
 from menon.types import Graded, Rollout
@@ -143,7 +143,7 @@ def test_a_step_of_suffix_mh_leaves_the_optimum_as_it_is():
 def test_a_step_of_power_sampling_leaves_the_power_as_it_is():
     """pi^4, proposals at temperature 1/4; a low temperature alone is another distribution."""
     target = toy_target(table(SHORT, 1, 0.8), SHORT, right, BETA)
-    inner = replace(target, grade=LogProb(target))
+    inner = replace(target, grade=log_prob(target))
     power = (4 * log_probability(batch_of_answers(SHORT, right), table(SHORT, 1, 0.8))).exp()
     moved = kernel(known(inner, 0.25), inner, 0.25, Power(alpha=4).ahead)
     assert stays(power, moved) < 1e-6  # log-probs of a sampler are in fp32

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import torch
 
-from menon.rollout.posterior.target import Draw, Target
+from menon.rollout.posterior.drawn import Draw
+from menon.rollout.posterior.target import Target
 from menon.types import Completion, Prompt, Request, Rollout, Sampling, Verdict
 from scripted import RoundSampler
 from toy import END, Answer, answers, prefixes

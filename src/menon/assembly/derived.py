@@ -72,7 +72,7 @@ def sizes(config: RunConfig) -> Sizes:
     if config.rows is None:
         step = sizes_of(config.source.rollout, around_of(config.source, config.control.seed))
     else:
-        texts = config.rows.rows_per_step * (2 if config.rows.form == "pairs" else 1)
+        texts = config.rows.rows_per_step * (2 if config.rows.paired else 1)
         step = StepSizes(texts, 0, texts, texts, form=config.rows.step)
     return Sizes(step, step.sequences / count, config.control.steps * count, step.max_age * count - 1)
 

@@ -10,6 +10,7 @@ from menon.assembly.answer_length import length_for
 from menon.assembly.build import close_grade, evaluation_of, grade_of, plan_of, probe_of, reward_of
 from menon.assembly.chat_template import chat_with, check_used
 from menon.assembly.header import quantity
+from menon.assembly.negatives import sampler_of_reference, with_negatives
 from menon.assembly.origin import origin_of_run
 from menon.assembly.placement import Placed, Unwritten, device_of, place, place_without_sampler
 from menon.assembly.questions import held_out, heldout_questions, prompts_to_train, stop_of
@@ -57,13 +58,22 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             placed = place_without_sampler(config.models, config.engine, temperature, config.control, notify)
         found = rows_of(rows, notify)
         train, heldout = (encoded(part, config.source, rows, placed, notify) for part in found)
-        source: Source = Rows(train.rows, rows.rows_per_step, config.control.seed)
+        given = Rows(train.rows, rows.rows_per_step, config.control.seed)
+        source: Source = given
+        measured_on: Sequence[tuple[Example, ...]] = heldout.rows
+        if rows.negatives != "none":
+            seed, slots = config.control.seed, config.engine.slots
+            writer = sampler_of_reference(rows.negatives, config.models, placed, seed, slots)
+            undo.callback(writer.close)
+            source, measured_on = with_negatives(
+                given, heldout.rows, rows, config.source, placed, writer, seed
+            )
         if rows.written_share:
             grade = None if asked is None else asked.grade
             source = with_written(source, found[0], rows, config.source, writing, grade, around, notify)
             undo.callback(source.close)
         plan = plan_of(setup_of(config), around, config.models, config.control)
-        held = pack_examples(heldout.rows)
+        held = pack_examples(measured_on)
         yield Run(
             plan=plan,
             source=source,

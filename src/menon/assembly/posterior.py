@@ -34,7 +34,8 @@ from menon.eval.config import EvalConfig, Reward, Task
 from menon.prompts.reader import Columns
 from menon.reward.grade import grading_of
 from menon.rollout.posterior import PosteriorPart, SuffixMH
-from menon.rollout.posterior.target import Drawn, Target, Truncated
+from menon.rollout.posterior.drawn import Drawn
+from menon.rollout.posterior.target import Target, Truncated
 from menon.rollout.protocols import Grade
 from menon.settings import FreeSettings, choice, read
 from menon.types import Floats, Graded, Prompt, Rollout, Verdict

@@ -1,12 +1,11 @@
 """What the draws of a command show: the numbers over all questions, and a line for each draw."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from menon.rollout.posterior.target import Drawn
+from menon.results import DrawLine
+from menon.rollout.posterior.drawn import Drawn
 from menon.types import Graded, Metric, merge
 
 Weighed = Sequence[tuple[Graded, float]]
@@ -64,13 +63,12 @@ def facts(graded: Graded) -> dict[str, float]:
     return {name: float(value) for name, value in known.items() if not math.isnan(value)}
 
 
-def lines_of(drawn: Sequence[Drawn]) -> Iterator[str]:
-    """One JSON object for each draw. `question` and `answer` are the columns that `menon train sft data=FILE`
-    reads."""
+def lines_of(drawn: Sequence[Drawn]) -> Iterator[DrawLine]:
+    """The line of each draw."""
     for one in drawn:
         for draw in one.draws:
             verdict, rollout = draw.graded.verdict, draw.graded.rollout
-            line: Mapping[str, Any] = {
+            yield {
                 "row": one.prompt.index,
                 "question": one.prompt.columns.get("question", one.prompt.text),
                 "answer": rollout.text,
@@ -82,4 +80,3 @@ def lines_of(drawn: Sequence[Drawn]) -> Iterator[str]:
                 "chain": draw.chain,
                 "step": draw.step,
             }
-            yield json.dumps(line, ensure_ascii=False, allow_nan=False)

@@ -123,7 +123,8 @@ PAGES = {
     "code": "docs/sandbox.md",
     **dict.fromkeys(("sft", "dpo", "reward_model"), "docs/given_text.md"),
     **dict.fromkeys(
-        ("trajectory_balance", "infonca", "energy_nce", "posterior_weights"), "docs/posterior.md"
+        ("trajectory_balance", "infonca", "energy_nce", "posterior_weights", "contrastive_divergence"),
+        "docs/posterior.md",
     ),
     "calculator": "docs/environments.md",
     **{

@@ -1,18 +1,15 @@
 """`menon posterior MODEL`: draws from the optimum of a reward under a KL penalty to the model."""
 
 import json
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from menon import threads
-from menon.assembly.run import use
+from menon.assembly.draws import draw_to_file
 from menon.cli.words import NO_OPTION, understand
 from menon.errors import UserError
 
 if TYPE_CHECKING:
-    from menon.assembly.posterior import Drawing, PosteriorConfig
+    from menon.assembly.posterior import Drawing
 
 NAMES = {
     "acceptance": "accepted proposals",
@@ -38,40 +35,12 @@ def posterior(words: Sequence[str]) -> int:
             "folder of a model or of a run"
         )
     settings |= {"model": models[0]} if models else {}
-    chosen = threads.choose(settings)
-    use(chosen, str(settings.get("device", "auto")))
-    from menon.assembly.posterior import draw, read_posterior
-    from menon.assembly.posterior_numbers import lines_of
-    from menon.record import disk
-
-    config = read_posterior({**settings, "threads": chosen.count})
-    out = Path(config.out or default_out(config))
-    if out.exists():
-        raise UserError(f"{out} exists already; set out= to a new file")
-    notes: list[str] = []
-    start = time.perf_counter()
-    done = draw(config, notes.append)
-    seconds = round(time.perf_counter() - start, 3)
-    text = "".join(f"{line}\n" for line in lines_of(done.drawn))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        disk.write(out, text.encode())
-    except OSError as error:
-        raise UserError(f"{out} cannot be written ({disk.cause(error)}); set out= to another file") from None
-    for line in [*table(done), *(f"  {note}" for note in notes), f"  {seconds:.1f} s; draws are in {out}"]:
+    stored = draw_to_file(settings)
+    for line in [*table(stored.done), *(f"  {note}" for note in stored.notes)]:
         print(line)
-    counts = {"questions": len(done.drawn), "draws": sum(len(one.draws) for one in done.drawn)}
-    head = {"model": config.model, "method": config.method.kind, "beta": config.beta, "seed": config.seed}
-    print(
-        json.dumps({**head, **counts, **done.numbers.flat(), "seconds": seconds, "out": str(out)}), flush=True
-    )
+    print(f"  {stored.seconds:.1f} s; draws are in {stored.out}")
+    print(json.dumps(stored.numbers), flush=True)
     return 0
-
-
-def default_out(config: "PosteriorConfig") -> Path:
-    """The default file of draws: posterior/MODEL-SOURCE-METHOD-TIME.jsonl."""
-    name = "-".join(Path(word).name.split(".")[0] for word in (config.model, config.asked.source))
-    return Path("posterior") / f"{name}-{config.method.kind}-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
 
 
 def table(done: "Drawing") -> list[str]:

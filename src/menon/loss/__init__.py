@@ -4,6 +4,7 @@ from menon.loss.bradley_terry import BradleyTerry
 from menon.loss.cdpo import CDPO
 from menon.loss.cispo import CISPO
 from menon.loss.clip_cov import ClipCov
+from menon.loss.contrastive_divergence import ContrastiveDivergence
 from menon.loss.cpo import CPO
 from menon.loss.distill import Distill
 from menon.loss.dpo import DPO
@@ -39,6 +40,7 @@ LossPart = (
     | CDPO
     | CISPO
     | ClipCov
+    | ContrastiveDivergence
     | CPO
     | Distill
     | DPO

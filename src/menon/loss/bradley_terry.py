@@ -59,5 +59,9 @@ class BradleyTerry:
 
 def scores(now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
     """[P] scores of the preferred answers, and [P] of the others."""
-    last_S = ragged.last(batch.trained, batch.offset)
-    return of_pairs(now[need_column(SCORE)][last_S], batch)
+    return of_pairs(scores_of(now, batch), batch)
+
+
+def scores_of(now: Mapping[str, Tensor], batch: Batch) -> Tensor:
+    """[S] the score of each answer."""
+    return now[need_column(SCORE)][ragged.last(batch.trained, batch.offset)]

@@ -11,13 +11,12 @@ from torch.nn.functional import softplus
 from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
+from menon.loss.bradley_terry import SCORE, scores_of
 from menon.loss.groups import on_answers, sums_of_log_ratios
+from menon.loss.pairs import of_pairs, pair_metrics
 from menon.loss.ratio import mean_over
 from menon.types import Metric, Unit
-from menon.update.protocols import Current, Head, Need, need_column
-
-SCORE = Head("reward", "after")
-"""-E of a text: the output of the head named "reward" on the state after it."""
+from menon.update.protocols import Current, Need
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,12 @@ class EnergyNCE:
     def metrics(self, now: Mapping[str, Tensor], batch: Batch) -> dict[str, Metric]:
         present, real = batch.action_lengths > 0, batch.acc == 1
         energy_S = -self._scores(now, batch)
+        pairs = of_pairs(-energy_S, batch) if batch.pair is not None else None
         return {
             "energy/data": mean_over(energy_S, present & real),
             "energy/reference": mean_over(energy_S, present & ~real),
             "energy/accuracy": mean_over((self._logits(now, batch) > 0) == real, present),
+            **({} if pairs is None else pair_metrics(*pairs, now, batch)),
         }
 
     def _logits(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
@@ -84,4 +85,4 @@ class EnergyNCE:
         """[S] -E."""
         if self.energy == "log_ratio":
             return sums_of_log_ratios(now, batch, self)
-        return now[need_column(SCORE)][ragged.last(batch.trained, batch.offset)]
+        return scores_of(now, batch)

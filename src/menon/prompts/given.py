@@ -25,6 +25,7 @@ from menon.prompts.sources import BadRow, raw_rows
 Form = Literal["answers", "pairs", "labelled"]
 NAMES: dict[Form, str] = {"answers": "examples", "pairs": "pairs", "labelled": "labelled answers"}
 """What the rows of each form are called."""
+Negatives = Literal["none", "reference", "chains"]
 Learned = Literal["answers", "last_answer", "everything"]
 Messages = list[dict[str, Any]]
 
@@ -72,6 +73,12 @@ class GivenText:
     written_share: float = 0.0
     """Share of the steps that learn from what the policy writes. It answers the questions of `source` or, if
     that names none, those of the rows."""
+    negatives: Negatives = "none"
+    """Answers that are written beside the given ones, one to each. reference: new ones of the reference;
+    chains: draws by the policy's score, by Markov chains that begin at the given answers and go on whenever
+    their rows come again."""
+    moves: int = 4
+    """Moves of a chain before each step that learns from it."""
     train_on_prompt: bool = False
     """Learn the whole text, not only the answers."""
     last_turn_only: bool = False
@@ -87,6 +94,7 @@ class GivenText:
         at_least(1, "heldout", self.heldout)
         at_least(0, "heldout_seed", self.heldout_seed)
         at_least(1, "rows_per_step", self.rows_per_step)
+        at_least(1, "moves", self.moves)
         if self.max_tokens is not None:
             at_least(2, "max_tokens", self.max_tokens)
         if self.train_on_prompt and self.last_turn_only:
@@ -102,11 +110,24 @@ class GivenText:
             )
         if self.truncate and self.form != "answers":
             raise UserError("truncate cuts the ends that pairs and labels are about; leave it out")
+        if self.negatives != "none" and (
+            self.form != "answers" or self.truncate or self.train_on_prompt or self.written_share
+        ):
+            raise UserError(
+                f"negatives={self.negatives} puts another answer beside each whole given one; set "
+                "rows.form=answers, and leave truncate, train_on_prompt and written_share out"
+            )
+
+    @property
+    def paired(self) -> bool:
+        """Whether a step learns from pairs: of the file, or of given and written answers."""
+        return self.form == "pairs" or self.negatives != "none"
 
     @property
     def step(self) -> str:
         """What a step learns from, in words."""
-        return f"{self.rows_per_step:,} {NAMES[self.form]}"
+        beside = "" if self.negatives == "none" else ", each beside a written answer"
+        return f"{self.rows_per_step:,} {NAMES[self.form]}{beside}"
 
     @property
     def learned(self) -> Learned:

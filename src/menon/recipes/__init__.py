@@ -58,6 +58,8 @@ GIVEN = {
     "gkd": "the distributions of teacher=FOLDER, on given answers and on those that the policy writes",
     "dpo": "given pairs: the preferred answer gains on the other",
     "reward_model": "given pairs: a score for texts, which reward=preference reads",
+    "energy_nce": "given answers against the model's own: the policy becomes their distribution",
+    "contrastive_divergence": "given answers against chains: a score whose best policy writes like them",
 }
 """Recipes that learn from given text, `data=FILE`."""
 RECIPES = ONLINE | TAUGHT | GIVEN

@@ -31,9 +31,13 @@ class Rows:
         self._fingerprint = fingerprint_of(rows)
 
     def next(self) -> Gathered:
+        return Gathered(pack_examples([self.rows[row] for row in self.take()]))
+
+    def take(self) -> list[int]:
+        """The numbers of the next step's rows."""
         places = range(self._taken, self._taken + self.per_step)
         self._taken += self.per_step
-        return Gathered(pack_examples([self.rows[self._row(place)] for place in places]))
+        return [self._row(place) for place in places]
 
     def _row(self, place: int) -> int:
         epoch, index = divmod(place, len(self.rows))

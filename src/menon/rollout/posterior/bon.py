@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from menon.errors import at_least
-from menon.rollout.posterior.target import OUTSIDE, Drawn, Target, equal, tokens_in, too_few
+from menon.rollout.posterior.drawn import Drawn, equal, tokens_in, too_few
+from menon.rollout.posterior.target import OUTSIDE, Target
 from menon.rollout.posterior.weights import Weights, bound_on_kl
 from menon.types import Graded, Mean, Metric, Prompt
 

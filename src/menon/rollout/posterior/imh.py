@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from menon.rollout.posterior.chains import Schedule, drawn_from, walk, within_target
-from menon.rollout.posterior.target import Drawn, Target
+from menon.rollout.posterior.acceptance import within_target
+from menon.rollout.posterior.chains import Schedule, drawn_from, walk
+from menon.rollout.posterior.drawn import Drawn
+from menon.rollout.posterior.target import Target
 from menon.types import Prompt
 
 

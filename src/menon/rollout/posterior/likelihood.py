@@ -1,6 +1,6 @@
-"""Log-probs of whole answers: at temperature 1, and as they were proposed."""
+"""Graders of a target that are no reward: log-probs and energies of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from menon.errors import UserError
@@ -15,18 +15,29 @@ def proposed(graded: Graded) -> float:
 
 
 @dataclass(frozen=True)
-class LogProb:
-    """A grader whose score is the answer's log-prob at temperature 1."""
+class Scored:
+    """A grader whose scores come from a function of all answers at once."""
 
-    target: Target
+    score: Callable[[Sequence[Rollout]], Sequence[float]]
 
     def __call__(self, rollout: Rollout) -> Verdict:
         return self.grade_all([rollout])[0]
 
     def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
-        if self.target.untempered is None:
-            raise UserError("power needs the log-probs of a model in this process; take another method")
+        return [Verdict(float(score), float("nan")) for score in self.score(rollouts)]
+
+
+def log_prob(target: Target) -> Scored:
+    """Scores an answer by its log-prob at temperature 1. UserError: the model is not in this process."""
+    untempered = target.untempered
+    if untempered is None:
+        raise UserError("power needs the log-probs of a model in this process; take another method")
+
+    def score(rollouts: Sequence[Rollout]) -> list[float]:
+        columns = untempered(rollouts)
         return [
-            Verdict(float(logp[len(one.prompt.tokens) :].sum(dtype="float64")), float("nan"))
-            for one, logp in zip(rollouts, self.target.untempered(rollouts), strict=True)
+            float(logp[len(one.prompt.tokens) :].sum(dtype="float64"))
+            for one, logp in zip(rollouts, columns, strict=True)
         ]
+
+    return Scored(score)

@@ -6,12 +6,15 @@ from typing import Literal
 
 from menon.errors import UserError, at_least
 from menon.rollout.groups import judged
-from menon.rollout.posterior.chains import Trace, advance, any_place, log_lengths
-from menon.rollout.posterior.likelihood import LogProb, proposed
-from menon.rollout.posterior.mixing import mixing
-from menon.rollout.posterior.target import Drawn, Target, equal
-from menon.rollout.posterior.writer import Writer, limits_of
-from menon.types import Graded, Mean, Metric, Prompt, Sum
+from menon.rollout.posterior.acceptance import any_place, log_lengths
+from menon.rollout.posterior.blocks import begun, grown, limits_of
+from menon.rollout.posterior.chains import Schedule, drawn_from
+from menon.rollout.posterior.drawn import Draw, Drawn
+from menon.rollout.posterior.likelihood import log_prob, proposed
+from menon.rollout.posterior.moves import Trace, advance
+from menon.rollout.posterior.target import Target
+from menon.rollout.posterior.writer import tokens_of
+from menon.types import Graded, Prompt
 
 
 @dataclass(frozen=True)
@@ -48,51 +51,35 @@ class Power:
             raise UserError("power raises the model's own distribution: set temperature=1 and top_p=1")
         inner = replace(
             target,
-            grade=LogProb(target),
+            grade=log_prob(target),
             sampling=replace(prior, temperature=1 / self.alpha),
             truncated="score",
         )
-        most = prior.max_new_tokens
-        limits = limits_of(most, self.blocks)
-        last = -(-draws // self.chains) * self.moves
+        limits = limits_of(prior.max_new_tokens, self.blocks)
+        schedule = Schedule(self.chains, 0, self.moves)
         with inner.open() as writer:
-            begin = Writer(writer.stream, writer.grade, replace(inner.sampling, max_new_tokens=limits[0]))
-            traces = [
-                Trace.begun(prompt, group)
-                for prompt, group in zip(prompts, begin.groups(prompts, self.chains), strict=True)
-            ]
+            groups = begun(writer, prompts, self.chains, limits[0])
+            traces = [Trace.begun(*each) for each in zip(prompts, groups, strict=True)]
             for limit in limits:
-                longer = writer.grown([trace.states[-1] for trace in traces], limit)
+                longer = grown(writer, [trace.states[-1] for trace in traces], limit)
                 for trace, group in zip(traces, longer, strict=True):
-                    trace.tokens += size(group) - size(trace.states[-1])
+                    trace.tokens += tokens_of(group) - tokens_of(trace.states[-1])
                     trace.states[-1] = group
-                for _ in range(last if limit == most else self.moves):
+                last = limit == limits[-1]
+                traces = [trace.settled() for trace in traces] if last else traces
+                for _ in range(schedule.steps(draws)[-1] if last else self.moves):
                     advance(traces, writer, inner, any_place, self.ahead, limit)
-        return [self.drawn(trace, target, draws) for trace in traces]
+        found = [drawn_from(trace, schedule, draws, inner) for trace in traces]
+        return [replace(one, draws=regraded(one.draws, target), prior=()) for one in found]
 
     def ahead(self, state: Graded, proposal: Graded) -> float:
         gain = self.alpha * (proposal.verdict.score - state.verdict.score)
         return gain - proposed(proposal) + proposed(state) + log_lengths(state, proposal)
 
-    def drawn(self, trace: Trace, target: Target, draws: int) -> Drawn:
-        """Every `moves`-th state of the whole answers, with the verdicts of the target's grader."""
-        first = len(trace.states) - 1 - (-(-draws // self.chains) - 1) * self.moves
-        steps = range(first, len(trace.states), self.moves)
-        places = [(step, chain) for step in steps for chain in range(self.chains)][:draws]
-        states = [trace.states[step][chain] for step, chain in places]
-        rollouts, verdicts = judged(((n, one.rollout) for n, one in enumerate(states)), target.grade)
-        graded = [Graded(rollouts[number], verdicts[number]) for number in range(len(states))]
-        whole = len(trace.states) - len(steps) * self.moves
-        taken = trace.accepted[whole - 1 :]
-        metrics: dict[str, Metric] = {
-            "acceptance": Mean(sum(map(sum, taken)), sum(map(len, taken))),
-            "tokens": Sum(trace.tokens),
-            **mixing(trace.states[whole:], draws),
-        }
-        chains, numbers = [chain for _, chain in places], [step for step, _ in places]
-        return Drawn(trace.prompt, equal(graded, chains, numbers), (), metrics)
 
-
-def size(group: Sequence[Graded]) -> int:
-    """Tokens of the answers."""
-    return sum(len(one.rollout.answer_tokens) for one in group)
+def regraded(draws: Sequence[Draw], target: Target) -> tuple[Draw, ...]:
+    """The draws with the verdicts of the target's grader."""
+    _, verdicts = judged(((n, draw.graded.rollout) for n, draw in enumerate(draws)), target.grade)
+    return tuple(
+        replace(draw, graded=replace(draw.graded, verdict=verdicts[n])) for n, draw in enumerate(draws)
+    )

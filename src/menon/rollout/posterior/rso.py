@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from menon.errors import UserError, at_least
-from menon.rollout.posterior.target import OUTSIDE, Drawn, Target, equal, tokens_in, too_few
+from menon.rollout.posterior.drawn import Drawn, equal, tokens_in, too_few
+from menon.rollout.posterior.target import OUTSIDE, Target
 from menon.types import Graded, Mean, Metric, Prompt
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from menon.errors import at_least
-from menon.rollout.posterior.target import Drawn, Target, equal, tokens_in, too_few
+from menon.rollout.posterior.drawn import Drawn, equal, tokens_in, too_few
+from menon.rollout.posterior.target import Target
 from menon.rollout.posterior.weights import effective_size, log_mean_exp, normalised
 from menon.types import Graded, Mean, Metric, Prompt
 

@@ -1,15 +1,17 @@
 """Sequential Monte Carlo: many answers grow together, and promising ones multiply (arXiv 2404.17546)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from menon.errors import at_least
-from menon.rollout.posterior.cloud import Cloud, look_ahead
+from menon.rollout.posterior.blocks import begun, grown, limits_of
+from menon.rollout.posterior.cloud import Cloud
+from menon.rollout.posterior.drawn import Drawn, equal, too_few
 from menon.rollout.posterior.sir import NONE_USABLE
-from menon.rollout.posterior.target import Drawn, Target, equal, too_few
+from menon.rollout.posterior.target import Target
+from menon.rollout.posterior.twist import look_ahead
 from menon.rollout.posterior.weights import effective_size, log_mean_exp
-from menon.rollout.posterior.writer import Writer, limits_of
 from menon.types import Mean, Metric, Prompt, Sum
 
 
@@ -38,11 +40,10 @@ class SMC:
     def __call__(self, prompts: Sequence[Prompt], target: Target, draws: int) -> list[Drawn]:
         limits = limits_of(target.sampling.max_new_tokens, self.blocks)
         with target.open() as writer:
-            begin = Writer(writer.stream, writer.grade, replace(target.sampling, max_new_tokens=limits[0]))
-            groups = begin.groups(prompts, self.particles)
+            groups = begun(writer, prompts, self.particles, limits[0])
             clouds = [Cloud(prompt, group) for prompt, group in zip(prompts, groups, strict=True)]
             for limit in limits:
-                longer = writer.grown([cloud.particles for cloud in clouds], limit)
+                longer = grown(writer, [cloud.particles for cloud in clouds], limit)
                 for cloud, particles in zip(clouds, longer, strict=True):
                     cloud.grow(particles)
                 look_ahead(clouds, writer, target, self.lookahead, limit, limits[-1])

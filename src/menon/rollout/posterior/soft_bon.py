@@ -6,7 +6,8 @@ from typing import Literal
 
 from menon.errors import at_least
 from menon.rollout.posterior.bon import chosen
-from menon.rollout.posterior.target import Drawn, Target
+from menon.rollout.posterior.drawn import Drawn
+from menon.rollout.posterior.target import Target
 from menon.rollout.posterior.weights import Weights, effective_size, normalised
 from menon.types import Mean, Metric, Prompt
 

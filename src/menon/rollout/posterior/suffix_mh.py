@@ -5,16 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from menon.rollout.posterior.chains import (
-    Ahead,
-    Schedule,
-    any_place,
-    drawn_from,
-    log_lengths,
-    walk,
-    within_target,
-)
-from menon.rollout.posterior.target import Drawn, Target
+from menon.rollout.posterior.acceptance import Ahead, any_place, log_lengths, within_target
+from menon.rollout.posterior.chains import Schedule, drawn_from, walk
+from menon.rollout.posterior.drawn import Drawn
+from menon.rollout.posterior.target import Target
 from menon.types import Prompt
 
 

@@ -68,31 +68,6 @@ class Writer:
             for move, new in zip(moves, written, strict=True)
         ]
 
-    def grown(self, groups: Sequence[Sequence[Graded]], limit: int) -> list[list[Graded]]:
-        """The answers, of which those that have not ended go on up to `limit` tokens."""
-        moves = [
-            Ending(one, len(one.rollout.answer_tokens), (0, limit), chain)
-            for group in groups
-            for chain, one in enumerate(group)
-            if is_open(one, limit)
-        ]
-        longer = iter(self.endings(moves, limit))
-        return [[next(longer) if is_open(one, limit) else one for one in group] for group in groups]
-
-
-def is_open(graded: Graded, limit: int) -> bool:
-    """Whether an answer was cut before it had `limit` tokens."""
-    return graded.rollout.finish == "length" and len(graded.rollout.answer_tokens) < limit
-
-
-def limits_of(most: int, blocks: int) -> list[int]:
-    """The lengths at which blocks end: about equal parts of the longest answer, the last of them whole.
-
-    >>> limits_of(6, 4), limits_of(2, 16)
-    ([1, 3, 4, 6], [1, 2])
-    """
-    return sorted({max(1, most * (block + 1) // blocks) for block in range(blocks)})
-
 
 def whole(before: Rollout, cut: int, after: Rollout) -> Rollout:
     """`after`, which goes on from the first `cut` answer tokens of `before`, with these tokens as actions,
@@ -106,3 +81,8 @@ def whole(before: Rollout, cut: int, after: Rollout) -> Rollout:
     names = ("is_action", "logp", "log_kept", "entropy", "version")
     columns: dict[str, Any] = {name: joined(name) for name in names}
     return replace(after, group=before.group, sample=before.sample, **columns)
+
+
+def tokens_of(graded: Sequence[Graded]) -> int:
+    """Tokens of the answers, given beginnings included."""
+    return sum(len(one.rollout.answer_tokens) for one in graded)
