@@ -42,7 +42,8 @@ class PrintableStream:
         """Whether libraries draw progress bars on it."""
 
     def write(self, text: str) -> int:
-        start = PROGRESS.match(text).end() if self.progress else 0
+        bar = PROGRESS.match(text) if self.progress else None
+        start = bar.end() if bar else 0
         self.stream.write(text[:start] + printable(text[start:].replace("\t", TAB), keep="\n"))
         return len(text)
 
@@ -58,7 +59,7 @@ class PrintableStream:
 def printable_output() -> Iterator[None]:
     """Makes all text printable that is written to standard output and standard error meanwhile."""
     out, err = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = PrintableStream(out), PrintableStream(err, progress=True)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = PrintableStream(out), PrintableStream(err, progress=True)
     try:
         yield
     finally:
