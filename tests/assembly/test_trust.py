@@ -137,7 +137,7 @@ def test_another_word_is_refused(elsewhere, capsys):
         ({"reward": {"kind": "pkg.mod:Cls.method"}}, ["runs pkg.mod:Cls.method"]),
         ({"objective": {"p": {"correction": [{"kind": "x-y:C"}]}}}, ["runs x-y:C"]),
         ({"r": {"kind": "weighted", "parts": {"a": "m:f", "b": 1}}}, ["runs m:f"]),
-        ({"sandbox": "https://h/run"}, ["asks https://h/run with the key in OPENAI_API_KEY"]),
+        ({"sandbox": "https://h/run"}, ["asks https://h/run without a key"]),
         ({"url": "http://h", "key_variable": "K"}, ["asks http://h with the key in K"]),
         ({"environment": {"kind": "verifiers", "taskset": "t"}}, ["runs the taskset t of verifiers"]),
         (

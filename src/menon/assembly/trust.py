@@ -33,29 +33,35 @@ class Named:
     """Fingerprint that also holds what stands in the code."""
 
 
-def named_in(tree: Any, settings: Mapping[str, Any] | None = None) -> Iterator[Named]:
-    """Everything in a tree of settings that is code of somebody's, or a server; `settings` holds the value
-    `tree`. A text that only looks like the name of code counts too."""
+def named_in(tree: Any) -> Iterator[Named]:
+    """Everything in a tree of settings that is code of somebody's, or a server. A text that only looks like
+    the name of code counts too."""
     if isinstance(tree, Mapping):
-        for name, value in tree.items():
-            if name != WORD:
-                yield from named_in(value, tree)
+        yield from of_table(tree)
     elif isinstance(tree, Sequence) and not isinstance(tree, str):
         for value in tree:
-            yield from named_in(value, settings)
-    elif isinstance(tree, str) and "://" in tree:
-        key = str((settings or {}).get("key_variable", KEY))
-        server = digest("server", tree, key)
-        yield Named(f"asks {tree} with the key in {key}", server, server)
+            yield from named_in(value)
     elif isinstance(tree, str) and REFERENCE.fullmatch(tree) and not tree.startswith("hub:"):
         file = file_named(tree)
         where = f" ({file})" if file is not None and str(file) not in tree else ""
         place = ("code", str(file or tree))
         yield Named(f"runs {tree}{where}", digest(*place), digest(*place, source_hash(tree)))
-    if isinstance(tree, Mapping) and tree.get("kind") == "verifiers":
-        package = str(tree.get("taskset"))
+
+
+def of_table(table: Mapping[str, Any]) -> Iterator[Named]:
+    """What a table of settings names."""
+    if table.get("kind") == "verifiers":
+        package = str(table.get("taskset"))
         taskset = digest("taskset", package)
         yield Named(f"runs the taskset {package} of verifiers", taskset, taskset)
+    for name, value in table.items():
+        if isinstance(value, str) and "://" in value:
+            key = str(table.get("key_variable", KEY if name == "url" else ""))
+            server = digest("server", value, key)
+            with_key = f"with the key in {key}" if key else "without a key"
+            yield Named(f"asks {value} {with_key}", server, server)
+        elif name != WORD:
+            yield from named_in(value)
 
 
 def check_allowed(tree: Any, where: Path | str, word: Any = None) -> None:
