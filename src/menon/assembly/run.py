@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menon import threads
-from menon.assembly.trust import changed_code, check_allowed, remember_given, without_word
+from menon.assembly.trust import WORD, changed_code, check_allowed, remember_given, without_word
 from menon.base import BASES, default_model
 from menon.errors import UserError
 from menon.other_names import answer_for
@@ -200,10 +200,12 @@ def configured(
     from menon.recipes import recipe as named
     from menon.settings import read
 
-    settings, word = without_word(together(changes, again))
-    if again is not None:
-        check_allowed(again, "the run.json", word)
+    word = together(changes).get(WORD)
     changes = [without_word(change)[0] for change in changes]
+    if again is not None:
+        again, _ = without_word(again)
+        check_allowed(again, "the run.json", word)
+    settings = together(changes, again)
     names_given = [recipe, *(setting(tree, "recipe") for tree in (again or {}, *changes))]
     names = list(dict.fromkeys(str(one) for one in names_given if one is not None))
     if len(names) > 1:

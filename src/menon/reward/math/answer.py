@@ -15,11 +15,12 @@ from menon.reward.extract import WAYS, Way, boxed, names, stated, ways_named
 from menon.reward.math.lexicon import ALL_REALS, NO_SOLUTION
 from menon.reward.math.moments import same_moment
 from menon.reward.math.text import GROUPED, decimal, squeeze, tidy, words
+from menon.reward.math.worked import is_number, is_worked, repeats
 from menon.reward.pool import Broken, Costly, Pool
 from menon.thought import CLOSING, after_thinking, opens_thought
 from menon.types import Verdict
 
-State = Literal["right", "wrong", "unparsable", "too costly"]
+State = Literal["right", "wrong", "unparsable", "too costly", "unworked"]
 
 LONGEST = 2000
 """Most characters of a result that is parsed; a longer one is compared only as a string or as a number."""
@@ -72,10 +73,13 @@ class MathAnswer:
     text, and numbers exactly. If that does not decide, they are compared by the rules of
     `reward.math.compare` in one of `workers` processes, within `seconds` of CPU time.
 
-    `parts` counts two kinds of wrong answers: `unparsable` (nothing stated, or no mathematics) and
-    `too_costly` (over a limit). Where a worker fails for another reason the verdict is NaN with an error. A
-    gold answer that is a letter from A to J is compared as a choice, one that consists of words as words.
-    Several threads may call it.
+    With `worked`, where the gold answer is a number, a result with an operation left in it (12*13+5) is
+    wrong. Else a policy could learn to repeat the question's calculation.
+
+    `parts` counts kinds of wrong answers: `unparsable` (nothing stated, or no mathematics), `too_costly`
+    (over a limit) and `unworked`; `repeats_question` are those of the last that stand in the prompt. Where a
+    worker fails for another reason the verdict is NaN with an error. A gold answer that is a letter from A to
+    J is compared as a choice, one that consists of words as words. Several threads may call it.
 
     The processes start with the first comparison.
     """
@@ -87,6 +91,8 @@ class MathAnswer:
     """Processes that compare."""
     seconds: float = 0.4
     """CPU time of one comparison."""
+    worked: bool = True
+    """Where the gold answer is a number, the result has to be worked out."""
     kind: Literal["math"] = "math"
     apart: ClassVar[bool] = True
 
@@ -117,11 +123,11 @@ class MathAnswer:
         except Broken as error:
             return Verdict(float("nan"), float("nan"), error=f"the math verifier failed: {error}")
         score = float(state == "right")
-        return Verdict(
-            score,
-            score,
-            {"unparsable": float(state == "unparsable"), "too_costly": float(state == "too costly")},
-        )
+        parts = {name.replace(" ", "_"): float(state == name) for name in ("unparsable", "too costly")}
+        if self.worked:
+            repeated = state == "unworked" and repeats(self.result(prompt, completion), prompt)
+            parts |= {"unworked": float(state == "unworked"), "repeats_question": float(repeated)}
+        return Verdict(score, score, parts)
 
     def many(self, asked: Sequence[Asked]) -> list[Verdict]:
         """Verdicts in the order of the answers; all workers are used, so a costly answer does not delay the
@@ -131,11 +137,18 @@ class MathAnswer:
 
     def judge(self, prompt: str, completion: str, answer: str) -> State:
         gold = core(answer)
-        result = stated(prompt, completion, self.found_by) or ""
+        result = self.result(prompt, completion)
         whole = result if self.found_by == WAYS else after_thinking(prompt, completion) or ""
         if not gold:
             return "wrong"
-        return decide(gold, result, whole, lambda one, other: self.pool.ask(one, other))
+        state = decide(gold, result, whole, lambda one, other: self.pool.ask(one, other))
+        if state == "right" and self.worked and is_number(tidy(gold)) and not is_worked(tidy(strip(result))):
+            return "unworked"
+        return state
+
+    def result(self, prompt: str, completion: str) -> str:
+        """The result that the answer states; "" where it states none."""
+        return stated(prompt, completion, self.found_by) or ""
 
     def test(self) -> None:
         for gold, result, right in KNOWN:
