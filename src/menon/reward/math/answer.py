@@ -46,6 +46,8 @@ _QUOTED_VALUE = re.compile(
 )
 """A value in quotation marks, and words beside it."""
 
+TRIES = 5
+"""How often a comparison of the self-test is tried where the machine has no time for it."""
 KNOWN: tuple[tuple[str, str, bool], ...] = (
     ("18", "18.0", True),
     ("\\frac{1}{2}", "0.5", True),
@@ -152,15 +154,28 @@ class MathAnswer:
 
     def test(self) -> None:
         for gold, result, right in KNOWN:
-            try:
-                found = self.judge("", f"\\boxed{{{result}}}", gold)
-            except Broken as error:
-                raise UserError(f"the math verifier cannot start: {error}") from error
+            found = self.tested(gold, result)
             if (found == "right") != right:
                 raise UserError(
                     f"the math verifier finds {result} {found} where {gold} is asked, in its self-test; "
                     "install menon's dependencies again"
                 )
+
+    def tested(self, gold: str, result: str) -> State:
+        """What it finds; on a machine that is busy it is asked again."""
+        for tries in range(TRIES, 0, -1):
+            try:
+                found = self.judge("", f"\\boxed{{{result}}}", gold)
+            except Broken as error:
+                if tries == 1:
+                    raise UserError(
+                        f"the math verifier cannot start: {error}, {TRIES} times in a row; try again when "
+                        "less runs on this machine"
+                    ) from error
+                continue
+            if found != "too costly":
+                break
+        return found
 
     def spell(self, prompt: str, answer: str) -> str:
         """The shortest completion that states an answer; with it the gold answers of a data set are
