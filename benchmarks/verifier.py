@@ -40,7 +40,7 @@ def main() -> None:
     ]
     tame = [case for case in cases if "hostile" not in case.get("group", "") + case.get("kind", "")]
     started = time.perf_counter()
-    verifier = MathAnswer(names(LENIENT))
+    verifier = MathAnswer(names(LENIENT), worked=False)
     started = time.perf_counter() - started
     lenient, exact = accepted_by(verifier), accepted_by(ExactMatch())
     print(

@@ -16,6 +16,12 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def state(tmp_path_factory):
+    """What the user of these tests has named (`assembly.trust`) is not the user's of this machine."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture
 def shared() -> Path:
     """Data sets and golden vectors beside the checkout; a test that wants them skips without them."""

@@ -225,6 +225,7 @@ def test_settings_in_messages_exist():
     }
     names = {name.rpartition(".")[2] for name in (known() - set(METRICS)) | others}
     names |= {"critic", "optimiser", "natural", "columns", "corpus", "full", "key", "coef", "credit", "ways"}
+    names |= {"own_code"}  # the word of the commands that read a run folder
     names |= {"attn_implementation"}  # of transformers
     names |= {"seeds", "jobs", "sort", "csv"}  # of sweep and runs
     named = [

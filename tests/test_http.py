@@ -1,5 +1,6 @@
 """The one HTTP client, against a server on this machine."""
 
+import gzip
 import json
 import random
 import subprocess
@@ -127,6 +128,56 @@ def test_a_lost_connection_and_no_json_are_asked_again(server: Server, waits: li
     server.answer = lambda handler, count: reply(handler, 200, b"[" * 100_000)
     assert f"{server.url} gave no answer: " in str(failure(server, retries=1))
     assert len(server.bodies) == 4
+
+
+def test_headers_in_drops_are_given_up_at_the_time_limit(server: Server) -> None:
+    """Each byte comes well within the limit, and no silence is long."""
+
+    def drops(handler: BaseHTTPRequestHandler, count: int) -> None:
+        try:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(100):
+                handler.wfile.write(b"a")
+                time.sleep(0.05)
+        except OSError:
+            pass
+        handler.close_connection = True
+
+    server.answer = drops
+    start = time.monotonic()
+    assert str(failure(server, time_limit=0.5)) == f"{server.url} gave no answer: it took longer than 0.5 s"
+    assert time.monotonic() - start < 4
+
+
+def test_a_key_does_not_follow_a_redirect(server: Server) -> None:
+    other = Server()
+
+    def elsewhere(handler: BaseHTTPRequestHandler, count: int) -> None:
+        handler.send_response(307)
+        handler.send_header("Location", other.url)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    server.answer = elsewhere
+    with JsonServer(server.url, time_limit=5) as client, pytest.raises(ServerFailed, match="answered 307"):
+        client.post({}, headers={"Authorization": "Bearer secret"})
+    assert other.headers == []
+    other.http.shutdown()
+    other.http.server_close()
+
+
+def test_a_packed_answer_is_not_unfolded(server: Server) -> None:
+    def packed(handler: BaseHTTPRequestHandler, count: int) -> None:
+        data = gzip.compress(b" " * 50_000_000)
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    server.answer = packed
+    assert str(failure(server)) == f"{server.url} answered in gzip, which it was not asked for"
+    assert server.headers[0]["Accept-Encoding"] == "identity"
 
 
 def test_an_answer_in_drops_is_given_up_at_the_time_limit(server: Server) -> None:

@@ -17,23 +17,12 @@ import pytest
 from faults import Disk, filling
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
-from menon.loop import Agreement, Run, check_agreement, loop, lost, stop_requests
+from menon.loop import Agreement, check_agreement, loop, lost, stop_requests
 from menon.record import checkpoint
 from menon.record.reader import RunView
 from menon.record.transcripts import read_transcript
 from menon.types import NOT_APPLICABLE, Rollout, StepReport, Verdict
-from tiny_run import Watching, critic_first, even, models_of, opened, tiny_run, traces, weights_of
-
-
-def drive(
-    path: Path, run: Run | None = None, watch: Watching | None = None, stop_after: int | None = None
-) -> Watching:
-    """One session. `stop_after`: as many steps of the run are done when it is asked to stop."""
-    watch = watch or Watching()
-    run = run or tiny_run()
-    with opened(path) as folder:
-        loop(run, folder, watch, lambda: stop_after is not None and len(folder.metrics()) >= stop_after)
-    return watch
+from tiny_run import Watching, critic_first, drive, even, models_of, opened, tiny_run, traces, weights_of
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import traceback
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -113,18 +114,31 @@ def reference_of(thing: Any) -> str:
 
 
 def source_hash(reference: str) -> str:
-    """SHA-256 of the file that a reference names; the file is not run. "" if there is no file (an interactive
-    session)."""
+    """SHA-256 of the file that a reference names; "" if there is no file (an interactive session). Nothing is
+    run."""
+    file = file_named(reference)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file else ""
+
+
+def file_named(reference: str) -> Path | None:
+    """The file that a reference names, absolute. Nothing is run, not even the package that a module is in, as
+    `importlib.util.find_spec` would."""
     where = reference.rpartition(":")[0]
     if where.endswith(".py"):
-        file: Path | None = Path(where)
-    else:
-        try:
-            spec = importlib.util.find_spec(where)
-        except (ImportError, ValueError):
-            spec = None
-        file = Path(spec.origin) if spec is not None and spec.origin else None
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else ""
+        return Path(where).resolve() if Path(where).is_file() else None
+    places: list[str] | None = [os.getcwd(), *sys.path]
+    spec = None
+    for depth, _ in enumerate(names := where.split("."), start=1):
+        if where == "__main__" or places is None:
+            return None
+        spec = PathFinder.find_spec(".".join(names[:depth]), places)
+        places = (
+            None
+            if spec is None or spec.submodule_search_locations is None
+            else [*spec.submodule_search_locations]
+        )
+    file = Path(spec.origin) if spec is not None and spec.origin else None
+    return file.resolve() if file is not None and file.is_file() else None
 
 
 def label(part: object) -> str:

@@ -165,23 +165,73 @@ def test_a_model_without_a_short_path_needs_no_processes():
     assert sampler_of(2, kind="gpt2")._workers is None
 
 
-def test_a_dead_process_is_said():
+def test_a_process_that_was_killed_is_replaced_once_a_stream(one, capsys):
     sampler = sampler_of(2)
-    answers(sampler, requests())
-    os.kill(sampler._workers.workers[0].pid, signal.SIGKILL)
+    want = answers(one, requests())
     for _ in range(2):
+        pid = sampler._workers.workers[0].pid
+        os.kill(pid, signal.SIGKILL)
+        assert_same(answers(sampler, requests()), want)
+        assert sampler._workers.workers[0].pid not in (0, pid)
+        said = "a process that writes answers has ended (signal SIGKILL); another one writes what it owed"
+        assert capsys.readouterr().err == f"menon: {said}\n"
+    with sampler.open() as stream:
+        stream.ask(requests(samples=20, new=100))
+        worker = sampler._workers.workers[0]
         with pytest.raises(UserError, match=r"has ended \(signal SIGKILL\); if memory ran out .* threads=1"):
-            written_by(sampler, requests())
+            list(map(lambda _: worker.kill(), stream))  # noqa: C417 - each answer kills it again
     sampler.close()
     assert len(written_by(sampler, requests())) == 15  # in this process
 
 
-def test_a_process_that_dies_before_the_first_call_is_said():
+def test_a_process_that_dies_amid_its_answers_is_replaced(one, capsys):
+    """What it had answered is kept, what it owed is written by another."""
+    sampler = sampler_of(2)
+    asked = requests(samples=9, new=60)
+    want = {id(c.request): c for c in written_by(one, asked)}
+    with sampler.open() as stream:
+        stream.ask(asked)
+        found, killed = [], False
+        for completion in stream:
+            found.append(completion)
+            if not killed and sampler._workers.workers[0].pid and stream.workers.lanes[0].owed < 13:
+                killed = True
+                sampler._workers.workers[0].kill()
+    assert killed
+    assert "another one writes what it owed" in capsys.readouterr().err
+    assert sorted(id(c.request) for c in found) == sorted(want)
+    assert_same(found, [want[id(c.request)] for c in found])
+    sampler.close()
+
+
+def test_what_was_kept_cannot_be_replaced():
+    sampler = sampler_of(2)
+    with sampler.open(keep=True) as stream:
+        stream.ask(requests())
+        sampler._workers.workers[0].kill()
+        with pytest.raises(UserError, match=r"has ended \(signal SIGKILL\)"):
+            for _ in stream:
+                pass
+    sampler.close()
+
+
+def test_a_process_that_was_stopped_does_not_hang_the_run(one, monkeypatch, capsys):
+    monkeypatch.setattr("menon.engines.worker_samplers.BEAT", 0.1)
+    monkeypatch.setattr("menon.processes.idle.SILENT", 1.0)
+    sampler = sampler_of(2)
+    want = answers(one, requests())
+    answers(sampler, requests())
+    os.kill(sampler._workers.workers[0].pid, signal.SIGSTOP)
+    assert_same(answers(sampler, requests()), want)
+    assert "another one writes what it owed" in capsys.readouterr().err
+    sampler.close()
+
+
+def test_a_process_that_dies_before_the_first_call_is_replaced(one):
     sampler = sampler_of(2)
     sampler._workers.workers[0].kill()
-    assert sampler._workers.inbox.get(timeout=60) == (0, None)
-    with pytest.raises(UserError, match="has ended"):
-        written_by(sampler, requests())
+    assert sampler._workers.inbox.get(timeout=60) == ((0, 0), None)
+    assert_same(answers(sampler, requests()), answers(one, requests()))
     sampler.close()
 
 
@@ -222,7 +272,7 @@ def test_a_call_that_is_interrupted_ends_the_processes():
     sampler = sampler_of(2)
     answers(sampler, requests())
 
-    def interrupted(*args: object) -> list[Completion]:
+    def interrupted(*args: object, **limits: float) -> list[Completion]:
         raise KeyboardInterrupt
 
     sampler._workers.inbox = type("", (), {"get": interrupted, "empty": lambda self: False})()

@@ -29,7 +29,8 @@ OPEN = {
     ),
 }
 
-STANDARD = {"numpy", "menon.errors", "menon.parts", "menon.thought"}
+TEXTS = {"menon.foreign", "menon.printable", "menon.unpacking"}
+STANDARD = {"numpy", "menon.errors", "menon.parts", "menon.thought"} | TEXTS
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged", "menon.truth"}
 PROTOCOLS = {
     "menon.rollout.protocols",
@@ -45,11 +46,14 @@ MAY: dict[str, set[str]] = {
     "types": {"numpy", "menon.errors"},
     "parts": {"menon.types", "menon.errors"},
     "thought": set(),
+    "foreign": set(),
+    "printable": {"rich"},
+    "unpacking": {"menon.errors", "pyarrow"},
     "streams": {"numpy"},
     "intervals": {"numpy", "menon.streams"},
     "truth": {"menon.types", "menon.errors"},
     "http": {"httpx2", "tenacity"},
-    "processes": {"menon.errors", "menon.processes"},
+    "processes": {"menon.errors", "menon.processes", "menon.printable"},
     "ragged": {"torch"},
     "limit": set(),
     "docstrings": set(),

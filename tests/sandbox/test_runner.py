@@ -4,6 +4,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from menon.errors import UserError
 from menon.reward.code.tests import CodeTests
 from menon.sandbox.launch import SandboxError
 from menon.sandbox.runner import ask
@@ -17,6 +18,7 @@ def runner():
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             server.asked.append(json.loads(body))
+            server.keys.append(self.headers["Authorization"])
             status, reply = server.replies.pop(0)
             self.send_response(status)
             self.end_headers()
@@ -26,7 +28,7 @@ def runner():
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.replies = [], []
+    server.asked, server.replies, server.keys = [], [], []
     server.url = f"http://127.0.0.1:{server.server_port}/run"
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
@@ -67,7 +69,7 @@ def test_what_is_asked_and_what_comes_back(runner):
 def test_anything_but_a_verdict_is_no_verdict(runner, reply):
     runner.replies.append(reply)
     with pytest.raises(SandboxError, match="the runner"):
-        ask(runner.url, {}, 5)
+        ask(runner.url, {"tests": [1, 2]}, 5)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_anything_but_a_verdict_is_no_verdict(runner, reply):
 def test_a_failure_is_one_sentence_and_the_runner_is_asked_once(runner, reply, why):
     runner.replies.append(reply)
     with pytest.raises(SandboxError) as caught:
-        ask(runner.url, {}, 5)
+        ask(runner.url, {"tests": [1, 2]}, 5)
     assert str(caught.value).replace(runner.url, "URL").startswith(why)
     assert len(runner.asked) == 1
 
@@ -91,3 +93,61 @@ def test_no_runner_there():
     verdict = CodeTests(sandbox="http://127.0.0.1:9/run")("", ANSWER, **ROW)
     assert "cannot be asked" in verdict.error
     assert verdict.score != verdict.score
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"outcome": "fail", "passed": 0, "total": 2, "cpu_seconds": "x", "memory_mb": [1]},
+        {"outcome": "fail", "passed": 0, "total": 2, "cpu_seconds": 10**400, "memory_mb": None},
+        {"outcome": "fail", "passed": 0, "total": 2, "why": {"a": 1}},
+        {"outcome": ["fail"], "passed": 0, "total": 2},
+        {"outcome": "pass", "passed": 1, "total": 1},
+        {"outcome": "pass", "passed": 200, "total": 200},
+        {"outcome": "pass", "passed": 10**400, "total": 10**400},
+    ],
+)
+def test_no_reply_is_an_exception_of_the_reward(runner, reply):
+    runner.replies.append((200, reply))
+    verdict = CodeTests(sandbox=runner.url)("", ANSWER, **ROW)
+    if reply["total"] == 2 and reply["outcome"] == "fail":
+        assert (verdict.score, verdict.acc) == (0.0, 0.0)
+    else:
+        assert verdict.score != verdict.score
+        assert "the runner http" in verdict.error
+
+
+def test_another_number_of_tests_is_no_verdict(runner):
+    runner.replies.append((200, {"outcome": "pass", "passed": 1, "total": 1}))
+    verdict = CodeTests(sandbox=runner.url)("", ANSWER, **ROW)
+    assert verdict.error.endswith("has run 1 tests, and it was given 2")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("file:///etc/passwd", "is no address of a runner"),
+        ("ftp://host/run", "is no address of a runner"),
+        ("https:///run", "is no address of a runner"),
+        ("http://host.example/run", "by plain http"),
+        ("http://10.0.0.1:8000/run", "by plain http"),
+        ("http://127.0.0.1.example.com/run", "by plain http"),
+        ("http://localhost@evil.example/run", "by plain http"),
+    ],
+)
+def test_which_runners_are_asked(url, why):
+    with pytest.raises(UserError, match=why):
+        CodeTests(sandbox=url)
+    for fine in ("https://host/run", "http://127.3.0.1:9/run", "http://[::1]:9/run", "http://localhost/run"):
+        assert CodeTests(sandbox=fine).is_remote
+
+
+def test_a_key_is_sent_and_stands_in_no_setting(runner, monkeypatch):
+    reward = CodeTests(sandbox=runner.url, key_variable="RUNNER_KEY")
+    verdict = reward("", ANSWER, **ROW)
+    assert verdict.error.endswith("RUNNER_KEY, which holds its key, is not set")
+    monkeypatch.setenv("RUNNER_KEY", "secret")
+    runner.replies.append((200, {"outcome": "pass", "passed": 2, "total": 2}))
+    assert reward("", ANSWER, **ROW).acc == 1.0
+    assert runner.keys == ["Bearer secret"]
+    assert "secret" not in repr(reward)

@@ -20,7 +20,7 @@ from menon.engines.forward import ValueModel, value_head
 from menon.engines.hf_models import export
 from menon.engines.in_process import InProcessHost
 from menon.engines.torch_learner import TorchLearner, TorchScorer
-from menon.loop import Run
+from menon.loop import Run, loop
 from menon.loss import PolicyGradient, PPOClip, ValueLoss
 from menon.loss.aggregation import SequenceMean, TokenMean
 from menon.parts import Around
@@ -149,6 +149,17 @@ class Watching:
 def opened(path: Path) -> RunFolder:
     """The run folder at a path, made if it is not there."""
     return RunFolder.open(path) if (path / "run.json").exists() else RunFolder.create(path, {"seed": 0})
+
+
+def drive(
+    path: Path, run: Run | None = None, watch: Watching | None = None, stop_after: int | None = None
+) -> Watching:
+    """One session. `stop_after`: as many steps of the run are done when it is asked to stop."""
+    watch = watch or Watching()
+    run = run or tiny_run()
+    with opened(path) as folder:
+        loop(run, folder, watch, lambda: stop_after is not None and len(folder.metrics()) >= stop_after)
+    return watch
 
 
 def traces(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import fields
 from pathlib import Path
 
+from menon.assembly.trust import changed_code, check_allowed, without_word
 from menon.config import OnlineSource
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
@@ -10,7 +11,6 @@ from menon.old_formats import settings_as_begun
 from menon.record.layout import Layout
 from menon.record.reader import RunView
 from menon.settings import Tree, merged, read
-from menon.user_code import source_hash
 
 QUESTIONS = ("task", "data", "set")
 """Settings that name the questions; without any of them, a run's held-out questions are asked."""
@@ -45,10 +45,12 @@ def as_run(settings: Tree) -> Tree:
     How the policy answers is always taken over (`SHARED`). The reward and the length are taken over for all
     questions but those of a public set. UserError: there is no such run.
     """
+    settings, word = without_word(settings)
     run = settings.get("run") or run_of(str(settings.get("model", EvalConfig.model)))
     if run is None:
         return settings
     source = source_tree(Path(run))
+    check_allowed(source, Layout(Path(run)).about, word)
     own = not any(settings.get(name) is not None for name in QUESTIONS)
     names = [*SHARED]
     if settings.get("set") is None:
@@ -73,13 +75,11 @@ def source_of_run(run: str) -> OnlineSource:
     return read(OnlineSource, source_tree(Path(run)))
 
 
-def changed_code(run: str | None) -> list[str]:
+def notes_on_code(run: str | None) -> list[str]:
     """A sentence for each part or function of the user's that is not what it was when the run began."""
-    code = {} if run is None else settings_as_begun(RunView.open(run).settings).get("own_code") or {}
     return [
         f"{name} is not what it was when {run} began, so this is not quite that run's evaluation"
-        for name, known in code.items()
-        if source_hash(name) != known
+        for name in (() if run is None else changed_code(RunView.open(run).settings))
     ]
 
 

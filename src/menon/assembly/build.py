@@ -23,7 +23,7 @@ from menon.columns import Setup, check_sampler, estimator
 from menon.config import Control, Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.tokens import continue_with
+from menon.engines.tokens import continue_with, marker_for
 from menon.eval.probe import Probe
 from menon.eval.run import Evaluation
 from menon.loop import Agreement, Run
@@ -44,7 +44,7 @@ from menon.settings import plain_data
 from menon.source.online import Online
 from menon.source.queued import Queued
 from menon.step import Plan
-from menon.types import Prompt, Sampling
+from menon.types import Prompt, Sampling, Tokens
 from menon.update.terms import AnyTerm, Update
 from menon.user_code import unknown_reward
 
@@ -272,7 +272,13 @@ def answer_with(
     environment = source.environment
     if isinstance(environment, Verifiers) and not environment.tokenizer:
         environment = replace(environment, tokenizer=str(tokenizer.name_or_path))
-    tokenize, decode = continue_with(tokenizer), sampler.detokenizer.text
+    go_on, mark, decode = continue_with(tokenizer), marker_for(tokenizer), sampler.detokenizer.text
+    if getattr(environment, "special_tokens", False):
+        mark = str
+
+    def tokenize(text: str, before: Tokens) -> Sequence[int]:
+        return go_on(mark(text), before)
+
     return Turns(environment, tokenize, decode, seed, source.max_turns, graded_text=source.graded_text)
 
 

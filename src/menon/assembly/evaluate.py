@@ -28,7 +28,7 @@ def evaluate(
     settings that cannot be read, or a file `out` that exists already."""
     chosen = threads.choose(settings)
     use(chosen, str(settings.get("device", "auto")))
-    from menon.assembly.as_run import as_run, changed_code
+    from menon.assembly.as_run import as_run, notes_on_code
     from menon.assembly.evaluation import evaluate as run
     from menon.eval.config import EvalConfig, write_result
     from menon.settings import plain_data, read
@@ -39,7 +39,7 @@ def evaluate(
         raise UserError(f"out is the folder {out}; name a file in it, like out={out / 'result.json'}")
     if out.exists():
         raise UserError(f"{out} exists already; set out= to a new file")
-    notes = changed_code(config.run)
+    notes = notes_on_code(config.run)
     done = run(config, notes.append, lambda ready: on_ready(ready, chosen))
     stored = {**plain_data(done.config), "out": str(out)}
     write_result(out, stored, done.about, done.numbers, done.items)

@@ -313,7 +313,7 @@ class LenientChoice(MultipleChoice):
 
 
 CHECKS: dict[str, Callable[[], Reward]] = {
-    "math": lambda: MathAnswer(names(LENIENT)),
+    "math": lambda: MathAnswer(names(LENIENT), worked=False),
     "choice": LenientChoice,
     "numeric": lambda: WithinTolerance(ways=LENIENT),
     "code": CodeTests,

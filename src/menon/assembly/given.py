@@ -19,7 +19,7 @@ from menon.assembly.written import with_written
 from menon.batch import Batch, pack_examples
 from menon.config import OnlineSource, Policy, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
-from menon.engines.tokens import continue_with, tokenize_with
+from menon.engines.tokens import continue_with, marker_for, tokenize_with
 from menon.errors import UserError
 from menon.eval.run import Evaluation
 from menon.loop import Run
@@ -169,6 +169,7 @@ def encoder_of(source: OnlineSource, placed: Placed | Unwritten, rows: GivenText
         chat_with(tokenizer, source.template_arguments),
         placed.ends,
         rows.learned,
+        marker_for(tokenizer),
     )
 
 

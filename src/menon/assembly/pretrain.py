@@ -79,6 +79,8 @@ def begin(settings: Mapping[str, Any], out: Path) -> RunFolder:
     """The folder of the run within the model's folder: a new one, or that of an earlier start with the same
     settings."""
     unfinished, again = out / UNFINISHED, "menon pretrain with the same settings"
+    if unfinished.is_symlink():
+        raise disk.foreign(unfinished)
     if not unfinished.is_dir():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{out} exists already; name a new folder with out=")

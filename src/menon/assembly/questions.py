@@ -12,7 +12,7 @@ from menon.assembly.answer_length import least_room
 from menon.assembly.chat_template import chat_with, check_used
 from menon.config import OnlineSource
 from menon.engines.decoding.stop_strings import hidden_tags
-from menon.engines.tokens import tokenize_with
+from menon.engines.tokens import marker_for, tokenize_with
 from menon.errors import OnBad, UserError
 from menon.limit import Limit
 from menon.parts import TASK
@@ -267,6 +267,7 @@ def rendered(
         template,
         tokenize_with(tokenizer),
         chat=chat_with(tokenizer, template_arguments),
+        mark=marker_for(tokenizer),
         context=context or 2**31,
         max_new_tokens=max_new_tokens,
         on_bad=on_bad,

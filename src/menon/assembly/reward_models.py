@@ -12,7 +12,7 @@ from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
 from menon.engines.openai_client import OpenAIClient
 from menon.engines.preference_model import PreferenceModel, load_preference_model
-from menon.engines.tokens import continue_with, tokenize_with
+from menon.engines.tokens import continue_with, marker_for, tokenize_with
 from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError, first_line
 from menon.parts import Around
@@ -47,11 +47,12 @@ def with_models(
 
 def local_judge(name: str, device: torch.device, with_scorer: bool, max_new_tokens: int) -> Completer:
     """A judge model in this process, beside the policy; prompts are put into its chat template if it has
-    one, which may open a thought."""
+    one, which may open a thought. What spells a special token in a prompt is text."""
     model, tokenizer = load_policy(name, torch.float32 if device.type == "cpu" else torch.bfloat16, device)
-    whole, chat = tokenize_with(tokenizer), chat_with(tokenizer)
+    whole, chat, mark = tokenize_with(tokenizer), chat_with(tokenizer), marker_for(tokenizer)
 
     def tokenize(text: str) -> Sequence[int]:
+        text = mark(text)
         if chat is None:
             return whole(text)
         try:

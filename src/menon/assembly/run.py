@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menon import threads
+from menon.assembly.trust import WORD, changed_code, check_allowed, remember_given, without_word
 from menon.base import BASES, default_model
 from menon.errors import UserError
 from menon.other_names import answer_for
@@ -21,6 +22,7 @@ from menon.record.layout import Layout
 from menon.record.reader import RunView, damaged, read_about
 from menon.settings import Tree, merged, nested, setting, value_text
 from menon.threads import Threads
+from menon.user_code import source_hash
 
 if TYPE_CHECKING:
     from menon.config import RunConfig
@@ -47,10 +49,12 @@ def start(
     use(chosen, str(setting(settings, "device", "auto")))
     from menon.config import own_code
     from menon.record.folder import RunFolder
+    from menon.settings import plain_data
 
     config = configured(recipe, changes, chosen.count, again)
     out = Path(config.control.out)
     check_free(out)
+    remember_given(together(changes), plain_data(config) if again is None else {})
     config = replace(config, own_code=own_code(config))
     return drive(config, chosen, lambda run: RunFolder.create(out, run.settings, run.origin), show)
 
@@ -78,11 +82,15 @@ def check_free(out: Path) -> None:
 
 def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]:
     """Resumes a run and returns its report. Only the settings in `LATER` can change."""
+    changes, word = without_word(changes)
     refuse_fixed(path, changes)
     view = RunView.open(path)
     view.check_resumable()
     settings = settings_in(view.layout.about)
     check_place(view)
+    odd = changed_code(view.settings)
+    if odd and view.checkpoints:
+        raise UserError(learned_from(view, odd[0], bool(source_hash(odd[0]))))
     chosen = Threads(int(setting(settings, "threads")), "as the run began")
     use(chosen, str(setting(settings, "device", "auto")))
     from menon.config import RunConfig, changed, own_code
@@ -93,13 +101,10 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
     with RunFolder.open(path) as folder:
         if not view.checkpoints:
             folder.check_checkpoints()
+        check_allowed(settings, view.layout.about, word)
         config = changed(read(RunConfig, settings_as_begun(folder.settings)), changes)
         check_steps(view, config.control.steps)
-        now = own_code(config)
-        odd = [name for name, code in config.own_code.items() if now.get(name) != code]
-        if odd and view.checkpoints:
-            raise UserError(learned_from(view, odd[0], bool(now.get(odd[0]))))
-        config = replace(config, own_code=now)
+        config = replace(config, own_code=own_code(config))
         return drive(config, chosen, lambda run: folder.go_on(run.settings, odd), show)
 
 
@@ -195,9 +200,14 @@ def configured(
     from menon.recipes import recipe as named
     from menon.settings import read
 
+    word = together(changes).get(WORD)
+    changes = [without_word(change)[0] for change in changes]
+    if again is not None:
+        again, _ = without_word(again)
+        check_allowed(again, "the run.json", word)
     settings = together(changes, again)
-    named_in = [recipe, *(setting(tree, "recipe") for tree in (again or {}, *changes))]
-    names = list(dict.fromkeys(str(one) for one in named_in if one is not None))
+    names_given = [recipe, *(setting(tree, "recipe") for tree in (again or {}, *changes))]
+    names = list(dict.fromkeys(str(one) for one in names_given if one is not None))
     if len(names) > 1:
         raise UserError(
             f"the recipe is {names[0]}, and recipe={names[1]} names another; leave one of them out"

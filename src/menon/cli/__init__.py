@@ -7,10 +7,12 @@ import sys
 import tempfile
 import textwrap
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from types import TracebackType
 
 from menon.errors import UserError, nearest
+from menon.printable import printable_output
 
 HELP = """\
 Menon: reinforcement learning with verifiable rewards on language models.
@@ -81,13 +83,20 @@ def main(words: Sequence[str] | None = None) -> int:
     that was stopped because it learned nothing 3; a fault of menon prints one sentence and gives 1."""
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
+    with printable_output():
+        return ended(lambda: run([word for word in words if word != "--debug"]), debug)
+
+
+def ended(command: Callable[[], int], debug: bool) -> int:
+    """The exit code of a command; says what ended it."""
     try:
-        return run([word for word in words if word != "--debug"])
+        return command()
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Exception, KeyboardInterrupt) as error:
         if debug:
+            sys.excepthook = traced
             raise
         sentence = sentence_for(error)
         print(f"menon: {sentence or fault(error)}", file=sys.stderr)
@@ -175,6 +184,12 @@ def sentence_for(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return ""
+
+
+def traced(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints a stack trace, whose message may be somebody else's text."""
+    with printable_output():
+        traceback.print_exception(kind, error, trace)
 
 
 def fault(error: BaseException) -> str:

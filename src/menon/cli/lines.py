@@ -1,11 +1,10 @@
-"""Lines of a terminal: tables whose last column folds, texts of a model made visible, colours. Text that a
-model or a data set wrote is untrusted, so every control character in it is replaced."""
+"""Lines of a terminal: tables whose last column folds, texts of a model made visible, colours."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from menon.report.text_lines import printable
+from menon.printable import console, printable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -28,11 +27,9 @@ class Screen:
     """Prints lines to standard output: in colours on a terminal, plain elsewhere."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
         if reconfigure := getattr(sys.stdout, "reconfigure", None):
             reconfigure(errors="replace")  # a character that the output cannot encode is no error
-        self.console: Console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.console = console(soft_wrap=True)
         self.width = max(NARROWEST, min(WIDEST, self.console.width))
 
     def say(self, lines: "Iterable[Text | str]", style: str = "") -> None:
@@ -48,7 +45,7 @@ def one_line(text: str) -> str:
     >>> one_line("3+4=7\n#7")
     '3+4=7↵#7'
     """
-    return printable(text.replace("\r\n", "\n").replace("\n", LINE_BREAK))
+    return printable(text.replace("\r\n", "\n").replace("\n", LINE_BREAK), keep="")
 
 
 def visible(piece: str) -> str:

@@ -1,7 +1,6 @@
 """`menon sample MODEL [QUESTION]`: answers with their log-probs, on a terminal coloured by how uncertain each
 token was."""
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from menon.assembly.run import use
 from menon.cli.lines import heat
 from menon.cli.words import NO_OPTION, understand
 from menon.errors import UserError
-from menon.report.text_lines import printable
+from menon.printable import console
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -35,7 +34,6 @@ def sample(words: Sequence[str]) -> int:
     if plain and {"task", "question"} & settings.keys():
         raise UserError("a question is written out and a task is named; leave one of them out")
     use(threads.choose(settings), str(settings.get("device", "auto")))
-    from rich.console import Console
 
     from menon.assembly.as_run import environment_left_out
     from menon.assembly.sample import SampleConfig
@@ -44,21 +42,21 @@ def sample(words: Sequence[str]) -> int:
 
     config = read(SampleConfig, settings)
     answers = drawn(config, plain[0] if plain else None)
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    out = console(soft_wrap=True)
     prompt = answers[0].graded.rollout.prompt
-    gold = f"   the answer is {printable(prompt.answer)}" if prompt.answer is not None else ""
-    console.print(f"menon sample  {config.model}", markup=False)
-    console.print(f"  question     {printable(prompt.text)}{gold}", markup=False)
-    console.print(
+    gold = f"   the answer is {prompt.answer}" if prompt.answer is not None else ""
+    out.print(f"menon sample  {config.model}", markup=False)
+    out.print(f"  question     {prompt.text}{gold}", markup=False)
+    out.print(
         f"  temperature  {config.temperature:g}, top_p {config.top_p:g}, seed {config.seed}", markup=False
     )
     if (environment := environment_left_out(config.model)) is not None:
-        console.print(
+        out.print(
             f"  the run's environment {environment} does not answer here; menon eval uses it", markup=False
         )
     for number, one in enumerate(answers, start=1):
-        console.print(f"\n{number}  {facts(one)}", markup=False)
-        console.print(coloured(one))
+        out.print(f"\n{number}  {facts(one)}", markup=False)
+        out.print(coloured(one))
     return 0
 
 
@@ -74,14 +72,12 @@ def facts(one: "Sampled") -> str:
 
 
 def coloured(one: "Sampled") -> "Text":
-    """The answer, each token coloured more strongly the more uncertain it was. Control characters except line
-    breaks are replaced."""
+    """The answer, each token coloured more strongly the more uncertain it was."""
     from rich.text import Text
 
     rollout = one.graded.rollout
     text, acts = Text(), rollout.is_action
     entropies = [0.0] * rollout.num_actions if rollout.entropy is None else rollout.entropy[acts].tolist()
     for piece, entropy in zip(one.pieces, entropies, strict=True):
-        shown = "\n".join(printable(line) for line in piece.split("\n"))
-        text.append(shown, style=heat(entropy))
+        text.append(piece, style=heat(entropy))
     return text

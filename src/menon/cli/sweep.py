@@ -120,11 +120,15 @@ def new_plan(own: dict[str, str], rest: Sequence[str]) -> Plan:
 
 def resumed_plan(folder: Path, own: dict[str, str], rest: Sequence[str]) -> Plan:
     """The plan of a sweep that goes on, with what the words add to it."""
+    from menon.assembly.trust import WORD, check_allowed
+    from menon.cli.command import asked_by
     from menon.study.sweep import Arm
 
     stored = disk.read_json(folder / SWEEP)
     if not isinstance(stored, dict):
         raise UserError(f"{folder} holds no sweep (it has no {SWEEP}); name the folder of a `menon sweep`")
+    allowed = next((word.partition("=")[2] for word in rest if word.startswith(f"{WORD}=")), None)
+    rest = [word for word in rest if not word.startswith(f"{WORD}=")]
     steps = tuple(word for word in rest if word.startswith(("steps=", "control.steps=")))
     odd = next((word for word in rest if word not in steps), "out" if "out" in own else None)
     if odd:
@@ -134,6 +138,8 @@ def resumed_plan(folder: Path, own: dict[str, str], rest: Sequence[str]) -> Plan
         )
     shared, recipe = (*stored["shared"], *steps), tuple(stored["recipe"])
     arms = [Arm(name, (*words, *steps)) for name, words in stored["arms"].items()]
+    for arm in arms:
+        check_allowed(asked_by(arm.words).settings, folder / SWEEP, allowed)
     added = added_arms(own, recipe, shared)
     known = {arm.name for arm in arms} & {arm.name for arm in added}
     if known:

@@ -37,7 +37,7 @@ class OpenAIClient:
     """Prompts that are asked at the same time."""
     retries: int = 3
     time_limit: float = 60.0
-    """Seconds for one answer of the server."""
+    """Seconds for one call of the server."""
     pause: float = 0.5
     """Seconds before the second attempt; the pause doubles before each further one."""
 
@@ -67,7 +67,7 @@ class OpenAIClient:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             return reply_of(server.post(body, "chat/completions", headers))
-        except ServerFailed as error:
+        except Exception as error:  # of this prompt alone
             return error
 
 
@@ -84,6 +84,7 @@ def reply_of(answer: Any) -> tuple[str, dict[str, float]]:
         tokens = choice["logprobs"]["content"]
         first = tokens[0]
         pairs = [*first.get("top_logprobs", []), first]
-        return text, {str(pair["token"]): math.exp(min(0.0, pair["logprob"])) for pair in pairs}
-    except (KeyError, IndexError, TypeError, AttributeError):
+        logps = {str(pair["token"]): float(pair["logprob"]) for pair in pairs}
+        return text, {token: math.exp(min(0.0, logp)) for token, logp in logps.items() if logp == logp}
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         return text, {}

@@ -11,8 +11,9 @@ import transformers
 from menon.engines import hf_models
 from menon.engines.limits import context_of
 from menon.engines.tokenizer_files import load_tokenizer
-from menon.engines.tokens import tokenize_with
+from menon.engines.tokens import marker_for, tokenize_with
 from menon.errors import UserError
+from menon.foreign import marked_pieces
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class PreferenceModel:
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> list[float]:
-        tokenize = tokenize_with(self.tokenizer)
-        rows = [self._ended([*tokenize(text)]) for text in texts]
+        tokenize, mark = tokenize_with(self.tokenizer), marker_for(self.tokenizer)
+        rows = [self._ended([*tokenize(marked_pieces(text, mark))]) for text in texts]
         scores = [0.0] * len(rows)
         for places in padded_passes([len(row) for row in rows], self.tokens_per_forward):
             width = max(len(rows[place]) for place in places)

@@ -65,7 +65,7 @@ def json_object(file: Path) -> dict[str, Any]:
     """A JSON object; {} for anything else, which is for others to complain of."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -77,6 +77,6 @@ def _header(file: Path) -> dict[str, dict[str, Any]]:
         with file.open("rb") as content:
             size = int.from_bytes(content.read(8), "little")
             found = json.loads(content.read(min(size, file.stat().st_size)))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return {tensor: about for tensor, about in found.items() if isinstance(about, dict)}

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from menon.engines.decoding.stop_strings import text_of
+from menon.foreign import MARK, Marker, marker_of
 from menon.types import Tokens
 
 ANCHORS = ("a", "1", ".", "\n")
@@ -14,15 +15,34 @@ ANCHORS = ("a", "1", ".", "\n")
 character of one text with the first of the next."""
 NO_SPACE = "1=1,a.a"
 """A text without a space, into which some tokenizers put spaces when they decode it."""
+TAG = re.compile(r"</?[A-Za-z]\w*>")
+"""A tag, which may be one special token."""
 CONTEXT = 8
 """How many of the earlier tokens are looked at."""
 
 
 def ids_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], list[int]]:
     """A function from text to tokens that adds no special ones. Special tokens that the text spells out are
-    read as such."""
+    read as such, unless the spelling is marked as foreign."""
     whole: Any = tokenizer
-    return lambda text: list(whole(text, add_special_tokens=False)["input_ids"])
+
+    def ids(text: str) -> list[int]:
+        parts = text.split(MARK)
+        return [token for part in parts for token in whole(part, add_special_tokens=False)["input_ids"]]
+
+    return ids
+
+
+def marker_for(tokenizer: PreTrainedTokenizerBase) -> Marker:
+    """The function that marks, in foreign text, what spells a token with which turns and texts begin or end:
+    the tokenizer's special ones, and those of its chat template. Tags (`<think>`), which answers hold anyway,
+    and tokens that a run has added stay what they are."""
+    template = tokenizer.chat_template or ""
+    source = "".join(template.values()) if isinstance(template, dict) else template
+    ends = {str(name) for name in tokenizer.special_tokens_map.values() if isinstance(name, str)}
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    steering = {*map(str, tokenizer.all_special_tokens), *(name for name in special if name in source)}
+    return marker_of(ends | {name for name in steering if not TAG.fullmatch(name)})
 
 
 def tokens_or_none(bare: Callable[[str], list[int]], text: str) -> list[int] | None:
@@ -82,6 +102,13 @@ def continue_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str, Sequence
             return None
         return whole[len(first) :]
 
+    def apart(text: str, before: Sequence[int] | Tokens) -> list[int]:
+        """The parts between marks, each after those before it."""
+        ids: list[int] = []
+        for part in filter(None, text.split(MARK)):
+            ids += plain(part, [*map(int, before[-CONTEXT:]), *ids])
+        return ids
+
     def plain(text: str, before: Sequence[int] | Tokens) -> list[int]:
         tail = [int(token) for token in before[-CONTEXT:]]
         given, alone = decode(tail), bare(text)
@@ -98,6 +125,6 @@ def continue_with(tokenizer: PreTrainedTokenizerBase) -> Callable[[str, Sequence
     def tokenize(text: str, before: Sequence[int] | Tokens) -> list[int]:
         found = special.search(text)
         start = found.start() if found else len(text)
-        return [*(plain(text[:start], before) if start else []), *(bare(text[start:]) if found else [])]
+        return [*(apart(text[:start], before) if start else []), *(bare(text[start:]) if found else [])]
 
     return tokenize

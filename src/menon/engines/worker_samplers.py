@@ -5,13 +5,14 @@ code.
 
 import os
 import pickle
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
 
 from torch import nn
@@ -22,10 +23,13 @@ from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.sampler_process import BEGIN, END, ENDED, FURTHER, Begin, Further, Written
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError
+from menon.processes.idle import Idle
 from menon.processes.wire import Closed, Message, RemoteError
 from menon.processes.worker import Ended, Spawn, Worker
 from menon.types import Completion, Prompt, Request
 
+BEAT = 5.0
+"""Seconds after which it is looked whether the processes still compute."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 Asked = Iterable[Request]
 Read = Callable[[Iterable[Asked]], list[Request]]
@@ -46,31 +50,64 @@ class WorkerSamplers:
         """Starts the processes. They import their libraries while this process goes on."""
         self.parameters = list(model.parameters())
         self.weights = SharedWeights.of(self.parameters)
-        self.inbox: SimpleQueue[tuple[int, Any]] = SimpleQueue()
-        """Index of a worker, and its message, `Settled`, what it or a late request raised, or None once it
-        has ended."""
+        self.inbox: SimpleQueue[tuple[tuple[int, int], Any]] = SimpleQueue()
+        """Index and life of a worker, and its message, `Settled`, what it or a late request raised, or None
+        once it has ended."""
         launch = Spawn("menon.engines.sampler_process:SamplerHandler", environment=ONE_THREAD)
         self.workers = [Worker(launch) for _ in range(count)]
+        self.lives = [0] * count
+        """How often each has been started again."""
+        self.network = b""
         self.close = weakref.finalize(self, close_workers, self.workers, self.weights)
-        for index, worker in enumerate(self.workers):
-            worker.start()
-            worker.listen(self.inbox, index)
-            with suppress(Closed):  # it has died; the first stream reports that
-                worker.connection.send_descriptors(self.weights.descriptor)
+        for index in range(count):
+            self._start(index)
         self.busy = False
         """Whether a stream uses the processes; a second stream cannot use them at the same time."""
 
+    def _start(self, index: int) -> None:
+        worker = self.workers[index]
+        worker.start()
+        worker.listen(self.inbox, (index, self.lives[index]))
+        with suppress(Closed):  # it has died; the first stream reports that
+            worker.connection.send_descriptors(self.weights.descriptor)
+
+    def start_again(self, index: int) -> None:
+        """Starts a process in place of one that has ended, with the network."""
+        self.workers[index].close()
+        self.lives[index] += 1
+        self._start(index)
+        self.send(index, "network", self.network)
+
     def introduce(self, decoder: Decoder, detokenizer: Detokenizer) -> None:
         """Sends the network, before any requests."""
-        data = self.weights.dumps((decoder, detokenizer))
+        self.network = self.weights.dumps((decoder, detokenizer))
         for index in range(len(self.workers)):
-            self.send(index, "network", data)
+            self.send(index, "network", self.network)
 
     def send(self, index: int, name: str, body: bytes = b"") -> None:
         try:
             self.workers[index].send([name], body)
         except Ended:
-            self.inbox.put((index, None))
+            self.put(index, None)
+
+    def put(self, index: int, message: Any) -> None:
+        """Puts a message into the inbox as if the worker had sent it."""
+        self.inbox.put(((index, self.lives[index]), message))
+
+    def hear(self, waits_for: Callable[[int], bool]) -> tuple[int, Any]:
+        """The next message, with the index of its worker. None stands for a process that has ended, and for
+        one that is owed something by `waits_for`, and has not computed for `SILENT` seconds: it is stopped,
+        or hangs."""
+        idle = Idle()
+        while True:
+            with suppress(Empty):
+                (index, life), message = self.inbox.get(timeout=BEAT)
+                if life == self.lives[index]:  # not of a process that was replaced
+                    return index, message
+                continue
+            for index, worker in enumerate(self.workers):
+                if worker.pid and waits_for(index) and idle.too_long(worker.pid):
+                    worker.kill()
 
     def check(self) -> None:
         """UserError if the processes would not see the current weights."""
@@ -93,7 +130,7 @@ class WorkerLanes:
         self.prompts: dict[int, int] = {}
         """Index of a prompt -> the lane that has its kept prefixes."""
         begin = pickle.dumps(Begin(settings, keep))
-        self.lanes = [WorkerLane(workers, index, begin, read) for index in range(len(workers.workers))]
+        self.lanes = [WorkerLane(workers, index, begin, read, keep) for index in range(len(workers.workers))]
         workers.busy = True
 
     @property
@@ -125,7 +162,7 @@ class WorkerLanes:
         """Waits for a message: number of its lane, completions, tokens that were computed since the last one.
         UserError if a worker fails or dies."""
         try:
-            index, message = self.workers.inbox.get()
+            index, message = self.workers.hear(self._owes)
             lane = self.lanes[index]
             if isinstance(message, Settled):
                 lane.unsettled -= 1
@@ -135,12 +172,18 @@ class WorkerLanes:
                 written: Written = pickle.loads(message.body)
                 lane.owed -= len(written.completions)
                 return index + 1, lane.completions(written), written.computed_tokens
+            if message is None and lane.asks_again():
+                return index + 1, [], 0
             self._fail(index, message)
         except UserError:
             raise
         except BaseException:
             self.workers.close()  # a message may have been sent or taken in part
             raise
+
+    def _owes(self, index: int) -> bool:
+        """Whether a process has something to compute, and waits for nothing."""
+        return self.lanes[index].owed > 0 and not self.lanes[index].unsettled
 
     def _fail(self, index: int, message: BaseException | None) -> NoReturn:
         if message is None:
@@ -163,7 +206,7 @@ class WorkerLanes:
         if self.workers.close.alive:
             open_lanes = {lane.index for lane in self.lanes if lane.end()}
             while open_lanes:
-                index, message = self.workers.inbox.get()
+                index, message = self.workers.hear(open_lanes.__contains__)
                 if message is None:
                     open_lanes.discard(index)
                 elif isinstance(message, Message):
@@ -177,8 +220,15 @@ class WorkerLanes:
 class WorkerLane:
     """One process's part of a stream, seen from this process."""
 
-    def __init__(self, workers: WorkerSamplers, index: int, begin: bytes, read: Read) -> None:
+    def __init__(
+        self, workers: WorkerSamplers, index: int, begin: bytes, read: Read, keep: bool = False
+    ) -> None:
         self.workers, self.index, self.begin, self.read = workers, index, begin, read
+        self.may_restart = not keep
+        """Whether a new process may write what is owed: once, and only where nothing is kept from answers
+        that were written."""
+        self.latest = (0, 0)
+        """Most sequences at a time and the version of the weights, of the last requests."""
         self.requests: dict[int, Request] = {}
         """Requests without an answer, by number."""
         self.asked = self.owed = 0
@@ -190,10 +240,27 @@ class WorkerLane:
         self.late: SimpleQueue[Callable[[], None] | None] | None = None
 
     def packed(self, count: int, requests: Sequence[Request], most: int, version: int) -> bytes:
-        first = self.asked
+        first, self.latest = self.asked, (most, version)
         self.asked += len(requests)
         self.requests.update(enumerate(requests, first))
         return pickle.dumps(Further(count, bare(requests), first, most, version))
+
+    def asks_again(self) -> bool:
+        """Starts another process in place of one that has ended, and asks it for what is owed. Returns
+        whether that can be done."""
+        if not self.may_restart or not self.begun or not self.open:
+            return False
+        why = self.workers.workers[self.index].ended().words
+        print(
+            f"menon: a process that writes answers has ended ({why}); another one writes what it owed",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.may_restart = self.begun = False
+        self.workers.start_again(self.index)
+        owed, self.requests = list(self.requests.values()), {}
+        self.send(self.packed(0, owed, *self.latest))
+        return True
 
     def send(self, data: bytes) -> None:
         if not self.begun:
@@ -219,7 +286,7 @@ class WorkerLane:
                 data, message = b"", error
             with self.lock:
                 if self.open:
-                    self.workers.inbox.put((self.index, message))
+                    self.workers.put(self.index, message)
                     if data:
                         self.send(data)
 

@@ -184,7 +184,7 @@ def read_result(path: Path) -> tuple[dict[str, Any], list[Item]]:
         items = [read_item(plain) for plain in result.pop("items")]
     except FileNotFoundError:
         raise UserError(f"there is no file {path}; make one with `menon eval MODEL ... out={path}`") from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path} is no result of `menon eval`, or damaged; make it again") from None
     if not items:
         raise UserError(f"{path} holds no question; make it again with `menon eval`")

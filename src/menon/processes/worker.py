@@ -1,6 +1,7 @@
 """`Worker`: one way to start a process, ask it with a deadline, kill it, restart it, and learn why it
 ended."""
 
+import codecs
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from menon.errors import UserError
+from menon.printable import printable
 from menon.processes.child import command
 from menon.processes.deadline import Late
 from menon.processes.wire import Closed, Connection, Message, RemoteError, encode
@@ -220,11 +222,13 @@ class Output(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        text = codecs.getincrementaldecoder("utf-8")("replace")
         with open(self.pipe, "rb", buffering=0) as pipe:
             while piece := pipe.read(65536):
                 self.tail = (self.tail + piece)[-TAIL:]
+                shown = printable(text.decode(piece), keep="\n\t\r")  # it may print what a model wrote
                 with suppress(OSError):
-                    os.write(2, piece)
+                    os.write(2, shown.encode())
 
     def last_line(self) -> str:
         lines = [line for line in self.tail.decode(errors="replace").splitlines() if line.strip()]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from menon.errors import Fault, OnBad, UserError, first_line, refuse_rows
+from menon.foreign import Marker, with_marks
 from menon.prompts.given import Given, GivenRow, Learned, Messages, as_messages
 from menon.prompts.render import Chat, Tokenize, begin, tools_of
 from menon.prompts.sources import BadRow
-from menon.prompts.template import CHAT, TEMPLATES, Template, fill
+from menon.prompts.template import CHAT, NONE, TEMPLATES, Template, fill
 from menon.types import Example, Tokens
 
 GoOn = Callable[[str, Sequence[int] | Tokens], Sequence[int]]
@@ -30,6 +31,8 @@ class Encoder:
     ends: Collection[int]
     """The tokens that end an answer, the one that is put after plain text first."""
     learn: Learned = "answers"
+    mark: Marker = str
+    """Marks what spells special tokens in the row; with template=none a row spells them as it likes."""
 
     def __call__(self, given: Given, place: int) -> Example:
         """The example of one text. BadRow: the chat template or the tokenizer cannot take it, or nothing of
@@ -60,6 +63,8 @@ class Encoder:
 
     def pieces(self, given: Given, place: int) -> Iterator[Piece]:
         """The text in pieces that are tokenised one after the other, as when the model wrote the answers."""
+        if self.template != TEMPLATES[NONE]:
+            given = self.marked(given)
         if self.template.as_turn:
             found = list(self.turns(*self.messages(given, place), given))
             last = max((index for index, (_, learned) in enumerate(found) if learned), default=-1)
@@ -76,6 +81,10 @@ class Encoder:
         if given.question:
             yield fill(self.template, {**given.row, "question": given.question}), False
         yield given.answer, True
+
+    def marked(self, given: Given) -> Given:
+        question, answer, row = (with_marks(x, self.mark) for x in (given.question, given.answer, given.row))
+        return replace(given, question=question, answer=answer, row=row)
 
     def messages(self, given: Given, place: int) -> tuple[Messages, int]:
         """The whole conversation, and the number of messages at its beginning that are not learned."""

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from menon.errors import Fault, OnBad, UserError, first_line, refuse_rows
+from menon.foreign import Marker, with_marks, without_marks
 from menon.limit import Limit
 from menon.prompts.sources import BadRow
-from menon.prompts.template import CHAT, TEMPLATES, Template, fill, find_template
+from menon.prompts.template import CHAT, NONE, TEMPLATES, Template, fill, find_template
 from menon.types import Prompt, Tokens
 
 
@@ -41,6 +42,7 @@ def render(
     tokenize: Tokenize,
     *,
     chat: Chat | None = None,
+    mark: Marker = str,
     context: int,
     max_new_tokens: int,
     on_bad: OnBad = "stop",
@@ -49,10 +51,10 @@ def render(
 
     A prompt and an answer of `max_new_tokens` must fit into the model's `context`, which is a `Limit` or a
     number of tokens. `Prompt.index` is the row's place in `rows`; the raw question stays as the column
-    `question`. The chat template also gets the row's `tools`. UserError: an unknown template, one that needs
-    a column which a row lacks, chat messages without a chat template; a row that the chat template or the
-    tokenizer cannot take, whose prompt is too long or has no token (unless such rows are to be skipped and
-    others remain).
+    `question`. The chat template also gets the row's `tools`. `mark` marks special tokens that a row spells,
+    but not with template=none, where the row is the prompt. UserError: an unknown template, one that needs a
+    column that a row lacks, chat messages without a chat template; a row that cannot be read, is too long or
+    has no token (unless such rows are to be skipped and others remain).
     """
     form = find_template(template)
     if form.as_turn and chat is None:
@@ -70,7 +72,7 @@ def render(
     for index, row in enumerate(rows):
         place, said = f"row {index + 1}", begin(row["question"])
         try:
-            text, tokens = prompt_of(index, row, form, tokenize, chat)
+            text, tokens = prompt_of(index, row, form, tokenize, chat, mark)
         except BadRow as error:
             faults.append(Fault(place, str(error), said))
             continue
@@ -97,13 +99,20 @@ def render(
 
 
 def prompt_of(
-    index: int, row: Mapping[str, Any], template: Template, tokenize: Tokenize, chat: Chat | None
+    index: int,
+    row: Mapping[str, Any],
+    template: Template,
+    tokenize: Tokenize,
+    chat: Chat | None,
+    mark: Marker = str,
 ) -> tuple[str, Tokens]:
     """The prompt of a row, as text and as tokens. BadRow: the chat template or the tokenizer cannot take the
     row."""
     what = "chat template" if template.as_turn else "template"
     try:
-        text = render_one(index, row, template, chat)
+        text = render_one(
+            index, row if template == TEMPLATES[NONE] else with_marks(row, mark), template, chat
+        )
         what = "tokenizer"
         # A chat template writes the special tokens itself; those of the tokenizer would be second ones.
         ids = tokenize(text, special=not template.as_turn)
@@ -111,7 +120,7 @@ def prompt_of(
         raise
     except Exception as error:  # a template is a program that raises what it likes
         raise BadRow(f"cannot be read by the {what} of the model ({first_line(error)})") from error
-    return text, np.asarray(ids, dtype=np.int32).reshape(-1)
+    return without_marks(text), np.asarray(ids, dtype=np.int32).reshape(-1)
 
 
 def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Chat | None) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from menon.errors import UserError, offline_by, pip_install
+from menon.unpacking import gunzip, read_parquet
 
 HUB = "hub:"
 TRAIN = "train"
@@ -84,8 +85,7 @@ def read_bytes(path: Path) -> bytes:
         )
         raise UserError(f"there is no file {path} (looked from {Path.cwd()}){hub if not path.suffix else ''}")
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
+        data = gunzip(path) if path.suffix == ".gz" else path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(
             f"{path} is not a whole gzip file ({error}); compress it again, or take .gz off a plain "
@@ -189,11 +189,7 @@ def csv_rows(path: Path, data: bytes) -> Raw:
 
 
 def parquet_rows(files: Sequence[Path]) -> list[Any]:
-    import pyarrow.parquet
-
-    return [
-        row for file in files for row in _read(file, lambda file: pyarrow.parquet.ParquetFile(file).read())
-    ]
+    return [row for file in files for row in _read(file, read_parquet)]
 
 
 def arrow_rows(folder: Path) -> list[Any]:
@@ -230,7 +226,7 @@ def _read(file: Path, table: Callable[[Path], Any]) -> list[Any]:
 def _state(file: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         raise UserError(f"{file} is missing or damaged; save the data set again") from None
 
 

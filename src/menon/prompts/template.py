@@ -87,8 +87,11 @@ _DAPO = (
 CHAT = "chat"
 """The chat template of the model's own tokenizer; a question may also be a list of messages."""
 
+NONE = "none"
+"""The question as it is."""
+
 TEMPLATES: dict[str, Template] = {
-    "none": Template("{q}"),
+    NONE: Template("{q}"),
     CHAT: Template("{q}", as_turn=True),
     # DeepSeek-R1-Zero, arXiv 2501.12948, table 1. The period after the question is in the paper.
     "r1_zero": Template(_R1),

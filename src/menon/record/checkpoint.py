@@ -48,10 +48,10 @@ def save(folder: Path, snapshot: Snapshot, models: SaveModels, keep: int = KEEP)
     folder and leaves every older checkpoint as it was.
     """
     path = folder / step_name(snapshot.step)
-    aside = path.with_name(path.name + ".tmp")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = disk.temporary(disk.own_folder(folder) / path.name)
     try:
-        (aside / STATE).mkdir(parents=True)
+        aside.mkdir()
+        (aside / STATE).mkdir()
         models(aside)
         _write_state(aside, snapshot)
         _seal(aside)
@@ -72,9 +72,9 @@ def prune(folder: Path, keep: int) -> None:
     for step in steps_in(folder)[:-keep]:
         if step_name(step) == best:
             continue
-        aside = folder / f"{step_name(step)}.tmp"
+        aside = disk.temporary(folder / step_name(step))
         os.replace(folder / step_name(step), aside)
-        shutil.rmtree(aside)
+        disk.remove(aside)
 
 
 def mark_best(folder: Path, step: int | None, keep: int = KEEP) -> bool:
@@ -117,14 +117,14 @@ def load(path: Path) -> Snapshot:
         about = json.loads((path / STATE / "state.json").read_text(encoding="utf-8"))
         tensors = load_file(path / STATE / "tensors.safetensors")
         return Snapshot(about["step"], decode(about["state"], tensors), path)
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, RecursionError) as error:
         raise Damaged(f"its state cannot be read: {error}") from error
 
 
 def _set_aside(paths: list[Path]) -> None:
     for path in paths:
         aside = path.with_name(path.name + ".damaged")
-        shutil.rmtree(aside, ignore_errors=True)
+        disk.remove(aside)
         os.replace(path, aside)
 
 

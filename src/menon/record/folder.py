@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -57,6 +56,7 @@ class RunFolder:
         path = Path(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            check_own(Layout(path))
             lock = Lock(Layout(path).lock)
         except OSError as error:
             raise UserError(
@@ -94,6 +94,7 @@ class RunFolder:
         format, or it is running."""
         view = RunView.open(path)
         view.check_resumable()
+        check_own(view.layout)
         return RunFolder(view.path, view.about, Lock(view.layout.lock))
 
     def go_on(self, settings: Mapping[str, Any], changed_code: Sequence[str] = ()) -> "RunFolder":
@@ -197,11 +198,11 @@ class RunFolder:
         """Records a step. The transcript is written first, so a line of metrics means that its step is
         recorded completely. A step on given rows has no transcript. `spans` gives the transcript the text of
         each token."""
-        self.layout.transcripts.mkdir(exist_ok=True)
+        disk.own_folder(self.layout.transcripts)
         if len(report.graded) == len(report.offset) - 1:
             write_transcript(step_file(self.layout.transcripts, report.step), report, spans)
         if report.updates:
-            self.layout.updates.mkdir(exist_ok=True)
+            disk.own_folder(self.layout.updates)
             write_updates(step_file(self.layout.updates, report.step), report.step, report.updates)
         line = {"step": report.step, **report.metrics, "fingerprint": report.fingerprint}
         disk.append(self.layout.metrics, disk.json_line(line))
@@ -220,7 +221,7 @@ class RunFolder:
         """Records an evaluation. The answers are written first, so a line of numbers means that its
         evaluation is recorded completely. `seconds`: how long the evaluation took."""
         if graded:
-            self.layout.answers.mkdir(exist_ok=True)
+            disk.own_folder(self.layout.answers)
             write_answers(step_file(self.layout.answers, step), step, graded, spans)
         disk.append(self.layout.evaluations, disk.json_line({"step": step, **numbers}))
         counted = {name: numbers.get(name) for name in ("accuracy", "reward", "n")}
@@ -263,13 +264,12 @@ class RunFolder:
                     file,
                     b"".join(disk.json_line(line) for line in disk.read_lines(file) if line["step"] <= step),
                 )
-        for folder in (self.layout.transcripts, self.layout.answers, self.layout.updates):
-            kept = {step_file(folder, number) for number in range(step + 1)}
-            for file in folder.glob("*"):
-                if file not in kept:
-                    file.unlink()
-        for left in self.checkpoints.glob("*.tmp"):
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        for folder in self.layout.step_folders:
+            for number in steps_in(folder, ".parquet"):
+                if number > step:
+                    step_file(folder, number).unlink()
+        for left in self.layout.unfinished():
+            disk.remove(left)
         for file in (self.layout.report, self.layout.report_text, self.layout.page):
             file.unlink(missing_ok=True)
 
@@ -298,13 +298,18 @@ def restart_command(view: RunView) -> str:
     return f"menon train {view.layout.about} model={view.layout.latest} out={view.path}-2"
 
 
+def check_own(layout: Layout) -> None:
+    """UserError if a file or folder that a run writes or deletes is a link: what it points at is not the
+    run's."""
+    for path in (*layout.files, *layout.folders, layout.lock):
+        if path.is_symlink():
+            raise disk.foreign(path)
+
+
 def clear(layout: Layout) -> None:
     """Removes what a run writes, except its lock. Other files in the folder stay."""
-    for folder in (layout.transcripts, layout.answers, layout.updates, layout.checkpoints):
-        shutil.rmtree(folder, ignore_errors=True)
-    lines = (layout.metrics, layout.evaluations, layout.events, layout.sessions, layout.sittings)
-    for file in (layout.about, *lines, layout.report, layout.report_text, layout.page):
-        file.unlink(missing_ok=True)
+    for path in layout.written():
+        disk.remove(path)
 
 
 @contextmanager

@@ -6,6 +6,10 @@ from pathlib import Path
 
 LINES = ("metrics.jsonl", "evaluations.jsonl")
 """Files with one line per step or evaluation, which a resumed run cuts back to its step."""
+TEMPORARY = re.compile(r"(\.[0-9a-f]{8})?\.tmp$")
+"""The end of the names of unfinished files (`disk.temporary`)."""
+OWN = re.compile(rf"(step_\d{{6,}}(\.parquet|\.damaged)?|latest|best)({TEMPORARY.pattern})?")
+"""Names of what a run writes into its folders, unfinished files too."""
 SWEEP = "sweep.json"
 """The arms and seeds of a sweep, in the folder that holds its runs."""
 
@@ -77,6 +81,33 @@ class Layout:
     def checkpoints(self) -> Path:
         return self.run / "checkpoints"
 
+    @property
+    def step_folders(self) -> tuple[Path, ...]:
+        """Folders with one file per step (`step_file`)."""
+        return self.transcripts, self.answers, self.updates
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders that a run writes and a resumed one cuts back."""
+        return *self.step_folders, self.checkpoints
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that a run writes, in any format, except its lock."""
+        lines = (self.metrics, self.evaluations, self.events, self.sessions, self.sittings)
+        return self.about, *lines, self.report, self.report_text, self.page
+
+    def written(self) -> list[Path]:
+        """What a run has written into its folders, unfinished files of its own too."""
+        names = {path.name for path in self.files}
+        files = [name for name in names_in(self.run) if TEMPORARY.sub("", name) in names]
+        inside = [path / name for path in self.folders for name in names_in(path) if OWN.fullmatch(name)]
+        return [self.run / name for name in files] + inside
+
+    def unfinished(self) -> list[Path]:
+        """Of `written` what a process that was killed left half-written."""
+        return [path for path in self.written() if path.suffix == ".tmp"]
+
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / step_name(step)
 
@@ -109,11 +140,15 @@ def step_file(folder: Path, step: int) -> Path:
     return folder / f"{step_name(step)}.parquet"
 
 
+def names_in(folder: Path) -> list[str]:
+    """Names in a folder, in order; none where there is no folder."""
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
 def steps_in(folder: Path, suffix: str = "") -> list[int]:
     """Steps with an entry `step_000012` + suffix in a folder, in order; unfinished and damaged entries have
     other names and are left out."""
-    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-    found = [re.fullmatch(rf"step_(\d{{6,}}){re.escape(suffix)}", name) for name in names]
+    found = [re.fullmatch(rf"step_(\d{{6,}}){re.escape(suffix)}", name) for name in names_in(folder)]
     return sorted(int(match[1]) for match in found if match)
 
 

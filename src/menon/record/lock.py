@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from menon.errors import UserError
+from menon.record import disk
 
 
 class Lock:
@@ -20,12 +21,12 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
+        self._file = open(disk.own_file(path, os.O_RDWR | os.O_CREAT), "r+b", buffering=0)  # noqa: SIM115
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.seek(0)
-            owner = self._file.read().decode() or "unknown"
+            owner = self._file.read(20).decode(errors="replace") or "unknown"
             self._file.close()
             raise UserError(
                 f"another run (process {owner}) is writing to {path.parent}; wait until it ends, or start a "
@@ -47,9 +48,9 @@ class Lock:
 def held(path: Path) -> bool:
     """Whether a process holds the lock now."""
     try:
-        with open(path, "rb") as file:
+        with open(disk.own_file(path, os.O_RDONLY), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, UserError):
         return False
     except BlockingIOError:
         return True

@@ -13,6 +13,7 @@ from torch import Tensor
 from menon.batch import Batch, columns_per
 from menon.record.transcripts import TOKEN_COLUMN
 from menon.types import FINISHES
+from menon.unpacking import read_parquet
 
 
 def read_batch(path: Path) -> Batch:
@@ -21,7 +22,7 @@ def read_batch(path: Path) -> Batch:
     per_token = {name: TOKEN_COLUMN.get(name, name) for name in columns_per("token")}
     per_sequence = {"group", "finish", "score", "acc", "learn"}
     stored = set(pq.read_schema(path).names)
-    table = pq.read_table(path, columns=sorted(stored & (per_sequence | set(per_token.values()))))
+    table = read_parquet(path, columns=sorted(stored & (per_sequence | set(per_token.values()))))
     offset = np.cumsum([0, *pc.list_value_length(table["tokens"]).to_numpy()])
 
     def tensor(name: str) -> Tensor:

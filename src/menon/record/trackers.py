@@ -3,12 +3,12 @@ and a failing tracker does not stop a run."""
 
 import importlib.util
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from menon.errors import UserError, pip_install
+from menon.record import disk
 from menon.record.layout import Layout
 from menon.settings import setting
 
@@ -33,7 +33,7 @@ class TensorBoard:
     ) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        disk.remove(folder / "tensorboard")
         self.writer = SummaryWriter(str(folder / "tensorboard"))
         for step, numbers in lines:
             self.write(step, numbers)
@@ -61,8 +61,8 @@ class WandB:
 
         mode: Any = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
         if mode == "offline":
-            for left in (folder / "wandb").glob("offline-run-*"):
-                shutil.rmtree(left, ignore_errors=True)
+            for left in disk.own_folder(folder / "wandb").glob("offline-run-*"):
+                disk.remove(left)
         self.run = wandb.init(
             project=str(setting(settings, "wandb_project", "menon")),
             name=folder.resolve().name,

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from menon.record.parquet import write_table
 from menon.record.spans import TextSpans
 from menon.types import Graded, Rollout, StepReport
+from menon.unpacking import read_parquet
 
 TOKEN_COLUMN = {"token": "tokens"}
 """A batch's column -> its name in a transcript, where that differs."""
@@ -58,9 +58,8 @@ def read_transcript(
 ) -> list[dict[str, Any]]:
     """The rows of `write_transcript`, or those of one group, with the named columns or all; `parts` is a
     dictionary again."""
-    names = None if columns is None else list(columns)
     only = None if group is None else [("group", "=", group)]
-    rows = pq.read_table(path, columns=names, filters=only).to_pylist()
+    rows = read_parquet(path, columns, only).to_pylist()
     return [row | {"parts": dict(row["parts"])} if "parts" in row else row for row in rows]
 
 

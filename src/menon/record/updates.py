@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from menon.record.parquet import write_table
 from menon.types import UpdateRecord
+from menon.unpacking import read_parquet
 
 KEY = ("update", "model", "term")
 TOKENS = ("weight", "logp_before", "logp_after")
@@ -38,7 +38,7 @@ def write_updates(path: Path, step: int, records: Sequence[UpdateRecord]) -> Non
 
 def read_updates(path: Path) -> list[UpdateRecord]:
     """What `write_updates` wrote, in its order."""
-    table = pq.read_table(path)
+    table = read_parquet(path)
     keys = list(zip(*(table[name].to_pylist() for name in KEY), strict=True))
     sequence = table["sequence"].to_numpy()
     records, begin = [], 0

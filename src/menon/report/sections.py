@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from menon.printable import printable
 from menon.record.beside import interval_of, shown
 from menon.report.answers import BY_REWARD, Marked, Pair, Row, chosen, counts, verdict
 from menon.report.charts import Axis, Chart, Line, figure
@@ -17,11 +18,6 @@ OF_TRUTH = ("accuracy", "best_accuracy", "maj_at_8")
 VISIBLE_KL = 0.02
 FULL_KL = 2.0
 """Nats: below the first a token is not coloured; from the second on it has the strongest colour."""
-
-
-def printable(text: str) -> str:
-    """The text with control characters other than line breaks replaced."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def safe(text: str) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from menon.printable import console, unfiltered
 from menon.record.beside import shown, with_interval
 from menon.record.layout import Layout
-from menon.report.text_lines import at_gaps, duration, in_rows, printable, shortened, wrapped
+from menon.report.text_lines import at_gaps, duration, in_rows, on_one_line, shortened, wrapped
 from menon.types import Graded, Prompt, StepReport
 
 SAMPLES = 6
@@ -135,10 +136,9 @@ class Live(Terminal):
 
     def __init__(self, header: Mapping[str, str], stream: TextIO | None = None) -> None:
         super().__init__(header, stream)
-        from rich.console import Console
         from rich.live import Live as RichLive
 
-        self.console = Console(file=self.stream, highlight=False)
+        self.console = console(self.stream)
         self.live = RichLive(console=self.console, refresh_per_second=4, transient=True)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -234,7 +234,7 @@ def starting(stream: TextIO | None = None) -> Iterator[Callable[[Mapping[str, st
     def clear() -> None:
         nonlocal waiting
         if waiting:
-            print("\r\x1b[K", end="", file=stream, flush=True)
+            print("\r\x1b[K", end="", file=unfiltered(stream), flush=True)
         waiting = False
 
     if waiting:
@@ -324,9 +324,9 @@ def evaluation(step: int, numbers: Mapping[str, float]) -> str:
 def sample_of(graded: Graded, width: int = WIDTH) -> tuple[list[str], list[str], str]:
     """The lines of the question as it is in the data, the lines of the answer, the verdict. Long lines are
     folded at `width`; of a long answer the beginning and the end are shown, because the result is at the end.
-    A model's text is untrusted: control characters are replaced, so that it cannot control the terminal."""
+    Each is one line, whatever a model wrote."""
     rollout, verdict = graded.rollout, graded.verdict
-    question = " ".join(printable(question_of(rollout.prompt)).split()) or "(empty prompt)"
+    question = " ".join(on_one_line(question_of(rollout.prompt)).split()) or "(empty prompt)"
     lines = shortened(wrapped(rollout.text.strip("\n").split("\n"), width), SAMPLE_LINES)
     if not verdict.applies:
         mark = "the reward does not apply"
@@ -337,7 +337,7 @@ def sample_of(graded: Graded, width: int = WIDTH) -> tuple[list[str], list[str],
         mark += (
             ""
             if verdict.acc == 1 or rollout.prompt.answer is None
-            else f", the answer is {printable(rollout.prompt.answer)}"
+            else f", the answer is {on_one_line(rollout.prompt.answer)}"
         )
     cut = " (cut at max_new_tokens)" if rollout.finish == "length" else ""
     return shortened(wrapped([question], width), QUESTION_LINES), lines, mark + cut

@@ -3,6 +3,8 @@
 import textwrap
 from collections.abc import Sequence
 
+from menon.printable import printable
+
 
 def in_rows(numbers: Sequence[tuple[str, str, int]], width: int) -> list[list[tuple[str, str, int]]]:
     """The numbers in as many rows as it takes, so that a label and its number stay on one line.
@@ -43,7 +45,7 @@ def wrapped(lines: Sequence[str], width: int) -> list[str]:
     return [
         piece
         for line in lines
-        for piece in textwrap.wrap(printable(line), width, drop_whitespace=False, replace_whitespace=False)
+        for piece in textwrap.wrap(on_one_line(line), width, drop_whitespace=False, replace_whitespace=False)
         or [""]
     ]
 
@@ -59,10 +61,9 @@ def shortened(lines: Sequence[str], most: int) -> list[str]:
     ]
 
 
-def printable(text: str) -> str:
-    return "".join(
-        c if c.isprintable() else " " if c in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
+def on_one_line(text: str) -> str:
+    """The text made printable, with a space for each tab and line break."""
+    return printable(text.translate({ord(blank): " " for blank in "\t\n\r"}))
 
 
 def duration(seconds: float) -> str:

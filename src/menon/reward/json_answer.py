@@ -59,7 +59,7 @@ def parse(text: str) -> tuple[Any] | None:
             text, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_number, parse_float=_number
         )
         return (value,)
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):  # an exponent that Decimal cannot hold
         return None
 
 

@@ -1,11 +1,13 @@
 """A preference model's score as reward (docs/numerics.md, 13.7)."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from menon.errors import UserError
+from menon.foreign import Framed
 from menon.parts import Around
 from menon.reward.batched import NoReply, ask
 from menon.reward.code.signatures import Asked
@@ -111,10 +113,10 @@ class Preference:
     def text(self, asked: Asked) -> str:
         response = after_thinking(asked.prompt, asked.completion) or ""
         if not self.template:
-            return before_thinking(asked.prompt) + response
-        before, _, behind = self.template.partition("{question}")
-        fill = [part.replace("{response}", response) for part in (before, behind)]
-        return question_of(asked).join(fill)
+            return Framed.of([(before_thinking(asked.prompt), False), (response, True)])
+        texts = {"{question}": question_of(asked), "{response}": response}
+        pieces = re.split(r"({question}|{response})", self.template)
+        return Framed.of([(texts.get(piece, piece), piece in texts) for piece in pieces])
 
 
 def is_cut(asked: Asked) -> bool:

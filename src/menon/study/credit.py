@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from menon.record import disk
 from menon.study.seeds import half_width
 from menon.study.sweep import Arm, Cell, Children, cells_of
 
@@ -244,9 +245,8 @@ def compare_arms(cells: Sequence[Cell], budget: Budget, folder: Path) -> None:
         if line is None:
             print(f"{cell.path.name} failed, see its log", flush=True)
             continue
-        with file.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
-        (folder / "table.md").write_text("\n".join(table(stored(file))) + "\n", encoding="utf-8")
+        disk.append(file, disk.json_line(line))
+        disk.write(folder / "table.md", ("\n".join(table(stored(file))) + "\n").encode())
         print(
             f"{cell.path.name}: {line['at_tokens']:.3f} at equal tokens, {line['at_seconds']:.3f} at "
             "equal time",

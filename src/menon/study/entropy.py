@@ -67,7 +67,7 @@ def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
         "fixed_answers": scored,
         "forking": attempt(lambda: forking(policies, tokens, settings)),
     }
-    view.layout.study.mkdir(exist_ok=True)
+    disk.own_folder(view.layout.study)
     disk.write_json(view.layout.study / RESULT, found)
     return found
 
@@ -129,7 +129,7 @@ def forecast(view: RunView, score: str, h: list[float], r: list[float], count: i
             )
         made = {"score": score, "h": h[:count], "r": r[:count], "made_after": len(h)}
         entropy_law.fit(made["h"], made["r"])
-        file.parent.mkdir(exist_ok=True)
+        disk.own_folder(file.parent)
         disk.write_json(file, made)
     early, used = entropy_law.fit(made["h"], made["r"]), len(made["h"])
     scored = asdict(entropy_law.judge(early, h[used:], r[used:])) if len(h) > used else None

@@ -11,6 +11,9 @@ from menon.report.differences import OF_EACH_RUN, beyond_recipe, differences
 from menon.results import Evaluation, RunLine
 from menon.settings import setting
 
+WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading raises where a damaged or foreign file has values of another kind than every run has."""
+
 
 def listed(folder: Path) -> list[RunLine]:
     """The runs in a folder, by name; a folder that is a run itself counts too. UserError: there is no folder,
@@ -24,11 +27,13 @@ def listed(folder: Path) -> list[RunLine]:
     views: dict[int, RunView] = {}
     for place, path in enumerate(paths):
         try:
-            views[place] = RunView.open(path)
-        except UserError as error:
-            lines.append(unreadable(path, "newer" if isinstance(error, NewerFormat) else "damaged"))
-        else:
-            lines.append(line_of(views[place]))
+            view = RunView.open(path)
+            lines.append(line_of(view))
+            views[place] = view
+        except NewerFormat:
+            lines.append(unreadable(path, "newer"))
+        except (UserError, OSError, *WRONG):
+            lines.append(unreadable(path, "damaged"))
     for place, values in differing(views).items():
         lines[place]["differs"] = values
     return lines

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from menon.record import disk
 from menon.study.seeds import mean_text
 from menon.study.sweep import Arm, Cell, by_arm, cells_of, sweep
 
@@ -102,7 +103,7 @@ def main(words: Sequence[str] | None = None) -> None:
     file = asked.table or asked.folder / "phenomena.md"
 
     def write() -> None:
-        file.write_text(table(cells), encoding="utf-8")
+        disk.write(file, table(cells).encode())
 
     sweep(cells, lambda cell: asked.steps, asked.jobs, lambda cell: write())
     write()

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from menon.cli.words import last_of_each
 from menon.errors import NothingLearned
+from menon.record import disk
 from menon.record.reader import RunView
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -87,7 +88,7 @@ class Cell:
             words = last_of_each([*self.arm.words, *own])  # an arm's words come on top of the shared ones
             if not any(word.startswith(("threads=", "engine.threads=")) for word in words):
                 words.append("threads=1")
-        with open(self.log, "a") as log:
+        with open(disk.own_file(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a") as log:
             command = [sys.executable, "-m", "menon", "train", *words]
             code = children.run(command, log)
         report = self.report

@@ -20,7 +20,7 @@ from menon.sandbox.launch import SLACK, Finished, SandboxError, Task
 from menon.sandbox.layers import pool, require
 from menon.sandbox.limits import Limits
 from menon.sandbox.names import definitions
-from menon.sandbox.runner import ask
+from menon.sandbox.runner import ask, check_address
 from menon.sandbox.wire import ENDED
 from menon.thought import after_thinking
 from menon.types import Verdict
@@ -81,6 +81,8 @@ class CodeTests:
     """Memory of one test, in MB."""
     sandbox: str = "full"
     """The layers that must be there (`sandbox.layers.LEVELS`), or the URL of a runner (`sandbox.runner`)."""
+    key_variable: str = ""
+    """Environment variable that holds the key of a runner; "": it needs none."""
     kind: Literal["code"] = "code"
     apart: ClassVar[bool] = True
 
@@ -91,7 +93,9 @@ class CodeTests:
                 "negative"
             )
         self.limits  # noqa: B018 - refuses what is out of range
-        if not self.is_remote:
+        if self.is_remote:
+            check_address(self.sandbox)
+        else:
             require(self.sandbox)
 
     @property
@@ -188,11 +192,9 @@ class CodeTests:
             "compare": self.compare,
             "tolerance": self.tolerance,
         }
-        said = ask(self.sandbox, request, self.wall_s * len(cases) + SLACK)
-        cpu, memory = (float(said.get(name) or 0) for name in ("cpu_seconds", "memory_mb"))
-        return Run(
-            said["outcome"], str(said.get("why", "")), said["passed"], said["total"], cpu, memory, left=0
-        )
+        said = ask(self.sandbox, request, self.wall_s * len(cases) + SLACK, self.key_variable)
+        why, cpu, memory = str(said.get("why", ""))[:300], said["cpu_seconds"], said["memory_mb"]
+        return Run(said["outcome"], why, said["passed"], said["total"], cpu, memory, left=0)
 
     def judge(
         self, program: str, case: InputOutput | Check, entry: str, helpers: str

@@ -15,11 +15,12 @@ from menon.reward.extract import WAYS, Way, boxed, names, stated, ways_named
 from menon.reward.math.lexicon import ALL_REALS, NO_SOLUTION
 from menon.reward.math.moments import same_moment
 from menon.reward.math.text import GROUPED, decimal, squeeze, tidy, words
+from menon.reward.math.worked import is_number, is_worked, repeats
 from menon.reward.pool import Broken, Costly, Pool
 from menon.thought import CLOSING, after_thinking, opens_thought
 from menon.types import Verdict
 
-State = Literal["right", "wrong", "unparsable", "too costly"]
+State = Literal["right", "wrong", "unparsable", "too costly", "unworked"]
 
 LONGEST = 2000
 """Most characters of a result that is parsed; a longer one is compared only as a string or as a number."""
@@ -45,6 +46,8 @@ _QUOTED_VALUE = re.compile(
 )
 """A value in quotation marks, and words beside it."""
 
+TRIES = 5
+"""How often a comparison of the self-test is tried where the machine has no time for it."""
 KNOWN: tuple[tuple[str, str, bool], ...] = (
     ("18", "18.0", True),
     ("\\frac{1}{2}", "0.5", True),
@@ -72,10 +75,13 @@ class MathAnswer:
     text, and numbers exactly. If that does not decide, they are compared by the rules of
     `reward.math.compare` in one of `workers` processes, within `seconds` of CPU time.
 
-    `parts` counts two kinds of wrong answers: `unparsable` (nothing stated, or no mathematics) and
-    `too_costly` (over a limit). Where a worker fails for another reason the verdict is NaN with an error. A
-    gold answer that is a letter from A to J is compared as a choice, one that consists of words as words.
-    Several threads may call it.
+    With `worked`, where the gold answer is a number, a result with an operation left in it (12*13+5) is
+    wrong. Else a policy could learn to repeat the question's calculation.
+
+    `parts` counts kinds of wrong answers: `unparsable` (nothing stated, or no mathematics), `too_costly`
+    (over a limit) and `unworked`; `repeats_question` are those of the last that stand in the prompt. Where a
+    worker fails for another reason the verdict is NaN with an error. A gold answer that is a letter from A to
+    J is compared as a choice, one that consists of words as words. Several threads may call it.
 
     The processes start with the first comparison.
     """
@@ -87,6 +93,8 @@ class MathAnswer:
     """Processes that compare."""
     seconds: float = 0.4
     """CPU time of one comparison."""
+    worked: bool = True
+    """Where the gold answer is a number, the result has to be worked out."""
     kind: Literal["math"] = "math"
     apart: ClassVar[bool] = True
 
@@ -117,11 +125,11 @@ class MathAnswer:
         except Broken as error:
             return Verdict(float("nan"), float("nan"), error=f"the math verifier failed: {error}")
         score = float(state == "right")
-        return Verdict(
-            score,
-            score,
-            {"unparsable": float(state == "unparsable"), "too_costly": float(state == "too costly")},
-        )
+        parts = {name.replace(" ", "_"): float(state == name) for name in ("unparsable", "too costly")}
+        if self.worked:
+            repeated = state == "unworked" and repeats(self.result(prompt, completion), prompt)
+            parts |= {"unworked": float(state == "unworked"), "repeats_question": float(repeated)}
+        return Verdict(score, score, parts)
 
     def many(self, asked: Sequence[Asked]) -> list[Verdict]:
         """Verdicts in the order of the answers; all workers are used, so a costly answer does not delay the
@@ -131,23 +139,43 @@ class MathAnswer:
 
     def judge(self, prompt: str, completion: str, answer: str) -> State:
         gold = core(answer)
-        result = stated(prompt, completion, self.found_by) or ""
+        result = self.result(prompt, completion)
         whole = result if self.found_by == WAYS else after_thinking(prompt, completion) or ""
         if not gold:
             return "wrong"
-        return decide(gold, result, whole, lambda one, other: self.pool.ask(one, other))
+        state = decide(gold, result, whole, lambda one, other: self.pool.ask(one, other))
+        if state == "right" and self.worked and is_number(tidy(gold)) and not is_worked(tidy(strip(result))):
+            return "unworked"
+        return state
+
+    def result(self, prompt: str, completion: str) -> str:
+        """The result that the answer states; "" where it states none."""
+        return stated(prompt, completion, self.found_by) or ""
 
     def test(self) -> None:
         for gold, result, right in KNOWN:
-            try:
-                found = self.judge("", f"\\boxed{{{result}}}", gold)
-            except Broken as error:
-                raise UserError(f"the math verifier cannot start: {error}") from error
+            found = self.tested(gold, result)
             if (found == "right") != right:
                 raise UserError(
                     f"the math verifier finds {result} {found} where {gold} is asked, in its self-test; "
                     "install menon's dependencies again"
                 )
+
+    def tested(self, gold: str, result: str) -> State:
+        """What it finds; on a machine that is busy it is asked again."""
+        for tries in range(TRIES, 0, -1):
+            try:
+                found = self.judge("", f"\\boxed{{{result}}}", gold)
+            except Broken as error:
+                if tries == 1:
+                    raise UserError(
+                        f"the math verifier cannot start: {error}, {TRIES} times in a row; try again when "
+                        "less runs on this machine"
+                    ) from error
+                continue
+            if found != "too costly":
+                break
+        return found
 
     def spell(self, prompt: str, answer: str) -> str:
         """The shortest completion that states an answer; with it the gold answers of a data set are

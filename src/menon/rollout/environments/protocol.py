@@ -9,8 +9,9 @@ class Environment(Protocol):
     """One episode, in text. A dataclass whose fields are its settings; every rollout gets its own instance.
 
     It may also have `stop: tuple[str, ...]`, strings that end a turn besides the end-of-text token and stay
-    in its text; `close()`, called once when its episode is over, also after an error; and `rows(split, n,
-    seed)` with `room(split)`, questions of its own (see `prompts.tasks`).
+    in its text; `special_tokens = True`, if its observations spell special tokens on purpose, as the turns of
+    a chat do (what spells them is text otherwise); `close()`, called once when its episode is over, also
+    after an error; and `rows(split, n, seed)` with `room(split)`, questions of its own (see `prompts.tasks`).
     """
 
     def reset(self, prompt: Prompt, seed: int) -> str | Tokens:
