@@ -77,6 +77,8 @@ class Run:
     """Description of the run, line by line."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The settings as `run.json` keeps them, with those filled in that model and questions decide."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Rows of given text that are not learned from, by reason; the report has them."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
     """Called with the folder of a finished run; what it returns is added to the report."""
     spans: TextSpans | None = None
@@ -224,6 +226,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
         "before": folder.evaluation(0),
         "after": None if stopped else folder.evaluation(step),
         "warnings": folder.view.warnings,
+        **({"left_out": dict(run.left_out)} if run.left_out else {}),
     }
     if stopped:
         watch.notify(f"stopped after step {step} of {run.steps}; go on with `{folder.resume_command}`")

@@ -115,6 +115,32 @@ def test_questions_may_be_asked_before_and_after(folder, tmp_path):
     assert report["after"]["n"] == 5
 
 
+def test_what_is_left_out_is_counted_in_the_report(folder, tmp_path):
+    """Of twenty rows every second has a safe answer and every fourth two: 15 answers, seven of rows 10 to
+    18."""
+    rows = [
+        {
+            "prompt": f"{i}+1=",
+            "response_0": f" {i + 1}",
+            "response_1": " no",
+            "is_response_0_safe": i % 2 == 0,
+            "is_response_1_safe": i % 4 == 0,
+        }
+        for i in range(20)
+    ]
+    data = tmp_path / "safe.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"prompt": "x"}]))
+    more = {"drop": ["unsafe"], "on_bad": "skip", "max_tokens": 8}  # "10+1= 11" and the end are 9
+    report = train("sft", steps=1, out=str(tmp_path / "run"), **settings(folder, data, **more))
+    assert report["left_out"] == {
+        "unsafe answers": 25,
+        "rows that cannot be used": 1,
+        "longer than 8 tokens": 7,
+    }
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "Left out (unsafe answers: 25; rows that cannot be used: 1; longer than 8 tokens: 7)." in text
+
+
 def test_rows_of_other_data_do_not_go_on(folder, tmp_path):
     data = sums(tmp_path / "sums.jsonl")
     train("sft", steps=1, out=str(tmp_path / "run"), **settings(folder, data, save_every=1))

@@ -1,5 +1,6 @@
 """From a configuration to a run on given text: examples to imitate, pairs, answers with a label."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from menon.eval.run import Evaluation
 from menon.loop import Run
 from menon.parts import Around
 from menon.prompts.examples import Encoded, Encoder, encode
-from menon.prompts.given import NAMES, GivenRow, GivenText, read_given
+from menon.prompts.given import NAMES, UNUSABLE, GivenRow, GivenText, read_given
 from menon.prompts.template import find_template
 from menon.record.spans import TextSpans
 from menon.rollout.protocols import Grade
@@ -55,7 +56,8 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
         else:
             temperature = config.source.temperature
             placed = place_without_sampler(config.models, config.engine, temperature, config.control, notify)
-        found = rows_of(rows, notify)
+        left_out: Counter[str] = Counter()
+        found = rows_of(rows, notify, left_out)
         train, heldout = (encoded(part, config.source, rows, placed, notify) for part in found)
         source: Source = Rows(train.rows, rows.rows_per_step, config.control.seed)
         if rows.written_share:
@@ -79,6 +81,7 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             origin=placed.origin if asked is None else asked.origin,
             settings=plain_data(config if asked is None else replace(config, source=asked.source)),
+            left_out=left_out + train.left_out + heldout.left_out,
             header={
                 "recipe": config.recipe,
                 **header_of(config.models.policy, rows, train.rows, placed, config.engine.dtype),
@@ -95,20 +98,22 @@ def measured(batch: Batch, update: Any, host: Any) -> dict[str, float]:
 # The rows
 
 
-def rows_of(rows: GivenText, notify: Notify) -> tuple[list[GivenRow], list[GivenRow]]:
-    """Rows to learn from and held-out rows."""
+def rows_of(rows: GivenText, notify: Notify, left_out: Counter[str]) -> tuple[list[GivenRow], list[GivenRow]]:
+    """Rows to learn from and held-out rows; `left_out` counts the others by reason."""
     if rows.data is None:
         raise UserError("this recipe learns from given text and has none; set data=FILE")
-    train = read(rows.data, rows, notify)
+    train = read(rows.data, rows, notify, left_out)
     if rows.heldout_data is not None:
-        return train, read(rows.heldout_data, rows, notify)[: rows.heldout]
+        return train, read(rows.heldout_data, rows, notify, left_out)[: rows.heldout]
     return apart(train, rows)
 
 
-def read(path: str, rows: GivenText, notify: Notify) -> list[GivenRow]:
-    found, left_out = read_given(path, rows.form, rows.columns, rows.on_bad)
-    if left_out:
-        notify(f"{left_out} rows of {path} cannot be used and are left out")
+def read(path: str, rows: GivenText, notify: Notify, left_out: Counter[str]) -> list[GivenRow]:
+    found, missing = read_given(path, rows.form, rows.columns, rows.on_bad, rows.drop)
+    for reason, count in missing.items():
+        what = f"rows of {path} cannot be used and" if reason == UNUSABLE else f"{reason} of {path}"
+        notify(f"{count:,} {what} are left out")
+    left_out.update(missing)
     return found
 
 
