@@ -59,11 +59,13 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
         left_out: Counter[str] = Counter()
         found = rows_of(rows, notify, left_out)
         train, heldout = (encoded(part, config.source, rows, placed, notify) for part in found)
-        source: Source = Rows(train.rows, rows.rows_per_step, config.control.seed)
+        given = Rows(train.rows, rows.rows_per_step, config.control.seed)
+        source: Source = given
         if rows.written_share:
             grade = None if asked is None else asked.grade
             source = with_written(source, found[0], rows, config.source, writing, grade, around, notify)
             undo.callback(source.close)
+        known = None if rows.form == "answers" else pack_examples(given.first(len(heldout.rows)))
         plan = plan_of(setup_of(config), around, config.models, config.control)
         held = pack_examples(heldout.rows)
         yield Run(
@@ -73,7 +75,7 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             channel=placed.channel,
             steps=config.control.steps,
             evaluate=None if asked is None else asked.evaluate,
-            measure=partial(measured, held, plan.updates[0], placed.host),
+            measure=partial(measured, held, known, plan.updates[0], placed.host),
             probe=dict if asked is None else asked.probe,
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
@@ -89,10 +91,23 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
         )
 
 
-def measured(batch: Batch, update: Any, host: Any) -> dict[str, float]:
-    """The losses' metrics on the held-out rows, and how many those are."""
-    rows = batch.num_sequences if batch.pair is None else batch.num_sequences // 2
-    return {**measure(batch, update, host), "rows": float(rows)}
+OF_LEARNED = ("pairs/accuracy", "pairs/margin", "kto/accuracy")
+"""What is measured on learned rows as well: a distance shows rows that are learned by heart."""
+
+
+def measured(held: Batch, known: Batch | None, update: Any, host: Any) -> dict[str, float]:
+    """The losses' metrics on the held-out rows, and how many those are; some of them on rows that are learned
+    first, as learned/NAME."""
+    found = {**measure(held, update, host), "rows": float(rows_in(held))}
+    if known is not None:
+        of_known = measure(known, update, host)
+        found |= {f"learned/{name}": of_known[name] for name in OF_LEARNED if name in of_known}
+        found["learned/rows"] = float(rows_in(known))
+    return found
+
+
+def rows_in(batch: Batch) -> int:
+    return batch.num_sequences if batch.pair is None else batch.num_sequences // 2
 
 
 # The rows

@@ -65,9 +65,9 @@ class GivenColumns:
     label: str | None = None
     """Column that says whether an answer is wanted: true or false, 1 or 0."""
     preferred: str | None = None
-    """Column that says which of `response_0` and `response_1` is preferred: 0 or 1."""
+    """Column that says which of `response_0` and `response_1` is preferred."""
     chosen_safe: str | None = None
-    """Column that says whether the preferred answer is safe, for `drop`: true or false, 1 or 0."""
+    """Column that says whether the preferred answer is safe, for `drop`."""
     rejected_safe: str | None = None
     """The same of the other answer."""
 

@@ -35,6 +35,10 @@ class Rows:
         self._taken += self.per_step
         return Gathered(pack_examples([self.rows[self._row(place)] for place in places]))
 
+    def first(self, count: int) -> list[tuple[Example, ...]]:
+        """The rows that come first, at most all of them once."""
+        return [self.rows[self._row(place)] for place in range(min(count, len(self.rows)))]
+
     def _row(self, place: int) -> int:
         epoch, index = divmod(place, len(self.rows))
         if self.seed is None:
