@@ -195,6 +195,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "nats",
             "trajectory_balance: mean of r / beta - log pi / ref, an estimate of log Z",
         ),
+        "dvo/off": ("reward", "dvo: mean distance of beta log pi / ref from the advantage"),
         "posterior/kl": ("nats", "infonca: KL from softmax(r / beta) to softmax(log pi / ref) of a group"),
         "energy/data": ("nats", "energy_nce: mean energy of answers of the data"),
         "energy/reference": ("nats", "energy_nce: mean energy of answers of the reference"),

@@ -17,6 +17,7 @@ from menon.engines.hf_models import export, load_policy
 from menon.errors import UserError
 from menon.python import train
 from menon.recipes import recipe
+from menon.record.reader import RunView
 from menon.report.terminal import terminal
 from tiny_run import models_of
 
@@ -220,7 +221,12 @@ def test_losses_without_a_reference(loss, folder, tmp_path):
 def test_kto_learns_from_labels(folder, tmp_path):
     own = settings(folder, labelled(tmp_path / "rows.jsonl"), learning_rate=1e-2)
     kto = {"objective.policy.loss": "kto", "rows.form": "labelled"}
-    report = train("dpo", steps=4, out=str(tmp_path / "run"), **own, **kto)
+    report = train("dpo", steps=4, evaluate_every=1, out=str(tmp_path / "run"), **own, **kto)
+    view = RunView.open(tmp_path / "run")
+    accuracies = {line["step"]: line["kto/accuracy"] for line in view.evaluations}
+    assert accuracies[0] == 0.5
+    assert accuracies[4] >= 0.7
+    assert view.best() == max(range(1, 5), key=lambda step: accuracies[step])
     assert report["before"]["kto/desirable"] == pytest.approx(report["after"]["kto/desirable"])
     before, after = (report[when] for when in ("before", "after"))
     gap = [numbers["pairs/chosen_reward"] - numbers["pairs/rejected_reward"] for numbers in (before, after)]

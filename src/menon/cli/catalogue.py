@@ -123,7 +123,7 @@ PAGES = {
     "code": "docs/sandbox.md",
     **dict.fromkeys(("sft", "dpo", "reward_model"), "docs/given_text.md"),
     **dict.fromkeys(
-        ("trajectory_balance", "infonca", "energy_nce", "posterior_weights"), "docs/posterior.md"
+        ("trajectory_balance", "dvo", "infonca", "energy_nce", "posterior_weights"), "docs/posterior.md"
     ),
     "calculator": "docs/environments.md",
     **{

@@ -1,4 +1,4 @@
-"""The loss of a reward model on preferences (Bradley and Terry; arXiv 2203.02155, equation 1)."""
+"""The loss of a reward model on preferences (Bradley and Terry; arXiv 2203.02155)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
