@@ -3,22 +3,20 @@
     python scripts/preference_ppo.py [out=runs/preference_ppo] [seeds=0,1,2] [steps=20]
                                      [arms=all,whiten,batch,reference]
 
-Each seed trains its own reward model on the pairs of scripts/given_text.py, measures mean and deviation of
-its scores on held-out demonstrations, and runs `realhf_ppo` against it: whole, and without one of its three
+Each seed trains its own reward model on the pairs of scripts/given_text.py, takes mean and deviation of its
+scores of held-out preferred answers, and runs `realhf_ppo` against it: whole, and without one of its three
 parts at a time, with as many answers. A run that is there already is read and not repeated.
 """
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean, pstdev
 from typing import Any
 
-from given_text import HELD_OUT, TRAIN, checked, markdown, pair, run, written
+from given_text import HELD_OUT, TRAIN, markdown, pair, run, written
 
 import menon
-from menon.engines.preference_model import load_preference_model
 from menon.record.layout import Layout
 from menon.settings import override
 
@@ -49,11 +47,10 @@ def main() -> None:
         ("pairs", split): written(out / f"pairs_{split}.jsonl", split, n, pair)
         for split, n in (("train", TRAIN), ("heldout", HELD_OUT))
     }
-    shown = written(out / "checked_heldout.jsonl", "heldout", HELD_OUT, checked)
-    rewards = {}
-    for seed in seeds:
-        run("reward_model", seed, 60, out, files)
-        rewards[seed] = reward_of(out / f"reward_model-{seed}", shown)
+    rewards = {
+        seed: reward_of(out / f"reward_model-{seed}", run("reward_model", seed, 60, out, files))
+        for seed in seeds
+    }
     lines = [["arm", "seed", *(f"{name}, {when}" for name in SHOWN for when in ("before", "after")), "signs"]]
     for arm in arms:
         for seed in seeds:
@@ -61,18 +58,17 @@ def main() -> None:
             numbers = [f"{report[when][name]:.3f}" for name in SHOWN for when in ("before", "after")]
             lines.append([NAMES[arm], str(seed), *numbers, "; ".join(report["warnings"])])
     print(markdown(lines))
-    print(markdown([["seed", "mean", "std"], *scales(rewards)]))
+    print(markdown([["seed", "reward.mean", "reward.std"], *scales(rewards)]))
 
 
-def reward_of(folder: Path, demonstrations: Path) -> dict[str, Any]:
-    """The reward of a model with mean and deviation of its scores of held-out demonstrations."""
-    model = str(Layout(folder).latest.resolve())
-    rows = [json.loads(line) for line in demonstrations.read_text(encoding="utf-8").splitlines()]
-    scores = load_preference_model(model)([row["question"] + row["completion"] for row in rows])
-    return {"kind": "preference", "model": model, "mean": mean(scores), "std": pstdev(scores)}
+def reward_of(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+    """The reward that a run's model gives, on the scale of held-out preferred answers."""
+    after = report["after"]
+    scale = {"mean": after["pairs/chosen_reward"], "std": after["pairs/chosen_deviation"]}
+    return {"kind": "preference", "model": str(Layout(folder).latest), **scale}
 
 
-def scales(rewards: Mapping[int, Mapping[str, Any]]) -> list[Sequence[str]]:
+def scales(rewards: Mapping[int, Mapping[str, Any]]) -> list[list[str]]:
     return [[str(seed), f"{one['mean']:.3f}", f"{one['std']:.3f}"] for seed, one in rewards.items()]
 
 

@@ -178,6 +178,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "mean reward of preferred answers, with kto of desirable ones: beta log pi / ref, beta log pi "
             "without a reference, or the score of a reward model",
         ),
+        "pairs/chosen_deviation": (
+            "reward",
+            "population deviation of the scores of preferred answers, with bradley_terry: `reward.std` where "
+            "that model is the reward, as pairs/chosen_reward is `reward.mean`",
+        ),
         "pairs/rejected_reward": ("reward", "the same of the other answers"),
         "pairs/chosen_logp": ("nats", "mean log-prob of a preferred answer, a sum over its tokens"),
         "pairs/rejected_logp": ("nats", "the same of the other answers"),
