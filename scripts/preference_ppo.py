@@ -1,6 +1,6 @@
 """PPO against a learned reward on the built-in base, and what each part of its recipe is worth.
 
-    python scripts/preference_ppo.py [out=runs/preference_ppo] [seeds=0,1,2] [steps=20]
+    python scripts/preference_ppo.py [out=runs/preference_ppo] [seeds=0,1,2] [steps=10]
                                      [arms=all,whiten,batch,reference]
 
 Each seed trains its own reward model on the pairs of scripts/given_text.py, takes mean and deviation of its
@@ -42,7 +42,7 @@ def main() -> None:
     asked = dict(map(override, sys.argv[1:]))
     out = Path(str(asked.get("out", "runs/preference_ppo")))
     seeds = [int(seed) for seed in str(asked.get("seeds", "0,1,2")).split(",")]
-    steps, arms = int(asked.get("steps", 20)), str(asked.get("arms", ",".join(ARMS))).split(",")
+    steps, arms = int(asked.get("steps", 10)), str(asked.get("arms", ",".join(ARMS))).split(",")
     files = {
         ("pairs", split): written(out / f"pairs_{split}.jsonl", split, n, pair)
         for split, n in (("train", TRAIN), ("heldout", HELD_OUT))
