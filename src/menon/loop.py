@@ -17,11 +17,13 @@ from menon.record import checkpoint
 from menon.record.checkpoint import Snapshot
 from menon.record.clock import Clock
 from menon.record.folder import RunFolder, restart_command, resume_command, writing
+from menon.record.hacking import by_heart
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
 from menon.record.origin import Origin
 from menon.record.session import Session
-from menon.record.signs import STOP, Sign, Signs, first_signs
+from menon.record.sign import Sign
+from menon.record.signs import STOP, Signs, first_signs
 from menon.record.spans import TextSpans
 from menon.source.protocols import Source
 from menon.step import PartState, Plan, improve
@@ -77,6 +79,8 @@ class Run:
     """Description of the run, line by line."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The settings as `run.json` keeps them, with those filled in that model and questions decide."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Rows of given text that are not learned from, by reason; the report has them."""
     present: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
     """Called with the folder of a finished run; what it returns is added to the report."""
     spans: TextSpans | None = None
@@ -213,6 +217,9 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
     if step == 0 and graded:
         for sign in first_signs(graded, folder.settings, run.advice):
             warn(folder, watch, step, sign)
+    learned = by_heart(folder.view.evaluations, folder.settings)
+    if learned is not None and learned.kind not in folder.view.signs:
+        warn(folder, watch, step, learned)
 
 
 def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bool) -> dict[str, Any]:
@@ -224,6 +231,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
         "before": folder.evaluation(0),
         "after": None if stopped else folder.evaluation(step),
         "warnings": folder.view.warnings,
+        **({"left_out": dict(run.left_out)} if run.left_out else {}),
     }
     if stopped:
         watch.notify(f"stopped after step {step} of {run.steps}; go on with `{folder.resume_command}`")

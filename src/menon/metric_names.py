@@ -56,6 +56,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "share",
             "mean correctness before any shaping, over answers for which it is known; absent where none is",
         ),
+        "reward/right_ahead": (
+            "share",
+            "of a right and a wrong answer to one question, how often the right one earns more, ties half; "
+            "absent where the score is the correctness itself, or is known of no such two",
+        ),
         "groups/varied": (
             "share",
             "groups whose answers earned different scores: a comparison within a group learns only from them",
@@ -173,6 +178,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "mean reward of preferred answers, with kto of desirable ones: beta log pi / ref, beta log pi "
             "without a reference, or the score of a reward model",
         ),
+        "pairs/chosen_deviation": (
+            "reward",
+            "population deviation of the scores of preferred answers, with bradley_terry: `reward.std` where "
+            "that model is the reward, as pairs/chosen_reward is `reward.mean`",
+        ),
         "pairs/rejected_reward": ("reward", "the same of the other answers"),
         "pairs/chosen_logp": ("nats", "mean log-prob of a preferred answer, a sum over its tokens"),
         "pairs/rejected_logp": ("nats", "the same of the other answers"),
@@ -181,11 +191,16 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "pairs left out of the updates, because an answer is empty or failed or both are equal",
         ),
         "kto/kl": ("nats", "z of kto: log pi / ref of answers after other prompts, at least 0"),
+        "kto/accuracy": (
+            "share",
+            "answers whose log pi / ref is on their side of z: above it if desirable; a tie counts one half",
+        ),
         "kto/desirable": ("share", "answers with the label 1"),
         "posterior/log_z": (
             "nats",
             "trajectory_balance: mean of r / beta - log pi / ref, an estimate of log Z",
         ),
+        "dvo/off": ("reward", "dvo: mean distance of beta log pi / ref from the advantage"),
         "posterior/kl": ("nats", "infonca: KL from softmax(r / beta) to softmax(log pi / ref) of a group"),
         "energy/data": ("nats", "energy_nce, contrastive_divergence: mean energy of answers of the data"),
         "energy/reference": ("nats", "energy_nce: mean energy of answers of the reference"),
@@ -281,6 +296,11 @@ EVALUATION: dict[str, tuple[str, str]] = {
     "entropy": ("nats", "mean entropy of the next token, over the tokens of the answers"),
     "n": ("answers", "answers that could be graded"),
     "failed": ("answers", "answers that could not be graded; they are in no other number"),
+    "learned/NAME": (
+        "as NAME",
+        "pairs/accuracy, pairs/margin or kto/accuracy of as many rows that the run learns from, the first "
+        "ones; far above that of held-out rows, they are learned by heart",
+    ),
     "NAME_share": ("share", "answers that show NAME (working, reflection), where the task looks for it"),
     "best_reward": ("score", "reward at best_reward_temperature, the best of 0, .3, .6 and 1"),
     "best_accuracy": (
@@ -300,6 +320,8 @@ def described(name: str) -> Described | None:
         return METRICS[name]
     if (number := name.removeprefix("heldout/")) in EVALUATION and number != name:  # of trackers
         return Described(*EVALUATION[number])
+    if number.startswith("learned/"):
+        return Described(*EVALUATION["learned/NAME"])
     for pattern, about in METRICS.items():
         if pattern == "ROLE/METRIC":
             role, _, metric = name.partition("/")

@@ -104,6 +104,8 @@ class Report(TypedDict):
     """The same after the last step; None if the run was stopped before it."""
     warnings: list[str]
     """What the run was warned of."""
+    left_out: NotRequired[dict[str, int]]
+    """Rows of given text that were not learned from, by reason."""
     drift: NotRequired[Drift]
 
 

@@ -385,7 +385,30 @@ class Max:
         return max(float(value) for value in (self.value, *self.others))
 
 
-Metric = Mean | Sum | Max
+@dataclass(frozen=True)
+class Deviation:
+    """A metric that adds up as a population deviation: sums, sums of squares and counts add (0 if nothing was
+    counted).
+
+    >>> float(Deviation(1.0, 1.0) + Deviation(3.0, 9.0))
+    1.0
+    """
+
+    total: Any
+    squares: Any
+    count: Any = 1.0
+
+    def __add__(self, other: "Deviation") -> "Deviation":
+        return Deviation(self.total + other.total, self.squares + other.squares, self.count + other.count)
+
+    def __float__(self) -> float:
+        count = float(self.count)
+        if not count:
+            return 0.0
+        return max(0.0, float(self.squares) / count - (float(self.total) / count) ** 2) ** 0.5
+
+
+Metric = Mean | Sum | Max | Deviation
 """The type of a metric says how it adds up, so there is no list of which names are averages."""
 
 

@@ -17,6 +17,7 @@ from menon.engines.hf_models import export, load_policy
 from menon.errors import UserError
 from menon.python import train
 from menon.recipes import recipe
+from menon.record.reader import RunView
 from menon.report.terminal import terminal
 from tiny_run import models_of
 
@@ -115,6 +116,32 @@ def test_questions_may_be_asked_before_and_after(folder, tmp_path):
     assert report["after"]["n"] == 5
 
 
+def test_what_is_left_out_is_counted_in_the_report(folder, tmp_path):
+    """Of twenty rows every second has a safe answer and every fourth two: 15 answers, seven of rows 10 to
+    18."""
+    rows = [
+        {
+            "prompt": f"{i}+1=",
+            "response_0": f" {i + 1}",
+            "response_1": " no",
+            "is_response_0_safe": i % 2 == 0,
+            "is_response_1_safe": i % 4 == 0,
+        }
+        for i in range(20)
+    ]
+    data = tmp_path / "safe.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"prompt": "x"}]))
+    more = {"drop": ["unsafe"], "on_bad": "skip", "max_tokens": 8}  # "10+1= 11" and the end are 9
+    report = train("sft", steps=1, out=str(tmp_path / "run"), **settings(folder, data, **more))
+    assert report["left_out"] == {
+        "unsafe answers": 25,
+        "rows that cannot be used": 1,
+        "longer than 8 tokens": 7,
+    }
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "Left out (unsafe answers: 25; rows that cannot be used: 1; longer than 8 tokens: 7)." in text
+
+
 def test_rows_of_other_data_do_not_go_on(folder, tmp_path):
     data = sums(tmp_path / "sums.jsonl")
     train("sft", steps=1, out=str(tmp_path / "run"), **settings(folder, data, save_every=1))
@@ -194,7 +221,12 @@ def test_losses_without_a_reference(loss, folder, tmp_path):
 def test_kto_learns_from_labels(folder, tmp_path):
     own = settings(folder, labelled(tmp_path / "rows.jsonl"), learning_rate=1e-2)
     kto = {"objective.policy.loss": "kto", "rows.form": "labelled"}
-    report = train("dpo", steps=4, out=str(tmp_path / "run"), **own, **kto)
+    report = train("dpo", steps=4, evaluate_every=1, out=str(tmp_path / "run"), **own, **kto)
+    view = RunView.open(tmp_path / "run")
+    accuracies = {line["step"]: line["kto/accuracy"] for line in view.evaluations}
+    assert accuracies[0] == 0.5
+    assert accuracies[4] >= 0.7
+    assert view.best() == max(range(1, 5), key=lambda step: accuracies[step])
     assert report["before"]["kto/desirable"] == pytest.approx(report["after"]["kto/desirable"])
     before, after = (report[when] for when in ("before", "after"))
     gap = [numbers["pairs/chosen_reward"] - numbers["pairs/rejected_reward"] for numbers in (before, after)]

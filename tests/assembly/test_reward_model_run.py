@@ -1,5 +1,6 @@
 """A reward model as a run: what it learns, how others read it, and what is refused."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import transformers
 from safetensors.torch import load_file
 
 from helpers import END, Kind, tiny_model, tiny_tokenizer
+from menon.assembly.chat_template import chat_with
 from menon.assembly.given import build_given
 from menon.assembly.run import resume
 from menon.config import changed
@@ -20,6 +22,7 @@ from menon.errors import UserError
 from menon.python import train
 from menon.recipes import recipe
 from menon.report.terminal import terminal
+from menon.reward.preference import Preference
 from menon.update.host import Ask
 from menon.update.protocols import Head
 
@@ -84,6 +87,41 @@ def test_others_read_the_scores_that_were_learned(kind, tied, data, tmp_path):
         logits = model(input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]).logits
     assert logits.shape == (3, 1)
     assert logits[:, 0].tolist() == pytest.approx(scores(texts), abs=1e-5)
+
+
+CHAT = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def test_a_chat_model_scores_a_turn_as_it_was_learned(data, tmp_path):
+    """`reward=preference` reads the policy's prompt, with the markup of its chat template, and the answer up
+    to the token that ends its turn: the very tokens that were learned, so the score is the learner's own."""
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.chat_template = CHAT
+    export(tiny_model(), tokenizer, tmp_path / "model")
+    own = settings(tmp_path / "model", data, template="chat", max_tokens=64)
+    report = train("reward_model", steps=3, out=str(tmp_path / "run"), **own)
+    assert report["after"]["pairs/accuracy"] > 0.8
+    checkpoint = tmp_path / "run" / "checkpoints" / "latest"
+    reward = Preference(model=load_preference_model(str(checkpoint)), mean=0.25, std=2.0)
+    chat = chat_with(tokenizer)
+    assert chat is not None
+    with build_given(changed(recipe("reward_model"), own)) as built:
+        built.host.load(checkpoint)
+        batch = built.measure.args[0]
+        score = built.host.score(batch, [Ask("policy", Head("reward", "after"))])["reward_after"]
+        learned = score[batch.offset[1:] - 1].tolist()
+    for row, expected in zip(rows_of(batch), learned, strict=True):
+        text = bytes(t for t in row.tolist() if t < 256).decode()
+        question, answer = text.removeprefix("<user>").split("<assistant>")
+        prompt = chat([{"role": "user", "content": question}], None)
+        assert tokenizer(prompt + answer)["input_ids"] == row.tolist()[:-1]
+        verdict = reward(prompt, answer, "")
+        assert verdict.parts["raw"] == pytest.approx(expected, abs=1e-5)
+        assert verdict.score == pytest.approx((expected - 0.25) / 2, abs=1e-5)
+    assert reward(prompt, answer, "", finish="length").score == 0
 
 
 def rows_of(batch) -> tuple[torch.Tensor, ...]:

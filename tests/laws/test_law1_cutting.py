@@ -33,6 +33,7 @@ from menon.loss.bradley_terry import BradleyTerry
 from menon.loss.clip_cov import ClipCov
 from menon.loss.distill import Distill
 from menon.loss.dpo import DPO
+from menon.loss.dvo import DVO
 from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import ExactKL
 from menon.loss.geo_mean import GeoMean
@@ -101,6 +102,7 @@ POLICY = {
         }
     ),
     "a group is a unit": Update({"fit": Term(TrajectoryBalance(beta=0.5), SequenceMean())}),
+    "an answer's log-ratio and advantage": Update({"fit": Term(DVO(beta=0.5), SequenceMean())}),
     "a softmax over a group": Update({"fit": Term(InfoNCA(beta=0.5), SequenceMean())}),
     "scores of a pair by another head": Update({"reward": Term(BradleyTerry(0.1, 0.01), PairMean())}),
     "sequence ratios with a loss on every token": Update({"policy": Term(GSPOToken(0.1, 0.1), TokenMean())}),

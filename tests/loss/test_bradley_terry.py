@@ -7,6 +7,7 @@ import pytest
 from menon.errors import UserError
 from menon.loss import BradleyTerry
 from menon.loss.aggregation import PairMean
+from menon.types import Deviation
 from menon.update.terms import Term
 from rows import batch_of, column_of, loss_and_metrics, rows_of, value_and_gradient
 
@@ -77,3 +78,15 @@ def test_each_prompt_weighs_the_same():
 def test_refusals():
     with pytest.raises(UserError, match=r"margin -1 and centring 0\.0 of BradleyTerry must be 0 or more"):
         BradleyTerry(margin=-1)
+
+
+def test_the_deviation_of_preferred_scores():
+    """1 and 4 are 1.5 from their mean of 2.5; over no pair it is 0."""
+    scores = [[1, 0], [0.5, 0], [4, 0], [9, 0]]
+    batch = batch_of([[1, 0]] * 4, pair=[0, 0, 1, 1], acc=[1.0, 0.0] * 2)
+    _, metrics = loss_and_metrics(
+        Term(BradleyTerry(), PairMean()), batch, {"reward_after": column_of(batch, scores)}
+    )
+    assert float(metrics["pairs/chosen_reward"]) == 2.5
+    assert float(metrics["pairs/chosen_deviation"]) == pytest.approx(1.5)
+    assert float(Deviation(0.0, 0.0, 0)) == 0

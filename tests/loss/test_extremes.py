@@ -15,6 +15,7 @@ from menon.loss import (
     CPO,
     DPO,
     DPPO,
+    DVO,
     GSPO,
     IPO,
     KL,
@@ -92,6 +93,7 @@ LOSSES = [
     ExactKL("forward"),
     Distill("jsd", temperature=2, t2_scale=True),
     TrajectoryBalance(),
+    DVO(),
     InfoNCA(),
 ]
 CORRECTIONS = [
@@ -107,7 +109,7 @@ CORRECTIONS = [
     M2PO(),
 ]
 UNBOUNDED = [PolicyGradient(), NLL(), CISPO(), KL("k1"), KL("abs"), KL("k2"), KL("k2", weigh="current")]
-UNBOUNDED += [IPO(), IPO(average=True), TrajectoryBalance()]
+UNBOUNDED += [IPO(), IPO(average=True), TrajectoryBalance(), DVO()]
 """Linear or square in the log-prob: an infinite one has an infinite gradient, which the learner's skip
 catches."""
 MASK = [[1, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]]

@@ -67,10 +67,20 @@ def test_worked():
             "loss/kto": value,
             "pairs/chosen_reward": 0.1,
             "pairs/rejected_reward": -0.1,
+            "kto/accuracy": 1.0,
             "kto/kl": 0.2,
             "kto/desirable": 1 / 3,
         }
     )
+
+
+def test_accuracy_counts_answers_on_their_side_of_z():
+    """q = 1, -1, -1 and z = .2: labels 1, 1, 0 put one of three wrong; at the reference q = z = 0, and each
+    counts one half."""
+    _, _, metrics = update(KTO(), labelled([1, 1, 0]), NEW, 0.15)
+    assert metrics["kto/accuracy"] == pytest.approx(2 / 3)
+    _, _, metrics = update(KTO(), labelled(), REF, 0.0)
+    assert metrics["kto/accuracy"] == 0.5
 
 
 def test_weights_of_the_classes():

@@ -8,6 +8,7 @@ it never does.
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -91,3 +92,26 @@ def test_the_kl_holds_the_same_policy_back():
     assert float(best) == pytest.approx(BETA * math.log(0.4995 * math.exp(2) + 0.5005), abs=1e-12)
     worst, _, _ = gradient(regularised, torch.tensor([20.0, 0.0], dtype=torch.float64))
     assert float(worst) == pytest.approx(-BETA * math.log(1000), abs=1e-4)
+
+
+def short(number: float, digits: int = 3) -> str:
+    """A probability as the page writes it: .881, 0 and 1 without digits."""
+    text = f"{number:.{digits}f}"
+    return str(round(number)) if float(text) in (0, 1) else text.removeprefix("0")
+
+
+def test_the_page_has_these_numbers():
+    page = Path(__file__).parents[2] / "docs" / "algorithms" / "preferences.md"
+    section = " ".join(
+        page.read_text(encoding="utf-8").split("## What DPO cannot see")[1].split("##")[0].split()
+    )
+    reference = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64).log()
+    optimum = (reference + REWARD / BETA).softmax(0).tolist()
+    assert f"beta {short(BETA, 1)} it is ({','.join(map(short, optimum))})" in section
+    *first, last = (
+        short(float((LEARNT + FEATURES @ torch.tensor([place, 0.0], dtype=torch.float64)).softmax(0)[2]))
+        for place in (0, 5, 10, 20)
+    )
+    assert f"at 0, 5, 10 and 20 the third answer has {', '.join(first)} and {last}." in section
+    held = float((LEARNT + REWARD / BETA).softmax(0)[2])
+    assert f"PPO's optimum, one of the same policies, gives it {short(held, 4)}." in section

@@ -106,7 +106,9 @@ def test_constants_of_the_algorithms_hold_at_both_scales(scale):
     assert of["realhf_ppo"].advantage["kl"] == KLInReward(beta=0.1)
     assert of["realhf_ppo"].models.reference_update == MovingAverage(rate=0.001)
     assert of["ppo"].advantage["credit"] == GAE(gamma=1.0, lam=1.0)
-    assert of["realhf_ppo"].advantage["credit"] == NormalisedGAE(gamma=1.0, lam=1.0, decay=0.99995, eps=1e-5)
+    assert of["realhf_ppo"].advantage["credit"] == NormalisedGAE(
+        gamma=1.0, lam=1.0, bootstrap_truncated=True, decay=0.99995, eps=1e-5
+    )
     assert (of["realhf_ppo"].advantage["clip"], of["realhf_ppo"].source.top_k) == (
         RewardNorm(over="none", clip=20.0),
         200,

@@ -15,7 +15,8 @@ from menon.errors import NothingLearned
 from menon.loop import loop
 from menon.parts import Around
 from menon.record.reader import RunView
-from menon.record.signs import STOP, Kind, Signs, Tally, first_signs
+from menon.record.sign import Kind
+from menon.record.signs import STOP, Signs, Tally, first_signs
 from menon.rollout.groups import answer
 from menon.types import NOT_APPLICABLE, Graded, Request, Rollout, Sampling, StepReport, Verdict
 from scripted import complete, question

@@ -24,6 +24,17 @@ def test_every_row_once_per_epoch():
         assert mine == stream(5, "rows", epoch).permutation(7).tolist()
 
 
+def test_the_rows_that_come_first_are_those_of_the_first_steps():
+    """At any time of the run, and not more than there are."""
+    source = Rows(examples(7), 3, seed=5)
+    first = [row for _ in range(2) for row in rows_in(source.next())]
+    for step in range(4):
+        found = [int(row[0].tokens[1]) - 10 for row in source.first(6)]
+        assert found == first, step
+        source.next()
+    assert len(source.first(99)) == 7
+
+
 def test_more_rows_a_step_than_there_are():
     assert Counter(rows_in(Rows(examples(3), 7, seed=1).next())).most_common()[-1][1] == 2
 

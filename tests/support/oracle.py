@@ -429,6 +429,7 @@ def of_fits() -> list[Row]:
     weights = adv.PosteriorWeights(BETA)
     return [
         Row("`trajectory_balance`", (), Term(obj.TrajectoryBalance(BETA), each), one, (exact_regularised,)),
+        Row("`rloo`, then `dvo`", (adv.RLOO(),), Term(obj.DVO(BETA), each), one, (exact_regularised,)),
         Row("`infonca`", (), Term(obj.InfoNCA(BETA), each), one, (exact_cover,)),
         Row("`posterior_weights`, then `pg`", (weights,), UNBIASED, one, (exact_cover,)),
     ]

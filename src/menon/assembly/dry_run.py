@@ -13,7 +13,8 @@ from menon.engines.limits import rows_of
 from menon.errors import UserError
 from menon.limit import Limit
 from menon.loop import Run, check_graders
-from menon.record.signs import Sign, first_signs
+from menon.record.sign import Sign
+from menon.record.signs import first_signs
 from menon.record.spans import pieces_of
 from menon.rollout.groups import Groups
 from menon.settings import Tree, plain_data

@@ -1,5 +1,6 @@
 """From a configuration to a run on given text: examples to imitate, pairs, answers with a label."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from menon.eval.run import Evaluation
 from menon.loop import Run
 from menon.parts import Around
 from menon.prompts.examples import Encoded, Encoder, encode
-from menon.prompts.given import NAMES, GivenRow, GivenText, read_given
+from menon.prompts.given import NAMES, UNUSABLE, GivenRow, GivenText, read_given
 from menon.prompts.template import find_template
 from menon.record.spans import TextSpans
 from menon.rollout.protocols import Grade
@@ -56,7 +57,8 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
         else:
             temperature = config.source.temperature
             placed = place_without_sampler(config.models, config.engine, temperature, config.control, notify)
-        found = rows_of(rows, notify)
+        left_out: Counter[str] = Counter()
+        found = rows_of(rows, notify, left_out)
         train, heldout = (encoded(part, config.source, rows, placed, notify) for part in found)
         given = Rows(train.rows, rows.rows_per_step, config.control.seed)
         source: Source = given
@@ -72,6 +74,7 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             grade = None if asked is None else asked.grade
             source = with_written(source, found[0], rows, config.source, writing, grade, around, notify)
             undo.callback(source.close)
+        known = None if rows.form == "answers" else pack_examples(given.first(len(heldout.rows)))
         plan = plan_of(setup_of(config), around, config.models, config.control)
         held = pack_examples(measured_on)
         yield Run(
@@ -81,7 +84,7 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             channel=placed.channel,
             steps=config.control.steps,
             evaluate=None if asked is None else asked.evaluate,
-            measure=partial(measured, held, plan.updates[0], placed.host),
+            measure=partial(measured, held, known, plan.updates[0], placed.host),
             probe=dict if asked is None else asked.probe,
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
@@ -89,6 +92,7 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             origin=placed.origin if asked is None else asked.origin,
             settings=plain_data(config if asked is None else replace(config, source=asked.source)),
+            left_out=left_out + train.left_out + heldout.left_out,
             header={
                 "recipe": config.recipe,
                 **header_of(config.models.policy, rows, train.rows, placed, config.engine.dtype),
@@ -96,29 +100,44 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
         )
 
 
-def measured(batch: Batch, update: Any, host: Any) -> dict[str, float]:
-    """The losses' metrics on the held-out rows, and how many those are."""
-    rows = batch.num_sequences if batch.pair is None else batch.num_sequences // 2
-    return {**measure(batch, update, host), "rows": float(rows)}
+OF_LEARNED = ("pairs/accuracy", "pairs/margin", "kto/accuracy")
+"""What is measured on learned rows as well: a distance shows rows that are learned by heart."""
+
+
+def measured(held: Batch, known: Batch | None, update: Any, host: Any) -> dict[str, float]:
+    """The losses' metrics on the held-out rows, and how many those are; some of them on rows that are learned
+    first, as learned/NAME."""
+    found = {**measure(held, update, host), "rows": float(rows_in(held))}
+    if known is not None:
+        of_known = measure(known, update, host)
+        found |= {f"learned/{name}": of_known[name] for name in OF_LEARNED if name in of_known}
+        found["learned/rows"] = float(rows_in(known))
+    return found
+
+
+def rows_in(batch: Batch) -> int:
+    return batch.num_sequences if batch.pair is None else batch.num_sequences // 2
 
 
 # The rows
 
 
-def rows_of(rows: GivenText, notify: Notify) -> tuple[list[GivenRow], list[GivenRow]]:
-    """Rows to learn from and held-out rows."""
+def rows_of(rows: GivenText, notify: Notify, left_out: Counter[str]) -> tuple[list[GivenRow], list[GivenRow]]:
+    """Rows to learn from and held-out rows; `left_out` counts the others by reason."""
     if rows.data is None:
         raise UserError("this recipe learns from given text and has none; set data=FILE")
-    train = read(rows.data, rows, notify)
+    train = read(rows.data, rows, notify, left_out)
     if rows.heldout_data is not None:
-        return train, read(rows.heldout_data, rows, notify)[: rows.heldout]
+        return train, read(rows.heldout_data, rows, notify, left_out)[: rows.heldout]
     return apart(train, rows)
 
 
-def read(path: str, rows: GivenText, notify: Notify) -> list[GivenRow]:
-    found, left_out = read_given(path, rows.form, rows.columns, rows.on_bad)
-    if left_out:
-        notify(f"{left_out} rows of {path} cannot be used and are left out")
+def read(path: str, rows: GivenText, notify: Notify, left_out: Counter[str]) -> list[GivenRow]:
+    found, missing = read_given(path, rows.form, rows.columns, rows.on_bad, rows.drop)
+    for reason, count in missing.items():
+        what = f"rows of {path} cannot be used and" if reason == UNUSABLE else f"{reason} of {path}"
+        notify(f"{count:,} {what} are left out")
+    left_out.update(missing)
     return found
 
 

@@ -32,7 +32,7 @@ from menon.parts import (
 from menon.rollout.protocols import Collected
 from menon.state_codec import encode
 from menon.step import Credit
-from menon.types import Graded, Max, Mean, Metric, Sum, Unit
+from menon.types import Graded, Metric, Unit
 from menon.update.arranged import Arrange
 from menon.update.host import ModelHost
 from menon.update.protocols import NEEDS, Current, Need, Prepares
@@ -213,10 +213,11 @@ class OwnLoss(OwnPart):
             if not isinstance(metrics, dict):
                 raise self.fail(f"returned {shape_of(metrics)} from metrics, not a dict")
             for name, metric in metrics.items():
-                if not isinstance(metric, Mean | Sum | Max):
+                if not isinstance(metric, Metric):
                     raise self.fail(
                         f"returned the metric '{name}' as {shape_of(metric)}; say how it adds up, by "
-                        "Mean(total, count), Sum(total) or Max(value) of menon.types"
+                        "Mean(total, count), Sum(total), Max(value) or Deviation(total, squares, count) of "
+                        "menon.types"
                     )
 
         metrics: dict[str, Metric] = self.ask("metrics", check, now, self._with_old(now, batch))

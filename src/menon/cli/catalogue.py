@@ -123,7 +123,7 @@ PAGES = {
     "code": "docs/sandbox.md",
     **dict.fromkeys(("sft", "dpo", "reward_model"), "docs/given_text.md"),
     **dict.fromkeys(
-        ("trajectory_balance", "infonca", "energy_nce", "posterior_weights", "contrastive_divergence"),
+        ("trajectory_balance", "dvo", "infonca", "energy_nce", "posterior_weights", "contrastive_divergence"),
         "docs/posterior.md",
     ),
     "calculator": "docs/environments.md",
@@ -133,7 +133,8 @@ PAGES = {
             "reinforce": ("reinforce", "reinforce_baseline", "whiten"),
             "reinforce_pp": ("reinforce_pp", "reinforce_pp_baseline"),
             "gae": ("gae", "gae_normalised"),
-            "kl": ("kl", "kl_in_advantage", "kl_in_reward", "kl_coefficient", "exact_kl", "realhf_ppo"),
+            "kl": ("kl", "kl_in_advantage", "kl_in_reward", "kl_coefficient", "exact_kl"),
+            "preference_ppo": ("realhf_ppo",),
             "overlong": ("overlong", "truncated_reward", "not_truncated"),
             "entropy": ("entropy", "entropy_coefficient"),
             "ppo_kl_penalty": ("old_kl", "penalty_coefficient", "ppo_penalty"),

@@ -55,7 +55,7 @@ def columns_of(lines: Sequence[RunLine]) -> list[Column]:
         ("steps", lambda one: (one["step"], one["steps"])),
         ("state", lambda one: one["state"]),
     ]
-    for key in ("accuracy", "reward", "pairs/accuracy", "nll"):
+    for key in ("accuracy", "reward", "pairs/accuracy", "kto/accuracy", "nll"):
         if any(one["before"].get(key) is not None or one["after"].get(key) is not None for one in lines):
             found += [(key, held_out("before", key)), (f"{key} after", held_out("after", key))]
     return [

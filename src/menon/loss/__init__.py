@@ -10,6 +10,7 @@ from menon.loss.distill import Distill
 from menon.loss.dpo import DPO
 from menon.loss.dppo import DPPO
 from menon.loss.dual_clip import DualClip
+from menon.loss.dvo import DVO
 from menon.loss.energy_nce import EnergyNCE
 from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import ExactKL
@@ -46,6 +47,7 @@ LossPart = (
     | DPO
     | DPPO
     | DualClip
+    | DVO
     | EnergyNCE
     | EntropyBonus
     | ExactKL

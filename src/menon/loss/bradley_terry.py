@@ -1,4 +1,4 @@
-"""The loss of a reward model on preferences (Bradley and Terry; arXiv 2203.02155, equation 1)."""
+"""The loss of a reward model on preferences (Bradley and Terry; arXiv 2203.02155)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
 from menon.loss.pairs import ahead, of_pairs, on_pairs, pair_metrics
-from menon.types import Mean, Metric, Unit
+from menon.types import Deviation, Mean, Metric, Unit
 from menon.update.protocols import Head, Need, need_column
 
 SCORE = Head("reward", "after")
@@ -54,7 +54,11 @@ class BradleyTerry:
         preferred, other = scores(now, batch)
         expected = sigmoid(ahead(preferred, other).abs())
         found = pair_metrics(preferred, other, now, batch)
-        return found | {"pairs/expected_accuracy": Mean(expected.sum(), len(expected))}
+        wide = preferred.double()
+        return found | {
+            "pairs/expected_accuracy": Mean(expected.sum(), len(expected)),
+            "pairs/chosen_deviation": Deviation(wide.sum(), wide.square().sum(), len(wide)),
+        }
 
 
 def scores(now: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,6 @@
 """Divergence from a teacher's next-token distribution (Hinton et al., arXiv 1503.02531; generalised JSD:
 GKD, arXiv 2306.13649)."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from menon.batch import Batch
-from menon.errors import UserError
+from menon.loss.divergence import Rest, check, compared, jsd
 from menon.loss.ratio import mean_over
 from menon.types import Metric, Unit
 from menon.update.protocols import Need, Reduction
@@ -22,13 +21,10 @@ class Distill:
 
     forward is KL(p || q), reverse KL(q || p), jsd is b KL(p || m) + (1 - b) KL(q || m) with m = b p + (1 - b)
     q; b = 0 stands for forward and b = 1 for reverse, as in TRL. T divides logits that the run's sampling
-    temperature has divided already. If the models have logits of different sizes, padding at their ends, the
-    common ones count.
+    temperature has divided already. If one model has more logits (padding), the common ones count.
 
-    With `top_k` the sums are over the k likeliest tokens of the teacher. Of the `rest`, bucket makes one more
-    token in both distributions; renormalise leaves it out of both; zero leaves it out of the teacher's, while
-    the policy still pays for what it gives to it. The policy may give the rest any probability for free with
-    renormalise, so that its gradient is not that of the whole vocabulary.
+    With `top_k` the sums are over the k likeliest tokens of the teacher, and `rest` says what becomes of the
+    others (`loss.divergence.compared`).
     """
 
     divergence: Literal["forward", "reverse", "jsd"] = "forward"
@@ -41,23 +37,14 @@ class Distill:
     """Multiply by T^2, so that the gradient keeps its size for any T."""
     top_k: int = 0
     """Compare on so many of the teacher's likeliest tokens; 0: on the whole vocabulary."""
-    rest: Literal["bucket", "renormalise", "zero"] = "bucket"
+    rest: Rest = "bucket"
     """What becomes of the other tokens: one bucket of both, out of both, or out of the teacher's."""
     kind: Literal["distill"] = "distill"
     unit: ClassVar[Unit] = "token"
     reads: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0 or not 0 <= self.beta <= 1 or self.top_k < 0:
-            raise UserError(
-                f"temperature {self.temperature:g} of Distill must be positive, beta {self.beta:g} between 0 "
-                f"and 1, and top_k {self.top_k} 0 or positive"
-            )
-        if self.top_k and self.rest == "zero" and self._toward_policy:
-            raise UserError(
-                "rest=zero of Distill gives most tokens no probability under the teacher, so the reverse KL "
-                "is infinite; set rest=bucket, or another divergence"
-            )
+        check(self.temperature, self.beta, self.top_k, self.rest, self._share)
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -74,46 +61,10 @@ class Distill:
         """[n, V] logits of the policy, [n, W] of the teacher -> [n] divergences, in nats."""
         if other is None:
             raise ValueError("a divergence is taken from the logits of a teacher")
-        p, q = self._compared(logits, other)
-        if self.divergence == "forward" or (self.divergence == "jsd" and self.beta == 0):
-            return kl(p, q)
-        if self._toward_policy:
-            return kl(q, p)
-        m = torch.logaddexp(p + math.log(self.beta), q + math.log1p(-self.beta))
-        return self.beta * kl(p, m) + (1 - self.beta) * kl(q, m)
+        p, q = compared(logits / self.temperature, other / self.temperature, self.top_k, self.rest)
+        return jsd(p, q, self._share)
 
     @property
-    def _toward_policy(self) -> bool:
-        return self.divergence == "reverse" or (self.divergence == "jsd" and self.beta == 1)
-
-    def _compared(self, logits: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probs of teacher and policy, over all tokens or over `top_k` and perhaps a bucket."""
-        size = min(logits.shape[-1], other.shape[-1])
-        teacher, policy = (z[..., :size] / self.temperature for z in (other, logits))
-        p, q = log_softmax(teacher), log_softmax(policy)
-        if not 0 < self.top_k < size:
-            return p, q
-        top = teacher.topk(self.top_k, dim=-1).indices
-        alone = log_softmax(teacher.gather(-1, top))
-        if self.rest == "renormalise":
-            return alone, log_softmax(policy.gather(-1, top))
-        with_rest = torch.cat([q.gather(-1, top), outside(q, top)], -1)
-        if self.rest == "zero":
-            nothing = torch.full_like(alone[..., :1], torch.finfo(alone.dtype).min)
-            return torch.cat([alone, nothing], -1), with_rest
-        return torch.cat([p.gather(-1, top), outside(p, top)], -1), with_rest
-
-
-def kl(p: Tensor, q: Tensor) -> Tensor:
-    """[n, k] log-probs -> [n] KL(p || q)."""
-    return (p.exp() * (p - q)).sum(-1)
-
-
-def log_softmax(logits: Tensor) -> Tensor:
-    """Log-probs that are finite where a logit is -inf, so that 0 log 0 is 0."""
-    return logits.log_softmax(-1).clamp(min=torch.finfo(logits.dtype).min)
-
-
-def outside(logp: Tensor, top: Tensor) -> Tensor:
-    """[n, 1] log of the mass of all tokens but these, summed up: 1 less the others' would be rounding."""
-    return logp.scatter(-1, top, -torch.inf).logsumexp(-1, keepdim=True)
+    def _share(self) -> float:
+        """The teacher's weight in the mixture, to which both are compared; 0: forward, 1: reverse."""
+        return {"forward": 0.0, "reverse": 1.0}.get(self.divergence, self.beta)

@@ -10,9 +10,9 @@ from torch.nn.functional import softplus
 
 from menon import ragged
 from menon.batch import Batch
-from menon.errors import UserError
 from menon.loss.bradley_terry import SCORE, scores_of
 from menon.loss.groups import on_answers, sums_of_log_ratios
+from menon.loss.labels import log_odds
 from menon.loss.pairs import of_pairs, pair_metrics
 from menon.loss.ratio import mean_over
 from menon.types import Metric, Unit
@@ -27,7 +27,7 @@ class EnergyNCE:
     At the minimum -E = log(p / ref), p the distribution of the data, such as draws from the optimum; log Z
     is in it. With energy="log_ratio" E = -(log pi - log ref), so that pi becomes p; with "head" -E is the
     score of the head named reward, on the state after the answer. One number per answer, on its last action
-    token; aggregation `SequenceMean`. UserError: another label than 0 or 1, or answers of one kind only.
+    token; aggregation `SequenceMean`. UserError: other labels, or one kind only.
     """
 
     energy: Literal["log_ratio", "head"] = "log_ratio"
@@ -48,18 +48,7 @@ class EnergyNCE:
 
     def prepare(self, batch: Batch, current: Current) -> dict[str, Tensor]:
         """[N] log k of the whole update."""
-        acc = batch.acc[batch.action_lengths > 0]
-        data, noise = int((acc == 1).sum()), int((acc == 0).sum())
-        if data + noise < len(acc):
-            raise UserError("energy_nce needs acc 1 for an answer of the data and 0 for one of the reference")
-        if not data or not noise:
-            missing = "the reference (acc 0)" if data else "the data (acc 1)"
-            raise UserError(
-                f"energy_nce compares answers of two kinds, and an update has none of {missing}; take more "
-                "rows to a step, or mix both kinds"
-            )
-        odds = torch.tensor(data / noise, dtype=batch.reward.dtype, device=batch.reward.device).log()
-        return {self.column: odds.repeat(batch.num_tokens)}
+        return {self.column: log_odds(batch).repeat(batch.num_tokens)}
 
     def __call__(self, now: Mapping[str, Tensor], batch: Batch) -> Tensor:
         logit_S = self._logits(now, batch)

@@ -2,10 +2,22 @@
 reference."""
 
 import torch
+from torch import Tensor
 
 from menon import ragged
 from menon.batch import Batch
 from menon.errors import UserError
+from menon.update.protocols import Current
+
+
+def distance(batch: Batch, current: Current) -> Tensor:
+    """max(0, mean over `mismatched` answers of log pi - log ref, each summed over its tokens), without
+    gradient."""
+    other = mismatched(batch)
+    policy, reference = (current("logp", role=role, on=other)["logp"] for role in ("", "reference"))
+    gain_S = ragged.sequence_sum(ragged.difference(policy, reference, other.trained), other.offset)
+    kl = gain_S.mean() if len(gain_S) else gain_S.sum()
+    return kl.to(batch.reward).clamp(0, torch.finfo(batch.reward.dtype).max)
 
 
 def mismatched(batch: Batch) -> Batch:

@@ -1,4 +1,4 @@
-"""SimPO: preferences without a reference, by the mean log-prob of a token (arXiv 2405.14734, equation 6)."""
+"""SimPO: preferences without a reference, by the mean log-prob of a token (arXiv 2405.14734)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

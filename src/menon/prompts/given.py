@@ -8,18 +8,32 @@ The columns of the common data sets are known by their names:
 | pairs | `chosen` and `rejected`, with `prompt` or with the prompt as their common beginning |
 | labelled | as answers, and `label`: true for an answer that is wanted |
 
+Pairs may also be `response_0` and `response_1`, with a column that says which is preferred, as in SafeRLHF
+(`prompts/safety.py`).
+
 A question is `prompt`, `question` or `problem`. Questions and answers may be text or chat messages. A
 transcript in which each turn begins with `Human:` or `Assistant:`, as in HH-RLHF, is read as messages where
 the run uses a chat template.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from menon.errors import Fault, OnBad, UserError, at_least, refuse_rows
 from menon.prompts.reader import QUESTIONS, at, check_text, reaches
+from menon.prompts.safety import (
+    DROPPED,
+    NUMBERED,
+    Drop,
+    are_safe,
+    check_drop,
+    in_order,
+    is_numbered,
+    reason_to_drop,
+)
 from menon.prompts.sources import BadRow, raw_rows
 
 Form = Literal["answers", "pairs", "labelled"]
@@ -31,6 +45,8 @@ Messages = list[dict[str, Any]]
 
 ANSWERS = ("completion", "response", "solution", "answer")
 """Columns of an answer to imitate, the best first."""
+UNUSABLE = "rows that cannot be used"
+"""What those with a fault are counted as."""
 TURN = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 ROLES = {"Human": "user", "Assistant": "assistant"}
 
@@ -49,6 +65,12 @@ class GivenColumns:
     """Column of the other answer of a pair."""
     label: str | None = None
     """Column that says whether an answer is wanted: true or false, 1 or 0."""
+    preferred: str | None = None
+    """Column that says which of `response_0` and `response_1` is preferred."""
+    chosen_safe: str | None = None
+    """Column that says whether the preferred answer is safe, for `drop`."""
+    rejected_safe: str | None = None
+    """The same of the other answer."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +111,13 @@ class GivenText:
     """Cut the end off rows that are longer; false: leave them out."""
     on_bad: OnBad = "stop"
     """Rows that cannot be used: do not start, or leave them out."""
+    drop: tuple[Drop, ...] = ()
+    """What is left out of preference data by the safety of its answers. unsafe: with form=answers, each
+    answer of a pair that is unsafe, so that the safe ones are learned; both_unsafe, both_safe: pairs of two
+    such answers."""
 
     def __post_init__(self) -> None:
+        check_drop(self.drop, self.form)
         at_least(1, "heldout", self.heldout)
         at_least(0, "heldout_seed", self.heldout_seed)
         at_least(1, "rows_per_step", self.rows_per_step)
@@ -160,32 +187,69 @@ class GivenRow:
 
 
 def read_given(
-    source: str, form: Form, columns: GivenColumns = GivenColumns(), on_bad: OnBad = "stop"
-) -> tuple[list[GivenRow], int]:
-    """The rows of a data set (`sources.raw_rows` says what it may be) and the number of those left out.
+    source: str,
+    form: Form,
+    columns: GivenColumns = GivenColumns(),
+    on_bad: OnBad = "stop",
+    drop: Sequence[Drop] = (),
+) -> tuple[list[GivenRow], Counter[str]]:
+    """The rows of a data set (`sources.raw_rows` says what it may be), and what is left out by reason.
 
     UserError: no such source, nothing usable in it, or bad rows that were not to be skipped.
     """
-    read = {"answers": read_answer, "pairs": read_pair, "labelled": read_labelled}[form]
     rows: list[GivenRow] = []
     faults: list[Fault] = []
+    left_out: Counter[str] = Counter()
     for place, raw in raw_rows(source):
         try:
             if isinstance(raw, BadRow):
                 raise raw
             if not isinstance(raw, dict):
                 raise BadRow("it is no object with columns")
-            rows.append(read(raw, columns))
+            found, dropped = read_row(raw, form, columns, drop)
         except BadRow as fault:
             faults.append(Fault(place, str(fault)))
+            continue
+        rows += found
+        left_out.update(DROPPED[why] for why in dropped)
     if not rows and not faults:
-        raise UserError(f"{source} is empty; give it rows to learn from")
+        raise UserError(
+            f"drop leaves out all of {source} ({counted(left_out)}); take other rows, or leave drop out"
+            if left_out
+            else f"{source} is empty; give it rows to learn from"
+        )
     if faults and (on_bad == "stop" or not rows):
         refuse_rows(str(source), faults, total=len(rows) + len(faults))
     if form == "labelled" and len({row.wanted for row in rows}) == 1:
         only = str(rows[0].wanted).lower()
         raise UserError(f"every label of {source} is {only}; labelled answers need some of both kinds")
-    return rows, len(faults)
+    left_out[UNUSABLE] += len(faults)
+    return rows, +left_out
+
+
+def counted(left_out: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+
+
+def read_row(
+    raw: Mapping[str, Any], form: Form, columns: GivenColumns, drop: Sequence[Drop]
+) -> tuple[list[GivenRow], list[Drop]]:
+    """What one row holds, and why something of it is left out."""
+    if form == "labelled":
+        return [read_labelled(raw, columns)], []
+    if form == "answers" and not drop:
+        return [read_answer(raw, columns)], []
+    any_order = form == "answers" and is_numbered(raw)
+    names = NUMBERED if any_order else names_of_pair(raw, columns)
+    row = read_pair(raw, columns, names)
+    if not drop:
+        return [row], []
+    safe = are_safe(raw, names, (columns.chosen_safe, columns.rejected_safe))
+    if form == "answers":
+        kept = [GivenRow((text,)) for text, good in zip(row.texts, safe, strict=True) if good]
+        return kept, ["unsafe"] * (2 - len(kept))
+    why = reason_to_drop(safe, drop)
+    return ([row], []) if why is None else ([], [why])
 
 
 def read_answer(raw: Mapping[str, Any], columns: GivenColumns) -> GivenRow:
@@ -208,11 +272,17 @@ def read_labelled(raw: Mapping[str, Any], columns: GivenColumns) -> GivenRow:
     return GivenRow(read_answer(raw, columns).texts, bool(label))
 
 
-def read_pair(raw: Mapping[str, Any], columns: GivenColumns) -> GivenRow:
-    names = [
+def names_of_pair(raw: Mapping[str, Any], columns: GivenColumns) -> tuple[str, str]:
+    """The columns of the preferred answer and of the other."""
+    if columns.chosen is None and columns.rejected is None and "chosen" not in raw and is_numbered(raw):
+        return in_order(raw, columns.preferred)
+    return (
         columns.chosen or first_of(raw, ("chosen",), "chosen"),
         columns.rejected or first_of(raw, ("rejected",), "rejected"),
-    ]
+    )
+
+
+def read_pair(raw: Mapping[str, Any], columns: GivenColumns, names: tuple[str, str]) -> GivenRow:
     chosen, rejected = (
         part(name, value_of(raw, name, what))
         for name, what in zip(names, ("chosen", "rejected"), strict=True)

@@ -12,9 +12,10 @@ from menon.update.terms import Term
 
 
 def realhf_ppo() -> RunConfig:
-    """GAE with lambda = gamma = 1; advantages divided by their population standard deviation + 1e-5; .1 times
-    k1 to the reference in the reward; a reference that moves towards the policy by .001 a step; clip .2 for
-    policy and value; rewards clamped to +-20; normalised values.
+    """GAE with lambda = gamma = 1, with the critic's value where an answer was cut; advantages divided by
+    their population standard deviation + 1e-5; .1 times k1 to the reference in the reward; a reference that
+    moves towards the policy by .001 a step; clip .2 for policy and value; rewards clamped to +-20; normalised
+    values.
 
     It trains on truncated samples: answers are drawn from the 200 likeliest tokens, which biases the
     gradient. The authors remove this bias by a mask on the trainer's logits; this recipe does not. The share
@@ -25,7 +26,7 @@ def realhf_ppo() -> RunConfig:
         advantage={
             "clip": RewardNorm(over="none", clip=20.0),
             "kl": KLInReward(beta=0.1),
-            "credit": NormalisedGAE(gamma=1.0, lam=1.0),
+            "credit": NormalisedGAE(gamma=1.0, lam=1.0, bootstrap_truncated=True),
             "whiten": Whiten(std_mode="population", eps=1e-5, eps_on="deviation"),
         },
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},

@@ -1,4 +1,4 @@
-"""A reward model of preferences (arXiv 2203.02155, section 3.5)."""
+"""A reward model of preferences (arXiv 2203.02155)."""
 
 from menon.config import Models, Policy, RunConfig
 from menon.loss import BradleyTerry

@@ -373,11 +373,13 @@ def _readable(name: str, report: Mapping[str, Any]) -> str:
         for key, label, form in shown(before, after)
     )
     warnings = "".join(f"> {sentence}\n\n" for sentence in report.get("warnings") or ())
+    reasons = "; ".join(f"{reason}: {count:,}" for reason, count in (report.get("left_out") or {}).items())
+    left_out = f"Left out ({reasons}).\n\n" if reasons else ""
     return f"""# {name}
 
 {warnings}{report["steps"]} steps, {report["generated_tokens"]:,} generated tokens, {report["wall_s"]:.0f} s.
 
-Held-out questions{f" ({int(after['n']):,})" if "n" in after else ""}, with 95 % intervals:
+{left_out}Held-out questions{f" ({int(after['n']):,})" if "n" in after else ""}, with 95 % intervals:
 
 | | before | after |
 |---|---|---|

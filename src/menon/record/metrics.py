@@ -126,6 +126,8 @@ def text_metrics(graded: Sequence[Graded]) -> dict[str, Metric]:
         "refl/capitalised_rate": _share([bool(CAPITALISED.search(text)) for text in texts]),
         "refl/r1_rate": _share([bool(R1_WORDS.search(text)) for text in texts]),
     }
+    if (ahead := right_ahead(counted)) is not None:
+        metrics["reward/right_ahead"] = ahead
     metrics |= {f"refl/per_pattern/{name}": _share(hits) for name, hits in found.items()}
     if apart := sum(not g.verdict.applies for g in graded):
         metrics["reward/not_applicable"] = Sum(apart)
@@ -146,6 +148,25 @@ def varied(graded: Sequence[Graded]) -> list[bool]:
     for g in graded:
         scores.setdefault(g.rollout.group, set()).add(g.verdict.score)
     return [len(own) > 1 for own in scores.values()]
+
+
+def right_ahead(graded: Sequence[Graded]) -> Mean | None:
+    """How often a right answer earns more than a wrong one to the same question (ties count half): what the
+    reward's preference is worth on fresh answers. None where there are no such two, or where every score is
+    the correctness itself."""
+    groups: dict[int, tuple[list[float], list[float]]] = {}
+    for g in graded:
+        if g.verdict.acc in (0, 1):
+            groups.setdefault(g.rollout.group, ([], []))[int(g.verdict.acc)].append(g.verdict.score)
+    ahead = [
+        (one > other) + (one == other) / 2
+        for wrong, right in groups.values()
+        for one in right
+        for other in wrong
+    ]
+    if not ahead or all(g.verdict.score == g.verdict.acc for g in graded):
+        return None
+    return Mean(sum(ahead), len(ahead))
 
 
 def scores_shown(graded: Sequence[Graded]) -> dict[str, list[float]]:

@@ -273,7 +273,7 @@ def worth_of(line: Line, measure: str) -> float | None:
     if line.get(measure) is not None or "reward" in line:
         return line.get(measure)
     loss = line.get("nll", line.get("distill/divergence"))
-    return line.get("pairs/accuracy", None if loss is None else -loss)
+    return line.get("pairs/accuracy", line.get("kto/accuracy", None if loss is None else -loss))
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -10,9 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from menon.record.alarm import alarms
+from menon.record.hacking import exploited, rule_of
+from menon.record.sign import Sign
 from menon.settings import setting
 from menon.types import Graded, StepReport
 
@@ -41,36 +43,6 @@ LEARNED = {"base": "sums", "search_base": "searches and long chains"}
 
 UNREADABLE = ("cut", "blank", "unread")
 """Signs of answers that can earn nothing, whatever the policy learns."""
-
-Kind = Literal[
-    "foreign",
-    "cut",
-    "blank",
-    "unread",
-    "same_text",
-    "all_right",
-    "all_wrong",
-    "constant",
-    "equal_groups",
-    "prompt_holds_answer",
-    "reversed",
-    "skipped",
-    "empty",
-    "learning_rate",
-    "no_gradient",
-    "not_applicable",
-    "collapse",
-    "explosion",
-]
-
-
-@dataclass(frozen=True)
-class Sign:
-    """One cause for which a run learns nothing, or no longer."""
-
-    kind: Kind
-    sentence: str
-    """The cause with its number, and what to change."""
 
 
 @dataclass(frozen=True)
@@ -254,14 +226,6 @@ def own_data_of_base(settings: Mapping[str, Any]) -> str:
     return f"{data} with the built-in {model} model, which has learned only {LEARNED[model]}; set model="
 
 
-def rule_of(settings: Mapping[str, Any]) -> str:
-    reward = setting(settings, "reward")
-    name = reward.get("kind", "of your own") if isinstance(reward, Mapping) else reward
-    return (
-        f"reward={name}" if name else "the task's rule" if not setting(settings, "data") else "reward=exact"
-    )
-
-
 def reversed_reward(tally: Tally, settings: Mapping[str, Any]) -> Sign | None:
     """A reward that pays for wrong answers; None where right ones earn as much, or there are few of both."""
     (right, one), (wrong, other) = tally.when_right, tally.when_wrong
@@ -410,13 +374,14 @@ class Signs:
 
     def after(self, report: StepReport) -> Sign | None:
         """Takes a step; returns a sign if it is time to warn: after `WARN` steps without a signal, once for
-        each cause, when the policy gets worse, or when the reward pays for wrong answers."""
+        each cause, when the policy gets worse, or when the reward pays for wrong or for other things."""
         lost: Sign | None = None
         against: Sign | None = None
         if report.graded:
             self.lines.append(report.metrics)
             tally = Tally.of(report.graded, setting(self.settings, "stop") or ())
             lost, against = worse(self.lines, self.settings), reversed_reward(tally, self.settings)
+            lost = lost or exploited(self.lines, self.settings)
             missing = without_signal(report.metrics, tally, self.settings, self.advice)
             means = {line["reward/mean"] for line in self.lines[-2:]}
             constant = self.last is not None and self.last.kind == "constant" and len(means) == 1

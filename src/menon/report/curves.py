@@ -29,6 +29,7 @@ def curves(lines: Lines, evaluations: Lines, measures: Sequence[str] = ("accurac
         _given("Loss on given text", "nll", lines, evaluations, Axis(unit="nats a token", low=0)),
         _teacher(lines, evaluations),
         _given("Pairs put right", "pairs/accuracy", lines, evaluations, SHARE),
+        _given("Answers put right", "kto/accuracy", lines, evaluations, SHARE),
         _given("Margin of a pair", "pairs/margin", lines, evaluations, Axis()),
         _lengths(lines, known),
         Chart("Working and reflection", _shows(lines, evaluations), _shows_note(lines), SHARE),
@@ -72,6 +73,7 @@ CRITIC_NOTE = (
 GIVEN_NOTES = {
     "nll": "Mean of -log pi over the tokens that are learned.",
     "pairs/accuracy": "Share of the pairs whose preferred answer is ahead.",
+    "kto/accuracy": "Share of the answers that are on the side of z that their label says.",
     "pairs/margin": "How far the preferred answer is ahead, on average.",
 }
 GRADIENT_NOTE = (

@@ -69,6 +69,7 @@ def lead(content: Content) -> str:
 
 OF_ROWS = (
     ("pairs/accuracy", "the share of pairs put right"),
+    ("kto/accuracy", "the share of answers put right"),
     ("nll", "the loss"),
     ("distill/divergence", "the divergence from the teacher"),
 )

@@ -39,6 +39,10 @@ class Rows:
         self._taken += self.per_step
         return [self._row(place) for place in places]
 
+    def first(self, count: int) -> list[tuple[Example, ...]]:
+        """The rows that come first, at most all of them once."""
+        return [self.rows[self._row(place)] for place in range(min(count, len(self.rows)))]
+
     def _row(self, place: int) -> int:
         epoch, index = divmod(place, len(self.rows))
         if self.seed is None:

@@ -85,7 +85,8 @@ def line_of(view: RunView) -> RunLine:
     }
 
 
-TRAINING = (("accuracy", "acc/mean"), ("reward", "reward/mean"), ("pairs/accuracy",) * 2, ("nll",) * 2)
+OF_ROWS = ("pairs/accuracy", "kto/accuracy", "nll")
+TRAINING = (("accuracy", "acc/mean"), ("reward", "reward/mean"), *((name, name) for name in OF_ROWS))
 """The number of the last step that is shown, and its name in the metrics; the first that there is."""
 ANYWAY = ("recipe", "models.policy.model", "control.steps", *OF_EACH_RUN)
 """Settings that are shown anyway, or that differ from run to run."""

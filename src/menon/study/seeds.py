@@ -14,7 +14,7 @@ from menon.report.differences import differences
 from menon.settings import setting
 
 When = Literal["before", "after"]
-WRITTEN, GIVEN = ("accuracy", "reward"), ("pairs/accuracy", "nll")
+WRITTEN, GIVEN = ("accuracy", "reward"), ("pairs/accuracy", "kto/accuracy", "nll")
 """What is measured of answers, and of given text alone."""
 ctx = mpmath.MPContext()  # a separate context, because other code may set the precision of the shared one
 ctx.dps = 30

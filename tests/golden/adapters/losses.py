@@ -26,6 +26,7 @@ from menon.correction.reject import Reject
 from menon.loss import (
     CISPO,
     DPPO,
+    DVO,
     GSPO,
     KL,
     NLL,
@@ -308,6 +309,11 @@ def aggregation(record: Record) -> None:
     record.check_gradient("loss_matrix", scale * rows_of(batch, gradient, record.width))
 
 
+def dvo(record: Record) -> None:
+    part = DVO(record.settings["beta"], record.settings["max_weight"])
+    compare_loss(record, (1.0, Term(part, SequenceMean())))
+
+
 ADAPTERS = {
     "eighty_twenty.loss.policy": eighty_twenty,
     "entropy_mechanism.loss.agg_loss": aggregation,
@@ -321,6 +327,7 @@ ADAPTERS = {
     "prime_rl.loss.ipo": prime,
     "realhf.loss.policy": by_mode(ppo_of),
     "slime.loss.policy_tokens": slime,
+    "spo.loss.dvo": dvo,
     "spo.loss.policy": spo,
     "verl.loss.agg_loss": aggregation,
     "verl.loss.cispo": verl_cispo,

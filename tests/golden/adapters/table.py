@@ -48,10 +48,7 @@ ADAPTERS: dict[str, Adapter] = {
     name: adapter for module in MODULES for name, adapter in module.ADAPTERS.items()
 }
 
-OPTIONAL = "an estimator or loss that nobody has built here"
-WAITING: dict[str, str] = {
-    "spo.loss.dvo": OPTIONAL,
-}
+WAITING: dict[str, str] = {}
 """Functions without an adapter."""
 
 
