@@ -6,7 +6,7 @@ from menon.columns import CriticSettings, Setup, check_columns, needs_of, reads_
 from menon.errors import UserError
 from menon.parts import Checks, compares
 from menon.rollout.protocols import sizes_of
-from menon.update.protocols import VALUE, Head
+from menon.update.protocols import VALUE, Head, Inside
 
 
 def check(setup: Setup) -> None:
@@ -85,6 +85,12 @@ def check_heads(setup: Setup) -> None:
         )
     if setup.head and setup.natural:
         raise UserError("a natural step measures the KL of a policy, and a head has none; set natural=null")
+    losses = [term.loss for term in setup.objective.values()]
+    if setup.natural and any(isinstance(need, Inside) for loss in losses for need in needs_of(loss)):
+        raise UserError(
+            "a natural step measures the KL of a policy, and the maps to a teacher's layers have none; set "
+            "natural=null"
+        )
 
 
 def check_unit(name: str, term: Any) -> None:

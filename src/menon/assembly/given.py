@@ -53,8 +53,10 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             if config.names_questions:
                 asked = asked_of(config.source, writing, around, undo, notify)
         else:
-            temperature = config.source.temperature
-            placed = place_without_sampler(config.models, config.engine, temperature, config.control, notify)
+            temperature, objective = config.source.temperature, config.objective
+            placed = place_without_sampler(
+                config.models, objective, config.engine, temperature, config.control, notify
+            )
         found = rows_of(rows, notify)
         train, heldout = (encoded(part, config.source, rows, placed, notify) for part in found)
         source: Source = Rows(train.rows, rows.rows_per_step, config.control.seed)

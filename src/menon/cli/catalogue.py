@@ -149,7 +149,10 @@ PAGES = {
             "spo_tree": ("spo_tree", "tree"),
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
-            "distillation": ("distill", "distill_logits", "gkd"),
+            "distillation": (
+                *("distill", "distill_logits", "gkd"),
+                *("features", "attention_maps", "distill_features"),
+            ),
             "opd": ("opd", "teacher", "self_distill", "ungraded"),
             "preferences": (
                 *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
