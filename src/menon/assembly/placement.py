@@ -186,8 +186,9 @@ def teacher_of(
     teacher, own = load_policy(model_name(name), WEIGHTS_DTYPE[engine.dtype], device)
     if own.get_vocab() != tokenizer.get_vocab():
         raise UserError(
-            f"the teacher {name} has another vocabulary than the policy, so its probabilities belong to "
-            "other tokens; take a teacher of the same family, or learn from texts that it has written (sft)"
+            f"the teacher {name} has another vocabulary than the policy, so its probabilities and states "
+            "belong to other tokens; take a teacher of the same family, or learn from texts that it has "
+            "written (sft)"
         )
     return teacher.requires_grad_(False)
 
