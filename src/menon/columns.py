@@ -59,6 +59,8 @@ class Setup:
     updates_per_step: int = 1
     natural: bool = False
     """The policy is moved by natural gradients."""
+    exact: bool = False
+    """Log-probs are over the tokens that top-k and top-p kept."""
     head: str = ""
     """The name of the policy's head; "": it has none."""
     environment: Any = None

@@ -1,5 +1,4 @@
-"""The typed configuration of a run: what recipes return, files and `key=value` change, and `run.json`
-keeps."""
+"""The typed configuration of a run: what recipes return, files and settings change, and run.json keeps."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -95,16 +94,14 @@ class OnlineSource:
     heldout: int = 200
     """Most questions of the evaluation."""
     heldout_seed: int = 0
-    """Seed that chooses the held-out questions and draws the answers to them. It is not the run's `seed`, so
-    runs with other seeds are evaluated alike."""
+    """Seed of the held-out questions and answers, in place of `seed`."""
     report_questions: int = 200
     """Questions of the report's best temperature and vote of eight. So many held-out questions are answered
     at temperatures 0, .3 and .6 as well, and eight times at 1, before and after the run, for best_accuracy
     and maj_at_8; 0: none."""
     order: Literal["shuffled", "by_difficulty", "unsolved"] = "shuffled"
-    """How questions are drawn. shuffled: every question once per epoch; by_difficulty: questions that are
-    answered wrong come more often; unsolved: a question that was answered right at least nine times in ten is
-    not asked again."""
+    """How questions are drawn. shuffled: each once per epoch; by_difficulty: those answered wrong come more
+    often; unsolved: one that was answered right at least nine times in ten is not asked again."""
     prompts_per_step: int = 32
     """Questions that are asked in a step."""
     samples_per_prompt: int = 8
@@ -117,8 +114,10 @@ class OnlineSource:
     top_p: float = 1.0
     """Draw from the likeliest tokens with this much of the probability. See `top_k`."""
     top_k: int = 0
-    """Draw from this many of the likeliest tokens; 0: from all. Answers are learned from as if they were
-    drawn from all tokens. This is a bias; `sampling/kept` shows how large."""
+    """Draw from this many of the likeliest tokens; 0: from all. See `truncation` too."""
+    truncation: Literal["ignored", "exact"] = "ignored"
+    """What top_k and top_p mean for learning. ignored: log-probs are over all tokens, a bias of the size of
+    `sampling/kept`; exact: over the tokens that could be drawn, which are stored. It needs top_k."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token. Without any, those of the template (orz has
     some)."""
@@ -432,6 +431,7 @@ def setup_of(config: RunConfig) -> Setup:
         old_is_behaviour=policy.old == "behaviour",
         updates_per_step=policy.updates_per_step,
         natural=policy.natural is not None,
+        exact=rows is None and config.source.truncation == "exact",
         head="" if policy.head == "none" else policy.head,
         environment=config.source.environment,
         task=config.source.task,

@@ -26,6 +26,8 @@ def check(setup: Setup) -> None:
     check_rollout(setup)
     check_terms(setup)
     check_heads(setup)
+    if setup.exact:
+        check_exact(setup)
     if setup.critic is not None:
         check_critic(setup, setup.critic)
 
@@ -91,6 +93,26 @@ def check_heads(setup: Setup) -> None:
             "a natural step measures the KL of a policy, and the maps to a teacher's layers have none; set "
             "natural=null"
         )
+
+
+def check_exact(setup: Setup) -> None:
+    """UserError unless log-probs over the tokens that could be drawn are all that the parts need."""
+    if not setup.around.sampling.top_k:
+        raise UserError(
+            "truncation=exact stores the tokens that could be drawn at each place, and without top_k those "
+            "may be all; set top_k too, like top_k=200"
+        )
+    if setup.natural:
+        raise UserError(
+            "a natural step measures the KL over all tokens, and truncation=exact learns over the kept ones; "
+            "set truncation=ignored or natural=null"
+        )
+    for name, part in setup.parts():
+        if "collision" in getattr(part, "reads", ()):
+            raise UserError(
+                f"{name} reads probabilities of all tokens, and truncation=exact learns over the kept ones; "
+                "set truncation=ignored, or choose another part"
+            )
 
 
 def check_unit(name: str, term: Any) -> None:

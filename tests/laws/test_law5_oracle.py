@@ -17,10 +17,14 @@ from toy import log_probability
 
 PAGE = Path(__file__).parents[2] / "docs" / "oracle.md"
 PREFERENCES = {"bradley_terry", "cdpo", "cpo", "dpo", "ipo", "kto", "orpo", "robust_dpo", "simpo", "slic"}
-NO_ESTIMATOR = {"energy_nce", "entropy_coefficient", "kl_coefficient", "penalty_coefficient", "value"} | {
-    *PREFERENCES,
-    *(part.kind for part in get_args(ShapingPart)),
-}
+NO_ESTIMATOR = (
+    {"attention_maps", "features"}
+    | {"energy_nce", "entropy_coefficient", "kl_coefficient", "penalty_coefficient", "value"}
+    | {
+        *PREFERENCES,
+        *(part.kind for part in get_args(ShapingPart)),
+    }
+)
 """Shaping changes the aim and estimates nothing; some of it has a row all the same."""
 ROWS = {row.name: row for rows in tables().values() for row in rows}
 

@@ -238,6 +238,7 @@ def sampler_of(
         "fixed_slots": engine.fixed_slots,
         "processes": workers(model.num_parameters(), model.device),
         "alternatives": ALTERNATIVES if control.record == "full" else 0,
+        "kept": source.top_k if source.truncation == "exact" else 0,
         "keep_special_tokens": source.keep_special_tokens,
     }
     if engine.dtype != "bfloat16":

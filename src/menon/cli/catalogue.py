@@ -149,10 +149,8 @@ PAGES = {
             "spo_tree": ("spo_tree", "tree"),
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
-            "distillation": (
-                *("distill", "distill_logits", "gkd"),
-                *("features", "attention_maps", "distill_features"),
-            ),
+            "distillation": ("distill", "distill_logits", "gkd"),
+            "features": ("features", "attention_maps", "distill_features"),
             "opd": ("opd", "teacher", "self_distill", "ungraded"),
             "preferences": (
                 *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
@@ -258,6 +256,7 @@ GROUPS = (
             *("temperature", "top_p"),
             *(
                 "top_k",
+                "truncation",
                 "stop",
                 "keep_special_tokens",
                 "rollout",

@@ -128,6 +128,8 @@ class States:
     """[A] the ids of those tokens."""
     rows: Tensor
     """[A, d] hidden states before them; [A, V] logits where the whole model ran."""
+    kept: Tensor | None = None
+    """[A, k] the tokens over which their log-probs are; None: over all."""
     after: Tensor | None = None
     """[A, d] hidden states after them, where they were asked for."""
     hidden: Mapping[int, Tensor] = field(default_factory=dict)
@@ -177,6 +179,7 @@ def run_trunk(
         sent(place, device),
         sent(batch.token[place], device),
         states(before),
+        None if batch.kept is None else sent(batch.kept[place].long(), device),
         states(place) if after else None,
         {layer: pick(rows, sent(inside.row_of[before], device)) for layer, rows in inside.states.items()},
         {layer: pick(maps, cell) for layer, maps in inside.attention.items() if cell is not None},
@@ -326,7 +329,8 @@ class Readout:
         """Computes the needs that read the vocabulary, a few rows at a time. If there is more than one chunk,
         each is computed again in the backward pass instead of being kept, so [A, V] never exists."""
         head, target = self.network.head, states.token
-        if type(head) is nn.Linear and not any(isinstance(need, Reduction) for need in needs):
+        whole = states.kept is None or "logp" not in needs
+        if type(head) is nn.Linear and whole and not any(isinstance(need, Reduction) for need in needs):
             how: dict[str, Any] = {"weight": head.weight, "bias": head.bias, "chunk": self.vocabulary_chunk}
             logp, entropy = log_probs(
                 states.rows, target, temperature=self.temperature, entropy="entropy" in needs, **how
@@ -361,11 +365,24 @@ class Readout:
             columns["logp"], columns["entropy"] = log_probs(
                 logits, states.token[rows], chunk=logits.numel(), entropy="entropy" in needs
             )
+            if states.kept is not None:
+                kept = states.kept[rows]
+                columns["logp"] = among(logits, states.token[rows], kept, columns["logp"])
         for need in needs:
             if isinstance(need, Reduction):
                 other = others[need.other].logits(states.place[rows]) if need.other else None
                 columns[need.name] = need.reduce(logits, other)
         return tuple(columns[need_column(need)] for need in needs)
+
+
+def among(logits: Tensor, target: Tensor, kept: Tensor, logp: Tensor) -> Tensor:
+    """[n] log-probs of the targets among the tokens `kept` [n, k], which end where -1 begins; `logp` [n],
+    those among all tokens, where none is named."""
+    z = logits.gather(-1, kept.clamp(min=0))
+    named = kept >= 0
+    whole = ~named.any(-1)
+    norm = z.masked_fill(~named & ~whole[:, None], -torch.inf).logsumexp(-1)
+    return torch.where(whole, logp, logits.gather(-1, target[:, None])[:, 0] - norm)
 
 
 def _spread(column: Tensor, place: Tensor, num_tokens: int) -> Tensor:

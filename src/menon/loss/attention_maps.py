@@ -22,8 +22,8 @@ class AttentionMaps:
     """
 
     layers: LayerMap = "uniform"
-    """Pairs [policy's layer, teacher's layer]; uniform: every layer of the policy and the teacher's at the
-    same share of its depth."""
+    """Pairs of layers, the policy's first; uniform: every layer of the policy, and the teacher's at the same
+    share of its depth."""
     weights: tuple[float, ...] = ()
     """A factor for each of the pairs; empty: 1."""
     kind: Literal["attention_maps"] = "attention_maps"

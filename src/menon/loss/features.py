@@ -29,8 +29,8 @@ class Features:
     distance: Literal["mse", "normalised", "cosine"] = "mse"
     """mse; normalised, the same after a layer norm of both without weights; or cosine."""
     layers: LayerMap = "uniform"
-    """Pairs [policy's layer, teacher's layer], 0 for the embedding; uniform: every layer of the policy and
-    the teacher's at the same share of its depth."""
+    """Pairs of layers, the policy's first, 0 for the embedding; uniform: every layer of the policy, and the
+    teacher's at the same share of its depth."""
     weights: tuple[float, ...] = ()
     """A factor for each of the pairs; empty: 1."""
     kind: Literal["features"] = "features"
