@@ -25,6 +25,7 @@ from menon.parts import (
     TASK,
     Around,
 )
+from menon.prompts.few_shot import FewShot
 from menon.prompts.given import GivenText
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import ChainSum
@@ -83,12 +84,12 @@ class OnlineSource:
     """Generated questions, or your own dataclass file.py:Class. Without data it is chain_sum."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
+    few_shot: FewShot = field(default_factory=FewShot)
+    """What stands before the question: an instruction and worked examples."""
     template_arguments: FreeSettings = field(default_factory=dict)
-    """More arguments of the model's chat template, like enable_thinking. They come beside the messages and a
-    row's `tools`; documents are another."""
+    """More arguments of the model's chat template, like enable_thinking."""
     reward: Reward = None
-    """A rule, code, a judge, a preference model, or file.py:function. Without one it is the task's own, and
-    for data exact."""
+    """A rule, code, a judge, a preference model, or file.py:function. null: the task's, for data exact."""
     on_bad: OnBad = "stop"
     """Rows that cannot be used: do not start, or leave them out."""
     heldout: int = 200
@@ -127,9 +128,8 @@ class OnlineSource:
     rollout: Rollout = field(default_factory=Groups)
     """How answers are written: groups of whole answers, or otherwise."""
     environment: Environment | None = None
-    """What answers the policy turn by turn, or your own file.py:Class. `max_new_tokens` then counts turns and
-    observations together. Without data and task, it asks its own questions if it has any, and its rewards are
-    the only ones."""
+    """What answers the policy turn by turn, or your own file.py:Class. `max_new_tokens` then counts
+    observations too. Without data and task it asks its own questions, if any, with its own rewards alone."""
     max_turns: int = 16
     """Most turns of an episode with an environment."""
     graded_text: GradedText = "policy"

@@ -103,11 +103,10 @@ class Overrides(TypedDict, total=False):
     template: str
     """A template by name, or text with {q} for the question."""
     template_arguments: Mapping[str, Any]
-    """More arguments of the model's chat template, like enable_thinking. They come beside the messages
-    and a row's `tools`; documents are another."""
+    """More arguments of the model's chat template, like enable_thinking."""
     reward: Reward | None
-    """A rule, code, a judge, a preference model, or file.py:function. Without one it is the task's
-    own, and for data exact."""
+    """A rule, code, a judge, a preference model, or file.py:function. null: the task's, for data
+    exact."""
     on_bad: Literal["stop", "skip"]
     """Rows that cannot be used: do not start, or leave them out."""
     heldout: int
@@ -148,8 +147,8 @@ class Overrides(TypedDict, total=False):
     """How answers are written: groups of whole answers, or otherwise."""
     environment: Part | None
     """What answers the policy turn by turn, or your own file.py:Class. `max_new_tokens` then counts
-    turns and observations together. Without data and task, it asks its own questions if it has any,
-    and its rewards are the only ones."""
+    observations too. Without data and task it asks its own questions, if any, with its own rewards
+    alone."""
     max_turns: int
     """Most turns of an episode with an environment."""
     graded_text: Literal["policy", "all"]
@@ -267,6 +266,8 @@ class EvalOverrides(TypedDict, total=False):
     template: str | None
     """A template by name, or text with {q} for the question. Default: that of the run, or the set's
     own, else none."""
+    few_shot: Table
+    """What stands before the question: an instruction and worked examples. Default: that of the run."""
     environment: Part | None
     """The environment that answers the policy, turn by turn; null: none. Default: that of the run.
     Without other questions it asks its own if it has any."""
