@@ -14,6 +14,7 @@ from menon.errors import UserError
 from menon.types import FINISHES, Example, Graded, Rollout, Unit
 
 TOKEN = {"per": "token"}
+WIDE = {"per": "tokens, several"}
 SEQUENCE = {"per": "sequence"}
 STEERS = "coefficient/"
 """How the name of a column begins that steers a term."""
@@ -56,9 +57,13 @@ class Batch:
     acc: Tensor = field(metadata=SEQUENCE)
     """Raw correctness, NaN if unknown. In a pair, 1 marks the preferred sequence and 0 the other."""
     behaviour_logp: Tensor | None = field(default=None, metadata=TOKEN)
-    """Log-probs of the sampler that wrote the text: at the sampling temperature, before truncation."""
+    """Log-probs of the sampler that wrote the text: at the sampling temperature, before truncation unless
+    `kept` is there."""
     log_kept: Tensor | None = field(default=None, metadata=TOKEN)
     """Log of the mass that top-p and top-k kept (sampled log-prob = behaviour_logp - log_kept)."""
+    kept: Tensor | None = field(default=None, metadata=WIDE)
+    """[N, k] int32: the tokens that top-p and top-k kept, then -1; only -1 where all tokens could be drawn.
+    Where it is there, every log-prob is that of the distribution over these tokens."""
     version: Tensor | None = field(default=None, metadata=TOKEN)
     old_logp: Tensor | None = field(default=None, metadata=TOKEN)
     """Log-probs of the policy before this step's updates. None: the update starts from that policy, so they
@@ -193,6 +198,7 @@ def pack(graded: Sequence[Graded]) -> Batch:
     compared = any(g.baseline is not None for g in graded)
     baseline = [math.nan if g.baseline is None else g.baseline for g in graded]
     tree = any(r.node >= 0 for r in rollouts)
+    logp, log_kept, kept = row("logp", torch.float32), optional("log_kept"), _kept(rollouts)
     return Batch(
         offset=offset,
         token=row("tokens", torch.int64),
@@ -202,8 +208,9 @@ def pack(graded: Sequence[Graded]) -> Batch:
         finish=column([FINISHES.index(r.finish) for r in rollouts], torch.int64),
         valid=column(valid, torch.bool),
         acc=column([g.verdict.acc for g in graded], torch.float32),
-        behaviour_logp=row("logp", torch.float32),
-        log_kept=optional("log_kept"),
+        behaviour_logp=logp if kept is None or log_kept is None else logp - log_kept,
+        log_kept=log_kept,
+        kept=kept,
         version=row("version", torch.int64),
         entropy=optional("entropy"),
         baseline=column(baseline, torch.float32) if compared else None,
@@ -239,6 +246,18 @@ def pack_examples(rows: Sequence[Sequence[Example]]) -> Batch:
     )
 
 
+def _kept(rollouts: Sequence[Rollout]) -> Tensor | None:
+    """[N, k] the tokens that could be drawn; None unless a sampler has recorded them."""
+    width = max((r.kept.shape[1] for r in rollouts if r.kept is not None), default=0)
+    if not width:
+        return None
+    rows = [np.full((len(r.tokens), width), -1, dtype=np.int32) for r in rollouts]
+    for wide, rollout in zip(rows, rollouts, strict=True):
+        if rollout.kept is not None:
+            wide[:, : rollout.kept.shape[1]] = rollout.kept
+    return torch.from_numpy(np.concatenate(rows))
+
+
 def _states(rollouts: Sequence[Rollout], offset: Tensor) -> dict[str, Any]:
     """The columns of sampled values, if there are any."""
     if not any(rollout.states for rollout in rollouts):
@@ -263,7 +282,7 @@ def take(batch: Batch, sequences: Tensor) -> Batch:
     tokens = tokens_of(batch.offset, sequences)
     size = batch.lengths[sequences]
     picked: dict[str, Any] = {"offset": torch.cat([size.new_zeros(1), size.cumsum(0)])}
-    for kind, index in (("token", tokens), ("sequence", sequences)):
+    for kind, index in (("token", tokens), (WIDE["per"], tokens), ("sequence", sequences)):
         for name in columns_per(kind):
             value = getattr(batch, name)
             picked[name] = None if value is None else value[index]

@@ -17,7 +17,7 @@ from menon.parts import Around
 from menon.rollout import RolloutPart
 from menon.rollout.protocols import OPTIONAL
 from menon.types import Unit
-from menon.update.protocols import NEEDS, VALUE, Head, Hidden, Need, Reduction
+from menon.update.protocols import NEEDS, VALUE, Head, Hidden, Inside, Need, Reduction
 from menon.update.scoring import ASKS
 from menon.user_code import is_own, misuse
 
@@ -59,6 +59,8 @@ class Setup:
     updates_per_step: int = 1
     natural: bool = False
     """The policy is moved by natural gradients."""
+    exact: bool = False
+    """Log-probs are over the tokens that top-k and top-p kept."""
     head: str = ""
     """The name of the policy's head; "": it has none."""
     environment: Any = None
@@ -96,8 +98,8 @@ def reads_of(part: Any) -> list[str]:
     """Columns that a part reads, including those that its forward pass needs."""
     needs = getattr(part, "needs", ())
     implied = {
-        "ref_logp": any(isinstance(need, Reduction) and need.other == "reference" for need in needs),
-        "teacher_logp": any(isinstance(need, Reduction) and need.other == "teacher" for need in needs),
+        "ref_logp": any(getattr(need, "other", "") == "reference" for need in needs),
+        "teacher_logp": any(getattr(need, "other", "") == "teacher" for need in needs),
         "value": VALUE in needs,
         "pair": getattr(part, "unit", "") == "pair",
     }
@@ -117,7 +119,7 @@ def check_declared(name: str, part: Any) -> None:
     if unit not in units:
         raise misuse(name, part, f"has unit = {unit!r}; it is one of {', '.join(units)}")
     for need in getattr(part, "needs", ()):
-        if not isinstance(need, Head | Hidden | Reduction) and need not in ("logp", "entropy"):
+        if not isinstance(need, Head | Hidden | Inside | Reduction) and need not in ("logp", "entropy"):
             raise misuse(
                 name,
                 part,

@@ -1,5 +1,4 @@
-"""The typed configuration of a run: what recipes return, files and `key=value` change, and `run.json`
-keeps."""
+"""The typed configuration of a run: what recipes return, files and settings change, and run.json keeps."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -26,6 +25,7 @@ from menon.parts import (
     TASK,
     Around,
 )
+from menon.prompts.few_shot import FewShot
 from menon.prompts.given import GivenText
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import ChainSum
@@ -84,27 +84,25 @@ class OnlineSource:
     """Generated questions, or your own dataclass file.py:Class. Without data it is chain_sum."""
     template: str = "none"
     """A template by name, or text with {q} for the question."""
+    few_shot: FewShot = field(default_factory=FewShot)
+    """What stands before the question: an instruction and worked examples."""
     template_arguments: FreeSettings = field(default_factory=dict)
-    """More arguments of the model's chat template, like enable_thinking. They come beside the messages and a
-    row's `tools`; documents are another."""
+    """More arguments of the model's chat template, like enable_thinking."""
     reward: Reward = None
-    """A rule, code, a judge, a preference model, or file.py:function. Without one it is the task's own, and
-    for data exact."""
+    """A rule, code, a judge, a preference model, or file.py:function. null: the task's, for data exact."""
     on_bad: OnBad = "stop"
     """Rows that cannot be used: do not start, or leave them out."""
     heldout: int = 200
     """Most questions of the evaluation."""
     heldout_seed: int = 0
-    """Seed that chooses the held-out questions and draws the answers to them. It is not the run's `seed`, so
-    runs with other seeds are evaluated alike."""
+    """Seed of the held-out questions and answers, in place of `seed`."""
     report_questions: int = 200
     """Questions of the report's best temperature and vote of eight. So many held-out questions are answered
     at temperatures 0, .3 and .6 as well, and eight times at 1, before and after the run, for best_accuracy
     and maj_at_8; 0: none."""
     order: Literal["shuffled", "by_difficulty", "unsolved"] = "shuffled"
-    """How questions are drawn. shuffled: every question once per epoch; by_difficulty: questions that are
-    answered wrong come more often; unsolved: a question that was answered right at least nine times in ten is
-    not asked again."""
+    """How questions are drawn. shuffled: each once per epoch; by_difficulty: those answered wrong come more
+    often; unsolved: one that was answered right at least nine times in ten is not asked again."""
     prompts_per_step: int = 32
     """Questions that are asked in a step."""
     samples_per_prompt: int = 8
@@ -117,8 +115,10 @@ class OnlineSource:
     top_p: float = 1.0
     """Draw from the likeliest tokens with this much of the probability. See `top_k`."""
     top_k: int = 0
-    """Draw from this many of the likeliest tokens; 0: from all. Answers are learned from as if they were
-    drawn from all tokens. This is a bias; `sampling/kept` shows how large."""
+    """Draw from this many of the likeliest tokens; 0: from all. See `truncation` too."""
+    truncation: Literal["ignored", "exact"] = "ignored"
+    """What top_k and top_p mean for learning. ignored: log-probs are over all tokens, a bias of the size of
+    `sampling/kept`; exact: over the tokens that could be drawn, which are stored. It needs top_k."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer besides the end-of-text token. Without any, those of the template (orz has
     some)."""
@@ -128,9 +128,8 @@ class OnlineSource:
     rollout: Rollout = field(default_factory=Groups)
     """How answers are written: groups of whole answers, or otherwise."""
     environment: Environment | None = None
-    """What answers the policy turn by turn, or your own file.py:Class. `max_new_tokens` then counts turns and
-    observations together. Without data and task, it asks its own questions if it has any, and its rewards are
-    the only ones."""
+    """What answers the policy turn by turn, or your own file.py:Class. `max_new_tokens` then counts
+    observations too. Without data and task it asks its own questions, if any, with its own rewards alone."""
     max_turns: int = 16
     """Most turns of an episode with an environment."""
     graded_text: GradedText = "policy"
@@ -432,6 +431,7 @@ def setup_of(config: RunConfig) -> Setup:
         old_is_behaviour=policy.old == "behaviour",
         updates_per_step=policy.updates_per_step,
         natural=policy.natural is not None,
+        exact=rows is None and config.source.truncation == "exact",
         head="" if policy.head == "none" else policy.head,
         environment=config.source.environment,
         task=config.source.task,

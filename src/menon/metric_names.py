@@ -162,6 +162,14 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "nats",
             "mean divergence of distill over trained tokens, at its temperature and without its T^2",
         ),
+        "distill/features": (
+            "squared numbers of a state",
+            "mean distance of features over trained tokens, summed over pairs of layers; with cosine 1 - cos",
+        ),
+        "distill/attention": (
+            "nats",
+            "mean divergence of attention_maps over trained tokens, summed over pairs of layers",
+        ),
         "value/loss": ("squared reward", "mean loss of the critic over trained tokens (numerics 8.6)"),
         "pairs/accuracy": (
             "share",

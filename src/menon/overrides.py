@@ -57,6 +57,7 @@ RecipeName = Literal[
     "self_distill",
     "sft",
     "distill_logits",
+    "distill_features",
     "gkd",
     "dpo",
     "reward_model",
@@ -104,26 +105,23 @@ class Overrides(TypedDict, total=False):
     template: str
     """A template by name, or text with {q} for the question."""
     template_arguments: Mapping[str, Any]
-    """More arguments of the model's chat template, like enable_thinking. They come beside the messages
-    and a row's `tools`; documents are another."""
+    """More arguments of the model's chat template, like enable_thinking."""
     reward: Reward | None
-    """A rule, code, a judge, a preference model, or file.py:function. Without one it is the task's
-    own, and for data exact."""
+    """A rule, code, a judge, a preference model, or file.py:function. null: the task's, for data
+    exact."""
     on_bad: Literal["stop", "skip"]
     """Rows that cannot be used: do not start, or leave them out."""
     heldout: int
     """Most questions of the evaluation."""
     heldout_seed: int
-    """Seed that chooses the held-out questions and draws the answers to them. It is not the run's
-    `seed`, so runs with other seeds are evaluated alike."""
+    """Seed of the held-out questions and answers, in place of `seed`."""
     report_questions: int
     """Questions of the report's best temperature and vote of eight. So many held-out questions are
     answered at temperatures 0, .3 and .6 as well, and eight times at 1, before and after the run,
     for best_accuracy and maj_at_8; 0: none."""
     order: Literal["shuffled", "by_difficulty", "unsolved"]
-    """How questions are drawn. shuffled: every question once per epoch; by_difficulty: questions that
-    are answered wrong come more often; unsolved: a question that was answered right at least nine
-    times in ten is not asked again."""
+    """How questions are drawn. shuffled: each once per epoch; by_difficulty: those answered wrong come
+    more often; unsolved: one that was answered right at least nine times in ten is not asked again."""
     prompts_per_step: int
     """Questions that are asked in a step."""
     samples_per_prompt: int
@@ -136,8 +134,11 @@ class Overrides(TypedDict, total=False):
     top_p: float
     """Draw from the likeliest tokens with this much of the probability. See `top_k`."""
     top_k: int
-    """Draw from this many of the likeliest tokens; 0: from all. Answers are learned from as if they
-    were drawn from all tokens. This is a bias; `sampling/kept` shows how large."""
+    """Draw from this many of the likeliest tokens; 0: from all. See `truncation` too."""
+    truncation: Literal["ignored", "exact"]
+    """What top_k and top_p mean for learning. ignored: log-probs are over all tokens, a bias of the
+    size of `sampling/kept`; exact: over the tokens that could be drawn, which are stored. It needs
+    top_k."""
     stop: Sequence[str]
     """Strings that end an answer besides the end-of-text token. Without any, those of the template
     (orz has some)."""
@@ -148,8 +149,8 @@ class Overrides(TypedDict, total=False):
     """How answers are written: groups of whole answers, or otherwise."""
     environment: Part | None
     """What answers the policy turn by turn, or your own file.py:Class. `max_new_tokens` then counts
-    turns and observations together. Without data and task, it asks its own questions if it has any,
-    and its rewards are the only ones."""
+    observations too. Without data and task it asks its own questions, if any, with its own rewards
+    alone."""
     max_turns: int
     """Most turns of an episode with an environment."""
     graded_text: Literal["policy", "all"]
@@ -267,6 +268,8 @@ class EvalOverrides(TypedDict, total=False):
     template: str | None
     """A template by name, or text with {q} for the question. Default: that of the run, or the set's
     own, else none."""
+    few_shot: Table
+    """What stands before the question: an instruction and worked examples. Default: that of the run."""
     environment: Part | None
     """The environment that answers the policy, turn by turn; null: none. Default: that of the run.
     Without other questions it asks its own if it has any."""

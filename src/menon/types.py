@@ -151,8 +151,7 @@ class Completion:
     """Log of the probability mass that top-p and top-k keep; 0 where they cut nothing. The log-prob of the
     distribution that was drawn from is logp - log_kept. None: the sampler does not give it."""
     entropy: Floats | None
-    """Entropy of the raw distribution at the sampling temperature, in nats. None: the sampler does not give
-    it."""
+    """Entropy of the raw distribution at that temperature, in nats. None: the sampler does not give it."""
     version: Tokens
     """Version of the weights that wrote the token."""
     finish: Finish
@@ -164,6 +163,8 @@ class Completion:
     asked for them."""
     alternatives_logp: Floats | None = None
     """[T, k] their raw log-probs at the sampling temperature."""
+    kept: Tokens | None = None
+    """[T, k] the tokens top-p and top-k kept, then -1; only -1 where nothing was cut. None: not recorded."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,8 @@ class Rollout:
     """[L, k] the k most probable tokens where the policy wrote one, -1 elsewhere; None: not recorded."""
     alternatives_logp: Floats | None = None
     """[L, k] their log-probs, NaN elsewhere."""
+    kept: Tokens | None = None
+    """[L, k] as in `Completion`, -1 where the policy did not write; None: not recorded."""
     written: str | None = None
     """What a grader reads in place of `text`, where the two differ: the answer without the observations of an
     environment."""
@@ -277,21 +280,18 @@ class Rollout:
         given = np.concatenate([request.prompt.tokens, request.prefix])
         before = len(given)
 
-        def behind(values: NDArray) -> NDArray:
-            return np.concatenate([np.zeros(before, dtype=values.dtype), values])
-
-        def below(values: NDArray | None, empty: float) -> NDArray | None:
+        def behind(values: NDArray | None, empty: float = 0) -> Any:
             if values is None:
                 return None
-            return np.concatenate([np.full((before, values.shape[1]), empty, dtype=values.dtype), values])
+            return np.concatenate([np.full((before, *values.shape[1:]), empty, dtype=values.dtype), values])
 
         return Rollout(
             prompt=request.prompt,
             tokens=np.concatenate([given, completion.tokens]),
             is_action=behind(np.ones(len(completion.tokens), dtype=np.bool_)),
             logp=behind(completion.logp),
-            log_kept=None if completion.log_kept is None else behind(completion.log_kept),
-            entropy=None if completion.entropy is None else behind(completion.entropy),
+            log_kept=behind(completion.log_kept),
+            entropy=behind(completion.entropy),
             version=behind(completion.version),
             finish=completion.finish,
             text=completion.text,
@@ -300,8 +300,9 @@ class Rollout:
             visit=request.visit,
             node=node,
             parent=parent,
-            alternatives=below(completion.alternatives, -1),
-            alternatives_logp=below(completion.alternatives_logp, np.nan),
+            alternatives=behind(completion.alternatives, -1),
+            alternatives_logp=behind(completion.alternatives_logp, np.nan),
+            kept=behind(completion.kept, -1),
         )
 
 

@@ -6,7 +6,7 @@ from menon.columns import CriticSettings, Setup, check_columns, needs_of, reads_
 from menon.errors import UserError
 from menon.parts import Checks, compares
 from menon.rollout.protocols import sizes_of
-from menon.update.protocols import VALUE, Head
+from menon.update.protocols import VALUE, Head, Inside
 
 
 def check(setup: Setup) -> None:
@@ -26,6 +26,8 @@ def check(setup: Setup) -> None:
     check_rollout(setup)
     check_terms(setup)
     check_heads(setup)
+    if setup.exact:
+        check_exact(setup)
     if setup.critic is not None:
         check_critic(setup, setup.critic)
 
@@ -85,6 +87,32 @@ def check_heads(setup: Setup) -> None:
         )
     if setup.head and setup.natural:
         raise UserError("a natural step measures the KL of a policy, and a head has none; set natural=null")
+    losses = [term.loss for term in setup.objective.values()]
+    if setup.natural and any(isinstance(need, Inside) for loss in losses for need in needs_of(loss)):
+        raise UserError(
+            "a natural step measures the KL of a policy, and the maps to a teacher's layers have none; set "
+            "natural=null"
+        )
+
+
+def check_exact(setup: Setup) -> None:
+    """UserError unless log-probs over the tokens that could be drawn are all that the parts need."""
+    if not setup.around.sampling.top_k:
+        raise UserError(
+            "truncation=exact stores the tokens that could be drawn at each place, and without top_k those "
+            "may be all; set top_k too, like top_k=200"
+        )
+    if setup.natural:
+        raise UserError(
+            "a natural step measures the KL over all tokens, and truncation=exact learns over the kept ones; "
+            "set truncation=ignored or natural=null"
+        )
+    for name, part in setup.parts():
+        if "collision" in getattr(part, "reads", ()):
+            raise UserError(
+                f"{name} reads probabilities of all tokens, and truncation=exact learns over the kept ones; "
+                "set truncation=ignored, or choose another part"
+            )
 
 
 def check_unit(name: str, term: Any) -> None:

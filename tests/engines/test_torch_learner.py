@@ -321,7 +321,7 @@ class TestUpdates:
         assert "value_head.weight" in learner.weights()
         passes = []
         monkeypatch.setattr(
-            forward, "hidden_states", lambda *given: passes.append(1) or decoder.hidden_states(*given)
+            forward, "layer_states", lambda *given: passes.append(1) or decoder.layer_states(*given)
         )
         update = replace(POLICY, terms=POLICY.terms | {"value": Term(ValueLoss(), TokenMean())})
         batch = random_batch()

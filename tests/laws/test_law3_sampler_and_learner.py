@@ -1,5 +1,7 @@
 """Law 3: learner and sampler tell the same log-probs on the same weights: mean 1e-6, max 1e-4 in fp32."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -81,3 +83,25 @@ def test_after_learning_and_publishing(kind):
     assert_agree(sampled(sampler, Sampling(40)), learner)
     with pytest.raises(AssertionError):
         assert_agree(stale, learner)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "sampling", [Sampling(40, top_k=12), Sampling(40, 1.3, top_p=0.9, top_k=30)], ids=str
+)
+def test_under_exact_truncation(kind, sampling):
+    """Over the tokens that were kept, the learner has the log-probs of the draw: 1e-5 in fp32."""
+    model = tiny_model(kind, vocab=V)
+    sampler = TorchSampler(model, tiny_tokenizer(V), slots=7, kept=sampling.top_k)
+    batch = sampled(sampler, sampling)
+    assert batch.kept is not None
+    assert batch.log_kept is not None
+    scorer = TorchScorer(model, temperature=sampling.temperature, tokens_per_forward=500)
+    assert_agree(batch, scorer)
+    exact, raw = (scorer.score(b, ("logp",))["logp"] for b in (batch, replace(batch, kept=None)))
+    assert float((exact - batch.behaviour_logp)[batch.is_action].abs().max()) < 1e-5
+    assert torch.allclose(raw - batch.log_kept, exact, atol=1e-5)
+    assert float((raw - exact).abs().max()) > 0.05
+    sizes = (batch.kept >= 0).sum(-1)[batch.is_action]
+    assert int(sizes.max()) <= sampling.top_k
+    assert (batch.kept == batch.token[:, None]).any(-1)[batch.is_action & (batch.log_kept < 0)].all()

@@ -18,13 +18,8 @@ from toy import log_probability
 PAGE = Path(__file__).parents[2] / "docs" / "oracle.md"
 PREFERENCES = {"bradley_terry", "cdpo", "cpo", "dpo", "ipo", "kto", "orpo", "robust_dpo", "simpo", "slic"}
 NO_ESTIMATOR = {
-    "contrastive_divergence",
-    "energy_nce",
-    "entropy_coefficient",
-    "kl_coefficient",
-    "penalty_coefficient",
-    "value",
-} | {
+    *("attention_maps", "features", "contrastive_divergence", "energy_nce", "value"),
+    *("entropy_coefficient", "kl_coefficient", "penalty_coefficient"),
     *PREFERENCES,
     *(part.kind for part in get_args(ShapingPart)),
 }

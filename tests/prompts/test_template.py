@@ -22,6 +22,7 @@ RENDERED = {
     "answer": "Answer: What is {x}?",
     "steps": "Steps: What is {x}?",
     "q_a": "Q: What is {x}?\nA:",
+    "cot": "Q: What is {x}?\nA: Let's think step by step.",
     "q_steps": "What is {x}?\nSteps:",
     "qwen_boxed": (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nWhat is "

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from menon import ragged
 from menon.batch import Batch, take
+from menon.engines.forward import among
 from menon.engines.in_process import InProcessHost
 from menon.engines.protocols import LogitRows, Models
 from menon.types import FINISHES
@@ -91,6 +92,8 @@ class Toy:
         for need in needs:
             if need == "logp":
                 found[need] = logp.gather(-1, batch.token[:, None])[:, 0]
+                if batch.kept is not None:
+                    found[need] = among(logits, batch.token, batch.kept.long(), found[need])
             elif need == "entropy":
                 found[need] = -(logp.exp() * logp).sum(-1)
             elif not isinstance(need, str):

@@ -16,7 +16,15 @@ from menon.assembly.notices import advice_for, notices
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_arrange, own_credit, own_reference, own_rollout, own_term
 from menon.assembly.placement import Placed, device_of, place
-from menon.assembly.questions import check_tags, own_questions, prompts_to_train, questions, stop_of, task_of
+from menon.assembly.questions import (
+    check_tags,
+    own_questions,
+    prompts_to_train,
+    questions,
+    stop_of,
+    task_of,
+    with_examples,
+)
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
 from menon.columns import Setup, check_sampler, estimator
@@ -69,6 +77,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         grade = grade_of(config.source, reward_of(config.source, around))
         undo.callback(close_grade, grade)
         rows, heldout_rows = questions(config.source, config.control.seed, notify)
+        asked, rows, heldout_rows = with_examples(config.source, rows, heldout_rows, notify)
+        config = replace(config, source=asked)
         placed = undo.enter_context(place(config, notify))
         check_sampler(setup_of(config), placed.sampler.gives)
         for notice in notices(config.source, config.models, config.control.steps, rows, placed):

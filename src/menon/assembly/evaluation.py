@@ -213,8 +213,11 @@ def settled(
         rows, skipped = task_rows(config), 0
     if skipped:
         notify(f"{skipped} rows of {config.path or config.data} cannot be used and are left out")
+    few_shot = config.few_shot.chosen(None, config.seed)
+    rows = few_shot.without(rows)
     filled = replace(
         config,
+        few_shot=few_shot,
         template=config.template or "none",
         max_new_tokens=config.max_new_tokens or default_length(config.model),
         n=config.n or len(rows),
@@ -261,6 +264,7 @@ def prompts_to_evaluate(
         config.on_bad,
         notify,
         config.template_arguments,
+        config.few_shot,
     )
 
 

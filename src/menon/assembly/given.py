@@ -14,7 +14,14 @@ from menon.assembly.header import quantity
 from menon.assembly.negatives import sampler_of_reference, with_negatives
 from menon.assembly.origin import origin_of_run
 from menon.assembly.placement import Placed, Unwritten, device_of, place, place_without_sampler
-from menon.assembly.questions import held_out, heldout_questions, prompts_to_train, stop_of
+from menon.assembly.questions import (
+    held_out,
+    heldout_questions,
+    prompts_to_train,
+    questions,
+    stop_of,
+    with_examples,
+)
 from menon.assembly.reward_models import with_models
 from menon.assembly.written import with_written
 from menon.batch import Batch, pack_examples
@@ -55,8 +62,10 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             if config.names_questions:
                 asked = asked_of(config.source, writing, around, undo, notify)
         else:
-            temperature = config.source.temperature
-            placed = place_without_sampler(config.models, config.engine, temperature, config.control, notify)
+            temperature, objective = config.source.temperature, config.objective
+            placed = place_without_sampler(
+                config.models, objective, config.engine, temperature, config.control, notify
+            )
         left_out: Counter[str] = Counter()
         found = rows_of(rows, notify, left_out)
         train, heldout = (encoded(part, config.source, rows, placed, notify) for part in found)
@@ -72,7 +81,12 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             )
         if rows.written_share:
             grade = None if asked is None else asked.grade
-            source = with_written(source, found[0], rows, config.source, writing, grade, around, notify)
+            asks = (
+                config.source
+                if asked is None
+                else replace(asked.source, max_new_tokens=config.source.max_new_tokens)
+            )
+            source = with_written(source, found[0], rows, asks, writing, grade, around, notify)
             undo.callback(source.close)
         known = None if rows.form == "answers" else pack_examples(given.first(len(heldout.rows)))
         plan = plan_of(setup_of(config), around, config.models, config.control)
@@ -229,9 +243,11 @@ def asked_of(source: OnlineSource, placed: Placed, around: Around, undo: ExitSta
     around = with_models(around, lambda: device_of(around.device), reward_models)
     grade = grade_of(source, reward_of(source, around))
     undo.callback(close_grade, grade)
-    prompts = prompts_to_train(
-        heldout_questions(source, notify), source, placed.context, placed.tokenizer, grade, notify
-    )
+    asked = heldout_questions(source, notify)
+    if not source.few_shot.empty:
+        rows, _ = questions(source, around.seed, notify)
+        source, _, asked = with_examples(source, rows, asked, notify)
+    prompts = prompts_to_train(asked, source, placed.context, placed.tokenizer, grade, notify)
     length = length_for(source.max_new_tokens, placed.context, prompts)
     sampling = Sampling(length, stop=stop_of(source))
     evaluation: Evaluation = evaluation_of(source, prompts, grade, sampling, placed)

@@ -36,6 +36,7 @@ def give_hints(
         "stop",
         notify,
         source.template_arguments,
+        source.few_shot,
     )
     read: dict[bytes, Tokens] = {}
     for prompt, other in zip(prompts, with_hint, strict=True):

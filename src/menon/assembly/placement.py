@@ -14,8 +14,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.origin import origin_of_model
+from menon.assembly.projections import projections, show_attention
 from menon.base import BASES
-from menon.config import Control, Critic, Engine, Models, OnlineSource, Policy, RunConfig
+from menon.config import Control, Critic, Engine, Models, Objective, OnlineSource, Policy, RunConfig
 from menon.engines.added_tokens import add_padding, add_tokens
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.forward import ValueModel, value_head
@@ -100,7 +101,9 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     # The sampler first: it may move the weights into shared memory.
     sampler = sampler_of(config.source, config.engine, config.control, model, tokenizer, notify)
     temperature, seed = config.source.temperature, config.control.seed
-    host = host_of(config.models, config.engine, temperature, seed, model, tokenizer, saved_as)
+    host = host_of(
+        config.models, config.objective, config.engine, temperature, seed, model, tokenizer, saved_as
+    )
     origin = with_teacher(origin, host)
     channel = (ByReference if sampler.model is model else ByCopy)(host.models["policy"], sampler)
     return Placed(host, sampler, channel, tokenizer, rows_of(model), origin, end_token_ids(model, tokenizer))
@@ -108,6 +111,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
 
 def place_without_sampler(
     models: Models,
+    objective: Objective,
     engine: Engine,
     temperature: float,
     control: Control,
@@ -116,7 +120,7 @@ def place_without_sampler(
     """The same for a run that writes no text."""
     model, tokenizer, origin = start_of(models, engine)
     saved_as = saved_dtypes(control.save_dtype, models.policy.model, model, engine.dtype, notify)
-    host = host_of(models, engine, temperature, control.seed, model, tokenizer, saved_as)
+    host = host_of(models, objective, engine, temperature, control.seed, model, tokenizer, saved_as)
     origin, ends = with_teacher(origin, host), end_token_ids(model, tokenizer)
     return Unwritten(host, NoSampler(host), tokenizer, rows_of(model), origin, ends)
 
@@ -143,6 +147,7 @@ def start_of(
 
 def host_of(
     models: Models,
+    objective: Objective,
     engine: Engine,
     temperature: float,
     seed: int,
@@ -152,13 +157,16 @@ def host_of(
 ) -> InProcessHost:
     """The models of a run around its policy."""
     device, heads = device_of(engine.device), reward_heads(models.policy, model, seed)
-    placed = models_of(models, engine, temperature, seed, model, heads, device)
+    taught: dict[str, Scorer] = {}
     if models.teacher is not None:
         name = models.policy.model if models.teacher == START else models.teacher
         teacher = teacher_of(name, engine, tokenizer, device)
-        placed["teacher"] = TorchScorer(teacher, **scorer_settings(engine, temperature, device))
+        heads |= projections(objective, model, teacher, seed)
+        show_attention(objective, model, teacher)
+        taught["teacher"] = TorchScorer(teacher, **scorer_settings(engine, temperature, device))
+    placed = models_of(models, engine, temperature, seed, model, heads, device) | taught
     write = partial(export, model, tokenizer, dtypes=saved_as)
-    if heads:
+    if "reward" in heads:
         write = partial(export_reward_model, model, heads["reward"], tokenizer)
     return InProcessHost(placed, {"policy": write})
 
@@ -178,8 +186,9 @@ def teacher_of(
     teacher, own = load_policy(model_name(name), WEIGHTS_DTYPE[engine.dtype], device)
     if own.get_vocab() != tokenizer.get_vocab():
         raise UserError(
-            f"the teacher {name} has another vocabulary than the policy, so its probabilities belong to "
-            "other tokens; take a teacher of the same family, or learn from texts that it has written (sft)"
+            f"the teacher {name} has another vocabulary than the policy, so its probabilities and states "
+            "belong to other tokens; take a teacher of the same family, or learn from texts that it has "
+            "written (sft)"
         )
     return teacher.requires_grad_(False)
 
@@ -229,6 +238,7 @@ def sampler_of(
         "fixed_slots": engine.fixed_slots,
         "processes": workers(model.num_parameters(), model.device),
         "alternatives": ALTERNATIVES if control.record == "full" else 0,
+        "kept": source.top_k if source.truncation == "exact" else 0,
         "keep_special_tokens": source.keep_special_tokens,
     }
     if engine.dtype != "bfloat16":

@@ -4,6 +4,7 @@ import hashlib
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
@@ -16,6 +17,7 @@ from menon.engines.tokens import marker_for, tokenize_with
 from menon.errors import OnBad, UserError
 from menon.limit import Limit
 from menon.parts import TASK
+from menon.prompts.few_shot import FewShot
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.render import render
 from menon.prompts.tasks import ChainSum, Task, task_name
@@ -58,6 +60,19 @@ def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) ->
             "heldout_data out, which holds a tenth of data apart"
         )
     return rows, heldout
+
+
+def with_examples(
+    source: OnlineSource, rows: Sequence[Row], heldout: Sequence[Row], notify: Callable[[str], None]
+) -> tuple[OnlineSource, list[Row], list[Row]]:
+    """The source with its worked examples chosen, and the rows that are not shown as examples."""
+    few_shot = source.few_shot.chosen(None if source.data is None else rows, source.heldout_seed)
+    train, held = few_shot.without(rows), few_shot.without(heldout)
+    if few_shot.file is not None and (shown := len(rows) + len(heldout) - len(train) - len(held)):
+        notify(f"{shown} questions are examples of few_shot and are not asked")
+    if not train or not held:
+        raise UserError("all questions are examples of few_shot; lower shots, or name more questions")
+    return replace(source, few_shot=few_shot), train, held
 
 
 def question_faults(rows: Sequence[Row], source: OnlineSource) -> Iterator[str]:
@@ -231,6 +246,7 @@ def prompts_to_train(
         source.on_bad,
         notify,
         source.template_arguments,
+        source.few_shot,
     )
     return proved(prompts, grade, source.on_bad, notify) if isinstance(grade, Grading) else prompts
 
@@ -258,6 +274,7 @@ def rendered(
     on_bad: OnBad,
     notify: Callable[[str], None],
     template_arguments: Mapping[str, Any] = {},
+    few_shot: FewShot | None = None,
 ) -> list[Prompt]:
     """The questions as this model reads them; `notify` gets the number of those that do not fit into its
     context or that its chat template refuses."""
@@ -271,6 +288,7 @@ def rendered(
         context=context or 2**31,
         max_new_tokens=max_new_tokens,
         on_bad=on_bad,
+        few_shot=few_shot,
     )
     if unread:
         what = Limit(context or 0).what

@@ -39,6 +39,8 @@ def with_written(
         asked, source, grade = list(questions_in(texts, rows)), asked_by_rows(source, rows), ungraded()
     else:
         asked, _ = questions(source, around.seed, notify)
+    source = replace(source, few_shot=source.few_shot.chosen(None, source.heldout_seed))
+    asked = source.few_shot.without(asked)
     prompts = prompts_to_train(asked, source, placed.context, placed.tokenizer, grade, notify)
     length = length_for(source.max_new_tokens, placed.context, prompts)
     around = replace(around, sampling=replace(around.sampling, max_new_tokens=length))

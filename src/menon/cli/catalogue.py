@@ -152,6 +152,7 @@ PAGES = {
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
             "distillation": ("distill", "distill_logits", "gkd"),
+            "features": ("features", "attention_maps", "distill_features"),
             "opd": ("opd", "teacher", "self_distill", "ungraded"),
             "preferences": (
                 *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
@@ -190,6 +191,7 @@ OWNERS = {
     "control": ("config", "Control"),
     "source": ("config", "OnlineSource"),
     "source.columns": ("prompts.reader", "Columns"),
+    "source.few_shot": ("prompts.few_shot", "FewShot"),
     "rows": ("prompts.given", "GivenText"),
     "rows.columns": ("prompts.given", "GivenColumns"),
     "models.policy": ("config", "Policy"),
@@ -240,7 +242,7 @@ GROUPS = (
                 "environment",
                 "max_turns",
             ),
-            *("template", "template_arguments", "order"),
+            *("template", "few_shot.*", "template_arguments", "order"),
         ),
     ),
     Group(
@@ -257,6 +259,7 @@ GROUPS = (
             *("temperature", "top_p"),
             *(
                 "top_k",
+                "truncation",
                 "stop",
                 "keep_special_tokens",
                 "rollout",
@@ -295,6 +298,7 @@ GROUPS = (
 )
 TABLES = {
     "source.columns",
+    "source.few_shot",
     "rows",
     "rows.columns",
     "models.policy",
@@ -319,12 +323,12 @@ def run_settings() -> dict[str, Listed]:
 
 def short_of(owner: str, name: str) -> str:
     """The shortest name of a setting. Those of given text keep their whole name, because questions have the
-    same. Those of the critic, of columns and of the natural gradient keep the
+    same. Those of the critic, of columns, of examples and of the natural gradient keep the
     name of their table, because their own is used elsewhere or says too little; terms have names of the
     user's."""
     if owner.startswith("rows"):
         return f"{owner}.{name}"
-    if owner.endswith((".critic", ".columns", ".natural")):
+    if owner.endswith((".critic", ".columns", ".few_shot", ".natural")):
         return f"{owner.rpartition('.')[2]}.{name}"
     return f"{owner}.{name}" if owner == "objective.policy" else name
 

@@ -6,7 +6,7 @@ MLP; Qwen adds biases to q, k and v, or norms of q and k. A `Decoder` refers to 
 the same numbers as the model's own with much less Python overhead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -97,11 +97,22 @@ def hidden_states(
     [L], by default 0, 1, ...; packed and cached sequences pass their own `attend`. Residuals are in the dtype
     of the norms.
     """
+    for states in layer_states(decoder, ids, position, attend):  # noqa: B007 (the last one is wanted)
+        pass
+    return states
+
+
+def layer_states(
+    decoder: Decoder, ids: Tensor, position: Tensor | None = None, attend: Attend = causal
+) -> Iterator[Tensor]:
+    """The same after each layer, [S, L, d]: the embeddings first, and the last layer's after the last
+    norm."""
     if position is None:
         position = torch.arange(ids.shape[1], device=ids.device)
     x = F.embedding(ids, decoder.embedding).to(decoder.norm.dtype)
     cos, sin = (table[..., None, :] for table in rotary(decoder, position, x.dtype))
     for index, layer in enumerate(decoder.layers):
+        yield x
         h = norm(x, layer.attention_norm, decoder.eps)
         q = layer.query(h).unflatten(-1, (decoder.heads, decoder.head_dim))
         k = layer.key(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
@@ -111,7 +122,7 @@ def hidden_states(
         x = x + layer.output(attend(index, rotate(q, cos, sin), rotate(k, cos, sin), v).flatten(-2))
         h = norm(x, layer.mlp_norm, decoder.eps)
         x = x + layer.down(F.silu(layer.gate(h)) * layer.up(h))
-    return norm(x, decoder.norm, decoder.eps)
+    yield norm(x, decoder.norm, decoder.eps)
 
 
 def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

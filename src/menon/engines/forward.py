@@ -1,6 +1,6 @@
 """One forward pass over a batch: the shift by one, the trunk, and the vocabulary in chunks. Torch alone."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,18 +12,27 @@ from torch.utils.checkpoint import checkpoint
 
 from menon import ragged
 from menon.batch import Batch, sent
-from menon.engines.decoder import Decoder, decoder_of, hidden_states
+from menon.engines.decoder import Decoder, decoder_of, layer_states
+from menon.engines.inside import (
+    NOTHING,
+    Projection,
+    Seen,
+    Wanted,
+    Watched,
+    attention_maps,
+    depth_of,
+    maps_of,
+)
 from menon.engines.limits import context_of
 from menon.engines.log_probs import log_probs, wide
 from menon.engines.packed import attention, pack_distinct, pick
-from menon.engines.protocols import LogitRows
 from menon.errors import UserError
 from menon.limit import Limit
 from menon.streams import stream
-from menon.update.protocols import Head, Hidden, Need, Reduction, need_column
+from menon.update.protocols import Head, Hidden, Inside, Need, Reduction, need_column, projection_name
 
 ValueInit = Literal["zero", "orz"]
-OfStates = Head | Hidden
+OfStates = Head | Hidden | Inside
 """Needs that are computed from hidden states, without the vocabulary."""
 
 
@@ -63,6 +72,8 @@ class Network:
     """Most tokens of a sequence, where the model says so."""
     decoder: Decoder | None = None
     """The trunk as plain data, where the model is of the family that has a fast path."""
+    depth: int = 0
+    """How many layers the trunk has, where the model says so."""
 
 
 @torch.no_grad()
@@ -74,20 +85,19 @@ def take_apart(model: Any, heads: Mapping[str, nn.Linear] | None = None) -> Netw
     the head's output unchanged.
     """
     if isinstance(model, ValueModel):
-        own = {"value": model.head, **(heads or {})}
-        return Network(
-            model.trunk, heads=own, context=context_of(model.trunk), decoder=decoder_of(model.trunk)
-        )
-    context, head = context_of(model), model.get_output_embeddings()
+        trunk, own = model.trunk, {"value": model.head, **(heads or {})}
+        about: dict[str, Any] = {"context": context_of(trunk), "depth": depth_of(trunk)}
+        return Network(trunk, heads=own, decoder=decoder_of(trunk), **about)
+    heads, head = heads or {}, model.get_output_embeddings()
+    about = {"heads": heads, "context": context_of(model), "depth": depth_of(model)}
     if head is not None and model.base_model is not model and _plain(model, head):
-        decoder = decoder_of(model)
-        return Network(model.base_model, head=head, heads=heads or {}, context=context, decoder=decoder)
-    if heads:
+        return Network(model.base_model, head=head, decoder=decoder_of(model), **about)
+    if not all(isinstance(head, Projection) for head in heads.values()):
         raise UserError(
             "this model scales its logits, and its trunk cannot carry a head; give a critic a trunk of its "
             "own, or a reward model another start"
         )
-    return Network(model.base_model, whole=model, context=context)
+    return Network(model.base_model, whole=model, **about)
 
 
 def _plain(model: Any, head: nn.Module) -> bool:
@@ -118,10 +128,14 @@ class States:
     """[A] the ids of those tokens."""
     rows: Tensor
     """[A, d] hidden states before them; [A, V] logits where the whole model ran."""
+    kept: Tensor | None = None
+    """[A, k] the tokens over which their log-probs are; None: over all."""
     after: Tensor | None = None
     """[A, d] hidden states after them, where they were asked for."""
     hidden: Mapping[int, Tensor] = field(default_factory=dict)
     """Layer -> [A, d] its output before them, where it was asked for."""
+    attention: Mapping[int, Tensor] = field(default_factory=dict)
+    """Layer -> [A, heads, L] how the tokens before them attend, where it was asked for."""
 
 
 def run_trunk(
@@ -129,11 +143,11 @@ def run_trunk(
     batch: Batch,
     autocast: torch.dtype | None = None,
     after: bool = False,
-    layers: Collection[int] = (),
+    wanted: Wanted = NOTHING,
 ) -> States:
     """One forward pass over all sequences of the batch, on the network's device; with `after` also the states
-    after the action tokens, with `layers` also the outputs of these layers. Indices are computed on the
-    batch's device: keep the batch on the host, or the host waits for the GPU many times."""
+    after the action tokens, with `wanted` also what is inside. Indices are computed on the batch's device:
+    keep the batch on the host, or the host waits for the GPU many times."""
     device = next(network.trunk.parameters(), batch.token).device
     place = batch.is_action.nonzero()[:, 0]
     if bool((batch.position[place] == 0).any()):
@@ -152,48 +166,90 @@ def run_trunk(
     needed[torch.cat([before, place]) if after else before] = True
     decoder = network.decoder
     with torch.autocast(device.type, dtype=autocast) if autocast else nullcontext():
-        inner: dict[int, Tensor] = {}
-        if decoder is not None and not layers and longest <= (decoder.longest or longest):
-            rows, row_of = _distinct_states(decoder, batch, needed, autocast)
+        if decoder is not None and longest <= (decoder.longest or longest):
+            inside = _distinct_states(decoder, batch, needed, autocast, wanted)
         else:
-            rows, row_of, inner = _padded_states(network, batch, device, layers)
+            inside = _padded_states(network, batch, device, wanted)
 
     def states(index: Tensor) -> Tensor:
-        return pick(rows, sent(row_of[index], device))
+        return pick(inside.rows, sent(inside.row_of[index], device))
 
+    cell = sent(_cell_of(batch, longest)[before], device) if wanted.attention else None
     return States(
         sent(place, device),
         sent(batch.token[place], device),
         states(before),
+        None if batch.kept is None else sent(batch.kept[place].long(), device),
         states(place) if after else None,
-        {layer: pick(rows, sent(row_of[before], device)) for layer, rows in inner.items()},
+        {layer: pick(rows, sent(inside.row_of[before], device)) for layer, rows in inside.states.items()},
+        {layer: pick(maps, cell) for layer, maps in inside.attention.items() if cell is not None},
     )
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """The result of a pass, before rows are picked from it."""
+
+    rows: Tensor
+    """[M, d] states, or [M, V] logits where the whole model runs."""
+    row_of: Tensor
+    """[N] the row of each token."""
+    states: Mapping[int, Tensor]
+    """Layer -> [M, d]."""
+    attention: Mapping[int, Tensor]
+    """Layer -> [S * L, heads, L]."""
+
+
+def _cell_of(batch: Batch, longest: int) -> Tensor:
+    """[N] the place of each token in rows that are padded on the right."""
+    return ragged.owner(batch.offset, batch.num_tokens) * longest + batch.position
+
+
 def _distinct_states(
-    decoder: Decoder, batch: Batch, needed: Tensor, autocast: torch.dtype | None
-) -> tuple[Tensor, Tensor]:
-    """[M, d] states of the distinct tokens, and [N] the row of each token."""
+    decoder: Decoder, batch: Batch, needed: Tensor, autocast: torch.dtype | None, wanted: Wanted
+) -> _Pass:
+    """By the distinct tokens."""
     packed, device = pack_distinct(batch, needed), decoder.embedding.device
-    attend = attention(packed, decoder.head_dim, device, autocast)
-    return hidden_states(
-        decoder, sent(packed.token, device), sent(packed.position, device), attend
-    ), packed.place
+    attend = Watched(attention(packed, decoder.head_dim, device, autocast), wanted.attention)
+    last, taken = len(decoder.layers), {_number(layer, len(decoder.layers)) for layer in wanted.states}
+    found = {
+        number: states
+        for number, states in enumerate(
+            layer_states(decoder, sent(packed.token, device), sent(packed.position, device), attend)
+        )
+        if number in taken or number == last
+    }
+    return _Pass(
+        found[last],
+        packed.place,
+        {layer: found[_number(layer, last)] for layer in wanted.states},
+        {layer: attention_maps(q, k, packed, batch) for layer, (q, k) in attend.kept.items()},
+    )
 
 
-def _padded_states(
-    network: Network, batch: Batch, device: torch.device, layers: Collection[int] = ()
-) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
-    """The same as `_distinct_states`, but by the model's own forward: [S * L, d] or [S * L, V], and the
-    outputs of layers. Rows are padded on the right and no mask is passed: causal attention cannot look ahead,
-    and with a mask `transformers` would not use the fast causal kernel."""
+def _number(layer: int, depth: int) -> int:
+    """The number of a layer that may be counted from the end; UserError where there is none."""
+    number = layer if layer >= 0 else layer + depth + 1
+    if not 0 <= number <= depth:
+        raise UserError(f"Hidden({layer}) is none of the model's {depth} layers; name 0 to {depth}, or -1")
+    return number
+
+
+def _padded_states(network: Network, batch: Batch, device: torch.device, wanted: Wanted) -> _Pass:
+    """By the model's own forward. Rows are padded on the right and no mask is passed: causal attention cannot
+    look ahead, and with a mask `transformers` would not use the fast causal kernel."""
     ids = sent(ragged.pad(batch.token, batch.offset), device)
-    how: dict[str, Any] = {"use_cache": False} | ({"output_hidden_states": True} if layers else {})
-    output = (network.whole or network.trunk)(input_ids=ids, **how)
+    how = {"output_hidden_states": True} if wanted.states else {}
+    how |= {"output_attentions": True} if wanted.attention else {}
+    output = (network.whole or network.trunk)(input_ids=ids, use_cache=False, **how)
     grown = output.last_hidden_state if network.whole is None else output.logits
-    inner = {layer: output.hidden_states[layer].flatten(0, 1) for layer in layers}
-    row_of = ragged.owner(batch.offset, batch.num_tokens) * ids.shape[1] + batch.position
-    return grown.flatten(0, 1), row_of, inner
+    given = output.hidden_states if wanted.states else ()
+    return _Pass(
+        grown.flatten(0, 1),
+        _cell_of(batch, ids.shape[1]),
+        {layer: given[_number(layer, len(given) - 1)].flatten(0, 1) for layer in wanted.states},
+        maps_of(output, wanted.attention),
+    )
 
 
 @dataclass(frozen=True)
@@ -206,17 +262,22 @@ class Readout:
     """Most elements (rows x V) of logits that exist at once."""
 
     def __call__(
-        self, states: States, batch: Batch, needs: Sequence[Need], others: Mapping[str, LogitRows]
+        self, states: States, batch: Batch, needs: Sequence[Need], others: Mapping[str, Seen]
     ) -> dict[str, Tensor]:
         """[N] or [N, k] columns, 0 where the token is not an action."""
         columns = {
-            need_column(need): self._of_states(states, need) for need in needs if isinstance(need, OfStates)
+            need_column(need): self._between(states, need, others[need.other])
+            if isinstance(need, Inside)
+            else self._of_states(states, need)
+            for need in needs
+            if isinstance(need, OfStates)
         }
         over_vocabulary = [need for need in needs if not isinstance(need, OfStates)]
         for need in over_vocabulary:
             if need not in ("logp", "entropy") and not isinstance(need, Reduction):
                 raise ValueError(
-                    f"a forward pass yields 'logp', 'entropy', a Head, Hidden or a Reduction, not {need!r}"
+                    "a forward pass yields 'logp', 'entropy', Head, Hidden, Inside or a Reduction, not "
+                    f"{need!r}"
                 )
         if over_vocabulary:
             columns |= self._over_vocabulary(states, over_vocabulary, others)
@@ -245,13 +306,31 @@ class Readout:
         outputs = outputs[:, 0] if head.out_features == 1 else outputs
         return outputs.to(wide(outputs.dtype))
 
+    def _between(self, states: States, need: Inside, other: Seen) -> Tensor:
+        """[A]."""
+        mine, theirs = states.hidden if need.what == "states" else states.attention, other.of(need)
+        compared = []
+        for own, their in need.pairs(self.network.depth, other.depth):
+            one, two = mine[own], theirs[their]
+            head = self.network.heads.get(projection_name(own, their)) if need.what == "states" else None
+            one = one if head is None else head(one.to(head.weight.dtype))
+            if need.what == "states" and one.shape != two.shape:
+                raise UserError(
+                    f"layer {own} has {one.shape[-1]} numbers and layer {their} of the {need.other} "
+                    f"{two.shape[-1]}; give the model a head '{projection_name(own, their)}' between them"
+                )
+            one = one.to(wide(one.dtype))
+            compared.append((one, two.to(one)))
+        return need.between(compared)
+
     def _over_vocabulary(
-        self, states: States, needs: Sequence[Need], others: Mapping[str, LogitRows]
+        self, states: States, needs: Sequence[Need], others: Mapping[str, Seen]
     ) -> dict[str, Tensor]:
         """Computes the needs that read the vocabulary, a few rows at a time. If there is more than one chunk,
         each is computed again in the backward pass instead of being kept, so [A, V] never exists."""
         head, target = self.network.head, states.token
-        if type(head) is nn.Linear and not any(isinstance(need, Reduction) for need in needs):
+        whole = states.kept is None or "logp" not in needs
+        if type(head) is nn.Linear and whole and not any(isinstance(need, Reduction) for need in needs):
             how: dict[str, Any] = {"weight": head.weight, "bias": head.bias, "chunk": self.vocabulary_chunk}
             logp, entropy = log_probs(
                 states.rows, target, temperature=self.temperature, entropy="entropy" in needs, **how
@@ -278,7 +357,7 @@ class Readout:
         return max(1, self.vocabulary_chunk // vocabulary)
 
     def _reduce(
-        self, states: States, needs: Sequence[Need], others: Mapping[str, LogitRows], rows: Tensor
+        self, states: States, needs: Sequence[Need], others: Mapping[str, Seen], rows: Tensor
     ) -> tuple[Tensor, ...]:
         logits = self.logits(states, rows)
         columns = {}
@@ -286,11 +365,24 @@ class Readout:
             columns["logp"], columns["entropy"] = log_probs(
                 logits, states.token[rows], chunk=logits.numel(), entropy="entropy" in needs
             )
+            if states.kept is not None:
+                kept = states.kept[rows]
+                columns["logp"] = among(logits, states.token[rows], kept, columns["logp"])
         for need in needs:
             if isinstance(need, Reduction):
-                other = others[need.other](states.place[rows]) if need.other else None
+                other = others[need.other].logits(states.place[rows]) if need.other else None
                 columns[need.name] = need.reduce(logits, other)
         return tuple(columns[need_column(need)] for need in needs)
+
+
+def among(logits: Tensor, target: Tensor, kept: Tensor, logp: Tensor) -> Tensor:
+    """[n] log-probs of the targets among the tokens `kept` [n, k], which end where -1 begins; `logp` [n],
+    those among all tokens, where none is named."""
+    z = logits.gather(-1, kept.clamp(min=0))
+    named = kept >= 0
+    whole = ~named.any(-1)
+    norm = z.masked_fill(~named & ~whole[:, None], -torch.inf).logsumexp(-1)
+    return torch.where(whole, logp, logits.gather(-1, target[:, None])[:, 0] - norm)
 
 
 def _spread(column: Tensor, place: Tensor, num_tokens: int) -> Tensor:

@@ -4,7 +4,7 @@ Dropout is off, in training too: a policy is trained on the distribution that it
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from menon.batch import Batch, take, tokens_of
 from menon.engines import machine
 from menon.engines.forward import Readout, run_trunk, take_apart
+from menon.engines.inside import NOTHING, Seen, Wanted, other_layers, own_layers
 from menon.engines.log_probs import CHUNK, wide
 from menon.engines.parallel_passes import side_by_side
 from menon.engines.protocols import LogitRows, Models, check_same_model
@@ -21,7 +22,7 @@ from menon.errors import UserError
 from menon.types import Mean, Metric, Sum, merge
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs
 from menon.update.optimiser import Optimiser, rate
-from menon.update.protocols import Head, Hidden, Need, Reduction, need_column
+from menon.update.protocols import Head, Inside, Need, Reduction, need_column
 
 MOST_SKIPPED = 10
 """Updates in a row without a finite gradient after which a run stops."""
@@ -84,10 +85,14 @@ class TorchScorer:
                 columns[name][tokens] = column.to(columns[name])
         return columns
 
-    @torch.no_grad()
     def logits(self, batch: Batch) -> LogitRows:
         """Rows are divided by this scorer's temperature and returned on the device of the indices."""
-        states = run_trunk(self.readout.network, batch, self.autocast)
+        return self.look(batch, NOTHING).logits
+
+    @torch.no_grad()
+    def look(self, batch: Batch, wanted: Wanted) -> Seen:
+        """One forward pass without gradient: rows of logits on request, and what is wanted of the inside."""
+        states = run_trunk(self.readout.network, batch, self.autocast, wanted=wanted)
         row_of = torch.full(
             (batch.num_tokens,), len(states.place), device=self.device
         )  # out of range: no action, no row
@@ -97,37 +102,41 @@ class TorchScorer:
         def rows(places: Tensor) -> Tensor:
             return self.readout.logits(states, row_of[places.to(self.device)]).to(places.device)
 
-        return rows
+        return Seen(rows, self.depth, states.hidden, states.attention)
+
+    @property
+    def depth(self) -> int:
+        """How many layers the model has."""
+        return self.readout.network.depth
 
     def forward(self, batch: Batch, needs: Iterable[Need], models: Models) -> dict[str, Tensor]:
         """[N] columns of one forward pass, on this device, with gradient if it is enabled. The batch is best
         on the host (see `run_trunk`)."""
         needs = tuple(needs)
-        others = {
-            need.other: self._other(need, batch, models)
-            for need in needs
-            if isinstance(need, Reduction) and need.other
-        }
-        states = run_trunk(
-            self.readout.network,
-            batch,
-            self.autocast,
-            after=any(isinstance(need, Head) and need.at == "after" for need in needs),
-            layers={need.layer for need in needs if isinstance(need, Hidden) and not self._is_last(need)},
-        )
+        roles = {need.other for need in needs if isinstance(need, Reduction | Inside) and need.other}
+        others = {role: self._seen(role, needs, batch, models) for role in sorted(roles)}
+        wanted = own_layers(needs, self.depth, lambda role: others[role].depth)
+        if self.readout.network.whole is None:  # the last hidden state is there without being asked for
+            wanted = Wanted(wanted.states - {-1}, wanted.attention)
+        after = any(isinstance(need, Head) and need.at == "after" for need in needs)
+        states = run_trunk(self.readout.network, batch, self.autocast, after, wanted)
         return self.readout(states, batch, needs, others)
 
-    def _is_last(self, need: Hidden) -> bool:
-        """Whether the need is the last hidden state, which every pass has, except that of a model that runs
-        as a whole."""
-        return need.layer == -1 and self.readout.network.whole is None
-
-    def _other(self, need: Reduction, batch: Batch, models: Models) -> LogitRows:
-        if need.other not in models:
+    def _seen(self, role: str, needs: Sequence[Need], batch: Batch, models: Models) -> Seen:
+        """What another model makes of the batch, for these needs."""
+        inside = [n for n in needs if isinstance(n, Inside) and n.other == role]
+        if role not in models:
+            name = next(need_column(n) for n in needs if getattr(n, "other", "") == role)
+            raise UserError(f"'{name}' compares with a {role} model, and this run has none; set {role}")
+        model = models[role]
+        if not inside:
+            return Seen(model.logits(batch))
+        if not isinstance(model, TorchScorer):
             raise UserError(
-                f"'{need.name}' compares with a {need.other} model, and this run has none; set {need.other}"
+                f"the {role} reads other prompts, and layers are compared on equal texts; leave "
+                "teacher_question out, or the term that compares layers"
             )
-        return models[need.other].logits(batch)
+        return model.look(batch, other_layers(inside, role, self.depth, model.depth))
 
     def weights(self) -> Mapping[str, Tensor]:
         """The live tensors under the model's own names, tied ones once; a shared trunk's critic is

@@ -10,6 +10,7 @@ from menon.errors import OnBad, UserError, at_least
 from menon.eval.run import Item, plain_item, read_item
 from menon.eval.sets import find_set
 from menon.parts import ENVIRONMENT, TASK
+from menon.prompts.few_shot import FewShot
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import Task as TaskPart
 from menon.prompts.tasks import task_name
@@ -53,6 +54,8 @@ class EvalConfig:
     template: str | None = None
     """A template by name, or text with {q} for the question. Default: that of the run, or the set's own, else
     none."""
+    few_shot: FewShot = field(default_factory=FewShot)
+    """What stands before the question: an instruction and worked examples. Default: that of the run."""
     environment: Environment | None = None
     """The environment that answers the policy, turn by turn; null: none. Default: that of the run. Without
     other questions it asks its own if it has any."""

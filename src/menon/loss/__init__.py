@@ -1,5 +1,6 @@
 """One number per token (or per unit, on its last action token), and how much each token weighs."""
 
+from menon.loss.attention_maps import AttentionMaps
 from menon.loss.bradley_terry import BradleyTerry
 from menon.loss.cdpo import CDPO
 from menon.loss.cispo import CISPO
@@ -14,6 +15,7 @@ from menon.loss.dvo import DVO
 from menon.loss.energy_nce import EnergyNCE
 from menon.loss.entropy_bonus import EntropyBonus
 from menon.loss.exact_kl import ExactKL
+from menon.loss.features import Features
 from menon.loss.geo_mean import GeoMean
 from menon.loss.gspo import GSPO
 from menon.loss.gspo_token import GSPOToken
@@ -37,7 +39,8 @@ from menon.loss.value import ValueLoss
 from menon.loss.vespo import VESPO
 
 LossPart = (
-    BradleyTerry
+    AttentionMaps
+    | BradleyTerry
     | CDPO
     | CISPO
     | ClipCov
@@ -51,6 +54,7 @@ LossPart = (
     | EnergyNCE
     | EntropyBonus
     | ExactKL
+    | Features
     | GeoMean
     | GSPO
     | GSPOToken

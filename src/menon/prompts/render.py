@@ -10,6 +10,7 @@ import numpy as np
 from menon.errors import Fault, OnBad, UserError, first_line, refuse_rows
 from menon.foreign import Marker, with_marks, without_marks
 from menon.limit import Limit
+from menon.prompts.few_shot import FewShot
 from menon.prompts.sources import BadRow
 from menon.prompts.template import CHAT, NONE, TEMPLATES, Template, fill, find_template
 from menon.types import Prompt, Tokens
@@ -46,6 +47,7 @@ def render(
     context: int,
     max_new_tokens: int,
     on_bad: OnBad = "stop",
+    few_shot: FewShot | None = None,
 ) -> tuple[list[Prompt], int]:
     """Prompts in the order of their rows, and the number of those left out.
 
@@ -59,12 +61,12 @@ def render(
     form = find_template(template)
     if form.as_turn and chat is None:
         raise UserError(f"the tokenizer has no chat template; take another template than '{template}'")
+    before = "" if few_shot is None else few_shot.before(form)
     limit = Limit(context)
     if context <= max_new_tokens:
         raise NoRoom(
             f"the model's {limit.what} of {context} tokens leaves no room for a question before "
-            f"{max_new_tokens} new tokens; "
-            "lower max_new_tokens"
+            f"{max_new_tokens} new tokens; lower max_new_tokens"
         )
     prompts: list[Prompt] = []
     faults: list[Fault] = []
@@ -72,7 +74,7 @@ def render(
     for index, row in enumerate(rows):
         place, said = f"row {index + 1}", begin(row["question"])
         try:
-            text, tokens = prompt_of(index, row, form, tokenize, chat, mark)
+            text, tokens = prompt_of(index, row, form, tokenize, chat, mark, before)
         except BadRow as error:
             faults.append(Fault(place, str(error), said))
             continue
@@ -105,14 +107,15 @@ def prompt_of(
     tokenize: Tokenize,
     chat: Chat | None,
     mark: Marker = str,
+    before: str = "",
 ) -> tuple[str, Tokens]:
-    """The prompt of a row, as text and as tokens. BadRow: the chat template or the tokenizer cannot take the
-    row."""
+    """The prompt of a row, as text and as tokens; `before` stands in front of its question. BadRow: the chat
+    template or the tokenizer cannot take the row."""
     what = "chat template" if template.as_turn else "template"
     try:
-        text = render_one(
-            index, row if template == TEMPLATES[NONE] else with_marks(row, mark), template, chat
-        )
+        if template != TEMPLATES[NONE]:
+            row, before = with_marks(row, mark), mark(before)
+        text = render_one(index, row, template, chat, before)
         what = "tokenizer"
         # A chat template writes the special tokens itself; those of the tokenizer would be second ones.
         ids = tokenize(text, special=not template.as_turn)
@@ -123,8 +126,15 @@ def prompt_of(
     return without_marks(text), np.asarray(ids, dtype=np.int32).reshape(-1)
 
 
-def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Chat | None) -> str:
+def render_one(
+    index: int, row: Mapping[str, Any], template: Template, chat: Chat | None, before: str = ""
+) -> str:
     question = row["question"]
+    if isinstance(question, list) and before:
+        raise UserError(
+            f"row {index + 1} ({begin(question)}) holds chat messages, and few_shot stands before a text; "
+            "leave few_shot out, or write the examples into the messages"
+        )
     if isinstance(question, list):
         if chat is None or template != TEMPLATES[CHAT]:
             raise UserError(
@@ -132,7 +142,7 @@ def render_one(index: int, row: Mapping[str, Any], template: Template, chat: Cha
             )
         return chat(question, tools_of(row))
     try:
-        text = fill(template, row)
+        text = before + fill(template, row)
     except KeyError as missing:
         raise UserError(
             f"row {index + 1} ({begin(question)}) has no column {missing}, which this template puts in; "

@@ -129,6 +129,8 @@ TEMPLATES: dict[str, Template] = {
     ),
     # DAPO, arXiv 2503.14476: the turn of the user.
     "dapo": Template(_DAPO, as_turn=True),
+    # Zero-shot chain of thought, arXiv 2205.11916.
+    "cot": Template("Q: {q}\nA: Let's think step by step."),
     # Abel and SimpleRL-Zoo's simple prompt.
     "abel": Template("Question:\n{q}\nAnswer:\nLet's think step by step.\n"),
     # The templates that the built-in base models were trained on, the base of sums first: one is biased to

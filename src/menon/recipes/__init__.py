@@ -55,6 +55,7 @@ TAUGHT = {
 GIVEN = {
     "sft": "maximum likelihood of given answers: data=FILE",
     "distill_logits": "given answers, with the distributions of teacher=FOLDER at their tokens",
+    "distill_features": "distill_logits, and the hidden states of teacher=FOLDER, layer by layer",
     "gkd": "the distributions of teacher=FOLDER, on given answers and on those that the policy writes",
     "dpo": "given pairs: the preferred answer gains on the other",
     "reward_model": "given pairs: a score for texts, which reward=preference reads",

@@ -17,9 +17,8 @@ def realhf_ppo() -> RunConfig:
     moves towards the policy by .001 a step; clip .2 for policy and value; rewards clamped to +-20; normalised
     values.
 
-    It trains on truncated samples: answers are drawn from the 200 likeliest tokens, which biases the
-    gradient. The authors remove this bias by a mask on the trainer's logits; this recipe does not. The share
-    of probability kept is `sampling/kept`.
+    Answers are drawn from the 200 likeliest tokens, and all log-probs are over those (`truncation=exact`), as
+    with the authors' mask on the trainer's logits. The share of probability kept is `sampling/kept`.
     """
     return RunConfig(
         recipe="realhf_ppo",
@@ -30,7 +29,7 @@ def realhf_ppo() -> RunConfig:
             "whiten": Whiten(std_mode="population", eps=1e-5, eps_on="deviation"),
         },
         objective={"policy": Term(PPOClip(clip_low=0.2, clip_high=0.2), TokenMean())},
-        source=OnlineSource(top_k=200),
+        source=OnlineSource(top_k=200, truncation="exact"),
         models=Models(
             policy=Policy(optimiser=Optimiser(learning_rate=3e-4), updates_per_step=4),
             reference="frozen",

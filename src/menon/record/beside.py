@@ -11,6 +11,8 @@ ROWS = (
     ("best_reward", "reward at its best temperature", ".3f"),
     ("nll", "loss on held-out rows, nats a token", ".3f"),
     ("distill/divergence", "divergence on held-out rows", ".3f"),
+    ("distill/features", "distance of held-out states", ".3f"),
+    ("distill/attention", "divergence of held-out attention", ".3f"),
     ("pairs/accuracy", "held-out pairs put right", ".3f"),
     ("pairs/margin", "margin of a held-out pair", ".3f"),
     ("learned/pairs/accuracy", "pairs it learned from put right", ".3f"),

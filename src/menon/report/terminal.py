@@ -21,7 +21,7 @@ SAMPLES = 6
 SAMPLE_LINES = 12
 QUESTION_LINES = 6
 """Most lines of one answer, and of its question, that are shown."""
-GIVEN = ("nll", "distill/divergence", "pairs/accuracy", "pairs/margin", "kto/accuracy")
+GIVEN = ("nll", "distill/divergence", "distill/features", "pairs/accuracy", "pairs/margin", "kto/accuracy")
 """Numbers of a run on given text that are shown with each step and evaluation."""
 TAUGHT = ("distill/divergence", "kl/teacher_k1")
 """How far the policy is from its teacher, in nats a token."""

@@ -86,7 +86,7 @@ def frozen(edge: Graded, step: int) -> dict[str, Any]:
             "answer": prompt.answer,
         },
         "states": {place: (state.value, state.std, state.count) for place, state in rollout.states.items()},
-        **{name: getattr(rollout, name) for name in (*PER_TOKEN, *PLAIN)},
+        **{name: getattr(rollout, name) for name in (*PER_TOKEN, "kept", *PLAIN)},
     }
 
 
@@ -95,6 +95,7 @@ def thawed(edge: Mapping[str, Any], step: int) -> Graded:
     the edge was written."""
     states = {int(place): Estimate(*state) for place, state in edge["states"].items()}
     given = {name: edge[name] for name in (*PER_TOKEN, *PLAIN)}
+    given["kept"] = edge.get("kept")  # checkpoints of earlier versions have none
     rollout = Rollout(prompt=Prompt(**edge["prompt"]), states=states, **given)
     return Graded(rollout, Verdict(edge["score"], np.nan), age=step - edge["written"])
 

@@ -279,6 +279,7 @@ class Episode:
             visit=self.asked.visit,
             **{"log_kept": None, "entropy": None, **columns},
             **self._alternatives(size),
+            kept=self._kept(size),
         )
 
     def written(self) -> str:
@@ -291,6 +292,17 @@ class Episode:
             pieces[-1].append(turn.tokens)
             end = begin + len(turn.tokens)
         return "\n".join(self.turns.decode(np.concatenate(piece).tolist()) for piece in pieces)
+
+    def _kept(self, prompt_tokens: int) -> Tokens | None:
+        """[L, k] of all turns, -1 where the policy did not write; None where they were not recorded."""
+        found: Tokens | None = None
+        for begin, turn in self.turns_written:
+            if turn.kept is not None:
+                if found is None:
+                    size = prompt_tokens + len(self.tokens)
+                    found = np.full((size, turn.kept.shape[1]), -1, dtype=np.int32)
+                found[prompt_tokens + begin : prompt_tokens + begin + len(turn.tokens)] = turn.kept
+        return found
 
     def _alternatives(self, prompt_tokens: int) -> dict[str, Any]:
         """[L, k] of all turns, empty where the policy did not write; nothing where they were not recorded."""

@@ -5,12 +5,16 @@ from torch import Tensor
 from menon.errors import UserError
 from menon.rollout.protocols import Sampler
 from menon.sync.protocols import HasWeights, Holder
+from menon.update.protocols import PROJECTION, VALUE
+
+BESIDE = (f"{VALUE.name}_head.", PROJECTION)
+"""How the names of weights begin that learn beside a policy: a critic's head, projections to a teacher."""
 
 
 def pairs(learner: HasWeights, sampler: Sampler) -> tuple[Holder, dict[str, tuple[Tensor, Tensor]]]:
     """The sampler, and for each of its weights, by name, the learner's and the sampler's tensor.  A learner
-    may also have a critic's `value_head.*`. UserError if the sampler's weights cannot be reached, or the two
-    hold other names or shapes.
+    may also have heads that a sampler does without. UserError if the sampler's weights cannot be reached, or
+    the two hold other names or shapes.
     """
     if not isinstance(sampler, Holder):
         raise UserError(
@@ -18,7 +22,7 @@ def pairs(learner: HasWeights, sampler: Sampler) -> tuple[Holder, dict[str, tupl
             "channel"
         )
     given, held = learner.weights(), sampler.weights()
-    policy = {name for name in given if not name.startswith("value_head.")}
+    policy = {name for name in given if not name.startswith(BESIDE)}
     if odd := sorted(policy ^ held.keys()):
         has, lacks = ("learner", "sampler") if odd[0] in given else ("sampler", "learner")
         raise UserError(f"the {has} holds '{odd[0]}', which the {lacks} lacks; give both the same model")

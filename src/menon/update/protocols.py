@@ -1,6 +1,6 @@
 """The protocols of an objective's parts, and what they can ask of a forward pass."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -42,9 +42,39 @@ class Hidden:
     """Index into the layers' outputs; -1 is the input of the heads."""
 
 
-VALUE, VALUE_AFTER = Head("value"), Head("value", "after")
+@dataclass(frozen=True)
+class Inside:
+    """Something computed from the layers of this model and of another, before each token.
 
-Need = Literal["logp", "entropy"] | Head | Hidden | Reduction
+    Layers have numbers from 1 on; the state of layer 0 is the embedding, and that of the last layer is taken
+    after the last norm.
+    """
+
+    name: str
+    """The column that it yields."""
+    between: Callable[[Sequence[tuple[Tensor, Tensor]]], Tensor]
+    """(own, the other's without gradient) of each pair of layers -> [n]. Of states: [n, d] of the other's
+    width. Of attention: [n, heads, L], how much each head attends to each token of the sequence."""
+    pairs: Callable[[int, int], Sequence[tuple[int, int]]]
+    """(number of own layers, of the other's) -> the pairs (own layer, the other's)."""
+    other: str
+    """The other model, for instance "teacher"."""
+    what: Literal["states", "attention"] = "states"
+
+
+def projection_name(own: int, other: int) -> str:
+    """The head that maps the states of a layer to the width of another model's layer.
+
+    >>> projection_name(2, 4)
+    'projection_2_4'
+    """
+    return f"{PROJECTION}{own}_{other}"
+
+
+VALUE, VALUE_AFTER = Head("value"), Head("value", "after")
+PROJECTION = "projection_"
+
+Need = Literal["logp", "entropy"] | Head | Hidden | Reduction | Inside
 """What a forward pass can be asked for. Each yields one column, 0 where the token is not an action: [N], or
 [N, k] for a head of k outputs and for hidden states."""
 

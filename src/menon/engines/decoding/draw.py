@@ -15,6 +15,8 @@ class Drawn(NamedTuple):
     logp: Tensor
     log_kept: Tensor
     entropy: Tensor
+    mask: Tensor | None
+    """[n, V] bool: the tokens that could be drawn; None: all of them."""
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, top_k: Tensor) -> Drawn:
@@ -35,7 +37,7 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
     logp = torch.log_softmax(logits, dim=-1)
     p = logp.exp()
     entropy = _entropy(p, logp)
-    kept, cut = p, None
+    kept, cut, mask = p, None, None
     if truncated:
         mask = kept_by(p, sent(top_p, device), sent(top_k, device))
         mask = mask | greedy[:, None] if cold else mask
@@ -51,7 +53,14 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
     log_kept = (
         torch.zeros_like(entropy) if cut is None else torch.where(cut, mass[:, 0].log(), 0).to(logp.dtype)
     )
-    return Drawn(token, logp.gather(-1, token[:, None])[:, 0], log_kept, entropy)
+    return Drawn(token, logp.gather(-1, token[:, None])[:, 0], log_kept, entropy, mask)
+
+
+def kept_tokens(mask: Tensor, count: int) -> Tensor:
+    """[n, V] bool -> [n, count] the tokens of each row in which it holds, then -1; only -1 where it holds in
+    the whole row. No other row has more than `count`."""
+    held, tokens = mask.float().topk(count, dim=-1)
+    return tokens.masked_fill((held == 0) | mask.all(-1, keepdim=True), -1)
 
 
 def most_probable(logits: Tensor, temperature: Tensor, count: int) -> tuple[Tensor, Tensor]:

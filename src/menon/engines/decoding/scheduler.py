@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from menon.engines.decoding.draw import draw, most_probable, temperature_by_entropy
+from menon.engines.decoding.draw import draw, kept_tokens, most_probable, temperature_by_entropy
 from menon.engines.decoding.prefix_cache import PrefixCache
 from menon.engines.decoding.stop_strings import Detokenizer, StopStrings
 from menon.errors import UserError
@@ -84,6 +84,8 @@ class Settings:
     """Most bytes of the slots' keys and values that are kept for the next stream."""
     alternatives: int = 0
     """How many of the most probable tokens are recorded beside each token that is drawn."""
+    kept: int = 0
+    """How many tokens at most top-k and top-p keep of requests whose kept tokens are recorded; 0: of none."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,8 @@ class Scheduler:
         self.others = array(np.int32, 0, settings.alternatives)
         self.others_logp = array(np.float32, 0, settings.alternatives)
         """The most probable tokens, and their log-probs."""
+        self.kept = array(np.int32, 0, settings.kept)
+        """The tokens that could be drawn."""
         self.columns = [name for name, value in vars(self).items() if isinstance(value, np.ndarray)]
         self.done = np.zeros(0, dtype=np.int64)
         """Rows whose sequences are finished."""
@@ -218,8 +222,10 @@ class Scheduler:
         n, rows = self.n, np.arange(self.n)
         logits = self.slots.decode(self.token[:n], self.position[:n]).float()
         self.computed_tokens += n
-        token, numbers = self._draw(logits)
+        token, numbers, kept = self._draw(logits)
         at = self.count[:n]
+        if self.settings.kept:
+            self.kept[rows, at] = kept
         if self.settings.alternatives:
             self.others[rows, at], self.others_logp[rows, at] = self._alternatives(logits[:n])
         self.tokens[rows, at], self.versions[rows, at], self.numbers[rows, at] = token, version, numbers
@@ -247,8 +253,9 @@ class Scheduler:
                 )
                 prefixes.add(tokens, start)
 
-    def _draw(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens [n] and their numbers [n, 3]; `logits` may have rows beyond the live ones."""
+    def _draw(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray | int]:
+        """Tokens [n], their numbers [n, 3], and what could be drawn [n, k]; `logits` may have rows beyond the
+        live ones."""
         n = len(logits)
         uniform = self.uniform[np.arange(n), np.minimum(self.count[:n], self.uniform.shape[1] - 1)]
         settings = (
@@ -262,7 +269,11 @@ class Scheduler:
         number, top_p, top_k, *by_entropy = (torch.from_numpy(value) for value in settings)
         with torch.inference_mode():
             drawn = draw(logits, number, temperature_by_entropy(logits, *by_entropy), top_p, top_k)
-            return drawn.token.cpu().numpy()[: self.n], torch.stack(drawn[1:], -1).cpu().numpy()[: self.n]
+            numbers = torch.stack((drawn.logp, drawn.log_kept, drawn.entropy), -1)
+            kept: np.ndarray | int = -1
+            if self.settings.kept and drawn.mask is not None:
+                kept = kept_tokens(drawn.mask, self.settings.kept).cpu().numpy()[: self.n]
+            return drawn.token.cpu().numpy()[: self.n], numbers.cpu().numpy()[: self.n], kept
 
     def _alternatives(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """[n, k] the most probable tokens, and their log-probs."""
@@ -390,7 +401,12 @@ class Scheduler:
             text=self.detokenizer.text(answer),
             alternatives=self.others[row, :count].copy() if self.settings.alternatives else None,
             alternatives_logp=self.others_logp[row, :count].copy() if self.settings.alternatives else None,
+            kept=self.kept[row, :count].copy() if self._records(request) else None,
         )
+
+    def _records(self, request: Request) -> bool:
+        """Whether the tokens that could be drawn are recorded: no more than there is room for."""
+        return 0 < request.sampling.top_k <= self.settings.kept
 
     def _compact(self, gaps: np.ndarray) -> None:
         """The last rows move into the gaps, which are in ascending order."""

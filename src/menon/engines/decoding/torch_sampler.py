@@ -62,6 +62,7 @@ class TorchSampler:
         fixed_slots: bool = False,
         processes: int = 1,
         alternatives: int = 0,
+        kept: int = 0,
         keep_special_tokens: bool = False,
     ) -> None:
         if slots < 1:
@@ -82,6 +83,8 @@ class TorchSampler:
         self.vocabulary: int = embedding.num_embeddings
         self.alternatives = min(alternatives, self.vocabulary)
         """How many of the most probable tokens a completion records beside each token that was drawn."""
+        self.kept = kept
+        """The largest top_k with which a completion records the tokens that it could be drawn from."""
         self.decoder: Decoder | None = None
         """The network as plain data, if it is of the Llama family; known from the first request on."""
         self._checked = False
@@ -105,6 +108,7 @@ class TorchSampler:
             prefix_bytes=None if self.fixed_slots else room,
             kept_bytes=KEEP // self.parts,
             alternatives=self.alternatives,
+            kept=min(self.kept, self.vocabulary),
         )
         return TorchStream(self, keep, settings)
 
