@@ -14,6 +14,7 @@ from menon.assembly.origin import origin_of_run
 from menon.assembly.placement import Placed, Unwritten, device_of, place, place_without_sampler
 from menon.assembly.questions import held_out, heldout_questions, prompts_to_train, stop_of
 from menon.assembly.reward_models import with_models
+from menon.assembly.teachers import ByColumn, by_column
 from menon.assembly.written import with_written
 from menon.batch import Batch, pack_examples
 from menon.config import OnlineSource, Policy, RunConfig, around_of, setup_of
@@ -56,11 +57,13 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             temperature = config.source.temperature
             placed = place_without_sampler(config.models, config.engine, temperature, config.control, notify)
         found = rows_of(rows, notify)
-        train, heldout = (encoded(part, config.source, rows, placed, notify) for part in found)
+        encoder = encoder_of(config.source, placed, rows, by_column(config.models))
+        train, heldout = (encoded(part, encoder, rows, placed.context, notify) for part in found)
         source: Source = Rows(train.rows, rows.rows_per_step, config.control.seed)
         if rows.written_share:
             grade = None if asked is None else asked.grade
-            source = with_written(source, found[0], rows, config.source, writing, grade, around, notify)
+            questions = config.models, config.source
+            source = with_written(source, found[0], rows, *questions, writing, grade, around, notify)
             undo.callback(source.close)
         plan = plan_of(setup_of(config), around, config.models, config.control)
         held = pack_examples(heldout.rows)
@@ -127,22 +130,11 @@ def apart(found: Sequence[GivenRow], rows: GivenText) -> tuple[list[GivenRow], l
 
 
 def encoded(
-    found: Sequence[GivenRow],
-    source: OnlineSource,
-    rows: GivenText,
-    placed: Placed | Unwritten,
-    notify: Notify,
+    found: Sequence[GivenRow], encoder: Encoder, rows: GivenText, context: int | None, notify: Notify
 ) -> Encoded:
     """The rows as this model reads them; `notify` gets what is left out or cut."""
-    context = placed.context
-    check_used(source.template, source.template_arguments)
-    made = encode(
-        found,
-        encoder_of(source, placed, rows),
-        min(context or 2**31, rows.max_tokens or 2**31),
-        rows.truncate,
-        rows.on_bad,
-    )
+    longest = min(context or 2**31, rows.max_tokens or 2**31)
+    made = encode(found, encoder, longest, rows.truncate, rows.on_bad)
     for reason, count in made.left_out.items():
         notify(f"{count} of {len(found)} rows are left out: {reason}")
     if made.cut:
@@ -150,8 +142,11 @@ def encoded(
     return made
 
 
-def encoder_of(source: OnlineSource, placed: Placed | Unwritten, rows: GivenText) -> Encoder:
+def encoder_of(
+    source: OnlineSource, placed: Placed | Unwritten, rows: GivenText, teacher_of: ByColumn
+) -> Encoder:
     tokenizer = placed.tokenizer
+    check_used(source.template, source.template_arguments)
     return Encoder(
         find_template(source.template),
         tokenize_with(tokenizer),
@@ -159,6 +154,7 @@ def encoder_of(source: OnlineSource, placed: Placed | Unwritten, rows: GivenText
         chat_with(tokenizer, source.template_arguments),
         placed.ends,
         rows.learned,
+        teacher_of,
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.origin import origin_of_model
+from menon.assembly.teachers import check_named, teacher_of
 from menon.base import BASES
 from menon.config import Control, Critic, Engine, Models, OnlineSource, Policy, RunConfig
 from menon.engines.added_tokens import add_padding, add_tokens
@@ -37,8 +38,6 @@ from menon.sync.protocols import WeightChannel
 
 CORPUS = {"base": "sums", "search_base": "search"}
 """The corpus from which `menon pretrain` makes each built-in model."""
-START = "start"
-"""The teacher that is the policy as it was at the start."""
 ALTERNATIVES = 8
 """Most probable tokens that `record=full` keeps beside each token that was drawn."""
 ROUNDED = (
@@ -126,11 +125,7 @@ def start_of(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Mapping[str, Any]]:
     """The policy's model as it is at the start, its tokenizer, and the fingerprints of both as they were
     read, before tokens were added."""
-    if models.teacher == "":
-        raise UserError(
-            "this recipe learns from a teacher, and none is named; set teacher=FOLDER to a model with the "
-            "policy's vocabulary"
-        )
+    check_named(models)
     policy, device = models.policy, device_of(engine.device)
     model, tokenizer = load_policy(model_name(policy.model), WEIGHTS_DTYPE[engine.dtype], device)
     origin = origin_of_model(model, tokenizer)
@@ -153,10 +148,11 @@ def host_of(
     """The models of a run around its policy."""
     device, heads = device_of(engine.device), reward_heads(models.policy, model, seed)
     placed = models_of(models, engine, temperature, seed, model, heads, device)
-    if models.teacher is not None:
-        name = models.policy.model if models.teacher == START else models.teacher
-        teacher = teacher_of(name, engine, tokenizer, device)
-        placed["teacher"] = TorchScorer(teacher, **scorer_settings(engine, temperature, device))
+    settings = scorer_settings(engine, temperature, device)
+    dtype = WEIGHTS_DTYPE[engine.dtype]
+    teacher = teacher_of(models, placed["policy"], model_name, tokenizer, dtype, settings)
+    if teacher is not None:
+        placed["teacher"] = teacher
     write = partial(export, model, tokenizer, dtypes=saved_as)
     if heads:
         write = partial(export_reward_model, model, heads["reward"], tokenizer)
@@ -169,19 +165,6 @@ def reward_heads(policy: Policy, model: PreTrainedModel, seed: int) -> dict[str,
         return {}
     weight: Any = model.get_input_embeddings().weight
     return {"reward": value_head(weight.shape[1], "zero", seed).to(weight)}
-
-
-def teacher_of(
-    name: str, engine: Engine, tokenizer: PreTrainedTokenizerBase, device: torch.device
-) -> PreTrainedModel:
-    """The teacher's model. UserError unless its tokens are the policy's."""
-    teacher, own = load_policy(model_name(name), WEIGHTS_DTYPE[engine.dtype], device)
-    if own.get_vocab() != tokenizer.get_vocab():
-        raise UserError(
-            f"the teacher {name} has another vocabulary than the policy, so its probabilities belong to "
-            "other tokens; take a teacher of the same family, or learn from texts that it has written (sft)"
-        )
-    return teacher.requires_grad_(False)
 
 
 def with_teacher(origin: Mapping[str, Any], host: InProcessHost) -> Mapping[str, Any]:

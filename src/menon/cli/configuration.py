@@ -24,8 +24,9 @@ def described(
     if models.critic is not None:
         yield f"  critic       {objective(models.critic.objective)}"
     yield f"  reference    {models.reference}"
-    if models.teacher is not None:
-        yield f"  teacher      {models.teacher or 'to be named: set teacher=FOLDER'}"
+    if models.taught:
+        several = ", ".join(f"{name}: {model}" for name, model in models.teachers.items())
+        yield f"  teacher      {several or models.teacher or 'to be named: set teacher=FOLDER'}"
     pages = []
     if dataclasses.is_dataclass(source.reward):
         yield from part_lines("reward", source.reward, width)
