@@ -150,7 +150,8 @@ PAGES = {
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
             "distillation": ("distill", "distill_logits", "gkd"),
-            "opd": ("opd", "teacher", "self_distill", "sdpo", "hinted", "ungraded"),
+            "opd": ("opd", "teacher", "ungraded"),
+            "self_distillation": ("self_distill", "sdpo", "hinted"),
             "preferences": (
                 *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
                 "bradley_terry",
