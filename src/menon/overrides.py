@@ -228,13 +228,15 @@ class Overrides(TypedDict, total=False):
     """With `teachers`: the column of the rows that names the teacher. Rows of a task without this
     column belong to the teacher that has the task's name."""
     teacher_rate: float
-    """With teacher=start: share of the policy in the teacher after each step, a moving average. 0: the
-    teacher stays as it was; 1: it is the policy before the step."""
+    """Share of the policy that goes into the teacher after each step. With teacher=start only: the
+    teacher is then a moving average of the policy. 0: it stays as it was; 1: it is the policy
+    before the step."""
     teacher_question: str | Sequence[str] | None
-    """What the teacher reads in place of the question; null: the question. It is a text with {q},
-    {answer} and other columns of the row, as {hint}. {right_answer} is another answer to the
+    """What the teacher reads in place of the question. It is a text with {q}, {answer} and other
+    columns of the row, as {hint}; null: the question. {right_answer} is another answer to the
     question that is right, {feedback} what the reward said of this one. Of several texts an answer
-    takes the first for which all fields are there; the teacher reads the question where none is."""
+    takes the first for which all fields are there; if there is none, the teacher reads the
+    question."""
     columns: Table | None
     """Columns of `data`: question and answer."""
     natural: Table | None
