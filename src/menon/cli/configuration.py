@@ -26,7 +26,9 @@ def described(
     yield f"  reference    {models.reference}"
     if models.taught:
         several = ", ".join(f"{name}: {model}" for name, model in models.teachers.items())
-        yield f"  teacher      {several or models.teacher or 'to be named: set teacher=FOLDER'}"
+        average = f", a moving average of the policy: rate {models.teacher_rate:g}"
+        name = several or models.teacher or "to be named: set teacher=FOLDER"
+        yield f"  teacher      {name}{average if models.teacher_rate else ''}"
     pages = []
     if dataclasses.is_dataclass(source.reward):
         yield from part_lines("reward", source.reward, width)
