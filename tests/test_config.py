@@ -782,8 +782,8 @@ def test_a_refusal_names_the_optimiser_once():
 
 @pytest.mark.parametrize("name", FORMAT_1)
 def test_settings_of_format_1_are_those_of_the_recipe(name):
-    """Those of dapo named the longest answer twice; realhf_ppo ignored that its answers are truncated, and gave
-    the end of a cut answer no value."""
+    """Those of dapo named the longest answer twice; realhf_ppo ignored that its answers are truncated, and
+    gave the end of a cut answer no value."""
     ignored = {"truncation": "ignored", "advantage.credit.bootstrap_truncated": False}
     was = {"dapo": {"advantage.overlong": {"limit": 96, "buffer": 19}}, "realhf_ppo": ignored}
     assert read(RunConfig, settings_of_format_1(FORMAT_1[name])) == changed(recipe(name), was.get(name, {}))

@@ -98,6 +98,10 @@ class Batch:
     learn: Tensor | None = field(default=None, metadata=SEQUENCE)
     """bool: False for a sequence that is kept only for the record and for the statistics of its group. None:
     all sequences are learned from."""
+    teacher: Tensor | None = field(default=None, metadata=SEQUENCE)
+    """int64: the number of the teacher that scores the sequence; None: there is one for all."""
+    hinted: Tensor | None = field(default=None, metadata=SEQUENCE)
+    """bool: the teacher reads a hint of this step in place of the question. None: there are no such hints."""
     columns: Mapping[str, Tensor] = field(default_factory=dict)
     """[N] columns that one term prepared for itself (see `update.objective`)."""
 
@@ -217,6 +221,7 @@ def pack(graded: Sequence[Graded]) -> Batch:
         node=column([r.node for r in rollouts], torch.int64) if tree else None,
         parent=column([r.parent for r in rollouts], torch.int64) if tree else None,
         learn=column([g.learn for g in graded], torch.bool) if not all(g.learn for g in graded) else None,
+        teacher=_teachers([r.prompt.teacher for r in rollouts]),
         **_states(rollouts, offset),
     )
 
@@ -243,6 +248,7 @@ def pack_examples(rows: Sequence[Sequence[Example]]) -> Batch:
         valid=torch.ones(count, dtype=torch.bool),
         acc=torch.tensor([example.acc for example in examples], dtype=torch.float32),
         pair=torch.tensor(row_of) if pairs else None,
+        teacher=_teachers([example.teacher for example in examples]),
     )
 
 
@@ -256,6 +262,11 @@ def _kept(rollouts: Sequence[Rollout]) -> Tensor | None:
         if rollout.kept is not None:
             wide[:, : rollout.kept.shape[1]] = rollout.kept
     return torch.from_numpy(np.concatenate(rows))
+
+
+def _teachers(numbers: Sequence[int]) -> Tensor | None:
+    """The column of the teachers; None where all sequences have the first."""
+    return torch.tensor(numbers, dtype=torch.int64) if any(numbers) else None
 
 
 def _states(rollouts: Sequence[Rollout], offset: Tensor) -> dict[str, Any]:

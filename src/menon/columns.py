@@ -53,6 +53,8 @@ class Setup:
     """There is a reference model."""
     teacher: bool = False
     """There is a teacher."""
+    hints: bool = False
+    """It reads hints that are made of a step's answers."""
     old_is_behaviour: bool = False
     """The sampler's log-probs are taken for those of the old policy."""
     arrange: Mapping[str, Any] = field(default_factory=dict)
@@ -162,7 +164,7 @@ def check_columns(setup: Setup) -> None:
     }
     filled = dict.fromkeys(setup.given, "")
     filled |= {column: "" for column, ask in ASKS.items() if models.get(ask.role)}
-    filled |= dict.fromkeys(written_by(setup.rollout), "rollout")
+    filled |= dict.fromkeys(written_by(setup.rollout), "rollout") | ({"hinted": ""} if setup.hints else {})
     used: dict[str, str] = {}
     silent, first = False, f"advantage.{estimator(setup)}"
     for name, part in ((name, part) for name, part in setup.parts() if name != "rollout"):
@@ -209,6 +211,8 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
     said = {
         "ref_logp": "compares with a reference, and this run has none; set reference=frozen",
         "teacher_logp": "learns from a teacher, and this run has none; set teacher=FOLDER",
+        "hinted": "chooses answers by the teacher's hint, and teacher_question holds neither {right_answer} "
+        "nor {feedback}; put one in, or start from the recipe sdpo",
         "value": critic,
         "value_after": critic,
         "baseline": "compares with greedy answers, and this run writes none; set " + rollouts_for("baseline"),

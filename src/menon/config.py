@@ -43,6 +43,7 @@ from menon.short_names import spelt_out
 from menon.types import Sampling
 from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.reference import ReferencePart
+from menon.update.teacher_settings import TeacherSettings
 from menon.update.terms import Term
 from menon.user_code import is_own, reference_of, source_hash
 from menon.validate import check
@@ -221,7 +222,7 @@ class Critic:
 
 
 @dataclass(frozen=True)
-class Models:
+class Models(TeacherSettings):
     """The models of a run by role. All start from the policy's weights."""
 
     policy: Policy = field(default_factory=Policy)
@@ -232,24 +233,11 @@ class Models:
     """frozen: the policy as it was at the start."""
     reference_update: Moving | None = None
     """How a reference follows the policy; null: not at all."""
-    teacher: str | None = None
-    """A model of the policy's vocabulary, for distillation. It is a folder, a name on the hub, or start, the
-    policy as it was at the start. A recipe of distillation has "", which stands for one that is still to be
-    named; null: none."""
-    teacher_question: str | None = None
-    """What the teacher reads in place of the question. It is a text with {q}, {answer} and other columns of
-    the row, as {hint}; null: the question."""
 
     def __post_init__(self) -> None:
         if self.reference_update is not None and self.reference == "none":
             raise UserError("reference_update moves a reference, and this run has none; set reference=frozen")
-        if self.teacher_question is not None:
-            if self.teacher is None:
-                raise UserError(
-                    "teacher_question is read by a teacher, and this run has none; set teacher=start"
-                )
-            if "{q}" not in self.teacher_question:
-                raise UserError("teacher_question has no {q}, where the question goes; put it in")
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -427,7 +415,8 @@ def setup_of(config: RunConfig) -> Setup:
         objective=config.objective,
         critic=config.models.critic,
         reference=config.models.reference != "none",
-        teacher=config.models.teacher is not None,
+        teacher=config.models.taught,
+        hints=config.models.hints_of_step,
         old_is_behaviour=policy.old == "behaviour",
         updates_per_step=policy.updates_per_step,
         natural=policy.natural is not None,

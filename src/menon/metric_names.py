@@ -234,6 +234,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "kl/teacher_k3": ("nats", "the same by the estimate k3"),
         "kl/teacher_seq": ("nats", "KL to the teacher of a whole answer: the sum of k1 over its tokens"),
+        "teacher/hinted": ("share", "answers whose teacher reads a hint of the step"),
+        "teacher/no_room": ("answers", "hints of the step that do not fit into the context and are left out"),
         "kl/old": ("nats", "KL from the policy before the step, mean over its later updates (numerics 8.3)"),
         "mismatch/abs": (
             "nats",

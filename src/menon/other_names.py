@@ -134,6 +134,7 @@ SETTINGS: dict[str, str] = {
     "critic.objective.value.loss.clip": "value_clip cliprange_value eps_clip_value value_clip_range",
     "reference": "ref_model reference_model ref_model_path use_reference ref_policy",
     "teacher": "teacher_model teacher_model_name_or_path teacher_model_path teacher_path teacher_name",
+    "teacher_rate": "teacher_update_rate ema_teacher_rate teacher_ema_rate",
     "objective.policy.select=early_stop": "target_kl kl_threshold early_stopping",
     "critic.objective.value.coef": "vf_coef value_loss_coef vf_loss_coef critic_coef",
     "recipe": "algorithm algo algorithm_type trainer trainer_type method",

@@ -55,6 +55,7 @@ RecipeName = Literal[
     "calculator",
     "opd",
     "self_distill",
+    "sdpo",
     "sft",
     "distill_logits",
     "distill_features",
@@ -219,12 +220,26 @@ class Overrides(TypedDict, total=False):
     reference_update: Part | None
     """How a reference follows the policy; null: not at all."""
     teacher: str | None
-    """A model of the policy's vocabulary, for distillation. It is a folder, a name on the hub, or
-    start, the policy as it was at the start. A recipe of distillation has "", which stands for one
-    that is still to be named; null: none."""
-    teacher_question: str | None
+    """A model of the policy's vocabulary, for distillation. It is a folder, a name on the hub, start
+    (the policy as it was at the start) or policy (the policy as it is now, which needs
+    `teacher_question`). A recipe of distillation has "", which stands for one that is still to be
+    named; null: none."""
+    teachers: Mapping[str, Any]
+    """Several teachers in place of one: name -> a model as for `teacher`. Each row is scored by the
+    teacher that it names. All stay in memory."""
+    teacher_by: str
+    """With `teachers`: the column of the rows that names the teacher. Rows of a task without this
+    column belong to the teacher that has the task's name."""
+    teacher_rate: float
+    """Share of the policy that goes into the teacher after each step. With teacher=start only: the
+    teacher is then a moving average of the policy. 0: it stays as it was; 1: it is the policy
+    before the step."""
+    teacher_question: str | Sequence[str] | None
     """What the teacher reads in place of the question. It is a text with {q}, {answer} and other
-    columns of the row, as {hint}; null: the question."""
+    columns of the row, as {hint}; null: the question. {right_answer} is another answer to the
+    question that is right, {feedback} what the reward said of this one. Of several texts an answer
+    takes the first for which all fields are there; if there is none, the teacher reads the
+    question."""
     columns: Table | None
     """Columns of `data`: question and answer."""
     natural: Table | None

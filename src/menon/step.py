@@ -43,6 +43,8 @@ class Plan:
     arrange: tuple[Arrange, ...] = ()
     reference: Callable[[int, ModelHost], None] | None = None
     """Updates the reference after a step (`update.reference`); None: it does not change."""
+    teacher_rate: float = 0.0
+    """Share of the policy in the teacher after a step; 0: the teacher does not change."""
     record_updates: bool = False
     """Keep what each update did to each token, for the record."""
 
@@ -70,6 +72,8 @@ def improve(
         state = observe(plan.advantage, state, metrics)
         if plan.reference is not None:
             plan.reference(step, host)
+        if plan.teacher_rate:
+            host.follow("teacher", "policy", plan.teacher_rate)
     with clock("report"):
         texts = text_metrics(gathered.graded) if gathered.graded else {}
         found = batch_metrics(batch, gathered.batch) | texts | dict(gathered.metrics)

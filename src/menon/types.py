@@ -1,11 +1,11 @@
 """The data that the stages pass to each other: frozen and plain, with numpy arrays for everything per token.
 
-`Prompt -> Request -> Completion -> Rollout -> Graded`; `menon.batch.pack` turns graded rollouts into one flat
-batch.
+`Prompt -> Request -> Completion -> Rollout -> Graded`; `menon.batch.pack` makes them one flat batch.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,10 +38,8 @@ def tests_of_ground_truth(value: Any) -> Any:
     """The tests in verl's `reward_model.ground_truth`, an object or a list, read from JSON where it is text;
     None where it is an answer."""
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
-        try:
+        with suppress(ValueError, RecursionError):
             value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
     if isinstance(value, Mapping):
         return value if any(value.get(name) is not None for name in TEST_FIELDS) else None
     if not isinstance(value, list) or not value:
@@ -73,6 +71,8 @@ class Prompt:
     """The gold answer, if the data set has one."""
     columns: Mapping[str, Any] = field(default_factory=dict)
     """Every other column of the row; a reward function gets them by name."""
+    teacher: int = 0
+    """The number of its teacher, where a run has several."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,8 @@ class Example:
     """Its score, for a run that learns from scores."""
     acc: float = float("nan")
     """1 for the preferred answer of a pair or one that is wanted, 0 for the other; NaN: not known."""
+    teacher: int = 0
+    """The number of its teacher, where a run has several."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ class Rollout:
     depth: int = 0
     """Number of nodes from the prompt to this one."""
     states: Mapping[int, Estimate] = field(default_factory=dict)
-    """Index of a token -> the sampled value of the state before it, for tokens at which segments begin."""
+    """Index of a token -> the sampled value of the state before it, where segments begin."""
     reward: Floats | None = None
     """Rewards of an environment, each on the last token of its turn; None: there are none. `Verdict.score`
     includes them."""
@@ -250,8 +252,7 @@ class Rollout:
     kept: Tokens | None = None
     """[L, k] as in `Completion`, -1 where the policy did not write; None: not recorded."""
     written: str | None = None
-    """What a grader reads in place of `text`, where the two differ: the answer without the observations of an
-    environment."""
+    """What a grader reads where it is not `text`: the answer without an environment's observations."""
 
     @property
     def graded_text(self) -> str:
@@ -325,8 +326,9 @@ class Verdict:
     """False: the reward says nothing of this row (TRL's None). Score and acc are NaN, but nothing failed: the
     answer is left out and counted apart."""
     shows: Mapping[str, float] = field(default_factory=dict)
-    """Behaviours that the task recognises in the answer, 1 or 0: `working`, `reflection`. They are reported
-    and do not affect the score."""
+    """Behaviours that the task recognises, 1 or 0: `working`, `reflection`. They are only reported."""
+    feedback: str = field(default="", compare=False)
+    """What the grader says of the answer in words, like the error of a failing test; teachers may read it."""
 
 
 NOT_APPLICABLE = Verdict(float("nan"), float("nan"), applies=False)
@@ -463,8 +465,7 @@ class StepReport:
     """Names as in docs/numerics.md, 15."""
     graded: tuple[Graded, ...]
     columns: Mapping[str, NDArray]
-    """Per-token arrays of the batch ([N], in the order of `graded`): advantage, old_logp, ... where
-    present."""
+    """[N] arrays of the batch, in the order of `graded`: advantage, old_logp, ... where present."""
     offset: NDArray[np.int64]
     """[S+1] bounds of the sequences in `columns`."""
     fingerprint: str = ""

@@ -169,6 +169,47 @@ def test_on_policy_distillation_scores_the_written_tokens(models):
     assert float((other - own).abs().max()) > 0.1
 
 
+def test_a_teacher_beside_a_reward(models):
+    """The advantage of the combination in the recipe's docstring: that of GRPO plus .1 log-ratio, and both
+    forms of the teacher beside GRPO lower the sum of their terms."""
+    asked = {"task": "chain_sum", "prompts_per_step": 3, "samples_per_prompt": 4, "max_new_tokens": 5}
+    both = {"credit": "grpo", "teacher": {"kind": "teacher", "coef": 0.1, "adds": True}}
+    config = changed(recipe("opd"), settings(models, **asked, heldout=2, advantage=both))
+    with build(config) as run:
+        batch = run.source.next().batch
+        asks = [Ask("policy", "logp", "old_logp"), Ask("teacher", "logp", "teacher_logp")]
+        scored = replace(batch, **run.host.score(batch, asks), reward=torch.zeros(batch.num_tokens))
+        last = batch.offset[1:] - 1
+        scored.reward[last] = torch.arange(batch.num_sequences).float()  # 0 1 2 3, 4 5 6 7, ...
+        alone = run.plan.advantage["credit"](scored)
+        given = run.plan.advantage["teacher"](alone).advantage
+    token = batch.token[batch.is_action][:, None]
+    logits = [logits_at(models[name], batch) for name in ("policy", "teacher")]
+    own, other = (each.log_softmax(-1).gather(-1, token)[:, 0] for each in logits)
+    expected = alone.advantage[batch.is_action] + 0.1 * (other - own)
+    assert torch.allclose(given[batch.is_action], expected, atol=1e-5)
+    groups = alone.advantage[last].view(3, 4)  # (r - 1.5) / the deviation of 0 1 2 3, which is 1.291
+    assert torch.allclose(groups, torch.tensor([-1.5, -0.5, 0.5, 1.5]) / 1.290994, atol=1e-4)
+
+
+def test_two_terms_of_one_objective(models, tmp_path):
+    """GRPO and the reverse KL over the vocabulary: the gradient of the sum is clipped and stepped once."""
+    asked = {"task": "chain_sum", "prompts_per_step": 3, "samples_per_prompt": 4, "max_new_tokens": 5}
+    term = {"loss": {"kind": "distill", "divergence": "reverse"}, "coef": 0.1}
+    more = {"advantage.credit": "grpo", "objective.teacher": term, "heldout": 2, "report_questions": 0}
+    out = tmp_path / "run"
+    train(
+        "opd",
+        **settings(
+            models, **asked, **more, out=str(out), steps=2, reward=lambda completion, **_: len(completion) % 2
+        ),
+    )
+    for line in metrics_of(out):
+        assert line["loss/teacher"] == pytest.approx(0.1 * line["distill/divergence"], rel=1e-5)
+        assert line["reward/std"] > 0
+        assert line["grad_norm"] > 0
+
+
 def test_a_constant_reward_does_not_stop_a_run_with_a_teacher(models, tmp_path):
     data = tmp_path / "questions.jsonl"
     data.write_text("".join(json.dumps({"question": f"{i}+2="}) + "\n" for i in range(20)))

@@ -380,3 +380,7 @@ def test_a_teacher_and_steps_that_the_policy_writes(capsys):
     assert "32 prompts x 1 samples, at most 96 tokens each" in shown
     assert main(["explain", "self_distill", "threads=1"]) == 0
     assert "  teacher      start" in capsys.readouterr().out
+    main(["explain", "sdpo"])
+    assert "  teacher      start, a moving average of the policy: rate 0.05" in capsys.readouterr().out
+    main(["explain", "opd", "teachers.math=base", "teachers.law=start"])
+    assert "  teacher      math: base, law: start" in capsys.readouterr().out

@@ -51,6 +51,7 @@ TEACHER = "TEACHER"
 """Stands for the folder of another model with the same vocabulary."""
 WITH_TEACHER = {"teacher": TEACHER}
 FULL_OPD = {"advantage.credit": None, "objective.policy.loss": {"kind": "distill", "divergence": "reverse"}}
+OTHER_ANSWER = {"teacher": "start", "teacher_question": "{q} {right_answer}"}
 REINFORCED_OPD = {"credit": "grpo", "teacher": {"kind": "teacher", "coef": 0.1, "adds": True}}
 
 CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
@@ -120,6 +121,12 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "distillation and reinforcement": (
         "opd",
         {"advantage": REINFORCED_OPD, "samples_per_prompt": 4, "updates_per_step": 2, **WITH_TEACHER},
+    ),
+    "several teachers": ("opd", {"teachers": {"chain_sum": TEACHER, "other": "start"}}),
+    "self-distillation and reinforcement": (
+        "sdpo",
+        {"advantage.credit": "grpo", "objective.policy": {"loss": "ppo_clip"}, "teacher": "policy"}
+        | {"teacher_rate": 0.0},
     ),
     "many updates": (
         "ppo",
@@ -196,6 +203,7 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
         cases[f"arrange {part.kind}"] = ("grpo", {"arrange.some": part.kind, **pairs})
     for part in get_args(SelectPart):
         cases[f"select {part.kind}"] = ("grpo", {"objective.policy.select": part.kind})
+    cases["select hinted"][1].update(OTHER_ANSWER)
     for part in get_args(CorrectionPart):
         given = [{"kind": part.kind, **CORRECTIONS.get(part.kind, {})}]
         cases[f"correction {part.kind}"] = (
@@ -223,7 +231,12 @@ def teacher(tmp_path_factory) -> Path:
 
 
 def taught_by(teacher: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: str(teacher) if value == TEACHER else value for name, value in changes.items()}
+    def named(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: named(item) for name, item in value.items()}
+        return str(teacher) if value == TEACHER else value
+
+    return {name: named(value) for name, value in changes.items()}
 
 
 def half() -> Callable[..., float]:

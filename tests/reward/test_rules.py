@@ -246,6 +246,15 @@ def test_a_mixture_is_the_weighted_sum_of_its_named_parts():
     assert math.isnan(alone("", WELL, "5").acc)
 
 
+def test_a_mixture_says_what_its_parts_say(tmp_path):
+    lines = 'def own(completion, **_): return {"score": 0.5, "feedback": "not " + completion}'
+    (tmp_path / "own.py").write_text(lines)
+    made = build(Mix({"exact": 1.0, "mine": Weighted(f"{tmp_path}/own.py:own")}))
+    verdict = made("", "7", "8")
+    made.close()
+    assert (verdict.score, verdict.feedback) == (0.5, "not 7")
+
+
 def test_a_mixture_fails_with_its_part(tmp_path):
     (tmp_path / "own.py").write_text("def own(completion, **rest):\n    raise ValueError('no')\n")
     made = build(Mix({"exact": 1.0, "mine": Weighted(f"{tmp_path}/own.py:own")}))

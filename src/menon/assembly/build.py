@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.header import header
-from menon.assembly.hints import give_hints
+from menon.assembly.hints import hints_of
 from menon.assembly.notices import advice_for, notices
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_arrange, own_credit, own_reference, own_rollout, own_term
@@ -22,11 +22,13 @@ from menon.assembly.questions import (
     prompts_to_train,
     questions,
     stop_of,
+    task_asked,
     task_of,
     with_examples,
 )
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
+from menon.assembly.teachers import by_column, unused, with_teachers
 from menon.columns import Setup, check_sampler, estimator
 from menon.config import Control, Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
@@ -50,9 +52,12 @@ from menon.rollout.protocols import Answer, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import plain_data
 from menon.source.online import Online
+from menon.source.protocols import Source
 from menon.source.queued import Queued
+from menon.source.told import Told
 from menon.step import Plan
 from menon.types import Prompt, Sampling, Tokens
+from menon.update.teacher_settings import fields_of_step
 from menon.update.terms import AnyTerm, Update
 from menon.user_code import unknown_reward
 
@@ -92,14 +97,17 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         answers = length_in_words(config.source.max_new_tokens, length, placed.context)
         config = replace(config, source=replace(config.source, max_new_tokens=length))
         around = replace(around, sampling=replace(around.sampling, max_new_tokens=length))
-        if config.models.teacher_question is not None:
-            give_hints(config.models.teacher_question, prompts, config.source, placed, notify)
+        prompts = with_teachers(prompts, by_column(config.models, task_asked(config.source)))
+        if idle := unused(config.models, {prompt.teacher for prompt in prompts}):
+            notify(idle)
+        hints = hints_of(config.models.teacher_questions, prompts, config.source, placed, notify)
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         around = with_tokenizer(around, config.source, placed)
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling, placed)
         online = online_of(config.source, prompts, placed, grade, around)
         policy, machine = config.models.policy, f"{placed.sampler.model.device}, {config.engine.dtype}"
-        source = Queued(online, config.source.ahead) if config.source.ahead else online
+        source: Source = Queued(online, config.source.ahead) if config.source.ahead else online
+        source = source if hints is None else Told(source, hints)
         undo.callback(source.close)
         yield Run(
             plan=plan_of(setup_of(config), around, config.models, config.control),
@@ -112,7 +120,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,
             stop_without_signal=config.control.stop_without_signal,
-            needs_truth=tuple(parts_that_need_truth(setup_of(config), config.source.order)),
+            needs_truth=tuple(parts_that_need_truth(setup_of(config), config.source.order, config.models)),
             spans=TextSpans(text_of(placed.tokenizer, skip_special=False)),
             origin=origin_of_run(
                 placed.origin, prompts, heldout, reward_models, getattr(grade, "reward", None)
@@ -169,6 +177,7 @@ def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> P
         updates_of(dict(setup.objective), models, around),
         control.seed,
         own_arrange({name: built(part, around) for name, part in setup.arrange.items()}),
+        teacher_rate=models.teacher_rate,
         reference=own_reference(models.reference_update),
         record_updates=control.record == "full",
     )
@@ -256,9 +265,11 @@ def truth_of(source: OnlineSource) -> Reward | None:
     return task_of(source).grade if asked else None
 
 
-def parts_that_need_truth(setup: Setup, order: str) -> Iterator[str]:
+def parts_that_need_truth(setup: Setup, order: str, models: Models) -> Iterator[str]:
     """The settings that need to know which answers are right."""
     yield from (name for name, part in setup.parts() if needs_truth(part))
+    if any("right_answer" in fields_of_step(text) for text in models.teacher_questions):
+        yield "teacher_question"
     if order != "shuffled":
         yield f"order={order}"
 

@@ -12,7 +12,7 @@ from torch import nn
 from menon.assembly.answer_length import length_within
 from menon.assembly.placement import model_name
 from menon.assembly.rollout_memory import key_bytes
-from menon.config import Engine, RunConfig, around_of
+from menon.config import Engine, Models, RunConfig, around_of
 from menon.engines import machine
 from menon.engines.decoder import is_family
 from menon.engines.hf_models import cache_per_token, without_weights
@@ -20,6 +20,7 @@ from menon.engines.limits import layers_of, rows_of
 from menon.engines.log_probs import CHUNK
 from menon.limit import Limit
 from menon.rollout.protocols import StepSizes, sizes_of
+from menon.update.teacher_settings import POLICY
 
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 4, "float64": 8}
@@ -106,12 +107,12 @@ def assumed_length(asked: int | None, model: ModelSize | None) -> int:
     return max(1, within) if asked is None else asked
 
 
-def parameters_of(teacher: str | None, policy: ModelSize) -> int:
-    """The number of a teacher's weights; that of the policy's where it is not known yet."""
-    if teacher is None:
-        return 0
-    known = size_of_model(teacher) if teacher else None
-    return policy.parameters if known is None else known.parameters
+def parameters_of(models: Models, policy: ModelSize) -> int:
+    """The number of the teachers' weights; for each that is not known yet that of the policy's. The policy
+    itself takes none, and teachers of one name are one model."""
+    named = set(models.teachers.values() or (models.teacher,)) - {None, POLICY}
+    known = [size_of_model(name) if name else None for name in named]
+    return sum(policy.parameters if size is None else size.parameters for size in known)
 
 
 def copied_in(model: nn.Module) -> int:
@@ -187,7 +188,7 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
         "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,
         "optimiser": learning * 2 * number * shape.parameters,
         "reference": (models.reference != "none") * number * shape.parameters,
-        "teacher": number * parameters_of(models.teacher, shape),
+        "teacher": number * parameters_of(models, shape),
         "sampler's copies": copies,
         "activations": (own * per_token + attention) * tokens,
         "logits": COPIES * 4 * min(CHUNK, tokens * shape.vocabulary),

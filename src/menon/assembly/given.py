@@ -23,6 +23,7 @@ from menon.assembly.questions import (
     with_examples,
 )
 from menon.assembly.reward_models import with_models
+from menon.assembly.teachers import ByColumn, by_column
 from menon.assembly.written import with_written
 from menon.batch import Batch, pack_examples
 from menon.config import OnlineSource, Policy, RunConfig, around_of, setup_of
@@ -68,7 +69,8 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             )
         left_out: Counter[str] = Counter()
         found = rows_of(rows, notify, left_out)
-        train, heldout = (encoded(part, config.source, rows, placed, notify) for part in found)
+        encoder = encoder_of(config.source, placed, rows, by_column(config.models))
+        train, heldout = (encoded(part, encoder, rows, placed.context, notify) for part in found)
         given = Rows(train.rows, rows.rows_per_step, config.control.seed)
         source: Source = given
         measured_on: Sequence[tuple[Example, ...]] = heldout.rows
@@ -80,13 +82,10 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
                 given, heldout.rows, rows, config.source, placed, writer, seed
             )
         if rows.written_share:
-            grade = None if asked is None else asked.grade
-            asks = (
-                config.source
-                if asked is None
-                else replace(asked.source, max_new_tokens=config.source.max_new_tokens)
-            )
-            source = with_written(source, found[0], rows, asks, writing, grade, around, notify)
+            grade, asks = None if asked is None else asked.grade, config.source
+            if asked is not None:
+                asks = replace(asked.source, max_new_tokens=asks.max_new_tokens)
+            source = with_written(source, found[0], rows, config.models, asks, writing, grade, around, notify)
             undo.callback(source.close)
         known = None if rows.form == "answers" else pack_examples(given.first(len(heldout.rows)))
         plan = plan_of(setup_of(config), around, config.models, config.control)
@@ -170,22 +169,11 @@ def apart(found: Sequence[GivenRow], rows: GivenText) -> tuple[list[GivenRow], l
 
 
 def encoded(
-    found: Sequence[GivenRow],
-    source: OnlineSource,
-    rows: GivenText,
-    placed: Placed | Unwritten,
-    notify: Notify,
+    found: Sequence[GivenRow], encoder: Encoder, rows: GivenText, context: int | None, notify: Notify
 ) -> Encoded:
     """The rows as this model reads them; `notify` gets what is left out or cut."""
-    context = placed.context
-    check_used(source.template, source.template_arguments)
-    made = encode(
-        found,
-        encoder_of(source, placed, rows),
-        min(context or 2**31, rows.max_tokens or 2**31),
-        rows.truncate,
-        rows.on_bad,
-    )
+    longest = min(context or 2**31, rows.max_tokens or 2**31)
+    made = encode(found, encoder, longest, rows.truncate, rows.on_bad)
     for reason, count in made.left_out.items():
         notify(f"{count} of {len(found)} rows are left out: {reason}")
     if made.cut:
@@ -193,8 +181,11 @@ def encoded(
     return made
 
 
-def encoder_of(source: OnlineSource, placed: Placed | Unwritten, rows: GivenText) -> Encoder:
+def encoder_of(
+    source: OnlineSource, placed: Placed | Unwritten, rows: GivenText, teacher_of: ByColumn
+) -> Encoder:
     tokenizer = placed.tokenizer
+    check_used(source.template, source.template_arguments)
     return Encoder(
         find_template(source.template),
         tokenize_with(tokenizer),
@@ -203,6 +194,7 @@ def encoder_of(source: OnlineSource, placed: Placed | Unwritten, rows: GivenText
         placed.ends,
         rows.learned,
         marker_for(tokenizer),
+        teacher_of,
     )
 
 

@@ -14,7 +14,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.origin import origin_of_model
-from menon.assembly.projections import projections, show_attention
+from menon.assembly.projections import projections_to, show_attention
+from menon.assembly.teachers import check_named, models_named, teacher_of
 from menon.base import BASES
 from menon.config import Control, Critic, Engine, Models, Objective, OnlineSource, Policy, RunConfig
 from menon.engines.added_tokens import add_padding, add_tokens
@@ -38,8 +39,6 @@ from menon.sync.protocols import WeightChannel
 
 CORPUS = {"base": "sums", "search_base": "search"}
 """The corpus from which `menon pretrain` makes each built-in model."""
-START = "start"
-"""The teacher that is the policy as it was at the start."""
 ALTERNATIVES = 8
 """Most probable tokens that `record=full` keeps beside each token that was drawn."""
 ROUNDED = (
@@ -130,11 +129,7 @@ def start_of(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Mapping[str, Any]]:
     """The policy's model as it is at the start, its tokenizer, and the fingerprints of both as they were
     read, before tokens were added."""
-    if models.teacher == "":
-        raise UserError(
-            "this recipe learns from a teacher, and none is named; set teacher=FOLDER to a model with the "
-            "policy's vocabulary"
-        )
+    check_named(models)
     policy, device = models.policy, device_of(engine.device)
     model, tokenizer = load_policy(model_name(policy.model), WEIGHTS_DTYPE[engine.dtype], device)
     origin = origin_of_model(model, tokenizer)
@@ -157,14 +152,14 @@ def host_of(
 ) -> InProcessHost:
     """The models of a run around its policy."""
     device, heads = device_of(engine.device), reward_heads(models.policy, model, seed)
-    taught: dict[str, Scorer] = {}
-    if models.teacher is not None:
-        name = models.policy.model if models.teacher == START else models.teacher
-        teacher = teacher_of(name, engine, tokenizer, device)
-        heads |= projections(objective, model, teacher, seed)
-        show_attention(objective, model, teacher)
-        taught["teacher"] = TorchScorer(teacher, **scorer_settings(engine, temperature, device))
-    placed = models_of(models, engine, temperature, seed, model, heads, device) | taught
+    dtype, settings = WEIGHTS_DTYPE[engine.dtype], scorer_settings(engine, temperature, device)
+    teachers = models_named(models, model_name, tokenizer, dtype, device)
+    heads |= projections_to(objective, model, teachers, seed)
+    show_attention(objective, model, *teachers.values())
+    placed = models_of(models, engine, temperature, seed, model, heads, device)
+    teacher = teacher_of(models, placed["policy"], teachers, settings)
+    if teacher is not None:
+        placed["teacher"] = teacher
     write = partial(export, model, tokenizer, dtypes=saved_as)
     if "reward" in heads:
         write = partial(export_reward_model, model, heads["reward"], tokenizer)
@@ -177,20 +172,6 @@ def reward_heads(policy: Policy, model: PreTrainedModel, seed: int) -> dict[str,
         return {}
     weight: Any = model.get_input_embeddings().weight
     return {"reward": value_head(weight.shape[1], "zero", seed).to(weight)}
-
-
-def teacher_of(
-    name: str, engine: Engine, tokenizer: PreTrainedTokenizerBase, device: torch.device
-) -> PreTrainedModel:
-    """The teacher's model. UserError unless its tokens are the policy's."""
-    teacher, own = load_policy(model_name(name), WEIGHTS_DTYPE[engine.dtype], device)
-    if own.get_vocab() != tokenizer.get_vocab():
-        raise UserError(
-            f"the teacher {name} has another vocabulary than the policy, so its probabilities and states "
-            "belong to other tokens; take a teacher of the same family, or learn from texts that it has "
-            "written (sft)"
-        )
-    return teacher.requires_grad_(False)
 
 
 def with_teacher(origin: Mapping[str, Any], host: InProcessHost) -> Mapping[str, Any]:

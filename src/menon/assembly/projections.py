@@ -1,6 +1,6 @@
 """What a run that compares layers puts on its models before they are placed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -16,6 +16,21 @@ def inside_of(objective: Objective) -> Iterator[Inside]:
     """The needs that compare layers."""
     for term in objective.values():
         yield from (need for need in needs_of(term.loss) if isinstance(need, Inside))
+
+
+def projections_to(
+    objective: Objective, model: PreTrainedModel, teachers: Mapping[str, PreTrainedModel], seed: int
+) -> dict[str, nn.Linear]:
+    """The maps to the layers of a run's teacher. UserError: layers are compared, and there are several
+    teachers, or the policy is its own."""
+    if not any(inside_of(objective)):
+        return {}
+    if len(teachers) != 1:
+        raise UserError(
+            "layers are compared with those of one other model; set teacher=FOLDER, and leave teachers out"
+        )
+    (teacher,) = teachers.values()
+    return projections(objective, model, teacher, seed)
 
 
 def projections(

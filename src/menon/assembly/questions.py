@@ -213,6 +213,12 @@ def task_of(source: OnlineSource) -> Task:
     return source.task or ChainSum()
 
 
+def task_asked(source: OnlineSource) -> str:
+    """The name of the task that asks; "" where an environment or data do."""
+    asks = source.data is None and own_questions(source) is None
+    return task_name(task_of(source)) if asks else ""
+
+
 class Questions(Protocol):
     """What asks questions: a task, or an environment that has questions of its own."""
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from menon.assembly.answer_length import length_for
 from menon.assembly.build import online_of, with_tokenizer
 from menon.assembly.placement import Placed
-from menon.assembly.questions import prompts_to_train, questions, stop_of
-from menon.config import OnlineSource
+from menon.assembly.questions import prompts_to_train, questions, stop_of, task_asked
+from menon.assembly.teachers import by_column, with_teachers
+from menon.config import Models, OnlineSource
 from menon.errors import UserError
 from menon.parts import Around
 from menon.prompts.given import Given, GivenRow, GivenText
@@ -24,6 +25,7 @@ def with_written(
     given: Source,
     texts: Sequence[GivenRow],
     rows: GivenText,
+    models: Models,
     source: OnlineSource,
     placed: Placed,
     grade: Grade | None,
@@ -35,6 +37,7 @@ def with_written(
     graded."""
     around = replace(around, sampling=replace(around.sampling, stop=stop_of(source)))
     around = with_tokenizer(around, source, placed)
+    task = "" if grade is None else task_asked(source)
     if grade is None:
         asked, source, grade = list(questions_in(texts, rows)), asked_by_rows(source, rows), ungraded()
     else:
@@ -42,6 +45,7 @@ def with_written(
     source = replace(source, few_shot=source.few_shot.chosen(None, source.heldout_seed))
     asked = source.few_shot.without(asked)
     prompts = prompts_to_train(asked, source, placed.context, placed.tokenizer, grade, notify)
+    prompts = with_teachers(prompts, by_column(models, task))
     length = length_for(source.max_new_tokens, placed.context, prompts)
     around = replace(around, sampling=replace(around.sampling, max_new_tokens=length))
     mixed: Source = online_of(source, prompts, placed, grade, around)

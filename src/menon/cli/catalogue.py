@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from menon.cli.source_text import Part, Setting, members, settings_of
+from menon.cli.source_text import Part, Setting, all_settings_of, members
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,8 @@ PAGES = {
             "ppo_clip": ("ppo_clip", "ppo"),
             "distillation": ("distill", "distill_logits", "gkd"),
             "features": ("features", "attention_maps", "distill_features"),
-            "opd": ("opd", "teacher", "self_distill", "ungraded"),
+            "opd": ("opd", "teacher", "ungraded"),
+            "self_distillation": ("self_distill", "sdpo", "hinted"),
             "preferences": (
                 *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),
                 "bradley_terry",
@@ -278,7 +279,7 @@ GROUPS = (
         (
             *("model", "learning_rate", "warmup_updates", "schedule", "total_updates", "final_fraction"),
             *("clip_norm", "weight_decay", "betas", "eps", "natural.*", "reference", "reference_update"),
-            *("teacher", "teacher_question", "add_tokens", "head"),
+            *("teacher", "teachers", "teacher_by", "teacher_rate", "teacher_question", "add_tokens", "head"),
             "critic.*",
         ),
     ),
@@ -313,7 +314,7 @@ def run_settings() -> dict[str, Listed]:
     """Every setting of `menon train` by its short name."""
     listed: dict[str, Listed] = {}
     for owner, (module, cls) in OWNERS.items():
-        for setting in settings_of(module, cls):
+        for setting in all_settings_of(module, cls):
             full = f"{owner}.{setting.name}" if owner else setting.name
             if full not in TABLES:
                 short = short_of(owner, setting.name)

@@ -24,8 +24,11 @@ def described(
     if models.critic is not None:
         yield f"  critic       {objective(models.critic.objective)}"
     yield f"  reference    {models.reference}"
-    if models.teacher is not None:
-        yield f"  teacher      {models.teacher or 'to be named: set teacher=FOLDER'}"
+    if models.taught:
+        several = ", ".join(f"{name}: {model}" for name, model in models.teachers.items())
+        average = f", a moving average of the policy: rate {models.teacher_rate:g}"
+        name = several or models.teacher or "to be named: set teacher=FOLDER"
+        yield f"  teacher      {name}{average if models.teacher_rate else ''}"
     pages = []
     if dataclasses.is_dataclass(source.reward):
         yield from part_lines("reward", source.reward, width)

@@ -116,6 +116,14 @@ def settings_of(module: str, cls: str) -> list[Setting]:
     return found
 
 
+def all_settings_of(module: str, cls: str) -> list[Setting]:
+    """The fields of a dataclass, then those of the classes that it extends."""
+    whole, own = defined(module, cls), settings_of(module, cls)
+    assert isinstance(whole, ast.ClassDef)
+    above = [one for base in whole.bases for one in settings_above(module, ast.unparse(base))]
+    return [*own, *(one for one in above if one.name not in {setting.name for setting in own})]
+
+
 def settings_above(module: str, base: str) -> list[Setting]:
     """The settings of a class that a class of this module extends; [] if it is not one of this package's."""
     origin, _ = value_of(module, base)

@@ -1,6 +1,7 @@
 """A model that reads another prompt before each answer: a teacher with a hint. Torch alone."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
@@ -15,10 +16,13 @@ from menon.update.protocols import Need
 class Reprompted:
     """A `Scorer` that puts other tokens in place of those before a sequence's first action, and gives its
     columns for the batch that it was asked about. `prompts` holds the tokens that are read, by the bytes of
-    the int32 tokens in whose place they are."""
+    the int32 tokens in whose place they are; `answers` holds those of single sequences, by the bytes of the
+    whole sequence, and goes first."""
 
-    def __init__(self, scorer: Scorer, prompts: Mapping[bytes, Tokens]) -> None:
-        self.scorer, self.prompts = scorer, prompts
+    def __init__(
+        self, scorer: Scorer, prompts: Mapping[bytes, Tokens], answers: Mapping[bytes, Tokens] | None = None
+    ) -> None:
+        self.scorer, self.prompts, self.answers = scorer, prompts, answers or {}
 
     def score(self, batch: Batch, needs: Iterable[Need], models: Models | None = None) -> dict[str, Tensor]:
         other = self.reprompted(batch)
@@ -51,14 +55,16 @@ class Reprompted:
             own, written = token[start:end], action[start:end]
             if written.any():
                 first = int(written.argmax())
-                prompt = self._other(own[:first])
+                prompt = self._other(own, first)
                 own = np.concatenate([prompt, own[first:]])
                 written = np.concatenate([np.zeros(len(prompt), dtype=np.bool_), written[first:]])
             rows.append((Example(own, written),))
-        return pack_examples(rows)
+        return replace(pack_examples(rows), teacher=batch.teacher)
 
-    def _other(self, prompt: Tokens) -> Tokens:
-        found = self.prompts.get(key_of(prompt))
+    def _other(self, sequence: Tokens, first: int) -> Tokens:
+        """What is read in place of a sequence's tokens before its first action."""
+        found = self.answers.get(key_of(sequence)) if self.answers else None
+        found = self.prompts.get(key_of(sequence[:first])) if found is None else found
         if found is None:
             raise UserError(
                 "the teacher reads each question with a hint, and a prompt of this step is none of the run's "
@@ -67,8 +73,8 @@ class Reprompted:
         return found
 
 
-def key_of(prompt: Tokens) -> bytes:
-    return prompt.astype(np.int32).tobytes()
+def key_of(tokens: Tokens) -> bytes:
+    return tokens.astype(np.int32).tobytes()
 
 
 def actions(batch: Batch) -> Tensor:

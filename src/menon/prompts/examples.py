@@ -1,8 +1,9 @@
 """Given text to examples: template, tokens, and which of them are learned."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class Encoder:
     learn: Learned = "answers"
     mark: Marker = str
     """Marks what spells special tokens in the row; with template=none a row spells them as it likes."""
+    teacher_of: Callable[[Mapping[str, Any]], int] = lambda row: 0
+    """Columns of a row -> the number of its teacher. BadRow: the row names none."""
 
     def __call__(self, given: Given, place: int) -> Example:
         """The example of one text. BadRow: the chat template or the tokenizer cannot take it, or nothing of
@@ -54,7 +57,8 @@ class Encoder:
         learned[:1] = [False] * len(ids[:1])  # no token comes before it, so nothing predicts it
         if not any(learned):
             raise BadRow("holds nothing to learn")
-        return Example(np.asarray(ids, dtype=np.int32), np.asarray(learned))
+        teacher = self.teacher_of(given.row)
+        return Example(np.asarray(ids, dtype=np.int32), np.asarray(learned), teacher=teacher)
 
     def until_end(self, ids: Sequence[int]) -> int:
         """The number of tokens up to the first that ends an answer; the model never writes what
@@ -181,7 +185,7 @@ def read_one(encoder: Encoder, text: Given, place: int) -> Example:
 
 
 def until(example: Example, longest: int) -> Example:
-    return Example(example.tokens[:longest], example.is_action[:longest], example.group)
+    return replace(example, tokens=example.tokens[:longest], is_action=example.is_action[:longest])
 
 
 def marked(texts: Sequence[Example], wanted: bool | None) -> tuple[Example, ...]:
@@ -189,6 +193,6 @@ def marked(texts: Sequence[Example], wanted: bool | None) -> tuple[Example, ...]
     other."""
     marks = [1.0, 0.0] if len(texts) == 2 else [float("nan") if wanted is None else float(wanted)]
     return tuple(
-        Example(text.tokens, text.is_action, text.group, 0.0 if mark != mark else mark, mark)
+        replace(text, score=0.0 if mark != mark else mark, acc=mark)
         for text, mark in zip(texts, marks, strict=True)
     )

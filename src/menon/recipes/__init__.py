@@ -50,6 +50,7 @@ ONLINE = {
 TAUGHT = {
     "opd": "on-policy distillation: the policy writes, teacher=FOLDER scores each token; no reward is needed",
     "self_distill": "the policy learns from itself as it was at the start and read the answer, or a hint",
+    "sdpo": "the policy learns from itself, which read another right answer of the group, or feedback",
 }
 """Recipes whose policy writes, and learns from a teacher."""
 GIVEN = {

@@ -73,7 +73,8 @@ def difference(then: Origin, now: Origin, settings: Mapping[str, Any]) -> str:
         if (name == "weights" or same_readers) and differ(then, now, name):
             return f"{what} of {model} changed"
     if differ(then, now, "teacher"):
-        return f"the weights of the teacher {setting(settings, 'teacher')} changed"
+        name = setting(settings, "teacher")
+        return f"the weights of {f'the teacher {name}' if name else 'one of the teachers'} changed"
     data = setting(settings, "data")
     where = f" of {data}" if data else ""
     for name, what in (("questions", f"the questions{where}"), ("heldout", "the held-out questions")):

@@ -223,7 +223,8 @@ class Mix:
         truth = [*stated, *(verdict for verdict in verdicts.values() if verdict.guessed)][:1]
         score = sum(self.weighted[name].weight * verdict.score for name, verdict in verdicts.items())
         acc, guessed = (truth[0].acc, truth[0].guessed) if truth else (math.nan, False)
-        return Verdict(score, acc, parts, guessed=guessed)
+        feedback = "\n".join(verdict.feedback for verdict in verdicts.values() if verdict.feedback)
+        return Verdict(score, acc, parts, guessed=guessed, feedback=feedback)
 
     def close(self) -> None:
         for part in self.weighted.values():

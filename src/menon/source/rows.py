@@ -130,4 +130,6 @@ def fingerprint_of(rows: Sequence[tuple[Example, ...]]) -> str:
         digest.update(np.ascontiguousarray(example.tokens, dtype="<i4").tobytes())
         digest.update(np.packbits(example.is_action).tobytes())
         digest.update(np.array([example.group, example.score, example.acc], dtype="<f8").tobytes())
+        if example.teacher:
+            digest.update(example.teacher.to_bytes(4, "little"))
     return digest.hexdigest()

@@ -53,6 +53,15 @@ def test_all_or_the_share():
     assert (right.score, right.acc) == (1.0, 1.0)
 
 
+def test_what_it_says_of_an_answer_for_a_teacher_to_read():
+    code = CodeTests()
+    assert code("", fenced("def add(a, b): return a + b"), **ADD).feedback == ""
+    assert code("", "it is a + b", **ADD).feedback == "the answer has no block of code"
+    assert code("", fenced("def add(a, b): return 3"), **ADD).feedback.startswith("a test failed (fail): ")
+    raised = code("", fenced("def add(a, b): return a / 0"), **ADD).feedback
+    assert raised == "a test failed (fail): ZeroDivisionError: division by zero"
+
+
 def test_no_code_is_wrong_and_broken_tests_are_nobodys_fault():
     assert CodeTests()("", "it is a + b", **ADD).score == 0
     none = CodeTests()("", fenced("x = 1"))

@@ -197,7 +197,7 @@ def read(result: Any, shape: Shape) -> Verdict:
         if result.error or not result.applies:
             return result
         graded = verdict(result.score, None if math.isnan(result.acc) else result.acc, result.parts)
-        return replace(graded, acc=result.acc, guessed=result.guessed)
+        return replace(graded, acc=result.acc, guessed=result.guessed, feedback=result.feedback)
     if shape == "openrlhf" and isinstance(result, Mapping):
         score, acc = one(entry(result, "rewards")), one(result.get("scores", [None]))
         between = isinstance(acc, bool | int | float) and 0 <= acc <= 1
@@ -209,7 +209,9 @@ def read(result: Any, shape: Shape) -> Verdict:
         return verdict(one(result))
     if isinstance(result, Mapping):
         parts = {name: value for name, value in result.items() if name not in ("score", "acc")}
-        return verdict(entry(result, "score"), result.get("acc"), parts)
+        graded = verdict(entry(result, "score"), result.get("acc"), parts)
+        said = result.get("feedback")
+        return replace(graded, feedback=said) if isinstance(said, str) else graded
     return verdict(result)
 
 

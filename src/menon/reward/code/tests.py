@@ -47,6 +47,15 @@ class Run:
     left: int
     """Number of processes that had to be killed."""
 
+    @property
+    def feedback(self) -> str:
+        """What became of the first test that failed; "" if all passed."""
+        if self.outcome == "pass":
+            return ""
+        return (
+            f"a test failed ({self.outcome}): {self.why}" if self.why else f"a test failed ({self.outcome})"
+        )
+
 
 @dataclass(frozen=True)
 class CodeTests:
@@ -122,7 +131,8 @@ class CodeTests:
             tests = suite_of(columns)
             code = last_block(after_thinking(prompt, completion) or "", tests.names)
             if code is None:
-                return Verdict(0.0, acc=0.0, parts={"tests_passed": 0.0, "no_code": 1.0})
+                missing = {"tests_passed": 0.0, "no_code": 1.0}
+                return Verdict(0.0, acc=0.0, parts=missing, feedback="the answer has no block of code")
             run = self.run(completed(question, code, tests.entry), tests, definitions(question))
         except (BadTests, BrokenTest, SandboxError) as error:
             return Verdict(math.nan, acc=math.nan, error=f"the code reward: {error}")
@@ -131,7 +141,7 @@ class CodeTests:
         parts = {"tests_passed": share, "cpu_seconds": run.cpu_seconds}
         if run.outcome != "pass":
             parts[run.outcome] = 1.0
-        return Verdict(acc if self.score == "all" else share, acc=acc, parts=parts)
+        return Verdict(acc if self.score == "all" else share, acc=acc, parts=parts, feedback=run.feedback)
 
     def many(self, asked: Sequence[Asked]) -> list[Verdict]:
         """Verdicts in the order of the answers; as many programs run at once as there are cores."""
