@@ -126,6 +126,7 @@ PAGES = {
         ("trajectory_balance", "infonca", "energy_nce", "posterior_weights"), "docs/posterior.md"
     ),
     "calculator": "docs/environments.md",
+    "star": "docs/pipelines.md",
     **{
         kind: f"docs/algorithms/{page}.md"
         for page, kinds in {
@@ -142,7 +143,7 @@ PAGES = {
             "grpo_masked": ("grpo_masked", "probability"),
             "vapo": ("vapo", "nll", "correct"),
             "dynamic_sampling": ("dynamic_sampling",),
-            "rejection_sampling": ("raft", "rest_em", "iterative_dpo", "best_of", "star"),
+            "rejection_sampling": ("raft", "rest_em", "iterative_dpo", "best_of"),
             "cispo": ("cispo", "scalerl"),
             "remax": ("remax", "greedy_baseline"),
             "spo_chain": ("spo_chain", "segment", "segments"),

@@ -1,11 +1,14 @@
 """What a recipe of stages would do, and what help says of it."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from menon.cli.help import indented, paragraphs, table
 from menon.cli.source_text import docstring, settings_of
 from menon.recipes import class_of
-from menon.settings import Tree
+
+if TYPE_CHECKING:
+    from menon.settings import Tree
 
 
 def settings_help(recipe: str, width: int) -> Iterator[str]:
@@ -19,7 +22,7 @@ def settings_help(recipe: str, width: int) -> Iterator[str]:
     yield from (line.removeprefix("  ") for line in table(((one.name, one) for one in every), width))
 
 
-def explained(recipe: str, changes: Sequence[Tree], width: int) -> Iterator[str]:
+def explained(recipe: str, changes: "Sequence[Tree]", width: int) -> Iterator[str]:
     """The stages of a pipeline, each in a line, with what they read of each other."""
     from menon.cli.configuration import text_of_value, wrapped
     from menon.pipeline.plan import planned

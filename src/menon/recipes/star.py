@@ -16,15 +16,15 @@ ANSWER, STEPS = "{q}\n\n(The answer is {answer}.)", "{q}\nSteps:"
 
 @dataclass(frozen=True)
 class Star(Pipeline):
-    """In every round the newest model answers the questions. Those without a right answer are asked again with
-    a hint, which the rows do not have. The model of the start, never that of the round before, is then
+    """In every round the newest model answers the questions. Those without a right answer are asked again
+    with a hint, which the rows do not have. The model of the start, never that of the round before, is then
     fine-tuned on all right answers."""
 
     rounds: int = 3
     """How often the questions are answered and learned from."""
     hint: str | None = ""
-    """The question with a hint: a text with {q}, {answer} or other columns; null: none. Empty: with its answer,
-    or for a built-in model, which cannot use that, with a request for steps."""
+    """The question with a hint: a text with {q}, {answer} or other columns; null: none. Empty: with its
+    answer, or for a built-in model, which cannot use that, with a request for steps."""
 
     def stages(self) -> Mapping[str, Stage]:
         at_least(1, "rounds", self.rounds)
