@@ -92,8 +92,8 @@ def apart(recipe: str, cls: type[Pipeline], changes: Sequence[Tree]) -> tuple[Tr
         for full, value in leaves(change):
             if callable(value) and not is_dataclass(value):
                 raise UserError(
-                    f"{full} is a function, and a pipeline keeps its settings in a file; name the function by "
-                    f"its own file, like {full}=my_file.py:{getattr(value, '__name__', 'score')}"
+                    f"{full} is a function, and a pipeline keeps its settings in a file; name it by its own "
+                    f"file, like {full}=my_file.py:{getattr(value, '__name__', 'score')}"
                 )
         for name, value in nested(change).items():
             found = {ONCE[full]: item for full, item in leaves({name: value}) if full in ONCE}
