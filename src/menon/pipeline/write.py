@@ -115,7 +115,7 @@ class Write(Stage):
                 "the reward does not say which answers are right, so none is kept; set keep.min_reward to "
                 "the least reward of an answer to learn from"
             )
-        good = "right" if self.keep.min_reward is None else f"worth {self.keep.min_reward:g}"
+        good = "right" if self.keep.min_reward is None else f"worth at least {self.keep.min_reward:g}"
         most = max(out, key=lambda name: out[name])
         cause = f"is {good}" if most == "wrong" else f"can be kept (most are {most})"
         return (
@@ -130,7 +130,9 @@ class Write(Stage):
         number = "all" if self.prompts is None else f"{self.prompts:,}"
         again = ", again with a hint where none is right" if self.hint is not None else ""
         most = "" if self.keep.most is None else f", at most {self.keep.most} to a question"
-        good = "right ones" if self.keep.min_reward is None else f"those worth {self.keep.min_reward:g}"
+        good = (
+            "right ones" if self.keep.min_reward is None else f"those worth at least {self.keep.min_reward:g}"
+        )
         writer = self.model or "a model that is still to be named"
         return (
             f"{writer} writes {source.samples_per_prompt} answers to {number} questions of {asked}"
