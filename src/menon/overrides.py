@@ -64,6 +64,8 @@ RecipeName = Literal[
     "reward_model",
     "energy_nce",
     "contrastive_divergence",
+    "distill_data",
+    "star",
 ]
 """The name of a recipe (docs/recipes.md)."""
 

@@ -127,6 +127,7 @@ PAGES = {
         "docs/posterior.md",
     ),
     "calculator": "docs/environments.md",
+    "star": "docs/pipelines.md",
     **{
         kind: f"docs/algorithms/{page}.md"
         for page, kinds in {
@@ -151,7 +152,7 @@ PAGES = {
             "spo_tree": ("spo_tree", "tree"),
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
-            "distillation": ("distill", "distill_logits", "gkd"),
+            "distillation": ("distill", "distill_logits", "gkd", "distill_data"),
             "features": ("features", "attention_maps", "distill_features"),
             "opd": ("opd", "teacher", "ungraded"),
             "self_distillation": ("self_distill", "sdpo", "hinted"),

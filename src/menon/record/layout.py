@@ -12,6 +12,8 @@ OWN = re.compile(rf"(step_\d{{6,}}(\.parquet|\.damaged)?|latest|best)({TEMPORARY
 """Names of what a run writes into its folders, unfinished files too."""
 SWEEP = "sweep.json"
 """The arms and seeds of a sweep, in the folder that holds its runs."""
+PIPELINE = "pipeline.json"
+"""The stages of a pipeline, in the folder that holds those of its stages."""
 
 
 @dataclass(frozen=True)
