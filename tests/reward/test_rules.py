@@ -263,7 +263,7 @@ def test_a_part_of_a_mixture_is_for_its_rows_only():
     assert made("", WELL, "5", kind="remark") == Verdict(1.0, 1.0, {"said": 1.0, "format": 1.0})
     assert made("", WELL, "5").parts == {"format": 1.0}
     assert math.isnan(made("", WELL, "5").acc)
-    alone = build(Mix({"sum": Weighted(ExactMatch(), only={"kind": "sum", "level": "3"})}))
+    alone = build(Mix({"sum": Weighted("exact", only={"kind": "sum", "level": "3"})}))
     assert alone("", WELL, "5", kind="sum", level=3).score == 1
     assert not alone("", WELL, "5", kind="sum", level=4).applies
 

@@ -153,7 +153,7 @@ ShapedRule = Stopped | Cosine | Staged
 @dataclass(frozen=True)
 class Weighted:
     rule: AnswerRule | FormRule | ShapedRule | Judge | Preference | str
-    """A rule, a judge, a preference model, or a function of your own, file.py:function."""
+    """A rule or its name, a judge, a preference model, or a function of your own, file.py:function."""
     weight: float = 1.0
     """Factor of its score in the sum; 0: it is measured and pays nothing."""
     only: Mapping[str, str] = field(default_factory=dict)
@@ -281,5 +281,6 @@ KINDS: dict[str, type] = {part.kind: part for part in get_args(RulePart)}
 
 
 def reward_from(rule: Any, around: Around) -> Any:
-    """The reward of a rule, or of the name of a function, `file.py:function`."""
+    """The reward of a rule, of the name of one, or of the name of a function, `file.py:function`."""
+    rule = KINDS[rule]() if isinstance(rule, str) and rule in KINDS else rule
     return UserReward(rule) if isinstance(rule, str) else built(rule, around)
