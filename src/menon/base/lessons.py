@@ -22,10 +22,15 @@ from itertools import product
 
 from menon.prompts.tasks.chain_sum import ChainSum
 from menon.prompts.tasks.split import split_of
+from menon.reward.exact import ExactMatch
+from menon.reward.format import Format
+from menon.reward.preference import Preference
+from menon.reward.rules import Mix, Weighted
+from menon.reward.words import Language, Overlap
 
 REASONING, GENERAL = "reasoning", "general"
 """What the column `kind` says of a question."""
-ENGLISH, CHINESE = ("ok", "wait"), ("对", "等")
+ENGLISH, CHINESE = ("ok", "wait"), ("正确", "更正")
 """How a line is found right, and how one is corrected."""
 SLIP = 0.15
 """Share of the lines that are written wrong first and then corrected."""
@@ -100,3 +105,22 @@ def good(name: str, mood: str) -> str:
 def turns(one: Sequence[Row], other: Sequence[Row]) -> list[Row]:
     """Rows of both in turn, as long as both last."""
     return [row for pair in zip(one, other, strict=False) for row in pair]
+
+
+# What answers are worth
+
+
+def rewards(taste: str = "") -> Mix:
+    """R1's sum of rewards: reasoning questions earn accuracy and format, general ones the score of the reward
+    model `taste`, if there is one, and both the share of their words in the target language.
+
+    `reply` says which general answers are good. It pays nothing.
+    """
+    reasoning, general = {"kind": REASONING}, {"kind": GENERAL}
+    parts: dict[str, float | Weighted] = {
+        "answer": Weighted(ExactMatch(), only=reasoning),
+        "format": Weighted(Format(), only=reasoning),
+        "language": Weighted(Language()),
+        "reply": Weighted(Overlap(), weight=0.0, only=general),
+    }
+    return Mix(parts | ({"taste": Weighted(Preference(taste), only=general)} if taste else {}))
