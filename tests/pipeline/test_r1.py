@@ -40,7 +40,8 @@ def tiny(tmp_path, monkeypatch) -> dict[str, Any]:
         "threads": 1,
         "device": "cpu",
         "out": "made",
-        "steps": 2,
+        "steps": 1,
+        "general.steps": 2,
         "save_every": 1,
         "heldout": 6,
         "max_new_tokens": 6,
@@ -83,6 +84,10 @@ def settings_of(stage: str) -> dict[str, Any]:
     return json.loads(found.read_text())["settings"]
 
 
+def model_of(stage: str) -> str:
+    return str(settings_of(stage)["models"]["policy"]["model"])
+
+
 class Ends(Terminal):
     """Ends the process in the first step of general RL."""
 
@@ -91,43 +96,41 @@ class Ends(Terminal):
             raise Killed
 
 
-def test_the_whole_is_killed_and_goes_on_as_if_it_had_not_been(tiny):
-    whole = start(tiny, out="whole")
-    assert tuple(whole["stages"]) == STAGES
+def test_a_killed_r1_goes_on_as_if_it_had_not_been(tiny):
+    whole = start(tiny, out="whole", skip="small,distill")
+    assert tuple(whole["stages"]) == STAGES[:-2]
     with pytest.raises(Killed):
-        start(tiny, show=lambda header: Ends(header))
+        start(tiny, skip="small,distill", show=lambda header: Ends(header))
     assert not Path("made/8_general/report.json").exists()
     made = go_on()
-    assert tuple(made["stages"]) == STAGES
+    assert tuple(made["stages"]) == STAGES[:-2]
     assert models("whole") == models("made")
-    assert len(models("made")) == 2 * 6
-    assert settings_of("sft")["models"]["policy"]["model"] == "model"  # the base, not the policy of before
-    assert settings_of("general")["models"]["policy"]["model"] == "made/6_sft/checkpoints/latest"
-    assert settings_of("distill")["models"]["policy"]["model"] == "made/9_small/model"
+    assert len(models("made")) == 6
+    assert model_of("sft") == "model"  # the base, not the policy of before
+    assert model_of("general") == "made/6_sft/checkpoints/latest"
     taste = settings_of("general")["source"]["reward"]["parts"]["taste"]
     assert taste["rule"]["model"] == "made/7_preference/checkpoints/latest"
     assert taste["only"] == {"kind": "general"}
     graded = json.loads(Path("made/8_general/metrics.jsonl").read_text().splitlines()[0])
     assert {"reward/parts/answer", "reward/parts/taste", "reward/parts/language"} <= graded.keys()
-    before = {
-        name: json.loads(next(Path("made").glob(f"*_{name}/report.json")).read_text()) for name in STAGES
-    }
-    measured = [before[name]["after"]["n"] for name in ("cold_start", "reason", "sft", "general", "distill")]
-    assert measured == [6] * 5  # every stage answers the same held-out questions
+    asked = [made["stages"][name]["after"]["n"] for name in ("cold_start", "reason", "sft", "general")]
+    assert asked == [6] * 4  # every stage answers the same held-out questions
 
 
-def test_stages_can_be_left_out_and_their_files_named(tiny, tmp_path):
+def test_stages_are_left_out_and_their_files_named(tiny):
     rows = [{"question": f"{i}+1=?", "answer": str(i + 1), "kind": "reasoning"} for i in range(30)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    skipped = "cold_start,preference,general,small,distill"
-    settings = {name: value for name, value in tiny.items() if not name.startswith("preference")}
-    made = start(settings, skip=skipped, **{"reason.model": "model"})
-    assert tuple(made["stages"]) == ("lessons", "reason", "reject", "join", "sft")
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=r"stage reason reads what cold_start makes .* name a file or folder"):
-        start(tiny, skip="cold_start", out="other")
-    own = dict.fromkeys(("worked", "reasoning", "questions", "heldout_data"), "rows.jsonl")
-    made = start(settings, skip=f"lessons,reject,join,sft,{skipped[11:]}", out="own", **own)
-    assert tuple(made["stages"]) == ("cold_start", "reason")
+        start(tiny, skip="cold_start")
+    with pytest.raises(UserError, match=r"stage distill reads what small makes .*, and small is skipped"):
+        start(tiny, skip="small")
+    left = "cold_start,reason,reject,join,sft,preference,general"
+    own = dict.fromkeys(("reasoning", "questions", "heldout_data"), "rows.jsonl")
+    settings = {name: value for name, value in tiny.items() if name.partition(".")[0] not in left}
+    made = start(settings, skip=f"lessons,{left}", **own, **{"distill.data": "rows.jsonl"})
+    assert tuple(made["stages"]) == ("small", "distill")
+    assert model_of("distill") == "made/9_small/model"
+    assert made["stages"]["distill"]["after"]["n"] == 6
 
 
 def here(folder: Path) -> Here:
