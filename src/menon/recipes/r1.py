@@ -42,7 +42,12 @@ class R1(Pipeline):
 
     def stages(self) -> Mapping[str, Stage]:
         sft, rl, pairs = self.at_rate(3e-3), self.at_rate(3e-4), self.at_rate(1e-3, asks=False)
-        asked = OnlineSource(self.reasoning, reward=rewards(), samples_per_prompt=4, max_new_tokens=LENGTH)
+        asked = OnlineSource(
+            *(self.reasoning, self.heldout_data),
+            reward=rewards(),
+            samples_per_prompt=4,
+            max_new_tokens=LENGTH,
+        )
         rows = {"reasoning": made_by("reject"), "general": self.replies}
         general = {"source.data": self.questions, "source.reward": rewards(taste=made_by("preference"))}
         return {

@@ -159,8 +159,9 @@ class Weighted:
     only: Mapping[str, str] = field(default_factory=dict)
     """The rows that it is for: column -> value. Without any, all rows."""
 
-    def is_for(self, asked: Asked) -> bool:
-        return all(str(asked.columns.get(column)) == value for column, value in self.only.items())
+    def is_for(self, row: Mapping[str, Any]) -> bool:
+        """Whether it judges answers to the question of a row."""
+        return all(str(row.get(column)) == value for column, value in self.only.items())
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ class Mix:
     ) -> Verdict:
         asked = Asked(prompt, completion, answer, columns, finish, list(completion_ids))
         parts = self.weighted.items()
-        return self.total({name: judge_one(part.rule, asked) for name, part in parts if part.is_for(asked)})
+        return self.total({name: judge_one(part.rule, asked) for name, part in parts if part.is_for(columns)})
 
     def total(self, verdicts: Mapping[str, Verdict]) -> Verdict:
         """The verdict of one answer from those of the parts that are for its row."""
@@ -259,7 +260,7 @@ class BatchMix(Mix):
         """Verdicts in the order of the answers."""
         verdicts: list[dict[str, Verdict]] = [{} for _ in asked]
         for name, part in self.weighted.items():
-            places = [place for place, one in enumerate(asked) if part.is_for(one)]
+            places = [place for place, one in enumerate(asked) if part.is_for(one.columns)]
             for place, verdict in zip(places, judge_all(part.rule, [asked[i] for i in places]), strict=True):
                 verdicts[place][name] = verdict
         return [self.total(each) for each in verdicts]
