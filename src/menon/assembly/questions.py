@@ -100,8 +100,8 @@ def parts_without_rows(rows: Sequence[Row], source: OnlineSource) -> Iterator[st
         if not any(map(part.is_for, rows)):
             asked = " and ".join(f"{column}={value}" for column, value in part.only.items())
             yield (
-                f"the part {name} of the reward judges no answer: it is only for {asked}, which no question of "
-                f"{source.data} has; give the rows that column, or change reward.parts.{name}.only"
+                f"the part {name} of the reward judges no answer: it is only for {asked}, which no question "
+                f"of {source.data} has; give the rows that column, or change reward.parts.{name}.only"
             )
 
 
