@@ -17,7 +17,7 @@ from typing import Any
 
 from menon.cli.catalogue import OWNERS, run_settings
 from menon.cli.source_text import settings_of
-from menon.recipes import RECIPES
+from menon.recipes import PIPELINES, RECIPES
 
 FILE = Path(__file__).parents[1] / "src" / "menon" / "overrides.py"
 TABLES = {
@@ -57,7 +57,7 @@ Reward = Part | Callable[..., Any]
 
 def text() -> str:
     """The whole file, before the formatter."""
-    names = ", ".join(f'"{name}"' for name in RECIPES)
+    names = ", ".join(f'"{name}"' for name in (*RECIPES, *PIPELINES))
     return "\n".join(
         [
             HEAD,

@@ -17,7 +17,7 @@ from menon.config import OWNERS, RunConfig
 from menon.errors import UserError
 from menon.loop import loop
 from menon.overrides import EvalOverrides, Overrides, RecipeName
-from menon.recipes import RECIPES, recipe
+from menon.recipes import PIPELINES, RECIPES, recipe
 from menon.record.folder import RunFolder
 from menon.settings import plain_data
 from menon.short_names import spelt_out
@@ -43,7 +43,7 @@ def test_the_types_are_those_of_the_configuration(tmp_path):
     ]
     subprocess.run(command, check=True)
     assert file.read_text(encoding="utf-8") == Path(str(overrides.__file__)).read_text(encoding="utf-8")
-    assert get_args(RecipeName) == tuple(RECIPES)
+    assert get_args(RecipeName) == (*RECIPES, *PIPELINES)
 
 
 @pytest.mark.parametrize("name", sorted(Overrides.__annotations__))

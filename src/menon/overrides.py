@@ -60,6 +60,8 @@ RecipeName = Literal[
     "gkd",
     "dpo",
     "reward_model",
+    "distill_data",
+    "star",
 ]
 """The name of a recipe (docs/recipes.md)."""
 

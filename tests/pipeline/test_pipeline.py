@@ -9,6 +9,7 @@ import pytest
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.cli import main
+from menon.cli.words import last_of_each
 from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.pipeline import run as pipelines
@@ -21,38 +22,59 @@ WRONG = "def never(prompt, completion, answer):\n    return False\n"
 NUMBER = "def size(prompt, completion, answer):\n    return len(completion) / 10\n"
 
 
+FOLDERS = ["1_write_1", "2_sft_1", "3_write_2", "4_sft_2"]
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 
 
+SETTINGS: dict[str, Any] = {
+    "model": "model",
+    "data": "questions.jsonl",
+    "reward": "rewards.py:odd",
+    "threads": 1,
+    "device": "cpu",
+    "out": "made",
+    "write.prompts": 14,
+    "prompts_per_step": 4,
+    "write.samples_per_prompt": 3,
+    "max_new_tokens": 8,
+    "stop": ["1", "2", "3", "4", "5", "6", "7", "8"],
+    "heldout": 3,
+    "report_questions": 0,
+    "steps": 3,
+    "save_every": 1,
+    "learning_rate": 1e-2,
+    "sft.rows_per_step": 2,
+}
+"""A pipeline of tenths of a second, of a model that answers at random."""
+
+
+def prepared(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Makes the model, the questions and the rewards of `SETTINGS`, and goes there."""
+    patch.chdir(folder)
+    patch.setattr("menon.threads.prepare", lambda *_: None)
+    export(tiny_model("qwen3"), tiny_tokenizer(), folder / "model")
+    questions = [{"question": f"{i}+1=", "answer": str(i + 1)} for i in range(24)]
+    (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    (folder / "rewards.py").write_text(REWARD + WRONG + NUMBER)
+
+
 @pytest.fixture
 def tiny(tmp_path, monkeypatch) -> dict[str, Any]:
-    """Settings of a pipeline of two stages, of hundredths of a second each."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("menon.threads.prepare", lambda *_: None)
-    export(tiny_model("qwen3"), tiny_tokenizer(), tmp_path / "model")
-    questions = [{"question": f"{i}+1=", "answer": str(i + 1)} for i in range(24)]
-    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
-    (tmp_path / "rewards.py").write_text(REWARD + WRONG + NUMBER)
-    return {
-        "model": "model",
-        "data": "questions.jsonl",
-        "reward": "rewards.py:odd",
-        "threads": 1,
-        "device": "cpu",
-        "out": "made",
-        "write.prompts": 14,
-        "prompts_per_step": 4,
-        "write.samples_per_prompt": 3,
-        "max_new_tokens": 8,
-        "stop": ["1", "2", "3", "4", "5", "6", "7", "8"],
-        "heldout": 3,
-        "report_questions": 0,
-        "steps": 3,
-        "save_every": 1,
-        "learning_rate": 1e-2,
-        "sft.rows_per_step": 2,
-    }
+    prepared(tmp_path, monkeypatch)
+    return SETTINGS
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of two rounds of star that nothing has disturbed."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        prepared(folder, patch)
+        start("star", SETTINGS, rounds=2)
+    return folder / "made"
 
 
 def start(recipe: str, settings: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -75,45 +97,37 @@ def lines(path: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
-def products(out: str) -> dict[str, bytes]:
+def products(out: Path) -> dict[str, bytes]:
     """What the stages have made, by its name."""
     names = ("answers.jsonl", "rows.jsonl", "checkpoints/step_*/model.safetensors")
-    files = [file for name in names for file in Path(out).glob(f"*/{name}")]
+    files = [file for name in names for file in out.glob(f"*/{name}")]
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
 
-def test_star_from_words_to_report(tiny, capsys):
-    words = [
-        f"{name}={json.dumps(value) if isinstance(value, list) else value}" for name, value in tiny.items()
-    ]
-    assert main(["train", "star", "rounds=2", *words]) == 0
-    printed = capsys.readouterr().out
-    for part in (
-        "stage 1 of 4, write_1: model writes 3 answers to 14",
-        "stage 4 of 4, sft_2: a run of sft",
-        "the whole",
-    ):
-        assert part in printed
-    folders = sorted(path.name for path in Path("made").iterdir() if path.is_dir())
-    assert folders == ["1_write_1", "2_sft_1", "3_write_2", "4_sft_2"]
-    report = json.loads(Path("made/report.json").read_text())
-    runs = [json.loads(Path(f"made/{name}/report.json").read_text()) for name in ("2_sft_1", "4_sft_2")]
+def test_what_star_makes(finished):
+    assert sorted(path.name for path in finished.iterdir() if path.is_dir()) == FOLDERS
+    report = json.loads((finished / "report.json").read_text())
+    runs = [json.loads((finished / name / "report.json").read_text()) for name in ("2_sft_1", "4_sft_2")]
     assert (report["before"], report["after"]) == (runs[0]["before"], runs[1]["after"])
     assert [row[0] for row in table_of(report).rows] == ["write_1", "sft_1", "write_2", "sft_2", "the whole"]
-    first, second = (json.loads(Path(f"made/{name}/run.json").read_text()) for name in ("2_sft_1", "4_sft_2"))
+    first, second = (
+        json.loads((finished / name / "run.json").read_text()) for name in ("2_sft_1", "4_sft_2")
+    )
     models = [run["settings"]["models"]["policy"]["model"] for run in (first, second)]
     assert models == ["model", "model"]  # each round trains the model of the start
     assert second["settings"]["rows"]["data"] == "made/3_write_2/rows.jsonl"
-    about = PipelineView.open(Path("made")).about
+    about = PipelineView.open(finished).about
     assert [one["state"] for one in about["stages"]] == ["finished"] * 4
     assert about["stages"][2]["reads"] == {"model": "sft_1"}
     assert about["stages"][1]["makes"] == "2_sft_1/checkpoints/latest"
+    writers = {row["source"] for row in lines(finished / "3_write_2/rows.jsonl")}
+    assert writers == {"2_sft_1/checkpoints/latest"}
 
 
-def test_rows_are_the_right_answers_without_their_hint(tiny):
-    start("star", tiny, rounds=1)
-    answers, rows = lines("made/1_write_1/answers.jsonl"), lines("made/1_write_1/rows.jsonl")
-    report = json.loads(Path("made/1_write_1/report.json").read_text())
+def test_rows_are_the_right_answers_without_their_hint(finished):
+    written = finished / "1_write_1"
+    answers, rows = lines(written / "answers.jsonl"), lines(written / "rows.jsonl")
+    report = json.loads((written / "report.json").read_text())
     plain = [one for one in answers if not one["hinted"]]
     assert [(one["question"], one["sample"]) for one in plain] == [
         (q, s) for q in range(14) for s in range(3)
@@ -125,7 +139,7 @@ def test_rows_are_the_right_answers_without_their_hint(tiny):
     texts = {(one["question"], one["text"]) for one in good}
     assert len(rows) == len(texts) == report["kept"] > 0
     assert {row["answer"] for row in rows} == {text for _, text in texts}
-    questions = {row["question"] for row in lines("questions.jsonl")}
+    questions = {row["question"] for row in lines(finished.parent / "questions.jsonl")}
     assert {row["question"] for row in rows} <= questions
     assert all(row["reward"] == 1 and row["gold"] and row["source"] == "model" for row in rows)
     left_out = report["left_out"]
@@ -143,8 +157,7 @@ class Ends(Terminal):
             raise Killed
 
 
-def test_a_killed_pipeline_goes_on_as_if_it_had_not_been(tiny):
-    start("star", tiny, rounds=2, out="whole")
+def test_a_killed_pipeline_goes_on_as_if_it_had_not_been(tiny, finished):
     parts = 0
 
     def tell(sentence: str) -> None:
@@ -165,7 +178,7 @@ def test_a_killed_pipeline_goes_on_as_if_it_had_not_been(tiny):
     about = PipelineView.open(Path("made")).about
     assert [one["state"] for one in about["stages"]] == ["finished", "unfinished", "waiting", "waiting"]
     go_on()
-    whole, made = products("whole"), products("made")
+    whole, made = products(finished), products(Path("made"))
     assert len(whole) == 2 * (2 + 2)  # answers and rows, the two checkpoints that a run leaves
     assert whole == made
     before = {path: path.stat().st_mtime_ns for path in Path("made").rglob("rows.jsonl")}
@@ -326,3 +339,64 @@ def test_a_teacher_with_another_tokenizer(tiny):
     assert settings["models"]["policy"]["model"] == "model"
     report = json.loads(Path("made/report.json").read_text())
     assert report["after"]["nll"] < report["before"]["nll"]
+
+
+# What the commands say
+
+
+def test_explain_and_help(tiny, capsys):
+    assert main(["explain", "star", "rounds=1", "skip=write", "threads=1"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "menon explain star, 2 stages",
+        "1 write_1 base writes 1 answers to 1,024 questions of chain_sum, again with a hint where none",
+        "right ones are kept (skipped)",
+        "2 sft_1 a run of sft: 40 steps of base on stage:write_1",
+        "settings model=base, seed=0, threads=1, skip=write, rounds=1",
+    ):
+        assert part in printed
+    assert main(["explain", "distill_data", "threads=1"]) == 0
+    assert "a model that is still to be named writes 4 answers" in " ".join(capsys.readouterr().out.split())
+    assert main(["explain", "star", "full=true"]) == 2
+    assert "full=true writes the settings of one run; star has several stages" in capsys.readouterr().err
+    assert main(["help", "star"]) == 0
+    printed = capsys.readouterr().out
+    for part in (
+        "recipe star, of several stages",
+        "In every round the newest model",
+        "rounds=3",
+        "skip",
+        "model=base",
+    ):
+        assert part in printed
+    assert main(["train", "distill_data", "--help"]) == 0
+    assert "The teacher answers the questions" in capsys.readouterr().out
+
+
+def test_from_words_to_the_page(tiny, capsys):
+    words = [f"{name}={value}" for name, value in tiny.items() if name != "stop"]
+    words += ["stop=[1,2,3,4,5,6,7,8]", "rounds=2", "skip=sft_2", "steps=1"]
+    assert main(["train", "star", *last_of_each(words)]) == 0
+    printed = capsys.readouterr().out
+    for part in (
+        "stage 1 of 4, write_1: model writes 3 answers to 14",
+        "stage 4 of 4, sft_2: skipped",
+        "the whole  accuracy",
+    ):
+        assert part in printed
+    Path("made/report.html").unlink()
+    assert main(["report", "made"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed[1:5]] == ["write_1", "sft_1", "write_2", "the"]
+    page = Path("made/report.html").read_text()
+    for part in (
+        '<a href="2_sft_1/report.html">sft_1</a>',
+        '<a href="3_write_2/rows.jsonl">write_2</a>',
+        "42 answers to 14 questions",
+        "Not finished: sft_2 (skipped).",
+    ):
+        assert part in page
+    assert main(["report", "made", "out=x.html"]) == 2
+    assert "the page of a pipeline is report.html in its folder" in capsys.readouterr().err
+    assert main(["runs", "made"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("2_sft_1  sft     model")

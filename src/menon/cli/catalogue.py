@@ -126,6 +126,7 @@ PAGES = {
         ("trajectory_balance", "infonca", "energy_nce", "posterior_weights"), "docs/posterior.md"
     ),
     "calculator": "docs/environments.md",
+    "star": "docs/pipelines.md",
     **{
         kind: f"docs/algorithms/{page}.md"
         for page, kinds in {
@@ -149,7 +150,7 @@ PAGES = {
             "spo_tree": ("spo_tree", "tree"),
             "grpo": ("grpo", "grpo_paper", "r1_zero"),
             "ppo_clip": ("ppo_clip", "ppo"),
-            "distillation": ("distill", "distill_logits", "gkd"),
+            "distillation": ("distill", "distill_logits", "gkd", "distill_data"),
             "opd": ("opd", "teacher", "self_distill", "ungraded"),
             "preferences": (
                 *("dpo", "cdpo", "robust_dpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"),

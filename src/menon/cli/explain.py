@@ -10,7 +10,9 @@ from menon.assembly.run import configured, use
 from menon.cli.command import asked_by
 from menon.cli.configuration import as_yaml, described, wrapped
 from menon.cli.help import width_here
+from menon.cli.stages import explained
 from menon.errors import UserError
+from menon.recipes import PIPELINES
 from menon.settings import plain_data
 
 if TYPE_CHECKING:
@@ -34,6 +36,11 @@ def explain(words: Sequence[str]) -> int:
         )
     chosen = threads.choose(asked.settings)
     use(chosen, "cpu")
+    if asked.recipe in PIPELINES:
+        if full:
+            raise UserError(f"full=true writes the settings of one run; {asked.recipe} has several stages")
+        print("\n".join(explained(asked.recipe, asked.changes, width_here())))
+        return 0
     config = configured(asked.recipe, asked.changes, chosen.count, asked.again)
     if full[-1:] == ["full=true"]:
         print(as_yaml(plain_data(config), asked.settings), end="")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from menon.cli import folded
 from menon.cli.catalogue import GROUPS, in_group
 from menon.cli.source_text import PACKAGE, Setting, docstring, settings_of
+from menon.recipes import PIPELINES, class_of
 
 WIDEST, NARROWEST = 110, 72
 COLUMN, TYPE = 31, 8
@@ -47,7 +48,8 @@ def help_of(command: str, words: Sequence[str], usage: str, function: tuple[str,
     lines += ["", *paragraphs(docstring(f"cli.{function[0]}", function[1]), width)]
     for word in words:
         if (PACKAGE / "recipes" / f"{word}.py").exists():
-            lines += ["", f"{word}:", *indented(paragraphs(docstring(f"recipes.{word}", word), width - 2))]
+            name = class_of(word) if word in PIPELINES else word
+            lines += ["", f"{word}:", *indented(paragraphs(docstring(f"recipes.{word}", name), width - 2))]
     if command == "check":
         for name in ("verifier", "code", "data"):
             text = docstring(f"cli.check_{name}", f"check_{name}")

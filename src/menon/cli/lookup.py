@@ -13,11 +13,12 @@ from menon.cli import COMMANDS
 from menon.cli.catalogue import STAGES, Listed, Stage, all_parts, page_of, run_settings
 from menon.cli.help import SETTINGS, indented, paragraphs, table, width_here
 from menon.cli.source_text import Part, Setting, docstring, keys_of, settings_of
+from menon.cli.stages import settings_help
 from menon.docstrings import first_sentence
 from menon.errors import UserError
 from menon.metric_names import EVALUATION, METRICS, described, metric_lines
 from menon.other_names import answer_for
-from menon.recipes import RECIPES
+from menon.recipes import PIPELINES, RECIPES
 
 NAMES = {
     "template": ("prompts.template", "TEMPLATES", "docs/data.md"),
@@ -54,6 +55,7 @@ def known() -> set[str]:
     kinds = (part.kind for _, part in all_parts())
     names = {
         *RECIPES,
+        *PIPELINES,
         "recipes",
         "metrics",
         *COMMANDS,
@@ -74,8 +76,12 @@ def recipe_topic(name: str, width: int) -> Iterator[list[str]]:
     if name in ("recipe", "recipes"):
         yield [
             "recipe: a whole configuration, set as `menon train RECIPE`",
-            *(f"  {recipe:<22}{text}" for recipe, text in RECIPES.items()),
+            *(f"  {recipe:<22}{text}" for recipe, text in (RECIPES | PIPELINES).items()),
         ]
+    if name in PIPELINES:
+        text = [PIPELINES[name], "", *settings_help(name, width - 2), ""]
+        rest = [f"see   menon explain {name}", f"run   menon train {name}", f"page  {page_of(name)}"]
+        yield [f"recipe {name}, of several stages", *indented([*text, *rest])]
     if name in RECIPES:
         text = [RECIPES[name], "", *paragraphs(docstring(f"recipes.{name}", name), width - 2), ""]
         rest = [f"see   menon explain {name}", f"run   menon train {name}", f"page  {page_of(name)}"]

@@ -8,7 +8,8 @@ from menon import threads
 from menon.assembly.run import use
 from menon.cli.words import understand
 from menon.errors import UserError
-from menon.record.layout import SWEEP, Layout
+from menon.record.layout import PIPELINE, SWEEP, Layout
+from menon.settings import Tree
 
 if TYPE_CHECKING:
     from menon.study.seeds import Group
@@ -24,6 +25,8 @@ def report(words: Sequence[str]) -> int:
     which they differ, and their curves over each other. Runs that differ only in their seed are drawn as one
     line, the mean, with a band from the lowest run to the highest. The page is report.html in the folder of
     the sweep, else several.html beside the first run, or out=FILE.html.
+
+    Of the folder of a pipeline it writes a table of its stages, with links to their pages.
     """
     found = understand(words, no_option=USAGE)
     settings = found.settings
@@ -32,6 +35,8 @@ def report(words: Sequence[str]) -> int:
     folders = [Path(word) for word in found.plain]
     if len(folders) > 1 or (folders[0] / SWEEP).exists():
         return several(folders, settings.get("out"))
+    if (folders[0] / PIPELINE).exists():
+        return of_stages(folders[0], settings)
     if "out" in settings:
         raise UserError("the page of one run is report.html in its folder; leave out= out")
     use(threads.choose({}), "auto")
@@ -39,6 +44,20 @@ def report(words: Sequence[str]) -> int:
 
     made(folders[0], lambda sentence: print(f"menon: {sentence}"))
     print(f"the report is in {Layout(folders[0]).page}", flush=True)
+    return 0
+
+
+def of_stages(folder: Path, settings: Tree) -> int:
+    """Writes the page of a pipeline and prints its table."""
+    from menon.pipeline.folder import PipelineView, table_of
+    from menon.pipeline.page import write_page
+
+    if "out" in settings:
+        raise UserError("the page of a pipeline is report.html in its folder; leave out= out")
+    view = PipelineView.open(folder)
+    write_page(view)
+    print("\n".join(table_of(view.report).aligned()))
+    print(f"\nthe report is in {Layout(folder).page}", flush=True)
     return 0
 
 

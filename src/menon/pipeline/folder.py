@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menon.errors import UserError
+from menon.pipeline.stage import REPORT
 from menon.record import disk
 from menon.record.layout import PIPELINE
 from menon.report.several import Table
@@ -48,6 +50,28 @@ class PipelineView:
         found = [setting(one["settings"], "device") for one in self.about["stages"]]
         return next((str(device) for device in found if device), "auto")
 
+    @cached_property
+    def reports(self) -> dict[str, Any]:
+        """The reports of the stages that are finished, by their names."""
+        found = {
+            one["name"]: disk.read_json(self.path / one["folder"] / REPORT) for one in self.about["stages"]
+        }
+        return {name: report for name, report in found.items() if report is not None}
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The report of the whole: those of the finished stages, and the numbers before the first run and
+        after the last one."""
+        does = {one["name"]: one["does"] for one in self.about["stages"]}
+        stages = {name: {"does": does[name], **report} for name, report in self.reports.items()}
+        runs = [one for one in stages.values() if numbers_of(one)]
+        return {
+            "recipe": self.about["recipe"],
+            "before": runs[0]["before"] if runs else None,
+            "after": runs[-1]["after"] if runs else None,
+            "stages": stages,
+        }
+
     def plan(self, path: Path, changes: Tree) -> "Plan":
         """The pipeline with the settings that it began with; `changes` may have `skip`."""
         from menon.pipeline.plan import Plan, checked, listed, settings_class
@@ -57,10 +81,6 @@ class PipelineView:
         kinds = {name: type(stage) for name, stage in settings.stages().items()}
         stages = {one["name"]: read(kinds[one["name"]], one["settings"]) for one in self.about["stages"]}
         return checked(Plan(self.about["recipe"], settings, stages))
-
-
-def is_pipeline_folder(path: Path) -> bool:
-    return (path / PIPELINE).is_file()
 
 
 def numbers_of(report: Mapping[str, Any]) -> tuple[str, float, float] | None:

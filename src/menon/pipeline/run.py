@@ -1,7 +1,6 @@
 """Running a pipeline: its stages in their order, from where an earlier start has come to."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from menon import threads
 from menon.errors import UserError
-from menon.pipeline.folder import PipelineView, numbers_of, table_of
+from menon.pipeline.folder import PipelineView, table_of
+from menon.pipeline.page import write_page
 from menon.pipeline.stage import REPORT, Here, reads
 from menon.record import disk
-from menon.record.layout import PIPELINE
+from menon.record.layout import PIPELINE, Layout
 from menon.record.lock import Lock
 from menon.settings import Tree, plain_data
 
@@ -36,6 +36,7 @@ def start(recipe: str, changes: Sequence[Tree], show: "Show", tell: Tell = print
     from menon.pipeline.plan import planned
 
     plan = planned(recipe, changes)
+    plan.settings.check()
     if (plan.out / PIPELINE).exists():
         raise UserError(
             f"{plan.out} holds a pipeline already; go on with it by `menon train --resume {plan.out}` or set "
@@ -90,7 +91,6 @@ def short(setting: str) -> str:
 
 def drive(plan: "Plan", count: int, show: "Show", tell: Tell) -> dict[str, Any]:
     """Runs the stages that are not finished, and returns the report."""
-    begun = time.time()
     with closing(Lock(plan.out / "lock")):
         write_about(plan, count)
         for number, (name, stage) in enumerate(plan.stages.items(), 1):
@@ -115,11 +115,12 @@ def drive(plan: "Plan", count: int, show: "Show", tell: Tell) -> dict[str, Any]:
                 write_about(plan, count)
             if not (folder / REPORT).exists():
                 tell(f"stopped in stage {name}; {go_on(plan)}")
-                return report_of(plan, begun)
-        report = report_of(plan, begun)
+                return PipelineView.open(plan.out).report
+        report = PipelineView.open(plan.out).report
         disk.write_json(plan.out / REPORT, report)
+        write_page(PipelineView.open(plan.out))
     tell("\n".join(["", *table_of(report).aligned()]))
-    tell(f"the pipeline is in {plan.out}; `menon report {plan.out}` writes its page")
+    tell(f"\nthe report of the pipeline is in {Layout(plan.out).page}")
     return report
 
 
@@ -164,19 +165,3 @@ def state_of(folder: Path, skipped: bool) -> str:
     if (folder / REPORT).exists():
         return "finished"
     return "skipped" if skipped else "unfinished" if folder.exists() else "waiting"
-
-
-def report_of(plan: "Plan", begun: float) -> dict[str, Any]:
-    """The report of the whole: each stage's, and the numbers before the first run and after the last one."""
-    stages: dict[str, Mapping[str, Any]] = {}
-    for name, stage in plan.stages.items():
-        if (found := disk.read_json(plan.folder(name) / REPORT)) is not None:
-            stages[name] = {"does": stage.words(), **found}
-    runs = [one for one in stages.values() if numbers_of(one)]
-    return {
-        "recipe": plan.recipe,
-        "before": runs[0]["before"] if runs else None,
-        "after": runs[-1]["after"] if runs else None,
-        "stages": stages,
-        "wall_s": round(time.time() - begun, 3),
-    }

@@ -111,6 +111,9 @@ class Pipeline:
         """The stages by name, in the order in which they run."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """UserError for a setting that has no default and is not given."""
+
 
 def replaced(value: Any, place_of: Callable[[str], str]) -> Any:
     """A tree with `place_of(TEXT)` in place of each text `stage:TEXT`."""

@@ -134,8 +134,9 @@ class Write(Stage):
         again = ", again with a hint where none is right" if self.hint is not None else ""
         most = "" if self.keep.most is None else f", at most {self.keep.most} to a question"
         good = "right ones" if self.keep.min_reward is None else f"those worth {self.keep.min_reward:g}"
+        writer = self.model or "a model that is still to be named"
         return (
-            f"{self.model} writes {source.samples_per_prompt} answers to {number} questions of {asked}"
+            f"{writer} writes {source.samples_per_prompt} answers to {number} questions of {asked}"
             f"{again}; {good} are kept{most}"
         )
 

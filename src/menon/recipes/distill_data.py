@@ -22,11 +22,13 @@ class DistillData(Pipeline):
     teacher: str = ""
     """Who writes the answers: a folder, a run, or a name on the hub."""
 
-    def stages(self) -> Mapping[str, Stage]:
+    def check(self) -> None:
         if not self.teacher:
             raise UserError(
                 "distill_data learns from what a teacher writes, and none is named; set teacher=FOLDER"
             )
+
+    def stages(self) -> Mapping[str, Stage]:
         asked = OnlineSource(task=ChainSum(), samples_per_prompt=4)
         return {
             "write": Write(self.teacher, asked, prompts=1024, keep=Keep(most=4)),
