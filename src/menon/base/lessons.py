@@ -30,7 +30,7 @@ from menon.reward.words import Language, Overlap
 
 REASONING, GENERAL = "reasoning", "general"
 """What the column `kind` says of a question."""
-ENGLISH, CHINESE = ("ok", "wait"), ("正确", "更正")
+ENGLISH, CHINESE = ("ok", "wait"), ("对", "等")
 """How a line is found right, and how one is corrected."""
 SLIP = 0.15
 """Share of the lines that are written wrong first and then corrected."""

@@ -52,14 +52,19 @@ class Lessons(Stage):
         sums = lessons.sums("train", self.worked + self.asked, seed)
         to_work, to_ask = sums[: self.worked], sums[self.worked :]
         said = lessons.remarks("train", max(self.asked, self.replied, self.compared), seed)
-        held_sums, held_remarks = self.heldout
+        held_out = [
+            row
+            for part, n in zip((lessons.sums, lessons.remarks), self.heldout, strict=True)
+            for row in part("heldout", n, 0)
+        ]
+        random.Random("heldout").shuffle(held_out)  # so that the first ones are of both kinds too
         return {
             "worked": [lessons.worked(row, self.chinese, rng) for row in to_work],
             "reasoning": to_ask,
             "questions": lessons.turns(to_ask, said),
             "replies": [lessons.replied(row, rng) for row in said[: self.replied]],
             "pairs": [lessons.compared(row, rng) for row in said[: self.compared]],
-            "heldout": lessons.sums("heldout", held_sums, 0) + lessons.remarks("heldout", held_remarks, 0),
+            "heldout": held_out,
         }
 
     def words(self) -> str:
