@@ -62,6 +62,7 @@ RecipeName = Literal[
     "reward_model",
     "distill_data",
     "star",
+    "r1",
 ]
 """The name of a recipe (docs/recipes.md)."""
 
