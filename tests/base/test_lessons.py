@@ -36,7 +36,7 @@ def test_a_share_of_the_worked_sums_is_in_the_other_language():
     assert 0.1 < slips / sum(row["question"].count("+") for row in SUMS) < 0.2
 
 
-def test_a_good_reply_has_the_mood_and_the_name_and_a_worse_one_lacks_one():
+def test_a_good_reply_has_the_mood_and_goes_on_and_a_worse_one_lacks_one():
     rng = random.Random(0)
     for row in REMARKS:
         pair = lessons.compared(row, rng)

@@ -7,10 +7,10 @@ check a sum:
     3+8+5=?    <think>\\n3+8=11 ok\\n11+5=17 wait, 16\\n</think>\\n<answer>16</answer>
 
 There is no rule for a good reply to a remark. People compare two of them, and a reward model learns from
-that. Here a good reply has the right mood and the name, so the answer of a row, which no training reward
+that. Here a good reply has the right mood and goes on, so the answer of a row, which no training reward
 reads, tells how much of the model's reward is true:
 
-    Ann: I won 3 figs.\\n    How nice, Ann!       better than    How nice.    or    So sorry, Ann!
+    Ann: I won 3 figs.\\n    How nice! Tell me more.      better than    How nice.    or    So sorry! Tell me more.
 
 A worked sum says in one of two languages that a line is right. The target language is English. The base has
 never seen the other one, so these rows bring it.
@@ -40,6 +40,7 @@ THINGS = ("cups", "eggs", "figs", "hats", "keys", "maps", "nuts", "pens")
 MOODS = {"won": "nice", "found": "nice", "bought": "nice", "lost": "sorry", "broke": "sorry"}
 """What happened -> the word that a reply to it has."""
 REPLIES = {"nice": "How nice", "sorry": "So sorry"}
+MORE = "Tell me more"
 
 Row = dict[str, str]
 
@@ -55,7 +56,7 @@ def remarks(split: str, n: int, seed: int) -> list[Row]:
     for name, what, number, thing in product(NAMES, MOODS, range(2, 10), THINGS):
         question = f"{name}: I {what} {number} {thing}.\n"
         if split_of(question) == split:
-            found.append({"question": question, "answer": f"{MOODS[what]}, {name}", "kind": GENERAL})
+            found.append({"question": question, "answer": f"{MOODS[what]}, {MORE}", "kind": GENERAL})
     random.Random(f"remarks {split} {seed}").shuffle(found)
     return found[:n]
 
@@ -75,31 +76,27 @@ def worked(row: Row, chinese: float, rng: random.Random) -> Row:
 
 
 def replied(row: Row, rng: random.Random) -> Row:
-    """A remark with a reply as people write them: of the right mood, but two in five only have the name."""
-    name, mood = parts_of(row)
-    reply = rng.choices((good(name, mood), f"{REPLIES[mood]}.", "Ok."), (2, 2, 1))[0]
+    """A remark with a reply as people write them: of the right mood, but only two in five are good."""
+    mood = mood_of(row)
+    reply = rng.choices((good(mood), f"{REPLIES[mood]}.", "Ok."), (2, 2, 1))[0]
     return {"question": row["question"], "completion": reply}
 
 
 def compared(row: Row, rng: random.Random) -> Row:
-    """A pair of replies to a remark: a good one, and one that is curt, of the wrong mood or to somebody
-    else."""
-    name, mood = parts_of(row)
-    other = rng.choice([one for one in NAMES if one != name])
+    """A pair of replies to a remark: a good one, and one that is curt or of the wrong mood."""
+    mood = mood_of(row)
     unfit = next(one for one in REPLIES if one != mood)
-    curt = (f"{REPLIES[mood]}.", "Ok.")
-    rejected = rng.choice((*curt, good(name, unfit), good(other, mood)))
-    return {"prompt": row["question"], "chosen": good(name, mood), "rejected": rejected}
+    rejected = rng.choice((f"{REPLIES[mood]}.", "Ok.", good(unfit)))
+    return {"prompt": row["question"], "chosen": good(mood), "rejected": rejected}
 
 
-def parts_of(row: Row) -> tuple[str, str]:
-    """The name and the mood of a remark."""
-    mood, name = row["answer"].split(", ")
-    return name, mood
+def mood_of(row: Row) -> str:
+    return row["answer"].partition(",")[0]
 
 
-def good(name: str, mood: str) -> str:
-    return f"{REPLIES[mood]}, {name}!"
+def good(mood: str) -> str:
+    """The good reply of a mood."""
+    return f"{REPLIES[mood]}! {MORE}."
 
 
 def turns(one: Sequence[Row], other: Sequence[Row]) -> list[Row]:

@@ -59,7 +59,7 @@ class R1(Pipeline):
             "sft": Train("sft", {**sft, "data": made_by("join"), "steps": 95}),
             "preference": Train("reward_model", {**pairs, "data": self.pairs, "steps": 60}),
             "general": Train(
-                "r1_zero", {**rl, **general, "model": made_by("sft"), "temperature": 0.7, "steps": 10}
+                "r1_zero", {**rl, **general, "model": made_by("sft"), "temperature": 0.7, "steps": 20}
             ),
             "small": Small(),
             "distill": Train("sft", {**sft, "data": made_by("join"), "model": self.student, "steps": 140}),
