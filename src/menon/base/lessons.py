@@ -10,7 +10,8 @@ There is no rule for a good reply to a remark. People compare two of them, and a
 that. Here a good reply has the right mood and goes on, so the answer of a row, which no training reward
 reads, tells how much of the model's reward is true:
 
-    Ann: I won 3 figs.\\n    How nice! Tell me more.      better than    How nice.    or    So sorry! Tell me more.
+    Ann: I won 3 figs.\\n    How nice! Tell me more.
+    better than               How nice.    Ok.    So sorry! Tell me more.
 
 A worked sum says in one of two languages that a line is right. The target language is English. The base has
 never seen the other one, so these rows bring it.
