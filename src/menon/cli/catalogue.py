@@ -127,6 +127,7 @@ PAGES = {
     ),
     "calculator": "docs/environments.md",
     "star": "docs/pipelines.md",
+    "r1": "docs/r1.md",
     **{
         kind: f"docs/algorithms/{page}.md"
         for page, kinds in {
@@ -164,7 +165,7 @@ PAGES = {
         for kind in (
             *("gpg", "maxrl", "opo", "optimal_token", "rloo", "grpo_passk", "clip_cov", "kl_cov"),
             *("dppo", "dual_clip", "geo_mean", "sapo", "value", "vespo", "top_entropy", "dapo", "drgrpo"),
-            *("vineppo", "r1"),
+            "vineppo",
         )
     },
     "dapo": "docs/algorithms/dynamic_sampling.md",
