@@ -66,6 +66,7 @@ RecipeName = Literal[
     "contrastive_divergence",
     "distill_data",
     "star",
+    "r1",
 ]
 """The name of a recipe (docs/recipes.md)."""
 

@@ -7,13 +7,15 @@ from menon.errors import UserError
 from menon.parts import Around
 from menon.reward import rules
 from menon.reward.choice import MultipleChoice
-from menon.reward.code.signatures import Asked
+from menon.reward.code.signatures import Asked, judge
 from menon.reward.exact import ExactMatch
 from menon.reward.format import Format, TagCount
+from menon.reward.grade import BatchGrading, grading_of
 from menon.reward.json_answer import JsonAnswer
 from menon.reward.math.answer import MathAnswer
 from menon.reward.numeric import Numeric
 from menon.reward.pattern import Pattern
+from menon.reward.preference import Preference
 from menon.reward.repetition import Repetition
 from menon.reward.rules import Cosine, Mix, Staged, Stopped, Weighted, reward_from
 from menon.reward.words import Language, Overlap
@@ -255,6 +257,57 @@ def test_a_mixture_says_what_its_parts_say(tmp_path):
     assert (verdict.score, verdict.feedback) == (0.5, "not 7")
 
 
+def test_a_mixture_is_graded_as_in_a_run():
+    """A run asks rewards through `judge`, which remembers what a function takes."""
+    made = build(Mix({"exact": 1.0, "format": 0.5}))
+    for _ in range(2):
+        assert judge(made, "menon", Asked("", WELL, "5")) == Verdict(1.5, 1.0, {"exact": 1.0, "format": 1.0})
+    assert made == build(Mix({"exact": 1.0, "format": 0.5})) != build(Mix({"exact": 1.0, "format": 1.0}))
+
+
+def test_a_part_of_a_mixture_is_for_its_rows_only():
+    sums = Weighted(ExactMatch(), 2.0, only={"kind": "sum"})
+    made = build(Mix({"sum": sums, "format": 1.0, "said": Weighted(Overlap(), 0.0, {"kind": "remark"})}))
+    assert made("", WELL, "5", kind="sum") == Verdict(3.0, 1.0, {"sum": 1.0, "format": 1.0})
+    assert made("", WELL, "5", kind="remark") == Verdict(1.0, 1.0, {"said": 1.0, "format": 1.0})
+    assert made("", WELL, "5").parts == {"format": 1.0}
+    assert math.isnan(made("", WELL, "5").acc)
+    alone = build(Mix({"sum": Weighted("exact", only={"kind": "sum", "level": "3"})}))
+    assert alone("", WELL, "5", kind="sum", level=3).score == 1
+    assert not alone("", WELL, "5", kind="sum", level=4).applies
+
+
+def test_a_model_in_a_mixture_is_asked_once_for_all_its_rows():
+    calls = []
+
+    def lengths(texts):
+        calls.append(list(texts))
+        return [float(len(text)) for text in texts]
+
+    model = Weighted(Preference(lengths), 0.5, only={"kind": "remark"})
+    made = build(Mix({"exact": 1.0, "model": model}))
+    kinds = ("remark", "sum", "remark")
+    asked = [Asked("q", f"#### {place}", "1", {"kind": kind}) for place, kind in enumerate(kinds)]
+    verdicts = made.many(asked)
+    assert calls == [["q#### 0", "q#### 2"]]
+    assert [verdict.score for verdict in verdicts] == [0.5 * 7, 1.0, 0.5 * 7]
+    assert [verdict.acc for verdict in verdicts] == [0, 1, 0]
+    assert verdicts[0].parts == {"exact": 0.0, "model": 7.0, "raw": 7.0}
+    assert isinstance(grading_of(made), BatchGrading)
+    assert not made.apart
+    assert build(Mix({"math": 1.0})).apart == getattr(MathAnswer(), "apart", False)
+
+
+def test_a_model_that_fails_fails_the_mixture():
+    def broken(texts):
+        raise ValueError("no")
+
+    made = build(Mix({"exact": 1.0, "model": Weighted(Preference(broken))}))
+    verdict = made.many([Asked("q", "#### 1", "1")])[0]
+    assert math.isnan(verdict.score)
+    assert verdict.error.startswith("model: the preference model raised ValueError: no")
+
+
 def test_a_mixture_fails_with_its_part(tmp_path):
     (tmp_path / "own.py").write_text("def own(completion, **rest):\n    raise ValueError('no')\n")
     made = build(Mix({"exact": 1.0, "mine": Weighted(f"{tmp_path}/own.py:own")}))
@@ -291,8 +344,8 @@ def test_rules_by_name():
         if kind != "mix":
             assert reader(rules.RulePart)(kind) == cls()
     assert read(
-        Mix, {"parts": {"math": 1, "a": {"rule": {"kind": "numeric", "relative": 0.1}, "weight": 2}}}
-    ) == Mix({"math": 1.0, "a": Weighted(Numeric(relative=0.1), 2.0)})
+        Mix, {"parts": {"math": 1, "a": {"rule": {"kind": "numeric", "relative": 0.1}, "only": {"k": "v"}}}}
+    ) == Mix({"math": 1.0, "a": Weighted(Numeric(relative=0.1), only={"k": "v"})})
     assert isinstance(reader(rules.RulePart)("choice"), MultipleChoice)
     for wrong, said in (({"parts": {"mth": 1}}, "there is no reward 'mth'"), ({}, "mix holds no part")):
         with pytest.raises(UserError, match=said):

@@ -24,6 +24,7 @@ from menon.prompts.tasks import ChainSum, Task, task_name
 from menon.prompts.template import find_template
 from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
+from menon.reward.rules import Mix
 from menon.reward.ungraded import Ungraded
 from menon.rollout.protocols import Grade
 from menon.types import Prompt
@@ -47,11 +48,11 @@ def questions(source: OnlineSource, seed: int, notify: Callable[[str], None]) ->
             )
         return train, heldout
     rows = rows_of(source.data, source, notify)
-    for notice in question_faults(rows, source):
+    heldout = [] if source.heldout_data is None else heldout_questions(source, notify)
+    for notice in (*question_faults(rows, source), *parts_without_rows([*rows, *heldout], source)):
         notify(notice)
     if source.heldout_data is None:
         return apart(rows, source.heldout, source.data, source.heldout_seed)
-    heldout = heldout_questions(source, notify)
     known = {str(row["question"]) for row in rows}
     if seen := sum(str(row["question"]) in known for row in heldout):
         notify(
@@ -105,6 +106,18 @@ def question_faults(rows: Sequence[Row], source: OnlineSource) -> Iterator[str]:
         if choice_is(source.reward):
             raise UserError(sentence)
         yield sentence
+
+
+def parts_without_rows(rows: Sequence[Row], source: OnlineSource) -> Iterator[str]:
+    """Sentences about parts of a mixed reward that are for rows of which there is none."""
+    parts = source.reward.weighted if isinstance(source.reward, Mix) else {}
+    for name, part in parts.items():
+        if not any(map(part.is_for, rows)):
+            asked = " and ".join(f"{column}={value}" for column, value in part.only.items())
+            yield (
+                f"the part {name} of the reward judges no answer: it is only for {asked}, which no question "
+                f"of {source.data} has; give the rows that column, or change reward.parts.{name}.only"
+            )
 
 
 def hidden_choices(row: Row) -> str:

@@ -128,6 +128,7 @@ PAGES = {
     ),
     "calculator": "docs/environments.md",
     "star": "docs/pipelines.md",
+    "r1": "docs/r1.md",
     **{
         kind: f"docs/algorithms/{page}.md"
         for page, kinds in {

@@ -70,6 +70,7 @@ that name."""
 PIPELINES = {
     "distill_data": "teacher=FOLDER writes answers, a verifier chooses, and the policy imitates those",
     "star": "rounds of imitating its own right answers, hinted at where it has none, from the base each time",
+    "r1": "cold start, RL by rules, SFT on filtered answers, RL with a reward model, a smaller student",
 }
 """Recipes of several stages: name -> a description in one line. The settings and the stages are those of a
 class in the module of that name (`class_of`)."""

@@ -1,6 +1,6 @@
-"""Rule-based rewards that a configuration can name, and how they are combined.  A rule is a frozen dataclass
-whose `kind` is its name, and it is the reward itself. Rules that own processes or hold other rules have a
-`build`, which gives them what they need.
+"""Rule-based rewards that a configuration can name, and how rewards are combined.  A rule is a frozen
+dataclass whose `kind` is its name, and it is the reward itself. Rules that own processes or hold other rules
+have a `build`, which gives them what they need.
 """
 
 import math
@@ -18,9 +18,12 @@ from menon.reward.exact import ExactMatch
 from menon.reward.f1 import WordF1
 from menon.reward.format import Format, TagCount, well_formed
 from menon.reward.json_answer import JsonAnswer
+from menon.reward.judge import Judge
 from menon.reward.math.answer import MathAnswer
 from menon.reward.numeric import Numeric
 from menon.reward.pattern import Pattern
+from menon.reward.preference import Preference
+from menon.reward.protocols import BatchReward
 from menon.reward.repetition import Repetition
 from menon.reward.words import Language, Overlap
 from menon.types import NOT_APPLICABLE, Verdict
@@ -149,25 +152,32 @@ ShapedRule = Stopped | Cosine | Staged
 
 @dataclass(frozen=True)
 class Weighted:
-    rule: AnswerRule | FormRule | ShapedRule | str
-    """A rule, or a function of your own, file.py:function."""
+    rule: AnswerRule | FormRule | ShapedRule | Judge | Preference | str
+    """A rule or its name, a judge, a preference model, or a function of your own, file.py:function."""
     weight: float = 1.0
-    """Factor of its score in the sum."""
+    """Factor of its score in the sum; 0: it is measured and pays nothing."""
+    only: Mapping[str, str] = field(default_factory=dict)
+    """The rows that it is for: column -> value. Without any, all rows."""
+
+    def is_for(self, row: Mapping[str, Any]) -> bool:
+        """Whether it judges answers to the question of a row."""
+        return all(str(row.get(column)) == value for column, value in self.only.items())
 
 
 @dataclass(frozen=True)
 class Mix:
-    """The weighted sum of named rules. It is taken before any statistics over a group; R1-Zero's reward is
+    """The weighted sum of named rewards. It is taken before any statistics over a group; R1-Zero's reward is
     `{math: 1, format: 1}`.
 
-    A part is a kind with its weight, or a rule and a weight under any name. The verdict's parts hold each
-    part's own score under its name. acc is that of the first part that states it, else what the first
-    function that states none lets guess. If a part fails, the sum
-    fails. A part that does not apply to the row (TRL's None) is left out; if none applies, the sum does not.
+    A part is a kind with its weight, or a rule, a weight and the rows that it is `only` for under any name.
+    The verdict's parts hold each part's own score under its name. acc is that of the first part that states
+    it, else what the first function that states none lets guess. If a part fails, the sum fails. A part that
+    does not apply to the row (TRL's None, and any but its `only` rows) is left out; if none applies, the sum
+    does not.
     """
 
     parts: Mapping[str, float | Weighted] = field(default_factory=dict)
-    """Name -> weight of the rule of that name, or {rule: ..., weight: ...}."""
+    """Name -> weight of the rule of that name, or {rule: ..., weight: ..., only: {COLUMN: VALUE}}."""
     kind: Literal["mix"] = "mix"
 
     def __post_init__(self) -> None:
@@ -179,6 +189,9 @@ class Mix:
                     f"mix: there is no reward '{name}'{nearest(name, KINDS, lists='menon help reward')}, or "
                     "give the part a rule"
                 )
+
+    def __hash__(self) -> int:  # a table has none, and calls of a reward are remembered by it
+        return hash(tuple(self.parts))
 
     @cached_property
     def weighted(self) -> dict[str, Weighted]:
@@ -197,7 +210,8 @@ class Mix:
             for part in made.values():
                 close(part.rule)
             raise
-        return replace(self, parts=made)
+        at_once = any(isinstance(part.rule, BatchReward) for part in made.values())
+        return (BatchMix if at_once else Mix)(made)
 
     def __call__(
         self,
@@ -209,8 +223,11 @@ class Mix:
         **columns: Any,
     ) -> Verdict:
         asked = Asked(prompt, completion, answer, columns, finish, list(completion_ids))
-        rules: dict[str, Any] = {name: part.rule for name, part in self.weighted.items()}
-        verdicts = {name: judge(rule, "menon", asked) for name, rule in rules.items()}
+        parts = self.weighted.items()
+        return self.total({name: judge_one(part.rule, asked) for name, part in parts if part.is_for(columns)})
+
+    def total(self, verdicts: Mapping[str, Verdict]) -> Verdict:
+        """The verdict of one answer from those of the parts that are for its row."""
         if failed := [f"{name}: {verdict.error}" for name, verdict in verdicts.items() if verdict.error]:
             return Verdict(math.nan, math.nan, error=failed[0])
         verdicts = {name: verdict for name, verdict in verdicts.items() if verdict.applies}
@@ -231,11 +248,41 @@ class Mix:
             close(part.rule)
 
 
+class BatchMix(Mix):
+    """A mix of which some part judges many answers in one call, as a model does."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether each verdict depends on its own answer alone."""
+        rules = [part.rule for part in self.weighted.values()]
+        return all(getattr(rule, "apart", False) for rule in rules if isinstance(rule, BatchReward))
+
+    def many(self, asked: Sequence[Asked]) -> list[Verdict]:
+        """Verdicts in the order of the answers."""
+        verdicts: list[dict[str, Verdict]] = [{} for _ in asked]
+        for name, part in self.weighted.items():
+            places = [place for place, one in enumerate(asked) if part.is_for(one.columns)]
+            for place, verdict in zip(places, judge_all(part.rule, [asked[i] for i in places]), strict=True):
+                verdicts[place][name] = verdict
+        return [self.total(each) for each in verdicts]
+
+
+def judge_one(rule: Any, asked: Asked) -> Verdict:
+    return judge(rule, "menon", asked)
+
+
+def judge_all(rule: Any, asked: Sequence[Asked]) -> Sequence[Verdict]:
+    if isinstance(rule, BatchReward):
+        return rule.many(asked) if asked else ()
+    return [judge_one(rule, one) for one in asked]
+
+
 RulePart = AnswerRule | FormRule | ShapedRule | Mix
 """The rules that a configuration file can name."""
 KINDS: dict[str, type] = {part.kind: part for part in get_args(RulePart)}
 
 
 def reward_from(rule: Any, around: Around) -> Any:
-    """The reward of a rule, or of the name of a function, `file.py:function`."""
+    """The reward of a rule, of the name of one, or of the name of a function, `file.py:function`."""
+    rule = KINDS[rule]() if isinstance(rule, str) and rule in KINDS else rule
     return UserReward(rule) if isinstance(rule, str) else built(rule, around)
