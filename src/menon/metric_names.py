@@ -65,6 +65,13 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "groups/mixed": ("share", "groups with a known verdict that have right and wrong answers"),
         "shows/NAME": ("share", "answers that show NAME (working, reflection), where the task looks for it"),
     },
+    "Gold answers (`answer_probability`)": {
+        "answer_prob/mean": (
+            "probability",
+            "mean probability of the gold answer's tokens in the place of the answer; 0 where there is none",
+        ),
+        "answer_prob/placed": ("share", "answers that have the marker, after which the gold answer goes"),
+    },
     "Texts": {
         "len/mean": ("tokens", "mean length of an answer; only the policy's own tokens count"),
         "len/p50": ("tokens", "median length of an answer"),

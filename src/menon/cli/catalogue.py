@@ -163,7 +163,7 @@ PAGES = {
         for kind in (
             *("gpg", "maxrl", "opo", "optimal_token", "rloo", "grpo_passk", "clip_cov", "kl_cov"),
             *("dppo", "dual_clip", "geo_mean", "sapo", "value", "vespo", "top_entropy", "dapo", "drgrpo"),
-            "vineppo",
+            *("vineppo", "answer_probability"),
         )
     },
     "dapo": "docs/algorithms/dynamic_sampling.md",
