@@ -119,7 +119,7 @@ STAGES = (
 """In the order in which a step uses them."""
 
 PAGES = {
-    **dict.fromkeys(("judge", "preference"), "docs/judge.md"),
+    **dict.fromkeys(("judge", "rubric", "preference"), "docs/judge.md"),
     "code": "docs/sandbox.md",
     **dict.fromkeys(("sft", "dpo", "reward_model"), "docs/given_text.md"),
     **dict.fromkeys(

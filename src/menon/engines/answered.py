@@ -13,7 +13,7 @@ from menon.engines.protocols import LogitRows, Models, Scorer
 from menon.engines.reprompted import key_of
 from menon.errors import UserError
 from menon.types import Example, Tokens
-from menon.update.protocols import Need
+from menon.update.protocols import Head, Need
 from menon.update.scoring import ANSWER_PRIOR, ANSWER_PROB
 
 NO_TOKENS = np.zeros(0, dtype=np.int32)
@@ -43,19 +43,20 @@ class Answered:
 
     def score(self, batch: Batch, needs: Iterable[Need], models: Models | None = None) -> dict[str, Tensor]:
         """[N] columns of the two needs. UserError for a prompt that is not known."""
-        wanted = list(dict.fromkeys(needs))
+        wanted = [need for need in needs if isinstance(need, Head)]
         if not set(wanted) <= {ANSWER_PROB, ANSWER_PRIOR}:
             raise ValueError(f"a model that reads gold answers gives no {wanted}")
         prompts = list(split(batch))
         read: dict[tuple[bytes, bytes], Example | None] = {}
         names: dict[str, list[tuple[bytes, bytes]]] = {}
         for need in wanted:
+            reasons = need == ANSWER_PROB
             names[need.name] = [
-                (key_of(prompt), key_of(said) if need == ANSWER_PROB else b"") for prompt, said in prompts
+                (key_of(prompt), key_of(said) if reasons else b"") for prompt, said in prompts
             ]
             for name, (prompt, said) in zip(names[need.name], prompts, strict=True):
                 if name not in read:
-                    read[name] = self.example(prompt, said if need == ANSWER_PROB else None)
+                    read[name] = self.example(prompt, said if reasons else None)
         return self._columns(batch, names, self.probabilities(read))
 
     def probabilities(
@@ -93,8 +94,8 @@ class Answered:
         gold = self.answers.get(key_of(prompt))
         if gold is None:
             raise UserError(
-                "answer_probability reads the gold answer of each question, and a prompt of this step is none "
-                "of the run's questions; leave it out with this rollout or environment"
+                "answer_probability reads the gold answer of each question, and a prompt of this step is "
+                "none of the run's questions; leave it out with this rollout or environment"
             )
         kept, text = (NO_TOKENS, self.marker) if said is None else self.before(said)
         if text is None:
