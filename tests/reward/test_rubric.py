@@ -211,7 +211,7 @@ def test_files(tmp_path):
     bad.write_text('{"criterion": "a", "weight": 0}\n')
     with pytest.raises(UserError, match=r"bad\.jsonl has no criterion of a positive weight"):
         read_criteria(str(bad))
-    with pytest.raises(UserError, match="there is no file"):
+    with pytest.raises(UserError, match=r"none\.jsonl cannot be read: No such file"):
         read_criteria(str(tmp_path / "none.jsonl"))
 
 

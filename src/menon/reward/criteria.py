@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from menon.errors import UserError
-from menon.prompts.sources import read_bytes
 from menon.reward.batched import NoReply
 from menon.reward.judge_text import decision_of
 
@@ -29,10 +28,12 @@ def read_criteria(path: str) -> tuple[Criterion, ...]:
     """The criteria of a file of JSON lines, or one JSON list. UserError if it cannot be read or is no
     rubric."""
     try:
-        text = read_bytes(Path(path)).decode("utf-8")
+        text = Path(path).read_text(encoding="utf-8")
         whole = text.lstrip().startswith("[")
         lines = [] if whole else [line for line in text.split("\n") if line.strip()]
         entries = json.loads(text) if whole else [json.loads(line) for line in lines]
+    except OSError as error:
+        raise UserError(f"the rubric {path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UserError(f"the rubric {path} is not JSON lines or a JSON list ({error})") from None
     try:
