@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def train(recipe: RecipeName | None = None, /, **overrides: Unpack[Overrides]) -> Report:
-    """Trains and gives the report (`report.json` of the run folder). Without a recipe it is grpo.
+    """Trains and gives the report (`report.json` of the run folder). Without a recipe it is grpo. The report
+    of a recipe of several stages has theirs under `stages`.
 
     Overrides are the settings of the command, and may hold objects, such as a function as the reward or a
     part. What lies deeper is a nested dictionary. Names with dots, and settings of parts by their short
@@ -25,8 +26,12 @@ def train(recipe: RecipeName | None = None, /, **overrides: Unpack[Overrides]) -
     >>> menon.train("grpo", data="sums.jsonl", model="my-model", reward=mine, steps=20)  # doctest: +SKIP
     """
     from menon.assembly.run import start
-    from menon.report.terminal import starting
+    from menon.pipeline.run import start as start_pipeline
+    from menon.recipes import PIPELINES
+    from menon.report.terminal import starting, terminal
 
+    if recipe in PIPELINES:
+        return cast(Report, with_reasons(start_pipeline(recipe, (by_name(overrides),), terminal)))
     with starting() as show:
         return cast(Report, with_reasons(start(recipe, (by_name(overrides),), show)))
 

@@ -8,7 +8,7 @@ import menon
 
 PACKAGE = Path(menon.__file__).parent
 OPEN = {
-    *("recipes", "cli", "study", "workbench", "assembly", "base"),
+    *("recipes", "cli", "study", "workbench", "assembly", "base", "pipeline"),
     *(
         "config",
         "old_formats",
@@ -149,7 +149,7 @@ def test_imports_obey_the_table():
 
 
 def test_nothing_imports_the_edge():
-    edge = {"menon.recipes", "menon.cli", "menon.study", "menon.workbench"}
+    edge = {"menon.recipes", "menon.cli", "menon.study", "menon.workbench", "menon.pipeline"}
     wrong = [
         (str(path), name)
         for part, path in parts()
@@ -162,7 +162,7 @@ def test_nothing_imports_the_edge():
 
 def test_assembly_is_for_the_edge_alone():
     """What builds runs is imported by what starts them, and by nothing that runs in one."""
-    edge = {"assembly", "cli", "study", "workbench", "python", "__init__", "__main__"}
+    edge = {"assembly", "pipeline", "cli", "study", "workbench", "python", "__init__", "__main__"}
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
         for part, path in parts()

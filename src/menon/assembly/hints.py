@@ -47,8 +47,10 @@ def give_hints(
     placed.host.models["teacher"] = Reprompted(placed.host.models["teacher"], read)
 
 
-def hinted(prompt: Prompt, question: str) -> Row:
-    """The row of a prompt whose question is that of the teacher; of chat messages the last one changes."""
+def hinted(prompt: Prompt, question: str, setting: str = "teacher_question") -> Row:
+    """The row of a prompt with `question`, a text with {q} and columns of the row, in place of its question;
+    of chat messages the last one changes. UserError, which names the setting that the text is from: a column
+    that the row lacks."""
     row: dict[str, Any] = {**prompt.columns, "answer": prompt.answer}
     asked = row["question"]
     text = asked if isinstance(asked, str) else asked[-1]["content"]
@@ -56,7 +58,7 @@ def hinted(prompt: Prompt, question: str) -> Row:
     missing = [name for name in names if name != "q" and row.get(name) is None]
     if missing:
         raise UserError(
-            f"teacher_question puts in {{{missing[0]}}}, and the row of {prompt.text[:60]!r} has no such "
+            f"{setting} puts in {{{missing[0]}}}, and the row of {prompt.text[:60]!r} has no such "
             "column; name one that every row has"
         )
     filled = fill(Template(question, names), {**row, "question": text})

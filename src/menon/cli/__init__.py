@@ -107,9 +107,9 @@ def run(words: list[str]) -> int:
         return 0
     command, *rest = words
     if command not in COMMANDS:
-        from menon.recipes import RECIPES
+        from menon.recipes import PIPELINES, RECIPES
 
-        if command in RECIPES:
+        if command in RECIPES or command in PIPELINES:
             raise UserError(f"{command} is a recipe; type `menon train {command}`")
         near = nearest(command, [*COMMANDS, "--version", "--help"], lists="menon --help")
         raise UserError(f"there is no command '{command}'{near}")
@@ -137,10 +137,10 @@ def help_about(words: Sequence[str]) -> str:
 
 def help_text() -> str:
     """The general help, folded to the width of the terminal."""
-    from menon.recipes import RECIPES
+    from menon.recipes import PIPELINES, RECIPES
 
     width = max(map(len, RECIPES))
-    recipes = "\n".join(f"  {name:<{width}}  {what}" for name, what in RECIPES.items())
+    recipes = "\n".join(f"  {name:<{width}}  {what}" for name, what in (RECIPES | PIPELINES).items())
     text = HELP.replace("{recipes}", recipes)
     return "".join(
         f"{line}\n" for line in folded(text.splitlines(), shutil.get_terminal_size((130, 24)).columns)

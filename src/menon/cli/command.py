@@ -10,10 +10,12 @@ from menon.cli.catalogue import run_settings
 from menon.cli.words import understand
 from menon.errors import UserError, nearest
 from menon.other_names import answer_for
-from menon.recipes import RECIPES
-from menon.record.layout import Layout
+from menon.pipeline.run import resume as resume_pipeline
+from menon.pipeline.run import start as start_pipeline
+from menon.recipes import PIPELINES, RECIPES
+from menon.record.layout import PIPELINE, Layout
 from menon.record.reader import DamagedRun
-from menon.report.terminal import starting
+from menon.report.terminal import starting, terminal
 from menon.settings import Tree, read_file
 
 
@@ -73,7 +75,7 @@ def instead_of_recipe(word: str) -> str:
     """What a word in the place of a recipe is, and how to write it; "" for a recipe, and for a word of which
     nothing is known."""
     path, (name, _, value) = Path(word), word.partition(":")
-    if word in RECIPES:
+    if word in RECIPES or word in PIPELINES:
         return ""
     if word == "help":
         return (
@@ -84,6 +86,8 @@ def instead_of_recipe(word: str) -> str:
             f"{word} is a run; go on with it by `menon train --resume {word}`, or repeat it by "
             f"`menon train {about}`"
         )
+    if (path / PIPELINE).is_file():
+        return f"{word} is a pipeline; go on with it by `menon train --resume {word}`"
     if (path / "config.json").is_file():
         return f"{word} is the folder of a model; write model={word}"
     if path.is_file():
@@ -118,8 +122,18 @@ def to_repeat(settings: Tree) -> Tree:
 
 def train(words: Sequence[str]) -> int:
     """Trains: a recipe, changed by files of settings and by key=value. A run.json in place of the recipe
-    repeats that run; --resume RUN goes on with one."""
+    repeats that run; --resume RUN goes on with one.
+
+    A recipe of several stages runs them in their order; STAGE.key=value is a setting of one of them, and
+    --resume FOLDER goes on where it was stopped.
+    """
     asked = asked_by(words)
+    if asked.resume is not None and (asked.resume / PIPELINE).is_file():
+        resume_pipeline(asked.resume, asked.settings, terminal)
+        return 0
+    if asked.recipe in PIPELINES:
+        start_pipeline(asked.recipe, asked.changes, terminal)
+        return 0
     with starting() as show:
         if asked.resume is not None:
             resume(asked.resume, asked.settings, show)

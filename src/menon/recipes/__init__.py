@@ -63,6 +63,12 @@ GIVEN = {
 RECIPES = ONLINE | TAUGHT | GIVEN
 """Name of each recipe -> a description in one line. The recipe is the function of that name, in the module of
 that name."""
+PIPELINES = {
+    "distill_data": "teacher=FOLDER writes answers, a verifier chooses, and the policy imitates those",
+    "star": "rounds of imitating its own right answers, hinted at where it has none, from the base each time",
+}
+"""Recipes of several stages: name -> a description in one line. The settings and the stages are those of a
+class in the module of that name (`class_of`)."""
 
 
 POLICY_RATE, CRITIC_RATE = 1e-6, 5e-6
@@ -83,8 +89,14 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
     """
     from menon.config import changed
 
+    if name in PIPELINES:
+        raise UserError(
+            f"{name} is a recipe of several stages and no single run; `menon train {name}` runs it"
+        )
     if name not in RECIPES:
-        raise UserError(f"there is no recipe '{name}'{nearest(name, RECIPES, lists='menon help recipes')}")
+        raise UserError(
+            f"there is no recipe '{name}'{nearest(name, RECIPES | PIPELINES, lists='menon help recipes')}"
+        )
     if scale not in SCALES:
         raise UserError(
             f"scale is '{scale}'; it takes laptop (sizes for the built-in base) or paper (the published "
@@ -109,6 +121,15 @@ def recipe(name: str, model: str = "base", scale: str = "laptop") -> "RunConfig"
             f"recipe that has them: {', '.join(published())}"
         )
     return changed(config, UNSTATED, module.PAPER, {"scale": "paper"})
+
+
+def class_of(pipeline: str) -> str:
+    """The name of the class of a pipeline.
+
+    >>> class_of("distill_data"), class_of("r1")
+    ('DistillData', 'R1')
+    """
+    return "".join(word.title() for word in pipeline.split("_"))
 
 
 def published() -> list[str]:

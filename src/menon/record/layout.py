@@ -8,6 +8,8 @@ LINES = ("metrics.jsonl", "evaluations.jsonl")
 """Files with one line per step or evaluation, which a resumed run cuts back to its step."""
 SWEEP = "sweep.json"
 """The arms and seeds of a sweep, in the folder that holds its runs."""
+PIPELINE = "pipeline.json"
+"""The stages of a pipeline, in the folder that holds those of its stages."""
 
 
 @dataclass(frozen=True)

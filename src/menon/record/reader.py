@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from menon.errors import UserError
 from menon.record import disk
-from menon.record.layout import Layout, step_file, steps_in
+from menon.record.layout import PIPELINE, Layout, runs_in, step_file, steps_in
 from menon.record.lock import held
 
 if TYPE_CHECKING:
@@ -300,6 +300,9 @@ def read_about(file: Path) -> Mapping[str, Any]:
         above = [folder for folder in file.parent.parents if (folder / file.name).is_file()]
         if above:
             raise NoRun(f"{file.parent} lies in the folder of a run; name that, {above[0]}")
+        if (file.parent / PIPELINE).is_file():
+            inside = ", ".join(str(one) for one in runs_in(file.parent)) or "still to come"
+            raise NoRun(f"{file.parent} is a pipeline, and its runs are {inside}; name one of those")
         raise NoRun(
             f"{file.parent} holds no run (it has no {file.name}); name the folder that menon train wrote, or "
             f"start one with `menon train out={file.parent}`"
