@@ -5,9 +5,11 @@ import json
 import pytest
 
 from helpers import tiny_model, tiny_tokenizer
+from menon.assembly.judging import asked_of
 from menon.cli import main
-from menon.cli.check_judge import agreement, asked_of, bins_of, disagreed, lines_of
+from menon.cli.check_judge import disagreed
 from menon.engines.hf_models import export
+from menon.eval.agreement import agreement, bins_of, lines_of
 from menon.reward.judge import Judge
 
 CASES = [

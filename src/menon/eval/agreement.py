@@ -1,10 +1,13 @@
 """How far a judge agrees with labels, and what its probabilities are worth."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from menon.types import Verdict
 
 BINS = 10
 
@@ -66,3 +69,61 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     count = sum(each.count for each in bins)
     gaps = sum(each.count * abs(each.expected - each.observed) for each in bins)
     return gaps / count if count else math.nan
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A judge's decisions about labelled answers; those that failed are in no other number."""
+
+    cases: int
+    failed: int
+    unparsable: int
+    """Replies that are neither yes nor no; they count as no, and are in no bin."""
+    share: float
+    """Equal decisions."""
+    kappa: float
+    bins: list[Bin]
+    """By the probability of yes; none where the judge gives no probabilities."""
+
+
+def agreement(cases: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict], soft: bool) -> Agreement:
+    """The numbers of a judge's verdicts: `acc` is its decision and, if it is `soft`, `score` its probability
+    of yes."""
+    known = [(case["expected"], v) for case, v in decided(cases, verdicts)]
+    labels, said = [label for label, _ in known], [bool(v.acc) for _, v in known]
+    clear = [(label, v.score) for label, v in known if soft and v.parts.get("judge_unparsable") != 1]
+    return Agreement(
+        len(cases),
+        len(cases) - len(known),
+        sum(v.parts.get("judge_unparsable") == 1 for _, v in known),
+        sum(a == b for a, b in zip(said, labels, strict=True)) / len(known) if known else math.nan,
+        kappa(said, labels),
+        calibration([p for _, p in clear], [label for label, _ in clear]),
+    )
+
+
+def decided(
+    cases: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict]
+) -> list[tuple[Mapping[str, Any], Verdict]]:
+    """The cases with a verdict."""
+    pairs = zip(cases, verdicts, strict=True)
+    return [(case, verdict) for case, verdict in pairs if not math.isnan(verdict.score)]
+
+
+def lines_of(found: Agreement) -> list[str]:
+    error = f", calibration error {calibration_error(found.bins):.3f}" if found.bins else ""
+    return [
+        f"{found.cases} labelled answers, {found.failed} without a verdict, {found.unparsable} replies that "
+        "are neither yes nor no",
+        f"agreement {found.share:.3f}, kappa {found.kappa:.3f}{error}",
+    ]
+
+
+def bins_of(bins: Sequence[Bin]) -> list[str]:
+    """The table of the calibration."""
+    head = f"{'probability of yes':<20}{'cases':>7}{'expected':>10}{'observed':>10}"
+    rows = [
+        f"{f'{one.low:.1f} to {one.high:.1f}':<20}{one.count:>7}{one.expected:>10.3f}{one.observed:>10.3f}"
+        for one in bins
+    ]
+    return [head, *rows] if rows else []
