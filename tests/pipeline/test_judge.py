@@ -83,10 +83,8 @@ def test_from_exploration_to_agreement(tiny, capsys):
         assert numbers["agreement"] == pytest.approx(mine.count(False) / len(mine))
         assert numbers["bins"] == []
     # The same numbers by the command, for all cases together.
-    prompt = Path("prompt.txt")
-    prompt.write_text(PROMPT)
-    words = ["made/2_label/cases.jsonl", "model=made/3_judge/checkpoints/latest", "prompt=prompt.txt"]
-    assert main(["check", "judge", *words]) == 0
+    words = ["made/2_label/cases.jsonl", "model=made/3_judge/checkpoints/latest"]
+    assert main(["check", "judge", *words, "prompt=made/2_label/prompt.txt"]) == 0
     share = sum(not case["expected"] for case in cases) / len(cases)
     assert f"agreement {share:.3f}" in capsys.readouterr().out
 

@@ -1,7 +1,6 @@
 """A stage that makes a judge's lessons of what was said of the answers of a run."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ from menon.reward.code.signatures import Asked
 from menon.reward.judge import check_prompt, fill, triple_of
 from menon.settings import setting
 
-ROWS, CASES = "rows.jsonl", "cases.jsonl"
+ROWS, CASES, PROMPT = "rows.jsonl", "cases.jsonl", "prompt.txt"
 FRESH = "fresh"
 """The kind of a case from the last steps."""
 READ = ["prompt", "answer", "completion", "acc"]
@@ -44,9 +43,10 @@ class Label(Stage):
         check_prompt(self.prompt, "the judge's prompt")
 
     def run(self, here: Here) -> None:
-        """Writes rows.jsonl, cases.jsonl for `menon check judge`, and report.json. UserError: all labels are
-        the same, or no case is left."""
+        """Writes rows.jsonl, report.json, and for `menon check judge` cases.jsonl and prompt.txt. UserError:
+        all labels are the same, or no case is left."""
         learned, cases = self.labelled(RunView.open(self.explored))
+        disk.write(here.folder / PROMPT, self.prompt.encode())
         disk.write(here.folder / CASES, b"".join(map(disk.json_line, cases)))
         rows = [{"question": fill(self.prompt, one), "answer": word(label)} for one, label in learned.items()]
         disk.write(here.folder / ROWS, b"".join(map(disk.json_line, rows)))
@@ -60,7 +60,7 @@ class Label(Stage):
         report = {"kept": len(rows), "yes": yes, "cases": len(cases), "summary": summary}
         disk.write_json(here.folder / REPORT, report)
 
-    def labelled(self, view: RunView) -> tuple[Labels, list[Mapping[str, Any]]]:
+    def labelled(self, view: RunView) -> tuple[Labels, list[dict[str, Any]]]:
         """Labels to learn, and cases that are not among them."""
         steps = view.transcripts.require()
         if len(steps) <= self.fresh:
@@ -126,7 +126,7 @@ def word(label: bool) -> str:
     return "YES" if label else "NO"
 
 
-def case_of(triple: tuple[str, str, str], label: bool, kind: str) -> Mapping[str, Any]:
+def case_of(triple: tuple[str, str, str], label: bool, kind: str) -> dict[str, Any]:
     """A line for `menon check judge`."""
     question, step, gold = triple
     return {"question": question, "gold": gold, "response": step, "expected": label, "kind": kind}
