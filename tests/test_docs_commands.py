@@ -28,7 +28,8 @@ from menon.config import RunConfig, changed
 from menon.errors import UserError
 from menon.eval.config import EvalConfig
 from menon.metric_names import METRICS
-from menon.recipes import RECIPES, recipe
+from menon.pipeline.plan import planned
+from menon.recipes import PIPELINES, RECIPES, recipe
 from menon.settings import override, plain_data, read
 from pages import FIRST_DAY, YOUR_OWN, files_of
 
@@ -179,7 +180,9 @@ def test_a_line_is_understood(page, line, idle, capsys):
         assert main([command, *words]) == 0
         return
     asked = asked_by([word for word in words if word != "full=true"])
-    if asked.resume is None:
+    if asked.recipe in PIPELINES:
+        assert planned(asked.recipe, asked.changes).stages
+    elif asked.resume is None:
         assert isinstance(configured(asked.recipe, asked.changes, 1, asked.again), RunConfig)
     else:
         assert words[0] == "--resume"
