@@ -8,11 +8,13 @@ import torch
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.advantage import GRPO
+from menon.assembly.run import resume
 from menon.config import changed
 from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.python import train
 from menon.recipes import recipe
+from menon.report.terminal import terminal
 from menon.shaping import AnswerProbability
 from rows import batch_of, rows_of
 
@@ -170,3 +172,21 @@ def test_questions_without_one_answer(rows, said, model, tmp_path):
             advantage={"reward": part, "credit": "grpo"},
             steps=1,
         )
+
+
+def test_a_run_that_stops_and_goes_on(model, tmp_path):
+    """With the running deviation that the filter compares with; bit for bit."""
+    rows = [{"question": f"{i}+1=", "answer": str(i + 1)} for i in range(12)]
+    part = {"kind": "answer_probability", "marker": "e", "debias": False, "least": 0.5}
+    given = small(model, tmp_path, rows) | {"advantage": {"reward": part, "credit": "grpo"}, "save_every": 2}
+    given |= {"stop_without_signal": False, "learning_rate": 1e-2}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train("grpo", **given, out=str(whole), steps=4)
+    train("grpo", **given, out=str(parts), steps=2)
+    resume(parts, {"steps": 4}, terminal)
+    prints = [
+        [json.loads(line)["fingerprint"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (whole, parts)
+    ]
+    assert prints[0] == prints[1]
+    assert len(set(prints[0])) > 1

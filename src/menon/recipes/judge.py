@@ -35,11 +35,11 @@ class Judge(Pipeline):
             explored["reward"] = {"kind": "judge", "model": self.labeller}
         if self.model in BASES:
             found["guesses"] = Guesses()
-            found["know"] = Train("sft", {"data": made_by("guesses"), "rows_per_step": 64, "steps": 200})
+            found["know"] = Train("sft", {"data": made_by("guesses"), "rows_per_step": 64, "steps": 150})
             explored["model"] = made_by("know")
         found["explore"] = Train("grpo", explored)
         found["label"] = Label(made_by("explore", "."), self.prompt)
-        lessons = {"data": made_by("label"), "rows_per_step": 64, "steps": 300}
+        lessons = {"data": made_by("label"), "rows_per_step": 32, "steps": 300}
         found["judge"] = Train("sft", lessons | ({"model": self.student} if self.student else {}))
         found["agree"] = Agree(made_by("judge"), made_by("label", "cases.jsonl"), self.prompt)
         return found
