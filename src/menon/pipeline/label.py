@@ -26,8 +26,8 @@ class Label(Stage):
     """What the reward of a run said of its answers, right or wrong, as rows for a judge to imitate: its
     prompt with the question, the result that the answer states and the gold answer, and YES or NO.
 
-    The answers of the last steps are kept apart as cases, those that are in no row; and with them the last
-    answers to the run's held-out questions.
+    The answers of the last steps are kept apart as cases, those that are in no row; and with them the answers
+    to the run's held-out questions.
     """
 
     explored: str
@@ -73,7 +73,7 @@ class Label(Stage):
         check_labels(learned)
         later = {
             FRESH: labels(view.transcripts, steps[-self.fresh :], template),
-            "held out": labels(view.answers, view.answers.steps[-1:], template),
+            "held out": labels(view.answers, view.answers.steps, template),
         }
         cases = [
             case_of(triple, label, kind)
