@@ -85,6 +85,11 @@ class Batch:
     """Entropy of the behaviour policy, or of the old policy where the plan scores it, in nats."""
     collision: Tensor | None = field(default=None, metadata=TOKEN)
     """Sum over the vocabulary of the old policy's squared probabilities: the chance that two draws agree."""
+    answer_prob: Tensor | None = field(default=None, metadata=TOKEN)
+    """Mean probability of the gold answer's tokens after the policy's reasoning, on the last action; 0
+    elsewhere, and where there is no place for the gold answer."""
+    answer_prior: Tensor | None = field(default=None, metadata=TOKEN)
+    """The same right after the question, without reasoning."""
     advantage: Tensor | None = field(default=None, metadata=TOKEN)
     ret: Tensor | None = field(default=None, metadata=TOKEN)
     """Value target."""

@@ -18,7 +18,7 @@ from menon.rollout import RolloutPart
 from menon.rollout.protocols import OPTIONAL
 from menon.types import Unit
 from menon.update.protocols import NEEDS, VALUE, Head, Hidden, Inside, Need, Reduction
-from menon.update.scoring import ASKS
+from menon.update.scoring import ANSWERED, ASKS
 from menon.user_code import is_own, misuse
 
 TEXT = frozenset({"reward", "behaviour_logp", "version"})
@@ -161,6 +161,7 @@ def check_columns(setup: Setup) -> None:
         "reference": setup.reference,
         "critic": setup.critic is not None,
         "teacher": setup.teacher,
+        ANSWERED: setup.rollout is not None,
     }
     filled = dict.fromkeys(setup.given, "")
     filled |= {column: "" for column, ask in ASKS.items() if models.get(ask.role)}
@@ -221,6 +222,11 @@ def lacking(name: str, column: str, changes: bool) -> UserError:
         "state_count": values,
         "parent": "compares a node with its siblings, and this run grows no tree; set "
         f"{rollouts_for('parent')}, or another method",
+        **dict.fromkeys(
+            ("answer_prob", "answer_prior"),
+            "scores the gold answer after what the policy writes, and this run learns from given text; "
+            "leave it out",
+        ),
         "pair": "learns from pairs, and this run has none; set arrange.pairs=best_worst, start from the "
         "recipe dpo, or choose another loss",
         "advantage": "needs advantages, and no advantage part makes them; set advantage.credit=grpo",

@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "reward/parts/unparsable": ("share", "answers that state no result that the rule can read"),
         "reward/parts/too_costly": ("share", "answers whose comparison went over a limit of time or size"),
         "reward/parts/judge_unparsable": ("share", "replies of the judge that are neither yes nor no"),
+        "reward/parts/speaks_to_judge": ("share", "answers that speak to the judge of a rubric"),
         "reward/parts/raw": ("score", "mean raw score of a preference model, before mean and deviation"),
         "reward/parts/tests_passed": ("share", "mean share of the tests that a program passes"),
         "reward/parts/cpu_seconds": ("seconds", "mean CPU time of a program's tests"),
@@ -69,6 +70,13 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "groups/all_wrong": ("share", "groups with a known verdict in which every answer is wrong"),
         "groups/mixed": ("share", "groups with a known verdict that have right and wrong answers"),
         "shows/NAME": ("share", "answers that show NAME (working, reflection), where the task looks for it"),
+    },
+    "Gold answers (`answer_probability`)": {
+        "answer_prob/mean": (
+            "probability",
+            "mean probability of the gold answer's tokens in the place of the answer; 0 where there is none",
+        ),
+        "answer_prob/placed": ("share", "answers that have the marker, after which the gold answer goes"),
     },
     "Texts": {
         "len/mean": ("tokens", "mean length of an answer; only the policy's own tokens count"),

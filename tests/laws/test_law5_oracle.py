@@ -46,7 +46,13 @@ def test_the_page_has_these_rows():
     } == ROWS.keys()
 
 
-@pytest.mark.parametrize("name", ["`rloo`", "`grpo`, std_mode bessel", "`gspo`", "`kl`, estimator k2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("`rloo`", "`grpo`, std_mode bessel", "`gspo`", "`kl`, estimator k2"),
+        "`answer_probability`, debias false, then `rloo`",
+    ],
+)
 def test_the_page_says_what_the_code_gives(name):
     assert ROWS[name].line() in PAGE.read_text(encoding="utf-8").splitlines()
 

@@ -137,6 +137,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "constant": {"length": 12},
     "overlong": {"limit": 12, "buffer": 6},
     "entropy_coefficient": {"target": 1.0},
+    "answer_probability": {"marker": "1", "keep": 1.0, "least": 0.5},
 }
 """Of parts without a default for everything."""
 STEERED = {"kl_coefficient": "kl", "penalty_coefficient": "old_kl", "entropy_coefficient": "entropy"}

@@ -6,11 +6,12 @@ order, each as often as it can be drawn). Every part sees one step at a time, so
 those of that group.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import combinations_with_replacement, product
 from typing import Any
 
@@ -445,6 +446,68 @@ OF_DISTILLATION = (
 )
 
 
+GOLD: Answer = (1, 1)
+"""The gold answer of the rows about its probability; the first token is the reasoning before it."""
+
+
+def answer_probability(theta: Tensor, before: Answer) -> Tensor:
+    """The mean probability of the gold answer's tokens after these, with gradient."""
+    row, p = prefixes(LENGTH), theta.softmax(-1)
+    tokens = [p[row[(*before, *GOLD[:place])], token] for place, token in enumerate(GOLD)]
+    return torch.stack(tokens).mean()
+
+
+def of_reasoning(theta: Tensor) -> Tensor:
+    """[15] that probability after the first token of each answer; 0 where it is END."""
+    return torch.stack(
+        [theta.sum() * 0 if a[0] == END else answer_probability(theta, a[:1]) for a in answers(LENGTH)]
+    )
+
+
+def expected_probability(held: bool) -> Tensor:
+    """The gradient of the expected probability; `held`: the probabilities stay as they are, and the answers
+    alone change."""
+    theta = policy()
+    r = of_reasoning(theta).detach() if held else of_reasoning(theta)
+    return gradient((log_probability(singles("binary"), theta).exp() * r).sum(), theta)
+
+
+@dataclass(frozen=True)
+class Read:
+    """The columns of the answers' probability, by the policy."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        theta = policy().detach()
+        names, r = answers(LENGTH), of_reasoning(theta)
+        last = ragged.last(batch.is_action, batch.offset)
+        said = [tuple(batch.token[a + 1 : b].tolist()) for a, b in itertools.pairwise(batch.offset.tolist())]
+        found = r[torch.tensor([names.index(answer) for answer in said])]
+        empty = torch.zeros(batch.num_tokens, dtype=r.dtype)
+        prior = torch.full_like(found, float(answer_probability(theta, ())))
+        return replace(
+            batch,
+            answer_prob=empty.index_copy(0, last, found),
+            answer_prior=empty.index_copy(0, last, prior),
+        )
+
+
+def of_answer_probability() -> list[Row]:
+    """Against the gradient of the expected probability: held fixed, and with the change of the probabilities
+    themselves."""
+    targets = (partial(expected_probability, True), partial(expected_probability, False))
+    aims = ("probabilities held", "all that changes")
+
+    def row(name: str, *parts: Any) -> Row:
+        return Row(name, (Read(), *parts), targets=targets, aims=aims)
+
+    plain = shaping.AnswerProbability(debias=False)
+    return [
+        row("`answer_probability`, debias false, then `rloo`", plain, *RLOO),
+        row("`answer_probability`, debias false, then `grpo`", plain, adv.GRPO()),
+        row("`answer_probability`, then `rloo`", shaping.AnswerProbability(), *RLOO),
+    ]
+
+
 def tables() -> dict[str, list[Row]]:
     return {
         "Advantages": of_estimators(),
@@ -452,9 +515,18 @@ def tables() -> dict[str, list[Row]]:
         "Rejection sampling": of_arrangements(),
         "Penalties": of_penalties(),
         "Distillation": of_distillation(),
+        "Probability of the gold answer": of_answer_probability(),
         "Fits": of_fits(),
     }
 
 
+OF_PROBABILITY = (
+    "| part | cosine, probabilities held | length, probabilities held | cosine, all that changes | length, "
+    "all that changes | verdict |\n|---|---|---|---|---|---|"
+)
+
+
 def head(title: str) -> str:
-    return OF_DISTILLATION if title == "Distillation" else HEAD
+    return {"Distillation": OF_DISTILLATION, "Probability of the gold answer": OF_PROBABILITY}.get(
+        title, HEAD
+    )

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.answer_length import length_for, length_in_words
+from menon.assembly.answers import give_answers
 from menon.assembly.header import header
 from menon.assembly.hints import hints_of
 from menon.assembly.notices import advice_for, notices
@@ -101,6 +102,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         if idle := unused(config.models, {prompt.teacher for prompt in prompts}):
             notify(idle)
         hints = hints_of(config.models.teacher_questions, prompts, config.source, placed, notify)
+        give_answers(config.advantage, prompts, placed)
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)
         around = with_tokenizer(around, config.source, placed)
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling, placed)

@@ -24,6 +24,7 @@ from menon.prompts.tasks import ChainSum, Task, task_name
 from menon.prompts.template import find_template
 from menon.reward.grade import Grading
 from menon.reward.prove import prove_golds
+from menon.reward.rubric import Rubric
 from menon.reward.rules import Mix
 from menon.reward.ungraded import Ungraded
 from menon.rollout.protocols import Grade
@@ -189,7 +190,7 @@ def room_of(asker: Any, place: str, split: str) -> int:
 
 def rows_of(path: str, source: OnlineSource, notify: Callable[[str], None]) -> list[Row]:
     """The rows of a data set; `notify` gets the number of rows that are left out."""
-    graded = not isinstance(source.reward, Ungraded)
+    graded = not isinstance(source.reward, Rubric | Ungraded)
     rows, skipped = read_rows(path, source.on_bad, graded, source.columns)
     if skipped:
         notify(f"{skipped} rows of {path} cannot be used and are left out")

@@ -35,6 +35,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon report RUN                             a run on one page: curves, answers, distance, time
   menon report runs/a runs/b                   several runs on one page, or all of a sweep
   menon check verifier FILE.jsonl              does a verifier say what labelled answers deserve, and in time
+  menon check judge FILE.jsonl model=FOLDER    a judge: agreement with labels, kappa, calibration
   menon check code FILE.jsonl                  does the code reward judge labelled programs, and hold them
   menon check data data=FILE model=NAME        dry run of menon train: its first prompt, answers and faults
   menon check data FILE                        does every gold answer earn the full reward

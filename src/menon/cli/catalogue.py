@@ -119,7 +119,7 @@ STAGES = (
 """In the order in which a step uses them."""
 
 PAGES = {
-    **dict.fromkeys(("judge", "preference"), "docs/judge.md"),
+    **dict.fromkeys(("judge", "rubric", "preference"), "docs/judge.md"),
     "code": "docs/sandbox.md",
     **dict.fromkeys(("sft", "dpo", "reward_model"), "docs/given_text.md"),
     **dict.fromkeys(
@@ -169,7 +169,7 @@ PAGES = {
         for kind in (
             *("gpg", "maxrl", "opo", "optimal_token", "rloo", "grpo_passk", "clip_cov", "kl_cov"),
             *("dppo", "dual_clip", "geo_mean", "sapo", "value", "vespo", "top_entropy", "dapo", "drgrpo"),
-            "vineppo",
+            *("vineppo", "answer_probability"),
         )
     },
     "dapo": "docs/algorithms/dynamic_sampling.md",

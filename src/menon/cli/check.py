@@ -10,15 +10,16 @@ from menon.errors import UserError
 CHECKS = {
     "verifier": "check_verifier:check_verifier",
     "code": "check_code:check_code",
+    "judge": "check_judge:check_judge",
 }
 """What is checked -> module of this package and its function, which takes the file and settings and returns
 the exit code."""
 
 
 def check(words: Sequence[str]) -> int:
-    """Holds rewards and data against what they should say: a verifier against labelled answers, the code
-    reward against labelled programs, a run against the first answers that it would draw, a data set's gold
-    answers against the reward. Exit code 1 if one is not right."""
+    """Holds rewards and data against what they should say: a verifier or a judge against labelled answers,
+    the code reward against labelled programs, a run against the first answers that it would draw, a data
+    set's gold answers against the reward. Exit code 1 if one is not right."""
     if words and words[0] == "data":
         from menon.cli.check_data import check_data
 
@@ -28,7 +29,8 @@ def check(words: Sequence[str]) -> int:
     if what not in CHECKS or not file or more:
         raise UserError(
             "menon check takes what to check and a file, like menon check verifier cases.jsonl, menon check "
-            "code cases.jsonl, or menon check data with the words of menon train"
+            "code cases.jsonl, menon check judge cases.jsonl model=FOLDER, or menon check data with the "
+            "words of menon train"
         )
     module, _, name = CHECKS[what].partition(":")
     function = getattr(import_module(f"menon.cli.{module}"), name)

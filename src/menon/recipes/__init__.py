@@ -69,6 +69,7 @@ RECIPES = ONLINE | TAUGHT | GIVEN
 that name."""
 PIPELINES = {
     "distill_data": "teacher=FOLDER writes answers, a verifier chooses, and the policy imitates those",
+    "judge": "a policy explores, its reward labels its answers, a small judge imitates the labels",
     "star": "rounds of imitating its own right answers, hinted at where it has none, from the base each time",
     "r1": "cold start, RL by rules, SFT on filtered answers, RL with a reward model, a smaller student",
 }

@@ -65,6 +65,10 @@ def batch_metrics(batch: Batch, written: Batch | None = None) -> dict[str, Metri
             "adv/std": _std(advantage),
             "adv/absmax": Max(float(advantage.abs().max()) if len(advantage) else 0.0),
         }
+    if batch.answer_prob is not None:
+        last = ragged.last(batch.trained, batch.offset)
+        numbers = batch.answer_prob[last[last >= 0]]
+        metrics |= {"answer_prob/mean": _mean(numbers), "answer_prob/placed": _mean(numbers > 0)}
     if batch.value is not None and batch.ret is not None:
         metrics["value/explained_var"] = Mean(
             _explained(batch.value[batch.trained], batch.ret[batch.trained])

@@ -30,8 +30,6 @@ PLACES = ("{question}", "{final_step}", "{reference}")
 REMEMBERED = 100_000
 """How many verdicts are kept; the oldest are dropped first."""
 
-_PLACE = re.compile("|".join(map(re.escape, PLACES)))
-
 
 @dataclass(frozen=True)
 class Judge:
@@ -221,10 +219,10 @@ def check_prompt(text: str, name: str) -> None:
         )
 
 
-def fill(prompt: str, triple: tuple[str, str, str]) -> str:
+def fill(prompt: str, values: Sequence[str], places: Sequence[str] = PLACES) -> str:
     """Fills all fields in one pass, so that a value that holds the name of a field stays text."""
-    texts = dict(zip(PLACES, triple, strict=True))
-    return _PLACE.sub(lambda place: texts[place.group()], prompt)
+    texts = dict(zip(places, values, strict=True))
+    return re.sub("|".join(map(re.escape, places)), lambda place: texts[place.group()], prompt)
 
 
 def triple_of(asked: Asked) -> tuple[str, str, str] | Verdict:

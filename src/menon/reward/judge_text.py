@@ -102,7 +102,12 @@ def final_step(prompt: str, completion: str) -> str:
 def is_no_answer(step: str) -> bool:
     """Whether a result only announces an answer (`Solution:`, `Let's think step by step`), or speaks to the
     judge or of the reference. A judge is easily led by such a line, so it is not asked."""
-    return bool(_OPENERS.fullmatch(step) or _ADDRESSED.search(step))
+    return bool(_OPENERS.fullmatch(step) or speaks_to_judge(step))
+
+
+def speaks_to_judge(text: str) -> bool:
+    """Whether a text speaks to the judge, or of what the judge is given."""
+    return bool(_ADDRESSED.search(text))
 
 
 def last_line(text: str) -> str:

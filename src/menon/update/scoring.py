@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menon.batch import Batch, take, tokens_of
 from menon.update.host import Ask, ModelHost
-from menon.update.protocols import VALUE, VALUE_AFTER, Reduction
+from menon.update.protocols import VALUE, VALUE_AFTER, Head, Reduction
 from menon.update.terms import MiniBatch
 
 
@@ -17,6 +17,10 @@ def collision(logits: Tensor, other: Tensor | None) -> Tensor:
     """[n, V] -> [n] sum over v of pi_v^2."""
     return logits.softmax(-1).square().sum(-1)
 
+
+ANSWERED = "answered"
+"""The role of the policy that reads the gold answer (`engines.answered`)."""
+ANSWER_PROB, ANSWER_PRIOR = Head("answer_prob"), Head("answer_prior")
 
 ASKS: dict[str, Ask] = {
     "old_logp": Ask("policy", "logp", "old_logp"),
@@ -26,6 +30,8 @@ ASKS: dict[str, Ask] = {
     "value_after": Ask("critic", VALUE_AFTER),
     "old_entropy": Ask("policy", "entropy", "entropy"),
     "collision": Ask("policy", Reduction("collision", collision)),
+    "answer_prob": Ask(ANSWERED, ANSWER_PROB),
+    "answer_prior": Ask(ANSWERED, ANSWER_PRIOR),
 }
 """Column that parts read -> the model that is asked for it, and the column of the batch that it fills."""
 
