@@ -65,6 +65,7 @@ RecipeName = Literal[
     "energy_nce",
     "contrastive_divergence",
     "distill_data",
+    "judge",
     "star",
     "r1",
 ]
