@@ -29,7 +29,7 @@ OPEN = {
     ),
 }
 
-TEXTS = {"menon.foreign", "menon.printable", "menon.unpacking"}
+TEXTS = {"menon.foreign", "menon.printable", "menon.task_tests", "menon.unpacking"}
 STANDARD = {"numpy", "menon.errors", "menon.parts", "menon.thought"} | TEXTS
 DATA = STANDARD | {"torch", "menon.types", "menon.streams", "menon.batch", "menon.ragged", "menon.truth"}
 PROTOCOLS = {
@@ -47,6 +47,7 @@ MAY: dict[str, set[str]] = {
     "parts": {"menon.types", "menon.errors"},
     "thought": set(),
     "foreign": set(),
+    "task_tests": set(),
     "printable": {"rich"},
     "unpacking": {"menon.errors", "pyarrow"},
     "streams": {"numpy"},

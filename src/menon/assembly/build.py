@@ -29,7 +29,7 @@ from menon.assembly.questions import (
 )
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
-from menon.assembly.teachers import by_column, unused, with_teachers
+from menon.assembly.teachers import taught
 from menon.columns import Setup, check_sampler, estimator
 from menon.config import Control, Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
@@ -98,9 +98,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         answers = length_in_words(config.source.max_new_tokens, length, placed.context)
         config = replace(config, source=replace(config.source, max_new_tokens=length))
         around = replace(around, sampling=replace(around.sampling, max_new_tokens=length))
-        prompts = with_teachers(prompts, by_column(config.models, task_asked(config.source)))
-        if idle := unused(config.models, {prompt.teacher for prompt in prompts}):
-            notify(idle)
+        prompts = taught(prompts, config.models, task_asked(config.source), notify)
         hints = hints_of(config.models.teacher_questions, prompts, config.source, placed, notify)
         give_answers(config.advantage, prompts, placed)
         check_tags(placed.tokenizer, config.source.keep_special_tokens, notify)

@@ -73,14 +73,12 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
         train, heldout = (encoded(part, encoder, rows, placed.context, notify) for part in found)
         given = Rows(train.rows, rows.rows_per_step, config.control.seed)
         source: Source = given
-        measured_on: Sequence[tuple[Example, ...]] = heldout.rows
+        held: Sequence[tuple[Example, ...]] = heldout.rows
         if rows.negatives != "none":
             seed, slots = config.control.seed, config.engine.slots
             writer = sampler_of_reference(rows.negatives, config.models, placed, seed, slots)
             undo.callback(writer.close)
-            source, measured_on = with_negatives(
-                given, heldout.rows, rows, config.source, placed, writer, seed
-            )
+            source, held = with_negatives(given, heldout.rows, rows, config.source, placed, writer, seed)
         if rows.written_share:
             grade, asks = None if asked is None else asked.grade, config.source
             if asked is not None:
@@ -89,7 +87,6 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             undo.callback(source.close)
         known = None if rows.form == "answers" else pack_examples(given.first(len(heldout.rows)))
         plan = plan_of(setup_of(config), around, config.models, config.control)
-        held = pack_examples(measured_on)
         yield Run(
             plan=plan,
             source=source,
@@ -97,7 +94,7 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             channel=placed.channel,
             steps=config.control.steps,
             evaluate=None if asked is None else asked.evaluate,
-            measure=partial(measured, held, known, plan.updates[0], placed.host),
+            measure=partial(measured, pack_examples(held), known, plan.updates[0], placed.host),
             probe=dict if asked is None else asked.probe,
             save_every=config.control.save_every,
             evaluate_every=config.control.evaluate_every,

@@ -122,6 +122,16 @@ def with_teachers(prompts: Sequence[Prompt], number_of: ByColumn) -> list[Prompt
     return found
 
 
+def taught(
+    prompts: Sequence[Prompt], models: Models, task: str, notify: Callable[[str], None]
+) -> list[Prompt]:
+    """The same for the prompts of a run; `notify` hears of teachers that nobody names."""
+    found = with_teachers(prompts, by_column(models, task))
+    if idle := unused(models, {prompt.teacher for prompt in found}):
+        notify(idle)
+    return found
+
+
 def unused(models: Models, numbers: Collection[int]) -> str:
     """A sentence about teachers that no row names; "" if there is none."""
     idle = [name for number, name in enumerate(models.teachers) if number not in numbers]

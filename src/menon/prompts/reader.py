@@ -18,7 +18,7 @@ from typing import Any
 from menon.errors import Fault, OnBad, UserError, refuse_rows
 from menon.prompts.missing import NoColumn, faults_of
 from menon.prompts.sources import BadRow, raw_rows
-from menon.types import TEST_COLUMNS, tests_of_ground_truth
+from menon.task_tests import TEST_COLUMNS, tests_of_ground_truth
 
 Row = dict[str, Any]
 """`question` (a string or chat messages), `answer` (a string) and every other column as it was."""

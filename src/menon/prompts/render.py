@@ -54,9 +54,8 @@ def render(
     A prompt and an answer of `max_new_tokens` must fit into the model's `context`, which is a `Limit` or a
     number of tokens. `Prompt.index` is the row's place in `rows`; the raw question stays as the column
     `question`. The chat template also gets the row's `tools`. `mark` marks special tokens that a row spells,
-    but not with template=none, where the row is the prompt. UserError: an unknown template, one that needs a
-    column that a row lacks, chat messages without a chat template; a row that cannot be read, is too long or
-    has no token (unless such rows are to be skipped and others remain).
+    but not with template=none, where the row is the prompt. UserError: an unknown template, a missing column
+    or chat template; a row that cannot be read, is too long or empty (unless `on_bad` skips it).
     """
     form = find_template(template)
     if form.as_turn and chat is None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from menon.reward.code.suite import BadTests, Check, InputOutput, Suite, call, parsed, text, unpacked
-from menon.types import TEST_COLUMNS, tests_of_ground_truth
+from menon.task_tests import TEST_COLUMNS, tests_of_ground_truth
 
 SCRIPT_TYPES = ("stdin", "stdin_stdout", "stdio", "standard_input")
 CALL_TYPES = ("functional", "function_call", "call_based")
