@@ -165,3 +165,27 @@ def test_a_module_is_found_without_running_its_package(tmp_path, monkeypatch):
     assert file_named("pack.none:x") is None
     assert file_named("no_such:x") is None
     assert file_named("__main__:x") is None
+
+
+def test_a_pipeline(elsewhere, capsys):
+    small = [
+        "rounds=1",
+        "write_1.prompts=4",
+        "sft_1.steps=1",
+        "threads=1",
+        "heldout=2",
+        "sft_1.rows.heldout=2",
+    ]
+    assert main(["train", "star", *small, "out=mine", "skip=sft"]) == 0
+    about = json.loads(Path("mine/pipeline.json").read_text())
+    about["stages"][0]["settings"]["source"]["reward"] = "theirs/evil.py:score"
+    shutil.rmtree("mine/1_write_1")
+    Path("mine/pipeline.json").write_text(json.dumps(about))
+    capsys.readouterr()
+    assert main(["train", "--resume", "mine"]) == 2
+    assert "mine/pipeline.json brings what you have not named yourself: it runs theirs/evil.py:score" in (
+        capsys.readouterr().err
+    )
+    assert not mark()
+    assert main(["train", "--resume", "mine", "skip=sft", "own_code=allow"]) == 0
+    assert mark()

@@ -10,7 +10,7 @@ from menon import threads
 from menon.errors import UserError
 from menon.pipeline.folder import PipelineView, table_of
 from menon.pipeline.page import write_page
-from menon.pipeline.stage import REPORT, Here, reads
+from menon.pipeline.stage import REPORT, Here, reads, replaced
 from menon.record import disk
 from menon.record.layout import PIPELINE, Layout
 from menon.record.lock import Lock
@@ -28,9 +28,11 @@ def start(recipe: str, changes: Sequence[Tree], show: "Show", tell: Tell = print
     """Starts a pipeline in a new folder and returns its report. Errors: those of its settings, before
     anything runs; those of its stages."""
     from menon.assembly.run import together, use
+    from menon.assembly.trust import remember_given
     from menon.settings import setting
 
     settings = together(changes)
+    remember_given(settings)
     chosen = threads.choose(settings)
     use(chosen, str(setting(settings, "device", "auto")))
     from menon.pipeline.plan import planned
@@ -56,12 +58,16 @@ def start(recipe: str, changes: Sequence[Tree], show: "Show", tell: Tell = print
 
 def resume(path: Path, changes: Tree, show: "Show", tell: Tell = print) -> dict[str, Any]:
     """Goes on with the pipeline in a folder, and returns its report. Only `skip` can be changed."""
+    from menon.assembly.trust import check_allowed, without_word
+
+    changes, word = without_word(changes)
     other = [name for name in changes if name != "skip"]
     if other:
         raise UserError(
             f"a resumed pipeline keeps its '{other[0]}'; only skip can change, or start a new one with out="
         )
     view = PipelineView.open(path)
+    check_allowed(replaced(view.about, lambda text: ""), path / PIPELINE, word)
     chosen = threads.Threads(view.threads, "as the pipeline began")
     from menon.assembly.run import use
 
@@ -103,7 +109,7 @@ def drive(plan: "Plan", count: int, show: "Show", tell: Tell) -> dict[str, Any]:
                 tell(f"{title}: skipped")
                 continue
             ready = stage.resolved(lambda text, name=name: place_of(plan, name, text))  # type: ignore[misc]
-            folder.mkdir(exist_ok=True)
+            disk.own_folder(folder)
             write_about(plan, count)
             tell(f"{title}: {stage.words()}")
             try:
