@@ -38,8 +38,28 @@ def test_the_kernel_holds_the_bound(sandbox):
         pytest.skip("no namespaces here in which the keeper may mount")
     assert finished.why == "disk"
     assert finished.output.splitlines()[:2] == [b"[Errno 28] No space left on device", b"9"]
-    again = sandbox.run([Task("script", b"import os; print(os.listdir('.'))")], LIMITS)
-    assert (again.why, again.output) == ("exit", b"[]\n")
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        b"open('f', 'w').write('x')",
+        b"os.makedirs('a/b/c')",
+        b"os.symlink('x', 'l'); os.mkfifo('p')",
+        b"open('f', 'w').close(); os.link('f', 'g'); os.unlink('f')",
+        b"f = open('f', 'w'); os.unlink('f'); f.write('x'); f.flush(); os._exit(0)",
+        b"",
+    ],
+)
+def test_the_next_run_finds_nothing(sandbox, left):
+    program = b"import os\nprint(os.listdir('.'), os.statvfs('.').f_bfree)\n"
+    for limits in (LIMITS, LIMITS, Limits(time_s=4.0, disk_mb=9)):
+        before = sandbox.run([Task("script", program)], limits)
+        sandbox.run([Task("script", b"import os\n" + left)], limits)
+        after = sandbox.run([Task("script", program)], limits)
+        assert after.output.startswith(b"[] ")
+        assert after.output == before.output or not after.in_memory
+        assert os.listdir(sandbox.root) == []
 
 
 @pytest.mark.parametrize(
@@ -57,7 +77,8 @@ def test_what_is_there_at_the_end_counts(sandbox, program, why):
 
 
 def test_a_plain_directory_is_measured(tmp_path):
-    private = Private(str(tmp_path), LIMITS, ["solution", "test"], in_memory=False)
+    private = Private(str(tmp_path), in_memory=False)
+    private.begin(LIMITS, ["solution", "test"])
     assert not private.is_over([])
     here = private.folders["solution"]
     assert "test" in os.path.basename(private.folders["test"]) != "test"
@@ -78,7 +99,7 @@ def test_a_plain_directory_is_measured(tmp_path):
     assert private.is_over([])
     os.close(descriptor)
     os.close(deep)
-    private.remove()
+    private.end()
     assert os.listdir(tmp_path) == []
 
 

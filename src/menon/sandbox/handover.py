@@ -19,6 +19,8 @@ PIECE = 1 << 20
 FRESH = 0.1
 """Seconds in which two writes of one file may leave the same time of change."""
 LONGEST_NAME = 4096
+BLOCK = 512
+"""Where an empty directory takes less than this, as on tmpfs, its size grows with each entry."""
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -38,12 +40,21 @@ class Folder:
         self.withheld: set[str] = set()
         """What the other side has named itself, which is no reason to give it."""
         self.looked = 0.0
+        self.descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        size = os.fstat(self.descriptor).st_size
+        self.empty_size = size if size < BLOCK and not os.listdir(root) else None
+
+    def has_nothing(self) -> bool:
+        """Whether there is nothing to give and there never was. Asked at every call, so without listing where
+        the size says so."""
+        return not self.shared and self.is_empty()
+
+    def is_empty(self) -> bool:
+        return os.fstat(self.descriptor).st_size == self.empty_size or not os.listdir(self.root)
 
     def changes(self, names: Iterable[Any] | None = None) -> Iterator[Message]:
         """Messages about what changed of `shared`, and about what is new: below the paths among the strings
         in `names`, or anywhere if it is None."""
-        if not self.shared and not os.listdir(self.root):
-            return
         here = dict(self.below("")) if names is None else dict(self.named(names))
         for path in sorted(self.shared.keys() - here.keys(), reverse=True):  # what is inside comes first
             if (state := self.state(path, self.shared[path])) is False:
@@ -80,7 +91,7 @@ class Folder:
     def withhold(self, said: Iterable[Any]) -> None:
         """Notes the files of this side alone that the other side names in what it says. A test that passes
         such a name on does not give the file away."""
-        if os.listdir(self.root):
+        if not self.is_empty():
             for path in self.paths(said):
                 if path not in self.shared and self.state(path, None) is not False:
                     self.withheld.add(path)

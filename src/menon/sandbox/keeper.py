@@ -57,7 +57,7 @@ class Keeper:
         self.readable = readable
         self.pid = os.getpid()
         self.namespaces = own_namespaces()
-        self.in_memory = self.namespaces and can_mount(root)
+        self.private = Private(root, self.namespaces and can_mount(root))
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         prctl(PR_SET_DUMPABLE, 0)  # also for every copy: no other process of this user can read their memory
 
@@ -78,7 +78,7 @@ class Keeper:
     ) -> tuple[Start | None, dict[str, Any]]:
         """One run: of a script, or of a solution and its test, which talk to each other. Each has four
         descriptors in `given`: its input, its output (a test's outcome), its errors and its code."""
-        private = Private(self.root, most, roles, self.in_memory)
+        self.private.begin(most, roles)
         talk = [end.detach() for end in socket.socketpair()]
         ready, closed = os.pipe()
         tasks = most.tasks + SPARE_TASKS + (0 if self.namespaces else tasks_of_user())
@@ -87,25 +87,25 @@ class Keeper:
             pid = os.fork()
             if pid == 0:
                 own = [*given[4 * place : 4 * place + 3], talk[place], given[4 * place + 3], closed]
-                return self.copy(role, own, layers, most, private.folders[role], tasks), {}
+                return self.copy(role, own, layers, most, self.private.folders[role], tasks), {}
             members.append(pid)
         for descriptor in (*given, *talk, closed):
             os.close(descriptor)
-        reply = self.supervise(members, most, private, "seccomp" in layers)
+        reply = self.supervise(members, most, "seccomp" in layers)
         # A process that ended before this point has run nothing; one that could not be isolated has reported
         # so.
         failed = reply.pop("setup_failed")
         reply["closed_in"] = len(os.read(ready, 16)) == len(roles) or not failed
         reply["namespaces"] = self.namespaces
-        reply["in_memory"] = self.in_memory
+        reply["in_memory"] = self.private.in_memory
         os.close(ready)
-        private.remove()
+        self.private.end()
         return None, reply
 
-    def supervise(self, members: list[int], most: Limits, private: Private, filtered: bool) -> dict[str, Any]:
+    def supervise(self, members: list[int], most: Limits, filtered: bool) -> dict[str, Any]:
         """Waits for the end of a run and ends all that is left of it. `filtered`: no process can have killed
         itself or started another."""
-        ending = watch.watch(members, members[-1], most, private, self.owner.fileno(), not filtered)
+        ending = watch.watch(members, members[-1], most, self.private, self.owner.fileno(), not filtered)
         patience = LAST_SECONDS if ending.why == "exit" else 0.0
         by_itself = [watch.ends(pid, patience) for pid in members]
         codes, usages = [], []
@@ -146,7 +146,7 @@ class Keeper:
             limits.drop_capabilities()
             limits.apply(most, tasks)
             prctl(PR_SET_NO_NEW_PRIVS, 1)
-            if role != "test" and not self.in_memory:
+            if role != "test" and not self.private.in_memory:
                 prctl(PR_SET_DUMPABLE, 1)  # the keeper must see which files it holds
             if "landlock" in layers:
                 landlock.apply(self.readable, folder)
@@ -248,4 +248,5 @@ def main() -> Start | None:
         return keeper.serve()
     finally:
         if os.getpid() == keeper.pid:
+            keeper.private.close()
             tidy.remove_tree(root)

@@ -21,32 +21,46 @@ SPARE_BYTES, SPARE_FILES = MIB, 16
 
 
 class Private:
-    """`root`: an empty directory. `roles`: of the processes; the limits hold for each of them. `in_memory`:
-    this process may mount there (`can_mount`)."""
+    """`root`: an empty directory, used for one run after the other. `in_memory`: this process may mount there
+    (`can_mount`)."""
 
-    def __init__(self, root: str, limits: Limits, roles: Sequence[str], in_memory: bool) -> None:
+    def __init__(self, root: str, in_memory: bool) -> None:
         self.root = root
         self.in_memory = in_memory
-        self.files = len(roles) * (limits.files + 1)
+        self.mounted = (0, 0)
+        """Bytes and files of the file system in memory; 0 if there is none at the moment."""
+        self.removed = 0
+        """Directories of earlier runs that the kernel has not let go yet."""
+        self.folders: dict[str, str] = {}
+        """Role of a process -> its directory."""
+
+    def begin(self, limits: Limits, roles: Sequence[str]) -> None:
+        """Makes the directories of a run; the limits hold for each of them."""
         self.bytes = len(roles) * limits.disk_mb * MIB
+        self.files = len(roles) * (limits.files + 1)
         self.largest = limits.output_mb * MIB
-        if in_memory:
-            size, files = self.bytes + SPARE_BYTES, self.files + SPARE_FILES
-            mount("tmpfs", root, MS_NOSUID | MS_NODEV, f"size={size},nr_inodes={files},mode=700")
+        if self.in_memory:
+            self.mount(self.bytes + SPARE_BYTES, self.files + SPARE_FILES)
         # Without file rules a program finds the test's directory neither by its name nor in a list.
         secret = os.urandom(8).hex()
         names = {role: f"{role}-{secret}" if role == "test" else role for role in roles}
-        self.folders = {role: os.path.join(root, name) for role, name in names.items()}
+        self.folders = {role: os.path.join(self.root, name) for role, name in names.items()}
         for folder in self.folders.values():
             os.mkdir(folder, 0o700)
-        os.chmod(root, 0o100)
+        os.chmod(self.root, 0o100)
+
+    def mount(self, size: int, files: int) -> None:
+        if self.mounted != (size, files) or self.used()[0] > SPARE_FILES / 2:
+            self.close()
+            mount("tmpfs", self.root, MS_NOSUID | MS_NODEV, f"size={size},nr_inodes={files},mode=700")
+            self.mounted = size, files
+        self.removed = self.used()[0]
 
     def is_over(self, members: Sequence[int]) -> bool:
         """Whether the run has more files or bytes than it may; `members`: its processes that still run."""
         if self.in_memory:
-            used = os.statvfs(self.root)
-            number = used.f_files - used.f_ffree - 1  # the root
-            size = (used.f_blocks - used.f_bfree) * used.f_frsize
+            number, size = self.used()
+            number -= self.removed
         else:
             found = [measure(folder, self.files) for folder in self.folders.values()]
             number, size = map(sum, zip(*found, strict=True))
@@ -54,19 +68,37 @@ class Private:
             size += sum(nameless_bytes(pid, self.root, self.largest) for pid in members)
         return number > self.files or size > self.bytes
 
-    def remove(self) -> None:
-        if self.in_memory:
-            unmount(self.root)
-        else:
+    def used(self) -> tuple[int, int]:
+        """Files and bytes in the file system in memory, without its root."""
+        found = os.statvfs(self.root)
+        return found.f_files - found.f_ffree - 1, (found.f_blocks - found.f_bfree) * found.f_frsize
+
+    def end(self) -> None:
+        """Removes all that a run has left. A file system that the run left empty serves the next one."""
+        if not self.in_memory:
             os.chmod(self.root, 0o700)
             empty(self.root)
+            return
+        try:
+            for folder in self.folders.values():
+                os.rmdir(folder)
+        except OSError:  # not empty
+            self.close()
+        if self.mounted != (0, 0) and self.used()[1]:
+            self.close()
+
+    def close(self) -> None:
+        if self.mounted != (0, 0):
+            unmount(self.root)
+            self.mounted = (0, 0)
 
 
 def can_mount(root: str) -> bool:
     """Whether this process has mounts of its own and may add to them."""
     try:
         mount(None, "/", MS_REC | MS_SLAVE)
-        Private(root, Limits(), (), in_memory=True).remove()
+        mount("tmpfs", root, MS_NOSUID | MS_NODEV, "size=4096")
+        unmount(root)
     except OSError:
         return False
     return True

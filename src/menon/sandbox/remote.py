@@ -8,6 +8,7 @@ message, to print a verdict, or to send a pickle.
 
 import builtins
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -16,6 +17,10 @@ from menon.sandbox.handover import Folder
 from menon.sandbox.wire import Closed, Line, Malformed, Refer, Resolve, Unsendable, decode, encode
 
 MUTABLE = (list, dict, set, bytearray)
+TEXTS = (str, list, tuple, dict, set, frozenset)
+"""What may hold names of files."""
+PAUSE = 0.002
+"""Seconds after which a thread of model code looks again whether the tests wait."""
 SKIPS = {"Skipped", "SkipTest"}
 """Exceptions by which a test leaves itself out; model code must not be able to raise them."""
 
@@ -42,22 +47,23 @@ class Solution:
         """id of an exception that a function of the tests raised -> it, and its number there."""
         self.talking = threading.RLock()
         """Held by the thread that waits for a reply; so the functions of the tests are called one by one."""
-        self.asked = threading.Event()
-        """Set while the tests wait: only then do they listen."""
+        self.is_asked = False
+        """Whether the tests wait: only then do they listen."""
 
     def serve(self) -> None:
         while True:
             asked = self.receive()
-            self.asked.set()
+            self.is_asked = True
             reply = self.reply(asked)
             with self.talking:
-                self.asked.clear()
+                self.is_asked = False
                 self.send(reply)
 
     def send(self, message: dict[str, Any]) -> None:
         """Sends a message, after those about files that have changed."""
-        for changed in [] if self.failed else self.folder.changes():
-            self.line.send(changed)
+        if not self.failed and not self.folder.has_nothing():
+            for changed in self.folder.changes():
+                self.line.send(changed)
         self.line.send(message)
 
     def receive(self) -> dict[str, Any]:
@@ -71,8 +77,7 @@ class Solution:
         try:
             arguments, keywords = decoded(asked, self.resolve)
             result = OPERATIONS[asked["do"]](self, *arguments, **keywords)
-            changed = changes(arguments, asked["arguments"], self.refer)
-            return {"result": encode(result, self.refer), "changed": changed}
+            return answer(result, changes(arguments, asked["arguments"], self.refer), self.refer)
         except BaseException as error:  # SystemExit too: it ends a call, not the conversation
             _, number = self.errors.get(id(error), (None, None))
             return {**described(error), "number": number}
@@ -99,20 +104,22 @@ class Solution:
         """Calls a function of the tests that came as an argument, and answers what it asks for until its
         result comes. Another thread's call waits until this one is over and the tests listen."""
         message = {"function": function, **encoded(arguments, keywords, self.refer)}
-        while True:
-            self.asked.wait()
-            with self.talking:
-                if not self.asked.is_set():
-                    continue
-                self.send(message)
-                while "do" in (reply := self.receive()):
-                    self.send(self.reply(reply))
-                break
+        self.talking.acquire()
+        while not self.is_asked:
+            self.talking.release()
+            time.sleep(PAUSE)
+            self.talking.acquire()
+        try:
+            self.send(message)
+            while "do" in (reply := self.receive()):
+                self.send(self.reply(reply))
+        finally:
+            self.talking.release()
         if "raised" in reply:
             error = built_in(reply) or RuntimeError(f"{reply['raised'][0]}: {reply['text']}")
             self.errors[id(error)] = error, reply["number"]
             raise error
-        for place, value in reply["changed"]:
+        for place, value in reply.get("changed", ()):
             change(arguments[place], decode(value, self.resolve))
         return decode(reply["result"], self.resolve)
 
@@ -170,6 +177,14 @@ def changes(arguments: Sequence[Any], before: Sequence[Any], refer: Refer) -> li
     ]
 
 
+def answer(result: Any, changed: list[Any], refer: Refer) -> dict[str, Any]:
+    """What a message says of a call that has returned."""
+    message = {"result": encode(result, refer)}
+    if changed:
+        message["changed"] = changed
+    return message
+
+
 def change(given: Any, now: Any) -> None:
     """Applies a call's changes to an argument, so that the caller sees them as in one process."""
     if isinstance(given, list | bytearray) and isinstance(now, list | bytearray):
@@ -222,7 +237,8 @@ class Caller:
     def ask(self, do: str, *arguments: Any, **keywords: Any) -> Any:
         if self.broken:
             raise Closed(self.broken)
-        message = {"do": do, **encoded(arguments, keywords, self.refer)}
+        message = encoded(arguments, keywords, self.refer)
+        message["do"] = do
         reply = self.trusting(lambda: self.exchange(message, (*arguments, keywords)))
         self.used |= do != "find" or "raised" in reply
         if "raised" in reply:
@@ -250,15 +266,17 @@ class Caller:
                 return reply
 
     def send(self, message: dict[str, Any], named: Iterable[Any]) -> None:
-        for changed in self.folder.changes(named):
-            self.line.send(changed)
+        if not self.folder.has_nothing():
+            for changed in self.folder.changes(named):
+                self.line.send(changed)
         self.line.send(message)
 
     def read(self, reply: dict[str, Any], arguments: tuple[Any, ...]) -> Any:
-        for place, value in reply["changed"]:
+        for place, value in reply.get("changed", ()):
             change(arguments[place], decode(value, self.resolve))
         result = decode(reply["result"], self.resolve)
-        self.folder.withhold([result])
+        if isinstance(result, TEXTS):
+            self.folder.withhold([result])
         return result
 
     def trusting(self, step: Callable[[], Any]) -> Any:
@@ -295,7 +313,7 @@ class Caller:
         try:
             result = function(*arguments, **keywords)
             changed = changes(arguments, asked["arguments"], self.refer)
-            return {"result": encode(result, self.refer), "changed": changed}, [result]
+            return answer(result, changed, self.refer), [result]
         except (Closed, Malformed):
             raise
         except BaseException as error:  # Unsendable, SystemExit and Unusable too

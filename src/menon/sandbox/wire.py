@@ -37,6 +37,8 @@ class Closed(BaseException):
 
 
 ENDED = "the program ended before it answered"
+ENCODE = json.JSONEncoder(check_circular=False).encode
+"""Messages are made of what `encode` gives, which holds no circles."""
 
 
 def encode(value: Any, refer: Refer, depth: int = 0) -> Any:
@@ -134,7 +136,7 @@ class Line:
         self.pending = b""
 
     def send(self, message: Mapping[str, Any]) -> None:
-        data = json.dumps(message).encode() + b"\n"
+        data = ENCODE(message).encode() + b"\n"
         if self.here:
             data = data.replace(self.here, self.there)
         try:
@@ -144,9 +146,9 @@ class Line:
             raise Closed(ENDED) from None
 
     def receive(self) -> dict[str, Any]:
-        pieces = [self.pending]
-        size = len(self.pending)
-        while b"\n" not in pieces[-1]:
+        line, newline, self.pending = self.pending.partition(b"\n")
+        pieces, size = [line], len(line)
+        while not newline:
             try:
                 piece = os.read(self.descriptor, 1 << 16)
             except OSError:
@@ -154,12 +156,13 @@ class Line:
             size += len(piece)
             if not piece or size > self.longest:
                 raise Closed(ENDED if not piece else "a message is too long")
+            piece, newline, self.pending = piece.partition(b"\n")
             pieces.append(piece)
-        line, _, self.pending = b"".join(pieces).partition(b"\n")
+        line = b"".join(pieces)
         if self.here:
             line = line.replace(self.there, self.here)
         try:
-            message = json.loads(line)
+            message = json.loads(line.decode("ascii"))
         except (ValueError, RecursionError) as error:
             raise Malformed("no JSON") from error
         if not isinstance(message, dict):
