@@ -328,3 +328,24 @@ def test_a_model_in_shared_memory_is_saved_and_copied_like_any_other(two, tmp_pa
         own = dict(copied.named_parameters())[name]
         assert torch.equal(own, weight)
         assert own.data_ptr() != weight.data_ptr()
+
+
+def test_what_could_be_drawn_comes_from_both_processes():
+    """The ids that top-k and top-p kept are those of one process."""
+    settings = Sampling(12, top_p=0.9, top_k=7)
+    asked = [
+        Request(prompt(i, range(1, 4 + i), vocab=V), settings, sample=k) for i in range(2) for k in range(4)
+    ]
+    found = []
+    for processes in (1, 2):
+        sampler = TorchSampler(tiny_model(vocab=V), tiny_tokenizer(V), seed=5, processes=processes, kept=7)
+        written = written_by(sampler, asked)
+        found.append({(c.request.prompt.index, c.request.sample): c for c in written})
+        sampler.close()
+    for name, one in found[0].items():
+        two = found[1][name]
+        assert np.array_equal(one.tokens, two.tokens)
+        assert one.kept is not None
+        assert two.kept is not None
+        assert np.array_equal(np.sort(one.kept, -1), np.sort(two.kept, -1))
+        assert one.kept.shape == (len(one.tokens), 7)

@@ -3,7 +3,14 @@ import math
 import numpy as np
 import torch
 
-from menon.engines.decoding.draw import Drawn, draw, kept_by, most_probable, temperature_by_entropy
+from menon.engines.decoding.draw import (
+    Drawn,
+    draw,
+    kept_by,
+    kept_tokens,
+    most_probable,
+    temperature_by_entropy,
+)
 
 P = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15], dtype=torch.float64)
 
@@ -29,6 +36,16 @@ def grid(n: int) -> torch.Tensor:
 
 def shares(tokens: torch.Tensor) -> np.ndarray:
     return np.bincount(tokens.numpy(), minlength=len(P)) / len(tokens)
+
+
+def test_what_could_be_drawn():
+    """The tokens of a row in any order, then -1; nothing where all could be drawn."""
+    mask = torch.tensor([[True, False, True, False], [True] * 4, [False, False, False, True]])
+    found = kept_tokens(mask, 3).tolist()
+    assert [sorted(found[0][:2]), found[0][2:]] == [[0, 2], [-1]]
+    assert found[1] == [-1, -1, -1]
+    assert found[2] == [3, -1, -1]
+    assert kept_tokens(mask, 6).shape == (3, 6)
 
 
 def test_tokens_are_spread_as_their_probabilities():

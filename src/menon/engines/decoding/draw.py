@@ -59,8 +59,9 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
 def kept_tokens(mask: Tensor, count: int) -> Tensor:
     """[n, V] bool -> [n, count] the tokens of each row in which it holds, then -1; only -1 where it holds in
     the whole row. No other row has more than `count`."""
-    held, tokens = mask.float().topk(count, dim=-1)
-    return tokens.masked_fill((held == 0) | mask.all(-1, keepdim=True), -1)
+    held, tokens = mask.float().topk(min(count, mask.shape[-1]), dim=-1)
+    tokens = tokens.masked_fill((held == 0) | mask.all(-1, keepdim=True), -1)
+    return torch.nn.functional.pad(tokens, (0, count - tokens.shape[-1]), value=-1)
 
 
 def most_probable(logits: Tensor, temperature: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -108,7 +108,7 @@ class TorchSampler:
             prefix_bytes=None if self.fixed_slots else room,
             kept_bytes=KEEP // self.parts,
             alternatives=self.alternatives,
-            kept=min(self.kept, self.vocabulary),
+            kept=self.kept,
         )
         return TorchStream(self, keep, settings)
 
