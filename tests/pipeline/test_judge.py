@@ -11,11 +11,8 @@ from menon.cli import main
 from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.pipeline import run as pipelines
-from menon.pipeline.guesses import Guesses
 from menon.pipeline.label import Label, question_in
 from menon.pipeline.plan import planned
-from menon.pipeline.stage import Here
-from menon.prompts.tasks.subjects import FORMS, Subjects, facts
 from menon.record.reader import RunView
 from menon.report.terminal import terminal
 from menon.reward.judge import fill
@@ -103,16 +100,18 @@ def test_labels_are_what_the_run_said(tiny):
     assert {row["question"]: row["answer"] for row in rows} == said
 
 
-def test_stages_of_a_built_in_model_and_of_any_other():
-    names = ["guesses", "know", "explore", "label", "judge", "agree"]
-    built_in = planned("judge", [{}])
-    assert list(built_in.stages) == names
-    assert built_in.stages["explore"].settings["models"]["policy"]["model"] == "stage:know"
-    assert built_in.stages["judge"].settings["models"]["policy"]["model"] == "base"
-    other = planned("judge", [{"model": "m", "labeller": "large", "student": "small"}])
-    assert list(other.stages) == names[2:]
-    assert other.stages["explore"].settings["source"]["reward"]["model"] == "large"
-    assert other.stages["judge"].settings["models"]["policy"]["model"] == "small"
+def test_models_of_the_stages():
+    names = ["explore", "label", "judge", "agree"]
+    built_in = planned("judge", [{}]).stages
+    assert list(built_in) == names
+    other = planned("judge", [{"model": "m", "labeller": "large", "student": "small"}]).stages
+    assert other["explore"].settings["source"]["reward"]["model"] == "large"
+    models = [
+        one[stage].settings["models"]["policy"]["model"]
+        for one in (built_in, other)
+        for stage in ("explore", "judge")
+    ]
+    assert models == ["base", "base", "m", "small"]
 
 
 @pytest.mark.parametrize(
@@ -129,32 +128,6 @@ def test_stages_of_a_built_in_model_and_of_any_other():
 def test_refused(changes, said, tiny):
     with pytest.raises(UserError, match=said):
         start(tiny, **changes)
-
-
-def here(folder: Path, seed: int = 0) -> Here:
-    return Here(folder, seed, 1, terminal, lambda sentence: None)
-
-
-def test_guesses(tmp_path):
-    """Half of them right by the task's own verifier, up to chance: 2,520 answers, four standard errors. All
-    are to questions of the task, and of the same subject."""
-    Guesses().run(here(tmp_path))
-    rows = lines(str(tmp_path / "rows.jsonl"))
-    known = {form.format(q=f.question, subject=f.subject.capitalize()): f for f in facts() for form in FORMS}
-    right = [
-        Subjects().grade("", row["answer"], (f := known[row["question"]]).answer, f.synonyms) for row in rows
-    ]
-    assert len(rows) == 10 * 84 * 3
-    assert abs(sum(right) / len(right) - 0.5) < 0.04
-    (tmp_path / "other").mkdir()
-    Guesses(right=1).run(here(tmp_path / "other"))
-    rows = lines(str(tmp_path / "other" / "rows.jsonl"))
-    assert all(
-        Subjects().grade("", r["answer"], known[r["question"]].answer, known[r["question"]].synonyms)
-        for r in rows
-    )
-    with pytest.raises(UserError, match="a share is from 0 to 1"):
-        Guesses(right=2)
 
 
 @pytest.mark.parametrize(
